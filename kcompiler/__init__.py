@@ -1,0 +1,3 @@
+"""The compiler: text in, values out."""
+
+__version__ = "0.1.0"

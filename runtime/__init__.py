@@ -1,0 +1,1 @@
+"""The machine: steps, backends, store, journal, apply. Never imports kcompiler."""

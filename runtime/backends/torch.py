@@ -1,0 +1,19 @@
+"""torch, Transformers and tokenizers: data-independent training, probing, exporting and evaluating."""
+
+from runtime.contract import Backend
+
+BACKEND = Backend(
+    name="torch",
+    version=1,
+    operations={
+        "tokenizer": "runtime.models.tokenizer:make",
+        "bootstrap": "runtime.train.bootstrap:bootstrap",
+        "import_teacher": "runtime.models.importing:import_teacher",
+        "train": "runtime.train.distill:train",
+        "probe": "runtime.models.probes:probe",
+        "export": "runtime.models.export:export",
+        "evaluate": "runtime.models.evaluate:evaluate",
+    },
+    requires={"torch": "2.13.0", "transformers": "5.23.0", "tokenizers": "0.23.3", "safetensors": "0.8.0",
+              "numpy": "2.4.6"},
+)

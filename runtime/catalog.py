@@ -1,0 +1,85 @@
+"""(room, name) → the constant that plug-in exports. Listing names imports nothing.
+
+A built-in plug-in is the file `runtime/<room>/<name>.py`. A third party adds one through the entry-point group
+`kcompiler.<room>`; it may not take a built-in's name. Only a plug-in that is asked for is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from runtime import digest
+from runtime.contract import ENTRY_POINT_GROUPS, Refusal
+
+_HERE = Path(__file__).parent
+
+
+@lru_cache(maxsize=None)
+def _third_party(room: str) -> dict[str, importlib.metadata.EntryPoint]:
+    found: dict[str, importlib.metadata.EntryPoint] = {}
+    for entry in importlib.metadata.entry_points(group=f"kcompiler.{room}"):
+        if entry.name in found and entry.value != found[entry.name].value:
+            raise Refusal(
+                f"two installed plug-ins are called `{entry.name}` in room `{room}`",
+                action="uninstall one of the two distributions",
+            )
+        if entry.name in _built_in(room):
+            raise Refusal(
+                f"an installed plug-in takes the built-in name `{entry.name}` of room `{room}`",
+                action="uninstall that distribution or rename its entry point",
+            )
+        found[entry.name] = entry
+    return found
+
+
+@lru_cache(maxsize=None)
+def _built_in(room: str) -> frozenset[str]:
+    if room not in ENTRY_POINT_GROUPS:
+        raise ValueError(f"no such room: {room}")
+    return frozenset(path.stem for path in (_HERE / room).glob("*.py") if path.stem != "__init__")
+
+
+def names(room: str) -> list[str]:
+    """Every plug-in name of a room, sorted."""
+    return sorted(_built_in(room) | set(_third_party(room)))
+
+
+@lru_cache(maxsize=None)
+def load(room: str, name: str) -> Any:
+    """The constant of one plug-in. Raises KeyError when nothing has that name, Refusal when it exports wrongly."""
+    constant = ENTRY_POINT_GROUPS[room]
+    if name in _built_in(room):
+        module = importlib.import_module(f"runtime.{room}.{name}")
+        value = getattr(module, constant)
+    elif name in _third_party(room):
+        value = _third_party(room)[name].load()
+    else:
+        raise KeyError(name)
+    if getattr(value, "name", None) != name:
+        raise Refusal(
+            f"plug-in `{name}` of room `{room}` exports a {constant} named `{getattr(value, 'name', None)}`",
+            action="give the file, the entry point and the constant one name",
+        )
+    return value
+
+
+def distribution(room: str, name: str) -> dict[str, str] | None:
+    """For a third-party plug-in: its distribution, version and the digest of its RECORD; None for a built-in."""
+    if name in _built_in(room):
+        return None
+    dist = _third_party(room)[name].dist
+    if dist is None:
+        raise Refusal(f"plug-in `{name}` of room `{room}` belongs to no distribution", action="install it with pip")
+    record = dist.read_text("RECORD") or ""
+    return {"distribution": dist.metadata["Name"], "version": dist.version, "record": digest.of_bytes(record.encode())}
+
+
+def forget() -> None:
+    """Drop every cached look-up (tests install plug-ins while the process runs)."""
+    _third_party.cache_clear()
+    _built_in.cache_clear()
+    load.cache_clear()

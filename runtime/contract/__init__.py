@@ -1,0 +1,252 @@
+"""What the machine promises: artifact kinds and the constants plug-ins export.
+
+No tensors, no clock, no environment. Every plug-in room holds one file per thing, found by file name, and each file
+exports exactly one of the constants below (`STEP`, `LOSS`, `SUITE`, `TEACHER`, `GENERATOR`, `BACKEND`, `EXECUTOR`).
+
+Exceptions (all derive from `MachineError`):
+
+    MachineError
+    ├── Refusal            somebody's input is wrong: code, message, place, action. Never a traceback
+    ├── Unavailable        something cannot be had on this machine (a toolchain, a platform)
+    └── BrokenEvidence     a stored artifact, report or journal line is not what was written
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+
+class MachineError(Exception):
+    """Root of everything the machine raises on purpose."""
+
+
+class Refusal(MachineError):
+    """Input that cannot be accepted. `place` is `file[:line[:column]]`, relative to the project root."""
+
+    def __init__(self, message: str, *, place: str = "", action: str = "", code: str = "KR0001") -> None:
+        super().__init__(message)
+        self.message, self.place, self.action, self.code = message, place, action, code
+
+
+class Unavailable(MachineError):
+    """A toolchain or platform this machine does not have; `needs` says what would supply it."""
+
+    def __init__(self, message: str, *, needs: str = "") -> None:
+        super().__init__(message)
+        self.message, self.needs = message, needs
+
+
+class BrokenEvidence(MachineError):
+    """Stored bytes differ from what the journal acknowledged; `subject` names the file or line."""
+
+    def __init__(self, message: str, *, subject: str) -> None:
+        super().__init__(message)
+        self.message, self.subject = message, subject
+
+
+class Params(BaseModel):
+    """Base of every parameter model: unknown keys refused, immutable, no coercion of strings to numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+#: Every artifact is a folder. The text says what stands in it; two artifacts are joinable when their kinds are equal.
+KINDS: Mapping[str, str] = {
+    "file": "one file of the project, pinned by its SHA-256 (only as an input)",
+    "hf_folder": "a local Transformers folder, pinned by its tree digest (only as an input)",
+    "dataset": "<split>.jsonl of dataset rows, tools.json when a registry is declared, manifest.json",
+    "tokenizer": "tokenizer.json, tokenizer_config.json, contract.json (special ids, template, vocabulary width)",
+    "checkpoint": "config.json, model.safetensors, training.json (what made it)",
+    "program": "contract.json and <function>.pt2, one torch ExportedProgram per function",
+    "goldens": "goldens.json and goldens.safetensors: inputs and float32 outputs of the checkpoint",
+    "package": "contract.json, fp16.mlpackage and quantized.mlpackage",
+    "report": "report.json in the common envelope (runtime/contract/report.py)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """One thing a step takes or gives. `report` names the report kind when `kind` is "report"."""
+
+    kind: str
+    report: str = ""
+    optional: bool = False
+
+
+Ports = Mapping[str, Port]
+
+
+class Context(Protocol):
+    """Everything a step may use besides its takes and params."""
+
+    step_id: str
+    seed: int
+    #: survives a kill; the same step with the same key finds it again. Not part of any result.
+    scratch: Path
+    #: port name → "sha256:…" of what is taken
+    digests: Mapping[str, str]
+    #: distribution → version, as installed here
+    versions: Mapping[str, str]
+
+    def out(self, port: str) -> Path:
+        """The empty folder whose content becomes the artifact of `port`."""
+
+    def say(self, message: str) -> None:
+        """One plain line for the person watching."""
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        """How far the step is; cheap, may be called often."""
+
+    def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
+        """Write report.json for a report port: `data` inside the common envelope."""
+
+    def perform(self, takes: Mapping[str, Path], params: Any) -> None:
+        """Hand the step to its backend's operation of the same name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One instruction of the machine.
+
+    `takes` and `gives` may depend on the params (a function of them). `run` is pure: it reads `takes`, fills
+    `ctx.out(port)` for each port it gives, and uses nothing else. `code` lists the modules (packages: recursively)
+    whose text decides the result; their digest is part of the step's key.
+    """
+
+    name: str
+    version: int
+    params: type[Params]
+    takes: Ports | Callable[[Any], Ports]
+    gives: Ports | Callable[[Any], Ports]
+    backend: str
+    run: Callable[[Mapping[str, Path], Any, Context], None]
+    code: Sequence[str] = ()
+    #: what reproduction means here: "bitwise" (same machine, same bytes), "statistical", or "none"
+    promise: str = "bitwise"
+
+    def takes_of(self, params: Any) -> Ports:
+        return self.takes(params) if callable(self.takes) else self.takes
+
+    def gives_of(self, params: Any) -> Ports:
+        return self.gives(params) if callable(self.gives) else self.gives
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """One term of the objective.
+
+    `value(student_NV, teacher_NV, target_N, params)` returns per-token loss_N in nats. N runs over the supervised
+    tokens of `mask` only; V is the vocabulary; `teacher_NV` is None when "logits" is not among `needs`. Written with
+    the methods of the tensors it receives, so that a loss imports no tensor library. Every semantic choice
+    (direction, T², denominator, tail) is in `semantics`, which goes into the lock.
+    """
+
+    name: str
+    version: int
+    params: type[Params]
+    #: teacher signals: subset of {"text", "logits"}
+    needs: frozenset[str]
+    #: which supervised tokens: "response", or a span name of the dataset rows ("tool_name", "json_args", …)
+    mask: str
+    value: Callable[[Any, Any, Any, Any], Any]
+    semantics: Mapping[str, Any]
+    #: zero when student and teacher agree, and unchanged by a constant shift of the logits
+    divergence: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenScore:
+    """Sum of natural-log probabilities of a response's tokens (end token included) and how many they are."""
+
+    log_probability: float
+    tokens: int
+
+
+class Runner(Protocol):
+    """A model that a suite may question: a checkpoint in torch, or a saved CoreML package through the interpreter."""
+
+    name: str
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+        """Greedy continuation of each prompt's template, without the end token."""
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScore]:
+        """log p(response | prompt) of each (prompt, response)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """One evaluation suite: rows × runners → the `data` of a report of kind `eval.<name>`.
+
+    `run(runners, rows, tools, params, seed)` is plain Python: rows are dataset rows of one split, `runners` maps a
+    runner's name ("teacher", "student", "ce_only", "coreml") to it, `tools` is the tool registry or an empty list.
+    """
+
+    name: str
+    version: int
+    params: type[Params]
+    #: runner names without which the suite cannot answer
+    runners: Sequence[str]
+    run: Callable[[Mapping[str, Runner], Sequence[Mapping[str, Any]], Sequence[Any], Any, int], dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """Where a teacher comes from: `step` makes its checkpoint, `signals` is what it can give."""
+
+    name: str
+    version: int
+    params: type[Params]
+    signals: frozenset[str]
+    step: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generator:
+    """Makes dataset rows from a seed: `rows(params, tools, seed)` yields row dicts without `split`."""
+
+    name: str
+    version: int
+    params: type[Params]
+    rows: Callable[[Any, Sequence[Any], int], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """A toolchain that carries out steps.
+
+    `operations` maps a step's name to "module:function" with the signature of `Step.run`; the module is imported
+    when the step runs, never before. `requires` pins each distribution exactly; apply refuses another version.
+    A backend that `forges` computes nothing and marks every report, so that no gate can pass on it.
+    """
+
+    name: str
+    version: int
+    operations: Mapping[str, str] = field(default_factory=dict)
+    requires: Mapping[str, str] = field(default_factory=dict)
+    forges: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Executor:
+    """A place where steps run: `execute(call)` runs one prepared call to its end or raises."""
+
+    name: str
+    version: int
+    execute: Callable[[Callable[[], None]], None]
+
+
+ENTRY_POINT_GROUPS: Mapping[str, str] = {
+    "steps": "STEP",
+    "losses": "LOSS",
+    "suites": "SUITE",
+    "teachers": "TEACHER",
+    "generators": "GENERATOR",
+    "backends": "BACKEND",
+    "executors": "EXECUTOR",
+}

@@ -1,0 +1,26 @@
+"""The declared shape of a Transformers model, shared by the steps that build one. Pure data, no tensors."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from runtime.contract import Params
+
+
+class Architecture(Params):
+    """A decoder-only Transformers config in the library's own field names."""
+
+    family: Literal["llama", "qwen3", "phi"] = Field(description="Transformers model type.")
+    hidden_size: int = Field(ge=8, description="Width of the residual stream.")
+    intermediate_size: int = Field(ge=8, description="Width of the MLP.")
+    num_hidden_layers: int = Field(ge=1, description="Number of decoder layers.")
+    num_attention_heads: int = Field(ge=1, description="Number of query heads.")
+    num_key_value_heads: int = Field(ge=1, description="Number of key/value heads (GQA when fewer than query heads).")
+    head_dim: int | None = Field(default=None, ge=2, description="Width of one head; hidden_size / heads when absent.")
+    max_position_embeddings: int = Field(ge=8, description="Longest context in tokens.")
+    vocab_size: int = Field(ge=8, description="Embedding rows; equals the tokenizer's size and the loss width.")
+    rope_theta: float = Field(default=10000.0, gt=0, description="RoPE base.")
+    rms_norm_eps: float = Field(default=1e-5, gt=0, description="Epsilon of the normalisation layers.")
+    tie_word_embeddings: bool = Field(default=True, description="Whether the LM head is the embedding matrix.")

@@ -1,0 +1,31 @@
+"""Optimiser and step-count parameters shared by every step that trains. Pure data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from runtime.contract import Params
+
+
+class Optimizer(Params):
+    """AdamW (Loshchilov and Hutter, arXiv 1711.05101) with linear warm-up, then cosine decay or constant."""
+
+    learning_rate: float = Field(default=1e-3, gt=0, description="Peak learning rate.")
+    warmup_steps: int = Field(default=20, ge=0, description="Steps of linear warm-up.")
+    decay: Literal["cosine", "constant"] = Field(default="cosine", description="Course after warm-up.")
+    final_fraction: float = Field(default=0.1, ge=0, le=1, description="Cosine ends at this share of the peak.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Decoupled weight decay.")
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.95, ge=0, lt=1)
+    epsilon: float = Field(default=1e-8, gt=0)
+    clip_norm: float = Field(default=1.0, gt=0, description="Global gradient-norm clip.")
+
+
+class Schedule(Params):
+    """Linear change of a weight from its declared value to `to` between two steps."""
+
+    to: float = Field(ge=0)
+    from_step: int = Field(default=0, ge=0)
+    until_step: int = Field(ge=1)

@@ -1,0 +1,40 @@
+"""Dataset → a small real teacher with full logits, trained by cross-entropy on the spec's own training split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from runtime.contract.architecture import Architecture
+from runtime.contract import Context, Params, Port, Step
+from runtime.contract.optimizer import Optimizer
+
+
+class BootstrapParams(Params):
+    architecture: Architecture
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    #: longer rows are refused, not cut
+    max_length: int = Field(ge=8)
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+    checkpoint_every: int = Field(default=100, ge=1)
+    threads: int = Field(default=2, ge=1)
+
+
+def run(takes: Mapping[str, Path], params: BootstrapParams, ctx: Context) -> None:
+    ctx.perform(takes, params)
+
+
+STEP = Step(
+    name="bootstrap",
+    version=1,
+    params=BootstrapParams,
+    takes={"dataset": Port(kind="dataset"), "tokenizer": Port(kind="tokenizer")},
+    gives={"checkpoint": Port(kind="checkpoint"), "report": Port(kind="report", report="training")},
+    backend="torch",
+    run=run,
+    code=("runtime.train", "runtime.models.build", "runtime.models.tokenizer", "runtime.data", "runtime.contract.report",
+          "runtime.losses", "runtime.contract.optimizer", "runtime.contract.architecture"),
+)

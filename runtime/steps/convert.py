@@ -1,0 +1,34 @@
+"""ExportedPrograms → saved Core ML packages: float16, and with the quantization recipe applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from runtime.contract import Context, Params, Port, Step
+from runtime.contract.recipe import Recipe
+
+
+class ConvertParams(Params):
+    deployment: str = "iOS18"
+    #: "multifunction": one package, one function per shape, weights shared
+    strategy: str = "multifunction"
+    recipe: Recipe
+    #: module kinds whose arithmetic stays float32 ("rms_norm")
+    islands: list[str]
+
+
+def run(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> None:
+    ctx.perform(takes, params)
+
+
+STEP = Step(
+    name="convert",
+    version=1,
+    params=ConvertParams,
+    takes={"program": Port(kind="program")},
+    gives={"package": Port(kind="package"), "report": Port(kind="report", report="conversion")},
+    backend="coreml",
+    run=run,
+    code=("runtime.mil", "runtime.contract.report", "runtime.contract.recipe"),
+)

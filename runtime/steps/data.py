@@ -1,0 +1,58 @@
+"""Declared sources → one dataset with splits, overlap-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from runtime.contract import Context, Params, Port, Ports, Step
+
+
+class Source(Params):
+    """One source of rows."""
+
+    name: str
+    kind: Literal["jsonl", "generator"]
+    generator: str = ""
+    #: parameters of the generator, already validated by its own model
+    params: dict[str, Any] = Field(default_factory=dict)
+    #: "auto" assigns each row by stable hash; a named split takes every row
+    split: Literal["auto", "train", "test"] = "auto"
+    license: str
+    #: row field → field of the file
+    fields: dict[str, str] = Field(default_factory=dict)
+    #: take only so many rows, in file order; 0 takes all
+    limit: int = Field(default=0, ge=0)
+
+
+class DataParams(Params):
+    sources: list[Source]
+    #: share of the rows of "auto" sources that is held out, decided per row by a stable hash
+    held_out: float = Field(default=0.2, ge=0.0, lt=1.0)
+    has_tools: bool = False
+
+
+def takes(params: DataParams) -> Ports:
+    ports = {f"source_{source.name}": Port(kind="file") for source in params.sources if source.kind == "jsonl"}
+    if params.has_tools:
+        ports["tools"] = Port(kind="file")
+    return ports
+
+
+def run(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None:
+    ctx.perform(takes, params)
+
+
+STEP = Step(
+    name="data",
+    version=1,
+    params=DataParams,
+    takes=takes,
+    gives={"dataset": Port(kind="dataset"), "report": Port(kind="report", report="data.splits")},
+    backend="python",
+    run=run,
+    code=("runtime.data", "runtime.contract.report", "runtime.generators"),
+)

@@ -1,0 +1,52 @@
+"""Held-out rows × models → the report of one evaluation suite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from runtime.contract import Context, Params, Port, Ports, Step
+
+#: runner name → the port that supplies its model
+PORT_OF_RUNNER = {"teacher": "teacher", "student": "checkpoint", "ce_only": "ce_only", "coreml": "package"}
+
+
+class EvaluateParams(Params):
+    suite: str
+    suite_version: int
+    #: parameters of the suite, already validated by its own model
+    params: dict[str, Any] = Field(default_factory=dict)
+    split: str = "test"
+    runners: list[str] = Field(min_length=1)
+    threads: int = Field(default=2, ge=1)
+
+
+def takes(params: EvaluateParams) -> Ports:
+    ports = {"dataset": Port(kind="dataset"), "tokenizer": Port(kind="tokenizer"), "checkpoint": Port(kind="checkpoint")}
+    for runner in params.runners:
+        port = PORT_OF_RUNNER[runner]
+        ports[port] = Port(kind="package" if port == "package" else "checkpoint")
+    return ports
+
+
+def gives(params: EvaluateParams) -> Ports:
+    return {"report": Port(kind="report", report=f"eval.{params.suite}")}
+
+
+def run(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) -> None:
+    ctx.perform(takes, params)
+
+
+STEP = Step(
+    name="evaluate",
+    version=1,
+    params=EvaluateParams,
+    takes=takes,
+    gives=gives,
+    backend="torch",
+    run=run,
+    code=("runtime.models", "runtime.suites", "runtime.tools", "runtime.data.rows", "runtime.mil", "runtime.contract.report"),
+)

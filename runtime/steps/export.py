@@ -1,0 +1,41 @@
+"""Checkpoint → one ExportedProgram per function, its contract, and golden vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from runtime.contract import Context, Params, Port, Step
+
+
+class ExportParams(Params):
+    prefill: list[int] = Field(min_length=1)
+    #: cache length of the decode function, in tokens
+    decode_context: int = Field(ge=8)
+    #: additive value of a masked position; finite in float16
+    mask_value: float = Field(default=-1e4, le=-1e3, ge=-6e4)
+    golden_prompts: int = Field(default=2, ge=1)
+    decode_steps: int = Field(default=8, ge=1)
+    threads: int = Field(default=2, ge=1)
+
+
+def run(takes: Mapping[str, Path], params: ExportParams, ctx: Context) -> None:
+    ctx.perform(takes, params)
+
+
+STEP = Step(
+    name="export",
+    version=1,
+    params=ExportParams,
+    takes={"dataset": Port(kind="dataset"), "tokenizer": Port(kind="tokenizer"), "checkpoint": Port(kind="checkpoint")},
+    gives={
+        "program": Port(kind="program"),
+        "goldens": Port(kind="goldens"),
+        "report": Port(kind="report", report="export.lint"),
+    },
+    backend="torch",
+    run=run,
+    code=("runtime.models", "runtime.data.rows", "runtime.contract.report"),
+)

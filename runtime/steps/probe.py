@@ -1,0 +1,35 @@
+"""Checkpoint → proof that it is causal, ignores padding and buckets, and decodes as it prefills."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from runtime.contract import Context, Params, Port, Step
+
+
+class ProbeParams(Params):
+    #: the enumerated prefill lengths
+    lengths: list[int] = Field(min_length=1)
+    decode_context: int = Field(ge=8)
+    #: largest absolute difference of logits that counts as equal
+    tolerance: float = Field(default=1e-4, gt=0)
+    threads: int = Field(default=2, ge=1)
+
+
+def run(takes: Mapping[str, Path], params: ProbeParams, ctx: Context) -> None:
+    ctx.perform(takes, params)
+
+
+STEP = Step(
+    name="probe",
+    version=1,
+    params=ProbeParams,
+    takes={"dataset": Port(kind="dataset"), "tokenizer": Port(kind="tokenizer"), "checkpoint": Port(kind="checkpoint")},
+    gives={"report": Port(kind="report", report="probes")},
+    backend="torch",
+    run=run,
+    code=("runtime.models", "runtime.data.rows", "runtime.contract.report"),
+)

@@ -1,0 +1,52 @@
+"""Dataset (or teacher) → the tokenizer every later step uses, and its contract report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from runtime.contract import Context, Params, Port, Ports, Step
+
+
+class Special(Params):
+    """Texts of the control tokens."""
+
+    pad: str = "<|pad|>"
+    bos: str = "<|bos|>"
+    eos: str = "<|eos|>"
+
+
+class TokenizerParams(Params):
+    source: Literal["train", "teacher"]
+    #: rows of the embedding = width of the loss = size of the tokenizer; reserved tokens fill the difference
+    vocab_size: int = Field(ge=260)
+    special: Special = Field(default_factory=Special)
+    #: literal text with exactly one {prompt} and one {response}, in this order
+    template: str
+    #: texts that must encode to exactly one id
+    single_token_tags: list[str] = Field(default_factory=list)
+
+
+def takes(params: TokenizerParams) -> Ports:
+    if params.source == "teacher":
+        return {"dataset": Port(kind="dataset"), "teacher": Port(kind="hf_folder")}
+    return {"dataset": Port(kind="dataset")}
+
+
+def run(takes: Mapping[str, Path], params: TokenizerParams, ctx: Context) -> None:
+    ctx.perform(takes, params)
+
+
+STEP = Step(
+    name="tokenizer",
+    version=1,
+    params=TokenizerParams,
+    takes=takes,
+    gives={"tokenizer": Port(kind="tokenizer"), "report": Port(kind="report", report="tokenizer.contract")},
+    backend="torch",
+    run=run,
+    code=("runtime.models.tokenizer", "runtime.data.rows", "runtime.contract.report"),
+)

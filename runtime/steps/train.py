@@ -1,0 +1,68 @@
+"""Dataset × teacher → a student checkpoint, through the one chunked loss path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from runtime.contract.architecture import Architecture
+from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract.optimizer import Optimizer, Schedule
+
+
+class Term(Params):
+    """One weighted loss term; `semantics` is copied from the loss so that the lock says what was trained."""
+
+    term: str
+    version: int
+    weight: float = Field(ge=0)
+    schedule: Schedule | None = None
+    #: parameters of the loss, already validated by its own model
+    params: dict[str, Any] = Field(default_factory=dict)
+    semantics: dict[str, Any] = Field(default_factory=dict)
+
+
+class TrainParams(Params):
+    architecture: Architecture
+    #: "random" or "checkpoint" (then port `from` is taken)
+    init: str = "random"
+    losses: list[Term]
+    needs_teacher: bool
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    max_length: int = Field(ge=8)
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+    gradient_norms_every: int = Field(default=50, ge=1)
+    checkpoint_every: int = Field(default=100, ge=1)
+    #: supervised tokens per chunk of the loss
+    chunk_tokens: int = Field(default=512, ge=16)
+    threads: int = Field(default=2, ge=1)
+
+
+def takes(params: TrainParams) -> Ports:
+    ports = {"dataset": Port(kind="dataset"), "tokenizer": Port(kind="tokenizer")}
+    if params.needs_teacher:
+        ports["teacher"] = Port(kind="checkpoint")
+    if params.init == "checkpoint":
+        ports["from"] = Port(kind="checkpoint")
+    return ports
+
+
+def run(takes: Mapping[str, Path], params: TrainParams, ctx: Context) -> None:
+    ctx.perform(takes, params)
+
+
+STEP = Step(
+    name="train",
+    version=1,
+    params=TrainParams,
+    takes=takes,
+    gives={"checkpoint": Port(kind="checkpoint"), "report": Port(kind="report", report="training")},
+    backend="torch",
+    run=run,
+    code=("runtime.train", "runtime.models.build", "runtime.models.tokenizer", "runtime.data", "runtime.contract.report",
+          "runtime.losses", "runtime.contract.optimizer", "runtime.contract.architecture"),
+)
