@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import digest
-from runtime.contract import ENTRY_POINT_GROUPS, Refusal
+from runtime.contract import ENTRY_POINT_GROUPS, Refusal, Step
 
 _HERE = Path(__file__).parent
 
@@ -78,8 +78,22 @@ def distribution(room: str, name: str) -> dict[str, str] | None:
     return {"distribution": dist.metadata["Name"], "version": dist.version, "record": digest.of_bytes(record.encode())}
 
 
+def code_of(step: Step, params: Any) -> str:
+    """Digest of everything of ours whose text decides a step's result: the step's own file, its code and the built-in
+    plug-ins it uses. A third party's plug-in counts by its distribution instead (`distribution`)."""
+    modules = {step.run.__module__, *step.code}
+    modules |= {f"runtime.{room}.{name}" for room, name in step.plugs(params) if name in _built_in(room)}
+    return _digest_of(tuple(sorted(modules)))
+
+
+@lru_cache(maxsize=None)
+def _digest_of(modules: tuple[str, ...]) -> str:
+    return digest.of_code(modules)
+
+
 def forget() -> None:
     """Drop every cached look-up (tests install plug-ins while the process runs)."""
     _third_party.cache_clear()
     _built_in.cache_clear()
     load.cache_clear()
+    _digest_of.cache_clear()

@@ -109,13 +109,18 @@ class Context(Protocol):
         """Hand the step to its backend's operation of the same name."""
 
 
+def _no_plugs(params: Any) -> Sequence[tuple[str, str]]:
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One instruction of the machine.
 
     `takes` and `gives` may depend on the params (a function of them). `run` is pure: it reads `takes`, fills
     `ctx.out(port)` for each port it gives, and uses nothing else. `code` lists the modules (packages: recursively)
-    whose text decides the result; their digest is part of the step's key.
+    whose text decides the result, `plugs` the other plug-ins that the params name, as (room, name); the digest of them
+    all is part of the step's key.
     """
 
     name: str
@@ -126,6 +131,7 @@ class Step:
     backend: str
     run: Callable[[Mapping[str, Path], Any, Context], None]
     code: Sequence[str] = ()
+    plugs: Callable[[Any], Sequence[tuple[str, str]]] = _no_plugs
     #: what reproduction means here: "bitwise" (same machine, same bytes), "statistical", or "none"
     promise: str = "bitwise"
 

@@ -17,15 +17,15 @@ class Optimizer(Params):
     decay: Literal["cosine", "constant"] = Field(default="cosine", description="Course after warm-up.")
     final_fraction: float = Field(default=0.1, ge=0, le=1, description="Cosine ends at this share of the peak.")
     weight_decay: float = Field(default=0.01, ge=0, description="Decoupled weight decay.")
-    beta1: float = Field(default=0.9, ge=0, lt=1)
-    beta2: float = Field(default=0.95, ge=0, lt=1)
-    epsilon: float = Field(default=1e-8, gt=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of the mean of gradients.")
+    beta2: float = Field(default=0.95, ge=0, lt=1, description="Decay of the mean of squared gradients.")
+    epsilon: float = Field(default=1e-8, gt=0, description="Added to the root of the squared mean.")
     clip_norm: float = Field(default=1.0, gt=0, description="Global gradient-norm clip.")
 
 
 class Schedule(Params):
     """Linear change of a weight from its declared value to `to` between two steps."""
 
-    to: float = Field(ge=0)
-    from_step: int = Field(default=0, ge=0)
-    until_step: int = Field(ge=1)
+    to: float = Field(ge=0, description="Weight at `until_step` and after.")
+    from_step: int = Field(default=0, ge=0, description="Last step with the declared weight.")
+    until_step: int = Field(ge=1, description="First step with the weight `to`.")

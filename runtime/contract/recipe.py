@@ -26,8 +26,10 @@ class Rule(Weights):
 
 
 class Recipe(Params):
-    default: Weights
-    rules: list[Rule] = Field(default_factory=list)
+    """A default and exceptions by name."""
+
+    default: Weights = Field(description="What every tensor gets that no rule matches.")
+    rules: list[Rule] = Field(default_factory=list, description="Exceptions; the last match wins.")
 
     def of(self, tensor: str) -> Weights:
         """What the recipe asks for a tensor, named as in the checkpoint (`model.layers.0.mlp.up_proj.weight`)."""

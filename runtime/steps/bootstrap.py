@@ -35,6 +35,15 @@ STEP = Step(
     gives={"checkpoint": Port(kind="checkpoint"), "report": Port(kind="report", report="training")},
     backend="torch",
     run=run,
-    code=("runtime.train", "runtime.models.build", "runtime.models.tokenizer", "runtime.data", "runtime.contract.report",
-          "runtime.losses", "runtime.contract.optimizer", "runtime.contract.architecture"),
+    code=(
+        "runtime.train",
+        "runtime.models.build",
+        "runtime.models.tokenizer",
+        "runtime.data.rows",
+        "runtime.data.encode",
+        "runtime.losses.ce_truth",
+        "runtime.contract.optimizer",
+        "runtime.contract.architecture",
+        "runtime.contract.report",
+    ),
 )

@@ -30,5 +30,5 @@ STEP = Step(
     gives={"package": Port(kind="package"), "report": Port(kind="report", report="conversion")},
     backend="coreml",
     run=run,
-    code=("runtime.mil", "runtime.contract.report", "runtime.contract.recipe"),
+    code=("runtime.mil.convert", "runtime.mil.normalise", "runtime.contract.report", "runtime.contract.recipe"),
 )

@@ -42,6 +42,10 @@ def takes(params: DataParams) -> Ports:
     return ports
 
 
+def plugs(params: DataParams) -> list[tuple[str, str]]:
+    return [("generators", source.generator) for source in params.sources if source.kind == "generator"]
+
+
 def run(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None:
     ctx.perform(takes, params)
 
@@ -54,5 +58,6 @@ STEP = Step(
     gives={"dataset": Port(kind="dataset"), "report": Port(kind="report", report="data.splits")},
     backend="python",
     run=run,
-    code=("runtime.data", "runtime.contract.report", "runtime.generators"),
+    plugs=plugs,
+    code=("runtime.data.prepare", "runtime.data.rows", "runtime.data.splits", "runtime.contract.report"),
 )

@@ -36,6 +36,10 @@ def gives(params: EvaluateParams) -> Ports:
     return {"report": Port(kind="report", report=f"eval.{params.suite}")}
 
 
+def plugs(params: EvaluateParams) -> list[tuple[str, str]]:
+    return [("suites", params.suite)]
+
+
 def run(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) -> None:
     ctx.perform(takes, params)
 
@@ -48,5 +52,19 @@ STEP = Step(
     gives=gives,
     backend="torch",
     run=run,
-    code=("runtime.models", "runtime.suites", "runtime.tools", "runtime.data.rows", "runtime.mil", "runtime.contract.report"),
+    plugs=plugs,
+    code=(
+        "runtime.models.evaluate",
+        "runtime.models.runners",
+        "runtime.models.build",
+        "runtime.models.tokenizer",
+        "runtime.tools",
+        "runtime.data.rows",
+        "runtime.mil.package",
+        "runtime.mil.blob",
+        "runtime.mil.interpreter",
+        "runtime.mil.numerics",
+        "runtime.mil.ops",
+        "runtime.contract.report",
+    ),
 )

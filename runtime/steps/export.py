@@ -37,5 +37,14 @@ STEP = Step(
     },
     backend="torch",
     run=run,
-    code=("runtime.models", "runtime.data.rows", "runtime.contract.report"),
+    code=(
+        "runtime.models.export",
+        "runtime.models.wrapper",
+        "runtime.models.fxlint",
+        "runtime.models.goldens",
+        "runtime.models.build",
+        "runtime.models.tokenizer",
+        "runtime.data.rows",
+        "runtime.contract.report",
+    ),
 )

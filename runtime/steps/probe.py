@@ -31,5 +31,12 @@ STEP = Step(
     gives={"report": Port(kind="report", report="probes")},
     backend="torch",
     run=run,
-    code=("runtime.models", "runtime.data.rows", "runtime.contract.report"),
+    code=(
+        "runtime.models.probes",
+        "runtime.models.build",
+        "runtime.models.wrapper",
+        "runtime.models.tokenizer",
+        "runtime.data.rows",
+        "runtime.contract.report",
+    ),
 )

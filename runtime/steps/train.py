@@ -51,6 +51,10 @@ def takes(params: TrainParams) -> Ports:
     return ports
 
 
+def plugs(params: TrainParams) -> list[tuple[str, str]]:
+    return [("losses", term.term) for term in params.losses]
+
+
 def run(takes: Mapping[str, Path], params: TrainParams, ctx: Context) -> None:
     ctx.perform(takes, params)
 
@@ -63,6 +67,15 @@ STEP = Step(
     gives={"checkpoint": Port(kind="checkpoint"), "report": Port(kind="report", report="training")},
     backend="torch",
     run=run,
-    code=("runtime.train", "runtime.models.build", "runtime.models.tokenizer", "runtime.data", "runtime.contract.report",
-          "runtime.losses", "runtime.contract.optimizer", "runtime.contract.architecture"),
+    plugs=plugs,
+    code=(
+        "runtime.train",
+        "runtime.models.build",
+        "runtime.models.tokenizer",
+        "runtime.data.rows",
+        "runtime.data.encode",
+        "runtime.contract.optimizer",
+        "runtime.contract.architecture",
+        "runtime.contract.report",
+    ),
 )

@@ -10,10 +10,10 @@ from runtime.contract.optimizer import Optimizer
 
 
 class BootstrapTeacher(Params):
-    architecture: Architecture
-    steps: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    optimizer: Optimizer = Field(default_factory=Optimizer)
+    architecture: Architecture = Field(description="Transformers config; two to four times the student's size.")
+    steps: int = Field(ge=1, description="Optimiser steps.")
+    batch_size: int = Field(ge=1, description="Rows per optimiser step.")
+    optimizer: Optimizer = Field(default_factory=Optimizer, description="AdamW and the course of its learning rate.")
 
 
 TEACHER = Teacher(

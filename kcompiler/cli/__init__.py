@@ -1,0 +1,110 @@
+"""Arguments → verb → rendered text → exit code. The only printer: data on stdout, everything else on stderr.
+
+Exit codes: 0 answered, nothing blocks · 1 answered: no · 2 could not answer · 3 evidence broken or nothing evaluated ·
+4 lock stale · 5 state locked by somebody else · 6 a step failed, resumable · 7 approval needed · 10 only with
+--detailed-exitcode: there is work · 70 our bug · 130/143 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from kcompiler import __version__
+from kcompiler.cli.outcome import Outcome
+
+#: verb → module that defines it; a module is imported when its verb is asked for, so that --help stays fast
+VERBS = {
+    "init": ("author", "Write a starter spec and what an editor and CI need."),
+    "validate": ("author", "Check specs; print every mistake at once."),
+    "plan": ("author", "Write the locked plan of a spec and say what would run."),
+    "apply": ("run", "Carry out a spec or a lock; resume what was interrupted."),
+    "gate": ("evidence", "Judge report files by the rules of a lock."),
+    "show": ("evidence", "Print a lock, a run's summary, a report or the verdict."),
+    "graph": ("author", "Draw the steps of a spec."),
+    "explain": ("explain", "Explain a diagnostic code, a spec field, a step or a rule."),
+    "audit": ("evidence", "Recompute the evidence of a run and compare."),
+}
+
+
+class Verbs(click.Group):
+    """Lists all verbs without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(f"kcompiler.cli.{VERBS[name][0]}"), name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from kcompiler.diagnostic import suggest
+
+            near = suggest(args[0], VERBS)
+            hint = f", did you mean `{near[0]}`?" if near else f"; verbs are {', '.join(VERBS)}"
+            raise click.UsageError(f"no such verb: `{args[0]}`{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, help_text) for name, (_, help_text) in VERBS.items()])
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="kcompiler", message="%(prog)s %(version)s")
+def cli() -> None:
+    """From one spec to a distilled, quantized and verified Core ML student, with evidence an auditor can recompute.
+
+    \b
+    kcompiler validate SPEC    what arithmetic, types and hashes can prove wrong
+    kcompiler plan SPEC        the locked plan, and what would run here
+    kcompiler apply SPEC       run it; reports are judged as they appear
+    kcompiler audit SPEC       recompute the verdict from the evidence
+    """
+
+
+def main() -> None:
+    """Run one verb and leave with its exit code; never a traceback for somebody's mistake."""
+    sys.exit(_main(sys.argv[1:]))
+
+
+def _main(arguments: list[str]) -> int:
+    try:
+        cli.main(arguments, prog_name="kcompiler", standalone_mode=False)
+        return 0
+    except Outcome as outcome:
+        return outcome.leave()
+    except click.exceptions.Exit as leave:
+        return int(leave.exit_code)
+    except click.ClickException as mistake:
+        mistake.show()
+        return Outcome(2, "usage", "kcompiler --help").leave()
+    except (click.Abort, KeyboardInterrupt):
+        return Outcome(130, "interrupted", "kcompiler apply").leave()
+    except BrokenPipeError:
+        # the reader went away (`| head`): nothing is wrong, and stdout must not be flushed again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as bug:
+        # whatever no rule of ours foresaw is our bug, and says so instead of showing frames
+        return _report_bug(bug)
+
+
+def _report_bug(bug: Exception) -> int:
+    import traceback
+
+    if os.environ.get("KCOMPILER_TRACEBACK"):
+        traceback.print_exception(bug)
+    last = traceback.extract_tb(bug.__traceback__)[-1]
+    place = f"{os.path.basename(last.filename)}:{last.lineno}"
+    click.echo(f"kcompiler itself failed ({type(bug).__name__} at {place}): {bug}", err=True)
+    click.echo("set KCOMPILER_TRACEBACK=1 and run again to see where", err=True)
+    return Outcome(70, "bug", "report it").leave()

@@ -1,0 +1,201 @@
+"""The verbs of people who write specs: init, validate, plan, graph."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kcompiler import assets, project
+from kcompiler.cli.outcome import Outcome
+
+if TYPE_CHECKING:
+    from kcompiler.diagnostic import Diagnostic
+    from kcompiler.front import Front
+
+FORMAT = click.option("--format", "form", type=click.Choice(["human", "json"]), default="human", show_default=True)
+
+
+def compiled(spec: Path, form: str) -> tuple[Front, project.Project]:
+    """A spec without errors. Prints every diagnostic; raises Outcome when one is an error."""
+    from kcompiler.front import compile_spec
+
+    home = project.find(spec)
+    front = compile_spec(spec, home.root)
+    show_diagnostics(front.diagnostics, form, {home.shown(spec): front.source})
+    if front.spec is None or any(item.severity == "error" for item in front.diagnostics):
+        raise refused(front.diagnostics, f"kcompiler validate {spec}")
+    return front, home
+
+
+def refused(diagnostics: list[Diagnostic], next_command: str) -> Outcome:
+    """Exit 2 when the text could not be read at all, 1 when it was read and is wrong."""
+    unreadable = any(item.code.startswith("KC1") for item in diagnostics)
+    return Outcome(2, "unreadable", next_command) if unreadable else Outcome(1, "invalid", next_command)
+
+
+def show_diagnostics(diagnostics: list[Diagnostic], form: str, sources: dict[str, bytes]) -> None:
+    """Diagnostics are data in JSON, so they go to stdout; for people they go to stderr."""
+    from kcompiler.render import human, json
+
+    if form == "json":
+        click.echo(json.diagnostics(diagnostics), nl=False)
+    elif diagnostics:
+        click.echo(human.diagnostics(diagnostics, sources), err=True, nl=False)
+
+
+def planned(spec: Path, form: str, backend: str | None = None) -> tuple[dict[str, Any], project.Project]:
+    """The plan of a spec, in memory."""
+    from kcompiler import plan as stage
+
+    front, home = compiled(spec, form)
+    made, found = stage.make(front, home, backend)
+    show_diagnostics(found, form, {home.shown(spec): front.source})
+    if made is None:
+        raise refused(found, f"kcompiler validate {spec}")
+    return made, home
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
+@click.option("--template", default="eight-ball", show_default=True, help="Name of a shipped spec.")
+def init(folder: Path, template: str) -> None:
+    """Copy a shipped spec with everything it refers to. Never overwrites a file."""
+    shipped = assets.folder("specs")
+    source = shipped / f"{template}.yaml"
+    if not source.is_file():
+        known = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
+        raise click.UsageError(f"no such template: `{template}`; templates are {known}")
+    files = [source.relative_to(shipped), *_referenced(source, shipped)]
+    for relative in files:
+        _copy_new(shipped / relative, folder / "specs" / relative)
+    _write_new(folder / ".kcompiler" / ".gitignore", "*\n")
+    spec = folder / "specs" / source.name
+    click.echo(f"next: kcompiler apply {spec}")
+
+
+def _referenced(source: Path, shipped: Path) -> list[Path]:
+    from kcompiler.front import compile_spec
+
+    front = compile_spec(source, shipped)
+    if front.spec is None:
+        raise RuntimeError(f"a shipped spec does not compile: {source.name}")
+    data = front.spec.data
+    paths = [Path(item.path) for item in data.sources if item.kind == "jsonl"]
+    paths += [Path(data.tools)] if data.tools else []
+    licences = [path.parent / "LICENSE" for path in paths if (shipped / path.parent / "LICENSE").is_file()]
+    return list(dict.fromkeys([*paths, *licences]))
+
+
+def _copy_new(source: Path, target: Path) -> None:
+    if target.exists():
+        click.echo(f"kept     {target}", err=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    click.echo(f"created  {target}", err=True)
+
+
+def _write_new(target: Path, text: str) -> None:
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+
+
+@click.command()
+@click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@FORMAT
+def validate(specs: tuple[Path, ...], form: str) -> None:
+    """Parse, check the schema and the meaning of each spec; print every mistake at once."""
+    from kcompiler import plan as stage
+    from kcompiler.diagnostic import has_errors
+    from kcompiler.front import compile_spec
+
+    found: list[Diagnostic] = []
+    failed: list[Path] = []
+    for spec in specs:
+        home = project.find(spec)
+        front = compile_spec(spec, home.root)
+        diagnostics = list(front.diagnostics)
+        if not has_errors(diagnostics):
+            # the graph and the policies can be wrong, too
+            diagnostics += stage.make(front, home)[1]
+        show_diagnostics(diagnostics, form, {home.shown(spec): front.source})
+        found += diagnostics
+        if has_errors(diagnostics):
+            failed.append(spec)
+        elif form == "human":
+            click.echo(f"{home.shown(spec)}: valid")
+    if failed:
+        raise refused(found, f"kcompiler validate {failed[0]}")
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 when the committed lock would change.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit 10 when something would run here.")
+@click.option("--full", is_flag=True, help="List the steps that are reused, too.")
+@FORMAT
+def plan(spec: Path, check: bool, detailed_exitcode: bool, full: bool, form: str) -> None:
+    """Write generated/<name>/plan.lock when its content changed, and print what would run here and why."""
+    from kcompiler import lock
+    from kcompiler.cli.run import delta_of
+    from kcompiler.plan import lock_path
+
+    made, home = planned(spec, form)
+    path = lock_path(home, made)
+    committed = _committed(path)
+    entries = delta_of(made, home)
+    if check and committed != made:
+        changes = lock.difference(committed, made) if committed else [f"{home.shown(path)} does not exist"]
+        click.echo("\n".join(changes), err=True)
+        raise Outcome(1, "lock-would-change", f"kcompiler plan {spec}")
+    if not check and committed != made:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(lock.dump(made), encoding="utf-8")
+    _show_plan(made, committed, entries, home, path, spec, full, form)
+    if detailed_exitcode and any(entry.action != "reuse" for entry in entries):
+        raise Outcome(10, "work", f"kcompiler apply {spec}")
+
+
+def _committed(path: Path) -> dict[str, Any] | None:
+    from kcompiler import lock
+
+    if not path.exists():
+        return None
+    try:
+        return lock.read(path)
+    except lock.UnreadableLock as reason:
+        click.echo(f"{path.name} cannot be read and is written anew: {reason}", err=True)
+        return None
+
+
+def _show_plan(
+    made: dict[str, Any], committed: dict[str, Any] | None, entries: list[Any], home: project.Project, path: Path,
+    spec: Path, full: bool, form: str,
+) -> None:
+    from kcompiler import lock
+    from kcompiler.render import human_plan, json
+
+    digest = lock.plan_digest(made)
+    if form == "json":
+        click.echo(json.plan(made, committed, entries, digest), nl=False)
+        return
+    text = human_plan.plan(
+        made, committed, entries, where=home.shown(path), digest=digest, full=full,
+        next_command=f"kcompiler apply {spec}",
+    )
+    click.echo(text, nl=False)
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "dot", "mermaid", "json"]), default="text")
+def graph(spec: Path, form: str) -> None:
+    """Draw the steps of a spec: what each takes, and what it waits for."""
+    from kcompiler.render import drawing
+
+    made, _ = planned(spec, "human")
+    click.echo(drawing.draw(made["steps"], form), nl=False)

@@ -1,0 +1,123 @@
+"""The verbs of reviewers: gate, show, audit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kcompiler import project
+from kcompiler.cli.outcome import Outcome
+
+FORMAT = click.option("--format", "form", type=click.Choice(["human", "json"]), default="human", show_default=True)
+
+
+def _lock(path: Path) -> dict[str, Any]:
+    from kcompiler import lock
+
+    try:
+        return lock.read(path)
+    except lock.UnreadableLock as reason:
+        click.echo(f"{path}: cannot be read as a lock: {reason}", err=True)
+        raise Outcome(2, "unreadable", "kcompiler plan SPEC") from None
+
+
+def located(target: Path) -> tuple[dict[str, Any], project.Project, Path]:
+    """The committed lock that a spec, a lock or a folder of generated/ stands for."""
+    if target.is_dir():
+        path = target / "plan.lock"
+    elif target.suffix in (".yaml", ".yml"):
+        from kcompiler.cli.author import compiled
+
+        front, home = compiled(target, "human")
+        assert front.spec is not None
+        path = home.lock(front.spec.metadata.name)
+    else:
+        path = target
+    if not path.is_file():
+        click.echo(f"{path} does not exist", err=True)
+        raise Outcome(2, "no-lock", f"kcompiler plan {target}")
+    return _lock(path), project.find(path), path
+
+
+@click.command()
+@click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--lock", "lock_path", type=click.Path(path_type=Path), required=True,
+              help="plan.lock (or spec) whose obligations are judged.")
+@click.option("--as-of", metavar="TIME", help="Judge as of this UTC time, such as 2026-01-31T00:00:00Z.")
+@click.option("--only-given", is_flag=True, help="Judge only the steps whose reports are given.")
+@FORMAT
+def gate(reports: tuple[Path, ...], lock_path: Path, as_of: str | None, only_given: bool, form: str) -> None:
+    """Judge report files by the obligations of a lock. A report that is left out blocks."""
+    from kcompiler import lock
+    from kcompiler.judge import gate_files
+
+    made, _, _ = located(lock_path)
+    try:
+        verdict = gate_files(
+            reports, made.get("obligations", []), as_of=as_of, lock=lock.plan_digest(made), only_given=only_given
+        )
+    except OSError as reason:
+        click.echo(f"cannot read {reason.filename}: {reason.strerror}", err=True)
+        raise Outcome(2, "unreadable", "kcompiler gate REPORT --lock LOCK") from None
+    except ValueError as reason:
+        raise click.UsageError(str(reason)) from None
+    _show_verdict(verdict.to_json(), form)
+    if verdict.exit_code:
+        raise Outcome(verdict.exit_code, verdict.verdict.lower(), "mend what blocks, then kcompiler apply")
+
+
+def _show_verdict(verdict: Mapping[str, Any], form: str) -> None:
+    from kcompiler.render import human_run
+
+    if form == "json":
+        click.echo(json.dumps(verdict, indent=2, sort_keys=True, ensure_ascii=False))
+    else:
+        click.echo(human_run.gates(verdict, full=True), nl=False)
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["lock", "run", "report", "verdict", "journal"]))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("step", required=False)
+def show(what: str, target: Path, step: str | None) -> None:
+    """Print the lock, the run's report, one step's report, the verdict or the journal of TARGET (spec, lock, folder)."""
+    made, home, path = located(target)
+    evidence = home.evidence(made["asked"]["name"])
+    if what == "lock":
+        click.echo(path.read_text(encoding="utf-8"), nl=False)
+        return
+    if what == "report" and not step:
+        known = ", ".join(sorted(item.stem for item in (evidence / "reports").glob("*.json"))) or "none yet"
+        raise click.UsageError(f"say which step's report: {known}")
+    files = {"run": "run.json", "verdict": "verdict.json", "journal": "journal.jsonl", "report": f"reports/{step}.json"}
+    file = evidence / files[what]
+    if not file.is_file() or not file.resolve().is_relative_to(evidence.resolve()):
+        click.echo(f"{home.shown(evidence / files[what])} does not exist", err=True)
+        raise Outcome(2, "no-evidence", f"kcompiler apply {target}")
+    text = file.read_text(encoding="utf-8")
+    if what == "verdict":
+        _show_verdict(json.loads(text), "human")
+    else:
+        click.echo(text, nl=False)
+
+
+@click.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@FORMAT
+def audit(target: Path, form: str) -> None:
+    """Recompute digests, journal, reports and verdict of TARGET (spec, lock or generated folder), and compare."""
+    from kcompiler.audit import audit as recompute
+    from kcompiler.render import human, json as render_json
+
+    made, home, _ = located(target)
+    result = recompute(home.root, made["asked"]["name"])
+    if form == "json":
+        click.echo(render_json.audit(result), nl=False)
+    else:
+        click.echo(human.audit(result), nl=False)
+    if result.exit_code:
+        raise Outcome(result.exit_code, result.word, f"kcompiler apply {target}")

@@ -1,0 +1,214 @@
+"""The verb that works: apply. Reads specs or locks, hands the judge to the machine, renders what happens."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kcompiler import project
+from kcompiler.cli.author import planned
+from kcompiler.cli.outcome import Outcome
+
+if TYPE_CHECKING:
+    from kcompiler.delta import Entry
+    from kcompiler.render.progress import Watch
+    from runtime.apply import Run
+
+#: how a run ended → exit code and word
+_ENDS = {"failed": (6, "step-failed"), "interrupted": (130, "interrupted")}
+
+
+def delta_of(
+    made: Mapping[str, Any], home: project.Project, only: Sequence[str] | None = None, force: Sequence[str] = ()
+) -> Sequence[Entry]:
+    """What this machine would run of a plan. Raises Outcome 3 when the journal is damaged."""
+    from kcompiler.delta import delta
+    from runtime import apply as machine
+    from runtime import host
+
+    try:
+        history, store = machine.look(home.root)
+    except machine.BrokenEvidence as broken:
+        raise evidence_broken(broken) from None
+    return delta(made, host=host.words(), history=history, present=store.present, only=only, force=force)
+
+
+def evidence_broken(broken: Any) -> Outcome:
+    """The journal or the store is not what was written."""
+    click.echo(f"evidence is broken: {broken.subject}: {broken.message}", err=True)
+    return Outcome(3, "evidence-broken", "kcompiler audit")
+
+
+@click.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--locked", is_flag=True, help="Refuse (exit 4) when the committed lock would change.")
+@click.option("--only", multiple=True, metavar="STEP", help="Only this step and what it needs; repeatable.")
+@click.option("--force", multiple=True, metavar="STEP", help="Run this step although it could be reused; repeatable.")
+@click.option("--backend", type=click.Choice(["null"]), help="Forge every artifact; no gate can pass on that.")
+@click.option("--full", is_flag=True, help="List each report a rule passed on.")
+def apply(
+    target: Path, locked: bool, only: tuple[str, ...], force: tuple[str, ...], backend: str | None, full: bool
+) -> None:
+    """Carry out TARGET, a spec or a plan.lock. Steps whose result is there are reused; an interrupted run resumes."""
+    made, home, spec = _target(target, backend)
+    if backend is None:
+        _settle(made, home, spec, locked)
+    run, verdict = _run(made, home, list(only) or None, list(force))
+    _summary(run, verdict, full)
+    _leave(run, verdict, target)
+
+
+def _target(target: Path, backend: str | None) -> tuple[dict[str, Any], project.Project, Path]:
+    """The plan to carry out, and the spec it came from. A lock must still be what its spec compiles to."""
+    from kcompiler import lock
+
+    if target.suffix != ".lock":
+        made, home = planned(target, "human", backend)
+        return made, home, target
+    try:
+        committed = lock.read(target)
+        spec = project.find(target).root / str(committed["asked"]["spec"])
+    except (lock.UnreadableLock, KeyError, TypeError) as reason:
+        click.echo(f"{target}: cannot be read as a lock: {reason}", err=True)
+        raise Outcome(2, "unreadable", "kcompiler plan SPEC") from None
+    made, home = planned(spec, "human", backend)
+    if backend is None and made != committed:
+        raise _stale(lock.difference(committed, made), spec)
+    return made, home, spec
+
+
+def _settle(made: dict[str, Any], home: project.Project, spec: Path, locked: bool) -> None:
+    """Bring the committed lock up to date, or refuse to."""
+    from kcompiler import lock
+
+    path = home.lock(made["asked"]["name"])
+    committed = None
+    if path.exists():
+        try:
+            committed = lock.read(path)
+        except lock.UnreadableLock as reason:
+            click.echo(f"{home.shown(path)} cannot be read and is written anew: {reason}", err=True)
+    if committed == made:
+        return
+    if locked:
+        raise _stale(lock.difference(committed, made) if committed else [f"{home.shown(path)} does not exist"], spec)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(lock.dump(made), encoding="utf-8")
+    for line in lock.difference(committed, made) if committed else ["new"]:
+        click.echo(f"lock    {line}", err=True)
+
+
+def _stale(differences: Sequence[str], spec: Path) -> Outcome:
+    click.echo("the lock is stale:\n" + "\n".join(f"  {line}" for line in differences), err=True)
+    return Outcome(4, "lock-stale", f"kcompiler plan {spec}")
+
+
+def judge_of(made: Mapping[str, Any]) -> Callable[[Mapping[str, dict[str, Any]]], Any]:
+    """The judge of a plan's obligations: reports → verdict."""
+    from kcompiler import lock
+    from kcompiler.judge import judge
+
+    identity = lock.plan_digest(made)
+    return lambda reports: judge(reports, made["obligations"], lock=identity)
+
+
+def _run(
+    made: dict[str, Any], home: project.Project, only: list[str] | None, force: list[str]
+) -> tuple[Run, Mapping[str, Any]]:
+    from dataclasses import asdict
+
+    from runtime import apply as machine
+
+    verdict_of = judge_of(made)
+
+    def judged(reports: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**asdict(item), "blocking": item.mode == "block"} for item in verdict_of(reports).outcomes]
+
+    watch = _watch(len(made["steps"]))
+    try:
+        with machine.stoppable(lambda number: click.echo("stopping at the next safe point; once more to stop now",
+                                                         err=True)) as stop:
+            run = machine.apply(
+                made, root=home.root, judge=judged, watch=watch, only=only, force=force, stop_requested=stop
+            )
+    except machine.Refusal as refusal:
+        raise _refusal(refusal) from None
+    except machine.Stale as stale:
+        raise _stale([str(item) for item in stale.differences], Path(made["asked"]["spec"])) from None
+    except machine.Locked as locked:
+        click.echo(f"{locked}", err=True)
+        raise Outcome(5, "locked", "wait, then kcompiler apply") from None
+    except machine.BrokenEvidence as broken:
+        raise evidence_broken(broken) from None
+    except machine.StorageFailed as failed:
+        click.echo(f"{failed}", err=True)
+        raise Outcome(6, "storage-failed", "free space or mend the disk, then kcompiler apply") from None
+    finally:
+        watch.close()
+    verdict = verdict_of(run.reports)
+    folder = home.verdict(made["asked"]["name"])
+    if run.outcome != "interrupted":
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.write_text(verdict.dump(), encoding="utf-8")
+    return run, {**verdict.to_json(), "exit_code": verdict.exit_code}
+
+
+def _refusal(refusal: Any) -> Outcome:
+    from kcompiler.diagnostic import from_refusal
+    from kcompiler.render import human
+
+    click.echo(human.diagnostics([from_refusal(refusal)], {}), err=True, nl=False)
+    return Outcome(2, "refused", "mend it, then kcompiler apply")
+
+
+def _watch(total: int) -> Watch:
+    from kcompiler.render.progress import Live, Plain
+
+    if sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb":
+        return Live(sys.stderr, total)
+    return Plain(lambda line: click.echo(line, err=True), total)
+
+
+def _summary(run: Run, verdict: Mapping[str, Any], full: bool) -> None:
+    from kcompiler.render import human_run
+
+    rows = [
+        {
+            "step": item.step,
+            "action": item.status,
+            "wall_s": item.record["wall_s"] if item.record else None,
+            "why": item.detail or item.reason,
+        }
+        for item in run.steps
+    ]
+    click.echo(human_run.steps(rows), nl=False)
+    click.echo(human_run.metrics(run.reports), nl=False)
+    click.echo(human_run.gates(verdict, full=full), nl=False)
+    click.echo(f"evidence {_shown(run.evidence)}   {run.wall_s:.1f} s")
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
+
+
+def _leave(run: Run, verdict: Mapping[str, Any], target: Path) -> None:
+    for item in run.steps:
+        if item.error is not None:
+            from kcompiler.diagnostic import from_refusal
+            from kcompiler.render import human
+
+            if hasattr(item.error, "code"):
+                click.echo(human.diagnostics([from_refusal(item.error)], {}), err=True, nl=False)
+            else:
+                click.echo(f"{item.step}: {item.error}", err=True)
+    if run.outcome in _ENDS:
+        code, word = _ENDS[run.outcome]
+        raise Outcome(code, word, f"kcompiler apply {target}")
+    if verdict["exit_code"] != 0:
+        raise Outcome(verdict["exit_code"], str(verdict["verdict"]).lower(), f"kcompiler show verdict {target}")

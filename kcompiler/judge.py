@@ -1,0 +1,243 @@
+"""Reports × obligations → one outcome each, and the verdict. Pure: no clock, no spec, no graph.
+
+The same function decides inside apply, in `gate`, in `audit` and in tests, so that they cannot disagree (kyverno
+#17473 and #7956 are what happens otherwise). Only `pass` and an effective `waived` let a blocking rule through.
+Missing, unreadable, forged, estimated where measured was asked, too little: none of them is a pass, and a judgement
+that looked at nothing is not one either.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kcompiler.policy import evidence, kinds
+from kcompiler.policy.evidence import Evidence
+from kcompiler.policy.kind import Judged, broken, lacking
+from kcompiler.policy.obligation import Obligation, first_problem
+from runtime import digest
+
+SCHEMA_VERSION = "1.0"
+OUTCOMES = ("pass", "fail", "waived", "inconclusive", "not_evaluated", "skipped", "error")
+#: an outcome that rests on evidence which was there and could be read
+EVALUATED = frozenset({"pass", "fail", "waived", "inconclusive"})
+#: what lets a blocking rule through
+THROUGH = frozenset({"pass", "waived"})
+#: what an approved exception could cover: a known shortfall, never broken or absent evidence
+WAIVABLE = frozenset({"fail", "inconclusive"})
+
+_AS_OF = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one obligation. `pointer` leads into the report of `step`; texts are as in `Judged`."""
+
+    rule: str
+    pack: str
+    title: str
+    report: str
+    step: str
+    mode: str
+    waivable: bool
+    outcome: str
+    blocks: bool
+    reason: str
+    remedy: str
+    pointer: str
+    observed: str
+    threshold: str
+    distance: str
+    matches: int
+    #: "sha256:…" of the obligation as the lock has it
+    obligation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """All outcomes and what they amount to, with the digest of everything that was looked at.
+
+    `verdict` is PASS, FAIL, INCONCLUSIVE (nothing failed, yet something blocking could not be decided),
+    WAIVER_REQUIRED (only waivable rules block) or NOTHING_EVALUATED.
+    """
+
+    verdict: str
+    exit_code: int
+    counts: Mapping[str, int]
+    outcomes: Sequence[Outcome]
+    #: step → "sha256:…" of its report.json
+    reports: Mapping[str, str]
+    #: steps whose report no obligation speaks of
+    unjudged: Sequence[str]
+    #: schema id → "sha256:…"
+    schemas: Mapping[str, str]
+    #: "sha256:…" of the list of obligations
+    obligations: str
+    #: "sha256:…" identity of the plan they come from, when there is one
+    lock: str | None
+    as_of: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict document (schemas/verdict.schema.json)."""
+        content = asdict(self)
+        content["schema_version"] = SCHEMA_VERSION
+        content["outcomes"] = [asdict(outcome) for outcome in self.outcomes]
+        content["unjudged"] = list(self.unjudged)
+        return content
+
+    def dump(self) -> str:
+        """Stable text of the document: sorted keys, LF."""
+        return json.dumps(self.to_json(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def judge(
+    reports: Mapping[str, bytes | Mapping[str, Any]],
+    obligations: Sequence[Mapping[str, Any]],
+    *,
+    as_of: str | None = None,
+    lock: str | None = None,
+) -> Verdict:
+    """One outcome per obligation, in their order.
+
+    `reports` maps a step id ("apply" for the report on the run) to its report.json, as bytes or already parsed.
+    Raises ValueError for an `as_of` that is not of the form 2026-01-31T00:00:00Z; nothing that stands in a report or
+    an obligation raises.
+    """
+    if as_of is not None and not _AS_OF.match(as_of):
+        raise ValueError(f"as_of {as_of!r} is not a UTC time such as 2026-01-31T00:00:00Z")
+    read = {step: evidence.read(given) for step, given in sorted(reports.items())}
+    seen: set[tuple[str, str]] = set()
+    outcomes = [_outcome(raw, read, seen) for raw in obligations]
+    counts = {word: sum(outcome.outcome == word for outcome in outcomes) for word in OUTCOMES}
+    word, code = _amounts_to(outcomes)
+    return Verdict(
+        verdict=word,
+        exit_code=code,
+        counts=counts,
+        outcomes=tuple(outcomes),
+        reports={step: found.digest for step, found in read.items()},
+        unjudged=sorted(set(read) - {outcome.step for outcome in outcomes}),
+        schemas={name: pin for found in read.values() for name, pin in sorted((found.schemas or {}).items())},
+        obligations=digest.of_value(list(obligations), "kc.obligations.v1"),
+        lock=lock,
+        as_of=as_of,
+    )
+
+
+def _amounts_to(outcomes: Iterable[Outcome]) -> tuple[str, int]:
+    """The word and the exit code (plan-apply-policy.md 7.3): 3 before 2 before 1 before 7."""
+    every = list(outcomes)
+    blocking = [outcome for outcome in every if outcome.blocks]
+    if not any(outcome.outcome in EVALUATED for outcome in every):
+        return "NOTHING_EVALUATED", 3
+    if not blocking:
+        return "PASS", 0
+    if any(outcome.outcome == "error" for outcome in blocking):
+        return "FAIL", 2
+    if all(outcome.waivable and outcome.outcome in WAIVABLE for outcome in blocking):
+        return "WAIVER_REQUIRED", 7
+    if any(outcome.outcome == "fail" for outcome in blocking):
+        return "FAIL", 1
+    return "INCONCLUSIVE", 1
+
+
+def _outcome(raw: Mapping[str, Any], reports: Mapping[str, Evidence], seen: set[tuple[str, str]]) -> Outcome:
+    pin = digest.of_value(dict(raw), "kc.obligation.v1")
+    try:
+        obligation = Obligation.model_validate(dict(raw))
+    except ValidationError as error:
+        return _made(_unreadable(raw), broken(f"the obligation is malformed: {first_problem(error)}"), pin)
+    key = (obligation.rule, obligation.step)
+    if key in seen:
+        return _made(obligation, broken("the same obligation stands twice"), pin)
+    seen.add(key)
+    if obligation.mode == "skip":
+        return _made(obligation, None, pin)
+    return _made(obligation, _judged(obligation, reports.get(obligation.step)), pin)
+
+
+def _unreadable(raw: Mapping[str, Any]) -> Obligation:
+    """Stands in for an obligation that cannot be read: it blocks."""
+    return Obligation.model_construct(
+        rule=str(raw.get("rule", "?")), pack=str(raw.get("pack", "?")), title="", mode="block", waivable=False,
+        report=str(raw.get("report", "?")), source=str(raw.get("from", "step:?")), kind="?", params={}, expect=None,
+        remedy="re-plan, so that the obligations are written again", reason="",
+    )
+
+
+def _made(obligation: Obligation, judged: Judged | None, pin: str) -> Outcome:
+    word = "skipped" if judged is None else judged.word
+    shown = judged or lacking(f"the pack skips this rule: {obligation.reason}")
+    return Outcome(
+        rule=obligation.rule,
+        pack=obligation.pack,
+        title=obligation.title,
+        report=obligation.report,
+        step=obligation.step,
+        mode=obligation.mode,
+        waivable=obligation.waivable,
+        outcome=word,
+        blocks=obligation.mode == "block" and word not in THROUGH,
+        reason=shown.reason,
+        remedy="" if word in THROUGH else obligation.remedy,
+        pointer=shown.pointer,
+        observed=shown.observed,
+        threshold=shown.threshold,
+        distance=shown.distance,
+        matches=shown.matches,
+        obligation=pin,
+    )
+
+
+def _judged(obligation: Obligation, found: Evidence | None) -> Judged:
+    if found is None:
+        return lacking(f"step `{obligation.step}` has given no report")
+    if found.report is None:
+        return broken(f"the report of `{obligation.step}` is no evidence: {found.problem}")
+    report = found.report
+    if report["kind"] != obligation.report:
+        return broken(f"the report is of kind `{report['kind']}`, not `{obligation.report}`", "/kind")
+    if report["step"] != obligation.step:
+        return broken(f"the report was made by step `{report['step']}`, not `{obligation.step}`", "/step")
+    name, _, version = obligation.kind.partition("@")
+    if name not in kinds.names():
+        return broken(f"no kind of check is called `{name}`")
+    kind = kinds.load(name)
+    if version != str(kind.version):
+        return broken(f"the plan was made for `{obligation.kind}`; this is `{name}@{kind.version}`")
+    if not kind.sees_forged and report["environment"]["forged"] is not False:
+        return lacking("the report is forged: nothing was measured", "/environment/forged")
+    try:
+        params = kind.params.model_validate(obligation.params)
+    except ValidationError as error:
+        return broken(f"the parameters of the rule are malformed: {first_problem(error)}")
+    return kind.judge(params, report, obligation.expect)
+
+
+def gate_files(
+    paths: Iterable[Path],
+    obligations: Sequence[Mapping[str, Any]],
+    *,
+    as_of: str | None = None,
+    lock: str | None = None,
+    only_given: bool = False,
+) -> Verdict:
+    """The verdict over report files: each is matched by the `step` it names, else by its file name.
+
+    Every obligation counts, so that a report left out blocks; with `only_given` just those of the steps that were
+    given. Two files for one step are evidence for neither. Raises OSError for a file that cannot be read.
+    """
+    given: dict[str, bytes] = {}
+    for path in paths:
+        data = path.read_bytes()
+        found = evidence.read(data).report
+        step = str(found["step"]) if found is not None else path.stem
+        given[step] = b"" if step in given else data
+    chosen = [raw for raw in obligations if not only_given or str(raw.get("from", "")).removeprefix("step:") in given]
+    return judge(given, chosen, as_of=as_of, lock=lock)

@@ -1,0 +1,92 @@
+"""Plan ↔ the text of plan.lock: sorted keys, one block per step, LF, no clock, host, path outside the root or secret.
+
+The lock's identity is `plan_digest`: RFC 8785 over its content, so that an equivalent file in another layout is the
+same plan. The digest is not in the file: two branches that change different steps then merge without a conflict on it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime import digest
+from runtime.contract import strict_json
+
+FORMAT = "1.0"
+
+
+class UnreadableLock(Exception):
+    """Text that is no lock of a format this compiler reads; the message says why."""
+
+
+def dump(plan: Mapping[str, Any]) -> str:
+    """The canonical text of a plan."""
+    return json.dumps(plan, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def load(text: str) -> dict[str, Any]:
+    """The plan in a lock's text. Raises UnreadableLock."""
+    try:
+        plan = strict_json.loads(text)
+    except ValueError as reason:
+        raise UnreadableLock(f"not JSON: {reason}") from None
+    if not isinstance(plan, dict) or not isinstance(plan.get("lock"), dict):
+        raise UnreadableLock("no `lock` section: this is not a plan.lock")
+    if plan["lock"].get("format") != FORMAT:
+        raise UnreadableLock(f"format {plan['lock'].get('format')!r}; this compiler reads {FORMAT}")
+    if not isinstance(plan.get("steps"), list):
+        raise UnreadableLock("no list of steps")
+    return plan
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The plan in a lock file. Raises UnreadableLock."""
+    try:
+        return load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as reason:
+        raise UnreadableLock(str(reason)) from None
+
+
+def plan_digest(plan: Mapping[str, Any]) -> str:
+    """"sha256:…" of what the plan says, whatever its layout."""
+    return digest.of_value(plan, "kc.plan.v1")
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What changed between two plans, one line per changed thing: sections, then steps by id with the changed params."""
+    lines = []
+    for section in sorted((set(old) | set(new)) - {"steps"}):
+        if old.get(section) != new.get(section):
+            lines.append(f"~ {section}")
+    before = {step["id"]: step for step in old.get("steps", [])}
+    after = {step["id"]: step for step in new.get("steps", [])}
+    lines += [f"- step {step_id}" for step_id in sorted(set(before) - set(after))]
+    lines += [f"+ step {step_id}" for step_id in sorted(set(after) - set(before))]
+    for step_id in sorted(set(before) & set(after)):
+        parts = _step_difference(before[step_id], after[step_id])
+        if parts:
+            lines.append(f"~ step {step_id}: {', '.join(parts)}")
+    return lines
+
+
+def _step_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    parts = []
+    for key in sorted((set(old) | set(new)) - {"derivation", "params"}):
+        if old.get(key) != new.get(key):
+            parts.append(key)
+    parts += [f"{path} {was!r} → {now!r}" for path, was, now in changed(old.get("params"), new.get("params"))]
+    return parts
+
+
+def changed(old: Any, new: Any, path: str = "params") -> list[tuple[str, Any, Any]]:
+    """(dotted path, old, new) of every leaf that differs between two JSON values."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        found = []
+        for key in sorted(set(old) | set(new)):
+            found += changed(old.get(key), new.get(key), f"{path}.{key}")
+        return found
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [item for i, pair in enumerate(zip(old, new, strict=True)) for item in changed(*pair, f"{path}[{i}]")]
+    return [] if old == new else [(path, old, new)]

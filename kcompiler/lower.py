@@ -1,0 +1,304 @@
+"""Spec → nodes and inputs. The only place that knows which section makes which steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kcompiler.graph import Input, Node
+from kcompiler.spec import Spec
+from runtime import catalog, digest
+from runtime.contract import Step
+
+BASELINE = "ce_only"
+
+
+class Lowering:
+    """Collects nodes; each method lowers one section and returns what later sections refer to."""
+
+    def __init__(self, spec: Spec, root: Path, folder: Path, backend: str | None = None) -> None:
+        self.spec, self.root, self.folder, self.backend = spec, root, folder, backend
+        self.nodes: list[Node] = []
+        self.inputs: list[Input] = []
+
+    def add(
+        self,
+        step_id: str,
+        step_name: str,
+        params: Mapping[str, Any],
+        takes: Mapping[str, str],
+        *,
+        origin: str,
+        after: Sequence[str] = (),
+    ) -> str:
+        """One node, with every default of its step visible; returns its id."""
+        step: Step = catalog.load("steps", step_name)
+        resolved = step.params.model_validate(params)
+        self.nodes.append(
+            Node(
+                id=step_id,
+                step=step.name,
+                version=step.version,
+                backend=self.backend or step.backend,
+                params=resolved.model_dump(mode="json"),
+                ports=step.takes_of(resolved),
+                takes=dict(takes),
+                gives=step.gives_of(resolved),
+                code=catalog.code_of(step, resolved),
+                promise=step.promise,
+                seed=self.spec.execution.seed,
+                origin=origin,
+                after=tuple(after),
+            )
+        )
+        return step_id
+
+    def add_input(self, name: str, kind: str, path: str, license: str, origin: str) -> str:
+        """One pinned file or folder, referred to from the spec's own folder; returns its reference."""
+        target = (self.folder / path).resolve()
+        if kind == "file":
+            pin, size = digest.of_file(target), target.stat().st_size
+        else:
+            entries = digest.manifest(target)
+            pin, size = digest.of_folder(target), sum(int(entry["bytes"]) for entry in entries)
+        relative = target.relative_to(self.root.resolve()).as_posix()
+        self.inputs.append(
+            Input(name=name, kind=kind, path=relative, digest=pin, bytes=size, license=license, origin=origin)
+        )
+        return f"input:{name}"
+
+    def data(self) -> None:
+        data = self.spec.data
+        takes, sources = {}, []
+        for i, source in enumerate(data.sources):
+            entry: dict[str, Any] = {
+                "name": source.name,
+                "kind": source.kind,
+                "split": source.split,
+                "license": source.license,
+            }
+            if source.kind == "jsonl":
+                port = f"source_{source.name}"
+                takes[port] = self.add_input(port, "file", source.path, source.license, f"/data/sources/{i}/path")
+                entry |= {"fields": dict(source.fields), "limit": source.limit}
+            else:
+                entry |= {"generator": source.generator, "params": source.params.model_dump(mode="json")}
+            sources.append(entry)
+        if data.tools:
+            takes["tools"] = self.add_input("tools", "file", data.tools, "", "/data/tools")
+        self.add(
+            "data",
+            "data",
+            {"sources": sources, "held_out": data.held_out, "has_tools": bool(data.tools)},
+            takes,
+            origin="/data",
+        )
+
+    def tokenizer(self) -> None:
+        tokenizer = self.spec.tokenizer
+        takes = {"dataset": "step:data#dataset"}
+        if tokenizer.source == "teacher":
+            takes["teacher"] = "input:teacher"
+        self.add(
+            "tokenizer",
+            "tokenizer",
+            {
+                "source": tokenizer.source,
+                "vocab_size": tokenizer.vocab_size,
+                "special": tokenizer.special.model_dump(),
+                "template": tokenizer.template,
+                "single_token_tags": list(tokenizer.single_token_tags),
+            },
+            takes,
+            origin="/tokenizer",
+        )
+
+    def teacher(self) -> None:
+        teacher, threads = self.spec.teacher, self.spec.execution.threads
+        if teacher.source == "hf":
+            self.add_input("teacher", "hf_folder", teacher.model, teacher.license, "/teacher/model")
+            self.add(
+                "teacher",
+                "import_teacher",
+                {"revision": teacher.revision, "vocab_size": self.spec.tokenizer.vocab_size},
+                {"model": "input:teacher"},
+                origin="/teacher",
+            )
+            return
+        self.add(
+            "teacher",
+            "bootstrap",
+            {
+                "architecture": self._architecture(teacher.architecture),
+                "steps": teacher.steps,
+                "batch_size": teacher.batch_size,
+                "max_length": self._longest(),
+                "optimizer": teacher.optimizer.model_dump(),
+                "threads": threads,
+            },
+            {"dataset": "step:data#dataset", "tokenizer": "step:tokenizer#tokenizer"},
+            origin="/teacher",
+            after=["tokenizer"],
+        )
+
+    def training(self) -> None:
+        for i, stage in enumerate(self.spec.training.stages):
+            terms = []
+            for written in stage.losses:
+                loss = catalog.load("losses", written.term)
+                terms.append(
+                    {
+                        "term": loss.name,
+                        "version": loss.version,
+                        "weight": written.weight,
+                        "schedule": written.schedule.model_dump() if written.schedule else None,
+                        "params": written.params.model_dump(mode="json"),
+                        "semantics": dict(loss.semantics),
+                    }
+                )
+            self._train(f"train-{stage.name}", stage, terms, f"/training/stages/{i}", stage.from_)
+        if BASELINE in self.spec.evaluation.baselines:
+            loss = catalog.load("losses", "ce_truth")
+            term = {
+                "term": loss.name,
+                "version": loss.version,
+                "weight": 1.0,
+                "schedule": None,
+                "params": loss.params().model_dump(mode="json"),
+                "semantics": dict(loss.semantics),
+            }
+            # the same student, data order and number of steps, without the teacher: stage by stage
+            for i, stage in enumerate(self.spec.training.stages):
+                start = f"{BASELINE}-{stage.from_}" if stage.from_ else None
+                name = f"train-{BASELINE}-{stage.name}"
+                self._train(name, stage, [term], f"/training/stages/{i}", start)
+
+    def _train(
+        self, step_id: str, stage: Any, terms: list[dict[str, Any]], origin: str, start: str | None
+    ) -> None:
+        needs_teacher = any("logits" in catalog.load("losses", term["term"]).needs for term in terms)
+        takes = {"dataset": "step:data#dataset", "tokenizer": "step:tokenizer#tokenizer"}
+        if needs_teacher:
+            takes["teacher"] = "step:teacher#checkpoint"
+        if start:
+            takes["from"] = f"step:train-{start}#checkpoint"
+        self.add(
+            step_id,
+            "train",
+            {
+                "architecture": self._architecture(self.spec.student.architecture),
+                "init": "checkpoint" if start else "random",
+                "losses": terms,
+                "needs_teacher": needs_teacher,
+                "steps": stage.steps,
+                "batch_size": stage.batch_size,
+                "max_length": stage.max_length or self._longest(),
+                "optimizer": stage.optimizer.model_dump(),
+                "gradient_norms_every": stage.gradient_norms_every,
+                "checkpoint_every": stage.checkpoint_every,
+                "chunk_tokens": stage.chunk_tokens,
+                "threads": self.spec.execution.threads,
+            },
+            takes,
+            origin=origin,
+            after=["tokenizer"],
+        )
+
+    def delivery(self) -> None:
+        """Probes, export, conversion and verification of the last stage's student."""
+        shapes, threads = self.spec.shapes, self.spec.execution.threads
+        lengths, context = list(shapes.prefill), shapes.decode.context
+        model = {
+            "dataset": "step:data#dataset",
+            "tokenizer": "step:tokenizer#tokenizer",
+            "checkpoint": self._student(),
+        }
+        self.add("probe", "probe", {"lengths": lengths, "decode_context": context, "threads": threads}, model,
+                 origin="/shapes")
+        self.add("export", "export", {"prefill": lengths, "decode_context": context, "threads": threads}, model,
+                 origin="/shapes", after=["tokenizer", "probe"])
+        quantization = self.spec.quantization
+        recipe = {
+            "default": quantization.default.model_dump(),
+            "rules": [rule.model_dump() for rule in quantization.rules],
+        }
+        islands = list(quantization.islands)
+        self.add(
+            "convert",
+            "convert",
+            {"deployment": self.spec.export.deployment, "strategy": shapes.strategy, "recipe": recipe,
+             "islands": islands},
+            {"program": "step:export#program"},
+            origin="/quantization",
+            after=["export"],
+        )
+        self.add(
+            "verify",
+            "verify",
+            {"recipe": recipe, "islands": islands},
+            {"package": "step:convert#package", "goldens": "step:export#goldens", **model},
+            origin="/quantization",
+        )
+
+    def evaluation(self) -> None:
+        evaluation = self.spec.evaluation
+        for i, written in enumerate(evaluation.suites):
+            suite = catalog.load("suites", written.use)
+            runners = ["teacher", "student", *evaluation.baselines, "coreml"]
+            takes = {
+                "dataset": "step:data#dataset",
+                "tokenizer": "step:tokenizer#tokenizer",
+                "checkpoint": self._student(),
+                "teacher": "step:teacher#checkpoint",
+                "package": "step:convert#package",
+            }
+            if BASELINE in runners:
+                takes[BASELINE] = f"step:train-{BASELINE}-{self.spec.training.stages[-1].name}#checkpoint"
+            self.add(
+                f"evaluate-{written.use}",
+                "evaluate",
+                {
+                    "suite": suite.name,
+                    "suite_version": suite.version,
+                    "params": written.params.model_dump(mode="json"),
+                    "split": written.split,
+                    "runners": runners,
+                    "threads": self.spec.execution.threads,
+                },
+                takes,
+                origin=f"/evaluation/suites/{i}",
+                after=["verify"],
+            )
+
+    def extra(self) -> None:
+        """Steps of third parties, named in the spec's own `steps` section."""
+        for i, step in enumerate(self.spec.steps):
+            takes = {
+                port: reference if reference.startswith("input:") else f"step:{reference.removeprefix('step:')}"
+                for port, reference in step.takes.items()
+            }
+            self.add(step.id, step.use, step.params.model_dump(mode="json"), takes, origin=f"/steps/{i}")
+
+    def _student(self) -> str:
+        return f"step:train-{self.spec.training.stages[-1].name}#checkpoint"
+
+    def _longest(self) -> int:
+        return max(self.spec.shapes.prefill)
+
+    def _architecture(self, architecture: Any) -> dict[str, Any]:
+        return dict(architecture.model_dump())
+
+
+def lower(spec: Spec, root: Path, folder: Path, backend: str | None = None) -> tuple[list[Node], list[Input]]:
+    """Every step and every pinned input that a valid spec asks for. `folder` is where the spec lies: its relative
+    references start there. `backend` replaces every step's backend (only `null` carries out them all)."""
+    lowering = Lowering(spec, root, folder, backend)
+    lowering.data()
+    lowering.teacher()
+    lowering.tokenizer()
+    lowering.training()
+    lowering.delivery()
+    lowering.evaluation()
+    lowering.extra()
+    return lowering.nodes, lowering.inputs

@@ -1,0 +1,95 @@
+"""A report as bytes or as a value → its digest and its content in the schema of its kind, or why it is no evidence."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from kcompiler import assets
+from runtime import digest
+from runtime.contract import report as contract
+from runtime.contract import strict_json
+
+ENVELOPE = "report"
+#: 16 MiB; the largest report of the shipped specs has a few hundred kB
+MAX_BYTES = 16777216
+_KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\Z")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """`digest` is "sha256:…" of the bytes of report.json; `report` is None when `problem` says why."""
+
+    digest: str
+    report: Mapping[str, Any] | None
+    problem: str = ""
+    #: schema id → "sha256:…" of the schema file it was checked against
+    schemas: Mapping[str, str] | None = None
+
+
+@cache
+def _schema(name: str) -> tuple[Any, str] | None:
+    """(validator, digest of the file) of a schema; None when there is no such file."""
+    from jsonschema import Draft202012Validator  # 70 ms that `validate` and `plan` need not pay
+    from referencing import Registry, Resource
+
+    folder = assets.folder("schemas")
+    file = folder / f"{name}.schema.json"
+    if not file.is_file():
+        return None
+    envelope = json.loads((folder / f"{ENVELOPE}.schema.json").read_text(encoding="utf-8"))
+    registry: Registry[Any] = Registry().with_resource(envelope["$id"], Resource.from_contents(envelope))
+    schema = json.loads(file.read_text(encoding="utf-8"))
+    return Draft202012Validator(schema, registry=registry), digest.of_file(file)
+
+
+def _against(name: str, value: Mapping[str, Any]) -> tuple[str, str] | None:
+    """(problem or "", digest of the schema); None when no schema has that name."""
+    from jsonschema.exceptions import best_match
+
+    found = _schema(name)
+    if found is None:
+        return None
+    validator, pin = found
+    error = best_match(validator.iter_errors(value))
+    if error is None:
+        return "", pin
+    return f"{error.json_path}: {error.message[:200]}", pin
+
+
+def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
+    kind = content.get("kind")
+    if not isinstance(kind, str) or not _KIND.match(kind):
+        return Evidence(pin, None, "it names no report kind")
+    used: dict[str, str] = {}
+    for name in (ENVELOPE, f"{ENVELOPE}.{kind}"):
+        result = _against(name, content)
+        if result is None:
+            continue  # a third party's kind has no schema of its own: the envelope alone binds it
+        problem, used[name] = result
+        if problem:
+            return Evidence(pin, None, f"it does not satisfy schemas/{name}.schema.json at {problem}", used)
+    return Evidence(pin, content, "", used)
+
+
+def read(given: bytes | Mapping[str, Any]) -> Evidence:
+    """Strictly read and checked. NaN, infinities, duplicate keys, and anything its schema forbids are problems."""
+    if not isinstance(given, bytes):
+        try:
+            given = contract.dump(given).encode()
+        except (TypeError, ValueError) as error:
+            return Evidence("", None, f"it cannot be written as strict JSON: {error}")
+    pin = digest.of_bytes(given)
+    if len(given) > MAX_BYTES:
+        return Evidence(pin, None, f"{len(given)} bytes; at most {MAX_BYTES} are read")
+    try:
+        content = strict_json.loads(given)
+    except ValueError as error:
+        return Evidence(pin, None, f"it is not strict JSON: {error}")
+    if not isinstance(content, dict):
+        return Evidence(pin, None, "it is not an object")
+    return _checked(content, pin)

@@ -1,0 +1,118 @@
+"""What a file of `kcompiler/policy/kinds/` exports: a named, typed, pure check of one report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from kcompiler.policy import path
+from kcompiler.policy.datum import fraction
+
+#: How a check can end. Only `pass` (and, given by the judge, `waived`) lets a blocking rule through.
+Word = Literal["error", "fail", "not_evaluated", "inconclusive", "pass"]
+
+#: The first word of two decides: broken evidence before a failed bound before missing or too little evidence.
+ORDER: tuple[str, ...] = get_args(Word)
+
+
+class Closed(BaseModel):
+    """Base of everything read from a policy file: unknown keys refused, no coercion, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a check found, at the place that decided it.
+
+    `pointer` is a JSON pointer into the report. `observed`, `threshold` and `distance` are exact decimal or fraction
+    texts; `distance` is positive inside the bound and negative outside. `matches` counts the places looked at.
+    """
+
+    word: Word
+    reason: str
+    pointer: str = ""
+    observed: str = ""
+    threshold: str = ""
+    distance: str = ""
+    matches: int = 0
+    #: `distance` as a number; of equally bad places the one with the least margin decides
+    margin: Fraction = Fraction(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of check.
+
+    `judge(params, report, expect)` reads a report that already satisfies its schema and says what it finds. It is
+    pure, and it never raises for what stands in a report: that is `error`, `fail` or `not_evaluated`.
+    """
+
+    name: str
+    version: int
+    params: type[Closed]
+    judge: Callable[[Any, Mapping[str, Any], Any], Judged]
+    #: whether a rule with these params must say what to `expect`; where not, it may not
+    expects: Callable[[Any], bool] = lambda _: False
+    #: whether what the plan found in the spec is of use to this check
+    accepts: Callable[[object], bool] = lambda _: True
+    #: this check decides about forged reports itself; no other check ever sees one
+    sees_forged: bool = False
+
+
+def lacking(reason: str, pointer: str = "") -> Judged:
+    """The evidence is not there: `not_evaluated`."""
+    return Judged(word="not_evaluated", reason=reason, pointer=pointer)
+
+
+def broken(reason: str, pointer: str = "") -> Judged:
+    """The evidence is there and makes no sense: `error`."""
+    return Judged(word="error", reason=reason, pointer=pointer)
+
+
+def worst(found: Iterable[Judged]) -> Judged:
+    """The one that decides: the worst word, then the least margin, then the first. `matches` counts all of them."""
+    every = list(found)
+    decisive = min(every, key=lambda one: (ORDER.index(one.word), one.margin))
+    same = sum(one.word == decisive.word for one in every)
+    more = "" if same == 1 or decisive.word == "pass" else f" (and {same - 1} more like it)"
+    return replace(decisive, reason=decisive.reason + more, matches=len(every))
+
+
+def enough(decided: Judged, least: int) -> Judged:
+    """A pass on fewer places than demanded is no pass: all of nothing is true."""
+    if decided.word == "pass" and decided.matches < least:
+        return replace(lacking(f"{decided.matches} places match, at least {least} must"), matches=decided.matches)
+    return decided
+
+
+def text_of(value: Fraction) -> str:
+    """A number for people and for machines: exact decimal text when it is short, else about ten digits and `~`."""
+    decimal = Decimal(value.numerator) / Decimal(value.denominator)
+    shown = format(decimal.normalize(), "f")
+    if Fraction(decimal) == value and len(shown) <= 24:
+        return shown
+    return f"~{float(value):.10g}"
+
+
+def _path(text: str) -> str:
+    path.parse(text)
+    return text
+
+
+def _decimal_text(value: object) -> object:
+    number = fraction(value)
+    return value if number is None else text_of(number)
+
+
+#: a path into a report's data, in the language of `kcompiler/policy/path.py`
+PathText = Annotated[str, AfterValidator(_path)]
+#: exact decimal text; a YAML number becomes the text it was written as
+DecimalText = Annotated[
+    str, BeforeValidator(_decimal_text), Field(pattern=r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$", max_length=40)
+]

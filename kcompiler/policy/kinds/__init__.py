@@ -1,0 +1,25 @@
+"""Room: kinds of check. One file, one kind, found by its file name; each exports `KIND`."""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from pathlib import Path
+
+from kcompiler.policy.kind import Kind
+
+
+def names() -> list[str]:
+    """Every kind, sorted. Imports none of them."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+
+
+@cache
+def load(name: str) -> Kind:
+    """The kind of that name. Raises KeyError when there is none."""
+    if name not in names():
+        raise KeyError(name)
+    kind = importlib.import_module(f"{__name__}.{name}").KIND
+    if not isinstance(kind, Kind) or kind.name != name:
+        raise TypeError(f"{__name__}.{name} exports no KIND of its own name")
+    return kind

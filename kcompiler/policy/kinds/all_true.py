@@ -1,0 +1,50 @@
+"""A flag at each matched place → all of them measured and true, and at least as many as demanded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from kcompiler.policy import path
+from kcompiler.policy.datum import BadDatum, read
+from kcompiler.policy.kind import Closed, Judged, Kind, PathText, broken, enough, lacking, worst
+
+
+class Params(Closed):
+    """`at` is a path into the report's data that leads to flags."""
+
+    at: PathText
+    min_matches: int = Field(default=1, ge=1)
+
+
+def _flag(match: path.Match) -> Judged:
+    if match.missing:
+        return lacking(match.missing, match.pointer)
+    try:
+        datum = read(match.value)
+    except BadDatum as reason:
+        return broken(str(reason), match.pointer)
+    if datum.tag == "unavailable":
+        return lacking(f"unavailable: {datum.reason}", match.pointer)
+    if datum.flag is None:
+        return broken("not a flag", match.pointer)
+    if datum.tag != "measured":
+        return lacking(f"{datum.tag}, not measured", match.pointer)
+    word = "true" if datum.flag else "false"
+    return Judged(
+        word="pass" if datum.flag else "fail",
+        reason=f"is {word}",
+        pointer=match.pointer,
+        observed=word,
+        threshold="true",
+    )
+
+
+def judge(params: Params, report: Mapping[str, Any], _expect: object) -> Judged:
+    found = (_flag(match) for match in path.walk(path.parse(params.at), report["data"], "/data"))
+    return enough(worst(found), params.min_matches)
+
+
+KIND = Kind(name="all_true", version=1, params=Params, judge=judge)

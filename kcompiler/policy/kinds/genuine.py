@@ -1,0 +1,90 @@
+"""A report's environment, texts and tags → somebody measured this, nobody made it up.
+
+Refuses what the null backend marks as forged, a report without a backend, placeholder texts, an empty report and,
+at the places of `measured`, every datum that is not a measurement (caws-and-origin.md, D4 and D15: residency invented
+from timing, fingerprints that are null, placeholder and skip counted as pass).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import Field
+
+from kcompiler.policy import path
+from kcompiler.policy.datum import BadDatum, read
+from kcompiler.policy.kind import Closed, Judged, Kind, PathText, broken, lacking, worst
+
+#: Whole texts that stand where something real should (trimmed, any case), and how such texts begin.
+_PLACEHOLDER = re.compile(
+    r"\s*(tba|xxx+|n/?a|dummy|mock(ed)?|fake|stub|change-?me|not[ _]?implemented|\?+|\.\.\.)\s*\Z"
+    r"|\s*(todo|tbd|fixme|placeholder|lorem ipsum)\b",
+    re.IGNORECASE,
+)
+
+
+class Params(Closed):
+    """`measured` lists paths at which only measurements are accepted."""
+
+    measured: list[PathText] = Field(default_factory=list)
+
+
+def _texts(node: object, pointer: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, str):
+        yield pointer, node
+    elif isinstance(node, Mapping):
+        for name, item in node.items():
+            yield from _texts(item, f"{pointer}/{path.escape(name)}")
+    elif isinstance(node, list):
+        for index, item in enumerate(node):
+            yield from _texts(item, f"{pointer}/{index}")
+
+
+def _environment(environment: Mapping[str, Any]) -> Judged:
+    forged, backend = environment.get("forged"), environment.get("backend")
+    if forged is not False:
+        return Judged(
+            word="fail",
+            reason="the report is forged" if forged is True else "the report does not say that it is not forged",
+            pointer="/environment/forged",
+            observed=str(forged).lower(),
+            threshold="false",
+        )
+    if not isinstance(backend, str) or backend in ("", "null", "none"):
+        return Judged(
+            word="fail", reason="no real backend made it", pointer="/environment/backend", observed=str(backend)
+        )
+    return Judged(word="pass", reason=f"made by backend {backend}", pointer="/environment", observed=backend)
+
+
+def _placeholders(report: Mapping[str, Any]) -> Iterator[Judged]:
+    for section in ("subject", "environment", "data"):
+        for pointer, text in _texts(report[section], f"/{section}"):
+            if _PLACEHOLDER.match(text):
+                yield Judged(word="fail", reason="a placeholder stands here", pointer=pointer, observed=text.strip())
+
+
+def _tag(match: path.Match) -> Judged:
+    if match.missing:
+        return lacking(match.missing, match.pointer)
+    try:
+        tag = read(match.value).tag
+    except BadDatum as reason:
+        return broken(str(reason), match.pointer)
+    if tag != "measured":
+        return lacking(f"{tag}, not measured", match.pointer)
+    return Judged(word="pass", reason="measured", pointer=match.pointer, observed=tag)
+
+
+def judge(params: Params, report: Mapping[str, Any], _expect: object) -> Judged:
+    found = [_environment(report["environment"]), *_placeholders(report)]
+    if not report["data"]:
+        found.append(lacking("the report has no data", "/data"))
+    for text in params.measured:
+        found += [_tag(match) for match in path.walk(path.parse(text), report["data"], "/data")]
+    return worst(found)
+
+
+KIND = Kind(name="genuine", version=1, params=Params, judge=judge, sees_forged=True)

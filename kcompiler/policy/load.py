@@ -1,0 +1,246 @@
+"""Folders of rules → a Policy: packs with digests, or diagnostics that point into the files.
+
+    policies/<pack>/pack.yaml
+    policies/<pack>/<rule-id>/{rule.yaml, pass.json, fail.json, missing.json}
+
+A pack of the project is found before a shipped one. Whatever cannot be read is an error, never a rule that quietly is
+not there: an unknown key, kind or mode, a folder without rule.yaml, a name that differs from its folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from kcompiler import source
+from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.policy import kinds
+from kcompiler.policy.kind import Closed
+from kcompiler.policy.rule import PACK_NAME, Pack, Rule
+from runtime import digest
+
+PACK_FILE, RULE_FILE = "pack.yaml", "rule.yaml"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedRule:
+    """A rule with its parameters typed by its kind. `name` is `<pack>/<id>`; `kind` is `name@version`."""
+
+    name: str
+    rule: Rule
+    kind: str
+    params: Closed
+    tree: source.Tree
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedPack:
+    """A pack and its rules, sorted by id. `digest` covers the meaning of pack.yaml and every rule.yaml."""
+
+    pack: Pack
+    digest: str
+    rules: Sequence[LoadedRule]
+    tree: source.Tree
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """The packs a spec names, in that order, and everything that was wrong with them."""
+
+    packs: Sequence[LoadedPack]
+    problems: Sequence[Diagnostic]
+
+    def pins(self) -> list[dict[str, Any]]:
+        """What the lock says about the packs: under which law was it planned."""
+        return [
+            {"pack": one.pack.name, "version": one.pack.version, "digest": one.digest, "rules": len(one.rules)}
+            for one in self.packs
+        ]
+
+
+def load(names: Iterable[str], roots: Iterable[Path]) -> Policy:
+    """The packs of these names, each from the first root that has it. Problems are in the Policy, nothing is raised.
+
+    The digest of a pack leaves out comments, layout and the case files, so that none of them changes a lock.
+    """
+    found: list[LoadedPack] = []
+    problems: list[Diagnostic] = []
+    folders = [Path(root) for root in roots]
+    for name in dict.fromkeys(names):
+        folder, missing = _find(name, folders)
+        if folder is None:
+            problems += missing
+            continue
+        pack, wrong = _pack(name, folder)
+        problems += wrong
+        if pack is not None:
+            found.append(pack)
+    return Policy(packs=tuple(found), problems=tuple(problems))
+
+
+def available(roots: Iterable[Path]) -> list[str]:
+    """Names of every pack below the roots, sorted."""
+    found = {file.parent.relative_to(root).as_posix() for root in roots for file in Path(root).rglob(PACK_FILE)}
+    return sorted(found)
+
+
+def _find(name: str, roots: Sequence[Path]) -> tuple[Path | None, list[Diagnostic]]:
+    if re.fullmatch(PACK_NAME, name):
+        for root in roots:
+            folder = root / name
+            if (folder / PACK_FILE).is_file() and folder.resolve().is_relative_to(root.resolve()):
+                return folder, []
+    return None, [
+        Diagnostic(
+            code="KC6001",
+            summary=f"no policy pack is called `{name}`",
+            pointer="/policies",
+            help=did_you_mean(name, available(root for root in roots if root.is_dir())),
+        )
+    ]
+
+
+def _read(file: Path, shown: str) -> tuple[source.Tree | None, list[Diagnostic]]:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return None, [Diagnostic(code="KC6002", summary=f"cannot read {shown}: {reason}", file=shown)]
+    return source.load(shown, data)
+
+
+def _pack(name: str, folder: Path) -> tuple[LoadedPack | None, list[Diagnostic]]:
+    shown = f"policies/{name}"
+    tree, problems = _read(folder / PACK_FILE, f"{shown}/{PACK_FILE}")
+    pack, wrong = _typed(Pack, tree)
+    problems = [*problems, *wrong]
+    if tree is None or pack is None:
+        return None, problems
+    if pack.name != name:
+        problems.append(_named(tree, "/name", pack.name, name))
+    rules: list[LoadedRule] = []
+    for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        if (below / PACK_FILE).is_file():
+            continue  # another pack, nested by its name
+        rule, wrong = _rule(pack, below, f"{shown}/{below.name}/{RULE_FILE}")
+        problems += wrong
+        if rule is not None:
+            rules.append(rule)
+    if not rules and not problems:
+        problems.append(
+            tree.diagnostic("KC6006", "/name", f"pack `{name}` has no rule", help=f"add {shown}/<rule>/{RULE_FILE}")
+        )
+    meaning = {"pack": tree.data, "rules": {rule.rule.id: rule.tree.data for rule in rules}}
+    pin = digest.of_value(meaning, "kc.pack.v1")
+    return LoadedPack(pack=pack, digest=pin, rules=tuple(rules), tree=tree), problems
+
+
+def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list[Diagnostic]]:
+    tree, problems = _read(folder / RULE_FILE, shown)
+    rule, wrong = _typed(Rule, tree)
+    problems = [*problems, *wrong]
+    if tree is None or rule is None:
+        return None, problems
+    if rule.id != folder.name:
+        problems.append(_named(tree, "/id", rule.id, folder.name))
+    if rule.since > pack.version:
+        problems.append(
+            tree.diagnostic(
+                "KC6005",
+                "/since",
+                f"rule `{rule.id}` came in version {rule.since} of a pack that is at version {pack.version}",
+                help="raise the version in pack.yaml",
+            )
+        )
+    if rule.kind not in kinds.names():
+        problems.append(
+            tree.diagnostic(
+                "KC6003",
+                "/kind",
+                f"no kind of check is called `{rule.kind}`",
+                label="unknown kind",
+                help=did_you_mean(rule.kind, kinds.names()),
+            )
+        )
+        return None, problems
+    kind = kinds.load(rule.kind)
+    params, wrong = _typed(kind.params, tree, rule.params, "/params")
+    problems += wrong
+    if params is None:
+        return None, problems
+    if kind.expects(params) != (rule.expect is not None):
+        said = "says nothing it could compare with" if rule.expect is None else "says twice what to compare with"
+        problems.append(
+            tree.diagnostic(
+                "KC6004",
+                "/expect" if rule.expect else "/kind",
+                f"a check of kind `{rule.kind}` {said}",
+                help="give `expect: {from: …}`, or a threshold" if rule.expect is None else "remove one of the two",
+            )
+        )
+    return LoadedRule(
+        name=f"{pack.name}/{rule.id}",
+        rule=rule,
+        kind=f"{kind.name}@{kind.version}",
+        params=params,
+        tree=tree,
+        folder=folder,
+    ), problems
+
+
+def _named(tree: source.Tree, pointer: str, said: str, folder: str) -> Diagnostic:
+    return tree.diagnostic(
+        "KC6005", pointer, f"it calls itself `{said}` and lies in `{folder}`", help="give both the same name"
+    )
+
+
+def _typed(
+    model: type[Model], tree: source.Tree | None, value: object = None, base: str = ""
+) -> tuple[Model | None, list[Diagnostic]]:
+    """The tree (or the part `value` of it that stands at `base`) as a model, or what is wrong with it."""
+    if tree is None:
+        return None, []
+    try:
+        return model.model_validate(tree.data if not base else value), []
+    except ValidationError as error:
+        return None, list(_problems(model, tree, base, error))
+
+
+def _problems(model: type[BaseModel], tree: source.Tree, base: str, error: ValidationError) -> Iterator[Diagnostic]:
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        pointer = base
+        for part in item["loc"]:
+            pointer = source.child(pointer, part)
+        extra = item["type"] == "extra_forbidden"
+        key = str(item["loc"][-1]) if item["loc"] else ""
+        yield tree.diagnostic(
+            "KC6002",
+            pointer,
+            f"unknown key `{key}`" if extra else f"`{key or 'this file'}`: {item['msg']}",
+            on="key" if extra else "auto",
+            help=did_you_mean(key, _fields(model, item["loc"][:-1])) if extra else "",
+            notes=("schemas/policy.schema.json describes packs and rules",),
+        )
+
+
+def _fields(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
+    """Keys a model knows at a place, for suggestions; nothing below the first level of nesting."""
+    inner: Callable[[type[BaseModel]], list[str]] = lambda one: [  # noqa: E731
+        field.alias or name for name, field in one.model_fields.items()
+    ]
+    if not loc:
+        return inner(model)
+    field = model.model_fields.get(str(loc[0]))
+    candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field is not None else []
+    for candidate in candidates:
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return inner(candidate)
+    return []

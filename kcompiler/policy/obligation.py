@@ -1,0 +1,47 @@
+"""A rule applied to a plan → one entry of the lock's `obligations`: what must be proven, by which step's report."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from kcompiler.policy.kind import Closed
+
+Mode = Literal["block", "warn", "skip"]
+
+
+class Obligation(Closed):
+    """As it stands in the lock. `from` names the step that must produce the report; `kind` is `name@version`."""
+
+    rule: str = Field(min_length=1)
+    pack: str = Field(min_length=1)
+    title: str = ""
+    mode: Mode
+    #: why the rule is skipped; only with mode skip
+    reason: str = ""
+    waivable: bool
+    report: str = Field(min_length=1)
+    source: str = Field(alias="from", pattern=r"^step:.+$")
+    kind: str = Field(pattern=r"^[a-z_]+@[0-9]+$")
+    params: dict[str, Any]
+    #: resolved from the spec when the plan was made; None when the rule expects nothing
+    expect: Any = None
+    remedy: str = ""
+
+    @model_validator(mode="after")
+    def _skip_has_a_reason(self) -> Obligation:
+        if (self.mode == "skip") != bool(self.reason):
+            raise ValueError("`reason` belongs to mode skip, and mode skip needs one")
+        return self
+
+    @property
+    def step(self) -> str:
+        """The id of the step that must produce the report."""
+        return self.source.removeprefix("step:")
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first problem of a validation as one line: `params.op: Input should be …`."""
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'as a whole'}: {first['msg']}"

@@ -1,0 +1,97 @@
+"""The shape of pack.yaml and rule.yaml: closed models, so that a misspelt key can never switch a gate off.
+
+A gate is one folder: `policies/<pack>/<id>/rule.yaml` beside its passing, failing and missing-data case. Policy alone
+owns the mode (CAWS); a skipped rule must say why, and stays visible in every verdict.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from kcompiler.policy.kind import Closed, PathText
+from kcompiler.policy.obligation import Mode
+
+#: `caws/core`: lower-case words joined by `/`; never a path that leaves the folder of packs
+PACK_NAME = r"^[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*$"
+_KIND = r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*"
+
+
+class Pack(Closed):
+    """`pack.yaml`. `name` repeats the folder; `version` grows with every change of meaning."""
+
+    name: str = Field(pattern=PACK_NAME)
+    version: int = Field(ge=1)
+    title: str = Field(min_length=5)
+    description: str = ""
+    owner: str = ""
+    #: the risk tiers of specs this pack may be used for
+    risk_tiers: list[Literal[1, 2, 3]] = Field(default=[1, 2, 3], min_length=1)
+
+
+class When(Closed):
+    """The rule applies only to specs in which the path `spec` leads to the text `has`."""
+
+    spec: PathText
+    has: str
+
+
+class Expect(Closed):
+    """What the check compares with: a path `from` into the resolved spec, or a literal `value`.
+
+    `format` turns each item into a name ("prefill_{}"); `plus` adds names that do not stand in the spec.
+    """
+
+    source: PathText | None = Field(default=None, alias="from")
+    value: Any = None
+    format: str = "{}"
+    plus: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Expect:
+        if (self.source is None) == (self.value is None):
+            raise ValueError("give either `from` or `value`")
+        if self.format.count("{}") != 1 or re.search(r"[{}]", self.format.replace("{}", "")):
+            raise ValueError("`format` holds {} exactly once")
+        return self
+
+
+class Rule(Closed):
+    """`rule.yaml`. `on` is a report kind, or `eval.*` for every kind below, or `*` for every report."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str = Field(min_length=5)
+    on: str = Field(pattern=rf"^(\*|{_KIND}(\.\*)?)$")
+    mode: Mode = "block"
+    reason: str = ""
+    waivable: bool = False
+    when: When | None = None
+    kind: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    expect: Expect | None = None
+    remedy: str = Field(min_length=5)
+    #: version of the pack in which the rule came
+    since: int = Field(default=1, ge=1)
+
+    @field_validator("kind")
+    @classmethod
+    def _plain(cls, kind: str) -> str:
+        if not re.fullmatch(r"[a-z_]+", kind):
+            raise ValueError("a kind is one lower-case word")
+        return kind
+
+    @model_validator(mode="after")
+    def _skip_has_a_reason(self) -> Rule:
+        if (self.mode == "skip") != bool(self.reason.strip()):
+            raise ValueError("`reason` belongs to mode skip, and mode skip needs one")
+        return self
+
+    def covers(self, report: str) -> bool:
+        """Whether the rule is about reports of this kind."""
+        if self.on.endswith(".*"):
+            return report.startswith(self.on[:-1])
+        return self.on in ("*", report)
+
+

@@ -1,0 +1,89 @@
+"""A finished run → the summary people read: steps with times and reasons, metrics, gates, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+#: outcome → the mark in front of a gate's line
+_MARK = {"pass": "✓", "waived": "w", "skipped": "-", "fail": "✗", "inconclusive": "?", "not_evaluated": "?", "error": "!"}
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """Left-aligned columns, as wide as their widest cell; the last one runs free."""
+    if not rows:
+        return []
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]) - 1)]
+    return [
+        (indent + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])).rstrip()
+        for row in rows
+    ]
+
+
+def steps(rows: Sequence[Mapping[str, Any]]) -> str:
+    """One line per step: what happened, how long its result took to make, and why."""
+    cells = [[row["step"], row["action"], f"{row['wall_s']:.1f} s" if row["wall_s"] is not None else "", row["why"]]
+             for row in rows]
+    return "\n".join(["steps", *table(cells)]) + "\n"
+
+
+def metrics(reports: Mapping[str, Mapping[str, Any]]) -> str:
+    """The numbers of the evaluation reports, each with its unit and the items behind it."""
+    rows = [
+        [step, path, show(datum)]
+        for step, report in sorted(reports.items())
+        if str(report.get("kind", "")).startswith("eval.")
+        for path, datum in datums(report.get("data", {}), depth=2)
+    ]
+    return "\n".join(["metrics", *table(rows)]) + "\n" if rows else ""
+
+
+def datums(data: Any, path: str = "", depth: int = 2) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every datum down to a depth, with its dotted path."""
+    if not isinstance(data, Mapping):
+        return
+    if "tag" in data and "unit" in data:
+        yield path, data
+    elif depth:
+        for key in sorted(data):
+            yield from datums(data[key], f"{path}.{key}" if path else key, depth - 1)
+
+
+def show(datum: Mapping[str, Any]) -> str:
+    """A datum as people write it."""
+    if datum["tag"] == "unavailable":
+        return f"unavailable: {datum.get('reason', '')}"
+    value = datum["value"]
+    number = f"{value:.4g}" if isinstance(value, float) else str(value)
+    interval = f" [{datum['low']:.4g}, {datum['high']:.4g}]" if "low" in datum and "high" in datum else ""
+    counts = f" ({datum['k']} of {datum['n']})" if "k" in datum else f" (n = {datum['n']})" if "n" in datum else ""
+    unit = "" if datum["unit"] in ("ratio", "flag") else f" {datum['unit']}"
+    estimate = " estimated" if datum["tag"] == "estimated" else ""
+    return f"{number}{unit}{interval}{counts}{estimate}"
+
+
+def gates(verdict: Mapping[str, Any], *, full: bool = False) -> str:
+    """One line per rule; rules that pass on several reports are folded unless `full`."""
+    rows = []
+    folded: dict[str, list[Mapping[str, Any]]] = {}
+    for outcome in verdict["outcomes"]:
+        if outcome["outcome"] == "pass" and not full:
+            folded.setdefault(outcome["rule"], []).append(outcome)
+        else:
+            rows.append(_gate(outcome, outcome["step"]))
+    for several in folded.values():
+        rows.append(_gate(several[0], several[0]["step"] if len(several) == 1 else f"{len(several)} reports"))
+    text = ["gates", *table(rows)]
+    counts = ", ".join(f"{count} {word}" for word, count in sorted(verdict["counts"].items()) if count)
+    text.append(f"verdict  {verdict['verdict']}   {counts}")
+    for outcome in verdict["outcomes"]:
+        if outcome["blocks"]:
+            text.append(f"  ✗ {outcome['rule']} on {outcome['step']}: {outcome['reason']}")
+            if outcome["remedy"]:
+                text.append(f"    remedy: {outcome['remedy']}")
+    return "\n".join(text) + "\n"
+
+
+def _gate(outcome: Mapping[str, Any], where: str) -> list[str]:
+    measured = f"{outcome['observed']}" + (f"  (asked {outcome['threshold']})" if outcome["threshold"] else "")
+    return [_MARK[outcome["outcome"]], outcome["rule"], where, outcome["outcome"], measured]

@@ -1,0 +1,68 @@
+"""Tree × JSON Schema → diagnostics, all at once, each at its key or value.
+
+The schema is derived from the section models and the catalog (`document`); what is published under schemas/ is the
+same text. Only plug-ins that the tree names are loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jsonschema
+from jsonschema.validators import extend
+
+from kcompiler.diagnostic import Diagnostic
+from kcompiler.schema.document import document, published, twin
+from kcompiler.schema.messages import dotted, explain
+from kcompiler.source import Tree
+from kcompiler.spec import PLUGGED
+from kcompiler.spec.plugins import broken, places
+from runtime import catalog
+from runtime.contract import Refusal
+
+__all__ = ["dotted", "published", "twin", "validate"]
+
+
+def _is_integer(_checker: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+#: unlike the standard's, an integer is not a number that merely has no fraction: 300.0 steps are a mistake
+_Validator = extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+
+
+def validate(tree: Tree) -> list[Diagnostic]:
+    """What the structure of a spec gets wrong. Values that the loader had to guess are not complained about twice."""
+    known = {room: catalog.names(room) for room in ("executors", *(model.room for model in PLUGGED))}
+    used, found = _used(tree)
+    schema = document(known, used)
+    for error in _Validator(schema).iter_errors(tree.data):
+        found += [diagnostic for diagnostic in explain(tree, error) if diagnostic.pointer not in tree.broken]
+    return found
+
+
+def _used(tree: Tree) -> tuple[dict[str, list[str]], list[Diagnostic]]:
+    """The plug-ins that a tree names and that can be loaded, by room."""
+    used: dict[str, list[str]] = {}
+    found: list[Diagnostic] = []
+    for model in PLUGGED:
+        names = used.setdefault(model.room, [])
+        for pointer, name in _named(tree, model.pattern, model.key):
+            if name in names or name not in catalog.names(model.room):
+                continue
+            try:
+                catalog.load(model.room, name)
+                names.append(name)
+            except (Refusal, ImportError, AttributeError) as error:
+                found.append(broken(tree, model, pointer, name, error))
+    return used, found
+
+
+def _named(tree: Tree, pattern: str, key: str) -> Iterator[tuple[str, str]]:
+    for pointer, _, _, value in places(tree.data, pattern):
+        name = value.get(key) if isinstance(value, dict) else None
+        if isinstance(name, str):
+            yield pointer, name

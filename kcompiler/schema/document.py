@@ -1,0 +1,216 @@
+"""Section models and the catalog → the JSON Schema of a spec (2020-12), and its draft-07 twin for editors.
+
+A part of a spec whose keys depend on a plug-in is a list of `if` (the plug-in's name) `then` (one closed object), so
+that a mistake is reported against the plug-in that was named, never against all of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from kcompiler.spec import PLUGGED, Spec
+from kcompiler.spec.base import ROOM, Plugged
+from kcompiler.spec.plugins import WIDTH
+from runtime import catalog
+
+Json = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+DRAFT_07 = "http://json-schema.org/draft-07/schema#"
+ID = "urn:kcompiler:schema:spec:v1"
+
+
+def published() -> Json:
+    """The schema with every built-in plug-in: the same on every machine, whatever else is installed there."""
+    rooms = {model.room for model in PLUGGED} | {"executors"}
+    names = {room: [n for n in catalog.names(room) if catalog.distribution(room, n) is None] for room in rooms}
+    return document(names, names)
+
+
+def document(known: Mapping[str, Collection[str]], used: Mapping[str, Collection[str]]) -> Json:
+    """The schema that allows the plug-ins `known` and describes those of them that are `used`. Only these are loaded.
+
+    Raises Refusal, ImportError or AttributeError for a used plug-in that is broken.
+    """
+    root = Spec.model_json_schema(by_alias=True)
+    defs: dict[str, Json] = root.pop("$defs")
+    defs.pop("Params", None)
+    _without_width(defs)
+    for model in PLUGGED:
+        defs[model.__name__] = _by_plugin(model, defs, used.get(model.room, ()))
+    whole = {"$schema": DIALECT, "$id": ID, "title": "kcompiler spec", **root, "$defs": defs}
+    return _tidy(whole, {room: sorted(names) for room, names in known.items()})
+
+
+def _without_width(defs: dict[str, Json]) -> None:
+    """In a spec an architecture has no vocabulary width: the tokenizer decides it."""
+    architecture = defs.get("Architecture")
+    if architecture is not None:
+        architecture["properties"].pop(WIDTH, None)
+        architecture["required"] = [name for name in architecture["required"] if name != WIDTH]
+
+
+def _by_plugin(model: type[Plugged], defs: dict[str, Json], names: Collection[str]) -> Json:
+    """The open object that names a plug-in; each plug-in's closed object is added to `defs`."""
+    own = defs[model.__name__]
+    own["properties"].pop("params")
+    own["required"] = [name for name in own["required"] if name != "params"]
+    branches = []
+    for name in sorted(names):
+        title = f"{model.__name__}.{name}"
+        defs[title] = _closed(model, own, name, defs)
+        named = {"properties": {model.key: {"const": name}}, "required": [model.key]}
+        branches.append({"if": named, "then": {"$ref": f"#/$defs/{title}"}})
+    return {
+        "type": "object",
+        "description": own["description"],
+        "properties": {model.key: own["properties"][model.key]},
+        "required": [model.key],
+        **({"allOf": branches} if branches else {}),
+    }
+
+
+def _closed(model: type[Plugged], own: Json, name: str, defs: dict[str, Json]) -> Json:
+    plugin = catalog.load(model.room, name)
+    params = _params(plugin.params, f"{model.room}.{name}", defs, model.room == "teachers")
+    properties = dict(own["properties"])
+    if model.room == "teachers":
+        properties["signals"] = {**properties["signals"], "default": sorted(plugin.signals)}
+    required = list(own["required"])
+    if model.inline:
+        clash = sorted(set(properties) & set(params["properties"]))
+        if clash:
+            raise AttributeError(f"its parameter `{clash[0]}` has the name of a key of every {model.noun}")
+        properties |= params["properties"]
+        required += params.get("required", [])
+    else:
+        properties["params"] = {**params, "description": f"Parameters of the {model.noun}."}
+        required += ["params"] if params.get("required") else []
+    return {
+        "title": f"{model.noun} `{name}`",
+        "description": _purpose(plugin.params),
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _params(model: type[BaseModel], owner: str, defs: dict[str, Json], narrow: bool) -> Json:
+    """The closed object of a plug-in's parameters; what it refers to joins `defs`, renamed where names collide."""
+    schema: Json = model.model_json_schema(by_alias=True)
+    inner: dict[str, Json] = schema.pop("$defs", {})
+    if narrow:
+        _without_width(inner)
+    names = {}
+    for name, definition in inner.items():
+        names[name] = name if defs.get(name, definition) == definition else f"{owner}.{name}"
+    for name, definition in inner.items():
+        defs[names[name]] = _renamed(definition, names)
+    schema.setdefault("properties", {})
+    schema["title"] = f"parameters of `{owner.partition('.')[2]}`"
+    return _renamed(schema, names)
+
+
+def _renamed(schema: Json, names: Mapping[str, str]) -> Json:
+    def rename(node: Json) -> Json:
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            node["$ref"] = "#/$defs/" + names.get(reference.removeprefix("#/$defs/"), "")
+        return node
+
+    return _mapped(schema, rename)
+
+
+def _purpose(model: type[BaseModel]) -> str:
+    """First paragraph of the module that declares a plug-in: what it turns into what."""
+    text = getattr(sys.modules.get(model.__module__), "__doc__", None) or model.__doc__ or ""
+    return " ".join(text.strip().split("\n\n")[0].split())
+
+
+def _tidy(schema: Json, names: Mapping[str, Collection[str]]) -> Json:
+    """One plain form: no generated titles, no null, no oneOf, names of plug-ins enumerated."""
+
+    def tidy(node: Json) -> Json:
+        if isinstance(node.get("title"), str) and "`" not in node["title"] and node["title"] != "kcompiler spec":
+            del node["title"]
+        if node.get("default", ...) is None:
+            # absence is written by leaving a key out, never as null
+            del node["default"]
+        if "oneOf" in node and "discriminator" in node:
+            node = _if_then(node)
+        if "anyOf" in node:
+            node = _without_null(node)
+        if node.get(ROOM) in names:
+            node = {**node, "enum": list(names[node[ROOM]])}
+        return node
+
+    return _mapped(schema, tidy)
+
+
+def _if_then(node: Json) -> Json:
+    key = node["discriminator"]["propertyName"]
+    mapping: dict[str, str] = node["discriminator"]["mapping"]
+    rest = {name: value for name, value in node.items() if name not in ("oneOf", "discriminator")}
+    return {
+        **rest,
+        "type": "object",
+        "properties": {key: {"enum": sorted(mapping)}},
+        "required": [key],
+        "allOf": [
+            {"if": {"properties": {key: {"const": name}}, "required": [key]}, "then": {"$ref": reference}}
+            for name, reference in sorted(mapping.items())
+        ],
+    }
+
+
+def _without_null(node: Json) -> Json:
+    choices = [choice for choice in node["anyOf"] if choice != {"type": "null"}]
+    if len(choices) != 1:
+        return node
+    rest = {name: value for name, value in node.items() if name != "anyOf"}
+    return {**choices[0], **rest}
+
+
+def _mapped(node: Any, change: Callable[[Json], Json]) -> Any:
+    """`change` applied to every schema object, innermost first; maps from names to schemas are left as they are."""
+    if isinstance(node, list):
+        return [_mapped(item, change) for item in node]
+    if not isinstance(node, dict):
+        return node
+    made: Json = {}
+    for name, item in node.items():
+        if name in ("properties", "$defs", "definitions"):
+            made[name] = {key: _mapped(value, change) for key, value in item.items()}
+        elif name in ("default", "enum", "const", "required", "examples"):
+            made[name] = item
+        else:
+            made[name] = _mapped(item, change)
+    return change(made)
+
+
+def twin(schema: Json) -> Json:
+    """The same schema in draft-07, which editors read: references may have no neighbours there."""
+
+    def older(node: Json) -> Json:
+        if isinstance(node.get("$ref"), str):
+            reference = {"$ref": node["$ref"].replace("#/$defs/", "#/definitions/")}
+            rest = {name: value for name, value in node.items() if name != "$ref"}
+            node = {**rest, "allOf": [reference]} if rest else reference
+        if "$defs" in node:
+            node = {("definitions" if name == "$defs" else name): value for name, value in node.items()}
+        return node
+
+    made: Json = _mapped(schema, older)
+    return {**made, "$schema": DRAFT_07, "$id": ID + ":draft-07"}
+
+
+def fields(schema: Json) -> Iterator[tuple[str, str, Json]]:
+    """(definition, key, field) of every property of the schema, for reference pages and tests."""
+    for name, definition in {"": schema, **schema["$defs"]}.items():
+        for key, field in definition.get("properties", {}).items():
+            yield name, key, field

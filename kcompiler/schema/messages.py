@@ -1,0 +1,249 @@
+"""A disagreement between a value and the schema → diagnostics that say what was meant to stand there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from jsonschema import ValidationError
+
+from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
+from kcompiler.source import Tree, child
+from kcompiler.spec.base import FORM, ROOM
+
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "a mapping",
+}
+#: keys that the language reserves and this version cannot carry out
+_RESERVED = {
+    "profiles": "overlays of a spec",
+    "heads": "further heads of the student",
+    "include": "fragments of specs",
+    "matrix": "sweeps",
+    "runners": "a choice of runners; each suite questions every model it knows",
+}
+#: keys that people write where another section decides
+_ELSEWHERE = {"vocab_size": "`tokenizer.vocab_size` decides the width of every model"}
+_YAML_1_1_BOOLS = frozenset({"yes", "no", "on", "off", "y", "n"})
+_NOTE = "schemas/spec.schema.json has the description of every field"
+
+
+def explain(tree: Tree, error: ValidationError) -> Iterator[Diagnostic]:
+    """Every diagnostic of one error of the validator; each key of an unknown set is one of its own."""
+    pointer = "".join(child("", part) for part in error.absolute_path)
+    describe = _BY_KEYWORD.get(str(error.validator))
+    if "propertyNames" in list(error.absolute_schema_path)[-2:]:
+        yield _key(tree, pointer, error)
+    elif describe is None:
+        yield tree.diagnostic("KC2110", pointer, f"refused: {error.message[:200]}", notes=(_NOTE,))
+    else:
+        yield from describe(tree, pointer, error)
+
+
+def dotted(pointer: str) -> str:
+    """`/training/stages/0/name` → `training.stages[0].name`, as people say it."""
+    said = ""
+    for part in pointer.split("/")[1:]:
+        part = part.replace("~1", "/").replace("~0", "~")
+        said += f"[{part}]" if part.isdecimal() else f".{part}" if said else part
+    return said or "the spec"
+
+
+def _name(pointer: str) -> str:
+    said = dotted(pointer)
+    return said.rpartition(".")[2]
+
+
+def _owner(pointer: str, schema: Mapping[str, Any]) -> str:
+    title = schema.get("title", "")
+    return title if "`" in title else f"`{dotted(pointer)}`" if pointer else "the spec"
+
+
+def _given(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    return "text" if isinstance(value, str) else "a list" if isinstance(value, list) else "a mapping"
+
+
+def _type(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
+    wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+    yield _mistyped(tree, pointer, error.instance, [str(name) for name in wanted])
+
+
+def _mistyped(tree: Tree, pointer: str, value: Any, wanted: list[str]) -> Diagnostic:
+    expected = " or ".join(_KINDS.get(name, name) for name in wanted)
+    return tree.diagnostic(
+        "KC2101",
+        pointer,
+        f"`{_name(pointer)}` must be {expected}" if pointer else f"a spec must be {expected}",
+        label=f"this is {_given(value)}",
+        help=_type_help(tree, pointer, value, wanted),
+    )
+
+
+def _type_help(tree: Tree, pointer: str, value: Any, wanted: list[str]) -> str:
+    if value is None:
+        return "write a value, or remove the key"
+    if "string" in wanted and isinstance(value, bool | int | float):
+        place = tree.place(pointer, "value")
+        return f'put it in quotes: "{tree.text[place.start : place.end]}"'
+    if isinstance(value, str):
+        if "boolean" in wanted and value.casefold() in _YAML_1_1_BOOLS:
+            return f"`{value}` is text in YAML 1.2; write {'true' if value.casefold() in ('yes', 'on', 'y') else 'false'}"
+        if {"integer", "number"} & set(wanted):
+            if "_" in value:
+                return "underscores may only group digits in threes, as in 623_000"
+            if re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", value):
+                return f"remove the quotes: {value}"
+        if "array" in wanted:
+            return f"write a list: [{value}]"
+    if "integer" in wanted and isinstance(value, float) and value.is_integer():
+        return f"write {int(value)}"
+    if "array" in wanted and isinstance(value, dict):
+        return "start each item with `- `"
+    return ""
+
+
+def _required(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
+    assert isinstance(error.schema, Mapping)
+    # the validator reports one error per missing key and names the key only in its text
+    name = next(key for key in error.validator_value if error.message.startswith(f"{key!r} is"))
+    if _misspelt(name, error.instance, error.schema):
+        return
+    purpose = error.schema.get("properties", {}).get(name, {}).get("description", "")
+    choices = error.schema.get("properties", {}).get(name, {}).get("enum", [])
+    yield tree.diagnostic(
+        "KC2102",
+        pointer,
+        f"missing key `{name}` in {_owner(pointer, error.schema)}",
+        on="key",
+        label=f"`{name}` is required here",
+        help=f"`{name}`: {purpose}" if purpose else "choose one of " + ", ".join(map(str, choices)) if choices else "",
+    )
+
+
+def _misspelt(name: str, instance: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether a missing key stands there under a wrong name: then the wrong name is the mistake, and is reported."""
+    known = schema.get("properties", {})
+    free = [key for key in known if key not in instance]
+    return any(name in suggest(key, free) for key in instance if key not in known)
+
+
+def _unknown(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
+    assert isinstance(error.schema, Mapping)
+    known = list(error.schema.get("properties", {}))
+    for key in [key for key in error.instance if key not in known]:
+        owner, place = _owner(pointer, error.schema), child(pointer, key)
+        if key in _RESERVED:
+            yield tree.diagnostic("KC2109", place, f"`{key}` is not supported yet", on="key",
+                                  label=_RESERVED[key], help="remove the key")
+            continue
+        yield tree.diagnostic(
+            "KC2104",
+            place,
+            f"unknown key `{key}` in {owner}",
+            on="key",
+            label="no such key here",
+            help=f"remove it: {_ELSEWHERE[key]}" if key in _ELSEWHERE else _near(key, known, error.instance),
+            notes=(_NOTE,),
+        )
+
+
+def _near(key: str, known: list[str], written: Mapping[str, Any]) -> str:
+    # a key that already stands here was not meant by a second, misspelt one
+    return did_you_mean(key, [name for name in known if name not in written]) or f"known here: {', '.join(sorted(known))}"
+
+
+def _choice(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
+    assert isinstance(error.schema, Mapping)
+    choices = error.validator_value if error.validator == "enum" else [error.validator_value]
+    value, name = error.instance, _name(pointer)
+    if not isinstance(value, str):
+        if "type" not in error.schema:  # else the keyword `type` has reported it
+            yield _mistyped(tree, pointer, value, ["string"])
+        return
+    room = error.schema.get(ROOM)
+    help = did_you_mean(value, [str(choice) for choice in choices])
+    if room:
+        yield tree.diagnostic("KC2106", pointer, f"no plug-in `{value}` in the room `{room}`", label="unknown plug-in",
+                              help=help or f"none is installed; a file runtime/{room}/{value}.py would be one")
+    else:
+        yield tree.diagnostic("KC2103", pointer, f"`{name}` cannot be `{value}`", label="not one of the choices",
+                              help=help)
+
+
+_BOUNDS: Mapping[str, Callable[[Any], str]] = {
+    "minimum": lambda bound: f"at least {bound:,}",
+    "maximum": lambda bound: f"at most {bound:,}",
+    "exclusiveMinimum": lambda bound: f"more than {bound:,}",
+    "exclusiveMaximum": lambda bound: f"less than {bound:,}",
+    "multipleOf": lambda bound: "a whole number" if bound == 1 else f"a multiple of {bound}",
+    "minItems": lambda bound: f"a list of at least {bound} item{'s' if bound > 1 else ''}",
+    "maxItems": lambda bound: f"a list of at most {bound:,} items",
+    "minLength": lambda bound: "not empty" if bound == 1 else f"at least {bound} characters long",
+    "maxLength": lambda bound: f"at most {bound:,} characters long",
+}
+
+
+def _bound(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
+    expected = _BOUNDS[str(error.validator)](error.validator_value)
+    yield tree.diagnostic("KC2105", pointer, f"`{_name(pointer)}` must be {expected}", label=f"must be {expected}",
+                          notes=_purpose(pointer, error))
+
+
+def _pattern(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
+    assert isinstance(error.schema, Mapping)
+    form = error.schema.get(FORM) or f"a match of {error.validator_value}"
+    yield tree.diagnostic("KC2107", pointer, f"`{_name(pointer)}` is not written as it must be",
+                          label=f"must be {form}", notes=_purpose(pointer, error))
+
+
+def _purpose(pointer: str, error: ValidationError) -> tuple[str, ...]:
+    assert isinstance(error.schema, Mapping)
+    text = error.schema.get("description", "")
+    return (f"`{_name(pointer)}`: {text}",) if text else ()
+
+
+def _twice(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
+    items: list[Any] = list(error.instance)
+    for i, item in enumerate(items):
+        first = items.index(item)
+        if first < i:
+            yield tree.diagnostic(
+                "KC2108",
+                f"{pointer}/{i}",
+                f"the same item twice in `{_name(pointer)}`",
+                label="again",
+                help="remove one of the two",
+                related=(tree.related(f"{pointer}/{first}", "first here"),),
+            )
+
+
+def _key(tree: Tree, pointer: str, error: ValidationError) -> Diagnostic:
+    """`propertyNames`: the keys of a mapping are themselves a choice."""
+    assert isinstance(error.schema, Mapping)
+    key, choices = str(error.instance), [str(choice) for choice in error.schema.get("enum", [])]
+    return tree.diagnostic("KC2104", child(pointer, key), f"unknown key `{key}` in `{dotted(pointer)}`", on="key",
+                           label="no such key here", help=did_you_mean(key, choices))
+
+
+_BY_KEYWORD: Mapping[str, Callable[[Tree, str, ValidationError], Iterator[Diagnostic]]] = {
+    "type": _type,
+    "required": _required,
+    "additionalProperties": _unknown,
+    "enum": _choice,
+    "const": _choice,
+    "pattern": _pattern,
+    "uniqueItems": _twice,
+    **dict.fromkeys(_BOUNDS, _bound),
+}

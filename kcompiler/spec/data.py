@@ -1,0 +1,64 @@
+"""Section `data`: which rows the student learns from and is judged on."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from kcompiler.spec.base import DISTINCT, ROOM, Distinct, Name, Plugged, Section
+
+Split = Literal["auto", "train", "test"]
+RowField = Literal["id", "prompt", "response", "class", "spans", "meta"]
+
+_SPLIT = "`auto` holds rows out by a stable hash of the row; a named split takes every row."
+_LICENSE = "SPDX expression of the licence; it flows to everything made from these rows."
+
+
+class JsonlSource(Section):
+    """Rows from a JSON Lines file of the project."""
+
+    name: Name = Field(description="Name of the source; rows remember it.")
+    kind: Literal["jsonl"] = Field(description="A JSON Lines file.")
+    path: str = Field(min_length=1, max_length=1000, description="File, relative to the spec's folder.")
+    split: Split = Field(default="auto", description=_SPLIT)
+    license: str = Field(min_length=1, max_length=200, description=_LICENSE)
+    fields: dict[RowField, str] = Field(
+        default_factory=dict, description="Row field → field of the file, where the names differ."
+    )
+    limit: int = Field(default=0, ge=0, description="Take only so many rows, in file order; 0 takes all.")
+
+
+class GeneratorSource(Plugged):
+    """Rows made from the spec's seed."""
+
+    room: ClassVar[str] = "generators"
+    key: ClassVar[str] = "generator"
+    inline: ClassVar[bool] = False
+    pattern: ClassVar[str] = "/data/sources/*"
+    noun: ClassVar[str] = "generator"
+
+    name: Name = Field(description="Name of the source; rows remember it.")
+    kind: Literal["generator"] = Field(description="A generator of the catalog.")
+    generator: str = Field(description="Which generator.", json_schema_extra={ROOM: "generators"})
+    split: Split = Field(default="auto", description=_SPLIT)
+    license: str = Field(min_length=1, max_length=200, description=_LICENSE)
+
+
+Source = Annotated[JsonlSource | GeneratorSource, Field(discriminator="kind")]
+
+
+class Data(Section):
+    """Sources, the registry of tools and the supervised spans."""
+
+    sources: list[Source] = Field(min_length=1, max_length=1000, description="Where rows come from, in order.")
+    tools: str = Field(
+        default="", max_length=1000, description="JSON file with the registry of tools, relative to the spec's folder."
+    )
+    held_out: float = Field(default=0.2, ge=0, lt=1, description="Share of the rows of `auto` sources kept for testing.")
+    targets: Annotated[list[Name], Distinct] = Field(
+        default=["response"],
+        min_length=1,
+        description="What losses may supervise: `response`, and names of spans that the rows carry.",
+        json_schema_extra=DISTINCT,
+    )

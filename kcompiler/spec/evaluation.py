@@ -1,0 +1,36 @@
+"""Section `evaluation`: how the student is judged, and against what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from kcompiler.spec.base import DISTINCT, ROOM, Distinct, Plugged, Section
+
+
+class Suite(Plugged):
+    """One evaluation suite. Its further keys belong to the suite."""
+
+    room: ClassVar[str] = "suites"
+    key: ClassVar[str] = "use"
+    pattern: ClassVar[str] = "/evaluation/suites/*"
+    noun: ClassVar[str] = "suite"
+
+    use: str = Field(description="Which suite.", json_schema_extra={ROOM: "suites"})
+    split: Literal["test", "train"] = Field(default="test", description="Rows it questions the models with.")
+
+    def suite_params(self) -> dict[str, Any]:
+        """The keys of the suite itself."""
+        return self.params.model_dump()
+
+
+class Evaluation(Section):
+    """Suites, and the students trained beside ours for comparison."""
+
+    suites: list[Suite] = Field(min_length=1, max_length=64, description="Evaluation suites.")
+    baselines: Annotated[list[Literal["ce_only"]], Distinct] = Field(
+        default_factory=list,
+        description="`ce_only`: the same student, data order and steps, trained without the teacher.",
+        json_schema_extra=DISTINCT,
+    )

@@ -1,0 +1,15 @@
+"""Section `metadata`: what a spec is called and who answers for it."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from kcompiler.spec.base import Name, Section
+
+
+class Metadata(Section):
+    """Name, owner and purpose."""
+
+    name: Name = Field(description="Name of the spec: small letters, digits, `-` and `_`; also its folder in generated/.")
+    owner: str = Field(min_length=1, max_length=200, description="Team or person who answers for the student.")
+    description: str = Field(default="", max_length=2000, description="What the student is for, in a sentence.")

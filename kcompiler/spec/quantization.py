@@ -1,0 +1,18 @@
+"""Section `quantization`: how the weights of the package are stored, and what stays in float32."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from kcompiler.spec.base import DISTINCT, Distinct
+from runtime.contract.recipe import Recipe
+
+
+class Quantization(Recipe):
+    """The recipe: a default, rules by tensor name (the last match wins), and islands of precision."""
+
+    islands: Annotated[list[Literal["rms_norm"]], Distinct] = Field(
+        default_factory=list, description="Kinds of module whose arithmetic stays float32.", json_schema_extra=DISTINCT
+    )

@@ -1,0 +1,27 @@
+"""Section `shapes`: the fixed input lengths of the exported functions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from kcompiler.spec.base import Section
+
+
+class Decode(Section):
+    """The function that reads one token against a cache."""
+
+    context: int = Field(ge=8, le=10_000_000, description="Slots of the key/value cache, in tokens.")
+
+
+class Shapes(Section):
+    """One prefill function per length, and one decode function."""
+
+    strategy: Literal["multifunction"] = Field(
+        default="multifunction", description="One package, one function per shape, weights shared."
+    )
+    prefill: list[Annotated[int, Field(ge=1, le=10_000_000)]] = Field(
+        min_length=1, max_length=64, description="Prompt lengths in tokens, ascending."
+    )
+    decode: Decode = Field(description="The function that reads one token against a cache.")

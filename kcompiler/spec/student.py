@@ -1,0 +1,63 @@
+"""Section `student`: the model that is made."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+
+from kcompiler.spec.base import FORM, Section
+from runtime.contract.architecture import Architecture
+
+_NUMBER = r"[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2})?"
+_TARGET = re.compile(rf"^\s*({_NUMBER})\s*(?:(?:±|\+-|\+/-)\s*([0-9]{{1,3}}(?:\.[0-9]+)?)\s*%)?\s*$")
+_LARGEST = 10**15
+
+
+class ParameterTarget(Section):
+    """A declared number of parameters and how far the computed one may be from it."""
+
+    count: int = Field(ge=1, description="Declared number of parameters.")
+    percent: float = Field(default=0.0, ge=0, le=100, description="Allowed distance, in percent of `count`.")
+
+    def allows(self, actual: int) -> bool:
+        """Whether `actual` is within the tolerance, compared exactly."""
+        return abs(actual - self.count) * 100 <= Decimal(str(self.percent)) * self.count
+
+    def __str__(self) -> str:
+        return f"{self.count:,}" + (f" ± {self.percent:g} %" if self.percent else "")
+
+
+def _target(value: Any) -> Any:
+    if isinstance(value, bool | ParameterTarget | dict):
+        return value
+    match = _TARGET.match(value) if isinstance(value, str) else None
+    if match is not None:
+        count, percent = Decimal(match[1].replace("_", "")), float(match[2] or 0)
+    elif isinstance(value, int | float):
+        count, percent = Decimal(value), 0.0
+    else:
+        raise ValueError("write a number of parameters, such as 623_000±10%")
+    if count != count.to_integral_value() or not 1 <= count <= _LARGEST:
+        raise ValueError(f"{value} is not a whole number of parameters")
+    return ParameterTarget(count=int(count), percent=percent)
+
+
+Target = Annotated[
+    ParameterTarget,
+    BeforeValidator(_target),
+    WithJsonSchema({"type": ["number", "string"], "pattern": _TARGET.pattern, "minimum": 1, "multipleOf": 1,
+                    "maximum": _LARGEST, FORM: "a number of parameters, such as 623_000±10% or 623_000"}),
+]
+
+
+class Student(Section):
+    """Role and shape of the student. The width of its vocabulary is the tokenizer's."""
+
+    role: Literal["worker", "judge", "drafter", "toy"] = Field(description="What the student is used for.")
+    architecture: Architecture = Field(description="Transformers config; `vocab_size` comes from the tokenizer.")
+    parameters: Target | None = Field(
+        default=None, description="Declared number of parameters with a tolerance: `623_000±10%`, or a plain number."
+    )

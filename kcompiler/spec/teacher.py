@@ -1,0 +1,35 @@
+"""Section `teacher`: where the teacher comes from and what it gives."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from kcompiler.spec.base import DISTINCT, ROOM, Distinct, Plugged
+from typing import Annotated, Literal
+
+
+class Teacher(Plugged):
+    """The model that is imitated. Its further keys belong to its source."""
+
+    room: ClassVar[str] = "teachers"
+    key: ClassVar[str] = "source"
+    pattern: ClassVar[str] = "/teacher"
+    noun: ClassVar[str] = "teacher source"
+
+    source: str = Field(description="Where the teacher comes from.", json_schema_extra={ROOM: "teachers"})
+    signals: Annotated[list[Literal["text", "logits"]], Distinct] = Field(
+        min_length=1,
+        default=["text", "logits"],
+        description="What the training may ask of it: text, or full logits over the vocabulary.",
+        json_schema_extra=DISTINCT,
+    )
+    license: str = Field(default="", max_length=200, description="SPDX expression of the teacher's own licence.")
+
+    def __getattr__(self, name: str) -> Any:
+        """The keys of the source read as if they were the section's own, as they are written."""
+        params = self.__dict__.get("params")
+        if params is not None and name in type(params).model_fields:
+            return getattr(params, name)
+        raise AttributeError(name)

@@ -1,0 +1,41 @@
+"""Section `tokenizer`: how text becomes ids, and how wide the vocabulary is."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from kcompiler.spec.base import DISTINCT, Distinct, Section
+
+ControlToken = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class Special(Section):
+    """Texts of the control tokens. They never come out of encoding a prompt."""
+
+    pad: ControlToken = Field(default="<|pad|>", description="Fills the right end of short rows.")
+    bos: ControlToken = Field(default="<|bos|>", description="Begins every sequence.")
+    eos: ControlToken = Field(default="<|eos|>", description="Ends every response; generation stops at it.")
+
+
+class Tokenizer(Section):
+    """One tokenizer for teacher, student and package."""
+
+    source: Literal["train", "teacher"] = Field(
+        description="`train`: byte-level BPE trained on the training split. `teacher`: the one in the teacher's folder."
+    )
+    vocab_size: int = Field(
+        ge=260,
+        le=1_000_000,
+        description="Number of ids = rows of the embedding = width of the loss. 256 bytes and the control tokens fit.",
+    )
+    special: Special = Field(default_factory=Special, description="Texts of the control tokens.")
+    template: str = Field(
+        min_length=1,
+        max_length=10_000,
+        description="Literal text with exactly one `{prompt}` and, after it, exactly one `{response}`.",
+    )
+    single_token_tags: Annotated[list[ControlToken], Distinct] = Field(
+        default_factory=list, description="Texts that must encode to exactly one id.", json_schema_extra=DISTINCT
+    )

@@ -1,0 +1,50 @@
+"""Section `training`: stages, their losses and their optimiser."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from kcompiler.spec.base import ROOM, Name, Plugged, Section
+from runtime.contract.optimizer import Optimizer, Schedule
+
+
+class Loss(Plugged):
+    """One weighted term of the objective. Its further keys belong to the loss."""
+
+    room: ClassVar[str] = "losses"
+    key: ClassVar[str] = "term"
+    pattern: ClassVar[str] = "/training/stages/*/losses/*"
+    noun: ClassVar[str] = "loss"
+
+    term: str = Field(description="Which loss.", json_schema_extra={ROOM: "losses"})
+    weight: float = Field(ge=0, le=1e6, description="Factor of this term in the sum.")
+    schedule: Schedule | None = Field(default=None, description="Linear change of the weight during the stage.")
+
+    def loss_params(self) -> dict[str, Any]:
+        """The keys of the loss itself."""
+        return self.params.model_dump()
+
+
+class Stage(Section):
+    """One training run. It starts from random weights, or where another stage ended."""
+
+    name: Name = Field(description="Name of the stage.")
+    from_: Name | None = Field(default=None, alias="from", description="Earlier stage whose student is the start.")
+    steps: int = Field(ge=1, le=10_000_000, description="Optimiser steps.")
+    batch_size: int = Field(ge=1, le=1_000_000, description="Rows per optimiser step.")
+    max_length: int | None = Field(
+        default=None, ge=8, description="Longest row in tokens, refused when exceeded; the longest prefill shape when absent."
+    )
+    losses: list[Loss] = Field(min_length=1, max_length=64, description="The objective: a weighted sum of terms.")
+    optimizer: Optimizer = Field(default_factory=Optimizer, description="AdamW and the course of its learning rate.")
+    gradient_norms_every: int = Field(default=50, ge=1, description="Steps between measurements of each term's gradient.")
+    checkpoint_every: int = Field(default=100, ge=1, description="Steps between checkpoints from which a kill resumes.")
+    chunk_tokens: int = Field(default=512, ge=16, description="Supervised tokens whose logits exist at one time.")
+
+
+class Training(Section):
+    """The stages, in order; the last one makes the student that is exported."""
+
+    stages: list[Stage] = Field(min_length=1, max_length=32, description="Training runs, in order.")

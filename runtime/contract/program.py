@@ -1,0 +1,121 @@
+"""contract.json of a program or package ↔ one checked value: functions, cache, masks, specials, tensors. No tensors.
+
+`schemas/contract.schema.json` is this model's own JSON Schema; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from runtime.contract import BrokenEvidence, Params
+
+SCHEMA_VERSION: Literal["1.0"] = "1.0"
+Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Value(Params):
+    """One input or output of a function."""
+
+    name: str
+    shape: list[int] = Field(description="Static extents; there is no flexible axis.")
+    dtype: Literal["int32", "float16", "float32"]
+
+
+class Function(Params):
+    kind: Literal["prefill", "decode"]
+    length: int = Field(ge=1, description="Tokens per call: T of a prefill, 1 of a decode.")
+    inputs: list[Value]
+    outputs: list[Value]
+    parameters: dict[str, str] = Field(description="Graph input that holds a weight → the checkpoint's tensor name.")
+    modules: dict[str, dict[str, list[str]]] = Field(
+        description="Module kind (rms_norm) → module path → graph nodes whose arithmetic an island keeps in float32."
+    )
+
+
+class Cache(Params):
+    layout: Literal["LHCD"] = "LHCD"
+    keys: Literal["post_rope"] = "post_rope"
+    written_by: Literal["host"] = "host"
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    head_dim: int = Field(ge=1)
+    context: int = Field(ge=1, description="Slots of the cache, in tokens.")
+
+
+class Special(Params):
+    text: str
+    id: int = Field(ge=0)
+
+
+class Stored(Params):
+    """One weight tensor of the checkpoint. Tied weights are one tensor with aliases."""
+
+    name: str
+    aliases: list[str] = Field(default_factory=list)
+    shape: list[int]
+
+
+class Lint(Params):
+    """What the graph linter found; a package is made only from a program without violations."""
+
+    violations: int = Field(ge=0)
+
+
+class Packaged(Params):
+    """What conversion decided; absent in a program."""
+
+    deployment: str
+    strategy: Literal["multifunction"]
+    islands: list[str]
+    recipe_sha256: str = Sha256
+    toolchain: dict[str, str]
+
+
+class Contract(Params):
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    stage: Literal["program", "package"]
+    model_type: str
+    vocab_size: int = Field(ge=1)
+    functions: dict[str, Function]
+    kv_cache: Cache
+    mask_value: float
+    mask: Literal["1 = real token, right padding"] = "1 = real token, right padding"
+    position: Literal["absolute, 0-based"] = "absolute, 0-based"
+    special: dict[str, Special]
+    template_sha256: str = Sha256
+    tokenizer_sha256: str = Sha256
+    model_sha256: str = Sha256
+    tensors: list[Stored]
+    lint: Lint
+    package: Packaged | None = None
+
+    def prefills(self) -> list[tuple[str, int]]:
+        """(function, length) of every prefill, shortest first."""
+        found = [(name, item.length) for name, item in self.functions.items() if item.kind == "prefill"]
+        return sorted(found, key=lambda pair: pair[1])
+
+
+def dump(contract: Contract) -> str:
+    """Stable text: sorted keys, LF."""
+    value = contract.model_dump(mode="json", exclude_none=True)
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def load(folder: Path) -> Contract:
+    """contract.json of an artifact. Raises BrokenEvidence when it is not what an export or conversion writes."""
+    try:
+        return Contract.model_validate_json((folder / "contract.json").read_bytes())
+    except (OSError, ValidationError) as error:
+        raise BrokenEvidence(f"contract.json cannot be read: {error}", subject="contract.json") from error
+
+
+def schema() -> dict[str, Any]:
+    """The published JSON Schema (2020-12) of contract.json."""
+    made = Contract.model_json_schema(mode="serialization")
+    made["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    made["title"] = "contract.json of a program or package"
+    return made

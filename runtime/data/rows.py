@@ -1,0 +1,135 @@
+"""JSON Lines files ↔ dataset rows, strictly: every departure from the row's form is refused with file and line.
+
+The published form is `schemas/dataset-row.schema.json`; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypedDict, cast
+
+from runtime.contract import Refusal
+from runtime.contract.strict_json import Json, dumps, loads
+
+#: Longest line in bytes: a row is a training example, not a book, and a line without an end must not fill the memory.
+MAX_LINE_BYTES = 1 << 20
+
+Spans = dict[str, list[list[int]]]
+
+Row = TypedDict(
+    "Row",
+    {
+        "id": str,
+        "prompt": str,
+        "response": str,
+        "class": str,
+        "spans": Spans,
+        "source": str,
+        "meta": dict[str, Json],
+    },
+)
+
+FIELDS = ("id", "prompt", "response", "class", "spans", "source", "meta")
+_ACTION = "correct the line, or remove it"
+
+
+def lines(path: Path, *, place: str = "", max_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[str, bytes]]:
+    """Each line of a file as (place, bytes without the line end), one in memory at a time.
+
+    Raises Refusal for a line longer than `max_bytes` and for an empty line.
+    """
+    place = place or path.name
+    with path.open("rb") as file:
+        number = 0
+        while raw := file.readline(max_bytes + 2):
+            number += 1
+            here = f"{place}:{number}"
+            line = raw.rstrip(b"\r\n")
+            if len(line) > max_bytes:
+                raise Refusal(f"line longer than {max_bytes} bytes", place=here, action="split or shorten the row")
+            if not line.strip():
+                raise Refusal("empty line in a JSON Lines file", place=here, action="remove the line")
+            yield here, line
+
+
+def objects(path: Path, *, place: str = "", max_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[str, dict[str, Json]]]:
+    """Each line of a JSON Lines file as (place, object). Raises Refusal for anything but one strict JSON object."""
+    for here, line in lines(path, place=place, max_bytes=max_bytes):
+        try:
+            value = loads(line)
+        except ValueError as error:
+            raise Refusal(f"not JSON: {error}", place=here, action=_ACTION) from None
+        if not isinstance(value, dict):
+            raise Refusal("a row must be a JSON object", place=here, action=_ACTION)
+        yield here, value
+
+
+def checked(value: dict[str, Json], here: str) -> Row:
+    """A JSON object as a row. Raises Refusal when a field is unknown, missing, of another type or out of bounds."""
+    unknown = sorted(set(value) - set(FIELDS))
+    missing = [name for name in FIELDS if name not in value]
+    if unknown or missing:
+        what = [f"unknown field `{name}`" for name in unknown] + [f"missing field `{name}`" for name in missing]
+        raise Refusal(", ".join(what), place=here, action=f"a row has exactly the fields {', '.join(FIELDS)}")
+    for name in ("id", "prompt", "response", "class", "source"):
+        text = value[name]
+        if not isinstance(text, str):
+            raise Refusal(f"field `{name}` must be a string", place=here, action=_ACTION)
+        if name != "class" and not text.strip():
+            raise Refusal(f"field `{name}` is empty", place=here, action=_ACTION)
+    if not isinstance(value["meta"], dict):
+        raise Refusal("field `meta` must be an object", place=here, action=_ACTION)
+    _check_spans(value["spans"], cast(str, value["response"]), here)
+    return cast(Row, value)
+
+
+def _check_spans(spans: Json, response: str, here: str) -> None:
+    if not isinstance(spans, dict):
+        raise Refusal("field `spans` must be an object of lists of [start, end]", place=here, action=_ACTION)
+    size = len(response.encode())
+    for name, pairs in spans.items():
+        if not isinstance(pairs, list):
+            raise Refusal(f"spans of `{name}` must be a list of [start, end]", place=here, action=_ACTION)
+        for pair in pairs:
+            if not isinstance(pair, list) or len(pair) != 2 or not all(type(edge) is int for edge in pair):
+                raise Refusal(f"span {pair!r} of `{name}` is not [start, end]", place=here, action=_ACTION)
+            start, end = cast(list[int], pair)
+            if not 0 <= start < end <= size:
+                raise Refusal(
+                    f"span [{start}, {end}] of `{name}` does not lie in a response of {size} bytes",
+                    place=here,
+                    action="spans are byte offsets into the UTF-8 text of the response, end excluded",
+                )
+
+
+def read(path: Path, *, place: str = "", max_bytes: int = MAX_LINE_BYTES) -> Iterator[Row]:
+    """The rows of a dataset file, streamed. Raises Refusal with file and line for the first row that is wrong."""
+    seen: dict[str, str] = {}
+    for here, value in objects(path, place=place, max_bytes=max_bytes):
+        row = checked(value, here)
+        if row["id"] in seen:
+            raise Refusal(f"id `{row['id']}` was already used at {seen[row['id']]}", place=here, action=_ACTION)
+        seen[row["id"]] = here
+        yield row
+
+
+def load(path: Path, *, place: str = "") -> list[Row]:
+    """All rows of a dataset file at once. Raises what `read` raises."""
+    return list(read(path, place=place))
+
+
+def write(path: Path, rows: Iterable[Row]) -> int:
+    """Rows → JSON Lines with LF, keys in the order of `FIELDS`. Returns how many. Raises what `checked` raises."""
+    count = 0
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            count += 1
+            whole = checked(cast(dict[str, Json], row), f"{path.name}:{count}")
+            file.write(dumps({name: cast(dict[str, Json], whole)[name] for name in FIELDS}) + "\n")
+    return count
+
+
+def text_of(response: str, span: Sequence[int]) -> str:
+    """The text of one byte span of a response."""
+    return response.encode()[span[0] : span[1]].decode("utf-8", errors="replace")

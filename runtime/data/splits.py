@@ -1,0 +1,85 @@
+"""Prompts → splits and overlaps, by content alone: the order of the rows changes nothing.
+
+A row of an "auto" source is held out when the first 64 bits of SHA-256 over `kc.split.v1`, a zero byte and its
+*normalised* prompt, read as a big-endian integer, lie below `held_out` × 2^64. Two rows that ask the same question
+therefore always share a split.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from runtime.data.rows import Row
+
+_DOMAIN = b"kc.split.v1\0"
+
+
+def normalised(text: str) -> str:
+    """NFKC, case folded, every run of white space and punctuation one space, none at the ends.
+
+    Punctuation becomes a space instead of nothing, so that 5.0 and 50 stay different. A text of nothing but
+    punctuation is left as it is.
+    """
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    kept = "".join(" " if unicodedata.category(c)[0] in "PZC" else c for c in folded)
+    return " ".join(kept.split()) or text
+
+
+def is_held_out(prompt: str, held_out: float) -> bool:
+    """Whether the stable hash of a prompt puts its row into the test split."""
+    drawn = int.from_bytes(hashlib.sha256(_DOMAIN + normalised(prompt).encode()).digest()[:8], "big")
+    return drawn < Fraction(held_out) * 2**64
+
+
+def order(row: Row) -> bytes:
+    """Sort key of a row inside its split: a hash of its id, so that every prefix of a split is a fair sample."""
+    return hashlib.sha256(row["id"].encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Pairs (train id, test id) of rows that ask the same question: letter by letter, or after `normalised`."""
+
+    exact: Sequence[tuple[str, str]]
+    normalised: Sequence[tuple[str, str]]
+
+
+def overlap(train: Iterable[Row], test: Iterable[Row]) -> Overlap:
+    """Each test row whose prompt also stands in the training split, with the first training row by id."""
+    rows = sorted(train, key=lambda row: row["id"])
+    by_text: dict[str, str] = {}
+    by_normal: dict[str, str] = {}
+    for row in rows:
+        by_text.setdefault(row["prompt"], row["id"])
+        by_normal.setdefault(normalised(row["prompt"]), row["id"])
+    held = sorted(test, key=lambda row: row["id"])
+    return Overlap(
+        exact=[(by_text[row["prompt"]], row["id"]) for row in held if row["prompt"] in by_text],
+        normalised=[
+            (by_normal[normalised(row["prompt"])], row["id"]) for row in held if normalised(row["prompt"]) in by_normal
+        ],
+    )
+
+
+def without_duplicates(rows: Iterable[Row]) -> tuple[list[Row], int]:
+    """Rows without those that repeat prompt and response of another; of equals the smallest id stays. And the count."""
+    kept: dict[tuple[str, str], Row] = {}
+    count = 0
+    for row in rows:
+        count += 1
+        key = (row["prompt"], row["response"])
+        if key not in kept or row["id"] < kept[key]["id"]:
+            kept[key] = row
+    return list(kept.values()), count - len(kept)
+
+
+def assign(rows: Mapping[str, Iterable[Row]], held_out: float) -> dict[str, list[Row]]:
+    """Rows by declared split ("auto", "train", "test") → rows of "train" and "test", each in `order`."""
+    found: dict[str, list[Row]] = {"train": list(rows.get("train", ())), "test": list(rows.get("test", ()))}
+    for row in rows.get("auto", ()):
+        found["test" if is_held_out(row["prompt"], held_out) else "train"].append(row)
+    return {name: sorted(split, key=order) for name, split in found.items()}

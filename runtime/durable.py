@@ -1,0 +1,194 @@
+"""Bytes → a file that a power cut leaves either as it was or as it should be. The one durable write primitive.
+
+Every change the machine must find again goes through a `Disk`. Each elementary operation (create, sync, rename, append,
+cut) is announced to `boundary` first: it is there that a process can be killed, a call can fail, or power can go, so
+that a test's subclass can stand exactly between any two of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from runtime.contract import MachineError
+
+_TEMPORARY = ".kc-tmp-"
+_WORDS = {
+    errno.ENOSPC: "no space is left on the device",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than this process may write",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EIO: "the device reports an input/output error",
+    errno.EXDEV: "the two places are on different file systems",
+}
+
+
+class StorageFailed(MachineError):
+    """The file system refused an operation. Nothing that stood before is changed; the same command may be repeated."""
+
+    def __init__(self, operation: str, path: Path, error: OSError, *, size_bytes: int | None = None) -> None:
+        size = "" if size_bytes is None else f" ({size_bytes} bytes)"
+        reason = _WORDS.get(error.errno or 0, error.strerror or str(error))
+        super().__init__(f"could not {operation} {path}{size}: {reason}")
+        self.message, self.operation, self.path, self.errno = str(self), operation, path, error.errno
+
+
+def is_storage_trouble(error: OSError) -> bool:
+    """Whether an OSError speaks of the disk (full, quota, read-only, broken) and not of a wrong path."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+
+def _flush(descriptor: int) -> None:
+    # macOS: fsync leaves the data in the drive's own cache; F_FULLFSYNC does not.
+    full: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is None:
+        os.fsync(descriptor)
+    else:
+        fcntl.fcntl(descriptor, full)
+
+
+class Disk:
+    """Durable operations on one file system. Every method raises StorageFailed and then has changed nothing."""
+
+    def boundary(self, operation: str, path: Path) -> None:
+        """Called before each elementary operation. Does nothing; tests override it."""
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Replace or create `path` with `data`: temporary file beside it, fsync, rename, fsync of the folder."""
+        temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.create(temporary, data)
+            self.sync(temporary)
+            self.rename(temporary, path)
+        except OSError as error:
+            _unlink(temporary)
+            raise StorageFailed("write", path, error, size_bytes=len(data)) from error
+        try:
+            self.sync(path.parent)
+        except OSError as error:
+            raise StorageFailed("make durable", path, error, size_bytes=len(data)) from error
+
+    def append(self, path: Path, data: bytes) -> None:
+        """Add `data` to the end of `path` and fsync. When that fails the file is cut back to its former length."""
+        known = path.exists()
+        size = path.stat().st_size if known else 0
+        try:
+            self.extend(path, data)
+            self.sync(path)
+            if not known:
+                self.sync(path.parent)
+        except OSError as error:
+            _shorten(path, size)
+            raise StorageFailed("append to", path, error, size_bytes=len(data)) from error
+
+    def cut(self, path: Path, size_bytes: int) -> None:
+        """Shorten `path` to its first `size_bytes`, durably."""
+        try:
+            self.boundary("cut", path)
+            os.truncate(path, size_bytes)
+            self.sync(path)
+        except OSError as error:
+            raise StorageFailed("cut", path, error, size_bytes=size_bytes) from error
+
+    def settle(self, folder: Path) -> None:
+        """Make every file and folder below `folder` durable, deepest first, then `folder` itself."""
+        try:
+            for root, _, files in os.walk(folder, topdown=False):
+                for name in sorted(files):
+                    self.sync(Path(root) / name)
+                self.sync(Path(root))
+        except OSError as error:
+            raise StorageFailed("make durable", folder, error) from error
+
+    def move(self, source: Path, target: Path) -> None:
+        """Rename a file or folder on one file system; both parents are made durable."""
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.sync(target.parent.parent)
+            self.rename(source, target)
+            self.sync(target.parent)
+            self.sync(source.parent)
+        except OSError as error:
+            raise StorageFailed("move", source, error) from error
+
+    def create(self, path: Path, data: bytes) -> None:
+        """Elementary: a new file with `data`, not yet durable."""
+        self.boundary("create", path)
+        path.write_bytes(data)
+
+    def extend(self, path: Path, data: bytes) -> None:
+        """Elementary: `data` at the end of a file, not yet durable."""
+        self.boundary("extend", path)
+        with path.open("ab") as file:
+            file.write(data)
+
+    def sync(self, path: Path) -> None:
+        """Elementary: what `path` (a file's bytes, a folder's names) holds now survives a power cut."""
+        self.boundary("sync", path)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            _flush(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Elementary: rename, replacing a file of that name."""
+        self.boundary("rename", target)
+        source.replace(target)
+
+
+#: the disk of this machine
+DISK = Disk()
+
+
+def write(path: Path, data: bytes | str) -> None:
+    """Write a file durably; text is UTF-8. Raises StorageFailed and then leaves the former content."""
+    DISK.write(path, data.encode() if isinstance(data, str) else data)
+
+
+def sweep(folder: Path) -> list[str]:
+    """Remove temporary files that a killed writer left directly in `folder`; their names, sorted."""
+    found = sorted(path.name for path in folder.glob(f"{_TEMPORARY}*"))
+    for name in found:
+        _unlink(folder / name)
+    return found
+
+
+def protect(folder: Path, *, writable: bool) -> None:
+    """Take away (or give back) the permission to write below `folder`, for everything in it and itself."""
+    for root, _, files in os.walk(folder):
+        for name in files:
+            (Path(root) / name).chmod(0o644 if writable else 0o444)
+        Path(root).chmod(0o755 if writable else 0o555)
+
+
+def erase(folder: Path) -> None:
+    """Remove a folder and all below it, protected or not. Not durable: what is erased may come back after a cut."""
+    if not folder.exists():
+        return
+    for root, _, _ in os.walk(folder):
+        mode = Path(root).stat().st_mode
+        if not mode & stat.S_IWUSR:
+            Path(root).chmod(0o755)
+    shutil.rmtree(folder)
+
+
+# A broken file system cannot be tidied; the failure that is being reported matters more than a second one.
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _shorten(path: Path, size_bytes: int) -> None:
+    with contextlib.suppress(OSError):
+        os.truncate(path, size_bytes)

@@ -1,0 +1,194 @@
+"""A tool registry and a seed → requests in plain English, each with the one tool call that answers it.
+
+Values come from the registry's own schemas (`enum`, `examples`, `minimum`/`maximum`), wording from the table below, and
+every call is validated against the registry before it becomes a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, cast
+
+from pydantic import Field
+
+from runtime.contract import Generator, Params, Refusal
+from runtime.contract.strict_json import Json
+from runtime.tools import calls, registry
+
+
+class ToyToolsParams(Params):
+    rows: int = Field(default=6000, ge=10, le=100_000, description="Distinct requests to make.")
+    optional: float = Field(default=0.4, ge=0.0, le=1.0, description="Chance that an optional argument is asked for.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ask:
+    """How people ask for one tool. `forms` name the required arguments; `clauses` add an optional one (dotted when
+    nested); `words` spell a value that is not spoken as it is written."""
+
+    forms: Sequence[str]
+    clauses: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    words: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+ASKS: Mapping[str, Ask] = {
+    "get_weather": Ask(
+        forms=("what is the weather in {city}", "how is the weather in {city}", "show me the forecast for {city}"),
+        clauses={"days": (" for {days} days", " over the next {days} days"), "unit": (" in {unit}",)},
+    ),
+    "set_alarm": Ask(
+        forms=("wake me at {hour}:{minute}", "set an alarm for {hour}:{minute}", "ring at {hour}:{minute}"),
+        clauses={"label": (" for {label}", " because of {label}")},
+    ),
+    "start_timer": Ask(
+        forms=("start a timer for {minutes} minutes", "count down {minutes} minutes", "time {minutes} minutes"),
+        clauses={"silent": (" {silent}",)},
+        words={"silent": {"true": "without sound", "false": "with sound"}},
+    ),
+    "send_message": Ask(
+        forms=('tell {to} "{text}"', 'send "{text}" to {to}', 'text {to} "{text}"'),
+        clauses={"urgent": (", it is {urgent}",)},
+        words={"urgent": {"true": "urgent", "false": "not urgent"}},
+    ),
+    "play_music": Ask(
+        forms=("play some {genre}", "put on {genre} music", "I want to hear {genre}"),
+        clauses={"volume": (" at volume {volume}",), "shuffle": (" {shuffle}",)},
+        words={"shuffle": {"true": "in random order", "false": "in order"}},
+    ),
+    "convert_currency": Ask(
+        forms=("convert {amount} {source} to {target}", "how much is {amount} {source} in {target}"),
+    ),
+    "book_table": Ask(
+        forms=("book a table for {guests} on {day}", "reserve a table on {day} for {guests} people"),
+        clauses={
+            "options.outdoor": (" {options.outdoor}",),
+            "options.high_chairs": (" with {options.high_chairs} high chairs",),
+        },
+        words={"options.outdoor": {"true": "outside", "false": "inside"}},
+    ),
+    "add_to_list": Ask(
+        forms=("add {items} to the {list} list", "put {items} on my {list} list"),
+    ),
+    "set_light": Ask(
+        forms=("set the {room} light to {brightness} percent", "dim the {room} light to {brightness} percent"),
+        clauses={"color": (" in {color}", " and make it {color}")},
+    ),
+    "lock_door": Ask(
+        forms=("{locked} the {door} door", "go and {locked} the {door} door", "{locked} the door at the {door}"),
+        words={"locked": {"true": "lock", "false": "unlock"}},
+    ),
+}
+
+#: how a request may begin, before an order and before a question or a wish; and how it may end
+BEFORE_ORDER = ("", "please ", "could you ", "hey, ", "I need you to ")
+BEFORE_QUESTION = ("", "hey, ", "hello, ", "tell me, ")
+QUESTIONS = ("what", "how", "I ")
+AFTER = ("", " please", ", thanks")
+
+
+def _pick(rng: Random, options: Sequence[Any]) -> Any:
+    """One of them. Through `random()` alone, whose sequence Python promises to keep for a seed."""
+    return options[int(rng.random() * len(options))]
+
+
+def _value(schema: Mapping[str, Any], rng: Random) -> Json:
+    """A value the schema allows, from `enum`, `examples`, the bounds of an integer, or true and false."""
+    if "enum" in schema:
+        return cast(Json, _pick(rng, schema["enum"]))
+    if schema.get("type") == "integer":
+        return int(schema["minimum"] + int(rng.random() * (schema["maximum"] - schema["minimum"] + 1)))
+    if schema.get("type") == "boolean":
+        return rng.random() < 0.5
+    if schema.get("type") == "array":
+        left = list(schema["items"].get("enum") or schema["items"]["examples"])
+        size = schema["minItems"] + int(rng.random() * (schema["maxItems"] - schema["minItems"] + 1))
+        return [left.pop(int(rng.random() * len(left))) for _ in range(size)]
+    return cast(Json, _pick(rng, schema["examples"]))
+
+
+def _said(name: str, value: Json, ask: Ask) -> str:
+    """A value as people say it: items of a list with commas and "and", minutes with two digits."""
+    if isinstance(value, bool):
+        return ask.words[name]["true" if value else "false"]
+    if isinstance(value, list):
+        words = [str(item) for item in value]
+        return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return f"{value:02d}" if name == "minute" else str(value)
+
+
+def _filled(template: str, values: Mapping[str, Json], ask: Ask) -> str:
+    for name, value in values.items():
+        template = template.replace("{" + name + "}", _said(name, value, ask))
+    return template
+
+
+def _one(tool: registry.Tool, ask: Ask, optional: float, rng: Random) -> tuple[str, calls.Call]:
+    """One request and its call. Arguments are drawn in the registry's order, so that the seed alone decides."""
+    properties = cast(dict[str, Any], tool["parameters"]["properties"])
+    required = cast(list[str], tool["parameters"].get("required", []))
+    values: dict[str, Json] = {name: _value(properties[name], rng) for name in required}
+    args: dict[str, Json] = dict(values)
+    text = str(_pick(rng, ask.forms))
+    for name, clauses in ask.clauses.items():
+        if rng.random() >= optional:
+            continue
+        outer, _, inner = name.partition(".")
+        schema = properties[outer]["properties"][inner] if inner else properties[outer]
+        values[name] = _value(schema, rng)
+        text += str(_pick(rng, clauses))
+        if inner:
+            args[outer] = {**cast(dict[str, Json], args.get(outer, {})), inner: values[name]}
+        else:
+            args[outer] = values[name]
+    before = str(_pick(rng, BEFORE_QUESTION if text.startswith(QUESTIONS) else BEFORE_ORDER))
+    after = str(_pick(rng, AFTER[::2] if "please" in before else AFTER))
+    text = _filled(before + text + after, values, ask)
+    return text[0].upper() + text[1:], calls.Call(tool["name"], args)
+
+
+def rows(params: ToyToolsParams, tools: Sequence[Any], seed: int) -> list[dict[str, Any]]:
+    """Rows of distinct requests, the tools in turn. Raises Refusal when the registry does not suit the wording."""
+    known = [cast(registry.Tool, tool) for tool in tools if tool["name"] in ASKS]
+    if len(known) != len(tools) or len(known) < 2:
+        missing = [tool["name"] for tool in tools if tool["name"] not in ASKS]
+        raise Refusal(
+            f"generator toy_tools has no wording for {', '.join(missing) or 'fewer than two tools'}",
+            action=f"declare only tools among {', '.join(ASKS)}",
+        )
+    rng, valid = Random(seed), registry.validators(known)
+    seen: set[str] = set()
+    found: list[dict[str, Any]] = []
+    for attempt in range(params.rows * 20):
+        if len(found) == params.rows:
+            return found
+        tool = known[attempt % len(known)]
+        try:
+            prompt, call = _one(tool, ASKS[tool["name"]], params.optional, rng)
+        except KeyError as error:
+            raise Refusal(
+                f"tool `{tool['name']}`: generator toy_tools finds no {error} in its parameters",
+                action="keep the argument names, and give strings `examples` and integers both bounds",
+            ) from None
+        fault = calls.invalid(call, valid)
+        if fault:
+            raise Refusal(f"tool `{tool['name']}`: {fault.detail}", action="make the schema accept its own examples")
+        if prompt in seen or call.args.get("source", 0) == call.args.get("target", 1):
+            continue
+        seen.add(prompt)
+        found.append(
+            {
+                "id": f"toy-tools-{len(found):06d}",
+                "prompt": prompt,
+                "response": calls.render(call),
+                "class": tool["name"],
+                "spans": calls.spans(call),
+                "source": "toy_tools",
+                "meta": {},
+            }
+        )
+    raise Refusal(f"only {len(found)} of {params.rows} distinct requests", action="ask for fewer rows")
+
+
+GENERATOR = Generator(name="toy_tools", version=1, params=ToyToolsParams, rows=rows)

@@ -1,0 +1,440 @@
+"""A function of a package → a flat list of steps over numbered slots, constants dequantized and folded beforehand.
+
+Everything that can be refused is refused here, before anything runs: unknown ops, parameters and dtypes, parameters
+that should be constants and are not. Declared dtypes are compared with the ones MIL's rules give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, get_args
+
+import numpy as np
+
+from runtime.contract import BrokenEvidence
+from runtime.mil.errors import UnsupportedOp
+from runtime.mil.findings import Mismatch, Source, Watch
+from runtime.mil.numerics import BY_NAME, Array, Mode, Rounding, inner_rounding, rounding
+from runtime.mil.ops.registry import Kernel, Op, Registry, find
+from runtime.mil.ops.state import STATE_OPS
+from runtime.mil.package import Package
+from runtime.mil.program import Argument, Feature, Function, Literal, Operation
+
+Values = list[Any]
+State = dict[str, Array]
+#: what a kernel may raise on operands that do not fit together
+MISFITS = (ValueError, IndexError, ArithmeticError, TypeError)
+_ABSENT = 0
+
+
+@dataclass(frozen=True)
+class Output:
+    """One result of a step: where it is stored and how it is rounded first."""
+
+    slot: int
+    rounding: Rounding | None
+    source: Source
+
+
+@dataclass
+class Step:
+    """One op, ready to run: `raw` computes its result(s), `fast` also rounds and stores them."""
+
+    position: int
+    op_type: str
+    op_name: str
+    operands: tuple[int, ...]
+    outputs: tuple[Output, ...]
+    raw: Callable[[Values, State], Any]
+    fast: Callable[[Values, State], None]
+    #: slots nobody reads afterwards
+    dead: tuple[int, ...] = ()
+
+
+@dataclass
+class Compiled:
+    """A program ready to run: `base` holds the constants, one slot per value."""
+
+    base: Values
+    slots: dict[str, int]
+    steps: list[Step]
+    #: findings on constants and declared types, before any input is known
+    watch: Watch
+    #: float constants, with their place in the program, not looked at yet
+    unwatched: list[tuple[int, Source]] = field(default_factory=list)
+    constants: set[int] = field(default_factory=set)
+
+
+class Compiler:
+    """Compiles one function; `compile()` is its only use."""
+
+    def __init__(self, package: Package, function: Function, mode: Mode, registry: Registry) -> None:
+        self.package, self.function, self.mode, self.registry = package, function, mode, registry
+        self.types = function.types
+        self.states = {feature.name: feature for feature in function.states}
+        self.out = Compiled(base=[None], slots={}, steps=[], watch=Watch())
+        self.out.constants.add(_ABSENT)
+
+    def compile(self) -> Compiled:
+        """Raises UnsupportedOp or BrokenEvidence."""
+        for feature in self.function.inputs:
+            self._slot(feature.name)
+        self._check_description()
+        with np.errstate(all="ignore"):
+            for position, operation in enumerate(self.function.operations):
+                self.out.watch.position = position
+                self._place = f"{self.function.name}.{operation.name}"
+                try:
+                    self._operation(position, operation)
+                except MISFITS as error:
+                    raise misfit(operation.type, operation.name, self.function.name, error) from error
+        self._mark_dead()
+        return self.out
+
+    def _slot(self, name: str) -> int:
+        self.out.base.append(None)
+        self.out.slots[name] = len(self.out.base) - 1
+        return self.out.slots[name]
+
+    def _check_description(self) -> None:
+        """The model description must declare what the function declares."""
+        described = {feature.name: feature for feature in self.package.description.get(self.function.name, ())}
+        for feature in (*self.function.inputs, *self.function.outputs, *self.function.states):
+            other = described.get(feature.name)
+            if other is None or other.dtype != feature.dtype or not _compatible(other.shape, feature.shape):
+                actual = "absent" if other is None else f"{other.dtype} {other.shape}"
+                declared = f"{feature.dtype} {feature.shape}"
+                self.out.watch.mismatch(Mismatch(feature.name, "", "", "description", declared, actual))
+
+    def _operation(self, position: int, operation: Operation) -> None:
+        if operation.type == "const":
+            self._const(operation)
+        elif operation.type in STATE_OPS:
+            self._state_op(position, operation)
+        else:
+            self._op(position, operation)
+
+    def _const(self, operation: Operation) -> None:
+        ((name, declared),) = operation.outputs
+        (value,) = operation.inputs["val"]
+        if set(operation.inputs) != {"val"} or not isinstance(value, Literal):
+            raise UnsupportedOp(f"const {operation.name} has parameters besides val", op="const", place=self._place)
+        if value.type.dtype != declared.dtype or value.type.shape != declared.shape:
+            text = f"{value.type.dtype} {value.type.shape}"
+            self._mismatch(operation, name, "dtype", f"{declared.dtype} {declared.shape}", text)
+        slot = self._slot(name)
+        self.out.base[slot] = self._lift(value)
+        self.out.constants.add(slot)
+        if BY_NAME[declared.dtype].kind == "float":
+            source = Source(name, declared, slot, "const", operation.name, computes=False)
+            self.out.unwatched.append((self.out.watch.position, source))
+
+    def _lift(self, value: Literal) -> Any:
+        """Elements in their carrier dtype; float16 constants are widened once per package."""
+        if value.type.dtype != "float16":
+            return self.package.elements(value)
+        key = ("literal", value.key)
+        if key not in self.package.cache:
+            self.package.cache[key] = np.asarray(self.package.elements(value)).astype(np.float32)
+        return self.package.cache[key]
+
+    # --- operands ------------------------------------------------------------------------------------------------
+
+    def _operand(self, argument: Argument) -> tuple[int, str]:
+        """(slot, declared dtype) of an operand; a literal gets a slot of its own."""
+        if isinstance(argument, Literal):
+            self.out.base.append(self._lift(argument))
+            self.out.constants.add(len(self.out.base) - 1)
+            return len(self.out.base) - 1, argument.type.dtype
+        if argument in self.states:
+            raise UnsupportedOp(f"state {argument!r} used as a value", op="state", place=self._place)
+        return self.out.slots[argument], self.types[argument].dtype
+
+    def _op(self, position: int, operation: Operation) -> None:
+        op = find(self.registry, operation.type, self.function.opset, self._place)
+        self._check_parameters(op, operation)
+        groups = {name: [self._operand(item) for item in items] for name, items in operation.inputs.items()}
+        every = tuple(slot for group in groups.values() for slot, _ in group)
+        static = {name: self._static(op, name, groups[name]) for name in op.static if name in groups}
+        dtypes = self._dtypes(op, operation, {name: group for name, group in groups.items() if name in op.tensors})
+        outputs = self._outputs(op, operation, dtypes, static, every)
+        kernel, arguments = self._bind(op, groups, static, outputs)
+        operands = tuple(slot for item in arguments for slot in (item if isinstance(item, tuple) else (item,)))
+        step = Step(
+            position=position,
+            op_type=operation.type,
+            op_name=operation.name,
+            operands=operands,
+            outputs=outputs,
+            raw=_raw(kernel, arguments),
+            fast=_fast(kernel, arguments, outputs),
+        )
+        if self.out.constants.issuperset(operands):
+            self._fold(step, self._cache_key(op, operation))
+        else:
+            self.out.steps.append(step)
+
+    def _check_parameters(self, op: Op, operation: Operation) -> None:
+        for name in operation.inputs:
+            known = name in op.tensors or name in op.static
+            if not known or op.added.get(name, 0) > self.function.opset:
+                raise UnsupportedOp(
+                    f"op {op.name}: parameter {name!r} is not modelled in opset CoreML{self.function.opset}"
+                    f" ({self._place})",
+                    op=op.name,
+                    place=self._place,
+                )
+        missing = op.required - set(operation.inputs)
+        if missing:
+            raise BrokenEvidence(f"op {op.name} lacks {sorted(missing)[0]!r} ({self._place})", subject="model.mlmodel")
+
+    def _static(self, op: Op, name: str, group: Sequence[tuple[int, str]]) -> Any:
+        ((slot, _),) = group
+        if slot not in self.out.constants:
+            raise UnsupportedOp(
+                f"op {op.name}: {name!r} is computed, a constant is expected ({self._place})",
+                op=op.name,
+                place=self._place,
+            )
+        return _as_static(op.static[name], self.out.base[slot])
+
+    def _dtypes(self, op: Op, operation: Operation, groups: Mapping[str, Sequence[tuple[int, str]]]) -> dict[str, str]:
+        """Declared dtype of each tensor parameter; refuses dtypes the op is not modelled for."""
+        shared: dict[str, str] = {}
+        for name, group in groups.items():
+            domain = op.tensors[name]
+            for _, dtype in group:
+                if dtype not in domain.dtypes:
+                    raise UnsupportedOp(
+                        f"op {op.name}: {name!r} of dtype {dtype} is not modelled ({self._place})",
+                        op=op.name,
+                        place=self._place,
+                    )
+                if domain.same:
+                    shared.setdefault(dtype, name)
+        if len(shared) > 1:
+            text = ", ".join(f"{name}: {dtype}" for dtype, name in shared.items())
+            self._mismatch(operation, operation.outputs[0][0], "operands", "one dtype", text)
+        return {name: group[0][1] for name, group in groups.items()}
+
+    def _outputs(
+        self,
+        op: Op,
+        operation: Operation,
+        dtypes: Mapping[str, str],
+        static: Mapping[str, Any],
+        operands: tuple[int, ...],
+    ) -> tuple[Output, ...]:
+        actual = op.result_dtypes(dtypes, static, len(operation.outputs))
+        if len(actual) != len(operation.outputs):
+            raise BrokenEvidence(
+                f"op {op.name} declares {len(operation.outputs)} results, yields {len(actual)} ({self._place})",
+                subject="model.mlmodel",
+            )
+        found = []
+        for (name, declared), dtype in zip(operation.outputs, actual, strict=True):
+            if declared.dtype != dtype:
+                self._mismatch(operation, name, "dtype", declared.dtype, dtype)
+            # moving representable elements keeps them representable
+            kept = op.moves and dtype == declared.dtype
+            how = None if kept or BY_NAME[dtype].kind != "float" else rounding(self.mode, declared.dtype)
+            slot = self._slot(name)
+            # a dequantized weight is judged as a constant
+            computes = not op.moves and not op.name.startswith("constexpr_")
+            source = Source(name, declared, slot, operation.type, operation.name, operands, computes)
+            found.append(Output(slot, how, source))
+        return tuple(found)
+
+    def _bind(
+        self,
+        op: Op,
+        groups: Mapping[str, Sequence[tuple[int, str]]],
+        static: Mapping[str, Any],
+        outputs: Sequence[Output],
+    ) -> tuple[Kernel, list[int | tuple[int, ...]]]:
+        """The op's function with its static parameters bound, and the slots of its positional operands."""
+        flexible = {name for name, domain in op.tensors.items() if domain.flexible}
+        sizes = {name: self.out.base[groups[name][0][0]] for name in flexible if name in groups}
+        planned = op.plan is not None and all(groups[name][0][0] in self.out.constants for name in sizes)
+        if planned and op.plan is not None:
+            kernel = op.plan(**{name: np.atleast_1d(value) for name, value in sizes.items()}, **static)
+        else:
+            inner = {"inner": inner_rounding(self.mode, outputs[0].source.declared.dtype)} if op.takes_inner else {}
+            kernel = partial(op.kernel, **static, **inner) if static or inner else op.kernel
+        arguments: list[int | tuple[int, ...]] = []
+        for name, domain in op.tensors.items():
+            if planned and name in flexible:
+                continue
+            group = groups.get(name, [(_ABSENT, "")])
+            if len(group) != 1 and not domain.variadic:
+                raise BrokenEvidence(f"op {op.name}: {len(group)} operands for {name!r}", subject="model.mlmodel")
+            arguments.append(tuple(slot for slot, _ in group) if domain.variadic else group[0][0])
+        while arguments and arguments[-1] == _ABSENT:
+            arguments.pop()
+        return kernel, arguments
+
+    # --- constants and states ------------------------------------------------------------------------------------
+
+    def _cache_key(self, op: Op, operation: Operation) -> tuple[object, ...] | None:
+        """What a dequantized constant depends on, when it depends on literals only."""
+        literals = [(name, group[0]) for name, group in operation.inputs.items()]
+        if not op.name.startswith("constexpr_") or not all(isinstance(item, Literal) for _, item in literals):
+            return None
+        rounds = rounding(self.mode, operation.outputs[-1][1].dtype) is not None
+        return (op.kernel, rounds, *((name, item.key) for name, item in literals if isinstance(item, Literal)))
+
+    def _fold(self, step: Step, key: tuple[object, ...] | None) -> None:
+        """Compute a step now; its results become constants."""
+        cached = self.package.cache.get(key) if key is not None else None
+        raw = _results(step.raw(self.out.base, {}), step) if cached is None else cached
+        assert isinstance(raw, tuple)
+        kept = tuple(
+            output.rounding(value) if output.rounding is not None and cached is None else value
+            for output, value in zip(step.outputs, raw, strict=True)
+        )
+        for output, value, final in zip(step.outputs, raw, kept, strict=True):
+            self.out.base[output.slot] = final
+            self.out.constants.add(output.slot)
+            self.out.watch.result(value, output.source)
+        if key is not None:
+            self.package.cache[key] = kept
+
+    def _state_op(self, position: int, operation: Operation) -> None:
+        form = STATE_OPS[operation.type]
+        if form.since > self.function.opset:
+            raise UnsupportedOp(f"op {operation.type} before CoreML{form.since}", op=operation.type, place=self._place)
+        names = {form.state, form.data} - {""}
+        if set(operation.inputs) != names or any(len(group) != 1 for group in operation.inputs.values()):
+            raise UnsupportedOp(
+                f"op {operation.type}: parameters {sorted(operation.inputs)}", op=operation.type, place=self._place
+            )
+        ((state,),) = (operation.inputs[form.state],)
+        if not isinstance(state, str) or state not in self.states:
+            raise BrokenEvidence(f"op {operation.type} names no state ({self._place})", subject="model.mlmodel")
+        source = self._operand(operation.inputs[form.data][0])[0] if form.data else None
+        operands = () if source is None else (source,)
+        outputs = self._state_outputs(operation, self.states[state], operands)
+        raw = _write(state, source, outputs) if source is not None else _read(state)
+        step = Step(
+            position=position,
+            op_type=operation.type,
+            op_name=operation.name,
+            operands=operands,
+            outputs=outputs,
+            raw=raw,
+            fast=_store(raw, outputs),
+        )
+        self.out.steps.append(step)
+
+    def _state_outputs(self, operation: Operation, state: Feature, operands: tuple[int, ...]) -> tuple[Output, ...]:
+        found = []
+        for name, declared in operation.outputs:
+            if declared.dtype != state.dtype:
+                self._mismatch(operation, name, "dtype", declared.dtype, state.dtype)
+            slot = self._slot(name)
+            source = Source(name, declared, slot, operation.type, operation.name, operands, computes=False)
+            found.append(Output(slot, None, source))
+        return tuple(found)
+
+    def _mark_dead(self) -> None:
+        keep = self.out.constants | {self.out.slots[feature.name] for feature in self.function.outputs}
+        seen: set[int] = set(keep)
+        for step in reversed(self.out.steps):
+            touched = {*step.operands, *(output.slot for output in step.outputs)}
+            step.dead = tuple(sorted(touched - seen))
+            seen |= touched
+
+    def _mismatch(self, operation: Operation, name: str, what: str, declared: str, actual: str) -> None:
+        self.out.watch.mismatch(Mismatch(name, operation.type, operation.name, what, declared, actual))
+
+
+def misfit(op_type: str, op_name: str, function: str, error: Exception) -> BrokenEvidence:
+    """An op whose operands do not fit it, as evidence that the program is broken."""
+    return BrokenEvidence(f"op {op_type} ({function}.{op_name}) cannot be executed: {error}", subject="model.mlmodel")
+
+
+def _compatible(described: Sequence[int | None], declared: Sequence[int | None]) -> bool:
+    """Flexible features are described without a fixed shape."""
+    if None in described or not described:
+        return True
+    return tuple(described) == tuple(declared) or None in declared
+
+
+def _as_static(hint: Any, value: Any) -> Any:
+    """A constant as the Python value a kernel's annotation asks for."""
+    kinds = [kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)]
+    if isinstance(value, str):
+        return value
+    if get_args(hint) and any(kind is Ellipsis or getattr(kind, "__origin__", None) is tuple for kind in kinds):
+        element = bool if "bool" in str(hint) else int
+        return tuple(element(item) for item in np.atleast_1d(value))
+    return kinds[0](np.asarray(value).item())
+
+
+def _results(result: Any, step: Step) -> tuple[Array, ...]:
+    """A kernel's result as one array per output."""
+    return result if isinstance(result, tuple) else (result,) * min(1, len(step.outputs))
+
+
+def _raw(kernel: Kernel, arguments: Sequence[int | tuple[int, ...]]) -> Callable[[Values, State], Any]:
+    def raw(values: Values, state: State) -> Any:
+        return kernel(
+            *[tuple(values[slot] for slot in item) if isinstance(item, tuple) else values[item] for item in arguments]
+        )
+
+    return raw
+
+
+def _fast(
+    kernel: Kernel, arguments: Sequence[int | tuple[int, ...]], outputs: Sequence[Output]
+) -> Callable[[Values, State], None]:
+    """The common shapes of a step without any loop over operands."""
+    if len(outputs) != 1 or len(arguments) > 2 or any(isinstance(item, tuple) for item in arguments):
+        return _store(_raw(kernel, arguments), outputs)
+    target, how = outputs[0].slot, outputs[0].rounding
+    if len(arguments) == 1:
+        (only,) = arguments
+
+        def unary(values: Values, state: State) -> None:
+            values[target] = kernel(values[only])  # type: ignore[index]
+
+        def unary_rounded(values: Values, state: State) -> None:
+            values[target] = how(kernel(values[only]))  # type: ignore[index,misc]
+
+        return unary if how is None else unary_rounded
+    if len(arguments) != 2:
+        return _store(_raw(kernel, arguments), outputs)
+    left, right = arguments
+
+    def binary(values: Values, state: State) -> None:
+        values[target] = kernel(values[left], values[right])  # type: ignore[index]
+
+    def binary_rounded(values: Values, state: State) -> None:
+        values[target] = how(kernel(values[left], values[right]))  # type: ignore[index,misc]
+
+    return binary if how is None else binary_rounded
+
+
+def _store(raw: Callable[[Values, State], Any], outputs: Sequence[Output]) -> Callable[[Values, State], None]:
+    def store(values: Values, state: State) -> None:
+        result = raw(values, state)
+        for output, value in zip(outputs, result if isinstance(result, tuple) else (result,), strict=False):
+            values[output.slot] = value if output.rounding is None else output.rounding(value)
+
+    return store
+
+
+def _read(state: str) -> Callable[[Values, State], Any]:
+    return lambda values, buffers: buffers[state]
+
+
+def _write(state: str, source: int, outputs: Sequence[Output]) -> Callable[[Values, State], Any]:
+    def write(values: Values, buffers: State) -> Any:
+        if buffers[state].shape != values[source].shape:
+            raise ValueError(f"state {state} has shape {buffers[state].shape}, written {values[source].shape}")
+        buffers[state] = values[source]
+        return values[source] if outputs else None
+
+    return write

@@ -1,0 +1,253 @@
+"""Program → two saved Core ML packages, float16 and quantized, each with one function per shape.
+
+Every function is converted once. The functions are joined into one MIL program, equal weights are given one place in
+the weights file, and the program is saved; then the tensors the recipe names, and no others, are replaced by INT8
+constants in memory and it is saved again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+
+from runtime import digest
+from runtime.contract import Context, Refusal
+from runtime.contract import program as contracts
+from runtime.contract import report as facts
+from runtime.contract.recipe import Weights
+from runtime.mil import normalise
+from runtime.mil.quantize import Float, quantize, wanted
+from runtime.mil.quiet import quiet
+from runtime.steps.convert import ConvertParams
+
+DEPLOYMENTS = ("iOS18",)
+STRATEGIES = ("multifunction",)
+ISLANDS = ("rms_norm",)
+#: what these passes do would hide a tensor from the recipe's readback (merge equal ones, drop a norm weight of ones),
+#: or put casts around ids that are never negative
+REMOVED_PASSES = frozenset(
+    {
+        "common::noop_elimination",
+        "common::const_deduplication",
+        "common::add_int16_cast",
+        "common::guard_negative_gather_indices",
+    }
+)
+PREFIX = "model."
+
+
+def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weights]:
+    """Checkpoint tensor → what the recipe asks. Raises Refusal for what cannot be converted as asked."""
+    for name, value, known in (("deployment", params.deployment, DEPLOYMENTS), ("strategy", params.strategy, STRATEGIES)):
+        if value not in known:
+            raise Refusal(f"{name} `{value}` is not offered", place=name, action=f"use {' or '.join(known)}")
+    for kind in params.islands:
+        if kind not in ISLANDS:
+            raise Refusal(f"no island kind `{kind}`", place="quantization.islands", action=f"use {', '.join(ISLANDS)}")
+        if not all(function.modules.get(kind) for function in contract.functions.values()):
+            raise Refusal(
+                f"island `{kind}` matches no module of a {contract.model_type} model",
+                place="quantization.islands",
+                action="remove it from the islands",
+            )
+    if contract.lint.violations:
+        raise Refusal(
+            f"the exported graph has {contract.lint.violations} lint violations",
+            action="read the export.lint report; conversion would be wrong or lossy",
+        )
+    return {t.name: wanted(params.recipe, t.name, t.aliases, len(t.shape)) for t in contract.tensors}
+
+
+def island_names(function: contracts.Function, kinds: Sequence[str]) -> frozenset[str]:
+    """Graph nodes of one function whose arithmetic stays float32."""
+    return frozenset(node for kind in kinds for nodes in function.modules[kind].values() for node in nodes)
+
+
+def converted(program: ExportedProgram, function: contracts.Function, islands: Sequence[str]) -> Any:
+    """One function as a MIL program in memory (iOS18, float16 but for the islands). Call inside `quiet()`."""
+    import coremltools as ct
+    from coremltools.converters.mil.mil.passes.pass_pipeline import PassPipelineManager
+
+    kept = island_names(function, islands)
+    dtypes = {"int32": np.int32, "float32": np.float16, "float16": np.float16}
+    pipeline, backend = ct.PassPipeline.DEFAULT, ct.PassPipeline.get_pipeline("backend_mlprogram")
+    pipeline.remove_passes(REMOVED_PASSES)
+    backend.remove_passes(REMOVED_PASSES)
+    made = ct.convert(
+        program,
+        convert_to="milinternal",
+        inputs=[ct.TensorType(name=v.name, shape=tuple(v.shape), dtype=dtypes[v.dtype]) for v in function.inputs],
+        outputs=[ct.TensorType(name=v.name, dtype=dtypes[v.dtype]) for v in function.outputs],
+        compute_precision=ct.transform.FP16ComputePrecision(op_selector=lambda op: op.name not in kept),
+        minimum_deployment_target=ct.target.iOS18,
+        pass_pipeline=pipeline,
+    )
+    PassPipelineManager.apply_pipeline(made, backend)
+    return made
+
+
+def joined(programs: Mapping[str, Any], default: str) -> Any:
+    """One program with every function under its name, as `coremltools.utils.save_multifunction` builds it."""
+    from coremltools.converters.mil.mil import Program
+
+    whole = Program()
+    for name, program in programs.items():
+        function = program.functions["main"]
+        # the graph's stack traces were removed at export; constants added below have none either
+        function._essential_scope_sources.clear()
+        whole.add_function(name, function)
+    whole.default_function_name = default
+    whole.export_as_multifunction = True
+    whole.skip_all_passes = True
+    return whole
+
+
+def share(program: Any) -> None:
+    """Give constants with the same bytes, type and shape one place in the weights file, across all functions."""
+    for function in program.functions.values():
+        for op in function.operations:
+            held = op.outputs[0].val if op.op_type == "const" else None
+            if not isinstance(held, np.ndarray) or op.weight_id is not None:
+                continue
+            value = np.ascontiguousarray(held)
+            header = f"{value.dtype.str}{value.shape}".encode()
+            op.weight_id = hashlib.sha256(header + value.tobytes()).hexdigest()
+
+
+def compress(program: Any, functions: Mapping[str, contracts.Function], plan: Mapping[str, Weights],
+             weights: Mapping[str, Float]) -> int:
+    """Replace, in place, the constants of tensors that `plan` wants in INT8; returns how many were replaced.
+
+    A constant belongs to a tensor only through the name the contract gives its graph input: rotary tables, masks and
+    everything else are never touched.
+    """
+    from coremltools.converters.mil.mil import Builder as mb
+
+    ready = {name: quantize(weights[name], asked.granularity) for name, asked in plan.items() if asked.weights == "int8"}
+    replaced = 0
+    for name, block in program.functions.items():
+        tensors = functions[name].parameters
+        with block:
+            for op in list(block.operations):
+                tensor = tensors.get(op.name.removesuffix("_to_fp16"))
+                if op.op_type != "const" or tensor not in ready:
+                    continue
+                stored = ready[tensor]
+                new = mb.constexpr_blockwise_shift_scale(
+                    data=stored.data, scale=stored.scale, before_op=op, name=f"{op.name}_quantized"
+                )
+                block.replace_uses_of_var_after_op(anchor_op=op, old_var=op.outputs[0], new_var=new, force_replace=True)
+                block.remove_ops([op])
+                replaced += 1
+    return replaced
+
+
+def save(program: Any, package: Path, toolchain: Mapping[str, str]) -> int:
+    """Write one package; returns its size in bytes. Call inside `quiet()`."""
+    import coremltools as ct
+    from coremltools.converters.mil.backend.mil.load import load as to_proto
+
+    share(program)
+    with tempfile.TemporaryDirectory() as folder:
+        spec = to_proto(program, folder, specification_version=ct.target.iOS18)
+        metadata = {f"kcompiler.toolchain.{name}": version for name, version in toolchain.items()}
+        return normalise.write(spec, Path(folder) / "weight.bin", package, metadata)
+
+
+def weights_of(program: ExportedProgram) -> dict[str, Float]:
+    """Checkpoint tensor name → float32 weight, under every name the graph knows it by."""
+    return {name.removeprefix(PREFIX): value.detach().numpy() for name, value in program.state_dict.items()}
+
+
+def _packaged(contract: contracts.Contract, params: ConvertParams, toolchain: dict[str, str]) -> contracts.Contract:
+    """The program's contract with the types the package has: every float input and output is float16."""
+
+    def narrowed(values: list[contracts.Value]) -> list[contracts.Value]:
+        return [v.model_copy(update={"dtype": "float16"}) if v.dtype == "float32" else v for v in values]
+
+    functions = {
+        name: f.model_copy(update={"inputs": narrowed(f.inputs), "outputs": narrowed(f.outputs)})
+        for name, f in contract.functions.items()
+    }
+    made = contracts.Packaged(
+        deployment=params.deployment,
+        strategy="multifunction",
+        islands=params.islands,
+        recipe_sha256=facts.hex_of(digest.of_value(params.recipe.model_dump(mode="json"), "kc.recipe.v1")),
+        toolchain=toolchain,
+    )
+    return contract.model_copy(update={"stage": "package", "functions": functions, "package": made})
+
+
+def _report(
+    contract: contracts.Contract, plan: Mapping[str, Weights], operations: Mapping[str, int], sizes: Mapping[str, int]
+) -> dict[str, Any]:
+    made = contract.package
+    assert made is not None
+    elements = {tensor.name: math.prod(tensor.shape) for tensor in contract.tensors}
+    quantized = [name for name, asked in plan.items() if asked.weights == "int8"]
+    total = sum(elements.values())
+    return {
+        "deployment": made.deployment,
+        "strategy": made.strategy,
+        "islands": made.islands,
+        "toolchain": made.toolchain,
+        "functions": [
+            {
+                "function": name,
+                "length": facts.measured(function.length, "token"),
+                "operations": facts.measured(operations[name], "operation"),
+                "inputs": [value.model_dump() for value in function.inputs],
+                "outputs": [value.model_dump() for value in function.outputs],
+            }
+            for name, function in contract.functions.items()
+        ],
+        "requested": [
+            {"tensor": t.name, "shape": t.shape, "weights": plan[t.name].weights, "granularity": plan[t.name].granularity}
+            for t in contract.tensors
+        ],
+        "parameters": facts.measured(total, "parameter"),
+        "quantized_parameters": facts.rate(sum(elements[name] for name in quantized), total),
+        "packages": [{"variant": name, "bytes": facts.measured(size, "byte")} for name, size in sizes.items()],
+    }
+
+
+def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> None:
+    """Operation `convert`. Raises Refusal for a recipe, island, target or graph that cannot be converted as asked."""
+    contract = contracts.load(takes["program"])
+    plan = check(contract, params)
+    with quiet():
+        import coremltools as ct
+    toolchain = {"coremltools": ct.__version__, "torch": str(torch.__version__).split("+")[0]}
+    programs: dict[str, Any] = {}
+    weights: dict[str, Float] = {}
+    for name, function in contract.functions.items():
+        ctx.progress(len(programs), len(contract.functions) + 1, name)
+        with quiet():
+            exported = torch.export.load(takes["program"] / f"{name}.pt2")
+            programs[name] = converted(exported, function, params.islands)
+        weights = weights or weights_of(exported)
+    ctx.progress(len(programs), len(programs) + 1, "saving")
+    whole, folder, sizes = joined(programs, contract.prefills()[0][0]), ctx.out("package"), {}
+    operations = {name: len(block.operations) for name, block in whole.functions.items()}
+    with quiet():
+        sizes["fp16"] = save(whole, folder / "fp16.mlpackage", toolchain)
+        compress(whole, contract.functions, plan, weights)
+        sizes["quantized"] = save(whole, folder / "quantized.mlpackage", toolchain)
+    packaged = _packaged(contract, params, toolchain)
+    (folder / "contract.json").write_text(contracts.dump(packaged), encoding="utf-8")
+    marks = {
+        "model": contract.model_sha256,
+        "tokenizer": contract.tokenizer_sha256,
+        "prompt_wrapper": contract.template_sha256,
+    }
+    ctx.report("report", _report(packaged, plan, operations, sizes), fingerprints=marks)
+    ctx.say(f"fp16 {sizes['fp16']} bytes, quantized {sizes['quantized']} bytes")

@@ -1,0 +1,18 @@
+"""What the interpreter does not model → one hard error. Nothing unknown is ever skipped."""
+
+from __future__ import annotations
+
+from runtime.contract import Refusal
+
+
+class UnsupportedOp(Refusal):
+    """An op, parameter, attribute or dtype whose meaning is not modelled; `op` is its type, `place` says where."""
+
+    def __init__(self, message: str, *, op: str, place: str = "") -> None:
+        super().__init__(
+            message,
+            place=place,
+            action="express the model with modelled ops, or add the op to runtime/mil/ops with its test",
+            code="KR0610",
+        )
+        self.op = op

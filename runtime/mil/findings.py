@@ -1,0 +1,231 @@
+"""What a checked run saw → facts: shapes and dtypes that differ from the declared ones, NaN, infinities, headroom.
+
+Facts only; whether they are acceptable is for a policy. A run that was not checked has no findings and is not `clean`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from runtime.mil.numerics import BY_NAME, FP16_MAX, FP16_OVERFLOW, FP16_UNDERFLOW, Array
+from runtime.mil.program import ValueType
+
+
+class Mismatch(NamedTuple):
+    """A value whose declared type is not what the program yields. `what`: "shape", "dtype", "operands" (operands of one
+    op that should share a dtype) or "description" (the model description against the function)."""
+
+    value: str
+    op_type: str
+    op_name: str
+    what: str
+    declared: str
+    actual: str
+
+
+class Count(NamedTuple):
+    """`count` elements of `value`, the result of the op `op_name`."""
+
+    value: str
+    op_type: str
+    op_name: str
+    count: int
+
+
+class Peak(NamedTuple):
+    """Largest finite magnitude of a value declared float16, before rounding."""
+
+    value: str
+    op_type: str
+    op_name: str
+    magnitude: float
+
+    @property
+    def headroom(self) -> float:
+        """65504 / magnitude; below 1 the value saturates."""
+        return FP16_MAX / self.magnitude if self.magnitude else float("inf")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Findings of one run, or of several merged ones. Counts name the op that *introduced* the state: its operands had
+    none of it. `saturated` elements are finite but round to infinity in float16; `flushed` ones are not zero but round
+    to zero (expected after softmax); `out_of_range` ones do not fit the integer dtype they are cast to."""
+
+    checked: bool = False
+    mismatches: tuple[Mismatch, ...] = ()
+    nan: tuple[Count, ...] = ()
+    inf: tuple[Count, ...] = ()
+    saturated: tuple[Count, ...] = ()
+    flushed: tuple[Count, ...] = ()
+    out_of_range: tuple[Count, ...] = ()
+    peaks: Mapping[str, Peak] = field(default_factory=dict)
+    #: name of the first op, in program order, with anything but `flushed`; "" when there is none
+    first: str = ""
+
+    @property
+    def clean(self) -> bool:
+        """Checked, and nothing but flushed elements was found."""
+        trouble = (self.mismatches, self.nan, self.inf, self.saturated, self.out_of_range)
+        return self.checked and not any(trouble)
+
+    @property
+    def headroom(self) -> float:
+        """65504 / max|x| over every value declared float16 (constants left out); infinite when there is none."""
+        return min((peak.headroom for peak in self.peaks.values()), default=float("inf"))
+
+    def tightest(self, count: int = 5) -> list[Peak]:
+        """The values with the least headroom, least first. An additive mask is among them by its nature."""
+        return sorted(self.peaks.values(), key=lambda peak: (-peak.magnitude, peak.value))[:count]
+
+
+def merged(runs: Iterable[Findings]) -> Findings:
+    """Findings of several runs of one function as one: counts added, peaks maximal, `checked` only if all were."""
+    every = list(runs)
+    peaks: dict[str, Peak] = {}
+    for peak in (peak for run in every for peak in run.peaks.values()):
+        if peak.value not in peaks or peaks[peak.value].magnitude < peak.magnitude:
+            peaks[peak.value] = peak
+    return Findings(
+        checked=bool(every) and all(run.checked for run in every),
+        mismatches=tuple(dict.fromkeys(item for run in every for item in run.mismatches)),
+        nan=_added(item for run in every for item in run.nan),
+        inf=_added(item for run in every for item in run.inf),
+        saturated=_added(item for run in every for item in run.saturated),
+        flushed=_added(item for run in every for item in run.flushed),
+        out_of_range=_added(item for run in every for item in run.out_of_range),
+        peaks=peaks,
+        first=next((run.first for run in every if run.first), ""),
+    )
+
+
+def _added(counts: Iterable[Count]) -> tuple[Count, ...]:
+    totals: dict[tuple[str, str, str], int] = {}
+    for value, op_type, op_name, count in counts:
+        totals[value, op_type, op_name] = totals.get((value, op_type, op_name), 0) + count
+    return tuple(Count(*key, count) for key, count in totals.items())
+
+
+class Source(NamedTuple):
+    """Where a value comes from: its slot, the slots it was made of, and whether the op `computes` or only moves
+    elements, whose magnitude was judged where they were computed."""
+
+    value: str
+    declared: ValueType
+    slot: int
+    op_type: str
+    op_name: str
+    operands: tuple[int, ...] = ()
+    computes: bool = True
+
+
+class Watch:
+    """Collects findings while a program runs. Values are known by slot number."""
+
+    def __init__(self) -> None:
+        self.mismatches: list[Mismatch] = []
+        self.nan: list[Count] = []
+        self.inf: list[Count] = []
+        self.saturated: list[Count] = []
+        self.flushed: list[Count] = []
+        self.out_of_range: list[Count] = []
+        self.peaks: dict[str, Peak] = {}
+        #: place of the op being watched in the program, set by whoever runs it
+        self.position = 0
+        self._first: list[tuple[int, str]] = []
+        self._with_nan: set[int] = set()
+        self._with_inf: set[int] = set()
+
+    def findings(self) -> Findings:
+        """What was collected so far."""
+        return Findings(
+            checked=True,
+            mismatches=tuple(self.mismatches),
+            nan=tuple(self.nan),
+            inf=tuple(self.inf),
+            saturated=tuple(self.saturated),
+            flushed=tuple(self.flushed),
+            out_of_range=tuple(self.out_of_range),
+            peaks=dict(self.peaks),
+            first=min(self._first)[1] if self._first else "",
+        )
+
+    def branch(self) -> Watch:
+        """A watch that starts with what this one has seen."""
+        other = Watch()
+        for name, value in vars(self).items():
+            setattr(other, name, value if isinstance(value, int) else value.copy())
+        return other
+
+    def mismatch(self, item: Mismatch) -> None:
+        """Record a declared type that is not the actual one."""
+        self.mismatches.append(item)
+        self._trouble(item.op_name)
+
+    def cast(self, operand: Array, source: Source) -> None:
+        """Elements of `operand` that a cast to the declared integer dtype cannot represent."""
+        info = BY_NAME[source.declared.dtype]
+        if info.kind != "int" or operand.dtype == np.bool_:
+            return
+        whole = np.trunc(operand) if operand.dtype.kind == "f" else operand
+        count = operand.size - int(np.count_nonzero((whole >= info.low) & (whole <= info.high)))
+        self._count(self.out_of_range, source, count)
+
+    def constant(self, value: Array, source: Source) -> None:
+        """A constant: only whether it is finite."""
+        if value.size and not np.isfinite(value).all():
+            self._not_finite(value, source)
+
+    def result(self, raw: Array, source: Source) -> None:
+        """One result before rounding: its shape against the declared one and, for floats, what is new in it."""
+        declared = source.declared.shape
+        if len(raw.shape) != len(declared) or any(
+            size is not None and size != actual for size, actual in zip(declared, raw.shape, strict=True)
+        ):
+            texts = _shape_text(declared), _shape_text(raw.shape)
+            self.mismatch(Mismatch(source.value, source.op_type, source.op_name, "shape", *texts))
+        if raw.dtype.kind != "f" or raw.size == 0:
+            return
+        size = np.abs(raw)
+        peak = float(size.max())
+        if not np.isfinite(peak):
+            self._not_finite(raw, source)
+            peak = float(np.max(size, where=np.isfinite(size), initial=0.0))
+        if source.declared.dtype != "float16" or not source.computes:
+            return
+        if peak >= FP16_OVERFLOW:
+            count = int(np.count_nonzero(np.isfinite(size) & (size >= FP16_OVERFLOW)))
+            self._count(self.saturated, source, count)
+            self._with_inf.add(source.slot)
+        flushed = int(np.count_nonzero(size <= FP16_UNDERFLOW)) - int(raw.size - np.count_nonzero(raw))
+        if flushed:
+            self.flushed.append(Count(source.value, source.op_type, source.op_name, flushed))
+        self.peaks[source.value] = Peak(source.value, source.op_type, source.op_name, peak)
+
+    def _not_finite(self, raw: Array, source: Source) -> None:
+        nan, inf = int(np.count_nonzero(np.isnan(raw))), int(np.count_nonzero(np.isinf(raw)))
+        if nan:
+            self._with_nan.add(source.slot)
+            if self._with_nan.isdisjoint(source.operands):
+                self._count(self.nan, source, nan)
+        if inf:
+            self._with_inf.add(source.slot)
+            if self._with_inf.isdisjoint(source.operands):
+                self._count(self.inf, source, inf)
+
+    def _count(self, where: list[Count], source: Source, count: int) -> None:
+        if count:
+            where.append(Count(source.value, source.op_type, source.op_name, count))
+            self._trouble(source.op_name)
+
+    def _trouble(self, op_name: str) -> None:
+        if op_name:
+            self._first = [min([(self.position, op_name), *self._first])]
+
+
+def _shape_text(shape: Iterable[int | None]) -> str:
+    return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ")"

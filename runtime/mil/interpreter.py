@@ -1,0 +1,180 @@
+"""A saved package × inputs → outputs and findings: the MIL reference interpreter.
+
+It executes the semantics of the saved program in numpy, independently of the converter and of PyTorch, on any machine.
+It says nothing about kernels, residency or latency of a device. Section 5 of the Core ML note is its design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.contract import Refusal
+from runtime.mil.compile import MISFITS, Compiled, Compiler, State, Step, Values, misfit
+from runtime.mil.findings import Findings, Source, Watch
+from runtime.mil.numerics import BY_NAME, MODES, Array, Mode, rounding
+from runtime.mil.ops import registry as _registry
+from runtime.mil.package import Package
+from runtime.mil.program import Feature, ValueType
+
+__all__ = ["Findings", "Interpreter", "Result"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """`outputs` by name, floats as float32 whatever their declared dtype; `findings.checked` says whether it was."""
+
+    outputs: dict[str, Array]
+    findings: Findings
+
+
+class Interpreter:
+    """One function of a package, compiled once and run many times.
+
+    `mode` is one of `runtime.mil.numerics.MODES`. With `check` every run compares declared with actual types and looks
+    for NaN, infinities, saturation and headroom; without it a run only computes. `registry` replaces the modelled ops.
+    Raises UnsupportedOp when the function uses what is not modelled, BrokenEvidence when it contradicts itself.
+    """
+
+    def __init__(
+        self,
+        package: Package,
+        function: str = "",
+        mode: Mode = "fp16_round",
+        *,
+        check: bool = True,
+        registry: _registry.Registry = _registry.REGISTRY,
+    ) -> None:
+        name = function or package.default_function
+        if name not in package.functions:
+            known = ", ".join(package.functions)
+            raise Refusal(f"the package has no function {name!r}", place=package.path.name, action=f"use one of {known}")
+        if mode not in MODES:
+            raise Refusal(f"no numeric mode {mode!r}", action=f"use one of {', '.join(MODES)}")
+        self.package, self.mode, self.check = package, mode, check
+        self.function = package.functions[name]
+        self._compiled: Compiled = Compiler(package, self.function, mode, registry).compile()
+        #: the buffers that runs use when they are given none
+        self.state: State = self.make_state()
+
+    def make_state(self) -> State:
+        """Zeroed buffers, one per state of the function. Functions that share a state may be given the same dict."""
+        found: State = {}
+        for name, shape, dtype in self.function.states:
+            if None in shape:
+                raise Refusal(f"state {name} has no static shape", place=self.function.name)
+            found[name] = np.zeros([size or 0 for size in shape], dtype=BY_NAME[dtype].carrier)
+        return found
+
+    def run(
+        self, inputs: Mapping[str, Array], *, state: State | None = None, check: bool | None = None
+    ) -> Result:
+        """Execute the function once. `state` (default: the interpreter's own) is updated in place.
+
+        Raises Refusal for inputs that are not what the function declares, BrokenEvidence when an op cannot take its
+        operands.
+        """
+        values, findings = self._execute(inputs, state, self.check if check is None else check, keep=False)
+        return Result({name: self._export(values, name, dtype) for name, _, dtype in self.function.outputs}, findings)
+
+    def values(
+        self, inputs: Mapping[str, Array], names: Sequence[str] | None = None, *, state: State | None = None
+    ) -> dict[str, Array]:
+        """Named intermediate values of one run (all but texts when None), floats as float32. Runs on a copy of the
+        state. Raises Refusal for a name the function does not define."""
+        types = self.function.types
+        wanted = [name for name in self._compiled.slots if types[name].dtype != "string"] if names is None else names
+        unknown = [name for name in wanted if name not in self._compiled.slots]
+        if unknown:
+            raise Refusal(f"function {self.function.name} defines no value {unknown[0]!r}")
+        found, _ = self._execute(inputs, dict(self.state if state is None else state), False, keep=True)
+        return {name: self._export(found, name, types[name].dtype) for name in wanted}
+
+    def _execute(
+        self, inputs: Mapping[str, Array], state: State | None, check: bool, *, keep: bool
+    ) -> tuple[Values, Findings]:
+        values = self._compiled.base.copy()
+        watch = self._watch() if check else None
+        buffers = self.state if state is None else state
+        if state is not None:
+            self._enter_state(buffers)
+        with np.errstate(all="ignore"):
+            self._enter(values, inputs, watch)
+            step: Step | None = None
+            try:
+                for step in self._compiled.steps:
+                    if watch is None:
+                        step.fast(values, buffers)
+                    else:
+                        self._watched(step, values, buffers, watch)
+                    if not keep:
+                        for slot in step.dead:
+                            values[slot] = None
+            except MISFITS as error:
+                op_type, op_name = (step.op_type, step.op_name) if step else ("", "")
+                raise misfit(op_type, op_name, self.function.name, error) from error
+        return values, watch.findings() if watch else Findings()
+
+    def _watch(self) -> Watch:
+        """A watch that knows the constants, which are looked at once, on the first checked run."""
+        for position, source in self._compiled.unwatched:
+            self._compiled.watch.position = position
+            self._compiled.watch.constant(self._compiled.base[source.slot], source)
+        self._compiled.unwatched.clear()
+        return self._compiled.watch.branch()
+
+    def _watched(self, step: Step, values: Values, buffers: State, watch: Watch) -> None:
+        watch.position = step.position
+        result = step.raw(values, buffers)
+        results = result if isinstance(result, tuple) else (result,)
+        if step.op_type == "cast":
+            watch.cast(values[step.operands[0]], step.outputs[0].source)
+        for output, raw in zip(step.outputs, results, strict=False):
+            watch.result(raw, output.source)
+            values[output.slot] = raw if output.rounding is None else output.rounding(raw)
+
+    def _enter(self, values: Values, inputs: Mapping[str, Array], watch: Watch | None) -> None:
+        declared = {feature.name for feature in self.function.inputs}
+        if set(inputs) != declared:
+            differing = ", ".join(sorted(set(inputs) ^ declared))
+            raise Refusal(
+                f"inputs missing or unknown: {differing}",
+                place=self.function.name,
+                action="give exactly the declared inputs",
+            )
+        for feature in self.function.inputs:
+            raw = _entry(feature, np.asarray(inputs[feature.name]), self.function.name)
+            slot = self._compiled.slots[feature.name]
+            if watch is not None:
+                watch.position = -1
+                watch.result(raw, Source(feature.name, ValueType(feature.dtype, feature.shape), slot, "input", feature.name))
+            how = rounding(self.mode, feature.dtype)
+            values[slot] = raw if how is None else how(raw)
+
+    def _enter_state(self, buffers: State) -> None:
+        for name, shape, dtype in self.function.states:
+            if name not in buffers or buffers[name].shape != shape:
+                raise Refusal(f"state {name} must be given with shape {shape}", place=self.function.name)
+            how = rounding(self.mode, dtype)
+            carried = buffers[name].astype(BY_NAME[dtype].carrier, copy=False)
+            buffers[name] = carried if how is None else how(carried)
+
+    def _export(self, values: Values, name: str, dtype: str) -> Array:
+        return np.array(values[self._compiled.slots[name]], dtype=BY_NAME[dtype].carrier)
+
+
+def _entry(feature: Feature, given: Array, function: str) -> Array:
+    """One input in its carrier dtype. Raises Refusal when shape, kind or range are not the declared ones."""
+    name, shape, dtype = feature
+    place = f"{function}.{name}"
+    if given.ndim != len(shape) or any(want not in (None, size) for want, size in zip(shape, given.shape, strict=True)):
+        raise Refusal(f"input {name} has shape {given.shape}, declared {shape}", place=place)
+    info = BY_NAME[dtype]
+    kinds = {"float": "f", "int": "iu", "bool": "b"}[info.kind]
+    if given.dtype.kind not in kinds:
+        raise Refusal(f"input {name} has dtype {given.dtype}, declared {dtype}", place=place)
+    if info.kind == "int" and given.size and (given.min() < info.low or given.max() > info.high):
+        raise Refusal(f"input {name} holds {given.min()}…{given.max()}, outside {dtype}", place=place)
+    return given.astype(info.carrier, copy=False)

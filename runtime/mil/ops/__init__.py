@@ -1,0 +1,29 @@
+"""Every modelled op, one module per subject. Importing this package fills the registry."""
+
+from runtime.mil.ops import (
+    attention,
+    constexpr,
+    convolution,
+    elementwise,
+    indexing,
+    linear,
+    normalisation,
+    ordering,
+    reduction,
+    shape,
+    slicing,
+)
+
+__all__ = [
+    "attention",
+    "constexpr",
+    "convolution",
+    "elementwise",
+    "indexing",
+    "linear",
+    "normalisation",
+    "ordering",
+    "reduction",
+    "shape",
+    "slicing",
+]

@@ -1,0 +1,141 @@
+"""Reference and found logits → how far apart they are, in numbers that a gate can use. Numpy only.
+
+Every number is over real positions; when either side holds something that is not finite the number is NaN, which a
+report turns into `unavailable`: nothing can pass on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.contract import report as facts
+
+Real = NDArray[np.float64]
+TOP = 5
+
+
+def cosine(reference: Real, found: Real) -> float:
+    """Cosine of two arrays read as vectors; NaN when one of them is zero or not finite."""
+    if not (np.isfinite(reference).all() and np.isfinite(found).all()):
+        return float("nan")
+    norms = float(np.linalg.norm(reference) * np.linalg.norm(found))
+    return float(np.vdot(reference, found)) / norms if norms > 0 else float("nan")
+
+
+def relative_error(reference: Real, found: Real) -> float:
+    """Largest absolute difference over the largest reference magnitude."""
+    if not (np.isfinite(reference).all() and np.isfinite(found).all()):
+        return float("nan")
+    largest = float(np.abs(reference).max())
+    return float(np.abs(reference - found).max()) / largest if largest > 0 else float("nan")
+
+
+def relative_l2(reference: Real, found: Real) -> float:
+    """Length of the difference over the length of the reference."""
+    if not (np.isfinite(reference).all() and np.isfinite(found).all()):
+        return float("nan")
+    length = float(np.linalg.norm(reference))
+    return float(np.linalg.norm(reference - found)) / length if length > 0 else float("nan")
+
+
+def log_softmax(logits_NV: Real) -> Real:
+    """Natural-log probabilities along the last axis."""
+    shifted = logits_NV - logits_NV.max(axis=-1, keepdims=True)
+    result: Real = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return result
+
+
+def kl(reference_NV: Real, found_NV: Real) -> Real:
+    """KL(reference ‖ found) of each position in nats."""
+    if not (np.isfinite(reference_NV).all() and np.isfinite(found_NV).all()):
+        return np.full(reference_NV.shape[0], np.nan)
+    first, second = log_softmax(reference_NV), log_softmax(found_NV)
+    result: Real = (np.exp(first) * (first - second)).sum(axis=-1)
+    return result
+
+
+@dataclass
+class Tally:
+    """Comparisons of one function (or of the decode loop), collected case by case."""
+
+    cosines: list[float] = field(default_factory=list)
+    positions: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    lengths: list[float] = field(default_factory=list)
+    divergences: list[float] = field(default_factory=list)
+    cache_cosines: list[float] = field(default_factory=list)
+    cache_errors: list[float] = field(default_factory=list)
+    top1: int = 0
+    top5: int = 0
+    tokens: int = 0
+    nan: int = 0
+    inf: int = 0
+    all_zero: int = 0
+    elements: int = 0
+    vectors: int = 0
+
+    def logits(self, reference_NV: Real, found_NV: Real) -> None:
+        """Add the logits of one case."""
+        self._count(found_NV, found_NV)
+        self.cosines.append(cosine(reference_NV, found_NV))
+        self.errors.append(relative_error(reference_NV, found_NV))
+        self.lengths.append(relative_l2(reference_NV, found_NV))
+        self.positions += [cosine(a, b) for a, b in zip(reference_NV, found_NV, strict=True)]
+        self.divergences += kl(reference_NV, found_NV).tolist()
+        for wanted, row in zip(reference_NV.argmax(axis=-1), found_NV, strict=True):
+            finite = bool(np.isfinite(row).all())
+            self.tokens += 1
+            self.top1 += finite and int(row.argmax()) == int(wanted)
+            self.top5 += finite and int((row > row[wanted]).sum()) < TOP
+
+    def cache(self, reference_LHTD: Real, found_LHTD: Real) -> None:
+        """Add keys or values of one case; one all-zero vector per layer and head would be a lost projection."""
+        self._count(found_LHTD, found_LHTD.reshape(found_LHTD.shape[0] * found_LHTD.shape[1], -1))
+        self.cache_cosines.append(cosine(reference_LHTD, found_LHTD))
+        self.cache_errors.append(relative_error(reference_LHTD, found_LHTD))
+
+    def _count(self, found: Real, vectors: Real) -> None:
+        self.nan += int(np.isnan(found).sum())
+        self.inf += int(np.isinf(found).sum())
+        self.elements += found.size
+        self.all_zero += int((vectors == 0).all(axis=-1).sum())
+        self.vectors += vectors.shape[0]
+
+    def data(self) -> dict[str, Any]:
+        """The tally as data of a report; cosines are the worst case, KL the mean over positions."""
+        cases = len(self.cosines)
+        return {
+            "cosine": _worst(self.cosines, "cosine", min, cases),
+            "cosine_worst_position": _worst(self.positions, "cosine", min, self.tokens),
+            "relative_error": _worst(self.errors, "ratio", max, cases),
+            "relative_l2": _worst(self.lengths, "ratio", max, cases),
+            "cache_cosine": _worst(self.cache_cosines, "cosine", min, len(self.cache_cosines)),
+            "cache_relative_error": _worst(self.cache_errors, "ratio", max, len(self.cache_errors)),
+            "kl": _mean(self.divergences, "nat"),
+            "top1_agreement": facts.rate(self.top1, self.tokens),
+            "top5_containment": facts.rate(self.top5, self.tokens),
+            "nan": facts.measured(self.nan, "element", n=self.elements),
+            "inf": facts.measured(self.inf, "element", n=self.elements),
+            "all_zero": facts.measured(self.all_zero, "vector", n=self.vectors),
+        }
+
+
+def _worst(values: Sequence[float], unit: str, pick: Any, count: int) -> dict[str, Any]:
+    if not values:
+        return facts.unavailable("nothing was compared", unit)
+    if not all(np.isfinite(values)):
+        return facts.unavailable("an output or reference is not finite, or all zero", unit)
+    return facts.measured(pick(values), unit, n=count)
+
+
+def _mean(values: Sequence[float], unit: str) -> dict[str, Any]:
+    if not values:
+        return facts.unavailable("nothing was compared", unit)
+    if not all(np.isfinite(values)):
+        return facts.unavailable("an output or reference is not finite", unit)
+    return facts.measured(float(np.mean(values)), unit, n=len(values))

@@ -1,0 +1,189 @@
+"""A declared architecture, or a checkpoint folder → a Transformers model; a model → a checkpoint folder.
+
+Weights are float32 safetensors and nothing else: no pickle is read, no code from a folder is run, and a folder whose
+weights do not fill the model exactly is refused (Transformers would fill the rest at random and only warn).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig, PreTrainedConfig, PreTrainedModel, Qwen3Config
+from transformers.utils import logging as hf_logging
+
+from runtime.contract import Refusal
+from runtime.contract.architecture import Architecture
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+#: files that Python would unpickle, which runs whatever they say
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+
+
+def _check(architecture: Architecture) -> int:
+    """Head width. Raises Refusal for dimensions that do not divide."""
+    a = architecture
+    if a.num_attention_heads % a.num_key_value_heads:
+        raise Refusal(
+            f"{a.num_attention_heads} query heads cannot share {a.num_key_value_heads} key/value heads",
+            action="make num_key_value_heads a divisor of num_attention_heads",
+        )
+    if a.hidden_size % a.num_attention_heads:
+        raise Refusal(
+            f"hidden_size {a.hidden_size} is no multiple of {a.num_attention_heads} heads",
+            action="make num_attention_heads a divisor of hidden_size",
+        )
+    width = a.head_dim or a.hidden_size // a.num_attention_heads
+    # Phi rotates half of each head, and rotation pairs numbers: its head width must divide by four.
+    parts = 4 if a.family == "phi" else 2
+    if width % parts:
+        raise Refusal(f"head width {width} is no multiple of {parts}", action="rotary embedding turns pairs of numbers")
+    if a.family == "phi" and width != a.hidden_size // a.num_attention_heads:
+        raise Refusal("phi has no head_dim of its own", action="remove head_dim or choose llama or qwen3")
+    return width
+
+
+def _llama(common: dict[str, Any], a: Architecture, width: int) -> PreTrainedConfig:
+    return LlamaConfig(**common, rms_norm_eps=a.rms_norm_eps, head_dim=width)
+
+
+def _qwen3(common: dict[str, Any], a: Architecture, width: int) -> PreTrainedConfig:
+    return Qwen3Config(**common, rms_norm_eps=a.rms_norm_eps, head_dim=width)
+
+
+def _phi(common: dict[str, Any], a: Architecture, _width: int) -> PreTrainedConfig:
+    return PhiConfig(**common, layer_norm_eps=a.rms_norm_eps)
+
+
+_FAMILIES: Mapping[str, Callable[[dict[str, Any], Architecture, int], PreTrainedConfig]] = {
+    "llama": _llama,
+    "qwen3": _qwen3,
+    "phi": _phi,
+}
+
+
+def config(architecture: Architecture, special: Mapping[str, int] | None = None) -> PreTrainedConfig:
+    """The Transformers config; `special` holds the ids of "pad", "bos" and "eos" (absent ones stay unset).
+
+    No dropout anywhere: resume and export promise the same numbers twice. Raises Refusal for impossible dimensions.
+    """
+    width = _check(architecture)
+    ids = special or {}
+    common: dict[str, Any] = {
+        "vocab_size": architecture.vocab_size,
+        "hidden_size": architecture.hidden_size,
+        "intermediate_size": architecture.intermediate_size,
+        "num_hidden_layers": architecture.num_hidden_layers,
+        "num_attention_heads": architecture.num_attention_heads,
+        "num_key_value_heads": architecture.num_key_value_heads,
+        "max_position_embeddings": architecture.max_position_embeddings,
+        "tie_word_embeddings": architecture.tie_word_embeddings,
+        "rope_parameters": {"rope_type": "default", "rope_theta": architecture.rope_theta},
+        "pad_token_id": ids.get("pad"),
+        "bos_token_id": ids.get("bos"),
+        "eos_token_id": ids.get("eos"),
+    }
+    for name, token in ids.items():
+        if not 0 <= token < architecture.vocab_size:
+            raise Refusal(
+                f"{name} token {token} lies outside a vocabulary of {architecture.vocab_size}",
+                action="give student and tokenizer one vocab_size",
+            )
+    return _FAMILIES[architecture.family](common, architecture, width)
+
+
+def build(
+    architecture: Architecture, seed: int, special: Mapping[str, int] | None = None, *, attention: str = "eager"
+) -> PreTrainedModel:
+    """A float32 model with random weights: a function of (architecture, seed), whatever ran before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(
+            config(architecture, special), attn_implementation=attention, dtype=torch.float32
+        )
+    return model.eval()
+
+
+def count(model: PreTrainedModel) -> int:
+    """Number of parameters; a tied head counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a folder with safetensors weights. Raises Refusal for everything we do not load (see `load`)."""
+    place = folder.name
+    if not (folder / CONFIG).is_file():
+        raise Refusal(f"no {CONFIG}", place=place, action="give a Transformers folder")
+    pickles = sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLES)
+    if pickles:
+        raise Refusal(
+            f"the folder holds pickled files, which can run code: {', '.join(pickles)}",
+            place=place,
+            action="remove them; only *.safetensors is read",
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise Refusal("the folder has no weights (*.safetensors)", place=place, action="save them as safetensors")
+    try:
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Refusal(f"{CONFIG} is not JSON: {error}", place=place, action="take the file again") from None
+    if not isinstance(found, dict) or not isinstance(found.get("model_type"), str):
+        raise Refusal(f"{CONFIG} names no model_type", place=place, action="give a Transformers folder")
+    for key, why in (("auto_map", "asks for code of its own"), ("quantization_config", "holds quantized weights")):
+        if key in found:
+            raise Refusal(f"{CONFIG} {why} (`{key}`)", place=place, action="give plain weights of a built-in family")
+    return found
+
+
+def load(folder: Path, *, attention: str = "eager") -> PreTrainedModel:
+    """The causal language model of a Transformers folder: float32, eval mode, eager attention, on the CPU.
+
+    Raises Refusal for a folder without config or weights, with pickles, with code or quantized weights, for weights
+    that do not fit the config in name or shape, and for weights that are not finite.
+    """
+    kind = read_config(folder)["model_type"]
+    hf_logging.disable_progress_bar()
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise Refusal(
+            f"cannot load a `{kind}` model: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            place=folder.name,
+            action="give a causal language model that this version of Transformers knows, with whole weights",
+        ) from error
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        if info.get(what):
+            names = ", ".join(str(name) for name in sorted(info[what], key=str)[:5])
+            raise Refusal(f"weights do not fill the model: {what} {names}", place=folder.name, action="complete them")
+    for name, tensor in model.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise Refusal(f"tensor {name} is not finite", place=folder.name, action="take the weights again")
+    loaded: PreTrainedModel = model.eval()
+    return loaded
+
+
+def save(model: PreTrainedModel, folder: Path) -> None:
+    """config.json and model.safetensors (float32) in `folder`; the same model gives the same bytes. A tensor that
+    two names share is stored once, under the name the model meets first, and tied again by the config when read."""
+    model.config.architectures = [type(model).__name__]
+    (folder / CONFIG).write_text(model.config.to_json_string(use_diff=True), encoding="utf-8")
+    tensors: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() not in seen:
+            seen.add(tensor.data_ptr())
+            tensors[name] = tensor.detach().to(torch.float32).contiguous()
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})

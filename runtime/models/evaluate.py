@@ -1,0 +1,57 @@
+"""One suite × the split it asks for × the runners it may question → its report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from runtime import catalog
+from runtime.contract import Context, Refusal, Runner, Suite
+from runtime.contract import report as facts
+from runtime.data import rows
+from runtime.models import runners
+from runtime.models import tokenizer as tokenizers
+from runtime.steps.evaluate import PORT_OF_RUNNER, EvaluateParams
+from runtime.tools import registry
+
+
+def _suite(params: EvaluateParams) -> Suite:
+    try:
+        suite = cast(Suite, catalog.load("suites", params.suite))
+    except KeyError:
+        raise Refusal(
+            f"no suite is called `{params.suite}`", action=f"use {', '.join(catalog.names('suites'))}"
+        ) from None
+    if suite.version != params.suite_version:
+        raise Refusal(
+            f"suite `{suite.name}` has version {suite.version}, the plan was made for {params.suite_version}",
+            action="plan again",
+        )
+    missing = [name for name in suite.runners if name not in params.runners]
+    if missing:
+        raise Refusal(
+            f"suite `{suite.name}` cannot answer without {', '.join(missing)}",
+            action="add `ce_only` to evaluation.baselines" if "ce_only" in missing else "give it that runner",
+        )
+    return suite
+
+
+def evaluate(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) -> None:
+    """Operation `evaluate`. An empty split is no failure: every rate of it is unavailable, and no gate passes on it."""
+    torch.set_num_threads(params.threads)
+    suite = _suite(params)
+    tokenizer = tokenizers.load(takes["tokenizer"])
+    held = rows.load(takes["dataset"] / f"{params.split}.jsonl")
+    declared = takes["dataset"] / "tools.json"
+    tools = registry.load(declared) if declared.is_file() else []
+    opened: dict[str, Runner] = {}
+    for name in params.runners:
+        port = PORT_OF_RUNNER[name]
+        make = runners.saved_package if port == "package" else runners.checkpoint
+        opened[name] = make(name, takes[port], tokenizer, ctx.progress)
+    ctx.say(f"{suite.name}: {len(held)} rows, runners {', '.join(opened)}")
+    data = suite.run(opened, held, tools, suite.params.model_validate(params.params), ctx.seed)
+    ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))

@@ -1,0 +1,228 @@
+"""Checkpoint → one ExportedProgram file per function, contract.json, golden vectors and the graph linter's report.
+
+A `.pt2` holds the graph, raw weight bytes and module names. Stack traces (they hold absolute paths), node provenance
+(object ids) and example inputs (a pickle) are removed before saving, so that two exports of one checkpoint are the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+from torch.fx import Node
+from transformers import PreTrainedModel
+
+from runtime.contract import Context
+from runtime.contract import program as contracts
+from runtime.contract import report as facts
+from runtime.models import build, fxlint, goldens
+from runtime.models import tokenizer as tokenizers
+from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of
+from runtime.steps.export import ExportParams
+
+_KEPT_META = frozenset({"val", "nn_module_stack"})
+_TRACING_LEFTOVERS = ("aten.alias.", "aten.detach.", "aten.lift_fresh_copy.")
+#: kind of island → how the class of its modules is called in Transformers
+_KINDS: Mapping[str, str] = {"rms_norm": "RMSNorm"}
+_PREFIX = "model."
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One function before tracing: its module, example inputs and the names of its outputs."""
+
+    name: str
+    kind: Literal["prefill", "decode"]
+    length: int
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+
+
+def planned(model: PreTrainedModel, lengths: list[int], context: int, mask_value: float) -> Iterator[Planned]:
+    """Every function of a model: one prefill per length (shortest first), then decode. Weights are shared."""
+    sizes = heads_of(model)
+    for length in sorted(lengths):
+        inputs = {"input_ids": torch.zeros(1, length, dtype=torch.int32), "attention_mask": torch.ones(1, length)}
+        module = Prefill(model, length, mask_value)
+        yield Planned(f"prefill_{length}", "prefill", length, module, inputs, ("logits", "keys", "values"))
+    cache = torch.zeros(sizes["layers"], sizes["heads"], context, sizes["head_dim"])
+    inputs = {
+        "input_ids": torch.zeros(1, 1, dtype=torch.int32),
+        "position": torch.zeros(1, dtype=torch.int32),
+        "key_cache": cache,
+        "value_cache": cache.clone(),
+    }
+    decode = Decode(model, context, mask_value)
+    yield Planned("decode", "decode", 1, decode, inputs, ("logits", "new_key", "new_value"))
+
+
+def traced(plan: Planned) -> ExportedProgram:
+    """One function as a decomposed, static ExportedProgram without anything of the machine it was traced on."""
+    with torch.no_grad(), warnings.catch_warnings():
+        # torch 2.13 warns about its own use of pytrees
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.export.export(plan.module, tuple(plan.inputs.values()))
+        # torch ≥ 2.9 exports the training dialect, which coremltools refuses (coremltools #2743)
+        program = program.run_decompositions({})
+    _clean(program)
+    return program
+
+
+def _clean(program: ExportedProgram) -> None:
+    graph = program.graph_module.graph
+    for node in list(graph.nodes):
+        name = str(node.target)
+        if node.op == "call_function" and name.startswith("aten._assert"):
+            graph.erase_node(node)
+        elif node.op == "call_function" and name.startswith(_TRACING_LEFTOVERS):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    for node in graph.nodes:
+        node.meta = {key: value for key, value in node.meta.items() if key in _KEPT_META}
+    program.graph_module.meta.clear()
+    graph.lint()
+    program.graph_module.recompile()
+    program._example_inputs = None
+
+
+def save(program: ExportedProgram, path: Path) -> None:
+    """Write one `.pt2`; the same program gives the same bytes."""
+    torch.export.save(program, path)
+
+
+def aliases_of(model: PreTrainedModel) -> dict[str, list[str]]:
+    """Checkpoint tensor name → every other name of the same tensor (tied weights)."""
+    groups: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        groups.setdefault(id(parameter), []).append(name)
+    return {names[0]: names[1:] for names in groups.values()}
+
+
+def _parameters(program: ExportedProgram, canonical: Mapping[str, str]) -> dict[str, str]:
+    targets = program.graph_signature.inputs_to_parameters
+    return {node: canonical[target.removeprefix(_PREFIX)] for node, target in targets.items()}
+
+
+def island_nodes(program: ExportedProgram) -> dict[str, dict[str, list[str]]]:
+    """Module kind → module path → nodes between the module's input and its weight.
+
+    The product with the weight is left out: Transformers casts back before it (`weight * hidden.to(input_dtype)`),
+    and the weight can then be stored as the recipe says.
+    """
+    weights = set(program.graph_signature.inputs_to_parameters)
+    found: dict[str, dict[str, list[str]]] = {kind: {} for kind in _KINDS}
+    for node in program.graph.nodes:
+        stack = node.meta.get("nn_module_stack")
+        if node.op != "call_function" or not stack:
+            continue
+        path, owner = list(stack.values())[-1]
+        for kind, suffix in _KINDS.items():
+            if owner.endswith(suffix) and not any(isinstance(arg, Node) and arg.name in weights for arg in node.args):
+                found[kind].setdefault(path.removeprefix(_PREFIX), []).append(node.name)
+    return found
+
+
+def _described(plan: Planned, program: ExportedProgram, canonical: Mapping[str, str]) -> contracts.Function:
+    dtypes: dict[torch.dtype, Any] = {torch.int32: "int32", torch.float32: "float32"}
+    values = {node.name: node.meta["val"] for node in program.graph.nodes if "val" in node.meta}
+    names = program.graph_signature.user_outputs
+    outputs = [values[name] for name in names]
+    return contracts.Function(
+        kind=plan.kind,
+        length=plan.length,
+        inputs=[
+            contracts.Value(name=name, shape=list(value.shape), dtype=dtypes[value.dtype])
+            for name, value in plan.inputs.items()
+        ],
+        outputs=[
+            contracts.Value(name=name, shape=list(value.shape), dtype=dtypes[value.dtype])
+            for name, value in zip(plan.outputs, outputs, strict=True)
+        ],
+        parameters=_parameters(program, canonical),
+        modules=island_nodes(program),
+    )
+
+
+def _contract(
+    model: PreTrainedModel,
+    tokenizer: tokenizers.Tokenizer,
+    functions: dict[str, contracts.Function],
+    params: ExportParams,
+    violations: int,
+    digests: Mapping[str, str],
+) -> contracts.Contract:
+    sizes = heads_of(model)
+    state = dict(model.named_parameters())
+    names = {"pad": tokenizer.pad_id, "bos": tokenizer.bos_id, "eos": tokenizer.eos_id}
+    return contracts.Contract(
+        stage="program",
+        model_type=model.config.model_type,
+        vocab_size=sizes["vocab_size"],
+        functions=functions,
+        kv_cache=contracts.Cache(
+            layers=sizes["layers"], heads=sizes["heads"], head_dim=sizes["head_dim"], context=params.decode_context
+        ),
+        mask_value=params.mask_value,
+        special={name: contracts.Special(text=tokenizer.decode([number]), id=number) for name, number in names.items()},
+        template_sha256=tokenizer.template_sha256,
+        tokenizer_sha256=facts.hex_of(digests["tokenizer"]),
+        model_sha256=facts.hex_of(digests["checkpoint"]),
+        tensors=[
+            contracts.Stored(name=name, aliases=aliases, shape=list(state[name].shape))
+            for name, aliases in aliases_of(model).items()
+        ],
+        lint=contracts.Lint(violations=violations),
+    )
+
+
+def _lint_report(linted: Mapping[str, tuple[int, list[fxlint.Finding]]]) -> dict[str, Any]:
+    every = [finding for _, findings in linted.values() for finding in findings]
+    counts = Counter(finding.rule for finding in every)
+    return {
+        "functions": [
+            {
+                "function": name,
+                "nodes": facts.measured(nodes, "node"),
+                "violations": facts.measured(len(findings), "finding", n=nodes),
+                "findings": [{"rule": item.rule, "node": item.node, "message": item.message} for item in findings],
+            }
+            for name, (nodes, findings) in linted.items()
+        ],
+        "rules": {rule: facts.measured(counts[rule], "finding") for rule in fxlint.RULE_IDS},
+        "denylist": facts.measured(len(fxlint.DENYLIST), "operator"),
+        "violations": facts.measured(len(every), "finding", n=sum(nodes for nodes, _ in linted.values())),
+    }
+
+
+def export(takes: Mapping[str, Path], params: ExportParams, ctx: Context) -> None:
+    """Operation `export`. Raises Refusal for shapes, families or tokenizers the functions cannot serve."""
+    torch.set_num_threads(params.threads)
+    model = build.load(takes["checkpoint"])
+    tokenizer = tokenizers.load(takes["tokenizer"])
+    check_shapes(model, params.prefill, params.decode_context, tokenizer.vocab_size)
+    canonical = {alias: name for name, others in aliases_of(model).items() for alias in (name, *others)}
+    folder, total = ctx.out("program"), len(params.prefill) + 2
+    functions: dict[str, contracts.Function] = {}
+    linted: dict[str, tuple[int, list[fxlint.Finding]]] = {}
+    for plan in planned(model, params.prefill, params.decode_context, params.mask_value):
+        ctx.progress(len(functions), total, plan.name)
+        program = traced(plan)
+        linted[plan.name] = (len(program.graph.nodes), fxlint.lint(program))
+        functions[plan.name] = _described(plan, program, canonical)
+        save(program, folder / f"{plan.name}.pt2")
+    violations = sum(len(findings) for _, findings in linted.values())
+    contract = _contract(model, tokenizer, functions, params, violations, ctx.digests)
+    (folder / "contract.json").write_text(contracts.dump(contract), encoding="utf-8")
+    ctx.progress(total - 1, total, "goldens")
+    goldens.make(model, tokenizer, takes["dataset"], params, ctx.out("goldens"))
+    ctx.report("report", _lint_report(linted), fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))
+    ctx.say(f"{len(functions)} functions, {violations} lint findings")

@@ -1,0 +1,139 @@
+"""Float32 checkpoint × real test prompts → golden vectors: what every later form of the model is compared with.
+
+Made by the Transformers model as it is (its own eager attention, its own cache, no padding), never by the export
+wrappers: an error of the wrappers must show as a difference.
+
+goldens.safetensors holds, in float32 and int32 (T prompt slots, R real tokens, N steps, P prompt tokens):
+
+    prefill_T/<case>/input_ids [1, T]    attention_mask [1, T]   logits [1, R, V]   keys, values [L, H, R, D]
+    decode/<case>/prompt [1, P]          tokens [N + 1]          logits [N + 1, V]  keys, values [L, H, P + N, D]
+
+`decode`: logits[i] is the distribution after the prompt and tokens[:i], tokens[i] its arg max. Step i of the decode
+function therefore reads tokens[i] at position P + i and must give logits[i + 1].
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from runtime.contract import Refusal
+from runtime.models.prompts import SPLIT, Text, joined, texts_of
+from runtime.models.tokenizer import Tokenizer
+from runtime.steps.export import ExportParams
+
+
+@dataclass(frozen=True)
+class Case:
+    """One golden input: `ids` without padding, and where its text comes from."""
+
+    name: str
+    ids: list[int]
+    rows: list[str]
+
+
+def prefill_cases(texts: Sequence[Text], length: int, count: int) -> list[Case]:
+    """`count` padded cases of different rows and one that fills the shape exactly.
+
+    The first padded case is the longest row that leaves at least one slot free; when too few rows fit, others are cut
+    to half the shape, so that padding is always exercised.
+    """
+    fitting = [text for text in texts if len(text.ids) < length]
+    chosen = sorted(fitting, key=lambda text: -len(text.ids))[:1]
+    chosen += [text for text in fitting if text not in chosen][: count - 1]
+    cases = [Case(f"row_{number}", text.ids, [text.row]) for number, text in enumerate(chosen)]
+    half = max(1, length // 2)
+    for number, text in enumerate([text for text in texts if len(text.ids) >= length][: count - len(cases)]):
+        cases.append(Case(f"cut_{number}", text.ids[:half], [text.row]))
+    return [*cases, Case("full", *joined(texts, length))]
+
+
+def reference(model: PreTrainedModel, ids: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """(logits_1RV, keys_LHRD, values_LHRD) of the plain model on R unpadded tokens, float32."""
+    with torch.no_grad():
+        output = model(input_ids=torch.tensor([list(ids)]), past_key_values=DynamicCache(), use_cache=True)
+    layers = output.past_key_values.layers
+    keys, values = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("keys", "values"))
+    return output.logits, keys, values
+
+
+def greedy(model: PreTrainedModel, prompt: Sequence[int], steps: int) -> tuple[list[int], Tensor, Tensor, Tensor]:
+    """(N + 1 tokens, logits_N+1,V, keys_LH,P+N,D, values) of a greedy decode of N = `steps` cached steps.
+
+    The end token does not stop it: the comparison wants every step. Ties go to the lowest id.
+    """
+    cache, found, fed = DynamicCache(), [], torch.tensor([list(prompt)])
+    tokens: list[int] = []
+    with torch.no_grad():
+        for _ in range(steps + 1):
+            logits = model(input_ids=fed, past_key_values=cache, use_cache=True).logits[0, -1]
+            found.append(logits)
+            tokens.append(int(logits.argmax()))
+            fed = torch.tensor([[tokens[-1]]])
+    keys, values = (torch.cat([getattr(layer, name) for layer in cache.layers]) for name in ("keys", "values"))
+    return tokens, torch.stack(found), keys, values
+
+
+def _padded(case: Case, length: int, pad: int) -> tuple[Tensor, Tensor]:
+    free = length - len(case.ids)
+    ids = torch.tensor([[*case.ids, *[pad] * free]], dtype=torch.int32)
+    mask = torch.tensor([[1.0] * len(case.ids) + [0.0] * free])
+    return ids, mask
+
+
+def make(model: PreTrainedModel, tokenizer: Tokenizer, dataset: Path, params: ExportParams, folder: Path) -> None:
+    """Write goldens.safetensors and goldens.json. Raises Refusal without test rows or when no prompt can decode."""
+    texts = texts_of(dataset, tokenizer)
+    tensors: dict[str, Tensor] = {}
+    index: dict[str, Any] = {}
+    for length in sorted(params.prefill):
+        cases = prefill_cases(texts, length, params.golden_prompts)
+        for case in cases:
+            ids, mask = _padded(case, length, tokenizer.pad_id)
+            logits, keys, values = reference(model, case.ids)
+            named = {"input_ids": ids, "attention_mask": mask, "logits": logits, "keys": keys, "values": values}
+            tensors |= {f"prefill_{length}/{case.name}/{name}": value for name, value in named.items()}
+        index[f"prefill_{length}"] = [{"case": c.name, "length": len(c.ids), "rows": c.rows} for c in cases]
+    index["decode"] = _decode(model, texts, params, tensors)
+    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "goldens.safetensors")
+    text = json.dumps({"schema_version": "1.0", "functions": index}, indent=1, sort_keys=True, ensure_ascii=False)
+    (folder / "goldens.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _decode(
+    model: PreTrainedModel,
+    texts: Sequence[Text],
+    params: ExportParams,
+    tensors: dict[str, Tensor],
+) -> list[dict[str, Any]]:
+    steps = params.decode_steps
+    room = min(max(params.prefill), params.decode_context - steps)
+    usable = [(text.row, text.ids[: text.prompt_tokens]) for text in texts if text.prompt_tokens <= room]
+    if not usable:
+        raise Refusal(
+            f"no {SPLIT} prompt fits: the longest prefill and the decode context leave room for {room} tokens",
+            place="shapes",
+            action="lengthen the shapes or shorten the prompts",
+        )
+    listed = []
+    for number, (name, prompt) in enumerate(usable[: params.golden_prompts]):
+        tokens, logits, keys, values = greedy(model, prompt, steps)
+        case = f"greedy_{number}"
+        named = {
+            "prompt": torch.tensor([prompt], dtype=torch.int32),
+            "tokens": torch.tensor(tokens, dtype=torch.int32),
+            "logits": logits,
+            "keys": keys,
+            "values": values,
+        }
+        tensors |= {f"decode/{case}/{key}": value for key, value in named.items()}
+        listed.append({"case": case, "prompt_tokens": len(prompt), "steps": steps, "tokens": tokens, "rows": [name]})
+    return listed

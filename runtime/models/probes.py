@@ -1,0 +1,215 @@
+"""Checkpoint → the invariances a causal, padded, bucketed, cached decoder must have, each as a number.
+
+Every probe is run on the Transformers model as trained ("checkpoint") and on the functions that will be exported
+("functions"), because a mask can be lost in either; one more asks that the two are the same function. The number is the largest absolute difference of logits over real
+positions; it must not exceed the tolerance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from runtime.contract import Context, Refusal
+from runtime.contract import report as facts
+from runtime.models import build
+from runtime.models import tokenizer as tokenizers
+from runtime.models.prompts import Text, joined, texts_of
+from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of
+from runtime.steps.probe import ProbeParams
+
+#: (ids of real tokens, padded length) → logits_RV of the real positions
+Forward = Callable[[Sequence[int], int], Tensor]
+SHORT_SEQUENCES = 2
+#: positions at which a token is exchanged, as fractions of the sequence
+CHANGED_AT = (0.25, 0.5, 0.75, 1.0)
+
+
+def largest(first: Tensor, second: Tensor) -> float:
+    """Largest absolute difference; NaN when either side is not finite, so that no comparison passes on it."""
+    return float((first - second).abs().max())
+
+
+def checkpoint_forward(model: PreTrainedModel, pad: int) -> Forward:
+    """The plain model, right-padded to the length with an attention mask when there is padding."""
+
+    def forward(ids: Sequence[int], length: int) -> Tensor:
+        free = length - len(ids)
+        padded = torch.tensor([[*ids, *[pad] * free]])
+        mask = torch.tensor([[1] * len(ids) + [0] * free]) if free else None
+        logits: Tensor = model(input_ids=padded, attention_mask=mask, use_cache=False).logits
+        return logits[0, : len(ids)]
+
+    return forward
+
+
+def function_forward(model: PreTrainedModel, pad: int, lengths: Sequence[int]) -> Forward:
+    """The prefill functions before export; a length without a function of its own runs in the next longer one."""
+    made = {length: Prefill(model, length) for length in sorted(lengths)}
+
+    def forward(ids: Sequence[int], length: int) -> Tensor:
+        bucket = min(size for size in made if size >= length)
+        free = bucket - len(ids)
+        padded = torch.tensor([[*ids, *[pad] * free]], dtype=torch.int32)
+        mask = torch.tensor([[1.0] * len(ids) + [0.0] * free])
+        logits: Tensor = made[bucket](padded, mask)[0]
+        return logits[0, : len(ids)]
+
+    return forward
+
+
+def causality(forward: Forward, ids: Sequence[int], vocabulary: int) -> float:
+    """Exchange token j; logits before j must not move."""
+    base, worst = forward(ids, len(ids)), 0.0
+    for fraction in CHANGED_AT:
+        j = min(len(ids) - 1, max(1, int(fraction * len(ids))))
+        changed = list(ids)
+        changed[j] = (ids[j] + vocabulary // 2) % vocabulary
+        worst = _worse(worst, largest(forward(changed, len(ids))[:j], base[:j]))
+    return worst
+
+
+def reacts(forward: Forward, ids: Sequence[int], vocabulary: int) -> float:
+    """Exchange the first token; how far the last logits move. Zero means that the probe above proves nothing."""
+    changed = [(ids[0] + vocabulary // 2) % vocabulary, *ids[1:]]
+    return largest(forward(changed, len(ids))[-1], forward(ids, len(ids))[-1])
+
+
+def padding(forward: Forward, other_pad: Forward, ids: Sequence[int], length: int) -> float:
+    """Pad to `length` with one token and with another: the real logits must equal those without padding."""
+    base = forward(ids, len(ids))
+    return _worse(largest(forward(ids, length), base), largest(other_pad(ids, length), base))
+
+
+def buckets(forward: Forward, ids: Sequence[int], lengths: Sequence[int]) -> float:
+    """The same tokens in every enumerated length that holds them, against the shortest one."""
+    fitting = [length for length in sorted(lengths) if length >= len(ids)]
+    base, worst = forward(ids, fitting[0]), 0.0
+    for length in fitting[1:]:
+        worst = _worse(worst, largest(forward(ids, length), base))
+    return worst
+
+
+def checkpoint_decode(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
+    """logits_RV of the plain model fed one token at a time through its own cache."""
+    cache, rows = DynamicCache(), []
+    for token in ids:
+        rows.append(model(input_ids=torch.tensor([[token]]), past_key_values=cache, use_cache=True).logits[0, -1])
+    return torch.stack(rows)
+
+
+def function_decode(model: PreTrainedModel, ids: Sequence[int], context: int) -> Tensor:
+    """logits_RV of the decode function fed one token at a time; this host writes the cache."""
+    sizes, rows = heads_of(model), []
+    decode = Decode(model, context)
+    # garbage in unwritten slots: they are masked, so it must not matter
+    keys = torch.full((sizes["layers"], sizes["heads"], context, sizes["head_dim"]), 3.0)
+    values = keys.clone()
+    for position, token in enumerate(ids):
+        at = torch.tensor([position], dtype=torch.int32)
+        logits, key, value = decode(torch.tensor([[token]], dtype=torch.int32), at, keys, values)
+        keys[:, :, position : position + 1], values[:, :, position : position + 1] = key, value
+        rows.append(logits[0, 0])
+    return torch.stack(rows)
+
+
+def _worse(first: float, second: float) -> float:
+    """The larger one; NaN wins, because `max` would drop it."""
+    return first if first != first or first >= second else second
+
+
+def _forwards(
+    subject: str, model: PreTrainedModel, params: ProbeParams, pad: int
+) -> tuple[Forward, Forward, Callable[[Sequence[int]], Tensor]]:
+    """(forward, forward that pads with another token, token-by-token decode) of one subject."""
+    other = (pad + 1) % model.config.vocab_size
+    if subject == "checkpoint":
+        first, second = checkpoint_forward(model, pad), checkpoint_forward(model, other)
+        return first, second, lambda ids: checkpoint_decode(model, ids)
+    first, second = (function_forward(model, token, params.lengths) for token in (pad, other))
+    return first, second, lambda ids: function_decode(model, ids, params.decode_context)
+
+
+def _measure(
+    subject: str, model: PreTrainedModel, sequences: Sequence[Sequence[int]], params: ProbeParams, pad: int
+) -> dict[str, float]:
+    vocabulary, shortest, longest = model.config.vocab_size, min(params.lengths), max(params.lengths)
+    forward, other_pad, decode = _forwards(subject, model, params, pad)
+    worst: dict[str, float] = {"reacts": float("inf")}
+    for ids in sequences:
+        found = {
+            "causality": causality(forward, ids, vocabulary),
+            "prefill_decode": largest(decode(ids), forward(ids, len(ids))),
+        }
+        if subject == "functions":
+            found["equals_checkpoint"] = largest(checkpoint_forward(model, pad)(ids, len(ids)), forward(ids, len(ids)))
+        if len(ids) < shortest:
+            found["padding"] = padding(forward, other_pad, ids, longest)
+            found["buckets"] = buckets(forward, ids, params.lengths)
+        worst |= {name: _worse(worst.get(name, 0.0), value) for name, value in found.items()}
+        worst["reacts"] = min(worst["reacts"], reacts(forward, ids, vocabulary))
+    return worst
+
+
+def data_of(model: PreTrainedModel, sequences: Sequence[Sequence[int]], params: ProbeParams, pad: int) -> dict[str, Any]:
+    """The data of report `probes`: each probe with its number, and whether it stays within the tolerance."""
+    probes = []
+    with torch.no_grad():
+        for subject in ("checkpoint", "functions"):
+            found = _measure(subject, model, sequences, params, pad)
+            moved = found.pop("reacts")
+            for name, value in found.items():
+                # a model that answers the same to any prompt is trivially causal: that is no evidence
+                sound = value <= params.tolerance and moved > params.tolerance
+                probes.append(
+                    {
+                        "probe": name,
+                        "subject": subject,
+                        "max_abs_difference": facts.measured(value, "logit", n=len(sequences)),
+                        "sensitivity": facts.measured(moved, "logit", n=len(sequences)),
+                        "passed": facts.measured(sound, "bool"),
+                    }
+                )
+    passed = sum(bool(item["passed"]["value"]) for item in probes)
+    return {
+        "probes": probes,
+        "passed": facts.rate(passed, len(probes)),
+        "tolerance": facts.measured(params.tolerance, "logit"),
+        "lengths": [facts.measured(length, "token") for length in sorted(params.lengths)],
+    }
+
+
+def sequences_of(texts: Sequence[Text], lengths: Sequence[int]) -> list[list[int]]:
+    """Up to SHORT_SEQUENCES real rows shorter than every bucket (cut when longer), then one that fills the longest.
+
+    Raises Refusal when the shortest bucket leaves no room for a padded sequence of two tokens.
+    """
+    found: list[list[int]] = []
+    for text in texts:
+        cut = text.ids[: min(lengths) - 1]
+        if len(cut) > 1 and cut not in found and len(found) < SHORT_SEQUENCES:
+            found.append(cut)
+    if not found:
+        raise Refusal(
+            f"a shortest prefill of {min(lengths)} tokens leaves nothing to probe",
+            place="shapes.prefill",
+            action="make the shortest prefill at least 3 tokens",
+        )
+    return [*found, joined(texts, max(lengths))[0]]
+
+
+def probe(takes: Mapping[str, Path], params: ProbeParams, ctx: Context) -> None:
+    """Operation `probe`. Raises Refusal for shapes the checkpoint cannot serve."""
+    torch.set_num_threads(params.threads)
+    model = build.load(takes["checkpoint"])
+    tokenizer = tokenizers.load(takes["tokenizer"])
+    check_shapes(model, params.lengths, params.decode_context, tokenizer.vocab_size)
+    sequences = sequences_of(texts_of(takes["dataset"], tokenizer), params.lengths)
+    data = data_of(model, sequences, params, tokenizer.pad_id)
+    ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))
+    ctx.say(f"{data['passed'].get('k', 0)} of {data['passed'].get('n', 0)} probes hold")

@@ -1,0 +1,241 @@
+"""A model in a folder → a Runner that suites may question: a checkpoint in torch, or a saved package interpreted.
+
+Both answer from the same token ids, so that a difference between them is a difference of the models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+
+from runtime.contract import Refusal, TokenScore
+from runtime.contract.program import Contract
+from runtime.contract.program import load as load_contract
+from runtime.mil import interpreter, package
+from runtime.models import build
+from runtime.models.tokenizer import Encoded, Tokenizer
+
+#: tokens per forward pass of a batch, and logits that may exist at once (64 MiB in float32)
+BATCH_TOKENS, BATCH_LOGITS = 8192, 1 << 24
+GENERATED_TOGETHER = 64
+
+Told = Callable[[int, int, str], None]
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+def _silent(done: int, total: int, note: str) -> None:
+    """Nobody watches."""
+
+
+def _batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Indices by length, shortest first, in batches whose padded size stays within `most` tokens."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda i: (lengths[i], i)):
+        if batch and (len(batch) + 1) * lengths[index] > most:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+class HFRunner:
+    """A Transformers checkpoint in float32."""
+
+    def __init__(self, name: str, model: PreTrainedModel, tokenizer: Tokenizer, told: Told = _silent) -> None:
+        self.name, self._model, self._tokenizer, self._told = name, model.eval(), tokenizer, told
+        self._context = int(model.config.max_position_embeddings)
+        width = int(model.get_output_embeddings().weight.shape[0])
+        if width != tokenizer.vocab_size:
+            raise Refusal(
+                f"runner `{name}` has {width} output rows, the tokenizer {tokenizer.vocab_size} tokens",
+                action="give model and tokenizer one vocab_size",
+            )
+        self._most = max(256, min(BATCH_TOKENS, BATCH_LOGITS // width))
+
+    def _fits(self, length: int) -> None:
+        if length > self._context:
+            raise Refusal(
+                f"a sequence of {length} tokens does not fit runner `{self.name}`, whose context is {self._context}",
+                action="evaluate on shorter rows, or give the model a longer context",
+            )
+
+    @torch.inference_mode()
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScore]:
+        """log p(response, `<eos>` | prompt) of each pair, in nats.
+
+        Batches are padded on the right. No mask is needed: with causal attention nothing looks at the padding, which
+        comes after every real token.
+        """
+        encoded = [self._tokenizer.encode_pair(prompt, response) for prompt, response in pairs]
+        found: dict[int, TokenScore] = {}
+        for batch in _batches([len(pair.ids) for pair in encoded], self._most):
+            longest = max(len(encoded[index].ids) for index in batch)
+            self._fits(longest)
+            ids_BT = torch.full((len(batch), longest), self._tokenizer.pad_id, dtype=torch.long)
+            for row, index in enumerate(batch):
+                ids_BT[row, : len(encoded[index].ids)] = torch.tensor(encoded[index].ids)
+            logits_BTV = self._model(input_ids=ids_BT, use_cache=False).logits
+            for row, index in enumerate(batch):
+                found[index] = _score(logits_BTV[row], encoded[index])
+            self._told(len(found), len(pairs), f"{self.name} scores")
+        return [found[index] for index in range(len(pairs))]
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+        """Greedy continuation until `<eos>`, `max_new_tokens` or the end of the context.
+
+        Only prompts of one length share a batch: where nothing is padded, no padding can change an answer.
+        """
+        ids = [self._tokenizer.encode_prompt(prompt) for prompt in prompts]
+        by_length: dict[int, list[int]] = {}
+        for index, prompt in enumerate(ids):
+            by_length.setdefault(len(prompt), []).append(index)
+        found: dict[int, str] = {}
+        for length, group in sorted(by_length.items()):
+            self._fits(length)
+            room = min(max_new_tokens, self._context - length)
+            for start in range(0, len(group), GENERATED_TOGETHER):
+                batch = group[start : start + GENERATED_TOGETHER]
+                new_BT = self._continue(torch.tensor([ids[index] for index in batch]), room)
+                found.update(zip(batch, map(self._text, new_BT.tolist()), strict=True))
+                self._told(len(found), len(prompts), f"{self.name} answers")
+        return [found[index] for index in range(len(prompts))]
+
+    def _continue(self, ids_BT: Tensor, room: int) -> Tensor:
+        """The `room` (or fewer, when all rows have ended) most likely next ids of each row, one after the other."""
+        cache = DynamicCache(config=self._model.config)
+        ended_B = torch.zeros(ids_BT.shape[0], dtype=torch.bool)
+        new: list[Tensor] = []
+        step_BT = ids_BT
+        while len(new) < room and not bool(ended_B.all()):
+            out = self._model(input_ids=step_BT, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            step_BT = out.logits[:, -1:].argmax(-1)
+            new.append(step_BT)
+            ended_B |= step_BT[:, 0] == self._tokenizer.eos_id
+        return torch.cat(new, dim=1) if new else ids_BT[:, :0]
+
+    def _text(self, ids: list[int]) -> str:
+        return _until_end(ids, self._tokenizer)
+
+
+def _until_end(ids: list[int], tokenizer: Tokenizer) -> str:
+    end = ids.index(tokenizer.eos_id) if tokenizer.eos_id in ids else len(ids)
+    return tokenizer.decode(ids[:end])
+
+
+def _score(logits_TV: Tensor, pair: Encoded) -> TokenScore:
+    """Token i is predicted at position i - 1. The normaliser is summed in float64: a text's sum is of hundreds of
+    logarithms, and it decides between models that differ by thousandths."""
+    first, last = pair.prompt_tokens, len(pair.ids)
+    target_N = torch.tensor(pair.ids[first:last])
+    log_NV = torch.log_softmax(logits_TV[first - 1 : last - 1].double(), dim=-1)
+    chosen_N = log_NV.gather(1, target_N[:, None])[:, 0]
+    return TokenScore(log_probability=float(chosen_N.sum()), tokens=last - first)
+
+
+class CoreMLRunner:
+    """A saved Core ML package, executed by the MIL interpreter; keys and values are written by this host."""
+
+    def __init__(
+        self,
+        name: str,
+        opened: package.Package,
+        contract: Contract,
+        tokenizer: Tokenizer,
+        *,
+        mode: interpreter.Mode = "fp16_round",
+        told: Told = _silent,
+    ) -> None:
+        self.name, self._contract, self._tokenizer, self._told = name, contract, tokenizer, told
+        if contract.vocab_size != tokenizer.vocab_size:
+            raise Refusal(
+                f"the package was made for {contract.vocab_size} tokens, the tokenizer has {tokenizer.vocab_size}",
+                action="use the tokenizer of the package",
+            )
+        self._functions = {
+            function: interpreter.Interpreter(opened, function, mode=mode, check=False) for function in contract.functions
+        }
+        self._decode = next(function for function, item in contract.functions.items() if item.kind == "decode")
+
+    def _run(self, function: str, values: Arrays) -> Arrays:
+        declared = self._contract.functions[function].inputs
+        return dict(self._functions[function].run({i.name: values[i.name].astype(i.dtype) for i in declared}).outputs)
+
+    def _prefill(self, ids: Sequence[int]) -> Arrays:
+        """Outputs of the shortest prefill that holds `ids`. Raises Refusal when none does."""
+        for function, length in self._contract.prefills():
+            if len(ids) <= length:
+                padded = np.full((1, length), self._tokenizer.pad_id, np.int32)
+                mask = np.zeros((1, length), np.int32)
+                padded[0, : len(ids)], mask[0, : len(ids)] = ids, 1
+                return self._run(function, {"input_ids": padded, "attention_mask": mask})
+        longest = max((length for _, length in self._contract.prefills()), default=0)
+        raise Refusal(
+            f"a sequence of {len(ids)} tokens is longer than the longest prefill of the package, {longest}",
+            action="evaluate on shorter rows, or add a longer shape to shapes.prefill",
+        )
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScore]:
+        """log p(response, `<eos>` | prompt) of each pair, in nats, from the logits of one prefill."""
+        found = []
+        for pair in pairs:
+            encoded = self._tokenizer.encode_pair(*pair)
+            logits_TV = self._prefill(encoded.ids)["logits"][0].astype(np.float32)
+            found.append(_score(torch.from_numpy(logits_TV), encoded))
+            self._told(len(found), len(pairs), f"{self.name} scores")
+        return found
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+        """Greedy continuation as an app would make it: one prefill, then one decode per token."""
+        found = []
+        for prompt in prompts:
+            found.append(_until_end(self._continue(self._tokenizer.encode_prompt(prompt), max_new_tokens), self._tokenizer))
+            self._told(len(found), len(prompts), f"{self.name} answers")
+        return found
+
+    def _continue(self, ids: list[int], room: int) -> list[int]:
+        cache = self._contract.kv_cache
+        shape_LHCD = (cache.layers, cache.heads, cache.context, cache.head_dim)
+        key_LHCD, value_LHCD = np.zeros(shape_LHCD, np.float16), np.zeros(shape_LHCD, np.float16)
+        out, used = self._prefill(ids), len(ids)
+        if used > cache.context:
+            raise Refusal(
+                f"a prompt of {used} tokens does not fit the package's cache of {cache.context}",
+                action="evaluate on shorter rows, or raise shapes.decode.context",
+            )
+        key_LHCD[:, :, :used], value_LHCD[:, :, :used] = out["keys"][:, :, :used], out["values"][:, :, :used]
+        new = [int(out["logits"][0, used - 1].argmax())]
+        while len(new) < room and new[-1] != self._tokenizer.eos_id and used < cache.context:
+            out = self._run(
+                self._decode,
+                {
+                    "input_ids": np.array([[new[-1]]]),
+                    "position": np.array([used]),
+                    "key_cache": key_LHCD,
+                    "value_cache": value_LHCD,
+                },
+            )
+            key_LHCD[:, :, used], value_LHCD[:, :, used] = out["new_key"][:, :, 0], out["new_value"][:, :, 0]
+            new.append(int(out["logits"][0, 0].argmax()))
+            used += 1
+        return new
+
+
+def checkpoint(name: str, folder: Path, tokenizer: Tokenizer, told: Told = _silent) -> HFRunner:
+    """The runner of a checkpoint folder. Raises what `build.load` raises, and Refusal for another vocabulary."""
+    return HFRunner(name, build.load(folder, attention="sdpa"), tokenizer, told)
+
+
+def saved_package(
+    name: str, folder: Path, tokenizer: Tokenizer, told: Told = _silent, *, variant: str = "quantized"
+) -> CoreMLRunner:
+    """The runner of a package artifact; `variant` is "quantized" (what ships) or "fp16"."""
+    opened = package.open(folder / f"{variant}.mlpackage")
+    return CoreMLRunner(name, opened, load_contract(folder), tokenizer, told=told)

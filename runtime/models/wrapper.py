@@ -1,0 +1,233 @@
+"""Transformers decoder (Llama, Qwen3, Phi, …) → two modules with the student's fixed I/O, ready for torch.export.
+
+`Prefill` reads a whole right-padded prompt, `Decode` one token against a read-only cache. Both call the Transformers
+model itself, so every family keeps its own layers; only three things are replaced, all without changing a weight:
+
+- attention: queries of one key/value head are folded into one matmul, so that no key or value is ever repeated
+  (Transformers' `repeat_kv` becomes rank-5 `tile`s in Core ML) and the mask is finite;
+- rotary angles: float32 tables made once by the model's own rotary module. Computing `position * frequency` in
+  float16 would be wrong by up to 0.1 rad at position 255;
+- the cache: new keys and values leave as outputs and the host writes them, so that no scatter is in the graph.
+
+Letters: B batch (always 1), T tokens, V vocabulary, L layers, H key/value heads, C cache slots, D head width.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from runtime.contract import Refusal
+
+ATTENTION = "kcompiler_grouped"
+#: rotary variants whose angles depend on the length of the prompt; a table cannot hold them
+_LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
+
+
+def grouped_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    scaling: float,
+    dropout: float = 0.0,
+    **unused: Any,
+) -> tuple[Tensor, None]:
+    """Attention of query_BQTD over key_BHSD and value_BHSD with an additive mask_11TS → out_BTQD.
+
+    Q query heads share H key/value heads in consecutive groups, so `[B, H·G, T, D]` read as `[B, H, G·T, D]` needs no
+    copy. The query is scaled before the product: float16 then keeps sqrt(D) more headroom than scaling after it.
+    """
+    batch, heads, length, width = query.shape
+    shared = key.shape[1]
+    rows = heads // shared * length
+    folded = (query * scaling).reshape(batch, shared, rows, width)
+    scores = torch.matmul(folded, key.transpose(2, 3)).reshape(batch, heads, length, key.shape[2])
+    weights = torch.softmax(scores + attention_mask, dim=-1).reshape(batch, shared, rows, key.shape[2])
+    mixed = torch.matmul(weights, value).reshape(batch, heads, length, width)
+    return mixed.transpose(1, 2), None
+
+
+ALL_ATTENTION_FUNCTIONS.register(ATTENTION, grouped_attention)
+
+
+class RopeTable(nn.Module):
+    """Position → (cos_1TR, sin_1TR), read from float32 tables of the model's own rotary module.
+
+    With `rows` set, the first `rows` positions are meant and `position_ids` is not read.
+    """
+
+    cos: Tensor
+    sin: Tensor
+
+    def __init__(self, rotary: nn.Module, context: int, rows: int | None) -> None:
+        super().__init__()
+        positions = torch.arange(context)[None, :]
+        with torch.no_grad():
+            cos, sin = rotary(torch.zeros(1, dtype=torch.float32), positions)
+        keep = context if rows is None else rows
+        self.register_buffer("cos", cos[0, :keep].clone(), persistent=False)
+        self.register_buffer("sin", sin[0, :keep].clone(), persistent=False)
+        self.rows = rows
+
+    def forward(self, hidden: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        if self.rows is not None:
+            return self.cos[None], self.sin[None]
+        index = position_ids.reshape(-1)
+        return self.cos.index_select(0, index)[None], self.sin.index_select(0, index)[None]
+
+
+class _Recorder:
+    """Stands where Transformers expects a cache: joins the read-only past with new keys/values and remembers them."""
+
+    def __init__(self, past: tuple[Tensor, Tensor] | None) -> None:
+        self.past = past
+        self.keys: list[Tensor] = []
+        self.values: list[Tensor] = []
+
+    def update(self, key: Tensor, value: Tensor, layer: int, *unused: Any, **unused_too: Any) -> tuple[Tensor, Tensor]:
+        self.keys.append(key)
+        self.values.append(value)
+        if self.past is None:
+            return key, value
+        keys, values = self.past
+        return torch.cat((keys[layer : layer + 1], key), 2), torch.cat((values[layer : layer + 1], value), 2)
+
+
+class _Function(nn.Module):
+    """What both functions share: a copy of the model's structure (weights shared) with the three replacements."""
+
+    def __init__(self, model: PreTrainedModel, context: int, rows: int | None) -> None:
+        super().__init__()
+        self.model = _share(model)
+        base = self.model.get_decoder()
+        base.rotary_emb = RopeTable(base.rotary_emb, context, rows)
+
+    def _logits(self, input_ids: Tensor, mask: Tensor, positions: Tensor, cache: _Recorder) -> Tensor:
+        output = self.model(
+            input_ids=input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+        logits: Tensor = output.logits
+        return logits
+
+
+class Prefill(_Function):
+    """(input_ids_1T int32, attention_mask_1T float32, 1 = real) → (logits_1TV, keys_LHTD after RoPE, values_LHTD).
+
+    Padding stands on the right, so position i of the input is position i of the text. Logits at padded positions
+    mean nothing.
+    """
+
+    causal: Tensor
+    positions: Tensor
+
+    def __init__(self, model: PreTrainedModel, length: int, mask_value: float = -1e4) -> None:
+        super().__init__(model, length, length)
+        self.mask_value = mask_value
+        self.register_buffer("causal", torch.ones(length, length).tril()[None, None], persistent=False)
+        self.register_buffer("positions", torch.arange(length, dtype=torch.int32)[None], persistent=False)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        keep = self.causal * attention_mask[:, None, None, :]
+        cache = _Recorder(None)
+        logits = self._logits(input_ids, (1.0 - keep) * self.mask_value, self.positions, cache)
+        return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0)
+
+
+class Decode(_Function):
+    """(input_ids_11 int32, position_1 int32, key_cache_LHCD, value_cache_LHCD) → (logits_11V, new_key_LH1D,
+    new_value_LH1D).
+
+    Slots at or after `position` are masked; the host writes the new key and value to slot `position`.
+    """
+
+    slots: Tensor
+    itself: Tensor
+
+    def __init__(self, model: PreTrainedModel, context: int, mask_value: float = -1e4) -> None:
+        super().__init__(model, context, None)
+        self.mask_value = mask_value
+        self.register_buffer("slots", torch.arange(context, dtype=torch.int32), persistent=False)
+        self.register_buffer("itself", torch.zeros(1, 1, 1, 1), persistent=False)
+
+    def forward(
+        self, input_ids: Tensor, position: Tensor, key_cache: Tensor, value_cache: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        keep = torch.lt(self.slots, position).to(key_cache.dtype)[None, None, None, :]
+        mask = torch.cat(((1.0 - keep) * self.mask_value, self.itself), -1)
+        cache = _Recorder((key_cache, value_cache))
+        logits = self._logits(input_ids, mask, position[None], cache)
+        return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0)
+
+
+def _share(model: PreTrainedModel) -> PreTrainedModel:
+    """The same modules around the same weight tensors: the caller's model is not changed and nothing large is copied."""
+    check_family(model)
+    memo = {id(parameter): parameter for parameter in model.parameters()}
+    copied: PreTrainedModel = copy.deepcopy(model, memo)
+    copied.set_attn_implementation(ATTENTION)
+    return copied.eval()
+
+
+def check_family(model: PreTrainedModel) -> None:
+    """Raises Refusal for a model whose attention or positions the fixed functions cannot express."""
+    config = model.config
+    if not isinstance(getattr(model.get_decoder(), "rotary_emb", None), nn.Module):
+        raise Refusal(
+            f"model type `{config.model_type}` has no rotary embedding the exporter knows",
+            action="use a Llama-like family (llama, qwen3, phi)",
+        )
+    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if rope in _LENGTH_DEPENDENT_ROPE:
+        raise Refusal(
+            f"rotary variant `{rope}` changes its angles with the prompt's length and has no static table",
+            action="choose rope_type default, linear, yarn or llama3",
+        )
+    if "sliding_attention" in (getattr(config, "layer_types", None) or []):
+        raise Refusal(
+            "sliding-window layers have no export function here", action="set use_sliding_window to false"
+        )
+
+
+def heads_of(model: PreTrainedModel) -> dict[str, int]:
+    """layers, key/value heads, head width, context length and vocabulary of the model's own config."""
+    config = model.config
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return {
+        "layers": config.num_hidden_layers,
+        "heads": config.num_key_value_heads,
+        "head_dim": width,
+        "context": config.max_position_embeddings,
+        "vocab_size": config.vocab_size,
+    }
+
+
+def check_shapes(model: PreTrainedModel, lengths: list[int], context: int, vocabulary: int) -> None:
+    """Raises Refusal for shapes the checkpoint cannot serve, or a tokenizer of another width."""
+    limit = model.config.max_position_embeddings
+    longest = max(lengths)
+    if len(set(lengths)) != len(lengths):
+        raise Refusal(f"prefill lengths repeat: {lengths}", place="shapes.prefill", action="name each length once")
+    if min(lengths) < 1 or longest > limit or context > limit:
+        raise Refusal(
+            f"prefill {lengths} and decode context {context} do not fit the model's {limit} positions",
+            place="shapes",
+            action="shorten the shapes or train with a larger max_position_embeddings",
+        )
+    if longest > context:
+        raise Refusal(
+            f"a prompt of {longest} tokens does not fit a cache of {context}",
+            place="shapes.decode.context",
+            action="make decode.context at least the longest prefill",
+        )
+    if vocabulary != model.config.vocab_size:
+        raise Refusal(
+            f"the tokenizer has {vocabulary} tokens, the checkpoint's embedding {model.config.vocab_size} rows",
+            action="export a checkpoint with the tokenizer it was trained with",
+        )

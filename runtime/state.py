@@ -1,0 +1,110 @@
+"""Project root → its `.kcompiler` folder: store, journal and lease, opened for one writer or looked at by anybody.
+
+.kcompiler/
+  lease, lease.json    who writes
+  journal.jsonl, head  what happened, and the anchor of its newest line
+  store/               committed artifacts
+  scratch/<action>/    work (survives a kill, for resuming) and out (emptied at each attempt)
+  quarantine/          artifacts that no longer had their digest
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Set
+from pathlib import Path
+
+from runtime.contract import Refusal
+from runtime.contract.keys import History
+from runtime.durable import DISK, Disk, StorageFailed, erase, sweep
+from runtime.journal import Journal, load
+from runtime.lease import Lease
+from runtime.store import Store
+
+FOLDER = ".kcompiler"
+_ROOMS = ("store/sha256", "scratch", "quarantine")
+
+
+class State:
+    """The state of a project, held by this process alone until `close`."""
+
+    def __init__(self, root: Path, *, disk: Disk = DISK, now: Callable[[], float] = time.time) -> None:
+        """Raises Locked, BrokenEvidence, StorageFailed, Refusal (rooms on different file systems)."""
+        self.folder, self.disk = root / FOLDER, disk
+        _prepare(self.folder, disk)
+        self.lease = Lease(self.folder, disk)
+        try:
+            sweep(self.folder)
+            self.journal = Journal(
+                self.folder,
+                sign=lambda newest: self.lease.sign(newest, taken=_utc(now())),
+                confirm=self.lease.confirm,
+                disk=disk,
+                now=now,
+            )
+            self.store = Store(self.folder, disk)
+            self.store.sweep()
+            self.history = History(self.journal.past.records)
+        except BaseException:
+            self.lease.release()
+            raise
+
+    def scratch(self, action: str) -> Path:
+        """The scratch folder of an action key."""
+        return self.folder / "scratch" / action.removeprefix("sha256:")
+
+    def close(self) -> None:
+        self.lease.release()
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def look(root: Path) -> tuple[History, Store]:
+    """Committed records and store, for reading only: takes no lease, creates and repairs nothing.
+
+    Raises BrokenEvidence when the journal is damaged.
+    """
+    folder = root / FOLDER
+    _, past = load(folder)
+    return History(past.records), Store(folder)
+
+
+def collect(root: Path, *, keep: Set[str] | None = None) -> list[str]:
+    """Remove the artifacts that are not in `keep` (None: that no committed record names) and all scratch.
+
+    Returns the digests removed. Raises Locked while an apply is at work.
+    """
+    with State(root) as state:
+        for folder in (state.folder / "scratch").iterdir():
+            erase(folder)
+        return state.store.gc(state.history.digests() if keep is None else keep)
+
+
+def _prepare(folder: Path, disk: Disk) -> None:
+    try:
+        new = not folder.exists()
+        for room in _ROOMS:
+            (folder / room).mkdir(parents=True, exist_ok=True)
+        if new:
+            # The folder holds weights and machine-local state; a checkout must not offer it for committing.
+            (folder / ".gitignore").write_text("*\n")
+            disk.sync(folder)
+            disk.sync(folder.parent)
+        devices = {(folder / room).stat().st_dev for room in (".", *_ROOMS)}
+    except OSError as error:
+        raise StorageFailed("prepare", folder, error) from error
+    if len(devices) > 1:
+        raise Refusal(
+            "the rooms of the state folder lie on different file systems, so nothing can be renamed into the store",
+            place=FOLDER,
+            action="make .kcompiler one folder of one file system (link the whole of it if it must be elsewhere)",
+            code="KR0110",
+        )
+
+
+def _utc(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

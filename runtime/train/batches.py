@@ -1,0 +1,158 @@
+"""Encoded rows → the batch of any step, as a pure function of (seed, step).
+
+There is no sampler state: the rows of step s are places s·B … s·B + B - 1 of an endless stream, and each pass over the
+rows is ordered by a keyed hash. Resuming at a step therefore needs nothing but its number.
+
+Letters: B rows of the batch, T tokens of a group's longest row, N supervised tokens of the batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from runtime.contract import Refusal
+from runtime.data.encode import Example
+
+#: A group is closed where the next row is shorter than this share of its longest: on a CPU padding costs what tokens
+#: cost, and below about GROUP_ROWS rows the fixed cost of one more pass outweighs it (measured, see tests/bench).
+GROUP_SHARE, GROUP_ROWS = 0.8, 12
+
+
+@lru_cache(maxsize=4)
+def order(seed: int, epoch: int, rows: int) -> tuple[int, ...]:
+    """The row numbers of one pass, sorted by SHA-256 of (seed, epoch, row): the same on every machine."""
+    return tuple(sorted(range(rows), key=lambda row: hashlib.sha256(f"{seed}/{epoch}/{row}".encode()).digest()))
+
+
+def rows_of(seed: int, step: int, batch_size: int, rows: int) -> list[int]:
+    """Row numbers of one step; a batch may reach into the next pass."""
+    places = range(step * batch_size, (step + 1) * batch_size)
+    return [order(seed, place // rows, rows)[place % rows] for place in places]
+
+
+def groups_of(lengths: Sequence[int]) -> list[list[int]]:
+    """Places in the batch, longest first, cut into groups of similar length. Every place is in one group.
+
+    Splitting changes no number but by rounding: the groups share one loss with one denominator.
+    """
+    places = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+    groups: list[list[int]] = []
+    for place in places:
+        full = bool(groups) and len(groups[-1]) >= GROUP_ROWS
+        if not groups or (full and lengths[place] < GROUP_SHARE * lengths[groups[-1][0]]):
+            groups.append([])
+        groups[-1].append(place)
+    if len(groups) > 1 and len(groups[-1]) < GROUP_ROWS:
+        groups[-2].extend(groups.pop())
+    return groups
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that go through the model together."""
+
+    #: token ids, padded on the right
+    ids_BT: Tensor
+    #: places in the flattened [B·T] whose hidden state predicts a supervised token
+    places_N: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One optimiser step's rows. All N-sized tensors have the same order: group by group, row by row."""
+
+    groups: list[Group]
+    #: row numbers in the order of the supervised tokens
+    rows: list[int]
+    target_N: Tensor
+    masks_N: dict[str, Tensor]
+    #: tokens of the rows, without padding
+    tokens: int
+    #: positions computed, padding included
+    positions: int
+
+
+class Corpus:
+    """Encoded rows with their supervised tokens laid out flat: row r owns `start[r]` … `start[r + 1]` of them."""
+
+    def __init__(self, names: Sequence[str], examples: Sequence[Example], max_length: int, pad_id: int) -> None:
+        """Raises Refusal for no rows, a row longer than `max_length`, and a row whose first token is supervised."""
+        if not examples:
+            raise Refusal("the training split has no rows", action="give data, or lower data.held_out")
+        self.names, self.pad_id = list(names), pad_id
+        self.ids = [torch.tensor(example.ids, dtype=torch.long) for example in examples]
+        self.masks = sorted(examples[0].masks)
+        targets: list[int] = []
+        before: list[int] = []
+        flat: dict[str, list[bool]] = {mask: [] for mask in self.masks}
+        start = [0]
+        for name, example in zip(names, examples, strict=True):
+            for i in _supervised(name, example, max_length):
+                targets.append(example.ids[i])
+                before.append(i - 1)
+                for mask in self.masks:
+                    flat[mask].append(example.masks[mask][i])
+            start.append(len(targets))
+        self.start = start
+        self._target_S = torch.tensor(targets, dtype=torch.long)
+        self._before_S = torch.tensor(before, dtype=torch.long)
+        self._masks_S = {mask: torch.tensor(flat[mask], dtype=torch.bool) for mask in self.masks}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def supervised(self, mask: str, row: int) -> int:
+        """How many tokens of a row a mask supervises."""
+        return int(self._masks_S[mask][self.start[row] : self.start[row + 1]].sum())
+
+    def target_ids(self, mask: str, row: int) -> list[int]:
+        """The supervised tokens of a row under a mask, in order."""
+        piece = slice(self.start[row], self.start[row + 1])
+        return [int(token) for token in self._target_S[piece][self._masks_S[mask][piece]]]
+
+    def flat(self, rows: Sequence[int]) -> Tensor:
+        """Places of the rows' supervised tokens in the flat layout, in the order of `rows`."""
+        pieces = [torch.arange(self.start[row], self.start[row + 1]) for row in rows]
+        return torch.cat(pieces) if pieces else torch.zeros(0, dtype=torch.long)
+
+    def group(self, rows: Sequence[int]) -> Group:
+        """Rows padded to the longest of them. Padding stands on the right, where no causal position looks."""
+        ids_BT = torch.nn.utils.rnn.pad_sequence([self.ids[row] for row in rows], True, self.pad_id)
+        width = ids_BT.shape[1]
+        places = [self._before_S[self.start[row] : self.start[row + 1]] + at * width for at, row in enumerate(rows)]
+        return Group(ids_BT=ids_BT, places_N=torch.cat(places))
+
+    def batch(self, rows: Sequence[int]) -> Batch:
+        """The batch of these rows, in groups of similar length."""
+        lengths = [len(self.ids[row]) for row in rows]
+        cut = [[rows[place] for place in group] for group in groups_of(lengths)]
+        groups = [self.group(group) for group in cut]
+        ordered = [row for group in cut for row in group]
+        flat_N = self.flat(ordered)
+        return Batch(
+            groups=groups,
+            rows=ordered,
+            target_N=self._target_S[flat_N],
+            masks_N={mask: values[flat_N] for mask, values in self._masks_S.items()},
+            tokens=sum(lengths),
+            positions=sum(group.ids_BT.numel() for group in groups),
+        )
+
+
+def _supervised(name: str, example: Example, max_length: int) -> list[int]:
+    if len(example.ids) > max_length:
+        raise Refusal(
+            f"row `{name}` has {len(example.ids)} tokens, more than max_length {max_length}",
+            place="train.jsonl",
+            action="shorten or remove the row, or raise max_length; rows are never cut",
+        )
+    found = [i for i in range(len(example.ids)) if any(mask[i] for mask in example.masks.values())]
+    if found and found[0] == 0:
+        raise Refusal(f"row `{name}` supervises its first token, which nothing predicts", place="train.jsonl")
+    return found

@@ -1,0 +1,136 @@
+"""Dataset, tokenizer and teacher → a student checkpoint and its training report: the operation `train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from runtime import digest
+from runtime.contract import Context, Refusal
+from runtime.contract import report as facts
+from runtime.data.encode import encode
+from runtime.data.rows import load
+from runtime.models import build, tokenizer
+from runtime.models.tokenizer import Tokenizer
+from runtime.steps.train import TrainParams
+from runtime.train import objective, schedule, telling
+from runtime.train.batches import Corpus, rows_of
+from runtime.train.checkpointing import Store
+from runtime.train.loop import Trainer, deterministic
+from runtime.train.objective import Bound
+from runtime.train.teaching import Teacher, head_of
+
+#: `sdpa` computes what eager attention computes, without ever holding the [T, T] weights
+ATTENTION = "sdpa"
+
+
+def corpus_of(dataset: Path, words: Tokenizer, terms: Sequence[Bound], max_length: int) -> Corpus:
+    """The training split, encoded. No other split is opened here. Raises Refusal for a split without rows."""
+    path = dataset / "train.jsonl"
+    if not path.is_file():
+        raise Refusal("the dataset has no training split", place=path.name, action="lower data.held_out")
+    masks = sorted({bound.loss.mask for bound in terms})
+    rows = load(path)
+    examples = [encode(row, words, masks) for row in rows]
+    return Corpus([row["id"] for row in rows], examples, max_length, words.pad_id)
+
+
+def _check_widths(params: TrainParams, words: Tokenizer, model: PreTrainedModel, who: str) -> None:
+    width, context = int(model.config.vocab_size), int(model.config.max_position_embeddings)
+    if width != words.vocab_size:
+        raise Refusal(
+            f"the {who} has {width} embedding rows, the tokenizer {words.vocab_size} tokens",
+            action="give both one vocab_size; nothing is cut or filled up",
+        )
+    if params.max_length > context:
+        raise Refusal(
+            f"max_length {params.max_length} is longer than the {who}'s context of {context} tokens",
+            action="lower max_length, or raise max_position_embeddings",
+        )
+
+
+def student_of(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer, seed: int) -> PreTrainedModel:
+    """Random weights from the seed, or the checkpoint of port `from`, which must have the declared shape."""
+    special = {"pad": words.pad_id, "bos": words.bos_id, "eos": words.eos_id}
+    fresh = build.build(params.architecture, seed, special, attention=ATTENTION)
+    if params.init == "random":
+        return fresh
+    if params.init != "checkpoint":
+        raise Refusal(f"no way to start is called `{params.init}`", action="use random or checkpoint")
+    model = build.load(takes["from"], attention=ATTENTION)
+    declared, found = fresh.config.to_dict(), model.config.to_dict()
+    for key in sorted(set(declared) - {"transformers_version", "architectures", "_name_or_path"}):
+        if declared[key] != found.get(key):
+            raise Refusal(
+                f"the checkpoint to start from has {key} = {found.get(key)!r}, the spec says {declared[key]!r}",
+                place="from",
+                action="give the student the checkpoint's architecture",
+            )
+    return model
+
+
+def _teacher(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer, corpus: Corpus, seed: int) -> Teacher:
+    model = build.load(takes["teacher"], attention=ATTENTION)
+    _check_widths(params, words, model, "teacher")
+    head = head_of(model, corpus.ids[0][None], "teacher")
+    drawn = sorted({row for s in range(params.steps) for row in rows_of(seed, s, params.batch_size, len(corpus))})
+    return Teacher(model, head, corpus, drawn)
+
+
+def _check_needs(params: TrainParams, terms: Sequence[Bound]) -> None:
+    needing = [bound.name for bound in terms if bound.needs_logits]
+    if needing and not params.needs_teacher:
+        raise Refusal(f"loss `{needing[0]}` needs a teacher's logits", action="give a teacher, or drop the term")
+    if params.needs_teacher and not needing:
+        raise Refusal("a teacher is given but no loss term reads it", action="drop the teacher, or add such a term")
+    for bound in terms:
+        schedule.check(bound.name, bound.term.schedule)
+
+
+def fingerprint(params: TrainParams, ctx: Context) -> str:
+    """Stands for all that decides a run's course: a saved state of another fingerprint is not continued."""
+    value = {
+        "params": params.model_dump(mode="json"),
+        "seed": ctx.seed,
+        "digests": dict(ctx.digests),
+        "versions": dict(ctx.versions),
+        "torch": torch.__version__,
+    }
+    return digest.of_value(value, "kc.training.v1")
+
+
+def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by: str) -> None:
+    """Train as `params` say and write ports `checkpoint` and `report`. Raises Refusal as the parts do."""
+    terms = objective.bind(params.losses)
+    _check_needs(params, terms)
+    words = tokenizer.load(takes["tokenizer"])
+    corpus = corpus_of(takes["dataset"], words, terms, params.max_length)
+    with deterministic(ctx.seed, params.threads):
+        student = student_of(takes, params, words, ctx.seed)
+        _check_widths(params, words, student, "student")
+        trainer = Trainer(
+            student=student,
+            head=head_of(student, corpus.ids[0][None], "student"),
+            teacher=_teacher(takes, params, words, corpus, ctx.seed) if params.needs_teacher else None,
+            corpus=corpus,
+            terms=terms,
+            params=params,
+            seed=ctx.seed,
+        )
+        record = trainer.run(Store(ctx.scratch / "training", fingerprint(params, ctx)), ctx)
+    out = ctx.out("checkpoint")
+    build.save(student, out)
+    telling.write(out, telling.origin(record, terms, params, ctx.digests, made_by=made_by, seed=ctx.seed))
+    size = {"parameters": build.count(student), "tensors": len(list(student.parameters()))}
+    marks = facts.fingerprints({name: takes[name] for name in ("dataset", "tokenizer")}, ctx.digests)
+    marks["model"] = facts.hex_of(digest.of_folder(out))
+    ctx.report("report", telling.data(record, terms, corpus, words, params, size), fingerprints=marks)
+    ctx.say(f"trained {size['parameters']} parameters for {params.steps} steps: {trainer.note()}")
+
+
+def train(takes: Mapping[str, Path], params: TrainParams, ctx: Context) -> None:
+    """Operation `train`: knowledge distillation, or plain language modelling when no term reads a teacher."""
+    fit(takes, params, ctx, made_by="train")

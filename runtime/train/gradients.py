@@ -1,0 +1,52 @@
+"""Values of the loss terms → the size of each term's gradient, and the gate that refuses a term which trains nothing.
+
+A printed loss proves nothing: in axolotl #3660 a term got no gradient while its value looked right. The norm is taken
+over all trainable parameters of the student, one term at a time, on the very graph the step is trained from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from runtime.contract import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Gradient of one unweighted term: Euclidean norm over all parameters, and how many of them it moves."""
+
+    norm: float
+    parameters: int
+
+
+def measure(values_K: Tensor, parameters: Sequence[Tensor]) -> list[Reach]:
+    """One Reach per term; the graph is kept for the training step that follows."""
+    found: list[Reach] = []
+    for value in values_K:
+        gradients = torch.autograd.grad(value, list(parameters), retain_graph=True, allow_unused=True)
+        norms = [float(gradient.double().norm()) for gradient in gradients if gradient is not None]
+        found.append(Reach(norm=math.hypot(*norms), parameters=sum(norm != 0.0 for norm in norms)))
+    return found
+
+
+def gate(name: str, reach: Reach, step: int) -> None:
+    """Raises Refusal when a supervised term has a gradient that is exactly zero, or not finite."""
+    if not math.isfinite(reach.norm):
+        raise Refusal(f"the gradient of loss `{name}` is not finite at step {step}", action="lower the learning rate")
+    if reach.norm == 0.0:
+        raise Refusal(
+            f"loss `{name}` has a value but its gradient is exactly zero at step {step}: it would train nothing",
+            action="repair the loss, or remove the term",
+        )
+
+
+def shares(norms: Sequence[float], weights: Sequence[float]) -> list[float] | None:
+    """Each term's part of Σ weight · norm; None when the sum is zero. Sizes, not directions: parts may cancel."""
+    parts = [norm * weight for norm, weight in zip(norms, weights, strict=True)]
+    total = sum(parts)
+    return [part / total for part in parts] if total > 0 else None

@@ -1,0 +1,209 @@
+"""Student, teacher, corpus and terms → trained weights and a record, step by step, the same bits every time.
+
+One step: take the rows of the step, run the student's trunk on each group of similar length, hand the hidden states of
+the supervised tokens to the objective, weigh its terms, clip, and let AdamW move the weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from runtime.contract import Context, Refusal
+from runtime.contract.optimizer import Optimizer
+from runtime.steps.train import TrainParams
+from runtime.train import gradients, objective
+from runtime.train.batches import Batch, Corpus, rows_of
+from runtime.train.checkpointing import State, Store, capture, restore
+from runtime.train.objective import Bound, Side
+from runtime.train.record import Point, Record
+from runtime.train.schedule import learning_rate, weight_at
+from runtime.train.teaching import Teacher, hidden_of
+
+SLOWER = "lower the learning rate"
+
+
+@contextlib.contextmanager
+def deterministic(seed: int, threads: int) -> Iterator[None]:
+    """Seeded, deterministic kernels on a fixed number of threads (the order of a sum depends on it); the process's
+    own settings come back afterwards."""
+    saved = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    with torch.random.fork_rng(devices=[]):
+        try:
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(True)
+            # Filling every empty tensor costs a pass over it; no kernel used here reads one before writing it.
+            torch.utils.deterministic.fill_uninitialized_memory = False
+            torch.manual_seed(seed)
+            yield
+        finally:
+            torch.set_num_threads(saved[0])
+            torch.use_deterministic_algorithms(saved[1])
+            torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
+def adamw(model: nn.Module, optimizer: Optimizer) -> torch.optim.AdamW:
+    """AdamW over all parameters; only matrices decay (norm gains and biases have no direction to shrink)."""
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": optimizer.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=optimizer.learning_rate,
+        betas=(optimizer.beta1, optimizer.beta2),
+        eps=optimizer.epsilon,
+        fused=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What is known of a run before its first step, from the rows it will draw."""
+
+    #: supervised tokens of each term over all steps
+    supervised: list[int]
+    #: steps at which gradients are measured
+    measured: frozenset[int]
+
+
+def survey(corpus: Corpus, terms: Sequence[Bound], params: TrainParams, seed: int) -> Course:
+    """Raises Refusal for a term that will not see a single token. Gradients are measured at the first and last step,
+    every `gradient_norms_every` steps, and at the first step that holds a token of a term."""
+    per_row = [[corpus.supervised(bound.loss.mask, row) for row in range(len(corpus))] for bound in terms]
+    supervised = [0] * len(terms)
+    measured = {*range(0, params.steps, params.gradient_norms_every), params.steps - 1}
+    for step in range(params.steps):
+        rows = rows_of(seed, step, params.batch_size, len(corpus))
+        for k, counts in enumerate(per_row):
+            found = sum(counts[row] for row in rows)
+            if found and not supervised[k]:
+                measured.add(step)
+            supervised[k] += found
+    for bound, found in zip(terms, supervised, strict=True):
+        if not found:
+            raise Refusal(
+                f"loss `{bound.name}` would see no supervised token: no row drawn has a `{bound.loss.mask}` span",
+                action="remove the term, or give rows with such spans",
+            )
+    return Course(supervised=supervised, measured=frozenset(measured))
+
+
+class Trainer:
+    """One run. `run` continues from the store when it holds a state of this very run."""
+
+    def __init__(
+        self,
+        *,
+        student: PreTrainedModel,
+        head: nn.Module,
+        teacher: Teacher | None,
+        corpus: Corpus,
+        terms: Sequence[Bound],
+        params: TrainParams,
+        seed: int,
+    ) -> None:
+        self.student, self.head, self.teacher = student, head, teacher
+        self.corpus, self.terms, self.params, self.seed = corpus, terms, params, seed
+        self.parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
+        self.optimizer = adamw(student, params.optimizer)
+        self.course = survey(corpus, terms, params, seed)
+        self.record = Record(supervised=[0] * len(terms))
+
+    def values(self, batch: Batch) -> Tensor:
+        """values_K of a batch, differentiable."""
+        taught = None if self.teacher is None else Side(self.teacher.hidden(batch), self.teacher.head)
+        totals = {mask: int(flags.sum()) for mask, flags in batch.masks_N.items()}
+        student = Side(hidden_of(self.student, batch.groups), self.head)
+        return objective.values(
+            student, taught, batch.target_N, batch.masks_N, self.terms, totals, self.params.chunk_tokens
+        )
+
+    def step(self, step: int) -> None:
+        """One optimiser step. Raises Refusal for a loss or gradient that is not finite, and for a zero gradient."""
+        batch = self.corpus.batch(rows_of(self.seed, step, self.params.batch_size, len(self.corpus)))
+        weights = [weight_at(step, bound.term.weight, bound.term.schedule) for bound in self.terms]
+        rate = learning_rate(step, self.params.steps, self.params.optimizer)
+        values_K = self.values(batch)
+        total = (values_K * torch.tensor(weights)).sum()
+        self._observe(step, batch, values_K, weights, rate)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.params.optimizer.clip_norm)
+        if not math.isfinite(float(norm)):
+            raise Refusal(
+                f"training diverged: the gradient is not finite at step {step}", action="lower the learning rate"
+            )
+        self.record.clipped += float(norm) > self.params.optimizer.clip_norm
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+
+    def _observe(self, step: int, batch: Batch, values_K: Tensor, weights: list[float], rate: float) -> None:
+        tokens = [int(batch.masks_N[bound.loss.mask].sum()) for bound in self.terms]
+        numbers = [float(value) for value in values_K.detach()]
+        for bound, number in zip(self.terms, numbers, strict=True):
+            if not math.isfinite(number):
+                raise Refusal(
+                    f"training diverged: loss `{bound.name}` is {number} at step {step}",
+                    action="lower the learning rate",
+                )
+        values = [number if count else None for number, count in zip(numbers, tokens, strict=True)]
+        record = self.record
+        record.add_values(values)
+        record.supervised = [had + count for had, count in zip(record.supervised, tokens, strict=True)]
+        record.tokens += batch.tokens
+        record.positions += batch.positions
+        if step not in self.course.measured:
+            return
+        reaches = gradients.measure(values_K, self.parameters)
+        for bound, reach, count in zip(self.terms, reaches, tokens, strict=True):
+            if count:
+                gradients.gate(bound.name, reach, step)
+        norms = [reach.norm if count else None for reach, count in zip(reaches, tokens, strict=True)]
+        shares = gradients.shares([norm or 0.0 for norm in norms], weights)
+        record.points.append(
+            Point(
+                step=step,
+                learning_rate=rate,
+                total=sum(weight * number for weight, number in zip(weights, numbers, strict=True)),
+                values=values,
+                tokens=tokens,
+                weights=weights,
+                norms=norms,
+                reached=[reach.parameters for reach in reaches],
+                shares=[None] * len(norms) if shares is None else list(shares),
+            )
+        )
+
+    def run(self, store: Store, ctx: Context) -> Record:
+        """All steps that are left, with a durable state every `checkpoint_every` steps and after the last."""
+        begin = 0
+        saved, why = store.load()
+        if saved is not None:
+            restore(self.student, self.optimizer, saved.tensors)
+            begin, self.record = saved.step, Record.from_json(saved.record)
+            ctx.say(f"continuing at step {begin} of {self.params.steps}")
+        elif why != "no saved state":
+            ctx.say(f"starting over: {why}")
+        self.student.train()
+        for step in range(begin, self.params.steps):
+            self.step(step)
+            done = step + 1
+            if done % self.params.checkpoint_every == 0 or done == self.params.steps:
+                store.save(State(done, capture(self.student, self.optimizer), self.record.to_json()))
+            ctx.progress(done, self.params.steps, self.note())
+        self.student.eval()
+        return self.record
+
+    def note(self) -> str:
+        last = self.record.tail[-1]
+        parts = [
+            f"{bound.name} {value:.3f}" for bound, value in zip(self.terms, last, strict=True) if value is not None
+        ]
+        return " ".join(parts)

@@ -1,0 +1,40 @@
+"""A step number → learning rate and loss weights. Pure functions, so that a resumed run cannot drift."""
+
+from __future__ import annotations
+
+import math
+
+from runtime.contract import Refusal
+from runtime.contract.optimizer import Optimizer, Schedule
+
+
+def learning_rate(step: int, steps: int, optimizer: Optimizer) -> float:
+    """Rate of step 0 ≤ `step` < `steps`: linear warm-up that reaches the peak in its last step, then cosine from the
+    peak down to `final_fraction` of it (SGDR without restarts, arXiv 1608.03983) or constant."""
+    peak, warm = optimizer.learning_rate, optimizer.warmup_steps
+    if step < warm:
+        return peak * (step + 1) / warm
+    if optimizer.decay == "constant" or steps <= warm + 1:
+        return peak
+    course = (step - warm) / (steps - 1 - warm)
+    low = optimizer.final_fraction
+    return peak * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * course)))
+
+
+def weight_at(step: int, weight: float, schedule: Schedule | None) -> float:
+    """The declared weight until `from_step`, then linearly to `to` at `until_step`, then `to`."""
+    if schedule is None or step <= schedule.from_step:
+        return weight
+    if step >= schedule.until_step:
+        return schedule.to
+    share = (step - schedule.from_step) / (schedule.until_step - schedule.from_step)
+    return weight + (schedule.to - weight) * share
+
+
+def check(name: str, schedule: Schedule | None) -> None:
+    """Raises Refusal for a schedule that ends before it starts."""
+    if schedule is not None and schedule.until_step <= schedule.from_step:
+        raise Refusal(
+            f"the weight schedule of `{name}` ends at step {schedule.until_step} and starts at {schedule.from_step}",
+            action="make until_step larger than from_step",
+        )

@@ -1,0 +1,95 @@
+"""A frozen checkpoint → hidden states of the supervised tokens, for the objective's teacher side.
+
+A teacher does not change, so each row goes through it once, before training, in groups of equal length; a step then
+looks its rows up. Hidden states are kept rather than logits: they are as exact and V / H times smaller (the idea of
+NeMo-RL #3978 and verl #6194). When even they would not fit, each step runs the teacher on its own batch instead.
+
+Letters: B rows, T tokens, S supervised tokens of all rows, N of a batch, H hidden width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from runtime.contract import Refusal
+from runtime.train.batches import Batch, Corpus, Group
+
+#: most memory that looked-up hidden states may take
+CACHE_BYTES = 1 << 30
+#: tokens that go through the teacher at once while the look-up is filled
+FILL_TOKENS = 8192
+#: relative difference of logits that rounding explains
+HEAD_TOLERANCE = 1e-4
+
+
+def hidden_of(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
+    """hidden_NH after the model's last normalisation at the places that predict a supervised token.
+
+    No attention mask is needed: padding stands on the right, and no real token may look to its right.
+    """
+    found: list[Tensor] = []
+    for group in groups:
+        hidden_BTH = model.base_model(input_ids=group.ids_BT, use_cache=False).last_hidden_state
+        found.append(hidden_BTH.flatten(0, 1).index_select(0, group.places_N))
+    return torch.cat(found)
+
+
+def head_of(model: PreTrainedModel, ids_BT: Tensor, who: str) -> nn.Module:
+    """The module hidden_NH → logits_NV. Raises Refusal when the model does more than that to make its logits (a soft
+    cap, a scale): the loss would be of another model (TRL #6629)."""
+    head: nn.Module = model.get_output_embeddings()
+    with torch.no_grad():
+        own = model(input_ids=ids_BT, use_cache=False).logits
+        ours = head(model.base_model(input_ids=ids_BT, use_cache=False).last_hidden_state)
+    if own.shape != ours.shape or float((own - ours).abs().max()) > HEAD_TOLERANCE * max(1.0, float(own.abs().max())):
+        raise Refusal(
+            f"the {who} (`{model.config.model_type}`) changes its logits after the head (soft cap or scale)",
+            action="take a family whose logits are the head's output, such as llama, qwen3 or phi",
+        )
+    return head
+
+
+class Teacher:
+    """The teacher's side of every batch."""
+
+    def __init__(
+        self, model: PreTrainedModel, head: nn.Module, corpus: Corpus, drawn: Sequence[int], limit: int = CACHE_BYTES
+    ) -> None:
+        """`drawn` are the rows that any step will use."""
+        self.model, self.head, self.corpus = model.requires_grad_(False), head, corpus
+        self._table_SH: Tensor | None = None
+        width = int(model.config.hidden_size)
+        size = corpus.start[-1] * width * 4
+        if size <= limit:
+            self._table_SH = torch.zeros(corpus.start[-1], width)
+            for rows in _fill_order(corpus, drawn):
+                with torch.no_grad():
+                    self._table_SH[corpus.flat(rows)] = hidden_of(model, [corpus.group(rows)])
+
+    @property
+    def looked_up(self) -> bool:
+        return self._table_SH is not None
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """hidden_NH of the batch's supervised tokens, without gradient."""
+        if self._table_SH is not None:
+            return self._table_SH.index_select(0, self.corpus.flat(batch.rows))
+        with torch.no_grad():
+            return hidden_of(self.model, batch.groups)
+
+
+def _fill_order(corpus: Corpus, drawn: Sequence[int]) -> list[list[int]]:
+    """Rows in lots of at most FILL_TOKENS tokens, each lot of one length, so that nothing is padding."""
+    by_length = sorted(set(drawn), key=lambda row: (len(corpus.ids[row]), row))
+    lots: list[list[int]] = []
+    for row in by_length:
+        length = len(corpus.ids[row])
+        if lots and len(corpus.ids[lots[-1][0]]) == length and (len(lots[-1]) + 1) * length <= FILL_TOKENS:
+            lots[-1].append(row)
+        else:
+            lots.append([row])
+    return lots

@@ -1,0 +1,158 @@
+"""A run's record → the data of its `training` report and its `training.json`. Every number carries its unit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from runtime.contract import report as facts
+from runtime.models.tokenizer import Tokenizer
+from runtime.steps.train import TrainParams
+from runtime.train.batches import Corpus
+from runtime.train.objective import Bound
+from runtime.train.record import Point, Record
+
+Datum = dict[str, Any]
+NO_TOKEN = "no supervised token of this term in the batch"
+
+
+def _settings(bound: Bound) -> dict[str, Any]:
+    return {
+        name: facts.measured(value, "1") if isinstance(value, (int, float)) else str(value)
+        for name, value in bound.params.model_dump(mode="json").items()
+    }
+
+
+def _point(point: Point, k: int) -> dict[str, Datum]:
+    value, norm, share = point.values[k], point.norms[k], point.shares[k]
+    if value is None or norm is None:
+        return {
+            "step": facts.measured(point.step, "step"),
+            "value": facts.unavailable(NO_TOKEN, "nat/token"),
+            "gradient_norm": facts.unavailable(NO_TOKEN, "nat/token"),
+        }
+    return {
+        "step": facts.measured(point.step, "step"),
+        "value": facts.measured(value, "nat/token", n=point.tokens[k]),
+        "weight": facts.measured(point.weights[k], "1"),
+        "gradient_norm": facts.measured(norm, "nat/token", n=point.tokens[k]),
+        "gradient_share": facts.unavailable("every weighted gradient is zero", "ratio")
+        if share is None
+        else facts.measured(share, "ratio"),
+        "parameters_reached": facts.measured(point.reached[k], "tensor"),
+    }
+
+
+def _example(corpus: Corpus, mask: str, tokenizer: Tokenizer) -> dict[str, str]:
+    """What a term supervises, as text a person can check: the first row of the split that has such tokens."""
+    for row in range(len(corpus)):
+        ids = corpus.target_ids(mask, row)
+        if ids:
+            return {
+                "row": corpus.names[row],
+                "text": tokenizer.decode(ids),
+                "first": tokenizer.decode(ids[:1]),
+                "last": tokenizer.decode(ids[-1:]),
+            }
+    return {}
+
+
+def _term(bound: Bound, k: int, record: Record, corpus: Corpus, tokenizer: Tokenizer) -> dict[str, Any]:
+    final, steps = record.final(k)
+    seen = [point for point in record.points if point.values[k] is not None]
+    return {
+        "mask": bound.loss.mask,
+        "semantics": dict(bound.loss.semantics),
+        "settings": _settings(bound),
+        "effective_weight": {
+            "first": facts.measured(record.points[0].weights[k], "1"),
+            "last": facts.measured(record.points[-1].weights[k], "1"),
+        },
+        "supervised_tokens": facts.measured(record.supervised[k], "token"),
+        "supervised_example": _example(corpus, bound.loss.mask, tokenizer),
+        "first": _point(seen[0], k)["value"],
+        "final": facts.unavailable(NO_TOKEN, "nat/token")
+        if final is None
+        else facts.measured(final, "nat/token", n=steps),
+        "least_gradient_norm": facts.measured(min(point.norms[k] or 0.0 for point in seen), "nat/token", n=len(seen)),
+        "curve": [_point(point, k) for point in record.points],
+    }
+
+
+def data(
+    record: Record,
+    terms: Sequence[Bound],
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    params: TrainParams,
+    model: Mapping[str, int],
+) -> dict[str, Any]:
+    """The `data` of a report of kind `training`. `model` counts `parameters` (tied ones once) and `tensors`."""
+    longest = max(len(ids) for ids in corpus.ids)
+    return {
+        "terms": {bound.name: _term(bound, k, record, corpus, tokenizer) for k, bound in enumerate(terms)},
+        "parameters": facts.measured(model["parameters"], "parameter"),
+        "parameter_tensors": facts.measured(model["tensors"], "tensor"),
+        "steps": facts.measured(params.steps, "step"),
+        "rows": facts.measured(len(corpus), "row"),
+        "rows_drawn": facts.measured(params.steps * params.batch_size, "row"),
+        "tokens_seen": facts.measured(record.tokens, "token"),
+        "padding": facts.rate(record.positions - record.tokens, record.positions),
+        "longest_row": facts.measured(longest, "token", n=len(corpus)),
+        "steps_clipped": facts.rate(record.clipped, params.steps),
+        "total": [
+            {
+                "step": facts.measured(point.step, "step"),
+                "value": facts.measured(point.total, "nat/token"),
+                "learning_rate": facts.measured(point.learning_rate, "1"),
+            }
+            for point in record.points
+        ],
+    }
+
+
+def origin(
+    record: Record, terms: Sequence[Bound], params: TrainParams, digests: Mapping[str, str], *, made_by: str, seed: int
+) -> dict[str, Any]:
+    """training.json: what made this checkpoint, without clock, path or machine."""
+    return {
+        "schema_version": "1.0",
+        "made_by": made_by,
+        "losses": [
+            {
+                "term": bound.name,
+                "version": bound.loss.version,
+                "weight": bound.term.weight,
+                "schedule": None if bound.term.schedule is None else bound.term.schedule.model_dump(mode="json"),
+                "effective_weight": {"first": record.points[0].weights[k], "last": record.points[-1].weights[k]},
+                "params": bound.params.model_dump(mode="json"),
+                "semantics": dict(bound.loss.semantics),
+                "supervised_tokens": record.supervised[k],
+            }
+            for k, bound in enumerate(terms)
+        ],
+        "steps": params.steps,
+        "batch_size": params.batch_size,
+        "max_length": params.max_length,
+        "optimizer": {
+            **params.optimizer.model_dump(mode="json"),
+            "name": "adamw",
+            "decays": "tensors of two or more dimensions",
+        },
+        "architecture": params.architecture.model_dump(mode="json"),
+        "init": params.init,
+        "seed": seed,
+        "data_order": "row at place p of pass e: rank by SHA-256 of seed/e/row",
+        "dataset": digests["dataset"],
+        "tokenizer": digests["tokenizer"],
+        "teacher": digests.get("teacher"),
+        "from": digests.get("from"),
+        "tokens_seen": record.tokens,
+    }
+
+
+def write(folder: Path, value: Mapping[str, Any]) -> None:
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    (folder / "training.json").write_text(text, encoding="utf-8")

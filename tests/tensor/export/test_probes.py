@@ -1,0 +1,114 @@
+"""A sound checkpoint passes every probe; a model or function that lost its mask, cache or reaction does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from runtime.contract import Refusal
+from runtime.models import build, probes
+from runtime.models import tokenizer as tokenizers
+from runtime.models.prompts import Text, texts_of
+from runtime.models.wrapper import Decode, Prefill
+from runtime.steps.probe import ProbeParams
+from tests.tensor.export.conftest import Exported
+from tests.tensor.export.world import Stage
+
+PARAMS = ProbeParams(lengths=[16, 32], decode_context=40)
+
+
+@pytest.fixture()
+def model(exported: Exported) -> PreTrainedModel:
+    return build.load(exported.takes["checkpoint"])
+
+
+def failed(model: PreTrainedModel, exported: Exported) -> set[tuple[str, str]]:
+    words = tokenizers.load(exported.takes["tokenizer"])
+    sequences = probes.sequences_of(texts_of(exported.takes["dataset"], words), PARAMS.lengths)
+    data = probes.data_of(model, sequences, PARAMS, words.pad_id)
+    listed: list[dict[str, Any]] = data["probes"]
+    lost = {(item["subject"], item["probe"]) for item in listed if item["passed"]["value"] is not True}
+    assert data["passed"]["n"] == len(listed) == 9
+    assert data["passed"]["k"] == 9 - len(lost)
+    return lost
+
+
+def test_a_sound_checkpoint_passes_with_evidence_that_it_reacts(exported: Exported, tmp_path: Path) -> None:
+    stage = Stage(tmp_path, exported.takes)
+    probes.probe(exported.takes, PARAMS, stage)
+    data = stage.reports["report"]["data"]
+    assert data["passed"]["k"] == data["passed"]["n"] == 9
+    for item in data["probes"]:
+        assert item["max_abs_difference"]["value"] <= 1e-4 < item["sensitivity"]["value"], item["probe"]
+
+
+def test_a_checkpoint_without_a_causal_mask_fails(model: PreTrainedModel, exported: Exported) -> None:
+    model.config.is_causal = False
+    lost = failed(model, exported)
+    assert ("checkpoint", "causality") in lost
+    assert ("checkpoint", "prefill_decode") in lost
+    assert ("functions", "equals_checkpoint") in lost
+
+
+def test_functions_without_a_causal_mask_fail(
+    model: PreTrainedModel, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Prefill.__init__
+
+    def broken(self: Prefill, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        self.causal.fill_(1.0)
+
+    monkeypatch.setattr(Prefill, "__init__", broken)
+    lost = failed(model, exported)
+    assert ("functions", "causality") in lost
+    assert not any(subject == "checkpoint" for subject, _ in lost)
+
+
+def test_functions_that_see_their_padding_fail(
+    model: PreTrainedModel, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Prefill.forward
+
+    def broken(self: Prefill, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        self.causal.fill_(1.0)
+        return made(self, input_ids, torch.ones_like(attention_mask))
+
+    monkeypatch.setattr(Prefill, "forward", broken)
+    lost = failed(model, exported)
+    assert {("functions", "padding"), ("functions", "buckets")} <= lost
+
+
+def test_a_decode_that_reads_unwritten_slots_fails(
+    model: PreTrainedModel, exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Decode.__init__
+
+    def broken(self: Decode, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        self.slots.fill_(-1)
+
+    monkeypatch.setattr(Decode, "__init__", broken)
+    assert failed(model, exported) == {("functions", "prefill_decode")}
+
+
+def test_a_model_that_answers_the_same_to_everything_proves_nothing(model: PreTrainedModel, exported: Exported) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert len(failed(model, exported)) == 9
+
+
+def test_a_model_that_is_not_finite_fails(model: PreTrainedModel, exported: Exported) -> None:
+    with torch.no_grad():
+        model.get_decoder().norm.weight.fill_(float("nan"))
+    assert len(failed(model, exported)) == 9
+
+
+def test_shapes_too_short_to_probe_are_refused() -> None:
+    with pytest.raises(Refusal, match="nothing to probe"):
+        probes.sequences_of([Text("a", [1, 2, 3], 2)], [2, 8])

@@ -1,0 +1,136 @@
+"""The export functions compute what the Transformers model computes, for every family, and change nothing of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from runtime.contract import Refusal
+from runtime.models import build
+from runtime.models.goldens import reference
+from runtime.models.wrapper import ATTENTION, Decode, Prefill, RopeTable, check_family, check_shapes, heads_of
+from tests.tensor.export.world import architecture
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama with shared heads": {"family": "llama"},
+    "llama with one key head": {"family": "llama", "num_key_value_heads": 1},
+    "llama, every head its own key, untied": {"family": "llama", "num_key_value_heads": 4, "tie_word_embeddings": False},
+    "qwen3 with its own head width": {"family": "qwen3", "head_dim": 48},
+    "phi with partial rotation": {"family": "phi", "num_key_value_heads": 4, "tie_word_embeddings": False},
+}
+
+
+def model_of(name: str) -> PreTrainedModel:
+    model = build.build(architecture(**FAMILIES[name]), seed=5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(6.0) if parameter.dim() > 1 else parameter.add_(0.1)
+    return model
+
+
+def ids_of(count: int) -> torch.Tensor:
+    return torch.randint(3, 512, (1, count), generator=torch.Generator().manual_seed(1), dtype=torch.int32)
+
+
+def close(found: torch.Tensor, wanted: torch.Tensor) -> bool:
+    return bool((found - wanted).abs().max() <= 2e-5 * max(1.0, float(wanted.abs().max())))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_prefill_equals_the_model_on_real_positions(name: str) -> None:
+    model, ids = model_of(name), ids_of(32)
+    mask = torch.ones(1, 32)
+    mask[:, 23:] = 0
+    logits, keys, values = reference(model, ids[0, :23].tolist())
+    with torch.no_grad():
+        found = Prefill(model, 32)(ids, mask)
+    assert close(found[0][:, :23], logits)
+    assert close(found[1][:, :, :23], keys)
+    assert close(found[2][:, :, :23], values)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_decode_equals_the_model_whatever_stands_in_slots_not_yet_written(name: str) -> None:
+    model, ids, at = model_of(name), ids_of(20), 19
+    sizes = heads_of(model)
+    logits, keys, values = reference(model, ids[0].tolist())
+    cache = [torch.full((sizes["layers"], sizes["heads"], 40, sizes["head_dim"]), fill) for fill in (50.0, -50.0)]
+    for whole, written in zip(cache, (keys, values), strict=True):
+        whole[:, :, :at] = written[:, :, :at]
+    with torch.no_grad():
+        found = Decode(model, 40)(ids[:, at:], torch.tensor([at], dtype=torch.int32), *cache)
+    assert close(found[0][0, 0], logits[0, at])
+    assert close(found[1], keys[:, :, at : at + 1])
+    assert close(found[2], values[:, :, at : at + 1])
+
+
+def test_decode_at_position_zero_sees_only_itself() -> None:
+    model, ids = model_of("llama with shared heads"), ids_of(1)
+    cache = torch.full((3, 2, 24, 32), 9.0)
+    with torch.no_grad():
+        found = Decode(model, 24)(ids, torch.tensor([0], dtype=torch.int32), cache, cache)
+    assert close(found[0], reference(model, ids[0].tolist())[0])
+
+
+def test_a_lost_causal_mask_changes_the_answer() -> None:
+    """The comparison above is able to fail."""
+    model, ids = model_of("llama with shared heads"), ids_of(16)
+    function = Prefill(model, 16)
+    function.causal.fill_(1.0)
+    with torch.no_grad():
+        found = function(ids, torch.ones(1, 16))[0]
+    assert not close(found, reference(model, ids[0].tolist())[0])
+
+
+def test_the_callers_model_is_unchanged_and_its_weights_are_shared() -> None:
+    model = model_of("llama with shared heads")
+    functions = [Prefill(model, 8), Prefill(model, 16), Decode(model, 16)]
+    assert not isinstance(model.get_decoder().rotary_emb, RopeTable)
+    assert model.config._attn_implementation == "eager"
+    for function in functions:
+        assert function.model.config._attn_implementation == ATTENTION
+        for mine, shared in zip(model.parameters(), function.model.parameters(), strict=True):
+            assert mine.data_ptr() == shared.data_ptr()
+
+
+def test_a_mask_value_that_is_finite_in_float16_gives_exactly_zero_weight() -> None:
+    model, ids = model_of("llama with shared heads"), ids_of(12)
+    with torch.no_grad():
+        first = Prefill(model, 12, -1e4)(ids, torch.ones(1, 12))[0]
+        second = Prefill(model, 12, -4e4)(ids, torch.ones(1, 12))[0]
+    assert torch.equal(first, second)
+
+
+def test_rotary_variants_that_depend_on_the_prompt_are_refused() -> None:
+    model = model_of("llama with shared heads")
+    model.config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
+    with pytest.raises(Refusal, match="dynamic"):
+        check_family(model)
+
+
+def test_sliding_windows_are_refused() -> None:
+    model = model_of("qwen3 with its own head width")
+    model.config.layer_types = ["full_attention", "sliding_attention", "full_attention"]
+    with pytest.raises(Refusal, match="sliding"):
+        Prefill(model, 8)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "context", "vocabulary", "what"),
+    [
+        ([64, 300], 300, 512, "256 positions"),
+        ([64], 300, 512, "256 positions"),
+        ([64, 64], 128, 512, "repeat"),
+        ([128], 64, 512, "does not fit a cache"),
+        ([64], 128, 500, "500 tokens"),
+        ([0, 64], 128, 512, "do not fit"),
+    ],
+)
+def test_shapes_the_checkpoint_cannot_serve_are_refused(
+    lengths: list[int], context: int, vocabulary: int, what: str
+) -> None:
+    with pytest.raises(Refusal, match=what):
+        check_shapes(model_of("llama with shared heads"), lengths, context, vocabulary)

@@ -1,0 +1,100 @@
+"""A mutated module → a judge that uses it, in fresh modules beside the real ones, and whether the claims notice."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import kcompiler
+from kcompiler.policy import kinds
+from tests.unit.kcompiler.judge.samples import Claim
+
+KINDS = [f"kcompiler.policy.kinds.{name}" for name in kinds.names()]
+BELOW = [f"kcompiler.policy.{name}" for name in ("path", "datum", "kind", "obligation", "evidence")]
+ROOM = "kcompiler.policy.kinds"
+JUDGE = "kcompiler.judge"
+#: everything that is made anew around a mutant, so that nobody keeps the real one
+FAMILY = (*BELOW, ROOM, *KINDS, JUDGE)
+SECONDS = 5
+
+Judge = Callable[..., Any]
+
+
+def source_of(module: str) -> Path:
+    """The file of a module of the family."""
+    path = Path(kcompiler.__file__).parents[1] / Path(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def _code(module: str) -> CodeType:
+    file = source_of(module)
+    return compile(file.read_text(encoding="utf-8"), str(file), "exec")
+
+
+class _Hung(BaseException):
+    """A mutant did not come to an end."""
+
+
+def _ring(_signal: int, _frame: FrameType | None) -> None:
+    raise _Hung
+
+
+@contextmanager
+def _family(target: str, changed: CodeType) -> Iterator[Judge]:
+    """The judge of a family in which `target` runs `changed`; afterwards the real modules are back."""
+    kept = {name: sys.modules[name] for name in FAMILY if name in sys.modules}
+    held = {(name.rpartition(".")[0], name.rpartition(".")[2]): module for name, module in kept.items()}
+    try:
+        # kinds.load imports by name, so all of them must stand in sys.modules before the judge asks
+        for name in FAMILY:
+            module = types.ModuleType(name)
+            file = source_of(name)
+            module.__file__ = str(file)
+            if file.stem == "__init__":
+                module.__path__ = [str(file.parent)]
+            sys.modules[name] = module
+            exec(changed if name == target else _code(name), module.__dict__)
+            setattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2], module)
+        yield sys.modules[JUDGE].judge
+    finally:
+        sys.modules.update(kept)
+        for (parent, child), module in held.items():
+            setattr(sys.modules[parent], child, module)
+        importlib.invalidate_caches()
+
+
+def disagrees(judge: Judge, claim: Claim) -> bool:
+    """Whether a judge says anything else than the claim."""
+    verdict = judge(claim.reports, claim.obligations)
+    if [outcome.outcome for outcome in verdict.outcomes] != list(claim.outcomes):
+        return True
+    if (verdict.verdict, verdict.exit_code) != claim.says:
+        return True
+    for name, wanted in claim.first.items():
+        said = getattr(verdict.outcomes[0], name)
+        if not (wanted in said if name == "reason" else said == wanted):
+            return True
+    return False
+
+
+def survives(target: str, changed: CodeType, claims: Iterable[Claim], more: Iterable[Callable[[Judge], bool]] = ()) -> bool:
+    """Whether no claim, and none of the `more` tests (true: noticed), tells the mutant from the real module."""
+    before = signal.signal(signal.SIGALRM, _ring)
+    signal.alarm(SECONDS)
+    try:
+        with _family(target, changed) as judge:
+            return not any(disagrees(judge, claim) for claim in claims) and not any(test(judge) for test in more)
+    except (Exception, _Hung):  # a mutant may end in any way: each of them is noticed
+        return False
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
