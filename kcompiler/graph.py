@@ -126,18 +126,33 @@ def _dangling(nodes: Sequence[Node], inputs: Sequence[Input]) -> Iterator[Proble
     for node in nodes:
         for port, wanted in node.ports.items():
             if port not in node.takes and not wanted.optional:
-                yield _problem(node, "missing", f"step `{node.id}` lacks `{port}`", f"a {wanted.kind} is needed",
-                               f"name a producer for `{port}`")
+                yield _problem(
+                    node,
+                    "missing",
+                    f"step `{node.id}` lacks `{port}`",
+                    f"a {wanted.kind} is needed",
+                    f"name a producer for `{port}`",
+                )
         for port, reference in node.takes.items():
             if port not in node.ports:
-                yield _problem(node, "unknown_port", f"step `{node.id}` takes no `{port}`", "unknown port",
-                               f"its ports are {', '.join(sorted(node.ports)) or 'none'}")
+                yield _problem(
+                    node,
+                    "unknown_port",
+                    f"step `{node.id}` takes no `{port}`",
+                    "unknown port",
+                    f"its ports are {', '.join(sorted(node.ports)) or 'none'}",
+                )
                 continue
             yield from _check_reference(node, port, reference, index, kinds)
         for before in node.after:
             if before not in index:
-                yield _problem(node, "dangling", f"step `{node.id}` waits for `{before}`, which no section makes",
-                               "no such step", f"steps are {', '.join(sorted(index))}")
+                yield _problem(
+                    node,
+                    "dangling",
+                    f"step `{node.id}` waits for `{before}`, which no section makes",
+                    "no such step",
+                    f"steps are {', '.join(sorted(index))}",
+                )
 
 
 def _check_reference(
@@ -153,11 +168,21 @@ def _check_reference(
         given = gives[out].kind if out in gives else None
         known = ", ".join(sorted(f"{p}#{o}" for p, n in index.items() for o in n.gives)[:12])
     if given is None:
-        yield _problem(node, "dangling", f"`{reference}`, taken by step `{node.id}` as `{port}`, is made by nothing",
-                       "no producer", f"what can be taken: {known}")
+        yield _problem(
+            node,
+            "dangling",
+            f"`{reference}`, taken by step `{node.id}` as `{port}`, is made by nothing",
+            "no producer",
+            f"what can be taken: {known}",
+        )
     elif given != wanted:
-        yield _problem(node, "kind", f"step `{node.id}` wants a {wanted} as `{port}`, but `{reference}` is a {given}",
-                       f"a {given}", f"name a producer of a {wanted}")
+        yield _problem(
+            node,
+            "kind",
+            f"step `{node.id}` wants a {wanted} as `{port}`, but `{reference}` is a {given}",
+            f"a {given}",
+            f"name a producer of a {wanted}",
+        )
 
 
 def _problem(node: Node, what: str, summary: str, label: str, action: str) -> Problem:

@@ -93,7 +93,7 @@ class Verdict:
 
     def dump(self) -> str:
         """Stable text of the document: sorted keys, LF."""
-        return json.dumps(self.to_json(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(self.to_json(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def judge(
@@ -165,9 +165,18 @@ def _outcome(raw: Mapping[str, Any], reports: Mapping[str, Evidence], seen: set[
 def _unreadable(raw: Mapping[str, Any]) -> Obligation:
     """Stands in for an obligation that cannot be read: it blocks."""
     return Obligation.model_construct(
-        rule=str(raw.get("rule", "?")), pack=str(raw.get("pack", "?")), title="", mode="block", waivable=False,
-        report=str(raw.get("report", "?")), source=str(raw.get("from", "step:?")), kind="?", params={}, expect=None,
-        remedy="re-plan, so that the obligations are written again", reason="",
+        rule=str(raw.get("rule", "?")),
+        pack=str(raw.get("pack", "?")),
+        title="",
+        mode="block",
+        waivable=False,
+        report=str(raw.get("report", "?")),
+        source=str(raw.get("from", "step:?")),
+        kind="?",
+        params={},
+        expect=None,
+        remedy="re-plan, so that the obligations are written again",
+        reason="",
     )
 
 

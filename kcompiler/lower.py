@@ -174,9 +174,7 @@ class Lowering:
                 name = f"train-{BASELINE}-{stage.name}"
                 self._train(name, stage, [term], f"/training/stages/{i}", start)
 
-    def _train(
-        self, step_id: str, stage: Any, terms: list[dict[str, Any]], origin: str, start: str | None
-    ) -> None:
+    def _train(self, step_id: str, stage: Any, terms: list[dict[str, Any]], origin: str, start: str | None) -> None:
         needs_teacher = any("logits" in catalog.load("losses", term["term"]).needs for term in terms)
         takes = {"dataset": "step:data#dataset", "tokenizer": "step:tokenizer#tokenizer"}
         if needs_teacher:
@@ -214,10 +212,21 @@ class Lowering:
             "tokenizer": "step:tokenizer#tokenizer",
             "checkpoint": self._student(),
         }
-        self.add("probe", "probe", {"lengths": lengths, "decode_context": context, "threads": threads}, model,
-                 origin="/shapes")
-        self.add("export", "export", {"prefill": lengths, "decode_context": context, "threads": threads}, model,
-                 origin="/shapes", after=["tokenizer", "probe"])
+        self.add(
+            "probe",
+            "probe",
+            {"lengths": lengths, "decode_context": context, "threads": threads},
+            model,
+            origin="/shapes",
+        )
+        self.add(
+            "export",
+            "export",
+            {"prefill": lengths, "decode_context": context, "threads": threads},
+            model,
+            origin="/shapes",
+            after=["tokenizer", "probe"],
+        )
         quantization = self.spec.quantization
         recipe = {
             "default": quantization.default.model_dump(),
@@ -227,8 +236,12 @@ class Lowering:
         self.add(
             "convert",
             "convert",
-            {"deployment": self.spec.export.deployment, "strategy": shapes.strategy, "recipe": recipe,
-             "islands": islands},
+            {
+                "deployment": self.spec.export.deployment,
+                "strategy": shapes.strategy,
+                "recipe": recipe,
+                "islands": islands,
+            },
             {"program": "step:export#program"},
             origin="/quantization",
             after=["export"],

@@ -21,8 +21,14 @@ from kcompiler.spec import Spec
 from runtime import catalog, digest
 from runtime.contract import keys
 
-_CODES = {"cycle": "KC3001", "dangling": "KC3002", "missing": "KC3003", "kind": "KC3004", "unknown_port": "KC3005",
-          "duplicate": "KC3006"}
+_CODES = {
+    "cycle": "KC3001",
+    "dangling": "KC3002",
+    "missing": "KC3003",
+    "kind": "KC3004",
+    "unknown_port": "KC3005",
+    "duplicate": "KC3006",
+}
 
 #: who makes the report on the run itself: no step, but apply
 APPLY = "apply"
@@ -54,14 +60,24 @@ def _content(
     return {
         "lock": {"format": FORMAT, "key_scheme": keys.KEY_SCHEME, "hash": "sha256"},
         "made_by": {"name": "kcompiler", "version": __version__},
-        "asked": {"spec": project.shown(front.path), "name": front.spec.metadata.name, "executor": front.spec.execution.executor,
-                  "risk_tier": front.spec.risk_tier},
+        "asked": {
+            "spec": project.shown(front.path),
+            "name": front.spec.metadata.name,
+            "executor": front.spec.execution.executor,
+            "risk_tier": front.spec.risk_tier,
+        },
         "sources": [{"path": project.shown(front.path), "meaning": digest.of_value(front.tree.data, "kc.spec.v1")}],
         "schemas": _schemas(),
         "policies": packs.pins(),
         "inputs": [
-            {"name": entry.name, "kind": entry.kind, "path": entry.path, "digest": entry.digest, "bytes": entry.bytes,
-             "license": entry.license}
+            {
+                "name": entry.name,
+                "kind": entry.kind,
+                "path": entry.path,
+                "digest": entry.digest,
+                "bytes": entry.bytes,
+                "license": entry.license,
+            }
             for entry in sorted(graph.inputs, key=lambda entry: entry.name)
         ],
         "toolchain": toolchain,
@@ -106,8 +122,10 @@ def _step(node: Node) -> dict[str, Any]:
 
 def _schemas() -> list[dict[str, str]]:
     folder = assets.folder("schemas")
-    return [{"id": path.name.removesuffix(".schema.json"), "digest": digest.of_file(path)}
-            for path in sorted(folder.glob("*.schema.json"))]
+    return [
+        {"id": path.name.removesuffix(".schema.json"), "digest": digest.of_file(path)}
+        for path in sorted(folder.glob("*.schema.json"))
+    ]
 
 
 def _toolchain(graph: Graph) -> dict[str, str]:

@@ -7,21 +7,19 @@ staged line with the operation's own checkpoints in scratch/work, after it with 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic import ValidationError
-
 from runtime import catalog
 from runtime.context import REPORT, Call, StepContext, Stopped, Watch
-from runtime.contract import MachineError, Params, Refusal
+from runtime.contract import MachineError, Refusal
 from runtime.durable import StorageFailed, erase, is_storage_trouble
 from runtime.journal import Attempts
 from runtime.ledger import Ledger, record
+from runtime.locked import params_of
 from runtime.stale import digest_of, installed, place_of
 from runtime.state import State
 from runtime.store import Staged
@@ -98,7 +96,8 @@ class Attempt:
         try:
             gives = self._outputs(call)
         except (Stopped, KeyboardInterrupt):
-            self._state.journal.append("step_interrupted", {**self._name(), "wall_s": self._wall_s()})
+            if self._state.journal.usable:
+                self._state.journal.append("step_interrupted", {**self._name(), "wall_s": self._wall_s()})
             raise
         except StorageFailed:
             raise
@@ -123,12 +122,7 @@ class Attempt:
         entry = self._task.entry
         step = catalog.load("steps", entry["kind"].partition("@")[0])
         backend = catalog.load("backends", entry["backend"])
-        try:
-            params: Params = step.params.model_validate_json(json.dumps(entry["params"]))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise self._refusal(f"parameter `{where}` of the lock does not fit: {first['msg']}", "KR0104") from error
+        params = params_of(step, entry)
         return Call(
             step_id=self._task.id,
             step=step,
@@ -150,12 +144,14 @@ class Attempt:
     def _outputs(self, call: Call) -> dict[str, Staged]:
         """Run the operation and stage all it gives: reports last, because they name the others."""
         self._check_declaration(call)
+        resumed = any((self._folder / "work").glob("*"))
         ctx = StepContext(call, self._folder, watch=self._watch, stop_requested=self._stop_requested)
         ledger = Ledger()
         params = record(call.params, ledger)
         run = ctx.perform if call.backend.forges else lambda takes, given: call.step.run(takes, given, ctx)
         catalog.load("executors", self._task.executor).execute(lambda: run(call.takes, params))
-        if not call.backend.forges:
+        # What was read before a kill is not known, and work that is done already need not read its settings again.
+        if not call.backend.forges and not resumed:
             # The declaration may read params too, to say which ports there are.
             call.step.takes_of(params)
             call.step.gives_of(params)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import host
-from runtime.contract import Backend, Params, Port, Ports, Step
+from runtime.contract import Backend, Params, Port, Ports, Step, strict_json
 from runtime.contract.report import dump, envelope
 
 Watch = Callable[[Mapping[str, Any]], None]
@@ -81,11 +81,14 @@ class StepContext:
         self._safe_point()
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
-        """Hand in the data of a report port. Raises ValueError for another port or a fingerprint that is none."""
+        """Hand in the data of a report port.
+
+        Raises ValueError for another port, a fingerprint that is none, or data that strict JSON cannot hold.
+        """
         if self._port(port).kind != "report":
             raise ValueError(f"step `{self.step_id}` declares no report on port `{port}`")
-        # Built now, so that a wrong fingerprint is raised where it is handed in, and again with the full subject.
-        self._envelope(port, data, fingerprints, {})
+        # Built now, so that what is wrong is raised where it is handed in, and again with the full subject.
+        strict_json.loads(dump(self._envelope(port, data, fingerprints, {})))
         self._reports[port] = (data, fingerprints)
 
     def perform(self, takes: Mapping[str, Path], params: Any) -> None:
@@ -131,7 +134,7 @@ class StepContext:
 
 
 def environment(backend: str, versions: Mapping[str, str], *, forged: bool) -> dict[str, Any]:
-    """The environment of a report: hardware, Python, versions of what the backend requires, and whether it is forged."""
+    """The environment of a report: hardware, Python, versions of what the backend requires, whether it is forged."""
     return {
         "hardware": host.hardware(),
         "python": host.python(),

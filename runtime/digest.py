@@ -18,17 +18,17 @@ def canonical(value: Any) -> bytes:
 
 
 def of_value(value: Any, domain: str) -> str:
-    """"sha256:…" of a JSON value under a domain such as "kc.plan.v1"."""
+    """ "sha256:…" of a JSON value under a domain such as "kc.plan.v1"."""
     return "sha256:" + hashlib.sha256(domain.encode() + b"\0" + canonical(value)).hexdigest()
 
 
 def of_bytes(data: bytes) -> str:
-    """"sha256:…" of the bytes themselves (what `sha256sum` prints)."""
+    """ "sha256:…" of the bytes themselves (what `sha256sum` prints)."""
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def of_file(path: Path) -> str:
-    """"sha256:…" of a file's bytes (what `sha256sum` prints)."""
+    """ "sha256:…" of a file's bytes (what `sha256sum` prints)."""
     with path.open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -55,7 +55,7 @@ def manifest(folder: Path) -> list[dict[str, Any]]:
 
 
 def of_folder(folder: Path) -> str:
-    """"sha256:…" of a folder: its manifest, so that names, sizes and contents all count and times do not."""
+    """ "sha256:…" of a folder: its manifest, so that names, sizes and contents all count and times do not."""
     return of_value(manifest(folder), "kc.tree.v1")
 
 
@@ -72,7 +72,7 @@ def _files_of(module: str) -> Iterable[tuple[str, Path]]:
 
 
 def of_code(modules: Iterable[str]) -> str:
-    """"sha256:…" over the source text of modules (packages: recursively), line ends normalised."""
+    """ "sha256:…" over the source text of modules (packages: recursively), line ends normalised."""
     parts = {}
     for module in sorted(set(modules)):
         for name, path in _files_of(module):

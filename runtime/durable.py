@@ -1,8 +1,8 @@
 """Bytes → a file that a power cut leaves either as it was or as it should be. The one durable write primitive.
 
-Every change the machine must find again goes through a `Disk`. Each elementary operation (create, sync, rename, append,
-cut) is announced to `boundary` first: it is there that a process can be killed, a call can fail, or power can go, so
-that a test's subclass can stand exactly between any two of them.
+Every change the machine must find again goes through a `Disk`. Each elementary operation (mkdir, create, extend,
+truncate, sync, rename) is announced to `boundary` first: there a process can be killed, a call can fail, power can
+go, and a test's subclass can stand between any two of them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Disk:
         """Replace or create `path` with `data`: temporary file beside it, fsync, rename, fsync of the folder."""
         temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self.ensure(path.parent)
             self.create(temporary, data)
             self.sync(temporary)
             self.rename(temporary, path)
@@ -92,11 +92,17 @@ class Disk:
     def cut(self, path: Path, size_bytes: int) -> None:
         """Shorten `path` to its first `size_bytes`, durably."""
         try:
-            self.boundary("cut", path)
-            os.truncate(path, size_bytes)
+            self.truncate(path, size_bytes)
             self.sync(path)
         except OSError as error:
             raise StorageFailed("cut", path, error, size_bytes=size_bytes) from error
+
+    def folder(self, path: Path) -> None:
+        """Make a folder and its parents, durably; one that is there already stays."""
+        try:
+            self.ensure(path)
+        except OSError as error:
+            raise StorageFailed("create folder", path, error) from error
 
     def settle(self, folder: Path) -> None:
         """Make every file and folder below `folder` durable, deepest first, then `folder` itself."""
@@ -111,13 +117,24 @@ class Disk:
     def move(self, source: Path, target: Path) -> None:
         """Rename a file or folder on one file system; both parents are made durable."""
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self.sync(target.parent.parent)
+            self.ensure(target.parent)
             self.rename(source, target)
             self.sync(target.parent)
             self.sync(source.parent)
         except OSError as error:
             raise StorageFailed("move", source, error) from error
+
+    def ensure(self, folder: Path) -> None:
+        """As `folder`, raising the bare OSError."""
+        if not folder.is_dir():
+            self.ensure(folder.parent)
+            self.mkdir(folder)
+            self.sync(folder.parent)
+
+    def mkdir(self, path: Path) -> None:
+        """Elementary: a new folder, not yet durable."""
+        self.boundary("mkdir", path)
+        path.mkdir(exist_ok=True)
 
     def create(self, path: Path, data: bytes) -> None:
         """Elementary: a new file with `data`, not yet durable."""
@@ -129,6 +146,11 @@ class Disk:
         self.boundary("extend", path)
         with path.open("ab") as file:
             file.write(data)
+
+    def truncate(self, path: Path, size_bytes: int) -> None:
+        """Elementary: a shorter file, not yet durable."""
+        self.boundary("truncate", path)
+        os.truncate(path, size_bytes)
 
     def sync(self, path: Path) -> None:
         """Elementary: what `path` (a file's bytes, a folder's names) holds now survives a power cut."""

@@ -10,14 +10,13 @@ every byte of it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.context import REPORT, environment
-from runtime.contract import BrokenEvidence
+from runtime.contract import BrokenEvidence, strict_json
 from runtime.contract.report import dump, envelope, measured, rate, unavailable
 from runtime.durable import Disk, sweep
 from runtime.locked import RUN
@@ -46,7 +45,7 @@ def reports_of(record: Mapping[str, Any], store: Store) -> dict[str, bytes]:
 def parse(text: bytes, key: str) -> dict[str, Any]:
     """A report as the judge gets it. Raises BrokenEvidence for what is no strict JSON object."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = strict_json.loads(text)
     except ValueError as error:
         raise BrokenEvidence(f"the report cannot be read: {error}", subject=f"report {key}") from error
     if not isinstance(value, dict):
@@ -102,7 +101,3 @@ def write(folder: Path, evidence: Evidence, disk: Disk) -> None:
         if f"reports/{path.name}" not in wanted:
             path.unlink()
     sweep(folder)
-
-
-def _refuse_constant(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")

@@ -123,6 +123,11 @@ class Journal:
             self.append("tail_repaired", {"bytes": len(chain.torn)})
 
     @property
+    def usable(self) -> bool:
+        """False after an append that did not come to its end (a failed disk, a KeyboardInterrupt in its midst)."""
+        return not self._failed
+
+    @property
     def head(self) -> str:
         """Hash of the newest line."""
         return self._prev

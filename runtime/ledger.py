@@ -3,8 +3,9 @@
 Covered: every field of the step's own model, and every field of the models inside it, however deep in lists, tuples and
 dicts. A field of the step's own model must be read. A field of an inner model must be read unless it has its declared
 default (a setting that was left alone need not have an effect). Whatever hands out a whole model (`model_dump`,
-iteration, comparison, copying, printing) reads all that is in it. Not covered: single keys of plain dicts; those belong
-to plug-ins whose own models refuse unknown keys.
+iteration, comparison, copying, printing) reads all that is in it. Not covered: single keys of plain dicts, which belong
+to plug-ins whose own models refuse unknown keys; and an attempt that goes on from the scratch folder of a killed one,
+because what was read before the kill is not known.
 """
 
 from __future__ import annotations

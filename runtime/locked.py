@@ -6,12 +6,13 @@ into something that cannot be walked, is refused before anything starts.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from runtime.contract import KINDS, Refusal
+from runtime.contract import KINDS, Params, Refusal, Step
 from runtime.contract.keys import KEY_SCHEME, parse_reference
 
 FORMAT = "1"
@@ -38,7 +39,8 @@ class _Asked(_Part):
 
 class _Source(_Part):
     path: str
-    bytes: str = Field(pattern=_DIGEST)
+    #: of the file itself; left out by a compiler that pins only what a source means
+    bytes: str | None = Field(default=None, pattern=_DIGEST)
 
 
 class _Input(_Part):
@@ -136,6 +138,22 @@ def check_names(lock: Mapping[str, Any], names: Iterable[str], option: str) -> N
                 action=f"choose among: {', '.join(known)}",
                 code="KR0102",
             )
+
+
+def params_of(step: Step, entry: Mapping[str, Any]) -> Params:
+    """The parameters of a locked step, validated by its declaration. Raises Refusal when they do not fit it."""
+    try:
+        # As JSON text, because strict validation of Python values would refuse a list where a tuple is declared.
+        return step.params.model_validate_json(json.dumps(entry["params"]))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise Refusal(
+            f"step `{entry['id']}`: parameter `{where}` of the lock does not fit: {first['msg']}",
+            place=f"step {entry['id']}",
+            action="plan again: kcompiler plan",
+            code="KR0104",
+        ) from error
 
 
 def _refusal(message: str, place: str) -> Refusal:

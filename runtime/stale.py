@@ -10,6 +10,7 @@ from typing import Any
 
 from runtime import catalog, digest
 from runtime.contract import Backend, MachineError, Refusal, Step
+from runtime.locked import params_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,10 @@ class Stale(MachineError):
 
 
 def require_fresh(lock: Mapping[str, Any], root: Path) -> None:
-    """Raises Stale unless sources, inputs, plug-ins, steps, backends and the executor are what the lock says."""
+    """Raises Stale unless sources, inputs, plug-ins, steps, backends and the executor are what the lock says.
+
+    Raises Refusal for parameters that do not fit their step and for a path that leaves the project.
+    """
     differences = [*_files(lock, root), *_plugins(lock), *_steps(lock)]
     executor = executor_of(lock)
     if _load("executors", executor) is None:
@@ -56,7 +60,7 @@ def requirements(lock: Mapping[str, Any]) -> dict[str, Mapping[str, str]]:
 
 
 def require_toolchain(lock: Mapping[str, Any], backends: Iterable[str]) -> None:
-    """Raises Stale unless what the backends require is locked and installed in exactly that version."""
+    """Raises Stale unless what these backends of the lock require is locked and installed in exactly that version."""
     requires = requirements(lock)
     differences: dict[str, Difference] = {}
     for backend in sorted(set(backends)):
@@ -113,7 +117,11 @@ def digest_of(place: Path, kind: str) -> str:
 
 
 def _files(lock: Mapping[str, Any], root: Path) -> list[Difference]:
-    wanted = [("source", entry["path"], entry["path"], "file", entry["bytes"]) for entry in lock["sources"]]
+    wanted = [
+        ("source", entry["path"], entry["path"], "file", entry["bytes"])
+        for entry in lock["sources"]
+        if entry.get("bytes")
+    ]
     wanted += [("input", entry["name"], entry["path"], entry["kind"], entry["digest"]) for entry in lock["inputs"]]
     differences = []
     for what, name, path, kind, locked in wanted:
@@ -141,7 +149,6 @@ def _plugins(lock: Mapping[str, Any]) -> list[Difference]:
 
 def _steps(lock: Mapping[str, Any]) -> list[Difference]:
     differences: dict[tuple[str, str], Difference] = {}
-    code: dict[str, str] = {}
     for entry in lock["steps"]:
         name, _, version = entry["kind"].partition("@")
         step = _load("steps", name)
@@ -150,10 +157,9 @@ def _steps(lock: Mapping[str, Any]) -> list[Difference]:
             found = f"{name}@{step.version}" if isinstance(step, Step) else "not installed"
             differences["step", name] = Difference(kind="step", name=name, locked=entry["kind"], found=found)
             continue
-        if name not in code:
-            code[name] = _code_of(step)
-        if code[name] != entry["code"]:
-            differences["code", name] = Difference(kind="code", name=name, locked=entry["code"], found=code[name])
+        here = _code_of(step, entry)
+        if here != entry["code"]:
+            differences["code", name] = Difference(kind="code", name=name, locked=entry["code"], found=here)
         if not isinstance(backend, Backend):
             wanted, found = entry["backend"], "not installed"
         elif not backend.forges and name not in backend.operations:
@@ -173,8 +179,8 @@ def _load(room: str, name: str) -> object:
         return None
 
 
-def _code_of(step: Step) -> str:
+def _code_of(step: Step, entry: Mapping[str, Any]) -> str:
     try:
-        return digest.of_code(step.code)
+        return catalog.code_of(step, params_of(step, entry))
     except (ValueError, ModuleNotFoundError) as error:
         return f"not readable: {error}"

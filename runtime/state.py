@@ -35,6 +35,9 @@ class State:
         self.lease = Lease(self.folder, disk)
         try:
             sweep(self.folder)
+            if not (self.folder / ".gitignore").exists():
+                # The folder holds weights and machine-local state; a checkout must not offer it for committing.
+                disk.write(self.folder / ".gitignore", b"*\n")
             self.journal = Journal(
                 self.folder,
                 sign=lambda newest: self.lease.sign(newest, taken=_utc(now())),
@@ -45,6 +48,7 @@ class State:
             self.store = Store(self.folder, disk)
             self.store.sweep()
             self.history = History(self.journal.past.records)
+            self._sweep_scratch()
         except BaseException:
             self.lease.release()
             raise
@@ -52,6 +56,13 @@ class State:
     def scratch(self, action: str) -> Path:
         """The scratch folder of an action key."""
         return self.folder / "scratch" / action.removeprefix("sha256:")
+
+    def _sweep_scratch(self) -> None:
+        """Remove the scratch of actions that were committed by a writer killed right after."""
+        for folder in (self.folder / "scratch").iterdir():
+            action = f"sha256:{folder.name}"
+            if self.history.of_key(action) and action not in self.journal.past.attempts:
+                erase(folder)
 
     def close(self) -> None:
         self.lease.release()
@@ -85,18 +96,12 @@ def collect(root: Path, *, keep: Set[str] | None = None) -> list[str]:
 
 
 def _prepare(folder: Path, disk: Disk) -> None:
+    for room in _ROOMS:
+        disk.folder(folder / room)
     try:
-        new = not folder.exists()
-        for room in _ROOMS:
-            (folder / room).mkdir(parents=True, exist_ok=True)
-        if new:
-            # The folder holds weights and machine-local state; a checkout must not offer it for committing.
-            (folder / ".gitignore").write_text("*\n")
-            disk.sync(folder)
-            disk.sync(folder.parent)
         devices = {(folder / room).stat().st_dev for room in (".", *_ROOMS)}
     except OSError as error:
-        raise StorageFailed("prepare", folder, error) from error
+        raise StorageFailed("look at", folder, error) from error
     if len(devices) > 1:
         raise Refusal(
             "the rooms of the state folder lie on different file systems, so nothing can be renamed into the store",

@@ -124,7 +124,7 @@ class Walk:
 
     def abandon(self, error: BaseException) -> None:
         """Close the run in the journal after an exception, if the journal can still be written."""
-        if self._opened and not isinstance(error, StorageFailed | BrokenEvidence):
+        if self._opened and self._state.journal.usable and not isinstance(error, StorageFailed | BrokenEvidence):
             stopped = isinstance(error, KeyboardInterrupt)
             self._state.journal.append("run_closed", self._closing("interrupted" if stopped else "crashed"))
 

@@ -173,8 +173,14 @@ def _committed(path: Path) -> dict[str, Any] | None:
 
 
 def _show_plan(
-    made: dict[str, Any], committed: dict[str, Any] | None, entries: list[Any], home: project.Project, path: Path,
-    spec: Path, full: bool, form: str,
+    made: dict[str, Any],
+    committed: dict[str, Any] | None,
+    entries: list[Any],
+    home: project.Project,
+    path: Path,
+    spec: Path,
+    full: bool,
+    form: str,
 ) -> None:
     from kcompiler import lock
     from kcompiler.render import human_plan, json
@@ -184,7 +190,12 @@ def _show_plan(
         click.echo(json.plan(made, committed, entries, digest), nl=False)
         return
     text = human_plan.plan(
-        made, committed, entries, where=home.shown(path), digest=digest, full=full,
+        made,
+        committed,
+        entries,
+        where=home.shown(path),
+        digest=digest,
+        full=full,
         next_command=f"kcompiler apply {spec}",
     )
     click.echo(text, nl=False)

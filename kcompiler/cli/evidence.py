@@ -45,8 +45,13 @@ def located(target: Path) -> tuple[dict[str, Any], project.Project, Path]:
 
 @click.command()
 @click.argument("reports", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--lock", "lock_path", type=click.Path(path_type=Path), required=True,
-              help="plan.lock (or spec) whose obligations are judged.")
+@click.option(
+    "--lock",
+    "lock_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="plan.lock (or spec) whose obligations are judged.",
+)
 @click.option("--as-of", metavar="TIME", help="Judge as of this UTC time, such as 2026-01-31T00:00:00Z.")
 @click.option("--only-given", is_flag=True, help="Judge only the steps whose reports are given.")
 @FORMAT

@@ -131,8 +131,9 @@ def _run(
 
     watch = _watch(len(made["steps"]))
     try:
-        with machine.stoppable(lambda number: click.echo("stopping at the next safe point; once more to stop now",
-                                                         err=True)) as stop:
+        with machine.stoppable(
+            lambda number: click.echo("stopping at the next safe point; once more to stop now", err=True)
+        ) as stop:
             run = machine.apply(
                 made, root=home.root, judge=judged, watch=watch, only=only, force=force, stop_requested=stop
             )

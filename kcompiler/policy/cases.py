@@ -1,7 +1,8 @@
 """A rule's folder → does the rule decide its own passing, failing and missing-data case as they say?
 
-A case is `{"report": …, "given": …, "expect": {"outcome": …}}`: a report as a step would write it (null: none was
-given), what the plan would have resolved for the rule, and the outcome, with the pointer where that matters. The
+`pass.json` is `{"report": …, "given": …, "expect": {"outcome": "pass"}}`: a report as a step would write it, and what
+the plan would have resolved for the rule. `fail.json` and `missing.json` are the same, or say only what differs:
+`change` (JSON pointer → value) and `remove` in the report of pass.json; `report: null` means that none was given. The
 same judge decides as in apply and gate: kyverno's test command and its enforcement once disagreed (#7956).
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from kcompiler.policy.kind import Closed
 from kcompiler.policy.load import LoadedRule
@@ -34,6 +35,8 @@ class Decided(Protocol):
     @property
     def pointer(self) -> str: ...
     @property
+    def matches(self) -> int: ...
+    @property
     def reason(self) -> str: ...
 
 
@@ -48,27 +51,62 @@ Judge = Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Judgement]
 
 
 class Wanted(Closed):
-    """The outcome a case must have, and where it must be found."""
+    """The outcome a case must have, where it must be found, and at how many places the rule must have looked."""
 
     outcome: str
     pointer: str | None = None
+    matches: int | None = None
 
 
 class Case(Closed):
-    """One case file."""
+    """One case file. Without `report`, it is the report of pass.json with `change` and `remove` applied."""
 
-    report: dict[str, Any] | None
+    report: dict[str, Any] | None = None
     given: Any = None
+    change: dict[str, Any] = Field(default_factory=dict)
+    remove: list[str] = Field(default_factory=list)
     expect: Wanted
-    note: str = ""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the case is told by its difference from the passing one."""
+        return "report" not in self.model_fields_set
 
 
-def read(file: Path) -> Case:
-    """The case in a file. Raises ValueError for one that is not strict JSON or not a case; OSError when unreadable."""
+def _parsed(file: Path) -> Case:
     try:
         return Case.model_validate(strict_json.loads(file.read_bytes()))
     except ValidationError as error:
-        raise ValueError(first_problem(error)) from None
+        raise ValueError(f"{file.name}: {first_problem(error)}") from None
+
+
+def _place(report: Any, pointer: str) -> tuple[Any, str | int]:
+    """The container that a JSON pointer leads to, and the key or index in it. Raises ValueError."""
+    *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+    for part in parents:
+        report = report[int(part)] if isinstance(report, list) else report[part]
+    return report, int(last) if isinstance(report, list) else last
+
+
+def read(file: Path) -> Case:
+    """The case in a file, its report complete. Raises ValueError when it is not strict JSON or not a case, or when a
+    pointer leads nowhere; OSError when it cannot be read."""
+    case = _parsed(file)
+    if not case.differs:
+        return case
+    whole = _parsed(file.with_name("pass.json"))
+    report = copy.deepcopy(whole.report)
+    try:
+        for pointer, value in case.change.items():
+            container, key = _place(report, pointer)
+            container[key] = value
+        for pointer in case.remove:
+            container, key = _place(report, pointer)
+            del container[key]
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(f"{file.name}: {pointer} leads nowhere in the report of pass.json") from None
+    given = case.given if "given" in case.model_fields_set else whole.given
+    return case.model_copy(update={"report": report, "given": given})
 
 
 def obligation(loaded: LoadedRule, case: Case) -> dict[str, Any]:
@@ -110,5 +148,6 @@ def check(loaded: LoadedRule, judge: Judge) -> list[str]:
             found.append(f"{place}: expected {case.expect.outcome}, got {outcome.outcome}: {outcome.reason}")
         elif case.expect.pointer is not None and outcome.pointer != case.expect.pointer:
             found.append(f"{place}: expected it at {case.expect.pointer}, got {outcome.pointer}")
+        elif case.expect.matches is not None and outcome.matches != case.expect.matches:
+            found.append(f"{place}: expected {case.expect.matches} places, got {outcome.matches}")
     return found
-

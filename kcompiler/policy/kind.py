@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from kcompiler.policy import path
 from kcompiler.policy.datum import fraction
@@ -105,14 +105,31 @@ def _path(text: str) -> str:
     return text
 
 
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 def _decimal_text(value: object) -> object:
     number = fraction(value)
     return value if number is None else text_of(number)
 
 
+_TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
+_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+
 #: a path into a report's data, in the language of `kcompiler/policy/path.py`
 PathText = Annotated[str, AfterValidator(_path)]
+#: one such path, or several
+PathTexts = Annotated[
+    list[PathText],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "minItems": 1, "items": _TEXT}]}),
+]
 #: exact decimal text; a YAML number becomes the text it was written as
 DecimalText = Annotated[
-    str, BeforeValidator(_decimal_text), Field(pattern=r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$", max_length=40)
+    str,
+    BeforeValidator(_decimal_text),
+    Field(pattern=_NUMBER, max_length=40),
+    WithJsonSchema({"type": ["string", "number"], "pattern": _NUMBER}),
 ]

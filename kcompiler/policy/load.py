@@ -215,18 +215,25 @@ def _typed(
 
 
 def _problems(model: type[BaseModel], tree: source.Tree, base: str, error: ValidationError) -> Iterator[Diagnostic]:
-    for item in error.errors(include_url=False, include_context=False, include_input=False):
+    """Unknown keys first: a misspelt key is also a missing one, and says more."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    for item in sorted(errors, key=lambda one: one["type"] != "extra_forbidden"):
         pointer = base
         for part in item["loc"]:
             pointer = source.child(pointer, part)
+        key = ".".join(str(part) for part in item["loc"]) or "this file"
         extra = item["type"] == "extra_forbidden"
-        key = str(item["loc"][-1]) if item["loc"] else ""
+        summary = f"`{key}`: {item['msg'].removeprefix('Value error, ')}"
+        if extra:
+            summary = f"unknown key `{item['loc'][-1]}`"
+        elif item["type"] == "missing":
+            summary = f"the key `{key}` is missing"
         yield tree.diagnostic(
             "KC6002",
             pointer,
-            f"unknown key `{key}`" if extra else f"`{key or 'this file'}`: {item['msg']}",
+            summary,
             on="key" if extra else "auto",
-            help=did_you_mean(key, _fields(model, item["loc"][:-1])) if extra else "",
+            help=did_you_mean(str(item["loc"][-1]), _fields(model, item["loc"][:-1])) if extra else "",
             notes=("schemas/policy.schema.json describes packs and rules",),
         )
 

@@ -93,5 +93,3 @@ class Rule(Closed):
         if self.on.endswith(".*"):
             return report.startswith(self.on[:-1])
         return self.on in ("*", report)
-
-

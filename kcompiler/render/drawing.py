@@ -59,9 +59,11 @@ def _mermaid(steps: Sequence[Mapping[str, Any]]) -> str:
     for step in steps:
         names.setdefault(step["id"], f"n{len(names)}")
     lines = ["flowchart LR"]
-    lines += [f"  {alias}[\"{name.replace(chr(34), '#quot;')}\"]" for name, alias in names.items()]
+    lines += [f'  {alias}["{name.replace(chr(34), "#quot;")}"]' for name, alias in names.items()]
     for source, target, label in edges(steps):
-        lines.append(f"  {names[source]} -->|{label}| {names[target]}" if label else f"  {names[source]} -.-> {names[target]}")
+        lines.append(
+            f"  {names[source]} -->|{label}| {names[target]}" if label else f"  {names[source]} -.-> {names[target]}"
+        )
     return "\n".join(lines) + "\n"
 
 

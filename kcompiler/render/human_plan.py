@@ -12,8 +12,14 @@ _SIGN = {"run": "~", "reuse": "=", "blocked": "!"}
 
 
 def plan(
-    new: Mapping[str, Any], old: Mapping[str, Any] | None, entries: Sequence[Entry], *, where: str, digest: str,
-    next_command: str, full: bool = False,
+    new: Mapping[str, Any],
+    old: Mapping[str, Any] | None,
+    entries: Sequence[Entry],
+    *,
+    where: str,
+    digest: str,
+    next_command: str,
+    full: bool = False,
 ) -> str:
     """What a person must know before apply. Unchanged things are counted, not listed, unless `full`."""
     name = new["asked"]["name"]
@@ -56,8 +62,11 @@ def size(count: int) -> str:
 
 
 def _delta(entries: Sequence[Entry], full: bool) -> list[str]:
-    lines = [f"{_SIGN[entry.action]} {entry.step:<24} {entry.action:<8}{entry.why}" for entry in entries
-             if full or entry.action != "reuse"]
+    lines = [
+        f"{_SIGN[entry.action]} {entry.step:<24} {entry.action:<8}{entry.why}"
+        for entry in entries
+        if full or entry.action != "reuse"
+    ]
     kept = [entry.step for entry in entries if entry.action == "reuse"]
     if kept and not full:
         lines.append(f"= {', '.join(kept)}   reuse")

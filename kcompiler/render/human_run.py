@@ -6,7 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 #: outcome → the mark in front of a gate's line
-_MARK = {"pass": "✓", "waived": "w", "skipped": "-", "fail": "✗", "inconclusive": "?", "not_evaluated": "?", "error": "!"}
+_MARK = {
+    "pass": "✓",
+    "waived": "w",
+    "skipped": "-",
+    "fail": "✗",
+    "inconclusive": "?",
+    "not_evaluated": "?",
+    "error": "!",
+}
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
@@ -22,8 +30,10 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
 
 def steps(rows: Sequence[Mapping[str, Any]]) -> str:
     """One line per step: what happened, how long its result took to make, and why."""
-    cells = [[row["step"], row["action"], f"{row['wall_s']:.1f} s" if row["wall_s"] is not None else "", row["why"]]
-             for row in rows]
+    cells = [
+        [row["step"], row["action"], f"{row['wall_s']:.1f} s" if row["wall_s"] is not None else "", row["why"]]
+        for row in rows
+    ]
     return "\n".join(["steps", *table(cells)]) + "\n"
 
 

@@ -9,8 +9,14 @@ from typing import Any
 from kcompiler import assets, diagnostic
 
 #: prefix of a subject → room of the catalog
-ROOMS = {"step": "steps", "loss": "losses", "suite": "suites", "teacher": "teachers", "generator": "generators",
-         "backend": "backends"}
+ROOMS = {
+    "step": "steps",
+    "loss": "losses",
+    "suite": "suites",
+    "teacher": "teachers",
+    "generator": "generators",
+    "backend": "backends",
+}
 
 
 class Unknown(Exception):
@@ -28,8 +34,10 @@ def explain(subject: str) -> str:
         return _rule(rest)
     if prefix in ROOMS:
         return _plugin(ROOMS[prefix], rest)
-    raise Unknown(f"no such kind of subject: `{prefix}`; say a code, or one of field:, rule:, "
-                  + ", ".join(f"{name}:" for name in ROOMS))
+    raise Unknown(
+        f"no such kind of subject: `{prefix}`; say a code, or one of field:, rule:, "
+        + ", ".join(f"{name}:" for name in ROOMS)
+    )
 
 
 def _code(number: str) -> str:
@@ -93,8 +101,9 @@ def _plugin(room: str, name: str) -> str:
     try:
         plugin = catalog.load(room, name)
     except KeyError:
-        raise Unknown(f"nothing in room `{room}` is called `{name}`; "
-                      + diagnostic.did_you_mean(name, catalog.names(room))) from None
+        raise Unknown(
+            f"nothing in room `{room}` is called `{name}`; " + diagnostic.did_you_mean(name, catalog.names(room))
+        ) from None
     function = next((getattr(plugin, key) for key in ("run", "value", "rows") if hasattr(plugin, key)), None)
     module = sys.modules[function.__module__ if function else f"runtime.{room}.{name}"]
     lines = [f"{name}@{plugin.version}", "", inspect.getdoc(module) or ""]

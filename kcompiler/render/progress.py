@@ -37,7 +37,11 @@ class Plain:
                 return ""
             self.shown_at = time.monotonic()
             return f"        {step}: {event['done']}/{event['total']} {event.get('note', '')}".rstrip()
-        return f"{self._next() if kind in ('step_reused', 'blocked') else '       '} {ended(event)}" if ended(event) else ""
+        return (
+            f"{self._next() if kind in ('step_reused', 'blocked') else '       '} {ended(event)}"
+            if ended(event)
+            else ""
+        )
 
     def _next(self) -> str:
         self.count += 1
@@ -74,8 +78,12 @@ class Live:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(), console=Console(file=stream), transient=True,
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=Console(file=stream),
+            transient=True,
         )
         self.total, self.count = total, 0
         self.bar.start()

@@ -7,6 +7,8 @@ same text. Only plug-ins that the tree names are loaded.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
 
 import jsonschema
 from jsonschema.validators import extend
@@ -20,7 +22,19 @@ from kcompiler.spec.plugins import broken, places
 from runtime import catalog
 from runtime.contract import Refusal
 
-__all__ = ["dotted", "published", "twin", "validate"]
+__all__ = ["Findings", "dotted", "published", "twin", "validate"]
+
+
+class Findings(NamedTuple):
+    """`foreign` are pointers of keys that resemble no known one: without them, the rest of their section means what
+    it says."""
+
+    diagnostics: list[Diagnostic]
+    foreign: frozenset[str]
+
+
+#: a list of a hundred thousand wrong items is one mistake to its author
+_MOST = 500
 
 
 def _is_integer(_checker: object, value: object) -> bool:
@@ -28,20 +42,22 @@ def _is_integer(_checker: object, value: object) -> bool:
 
 
 #: unlike the standard's, an integer is not a number that merely has no fraction: 300.0 steps are a mistake
-_Validator = extend(
+_Validator = extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
 )
 
 
-def validate(tree: Tree) -> list[Diagnostic]:
+def validate(tree: Tree) -> Findings:
     """What the structure of a spec gets wrong. Values that the loader had to guess are not complained about twice."""
     known = {room: catalog.names(room) for room in ("executors", *(model.room for model in PLUGGED))}
     used, found = _used(tree)
-    schema = document(known, used)
-    for error in _Validator(schema).iter_errors(tree.data):
-        found += [diagnostic for diagnostic in explain(tree, error) if diagnostic.pointer not in tree.broken]
-    return found
+    foreign: set[str] = set()
+    for error in islice(_Validator(document(known, used)).iter_errors(tree.data), _MOST):
+        explained = explain(tree, error)
+        found += [diagnostic for diagnostic in explained.diagnostics if diagnostic.pointer not in tree.broken]
+        foreign |= explained.foreign
+    return Findings(found, frozenset(foreign))
 
 
 def _used(tree: Tree) -> tuple[dict[str, list[str]], list[Diagnostic]]:

@@ -77,7 +77,8 @@ def _by_plugin(model: type[Plugged], defs: dict[str, Json], names: Collection[st
 def _closed(model: type[Plugged], own: Json, name: str, defs: dict[str, Json]) -> Json:
     plugin = catalog.load(model.room, name)
     params = _params(plugin.params, f"{model.room}.{name}", defs, model.room == "teachers")
-    properties = dict(own["properties"])
+    named = {key: value for key, value in own["properties"][model.key].items() if key != ROOM}
+    properties = {**own["properties"], model.key: {**named, "const": name}}
     if model.room == "teachers":
         properties["signals"] = {**properties["signals"], "default": sorted(plugin.signals)}
     required = list(own["required"])
@@ -123,7 +124,8 @@ def _renamed(schema: Json, names: Mapping[str, str]) -> Json:
             node["$ref"] = "#/$defs/" + names.get(reference.removeprefix("#/$defs/"), "")
         return node
 
-    return _mapped(schema, rename)
+    renamed: Json = _mapped(schema, rename)
+    return renamed
 
 
 def _purpose(model: type[BaseModel]) -> str:
@@ -149,7 +151,8 @@ def _tidy(schema: Json, names: Mapping[str, Collection[str]]) -> Json:
             node = {**node, "enum": list(names[node[ROOM]])}
         return node
 
-    return _mapped(schema, tidy)
+    tidied: Json = _mapped(schema, tidy)
+    return tidied
 
 
 def _if_then(node: Json) -> Json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from jsonschema import ValidationError
 
@@ -31,19 +31,39 @@ _RESERVED = {
 #: keys that people write where another section decides
 _ELSEWHERE = {"vocab_size": "`tokenizer.vocab_size` decides the width of every model"}
 _YAML_1_1_BOOLS = frozenset({"yes", "no", "on", "off", "y", "n"})
+#: whoever has more unknown keys in one mapping has given another kind of file
+_MOST_KEYS = 100
 _NOTE = "schemas/spec.schema.json has the description of every field"
 
 
-def explain(tree: Tree, error: ValidationError) -> Iterator[Diagnostic]:
-    """Every diagnostic of one error of the validator; each key of an unknown set is one of its own."""
+class _Error(NamedTuple):
+    """What the validator says: `wanted` is the keyword's value in `schema`, `value` what stands in the spec."""
+
+    keyword: str
+    wanted: Any
+    value: Any
+    schema: Mapping[str, Any]
+    message: str
+
+
+class Explained(NamedTuple):
+    diagnostics: list[Diagnostic]
+    foreign: frozenset[str] = frozenset()
+
+
+def explain(tree: Tree, error: ValidationError) -> Explained:
+    """Every diagnostic of one error of the validator, and the unknown keys among them that resemble no known key."""
     pointer = "".join(child("", part) for part in error.absolute_path)
-    describe = _BY_KEYWORD.get(str(error.validator))
+    schema: Any = error.schema
+    said = _Error(str(error.validator), error.validator_value, error.instance, schema, error.message)
     if "propertyNames" in list(error.absolute_schema_path)[-2:]:
-        yield _key(tree, pointer, error)
-    elif describe is None:
-        yield tree.diagnostic("KC2110", pointer, f"refused: {error.message[:200]}", notes=(_NOTE,))
-    else:
-        yield from describe(tree, pointer, error)
+        return Explained([_key(tree, pointer, said)])
+    if said.keyword == "additionalProperties":
+        return _unknown(tree, pointer, said)
+    describe = _BY_KEYWORD.get(said.keyword)
+    if describe is None:
+        return Explained([tree.diagnostic("KC2110", pointer, f"refused: {error.message[:200]}", notes=(_NOTE,))])
+    return Explained(list(describe(tree, pointer, said)))
 
 
 def dotted(pointer: str) -> str:
@@ -75,19 +95,19 @@ def _given(value: Any) -> str:
     return "text" if isinstance(value, str) else "a list" if isinstance(value, list) else "a mapping"
 
 
-def _type(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
-    wanted = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-    yield _mistyped(tree, pointer, error.instance, [str(name) for name in wanted])
+def _type(tree: Tree, pointer: str, error: _Error) -> Iterator[Diagnostic]:
+    wanted = error.wanted if isinstance(error.wanted, list) else [error.wanted]
+    yield _mistyped(tree, pointer, error.value, [str(name) for name in wanted], _purpose(pointer, error))
 
 
-def _mistyped(tree: Tree, pointer: str, value: Any, wanted: list[str]) -> Diagnostic:
+def _mistyped(tree: Tree, pointer: str, value: Any, wanted: list[str], purpose: str) -> Diagnostic:
     expected = " or ".join(_KINDS.get(name, name) for name in wanted)
     return tree.diagnostic(
         "KC2101",
         pointer,
         f"`{_name(pointer)}` must be {expected}" if pointer else f"a spec must be {expected}",
         label=f"this is {_given(value)}",
-        help=_type_help(tree, pointer, value, wanted),
+        help=_type_help(tree, pointer, value, wanted) or purpose,
     )
 
 
@@ -99,14 +119,15 @@ def _type_help(tree: Tree, pointer: str, value: Any, wanted: list[str]) -> str:
         return f'put it in quotes: "{tree.text[place.start : place.end]}"'
     if isinstance(value, str):
         if "boolean" in wanted and value.casefold() in _YAML_1_1_BOOLS:
-            return f"`{value}` is text in YAML 1.2; write {'true' if value.casefold() in ('yes', 'on', 'y') else 'false'}"
+            meant = "true" if value.casefold() in ("yes", "on", "y") else "false"
+            return f"`{value}` is text in YAML 1.2; write {meant}"
         if {"integer", "number"} & set(wanted):
             if "_" in value:
                 return "underscores may only group digits in threes, as in 623_000"
             if re.fullmatch(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?", value):
                 return f"remove the quotes: {value}"
-        if "array" in wanted:
-            return f"write a list: [{value}]"
+    if "array" in wanted and isinstance(value, str | int | float):
+        return f"write a list: [{value}]"
     if "integer" in wanted and isinstance(value, float) and value.is_integer():
         return f"write {int(value)}"
     if "array" in wanted and isinstance(value, dict):
@@ -114,11 +135,10 @@ def _type_help(tree: Tree, pointer: str, value: Any, wanted: list[str]) -> str:
     return ""
 
 
-def _required(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
-    assert isinstance(error.schema, Mapping)
+def _required(tree: Tree, pointer: str, error: _Error) -> Iterator[Diagnostic]:
     # the validator reports one error per missing key and names the key only in its text
-    name = next(key for key in error.validator_value if error.message.startswith(f"{key!r} is"))
-    if _misspelt(name, error.instance, error.schema):
+    name = next(key for key in error.wanted if error.message.startswith(f"{key!r} is"))
+    if _misspelt(name, error.value, error.schema):
         return
     purpose = error.schema.get("properties", {}).get(name, {}).get("description", "")
     choices = error.schema.get("properties", {}).get(name, {}).get("enum", [])
@@ -139,47 +159,67 @@ def _misspelt(name: str, instance: Any, schema: Mapping[str, Any]) -> bool:
     return any(name in suggest(key, free) for key in instance if key not in known)
 
 
-def _unknown(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
-    assert isinstance(error.schema, Mapping)
-    known = list(error.schema.get("properties", {}))
-    for key in [key for key in error.instance if key not in known]:
-        owner, place = _owner(pointer, error.schema), child(pointer, key)
-        if key in _RESERVED:
-            yield tree.diagnostic("KC2109", place, f"`{key}` is not supported yet", on="key",
-                                  label=_RESERVED[key], help="remove the key")
-            continue
-        yield tree.diagnostic(
-            "KC2104",
-            place,
-            f"unknown key `{key}` in {owner}",
-            on="key",
-            label="no such key here",
-            help=f"remove it: {_ELSEWHERE[key]}" if key in _ELSEWHERE else _near(key, known, error.instance),
-            notes=(_NOTE,),
-        )
-
-
-def _near(key: str, known: list[str], written: Mapping[str, Any]) -> str:
+def _unknown(tree: Tree, pointer: str, error: _Error) -> Explained:
+    known: list[str] = list(error.schema.get("properties", {}))
     # a key that already stands here was not meant by a second, misspelt one
-    return did_you_mean(key, [name for name in known if name not in written]) or f"known here: {', '.join(sorted(known))}"
+    free = [name for name in known if name not in error.value]
+    found, foreign = [], set()
+    for key in [key for key in error.value if key not in known][:_MOST_KEYS]:
+        place = child(pointer, key)
+        if key in _RESERVED:
+            foreign.add(place)
+            found.append(
+                tree.diagnostic(
+                    "KC2109",
+                    place,
+                    f"`{key}` is not supported yet",
+                    on="key",
+                    label=_RESERVED[key],
+                    help="remove the key",
+                )
+            )
+            continue
+        if key in _ELSEWHERE:
+            help = f"remove it: {_ELSEWHERE[key]}"
+        else:
+            help = did_you_mean(key, free) or f"known here: {', '.join(sorted(known))}"
+        if not suggest(key, free):
+            foreign.add(place)
+        found.append(
+            tree.diagnostic(
+                "KC2104",
+                place,
+                f"unknown key `{key}` in {_owner(pointer, error.schema)}",
+                on="key",
+                label="no such key here",
+                help=help,
+                notes=(_NOTE,),
+            )
+        )
+    return Explained(found, frozenset(foreign))
 
 
-def _choice(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
-    assert isinstance(error.schema, Mapping)
-    choices = error.validator_value if error.validator == "enum" else [error.validator_value]
-    value, name = error.instance, _name(pointer)
+def _choice(tree: Tree, pointer: str, error: _Error) -> Iterator[Diagnostic]:
+    choices = error.wanted if error.keyword == "enum" else [error.wanted]
+    value, name = error.value, _name(pointer)
     if not isinstance(value, str):
         if "type" not in error.schema:  # else the keyword `type` has reported it
-            yield _mistyped(tree, pointer, value, ["string"])
+            yield _mistyped(tree, pointer, value, ["string"], _purpose(pointer, error))
         return
     room = error.schema.get(ROOM)
     help = did_you_mean(value, [str(choice) for choice in choices])
     if room:
-        yield tree.diagnostic("KC2106", pointer, f"no plug-in `{value}` in the room `{room}`", label="unknown plug-in",
-                              help=help or f"none is installed; a file runtime/{room}/{value}.py would be one")
+        yield tree.diagnostic(
+            "KC2106",
+            pointer,
+            f"no plug-in `{value}` in the room `{room}`",
+            label="unknown plug-in",
+            help=help or f"none is installed; a file runtime/{room}/{value}.py would be one",
+        )
     else:
-        yield tree.diagnostic("KC2103", pointer, f"`{name}` cannot be `{value}`", label="not one of the choices",
-                              help=help)
+        yield tree.diagnostic(
+            "KC2103", pointer, f"`{name}` cannot be `{value}`", label="not one of the choices", help=help
+        )
 
 
 _BOUNDS: Mapping[str, Callable[[Any], str]] = {
@@ -195,27 +235,36 @@ _BOUNDS: Mapping[str, Callable[[Any], str]] = {
 }
 
 
-def _bound(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
-    expected = _BOUNDS[str(error.validator)](error.validator_value)
-    yield tree.diagnostic("KC2105", pointer, f"`{_name(pointer)}` must be {expected}", label=f"must be {expected}",
-                          notes=_purpose(pointer, error))
+def _bound(tree: Tree, pointer: str, error: _Error) -> Iterator[Diagnostic]:
+    expected = _BOUNDS[error.keyword](error.wanted)
+    yield tree.diagnostic(
+        "KC2105",
+        pointer,
+        f"`{_name(pointer)}` must be {expected}",
+        label=f"must be {expected}",
+        help=_purpose(pointer, error),
+    )
 
 
-def _pattern(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
-    assert isinstance(error.schema, Mapping)
-    form = error.schema.get(FORM) or f"a match of {error.validator_value}"
-    yield tree.diagnostic("KC2107", pointer, f"`{_name(pointer)}` is not written as it must be",
-                          label=f"must be {form}", notes=_purpose(pointer, error))
+def _pattern(tree: Tree, pointer: str, error: _Error) -> Iterator[Diagnostic]:
+    form = error.schema.get(FORM) or f"a match of {error.wanted}"
+    yield tree.diagnostic(
+        "KC2107",
+        pointer,
+        f"`{_name(pointer)}` is not written as it must be",
+        label=f"must be {form}",
+        help=_purpose(pointer, error),
+    )
 
 
-def _purpose(pointer: str, error: ValidationError) -> tuple[str, ...]:
-    assert isinstance(error.schema, Mapping)
+def _purpose(pointer: str, error: _Error) -> str:
+    """What a field is for, in the words of the schema."""
     text = error.schema.get("description", "")
-    return (f"`{_name(pointer)}`: {text}",) if text else ()
+    return f"`{_name(pointer)}`: {text}" if text else _NOTE
 
 
-def _twice(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnostic]:
-    items: list[Any] = list(error.instance)
+def _twice(tree: Tree, pointer: str, error: _Error) -> Iterator[Diagnostic]:
+    items: list[Any] = list(error.value)
     for i, item in enumerate(items):
         first = items.index(item)
         if first < i:
@@ -229,18 +278,22 @@ def _twice(tree: Tree, pointer: str, error: ValidationError) -> Iterator[Diagnos
             )
 
 
-def _key(tree: Tree, pointer: str, error: ValidationError) -> Diagnostic:
+def _key(tree: Tree, pointer: str, error: _Error) -> Diagnostic:
     """`propertyNames`: the keys of a mapping are themselves a choice."""
-    assert isinstance(error.schema, Mapping)
-    key, choices = str(error.instance), [str(choice) for choice in error.schema.get("enum", [])]
-    return tree.diagnostic("KC2104", child(pointer, key), f"unknown key `{key}` in `{dotted(pointer)}`", on="key",
-                           label="no such key here", help=did_you_mean(key, choices))
+    key, choices = str(error.value), [str(choice) for choice in error.schema.get("enum", [])]
+    return tree.diagnostic(
+        "KC2104",
+        child(pointer, key),
+        f"unknown key `{key}` in `{dotted(pointer)}`",
+        on="key",
+        label="no such key here",
+        help=did_you_mean(key, choices),
+    )
 
 
-_BY_KEYWORD: Mapping[str, Callable[[Tree, str, ValidationError], Iterator[Diagnostic]]] = {
+_BY_KEYWORD: Mapping[str, Callable[[Tree, str, _Error], Iterator[Diagnostic]]] = {
     "type": _type,
     "required": _required,
-    "additionalProperties": _unknown,
     "enum": _choice,
     "const": _choice,
     "pattern": _pattern,

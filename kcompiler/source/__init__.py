@@ -17,13 +17,13 @@ from kcompiler.diagnostic import Diagnostic, Place, at
 from kcompiler.source.builder import Builder, Stop
 from kcompiler.source.syntax import syntax, unreadable
 from kcompiler.source.text import decode
-from kcompiler.source.tree import Limits, Tree, Value, child
+from kcompiler.source.tree import LIMITS, Limits, Tree, Value, child
 
-__all__ = ["Limits", "Tree", "Value", "child", "load"]
+__all__ = ["LIMITS", "Limits", "Tree", "Value", "child", "load"]
 
 
 def load(
-    path_for_display: str, data: bytes, *, limits: Limits = Limits(), pure: bool | None = None
+    path_for_display: str, data: bytes, *, limits: Limits = LIMITS, pure: bool | None = None
 ) -> tuple[Tree | None, list[Diagnostic]]:
     """The tree of a spec and every mistake in its text; None when the text gives no tree at all.
 
@@ -36,9 +36,15 @@ def load(
     if pure is None:
         pure = not yaml.__with_libyaml__
     if pure:
-        found.append(Diagnostic(code="KC1022", severity="warning", file=path_for_display,
-                                summary="the C parser of PyYAML is missing, reading is about ten times slower",
-                                help="install a PyYAML wheel with libyaml"))
+        found.append(
+            Diagnostic(
+                code="KC1022",
+                severity="warning",
+                file=path_for_display,
+                summary="the C parser of PyYAML is missing, reading is about ten times slower",
+                help="install a PyYAML wheel with libyaml",
+            )
+        )
     # a collector that runs while a million small objects are made doubles the time
     collecting = gc.isenabled()
     gc.disable()
@@ -65,7 +71,14 @@ def _read(
         return None, [*found, *builder.found, *([] if named else [syntax(file, text, error)])]
     found = [*found, *builder.found]
     if builder.root in ([], [None]):
-        found.append(at(Place(1, 1, 1, 1, 0, 0), code="KC1018", file=file, summary="the spec is empty",
-                        help="`kcompiler init` writes one to start from"))
+        found.append(
+            at(
+                Place(1, 1, 1, 1, 0, 0),
+                code="KC1018",
+                file=file,
+                summary="the spec is empty",
+                help="`kcompiler init` writes one to start from",
+            )
+        )
         return None, found
     return Tree(file, text, builder.root[0], builder.keys, builder.values, frozenset(builder.broken)), found

@@ -30,7 +30,7 @@ class NotANumber(Exception):
         self.code, self.summary, self.label, self.help = code, summary, label, help
 
 
-def resolve(text: str) -> None | bool | int | float | str:
+def resolve(text: str) -> bool | int | float | str | None:
     """What a plain scalar means. Raises NotANumber for infinities, NaN and what a double cannot hold."""
     if text in _NULL:
         return None

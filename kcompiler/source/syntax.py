@@ -32,15 +32,27 @@ def syntax(file: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
     index = min(mark.index, len(text)) if mark else 0
     tab = _tab_in_indentation(text, index)
     if tab is not None:
-        return at(place_at(text, tab, tab + 1), code="KC1009", file=file, summary="a tab cannot indent YAML",
-                  label="tab", help="indent with spaces")
+        return at(
+            place_at(text, tab, tab + 1),
+            code="KC1009",
+            file=file,
+            summary="a tab cannot indent YAML",
+            label="tab",
+            help="indent with spaces",
+        )
     problem, context = error.problem or "cannot be read", error.context or ""
     place = place_at(text, index, index)
     if re.search(r"\btag\b", problem) or re.search(r"\btag\b", context):
-        return at(place, code="KC1012", file=file, summary="YAML tags are not supported", label=problem,
-                  help="remove the tag; put the text in quotes if a leading `!` is meant")
+        return at(
+            place,
+            code="KC1012",
+            file=file,
+            summary="YAML tags are not supported",
+            label=problem,
+            help="remove the tag; put the text in quotes if a leading `!` is meant",
+        )
     before = []
-    if error.context_mark is not None and error.context_mark.line != mark.line:
+    if error.context_mark is not None and mark is not None and error.context_mark.line != mark.line:
         start = min(error.context_mark.index, len(text))
         before = [related(file, place_at(text, start, start), context)]
     help = next((hint for part, hint in _HINTS if part in problem), "")
@@ -50,8 +62,14 @@ def syntax(file: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
 def unreadable(file: str, text: str, error: yaml.reader.ReaderError) -> Diagnostic:
     """A character that the parser refuses and the look at the text did not."""
     index = error.position if isinstance(error.position, int) else 0
-    return at(place_at(text, index, index + 1), code="KC1007", file=file, label=str(error.reason),
-              summary="a character that YAML does not allow", help="remove it")
+    return at(
+        place_at(text, index, index + 1),
+        code="KC1007",
+        file=file,
+        label=str(error.reason),
+        summary="a character that YAML does not allow",
+        help="remove it",
+    )
 
 
 def _tab_in_indentation(text: str, index: int) -> int | None:

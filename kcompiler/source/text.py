@@ -34,9 +34,15 @@ def place_at(text: str, start: int, end: int) -> Place:
 def decode(file: str, data: bytes, limits: Limits) -> tuple[str | None, list[Diagnostic]]:
     """The text, or None with the reason; text with characters that hide something comes with diagnostics."""
     if len(data) > limits.bytes:
-        return None, [Diagnostic(code="KC1004", file=file, summary=f"file larger than {limits.bytes:,} bytes",
-                                 detail=f"it has at least {len(data):,} bytes",
-                                 help="move data into files that the spec names")]
+        return None, [
+            Diagnostic(
+                code="KC1004",
+                file=file,
+                summary=f"file larger than {limits.bytes:,} bytes",
+                detail=f"it has at least {len(data):,} bytes",
+                help="move data into files that the spec names",
+            )
+        ]
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return None, [_not_utf8(file, data, 0, "UTF-16 byte-order mark")]
     try:
@@ -45,21 +51,49 @@ def decode(file: str, data: bytes, limits: Limits) -> tuple[str | None, list[Dia
         return None, [_not_utf8(file, data, error.start, f"byte 0x{data[error.start]:02x} cannot stand here")]
     found = []
     if text.startswith("\ufeff"):
-        found.append(at(Place(1, 1, 1, 2, 0, 1), code="KC1006", file=file, summary="file starts with a byte-order mark",
-                        label="byte-order mark", help="save it as UTF-8 without a byte-order mark"))
+        found.append(
+            at(
+                Place(1, 1, 1, 2, 0, 1),
+                code="KC1006",
+                file=file,
+                summary="file starts with a byte-order mark",
+                label="byte-order mark",
+                help="save it as UTF-8 without a byte-order mark",
+            )
+        )
     for match in list(INVISIBLE.finditer(text, len(found)))[:_SHOWN]:
-        found.append(at(place_at(text, match.start(), match.end()), code="KC1007", file=file,
-                        summary="a character that nobody can see", label=f"U+{ord(match[0]):04X}",
-                        help="remove it; in a quoted text it may be written as an escape"))
+        found.append(
+            at(
+                place_at(text, match.start(), match.end()),
+                code="KC1007",
+                file=file,
+                summary="a character that nobody can see",
+                label=f"U+{ord(match[0]):04X}",
+                help="remove it; in a quoted text it may be written as an escape",
+            )
+        )
     for match in list(_CONFLICT.finditer(text))[:1]:
-        found.append(at(place_at(text, match.start(), match.end()), code="KC1008", file=file,
-                        summary="unresolved merge conflict", label="conflict marker",
-                        help="keep one side and remove the markers"))
+        found.append(
+            at(
+                place_at(text, match.start(), match.end()),
+                code="KC1008",
+                file=file,
+                summary="unresolved merge conflict",
+                label="conflict marker",
+                help="keep one side and remove the markers",
+            )
+        )
     return text, found
 
 
 def _not_utf8(file: str, data: bytes, offset: int, label: str) -> Diagnostic:
     before = data[:offset].decode("utf-8")
     place = place_at(before, len(before), len(before))
-    return at(place._replace(end_column=place.column + 1), code="KC1005", file=file, summary="file is not UTF-8",
-              label=label, help="save it as UTF-8")
+    return at(
+        place._replace(end_column=place.column + 1),
+        code="KC1005",
+        file=file,
+        summary="file is not UTF-8",
+        label=label,
+        help="save it as UTF-8",
+    )

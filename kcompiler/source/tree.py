@@ -13,11 +13,17 @@ Value = None | bool | int | float | str | list["Value"] | dict[str, "Value"]
 
 
 class Limits(NamedTuple):
-    """What a spec may cost to read. `alias_nodes` counts the values that aliases stand for."""
+    """What a spec may cost to read. `alias_nodes` counts the values that aliases stand for; after so many `mistakes`
+    reading stops."""
 
     bytes: int = 1_000_000
     depth: int = 64
+    values: int = 100_000
     alias_nodes: int = 10_000
+    mistakes: int = 100
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,6 +54,8 @@ class Spec(Section):
     evaluation: Evaluation = Field(description="How the student is judged.")
     hardware: Hardware = Field(description="The machine the student is meant for.")
     budgets: Budgets = Field(description="What a run may cost.")
-    policies: Annotated[list[PackName], Distinct] = Field(min_length=1, description="Packs of rules that judge the reports.", json_schema_extra=DISTINCT)
+    policies: Annotated[list[PackName], Distinct] = Field(
+        min_length=1, description="Packs of rules that judge the reports.", json_schema_extra=DISTINCT
+    )
     execution: Execution = Field(default_factory=Execution, description="Where and how steps run.")
     steps: list[ExtraStep] = Field(default_factory=list, max_length=1000, description="Further steps, by the catalog.")

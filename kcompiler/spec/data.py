@@ -55,7 +55,7 @@ class Data(Section):
     tools: str = Field(
         default="", max_length=1000, description="JSON file with the registry of tools, relative to the spec's folder."
     )
-    held_out: float = Field(default=0.2, ge=0, lt=1, description="Share of the rows of `auto` sources kept for testing.")
+    held_out: float = Field(default=0.2, ge=0, lt=1, description="Share of `auto` sources' rows kept for testing.")
     targets: Annotated[list[Name], Distinct] = Field(
         default=["response"],
         min_length=1,

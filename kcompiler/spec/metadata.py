@@ -10,6 +10,6 @@ from kcompiler.spec.base import Name, Section
 class Metadata(Section):
     """Name, owner and purpose."""
 
-    name: Name = Field(description="Name of the spec: small letters, digits, `-` and `_`; also its folder in generated/.")
+    name: Name = Field(description="Name of the spec, and of its folder in generated/.")
     owner: str = Field(min_length=1, max_length=200, description="Team or person who answers for the student.")
     description: str = Field(default="", max_length=2000, description="What the student is for, in a sentence.")

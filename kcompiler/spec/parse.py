@@ -43,7 +43,7 @@ def parse(tree: Tree, ignoring: frozenset[str] = frozenset()) -> Parsed:
             if not info.is_required():
                 values[name] = info.get_default(call_default_factory=True)
             continue
-        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[info.annotation, info])
+        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[info.annotation, info])  # type: ignore[arg-type]
         try:
             values[name] = adapter.validate_python(resolved.data[name])
         except ValidationError as error:

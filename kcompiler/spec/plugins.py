@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from runtime import catalog
 from runtime.contract import Params, Refusal
 from runtime.contract.architecture import Architecture
 
+#: a model that refuses more than this has been given something else
+_MOST = 100
 #: not a field of a spec: the width of every vocabulary is the tokenizer's
 WIDTH = "vocab_size"
 
@@ -105,9 +108,7 @@ def _plug(
     return {**kept, "params": params} if params is not None else value
 
 
-def _params(
-    model: type[Params], given: Any, pointer: str, tree: Tree, resolved: Resolved
-) -> Params | None:
+def _params(model: type[Params], given: Any, pointer: str, tree: Tree, resolved: Resolved) -> Params | None:
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -119,13 +120,16 @@ def _params(
 def broken(tree: Tree, model: type[Plugged], pointer: str, name: str, error: Exception) -> Diagnostic:
     """A plug-in that is installed and cannot be used."""
     action = error.action if isinstance(error, Refusal) else "reinstall the distribution that brings it"
-    return tree.diagnostic("KC2111", child(pointer, model.key), f"{model.noun} `{name}` is installed but broken",
-                           label=str(error)[:300], help=action)
+    # Python ends such a message with the path of a file on this machine
+    reason = re.sub(r" \([^()]*\)$", "", str(error))[:300]
+    return tree.diagnostic(
+        "KC2111", child(pointer, model.key), f"{model.noun} `{name}` is installed but broken", label=reason, help=action
+    )
 
 
 def problems(tree: Tree, error: ValidationError, base: str) -> Iterator[Diagnostic]:
     """What a model refuses, each at the nearest place in the text."""
-    for item in error.errors(include_url=False, include_context=False):
+    for item in error.errors(include_url=False, include_context=False)[:_MOST]:
         pointer = base
         for part in item["loc"]:
             # parts that stand for no text (the tag of a union, the model of a plug-in) are passed over

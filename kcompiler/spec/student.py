@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from kcompiler.spec.base import FORM, Section
 from runtime.contract.architecture import Architecture
 
-_NUMBER = r"[0-9][0-9_]*(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2})?"
+_NUMBER = r"(?:[1-9][0-9]{0,2}(?:_[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2})?"
 _TARGET = re.compile(rf"^\s*({_NUMBER})\s*(?:(?:±|\+-|\+/-)\s*([0-9]{{1,3}}(?:\.[0-9]+)?)\s*%)?\s*$")
 _LARGEST = 10**15
 
@@ -48,8 +48,16 @@ def _target(value: Any) -> Any:
 Target = Annotated[
     ParameterTarget,
     BeforeValidator(_target),
-    WithJsonSchema({"type": ["number", "string"], "pattern": _TARGET.pattern, "minimum": 1, "multipleOf": 1,
-                    "maximum": _LARGEST, FORM: "a number of parameters, such as 623_000±10% or 623_000"}),
+    WithJsonSchema(
+        {
+            "type": ["number", "string"],
+            "pattern": _TARGET.pattern,
+            "minimum": 1,
+            "multipleOf": 1,
+            "maximum": _LARGEST,
+            FORM: "a number of parameters, such as 623_000±10% or 623_000",
+        }
+    ),
 ]
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from kcompiler.spec.base import DISTINCT, ROOM, Distinct, Plugged
-from typing import Annotated, Literal
 
 
 class Teacher(Plugged):

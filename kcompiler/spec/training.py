@@ -35,11 +35,11 @@ class Stage(Section):
     steps: int = Field(ge=1, le=10_000_000, description="Optimiser steps.")
     batch_size: int = Field(ge=1, le=1_000_000, description="Rows per optimiser step.")
     max_length: int | None = Field(
-        default=None, ge=8, description="Longest row in tokens, refused when exceeded; the longest prefill shape when absent."
+        default=None, ge=8, description="Longest row in tokens; longer ones are refused. Absent: longest prefill shape."
     )
     losses: list[Loss] = Field(min_length=1, max_length=64, description="The objective: a weighted sum of terms.")
     optimizer: Optimizer = Field(default_factory=Optimizer, description="AdamW and the course of its learning rate.")
-    gradient_norms_every: int = Field(default=50, ge=1, description="Steps between measurements of each term's gradient.")
+    gradient_norms_every: int = Field(default=50, ge=1, description="Steps between gradient norms of each term.")
     checkpoint_every: int = Field(default=100, ge=1, description="Steps between checkpoints from which a kill resumes.")
     chunk_tokens: int = Field(default=512, ge=16, description="Supervised tokens whose logits exist at one time.")
 

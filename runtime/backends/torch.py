@@ -14,6 +14,11 @@ BACKEND = Backend(
         "export": "runtime.models.export:export",
         "evaluate": "runtime.models.evaluate:evaluate",
     },
-    requires={"torch": "2.13.0", "transformers": "5.23.0", "tokenizers": "0.23.3", "safetensors": "0.8.0",
-              "numpy": "2.4.6"},
+    requires={
+        "torch": "2.13.0",
+        "transformers": "5.23.0",
+        "tokenizers": "0.23.3",
+        "safetensors": "0.8.0",
+        "numpy": "2.4.6",
+    },
 )

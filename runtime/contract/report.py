@@ -53,7 +53,7 @@ def unavailable(reason: str, unit: str) -> dict[str, Any]:
 
 
 def hex_of(digest: str) -> str:
-    """"sha256:…" → the 64 hexadecimal digits."""
+    """ "sha256:…" → the 64 hexadecimal digits."""
     return digest.removeprefix("sha256:")
 
 

@@ -83,7 +83,10 @@ def from_file(path: Path, source: Source, unused: Counter[str]) -> Iterator[tupl
 
 
 def from_generator(source: Source, tools: Sequence[registry.Tool], seed: int) -> Iterator[tuple[str, Row]]:
-    """The rows of one generator source as (place, row). Raises Refusal for an unknown generator or a bad row."""
+    """The rows of one generator source as (place, row), their ids led by the source's name.
+
+    Raises Refusal for an unknown generator or a bad row.
+    """
     try:
         generator = cast(Generator, catalog.load("generators", source.generator))
     except KeyError:
@@ -94,7 +97,7 @@ def from_generator(source: Source, tools: Sequence[registry.Tool], seed: int) ->
     made = generator.rows(params, tools, seed_of(source, seed))
     for number, row in enumerate(itertools.islice(made, source.limit or None), start=1):
         here = f"{source.name}:{number}"
-        yield here, rows.checked({**row, "source": source.name}, here)
+        yield here, rows.checked({**row, "id": f"{source.name}-{row['id']}", "source": source.name}, here)
 
 
 def _unique(found: Sequence[tuple[str, Row]]) -> list[Row]:
@@ -114,14 +117,17 @@ def _refuse_overlap(found: splits.Overlap) -> None:
         return
     named = ", ".join(f"{train} = {test}" for train, test in found.normalised[:NAMED])
     more = f" and {len(found.normalised) - NAMED} more" if len(found.normalised) > NAMED else ""
+    counts = f"{len(found.normalised)} prompts stand in train and in test ({len(found.exact)} letter by letter)"
     raise Refusal(
-        f"{len(found.normalised)} prompts stand in train and in test ({len(found.exact)} letter by letter): {named}{more}",
+        f"{counts}: {named}{more}",
         action="remove them from one split, or let `split: auto` place both sources",
         code="KR0101",
     )
 
 
-def _write(folder: Path, found: Mapping[str, Sequence[Row]], tools: Sequence[registry.Tool], params: DataParams) -> None:
+def _write(
+    folder: Path, found: Mapping[str, Sequence[Row]], tools: Sequence[registry.Tool], params: DataParams
+) -> None:
     """The dataset folder: one file per split, tools.json when declared, manifest.json."""
     stated: dict[str, Json] = {}
     for name, split in found.items():
@@ -184,7 +190,8 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
         "tools": facts.measured(len(tools), "tool"),
     }
     ctx.report("report", data, fingerprints={"tool_registry": registry.fingerprint(tools)})
-    ctx.say(", ".join(f"{name}: {len(split)} rows" for name, split in final.items()) + f", {dropped} duplicates dropped")
+    counts = ", ".join(f"{name}: {len(split)} rows" for name, split in final.items())
+    ctx.say(f"{counts}, {dropped} duplicates dropped")
 
 
 def _sources(found: Mapping[str, Sequence[Row]], params: DataParams) -> dict[str, object]:

@@ -19,7 +19,7 @@ from runtime.tools import calls, registry
 
 
 class ToyToolsParams(Params):
-    rows: int = Field(default=6000, ge=10, le=100_000, description="Distinct requests to make.")
+    rows: int = Field(default=12_000, ge=10, le=100_000, description="Distinct requests to make.")
     optional: float = Field(default=0.4, ge=0.0, le=1.0, description="Chance that an optional argument is asked for.")
 
 
@@ -45,17 +45,17 @@ ASKS: Mapping[str, Ask] = {
     "start_timer": Ask(
         forms=("start a timer for {minutes} minutes", "count down {minutes} minutes", "time {minutes} minutes"),
         clauses={"silent": (" {silent}",)},
-        words={"silent": {"true": "without sound", "false": "with sound"}},
+        words={"silent": {"true": "silently", "false": "with a bell"}},
     ),
     "send_message": Ask(
         forms=('tell {to} "{text}"', 'send "{text}" to {to}', 'text {to} "{text}"'),
-        clauses={"urgent": (", it is {urgent}",)},
-        words={"urgent": {"true": "urgent", "false": "not urgent"}},
+        clauses={"urgent": (", {urgent}",)},
+        words={"urgent": {"true": "this is urgent", "false": "no hurry"}},
     ),
     "play_music": Ask(
         forms=("play some {genre}", "put on {genre} music", "I want to hear {genre}"),
         clauses={"volume": (" at volume {volume}",), "shuffle": (" {shuffle}",)},
-        words={"shuffle": {"true": "in random order", "false": "in order"}},
+        words={"shuffle": {"true": "shuffled", "false": "in album order"}},
     ),
     "convert_currency": Ask(
         forms=("convert {amount} {source} to {target}", "how much is {amount} {source} in {target}"),
@@ -76,7 +76,8 @@ ASKS: Mapping[str, Ask] = {
         clauses={"color": (" in {color}", " and make it {color}")},
     ),
     "lock_door": Ask(
-        forms=("{locked} the {door} door", "go and {locked} the {door} door", "{locked} the door at the {door}"),
+        forms=("{locked} the {door} door", "go and {locked} the {door} door", "make sure to {locked} the {door} door"),
+        clauses={"delay": (" in {delay} minutes", " after {delay} minutes")},
         words={"locked": {"true": "lock", "false": "unlock"}},
     ),
 }
@@ -87,6 +88,9 @@ BEFORE_QUESTION = ("", "hey, ", "hello, ", "tell me, ")
 QUESTIONS = ("what", "how", "I ")
 AFTER = ("", " please", ", thanks")
 
+#: draws that may bring nothing new, one after the other, before there is nothing new
+PATIENCE = 2000
+
 
 def _pick(rng: Random, options: Sequence[Any]) -> Any:
     """One of them. Through `random()` alone, whose sequence Python promises to keep for a seed."""
@@ -94,11 +98,13 @@ def _pick(rng: Random, options: Sequence[Any]) -> Any:
 
 
 def _value(schema: Mapping[str, Any], rng: Random) -> Json:
-    """A value the schema allows, from `enum`, `examples`, the bounds of an integer, or true and false."""
+    """A value the schema allows, from `enum`, `examples`, an integer's bounds and step, or true and false."""
     if "enum" in schema:
         return cast(Json, _pick(rng, schema["enum"]))
     if schema.get("type") == "integer":
-        return int(schema["minimum"] + int(rng.random() * (schema["maximum"] - schema["minimum"] + 1)))
+        step = schema.get("multipleOf", 1)
+        low, high = -(-schema["minimum"] // step), schema["maximum"] // step
+        return int(step * (low + int(rng.random() * (high - low + 1))))
     if schema.get("type") == "boolean":
         return rng.random() < 0.5
     if schema.get("type") == "array":
@@ -160,10 +166,10 @@ def rows(params: ToyToolsParams, tools: Sequence[Any], seed: int) -> list[dict[s
     rng, valid = Random(seed), registry.validators(known)
     seen: set[str] = set()
     found: list[dict[str, Any]] = []
-    for attempt in range(params.rows * 20):
-        if len(found) == params.rows:
-            return found
-        tool = known[attempt % len(known)]
+    asked = repeats = 0
+    while len(found) < params.rows and repeats < PATIENCE:
+        tool = known[asked % len(known)]
+        asked += 1
         try:
             prompt, call = _one(tool, ASKS[tool["name"]], params.optional, rng)
         except KeyError as error:
@@ -174,12 +180,14 @@ def rows(params: ToyToolsParams, tools: Sequence[Any], seed: int) -> list[dict[s
         fault = calls.invalid(call, valid)
         if fault:
             raise Refusal(f"tool `{tool['name']}`: {fault.detail}", action="make the schema accept its own examples")
+        repeats += 1
         if prompt in seen or call.args.get("source", 0) == call.args.get("target", 1):
             continue
+        repeats = 0
         seen.add(prompt)
         found.append(
             {
-                "id": f"toy-tools-{len(found):06d}",
+                "id": f"{len(found):06d}",
                 "prompt": prompt,
                 "response": calls.render(call),
                 "class": tool["name"],
@@ -188,7 +196,9 @@ def rows(params: ToyToolsParams, tools: Sequence[Any], seed: int) -> list[dict[s
                 "meta": {},
             }
         )
-    raise Refusal(f"only {len(found)} of {params.rows} distinct requests", action="ask for fewer rows")
+    if len(found) < params.rows:
+        raise Refusal(f"only {len(found)} of {params.rows} distinct requests", action="ask for fewer rows")
+    return found
 
 
 GENERATOR = Generator(name="toy_tools", version=1, params=ToyToolsParams, rows=rows)

@@ -6,7 +6,7 @@ that should be constants and are not. Declared dtypes are compared with the ones
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, get_args
@@ -16,41 +16,26 @@ import numpy as np
 from runtime.contract import BrokenEvidence
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.findings import Mismatch, Source, Watch
-from runtime.mil.numerics import BY_NAME, Array, Mode, Rounding, inner_rounding, rounding
+from runtime.mil.numerics import BY_NAME, Mode, inner_rounding, rounding
 from runtime.mil.ops.registry import Kernel, Op, Registry, find
 from runtime.mil.ops.state import STATE_OPS
 from runtime.mil.package import Package
 from runtime.mil.program import Argument, Feature, Function, Literal, Operation
+from runtime.mil.step import (
+    MISFITS,
+    Output,
+    Step,
+    Values,
+    fast_call,
+    misfit,
+    raw_call,
+    read_call,
+    results,
+    store_call,
+    write_call,
+)
 
-Values = list[Any]
-State = dict[str, Array]
-#: what a kernel may raise on operands that do not fit together
-MISFITS = (ValueError, IndexError, ArithmeticError, TypeError)
 _ABSENT = 0
-
-
-@dataclass(frozen=True)
-class Output:
-    """One result of a step: where it is stored and how it is rounded first."""
-
-    slot: int
-    rounding: Rounding | None
-    source: Source
-
-
-@dataclass
-class Step:
-    """One op, ready to run: `raw` computes its result(s), `fast` also rounds and stores them."""
-
-    position: int
-    op_type: str
-    op_name: str
-    operands: tuple[int, ...]
-    outputs: tuple[Output, ...]
-    raw: Callable[[Values, State], Any]
-    fast: Callable[[Values, State], None]
-    #: slots nobody reads afterwards
-    dead: tuple[int, ...] = ()
 
 
 @dataclass
@@ -119,11 +104,8 @@ class Compiler:
     def _const(self, operation: Operation) -> None:
         ((name, declared),) = operation.outputs
         (value,) = operation.inputs["val"]
-        if set(operation.inputs) != {"val"} or not isinstance(value, Literal):
-            raise UnsupportedOp(f"const {operation.name} has parameters besides val", op="const", place=self._place)
-        if value.type.dtype != declared.dtype or value.type.shape != declared.shape:
-            text = f"{value.type.dtype} {value.type.shape}"
-            self._mismatch(operation, name, "dtype", f"{declared.dtype} {declared.shape}", text)
+        if not isinstance(value, Literal) or value.type != declared:
+            raise BrokenEvidence(f"const {self._place} does not hold its declared type", subject="model.mlmodel")
         slot = self._slot(name)
         self.out.base[slot] = self._lift(value)
         self.out.constants.add(slot)
@@ -168,8 +150,8 @@ class Compiler:
             op_name=operation.name,
             operands=operands,
             outputs=outputs,
-            raw=_raw(kernel, arguments),
-            fast=_fast(kernel, arguments, outputs),
+            raw=raw_call(kernel, arguments),
+            fast=fast_call(kernel, arguments, outputs),
         )
         if self.out.constants.issuperset(operands):
             self._fold(step, self._cache_key(op, operation))
@@ -178,7 +160,7 @@ class Compiler:
 
     def _check_parameters(self, op: Op, operation: Operation) -> None:
         for name in operation.inputs:
-            known = name in op.tensors or name in op.static
+            known = name in op.tensors or name in op.static or name in op.ignores
             if not known or op.added.get(name, 0) > self.function.opset:
                 raise UnsupportedOp(
                     f"op {op.name}: parameter {name!r} is not modelled in opset CoreML{self.function.opset}"
@@ -227,7 +209,7 @@ class Compiler:
         static: Mapping[str, Any],
         operands: tuple[int, ...],
     ) -> tuple[Output, ...]:
-        actual = op.result_dtypes(dtypes, static, len(operation.outputs))
+        actual = op.result_dtypes(dtypes, static)
         if len(actual) != len(operation.outputs):
             raise BrokenEvidence(
                 f"op {op.name} declares {len(operation.outputs)} results, yields {len(actual)} ({self._place})",
@@ -288,8 +270,7 @@ class Compiler:
     def _fold(self, step: Step, key: tuple[object, ...] | None) -> None:
         """Compute a step now; its results become constants."""
         cached = self.package.cache.get(key) if key is not None else None
-        raw = _results(step.raw(self.out.base, {}), step) if cached is None else cached
-        assert isinstance(raw, tuple)
+        raw = results(step.raw(self.out.base, {}) if cached is None else cached)
         kept = tuple(
             output.rounding(value) if output.rounding is not None and cached is None else value
             for output, value in zip(step.outputs, raw, strict=True)
@@ -316,7 +297,7 @@ class Compiler:
         source = self._operand(operation.inputs[form.data][0])[0] if form.data else None
         operands = () if source is None else (source,)
         outputs = self._state_outputs(operation, self.states[state], operands)
-        raw = _write(state, source, outputs) if source is not None else _read(state)
+        raw = write_call(state, source, outputs) if source is not None else read_call(state)
         step = Step(
             position=position,
             op_type=operation.type,
@@ -324,7 +305,7 @@ class Compiler:
             operands=operands,
             outputs=outputs,
             raw=raw,
-            fast=_store(raw, outputs),
+            fast=store_call(raw, outputs),
         )
         self.out.steps.append(step)
 
@@ -350,11 +331,6 @@ class Compiler:
         self.out.watch.mismatch(Mismatch(name, operation.type, operation.name, what, declared, actual))
 
 
-def misfit(op_type: str, op_name: str, function: str, error: Exception) -> BrokenEvidence:
-    """An op whose operands do not fit it, as evidence that the program is broken."""
-    return BrokenEvidence(f"op {op_type} ({function}.{op_name}) cannot be executed: {error}", subject="model.mlmodel")
-
-
 def _compatible(described: Sequence[int | None], declared: Sequence[int | None]) -> bool:
     """Flexible features are described without a fixed shape."""
     if None in described or not described:
@@ -371,70 +347,3 @@ def _as_static(hint: Any, value: Any) -> Any:
         element = bool if "bool" in str(hint) else int
         return tuple(element(item) for item in np.atleast_1d(value))
     return kinds[0](np.asarray(value).item())
-
-
-def _results(result: Any, step: Step) -> tuple[Array, ...]:
-    """A kernel's result as one array per output."""
-    return result if isinstance(result, tuple) else (result,) * min(1, len(step.outputs))
-
-
-def _raw(kernel: Kernel, arguments: Sequence[int | tuple[int, ...]]) -> Callable[[Values, State], Any]:
-    def raw(values: Values, state: State) -> Any:
-        return kernel(
-            *[tuple(values[slot] for slot in item) if isinstance(item, tuple) else values[item] for item in arguments]
-        )
-
-    return raw
-
-
-def _fast(
-    kernel: Kernel, arguments: Sequence[int | tuple[int, ...]], outputs: Sequence[Output]
-) -> Callable[[Values, State], None]:
-    """The common shapes of a step without any loop over operands."""
-    if len(outputs) != 1 or len(arguments) > 2 or any(isinstance(item, tuple) for item in arguments):
-        return _store(_raw(kernel, arguments), outputs)
-    target, how = outputs[0].slot, outputs[0].rounding
-    if len(arguments) == 1:
-        (only,) = arguments
-
-        def unary(values: Values, state: State) -> None:
-            values[target] = kernel(values[only])  # type: ignore[index]
-
-        def unary_rounded(values: Values, state: State) -> None:
-            values[target] = how(kernel(values[only]))  # type: ignore[index,misc]
-
-        return unary if how is None else unary_rounded
-    if len(arguments) != 2:
-        return _store(_raw(kernel, arguments), outputs)
-    left, right = arguments
-
-    def binary(values: Values, state: State) -> None:
-        values[target] = kernel(values[left], values[right])  # type: ignore[index]
-
-    def binary_rounded(values: Values, state: State) -> None:
-        values[target] = how(kernel(values[left], values[right]))  # type: ignore[index,misc]
-
-    return binary if how is None else binary_rounded
-
-
-def _store(raw: Callable[[Values, State], Any], outputs: Sequence[Output]) -> Callable[[Values, State], None]:
-    def store(values: Values, state: State) -> None:
-        result = raw(values, state)
-        for output, value in zip(outputs, result if isinstance(result, tuple) else (result,), strict=False):
-            values[output.slot] = value if output.rounding is None else output.rounding(value)
-
-    return store
-
-
-def _read(state: str) -> Callable[[Values, State], Any]:
-    return lambda values, buffers: buffers[state]
-
-
-def _write(state: str, source: int, outputs: Sequence[Output]) -> Callable[[Values, State], Any]:
-    def write(values: Values, buffers: State) -> Any:
-        if buffers[state].shape != values[source].shape:
-            raise ValueError(f"state {state} has shape {buffers[state].shape}, written {values[source].shape}")
-        buffers[state] = values[source]
-        return values[source] if outputs else None
-
-    return write

@@ -46,7 +46,10 @@ PREFIX = "model."
 
 def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weights]:
     """Checkpoint tensor → what the recipe asks. Raises Refusal for what cannot be converted as asked."""
-    for name, value, known in (("deployment", params.deployment, DEPLOYMENTS), ("strategy", params.strategy, STRATEGIES)):
+    for name, value, known in (
+        ("deployment", params.deployment, DEPLOYMENTS),
+        ("strategy", params.strategy, STRATEGIES),
+    ):
         if value not in known:
             raise Refusal(f"{name} `{value}` is not offered", place=name, action=f"use {' or '.join(known)}")
     for kind in params.islands:
@@ -122,8 +125,9 @@ def share(program: Any) -> None:
             op.weight_id = hashlib.sha256(header + value.tobytes()).hexdigest()
 
 
-def compress(program: Any, functions: Mapping[str, contracts.Function], plan: Mapping[str, Weights],
-             weights: Mapping[str, Float]) -> int:
+def compress(
+    program: Any, functions: Mapping[str, contracts.Function], plan: Mapping[str, Weights], weights: Mapping[str, Float]
+) -> int:
     """Replace, in place, the constants of tensors that `plan` wants in INT8; returns how many were replaced.
 
     A constant belongs to a tensor only through the name the contract gives its graph input: rotary tables, masks and
@@ -131,7 +135,9 @@ def compress(program: Any, functions: Mapping[str, contracts.Function], plan: Ma
     """
     from coremltools.converters.mil.mil import Builder as mb
 
-    ready = {name: quantize(weights[name], asked.granularity) for name, asked in plan.items() if asked.weights == "int8"}
+    ready = {
+        name: quantize(weights[name], asked.granularity) for name, asked in plan.items() if asked.weights == "int8"
+    }
     replaced = 0
     for name, block in program.functions.items():
         tensors = functions[name].parameters
@@ -211,7 +217,12 @@ def _report(
             for name, function in contract.functions.items()
         ],
         "requested": [
-            {"tensor": t.name, "shape": t.shape, "weights": plan[t.name].weights, "granularity": plan[t.name].granularity}
+            {
+                "tensor": t.name,
+                "shape": t.shape,
+                "weights": plan[t.name].weights,
+                "granularity": plan[t.name].granularity,
+            }
             for t in contract.tensors
         ],
         "parameters": facts.measured(total, "parameter"),

@@ -28,12 +28,12 @@ class Mismatch(NamedTuple):
 
 
 class Count(NamedTuple):
-    """`count` elements of `value`, the result of the op `op_name`."""
+    """How many `elements` of `value`, the result of the op `op_name`."""
 
     value: str
     op_type: str
     op_name: str
-    count: int
+    elements: int
 
 
 class Peak(NamedTuple):

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.contract import Refusal
-from runtime.mil.compile import MISFITS, Compiled, Compiler, State, Step, Values, misfit
+from runtime.mil.compile import Compiled, Compiler
 from runtime.mil.findings import Findings, Source, Watch
 from runtime.mil.numerics import BY_NAME, MODES, Array, Mode, rounding
 from runtime.mil.ops import registry as _registry
 from runtime.mil.package import Package
 from runtime.mil.program import Feature, ValueType
+from runtime.mil.step import MISFITS, State, Step, Values, misfit, results
 
 __all__ = ["Findings", "Interpreter", "Result"]
 
@@ -50,7 +51,9 @@ class Interpreter:
         name = function or package.default_function
         if name not in package.functions:
             known = ", ".join(package.functions)
-            raise Refusal(f"the package has no function {name!r}", place=package.path.name, action=f"use one of {known}")
+            raise Refusal(
+                f"the package has no function {name!r}", place=package.path.name, action=f"use one of {known}"
+            )
         if mode not in MODES:
             raise Refusal(f"no numeric mode {mode!r}", action=f"use one of {', '.join(MODES)}")
         self.package, self.mode, self.check = package, mode, check
@@ -68,9 +71,7 @@ class Interpreter:
             found[name] = np.zeros([size or 0 for size in shape], dtype=BY_NAME[dtype].carrier)
         return found
 
-    def run(
-        self, inputs: Mapping[str, Array], *, state: State | None = None, check: bool | None = None
-    ) -> Result:
+    def run(self, inputs: Mapping[str, Array], *, state: State | None = None, check: bool | None = None) -> Result:
         """Execute the function once. `state` (default: the interpreter's own) is updated in place.
 
         Raises Refusal for inputs that are not what the function declares, BrokenEvidence when an op cannot take its
@@ -127,11 +128,10 @@ class Interpreter:
 
     def _watched(self, step: Step, values: Values, buffers: State, watch: Watch) -> None:
         watch.position = step.position
-        result = step.raw(values, buffers)
-        results = result if isinstance(result, tuple) else (result,)
+        found = results(step.raw(values, buffers))
         if step.op_type == "cast":
             watch.cast(values[step.operands[0]], step.outputs[0].source)
-        for output, raw in zip(step.outputs, results, strict=False):
+        for output, raw in zip(step.outputs, found, strict=True):
             watch.result(raw, output.source)
             values[output.slot] = raw if output.rounding is None else output.rounding(raw)
 
@@ -149,7 +149,9 @@ class Interpreter:
             slot = self._compiled.slots[feature.name]
             if watch is not None:
                 watch.position = -1
-                watch.result(raw, Source(feature.name, ValueType(feature.dtype, feature.shape), slot, "input", feature.name))
+                watch.result(
+                    raw, Source(feature.name, ValueType(feature.dtype, feature.shape), slot, "input", feature.name)
+                )
             how = rounding(self.mode, feature.dtype)
             values[slot] = raw if how is None else how(raw)
 

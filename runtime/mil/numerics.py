@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 Mode = Literal["exact32", "fp16_round", "fp16_strict"]
 MODES: tuple[Mode, ...] = ("exact32", "fp16_round", "fp16_strict")
 
-Array = NDArray[Any]
+Array: TypeAlias = NDArray[Any]
 Rounding = Callable[[Array], Array]
 
 #: largest finite float16

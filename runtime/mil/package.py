@@ -16,47 +16,18 @@ from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
-
-import numpy as np
 
 from runtime.contract import BrokenEvidence, Refusal, Unavailable
 from runtime.mil.blob import BlobFile
+from runtime.mil.inventory import Consumer, StoredWeight, stored_weights
 from runtime.mil.numerics import BY_NAME, Array
-from runtime.mil.program import BlobRef, Feature, Function, Literal, Message, Operation, functions
+from runtime.mil.program import BlobRef, Feature, Function, Literal, Message, functions
+
+__all__ = ["Consumer", "Package", "StoredWeight", "open"]
 
 _PROTO = "_runtime_mil_proto"
 _MANIFEST_LIMIT = 1 << 20
 _MODEL_PATH = "@model_path/"
-
-
-class Consumer(NamedTuple):
-    """An op (or, with `op_type` "output", the function itself) that reads a value."""
-
-    op_type: str
-    op_name: str
-
-
-@dataclass(frozen=True)
-class StoredWeight:
-    """One constant as it is stored: `name` is the MIL value, `op_type` the op that yields it.
-
-    `dtype` is the stored one, `shape` the logical one. For quantized weights `scale_shape` is the shape of the scales
-    (of the table for palettized ones), `granularity` is "per_tensor", "per_channel" (one scale along `axis` only) or
-    "per_block", and `block` the block size per dimension. `bytes` counts data, scales, offsets and tables.
-    """
-
-    name: str
-    op_type: str
-    op_name: str
-    dtype: str
-    shape: tuple[int, ...]
-    scale_shape: tuple[int, ...]
-    axis: int | None
-    granularity: str
-    block: tuple[int, ...]
-    bytes: int
-    consumers: tuple[Consumer, ...]
 
 
 @dataclass
@@ -85,61 +56,8 @@ class Package:
         return stored.reshape(shape)
 
     def weights(self, function: str) -> list[StoredWeight]:
-        """Every stored constant of a function, in program order: constexpr weights, blob-stored consts and float
-        consts of rank 1 or more."""
-        program = self.functions[function]
-        consumers: dict[str, list[Consumer]] = {}
-        for operation in program.operations:
-            for group in operation.inputs.values():
-                for argument in group:
-                    if isinstance(argument, str):
-                        consumers.setdefault(argument, []).append(Consumer(operation.type, operation.name))
-        for output in program.outputs:
-            consumers.setdefault(output.name, []).append(Consumer("output", output.name))
-        found = []
-        for operation in program.operations:
-            literals = {key: group[0] for key, group in operation.inputs.items() if isinstance(group[0], Literal)}
-            if operation.type == "const" and _is_weight(literals["val"]):
-                found.append(_plain(operation.name, operation.outputs[0][0], literals["val"], consumers))
-            elif operation.type.startswith("constexpr_"):
-                logical = tuple(size or 0 for size in operation.outputs[-1][1].shape)
-                found.append(self._compressed(operation, logical, literals, consumers))
-        return found
-
-    def _compressed(
-        self,
-        operation: Operation,
-        logical: tuple[int, ...],
-        literals: Mapping[str, Literal],
-        consumers: Mapping[str, list[Consumer]],
-    ) -> StoredWeight:
-        data = next(literals[key] for key in _DATA_PARAMETERS if key in literals)
-        table = literals.get("scale", literals.get("lut"))
-        scale = tuple(size or 0 for size in table.type.shape) if table else ()
-        axis_literal = literals.get("axis")
-        axis = int(np.asarray(self.elements(axis_literal))) if axis_literal else None
-        # a palette has two more dimensions than its indices: entries and vector
-        over = scale[: len(logical)] if table is literals.get("lut") and len(scale) == len(logical) + 2 else scale
-        granularity, axis, block = _granularity(logical, over, axis)
-        dtype = data.type.dtype
-        if operation.type == "constexpr_lut_to_dense" and len(scale) == 1:
-            # before iOS18 the packed indices are bytes; their width follows from the palette
-            dtype = f"uint{max(1, (scale[0] - 1).bit_length())}"
-        size = sum(item.bytes for key, item in literals.items() if key not in ("axis", "shape", "vector_axis"))
-        name = operation.outputs[-1][0]
-        return StoredWeight(
-            name=name,
-            op_type=operation.type,
-            op_name=operation.name,
-            dtype=dtype,
-            shape=logical,
-            scale_shape=scale,
-            axis=axis,
-            granularity=granularity,
-            block=block,
-            bytes=size,
-            consumers=tuple(consumers.get(name, ())),
-        )
+        """Every stored constant of a function, in program order; see `runtime.mil.inventory`."""
+        return stored_weights(self.functions[function], self.elements)
 
     def _file(self, name: str) -> BlobFile:
         if name not in self._files:
@@ -148,37 +66,6 @@ class Package:
             path = _inside(self.root, self.root / name.removeprefix(_MODEL_PATH))
             self._files[name] = BlobFile(path)
         return self._files[name]
-
-
-_DATA_PARAMETERS = ("quantized_data", "data", "indices", "nonzero_data", "indices_nonzero_data", "source_val", "mask")
-
-
-def _is_weight(value: Literal) -> bool:
-    return isinstance(value.data, BlobRef) or (BY_NAME[value.type.dtype].kind == "float" and len(value.type.shape) > 0)
-
-
-def _plain(op_name: str, name: str, value: Literal, consumers: Mapping[str, list[Consumer]]) -> StoredWeight:
-    shape = tuple(size or 0 for size in value.type.shape)
-    readers = tuple(consumers.get(name, ()))
-    return StoredWeight(name, "const", op_name, value.type.dtype, shape, (), None, "none", (), value.bytes, readers)
-
-
-def _granularity(
-    shape: tuple[int, ...], scale: tuple[int, ...], axis: int | None
-) -> tuple[str, int | None, tuple[int, ...]]:
-    """How finely scales follow a weight: (name, axis of a per-channel scale, block size per dimension)."""
-    if not scale or all(size == 1 for size in scale):
-        return "per_tensor", None, shape
-    if len(scale) == 1 and axis is not None:
-        where = axis % len(shape)
-        return "per_channel", where, tuple(1 if index == where else size for index, size in enumerate(shape))
-    if len(scale) != len(shape):
-        return "per_tensor", None, shape
-    block = tuple(size // parts for size, parts in zip(shape, scale, strict=True))
-    split = [index for index, parts in enumerate(scale) if parts > 1]
-    if len(split) == 1 and block[split[0]] == 1:
-        return "per_channel", split[0], block
-    return "per_block", None, block
 
 
 def _inside(root: Path, path: Path) -> Path:
@@ -203,7 +90,7 @@ def _model_class() -> type[Message]:
     return model
 
 
-def open(path: Path) -> Package:  # noqa: A001 (read as `package.open`)
+def open(path: Path) -> Package:
     """Open a saved package.
 
     Raises Refusal when `path` is no ML Program package, BrokenEvidence when a file is missing, malformed or outside the
@@ -211,7 +98,7 @@ def open(path: Path) -> Package:  # noqa: A001 (read as `package.open`)
     """
     model_path = _root_model(path)
     model_class = _model_class()
-    from google.protobuf.message import DecodeError  # noqa: PLC0415 (protobuf comes with coremltools)
+    from google.protobuf.message import DecodeError
 
     model = model_class()
     try:

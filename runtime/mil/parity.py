@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.contract import report as facts
 
-Real = NDArray[np.float64]
+Real: TypeAlias = NDArray[np.float64]
 TOP = 5
 
 

@@ -184,6 +184,9 @@ def _operation(message: Message, function: str) -> Operation:
             op=message.type,
             place=place,
         )
+    empty = [parameter for parameter, group in inputs.items() if not group]
+    if empty or (message.type == "const" and (set(inputs) != {"val"} or len(message.outputs) != 1)):
+        raise _broken(f"op {message.type} ({label}) has parameters {sorted(inputs)}", function)
     outputs = tuple((item.name, value_type(item.type, place=place)) for item in message.outputs)
     return Operation(message.type, label, inputs, outputs)
 
@@ -246,7 +249,9 @@ def literal(message: Message, place: str) -> Literal:
     try:
         return Literal(kind, _elements(message.immediateValue.tensor, kind))
     except ValueError as error:
-        raise BrokenEvidence(f"{place}: literal does not hold {kind.dtype} {kind.shape}: {error}", subject=place) from None
+        raise BrokenEvidence(
+            f"{place}: literal does not hold {kind.dtype} {kind.shape}: {error}", subject=place
+        ) from None
 
 
 def _elements(tensor: Message, kind: ValueType) -> Array | str:

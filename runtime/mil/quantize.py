@@ -8,7 +8,7 @@ scale is the one that was used (coremltools quantizes with a float32 scale and r
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from runtime.contract import Refusal
 from runtime.contract.recipe import Recipe, Rule, Weights
 
 QMAX = 127
-Float = NDArray[np.float32]
+Float: TypeAlias = NDArray[np.float32]
 
 
 class Quantized(NamedTuple):

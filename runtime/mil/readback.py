@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ QUANTIZED_OP = "constexpr_blockwise_shift_scale"
 CHANNEL_AXIS = 0
 #: the op that every module of a kind must own, so that an island cannot be claimed by an op that was renamed away
 SIGNATURE_OP: Mapping[str, str] = {"rms_norm": "rsqrt"}
-Float = NDArray[np.float32]
+Float: TypeAlias = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def recipe(
     """
     float16 = Weights(weights="fp16")
     plan = {
-        t.name: wanted(asked, t.name, t.aliases, len(t.shape)) if asked is not None else float16 for t in contract.tensors
+        t.name: wanted(asked, t.name, t.aliases, len(t.shape)) if asked is not None else float16
+        for t in contract.tensors
     }
     findings: list[Finding] = []
     counts = {"fp16": 0, "int8": 0}

@@ -211,10 +211,12 @@ def export(takes: Mapping[str, Path], params: ExportParams, ctx: Context) -> Non
     check_shapes(model, params.prefill, params.decode_context, tokenizer.vocab_size)
     canonical = {alias: name for name, others in aliases_of(model).items() for alias in (name, *others)}
     folder, total = ctx.out("program"), len(params.prefill) + 2
+    ctx.progress(0, total, "goldens")
+    goldens.make(model, tokenizer, takes["dataset"], params, ctx.out("goldens"))
     functions: dict[str, contracts.Function] = {}
     linted: dict[str, tuple[int, list[fxlint.Finding]]] = {}
     for plan in planned(model, params.prefill, params.decode_context, params.mask_value):
-        ctx.progress(len(functions), total, plan.name)
+        ctx.progress(len(functions) + 1, total, plan.name)
         program = traced(plan)
         linted[plan.name] = (len(program.graph.nodes), fxlint.lint(program))
         functions[plan.name] = _described(plan, program, canonical)
@@ -222,7 +224,5 @@ def export(takes: Mapping[str, Path], params: ExportParams, ctx: Context) -> Non
     violations = sum(len(findings) for _, findings in linted.values())
     contract = _contract(model, tokenizer, functions, params, violations, ctx.digests)
     (folder / "contract.json").write_text(contracts.dump(contract), encoding="utf-8")
-    ctx.progress(total - 1, total, "goldens")
-    goldens.make(model, tokenizer, takes["dataset"], params, ctx.out("goldens"))
     ctx.report("report", _lint_report(linted), fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))
     ctx.say(f"{len(functions)} functions, {violations} lint findings")

@@ -34,8 +34,10 @@ DENYLIST: tuple[Denied, ...] = (
     Denied("aten.tril", "coremltools 9.0 lowers it by multiplication: NaN on -inf (fixed by coremltools #2771)"),
     Denied("aten.rms_norm", "eps is inflated by max(|x|)^2, a zero row becomes NaN (coremltools #2821)"),
     Denied("aten._fused_rms_norm", "eps is inflated by max(|x|)^2, a zero row becomes NaN (coremltools #2821)"),
-    Denied("aten.scaled_dot_product_attention", "fused attention gives inf or NaN on the Neural Engine of iOS 26 "
-           "(executorch #16144); write matmul and softmax"),
+    Denied(
+        "aten.scaled_dot_product_attention",
+        "fused attention gives inf or NaN on the Neural Engine of iOS 26 (executorch #16144); write matmul and softmax",
+    ),
     Denied("aten.where.ScalarSelf", "two scalar branches are saved with the wrong declared rank (coremltools 9.0)"),
     Denied("aten.where.Scalar", "two scalar branches are saved with the wrong declared rank (coremltools 9.0)"),
     Denied("aten.masked_fill", "a mask must be arithmetic with a finite value"),
@@ -149,9 +151,10 @@ def _interface(program: ExportedProgram) -> Iterator[Finding]:
     users = set(program.graph_signature.user_inputs)
     for node in program.graph.nodes:
         value = _value(node)
-        if node.op == "placeholder" and node.name in users and value is not None:
-            if value.dtype not in (torch.int32, torch.float32):
-                yield Finding("FX-IO", node.name, f"input of type {value.dtype}; only int32 and float32 are declared")
+        if node.op != "placeholder" or node.name not in users or value is None:
+            continue
+        if value.dtype not in (torch.int32, torch.float32):
+            yield Finding("FX-IO", node.name, f"input of type {value.dtype}; only int32 and float32 are declared")
 
 
 _RULES: tuple[Callable[[ExportedProgram], Iterator[Finding]], ...] = (

@@ -28,6 +28,7 @@ from transformers import DynamicCache, PreTrainedModel
 from runtime.contract import Refusal
 from runtime.models.prompts import SPLIT, Text, joined, texts_of
 from runtime.models.tokenizer import Tokenizer
+from runtime.models.wrapper import one_thread
 from runtime.steps.export import ExportParams
 
 
@@ -72,7 +73,7 @@ def greedy(model: PreTrainedModel, prompt: Sequence[int], steps: int) -> tuple[l
     """
     cache, found, fed = DynamicCache(), [], torch.tensor([list(prompt)])
     tokens: list[int] = []
-    with torch.no_grad():
+    with torch.no_grad(), one_thread():
         for _ in range(steps + 1):
             logits = model(input_ids=fed, past_key_values=cache, use_cache=True).logits[0, -1]
             found.append(logits)

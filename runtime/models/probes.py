@@ -1,8 +1,8 @@
 """Checkpoint → the invariances a causal, padded, bucketed, cached decoder must have, each as a number.
 
 Every probe is run on the Transformers model as trained ("checkpoint") and on the functions that will be exported
-("functions"), because a mask can be lost in either; one more asks that the two are the same function. The number is the largest absolute difference of logits over real
-positions; it must not exceed the tolerance.
+("functions"), because a mask can be lost in either; one more asks that the two are the same function. The number is
+the largest absolute difference of logits over real positions; it must not exceed the tolerance.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from runtime.contract import report as facts
 from runtime.models import build
 from runtime.models import tokenizer as tokenizers
 from runtime.models.prompts import Text, joined, texts_of
-from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of
+from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of, one_thread
 from runtime.steps.probe import ProbeParams
 
 #: (ids of real tokens, padded length) → logits_RV of the real positions
@@ -98,8 +98,9 @@ def buckets(forward: Forward, ids: Sequence[int], lengths: Sequence[int]) -> flo
 def checkpoint_decode(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
     """logits_RV of the plain model fed one token at a time through its own cache."""
     cache, rows = DynamicCache(), []
-    for token in ids:
-        rows.append(model(input_ids=torch.tensor([[token]]), past_key_values=cache, use_cache=True).logits[0, -1])
+    with one_thread():
+        for token in ids:
+            rows.append(model(input_ids=torch.tensor([[token]]), past_key_values=cache, use_cache=True).logits[0, -1])
     return torch.stack(rows)
 
 
@@ -110,11 +111,12 @@ def function_decode(model: PreTrainedModel, ids: Sequence[int], context: int) ->
     # garbage in unwritten slots: they are masked, so it must not matter
     keys = torch.full((sizes["layers"], sizes["heads"], context, sizes["head_dim"]), 3.0)
     values = keys.clone()
-    for position, token in enumerate(ids):
-        at = torch.tensor([position], dtype=torch.int32)
-        logits, key, value = decode(torch.tensor([[token]], dtype=torch.int32), at, keys, values)
-        keys[:, :, position : position + 1], values[:, :, position : position + 1] = key, value
-        rows.append(logits[0, 0])
+    with one_thread():
+        for position, token in enumerate(ids):
+            at = torch.tensor([position], dtype=torch.int32)
+            logits, key, value = decode(torch.tensor([[token]], dtype=torch.int32), at, keys, values)
+            keys[:, :, position : position + 1], values[:, :, position : position + 1] = key, value
+            rows.append(logits[0, 0])
     return torch.stack(rows)
 
 
@@ -156,9 +158,11 @@ def _measure(
     return worst
 
 
-def data_of(model: PreTrainedModel, sequences: Sequence[Sequence[int]], params: ProbeParams, pad: int) -> dict[str, Any]:
+def data_of(
+    model: PreTrainedModel, sequences: Sequence[Sequence[int]], params: ProbeParams, pad: int
+) -> dict[str, Any]:
     """The data of report `probes`: each probe with its number, and whether it stays within the tolerance."""
-    probes = []
+    probes: list[dict[str, Any]] = []
     with torch.no_grad():
         for subject in ("checkpoint", "functions"):
             found = _measure(subject, model, sequences, params, pad)

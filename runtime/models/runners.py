@@ -18,6 +18,7 @@ from runtime.contract import Refusal, TokenScore
 from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
 from runtime.mil import interpreter, package
+from runtime.mil.numerics import Mode
 from runtime.models import build
 from runtime.models.tokenizer import Encoded, Tokenizer
 
@@ -150,7 +151,7 @@ class CoreMLRunner:
         contract: Contract,
         tokenizer: Tokenizer,
         *,
-        mode: interpreter.Mode = "fp16_round",
+        mode: Mode = "fp16_round",
         told: Told = _silent,
     ) -> None:
         self.name, self._contract, self._tokenizer, self._told = name, contract, tokenizer, told
@@ -160,7 +161,8 @@ class CoreMLRunner:
                 action="use the tokenizer of the package",
             )
         self._functions = {
-            function: interpreter.Interpreter(opened, function, mode=mode, check=False) for function in contract.functions
+            function: interpreter.Interpreter(opened, function, mode=mode, check=False)
+            for function in contract.functions
         }
         self._decode = next(function for function, item in contract.functions.items() if item.kind == "decode")
 
@@ -196,7 +198,9 @@ class CoreMLRunner:
         """Greedy continuation as an app would make it: one prefill, then one decode per token."""
         found = []
         for prompt in prompts:
-            found.append(_until_end(self._continue(self._tokenizer.encode_prompt(prompt), max_new_tokens), self._tokenizer))
+            found.append(
+                _until_end(self._continue(self._tokenizer.encode_prompt(prompt), max_new_tokens), self._tokenizer)
+            )
             self._told(len(found), len(prompts), f"{self.name} answers")
         return found
 
@@ -205,11 +209,6 @@ class CoreMLRunner:
         shape_LHCD = (cache.layers, cache.heads, cache.context, cache.head_dim)
         key_LHCD, value_LHCD = np.zeros(shape_LHCD, np.float16), np.zeros(shape_LHCD, np.float16)
         out, used = self._prefill(ids), len(ids)
-        if used > cache.context:
-            raise Refusal(
-                f"a prompt of {used} tokens does not fit the package's cache of {cache.context}",
-                action="evaluate on shorter rows, or raise shapes.decode.context",
-            )
         key_LHCD[:, :, :used], value_LHCD[:, :, :used] = out["keys"][:, :, :used], out["values"][:, :, :used]
         new = [int(out["logits"][0, used - 1].argmax())]
         while len(new) < room and new[-1] != self._tokenizer.eos_id and used < cache.context:

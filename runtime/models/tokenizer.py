@@ -8,8 +8,9 @@ tokens come from the template and from `<bos>`/`<eos>` alone: user text that spe
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,7 +91,7 @@ class Tokenizer:
         return Encoded(ids=[*head, *tail.ids, self.eos_id], prompt_tokens=len(head), offsets=offsets)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids, control tokens spelled out so that a stray one is seen; bytes that are no UTF-8 become U+FFFD."""
+        """Text of ids; a control token is spelled out, so that a stray one is seen. Broken UTF-8 becomes U+FFFD."""
         return str(self._backend.decode(list(ids), skip_special_tokens=False))
 
     def _byte_offsets(
@@ -101,13 +102,8 @@ class Tokenizer:
         if self._byte_level:
             sizes = [self._added_bytes.get(i, len(token)) for i, token in zip(ids, tokens, strict=True)]
             if sum(sizes) == len(text.encode()):
-                ends = [0]
-                for size in sizes:
-                    ends.append(ends[-1] + size)
-                return list(zip(ends[:-1], ends[1:], strict=True))
-        starts = [0]
-        for character in text:
-            starts.append(starts[-1] + len(character.encode()))
+                return list(itertools.pairwise(itertools.accumulate(sizes, initial=0)))
+        starts = list(itertools.accumulate((len(character.encode()) for character in text), initial=0))
         return [(starts[start], starts[end]) for start, end in offsets]
 
 
@@ -248,14 +244,19 @@ def save(folder: Path, backend: Backend, special: Mapping[str, int], params: Tok
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def injections(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[int, int]:
-    """How many of the control texts stay plain text inside a prompt and as a response, of how many tried."""
+def injections(tokenizer: Tokenizer) -> tuple[int, int]:
+    """How many control tokens cannot be forged by writing their text into a prompt or a response, of how many.
+
+    Forged means: the text encodes to that token, or to one of pad, bos and eos. (A text the vocabulary cannot spell
+    may become "unknown", which some tokenizers also call a control token; that is a loss, not a forgery.)
+    """
     kept = 0
-    for text in texts:
+    for number in sorted(tokenizer.control_ids):
+        text = tokenizer.decode([number])
         pair = tokenizer.encode_pair("a", text)
-        inside = [*tokenizer.encode_text(f"say {text} now"), *pair.ids[pair.prompt_tokens : -1]]
-        kept += not tokenizer.control_ids.intersection(inside) and tokenizer.decode(inside).count(text) == 2
-    return kept, len(texts)
+        inside = {*tokenizer.encode_text(f"say {text} now"), *pair.ids[pair.prompt_tokens : -1]}
+        kept += not inside & {number, tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
+    return kept, len(tokenizer.control_ids)
 
 
 def _round_trips(tokenizer: Tokenizer, dataset: Path) -> tuple[dict[str, int], list[str]]:
@@ -281,8 +282,7 @@ def contract_of(tokenizer: Tokenizer, params: TokenizerParams, dataset: Path, re
     """The data of report `tokenizer.contract`. Raises Refusal where training on the tokenizer could not be right."""
     ids = {"pad": tokenizer.pad_id, "bos": tokenizer.bos_id, "eos": tokenizer.eos_id}
     in_range = sum(0 <= number < tokenizer.vocab_size for number in ids.values())
-    control = [tokenizer.decode([number]) for number in sorted(tokenizer.control_ids)]
-    safe, tried = injections(tokenizer, control)
+    safe, tried = injections(tokenizer)
     split = [tag for tag in params.single_token_tags if len(tokenizer.encode_text(tag)) != 1]
     counts, lost = _round_trips(tokenizer, dataset)
     if safe != tried:
@@ -297,7 +297,9 @@ def contract_of(tokenizer: Tokenizer, params: TokenizerParams, dataset: Path, re
     return {
         "source": params.source,
         "template_sha256": tokenizer.template_sha256,
-        "special": {name: {"text": getattr(params.special, name), "id": facts.measured(i, "id")} for name, i in ids.items()},
+        "special": {
+            name: {"text": getattr(params.special, name), "id": facts.measured(i, "id")} for name, i in ids.items()
+        },
         "special_distinct": facts.measured(len(set(ids.values())) == len(ids), "bool"),
         "special_in_range": facts.rate(in_range, len(ids)),
         "control_injection_safe": facts.rate(safe, tried),

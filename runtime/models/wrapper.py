@@ -14,7 +14,9 @@ Letters: B batch (always 1), T tokens, V vocabulary, L layers, H key/value heads
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -27,23 +29,33 @@ from runtime.contract import Refusal
 ATTENTION = "kcompiler_grouped"
 #: rotary variants whose angles depend on the length of the prompt; a table cannot hold them
 _LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
+#: what Transformers passes to every attention function and what changes nothing here; anything else that is set
+#: (a soft cap, attention sinks, a window) would be a meaning that the exported graph loses
+_WITHOUT_MEANING = frozenset({"position_ids", "use_cache", "cache_position", "output_attentions"})
 
 
 def grouped_attention(
-    module: nn.Module,
+    _module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor,
     scaling: float,
     dropout: float = 0.0,
-    **unused: Any,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     """Attention of query_BQTD over key_BHSD and value_BHSD with an additive mask_11TS → out_BTQD.
 
     Q query heads share H key/value heads in consecutive groups, so `[B, H·G, T, D]` read as `[B, H, G·T, D]` needs no
     copy. The query is scaled before the product: float16 then keeps sqrt(D) more headroom than scaling after it.
+    Raises Refusal for an option that would change the result.
     """
+    meant = sorted(name for name, given in options.items() if given is not None and name not in _WITHOUT_MEANING)
+    if meant or dropout:
+        raise Refusal(
+            f"the model's attention asks for {', '.join(meant) or 'dropout'}, which the export does not express",
+            action="use a Llama-like family (llama, qwen3, phi)",
+        )
     batch, heads, length, width = query.shape
     shared = key.shape[1]
     rows = heads // shared * length
@@ -76,7 +88,7 @@ class RopeTable(nn.Module):
         self.register_buffer("sin", sin[0, :keep].clone(), persistent=False)
         self.rows = rows
 
-    def forward(self, hidden: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, _hidden: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         if self.rows is not None:
             return self.cos[None], self.sin[None]
         index = position_ids.reshape(-1)
@@ -91,7 +103,7 @@ class _Recorder:
         self.keys: list[Tensor] = []
         self.values: list[Tensor] = []
 
-    def update(self, key: Tensor, value: Tensor, layer: int, *unused: Any, **unused_too: Any) -> tuple[Tensor, Tensor]:
+    def update(self, key: Tensor, value: Tensor, layer: int, *_more: Any, **_options: Any) -> tuple[Tensor, Tensor]:
         self.keys.append(key)
         self.values.append(value)
         if self.past is None:
@@ -107,7 +119,10 @@ class _Function(nn.Module):
         super().__init__()
         self.model = _share(model)
         base = self.model.get_decoder()
-        base.rotary_emb = RopeTable(base.rotary_emb, context, rows)
+        try:
+            base.rotary_emb = RopeTable(base.rotary_emb, context, rows)
+        except TypeError as error:
+            raise _unknown(model, f"its rotary module is called in another way ({error})") from error
 
     def _logits(self, input_ids: Tensor, mask: Tensor, positions: Tensor, cache: _Recorder) -> Tensor:
         output = self.model(
@@ -167,22 +182,29 @@ class Decode(_Function):
 
 
 def _share(model: PreTrainedModel) -> PreTrainedModel:
-    """The same modules around the same weight tensors: the caller's model is not changed and nothing large is copied."""
+    """The same modules around the same weights: the caller's model is unchanged and nothing large is copied."""
     check_family(model)
     memo = {id(parameter): parameter for parameter in model.parameters()}
     copied: PreTrainedModel = copy.deepcopy(model, memo)
-    copied.set_attn_implementation(ATTENTION)
+    try:
+        copied.set_attn_implementation(ATTENTION)
+    except ValueError as error:
+        raise _unknown(model, "its attention cannot be exchanged") from error
     return copied.eval()
+
+
+def _unknown(model: PreTrainedModel, why: str) -> Refusal:
+    return Refusal(
+        f"model type `{model.config.model_type}` cannot be exported: {why}",
+        action="use a Llama-like family (llama, qwen3, phi)",
+    )
 
 
 def check_family(model: PreTrainedModel) -> None:
     """Raises Refusal for a model whose attention or positions the fixed functions cannot express."""
     config = model.config
     if not isinstance(getattr(model.get_decoder(), "rotary_emb", None), nn.Module):
-        raise Refusal(
-            f"model type `{config.model_type}` has no rotary embedding the exporter knows",
-            action="use a Llama-like family (llama, qwen3, phi)",
-        )
+        raise _unknown(model, "it has no rotary embedding")
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     if rope in _LENGTH_DEPENDENT_ROPE:
         raise Refusal(
@@ -190,9 +212,19 @@ def check_family(model: PreTrainedModel) -> None:
             action="choose rope_type default, linear, yarn or llama3",
         )
     if "sliding_attention" in (getattr(config, "layer_types", None) or []):
-        raise Refusal(
-            "sliding-window layers have no export function here", action="set use_sliding_window to false"
-        )
+        raise Refusal("sliding-window layers have no export function here", action="set use_sliding_window to false")
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Token-by-token steps on one thread: their products are too small to share, and waiting for a second thread on a
+    busy machine costs many times the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def heads_of(model: PreTrainedModel) -> dict[str, int]:

@@ -30,5 +30,13 @@ STEP = Step(
     gives={"package": Port(kind="package"), "report": Port(kind="report", report="conversion")},
     backend="coreml",
     run=run,
-    code=("runtime.mil.convert", "runtime.mil.normalise", "runtime.contract.report", "runtime.contract.recipe"),
+    code=(
+        "runtime.mil.convert",
+        "runtime.mil.quantize",
+        "runtime.mil.normalise",
+        "runtime.mil.quiet",
+        "runtime.contract.program",
+        "runtime.contract.recipe",
+        "runtime.contract.report",
+    ),
 )

@@ -59,5 +59,13 @@ STEP = Step(
     backend="python",
     run=run,
     plugs=plugs,
-    code=("runtime.data.prepare", "runtime.data.rows", "runtime.data.splits", "runtime.contract.report"),
+    code=(
+        "runtime.data.prepare",
+        "runtime.data.rows",
+        "runtime.data.splits",
+        "runtime.data.classic",
+        "runtime.tools",
+        "runtime.contract.strict_json",
+        "runtime.contract.report",
+    ),
 )

@@ -25,7 +25,11 @@ class EvaluateParams(Params):
 
 
 def takes(params: EvaluateParams) -> Ports:
-    ports = {"dataset": Port(kind="dataset"), "tokenizer": Port(kind="tokenizer"), "checkpoint": Port(kind="checkpoint")}
+    ports = {
+        "dataset": Port(kind="dataset"),
+        "tokenizer": Port(kind="tokenizer"),
+        "checkpoint": Port(kind="checkpoint"),
+    }
     for runner in params.runners:
         port = PORT_OF_RUNNER[runner]
         ports[port] = Port(kind="package" if port == "package" else "checkpoint")
@@ -60,11 +64,22 @@ STEP = Step(
         "runtime.models.tokenizer",
         "runtime.tools",
         "runtime.data.rows",
+        "runtime.data.classic",
         "runtime.mil.package",
+        "runtime.mil.inventory",
         "runtime.mil.blob",
+        "runtime.mil.program",
         "runtime.mil.interpreter",
+        "runtime.mil.compile",
+        "runtime.mil.step",
+        "runtime.mil.findings",
+        "runtime.mil.errors",
         "runtime.mil.numerics",
         "runtime.mil.ops",
+        "runtime.contract.program",
+        "runtime.contract.architecture",
+        "runtime.contract.intervals",
+        "runtime.contract.strict_json",
         "runtime.contract.report",
     ),
 )

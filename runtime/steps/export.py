@@ -42,9 +42,11 @@ STEP = Step(
         "runtime.models.wrapper",
         "runtime.models.fxlint",
         "runtime.models.goldens",
+        "runtime.models.prompts",
         "runtime.models.build",
         "runtime.models.tokenizer",
         "runtime.data.rows",
+        "runtime.contract.program",
         "runtime.contract.report",
     ),
 )

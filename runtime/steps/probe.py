@@ -33,6 +33,7 @@ STEP = Step(
     run=run,
     code=(
         "runtime.models.probes",
+        "runtime.models.prompts",
         "runtime.models.build",
         "runtime.models.wrapper",
         "runtime.models.tokenizer",

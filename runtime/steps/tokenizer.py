@@ -48,5 +48,5 @@ STEP = Step(
     gives={"tokenizer": Port(kind="tokenizer"), "report": Port(kind="report", report="tokenizer.contract")},
     backend="torch",
     run=run,
-    code=("runtime.models.tokenizer", "runtime.data.rows", "runtime.contract.report"),
+    code=("runtime.models.tokenizer", "runtime.data.rows", "runtime.contract.strict_json", "runtime.contract.report"),
 )

@@ -34,5 +34,5 @@ STEP = Step(
     gives={"report": Port(kind="report", report="coreml.parity")},
     backend="coreml",
     run=run,
-    code=("runtime.mil", "runtime.contract.report", "runtime.contract.recipe"),
+    code=("runtime.mil", "runtime.contract.program", "runtime.contract.recipe", "runtime.contract.report"),
 )

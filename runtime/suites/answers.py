@@ -33,10 +33,10 @@ class AnswersParams(Params):
 
 def _questions(rows: Sequence[Mapping[str, Any]], limit: int) -> list[tuple[str, str]]:
     """Distinct (prompt, class) in the order of the rows."""
-    found = dict.fromkeys((str(row["prompt"]), str(row["class"])) for row in rows)
-    by_prompt = {prompt: subject for prompt, subject in reversed(list(found))}
-    kept = list(dict.fromkeys(prompt for prompt, _ in found))
-    return [(prompt, by_prompt[prompt]) for prompt in (kept[:limit] if limit else kept)]
+    found: dict[str, str] = {}
+    for row in rows:
+        found.setdefault(str(row["prompt"]), str(row["class"]))
+    return list(found.items())[:limit] if limit else list(found.items())
 
 
 def _distributions(
@@ -71,6 +71,10 @@ def _validity(runner: Runner, prompts: Sequence[str], params: AnswersParams) -> 
     return rate(len(outputs) - len(wrong), len(outputs)), wrong[:5]
 
 
+def _mean(values: Sequence[float], unit: str) -> dict[str, Any]:
+    return measured(fmean(values), unit, n=len(values)) if values else unavailable("no items", unit)
+
+
 def _shares(subjects: Sequence[str], found: Mapping[str, list[Distribution]], params: AnswersParams) -> dict[str, Any]:
     """Class → category → mean probability of each runner."""
     edges, start = {}, 0
@@ -82,8 +86,7 @@ def _shares(subjects: Sequence[str], found: Mapping[str, list[Distribution]], pa
         mine = [index for index, name in enumerate(subjects) if name == subject]
         table[subject] = {
             category: {
-                name: measured(fmean(sum(shares[i][low:high]) for i in mine), "probability", n=len(mine))
-                for name, shares in found.items()
+                name: _mean([sum(shares[i][low:high]) for i in mine], "probability") for name, shares in found.items()
             }
             for category, (low, high) in edges.items()
         }
@@ -97,13 +100,17 @@ def _divergences(subjects: Sequence[str], teacher: list[Distribution], other: li
         for subject in sorted(set(subjects))
     }
     return {
-        "all": measured(fmean(each), "nat/question", n=len(each)) if each else unavailable("no items", "nat/question"),
-        "by_class": {name: measured(fmean(values), "nat/question", n=len(values)) for name, values in by_class.items()},
+        "all": _mean(each, "nat/question"),
+        "by_class": {name: _mean(values, "nat/question") for name, values in by_class.items()},
     }
 
 
 def run(
-    runners: Mapping[str, Runner], rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: AnswersParams, seed: int
+    runners: Mapping[str, Runner],
+    rows: Sequence[Mapping[str, Any]],
+    _tools: Sequence[Any],
+    params: AnswersParams,
+    _seed: int,
 ) -> dict[str, Any]:
     """The data of report `eval.answers`. What a runner that is not there would show is `unavailable`."""
     questions = _questions(rows, params.limit)
@@ -126,9 +133,7 @@ def run(
         data["validity"][name], data["invalid_examples"][name] = _validity(runners[name], asked, params)
         if name != "coreml":
             found[name], masses = _distributions(runners[name], prompts, answers)
-            data["answer_mass"][name] = (
-                measured(fmean(masses), "probability", n=len(masses)) if masses else unavailable("no items", "probability")
-            )
+            data["answer_mass"][name] = _mean(masses, "probability")
     for name in ("student", "ce_only"):
         if name in found:
             data["kl"][name] = _divergences(subjects, found["teacher"], found[name])

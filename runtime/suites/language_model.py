@@ -1,7 +1,7 @@
 """Held-out texts × models → negative log-likelihood per token, and what distillation gained over training without it.
 
-The gain is paired: for each text, nats per token of the model trained by cross-entropy alone minus those of the student.
-Both read the same tokens, so that the difference needs no correction for length or difficulty.
+The gain is paired: for each text, nats per token of the model trained by cross-entropy alone minus those of the
+student. Both read the same tokens, so that the difference needs no correction for length or difficulty.
 """
 
 from __future__ import annotations
@@ -55,21 +55,24 @@ def gain(worse: Sequence[TokenScore], better: Sequence[TokenScore], seed: int, r
     if len(differences) < 2:
         none = unavailable("fewer than two items", "nat/token")
         return {"kd_gain": none, "kd_gain_t": none}
-    mean, found = fmean(differences), {}
-    for name, (low, high), method in (
-        ("kd_gain", bootstrap_interval(differences, seed, resamples=resamples), "paired percentile bootstrap over items"),
-        ("kd_gain_t", t_interval(differences), "paired Student t over items"),
-    ):
-        found[name] = measured(
-            mean, "nat/token", n=len(differences), low=low, high=high, confidence=0.95, interval=method
-        )
-    return found
+    ways = {
+        "kd_gain": (
+            bootstrap_interval(differences, seed, resamples=resamples),
+            "paired percentile bootstrap over items",
+        ),
+        "kd_gain_t": (t_interval(differences), "paired Student t over items"),
+    }
+    mean, n = fmean(differences), len(differences)
+    return {
+        name: measured(mean, "nat/token", n=n, low=low, high=high, confidence=0.95, interval=method)
+        for name, ((low, high), method) in ways.items()
+    }
 
 
 def run(
     runners: Mapping[str, Runner],
     rows: Sequence[Mapping[str, Any]],
-    tools: Sequence[Any],
+    _tools: Sequence[Any],
     params: LanguageModelParams,
     seed: int,
 ) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Held-out requests × models → tool-span F1, JSON validity, tool selection, and a named cause for each failed call.
 
-What counts is decided by the rows, never by the model: a row whose gold response is a call is *eligible*, and silence on
-it costs recall; a row whose gold response is none is a *control*, and a call on it costs precision. F1 is micro: true
-positives, false positives and false negatives are pooled over all rows before one division.
+What counts is decided by the rows, never by the model: a row whose gold response is a call is *eligible*, and silence
+on it costs recall; a row whose gold response is none is a *control*, and a call on it costs precision. F1 is micro:
+true positives, false positives and false negatives are pooled over all rows before one division.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ class Tally:
     faults: Counter[str] = field(default_factory=Counter)
 
 
+COUNTS = tuple(name for name in Tally.__slots__ if name != "faults")
+
+
 def items_of(rows: Sequence[Mapping[str, Any]], valid: Validators) -> list[Item]:
     """Rows as items. Raises Refusal for a gold call that is malformed or does not fit the registry."""
     found = []
@@ -101,7 +104,7 @@ def judge(output: str, item: Item, valid: Validators) -> tuple[Tally, calls.Faul
 
 
 def _add(total: Tally, one: Tally) -> None:
-    for name in ("eligible", "controls", "abstained", "parsed", "valid", "selected", "exact", "true", "false", "missed"):
+    for name in COUNTS:
         setattr(total, name, getattr(total, name) + int(getattr(one, name)))
     total.faults.update(one.faults)
 
@@ -132,7 +135,8 @@ def facts(tally: Tally) -> dict[str, Any]:
 
 def evaluate(outputs: Sequence[str], items: Sequence[Item], valid: Validators, examples: int) -> dict[str, Any]:
     """All facts of one runner: pooled, by the gold tool, and a few failed rows in full."""
-    total, per_tool, failed = Tally(), {name: Tally() for name in sorted(valid)}, []
+    total, per_tool = Tally(), {name: Tally() for name in sorted(valid)}
+    failed: list[dict[str, str]] = []
     for output, item in zip(outputs, items, strict=True):
         one, fault = judge(output, item, valid)
         _add(total, one)
@@ -159,9 +163,13 @@ def baselines(items: Sequence[Item], tools: Sequence[registry.Tool]) -> dict[str
 
 
 def run(
-    runners: Mapping[str, Runner], rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: ToolUseParams, seed: int
+    runners: Mapping[str, Runner],
+    rows: Sequence[Mapping[str, Any]],
+    tools: Sequence[Any],
+    params: ToolUseParams,
+    _seed: int,
 ) -> dict[str, Any]:
-    """The data of report `eval.tool_use`. Raises Refusal without a registry or with a gold call that does not fit it."""
+    """The data of report `eval.tool_use`. Raises Refusal without a registry, or for a gold call that does not fit."""
     known = registry.checked(cast(Json, list(tools)), "tools.json")
     valid = registry.validators(known)
     items = items_of(rows[: params.limit] if params.limit else rows, valid)

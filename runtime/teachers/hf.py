@@ -12,6 +12,4 @@ class HfTeacher(Params):
     revision: str = Field(pattern=r"^sha256:[0-9a-f]{64}$", description="Tree digest of the folder.")
 
 
-TEACHER = Teacher(
-    name="hf", version=1, params=HfTeacher, signals=frozenset({"text", "logits"}), step="import_teacher"
-)
+TEACHER = Teacher(name="hf", version=1, params=HfTeacher, signals=frozenset({"text", "logits"}), step="import_teacher")

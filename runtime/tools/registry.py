@@ -1,7 +1,7 @@
 """A file of tool declarations → a checked list of tools with JSON-Schema parameters, and its fingerprint.
 
-One tool is `{"name", "description", "parameters"}`; `parameters` is a JSON Schema (2020-12) of type object. A schema may
-only point into itself (`#…`): nothing is ever fetched.
+One tool is `{"name", "description", "parameters"}`; `parameters` is a JSON Schema (2020-12) of type object. A schema
+may only point into itself (`#…`): nothing is ever fetched.
 """
 
 from __future__ import annotations

@@ -107,6 +107,16 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def digest(self) -> str:
+        """SHA-256 of every row's tokens and supervised targets, in order."""
+        found = hashlib.sha256()
+        for ids in self.ids:
+            found.update(len(ids).to_bytes(8, "little") + ids.numpy().tobytes())
+        for mask in self.masks:
+            found.update(mask.encode() + self._masks_S[mask].numpy().tobytes())
+        found.update(self._before_S.numpy().tobytes())
+        return found.hexdigest()
+
     def supervised(self, mask: str, row: int) -> int:
         """How many tokens of a row a mask supervises."""
         return int(self._masks_S[mask][self.start[row] : self.start[row + 1]].sum())

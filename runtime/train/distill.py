@@ -16,11 +16,14 @@ from runtime.data.rows import load
 from runtime.models import build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
-from runtime.train import objective, schedule, telling
+from runtime.train import objective, telling
 from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
+from runtime.train.linear import fast
 from runtime.train.loop import Trainer, deterministic
 from runtime.train.objective import Bound
+from runtime.train.schedule import check as check_schedule
+from runtime.train.schedule import learning_rate, weight_at
 from runtime.train.teaching import Teacher, head_of
 
 #: `sdpa` computes what eager attention computes, without ever holding the [T, T] weights
@@ -72,12 +75,10 @@ def student_of(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer,
     return model
 
 
-def _teacher(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer, corpus: Corpus, seed: int) -> Teacher:
-    model = build.load(takes["teacher"], attention=ATTENTION)
-    _check_widths(params, words, model, "teacher")
+def _teacher(model: PreTrainedModel, params: TrainParams, corpus: Corpus, seed: int) -> Teacher:
     head = head_of(model, corpus.ids[0][None], "teacher")
-    drawn = sorted({row for s in range(params.steps) for row in rows_of(seed, s, params.batch_size, len(corpus))})
-    return Teacher(model, head, corpus, drawn)
+    drawn = {row for step in range(params.steps) for row in rows_of(seed, step, params.batch_size, len(corpus))}
+    return Teacher(model, head, corpus, sorted(drawn))
 
 
 def _check_needs(params: TrainParams, terms: Sequence[Bound]) -> None:
@@ -87,17 +88,36 @@ def _check_needs(params: TrainParams, terms: Sequence[Bound]) -> None:
     if params.needs_teacher and not needing:
         raise Refusal("a teacher is given but no loss term reads it", action="drop the teacher, or add such a term")
     for bound in terms:
-        schedule.check(bound.name, bound.term.schedule)
+        check_schedule(bound.name, bound.term.schedule)
 
 
-def fingerprint(params: TrainParams, ctx: Context) -> str:
-    """Stands for all that decides a run's course: a saved state of another fingerprint is not continued."""
+def fingerprint(trainer: Trainer, ctx: Context) -> str:
+    """Stands for all that decides a run's course: a saved state of another fingerprint is not continued.
+
+    It is made of what the run uses, not of the parameters as written: dumping those would mark them all as consumed.
+    """
+    params, steps = trainer.params, range(trainer.params.steps)
     value = {
-        "params": params.model_dump(mode="json"),
-        "seed": ctx.seed,
+        "model": trainer.student.config.to_json_string(),
+        "init": params.init,
+        "terms": [
+            {
+                "name": bound.name,
+                "version": bound.loss.version,
+                "params": bound.params.model_dump(mode="json"),
+                "weights": [weight_at(step, bound.term.weight, bound.term.schedule) for step in steps],
+            }
+            for bound in trainer.terms
+        ],
+        "rates": [learning_rate(step, params.steps, params.optimizer) for step in steps],
+        "groups": [[*group["betas"], group["eps"], group["weight_decay"]] for group in trainer.optimizer.param_groups],
+        "clip": params.optimizer.clip_norm,
+        "rows": [trainer.corpus.digest(), params.batch_size, params.chunk_tokens],
+        "measured": sorted(trainer.course.measured),
+        "threads": params.threads,
+        "seed": trainer.seed,
         "digests": dict(ctx.digests),
-        "versions": dict(ctx.versions),
-        "torch": torch.__version__,
+        "versions": {**ctx.versions, "torch": torch.__version__},
     }
     return digest.of_value(value, "kc.training.v1")
 
@@ -111,19 +131,23 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     with deterministic(ctx.seed, params.threads):
         student = student_of(takes, params, words, ctx.seed)
         _check_widths(params, words, student, "student")
-        trainer = Trainer(
-            student=student,
-            head=head_of(student, corpus.ids[0][None], "student"),
-            teacher=_teacher(takes, params, words, corpus, ctx.seed) if params.needs_teacher else None,
-            corpus=corpus,
-            terms=terms,
-            params=params,
-            seed=ctx.seed,
-        )
-        record = trainer.run(Store(ctx.scratch / "training", fingerprint(params, ctx)), ctx)
+        taught = build.load(takes["teacher"], attention=ATTENTION) if params.needs_teacher else None
+        if taught is not None:
+            _check_widths(params, words, taught, "teacher")
+        with fast(student, taught):
+            trainer = Trainer(
+                student=student,
+                head=head_of(student, corpus.ids[0][None], "student"),
+                teacher=None if taught is None else _teacher(taught, params, corpus, ctx.seed),
+                corpus=corpus,
+                terms=terms,
+                params=params,
+                seed=ctx.seed,
+            )
+            record = trainer.run(Store(ctx.scratch / "training", fingerprint(trainer, ctx)), ctx)
     out = ctx.out("checkpoint")
     build.save(student, out)
-    telling.write(out, telling.origin(record, terms, params, ctx.digests, made_by=made_by, seed=ctx.seed))
+    telling.write(out, telling.origin(record, trainer, ctx.digests, made_by=made_by))
     size = {"parameters": build.count(student), "tensors": len(list(student.parameters()))}
     marks = facts.fingerprints({name: takes[name] for name in ("dataset", "tokenizer")}, ctx.digests)
     marks["model"] = facts.hex_of(digest.of_folder(out))

@@ -34,11 +34,12 @@ def measure(values_K: Tensor, parameters: Sequence[Tensor]) -> list[Reach]:
     return found
 
 
-def gate(name: str, reach: Reach, step: int) -> None:
-    """Raises Refusal when a supervised term has a gradient that is exactly zero, or not finite."""
+def gate(name: str, reach: Reach, step: int, *, first: bool) -> None:
+    """Raises Refusal for a gradient that is not finite and, the `first` time a term is measured, for one that is
+    exactly zero. Later a term may be learned so well that nothing is left in float32."""
     if not math.isfinite(reach.norm):
         raise Refusal(f"the gradient of loss `{name}` is not finite at step {step}", action="lower the learning rate")
-    if reach.norm == 0.0:
+    if first and reach.norm == 0.0:
         raise Refusal(
             f"loss `{name}` has a value but its gradient is exactly zero at step {step}: it would train nothing",
             action="repair the loss, or remove the term",

@@ -118,10 +118,10 @@ class Trainer:
     def values(self, batch: Batch) -> Tensor:
         """values_K of a batch, differentiable."""
         taught = None if self.teacher is None else Side(self.teacher.hidden(batch), self.teacher.head)
-        totals = {mask: int(flags.sum()) for mask, flags in batch.masks_N.items()}
+        counts = objective.totals(batch.masks_N)
         student = Side(hidden_of(self.student, batch.groups), self.head)
         return objective.values(
-            student, taught, batch.target_N, batch.masks_N, self.terms, totals, self.params.chunk_tokens
+            student, taught, batch.target_N, batch.masks_N, self.terms, counts, self.params.chunk_tokens
         )
 
     def step(self, step: int) -> None:
@@ -162,9 +162,10 @@ class Trainer:
         if step not in self.course.measured:
             return
         reaches = gradients.measure(values_K, self.parameters)
-        for bound, reach, count in zip(self.terms, reaches, tokens, strict=True):
-            if count:
-                gradients.gate(bound.name, reach, step)
+        for k, (bound, reach) in enumerate(zip(self.terms, reaches, strict=True)):
+            if tokens[k]:
+                first = all(point.norms[k] is None for point in record.points)
+                gradients.gate(bound.name, reach, step, first=first)
         norms = [reach.norm if count else None for reach, count in zip(reaches, tokens, strict=True)]
         shares = gradients.shares([norm or 0.0 for norm in norms], weights)
         record.points.append(

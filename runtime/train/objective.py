@@ -78,6 +78,11 @@ def bind(terms: Sequence[Term]) -> list[Bound]:
     return found
 
 
+def totals(masks_N: Mapping[str, Tensor]) -> dict[str, int]:
+    """The denominator of each mask: how many tokens it supervises."""
+    return {mask: int(flags.sum()) for mask, flags in masks_N.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """One model's part: hidden states of the supervised tokens and its head."""
@@ -92,13 +97,13 @@ def values(
     target_N: Tensor,
     masks_N: Mapping[str, Tensor],
     terms: Sequence[Bound],
-    totals: Mapping[str, int],
+    denominators: Mapping[str, int],
     chunk_tokens: int,
 ) -> Tensor:
     """values_K in nat/token, differentiable with respect to the student alone.
 
-    `totals` maps a mask to its supervised tokens in the whole optimiser batch, of which N may be a part: values of
-    the parts then add up. A term without tokens is 0. Raises Refusal when a term needs logits and there is no teacher.
+    `denominators` maps a mask to its supervised tokens in the whole optimiser batch, of which N may be a part: values
+    of the parts then add up. A term without tokens is 0. Raises Refusal when a term lacks a teacher's logits.
     """
     for bound in terms:
         if bound.needs_logits and teacher is None:
@@ -128,7 +133,7 @@ def values(
                 checkpoint(sums, student.hidden_NH[piece], taught, use_reentrant=False, preserve_rng_state=False)
             )
     total_K = torch.stack(pieces).sum(0) if pieces else student.hidden_NH.sum() * torch.zeros(len(terms))
-    divisor_K = torch.tensor([max(totals[bound.loss.mask], 1) for bound in terms], dtype=total_K.dtype)
+    divisor_K = torch.tensor([max(denominators[bound.loss.mask], 1) for bound in terms], dtype=total_K.dtype)
     return total_K / divisor_K
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from runtime.contract import report as facts
+from runtime.contract.optimizer import Schedule
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
 from runtime.train.batches import Corpus
+from runtime.train.loop import Trainer
 from runtime.train.objective import Bound
 from runtime.train.record import Point, Record
+from runtime.train.schedule import learning_rate
 
 Datum = dict[str, Any]
 NO_TOKEN = "no supervised token of this term in the batch"
@@ -113,10 +116,17 @@ def data(
     }
 
 
-def origin(
-    record: Record, terms: Sequence[Bound], params: TrainParams, digests: Mapping[str, str], *, made_by: str, seed: int
-) -> dict[str, Any]:
-    """training.json: what made this checkpoint, without clock, path or machine."""
+def _schedule(schedule: Schedule | None) -> dict[str, float] | None:
+    if schedule is None:
+        return None
+    return {"to": schedule.to, "from_step": schedule.from_step, "until_step": schedule.until_step}
+
+
+def origin(record: Record, trainer: Trainer, digests: Mapping[str, str], *, made_by: str) -> dict[str, Any]:
+    """training.json: what made this checkpoint, as the run used it, without clock, path or machine."""
+    params, points = trainer.params, record.points
+    rates = [learning_rate(step, params.steps, params.optimizer) for step in range(params.steps)]
+    matrices, vectors = trainer.optimizer.param_groups
     return {
         "schema_version": "1.0",
         "made_by": made_by,
@@ -125,25 +135,27 @@ def origin(
                 "term": bound.name,
                 "version": bound.loss.version,
                 "weight": bound.term.weight,
-                "schedule": None if bound.term.schedule is None else bound.term.schedule.model_dump(mode="json"),
-                "effective_weight": {"first": record.points[0].weights[k], "last": record.points[-1].weights[k]},
+                "schedule": _schedule(bound.term.schedule),
+                "effective_weight": {"first": points[0].weights[k], "last": points[-1].weights[k]},
                 "params": bound.params.model_dump(mode="json"),
                 "semantics": dict(bound.loss.semantics),
                 "supervised_tokens": record.supervised[k],
             }
-            for k, bound in enumerate(terms)
+            for k, bound in enumerate(trainer.terms)
         ],
         "steps": params.steps,
         "batch_size": params.batch_size,
         "max_length": params.max_length,
         "optimizer": {
-            **params.optimizer.model_dump(mode="json"),
             "name": "adamw",
-            "decays": "tensors of two or more dimensions",
+            "learning_rate": {"first": rates[0], "peak": max(rates), "last": rates[-1]},
+            "betas": list(matrices["betas"]),
+            "epsilon": matrices["eps"],
+            "weight_decay": {"matrices": matrices["weight_decay"], "vectors": vectors["weight_decay"]},
+            "clip_norm": params.optimizer.clip_norm,
         },
-        "architecture": params.architecture.model_dump(mode="json"),
         "init": params.init,
-        "seed": seed,
+        "seed": trainer.seed,
         "data_order": "row at place p of pass e: rank by SHA-256 of seed/e/row",
         "dataset": digests["dataset"],
         "tokenizer": digests["tokenizer"],

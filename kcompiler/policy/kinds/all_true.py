@@ -9,13 +9,13 @@ from pydantic import Field
 
 from kcompiler.policy import path
 from kcompiler.policy.datum import BadDatum, read
-from kcompiler.policy.kind import Closed, Judged, Kind, PathText, broken, enough, lacking, worst
+from kcompiler.policy.kind import Closed, Judged, Kind, PathTexts, broken, enough, lacking, worst
 
 
 class Params(Closed):
-    """`at` is a path into the report's data that leads to flags."""
+    """`at` is a path into the report's data that leads to flags, or several."""
 
-    at: PathText
+    at: PathTexts
     min_matches: int = Field(default=1, ge=1)
 
 
@@ -43,8 +43,8 @@ def _flag(match: path.Match) -> Judged:
 
 
 def judge(params: Params, report: Mapping[str, Any], _expect: object) -> Judged:
-    found = (_flag(match) for match in path.walk(path.parse(params.at), report["data"], "/data"))
-    return enough(worst(found), params.min_matches)
+    matches = [match for text in params.at for match in path.walk(path.parse(text), report["data"], "/data")]
+    return enough(worst(_flag(match) for match in matches), params.min_matches)
 
 
 KIND = Kind(name="all_true", version=1, params=Params, judge=judge)

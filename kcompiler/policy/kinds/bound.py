@@ -21,7 +21,7 @@ from kcompiler.policy.kind import (
     DecimalText,
     Judged,
     Kind,
-    PathText,
+    PathTexts,
     broken,
     enough,
     lacking,
@@ -42,9 +42,9 @@ class Need(Closed):
 
 
 class Params(Closed):
-    """`metric` is a path into the report's data; the threshold is written here or comes from the rule's `expect`."""
+    """`metric` is a path into the report's data, or several; the threshold stands here or in the rule's `expect`."""
 
-    metric: PathText
+    metric: PathTexts
     op: Op
     threshold: DecimalText | None = None
     unit: str = Field(min_length=1)
@@ -109,8 +109,9 @@ def _lacks(params: Params, datum: Datum, pointer: str) -> Judged | None:
     if datum.n is None:
         return lacking("no count stands behind it", pointer)
     if datum.n < params.need.min_n:
-        return Judged(word="inconclusive", reason=f"{datum.n} items, at least {params.need.min_n} are needed",
-                      pointer=pointer)
+        return Judged(
+            word="inconclusive", reason=f"{datum.n} items, at least {params.need.min_n} are needed", pointer=pointer
+        )
     return None
 
 
@@ -164,7 +165,7 @@ def judge(params: Params, report: Mapping[str, Any], expect: object) -> Judged:
     threshold = _threshold(params, expect)
     if isinstance(threshold, Judged):
         return threshold
-    matches = path.walk(path.parse(params.metric), report["data"], "/data")
+    matches = [match for text in params.metric for match in path.walk(path.parse(text), report["data"], "/data")]
     return enough(worst(_at(params, match, threshold) for match in matches), params.min_matches)
 
 

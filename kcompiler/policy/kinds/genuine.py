@@ -75,7 +75,7 @@ def _tag(match: path.Match) -> Judged:
         return broken(str(reason), match.pointer)
     if tag != "measured":
         return lacking(f"{tag}, not measured", match.pointer)
-    return Judged(word="pass", reason="measured", pointer=match.pointer, observed=tag)
+    return Judged(word="pass", reason=tag, pointer=match.pointer, observed=tag)
 
 
 def judge(params: Params, report: Mapping[str, Any], _expect: object) -> Judged:

@@ -82,12 +82,12 @@ def rsqrt(x: Floats, epsilon: float = 1e-12, *, inner: Rounding) -> Array:
     return _ONE / inner(np.sqrt(inner(x + np.float32(epsilon))))
 
 
-@op("clip", moves=True)
+@op("clip")
 def clip(x: Floats, alpha: float, beta: float) -> Array:
     return np.minimum(np.maximum(x, np.float32(alpha)), np.float32(beta))
 
 
-@op("threshold", moves=True)
+@op("threshold")
 def threshold(x: Numbers, alpha: float) -> Array:
     return np.maximum(x, x.dtype.type(alpha))
 

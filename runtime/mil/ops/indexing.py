@@ -41,10 +41,8 @@ def gather(x: Anything, indices: Indices, axis: int = 0, batch_dims: int = 0) ->
     return _gather(x, indices, axis, batch_dims)
 
 
-@op("gather", since=7, moves=True)
-def gather_ios17(
-    x: Anything, indices: Indices, axis: int = 0, batch_dims: int = 0, validate_indices: bool = False
-) -> Array:
+@op("gather", since=7, moves=True, ignores=("validate_indices",))
+def gather_ios17(x: Anything, indices: Indices, axis: int = 0, batch_dims: int = 0) -> Array:
     return _gather(x, _bounded(indices, x.shape[axis]), axis, batch_dims)
 
 
@@ -53,8 +51,8 @@ def gather_along_axis(x: Anything, indices: Indices, axis: int = 0) -> Array:
     return np.take_along_axis(x, indices, axis)
 
 
-@op("gather_along_axis", since=7, moves=True)
-def gather_along_axis_ios17(x: Anything, indices: Indices, axis: int = 0, validate_indices: bool = False) -> Array:
+@op("gather_along_axis", since=7, moves=True, ignores=("validate_indices",))
+def gather_along_axis_ios17(x: Anything, indices: Indices, axis: int = 0) -> Array:
     return np.take_along_axis(x, _bounded(indices, x.shape[axis]), axis)
 
 
@@ -70,8 +68,8 @@ def gather_nd(x: Anything, indices: Indices, batch_dims: int = 0) -> Array:
     return _gather_nd(x, indices, batch_dims)
 
 
-@op("gather_nd", since=7, moves=True)
-def gather_nd_ios17(x: Anything, indices: Indices, batch_dims: int = 0, validate_indices: bool = False) -> Array:
+@op("gather_nd", since=7, moves=True, ignores=("validate_indices",))
+def gather_nd_ios17(x: Anything, indices: Indices, batch_dims: int = 0) -> Array:
     for place in range(indices.shape[-1]):
         _bounded(indices[..., place], x.shape[batch_dims + place])
     return _gather_nd(x, indices, batch_dims)
@@ -98,30 +96,24 @@ def _scattered(data: Array, index: tuple[Array | slice, ...], updates: Array, mo
     return result
 
 
-@op("scatter", added={"validate_indices": 7})
-def scatter(
-    data: Numbers, indices: Indices, updates: Numbers, axis: int = 0, mode: str = "add", validate_indices: bool = False
-) -> Array:
+@op("scatter", ignores=("validate_indices",), added={"validate_indices": 7})
+def scatter(data: Numbers, indices: Indices, updates: Numbers, axis: int = 0, mode: str = "add") -> Array:
     """`updates` combined into `data` at one-dimensional `indices` along `axis`; the default mode is what coremltools
     writes, "add"."""
     where = axis % data.ndim
     return _scattered(data, (*[slice(None)] * where, _bounded(indices, data.shape[where])), updates, mode)
 
 
-@op("scatter_along_axis", added={"validate_indices": 7})
-def scatter_along_axis(
-    data: Numbers, indices: Indices, updates: Numbers, axis: int = 0, mode: str = "add", validate_indices: bool = False
-) -> Array:
+@op("scatter_along_axis", ignores=("validate_indices",), added={"validate_indices": 7})
+def scatter_along_axis(data: Numbers, indices: Indices, updates: Numbers, axis: int = 0, mode: str = "add") -> Array:
     where = axis % data.ndim
     index: list[Array | slice] = list(np.indices(indices.shape, sparse=True))
     index[where] = _bounded(indices, data.shape[where])
     return _scattered(data, tuple(index), updates, mode)
 
 
-@op("scatter_nd", added={"validate_indices": 7})
-def scatter_nd(
-    data: Numbers, indices: Indices, updates: Numbers, mode: str = "add", validate_indices: bool = False
-) -> Array:
+@op("scatter_nd", ignores=("validate_indices",), added={"validate_indices": 7})
+def scatter_nd(data: Numbers, indices: Indices, updates: Numbers, mode: str = "add") -> Array:
     """The last axis of `indices` addresses leading axes of `data`."""
     for place in range(indices.shape[-1]):
         _bounded(indices[..., place], data.shape[place])

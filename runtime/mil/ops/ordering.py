@@ -31,13 +31,18 @@ def _topk_result(dtypes: Mapping[str, str], static: Mapping[str, Any]) -> tuple[
     return dtypes["x"], cast_dtype(static.get("output_indices_dtype", "int32"))
 
 
-@op("topk", result=_topk_result, moves=True, added={"sort": 6, "return_indices": 6, "output_indices_dtype": 7})
+@op(
+    "topk",
+    result=_topk_result,
+    moves=True,
+    ignores=("sort",),
+    added={"sort": 6, "return_indices": 6, "output_indices_dtype": 7},
+)
 def topk(
     x: Numbers,
     k: int = 1,
     axis: int = -1,
     ascending: bool = False,
-    sort: bool = True,
     return_indices: bool = True,
     output_indices_dtype: str = "int32",
 ) -> tuple[Array, ...]:

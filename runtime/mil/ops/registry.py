@@ -66,6 +66,8 @@ class Op:
     #: parameters that must be constants → the Python type they are handed over as
     static: Mapping[str, Any]
     required: frozenset[str]
+    #: parameters that MIL defines and that cannot change the result here
+    ignores: frozenset[str]
     #: parameters of a later opset than the op itself
     added: Mapping[str, int]
     result: str | ResultRule
@@ -75,13 +77,11 @@ class Op:
     plan: Callable[..., Kernel] | None
     takes_inner: bool
 
-    def result_dtypes(self, dtypes: Mapping[str, str], static: Mapping[str, Any], outputs: int) -> tuple[str, ...]:
-        """Dtypes the outputs have by MIL's rules, given the operands' dtypes."""
+    def result_dtypes(self, dtypes: Mapping[str, str], static: Mapping[str, Any]) -> tuple[str, ...]:
+        """Dtypes the outputs have by MIL's rules, given the operands' dtypes; one per output."""
         if callable(self.result):
             return self.result(dtypes, static)
-        if self.result in BY_NAME:
-            return (self.result,) * outputs
-        return (dtypes[self.result],) * outputs
+        return (self.result if self.result in BY_NAME else dtypes[self.result],)
 
 
 Registry = Mapping[tuple[str, int], Op]
@@ -96,10 +96,11 @@ def op(
     moves: bool = False,
     result: str | ResultRule | None = None,
     added: Mapping[str, int] | None = None,
+    ignores: tuple[str, ...] = (),
     plan: Callable[..., Kernel] | None = None,
 ) -> Callable[[Kernel], Kernel]:
-    """Register the decorated function as the op(s) `names`. `result` is a dtype, the parameter whose dtype the outputs
-    have (default: the first tensor parameter), or a rule."""
+    """Register the decorated function as the op(s) `names`. `result` is a dtype, the parameter whose dtype the one
+    output has (default: the first tensor parameter), or a rule."""
 
     def register(kernel: Kernel) -> Kernel:
         tensors: dict[str, Domain] = {}
@@ -128,6 +129,7 @@ def op(
                 tensors=tensors,
                 static=static,
                 required=frozenset(required),
+                ignores=frozenset(ignores),
                 added=added or {},
                 result=result or next(iter(tensors)),
                 moves=moves,

@@ -13,7 +13,7 @@ from runtime.models.export import export
 from runtime.steps.export import ExportParams
 from tests.tensor.export.world import Stage, world
 
-PARAMS = ExportParams(prefill=[16, 64], decode_context=96, decode_steps=6)
+PARAMS = ExportParams(prefill=[16, 64], decode_context=96, decode_steps=6, threads=1)
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 @pytest.fixture(autouse=True)
 def _threads() -> Iterator[None]:
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)

@@ -74,11 +74,11 @@ def test_another_config_gives_another_contract(tmp_path: Path) -> None:
     shape = architecture("qwen3", num_hidden_layers=2, num_key_value_heads=4, head_dim=24, tie_word_embeddings=False)
     takes["checkpoint"] = checkpoint(tmp_path / "other", shape, special)
     stage = Stage(tmp_path / "out", takes)
-    export(takes, ExportParams(prefill=[8], decode_context=16, decode_steps=2, golden_prompts=1), stage)
+    export(takes, ExportParams(prefill=[32], decode_context=40, decode_steps=2, golden_prompts=1, threads=1), stage)
     contract = contracts.load(stage.root / "program")
     assert (contract.model_type, contract.kv_cache.layers, contract.kv_cache.heads) == ("qwen3", 2, 4)
     assert contract.kv_cache.head_dim == 24
-    assert contract.functions["decode"].inputs[2].shape == [2, 4, 16, 24]
+    assert contract.functions["decode"].inputs[2].shape == [2, 4, 40, 24]
     assert not any(tensor.aliases for tensor in contract.tensors)
 
 
@@ -127,8 +127,13 @@ def test_the_saved_graph_is_clean_and_names_its_islands(exported: Exported) -> N
         targets = {node.name: str(node.target) for node in program.graph.nodes}
         for nodes in modules.values():
             kinds = [targets[node] for node in nodes]
-            assert kinds == ["aten.pow.Tensor_Scalar", "aten.mean.dim", "aten.add.Tensor", "aten.rsqrt.default",
-                             "aten.mul.Tensor"]
+            assert kinds == [
+                "aten.pow.Tensor_Scalar",
+                "aten.mean.dim",
+                "aten.add.Tensor",
+                "aten.rsqrt.default",
+                "aten.mul.Tensor",
+            ]
         assert set(function.parameters.values()) == {tensor.name for tensor in contract.tensors}
 
 
@@ -147,10 +152,11 @@ def test_weights_beyond_float16_are_a_lint_violation(exported: Exported, tmp_pat
     model = build.load(exported.takes["checkpoint"])
     with torch.no_grad():
         model.get_decoder().layers[0].mlp.up_proj.weight[0, 0] = 1e6
-    build.save(model, tmp_path / "checkpoint") if (tmp_path / "checkpoint").mkdir() is None else None
+    (tmp_path / "checkpoint").mkdir()
+    build.save(model, tmp_path / "checkpoint")
     takes = dict(exported.takes) | {"checkpoint": tmp_path / "checkpoint"}
     stage = Stage(tmp_path / "out", takes)
-    export(takes, ExportParams(prefill=[8], decode_context=16, decode_steps=1, golden_prompts=1), stage)
+    export(takes, ExportParams(prefill=[32], decode_context=40, decode_steps=1, golden_prompts=1, threads=1), stage)
     data = stage.reports["report"]["data"]
     assert data["violations"]["value"] == 2
     assert data["rules"]["FX-FINITE"]["value"] == 2

@@ -12,6 +12,7 @@ from torch.export import Dim
 from runtime.models import fxlint
 
 X = torch.ones(2, 4)
+pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 
 
 class Body(nn.Module):

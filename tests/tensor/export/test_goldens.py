@@ -58,7 +58,10 @@ def test_the_decode_is_the_models_own_greedy_generation(
     for case in index["decode"]:
         prompt = tensors[f"decode/{case['case']}/prompt"].long()
         wanted = model.generate(
-            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=case["steps"] + 1, do_sample=False,
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=case["steps"] + 1,
+            do_sample=False,
             pad_token_id=0,
         )
         assert wanted[0, prompt.shape[1] :].tolist() == case["tokens"]

@@ -18,10 +18,10 @@ from runtime.steps.probe import ProbeParams
 from tests.tensor.export.conftest import Exported
 from tests.tensor.export.world import Stage
 
-PARAMS = ProbeParams(lengths=[16, 32], decode_context=40)
+PARAMS = ProbeParams(lengths=[16, 32], decode_context=40, threads=1)
 
 
-@pytest.fixture()
+@pytest.fixture
 def model(exported: Exported) -> PreTrainedModel:
     return build.load(exported.takes["checkpoint"])
 

@@ -6,18 +6,27 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from runtime.contract import Refusal
 from runtime.models import build
 from runtime.models.goldens import reference
-from runtime.models.wrapper import ATTENTION, Decode, Prefill, RopeTable, check_family, check_shapes, heads_of
+from runtime.models.wrapper import (
+    ATTENTION,
+    Decode,
+    Prefill,
+    RopeTable,
+    check_family,
+    check_shapes,
+    grouped_attention,
+    heads_of,
+)
 from tests.tensor.export.world import architecture
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama with shared heads": {"family": "llama"},
     "llama with one key head": {"family": "llama", "num_key_value_heads": 1},
-    "llama, every head its own key, untied": {"family": "llama", "num_key_value_heads": 4, "tie_word_embeddings": False},
+    "llama without sharing, untied": {"family": "llama", "num_key_value_heads": 4, "tie_word_embeddings": False},
     "qwen3 with its own head width": {"family": "qwen3", "head_dim": 48},
     "phi with partial rotation": {"family": "phi", "num_key_value_heads": 4, "tie_word_embeddings": False},
 }
@@ -109,6 +118,22 @@ def test_rotary_variants_that_depend_on_the_prompt_are_refused() -> None:
     model.config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
     with pytest.raises(Refusal, match="dynamic"):
         check_family(model)
+
+
+def test_an_attention_with_a_meaning_that_would_be_lost_is_refused() -> None:
+    """A soft cap, sinks or a window must not vanish from the exported graph."""
+    query, mask = torch.ones(1, 2, 3, 4), torch.zeros(1, 1, 3, 3)
+    grouped_attention(torch.nn.Identity(), query, query, query, mask, 0.5, sliding_window=None, use_cache=True)
+    with pytest.raises(Refusal, match="softcap"):
+        grouped_attention(torch.nn.Identity(), query, query, query, mask, 0.5, softcap=50.0)
+    with pytest.raises(Refusal, match="dropout"):
+        grouped_attention(torch.nn.Identity(), query, query, query, mask, 0.5, dropout=0.1)
+
+
+def test_a_family_without_rotary_positions_is_refused() -> None:
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 32, "n_positions": 16}
+    with pytest.raises(Refusal, match="rotary"):
+        Prefill(GPT2LMHeadModel(GPT2Config(**sizes)), 8)
 
 
 def test_sliding_windows_are_refused() -> None:

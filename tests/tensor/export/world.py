@@ -51,7 +51,7 @@ class Stage:
         (self.out(port) / "report.json").write_text(facts.dump(whole), encoding="utf-8")
         self.reports[port] = json.loads(facts.dump(whole))
 
-    def perform(self, takes: Mapping[str, Path], params: Any) -> None:
+    def perform(self, _takes: Mapping[str, Path], _params: Any) -> None:
         raise AssertionError("operations do not perform steps")
 
 

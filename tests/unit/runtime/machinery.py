@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from runtime import catalog, digest
 from runtime.contract.keys import derivation, environment
+from runtime.durable import erase
 
 TOY = Path(__file__).parent / "toy"
+
+
+KINDS = ("make", "grow", "join", "count")
 
 
 def install() -> None:
@@ -47,7 +54,7 @@ def step(
         "params": model.model_dump(mode="json"),
         "gives": gives,
         "after": list(after),
-        "code": digest.of_code(declared.code),
+        "code": catalog.code_of(declared, model),
         "seed": seed,
         "promise": declared.promise,
         "derivation": "",
@@ -59,13 +66,16 @@ def lock(
 ) -> dict[str, Any]:
     """A lock over steps; `inputs`: name → path in the project of a file."""
     requires = catalog.load("backends", "toy").requires
-    pins = {
+    pins: dict[str, dict[str, Any]] = {
         key: {"path": path, "digest": digest.of_file(root / path), "bytes": (root / path).stat().st_size}
         for key, path in (inputs or {}).items()
     }
     plugins = [
         {"room": room, "name": plugin, **(catalog.distribution(room, plugin) or {})}
-        for room, plugin in [*(("steps", f"toy_{kind}") for kind in ("make", "grow", "join")), ("backends", "toy")]
+        for room, plugin in [
+            *(("steps", f"toy_{kind}") for kind in ("make", "grow", "join", "count")),
+            ("backends", "toy"),
+        ]
     ]
     known: dict[str, str] = {}
     done = []
@@ -94,7 +104,9 @@ def lock(
     }
 
 
-def chain(root: Path, *, text: str = "hello", rounds: int = 5, pause_s: float = 0.0, backend: str = "toy") -> dict[str, Any]:
+def chain(
+    root: Path, *, text: str = "hello", rounds: int = 5, pause_s: float = 0.0, backend: str = "toy"
+) -> dict[str, Any]:
     """make → grow → join, and `aside`, which only comes after `grow`."""
     return lock(
         root,
@@ -122,3 +134,32 @@ def approve(reports: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """A judge that lets every report through."""
     return [{"rule": "any", "step": key, "outcome": "pass", "blocking": True} for key in sorted(reports)]
 
+
+def environ() -> dict[str, str]:
+    """Environment of a child process that may import the machine and these helpers."""
+    return {**os.environ, "PYTHONPATH": str(TOY.parents[3])}
+
+
+class Watched:
+    """A watch that keeps the events."""
+
+    def __init__(self) -> None:
+        self.events: list[Mapping[str, Any]] = []
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        self.events.append(event)
+
+    def of(self, *names: str) -> list[tuple[str, ...]]:
+        """(event, step) of the events with these names, in order."""
+        return [(event["event"], event["step"]) for event in self.events if event["event"] in names]
+
+
+@contextmanager
+def quick_folder() -> Iterator[Path]:
+    """A temporary folder in memory where there is such a place: these tests open thousands of small files."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="kc-machine-", dir=memory if os.access(memory, os.W_OK) else None))
+    try:
+        yield folder.resolve()
+    finally:
+        erase(folder)

@@ -92,8 +92,9 @@ def _frozen(node: ast.AST) -> bool:
 def _places(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
     """(parent, field, index or None, child) of every part that may be changed."""
     for name, value in ast.iter_fields(node):
-        if name in ("annotation", "returns", "decorator_list") or (isinstance(node, ast.Subscript) and name == "slice"
-                                                                  and _is_type(node)):
+        if name in ("annotation", "returns", "decorator_list") or (
+            isinstance(node, ast.Subscript) and name == "slice" and _is_type(node)
+        ):
             continue
         for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
             if isinstance(child, ast.AST) and not _frozen(child):

@@ -1,7 +1,7 @@
-"""A third party's plug-ins for tests of the machine: three small steps and a backend, in plain Python.
+"""A third party's plug-ins for tests of the machine: small steps and a backend, in plain Python.
 
-`make` writes a dataset, `grow` works in iterations with its own checkpoints in scratch, `join` reads both. `mode` makes
-`make` misbehave on purpose.
+`make` writes a dataset, `grow` works in iterations with its own checkpoints in scratch, `join` reads both, `count`
+reads anything. `mode` makes `make` misbehave on purpose.
 """
 
 from __future__ import annotations
@@ -79,7 +79,10 @@ class GrowParams(Params):
 
 def grow(takes: Mapping[str, Path], params: GrowParams, ctx: Context) -> None:
     state = ctx.scratch / "state.json"
-    value, done = hashlib.sha256((takes["dataset"] / "train.jsonl").read_bytes() + str(ctx.seed).encode()).hexdigest(), 0
+    value, done = (
+        hashlib.sha256((takes["dataset"] / "train.jsonl").read_bytes() + str(ctx.seed).encode()).hexdigest(),
+        0,
+    )
     if state.exists():
         value, done = json.loads(state.read_text())
         ctx.say(f"resumed at {done}")
@@ -109,6 +112,15 @@ def join(takes: Mapping[str, Path], params: JoinParams, ctx: Context) -> None:
     (ctx.out("program") / "nested" / "more.txt").write_text(text)
     ctx.report("report", {"length": measured(len(text), "B")}, fingerprints={})
     ctx.report("second", {"times": measured(params.times, "count")}, fingerprints={})
+
+
+class CountParams(Params):
+    pass
+
+
+def count(takes: Mapping[str, Path], params: CountParams, ctx: Context) -> None:
+    del params
+    ctx.report("report", {"files": measured(len(list(takes["dataset"].iterdir())), "count")}, fingerprints={})
 
 
 def perform(takes: Mapping[str, Path], params: Params, ctx: Context) -> None:
@@ -149,9 +161,19 @@ JOIN = Step(
     run=perform,
     code=("toyplug",),
 )
+COUNT = Step(
+    name="toy_count",
+    version=1,
+    params=CountParams,
+    takes={"dataset": Port(kind="dataset")},
+    gives={"report": Port(kind="report", report="probes")},
+    backend="toy",
+    run=perform,
+    code=("toyplug",),
+)
 BACKEND = Backend(
     name="toy",
     version=1,
-    operations={"toy_make": "toyplug:make", "toy_grow": "toyplug:grow", "toy_join": "toyplug:join"},
+    operations={f"toy_{name}": f"toyplug:{name}" for name in ("make", "grow", "join", "count")},
     requires={"pydantic": version("pydantic")},
 )

@@ -1,0 +1,58 @@
+"""A project and the name of a spec → everything recomputed that its evidence claims, and every place where it differs.
+
+Reads the committed lock, the evidence beside it and, where it exists, the project's own store and journal. Trusts none
+of them: pins, policies and obligations are compared with the files, the journal's chain is verified by code of its own,
+artifacts and reports are hashed again, and the verdict is judged again (plan-apply-policy.md, 7.9).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kcompiler.audit import evidence, plan, records
+from kcompiler.audit.finding import CODES, Audit, Finding, differs
+from kcompiler.lock import plan_digest
+from kcompiler.project import Project
+
+__all__ = ["CODES", "Audit", "Finding", "audit"]
+
+
+def audit(root: Path, name: str) -> Audit:
+    """Recompute everything about the spec `name` of the project at `root`. Nothing is written.
+
+    Findings of severity "evidence" (exit 3) mean damage, loss or forgery; "disagreement" (exit 1) means that two sound
+    things do not say the same, such as a lock and a spec that was edited since.
+    """
+    project = Project(root)
+    lock, folder = project.lock(name), project.evidence(name)
+    shown, lines_shown = project.shown(folder), f"{project.shown(folder)}/{records.JOURNAL}"
+    made, findings = plan.read(lock, project.shown(lock))
+    if made is None:
+        return Audit(findings=findings, checked={}, verdict="")
+    findings = [*plan.pins(made, root), *plan.policies(made, root)]
+    known, found = records.state_journal(root)
+    findings += found
+    if known is not None and not any(
+        line.type == "run_opened" and line.data.get("plan") == plan_digest(made) for line in known
+    ):
+        findings.append(
+            differs("KA13", f"{records.STATE}/{records.JOURNAL}", "no run in the journal carried out this lock")
+        )
+    used, found = records.in_use(folder / records.JOURNAL, lines_shown, known)
+    findings += [*found, *records.against_lock(made, used, lines_shown)]
+    if known is not None:
+        findings += records.artifacts(root, used)
+    given, found = evidence.reports(folder, shown, used)
+    findings += found
+    run, found = evidence.run(folder / evidence.RUN, f"{shown}/{evidence.RUN}", made, used)
+    findings += found
+    everything = evidence.report_of_the_run(given, run)
+    word, found = evidence.verdict(folder / evidence.VERDICT, f"{shown}/{evidence.VERDICT}", made, everything)
+    checked = {
+        "steps": len(used),
+        "artifacts": sum(len(record["gives"]) for record in used.values()) if known is not None else 0,
+        "reports": len(everything),
+        "obligations": len(made["obligations"]),
+        "journal lines": len(known or ()),
+    }
+    return Audit(findings=[*findings, *found], checked=checked, verdict=word)

@@ -1,0 +1,154 @@
+"""Reports, the report on the run and the verdict of `generated/<name>/evidence` → recomputed, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kcompiler import lock
+from kcompiler.audit.finding import Finding, broken, differs
+from kcompiler.audit.plan import APPLY
+from kcompiler.audit.records import Records
+from kcompiler.audit.schema import problem_with
+from kcompiler.judge import judge
+from runtime import digest
+from runtime.contract import strict_json
+
+REPORTS, RUN, VERDICT = "reports", "run.json", "verdict.json"
+#: number of the report → what it is for one committed line
+_SUMS: Mapping[str, Callable[[Mapping[str, Any]], float]] = {
+    "wall": lambda record: record["wall_s"],
+    "attempts": lambda record: record["attempts"],
+    "lost_attempts": lambda record: record["lost_attempts"],
+    "bytes": lambda record: sum(give["bytes"] for give in record["gives"].values()),
+}
+
+
+def _artifact(report: bytes) -> str:
+    """The digest a report has as an artifact: a folder with the one file report.json."""
+    entry = {"path": "report.json", "bytes": len(report), "digest": digest.of_bytes(report)}
+    return digest.of_value([entry], "kc.tree.v1")
+
+
+def reports(folder: Path, shown: str, records: Records) -> tuple[dict[str, bytes], list[Finding]]:
+    """Step → bytes of its report, each compared with the artifact that was committed; and what else lies there."""
+    given: dict[str, bytes] = {}
+    findings: list[Finding] = []
+    for name, record in records.items():
+        for port, give in record["gives"].items():
+            if give.get("kind") != "report":
+                continue
+            key = name if port == "report" else f"{name}.{port}"
+            subject, path = f"{shown}/{REPORTS}/{key}.json", folder / REPORTS / f"{key}.json"
+            if not path.is_file():
+                findings.append(broken("KA22", subject, "the report is gone"))
+                continue
+            given[key] = path.read_bytes()
+            if _artifact(given[key]) != give["digest"]:
+                findings.append(broken("KA22", subject, f"not the report that step `{name}` committed"))
+    wanted = {f"{key}.json" for key in given}
+    for path in sorted((folder / REPORTS).glob("*")):
+        if path.name not in wanted:
+            findings.append(differs("KA23", f"{shown}/{REPORTS}/{path.name}", "no committed step gave this report"))
+    return given, findings
+
+
+def run(path: Path, subject: str, plan: Mapping[str, Any], records: Records) -> tuple[bytes | None, list[Finding]]:
+    """The report on the run against the committed lines it was made from."""
+    if not path.is_file():
+        return None, [broken("KA24", subject, "the report on the run is gone")]
+    data = path.read_bytes()
+    try:
+        report = strict_json.loads(data)
+    except ValueError as reason:
+        return data, [broken("KA24", subject, f"not strict JSON: {reason}")]
+    if not isinstance(report, dict):
+        return data, [broken("KA24", subject, "not a report")]
+    return data, [broken("KA24", f"{subject}#{place}", "not what the committed lines say")
+                  for place in _wrong(report, plan, records)]  # fmt: skip
+
+
+def _wrong(report: Mapping[str, Any], plan: Mapping[str, Any], records: Records) -> Iterator[str]:
+    """JSON pointers of everything in the report that does not follow from the records."""
+    content, steps = _at(report, "data"), _at(report, "data", "steps")
+    subject = {f"{name}.{port}": give["digest"] for name, one in records.items() for port, give in one["gives"].items()}
+    if report.get("subject") != subject:
+        yield "/subject"
+    if _at(report, "environment", "forged") is not any(record["forged"] for record in records.values()):
+        yield "/environment/forged"
+    if not isinstance(steps, dict) or steps.keys() != records.keys():
+        yield "/data/steps"
+        return
+    missing = [step["id"] for step in plan["steps"] if step["id"] not in records]
+    for name, of in _SUMS.items():
+        for step, record in records.items():
+            if _at(steps, step, name, "value") != of(record):
+                yield f"/data/steps/{step}/{name}"
+        total = None if missing else round(sum(of(record) for record in records.values()), 6)
+        if _at(content, name, "value") != total:
+            yield f"/data/{name}"
+    done = (_at(content, "done", "k"), _at(content, "done", "n"))
+    if done != (len(records), len(plan["steps"])) or _at(content, "missing") != missing:
+        yield "/data/done"
+
+
+def _at(value: Any, *names: str) -> Any:
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def verdict(path: Path, subject: str, plan: Mapping[str, Any], given: Mapping[str, bytes]) -> tuple[str, list[Finding]]:
+    """The word of the verdict that the judge gives now, and whether the recorded one says the same, byte for byte."""
+    recorded: Any = None
+    findings: list[Finding] = []
+    try:
+        text = path.read_bytes()
+        recorded = strict_json.loads(text)
+    except OSError as reason:
+        text, findings = b"", [broken("KA31", subject, f"the verdict cannot be read: {reason.strerror}")]
+    except ValueError as reason:
+        findings = [broken("KA31", subject, f"not strict JSON: {reason}")]
+    if not findings:
+        problem = problem_with("verdict", recorded)
+        findings = [broken("KA31", subject, problem)] if problem else []
+    as_of = recorded["as_of"] if not findings else None
+    again = judge(given, plan["obligations"], as_of=as_of, lock=lock.plan_digest(plan))
+    if not findings:
+        findings = [
+            differs("KA32", f"{subject}#{place}", message) for place, message in _unlike(recorded, again.to_json())
+        ]
+        if not findings and text != again.dump().encode():
+            findings = [differs("KA32", subject, "the text is not as the judge writes it")]
+    return again.verdict, findings
+
+
+def _unlike(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(pointer, message) for each difference between two verdicts that both satisfy the schema."""
+    for key in sorted(again.keys() - {"outcomes"}):
+        if recorded[key] != again[key]:
+            yield f"/{key}", f"recorded {_short(recorded[key])}, recomputed {_short(again[key])}"
+    counted = [outcome["obligation"] for outcome in recorded["outcomes"]]
+    for outcome in again["outcomes"]:
+        times = counted.count(outcome["obligation"])
+        if times != 1:
+            yield "/outcomes", f"{times} outcomes for rule `{outcome['rule']}` on step `{outcome['step']}`, not one"
+    if len(counted) != len(again["outcomes"]):
+        yield "/outcomes", f"{len(counted)} outcomes for {len(again['outcomes'])} obligations"
+        return
+    for number, (old, new) in enumerate(zip(recorded["outcomes"], again["outcomes"], strict=True)):
+        changed = sorted(key for key in new if old[key] != new[key])
+        if changed:
+            said = f"recorded {old['outcome']}, recomputed {new['outcome']}"
+            yield f"/outcomes/{number}", f"rule `{new['rule']}` on step `{new['step']}`: {said} ({', '.join(changed)})"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def report_of_the_run(given: Mapping[str, bytes], data: bytes | None) -> dict[str, bytes]:
+    """All reports as the judge gets them: those of the steps, and the run's own under `apply`."""
+    return {**given, **({} if data is None else {APPLY: data})}

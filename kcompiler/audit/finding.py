@@ -1,0 +1,75 @@
+"""What an audit found: a code, the file it is about, and whether evidence is broken or somebody disagrees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["evidence", "disagreement", "note"]
+
+#: code → what it says
+CODES: Mapping[str, str] = {
+    "KA01": "the lock cannot be read, or does not satisfy its schema",
+    "KA02": "a source, input, policy or schema is not what the lock names",
+    "KA03": "the obligations are not those of the policy packs",
+    "KA11": "the journal is not an unbroken chain",
+    "KA12": "a committed line is not what it was, or not in the journal",
+    "KA13": "the lines in use are not one for each step of the lock",
+    "KA14": "a committed line is about another plan, another input or another key",
+    "KA21": "a stored artifact is missing or has another digest",
+    "KA22": "a report is not the artifact that was committed",
+    "KA23": "a file in the evidence that nothing in the lock names",
+    "KA24": "the report on the run is not what the committed lines say",
+    "KA31": "the verdict cannot be read, or does not satisfy its schema",
+    "KA32": "the recorded verdict is not the one the judge gives",
+    "KA90": "something could not be looked at here",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One finding. `subject` is a file, relative to the project, where one is meant with `:line` or `#pointer`."""
+
+    code: str
+    severity: Severity
+    subject: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """The outcome of an audit. `checked` counts what was recomputed, `verdict` is the word of the recomputed verdict.
+
+    An audit is about whether the evidence is sound and says what is recorded; a sound FAIL is a sound FAIL.
+    """
+
+    findings: Sequence[Finding]
+    checked: Mapping[str, int]
+    verdict: str
+
+    @property
+    def exit_code(self) -> int:
+        """3 for broken evidence, 1 for a disagreement, 0 when everything was recomputed as it stands."""
+        found = {finding.severity for finding in self.findings}
+        return 3 if "evidence" in found else 1 if "disagreement" in found else 0
+
+    @property
+    def word(self) -> str:
+        """The outcome in one word, for the last line of the command."""
+        return {0: "sound", 1: "disagreement", 3: "evidence-broken"}[self.exit_code]
+
+
+def broken(code: str, subject: str, message: str) -> Finding:
+    """Evidence is damaged, lost or forged: exit 3."""
+    return Finding(code=code, severity="evidence", subject=subject, message=message)
+
+
+def differs(code: str, subject: str, message: str) -> Finding:
+    """Two sound things do not say the same: exit 1."""
+    return Finding(code=code, severity="disagreement", subject=subject, message=message)
+
+
+def note(subject: str, message: str) -> Finding:
+    """Something to know; it changes no exit code."""
+    return Finding(code="KA90", severity="note", subject=subject, message=message)

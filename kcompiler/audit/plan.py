@@ -1,0 +1,125 @@
+"""A lock and the project around it → whether the lock is whole and everything it pins is what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kcompiler import assets, lock, policy, source
+from kcompiler.audit.finding import Finding, broken, differs
+from kcompiler.audit.schema import problem_with
+from runtime import digest
+
+#: the step that a report of kind `run` comes from
+APPLY = "apply"
+
+
+def read(path: Path, subject: str) -> tuple[dict[str, Any] | None, list[Finding]]:
+    """The plan in a lock that satisfies its schema."""
+    try:
+        plan = lock.read(path)
+    except lock.UnreadableLock as reason:
+        return None, [broken("KA01", subject, str(reason))]
+    problem = problem_with("plan", plan)
+    return (None, [broken("KA01", subject, problem)]) if problem else (plan, [])
+
+
+def pins(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
+    """Sources, inputs and schemas as they are now, against the digests in the lock."""
+    for entry in plan["sources"]:
+        yield from _source(entry, root)
+    for entry in plan["inputs"]:
+        path = root / entry["path"]
+        try:
+            found = digest.of_file(path) if entry["kind"] == "file" else _folder(path)
+        except (OSError, ValueError) as reason:
+            yield differs("KA02", entry["path"], f"input `{entry['name']}` cannot be read: {reason}")
+            continue
+        if found != entry["digest"]:
+            yield differs("KA02", entry["path"], f"input `{entry['name']}` is not what was planned with")
+    for entry in plan["schemas"]:
+        file = assets.folder("schemas") / f"{entry['id']}.schema.json"
+        if not file.is_file() or digest.of_file(file) != entry["digest"]:
+            yield differs("KA02", f"schemas/{file.name}", "the schema is not the one that was planned with")
+
+
+def _folder(path: Path) -> str:
+    if not path.is_dir():
+        raise ValueError("not a folder")
+    return digest.of_folder(path)
+
+
+def _source(entry: Mapping[str, Any], root: Path) -> Iterator[Finding]:
+    try:
+        data = (root / entry["path"]).read_bytes()
+    except OSError as reason:
+        yield differs("KA02", entry["path"], f"the spec cannot be read: {reason.strerror}")
+        return
+    tree, _ = source.load(entry["path"], data)
+    meaning = None if tree is None else digest.of_value(tree.data, "kc.spec.v1")
+    if "meaning" in entry and entry["meaning"] != meaning:
+        yield differs("KA02", entry["path"], "the spec does not say what was planned")
+    elif "bytes" in entry and entry["bytes"] != digest.of_bytes(data):
+        yield differs("KA02", entry["path"], "the spec is not the text that was planned")
+
+
+def policies(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
+    """The packs by digest, and the obligations against their rules: none changed, none left out, none made up."""
+    packs = policy.load([one["pack"] for one in plan["policies"]], [root / "policies", assets.folder("policies")])
+    for problem in packs.problems:
+        yield differs("KA02", problem.file or "policies", problem.summary)
+    now = {pin["pack"]: pin for pin in packs.pins()}
+    for one in plan["policies"]:
+        if now.get(one["pack"]) != one:
+            yield differs("KA02", f"policies/{one['pack']}", "the pack is not the one that was planned with")
+    rules = {rule.name: (pack, rule) for pack in packs.packs for rule in pack.rules}
+    kinds = _reports(plan)
+    seen: set[tuple[str, str]] = set()
+    for number, one in enumerate(plan["obligations"]):
+        seen.add((one["rule"], one["from"]))
+        yield from _obligation(f"plan.lock#/obligations/{number}", one, rules, kinds)
+    for name, (_, rule) in sorted(rules.items()):
+        if rule.rule.when is not None:
+            continue
+        for step, kind in sorted(kinds.items()):
+            if rule.rule.covers(kind) and (name, f"step:{step}") not in seen:
+                yield differs("KA03", "plan.lock#/obligations", f"rule `{name}` asks nothing of step `{step}`")
+
+
+def _reports(plan: Mapping[str, Any]) -> dict[str, str]:
+    """Step → kind of the report it must make."""
+    made = {
+        step["id"]: give["report"] for step in plan["steps"] for give in step["gives"].values() if give.get("report")
+    }
+    return {**made, APPLY: "run"}
+
+
+def _obligation(
+    place: str,
+    one: Mapping[str, Any],
+    rules: Mapping[str, tuple[policy.LoadedPack, policy.LoadedRule]],
+    kinds: Mapping[str, str],
+) -> Iterator[Finding]:
+    if one["rule"] not in rules:
+        yield differs("KA03", place, f"no pack of the lock has a rule `{one['rule']}`")
+        return
+    pack, loaded = rules[one["rule"]]
+    rule = loaded.rule
+    wanted = {
+        "pack": f"{pack.pack.name}@{pack.pack.version}",
+        "title": rule.title,
+        "mode": rule.mode,
+        "reason": rule.reason,
+        "waivable": rule.waivable,
+        "kind": loaded.kind,
+        "params": loaded.params.model_dump(mode="json", by_alias=True),
+        "remedy": rule.remedy,
+        "report": kinds.get(one["from"].removeprefix("step:")),
+    }
+    changed = sorted(key for key, value in wanted.items() if one[key] != value)
+    if changed or not rule.covers(one["report"]):
+        names = ", ".join(changed) or "report"
+        yield differs("KA03", place, f"the obligation differs from rule `{one['rule']}` in: {names}")
+    if (rule.expect is None) != (one["expect"] is None):
+        yield differs("KA03", place, f"the obligation and rule `{one['rule']}` do not expect the same")

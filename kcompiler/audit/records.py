@@ -1,0 +1,126 @@
+"""Committed lines × lock × store → whether the artifacts in use are those that were made, from what the lock says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kcompiler.audit.finding import Finding, broken, differs, note
+from kcompiler.audit.journal import Line, chain, line_of
+from runtime import digest
+
+STATE, JOURNAL, HEAD = ".kcompiler", "journal.jsonl", "head"
+_NEEDED: Mapping[str, tuple[type, ...]] = {
+    "step": (str,),
+    "action": (str,),
+    "kind": (str,),
+    "backend": (str,),
+    "forged": (bool,),
+    "components": (dict,),
+    "params": (dict,),
+    "gives": (dict,),
+    "wall_s": (int, float),
+    "attempts": (int,),
+    "lost_attempts": (int,),
+}
+
+Records = Mapping[str, Mapping[str, Any]]
+
+
+def state_journal(root: Path) -> tuple[Sequence[Line] | None, list[Finding]]:
+    """The lines of the project's own journal; None where there is no such project state."""
+    folder = root / STATE
+    if not folder.is_dir():
+        return None, [note(STATE, "no store here: artifacts are not hashed again, reports are")]
+    journal, head = folder / JOURNAL, folder / HEAD
+    data = journal.read_bytes() if journal.is_file() else b""
+    return chain(data, head.read_bytes() if head.is_file() else None, f"{STATE}/{JOURNAL}")
+
+
+def in_use(path: Path, subject: str, known: Sequence[Line] | None) -> tuple[Records, list[Finding]]:
+    """Step → committed record, from the lines kept with the evidence; each must also stand in the project's journal."""
+    if not path.is_file():
+        return {}, [broken("KA12", subject, "the committed lines are gone")]
+    *texts, rest = path.read_bytes().split(b"\n")
+    findings = [broken("KA12", f"{subject}:{len(texts) + 1}", "the last line is incomplete")] if rest else []
+    in_journal = None if known is None else {line.text for line in known}
+    records: dict[str, Mapping[str, Any]] = {}
+    for number, text in enumerate(texts, start=1):
+        place = f"{subject}:{number}"
+        line = line_of(text, number)
+        if isinstance(line, str):
+            findings.append(broken("KA12", place, line))
+        elif line.type != "step_committed" or not _is_record(line.data):
+            findings.append(broken("KA12", place, "not the line of a committed step"))
+        elif in_journal is not None and text not in in_journal:
+            findings.append(broken("KA12", place, f"the journal in {STATE} has no such line"))
+        elif line.data["step"] in records:
+            findings.append(differs("KA13", place, f"step `{line.data['step']}` was committed twice"))
+        else:
+            records[str(line.data["step"])] = line.data
+    return records, findings
+
+
+def _is_record(data: Mapping[str, Any]) -> bool:
+    if any(not isinstance(data.get(key), kind) for key, kind in _NEEDED.items()):
+        return False
+    return all(
+        isinstance(give, dict) and isinstance(give.get("digest"), str) and isinstance(give.get("bytes"), int)
+        for give in data["gives"].values()
+    )
+
+
+def against_lock(plan: Mapping[str, Any], records: Records, subject: str) -> Iterator[Finding]:
+    """One line for each step of the lock and for no other, made of what the lock says from what the lock takes."""
+    steps = {step["id"]: step for step in plan["steps"]}
+    for name in sorted(records.keys() - steps.keys()):
+        yield differs("KA13", subject, f"step `{name}` was committed, and the lock has no such step")
+    for name, step in steps.items():
+        if name not in records:
+            yield differs("KA13", subject, f"step `{name}` of the lock has no committed line")
+            continue
+        yield from _against_step(plan, step, records, subject)
+
+
+def _against_step(
+    plan: Mapping[str, Any], step: Mapping[str, Any], records: Records, subject: str
+) -> Iterator[Finding]:
+    record, name = records[step["id"]], step["id"]
+    components = record["components"]
+    if record["action"] != digest.of_value(components, "kc.action.v1"):
+        yield broken("KA14", subject, f"the key of step `{name}` is not that of its components")
+    wanted = {
+        "kind": (record["kind"], step["kind"]),
+        "backend": (record["backend"], step["backend"]),
+        "params": (record["params"], step["params"]),
+        "code": (components.get("code"), step["code"]),
+        "seed": (components.get("seed"), step["seed"]),
+        "ports": (sorted(record["gives"]), sorted(step["gives"])),
+    }
+    for what, (found, asked) in wanted.items():
+        if found != asked:
+            yield differs("KA14", subject, f"step `{name}` was made with another {what} than the lock has")
+    made = {
+        f"step:{other}#{port}": give["digest"] for other, one in records.items() for port, give in one["gives"].items()
+    }
+    made |= {f"input:{entry['name']}": entry["digest"] for entry in plan["inputs"]}
+    for port, reference in step["takes"].items():
+        if components.get(f"input.{port}") != made.get(reference):
+            yield differs("KA14", subject, f"step `{name}` took another `{port}` than `{reference}` gives")
+
+
+def artifacts(root: Path, records: Records) -> Iterator[Finding]:
+    """Every artifact in use, hashed again where it is stored."""
+    for name, record in records.items():
+        for port, give in record["gives"].items():
+            scheme, _, text = give["digest"].partition(":")
+            place = f"{STATE}/store/{scheme}/{text[:2]}/{text}"
+            folder = root / place
+            try:
+                found = digest.of_folder(folder) if folder.is_dir() else ""
+            except (OSError, ValueError) as reason:
+                found = str(reason)
+            if found != give["digest"]:
+                what = "is gone" if not found else "is not what was stored"
+                yield broken("KA21", place, f"artifact `{port}` of step `{name}` {what}")

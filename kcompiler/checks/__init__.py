@@ -1,0 +1,59 @@
+"""Spec × tree × the files it names → what arithmetic and hashes can prove wrong.
+
+One file per family, found by its file name. A family lists its checks in `CHECKS`, each with the sections it reads. A
+check runs when those sections could be understood, whatever else is wrong with the spec, so that one run shows every
+mistake.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kcompiler.diagnostic import Diagnostic
+from kcompiler.source import Tree
+from kcompiler.spec import Spec
+
+
+@dataclass(frozen=True)
+class World:
+    """What a check may look at besides the spec. References start at `folder` and stay below `root`."""
+
+    root: Path
+    folder: Path
+    #: folders that hold policy packs, the first that has a pack wins
+    packs: tuple[Path, ...] = ()
+
+
+class Check:
+    """One question asked of a spec, and the sections it needs for an answer."""
+
+    def __init__(self, ask: Callable[[Spec, Tree, World], Iterable[Diagnostic]], *needs: str) -> None:
+        unknown = set(needs) - set(Spec.model_fields)
+        if unknown or not needs:
+            raise ValueError(f"no such sections: {sorted(unknown)}")
+        self.ask, self.needs = ask, frozenset(needs)
+
+
+def families() -> list[str]:
+    """Every family of checks, sorted. A file whose name starts with `_` is shared by families."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
+
+
+def run(spec: Spec, tree: Tree, world: World, sections: Collection[str] | None = None) -> list[Diagnostic]:
+    """Every check whose sections are among `sections` (all of them by default)."""
+    available = set(Spec.model_fields) if sections is None else set(sections)
+    found: list[Diagnostic] = []
+    for name in families():
+        for check in checks_of(name):
+            if check.needs <= available:
+                found += check.ask(spec, tree, world)
+    return found
+
+
+def checks_of(family: str) -> tuple[Check, ...]:
+    """The checks of one family, in order."""
+    found: tuple[Check, ...] = importlib.import_module(f"kcompiler.checks.{family}").CHECKS
+    return found

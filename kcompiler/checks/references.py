@@ -1,0 +1,255 @@
+"""Everything a spec names: does it exist, inside the project, in a form that cannot run code, as it was pinned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from kcompiler.checks import Check, World
+from kcompiler.checks._paths import inside, leaves_by_link, relative
+from kcompiler.checks._teacher import PICKLED, json_object, model_of
+from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
+from kcompiler.source import Tree
+from kcompiler.spec import Spec
+from kcompiler.spec.data import JsonlSource
+from runtime import digest
+from runtime.contract.strict_json import loads
+
+PACK_FILE = "pack.yaml"
+#: a safetensors file begins with the length of its JSON header (8 bytes, little endian), which the library caps
+_HEADER_LENGTH, _LARGEST_HEADER = 8, 100_000_000
+
+
+def _data(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    for i, source in enumerate(spec.data.sources):
+        if isinstance(source, JsonlSource):
+            yield from _path(tree, world, f"/data/sources/{i}/path", source.path, folder=False)
+    if spec.data.tools:
+        yield from _path(tree, world, "/data/tools", spec.data.tools, folder=False)
+
+
+def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    model = model_of(spec)
+    if model is not None:
+        wrong = list(_path(tree, world, "/teacher/model", model, folder=True))
+        yield from wrong or _folder(tree, (world.folder / model).resolve(), spec.teacher.revision)
+
+
+def _path(tree: Tree, world: World, pointer: str, written: str, *, folder: bool) -> Iterator[Diagnostic]:
+    if not relative(written):
+        yield tree.diagnostic(
+            "KC4403",
+            pointer,
+            "a path must be relative to the spec's folder, with `/` between names",
+            label="means something else on another machine",
+            help="copy the data into the project and name it from there",
+        )
+        return
+    path = world.folder / written
+    if not inside(path, world):
+        label = "a symbolic link leads outside" if leaves_by_link(written, world) else "leads outside"
+        yield tree.diagnostic(
+            "KC4402",
+            pointer,
+            "a path leaves the project",
+            label=label,
+            help=f"keep it below the project's root, the folder `{world.root.resolve().name}`",
+        )
+    elif not _exists(path):
+        yield tree.diagnostic(
+            "KC4401",
+            pointer,
+            f"no such {'folder' if folder else 'file'}",
+            label="does not exist",
+            help=_neighbour(path, written),
+        )
+    elif path.is_dir() != folder or not (folder or path.is_file()):
+        this = "a folder" if path.is_dir() else "no folder" if folder else "no plain file"
+        yield tree.diagnostic(
+            "KC4404",
+            pointer,
+            f"a {'folder' if folder else 'file'} is wanted here",
+            label=f"this is {this}",
+            help=f"name the {'folder that holds it' if folder else 'file itself'}",
+        )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        # a name too long for the file system
+        return False
+
+
+def _neighbour(path: Path, written: str) -> str:
+    """A name beside the missing one that somebody may have meant."""
+    try:
+        names = sorted(item.name for item in path.parent.iterdir())
+    except OSError:
+        return f"the folder `{path.parent.name}` does not exist either; paths start at the spec's folder"
+    near = [f"{written.removesuffix(path.name)}{name}" for name in suggest(path.name, names)]
+    return did_you_mean(written, near) if near else "paths start at the spec's folder"
+
+
+def _folder(tree: Tree, folder: Path, revision: str) -> Iterator[Diagnostic]:
+    pointer = "/teacher/model"
+    pickled = sorted(item.name for item in folder.rglob("*") if item.suffix.lower() in PICKLED)
+    weights = sorted(folder.glob("*.safetensors"))
+    yield from _config(tree, pointer, folder)
+    if pickled:
+        yield tree.diagnostic(
+            "KC4407",
+            pointer,
+            "the teacher's folder holds pickled files, and loading those runs code",
+            label=f"{', '.join(pickled[:3])}{' …' if len(pickled) > 3 else ''}",
+            help="save the weights as safetensors and remove the pickled files",
+        )
+    elif not weights:
+        yield tree.diagnostic(
+            "KC4406",
+            pointer,
+            "the teacher's folder has no weights",
+            label="no *.safetensors in it",
+            help="save the model with save_pretrained(…, safe_serialization=True)",
+        )
+    for path in weights:
+        reason = _not_safetensors(path)
+        if reason:
+            yield tree.diagnostic(
+                "KC4412",
+                pointer,
+                f"`{path.name}` is not a safetensors file",
+                label=reason,
+                help="save the weights again, and never rename another format",
+            )
+            return
+    yield from _revision(tree, folder, revision)
+
+
+def _config(tree: Tree, pointer: str, folder: Path) -> Iterator[Diagnostic]:
+    path = folder / "config.json"
+    if not path.is_file():
+        yield tree.diagnostic(
+            "KC4405",
+            pointer,
+            "the teacher's folder has no config.json",
+            label="not a Transformers folder",
+            help="name the folder that save_pretrained wrote",
+        )
+        return
+    found = json_object(path)
+    if not isinstance(found.get("model_type"), str):
+        why = "it names no model_type" if found else "it is no JSON object"
+    elif "auto_map" in found:
+        why = "it asks for code of its own (auto_map)"
+    elif "quantization_config" in found:
+        why = "its weights are quantized (quantization_config)"
+    else:
+        return
+    yield tree.diagnostic(
+        "KC4413",
+        pointer,
+        "the teacher's config.json cannot be used",
+        label=why,
+        help="give plain weights of a family that Transformers itself knows",
+    )
+
+
+def _not_safetensors(path: Path) -> str:
+    """Why a file cannot be one, from its header alone; empty when it looks right."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER_LENGTH)
+        length = int.from_bytes(head, "little")
+        if len(head) < _HEADER_LENGTH or not 2 <= length <= min(_LARGEST_HEADER, path.stat().st_size - _HEADER_LENGTH):
+            return "its first bytes are no header length"
+        try:
+            header = loads(file.read(length))
+        except ValueError:
+            return "its header is not JSON"
+    return "" if isinstance(header, dict) else "its header is no JSON object"
+
+
+def _revision(tree: Tree, folder: Path, revision: str) -> Iterator[Diagnostic]:
+    try:
+        actual = digest.of_folder(folder)
+    except ValueError as error:
+        yield tree.diagnostic(
+            "KC4409",
+            "/teacher/model",
+            "the teacher's folder has no stable content",
+            label=str(error),
+            help="replace links by the files they point to (cp -rL)",
+        )
+        return
+    if actual != revision:
+        yield tree.diagnostic(
+            "KC4408",
+            "/teacher/revision",
+            "the teacher's folder is not the one that was pinned",
+            label="another content",
+            help=f"after reviewing the change, write {actual}",
+            related=(tree.related("/teacher/model", "this folder"),),
+        )
+
+
+def _policies(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    for i, name in enumerate(spec.policies):
+        if not any((folder / name / PACK_FILE).is_file() for folder in world.packs):
+            known = {
+                file.parent.relative_to(folder).as_posix()
+                for folder in world.packs
+                if folder.is_dir()
+                for file in folder.rglob(PACK_FILE)
+            }
+            yield tree.diagnostic(
+                "KC6001",
+                f"/policies/{i}",
+                f"no policy pack is called `{name}`",
+                label="unknown pack",
+                help=did_you_mean(name, known) or f"write policies/{name}/{PACK_FILE}",
+            )
+
+
+def _stages(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    before: dict[str, int] = {}
+    for i, stage in enumerate(spec.training.stages):
+        pointer = f"/training/stages/{i}"
+        if stage.from_ is not None and stage.from_ not in before:
+            later = stage.from_ in (other.name for other in spec.training.stages)
+            yield tree.diagnostic(
+                "KC4410",
+                f"{pointer}/from",
+                f"stage `{stage.name}` starts from a stage that does not come before it",
+                label="comes later" if later and stage.from_ != stage.name else "itself" if later else "no such stage",
+                help=did_you_mean(stage.from_, before) or "remove `from`: the first stage starts from random weights",
+            )
+        yield from _once(tree, before, stage.name, i, "/training/stages/{}/name", "stages")
+
+
+def _sources(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    sources: dict[str, int] = {}
+    for i, source in enumerate(spec.data.sources):
+        yield from _once(tree, sources, source.name, i, "/data/sources/{}/name", "sources")
+
+
+def _once(tree: Tree, seen: dict[str, int], name: str, index: int, pointer: str, what: str) -> Iterator[Diagnostic]:
+    if name in seen:
+        yield tree.diagnostic(
+            "KC4411",
+            pointer.format(index),
+            f"two {what} are called `{name}`",
+            label="again",
+            help="give each its own name",
+            related=(tree.related(pointer.format(seen[name]), "the first"),),
+        )
+    seen.setdefault(name, index)
+
+
+CHECKS = (
+    Check(_data, "data"),
+    Check(_teacher, "teacher"),
+    Check(_policies, "policies"),
+    Check(_stages, "training"),
+    Check(_sources, "data"),
+)

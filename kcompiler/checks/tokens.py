@@ -1,0 +1,198 @@
+"""Vocabulary, control tokens and template: do they fit each other, and the teacher's tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kcompiler.checks import Check, World
+from kcompiler.checks._teacher import Folder, folder_of, model_of
+from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.source import Tree
+from kcompiler.spec import Spec
+
+_BYTES = 256
+
+
+def _template(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    text = spec.tokenizer.template
+    prompts, responses = text.count("{prompt}"), text.count("{response}")
+    if prompts != 1 or responses != 1:
+        label = f"{{prompt}} stands {prompts} times, {{response}} {responses} times"
+    elif text.index("{prompt}") > text.index("{response}"):
+        label = "{response} stands before {prompt}"
+    elif not text.endswith("{response}"):
+        label = "text follows {response}"
+    else:
+        return
+    yield tree.diagnostic(
+        "KC4301",
+        "/tokenizer/template",
+        "the template must hold {prompt} once and end with {response}, once",
+        label=label,
+        help='for example "{prompt}\\n{response}"; the end token closes every response',
+    )
+
+
+def _distinct(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    special = spec.tokenizer.special
+    used: dict[str, str] = {}
+    named = [(f"/tokenizer/special/{name}", text) for name, text in special.model_dump().items()]
+    tags = [(f"/tokenizer/single_token_tags/{i}", text) for i, text in enumerate(spec.tokenizer.single_token_tags)]
+    for pointer, text in named + tags:
+        if text in used:
+            first = used[text]
+            yield tree.diagnostic(
+                "KC4305",
+                pointer,
+                "two control tokens or tags have the same text",
+                label=f"`{text}` again",
+                help="give each its own text",
+                related=(tree.related(first, "the first"),),
+            )
+        used.setdefault(text, pointer)
+
+
+def _room(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A trained vocabulary holds every byte, the control tokens and the tags, before it learns anything."""
+    controls, tags = len(spec.tokenizer.special.model_dump()), len(spec.tokenizer.single_token_tags)
+    least = _BYTES + controls + tags
+    if spec.tokenizer.source == "train" and spec.tokenizer.vocab_size < least:
+        yield tree.diagnostic(
+            "KC4307",
+            "/tokenizer/vocab_size",
+            "the vocabulary has no room for its fixed tokens",
+            label=f"{spec.tokenizer.vocab_size} ids, {least} are taken",
+            detail=f"{_BYTES} bytes + {controls} control tokens + {tags} tags = {least}",
+            help=f"raise it to at least {least}, or remove tags",
+        )
+
+
+def _width(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    folder = folder_of(spec, world)
+    width = folder.number("vocab_size") if folder else None
+    if width is not None and width != spec.tokenizer.vocab_size:
+        yield tree.diagnostic(
+            "KC4302",
+            "/tokenizer/vocab_size",
+            "the vocabulary does not have the teacher's width",
+            label=f"{spec.tokenizer.vocab_size}, the teacher answers with {width} logits",
+            help=f"write {width}, or take another teacher",
+            related=(tree.related("/teacher/model", f"its config.json says vocab_size {width}"),),
+        )
+
+
+def _taken(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    if spec.tokenizer.source != "teacher":
+        return
+    if model_of(spec) is None:
+        yield tree.diagnostic(
+            "KC4304",
+            "/tokenizer/source",
+            f"a teacher of source `{spec.teacher.source}` brings no tokenizer",
+            label="there is none to take",
+            help="write `source: train`",
+            related=(tree.related("/teacher/source", "this teacher"),),
+        )
+        return
+    folder = folder_of(spec, world)
+    if folder is None:
+        return
+    if not (folder.path / "tokenizer.json").is_file():
+        yield tree.diagnostic(
+            "KC4304",
+            "/tokenizer/source",
+            "the teacher's folder has no tokenizer.json",
+            label="there is none to take",
+            help="save the teacher's fast tokenizer into its folder",
+            related=(tree.related("/teacher/model", "this folder"),),
+        )
+        return
+    vocabulary, added = _vocabulary(folder)
+    if not vocabulary:
+        yield tree.diagnostic(
+            "KC4303",
+            "/tokenizer/source",
+            "the teacher's tokenizer.json cannot be used",
+            label="no vocabulary in it",
+            help="save it again with the tokenizers library",
+        )
+        return
+    yield from _ids(spec, tree, {**vocabulary, **added})
+    yield from _known(spec, tree, vocabulary, added)
+
+
+def _vocabulary(folder: Folder) -> tuple[dict[str, int], dict[str, int]]:
+    """Token → id of the model, and of the tokens added to it."""
+    model, listed = folder.tokenizer.get("model"), folder.tokenizer.get("added_tokens")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, list):  # Unigram: [text, score] in the order of ids
+        texts = [item[0] for item in vocabulary if isinstance(item, list) and item]
+        vocabulary = {text: i for i, text in enumerate(texts) if isinstance(text, str)}
+    found = {t: i for t, i in vocabulary.items() if isinstance(i, int)} if isinstance(vocabulary, dict) else {}
+    added: dict[str, int] = {}
+    for item in listed if isinstance(listed, list) else []:
+        text, number = (item.get("content"), item.get("id")) if isinstance(item, dict) else (None, None)
+        if isinstance(text, str) and isinstance(number, int):
+            added[text] = number
+    return found, added
+
+
+def _ids(spec: Spec, tree: Tree, tokens: dict[str, int]) -> Iterator[Diagnostic]:
+    count, largest, width = len(set(tokens.values())), max(tokens.values()), spec.tokenizer.vocab_size
+    if largest >= width or count != largest + 1:
+        what = f"ids up to {largest}" if largest >= width else f"{largest + 1 - count} holes among its ids"
+        yield tree.diagnostic(
+            "KC4303",
+            "/tokenizer/vocab_size",
+            "the teacher's tokenizer does not fit the vocabulary",
+            label=f"{width} ids, its tokenizer.json has {what}",
+            help=f"use a vocabulary of at least {largest + 1}" if largest >= width else "use a tokenizer without holes",
+        )
+
+
+def _known(spec: Spec, tree: Tree, vocabulary: dict[str, int], added: dict[str, int]) -> Iterator[Diagnostic]:
+    special = spec.tokenizer.special.model_dump()
+    free = sorted(set(added) - set(special.values()))[:24]
+    for name, text in special.items():
+        if text not in added and text not in vocabulary:
+            pointer = f"/tokenizer/special/{name}"
+            yield tree.diagnostic(
+                "KC4308",
+                pointer,
+                f"the teacher's tokenizer has no token `{text}`",
+                label=f"wanted as {name}",
+                help=did_you_mean(text, free) or "name one of its tokens",
+            )
+    spelled = {_byte_level(text) for text in spec.tokenizer.single_token_tags} | set(spec.tokenizer.single_token_tags)
+    known = spelled & (set(vocabulary) | set(added))
+    for i, tag in enumerate(spec.tokenizer.single_token_tags):
+        if tag not in known and _byte_level(tag) not in known:
+            yield tree.diagnostic(
+                "KC4306",
+                f"/tokenizer/single_token_tags/{i}",
+                f"`{tag}` is no single token of the teacher's tokenizer",
+                label="more than one id",
+                help="remove it, or add the token to the teacher and its embedding",
+            )
+
+
+def _byte_level(text: str) -> str:
+    """How a byte-level tokenizer (GPT-2) spells a text in its vocabulary: one printable character per byte."""
+    return "".join(_SPELLING[byte] for byte in text.encode())
+
+
+def _spelling() -> list[str]:
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    rest = (chr(0x100 + i) for i in range(_BYTES))
+    return [chr(byte) if byte in printable else next(rest) for byte in range(_BYTES)]
+
+
+_SPELLING = _spelling()
+
+CHECKS = (
+    Check(_template, "tokenizer"),
+    Check(_distinct, "tokenizer"),
+    Check(_room, "tokenizer"),
+    Check(_width, "tokenizer", "teacher"),
+    Check(_taken, "tokenizer", "teacher"),
+)

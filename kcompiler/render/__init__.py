@@ -1,0 +1,1 @@
+"""Values → text, one file per form. Nothing here prints."""

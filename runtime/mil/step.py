@@ -1,0 +1,114 @@
+"""A bound op → a step over numbered slots: closures without any look-up left for run time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.contract import BrokenEvidence
+from runtime.mil.findings import Source
+from runtime.mil.numerics import Array, Rounding
+from runtime.mil.ops.registry import Kernel
+
+Values = list[Any]
+State = dict[str, Array]
+#: slots of a step's positional operands; a tuple of slots for a variadic one
+Slots = Sequence[int | tuple[int, ...]]
+#: what a kernel may raise on operands that do not fit together
+MISFITS = (ValueError, LookupError, ArithmeticError, TypeError, MemoryError)
+
+
+@dataclass(frozen=True)
+class Output:
+    """One result of a step: where it is stored and how it is rounded first."""
+
+    slot: int
+    rounding: Rounding | None
+    source: Source
+
+
+@dataclass
+class Step:
+    """One op, ready to run: `raw` computes its result(s), `fast` also rounds and stores them."""
+
+    position: int
+    op_type: str
+    op_name: str
+    operands: tuple[int, ...]
+    outputs: tuple[Output, ...]
+    raw: Callable[[Values, State], Any]
+    fast: Callable[[Values, State], None]
+    #: slots nobody reads afterwards
+    dead: tuple[int, ...] = ()
+
+
+def misfit(op_type: str, op_name: str, function: str, error: Exception) -> BrokenEvidence:
+    """An op whose operands do not fit it, as evidence that the program is broken."""
+    return BrokenEvidence(f"op {op_type} ({function}.{op_name}) cannot be executed: {error}", subject="model.mlmodel")
+
+
+def raw_call(kernel: Kernel, arguments: Slots) -> Callable[[Values, State], Any]:
+    def raw(values: Values, _: State) -> Any:
+        return kernel(
+            *[tuple(values[slot] for slot in item) if isinstance(item, tuple) else values[item] for item in arguments]
+        )
+
+    return raw
+
+
+def fast_call(kernel: Kernel, arguments: Slots, outputs: Sequence[Output]) -> Callable[[Values, State], None]:
+    """The common shapes of a step without any loop over operands."""
+    if len(outputs) != 1 or len(arguments) > 2 or any(isinstance(item, tuple) for item in arguments):
+        return store_call(raw_call(kernel, arguments), outputs)
+    target, how = outputs[0].slot, outputs[0].rounding
+    if len(arguments) == 1:
+        (only,) = arguments
+
+        def unary(values: Values, _: State) -> None:
+            values[target] = kernel(values[only])  # type: ignore[index]
+
+        def unary_rounded(values: Values, _: State) -> None:
+            values[target] = how(kernel(values[only]))  # type: ignore[index,misc]
+
+        return unary if how is None else unary_rounded
+    if len(arguments) != 2:
+        return store_call(raw_call(kernel, arguments), outputs)
+    left, right = arguments
+
+    def binary(values: Values, _: State) -> None:
+        values[target] = kernel(values[left], values[right])  # type: ignore[index]
+
+    def binary_rounded(values: Values, _: State) -> None:
+        values[target] = how(kernel(values[left], values[right]))  # type: ignore[index,misc]
+
+    return binary if how is None else binary_rounded
+
+
+def results(result: Any) -> tuple[Array, ...]:
+    """A kernel's result as one array per output; a write without output yields none."""
+    if isinstance(result, tuple):
+        return result
+    return () if result is None else (result,)
+
+
+def store_call(raw: Callable[[Values, State], Any], outputs: Sequence[Output]) -> Callable[[Values, State], None]:
+    def store(values: Values, state: State) -> None:
+        for output, value in zip(outputs, results(raw(values, state)), strict=True):
+            values[output.slot] = value if output.rounding is None else output.rounding(value)
+
+    return store
+
+
+def read_call(state: str) -> Callable[[Values, State], Any]:
+    return lambda _, buffers: buffers[state]
+
+
+def write_call(state: str, source: int, outputs: Sequence[Output]) -> Callable[[Values, State], Any]:
+    def write(values: Values, buffers: State) -> Any:
+        if buffers[state].shape != values[source].shape:
+            raise ValueError(f"state {state} has shape {buffers[state].shape}, written {values[source].shape}")
+        buffers[state] = values[source]
+        return values[source] if outputs else None
+
+    return write

@@ -1,0 +1,1 @@
+from runtime.contract import Loss, NothingOfThatName

@@ -1,0 +1,122 @@
+"""Every shipped gate proves itself: three cases beside it, noticed mutants, a schema, a page for each complaint."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from kcompiler import assets, diagnostic, policy
+from kcompiler.judge import judge
+from kcompiler.policy import cases, kinds
+from kcompiler.policy.load import LoadedRule
+from kcompiler.policy.published import document
+
+ROOT = Path(__file__).resolve().parents[2]
+POLICIES, SCHEMAS = assets.folder("policies"), assets.folder("schemas")
+PACKS = policy.load(policy.available([POLICIES]), [POLICIES])
+RULES = [rule for pack in PACKS.packs for rule in pack.rules]
+
+
+def named(rule: LoadedRule) -> str:
+    return rule.name
+
+
+def test_every_pack_loads() -> None:
+    assert list(PACKS.problems) == []
+    assert len(RULES) == len(list(POLICIES.rglob("rule.yaml")))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=named)
+def test_a_rule_decides_its_cases(rule: LoadedRule) -> None:
+    assert cases.check(rule, judge) == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=named)
+def test_a_gate_is_one_folder(rule: LoadedRule) -> None:
+    assert sorted(path.name for path in rule.folder.iterdir()) == [
+        "fail.json",
+        "missing.json",
+        "pass.json",
+        "rule.yaml",
+    ]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=named)
+def test_a_shipped_rule_blocks_and_cannot_be_waived(rule: LoadedRule) -> None:
+    assert (rule.rule.mode, rule.rule.waivable) == ("block", False)
+
+
+def weaker(rule: LoadedRule) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Parameters with one mistake: the comparison turned round or moved by one, a path or a name left out."""
+    params = rule.params.model_dump(mode="json", by_alias=True)
+    turned = {">=": ["<", "<="], ">": ["<=", "<"], "<=": [">", ">="], "<": [">=", ">"], "==": [">", "<"]}
+    for op in turned.get(params.get("op"), []):
+        yield f"op {op}", {**params, "op": op}
+    for key in ("metric", "at", "names"):
+        for index in range(len(params.get(key, [])) if len(params.get(key, [])) > 1 else 0):
+            yield f"{key} without {params[key][index]}", {**params, key: params[key][:index] + params[key][index + 1 :]}
+    if params.get("how") == "equals":
+        yield "contains anything", {**params, "identifiers": params["identifiers"], "each": "nothing_here"}
+
+
+def outcomes(rule: LoadedRule, params: dict[str, Any]) -> list[tuple[str, int]]:
+    """What a rule with these parameters says of the three cases, and at how many places it looked."""
+    found = []
+    for name in cases.CASES:
+        case = cases.read(rule.folder / f"{name}.json")
+        made = {**cases.obligation(rule, case), "params": params}
+        reports = {} if case.report is None else {str(case.report["step"]): case.report}
+        outcome = judge(reports, [made]).outcomes[0]
+        found.append((outcome.outcome, 0 if case.expect.matches is None else outcome.matches))
+    return found
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if list(weaker(rule))], ids=named)
+def test_the_cases_notice_a_mistake_in_the_rule(rule: LoadedRule) -> None:
+    """Policy mutation score: each comparison turned, each path and name dropped is noticed by a case."""
+    right = outcomes(rule, rule.params.model_dump(mode="json", by_alias=True))
+    unnoticed = [what for what, params in weaker(rule) if outcomes(rule, params) == right]
+    assert unnoticed == []
+
+
+@pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.schema.json")), ids=lambda path: path.name)
+def test_a_schema_is_a_schema(path: Path) -> None:
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["title"]
+
+
+def test_the_schema_of_policies_is_the_one_of_the_models() -> None:
+    """To write it anew: json.dump of kcompiler.policy.published.document(), two spaces, one line end."""
+    text = json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
+    assert (SCHEMAS / "policy.schema.json").read_text(encoding="utf-8") == text
+
+
+def test_every_pack_and_rule_satisfies_the_published_schema() -> None:
+    validator = Draft202012Validator(document())
+    for pack in PACKS.packs:
+        assert list(validator.iter_errors(pack.tree.data)) == []
+        for rule in pack.rules:
+            assert list(validator.iter_errors(rule.tree.data)) == [], rule.name
+            wrong = {**rule.tree.data, "params": {**rule.tree.data["params"], "treshold": 1}}  # type: ignore[dict-item, index]
+            assert list(validator.iter_errors(wrong)) != []
+
+
+def test_every_kind_is_used_by_a_shipped_rule() -> None:
+    assert {rule.rule.kind for rule in RULES} == set(kinds.names())
+
+
+def test_every_code_of_policies_has_a_page() -> None:
+    used = {
+        code
+        for path in (ROOT / "kcompiler" / "policy").rglob("*.py")
+        for code in re.findall(r"KC6\d{3}", path.read_text())
+    }
+    assert used == {code for code in diagnostic.codes() if code.startswith("KC6")}

@@ -1,0 +1,172 @@
+"""Laws every loss term obeys, whatever the numbers: found by name in the room, so that a new loss is held to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from runtime import catalog
+from runtime.steps.train import Term
+from runtime.train import objective
+from runtime.train.objective import Bound, Side
+
+NAMES = catalog.names("losses")
+laws = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+
+
+def bound(name: str, temperature: float) -> Bound:
+    loss = catalog.load("losses", name)
+    params = {"temperature": temperature} if "temperature" in loss.params.model_fields else {}
+    return objective.bind([Term(term=name, version=loss.version, weight=1.0, params=params)])[0]
+
+
+@dataclass(frozen=True)
+class Case:
+    student: Side
+    teacher: Side
+    target_N: Tensor
+    masks_N: dict[str, Tensor]
+    temperature: float
+
+    def values(self, names: Sequence[str], chunk: int = 10_000, piece: slice | None = None) -> Tensor:
+        """values_K over all tokens, or over a piece of them with the denominators of all."""
+        take = slice(None) if piece is None else piece
+        return objective.values(
+            Side(self.student.hidden_NH[take], self.student.head),
+            Side(self.teacher.hidden_NH[take], self.teacher.head),
+            self.target_N[take],
+            {mask: flags[take] for mask, flags in self.masks_N.items()},
+            [bound(name, self.temperature) for name in names],
+            objective.totals(self.masks_N),
+            chunk,
+        )
+
+    def gradients(self, values_K: Tensor) -> list[Tensor]:
+        weights = torch.arange(1.0, len(values_K) + 1, dtype=values_K.dtype)
+        return list(torch.autograd.grad((values_K * weights).sum(), (self.student.hidden_NH, self.student.head.weight)))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """Float64 logits of very different sizes, every mask with at least one token, masks of different sizes."""
+    tokens, vocab = draw(st.integers(2, 24)), draw(st.integers(2, 40))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    scale = draw(st.sampled_from([0.01, 1.0, 30.0]))
+
+    def side(width: int) -> Side:
+        head = nn.Linear(width, vocab, bias=False).double()
+        with torch.no_grad():
+            head.weight.copy_(torch.randn(vocab, width, generator=generator, dtype=torch.float64) * scale)
+        return Side(torch.randn(tokens, width, generator=generator, dtype=torch.float64, requires_grad=True), head)
+
+    masks = {name: torch.rand(tokens, generator=generator) < 0.4 for name in ("tool_name", "json_args", "response")}
+    for flags in masks.values():
+        flags[draw(st.integers(0, tokens - 1))] = True
+    target = torch.randint(0, vocab, (tokens,), generator=generator)
+    return Case(side(4), side(6), target, masks, draw(st.floats(0.25, 8.0)))
+
+
+def close(left: Tensor, right: Tensor) -> None:
+    torch.testing.assert_close(left, right, rtol=1e-9, atol=1e-12)
+
+
+@laws
+@given(case=cases(), chunk=st.integers(1, 30))
+def test_chunk_size_changes_neither_values_nor_gradients(case: Case, chunk: int) -> None:
+    whole, cut = case.values(NAMES), case.values(NAMES, chunk)
+    close(whole, cut)
+    for left, right in zip(case.gradients(whole), case.gradients(cut), strict=True):
+        close(left, right)
+
+
+@laws
+@given(case=cases(), at=st.integers(0, 24))
+def test_accumulated_parts_add_up_to_the_whole(case: Case, at: int) -> None:
+    """Two micro-batches with the denominators of the whole batch train the same objective."""
+    whole = case.values(NAMES)
+    parts = case.values(NAMES, piece=slice(0, at)) + case.values(NAMES, piece=slice(at, None))
+    close(whole, parts)
+    for left, right in zip(case.gradients(whole), case.gradients(parts), strict=True):
+        close(left, right)
+
+
+@laws
+@given(case=cases(), name=st.sampled_from(NAMES))
+def test_a_term_is_not_diluted_by_other_terms(case: Case, name: str) -> None:
+    alone, together = case.values([name]), case.values(NAMES)
+    close(alone[0], together[NAMES.index(name)])
+
+
+@laws
+@given(case=cases(), name=st.sampled_from(NAMES))
+def test_tokens_outside_the_mask_have_no_influence(case: Case, name: str) -> None:
+    term = bound(name, case.temperature)
+    (value,) = case.values([name])
+    (gradient,) = torch.autograd.grad(value, case.student.hidden_NH)
+    outside = ~case.masks_N[term.loss.mask]
+    assert not gradient[outside].any()
+    with torch.no_grad():
+        case.student.hidden_NH[outside] += 3.0
+    close(value, case.values([name])[0])
+
+
+@laws
+@given(case=cases(), name=st.sampled_from(NAMES))
+def test_values_are_finite_and_not_negative(case: Case, name: str) -> None:
+    value = float(case.values([name], 5).detach())
+    assert value >= -1e-12
+    assert value < float("inf")
+
+
+@laws
+@given(case=cases(), name=st.sampled_from(NAMES), student_shift=st.floats(-50, 50), teacher_shift=st.floats(-50, 50))
+def test_a_constant_added_to_all_logits_changes_nothing(
+    case: Case, name: str, student_shift: float, teacher_shift: float
+) -> None:
+    """A loss that changes under a shift is not a loss on distributions (zero-padded vocabularies fail here)."""
+    term = bound(name, case.temperature)
+    student, teacher = case.student.head(case.student.hidden_NH), case.teacher.head(case.teacher.hidden_NH)
+    plain = term.loss.value(student, teacher, case.target_N, term.params)
+    shifted = term.loss.value(student + student_shift, teacher + teacher_shift, case.target_N, term.params)
+    torch.testing.assert_close(plain, shifted, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if catalog.load("losses", name).divergence])
+@laws
+@given(case=cases())
+def test_a_divergence_is_zero_and_flat_when_student_is_teacher(name: str, case: Case) -> None:
+    equal = Case(case.student, case.student, case.target_N, case.masks_N, case.temperature)
+    values = equal.values([name], 5)
+    assert abs(float(values[0].detach())) < 1e-10
+    for gradient in equal.gradients(values):
+        assert float(gradient.abs().max()) < 1e-8
+
+
+@laws
+@given(case=cases())
+def test_a_divergence_is_positive_when_the_distributions_differ(case: Case) -> None:
+    for name in (name for name in NAMES if catalog.load("losses", name).divergence):
+        term = bound(name, case.temperature)
+        student = case.student.head(case.student.hidden_NH)
+        other = student.roll(1, -1) + torch.arange(student.shape[-1])
+        assert bool((term.loss.value(student, other, case.target_N, term.params) > 0).all())
+
+
+@laws
+@given(case=cases(), name=st.sampled_from(["kl", "reverse_kl"]))
+def test_temperature_squared_keeps_the_gradient_as_temperature_grows(case: Case, name: str) -> None:
+    """For T far above the logits the gradient tends to a constant; without T² it would fall as 1/T²."""
+    student = (case.student.head(case.student.hidden_NH) / 100).detach().requires_grad_(True)
+    teacher = (case.teacher.head(case.teacher.hidden_NH) / 100).detach()
+    sizes = []
+    for temperature in (50.0, 100.0):
+        term = bound(name, temperature)
+        value = term.loss.value(student, teacher, case.target_N, term.params).sum()
+        sizes.append(float(torch.autograd.grad(value, student)[0].norm()))
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)

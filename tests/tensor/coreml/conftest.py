@@ -1,0 +1,50 @@
+"""One checkpoint, exported and converted once for all tests of this folder: they only read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from runtime.contract.recipe import Recipe, Rule, Weights
+from runtime.mil.convert import convert
+from runtime.models.export import export
+from runtime.steps.convert import ConvertParams
+from runtime.steps.export import ExportParams
+from tests.tensor.export.world import Stage, world
+
+EXPORT = ExportParams(prefill=[16, 32], decode_context=48, decode_steps=4, threads=1)
+RECIPE = Recipe(default=Weights(weights="int8"), rules=[Rule(match="*norm*", weights="fp16")])
+CONVERT = ConvertParams(recipe=RECIPE, islands=["rms_norm"])
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Folders by port, ready to be taken by `verify`; `program` is what they were converted from."""
+
+    takes: dict[str, Path]
+    program: Path
+    stage: Stage
+
+
+def make(
+    root: Path,
+    family: str = "llama",
+    recipe: Recipe = RECIPE,
+    islands: tuple[str, ...] = ("rms_norm",),
+    **changes: int | bool,
+) -> Converted:
+    """A world of its own, exported and converted below `root`."""
+    takes = world(root, family, **{"num_hidden_layers": 2, **changes})
+    first = Stage(root / "exported", takes)
+    export(takes, EXPORT, first)
+    program = first.root / "program"
+    second = Stage(root / "converted", {"program": program})
+    convert({"program": program}, ConvertParams(recipe=recipe, islands=list(islands)), second)
+    return Converted({**takes, "goldens": first.root / "goldens", "package": second.root / "package"}, program, second)
+
+
+@pytest.fixture(scope="session")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    return make(tmp_path_factory.mktemp("converted"))

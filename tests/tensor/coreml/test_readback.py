@@ -1,0 +1,186 @@
+"""What a package stores is read from its files: every departure from recipe, islands and checkpoint is found."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from runtime.contract import program as contracts
+from runtime.contract.recipe import Recipe, Rule, Weights
+from runtime.mil import convert as conversion
+from runtime.mil import package, readback
+from runtime.mil.quiet import quiet
+from tests.tensor.coreml.conftest import RECIPE, Converted
+
+UP = "model.layers.0.mlp.up_proj.weight"
+
+
+@pytest.fixture(scope="module")
+def contract(converted: Converted) -> contracts.Contract:
+    return contracts.load(converted.takes["package"])
+
+
+@pytest.fixture(scope="module")
+def checkpoint(converted: Converted) -> dict[str, np.ndarray]:
+    return load_file(converted.takes["checkpoint"] / "model.safetensors")
+
+
+def opened(converted: Converted, variant: str) -> package.Package:
+    return package.open(converted.takes["package"] / f"{variant}.mlpackage")
+
+
+def test_both_packages_are_as_asked(
+    converted: Converted, contract: contracts.Contract, checkpoint: Mapping[str, np.ndarray]
+) -> None:
+    tensors = len(contract.tensors) * 3
+    plain = readback.recipe(opened(converted, "fp16"), contract, None, checkpoint)
+    assert (plain.findings, plain.stored) == ([], {"fp16": tensors, "int8": 0})
+    small = readback.recipe(opened(converted, "quantized"), contract, RECIPE, checkpoint)
+    assert (small.findings, small.stored) == ([], {"fp16": 5 * 3, "int8": tensors - 5 * 3})
+    for variant in ("fp16", "quantized"):
+        assert readback.islands(opened(converted, variant), contract, ["rms_norm"]) == ([], 5 * 5 * 3)
+        assert readback.interface(opened(converted, variant), contract) == []
+
+
+def test_rotary_tables_masks_and_biases_are_never_compressed(
+    converted: Converted, contract: contracts.Contract
+) -> None:
+    """The default recipe of coremltools compresses them (Core ML note, section 0)."""
+    for name, declared in contract.functions.items():
+        kinds = {
+            item.op_type
+            for item in opened(converted, "quantized").weights(name)
+            if readback.tensor_of(item, declared) is None
+        }
+        assert kinds == {"const"}
+
+
+def kinds(
+    converted: Converted,
+    contract: contracts.Contract,
+    checkpoint: Mapping[str, np.ndarray],
+    variant: str,
+    asked: Recipe | None,
+) -> set[str]:
+    return {item.kind for item in readback.recipe(opened(converted, variant), contract, asked, checkpoint).findings}
+
+
+def test_a_package_made_with_another_recipe_is_found(
+    converted: Converted, contract: contracts.Contract, checkpoint: Mapping[str, np.ndarray]
+) -> None:
+    assert kinds(converted, contract, checkpoint, "quantized", None) == {"type"}
+    assert kinds(converted, contract, checkpoint, "fp16", RECIPE) == {"type"}
+    rule = Rule(match="*up_proj", weights="int8", granularity="per_tensor")
+    coarse = RECIPE.model_copy(update={"rules": [*RECIPE.rules, rule]})
+    assert kinds(converted, contract, checkpoint, "quantized", coarse) == {"granularity"}
+
+
+def test_weights_that_are_not_the_checkpoints_are_found(
+    converted: Converted, contract: contracts.Contract, checkpoint: Mapping[str, np.ndarray]
+) -> None:
+    other = dict(checkpoint)
+    other[UP] = checkpoint[UP].copy()
+    other[UP][3, 5] += 0.5 * float(np.abs(checkpoint[UP][3]).max())
+    for variant, asked in (("fp16", None), ("quantized", RECIPE)):
+        found = readback.recipe(opened(converted, variant), contract, asked, other).findings
+        assert {(item.kind, item.subject) for item in found} == {("value", UP)}
+    del other[UP]
+    assert kinds(converted, contract, other, "fp16", None) == {"value"}
+
+
+def test_one_flipped_bit_in_the_weights_file_is_found(
+    converted: Converted, contract: contracts.Contract, checkpoint: Mapping[str, np.ndarray], tmp_path: Path
+) -> None:
+    copied = tmp_path / "fp16.mlpackage"
+    shutil.copytree(converted.takes["package"] / "fp16.mlpackage", copied)
+    path = copied / "Data/com.apple.CoreML/weights/weight.bin"
+    held = bytearray(path.read_bytes())
+    at = held.find(checkpoint[UP].astype(np.float16).tobytes())
+    assert at > 0
+    held[at + 101] ^= 0x40
+    path.write_bytes(held)
+    found = readback.recipe(package.open(copied), contract, None, checkpoint).findings
+    assert {(item.kind, item.subject) for item in found} == {("value", UP)}
+
+
+@pytest.fixture(scope="module")
+def programs(converted: Converted) -> Callable[..., Any]:
+    """The functions converted again, to be spoiled in memory: (islands) → joined program."""
+
+    def again(*islands: str) -> Any:
+        with quiet():
+            made = {
+                name: conversion.converted(torch.export.load(converted.program / f"{name}.pt2"), function, islands)
+                for name, function in contracts.load(converted.program).functions.items()
+            }
+            return conversion.joined(made, "decode")
+
+    return again
+
+
+def saved(program: Any, folder: Path) -> package.Package:
+    with quiet():
+        conversion.save(program, folder / "spoiled.mlpackage", {})
+    return package.open(folder / "spoiled.mlpackage")
+
+
+def test_islands_that_were_not_made_are_found(
+    programs: Callable[..., Any], contract: contracts.Contract, tmp_path: Path
+) -> None:
+    """The case of `.float()` islands: asked for, and silently dropped by the converter."""
+    found, _ = readback.islands(saved(programs(), tmp_path), contract, ["rms_norm"])
+    functions = {item.function for item in found}
+    assert functions == set(contract.functions)
+    assert {"model.layers.0.input_layernorm", "model.norm", "rms_norm"} <= {item.subject for item in found}
+
+
+def test_a_quantized_rotary_table_and_a_skipped_tensor_are_found(
+    programs: Callable[..., Any],
+    contract: contracts.Contract,
+    checkpoint: Mapping[str, np.ndarray],
+    tmp_path: Path,
+) -> None:
+    program = programs("rms_norm")
+    plan = {tensor.name: Weights(weights="int8" if len(tensor.shape) == 2 else "fp16") for tensor in contract.tensors}
+    plan[UP] = Weights(weights="fp16")
+    table = "b_model_model_rotary_emb_cos"
+    plan["angles"] = Weights(weights="int8")
+    weights = {**checkpoint, "angles": np.ones((48, 32), dtype=np.float32)}
+    decode = contract.functions["decode"]
+    spoiled = contract.functions | {
+        "decode": decode.model_copy(update={"parameters": {**decode.parameters, table: "angles"}})
+    }
+    with quiet():
+        assert conversion.compress(program, spoiled, plan, weights) == 14 * 3 + 1
+    found = readback.recipe(saved(program, tmp_path), contract, RECIPE, checkpoint).findings
+    assert {(item.kind, item.subject) for item in found if item.function == "decode"} == {
+        ("extra", f"{table}_to_fp16_quantized"),
+        ("type", UP),
+    }
+
+
+def test_a_missing_function_and_an_unknown_one_are_found(
+    converted: Converted, contract: contracts.Contract, checkpoint: Mapping[str, np.ndarray]
+) -> None:
+    functions = {("prefill_99" if name == "prefill_32" else name): f for name, f in contract.functions.items()}
+    other = contract.model_copy(update={"functions": functions})
+    found = readback.recipe(opened(converted, "fp16"), other, None, checkpoint).findings
+    assert {(item.kind, item.function) for item in found} == {("missing", "prefill_99"), ("extra", "prefill_32")}
+    assert any(item.function == "prefill_99" for item in readback.islands(opened(converted, "fp16"), other, [])[0])
+
+
+def test_an_interface_that_is_not_the_contracts_is_found(converted: Converted, contract: contracts.Contract) -> None:
+    decode = contract.functions["decode"]
+    assert decode.outputs[0].name == "logits"
+    wide = [decode.outputs[0].model_copy(update={"dtype": "float32"}), *decode.outputs[1:]]
+    other = contract.model_copy(update={"functions": {"decode": decode.model_copy(update={"outputs": wide})}})
+    found = readback.interface(opened(converted, "fp16"), other)
+    assert {item.subject for item in found} == {"logits"}
+    assert len(found) == 4

@@ -1,0 +1,141 @@
+"""Each known way to spoil a distillation objective is caught by the check that names it.
+
+Most are real bugs of public trainers: an unshifted mask (DistillKit), a T² that is printed but not trained (axolotl),
+a mask that is accepted and ignored (Liger #974), a term without gradient (axolotl #3660).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from runtime import catalog
+from runtime.contract import Loss
+from runtime.train import batches, objective
+from tests.tensor.losses import checks
+
+Patch = pytest.MonkeyPatch
+
+
+def mutate_losses(patch: Patch, change: Callable[[Loss], Loss]) -> None:
+    load = catalog.load
+
+    def mutated(room: str, name: str) -> Any:
+        return change(load(room, name)) if room == "losses" else load(room, name)
+
+    patch.setattr(catalog, "load", mutated)
+
+
+def invert_shift(patch: Patch) -> None:
+    """Logits at position i are held against token i."""
+    build = batches.Corpus.__init__
+
+    def shifted(self: batches.Corpus, *given: Any, **named: Any) -> None:
+        build(self, *given, **named)
+        self._before_S = self._before_S + 1
+
+    patch.setattr(batches.Corpus, "__init__", shifted)
+
+
+def drop_temperature_squared(patch: Patch) -> None:
+    def change(loss: Loss) -> Loss:
+        if not loss.divergence:
+            return loss
+        return replace(loss, value=lambda s, t, y, p: loss.value(s, t, y, p) / p.temperature**2)
+
+    mutate_losses(patch, change)
+
+
+def print_but_not_train_temperature_squared(patch: Patch) -> None:
+    """The value is right and the gradient is T² too small."""
+
+    def change(loss: Loss) -> Loss:
+        if not loss.divergence:
+            return loss
+
+        def value(s: Tensor, t: Tensor, y: Tensor, p: Any) -> Tensor:
+            right = loss.value(s, t, y, p)
+            trained = right / p.temperature**2
+            return trained + (right - trained).detach()
+
+        return replace(loss, value=value)
+
+    mutate_losses(patch, change)
+
+
+def swap_teacher_and_student(patch: Patch) -> None:
+    mutate_losses(
+        patch, lambda loss: replace(loss, value=lambda s, t, y, p: loss.value(t, s, y, p)) if loss.divergence else loss
+    )
+
+
+def drop_mask(patch: Patch) -> None:
+    """Every supervised token counts for every term."""
+    values = objective.values
+
+    def unmasked(student: Any, teacher: Any, target: Tensor, masks: Mapping[str, Tensor], *rest: Any) -> Tensor:
+        return values(student, teacher, target, {m: torch.ones_like(f) for m, f in masks.items()}, *rest)
+
+    patch.setattr(objective, "values", unmasked)
+
+
+def one_denominator(patch: Patch) -> None:
+    """All terms are divided by the number of response tokens."""
+    totals = objective.totals
+
+    def same(masks: Mapping[str, Tensor]) -> dict[str, int]:
+        found = totals(masks)
+        return dict.fromkeys(found, found["response"])
+
+    patch.setattr(objective, "totals", same)
+
+
+def chunk_means(patch: Patch) -> None:
+    """Each chunk is averaged by itself, as a micro-batch is in DistillKit: the chunk size changes the objective."""
+    sums = objective._sums
+
+    def means(hidden: Tensor, head: Any, taught: Any, teacher: Any, target: Tensor, terms: Any, picks: Any) -> Tensor:
+        found = sums(hidden, head, taught, teacher, target, terms, picks)
+        sizes = [max(len(target) if pick is None else len(pick), 1) for pick in picks]
+        return found / torch.tensor(sizes)
+
+    patch.setattr(objective, "_sums", means)
+
+
+def detach_hard_label(patch: Patch) -> None:
+    """A term with a value and no gradient (axolotl #3660)."""
+    mutate_losses(
+        patch,
+        lambda loss: (
+            replace(loss, value=lambda s, t, y, p: loss.value(s.detach(), t, y, p) + 0 * s.sum(-1))
+            if loss.name == "ce_truth"
+            else loss
+        ),
+    )
+
+
+CAUGHT_BY: list[tuple[Callable[[Patch], None], Callable[[], None]]] = [
+    (invert_shift, checks.check_shift),
+    (drop_temperature_squared, checks.check_temperature_squared),
+    (print_but_not_train_temperature_squared, lambda: checks.check_gradient("kl")),
+    (swap_teacher_and_student, checks.check_direction),
+    (drop_mask, checks.check_mask),
+    (one_denominator, checks.check_denominator),
+    (chunk_means, checks.check_denominator),
+    (detach_hard_label, lambda: checks.check_gradient("ce_truth")),
+]
+
+
+@pytest.mark.parametrize(("mutant", "check"), CAUGHT_BY, ids=[mutant.__name__ for mutant, _ in CAUGHT_BY])
+def test_mutant_is_caught(
+    mutant: Callable[[Patch], None], check: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check()
+    mutant(monkeypatch)
+    with pytest.raises(AssertionError):
+        check()

@@ -1,0 +1,168 @@
+"""A checked run names what is wrong, where it began, and how much room is left; a clean model has none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import coremltools as ct
+import numpy as np
+import pytest
+from coremltools.converters.mil.mil import Builder as mb
+from coremltools.converters.mil.mil import types
+
+from runtime.mil import package
+from runtime.mil.findings import Count, Findings, Mismatch, Peak, merged
+from runtime.mil.interpreter import Interpreter
+from runtime.mil.numerics import Array, Mode
+from tests.tensor.mil.conftest import Zoo
+from tests.tensor.mil.support import run_op
+from tests.tensor.mil.tamper import edited, op_of
+
+
+def built(
+    zoo: Zoo, name: str, body: Callable[..., Any], *shapes: tuple[int, ...], dtype: Any = types.fp16
+) -> Interpreter:
+    """An interpreter of a MIL program written by hand; its inputs are named x0, x1, …"""
+    program = mb.program(
+        input_specs=[mb.TensorSpec(shape, dtype=dtype) for shape in shapes], opset_version=ct.target.iOS18
+    )(body)
+    model = ct.convert(
+        program,
+        convert_to="mlprogram",
+        skip_model_load=True,
+        minimum_deployment_target=ct.target.iOS18,
+        pass_pipeline=ct.PassPipeline.EMPTY,
+    )
+    return Interpreter(zoo.opened(name, model))
+
+
+def one(interpreter: Interpreter, x: Any, mode: Mode = "fp16_round") -> Findings:
+    """Findings of a run with one input."""
+    made = Interpreter(interpreter.package, "main", mode)
+    return made.run({made.function.inputs[0].name: np.asarray(x, np.float32)}).findings
+
+
+def test_a_row_masked_with_minus_infinity_is_traced_to_its_softmax(zoo: Zoo) -> None:
+    """The constant introduces the infinity, softmax the NaN; what only passes them on is not blamed."""
+
+    def body(x: Any) -> Any:
+        scores = mb.add(x=x, y=np.full((1, 4), -np.inf, np.float16), name="masked")
+        return mb.mul(x=mb.softmax(x=scores, axis=-1, name="weights"), y=np.float16(2), name="scaled")
+
+    findings = one(built(zoo, "nan", body, (1, 4)), [[1, 2, 3, 4]])
+    assert [(item.value, item.elements) for item in findings.nan] == [("weights", 4)]
+    assert [(item.op_type, item.elements) for item in findings.inf] == [("const", 4)]
+    assert findings.first == findings.inf[0].op_name
+    assert not findings.clean
+
+
+def test_saturation_names_the_op_that_left_float16(zoo: Zoo) -> None:
+    def body(x: Any) -> Any:
+        return mb.mul(x=mb.square(x=x, name="square"), y=np.float16(0.5), name="half")
+
+    interpreter = built(zoo, "saturated", body, (1, 3))
+    findings = one(interpreter, [[300, 2, -400]])
+    assert findings.saturated == (Count("square", "square", "square", 2),)
+    assert findings.inf == ()
+    assert findings.first == "square"
+    assert findings.headroom == pytest.approx(65504 / 160000)
+    # without rounding the same elements are still reported: float16 could not hold them
+    assert one(interpreter, [[300, 2, -400]], "exact32").saturated[:1] == findings.saturated
+    assert one(interpreter, [[200, 2, -100]]).clean
+
+
+def test_the_edges_of_float16_are_where_rounding_puts_them(zoo: Zoo) -> None:
+    """65520 is the first magnitude that rounds to infinity; 2^-25 the last that rounds to zero."""
+
+    def body(x: Any) -> Any:
+        return mb.cast(x=x, dtype="fp16", name="narrow")
+
+    interpreter = built(zoo, "edges", body, (1, 4), dtype=types.fp32)
+    below = np.nextafter(np.float32(65520), np.float32(0))
+    tiny, more = np.float32(2.0**-25), np.nextafter(np.float32(2.0**-25), np.float32(1))
+    findings = one(interpreter, [[65520, below, tiny, more]])
+    assert [item.elements for item in findings.saturated] == [1]
+    assert [item.elements for item in findings.flushed] == [1]
+    inside = one(interpreter, [[below, more, 0, 1]])
+    assert inside.clean
+    assert inside.flushed == ()
+
+
+def test_an_input_that_float16_cannot_hold_is_the_input_s_fault(zoo: Zoo) -> None:
+    interpreter = built(zoo, "input", lambda x: mb.identity(x=x, name="same"), (1, 2))
+    findings = one(interpreter, [[1e6, 1]])
+    assert [item.op_type for item in findings.saturated] == ["input"]
+
+
+def test_headroom_is_the_least_and_knows_its_value(zoo: Zoo) -> None:
+    def body(x: Any) -> Any:
+        return mb.sub(x=mb.mul(x=x, y=np.float16(100), name="big"), y=np.float16(1), name="last")
+
+    findings = one(built(zoo, "headroom", body, (1, 2)), [[10, -20]])
+    assert findings.tightest(2) == [Peak("last", "sub", "last", 2001.0), Peak("big", "mul", "big", 2000.0)]
+    assert findings.headroom == pytest.approx(65504 / 2001)
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype", "elements"), [([300.0, -1.0, 5.0], "uint8", 2), ([1e9, 1.0, -32769.5], "int16", 2)]
+)
+def test_a_cast_out_of_range_is_counted(given: list[float], dtype: str, elements: int) -> None:
+    x: Array = np.array(given, np.float32)
+    findings = run_op("cast", 8, {"x": x}, {"dtype": dtype}, [(dtype, (3,))]).findings
+    assert findings.out_of_range == (Count("result_0", "cast", "the_op", elements),)
+    assert findings.first == "the_op"
+
+
+def test_a_tampered_shape_is_found_at_its_value(zoo: Zoo, tmp_path: Path) -> None:
+    def edit(_: Any, block: Any) -> None:
+        op_of(block, "softmax").outputs[0].type.tensorType.dimensions[-1].constant.size = 15
+
+    source = zoo.package("llama", "prefill")
+    value = next(op.outputs[0][0] for op in source.functions["main"].operations if op.type == "softmax")
+    path = edited(source.path, tmp_path, edit)
+    findings = Interpreter(package.open(path)).run(zoo.sample("llama", "prefill").inputs).findings
+    assert findings.mismatches == (Mismatch(value, "softmax", value, "shape", "(1, 4, 16, 15)", "(1, 4, 16, 16)"),)
+    assert findings.first == value
+
+
+def test_a_tampered_dtype_is_found_before_anything_runs(zoo: Zoo, tmp_path: Path) -> None:
+    """float16 work declared float32 would otherwise look like an island."""
+
+    def edit(_: Any, block: Any) -> None:
+        op_of(block, "rsqrt").outputs[0].type.tensorType.dataType = 11  # FLOAT32
+
+    path = edited(zoo.package("llama", "prefill").path, tmp_path, edit)
+    found = Interpreter(package.open(path)).run(zoo.sample("llama", "prefill").inputs).findings.mismatches
+    assert [(item.op_type, item.what, item.declared, item.actual) for item in found] == [
+        ("rsqrt", "dtype", "float32", "float16"),
+        ("mul", "operands", "one dtype", "x: float16, y: float32"),
+    ]
+
+
+def test_a_tampered_description_is_found(zoo: Zoo, tmp_path: Path) -> None:
+    def edit(model: Any, _: Any) -> None:
+        model.description.output[0].type.multiArrayType.dataType = 65568  # FLOAT32
+        del model.description.input[1]
+
+    path = edited(zoo.package("llama", "prefill").path, tmp_path, edit)
+    found = Interpreter(package.open(path)).run(zoo.sample("llama", "prefill").inputs).findings.mismatches
+    assert [(item.value, item.what) for item in found] == [("attention_mask", "description"), ("logits", "description")]
+
+
+def test_merged_findings_add_counts_and_keep_the_largest_peak() -> None:
+    small = Findings(checked=True, nan=(Count("v", "op", "n", 1),), peaks={"v": Peak("v", "op", "n", 2.0)}, first="n")
+    large = Findings(checked=True, nan=(Count("v", "op", "n", 3),), peaks={"v": Peak("v", "op", "n", 5.0)})
+    both = merged([large, small])
+    assert both.nan == (Count("v", "op", "n", 4),)
+    assert both.peaks["v"].magnitude == 5.0
+    assert both.first == "n"
+    assert both.checked
+    assert not both.clean
+
+
+@pytest.mark.parametrize("runs", [[], [Findings(checked=True), Findings()]])
+def test_what_was_not_checked_is_not_clean(runs: list[Findings]) -> None:
+    assert not merged(runs).clean
+    assert merged([Findings(checked=True)]).clean

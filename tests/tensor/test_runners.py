@@ -1,0 +1,238 @@
+"""Runners score what the model says and continue what it prefers, however the questions are batched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from runtime.contract import Refusal
+from runtime.contract import program as contracts
+from runtime.contract.recipe import Recipe, Rule, Weights
+from runtime.data import rows
+from runtime.mil import package
+from runtime.mil.convert import convert
+from runtime.models import build, runners
+from runtime.models import tokenizer as tokenizers
+from runtime.models.evaluate import evaluate
+from runtime.models.export import export
+from runtime.models.runners import CoreMLRunner, HFRunner
+from runtime.models.tokenizer import Tokenizer
+from runtime.steps.convert import ConvertParams
+from runtime.steps.evaluate import EvaluateParams
+from runtime.steps.export import ExportParams
+from tests.tensor.export.world import Stage, architecture, world
+
+NEW = 12
+RECIPE = Recipe(default=Weights(weights="int8"), rules=[Rule(match="*norm*", weights="fp16")])
+
+
+@dataclass(frozen=True)
+class World:
+    takes: dict[str, Path]
+    words: Tokenizer
+    pairs: list[tuple[str, str]]
+    root: Path
+
+    def runner(self, context: int = 256) -> HFRunner:
+        model = build.load(self.takes["checkpoint"], attention="sdpa")
+        model.config.max_position_embeddings = context
+        return HFRunner("student", model, self.words)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A checkpoint of two layers, its tokenizer and thirty questions of several lengths."""
+    root = tmp_path_factory.mktemp("runners")
+    takes = world(root, num_hidden_layers=2, hidden_size=64, intermediate_size=128, num_attention_heads=2)
+    held = [row for split in ("train", "test") for row in rows.read(takes["dataset"] / f"{split}.jsonl")]
+    return World(takes, tokenizers.load(takes["tokenizer"]), [(r["prompt"], r["response"]) for r in held], root)
+
+
+@pytest.fixture(scope="module")
+def packaged(here: World) -> Path:
+    """The same checkpoint exported and converted."""
+    first = Stage(here.root / "exported", here.takes)
+    export(here.takes, ExportParams(prefill=[32, 48], decode_context=48, decode_steps=2), first)
+    second = Stage(here.root / "converted", {"program": first.root / "program"})
+    convert({"program": first.root / "program"}, ConvertParams(recipe=RECIPE, islands=["rms_norm"]), second)
+    return second.root / "package"
+
+
+def oracle(model: torch.nn.Module, words: Tokenizer, prompt: str, response: str) -> float:
+    """log p(response, end | prompt), one sequence at a time, one token at a time, in float64."""
+    pair = words.encode_pair(prompt, response)
+    total = 0.0
+    with torch.inference_mode():
+        for index in range(pair.prompt_tokens, len(pair.ids)):
+            logits = model(input_ids=torch.tensor([pair.ids[:index]])).logits[0, -1].numpy().astype(np.float64)
+            total += logits[pair.ids[index]] - logits.max() - np.log(np.exp(logits - logits.max()).sum())
+    return float(total)
+
+
+def greedy(model: torch.nn.Module, words: Tokenizer, prompt: str, room: int) -> str:
+    """The likeliest token again and again, without a cache."""
+    ids = words.encode_prompt(prompt)
+    start = len(ids)
+    with torch.inference_mode():
+        while len(ids) - start < room:
+            token = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
+            if token == words.eos_id:
+                break
+            ids.append(token)
+    return words.decode(ids[start:])
+
+
+def test_scores_are_those_of_one_token_after_the_other(here: World):
+    model = build.load(here.takes["checkpoint"])
+    found = here.runner().score(here.pairs[:8])
+    for (prompt, response), score in zip(here.pairs, found, strict=False):
+        assert score.log_probability == pytest.approx(oracle(model, here.words, prompt, response), abs=2e-3)
+        assert score.tokens == len(here.words.encode_text(response)) + 1
+
+
+def test_neither_order_nor_company_changes_a_score(here: World):
+    runner = here.runner()
+    together = runner.score(here.pairs)
+    alone = [runner.score([pair])[0] for pair in here.pairs[::-1]][::-1]
+    for one, other in zip(together, alone, strict=True):
+        assert one.log_probability == pytest.approx(other.log_probability, abs=2e-3)
+        assert one.tokens == other.tokens
+
+
+def test_generation_is_greedy_decoding_without_a_cache(here: World):
+    model = build.load(here.takes["checkpoint"])
+    prompts = [prompt for prompt, _ in here.pairs[:6]]
+    assert len({len(here.words.encode_prompt(prompt)) for prompt in prompts}) > 2
+    assert here.runner().generate(prompts, NEW) == [greedy(model, here.words, prompt, NEW) for prompt in prompts]
+
+
+def test_generation_stops_at_its_bounds(here: World):
+    prompt = here.pairs[0][0]
+    length = len(here.words.encode_prompt(prompt))
+    whole = here.runner().generate([prompt], NEW)[0]
+    assert here.runner().generate([prompt], 3)[0] == greedy(here.runner()._model, here.words, prompt, 3)
+    assert here.runner(context=length + 3).generate([prompt], NEW)[0] in whole
+    assert here.runner(context=length).generate([prompt], NEW) == [""]
+    assert here.runner().generate([], NEW) == []
+    assert here.runner().score([]) == []
+
+
+class Parrot(torch.nn.Module):
+    """Says `script` whatever it is asked, one token per call."""
+
+    def __init__(self, config: object, script: list[int], width: int) -> None:
+        super().__init__()
+        self.config, self.script, self.width, self.calls = config, script, width, 0
+
+    def get_output_embeddings(self) -> torch.nn.Linear:
+        return torch.nn.Linear(2, self.width, bias=False)
+
+    def forward(self, input_ids: torch.Tensor, **_: object) -> object:
+        logits = torch.zeros(*input_ids.shape, self.width)
+        logits[..., self.script[min(self.calls, len(self.script) - 1)]] = 9.0
+        self.calls += 1
+        return type("Out", (), {"logits": logits})()
+
+
+def test_the_end_token_ends_an_answer_and_stray_control_tokens_are_seen(here: World):
+    """What a phone would show: nothing is filtered out of an answer, so that a suite sees it is wrong."""
+    config = build.load(here.takes["checkpoint"]).config
+    (yes,) = here.words.encode_text("a")
+    for script, said in (
+        ([yes, here.words.eos_id, yes], "a"),
+        ([yes, here.words.pad_id, yes, here.words.eos_id], "a<|pad|>a"),
+        ([here.words.eos_id], ""),
+    ):
+        parrot = Parrot(config, script, here.words.vocab_size)
+        assert HFRunner("p", parrot, here.words).generate(["Why?"], NEW) == [said]  # type: ignore[arg-type]
+
+
+def test_another_vocabulary_is_refused(here: World):
+    model = build.build(architecture(num_hidden_layers=1, vocab_size=500), 1)
+    with pytest.raises(Refusal, match="500 output rows, the tokenizer 512"):
+        HFRunner("student", model, here.words)
+
+
+def test_a_sequence_beyond_the_context_is_refused_not_cut(here: World):
+    with pytest.raises(Refusal, match="does not fit"):
+        here.runner(context=10).score(here.pairs)
+    with pytest.raises(Refusal, match="does not fit"):
+        here.runner(context=4).generate([here.pairs[0][0]], 2)
+
+
+def test_the_float16_package_continues_like_its_checkpoint(here: World, packaged: Path):
+    """Prefill, then decode with the cache this host writes: the same text, token by token."""
+    runner = runners.saved_package("coreml", packaged, here.words, variant="fp16")
+    prompts = [prompt for prompt, _ in here.pairs[:6]]
+    assert runner.generate(prompts, NEW) == here.runner().generate(prompts, NEW)
+
+
+@pytest.mark.parametrize(("variant", "tolerance"), [("fp16", 0.02), ("quantized", 0.3)])
+def test_the_package_scores_like_its_checkpoint(here: World, packaged: Path, variant: str, tolerance: float):
+    runner = runners.saved_package("coreml", packaged, here.words, variant=variant)
+    for one, other in zip(runner.score(here.pairs[:6]), here.runner().score(here.pairs[:6]), strict=True):
+        assert one.tokens == other.tokens
+        assert abs(one.log_probability - other.log_probability) / one.tokens < tolerance
+
+
+def test_the_package_stops_at_the_end_of_its_cache(here: World, packaged: Path):
+    """48 slots: a prompt of n tokens leaves room for 48 - n more, and the token after the last."""
+    runner = runners.saved_package("coreml", packaged, here.words, variant="fp16")
+    prompt = here.pairs[0][0]
+    room = 48 - len(here.words.encode_prompt(prompt)) + 1
+    assert runner.generate([prompt], 500)[0] == greedy(here.runner()._model, here.words, prompt, room)
+
+
+def test_a_prompt_longer_than_every_shape_is_refused(here: World, packaged: Path):
+    runner = runners.saved_package("coreml", packaged, here.words)
+    with pytest.raises(Refusal, match="longer than the longest prefill"):
+        runner.generate(["word " * 80], 2)
+
+
+def test_a_package_of_another_tokenizer_is_refused(here: World, packaged: Path):
+    contract = contracts.load(packaged).model_copy(update={"vocab_size": 500})
+    opened = package.open(packaged / "fp16.mlpackage")
+    with pytest.raises(Refusal, match="made for 500 tokens"):
+        CoreMLRunner("coreml", opened, contract, here.words)
+
+
+def test_the_operation_writes_the_report_of_its_suite(here: World, packaged: Path, tmp_path: Path):
+    takes = {**here.takes, "teacher": here.takes["checkpoint"], "package": packaged}
+    stage = Stage(tmp_path, takes)
+    names = ["teacher", "student", "coreml"]
+    params = {"coreml_limit": 1, "limit": 3, "max_new_tokens": 3}
+    evaluate(takes, EvaluateParams(suite="answers", suite_version=1, params=params, runners=names), stage)
+    report = stage.reports["report"]
+    assert report["data"]["kl"]["student"]["all"] == {"value": 0.0, "unit": "nat/question", "tag": "measured", "n": 3}
+    assert report["data"]["validity"]["coreml"]["n"] == 1
+    assert set(report["fingerprints"]) == {"dataset", "tool_registry", "tokenizer", "prompt_wrapper", "model"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"suite": "quiz"}, "no suite is called `quiz`"),
+        ({"suite_version": 99}, "the plan was made for 99"),
+        ({"runners": ["teacher"]}, "cannot answer without student"),
+        ({"suite": "language_model"}, "cannot answer without ce_only"),
+    ],
+)
+def test_a_suite_that_cannot_answer_is_refused(here: World, tmp_path: Path, changes: dict[str, object], word: str):
+    params = {"suite": "answers", "suite_version": 1, "runners": ["teacher", "student"], **changes}
+    takes = {**here.takes, "teacher": here.takes["checkpoint"]}
+    with pytest.raises(Refusal) as caught:
+        evaluate(takes, EvaluateParams(**params), Stage(tmp_path, takes))
+    assert word in caught.value.message

@@ -1,0 +1,94 @@
+"""A project whose plan was carried out by the null backend: every kind of evidence there is, in a tenth of a second."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kcompiler import front, lock, plan
+from kcompiler.audit import Audit, audit
+from kcompiler.judge import judge
+from kcompiler.project import Project
+from runtime import apply as machine
+from runtime.durable import protect
+
+ROOT = Path(__file__).resolve().parents[4]
+NAME = "eight-ball"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The project and the files an auditor looks at."""
+
+    root: Path
+
+    @property
+    def evidence(self) -> Path:
+        return Project(self.root).evidence(NAME)
+
+    @property
+    def lock(self) -> Path:
+        return Project(self.root).lock(NAME)
+
+    @property
+    def state(self) -> Path:
+        return self.root / ".kcompiler"
+
+    def audit(self) -> Audit:
+        return audit(self.root, NAME)
+
+    def codes(self) -> list[str]:
+        """Codes of all findings that are more than notes."""
+        return sorted({finding.code for finding in self.audit().findings if finding.severity != "note"})
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Step → committed record, as the evidence has them."""
+        lines = (self.evidence / "journal.jsonl").read_text().splitlines()
+        return {record["step"]: record for record in (json.loads(line)["data"] for line in lines)}
+
+    def edit(self, path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+        """Rewrite a JSON file in the layout all our files have."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        change(content)
+        path.write_text(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def judge_again(self) -> None:
+        """Write the verdict that the judge gives over what lies there now: a forger who knows the tools."""
+        made = json.loads(self.lock.read_text())
+        reports = {path.stem: path.read_bytes() for path in (self.evidence / "reports").glob("*.json")}
+        reports["apply"] = (self.evidence / "run.json").read_bytes()
+        verdict = judge(reports, made["obligations"], lock=lock.plan_digest(made))
+        (self.evidence / "verdict.json").write_text(verdict.dump(), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def carried_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("audited")
+    (root / "specs").mkdir()
+    shutil.copy(ROOT / "specs" / "eight-ball.yaml", root / "specs")
+    home, spec = Project(root), root / "specs" / "eight-ball.yaml"
+    compiled = front.compile_spec(spec, root)
+    made, problems = plan.make(compiled, home, "null")
+    assert made is not None, (compiled.diagnostics, problems)
+    home.lock(NAME).parent.mkdir(parents=True)
+    home.lock(NAME).write_text(lock.dump(made), encoding="utf-8")
+    # a judge that lets everything through, so that every step is carried out; the verdict below is the real one
+    run = machine.apply(made, root=root, judge=lambda _: [])
+    verdict = judge(run.reports, made["obligations"], lock=lock.plan_digest(made))
+    home.verdict(NAME).write_text(verdict.dump(), encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def bundle(carried_out: Path, tmp_path: Path) -> Bundle:
+    """A copy of that project to spoil; its store may be written to."""
+    root = tmp_path / "project"
+    shutil.copytree(carried_out, root)
+    protect(root / ".kcompiler" / "store", writable=True)
+    return Bundle(root)

@@ -1,0 +1,281 @@
+"""What the parts of the judge promise, as functions that assert it.
+
+They look their modules up when they run, so that the mutation test can hand them mutated ones.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import tempfile
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from runtime import digest
+from tests.unit.kcompiler.judge.samples import HEX, bound, number, obligation, report
+
+ENVELOPE = {"unit": "ratio", "tag": "measured"}
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(f"kcompiler.{name}")
+
+
+def refuses(call: Callable[[], object], error: type[Exception]) -> None:
+    """The call raises exactly this error."""
+    try:
+        call()
+    except error:
+        return
+    raise AssertionError(f"{error.__name__} was not raised")
+
+
+def data_that_contradict_themselves_are_no_datum() -> None:
+    """Each node is refused by the reader of data, whatever a schema may have let through."""
+    datum = module("policy.datum")
+    for node in (
+        None,
+        [],
+        "x",
+        0.5,
+        {},
+        {"value": 1},
+        {"value": 1, "unit": "s"},
+        {"unit": "s", "tag": "measured"},
+        {"value": 1, "unit": 1, "tag": "measured"},
+        {"value": 1, "unit": "s", "tag": "guessed"},
+        {"value": 1, "unit": "s", "tag": ["measured"]},
+        {"value": 1, "unit": 1, "tag": "guessed"},
+        {"value": 1, "unit": "s", "tag": "unavailable", "reason": "x"},
+        {"value": None, **ENVELOPE},
+        {"value": "1", **ENVELOPE},
+        {"value": float("nan"), **ENVELOPE},
+        {"value": float("inf"), **ENVELOPE},
+        {"value": 1, "n": -1, **ENVELOPE},
+        {"value": 1, "n": 1.0, **ENVELOPE},
+        {"value": 1, "n": True, **ENVELOPE},
+        {"value": 1, "n": None, **ENVELOPE},
+        {"value": 1, "k": 1, **ENVELOPE},
+        {"value": 1, "k": True, "n": 1, **ENVELOPE},
+        {"value": 1, "low": None, **ENVELOPE},
+        {"value": 1, "low": "0", **ENVELOPE},
+        {"value": 1, "high": True, **ENVELOPE},
+        {"value": 1, "high": float("nan"), **ENVELOPE},
+        {"value": -1, "k": -1, "n": 1, **ENVELOPE},
+    ):
+        refuses(lambda node=node: datum.read(node), datum.BadDatum)
+
+
+def data_are_read_exactly() -> None:
+    datum = module("policy.datum")
+    assert datum.read({"value": 0.1, "n": 0, **ENVELOPE}) == datum.Datum(
+        "ratio", "measured", value=Fraction(1, 10), n=0
+    )
+    assert datum.read({"value": True, "unit": "bool", "tag": "measured"}) == datum.Datum("bool", "measured", flag=True)
+    gone = datum.read({"value": None, "unit": "s", "tag": "unavailable", "reason": "no Mac"})
+    assert (gone.value, gone.flag, gone.reason) == (None, None, "no Mac")
+    assert datum.read({"value": 0.3, "tp": 1, "n": 2, **ENVELOPE}).value == Fraction(3, 10)
+    assert datum.fraction(1e-5) == Fraction(1, 100000)
+    assert [datum.fraction(value) for value in (True, "1", None, float("inf"))] == [None] * 4
+
+
+def paths_that_are_no_paths_are_refused() -> None:
+    path = module("policy.path")
+    for text in (
+        "",
+        ".a",
+        "[*]",
+        "a.",
+        "a..b",
+        "a[0]",
+        "a[*",
+        "a[]",
+        "a[?b]",
+        "a[?b=]",
+        "a[?=c]",
+        "a b",
+        "a*",
+        "1a",
+        "a.1",
+    ):
+        refuses(lambda text=text: path.parse(text), path.BadPath)
+
+
+def walks_say_what_is_missing() -> None:
+    path = module("policy.path")
+
+    def found(text: str, root: object) -> list[tuple[str, bool, bool]]:
+        return [
+            (match.pointer, bool(match.missing), match.no_field) for match in path.walk(path.parse(text), root, "/d")
+        ]
+
+    assert found("a.b", {"a": {"b": 1}}) == [("/d/a/b", False, False)]
+    assert found("a.b", {"a": {}}) == [("/d/a", True, True)]
+    assert found("a[*].b", {"a": []}) == [("/d/a", True, False)]
+    assert found("a[*]", {"a": {"z": 1, "y": 2}}) == [("/d/a/y", False, False), ("/d/a/z", False, False)]
+    assert found("a[?b=c].d", {"a": [{"b": "c", "d": 1}, {"b": "x"}]}) == [("/d/a/0/d", False, False)]
+    assert found("a[?b=64]", {"a": [{"b": 64}, {"b": "64"}, {"b": 65}]}) == [
+        ("/d/a/0", False, False),
+        ("/d/a/1", False, False),
+    ]
+    assert found("a[?b=c]", {"a": [{"b": "x"}]}) == [("/d/a", True, False)]
+
+
+def numbers_are_written_exactly_or_marked() -> None:
+    kind = module("policy.kind")
+    assert kind.text_of(Fraction(1, 1000)) == "0.001"
+    assert kind.text_of(Fraction(100)) == "100"
+    assert kind.text_of(Fraction(1, 3)) == "~0.3333333333"
+    assert kind.text_of(Fraction(1, 10**22)) == "0.0000000000000000000001"
+    assert kind.text_of(Fraction(1, 10**23)) == "~1e-23"
+    assert kind.text_of(Fraction(1, 2**40)) == "~9.094947018e-13"
+
+
+def everything_read_from_files_is_closed() -> None:
+    """Unknown keys, texts for numbers, later changes and infinities are refused."""
+    kind, needs = module("policy.kind"), module("policy.kinds.bound").Need
+    for given in ({"tga": "measured"}, {"min_n": "15"}, {"min_n": 1.0}, {"min_n": 0}):
+        refuses(lambda given=given: needs.model_validate(given), ValueError)
+    refuses(lambda: setattr(needs(), "tag", "estimated"), ValueError)
+
+    class Number(kind.Closed):  # type: ignore[name-defined, misc]
+        x: float
+
+    refuses(lambda: Number.model_validate({"x": float("inf")}), ValueError)
+
+
+def kinds_say_when_they_need_an_expectation() -> None:
+    kinds = module("policy.kinds")
+    limit, cover, genuine = (kinds.load(name) for name in ("bound", "covers", "genuine"))
+    assert limit.expects(limit.params.model_validate(bound("x", "<=")))
+    assert not limit.expects(limit.params.model_validate(bound("x", "<=", 1)))
+    assert cover.expects(None)
+    assert not genuine.expects(None)
+    assert genuine.accepts(None)
+    assert (limit.accepts(1.5), limit.accepts("1"), limit.accepts(None)) == (True, False, False)
+    assert (cover.accepts(["a"]), cover.accepts([]), cover.accepts(None)) == (True, False, False)
+    assert [name for name in kinds.names() if kinds.load(name).sees_forged] == ["genuine"]
+
+
+def checks_do_not_lean_on_the_schema() -> None:
+    """Reports that no schema would let through are refused by the checks themselves."""
+    kinds = module("policy.kinds")
+
+    def word(name: str, params: dict[str, Any], given: dict[str, Any]) -> tuple[str, str]:
+        kind = kinds.load(name)
+        judged = kind.judge(kind.params.model_validate(params), given, None)
+        return judged.word, judged.reason
+
+    for value, wanted in (
+        (None, "not_evaluated"),
+        (1, "error"),
+        ("ab", "error"),
+        ("G" * 64, "error"),
+        (["a"], "error"),
+    ):
+        assert word("fingerprints", {"names": ["model"]}, report({}, fingerprints={"model": value}))[0] == wanted
+    for environment in ({}, {"forged": None, "backend": "torch"}, {"forged": 0, "backend": "torch"}):
+        said = word("genuine", {}, report({"x": "y"}, environment=environment))
+        assert said == ("fail", "the report does not say that it is not forged")
+    assert (
+        word("genuine", {}, report({"x": "y"}, environment={"forged": True, "backend": "torch"}))[1]
+        == "the report is forged"
+    )
+    for backend in (None, "", 3):
+        assert word("genuine", {}, report({"x": "y"}, environment={"forged": False, "backend": backend}))[0] == "fail"
+    guessed = {"p": {"value": True, "unit": "bool", "tag": "estimated"}}
+    assert word("all_true", {"at": "p"}, report(guessed)) == ("not_evaluated", "estimated, not measured")
+
+
+def the_verdict_names_all_it_looked_at() -> None:
+    judge = module("judge")
+    given = {"measure": report({"x": number(0.9)}), "other": report({"x": number(0.9)}, step="other")}
+    obligations = [obligation(bound("x", ">=", "0.5")), obligation(bound("y", ">=", "0.5"), rule="lab/gone")]
+    verdict = judge.judge(given, obligations, as_of="2026-01-31T00:00:00Z", lock="sha256:" + HEX["model"])
+    assert verdict.counts == {
+        "pass": 1,
+        "fail": 0,
+        "waived": 0,
+        "inconclusive": 0,
+        "not_evaluated": 1,
+        "skipped": 0,
+        "error": 0,
+    }
+    assert verdict.unjudged == ["other"]
+    assert verdict.reports["measure"] == digest.of_bytes(facts_text(given["measure"]))
+    assert verdict.obligations == digest.of_value(obligations, "kc.obligations.v1")
+    assert verdict.outcomes[0].obligation == digest.of_value(obligations[0], "kc.obligation.v1")
+    assert sorted(verdict.schemas) == ["report"]
+    text = verdict.dump()
+    content = json.loads(text)
+    assert text == json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    assert (content["verdict"], content["exit_code"], content["as_of"]) == ("INCONCLUSIVE", 1, "2026-01-31T00:00:00Z")
+    assert content["lock"] == "sha256:" + HEX["model"]
+    titled = judge.judge(given, [obligation(bound("x", ">=", "0.5"), title="größer")]).dump()
+    assert "größer" in titled
+    assert judge.judge(given, obligations).dump() == judge.judge(given, obligations).dump()
+
+
+def facts_text(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def a_long_complaint_is_cut() -> None:
+    """A schema's message quotes what it refuses: only its first 200 characters are passed on."""
+    problem = module("policy.evidence").read(report({"x": "y"}, fingerprints={"model": "9" * 500})).problem
+    assert problem.endswith(": '" + "9" * 199)
+
+
+def a_time_is_a_utc_time() -> None:
+    judge = module("judge")
+    assert judge.judge({}, [], as_of="2026-01-31T00:00:00Z").as_of == "2026-01-31T00:00:00Z"
+    for text in ("2026-01-31", "2026-01-31T00:00:00", "2026-01-31T00:00:00+01:00", "now", "", "2026-01-31T00:00:00Z\n"):
+        refuses(lambda text=text: judge.judge({}, [], as_of=text), ValueError)
+
+
+def files_are_matched_by_the_step_they_name() -> None:
+    """Each file is evidence for the step it names; two for one step are evidence for none; what is left out blocks."""
+    judge = module("judge")
+    first, second = obligation(bound("x", ">=", "0.5")), obligation(bound("x", ">=", "0.5"), from_="step:other")
+    with tempfile.TemporaryDirectory() as folder:
+
+        def file(name: str, content: bytes) -> Path:
+            path = Path(folder) / name
+            path.write_bytes(content)
+            return path
+
+        good = file("any.json", facts_text(report({"x": number(0.9)})))
+        copy = file("copy.json", good.read_bytes())
+        empty = file("measure.json", b"")
+
+        def words(paths: list[Path], **more: Any) -> list[str]:
+            return [outcome.outcome for outcome in judge.gate_files(paths, [first, second], **more).outcomes]
+
+        assert words([good]) == ["pass", "not_evaluated"]
+        assert words([good], only_given=True) == ["pass"]
+        assert words([good, copy]) == ["error", "not_evaluated"]
+        assert words([good, copy, copy]) == ["error", "not_evaluated"]
+        assert words([empty]) == ["error", "not_evaluated"]
+        assert words([empty], only_given=True) == ["error"]
+        assert words([]) == ["not_evaluated", "not_evaluated"]
+        assert judge.gate_files([empty], [first], only_given=True).exit_code == 3
+        assert judge.gate_files([], [first], only_given=True).exit_code == 3
+        refuses(lambda: words([Path(folder) / "none.json"]), OSError)
+
+
+CHECKS: list[Callable[[], None]] = [
+    data_that_contradict_themselves_are_no_datum,
+    data_are_read_exactly,
+    paths_that_are_no_paths_are_refused,
+    walks_say_what_is_missing,
+    numbers_are_written_exactly_or_marked,
+    everything_read_from_files_is_closed,
+    kinds_say_when_they_need_an_expectation,
+    checks_do_not_lean_on_the_schema,
+    the_verdict_names_all_it_looked_at,
+    a_long_complaint_is_cut,
+    a_time_is_a_utc_time,
+    files_are_matched_by_the_step_they_name,
+]

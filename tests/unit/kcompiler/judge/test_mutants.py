@@ -1,0 +1,45 @@
+"""Every small mistake in the code of the gates is noticed by a claim or a check about it.
+
+The origin's gates had none of this: nine of ten result sets that had to fail passed (evaluation-reliability.md, 0.1),
+and section 5.4 asks that each comparison, flipped, breaks a test.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.kcompiler.judge.checks import CHECKS
+from tests.unit.kcompiler.judge.claims import about
+from tests.unit.kcompiler.judge.laboratory import BELOW, JUDGE, KINDS, source_of, survives
+from tests.unit.kcompiler.judge.mutants import mutants
+
+#: (module, line of its text, mutant) that no behaviour of the judge can show, and why
+UNNOTICEABLE = {
+    ("kcompiler.policy.kind", "margin: Fraction = Fraction(0)", "0 → 1"): (
+        "of judgements with one word either all carry a margin or none does"
+    ),
+    ("kcompiler.policy.kind", '_TEXT: dict[str, Any] = {"type": "string", "minLength": 1}', "1 → 2"): (
+        "part of the published schema, which tests/house/test_policies.py compares"
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", [*KINDS, *BELOW, JUDGE])
+def test_no_mutant_survives(module: str) -> None:
+    """Comparisons, checks, words and constants of the module: change any one and something says so."""
+    source, claims = source_of(module).read_text(encoding="utf-8"), about(module)
+    assert survives(module, compile(source, module, "exec"), claims, CHECKS), "the real module is not accepted"
+    lines = source.splitlines()
+    alive = [
+        str(mutant)
+        for mutant in mutants(source)
+        if (module, lines[mutant.line - 1].strip(), f"{mutant.was} → {mutant.now}") not in UNNOTICEABLE
+        and survives(module, compile(mutant.tree, module, "exec"), claims, CHECKS)
+    ]
+    assert alive == []
+
+
+def test_mutants_are_many() -> None:
+    """A runner that makes no mutants kills all of them."""
+    assert sum(len(list(mutants(source_of(module).read_text(encoding="utf-8")))) for module in [*KINDS, JUDGE]) > 300

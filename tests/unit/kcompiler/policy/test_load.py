@@ -1,0 +1,189 @@
+"""Packs are read strictly: whatever cannot be read is an error at its place, never a rule that is quietly not there."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kcompiler import assets, policy
+
+SHIPPED = assets.folder("policies")
+PACK = "name: lab\nversion: 2\ntitle: A pack of the lab\n"
+RULE = """\
+id: loud
+title: The sound is loud
+on: eval.sound
+kind: bound
+params: {metric: level, op: ">=", threshold: "0.5", unit: ratio}
+remedy: turn it up
+"""
+
+
+def lab(folder: Path, *, pack: str = PACK, rule: str = RULE, name: str = "loud") -> policy.Policy:
+    """A project with the pack `lab` of one rule, loaded."""
+    below = folder / "policies" / "lab"
+    (below / name).mkdir(parents=True, exist_ok=True)
+    (below / "pack.yaml").write_text(pack)
+    (below / name / "rule.yaml").write_text(rule)
+    return policy.load(["lab"], [folder / "policies", SHIPPED])
+
+
+def changed(old: str, new: str) -> str:
+    assert old in RULE
+    return RULE.replace(old, new)
+
+
+def test_a_sound_pack_loads_with_its_defaults_visible(tmp_path: Path) -> None:
+    found = lab(tmp_path)
+    assert found.problems == ()
+    assert found.packs[0].rules[0].params.model_dump(mode="json") == {
+        "metric": ["level"],
+        "op": ">=",
+        "threshold": "0.5",
+        "unit": "ratio",
+        "need": {"tag": "measured", "min_n": None},
+        "on": "point",
+        "min_matches": 1,
+    }
+    assert [(pin["pack"], pin["version"], pin["rules"]) for pin in found.pins()] == [("lab", 2, 1)]
+
+
+WRONG_RULES = [
+    ("an unknown key", changed("remedy:", "severity: high\nremedy:"), "KC6002", 6, "unknown key `severity`"),
+    ("a misspelt key", changed("on:", "onn:"), "KC6002", 3, "unknown key `onn`"),
+    ("an unknown mode", changed("kind:", "mode: deny\nkind:"), "KC6002", 4, "mode"),
+    ("a mode that is no text", changed("kind:", "mode: 1\nkind:"), "KC6002", 4, "mode"),
+    ("a text for a flag", changed("kind:", "waivable: 'no'\nkind:"), "KC6002", 4, "waivable"),
+    ("skip without a reason", changed("kind:", "mode: skip\nkind:"), "KC6002", 1, "reason"),
+    ("skip with an empty reason", changed("kind:", "mode: skip\nreason: ' '\nkind:"), "KC6002", 1, "reason"),
+    ("a reason without skip", changed("kind:", "reason: later\nkind:"), "KC6002", 1, "reason"),
+    ("no remedy", changed("remedy: turn it up\n", ""), "KC6002", 1, "remedy"),
+    ("a pattern that is none", changed("eval.sound", '"eval.*.x"'), "KC6002", 3, "on"),
+    ("an unknown kind", changed("kind: bound", "kind: bounds"), "KC6003", 4, "bounds"),
+    ("a misspelt parameter", changed("threshold:", "treshold:"), "KC6002", 5, "unknown key `treshold`"),
+    ("a misspelt operator", changed('">="', '"=>"'), "KC6002", 5, "op"),
+    ("a threshold that is no number", changed('"0.5"', '"half"'), "KC6002", 5, "threshold"),
+    ("a path that is none", changed("metric: level", "metric: 'level['"), "KC6002", 5, "metric"),
+    ("a favourable bound", changed("unit:", "on: high, unit:"), "KC6002", 5, "favourable"),
+    ("no threshold at all", changed('threshold: "0.5", ', ""), "KC6004", 4, "nothing it could compare"),
+    ("two thresholds", changed("remedy:", "expect: {from: x}\nremedy:"), "KC6004", 6, "twice"),
+    ("an expectation from nowhere", changed("remedy:", "expect: {format: x}\nremedy:"), "KC6002", 6, "expect"),
+    (
+        "an expectation from two places",
+        changed("remedy:", "expect: {from: x, value: 1}\nremedy:"),
+        "KC6002",
+        6,
+        "expect",
+    ),
+    ("a format without a place", changed("remedy:", "expect: {from: x, format: y}\nremedy:"), "KC6002", 6, "expect"),
+    (
+        "a format that reaches inside",
+        changed("remedy:", "expect: {from: x, format: '{0}{}'}\nremedy:"),
+        "KC6002",
+        6,
+        "expect",
+    ),
+    ("another id than its folder", changed("id: loud", "id: quiet"), "KC6005", 1, "quiet"),
+    ("newer than its pack", changed("remedy:", "since: 3\nremedy:"), "KC6005", 6, "version 3"),
+    ("a duplicate key", changed("remedy:", "kind: genuine\nremedy:"), "KC1011", 6, "duplicate"),
+    ("a tab", changed("remedy: ", "remedy:\t\n\t"), "KC1009", 7, "tab"),
+]
+
+
+@pytest.mark.parametrize(("claim", "rule", "code", "line", "words"), WRONG_RULES, ids=[case[0] for case in WRONG_RULES])
+def test_a_wrong_rule_is_an_error_at_its_line(
+    tmp_path: Path, claim: str, rule: str, code: str, line: int, words: str
+) -> None:
+    problem = lab(tmp_path, rule=rule).problems[0]
+    assert (problem.code, problem.severity, problem.file) == (code, "error", "policies/lab/loud/rule.yaml")
+    assert words in problem.summary
+    assert problem.line == line, claim
+
+
+def test_suggestions_reach_into_the_parameters(tmp_path: Path) -> None:
+    assert "`threshold`" in lab(tmp_path, rule=changed("threshold:", "treshold:")).problems[0].help
+    assert "`min_n`" in lab(tmp_path, rule=changed("unit:", "need: {minn: 3}, unit:")).problems[0].help
+    assert "`remedy`" in lab(tmp_path, rule=changed("remedy:", "remdy:")).problems[0].help
+    assert "`bound`" in lab(tmp_path, rule=changed("kind: bound", "kind: bounds")).problems[0].help
+
+
+WRONG_PACKS = [
+    ("another name than its folder", PACK.replace("lab", "labs"), "KC6005"),
+    ("an unknown key", PACK + "rules: []\n", "KC6002"),
+    ("no version", PACK.replace("version: 2\n", ""), "KC6002"),
+    ("a tier that is none", PACK + "risk_tiers: [4]\n", "KC6002"),
+    ("no tier", PACK + "risk_tiers: []\n", "KC6002"),
+]
+
+
+@pytest.mark.parametrize(("claim", "pack", "code"), WRONG_PACKS, ids=[case[0] for case in WRONG_PACKS])
+def test_a_wrong_pack_is_an_error(tmp_path: Path, claim: str, pack: str, code: str) -> None:
+    assert [problem.code for problem in lab(tmp_path, pack=pack).problems] == [code], claim
+
+
+def test_a_rule_in_a_misspelt_file_is_an_error(tmp_path: Path) -> None:
+    lab(tmp_path)
+    folder = tmp_path / "policies" / "lab" / "loud"
+    (folder / "rule.yaml").rename(folder / "rule.yml")
+    problems = policy.load(["lab"], [tmp_path / "policies"]).problems
+    assert [(problem.code, problem.file) for problem in problems] == [("KC6002", "policies/lab/loud/rule.yaml")]
+
+
+def test_a_pack_without_rules_is_an_error(tmp_path: Path) -> None:
+    lab(tmp_path)
+    shutil.rmtree(tmp_path / "policies" / "lab" / "loud")
+    assert [problem.code for problem in policy.load(["lab"], [tmp_path / "policies"]).problems] == ["KC6006"]
+
+
+@pytest.mark.parametrize("name", ["lap", "caws", "../lab", "/lab", "lab/", "Lab", "lab//x", ".", "caws/../lab", ""])
+def test_a_name_that_is_no_pack_is_refused(tmp_path: Path, name: str) -> None:
+    """Also one that would lead out of the folder of packs."""
+    lab(tmp_path)
+    found = policy.load([name], [tmp_path / "policies", SHIPPED])
+    assert [problem.code for problem in found.problems] == ["KC6001"]
+    assert found.packs == ()
+
+
+def test_the_nearest_name_is_suggested(tmp_path: Path) -> None:
+    lab(tmp_path)
+    assert "`lab`" in policy.load(["lap"], [tmp_path / "policies", SHIPPED]).problems[0].help
+    assert "`caws/core`" in policy.load(["caws/cor"], [tmp_path / "policies", SHIPPED]).problems[0].help
+
+
+def test_a_pack_may_not_be_a_link_out_of_the_project(tmp_path: Path) -> None:
+    lab(tmp_path / "elsewhere")
+    root = tmp_path / "here" / "policies"
+    root.mkdir(parents=True)
+    (root / "lab").symlink_to(tmp_path / "elsewhere" / "policies" / "lab")
+    assert [problem.code for problem in policy.load(["lab"], [root]).problems] == ["KC6001"]
+
+
+def test_the_project_comes_before_what_is_shipped(tmp_path: Path) -> None:
+    own = tmp_path / "policies" / "caws" / "core"
+    shutil.copytree(SHIPPED / "caws" / "core", own)
+    (own / "pack.yaml").write_text((own / "pack.yaml").read_text().replace("version: 1", "version: 2"))
+    found = policy.load(["caws/core"], [tmp_path / "policies", SHIPPED])
+    assert [pin["version"] for pin in found.pins()] == [2]
+
+
+def test_a_pack_named_twice_counts_once(tmp_path: Path) -> None:
+    lab(tmp_path)
+    assert len(policy.load(["lab", "lab"], [tmp_path / "policies"]).packs) == 1
+
+
+def test_comments_layout_and_cases_do_not_change_the_digest(tmp_path: Path) -> None:
+    first = lab(tmp_path).pins()
+    (tmp_path / "policies" / "lab" / "loud" / "pass.json").write_text("{}")
+    lines = RULE.splitlines(keepends=True)
+    assert lab(tmp_path, rule="# why\r\n" + "".join(reversed(lines)).replace("\n", "\r\n")).pins() == first
+
+
+@pytest.mark.parametrize("rule", [changed("0.5", "0.4"), changed(">=", ">"), changed("turn it up", "turn it on")])
+def test_meaning_changes_the_digest(tmp_path: Path, rule: str) -> None:
+    assert lab(tmp_path).pins() != lab(tmp_path, rule=rule).pins()
+
+
+def test_every_pack_is_found() -> None:
+    assert policy.available([SHIPPED]) == ["caws/core", "caws/tier-3"]

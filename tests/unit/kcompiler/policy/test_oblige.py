@@ -1,0 +1,180 @@
+"""Every rule that applies becomes an obligation of a step; one that could never be decided is found before the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kcompiler import policy
+from kcompiler.policy.obligation import Obligation
+from tests.unit.kcompiler.policy.test_load import PACK, RULE, changed, lab
+
+SPEC: dict[str, Any] = {
+    "risk_tier": 3,
+    "shapes": {"prefill": [64, 128]},
+    "evaluation": {"suites": [{"use": "sound"}, {"use": "light"}]},
+    "budgets": {"wall_s": 240.0},
+    "empty": {"suites": []},
+}
+SOUND = {"eval.sound": ["evaluate-sound"]}
+COVERS = """\
+id: loud
+title: All the shapes are there
+on: eval.sound
+kind: covers
+params: {identifiers: "shapes[*].name"}
+expect: {from: shapes.prefill, format: "prefill_{}", plus: [decode]}
+remedy: make them
+"""
+
+
+def made(
+    folder: Path, rule: str = RULE, spec: Any = None, producers: Any = None
+) -> tuple[list[dict[str, Any]], list[Any]]:
+    return policy.obligations(
+        lab(folder, rule=rule), SPEC if spec is None else spec, SOUND if producers is None else producers
+    )
+
+
+def test_an_obligation_says_what_who_and_how(tmp_path: Path) -> None:
+    obligations, problems = made(tmp_path)
+    assert problems == []
+    assert obligations == [
+        {
+            "rule": "lab/loud",
+            "pack": "lab@2",
+            "title": "The sound is loud",
+            "mode": "block",
+            "reason": "",
+            "waivable": False,
+            "report": "eval.sound",
+            "from": "step:evaluate-sound",
+            "kind": "bound@1",
+            "params": {
+                "metric": ["level"],
+                "op": ">=",
+                "threshold": "0.5",
+                "unit": "ratio",
+                "need": {"tag": "measured", "min_n": None},
+                "on": "point",
+                "min_matches": 1,
+            },
+            "expect": None,
+            "remedy": "turn it up",
+        }
+    ]
+    Obligation.model_validate(obligations[0])
+
+
+@pytest.mark.parametrize(
+    ("on", "kinds"),
+    [
+        ("eval.sound", ["eval.sound"]),
+        ("eval.*", ["eval.light", "eval.sound"]),
+        ('"*"', ["eval.light", "eval.sound", "evaluation", "run"]),
+        ("run", ["run"]),
+        ("eval", []),
+    ],
+)
+def test_a_pattern_covers_the_kinds_below_it(tmp_path: Path, on: str, kinds: list[str]) -> None:
+    producers = {"eval.sound": ["a"], "eval.light": ["b"], "evaluation": ["c"], "run": ["apply"]}
+    obligations, _ = made(tmp_path, changed("eval.sound", on), producers=producers)
+    assert sorted(one["report"] for one in obligations) == kinds
+
+
+def test_each_step_that_makes_the_report_owes_it(tmp_path: Path) -> None:
+    obligations, _ = made(tmp_path, producers={"eval.sound": ["b", "a"]})
+    assert [one["from"] for one in obligations] == ["step:a", "step:b"]
+
+
+def test_a_rule_nobody_can_feed_is_an_error(tmp_path: Path) -> None:
+    obligations, problems = made(tmp_path, producers={"run": ["apply"]})
+    assert obligations == []
+    assert [(one.code, one.severity, one.line) for one in problems] == [("KC6010", "error", 3)]
+
+
+def test_a_warning_nobody_can_feed_is_a_warning(tmp_path: Path) -> None:
+    _, problems = made(tmp_path, changed("kind:", "mode: warn\nkind:"), producers={})
+    assert [(one.code, one.severity) for one in problems] == [("KC6010", "warning")]
+
+
+def test_a_skipped_rule_needs_no_feeding_and_stays_visible(tmp_path: Path) -> None:
+    rule = changed("kind:", "mode: skip\nreason: no microphone\nkind:")
+    assert made(tmp_path, rule, producers={}) == ([], [])
+    obligations, _ = made(tmp_path, rule)
+    assert [(one["mode"], one["reason"]) for one in obligations] == [("skip", "no microphone")]
+
+
+@pytest.mark.parametrize(("has", "applies"), [("sound", True), ("light", True), ("smell", False)])
+def test_a_rule_applies_when_the_spec_says_so(tmp_path: Path, has: str, applies: bool) -> None:
+    """And where it does not apply, nobody has to feed it."""
+    rule = changed("kind:", f'when: {{spec: "evaluation.suites[*].use", has: {has}}}\nkind:')
+    producers = SOUND if applies else {}
+    obligations, problems = made(tmp_path, rule, producers=producers)
+    assert (len(obligations), problems) == (int(applies), [])
+
+
+def test_a_condition_on_an_empty_list_is_false(tmp_path: Path) -> None:
+    rule = changed("kind:", 'when: {spec: "empty.suites[*].use", has: sound}\nkind:')
+    assert made(tmp_path, rule) == ([], [])
+
+
+def test_a_misspelt_condition_is_an_error(tmp_path: Path) -> None:
+    """Else the rule would never apply, and nobody would notice."""
+    rule = changed("kind:", 'when: {spec: "evaluations.suites[*].use", has: sound}\nkind:')
+    obligations, problems = made(tmp_path, rule)
+    assert obligations == []
+    assert [(one.code, one.line) for one in problems] == [("KC6011", 4)]
+    assert "`evaluation`" in problems[0].help
+
+
+def test_expectations_come_from_the_spec(tmp_path: Path) -> None:
+    obligations, problems = made(tmp_path, COVERS)
+    assert problems == []
+    assert obligations[0]["expect"] == ["prefill_64", "prefill_128", "decode"]
+    threshold = changed('threshold: "0.5", ', "").replace("remedy", "expect: {from: budgets.wall_s}\nremedy")
+    assert made(tmp_path, threshold)[0][0]["expect"] == 240.0
+    literal = COVERS.replace('from: shapes.prefill, format: "prefill_{}", plus: [decode]', "value: [a, b]")
+    assert made(tmp_path, literal)[0][0]["expect"] == ["a", "b"]
+    several = COVERS.replace(
+        'from: shapes.prefill, format: "prefill_{}", plus: [decode]', 'from: "evaluation.suites[*].use"'
+    )
+    assert made(tmp_path, several)[0][0]["expect"] == ["sound", "light"]
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        "{from: shape.prefill}",
+        "{from: shapes.prefil}",
+        "{from: budgets.wall_s}",
+        "{value: []}",
+        "{value: [a, a]}",
+        "{value: a}",
+    ],
+)
+def test_an_expectation_of_no_use_is_an_error(tmp_path: Path, expect: str) -> None:
+    rule = COVERS.replace('{from: shapes.prefill, format: "prefill_{}", plus: [decode]}', expect)
+    obligations, problems = made(tmp_path, rule)
+    assert obligations == []
+    assert [one.code for one in problems] == ["KC6011"]
+
+
+def test_a_pack_of_another_tier_is_an_error(tmp_path: Path) -> None:
+    loaded = lab(tmp_path, pack=PACK + "risk_tiers: [1, 2]\n")
+    _, problems = policy.obligations(loaded, SPEC, SOUND)
+    assert [(one.code, one.file) for one in problems] == [("KC6012", "policies/lab/pack.yaml")]
+    assert policy.obligations(loaded, {**SPEC, "risk_tier": 2}, SOUND)[1] == []
+
+
+def test_problems_of_the_packs_are_reported_too(tmp_path: Path) -> None:
+    loaded = lab(tmp_path, rule=changed("kind: bound", "kind: bounds"))
+    assert [one.code for one in policy.obligations(loaded, SPEC, SOUND)[1]] == ["KC6003"]
+
+
+def test_the_order_of_packs_and_steps_does_not_matter(tmp_path: Path) -> None:
+    first, _ = made(tmp_path, changed("eval.sound", "eval.*"), producers={"eval.b": ["x"], "eval.a": ["y"]})
+    second, _ = made(tmp_path, changed("eval.sound", "eval.*"), producers={"eval.a": ["y"], "eval.b": ["x"]})
+    assert first == second

@@ -1,0 +1,93 @@
+"""The shipped packs decide over reports as the machine really writes them, and not over forged ones.
+
+`reports/` holds the reports of a run of the eight-ball spec with thirty training steps; those of the other suites are
+made here by the suites themselves.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kcompiler import assets, policy
+from kcompiler.judge import judge
+from kcompiler.policy import evidence
+from runtime.contract.report import dump
+from tests.unit.kcompiler.policy.suites import language_model_report, tool_use_report
+
+REPORTS = {
+    path.stem: json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "reports").glob("*.json"))
+}
+LIVE = {"evaluate-tool_use": tool_use_report(), "evaluate-language_model": language_model_report()}
+EVERY: dict[str, dict[str, Any]] = {**REPORTS, **LIVE}
+SPEC = {
+    "risk_tier": 3,
+    "budgets": {"wall_s": 400.0},
+    "shapes": {"prefill": [64, 128, 256]},
+    "evaluation": {"suites": [{"use": name} for name in ("answers", "tool_use", "language_model")]},
+}
+PACKS = policy.load(["caws/core", "caws/tier-3"], [assets.folder("policies")])
+
+
+def obligations() -> list[dict[str, Any]]:
+    producers: dict[str, list[str]] = {}
+    for step, report in EVERY.items():
+        producers.setdefault(report["kind"], []).append(step)
+    made, problems = policy.obligations(PACKS, SPEC, producers)
+    assert problems == []
+    return made
+
+
+@pytest.mark.parametrize("step", sorted(EVERY))
+def test_a_real_report_satisfies_its_schema(step: str) -> None:
+    found = evidence.read(EVERY[step])
+    assert found.problem == ""
+    assert sorted(found.schemas or {}) == ["report", f"report.{EVERY[step]['kind']}"]
+
+
+def test_every_rule_decides_over_real_reports() -> None:
+    """No rule misses what it looks for, and every rule of both packs was asked."""
+    verdict = judge(EVERY, obligations())
+    wrong = [(one.rule, one.step, one.outcome, one.reason) for one in verdict.outcomes if one.outcome != "pass"]
+    assert wrong == []
+    assert verdict.verdict == "PASS"
+    assert {one.rule for one in verdict.outcomes} == {rule.name for pack in PACKS.packs for rule in pack.rules}
+    assert verdict.unjudged == []
+
+
+def test_no_rule_passes_on_a_forged_report() -> None:
+    """The null backend marks its reports; marked, the very same facts let nothing through."""
+    forged = {
+        step: {**report, "environment": {**report["environment"], "forged": True}} for step, report in EVERY.items()
+    }
+    verdict = judge(forged, obligations())
+    assert verdict.counts["pass"] == 0
+    assert all(one.blocks for one in verdict.outcomes)
+
+
+@pytest.mark.parametrize("step", sorted(EVERY))
+def test_a_report_that_is_missing_empty_or_not_a_number_passes_nothing(step: str) -> None:
+    mine = [one for one in obligations() if one["from"] == f"step:{step}"]
+    text = dump(EVERY[step])
+    assert judge({step: text.encode()}, mine).verdict == "PASS"
+    for given in (
+        {},
+        {step: b""},
+        {step: b"{}"},
+        {step: text.replace('"value": ', '"value": NaN, "was": ', 1).encode()},
+    ):
+        verdict = judge(given, mine)
+        assert (verdict.counts["pass"], verdict.verdict) == (0, "NOTHING_EVALUATED")
+
+
+@pytest.mark.parametrize("step", ["verify", "evaluate-answers", "evaluate-tool_use", "evaluate-language_model"])
+@pytest.mark.parametrize("name", ["dataset", "tool_registry", "tokenizer", "prompt_wrapper", "model"])
+def test_a_missing_fingerprint_blocks(step: str, name: str) -> None:
+    marks = {key: value for key, value in EVERY[step]["fingerprints"].items() if key != name}
+    mine = [one for one in obligations() if one["from"] == f"step:{step}"]
+    verdict = judge({step: {**EVERY[step], "fingerprints": marks}}, mine)
+    assert verdict.verdict != "PASS"
+    assert [one.pointer for one in verdict.outcomes if one.blocks] == [f"/fingerprints/{name}"]

@@ -1,0 +1,65 @@
+"""Intervals agree with printed tables, shrink with more data and are the same for the same seed."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from statistics import fmean
+
+import pytest
+
+from runtime.contract.intervals import bootstrap_interval, incomplete_beta, t_interval, t_quantile
+
+
+@pytest.mark.parametrize(
+    ("degrees", "quantile"),
+    [(1, 12.7062047), (2, 4.3026527), (5, 2.5705818), (10, 2.2281389), (30, 2.0422725), (284, 1.9683523)],
+)
+def test_the_t_quantile_is_the_printed_one(degrees: int, quantile: float):
+    """Two-sided 95 %, Abramowitz and Stegun table 26.10; the last by numeric integration of the density."""
+    assert t_quantile(0.975, degrees) == pytest.approx(quantile, abs=2e-7)
+
+
+def test_the_incomplete_beta_function_has_its_closed_forms():
+    for x in (0.0, 0.1, 0.5, 0.9, 1.0):
+        assert incomplete_beta(1, 1, x) == pytest.approx(x)
+        assert incomplete_beta(2, 1, x) == pytest.approx(x * x)
+        assert incomplete_beta(1, 3, x) == pytest.approx(1 - (1 - x) ** 3)
+        assert incomplete_beta(0.5, 0.5, x) == pytest.approx(2 / math.pi * math.asin(math.sqrt(x)))
+
+
+def test_the_t_interval_of_a_known_sample():
+    """Mean 3, standard deviation sqrt(2.5), n 5: 3 ± 2.776445 × sqrt(0.5)."""
+    low, high = t_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert (low, high) == (pytest.approx(3 - 1.963243, abs=1e-5), pytest.approx(3 + 1.963243, abs=1e-5))
+
+
+def test_the_bootstrap_repeats_for_a_seed_and_only_for_it():
+    rng = Random(3)
+    sample = [rng.gauss(1.0, 1.0) for _ in range(80)]
+    assert bootstrap_interval(sample, 7) == bootstrap_interval(sample, 7)
+    assert bootstrap_interval(sample, 7) != bootstrap_interval(sample, 8)
+
+
+def test_both_intervals_hold_the_mean_and_nearly_agree():
+    rng = Random(5)
+    sample = [rng.gauss(-0.2, 0.5) for _ in range(200)]
+    for low, high in (t_interval(sample), bootstrap_interval(sample, 1)):
+        assert low < fmean(sample) < high
+        assert high - low == pytest.approx(2 * 1.97 * 0.5 / math.sqrt(200), rel=0.2)
+
+
+def test_95_of_100_intervals_hold_the_true_mean():
+    rng, held = Random(11), 0
+    for _ in range(400):
+        low, high = t_interval([rng.gauss(2.0, 1.0) for _ in range(8)])
+        held += low <= 2.0 <= high
+    assert 365 <= held <= 395
+
+
+@pytest.mark.parametrize("sample", [[], [1.0]])
+def test_one_value_has_no_interval(sample: list[float]):
+    with pytest.raises(ValueError, match="two values"):
+        t_interval(sample)
+    with pytest.raises(ValueError, match="two values"):
+        bootstrap_interval(sample, 0)

@@ -1,0 +1,67 @@
+"""Masks mark targets by their bytes: the response and its end, or exactly the tokens that touch a span."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.data.encode import encode
+from runtime.data.rows import Row
+
+
+@dataclass(frozen=True)
+class Pair:
+    ids: list[int]
+    prompt_tokens: int
+    offsets: list[tuple[int, int]]
+
+
+class Threes:
+    """One id per byte of the prompt after a beginning, and per three bytes of the response before an end."""
+
+    def encode_pair(self, prompt: str, response: str) -> Pair:
+        head, size = [1, *prompt.encode()], len(response.encode())
+        offsets = [(start, min(start + 3, size)) for start in range(0, size, 3)]
+        return Pair([*head, *(100 + n for n in range(len(offsets))), 2], len(head), offsets)
+
+
+def row(response: str, spans: dict[str, list[list[int]]]) -> Row:
+    return {"id": "r", "prompt": "ab", "response": response, "class": "", "spans": spans, "source": "s", "meta": {}}
+
+
+def targets(response: str, spans: dict[str, list[list[int]]], mask: str) -> list[int]:
+    example = encode(row(response, spans), Threes(), [mask])
+    assert len(example.masks[mask]) == len(example.ids)
+    return [index for index, wanted in enumerate(example.masks[mask]) if wanted]
+
+
+def test_the_response_and_its_end_are_supervised_and_nothing_before():
+    assert targets("abcdefg", {}, "response") == [3, 4, 5, 6]
+
+
+def test_a_span_supervises_the_tokens_that_share_a_byte_with_it():
+    assert targets("abcdefghi", {"x": [[3, 6]]}, "x") == [4]
+    assert targets("abcdefghi", {"x": [[2, 4]]}, "x") == [3, 4]
+    assert targets("abcdefghi", {"x": [[0, 1], [8, 9]]}, "x") == [3, 5]
+
+
+def test_the_end_token_belongs_to_no_span():
+    assert targets("abc", {"x": [[0, 3]]}, "x") == [3]
+
+
+def test_spans_count_bytes_not_characters():
+    """`é` has two bytes: [2, 4] is the second é; it begins in the first token of three bytes and ends in the next."""
+    assert targets("éééé", {"x": [[2, 4]]}, "x") == [3, 4]
+    assert targets("éééé", {"x": [[6, 8]]}, "x") == [5]
+
+
+def test_a_row_without_the_span_supervises_nothing():
+    assert targets("abc", {}, "tool_name") == []
+    assert targets("abc", {"other": [[0, 3]]}, "tool_name") == []
+
+
+def test_several_masks_come_from_one_encoding():
+    example = encode(row("abcdef", {"x": [[0, 3]]}), Threes(), ["response", "x"])
+    assert example.masks == {
+        "response": [False, False, False, True, True, True],
+        "x": [False, False, False, True, False, False],
+    }

@@ -1,0 +1,244 @@
+"""Sources become one dataset without overlap, or a refusal that names the rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import jsonschema
+import pytest
+from referencing import Registry, Resource
+
+from runtime import digest
+from runtime.contract import Refusal
+from runtime.contract import report as facts
+from runtime.data import rows
+from runtime.data.prepare import prepare
+from runtime.steps.data import DataParams
+
+ROOT = Path(__file__).resolve().parents[4]
+TOOLS = ROOT / "specs" / "tools" / "registry.json"
+
+
+class Stage:
+    """A Context whose artifacts are folders below `root` and whose reports are kept."""
+
+    step_id, versions = "data", {}
+
+    def __init__(self, root: Path, seed: int = 7) -> None:
+        self.root, self.seed, self.digests = root, seed, {}
+        self.scratch = root
+        self.data: dict[str, Any] = {}
+        self.fingerprints: Mapping[str, str] = {}
+
+    def out(self, port: str) -> Path:
+        (self.root / port).mkdir(parents=True, exist_ok=True)
+        return self.root / port
+
+    def say(self, message: str) -> None: ...
+
+    def progress(self, done: int, total: int, note: str = "") -> None: ...
+
+    def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
+        assert port == "report"
+        self.data, self.fingerprints = json.loads(json.dumps(data, allow_nan=False)), fingerprints
+
+    def perform(self, _takes: Mapping[str, Path], _params: Any) -> None:
+        raise AssertionError("operations do not perform steps")
+
+
+def source(name: str, **changes: Any) -> dict[str, Any]:
+    return {"name": name, "kind": "jsonl", "license": "MIT", **changes}
+
+
+def write(path: Path, *lines: dict[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def run(root: Path, files: Mapping[str, Path], **params: Any) -> Stage:
+    stage = Stage(root)
+    prepare({f"source_{name}": path for name, path in files.items()}, DataParams(**params), stage)
+    return stage
+
+
+def pairs(count: int, start: int = 0) -> list[dict[str, Any]]:
+    return [{"prompt": f"question {n}", "response": f"answer {n}"} for n in range(start, start + count)]
+
+
+def test_fields_of_the_file_become_fields_of_the_row(tmp_path: Path):
+    path = write(tmp_path / "in.jsonl", {"question": "Why?", "answer": "Because.", "level": 3})
+    made = source("s", split="train", fields={"prompt": "question", "response": "answer"})
+    stage = run(tmp_path, {"s": path}, sources=[made])
+    (row,) = rows.load(tmp_path / "dataset" / "train.jsonl")
+    assert (row["prompt"], row["response"], row["source"], row["class"]) == ("Why?", "Because.", "s", "")
+    assert row["id"].startswith("s-")
+    assert stage.data["fields_unused"]["level"]["value"] == 1
+
+
+def test_an_unknown_field_is_refused_when_nothing_is_mapped(tmp_path: Path):
+    path = write(tmp_path / "in.jsonl", *pairs(1), {"prompt": "a", "response": "b", "level": 3})
+    with pytest.raises(Refusal, match="unknown field `level`") as caught:
+        run(tmp_path, {"s": path}, sources=[source("s", split="train")])
+    assert caught.value.place == "in.jsonl:2"
+
+
+def test_a_missing_field_is_refused_with_the_field_it_was_to_supply(tmp_path: Path):
+    path = write(tmp_path / "in.jsonl", {"question": "Why?"})
+    made = source("s", fields={"prompt": "question", "response": "answer"})
+    with pytest.raises(Refusal, match="missing field `answer`") as caught:
+        run(tmp_path, {"s": path}, sources=[made])
+    assert (caught.value.place, caught.value.action) == ("in.jsonl:1", "it supplies `response`")
+
+
+def test_a_mapping_to_no_field_of_a_row_is_refused(tmp_path: Path):
+    path = write(tmp_path / "in.jsonl", *pairs(1))
+    with pytest.raises(Refusal, match="maps `answer`"):
+        run(tmp_path, {"s": path}, sources=[source("s", fields={"answer": "response"})])
+
+
+def test_the_manifest_tells_the_files_the_sources_and_the_licences(tmp_path: Path):
+    a = write(tmp_path / "a.jsonl", *pairs(30))
+    b = write(tmp_path / "b.jsonl", *pairs(5, start=100))
+    made = [source("a"), source("b", split="test", license="CC0-1.0")]
+    stage = run(tmp_path, {"a": a, "b": b}, sources=made, held_out=0.3)
+    folder = tmp_path / "dataset"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, split in manifest["splits"].items():
+        assert split["sha256"] == digest.of_file(folder / f"{name}.jsonl").removeprefix("sha256:")
+        assert split["rows"] == len(rows.load(folder / f"{name}.jsonl")) == stage.data["splits"][name]["rows"]["value"]
+    assert manifest["sources"] == [
+        {"name": "a", "license": "MIT", "rows": 30},
+        {"name": "b", "license": "CC0-1.0", "rows": 5},
+    ]
+    assert manifest["license"] == stage.data["licenses"] == ["CC0-1.0", "MIT"]
+    empty = digest.of_bytes(b"[]").removeprefix("sha256:")
+    assert manifest["tool_registry_sha256"] == stage.fingerprints["tool_registry"] == empty
+    assert not (folder / "tools.json").exists()
+
+
+def test_the_order_of_a_file_changes_no_byte_of_the_dataset(tmp_path: Path):
+    lines = pairs(60)
+    one = write(tmp_path / "one.jsonl", *lines)
+    Random(2).shuffle(lines)
+    two = write(tmp_path / "two.jsonl", *lines)
+    for name, path in (("x", one), ("y", two)):
+        run(tmp_path / name, {"s": path}, sources=[source("s")])
+    assert digest.of_folder(tmp_path / "x" / "dataset") == digest.of_folder(tmp_path / "y" / "dataset")
+
+
+def test_duplicates_are_dropped_before_splitting_and_counted(tmp_path: Path):
+    path = write(tmp_path / "in.jsonl", *pairs(20), *pairs(7))
+    stage = run(tmp_path, {"s": path}, sources=[source("s")])
+    assert stage.data["duplicates_dropped"] == facts.measured(7, "row", n=27)
+    assert stage.data["rows"]["value"] == 20
+
+
+@pytest.mark.parametrize(
+    ("held", "exact"), [("question 3", 1), ("QUESTION\t3!", 0)], ids=["letter by letter", "after normalisation"]
+)
+def test_a_question_in_train_and_test_is_refused_with_both_ids(tmp_path: Path, held: str, exact: int):
+    train = write(tmp_path / "a.jsonl", *({**pair, "id": f"t{n}"} for n, pair in enumerate(pairs(9))))
+    test = write(tmp_path / "b.jsonl", {"id": "h", "prompt": held, "response": "other"})
+    made = [source("a", split="train"), source("b", split="test")]
+    with pytest.raises(Refusal) as caught:
+        run(tmp_path, {"a": train, "b": test}, sources=made)
+    assert f"1 prompts stand in train and in test ({exact} letter by letter): t3 = h" in caught.value.message
+    assert caught.value.code == "KR0101"
+
+
+def test_without_overlap_the_report_says_zero_of_how_many(tmp_path: Path):
+    path = write(tmp_path / "in.jsonl", *pairs(40))
+    data = run(tmp_path, {"s": path}, sources=[source("s")]).data
+    held = data["splits"]["test"]["rows"]["value"]
+    assert held > 0
+    assert data["overlap_exact"] == data["overlap_normalised"] == facts.measured(0, "row", n=held)
+
+
+def test_one_id_for_two_rows_is_refused_and_the_same_row_twice_is_not(tmp_path: Path):
+    same = {"id": "x", "prompt": "p", "response": "r"}
+    run(tmp_path, {"s": write(tmp_path / "in.jsonl", same, same)}, sources=[source("s", split="train")])
+    with pytest.raises(Refusal, match=r"id `x` was already used at in\.jsonl:1") as caught:
+        run(
+            tmp_path,
+            {"s": write(tmp_path / "in.jsonl", same, {**same, "response": "other"})},
+            sources=[source("s", split="train")],
+        )
+    assert caught.value.place == "in.jsonl:2"
+
+
+@pytest.mark.parametrize("value", [1.5, None, True, [1]])
+def test_an_id_is_text_or_a_whole_number(tmp_path: Path, value: object):
+    path = write(tmp_path / "in.jsonl", {"id": value, "prompt": "p", "response": "r"})
+    with pytest.raises(Refusal, match="`id` must be a string or an integer"):
+        run(tmp_path, {"s": path}, sources=[source("s", split="train")])
+
+
+def test_a_limit_takes_the_first_rows_of_the_file(tmp_path: Path):
+    path = write(tmp_path / "in.jsonl", *pairs(10))
+    run(tmp_path, {"s": path}, sources=[source("s", split="train", limit=4)])
+    prompts = {row["prompt"] for row in rows.load(tmp_path / "dataset" / "train.jsonl")}
+    assert prompts == {f"question {n}" for n in range(4)}
+
+
+def test_no_row_for_training_is_refused(tmp_path: Path):
+    path = write(tmp_path / "in.jsonl", *pairs(3))
+    with pytest.raises(Refusal, match="no row is left for training"):
+        run(tmp_path, {"s": path}, sources=[source("s", split="test")])
+
+
+def test_an_unknown_generator_is_refused_with_the_known_ones(tmp_path: Path):
+    made = source("g", kind="generator", generator="nine_ball")
+    with pytest.raises(Refusal, match="no generator is called `nine_ball`") as caught:
+        run(tmp_path, {}, sources=[made])
+    assert "eight_ball" in caught.value.action
+
+
+def test_two_sources_of_one_generator_do_not_repeat_each_other(tmp_path: Path):
+    made = [source(name, kind="generator", generator="eight_ball", params={"rows": 50}) for name in ("a", "b")]
+    run(tmp_path, {}, sources=made, held_out=0.0)
+    found = rows.load(tmp_path / "dataset" / "train.jsonl")
+    first, second = ({row["prompt"] for row in found if row["source"] == name} for name in ("a", "b"))
+    assert len(first) == len(second) == 50
+    assert len(first & second) < 5
+
+
+def test_a_registry_goes_into_the_dataset_with_its_fingerprint(tmp_path: Path):
+    made = source("g", kind="generator", generator="toy_tools", params={"rows": 100})
+    stage = Stage(tmp_path)
+    prepare({"tools": TOOLS}, DataParams(sources=[made], has_tools=True), stage)
+    tools = json.loads((tmp_path / "dataset" / "tools.json").read_text())
+    assert tools == json.loads(TOOLS.read_text())
+    wanted = digest.of_bytes(digest.canonical(tools)).removeprefix("sha256:")
+    assert stage.fingerprints == {"tool_registry": wanted}
+    assert stage.data["tools"]["value"] == len(tools) >= 8
+    assert set(stage.data["classes"]) <= {tool["name"] for tool in tools}
+
+
+def test_the_report_has_the_published_form(tmp_path: Path):
+    path = write(tmp_path / "in.jsonl", *pairs(40))
+    stage = run(tmp_path, {"s": path}, sources=[source("s")])
+    whole = facts.envelope(
+        kind="data.splits",
+        step="data",
+        subject={},
+        fingerprints=stage.fingerprints,
+        environment={"forged": False, "backend": "python"},
+        data=stage.data,
+    )
+    base, own = (
+        json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text()) for name in ("report", "report.data.splits")
+    )
+    known = Registry().with_resource("report.schema.json", Resource.from_contents(base))
+    jsonschema.Draft202012Validator(own, registry=known).validate(whole)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path):
+    made = source("g", kind="generator", generator="eight_ball", params={"rows": 200})
+    for name, seed in (("1", 7), ("2", 7), ("3", 8)):
+        prepare({}, DataParams(sources=[made]), Stage(tmp_path / name, seed))
+    first, again, other = (digest.of_folder(tmp_path / name / "dataset") for name in "123")
+    assert first == again != other

@@ -1,0 +1,73 @@
+"""Every loss says what it computes, in words that the lock keeps."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from runtime import catalog
+from runtime.contract import Loss
+
+NAMES = ("ce_teacher", "ce_truth", "json_args", "kl", "reverse_kl", "tool_name")
+PINNED = {
+    "formula",
+    "direction",
+    "temperature",
+    "temperature_squared",
+    "mask",
+    "shift",
+    "denominator",
+    "tail",
+    "vocabulary",
+    "unit",
+}
+
+
+def test_the_room_holds_these_losses() -> None:
+    assert set(NAMES) <= set(catalog.names("losses"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_semantics_pin_every_choice(name: str) -> None:
+    loss: Loss = catalog.load("losses", name)
+    assert set(loss.semantics) == PINNED
+    assert loss.semantics["mask"] == loss.mask
+    assert loss.semantics["unit"] == "nat/token"
+    assert all(isinstance(choice, (str, bool)) for choice in loss.semantics.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_temperature_is_a_parameter_exactly_where_the_semantics_use_it(name: str) -> None:
+    loss: Loss = catalog.load("losses", name)
+    assert ("temperature" in loss.params.model_fields) == (loss.semantics["temperature"] == "both sides")
+    assert loss.semantics["temperature_squared"] is loss.divergence
+
+
+def test_only_terms_that_read_the_teacher_ask_for_logits() -> None:
+    needing = {name for name in NAMES if "logits" in catalog.load("losses", name).needs}
+    assert needing == {"kl", "reverse_kl", "ce_teacher"}
+
+
+def test_span_terms_have_masks_of_their_own() -> None:
+    masks = {name: catalog.load("losses", name).mask for name in NAMES}
+    assert masks["tool_name"] == "tool_name"
+    assert masks["json_args"] == "json_args"
+    assert {masks[name] for name in ("kl", "reverse_kl", "ce_teacher", "ce_truth")} == {"response"}
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, 1e6, float("nan"), float("inf"), "2"])
+def test_an_impossible_temperature_is_refused(temperature: object) -> None:
+    loss: Loss = catalog.load("losses", "kl")
+    with pytest.raises(ValueError, match="temperature"):
+        loss.params.model_validate({"temperature": temperature})
+
+
+def test_loading_losses_imports_no_tensor_library() -> None:
+    code = (
+        "import sys; from runtime import catalog; [catalog.load('losses', n) for n in catalog.names('losses')];"
+        "print([m for m in ('torch', 'numpy', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,117 @@
+"""The gain is paired over items, signed, bounded by an interval, and unavailable where nothing can be said."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+from statistics import fmean
+
+import pytest
+
+from runtime.contract import TokenScore
+from runtime.suites.language_model import SUITE, LanguageModelParams, gain
+from tests.unit.runtime.suites.models import Scripted, row
+
+PARAMS = LanguageModelParams(coreml_limit=3, resamples=400)
+ROWS = [row(f"q{n}", "word " * (n % 4 + 1)) for n in range(20)]
+
+
+def model(nats: float, spread: float = 0.0) -> Scripted:
+    """A model that spends about `nats` per token."""
+
+    def likes(prompt: str, response: str) -> float:
+        noise = Random(prompt).random() * spread
+        return math.exp(-(nats + noise) * (len(response.split()) + 1))
+
+    return Scripted(likes=likes)
+
+
+def run(**runners: Scripted) -> dict:
+    return SUITE.run(dict(runners), ROWS, [], PARAMS, 3)
+
+
+def test_a_better_student_gains_and_a_worse_one_loses():
+    better = run(student=model(1.0), ce_only=model(1.5, 0.2))["kd_gain"]
+    worse = run(student=model(1.5, 0.2), ce_only=model(1.0))["kd_gain"]
+    assert better["value"] == pytest.approx(-worse["value"])
+    assert better["low"] > 0.5
+    assert worse["high"] < -0.5
+    assert (better["unit"], better["n"]) == ("nat/token", 20)
+
+
+def test_noise_that_both_share_cancels():
+    """Paired: item difficulty of up to 3 nats, a gain of 0.1, and an interval of no width at all."""
+    datum = run(student=model(1.0, 3.0), ce_only=model(1.1, 3.0))["kd_gain"]
+    assert datum["value"] == pytest.approx(0.1)
+    assert datum["high"] - datum["low"] < 1e-9
+
+
+def test_equal_models_gain_nothing():
+    datum = run(student=model(1.0, 1.0), ce_only=model(1.0, 1.0))["kd_gain"]
+    assert (datum["value"], datum["low"], datum["high"]) == (0.0, 0.0, 0.0)
+
+
+def test_both_intervals_are_there_and_say_what_they_are():
+    data = run(student=model(1.0, 1.0), ce_only=model(1.2))
+    assert data["kd_gain"]["interval"] == "paired percentile bootstrap over items"
+    assert data["kd_gain_t"]["interval"] == "paired Student t over items"
+    assert data["kd_gain"]["value"] == data["kd_gain_t"]["value"]
+    assert data["kd_gain"] == run(student=model(1.0, 1.0), ce_only=model(1.2))["kd_gain"]
+
+
+def test_pooled_nats_weigh_tokens_and_the_other_mean_weighs_items():
+    """One token at 3 nats and nine at 1: pooled 1.2, by item 2."""
+    scores = [TokenScore(log_probability=-3.0, tokens=1), TokenScore(log_probability=-9.0, tokens=9)]
+
+    class Two:
+        name = "two"
+
+        def score(self, pairs):
+            return scores[: len(pairs)]
+
+    data = SUITE.run({"student": Two()}, ROWS[:2], [], PARAMS, 0)["runners"]["student"]
+    assert data["nll"] == {"value": 1.2, "unit": "nat/token", "tag": "measured", "n": 10}
+    assert data["nll_by_item"]["value"] == 2.0
+    assert data["perplexity"]["value"] == pytest.approx(math.exp(1.2))
+
+
+def test_other_tokens_on_the_two_sides_are_a_mistake_of_ours():
+    with pytest.raises(ValueError, match="same tokens"):
+        gain([TokenScore(log_probability=-1.0, tokens=2)], [TokenScore(log_probability=-1.0, tokens=3)], 0, 200)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_items_have_no_gain(count: int):
+    data = SUITE.run({"student": model(1.0), "ce_only": model(2.0)}, ROWS[:count], [], PARAMS, 0)
+    assert data["kd_gain"]["tag"] == data["kd_gain_t"]["tag"] == "unavailable"
+
+
+def test_without_the_baseline_there_is_no_gain():
+    data = run(student=model(1.0))
+    assert data["kd_gain"]["tag"] == "unavailable"
+    assert data["kd_wins"]["tag"] == "unavailable"
+    assert data["runners"]["ce_only"]["nll"]["tag"] == "unavailable"
+
+
+def test_an_infinite_perplexity_is_unavailable():
+    data = SUITE.run({"student": model(701.0 / 2)}, [row("q", "w"), row("p", "w")], [], PARAMS, 0)["runners"]["student"]
+    assert data["perplexity"]["value"] == pytest.approx(math.exp(350.5))
+
+    class Hopeless:
+        name = "hopeless"
+
+        def score(self, pairs):
+            return [TokenScore(log_probability=-2000.0, tokens=2) for _ in pairs]
+
+    data = SUITE.run({"student": Hopeless()}, ROWS[:2], [], PARAMS, 0)["runners"]["student"]
+    assert data["perplexity"]["tag"] == "unavailable"
+    assert data["nll"]["value"] == 1000.0
+
+
+def test_the_package_is_compared_on_the_texts_that_it_read():
+    data = run(student=model(1.0, 1.0), ce_only=model(2.0), coreml=model(1.25, 1.0))
+    assert data["coreml_gap"]["n"] == 3
+    assert data["coreml_gap"]["value"] == pytest.approx(0.25)
+    assert data["runners"]["coreml"]["nll_by_item"]["value"] == pytest.approx(
+        fmean(1.25 + Random(f"q{n}").random() for n in range(3))
+    )
