@@ -171,7 +171,7 @@ def explain(number: str) -> Code:
 
 
 def suggest(word: str, candidates: Iterable[str]) -> list[str]:
-    """At most three candidates that somebody may have meant by `word`, nearest first; usually one or none.
+    """At most three candidates that somebody may have meant by `word`: the nearest, usually one or none.
 
     A candidate counts when its Damerau-Levenshtein distance (adjacent swaps cost one) is at most a third of the
     longer word and at most 3, never less than 1; case and the choice between `-` and `_` cost nothing.
@@ -190,7 +190,7 @@ def suggest(word: str, candidates: Iterable[str]) -> list[str]:
     if not found:
         return []
     nearest = min(found)[0]
-    return [candidate for distance, candidate in sorted(found) if distance <= nearest + 1][:3]
+    return [candidate for distance, candidate in sorted(found) if distance == nearest][:3]
 
 
 def _folded(word: str) -> str:

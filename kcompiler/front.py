@@ -63,8 +63,8 @@ def _meaning(
     """Sections in their models, and the checks of those sections whose text means what it says."""
     parsed = parse(tree, structure.foreign)
     wrong = {item.pointer for item in found if item.severity == "error"} - structure.foreign
-    # what the schema has refused the models refuse as well: only where it saw nothing can they say something new
-    more = parsed.diagnostics if not structure.diagnostics else []
+    # what the schema or the loader has refused the models refuse as well: they are heard only where those saw nothing
+    more = parsed.diagnostics if not structure.diagnostics and not tree.broken else []
     doubted = {pointer.split("/")[1] for pointer in wrong | tree.broken if pointer}
     return parsed.spec, [*more, *checks.run(parsed.partial, tree, world, parsed.sections - doubted)]
 

@@ -213,7 +213,7 @@ def _cycle(nodes: Sequence[Node]) -> Problem:
     # imported here: networkx costs 0.1 s and a graph without a cycle never needs it
     import networkx
 
-    graph = networkx.DiGraph((up, node.id) for node in nodes for up in node.upstream())
+    graph: networkx.DiGraph[str] = networkx.DiGraph((up, node.id) for node in nodes for up in node.upstream())
     ring = [edge[0] for edge in networkx.find_cycle(graph)]
     first = next(node for node in nodes if node.id in ring)
     return Problem(

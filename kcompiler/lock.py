@@ -32,10 +32,11 @@ def load(text: str) -> dict[str, Any]:
         plan = strict_json.loads(text)
     except ValueError as reason:
         raise UnreadableLock(f"not JSON: {reason}") from None
-    if not isinstance(plan, dict) or not isinstance(plan.get("lock"), dict):
+    header = plan.get("lock") if isinstance(plan, dict) else None
+    if not isinstance(plan, dict) or not isinstance(header, dict):
         raise UnreadableLock("no `lock` section: this is not a plan.lock")
-    if plan["lock"].get("format") != FORMAT:
-        raise UnreadableLock(f"format {plan['lock'].get('format')!r}; this compiler reads {FORMAT}")
+    if header.get("format") != FORMAT:
+        raise UnreadableLock(f"format {header.get('format')!r}; this compiler reads {FORMAT}")
     if not isinstance(plan.get("steps"), list):
         raise UnreadableLock("no list of steps")
     return plan
@@ -55,7 +56,7 @@ def plan_digest(plan: Mapping[str, Any]) -> str:
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What changed between two plans, one line per changed thing: sections, then steps by id with the changed params."""
+    """What changed between two plans, one line per thing: sections, then steps by id with the changed params."""
     lines = []
     for section in sorted((set(old) | set(new)) - {"steps"}):
         if old.get(section) != new.get(section):

@@ -96,8 +96,7 @@ class Attempt:
         try:
             gives = self._outputs(call)
         except (Stopped, KeyboardInterrupt):
-            if self._state.journal.usable:
-                self._state.journal.append("step_interrupted", {**self._name(), "wall_s": self._wall_s()})
+            self._state.journal.append("step_interrupted", {**self._name(), "wall_s": self._wall_s()})
             raise
         except StorageFailed:
             raise

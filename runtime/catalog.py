@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from runtime.contract import ENTRY_POINT_GROUPS, Refusal, Step
 _HERE = Path(__file__).parent
 
 
-@lru_cache(maxsize=None)
+@cache
 def _third_party(room: str) -> dict[str, importlib.metadata.EntryPoint]:
     found: dict[str, importlib.metadata.EntryPoint] = {}
     for entry in importlib.metadata.entry_points(group=f"kcompiler.{room}"):
@@ -36,7 +36,7 @@ def _third_party(room: str) -> dict[str, importlib.metadata.EntryPoint]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def _built_in(room: str) -> frozenset[str]:
     if room not in ENTRY_POINT_GROUPS:
         raise ValueError(f"no such room: {room}")
@@ -48,7 +48,7 @@ def names(room: str) -> list[str]:
     return sorted(_built_in(room) | set(_third_party(room)))
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(room: str, name: str) -> Any:
     """The constant of one plug-in. Raises KeyError when nothing has that name, Refusal when it exports wrongly."""
     constant = ENTRY_POINT_GROUPS[room]
@@ -86,7 +86,7 @@ def code_of(step: Step, params: Any) -> str:
     return _digest_of(tuple(sorted(modules)))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _digest_of(modules: tuple[str, ...]) -> str:
     return digest.of_code(modules)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 
 from kcompiler.checks import World
@@ -29,6 +30,16 @@ def leaves_by_link(written: str, world: World) -> bool:
     """Whether it is a symbolic link, and not the text of the path, that leads out of the project."""
     plain = Path(os.path.normpath(world.folder.resolve() / written))
     return plain.is_relative_to(world.root.resolve())
+
+
+def kind(path: Path) -> str:
+    """What lies there: "file", "folder", "other" (a pipe, a device), or "" for nothing."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        # absent, or a name too long for any file system
+        return ""
+    return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "other"
 
 
 def located(written: str, world: World) -> Path | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._paths import inside, leaves_by_link, relative
+from kcompiler.checks._paths import inside, kind, leaves_by_link, relative
 from kcompiler.checks._teacher import PICKLED, json_object, model_of
 from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
 from kcompiler.source import Tree
@@ -55,31 +55,20 @@ def _path(tree: Tree, world: World, pointer: str, written: str, *, folder: bool)
             label=label,
             help=f"keep it below the project's root, the folder `{world.root.resolve().name}`",
         )
-    elif not _exists(path):
+        return
+    wanted, found = "folder" if folder else "file", kind(path)
+    if not found:
         yield tree.diagnostic(
-            "KC4401",
-            pointer,
-            f"no such {'folder' if folder else 'file'}",
-            label="does not exist",
-            help=_neighbour(path, written),
+            "KC4401", pointer, f"no such {wanted}", label="does not exist", help=_neighbour(path, written)
         )
-    elif path.is_dir() != folder or not (folder or path.is_file()):
-        this = "a folder" if path.is_dir() else "no folder" if folder else "no plain file"
+    elif found != wanted:
         yield tree.diagnostic(
             "KC4404",
             pointer,
-            f"a {'folder' if folder else 'file'} is wanted here",
-            label=f"this is {this}",
+            f"a {wanted} is wanted here",
+            label="this is a pipe or a device" if found == "other" else f"this is a {found}",
             help=f"name the {'folder that holds it' if folder else 'file itself'}",
         )
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:
-        # a name too long for the file system
-        return False
 
 
 def _neighbour(path: Path, written: str) -> str:
@@ -194,14 +183,10 @@ def _revision(tree: Tree, folder: Path, revision: str) -> Iterator[Diagnostic]:
 
 
 def _policies(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    folders = [folder for folder in world.packs if folder.is_dir()]
+    known = {file.parent.relative_to(folder).as_posix() for folder in folders for file in folder.rglob(PACK_FILE)}
     for i, name in enumerate(spec.policies):
-        if not any((folder / name / PACK_FILE).is_file() for folder in world.packs):
-            known = {
-                file.parent.relative_to(folder).as_posix()
-                for folder in world.packs
-                if folder.is_dir()
-                for file in folder.rglob(PACK_FILE)
-            }
+        if name not in known:
             yield tree.diagnostic(
                 "KC6001",
                 f"/policies/{i}",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._paths import located
+from kcompiler.checks._paths import kind, located
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
@@ -38,7 +38,7 @@ def _apart(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         if not isinstance(source, JsonlSource):
             continue
         path = located(source.path, world)
-        if path is None or not path.is_file():
+        if path is None or kind(path) != "file":
             continue
         pin = digest.of_file(path)
         if pin not in seen:

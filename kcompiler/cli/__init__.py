@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -104,7 +105,7 @@ def _report_bug(bug: Exception) -> int:
     if os.environ.get("KCOMPILER_TRACEBACK"):
         traceback.print_exception(bug)
     last = traceback.extract_tb(bug.__traceback__)[-1]
-    place = f"{os.path.basename(last.filename)}:{last.lineno}"
+    place = f"{Path(last.filename).name}:{last.lineno}"
     click.echo(f"kcompiler itself failed ({type(bug).__name__} at {place}): {bug}", err=True)
     click.echo("set KCOMPILER_TRACEBACK=1 and run again to see where", err=True)
     return Outcome(70, "bug", "report it").leave()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from kcompiler import assets, project
 from kcompiler.cli.outcome import Outcome
 
 if TYPE_CHECKING:
+    from kcompiler.delta import Entry
     from kcompiler.diagnostic import Diagnostic
     from kcompiler.front import Front
 
@@ -175,7 +177,7 @@ def _committed(path: Path) -> dict[str, Any] | None:
 def _show_plan(
     made: dict[str, Any],
     committed: dict[str, Any] | None,
-    entries: list[Any],
+    entries: Sequence[Entry],
     home: project.Project,
     path: Path,
     spec: Path,

@@ -89,7 +89,7 @@ def _show_verdict(verdict: Mapping[str, Any], form: str) -> None:
 @click.argument("target", type=click.Path(path_type=Path))
 @click.argument("step", required=False)
 def show(what: str, target: Path, step: str | None) -> None:
-    """Print the lock, the run's report, one step's report, the verdict or the journal of TARGET (spec, lock, folder)."""
+    """Print one part of the evidence of TARGET, which is a spec, a lock or a folder of generated/."""
     made, home, path = located(target)
     evidence = home.evidence(made["asked"]["name"])
     if what == "lock":
@@ -116,13 +116,14 @@ def show(what: str, target: Path, step: str | None) -> None:
 def audit(target: Path, form: str) -> None:
     """Recompute digests, journal, reports and verdict of TARGET (spec, lock or generated folder), and compare."""
     from kcompiler.audit import audit as recompute
-    from kcompiler.render import human, json as render_json
+    from kcompiler.render import human_run
+    from kcompiler.render import json as render_json
 
     made, home, _ = located(target)
     result = recompute(home.root, made["asked"]["name"])
     if form == "json":
         click.echo(render_json.audit(result), nl=False)
     else:
-        click.echo(human.audit(result), nl=False)
+        click.echo(human_run.audit(result), nl=False)
     if result.exit_code:
         raise Outcome(result.exit_code, result.word, f"kcompiler apply {target}")

@@ -16,6 +16,7 @@ from kcompiler.cli.outcome import Outcome
 
 if TYPE_CHECKING:
     from kcompiler.delta import Entry
+    from kcompiler.diagnostic import RefusalLike
     from kcompiler.render.progress import Watch
     from runtime.apply import Run
 
@@ -131,9 +132,7 @@ def _run(
 
     watch = _watch(len(made["steps"]))
     try:
-        with machine.stoppable(
-            lambda number: click.echo("stopping at the next safe point; once more to stop now", err=True)
-        ) as stop:
+        with machine.stoppable(_heard) as stop:
             run = machine.apply(
                 made, root=home.root, judge=judged, watch=watch, only=only, force=force, stop_requested=stop
             )
@@ -159,7 +158,11 @@ def _run(
     return run, {**verdict.to_json(), "exit_code": verdict.exit_code}
 
 
-def _refusal(refusal: Any) -> Outcome:
+def _heard(signal: int) -> None:
+    click.echo("stopping at the next safe point; once more to stop now", err=True)
+
+
+def _refusal(refusal: RefusalLike) -> Outcome:
     from kcompiler.diagnostic import from_refusal
     from kcompiler.render import human
 
@@ -203,11 +206,13 @@ def _leave(run: Run, verdict: Mapping[str, Any], target: Path) -> None:
         if item.error is not None:
             from kcompiler.diagnostic import from_refusal
             from kcompiler.render import human
+            from runtime.contract import Refusal
 
-            if hasattr(item.error, "code"):
+            click.echo(f"step {item.step} refused:", err=True)
+            if isinstance(item.error, Refusal):
                 click.echo(human.diagnostics([from_refusal(item.error)], {}), err=True, nl=False)
             else:
-                click.echo(f"{item.step}: {item.error}", err=True)
+                click.echo(f"  {item.error}", err=True)
     if run.outcome in _ENDS:
         code, word = _ENDS[run.outcome]
         raise Outcome(code, word, f"kcompiler apply {target}")

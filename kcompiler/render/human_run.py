@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kcompiler.audit import Audit
+
 
 #: outcome → the mark in front of a gate's line
 _MARK = {
@@ -97,3 +101,13 @@ def gates(verdict: Mapping[str, Any], *, full: bool = False) -> str:
 def _gate(outcome: Mapping[str, Any], where: str) -> list[str]:
     measured = f"{outcome['observed']}" + (f"  (asked {outcome['threshold']})" if outcome["threshold"] else "")
     return [_MARK[outcome["outcome"]], outcome["rule"], where, outcome["outcome"], measured]
+
+
+def audit(result: Audit) -> str:
+    """What was recomputed, then each finding with its subject."""
+    counted = ", ".join(f"{count} {what}" for what, count in result.checked.items())
+    lines = [f"recomputed  {counted or 'nothing'}"]
+    if result.verdict:
+        lines.append(f"verdict     {result.verdict}")
+    rows = [[finding.code, finding.severity, finding.subject, finding.message] for finding in result.findings]
+    return "\n".join([*lines, *table(rows, indent=""), f"audit       {result.word}"]) + "\n"

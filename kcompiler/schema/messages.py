@@ -156,7 +156,8 @@ def _misspelt(name: str, instance: Any, schema: Mapping[str, Any]) -> bool:
     """Whether a missing key stands there under a wrong name: then the wrong name is the mistake, and is reported."""
     known = schema.get("properties", {})
     free = [key for key in known if key not in instance]
-    return any(name in suggest(key, free) for key in instance if key not in known)
+    unknown = [key for key in instance if key not in known][:_MOST_KEYS]
+    return any(name in suggest(key, free) for key in unknown)
 
 
 def _unknown(tree: Tree, pointer: str, error: _Error) -> Explained:

@@ -261,6 +261,8 @@ class Builder:
             self._refuse_tab(place)
         if event.tag:
             self._tag(event.tag, place, self._next_pointer())
+        if event.anchor or event.tag:
+            place = self._without_properties(place)
         if len(self._frames) >= self.limits.depth:
             self._stop(
                 "KC1016",

@@ -44,12 +44,14 @@ class Tree:
         return pointer
 
     def place(self, pointer: str, on: str = "auto") -> Place:
-        """Where a pointer stands: its "key", its "value", or "auto": a value of one line itself, else its key."""
+        """Where a pointer stands: its "key", its "value", or "auto": the key of a value that is empty, has several
+        lines, or is a collection below its key; any other value itself."""
         pointer = self.nearest(pointer)
         key, value = self.keys.get(pointer), self.values[pointer]
         if key is None or on == "value":
             return value
-        if on == "key" or value.line != value.end_line or value.start == value.end:
+        below = value.line != key.line and isinstance(self.get(pointer), dict | list)
+        if on == "key" or below or value.line != value.end_line or value.start == value.end:
             return key
         return value
 

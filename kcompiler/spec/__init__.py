@@ -55,7 +55,7 @@ class Spec(Section):
     hardware: Hardware = Field(description="The machine the student is meant for.")
     budgets: Budgets = Field(description="What a run may cost.")
     policies: Annotated[list[PackName], Distinct] = Field(
-        min_length=1, description="Packs of rules that judge the reports.", json_schema_extra=DISTINCT
+        min_length=1, max_length=100, description="Packs of rules that judge the reports.", json_schema_extra=DISTINCT
     )
     execution: Execution = Field(default_factory=Execution, description="Where and how steps run.")
     steps: list[ExtraStep] = Field(default_factory=list, max_length=1000, description="Further steps, by the catalog.")

@@ -41,7 +41,6 @@ def _suite(params: EvaluateParams) -> Suite:
 
 def evaluate(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) -> None:
     """Operation `evaluate`. An empty split is no failure: every rate of it is unavailable, and no gate passes on it."""
-    torch.set_num_threads(params.threads)
     suite = _suite(params)
     tokenizer = tokenizers.load(takes["tokenizer"])
     held = rows.load(takes["dataset"] / f"{params.split}.jsonl")
@@ -53,5 +52,10 @@ def evaluate(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) ->
         make = runners.saved_package if port == "package" else runners.checkpoint
         opened[name] = make(name, takes[port], tokenizer, ctx.progress)
     ctx.say(f"{suite.name}: {len(held)} rows, runners {', '.join(opened)}")
-    data = suite.run(opened, held, tools, suite.params.model_validate(params.params), ctx.seed)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(params.threads)
+        data = suite.run(opened, held, tools, suite.params.model_validate(params.params), ctx.seed)
+    finally:
+        torch.set_num_threads(before)
     ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))

@@ -169,16 +169,22 @@ def trained(texts: Iterable[str], params: TokenizerParams) -> Backend:
 
 
 def taken(folder: Path) -> Backend:
-    """The tokenizer of a Transformers folder. Raises Refusal when it has no tokenizer.json that can be read."""
+    """The tokenizer of a Transformers folder, without the cutting and padding that many files prescribe.
+
+    Raises Refusal when there is no tokenizer.json that can be read.
+    """
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise Refusal("the teacher's folder has no tokenizer.json", action="save the teacher with a fast tokenizer")
     try:
-        return Backend.from_str(path.read_text(encoding="utf-8"))
+        backend = Backend.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:
         if type(error) is not Exception:  # the library's own class for a malformed file is the bare one
             raise
         raise Refusal(f"the teacher's tokenizer.json cannot be read: {error}", action="save it again") from None
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
 
 
 def filled(backend: Backend, vocab_size: int) -> int:

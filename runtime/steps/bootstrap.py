@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from runtime.contract.architecture import Architecture
 from runtime.contract import Context, Params, Port, Step
+from runtime.contract.architecture import Architecture
 from runtime.contract.optimizer import Optimizer
 
 

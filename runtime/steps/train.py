@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract.architecture import Architecture
 from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract.architecture import Architecture
 from runtime.contract.optimizer import Optimizer, Schedule
 
 

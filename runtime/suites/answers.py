@@ -28,7 +28,7 @@ class AnswersParams(Params):
     )
     max_new_tokens: int = Field(default=24, ge=1, description="Longest output that is generated.")
     limit: int = Field(default=0, ge=0, description="Questions for the runners in torch; 0 takes all.")
-    coreml_limit: int = Field(default=64, ge=1, description="Questions for the interpreted package.")
+    coreml_limit: int = Field(default=128, ge=1, description="Questions for the interpreted package.")
 
 
 def _questions(rows: Sequence[Mapping[str, Any]], limit: int) -> list[tuple[str, str]]:

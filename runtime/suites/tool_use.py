@@ -26,7 +26,7 @@ Validators = Mapping[str, Draft202012Validator]
 class ToolUseParams(Params):
     max_new_tokens: int = Field(default=96, ge=1, description="Longest output that is generated.")
     limit: int = Field(default=300, ge=0, description="Rows for the runners in torch, a fair sample; 0 takes all.")
-    coreml_limit: int = Field(default=32, ge=1, description="Rows for the interpreted package.")
+    coreml_limit: int = Field(default=64, ge=1, description="Rows for the interpreted package.")
     examples: int = Field(default=5, ge=0, le=50, description="Failed rows the report quotes per runner.")
 
 

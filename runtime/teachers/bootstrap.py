@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from runtime.contract.architecture import Architecture
 from runtime.contract import Params, Teacher
+from runtime.contract.architecture import Architecture
 from runtime.contract.optimizer import Optimizer
 
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from runtime.contract import Refusal
 from runtime.data.encode import Example
 
-#: A group is closed where the next row is shorter than this share of its longest: on a CPU padding costs what tokens
-#: cost, and below about GROUP_ROWS rows the fixed cost of one more pass outweighs it (measured, see tests/bench).
+#: A group is closed where the next row is shorter than this share of its longest and so many rows are in it. Smaller
+#: groups hold less padding but pay the fixed cost of one more pass: tests/bench/training_step.py shows both.
 GROUP_SHARE, GROUP_ROWS = 0.8, 12
 
 

@@ -397,7 +397,7 @@ def test_a_real_process_killed_with_real_fsync_goes_on(tmp_path: Path) -> None:
         for place in (root, calm)
     ]
     assert outputs[0] == outputs[1] != ""
-    claims = [
-        line.data["attempt"] for line in lines(root) if line.type == "step_claimed" and line.data["step"] == "grow"
-    ]
-    assert claims == [1, 2]
+    claims = [line.data for line in lines(root) if line.type == "step_claimed"]
+    assert [data["attempt"] for data in claims if data["step"] == "grow"] == [1, 2]
+    grow = json.loads((root / "generated" / "toy" / "evidence" / "run.json").read_text())["data"]["steps"]["grow"]
+    assert (grow["attempts"]["value"], grow["lost_attempts"]["value"]) == (2, 1)

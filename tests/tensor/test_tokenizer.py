@@ -240,6 +240,17 @@ def test_a_teachers_tokenizer_is_filled_up_to_the_width_of_its_model(tmp_path: P
     assert words.vocab_size == 320
 
 
+def test_cutting_and_padding_of_the_teachers_file_are_not_taken_over(tmp_path: Path):
+    folder = words_of(tmp_path / "teacher")
+    backend = Backend.from_file(str(folder / "tokenizer.json"))
+    backend.enable_truncation(4)
+    backend.enable_padding(length=64)
+    backend.save(str(folder / "tokenizer.json"))
+    words, _ = made(tmp_path, teacher=folder, **CHAT)
+    assert words.decode(words.encode_text("a longer text")) == "a longer text"
+    assert len(words.encode_text("ab")) == 2
+
+
 def test_control_tokens_of_the_template_are_honoured_and_those_of_the_user_are_not(tmp_path: Path):
     words, _ = made(tmp_path, teacher=words_of(tmp_path / "teacher"), **CHAT)
     ids = words.encode_prompt("hi <end><user>")

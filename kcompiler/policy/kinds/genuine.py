@@ -26,20 +26,23 @@ _PLACEHOLDER = re.compile(
 
 
 class Params(Closed):
-    """`measured` lists paths at which only measurements are accepted."""
+    """`measured` lists paths at which only measurements are accepted; `quoted` the names of fields whose texts are
+    quoted from a model or from data, and may say anything."""
 
     measured: list[PathText] = Field(default_factory=list)
+    quoted: list[str] = Field(default_factory=list)
 
 
-def _texts(node: object, pointer: str) -> Iterator[tuple[str, str]]:
+def _texts(node: object, pointer: str, quoted: list[str]) -> Iterator[tuple[str, str]]:
     if isinstance(node, str):
         yield pointer, node
     elif isinstance(node, Mapping):
         for name, item in node.items():
-            yield from _texts(item, f"{pointer}/{path.escape(name)}")
+            if name not in quoted:
+                yield from _texts(item, f"{pointer}/{path.escape(name)}", quoted)
     elif isinstance(node, list):
         for index, item in enumerate(node):
-            yield from _texts(item, f"{pointer}/{index}")
+            yield from _texts(item, f"{pointer}/{index}", quoted)
 
 
 def _environment(environment: Mapping[str, Any]) -> Judged:
@@ -59,9 +62,9 @@ def _environment(environment: Mapping[str, Any]) -> Judged:
     return Judged(word="pass", reason=f"made by backend {backend}", pointer="/environment", observed=backend)
 
 
-def _placeholders(report: Mapping[str, Any]) -> Iterator[Judged]:
+def _placeholders(report: Mapping[str, Any], quoted: list[str]) -> Iterator[Judged]:
     for section in ("subject", "environment", "data"):
-        for pointer, text in _texts(report[section], f"/{section}"):
+        for pointer, text in _texts(report[section], f"/{section}", quoted):
             if _PLACEHOLDER.match(text):
                 yield Judged(word="fail", reason="a placeholder stands here", pointer=pointer, observed=text.strip())
 
@@ -79,7 +82,7 @@ def _tag(match: path.Match) -> Judged:
 
 
 def judge(params: Params, report: Mapping[str, Any], _expect: object) -> Judged:
-    found = [_environment(report["environment"]), *_placeholders(report)]
+    found = [_environment(report["environment"]), *_placeholders(report, params.quoted)]
     if not report["data"]:
         found.append(lacking("the report has no data", "/data"))
     for text in params.measured:

@@ -127,7 +127,7 @@ class Fragile(durable.Disk):
     def __init__(self, at: int) -> None:
         self.at, self.count = at, 0
 
-    def boundary(self, operation: str, path: Path) -> None:  # noqa: ARG002
+    def boundary(self, operation: str, path: Path) -> None:
         if self.count == self.at:
             raise Stopped
         self.count += 1

@@ -152,6 +152,17 @@ def test_a_lost_attempt_is_counted_and_known_durations_are_added(root: Path) -> 
     assert claims == [1, 2]
 
 
+def test_the_time_of_an_interrupted_attempt_is_part_of_what_the_step_took(root: Path) -> None:
+    calls = iter(range(1000))
+    run = go(root, chain(root, rounds=30, pause_s=0.005), stop_requested=lambda: next(calls) > 28)
+    assert run.outcome == "interrupted"
+    lines = read((root / ".kcompiler" / "journal.jsonl").read_bytes()).lines
+    interrupted = next(line.data["wall_s"] for line in lines if line.type == "step_interrupted")
+    again = go(root, chain(root, rounds=30, pause_s=0.005))
+    assert interrupted > 25 * 0.005
+    assert again.reports["apply"]["data"]["steps"]["grow"]["wall"]["value"] > interrupted
+
+
 class Cut(Disk):
     """Raises KeyboardInterrupt before the n-th line is written to the journal: a second signal at the worst moment."""
 

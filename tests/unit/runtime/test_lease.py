@@ -78,6 +78,16 @@ def test_a_replaced_lock_file_or_a_later_fence_is_noticed_by_the_holder(tmp_path
         lease.confirm()
 
 
+def test_a_note_of_a_later_fence_is_noticed_by_the_holder(tmp_path: Path) -> None:
+    """As after somebody copied the state folder back from elsewhere: the lock file is the same, the fence is not."""
+    with Lease(tmp_path) as lease:
+        lease.sign(0)
+        note = read_note(tmp_path / "lease.json")
+        (tmp_path / "lease.json").write_text(json.dumps({**note, "fence": note["fence"] + 1}))
+        with pytest.raises(BrokenEvidence, match="taken away"):
+            lease.confirm()
+
+
 def test_a_forked_worker_does_not_keep_the_lease_beyond_its_parent(tmp_path: Path) -> None:
     program = (
         "import os, sys, time, pathlib\n"
@@ -85,8 +95,8 @@ def test_a_forked_worker_does_not_keep_the_lease_beyond_its_parent(tmp_path: Pat
         "lease = Lease(pathlib.Path(sys.argv[1])); lease.sign(0)\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    time.sleep(60); os._exit(0)\n"
-        "print(child, flush=True); time.sleep(60)\n"
+        "    print(os.getpid(), flush=True); time.sleep(60); os._exit(0)\n"
+        "time.sleep(60)\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ()) as parent:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runtime import digest
+from runtime import catalog, digest
 from runtime.contract import Refusal
 from runtime.stale import Stale, require_fresh, require_toolchain, requirements, same_version
 from tests.unit.runtime.machinery import chain
@@ -100,6 +100,17 @@ def test_a_toolchain_must_be_locked_and_installed_as_locked(root: Path) -> None:
             require_toolchain({**content, "toolchain": toolchain}, ["toy"])
         assert [str(one) for one in caught.value.differences] == [message]
         require_toolchain({**chain(root, backend="null"), "toolchain": toolchain}, ["null"])
+
+
+def test_a_backend_that_pins_another_version_than_the_lock_is_a_difference(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = chain(root)
+    monkeypatch.setitem(catalog.load("backends", "toy").requires, "pydantic", "0.1")
+    with pytest.raises(Stale) as caught:
+        require_toolchain(content, ["toy"])
+    here = content["toolchain"]["pydantic"]
+    assert [str(one) for one in caught.value.differences] == [f"backend toy/pydantic: locked {here}, found 0.1"]
 
 
 def test_local_labels_count_only_when_they_are_locked() -> None:

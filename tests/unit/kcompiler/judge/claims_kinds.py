@@ -173,6 +173,19 @@ def demands() -> list[Claim]:
     """What a rule demands to be measured is a measurement."""
     strict = obligation({"measured": ["x"]}, kind="genuine@1")
     return [
+        one(
+            "what a model said is quoted, not claimed",
+            {"x": {"said": ["...", {"y": "TODO"}]}, "z": "kl"},
+            obligation({"quoted": ["said"]}, kind="genuine@1"),
+            "pass",
+        ),
+        one(
+            "a field beside the quoted one is claimed",
+            {"x": {"said": ["..."], "method": "TODO"}},
+            obligation({"quoted": ["said"]}, kind="genuine@1"),
+            "fail",
+            pointer="/data/x/method",
+        ),
         one("demanded and measured", {"x": number(1.0)}, strict, "pass"),
         one(
             "demanded and estimated",

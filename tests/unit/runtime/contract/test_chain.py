@@ -62,6 +62,15 @@ def test_lines_swapped_repeated_or_removed_are_noticed() -> None:
             read(text)
 
 
+def test_a_line_that_follows_another_line_than_the_one_before_it_is_noticed() -> None:
+    """As when a line in the midst is replaced by one with a right hash of its own."""
+    first, second = (line.text for line in read(journal(2)).lines)
+    other = seal({**body(1, GENESIS), "data": {"step": "forged"}})
+    assert first != other
+    with pytest.raises(BrokenEvidence, match="does not follow the line before it"):
+        read(other + second)
+
+
 def test_a_fence_that_falls_is_noticed() -> None:
     first = seal(body(1, GENESIS, fence=2))
     second = seal(body(2, unseal(first, subject="x").hash, fence=1))

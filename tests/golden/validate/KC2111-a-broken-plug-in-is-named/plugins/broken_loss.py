@@ -1,1 +1,1 @@
-from runtime.contract import Loss, NothingOfThatName
+from runtime.contract import NothingOfThatName as LOSS

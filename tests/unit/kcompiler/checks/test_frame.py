@@ -1,0 +1,52 @@
+"""Families of checks: found by file name, honest about what they read."""
+
+from pathlib import Path
+
+import pytest
+
+from kcompiler import checks
+from kcompiler.checks import Check, World
+from kcompiler.source import load
+from kcompiler.spec import Spec
+from kcompiler.spec.parse import parse
+
+CASES = sorted((Path(__file__).resolve().parents[3] / "golden/validate").glob("*/spec.yaml"))
+FAMILIES = ["dims", "objectives", "references", "shapes", "signals", "splits", "tokens"]
+
+
+def test_families_are_found_by_file_name():
+    assert checks.families() == FAMILIES
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_check_reads_only_the_sections_it_names(family):
+    """Otherwise a mistake in another section would make it raise, or hide what it has to say."""
+    asked = 0
+    for path in CASES:
+        tree, _ = load("spec.yaml", path.read_bytes())
+        if tree is None or not isinstance(tree.data, dict):
+            continue
+        parsed = parse(tree)
+        for check in checks.checks_of(family):
+            if check.needs <= parsed.sections:
+                alone = Spec.model_construct(**{name: getattr(parsed.partial, name) for name in check.needs})
+                for name in set(Spec.model_fields) - check.needs:
+                    alone.__dict__.pop(name, None)
+                list(check.ask(alone, tree, World(path.parent, path.parent)))
+                asked += 1
+    assert asked > len(CASES) // 2
+
+
+def test_a_check_needs_sections_that_exist():
+    with pytest.raises(ValueError, match="no such sections"):
+        Check(lambda *_: [], "studnet")
+    with pytest.raises(ValueError, match="no such sections"):
+        Check(lambda *_: [])
+
+
+def test_a_check_is_not_asked_without_its_sections():
+    tree, _ = load("spec.yaml", (CASES[0].parents[1] / "KC4101-prefill-lengths-must-ascend/spec.yaml").read_bytes())
+    parsed = parse(tree)
+    world = World(Path("/nowhere"), Path("/nowhere"))
+    assert "KC4101" in {item.code for item in checks.run(parsed.spec, tree, world)}
+    assert "KC4101" not in {item.code for item in checks.run(parsed.spec, tree, world, parsed.sections - {"shapes"})}

@@ -1,0 +1,56 @@
+"""What a suite reports has the published form: with every runner, with the fewest, and with no rows at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from referencing import Registry, Resource
+
+from runtime import catalog
+from runtime.contract import report as facts
+from runtime.tools import calls, registry
+from runtime.tools.calls import Call
+from tests.unit.runtime.suites.models import Scripted, row
+
+ROOT = Path(__file__).resolve().parents[4]
+TOOLS = registry.load(ROOT / "specs" / "tools" / "registry.json")
+ROWS: Mapping[str, Sequence[Mapping[str, object]]] = {
+    "answers": [row("a?", "Yes.", "love"), row("b?", "My reply is no.", "work")],
+    "tool_use": [row("t?", calls.render(Call("get_weather", {"city": "Oslo"}))), row("u?", "Good day.")],
+    "language_model": [row("q", "one two"), row("p", "three")],
+}
+EVERY = ("teacher", "student", "ce_only", "coreml")
+
+
+def published(kind: str) -> jsonschema.Draft202012Validator:
+    base, own = (json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text()) for name in ("report", kind))
+    known = Registry().with_resource("report.schema.json", Resource.from_contents(base))
+    return jsonschema.Draft202012Validator(own, registry=known)
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+@pytest.mark.parametrize("empty", [False, True], ids=["rows", "no rows"])
+@pytest.mark.parametrize("whole", [True, False], ids=["every runner", "fewest runners"])
+def test_the_report_has_the_published_form(name: str, empty: bool, whole: bool):
+    suite = catalog.load("suites", name)
+    runners = {runner: Scripted(lambda _: "Yes.", lambda *_: 0.5) for runner in (EVERY if whole else suite.runners)}
+    data = suite.run(runners, [] if empty else ROWS[name], TOOLS, suite.params(), 1)
+    report: dict[str, Any] = facts.envelope(
+        kind=f"eval.{name}",
+        step="evaluate",
+        subject={},
+        fingerprints={},
+        environment={"forged": False, "backend": "torch"},
+        data=data,
+    )
+    read = json.loads(facts.dump(report))
+    assert [error.message for error in published(f"report.eval.{name}").iter_errors(read)] == []
+
+
+def test_the_suites_here_are_all_there_are():
+    assert sorted(ROWS) == catalog.names("suites")
