@@ -56,6 +56,8 @@ def apply(
     target: Path, locked: bool, only: tuple[str, ...], force: tuple[str, ...], backend: str | None, full: bool
 ) -> None:
     """Carry out TARGET, a spec or a plan.lock. Steps whose result is there are reused; an interrupted run resumes."""
+    # before any tensor library is loaded: threads that spin while they wait make a busy machine several times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     made, home, spec = _target(target, backend)
     if backend is None:
         _settle(made, home, spec, locked)
