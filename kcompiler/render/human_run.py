@@ -21,6 +21,10 @@ _MARK = {
 }
 
 
+#: a number this deep in a report is shown when it is about all items, not about one slice of them
+_WHOLE = (".all", ".span_f1", ".json_validity", ".tool_selection", ".nll", ".perplexity")
+
+
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     """Left-aligned columns, as wide as their widest cell; the last one runs free."""
     if not rows:
@@ -47,7 +51,8 @@ def metrics(reports: Mapping[str, Mapping[str, Any]]) -> str:
         [step, path, show(datum)]
         for step, report in sorted(reports.items())
         if str(report.get("kind", "")).startswith("eval.")
-        for path, datum in datums(report.get("data", {}), depth=2)
+        for path, datum in datums(report.get("data", {}), depth=3)
+        if path.count(".") < 2 or path.endswith(_WHOLE)
     ]
     return "\n".join(["metrics", *table(rows)]) + "\n" if rows else ""
 

@@ -1,0 +1,5 @@
+"""`python -m kcompiler` → the command line."""
+
+from kcompiler.cli import main
+
+main()
