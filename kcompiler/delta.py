@@ -18,6 +18,8 @@ class Entry:
     action: str
     reason: str
     why: str
+    #: seconds the last committed attempt at this step took, for this plan's name; None where none is recorded
+    wall_s: float | None = None
 
 
 def delta(
@@ -34,7 +36,16 @@ def delta(
     decisions = keys.predict(
         plan, requires=requires, host=host, history=history, present=present, only=only, force=force
     )
-    return [
-        Entry(step=item.step, action=item.action, reason=item.reason, why=f"{item.reason}: {item.detail}")
-        for item in decisions
-    ]
+    name = plan["asked"]["name"]
+    return [_entry(item, item.record or history.last(name, item.step)) for item in decisions]
+
+
+def _entry(item: keys.Decision, record: Mapping[str, Any] | None) -> Entry:
+    wall_s = record.get("wall_s") if record else None
+    return Entry(
+        step=item.step,
+        action=item.action,
+        reason=item.reason,
+        why=f"{item.reason}: {item.detail}",
+        wall_s=float(wall_s) if isinstance(wall_s, int | float) else None,
+    )

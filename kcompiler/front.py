@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kcompiler import assets, checks, schema, source
-from kcompiler.diagnostic import Diagnostic, did_you_mean, has_errors, ordered, suggest
+from kcompiler.diagnostic import Diagnostic, did_you_mean, from_refusal, has_errors, ordered, suggest
 from kcompiler.project import Project
 from kcompiler.source import LIMITS, Limits, Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.parse import parse
+from runtime.contract import Refusal
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,11 @@ def compile_spec(
     tree, found = source.load(shown, data, limits=limits, pure=pure)
     if tree is None:
         return Front(path, None, None, ordered(found), data)
-    structure = schema.validate(tree)
+    try:
+        structure = schema.validate(tree)
+    except Refusal as refusal:
+        # two installed distributions are at odds about a name: no spec can be read until one of them is gone
+        return Front(path, tree, None, ordered([*found, from_refusal(refusal)]), data)
     found = [*found, *structure.diagnostics]
     spec = None
     if isinstance(tree.data, dict):

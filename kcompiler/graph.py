@@ -161,13 +161,16 @@ def _check_reference(
     wanted = node.ports[port].kind
     if reference.startswith("input:"):
         given = kinds.get(reference[6:])
-        known = ", ".join(sorted(kinds)) or "none"
     else:
         producer, _, out = reference.removeprefix("step:").partition("#")
         gives = index[producer].gives if producer in index else {}
         given = gives[out].kind if out in gives else None
-        known = ", ".join(sorted(f"{p}#{o}" for p, n in index.items() for o in n.gives)[:12])
+    if given == wanted:
+        return
     if given is None:
+        # listed only here: a list of every port for every reference makes a large graph quadratic
+        ports = sorted(f"{p}#{o}" for p, n in index.items() for o in n.gives)[:12]
+        known = ", ".join(sorted(kinds) if reference.startswith("input:") else ports) or "none"
         yield _problem(
             node,
             "dangling",
@@ -175,7 +178,7 @@ def _check_reference(
             "no producer",
             f"what can be taken: {known}",
         )
-    elif given != wanted:
+    else:
         yield _problem(
             node,
             "kind",
@@ -223,3 +226,27 @@ def _cycle(nodes: Sequence[Node]) -> Problem:
         label="part of the cycle",
         help="remove one of these references",
     )
+
+
+def critical_path(waits: Mapping[str, Iterable[str]], weights: Mapping[str, float]) -> list[str]:
+    """The heaviest way through an acyclic graph, first step first. `waits`: id → ids it waits for; weights ≥ 0."""
+    import networkx
+
+    graph: networkx.DiGraph[str] = networkx.DiGraph()
+    graph.add_nodes_from(waits)
+    # a step's own weight is on each line that leads to it, and on one from a common start, so that the first counts too
+    graph.add_weighted_edges_from(("", name, weights[name]) for name in waits)
+    graph.add_weighted_edges_from((up, name, weights[name]) for name, before in waits.items() for up in before)
+    return list(networkx.dag_longest_path(graph))[1:]
+
+
+def neighbourhood(waits: Mapping[str, Iterable[str]], focus: str, depth: int) -> set[str]:
+    """`focus` and every step at most `depth` lines before or after it. Raises KeyError: there is no such step."""
+    import networkx
+
+    if focus not in waits:
+        raise KeyError(focus)
+    graph: networkx.DiGraph[str] = networkx.DiGraph((up, name) for name, before in waits.items() for up in before)
+    graph.add_node(focus)
+    near = networkx.single_source_shortest_path_length
+    return {*near(graph, focus, cutoff=depth), *near(graph.reverse(copy=False), focus, cutoff=depth)}

@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from kcompiler.policy import evidence, kinds
+from kcompiler.policy import binding, evidence, kinds
 from kcompiler.policy.evidence import Evidence
 from kcompiler.policy.kind import Judged, broken, lacking
 from kcompiler.policy.obligation import Obligation, first_problem
@@ -112,6 +112,8 @@ def judge(
     if as_of is not None and not _AS_OF.match(as_of):
         raise ValueError(f"as_of {as_of!r} is not a UTC time such as 2026-01-31T00:00:00Z")
     read = {step: evidence.read(given) for step, given in sorted(reports.items())}
+    for step, reason in binding.conflicts(read).items():
+        read[step] = replace(read[step], report=None, problem=reason)
     seen: set[tuple[str, str]] = set()
     outcomes = [_outcome(raw, read, seen) for raw in obligations]
     counts = {word: sum(outcome.outcome == word for outcome in outcomes) for word in OUTCOMES}
@@ -240,7 +242,8 @@ def gate_files(
     """The verdict over report files: each is matched by the `step` it names, else by its file name.
 
     Every obligation counts, so that a report left out blocks; with `only_given` just those of the steps that were
-    given. Two files for one step are evidence for neither. Raises OSError for a file that cannot be read.
+    given. Two files for one step are evidence for neither. A file that belongs to no step of the plan could stand for
+    any of them: then nothing is left out. Raises OSError for a file that cannot be read.
     """
     given: dict[str, bytes] = {}
     for path in paths:
@@ -248,5 +251,7 @@ def gate_files(
         found = evidence.read(data).report
         step = str(found["step"]) if found is not None else path.stem
         given[step] = b"" if step in given else data
-    chosen = [raw for raw in obligations if not only_given or str(raw.get("from", "")).removeprefix("step:") in given]
+    source = [str(raw.get("from", "")).removeprefix("step:") for raw in obligations]
+    strays = set(given) - set(source)
+    chosen = [raw for raw, step in zip(obligations, source) if step in given or strays or not only_given]  # noqa: B905
     return judge(given, chosen, as_of=as_of, lock=lock)

@@ -6,11 +6,12 @@ every machine. What will run here and now is the delta's business, not the plan'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kcompiler import __version__, assets, policy
+from kcompiler import __version__, assets, checks, policy
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Node, Problem, build
@@ -29,6 +30,9 @@ _CODES = {
     "unknown_port": "KC3005",
     "duplicate": "KC3006",
 }
+
+#: schemas of evidence besides those of the reports
+_EVIDENCE = frozenset({"contract", "dataset-row", "plan", "policy", "verdict"})
 
 #: who makes the report on the run itself: no step, but apply
 APPLY = "apply"
@@ -49,6 +53,68 @@ def make(front: Front, project: Project, backend: str | None = None) -> tuple[di
     if any(item.severity == "error" for item in found):
         return None, found
     return _content(graph, front, project, packs, obligations), found
+
+
+def restrict(plan: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
+    """The part of a plan that makes `targets`, marked as a part. Raises KeyError: there is no such step.
+
+    Every obligation stays. What the part leaves out is then not evaluated, so that no verdict on a part can pass.
+    """
+    wanted = keys.needed(plan["steps"], targets)
+    steps = [step for step in plan["steps"] if step["id"] in wanted]
+    taken = {reference.removeprefix("input:") for step in steps for reference in step["takes"].values()}
+    return {
+        **plan,
+        "asked": {**plan["asked"], "targets": sorted(set(targets))},
+        "inputs": [entry for entry in plan["inputs"] if entry["name"] in taken],
+        "steps": steps,
+    }
+
+
+def undecidable(front: Front, project: Project) -> list[Diagnostic]:
+    """Warnings of the statistics family: gates that the declared evaluation cannot decide."""
+    if front.spec is None or front.tree is None or "statistics" not in checks.families():
+        return []
+    folder = front.path.resolve().parent
+    world = checks.World(project.root, folder, (project.root / "policies", assets.folder("policies")))
+    asked = [check.ask(front.spec, front.tree, world) for check in checks.checks_of("statistics")]
+    return [item for found in asked for item in found if item.severity == "warning"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgrade:
+    """A pin that people write, and what it would have to be now. `line` counts from 1, 0 where nothing is written."""
+
+    field: str
+    line: int
+    column: int
+    old: str
+    new: str
+
+
+def upgrade(front: Front, project: Project) -> dict[str, Upgrade]:
+    """Input → its pin, for those whose digest stands in the spec itself; all others are pinned by every plan anew.
+
+    Works on a spec that is refused, too: a pin that moved is a reason to be refused. Raises ValueError: the folder
+    holds something without a stable meaning; OSError: it cannot be read.
+    """
+    tree = front.tree
+    teacher = tree.data.get("teacher") if tree is not None and isinstance(tree.data, dict) else None
+    if tree is None or not isinstance(teacher, dict) or teacher.get("source") != "hf":
+        return {}
+    folder = (front.path.resolve().parent / str(teacher.get("model"))).resolve()
+    if not folder.is_relative_to(project.root.resolve()) or not folder.is_dir():
+        return {}
+    place = tree.values.get("/teacher/revision")
+    return {
+        "teacher": Upgrade(
+            field="teacher.revision",
+            line=place.line if place else 0,
+            column=place.column if place else 0,
+            old=str(teacher.get("revision", "")),
+            new=digest.of_folder(folder),
+        )
+    }
 
 
 def _content(
@@ -121,10 +187,13 @@ def _step(node: Node) -> dict[str, Any]:
 
 
 def _schemas() -> list[dict[str, str]]:
+    """The schemas by which evidence is read. The spec's own is left out: a new loss changes it and no plan."""
     folder = assets.folder("schemas")
+    names = (path.name.removesuffix(".schema.json") for path in sorted(folder.glob("*.schema.json")))
     return [
-        {"id": path.name.removesuffix(".schema.json"), "digest": digest.of_file(path)}
-        for path in sorted(folder.glob("*.schema.json"))
+        {"id": name, "digest": digest.of_file(folder / f"{name}.schema.json")}
+        for name in names
+        if name.startswith("report") or name in _EVIDENCE
     ]
 
 

@@ -16,7 +16,7 @@ class Project:
 
     def shown(self, path: Path) -> str:
         """How a path is written in messages and locks: relative to the root, forward slashes."""
-        absolute = path.resolve()
+        absolute = _resolved(path)
         root = self.root.resolve()
         return absolute.relative_to(root).as_posix() if absolute.is_relative_to(root) else path.as_posix()
 
@@ -36,9 +36,23 @@ class Project:
 def find(path: Path) -> Project:
     """The nearest folder above `path` that holds `.kcompiler` or `.git`; else the folder of `path`, or the one above
     it when that folder is called `specs` or `generated`."""
-    start = path if path.is_dir() else path.parent
-    start = start.resolve()
+    start = _resolved(path if _is_folder(path) else path.parent)
     for folder in (start, *start.parents):
         if any((folder / mark).exists() for mark in _MARKS):
             return Project(folder)
     return Project(start.parent if start.name in ("specs", "generated") else start)
+
+
+def _resolved(path: Path) -> Path:
+    """Without links where they can be followed; as it is written for a loop of links or a name too long to look up."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False

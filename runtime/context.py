@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import host
-from runtime.contract import Backend, Params, Port, Ports, Step, strict_json
+from runtime.contract import Backend, Params, Port, Ports, Refusal, Step, strict_json
 from runtime.contract.report import dump, envelope
 
 Watch = Callable[[Mapping[str, Any]], None]
@@ -92,9 +92,16 @@ class StepContext:
         self._reports[port] = (data, fingerprints)
 
     def perform(self, takes: Mapping[str, Path], params: Any) -> None:
-        """Import the backend's operation for this step and call it."""
-        operations = self._call.backend.operations
-        target = operations.get(self._call.step.name) or operations["*"]
+        """Import the backend's operation for this step and call it. Raises Refusal when it has none."""
+        operations, name = self._call.backend.operations, self._call.step.name
+        target = operations.get(name) or operations.get("*")
+        if target is None:
+            raise Refusal(
+                f"backend `{self._call.backend.name}` has no operation for step `{name}`",
+                place=f"step {self.step_id}",
+                action="let the step do its work in its own `run`, or add the operation to the backend",
+                code="KR0104",
+            )
         module, _, function = target.partition(":")
         getattr(importlib.import_module(module), function)(takes, params, self)
 

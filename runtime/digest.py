@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,10 +12,50 @@ from typing import Any
 
 import rfc8785
 
+_LARGEST = 2**53 - 1
+#: what the C encoder writes for a plain value is its RFC 8785 text
+_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
+
 
 def canonical(value: Any) -> bytes:
-    """RFC 8785 text of a JSON value. Refuses NaN, infinities and integers beyond 2^53 - 1."""
+    """RFC 8785 text of a JSON value. Refuses NaN, infinities and integers beyond 2^53 - 1.
+
+    A large plan is canonicalised three times per step, and the reference implementation is thirty times slower than the
+    C encoder of `json`. The two write the same bytes for values without floats and with keys in ASCII; whatever is not
+    of that kind, or wrong, goes to the reference implementation.
+    """
+    if _plain(value):
+        try:
+            return _compact(value).encode()
+        except UnicodeEncodeError:
+            return rfc8785.dumps(value)
+    if type(value) is list:
+        return b"[" + b",".join([canonical(item) for item in value]) + b"]"
+    if type(value) is dict and all(type(name) is str and name.isascii() for name in value):
+        parts = [_compact(name).encode() + b":" + canonical(value[name]) for name in sorted(value)]
+        return b"{" + b",".join(parts) + b"}"
     return rfc8785.dumps(value)
+
+
+def _plain(value: Any) -> bool:
+    """Text, small integers, true, false, null, and lists and mappings of them whose keys are ASCII."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        kind = type(item)
+        if kind is dict:
+            for name in item:
+                if type(name) is not str or not name.isascii():
+                    return False
+            waiting.extend(item.values())
+        elif kind is list:
+            waiting.extend(item)
+        elif kind is int:
+            if not -_LARGEST <= item <= _LARGEST:
+                return False
+        elif kind is not str and kind is not bool and item is not None:
+            return False
+    return True
 
 
 def of_value(value: Any, domain: str) -> str:

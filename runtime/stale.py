@@ -162,7 +162,7 @@ def _steps(lock: Mapping[str, Any]) -> list[Difference]:
             differences["code", name] = Difference(kind="code", name=name, locked=entry["code"], found=here)
         if not isinstance(backend, Backend):
             wanted, found = entry["backend"], "not installed"
-        elif not backend.forges and name not in backend.operations:
+        elif not _carries_out(backend, step):
             wanted, found = f"{backend.name} carries out {name}", "it cannot"
         else:
             continue
@@ -170,6 +170,12 @@ def _steps(lock: Mapping[str, Any]) -> list[Difference]:
             kind="backend", name=entry["backend"], locked=wanted, found=found
         )
     return list(differences.values())
+
+
+def _carries_out(backend: Backend, step: Step) -> bool:
+    """By an operation of its own, or because the step needs no toolchain and does its work in its own `run`."""
+    alone = step.backend == backend.name and not backend.requires
+    return backend.forges or step.name in backend.operations or alone
 
 
 def _load(room: str, name: str) -> object:

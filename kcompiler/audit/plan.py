@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from kcompiler import assets, lock, policy, source
-from kcompiler.audit.finding import Finding, broken, differs
+from kcompiler.audit.finding import Finding, broken, differs, note
 from kcompiler.audit.schema import problem_with
+from kcompiler.front import compile_spec
 from runtime import digest
 
 #: the step that a report of kind `run` comes from
@@ -85,6 +86,33 @@ def policies(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
         for step, kind in sorted(kinds.items()):
             if rule.rule.covers(kind) and (name, f"step:{step}") not in seen:
                 yield differs("KA03", "plan.lock#/obligations", f"rule `{name}` asks nothing of step `{step}`")
+    yield from _by_the_spec(plan, root, packs, kinds)
+
+
+def _by_the_spec(
+    plan: Mapping[str, Any], root: Path, packs: policy.Policy, kinds: Mapping[str, str]
+) -> Iterator[Finding]:
+    """What only the spec decides: whether a conditional rule applies, and what a rule compares with."""
+    if any(True for entry in plan["sources"] for _ in _source(entry, root)):
+        return  # `pins` says already that the spec is not what was planned
+    path = plan["sources"][0]["path"]
+    front = compile_spec(root / path, root)
+    if front.spec is None:
+        yield note(path, "the spec does not compile here: what its conditional rules ask was not worked out again")
+        return
+    producers: dict[str, list[str]] = {}
+    for step, kind in kinds.items():
+        producers.setdefault(kind, []).append(step)
+    wanted, _ = policy.obligations(packs, front.spec.model_dump(mode="json", by_alias=True), producers)
+    given = {(one["rule"], one["from"]): one for one in plan["obligations"]}
+    conditional = {rule.name for pack in packs.packs for rule in pack.rules if rule.rule.when is not None}
+    for one in wanted:
+        step, there = one["from"].removeprefix("step:"), given.get((one["rule"], one["from"]))
+        if there is None and one["rule"] in conditional:
+            yield differs("KA03", "plan.lock#/obligations", f"rule `{one['rule']}` asks nothing of step `{step}`")
+        elif there is not None and there["expect"] != one["expect"]:
+            message = f"rule `{one['rule']}` compares step `{step}` with something else than the spec says"
+            yield differs("KA03", "plan.lock#/obligations", message)
 
 
 def _reports(plan: Mapping[str, Any]) -> dict[str, str]:

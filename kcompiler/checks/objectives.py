@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
@@ -11,6 +12,10 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.training import Loss, Stage
 from runtime import catalog
+from runtime.contract.optimizer import Optimizer
+
+#: a term so many times the sum of all others trains alone
+DOMINANT = 10
 
 
 def _stages(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -20,16 +25,29 @@ def _stages(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         yield from _weights(stage, tree, pointer)
         for t, term in enumerate(stage.losses):
             yield from _schedule(stage, term, tree, f"{pointer}/losses/{t}/schedule")
-        if stage.optimizer.warmup_steps >= stage.steps:
-            at = f"{pointer}/optimizer/warmup_steps"
-            yield tree.diagnostic(
-                "KC4606",
-                at if at in tree.values else f"{pointer}/steps",
-                f"stage `{stage.name}` ends before its learning rate has warmed up",
-                severity="warning",
-                label=f"{stage.optimizer.warmup_steps} steps of warm-up, {stage.steps} steps in all",
-                help="lower optimizer.warmup_steps",
-            )
+        yield from _shares(stage, tree, pointer)
+        yield from _idle(stage, tree, pointer)
+        yield from _warm_up(tree, pointer, f"stage `{stage.name}`", stage.optimizer, stage.steps)
+
+
+def _teacher(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A teacher that the pipeline trains itself warms up as well."""
+    optimizer, steps = (getattr(spec.teacher.params, name, None) for name in ("optimizer", "steps"))
+    if isinstance(optimizer, Optimizer) and isinstance(steps, int):
+        yield from _warm_up(tree, "/teacher", "the teacher's training", optimizer, steps)
+
+
+def _warm_up(tree: Tree, pointer: str, what: str, optimizer: Optimizer, steps: int) -> Iterator[Diagnostic]:
+    if optimizer.warmup_steps >= steps:
+        at = f"{pointer}/optimizer/warmup_steps"
+        yield tree.diagnostic(
+            "KC4606",
+            at if at in tree.values else f"{pointer}/steps",
+            f"{what} ends before its learning rate has warmed up",
+            severity="warning",
+            label=f"{optimizer.warmup_steps} steps of warm-up, {steps} steps in all",
+            help="lower optimizer.warmup_steps",
+        )
 
 
 def _alive(term: Loss) -> bool:
@@ -87,6 +105,87 @@ def _weights(stage: Stage, tree: Tree, pointer: str) -> Iterator[Diagnostic]:
         )
 
 
+def _shares(stage: Stage, tree: Tree, pointer: str) -> Iterator[Diagnostic]:
+    """Terms that never count, and a term beside which the others hardly do."""
+    alive = [(t, term) for t, term in enumerate(stage.losses) if _alive(term)]
+    for t, term in enumerate(stage.losses):
+        if alive and not _alive(term):
+            yield tree.diagnostic(
+                "KC4607",
+                f"{pointer}/losses/{t}/weight",
+                f"loss `{term.term}` never counts",
+                severity="warning",
+                label="its weight is 0 and stays 0",
+                help="remove the term, or give it a weight",
+            )
+    ends = [(term.weight, term.weight if term.schedule is None else term.schedule.to) for _, term in alive]
+    for (t, term), mine in zip(alive, ends, strict=True):
+        rest = [math.fsum(end[i] for end in ends) - mine[i] for i in (0, 1)]
+        if len(alive) > 1 and all(mine[i] > DOMINANT * rest[i] * (1 + 1e-9) for i in (0, 1)):
+            yield tree.diagnostic(
+                "KC4608",
+                f"{pointer}/losses/{t}/weight",
+                f"beside loss `{term.term}` the others of stage `{stage.name}` hardly count",
+                severity="warning",
+                label=f"{mine[0]:g}, the others together {rest[0]:g}",
+                detail=f"more than {DOMINANT} times the sum of the others, from the first step to the last",
+                help="remove the others if they are not meant, or raise their weights",
+            )
+
+
+def _weight_at(term: Loss, step: int) -> float:
+    """The weight of a term at a step: as declared, on the line to `to`, or `to`."""
+    course = term.schedule
+    if course is None or step <= course.from_step:
+        return term.weight
+    if step >= course.until_step:
+        return course.to
+    return term.weight + (course.to - term.weight) * (step - course.from_step) / (course.until_step - course.from_step)
+
+
+def _idle(stage: Stage, tree: Tree, pointer: str) -> Iterator[Diagnostic]:
+    """The sum is linear between the schedules' corners: it is 0 over a stretch exactly when it is 0 at both ends."""
+    courses = [term.schedule for term in stage.losses if term.schedule is not None]
+    if not any(map(_alive, stage.losses)) or any(c.from_step >= c.until_step for c in courses):
+        return
+    inner = {step for c in courses for step in (c.from_step, c.until_step) if step < stage.steps}
+    corners = sorted({0, stage.steps} | inner)
+    for first, last in pairwise(corners):
+        if not any(_weight_at(term, step) for term in stage.losses for step in (first, last)):
+            yield tree.diagnostic(
+                "KC4609",
+                f"{pointer}/losses",
+                f"stage `{stage.name}` trains nothing for {last - first} of its {stage.steps} steps",
+                on="key",
+                label=f"every weight is 0 from step {first} to step {last}",
+                help=f"end the stage at step {first}, or keep a term above 0"
+                if first
+                else "let one term begin above 0",
+            )
+            return
+
+
+def _gradients(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Softened by T, a divergence has a gradient 1/T² as large; a loss that does not give it back says so."""
+    for s, stage in enumerate(spec.training.stages):
+        for t, term in enumerate(stage.losses):
+            temperature = getattr(term.params, "temperature", None)
+            squared = catalog.load("losses", term.term).semantics.get("temperature_squared")
+            if not isinstance(temperature, int | float) or squared is not False or temperature == 1:
+                continue
+            at = f"/training/stages/{s}/losses/{t}/temperature"
+            factor = temperature**2
+            yield tree.diagnostic(
+                "KC4610",
+                at if at in tree.values else f"/training/stages/{s}/losses/{t}/term",
+                f"the temperature of loss `{term.term}` changes how much it counts",
+                severity="warning",
+                label=f"T = {temperature:g} divides its gradient by about {factor:g}",
+                detail="this loss does not multiply by T² (Hinton, Vinyals and Dean, arXiv 1503.02531, 2.1)",
+                help=f"use temperature 1, a loss with the factor such as kl, or a weight {factor:g} times as large",
+            )
+
+
 def _schedule(stage: Stage, term: Loss, tree: Tree, pointer: str) -> Iterator[Diagnostic]:
     if term.schedule is None:
         return
@@ -108,4 +207,4 @@ def _schedule(stage: Stage, term: Loss, tree: Tree, pointer: str) -> Iterator[Di
         )
 
 
-CHECKS = (Check(_stages, "training"),)
+CHECKS = (Check(_stages, "training"), Check(_teacher, "teacher"), Check(_gradients, "training"))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._paths import inside, kind, leaves_by_link, relative
+from kcompiler.checks._paths import inside, kind, leaves_by_link, located, relative
+from kcompiler.checks._registry import faults
 from kcompiler.checks._teacher import PICKLED, json_object, model_of
 from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
-from kcompiler.spec.data import JsonlSource
-from runtime import digest
+from kcompiler.spec.data import GeneratorSource, JsonlSource
+from runtime import catalog, digest
 from runtime.contract.strict_json import loads
 
 PACK_FILE = "pack.yaml"
@@ -218,6 +219,98 @@ def _sources(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         yield from _once(tree, sources, source.name, i, "/data/sources/{}/name", "sources")
 
 
+def _kept(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A stage whose student neither the last stage nor a further step starts from was trained for nothing."""
+    stages = {stage.name: stage for stage in spec.training.stages}
+    used: set[str] = set()
+    wanted: list[str | None] = [spec.training.stages[-1].name, *_taken(spec)]
+    while wanted:
+        name = wanted.pop()
+        if name is not None and name in stages and name not in used:
+            used.add(name)
+            wanted.append(stages[name].from_)
+    last = spec.training.stages[-1]
+    for i, stage in enumerate(spec.training.stages):
+        if stage.name not in used:
+            yield tree.diagnostic(
+                "KC4417",
+                f"/training/stages/{i}/name",
+                f"nothing starts from what stage `{stage.name}` trains",
+                label=f"{stage.steps:,} steps whose result is thrown away",
+                help=f"write `from: {stage.name}` in a later stage, such as `{last.name}`, or remove the stage",
+                notes=() if last.from_ else (f"stage `{last.name}` is delivered, and starts from random weights",),
+            )
+
+
+def _taken(spec: Spec) -> Iterator[str]:
+    """Stages whose checkpoint a further step takes."""
+    for step in spec.steps:
+        for reference in step.takes.values():
+            yield reference.removeprefix("step:").partition("#")[0].removeprefix("train-")
+
+
+def _registry(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    path = located(spec.data.tools, world) if spec.data.tools else None
+    found = faults(path) if path is not None and kind(path) == "file" else []
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        yield tree.diagnostic(
+            "KC4414",
+            "/data/tools",
+            "the file is no registry of tools",
+            label=f"{found[0]}{more}",
+            help="list objects {name, description, parameters}; parameters is a JSON Schema of type object",
+            notes=tuple(found[1:4]),
+        )
+
+
+def _readers(spec: Spec) -> Iterator[tuple[str, str, bool]]:
+    """(pointer, what, whether it cannot do without) of everything that may read the registry."""
+    for i, source in enumerate(spec.data.sources):
+        if isinstance(source, GeneratorSource):
+            reads = _reads(catalog.load("generators", source.generator).rows)
+            if reads is not False:
+                yield f"/data/sources/{i}/generator", f"generator `{source.generator}`", reads is True
+    for i, suite in enumerate(spec.evaluation.suites):
+        reads = _reads(catalog.load("suites", suite.use).run)
+        if reads is not False:
+            yield f"/evaluation/suites/{i}/use", f"suite `{suite.use}`", reads is True
+
+
+def _reads(function: Callable[..., object]) -> bool | None:
+    """Whether a plug-in works over the tools it is handed; None when that cannot be told.
+
+    Those of the machine that have no use for them call the parameter `_tools`; the others refuse to work without.
+    """
+    code = getattr(function, "__code__", None)
+    if code is None or not str(getattr(function, "__module__", "")).startswith("runtime."):
+        return None
+    return "tools" in code.co_varnames[: code.co_argcount]
+
+
+def _tools_read(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    readers = list(_readers(spec))
+    if spec.data.tools and not readers:
+        yield tree.diagnostic(
+            "KC4415",
+            "/data/tools",
+            "nothing reads the registry of tools",
+            severity="warning",
+            label="declared, never used",
+            help="add a suite that judges calls, such as tool_use, or remove data.tools",
+        )
+    for pointer, what, needed in readers:
+        if needed and not spec.data.tools:
+            yield tree.diagnostic(
+                "KC4416",
+                pointer,
+                f"{what} needs a registry of tools",
+                label="there is none",
+                help="name its file in data.tools",
+                related=(tree.related("/data", "no `tools` here", "key"),),
+            )
+
+
 def _once(tree: Tree, seen: dict[str, int], name: str, index: int, pointer: str, what: str) -> Iterator[Diagnostic]:
     if name in seen:
         yield tree.diagnostic(
@@ -237,4 +330,7 @@ CHECKS = (
     Check(_policies, "policies"),
     Check(_stages, "training"),
     Check(_sources, "data"),
+    Check(_kept, "training", "steps"),
+    Check(_registry, "data"),
+    Check(_tools_read, "data", "evaluation"),
 )

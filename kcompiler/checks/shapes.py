@@ -7,11 +7,16 @@ from itertools import pairwise
 
 from kcompiler.checks import Check, World
 from kcompiler.checks._models import teacher_architectures
+from kcompiler.checks._rows import whole
 from kcompiler.checks._teacher import CONTEXT_KEYS, folder_of
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 
+#: fewer rows are a sample of what will come, not the data
+_ENOUGH_ROWS = 100
+#: start and end token of every sequence
+_ENDS = 2
 _CONTEXT = "/student/architecture/max_position_embeddings"
 
 
@@ -80,6 +85,70 @@ def _rows(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _trained(spec: Spec) -> tuple[int, str]:
+    """The longest row that some stage reads, and where that is written. A stage's bound is the longest prefill shape
+    unless it declares one."""
+    lengths = [
+        (stage.max_length or max(spec.shapes.prefill), f"/training/stages/{i}/max_length" if stage.max_length else "")
+        for i, stage in enumerate(spec.training.stages)
+    ]
+    longest, where = max(lengths, key=lambda item: item[0])
+    return longest, where
+
+
+def _never_trained(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Positions that no training row reaches stay what they were at random; a shape or cache beyond serves noise."""
+    longest, where = _trained(spec)
+    if not where:
+        return
+    related = (tree.related(where, f"no stage reads rows longer than {longest} tokens"),)
+    for i, length in enumerate(spec.shapes.prefill):
+        if length > longest:
+            yield tree.diagnostic(
+                "KC4107",
+                f"/shapes/prefill/{i}",
+                "a prefill shape is longer than any row of training",
+                label=f"{length} tokens, positions {longest} to {length - 1} are never trained",
+                help=f"remove the shape, or raise max_length to {length}",
+                related=related,
+            )
+    cache = spec.shapes.decode.context
+    if cache > longest >= max(spec.shapes.prefill):
+        yield tree.diagnostic(
+            "KC4108",
+            "/shapes/decode/context",
+            "the decode cache reaches positions that no row of training has",
+            severity="warning",
+            label=f"{cache} tokens, positions {longest} to {cache - 1} are never trained",
+            help=f"lower it to {longest}, or raise max_length to {cache}",
+            related=related,
+        )
+
+
+def _never_reached(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """A byte-level vocabulary spends at most one token on a byte, so that the longest row bounds every length."""
+    sources = whole(spec.data, world) if spec.tokenizer.source == "train" else None
+    rows = [row for read in sources or () for row in read.content.rows]
+    if len(rows) < _ENOUGH_ROWS:
+        return
+    text = max(len(row.prompt.encode()) + len(row.response.encode()) for row in rows)
+    fixed = len(spec.tokenizer.template.replace("{prompt}", "").replace("{response}", "").encode()) + _ENDS
+    longest = text + fixed
+    for i, (shorter, length) in enumerate(pairwise(spec.shapes.prefill), start=1):
+        if shorter >= longest:
+            yield tree.diagnostic(
+                "KC4109",
+                f"/shapes/prefill/{i}",
+                "no row is long enough for a prefill shape",
+                severity="warning",
+                label=f"{length} tokens; every row fits into {shorter}",
+                detail=f"longest of {len(rows):,} rows: {text} bytes + {fixed} of template, start and end = "
+                f"at most {longest} tokens",
+                help="remove the shape: nothing would train or judge it; or add longer rows",
+                related=(tree.related("/data/sources", "the rows", "key"),),
+            )
+
+
 def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """Rows are as long as a stage allows, or as the longest prefill shape; the teacher reads every one of them."""
     longest, where = max(spec.shapes.prefill), "/shapes/prefill"
@@ -106,6 +175,8 @@ def _teacher_context(spec: Spec, world: World) -> tuple[int | None, str]:
 
 
 CHECKS = (
+    Check(_never_trained, "shapes", "training"),
+    Check(_never_reached, "shapes", "tokenizer", "data"),
     Check(_ascending, "shapes"),
     Check(_prefill, "shapes", "student"),
     Check(_decode, "shapes", "student"),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from kcompiler.checks import Check, World
-from kcompiler.diagnostic import Diagnostic
+from kcompiler.checks._rows import readable
+from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from kcompiler.spec.data import JsonlSource
 from runtime import catalog
-from runtime.contract import Loss, Teacher
+from runtime.contract import Loss, Refusal, Teacher
 
-_LOGITS = "logits"
+_LOGITS, _WHOLE = "logits", "response"
 
 
 def _given(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -39,8 +42,7 @@ def _needed(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         missing = sorted(loss.needs - set(spec.teacher.signals))
         if not missing:
             continue
-        ways = [f"add `{missing[0]}` to teacher.signals", "take a source that gives it"]
-        ways += ["replace the term by one that needs only text (ce_truth)"] if missing == [_LOGITS] else []
+        ways = _ways_out(spec, loss, missing)
         yield tree.diagnostic(
             "KC4201",
             pointer,
@@ -49,6 +51,31 @@ def _needed(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             help=", or ".join(ways),
             related=(tree.related("/teacher/signals", "the teacher gives only these", "key"),),
         )
+
+
+def _ways_out(spec: Spec, loss: Loss, missing: list[str]) -> list[str]:
+    """What could be changed so that a term gets its signals."""
+    source: Teacher = catalog.load("teachers", spec.teacher.source)
+    if set(missing) <= source.signals:
+        ways = [f"add `{'`, `'.join(missing)}` to teacher.signals"]
+    else:
+        able = [name for name in catalog.names("teachers") if set(missing) <= _usable("teachers", name, "signals")]
+        ways = [f"take a teacher of source {' or '.join(able)}"] if able else []
+    enough = set(spec.teacher.signals)
+    others = [
+        name
+        for name in catalog.names("losses")
+        if _usable("losses", name, "needs") <= enough and _usable("losses", name, "mask") == loss.mask
+    ]
+    return [*ways, f"replace the term by {' or '.join(others)}, which needs no more than there is"] if others else ways
+
+
+def _usable(room: str, name: str, attribute: str) -> Any:
+    """An attribute of a plug-in; of a broken one, which only its own use reports, something that fits nothing."""
+    try:
+        return getattr(catalog.load(room, name), attribute)
+    except (Refusal, ImportError, AttributeError):
+        return frozenset({"nothing"}) if attribute == "needs" else frozenset()
 
 
 def _supervised(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -65,6 +92,58 @@ def _supervised(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         )
 
 
+def _produced(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """A span that no row of the training split can carry leaves its loss without a single token."""
+    carried = _carried(spec, world)
+    for i, target in enumerate(spec.data.targets if carried is not None else []):
+        if target != _WHOLE and target not in (carried or ()):
+            known = ", ".join(sorted(carried or ()))
+            yield tree.diagnostic(
+                "KC4205",
+                f"/data/targets/{i}",
+                f"no row that is trained on carries spans called `{target}`",
+                label="nothing to supervise",
+                help=did_you_mean(target, carried or ())
+                or "add a source whose rows have such spans, map them with `fields: {spans: …}`, or remove the target",
+                related=(tree.related("/data/sources", f"spans of these rows: {known or 'none'}", "key"),),
+            )
+
+
+def _carried(spec: Spec, world: World) -> set[str] | None:
+    """Names of the spans in all rows that may be trained on; None when a source cannot tell."""
+    names: set[str] = set()
+    files = {read.index: read.content for read in readable(spec.data, world)}
+    for i, source in enumerate(spec.data.sources):
+        if source.split == "test":
+            continue
+        if isinstance(source, JsonlSource):
+            if i not in files or files[i].wrong:
+                return None
+            names.update(name for row in files[i].rows for name in row.spans)
+        else:
+            spans = catalog.load("generators", source.generator).spans
+            if spans is None:
+                return None
+            names |= spans
+    return names
+
+
+def _wanted(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    used = {loss.mask for _, loss in _terms(spec)}
+    for i, target in enumerate(spec.data.targets):
+        if target != _WHOLE and target not in used:
+            able = [name for name in catalog.names("losses") if _usable("losses", name, "mask") == target]
+            yield tree.diagnostic(
+                "KC4206",
+                f"/data/targets/{i}",
+                f"no loss supervises the target `{target}`",
+                severity="warning",
+                label="declared, never used",
+                help=f"add a term such as {able[0]}, or remove the target" if able else "remove the target",
+                related=(tree.related("/training/stages", "the terms of all stages", "key"),),
+            )
+
+
 def _one_vocabulary(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """Logits are compared entry by entry: both models must mean the same token by the same entry."""
     pointer = next((pointer for pointer, loss in _terms(spec) if _LOGITS in loss.needs), "")
@@ -74,14 +153,22 @@ def _one_vocabulary(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnosti
             "/tokenizer/source",
             "teacher and student would not share a vocabulary",
             label="a new tokenizer is trained, the teacher has its own",
-            help="write `source: teacher`, or use only losses that need text",
+            detail="the same id would stand for different texts: a divergence over ids would compare unlike things",
+            help=f"write `source: teacher`, or use only losses that read the rows: {', '.join(_of_rows())}",
             related=(tree.related(pointer, "this term compares logits entry by entry"),),
         )
+
+
+def _of_rows() -> list[str]:
+    """The losses that ask nothing of a teacher."""
+    return [name for name in catalog.names("losses") if not _usable("losses", name, "needs")]
 
 
 CHECKS = (
     Check(_given, "teacher"),
     Check(_needed, "teacher", "training"),
     Check(_supervised, "data", "training"),
+    Check(_produced, "data"),
+    Check(_wanted, "data", "training"),
     Check(_one_vocabulary, "teacher", "tokenizer", "training"),
 )

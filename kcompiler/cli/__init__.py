@@ -8,6 +8,7 @@ Exit codes: 0 answered, nothing blocks · 1 answered: no · 2 could not answer �
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -26,7 +27,9 @@ VERBS = {
     "apply": ("run", "Carry out a spec or a lock; resume what was interrupted."),
     "gate": ("evidence", "Judge report files by the rules of a lock."),
     "show": ("evidence", "Print a lock, a run's summary, a report or the verdict."),
-    "graph": ("author", "Draw the steps of a spec."),
+    "status": ("views", "Say where you stand: per stage what it waits for, done, next."),
+    "diff": ("views", "Compare two locks, specs or revisions by meaning."),
+    "graph": ("views", "Draw the steps of a spec."),
     "explain": ("explain", "Explain a diagnostic code, a spec field, a step or a rule."),
     "audit": ("evidence", "Recompute the evidence of a run and compare."),
 }
@@ -78,6 +81,12 @@ def main() -> None:
 
 
 def _main(arguments: list[str]) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # a terminal or pipe that knows no `…` shows an escape; it is no reason to fail
+            stream.reconfigure(errors="backslashreplace")
+    # a plug-in of pydantic is any installed distribution's code, run when the first model is made: not while planning
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         cli.main(arguments, prog_name="kcompiler", standalone_mode=False)
         return 0

@@ -1,4 +1,4 @@
-"""The verbs of people who write specs: init, validate, plan, graph."""
+"""The verbs of people who write specs: init, validate, plan."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ import click
 
 from kcompiler import assets, project
 from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.writing import write
 
 if TYPE_CHECKING:
     from kcompiler.delta import Entry
     from kcompiler.diagnostic import Diagnostic
     from kcompiler.front import Front
+    from kcompiler.render.view import View
 
+LAID_OUT = click.option(
+    "--format", "form", type=click.Choice(["human", "json", "markdown"]), default="human", show_default=True
+)
 FORMAT = click.option("--format", "form", type=click.Choice(["human", "json"]), default="human", show_default=True)
 
 
@@ -48,8 +53,18 @@ def show_diagnostics(diagnostics: list[Diagnostic], form: str, sources: dict[str
         click.echo(human.diagnostics(diagnostics, sources), err=True, nl=False)
 
 
-def planned(spec: Path, form: str, backend: str | None = None) -> tuple[dict[str, Any], project.Project]:
-    """The plan of a spec, in memory."""
+def planned(
+    spec: Path, form: str, backend: str | None = None, targets: Sequence[str] = ()
+) -> tuple[dict[str, Any], project.Project]:
+    """The plan of a spec, in memory; only the part that makes `targets` when there are any."""
+    made, home, _ = plan_of(spec, form, backend, targets)
+    return made, home
+
+
+def plan_of(
+    spec: Path, form: str, backend: str | None = None, targets: Sequence[str] = ()
+) -> tuple[dict[str, Any], project.Project, Front]:
+    """The same with what the text said."""
     from kcompiler import plan as stage
 
     front, home = compiled(spec, form)
@@ -57,7 +72,25 @@ def planned(spec: Path, form: str, backend: str | None = None) -> tuple[dict[str
     show_diagnostics(found, form, {home.shown(spec): front.source})
     if made is None:
         raise refused(found, f"kcompiler validate {spec}")
-    return made, home
+    return (part_of(made, targets) if targets else made), home, front
+
+
+def part_of(made: dict[str, Any], targets: Sequence[str]) -> dict[str, Any]:
+    """The part of a plan that makes `targets`. Raises UsageError for a step that is not there."""
+    from kcompiler import plan as stage
+
+    known = [step["id"] for step in made["steps"]]
+    for target in targets:
+        if target not in known:
+            raise no_such_step(target, known)
+    return stage.restrict(made, targets)
+
+
+def no_such_step(name: str, known: Sequence[str]) -> click.UsageError:
+    """A name that no step has, and those that were perhaps meant."""
+    from kcompiler.diagnostic import did_you_mean
+
+    return click.UsageError(f"no such step: `{name}`; {did_you_mean(name, known)}")
 
 
 @click.command()
@@ -138,28 +171,70 @@ def validate(specs: tuple[Path, ...], form: str) -> None:
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when the committed lock would change.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 10 when something would run here.")
-@click.option("--full", is_flag=True, help="List the steps that are reused, too.")
-@FORMAT
-def plan(spec: Path, check: bool, detailed_exitcode: bool, full: bool, form: str) -> None:
+@click.option("--full", is_flag=True, help="List everything: nothing folded, counted or cut.")
+@click.option(
+    "--target", "targets", multiple=True, metavar="STEP", help="Only this step and what it needs; repeatable."
+)
+@click.option("--upgrade", metavar="NAME", help="Print the pin of this input as it is now. Changes nothing.")
+@LAID_OUT
+def plan(
+    spec: Path,
+    check: bool,
+    detailed_exitcode: bool,
+    full: bool,
+    targets: tuple[str, ...],
+    upgrade: str | None,
+    form: str,
+) -> None:
     """Write generated/<name>/plan.lock when its content changed, and print what would run here and why."""
+    if upgrade is not None:
+        _upgrade(spec, upgrade)
+        return
     from kcompiler import lock
     from kcompiler.cli.run import delta_of
-    from kcompiler.plan import lock_path
+    from kcompiler.plan import lock_path, undecidable
 
-    made, home = planned(spec, form)
+    made, home, front = plan_of(spec, form, targets=targets)
     path = lock_path(home, made)
     committed = _committed(path)
     entries = delta_of(made, home)
     if check and committed != made:
-        changes = lock.difference(committed, made) if committed else [f"{home.shown(path)} does not exist"]
+        from kcompiler.difference import compare
+        from kcompiler.render.view import rows_of
+
+        changes = rows_of(compare(committed, made)) if committed else [f"{home.shown(path)} does not exist"]
         click.echo("\n".join(changes), err=True)
         raise Outcome(1, "lock-would-change", f"kcompiler plan {spec}")
     if not check and committed != made:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(lock.dump(made), encoding="utf-8")
-    _show_plan(made, committed, entries, home, path, spec, full, form)
+        write(home, path, lock.dump(made))
+    _show_plan(
+        made, committed, entries, undecidable(front, home), where=home.shown(path), spec=spec, full=full, form=form
+    )
     if detailed_exitcode and any(entry.action != "reuse" for entry in entries):
         raise Outcome(10, "work", f"kcompiler apply {spec}")
+
+
+def _upgrade(spec: Path, name: str) -> None:
+    """Print what somebody has to write; the spec is theirs, so it is never edited here."""
+    from kcompiler.front import compile_spec
+    from kcompiler.plan import upgrade
+
+    home = project.find(spec)
+    front = compile_spec(spec, home.root)
+    try:
+        pins = upgrade(front, home)
+    except (OSError, ValueError) as reason:
+        click.echo(f"{name} cannot be pinned: {reason}", err=True)
+        raise Outcome(2, "unreadable", f"kcompiler validate {spec}") from None
+    if name not in pins:
+        known = ", ".join(pins) or "none; every other input is pinned anew by each plan"
+        raise click.UsageError(f"nothing called `{name}` has a pin in this spec; those that have: {known}")
+    pin = pins[name]
+    place = ":".join(str(part) for part in (home.shown(spec), pin.line, pin.column) if part)
+    if pin.old == pin.new:
+        click.echo(f"{place}: {pin.field} is what it says: {pin.new}")
+    else:
+        click.echo(f"{place}: {pin.field}\n- {pin.old or '(nothing)'}\n+ {pin.new}")
 
 
 def _committed(path: Path) -> dict[str, Any] | None:
@@ -178,37 +253,38 @@ def _show_plan(
     made: dict[str, Any],
     committed: dict[str, Any] | None,
     entries: Sequence[Entry],
-    home: project.Project,
-    path: Path,
+    doubts: Sequence[Diagnostic],
+    *,
+    where: str,
     spec: Path,
     full: bool,
     form: str,
 ) -> None:
     from kcompiler import lock
-    from kcompiler.render import human_plan, json
+    from kcompiler.render import json
+    from kcompiler.render.view import plan_view
 
     digest = lock.plan_digest(made)
     if form == "json":
-        click.echo(json.plan(made, committed, entries, digest), nl=False)
+        click.echo(json.plan(made, committed, entries, digest, doubts), nl=False)
         return
-    text = human_plan.plan(
+    view = plan_view(
         made,
         committed,
         entries,
-        where=home.shown(path),
+        where=where,
         digest=digest,
+        old_digest=lock.plan_digest(committed) if committed else "",
+        doubts=doubts,
         full=full,
-        next_command=f"kcompiler apply {spec}",
+        # `apply SPEC` makes everything; a part is carried out by its lock
+        next_command=f"kcompiler apply {where if made['asked'].get('targets') else spec}",
     )
-    click.echo(text, nl=False)
+    lay_out(view, form, f"kcompiler plan {spec} --full")
 
 
-@click.command()
-@click.argument("spec", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["text", "dot", "mermaid", "json"]), default="text")
-def graph(spec: Path, form: str) -> None:
-    """Draw the steps of a spec: what each takes, and what it waits for."""
-    from kcompiler.render import drawing
+def lay_out(view: View, form: str, whole: str) -> None:
+    """Print a view as text or as markdown that fits into a comment."""
+    from kcompiler.render import human_plan, markdown
 
-    made, _ = planned(spec, "human")
-    click.echo(drawing.draw(made["steps"], form), nl=False)
+    click.echo(markdown.text(view, whole=whole) if form == "markdown" else human_plan.text(view), nl=False)

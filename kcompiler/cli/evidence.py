@@ -70,6 +70,9 @@ def gate(reports: tuple[Path, ...], lock_path: Path, as_of: str | None, only_giv
         raise Outcome(2, "unreadable", "kcompiler gate REPORT --lock LOCK") from None
     except ValueError as reason:
         raise click.UsageError(str(reason)) from None
+    if verdict.unjudged:
+        strays = ", ".join(f"`{name}`" for name in verdict.unjudged)
+        click.echo(f"no rule of this plan is about {strays}: damaged, or from another plan", err=True)
     _show_verdict(verdict.to_json(), form)
     if verdict.exit_code:
         raise Outcome(verdict.exit_code, verdict.verdict.lower(), "mend what blocks, then kcompiler apply")

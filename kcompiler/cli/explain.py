@@ -1,20 +1,51 @@
-"""The verb explain: a code, a field of the spec, a step of the catalog or a rule → its page."""
+"""The verb explain: a code, a field of the spec, a step, a gate or a plug-in → its page."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kcompiler.cli.outcome import Outcome
 
+if TYPE_CHECKING:
+    from kcompiler.render.pages import Asked
+
 
 @click.command()
 @click.argument("subject")
-def explain(subject: str) -> None:
-    """Explain SUBJECT: a code (KC2104), field:path, step:name, loss:name, suite:name, or rule:pack/id."""
+@click.option(
+    "--spec", type=click.Path(path_type=Path), help="Also what this spec says of it: a field's value, a step's delta."
+)
+def explain(subject: str, spec: Path | None) -> None:
+    """Explain SUBJECT: a code (KC2104), field:path, step:name, gate:pack/id, loss:name, suite:name, …
+
+    With --spec, step:ID says why a step of the plan runs or is reused, and gate:ID what the plan asks of it.
+    """
     from kcompiler.render import pages
 
     try:
-        click.echo(pages.explain(subject), nl=False)
+        # a code needs nothing of a spec, and is what people ask for most
+        asked = _asked(subject, spec) if spec is not None and ":" in subject else None
+        click.echo(pages.explain(subject, asked), nl=False)
     except pages.Unknown as unknown:
         click.echo(str(unknown), err=True)
         raise Outcome(2, "unknown-subject", "kcompiler explain --help") from None
+
+
+def _asked(subject: str, spec: Path) -> Asked:
+    """What a spec adds. A field is looked up in the text even when the spec is refused; the rest needs a plan."""
+    from kcompiler import project
+    from kcompiler.render.pages import Asked
+
+    if subject.startswith("field:"):
+        from kcompiler.front import compile_spec
+
+        home = project.find(spec)
+        return Asked(front=compile_spec(spec, home.root), shown=home.shown(spec))
+    from kcompiler.cli.author import plan_of
+    from kcompiler.cli.run import delta_of
+
+    made, home, front = plan_of(spec, "human")
+    return Asked(front=front, shown=home.shown(spec), plan=made, entries=delta_of(made, home))

@@ -13,12 +13,13 @@ import click
 from kcompiler import project
 from kcompiler.cli.author import planned
 from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.writing import write
 
 if TYPE_CHECKING:
     from kcompiler.delta import Entry
     from kcompiler.diagnostic import RefusalLike
     from kcompiler.render.progress import Watch
-    from runtime.apply import Run
+    from runtime.apply import Difference, Run
 
 #: how a run ended → exit code and word
 _ENDS = {"failed": (6, "step-failed"), "interrupted": (130, "interrupted")}
@@ -76,10 +77,11 @@ def _target(target: Path, backend: str | None) -> tuple[dict[str, Any], project.
     try:
         committed = lock.read(target)
         spec = project.find(target).root / str(committed["asked"]["spec"])
+        targets = [str(name) for name in committed["asked"].get("targets", [])]
     except (lock.UnreadableLock, KeyError, TypeError) as reason:
         click.echo(f"{target}: cannot be read as a lock: {reason}", err=True)
         raise Outcome(2, "unreadable", "kcompiler plan SPEC") from None
-    made, home = planned(spec, "human", backend)
+    made, home = planned(spec, "human", backend, targets)
     if backend is None and made != committed:
         raise _stale(lock.difference(committed, made), spec)
     return made, home, spec
@@ -100,10 +102,18 @@ def _settle(made: dict[str, Any], home: project.Project, spec: Path, locked: boo
         return
     if locked:
         raise _stale(lock.difference(committed, made) if committed else [f"{home.shown(path)} does not exist"], spec)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(lock.dump(made), encoding="utf-8")
+    write(home, path, lock.dump(made))
     for line in lock.difference(committed, made) if committed else ["new"]:
         click.echo(f"lock    {line}", err=True)
+
+
+def _world_differs(differences: Sequence[Difference], spec: Path) -> Outcome:
+    """A toolchain that is not installed, or in another version, is mended by installing, anything else by planning."""
+    lines = [str(item) for item in differences]
+    if any(item.kind != "toolchain" for item in differences):
+        return _stale(lines, spec)
+    click.echo("the toolchain is not the one the lock pins:\n" + "\n".join(f"  {line}" for line in lines), err=True)
+    return Outcome(4, "toolchain-differs", "pip install 'kcompiler[run]'")
 
 
 def _stale(differences: Sequence[str], spec: Path) -> Outcome:
@@ -141,7 +151,7 @@ def _run(
     except machine.Refusal as refusal:
         raise _refusal(refusal) from None
     except machine.Stale as stale:
-        raise _stale([str(item) for item in stale.differences], Path(made["asked"]["spec"])) from None
+        raise _world_differs(stale.differences, Path(made["asked"]["spec"])) from None
     except machine.Locked as locked:
         click.echo(f"{locked}", err=True)
         raise Outcome(5, "locked", "wait, then kcompiler apply") from None
@@ -155,8 +165,7 @@ def _run(
     verdict = verdict_of(run.reports)
     folder = home.verdict(made["asked"]["name"])
     if run.outcome != "interrupted":
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.write_text(verdict.dump(), encoding="utf-8")
+        write(home, folder, verdict.dump())
     return run, {**verdict.to_json(), "exit_code": verdict.exit_code}
 
 

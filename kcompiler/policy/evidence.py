@@ -91,6 +91,8 @@ def _read(given: bytes) -> Evidence:
     pin = digest.of_bytes(given)
     if len(given) > MAX_BYTES:
         return Evidence(pin, None, f"{len(given)} bytes; at most {MAX_BYTES} are read")
+    if not given:
+        return Evidence(pin, None, "it is empty, or two files were given for this step")
     try:
         content = strict_json.loads(given)
     except ValueError as error:

@@ -1,75 +1,102 @@
-"""A plan's steps → a drawing: plain text, Graphviz dot, Mermaid or JSON."""
+"""A picture of a plan → plain text, Graphviz dot, Mermaid, JSON or SVG."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
 
-FORMS = ("text", "dot", "mermaid", "json")
+from kcompiler.render import svg
+from kcompiler.render.human import inert
+from kcompiler.render.picture import Box, Picture
 
-
-def draw(steps: Sequence[Mapping[str, Any]], form: str) -> str:
-    """Solid edges carry artifacts; dashed ones are preconditions."""
-    return {"text": _text, "dot": _dot, "mermaid": _mermaid, "json": _json}[form](steps)
-
-
-def edges(steps: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
-    """(from, to, what is carried); an empty text for a precondition."""
-    for step in steps:
-        seen = set()
-        for reference in step["takes"].values():
-            producer, _, port = reference.removeprefix("step:").partition("#")
-            seen.add(producer)
-            yield producer, step["id"], port or "file"
-        for before in step["after"]:
-            if before not in seen:
-                yield before, step["id"], ""
+FORMS = ("text", "dot", "mermaid", "json", "svg")
+#: action of the delta → colour of the border, readable on white and on black
+COLORS = {"run": "#d97706", "blocked": "#dc2626", "reuse": "#16a34a", "": "#7d8590"}
 
 
-def _text(steps: Sequence[Mapping[str, Any]]) -> str:
-    width = max((len(step["id"]) for step in steps), default=0)
+def draw(picture: Picture, form: str) -> str:
+    """Solid lines carry artifacts; dashed ones are preconditions; thick ones are the critical path."""
+    return {"text": _text, "dot": _dot, "mermaid": _mermaid, "json": _json, "svg": _svg}[form](picture)
+
+
+def _text(picture: Picture) -> str:
+    boxes = [box for box in picture.boxes if box.level]
+    width = max((len(box.name) for box in boxes), default=0)
     lines = []
-    for step in steps:
-        sources = [f"{source}" for source, target, label in edges(steps) if target == step["id"] and label]
-        waits = [source for source, target, label in edges(steps) if target == step["id"] and not label]
-        text = f"{step['id']:<{width}}  {step['kind']:<16} ← {', '.join(dict.fromkeys(sources)) or '·'}"
-        lines.append(text + (f"   (after {', '.join(waits)})" if waits else ""))
-    return "\n".join(lines) + "\n"
+    for box in boxes:
+        sources = [line.source for line in picture.lines if line.target == box.name and line.carries]
+        waits = [line.source for line in picture.lines if line.target == box.name and not line.carries]
+        mark = "*" if box.critical else " "
+        text = f"{mark} {box.name:<{width}}  {box.kind:<16} {box.action:<8}← {', '.join(sources) or '·'}"
+        lines.append(inert(text + (f"   (after {', '.join(waits)})" if waits else "")))
+    return "\n".join([*lines, f"* critical path: {path(picture)}"]) + "\n"
+
+
+def path(picture: Picture) -> str:
+    """The longest way through the plan, with its length."""
+    length = f"{picture.length:.1f} s recorded" if picture.unit == "s" else f"{picture.length:.0f} steps"
+    names = list(picture.critical)
+    shown = names if len(names) <= 12 else [*names[:6], "…", *names[-5:]]
+    return inert(f"{' → '.join(shown)} ({length})")
 
 
 def _quote(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return '"' + inert(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _dot(steps: Sequence[Mapping[str, Any]]) -> str:
-    lines = ["digraph plan {", "  rankdir=LR; node [shape=box, fontname=monospace];"]
-    lines += [f"  {_quote(step['id'])} [label={_quote(step['id'] + chr(10) + step['kind'])}];" for step in steps]
-    for source, target, label in edges(steps):
-        style = f" [label={_quote(label)}]" if label else " [style=dashed]"
-        lines.append(f"  {_quote(source)} -> {_quote(target)}{style};")
+def _dot(picture: Picture) -> str:
+    lines = ["digraph plan {", "  rankdir=LR; bgcolor=transparent;"]
+    lines.append('  node [shape=box, fontname=monospace, fontcolor="#7d8590"]; edge [color="#7d8590"];')
+    for box in picture.boxes:
+        # the line break stands after quoting: a name that holds one is shown with an escape
+        label = f"{_quote(box.name)[:-1]}\\n{_quote(_below(box))[1:]}"
+        width = 3 if box.critical else 1
+        lines.append(f'  {_quote(box.name)} [label={label}, color="{COLORS[box.action]}", penwidth={width}];')
+    for line in picture.lines:
+        style = [f"label={_quote(', '.join(line.carries))}" if line.carries else "style=dashed"]
+        style += ["penwidth=3"] if line.critical else []
+        lines.append(f"  {_quote(line.source)} -> {_quote(line.target)} [{', '.join(style)}];")
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _mermaid(steps: Sequence[Mapping[str, Any]]) -> str:
-    names: dict[str, str] = {}
-    for source, target, _ in edges(steps):
-        for name in (source, target):
-            names.setdefault(name, f"n{len(names)}")
-    for step in steps:
-        names.setdefault(step["id"], f"n{len(names)}")
+def _below(box: Box) -> str:
+    return box.kind + (f"  {box.wall_s:.1f} s" if box.wall_s is not None else "")
+
+
+def _mermaid(picture: Picture) -> str:
+    names = {box.name: f"n{i}" for i, box in enumerate(picture.boxes)}
     lines = ["flowchart LR"]
-    lines += [f'  {alias}["{name.replace(chr(34), "#quot;")}"]' for name, alias in names.items()]
-    for source, target, label in edges(steps):
-        lines.append(
-            f"  {names[source]} -->|{label}| {names[target]}" if label else f"  {names[source]} -.-> {names[target]}"
-        )
+    lines += [f'  {names[box.name]}["{_entities(box.name)}<br/>{_entities(_below(box))}"]' for box in picture.boxes]
+    thick = []
+    for number, line in enumerate(picture.lines):
+        arrow = f'-->|"{_entities(", ".join(line.carries))}"|' if line.carries else "-.->"
+        lines.append(f"  {names[line.source]} {arrow} {names[line.target]}")
+        thick += [number] if line.critical else []
+    for action, color in COLORS.items():
+        of_action = [names[box.name] for box in picture.boxes if box.action == action and action]
+        if of_action:
+            lines += [f"  classDef {action} stroke:{color}", f"  class {','.join(of_action)} {action}"]
+    if thick:
+        lines.append(f"  linkStyle {','.join(map(str, thick))} stroke-width:3px")
     return "\n".join(lines) + "\n"
 
 
-def _json(steps: Sequence[Mapping[str, Any]]) -> str:
+def _entities(text: str) -> str:
+    """Mermaid reads `#nn;` as a character: whatever could end a label or open a tag is written so."""
+    return "".join(
+        character if character.isalnum() or character in " -_.,@:×*…" else f"#{ord(character)};"
+        for character in inert(text)
+    )
+
+
+def _json(picture: Picture) -> str:
     value = {
-        "steps": [{"id": step["id"], "kind": step["kind"], "backend": step["backend"]} for step in steps],
-        "edges": [{"from": source, "to": target, "carries": label} for source, target, label in edges(steps)],
+        "steps": [asdict(box) for box in picture.boxes],
+        "edges": [asdict(line) for line in picture.lines],
+        "critical_path": {"steps": list(picture.critical), "length": picture.length, "unit": picture.unit},
     }
-    return json.dumps(value, indent=2) + "\n"
+    return json.dumps(value, indent=2, ensure_ascii=True) + "\n"
+
+
+def _svg(picture: Picture) -> str:
+    return svg.draw(picture, COLORS, _below, path(picture))

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.lock import difference
+from kcompiler.difference import compare, followers
 
 if TYPE_CHECKING:
     from kcompiler.audit import Audit
     from kcompiler.delta import Entry
-
+    from kcompiler.status import Stage
 
 
 def diagnostics(found: Iterable[Diagnostic]) -> str:
@@ -26,18 +26,37 @@ def _line(value: object) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False) + "\n"
 
 
-def plan(made: Mapping[str, Any], committed: Mapping[str, Any] | None, entries: Iterable[Entry], digest: str) -> str:
+def plan(
+    made: Mapping[str, Any],
+    committed: Mapping[str, Any] | None,
+    entries: Iterable[Entry],
+    digest: str,
+    doubts: Iterable[Diagnostic] = (),
+) -> str:
     """The plan's identity, what changed against the committed lock, and what would happen to each step."""
     return _line(
         {
             "plan": digest,
             "name": made["asked"]["name"],
-            "changes": None if committed is None else difference(committed, made),
+            "targets": made["asked"].get("targets"),
+            "changes": None if committed is None else [asdict(item) for item in compare(committed, made)],
             "steps": [asdict(entry) for entry in entries],
             "obligations": len(made["obligations"]),
+            "doubts": [asdict(item) for item in doubts],
             "budgets": made["budgets"],
         }
     )
+
+
+def diff(old: Mapping[str, Any], new: Mapping[str, Any], digests: tuple[str, str]) -> str:
+    """Two plans by meaning: every change with its direction, and the steps that only follow."""
+    changes = [asdict(item) for item in compare(old, new)]
+    return _line({"old": digests[0], "new": digests[1], "changes": changes, "follow": followers(old, new)})
+
+
+def status(stages: Iterable[Stage], next_command: str) -> str:
+    """One object: the stages in order and what to do next."""
+    return _line({"stages": [asdict(stage) for stage in stages], "next": next_command})
 
 
 def audit(result: Audit) -> str:

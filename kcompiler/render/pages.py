@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from kcompiler import assets, diagnostic
+from kcompiler.render.human import inert
+
+if TYPE_CHECKING:
+    from kcompiler.delta import Entry
+    from kcompiler.front import Front
 
 #: prefix of a subject → room of the catalog
 ROOMS = {
@@ -23,19 +31,34 @@ class Unknown(Exception):
     """No page for a subject; the message says what there is."""
 
 
-def explain(subject: str) -> str:
-    """The page of a subject. Raises Unknown."""
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A spec that a question is about: its text, and for steps and gates its plan and delta."""
+
+    front: Front
+    #: how its file is written in messages
+    shown: str
+    plan: Mapping[str, Any] | None = None
+    entries: Sequence[Entry] = ()
+
+
+def explain(subject: str, asked: Asked | None = None) -> str:
+    """The page of a subject; with `asked`, what one spec says of it follows. Raises Unknown."""
     prefix, colon, rest = subject.partition(":")
     if not colon:
         return _code(subject)
     if prefix == "field":
-        return _field(rest)
-    if prefix == "rule":
-        return _rule(rest)
+        return _field(rest) + (_written(rest, asked) if asked else "")
+    if prefix in ("rule", "gate"):
+        # a pack of the project itself is known only through its plan
+        planned = _gate(rest, asked.plan) if asked and asked.plan is not None else ""
+        return planned or _rule(rest)
+    if prefix == "step" and asked is not None and asked.plan is not None:
+        return _step(rest, asked.plan, asked.entries)
     if prefix in ROOMS:
         return _plugin(ROOMS[prefix], rest)
     raise Unknown(
-        f"no such kind of subject: `{prefix}`; say a code, or one of field:, rule:, "
+        f"no such kind of subject: `{prefix}`; say a code, or one of field:, gate:, "
         + ", ".join(f"{name}:" for name in ROOMS)
     )
 
@@ -93,6 +116,62 @@ def _show_field(path: str, node: dict[str, Any], target: dict[str, Any], schema:
     if inner:
         lines.append(f"  keys: {', '.join(inner)}")
     return "\n".join(lines) + "\n"
+
+
+def _written(path: str, asked: Asked) -> str:
+    """Where a spec sets a field, each place with its value; or what holds because it does not."""
+    tree = asked.front.tree
+    if tree is None:
+        return f"\nin {asked.shown}: the text cannot be read, `kcompiler validate {asked.shown}` says why\n"
+    lines = []
+    for pointer, place in tree.values.items():
+        # /training/stages/0/steps is the field training.stages.steps: items of a list have no names
+        if ".".join(part for part in pointer.split("/")[1:] if not part.isdigit()) == path:
+            value = tree.get(pointer)
+            text = json.dumps(value, ensure_ascii=False) if not isinstance(value, dict | list) else "…"
+            lines.append(f"  {asked.shown}:{place.line}:{place.column}  {inert(text)}")
+    if not lines:
+        return f"\nnot set in {asked.shown}: the default holds\n"
+    return "\n".join([f"\nset in {asked.shown}", *lines]) + "\n"
+
+
+def _step(name: str, plan: Mapping[str, Any], entries: Sequence[Entry]) -> str:
+    """One step of a plan: why it runs or is reused, what it takes and gives, who judges it."""
+    step = next((item for item in plan["steps"] if item["id"] == name), None)
+    if step is None:
+        raise Unknown(f"no such step: `{name}`; {diagnostic.did_you_mean(name, [s['id'] for s in plan['steps']])}")
+    entry = next(item for item in entries if item.step == name)
+    lines = [f"{name}: {step['kind']} on backend {step['backend']}", "", f"  {entry.action}: {entry.why}"]
+    if entry.wall_s is not None:
+        lines.append(f"  the last committed attempt took {entry.wall_s:.1f} s")
+    lines += [f"  takes {port}: {reference}" for port, reference in step["takes"].items()]
+    lines += [f"  after {before}" for before in step["after"]]
+    gives = [f"{port} ({give.get('report') or give['kind']})" for port, give in step["gives"].items()]
+    lines.append(f"  gives {', '.join(gives)}")
+    lines.append(f"  derivation {step['derivation']}")
+    judged = [item["rule"] for item in plan["obligations"] if item["from"] == f"step:{name}"]
+    lines += [f"  judged by {rule}" for rule in dict.fromkeys(judged)]
+    lines.append("\nparameters, with every default")
+    lines += [f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in sorted(step["params"].items())]
+    return "\n".join(inert(line) if "\n" not in line else line for line in lines) + "\n"
+
+
+def _gate(name: str, plan: Mapping[str, Any]) -> str:
+    """A rule as this plan holds it: on which reports, with which threshold. Empty when the plan has no such rule."""
+    from kcompiler.direction import threshold
+
+    held = [item for item in plan["obligations"] if item["rule"] == name]
+    if not held:
+        return ""
+    first = held[0]
+    lines = [f"{name}: {first['title']}", "", f"  pack: {first['pack']}", f"  mode: {first['mode']}"]
+    lines += [f"  kind: {first['kind']}", f"  waivable: {'yes' if first['waivable'] else 'no'}"]
+    for item in held:
+        lines.append(f"  on {item['report']} of {item['from'].removeprefix('step:')}: {threshold(item)}")
+    lines += [f"  skipped: {first['reason']}"] if first["reason"] else []
+    lines += [f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in sorted(first["params"].items())]
+    lines.append(f"  remedy: {first['remedy']}")
+    return "\n".join(inert(line) if line else line for line in lines) + "\n"
 
 
 def _plugin(room: str, name: str) -> str:

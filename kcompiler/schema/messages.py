@@ -138,26 +138,36 @@ def _type_help(tree: Tree, pointer: str, value: Any, wanted: list[str]) -> str:
 def _required(tree: Tree, pointer: str, error: _Error) -> Iterator[Diagnostic]:
     # the validator reports one error per missing key and names the key only in its text
     name = next(key for key in error.wanted if error.message.startswith(f"{key!r} is"))
-    if _misspelt(name, error.value, error.schema):
+    known = error.schema.get("properties", {})
+    misspelt = _misspelt(name, error.value, list(known))
+    closed = error.schema.get("additionalProperties") is False
+    if misspelt and closed:  # the wrong name is reported as an unknown key, with this suggestion
         return
-    purpose = error.schema.get("properties", {}).get(name, {}).get("description", "")
-    choices = error.schema.get("properties", {}).get(name, {}).get("enum", [])
+    field = known.get(name, {})
+    if misspelt:
+        help = f"did you mean `{name}` where `{misspelt}` stands?"
+    elif field.get("description"):
+        help = f"`{name}`: {field['description']}"
+    else:
+        help = f"choose one of {', '.join(map(str, field.get('enum', [])))}"
     yield tree.diagnostic(
         "KC2102",
-        pointer,
+        child(pointer, misspelt) if misspelt else pointer,
         f"missing key `{name}` in {_owner(pointer, error.schema)}",
         on="key",
         label=f"`{name}` is required here",
-        help=f"`{name}`: {purpose}" if purpose else "choose one of " + ", ".join(map(str, choices)) if choices else "",
+        help=help,
     )
 
 
-def _misspelt(name: str, instance: Any, schema: Mapping[str, Any]) -> bool:
-    """Whether a missing key stands there under a wrong name: then the wrong name is the mistake, and is reported."""
-    known = schema.get("properties", {})
+def _misspelt(name: str, instance: Any, known: list[str]) -> str:
+    """The key under whose wrong name a missing one stands, or an empty text.
+
+    Where only some keys are known (those that decide the rest), a foreign key is one that resembles a known one.
+    """
     free = [key for key in known if key not in instance]
     unknown = [key for key in instance if key not in known][:_MOST_KEYS]
-    return any(name in suggest(key, free) for key in unknown)
+    return next((key for key in unknown if name in suggest(key, free)), "")
 
 
 def _unknown(tree: Tree, pointer: str, error: _Error) -> Explained:

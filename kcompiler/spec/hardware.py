@@ -1,10 +1,46 @@
-"""Section `hardware`: the machine the student is meant for."""
+"""Section `hardware`: the machine the student is meant for, how fast it must be there, and what it may take."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
 from kcompiler.spec.base import Name, Section
+
+
+class Targets(Section):
+    """Speeds that the student is to reach on the target machine, one session alone."""
+
+    decode_tok_s: float | None = Field(default=None, gt=0, le=1e6, description="Tokens per second while decoding.")
+    ttft_s: float | None = Field(
+        default=None, gt=0, le=1e6, description="Seconds to the first token after a prompt of `at_context` tokens."
+    )
+    at_context: int | None = Field(
+        default=None, ge=1, le=10_000_000, description="Tokens in the cache; absent: all of decode.context."
+    )
+    compute_unit: Literal["gpu", "ane", "cpu"] = Field(
+        default="gpu", description="Where it runs: GPU, Apple Neural Engine or CPU."
+    )
+    reason: Literal["speculation", "batching", "caching", "smaller_model"] | None = Field(
+        default=None, description="What makes a target beyond the machine's own ceiling credible."
+    )
+
+
+class Declared(Section):
+    """Memory that somebody has budgeted; each figure is compared with the computed one. MB are 10^6 bytes."""
+
+    weights_mb: float | None = Field(default=None, gt=0, description="Stored weights of the package.")
+    kv_mb_per_token: float | None = Field(default=None, gt=0, description="Keys and values of one token.")
+    serving_mb: float | None = Field(
+        default=None, gt=0, description="Weights, the caches of all sessions and the longest prefill's outputs."
+    )
+    training_mb: float | None = Field(
+        default=None, gt=0, description="Weights, gradients and optimiser state of the student, and the teacher."
+    )
+    tolerance_percent: float = Field(
+        default=10.0, ge=0, le=100, description="Allowed distance of a figure, in percent of the computed one."
+    )
 
 
 class Hardware(Section):
@@ -12,3 +48,8 @@ class Hardware(Section):
 
     profile: Name = Field(description="Name of the hardware profile, such as `m1-max-64gb`.")
     concurrency: int = Field(default=1, ge=1, le=10_000, description="Sessions at the same time.")
+    training_profile: Name | None = Field(
+        default=None, description="Machine that trains, where it is another one than `profile`."
+    )
+    targets: Targets | None = Field(default=None, description="Speeds to reach; refused when the machine cannot.")
+    declared: Declared | None = Field(default=None, description="Budgeted memory; refused when it is not the real one.")

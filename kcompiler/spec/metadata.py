@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from kcompiler.spec.base import Name, Section
@@ -13,3 +15,6 @@ class Metadata(Section):
     name: Name = Field(description="Name of the spec, and of its folder in generated/.")
     owner: str = Field(min_length=1, max_length=200, description="Team or person who answers for the student.")
     description: str = Field(default="", max_length=2000, description="What the student is for, in a sentence.")
+    use: Literal["research", "internal", "commercial"] = Field(
+        default="research", description="What the student is for; licences that forbid it are refused."
+    )

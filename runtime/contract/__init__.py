@@ -220,6 +220,8 @@ class Generator:
     version: int
     params: type[Params]
     rows: Callable[[Any, Sequence[Any], int], list[dict[str, Any]]]
+    #: names of the spans its rows carry; None when it does not say
+    spans: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +230,7 @@ class Backend:
 
     `operations` maps a step's name to "module:function" with the signature of `Step.run`; the module is imported
     when the step runs, never before. `requires` pins each distribution exactly; apply refuses another version.
+    A step of a backend that requires nothing needs no operation there: it may do all its work in its own `run`.
     A backend that `forges` computes nothing and marks every report, so that no gate can pass on it.
     """
 

@@ -123,10 +123,10 @@ def components(
     }
     parts.update({f"input.{port}": value for port, value in inputs.items()})
     parts.update({f"environment.{name}": version for name, version in environment.items()})
-    names = {str(step["kind"]).partition("@")[0], str(step["backend"]), *_texts(step["params"])}
-    for plugin in plugins:
-        if plugin["name"] in names:
-            parts[f"plugin.{plugin['room']}.{plugin['name']}"] = plugin["record"]
+    if plugins:
+        names = {str(step["kind"]).partition("@")[0], str(step["backend"]), *_texts(step["params"])}
+        used = [plugin for plugin in plugins if plugin["name"] in names]
+        parts.update({f"plugin.{plugin['room']}.{plugin['name']}": plugin["record"] for plugin in used})
     return parts
 
 

@@ -153,4 +153,4 @@ def rows(params: EightBallParams, _tools: Sequence[Any], seed: int) -> list[dict
     return found
 
 
-GENERATOR = Generator(name="eight_ball", version=1, params=EightBallParams, rows=rows)
+GENERATOR = Generator(name="eight_ball", version=1, params=EightBallParams, rows=rows, spans=frozenset())

@@ -201,4 +201,6 @@ def rows(params: ToyToolsParams, tools: Sequence[Any], seed: int) -> list[dict[s
     return found
 
 
-GENERATOR = Generator(name="toy_tools", version=1, params=ToyToolsParams, rows=rows)
+GENERATOR = Generator(
+    name="toy_tools", version=1, params=ToyToolsParams, rows=rows, spans=frozenset({"tool_name", "json_args"})
+)

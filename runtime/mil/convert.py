@@ -24,7 +24,7 @@ from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.contract.recipe import Weights
 from runtime.mil import normalise
-from runtime.mil.quantize import Float, quantize, wanted
+from runtime.mil.quantize import Float, matches, quantize, wanted
 from runtime.mil.quiet import quiet
 from runtime.steps.convert import ConvertParams
 
@@ -66,6 +66,14 @@ def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weig
             f"the exported graph has {contract.lint.violations} lint violations",
             action="read the export.lint report; conversion would be wrong or lossy",
         )
+    names = [name for tensor in contract.tensors for name in (tensor.name, *tensor.aliases)]
+    for rule in params.recipe.rules:
+        if not any(matches(rule, name) for name in names):
+            raise Refusal(
+                f"rule `{rule.match}` matches no tensor of the checkpoint",
+                place="quantization.rules",
+                action=f"remove the rule, or name tensors such as `{names[0].removesuffix('.weight')}`",
+            )
     return {t.name: wanted(params.recipe, t.name, t.aliases, len(t.shape)) for t in contract.tensors}
 
 

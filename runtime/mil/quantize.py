@@ -49,7 +49,7 @@ def _one(recipe: Recipe, name: str, rank: int) -> Weights:
     chosen = Weights(weights=asked.weights, granularity=asked.granularity)
     if rank >= 2 or chosen.weights == "fp16":
         return chosen
-    named_by_rule = any(_matches(rule, name) for rule in recipe.rules)
+    named_by_rule = any(matches(rule, name) for rule in recipe.rules)
     if named_by_rule:
         raise Refusal(
             f"`{name}` is a vector; {chosen.weights} is for matrices",
@@ -59,7 +59,8 @@ def _one(recipe: Recipe, name: str, rank: int) -> Weights:
     return Weights(weights="fp16", granularity=chosen.granularity)
 
 
-def _matches(rule: Rule, name: str) -> bool:
+def matches(rule: Rule, name: str) -> bool:
+    """Whether a rule speaks of a tensor, named as in the checkpoint."""
     probe = Recipe(default=Weights(weights="fp16"), rules=[rule.model_copy(update={"weights": "int8"})])
     return probe.of(name).weights == "int8"
 

@@ -37,6 +37,7 @@ STEP = Step(
     run=run,
     code=(
         "runtime.train",
+        "runtime.steps.train",
         "runtime.models.build",
         "runtime.models.tokenizer",
         "runtime.data.rows",
@@ -45,5 +46,7 @@ STEP = Step(
         "runtime.contract.optimizer",
         "runtime.contract.architecture",
         "runtime.contract.report",
+        "runtime.contract.strict_json",
+        "runtime.steps.tokenizer",
     ),
 )

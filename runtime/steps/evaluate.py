@@ -81,5 +81,6 @@ STEP = Step(
         "runtime.contract.intervals",
         "runtime.contract.strict_json",
         "runtime.contract.report",
+        "runtime.steps.tokenizer",
     ),
 )

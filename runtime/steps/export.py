@@ -48,5 +48,8 @@ STEP = Step(
         "runtime.data.rows",
         "runtime.contract.program",
         "runtime.contract.report",
+        "runtime.contract.architecture",
+        "runtime.contract.strict_json",
+        "runtime.steps.tokenizer",
     ),
 )

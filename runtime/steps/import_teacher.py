@@ -26,5 +26,10 @@ STEP = Step(
     gives={"checkpoint": Port(kind="checkpoint"), "report": Port(kind="report", report="teacher.import")},
     backend="torch",
     run=run,
-    code=("runtime.models.build", "runtime.models.importing", "runtime.contract.report"),
+    code=(
+        "runtime.models.build",
+        "runtime.models.importing",
+        "runtime.contract.report",
+        "runtime.contract.architecture",
+    ),
 )

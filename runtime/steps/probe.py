@@ -39,5 +39,8 @@ STEP = Step(
         "runtime.models.tokenizer",
         "runtime.data.rows",
         "runtime.contract.report",
+        "runtime.contract.architecture",
+        "runtime.contract.strict_json",
+        "runtime.steps.tokenizer",
     ),
 )

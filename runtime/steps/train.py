@@ -77,5 +77,7 @@ STEP = Step(
         "runtime.contract.optimizer",
         "runtime.contract.architecture",
         "runtime.contract.report",
+        "runtime.contract.strict_json",
+        "runtime.steps.tokenizer",
     ),
 )

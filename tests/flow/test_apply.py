@@ -174,7 +174,7 @@ class TestAgain:
 
         done.change(heavier)
         planned = done.run("plan", f"specs/{NAME}.yaml", code=LIGHT).ended(0, "")
-        assert "params.losses[0].weight 0.8 → 0.7" in planned.out
+        assert "losses[0].weight 0.8 → 0.7" in planned.out
         result = done.apply().ended(1, "fail")
         assert {step for step, what in result.steps().items() if what == "reused"} == set(BEFORE)
         assert {step for step, what in result.steps().items() if what == "committed"} == set(AFTER)

@@ -232,7 +232,11 @@ def tiny() -> dict[str, Any]:
     data["metadata"]["name"] = NAME
     size = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1}
     size["max_position_embeddings"] = 48
-    data["teacher"] |= {"steps": 12, "batch_size": 8, "architecture": {"family": "llama", "num_hidden_layers": 2, **size}}
+    data["teacher"] |= {
+        "steps": 12,
+        "batch_size": 8,
+        "architecture": {"family": "llama", "num_hidden_layers": 2, **size},
+    }
     data["teacher"]["optimizer"]["warmup_steps"] = 4
     data["data"]["sources"][0]["params"]["rows"] = 200
     data["student"]["architecture"] = {"family": "llama", "num_hidden_layers": 1, **size}

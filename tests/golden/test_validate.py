@@ -45,7 +45,7 @@ def compiled(request, tmp_path, monkeypatch):
         compile_spec(
             home / "spec.yaml",
             home,
-            packs=[ROOT / "policies"],
+            packs=[home / "policies", ROOT / "policies"],
             limits=Limits(**options.get("limits", {})),
             pure=options.get("pure"),
         ),

@@ -115,6 +115,8 @@ def test_what_is_not_offered_is_refused(converted: Converted) -> None:
     assert "tied" in refused(converted, recipe=tied)
     vector = Recipe(default=Weights(weights="fp16"), rules=[Rule(match="*norm*", weights="int8")])
     assert "vector" in refused(converted, recipe=vector)
+    misspelt = Recipe(default=Weights(weights="int8"), rules=[*RECIPE.rules, Rule(match="*lm_haed", weights="fp16")])
+    assert "`*lm_haed` matches no tensor" in refused(converted, recipe=misspelt)
 
 
 def test_an_island_that_matches_no_module_is_refused(converted: Converted) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kcompiler import assets
+from runtime import catalog
 from tests.unit.kcompiler.audit.conftest import Bundle
 
 
@@ -124,6 +125,8 @@ LOCK_EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a rule made waivable": (lambda lock: lock["obligations"][0].update(waivable=True), "KA03"),
     "a rule made up": (lambda lock: lock["obligations"][0].update(rule="caws/core/kind"), "KA03"),
     "another producer": (lambda lock: lock["obligations"][0].update({"from": "step:data"}), "KA03"),
+    "a conditional obligation dropped": (lambda lock: lock["obligations"].remove(conditional_of(lock)), "KA03"),
+    "an expectation shortened": (lambda lock: shapes_of(lock)["expect"].pop(), "KA03"),
     "an expectation forgotten": (lambda lock: expectation_of(lock).update(expect=None), "KA03"),
     "a pack's digest": (lambda lock: lock["policies"][0].update(digest="sha256:" + "0" * 64), "KA02"),
     "a schema's digest": (lambda lock: lock["schemas"][0].update(digest="sha256:" + "0" * 64), "KA02"),
@@ -145,6 +148,19 @@ def threshold_of(lock: dict[str, Any]) -> dict[str, Any]:
     return params
 
 
+def conditional_of(lock: dict[str, Any]) -> dict[str, Any]:
+    """One of a rule that applies only because of what the spec says."""
+    made: dict[str, Any] = next(one for one in lock["obligations"] if one["rule"] == "caws/tier-3/answers-valid")
+    return made
+
+
+def shapes_of(lock: dict[str, Any]) -> dict[str, Any]:
+    """The obligation that lists every shape."""
+    rule = "caws/core/parity-every-shape"
+    made: dict[str, Any] = next(one for one in lock["obligations"] if one["rule"] == rule)
+    return made
+
+
 def expectation_of(lock: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = next(one for one in lock["obligations"] if one["expect"] is not None)
     return made
@@ -161,6 +177,14 @@ def test_a_lock_made_lenient_is_noticed(bundle: Bundle, what: str) -> None:
     assert code in codes
     assert "KA13" in codes, "no run in the journal carried out this lock"
     assert found.exit_code == 1
+
+
+def test_a_spec_that_does_not_compile_here_is_a_note(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An auditor without a plug-in of the spec can still recompute everything else."""
+    names = catalog.names
+    monkeypatch.setattr(catalog, "names", lambda room: [name for name in names(room) if name != "answers"])
+    (found,) = bundle.audit().findings
+    assert (found.code, found.severity, found.subject) == ("KA90", "note", "specs/eight-ball.yaml")
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,19 @@ def several(*changes):
     return lambda data: [change(data) for change in changes]
 
 
+def calls(*targets):
+    """Rows that mark their calls, judged by a suite that reads calls."""
+
+    def change(data):
+        data["data"]["sources"][0].update(generator="toy_tools")
+        data["data"].update(targets=list(targets), tools=TOOLS)
+        data["evaluation"]["suites"] = [{"use": "tool_use"}]
+
+    return change
+
+
+TOOLS = "tools.json"
+TOOL = '[{"name": "alarm", "description": "Ring.", "parameters": {"type": "object"}}]'
 BOTH = loss("kl", 0.5), loss("ce_truth", 0.5)
 
 BORDERS = [
@@ -94,7 +107,7 @@ BORDERS = [
         losses(loss("ce_truth", 0.5), loss("tool_name", 0.5)),
         several(
             losses(loss("ce_truth", 0.5), loss("tool_name", 0.5)),
-            lambda data: data["data"].update(targets=["response", "tool_name"]),
+            calls("response", "tool_name"),
         ),
     ),
     ("KC4301", tokenizer(template="{response}{prompt}"), tokenizer(template="{prompt}{response}")),
@@ -123,14 +136,14 @@ BORDERS = [
     ),
     (
         "KC4602",
-        several(losses(loss("tool_name", 1)), lambda data: data["data"].update(targets=["tool_name"])),
+        several(losses(loss("tool_name", 1)), calls("tool_name")),
         losses(loss("kl", 1)),
     ),
     (
         "KC4602",
         several(
             losses(loss("tool_name", 1), loss("kl", 0)),
-            lambda data: data["data"].update(targets=["tool_name", "response"]),
+            calls("tool_name", "response"),
         ),
         losses(*BOTH),
     ),
@@ -143,8 +156,8 @@ BORDERS = [
     ),
     (
         "KC4605",
-        losses(loss("ce_truth", 1, schedule={"to": 0, "from_step": 9, "until_step": 9})),
-        losses(loss("ce_truth", 1, schedule={"to": 0, "from_step": 8, "until_step": 9})),
+        losses(loss("ce_truth", 1, schedule={"to": 0.1, "from_step": 9, "until_step": 9})),
+        losses(loss("ce_truth", 1, schedule={"to": 0.1, "from_step": 8, "until_step": 9})),
     ),
     ("KC4606", stage(steps=20), stage(steps=21)),
     ("KC4606", stage(optimizer={"warmup_steps": 40}), stage(optimizer={"warmup_steps": 39})),
@@ -165,6 +178,7 @@ BORDERS = [
     ("code", "wrong", "right"), BORDERS, ids=[f"{number}-{row[0]}" for number, row in enumerate(BORDERS)]
 )
 def test_the_border_is_where_it_should_be(tmp_path, code, wrong, right):
+    (tmp_path / TOOLS).write_text(TOOL, encoding="utf-8")
     assert code in laboratory.codes(tmp_path, wrong)
     assert laboratory.codes(tmp_path, right) == []
 

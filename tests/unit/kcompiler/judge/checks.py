@@ -257,8 +257,14 @@ def files_are_matched_by_the_step_they_name() -> None:
         assert words([good], only_given=True) == ["pass"]
         assert words([good, copy]) == ["error", "not_evaluated"]
         assert words([good, copy, copy]) == ["error", "not_evaluated"]
+        assert "two files" in judge.gate_files([good, copy], [first]).outcomes[0].reason
         assert words([empty]) == ["error", "not_evaluated"]
         assert words([empty], only_given=True) == ["error"]
+        # a damaged or foreign file beside a good one could be anyone's report: it may not narrow what is asked
+        stray, foreign = file("stray.json", b"{}"), file("foreign.json", facts_text(report({}, step="elsewhere")))
+        for strange in (stray, foreign):
+            assert words([good, strange], only_given=True) == ["pass", "not_evaluated"]
+            assert words([strange], only_given=True) == ["not_evaluated", "not_evaluated"]
         assert words([]) == ["not_evaluated", "not_evaluated"]
         assert judge.gate_files([empty], [first], only_given=True).exit_code == 3
         assert judge.gate_files([], [first], only_given=True).exit_code == 3

@@ -21,7 +21,12 @@ from tests.unit.kcompiler.policy.suites import language_model_report, tool_use_r
 REPORTS = {
     path.stem: json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "reports").glob("*.json"))
 }
-LIVE = {"evaluate-tool_use": tool_use_report(), "evaluate-language_model": language_model_report()}
+#: as if the same run had made them: reports about different things are no evidence together
+BOUND = {key: REPORTS["evaluate-answers"][key] for key in ("fingerprints", "subject")}
+LIVE = {
+    "evaluate-tool_use": {**tool_use_report(), **BOUND},
+    "evaluate-language_model": {**language_model_report(), **BOUND},
+}
 EVERY: dict[str, dict[str, Any]] = {**REPORTS, **LIVE}
 SPEC = {
     "risk_tier": 3,

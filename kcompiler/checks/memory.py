@@ -1,0 +1,238 @@
+"""Bytes of weights, caches, training and teacher against the machine: what cannot fit is refused, arithmetic shown.
+
+Serving is compared with what the system lets a model keep resident, training and the teacher with all the memory of
+the machine that trains (`hardware.training_profile`, else the target). Only lower bounds refuse; what would not fit in
+an unfavourable case is a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from kcompiler import tables
+from kcompiler.checks import Check, World, _sizes
+from kcompiler.checks._models import teacher_architectures, total
+from kcompiler.checks._teacher import folder_of
+from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.source import Tree
+from kcompiler.spec import Spec
+from kcompiler.spec.hardware import Hardware
+from kcompiler.spec.training import Stage
+from kcompiler.tables import Machine
+from runtime import catalog
+
+_MB = 10**6
+_LOGITS = "logits"
+
+
+def _known(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    profiles = tables.hardware().profiles
+    for key in ("profile", "training_profile"):
+        name = getattr(spec.hardware, key)
+        if name is not None and name not in profiles:
+            yield tree.diagnostic(
+                "KC4701",
+                f"/hardware/{key}",
+                f"no machine is called `{name}`",
+                label="not in the table of hardware",
+                help=did_you_mean(name, profiles),
+            )
+
+
+def target(hardware: Hardware) -> Machine | None:
+    """The machine that the student is meant for."""
+    return tables.hardware().profiles.get(hardware.profile)
+
+
+def _trainer(hardware: Hardware) -> tuple[Machine | None, str]:
+    """The machine that trains, and where the spec names it."""
+    if hardware.training_profile is None:
+        return target(hardware), "/hardware/profile"
+    return tables.hardware().profiles.get(hardware.training_profile), "/hardware/training_profile"
+
+
+def _bytes(figure: tables.Figure) -> int | None:
+    return None if figure.value is None else int(figure.value)
+
+
+def _serving(spec: Spec) -> list[tuple[str, int]]:
+    """What serving cannot do without, part by part."""
+    a, context, sessions = spec.student.architecture, spec.shapes.decode.context, spec.hardware.concurrency
+    parts = _sizes.weights(a, spec.quantization)
+    per_token, longest = _sizes.kv_per_token(a), max(spec.shapes.prefill)
+    return [
+        (f"weights as stored: {', '.join(f'{name} {_sizes.text(n)}' for name, n in parts.items() if n)}",
+         sum(parts.values())),
+        (f"caches: {sessions} session{'s' * (sessions > 1)} × {context:,} tokens × {per_token:,} B "
+         "(2 × layers × key/value heads × head width × 2)", sessions * context * per_token),
+        (f"prefill of {longest:,} tokens: logits, new keys and values, mask", _sizes.prefill_outputs(a, longest)),
+    ]  # fmt: skip
+
+
+def _shown(parts: list[tuple[str, int]]) -> tuple[str, ...]:
+    whole = sum(size for _, size in parts)
+    return (*(f"{name} = {_sizes.text(size)}" for name, size in parts), f"total {_sizes.text(whole)}")
+
+
+def _serves(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    machine = target(spec.hardware)
+    limit = None if machine is None else _bytes(machine.model_bytes) or _bytes(machine.memory_bytes)
+    if machine is None or limit is None:
+        return
+    parts, a = _serving(spec), spec.student.architecture
+    needed = sum(size for _, size in parts)
+    if needed > limit:
+        one = needed - parts[1][1] + parts[1][1] // spec.hardware.concurrency
+        fits = (limit - needed + parts[1][1]) // (parts[1][1] // spec.hardware.concurrency)
+        way = f"serve {fits} sessions" if one <= limit else "take a smaller student, shorter shapes or INT8 weights"
+        yield tree.diagnostic(
+            "KC4702",
+            "/hardware/profile",
+            "the student does not fit the machine it is meant for",
+            label=f"{_sizes.text(needed)} needed, {machine.title} keeps {_sizes.text(limit)} resident",
+            help=f"{way}, or name a larger machine",
+            notes=_shown(parts),
+        )
+        return
+    longest = max(spec.shapes.prefill)
+    scores = _sizes.prefill_scores(a, longest)
+    if needed + scores > limit:
+        yield tree.diagnostic(
+            "KC4703",
+            f"/shapes/prefill/{spec.shapes.prefill.index(longest)}",
+            "this prefill fits only if the device never holds a whole layer's attention scores",
+            severity="warning",
+            label=f"scores and softmax take {_sizes.text(scores)} more",
+            detail=f"2 × {a.num_attention_heads} heads × {longest:,}² × 2 B; {_sizes.text(limit - needed)} are left",
+            help="drop this length, take fewer sessions, or expect the measurement to fail",
+            notes=_shown(parts),
+        )
+
+
+def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
+    """What training holds from the first step to the last: the student's state and, for losses over logits, the
+    teacher's float32 weights."""
+    count = total(spec.student.architecture)
+    parts = [
+        (
+            f"student: 16 B (weights, gradients, two moments) × {count:,} parameters",
+            _sizes.training_state(spec.student.architecture),
+        )
+    ]
+    terms = (term.term for stage in spec.training.stages for term in stage.losses)
+    if any(_LOGITS in catalog.load("losses", term).needs for term in terms):
+        parts += [
+            (f"teacher: 4 B × {number:,} parameters", _sizes.FLOAT32 * number)
+            for _, number, _, _ in _teachers(spec, world)
+        ]
+    return parts
+
+
+def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    machine, pointer = _trainer(spec.hardware)
+    limit = None if machine is None else _bytes(machine.memory_bytes)
+    if machine is None or limit is None:
+        return
+    # a teacher that does not even fit alone is a mistake of its own
+    state = [part for i, part in enumerate(_state(spec, world)) if i == 0 or part[1] <= limit]
+    needed = sum(size for _, size in state)
+    if needed > limit:
+        yield tree.diagnostic(
+            "KC4704",
+            pointer,
+            "the student cannot be trained on this machine",
+            label=f"{_sizes.text(needed)} needed, {machine.title} has {_sizes.text(limit)}",
+            help="name the machine that trains as hardware.training_profile, or train a smaller student",
+            notes=_shown(state),
+        )
+        return
+    for i, stage in enumerate(spec.training.stages):
+        parts = [*state, *_batch(spec, stage)]
+        needed = sum(size for _, size in parts)
+        if needed > limit:
+            yield tree.diagnostic(
+                "KC4707",
+                f"/training/stages/{i}/batch_size",
+                f"a batch of the longest rows of stage `{stage.name}` does not fit the machine that trains",
+                severity="warning",
+                label=f"{_sizes.text(needed)} needed, {machine.title} has {_sizes.text(limit)}",
+                help="lower batch_size or max_length; rows of the longest length may be rare, but nothing forbids them",
+                notes=_shown(parts),
+            )
+
+
+def _batch(spec: Spec, stage: Stage) -> list[tuple[str, int]]:
+    a, length = spec.student.architecture, stage.max_length or max(spec.shapes.prefill)
+    tokens = stage.batch_size * length
+    chunk = min(tokens, stage.chunk_tokens)
+    return [
+        (f"activations of {stage.batch_size:,} × {length:,} tokens", _sizes.activations(a, tokens)),
+        (f"logits of one chunk and their gradient: {chunk:,} × {a.vocab_size:,} × 4 B × 2",
+         _sizes.chunk_logits(a, tokens, stage.chunk_tokens)),
+    ]  # fmt: skip
+
+
+def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """A local teacher is loaded whole, in float32, however few of its parameters are active per token."""
+    machine, pointer = _trainer(spec.hardware)
+    limit = None if machine is None else _bytes(machine.memory_bytes)
+    if machine is None or limit is None:
+        return
+    for where, count, each, how in _teachers(spec, world):
+        if each * count > limit:
+            yield tree.diagnostic(
+                "KC4705",
+                where,
+                f"the teacher does not fit {machine.title}",
+                label=f"{_sizes.text(each * count)} needed, {_sizes.text(limit)} there",
+                detail=f"{count:,} parameters × {each} B ({how}); even at 4 bits {_sizes.text(count // 2)}",
+                help="ask a remote teacher or replay recorded answers (losses over text or choices need no logits), "
+                f"take a teacher of at most {limit // each:,} parameters, or name a larger hardware.training_profile",
+                related=(tree.related(pointer, "this machine would hold it"),),
+            )
+
+
+def _teachers(spec: Spec, world: World) -> Iterator[tuple[str, int, int, str]]:
+    """(pointer, parameters, bytes each, why so many) of every teacher that a machine of ours would hold."""
+    for where, architecture in teacher_architectures(spec):
+        yield where, total(architecture), 4 * _sizes.FLOAT32, "trained here: weights, gradients and two moments"
+    folder = folder_of(spec, world)
+    if folder is not None:
+        yield "/teacher/model", _sizes.teacher_parameters(folder), _sizes.FLOAT32, "float32"
+
+
+def _declared(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    declared = spec.hardware.declared
+    if declared is None:
+        return
+    serving, per_token = _serving(spec), _sizes.kv_per_token(spec.student.architecture)
+    computed = {
+        "weights_mb": serving[:1],
+        "kv_mb_per_token": [("2 × layers × key/value heads × head width × 2 B", per_token)],
+        "serving_mb": serving,
+        "training_mb": _state(spec, world),
+    }
+    for key, parts in computed.items():
+        said: float | None = getattr(declared, key)
+        actual = Fraction(sum(size for _, size in parts), _MB)
+        allowed = Fraction(str(declared.tolerance_percent)) / 100 * actual
+        if said is None or abs(Fraction(str(said)) - actual) <= allowed:
+            continue
+        yield tree.diagnostic(
+            "KC4706",
+            f"/hardware/declared/{key}",
+            "the budgeted memory is not what the model takes",
+            label=f"computed {float(actual):,.4g} MB, {float(Fraction(str(said)) / actual - 1):+.1%} from it",
+            help=f"declare {float(actual):.4g}, or change what is counted",
+            notes=_shown(parts),
+        )
+
+
+CHECKS = (
+    Check(_known, "hardware"),
+    Check(_serves, "hardware", "student", "shapes", "quantization"),
+    Check(_learns, "hardware", "student", "shapes", "training", "teacher"),
+    Check(_teacher, "hardware", "teacher"),
+    Check(_declared, "hardware", "student", "shapes", "quantization", "training", "teacher"),
+)

@@ -1,0 +1,244 @@
+"""Wanted speeds against bandwidth and peak arithmetic: what the machine cannot do is refused before money is spent.
+
+Decoding reads every weight and the whole cache for each token, so tok/s ≤ bandwidth / (weights + cache). A prompt costs
+2 × parameters × tokens operations, so seconds ≥ operations / peak. Both are ceilings no software can break (Williams,
+Waterman and Patterson 2009); what lies beyond them needs a declared reason that changes one of the factors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+
+from kcompiler import tables
+from kcompiler.checks import Check, World, _sizes
+from kcompiler.checks._models import total
+from kcompiler.checks.memory import target
+from kcompiler.diagnostic import Diagnostic, Severity
+from kcompiler.source import Tree
+from kcompiler.spec import Spec
+from kcompiler.spec.hardware import Targets
+from kcompiler.tables import Machine
+
+_DECODE, _TTFT = "/hardware/targets/decode_tok_s", "/hardware/targets/ttft_s"
+#: the fastest published reading of weights on a Neural Engine is believed up to so many times; a judgement
+ANE_MARGIN = 2
+#: two drafted tokens are accepted at most, so that one pass yields three (the seeds' k = 2)
+SPECULATED = 3
+#: which target a reason can speak for
+EXPLAINS = {
+    "speculation": "decode_tok_s",
+    "batching": "decode_tok_s",
+    "caching": "ttft_s",
+    "smaller_model": "decode_tok_s, ttft_s",
+}
+
+
+def _context(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    targets = spec.hardware.targets
+    if targets is not None and targets.at_context is not None and targets.at_context > spec.shapes.decode.context:
+        yield tree.diagnostic(
+            "KC4717",
+            "/hardware/targets/at_context",
+            "the target speaks of a context that the cache cannot hold",
+            label=f"{targets.at_context:,} tokens, the cache holds {spec.shapes.decode.context:,}",
+            help=f"lower it to {spec.shapes.decode.context}, or raise decode.context",
+            related=(tree.related("/shapes/decode/context", "the cache"),),
+        )
+
+
+def _reason(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    targets = spec.hardware.targets
+    if targets is None or targets.reason is None:
+        return
+    explained = [key for key in EXPLAINS[targets.reason].split(", ") if getattr(targets, key) is not None]
+    if not explained:
+        why = f"it speaks for {EXPLAINS[targets.reason]}, which is no target here"
+    elif targets.reason == "batching" and spec.hardware.concurrency == 1:
+        why = "one session alone is never batched"
+    else:
+        return
+    yield tree.diagnostic(
+        "KC4713",
+        "/hardware/targets/reason",
+        f"`{targets.reason}` explains no target",
+        label=why,
+        help="remove it, or name the reason that is meant",
+    )
+
+
+def _decode(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    machine, targets = target(spec.hardware), spec.hardware.targets
+    bandwidth = None if machine is None else machine.bandwidth_gb_s.value
+    if machine is None or targets is None or targets.decode_tok_s is None or bandwidth is None:
+        return
+    a = spec.student.architecture
+    context = targets.at_context or spec.shapes.decode.context
+    weights, cache = _sizes.read_per_token(a, spec.quantization), context * _sizes.kv_per_token(a)
+    limit, wanted = _sizes.ceiling(bandwidth, weights + cache), Fraction(str(targets.decode_tok_s))
+    notes = (
+        f"a token reads {_sizes.text(weights)} of weights and {_sizes.text(cache)} of cache ({context:,} tokens × "
+        f"{_sizes.kv_per_token(a):,} B)",
+        f"{bandwidth:g} GB/s / {_sizes.text(weights + cache)} = {float(limit):,.1f} tok/s; with an empty cache "
+        f"{float(_sizes.ceiling(bandwidth, weights)):,.1f}",
+    )
+    if wanted > limit:
+        yield from _beyond(spec, tree, targets, machine, (wanted, limit), weights, cache, notes)
+        return
+    reached, told = _reached(machine, targets, bandwidth, weights + cache)
+    if reached is None:
+        yield _unjudged(tree, _DECODE, told)
+    elif wanted > reached:
+        severity: Severity = "error" if targets.compute_unit == "ane" and targets.reason is None else "warning"
+        yield tree.diagnostic(
+            "KC4715",
+            _DECODE,
+            f"nobody has decoded so fast on the {targets.compute_unit.upper()} of such a machine",
+            severity=severity,
+            label=f"{float(wanted):g} tok/s wanted, about {float(reached):,.1f} is credible",
+            detail=told,
+            help="lower the target, aim at another compute_unit, or declare the reason that makes it credible",
+            notes=notes,
+        )
+
+
+def _beyond(
+    spec: Spec,
+    tree: Tree,
+    targets: Targets,
+    machine: Machine,
+    speeds: tuple[Fraction, Fraction],
+    weights: int,
+    cache: int,
+    notes: tuple[str, ...],
+) -> Iterator[Diagnostic]:
+    wanted, limit = speeds
+    raised = _raised(spec, targets, limit, weights, cache)
+    if raised is None or wanted > raised:
+        more = "" if raised is None else f", {float(raised):,.1f} with {targets.reason}"
+        yield tree.diagnostic(
+            "KC4711",
+            _DECODE,
+            f"{machine.title} cannot decode this student so fast",
+            label=f"{float(wanted):g} tok/s wanted, the ceiling is {float(limit):,.1f}{more}",
+            help=f"lower it to {_round(limit, down=True)}, take a smaller student, or declare the reason that makes it "
+            "credible (speculation, batching, smaller_model)",
+            notes=notes,
+        )
+        return
+    yield _explained(tree, _DECODE, targets, f"the ceiling is {float(limit):,.1f} tok/s", notes)
+
+
+def _raised(spec: Spec, targets: Targets, limit: Fraction, weights: int, cache: int) -> Fraction | None:
+    """The ceiling under the declared reason; None when the reason, or its absence, raises nothing.
+
+    Batching shares the weights among sessions and not their caches; of a smaller model nothing is known, so any speed
+    may be claimed for it.
+    """
+    sessions = spec.hardware.concurrency
+    if targets.reason == "speculation":
+        return limit * SPECULATED
+    if targets.reason == "batching":
+        return limit * sessions * (weights + cache) / (weights + sessions * cache)
+    if targets.reason == "smaller_model":
+        return Fraction(str(targets.decode_tok_s))
+    return None
+
+
+def _reached(machine: Machine, targets: Targets, bandwidth: float, read: int) -> tuple[Fraction | None, str]:
+    """The speed that measurements make credible, and what they are; None when nobody has measured."""
+    table = tables.hardware()
+    if targets.compute_unit == "ane" and machine.ane is not None and machine.ane.reached_gb_s.value is not None:
+        figure = machine.ane.reached_gb_s
+        told = f"the fastest published reads {figure.value} GB/s ({table.sources[figure.source].title}); {ANE_MARGIN} "
+        return _sizes.ceiling(figure.value or 0.0, read) * ANE_MARGIN, told + "times that is still believed"
+    if targets.compute_unit == "gpu" and machine.ane is not None and table.gpu_share.value is not None:
+        share = table.gpu_share
+        told = f"{share.value:.0%} of the bus has been reached ({table.sources[share.source].title})"
+        return _sizes.ceiling(bandwidth, read) * Fraction(str(share.value)), told
+    return None, f"no decoding speed on the {targets.compute_unit.upper()} of {machine.title} is in the table"
+
+
+def _first_token(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    machine, targets = target(spec.hardware), spec.hardware.targets
+    if machine is None or targets is None or targets.ttft_s is None:
+        return
+    peak = _peak(machine, targets)
+    if peak is None:
+        told = f"no peak of the {targets.compute_unit.upper()} of {machine.title} is in the table"
+        yield _unjudged(tree, _TTFT, told)
+        return
+    tokens, count = targets.at_context or spec.shapes.decode.context, total(spec.student.architecture)
+    work, wanted = _sizes.operations(count, tokens), Fraction(str(targets.ttft_s))
+    floor = Fraction(work) / (Fraction(str(peak)) * 10**12)
+    notes = (
+        f"2 × {count:,} parameters × {tokens:,} tokens = {work / 10**12:,.1f} × 10^12 operations",
+        f"in {float(wanted):g} s that is {float(work / wanted) / 10**12:,.1f} TFLOP/s; the peak is {peak:g}",
+    )
+    if wanted >= floor:
+        return
+    if targets.reason is not None and "ttft_s" in EXPLAINS[targets.reason]:
+        yield _explained(tree, _TTFT, targets, f"a cold prompt takes {float(floor):,.1f} s at least", notes)
+        return
+    yield tree.diagnostic(
+        "KC4712",
+        _TTFT,
+        f"{machine.title} cannot read such a prompt so fast",
+        label=f"{float(wanted):g} s wanted, {float(floor):,.1f} s is the least",
+        help=f"raise it to {_round(floor, down=False)}, shorten at_context, take a smaller student, or declare the "
+        "reason that makes it credible (caching, smaller_model)",
+        notes=notes,
+    )
+
+
+def _peak(machine: Machine, targets: Targets) -> float | None:
+    """Peak of a compute unit in 10^12 operations a second, the faster type counts."""
+    figures: list[tables.Figure] = []
+    if targets.compute_unit == "gpu" and machine.gpu is not None:
+        figures = [machine.gpu.fp16_tflops, machine.gpu.fp32_tflops]
+    elif targets.compute_unit == "ane" and machine.ane is not None:
+        figures = [machine.ane.tops]
+    elif targets.compute_unit == "cpu" and machine.cpu is not None:
+        figures = [machine.cpu.fp32_tflops]
+    return max((figure.value for figure in figures if figure.value is not None), default=None)
+
+
+def _explained(tree: Tree, pointer: str, targets: Targets, limit: str, notes: tuple[str, ...]) -> Diagnostic:
+    return tree.diagnostic(
+        "KC4714",
+        pointer,
+        f"this target is credible only by {targets.reason}",
+        severity="note",
+        label=limit,
+        help="measure it with that in place; without it the target is out of reach",
+        notes=notes,
+        related=(tree.related("/hardware/targets/reason", "the declared reason"),),
+    )
+
+
+def _round(value: Fraction, *, down: bool) -> str:
+    """Three digits, on the side of the value that is feasible."""
+    unit = Fraction(10) ** (math.floor(math.log10(value)) - 2)
+    steps = value / unit
+    return f"{float((math.floor(steps) if down else math.ceil(steps)) * unit):g}"
+
+
+def _unjudged(tree: Tree, pointer: str, why: str) -> Diagnostic:
+    return tree.diagnostic(
+        "KC4716",
+        pointer,
+        "nobody can say whether this target is feasible",
+        severity="warning",
+        label="not judged",
+        detail=why,
+        help="measure it early, or aim at a compute_unit and a machine with known figures",
+    )
+
+
+CHECKS = (
+    Check(_context, "hardware", "shapes"),
+    Check(_reason, "hardware"),
+    Check(_decode, "hardware", "shapes", "student", "quantization"),
+    Check(_first_token, "hardware", "shapes", "student"),
+)

@@ -1,0 +1,206 @@
+"""Gates on rates × the rows that will be held out → can so few rows decide so high a floor?
+
+Even a perfect score is only evidence: n clean rows prove, at one-sided 95 %, a rate above 0.05^(1/n) and no more
+(Clopper and Pearson 1934, the bound of a result without failures; the "rule of three"). A floor above that cannot be
+established by these rows whatever the model does. Gates on `==` are left out: they speak of these rows alone.
+
+How many rows there will be is known for generators and for files with a row per line; the split by hash keeps a share
+of them that varies by chance, so that four standard deviations more are granted before a spec is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from kcompiler import policy
+from kcompiler.checks import Check, World
+from kcompiler.checks._paths import kind, located
+from kcompiler.diagnostic import Diagnostic
+from kcompiler.policy.kinds.bound import Params
+from kcompiler.source import Tree
+from kcompiler.spec import Spec
+from kcompiler.spec.data import JsonlSource
+from kcompiler.spec.evaluation import Suite
+
+ALPHA = 0.05
+#: standard deviations of a hash split that are granted before it is called too small
+SPREAD = 4
+_BLOCK = 1 << 20
+#: (gates on the bound, refused) → what an undecided gate amounts to
+_MEANING = {
+    (True, True): "it cannot pass",
+    (True, False): "it can pass only if more rows are held out than expected, or if it does not block",
+    (False, False): "it may pass, and the pass would prove less than it says",
+}
+
+
+def lower_bound(n: int, alpha: float = ALPHA) -> float:
+    """The rate that n successes of n establish at confidence 1 − alpha: alpha^(1/n), the exact one-sided bound."""
+    return alpha ** (1 / n) if n else 0.0
+
+
+def rows_needed(rate: Fraction, alpha: float = ALPHA) -> int:
+    """The least n whose clean run establishes a rate below 1: ceil(ln alpha / ln rate)."""
+    n = max(1, math.ceil(math.log(alpha) / math.log(rate)) - 1) if rate else 1
+    while lower_bound(n, alpha) < rate:
+        n += 1
+    return n
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a split: expected, and the most that chance makes likely. `exact` when nothing is left to chance."""
+
+    expected: int
+    most: int
+
+    @property
+    def exact(self) -> bool:
+        return self.expected == self.most
+
+    def at_most(self, limit: int) -> Rows:
+        """After a suite's own limit; 0 takes all."""
+        return Rows(min(self.expected, limit), min(self.most, limit)) if limit else self
+
+
+def rows_of(spec: Spec, world: World, split: str) -> Rows | None:
+    """How many rows a split will have; None when that is not known before the data are made."""
+    expected, variance, whole = Fraction(0), Fraction(0), 0
+    share = Fraction(str(spec.data.held_out)) if split == "test" else 1 - Fraction(str(spec.data.held_out))
+    for source in spec.data.sources:
+        if source.split not in ("auto", split):
+            continue
+        count = _lines(source, world) if isinstance(source, JsonlSource) else getattr(source.params, "rows", None)
+        if not isinstance(count, int):
+            return None
+        taken = share if source.split == "auto" else Fraction(1)
+        expected, variance, whole = expected + count * taken, variance + count * taken * (1 - taken), whole + count
+    return Rows(round(expected), min(whole, math.floor(expected + SPREAD * math.sqrt(variance))))
+
+
+def _lines(source: JsonlSource, world: World) -> int | None:
+    path = located(source.path, world)
+    if path is None or kind(path) != "file":
+        return None
+    count = _counted(path)
+    return min(count, source.limit) if count is not None and source.limit else count
+
+
+def _counted(path: Path) -> int | None:
+    count, last = 0, b"\n"
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                count, last = count + block.count(b"\n"), block[-1:]
+    except OSError:
+        return None
+    return count + (last != b"\n")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One obligation on a rate: what it says, and how many rows stand behind it."""
+
+    rule: str
+    params: Params
+    floor: Fraction
+    pointer: str
+    suite: str
+    rows: Rows
+    blocks: bool
+
+    @property
+    def decides(self) -> bool:
+        """Whether a perfect score of the expected rows establishes the floor."""
+        return lower_bound(self.rows.expected) >= self.floor
+
+    @property
+    def certainly_not(self) -> bool:
+        """Whether not even the most rows that chance makes likely could."""
+        return lower_bound(self.rows.most) < self.floor
+
+
+def gates(spec: Spec, world: World) -> Iterator[Gate]:
+    """Every obligation of kind `bound` on a report of one of the spec's suites, per metric, the fewest rows."""
+    packs = policy.load(spec.policies, world.packs)
+    suites = {f"eval.{suite.use}": (i, suite) for i, suite in enumerate(spec.evaluation.suites)}
+    values = {"evaluation": spec.evaluation.model_dump(mode="json", by_alias=True), "risk_tier": spec.risk_tier}
+    # what refers to other sections or is unfed is a matter of the plan, which says so itself
+    found, _ = policy.obligations(packs, values, {name: [name] for name in suites})
+    for one in found:
+        if not str(one["kind"]).startswith("bound@"):
+            continue
+        index, suite = suites[str(one["report"])]
+        rows = _behind(spec, world, suite, one["params"])
+        if rows is None:
+            continue
+        params = Params.model_validate(one["params"])
+        threshold = params.threshold if params.threshold is not None else one["expect"]
+        floor = Fraction(str(threshold)) if params.op.startswith(">") else 1 - Fraction(str(threshold))
+        where = f"/evaluation/suites/{index}/use"
+        yield Gate(str(one["rule"]), params, floor, where, suite.use, rows, one["mode"] == "block")
+
+
+def _behind(spec: Spec, world: World, suite: Suite, params: Mapping[str, Any]) -> Rows | None:
+    """Rows behind a gate: of the split, after the suite's limits; the interpreted package has one of its own."""
+    rows = rows_of(spec, world, suite.split)
+    if rows is None:
+        return None
+    package = any("coreml" in str(metric) for metric in params["metric"])
+    rows = rows.at_most(int(getattr(suite.params, "limit", 0)))
+    return rows.at_most(int(getattr(suite.params, "coreml_limit", 0))) if package else rows
+
+
+def _decidable(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    for gate in gates(spec, world):
+        least = gate.params.need.min_n
+        if least is not None and gate.rows.most < least:
+            yield tree.diagnostic(
+                "KC4803",
+                gate.pointer,
+                f"rule `{gate.rule}` wants more rows than there will be",
+                severity="error" if gate.blocks else "warning",
+                label=f"{_about(gate.rows)} rows, at least {least} are wanted",
+                help="hold out more rows (data.held_out), add a source, or raise the suite's limit",
+                related=(tree.related("/data/sources", "the rows come from here", "key"),),
+            )
+        elif gate.params.unit == "ratio" and gate.params.op != "==" and not gate.decides:
+            yield _undecided(tree, gate)
+
+
+def _undecided(tree: Tree, gate: Gate) -> Diagnostic:
+    bound = gate.params.on != "point"
+    refused = bound and gate.certainly_not and gate.blocks
+    wanted = f"{gate.params.op} {gate.params.threshold}" if gate.params.threshold is not None else gate.params.op
+    if gate.floor >= 1:
+        need, action = "no number of rows can", "lower the floor below 1, or compare with `==`"
+    else:
+        need = f"{rows_needed(gate.floor):,} clean rows could"
+        action = f"hold out {rows_needed(gate.floor):,} rows (data.held_out, or more rows), or lower the floor"
+    # rounded to what is certainly proven, so that 0.97996 does not read as 0.98
+    perfect = math.floor(lower_bound(gate.rows.expected) * 10**4) / 10**4
+    shown = perfect if gate.params.op.startswith(">") else 1 - perfect
+    return tree.diagnostic(
+        "KC4801" if refused else "KC4802",
+        gate.pointer,
+        f"these rows cannot establish what rule `{gate.rule}` asks of suite `{gate.suite}`",
+        severity="error" if refused else "warning",
+        label=f"{_about(gate.rows)} rows; the rule wants {wanted}",
+        detail=f"a perfect score on {gate.rows.expected:,} rows proves only {'>' if gate.params.op[0] == '>' else '<'} "
+        f"{shown:.4f} at one-sided 95 %; {need}",
+        help=action,
+        notes=(f"the rule gates on the {'bound' if bound else 'point'}: {_MEANING[bound, refused]}",),
+        related=(tree.related("/data/sources", "the rows come from here", "key"),),
+    )
+
+
+def _about(rows: Rows) -> str:
+    return f"{rows.expected:,}" if rows.exact else f"about {rows.expected:,}"
+
+
+CHECKS = (Check(_decidable, "data", "evaluation", "policies", "risk_tier"),)

@@ -1,0 +1,152 @@
+"""Versions that the spec's backends pin × known-good versions and known defects → what is untried, and what can bite.
+
+The tables are data (`kcompiler/tables/{toolchain,errata}.yaml`). A defect that code of this project avoids, or that no
+plan contains, is in the table for its readers and never reported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from kcompiler import tables
+from kcompiler.checks import Check, World, _sizes
+from kcompiler.diagnostic import Diagnostic
+from kcompiler.source import Tree
+from kcompiler.spec import Spec
+from kcompiler.tables import Applies, Erratum
+from runtime import catalog
+from runtime.contract import Backend, Step, Teacher
+
+#: what every spec is lowered to, whatever its sections say, and the step that makes its teacher
+PIPELINE = ("data", "tokenizer", "train", "probe", "export", "convert", "verify", "evaluate")
+_COMPARATOR = re.compile(r"(==|>=|<=|<|>)(.+)")
+_VERSION = re.compile(r"(?P<release>[0-9]+(\.[0-9]+)*)(?P<early>\.?(dev|a|b|rc)[0-9]+)?")
+_ORDER: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    "==": lambda a, b: a == b,
+    ">=": lambda a, b: a >= b,
+    "<=": lambda a, b: a <= b,
+    "<": lambda a, b: a < b,
+    ">": lambda a, b: a > b,
+}
+
+
+def _key(version: str, width: int = 6) -> tuple[int, ...]:
+    """A version in order; what comes before a release (`9.1.dev1`) sorts below it. Unknown spellings sort lowest."""
+    match = _VERSION.match(version)
+    if match is None:
+        return (-1,) * (width + 1)
+    parts = [int(part) for part in match["release"].split(".")][:width]
+    return (*parts, *[0] * (width - len(parts)), -1 if match["early"] else 0)
+
+
+def within(version: str, span: str) -> bool:
+    """Whether a version lies in a range such as `>=9.0,<9.1`."""
+    found = [_COMPARATOR.fullmatch(part) for part in span.split(",")]
+    return all(one is not None and _ORDER[one[1]](_key(version), _key(one[2])) for one in found)
+
+
+def backends(spec: Spec) -> Iterator[tuple[str, Backend]]:
+    """(pointer, backend) of every step that the spec makes; the pipeline's own stand at `kind`."""
+    teacher: Teacher = catalog.load("teachers", spec.teacher.source)
+    used = [("/kind", name) for name in (*PIPELINE, teacher.step)]
+    used += [(f"/steps/{i}/use", step.use) for i, step in enumerate(spec.steps)]
+    seen: set[str] = set()
+    for pointer, name in used:
+        step: Step = catalog.load("steps", name)
+        if step.backend not in seen and step.backend in catalog.names("backends"):
+            seen.add(step.backend)
+            yield pointer, catalog.load("backends", step.backend)
+
+
+def _pins(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    known = tables.toolchain().distributions
+    first: dict[str, tuple[str, str]] = {}
+    for pointer, backend in backends(spec):
+        for distribution, version in sorted(backend.requires.items()):
+            name, other = first.setdefault(distribution, (backend.name, version))
+            good = [one.version for one in known.get(distribution, [])]
+            if other != version:
+                yield tree.diagnostic(
+                    "KC4812",
+                    pointer,
+                    f"two backends of this spec pin {distribution} differently",
+                    label=f"`{backend.name}` pins {version}, `{name}` pins {other}",
+                    help="use steps whose backends agree: one run has one toolchain",
+                )
+            elif version not in good:
+                yield tree.diagnostic(
+                    "KC4811",
+                    pointer,
+                    f"{distribution} {version} is not known to work",
+                    severity="warning",
+                    label=f"pinned by backend `{backend.name}`",
+                    help=f"known-good: {', '.join(good)}" if good else "nothing is known of this distribution; test it",
+                )
+
+
+def concerned(spec: Spec, pins: Mapping[str, str]) -> Iterator[Erratum]:
+    """The open errata that concern a spec under a toolchain."""
+    for one in tables.errata().errata:
+        inside = all(name in pins and within(pins[name], span) for name, span in one.toolchain.items())
+        if one.applies is not None and inside and applies(one.applies, spec):
+            yield one
+
+
+def applies(when: Applies, spec: Spec) -> bool:
+    """Whether every condition that is given holds."""
+    a, targets = spec.student.architecture, spec.hardware.targets
+    unit = None if targets is None else targets.compute_unit
+    facts: dict[str, object] = {
+        "family": a.family,
+        "deployment": spec.export.deployment,
+        "strategy": spec.shapes.strategy,
+        "weights": spec.quantization.default.weights,
+        "compute_unit": unit,
+        "risk_tier": spec.risk_tier,
+    }
+    listed = all(fact in getattr(when, name) for name, fact in facts.items() if getattr(when, name) is not None)
+    weights = sum(_sizes.weights(a, spec.quantization).values())
+    return (
+        listed
+        and (when.without_island is None or when.without_island not in spec.quantization.islands)
+        and (when.tied is None or when.tied == a.tie_word_embeddings)
+        and (when.vocab_over is None or a.vocab_size > when.vocab_over)
+        and (when.weights_bytes_over is None or weights > when.weights_bytes_over)
+    )
+
+
+def _place(when: Applies | None) -> str:
+    """The part of a spec that an erratum hangs on."""
+    if when is not None and when.without_island is not None:
+        return "/quantization"
+    if when is not None and when.vocab_over is not None:
+        return "/tokenizer/vocab_size"
+    return "/hardware/targets/compute_unit"
+
+
+def _errata(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    pins = {name: version for _, backend in backends(spec) for name, version in backend.requires.items()}
+    for one in concerned(spec, pins):
+        versions = ", ".join(f"{name} {pins[name]}" for name in one.toolchain)
+        yield tree.diagnostic(
+            "KC4814" if one.severity == "error" else "KC4813",
+            _place(one.applies),
+            f"a known defect of {versions} concerns this spec: {one.concerns}",
+            severity=one.severity,
+            label=f"erratum {one.id}",
+            detail=one.defect,
+            help=one.workaround,
+            notes=(
+                f"{'reproduced' if one.verified else 'reported, not reproduced by us'}: {one.source}",
+                f"noticed by: {one.detected_by}",
+            ),
+        )
+
+
+CHECKS = (
+    Check(_pins, "teacher", "steps"),
+    Check(
+        _errata, "teacher", "steps", "student", "tokenizer", "hardware", "export", "shapes", "quantization", "risk_tier"
+    ),
+)

@@ -1,0 +1,161 @@
+"""The verbs that only look: status, diff, graph."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kcompiler import project
+from kcompiler.cli.author import FORMAT, LAID_OUT, lay_out, no_such_step, planned
+from kcompiler.cli.outcome import Outcome
+
+if TYPE_CHECKING:
+    from kcompiler.status import Stage
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@FORMAT
+def status(spec: Path, form: str) -> None:
+    """Say where SPEC stands: per stage what it waits for, whether it is done, and what to do next."""
+    from kcompiler.cli.run import delta_of
+    from kcompiler.render import human_plan, json
+    from kcompiler.render.stages import view
+    from kcompiler.status import stages
+
+    made, home = planned(spec, form)
+    found = stages(made, delta_of(made, home), _dates(home, made["asked"]["name"]))
+    following = _next(spec, found)
+    if form == "json":
+        click.echo(json.status(found, following), nl=False)
+    else:
+        click.echo(human_plan.text(view(made["asked"]["name"], found, following)), nl=False)
+
+
+def _next(spec: Path, found: Sequence[Stage]) -> str:
+    """The command that carries on: everything that is ready, or the question whether what is done holds."""
+    return f"kcompiler {'apply' if any(stage.state in ('ready', 'waits') for stage in found) else 'audit'} {spec}"
+
+
+def _dates(home: project.Project, name: str) -> dict[str, str]:
+    """Step → when the journal says it was committed last. For people: nothing is decided by it."""
+    from runtime.contract import BrokenEvidence, chain
+
+    path = home.root / ".kcompiler" / "journal.jsonl"
+    try:
+        lines = chain.read(path.read_bytes()).lines if path.is_file() else []
+    except BrokenEvidence:
+        # the delta has already said so, with exit 3
+        return {}
+    committed = [line for line in lines if line.type == "step_committed" and line.data.get("spec") == name]
+    return {str(line.data["step"]): line.ts for line in committed}
+
+
+@click.command()
+@click.argument("old")
+@click.argument("new")
+@click.option("--exit-code", is_flag=True, help="Exit 1 when a gate is weaker or cannot be compared.")
+@LAID_OUT
+def diff(old: str, new: str, exit_code: bool, form: str) -> None:
+    """Compare two plans by meaning. OLD and NEW are each a lock, a spec, or REVISION:PATH of either in git."""
+    from kcompiler import lock
+    from kcompiler.difference import compare
+    from kcompiler.render import json
+    from kcompiler.render.view import diff_view
+
+    before, after = _side(old, form), _side(new, form)
+    digests = (lock.plan_digest(before), lock.plan_digest(after))
+    if form == "json":
+        click.echo(json.diff(before, after, digests), nl=False)
+    else:
+        lay_out(diff_view(before, after, (old, new), digests), form, f"kcompiler diff {old} {new}")
+    weaker = [item for item in compare(before, after) if item.direction in ("weaker", "incomparable")]
+    if exit_code and weaker:
+        raise Outcome(1, "weaker", f"kcompiler diff {old} {new}")
+
+
+def _side(name: str, form: str) -> dict[str, Any]:
+    """The plan that one side stands for."""
+    revision, colon, inside = name.partition(":")
+    if colon and not Path(name).exists():
+        return _of_revision(revision, inside, form)
+    path = Path(name)
+    if path.is_dir():
+        path = path / "plan.lock"
+    if path.suffix in (".yaml", ".yml"):
+        return planned(path, form)[0]
+    from kcompiler.cli.evidence import located
+
+    return _readable(located(path)[0], name)
+
+
+def _readable(plan: dict[str, Any], name: str) -> dict[str, Any]:
+    """A lock whose parts are where they belong. Raises Outcome: somebody has edited it into something else."""
+    from kcompiler.audit.schema import problem_with
+
+    problem = problem_with("plan", plan)
+    if problem:
+        click.echo(f"{name}: not a lock by schemas/plan.schema.json: {problem}", err=True)
+        raise Outcome(2, "unreadable", "kcompiler plan SPEC")
+    return plan
+
+
+def _of_revision(revision: str, inside: str, form: str) -> dict[str, Any]:
+    """A lock as it was committed, or the plan of a spec among the files that were committed with it."""
+    from kcompiler import lock
+
+    if Path(inside).suffix not in (".yaml", ".yml"):
+        try:
+            return _readable(lock.load(_git("show", f"{revision}:{inside}").decode("utf-8")), f"{revision}:{inside}")
+        except (lock.UnreadableLock, UnicodeDecodeError) as reason:
+            click.echo(f"{revision}:{inside}: cannot be read as a lock: {reason}", err=True)
+            raise Outcome(2, "unreadable", "kcompiler diff --help") from None
+    top = _git("rev-parse", options=["--show-toplevel"]).decode().strip()
+    prefix = _git("rev-parse", options=["--show-prefix"]).decode().strip()
+    archive = _git("archive", revision, options=["--format=tar"], at=top)
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(folder, filter="data")
+        (Path(folder) / ".kcompiler").mkdir(exist_ok=True)
+        return planned(Path(folder) / prefix / inside, form)[0]
+
+
+def _git(verb: str, *names: str, options: Sequence[str] = (), at: str | None = None) -> bytes:
+    # a revision that starts with a dash is a revision: `--output=…` would write a file
+    command = ["git", verb, *options, *(["--end-of-options", *names] if names else [])]
+    try:
+        return subprocess.run(command, cwd=at, capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
+    except FileNotFoundError:
+        click.echo("git is not installed", err=True)
+    except subprocess.CalledProcessError as failed:
+        click.echo(failed.stderr.decode("utf-8", "replace").strip(), err=True)
+    raise Outcome(2, "no-such-revision", "git log --oneline")
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "dot", "mermaid", "json", "svg"]), default="text")
+@click.option("--focus", metavar="STEP", default="", help="Only this step and its neighbourhood.")
+@click.option(
+    "--depth", type=click.IntRange(0), default=1, show_default=True, help="How far the neighbourhood reaches."
+)
+@click.option("--full", is_flag=True, help="Draw each step of a sweep.")
+def graph(spec: Path, form: str, focus: str, depth: int, full: bool) -> None:
+    """Draw the steps of a spec: what each takes, what it waits for, what would run here, and the critical path."""
+    from kcompiler.cli.run import delta_of
+    from kcompiler.render import drawing
+    from kcompiler.render.picture import picture
+
+    made, home = planned(spec, "human")
+    known = [step["id"] for step in made["steps"]]
+    if focus and focus not in known:
+        raise no_such_step(focus, known)
+    drawn = picture(made["steps"], delta_of(made, home), focus=focus, depth=depth, full=full)
+    click.echo(drawing.draw(drawn, form), nl=False)

@@ -1,0 +1,26 @@
+"""Text → a file below generated/, whole or not at all, and never outside the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kcompiler.cli.outcome import Outcome
+from kcompiler.project import Project
+
+
+def write(home: Project, path: Path, text: str) -> None:
+    """Replace or create a file of the project. Raises Outcome: a link leads out of the project, or the disk refuses."""
+    # imported here: verbs that write nothing do without the machine
+    from runtime.durable import StorageFailed
+    from runtime.durable import write as write_durably
+
+    if not path.resolve().is_relative_to(home.root.resolve()):
+        click.echo(f"{home.shown(path)} leads out of the project by a link; nothing is written there", err=True)
+        raise Outcome(2, "outside-project", "remove the link")
+    try:
+        write_durably(path, text)
+    except StorageFailed as failed:
+        click.echo(str(failed), err=True)
+        raise Outcome(6, "storage-failed", "free space or mend the disk") from None

@@ -1,0 +1,186 @@
+"""One obligation before and after → stronger, weaker or incomparable, by interval reasoning on thresholds and modes.
+
+Stronger means: whatever passes now would have passed before. Where that cannot be shown, the two are incomparable,
+which a reviewer reads like weaker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal
+
+Direction = Literal["", "stronger", "weaker", "incomparable"]
+Rule = Mapping[str, Any]
+
+_MODES = ("skip", "warn", "block")
+_TAGS = ("estimated", "measured")
+
+
+def direction(old: Rule | None, new: Rule | None) -> tuple[Direction, str]:
+    """Which way a gate moved ("" where nothing of weight did) and what moved, in words. None: there is no such gate."""
+    if old is None or new is None:
+        rule = new if old is None else old
+        assert rule is not None
+        way: Direction = "" if rule["mode"] == "skip" else "stronger" if old is None else "weaker"
+        return way, f"{rule['mode']}, {threshold(rule)}"
+    moves = list(_moves(old, new))
+    ways = {way for way, _ in moves if way}
+    text = "; ".join(text for _, text in moves)
+    if not ways:
+        return "", text or "title or remedy"
+    return (ways.pop() if len(ways) == 1 else "incomparable"), text
+
+
+def threshold(rule: Rule) -> str:
+    """What a rule asks for, short."""
+    params, expect = rule.get("params", {}), rule.get("expect")
+    if rule["kind"].startswith("bound@"):
+        end = "" if params.get("on", "point") == "point" else f"{params['on']} end "
+        return f"{end}{params.get('op')} {_plain(_limit(rule))} {params.get('unit', '')}".rstrip()
+    if expect is not None:
+        return f"expects {_plain(expect)}"
+    return str(rule["kind"]).partition("@")[0]
+
+
+def _moves(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
+    if old["mode"] != new["mode"]:
+        yield _rank(_MODES, old["mode"], new["mode"]), f"mode {old['mode']} → {new['mode']}"
+    if old.get("waivable") != new.get("waivable"):
+        yield ("weaker" if new.get("waivable") else "stronger"), "waivable" if new.get("waivable") else "not waivable"
+    if old["kind"] != new["kind"]:
+        yield "incomparable", f"kind {old['kind']} → {new['kind']}"
+        return
+    if old["kind"].startswith("bound@"):
+        yield from _bound(old, new)
+    elif old.get("expect") != new.get("expect") or old["params"] != new["params"]:
+        yield from _sets(old, new)
+
+
+def _bound(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
+    before, after = old["params"], new["params"]
+    if (before["op"], _limit(old)) != (after["op"], _limit(new)):
+        yield _interval(old, new), f"{before['op']} {_plain(_limit(old))} → {after['op']} {_plain(_limit(new))}"
+    if before.get("unit") != after.get("unit"):
+        yield "incomparable", f"unit {before.get('unit')} → {after.get('unit')}"
+    if before.get("on", "point") != after.get("on", "point"):
+        was, now = before.get("on", "point"), after.get("on", "point")
+        # `bound` gates on the unfavourable end only, so an end always asks for more than the point
+        way: Direction = "stronger" if was == "point" else "weaker" if now == "point" else "incomparable"
+        yield way, f"on {was} → {now}"
+    need, needs = before.get("need", {}), after.get("need", {})
+    if need.get("tag") != needs.get("tag"):
+        yield _rank(_TAGS, need.get("tag"), needs.get("tag")), f"need.tag {need.get('tag')} → {needs.get('tag')}"
+    for name, was, now in (
+        ("need.min_n", need.get("min_n"), needs.get("min_n")),
+        ("min_matches", before.get("min_matches"), after.get("min_matches")),
+    ):
+        if was != now:
+            yield _count(was, now), f"{name} {_plain(was)} → {_plain(now)}"
+    if before.get("metric") != after.get("metric"):
+        yield _subset(before.get("metric"), after.get("metric")), f"metric {_items(before['metric'], after['metric'])}"
+    known = {"op", "threshold", "unit", "on", "need", "min_matches", "metric"}
+    if {k: v for k, v in before.items() if k not in known} != {k: v for k, v in after.items() if k not in known}:
+        yield "incomparable", "other parameters"
+
+
+def _limit(rule: Rule) -> Any:
+    declared = rule["params"].get("threshold")
+    return rule.get("expect") if declared is None else declared
+
+
+def _interval(old: Rule, new: Rule) -> Direction:
+    """By the set of values that pass: inside the old set is stronger, around it is weaker."""
+    try:
+        was = _ends(old["params"]["op"], Decimal(str(_limit(old))))
+        now = _ends(new["params"]["op"], Decimal(str(_limit(new))))
+    except (InvalidOperation, KeyError):
+        return "incomparable"
+    inside, around = _within(now, was), _within(was, now)
+    if inside and around:
+        return ""
+    return "stronger" if inside else "weaker" if around else "incomparable"
+
+
+_Ends = tuple[tuple[Decimal, int], tuple[Decimal, int]]
+_INFINITE = Decimal("Infinity")
+
+
+def _ends(op: str, limit: Decimal) -> _Ends:
+    """Lowest and highest value that pass; the second number moves an end that is itself left out by a hair."""
+    low, high = (-_INFINITE, 0), (_INFINITE, 0)
+    if op in (">=", "=="):
+        low = (limit, 0)
+    if op == ">":
+        low = (limit, 1)
+    if op in ("<=", "=="):
+        high = (limit, 0)
+    if op == "<":
+        high = (limit, -1)
+    return low, high
+
+
+def _within(inner: _Ends, outer: _Ends) -> bool:
+    return inner[0] >= outer[0] and inner[1] <= outer[1]
+
+
+def _sets(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
+    """Kinds that ask for lists of things: more of them is stronger, unless exactly these are asked for. A list that is
+    not there is an empty one."""
+    before, after = old["params"], new["params"]
+    exact = "equals" in (before.get("how"), after.get("how"))
+    if old.get("expect") != new.get("expect"):
+        way = "incomparable" if exact else _subset(old.get("expect"), new.get("expect"))
+        yield way, f"expects {_plain(old.get('expect'))} → {_plain(new.get('expect'))}"
+    for key in sorted({*before, *after}):
+        was, now = before.get(key), after.get(key)
+        if was == now:
+            continue
+        if key in ("at", "names", "measured"):
+            yield _subset(was or [], now or []), f"{key} {_items(was, now)}"
+        elif key == "quoted":
+            # texts that may say anything: a longer list checks less
+            yield _subset(now or [], was or []), f"{key} {_items(was, now)}"
+        elif key == "how":
+            yield _rank(("contains", "equals"), was, now), f"how {was} → {now}"
+        elif key == "min_matches":
+            yield _count(was, now), f"min_matches {_plain(was)} → {_plain(now)}"
+        else:
+            yield "incomparable", key
+
+
+def _subset(old: Any, new: Any) -> Direction:
+    if not isinstance(old, list) or not isinstance(new, list):
+        return "incomparable"
+    before, after = {str(item) for item in old}, {str(item) for item in new}
+    if before == after:
+        return ""
+    return "stronger" if before < after else "weaker" if after < before else "incomparable"
+
+
+def _count(old: Any, new: Any) -> Direction:
+    """A least number of things; none is zero."""
+    before, after = old or 0, new or 0
+    if not isinstance(before, int) or not isinstance(after, int):
+        return "incomparable"
+    return "stronger" if after > before else "weaker" if after < before else ""
+
+
+def _items(old: Any, new: Any) -> str:
+    """What a list gained and lost."""
+    before = [str(item) for item in old] if isinstance(old, list) else []
+    after = [str(item) for item in new] if isinstance(new, list) else []
+    gained = [f"+{item}" for item in after if item not in before]
+    return " ".join(gained + [f"-{item}" for item in before if item not in after]) or "reordered"
+
+
+def _rank(order: tuple[str, ...], old: object, new: object) -> Direction:
+    if old not in order or new not in order:
+        return "incomparable"
+    return "stronger" if order.index(str(new)) > order.index(str(old)) else "weaker"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)

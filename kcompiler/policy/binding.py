@@ -1,0 +1,64 @@
+"""Reports of one judgement → which of them cannot be about the same run, and why.
+
+A report alone can only claim what it was made from. Together they must tell one story: the same dataset, registry,
+tokenizer and prompt wrapper everywhere, one student, and the artifacts that the report on the run names. A report that
+was swapped in from another model or dataset contradicts the others, and then none that it contradicts is evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kcompiler.policy.evidence import Evidence
+from runtime.contract.report import hex_of
+
+#: the report on the run, whose subject names every artifact in use as `<step>.<port>`
+RUN = "apply"
+#: what every report of a run shares
+_SHARED = ("dataset", "tool_registry", "tokenizer", "prompt_wrapper")
+#: kinds whose `model` is not the student: a teacher's, or each training's own
+_OTHER_MODEL = ("training", "teacher.import")
+#: fingerprint → the port whose artifact it is the digest of
+_PORT = {"dataset": "dataset", "tokenizer": "tokenizer", "model": "checkpoint"}
+
+Report = Mapping[str, Any]
+
+
+def conflicts(found: Mapping[str, Evidence]) -> dict[str, str]:
+    """Step → why its report contradicts itself or another; steps without a contradiction are left out."""
+    reports = {step: item.report for step, item in found.items() if item.report is not None}
+    wrong: dict[str, str] = {}
+    for step, report in reports.items():
+        reason = next(_against_itself(report), "") or next(_against_run(step, report, reports.get(RUN)), "")
+        if reason:
+            wrong[step] = reason
+    for name in (*_SHARED, "model"):
+        claims: dict[str, list[str]] = {}
+        for step, report in reports.items():
+            value = report["fingerprints"].get(name)
+            if isinstance(value, str) and not (name == "model" and report["kind"].startswith(_OTHER_MODEL)):
+                claims.setdefault(value, []).append(step)
+        if len(claims) > 1:
+            parties = "; ".join(f"{value[:8]}… by {', '.join(steps)}" for value, steps in sorted(claims.items()))
+            for step in (one for steps in claims.values() for one in steps):
+                wrong.setdefault(step, f"the reports speak of different things: {name} is {parties}")
+    return wrong
+
+
+def _against_itself(report: Report) -> Iterator[str]:
+    for name, port in _PORT.items():
+        claimed = report["fingerprints"].get(name)
+        taken = report["subject"].get(f"takes.{port}") or report["subject"].get(f"gives.{port}")
+        if isinstance(claimed, str) and isinstance(taken, str) and claimed != hex_of(taken):
+            yield f"its fingerprint `{name}` is not the digest of the {port} it was made from"
+
+
+def _against_run(step: str, report: Report, run: Report | None) -> Iterator[str]:
+    if run is None or step == RUN:
+        return
+    for port, value in report["subject"].items():
+        if port.startswith("gives."):
+            used = run["subject"].get(f"{step}.{port.removeprefix('gives.')}")
+            if used is not None and used != value:
+                yield f"it is about another {port.removeprefix('gives.')} than the run used"

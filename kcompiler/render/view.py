@@ -1,0 +1,213 @@
+"""A plan, the committed one, its delta and its doubts → titled rows in the order people need them.
+
+The forms (human, markdown) only lay these rows out, so that no form can forget a line that another one shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kcompiler.delta import Entry
+from kcompiler.diagnostic import Diagnostic
+from kcompiler.difference import Change, compare, followers, short
+from kcompiler.render.fold import fold, label, pattern
+from kcompiler.render.human import inert
+
+#: a bound on money is not called weak
+_WAYS = {("budget", "weaker"): "HIGHER", ("budget", "stronger"): "LOWER"}
+_SIGN = {"run": "~", "reuse": "=", "blocked": "!"}
+#: rows of one section that people read; the rest is counted
+_MOST = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A titled block. Nothing in its rows can move a cursor."""
+
+    title: str
+    rows: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One answer of a verb: a line that says what it is about, then sections."""
+
+    headline: str
+    digest: str
+    sections: Sequence[Section]
+
+
+def plan_view(
+    new: Mapping[str, Any],
+    old: Mapping[str, Any] | None,
+    entries: Sequence[Entry],
+    *,
+    where: str,
+    digest: str,
+    old_digest: str = "",
+    doubts: Sequence[Diagnostic] = (),
+    next_command: str,
+    full: bool = False,
+) -> View:
+    """What a person must know before apply: trust, then steps, gates, spend, and the next command."""
+    same = old == new
+    changes = [] if old is None or same else compare(old, new)
+    state = "new" if old is None else "unchanged" if same else "changed"
+    if old_digest and state == "changed":
+        state = f"{short(old_digest)} → {short(digest)}"
+    targets = new["asked"].get("targets")
+    sections = [
+        Section(
+            title="partial",
+            rows=[f"only {', '.join(targets)} and what they need: no verdict can pass"] if targets else [],
+        ),
+        Section(title="trust", rows=_first(new) if old is None else rows_of([item for item in changes if item.trust])),
+        Section(title="lock", rows=_lock(changes, full)),
+        Section(title="steps", rows=steps(entries, _follow(old, new), full=full)),
+        Section(
+            title="gates", rows=[_gates(new["obligations"]), *(f"! {item.summary} [{item.code}]" for item in doubts)]
+        ),
+        Section(title="spend", rows=spend(entries, new["budgets"])),
+        Section(title="next", rows=[next_command]),
+    ]
+    count = f"{len(new['steps'])} step{'s' if len(new['steps']) != 1 else ''}"
+    headline = f"{new['asked']['name']}   {where}   {short(digest)}   {count}, {state}"
+    return View(headline=inert(headline), digest=digest, sections=_cut(sections, full))
+
+
+def _follow(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> set[str]:
+    return set() if old is None else set(followers(old, new))
+
+
+def _cut(sections: Iterable[Section], full: bool) -> list[Section]:
+    found = []
+    for section in sections:
+        rows = [inert(row) for row in section.rows]
+        if len(rows) > _MOST and not full:
+            rows = [*rows[:_MOST], f"… and {len(rows) - _MOST} more rows, --full lists them"]
+        if rows:
+            found.append(Section(title=section.title, rows=rows))
+    return found
+
+
+def _first(plan: Mapping[str, Any]) -> list[str]:
+    """Of a plan without a committed lock everything is new; what comes from outside is listed."""
+    rows = []
+    for entry in plan["inputs"]:
+        licence = f"  {entry['license']}" if entry["license"] else ""
+        rows.append(
+            f"+ input   {entry['name']}  {entry['path']}  {short(entry['digest'])}  {size(entry['bytes'])}{licence}"
+        )
+    rows += [f"+ policy  {item['pack']}@{item['version']}  {item['rules']} rules" for item in plan["policies"]]
+    rows += [
+        f"+ plugin  {item['room']}/{item['name']}  {item['distribution']} {item['version']}" for item in plan["plugins"]
+    ]
+    return rows
+
+
+def rows_of(changes: Sequence[Change]) -> list[str]:
+    """One row per change; equal changes of a gate on several reports, or of things that differ only by numbers, are
+    folded."""
+    groups = fold(changes, lambda item: (item.area, item.sign, _like(item), item.what, item.direction))
+    names = [_named(group) for group in groups]
+    width = min(max(map(len, names), default=0), 40)
+    rows = []
+    for name, group in zip(names, groups, strict=True):
+        first = group[0]
+        way = f"   {_WAYS.get((first.area, first.direction), first.direction.upper())}" if first.direction else ""
+        rows.append(f"{first.sign} {first.area:<9} {name:<{width}}  {first.what}{way}".rstrip())
+    return rows
+
+
+def _like(change: Change) -> str:
+    return change.name.partition(" on ")[0] if change.area == "gate" else pattern(change.name)
+
+
+def _named(group: Sequence[Change]) -> str:
+    if group[0].area == "gate" and len(group) > 1:
+        return f"{_like(group[0])} on {len(group)} reports"
+    return label([item.name for item in group])
+
+
+def _lock(changes: Sequence[Change], full: bool) -> list[str]:
+    """What changed in the lock besides trust. Schemas change together with the compiler: they are counted."""
+    rest = [item for item in changes if not item.trust]
+    schemas = [item for item in rest if item.area == "schema"]
+    rows = rows_of([item for item in rest if full or item.area != "schema"])
+    if schemas and not full:
+        rows.append(f"~ {len(schemas)} published schema{'s' if len(schemas) > 1 else ''}")
+    return rows
+
+
+def steps(entries: Sequence[Entry], follow: set[str], *, full: bool) -> list[str]:
+    """What would happen here: what runs or is blocked, folded; what is reused is counted unless `full`."""
+    rows = []
+    shown = [entry for entry in entries if full or entry.action != "reuse"]
+    groups = (
+        [[entry] for entry in shown]
+        if full
+        else fold(shown, lambda entry: (entry.action, entry.reason, pattern(entry.step), entry.step in follow))
+    )
+    names = [label([entry.step for entry in group]) for group in groups]
+    width = min(max(map(len, names), default=0), 40)
+    for name, group in zip(names, groups, strict=True):
+        first = group[0]
+        sign = ">" if first.action == "run" and first.reason == "upstream_changed" else _SIGN[first.action]
+        whys = {entry.why for entry in group}
+        rows.append(f"{sign} {name:<{width}}  {first.action:<8}{first.why if len(whys) == 1 else first.reason}")
+    kept = [entry.step for entry in entries if entry.action == "reuse"]
+    if kept and not full:
+        named = f": {', '.join(kept)}" if len(kept) <= 6 else ""
+        rows.append(f"= {len(kept)} step{'s' if len(kept) > 1 else ''} reused{named}")
+    return rows
+
+
+def _gates(obligations: Sequence[Mapping[str, Any]]) -> str:
+    blocking = sum(1 for item in obligations if item["mode"] == "block")
+    packs = sorted({item["pack"] for item in obligations})
+    return f"{len(obligations)} obligations, {blocking} block ({', '.join(packs)})"
+
+
+def spend(entries: Sequence[Entry], budgets: Mapping[str, Any]) -> list[str]:
+    """The bounds, and how long the steps that would run took the last time."""
+    known = [entry.wall_s for entry in entries if entry.action == "run" and entry.wall_s is not None]
+    running = sum(1 for entry in entries if entry.action == "run")
+    bounds = ", ".join(f"{name} {short(value)}" for name, value in sorted(budgets.items())) or "none declared"
+    rows = [f"limit      {bounds}"]
+    if not running:
+        rows.append("estimated  nothing runs")
+    elif not known:
+        rows.append(f"estimated  unavailable: none of the {running} steps to run has a recorded time")
+    else:
+        missing = f", {running - len(known)} without a recorded time" if running > len(known) else ""
+        rows.append(f"estimated  {sum(known):.1f} s for {len(known)} of {running} steps to run, as recorded{missing}")
+        limit = budgets.get("wall_s")
+        if limit is not None and sum(known) > limit:
+            rows.append(f"! the recorded times exceed wall_s {short(limit)}")
+    return rows
+
+
+def diff_view(old: Mapping[str, Any], new: Mapping[str, Any], names: tuple[str, str], digests: tuple[str, str]) -> View:
+    """Two plans by meaning."""
+    changes = compare(old, new)
+    follow = followers(old, new)
+    sections = [
+        Section(title="trust", rows=rows_of([item for item in changes if item.trust])),
+        Section(title="lock", rows=_lock(changes, full=True)),
+        Section(title="follow", rows=[f"> {label(group)}" for group in fold(follow, pattern)]),
+    ]
+    state = "the same plan" if digests[0] == digests[1] else f"{short(digests[0])} → {short(digests[1])}"
+    headline = f"{names[0]} → {names[1]}   {state}"
+    return View(headline=inert(headline), digest=digests[1], sections=_cut(sections, full=False))
+
+
+def size(count: int) -> str:
+    """Bytes in the largest unit that keeps the number above one."""
+    value = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError("unreachable")

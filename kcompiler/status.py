@@ -1,0 +1,75 @@
+"""A plan and its delta → where somebody stands: per stage what it waits for, whether it is done, what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kcompiler.delta import Entry
+from runtime.contract.keys import producers
+
+#: stage → the steps of the catalog that belong to it, in the order of a distillation; any other step is of `further`
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "data": ("data",),
+    "tokenizer": ("tokenizer",),
+    "teacher": ("bootstrap", "import_teacher"),
+    "train": ("train",),
+    "probe": ("probe",),
+    "export": ("export",),
+    "convert": ("convert",),
+    "verify": ("verify",),
+    "evaluate": ("evaluate",),
+}
+FURTHER = "further"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage. `needs` are the stages it takes from, `waits` those of them that are not done; `gates` counts the
+    blocking rules on its reports; `since` is when the newest of its steps was committed, for people only."""
+
+    name: str
+    state: Literal["done", "ready", "waits", "none"]
+    steps: int
+    done: int
+    needs: Sequence[str]
+    waits: Sequence[str]
+    gates: int
+    since: str = ""
+    why: str = ""
+
+
+def stages(plan: Mapping[str, Any], entries: Sequence[Entry], dates: Mapping[str, str]) -> list[Stage]:
+    """Every stage in order, those without a step as `none`. `dates`: step id → time of its commit."""
+    stage_of = {step["id"]: _stage(step) for step in plan["steps"]}
+    reused = {entry.step for entry in entries if entry.action == "reuse"}
+    why = {entry.step: entry.why for entry in entries}
+    finished = {name for name in {*stage_of.values()} if all(i in reused for i, s in stage_of.items() if s == name)}
+    order = [*STAGES, *([FURTHER] if FURTHER in stage_of.values() else [])]
+    found = []
+    for name in order:
+        steps = [step for step in plan["steps"] if stage_of[step["id"]] == name]
+        needs = {stage_of[up] for step in steps for up in producers(step) if stage_of[up] != name}
+        ids = {step["id"] for step in steps}
+        waits = [other for other in order if other in needs - finished]
+        open_ids = [step["id"] for step in steps if step["id"] not in reused]
+        found.append(
+            Stage(
+                name=name,
+                state="none" if not steps else "done" if name in finished else "waits" if waits else "ready",
+                steps=len(steps),
+                done=len(ids & reused),
+                needs=[other for other in order if other in needs],
+                waits=waits,
+                gates=sum(1 for item in plan["obligations"] if item["mode"] == "block" and item["from"][5:] in ids),
+                since=max((dates.get(i, "") for i in ids & reused), default=""),
+                why=why.get(open_ids[0], "") if open_ids else "",
+            )
+        )
+    return found
+
+
+def _stage(step: Mapping[str, Any]) -> str:
+    kind = str(step["kind"]).partition("@")[0]
+    return next((name for name, kinds in STAGES.items() if kind in kinds), FURTHER)

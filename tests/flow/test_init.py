@@ -1,0 +1,50 @@
+"""`init` in an empty folder: a spec that validates and plans there, and nothing of anybody's is overwritten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.flow.world import LIGHT, ROOT, kcompiler
+
+TEMPLATES = sorted(path.stem for path in (ROOT / "specs").glob("*.yaml"))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_project_validates_and_plans(tmp_path: Path, template: str) -> None:
+    result = kcompiler("init", "--template", template, cwd=tmp_path, code=LIGHT).ended(0, "")
+    assert result.out.strip() == f"next: kcompiler apply specs/{template}.yaml"
+    assert (tmp_path / ".kcompiler" / ".gitignore").read_text(encoding="utf-8") == "*\n"
+    kcompiler("validate", f"specs/{template}.yaml", cwd=tmp_path, code=LIGHT).ended(0, "")
+    kcompiler("plan", f"specs/{template}.yaml", cwd=tmp_path, code=LIGHT).ended(0, "")
+    kcompiler("plan", f"specs/{template}.yaml", "--check", cwd=tmp_path, code=LIGHT).ended(0, "")
+    assert (tmp_path / "generated" / template / "plan.lock").is_file()
+
+
+def test_a_second_init_overwrites_nothing(tmp_path: Path) -> None:
+    kcompiler("init", cwd=tmp_path, code=LIGHT).ended(0, "")
+    mine = tmp_path / "specs" / "eight-ball.yaml"
+    mine.write_text("mine: true\n", encoding="utf-8")
+    before = files(tmp_path)
+    result = kcompiler("init", cwd=tmp_path, code=LIGHT).ended(0, "")
+    assert files(tmp_path) == before
+    assert "kept     specs/eight-ball.yaml" in result.err
+
+
+def test_init_of_a_named_folder_makes_it(tmp_path: Path) -> None:
+    kcompiler("init", "new/place", cwd=tmp_path, code=LIGHT).ended(0, "")
+    kcompiler("validate", "new/place/specs/eight-ball.yaml", cwd=tmp_path, code=LIGHT).ended(0, "")
+
+
+def test_a_file_where_a_folder_must_be_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "specs").write_text("", encoding="utf-8")
+    result = kcompiler("init", cwd=tmp_path, code=LIGHT)
+    assert result.code in (1, 2), result.text
+    assert "Traceback" not in result.text
+    assert "kcompiler itself failed" not in result.err
+    assert "specs" in result.err

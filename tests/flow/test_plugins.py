@@ -1,0 +1,201 @@
+"""A loss, a step and a gate are each one file: dropped in, they work in validate, plan, apply, gate and audit."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime import digest
+from tests.flow.world import LIGHT, NAME, Home
+
+SPEC = f"specs/{NAME}.yaml"
+
+LOSS = '''
+"""Student and teacher logits → half the L1 distance of their distributions, in [0, 1]."""
+from typing import Any
+from runtime.contract import Loss, Params
+
+
+class NoParams(Params):
+    pass
+
+
+def value(student_NV: Any, teacher_NV: Any, target_N: Any, params: NoParams) -> Any:
+    return (student_NV.softmax(-1) - teacher_NV.softmax(-1)).abs().sum(-1) / 2
+
+
+LOSS = Loss(
+    name="total_variation",
+    version=1,
+    params=NoParams,
+    needs=frozenset({"logits"}),
+    mask="response",
+    value=value,
+    semantics={"formula": "1/2 * sum_v |p_v - q_v|", "unit": "probability"},
+    divergence=True,
+)
+'''
+
+STEP = '''
+"""Checkpoint → its size in bytes, as a report."""
+from collections.abc import Mapping
+from pathlib import Path
+from pydantic import Field
+from runtime.contract import Context, Params, Port, Step
+from runtime.contract.report import measured
+
+
+class WeighParams(Params):
+    unit_bytes: int = Field(default=1, ge=1, description="Bytes per unit.")
+
+
+def run(takes: Mapping[str, Path], params: WeighParams, ctx: Context) -> None:
+    size = (takes["checkpoint"] / "model.safetensors").stat().st_size
+    ctx.report("report", {"size": measured(size // params.unit_bytes, "B")}, fingerprints={})
+
+
+STEP = Step(
+    name="weigh",
+    version=1,
+    params=WeighParams,
+    takes={"checkpoint": Port(kind="checkpoint")},
+    gives={"report": Port(kind="report", report="weight")},
+    backend="python",
+    run=run,
+)
+'''
+
+PACK = """
+name: local
+version: 1
+title: What this project asks for on top
+"""
+RULE = """
+id: light-enough
+title: The student fits into what it may weigh
+on: weight
+mode: block
+kind: bound
+params: {metric: size, op: "<=", threshold: "%s", unit: B}
+remedy: make the student smaller
+"""
+
+
+def distribution(folder: Path, name: str, room: str, plugin: str, constant: str, text: str) -> Path:
+    """Install a distribution of one module that exports one plug-in, as pip would leave it; its RECORD."""
+    folder.mkdir(exist_ok=True)
+    module = folder / f"{name}.py"
+    module.write_text(text, encoding="utf-8")
+    about = folder / f"{name}-1.0.dist-info"
+    about.mkdir(exist_ok=True)
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text(f"[kcompiler.{room}]\n{plugin} = {name}:{constant}\n", encoding="utf-8")
+    record = about / "RECORD"
+    hashed = base64.urlsafe_b64encode(hashlib.sha256(module.read_bytes()).digest()).rstrip(b"=").decode()
+    size = module.stat().st_size
+    record.write_text(f"{name}.py,sha256={hashed},{size}\n{about.name}/RECORD,,\n", encoding="utf-8")
+    return record
+
+
+def gate(home: Home, threshold: int) -> None:
+    folder = home.root / "policies" / "local"
+    (folder / "light-enough").mkdir(parents=True, exist_ok=True)
+    (folder / "pack.yaml").write_text(PACK, encoding="utf-8")
+    (folder / "light-enough" / "rule.yaml").write_text(RULE % threshold, encoding="utf-8")
+
+
+def with_plugins(data: dict[str, Any]) -> None:
+    data["training"]["stages"][0]["losses"][0] = {"term": "total_variation", "weight": 0.8}
+    data["steps"] = [{"id": "weigh", "use": "weigh", "takes": {"checkpoint": "step:train-kd#checkpoint"}}]
+    data["policies"].append("local")
+
+
+@pytest.mark.slow
+def test_a_loss_a_step_and_a_gate_are_one_file_each(done: Home, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    loss = distribution(site, "acme_loss", "losses", "total_variation", "LOSS", LOSS)
+    step = distribution(site, "acme_step", "steps", "weigh", "STEP", STEP)
+    gate(done, 10)
+    done.change(with_plugins)
+
+    without = done.run("validate", SPEC, code=LIGHT).ended(1, "invalid")
+    assert "total_variation" in without.err
+    assert "weigh" in without.err
+
+    here = {"path": [site]}
+    done.run("validate", SPEC, code=LIGHT, **here).ended(0, "")
+    planned = done.run("plan", SPEC, code=LIGHT, **here).ended(0, "")
+    assert "weigh" in planned.out
+    plan = json.loads(done.lock.read_text(encoding="utf-8"))
+    assert plan["plugins"] == [
+        {"room": room, "name": name, "distribution": dist, "version": "1.0", "record": digest.of_file(record)}
+        for room, name, dist, record in (
+            ("losses", "total_variation", "acme_loss", loss),
+            ("steps", "weigh", "acme_step", step),
+        )
+    ]
+    params = next(item for item in plan["steps"] if item["id"] == "train-kd")["params"]
+    assert params["losses"][0]["semantics"] == {"formula": "1/2 * sum_v |p_v - q_v|", "unit": "probability"}
+    assert [one["from"] for one in plan["obligations"] if one["rule"] == "local/light-enough"] == ["step:weigh"]
+
+    result = done.apply(**here).ended(1, "fail")
+    assert result.steps()["data"] == "reused"
+    assert {result.steps()["train-kd"], result.steps()["weigh"]} == {"committed"}
+    verdict = json.loads((done.evidence / "verdict.json").read_text(encoding="utf-8"))
+    assert {one["rule"]: one["outcome"] for one in verdict["outcomes"]}["local/light-enough"] == "fail"
+    trained = json.loads((done.evidence / "reports" / "train-kd.json").read_text(encoding="utf-8"))
+    assert "total_variation" in json.dumps(trained["data"])
+
+    gate(done, 10_000_000)
+    result = done.apply(code=LIGHT, **here).ended(1, "fail")
+    assert set(result.steps().values()) == {"reused"}
+    verdict = json.loads((done.evidence / "verdict.json").read_text(encoding="utf-8"))
+    assert {one["rule"]: one["outcome"] for one in verdict["outcomes"]}["local/light-enough"] == "pass"
+    assert done.run("audit", SPEC, code=LIGHT, **here).ended(0, "").code == 0
+
+    # another release of the loss, although nothing in our own code or in the spec changed
+    distribution(site, "acme_loss", "losses", "total_variation", "LOSS", LOSS + "\n# release 2\n")
+    stale = done.apply("--locked", code=LIGHT, **here).ended(4, "lock-stale")
+    assert "plugins" in stale.err
+    forecast = done.run("plan", SPEC, "--format", "json", code=LIGHT, **here).ended(0, "")
+    actions = {entry["step"]: (entry["action"], entry["why"]) for entry in json.loads(forecast.out)["steps"]}
+    assert actions["train-kd"][0] == "run"
+    assert "plugin.losses.total_variation" in actions["train-kd"][1]
+    assert actions["teacher"][0] == "reuse"
+
+
+def test_a_plug_in_may_not_take_a_built_in_name(fresh: Home, tmp_path: Path) -> None:
+    distribution(tmp_path / "site", "acme_kl", "losses", "kl", "LOSS", LOSS)
+    result = fresh.run("validate", SPEC, code=LIGHT, path=[tmp_path / "site"])
+    assert result.code in (1, 2), result.text
+    assert "Traceback" not in result.text
+    assert "takes the built-in name `kl`" in result.err
+    assert "help: uninstall that distribution or rename its entry point" in result.err
+    assert result.last["code"] == str(result.code)
+
+
+def test_a_rule_that_nothing_feeds_is_refused_before_anything_runs(fresh: Home) -> None:
+    gate(fresh, 10)
+    fresh.change(lambda data: data["policies"].append("local"))
+    result = fresh.run("plan", SPEC, code=LIGHT).ended(1, "invalid")
+    assert "error[KC6010]" in result.err
+    assert "policies/local/light-enough/rule.yaml:" in result.err
+    assert not (fresh.root / "generated").exists()
+
+
+def test_a_misspelt_key_of_a_rule_never_switches_it_off(fresh: Home) -> None:
+    gate(fresh, 10)
+    rule = fresh.root / "policies" / "local" / "light-enough" / "rule.yaml"
+    rule.write_text(rule.read_text(encoding="utf-8").replace("mode: block", "moed: warn"), encoding="utf-8")
+    fresh.change(with_plugins)
+    site = fresh.root / "site"
+    distribution(site, "acme_loss", "losses", "total_variation", "LOSS", LOSS)
+    distribution(site, "acme_step", "steps", "weigh", "STEP", STEP)
+    result = fresh.run("plan", SPEC, code=LIGHT, path=[site]).ended(1, "invalid")
+    assert "error[KC6002]" in result.err
+    assert "did you mean `mode`" in result.err

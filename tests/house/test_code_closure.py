@@ -1,0 +1,43 @@
+"""A step's key covers all of our code that decides its result: what its operation imports, directly or not, is in the
+step's declared `code`, or is a plug-in that its params name, or is the machine itself."""
+
+import grimp
+import pytest
+
+from runtime import catalog
+from runtime.contract import Step
+
+GRAPH = grimp.build_graph("runtime", include_external_packages=False, exclude_type_checking_imports=True)
+#: declarations without an algorithm, and what only carries bytes: their change is a change of the format or of a
+#: step's version. Plug-in rooms come in through the params, by `Step.plugs`.
+CARRIERS = {"runtime", "runtime.contract", "runtime.catalog", "runtime.digest", "runtime.durable"}
+ROOMS = ("runtime.losses", "runtime.suites", "runtime.generators", "runtime.teachers", "runtime.backends", "runtime.executors")
+
+
+def covered(module: str, code: tuple[str, ...]) -> bool:
+    return any(module == one or (module.startswith(f"{one}.") and GRAPH.find_children(one)) for one in code)
+
+
+@pytest.mark.parametrize("name", catalog.names("steps"))
+def test_everything_an_operation_imports_is_in_the_steps_code(name):
+    step: Step = catalog.load("steps", name)
+    operation = catalog.load("backends", step.backend).operations[name].partition(":")[0]
+    needed = {operation, *GRAPH.find_upstream_modules(operation)}
+    code = (*step.code, step.run.__module__)
+    missing = {
+        module
+        for module in needed - CARRIERS
+        if not module.startswith(ROOMS)
+        and not covered(module, code)
+        and not GRAPH.find_children(module)  # a package's __init__ is only a docstring in these rooms
+    }
+    assert missing == set()
+
+
+@pytest.mark.parametrize("room", ["models", "data", "train", "tools", "mil"])
+def test_a_rooms_init_decides_nothing(room):
+    from pathlib import Path
+
+    text = (Path(catalog.__file__).parent / room / "__init__.py").read_text().strip()
+    assert text.startswith('"""')
+    assert text.endswith('"""')

@@ -1,0 +1,179 @@
+"""A good spec with a change → what one family of checks says of it, by its real module or by a mutated one."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import yaml
+
+import kcompiler
+from kcompiler import tables
+from kcompiler.checks import World
+from kcompiler.diagnostic import Diagnostic
+from kcompiler.source import Tree, load
+from kcompiler.spec import Spec
+from kcompiler.spec.parse import parse
+from kcompiler.tables import Hardware
+from tests.unit.kcompiler.checks.laboratory import GOOD, ROOT
+
+Change = Callable[[dict[str, Any]], Any]
+#: module → modules that hold on to what it defines, in the order of arrows
+DEPENDENTS: Mapping[str, tuple[str, ...]] = {
+    "kcompiler.checks._sizes": ("kcompiler.checks.memory", "kcompiler.checks.roofline", "kcompiler.checks.toolchain"),
+    "kcompiler.checks.memory": ("kcompiler.checks.roofline",),
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`says` are the codes that the family gives, each once; `words` stand in the text of what it gives.
+
+    `table` replaces the table of hardware; `files` are laid beside the spec.
+    """
+
+    name: str
+    change: Change
+    says: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    table: Hardware | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    severity: str = ""
+
+
+def several(*changes: Change) -> Change:
+    return lambda data: [change(data) for change in changes]
+
+
+def hardware(**more: Any) -> Change:
+    return lambda data: data["hardware"].update(more)
+
+
+def student(**more: Any) -> Change:
+    def change(data: dict[str, Any]) -> None:
+        data["student"]["architecture"].update(more)
+        data["student"].pop("parameters", None)
+
+    return change
+
+
+def section(name: str, **more: Any) -> Change:
+    return lambda data: data.setdefault(name, {}).update(more)
+
+
+def figure(value: float | int | None) -> dict[str, Any]:
+    return {"note": "absent"} if value is None else {"value": value, "source": "s"}
+
+
+def machine(
+    memory: int | None = 10**12,
+    model: int | None = 10**12,
+    bandwidth: float | None = 400,
+    gpu: tuple[float | None, float | None] | None = (10.0, 5.0),
+    ane: tuple[float | None, float | None] | None = (10.0, 30.0),
+    share: float | None = 0.65,
+    cpu: float | None = None,
+    **others: int,
+) -> Hardware:
+    """A table with one machine under the name the good spec uses; `others` are further machines by their memory."""
+    row: dict[str, Any] = {
+        "title": "a machine",
+        "memory_bytes": figure(memory),
+        "model_bytes": figure(model),
+        "bandwidth_gb_s": figure(bandwidth),
+    }
+    if gpu is not None:
+        row["gpu"] = {"fp16_tflops": figure(gpu[0]), "fp32_tflops": figure(gpu[1])}
+    if ane is not None:
+        row["ane"] = {"tops": figure(ane[0]), "reached_gb_s": figure(ane[1])}
+    if cpu is not None:
+        row["cpu"] = {"fp32_tflops": figure(cpu)}
+    more = {name: {**row, "memory_bytes": figure(size)} for name, size in others.items()}
+    source = {"title": "a source", "url": "https://example.org/", "date": "2026", "kind": "vendor"}
+    return Hardware.model_validate(
+        {"sources": {"s": source}, "gpu_share": figure(share), "profiles": {"m1-max-64gb": row, **more}}
+    )
+
+
+@contextmanager
+def table(hardware: Hardware | None) -> Iterator[None]:
+    """Another table of hardware while it lasts."""
+    real = tables.hardware
+    if hardware is not None:
+        tables.hardware = lambda: hardware  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        tables.hardware = real  # type: ignore[assignment]
+
+
+@cache
+def _parsed(change: Change) -> tuple[Spec, Tree]:
+    data = yaml.safe_load(GOOD)
+    change(data)
+    tree, problems = load("spec.yaml", yaml.safe_dump(data, sort_keys=False, allow_unicode=True).encode())
+    assert tree is not None, problems
+    parsed = parse(tree)
+    assert parsed.spec is not None, parsed.diagnostics
+    return parsed.spec, tree
+
+
+def said(family: str, claim: Claim, folder: Path) -> list[Diagnostic]:
+    """What the family's present module says. `folder` is empty and belongs to this claim."""
+    spec, tree = _parsed(claim.change)
+    for name, text in claim.files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    world = World(folder, folder, (folder / "policies", ROOT / "policies"))
+    checks = importlib.import_module(f"kcompiler.checks.{family}").CHECKS
+    with table(claim.table):
+        return [item for check in checks for item in check.ask(spec, tree, world)]
+
+
+def disagrees(family: str, claim: Claim, folder: Path) -> str:
+    """What is different from the claim; empty when it holds."""
+    found = said(family, claim, folder)
+    codes = tuple(sorted(item.code for item in found))
+    if codes != tuple(sorted(claim.says)):
+        return f"{claim.name}: said {codes}"
+    text = "\n".join("\n".join((item.summary, item.label, item.detail, item.help, *item.notes)) for item in found)
+    lacking = [word for word in claim.words if word not in text]
+    if lacking:
+        return f"{claim.name}: {lacking} not in\n{text}"
+    if claim.severity and {item.severity for item in found} != {claim.severity}:
+        return f"{claim.name}: severity {[item.severity for item in found]}"
+    return ""
+
+
+def source_of(module: str) -> str:
+    path = Path(kcompiler.__file__).parents[1] / Path(*module.split("."))
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
+
+
+@contextmanager
+def mutated(module: str, changed: CodeType) -> Iterator[None]:
+    """`module` runs `changed`, and its dependents are made anew around it; afterwards the real ones are back."""
+    names = (module, *DEPENDENTS.get(module, ()))
+    kept = {name: importlib.import_module(name) for name in names}
+    try:
+        for name in names:
+            made = types.ModuleType(name)
+            made.__file__ = kept[name].__file__
+            sys.modules[name] = made
+            setattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2], made)
+            code = changed if name == module else compile(source_of(name), name, "exec")
+            exec(code, made.__dict__)
+        yield
+    finally:
+        for name, real in kept.items():
+            sys.modules[name] = real
+            setattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2], real)

@@ -1,0 +1,181 @@
+"""Statistics: how many rows decide a gate, against the exact binomial; both sides of every border."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.kcompiler.checks.claims import Claim, disagrees, several
+
+
+def pack(extra: str = "", op: str = ">=", threshold: str = "0.98", metric: str = "validity.student",
+         unit: str = "ratio", mode: str = "block", kind: str = "bound", on: str = "eval.answers") -> dict[str, str]:  # fmt: skip
+    """A pack `lab` of one rule, as files beside the spec."""
+    params = f'metric: {metric}\n  op: "{op}"\n  threshold: "{threshold}"\n  unit: {unit}\n'
+    if kind == "all_true":
+        params = f"at: {metric}\n  min_matches: 1\n"
+    rule = (
+        f"id: valid\ntitle: A rule of the laboratory\non: {on}\nmode: {mode}\nkind: {kind}\nparams:\n  {params}{extra}"
+    )
+    return {
+        "policies/lab/pack.yaml": "name: lab\nversion: 1\ntitle: A laboratory\n",
+        "policies/lab/valid/rule.yaml": rule + 'remedy: "train longer"\n',
+    }
+
+
+def rows(count: int, held_out: float = 0.2, **suite: Any) -> Any:
+    def change(data: dict[str, Any]) -> None:
+        data["data"]["sources"][0]["params"] = {"rows": count}
+        data["data"]["held_out"] = held_out
+        data["policies"] = ["lab"]
+        data["evaluation"]["suites"][0].update(suite)
+
+    return change
+
+
+def jsonl(*sources: dict[str, Any], held_out: float = 0.2) -> Any:
+    def change(data: dict[str, Any]) -> None:
+        first = {"kind": "jsonl", "path": "rows.jsonl", "license": "MIT"}
+        data["data"]["sources"] = [{**first, "name": f"s{i}", **one} for i, one in enumerate(sources)]
+        data["data"]["held_out"] = held_out
+        data["policies"] = ["lab"]
+
+    return change
+
+
+def lines(count: int, end: str = "\n") -> dict[str, str]:
+    return {"rows.jsonl": "\n".join('{"prompt": "a", "response": "b"}' for _ in range(count)) + end}
+
+
+LOW, TEST = "  on: low\n", {"split": "test"}
+
+CLAIMS = [
+    Claim("no gate on a rate", lambda _: None),
+    Claim("149 clean rows decide 0.98", rows(745), files=pack()),
+    Claim("148 do not", rows(740), ("KC4802",), ("149 clean rows", "about 148 rows", "proves only > 0.9799", ">= 0.98"),
+          files=pack(), severity="warning"),
+    Claim("sixty do not, by far", rows(300), ("KC4802",), ("0.9512", "point", "prove less"), files=pack()),
+    Claim("a bound is refused", rows(300), ("KC4801",), ("cannot pass", "bound"), files=pack(LOW), severity="error"),
+    Claim("unless chance may help", rows(740), ("KC4802",), ("only if more rows",), files=pack(LOW),
+          severity="warning"),
+    Claim("a bound that only warns", rows(300), ("KC4802",), files=pack(LOW, mode="warn"), severity="warning"),
+    Claim("a bound that holds", rows(745), files=pack(LOW)),
+    Claim("equality speaks of these rows", rows(300), files=pack(op="==", threshold="1")),
+    Claim("greater than", rows(300), ("KC4802",), files=pack(op=">")),
+    Claim("no row count proves certainty", rows(300), ("KC4802",), ("no number of rows",), files=pack(threshold="1")),
+    Claim("at most two percent of leaks", rows(300), ("KC4802",), ("proves only < 0.0488", "149 clean rows"),
+          files=pack(op="<=", threshold="0.02")),
+    Claim("fewer than five percent of leaks", rows(300), files=pack(op="<", threshold="0.05")),
+    Claim("an upper bound", rows(300), ("KC4801",), files=pack("  on: high\n", op="<=", threshold="0.02")),
+    Claim("a low floor", rows(300), files=pack(threshold="0.9")),
+    Claim("another unit", rows(300), files=pack(unit="nat/token")),
+    Claim("another kind of check", rows(300), files=pack(kind="all_true")),
+    Claim("another report", rows(300), files=pack(on="probes")),
+    Claim("the limit of the suite", rows(745, limit=148), ("KC4802",), ("148 rows;",), files=pack()),
+    Claim("a limit that is not reached", rows(745, limit=150), files=pack()),
+    Claim("the package has a limit of its own", rows(745), ("KC4802",), ("128 rows",),
+          files=pack(metric="validity.coreml")),
+    Claim("and may be given more", rows(745, coreml_limit=149), files=pack(metric="validity.coreml")),
+    Claim("min_n on the border", rows(400, limit=80), files=pack("  need: {min_n: 80}\n", threshold="0.5")),
+    Claim("min_n beyond it", rows(400, limit=80), ("KC4803",), ("80 rows, at least 81",),
+          files=pack("  need: {min_n: 81}\n", threshold="0.5"), severity="error"),
+    Claim("min_n that warns", rows(400, limit=80), ("KC4803",),
+          files=pack("  need: {min_n: 81}\n", threshold="0.5", mode="warn"), severity="warning"),
+    Claim("min_n of another unit", rows(400, limit=80), ("KC4803",),
+          files=pack("  need: {min_n: 81}\n", threshold="0.5", unit="nat/token")),
+    Claim("chance is granted to min_n", rows(400), files=pack("  need: {min_n: 112}\n", threshold="0.5")),
+    Claim("four deviations of it", rows(400), ("KC4803",), ("about 80 rows",),
+          files=pack("  need: {min_n: 113}\n", threshold="0.5")),
+    Claim("a file with a row per line", jsonl({"split": "test"}), files={**pack(), **lines(149)}),
+    Claim("one line less", jsonl({"split": "test"}), ("KC4802",), ("148 rows",), files={**pack(), **lines(148)}),
+    Claim("a last line without an end", jsonl({"split": "test"}), files={**pack(), **lines(149, "")}),
+    Claim("an empty file", jsonl({"split": "test"}), ("KC4802",), ("0 rows", "proves only > 0.0000"),
+          files={**pack(), "rows.jsonl": ""}),
+    Claim("the limit of a source", jsonl({"split": "test", "limit": 148}), ("KC4802",), files={**pack(), **lines(200)}),
+    Claim("two sources add up", jsonl({"split": "test", "limit": 75}, {"split": "test", "limit": 74}),
+          files={**pack(), **lines(80)}),
+    Claim("training rows are no evidence", jsonl({"split": "test"}, {"split": "train"}), ("KC4802",), ("100 rows",),
+          files={**pack(), **lines(100)}),
+    Claim("held out and named", jsonl({"split": "test"}, {"split": "auto"}, held_out=0.5),
+          files={**pack(), **lines(100)}),
+    Claim("a file that is not there", jsonl({"split": "test"}), files=pack()),
+    Claim("the other split", several(rows(149, 0.0), lambda d: d["evaluation"]["suites"][0].update(split="train")),
+          files=pack()),
+    Claim("and its share", several(rows(149, 0.1), lambda d: d["evaluation"]["suites"][0].update(split="train")),
+          ("KC4802",), ("about 134",), files=pack()),
+    Claim("nothing is held out", rows(300, 0.0), ("KC4802",), ("0 rows",), files=pack()),
+    Claim("an unknown pack is another matter", rows(300)),
+]  # fmt: skip
+
+
+def arithmetic() -> None:
+    """The exact bound by hand, and the least n by search."""
+    statistics = importlib.import_module("kcompiler.checks.statistics")
+    assert 0.98**149 <= 0.05 < 0.98**148
+    assert statistics.rows_needed(Fraction("0.98")) == 149
+    assert statistics.rows_needed(Fraction("0.9")) == 29
+    assert statistics.rows_needed(Fraction("0.5")) == 5
+    assert statistics.rows_needed(Fraction("0.05")) == 1
+    assert statistics.rows_needed(Fraction(0)) == 1
+    assert statistics.lower_bound(0) == 0
+    assert round(statistics.lower_bound(60), 4) == 0.9513
+    assert statistics.rows_needed(Fraction(statistics.lower_bound(7))) == 7
+    exactly = Fraction(statistics.lower_bound(60))
+    gate = statistics.Gate("rule", None, exactly, "", "suite", statistics.Rows(60, 60), True)
+    assert gate.decides
+    assert not gate.certainly_not
+    rows = statistics.Rows(10, 12)
+    assert rows.at_most(0) == rows
+    assert rows.at_most(11) == statistics.Rows(10, 11)
+    assert rows.exact is False
+    assert statistics.Rows(3, 3).exact is True
+
+
+ARITHMETIC = (arithmetic,)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def test_statistics_say(claim, tmp_path):
+    assert disagrees("statistics", claim, tmp_path) == ""
+
+
+def test_sixty_rows_cannot_establish_98_percent_and_149_can():
+    arithmetic()
+
+
+def upper_tail(n: int, rate: float) -> float:
+    """P(n successes of n) at a rate, by the definition of the binomial distribution."""
+    return math.exp(math.lgamma(n + 1) - math.lgamma(n + 1) - math.lgamma(1) + n * math.log(rate))
+
+
+@given(st.integers(1, 5000))
+def test_the_bound_is_where_a_perfect_score_has_probability_five_percent(n):
+    statistics = importlib.import_module("kcompiler.checks.statistics")
+    assert math.isclose(upper_tail(n, statistics.lower_bound(n)), 0.05, rel_tol=1e-9)
+
+
+@given(st.integers(1, 5000), st.integers(1, 5000))
+def test_more_rows_establish_more(n, more):
+    statistics = importlib.import_module("kcompiler.checks.statistics")
+    assert statistics.lower_bound(n) < statistics.lower_bound(n + more)
+
+
+@given(st.fractions(Fraction(1, 100), Fraction(9999, 10000)))
+def test_the_least_number_of_rows_is_the_least(rate):
+    statistics = importlib.import_module("kcompiler.checks.statistics")
+    n = statistics.rows_needed(rate)
+    assert statistics.lower_bound(n) >= rate
+    assert n == 1 or statistics.lower_bound(n - 1) < rate
+
+
+@given(st.integers(1, 2000))
+def test_the_exact_bound_is_below_no_stricter_one(n):
+    """Wilson's lower end of a two-sided 95 % interval of a perfect score, n / (n + z²), asks for more rows, from 8 on."""
+    statistics = importlib.import_module("kcompiler.checks.statistics")
+    assert n / (n + 1.959964**2) < statistics.lower_bound(n) or n < 8

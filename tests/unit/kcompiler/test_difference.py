@@ -1,0 +1,85 @@
+"""Two plans by meaning: nothing of trust is missed, nothing is invented."""
+
+import copy
+import json
+from pathlib import Path
+
+import hypothesis.strategies as st
+from hypothesis import given, settings
+
+from kcompiler.difference import compare, followers
+
+BASE = json.loads((Path(__file__).parents[2] / "golden/views/base.lock.json").read_text(encoding="utf-8"))
+
+
+def spots(value, path=()):
+    """Every leaf, as a path."""
+    if isinstance(value, dict | list) and value:
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from spots(value[key], (*path, key))
+    else:
+        yield path
+
+
+def at(value, path):
+    for key in path:
+        value = value[key]
+    return value
+
+
+LEAVES = sorted(spots(BASE), key=str)
+#: values whose change means nothing by itself
+SILENT = {"sources", "lock"}
+#: the version of a rule's pack is told once, under the packs; what the rule asks, under the rule
+TOLD_ELSEWHERE = {"derivation", "pack"}
+
+
+def test_a_plan_does_not_differ_from_itself():
+    assert compare(BASE, copy.deepcopy(BASE)) == []
+    assert followers(BASE, copy.deepcopy(BASE)) == []
+
+
+TELLING = [
+    path for path in LEAVES if path[0] not in SILENT and (path[-1] not in TOLD_ELSEWHERE or path[0] == "policies")
+]
+
+
+@given(st.sampled_from(TELLING))
+@settings(max_examples=150)
+def test_every_changed_leaf_is_told(path):
+    new = copy.deepcopy(BASE)
+    old = at(BASE, path)
+    parent = at(new, path[:-1])
+    parent[path[-1]] = (
+        not old if isinstance(old, bool) else old + 1 if isinstance(old, int | float) else f"{old or ''}x"
+    )
+    assert compare(BASE, new), path
+
+
+@given(st.sampled_from(["inputs", "policies", "steps", "obligations"]), st.data())
+@settings(max_examples=40)
+def test_what_is_gone_is_told(section, data):
+    new = copy.deepcopy(BASE)
+    index = data.draw(st.integers(0, len(new[section]) - 1))
+    del new[section][index]
+    gone = compare(BASE, new)
+    assert [item.sign for item in gone] == ["-"]
+    assert [item.sign for item in compare(new, BASE)] == ["+"]
+    assert gone[0].trust == (section != "steps")
+
+
+def test_followers_are_those_whose_own_text_is_the_same():
+    new = copy.deepcopy(BASE)
+    new["steps"][3]["params"]["steps"] = 1
+    for step in new["steps"][3:]:
+        step["derivation"] = "sha256:" + "0" * 64
+    assert followers(BASE, new) == [step["id"] for step in BASE["steps"][4:]]
+
+
+def test_trust_stands_first():
+    new = copy.deepcopy(BASE)
+    new["steps"][0]["params"]["held_out"] = 0.5
+    new["budgets"]["usd"] = 1000.0
+    assert [(item.area, item.trust) for item in compare(BASE, new)] == [("budget", True), ("step", False)]
+    new["budgets"]["usd"] = 1.0
+    assert [(item.area, item.trust) for item in compare(BASE, new)] == [("budget", False), ("step", False)]

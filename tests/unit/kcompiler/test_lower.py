@@ -1,0 +1,145 @@
+"""Spec → nodes: which section makes which steps, what each takes, and what it must wait for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime import digest
+from tests.unit.kcompiler.compiling import ROOT, STAGE, lowered
+
+EVERY = ["data", "teacher", "tokenizer", "train-kd", "probe", "export", "convert", "verify", "evaluate-answers"]
+
+
+def test_every_section_makes_its_steps(tmp_path: Path) -> None:
+    nodes, inputs = lowered(tmp_path)
+    assert list(nodes) == EVERY
+    assert inputs == []
+    assert {name: node.step for name, node in nodes.items()} == {
+        "data": "data",
+        "teacher": "bootstrap",
+        "tokenizer": "tokenizer",
+        "train-kd": "train",
+        "probe": "probe",
+        "export": "export",
+        "convert": "convert",
+        "verify": "verify",
+        "evaluate-answers": "evaluate",
+    }
+
+
+def test_every_node_points_back_into_the_spec(tmp_path: Path) -> None:
+    nodes, _ = lowered(tmp_path)
+    assert nodes["train-kd"].origin == "/training/stages/0"
+    assert nodes["evaluate-answers"].origin == "/evaluation/suites/0"
+    assert all(node.origin.startswith("/") for node in nodes.values())
+
+
+def test_every_default_is_written_out(tmp_path: Path) -> None:
+    """What the spec leaves out stands in the params, so that a later default changes no earlier plan unseen."""
+    params = lowered(tmp_path)[0]["train-kd"].params
+    assert params["optimizer"]["beta2"] == 0.95
+    assert params["chunk_tokens"] == 512
+    assert params["max_length"] == 64, "the longest prefill shape"
+
+
+def test_the_semantics_of_each_loss_are_pinned(tmp_path: Path) -> None:
+    term = lowered(tmp_path)[0]["train-kd"].params["losses"][0]
+    assert term["params"] == {"temperature": 2.0}
+    assert term["semantics"]["direction"] == "forward: KL(teacher || student)"
+
+
+@pytest.mark.parametrize(
+    ("step", "waits_for"),
+    [
+        ("teacher", {"tokenizer"}),
+        ("train-kd", {"tokenizer"}),
+        ("export", {"tokenizer", "probe"}),
+        ("convert", {"export"}),
+        ("verify", {"export", "convert"}),
+        ("evaluate-answers", {"verify"}),
+    ],
+)
+def test_preconditions_are_edges(tmp_path: Path, step: str, waits_for: set[str]) -> None:
+    """Contract before training, lint before conversion, goldens before evaluation on the package."""
+    assert waits_for <= set(lowered(tmp_path)[0][step].upstream())
+
+
+def test_only_a_stage_whose_losses_need_logits_takes_the_teacher(tmp_path: Path) -> None:
+    nodes, _ = lowered(tmp_path, lambda data: data["training"].update(stages=[STAGE]))
+    assert "teacher" not in nodes["train-kd"].takes
+    assert nodes["train-kd"].params["needs_teacher"] is False
+    nodes, _ = lowered(tmp_path)
+    assert nodes["train-kd"].takes["teacher"] == "step:teacher#checkpoint"
+
+
+def test_the_baseline_is_the_same_student_without_the_teacher(tmp_path: Path) -> None:
+    nodes, _ = lowered(tmp_path, lambda data: data["evaluation"].update(baselines=["ce_only"]))
+    student, baseline = nodes["train-kd"], nodes["train-ce_only-kd"]
+    assert "teacher" not in baseline.takes
+    assert [term["term"] for term in baseline.params["losses"]] == ["ce_truth"]
+    different = {key for key in student.params if student.params[key] != baseline.params[key]}
+    assert different == {"losses", "needs_teacher"}
+    assert baseline.seed == student.seed
+    assert nodes["evaluate-answers"].takes["ce_only"] == "step:train-ce_only-kd#checkpoint"
+
+
+def test_stages_follow_each_other_and_the_last_one_is_delivered(tmp_path: Path) -> None:
+    def two(data: dict[str, Any]) -> None:
+        data["training"]["stages"].append({**STAGE, "name": "more", "from": "kd"})
+        data["evaluation"]["baselines"] = ["ce_only"]
+
+    nodes, _ = lowered(tmp_path, two)
+    assert nodes["train-more"].takes["from"] == "step:train-kd#checkpoint"
+    assert nodes["train-more"].params["init"] == "checkpoint"
+    assert nodes["train-ce_only-more"].takes["from"] == "step:train-ce_only-kd#checkpoint"
+    for name in ("probe", "export", "verify", "evaluate-answers"):
+        assert nodes[name].takes["checkpoint"] == "step:train-more#checkpoint"
+
+
+def test_files_are_pinned_by_what_they_hold(tmp_path: Path) -> None:
+    rows = tmp_path / "specs" / "rows.jsonl"
+    rows.parent.mkdir()
+    rows.write_text('{"question": "Will it?", "answer": "Yes."}\n', encoding="utf-8")
+    fields = {"prompt": "question", "response": "answer"}
+    source = {"name": "mine", "kind": "jsonl", "path": "rows.jsonl", "license": "MIT", "fields": fields}
+    nodes, inputs = lowered(tmp_path, lambda data: data["data"]["sources"].append(source))
+    assert nodes["data"].takes == {"source_mine": "input:source_mine"}
+    (entry,) = inputs
+    assert (entry.path, entry.kind, entry.license) == ("specs/rows.jsonl", "file", "MIT")
+    assert (entry.digest, entry.bytes) == (digest.of_file(rows), rows.stat().st_size)
+
+
+def test_a_tool_registry_is_an_input(tmp_path: Path) -> None:
+    (tmp_path / "specs").mkdir()
+    shutil.copytree(ROOT / "specs" / "tools", tmp_path / "specs" / "tools")
+    nodes, inputs = lowered(tmp_path, lambda data: data["data"].update(tools="tools/registry.json"))
+    assert nodes["data"].takes == {"tools": "input:tools"}
+    assert nodes["data"].params["has_tools"] is True
+    assert [entry.path for entry in inputs] == ["specs/tools/registry.json"]
+
+
+def test_the_null_backend_takes_every_step(tmp_path: Path) -> None:
+    nodes, _ = lowered(tmp_path, backend="null")
+    assert {node.backend for node in nodes.values()} == {"null"}
+
+
+def test_further_steps_are_joined_by_their_references(tmp_path: Path) -> None:
+    takes = {"dataset": "data#dataset", "tokenizer": "step:tokenizer#tokenizer", "checkpoint": "teacher#checkpoint"}
+    params = {"lengths": [32], "decode_context": 64}
+    extra = {"id": "look", "use": "probe", "takes": takes, "params": params}
+    node = lowered(tmp_path, lambda data: data.update(steps=[extra]))[0]["look"]
+    assert node.takes == {
+        "dataset": "step:data#dataset",
+        "tokenizer": "step:tokenizer#tokenizer",
+        "checkpoint": "step:teacher#checkpoint",
+    }
+    assert node.origin == "/steps/0"
+
+
+def test_the_seed_of_the_spec_is_the_seed_of_every_step(tmp_path: Path) -> None:
+    nodes, _ = lowered(tmp_path, lambda data: data.update(execution={"seed": 7}))
+    assert {node.seed for node in nodes.values()} == {7}

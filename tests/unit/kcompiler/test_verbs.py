@@ -1,0 +1,194 @@
+"""The verbs of people who only look, run as people run them, in a project of their own."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kcompiler.cli import _main
+
+ROOT = Path(__file__).resolve().parents[3]
+SPEC = "specs/eight-ball.yaml"
+LOCK = "generated/eight-ball/plan.lock"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "specs", tmp_path / "specs")
+    (tmp_path / ".kcompiler").mkdir()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def replace(home, old, new):
+    path = home / SPEC
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_plan_says_what_a_change_means_and_then_that_nothing_changed(home, capsys):
+    assert _main(["plan", SPEC]) == 0
+    assert "+ policy  caws/core@1" in capsys.readouterr().out
+    replace(home, "wall_s: 240", "wall_s: 480")
+    replace(home, "temperature: 1.0", "temperature: 3.0")
+    assert _main(["plan", SPEC, "--check"]) == 1
+    assert re.search(r"wall_s +240 → 480 +HIGHER", capsys.readouterr().err)
+    assert _main(["plan", SPEC]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"~ step +train-kd +params.losses\[0\].params.temperature 1 → 3", out)
+    assert out.index("wall_s") < out.index("train-kd")
+    assert re.search(r"~ gate +caws/core/budget-wall-time on apply +<= 240 → <= 480 +WEAKER", out)
+    assert _main(["plan", SPEC]) == 0
+    assert "10 steps, unchanged" in capsys.readouterr().out
+
+
+def test_plan_as_json_and_markdown_names_the_same_digest(home, capsys):
+    _main(["plan", SPEC])
+    capsys.readouterr()
+    assert _main(["plan", SPEC, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert _main(["plan", SPEC, "--format", "markdown"]) == 0
+    assert f"`{found['plan']}`" in capsys.readouterr().out
+    assert found["changes"] == []
+    assert [step["action"] for step in found["steps"]] == ["run"] * 10
+
+
+def test_a_target_makes_a_lock_that_says_it_is_a_part(home, capsys):
+    assert _main(["plan", SPEC, "--target", "tokenizer"]) == 0
+    out = capsys.readouterr().out
+    assert "partial  only tokenizer" in out
+    assert f"kcompiler apply {LOCK}" in out
+    part = json.loads((home / LOCK).read_text())
+    assert part["asked"]["targets"] == ["tokenizer"]
+    assert [step["id"] for step in part["steps"]] == ["data", "tokenizer"]
+    assert _main(["plan", SPEC]) == 0
+    whole = json.loads((home / LOCK).read_text())
+    assert "targets" not in whole["asked"]
+    # nothing that must be proven is lost with the steps: a verdict on a part cannot pass
+    assert part["obligations"] == whole["obligations"]
+    assert part["steps"] == whole["steps"][:2]
+
+
+def test_the_verdict_on_a_part_does_not_pass(home, capsys):
+    """`data` needs no tensors, so the part can be carried out here; all else is then not evaluated."""
+    _main(["plan", SPEC, "--target", "data"])
+    assert _main(["apply", LOCK]) == 1
+    assert "step `verify` has given no report" in capsys.readouterr().out
+
+
+def test_a_target_that_is_not_there_is_a_mistake_with_a_suggestion(home, capsys):
+    assert _main(["plan", SPEC, "--target", "tokeniser"]) == 2
+    assert "did you mean `tokenizer`?" in capsys.readouterr().err
+    assert not (home / "generated").exists()
+
+
+def test_upgrade_names_what_has_a_pin_and_edits_nothing(home, capsys):
+    before = (home / SPEC).read_bytes()
+    assert _main(["plan", SPEC, "--upgrade", "teacher"]) == 2
+    assert "nothing called `teacher` has a pin" in capsys.readouterr().err
+    assert (home / SPEC).read_bytes() == before
+    assert not (home / "generated").exists()
+
+
+def test_status_says_where_somebody_stands(home, capsys):
+    assert _main(["status", SPEC, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(stage["name"], stage["state"]) for stage in found["stages"]][:3] == [
+        ("data", "ready"),
+        ("tokenizer", "waits"),
+        ("teacher", "waits"),
+    ]
+    _main(["plan", SPEC, "--target", "data"])
+    _main(["apply", LOCK])
+    capsys.readouterr()
+    assert _main(["status", SPEC]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"= +data +done +1/1 +3 gates +since 20\d\d-", out)
+    assert re.search(r"> +tokenizer +ready +0/1", out)
+
+
+def test_recorded_times_become_an_estimate(home, capsys):
+    _main(["plan", SPEC, "--target", "data"])
+    _main(["apply", LOCK])
+    replace(home, "rows: 2400", "rows: 2401")
+    capsys.readouterr()
+    assert _main(["plan", SPEC]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"estimated +\d+\.\d s for 1 of 10 steps to run, as recorded, 9 without", out)
+    assert re.search(r"~ data +run +param_changed", out)
+
+
+def git(home, *arguments):
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments]
+    subprocess.run(command, cwd=home, check=True, capture_output=True)
+
+
+def test_diff_compares_specs_locks_and_revisions(home, capsys):
+    _main(["plan", SPEC])
+    git(home, "init", "-q")
+    git(home, "add", "-A")
+    git(home, "commit", "-q", "-m", "first")
+    replace(home, "steps: 250\n      batch_size: 32", "steps: 300\n      batch_size: 32")
+    capsys.readouterr()
+    changed = r"~ step +train-\*?kd.*params.steps 250 → 300"
+    for old in (LOCK, f"HEAD:{SPEC}", f"HEAD:{LOCK}"):
+        assert _main(["diff", old, SPEC]) == 0
+        assert re.search(changed, capsys.readouterr().out), old
+    assert _main(["diff", LOCK, f"HEAD:{SPEC}"]) == 0
+    assert "the same plan" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["nowhere:specs/eight-ball.yaml", "HEAD:nowhere.lock", "--output=x:plan.lock"])
+def test_a_revision_that_is_not_there_is_exit_2(home, name, capsys):
+    git(home, "init", "-q")
+    git(home, "add", "-A")
+    git(home, "commit", "-q", "-m", "first")
+    assert _main(["diff", "--", name, SPEC]) == 2
+    assert sorted(path.name for path in home.iterdir()) == [".git", ".kcompiler", "specs"]
+
+
+def test_diff_can_refuse_what_is_weaker(home, capsys):
+    _main(["plan", SPEC])
+    replace(home, "wall_s: 240", "wall_s: 480")
+    assert _main(["diff", LOCK, SPEC, "--exit-code"]) == 1
+    assert _main(["diff", SPEC, LOCK, "--exit-code"]) == 0
+
+
+@pytest.mark.parametrize(
+    "edit", [{"steps": [{"id": 3}]}, {"obligations": None}, {"budgets": {"usd": "1"}}, {"toolchain": {"torch": 2}}]
+)
+def test_an_edited_lock_is_refused_before_it_is_compared(home, edit, capsys):
+    _main(["plan", SPEC])
+    plan = json.loads((home / LOCK).read_text())
+    (home / "odd.lock").write_text(json.dumps({**plan, **edit}))
+    capsys.readouterr()
+    assert _main(["diff", "odd.lock", LOCK]) == 2
+    assert re.search("cannot be read as a lock|not a lock by schemas/plan.schema.json", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("form", ["text", "dot", "mermaid", "json", "svg"])
+def test_a_graph_is_drawn_in_every_form_the_same_way_twice(home, form, capsys):
+    assert _main(["graph", SPEC, "--format", form]) == 0
+    first = capsys.readouterr().out
+    assert _main(["graph", SPEC, "--format", form]) == 0
+    assert capsys.readouterr().out == first
+    assert "train-ce_only-kd" in first
+
+
+def test_explain_tells_what_a_spec_says(home, capsys):
+    assert _main(["explain", "field:execution.seed", "--spec", SPEC]) == 0
+    out = capsys.readouterr().out
+    assert "default: 1337" in out
+    assert re.search(r"specs/eight-ball.yaml:\d+:\d+  1337", out)
+    assert _main(["explain", "field:execution.threads", "--spec", "specs/gsm8k-lm.yaml"]) == 0
+    assert _main(["explain", "step:convert", "--spec", SPEC]) == 0
+    assert "run: never_run" in capsys.readouterr().out
+    assert _main(["explain", "gate:caws/core/budget-wall-time", "--spec", SPEC]) == 0
+    assert "on run of apply: <= 240 s" in capsys.readouterr().out
+    assert _main(["explain", "step:train"]) == 0
+    assert "parameters" in capsys.readouterr().out
+    assert _main(["explain", "gate:caws/core/nothing"]) == 2
