@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from kcompiler.direction import Direction, direction
-from kcompiler.lock import changed
+from kcompiler.lock import ABSENT, changed
 
 Plan = Mapping[str, Any]
 Area = Literal["asked", "input", "policy", "gate", "plugin", "toolchain", "code", "schema", "budget", "step"]
@@ -70,6 +70,17 @@ def moved(old: object, new: object) -> str:
     return " → ".join(text if len(text) <= 60 else f"{text[:59]}…" for text in (short(old), short(new)))
 
 
+def _leaves(old: object, new: object) -> Iterator[tuple[str, Any, Any]]:
+    """(dotted path, old, new) of every leaf that differs; a side without it has ABSENT."""
+    for path, was, now in changed(old, new, ""):
+        yield path.lstrip("."), was, now
+
+
+def _json(value: Any) -> Any:
+    """A value for programs: what is absent is null there, and the text says which it was."""
+    return None if value is ABSENT else value
+
+
 def _asked(old: Plan, new: Plan) -> Iterator[Change]:
     before, after = old.get("asked", {}), new.get("asked", {})
     for key in sorted({*before, *after}):
@@ -110,8 +121,7 @@ def _named(
             ]
             yield Change(area=area, sign="+" if was is None else "-", name=name, what="  ".join(parts), trust=True)
             continue
-        for path, value, other in changed(was, now, ""):
-            dotted = path.lstrip(".")
+        for dotted, value, other in _leaves(was, now):
             yield Change(
                 area=area,
                 sign="~",
@@ -119,8 +129,8 @@ def _named(
                 what=f"{dotted} {moved(value, other)}",
                 trust=True,
                 path=dotted,
-                old=value,
-                new=other,
+                old=_json(value),
+                new=_json(other),
             )
 
 
@@ -143,10 +153,15 @@ def _gates(old: Plan, new: Plan) -> Iterator[Change]:
 
 
 def _versions(old: Plan, new: Plan) -> Iterator[Change]:
-    for path, was, now in changed(old.get("toolchain"), new.get("toolchain"), ""):
-        name = path.lstrip(".")
-        sign: Literal["+", "-", "~"] = "+" if was is None else "-" if now is None else "~"
-        yield Change(area="toolchain", sign=sign, name=name, what=moved(was, now), trust=True, old=was, new=now)
+    # the name of a distribution may hold a dot: these are keys, not paths
+    before, after = old.get("toolchain", {}), new.get("toolchain", {})
+    for name in sorted({*before, *after}):
+        was, now = before.get(name, ABSENT), after.get(name, ABSENT)
+        if was == now:
+            continue
+        sign: Literal["+", "-", "~"] = "+" if was is ABSENT else "-" if now is ABSENT else "~"
+        what = moved(was, now)
+        yield Change(area="toolchain", sign=sign, name=name, what=what, trust=True, old=_json(was), new=_json(now))
     made, remade = old.get("made_by"), new.get("made_by")
     if made != remade:
         versions = [str((item or {}).get("version")) for item in (made, remade)]
@@ -211,8 +226,7 @@ def _steps(old: Plan, new: Plan) -> Iterator[Change]:
 def _step(name: str, was: Plan, now: Plan) -> Iterator[Change]:
     skipped = {"derivation", "code"} if was.get("kind") == now.get("kind") else {"derivation"}
     sides: Sequence[Mapping[str, Any]] = [{k: v for k, v in side.items() if k not in skipped} for side in (was, now)]
-    for path, value, other in changed(sides[0], sides[1], ""):
-        dotted = path.lstrip(".")
+    for dotted, value, other in _leaves(sides[0], sides[1]):
         yield Change(
             area="step",
             sign="~",
@@ -221,8 +235,8 @@ def _step(name: str, was: Plan, now: Plan) -> Iterator[Change]:
             # another backend or a weaker promise is another way of making the same thing
             trust=dotted in ("backend", "promise"),
             path=dotted,
-            old=value,
-            new=other,
+            old=_json(value),
+            new=_json(other),
         )
 
 

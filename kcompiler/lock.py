@@ -146,12 +146,22 @@ def _step_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
     return parts
 
 
+class _Absent:
+    """Stands on the side of a difference where there is no such key; null is a value."""
+
+    def __repr__(self) -> str:
+        return "(absent)"
+
+
+ABSENT = _Absent()
+
+
 def changed(old: Any, new: Any, path: str = "params") -> list[tuple[str, Any, Any]]:
     """(dotted path, old, new) of every leaf that differs between two JSON values."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         found = []
         for key in sorted(set(old) | set(new)):
-            found += changed(old.get(key), new.get(key), f"{path}.{key}")
+            found += changed(old.get(key, ABSENT), new.get(key, ABSENT), f"{path}.{key}")
         return found
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         return [item for i, pair in enumerate(zip(old, new, strict=True)) for item in changed(*pair, f"{path}[{i}]")]

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._models import ROTARY_PARTS, head_dim, parameters, teacher_architectures
+from kcompiler.checks._models import ROTARY_PARTS, head_dim, parameters, teacher_architectures, total
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.architecture import Architecture
+
+#: least and most; SmolLM-135M has 19 channels per layer, GPT-3 128; its MLP is 2.7 times the width, Gemma 7B's 8 times
+_CHANNELS_PER_LAYER, _MLP_FACTOR = (4.0, 1024.0), (1.0, 16.0)
+#: largest share of embedding and head: with more, hardly any parameter is left to compute with
+_IN_VOCABULARY = (0.0, 0.9)
 
 
 def _student(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -79,4 +84,33 @@ def _count(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     )
 
 
-CHECKS = (Check(_student, "student"), Check(_teacher, "teacher"), Check(_count, "student"))
+def _proportions(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Kaplan et al. (arXiv 2001.08361, 3.1) find little difference between shapes, but within some bounds."""
+    a = spec.student.architecture
+    if a.hidden_size % a.num_attention_heads:
+        return
+    size = total(a)
+    embedding = a.vocab_size * a.hidden_size * (1 if a.tie_word_embeddings else 2)
+    for key, what, value, (least, most) in (
+        ("num_hidden_layers", "channels per layer", a.hidden_size / a.num_hidden_layers, _CHANNELS_PER_LAYER),
+        ("intermediate_size", "times the width in the MLP", a.intermediate_size / a.hidden_size, _MLP_FACTOR),
+        ("hidden_size", "of all parameters in the vocabulary", embedding / size, _IN_VOCABULARY),
+    ):
+        if not least <= value <= most:
+            bound = f"at least {least:g}" if value < least else f"at most {most:g}"
+            yield tree.diagnostic(
+                "KC4006",
+                f"/student/architecture/{key}",
+                "the student's proportions are far from those of any model that is known to learn well",
+                severity="warning",
+                label=f"{value:.3g} {what}, {bound} is usual",
+                help="give the same parameters another shape, unless this one is meant",
+            )
+
+
+CHECKS = (
+    Check(_student, "student"),
+    Check(_teacher, "teacher"),
+    Check(_count, "student"),
+    Check(_proportions, "student"),
+)

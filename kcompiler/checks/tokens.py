@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._teacher import Folder, folder_of, model_of
+from kcompiler.checks._teacher import Folder, folder_of, json_object, model_of
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
@@ -31,6 +31,23 @@ def _template(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         label=label,
         help='for example "{prompt}\\n{response}"; the end token closes every response',
     )
+
+
+def _marks(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """The template's text is encoded with its control tokens. The end token may stand in it: chats close turns."""
+    special = spec.tokenizer.special
+    for text, why in (
+        (special.bos, "every sequence already begins with it"),
+        (special.pad, "it marks what is no text, and is masked"),
+    ):
+        if text in spec.tokenizer.template:
+            yield tree.diagnostic(
+                "KC4309",
+                "/tokenizer/template",
+                "the template holds a control token that is not its to place",
+                label=f"`{text}`: {why}",
+                help=f"remove `{text}` from the template",
+            )
 
 
 def _distinct(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -117,6 +134,8 @@ def _taken(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             help="save it again with the tokenizers library",
         )
         return
+    yield from _one_truth(tree, folder, vocabulary, added)
+    yield from _ends(spec, tree, folder, {**vocabulary, **added})
     yield from _ids(spec, tree, {**vocabulary, **added})
     yield from _known(spec, tree, vocabulary, added)
 
@@ -135,6 +154,64 @@ def _vocabulary(folder: Folder) -> tuple[dict[str, int], dict[str, int]]:
         if isinstance(text, str) and isinstance(number, int):
             added[text] = number
     return found, added
+
+
+def _one_truth(tree: Tree, folder: Folder, vocabulary: dict[str, int], added: dict[str, int]) -> Iterator[Diagnostic]:
+    """One text has one id, and one id one text, in whatever file of the teacher it is written."""
+    places: list[tuple[str, dict[str, int]]] = [
+        ("tokenizer.json, vocab", vocabulary),
+        ("tokenizer.json, added_tokens", added),
+        ("tokenizer_config.json", _configured(folder)),
+    ]
+    ids: dict[str, tuple[int, str]] = {}
+    texts: dict[int, tuple[str, str]] = {}
+    for place, tokens in places:
+        for text, number in tokens.items():
+            by_text, by_id = ids.setdefault(text, (number, place)), texts.setdefault(number, (text, place))
+            if by_text[0] != number:
+                fault = f"`{text}` is {by_text[0]} in {by_text[1]}, {number} in {place}"
+            elif by_id[0] != text:
+                fault = f"id {number} is `{by_id[0]}` in {by_id[1]}, `{text}` in {place}"
+            else:
+                continue
+            yield tree.diagnostic(
+                "KC4310",
+                "/teacher/model",
+                "the teacher's tokenizer files contradict each other",
+                label=fault,
+                help="save the tokenizer again with save_pretrained, and check its control tokens",
+            )
+            return
+
+
+def _configured(folder: Folder) -> dict[str, int]:
+    """Token → id of the tokens that tokenizer_config.json lists."""
+    listed = json_object(folder.path / "tokenizer_config.json", strict=False).get("added_tokens_decoder")
+    found: dict[str, int] = {}
+    for number, item in listed.items() if isinstance(listed, dict) else ():
+        text = item.get("content") if isinstance(item, dict) else None
+        if isinstance(text, str) and number.isdecimal():
+            found[text] = int(number)
+    return found
+
+
+def _ends(spec: Spec, tree: Tree, folder: Folder, tokens: dict[str, int]) -> Iterator[Diagnostic]:
+    """A teacher that was trained to begin and stop with other tokens than ours never says that an answer is over."""
+    for name in ("bos", "eos"):
+        text = getattr(spec.tokenizer.special, name)
+        stated = folder.config.get(f"{name}_token_id")
+        own = {n for n in (stated if isinstance(stated, list) else [stated]) if type(n) is int}
+        if own and text in tokens and tokens[text] not in own:
+            by_id = {number: token for token, number in tokens.items()}
+            named = " or ".join(f"`{by_id[number]}`" for number in sorted(own) if number in by_id)
+            yield tree.diagnostic(
+                "KC4311",
+                f"/tokenizer/special/{name}",
+                f"the teacher was trained with another {name} token",
+                severity="warning",
+                label=f"`{text}` is id {tokens[text]}; config.json says {', '.join(map(str, sorted(own)))}",
+                help=f"write {name}: {named}" if named else "check the control tokens of the teacher",
+            )
 
 
 def _ids(spec: Spec, tree: Tree, tokens: dict[str, int]) -> Iterator[Diagnostic]:
@@ -191,6 +268,7 @@ _SPELLING = _spelling()
 
 CHECKS = (
     Check(_template, "tokenizer"),
+    Check(_marks, "tokenizer"),
     Check(_distinct, "tokenizer"),
     Check(_room, "tokenizer"),
     Check(_width, "tokenizer", "teacher"),

@@ -7,6 +7,7 @@ Exit codes: 0 answered, nothing blocks · 1 answered: no · 2 could not answer �
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import os
@@ -77,6 +78,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run one verb and leave with its exit code; never a traceback for somebody's mistake."""
+    if sys.argv[1:2] != ["apply"]:
+        # every other verb ends before its garbage could matter, and on a large plan a collector that runs while a
+        # million small objects are made costs a quarter more
+        gc.disable()
     sys.exit(_main(sys.argv[1:]))
 
 
@@ -103,9 +108,25 @@ def _main(arguments: list[str]) -> int:
         # the reader went away (`| head`): nothing is wrong, and stdout must not be flushed again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as failure:
+        # a file where a folder should be, no permission, a full disk: said once, here, for every verb
+        click.echo(f"{failure.filename or 'the file system'}: {failure.strerror or failure}", err=True)
+        return Outcome(2, "unusable-path", "mend it, then the same command again").leave()
     except Exception as bug:
         # whatever no rule of ours foresaw is our bug, and says so instead of showing frames
-        return _report_bug(bug)
+        return _report_refusal(bug) or _report_bug(bug)
+
+
+def _report_refusal(refusal: Exception) -> int:
+    """What the machine refused outside of a step; 0 when it is no refusal."""
+    from kcompiler.diagnostic import from_refusal
+    from kcompiler.render import human
+    from runtime.contract import Refusal
+
+    if not isinstance(refusal, Refusal):
+        return 0
+    click.echo(human.diagnostics([from_refusal(refusal)], {}), err=True, nl=False)
+    return Outcome(2, "refused", "mend it, then the same command again").leave()
 
 
 def _report_bug(bug: Exception) -> int:

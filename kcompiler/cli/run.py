@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from runtime.apply import Difference, Run
 
 #: how a run ended → exit code and word
-_ENDS = {"failed": (6, "step-failed"), "interrupted": (130, "interrupted")}
+_ENDS = {"failed": (6, "step-failed")}
 
 
 def delta_of(
@@ -43,7 +43,7 @@ def delta_of(
 def evidence_broken(broken: Any) -> Outcome:
     """The journal or the store is not what was written."""
     click.echo(f"evidence is broken: {broken.subject}: {broken.message}", err=True)
-    return Outcome(3, "evidence-broken", "kcompiler audit")
+    return Outcome(3, "evidence-broken", "kcompiler audit SPEC")
 
 
 @click.command()
@@ -62,9 +62,9 @@ def apply(
     made, home, spec = _target(target, backend)
     if backend is None:
         _settle(made, home, spec, locked)
-    run, verdict = _run(made, home, list(only) or None, list(force))
+    run, verdict, signal = _run(made, home, list(only) or None, list(force))
     _summary(run, verdict, full)
-    _leave(run, verdict, target)
+    _leave(run, verdict, target, signal)
 
 
 def _target(target: Path, backend: str | None) -> tuple[dict[str, Any], project.Project, Path]:
@@ -132,7 +132,7 @@ def judge_of(made: Mapping[str, Any]) -> Callable[[Mapping[str, dict[str, Any]]]
 
 def _run(
     made: dict[str, Any], home: project.Project, only: list[str] | None, force: list[str]
-) -> tuple[Run, Mapping[str, Any]]:
+) -> tuple[Run, Mapping[str, Any], int]:
     from dataclasses import asdict
 
     from runtime import apply as machine
@@ -154,7 +154,7 @@ def _run(
         raise _world_differs(stale.differences, Path(made["asked"]["spec"])) from None
     except machine.Locked as locked:
         click.echo(f"{locked}", err=True)
-        raise Outcome(5, "locked", "wait, then kcompiler apply") from None
+        raise Outcome(5, "locked", "wait, then the same command again") from None
     except machine.BrokenEvidence as broken:
         raise evidence_broken(broken) from None
     except machine.StorageFailed as failed:
@@ -164,9 +164,9 @@ def _run(
         watch.close()
     verdict = verdict_of(run.reports)
     folder = home.verdict(made["asked"]["name"])
-    if run.outcome != "interrupted":
-        write(home, folder, verdict.dump())
-    return run, {**verdict.to_json(), "exit_code": verdict.exit_code}
+    # also after an interruption: an old PASS must not stand beside the evidence of a part
+    write(home, folder, verdict.dump())
+    return run, {**verdict.to_json(), "exit_code": verdict.exit_code}, stop.signal
 
 
 def _heard(signal: int) -> None:
@@ -203,7 +203,8 @@ def _summary(run: Run, verdict: Mapping[str, Any], full: bool) -> None:
     ]
     click.echo(human_run.steps(rows), nl=False)
     click.echo(human_run.metrics(run.reports), nl=False)
-    click.echo(human_run.gates(verdict, full=full), nl=False)
+    if run.outcome != "interrupted":
+        click.echo(human_run.gates(verdict, full=full), nl=False)
     click.echo(f"evidence {_shown(run.evidence)}   {run.wall_s:.1f} s")
 
 
@@ -212,7 +213,9 @@ def _shown(path: Path) -> str:
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
 
 
-def _leave(run: Run, verdict: Mapping[str, Any], target: Path) -> None:
+def _leave(run: Run, verdict: Mapping[str, Any], target: Path, signal: int) -> None:
+    if run.outcome == "interrupted":
+        raise Outcome(128 + (signal or 2), "interrupted", f"kcompiler apply {target}")
     for item in run.steps:
         if item.error is not None:
             from kcompiler.diagnostic import from_refusal

@@ -62,8 +62,9 @@ def ended(event: Mapping[str, Any]) -> str:
         return f"{step}: blocked, {event.get('detail', '')}"
     if kind == "step_failed":
         return f"{step}: failed, {event.get('message', '')}"
-    if kind == "gate" and event.get("blocks"):
-        return f"{step}: gate {event['rule']} is {event['outcome']}: {event.get('reason', '')}"
+    if kind == "gate" and event["outcome"]["blocks"]:
+        outcome = event["outcome"]
+        return f"{step}: gate {outcome['rule']} is {outcome['outcome']}: {outcome['reason']}"
     if kind == "said":
         return f"{step}: {event['message']}"
     return ""

@@ -19,6 +19,7 @@ that plan a spec; the text of `plan+yaml` is read by the loader of specs with it
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -98,7 +99,13 @@ def _plan(count: int, folder: Path) -> None:
         "lock": {"format": lock.FORMAT, "key_scheme": "k1", "hash": "sha256"},
         "made_by": {"name": "kcompiler", "version": "0"},
         "asked": {"spec": "bench.yaml", "name": "bench", "executor": "local", "risk_tier": 3},
-        "inputs": [{"name": item.name, "kind": item.kind, "digest": item.digest} for item in inputs],
+        "sources": [{"path": "bench.yaml", "meaning": "sha256:" + "e" * 64}],
+        "schemas": [],
+        "policies": [],
+        "inputs": [
+            {key: getattr(item, key) for key in ("name", "kind", "path", "digest", "bytes", "license")}
+            for item in inputs
+        ],
         "toolchain": toolchain,
         "plugins": [],
         "budgets": {"usd": 0.0, "gpu_hours": 0.0, "wall_s": 240.0},
@@ -291,6 +298,8 @@ def main() -> None:
     parser.add_argument("--child", nargs=3, metavar=("VERB", "N", "FOLDER"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
+        # as the command line does for every verb but apply
+        gc.disable()
         OURS[given.child[0]](int(given.child[1]), Path(given.child[2]))
         return
     sizes = [int(text) for text in given.sizes.split(",")]

@@ -13,8 +13,8 @@ BASE = json.loads((Path(__file__).parents[2] / "golden/views/base.lock.json").re
 
 
 def spots(value, path=()):
-    """Every leaf, as a path."""
-    if isinstance(value, dict | list) and value:
+    """Every leaf, as a path; an empty list or mapping has none."""
+    if isinstance(value, dict | list):
         for key in value if isinstance(value, dict) else range(len(value)):
             yield from spots(value[key], (*path, key))
     else:

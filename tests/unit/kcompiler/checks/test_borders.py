@@ -69,6 +69,27 @@ def calls(*targets):
     return change
 
 
+def staged(**more):
+    """One more stage, which starts from the last unless `from` says otherwise."""
+
+    def change(data):
+        stages = data["training"]["stages"]
+        made = {**stages[-1], "name": "second", "from": stages[-1]["name"], **more}
+        stages.append({key: value for key, value in made.items() if value is not None})
+
+    return change
+
+
+def suite(name):
+    return lambda data: data["evaluation"].update(suites=[{"use": name}])
+
+
+def teacher_run(**more):
+    return lambda data: data["teacher"].update(more)
+
+
+#: a sum of weights other than 1 is a note, and beside the point of most rows
+NOTED = {"KC4604"}
 TOOLS = "tools.json"
 TOOL = '[{"name": "alarm", "description": "Ring.", "parameters": {"type": "object"}}]'
 BOTH = loss("kl", 0.5), loss("ce_truth", 0.5)
@@ -173,6 +194,73 @@ BORDERS = [
     ),
 ]
 
+# the second family of codes: proportions, lengths never trained, what rows carry, what nothing uses
+BORDERS += [
+    ("KC4006", student(num_hidden_layers=9), student(num_hidden_layers=8)),
+    ("KC4006", student(hidden_size=2056, intermediate_size=4096), student(hidden_size=2048, intermediate_size=4096)),
+    ("KC4006", student(intermediate_size=31), student(intermediate_size=32)),
+    ("KC4006", student(intermediate_size=513), student(intermediate_size=512)),
+    ("KC4006", tokenizer(vocab_size=5230), tokenizer(vocab_size=5229)),
+    ("KC4107", stage(max_length=63), stage(max_length=64)),
+    (
+        "KC4107",
+        several(stage(max_length=31), staged(max_length=63)),
+        several(stage(max_length=8), staged(max_length=None)),
+    ),
+    (
+        "KC4108",
+        several(shapes([32, 64], 65), stage(max_length=64)),
+        several(shapes([32, 64], 65), stage(max_length=65)),
+    ),
+    ("KC4205", calls("response", "integration"), calls("response")),
+    (
+        "KC4206",
+        calls("response", "tool_name"),
+        several(calls("response", "tool_name"), losses(*BOTH, loss("tool_name", 0.2))),
+    ),
+    ("KC4309", tokenizer(template="<|pad|>{prompt}{response}"), tokenizer(template="{prompt}<|eos|>{response}")),
+    ("KC4309", tokenizer(template="a<|bos|>{prompt}{response}"), tokenizer(template="a<bos>{prompt}{response}")),
+    ("KC4416", suite("tool_use"), calls("response")),
+    ("KC4416", source(generator="toy_tools"), calls("response")),
+    ("KC4415", several(calls("response"), source(generator="eight_ball"), suite("answers")), calls("response")),
+    ("KC4417", staged(**{"from": None}), staged()),
+    ("KC4417", several(staged(), staged(name="third", **{"from": "kd"})), several(staged(), staged(name="third"))),
+    ("KC4606", teacher_run(steps=20), teacher_run(steps=21)),
+    (
+        "KC4607",
+        losses(loss("kl", 1), loss("ce_truth", 0)),
+        losses(loss("kl", 1), loss("ce_truth", 0, schedule={"to": 0.2, "until_step": 9})),
+    ),
+    ("KC4607", losses(loss("kl", 1), loss("ce_truth", 0, schedule={"to": 0, "until_step": 9})), losses(loss("kl", 1))),
+    ("KC4608", losses(loss("kl", 10), loss("ce_truth", 0.999)), losses(loss("kl", 10), loss("ce_truth", 1))),
+    (
+        "KC4608",
+        losses(loss("kl", 0.99), loss("ce_truth", 0.01, schedule={"to": 0.09, "until_step": 9})),
+        losses(loss("kl", 0.99), loss("ce_truth", 0.01, schedule={"to": 0.1, "until_step": 9})),
+    ),
+    (
+        "KC4609",
+        losses(loss("kl", 1, schedule={"to": 0, "until_step": 39})),
+        losses(loss("kl", 1, schedule={"to": 0, "until_step": 40})),
+    ),
+    (
+        "KC4609",
+        losses(loss("kl", 0, schedule={"to": 1, "from_step": 1, "until_step": 9})),
+        losses(loss("kl", 0, schedule={"to": 1, "from_step": 0, "until_step": 9})),
+    ),
+    (
+        "KC4609",
+        losses(
+            loss("kl", 1, schedule={"to": 0, "until_step": 10}),
+            loss("ce_truth", 0, schedule={"to": 1, "from_step": 20, "until_step": 30}),
+        ),
+        losses(
+            loss("kl", 1, schedule={"to": 0, "until_step": 20}),
+            loss("ce_truth", 0, schedule={"to": 1, "from_step": 20, "until_step": 30}),
+        ),
+    ),
+]
+
 
 @pytest.mark.parametrize(
     ("code", "wrong", "right"), BORDERS, ids=[f"{number}-{row[0]}" for number, row in enumerate(BORDERS)]
@@ -180,7 +268,7 @@ BORDERS = [
 def test_the_border_is_where_it_should_be(tmp_path, code, wrong, right):
     (tmp_path / TOOLS).write_text(TOOL, encoding="utf-8")
     assert code in laboratory.codes(tmp_path, wrong)
-    assert laboratory.codes(tmp_path, right) == []
+    assert set(laboratory.codes(tmp_path, right)) <= NOTED
 
 
 @pytest.mark.parametrize(

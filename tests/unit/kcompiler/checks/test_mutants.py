@@ -69,8 +69,9 @@ def test_no_turned_comparison_survives(module):
     with mutated(module, compile(source, module, "exec")):
         assert noticed(claims, checks) == "", "the real module is not accepted"
     lines = source.splitlines()
-    alive = []
+    alive, made = [], 0
     for mutant in comparisons(source):
+        made += 1
         if (module, lines[mutant.line - 1].strip(), f"{mutant.was} → {mutant.now}") in UNNOTICEABLE:
             continue
         try:
@@ -80,8 +81,4 @@ def test_no_turned_comparison_survives(module):
         except Exception:  # it cannot even be imported
             continue
     assert not alive, "\n".join(alive)
-
-
-def test_comparisons_are_many():
-    """A runner that makes no mutants kills all of them."""
-    assert sum(len(list(comparisons(source_of(module)))) for module in ABOUT) > 150
+    assert made > 5, "a runner that makes no mutants kills all of them"

@@ -89,7 +89,7 @@ def test_a_pipe_is_no_file(tmp_path):
 def test_the_same_bytes_may_not_train_and_test(tmp_path):
     (tmp_path / "a.jsonl").write_text(ROW)
     (tmp_path / "b.jsonl").write_text(ROW)
-    (tmp_path / "c.jsonl").write_text(ROW.replace("{\"prompt\": \"", "{\"prompt\": \"Otherwise: "))
+    (tmp_path / "c.jsonl").write_text(ROW.replace('{"prompt": "', '{"prompt": "Otherwise: '))
 
     def two(first, second, splits):
         def change(data):
