@@ -118,13 +118,19 @@ def _of_revision(revision: str, inside: str, form: str) -> dict[str, Any]:
             click.echo(f"{revision}:{inside}: cannot be read as a lock: {reason}", err=True)
             raise Outcome(2, "unreadable", "kcompiler diff --help") from None
     top = _git("rev-parse", options=["--show-toplevel"]).decode().strip()
-    prefix = _git("rev-parse", options=["--show-prefix"]).decode().strip()
+    # as git reads such a path: from the top of the repository, or from here when it starts with a dot
+    here = _git("rev-parse", options=["--show-prefix"]).decode().strip() if inside.startswith("./") else ""
     archive = _git("archive", revision, options=["--format=tar"], at=top)
     with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(folder, filter="data")
+        try:
+            with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+                tar.extractall(folder, filter="data")
+        except tarfile.TarError as reason:
+            # a link that leads out of the repository, a device
+            click.echo(f"{revision} holds what cannot be laid out: {reason}", err=True)
+            raise Outcome(2, "unreadable", "kcompiler diff --help") from None
         (Path(folder) / ".kcompiler").mkdir(exist_ok=True)
-        return planned(Path(folder) / prefix / inside, form)[0]
+        return planned(Path(folder) / here / inside, form)[0]
 
 
 def _git(verb: str, *names: str, options: Sequence[str] = (), at: str | None = None) -> bytes:

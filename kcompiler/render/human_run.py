@@ -52,7 +52,7 @@ def metrics(reports: Mapping[str, Mapping[str, Any]]) -> str:
         for step, report in sorted(reports.items())
         if str(report.get("kind", "")).startswith("eval.")
         for path, datum in datums(report.get("data", {}), depth=3)
-        if path.count(".") < 2 or path.endswith(_WHOLE)
+        if path.count(".") < 2 or (path.endswith(_WHOLE) and not path.startswith("baselines."))
     ]
     return "\n".join(["metrics", *table(rows)]) + "\n" if rows else ""
 

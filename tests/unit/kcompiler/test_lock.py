@@ -115,7 +115,7 @@ class TestDifference:
         (1, 1, []),
         (1, 2, [("params", 1, 2)]),
         ({"a": {"b": 1}}, {"a": {"b": 2}}, [("params.a.b", 1, 2)]),
-        ({"a": 1}, {"b": 1}, [("params.a", 1, None), ("params.b", None, 1)]),
+        ({"a": 1}, {"b": 1}, [("params.a", 1, lock.ABSENT), ("params.b", lock.ABSENT, 1)]),
         ([1, 2], [1, 3], [("params[1]", 2, 3)]),
         ([1], [1, 2], [("params", [1], [1, 2])]),
         ({"a": [1]}, {"a": {"b": 1}}, [("params.a", [1], {"b": 1})]),

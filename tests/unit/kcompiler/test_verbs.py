@@ -142,6 +142,19 @@ def test_diff_compares_specs_locks_and_revisions(home, capsys):
     assert "the same plan" in capsys.readouterr().out
 
 
+def test_a_path_in_a_revision_means_what_it_means_to_git(home, monkeypatch, capsys):
+    """From the top of the repository; with `./` from the folder somebody is in."""
+    _main(["plan", SPEC])
+    git(home, "init", "-q")
+    git(home, "add", "-A", "-f")
+    git(home, "commit", "-q", "-m", "first")
+    monkeypatch.chdir(home / "specs")
+    capsys.readouterr()
+    for name in (f"HEAD:{SPEC}", "HEAD:./eight-ball.yaml", f"HEAD:{LOCK}"):
+        assert _main(["diff", name, "eight-ball.yaml"]) == 0
+        assert "the same plan" in capsys.readouterr().out, name
+
+
 @pytest.mark.parametrize("name", ["nowhere:specs/eight-ball.yaml", "HEAD:nowhere.lock", "--output=x:plan.lock"])
 def test_a_revision_that_is_not_there_is_exit_2(home, name, capsys):
     git(home, "init", "-q")
@@ -192,3 +205,18 @@ def test_explain_tells_what_a_spec_says(home, capsys):
     assert _main(["explain", "step:train"]) == 0
     assert "parameters" in capsys.readouterr().out
     assert _main(["explain", "gate:caws/core/nothing"]) == 2
+
+
+def test_a_gate_that_cannot_be_decided_stands_in_the_plan(tmp_path, monkeypatch, capsys):
+    """Sixty rows for 98 percent: a warning of the compiler, and a line under the gates."""
+    case = ROOT / "tests/golden/validate/KC4802-sixty-rows-cannot-establish-98-percent"
+    shutil.copytree(case, tmp_path / "home")
+    (tmp_path / "home/.kcompiler").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
+    assert _main(["plan", "spec.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"gates .*\n +! these rows cannot establish what rule `lab/valid-answers` asks.*\[KC4802\]", out)
+    assert _main(["plan", "spec.yaml", "--format", "json"]) == 0
+    # the warning itself is one JSON line before the plan's
+    plan = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [item["code"] for item in plan["doubts"]] == ["KC4802"]

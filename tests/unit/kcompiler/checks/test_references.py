@@ -241,3 +241,14 @@ def test_logits_of_another_vocabulary_are_refused(home):
 def test_a_pack_is_a_folder_with_a_pack_file(tmp_path):
     assert laboratory.codes(tmp_path, lambda data: data.update(policies=["caws/nothing"])) == ["KC6001"]
     assert laboratory.codes(tmp_path, lambda data: data.update(policies=["caws"])) == ["KC6001"]
+
+
+@pytest.mark.parametrize(("start", "label"), [("kd", "itself"), ("second", "comes later"), ("third", "no such stage")])
+def test_a_wrong_start_of_a_stage_says_how_it_is_wrong(tmp_path, start, label):
+    def change(data):
+        stages = data["training"]["stages"]
+        stages.append({**stages[0], "name": "second", "from": "kd"})
+        stages[0]["from"] = start
+
+    (found,) = laboratory.compiled(tmp_path, change).diagnostics
+    assert (found.code, found.label) == ("KC4410", label)
