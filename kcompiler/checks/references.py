@@ -311,6 +311,21 @@ def _tools_read(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _runners(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A suite that compares with a baseline would refuse only after every training had been paid for."""
+    have = {"teacher", "student", "coreml", *spec.evaluation.baselines}
+    for i, suite in enumerate(spec.evaluation.suites):
+        for runner in catalog.load("suites", suite.use).runners:
+            if runner not in have:
+                yield tree.diagnostic(
+                    "KC4418",
+                    f"/evaluation/suites/{i}/use",
+                    f"suite `{suite.use}` compares with `{runner}`, which nothing trains",
+                    label=f"needs `{runner}`",
+                    help=f"add `{runner}` to evaluation.baselines",
+                )
+
+
 def _once(tree: Tree, seen: dict[str, int], name: str, index: int, pointer: str, what: str) -> Iterator[Diagnostic]:
     if name in seen:
         yield tree.diagnostic(
@@ -333,4 +348,5 @@ CHECKS = (
     Check(_kept, "training", "steps"),
     Check(_registry, "data"),
     Check(_tools_read, "data", "evaluation"),
+    Check(_runners, "evaluation"),
 )
