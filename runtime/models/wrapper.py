@@ -31,7 +31,8 @@ ATTENTION = "kcompiler_grouped"
 _LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
 #: what Transformers passes to every attention function and what changes nothing here; anything else that is set
 #: (a soft cap, attention sinks, a window) would be a meaning that the exported graph loses
-_WITHOUT_MEANING = frozenset({"position_ids", "use_cache", "cache_position", "output_attentions"})
+#: `is_causal` too: the additive mask is always given, and a checkpoint that is not causal fails the probes
+_WITHOUT_MEANING = frozenset({"position_ids", "use_cache", "cache_position", "output_attentions", "is_causal"})
 
 
 def grouped_attention(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -66,7 +67,7 @@ def test_a_killed_training_continues_where_its_last_state_was(done: Home) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_while_training_stops_in_order_and_the_next_apply_continues(done: Home, number: int) -> None:
-    before, verdict = done.digests(), (done.evidence / "verdict.json").read_bytes()
+    before = done.digests()
     done.lose("train-kd", "checkpoint")
     result = interrupted(done, number, "os.rename", STATE).ended(128 + number, "interrupted")
     assert result.last["next"] == f"kcompiler apply specs/{NAME}.yaml"
@@ -74,7 +75,9 @@ def test_a_signal_while_training_stops_in_order_and_the_next_apply_continues(don
     types = [line["type"] for line in done.journal()]
     assert types[-1] == "run_closed"
     assert "step_interrupted" in types
-    assert (done.evidence / "verdict.json").read_bytes() == verdict, "an interrupted run judges nothing"
+    partial = json.loads((done.evidence / "verdict.json").read_bytes())
+    assert partial["verdict"] != "PASS", "an old verdict must not stand beside the evidence of a part"
+    assert partial["counts"]["not_evaluated"] > 0
     result = done.apply().ended(1, "fail")
     assert "train-kd: continuing at step 4 of 12" in result.err
     assert done.digests() == before
