@@ -10,6 +10,10 @@ from runtime import catalog
 from runtime.contract import keys
 
 
+#: what keys.decide writes for an input whose maker has yet to run
+_UNKNOWN = "not yet known"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
     """What would happen to one step, for people: `why` is the reason in words."""
@@ -46,6 +50,14 @@ def _entry(item: keys.Decision, record: Mapping[str, Any] | None) -> Entry:
         step=item.step,
         action=item.action,
         reason=item.reason,
-        why=f"{item.reason}: {item.detail}",
+        why=_why(item),
         wall_s=float(wall_s) if isinstance(wall_s, int | float) else None,
     )
+
+
+def _why(item: keys.Decision) -> str:
+    """The reason in words. A step that only waits for others to run again names them, not sixty-four digits each."""
+    if item.changes and all(change.reason == "upstream_changed" and change.new == _UNKNOWN for change in item.changes):
+        producers = dict.fromkeys(keys.parse_reference(change.name)[1] for change in item.changes)
+        return f"follows {', '.join(producers)}"
+    return f"{item.reason}: {item.detail}"
