@@ -9,7 +9,6 @@ from typing import Any
 from runtime import catalog
 from runtime.contract import keys
 
-
 #: what keys.decide writes for an input whose maker has yet to run
 _UNKNOWN = "not yet known"
 
