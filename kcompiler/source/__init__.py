@@ -22,6 +22,10 @@ from kcompiler.source.tree import LIMITS, Limits, Tree, Value, child
 __all__ = ["LIMITS", "Limits", "Tree", "Value", "child", "load"]
 
 
+#: the parser breaks lines at these, editors and our places do not; each was refused as invisible before
+_ONE_LINE = {0x85: " ", 0x2028: " ", 0x2029: " "}
+
+
 def load(
     path_for_display: str, data: bytes, *, limits: Limits = LIMITS, pure: bool | None = None
 ) -> tuple[Tree | None, list[Diagnostic]]:
@@ -61,7 +65,7 @@ def _read(
     builder = Builder(file, text, limits)
     named = any(diagnostic.code in ("KC1007", "KC1008") for diagnostic in found)
     try:
-        builder.build(yaml.parse(text, Loader=loader))
+        builder.build(yaml.parse(text.translate(_ONE_LINE), Loader=loader))
     except Stop as stop:
         return None, [*found, *builder.found, stop.diagnostic]
     except yaml.reader.ReaderError as error:

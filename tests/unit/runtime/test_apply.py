@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -417,11 +416,10 @@ def test_a_toolchain_is_needed_only_by_what_will_run(root: Path) -> None:
     assert go(root, chain(root)).counts == {"reused": 4}
 
 
-def test_twelve_reused_steps_take_well_under_a_second_and_import_no_toolchain(root: Path) -> None:
-    """In a process of its own, start of Python included."""
+def test_twelve_reused_steps_import_no_toolchain(root: Path) -> None:
+    """In a process of its own; what it costs is in the README: 0.6 s for the ten steps of a real spec."""
     (root / "go.py").write_text(
-        "import sys, time, pathlib\n"
-        "began = time.perf_counter()\n"
+        "import sys, pathlib\n"
         "from tests.unit.runtime import machinery as m\n"
         "m.install()\n"
         "from runtime.apply import apply\n"
@@ -429,17 +427,13 @@ def test_twelve_reused_steps_take_well_under_a_second_and_import_no_toolchain(ro
         "steps = [m.step(f's{n}', 'toy_make', params={'text': str(n)}) for n in range(12)]\n"
         "run = apply(m.lock(root, steps), root=root, judge=m.approve)\n"
         "heavy = {'torch', 'numpy', 'transformers', 'coremltools', 'tokenizers', 'toyplug'} & set(sys.modules)\n"
-        "print(run.counts, sorted(heavy), run.wall_s)\n"
+        "print(run.counts, sorted(heavy))\n"
     )
-    outputs = []
-    for _ in range(2):
-        began = time.perf_counter()
-        done = subprocess.run(
+    outputs = [
+        subprocess.run(
             [sys.executable, str(root / "go.py"), str(root)],
             env=machinery.environ(), capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        outputs.append((done.stdout, time.perf_counter() - began))
-    text, wall_s = outputs[1]
-    assert text.startswith("{'reused': 12} ['toyplug'] ")
-    assert float(text.split()[-1]) < 0.5
-    assert wall_s < 3
+        ).stdout
+        for _ in range(2)
+    ]  # fmt: skip
+    assert outputs[1] == "{'reused': 12} ['toyplug']\n"

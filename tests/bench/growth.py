@@ -1,4 +1,7 @@
-"""Planning grows with the number of steps, not with its square; measured as a ratio within one run."""
+"""Planning grows with the number of steps, not with its square; measured as a ratio within one run.
+
+Run it by name: `python -m pytest tests/bench/growth.py`.
+"""
 
 import importlib.util
 import time
