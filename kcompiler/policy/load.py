@@ -10,7 +10,7 @@ not there: an unknown key, kind or mode, a folder without rule.yaml, a name that
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -238,16 +238,18 @@ def _problems(model: type[BaseModel], tree: source.Tree, base: str, error: Valid
         )
 
 
+def _keys(model: type[BaseModel]) -> list[str]:
+    """Keys of one model as they are written."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
 def _fields(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     """Keys a model knows at a place, for suggestions; nothing below the first level of nesting."""
-    inner: Callable[[type[BaseModel]], list[str]] = lambda one: [  # noqa: E731
-        field.alias or name for name, field in one.model_fields.items()
-    ]
     if not loc:
-        return inner(model)
+        return _keys(model)
     field = model.model_fields.get(str(loc[0]))
     candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field is not None else []
     for candidate in candidates:
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return inner(candidate)
+            return _keys(candidate)
     return []
