@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kcompiler import __version__, assets, checks, policy
+from kcompiler import __version__, assets, checks, policy, variants
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Node, Problem, build
 from kcompiler.lock import FORMAT
 from kcompiler.lower import lower
 from kcompiler.project import Project
-from kcompiler.spec import Spec
+from kcompiler.source import Tree
 from runtime import catalog, digest
 from runtime.contract import keys
 
@@ -34,6 +34,9 @@ _CODES = {
 #: schemas of evidence besides those of the reports
 _EVIDENCE = frozenset({"contract", "dataset-row", "plan", "policy", "verdict"})
 
+#: of a step: a report is a file of its name
+LONGEST_ID = 200
+
 #: who makes the report on the run itself: no step, but apply
 APPLY = "apply"
 
@@ -42,17 +45,66 @@ def make(front: Front, project: Project, backend: str | None = None) -> tuple[di
     """The plan of a spec without errors, or why there is none."""
     assert front.spec is not None
     assert front.tree is not None
-    spec_path = front.path
-    nodes, inputs = lower(front.spec, project.root, spec_path.parent, backend)
+    cells = []
+    for form in front.forms:
+        nodes, inputs = lower(form.spec, project.root, front.path.parent, backend)
+        cells.append(variants.Cell(form.labels, nodes, inputs))
+    nodes, inputs = variants.unite(cells)
+    longest = max((node.id for node in nodes), key=len)
+    if len(longest) > LONGEST_ID:
+        return None, [_long_id(front.tree, longest)]
     graph, problems = build(nodes, inputs)
     if graph is None:
         return None, [_diagnostic(problem, front) for problem in problems]
     packs = policy.load(front.spec.policies, [project.root / "policies", assets.folder("policies")])
-    producers = {**graph.producers(), "run": [APPLY]}
-    obligations, found = policy.obligations(packs, front.spec.model_dump(mode="json", by_alias=True), producers)
+    asked, found = obligations(front, packs, graph.producers())
     if any(item.severity == "error" for item in found):
         return None, found
-    return _content(graph, front, project, packs, obligations), found
+    return _content(graph, front, project, packs, asked), found
+
+
+def obligations(
+    front: Front, packs: policy.Policy, producers: Mapping[str, Sequence[str]]
+) -> tuple[list[dict[str, Any]], list[Diagnostic]]:
+    """What must be proven, cell by cell: a rule is about the steps of its own cell, and what it expects is its own.
+
+    `producers` maps a report kind to the steps of the plan that make such a report.
+    """
+    assert front.tree is not None
+    made: dict[tuple[str, str, str], dict[str, Any]] = {}
+    found: dict[Diagnostic, None] = {}
+    for form in front.forms:
+        own = {kind: [step for step in ids if variants.belongs(step, form.labels)] for kind, ids in producers.items()}
+        fed = {kind: ids for kind, ids in own.items() if ids}
+        values = form.spec.model_dump(mode="json", by_alias=True)
+        asked, wrong = policy.obligations(packs, values, {**fed, "run": [APPLY]})
+        found |= dict.fromkeys(wrong)
+        for one in asked:
+            if made.setdefault((one["rule"], one["from"], one["report"]), one) != one:
+                found[_two_answers(front.tree, one)] = None
+    return [made[key] for key in sorted(made, key=lambda key: (key[0], key[1]))], list(found)
+
+
+def _long_id(tree: Tree, name: str) -> Diagnostic:
+    return tree.diagnostic(
+        "KC2120",
+        "/matrix",
+        f"the id of a step would have {len(name)} characters",
+        on="key",
+        label=f"`{name[:60]}…`; reports are files of these names, at most {LONGEST_ID} are possible",
+        help="give dimensions and their values shorter names",
+    )
+
+
+def _two_answers(tree: Tree, obligation: Mapping[str, Any]) -> Diagnostic:
+    return tree.diagnostic(
+        "KC2121",
+        "/matrix",
+        f"rule `{obligation['rule']}` would expect different things of one report in different cells",
+        on="key",
+        label=f"of step `{obligation['from'].removeprefix('step:')}`, which these cells share",
+        help="sweep over something that this step depends on, or write one spec per value",
+    )
 
 
 def restrict(plan: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
@@ -73,12 +125,12 @@ def restrict(plan: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
 
 def undecidable(front: Front, project: Project) -> list[Diagnostic]:
     """Warnings of the statistics family: gates that the declared evaluation cannot decide."""
-    if front.spec is None or front.tree is None or "statistics" not in checks.families():
+    if front.spec is None or "statistics" not in checks.families():
         return []
     folder = front.path.resolve().parent
     world = checks.World(project.root, folder, (project.root / "policies", assets.folder("policies")))
-    asked = [check.ask(front.spec, front.tree, world) for check in checks.checks_of("statistics")]
-    return [item for found in asked for item in found if item.severity == "warning"]
+    asked = [check.ask(form.spec, form.tree, world) for form in front.forms for check in checks.checks_of("statistics")]
+    return list(dict.fromkeys(item for found in asked for item in found if item.severity == "warning"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,28 +145,44 @@ class Upgrade:
 
 
 def upgrade(front: Front, project: Project) -> dict[str, Upgrade]:
-    """Input → its pin, for those whose digest stands in the spec itself; all others are pinned by every plan anew.
+    """Name → its pin, for the inputs and fragments whose digest stands in the spec; all others are pinned by every
+    plan anew.
 
     Works on a spec that is refused, too: a pin that moved is a reason to be refused. Raises ValueError: the folder
     holds something without a stable meaning; OSError: it cannot be read.
     """
     tree = front.tree
-    teacher = tree.data.get("teacher") if tree is not None and isinstance(tree.data, dict) else None
-    if tree is None or not isinstance(teacher, dict) or teacher.get("source") != "hf":
+    if tree is None or not isinstance(tree.data, dict):
         return {}
-    folder = (front.path.resolve().parent / str(teacher.get("model"))).resolve()
-    if not folder.is_relative_to(project.root.resolve()) or not folder.is_dir():
-        return {}
-    place = tree.values.get("/teacher/revision")
-    return {
-        "teacher": Upgrade(
-            field="teacher.revision",
-            line=place.line if place else 0,
-            column=place.column if place else 0,
-            old=str(teacher.get("revision", "")),
-            new=digest.of_folder(folder),
-        )
-    }
+    found = {}
+    teacher = tree.data.get("teacher")
+    if isinstance(teacher, dict) and teacher.get("source") == "hf":
+        folder = _inside(front, project, teacher.get("model"))
+        if folder is not None and folder.is_dir():
+            found["teacher"] = _pin(tree, "/teacher/revision", digest.of_folder(folder))
+    fragments = tree.data.get("include")
+    for i, entry in enumerate(fragments if isinstance(fragments, list) else []):
+        written = entry.get("path") if isinstance(entry, dict) else None
+        path = _inside(front, project, written)
+        if path is not None and path.is_file():
+            pin = digest.of_file(path).removeprefix("sha256:")
+            found[str(written)] = _pin(tree, f"/include/{i}/sha256", pin)
+    return found
+
+
+def _inside(front: Front, project: Project, written: object) -> Path | None:
+    path = (front.path.resolve().parent / str(written)).resolve()
+    return path if isinstance(written, str) and path.is_relative_to(project.root.resolve()) else None
+
+
+def _pin(tree: Tree, pointer: str, new: str) -> Upgrade:
+    place = tree.values.get(pointer)
+    try:
+        old = str(tree.get(pointer))
+    except KeyError:
+        old = ""
+    field = pointer[1:].replace("/", ".")
+    return Upgrade(field=field, line=place.line if place else 0, column=place.column if place else 0, old=old, new=new)
 
 
 def _content(
@@ -122,17 +190,18 @@ def _content(
 ) -> dict[str, Any]:
     assert front.spec is not None
     assert front.tree is not None
-    toolchain, plugins = _toolchain(graph), _plugins(front.spec, graph)
+    toolchain, plugins = _toolchain(graph), _plugins(front, graph)
     return {
         "lock": {"format": FORMAT, "key_scheme": keys.KEY_SCHEME, "hash": "sha256"},
         "made_by": {"name": "kcompiler", "version": __version__},
         "asked": {
             "spec": project.shown(front.path),
-            "name": front.spec.metadata.name,
+            "name": front.name,
+            **({"profile": front.profile} if front.profile else {}),
             "executor": front.spec.execution.executor,
             "risk_tier": front.spec.risk_tier,
         },
-        "sources": [{"path": project.shown(front.path), "meaning": digest.of_value(front.tree.data, "kc.spec.v1")}],
+        "sources": _sources(front, project),
         "schemas": _schemas(),
         "policies": packs.pins(),
         "inputs": [
@@ -152,6 +221,24 @@ def _content(
         "steps": _steps(graph, toolchain, plugins),
         "obligations": obligations,
     }
+
+
+def _sources(front: Front, project: Project) -> list[dict[str, str]]:
+    """The spec by what it means, whatever it is composed of, and its fragments by their bytes.
+
+    Profiles that were not asked for mean nothing here.
+    """
+    assert front.base is not None
+    spec = {"path": project.shown(front.path), "meaning": meaning(front.base)}
+    pinned = sorted(front.fragments, key=lambda one: one.path)
+    return [spec, *({"path": one.path, "meaning": f"sha256:{one.sha256}"} for one in pinned)]
+
+
+def meaning(base: Tree) -> str:
+    """ "sha256:…" of what a composed spec says."""
+    assert isinstance(base.data, dict)
+    said = {key: value for key, value in base.data.items() if key not in ("include", "profiles")}
+    return digest.of_value(said, "kc.spec.v1")
 
 
 def _steps(graph: Graph, toolchain: Mapping[str, str], plugins: list[dict[str, str]]) -> list[dict[str, Any]]:
@@ -206,12 +293,13 @@ def _toolchain(graph: Graph) -> dict[str, str]:
     return pins
 
 
-def _plugins(spec: Spec, graph: Graph) -> list[dict[str, str]]:
+def _plugins(front: Front, graph: Graph) -> list[dict[str, str]]:
     used = {("steps", node.step) for node in graph.nodes} | {("backends", node.backend) for node in graph.nodes}
-    used |= {("losses", loss.term) for stage in spec.training.stages for loss in stage.losses}
-    used |= {("suites", suite.use) for suite in spec.evaluation.suites}
-    used |= {("generators", source.generator) for source in spec.data.sources if source.kind == "generator"}
-    used |= {("teachers", spec.teacher.source), ("executors", spec.execution.executor)}
+    for spec in (form.spec for form in front.forms):
+        used |= {("losses", loss.term) for stage in spec.training.stages for loss in stage.losses}
+        used |= {("suites", suite.use) for suite in spec.evaluation.suites}
+        used |= {("generators", source.generator) for source in spec.data.sources if source.kind == "generator"}
+        used |= {("teachers", spec.teacher.source), ("executors", spec.execution.executor)}
     found = []
     for room, name in sorted(used):
         distribution = catalog.distribution(room, name)

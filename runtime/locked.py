@@ -16,7 +16,7 @@ from runtime.contract import KINDS, Params, Refusal, Step
 from runtime.contract.keys import KEY_SCHEME, parse_reference
 
 FORMAT = "1"
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._@=,-]{0,199}$"
 _DIGEST = r"^sha256:[0-9a-f]{64}$"
 #: name of the run's own report among the reports
 RUN = "apply"

@@ -8,10 +8,10 @@ from typing import Any
 
 from kcompiler import lock
 from kcompiler.audit.finding import Finding, broken, differs
-from kcompiler.audit.plan import APPLY
 from kcompiler.audit.records import Records
 from kcompiler.audit.schema import problem_with
 from kcompiler.judge import judge
+from kcompiler.plan import APPLY
 from runtime import digest
 from runtime.contract import strict_json
 

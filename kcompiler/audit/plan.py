@@ -6,14 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kcompiler import assets, lock, policy, source
+from kcompiler import assets, compose, lock, policy, source
 from kcompiler.audit.finding import Finding, broken, differs, note
 from kcompiler.audit.schema import problem_with
 from kcompiler.front import compile_spec
+from kcompiler.plan import APPLY, meaning, obligations
 from runtime import digest
-
-#: the step that a report of kind `run` comes from
-APPLY = "apply"
 
 
 def read(path: Path, subject: str) -> tuple[dict[str, Any] | None, list[Finding]]:
@@ -28,8 +26,10 @@ def read(path: Path, subject: str) -> tuple[dict[str, Any] | None, list[Finding]
 
 def pins(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
     """Sources, inputs and schemas as they are now, against the digests in the lock."""
+    if plan["asked"]["spec"] not in [entry["path"] for entry in plan["sources"]]:
+        yield differs("KA02", plan["asked"]["spec"], "the lock does not pin the spec that it names")
     for entry in plan["sources"]:
-        yield from _source(entry, root)
+        yield from _source(plan, entry, root)
     for entry in plan["inputs"]:
         path = root / entry["path"]
         try:
@@ -51,18 +51,34 @@ def _folder(path: Path) -> str:
     return digest.of_folder(path)
 
 
-def _source(entry: Mapping[str, Any], root: Path) -> Iterator[Finding]:
+def _source(plan: Mapping[str, Any], entry: Mapping[str, Any], root: Path) -> Iterator[Finding]:
+    """The spec by what it means, with its fragments and its profile; any other file by its bytes."""
+    spec, path = entry["path"] == plan["asked"]["spec"], root / entry["path"]
+    what = "the spec" if spec else "the fragment"
     try:
-        data = (root / entry["path"]).read_bytes()
+        data = path.read_bytes()
     except OSError as reason:
-        yield differs("KA02", entry["path"], f"the spec cannot be read: {reason.strerror}")
+        yield differs("KA02", entry["path"], f"{what} cannot be read: {reason.strerror}")
         return
-    tree, _ = source.load(entry["path"], data)
-    meaning = None if tree is None else digest.of_value(tree.data, "kc.spec.v1")
-    if "meaning" in entry and entry["meaning"] != meaning:
-        yield differs("KA02", entry["path"], "the spec does not say what was planned")
+    found = (
+        _meaning(entry["path"], data, root, str(plan["asked"].get("profile", ""))) if spec else digest.of_bytes(data)
+    )
+    if "meaning" in entry and entry["meaning"] != found:
+        yield differs("KA02", entry["path"], f"{what} does not say what was planned")
     elif "bytes" in entry and entry["bytes"] != digest.of_bytes(data):
-        yield differs("KA02", entry["path"], "the spec is not the text that was planned")
+        yield differs("KA02", entry["path"], f"{what} is not the text that was planned")
+
+
+def _meaning(name: str, data: bytes, root: Path, profile: str) -> str | None:
+    """What a spec says, composed; None when it cannot be read."""
+    tree, _ = source.load(name, data)
+    if tree is None:
+        return None
+    composed = compose.compose(tree, root, (root / name).resolve().parent, profile)
+    wrong = any(item.severity == "error" for item in composed.diagnostics)
+    return (
+        None if composed.base is None or wrong or not isinstance(composed.base.data, dict) else meaning(composed.base)
+    )
 
 
 def policies(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
@@ -93,17 +109,18 @@ def _by_the_spec(
     plan: Mapping[str, Any], root: Path, packs: policy.Policy, kinds: Mapping[str, str]
 ) -> Iterator[Finding]:
     """What only the spec decides: whether a conditional rule applies, and what a rule compares with."""
-    if any(True for entry in plan["sources"] for _ in _source(entry, root)):
+    if any(True for entry in plan["sources"] for _ in _source(plan, entry, root)):
         return  # `pins` says already that the spec is not what was planned
-    path = plan["sources"][0]["path"]
-    front = compile_spec(root / path, root)
+    path = plan["asked"]["spec"]
+    front = compile_spec(root / path, root, profile=str(plan["asked"].get("profile", "")))
     if front.spec is None:
         yield note(path, "the spec does not compile here: what its conditional rules ask was not worked out again")
         return
     producers: dict[str, list[str]] = {}
     for step, kind in kinds.items():
-        producers.setdefault(kind, []).append(step)
-    wanted, _ = policy.obligations(packs, front.spec.model_dump(mode="json", by_alias=True), producers)
+        if step != APPLY:
+            producers.setdefault(kind, []).append(step)
+    wanted, _ = obligations(front, packs, producers)
     given = {(one["rule"], one["from"]): one for one in plan["obligations"]}
     conditional = {rule.name for pack in packs.packs for rule in pack.rules if rule.rule.when is not None}
     for one in wanted:

@@ -42,13 +42,19 @@ def families() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
 
 
-def run(spec: Spec, tree: Tree, world: World, sections: Collection[str] | None = None) -> list[Diagnostic]:
-    """Every check whose sections are among `sections` (all of them by default)."""
+def run(
+    spec: Spec,
+    tree: Tree,
+    world: World,
+    sections: Collection[str] | None = None,
+    reads: Callable[[frozenset[str]], bool] = lambda _needs: True,
+) -> list[Diagnostic]:
+    """Every check whose sections are among `sections` (all of them by default) and satisfy `reads`."""
     available = set(Spec.model_fields) if sections is None else set(sections)
     found: list[Diagnostic] = []
     for name in families():
         for check in checks_of(name):
-            if check.needs <= available:
+            if check.needs <= available and reads(check.needs):
                 found += check.ask(spec, tree, world)
     return found
 

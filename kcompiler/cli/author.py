@@ -25,16 +25,24 @@ LAID_OUT = click.option(
 FORMAT = click.option("--format", "form", type=click.Choice(["human", "json"]), default="human", show_default=True)
 
 
-def compiled(spec: Path, form: str) -> tuple[Front, project.Project]:
+PROFILE = click.option("--profile", default="", metavar="NAME", help="The spec with this overlay of its `profiles`.")
+
+
+def compiled(spec: Path, form: str, profile: str = "") -> tuple[Front, project.Project]:
     """A spec without errors. Prints every diagnostic; raises Outcome when one is an error."""
     from kcompiler.front import compile_spec
 
     home = project.find(spec)
-    front = compile_spec(spec, home.root)
-    show_diagnostics(front.diagnostics, form, {home.shown(spec): front.source})
+    front = compile_spec(spec, home.root, profile=profile)
+    show_diagnostics(front.diagnostics, form, front.sources)
     if front.spec is None or any(item.severity == "error" for item in front.diagnostics):
-        raise refused(front.diagnostics, f"kcompiler validate {spec}")
+        raise refused(front.diagnostics, f"kcompiler validate {called(spec, profile)}")
     return front, home
+
+
+def called(spec: Path, profile: str) -> str:
+    """How a spec with a profile is named on the command line."""
+    return f"{spec} --profile {profile}" if profile else str(spec)
 
 
 def refused(diagnostics: list[Diagnostic], next_command: str) -> Outcome:
@@ -54,24 +62,24 @@ def show_diagnostics(diagnostics: list[Diagnostic], form: str, sources: dict[str
 
 
 def planned(
-    spec: Path, form: str, backend: str | None = None, targets: Sequence[str] = ()
+    spec: Path, form: str, backend: str | None = None, targets: Sequence[str] = (), profile: str = ""
 ) -> tuple[dict[str, Any], project.Project]:
     """The plan of a spec, in memory; only the part that makes `targets` when there are any."""
-    made, home, _ = plan_of(spec, form, backend, targets)
+    made, home, _ = plan_of(spec, form, backend, targets, profile)
     return made, home
 
 
 def plan_of(
-    spec: Path, form: str, backend: str | None = None, targets: Sequence[str] = ()
+    spec: Path, form: str, backend: str | None = None, targets: Sequence[str] = (), profile: str = ""
 ) -> tuple[dict[str, Any], project.Project, Front]:
     """The same with what the text said."""
     from kcompiler import plan as stage
 
-    front, home = compiled(spec, form)
+    front, home = compiled(spec, form, profile)
     made, found = stage.make(front, home, backend)
-    show_diagnostics(found, form, {home.shown(spec): front.source})
+    show_diagnostics(found, form, front.sources)
     if made is None:
-        raise refused(found, f"kcompiler validate {spec}")
+        raise refused(found, f"kcompiler validate {called(spec, profile)}")
     return (part_of(made, targets) if targets else made), home, front
 
 
@@ -141,30 +149,57 @@ def _write_new(target: Path, text: str) -> None:
 
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@PROFILE
 @FORMAT
-def validate(specs: tuple[Path, ...], form: str) -> None:
-    """Parse, check the schema and the meaning of each spec; print every mistake at once."""
-    from kcompiler import plan as stage
+def validate(specs: tuple[Path, ...], profile: str, form: str) -> None:
+    """Parse, check the schema and the meaning of each spec; print every mistake at once.
+
+    Without --profile, a spec is checked in the form of each of its profiles, too.
+    """
     from kcompiler.diagnostic import has_errors
-    from kcompiler.front import compile_spec
 
     found: list[Diagnostic] = []
     failed: list[Path] = []
     for spec in specs:
-        home = project.find(spec)
-        front = compile_spec(spec, home.root)
-        diagnostics = list(front.diagnostics)
-        if not has_errors(diagnostics):
-            # the graph and the policies can be wrong, too
-            diagnostics += stage.make(front, home)[1]
-        show_diagnostics(diagnostics, form, {home.shown(spec): front.source})
+        diagnostics, sources, forms = _validated(spec, profile)
+        show_diagnostics(diagnostics, form, sources)
         found += diagnostics
         if has_errors(diagnostics):
             failed.append(spec)
         elif form == "human":
-            click.echo(f"{home.shown(spec)}: valid")
+            click.echo(f"{project.find(spec).shown(spec)}: valid{forms}")
     if failed:
-        raise refused(found, f"kcompiler validate {failed[0]}")
+        raise refused(found, f"kcompiler validate {called(failed[0], profile)}")
+
+
+def _validated(spec: Path, profile: str) -> tuple[list[Diagnostic], dict[str, bytes], str]:
+    """Every mistake of a spec and of its profiles, the files to quote, and in how many forms it was checked.
+
+    What only a profile gets wrong says so.
+    """
+    from dataclasses import replace
+
+    from kcompiler import plan as stage
+    from kcompiler.diagnostic import has_errors, ordered
+    from kcompiler.front import compile_spec
+
+    home = project.find(spec)
+    front = compile_spec(spec, home.root, profile=profile)
+    found = list(front.diagnostics)
+    if not has_errors(found):
+        # the graph and the policies can be wrong, too
+        found += stage.make(front, home)[1]
+    others = [] if profile else front.profiles
+    for name in others:
+        other = compile_spec(spec, home.root, profile=name)
+        more = list(other.diagnostics)
+        if not has_errors(more):
+            more += stage.make(other, home)[1]
+        found += [replace(one, notes=(*one.notes, f"with profile {name}")) for one in more if one not in found]
+    cells = f"{len(front.forms)} cells of its sweep" if len(front.forms) > 1 else ""
+    named = f"profile{'s' if len(others) > 1 else ''} {', '.join(others)}" if others else ""
+    forms = ", with " + " and ".join(part for part in (cells, named) if part) if cells or named else ""
+    return ordered(found), front.sources, forms
 
 
 @click.command()
@@ -175,6 +210,7 @@ def validate(specs: tuple[Path, ...], form: str) -> None:
 @click.option(
     "--target", "targets", multiple=True, metavar="STEP", help="Only this step and what it needs; repeatable."
 )
+@PROFILE
 @click.option("--upgrade", metavar="NAME", help="Print the pin of this input as it is now. Changes nothing.")
 @LAID_OUT
 def plan(
@@ -183,6 +219,7 @@ def plan(
     detailed_exitcode: bool,
     full: bool,
     targets: tuple[str, ...],
+    profile: str,
     upgrade: str | None,
     form: str,
 ) -> None:
@@ -194,7 +231,7 @@ def plan(
     from kcompiler.cli.run import delta_of
     from kcompiler.plan import lock_path, undecidable
 
-    made, home, front = plan_of(spec, form, targets=targets)
+    made, home, front = plan_of(spec, form, targets=targets, profile=profile)
     path = lock_path(home, made)
     committed = _committed(path)
     entries = delta_of(made, home)
@@ -204,14 +241,21 @@ def plan(
 
         changes = rows_of(compare(committed, made)) if committed else [f"{home.shown(path)} does not exist"]
         click.echo("\n".join(changes), err=True)
-        raise Outcome(1, "lock-would-change", f"kcompiler plan {spec}")
+        raise Outcome(1, "lock-would-change", f"kcompiler plan {called(spec, profile)}")
     if not check and committed != made:
         write(home, path, lock.dump(made))
     _show_plan(
-        made, committed, entries, undecidable(front, home), where=home.shown(path), spec=spec, full=full, form=form
+        made,
+        committed,
+        entries,
+        undecidable(front, home),
+        where=home.shown(path),
+        spec=called(spec, profile),
+        full=full,
+        form=form,
     )
     if detailed_exitcode and any(entry.action != "reuse" for entry in entries):
-        raise Outcome(10, "work", f"kcompiler apply {spec}")
+        raise Outcome(10, "work", f"kcompiler apply {called(spec, profile)}")
 
 
 def _upgrade(spec: Path, name: str) -> None:
@@ -256,7 +300,7 @@ def _show_plan(
     doubts: Sequence[Diagnostic],
     *,
     where: str,
-    spec: Path,
+    spec: str,
     full: bool,
     form: str,
 ) -> None:

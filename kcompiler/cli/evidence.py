@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from kcompiler import project
+from kcompiler.cli.author import PROFILE, called
 from kcompiler.cli.outcome import Outcome
 
 FORMAT = click.option("--format", "form", type=click.Choice(["human", "json"]), default="human", show_default=True)
@@ -25,21 +26,22 @@ def _lock(path: Path) -> dict[str, Any]:
         raise Outcome(2, "unreadable", "kcompiler plan SPEC") from None
 
 
-def located(target: Path) -> tuple[dict[str, Any], project.Project, Path]:
+def located(target: Path, profile: str = "") -> tuple[dict[str, Any], project.Project, Path]:
     """The committed lock that a spec, a lock or a folder of generated/ stands for."""
+    if profile and target.suffix not in (".yaml", ".yml"):
+        raise click.UsageError("--profile belongs to a spec; a lock and its folder are of one profile already")
     if target.is_dir():
         path = target / "plan.lock"
     elif target.suffix in (".yaml", ".yml"):
         from kcompiler.cli.author import compiled
 
-        front, home = compiled(target, "human")
-        assert front.spec is not None
-        path = home.lock(front.spec.metadata.name)
+        front, home = compiled(target, "human", profile)
+        path = home.lock(front.name)
     else:
         path = target
     if not path.is_file():
         click.echo(f"{path} does not exist", err=True)
-        raise Outcome(2, "no-lock", f"kcompiler plan {target}")
+        raise Outcome(2, "no-lock", f"kcompiler plan {called(target, profile)}")
     return _lock(path), project.find(path), path
 
 
@@ -54,13 +56,16 @@ def located(target: Path) -> tuple[dict[str, Any], project.Project, Path]:
 )
 @click.option("--as-of", metavar="TIME", help="Judge as of this UTC time, such as 2026-01-31T00:00:00Z.")
 @click.option("--only-given", is_flag=True, help="Judge only the steps whose reports are given.")
+@PROFILE
 @FORMAT
-def gate(reports: tuple[Path, ...], lock_path: Path, as_of: str | None, only_given: bool, form: str) -> None:
+def gate(
+    reports: tuple[Path, ...], lock_path: Path, as_of: str | None, only_given: bool, profile: str, form: str
+) -> None:
     """Judge report files by the obligations of a lock. A report that is left out blocks."""
     from kcompiler import lock
     from kcompiler.judge import gate_files
 
-    made, _, _ = located(lock_path)
+    made, _, _ = located(lock_path, profile)
     try:
         verdict = gate_files(
             reports, made.get("obligations", []), as_of=as_of, lock=lock.plan_digest(made), only_given=only_given
@@ -91,9 +96,10 @@ def _show_verdict(verdict: Mapping[str, Any], form: str) -> None:
 @click.argument("what", type=click.Choice(["lock", "run", "report", "verdict", "journal"]))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.argument("step", required=False)
-def show(what: str, target: Path, step: str | None) -> None:
+@PROFILE
+def show(what: str, target: Path, step: str | None, profile: str) -> None:
     """Print one part of the evidence of TARGET, which is a spec, a lock or a folder of generated/."""
-    made, home, path = located(target)
+    made, home, path = located(target, profile)
     evidence = home.evidence(made["asked"]["name"])
     if what == "lock":
         click.echo(path.read_text(encoding="utf-8"), nl=False)
@@ -105,7 +111,7 @@ def show(what: str, target: Path, step: str | None) -> None:
     file = evidence / files[what]
     if not file.is_file() or not file.resolve().is_relative_to(evidence.resolve()):
         click.echo(f"{home.shown(evidence / files[what])} does not exist", err=True)
-        raise Outcome(2, "no-evidence", f"kcompiler apply {target}")
+        raise Outcome(2, "no-evidence", f"kcompiler apply {called(target, profile)}")
     text = file.read_text(encoding="utf-8")
     if what == "verdict":
         _show_verdict(json.loads(text), "human")
@@ -115,18 +121,19 @@ def show(what: str, target: Path, step: str | None) -> None:
 
 @click.command()
 @click.argument("target", type=click.Path(path_type=Path))
+@PROFILE
 @FORMAT
-def audit(target: Path, form: str) -> None:
+def audit(target: Path, profile: str, form: str) -> None:
     """Recompute digests, journal, reports and verdict of TARGET (spec, lock or generated folder), and compare."""
     from kcompiler.audit import audit as recompute
     from kcompiler.render import human_run
     from kcompiler.render import json as render_json
 
-    made, home, _ = located(target)
+    made, home, _ = located(target, profile)
     result = recompute(home.root, made["asked"]["name"])
     if form == "json":
         click.echo(render_json.audit(result), nl=False)
     else:
         click.echo(human_run.audit(result), nl=False)
     if result.exit_code:
-        raise Outcome(result.exit_code, result.word, f"kcompiler apply {target}")
+        raise Outcome(result.exit_code, result.word, f"kcompiler apply {called(target, profile)}")

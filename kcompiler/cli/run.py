@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcompiler import project
-from kcompiler.cli.author import planned
+from kcompiler.cli.author import PROFILE, called, planned
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.writing import write
 
@@ -52,42 +52,52 @@ def evidence_broken(broken: Any) -> Outcome:
 @click.option("--only", multiple=True, metavar="STEP", help="Only this step and what it needs; repeatable.")
 @click.option("--force", multiple=True, metavar="STEP", help="Run this step although it could be reused; repeatable.")
 @click.option("--backend", type=click.Choice(["null"]), help="Forge every artifact; no gate can pass on that.")
+@PROFILE
 @click.option("--full", is_flag=True, help="List each report a rule passed on.")
 def apply(
-    target: Path, locked: bool, only: tuple[str, ...], force: tuple[str, ...], backend: str | None, full: bool
+    target: Path,
+    locked: bool,
+    only: tuple[str, ...],
+    force: tuple[str, ...],
+    backend: str | None,
+    profile: str,
+    full: bool,
 ) -> None:
     """Carry out TARGET, a spec or a plan.lock. Steps whose result is there are reused; an interrupted run resumes."""
     # before any tensor library is loaded: threads that spin while they wait make a busy machine several times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    made, home, spec = _target(target, backend)
+    made, home, spec = _target(target, backend, profile)
     if backend is None:
         _settle(made, home, spec, locked)
     run, verdict, signal = _run(made, home, list(only) or None, list(force))
     _summary(run, verdict, full)
-    _leave(run, verdict, target, signal)
+    _leave(run, verdict, called(target, profile), signal)
 
 
-def _target(target: Path, backend: str | None) -> tuple[dict[str, Any], project.Project, Path]:
+def _target(target: Path, backend: str | None, profile: str) -> tuple[dict[str, Any], project.Project, str]:
     """The plan to carry out, and the spec it came from. A lock must still be what its spec compiles to."""
     from kcompiler import lock
 
     if target.suffix != ".lock":
-        made, home = planned(target, "human", backend)
-        return made, home, target
+        made, home = planned(target, "human", backend, profile=profile)
+        return made, home, called(target, profile)
+    if profile:
+        raise click.UsageError("a lock is of one profile already: name the spec, or leave --profile out")
     try:
         committed = lock.read(target)
         spec = project.find(target).root / str(committed["asked"]["spec"])
         targets = [str(name) for name in committed["asked"].get("targets", [])]
+        overlay = str(committed["asked"].get("profile", ""))
     except (lock.UnreadableLock, KeyError, TypeError) as reason:
         click.echo(f"{target}: cannot be read as a lock: {reason}", err=True)
         raise Outcome(2, "unreadable", "kcompiler plan SPEC") from None
-    made, home = planned(spec, "human", backend, targets)
+    made, home = planned(spec, "human", backend, targets, overlay)
     if backend is None and made != committed:
-        raise _stale(lock.difference(committed, made), spec)
-    return made, home, spec
+        raise _stale(lock.difference(committed, made), called(spec, overlay))
+    return made, home, called(spec, overlay)
 
 
-def _settle(made: dict[str, Any], home: project.Project, spec: Path, locked: bool) -> None:
+def _settle(made: dict[str, Any], home: project.Project, spec: str, locked: bool) -> None:
     """Bring the committed lock up to date, or refuse to."""
     from kcompiler import lock
 
@@ -107,7 +117,7 @@ def _settle(made: dict[str, Any], home: project.Project, spec: Path, locked: boo
         click.echo(f"lock    {line}", err=True)
 
 
-def _world_differs(differences: Sequence[Difference], spec: Path) -> Outcome:
+def _world_differs(differences: Sequence[Difference], spec: str) -> Outcome:
     """A toolchain that is not installed, or in another version, is mended by installing, anything else by planning."""
     lines = [str(item) for item in differences]
     if any(item.kind != "toolchain" for item in differences):
@@ -116,7 +126,7 @@ def _world_differs(differences: Sequence[Difference], spec: Path) -> Outcome:
     return Outcome(4, "toolchain-differs", "pip install 'kcompiler[run]'")
 
 
-def _stale(differences: Sequence[str], spec: Path) -> Outcome:
+def _stale(differences: Sequence[str], spec: str) -> Outcome:
     click.echo("the lock is stale:\n" + "\n".join(f"  {line}" for line in differences), err=True)
     return Outcome(4, "lock-stale", f"kcompiler plan {spec}")
 
@@ -151,7 +161,9 @@ def _run(
     except machine.Refusal as refusal:
         raise _refusal(refusal) from None
     except machine.Stale as stale:
-        raise _world_differs(stale.differences, Path(made["asked"]["spec"])) from None
+        raise _world_differs(
+            stale.differences, called(Path(made["asked"]["spec"]), str(made["asked"].get("profile", "")))
+        ) from None
     except machine.Locked as locked:
         click.echo(f"{locked}", err=True)
         raise Outcome(5, "locked", "wait, then the same command again") from None
@@ -213,7 +225,7 @@ def _shown(path: Path) -> str:
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
 
 
-def _leave(run: Run, verdict: Mapping[str, Any], target: Path, signal: int) -> None:
+def _leave(run: Run, verdict: Mapping[str, Any], target: str, signal: int) -> None:
     if run.outcome == "interrupted":
         raise Outcome(128 + (signal or 2), "interrupted", f"kcompiler apply {target}")
     for item in run.steps:

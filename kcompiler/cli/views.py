@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcompiler import project
-from kcompiler.cli.author import FORMAT, LAID_OUT, lay_out, no_such_step, planned
+from kcompiler.cli.author import FORMAT, LAID_OUT, PROFILE, called, lay_out, no_such_step, planned
 from kcompiler.cli.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -22,24 +22,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
+@PROFILE
 @FORMAT
-def status(spec: Path, form: str) -> None:
+def status(spec: Path, profile: str, form: str) -> None:
     """Say where SPEC stands: per stage what it waits for, whether it is done, and what to do next."""
     from kcompiler.cli.run import delta_of
     from kcompiler.render import human_plan, json
     from kcompiler.render.stages import view
     from kcompiler.status import stages
 
-    made, home = planned(spec, form)
+    made, home = planned(spec, form, profile=profile)
     found = stages(made, delta_of(made, home), _dates(home, made["asked"]["name"]))
-    following = _next(spec, found)
+    following = _next(called(spec, profile), found)
     if form == "json":
         click.echo(json.status(found, following), nl=False)
     else:
         click.echo(human_plan.text(view(made["asked"]["name"], found, following)), nl=False)
 
 
-def _next(spec: Path, found: Sequence[Stage]) -> str:
+def _next(spec: str, found: Sequence[Stage]) -> str:
     """The command that carries on: everything that is ready, or the question whether what is done holds."""
     return f"kcompiler {'apply' if any(stage.state in ('ready', 'waits') for stage in found) else 'audit'} {spec}"
 
@@ -153,13 +154,14 @@ def _git(verb: str, *names: str, options: Sequence[str] = (), at: str | None = N
     "--depth", type=click.IntRange(0), default=1, show_default=True, help="How far the neighbourhood reaches."
 )
 @click.option("--full", is_flag=True, help="Draw each step of a sweep.")
-def graph(spec: Path, form: str, focus: str, depth: int, full: bool) -> None:
+@PROFILE
+def graph(spec: Path, form: str, focus: str, depth: int, full: bool, profile: str) -> None:
     """Draw the steps of a spec: what each takes, what it waits for, what would run here, and the critical path."""
     from kcompiler.cli.run import delta_of
     from kcompiler.render import drawing
     from kcompiler.render.picture import picture
 
-    made, home = planned(spec, "human")
+    made, home = planned(spec, "human", profile=profile)
     known = [step["id"] for step in made["steps"]]
     if focus and focus not in known:
         raise no_such_step(focus, known)

@@ -7,7 +7,9 @@ was swapped in from another model or dataset contradicts the others, and then no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kcompiler.policy.evidence import Evidence
@@ -22,6 +24,9 @@ _OTHER_MODEL = ("training", "teacher.import")
 #: fingerprint → the port whose artifact it is the digest of
 _PORT = {"dataset": "dataset", "tokenizer": "tokenizer", "model": "checkpoint"}
 
+#: far more than any sweep that the compiler accepts
+_MOST_CELLS = 4096
+
 Report = Mapping[str, Any]
 
 
@@ -33,6 +38,33 @@ def conflicts(found: Mapping[str, Evidence]) -> dict[str, str]:
         reason = next(_against_itself(report), "") or next(_against_run(step, report, reports.get(RUN)), "")
         if reason:
             wrong[step] = reason
+    for cell in _cells(reports):
+        for step, reason in _disagreements({step: reports[step] for step in cell}).items():
+            wrong.setdefault(step, reason)
+    return wrong
+
+
+def _cells(steps: Iterable[str]) -> list[list[str]]:
+    """Steps whose reports are about one student. In a sweep an id ends with what its step depends on
+    (`@recipe=int8,seed=2`); a step belongs to every cell that it does not contradict. Without a sweep there is one."""
+    labels = {step: dict(pair.split("=", 1) for pair in _pairs(step)) for step in steps}
+    values: dict[str, dict[str, None]] = {}
+    for own in labels.values():
+        for name, value in own.items():
+            values.setdefault(name, {})[value] = None
+    if math.prod(len(one) for one in values.values()) > _MOST_CELLS:
+        # no plan of ours: then everything has to agree with everything
+        return [list(labels)]
+    cells = (dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values()))
+    return [[step for step, own in labels.items() if own.items() <= cell.items()] for cell in cells]
+
+
+def _pairs(step: str) -> list[str]:
+    return [pair for pair in step.partition("@")[2].split(",") if "=" in pair]
+
+
+def _disagreements(reports: Mapping[str, Report]) -> dict[str, str]:
+    wrong: dict[str, str] = {}
     for name in (*_SHARED, "model"):
         claims: dict[str, list[str]] = {}
         for step, report in reports.items():

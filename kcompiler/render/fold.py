@@ -1,4 +1,4 @@
-"""Names that differ only by numbers → one row with a count, so that a sweep of nine reads like one step."""
+"""Names that differ only by numbers or by the cell of a sweep → one row with a count: nine read like one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
 _NUMBER = re.compile(r"\d+")
+#: what tells the cells of a sweep apart: `@recipe=int8,seed=2`
+_LABEL = re.compile(r"(?<==)[^,]+")
 T = TypeVar("T")
 
 
 def pattern(name: str) -> str:
-    """A name with every number in it as `*`: `evaluate-64-seed7` → `evaluate-*-seed*`."""
-    return _NUMBER.sub("*", name)
+    """A name with every number and every value of a sweep as `*`: `evaluate-64@recipe=int8` → `evaluate-*@recipe=*`."""
+    step, mark, cell = name.partition("@")
+    return _NUMBER.sub("*", step) + mark + _LABEL.sub("*", cell)
 
 
 def fold(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jsonschema
 from jsonschema.validators import extend
@@ -22,7 +22,7 @@ from kcompiler.spec.plugins import broken, places
 from runtime import catalog
 from runtime.contract import Refusal
 
-__all__ = ["Findings", "dotted", "published", "twin", "validate"]
+__all__ = ["Findings", "Made", "dotted", "published", "twin", "validate"]
 
 
 class Findings(NamedTuple):
@@ -48,12 +48,25 @@ _Validator = extend(  # type: ignore[no-untyped-call]
 )
 
 
-def validate(tree: Tree) -> Findings:
-    """What the structure of a spec gets wrong. Values that the loader had to guess are not complained about twice."""
-    known = {room: catalog.names(room) for room in ("executors", *(model.room for model in PLUGGED))}
+#: plug-ins that a tree names → the validator for such trees
+Made = dict[tuple[tuple[str, tuple[str, ...]], ...], Any]
+
+
+def validate(tree: Tree, made: Made | None = None) -> Findings:
+    """What the structure of a spec gets wrong. Values that the loader had to guess are not complained about twice.
+
+    `made` keeps what the forms of one spec share; deriving the schema is most of the work.
+    """
     used, found = _used(tree)
+    key = tuple((room, tuple(names)) for room, names in sorted(used.items()))
+    validator = made.get(key) if made is not None else None
+    if validator is None:
+        known = {room: catalog.names(room) for room in ("executors", *(model.room for model in PLUGGED))}
+        validator = _Validator(document(known, used))
+        if made is not None:
+            made[key] = validator
     foreign: set[str] = set()
-    for error in islice(_Validator(document(known, used)).iter_errors(tree.data), _MOST):
+    for error in islice(validator.iter_errors(tree.data), _MOST):
         explained = explain(tree, error)
         found += [diagnostic for diagnostic in explained.diagnostics if diagnostic.pointer not in tree.broken]
         foreign |= explained.foreign

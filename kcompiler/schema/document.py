@@ -24,11 +24,25 @@ DRAFT_07 = "http://json-schema.org/draft-07/schema#"
 ID = "urn:kcompiler:schema:spec:v1"
 
 
+#: what a spec says itself, whatever it includes
+_OWN = ("apiVersion", "kind", "metadata")
+
+
 def published() -> Json:
-    """The schema with every built-in plug-in: the same on every machine, whatever else is installed there."""
+    """The schema with every built-in plug-in: the same on every machine, whatever else is installed there.
+
+    It is for the text of a spec: one that includes fragments may leave whole sections to them.
+    """
     rooms = {model.room for model in PLUGGED} | {"executors"}
     names = {room: [n for n in catalog.names(room) if catalog.distribution(room, n) is None] for room in rooms}
-    return document(names, names)
+    whole = document(names, names)
+    required = whole.pop("required")
+    return {
+        **whole,
+        "if": {"required": ["include"]},
+        "then": {"required": list(_OWN)},
+        "else": {"required": required},
+    }
 
 
 def document(known: Mapping[str, Collection[str]], used: Mapping[str, Collection[str]]) -> Json:

@@ -22,10 +22,7 @@ _KINDS = {
 }
 #: keys that the language reserves and this version cannot carry out
 _RESERVED = {
-    "profiles": "overlays of a spec",
     "heads": "further heads of the student",
-    "include": "fragments of specs",
-    "matrix": "sweeps",
     "runners": "a choice of runners; each suite questions every model it knows",
 }
 #: keys that people write where another section decides
@@ -115,8 +112,7 @@ def _type_help(tree: Tree, pointer: str, value: Any, wanted: list[str]) -> str:
     if value is None:
         return "write a value, or remove the key"
     if "string" in wanted and isinstance(value, bool | int | float):
-        place = tree.place(pointer, "value")
-        return f'put it in quotes: "{tree.text[place.start : place.end]}"'
+        return f'put it in quotes: "{tree.written(pointer)}"'
     if isinstance(value, str):
         if "boolean" in wanted and value.casefold() in _YAML_1_1_BOOLS:
             meant = "true" if value.casefold() in ("yes", "on", "y") else "false"
@@ -290,8 +286,18 @@ def _twice(tree: Tree, pointer: str, error: _Error) -> Iterator[Diagnostic]:
 
 
 def _key(tree: Tree, pointer: str, error: _Error) -> Diagnostic:
-    """`propertyNames`: the keys of a mapping are themselves a choice."""
+    """`propertyNames`: the keys of a mapping are themselves a choice, or have a form."""
     key, choices = str(error.value), [str(choice) for choice in error.schema.get("enum", [])]
+    if error.keyword == "pattern":
+        form = error.schema.get(FORM) or f"a match of {error.wanted}"
+        return tree.diagnostic(
+            "KC2107",
+            child(pointer, key),
+            f"the key `{key}` of `{dotted(pointer)}` is not written as it must be",
+            on="key",
+            label=f"must be {form}",
+            help=_NOTE,
+        )
     return tree.diagnostic(
         "KC2104",
         child(pointer, key),

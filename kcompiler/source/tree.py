@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,7 +28,11 @@ LIMITS = Limits()
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """Values and places. Pointers are RFC 6901; `broken` are those whose value had to be guessed after a mistake."""
+    """Values and places. Pointers are RFC 6901; `broken` are those whose value had to be guessed after a mistake.
+
+    A composed tree has values from several files: `foreign` names the file of each pointer that is not from `file`,
+    `texts` has the text of those files.
+    """
 
     file: str
     text: str = field(repr=False)
@@ -36,12 +40,23 @@ class Tree:
     keys: dict[str, Place] = field(repr=False)
     values: dict[str, Place] = field(repr=False)
     broken: frozenset[str] = frozenset()
+    foreign: Mapping[str, str] = field(default_factory=dict, repr=False)
+    texts: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def nearest(self, pointer: str) -> str:
         """The pointer itself, or its nearest ancestor that stands in the text."""
         while pointer and pointer not in self.values:
             pointer = pointer.rpartition("/")[0]
         return pointer
+
+    def file_of(self, pointer: str) -> str:
+        """The file in which a pointer, or its nearest ancestor in the text, is written."""
+        return self.foreign.get(self.nearest(pointer), self.file)
+
+    def written(self, pointer: str) -> str:
+        """The text of a value as somebody wrote it."""
+        place, file = self.place(pointer, "value"), self.file_of(pointer)
+        return (self.text if file == self.file else self.texts[file])[place.start : place.end]
 
     def place(self, pointer: str, on: str = "auto") -> Place:
         """Where a pointer stands: its "key", its "value", or "auto": the key of a value that is empty, has several
@@ -74,7 +89,7 @@ class Tree:
             self.place(pointer, on),
             code=code,
             summary=summary,
-            file=self.file,
+            file=self.file_of(pointer),
             severity=severity,
             pointer=pointer,
             label=label,
@@ -86,7 +101,7 @@ class Tree:
 
     def related(self, pointer: str, message: str, on: str = "auto") -> Related:
         """A second place for a diagnostic."""
-        return related(self.file, self.place(pointer, on), message)
+        return related(self.file_of(pointer), self.place(pointer, on), message)
 
     def get(self, pointer: str) -> Value:
         """The value at a pointer. Raises KeyError when nothing stands there."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from kcompiler.spec.base import DISTINCT, FORM, Distinct, Plugged, Section
 from kcompiler.spec.budgets import Budgets
+from kcompiler.spec.composition import Include, Matrix, Profiles
 from kcompiler.spec.data import Data, GeneratorSource
 from kcompiler.spec.evaluation import Evaluation, Suite
 from kcompiler.spec.execution import Execution
@@ -59,3 +60,13 @@ class Spec(Section):
     )
     execution: Execution = Field(default_factory=Execution, description="Where and how steps run.")
     steps: list[ExtraStep] = Field(default_factory=list, max_length=1000, description="Further steps, by the catalog.")
+    include: list[Include] = Field(
+        default_factory=list, max_length=32, description="Fragments that are part of this spec; its own word wins."
+    )
+    profiles: Profiles = Field(
+        default_factory=dict, description="Named overlays, each a smaller or other form of this spec: `--profile NAME`."
+    )
+    matrix: Matrix = Field(
+        default_factory=dict,
+        description="A sweep: every combination of these values is planned, and what they share is made once.",
+    )

@@ -2,7 +2,7 @@
 
 A folder whose name starts with a code holds a spec whose only mistake has that code. Beside `spec.yaml` a case may
 hold `options.json`: `limits` and `pure` of the loader, `folders` and `links` (symbolic, name → target) that are made
-before the spec is read, and a folder `plugins` of installed distributions.
+before the spec is read, the `profile` that is asked for, and a folder `plugins` of installed distributions.
 """
 
 import importlib
@@ -45,6 +45,7 @@ def compiled(request, tmp_path, monkeypatch):
         compile_spec(
             home / "spec.yaml",
             home,
+            profile=options.get("profile", ""),
             packs=[home / "policies", ROOT / "policies"],
             limits=Limits(**options.get("limits", {})),
             pure=options.get("pure"),
@@ -56,7 +57,7 @@ def compiled(request, tmp_path, monkeypatch):
 
 
 def text_of(front: Front) -> str:
-    return human.diagnostics(front.diagnostics, {"spec.yaml": front.source})
+    return human.diagnostics(front.diagnostics, front.sources)
 
 
 @pytest.mark.parametrize("compiled", CASES, indirect=True, ids=lambda case: case.name)
@@ -82,7 +83,7 @@ def test_the_case_of_a_code_has_that_mistake_and_no_other(compiled):
 def test_every_diagnostic_has_a_place_and_something_to_do(compiled):
     _, front = compiled
     for item in front.diagnostics:
-        assert item.file == "spec.yaml"
+        assert item.file in front.sources
         assert item.help
         assert item.line or item.code in {"KC1001", "KC1002", "KC1003", "KC1004", "KC1022"}
 
@@ -94,9 +95,9 @@ def test_json_has_the_same_diagnostics_with_offsets_into_the_text(compiled):
     assert [(line["code"], line["line"], line["column"]) for line in lines] == [
         (item.code, item.line, item.column) for item in front.diagnostics
     ]
-    text = front.source.decode("utf-8", "replace")
     for line in lines:
         if line["line"]:
+            text = front.sources[line["file"]].decode("utf-8", "replace")
             before = text[: line["start"]]
             assert before.count("\n") + 1 == line["line"]
             assert line["start"] - (before.rfind("\n") + 1) + 1 == line["column"]

@@ -11,7 +11,14 @@ GRAPH = grimp.build_graph("runtime", include_external_packages=False, exclude_ty
 #: declarations without an algorithm, and what only carries bytes: their change is a change of the format or of a
 #: step's version. Plug-in rooms come in through the params, by `Step.plugs`.
 CARRIERS = {"runtime", "runtime.contract", "runtime.catalog", "runtime.digest", "runtime.durable"}
-ROOMS = ("runtime.losses", "runtime.suites", "runtime.generators", "runtime.teachers", "runtime.backends", "runtime.executors")
+ROOMS = (
+    "runtime.losses",
+    "runtime.suites",
+    "runtime.generators",
+    "runtime.teachers",
+    "runtime.backends",
+    "runtime.executors",
+)
 
 
 def covered(module: str, code: tuple[str, ...]) -> bool:

@@ -53,3 +53,64 @@ def test_a_report_about_another_package_than_the_run_used_is_noticed():
     changed["subject"]["convert.package"] = "sha256:" + "1" * 64
     given[run["step"]] = changed
     assert "another package" in conflicts(given)["convert"]
+
+
+def sweep(*, seeds: tuple[str, ...] = ("1", "2")) -> dict[str, dict]:
+    """The reports of a run in as many cells: one shared dataset, and per seed a student of its own."""
+    given = {}
+    for step, report in reports().items():
+        if report["kind"] in ("run", "data.splits"):
+            continue
+        for seed in seeds:
+            own = copy.deepcopy(report)
+            own["step"] = f"{step}@seed={seed}"
+            if not report["kind"].startswith(("training", "teacher.import")) and "model" in own["fingerprints"]:
+                own["fingerprints"]["model"] = seed * 64
+                for side in ("takes", "gives"):
+                    if f"{side}.checkpoint" in own["subject"]:
+                        own["subject"][f"{side}.checkpoint"] = f"sha256:{seed * 64}"
+            given[own["step"]] = own
+    return given
+
+
+def test_cells_of_a_sweep_may_speak_of_different_students():
+    assert conflicts(sweep()) == {}
+
+
+def test_a_report_of_another_cell_is_noticed():
+    given = sweep()
+    given["verify@seed=1"] = {**given["verify@seed=2"], "step": "verify@seed=1"}
+    wrong = conflicts(given)
+    assert {"verify@seed=1", "probe@seed=1"} <= set(wrong)
+    assert not [step for step in wrong if step.endswith("seed=2")]
+
+
+def test_a_step_that_cells_share_must_agree_with_each_of_them():
+    given = sweep()
+    shared = given.pop("tokenizer@seed=1")
+    given.pop("tokenizer@seed=2")
+    given["tokenizer"] = {**shared, "step": "tokenizer"}
+    assert conflicts(given) == {}
+    given["tokenizer"]["fingerprints"] = {**shared["fingerprints"], "tokenizer": "0" * 64}
+    given["tokenizer"]["subject"] = {}
+    wrong = conflicts(given)
+    assert {"tokenizer", "verify@seed=1", "verify@seed=2"} <= set(wrong)
+
+
+def test_steps_of_different_dimensions_meet_in_a_cell():
+    """`a@seed=1` and `b@recipe=x` are of one cell, so they must agree; `a@seed=2` is of another than `a@seed=1`."""
+    one = reports()["verify"]
+    given = {"a@seed=1": one, "a@seed=2": one, "b@recipe=x": copy.deepcopy(one)}
+    given["b@recipe=x"]["fingerprints"]["dataset"] = "0" * 64
+    given["b@recipe=x"]["subject"] = {}
+    assert set(conflicts(given)) == set(given)
+
+
+def test_a_sweep_larger_than_any_plan_must_agree_as_a_whole():
+    one = reports()["verify"]
+    names = ["".join(pair) for pair in zip("abcdefghijklm", "nopqrstuvwxyz", strict=True)]
+    given = {f"s@{name}={value}": copy.deepcopy(one) for name in names for value in "12"}
+    assert conflicts(given) == {}
+    given["s@an=1"]["fingerprints"]["dataset"] = "0" * 64
+    given["s@an=1"]["subject"] = {}
+    assert "s@bo=1" in conflicts(given)

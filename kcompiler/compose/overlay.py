@@ -1,0 +1,77 @@
+"""Dotted path → value, for some places of a spec: the form in which profiles and sweeps change it.
+
+    training.stages.kd.steps: 20        the item of a list is called by its name, id, term or use, or by its number
+
+A key that is not there yet is made, with the mappings around it: sections and fields may be left out of a spec, and the
+schema says which names there are. Items of lists are never made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from kcompiler.compose.draft import Draft, item, names
+from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.source import Tree, child
+
+#: what a spec is: no overlay may make another one of it
+FIXED = ("apiVersion", "kind", "metadata", "include", "profiles")
+
+
+def apply(draft: Draft, tree: Tree, pointer: str, fixed: Sequence[str] = FIXED) -> list[Diagnostic]:
+    """Put every value of the overlay at `pointer` of `tree` in its place."""
+    overlay = tree.get(pointer)
+    assert isinstance(overlay, dict)
+    return [item for path in overlay for item in put(draft, tree, path, child(pointer, path), fixed)]
+
+
+def put(draft: Draft, tree: Tree, path: str, origin: str, fixed: Sequence[str] = FIXED) -> list[Diagnostic]:
+    """Put the value at `origin` of `tree` where a dotted path leads. Refused: a path that leads nowhere, and one that
+    leads to a `fixed` place, into it or around it."""
+    held = next((one for one in fixed if path == one or path.startswith(f"{one}.") or one.startswith(f"{path}.")), "")
+    if held:
+        return [
+            tree.diagnostic(
+                "KC2114",
+                origin,
+                f"`{held}` cannot be changed here",
+                on="key",
+                label="the same in every form of this spec",
+                help="remove it, or write a spec of its own",
+            )
+        ]
+    pointer, value = "", draft.data
+    parts = path.split(".")
+    for i, part in enumerate(parts):
+        if isinstance(value, list):
+            number = item(value, part)
+            if number is None:
+                return [_nowhere(tree, origin, parts, i, names(value))]
+            pointer, value = child(pointer, number), value[number]
+        elif isinstance(value, dict):
+            pointer = child(pointer, part)
+            if part not in value and i + 1 < len(parts):
+                draft.open(pointer, tree, origin)
+            value = value.get(part)
+        else:
+            return [_nowhere(tree, origin, parts, i, [])]
+    draft.put(pointer, tree, origin)
+    return []
+
+
+def _nowhere(tree: Tree, origin: str, parts: list[str], i: int, known: list[str]) -> Diagnostic:
+    return tree.diagnostic(
+        "KC2113",
+        origin,
+        f"`{'.'.join(parts)}` leads nowhere in this spec",
+        on="key",
+        label=f"`{'.'.join(parts[:i])}` has no `{parts[i]}`",
+        help=did_you_mean(parts[i], known) or "a path names keys of the spec, and items of lists by their name",
+    )
+
+
+def sections(tree: Tree, pointer: str) -> Iterator[str]:
+    """Top-level sections that the overlay at `pointer` changes."""
+    overlay = tree.get(pointer)
+    for path in overlay if isinstance(overlay, dict) else ():
+        yield path.partition(".")[0]

@@ -1,0 +1,68 @@
+"""Sections `include`, `profiles` and `matrix`: what a spec is composed of. `kcompiler/compose` carries them out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, WithJsonSchema
+
+from kcompiler.spec.base import FORM, Section
+
+_PATH: dict[str, Any] = {
+    "pattern": r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$",
+    FORM: "a dotted path, such as training.stages.kd.steps",
+}
+_NAME: dict[str, Any] = {
+    "pattern": r"^[a-z0-9]([a-z0-9_-]{0,30}[a-z0-9])?$",
+    FORM: "small letters, digits, `-` and `_`, at most 32",
+}
+_LABEL: dict[str, Any] = {
+    "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,30}[A-Za-z0-9])?$",
+    FORM: "letters, digits, `.`, `-` and `_`, at most 32",
+}
+_OVERLAY: dict[str, Any] = {
+    "type": "object",
+    "description": "Dotted path → the value that stands there instead.",
+    "propertyNames": _PATH,
+    "minProperties": 1,
+    "additionalProperties": True,
+}
+
+
+class Include(Section):
+    """One fragment: a YAML file with whole sections or parts of them."""
+
+    path: str = Field(min_length=1, max_length=1000, description="File, relative to the spec's folder.")
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the file's bytes; the fragment that was reviewed and no other.",
+        json_schema_extra={FORM: "64 hex digits, the SHA-256 of the file"},
+    )
+
+
+Profiles = Annotated[
+    dict[str, dict[str, Any]],
+    WithJsonSchema({"type": "object", "propertyNames": _NAME, "additionalProperties": _OVERLAY}),
+]
+
+Matrix = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {
+                "pattern": r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$",
+                FORM: "a dotted path, or a name whose values are overlays",
+            },
+            "additionalProperties": {
+                "type": ["array", "object"],
+                "description": "Values of a path, or named overlays.",
+                "minItems": 1,
+                "items": {"type": ["string", "number", "boolean"]},
+                "minProperties": 1,
+                "propertyNames": _LABEL,
+                "additionalProperties": _OVERLAY,
+            },
+        }
+    ),
+]
