@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
 from runtime import catalog, digest
 from runtime.contract import Step
+from runtime.contract.weights import Weights
 
 BASELINE = "ce_only"
+
+
+def loads_teacher(spec: Spec) -> bool:
+    """Whether the teacher's weights are here, so that it can be asked for logits and be evaluated; else it answers."""
+    step: Step = catalog.load("steps", catalog.load("teachers", spec.teacher.source).step)
+    return not callable(step.gives) and "checkpoint" in step.gives
 
 
 class Lowering:
@@ -21,6 +28,8 @@ class Lowering:
         self.spec, self.root, self.folder, self.backend = spec, root, folder, backend
         self.nodes: list[Node] = []
         self.inputs: list[Input] = []
+        #: "teacher", "student" → the folder of the weights that somebody else made
+        self.folders: dict[str, str] = {}
 
     def add(
         self,
@@ -95,16 +104,51 @@ class Lowering:
             origin="/data",
         )
 
+    def weights(self, who: str, weights: Weights, license: str, origin: str) -> str:
+        """The folder of somebody's weights: pinned in the project, or fetched at the commit that is pinned."""
+        if not weights.repository:
+            return self.add_input(who, "hf_folder", weights.model, license, f"{origin}/model")
+        name = self.add(
+            f"fetch-{who}",
+            "fetch",
+            {"repository": weights.repository, "revision": weights.revision},
+            {},
+            origin=f"{origin}/model",
+        )
+        return f"step:{name}#folder"
+
+    def load(self, who: str, weights: Weights, folder: str, origin: str) -> None:
+        """A step that proves the weights of a folder to be what the spec says, and makes them a checkpoint."""
+        self.add(
+            who,
+            "import_teacher",
+            {
+                "revision": weights.revision,
+                "vocab_size": self.spec.tokenizer.vocab_size,
+                "parameters": weights.parameters,
+            },
+            {"model": folder},
+            origin=origin,
+        )
+
+    def student(self) -> None:
+        checkpoint = self.spec.student.checkpoint
+        if checkpoint is not None:
+            origin = "/student/checkpoint"
+            self.folders["student"] = self.weights("student", checkpoint, checkpoint.license, origin)
+            self.load("student", checkpoint, self.folders["student"], origin)
+
     def tokenizer(self) -> None:
         tokenizer = self.spec.tokenizer
         takes = {"dataset": "step:data#dataset"}
-        if tokenizer.source == "teacher":
-            takes["teacher"] = "input:teacher"
+        if tokenizer.source != "train":
+            # whose folder it is taken from makes no difference to the step
+            takes["teacher"] = self.folders[tokenizer.source]
         self.add(
             "tokenizer",
             "tokenizer",
             {
-                "source": tokenizer.source,
+                "source": "train" if tokenizer.source == "train" else "teacher",
                 "vocab_size": tokenizer.vocab_size,
                 "special": tokenizer.special.model_dump(),
                 "template": tokenizer.template,
@@ -117,12 +161,21 @@ class Lowering:
     def teacher(self) -> None:
         teacher, threads = self.spec.teacher, self.spec.execution.threads
         if teacher.source == "hf":
-            self.add_input("teacher", "hf_folder", teacher.model, teacher.license, "/teacher/model")
+            weights = cast(Weights, teacher.params)
+            self.folders["teacher"] = self.weights("teacher", weights, teacher.license, "/teacher")
+            self.load("teacher", weights, self.folders["teacher"], "/teacher")
+            return
+        if teacher.source == "openai":
+            asked = {**teacher.params.model_dump(), "signals": list(teacher.signals), "usd": self.spec.budgets.usd}
+            self.add("teacher", "harvest", asked, {"dataset": "step:data#dataset"}, origin="/teacher")
+            return
+        if teacher.source == "recorded":
+            record = self.add_input("record", "file", teacher.path, teacher.license, "/teacher/path")
             self.add(
                 "teacher",
-                "import_teacher",
-                {"revision": teacher.revision, "vocab_size": self.spec.tokenizer.vocab_size},
-                {"model": "input:teacher"},
+                "replay",
+                {"model": teacher.model, "signals": list(teacher.signals), "allow_missing": teacher.allow_missing},
+                {"dataset": "step:data#dataset", "record": record},
                 origin="/teacher",
             )
             return
@@ -175,20 +228,24 @@ class Lowering:
                 self._train(name, stage, [term], f"/training/stages/{i}", start)
 
     def _train(self, step_id: str, stage: Any, terms: list[dict[str, Any]], origin: str, start: str | None) -> None:
-        needs_teacher = any("logits" in catalog.load("losses", term["term"]).needs for term in terms)
+        needs = frozenset[str]().union(*(catalog.load("losses", term["term"]).needs for term in terms))
         takes = {"dataset": "step:data#dataset", "tokenizer": "step:tokenizer#tokenizer"}
-        if needs_teacher:
+        if "logits" in needs:
             takes["teacher"] = "step:teacher#checkpoint"
-        if start:
-            takes["from"] = f"step:train-{start}#checkpoint"
+        if needs & {"text", "choices"}:
+            takes["answers"] = "step:teacher#answers"
+        if start or self.spec.student.checkpoint is not None:
+            takes["from"] = f"step:train-{start}#checkpoint" if start else "step:student#checkpoint"
         self.add(
             step_id,
             "train",
             {
                 "architecture": self._architecture(self.spec.student.architecture),
-                "init": "checkpoint" if start else "random",
+                "init": "checkpoint" if "from" in takes else "random",
                 "losses": terms,
-                "needs_teacher": needs_teacher,
+                "needs_teacher": "teacher" in takes,
+                "needs_answers": "answers" in takes,
+                "responses": "teacher" if "text" in needs else "data",
                 "steps": stage.steps,
                 "batch_size": stage.batch_size,
                 "max_length": stage.max_length or self._longest(),
@@ -196,6 +253,7 @@ class Lowering:
                 "gradient_norms_every": stage.gradient_norms_every,
                 "checkpoint_every": stage.checkpoint_every,
                 "chunk_tokens": stage.chunk_tokens,
+                "gradient_checkpointing": stage.gradient_checkpointing,
                 "threads": self.spec.execution.threads,
             },
             takes,
@@ -258,14 +316,16 @@ class Lowering:
         evaluation = self.spec.evaluation
         for i, written in enumerate(evaluation.suites):
             suite = catalog.load("suites", written.use)
-            runners = ["teacher", "student", *evaluation.baselines, "coreml"]
+            asked = ["teacher"] if loads_teacher(self.spec) else []
+            runners = [*asked, "student", *evaluation.baselines, "coreml"]
             takes = {
                 "dataset": "step:data#dataset",
                 "tokenizer": "step:tokenizer#tokenizer",
                 "checkpoint": self._student(),
-                "teacher": "step:teacher#checkpoint",
                 "package": "step:convert#package",
             }
+            if asked:
+                takes["teacher"] = "step:teacher#checkpoint"
             if BASELINE in runners:
                 takes[BASELINE] = f"step:train-{BASELINE}-{self.spec.training.stages[-1].name}#checkpoint"
             self.add(
@@ -309,6 +369,7 @@ def lower(spec: Spec, root: Path, folder: Path, backend: str | None = None) -> t
     lowering = Lowering(spec, root, folder, backend)
     lowering.data()
     lowering.teacher()
+    lowering.student()
     lowering.tokenizer()
     lowering.training()
     lowering.delivery()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompiler import __version__, assets, checks, policy, variants
+from kcompiler.checks import order
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Node, Problem, build
@@ -56,6 +57,9 @@ def make(front: Front, project: Project, backend: str | None = None) -> tuple[di
     graph, problems = build(nodes, inputs)
     if graph is None:
         return None, [_diagnostic(problem, front) for problem in problems]
+    if lacking := list(order.missing(graph.nodes)):
+        # no spec can bring this about: lowering makes the edges, whatever the sections say
+        raise RuntimeError(f"step `{lacking[0][0]}` does not come after `{lacking[0][1]}`")
     packs = policy.load(front.spec.policies, [project.root / "policies", assets.folder("policies")])
     asked, found = obligations(front, packs, graph.producers())
     if any(item.severity == "error" for item in found):

@@ -128,17 +128,20 @@ def training_state(a: Architecture) -> int:
     return 4 * FLOAT32 * total(a)
 
 
-def activations(a: Architecture, tokens: int) -> int:
+def activations(a: Architecture, tokens: int, *, checkpointed: bool = False) -> int:
     """Bytes kept for the backward pass of `tokens` tokens, at least.
 
     Per token and layer: both norms' inputs and outputs, queries and the attention's output, keys and values, and of a
     gated MLP four of its width, of phi's two (arXiv 2205.05198, section 4, without dropout and without the scores,
-    which fused attention never keeps). Logits are not among them: the loss makes them chunk by chunk.
+    which fused attention never keeps). Checkpointed, each layer keeps its input, and one at a time the rest (arXiv
+    1604.06174). Logits are not among them: the loss makes them chunk by chunk.
     """
     d = head_dim(a)
     q, kv = a.num_attention_heads * d, a.num_key_value_heads * d
     wide, norms = (2, 2) if a.family == "phi" else (4, 4)
     floats = norms * a.hidden_size + 2 * q + 2 * kv + wide * a.intermediate_size
+    if checkpointed:
+        return tokens * (a.num_hidden_layers * a.hidden_size + floats) * FLOAT32
     return tokens * a.num_hidden_layers * floats * FLOAT32
 
 

@@ -1,14 +1,16 @@
-"""What the folder of a local teacher says about itself, as far as it can be read without any library."""
+"""What the folder of somebody's weights says about itself, as far as it can be read without any library."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kcompiler.checks import World
 from kcompiler.spec import Spec
 from runtime.contract.strict_json import Json, loads
+from runtime.contract.weights import Weights
 
 #: far above any real file of this kind: Llama 3's tokenizer.json has 9 MB
 MAX_JSON_BYTES = 64 << 20
@@ -19,7 +21,7 @@ CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence
 
 @dataclass(frozen=True)
 class Folder:
-    """A teacher's folder. `config` and `tokenizer` are empty when the file is absent or no JSON object."""
+    """A folder of weights. `config` and `tokenizer` are empty when the file is absent or no JSON object."""
 
     path: Path
     config: dict[str, Json] = field(repr=False)
@@ -36,19 +38,30 @@ class Folder:
         return None
 
 
-def model_of(spec: Spec) -> str | None:
-    """The folder that the spec names as its teacher, as written."""
-    model = getattr(spec.teacher.params, "model", None)
-    return model if spec.teacher.source == "hf" and isinstance(model, str) else None
+def weights_of(spec: Spec) -> Iterator[tuple[str, Weights]]:
+    """(pointer, weights) of everything that somebody else trained and a spec names."""
+    if isinstance(spec.teacher.params, Weights):
+        yield "/teacher", spec.teacher.params
+    if spec.student.checkpoint is not None:
+        yield "/student/checkpoint", spec.student.checkpoint
+
+
+def of_teacher(spec: Spec) -> Weights | None:
+    """The teacher's weights, when it has any of its own."""
+    return spec.teacher.params if isinstance(spec.teacher.params, Weights) else None
 
 
 def folder_of(spec: Spec, world: World) -> Folder | None:
     """The teacher's folder, when it lies inside the project; `references` says what is wrong with one that does not."""
-    model = model_of(spec)
-    if model is None:
+    return folder_at(of_teacher(spec), world)
+
+
+def folder_at(weights: Weights | None, world: World) -> Folder | None:
+    """The folder of some weights, when it lies inside the project; None for a repository."""
+    if weights is None or weights.repository:
         return None
     try:
-        path = (world.folder / model).resolve()
+        path = (world.folder / weights.model).resolve()
         if not path.is_relative_to(world.root.resolve()) or not path.is_dir():
             return None
     except (OSError, RuntimeError, ValueError):

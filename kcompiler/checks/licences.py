@@ -41,6 +41,12 @@ def _teachers(spec: Spec) -> Iterator[_Licensed]:
         yield _read("/teacher/license", "the teacher", spec.teacher.license.strip())
 
 
+def _starts(spec: Spec) -> Iterator[_Licensed]:
+    checkpoint = spec.student.checkpoint
+    if checkpoint is not None:
+        yield _read("/student/checkpoint/license", "the student's checkpoint", checkpoint.license.strip())
+
+
 def _read(pointer: str, what: str, text: str) -> _Licensed:
     if text.casefold() in _PLACEHOLDERS:
         return _Licensed(pointer, what, text, [], "a placeholder")
@@ -57,6 +63,11 @@ def _known_rows(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 def _known_teacher(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     for item in _teachers(spec):
+        yield from _known(tree, item)
+
+
+def _known_start(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    for item in _starts(spec):
         yield from _known(tree, item)
 
 
@@ -97,6 +108,11 @@ def _use_of_teacher(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnosti
         yield from _use(spec, tree, item)
 
 
+def _use_of_start(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    for item in _starts(spec):
+        yield from _use(spec, tree, item)
+
+
 def _use(spec: Spec, tree: Tree, item: _Licensed) -> Iterator[Diagnostic]:
     if spec.metadata.use != "commercial" or not item.ways or not all(map(spdx.non_commercial, item.ways)):
         return
@@ -133,6 +149,11 @@ def _conditions_of_rows(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagn
 
 def _conditions_of_teacher(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     for item in _teachers(spec):
+        yield from _conditions(tree, item)
+
+
+def _conditions_of_start(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    for item in _starts(spec):
         yield from _conditions(tree, item)
 
 
@@ -176,8 +197,11 @@ def _exclusions(spec: Spec) -> Iterator[tuple[_Licensed, _Licensed, str, str]]:
 CHECKS = (
     Check(_known_rows, "data"),
     Check(_known_teacher, "teacher"),
+    Check(_known_start, "student"),
     Check(_use_of_rows, "data", "metadata"),
     Check(_use_of_teacher, "teacher", "metadata"),
+    Check(_use_of_start, "student", "metadata"),
     Check(_conditions_of_rows, "data"),
     Check(_conditions_of_teacher, "teacher"),
+    Check(_conditions_of_start, "student"),
 )

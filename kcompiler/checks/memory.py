@@ -13,7 +13,7 @@ from fractions import Fraction
 from kcompiler import tables
 from kcompiler.checks import Check, World, _sizes
 from kcompiler.checks._models import teacher_architectures, total
-from kcompiler.checks._teacher import folder_of
+from kcompiler.checks._teacher import folder_of, of_teacher
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
@@ -157,7 +157,8 @@ def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 f"a batch of the longest rows of stage `{stage.name}` does not fit the machine that trains",
                 severity="warning",
                 label=f"{_sizes.text(needed)} needed, {machine.title} has {_sizes.text(limit)}",
-                help="lower batch_size or max_length; rows of the longest length may be rare, but nothing forbids them",
+                help="lower batch_size or max_length, or set gradient_checkpointing; rows of the longest length may be "
+                "rare, but nothing forbids them",
                 notes=_shown(parts),
             )
 
@@ -167,7 +168,9 @@ def _batch(spec: Spec, stage: Stage) -> list[tuple[str, int]]:
     tokens = stage.batch_size * length
     chunk = min(tokens, stage.chunk_tokens)
     return [
-        (f"activations of {stage.batch_size:,} × {length:,} tokens", _sizes.activations(a, tokens)),
+        (f"activations of {stage.batch_size:,} × {length:,} tokens"
+         f"{', of one layer beside the inputs of all' * stage.gradient_checkpointing}",
+         _sizes.activations(a, tokens, checkpointed=stage.gradient_checkpointing)),
         (f"logits of one chunk and their gradient: {chunk:,} × {a.vocab_size:,} × 4 B × 2",
          _sizes.chunk_logits(a, tokens, stage.chunk_tokens)),
     ]  # fmt: skip
@@ -197,9 +200,11 @@ def _teachers(spec: Spec, world: World) -> Iterator[tuple[str, int, int, str]]:
     """(pointer, parameters, bytes each, why so many) of every teacher that a machine of ours would hold."""
     for where, architecture in teacher_architectures(spec):
         yield where, total(architecture), 4 * _sizes.FLOAT32, "trained here: weights, gradients and two moments"
-    folder = folder_of(spec, world)
+    folder, weights = folder_of(spec, world), of_teacher(spec)
     if folder is not None:
         yield "/teacher/model", _sizes.teacher_parameters(folder), _sizes.FLOAT32, "float32"
+    elif weights is not None and weights.repository and weights.parameters is not None:
+        yield "/teacher/model", weights.parameters, _sizes.FLOAT32, "float32, as declared"
 
 
 def _declared(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:

@@ -29,8 +29,8 @@ PRECONDITIONS: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("verify",),
 }
 #: ids that lowering gives; `train-…` and `evaluate-…` are its own as well
-OWN = ("data", "tokenizer", "teacher", "probe", "export", "convert", "verify")
-_OWN_PREFIXES = ("train-", "evaluate-")
+OWN = ("data", "tokenizer", "teacher", "student", "probe", "export", "convert", "verify")
+_OWN_PREFIXES = ("train-", "evaluate-", "fetch-")
 
 
 class Node(Protocol):
@@ -46,22 +46,29 @@ class Node(Protocol):
 def missing(nodes: Iterable[Node]) -> Iterator[tuple[str, str]]:
     """(step id, kind of step) of every precondition that no path of the graph leads back to. Nodes in any order."""
     by_id = {node.id: node for node in nodes}
+    followers: dict[str, list[str]] = {}
     for node in by_id.values():
-        before = _kinds_before(node.id, by_id)
+        for up in node.upstream():
+            followers.setdefault(up, []).append(node.id)
+    # one walk per kind, so that a large graph is walked a few times and not once per step
+    wanted = sorted({kind for node in by_id.values() for kind in PRECONDITIONS.get(node.step, ())})
+    after = {kind: _after([node.id for node in by_id.values() if node.step == kind], followers) for kind in wanted}
+    for node in by_id.values():
         for kind in PRECONDITIONS.get(node.step, ()):
-            if kind not in before:
+            if node.id not in after[kind]:
                 yield node.id, kind
 
 
-def _kinds_before(step_id: str, by_id: Mapping[str, Node]) -> set[str]:
+def _after(starts: list[str], followers: Mapping[str, list[str]]) -> set[str]:
+    """Every step that waits for one of these, directly or not."""
     reached: set[str] = set()
-    waiting = list(by_id[step_id].upstream())
+    waiting = list(starts)
     while waiting:
-        up = waiting.pop()
-        if up not in reached and up in by_id:
-            reached.add(up)
-            waiting += by_id[up].upstream()
-    return {by_id[one].step for one in reached}
+        for one in followers.get(waiting.pop(), ()):
+            if one not in reached:
+                reached.add(one)
+                waiting.append(one)
+    return reached
 
 
 def _names(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from kcompiler.checks import Check, World
 from kcompiler.checks._paths import inside, kind, leaves_by_link, located, relative
 from kcompiler.checks._registry import faults
-from kcompiler.checks._teacher import PICKLED, json_object, model_of
+from kcompiler.checks._teacher import PICKLED, json_object, of_teacher
 from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import GeneratorSource, JsonlSource
 from runtime import catalog, digest
 from runtime.contract.strict_json import loads
+from runtime.contract.weights import REMOTE, Weights
 
 PACK_FILE = "pack.yaml"
 #: a safetensors file begins with the length of its JSON header (8 bytes, little endian), which the library caps
@@ -30,10 +31,20 @@ def _data(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 
 def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
-    model = model_of(spec)
-    if model is not None:
-        wrong = list(_path(tree, world, "/teacher/model", model, folder=True))
-        yield from wrong or _folder(tree, (world.folder / model).resolve(), spec.teacher.revision)
+    yield from _weights(tree, world, "/teacher", of_teacher(spec))
+    if spec.teacher.source == "recorded":
+        yield from _path(tree, world, "/teacher/path", spec.teacher.path, folder=False)
+
+
+def _student(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    yield from _weights(tree, world, "/student/checkpoint", spec.student.checkpoint)
+
+
+def _weights(tree: Tree, world: World, pointer: str, weights: Weights | None) -> Iterator[Diagnostic]:
+    # what is in a repository is looked at when it has been fetched
+    if weights is not None and not weights.model.startswith(REMOTE):
+        wrong = list(_path(tree, world, f"{pointer}/model", weights.model, folder=True))
+        yield from wrong or _folder(tree, (world.folder / weights.model).resolve(), pointer, weights.revision)
 
 
 def _path(tree: Tree, world: World, pointer: str, written: str, *, folder: bool) -> Iterator[Diagnostic]:
@@ -82,16 +93,20 @@ def _neighbour(path: Path, written: str) -> str:
     return did_you_mean(written, near) if near else "paths start at the spec's folder"
 
 
-def _folder(tree: Tree, folder: Path, revision: str) -> Iterator[Diagnostic]:
-    pointer = "/teacher/model"
+def _who(owner: str) -> str:
+    return owner.split("/")[1]
+
+
+def _folder(tree: Tree, folder: Path, owner: str, revision: str) -> Iterator[Diagnostic]:
+    pointer = f"{owner}/model"
     pickled = sorted(item.name for item in folder.rglob("*") if item.suffix.lower() in PICKLED)
     weights = sorted(folder.glob("*.safetensors"))
-    yield from _config(tree, pointer, folder)
+    yield from _config(tree, owner, folder)
     if pickled:
         yield tree.diagnostic(
             "KC4407",
             pointer,
-            "the teacher's folder holds pickled files, and loading those runs code",
+            f"the {_who(owner)}'s folder holds pickled files, and loading those runs code",
             label=f"{', '.join(pickled[:3])}{' …' if len(pickled) > 3 else ''}",
             help="save the weights as safetensors and remove the pickled files",
         )
@@ -99,7 +114,7 @@ def _folder(tree: Tree, folder: Path, revision: str) -> Iterator[Diagnostic]:
         yield tree.diagnostic(
             "KC4406",
             pointer,
-            "the teacher's folder has no weights",
+            f"the {_who(owner)}'s folder has no weights",
             label="no *.safetensors in it",
             help="save the model with save_pretrained(…, safe_serialization=True)",
         )
@@ -114,16 +129,17 @@ def _folder(tree: Tree, folder: Path, revision: str) -> Iterator[Diagnostic]:
                 help="save the weights again, and never rename another format",
             )
             return
-    yield from _revision(tree, folder, revision)
+    if revision.startswith("sha256:"):
+        yield from _revision(tree, folder, owner, revision)
 
 
-def _config(tree: Tree, pointer: str, folder: Path) -> Iterator[Diagnostic]:
-    path = folder / "config.json"
+def _config(tree: Tree, owner: str, folder: Path) -> Iterator[Diagnostic]:
+    path, pointer = folder / "config.json", f"{owner}/model"
     if not path.is_file():
         yield tree.diagnostic(
             "KC4405",
             pointer,
-            "the teacher's folder has no config.json",
+            f"the {_who(owner)}'s folder has no config.json",
             label="not a Transformers folder",
             help="name the folder that save_pretrained wrote",
         )
@@ -140,7 +156,7 @@ def _config(tree: Tree, pointer: str, folder: Path) -> Iterator[Diagnostic]:
     yield tree.diagnostic(
         "KC4413",
         pointer,
-        "the teacher's config.json cannot be used",
+        f"the {_who(owner)}'s config.json cannot be used",
         label=why,
         help="give plain weights of a family that Transformers itself knows",
     )
@@ -160,14 +176,14 @@ def _not_safetensors(path: Path) -> str:
     return "" if isinstance(header, dict) else "its header is no JSON object"
 
 
-def _revision(tree: Tree, folder: Path, revision: str) -> Iterator[Diagnostic]:
+def _revision(tree: Tree, folder: Path, owner: str, revision: str) -> Iterator[Diagnostic]:
     try:
         actual = digest.of_folder(folder)
     except ValueError as error:
         yield tree.diagnostic(
             "KC4409",
-            "/teacher/model",
-            "the teacher's folder has no stable content",
+            f"{owner}/model",
+            f"the {_who(owner)}'s folder has no stable content",
             label=str(error),
             help="replace links by the files they point to (cp -rL)",
         )
@@ -175,11 +191,11 @@ def _revision(tree: Tree, folder: Path, revision: str) -> Iterator[Diagnostic]:
     if actual != revision:
         yield tree.diagnostic(
             "KC4408",
-            "/teacher/revision",
-            "the teacher's folder is not the one that was pinned",
+            f"{owner}/revision",
+            f"the {_who(owner)}'s folder is not the one that was pinned",
             label="another content",
             help=f"after reviewing the change, write {actual}",
-            related=(tree.related("/teacher/model", "this folder"),),
+            related=(tree.related(f"{owner}/model", "this folder"),),
         )
 
 
@@ -342,6 +358,7 @@ def _once(tree: Tree, seen: dict[str, int], name: str, index: int, pointer: str,
 CHECKS = (
     Check(_data, "data"),
     Check(_teacher, "teacher"),
+    Check(_student, "student"),
     Check(_policies, "policies"),
     Check(_stages, "training"),
     Check(_sources, "data"),

@@ -12,21 +12,25 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import JsonlSource
 from runtime import catalog
-from runtime.contract import Loss, Refusal, Teacher
+from runtime.contract import Loss, Refusal, Step, Teacher
 
 _LOGITS, _WHOLE = "logits", "response"
 
 
 def _given(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     teacher: Teacher = catalog.load("teachers", spec.teacher.source)
+    given = teacher.gives(spec.teacher.params) if teacher.gives else teacher.signals
     for i, signal in enumerate(spec.teacher.signals):
-        if signal not in teacher.signals:
+        if signal not in given:
+            asked = signal in teacher.signals
             yield tree.diagnostic(
                 "KC4202",
                 f"/teacher/signals/{i}",
-                f"a teacher of source `{teacher.name}` cannot give `{signal}`",
-                label="not a signal of this source",
-                help=f"it gives {', '.join(sorted(teacher.signals)) or 'nothing'}",
+                f"a teacher of source `{teacher.name}` cannot give `{signal}`{' as it is asked' if asked else ''}",
+                label="not with these parameters" if asked else "not a signal of this source",
+                help="ask for it: `top_logprobs` at least 2"
+                if asked
+                else f"it gives {', '.join(sorted(teacher.signals)) or 'nothing'}",
             )
 
 
@@ -61,13 +65,32 @@ def _ways_out(spec: Spec, loss: Loss, missing: list[str]) -> list[str]:
     else:
         able = [name for name in catalog.names("teachers") if set(missing) <= _usable("teachers", name, "signals")]
         ways = [f"take a teacher of source {' or '.join(able)}"] if able else []
-    enough = set(spec.teacher.signals)
+    # a teacher that is loaded gives text and choices to nobody: `teachers` says so
+    enough = set(spec.teacher.signals) if answers(spec) else set(spec.teacher.signals) & {_LOGITS}
     others = [
         name
         for name in catalog.names("losses")
         if _usable("losses", name, "needs") <= enough and _usable("losses", name, "mask") == loss.mask
     ]
-    return [*ways, f"replace the term by {' or '.join(others)}, which needs no more than there is"] if others else ways
+    if others:
+        ways.append(f"replace the term by {' or '.join(others)}, which needs no more than there is")
+    possible = [
+        name
+        for name in catalog.names("losses")
+        if answers(spec)
+        and not _usable("losses", name, "needs") <= enough
+        and _usable("losses", name, "needs") <= source.signals - set(missing)
+    ]
+    if possible:
+        needed = sorted(set().union(*(_usable("losses", name, "needs") for name in possible)))
+        ways.append(f"ask this teacher for `{'`, `'.join(needed)}` and use {' or '.join(possible)}")
+    return ways
+
+
+def answers(spec: Spec) -> bool:
+    """Whether the teacher is asked for answers; else its weights are loaded and asked for logits."""
+    step: Step = catalog.load("steps", catalog.load("teachers", spec.teacher.source).step)
+    return not callable(step.gives) and "answers" in step.gives
 
 
 def _usable(room: str, name: str, attribute: str) -> Any:
@@ -147,21 +170,23 @@ def _wanted(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 def _one_vocabulary(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """Logits are compared entry by entry: both models must mean the same token by the same entry."""
     pointer = next((pointer for pointer, loss in _terms(spec) if _LOGITS in loss.needs), "")
-    if pointer and spec.teacher.source == "hf" and spec.tokenizer.source == "train":
+    if pointer and spec.teacher.source == "hf" and spec.tokenizer.source != "teacher":
+        own = "a new tokenizer is trained" if spec.tokenizer.source == "train" else "the student keeps its own"
         yield tree.diagnostic(
             "KC4203",
             "/tokenizer/source",
             "teacher and student would not share a vocabulary",
-            label="a new tokenizer is trained, the teacher has its own",
+            label=f"{own}, the teacher has another",
             detail="the same id would stand for different texts: a divergence over ids would compare unlike things",
-            help=f"write `source: teacher`, or use only losses that read the rows: {', '.join(_of_rows())}",
+            help="write `source: teacher`, or use losses that read rows, the teacher's text or its choices, not ids: "
+            f"{', '.join(_without_ids())}",
             related=(tree.related(pointer, "this term compares logits entry by entry"),),
         )
 
 
-def _of_rows() -> list[str]:
-    """The losses that ask nothing of a teacher."""
-    return [name for name in catalog.names("losses") if not _usable("losses", name, "needs")]
+def _without_ids() -> list[str]:
+    """The losses that compare no logits entry by entry."""
+    return [name for name in catalog.names("losses") if not _usable("losses", name, "needs") & {_LOGITS, "nothing"}]
 
 
 CHECKS = (

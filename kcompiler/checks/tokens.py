@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._teacher import Folder, folder_of, json_object, model_of
+from kcompiler.checks._teacher import Folder, folder_at, json_object, of_teacher
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from runtime.contract.weights import Weights
 
 _BYTES = 256
 
@@ -85,43 +86,52 @@ def _room(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 def _width(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
-    folder = folder_of(spec, world)
-    width = folder.number("vocab_size") if folder else None
-    if width is not None and width != spec.tokenizer.vocab_size:
-        yield tree.diagnostic(
-            "KC4302",
-            "/tokenizer/vocab_size",
-            "the vocabulary does not have the teacher's width",
-            label=f"{spec.tokenizer.vocab_size}, the teacher answers with {width} logits",
-            help=f"write {width}, or take another teacher",
-            related=(tree.related("/teacher/model", f"its config.json says vocab_size {width}"),),
-        )
+    for who, pointer, weights in _weights(spec):
+        folder = folder_at(weights, world)
+        width = folder.number("vocab_size") if folder else None
+        if width is not None and width != spec.tokenizer.vocab_size:
+            yield tree.diagnostic(
+                "KC4302",
+                "/tokenizer/vocab_size",
+                f"the vocabulary does not have the {who}'s width",
+                label=f"{spec.tokenizer.vocab_size}, the {who} answers with {width} logits",
+                help=f"write {width}, or take another {who}",
+                related=(tree.related(pointer, f"its config.json says vocab_size {width}"),),
+            )
+
+
+def _weights(spec: Spec) -> Iterator[tuple[str, str, Weights | None]]:
+    yield "teacher", "/teacher/model", of_teacher(spec)
+    yield "student", "/student/checkpoint/model", spec.student.checkpoint
 
 
 def _taken(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
-    if spec.tokenizer.source != "teacher":
+    who = spec.tokenizer.source
+    if who == "train":
         return
-    if model_of(spec) is None:
-        yield tree.diagnostic(
-            "KC4304",
-            "/tokenizer/source",
-            f"a teacher of source `{spec.teacher.source}` brings no tokenizer",
-            label="there is none to take",
-            help="write `source: train`",
-            related=(tree.related("/teacher/source", "this teacher"),),
-        )
+    weights, pointer = next((weights, pointer) for name, pointer, weights in _weights(spec) if name == who)
+    if weights is None:
+        if who == "teacher":
+            yield tree.diagnostic(
+                "KC4304",
+                "/tokenizer/source",
+                f"a teacher of source `{spec.teacher.source}` brings no tokenizer",
+                label="there is none to take",
+                help="write `source: train`",
+                related=(tree.related("/teacher/source", "this teacher"),),
+            )
         return
-    folder = folder_of(spec, world)
+    folder = folder_at(weights, world)
     if folder is None:
         return
     if not (folder.path / "tokenizer.json").is_file():
         yield tree.diagnostic(
             "KC4304",
             "/tokenizer/source",
-            "the teacher's folder has no tokenizer.json",
+            f"the {who}'s folder has no tokenizer.json",
             label="there is none to take",
-            help="save the teacher's fast tokenizer into its folder",
-            related=(tree.related("/teacher/model", "this folder"),),
+            help=f"save the {who}'s fast tokenizer into its folder",
+            related=(tree.related(pointer, "this folder"),),
         )
         return
     vocabulary, added = _vocabulary(folder)
@@ -129,12 +139,12 @@ def _taken(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         yield tree.diagnostic(
             "KC4303",
             "/tokenizer/source",
-            "the teacher's tokenizer.json cannot be used",
+            f"the {who}'s tokenizer.json cannot be used",
             label="no vocabulary in it",
             help="save it again with the tokenizers library",
         )
         return
-    yield from _one_truth(tree, folder, vocabulary, added)
+    yield from _one_truth(tree, pointer, folder, vocabulary, added)
     yield from _ends(spec, tree, folder, {**vocabulary, **added})
     yield from _ids(spec, tree, {**vocabulary, **added})
     yield from _known(spec, tree, vocabulary, added)
@@ -156,7 +166,9 @@ def _vocabulary(folder: Folder) -> tuple[dict[str, int], dict[str, int]]:
     return found, added
 
 
-def _one_truth(tree: Tree, folder: Folder, vocabulary: dict[str, int], added: dict[str, int]) -> Iterator[Diagnostic]:
+def _one_truth(
+    tree: Tree, pointer: str, folder: Folder, vocabulary: dict[str, int], added: dict[str, int]
+) -> Iterator[Diagnostic]:
     """One text has one id, and one id one text, in whatever file of the teacher it is written."""
     places: list[tuple[str, dict[str, int]]] = [
         ("tokenizer.json, vocab", vocabulary),
@@ -176,8 +188,8 @@ def _one_truth(tree: Tree, folder: Folder, vocabulary: dict[str, int], added: di
                 continue
             yield tree.diagnostic(
                 "KC4310",
-                "/teacher/model",
-                "the teacher's tokenizer files contradict each other",
+                pointer,
+                f"the {pointer.split('/')[1]}'s tokenizer files contradict each other",
                 label=fault,
                 help="save the tokenizer again with save_pretrained, and check its control tokens",
             )
@@ -271,6 +283,6 @@ CHECKS = (
     Check(_marks, "tokenizer"),
     Check(_distinct, "tokenizer"),
     Check(_room, "tokenizer"),
-    Check(_width, "tokenizer", "teacher"),
-    Check(_taken, "tokenizer", "teacher"),
+    Check(_width, "tokenizer", "teacher", "student"),
+    Check(_taken, "tokenizer", "teacher", "student"),
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from kcompiler import tables
 from kcompiler.checks import Check, World, _sizes
+from kcompiler.checks._teacher import weights_of
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
@@ -50,6 +51,7 @@ def backends(spec: Spec) -> Iterator[tuple[str, Backend]]:
     """(pointer, backend) of every step that the spec makes; the pipeline's own stand at `kind`."""
     teacher: Teacher = catalog.load("teachers", spec.teacher.source)
     used = [("/kind", name) for name in (*PIPELINE, teacher.step)]
+    used += [(f"{pointer}/model", "fetch") for pointer, weights in weights_of(spec) if weights.repository]
     used += [(f"/steps/{i}/use", step.use) for i, step in enumerate(spec.steps)]
     seen: set[str] = set()
     for pointer, name in used:
@@ -145,7 +147,7 @@ def _errata(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 CHECKS = (
-    Check(_pins, "teacher", "steps"),
+    Check(_pins, "teacher", "student", "steps"),
     Check(
         _errata, "teacher", "steps", "student", "tokenizer", "hardware", "export", "shapes", "quantization", "risk_tier"
     ),

@@ -22,7 +22,7 @@ from kcompiler.cli.outcome import Outcome
 
 #: verb → module that defines it; a module is imported when its verb is asked for, so that --help stays fast
 VERBS = {
-    "init": ("author", "Write a starter spec and what an editor and CI need."),
+    "init": ("start", "Begin from a spec of the role library, with what an editor needs."),
     "validate": ("author", "Check specs; print every mistake at once."),
     "plan": ("author", "Write the locked plan of a spec and say what would run."),
     "apply": ("run", "Carry out a spec or a lock; resume what was interrupted."),

@@ -1,15 +1,14 @@
-"""The verbs of people who write specs: init, validate, plan."""
+"""The verbs of people who write specs: validate, plan."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kcompiler import assets, project
+from kcompiler import project
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.writing import write
 
@@ -99,52 +98,6 @@ def no_such_step(name: str, known: Sequence[str]) -> click.UsageError:
     from kcompiler.diagnostic import did_you_mean
 
     return click.UsageError(f"no such step: `{name}`; {did_you_mean(name, known)}")
-
-
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
-@click.option("--template", default="eight-ball", show_default=True, help="Name of a shipped spec.")
-def init(folder: Path, template: str) -> None:
-    """Copy a shipped spec with everything it refers to. Never overwrites a file."""
-    shipped = assets.folder("specs")
-    source = shipped / f"{template}.yaml"
-    if not source.is_file():
-        known = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
-        raise click.UsageError(f"no such template: `{template}`; templates are {known}")
-    files = [source.relative_to(shipped), *_referenced(source, shipped)]
-    for relative in files:
-        _copy_new(shipped / relative, folder / "specs" / relative)
-    _write_new(folder / ".kcompiler" / ".gitignore", "*\n")
-    spec = folder / "specs" / source.name
-    click.echo(f"next: kcompiler apply {spec}")
-
-
-def _referenced(source: Path, shipped: Path) -> list[Path]:
-    from kcompiler.front import compile_spec
-
-    front = compile_spec(source, shipped)
-    if front.spec is None:
-        raise RuntimeError(f"a shipped spec does not compile: {source.name}")
-    data = front.spec.data
-    paths = [Path(item.path) for item in data.sources if item.kind == "jsonl"]
-    paths += [Path(data.tools)] if data.tools else []
-    licences = [path.parent / "LICENSE" for path in paths if (shipped / path.parent / "LICENSE").is_file()]
-    return list(dict.fromkeys([*paths, *licences]))
-
-
-def _copy_new(source: Path, target: Path) -> None:
-    if target.exists():
-        click.echo(f"kept     {target}", err=True)
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    click.echo(f"created  {target}", err=True)
-
-
-def _write_new(target: Path, text: str) -> None:
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
 
 
 @click.command()

@@ -100,11 +100,12 @@ def _plug(
     given = {key: item for key, item in value.items() if key not in own} if model.inline else value.get("params", {})
     kept = {key: item for key, item in value.items() if key in own}
     if model.room == "teachers":
-        kept.setdefault("signals", sorted(plugin.signals))
         for key, info in plugin.params.model_fields.items():
             if info.annotation is Architecture and key in given:
                 _give_width(given[key], width, resolved, f"{pointer}/{key}")
     params = _params(plugin.params, given, pointer if model.inline else f"{pointer}/params", tree, resolved)
+    if model.room == "teachers" and params is not None:
+        kept.setdefault("signals", sorted(plugin.gives(params) if plugin.gives else plugin.signals))
     return {**kept, "params": params} if params is not None else value
 
 

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from kcompiler.spec.base import FORM, Section
 from runtime.contract.architecture import Architecture
+from runtime.contract.weights import Weights
 
 _NUMBER = r"(?:[1-9][0-9]{0,2}(?:_[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2})?"
 _TARGET = re.compile(rf"^\s*({_NUMBER})\s*(?:(?:±|\+-|\+/-)\s*([0-9]{{1,3}}(?:\.[0-9]+)?)\s*%)?\s*$")
@@ -61,6 +62,12 @@ Target = Annotated[
 ]
 
 
+class Checkpoint(Weights):
+    """Weights that the student starts from, instead of random ones."""
+
+    license: str = Field(min_length=1, max_length=200, description="SPDX expression of these weights' own licence.")
+
+
 class Student(Section):
     """Role and shape of the student. The width of its vocabulary is the tokenizer's."""
 
@@ -68,4 +75,13 @@ class Student(Section):
     architecture: Architecture = Field(description="Transformers config; `vocab_size` comes from the tokenizer.")
     parameters: Target | None = Field(
         default=None, description="Declared number of parameters with a tolerance: `623_000±10%`, or a plain number."
+    )
+    checkpoint: Checkpoint | None = Field(
+        default=None, description="Weights to start from; the architecture must be theirs. Absent: random weights."
+    )
+    drafts_for: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Spec of the worker whose tokens a drafter guesses, relative to this spec's folder.",
     )

@@ -18,10 +18,10 @@ class Teacher(Plugged):
     noun: ClassVar[str] = "teacher source"
 
     source: str = Field(description="Where the teacher comes from.", json_schema_extra={ROOM: "teachers"})
-    signals: Annotated[list[Literal["text", "logits"]], Distinct] = Field(
+    signals: Annotated[list[Literal["text", "choices", "logits"]], Distinct] = Field(
         min_length=1,
         default=["text", "logits"],
-        description="What the training may ask of it: text, or full logits over the vocabulary.",
+        description="What training may ask of it: text, log-probabilities of permitted choices, or all logits.",
         json_schema_extra=DISTINCT,
     )
     license: str = Field(default="", max_length=200, description="SPDX expression of the teacher's own licence.")

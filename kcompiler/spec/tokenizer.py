@@ -22,8 +22,9 @@ class Special(Section):
 class Tokenizer(Section):
     """One tokenizer for teacher, student and package."""
 
-    source: Literal["train", "teacher"] = Field(
-        description="`train`: byte-level BPE trained on the training split. `teacher`: the one in the teacher's folder."
+    source: Literal["train", "teacher", "student"] = Field(
+        description="`train`: byte-level BPE trained on the training split. `teacher`, `student`: the one that lies "
+        "beside the weights of the teacher, or of the student's checkpoint."
     )
     vocab_size: int = Field(
         ge=260,

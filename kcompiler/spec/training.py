@@ -42,6 +42,9 @@ class Stage(Section):
     gradient_norms_every: int = Field(default=50, ge=1, description="Steps between gradient norms of each term.")
     checkpoint_every: int = Field(default=100, ge=1, description="Steps between checkpoints from which a kill resumes.")
     chunk_tokens: int = Field(default=512, ge=16, description="Supervised tokens whose logits exist at one time.")
+    gradient_checkpointing: bool = Field(
+        default=False, description="Keep each layer's input alone for the backward pass, and compute the rest again."
+    )
 
 
 class Training(Section):

@@ -2,4 +2,8 @@
 
 from runtime.contract import Backend
 
-BACKEND = Backend(name="python", version=1, operations={"data": "runtime.data.prepare:prepare"})
+BACKEND = Backend(
+    name="python",
+    version=1,
+    operations={"data": "runtime.data.prepare:prepare", "replay": "runtime.data.replay:replay"},
+)

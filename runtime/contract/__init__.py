@@ -58,9 +58,10 @@ class Params(BaseModel):
 #: Every artifact is a folder. The text says what stands in it; two artifacts are joinable when their kinds are equal.
 KINDS: Mapping[str, str] = {
     "file": "one file of the project, pinned by its SHA-256 (only as an input)",
-    "hf_folder": "a local Transformers folder, pinned by its tree digest (only as an input)",
+    "hf_folder": "a Transformers folder: one of the project, pinned by its tree digest, or a fetched one",
     "dataset": "<split>.jsonl of dataset rows, tools.json when a registry is declared, manifest.json",
     "tokenizer": "tokenizer.json, tokenizer_config.json, contract.json (special ids, template, vocabulary width)",
+    "answers": "answers.jsonl (one line per row of the training split that has a usable answer) and manifest.json",
     "checkpoint": "config.json, model.safetensors, training.json (what made it)",
     "program": "contract.json and <function>.pt2, one torch ExportedProgram per function",
     "goldens": "goldens.json and goldens.safetensors: inputs and float32 outputs of the checkpoint",
@@ -147,7 +148,8 @@ class Loss:
     """One term of the objective.
 
     `value(student_NV, teacher_NV, target_N, params)` returns per-token loss_N in nats. N runs over the supervised
-    tokens of `mask` only; V is the vocabulary; `teacher_NV` is None when "logits" is not among `needs`. Written with
+    tokens of `mask` only; V is the vocabulary; `teacher_NV` holds the teacher's logits when they are among `needs`, for
+    "choices" log-probabilities at the choices of the row and -inf elsewhere, else it is None. Written with
     the methods of the tensors it receives, so that a loss imports no tensor library. Every semantic choice
     (direction, T², denominator, tail) is in `semantics`, which goes into the lock.
     """
@@ -155,7 +157,7 @@ class Loss:
     name: str
     version: int
     params: type[Params]
-    #: teacher signals: subset of {"text", "logits"}
+    #: teacher signals: subset of {"text", "choices", "logits"}
     needs: frozenset[str]
     #: which supervised tokens: "response", or a span name of the dataset rows ("tool_name", "json_args", …)
     mask: str
@@ -203,13 +205,18 @@ class Suite:
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """Where a teacher comes from: `step` makes its checkpoint, `signals` is what it can give."""
+    """Where a teacher comes from: `step` makes its checkpoint or its answers, `signals` is what it can give.
+
+    Signals: `text` (an answer), `choices` (log-probabilities of a row's permitted answers), `logits` (all of them).
+    """
 
     name: str
     version: int
     params: type[Params]
     signals: frozenset[str]
     step: str
+    #: what it gives under these params; None: all of `signals`
+    gives: Callable[[Any], frozenset[str]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

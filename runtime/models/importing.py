@@ -1,7 +1,8 @@
-"""A pinned local Transformers folder → a teacher checkpoint of plain float32 weights, loaded once to prove it can be.
+"""A pinned Transformers folder → a checkpoint of plain float32 weights, loaded once to prove it can be.
 
-The folder is never trusted: its content must have the digest the spec names, its weights must be safetensors that fill
-the model exactly, and the model must answer one probe with finite logits before anything is trained from it.
+The folder is never trusted: its content must have the digest the spec names (or be of the commit it names), its
+weights must be safetensors that fill the model exactly, and the model must answer one probe with finite logits before
+anything is trained from it.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ PROBE_TOKENS = 8
 
 
 def _check_revision(folder: Path, revision: str) -> None:
+    if not revision.startswith("sha256:"):
+        # a commit: the step that fetched the folder asked for exactly it
+        return
     try:
         found = digest.of_folder(folder)
     except ValueError as error:
         raise Refusal(str(error), place=folder.name, action="replace links by the files they point to") from None
     if found != revision:
         raise Refusal(
-            f"the teacher's folder is {found}, the spec pins {revision}",
+            f"the folder is {found}, the spec pins {revision}",
             place=folder.name,
             action="restore the folder, or review the change and pin the new revision",
         )
@@ -56,11 +60,11 @@ def _probe(model: PreTrainedModel, vocab_size: int) -> float:
         logits_1TV = model(input_ids=ids_1T, use_cache=False).logits
     if logits_1TV.shape[-1] != vocab_size:
         raise Refusal(
-            f"the teacher answers with {logits_1TV.shape[-1]} logits for a vocabulary of {vocab_size}",
-            action="set tokenizer.vocab_size to the teacher's, or take another teacher",
+            f"the model answers with {logits_1TV.shape[-1]} logits for a vocabulary of {vocab_size}",
+            action="set tokenizer.vocab_size to the model's, or take another model",
         )
     if not bool(torch.isfinite(logits_1TV).all()):
-        raise Refusal("the teacher's logits are not finite", action="take the weights again, or another teacher")
+        raise Refusal("the model's logits are not finite", action="take the weights again, or another model")
     return float(logits_1TV.abs().max())
 
 
@@ -74,11 +78,17 @@ def import_teacher(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: 
     declared = build.read_config(folder).get("vocab_size")
     if declared != params.vocab_size:
         raise Refusal(
-            f"the teacher's vocabulary is {declared}, the spec says {params.vocab_size}",
+            f"the model's vocabulary is {declared}, the spec says {params.vocab_size}",
             place=f"{folder.name}/{build.CONFIG}",
-            action="set tokenizer.vocab_size to the teacher's, or take another teacher",
+            action="set tokenizer.vocab_size to the model's, or take another model",
         )
     model = build.load(folder)
+    if params.parameters is not None and build.count(model) != params.parameters:
+        raise Refusal(
+            f"the model has {build.count(model):,} parameters, the spec says {params.parameters:,}",
+            place=folder.name,
+            action="state the number it has; budgets of memory were computed from it",
+        )
     largest = _probe(model, params.vocab_size)
     types, tensors = _stored(folder)
     out = ctx.out("checkpoint")
@@ -100,4 +110,4 @@ def import_teacher(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: 
     }
     marks = {"model": facts.hex_of(digest.of_folder(out))}
     ctx.report("report", data, fingerprints=marks)
-    ctx.say(f"teacher `{model.config.model_type}` with {build.count(model)} parameters")
+    ctx.say(f"`{model.config.model_type}` with {build.count(model)} parameters")

@@ -42,6 +42,7 @@ STEP = Step(
         "runtime.models.tokenizer",
         "runtime.data.rows",
         "runtime.data.encode",
+        "runtime.data.answers",
         "runtime.losses.ce_truth",
         "runtime.contract.optimizer",
         "runtime.contract.architecture",

@@ -1,4 +1,4 @@
-"""A pinned local Transformers folder → a teacher checkpoint, loaded once to prove that it can be."""
+"""A pinned Transformers folder → the checkpoint of a teacher, or of a student's start, loaded once as a proof."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from runtime.contract import Context, Params, Port, Step
 
 
 class ImportTeacherParams(Params):
-    #: "sha256:…" tree digest the folder must have
+    #: "sha256:…" tree digest the folder must have, or the commit at which it was fetched
     revision: str
     vocab_size: int
+    #: exact number of parameters, where the spec states it
+    parameters: int | None = None
 
 
 def run(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: Context) -> None:

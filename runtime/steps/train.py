@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,10 @@ class TrainParams(Params):
     init: str = "random"
     losses: list[Term]
     needs_teacher: bool
+    #: whether a term reads the answers that a teacher gave
+    needs_answers: bool = False
+    #: whose response a row is trained on: the data's own, or the teacher's
+    responses: Literal["data", "teacher"] = "data"
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     max_length: int = Field(ge=8)
@@ -39,6 +43,8 @@ class TrainParams(Params):
     checkpoint_every: int = Field(default=100, ge=1)
     #: supervised tokens per chunk of the loss
     chunk_tokens: int = Field(default=512, ge=16)
+    #: keep only each layer's input for the backward pass, and compute the rest again
+    gradient_checkpointing: bool = False
     threads: int = Field(default=2, ge=1)
 
 
@@ -46,6 +52,8 @@ def takes(params: TrainParams) -> Ports:
     ports = {"dataset": Port(kind="dataset"), "tokenizer": Port(kind="tokenizer")}
     if params.needs_teacher:
         ports["teacher"] = Port(kind="checkpoint")
+    if params.needs_answers:
+        ports["answers"] = Port(kind="answers")
     if params.init == "checkpoint":
         ports["from"] = Port(kind="checkpoint")
     return ports
@@ -74,6 +82,7 @@ STEP = Step(
         "runtime.models.tokenizer",
         "runtime.data.rows",
         "runtime.data.encode",
+        "runtime.data.answers",
         "runtime.contract.optimizer",
         "runtime.contract.architecture",
         "runtime.contract.report",

@@ -1,15 +1,13 @@
-"""A local Transformers folder, pinned by its content."""
+"""A Transformers model whose weights are loaded here: a local folder, or a repository of the Hugging Face Hub."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from runtime.contract import Teacher
+from runtime.contract.weights import Weights
 
-from runtime.contract import Params, Teacher
 
-
-class HfTeacher(Params):
-    model: str = Field(min_length=1, description="Folder with config.json and *.safetensors, relative to the spec.")
-    revision: str = Field(pattern=r"^sha256:[0-9a-f]{64}$", description="Tree digest of the folder.")
+class HfTeacher(Weights):
+    """Where the weights lie, and what they must be."""
 
 
 TEACHER = Teacher(name="hf", version=1, params=HfTeacher, signals=frozenset({"text", "logits"}), step="import_teacher")

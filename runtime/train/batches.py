@@ -9,7 +9,7 @@ Letters: B rows of the batch, T tokens of a group's longest row, N supervised to
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +22,10 @@ from runtime.data.encode import Example
 #: A group is closed where the next row is shorter than this share of its longest and so many rows are in it. Smaller
 #: groups hold less padding but pay the fixed cost of one more pass: tests/bench/training_step.py shows both.
 GROUP_SHARE, GROUP_ROWS = 0.8, 12
+
+
+#: the mask at whose tokens a teacher's choices stand
+CHOICE = "choice"
 
 
 @lru_cache(maxsize=4)
@@ -72,6 +76,8 @@ class Batch:
     rows: list[int]
     target_N: Tensor
     masks_N: dict[str, Tensor]
+    #: ids and log-probabilities of the choices at each supervised token, when a term reads them
+    choices_NM: tuple[Tensor, Tensor] | None
     #: tokens of the rows, without padding
     tokens: int
     #: positions computed, padding included
@@ -81,8 +87,19 @@ class Batch:
 class Corpus:
     """Encoded rows with their supervised tokens laid out flat: row r owns `start[r]` … `start[r + 1]` of them."""
 
-    def __init__(self, names: Sequence[str], examples: Sequence[Example], max_length: int, pad_id: int) -> None:
-        """Raises Refusal for no rows, a row longer than `max_length`, and a row whose first token is supervised."""
+    def __init__(
+        self,
+        names: Sequence[str],
+        examples: Sequence[Example],
+        max_length: int,
+        pad_id: int,
+        choices: Sequence[Mapping[int, float]] | None = None,
+    ) -> None:
+        """`choices` maps, for each row, the token of a permitted answer to its log-probability; they hold at the tokens
+        of mask "choice".
+
+        Raises Refusal for no rows, a row longer than `max_length`, and a row whose first token is supervised.
+        """
         if not examples:
             raise Refusal("the training split has no rows", action="give data, or lower data.held_out")
         self.names, self.pad_id = list(names), pad_id
@@ -103,6 +120,19 @@ class Corpus:
         self._target_S = torch.tensor(targets, dtype=torch.long)
         self._before_S = torch.tensor(before, dtype=torch.long)
         self._masks_S = {mask: torch.tensor(flat[mask], dtype=torch.bool) for mask in self.masks}
+        self._choices_SM = None if choices is None else self._spread(choices)
+
+    def _spread(self, choices: Sequence[Mapping[int, float]]) -> tuple[Tensor, Tensor]:
+        """ids_SM and log_SM of the flat layout, filled up with id -1."""
+        most = max((len(one) for one in choices), default=0)
+        ids_SM = torch.full((self.start[-1], most), -1, dtype=torch.long)
+        log_SM = torch.zeros(self.start[-1], most)
+        for row, one in enumerate(choices):
+            piece = slice(self.start[row], self.start[row + 1])
+            at = self._masks_S[CHOICE][piece].nonzero().squeeze(-1) + self.start[row]
+            ids_SM[at, : len(one)] = torch.tensor(list(one), dtype=torch.long)
+            log_SM[at, : len(one)] = torch.tensor(list(one.values()))
+        return ids_SM, log_SM
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -115,6 +145,8 @@ class Corpus:
         for mask in self.masks:
             found.update(mask.encode() + self._masks_S[mask].numpy().tobytes())
         found.update(self._before_S.numpy().tobytes())
+        for table in self._choices_SM or ():
+            found.update(table.numpy().tobytes())
         return found.hexdigest()
 
     def supervised(self, mask: str, row: int) -> int:
@@ -150,6 +182,7 @@ class Corpus:
             rows=ordered,
             target_N=self._target_S[flat_N],
             masks_N={mask: values[flat_N] for mask, values in self._masks_S.items()},
+            choices_NM=None if self._choices_SM is None else (self._choices_SM[0][flat_N], self._choices_SM[1][flat_N]),
             tokens=sum(lengths),
             positions=sum(group.ids_BT.numel() for group in groups),
         )

@@ -11,8 +11,10 @@ from transformers import PreTrainedModel
 from runtime import digest
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
-from runtime.data.encode import encode
-from runtime.data.rows import load
+from runtime.data import answers
+from runtime.data.answers import Answer
+from runtime.data.encode import RESPONSE, encode
+from runtime.data.rows import Row, load
 from runtime.models import build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
@@ -30,15 +32,56 @@ from runtime.train.teaching import Teacher, head_of
 ATTENTION = "sdpa"
 
 
-def corpus_of(dataset: Path, words: Tokenizer, terms: Sequence[Bound], max_length: int) -> Corpus:
-    """The training split, encoded. No other split is opened here. Raises Refusal for a split without rows."""
-    path = dataset / "train.jsonl"
+def corpus_of(
+    takes: Mapping[str, Path], words: Tokenizer, terms: Sequence[Bound], params: TrainParams
+) -> tuple[Corpus, int]:
+    """The training split, encoded, and how many of its rows have no answer and are left out. No other split is opened.
+
+    Raises Refusal for a split without rows, and for choices that are no tokens of their own.
+    """
+    path = takes["dataset"] / "train.jsonl"
     if not path.is_file():
         raise Refusal("the dataset has no training split", place=path.name, action="lower data.held_out")
     masks = sorted({bound.loss.mask for bound in terms})
-    rows = load(path)
+    rows, left_out = load(path), 0
+    given: dict[str, Answer] = {}
+    if params.needs_answers:
+        given = answers.load(takes["answers"])
+        whole = len(rows)
+        rows = [row for row in rows if row["id"] in given]
+        left_out = whole - len(rows)
+    if params.responses == "teacher":
+        rows = [answered(row, given[row["id"]]) for row in rows]
     examples = [encode(row, words, masks) for row in rows]
-    return Corpus([row["id"] for row in rows], examples, max_length, words.pad_id)
+    choices = None
+    if any(bound.needs_choices for bound in terms):
+        choices = [choice_ids(row, given[row["id"]], words) for row in rows]
+    return Corpus([row["id"] for row in rows], examples, params.max_length, words.pad_id, choices), left_out
+
+
+def answered(row: Row, answer: Answer) -> Row:
+    """A row with the teacher's answer in the place of its own response; spans of the old response mean nothing then."""
+    return {**row, "response": answer.text, "spans": {}}
+
+
+def choice_ids(row: Row, answer: Answer, words: Tokenizer) -> dict[int, float]:
+    """Token of each choice in its place after this row's prompt → the teacher's log-probability of it.
+
+    Raises Refusal for a choice of several tokens, and for two choices of one.
+    """
+    found: dict[int, float] = {}
+    for choice, number in answer.choices.items():
+        pair = words.encode_pair(row["prompt"], choice)
+        ids = pair.ids[pair.prompt_tokens : -1]
+        if len(ids) != 1 or ids[0] in found:
+            why = f"is {len(ids)} tokens" if len(ids) != 1 else "is the token of another choice"
+            raise Refusal(
+                f"choice {choice[:20]!r} of row `{row['id']}` {why}",
+                place="train.jsonl",
+                action="use answers that the student's tokenizer holds as one token each, such as A, B, C and D",
+            )
+        found[ids[0]] = number
+    return found
 
 
 def _check_widths(params: TrainParams, words: Tokenizer, model: PreTrainedModel, who: str) -> None:
@@ -85,6 +128,15 @@ def _check_needs(params: TrainParams, terms: Sequence[Bound]) -> None:
     needing = [bound.name for bound in terms if bound.needs_logits]
     if needing and not params.needs_teacher:
         raise Refusal(f"loss `{needing[0]}` needs a teacher's logits", action="give a teacher, or drop the term")
+    asking = [bound.name for bound in terms if bound.needs_answers]
+    if bool(asking) != params.needs_answers:
+        raise Refusal("the terms and the port `answers` do not fit each other", action="plan again")
+    spans = [bound.name for bound in terms if bound.loss.mask != RESPONSE]
+    if params.responses == "teacher" and spans:
+        raise Refusal(
+            f"loss `{spans[0]}` supervises spans of the data's response, and the rows have the teacher's",
+            action="train the two in different stages",
+        )
     if params.needs_teacher and not needing:
         raise Refusal("a teacher is given but no loss term reads it", action="drop the teacher, or add such a term")
     for bound in terms:
@@ -113,6 +165,7 @@ def fingerprint(trainer: Trainer, ctx: Context) -> str:
         "groups": [[*group["betas"], group["eps"], group["weight_decay"]] for group in trainer.optimizer.param_groups],
         "clip": params.optimizer.clip_norm,
         "rows": [trainer.corpus.digest(), params.batch_size, params.chunk_tokens],
+        "checkpointed": params.gradient_checkpointing,
         "measured": sorted(trainer.course.measured),
         "threads": params.threads,
         "seed": trainer.seed,
@@ -127,7 +180,9 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     terms = objective.bind(params.losses)
     _check_needs(params, terms)
     words = tokenizer.load(takes["tokenizer"])
-    corpus = corpus_of(takes["dataset"], words, terms, params.max_length)
+    corpus, left_out = corpus_of(takes, words, terms, params)
+    if left_out:
+        ctx.say(f"{left_out} rows without an answer of the teacher are left out")
     with deterministic(ctx.seed, params.threads):
         student = student_of(takes, params, words, ctx.seed)
         _check_widths(params, words, student, "student")
@@ -151,7 +206,10 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     size = {"parameters": build.count(student), "tensors": len(list(student.parameters()))}
     marks = facts.fingerprints({name: takes[name] for name in ("dataset", "tokenizer")}, ctx.digests)
     marks["model"] = facts.hex_of(digest.of_folder(out))
-    ctx.report("report", telling.data(record, terms, corpus, words, params, size), fingerprints=marks)
+    told = telling.data(record, terms, corpus, words, params, size)
+    if params.needs_answers:
+        told["rows_without_answer"] = facts.measured(left_out, "row", n=left_out + len(corpus))
+    ctx.report("report", told, fingerprints=marks)
     ctx.say(f"trained {size['parameters']} parameters for {params.steps} steps: {trainer.note()}")
 
 

@@ -120,8 +120,9 @@ class Trainer:
         taught = None if self.teacher is None else Side(self.teacher.hidden(batch), self.teacher.head)
         counts = objective.totals(batch.masks_N)
         student = Side(hidden_of(self.student, batch.groups), self.head)
+        choices = None if batch.choices_NM is None else objective.Choices(*batch.choices_NM)
         return objective.values(
-            student, taught, batch.target_N, batch.masks_N, self.terms, counts, self.params.chunk_tokens
+            student, taught, batch.target_N, batch.masks_N, self.terms, counts, self.params.chunk_tokens, choices
         )
 
     def step(self, step: int) -> None:
@@ -193,12 +194,16 @@ class Trainer:
         elif why != "no saved state":
             ctx.say(f"starting over: {why}")
         self.student.train()
+        if self.params.gradient_checkpointing:
+            self.student.gradient_checkpointing_enable({"use_reentrant": False})
         for step in range(begin, self.params.steps):
             self.step(step)
             done = step + 1
             if done % self.params.checkpoint_every == 0 or done == self.params.steps:
                 store.save(State(done, capture(self.student, self.optimizer), self.record.to_json()))
             ctx.progress(done, self.params.steps, self.note())
+        if self.params.gradient_checkpointing:
+            self.student.gradient_checkpointing_disable()
         self.student.eval()
         return self.record
 

@@ -43,6 +43,14 @@ class Bound:
     def needs_logits(self) -> bool:
         return "logits" in self.loss.needs
 
+    @property
+    def needs_choices(self) -> bool:
+        return "choices" in self.loss.needs
+
+    @property
+    def needs_answers(self) -> bool:
+        return bool(self.loss.needs & {"text", "choices"})
+
 
 def bind(terms: Sequence[Term]) -> list[Bound]:
     """Terms with their losses. Raises Refusal for no terms, an unknown or repeated name, another version, params the
@@ -84,6 +92,28 @@ def totals(masks_N: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
+class Choices:
+    """What a teacher says of the permitted answers: for each supervised token M entries, filled up with id -1.
+
+    Tokens that no choice stands at have none.
+    """
+
+    ids_NM: Tensor
+    log_NM: Tensor
+
+    def __getitem__(self, piece: slice | Tensor) -> Choices:
+        return Choices(self.ids_NM[piece], self.log_NM[piece])
+
+    def dense(self, width: int) -> Tensor:
+        """log_NV: -inf at everything that is no choice."""
+        real_NM = self.ids_NM >= 0
+        found_NV = torch.full((len(self.ids_NM), width), -torch.inf, dtype=self.log_NM.dtype)
+        rows_NM = torch.arange(len(self.ids_NM))[:, None].expand_as(self.ids_NM)
+        found_NV[rows_NM[real_NM], self.ids_NM[real_NM]] = self.log_NM[real_NM]
+        return found_NV
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
     """One model's part: hidden states of the supervised tokens and its head."""
 
@@ -99,6 +129,7 @@ def values(
     terms: Sequence[Bound],
     denominators: Mapping[str, int],
     chunk_tokens: int,
+    choices_N: Choices | None = None,
 ) -> Tensor:
     """values_K in nat/token, differentiable with respect to the student alone.
 
@@ -108,6 +139,8 @@ def values(
     for bound in terms:
         if bound.needs_logits and teacher is None:
             raise Refusal(f"loss `{bound.name}` needs a teacher's logits", action="give a teacher, or drop the term")
+        if bound.needs_choices and choices_N is None:
+            raise Refusal(f"loss `{bound.name}` needs a teacher's choices", action="give its answers, or drop the term")
     if teacher is not None:
         teacher = Side(teacher.hidden_NH.detach(), teacher.head)
     count = target_N.shape[0]
@@ -121,8 +154,9 @@ def values(
             teacher_CH: Tensor | None,
             target_C: Tensor = target_N[piece],
             picks: list[Tensor | None] = picks,
+            choices_C: Choices | None = None if choices_N is None else choices_N[piece],
         ) -> Tensor:
-            return _sums(hidden_CH, student.head, teacher_CH, teacher, target_C, terms, picks)
+            return _sums(hidden_CH, student.head, teacher_CH, teacher, target_C, terms, picks, choices_C)
 
         taught = None if teacher is None else teacher.hidden_NH[piece]
         if count <= chunk_tokens:
@@ -150,6 +184,7 @@ def _sums(
     target_C: Tensor,
     terms: Sequence[Bound],
     picks: Sequence[Tensor | None],
+    choices_C: Choices | None = None,
 ) -> Tensor:
     """Sum of each term over its own tokens of one chunk → sums_K."""
     logits_CV = head(hidden_CH)
@@ -165,7 +200,14 @@ def _sums(
     sums: list[Tensor] = []
     for bound, pick in zip(terms, picks, strict=True):
         taught = taught_CV if bound.needs_logits else None
-        if pick is None:
+        if bound.needs_choices and choices_C is not None:
+            own = choices_C if pick is None else choices_C[pick]
+            # only this term's few tokens: a dense table of every supervised token would be as large as the logits
+            mine = logits_CV if pick is None else logits_CV[pick]
+            loss_C = bound.loss.value(
+                mine, own.dense(logits_CV.shape[-1]), target_C if pick is None else target_C[pick], bound.params
+            )
+        elif pick is None:
             loss_C = bound.loss.value(logits_CV, taught, target_C, bound.params)
         else:
             taught = None if taught is None else taught[pick]

@@ -160,6 +160,8 @@ def origin(record: Record, trainer: Trainer, digests: Mapping[str, str], *, made
         "dataset": digests["dataset"],
         "tokenizer": digests["tokenizer"],
         "teacher": digests.get("teacher"),
+        "answers": digests.get("answers"),
+        "responses": params.responses,
         "from": digests.get("from"),
         "tokens_seen": record.tokens,
     }

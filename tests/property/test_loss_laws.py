@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from runtime import catalog
 from runtime.steps.train import Term
 from runtime.train import objective
-from runtime.train.objective import Bound, Side
+from runtime.train.objective import Bound, Choices, Side
 
 NAMES = catalog.names("losses")
 laws = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -34,6 +34,13 @@ class Case:
     masks_N: dict[str, Tensor]
     temperature: float
 
+    def choices(self) -> Choices:
+        """What the teacher says of three tokens (two of a smaller vocabulary), at every supervised place."""
+        vocab = self.teacher.head.weight.shape[0]
+        ids_NM = torch.tensor([[0, vocab - 1, vocab // 2][: 3 if vocab > 2 else 2]]).expand(len(self.target_N), -1)
+        log_NV = self.teacher.head(self.teacher.hidden_NH).log_softmax(-1).detach()
+        return Choices(ids_NM, log_NV.gather(-1, ids_NM))
+
     def values(self, names: Sequence[str], chunk: int = 10_000, piece: slice | None = None) -> Tensor:
         """values_K over all tokens, or over a piece of them with the denominators of all."""
         take = slice(None) if piece is None else piece
@@ -45,6 +52,7 @@ class Case:
             [bound(name, self.temperature) for name in names],
             objective.totals(self.masks_N),
             chunk,
+            self.choices()[take],
         )
 
     def gradients(self, values_K: Tensor) -> list[Tensor]:
@@ -65,7 +73,9 @@ def cases(draw: st.DrawFn) -> Case:
             head.weight.copy_(torch.randn(vocab, width, generator=generator, dtype=torch.float64) * scale)
         return Side(torch.randn(tokens, width, generator=generator, dtype=torch.float64, requires_grad=True), head)
 
-    masks = {name: torch.rand(tokens, generator=generator) < 0.4 for name in ("tool_name", "json_args", "response")}
+    masks = {
+        name: torch.rand(tokens, generator=generator) < 0.4 for name in ("tool_name", "json_args", "response", "choice")
+    }
     for flags in masks.values():
         flags[draw(st.integers(0, tokens - 1))] = True
     target = torch.randint(0, vocab, (tokens,), generator=generator)
@@ -159,7 +169,7 @@ def test_a_divergence_is_positive_when_the_distributions_differ(case: Case) -> N
 
 
 @laws
-@given(case=cases(), name=st.sampled_from(["kl", "reverse_kl"]))
+@given(case=cases(), name=st.sampled_from(["kl", "reverse_kl", "choice_kl"]))
 def test_temperature_squared_keeps_the_gradient_as_temperature_grows(case: Case, name: str) -> None:
     """For T far above the logits the gradient tends to a constant; without T² it would fall as 1/T²."""
     student = (case.student.head(case.student.hidden_NH) / 100).detach().requires_grad_(True)

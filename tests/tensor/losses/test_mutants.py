@@ -99,8 +99,10 @@ def chunk_means(patch: Patch) -> None:
     """Each chunk is averaged by itself, as a micro-batch is in DistillKit: the chunk size changes the objective."""
     sums = objective._sums
 
-    def means(hidden: Tensor, head: Any, taught: Any, teacher: Any, target: Tensor, terms: Any, picks: Any) -> Tensor:
-        found = sums(hidden, head, taught, teacher, target, terms, picks)
+    def means(
+        hidden: Tensor, head: Any, taught: Any, teacher: Any, target: Tensor, terms: Any, picks: Any, choices: Any
+    ) -> Tensor:
+        found = sums(hidden, head, taught, teacher, target, terms, picks, choices)
         sizes = [max(len(target) if pick is None else len(pick), 1) for pick in picks]
         return found / torch.tensor(sizes)
 

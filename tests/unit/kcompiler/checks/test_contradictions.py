@@ -63,7 +63,7 @@ def test_x3_a_context_beyond_the_trained_shapes_is_told(tmp_path):
 
 def test_x4_a_drafter_of_2k_cannot_have_a_shape_of_4k(tmp_path):
     def change(data):
-        data["student"]["role"] = "drafter"
+        data["student"].update(role="drafter", drafts_for="spec.yaml")
         student(data, max_position_embeddings=2048)
         data["teacher"]["architecture"]["max_position_embeddings"] = 4096
         data["shapes"] = {"prefill": [2048, 4096], "decode": {"context": 2048}}

@@ -30,6 +30,7 @@ SCORES = 2 * 4 * 64 * 64 * 2
 STATE, TEACHER = 16 * 34_976, 4 * 106_816
 TRAINED_TEACHER = 16 * 106_816
 BATCH = 8 * 64 * 2 * (4 * 32 + 2 * 32 + 2 * 16 + 4 * 64) * 4 + 512 * 512 * 4 * 2
+CHECKPOINTED = 8 * 64 * (2 * 32 + 4 * 32 + 2 * 32 + 2 * 16 + 4 * 64) * 4 + 512 * 512 * 4 * 2
 TEXT_ONLY = [{"term": "ce_truth", "weight": 1.0}]
 
 
@@ -50,6 +51,15 @@ def tensors(**shapes: list[int]) -> str:
 def hf(data: dict[str, Any]) -> None:
     data["teacher"] = {"source": "hf", "model": "teacher", "revision": "sha256:" + "0" * 64}
     data["tokenizer"]["source"] = "teacher"
+
+
+def remote(parameters: int | None) -> Any:
+    def change(data: dict[str, Any]) -> None:
+        data["teacher"] = {"source": "hf", "model": "hf:org/name", "revision": "0" * 40}
+        data["teacher"] |= {"parameters": parameters} if parameters else {}
+        data["tokenizer"]["source"] = "teacher"
+
+    return change
 
 
 def folder(config: dict[str, Any], index: object = None, **weights: list[int]) -> dict[str, str]:
@@ -129,6 +139,17 @@ CLAIMS = [
     Claim("an index that is no number", hf, table=machine(memory=10**9), files=folder({}, True)),
     Claim("a header that is none", hf, table=machine(memory=10**9),
           files={"teacher/config.json": "{}", "teacher/x.safetensors": "ÿÿÿÿÿÿÿÿ", "teacher/y.safetensors": "{"}),
+    Claim("a remote teacher as declared", remote(10**12), ("KC4705",), ("1,000,000,000,000 parameters", "as declared"),
+          machine(memory=10**9)),
+    Claim("a remote teacher on the border", several(remote(10**6), stage(losses=TEXT_ONLY, batch_size=1)),
+          table=machine(memory=4 * 10**6)),
+    Claim("a remote teacher one byte over", several(remote(10**6), stage(losses=TEXT_ONLY, batch_size=1)), ("KC4705",),
+          table=machine(memory=4 * 10**6 - 1)),
+    Claim("a remote teacher of unknown size", remote(None), table=machine(memory=10**9)),
+    Claim("a checkpointed batch on the border", stage(gradient_checkpointing=True),
+          table=machine(memory=STATE + TEACHER + CHECKPOINTED)),
+    Claim("a checkpointed batch one byte short", stage(gradient_checkpointing=True), ("KC4707",),
+          ("of one layer beside the inputs of all",), machine(memory=STATE + TEACHER + CHECKPOINTED - 1)),
     Claim("no folder, no teacher", hf, table=machine(memory=10**9)),
     Claim("declared as computed", declared(weights_mb=0.037184, kv_mb_per_token=0.000128, tolerance_percent=0)),
     Claim("weights within ten percent", declared(weights_mb=0.0409024)),

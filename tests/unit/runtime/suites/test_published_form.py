@@ -23,6 +23,7 @@ ROWS: Mapping[str, Sequence[Mapping[str, object]]] = {
     "answers": [row("a?", "Yes.", "love"), row("b?", "My reply is no.", "work")],
     "tool_use": [row("t?", calls.render(Call("get_weather", {"city": "Oslo"}))), row("u?", "Good day.")],
     "language_model": [row("q", "one two"), row("p", "three")],
+    "choice": [row("q", "A"), row("p", "D")],
 }
 EVERY = ("teacher", "student", "ce_only", "coreml")
 

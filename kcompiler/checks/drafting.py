@@ -1,0 +1,91 @@
+"""A drafter and the worker whose tokens it guesses: one tokenizer, or every guess is rejected.
+
+Speculative decoding compares token by token (arXiv 2211.17192): ids of another tokenizer mean other texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kcompiler import source
+from kcompiler.checks import Check, World
+from kcompiler.checks._paths import kind, located
+from kcompiler.diagnostic import Diagnostic
+from kcompiler.source import Tree
+from kcompiler.spec import Spec
+
+#: fields of both specs that decide which ids stand for which texts
+_SAME = ("tokenizer.source", "tokenizer.vocab_size", "tokenizer.special")
+_TAKEN = ("teacher.model", "teacher.revision")
+_TRAINED = ("data.sources", "data.held_out", "tokenizer.template", "tokenizer.single_token_tags", "execution.seed")
+
+
+def _named(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    drafts = spec.student.drafts_for
+    if spec.student.role == "drafter" and drafts is None:
+        yield tree.diagnostic(
+            "KC4312",
+            "/student/role",
+            "a drafter must name the worker whose tokens it guesses",
+            label="no `drafts_for` in this section",
+            help="write the worker's spec: `drafts_for: worker.yaml`",
+        )
+    elif spec.student.role != "drafter" and drafts is not None:
+        yield tree.diagnostic(
+            "KC4312",
+            "/student/drafts_for",
+            f"a {spec.student.role} drafts for nobody",
+            label="only a drafter guesses another model's tokens",
+            help="remove the key, or write `role: drafter`",
+        )
+
+
+def _agrees(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    written = spec.student.drafts_for
+    if written is None or spec.student.role != "drafter":
+        return
+    path = located(written, world)
+    data = _worker(path.name, path.read_bytes()) if path is not None and kind(path) == "file" else None
+    if data is None:
+        yield tree.diagnostic(
+            "KC4313",
+            "/student/drafts_for",
+            "the worker's spec cannot be read",
+            label="not a spec of this project",
+            help="name its YAML file, relative to this spec's folder",
+        )
+        return
+    mine: Any = tree.data
+    compared = (*_SAME, *(_TRAINED if spec.tokenizer.source == "train" else _TAKEN))
+    for field in compared:
+        ours, theirs = _at(mine, field), _at(data, field)
+        if ours != theirs:
+            yield tree.diagnostic(
+                "KC4313",
+                "/" + field.replace(".", "/"),
+                "drafter and worker would not share a tokenizer",
+                label=f"{_short(ours)} here, {_short(theirs)} in {written}",
+                help="give both specs the same tokenizer; a guess in other ids is never accepted",
+                related=(tree.related("/student/drafts_for", "the worker"),),
+            )
+
+
+def _worker(name: str, data: bytes) -> dict[str, Any] | None:
+    tree, found = source.load(name, data)
+    wrong = any(item.severity == "error" for item in found)
+    return tree.data if tree is not None and not wrong and isinstance(tree.data, dict) else None
+
+
+def _at(data: Any, field: str) -> Any:
+    for part in field.split("."):
+        data = data.get(part) if isinstance(data, dict) else None
+    return data
+
+
+def _short(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+CHECKS = (Check(_named, "student"), Check(_agrees, "student", "tokenizer", "teacher", "data", "execution"))

@@ -1,0 +1,358 @@
+"""Teachers that answer instead of being loaded, and weights that lie elsewhere: pins, keys, prices and what they allow.
+
+What is not in the project cannot be measured while compiling. It has to be declared (a commit, a number of parameters,
+a price, a bound on missing answers), and the step that meets it proves the declaration or refuses.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from urllib.parse import urlsplit
+
+from kcompiler.checks import Check, World
+from kcompiler.checks._models import total
+from kcompiler.checks._paths import kind, located
+from kcompiler.checks._record import Recorded, recorded
+from kcompiler.checks._rows import held_out, whole
+from kcompiler.checks._sizes import teacher_parameters
+from kcompiler.checks._teacher import folder_of, weights_of
+from kcompiler.checks.signals import answers
+from kcompiler.diagnostic import Diagnostic
+from kcompiler.source import Tree, Value, child
+from kcompiler.spec import Spec
+from runtime import catalog
+from runtime.contract import Refusal
+from runtime.contract.hosted import Hosted
+from runtime.contract.secret import PATTERN
+from runtime.contract.weights import REMOTE
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_REFERENCE = re.compile(PATTERN)
+#: what keys of well-known services look like: a letter-coded beginning and a long random rest
+_KEY = re.compile(r"(sk|pk|rk|hf|gsk|ghp|gho|glpat|xox[abp]|AKIA|AIza)[-_]?[A-Za-z0-9_-]{16,}\Z")
+_MILLION = 10**6
+#: no tokenizer in use writes text in fewer tokens than one for so many bytes; long words of English reach 15
+_BYTES_PER_TOKEN = 16
+
+
+def _pins(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    for pointer, weights in weights_of(spec):
+        remote = weights.model.startswith(REMOTE)
+        if remote and not _REPOSITORY.match(weights.repository):
+            yield tree.diagnostic(
+                "KC4207",
+                f"{pointer}/model",
+                "this names no repository of the Hub",
+                label="not hf:ORG/NAME",
+                help="write it as in hf:mistralai/Mixtral-8x7B-Instruct-v0.1",
+            )
+        if remote == weights.revision.startswith("sha256:"):
+            what = "a repository is pinned by its commit" if remote else "a folder is pinned by its tree digest"
+            yield tree.diagnostic(
+                "KC4207",
+                f"{pointer}/revision",
+                what,
+                label="40 hex digits are wanted" if remote else "sha256:… is wanted",
+                help="take the commit from the repository's history; a branch or a tag can be moved"
+                if remote
+                else "`kcompiler plan SPEC --upgrade teacher` prints it",
+            )
+        if remote and weights.parameters is None:
+            yield tree.diagnostic(
+                "KC4207",
+                pointer,
+                "weights that are not in the project must say how many parameters they have",
+                on="key",
+                label="no `parameters`",
+                help="write the exact number; memory is computed from it, and the import refuses any other",
+            )
+
+
+def _endpoint(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    params = spec.teacher.params
+    if not isinstance(params, Hosted):
+        return
+    parts = urlsplit(params.base_url)
+    here = _is_local(parts.hostname or "")
+    if parts.scheme == "http" and not here:
+        yield tree.diagnostic(
+            "KC4208",
+            "/teacher/base_url",
+            "prompts and key would cross the network in the clear",
+            label="http, and not to this machine",
+            help="write https://…",
+        )
+    if params.api_key is None and not here:
+        yield tree.diagnostic(
+            "KC4208",
+            "/teacher/base_url",
+            "a hosted teacher is asked with a key",
+            label="no `api_key` in this section",
+            help="write `api_key: env:NAME`, the name of the environment variable that holds it",
+        )
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _secrets(_spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Keys written out, and references to the environment where nothing is secret: a lock must mean one thing."""
+    for pointer, text in _texts(tree.data, ""):
+        if _KEY.match(text):
+            yield tree.diagnostic(
+                "KC4209",
+                pointer,
+                "this looks like a key",
+                label="a spec is read by everybody who reads the project",
+                help="revoke it, then write `env:NAME` where a key is asked for",
+            )
+        elif text.startswith("env:") and not _is_secret(pointer):
+            yield tree.diagnostic(
+                "KC4209",
+                pointer,
+                "the environment is read for secrets only",
+                label="the lock would mean another thing on another machine" if _REFERENCE.match(text) else "",
+                help="write the value itself",
+            )
+
+
+def _texts(value: Value, pointer: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield pointer, value
+    elif isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from _texts(item, child(pointer, key))
+
+
+def _is_secret(pointer: str) -> bool:
+    return pointer == "/teacher/api_key" or (pointer.startswith("/profiles/") and pointer.endswith("/teacher.api_key"))
+
+
+def _cost(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """What the answers cost at least and at most, against budgets.usd. Rows that cannot be read here cost nothing."""
+    params = spec.teacher.params
+    if not isinstance(params, Hosted):
+        return
+    prompts = _prompts(spec, world)
+    if prompts is None:
+        return
+    sizes = [len(prompt.encode()) for prompt in prompts]
+    given, made = Fraction(str(params.usd_per_million_input)), Fraction(str(params.usd_per_million_output))
+    least = (sum(-(-size // _BYTES_PER_TOKEN) for size in sizes) * given + len(sizes) * made) / _MILLION
+    most = (sum(sizes) * given + len(sizes) * params.max_tokens * made) / _MILLION
+    budget = Fraction(str(spec.budgets.usd))
+    shown = (
+        f"{len(sizes):,} distinct prompts of {sum(sizes):,} bytes; {params.usd_per_million_input:g} and "
+        f"{params.usd_per_million_output:g} USD for a million tokens read and written",
+        f"least: a token for {_BYTES_PER_TOKEN} bytes, answers of one token: {float(least):,.2f} USD",
+        f"most: a token for each byte, answers of {params.max_tokens:,} tokens: {float(most):,.2f} USD",
+    )
+    if least > budget:
+        yield tree.diagnostic(
+            "KC4210",
+            "/budgets/usd",
+            "the teacher's answers cost more than may be spent",
+            label=f"{float(budget):g} USD, at least {float(least):,.2f} are needed",
+            help="raise budgets.usd, take fewer rows (`limit`), or a cheaper teacher",
+            notes=shown,
+        )
+    elif most > budget:
+        yield tree.diagnostic(
+            "KC4210",
+            "/budgets/usd",
+            "long answers would cost more than may be spent",
+            severity="warning",
+            label=f"{float(budget):g} USD, at most {float(most):,.2f} are needed",
+            help="asking stops before the bound; what was answered is kept. Lower max_tokens, or raise budgets.usd",
+            notes=shown,
+        )
+
+
+def _prompts(spec: Spec, world: World) -> list[str] | None:
+    """The distinct prompts of the training split; None when a source cannot be read here."""
+    sources = whole(spec.data, world)
+    if sources is None:
+        return None
+    found: dict[str, None] = {}
+    for one in sources:
+        if one.source.split == "test":
+            continue
+        for row in one.content.rows:
+            if one.source.split == "train" or not held_out(row.prompt, spec.data.held_out):
+                found[row.prompt] = None
+    return list(found)
+
+
+def _evaluated(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    if not answers(spec):
+        return
+    for i, suite in enumerate(spec.evaluation.suites):
+        if "teacher" in catalog.load("suites", suite.use).runners:
+            yield tree.diagnostic(
+                "KC4211",
+                f"/evaluation/suites/{i}/use",
+                f"suite `{suite.use}` questions the teacher, and this teacher's weights are not here",
+                label="needs the runner `teacher`",
+                help="take a suite that judges the student alone, such as choice with the teacher's accuracy pinned, "
+                "or a teacher of source hf",
+                related=(tree.related("/teacher/source", "this one only answers"),),
+            )
+
+
+def _answered(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    if answers(spec):
+        return
+    for s, stage in enumerate(spec.training.stages):
+        for t, term in enumerate(stage.losses):
+            read = sorted(catalog.load("losses", term.term).needs & {"text", "choices"})
+            if read:
+                able = [name for name in catalog.names("teachers") if _gives_answers(name)]
+                yield tree.diagnostic(
+                    "KC4217",
+                    f"/training/stages/{s}/losses/{t}/term",
+                    f"loss `{term.term}` reads answers, and this teacher is never asked for any",
+                    label=f"reads its {' and '.join(read)}",
+                    help=f"take a teacher of source {' or '.join(able)}, or a loss over logits or over the rows",
+                    related=(tree.related("/teacher/source", "its weights are loaded here"),),
+                )
+
+
+def _gives_answers(source: str) -> bool:
+    try:
+        gives = catalog.load("steps", catalog.load("teachers", source).step).gives
+    except (Refusal, ImportError, AttributeError, KeyError):
+        # a broken plug-in is reported where it is used
+        return False
+    return not callable(gives) and "answers" in gives
+
+
+def _responses(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A row has one response: the data's own, or the teacher's."""
+    for s, stage in enumerate(spec.training.stages):
+        losses = [catalog.load("losses", term.term) for term in stage.losses]
+        text = next((t for t, loss in enumerate(losses) if "text" in loss.needs), None)
+        if text is None:
+            continue
+        for t, loss in enumerate(losses):
+            if "text" in loss.needs:
+                continue
+            spans = loss.mask != "response"
+            if spans or not loss.needs:
+                why = f"supervises `{loss.mask}` of the data's response" if spans else "supervises the data's response"
+                yield tree.diagnostic(
+                    "KC4212",
+                    f"/training/stages/{s}/losses/{t}/term",
+                    "two terms of one stage want different responses of a row",
+                    label=why,
+                    help="train the two in stages of their own, the second `from` the first",
+                    related=(
+                        tree.related(
+                            f"/training/stages/{s}/losses/{text}/term", "this one puts the teacher's answer there"
+                        ),
+                    ),
+                )
+
+
+def _record(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    if spec.teacher.source != "recorded":
+        return
+    path = located(spec.teacher.path, world)
+    if path is None or kind(path) != "file":
+        return
+    record = recorded(path)
+    if record is None:
+        return
+    if record.wrong is not None:
+        line, reason = record.wrong
+        yield tree.diagnostic(
+            "KC4213",
+            "/teacher/path",
+            "the recorded answers cannot be used",
+            label=f"line {line}: {reason}",
+            help="a line holds `prompt`, `text` and, for multiple choice, `choices` with log-probabilities",
+        )
+        return
+    yield from _covered(spec, tree, world, record)
+
+
+def _covered(spec: Spec, tree: Tree, world: World, record: Recorded) -> Iterator[Diagnostic]:
+    if "choices" in spec.teacher.signals and not any(record.answers.values()):
+        yield tree.diagnostic(
+            "KC4213",
+            f"/teacher/signals/{spec.teacher.signals.index('choices')}",
+            "no recorded answer has choices",
+            label="nothing gives this signal",
+            help="record log-probabilities of the choices, or remove the signal",
+        )
+    prompts = _prompts(spec, world)
+    if not prompts:
+        return
+    lost = [prompt for prompt in prompts if prompt not in record.answers]
+    allowed = Fraction(str(spec.teacher.allow_missing))
+    if Fraction(len(lost), len(prompts)) > allowed or len(lost) == len(prompts):
+        yield tree.diagnostic(
+            "KC4213",
+            "/teacher/path",
+            "the record does not answer the rows that are trained on",
+            label=f"{len(lost):,} of {len(prompts):,} prompts have no answer, {float(allowed):.1%} may lack one",
+            detail=f"the first: {lost[0][:60]!r}",
+            help="record the rest, or declare a higher teacher.allow_missing",
+        )
+
+
+def _start(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    if spec.tokenizer.source == "student" and spec.student.checkpoint is None:
+        yield tree.diagnostic(
+            "KC4214",
+            "/tokenizer/source",
+            "a student that starts from random weights brings no tokenizer",
+            label="there is none to take",
+            help="name the weights in student.checkpoint, or write `source: train`",
+        )
+    if spec.tokenizer.source != "student" and spec.student.checkpoint is not None:
+        yield tree.diagnostic(
+            "KC4214",
+            "/tokenizer/source",
+            "the student's weights were trained on their own tokenizer",
+            label=f"`{spec.tokenizer.source}` gives its ids another meaning",
+            help="write `source: student`",
+            related=(tree.related("/student/checkpoint", "these weights", "key"),),
+        )
+
+
+def _larger(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """A teacher that was made elsewhere and is not larger has no more capacity to teach from."""
+    student, folder = total(spec.student.architecture), folder_of(spec, world)
+    stated = getattr(spec.teacher.params, "parameters", None)
+    count = teacher_parameters(folder) if folder is not None else stated if isinstance(stated, int) else 0
+    if 0 < count < student:
+        yield tree.diagnostic(
+            "KC4216",
+            "/teacher/parameters" if folder is None else "/teacher/model",
+            "the teacher is smaller than the student",
+            severity="warning",
+            label=f"{count:,} parameters, the student has {student:,}",
+            help="take a larger teacher or a smaller student",
+        )
+
+
+CHECKS = (
+    Check(_pins, "teacher", "student"),
+    Check(_endpoint, "teacher"),
+    Check(_secrets, "metadata"),
+    Check(_cost, "teacher", "data", "budgets"),
+    Check(_evaluated, "teacher", "evaluation"),
+    Check(_answered, "teacher", "training"),
+    Check(_responses, "training"),
+    Check(_record, "teacher", "data"),
+    Check(_start, "tokenizer", "student"),
+    Check(_larger, "teacher", "student"),
+)

@@ -1,0 +1,54 @@
+"""Student logits and the teacher's log-probabilities of the permitted answers → KL(teacher ‖ student) over these alone.
+
+Distillation between different vocabularies where a row has few answers, such as A, B, C and D: both sides are
+renormalised over them, so that nothing else of either vocabulary is compared.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from runtime.contract import Loss, Params
+
+
+class ChoiceKlParams(Params):
+    temperature: float = Field(default=1.0, gt=0, le=100, description="Divides both sides before the softmax.")
+
+
+def value(student_NV: Any, teacher_NV: Any, _target_N: Any, params: ChoiceKlParams) -> Any:
+    """T² · Σ_c p_c (log p_c - log q_c) in nats over the choices c; `teacher_NV` is -inf at every other entry.
+
+    The factor T² keeps the size of the gradient while T changes (Hinton, Vinyals and Dean, arXiv 1503.02531, 2.1).
+    """
+    other = teacher_NV.isinf()
+    low = float("-inf")
+    student = (student_NV / params.temperature).masked_fill(other, low).log_softmax(-1)
+    teacher = (teacher_NV / params.temperature).log_softmax(-1)
+    # 0 · (-inf - -inf) is no number: entries that are no choice count as nothing
+    difference = (teacher - student).masked_fill(other, 0.0)
+    return (teacher.exp() * difference).sum(-1) * params.temperature**2
+
+
+LOSS = Loss(
+    name="choice_kl",
+    version=1,
+    params=ChoiceKlParams,
+    needs=frozenset({"choices"}),
+    mask="choice",
+    value=value,
+    semantics={
+        "formula": "T^2 * sum_c p_c * (log p_c - log q_c), p and q softmax over the choices of a row at T",
+        "direction": "forward: KL(teacher || student)",
+        "temperature": "both sides",
+        "temperature_squared": True,
+        "mask": "choice",
+        "shift": "logits at position i-1 predict token i",
+        "denominator": "supervised tokens of this term in the whole optimiser batch",
+        "tail": "dropped on both sides: only the row's choices count, renormalised",
+        "vocabulary": "any two: a choice is one token of the student in its place",
+        "unit": "nat/token",
+    },
+    divergence=True,
+)

@@ -1,0 +1,44 @@
+"""Training prompts × a teacher behind HTTP → its answers, each asked once and paid once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from runtime.contract import Context, Port, Step
+from runtime.contract.hosted import Hosted
+
+
+class HarvestParams(Hosted):
+    #: subset of "text", "choices"
+    signals: list[str] = Field(min_length=1)
+    #: US dollars at which asking stops, before they are exceeded
+    usd: float = Field(ge=0)
+
+
+def run(takes: Mapping[str, Path], params: HarvestParams, ctx: Context) -> None:
+    ctx.perform(takes, params)
+
+
+STEP = Step(
+    name="harvest",
+    version=1,
+    params=HarvestParams,
+    takes={"dataset": Port(kind="dataset")},
+    gives={"answers": Port(kind="answers"), "report": Port(kind="report", report="teacher.answers")},
+    backend="http",
+    run=run,
+    code=(
+        "runtime.data.harvest",
+        "runtime.data.answers",
+        "runtime.data.secrets",
+        "runtime.data.rows",
+        "runtime.contract.hosted",
+        "runtime.contract.secret",
+        "runtime.contract.report",
+        "runtime.contract.strict_json",
+    ),
+    promise="none",
+)
