@@ -92,7 +92,7 @@ def _applies(loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[bool, 
     matches = path.walk(path.parse(when.spec), spec_values)
     if any(match.no_field for match in matches):
         return False, _no_field(loaded, "/when/spec", when.spec, spec_values)
-    return any(not match.missing and match.value == when.has for match in matches), None
+    return any(not match.missing and match.value in when.texts for match in matches), None
 
 
 def _resolved(loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[object, Diagnostic | None]:

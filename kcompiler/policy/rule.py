@@ -32,10 +32,14 @@ class Pack(Closed):
 
 
 class When(Closed):
-    """The rule applies only to specs in which the path `spec` leads to the text `has`."""
+    """The rule applies only to specs in which the path `spec` leads to the text `has`, or to one of several."""
 
     spec: PathText
-    has: str
+    has: str | list[str] = Field(min_length=1)
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.has] if isinstance(self.has, str) else self.has
 
 
 class Expect(Closed):

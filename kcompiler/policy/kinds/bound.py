@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from kcompiler.policy import path
+from kcompiler.policy import interval, path
 from kcompiler.policy.datum import BadDatum, Datum, fraction, read
 from kcompiler.policy.kind import (
     Closed,
@@ -116,11 +116,11 @@ def _lacks(params: Params, datum: Datum, pointer: str) -> Judged | None:
 
 
 def _observed(params: Params, datum: Datum) -> Fraction | None:
-    if params.on == "low":
-        return datum.low
-    if params.on == "high":
-        return datum.high
-    return datum.value
+    if params.on == "point":
+        return datum.value
+    if datum.k is not None and datum.n:
+        return interval.lower(datum.k, datum.n) if params.on == "low" else interval.upper(datum.k, datum.n)
+    return datum.low if params.on == "low" else datum.high
 
 
 def _at(params: Params, match: path.Match, threshold: Fraction) -> Judged:

@@ -150,12 +150,38 @@ def intervals() -> list[Claim]:
         one("an interval below its value is none", {"x": number(0.5, "nats", high=0.4)}, cap, "error"),
         one("an interval may be a point", {"x": number(0.5, "nats", low=0.5, high=0.5)}, gain, "pass"),
         one(
-            "the end of a rate has no counts",
-            {"x": number(0.5, n=10, k=5, low=0.2)},
+            "the low end of a rate is computed from its counts, whatever the report says",
+            {"x": number(0.5, n=10, k=5, low=0.45)},
             obligation(bound("x", ">=", "0.3", on="low")),
             "fail",
-            observed="0.2",
-            reason="0.2 ratio misses >= 0.3",
+            observed="0.222441101",
+            reason="0.222441101 ratio misses >= 0.3",
+        ),
+        one(
+            "what is no rate has the interval it says",
+            {"x": number(0.5, "nats", n=10, low=0.1)},
+            gain,
+            "pass",
+            observed="0.1",
+        ),
+        one(
+            "so is the high end",
+            {"x": number(0.5, n=10, k=5, high=0.55)},
+            obligation(bound("x", "<=", "0.7", on="high")),
+            "fail",
+            observed="0.777558899",
+        ),
+        one(
+            "a rate without an interval has one by its counts",
+            {"x": number(1.0, n=59, k=59)},
+            obligation(bound("x", ">=", "0.95", on="low")),
+            "pass",
+        ),
+        one(
+            "one item fewer proves less",
+            {"x": number(1.0, n=58, k=58)},
+            obligation(bound("x", ">=", "0.95", on="low")),
+            "fail",
         ),
         *(
             one(

@@ -186,4 +186,11 @@ def test_meaning_changes_the_digest(tmp_path: Path, rule: str) -> None:
 
 
 def test_every_pack_is_found() -> None:
-    assert policy.available([SHIPPED]) == ["caws/core", "caws/tier-3"]
+    assert policy.available([SHIPPED]) == [
+        "caws/core",
+        "caws/tier-3",
+        "roles/choice",
+        "roles/drafter",
+        "roles/judge",
+        "roles/worker",
+    ]

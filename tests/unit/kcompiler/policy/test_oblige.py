@@ -16,6 +16,7 @@ SPEC: dict[str, Any] = {
     "shapes": {"prefill": [64, 128]},
     "evaluation": {"suites": [{"use": "sound"}, {"use": "light"}]},
     "budgets": {"wall_s": 240.0},
+    "teacher": {"source": "bootstrap"},
     "empty": {"suites": []},
 }
 SOUND = {"eval.sound": ["evaluate-sound"]}
