@@ -9,10 +9,11 @@ schema says which names there are. Items of lists are never made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from kcompiler.compose.draft import Draft, item, names
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.source import Tree, child
+from kcompiler.source import Tree, Value, child
 
 #: what a spec is: no overlay may make another one of it
 FIXED = ("apiVersion", "kind", "metadata", "include", "profiles")
@@ -68,6 +69,40 @@ def _nowhere(tree: Tree, origin: str, parts: list[str], i: int, known: list[str]
         label=f"`{'.'.join(parts[:i])}` has no `{parts[i]}`",
         help=did_you_mean(parts[i], known) or "a path names keys of the spec, and items of lists by their name",
     )
+
+
+@dataclass(frozen=True)
+class Nowhere:
+    """A path that leads nowhere: how far it led, the part that is missing, and what would have been there."""
+
+    at: str
+    part: str
+    known: list[str]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a path leads, and what stands there."""
+
+    pointer: str
+    value: Value
+
+
+def lookup(data: Value, path: str) -> Found | Nowhere:
+    """What stands at a dotted path."""
+    pointer, parts = "", path.split(".")
+    for i, part in enumerate(parts):
+        at = ".".join(parts[:i])
+        if isinstance(data, list):
+            number = item(data, part)
+            if number is None:
+                return Nowhere(at, part, names(data))
+            pointer, data = child(pointer, number), data[number]
+        elif isinstance(data, dict) and part in data:
+            pointer, data = child(pointer, part), data[part]
+        else:
+            return Nowhere(at, part, sorted(data) if isinstance(data, dict) else [])
+    return Found(pointer, data)
 
 
 def sections(tree: Tree, pointer: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from kcompiler.spec.base import DISTINCT, FORM, Distinct, Plugged, Section
 from kcompiler.spec.budgets import Budgets
 from kcompiler.spec.composition import Include, Matrix, Profiles
 from kcompiler.spec.data import Data, GeneratorSource
+from kcompiler.spec.decisions import Decision
 from kcompiler.spec.evaluation import Evaluation, Suite
 from kcompiler.spec.execution import Execution
 from kcompiler.spec.export import Export
@@ -60,6 +61,9 @@ class Spec(Section):
     )
     execution: Execution = Field(default_factory=Execution, description="Where and how steps run.")
     steps: list[ExtraStep] = Field(default_factory=list, max_length=1000, description="Further steps, by the catalog.")
+    decisions: list[Decision] = Field(
+        default_factory=list, max_length=200, description="Contradictions, each settled in one value with its reason."
+    )
     include: list[Include] = Field(
         default_factory=list, max_length=32, description="Fragments that are part of this spec; its own word wins."
     )
