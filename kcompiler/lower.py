@@ -63,10 +63,17 @@ class Lowering:
         )
         return step_id
 
-    def add_input(self, name: str, kind: str, path: str, license: str, origin: str) -> str:
-        """One pinned file or folder, referred to from the spec's own folder; returns its reference."""
+    def add_input(
+        self, name: str, kind: str, path: str, license: str, origin: str, stated: tuple[str, int] | None = None
+    ) -> str:
+        """One pinned file or folder, referred to from the spec's own folder; returns its reference.
+
+        `stated` are digest and size by the spec, of a file that need not be here: the plan is then the same without it.
+        """
         target = (self.folder / path).resolve()
-        if kind == "file":
+        if stated is not None:
+            pin, size = stated
+        elif kind == "file":
             pin, size = digest.of_file(target), target.stat().st_size
         else:
             entries = digest.manifest(target)
@@ -89,7 +96,9 @@ class Lowering:
             }
             if source.kind == "jsonl":
                 port = f"source_{source.name}"
-                takes[port] = self.add_input(port, "file", source.path, source.license, f"/data/sources/{i}/path")
+                stated = (f"sha256:{source.sha256}", source.bytes) if source.sha256 and source.bytes else None
+                place = f"/data/sources/{i}/path"
+                takes[port] = self.add_input(port, "file", source.path, source.license, place, stated)
                 entry |= {"fields": dict(source.fields), "limit": source.limit}
             else:
                 entry |= {"generator": source.generator, "params": source.params.model_dump(mode="json")}
@@ -151,6 +160,7 @@ class Lowering:
                 "source": "train" if tokenizer.source == "train" else "teacher",
                 "vocab_size": tokenizer.vocab_size,
                 "special": tokenizer.special.model_dump(),
+                "added": list(tokenizer.added),
                 "template": tokenizer.template,
                 "single_token_tags": list(tokenizer.single_token_tags),
             },

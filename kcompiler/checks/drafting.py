@@ -6,9 +6,10 @@ Speculative decoding compares token by token (arXiv 2211.17192): ids of another 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from kcompiler import source
+from kcompiler import compose, source
 from kcompiler.checks import Check, World
 from kcompiler.checks._paths import kind, located
 from kcompiler.diagnostic import Diagnostic
@@ -46,7 +47,7 @@ def _agrees(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     if written is None or spec.student.role != "drafter":
         return
     path = located(written, world)
-    data = _worker(path.name, path.read_bytes()) if path is not None and kind(path) == "file" else None
+    data = _worker(path, world) if path is not None and kind(path) == "file" else None
     if data is None:
         yield tree.diagnostic(
             "KC4313",
@@ -71,10 +72,13 @@ def _agrees(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             )
 
 
-def _worker(name: str, data: bytes) -> dict[str, Any] | None:
-    tree, found = source.load(name, data)
-    wrong = any(item.severity == "error" for item in found)
-    return tree.data if tree is not None and not wrong and isinstance(tree.data, dict) else None
+def _worker(path: Path, world: World) -> dict[str, Any] | None:
+    """What the worker's spec says, with its fragments in it."""
+    tree, found = source.load(path.name, path.read_bytes())
+    if tree is None or any(item.severity == "error" for item in found):
+        return None
+    base = compose.compose(tree, world.root, path.parent).base
+    return base.data if base is not None and isinstance(base.data, dict) else None
 
 
 def _at(data: Any, field: str) -> Any:

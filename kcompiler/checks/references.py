@@ -25,9 +25,56 @@ _HEADER_LENGTH, _LARGEST_HEADER = 8, 100_000_000
 def _data(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     for i, source in enumerate(spec.data.sources):
         if isinstance(source, JsonlSource):
-            yield from _path(tree, world, f"/data/sources/{i}/path", source.path, folder=False)
+            if source.sha256 is None and source.bytes is None:
+                yield from _path(tree, world, f"/data/sources/{i}/path", source.path, folder=False)
+            else:
+                yield from _elsewhere(tree, world, f"/data/sources/{i}", source)
     if spec.data.tools:
         yield from _path(tree, world, "/data/tools", spec.data.tools, folder=False)
+
+
+def _elsewhere(tree: Tree, world: World, pointer: str, source: JsonlSource) -> Iterator[Diagnostic]:
+    """A file that is not kept with the spec: what it must be is stated, and what is here must be that."""
+    if source.sha256 is None or source.bytes is None:
+        lacking = "sha256" if source.sha256 is None else "bytes"
+        yield tree.diagnostic(
+            "KC4419",
+            pointer,
+            "a file that is not kept with the spec is pinned by digest and size",
+            on="key",
+            label=f"no `{lacking}`",
+            help=f"write `{lacking}` beside the other, or remove both and keep the file with the spec",
+        )
+        return
+    path = located(source.path, world)
+    if path is None or kind(path):
+        wrong = list(_path(tree, world, f"{pointer}/path", source.path, folder=False))
+        yield from wrong
+        if path is not None and not wrong:
+            yield from _stated(tree, pointer, path, source.sha256, source.bytes)
+        return
+    yield tree.diagnostic(
+        "KC4420",
+        f"{pointer}/path",
+        "this file is not here: the spec can be planned and not applied",
+        severity="warning",
+        label="its rows could not be looked at",
+        help=f"put the file with sha256 {source.sha256[:12]}… there; overlap and coverage are checked when it is",
+    )
+
+
+def _stated(tree: Tree, pointer: str, path: Path, sha256: str, size: int) -> Iterator[Diagnostic]:
+    actual, here = digest.of_file(path).removeprefix("sha256:"), path.stat().st_size
+    if actual != sha256 or here != size:
+        key, value = ("sha256", actual) if actual != sha256 else ("bytes", str(here))
+        yield tree.diagnostic(
+            "KC4421",
+            f"{pointer}/{key}",
+            "the file is not the one that was pinned",
+            label=f"`{path.name}` has {value}",
+            help=f"take the pinned file again, or review this one and write {value}",
+            related=(tree.related(f"{pointer}/path", "this file"),),
+        )
 
 
 def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:

@@ -85,6 +85,17 @@ def _room(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         )
 
 
+def _added(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    if spec.tokenizer.source == "train" and spec.tokenizer.added:
+        yield tree.diagnostic(
+            "KC4308",
+            "/tokenizer/added",
+            "a tokenizer that is trained here has every control token",
+            label="nothing is lacking",
+            help="remove the key; it is for tokenizers that come with weights",
+        )
+
+
 def _width(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     for who, pointer, weights in _weights(spec):
         folder = folder_at(weights, world)
@@ -243,7 +254,16 @@ def _known(spec: Spec, tree: Tree, vocabulary: dict[str, int], added: dict[str, 
     special = spec.tokenizer.special.model_dump()
     free = sorted(set(added) - set(special.values()))[:24]
     for name, text in special.items():
-        if text not in added and text not in vocabulary:
+        if name in spec.tokenizer.added:
+            if text in added or text in vocabulary:
+                yield tree.diagnostic(
+                    "KC4308",
+                    f"/tokenizer/added/{spec.tokenizer.added.index(name)}",
+                    f"the tokenizer has a token `{text}` already",
+                    label="it would be learnt anew",
+                    help=f"remove `{name}` here",
+                )
+        elif text not in added and text not in vocabulary:
             pointer = f"/tokenizer/special/{name}"
             yield tree.diagnostic(
                 "KC4308",
@@ -283,6 +303,7 @@ CHECKS = (
     Check(_marks, "tokenizer"),
     Check(_distinct, "tokenizer"),
     Check(_room, "tokenizer"),
+    Check(_added, "tokenizer"),
     Check(_width, "tokenizer", "teacher", "student"),
     Check(_taken, "tokenizer", "teacher", "student"),
 )

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from kcompiler.spec.base import DISTINCT, ROOM, Distinct, Name, Plugged, Section
+from kcompiler.spec.base import DISTINCT, FORM, ROOM, Distinct, Name, Plugged, Section
 
 Split = Literal["auto", "train", "test"]
 RowField = Literal["id", "prompt", "response", "class", "spans", "meta"]
@@ -27,6 +27,13 @@ class JsonlSource(Section):
         default_factory=dict, description="Row field → field of the file, where the names differ."
     )
     limit: int = Field(default=0, ge=0, description="Take only so many rows, in file order; 0 takes all.")
+    sha256: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of a file that is not kept with the spec: it can be planned without, and not applied.",
+        json_schema_extra={FORM: "64 hex digits, the SHA-256 of the file"},
+    )
+    bytes: int | None = Field(default=None, ge=1, description="Size of that file in bytes.")
 
 
 class GeneratorSource(Plugged):

@@ -32,6 +32,11 @@ class Tokenizer(Section):
         description="Number of ids = rows of the embedding = width of the loss. 256 bytes and the control tokens fit.",
     )
     special: Special = Field(default_factory=Special, description="Texts of the control tokens.")
+    added: Annotated[list[Literal["pad", "bos", "eos"]], Distinct] = Field(
+        default_factory=list,
+        description="Control tokens that a taken tokenizer lacks: they get unused ids, and their embedding is learnt.",
+        json_schema_extra=DISTINCT,
+    )
     template: str = Field(
         min_length=1,
         max_length=10_000,

@@ -187,6 +187,20 @@ def taken(folder: Path) -> Backend:
     return backend
 
 
+def add_control(backend: Backend, params: TokenizerParams) -> None:
+    """Give the control tokens that a taken tokenizer lacks ids of their own, the next ones that are free.
+
+    Raises Refusal for one that is there already: then it must not be learnt anew.
+    """
+    for name in params.added:
+        text = str(getattr(params.special, name))
+        if backend.token_to_id(text) is not None:
+            raise Refusal(
+                f"the tokenizer has the token {text!r} already", action=f"remove `{name}` from tokenizer.added"
+            )
+        backend.add_special_tokens([AddedToken(text, special=True, normalized=False)])
+
+
 def filled(backend: Backend, vocab_size: int) -> int:
     """Add reserved control tokens until there are exactly `vocab_size` ids 0..V-1; returns how many were added."""
     ids = set(backend.get_vocab(with_added_tokens=True).values())
@@ -329,6 +343,7 @@ def make(takes: Mapping[str, Path], params: TokenizerParams, ctx: Context) -> No
     else:
         split_template(params.template)
         backend = taken(takes["teacher"])
+        add_control(backend, params)
     reserved = filled(backend, params.vocab_size)
     folder = ctx.out("tokenizer")
     save(folder, backend, special_ids(backend, params), params, reserved)

@@ -24,6 +24,8 @@ class TokenizerParams(Params):
     #: rows of the embedding = width of the loss = size of the tokenizer; reserved tokens fill the difference
     vocab_size: int = Field(ge=260)
     special: Special = Field(default_factory=Special)
+    #: which of them a taken tokenizer lacks: they get unused ids, and their embedding is learnt
+    added: list[Literal["pad", "bos", "eos"]] = Field(default_factory=list)
     #: literal text with exactly one {prompt} and one {response}, in this order
     template: str
     #: texts that must encode to exactly one id

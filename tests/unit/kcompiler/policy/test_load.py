@@ -190,6 +190,7 @@ def test_every_pack_is_found() -> None:
         "caws/core",
         "caws/tier-3",
         "roles/choice",
+        "roles/choice-share",
         "roles/drafter",
         "roles/judge",
         "roles/worker",

@@ -1,0 +1,75 @@
+"""The CSV files of CMMLU → rows of multiple choice, byte for byte the same everywhere, so that a spec can pin them.
+
+CMMLU (Li et al., arXiv 2306.09212; github.com/haonan-li/CMMLU, CC BY-NC-SA 4.0) is not shipped. Its licence travels
+with what is made from it: non-commercial, and shared alike.
+
+    python -m runtime.data.cmmlu CMMLU/data/dev specs/data/cmmlu/dev.jsonl
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import sys
+from pathlib import Path
+from typing import cast
+
+from runtime.contract import Refusal
+from runtime.contract.strict_json import Json, dumps
+from runtime.data.rows import Row, checked
+
+#: "These are single-choice questions; give the letter of the right answer."
+ASKED = "以下是单项选择题，请直接给出正确答案的选项。"
+CHOICES = ("A", "B", "C", "D")
+FIELDS = ("Question", *CHOICES, "Answer")
+
+
+def rows_of(path: Path) -> list[Row]:
+    """The questions of one subject, in their order. Raises Refusal for a file of another form."""
+    found: list[Row] = []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for number, line in enumerate(csv.DictReader(file), start=2):
+            here = f"{path.name}:{number}"
+            values = {name: (line.get(name) or "").strip() for name in FIELDS}
+            if not all(values.values()) or values["Answer"] not in CHOICES:
+                raise Refusal(f"not a question with {', '.join(FIELDS)}", place=here, action="take the file again")
+            choices = "\n".join(f"{letter}. {values[letter]}" for letter in CHOICES)
+            row: dict[str, Json] = {
+                "id": f"{path.stem}-{number - 2}",
+                "prompt": f"{ASKED}\n题目：{values['Question']}\n{choices}\n答案是：",
+                "response": values["Answer"],
+                "class": path.stem,
+                "spans": {"choice": [[0, 1]]},
+                "source": "cmmlu",
+                "meta": {},
+            }
+            found.append(checked(row, here))
+    return found
+
+
+def convert(folder: Path, target: Path) -> tuple[int, str]:
+    """Every subject of a folder in the order of their names → one JSON Lines file. Returns rows and SHA-256."""
+    lines = [dumps(cast(dict[str, Json], row)) + "\n" for path in sorted(folder.glob("*.csv")) for row in rows_of(path)]
+    if not lines:
+        raise Refusal("no *.csv in it", place=folder.name, action="name the folder `dev` or `test` of CMMLU")
+    data = "".join(lines).encode()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
+    return len(lines), hashlib.sha256(data).hexdigest()
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        count, digest = convert(Path(arguments[0]), Path(arguments[1]))
+    except (Refusal, OSError) as error:
+        print(f"{getattr(error, 'place', '')} {error}".strip(), file=sys.stderr)
+        return 2
+    print(f"{count} rows, sha256 {digest}, {Path(arguments[1]).stat().st_size} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
