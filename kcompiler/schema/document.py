@@ -41,8 +41,18 @@ def published() -> Json:
         **whole,
         "if": {"required": ["include"]},
         "then": {"required": list(_OWN)},
-        "else": {"required": required},
+        "else": {"required": required, "properties": _released(whole)},
     }
+
+
+def _released(whole: Json) -> Json:
+    """Section → the keys it requires, taken out of its definition: fragments may bring them."""
+    found = {}
+    for name, section in whole["properties"].items():
+        definition = whole["$defs"].get(str(section.get("$ref", "")).removeprefix("#/$defs/"), {})
+        if name not in _OWN and "properties" in definition and "allOf" not in definition and "required" in definition:
+            found[name] = {"required": definition.pop("required")}
+    return found
 
 
 def document(known: Mapping[str, Collection[str]], used: Mapping[str, Collection[str]]) -> Json:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from kcompiler.spec.base import FORM, Section
 
-Scalar = Annotated[str | int | float | bool, Field(union_mode="left_to_right")]
+Scalar = Annotated[
+    str | int | float | bool,
+    Field(union_mode="left_to_right"),
+    WithJsonSchema({"type": ["string", "number", "boolean"]}),
+]
 
 
 class Rejected(Section):

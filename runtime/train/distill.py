@@ -28,6 +28,20 @@ from runtime.train.schedule import check as check_schedule
 from runtime.train.schedule import learning_rate, weight_at
 from runtime.train.teaching import Teacher, head_of
 
+#: what a config says besides the shape of the weights and the arithmetic on them
+OF_NO_SHAPE = frozenset(
+    {
+        "transformers_version",
+        "architectures",
+        "_name_or_path",
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+        "dtype",
+        "use_cache",
+        "initializer_range",
+    }
+)
 #: `sdpa` computes what eager attention computes, without ever holding the [T, T] weights
 ATTENTION = "sdpa"
 
@@ -108,13 +122,16 @@ def student_of(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer,
         raise Refusal(f"no way to start is called `{params.init}`", action="use random or checkpoint")
     model = build.load(takes["from"], attention=ATTENTION)
     declared, found = fresh.config.to_dict(), model.config.to_dict()
-    for key in sorted(set(declared) - {"transformers_version", "architectures", "_name_or_path"}):
+    for key in sorted(set(declared) - OF_NO_SHAPE):
         if declared[key] != found.get(key):
             raise Refusal(
                 f"the checkpoint to start from has {key} = {found.get(key)!r}, the spec says {declared[key]!r}",
                 place="from",
                 action="give the student the checkpoint's architecture",
             )
+    for name, number in special.items():
+        # weights made elsewhere name their own control tokens; the tokenizer's contract decides
+        setattr(model.config, f"{name}_token_id", number)
     return model
 
 

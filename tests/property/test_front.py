@@ -102,7 +102,7 @@ def test_no_spec_makes_it_raise_and_every_mistake_has_a_place(tmp_path_factory, 
     assert [json.loads(line)["code"] for line in lines] == [item.code for item in front.diagnostics]
 
 
-@given(st.sampled_from(SPECS), st.randoms(use_true_random=False))
+@given(st.sampled_from([data for data in SPECS if "include" not in data]), st.randoms(use_true_random=False))
 @settings(max_examples=20, deadline=None)
 def test_the_order_of_keys_means_nothing(data, random):
     def shuffled(value):

@@ -49,7 +49,7 @@ def test_every_shipped_spec_is_valid_in_both_dialects(path):
     ],
 )
 def test_both_dialects_refuse_the_same(change):
-    data = yaml.safe_load(SPECS[0].read_text(encoding="utf-8"))
+    data = yaml.safe_load((ROOT / "specs/eight-ball.yaml").read_text(encoding="utf-8"))
     change(data)
     assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(data)
     assert not jsonschema.Draft7Validator(twin(SCHEMA)).is_valid(data)

@@ -29,7 +29,8 @@ def parsed(change=None, ignoring=frozenset()) -> Parsed:
 def test_every_shipped_spec_is_a_spec():
     for path in sorted((ROOT / "specs").glob("*.yaml")):
         tree, _ = load(path.name, path.read_bytes())
-        assert isinstance(parse(tree).spec, Spec), path.name
+        if "include" not in tree.data:
+            assert isinstance(parse(tree).spec, Spec), path.name
 
 
 def test_the_width_of_every_model_is_the_tokenizers():

@@ -1,0 +1,218 @@
+"""Teachers that answer, on the real command line: a record and a server; a student that starts from phi's weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PhiConfig, PhiForCausalLM
+
+from runtime import digest
+from tests.flow.world import ROOT, Result, kcompiler
+from tests.unit.runtime.data.teaching import completion, serving
+
+LETTERS = "ABCD"
+
+
+def question(i: int) -> tuple[str, str]:
+    """A question whose right letter stands in it."""
+    letter = LETTERS[i % 4]
+    return f"row {i}: the letter is {letter}. Which?\n", letter
+
+
+def rows(first: int, count: int) -> str:
+    lines = []
+    for i in range(first, first + count):
+        prompt, letter = question(i)
+        lines.append(json.dumps({"prompt": prompt, "response": letter, "spans": {"choice": [[0, 1]]}}) + "\n")
+    return "".join(lines)
+
+
+def recorded(first: int, count: int) -> str:
+    """A teacher that is right and fairly sure of it."""
+    lines = []
+    for i in range(first, first + count):
+        prompt, letter = question(i)
+        choices = {one: -0.2 if one == letter else -2.8 for one in LETTERS}
+        lines.append(json.dumps({"prompt": prompt, "text": letter, "choices": choices}) + "\n")
+    return "".join(lines)
+
+
+def phi(folder: Path) -> str:
+    """A tiny phi with its own tokenizer, as one would download it; returns its tree digest."""
+    folder.mkdir(parents=True)
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    end = [AddedToken("<|endoftext|>", special=True)]
+    trainer = trainers.BpeTrainer(
+        vocab_size=290, special_tokens=end, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    backend.train_from_iterator([question(i)[0] for i in range(40)], trainer)
+    backend.save(str(folder / "tokenizer.json"))
+    config = PhiConfig(
+        vocab_size=320,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        partial_rotary_factor=0.5,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    PhiForCausalLM(config).save_pretrained(folder)
+    return digest.of_folder(folder)
+
+
+def spec(teacher: Mapping[str, Any], losses: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "apiVersion": "kcompiler/v1",
+        "kind": "Distillation",
+        "metadata": {"name": "letters", "owner": "me"},
+        "risk_tier": 3,
+        "teacher": {"allow_missing": 0.0, "model": "teacher-1", **teacher},
+        "tokenizer": {
+            "source": "student",
+            "vocab_size": 320,
+            "special": {"pad": "<|pad|>", "bos": "<|bos|>", "eos": "<|endoftext|>"},
+            "added": ["pad", "bos"],
+            "template": "{prompt}{response}",
+        },
+        "data": {
+            "sources": [
+                {"name": "train", "kind": "jsonl", "path": "train.jsonl", "split": "train", "license": "CC0-1.0"},
+                {"name": "test", "kind": "jsonl", "path": "test.jsonl", "split": "test", "license": "CC0-1.0"},
+            ],
+            "targets": ["response", "choice"] if losses[0]["term"] == "choice_kl" else ["response"],
+        },
+        "student": {
+            "role": "toy",
+            "architecture": {
+                "family": "phi",
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "num_key_value_heads": 2,
+                "max_position_embeddings": 64,
+                "rms_norm_eps": 1.0e-5,
+                "tie_word_embeddings": False,
+            },
+            "checkpoint": {"model": "phi", "revision": "", "license": "MIT"},
+        },
+        "training": {
+            "stages": [
+                {
+                    "name": "kd",
+                    "steps": 40,
+                    "batch_size": 8,
+                    "gradient_checkpointing": True,
+                    "losses": losses,
+                    "optimizer": {"learning_rate": 5.0e-3, "warmup_steps": 4},
+                }
+            ]
+        },
+        "shapes": {"prefill": [48, 64], "decode": {"context": 64}},
+        "quantization": {"default": {"weights": "int8"}, "rules": [{"match": "*norm*", "weights": "fp16"}]},
+        "evaluation": {"suites": [{"use": "choice"}], "baselines": ["ce_only"]},
+        "hardware": {"profile": "m1-max-64gb"},
+        "budgets": {"usd": 0, "gpu_hours": 0, "wall_s": 600},
+        "policies": ["caws/core"],
+        "execution": {"threads": 1},
+    }
+
+
+def project(root: Path, data: dict[str, Any]) -> Path:
+    (root / ".kcompiler").mkdir(parents=True)
+    data["student"]["checkpoint"]["revision"] = phi(root / "phi")
+    (root / "train.jsonl").write_text(rows(0, 48), encoding="utf-8")
+    (root / "test.jsonl").write_text(rows(100, 12), encoding="utf-8")
+    (root / "answers.jsonl").write_text(recorded(0, 48), encoding="utf-8")
+    (root / "letters.yaml").write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    return root
+
+
+def report(root: Path, step: str) -> dict[str, Any]:
+    text = (root / "generated/letters/evidence/reports" / f"{step}.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)["data"]
+    return found
+
+
+@pytest.mark.slow
+def test_a_record_teaches_phi_choice_by_choice(tmp_path: Path) -> None:
+    teacher = {"source": "recorded", "path": "answers.jsonl", "signals": ["choices"]}
+    losses = [{"term": "choice_kl", "weight": 0.7}, {"term": "ce_truth", "weight": 0.3}]
+    home = project(tmp_path / "project", spec(teacher, losses))
+    result: Result = kcompiler("apply", "letters.yaml", cwd=home, timeout=400)
+    assert "step-failed" not in result.err, result.text
+    training = report(home, "train-kd")
+    curve = training["terms"]["choice_kl"]["curve"]
+    assert curve[-1]["value"]["value"] < curve[0]["value"]["value"]
+    assert training["rows_without_answer"]["value"] == 0
+    assert report(home, "teacher")["answered"]["k"] == 48
+    choice = report(home, "evaluate-choice")
+    assert choice["accuracy"]["student"]["n"] == 12
+    assert choice["accuracy"]["teacher"]["tag"] == "unavailable"
+    origin = next((home / ".kcompiler/store").rglob("training.json"))
+    assert origin.is_file()
+    kcompiler("audit", "letters.yaml", cwd=home).ended(0, "")
+    again = kcompiler("apply", "letters.yaml", cwd=home)
+    assert set(again.steps().values()) == {"reused"}
+    # a record that lacks a row is refused while compiling, before anything runs
+    (home / "answers.jsonl").write_text(recorded(0, 47), encoding="utf-8")
+    refused = kcompiler("apply", "letters.yaml", cwd=home).ended(1, "invalid")
+    assert "KC4213" in refused.err
+
+
+@pytest.mark.slow
+def test_a_server_teaches_by_its_text_and_the_key_is_written_nowhere(tmp_path: Path) -> None:
+    canary = "canary-8d21"
+
+    def answer(prompt: str, _count: int) -> Any:
+        return 200, {}, completion(prompt.partition("letter is ")[2][:1])
+
+    with serving(answer) as server:
+        teacher = {
+            "source": "openai",
+            "base_url": server.url,
+            "api_key": "env:TEACHER_KEY",
+            "requests_per_minute": 100_000,
+            "signals": ["text"],
+        }
+        home = project(tmp_path / "project", spec(teacher, [{"term": "sequence_kd", "weight": 1.0}]))
+        missing = kcompiler("apply", "letters.yaml", "--only", "teacher", cwd=home, timeout=300)
+        assert missing.code == 6, missing.text
+        assert "env:TEACHER_KEY is not set" in missing.err
+        assert not server.asked
+        kcompiler("apply", "letters.yaml", "--only", "train-kd", cwd=home, env={"TEACHER_KEY": canary}, timeout=300)
+        assert len(server.asked) == 48
+        kcompiler("apply", "letters.yaml", "--only", "train-kd", cwd=home, env={"TEACHER_KEY": canary}, timeout=300)
+        assert len(server.asked) == 48, "an answer was paid for twice"
+    assert {one["Authorization"] for one in server.headers} == {f"Bearer {canary}"}
+    training = report(home, "train-kd")
+    assert training["terms"]["sequence_kd"]["curve"][-1]["value"]["value"] < 1.0
+    written = [path for path in home.rglob("*") if path.is_file()]
+    assert not [path for path in written if canary.encode() in path.read_bytes()]
+    lock = json.loads((home / "generated/letters/plan.lock").read_text(encoding="utf-8"))
+    asked = next(step for step in lock["steps"] if step["id"] == "teacher")
+    assert asked["params"]["api_key"] == "env:TEACHER_KEY"
+
+
+def test_the_real_questions_of_cmmlu_make_the_pinned_files(tmp_path: Path) -> None:
+    source = ROOT.parent / "shared/data/cmmlu"
+    if not source.is_dir():
+        pytest.skip("CMMLU may not be shipped and is not here")
+    from runtime.data.cmmlu import convert
+
+    pinned = yaml.safe_load((ROOT / "specs/phi-cmmlu.yaml").read_text(encoding="utf-8"))["data"]["sources"]
+    for entry, split in zip(pinned, ("dev", "test"), strict=True):
+        _, found = convert(source / split, tmp_path / f"{split}.jsonl")
+        assert found == entry["sha256"]
+        assert (tmp_path / f"{split}.jsonl").stat().st_size == entry["bytes"]
