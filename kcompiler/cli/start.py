@@ -33,7 +33,11 @@ def init(folder: Path, template: str, listed: bool) -> None:
         raise click.UsageError(f"no such template: `{template}`; {known}")
     _write_new(folder / "specs" / source.name, MODELINE + source.read_text(encoding="utf-8"))
     for relative in _referenced(source, shipped):
-        _copy_new(shipped / relative, folder / "specs" / relative)
+        if (shipped / relative).exists():
+            _copy_new(shipped / relative, folder / "specs" / relative)
+        else:
+            # pinned by its digest and not ours to pass on
+            click.echo(f"absent   {folder / 'specs' / relative}: put it there, the spec says what it is", err=True)
     _copy_new(assets.folder("schemas") / SCHEMA, folder / "schemas" / SCHEMA)
     if not (folder / ".kcompiler" / ".gitignore").exists():
         _write_new(folder / ".kcompiler" / ".gitignore", "*\n")

@@ -137,6 +137,8 @@ def trained(texts: Iterable[str], params: TokenizerParams) -> Backend:
 
     Control tokens take the first ids. Tags are added tokens without the control flag: user text may hold them.
     """
+    if params.added:
+        raise Refusal("a trained tokenizer has its control tokens from the start", action="remove tokenizer.added")
     control = [params.special.pad, params.special.bos, params.special.eos]
     tags = params.single_token_tags
     if len(set(control + tags)) != len(control) + len(tags):

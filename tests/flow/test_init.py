@@ -9,6 +9,8 @@ import pytest
 from tests.flow.world import LIGHT, ROOT, kcompiler
 
 TEMPLATES = sorted(path.stem for path in (ROOT / "specs").glob("*.yaml"))
+#: those that a laptop applies; the others are planned first, and applied where their weights and data are
+TOYS = {"eight-ball", "gsm8k-lm", "toy-tools"}
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -18,7 +20,7 @@ def files(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_a_new_project_validates_and_plans(tmp_path: Path, template: str) -> None:
     result = kcompiler("init", "--template", template, cwd=tmp_path, code=LIGHT).ended(0, "")
-    assert result.out.strip() == f"next: kcompiler apply specs/{template}.yaml"
+    assert result.out.strip() == f"next: kcompiler {'apply' if template in TOYS else 'plan'} specs/{template}.yaml"
     assert (tmp_path / ".kcompiler" / ".gitignore").read_text(encoding="utf-8") == "*\n"
     kcompiler("validate", f"specs/{template}.yaml", cwd=tmp_path, code=LIGHT).ended(0, "")
     kcompiler("plan", f"specs/{template}.yaml", cwd=tmp_path, code=LIGHT).ended(0, "")
