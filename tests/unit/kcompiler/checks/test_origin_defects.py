@@ -1,8 +1,7 @@
 """Defects D5-D14 of the origin, as far as a compiler can refuse them: one test per defect, named after it.
 
-D5 (no causal mask) and D6 (an exported cache that is never read) are properties of code and not of a spec: students are
-Transformers models, the wrapper is ours, and the steps `probe` and `verify` measure both in every run; that a spec
-cannot leave those steps out is the family `order`. Of D10, the alignment of targets and losses without gradient are
+D5 (no causal mask) and D6 (an exported cache that is never read) are properties of code and not of a spec: the steps
+`probe` and `verify` measure both in every run, and what the compiler refuses is a plan without them. Of D10, the alignment of targets and losses without gradient are
 likewise found by the loss tests and the gradient norms of the training step. Defects above D14 concern reports.
 """
 
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kcompiler.checks import order
+from kcompiler.lower import lower
 from runtime import digest
 
 _spec = importlib.util.spec_from_file_location("checks_laboratory", Path(__file__).with_name("laboratory.py"))
@@ -56,6 +57,18 @@ def hosted(home, config=None, tokens=None, listed=None):
         data["tokenizer"]["source"] = "teacher"
 
     return change
+
+
+@pytest.mark.parametrize(
+    ("step", "before"), [("probe", "export"), ("verify", "evaluate")], ids=["d5-no-causal-mask", "d6-a-dead-cache"]
+)
+def test_d5_d6_no_plan_is_without_the_step_that_measures_it(tmp_path, step, before):
+    """Probes show that a later token changes no earlier logit; golden vectors show that the cache is read."""
+    front = laboratory.compiled(tmp_path)
+    left = [node for node in lower(front.spec, tmp_path, tmp_path)[0] if node.step != step]
+    assert (before, step) in {(node.step, kind) for node in left for at, kind in order.missing(left) if node.id == at}
+    entry = {"id": step, "use": "probe", "params": {"lengths": [32], "decode_context": 64}, "takes": {}}
+    assert "KC4821" in laboratory.codes(tmp_path, lambda data: data.update(steps=[entry]))
 
 
 def test_d7_rope_that_depends_on_the_padded_length_cannot_be_asked_for(tmp_path):
