@@ -148,7 +148,7 @@ def _idle(stage: Stage, tree: Tree, pointer: str) -> Iterator[Diagnostic]:
     courses = [term.schedule for term in stage.losses if term.schedule is not None]
     if not any(map(_alive, stage.losses)) or any(c.from_step >= c.until_step for c in courses):
         return
-    inner = {step for c in courses for step in (c.from_step, c.until_step) if step < stage.steps}
+    inner = {min(step, stage.steps) for c in courses for step in (c.from_step, c.until_step)}
     corners = sorted({0, stage.steps} | inner)
     for first, last in pairwise(corners):
         if not any(_weight_at(term, step) for term in stage.losses for step in (first, last)):

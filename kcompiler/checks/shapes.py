@@ -12,11 +12,14 @@ from kcompiler.checks._teacher import CONTEXT_KEYS, folder_of
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from runtime import catalog
 
 #: fewer rows are a sample of what will come, not the data
 _ENOUGH_ROWS = 100
 #: start and end token of every sequence
 _ENDS = 2
+#: two tokens and one of padding
+_PROBED = 3
 _CONTEXT = "/student/architecture/max_position_embeddings"
 
 
@@ -68,6 +71,28 @@ def _decode(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             label=f"{cache} tokens, {cache - context} too many",
             help=f"lower it to {context}, or raise max_position_embeddings",
             related=(tree.related(_CONTEXT, f"the student reads {context} tokens"),),
+        )
+
+
+def _provable(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Probes pad a sequence of two tokens in the shortest shape; golden vectors decode some tokens after a prompt."""
+    shortest, cache = min(spec.shapes.prefill), spec.shapes.decode.context
+    if shortest < _PROBED:
+        yield tree.diagnostic(
+            "KC4110",
+            f"/shapes/prefill/{spec.shapes.prefill.index(shortest)}",
+            "a prefill shape is too short to be probed",
+            label=f"{shortest} tokens leave no room for two and one of padding",
+            help=f"make the shortest at least {_PROBED}",
+        )
+    steps = catalog.load("steps", "export").params.model_fields["decode_steps"].default
+    if cache < steps + _ENDS:
+        yield tree.diagnostic(
+            "KC4110",
+            "/shapes/decode/context",
+            "the decode cache is too short for a golden vector",
+            label=f"{cache} tokens; {steps} are decoded after a prompt",
+            help=f"raise it to at least {steps + _ENDS}, and to the longest prompt and {steps} in practice",
         )
 
 
@@ -151,10 +176,9 @@ def _never_reached(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]
 
 def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """Rows are as long as a stage allows, or as the longest prefill shape; the teacher reads every one of them."""
-    longest, where = max(spec.shapes.prefill), "/shapes/prefill"
-    for i, stage in enumerate(spec.training.stages):
-        if stage.max_length is not None and stage.max_length > longest:
-            longest, where = stage.max_length, f"/training/stages/{i}/max_length"
+    stages = enumerate(spec.training.stages)
+    allowed = [(stage.max_length or 0, f"/training/stages/{i}/max_length") for i, stage in stages]
+    longest, where = max([(max(spec.shapes.prefill), "/shapes/prefill"), *allowed], key=lambda item: item[0])
     reads, place = _teacher_context(spec, world)
     if reads is not None and reads < longest:
         yield tree.diagnostic(
@@ -180,6 +204,7 @@ CHECKS = (
     Check(_ascending, "shapes"),
     Check(_prefill, "shapes", "student"),
     Check(_decode, "shapes", "student"),
+    Check(_provable, "shapes"),
     Check(_rows, "training", "student"),
     Check(_teacher, "training", "shapes", "teacher"),
 )

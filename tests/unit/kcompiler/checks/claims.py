@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 import types
@@ -26,11 +27,8 @@ from kcompiler.tables import Hardware
 from tests.unit.kcompiler.checks.laboratory import GOOD, ROOT
 
 Change = Callable[[dict[str, Any]], Any]
-#: module → modules that hold on to what it defines, in the order of arrows
-DEPENDENTS: Mapping[str, tuple[str, ...]] = {
-    "kcompiler.checks._sizes": ("kcompiler.checks.memory", "kcompiler.checks.roofline", "kcompiler.checks.toolchain"),
-    "kcompiler.checks.memory": ("kcompiler.checks.roofline",),
-}
+CHECKS = Path(kcompiler.__file__).parent / "checks"
+PACKAGE = "kcompiler.checks"
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,8 @@ def disagrees(family: str, claim: Claim, folder: Path) -> str:
     codes = tuple(sorted(item.code for item in found))
     if codes != tuple(sorted(claim.says)):
         return f"{claim.name}: said {codes}"
-    text = "\n".join("\n".join((item.summary, item.label, item.detail, item.help, *item.notes)) for item in found)
+    said_of = ((item.summary, item.label, item.detail, item.help, *item.notes) for item in found)
+    text = "".join(f"{line}\n" for lines in said_of for line in lines)
     lacking = [word for word in claim.words if word not in text]
     if lacking:
         return f"{claim.name}: {lacking} not in\n{text}"
@@ -159,10 +158,36 @@ def source_of(module: str) -> str:
     return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
 
 
+@cache
+def _imported(module: str) -> frozenset[str]:
+    """Modules of the checks that a module of the checks imports."""
+    found = set()
+    for node in ast.walk(ast.parse(source_of(module))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{name.name}" for name in node.names}
+    return frozenset(found)
+
+
+@cache
+def dependents(module: str) -> tuple[str, ...]:
+    """Modules of the checks that hold on to what `module` defines, directly or not, in the order of arrows."""
+    every = sorted(f"{PACKAGE}.{path.stem}" for path in CHECKS.glob("*.py") if path.stem != "__init__")
+    found: list[str] = []
+
+    def visit(one: str) -> None:
+        for other in every:
+            if one in _imported(other) and other not in found:
+                visit(other)
+                found.append(other)
+
+    visit(module)
+    return tuple(reversed(found))
+
+
 @contextmanager
 def mutated(module: str, changed: CodeType) -> Iterator[None]:
     """`module` runs `changed`, and its dependents are made anew around it; afterwards the real ones are back."""
-    names = (module, *DEPENDENTS.get(module, ()))
+    names = (module, *dependents(module))
     kept = {name: importlib.import_module(name) for name in names}
     try:
         for name in names:

@@ -1,0 +1,119 @@
+"""The quantization recipe against the tensors the student will have: every rule speaks of some, and none in vain.
+
+Names are those of the checkpoint. The conversion refuses the same mistakes, hours of training later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from kcompiler.checks import Check, World, _sizes
+from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.source import Tree
+from kcompiler.spec import Spec
+
+#: families of students → kinds of module that their layers have
+_MODULES = {"llama": ("rms_norm",), "qwen3": ("rms_norm",), "phi": ()}
+
+
+def _plain(tensor: str) -> str:
+    """A tensor's name as patterns see it."""
+    return tensor.removesuffix(".weight")
+
+
+def _matched(spec: Spec) -> list[set[str]]:
+    """Per rule, the names (aliases too) it matches."""
+    names = [_plain(n) for tensor in _sizes.tensors(spec.student.architecture) for n in (tensor.name, *tensor.aliases)]
+    return [{name for name in names if fnmatchcase(name, rule.match)} for rule in spec.quantization.rules]
+
+
+def _tied(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    for tensor in _sizes.tensors(spec.student.architecture):
+        answers = {name: spec.quantization.of(name) for name in (tensor.name, *tensor.aliases)}
+        if len({(answer.weights, answer.granularity) for answer in answers.values()}) > 1:
+            said = ", ".join(
+                f"{_plain(name)}: {answer.weights} {answer.granularity}" for name, answer in answers.items()
+            )
+            yield tree.diagnostic(
+                "KC4910",
+                "/quantization",
+                "one tied tensor gets two ways of storing it",
+                on="key",
+                label=said,
+                help="write one rule that matches every name of the tensor, or untie the embeddings",
+                related=(tree.related("/student/architecture/tie_word_embeddings", "the embedding is the head too"),),
+            )
+
+
+def _idle(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Rules that match nothing, and rules that later ones overrule everywhere."""
+    matched = _matched(spec)
+    known = [_plain(tensor.name) for tensor in _sizes.tensors(spec.student.architecture)]
+    for i, names in enumerate(matched):
+        written = spec.quantization.rules[i].match
+        if not names:
+            yield tree.diagnostic(
+                "KC4911",
+                f"/quantization/rules/{i}/match",
+                "this rule matches no tensor of the student",
+                label=f"a {spec.student.architecture.family} of {spec.student.architecture.num_hidden_layers} layers "
+                f"has {len(known)} tensors, none of this name",
+                help=did_you_mean(written.strip("*."), _parts(known)),
+            )
+        elif names <= set().union(*matched[i + 1 :]):
+            later = next(j for j in range(i + 1, len(matched)) if matched[j] & names)
+            yield tree.diagnostic(
+                "KC4912",
+                f"/quantization/rules/{i}/match",
+                "later rules decide about every tensor that this one matches",
+                severity="warning",
+                label="without effect: the last matching rule wins",
+                help="move it behind them, or remove it",
+                related=(tree.related(f"/quantization/rules/{later}/match", "decides instead"),),
+            )
+
+
+def _parts(names: list[str]) -> list[str]:
+    """Parts of tensor names that a pattern may mean, numbers of layers left out."""
+    return sorted({part for name in names for part in name.split(".") if not part.isdigit()})
+
+
+def _vectors(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    vectors = {_plain(t.name) for t in _sizes.tensors(spec.student.architecture) if len(t.shape) == 1}
+    matched = _matched(spec)
+    for i, rule in enumerate(spec.quantization.rules):
+        # the last matching rule decides
+        mine = sorted((matched[i] & vectors).difference(*matched[i + 1 :]))
+        if rule.weights != "fp16" and mine:
+            kinds = dict.fromkeys(name.rpartition(".")[2] for name in mine)
+            kept = ", ".join(f'{{match: "*{kind}", weights: fp16}}' for kind in kinds)
+            yield tree.diagnostic(
+                "KC4913",
+                f"/quantization/rules/{i}/match",
+                f"{rule.weights} is for matrices, and this rule asks it of vectors",
+                label=f"{len(mine)} of them, such as `{mine[0]}`",
+                help=f"add later rules that keep them, {kept}, or name the matrices more closely",
+            )
+
+
+def _islands(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    family = spec.student.architecture.family
+    for i, kind in enumerate(spec.quantization.islands):
+        if kind not in _MODULES[family]:
+            yield tree.diagnostic(
+                "KC4914",
+                f"/quantization/islands/{i}",
+                f"a {family} model has no `{kind}` to keep in float32",
+                label="matches no module",
+                help="remove the island",
+                related=(tree.related("/student/architecture/family", "its layers normalise otherwise"),),
+            )
+
+
+CHECKS = (
+    Check(_tied, "quantization", "student"),
+    Check(_idle, "quantization", "student"),
+    Check(_vectors, "quantization", "student"),
+    Check(_islands, "quantization", "student"),
+)

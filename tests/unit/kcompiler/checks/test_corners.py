@@ -1,0 +1,416 @@
+"""Corners of the families at which no golden case stands: what equals a bound, and which words are chosen there."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from kcompiler.checks import World
+from runtime import catalog, digest
+from runtime.data import splits
+from tests.unit.kcompiler.checks.claims import Change, Claim, _parsed, disagrees, section, several
+
+LOSS = {"weight": 1.0}
+
+
+def losses(*terms: dict[str, Any] | str, **more: Any) -> Change:
+    made = [{**LOSS, "term": term} if isinstance(term, str) else {**LOSS, **term} for term in terms]
+    return lambda data: data["training"]["stages"][0].update(losses=made, **more)
+
+
+def stage(**more: Any) -> Change:
+    return lambda data: data["training"]["stages"][0].update(more)
+
+
+def source(**more: Any) -> Change:
+    """One JSON Lines source in place of the generator; several with `sources`."""
+    return sources({"path": "rows.jsonl", **more})
+
+
+def sources(*rows: dict[str, Any]) -> Change:
+    made = [{"name": f"s{i}", "kind": "jsonl", "license": "MIT", **row} for i, row in enumerate(rows)]
+    return section("data", sources=made)
+
+
+def lines(*prompts: str, response: str = "r") -> str:
+    return "".join(json.dumps({"prompt": prompt, "response": response}) + "\n" for prompt in prompts)
+
+
+HOSTED = {
+    "source": "openai",
+    "base_url": "https://api.example.org/v1",
+    "model": "m",
+    "api_key": "env:KEY",
+    "allow_missing": 0,
+}
+
+
+def hosted(signals: list[str], **more: Any) -> Change:
+    return lambda data: data.update(teacher={**HOSTED, "signals": signals, **more})
+
+
+def recorded(**more: Any) -> Change:
+    teacher = {"source": "recorded", "path": "answers.jsonl", "model": "m", "signals": ["text"], "allow_missing": 0}
+    return several(
+        lambda data: data.update(teacher={**teacher, **more}),
+        losses("sequence_kd"),
+        source(split="train"),
+        lambda data: data["evaluation"].update(suites=[{"use": "choice"}]),
+    )
+
+
+def local(**tokenizer: Any) -> Change:
+    """A teacher whose folder lies beside the spec, and its tokenizer."""
+
+    def change(data: dict[str, Any]) -> None:
+        data["teacher"] = {"source": "hf", "model": "teacher", "revision": "sha256:" + "0" * 64, "license": "MIT"}
+        data["tokenizer"].update(source="teacher", **tokenizer)
+        data["student"].pop("parameters")
+
+    return change
+
+
+def folder(vocabulary: Mapping[str, int], size: int = 512, **added: int) -> dict[str, str]:
+    tokens = [{"id": number, "content": text} for text, number in added.items()]
+    made = {"model": {"type": "BPE", "vocab": dict(vocabulary)}, "added_tokens": tokens}
+    config = {"model_type": "llama", "vocab_size": size, "max_position_embeddings": 128}
+    return {"teacher/config.json": json.dumps(config), "teacher/tokenizer.json": json.dumps(made)}
+
+
+def letters(count: int, first: int = 3) -> dict[str, int]:
+    return {f"t{number}": number for number in range(first, first + count)}
+
+
+def drafting(**more: Any) -> Change:
+    return lambda data: data["student"].update(role="drafter", drafts_for="worker.yaml", **more)
+
+
+def course(weight: float, to: float, start: int, end: int) -> dict[str, Any]:
+    return {"weight": weight, "schedule": {"to": to, "from_step": start, "until_step": end}}
+
+
+def decided(value: Any, **more: Any) -> Change:
+    row = {"about": "a fact", "value": value, "reason": "because it is so", **more}
+    return lambda data: data.update(decisions=[row])
+
+
+CONTROL = {"<|pad|>": 0, "<|bos|>": 1, "<|eos|>": 2}
+FULL = folder(letters(509), **CONTROL)
+ANSWERS = json.dumps({"prompt": "p", "text": "t"}) + "\n"
+#: parameters of the good spec's student
+STUDENT = 34_976
+PINNED = lines("a", "b")
+PIN = digest.of_bytes(PINNED.encode()).removeprefix("sha256:")
+#: of 40 prompts, those that the data step's rule holds out
+HELD = sum(splits.is_held_out(str(number), 0.2) for number in range(40))
+
+#: family → what it says at its corners
+CLAIMS: dict[str, list[Claim]] = {
+    "shapes": [
+        Claim("the shortest shape that can be probed", lambda data: data["shapes"].update(prefill=[3, 64])),
+        Claim("one that cannot", lambda data: data["shapes"].update(prefill=[2, 64]), ("KC4110",)),
+        Claim("the shortest cache", lambda data: data.update(shapes={"prefill": [8], "decode": {"context": 10}})),
+        Claim("a cache too short", lambda data: data.update(shapes={"prefill": [8], "decode": {"context": 9}}),
+              ("KC4110",), ("at least 10",)),
+        # 29 bytes of text, 1 of template, start and end: exactly 32 tokens
+        Claim("rows that just fit the first shape", source(split="train"), ("KC4109",), ("every row fits into 32",),
+              files={"rows.jsonl": lines(*(f"{n:028}" for n in range(100)))}),
+        Claim("rows that do not", source(split="train"),
+              files={"rows.jsonl": lines(*(f"{n:029}" for n in range(100)))}),
+        Claim("too few rows to know", source(split="train"), files={"rows.jsonl": lines(*map(str, range(99)))}),
+    ],
+    "signals": [
+        Claim("choices without log-probabilities", several(hosted(["text", "choices"]), losses("sequence_kd")),
+              ("KC4202",), ("as it is asked", "top_logprobs")),
+        Claim("logits of a hosted teacher", several(hosted(["text", "logits"]), losses("sequence_kd")), ("KC4202",),
+              ("not a signal of this source", "it gives choices, text")),
+        Claim("a signal to add", several(losses("kl"), section("teacher", signals=["text"])), ("KC4201",),
+              ("add `logits` to teacher.signals",)),
+        Claim("a signal of other sources", several(losses("kl"), hosted(["text"])), ("KC4201",),
+              ("take a teacher of source bootstrap or hf, or replace the term by ce_truth or sequence_kd,",
+               "ask this teacher for `choices` and use choice_kl")),
+        Claim("one signal of two", several(losses("choice_kl"), hosted(["text"])), ("KC4201", "KC4204"),
+              ("add `choices` to teacher.signals\n",)),
+        Claim("choices of a loaded teacher", losses("choice_kl"), ("KC4201", "KC4204"),
+              ("take a teacher of source openai or recorded\n",)),
+    ],
+    "objectives": [
+        Claim("a weight that jumps", losses({"term": "kl", **course(0, 1, 9, 9)}), ("KC4604", "KC4605")),
+        Claim("a weight that rises", losses({"term": "kl", **course(0, 1, 0, 9)}), ("KC4604",)),
+        Claim("nothing before it rises", losses({"term": "kl", **course(0, 1, 8, 9)}), ("KC4604", "KC4609"),
+              ("for 8 of its 40 steps", "from step 0 to step 8")),
+        Claim("nothing after it fell", losses({"term": "kl", **course(1, 0, 0, 30)}), ("KC4609",),
+              ("from step 30 to step 40",)),
+        Claim("falling past the end", losses({"term": "kl", **course(1, 0, 0, 90)}), ("KC4605",)),
+    ],
+    "decisions": [
+        Claim("a number written otherwise", decided(64.0, field="shapes.decode.context")),
+        Claim("another number", decided(65.0, field="shapes.decode.context"), ("KC4903",), ("64; decided: 65.0",)),
+        Claim("a number as text", decided("64", field="shapes.decode.context"), ("KC4903",)),
+        Claim("text for a number", decided(3, field="student.role"), ("KC4903",)),
+        Claim("the same text", decided("toy", field="student.role")),
+        Claim("another text", decided("judge", field="student.role"), ("KC4903",), ("toy; decided: judge",)),
+        Claim("yes is not one", several(stage(gradient_checkpointing=True),
+                                        decided(1, field="training.stages.kd.gradient_checkpointing")), ("KC4903",),
+              ("true; decided: 1",)),
+        Claim("yes is yes", several(stage(gradient_checkpointing=True),
+                                    decided(True, field="training.stages.kd.gradient_checkpointing"))),
+        Claim("a list as it reads", decided("32, 64", field="shapes.prefill")),
+        Claim("another list", decided("32, 65", field="shapes.prefill"), ("KC4903",)),
+        Claim("just within the tolerance", decided(1.005, arithmetic="1")),
+        Claim("just beyond", decided(1.0050001, arithmetic="1"), ("KC4905",)),
+        Claim("sixty characters", several(section("metadata", description="d" * 60),
+                                          decided("x", field="metadata.description")), ("KC4903",), ("d" * 60 + ";",)),
+        Claim("sixty-one", several(section("metadata", description="d" * 61),
+                                   decided("x", field="metadata.description")), ("KC4903",), ("d" * 59 + "…;",)),
+    ],
+    "tokens": [
+        Claim("control tokens added to one that is trained", section("tokenizer", added=["pad"]), ("KC4308",),
+              ("nothing is lacking",)),
+        Claim("a tokenizer that fills the vocabulary", local(), files=FULL),
+        Claim("the last id is the width", local(), ("KC4303",), ("ids up to 512", "at least 513"),
+              files=folder(letters(510), **CONTROL)),
+        Claim("one hole", local(), ("KC4303",), ("1 holes among its ids", "without holes"),
+              files=folder(letters(508, 4), **CONTROL)),
+        Claim("a control token to be added that is an added one", local(added=["eos"]), ("KC4308",),
+              ("has a token `<|eos|>` already",), files=FULL),
+        Claim("or one of the vocabulary", local(added=["eos"]), ("KC4308",),
+              files=folder({**letters(9), "<|eos|>": 2}, **{"<|pad|>": 0, "<|bos|>": 1})),
+        Claim("one that is lacking", local(added=["eos"]),
+              files=folder(letters(9, 2), **{"<|pad|>": 0, "<|bos|>": 1})),
+        Claim("one that is not said to be lacking", local(), ("KC4308",), ("has no token `<|eos|>`",),
+              files=folder(letters(9, 2), **{"<|pad|>": 0, "<|bos|>": 1})),
+        Claim("a tag as bytes are spelled", local(single_token_tags=["a b", "é"]),
+              files=folder({**letters(2), "aĠb": 5, "Ã©": 6}, **CONTROL)),
+        Claim("a tag of more than one token", local(single_token_tags=["a b"]), ("KC4306",),
+              files=folder({**letters(2), "a b ": 5}, **CONTROL)),
+    ],
+    "splits": [
+        Claim("a question on both sides", sources({"path": "a.jsonl", "split": "train"},
+                                                  {"path": "b.jsonl", "split": "test"}), ("KC4504",),
+              ("1 of 2 prompts", "1 letter by letter\n"),
+              files={"a.jsonl": lines("one", "two"), "b.jsonl": lines("one", "three")}),
+        Claim("but for spaces", sources({"path": "a.jsonl", "split": "train"}, {"path": "b.jsonl", "split": "test"}),
+              ("KC4504",), ("0 letter by letter, 1 but for case",),
+              files={"a.jsonl": lines("one", "two"), "b.jsonl": lines("One.", "three")}),
+        Claim("an auto source beside a test source", sources({"path": "a.jsonl", "split": "auto"},
+                                                             {"path": "b.jsonl", "split": "test"}), ("KC4504",),
+              (f"{40 - HELD} of 40 prompts",), files={"a.jsonl": lines(*map(str, range(40))),
+                                                   "b.jsonl": lines(*map(str, range(40)), response="other")}),
+        Claim("an auto source beside a train source", sources({"path": "a.jsonl", "split": "auto"},
+                                                              {"path": "b.jsonl", "split": "train"}), ("KC4504",),
+              (f"{HELD} of {HELD} prompts",), files={"a.jsonl": lines(*map(str, range(40))),
+                                                    "b.jsonl": lines(*map(str, range(40)), response="other")}),
+        Claim("sixty characters of a prompt", sources({"path": "a.jsonl", "split": "train"},
+                                                      {"path": "b.jsonl", "split": "test"}), ("KC4504",),
+              (": " + "p" * 60 + "\n",), files={"a.jsonl": lines("p" * 60, "q"), "b.jsonl": lines("p" * 60)}),
+        Claim("sixty-one", sources({"path": "a.jsonl", "split": "train"}, {"path": "b.jsonl", "split": "test"}),
+              ("KC4504",), (": " + "p" * 60 + "…",),
+              files={"a.jsonl": lines("p" * 61, "q"), "b.jsonl": lines("p" * 61)}),
+    ],
+    "references": [
+        Claim("a pinned file", source(split="train", sha256=PIN, bytes=len(PINNED)), files={"rows.jsonl": PINNED}),
+        Claim("its bytes counted wrongly", source(split="train", sha256=PIN, bytes=1), ("KC4421",),
+              (f"has {len(PINNED)}",), files={"rows.jsonl": PINNED}),
+        Claim("three pickled files", local(), ("KC4407", "KC4408"), ("a.bin, b.bin, c.bin\n",),
+              files={**FULL, **{f"teacher/{name}.bin": "" for name in "abc"}}),
+        Claim("four", local(), ("KC4407", "KC4408"), ("a.bin, b.bin, c.bin …",),
+              files={**FULL, **{f"teacher/{name}.bin": "" for name in "abcd"}}),
+        Claim("a stage from itself", stage(**{"from": "kd"}), ("KC4410",), ("itself\n",)),
+        Claim("a stage from a later one", lambda data: data["training"].update(stages=[
+            {**data["training"]["stages"][0], "from": "b"}, {**data["training"]["stages"][0], "name": "b"}]),
+              ("KC4410", "KC4417"), ("comes later\n",)),
+        Claim("a stage from none", stage(**{"from": "x"}), ("KC4410",), ("no such stage\n",)),
+        Claim("one fault of a registry", section("data", tools="tools.json"), ("KC4414", "KC4415"),
+              ("of at least one tool\n",), files={"tools.json": "[]"}),
+    ],
+    "teachers": [
+        Claim("a record that answers all", recorded(),
+              files={"answers.jsonl": ANSWERS, "rows.jsonl": lines("p")}),
+        Claim("as many lacking as may", recorded(allow_missing=0.5),
+              files={"answers.jsonl": ANSWERS, "rows.jsonl": lines("p", "q")}),
+        Claim("one too many", recorded(allow_missing=0.5), ("KC4213",), ("2 of 3 prompts",),
+              files={"answers.jsonl": ANSWERS, "rows.jsonl": lines("p", "q", "r")}),
+        Claim("none answered is never allowed", recorded(allow_missing=0.999), ("KC4213",), ("2 of 2 prompts",),
+              files={"answers.jsonl": ANSWERS, "rows.jsonl": lines("q", "r")}),
+        Claim("a tokenizer of weights that are not there", section("tokenizer", source="student"), ("KC4214",),
+              ("there is none to take",)),
+        Claim("weights with another's tokenizer", lambda data: data["student"].update(
+            checkpoint={"model": "weights", "revision": "sha256:" + "0" * 64, "license": "MIT"}), ("KC4214",),
+              ("gives its ids another meaning",)),
+        Claim("a teacher of the student's size", recorded(parameters=STUDENT),
+              files={"answers.jsonl": ANSWERS, "rows.jsonl": lines("p")}),
+        Claim("one parameter less", recorded(parameters=STUDENT - 1), ("KC4216",),
+              files={"answers.jsonl": ANSWERS, "rows.jsonl": lines("p")}),
+    ],
+}  # fmt: skip
+
+
+WORKER = (Path(__file__).parents[4] / "tests/golden/validate/a-good-spec-has-no-diagnostics/spec.yaml").read_text(
+    "utf-8"
+)
+CLAIMS["drafting"] = [
+    Claim("a worker with the same tokenizer", drafting(), files={"worker.yaml": WORKER}),
+    Claim("one whose spec is wrong", drafting(), ("KC4313",), ("cannot be read",),
+          files={"worker.yaml": f"{WORKER}\nrisk_tier: 3\n"}),
+    Claim("one that was trained on other rows", drafting(), ("KC4313",), ("0.2 in worker.yaml",),
+          files={"worker.yaml": WORKER.replace("data:\n", "data:\n  held_out: 0.2\n")}),
+    Claim("forty characters", several(drafting(), section("tokenizer", template="{prompt}" + "x" * 22 + "{response}")),
+          ("KC4313",), ("{prompt}" + "x" * 22 + "{response} here",), files={"worker.yaml": WORKER}),
+    Claim("forty-one", several(drafting(), section("tokenizer", template="{prompt}" + "x" * 23 + "{response}")),
+          ("KC4313",), ("{prompt}" + "x" * 23 + "{respons… here",), files={"worker.yaml": WORKER}),
+    Claim("taken tokenizers are compared by where they are from", several(local(), drafting()), ("KC4313",) * 3,
+          files={"worker.yaml": WORKER}),
+]  # fmt: skip
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(f"kcompiler.checks.{name}")
+
+
+def signals_of_a_broken_plug_in() -> None:
+    """What fits nothing: a need that nobody has, and nothing that is given."""
+    with mock.patch.object(catalog, "load", side_effect=ImportError):
+        assert module("signals")._usable("losses", "broken", "needs") == frozenset({"nothing"})
+        assert module("signals")._usable("teachers", "broken", "signals") == frozenset()
+
+
+def ways_out() -> None:
+    """A teacher that can give exactly what is missing; what is left when one signal cannot be had."""
+    signals, kl = module("signals"), catalog.load("losses", "kl")
+    spec, _ = _parsed(several(hosted(["text"]), losses("sequence_kd")))
+    say = lambda *missing: signals._ways_out(spec, kl, list(missing))  # noqa: E731
+    assert say("choices", "text")[0] == "add `choices`, `text` to teacher.signals"
+    assert say("logits", "text")[0] == "take a teacher of source bootstrap or hf"
+    assert say("text")[-1] == "ask this teacher for `choices` and use choice_kl"
+
+
+def temperatures() -> None:
+    """A loss without the factor T²: told at any temperature but 1, where the temperature stands."""
+
+    plain = SimpleNamespace(semantics={"temperature_squared": False})
+    for written, says, key in ((1.0, (), ""), (2.0, ("KC4610",), "temperature"), (None, ("KC4610",), "term")):
+        spec, tree = _parsed(losses({"term": "kl", **({} if written is None else {"temperature": written})}))
+        with mock.patch.object(catalog, "load", return_value=plain):
+            found = list(module("objectives")._gradients(spec, tree, World(Path(), Path())))
+        assert tuple(item.code for item in found) == says
+        assert [item.pointer.rpartition("/")[2] for item in found] == [key] * len(found)
+
+
+def numbers() -> None:
+    evaluate = module("decisions").evaluate
+    assert evaluate("1e30") == 10**30
+    assert isinstance(evaluate("1e30 + 1"), str)
+    assert evaluate("-(2 - 4) * 3 / 4") == 1.5
+    assert isinstance(evaluate("1 / (2 - 2)"), str)
+
+
+def small_files() -> None:
+    """A file of the largest size is read, one byte more is not."""
+    with TemporaryDirectory() as name:
+        path = Path(name, "file")
+        path.write_text(ANSWERS)
+        size = path.stat().st_size
+        record, rows, teacher, registry = map(module, ("_record", "_rows", "_teacher", "_registry"))
+        for limit, read in ((size, True), (size - 1, False)):
+            with mock.patch.object(record, "MAX_BYTES", limit):
+                assert (record.recorded(path) is not None) == read
+            with mock.patch.object(teacher, "MAX_JSON_BYTES", limit):
+                assert bool(teacher.json_object(path)) == read
+            with mock.patch.object(registry, "MAX_BYTES", limit):
+                assert ("larger" in registry.faults(path)[0]) != read
+            with mock.patch.object(rows, "MAX_BYTES", limit):
+                assert bool(list(_readable(rows, path))) == read
+
+
+def _readable(rows: Any, path: Path) -> Any:
+    spec, _ = _parsed(source(path="file"))
+    return rows.readable(spec.data, World(path.parent, path.parent))
+
+
+def registries() -> None:
+    registry = module("_registry")
+    with TemporaryDirectory() as name, mock.patch.object(registry, "MAX_TOOLS", 2):
+        for count in (2, 3):
+            tools = [{"name": f"t{n}", "description": "d", "parameters": {"type": "object"}} for n in range(count)]
+            path = Path(name, "tools.json")
+            path.write_text(json.dumps(tools))
+            assert bool(registry.faults(path)) == (count == 3)
+
+
+def rows_of_a_file() -> None:
+    rows = module("_rows")
+    text = lines("a", "b", "c").encode()
+    assert [len(rows.parsed(text, (), limit).rows) for limit in (0, 1, 3, 9)] == [3, 1, 3, 3]
+    broken = lines("a").encode() + b"not a row\n"
+    assert rows.parsed(broken, (), 1).wrong is None
+    assert rows.parsed(broken, (), 2).wrong == (2, "not JSON")
+
+
+def shares() -> None:
+    """The data step's own rule, which the compiler may not import."""
+    rows = module("_rows")
+    for share in (0.0, 0.05, 0.5, 1.0):
+        for number in range(50):
+            assert rows.held_out(f"p {number}", share) == splits.is_held_out(f"p {number}", share)
+
+
+def records() -> None:
+    """What is no answer, and why."""
+    fault = module("_record")._fault
+    good = {"prompt": "p", "text": "t"}
+    assert fault(good) == ""
+    assert fault({"prompt": "p"}) == "field `text` is missing"
+    assert fault({"prompt": "p", "text": 1}) == "field `text` is not text"
+    assert fault({**good, "choices": {"A": 0, "B": -1}}) == ""
+    assert "two answers" in fault({**good, "choices": {"A": 0}})
+    assert "choice `B` is 0.1" in fault({**good, "choices": {"A": -1, "B": 0.1}})
+    assert "choice `A` is True" in fault({**good, "choices": {"A": True, "B": -1}})
+
+
+def expressions() -> None:
+    """Brackets to the depth that is allowed, and alternatives to their number."""
+    spdx = module("_spdx")
+    deep = lambda depth: "(" * depth + "MIT" + ")" * depth  # noqa: E731
+    many = lambda count: " OR ".join(f"LicenseRef-{n}" for n in range(count))  # noqa: E731
+    assert spdx.ways(deep(spdx._DEEPEST)) == [frozenset({"MIT"})]
+    assert len(spdx.ways(many(spdx._MOST_WAYS))) == spdx._MOST_WAYS
+    for text in (deep(spdx._DEEPEST + 1), many(spdx._MOST_WAYS + 1)):
+        with pytest.raises(ValueError, match=r"nested|alternatives"):
+            spdx.ways(text)
+
+
+#: module → what is asked of its functions by hand
+ARITHMETIC: dict[str, tuple[Callable[[], None], ...]] = {
+    "signals": (signals_of_a_broken_plug_in, ways_out),
+    "objectives": (temperatures,),
+    "decisions": (numbers,),
+    "_record": (small_files, records),
+    "_rows": (small_files, rows_of_a_file, shares),
+    "_teacher": (small_files,),
+    "_registry": (small_files, registries),
+    "_spdx": (expressions,),
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "claim"),
+    [pytest.param(family, claim, id=f"{family}-{claim.name}") for family, claims in CLAIMS.items() for claim in claims],
+)
+def test_a_corner(family, claim, tmp_path):
+    assert disagrees(family, claim, tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    "check", [check for checks in ARITHMETIC.values() for check in checks], ids=lambda c: c.__name__
+)
+def test_by_hand(check):
+    check()

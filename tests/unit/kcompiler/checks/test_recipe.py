@@ -1,0 +1,63 @@
+"""The recipe: what is refused of rules and islands, by the tensors of each family."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from kcompiler.checks import recipe
+from runtime.contract.architecture import Architecture
+from tests.unit.kcompiler.checks.claims import Claim, disagrees, several, student
+
+
+def rules(*written: tuple[str, str] | tuple[str, str, str], **more: Any) -> Any:
+    made = [dict(zip(("match", "weights", "granularity"), rule, strict=False)) for rule in written]
+    return lambda data: data["quantization"].update(rules=made, **more)
+
+
+def default(**more: Any) -> Any:
+    return lambda data: data["quantization"].update(default=more)
+
+
+PHI, UNTIED = student(family="phi"), student(tie_word_embeddings=False)
+CLAIMS = [
+    Claim("no rules", lambda _: None),
+    Claim("an embedding that is the head", rules(("lm_head", "fp16")), ("KC4910",),
+          ("model.embed_tokens: int8 per_channel, lm_head: fp16 per_channel",), severity="error"),
+    Claim("another granularity of it", rules(("lm_head", "int8", "per_tensor")), ("KC4910",)),
+    Claim("both names of it", rules(("lm_head", "fp16"), ("model.embed_tokens", "fp16"))),
+    Claim("the same answer twice", rules(("lm_head", "int8"))),
+    Claim("a head of its own", several(UNTIED, rules(("lm_head", "fp16")))),
+    Claim("a name that nothing has", rules(("*.down_prj", "fp16")), ("KC4911",), ("down_proj", "20 tensors"),
+          severity="error"),
+    Claim("a layer beyond the last", rules(("model.layers.2.*_proj", "fp16")), ("KC4911",)),
+    Claim("the last layer", rules(("model.layers.1.*_proj", "fp16"))),
+    Claim("the suffix that patterns do not see", rules(("*.down_proj.weight", "fp16")), ("KC4911",)),
+    Claim("a rule under a later one", rules(("*.down_proj", "fp16"), ("*_proj", "int8", "per_tensor")), ("KC4912",),
+          ("the last matching rule wins",), severity="warning"),
+    Claim("under two that share it", rules(("*.up_proj", "fp16"), ("*.0.mlp.up_proj", "int8"), ("*.1.*.up_proj", "int8")),
+          ("KC4912",)),
+    Claim("a rule half under a later one", rules(("*.up_proj", "fp16"), ("*.0.mlp.up_proj", "int8"))),
+    Claim("the last rule of two equal ones", rules(("*.up_proj", "fp16"), ("*.up_proj", "fp16")), ("KC4912",)),
+    Claim("INT8 for a layer", rules(("model.layers.*", "int8")), ("KC4913",),
+          ("4 of them", "model.layers.0.input_layernorm", 'match: "*input_layernorm"', 'match: "*post_attention_layernorm"'), severity="error"),
+    Claim("and its norms kept", rules(("model.layers.*", "int8"), ("*norm", "fp16"))),
+    Claim("float16 for vectors", rules(("*norm", "fp16"))),
+    Claim("INT8 for one vector", rules(("model.norm", "int8")), ("KC4913",), ("1 of them", '"*norm"')),
+    Claim("INT8 by default leaves them", default(weights="int8", granularity="per_tensor")),
+    Claim("a bias of phi", several(PHI, rules(("*.dense*", "int8"))), ("KC4913",), ("2 of them", "self_attn.dense.bias")),
+    Claim("an island of llama", lambda data: data["quantization"].update(islands=["rms_norm"])),
+    Claim("an island of phi", several(PHI, lambda data: data["quantization"].update(islands=["rms_norm"])),
+          ("KC4914",), severity="error"),
+]  # fmt: skip
+ARITHMETIC = ()
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def test_recipe_says(claim, tmp_path):
+    assert disagrees("recipe", claim, tmp_path) == ""
+
+
+def test_every_family_says_which_modules_it_has():
+    assert set(recipe._MODULES) == set(get_args(Architecture.model_fields["family"].annotation))
