@@ -16,6 +16,7 @@ from kcompiler.spec import PLUGGED, Spec
 from kcompiler.spec.base import ROOM, Plugged
 from kcompiler.spec.plugins import WIDTH
 from runtime import catalog
+from runtime.contract.units import UNIT
 
 Json = dict[str, Any]
 
@@ -221,9 +222,14 @@ def _mapped(node: Any, change: Callable[[Json], Json]) -> Any:
 
 
 def twin(schema: Json) -> Json:
-    """The same schema in draft-07, which editors read: references may have no neighbours there."""
+    """The same schema in draft-07, which editors read: references may have no neighbours there.
+
+    Editors show descriptions, defaults and examples, and no keyword of ours: units join the descriptions.
+    """
 
     def older(node: Json) -> Json:
+        if node.get(UNIT, "1") != "1":
+            node = {**node, "description": f"{node.get('description', '')} Unit: {node[UNIT]}.".strip()}
         if isinstance(node.get("$ref"), str):
             reference = {"$ref": node["$ref"].replace("#/$defs/", "#/definitions/")}
             rest = {name: value for name, value in node.items() if name != "$ref"}
@@ -237,7 +243,12 @@ def twin(schema: Json) -> Json:
 
 
 def fields(schema: Json) -> Iterator[tuple[str, str, Json]]:
-    """(definition, key, field) of every property of the schema, for reference pages and tests."""
+    """(definition, key, field) of every property of the schema, for reference pages and tests.
+
+    A field that is an object by itself, such as the parameters of a generator, is followed by its own.
+    """
     for name, definition in {"": schema, **schema["$defs"]}.items():
         for key, field in definition.get("properties", {}).items():
             yield name, key, field
+            for inner, part in field.get("properties", {}).items():
+                yield f"{name}.{key}", inner, part

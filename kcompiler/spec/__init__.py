@@ -23,6 +23,7 @@ from kcompiler.spec.student import Student
 from kcompiler.spec.teacher import Teacher
 from kcompiler.spec.tokenizer import Tokenizer
 from kcompiler.spec.training import Loss, Training
+from runtime.contract.units import unit
 
 #: the parts whose further keys come from the catalog
 PLUGGED: tuple[type[Plugged], ...] = (Teacher, GeneratorSource, Loss, Suite, ExtraStep)
@@ -44,7 +45,13 @@ class Spec(Section):
     apiVersion: Literal["kcompiler/v1"] = Field(description="Version of this language.")
     kind: Literal["Distillation"] = Field(description="What the spec describes.")
     metadata: Metadata = Field(description="What the spec is called and who answers for it.")
-    risk_tier: int = Field(ge=1, le=3, description="1 ships to people, 2 spends money, 3 is a toy or a smoke test.")
+    risk_tier: int = Field(
+        ge=1,
+        le=3,
+        description="1 ships to people, 2 spends money, 3 is a toy or a smoke test.",
+        examples=[3],
+        json_schema_extra=unit("1"),
+    )
     teacher: Teacher = Field(description="Where the teacher comes from and what it gives.")
     tokenizer: Tokenizer = Field(description="How text becomes ids.")
     data: Data = Field(description="Rows to learn from and to be judged on.")
@@ -57,7 +64,11 @@ class Spec(Section):
     hardware: Hardware = Field(description="The machine the student is meant for.")
     budgets: Budgets = Field(description="What a run may cost.")
     policies: Annotated[list[PackName], Distinct] = Field(
-        min_length=1, max_length=100, description="Packs of rules that judge the reports.", json_schema_extra=DISTINCT
+        min_length=1,
+        max_length=100,
+        description="Packs of rules that judge the reports.",
+        json_schema_extra=DISTINCT,
+        examples=[["caws/core", "caws/tier-3"]],
     )
     execution: Execution = Field(default_factory=Execution, description="Where and how steps run.")
     steps: list[ExtraStep] = Field(default_factory=list, max_length=1000, description="Further steps, by the catalog.")

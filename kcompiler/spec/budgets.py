@@ -5,11 +5,22 @@ from __future__ import annotations
 from pydantic import Field
 
 from kcompiler.spec.base import Section
+from runtime.contract.units import unit
 
 
 class Budgets(Section):
     """Upper bounds of a whole run; exceeding one stops the run."""
 
-    usd: float = Field(ge=0, le=1e9, description="US dollars for hosted teachers and machines.")
-    gpu_hours: float = Field(ge=0, le=1e9, description="Hours of accelerators.")
-    wall_s: float = Field(gt=0, le=1e9, description="Seconds of wall-clock time.")
+    usd: float = Field(
+        ge=0,
+        le=1e9,
+        description="US dollars for hosted teachers and machines.",
+        examples=[0, 240],
+        json_schema_extra=unit("US dollar"),
+    )
+    gpu_hours: float = Field(
+        ge=0, le=1e9, description="Hours of accelerators.", examples=[0, 900], json_schema_extra=unit("hour")
+    )
+    wall_s: float = Field(
+        gt=0, le=1e9, description="Seconds of wall-clock time.", examples=[3600], json_schema_extra=unit("second")
+    )

@@ -32,11 +32,17 @@ _OVERLAY: dict[str, Any] = {
 class Include(Section):
     """One fragment: a YAML file with whole sections or parts of them."""
 
-    path: str = Field(min_length=1, max_length=1000, description="File, relative to the spec's folder.")
+    path: str = Field(
+        min_length=1,
+        max_length=1000,
+        description="File, relative to the spec's folder.",
+        examples=["fragments/mixtral.yaml"],
+    )
     sha256: str = Field(
         pattern=r"^[0-9a-f]{64}$",
         description="SHA-256 of the file's bytes; the fragment that was reviewed and no other.",
         json_schema_extra={FORM: "64 hex digits, the SHA-256 of the file"},
+        examples=["cefa0a5ad25f77bb9d2495c0d705261fb262e5f93bf020ac1e21c3c83d06d131"],
     )
 
 

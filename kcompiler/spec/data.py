@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from kcompiler.spec.base import DISTINCT, FORM, ROOM, Distinct, Name, Plugged, Section
+from runtime.contract.units import unit
 
 Split = Literal["auto", "train", "test"]
 RowField = Literal["id", "prompt", "response", "class", "spans", "meta"]
@@ -18,22 +19,38 @@ _LICENSE = "SPDX expression of the licence; it flows to everything made from the
 class JsonlSource(Section):
     """Rows from a JSON Lines file of the project."""
 
-    name: Name = Field(description="Name of the source; rows remember it.")
+    name: Name = Field(description="Name of the source; rows remember it.", examples=["gsm8k-train"])
     kind: Literal["jsonl"] = Field(description="A JSON Lines file.")
-    path: str = Field(min_length=1, max_length=1000, description="File, relative to the spec's folder.")
-    split: Split = Field(default="auto", description=_SPLIT)
-    license: str = Field(min_length=1, max_length=200, description=_LICENSE)
-    fields: dict[RowField, str] = Field(
-        default_factory=dict, description="Row field → field of the file, where the names differ."
+    path: str = Field(
+        min_length=1,
+        max_length=1000,
+        description="File, relative to the spec's folder.",
+        examples=["data/gsm8k/train.jsonl"],
     )
-    limit: int = Field(default=0, ge=0, description="Take only so many rows, in file order; 0 takes all.")
+    split: Split = Field(default="auto", description=_SPLIT)
+    license: str = Field(min_length=1, max_length=200, description=_LICENSE, examples=["MIT"])
+    fields: dict[RowField, str] = Field(
+        default_factory=dict,
+        description="Row field → field of the file, where the names differ.",
+        examples=[{"prompt": "question", "response": "answer"}],
+    )
+    limit: int = Field(
+        default=0,
+        ge=0,
+        description="Take only so many rows, in file order; 0 takes all.",
+        examples=[1000],
+        json_schema_extra=unit("row"),
+    )
     sha256: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{64}$",
         description="SHA-256 of a file that is not kept with the spec: it can be planned without, and not applied.",
         json_schema_extra={FORM: "64 hex digits, the SHA-256 of the file"},
+        examples=["ef6ac811ec1bdb12264bae8dcc932bec1c76ca2a98f2fbb7e930b44a4983b804"],
     )
-    bytes: int | None = Field(default=None, ge=1, description="Size of that file in bytes.")
+    bytes: int | None = Field(
+        default=None, ge=1, description="Size of that file in bytes.", examples=[119746], json_schema_extra=unit("byte")
+    )
 
 
 class GeneratorSource(Plugged):
@@ -45,11 +62,11 @@ class GeneratorSource(Plugged):
     pattern: ClassVar[str] = "/data/sources/*"
     noun: ClassVar[str] = "generator"
 
-    name: Name = Field(description="Name of the source; rows remember it.")
+    name: Name = Field(description="Name of the source; rows remember it.", examples=["answers"])
     kind: Literal["generator"] = Field(description="A generator of the catalog.")
     generator: str = Field(description="Which generator.", json_schema_extra={ROOM: "generators"})
     split: Split = Field(default="auto", description=_SPLIT)
-    license: str = Field(min_length=1, max_length=200, description=_LICENSE)
+    license: str = Field(min_length=1, max_length=200, description=_LICENSE, examples=["CC0-1.0"])
 
 
 Source = Annotated[JsonlSource | GeneratorSource, Field(discriminator="kind")]
@@ -60,12 +77,23 @@ class Data(Section):
 
     sources: list[Source] = Field(min_length=1, max_length=1000, description="Where rows come from, in order.")
     tools: str = Field(
-        default="", max_length=1000, description="JSON file with the registry of tools, relative to the spec's folder."
+        default="",
+        max_length=1000,
+        description="JSON file with the registry of tools, relative to the spec's folder.",
+        examples=["tools/registry.json"],
     )
-    held_out: float = Field(default=0.2, ge=0, lt=1, description="Share of `auto` sources' rows kept for testing.")
+    held_out: float = Field(
+        default=0.2,
+        ge=0,
+        lt=1,
+        description="Share of `auto` sources' rows kept for testing.",
+        examples=[0.2],
+        json_schema_extra=unit("1"),
+    )
     targets: Annotated[list[Name], Distinct] = Field(
         default=["response"],
         min_length=1,
         description="What losses may supervise: `response`, and names of spans that the rows carry.",
         json_schema_extra=DISTINCT,
+        examples=[["response", "tool_name"]],
     )

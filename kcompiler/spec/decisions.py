@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, WithJsonSchema
 
 from kcompiler.spec.base import FORM, Section
+from runtime.contract.units import unit
 
 Scalar = Annotated[
     str | int | float | bool,
@@ -18,22 +19,35 @@ Scalar = Annotated[
 class Rejected(Section):
     """A value that somebody stated and that does not hold."""
 
-    value: Scalar = Field(description="The value that does not hold.")
-    source: str = Field(min_length=3, max_length=300, description="Who stated it, and where.")
+    value: Scalar = Field(description="The value that does not hold.", examples=[4096])
+    source: str = Field(
+        min_length=3, max_length=300, description="Who stated it, and where.", examples=["readiness audit, table 2"]
+    )
 
 
 class Decision(Section):
     """One fact, the one value that holds, and why."""
 
-    about: str = Field(min_length=3, max_length=200, description="The fact, in words; each is decided once.")
-    value: Scalar = Field(description="What holds.")
-    reason: str = Field(min_length=10, max_length=1000, description="Why this and nothing else.")
+    about: str = Field(
+        min_length=3,
+        max_length=200,
+        description="The fact, in words; each is decided once.",
+        examples=["context of the worker"],
+    )
+    value: Scalar = Field(description="What holds.", examples=[16384])
+    reason: str = Field(
+        min_length=10,
+        max_length=1000,
+        description="Why this and nothing else.",
+        examples=["the stated context; shapes that stop at 4096 could not fill it"],
+    )
     field: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$",
         max_length=200,
         description="Where this spec says it, as a dotted path; the spec's value must be the decision's.",
         json_schema_extra={FORM: "a dotted path, such as shapes.decode.context"},
+        examples=["shapes.decode.context"],
     )
     rejected: list[Rejected] = Field(default_factory=list, max_length=20, description="What was stated elsewhere.")
     arithmetic: str | None = Field(
@@ -42,7 +56,13 @@ class Decision(Section):
         max_length=300,
         description="How the value comes about, in numbers and + - * / ( ); it is computed and compared.",
         json_schema_extra={FORM: "numbers, + - * / and brackets"},
+        examples=["17.4 / 1.1"],
     )
     tolerance_percent: float = Field(
-        default=0.5, ge=0, le=50, description="Allowed distance of `value` from the arithmetic, in percent."
+        default=0.5,
+        ge=0,
+        le=50,
+        description="Allowed distance of `value` from the arithmetic, in percent.",
+        examples=[0.5],
+        json_schema_extra=unit("percent"),
     )

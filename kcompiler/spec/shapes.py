@@ -7,12 +7,19 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kcompiler.spec.base import Section
+from runtime.contract.units import unit
 
 
 class Decode(Section):
     """The function that reads one token against a cache."""
 
-    context: int = Field(ge=8, le=10_000_000, description="Slots of the key/value cache, in tokens.")
+    context: int = Field(
+        ge=8,
+        le=10_000_000,
+        description="Slots of the key/value cache, in tokens.",
+        examples=[4096],
+        json_schema_extra=unit("token"),
+    )
 
 
 class Shapes(Section):
@@ -22,6 +29,10 @@ class Shapes(Section):
         default="multifunction", description="One package, one function per shape, weights shared."
     )
     prefill: list[Annotated[int, Field(ge=1, le=10_000_000)]] = Field(
-        min_length=1, max_length=64, description="Prompt lengths in tokens, ascending."
+        min_length=1,
+        max_length=64,
+        description="Prompt lengths in tokens, ascending.",
+        examples=[[512, 1024, 2048]],
+        json_schema_extra=unit("token"),
     )
     decode: Decode = Field(description="The function that reads one token against a cache.")

@@ -27,6 +27,10 @@ class ExtraStep(Plugged):
     pattern: ClassVar[str] = "/steps/*"
     noun: ClassVar[str] = "step"
 
-    id: Name = Field(description="Id of the step in the graph.")
+    id: Name = Field(description="Id of the step in the graph.", examples=["probe-more"])
     use: str = Field(description="Which step of the catalog.", json_schema_extra={ROOM: "steps"})
-    takes: dict[str, Reference] = Field(default_factory=dict, description="Port → producer, as `step-id#port`.")
+    takes: dict[str, Reference] = Field(
+        default_factory=dict,
+        description="Port → producer, as `step-id#port`.",
+        examples=[{"dataset": "data#dataset", "tokenizer": "tokenizer#tokenizer"}],
+    )

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from kcompiler.spec.base import FORM, Section
 from runtime.contract.architecture import Architecture
+from runtime.contract.units import unit
 from runtime.contract.weights import Weights
 
 _NUMBER = r"(?:[1-9][0-9]{0,2}(?:_[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2})?"
@@ -65,7 +66,9 @@ Target = Annotated[
 class Checkpoint(Weights):
     """Weights that the student starts from, instead of random ones."""
 
-    license: str = Field(min_length=1, max_length=200, description="SPDX expression of these weights' own licence.")
+    license: str = Field(
+        min_length=1, max_length=200, description="SPDX expression of these weights' own licence.", examples=["MIT"]
+    )
 
 
 class Student(Section):
@@ -74,7 +77,10 @@ class Student(Section):
     role: Literal["worker", "judge", "drafter", "toy"] = Field(description="What the student is used for.")
     architecture: Architecture = Field(description="Transformers config; `vocab_size` comes from the tokenizer.")
     parameters: Target | None = Field(
-        default=None, description="Declared number of parameters with a tolerance: `623_000±10%`, or a plain number."
+        default=None,
+        description="Declared number of parameters with a tolerance: `623_000±10%`, or a plain number.",
+        examples=["9_000_000_000±5%"],
+        json_schema_extra=unit("parameter"),
     )
     checkpoint: Checkpoint | None = Field(
         default=None, description="Weights to start from; the architecture must be theirs. Absent: random weights."
@@ -84,4 +90,5 @@ class Student(Section):
         min_length=1,
         max_length=1000,
         description="Spec of the worker whose tokens a drafter guesses, relative to this spec's folder.",
+        examples=["worker-9b.yaml"],
     )

@@ -23,8 +23,11 @@ class Teacher(Plugged):
         default=["text", "logits"],
         description="What training may ask of it: text, log-probabilities of permitted choices, or all logits.",
         json_schema_extra=DISTINCT,
+        examples=[["text", "logits"]],
     )
-    license: str = Field(default="", max_length=200, description="SPDX expression of the teacher's own licence.")
+    license: str = Field(
+        default="", max_length=200, description="SPDX expression of the teacher's own licence.", examples=["Apache-2.0"]
+    )
 
     def __getattr__(self, name: str) -> Any:
         """The keys of the source read as if they were the section's own, as they are written."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kcompiler.spec.base import DISTINCT, Distinct, Section
+from runtime.contract.units import unit
 
 ControlToken = Annotated[str, Field(min_length=1, max_length=64)]
 
@@ -14,9 +15,11 @@ ControlToken = Annotated[str, Field(min_length=1, max_length=64)]
 class Special(Section):
     """Texts of the control tokens. They never come out of encoding a prompt."""
 
-    pad: ControlToken = Field(default="<|pad|>", description="Fills the right end of short rows.")
-    bos: ControlToken = Field(default="<|bos|>", description="Begins every sequence.")
-    eos: ControlToken = Field(default="<|eos|>", description="Ends every response; generation stops at it.")
+    pad: ControlToken = Field(default="<|pad|>", description="Fills the right end of short rows.", examples=["<|pad|>"])
+    bos: ControlToken = Field(default="<|bos|>", description="Begins every sequence.", examples=["<|bos|>"])
+    eos: ControlToken = Field(
+        default="<|eos|>", description="Ends every response; generation stops at it.", examples=["<|eos|>"]
+    )
 
 
 class Tokenizer(Section):
@@ -30,18 +33,25 @@ class Tokenizer(Section):
         ge=260,
         le=1_000_000,
         description="Number of ids = rows of the embedding = width of the loss. 256 bytes and the control tokens fit.",
+        examples=[32000],
+        json_schema_extra=unit("id"),
     )
     special: Special = Field(default_factory=Special, description="Texts of the control tokens.")
     added: Annotated[list[Literal["pad", "bos", "eos"]], Distinct] = Field(
         default_factory=list,
         description="Control tokens that a taken tokenizer lacks: they get unused ids, and their embedding is learnt.",
         json_schema_extra=DISTINCT,
+        examples=[["pad"]],
     )
     template: str = Field(
         min_length=1,
         max_length=10_000,
         description="Literal text with exactly one `{prompt}` and, after it, exactly one `{response}`.",
+        examples=["{prompt}\n{response}"],
     )
     single_token_tags: Annotated[list[ControlToken], Distinct] = Field(
-        default_factory=list, description="Texts that must encode to exactly one id.", json_schema_extra=DISTINCT
+        default_factory=list,
+        description="Texts that must encode to exactly one id.",
+        json_schema_extra=DISTINCT,
+        examples=[["<tool>", "</tool>"]],
     )

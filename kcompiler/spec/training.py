@@ -8,6 +8,7 @@ from pydantic import Field
 
 from kcompiler.spec.base import ROOM, Name, Plugged, Section
 from runtime.contract.optimizer import Optimizer, Schedule
+from runtime.contract.units import unit
 
 
 class Loss(Plugged):
@@ -19,7 +20,9 @@ class Loss(Plugged):
     noun: ClassVar[str] = "loss"
 
     term: str = Field(description="Which loss.", json_schema_extra={ROOM: "losses"})
-    weight: float = Field(ge=0, le=1e6, description="Factor of this term in the sum.")
+    weight: float = Field(
+        ge=0, le=1e6, description="Factor of this term in the sum.", examples=[0.6], json_schema_extra=unit("1")
+    )
     schedule: Schedule | None = Field(default=None, description="Linear change of the weight during the stage.")
 
     def loss_params(self) -> dict[str, Any]:
@@ -30,18 +33,46 @@ class Loss(Plugged):
 class Stage(Section):
     """One training run. It starts from random weights, or where another stage ended."""
 
-    name: Name = Field(description="Name of the stage.")
-    from_: Name | None = Field(default=None, alias="from", description="Earlier stage whose student is the start.")
-    steps: int = Field(ge=1, le=10_000_000, description="Optimiser steps.")
-    batch_size: int = Field(ge=1, le=1_000_000, description="Rows per optimiser step.")
+    name: Name = Field(description="Name of the stage.", examples=["kd"])
+    from_: Name | None = Field(
+        default=None, alias="from", description="Earlier stage whose student is the start.", examples=["kd"]
+    )
+    steps: int = Field(
+        ge=1, le=10_000_000, description="Optimiser steps.", examples=[400], json_schema_extra=unit("optimiser step")
+    )
+    batch_size: int = Field(
+        ge=1, le=1_000_000, description="Rows per optimiser step.", examples=[8], json_schema_extra=unit("row")
+    )
     max_length: int | None = Field(
-        default=None, ge=8, description="Longest row in tokens; longer ones are refused. Absent: longest prefill shape."
+        default=None,
+        ge=8,
+        description="Longest row in tokens; longer ones are refused. Absent: longest prefill shape.",
+        examples=[1024],
+        json_schema_extra=unit("token"),
     )
     losses: list[Loss] = Field(min_length=1, max_length=64, description="The objective: a weighted sum of terms.")
     optimizer: Optimizer = Field(default_factory=Optimizer, description="AdamW and the course of its learning rate.")
-    gradient_norms_every: int = Field(default=50, ge=1, description="Steps between gradient norms of each term.")
-    checkpoint_every: int = Field(default=100, ge=1, description="Steps between checkpoints from which a kill resumes.")
-    chunk_tokens: int = Field(default=512, ge=16, description="Supervised tokens whose logits exist at one time.")
+    gradient_norms_every: int = Field(
+        default=50,
+        ge=1,
+        description="Steps between gradient norms of each term.",
+        examples=[50],
+        json_schema_extra=unit("optimiser step"),
+    )
+    checkpoint_every: int = Field(
+        default=100,
+        ge=1,
+        description="Steps between checkpoints from which a kill resumes.",
+        examples=[100],
+        json_schema_extra=unit("optimiser step"),
+    )
+    chunk_tokens: int = Field(
+        default=512,
+        ge=16,
+        description="Supervised tokens whose logits exist at one time.",
+        examples=[512],
+        json_schema_extra=unit("token"),
+    )
     gradient_checkpointing: bool = Field(
         default=False, description="Keep each layer's input alone for the backward pass, and compute the rest again."
     )

@@ -7,20 +7,55 @@ from typing import Literal
 from pydantic import Field
 
 from runtime.contract import Params
+from runtime.contract.units import unit
 
 
 class Architecture(Params):
     """A decoder-only Transformers config in the library's own field names."""
 
     family: Literal["llama", "qwen3", "phi"] = Field(description="Transformers model type.")
-    hidden_size: int = Field(ge=8, description="Width of the residual stream.")
-    intermediate_size: int = Field(ge=8, description="Width of the MLP.")
-    num_hidden_layers: int = Field(ge=1, description="Number of decoder layers.")
-    num_attention_heads: int = Field(ge=1, description="Number of query heads.")
-    num_key_value_heads: int = Field(ge=1, description="Number of key/value heads (GQA when fewer than query heads).")
-    head_dim: int | None = Field(default=None, ge=2, description="Width of one head; hidden_size / heads when absent.")
-    max_position_embeddings: int = Field(ge=8, description="Longest context in tokens.")
-    vocab_size: int = Field(ge=8, description="Embedding rows; equals the tokenizer's size and the loss width.")
-    rope_theta: float = Field(default=10000.0, gt=0, description="RoPE base.")
-    rms_norm_eps: float = Field(default=1e-5, gt=0, description="Epsilon of the normalisation layers.")
+    hidden_size: int = Field(
+        ge=8, description="Width of the residual stream.", examples=[4096], json_schema_extra=unit("channel")
+    )
+    intermediate_size: int = Field(
+        ge=8, description="Width of the MLP.", examples=[11008], json_schema_extra=unit("channel")
+    )
+    num_hidden_layers: int = Field(
+        ge=1, description="Number of decoder layers.", examples=[32], json_schema_extra=unit("layer")
+    )
+    num_attention_heads: int = Field(
+        ge=1, description="Number of query heads.", examples=[32], json_schema_extra=unit("head")
+    )
+    num_key_value_heads: int = Field(
+        ge=1,
+        description="Number of key/value heads (GQA when fewer than query heads).",
+        examples=[8],
+        json_schema_extra=unit("head"),
+    )
+    head_dim: int | None = Field(
+        default=None,
+        ge=2,
+        description="Width of one head; hidden_size / heads when absent.",
+        examples=[128],
+        json_schema_extra=unit("channel"),
+    )
+    max_position_embeddings: int = Field(
+        ge=8, description="Longest context in tokens.", examples=[4096], json_schema_extra=unit("token")
+    )
+    vocab_size: int = Field(
+        ge=8,
+        description="Embedding rows; equals the tokenizer's size and the loss width.",
+        examples=[32000],
+        json_schema_extra=unit("id"),
+    )
+    rope_theta: float = Field(
+        default=10000.0, gt=0, description="RoPE base.", examples=[10000.0], json_schema_extra=unit("1")
+    )
+    rms_norm_eps: float = Field(
+        default=1e-5,
+        gt=0,
+        description="Epsilon of the normalisation layers.",
+        examples=[1e-05],
+        json_schema_extra=unit("1"),
+    )
     tie_word_embeddings: bool = Field(default=True, description="Whether the LM head is the embedding matrix.")

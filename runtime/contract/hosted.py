@@ -6,6 +6,7 @@ from pydantic import Field
 
 from runtime.contract import Params
 from runtime.contract.secret import Secret
+from runtime.contract.units import unit
 
 
 class Hosted(Params):
@@ -15,25 +16,103 @@ class Hosted(Params):
         pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
         max_length=500,
         description="Root of the interface, such as https://api.example.com/v1; plain http only to this machine.",
+        examples=["https://api.example.com/v1"],
     )
-    model: str = Field(min_length=1, max_length=200, description="Name of the model, as the server knows it.")
-    api_key: Secret | None = Field(default=None, description="`env:NAME` of the key; absent only for this machine.")
-    parameters: int | None = Field(default=None, ge=1, description="Total parameters, where its maker states them.")
-    max_tokens: int = Field(default=1024, ge=1, le=1_000_000, description="Longest answer in tokens.")
-    temperature: float = Field(default=0.0, ge=0, le=2, description="Sampling temperature; 0 is greedy.")
-    top_p: float = Field(default=1.0, gt=0, le=1, description="Nucleus of the sampling.")
+    model: str = Field(
+        min_length=1, max_length=200, description="Name of the model, as the server knows it.", examples=["teacher-1"]
+    )
+    api_key: Secret | None = Field(
+        default=None,
+        description="`env:NAME` of the key; absent only for this machine.",
+        examples=["env:TEACHER_API_KEY"],
+    )
+    parameters: int | None = Field(
+        default=None,
+        ge=1,
+        description="Total parameters, where its maker states them.",
+        examples=[1000000000000],
+        json_schema_extra=unit("parameter"),
+    )
+    max_tokens: int = Field(
+        default=1024,
+        ge=1,
+        le=1_000_000,
+        description="Longest answer in tokens.",
+        examples=[1024],
+        json_schema_extra=unit("token"),
+    )
+    temperature: float = Field(
+        default=0.0,
+        ge=0,
+        le=2,
+        description="Sampling temperature; 0 is greedy.",
+        examples=[0.0],
+        json_schema_extra=unit("1"),
+    )
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="Nucleus of the sampling.", examples=[1.0], json_schema_extra=unit("1")
+    )
     top_logprobs: int = Field(
-        default=0, ge=0, le=20, description="Likeliest tokens with log-probabilities per position; 0 asks for none."
+        default=0,
+        ge=0,
+        le=20,
+        description="Likeliest tokens with log-probabilities per position; 0 asks for none.",
+        examples=[20],
+        json_schema_extra=unit("token"),
     )
     allow_missing: float = Field(
-        ge=0, lt=1, description="Share of training rows that may stay without a usable answer; they are left out."
+        ge=0,
+        lt=1,
+        description="Share of training rows that may stay without a usable answer; they are left out.",
+        examples=[0.01],
+        json_schema_extra=unit("1"),
     )
-    requests_per_minute: int = Field(default=60, ge=1, le=1_000_000, description="Most requests in a minute.")
-    concurrency: int = Field(default=4, ge=1, le=64, description="Requests at the same time.")
-    attempts: int = Field(default=5, ge=1, le=20, description="Tries of one request before it counts as missing.")
-    timeout_s: float = Field(default=120.0, gt=0, le=3600, description="Seconds one request may take.")
-    usd_per_million_input: float = Field(default=0.0, ge=0, description="US dollars for a million prompt tokens.")
-    usd_per_million_output: float = Field(default=0.0, ge=0, description="US dollars for a million answered tokens.")
+    requests_per_minute: int = Field(
+        default=60,
+        ge=1,
+        le=1_000_000,
+        description="Most requests in a minute.",
+        examples=[60],
+        json_schema_extra=unit("request per minute"),
+    )
+    concurrency: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="Requests at the same time.",
+        examples=[4],
+        json_schema_extra=unit("request"),
+    )
+    attempts: int = Field(
+        default=5,
+        ge=1,
+        le=20,
+        description="Tries of one request before it counts as missing.",
+        examples=[5],
+        json_schema_extra=unit("try"),
+    )
+    timeout_s: float = Field(
+        default=120.0,
+        gt=0,
+        le=3600,
+        description="Seconds one request may take.",
+        examples=[120.0],
+        json_schema_extra=unit("second"),
+    )
+    usd_per_million_input: float = Field(
+        default=0.0,
+        ge=0,
+        description="US dollars for a million prompt tokens.",
+        examples=[0.6],
+        json_schema_extra=unit("US dollar per million tokens"),
+    )
+    usd_per_million_output: float = Field(
+        default=0.0,
+        ge=0,
+        description="US dollars for a million answered tokens.",
+        examples=[2.5],
+        json_schema_extra=unit("US dollar per million tokens"),
+    )
 
 
 def gives(params: Hosted) -> frozenset[str]:

@@ -22,7 +22,10 @@ class Weights(Params):
 class Rule(Weights):
     """Tensors whose dotted name matches the pattern. The last matching rule wins."""
 
-    match: str = Field(description="Shell pattern over the checkpoint's tensor name without `.weight`, e.g. `*.norm`.")
+    match: str = Field(
+        description="Shell pattern over the checkpoint's tensor name without `.weight`, e.g. `*.norm`.",
+        examples=["*norm*"],
+    )
 
 
 class Recipe(Params):

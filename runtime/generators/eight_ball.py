@@ -15,13 +15,26 @@ from typing import Any
 from pydantic import Field
 
 from runtime.contract import Generator, Params, Refusal
+from runtime.contract.units import unit
 from runtime.data.classic import ANSWERS
 
 
 class EightBallParams(Params):
-    rows: int = Field(default=2400, ge=10, le=20_000, description="Distinct questions to make.")
+    rows: int = Field(
+        default=2400,
+        ge=10,
+        le=20_000,
+        description="Distinct questions to make.",
+        examples=[2400],
+        json_schema_extra=unit("row"),
+    )
     contrast: float = Field(
-        default=1.0, ge=0.0, le=3.0, description="Spread of the log-weights of answers within a category; 0 is uniform."
+        default=1.0,
+        ge=0.0,
+        le=3.0,
+        description="Spread of the log-weights of answers within a category; 0 is uniform.",
+        examples=[1.0],
+        json_schema_extra=unit("1"),
     )
 
 

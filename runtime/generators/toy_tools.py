@@ -15,12 +15,27 @@ from pydantic import Field
 
 from runtime.contract import Generator, Params, Refusal
 from runtime.contract.strict_json import Json
+from runtime.contract.units import unit
 from runtime.tools import calls, registry
 
 
 class ToyToolsParams(Params):
-    rows: int = Field(default=12_000, ge=10, le=100_000, description="Distinct requests to make.")
-    optional: float = Field(default=0.4, ge=0.0, le=1.0, description="Chance that an optional argument is asked for.")
+    rows: int = Field(
+        default=12_000,
+        ge=10,
+        le=100_000,
+        description="Distinct requests to make.",
+        examples=[12000],
+        json_schema_extra=unit("row"),
+    )
+    optional: float = Field(
+        default=0.4,
+        ge=0.0,
+        le=1.0,
+        description="Chance that an optional argument is asked for.",
+        examples=[0.4],
+        json_schema_extra=unit("1"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from runtime.contract import Generator, Params
+from runtime.contract.units import unit
 
 CHOICES = ("A", "B")
 _GOODS = ("apples", "bolts", "candles", "notebooks", "ropes", "tickets", "tiles", "umbrellas")
@@ -20,7 +21,14 @@ _NAMES = ("Ada", "Ben", "Chen", "Dora", "Emil", "Fatma", "Goran", "Hana")
 
 
 class VerdictsParams(Params):
-    rows: int = Field(default=6000, ge=10, le=100_000, description="Distinct pairs to make.")
+    rows: int = Field(
+        default=6000,
+        ge=10,
+        le=100_000,
+        description="Distinct pairs to make.",
+        examples=[6000],
+        json_schema_extra=unit("row"),
+    )
 
 
 def _bought(rng: Random, name: str, goods: str) -> tuple[str, int]:

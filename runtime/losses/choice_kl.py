@@ -11,10 +11,18 @@ from typing import Any
 from pydantic import Field
 
 from runtime.contract import Loss, Params
+from runtime.contract.units import unit
 
 
 class ChoiceKlParams(Params):
-    temperature: float = Field(default=1.0, gt=0, le=100, description="Divides both sides before the softmax.")
+    temperature: float = Field(
+        default=1.0,
+        gt=0,
+        le=100,
+        description="Divides both sides before the softmax.",
+        examples=[1.0],
+        json_schema_extra=unit("1"),
+    )
 
 
 def value(student_NV: Any, teacher_NV: Any, _target_N: Any, params: ChoiceKlParams) -> Any:

@@ -8,10 +8,18 @@ from typing import Any
 from pydantic import Field
 
 from runtime.contract import Loss, Params
+from runtime.contract.units import unit
 
 
 class ReverseKlParams(Params):
-    temperature: float = Field(default=2.0, gt=0, le=100, description="Divides both logits before the softmax.")
+    temperature: float = Field(
+        default=2.0,
+        gt=0,
+        le=100,
+        description="Divides both logits before the softmax.",
+        examples=[2.0],
+        json_schema_extra=unit("1"),
+    )
 
 
 def value(student_NV: Any, teacher_NV: Any, _target_N: Any, params: ReverseKlParams) -> Any:

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from runtime.contract import Params, Runner, Suite
 from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.units import unit
 from runtime.data.classic import ANSWERS
 
 Distribution = list[float]
@@ -25,10 +26,29 @@ class AnswersParams(Params):
     answers: dict[str, list[str]] = Field(
         default_factory=lambda: {name: list(group) for name, group in ANSWERS.items()},
         description="Permitted answers by category; the twenty classic ones when absent.",
+        examples=[{"yes": ["Yes", "Certainly"]}],
     )
-    max_new_tokens: int = Field(default=24, ge=1, description="Longest output that is generated.")
-    limit: int = Field(default=0, ge=0, description="Questions for the runners in torch; 0 takes all.")
-    coreml_limit: int = Field(default=128, ge=1, description="Questions for the interpreted package.")
+    max_new_tokens: int = Field(
+        default=24,
+        ge=1,
+        description="Longest output that is generated.",
+        examples=[24],
+        json_schema_extra=unit("token"),
+    )
+    limit: int = Field(
+        default=0,
+        ge=0,
+        description="Questions for the runners in torch; 0 takes all.",
+        examples=[0],
+        json_schema_extra=unit("row"),
+    )
+    coreml_limit: int = Field(
+        default=128,
+        ge=1,
+        description="Questions for the interpreted package.",
+        examples=[128],
+        json_schema_extra=unit("row"),
+    )
 
 
 def _questions(rows: Sequence[Mapping[str, Any]], limit: int) -> list[tuple[str, str]]:

@@ -13,13 +13,14 @@ from pydantic import Field, model_validator
 
 from runtime.contract import Params, Refusal, Runner, Suite
 from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.units import unit
 
 
 class Pinned(Params):
     """An accuracy that was measured elsewhere, on this very split."""
 
-    correct: int = Field(ge=0, description="Rows answered rightly.")
-    n: int = Field(ge=1, description="Rows asked.")
+    correct: int = Field(ge=0, description="Rows answered rightly.", examples=[9500], json_schema_extra=unit("row"))
+    n: int = Field(ge=1, description="Rows asked.", examples=[11582], json_schema_extra=unit("row"))
 
     @model_validator(mode="after")
     def _a_part(self) -> Pinned:
@@ -30,10 +31,22 @@ class Pinned(Params):
 
 class ChoiceParams(Params):
     choices: list[str] = Field(
-        default=["A", "B", "C", "D"], min_length=2, max_length=64, description="Permitted answers, each once."
+        default=["A", "B", "C", "D"],
+        min_length=2,
+        max_length=64,
+        description="Permitted answers, each once.",
+        examples=[["A", "B", "C", "D"]],
     )
-    limit: int = Field(default=0, ge=0, description="Rows for the runners in torch, in their order; 0 takes all.")
-    coreml_limit: int = Field(default=64, ge=1, description="Rows for the interpreted package.")
+    limit: int = Field(
+        default=0,
+        ge=0,
+        description="Rows for the runners in torch, in their order; 0 takes all.",
+        examples=[0],
+        json_schema_extra=unit("row"),
+    )
+    coreml_limit: int = Field(
+        default=64, ge=1, description="Rows for the interpreted package.", examples=[64], json_schema_extra=unit("row")
+    )
     teacher: Pinned | None = Field(default=None, description="The teacher's accuracy where it cannot be asked here.")
 
     @model_validator(mode="after")

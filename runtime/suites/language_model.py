@@ -16,12 +16,28 @@ from pydantic import Field
 from runtime.contract import Params, Runner, Suite, TokenScore
 from runtime.contract.intervals import bootstrap_interval, t_interval
 from runtime.contract.report import measured, unavailable
+from runtime.contract.units import unit
 
 
 class LanguageModelParams(Params):
-    limit: int = Field(default=0, ge=0, description="Texts for the runners in torch, a fair sample; 0 takes all.")
-    coreml_limit: int = Field(default=24, ge=1, description="Texts for the interpreted package.")
-    resamples: int = Field(default=2000, ge=200, le=100_000, description="Resamples of the bootstrap.")
+    limit: int = Field(
+        default=0,
+        ge=0,
+        description="Texts for the runners in torch, a fair sample; 0 takes all.",
+        examples=[0],
+        json_schema_extra=unit("row"),
+    )
+    coreml_limit: int = Field(
+        default=24, ge=1, description="Texts for the interpreted package.", examples=[24], json_schema_extra=unit("row")
+    )
+    resamples: int = Field(
+        default=2000,
+        ge=200,
+        le=100_000,
+        description="Resamples of the bootstrap.",
+        examples=[2000],
+        json_schema_extra=unit("resample"),
+    )
 
 
 def _of(scores: Sequence[TokenScore]) -> dict[str, Any]:

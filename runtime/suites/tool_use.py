@@ -18,16 +18,38 @@ from pydantic import Field
 from runtime.contract import Params, Refusal, Runner, Suite
 from runtime.contract.report import measured, rate, unavailable
 from runtime.contract.strict_json import Json
+from runtime.contract.units import unit
 from runtime.tools import calls, registry
 
 Validators = Mapping[str, Draft202012Validator]
 
 
 class ToolUseParams(Params):
-    max_new_tokens: int = Field(default=96, ge=1, description="Longest output that is generated.")
-    limit: int = Field(default=300, ge=0, description="Rows for the runners in torch, a fair sample; 0 takes all.")
-    coreml_limit: int = Field(default=64, ge=1, description="Rows for the interpreted package.")
-    examples: int = Field(default=5, ge=0, le=50, description="Failed rows the report quotes per runner.")
+    max_new_tokens: int = Field(
+        default=96,
+        ge=1,
+        description="Longest output that is generated.",
+        examples=[96],
+        json_schema_extra=unit("token"),
+    )
+    limit: int = Field(
+        default=300,
+        ge=0,
+        description="Rows for the runners in torch, a fair sample; 0 takes all.",
+        examples=[300],
+        json_schema_extra=unit("row"),
+    )
+    coreml_limit: int = Field(
+        default=64, ge=1, description="Rows for the interpreted package.", examples=[64], json_schema_extra=unit("row")
+    )
+    examples: int = Field(
+        default=5,
+        ge=0,
+        le=50,
+        description="Failed rows the report quotes per runner.",
+        examples=[5],
+        json_schema_extra=unit("example"),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ from pydantic import Field
 from runtime.contract import Params, Teacher
 from runtime.contract.architecture import Architecture
 from runtime.contract.optimizer import Optimizer
+from runtime.contract.units import unit
 
 
 class BootstrapTeacher(Params):
     architecture: Architecture = Field(description="Transformers config; two to four times the student's size.")
-    steps: int = Field(ge=1, description="Optimiser steps.")
-    batch_size: int = Field(ge=1, description="Rows per optimiser step.")
+    steps: int = Field(ge=1, description="Optimiser steps.", examples=[600], json_schema_extra=unit("optimiser step"))
+    batch_size: int = Field(ge=1, description="Rows per optimiser step.", examples=[16], json_schema_extra=unit("row"))
     optimizer: Optimizer = Field(default_factory=Optimizer, description="AdamW and the course of its learning rate.")
 
 

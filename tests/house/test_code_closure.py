@@ -10,7 +10,14 @@ from runtime.contract import Step
 GRAPH = grimp.build_graph("runtime", include_external_packages=False, exclude_type_checking_imports=True)
 #: declarations without an algorithm, and what only carries bytes: their change is a change of the format or of a
 #: step's version. Plug-in rooms come in through the params, by `Step.plugs`.
-CARRIERS = {"runtime", "runtime.contract", "runtime.catalog", "runtime.digest", "runtime.durable"}
+CARRIERS = {
+    "runtime",
+    "runtime.contract",
+    "runtime.contract.units",  # words beside a field
+    "runtime.catalog",
+    "runtime.digest",
+    "runtime.durable",
+}
 ROOMS = (
     "runtime.losses",
     "runtime.suites",

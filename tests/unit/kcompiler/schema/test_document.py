@@ -15,6 +15,7 @@ from runtime import catalog
 ROOT = Path(__file__).resolve().parents[4]
 SPECS = sorted((ROOT / "specs").glob("*.yaml"))
 SCHEMA = published()
+TWIN = twin(SCHEMA)
 
 
 def nodes(node):
@@ -65,16 +66,53 @@ def test_null_is_never_a_value():
     assert '"null"' not in json.dumps(SCHEMA)
 
 
-def test_every_field_of_a_spec_says_what_it_is_for():
-    """Fields of steps that a spec names by hand belong to those steps, and are left to them."""
+def written_by_people():
+    """(owner, key, field) of the schema, but for steps that a spec names by hand: those are left to the steps."""
     step_parts = {"Source", "Term", "Recipe"} | {name for name in SCHEMA["$defs"] if name.startswith("steps.")}
+    for owner, key, field in fields(SCHEMA):
+        if owner.partition(".")[0] != "ExtraStep" and owner not in step_parts:
+            yield owner, key, field
+
+
+def test_every_field_of_a_spec_says_what_it_is_for():
     silent = [
         f"{owner}.{key}"
-        for owner, key, field in fields(SCHEMA)
-        if not owner.startswith("ExtraStep.") and owner not in step_parts
+        for owner, key, field in written_by_people()
         if "description" not in field and "description" not in SCHEMA["$defs"].get(field.get("$ref", "")[8:], {})
     ]
     assert silent == []
+
+
+def test_every_number_has_a_unit_and_editors_show_it():
+    numbers = [
+        (owner, key, field)
+        for owner, key, field in written_by_people()
+        if field.get("type") in ("integer", "number") or field.get("items", {}).get("type") in ("integer", "number")
+    ]
+    assert len(numbers) > 90
+    assert [f"{owner}.{key}" for owner, key, field in numbers if "x-unit" not in field] == []
+    shown = {(owner, key): field for owner, key, field in fields({**TWIN, "$defs": TWIN["definitions"]})}
+    for owner, key, field in numbers:
+        if field["x-unit"] != "1":
+            assert shown[owner, key]["description"].endswith(f"Unit: {field['x-unit']}."), (owner, key)
+
+
+def test_every_field_has_an_example_that_is_allowed():
+    """But for those that list what they allow, say yes or no, or are described by parts that have examples."""
+    lacking, wrong = [], []
+    for owner, key, field in written_by_people():
+        items = field.get("items", {})
+        listed = {"enum", "const", "$ref", "allOf"} & ({*field, *items}) or field.get("type") == "boolean"
+        if listed or "properties" in field or (field.get("type") == "object" and key in ("profiles", "matrix")):
+            continue
+        if not field.get("examples"):
+            lacking.append(f"{owner}.{key}")
+        whole = {"$schema": SCHEMA["$schema"], "$defs": SCHEMA["$defs"], **field}
+        for example in field.get("examples", []):
+            wrong += [
+                f"{owner}.{key}: {e.message}" for e in jsonschema.Draft202012Validator(whole).iter_errors(example)
+            ]
+    assert (lacking, wrong) == ([], [])
 
 
 def test_every_mapping_is_closed():
