@@ -26,24 +26,28 @@ FIELDS = ("Question", *CHOICES, "Answer")
 
 def rows_of(path: Path) -> list[Row]:
     """The questions of one subject, in their order. Raises Refusal for a file of another form."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = list(csv.DictReader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Refusal(f"not a CSV file in UTF-8: {error}", place=path.name, action="take the file again") from None
     found: list[Row] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for number, line in enumerate(csv.DictReader(file), start=2):
-            here = f"{path.name}:{number}"
-            values = {name: (line.get(name) or "").strip() for name in FIELDS}
-            if not all(values.values()) or values["Answer"] not in CHOICES:
-                raise Refusal(f"not a question with {', '.join(FIELDS)}", place=here, action="take the file again")
-            choices = "\n".join(f"{letter}. {values[letter]}" for letter in CHOICES)
-            row: dict[str, Json] = {
-                "id": f"{path.stem}-{number - 2}",
-                "prompt": f"{ASKED}\n题目：{values['Question']}\n{choices}\n答案是：",
-                "response": values["Answer"],
-                "class": path.stem,
-                "spans": {"choice": [[0, 1]]},
-                "source": "cmmlu",
-                "meta": {},
-            }
-            found.append(checked(row, here))
+    for number, line in enumerate(lines, start=2):
+        here = f"{path.name}:{number}"
+        values = {name: (line.get(name) or "").strip() for name in FIELDS}
+        if not all(values.values()) or values["Answer"] not in CHOICES:
+            raise Refusal(f"not a question with {', '.join(FIELDS)}", place=here, action="take the file again")
+        choices = "\n".join(f"{letter}. {values[letter]}" for letter in CHOICES)
+        row: dict[str, Json] = {
+            "id": f"{path.stem}-{number - 2}",
+            "prompt": f"{ASKED}\n题目：{values['Question']}\n{choices}\n答案是：",
+            "response": values["Answer"],
+            "class": path.stem,
+            "spans": {"choice": [[0, 1]]},
+            "source": "cmmlu",
+            "meta": {},
+        }
+        found.append(checked(row, here))
     return found
 
 

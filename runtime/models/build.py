@@ -148,6 +148,9 @@ def load(folder: Path, *, attention: str = "eager") -> PreTrainedModel:
     """
     kind = read_config(folder)["model_type"]
     hf_logging.disable_progress_bar()
+    # what does not fit is refused below in one sentence; the library prints pages about it
+    before = hf_logging.get_verbosity()
+    hf_logging.set_verbosity(hf_logging.CRITICAL)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -156,6 +159,8 @@ def load(folder: Path, *, attention: str = "eager") -> PreTrainedModel:
             use_safetensors=True,
             dtype=torch.float32,
             attn_implementation=attention,
+            # named and refused below; the library would stop without saying which
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -164,9 +169,11 @@ def load(folder: Path, *, attention: str = "eager") -> PreTrainedModel:
             place=folder.name,
             action="give a causal language model that this version of Transformers knows, with whole weights",
         ) from error
+    finally:
+        hf_logging.set_verbosity(before)
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if info.get(what):
-            names = ", ".join(str(name) for name in sorted(info[what], key=str)[:5])
+            names = ", ".join(name if isinstance(name, str) else name[0] for name in sorted(info[what], key=str)[:5])
             raise Refusal(f"weights do not fill the model: {what} {names}", place=folder.name, action="complete them")
     for name, tensor in model.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import MixtralConfig, MixtralForCausalLM
 
 from runtime import digest
 from runtime.contract import Refusal
@@ -154,7 +156,7 @@ BROKEN: list[tuple[Callable[[Path], None], str]] = [
     (unknown_family, "cannot load a `nobody-knows-this`"),
     (not_json, "not JSON"),
     (cut_short, "cannot load"),
-    (wider_than_weights, "cannot load|do not fill"),
+    (wider_than_weights, "do not fill the model: mismatched_keys lm_head.weight|mismatched_keys model"),
     (deeper_than_weights, "do not fill the model: missing_keys"),
     (shallower_than_weights, "do not fill the model: unexpected_keys"),
     (not_finite, "model.norm.weight is not finite"),
@@ -183,6 +185,59 @@ def test_an_import_is_a_checkpoint_of_the_same_model(tmp_path: Path) -> None:
     data = stage.reports["report"]["data"]
     assert (data["family"], data["stored_types"]) == ("llama", ["F32"])
     assert data["parameters"]["value"] == build.count(build.load(folder))
+
+
+def mixture(folder: Path) -> MixtralForCausalLM:
+    """A tiny mixture of experts, stored one expert at a time and in half precision, as the Hub has them."""
+    torch.manual_seed(5)
+    config = MixtralConfig(
+        vocab_size=world.VOCAB,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+    )
+    model = MixtralForCausalLM(config).to(torch.bfloat16).eval()
+    model.save_pretrained(folder, max_shard_size="40KB")
+    return model
+
+
+def test_a_mixture_of_experts_becomes_a_checkpoint_of_the_same_model(tmp_path: Path) -> None:
+    """What teaches the workers and judges of the role library is a Mixtral."""
+    folder = tmp_path / "model"
+    theirs = mixture(folder).float()
+    takes = {"model": folder}
+    stage = Stage(tmp_path / "out", takes)
+    import_teacher(takes, ImportTeacherParams(revision=digest.of_folder(folder), vocab_size=world.VOCAB), stage)
+    ids = torch.arange(3, 20)[None]
+    with torch.no_grad():
+        expected, found = (
+            model(input_ids=ids).logits for model in (theirs, build.load(stage.root / "checkpoint").float())
+        )
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    data = stage.reports["report"]["data"]
+    assert (data["family"], data["stored_types"]) == ("mixtral", ["BF16"])
+    assert data["parameters"]["value"] == build.count(theirs)
+
+
+@pytest.mark.parametrize("lost", [("w1",), ("w2",), ("w1", "w2", "w3")])
+def test_a_mixture_that_lacks_an_expert_is_refused(lost: tuple[str, ...], tmp_path: Path) -> None:
+    mixture(tmp_path)
+    gone = 0
+    for path in tmp_path.glob("*.safetensors"):
+        tensors = load_file(path)
+        kept = {
+            name: tensor for name, tensor in tensors.items() if not re.search(rf"experts\.3\.({'|'.join(lost)})", name)
+        }
+        gone += len(tensors) - len(kept)
+        save_file(kept, path, metadata={"format": "pt"})
+    assert gone == 2 * len(lost)
+    with pytest.raises(Refusal, match=r"do not fill the model: mismatched_keys model\.layers|cannot load a `mixtral`"):
+        build.load(tmp_path)
 
 
 def test_half_precision_and_shards_become_one_float32_file(tmp_path: Path) -> None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from runtime.contract import Refusal, Unavailable
 from runtime.data.fetch import fetch
 from runtime.steps.fetch import FetchParams
+from tests.unit.runtime.data.hub import COMMIT, Hub, serving
 from tests.unit.runtime.data.teaching import Stage
 
-COMMIT = "c" * 40
 FILES = {
     "config.json": b'{"model_type": "llama"}',
     "tokenizer.json": b"{}",
@@ -31,64 +26,14 @@ FILES = {
 }
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of the Hub as a snapshot needs: the listing of a commit, and files by commit."""
-
-    asked: list[str]
-
-    def do_HEAD(self) -> None:
-        self._reply(body=False)
-
-    def do_GET(self) -> None:
-        self._reply(body=True)
-
-    def _reply(self, body: bool) -> None:
-        type(self).asked.append(self.path)
-        api = f"/api/models/org/name/tree/{COMMIT}"
-        path = self.path.partition("?")[0]
-        status, data, headers = (
-            404,
-            b"{}",
-            {"X-Error-Code": "RevisionNotFound" if "/org/name" in path else "RepoNotFound"},
-        )
-        if path == api:
-            data = json.dumps(
-                [
-                    {"type": "file", "path": name, "size": len(text), "oid": hashlib.sha1(text).hexdigest()}
-                    for name, text in FILES.items()
-                ]
-            ).encode()
-            status, headers = 200, {}
-        elif path.startswith(f"/org/name/resolve/{COMMIT}/"):
-            name = path.removeprefix(f"/org/name/resolve/{COMMIT}/")
-            status, data = 200, FILES[name]
-            headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": COMMIT}
-        self.send_response(status)
-        for key, value in headers.items():
-            self.send_header(key, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if body:
-            self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Hub]]:
-    Hub.asked = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
-    yield Hub
-    server.shutdown()
-    server.server_close()
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with serving(FILES) as found:
+        monkeypatch.setenv("HF_ENDPOINT", found.url)
+        yield found
 
 
-def test_configuration_tokenizer_and_safetensors_of_the_commit_come_and_nothing_else(
-    tmp_path: Path, hub: type[Hub]
-) -> None:
+def test_configuration_tokenizer_and_safetensors_of_the_commit_come_and_nothing_else(tmp_path: Path, hub: Hub) -> None:
     stage = Stage(tmp_path)
     fetch({}, FetchParams(repository="org/name", revision=COMMIT), stage)
     found = {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()}
@@ -100,7 +45,7 @@ def test_configuration_tokenizer_and_safetensors_of_the_commit_come_and_nothing_
 
 
 @pytest.mark.parametrize(("repository", "revision"), [("org/name", "d" * 40), ("org/other", COMMIT)])
-def test_what_the_hub_does_not_have_is_refused(tmp_path: Path, hub: type[Hub], repository: str, revision: str) -> None:
+def test_what_the_hub_does_not_have_is_refused(tmp_path: Path, hub: Hub, repository: str, revision: str) -> None:
     with pytest.raises(Refusal, match=r"no such commit|does not exist"):
         fetch({}, FetchParams(repository=repository, revision=revision), Stage(tmp_path))
 
