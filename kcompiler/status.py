@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ class Stage:
     blocking rules on its reports; `since` is when the newest of its steps was committed, for people only."""
 
     name: str
+    #: `waits` also for a pinned file that is not here
     state: Literal["done", "ready", "waits", "none"]
     steps: int
     done: int
@@ -38,10 +39,16 @@ class Stage:
     gates: int
     since: str = ""
     why: str = ""
+    #: paths of pinned inputs that are not here
+    lacks: Sequence[str] = ()
 
 
-def stages(plan: Mapping[str, Any], entries: Sequence[Entry], dates: Mapping[str, str]) -> list[Stage]:
-    """Every stage in order, those without a step as `none`. `dates`: step id → time of its commit."""
+def stages(
+    plan: Mapping[str, Any], entries: Sequence[Entry], dates: Mapping[str, str], absent: Collection[str] = ()
+) -> list[Stage]:
+    """Every stage in order, those without a step as `none`. `dates`: step id → time of its commit. `absent`: paths of
+    inputs that the plan pins and that are not here."""
+    gone = {f"input:{item['name']}": str(item["path"]) for item in plan["inputs"] if item["path"] in absent}
     stage_of = {step["id"]: _stage(step) for step in plan["steps"]}
     reused = {entry.step for entry in entries if entry.action == "reuse"}
     why = {entry.step: entry.why for entry in entries}
@@ -53,11 +60,12 @@ def stages(plan: Mapping[str, Any], entries: Sequence[Entry], dates: Mapping[str
         needs = {stage_of[up] for step in steps for up in producers(step) if stage_of[up] != name}
         ids = {step["id"] for step in steps}
         waits = [other for other in order if other in needs - finished]
+        lacks = sorted({gone[one] for step in steps for one in step["takes"].values() if one in gone})
         open_ids = [step["id"] for step in steps if step["id"] not in reused]
         found.append(
             Stage(
                 name=name,
-                state="none" if not steps else "done" if name in finished else "waits" if waits else "ready",
+                state="none" if not steps else "done" if name in finished else "waits" if waits or lacks else "ready",
                 steps=len(steps),
                 done=len(ids & reused),
                 needs=[other for other in order if other in needs],
@@ -65,6 +73,7 @@ def stages(plan: Mapping[str, Any], entries: Sequence[Entry], dates: Mapping[str
                 gates=sum(1 for item in plan["obligations"] if item["mode"] == "block" and item["from"][5:] in ids),
                 since=max((dates.get(i, "") for i in ids & reused), default=""),
                 why=why.get(open_ids[0], "") if open_ids else "",
+                lacks=lacks,
             )
         )
     return found

@@ -12,15 +12,22 @@ from runtime import catalog, digest
 from runtime.contract import Backend, MachineError, Refusal, Step
 from runtime.locked import params_of
 
+#: how `digest_of` says that nothing is there
+_ABSENT = "no such"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One thing that is not as the lock says. `kind`: source, input, plugin, step, code, backend or toolchain."""
+    """One thing that is not as the lock says. `kind`: source, input, plugin, step, code, backend or toolchain.
+
+    `absent` is the path of an input that is pinned and not here: planning again would not help.
+    """
 
     kind: str
     name: str
     locked: str
     found: str
+    absent: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}: locked {self.locked}, found {self.found}"
@@ -108,10 +115,10 @@ def digest_of(place: Path, kind: str) -> str:
         if kind == "file":
             return digest.of_file(place)
         if not place.is_dir():
-            return "no such folder"
+            return f"{_ABSENT} folder"
         return digest.of_folder(place)
     except FileNotFoundError:
-        return "no such file"
+        return f"{_ABSENT} file"
     except (OSError, ValueError) as error:
         return f"not readable: {error}"
 
@@ -127,7 +134,8 @@ def _files(lock: Mapping[str, Any], root: Path) -> list[Difference]:
     for what, name, path, kind, locked in wanted:
         found = digest_of(place_of(root, path), kind)
         if found != locked:
-            differences.append(Difference(kind=what, name=name, locked=locked, found=found))
+            absent = path if what == "input" and found.startswith(_ABSENT) else ""
+            differences.append(Difference(kind=what, name=name, locked=locked, found=found, absent=absent))
     return differences
 
 

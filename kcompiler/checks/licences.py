@@ -36,6 +36,13 @@ def _rows(spec: Spec) -> Iterator[_Licensed]:
         yield _read(f"/data/sources/{i}/license", f"source `{source.name}`", source.license.strip())
 
 
+def _learned(spec: Spec) -> Iterator[_Licensed]:
+    """The rows that the student is made of: what only judges it is no part of it."""
+    for source, item in zip(spec.data.sources, _rows(spec), strict=True):
+        if source.split != "test":
+            yield item
+
+
 def _teachers(spec: Spec) -> Iterator[_Licensed]:
     if spec.teacher.license:
         yield _read("/teacher/license", "the teacher", spec.teacher.license.strip())
@@ -131,7 +138,7 @@ def _use(spec: Spec, tree: Tree, item: _Licensed) -> Iterator[Diagnostic]:
 def _conditions_of_rows(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     excluded = list(_exclusions(spec))
     named = {pointer for item, other, *_ in excluded for pointer in (item.pointer, other.pointer)}
-    for item in _rows(spec):
+    for item in _learned(spec):
         if item.pointer not in named:
             yield from _conditions(tree, item)
     for item, other, name, theirs in excluded:
@@ -183,7 +190,7 @@ def _conditions(tree: Tree, item: _Licensed) -> Iterator[Diagnostic]:
 def _exclusions(spec: Spec) -> Iterator[tuple[_Licensed, _Licensed, str, str]]:
     """Sources whose licences each ask the whole to carry them and forbid each other, with the two licences."""
     first: dict[str, tuple[_Licensed, str]] = {}
-    for item in _rows(spec):
+    for item in _learned(spec):
         if len(item.ways) != 1:
             continue
         for name, written in spdx.share_alike(item.ways[0]).items():

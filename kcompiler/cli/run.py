@@ -118,8 +118,12 @@ def _settle(made: dict[str, Any], home: project.Project, spec: str, locked: bool
 
 
 def _world_differs(differences: Sequence[Difference], spec: str) -> Outcome:
-    """A toolchain that is not installed, or in another version, is mended by installing, anything else by planning."""
+    """An input that is not here is mended by putting it there, a toolchain by installing it, the rest by planning."""
     lines = [str(item) for item in differences]
+    if all(item.absent for item in differences):
+        places = "\n".join(f"  {item.absent}  {item.locked}" for item in differences)
+        click.echo(f"what the lock pins is not here:\n{places}", err=True)
+        return Outcome(4, "input-absent", f"put it there, then kcompiler apply {spec}")
     if any(item.kind != "toolchain" for item in differences):
         return _stale(lines, spec)
     click.echo("the toolchain is not the one the lock pins:\n" + "\n".join(f"  {line}" for line in lines), err=True)

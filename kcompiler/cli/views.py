@@ -32,7 +32,8 @@ def status(spec: Path, profile: str, form: str) -> None:
     from kcompiler.status import stages
 
     made, home = planned(spec, form, profile=profile)
-    found = stages(made, delta_of(made, home), _dates(home, made["asked"]["name"]))
+    absent = {str(item["path"]) for item in made["inputs"] if not (home.root / str(item["path"])).exists()}
+    found = stages(made, delta_of(made, home), _dates(home, made["asked"]["name"]), absent)
     following = _next(called(spec, profile), found)
     if form == "json":
         click.echo(json.status(found, following), nl=False)
@@ -41,7 +42,10 @@ def status(spec: Path, profile: str, form: str) -> None:
 
 
 def _next(spec: str, found: Sequence[Stage]) -> str:
-    """The command that carries on: everything that is ready, or the question whether what is done holds."""
+    """What carries on: what is not here, everything that is ready, or the question whether what is done holds."""
+    lacks = sorted({path for stage in found for path in stage.lacks})
+    if lacks:
+        return f"put {', '.join(lacks)} there, then kcompiler apply {spec}"
     return f"kcompiler {'apply' if any(stage.state in ('ready', 'waits') for stage in found) else 'audit'} {spec}"
 
 

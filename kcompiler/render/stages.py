@@ -41,4 +41,5 @@ def _detail(stage: Stage) -> str:
         return ""
     needs = ", ".join(name if name in stage.waits else f"{name} (done)" for name in stage.needs)
     asked = f"needs {needs}" if needs else ""
-    return "; ".join(part for part in (asked, stage.why if stage.state == "ready" else "") if part)
+    lacks = f"not here: {', '.join(stage.lacks)}" if stage.lacks else ""
+    return "; ".join(part for part in (asked, lacks, stage.why if stage.state == "ready" else "") if part)

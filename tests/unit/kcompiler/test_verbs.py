@@ -1,5 +1,6 @@
 """The verbs of people who only look, run as people run them, in a project of their own."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -109,6 +110,29 @@ def test_status_says_where_somebody_stands(home, capsys):
     out = capsys.readouterr().out
     assert re.search(r"= +data +done +1/1 +3 gates +since 20\d\d-", out)
     assert re.search(r"> +tokenizer +ready +0/1", out)
+
+
+def test_a_pinned_file_that_is_not_here_is_named_by_status_and_apply(home, capsys):
+    rows = "".join(f'{{"prompt": "question {i}", "response": "Yes."}}\n' for i in range(50)).encode()
+    pin = f"sha256: {hashlib.sha256(rows).hexdigest()}, bytes: {len(rows)}"
+    replace(
+        home,
+        "  sources:\n",
+        f"  sources:\n    - {{name: far, kind: jsonl, path: far.jsonl, {pin}, split: train, license: MIT}}\n",
+    )
+    assert _main(["plan", SPEC]) == 0
+    capsys.readouterr()
+    assert _main(["apply", SPEC]) == 4
+    said = capsys.readouterr().err
+    assert f"what the lock pins is not here:\n  specs/far.jsonl  sha256:{hashlib.sha256(rows).hexdigest()}\n" in said
+    assert said.endswith(f"outcome=input-absent code=4 next=put it there, then kcompiler apply {SPEC}\n")
+    assert _main(["status", SPEC]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"· +data +waits +0/1 +3 gates +not here: specs/far.jsonl", out)
+    assert f"next     put specs/far.jsonl there, then kcompiler apply {SPEC}" in out
+    (home / "specs/far.jsonl").write_bytes(rows)
+    assert _main(["status", SPEC]) == 0
+    assert re.search(r"> +data +ready", capsys.readouterr().out)
 
 
 def test_recorded_times_become_an_estimate(home, capsys):

@@ -109,6 +109,20 @@ def test_alternatives_decide_whether_share_alike_binds(tmp_path):
     assert laboratory.codes(tmp_path, licensed("CC-BY-SA-4.0 OR MIT")) == []
 
 
+def test_rows_that_only_judge_do_not_bind_the_student(tmp_path):
+    def change(split, license):
+        def make(data):
+            data["data"]["sources"].append(
+                {**data["data"]["sources"][0], "name": "more", "license": license, "split": split}
+            )
+            data["data"]["sources"][0] |= {"split": "train", "license": "CC-BY-SA-4.0"}
+
+        return make
+
+    assert laboratory.codes(tmp_path, change("test", "CC-BY-NC-SA-4.0")) == ["KC4512"]
+    assert laboratory.codes(tmp_path, change("auto", "CC-BY-NC-SA-4.0")) == ["KC4514"]
+
+
 def test_no_derivatives_warns_unless_there_is_another_way(tmp_path):
     assert laboratory.codes(tmp_path, licensed("CC-BY-NC-ND-4.0")) == ["KC4515"]
     assert laboratory.codes(tmp_path, licensed("CC-BY-ND-4.0 OR MIT")) == []
