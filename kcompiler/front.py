@@ -11,9 +11,9 @@ from kcompiler import assets, checks, compose, schema, source
 from kcompiler.compose import Fragment, Labels
 from kcompiler.diagnostic import Diagnostic, did_you_mean, from_refusal, has_errors, ordered, suggest
 from kcompiler.project import Project
-from kcompiler.source import LIMITS, Limits, Tree, file
+from kcompiler.source import LIMITS, Limits, Tree, Value, file
 from kcompiler.spec import Spec
-from kcompiler.spec.parse import parse
+from kcompiler.spec.parse import Parsed, parse
 from runtime.contract import Refusal
 
 
@@ -152,10 +152,14 @@ def _meaning(
 
     Two lists of mistakes: of this form, and, for the first one, of what all forms share.
     """
-    structure = schema.validate(tree, schemas)
-    if not isinstance(tree.data, dict):
-        return None, structure.diagnostics, []
-    parsed = parse(tree, structure.foreign)
+    parsed = parse(tree) if isinstance(tree.data, dict) else None
+    if parsed is None or not sound(tree, parsed):
+        structure = schema.validate(tree, schemas)
+        if not isinstance(tree.data, dict):
+            return None, structure.diagnostics, []
+        parsed = parse(tree, structure.foreign)
+    else:
+        structure = schema.Findings([], frozenset())
     wrong = {item.pointer for item in [*found, *structure.diagnostics] if item.severity == "error"} - structure.foreign
     # what the schema or the loader has refused the models refuse as well: they are heard only where those saw nothing
     more = parsed.diagnostics if not structure.diagnostics and not tree.broken else []
@@ -163,6 +167,20 @@ def _meaning(
     asked = checks.run(parsed.partial, tree, world, sections, lambda needs: bool(needs & varied))
     common = checks.run(parsed.partial, tree, world, sections, lambda needs: not needs & varied) if first else []
     return parsed.spec, [*structure.diagnostics, *more, *asked], common
+
+
+def sound(tree: Tree, parsed: Parsed) -> bool:
+    """Whether the models alone show that the structure is right, so that no schema need be derived.
+
+    The models allow an explicit null where a key may be left out, and the schema does not.
+    """
+    return parsed.spec is not None and not parsed.diagnostics and not tree.broken and not _null_in(tree.data)
+
+
+def _null_in(value: Value) -> bool:
+    if isinstance(value, dict):
+        return any(map(_null_in, value.values()))
+    return any(map(_null_in, value)) if isinstance(value, list) else value is None
 
 
 def _read(path: Path, shown: str, limits: Limits) -> tuple[bytes | None, list[Diagnostic]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kcompiler import __version__, assets, checks, policy, variants
 from kcompiler.checks import order
@@ -42,8 +42,26 @@ LONGEST_ID = 200
 APPLY = "apply"
 
 
+class _Parts(NamedTuple):
+    """What a plan is written from."""
+
+    graph: Graph
+    packs: policy.Policy
+    obligations: list[dict[str, Any]]
+
+
 def make(front: Front, project: Project, backend: str | None = None) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
     """The plan of a spec without errors, or why there is none."""
+    parts, found = _parts(front, project, backend)
+    return _content(parts, front, project) if parts is not None else None, found
+
+
+def problems(front: Front, project: Project) -> list[Diagnostic]:
+    """What is wrong with the graph and the policies of a spec without errors. No key is computed."""
+    return _parts(front, project, None)[1]
+
+
+def _parts(front: Front, project: Project, backend: str | None) -> tuple[_Parts | None, list[Diagnostic]]:
     assert front.spec is not None
     assert front.tree is not None
     cells = []
@@ -54,9 +72,9 @@ def make(front: Front, project: Project, backend: str | None = None) -> tuple[di
     longest = max((node.id for node in nodes), key=len)
     if len(longest) > LONGEST_ID:
         return None, [_long_id(front.tree, longest)]
-    graph, problems = build(nodes, inputs)
+    graph, wrong = build(nodes, inputs)
     if graph is None:
-        return None, [_diagnostic(problem, front) for problem in problems]
+        return None, [_diagnostic(problem, front) for problem in wrong]
     if lacking := list(order.missing(graph.nodes)):
         # no spec can bring this about: lowering makes the edges, whatever the sections say
         raise RuntimeError(f"step `{lacking[0][0]}` does not come after `{lacking[0][1]}`")
@@ -64,7 +82,7 @@ def make(front: Front, project: Project, backend: str | None = None) -> tuple[di
     asked, found = obligations(front, packs, graph.producers())
     if any(item.severity == "error" for item in found):
         return None, found
-    return _content(graph, front, project, packs, asked), found
+    return _Parts(graph, packs, asked), found
 
 
 def obligations(
@@ -189,11 +207,10 @@ def _pin(tree: Tree, pointer: str, new: str) -> Upgrade:
     return Upgrade(field=field, line=place.line if place else 0, column=place.column if place else 0, old=old, new=new)
 
 
-def _content(
-    graph: Graph, front: Front, project: Project, packs: policy.Policy, obligations: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _content(parts: _Parts, front: Front, project: Project) -> dict[str, Any]:
     assert front.spec is not None
     assert front.tree is not None
+    graph = parts.graph
     toolchain, plugins = _toolchain(graph), _plugins(front, graph)
     return {
         "lock": {"format": FORMAT, "key_scheme": keys.KEY_SCHEME, "hash": "sha256"},
@@ -207,7 +224,7 @@ def _content(
         },
         "sources": _sources(front, project),
         "schemas": _schemas(),
-        "policies": packs.pins(),
+        "policies": parts.packs.pins(),
         "inputs": [
             {
                 "name": entry.name,
@@ -223,7 +240,7 @@ def _content(
         "plugins": plugins,
         "budgets": front.spec.budgets.model_dump(mode="json"),
         "steps": _steps(graph, toolchain, plugins),
-        "obligations": obligations,
+        "obligations": parts.obligations,
     }
 
 

@@ -19,9 +19,15 @@ _HERE = Path(__file__).parent
 
 
 @cache
+def _installed() -> Any:
+    """What all installed distributions offer; asked once, because each question reads every one of them."""
+    return importlib.metadata.entry_points()
+
+
+@cache
 def _third_party(room: str) -> dict[str, importlib.metadata.EntryPoint]:
     found: dict[str, importlib.metadata.EntryPoint] = {}
-    for entry in importlib.metadata.entry_points(group=f"kcompiler.{room}"):
+    for entry in _installed().select(group=f"kcompiler.{room}"):
         if entry.name in found and entry.value != found[entry.name].value:
             raise Refusal(
                 f"two installed plug-ins are called `{entry.name}` in room `{room}`",
@@ -93,6 +99,7 @@ def _digest_of(modules: tuple[str, ...]) -> str:
 
 def forget() -> None:
     """Drop every cached look-up (tests install plug-ins while the process runs)."""
+    _installed.cache_clear()
     _third_party.cache_clear()
     _built_in.cache_clear()
     load.cache_clear()

@@ -141,13 +141,13 @@ def _validated(spec: Path, profile: str) -> tuple[list[Diagnostic], dict[str, by
     found = list(front.diagnostics)
     if not has_errors(found):
         # the graph and the policies can be wrong, too
-        found += stage.make(front, home)[1]
+        found += stage.problems(front, home)
     others = [] if profile else front.profiles
     for name in others:
         other = compile_spec(spec, home.root, profile=name)
         more = list(other.diagnostics)
         if not has_errors(more):
-            more += stage.make(other, home)[1]
+            more += stage.problems(other, home)
         found += [replace(one, notes=(*one.notes, f"with profile {name}")) for one in more if one not in found]
     cells = f"{len(front.forms)} cells of its sweep" if len(front.forms) > 1 else ""
     named = f"profile{'s' if len(others) > 1 else ''} {', '.join(others)}" if others else ""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,7 +115,15 @@ def _read(file: Path, shown: str) -> tuple[source.Tree | None, list[Diagnostic]]
     except OSError as error:
         reason = error.strerror or str(error)
         return None, [Diagnostic(code="KC6002", summary=f"cannot read {shown}: {reason}", file=shown)]
-    return source.load(shown, data)
+    tree, problems = _parsed(shown, data)
+    return tree, list(problems)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(shown: str, data: bytes) -> tuple[source.Tree | None, tuple[Diagnostic, ...]]:
+    """Checks and the plan each load the packs, and each profile again; the text is parsed once."""
+    tree, problems = source.load(shown, data)
+    return tree, tuple(problems)
 
 
 def _pack(name: str, folder: Path) -> tuple[LoadedPack | None, list[Diagnostic]]:

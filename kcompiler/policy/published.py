@@ -34,7 +34,7 @@ def document() -> dict[str, Any]:
                 "then": {"properties": {"params": {"$ref": f"#/$defs/params.{name}"}}},
             }
         )
-    rule["properties"]["kind"] = {"enum": kinds.names(), "description": "Which check decides."}
+    rule["properties"]["kind"] = {"enum": list(kinds.names()), "description": "Which check decides."}
     rule["allOf"] = choices
     definitions |= {"rule": rule, "pack": _model(Pack, "pack", definitions)}
     return {

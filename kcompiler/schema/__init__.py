@@ -7,11 +7,9 @@ same text. Only plug-ins that the tree names are loaded.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import islice
 from typing import Any, NamedTuple
-
-import jsonschema
-from jsonschema.validators import extend
 
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.schema.document import document, published, twin
@@ -41,11 +39,14 @@ def _is_integer(_checker: object, value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-#: unlike the standard's, an integer is not a number that merely has no fraction: 300.0 steps are a mistake
-_Validator = extend(  # type: ignore[no-untyped-call]
-    jsonschema.Draft202012Validator,
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
-)
+@cache
+def _validator() -> Any:
+    """Unlike the standard's, an integer is not a number that merely has no fraction: 300.0 steps are a mistake."""
+    from jsonschema import Draft202012Validator  # a spec without a mistake need not pay for it
+    from jsonschema.validators import extend
+
+    checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
+    return extend(Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]
 
 
 #: plug-ins that a tree names → the validator for such trees
@@ -62,7 +63,7 @@ def validate(tree: Tree, made: Made | None = None) -> Findings:
     validator = made.get(key) if made is not None else None
     if validator is None:
         known = {room: catalog.names(room) for room in ("executors", *(model.room for model in PLUGGED))}
-        validator = _Validator(document(known, used))
+        validator = _validator()(document(known, used))
         if made is not None:
             made[key] = validator
     foreign: set[str] = set()

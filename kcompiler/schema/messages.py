@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
-
-from jsonschema import ValidationError
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
 from kcompiler.source import Tree, child
 from kcompiler.spec.base import FORM, ROOM
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 _KINDS = {
     "integer": "a whole number",

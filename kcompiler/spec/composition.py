@@ -46,18 +46,25 @@ class Include(Section):
     )
 
 
+_Path = Annotated[str, Field(pattern=_PATH["pattern"])]
+_Overlay = Annotated[dict[_Path, Any], Field(min_length=1)]
+
 Profiles = Annotated[
-    dict[str, dict[str, Any]],
+    dict[Annotated[str, Field(pattern=_NAME["pattern"])], _Overlay],
     WithJsonSchema({"type": "object", "propertyNames": _NAME, "additionalProperties": _OVERLAY}),
 ]
 
 Matrix = Annotated[
-    dict[str, Any],
+    dict[
+        _Path,
+        Annotated[list[str | int | float | bool], Field(min_length=1)]
+        | Annotated[dict[Annotated[str, Field(pattern=_LABEL["pattern"])], _Overlay], Field(min_length=1)],
+    ],
     WithJsonSchema(
         {
             "type": "object",
             "propertyNames": {
-                "pattern": r"^[A-Za-z_][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$",
+                "pattern": _PATH["pattern"],
                 FORM: "a dotted path, or a name whose values are overlays",
             },
             "additionalProperties": {

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from kcompiler.spec.base import ROOM, Section
+from runtime import catalog
 from runtime.contract.units import unit
+
+
+def _installed(name: str) -> str:
+    if name not in catalog.names("executors"):
+        raise ValueError("no such executor")
+    return name
 
 
 class Execution(Section):
@@ -19,7 +28,9 @@ class Execution(Section):
         examples=[1337],
         json_schema_extra=unit("1"),
     )
-    executor: str = Field(default="local", description="Where steps run.", json_schema_extra={ROOM: "executors"})
+    executor: Annotated[str, AfterValidator(_installed)] = Field(
+        default="local", description="Where steps run.", json_schema_extra={ROOM: "executors"}
+    )
     threads: int = Field(
         default=2,
         ge=1,

@@ -98,7 +98,7 @@ def _plug(
         resolved.diagnostics.append(broken(tree, model, pointer, name, error))
         return value
     given = {key: item for key, item in value.items() if key not in own} if model.inline else value.get("params", {})
-    kept = {key: item for key, item in value.items() if key in own}
+    kept = {key: item for key, item in value.items() if key in own or not (model.inline or key == "params")}
     if model.room == "teachers":
         for key, info in plugin.params.model_fields.items():
             if info.annotation is Architecture and key in given:

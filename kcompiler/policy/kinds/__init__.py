@@ -9,9 +9,10 @@ from pathlib import Path
 from kcompiler.policy.kind import Kind
 
 
-def names() -> list[str]:
+@cache
+def names() -> tuple[str, ...]:
     """Every kind, sorted. Imports none of them."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+    return tuple(sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__"))
 
 
 @cache
