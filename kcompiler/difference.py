@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kcompiler.direction import Direction, direction
+from kcompiler.direction import Direction, direction, number
 from kcompiler.lock import ABSENT, changed
 
 Plan = Mapping[str, Any]
@@ -57,7 +57,7 @@ def short(value: object) -> str:
     if isinstance(value, str) and value.startswith("sha256:") and len(value) == 71:
         return f"{value[7:15]}…{value[-4:]}"
     if isinstance(value, float):
-        return f"{value:g}"
+        return number(value)
     if value is None:
         return "(none)"
     if isinstance(value, list):

@@ -180,7 +180,12 @@ def _rank(order: tuple[str, ...], old: object, new: object) -> Direction:
     return "stronger" if order.index(str(new)) > order.index(str(old)) else "weaker"
 
 
+def number(value: float) -> str:
+    """Every digit that tells it from its neighbours, and no fraction that is none: 2592000, 0.6, 2e-05."""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else str(value)
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+    return number(value) if isinstance(value, float) else "none" if value is None else str(value)

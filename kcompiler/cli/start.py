@@ -25,6 +25,8 @@ def init(folder: Path, template: str, listed: bool) -> None:
     if listed:
         click.echo(_library(shipped), nl=False)
         return
+    if not folder.exists() and (shipped / f"{folder}.yaml").is_file():
+        raise click.UsageError(f"`{folder}` is a shipped spec, no folder: kcompiler init --role {folder}")
     source = shipped / f"{template}.yaml"
     if not source.is_file():
         from kcompiler.diagnostic import did_you_mean

@@ -38,6 +38,12 @@ def test_a_second_init_overwrites_nothing(tmp_path: Path) -> None:
     assert "kept     specs/eight-ball.yaml" in result.err
 
 
+def test_a_shipped_specs_name_where_a_folder_belongs_is_taken_for_a_slip(tmp_path: Path) -> None:
+    result = kcompiler("init", "worker-9b", cwd=tmp_path, code=LIGHT).ended(2, "usage")
+    assert "kcompiler init --role worker-9b" in result.err
+    assert not list(tmp_path.iterdir())
+
+
 def test_init_of_a_named_folder_makes_it(tmp_path: Path) -> None:
     kcompiler("init", "new/place", cwd=tmp_path, code=LIGHT).ended(0, "")
     kcompiler("validate", "new/place/specs/eight-ball.yaml", cwd=tmp_path, code=LIGHT).ended(0, "")

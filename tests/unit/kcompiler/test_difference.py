@@ -7,7 +7,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
-from kcompiler.difference import compare, followers
+from kcompiler.difference import compare, followers, short
 
 BASE = json.loads((Path(__file__).parents[2] / "golden/views/base.lock.json").read_text(encoding="utf-8"))
 
@@ -83,3 +83,8 @@ def test_trust_stands_first():
     assert [(item.area, item.trust) for item in compare(BASE, new)] == [("budget", True), ("step", False)]
     new["budgets"]["usd"] = 1.0
     assert [(item.area, item.trust) for item in compare(BASE, new)] == [("budget", False), ("step", False)]
+
+
+def test_numbers_that_differ_are_shown_differently():
+    shown = [short(value) for value in (2592000.0, 2592001.0, 1234567.5, 0.1, 0.10000001, 2e-05, 1e300)]
+    assert shown == ["2592000", "2592001", "1234567.5", "0.1", "0.10000001", "2e-05", "1e+300"]
