@@ -2,6 +2,7 @@
 
     KC1nnn  the text of a spec (source)           KC4nnn  the meaning of a spec (checks)
     KC2nnn  the structure of a spec (schema)      KC3nnn and KC5nnn upwards  later stages
+    KRnnnn  what the machine refuses (runtime)
 
 A code is the page `kcompiler/codes/KCnnnn.md`: its first line is `# KCnnnn: title`, the rest explains the cause and
 shows a wrong and a right example. There is no other list of codes.
@@ -158,13 +159,13 @@ def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
 
 def codes() -> list[str]:
     """Every code there is, sorted."""
-    return sorted(path.stem for path in _PAGES.glob("KC????.md"))
+    return sorted(path.stem for path in _PAGES.glob("K[CR]????.md"))
 
 
 def explain(number: str) -> Code:
     """Title and page of a code, in any case. Raises KeyError for one that does not exist."""
     path = _PAGES / f"{number.upper()}.md"
-    if not re.fullmatch(r"KC\d{4}", number.upper()) or not path.is_file():
+    if not re.fullmatch(r"K[CR]\d{4}", number.upper()) or not path.is_file():
         raise KeyError(number)
     first, _, page = path.read_text(encoding="utf-8").partition("\n")
     return Code(number=number.upper(), title=first.partition(": ")[2].strip(), page=page.strip() + "\n")

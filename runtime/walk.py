@@ -219,6 +219,7 @@ class Walk:
                 message=str(error),
                 place=getattr(error, "place", ""),
                 action=getattr(error, "action", "") or getattr(error, "needs", ""),
+                code=getattr(error, "code", ""),
             )
             return self._result(decision, "failed", None, detail=str(error), error=error)
         if earlier and earlier[0]["gives"] != record["gives"]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "--spec", type=click.Path(path_type=Path), help="Also what this spec says of it: a field's value, a step's delta."
 )
 def explain(subject: str, spec: Path | None) -> None:
-    """Explain SUBJECT: a code (KC2104), field:path, step:name, gate:pack/id, loss:name, suite:name, …
+    """Explain SUBJECT: a code (KC2104), field:path, step:name, gate:pack/id, loss:name, suite:name, … or a bare name.
 
     With --spec, step:ID says why a step of the plan runs or is reused, and gate:ID what the plan asks of it.
     """
@@ -27,7 +27,7 @@ def explain(subject: str, spec: Path | None) -> None:
 
     try:
         # a code needs nothing of a spec, and is what people ask for most
-        asked = _asked(subject, spec) if spec is not None and ":" in subject else None
+        asked = _asked(subject, spec) if spec is not None and not pages.is_code(subject) else None
         click.echo(pages.explain(subject, asked), nl=False)
     except pages.Unknown as unknown:
         click.echo(str(unknown), err=True)

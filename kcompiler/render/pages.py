@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ ROOMS = {
 }
 
 
+_NUMBER = re.compile(r"[A-Za-z]{1,3}\d+")
+_SUBJECTS = "a code such as KC2104, or one of field:, gate:, " + ", ".join(f"{name}:" for name in ROOMS)
+
+
 class Unknown(Exception):
     """No page for a subject; the message says what there is."""
 
@@ -46,7 +51,7 @@ def explain(subject: str, asked: Asked | None = None) -> str:
     """The page of a subject; with `asked`, what one spec says of it follows. Raises Unknown."""
     prefix, colon, rest = subject.partition(":")
     if not colon:
-        return _code(subject)
+        return _code(subject) if is_code(subject) else _bare(subject, asked)
     if prefix == "field":
         return _field(rest) + (_written(rest, asked) if asked else "")
     if prefix in ("rule", "gate"):
@@ -57,17 +62,34 @@ def explain(subject: str, asked: Asked | None = None) -> str:
         return _step(rest, asked.plan, asked.entries)
     if prefix in ROOMS:
         return _plugin(ROOMS[prefix], rest)
-    raise Unknown(
-        f"no such kind of subject: `{prefix}`; say a code, or one of field:, gate:, "
-        + ", ".join(f"{name}:" for name in ROOMS)
-    )
+    raise Unknown(f"no such kind of subject: `{prefix}`; say {_SUBJECTS}")
+
+
+def is_code(subject: str) -> bool:
+    """Whether a subject can only be a code; any other bare word is a name."""
+    return _NUMBER.fullmatch(subject) is not None
+
+
+def _bare(name: str, asked: Asked | None) -> str:
+    """The page of a name without its kind: the first kind that knows it; the others are named below."""
+    found = []
+    for prefix in ("field", "gate", *ROOMS):
+        try:
+            found.append((f"{prefix}:{name}", explain(f"{prefix}:{name}", asked)))
+        except Unknown:
+            continue
+    if not found:
+        raise Unknown(f"nothing is called `{name}`; say {_SUBJECTS}")
+    more = f"\nsee also {', '.join(subject for subject, _ in found[1:])}\n" if found[1:] else ""
+    return f"{found[0][0]}\n\n{found[0][1]}{more}"
 
 
 def _code(number: str) -> str:
     try:
         page = diagnostic.explain(number)
     except KeyError:
-        help_line = diagnostic.did_you_mean(number.upper(), diagnostic.codes())
+        near = diagnostic.suggest(number.upper(), diagnostic.codes())
+        help_line = diagnostic.did_you_mean(number.upper(), near) if near else f"say {_SUBJECTS}"
         raise Unknown(f"no such code: `{number}`; {help_line}") from None
     return f"{page.number}: {page.title}\n\n{page.page}"
 
@@ -105,13 +127,18 @@ def _properties(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_field(path: str, node: dict[str, Any], target: dict[str, Any], schema: dict[str, Any]) -> str:
+    from runtime.contract.units import UNIT
+
     lines = [path, "", node.get("description") or target.get("description") or ""]
     for key in ("type", "enum", "const", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "pattern"):
         value = node.get(key, target.get(key))
         if value is not None:
             lines.append(f"  {key}: {value}")
+    if node.get(UNIT, "1") != "1":
+        lines.append(f"  unit: {node[UNIT]}")
     if "default" in node:
         lines.append(f"  default: {node['default']}")
+    lines += [f"  example: {json.dumps(example, ensure_ascii=False)}" for example in node.get("examples", [])]
     inner = _properties(target, schema)
     if inner:
         lines.append(f"  keys: {', '.join(inner)}")

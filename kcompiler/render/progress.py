@@ -61,7 +61,10 @@ def ended(event: Mapping[str, Any]) -> str:
     if kind == "blocked":
         return f"{step}: blocked, {event.get('detail', '')}"
     if kind == "step_failed":
-        return f"{step}: failed, {event.get('message', '')}"
+        code, action = event.get("code", ""), event.get("action", "")
+        return (
+            f"{step}: failed{f' [{code}]' if code else ''}, {event.get('message', '')}{f'; {action}' if action else ''}"
+        )
     if kind == "gate" and event["outcome"]["blocks"]:
         outcome = event["outcome"]
         return f"{step}: gate {outcome['rule']} is {outcome['outcome']}: {outcome['reason']}"

@@ -94,7 +94,7 @@ def write(
         raise Refusal(
             f"{lost} of {len(asked)} training rows have no usable answer ({said}); {allow_missing:.1%} are allowed",
             action="ask again, raise max_tokens, or declare a higher teacher.allow_missing",
-            code="KR0110",
+            code="KR0116",
         )
     folder = ctx.out("answers")
     (folder / FILE).write_text("".join(lines), encoding="utf-8", newline="\n")

@@ -121,7 +121,7 @@ def _refuse_overlap(found: splits.Overlap) -> None:
     raise Refusal(
         f"{counts}: {named}{more}",
         action="remove them from one split, or let `split: auto` place both sources",
-        code="KR0101",
+        code="KR0115",
     )
 
 

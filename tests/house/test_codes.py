@@ -15,14 +15,22 @@ USED = sorted(
         for code in re.findall(r"\"(KC\d{4})\"", path.read_text(encoding="utf-8"))
     }
 )
+#: refused by the machine while a lock is carried out
+REFUSED = sorted(
+    {
+        code
+        for path in (ROOT / "runtime").rglob("*.py")
+        for code in re.findall(r"\"(KR\d{4})\"", path.read_text(encoding="utf-8"))
+    }
+)
 CASES = sorted(path for path in (ROOT / "tests/golden").glob("*/KC*") if path.is_dir())
 
 
 def test_every_code_has_a_page_and_every_page_a_code():
-    assert diagnostic.codes() == USED
+    assert diagnostic.codes() == [*USED, *REFUSED]
 
 
-@pytest.mark.parametrize("code", USED)
+@pytest.mark.parametrize("code", [*USED, *REFUSED])
 def test_a_page_has_a_title_a_cause_and_the_right_way(code):
     page = diagnostic.explain(code)
     assert page.title
@@ -35,6 +43,12 @@ def test_a_page_has_a_title_a_cause_and_the_right_way(code):
 @pytest.mark.parametrize("code", USED)
 def test_every_code_has_a_case(code):
     assert [case for case in CASES if case.name.startswith(f"{code}-")], f"add tests/golden/<verb>/{code}-<claim>/"
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_every_refusal_of_the_machine_is_brought_about_by_a_test(code):
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
+    assert [path for path in tests if f'"{code}"' in path.read_text(encoding="utf-8")], f"assert the code {code}"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

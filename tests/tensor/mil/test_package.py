@@ -81,8 +81,9 @@ def test_what_is_not_modelled_is_refused_by_name(
     zoo: Zoo, tmp_path: Path, edit: Callable[[Any, Any], None], message: str
 ) -> None:
     path = edited(zoo.package("llama", "prefill").path, tmp_path, edit)
-    with pytest.raises(UnsupportedOp, match=message):
+    with pytest.raises(UnsupportedOp, match=message) as caught:
         Interpreter(package.open(path))
+    assert caught.value.code == "KR0610"
 
 
 def undefined_operand(_: Any, block: Any) -> None:

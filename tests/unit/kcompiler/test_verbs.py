@@ -216,6 +216,27 @@ def test_a_graph_is_drawn_in_every_form_the_same_way_twice(home, form, capsys):
     assert "train-ce_only-kd" in first
 
 
+def test_explain_takes_a_name_without_its_kind(home, capsys):
+    assert _main(["explain", "hardware.targets.decode_tok_s"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("field:hardware.targets.decode_tok_s\n\n")
+    assert "  unit: token/s\n" in out
+    assert "  example: 25" in out
+    assert _main(["explain", "caws/core/parity-cosine"]) == 0
+    assert capsys.readouterr().out.startswith("gate:caws/core/parity-cosine\n")
+    assert _main(["explain", "kl"]) == 0
+    assert capsys.readouterr().out.startswith("loss:kl\n")
+    assert _main(["explain", "data"]) == 0
+    assert capsys.readouterr().out.endswith("see also step:data\n")
+    assert _main(["explain", "convert", "--spec", SPEC]) == 0
+    assert "derivation" in capsys.readouterr().out
+    assert _main(["explain", "hardware.target"]) == 2
+    said = capsys.readouterr().err
+    assert "nothing is called `hardware.target`; say a code such as KC2104, or one of field:" in said
+    assert _main(["explain", "KR0113"]) == 0
+    assert "KR0113: a secret that is not set" in capsys.readouterr().out
+
+
 def test_explain_tells_what_a_spec_says(home, capsys):
     assert _main(["explain", "field:execution.seed", "--spec", SPEC]) == 0
     out = capsys.readouterr().out

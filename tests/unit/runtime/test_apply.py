@@ -140,8 +140,9 @@ def test_only_and_force(root: Path) -> None:
     again = go(root, chain(root), only=["make"])
     assert again.counts == {"reused": 4}
     for options in ({"only": ["nothing"]}, {"force": ["nothing"]}):
-        with pytest.raises(Refusal, match="`nothing`, which is no step"):
+        with pytest.raises(Refusal, match="`nothing`, which is no step") as caught:
             go(root, chain(root), **options)
+        assert caught.value.code == "KR0102"
 
 
 def test_a_corrupt_artifact_is_quarantined_and_made_again(root: Path) -> None:
@@ -437,3 +438,13 @@ def test_twelve_reused_steps_import_no_toolchain(root: Path) -> None:
         for _ in range(2)
     ]  # fmt: skip
     assert outputs[1] == "{'reused': 12} ['toyplug']\n"
+
+
+def test_a_state_folder_on_two_file_systems_is_refused(root: Path, tmp_path: Path) -> None:
+    if root.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is only one file system here")
+    (root / ".kcompiler").mkdir(exist_ok=True)
+    (root / ".kcompiler" / "scratch").symlink_to(tmp_path)
+    with pytest.raises(Refusal, match="different file systems") as caught:
+        go(root, chain(root))
+    assert caught.value.code == "KR0110"

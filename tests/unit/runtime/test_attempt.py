@@ -27,6 +27,10 @@ def closed(root: Path) -> list[tuple[str, str]]:
     return [(line.type, line.data.get("outcome", "")) for line in lines]
 
 
+def failed_by(watch: Watched) -> list[str]:
+    return [event["code"] for event in watch.events if event["event"] == "step_failed"]
+
+
 @pytest.mark.parametrize(
     ("mode", "message"),
     [
@@ -39,9 +43,11 @@ def closed(root: Path) -> list[tuple[str, str]]:
     ],
 )
 def test_a_step_that_breaks_its_promise_fails_and_leaves_nothing(root: Path, mode: str, message: str) -> None:
-    run = go(root, one(root, mode=mode))
+    watch = Watched()
+    run = go(root, one(root, mode=mode), watch=watch)
     assert run.outcome == "failed"
     assert message in run.steps[0].detail
+    assert failed_by(watch) == ["KR0105"]
     assert list((root / ".kcompiler" / "store" / "sha256").iterdir()) == []
     assert closed(root)[-1] == ("run_closed", "failed")
 
@@ -75,8 +81,10 @@ def test_a_step_that_changes_directory_changes_it_for_itself_only(root: Path) ->
 
 
 def test_a_parameter_nobody_reads_is_refused_by_name(root: Path) -> None:
-    run = go(root, one(root, mode="ignores_extra", extra={"note": "important"}))
+    watch = Watched()
+    run = go(root, one(root, mode="ignores_extra", extra={"note": "important"}), watch=watch)
     assert run.outcome == "failed"
+    assert failed_by(watch) == ["KR0106"]
     assert run.steps[0].detail == "step `make` (toy_make) never read: extra"
 
 
@@ -93,8 +101,10 @@ def test_a_step_that_writes_into_what_it_takes_fails_and_the_artifact_is_made_ag
             step("grow", "toy_grow", takes={"dataset": "step:make#dataset"}, params={"vandal": True}),
         ],
     )
-    run = go(root, content)
+    watch = Watched()
+    run = go(root, content, watch=watch)
     assert "the artifact on port `dataset` was changed while the step ran" in run.steps[1].detail
+    assert failed_by(watch) == ["KR0107"]
     watch = Watched()
     good = go(root, chain(root, text="x"), watch=watch)
     assert good.outcome == "done"
@@ -122,8 +132,9 @@ def test_an_input_of_the_project_that_changes_meanwhile_is_noticed(root: Path) -
 def test_params_that_do_not_fit_the_step_are_refused_before_anything_runs(root: Path) -> None:
     content = one(root)
     content["steps"][0]["params"]["text"] = 5
-    with pytest.raises(Refusal, match="step `make`: parameter `text` of the lock does not fit"):
+    with pytest.raises(Refusal, match="step `make`: parameter `text` of the lock does not fit") as caught:
         go(root, content)
+    assert caught.value.code == "KR0104"
     assert not (root / ".kcompiler" / "journal.jsonl").exists()
 
 

@@ -84,8 +84,9 @@ def test_a_path_that_leaves_the_project_is_refused(root: Path, path: str) -> Non
     (project / "inside").mkdir(parents=True)
     (project / "link").symlink_to(root)
     (root / "x").write_text("secret")
-    with pytest.raises(Refusal, match="outside the project"):
+    with pytest.raises(Refusal, match="outside the project") as caught:
         require_fresh({**chain(root), "inputs": [pin(path)]}, project)
+    assert caught.value.code == "KR0103"
 
 
 def test_a_toolchain_must_be_locked_and_installed_as_locked(root: Path) -> None:

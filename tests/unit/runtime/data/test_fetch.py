@@ -46,8 +46,9 @@ def test_configuration_tokenizer_and_safetensors_of_the_commit_come_and_nothing_
 
 @pytest.mark.parametrize(("repository", "revision"), [("org/name", "d" * 40), ("org/other", COMMIT)])
 def test_what_the_hub_does_not_have_is_refused(tmp_path: Path, hub: Hub, repository: str, revision: str) -> None:
-    with pytest.raises(Refusal, match=r"no such commit|does not exist"):
+    with pytest.raises(Refusal, match=r"no such commit|does not exist") as caught:
         fetch({}, FetchParams(repository=repository, revision=revision), Stage(tmp_path))
+    assert caught.value.code == "KR0114"
 
 
 def test_a_hub_that_cannot_be_reached_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

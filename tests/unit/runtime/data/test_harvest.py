@@ -112,6 +112,7 @@ def test_what_will_never_pass_is_refused_at_once_with_the_servers_words(
         run(tmp_path, params(server.url, api_key="env:TEACHER_KEY", concurrency=1), PROMPTS[:1])
     assert len(server.asked) == 1
     assert CANARY not in refused.value.message
+    assert refused.value.code == "KR0111"
 
 
 def test_the_key_is_sent_and_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,8 +127,9 @@ def test_the_key_is_sent_and_written_nowhere(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_secret_that_is_not_set_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
-    with serving(plain) as server, pytest.raises(Refusal, match="env:TEACHER_KEY is not set"):
+    with serving(plain) as server, pytest.raises(Refusal, match="env:TEACHER_KEY is not set") as caught:
         run(tmp_path, params(server.url, api_key="env:TEACHER_KEY"))
+    assert caught.value.code == "KR0113"
     assert not server.asked
 
 
@@ -143,8 +145,9 @@ def test_spending_stops_before_the_bound_and_goes_on_where_it_stopped(tmp_path: 
         first = len(server.asked)
         assert 0.013 * first <= asked.usd
         # again with the same bound: what was spent is still spent
-        with pytest.raises(Refusal, match="US dollars are spent"):
+        with pytest.raises(Refusal, match="US dollars are spent") as caught:
             run(tmp_path, asked)
+        assert caught.value.code == "KR0112"
         assert len(server.asked) == first
         stage = run(tmp_path, params(server.url, usd=10.0, **prices))
     assert len(server.asked) == len(PROMPTS)

@@ -147,7 +147,7 @@ def test_a_question_in_train_and_test_is_refused_with_both_ids(tmp_path: Path, h
     with pytest.raises(Refusal) as caught:
         run(tmp_path, {"a": train, "b": test}, sources=made)
     assert f"1 prompts stand in train and in test ({exact} letter by letter): t3 = h" in caught.value.message
-    assert caught.value.code == "KR0101"
+    assert caught.value.code == "KR0115"
 
 
 def test_without_overlap_the_report_says_zero_of_how_many(tmp_path: Path):

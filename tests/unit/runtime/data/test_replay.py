@@ -45,8 +45,9 @@ def test_answers_are_bound_to_rows_by_their_prompt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("allow", "passes"), [(0.0, False), (0.24, False), (0.25, True), (0.9, True)])
 def test_a_missing_answer_counts_against_what_is_allowed(tmp_path: Path, allow: float, passes: bool) -> None:
     if not passes:
-        with pytest.raises(Refusal, match=r"1 of 4 training rows have no usable answer \(1 missing\)"):
+        with pytest.raises(Refusal, match=r"1 of 4 training rows have no usable answer \(1 missing\)") as caught:
             run(tmp_path, GOOD[1:], allow)
+        assert caught.value.code == "KR0116"
         return
     report = run(tmp_path, GOOD[1:], allow).data["report"]
     assert (report["missing_share"]["k"], report["missing_share"]["n"]) == (1, 4)
