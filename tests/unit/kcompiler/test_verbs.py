@@ -220,7 +220,7 @@ def test_explain_takes_a_name_without_its_kind(home, capsys):
     assert _main(["explain", "hardware.targets.decode_tok_s"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("field:hardware.targets.decode_tok_s\n\n")
-    assert "  unit: token/s\n" in out
+    assert "  unit: token per second\n" in out
     assert "  example: 25" in out
     assert _main(["explain", "caws/core/parity-cosine"]) == 0
     assert capsys.readouterr().out.startswith("gate:caws/core/parity-cosine\n")
