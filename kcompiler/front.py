@@ -140,6 +140,10 @@ def _in_cells(item: Diagnostic, where: list[Labels], count: int) -> Diagnostic:
     return replace(item, notes=(*item.notes, f"in {len(where)} of {count} cells of the sweep, first in {first}"))
 
 
+#: the tokenizer's width is the width of every vocabulary, and so a part of these sections
+_WIDTH, _WIDE = "/tokenizer/vocab_size", frozenset({"student", "teacher"})
+
+
 def _meaning(
     tree: Tree,
     schemas: schema.Made,
@@ -163,9 +167,13 @@ def _meaning(
     wrong = {item.pointer for item in [*found, *structure.diagnostics] if item.severity == "error"} - structure.foreign
     # what the schema or the loader has refused the models refuse as well: they are heard only where those saw nothing
     more = parsed.diagnostics if not structure.diagnostics and not tree.broken else []
-    sections = parsed.sections - {pointer.split("/")[1] for pointer in wrong | tree.broken if pointer}
-    asked = checks.run(parsed.partial, tree, world, sections, lambda needs: bool(needs & varied))
-    common = checks.run(parsed.partial, tree, world, sections, lambda needs: not needs & varied) if first else []
+    doubted = {pointer.split("/")[1] for pointer in wrong | tree.broken if pointer}
+    if _WIDTH in wrong | tree.broken:
+        doubted |= _WIDE
+    sections = parsed.sections - doubted
+    differs = varied | _WIDE if "tokenizer" in varied else varied
+    asked = checks.run(parsed.partial, tree, world, sections, lambda check: check.sees(differs))
+    common = checks.run(parsed.partial, tree, world, sections, lambda check: not check.sees(differs)) if first else []
     return parsed.spec, [*structure.diagnostics, *more, *asked], common
 
 

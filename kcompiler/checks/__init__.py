@@ -28,13 +28,22 @@ class World:
 
 
 class Check:
-    """One question asked of a spec, and the sections it needs for an answer."""
+    """One question asked of a spec, and the sections it needs for an answer.
 
-    def __init__(self, ask: Callable[[Spec, Tree, World], Iterable[Diagnostic]], *needs: str) -> None:
+    `whole` says that it looks at the text of every section, understood or not.
+    """
+
+    def __init__(
+        self, ask: Callable[[Spec, Tree, World], Iterable[Diagnostic]], *needs: str, whole: bool = False
+    ) -> None:
         unknown = set(needs) - set(Spec.model_fields)
         if unknown or not needs:
             raise ValueError(f"no such sections: {sorted(unknown)}")
-        self.ask, self.needs = ask, frozenset(needs)
+        self.ask, self.needs, self.whole = ask, frozenset(needs), whole
+
+    def sees(self, varied: Collection[str]) -> bool:
+        """Whether its answer may differ between two forms of a spec that differ in these sections."""
+        return bool(varied) and (self.whole or not self.needs.isdisjoint(varied))
 
 
 def families() -> list[str]:
@@ -47,14 +56,14 @@ def run(
     tree: Tree,
     world: World,
     sections: Collection[str] | None = None,
-    reads: Callable[[frozenset[str]], bool] = lambda _needs: True,
+    asked: Callable[[Check], bool] = lambda _check: True,
 ) -> list[Diagnostic]:
-    """Every check whose sections are among `sections` (all of them by default) and satisfy `reads`."""
+    """Every check that is `asked`, and whose sections are among `sections` (all of them by default)."""
     available = set(Spec.model_fields) if sections is None else set(sections)
     found: list[Diagnostic] = []
     for name in families():
         for check in checks_of(name):
-            if check.needs <= available and reads(check.needs):
+            if check.needs <= available and asked(check):
                 found += check.ask(spec, tree, world)
     return found
 

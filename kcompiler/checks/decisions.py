@@ -162,7 +162,7 @@ def _shown(value: object) -> str:
 
 CHECKS = (
     Check(_once, "decisions"),
-    Check(_kept, "decisions"),
-    Check(_rejected, "decisions"),
-    Check(_computed, "decisions"),
+    Check(_kept, "decisions", whole=True),
+    Check(_rejected, "decisions", whole=True),
+    Check(_computed, "decisions", whole=True),
 )

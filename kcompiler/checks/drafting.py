@@ -15,11 +15,16 @@ from kcompiler.checks._paths import kind, located
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from kcompiler.spec.parse import parse
 
 #: fields of both specs that decide which ids stand for which texts
-_SAME = ("tokenizer.source", "tokenizer.vocab_size", "tokenizer.special")
-_TAKEN = ("teacher.model", "teacher.revision")
-_TRAINED = ("data.sources", "data.held_out", "tokenizer.template", "tokenizer.single_token_tags", "execution.seed")
+_SAME = ("tokenizer.source", "tokenizer.vocab_size", "tokenizer.special", "tokenizer.added")
+#: source of the tokenizer → what else decides it
+_FROM = {
+    "teacher": ("teacher.model", "teacher.revision"),
+    "student": ("student.checkpoint.model", "student.checkpoint.revision"),
+    "train": ("data.sources", "data.held_out", "tokenizer.template", "tokenizer.single_token_tags", "execution.seed"),
+}
 
 
 def _named(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -47,20 +52,18 @@ def _agrees(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     if written is None or spec.student.role != "drafter":
         return
     path = located(written, world)
-    data = _worker(path, world) if path is not None and kind(path) == "file" else None
-    if data is None:
+    worker = _worker(path, world) if path is not None and kind(path) == "file" else None
+    if worker is None:
         yield tree.diagnostic(
             "KC4313",
             "/student/drafts_for",
             "the worker's spec cannot be read",
-            label="not a spec of this project",
-            help="name its YAML file, relative to this spec's folder",
+            label="not a valid spec of this project",
+            help="name its YAML file, relative to this spec's folder, and see what `kcompiler validate` says of it",
         )
         return
-    mine: Any = tree.data
-    compared = (*_SAME, *(_TRAINED if spec.tokenizer.source == "train" else _TAKEN))
-    for field in compared:
-        ours, theirs = _at(mine, field), _at(data, field)
+    for field in (*_SAME, *_FROM[spec.tokenizer.source]):
+        ours, theirs = _at(spec, field), _at(worker, field)
         if ours != theirs:
             yield tree.diagnostic(
                 "KC4313",
@@ -72,19 +75,21 @@ def _agrees(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             )
 
 
-def _worker(path: Path, world: World) -> dict[str, Any] | None:
-    """What the worker's spec says, with its fragments in it."""
+def _worker(path: Path, world: World) -> Spec | None:
+    """What the worker's spec means, with its fragments in it and every default; None when it means nothing whole."""
     tree, found = source.load(path.name, path.read_bytes())
     if tree is None or any(item.severity == "error" for item in found):
         return None
     base = compose.compose(tree, world.root, path.parent).base
-    return base.data if base is not None and isinstance(base.data, dict) else None
+    return parse(base).spec if base is not None and isinstance(base.data, dict) else None
 
 
-def _at(data: Any, field: str) -> Any:
+def _at(spec: Spec, field: str) -> Any:
+    """The value of a field, in the form it has in text; None where a part of the way is not there."""
+    value: Any = spec.model_dump(mode="json", by_alias=True, include={field.partition(".")[0]})
     for part in field.split("."):
-        data = data.get(part) if isinstance(data, dict) else None
-    return data
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def _short(value: object) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from kcompiler.checks import Check, World
 from kcompiler.checks._paths import inside, kind, leaves_by_link, located, relative
 from kcompiler.checks._registry import faults
+from kcompiler.checks._rows import MAX_BYTES
 from kcompiler.checks._teacher import PICKLED, json_object, of_teacher
 from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
 from kcompiler.source import Tree
@@ -61,6 +62,28 @@ def _elsewhere(tree: Tree, world: World, pointer: str, source: JsonlSource) -> I
         label="its rows could not be looked at",
         help=f"put the file with sha256 {source.sha256[:12]}… there; overlap and coverage are checked when it is",
     )
+
+
+def _large(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """Files that are too large to be read while compiling: what is not said about their rows is not known."""
+    named = [
+        (f"/data/sources/{i}/path", one.path) for i, one in enumerate(spec.data.sources) if isinstance(one, JsonlSource)
+    ]
+    if spec.teacher.source == "recorded":
+        named.append(("/teacher/path", spec.teacher.path))
+    for pointer, written in named:
+        path = located(written, world)
+        if path is None or kind(path) != "file" or path.stat().st_size <= MAX_BYTES:
+            continue
+        yield tree.diagnostic(
+            "KC4422",
+            pointer,
+            "this file is too large to be looked at while compiling",
+            severity="note",
+            label=f"{path.stat().st_size / 2**20:,.0f} MiB, up to {MAX_BYTES >> 20} are read",
+            help="overlap of splits, spans, lengths and coverage are checked when the data step runs, before anything "
+            "is trained",
+        )
 
 
 def _stated(tree: Tree, pointer: str, path: Path, sha256: str, size: int) -> Iterator[Diagnostic]:
@@ -404,6 +427,7 @@ def _once(tree: Tree, seen: dict[str, int], name: str, index: int, pointer: str,
 
 CHECKS = (
     Check(_data, "data"),
+    Check(_large, "data", "teacher"),
     Check(_teacher, "teacher"),
     Check(_student, "student"),
     Check(_policies, "policies"),

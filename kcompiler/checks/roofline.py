@@ -173,23 +173,28 @@ def _first_token(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     work, wanted = _sizes.operations(count, tokens), Fraction(str(targets.ttft_s))
     floor = Fraction(work) / (Fraction(str(peak)) * 10**12)
     notes = (
-        f"2 × {count:,} parameters × {tokens:,} tokens = {work / 10**12:,.1f} × 10^12 operations",
-        f"in {float(wanted):g} s that is {float(work / wanted) / 10**12:,.1f} TFLOP/s; the peak is {peak:g}",
+        f"2 × {count:,} parameters × {tokens:,} tokens = {_figure(work / 10**12)} × 10^12 operations",
+        f"in {float(wanted):g} s that is {_figure(float(work / wanted) / 10**12)} TFLOP/s; the peak is {peak:g}",
     )
     if wanted >= floor:
         return
     if targets.reason is not None and "ttft_s" in EXPLAINS[targets.reason]:
-        yield _explained(tree, _TTFT, targets, f"a cold prompt takes {float(floor):,.1f} s at least", notes)
+        yield _explained(tree, _TTFT, targets, f"a cold prompt takes {_figure(float(floor))} s at least", notes)
         return
     yield tree.diagnostic(
         "KC4712",
         _TTFT,
         f"{machine.title} cannot read such a prompt so fast",
-        label=f"{float(wanted):g} s wanted, {float(floor):,.1f} s is the least",
+        label=f"{float(wanted):g} s wanted, {_figure(float(floor))} s is the least",
         help=f"raise it to {_round(floor, down=False)}, shorten at_context, take a smaller student, or declare the "
         "reason that makes it credible (caching, smaller_model)",
         notes=notes,
     )
+
+
+def _figure(value: float) -> str:
+    """With one digit behind the point, or with two digits that are not zero."""
+    return f"{value:,.1f}" if value >= 1 else f"{value:.2g}"
 
 
 def _peak(machine: Machine, targets: Targets) -> float | None:

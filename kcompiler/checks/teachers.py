@@ -16,7 +16,7 @@ from kcompiler.checks import Check, World
 from kcompiler.checks._models import total
 from kcompiler.checks._paths import kind, located
 from kcompiler.checks._record import Recorded, recorded
-from kcompiler.checks._rows import held_out, whole
+from kcompiler.checks._rows import held_out, readable
 from kcompiler.checks._sizes import teacher_parameters
 from kcompiler.checks._teacher import folder_of, weights_of
 from kcompiler.checks.signals import answers
@@ -25,15 +25,20 @@ from kcompiler.source import Tree, Value, child
 from kcompiler.spec import Spec
 from runtime import catalog
 from runtime.contract import Refusal
-from runtime.contract.hosted import Hosted
+from runtime.contract.hosted import LEAST_LOGPROBS, Hosted
 from runtime.contract.secret import PATTERN
 from runtime.contract.weights import REMOTE
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _REFERENCE = re.compile(PATTERN)
-#: what keys of well-known services look like: a letter-coded beginning and a long random rest
-_KEY = re.compile(r"(sk|pk|rk|hf|gsk|ghp|gho|glpat|xox[abp]|AKIA|AIza)[-_]?[A-Za-z0-9_-]{16,}\Z")
-_MILLION = 10**6
+#: what keys of well-known services look like, anywhere in a text: a lettered beginning, then sixteen or more letters
+#: and digits without a break, which no word of a name is
+_RANDOM = r"(?=[A-Za-z0-9]*\d)(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{16,}"
+_KEY = re.compile(
+    rf"(?<![A-Za-z0-9])((sk|pk|rk|hf|gsk|gh[oprsu]|github_pat|glpat|xox[abeprs])[-_]([A-Za-z0-9]{{1,40}}[-_]){{0,4}}{_RANDOM}"
+    r"|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{35})"
+)
+_MILLION, _CENT = 10**6, Fraction(1, 100)
 #: no tokenizer in use writes text in fewer tokens than one for so many bytes; long words of English reach 15
 _BYTES_PER_TOKEN = 16
 
@@ -95,6 +100,44 @@ def _endpoint(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         )
 
 
+def _priced(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A price that nobody has written is no price of zero: the bound on what is spent would hold nothing back."""
+    params = spec.teacher.params
+    if not isinstance(params, Hosted) or _is_local(urlsplit(params.base_url).hostname or ""):
+        return
+    lacking = [
+        key for key in ("usd_per_million_input", "usd_per_million_output") if f"/teacher/{key}" not in tree.values
+    ]
+    if lacking:
+        yield tree.diagnostic(
+            "KC4218",
+            "/teacher/base_url",
+            "a hosted teacher without a price",
+            label=f"no {' and no '.join(f'`{key}`' for key in lacking)} in this section",
+            help="write what the service charges for a million tokens, or 0 when asking costs nothing",
+            related=(tree.related("/budgets/usd", "this bound would hold nothing back"),),
+        )
+
+
+def _likeliest(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Fewer likeliest tokens than choices: some choice will have no log-probability."""
+    params = spec.teacher.params
+    if not isinstance(params, Hosted) or "choices" not in spec.teacher.signals:
+        return
+    for i, suite in enumerate(spec.evaluation.suites):
+        choices = getattr(suite.params, "choices", ())
+        if LEAST_LOGPROBS <= params.top_logprobs < len(choices):
+            yield tree.diagnostic(
+                "KC4220",
+                "/teacher/top_logprobs",
+                "fewer likeliest tokens are asked for than there are choices",
+                severity="warning",
+                label=f"{params.top_logprobs} tokens for {len(choices)} choices",
+                help="ask for more: other tokens than the choices are among the likeliest, too; 20 is the usual limit",
+                related=(tree.related(f"/evaluation/suites/{i}/use", f"chooses among {', '.join(choices)}"),),
+            )
+
+
 def _is_local(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -105,7 +148,7 @@ def _is_local(host: str) -> bool:
 def _secrets(_spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """Keys written out, and references to the environment where nothing is secret: a lock must mean one thing."""
     for pointer, text in _texts(tree.data, ""):
-        if _KEY.match(text):
+        if _KEY.search(text):
             yield tree.diagnostic(
                 "KC4209",
                 pointer,
@@ -137,32 +180,44 @@ def _is_secret(pointer: str) -> bool:
 
 
 def _cost(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
-    """What the answers cost at least and at most, against budgets.usd. Rows that cannot be read here cost nothing."""
+    """What the answers cost at least and at most, against budgets.usd; and whether that can be said here."""
     params = spec.teacher.params
     if not isinstance(params, Hosted):
         return
-    prompts = _prompts(spec, world)
-    if prompts is None:
-        return
+    prompts, unread = _prompts(spec, world)
     sizes = [len(prompt.encode()) for prompt in prompts]
     given, made = Fraction(str(params.usd_per_million_input)), Fraction(str(params.usd_per_million_output))
-    least = (sum(-(-size // _BYTES_PER_TOKEN) for size in sizes) * given + len(sizes) * made) / _MILLION
+    # a source that cannot be read has a row of a token, and that has an answer of one
+    rows, tokens = len(sizes) + len(unread), sum(-(-size // _BYTES_PER_TOKEN) for size in sizes) + len(unread)
+    least = (tokens * given + rows * made) / _MILLION
     most = (sum(sizes) * given + len(sizes) * params.max_tokens * made) / _MILLION
     budget = Fraction(str(spec.budgets.usd))
-    shown = (
+    shown = [
         f"{len(sizes):,} distinct prompts of {sum(sizes):,} bytes; {params.usd_per_million_input:g} and "
         f"{params.usd_per_million_output:g} USD for a million tokens read and written",
         f"least: a token for {_BYTES_PER_TOKEN} bytes, answers of one token: {float(least):,.2f} USD",
-        f"most: a token for each byte, answers of {params.max_tokens:,} tokens: {float(most):,.2f} USD",
-    )
+    ]
+    if not unread:
+        shown.append(f"most: a token for each byte, answers of {params.max_tokens:,} tokens: {float(most):,.2f} USD")
+    told = f"at least {float(least):,.2f} are" if least >= _CENT else "more is"
     if least > budget:
         yield tree.diagnostic(
             "KC4210",
             "/budgets/usd",
             "the teacher's answers cost more than may be spent",
-            label=f"{float(budget):g} USD, at least {float(least):,.2f} are needed",
+            label=f"{float(budget):g} USD, {told} needed",
             help="raise budgets.usd, take fewer rows (`limit`), or a cheaper teacher",
-            notes=shown,
+            notes=tuple(shown),
+        )
+    elif unread and (given or made):
+        yield tree.diagnostic(
+            "KC4219",
+            "/budgets/usd",
+            "what the teacher's answers cost cannot be said here",
+            severity="warning",
+            label=f"{float(budget):g} USD; {', '.join(unread)} could not be counted",
+            help="asking stops before the bound; what was answered is kept",
+            notes=tuple(shown),
         )
     elif most > budget:
         yield tree.diagnostic(
@@ -172,23 +227,25 @@ def _cost(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             severity="warning",
             label=f"{float(budget):g} USD, at most {float(most):,.2f} are needed",
             help="asking stops before the bound; what was answered is kept. Lower max_tokens, or raise budgets.usd",
-            notes=shown,
+            notes=tuple(shown),
         )
 
 
-def _prompts(spec: Spec, world: World) -> list[str] | None:
-    """The distinct prompts of the training split; None when a source cannot be read here."""
-    sources = whole(spec.data, world)
-    if sources is None:
-        return None
+def _prompts(spec: Spec, world: World) -> tuple[list[str], list[str]]:
+    """The distinct prompts of the training split, as far as they can be read here, and the sources that cannot."""
+    read = {one.index: one for one in readable(spec.data, world) if not one.content.wrong}
     found: dict[str, None] = {}
-    for one in sources:
-        if one.source.split == "test":
+    unread = []
+    for index, source in enumerate(spec.data.sources):
+        if source.split == "test":
             continue
-        for row in one.content.rows:
-            if one.source.split == "train" or not held_out(row.prompt, spec.data.held_out):
+        if index not in read:
+            unread.append(f"`{source.name}`")
+            continue
+        for row in read[index].content.rows:
+            if source.split == "train" or not held_out(row.prompt, spec.data.held_out):
                 found[row.prompt] = None
-    return list(found)
+    return list(found), unread
 
 
 def _evaluated(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -292,8 +349,8 @@ def _covered(spec: Spec, tree: Tree, world: World, record: Recorded) -> Iterator
             label="nothing gives this signal",
             help="record log-probabilities of the choices, or remove the signal",
         )
-    prompts = _prompts(spec, world)
-    if not prompts:
+    prompts, unread = _prompts(spec, world)
+    if unread or not prompts:
         return
     lost = [prompt for prompt in prompts if prompt not in record.answers]
     allowed = Fraction(str(spec.teacher.allow_missing))
@@ -347,7 +404,9 @@ def _larger(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 CHECKS = (
     Check(_pins, "teacher", "student"),
     Check(_endpoint, "teacher"),
-    Check(_secrets, "metadata"),
+    Check(_secrets, "metadata", whole=True),
+    Check(_priced, "teacher", "budgets"),
+    Check(_likeliest, "teacher", "evaluation"),
     Check(_cost, "teacher", "data", "budgets"),
     Check(_evaluated, "teacher", "evaluation"),
     Check(_answered, "teacher", "training"),

@@ -73,6 +73,9 @@ def dimensions(tree: Tree) -> tuple[list[Dimension], list[Diagnostic]]:
             )
             continue
         named[name] = Dimension(name, pointer, sorted(choices, key=lambda choice: _natural(choice.label)))
+    clashes = list(overlay.clashes(tree, [_changes(tree, named[name]) for name in sorted(named)]))
+    if clashes:
+        return [], [*found, *clashes]
     cells = math.prod(len(dimension.choices) for dimension in named.values())
     if cells > MOST_CELLS:
         found.append(
@@ -88,6 +91,17 @@ def dimensions(tree: Tree) -> tuple[list[Dimension], list[Diagnostic]]:
         )
         return [], found
     return [named[name] for name in sorted(named)], found
+
+
+def _changes(tree: Tree, dimension: Dimension) -> list[tuple[str, str]]:
+    """(path, where it is written) of everything that a dimension changes, each path once."""
+    found: dict[str, str] = {}
+    for choice in dimension.choices:
+        if choice.path:
+            found.setdefault(choice.path, dimension.pointer)
+        for path in () if choice.path else overlay.paths(tree, choice.pointer):
+            found.setdefault(path, child(choice.pointer, path))
+    return list(found.items())
 
 
 def _choices(tree: Tree, pointer: str, key: str, values: Value, found: list[Diagnostic]) -> list[Choice]:

@@ -21,9 +21,55 @@ FIXED = ("apiVersion", "kind", "metadata", "include", "profiles")
 
 def apply(draft: Draft, tree: Tree, pointer: str, fixed: Sequence[str] = FIXED) -> list[Diagnostic]:
     """Put every value of the overlay at `pointer` of `tree` in its place."""
+    found = [item for path in paths(tree, pointer) for item in put(draft, tree, path, child(pointer, path), fixed)]
+    return [*found, *clashes(tree, [[(path, child(pointer, path))] for path in paths(tree, pointer)])]
+
+
+def paths(tree: Tree, pointer: str) -> list[str]:
+    """The paths of the overlay at `pointer`, as they are written."""
     overlay = tree.get(pointer)
-    assert isinstance(overlay, dict)
-    return [item for path in overlay for item in put(draft, tree, path, child(pointer, path), fixed)]
+    return list(overlay) if isinstance(overlay, dict) else []
+
+
+def clashes(tree: Tree, groups: Sequence[Sequence[tuple[str, str]]]) -> Iterator[Diagnostic]:
+    """(path, where it is written) of different groups that lead to one place, or one into the other: which of them is
+    applied last would decide, and the order of keys means nothing. Paths of one group exclude each other."""
+    places: dict[tuple[str, ...], dict[int, tuple[str, str]]] = {}
+    for number, group in enumerate(groups):
+        for path, origin in group:
+            places.setdefault(_parts(tree.data, path), {}).setdefault(number, (path, origin))
+    for parts, changes in sorted(places.items()):
+        for number, (path, origin) in changes.items():
+            around = (places.get(parts[:length], {}) for length in range(1, len(parts) + 1))
+            others = [(at, *one) for found in around for at, one in found.items() if at != number]
+            # the same place is met from both sides, and said once
+            for at, other, written in others[:1]:
+                same = _parts(tree.data, other) == parts
+                if same and at > number:
+                    continue
+                yield tree.diagnostic(
+                    "KC2122",
+                    origin,
+                    f"`{other}` and `{path}` lead {'to one place' if same else 'into each other'}",
+                    on="key",
+                    label="which of them counts is not said",
+                    help="keep one of them, with the whole value",
+                    related=(tree.related(written, "the other", "key"),),
+                )
+
+
+def _parts(data: Value, path: str) -> tuple[str, ...]:
+    """Where a path leads: items of lists by their number, however they are called."""
+    found: list[str] = []
+    for part in path.split("."):
+        if isinstance(data, list):
+            number = item(data, part)
+            found.append(part if number is None else str(number))
+            data = None if number is None else data[number]
+        else:
+            found.append(part)
+            data = data.get(part) if isinstance(data, dict) else None
+    return tuple(found)
 
 
 def put(draft: Draft, tree: Tree, path: str, origin: str, fixed: Sequence[str] = FIXED) -> list[Diagnostic]:
@@ -107,6 +153,5 @@ def lookup(data: Value, path: str) -> Found | Nowhere:
 
 def sections(tree: Tree, pointer: str) -> Iterator[str]:
     """Top-level sections that the overlay at `pointer` changes."""
-    overlay = tree.get(pointer)
-    for path in overlay if isinstance(overlay, dict) else ():
+    for path in paths(tree, pointer):
         yield path.partition(".")[0]

@@ -15,7 +15,7 @@ class Targets(Section):
 
     decode_tok_s: float | None = Field(
         default=None,
-        gt=0,
+        ge=1e-6,
         le=1e6,
         description="Tokens per second while decoding.",
         examples=[25],
@@ -23,7 +23,7 @@ class Targets(Section):
     )
     ttft_s: float | None = Field(
         default=None,
-        gt=0,
+        ge=1e-6,
         le=1e6,
         description="Seconds to the first token after a prompt of `at_context` tokens.",
         examples=[2.5],
@@ -50,28 +50,32 @@ class Declared(Section):
 
     weights_mb: float | None = Field(
         default=None,
-        gt=0,
+        ge=1e-6,
+        le=1e9,
         description="Stored weights of the package.",
         examples=[4032],
         json_schema_extra=unit("megabyte"),
     )
     kv_mb_per_token: float | None = Field(
         default=None,
-        gt=0,
+        ge=1e-6,
+        le=1e9,
         description="Keys and values of one token.",
         examples=[0.086],
         json_schema_extra=unit("megabyte per token"),
     )
     serving_mb: float | None = Field(
         default=None,
-        gt=0,
+        ge=1e-6,
+        le=1e9,
         description="Weights, the caches of all sessions and the longest prefill's outputs.",
         examples=[12000],
         json_schema_extra=unit("megabyte"),
     )
     training_mb: float | None = Field(
         default=None,
-        gt=0,
+        ge=1e-6,
+        le=1e9,
         description="Weights, gradients and optimiser state of the student, and the teacher.",
         examples=[65000],
         json_schema_extra=unit("megabyte"),

@@ -15,19 +15,24 @@ class Architecture(Params):
 
     family: Literal["llama", "qwen3", "phi"] = Field(description="Transformers model type.")
     hidden_size: int = Field(
-        ge=8, description="Width of the residual stream.", examples=[4096], json_schema_extra=unit("channel")
+        ge=8,
+        le=1 << 20,
+        description="Width of the residual stream.",
+        examples=[4096],
+        json_schema_extra=unit("channel"),
     )
     intermediate_size: int = Field(
-        ge=8, description="Width of the MLP.", examples=[11008], json_schema_extra=unit("channel")
+        ge=8, le=1 << 22, description="Width of the MLP.", examples=[11008], json_schema_extra=unit("channel")
     )
     num_hidden_layers: int = Field(
-        ge=1, description="Number of decoder layers.", examples=[32], json_schema_extra=unit("layer")
+        ge=1, le=1024, description="Number of decoder layers.", examples=[32], json_schema_extra=unit("layer")
     )
     num_attention_heads: int = Field(
-        ge=1, description="Number of query heads.", examples=[32], json_schema_extra=unit("head")
+        ge=1, le=4096, description="Number of query heads.", examples=[32], json_schema_extra=unit("head")
     )
     num_key_value_heads: int = Field(
         ge=1,
+        le=4096,
         description="Number of key/value heads (GQA when fewer than query heads).",
         examples=[8],
         json_schema_extra=unit("head"),
@@ -35,15 +40,17 @@ class Architecture(Params):
     head_dim: int | None = Field(
         default=None,
         ge=2,
+        le=65_536,
         description="Width of one head; hidden_size / heads when absent.",
         examples=[128],
         json_schema_extra=unit("channel"),
     )
     max_position_embeddings: int = Field(
-        ge=8, description="Longest context in tokens.", examples=[4096], json_schema_extra=unit("token")
+        ge=8, le=10_000_000, description="Longest context in tokens.", examples=[4096], json_schema_extra=unit("token")
     )
     vocab_size: int = Field(
         ge=8,
+        le=10_000_000,
         description="Embedding rows; equals the tokenizer's size and the loss width.",
         examples=[32000],
         json_schema_extra=unit("id"),

@@ -8,6 +8,9 @@ from runtime.contract import Params
 from runtime.contract.secret import Secret
 from runtime.contract.units import unit
 
+#: an answer with fewer choices has no distribution over them
+LEAST_LOGPROBS = 2
+
 
 class Hosted(Params):
     """Endpoint, sampling, limits and prices."""
@@ -116,5 +119,5 @@ class Hosted(Params):
 
 
 def gives(params: Hosted) -> frozenset[str]:
-    """Signals under these parameters."""
-    return frozenset({"text", "choices"} if params.top_logprobs else {"text"})
+    """Signals under these parameters. One likeliest token compares nothing with anything: choices need two."""
+    return frozenset({"text", "choices"} if params.top_logprobs >= LEAST_LOGPROBS else {"text"})

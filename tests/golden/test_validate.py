@@ -36,6 +36,8 @@ def compiled(request, tmp_path, monkeypatch):
         (home / name).mkdir()
     for name, target in options.get("links", {}).items():
         (home / name).symlink_to(target)
+    for name, size in options.get("sizes", {}).items():
+        os.truncate(home / name, size)
     if (home / "plugins").is_dir():
         monkeypatch.syspath_prepend(str(home / "plugins"))
         importlib.invalidate_caches()

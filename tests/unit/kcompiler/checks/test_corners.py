@@ -12,6 +12,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import yaml
 
 from kcompiler.checks import World
 from runtime import catalog, digest
@@ -50,11 +51,22 @@ HOSTED = {
     "model": "m",
     "api_key": "env:KEY",
     "allow_missing": 0,
+    "usd_per_million_input": 0.0,
+    "usd_per_million_output": 0.0,
 }
 
 
 def hosted(signals: list[str], **more: Any) -> Change:
     return lambda data: data.update(teacher={**HOSTED, "signals": signals, **more})
+
+
+def asked(**more: Any) -> Change:
+    """A hosted teacher whose text is learned from, and a suite that does not question it."""
+    return several(
+        hosted(["text"], **more),
+        losses("sequence_kd"),
+        lambda data: data["evaluation"].update(suites=[{"use": "choice"}]),
+    )
 
 
 def recorded(**more: Any) -> Change:
@@ -87,6 +99,17 @@ def folder(vocabulary: Mapping[str, int], size: int = 512, **added: int) -> dict
 
 def letters(count: int, first: int = 3) -> dict[str, int]:
     return {f"t{number}": number for number in range(first, first + count)}
+
+
+def started(revision: str, role: str = "toy") -> Change:
+    """A student that starts from weights of the Hub and brings its own tokenizer."""
+
+    def change(data: dict[str, Any]) -> None:
+        data["student"] |= {"role": role, "checkpoint": {"model": "hf:a/phi", "revision": revision, "license": "MIT"}}
+        data["student"].pop("parameters")
+        data["tokenizer"] |= {"source": "student"}
+
+    return change
 
 
 def drafting(**more: Any) -> Change:
@@ -241,6 +264,39 @@ CLAIMS: dict[str, list[Claim]] = {
               files={"answers.jsonl": ANSWERS, "rows.jsonl": lines("p", "q", "r")}),
         Claim("none answered is never allowed", recorded(allow_missing=0.999), ("KC4213",), ("2 of 2 prompts",),
               files={"answers.jsonl": ANSWERS, "rows.jsonl": lines("q", "r")}),
+        Claim("a cent too much", several(asked(usd_per_million_output=10_000.0), source(split="train")),
+              ("KC4210",), ("at least 0.01 are",), files={"rows.jsonl": lines("p")}),
+        Claim("a cent that may be spent", several(asked(usd_per_million_output=10_000.0, max_tokens=1),
+              source(split="train"), section("budgets", usd=0.01)), files={"rows.jsonl": lines("p")}),
+        Claim("less than a cent", several(asked(usd_per_million_output=9_999.0), source(split="train")), ("KC4210",),
+              ("0 USD, more is needed",), files={"rows.jsonl": lines("p")}),
+        Claim("a source that cannot be counted, for nothing", asked(usd_per_million_input=0.5), ("KC4210",),
+              ("more is needed",)),
+        Claim("one that is bounded", several(asked(usd_per_million_input=0.5), section("budgets", usd=1)), ("KC4219",),
+              ("`answers` could not be counted",), severity="warning"),
+        Claim("one that only judges", several(asked(usd_per_million_input=0.5), section("budgets", usd=1),
+              sources({"path": "rows.jsonl", "split": "train"}, {"path": "gone.jsonl", "split": "test"})),
+              files={"rows.jsonl": lines("p")}),
+        Claim("a free service", asked()),
+        Claim("a service without a price", several(asked(), lambda data: data["teacher"].pop("usd_per_million_output")),
+              ("KC4218",), ("no `usd_per_million_output` in",)),
+        Claim("a server of this machine has none", several(asked(base_url="http://127.0.0.1:8000/v1"),
+              lambda data: data["teacher"].pop("usd_per_million_output"))),
+        Claim("as many likeliest tokens as choices", several(hosted(["choices"], top_logprobs=4), losses("choice_kl"),
+              section("data", targets=["response", "choice"]), section("evaluation", suites=[{"use": "choice"}]))),
+        Claim("one less", several(hosted(["choices"], top_logprobs=3), losses("choice_kl"),
+              section("data", targets=["response", "choice"]), section("evaluation", suites=[{"use": "choice"}])),
+              ("KC4220",), ("3 tokens for 4 choices",), severity="warning"),
+        Claim("two for two", several(hosted(["choices"], top_logprobs=2), losses("choice_kl"),
+              section("data", targets=["response", "choice"]),
+              section("evaluation", suites=[{"use": "choice", "choices": ["A", "B"]}]))),
+        *(Claim(f"a name like a key: {name}", lambda data, name=name: data["metadata"].update(owner=name)) for name in (
+            "sketch-classifier-small-v2", "hf-distillation-research-team", "skip-connection-distillation",
+            "sk-2024-11-20-distill-run", "task-abcdefghijklmnop1234", "risk_a1b2c3d4e5f6g7h8i9")),
+        *(Claim(f"a key: {text}", lambda data, text=text: data["metadata"].update(description=text), ("KC4209",))
+          for text in ("sk-abcdefghijklmnop1234", "https://x:sk-abcdefghijklmnop1234567890@h answers",
+                       "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345", "sk-proj-T3BlbkFJabcdefghijkl0123", "AKIA0123456789ABCDEF",
+                       "ghp_0123456789abcdefghijABCDEFGHIJ456789")),
         Claim("a tokenizer of weights that are not there", section("tokenizer", source="student"), ("KC4214",),
               ("there is none to take",)),
         Claim("weights with another's tokenizer", lambda data: data["student"].update(
@@ -257,16 +313,34 @@ CLAIMS: dict[str, list[Claim]] = {
 WORKER = (Path(__file__).parents[4] / "tests/golden/validate/a-good-spec-has-no-diagnostics/spec.yaml").read_text(
     "utf-8"
 )
+
+
+def written(change: Change) -> str:
+    """A good spec with a change, as text."""
+    data = yaml.safe_load(WORKER)
+    change(data)
+    return str(yaml.safe_dump(data, sort_keys=False))
+
+
 CLAIMS["drafting"] = [
     Claim("a worker with the same tokenizer", drafting(), files={"worker.yaml": WORKER}),
     Claim("one whose spec is wrong", drafting(), ("KC4313",), ("cannot be read",),
           files={"worker.yaml": f"{WORKER}\nrisk_tier: 3\n"}),
-    Claim("one that was trained on other rows", drafting(), ("KC4313",), ("0.2 in worker.yaml",),
-          files={"worker.yaml": WORKER.replace("data:\n", "data:\n  held_out: 0.2\n")}),
+    Claim("one that was trained on other rows", drafting(), ("KC4313",), ("0.3 in worker.yaml",),
+          files={"worker.yaml": WORKER.replace("data:\n", "data:\n  held_out: 0.3\n")}),
+    Claim("one that writes its defaults out", drafting(), files={"worker.yaml": WORKER.replace(
+        "tokenizer:\n", "tokenizer:\n  special: {pad: <|pad|>, bos: <|bos|>, eos: <|eos|>}\n")
+        .replace("data:\n", "data:\n  held_out: 0.2\n") + "\nexecution: {seed: 1337}\n"}),
+    Claim("another seed", drafting(), ("KC4313",), ("1337 here, 7 in worker.yaml",),
+          files={"worker.yaml": WORKER + "\nexecution: {seed: 7}\n"}),
     Claim("forty characters", several(drafting(), section("tokenizer", template="{prompt}" + "x" * 22 + "{response}")),
           ("KC4313",), ("{prompt}" + "x" * 22 + "{response} here",), files={"worker.yaml": WORKER}),
     Claim("forty-one", several(drafting(), section("tokenizer", template="{prompt}" + "x" * 23 + "{response}")),
           ("KC4313",), ("{prompt}" + "x" * 23 + "{respons… here",), files={"worker.yaml": WORKER}),
+    Claim("students that start from one tokenizer", several(started("1" * 40, "drafter"), drafting()),
+          files={"worker.yaml": written(started("1" * 40))}),
+    Claim("students that start from two", several(started("2" * 40, "drafter"), drafting()), ("KC4313",),
+          ("1" * 40 + " in worker.yaml",), files={"worker.yaml": written(started("1" * 40))}),
     Claim("taken tokenizers are compared by where they are from", several(local(), drafting()), ("KC4313",) * 3,
           files={"worker.yaml": WORKER}),
 ]  # fmt: skip
@@ -355,6 +429,37 @@ def rows_of_a_file() -> None:
     assert rows.parsed(broken, (), 2).wrong == (2, "not JSON")
 
 
+def large_files() -> None:
+    """A file is looked at up to the limit, and said not to be beyond it."""
+    references = module("references")
+    for change, name in ((source(), "rows.jsonl"), (recorded(), "answers.jsonl")):
+        spec, tree = _parsed(change)
+        with TemporaryDirectory() as folder:
+            Path(folder, "rows.jsonl").write_bytes(b"")
+            path = Path(folder, name)
+            for size, said in ((20, []), (21, ["KC4422"])):
+                path.write_bytes(b"x" * size)
+                with mock.patch.object(references, "MAX_BYTES", 20):
+                    found = references._large(spec, tree, World(Path(folder), Path(folder)))
+                    assert [item.code for item in found] == said
+            path.unlink()
+            path.mkdir()
+            assert list(references._large(spec, tree, World(Path(folder), Path(folder)))) == []
+    spec, tree = _parsed(several())
+    assert list(references._large(spec, tree, World(Path(), Path()))) == []
+
+
+def figures() -> None:
+    figure = module("roofline")._figure
+    assert [figure(value) for value in (1234.56, 1.0, 0.96, 0.0123, 1e-12)] == [
+        "1,234.6",
+        "1.0",
+        "0.96",
+        "0.012",
+        "1e-12",
+    ]
+
+
 def shares() -> None:
     """The data step's own rule, which the compiler may not import."""
     rows = module("_rows")
@@ -392,6 +497,8 @@ def expressions() -> None:
 ARITHMETIC: dict[str, tuple[Callable[[], None], ...]] = {
     "signals": (signals_of_a_broken_plug_in, ways_out),
     "objectives": (temperatures,),
+    "references": (large_files,),
+    "roofline": (figures,),
     "decisions": (numbers,),
     "_record": (small_files, records),
     "_rows": (small_files, rows_of_a_file, shares),

@@ -176,6 +176,11 @@ class TestProfiles:
         found = composed(f"a: [{{name: first}}, {{name: second}}]\nb: text\nprofiles: {{p: {{{path}: 2}}}}\n", "p")
         assert codes(found) == ["KC2113"]
 
+    @pytest.mark.parametrize("paths", [("a.b", "a"), ("a", "a.b"), ("d.0.x", "d.one.x"), ("d.one.x", "d.0")])
+    def test_paths_that_lead_into_each_other_are_refused_in_any_order(self, paths):
+        data = {"a": {"b": 1}, "d": [{"name": "one", "x": 1}], "profiles": {"p": dict.fromkeys(paths, 2)}}
+        assert "KC2122" in codes(composed(yaml.safe_dump(data, sort_keys=False), "p"))
+
     def test_a_section_that_was_left_out_is_made(self):
         assert composed("profiles: {p: {a.b.c: 2}}\n", "p").base.data["a"] == {"b": {"c": 2}}
 
@@ -219,6 +224,30 @@ class TestSweeps:
         assert bare(first) == bare(second)
         ids = [step["id"] for step in first["steps"] if step["kind"] == "data@1"]
         assert ids == ["data@seed=9", "data@seed=10"]
+
+    @pytest.mark.parametrize(
+        ("matrix", "count"),
+        [
+            ("{a.b: [1, 2], z: {x: {a.b: 3}, y: {a.c: 4}}}", 1),
+            ("{a.b: [1, 2], a: [3]}", 1),
+            ("{l.one.x: [1, 2], m: {x: {l.0.x: 3}}}", 1),
+            ("{l.one.x: [1, 2], m: {x: {l.two.x: 3}}}", 0),
+            ("{a.b: [1, 2], a.bc: [3]}", 0),
+            ("{z: {x: {a.b: 3}, y: {a: {b: 4}}}}", 0),
+            ("{z: {x: {a.b: 3, a: {b: 4}}}}", 1),
+        ],
+    )
+    def test_each_place_is_changed_by_one_dimension(self, matrix, count):
+        text = f"a: {{b: 0, c: 0}}\nl: [{{name: one, x: 0}}, {{name: two, x: 0}}]\nmatrix: {matrix}\n"
+        assert codes(composed(text)) == ["KC2122"] * count
+
+    def test_every_cell_is_checked_where_its_meaning_differs(self, tmp_path):
+        """The tokenizer's width is a part of the student, and a decision is about any field."""
+        wide = {**content(), "matrix": {"tokenizer.vocab_size": [512, 100_000]}}
+        assert "KC4004" in {item.code for item in compiled(tmp_path / "a", wide).diagnostics}
+        decided = {"about": "seed of the run", "value": 1337, "field": "execution.seed", "reason": "as everywhere else"}
+        swept = {**content(), "decisions": [decided], "matrix": {"execution.seed": [1337, 2000]}}
+        assert "KC4903" in {item.code for item in compiled(tmp_path / "b", swept).diagnostics}
 
     def test_numbers_in_labels_are_sorted_by_size(self):
         found = composed("matrix: {a: [128, 64, 1e-3, b2, b10]}\n")
