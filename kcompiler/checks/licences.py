@@ -121,9 +121,30 @@ def _use_of_start(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]
 
 
 def _use(spec: Spec, tree: Tree, item: _Licensed) -> Iterator[Diagnostic]:
-    if spec.metadata.use != "commercial" or not item.ways or not all(map(spdx.non_commercial, item.ways)):
+    if not item.ways or not all(map(spdx.non_commercial, item.ways)):
         return
     names = sorted({name for way in item.ways for name in spdx.non_commercial(way)})
+    if _USE not in tree.values:
+        yield tree.diagnostic(
+            "KC4516",
+            item.pointer,
+            f"the licence of {item.what} forbids commercial use, and this spec does not say what the student is for",
+            label=f"{', '.join(names)}: not for commercial use",
+            help="write `use: research`, `internal` or `commercial` in metadata",
+            related=(tree.related("/metadata", "no `use` in this section", "key"),),
+        )
+    if spec.metadata.use == "internal":
+        yield tree.diagnostic(
+            "KC4511",
+            item.pointer,
+            f"the licence of {item.what} may forbid the declared use",
+            severity="warning",
+            label=f"{', '.join(names)}: not for commercial use",
+            help="use inside a company is commercial for many: ask, or take other material",
+            related=(tree.related(_USE, "what the student is declared for"),),
+        )
+    if spec.metadata.use != "commercial":
+        return
     yield tree.diagnostic(
         "KC4511",
         item.pointer,

@@ -142,10 +142,23 @@ def _something_to_judge(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagn
             )
 
 
+def _judged_apart(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    for i, suite in enumerate(spec.evaluation.suites):
+        if suite.split == "train":
+            yield tree.diagnostic(
+                "KC4506",
+                f"/evaluation/suites/{i}/split",
+                f"suite `{suite.use}` would judge the student by the rows it learns from",
+                label="the training split",
+                help="write `split: test`, or leave it out",
+            )
+
+
 CHECKS = (
     Check(_apart, "data"),
     Check(_rows, "data"),
     Check(_no_row_twice, "data"),
     Check(_something_to_learn, "data"),
     Check(_something_to_judge, "data", "evaluation"),
+    Check(_judged_apart, "evaluation"),
 )

@@ -4,8 +4,9 @@ Even a perfect score is only evidence: n clean rows prove, at one-sided 95 %, a 
 (Clopper and Pearson 1934, the bound of a result without failures; the "rule of three"). A floor above that cannot be
 established by these rows whatever the model does. Gates on `==` are left out: they speak of these rows alone.
 
-How many rows there will be is known for generators and for files with a row per line; the split by hash keeps a share
-of them that varies by chance, so that four standard deviations more are granted before a spec is refused.
+How many rows there will be is counted in files that can be read here, and known for generators and for larger files
+with a row per line; of those the split by hash keeps a share that varies by chance, so that four standard deviations
+more are granted before a spec is refused.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 from kcompiler import policy
 from kcompiler.checks import Check, World
 from kcompiler.checks._paths import kind, located
+from kcompiler.checks._rows import held_out, readable
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.policy.kinds.bound import Params
 from kcompiler.source import Tree
@@ -72,8 +74,20 @@ def rows_of(spec: Spec, world: World, split: str) -> Rows | None:
     """How many rows a split will have; None when that is not known before the data are made."""
     expected, variance, whole = Fraction(0), Fraction(0), 0
     share = Fraction(str(spec.data.held_out)) if split == "test" else 1 - Fraction(str(spec.data.held_out))
-    for source in spec.data.sources:
+    read = {one.index: one for one in readable(spec.data, world) if not one.content.wrong}
+    seen: set[tuple[str, str]] = set()
+    for index, source in enumerate(spec.data.sources):
         if source.split not in ("auto", split):
+            continue
+        if index in read:
+            # the very rows, by the data step's own rules: a row that stands twice counts once
+            found = {
+                (row.prompt, row.response)
+                for row in read[index].content.rows
+                if source.split == split or held_out(row.prompt, spec.data.held_out) == (split == "test")
+            }
+            expected, whole = expected + len(found - seen), whole + len(found - seen)
+            seen |= found
             continue
         count = _lines(source, world) if isinstance(source, JsonlSource) else getattr(source.params, "rows", None)
         if not isinstance(count, int):
@@ -159,12 +173,13 @@ def _behind(spec: Spec, world: World, suite: Suite, params: Mapping[str, Any]) -
 def _decidable(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     for gate in gates(spec, world):
         least = gate.params.need.min_n
-        if least is not None and gate.rows.most < least:
+        if least is not None and gate.rows.expected < least:
+            hardly = gate.rows.most < least
             yield tree.diagnostic(
                 "KC4803",
                 gate.pointer,
-                f"rule `{gate.rule}` wants more rows than there will be",
-                severity="error" if gate.blocks else "warning",
+                f"rule `{gate.rule}` wants more rows than there {'will be' if hardly else 'will probably be'}",
+                severity="error" if gate.blocks and hardly else "warning",
                 label=f"{_about(gate.rows)} rows, at least {least} are wanted",
                 help="hold out more rows (data.held_out), add a source, or raise the suite's limit",
                 related=(tree.related("/data/sources", "the rows come from here", "key"),),

@@ -190,7 +190,9 @@ def _unknown(tree: Tree, pointer: str, error: _Error) -> Explained:
         if key in _ELSEWHERE:
             help = f"remove it: {_ELSEWHERE[key]}"
         else:
-            help = did_you_mean(key, free) or f"known here: {', '.join(sorted(known))}"
+            # an overlay names a key that is there, and a slip may stand beside the right one
+            near = free if suggest(key, free) else suggest(key, known) or free
+            help = did_you_mean(key, near) or f"known here: {', '.join(sorted(known))}"
         if not suggest(key, free):
             foreign.add(place)
         found.append(

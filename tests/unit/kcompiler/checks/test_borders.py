@@ -144,11 +144,8 @@ BORDERS = [
         tokenizer(vocab_size=261, single_token_tags=["a", "b"]),
     ),
     ("KC4503", source(split="train"), source(split="auto")),
-    (
-        "KC4503",
-        source(split="test"),
-        several(source(split="train"), lambda d: d["evaluation"]["suites"][0].update(split="train")),
-    ),
+    ("KC4503", source(split="test"), source(split="auto")),
+    ("KC4506", lambda d: d["evaluation"]["suites"][0].update(split="train"), several()),
     ("KC4503", lambda data: data["data"].update(held_out=0), lambda data: data["data"].update(held_out=0.01)),
     (
         "KC4601",

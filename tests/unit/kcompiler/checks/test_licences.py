@@ -79,10 +79,17 @@ def test_an_expression_with_too_many_ways_is_refused_quickly():
 @pytest.mark.parametrize(
     "license", ["CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", "cc-by-nc-nd-3.0", "PolyForm-Noncommercial-1.0.0"]
 )
-@pytest.mark.parametrize("use", ["research", "internal", None])
-def test_non_commercial_rows_may_serve_other_uses(tmp_path, license, use):
-    assert "KC4511" not in laboratory.codes(tmp_path, licensed(license, use))
+def test_non_commercial_rows_serve_a_use_that_is_said(tmp_path, license):
+    assert not {"KC4511", "KC4516"} & {*laboratory.codes(tmp_path, licensed(license, "research"))}
+    assert "KC4511" in laboratory.codes(tmp_path, licensed(license, "internal"))
     assert "KC4511" in laboratory.codes(tmp_path, licensed(license, "commercial"))
+    assert "KC4516" in laboratory.codes(tmp_path, licensed(license))
+
+
+def test_inside_a_company_is_a_warning_and_to_sell_an_error(tmp_path):
+    for use, severity in (("internal", "warning"), ("commercial", "error")):
+        found = laboratory.compiled(tmp_path, licensed("CC-BY-NC-4.0", use)).diagnostics
+        assert [(item.code, item.severity) for item in found] == [("KC4511", severity)]
 
 
 @pytest.mark.parametrize(
@@ -115,6 +122,7 @@ def test_rows_that_only_judge_do_not_bind_the_student(tmp_path):
             data["data"]["sources"].append(
                 {**data["data"]["sources"][0], "name": "more", "license": license, "split": split}
             )
+            data["metadata"]["use"] = "research"
             data["data"]["sources"][0] |= {"split": "train", "license": "CC-BY-SA-4.0"}
 
         return make
@@ -124,13 +132,13 @@ def test_rows_that_only_judge_do_not_bind_the_student(tmp_path):
 
 
 def test_no_derivatives_warns_unless_there_is_another_way(tmp_path):
-    assert laboratory.codes(tmp_path, licensed("CC-BY-NC-ND-4.0")) == ["KC4515"]
+    assert laboratory.codes(tmp_path, licensed("CC-BY-NC-ND-4.0", "research")) == ["KC4515"]
     assert laboratory.codes(tmp_path, licensed("CC-BY-ND-4.0 OR MIT")) == []
 
 
 def test_only_licences_that_forbid_each_other_exclude_each_other(tmp_path):
-    assert laboratory.codes(tmp_path, licensed("CC-BY-SA-4.0", more="CC-BY-NC-SA-4.0")) == ["KC4514"]
-    assert laboratory.codes(tmp_path, licensed("CC-BY-NC-SA-3.0", more="cc-by-sa-4.0")) == ["KC4514"]
+    assert laboratory.codes(tmp_path, licensed("CC-BY-SA-4.0", "research", more="CC-BY-NC-SA-4.0")) == ["KC4514"]
+    assert laboratory.codes(tmp_path, licensed("CC-BY-NC-SA-3.0", "research", more="cc-by-sa-4.0")) == ["KC4514"]
     assert laboratory.codes(tmp_path, licensed("CC-BY-SA-3.0", more="CC-BY-SA-4.0")) == ["KC4512"]
     assert laboratory.codes(tmp_path, licensed("CC-BY-SA-4.0", more="CC-BY-NC-SA-4.0 OR MIT")) == ["KC4512"]
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.data import splits
 from tests.unit.kcompiler.checks.claims import Claim, disagrees, several
 
 
@@ -49,10 +50,13 @@ def jsonl(*sources: dict[str, Any], held_out: float = 0.2) -> Any:
     return change
 
 
-def lines(count: int, end: str = "\n") -> dict[str, str]:
-    return {"rows.jsonl": "\n".join('{"prompt": "a", "response": "b"}' for _ in range(count)) + end}
+def lines(count: int, end: str = "\n", name: str = "rows.jsonl", first: int = 0) -> dict[str, str]:
+    made = (f'{{"prompt": "a {n}", "response": "b"}}' for n in range(first, first + count))
+    return {name: "\n".join(made) + end}
 
 
+#: of 200 prompts, those that the data step's rule holds out
+HELD = sum(splits.is_held_out(f"a {n}", 0.5) for n in range(200))
 LOW, TEST = "  on: low\n", {"split": "test"}
 
 CLAIMS = [
@@ -89,21 +93,38 @@ CLAIMS = [
           files=pack("  need: {min_n: 81}\n", threshold="0.5", mode="warn"), severity="warning"),
     Claim("min_n of another unit", rows(400, limit=80), ("KC4803",),
           files=pack("  need: {min_n: 81}\n", threshold="0.5", unit="nat/token")),
-    Claim("chance is granted to min_n", rows(400), files=pack("  need: {min_n: 112}\n", threshold="0.5")),
-    Claim("four deviations of it", rows(400), ("KC4803",), ("about 80 rows",),
-          files=pack("  need: {min_n: 113}\n", threshold="0.5")),
+    Claim("min_n that is expected", rows(400), files=pack("  need: {min_n: 80}\n", threshold="0.5")),
+    Claim("chance may help", rows(400), ("KC4803",), ("will probably be",),
+          files=pack("  need: {min_n: 81}\n", threshold="0.5"), severity="warning"),
+    Claim("by four deviations", rows(400), ("KC4803",), ("will probably be",),
+          files=pack("  need: {min_n: 112}\n", threshold="0.5"), severity="warning"),
+    Claim("and no more", rows(400), ("KC4803",), ("about 80 rows", "than there will be"),
+          files=pack("  need: {min_n: 113}\n", threshold="0.5"), severity="error"),
     Claim("a file with a row per line", jsonl({"split": "test"}), files={**pack(), **lines(149)}),
     Claim("one line less", jsonl({"split": "test"}), ("KC4802",), ("148 rows",), files={**pack(), **lines(148)}),
     Claim("a last line without an end", jsonl({"split": "test"}), files={**pack(), **lines(149, "")}),
     Claim("an empty file", jsonl({"split": "test"}), ("KC4802",), ("0 rows", "proves only > 0.0000"),
           files={**pack(), "rows.jsonl": ""}),
     Claim("the limit of a source", jsonl({"split": "test", "limit": 148}), ("KC4802",), files={**pack(), **lines(200)}),
-    Claim("two sources add up", jsonl({"split": "test", "limit": 75}, {"split": "test", "limit": 74}),
-          files={**pack(), **lines(80)}),
+    Claim("two sources add up", jsonl({"split": "test", "limit": 75}, {"split": "test", "path": "more.jsonl"}),
+          files={**pack(), **lines(80), **lines(74, name="more.jsonl", first=80)}),
+    Claim("a row that stands twice counts once", jsonl({"split": "test"}, {"split": "test", "path": "more.jsonl"}),
+          ("KC4802",), ("148 rows",), files={**pack(), **lines(148), **lines(80, name="more.jsonl")}),
+    Claim("also in one file", jsonl({"split": "test"}), ("KC4802",), ("148 rows",),
+          files={**pack(), "rows.jsonl": lines(148)["rows.jsonl"] * 3}),
+    Claim("the very rows that are held out", jsonl({"split": "auto"}, held_out=0.5), ("KC4802",), (f"{HELD} rows;",),
+          files={**pack(), **lines(200)}),
+    Claim("lines of a file whose rows cannot be read", jsonl({"split": "test"}),
+          files={**pack(), "rows.jsonl": "no row\n" * 149}),
+    Claim("one line less of it", jsonl({"split": "test"}), ("KC4802",), ("148 rows",),
+          files={**pack(), "rows.jsonl": "no row\n" * 148}),
+    Claim("its last line without an end", jsonl({"split": "test"}), files={**pack(), "rows.jsonl": "no row\n" * 148 + "x"}),
+    Claim("its limit", jsonl({"split": "test", "limit": 148}), ("KC4802",), ("148 rows",),
+          files={**pack(), "rows.jsonl": "no row\n" * 149}),
     Claim("training rows are no evidence", jsonl({"split": "test"}, {"split": "train"}), ("KC4802",), ("100 rows",),
           files={**pack(), **lines(100)}),
-    Claim("held out and named", jsonl({"split": "test"}, {"split": "auto"}, held_out=0.5),
-          files={**pack(), **lines(100)}),
+    Claim("held out and named", jsonl({"split": "test"}, {"split": "auto", "path": "more.jsonl"}, held_out=0.5),
+          files={**pack(), **lines(100), **lines(150, name="more.jsonl", first=200)}),
     Claim("a file that is not there", jsonl({"split": "test"}), files=pack()),
     Claim("the other split", several(rows(149, 0.0), lambda d: d["evaluation"]["suites"][0].update(split="train")),
           files=pack()),
