@@ -6,6 +6,7 @@ every change says whether it is one of those.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,10 @@ from typing import Any, Literal
 from kcompiler.direction import Direction, direction, number
 from kcompiler.lock import ABSENT, changed
 
+#: beginning of the kinds of reports that are about the student's answers
+_JUDGED = "eval."
+#: of a source of rows
+_SPLIT, _LICENSE = (re.compile(rf"params\.sources\[\d+\]\.{key}") for key in ("split", "license"))
 Plan = Mapping[str, Any]
 Area = Literal["asked", "input", "policy", "gate", "plugin", "toolchain", "code", "schema", "budget", "step"]
 
@@ -226,18 +231,28 @@ def _steps(old: Plan, new: Plan) -> Iterator[Change]:
 def _step(name: str, was: Plan, now: Plan) -> Iterator[Change]:
     skipped = {"derivation", "code"} if was.get("kind") == now.get("kind") else {"derivation"}
     sides: Sequence[Mapping[str, Any]] = [{k: v for k, v in side.items() if k not in skipped} for side in (was, now)]
+    judges = any(str(give.get("report", "")).startswith(_JUDGED) for give in now.get("gives", {}).values())
     for dotted, value, other in _leaves(sides[0], sides[1]):
+        way = _evidence(dotted, value, other, judges)
         yield Change(
             area="step",
             sign="~",
             name=name,
             what=f"{dotted} {moved(value, other)}",
+            direction=way,
             # another backend or a weaker promise is another way of making the same thing
-            trust=dotted in ("backend", "promise"),
+            trust=bool(way) or dotted in ("backend", "promise") or _LICENSE.fullmatch(dotted) is not None,
             path=dotted,
             old=_json(value),
             new=_json(other),
         )
+
+
+def _evidence(dotted: str, old: object, new: object, judges: bool) -> Direction:
+    """Which way a parameter moves what gates are measured on; "" for one that only moves what is measured."""
+    if dotted == "params.held_out" and isinstance(old, int | float) and isinstance(new, int | float):
+        return "weaker" if new < old else "stronger"
+    return "incomparable" if (judges and dotted.startswith("params.")) or _SPLIT.fullmatch(dotted) else ""
 
 
 def followers(old: Plan, new: Plan) -> list[str]:

@@ -66,7 +66,9 @@ def _dates(home: project.Project, name: str) -> dict[str, str]:
 @click.command()
 @click.argument("old")
 @click.argument("new")
-@click.option("--exit-code", is_flag=True, help="Exit 1 when a gate is weaker or cannot be compared.")
+@click.option(
+    "--exit-code", is_flag=True, help="Exit 1 when a gate, or what it is measured on, is weaker or cannot be compared."
+)
 @LAID_OUT
 def diff(old: str, new: str, exit_code: bool, form: str) -> None:
     """Compare two plans by meaning. OLD and NEW are each a lock, a spec, or REVISION:PATH of either in git."""

@@ -78,7 +78,7 @@ def test_followers_are_those_whose_own_text_is_the_same():
 
 def test_trust_stands_first():
     new = copy.deepcopy(BASE)
-    new["steps"][0]["params"]["held_out"] = 0.5
+    new["steps"][3]["params"]["steps"] = 1
     new["budgets"]["usd"] = 1000.0
     assert [(item.area, item.trust) for item in compare(BASE, new)] == [("budget", True), ("step", False)]
     new["budgets"]["usd"] = 1.0
@@ -88,3 +88,30 @@ def test_trust_stands_first():
 def test_numbers_that_differ_are_shown_differently():
     shown = [short(value) for value in (2592000.0, 2592001.0, 1234567.5, 0.1, 0.10000001, 2e-05, 1e300)]
     assert shown == ["2592000", "2592001", "1234567.5", "0.1", "0.10000001", "2e-05", "1e+300"]
+
+
+def test_what_gates_are_measured_on_is_trust():
+    def changed(kind, params, report=""):
+        step = {
+            "id": "s",
+            "kind": kind,
+            "backend": "b",
+            "promise": "bytes",
+            "code": "c",
+            "derivation": "d",
+            "gives": {"report": {"report": report}},
+        }
+        return compare({"steps": [{**step, "params": params[0]}]}, {"steps": [{**step, "params": params[1]}]})
+
+    cases = [
+        ("data@1", ({"held_out": 0.2}, {"held_out": 0.1}), "", "weaker", True),
+        ("data@1", ({"held_out": 0.1}, {"held_out": 0.2}), "", "stronger", True),
+        ("data@1", ({"sources": [{"split": "test"}]}, {"sources": [{"split": "auto"}]}), "", "incomparable", True),
+        ("data@1", ({"sources": [{"license": "MIT"}]}, {"sources": [{"license": "X"}]}), "", "", True),
+        ("data@1", ({"sources": [{"limit": 1}]}, {"sources": [{"limit": 2}]}), "", "", False),
+        ("evaluate@1", ({"params": {"limit": 0}}, {"params": {"limit": 3}}), "eval.answers", "incomparable", True),
+        ("train@1", ({"steps": 1}, {"steps": 2}), "training", "", False),
+    ]
+    for kind, params, report, direction, trust in cases:
+        (change,) = changed(kind, params, report)
+        assert (change.direction, change.trust) == (direction, trust), change
