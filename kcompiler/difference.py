@@ -6,8 +6,7 @@ every change says whether it is one of those.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,8 +15,8 @@ from kcompiler.lock import ABSENT, changed
 
 #: beginning of the kinds of reports that are about the student's answers
 _JUDGED = "eval."
-#: of a source of rows
-_SPLIT, _LICENSE = (re.compile(rf"params\.sources\[\d+\]\.{key}") for key in ("split", "license"))
+#: where the sources of rows of a data step stand, each by its name
+_SOURCES = "params.sources."
 Plan = Mapping[str, Any]
 Area = Literal["asked", "input", "policy", "gate", "plugin", "toolchain", "code", "schema", "budget", "step"]
 
@@ -230,10 +229,11 @@ def _steps(old: Plan, new: Plan) -> Iterator[Change]:
 
 def _step(name: str, was: Plan, now: Plan) -> Iterator[Change]:
     skipped = {"derivation", "code"} if was.get("kind") == now.get("kind") else {"derivation"}
-    sides: Sequence[Mapping[str, Any]] = [{k: v for k, v in side.items() if k not in skipped} for side in (was, now)]
+    sides = [_by_name({k: v for k, v in side.items() if k not in skipped}) for side in (was, now)]
+    judging = _judging(was) | _judging(now)
     judges = any(str(give.get("report", "")).startswith(_JUDGED) for give in now.get("gives", {}).values())
     for dotted, value, other in _leaves(sides[0], sides[1]):
-        way = _evidence(dotted, value, other, judges)
+        way = _evidence(dotted, value, other, judges, judging)
         yield Change(
             area="step",
             sign="~",
@@ -241,18 +241,40 @@ def _step(name: str, was: Plan, now: Plan) -> Iterator[Change]:
             what=f"{dotted} {moved(value, other)}",
             direction=way,
             # another backend or a weaker promise is another way of making the same thing
-            trust=bool(way) or dotted in ("backend", "promise") or _LICENSE.fullmatch(dotted) is not None,
+            trust=bool(way)
+            or dotted in ("backend", "promise")
+            or (dotted.startswith(_SOURCES) and dotted.endswith(".license")),
             path=dotted,
             old=_json(value),
             new=_json(other),
         )
 
 
-def _evidence(dotted: str, old: object, new: object, judges: bool) -> Direction:
-    """Which way a parameter moves what gates are measured on; "" for one that only moves what is measured."""
+def _by_name(step: Plan) -> dict[str, Any]:
+    """A step whose sources of rows stand by their names, so that one more moves no other."""
+    params = step.get("params", {})
+    sources = params.get("sources")
+    if not isinstance(sources, list) or not all(isinstance(one, dict) and "name" in one for one in sources):
+        return dict(step)
+    return {**step, "params": {**params, "sources": {one["name"]: one for one in sources}}}
+
+
+def _judging(step: Plan) -> set[str]:
+    """Names of the sources that feed the test split of a data step."""
+    named = _by_name(step).get("params", {}).get("sources")
+    return {name for name, one in named.items() if one.get("split") != "train"} if isinstance(named, dict) else set()
+
+
+def _evidence(dotted: str, old: object, new: object, judges: bool, judging: Set[str]) -> Direction:
+    """Which way a parameter moves what gates are measured on; "" for one that only moves what is measured.
+
+    `judges`: the step asks the student; `judging`: sources whose rows are asked.
+    """
     if dotted == "params.held_out" and isinstance(old, int | float) and isinstance(new, int | float):
         return "weaker" if new < old else "stronger"
-    return "incomparable" if (judges and dotted.startswith("params.")) or _SPLIT.fullmatch(dotted) else ""
+    source, _, key = dotted.removeprefix(_SOURCES).partition(".")
+    asked = dotted.startswith(_SOURCES) and source in judging and key != "license"
+    return "incomparable" if asked or (judges and dotted.startswith("params.")) else ""
 
 
 def followers(old: Plan, new: Plan) -> list[str]:

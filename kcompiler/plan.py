@@ -177,11 +177,23 @@ def upgrade(front: Front, project: Project) -> dict[str, Upgrade]:
     if tree is None or not isinstance(tree.data, dict):
         return {}
     found = {}
-    teacher = tree.data.get("teacher")
-    if isinstance(teacher, dict) and teacher.get("source") == "hf":
-        folder = _inside(front, project, teacher.get("model"))
+    student = tree.data.get("student")
+    teacher, checkpoint = tree.data.get("teacher"), student.get("checkpoint") if isinstance(student, dict) else None
+    if isinstance(teacher, dict) and teacher.get("source") != "hf":
+        teacher = None
+    for name, section, pointer in (("teacher", teacher, "/teacher"), ("student", checkpoint, "/student/checkpoint")):
+        folder = _inside(front, project, section.get("model") if isinstance(section, dict) else None)
         if folder is not None and folder.is_dir():
-            found["teacher"] = _pin(tree, "/teacher/revision", digest.of_folder(folder))
+            found[name] = _pin(tree, f"{pointer}/revision", digest.of_folder(folder))
+    data = tree.data.get("data")
+    sources = data.get("sources") if isinstance(data, dict) else None
+    for i, entry in enumerate(sources if isinstance(sources, list) else []):
+        if not isinstance(entry, dict) or "sha256" not in entry:
+            continue
+        path = _inside(front, project, entry.get("path"))
+        if path is not None and path.is_file():
+            pin = digest.of_file(path).removeprefix("sha256:")
+            found[str(entry.get("name"))] = _pin(tree, f"/data/sources/{i}/sha256", pin)
     fragments = tree.data.get("include")
     for i, entry in enumerate(fragments if isinstance(fragments, list) else []):
         written = entry.get("path") if isinstance(entry, dict) else None

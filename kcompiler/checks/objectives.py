@@ -16,6 +16,8 @@ from runtime.contract.optimizer import Optimizer
 
 #: a term so many times the sum of all others trains alone
 DOMINANT = 10
+#: weight below which a term is lost in the rounding of the others
+NEGLIGIBLE = 1e-6
 
 
 def _stages(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -51,8 +53,8 @@ def _warm_up(tree: Tree, pointer: str, what: str, optimizer: Optimizer, steps: i
 
 
 def _alive(term: Loss) -> bool:
-    """Whether a term ever counts."""
-    return term.weight > 0 or (term.schedule is not None and term.schedule.to > 0)
+    """Whether a term ever counts: float32 keeps seven digits, so that less than a millionth of a gradient is lost."""
+    return term.weight >= NEGLIGIBLE or (term.schedule is not None and term.schedule.to >= NEGLIGIBLE)
 
 
 def _terms(stage: Stage, tree: Tree, pointer: str) -> Iterator[Diagnostic]:
@@ -78,7 +80,7 @@ def _weights(stage: Stage, tree: Tree, pointer: str) -> Iterator[Diagnostic]:
             f"{pointer}/losses",
             f"stage `{stage.name}` trains nothing",
             on="key",
-            label="every weight is 0",
+            label=f"every weight is below {NEGLIGIBLE:g}",
             help="give at least one term a weight above 0",
         )
         return
@@ -115,7 +117,7 @@ def _shares(stage: Stage, tree: Tree, pointer: str) -> Iterator[Diagnostic]:
                 f"{pointer}/losses/{t}/weight",
                 f"loss `{term.term}` never counts",
                 severity="warning",
-                label="its weight is 0 and stays 0",
+                label=f"its weight stays below {NEGLIGIBLE:g}",
                 help="remove the term, or give it a weight",
             )
     ends = [(term.weight, term.weight if term.schedule is None else term.schedule.to) for _, term in alive]

@@ -31,12 +31,15 @@ from runtime.contract.weights import REMOTE
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _REFERENCE = re.compile(PATTERN)
-#: what keys of well-known services look like, anywhere in a text: a lettered beginning, then sixteen or more letters
-#: and digits without a break, which no word of a name is
-_RANDOM = r"(?=[A-Za-z0-9]*\d)(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{16,}"
+#: keys of well-known services by the form each gives them, anywhere in a text. After `sk-` without a known word at
+#: least one digit must stand in an unbroken run: names of models and runs begin so, too
 _KEY = re.compile(
-    rf"(?<![A-Za-z0-9])((sk|pk|rk|hf|gsk|gh[oprsu]|github_pat|glpat|xox[abeprs])[-_]([A-Za-z0-9]{{1,40}}[-_]){{0,4}}{_RANDOM}"
-    r"|AKIA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{35})"
+    r"(?<![A-Za-z0-9])(?:"
+    r"sk[-_](?:(?:proj|svcacct|admin|live|test|or-v1|ant-[a-z]{1,8}\d{1,4})[-_][A-Za-z0-9_-]{20,}"
+    r"|(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{20,})"
+    r"|[pr]k_(?:live|test)_[A-Za-z0-9]{16,}|(?:hf|gsk|gh[oprsu]|r8)_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}"
+    r"|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{20,}|xai-[A-Za-z0-9]{30,}|nvapi-[A-Za-z0-9_-]{30,}"
+    r"|A[KS]IA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{35}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"
 )
 _MILLION, _CENT = 10**6, Fraction(1, 100)
 #: no tokenizer in use writes text in fewer tokens than one for so many bytes; long words of English reach 15
@@ -156,7 +159,7 @@ def _secrets(_spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                 label="a spec is read by everybody who reads the project",
                 help="revoke it, then write `env:NAME` where a key is asked for",
             )
-        elif text.startswith("env:") and not _is_secret(pointer):
+        elif re.fullmatch(r"env:\S+", text) and not _is_secret(pointer):
             yield tree.diagnostic(
                 "KC4209",
                 pointer,
@@ -176,7 +179,10 @@ def _texts(value: Value, pointer: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_secret(pointer: str) -> bool:
-    return pointer == "/teacher/api_key" or (pointer.startswith("/profiles/") and pointer.endswith("/teacher.api_key"))
+    """Where a key is asked for: in the section, in an overlay of it, or as a value of a sweep over it."""
+    place = re.sub(r"/\d+\Z", "", pointer) if pointer.startswith("/matrix/teacher.api_key/") else pointer
+    overlaid = place.startswith(("/profiles/", "/matrix/")) and place.endswith(("/teacher.api_key", "/teacher/api_key"))
+    return overlaid or place == "/teacher/api_key"
 
 
 def _cost(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:

@@ -7,7 +7,7 @@ plan contains, is in the table for its readers and never reported.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from kcompiler import tables
 from kcompiler.checks import Check, World, _sizes
@@ -15,6 +15,7 @@ from kcompiler.checks._teacher import weights_of
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from kcompiler.spec.hardware import Targets
 from kcompiler.tables import Applies, Erratum
 from runtime import catalog
 from runtime.contract import Backend, Step, Teacher
@@ -98,16 +99,21 @@ def concerned(spec: Spec, pins: Mapping[str, str]) -> Iterator[Erratum]:
 def applies(when: Applies, spec: Spec) -> bool:
     """Whether every condition that is given holds."""
     a, targets = spec.student.architecture, spec.hardware.targets
-    unit = None if targets is None else targets.compute_unit
-    facts: dict[str, object] = {
-        "family": a.family,
-        "deployment": spec.export.deployment,
-        "strategy": spec.shapes.strategy,
-        "weights": spec.quantization.default.weights,
-        "compute_unit": unit,
-        "risk_tier": spec.risk_tier,
+    # who declares no target is taken to mean the unit that targets mean by default; weights of a rule are weights, too
+    unit = Targets().compute_unit if targets is None else targets.compute_unit
+    facts: dict[str, Collection[object]] = {
+        "family": (a.family,),
+        "deployment": (spec.export.deployment,),
+        "strategy": (spec.shapes.strategy,),
+        "weights": {spec.quantization.default.weights, *(rule.weights for rule in spec.quantization.rules)},
+        "compute_unit": (unit,),
+        "risk_tier": (spec.risk_tier,),
     }
-    listed = all(fact in getattr(when, name) for name, fact in facts.items() if getattr(when, name) is not None)
+    listed = all(
+        any(fact in getattr(when, name) for fact in found)
+        for name, found in facts.items()
+        if getattr(when, name) is not None
+    )
     weights = sum(_sizes.weights(a, spec.quantization).values())
     return (
         listed

@@ -178,7 +178,7 @@ def plan(
 ) -> None:
     """Write generated/<name>/plan.lock when its content changed, and print what would run here and why."""
     if upgrade is not None:
-        _upgrade(spec, upgrade)
+        _upgrade(spec, upgrade, profile)
         return
     from kcompiler import lock
     from kcompiler.cli.run import delta_of
@@ -211,21 +211,24 @@ def plan(
         raise Outcome(10, "work", f"kcompiler apply {called(spec, profile)}")
 
 
-def _upgrade(spec: Path, name: str) -> None:
+def _upgrade(spec: Path, name: str, profile: str) -> None:
     """Print what somebody has to write; the spec is theirs, so it is never edited here."""
     from kcompiler.front import compile_spec
     from kcompiler.plan import upgrade
 
     home = project.find(spec)
-    front = compile_spec(spec, home.root)
+    front = compile_spec(spec, home.root, profile=profile)
     try:
         pins = upgrade(front, home)
     except (OSError, ValueError) as reason:
         click.echo(f"{name} cannot be pinned: {reason}", err=True)
         raise Outcome(2, "unreadable", f"kcompiler validate {spec}") from None
     if name not in pins:
-        known = ", ".join(pins) or "none; every other input is pinned anew by each plan"
-        raise click.UsageError(f"nothing called `{name}` has a pin in this spec; those that have: {known}")
+        known = ", ".join(pins) or "none"
+        raise click.UsageError(
+            f"`{name}` is no file or folder here whose pin stands in this spec; those that are: {known}. "
+            "Every other input is pinned anew by each plan"
+        )
     pin = pins[name]
     place = ":".join(str(part) for part in (home.shown(spec), pin.line, pin.column) if part)
     if pin.old == pin.new:

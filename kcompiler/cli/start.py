@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -108,9 +109,13 @@ def _write_new(target: Path, text: str) -> None:
 
 def _kept(target: Path) -> bool:
     """Whether somebody's file is there already. Makes the folder of one that is not. Raises Outcome: it cannot be."""
-    if target.exists():
+    if target.is_file() and not target.is_symlink():
         click.echo(f"kept     {target}", err=True)
         return True
+    if os.path.lexists(target):
+        # a link could lead out of the project, and a folder is no spec
+        click.echo(f"{target}: a link or folder stands where a file is needed", err=True)
+        raise Outcome(2, "unusable-path", "move it away, then the same command again")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):

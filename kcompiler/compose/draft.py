@@ -48,11 +48,14 @@ class Draft:
             self._place(pointer + below[len(origin) :], source, below)
 
     def open(self, pointer: str, source: Tree, origin: str) -> None:
-        """An empty mapping at `pointer`, written where `origin` is: something is about to be put below it."""
+        """An empty mapping at `pointer` unless something is there already, written where `origin` is: something is
+        about to be put below it."""
         parent, _, last = pointer.rpartition("/")
-        holder = self.get(parent)
+        holder, key = self.get(parent), last.replace("~1", "/").replace("~0", "~")
         assert isinstance(holder, dict)
-        holder[last.replace("~1", "/").replace("~0", "~")] = {}
+        if key in holder:
+            return
+        holder[key] = {}
         self._place(pointer, source, origin)
 
     def remove(self, pointer: str) -> None:

@@ -7,6 +7,7 @@ unless the spec decides: an order of files must never be what decides.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,7 +136,7 @@ def _merge(draft: Draft, part: Tree, pointer: str, spec: Tree, said: dict[str, T
             _note(part, below, item, said)
         elif isinstance(item, dict) and isinstance(here[key], dict):
             _merge(draft, part, below, spec, said, found)
-        elif below in said and here[key] != item:
+        elif below in said and not _same(here[key], item):
             first = said[below]
             found.append(
                 part.diagnostic(
@@ -154,6 +155,11 @@ def _note(part: Tree, pointer: str, value: Value, said: dict[str, Tree]) -> None
     if isinstance(value, dict):
         for key, item in value.items():
             _note(part, child(pointer, key), item, said)
+
+
+def _same(one: Value, other: Value) -> bool:
+    """Whether two values are written alike: false is not 0, and 1 is not 1.0."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _short(value: Value) -> str:

@@ -152,12 +152,13 @@ def changed(tree: Tree, named: list[Dimension]) -> set[str]:
 def form(tree: Tree, cell: tuple[Choice, ...]) -> tuple[Tree, list[Diagnostic]]:
     """The spec with the values of one cell in their places."""
     draft = Draft(tree)
+    changes: list[tuple[str, str]] = []
     found: list[Diagnostic] = []
     for choice in cell:
-        if choice.path:
-            found += overlay.put(draft, tree, choice.path, choice.pointer, FIXED)
-        else:
-            found += overlay.apply(draft, tree, choice.pointer, FIXED)
+        overlaid = [(path, child(choice.pointer, path)) for path in overlay.paths(tree, choice.pointer)]
+        changes += [(choice.path, choice.pointer)] if choice.path else overlaid
+        found += [] if choice.path else overlay.clashes(tree, [[change] for change in overlaid])
+    found = found or overlay.put(draft, tree, changes, FIXED)
     return draft.tree(), found
 
 

@@ -21,8 +21,8 @@ FIXED = ("apiVersion", "kind", "metadata", "include", "profiles")
 
 def apply(draft: Draft, tree: Tree, pointer: str, fixed: Sequence[str] = FIXED) -> list[Diagnostic]:
     """Put every value of the overlay at `pointer` of `tree` in its place."""
-    found = [item for path in paths(tree, pointer) for item in put(draft, tree, path, child(pointer, path), fixed)]
-    return [*found, *clashes(tree, [[(path, child(pointer, path))] for path in paths(tree, pointer)])]
+    changes = [(path, child(pointer, path)) for path in paths(tree, pointer)]
+    return list(clashes(tree, [[change] for change in changes])) or put(draft, tree, changes, fixed)
 
 
 def paths(tree: Tree, pointer: str) -> list[str]:
@@ -72,38 +72,50 @@ def _parts(data: Value, path: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def put(draft: Draft, tree: Tree, path: str, origin: str, fixed: Sequence[str] = FIXED) -> list[Diagnostic]:
-    """Put the value at `origin` of `tree` where a dotted path leads. Refused: a path that leads nowhere, and one that
-    leads to a `fixed` place, into it or around it."""
+def put(draft: Draft, tree: Tree, changes: Sequence[tuple[str, str]], fixed: Sequence[str] = FIXED) -> list[Diagnostic]:
+    """Put the value at each origin of `tree` where its dotted path leads. Refused: a path that leads nowhere, and one
+    that leads to a `fixed` place, into it or around it.
+
+    All paths lead through the spec as it was: a change of an item's name does not decide where another path leads.
+    """
+    led = [(_led(draft.data, tree, path, origin, fixed), origin) for path, origin in changes]
+    for way, origin in led:
+        if not isinstance(way, Diagnostic):
+            for pointer in way[:-1]:
+                draft.open(pointer, tree, origin)
+            draft.put(way[-1], tree, origin)
+    return [way for way, _ in led if isinstance(way, Diagnostic)]
+
+
+def _led(value: Value, tree: Tree, path: str, origin: str, fixed: Sequence[str]) -> list[str] | Diagnostic:
+    """The pointers of mappings that must be made, then the pointer that the path leads to."""
     held = next((one for one in fixed if path == one or path.startswith(f"{one}.") or one.startswith(f"{path}.")), "")
     if held:
-        return [
-            tree.diagnostic(
-                "KC2114",
-                origin,
-                f"`{held}` cannot be changed here",
-                on="key",
-                label="the same in every form of this spec",
-                help="remove it, or write a spec of its own",
-            )
-        ]
-    pointer, value = "", draft.data
-    parts = path.split(".")
+        return tree.diagnostic(
+            "KC2114",
+            origin,
+            f"`{held}` cannot be changed here",
+            on="key",
+            label="the same in every form of this spec",
+            help="remove it, or write a spec of its own",
+        )
+    pointer, parts, made = "", path.split("."), []
     for i, part in enumerate(parts):
         if isinstance(value, list):
             number = item(value, part)
             if number is None:
-                return [_nowhere(tree, origin, parts, i, names(value))]
+                return _nowhere(tree, origin, parts, i, names(value))
             pointer, value = child(pointer, number), value[number]
         elif isinstance(value, dict):
             pointer = child(pointer, part)
             if part not in value and i + 1 < len(parts):
-                draft.open(pointer, tree, origin)
-            value = value.get(part)
+                made.append(pointer)
+                value = {}
+            else:
+                value = value.get(part)
         else:
-            return [_nowhere(tree, origin, parts, i, [])]
-    draft.put(pointer, tree, origin)
-    return []
+            return _nowhere(tree, origin, parts, i, [])
+    return [*made, pointer]
 
 
 def _nowhere(tree: Tree, origin: str, parts: list[str], i: int, known: list[str]) -> Diagnostic:

@@ -56,11 +56,12 @@ class Architecture(Params):
         json_schema_extra=unit("id"),
     )
     rope_theta: float = Field(
-        default=10000.0, gt=0, description="RoPE base.", examples=[10000.0], json_schema_extra=unit("1")
+        default=10000.0, ge=1, le=1e12, description="RoPE base.", examples=[10000.0], json_schema_extra=unit("1")
     )
     rms_norm_eps: float = Field(
         default=1e-5,
-        gt=0,
+        ge=1e-12,
+        le=1,
         description="Epsilon of the normalisation layers.",
         examples=[1e-05],
         json_schema_extra=unit("1"),

@@ -105,6 +105,7 @@ class Hosted(Params):
     usd_per_million_input: float = Field(
         default=0.0,
         ge=0,
+        le=1e6,
         description="US dollars for a million prompt tokens.",
         examples=[0.6],
         json_schema_extra=unit("US dollar per million tokens"),
@@ -112,6 +113,7 @@ class Hosted(Params):
     usd_per_million_output: float = Field(
         default=0.0,
         ge=0,
+        le=1e6,
         description="US dollars for a million answered tokens.",
         examples=[2.5],
         json_schema_extra=unit("US dollar per million tokens"),

@@ -14,7 +14,7 @@ class Optimizer(Params):
     """AdamW (Loshchilov and Hutter, arXiv 1711.05101) with linear warm-up, then cosine decay or constant."""
 
     learning_rate: float = Field(
-        default=1e-3, gt=0, description="Peak learning rate.", examples=[0.001], json_schema_extra=unit("1")
+        default=1e-3, ge=1e-12, le=10, description="Peak learning rate.", examples=[0.001], json_schema_extra=unit("1")
     )
     warmup_steps: int = Field(
         default=20,

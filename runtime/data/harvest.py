@@ -189,9 +189,10 @@ class Client:
 
     def refusal(self, error: httpx.HTTPStatusError) -> Refusal:
         """What the server said against a request, without the key in case it repeats it."""
-        said = error.response.text[:300].replace(self._key, "***") if self._key else error.response.text[:300]
+        # first without the key, then cut: half a key is a secret, too
+        said = error.response.text.replace(self._key, "***") if self._key else error.response.text
         return Refusal(
-            f"the server refuses: {error.response.status_code} {said}",
+            f"the server refuses: {error.response.status_code} {said[:300]}",
             place=self._params.base_url,
             action="check api_key, model and limits",
             code="KR0111",

@@ -17,7 +17,7 @@ from runtime.contract.units import unit
 class ChoiceKlParams(Params):
     temperature: float = Field(
         default=1.0,
-        gt=0,
+        ge=0.01,
         le=100,
         description="Divides both sides before the softmax.",
         examples=[1.0],

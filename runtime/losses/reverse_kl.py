@@ -14,7 +14,7 @@ from runtime.contract.units import unit
 class ReverseKlParams(Params):
     temperature: float = Field(
         default=2.0,
-        gt=0,
+        ge=0.01,
         le=100,
         description="Divides both logits before the softmax.",
         examples=[2.0],

@@ -103,15 +103,41 @@ def test_what_gates_are_measured_on_is_trust():
         }
         return compare({"steps": [{**step, "params": params[0]}]}, {"steps": [{**step, "params": params[1]}]})
 
+    def rows(*sides):
+        return tuple({"sources": [{"name": "a", **side}]} for side in sides)
+
     cases = [
         ("data@1", ({"held_out": 0.2}, {"held_out": 0.1}), "", "weaker", True),
         ("data@1", ({"held_out": 0.1}, {"held_out": 0.2}), "", "stronger", True),
-        ("data@1", ({"sources": [{"split": "test"}]}, {"sources": [{"split": "auto"}]}), "", "incomparable", True),
-        ("data@1", ({"sources": [{"license": "MIT"}]}, {"sources": [{"license": "X"}]}), "", "", True),
-        ("data@1", ({"sources": [{"limit": 1}]}, {"sources": [{"limit": 2}]}), "", "", False),
+        ("data@1", rows({"split": "test"}, {"split": "auto"}), "", "incomparable", True),
+        ("data@1", rows({"split": "auto", "limit": 1}, {"split": "auto", "limit": 2}), "", "incomparable", True),
+        (
+            "data@1",
+            rows({"split": "test", "params": {"rows": 9}}, {"split": "test", "params": {"rows": 8}}),
+            "",
+            "incomparable",
+            True,
+        ),
+        ("data@1", rows({"split": "train", "license": "MIT"}, {"split": "train", "license": "X"}), "", "", True),
+        ("data@1", rows({"split": "train", "limit": 1}, {"split": "train", "limit": 2}), "", "", False),
+        ("data@1", ({"sources": []}, {"sources": [{"name": "new", "split": "test"}]}), "", "incomparable", True),
+        ("data@1", ({"sources": [{"name": "old", "split": "auto"}]}, {"sources": []}), "", "incomparable", True),
         ("evaluate@1", ({"params": {"limit": 0}}, {"params": {"limit": 3}}), "eval.answers", "incomparable", True),
         ("train@1", ({"steps": 1}, {"steps": 2}), "training", "", False),
     ]
     for kind, params, report, direction, trust in cases:
         (change,) = changed(kind, params, report)
         assert (change.direction, change.trust) == (direction, trust), change
+
+
+def test_one_more_source_hides_no_change_of_the_others():
+    def plan(*sources):
+        params = {"sources": [{"name": name, "split": split} for name, split in sources]}
+        step = {"id": "data", "kind": "data@1", "code": "c", "derivation": "d", "gives": {}, "params": params}
+        return {"steps": [step]}
+
+    found = compare(plan(("a", "train"), ("b", "test")), plan(("a", "test"), ("b", "train"), ("c", "train")))
+    assert {item.path for item in found if item.direction == "incomparable"} == {
+        "params.sources.a.split",
+        "params.sources.b.split",
+    }

@@ -90,7 +90,7 @@ def test_a_target_that_is_not_there_is_a_mistake_with_a_suggestion(home, capsys)
 def test_upgrade_names_what_has_a_pin_and_edits_nothing(home, capsys):
     before = (home / SPEC).read_bytes()
     assert _main(["plan", SPEC, "--upgrade", "teacher"]) == 2
-    assert "nothing called `teacher` has a pin" in capsys.readouterr().err
+    assert "`teacher` is no file or folder here whose pin stands in this spec" in capsys.readouterr().err
     assert (home / SPEC).read_bytes() == before
     assert not (home / "generated").exists()
 

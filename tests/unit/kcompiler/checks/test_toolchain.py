@@ -37,17 +37,20 @@ def large(data: dict[str, Any]) -> None:
 CLAIMS = [
     Claim("the good spec", lambda _: None),
     Claim("a toy needs no island", tier(3)),
-    Claim("what ships does", tier(1), ("KC4814",), ("rms-norm-overflow", "declare the island", "coremltools 9.0"),
+    Claim("what ships does", several(tier(1), FP16), ("KC4814",), ("rms-norm-overflow", "declare the island", "coremltools 9.0"),
           severity="error"),
-    Claim("what spends does", tier(2), ("KC4814",)),
-    Claim("with the island it ships", several(tier(1), ISLAND)),
-    Claim("phi has no RMS norm", several(tier(1), student(family="phi", head_dim=8))),
-    Claim("qwen3 has", several(tier(1), student(family="qwen3")), ("KC4814",)),
+    Claim("what spends does", several(tier(2), FP16), ("KC4814",)),
+    Claim("with the island it ships", several(tier(1), FP16, ISLAND)),
+    Claim("phi has no RMS norm", several(tier(1), FP16, student(family="phi", head_dim=8))),
+    Claim("qwen3 has", several(tier(1), FP16, student(family="qwen3")), ("KC4814",)),
     Claim("the Neural Engine and INT8", ANE, ("KC4813",), ("blockwise-scale-on-ane", "not reproduced by us"),
           severity="warning"),
     Claim("the Neural Engine and float16", several(ANE, FP16)),
     Claim("INT8 that ships", several(hardware(targets={"compute_unit": "gpu"}), ISLAND, tier(2)), ("KC4813",),
           ("int8-wrong-on-accelerator",)),
+    Claim("INT8 that ships, without a target", several(ISLAND, tier(2)), ("KC4813",), ("int8-wrong-on-accelerator",)),
+    Claim("INT8 by a rule", several(FP16, ISLAND, tier(2), lambda data: data["quantization"].update(
+        rules=[{"match": "*q_proj", "weights": "int8"}])), ("KC4813",), ("int8-wrong-on-accelerator",)),
     Claim("INT8 on a CPU", several(hardware(targets={"compute_unit": "cpu"}), ISLAND, tier(2))),
     Claim("float16 that ships", several(hardware(targets={"compute_unit": "gpu"}), ISLAND, tier(2), FP16,
                                         section("quantization", islands=["rms_norm"]))),
@@ -87,6 +90,7 @@ def conditions() -> None:
         {"vocab_over": 511},
         {"weights_bytes_over": weights - 1},
         {"without_island": "rms_norm"},
+        {"compute_unit": ["gpu"]},
     ]
     unmet = [
         {"family": ["phi", "qwen3"]},
@@ -97,7 +101,7 @@ def conditions() -> None:
         {"risk_tier": [1, 2]},
         {"vocab_over": 512},
         {"weights_bytes_over": weights},
-        {"compute_unit": ["gpu", "ane", "cpu"]},
+        {"compute_unit": ["ane", "cpu"]},
         {"family": ["llama"], "tied": False},
     ]
     assert [matches(**when) for when in met] == [True] * len(met)
@@ -124,7 +128,7 @@ def concerned() -> None:
     toolchain = importlib.import_module("kcompiler.checks.toolchain")
     ships = spec(tier(1))
     ids = lambda pins: [one.id for one in toolchain.concerned(ships, pins)]  # noqa: E731
-    assert ids({"coremltools": "9.0"}) == ["rms-norm-overflow"]
+    assert ids({"coremltools": "9.0"}) == ["rms-norm-overflow", "int8-wrong-on-accelerator"]
     assert ids({"coremltools": "8.3"}) == []
     assert ids({}) == []
 
