@@ -156,6 +156,14 @@ def operations(parameters: int, tokens: int) -> int:
     return 2 * parameters * tokens
 
 
+def prompt_operations(a: Architecture, tokens: int) -> int:
+    """The operations that a prompt of `tokens` tokens cannot do without: its layers at every position, the head at the
+    last one. An embedding is looked up."""
+    head = a.vocab_size * a.hidden_size
+    layers = total(a) - head * (1 if a.tie_word_embeddings else 2)
+    return operations(layers, tokens) + operations(head, 1)
+
+
 def ceiling(bandwidth_gb_s: float, bytes_read: int) -> Fraction:
     """Tokens a second that a memory bus allows when each token reads so many bytes (Williams et al. 2009)."""
     return Fraction(str(bandwidth_gb_s)) * 10**9 / bytes_read

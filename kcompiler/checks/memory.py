@@ -40,6 +40,18 @@ def _known(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _runs(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    machine = target(spec.hardware)
+    if machine is not None and machine.system != "macos" and "coreml" in spec.export.targets:
+        yield tree.diagnostic(
+            "KC4718",
+            "/hardware/profile",
+            "a Core ML student is meant for a machine that has no Core ML",
+            label=f"{machine.title} runs {machine.system.capitalize()}",
+            help="name the Apple machine that it is for; the one that trains stands in hardware.training_profile",
+        )
+
+
 def target(hardware: Hardware) -> Machine | None:
     """The machine that the student is meant for."""
     return tables.hardware().profiles.get(hardware.profile)
@@ -163,6 +175,32 @@ def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _bootstraps(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A teacher that is trained here, before the student and without checkpointing of activations."""
+    machine, _ = _trainer(spec.hardware)
+    limit = None if machine is None else _bytes(machine.memory_bytes)
+    rows = getattr(spec.teacher.params, "batch_size", None)
+    if machine is None or limit is None or not isinstance(rows, int):
+        return
+    length = max(spec.shapes.prefill)
+    for _, a in teacher_architectures(spec):
+        parts = [
+            (f"teacher: 16 B (weights, gradients, two moments) × {total(a):,} parameters", _sizes.training_state(a)),
+            (f"activations of {rows:,} × {length:,} tokens", _sizes.activations(a, rows * length)),
+        ]
+        # without its batch it does not fit either: that is said of the teacher
+        if parts[0][1] <= limit < parts[0][1] + parts[1][1]:
+            yield tree.diagnostic(
+                "KC4707",
+                "/teacher/batch_size",
+                "a batch of the longest rows of the teacher's training does not fit the machine that trains",
+                severity="warning",
+                label=f"{_sizes.text(parts[0][1] + parts[1][1])} needed, {machine.title} has {_sizes.text(limit)}",
+                help="lower teacher.batch_size; rows of the longest length may be rare, but nothing forbids them",
+                notes=_shown(parts),
+            )
+
+
 def _batch(spec: Spec, stage: Stage) -> list[tuple[str, int]]:
     a, length = spec.student.architecture, stage.max_length or max(spec.shapes.prefill)
     tokens = stage.batch_size * length
@@ -236,8 +274,10 @@ def _declared(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 CHECKS = (
     Check(_known, "hardware"),
+    Check(_runs, "hardware", "export"),
     Check(_serves, "hardware", "student", "shapes", "quantization"),
     Check(_learns, "hardware", "student", "shapes", "training", "teacher"),
+    Check(_bootstraps, "hardware", "teacher", "shapes"),
     Check(_teacher, "hardware", "teacher"),
     Check(_declared, "hardware", "student", "shapes", "quantization", "training", "teacher"),
 )

@@ -164,17 +164,34 @@ def _first_token(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     machine, targets = target(spec.hardware), spec.hardware.targets
     if machine is None or targets is None or targets.ttft_s is None:
         return
-    peak = _peak(machine, targets)
+    a = spec.student.architecture
+    tokens, count = targets.at_context or spec.shapes.decode.context, total(a)
+    taken = min((length for length in spec.shapes.prefill if length >= tokens), default=None)
+    if taken is None:
+        yield tree.diagnostic(
+            "KC4719",
+            "/hardware/targets/at_context" if targets.at_context is not None else _TTFT,
+            "no prefill takes the prompt that the target speaks of",
+            label=f"{tokens:,} tokens, the longest prefill takes {max(spec.shapes.prefill):,}",
+            help=f"write `at_context: {max(spec.shapes.prefill)}`, or add a prefill of {tokens} tokens",
+            related=(tree.related("/shapes/prefill", "the lengths there are"),),
+        )
+        taken = tokens
+    peak, bandwidth = _peak(machine, targets), machine.bandwidth_gb_s.value
     if peak is None:
         told = f"no peak of the {targets.compute_unit.upper()} of {machine.title} is in the table"
         yield _unjudged(tree, _TTFT, told)
         return
-    tokens, count = targets.at_context or spec.shapes.decode.context, total(spec.student.architecture)
     work, wanted = _sizes.operations(count, tokens), Fraction(str(targets.ttft_s))
-    floor = Fraction(work) / (Fraction(str(peak)) * 10**12)
+    counting = Fraction(_sizes.prompt_operations(a, taken)) / (Fraction(str(peak)) * 10**12)
+    read = _sizes.read_per_token(a, spec.quantization)
+    reading = Fraction(0) if bandwidth is None else 1 / _sizes.ceiling(bandwidth, read)
+    floor = max(counting, reading)
     notes = (
         f"2 × {count:,} parameters × {tokens:,} tokens = {_figure(work / 10**12)} × 10^12 operations",
         f"in {float(wanted):g} s that is {_figure(float(work / wanted) / 10**12)} TFLOP/s; the peak is {peak:g}",
+        f"least: the layers of the prefill of {taken:,} tokens, and the head once: {_figure(float(counting))} s; "
+        f"reading {_sizes.text(read)} of weights once: {_figure(float(reading))} s",
     )
     if wanted >= floor:
         return
@@ -245,5 +262,5 @@ CHECKS = (
     Check(_context, "hardware", "shapes"),
     Check(_reason, "hardware"),
     Check(_decode, "hardware", "shapes", "student", "quantization"),
-    Check(_first_token, "hardware", "shapes", "student"),
+    Check(_first_token, "hardware", "shapes", "student", "quantization"),
 )

@@ -84,6 +84,7 @@ class Machine(Row):
     """One machine. Bytes are bytes, a GB/s is 10^9 bytes a second."""
 
     title: str = Field(min_length=5)
+    system: Literal["macos", "linux"] = Field(description="What runs on it; Core ML is a part of macOS.")
     memory_bytes: Figure = Field(description="All of its memory.")
     model_bytes: Figure = Field(description="What the system lets a model keep resident without a changed setting.")
     bandwidth_gb_s: Figure = Field(description="Peak of the memory bus.")

@@ -44,6 +44,17 @@ def test_a_shipped_specs_name_where_a_folder_belongs_is_taken_for_a_slip(tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+def test_a_link_or_folder_where_a_file_belongs_is_refused(tmp_path: Path) -> None:
+    home, outside = tmp_path / "home", tmp_path / "outside.yaml"
+    (home / "specs").mkdir(parents=True)
+    (home / "specs/eight-ball.yaml").symlink_to(outside)
+    kcompiler("init", cwd=home, code=LIGHT).ended(2, "unusable-path")
+    assert not outside.exists()
+    (home / "specs/eight-ball.yaml").unlink()
+    (home / "specs/eight-ball.yaml").mkdir()
+    kcompiler("init", cwd=home, code=LIGHT).ended(2, "unusable-path")
+
+
 def test_init_of_a_named_folder_makes_it(tmp_path: Path) -> None:
     kcompiler("init", "new/place", cwd=tmp_path, code=LIGHT).ended(0, "")
     kcompiler("validate", "new/place/specs/eight-ball.yaml", cwd=tmp_path, code=LIGHT).ended(0, "")

@@ -23,7 +23,7 @@ FIGURE = "{value: 1, source: s}"
 
 def hardware(figure: str = FIGURE, sources: str = SOURCE, share: str = FIGURE) -> str:
     return (
-        f"{sources}gpu_share: {share}\nprofiles:\n  m:\n    title: a machine\n    memory_bytes: {figure}\n"
+        f"{sources}gpu_share: {share}\nprofiles:\n  m:\n    title: a machine\n    system: macos\n    memory_bytes: {figure}\n"
         f"    model_bytes: {FIGURE}\n    bandwidth_gb_s: {FIGURE}\n    gpu: {{fp16_tflops: {FIGURE}, fp32_tflops: {FIGURE}}}\n"
     )
 

@@ -79,11 +79,13 @@ def machine(
     ane: tuple[float | None, float | None] | None = (10.0, 30.0),
     share: float | None = 0.65,
     cpu: float | None = None,
+    system: str = "macos",
     **others: int,
 ) -> Hardware:
     """A table with one machine under the name the good spec uses; `others` are further machines by their memory."""
     row: dict[str, Any] = {
         "title": "a machine",
+        "system": system,
         "memory_bytes": figure(memory),
         "model_bytes": figure(model),
         "bandwidth_gb_s": figure(bandwidth),

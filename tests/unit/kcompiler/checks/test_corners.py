@@ -172,6 +172,14 @@ CLAIMS: dict[str, list[Claim]] = {
               ("for 8 of its 40 steps", "from step 0 to step 8")),
         Claim("nothing after it fell", losses({"term": "kl", **course(1, 0, 0, 30)}), ("KC4609",),
               ("from step 30 to step 40",)),
+        Claim("a weight that is just felt", losses({"term": "kl", "weight": 1e-6}, {"term": "ce_truth", "weight": 1.0}),
+              ("KC4608",)),
+        Claim("a weight that is lost", losses({"term": "kl", "weight": 9.9e-7}, {"term": "ce_truth", "weight": 1.0}),
+              ("KC4607",), ("stays below 1e-06",)),
+        Claim("one that rises to what is felt", losses({"term": "kl", **course(0, 1e-6, 0, 40)},
+              {"term": "ce_truth", "weight": 1.0}), ("KC4608",)),
+        Claim("and to less", losses({"term": "kl", **course(0, 9.9e-7, 0, 40)}, {"term": "ce_truth", "weight": 1.0}),
+              ("KC4607",)),
         Claim("falling past the end", losses({"term": "kl", **course(1, 0, 0, 90)}), ("KC4605",)),
     ],
     "decisions": [
@@ -292,11 +300,19 @@ CLAIMS: dict[str, list[Claim]] = {
               section("evaluation", suites=[{"use": "choice", "choices": ["A", "B"]}]))),
         *(Claim(f"a name like a key: {name}", lambda data, name=name: data["metadata"].update(owner=name)) for name in (
             "sketch-classifier-small-v2", "hf-distillation-research-team", "skip-connection-distillation",
-            "sk-2024-11-20-distill-run", "task-abcdefghijklmnop1234", "risk_a1b2c3d4e5f6g7h8i9")),
+            "sk-2024-11-20-distill-run", "task-abcdefghijklmnop1234", "risk_a1b2c3d4e5f6g7h8i9",
+            "sk-learn-iris2classifier2024version", "sk-abcdefghijklmnopqrstuvwxyz", "env: production worker")),
         *(Claim(f"a key: {text}", lambda data, text=text: data["metadata"].update(description=text), ("KC4209",))
           for text in ("sk-abcdefghijklmnop1234", "https://x:sk-abcdefghijklmnop1234567890@h answers",
-                       "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345", "sk-proj-T3BlbkFJabcdefghijkl0123", "AKIA0123456789ABCDEF",
+                       "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345", "sk-proj-T3BlbkFJabcdefghijkl0123", "token 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",
+                       "sk-ant-api03-a_b-cdefghijklmnopqrstu", "env:SOMETHING", "AKIA0123456789ABCDEF",
                        "ghp_0123456789abcdefghijABCDEFGHIJ456789")),
+        *(Claim(f"a key is referred to at {place}", several(asked(), change)) for place, change in (
+            ("a profile", lambda data: data.update(profiles={"p": {"teacher.api_key": "env:OTHER"}})),
+            ("a section of a profile", lambda data: data.update(profiles={"p": {"teacher": {**data["teacher"]}}})),
+            ("a cell", lambda data: data.update(matrix={"k": {"a": {"teacher.api_key": "env:A"}}})))),
+        Claim("a reference elsewhere in a profile", several(asked(), lambda data: data.update(
+            profiles={"p": {"teacher.model": "env:OTHER"}})), ("KC4209",)),
         Claim("a tokenizer of weights that are not there", section("tokenizer", source="student"), ("KC4214",),
               ("there is none to take",)),
         Claim("weights with another's tokenizer", lambda data: data["student"].update(

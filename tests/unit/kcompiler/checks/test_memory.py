@@ -29,6 +29,8 @@ SERVING = WEIGHTS + CACHE + OUTPUTS
 SCORES = 2 * 4 * 64 * 64 * 2
 STATE, TEACHER = 16 * 34_976, 4 * 106_816
 TRAINED_TEACHER = 16 * 106_816
+#: and 800 rows of 64 tokens: of two layers 4 × 64 + 2 × 64 + 2 × 32 + 4 × 128 numbers of 4 B each
+BOOTSTRAP = TRAINED_TEACHER + 800 * 64 * 2 * 960 * 4
 BATCH = 8 * 64 * 2 * (4 * 32 + 2 * 32 + 2 * 16 + 4 * 64) * 4 + 512 * 512 * 4 * 2
 CHECKPOINTED = 8 * 64 * (2 * 32 + 4 * 32 + 2 * 32 + 2 * 16 + 4 * 64) * 4 + 512 * 512 * 4 * 2
 TEXT_ONLY = [{"term": "ce_truth", "weight": 1.0}]
@@ -74,6 +76,13 @@ def declared(**more: Any) -> Any:
 
 
 FREE = machine()
+
+
+def alone(data: dict[str, Any]) -> None:
+    """The teacher's own training takes one row at a time, and so less than the student's."""
+    data["teacher"].update(batch_size=1)
+
+
 CLAIMS = [
     Claim("the good spec fits", lambda _: None),
     Claim("an unknown machine", hardware(profile="m9-max"), ("KC4701",), ("`m9-max`",)),
@@ -111,16 +120,16 @@ CLAIMS = [
     Claim("also when it would just fit alone", lambda _: None, ("KC4704", "KC4705"), ("986.9 kB needed",),
           machine(memory=TEACHER)),
     Claim("and fits beside the student", lambda _: None, ("KC4705", "KC4707"), table=machine(memory=STATE + TEACHER)),
-    Claim("a batch on the border", lambda _: None, table=machine(memory=STATE + TEACHER + BATCH)),
-    Claim("a batch one byte short", lambda _: None, ("KC4707",), ("1.966 MB", "2.097 MB"),
+    Claim("a batch on the border", alone, table=machine(memory=STATE + TEACHER + BATCH)),
+    Claim("a batch one byte short", alone, ("KC4707",), ("1.966 MB", "2.097 MB"),
           machine(memory=STATE + TEACHER + BATCH - 1), severity="warning"),
-    Claim("max_length rules the batch", stage(max_length=32), table=machine(memory=STATE + TEACHER + BATCH - 1)),
-    Claim("small chunks of logits", stage(chunk_tokens=16), ("KC4707",), ("16 × 512 × 4 B × 2 = 65.54 kB",),
+    Claim("max_length rules the batch", several(alone, stage(max_length=32)), table=machine(memory=STATE + TEACHER + BATCH - 1)),
+    Claim("small chunks of logits", several(alone, stage(chunk_tokens=16)), ("KC4707", "KC4707"), ("16 × 512 × 4 B × 2 = 65.54 kB",),
           machine(memory=TRAINED_TEACHER)),
     Claim("the machine that trains decides", hardware(training_profile="big"),
           table=machine(memory=STATE - 1, big=10**9)),
     Claim("an unknown trainer says nothing more", hardware(training_profile="none"), ("KC4701",), table=FREE),
-    Claim("a teacher trained here on the border", stage(losses=TEXT_ONLY, batch_size=1),
+    Claim("a teacher trained here on the border", stage(losses=TEXT_ONLY, batch_size=1), ("KC4707",), ("the teacher's training",),
           table=machine(memory=TRAINED_TEACHER)),
     Claim("a teacher trained here", stage(losses=TEXT_ONLY, batch_size=1), ("KC4705",), ("106,816", "16 B", "106,815"),
           machine(memory=TRAINED_TEACHER - 1), severity="error"),
@@ -146,9 +155,9 @@ CLAIMS = [
     Claim("a remote teacher one byte over", several(remote(10**6), stage(losses=TEXT_ONLY, batch_size=1)), ("KC4705",),
           table=machine(memory=4 * 10**6 - 1)),
     Claim("a remote teacher of unknown size", remote(None), table=machine(memory=10**9)),
-    Claim("a checkpointed batch on the border", stage(gradient_checkpointing=True),
+    Claim("a checkpointed batch on the border", several(alone, stage(gradient_checkpointing=True)),
           table=machine(memory=STATE + TEACHER + CHECKPOINTED)),
-    Claim("a checkpointed batch one byte short", stage(gradient_checkpointing=True), ("KC4707",),
+    Claim("a checkpointed batch one byte short", several(alone, stage(gradient_checkpointing=True)), ("KC4707",),
           ("of one layer beside the inputs of all",), machine(memory=STATE + TEACHER + CHECKPOINTED - 1)),
     Claim("no folder, no teacher", hf, table=machine(memory=10**9)),
     Claim("declared as computed", declared(weights_mb=0.037184, kv_mb_per_token=0.000128, tolerance_percent=0)),
@@ -158,6 +167,14 @@ CLAIMS = [
     Claim("serving and training", declared(serving_mb=SERVING / 1e6, training_mb=(STATE + TEACHER) / 1e6)),
     Claim("serving and training, both wrong", declared(serving_mb=1, training_mb=2), ("KC4706", "KC4706"),
           ("total 986.9 kB",)),
+    Claim("a batch of the teacher's own training", lambda data: data["teacher"].update(batch_size=800),
+          table=machine(memory=BOOTSTRAP)),
+    Claim("a byte less", lambda data: data["teacher"].update(batch_size=800), ("KC4707",),
+          ("the teacher's training", "activations of 800 × 64 tokens"), machine(memory=BOOTSTRAP - 1), severity="warning"),
+    Claim("a teacher that just fits without a batch", lambda data: data["teacher"].update(batch_size=800),
+          ("KC4707", "KC4707"), table=machine(memory=TRAINED_TEACHER)),
+    Claim("one that does not is said so alone", lambda data: data["teacher"].update(batch_size=800),
+          ("KC4705", "KC4707"), table=machine(memory=TRAINED_TEACHER - 1)),
     Claim("training without logits", several(declared(training_mb=STATE / 1e6), stage(losses=TEXT_ONLY))),
 ]  # fmt: skip
 

@@ -21,7 +21,8 @@ from tests.unit.kcompiler.checks.claims import Claim, disagrees, hardware, machi
 from tests.unit.kcompiler.checks.test_memory import nine
 
 BUS = 4.5376e-3
-PEAK = 4.476928e-6
+#: 2 × (18,592 of the layers × 64 tokens + 16,384 of the head)
+PEAK = 2.412544e-6
 HUNDRED = machine(bandwidth=BUS)
 #: reads so many GB/s at 2.5 tok/s: twice that, 5 tok/s, is believed
 SLOW = machine(bandwidth=BUS, ane=(10.0, 45_376 * 2.5 / 1e9))
@@ -83,7 +84,23 @@ CLAIMS = [
     Claim("the first token on the floor", wants(ttft_s=1), table=SECOND),
     Claim("the first token too soon", wants(ttft_s=0.999), ("KC4712",), ("1.0 s is the least", "raise it to 1,",
           "2 × 34,976 parameters × 64 tokens"), SECOND, severity="error"),
-    Claim("half the prompt, half the time", wants(ttft_s=0.5, at_context=32), table=SECOND),
+    Claim("half the prompt, half the layers' time", wants(ttft_s=0.507, at_context=32), table=SECOND),
+    Claim("and no less", wants(ttft_s=0.506, at_context=32), ("KC4712",), table=SECOND),
+    Claim("a longer prompt is padded", wants(ttft_s=0.999, at_context=33), ("KC4712",), ("prefill of 64 tokens",),
+          SECOND),
+    Claim("weights are read at least once", wants(ttft_s=0.001), ("KC4712",), ("0.0082 s is the least",),
+          machine(bandwidth=BUS, gpu=(10.0, 5.0))),
+    Claim("no bus known", wants(ttft_s=1), table=machine(bandwidth=None, gpu=(PEAK, None))),
+    Claim("an untied embedding is looked up", several(student(tie_word_embeddings=False), wants(ttft_s=1)),
+          table=SECOND),
+    Claim("a prompt that no prefill takes", several(section("shapes", prefill=[32]), wants(ttft_s=9)), ("KC4719",),
+          ("64 tokens, the longest prefill takes 32",), SECOND),
+    Claim("one that the longest takes", several(section("shapes", prefill=[32]), wants(ttft_s=9, at_context=32)),
+          table=SECOND),
+    Claim("one token more", several(section("shapes", prefill=[32]), wants(ttft_s=9, at_context=33)), ("KC4719",),
+          ("33 tokens",), SECOND),
+    Claim("a speed alone needs no prefill of the context", several(section("shapes", prefill=[32]),
+          wants(decode_tok_s=60)), table=HUNDRED),
     Claim("caching", wants(ttft_s=0.1, reason="caching"), ("KC4714",), ("at least",), SECOND, severity="note"),
     Claim("smaller", wants(ttft_s=0.1, reason="smaller_model"), ("KC4714",), table=SECOND),
     Claim("speculation does not read prompts", several(wants(ttft_s=0.1, decode_tok_s=1, reason="speculation")),
@@ -131,7 +148,7 @@ def large(**targets: Any) -> Any:
         data["tokenizer"]["vocab_size"] = 32_000
         data["student"]["architecture"] = a
         data["student"].pop("parameters", None)
-        data["shapes"] = {"prefill": [4096], "decode": {"context": 16384}}
+        data["shapes"] = {"prefill": [4096, 16384], "decode": {"context": 16384}}
         data["hardware"]["targets"] = targets
 
     return change

@@ -92,7 +92,7 @@ class TestFragments:
         assert codes(found) == []
         assert found.base.data["x"] == {"a": 1, "p": 2, "q": 2}
 
-    @pytest.mark.parametrize("other", [2, [1], {"b": 1}, None, "1"])
+    @pytest.mark.parametrize("other", [2, [1], {"b": 1}, None, "1", True, 1.0])
     def test_two_fragments_that_disagree_are_refused_unless_the_spec_decides(self, tmp_path, other):
         entries = [pinned(tmp_path, "p.yaml", {"x": {"a": 1}}), pinned(tmp_path, "q.yaml", {"x": {"a": other}})]
         assert codes(composed(yaml.safe_dump({"include": entries}), folder=tmp_path)) == ["KC2116"]
@@ -180,6 +180,15 @@ class TestProfiles:
     def test_paths_that_lead_into_each_other_are_refused_in_any_order(self, paths):
         data = {"a": {"b": 1}, "d": [{"name": "one", "x": 1}], "profiles": {"p": dict.fromkeys(paths, 2)}}
         assert "KC2122" in codes(composed(yaml.safe_dump(data, sort_keys=False), "p"))
+
+    @pytest.mark.parametrize("paths", [("d.one.name", "d.one.x"), ("d.one.x", "d.one.name")])
+    def test_paths_lead_through_the_spec_as_it_was(self, paths):
+        data = {"d": [{"name": "one", "x": 1}], "profiles": {"p": dict.fromkeys(paths, "new")}}
+        found = composed(yaml.safe_dump(data, sort_keys=False), "p")
+        assert codes(found) == []
+        assert found.base.data["d"] == [{"name": "new", "x": "new"}]
+        lost = {**data, "profiles": {"p": {"d.one.name": "new", "d.new.x": 2}}}
+        assert codes(composed(yaml.safe_dump(lost, sort_keys=False), "p")) == ["KC2113"]
 
     def test_a_section_that_was_left_out_is_made(self):
         assert composed("profiles: {p: {a.b.c: 2}}\n", "p").base.data["a"] == {"b": {"c": 2}}

@@ -115,6 +115,17 @@ def test_what_will_never_pass_is_refused_at_once_with_the_servers_words(
     assert refused.value.code == "KR0111"
 
 
+def test_a_key_is_taken_out_before_words_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEACHER_KEY", CANARY)
+    for before in range(290 - len(CANARY), 300):
+        with (
+            serving(lambda _p, _c, before=before: (401, {}, "x" * before + CANARY)) as server,
+            pytest.raises(Refusal, match="401") as refused,
+        ):
+            run(tmp_path / str(before), params(server.url, api_key="env:TEACHER_KEY", concurrency=1), PROMPTS[:1])
+        assert CANARY[:4] not in refused.value.message
+
+
 def test_the_key_is_sent_and_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEACHER_KEY", CANARY)
     with serving(plain) as server:
