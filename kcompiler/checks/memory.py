@@ -160,16 +160,21 @@ def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         )
         return
     for i, stage in enumerate(spec.training.stages):
-        parts = [*state, *_batch(spec, stage)]
+        parts = [*state, *_batch(spec, stage, stage.max_length or max(spec.shapes.prefill))]
         needed = sum(size for _, size in parts)
         if needed > limit:
+            # how long the rows are is not known; that each has a token is
+            never = sum(size for _, size in [*state, *_batch(spec, stage, 1)]) > limit
             yield tree.diagnostic(
                 "KC4707",
                 f"/training/stages/{i}/batch_size",
-                f"a batch of the longest rows of stage `{stage.name}` does not fit the machine that trains",
-                severity="warning",
+                f"a batch of {'any' if never else 'the longest'} rows of stage `{stage.name}` does not fit the "
+                "machine that trains",
+                severity="error" if never else "warning",
                 label=f"{_sizes.text(needed)} needed, {machine.title} has {_sizes.text(limit)}",
-                help="lower batch_size or max_length, or set gradient_checkpointing; rows of the longest length may be "
+                help="lower batch_size, or set gradient_checkpointing; even rows of one token would not fit"
+                if never
+                else "lower batch_size or max_length, or set gradient_checkpointing; rows of the longest length may be "
                 "rare, but nothing forbids them",
                 notes=_shown(parts),
             )
@@ -201,9 +206,9 @@ def _bootstraps(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
-def _batch(spec: Spec, stage: Stage) -> list[tuple[str, int]]:
-    a, length = spec.student.architecture, stage.max_length or max(spec.shapes.prefill)
-    tokens = stage.batch_size * length
+def _batch(spec: Spec, stage: Stage, length: int) -> list[tuple[str, int]]:
+    """What a batch of rows of `length` tokens takes beside the state."""
+    a, tokens = spec.student.architecture, stage.batch_size * length
     chunk = min(tokens, stage.chunk_tokens)
     return [
         (f"activations of {stage.batch_size:,} × {length:,} tokens"

@@ -126,7 +126,9 @@ class Applies(Row):
     family: list[Literal["llama", "qwen3", "phi"]] | None = None
     deployment: list[str] | None = None
     strategy: list[str] | None = None
-    weights: list[Literal["fp16", "int8"]] | None = Field(default=None, description="Any of them in the recipe, by default or by a rule.")
+    weights: list[Literal["fp16", "int8"]] | None = Field(
+        default=None, description="Any of them in the recipe, by default or by a rule."
+    )
     without_island: str | None = None
     tied: bool | None = None
     compute_unit: list[Unit] | None = Field(default=None, description="Of `hardware.targets`; absent there: no match.")
