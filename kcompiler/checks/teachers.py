@@ -1,4 +1,4 @@
-"""Teachers that answer instead of being loaded, and weights that lie elsewhere: pins, keys, prices and what they allow.
+"""Teachers that answer instead of being loaded, and weights that lie elsewhere: pins, prices and what they allow.
 
 What is not in the project cannot be measured while compiling. It has to be declared (a commit, a number of parameters,
 a price, a bound on missing answers), and the step that meets it proves the declaration or refuses.
@@ -21,26 +21,14 @@ from kcompiler.checks._sizes import teacher_parameters
 from kcompiler.checks._teacher import folder_of, weights_of
 from kcompiler.checks.signals import answers
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.source import Tree, Value, child
+from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime import catalog
 from runtime.contract import Refusal
 from runtime.contract.hosted import LEAST_LOGPROBS, Hosted
-from runtime.contract.secret import PATTERN
 from runtime.contract.weights import REMOTE
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
-_REFERENCE = re.compile(PATTERN)
-#: keys of well-known services by the form each gives them, anywhere in a text. After `sk-` without a known word at
-#: least one digit must stand in an unbroken run: names of models and runs begin so, too
-_KEY = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
-    r"sk[-_](?:(?:proj|svcacct|admin|live|test|or-v1|ant-[a-z]{1,8}\d{1,4})[-_][A-Za-z0-9_-]{20,}"
-    r"|(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{20,})"
-    r"|[pr]k_(?:live|test)_[A-Za-z0-9]{16,}|(?:hf|gsk|gh[oprsu]|r8)_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}"
-    r"|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{20,}|xai-[A-Za-z0-9]{30,}|nvapi-[A-Za-z0-9_-]{30,}"
-    r"|A[KS]IA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{35}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"
-)
 _MILLION, _CENT = 10**6, Fraction(1, 100)
 #: no tokenizer in use writes text in fewer tokens than one for so many bytes; long words of English reach 15
 _BYTES_PER_TOKEN = 16
@@ -146,43 +134,6 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _secrets(_spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    """Keys written out, and references to the environment where nothing is secret: a lock must mean one thing."""
-    for pointer, text in _texts(tree.data, ""):
-        if _KEY.search(text):
-            yield tree.diagnostic(
-                "KC4209",
-                pointer,
-                "this looks like a key",
-                label="a spec is read by everybody who reads the project",
-                help="revoke it, then write `env:NAME` where a key is asked for",
-            )
-        elif re.fullmatch(r"env:\S+", text) and not _is_secret(pointer):
-            yield tree.diagnostic(
-                "KC4209",
-                pointer,
-                "the environment is read for secrets only",
-                label="the lock would mean another thing on another machine" if _REFERENCE.match(text) else "",
-                help="write the value itself",
-            )
-
-
-def _texts(value: Value, pointer: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, str):
-        yield pointer, value
-    elif isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        for key, item in items:
-            yield from _texts(item, child(pointer, key))
-
-
-def _is_secret(pointer: str) -> bool:
-    """Where a key is asked for: in the section, in an overlay of it, or as a value of a sweep over it."""
-    place = re.sub(r"/\d+\Z", "", pointer) if pointer.startswith("/matrix/teacher.api_key/") else pointer
-    overlaid = place.startswith(("/profiles/", "/matrix/")) and place.endswith(("/teacher.api_key", "/teacher/api_key"))
-    return overlaid or place == "/teacher/api_key"
 
 
 def _cost(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
@@ -410,7 +361,6 @@ def _larger(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 CHECKS = (
     Check(_pins, "teacher", "student"),
     Check(_endpoint, "teacher"),
-    Check(_secrets, "metadata", whole=True),
     Check(_priced, "teacher", "budgets"),
     Check(_likeliest, "teacher", "evaluation"),
     Check(_cost, "teacher", "data", "budgets"),

@@ -57,6 +57,7 @@ def test_a_link_or_folder_where_a_file_belongs_is_refused(tmp_path: Path) -> Non
 
 def test_init_of_a_named_folder_makes_it(tmp_path: Path) -> None:
     kcompiler("init", "new/place", cwd=tmp_path, code=LIGHT).ended(0, "")
+    assert (tmp_path / "new/place/.kcompiler/.gitignore").read_text(encoding="utf-8") == "*\n"
     kcompiler("validate", "new/place/specs/eight-ball.yaml", cwd=tmp_path, code=LIGHT).ended(0, "")
 
 

@@ -263,6 +263,23 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("one fault of a registry", section("data", tools="tools.json"), ("KC4414", "KC4415"),
               ("of at least one tool\n",), files={"tools.json": "[]"}),
     ],
+    "secrets": [
+        *(Claim(f"a name like a key: {name}", lambda data, name=name: data["metadata"].update(owner=name)) for name in (
+            "sketch-classifier-small-v2", "hf-distillation-research-team", "skip-connection-distillation",
+            "sk-2024-11-20-distill-run", "task-abcdefghijklmnop1234", "risk_a1b2c3d4e5f6g7h8i9",
+            "sk-learn-iris2classifier2024version", "sk-abcdefghijklmnopqrstuvwxyz", "env: production worker")),
+        *(Claim(f"a key: {text}", lambda data, text=text: data["metadata"].update(description=text), ("KC4209",))
+          for text in ("sk-abcdefghijklmnop1234", "https://x:sk-abcdefghijklmnop1234567890@h answers",
+                       "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345", "sk-proj-T3BlbkFJabcdefghijkl0123", "token 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",
+                       "sk-ant-api03-a_b-cdefghijklmnopqrstu", "env:SOMETHING", "AKIA0123456789ABCDEF",
+                       "ghp_0123456789abcdefghijABCDEFGHIJ456789")),
+        *(Claim(f"a key is referred to at {place}", several(asked(), change)) for place, change in (
+            ("a profile", lambda data: data.update(profiles={"p": {"teacher.api_key": "env:OTHER"}})),
+            ("a section of a profile", lambda data: data.update(profiles={"p": {"teacher": {**data["teacher"]}}})),
+            ("a cell", lambda data: data.update(matrix={"k": {"a": {"teacher.api_key": "env:A"}}})))),
+        Claim("a reference elsewhere in a profile", several(asked(), lambda data: data.update(
+            profiles={"p": {"teacher.model": "env:OTHER"}})), ("KC4209",)),
+    ],
     "teachers": [
         Claim("a record that answers all", recorded(),
               files={"answers.jsonl": ANSWERS, "rows.jsonl": lines("p")}),
@@ -298,21 +315,6 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("two for two", several(hosted(["choices"], top_logprobs=2), losses("choice_kl"),
               section("data", targets=["response", "choice"]),
               section("evaluation", suites=[{"use": "choice", "choices": ["A", "B"]}]))),
-        *(Claim(f"a name like a key: {name}", lambda data, name=name: data["metadata"].update(owner=name)) for name in (
-            "sketch-classifier-small-v2", "hf-distillation-research-team", "skip-connection-distillation",
-            "sk-2024-11-20-distill-run", "task-abcdefghijklmnop1234", "risk_a1b2c3d4e5f6g7h8i9",
-            "sk-learn-iris2classifier2024version", "sk-abcdefghijklmnopqrstuvwxyz", "env: production worker")),
-        *(Claim(f"a key: {text}", lambda data, text=text: data["metadata"].update(description=text), ("KC4209",))
-          for text in ("sk-abcdefghijklmnop1234", "https://x:sk-abcdefghijklmnop1234567890@h answers",
-                       "hf_AbCdEfGhIjKlMnOpQrStUvWxYz012345", "sk-proj-T3BlbkFJabcdefghijkl0123", "token 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",
-                       "sk-ant-api03-a_b-cdefghijklmnopqrstu", "env:SOMETHING", "AKIA0123456789ABCDEF",
-                       "ghp_0123456789abcdefghijABCDEFGHIJ456789")),
-        *(Claim(f"a key is referred to at {place}", several(asked(), change)) for place, change in (
-            ("a profile", lambda data: data.update(profiles={"p": {"teacher.api_key": "env:OTHER"}})),
-            ("a section of a profile", lambda data: data.update(profiles={"p": {"teacher": {**data["teacher"]}}})),
-            ("a cell", lambda data: data.update(matrix={"k": {"a": {"teacher.api_key": "env:A"}}})))),
-        Claim("a reference elsewhere in a profile", several(asked(), lambda data: data.update(
-            profiles={"p": {"teacher.model": "env:OTHER"}})), ("KC4209",)),
         Claim("a tokenizer of weights that are not there", section("tokenizer", source="student"), ("KC4214",),
               ("there is none to take",)),
         Claim("weights with another's tokenizer", lambda data: data["student"].update(
