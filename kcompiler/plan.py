@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kcompiler import __version__, assets, checks, policy, variants
+from kcompiler import __version__, assets, checks, policy
 from kcompiler.checks import order
+from kcompiler.compose import variants
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Node, Problem, build

@@ -9,22 +9,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts import World
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 
-
-@dataclass(frozen=True)
-class World:
-    """What a check may look at besides the spec. References start at `folder` and stay below `root`."""
-
-    root: Path
-    folder: Path
-    #: folders that hold policy packs, the first that has a pack wins
-    packs: tuple[Path, ...] = ()
+__all__ = ["Check", "World", "checks_of", "families", "run"]
 
 
 class Check:
@@ -47,8 +39,8 @@ class Check:
 
 
 def families() -> list[str]:
-    """Every family of checks, sorted. A file whose name starts with `_` is shared by families."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
+    """Every family of checks, sorted."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
 
 
 def run(

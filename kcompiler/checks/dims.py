@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._models import ROTARY_PARTS, head_dim, parameters, teacher_architectures, total
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts.models import ROTARY_PARTS, head_dim, parameters, teacher_architectures, total
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.architecture import Architecture

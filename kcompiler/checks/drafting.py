@@ -11,8 +11,8 @@ from typing import Any
 
 from kcompiler import compose, source
 from kcompiler.checks import Check, World
-from kcompiler.checks._paths import kind, located
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts.paths import kind, located
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.parse import parse

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from kcompiler.checks import Check, World
-from kcompiler.checks import _spdx as spdx
 from kcompiler.diagnostic import Diagnostic, suggest
+from kcompiler.facts import spdx
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from kcompiler import tables
-from kcompiler.checks import Check, World, _sizes
-from kcompiler.checks._models import teacher_architectures, total
-from kcompiler.checks._teacher import folder_of, of_teacher
+from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.facts import sizes
+from kcompiler.facts.models import teacher_architectures, total
+from kcompiler.facts.teacher import folder_of, of_teacher
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.hardware import Hardware
@@ -71,20 +72,20 @@ def _bytes(figure: tables.Figure) -> int | None:
 def _serving(spec: Spec) -> list[tuple[str, int]]:
     """What serving cannot do without, part by part."""
     a, context, sessions = spec.student.architecture, spec.shapes.decode.context, spec.hardware.concurrency
-    parts = _sizes.weights(a, spec.quantization)
-    per_token, longest = _sizes.kv_per_token(a), max(spec.shapes.prefill)
+    parts = sizes.weights(a, spec.quantization)
+    per_token, longest = sizes.kv_per_token(a), max(spec.shapes.prefill)
     return [
-        (f"weights as stored: {', '.join(f'{name} {_sizes.text(n)}' for name, n in parts.items() if n)}",
+        (f"weights as stored: {', '.join(f'{name} {sizes.text(n)}' for name, n in parts.items() if n)}",
          sum(parts.values())),
         (f"caches: {sessions} session{'s' * (sessions > 1)} × {context:,} tokens × {per_token:,} B "
          "(2 × layers × key/value heads × head width × 2)", sessions * context * per_token),
-        (f"prefill of {longest:,} tokens: logits, new keys and values, mask", _sizes.prefill_outputs(a, longest)),
+        (f"prefill of {longest:,} tokens: logits, new keys and values, mask", sizes.prefill_outputs(a, longest)),
     ]  # fmt: skip
 
 
 def _shown(parts: list[tuple[str, int]]) -> tuple[str, ...]:
     whole = sum(size for _, size in parts)
-    return (*(f"{name} = {_sizes.text(size)}" for name, size in parts), f"total {_sizes.text(whole)}")
+    return (*(f"{name} = {sizes.text(size)}" for name, size in parts), f"total {sizes.text(whole)}")
 
 
 def _serves(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -102,21 +103,21 @@ def _serves(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             "KC4702",
             "/hardware/profile",
             "the student does not fit the machine it is meant for",
-            label=f"{_sizes.text(needed)} needed, {machine.title} keeps {_sizes.text(limit)} resident",
+            label=f"{sizes.text(needed)} needed, {machine.title} keeps {sizes.text(limit)} resident",
             help=f"{way}, or name a larger machine",
             notes=_shown(parts),
         )
         return
     longest = max(spec.shapes.prefill)
-    scores = _sizes.prefill_scores(a, longest)
+    scores = sizes.prefill_scores(a, longest)
     if needed + scores > limit:
         yield tree.diagnostic(
             "KC4703",
             f"/shapes/prefill/{spec.shapes.prefill.index(longest)}",
             "this prefill fits only if the device never holds a whole layer's attention scores",
             severity="warning",
-            label=f"scores and softmax take {_sizes.text(scores)} more",
-            detail=f"2 × {a.num_attention_heads} heads × {longest:,}² × 2 B; {_sizes.text(limit - needed)} are left",
+            label=f"scores and softmax take {sizes.text(scores)} more",
+            detail=f"2 × {a.num_attention_heads} heads × {longest:,}² × 2 B; {sizes.text(limit - needed)} are left",
             help="drop this length, take fewer sessions, or expect the measurement to fail",
             notes=_shown(parts),
         )
@@ -129,13 +130,13 @@ def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
     parts = [
         (
             f"student: 16 B (weights, gradients, two moments) × {count:,} parameters",
-            _sizes.training_state(spec.student.architecture),
+            sizes.training_state(spec.student.architecture),
         )
     ]
     terms = (term.term for stage in spec.training.stages for term in stage.losses)
     if any(_LOGITS in catalog.load("losses", term).needs for term in terms):
         parts += [
-            (f"teacher: 4 B × {number:,} parameters", _sizes.FLOAT32 * number)
+            (f"teacher: 4 B × {number:,} parameters", sizes.FLOAT32 * number)
             for _, number, _, _ in _teachers(spec, world)
         ]
     return parts
@@ -154,7 +155,7 @@ def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             "KC4704",
             pointer,
             "the student cannot be trained on this machine",
-            label=f"{_sizes.text(needed)} needed, {machine.title} has {_sizes.text(limit)}",
+            label=f"{sizes.text(needed)} needed, {machine.title} has {sizes.text(limit)}",
             help="name the machine that trains as hardware.training_profile, or train a smaller student",
             notes=_shown(state),
         )
@@ -171,7 +172,7 @@ def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 f"a batch of {'any' if never else 'the longest'} rows of stage `{stage.name}` does not fit the "
                 "machine that trains",
                 severity="error" if never else "warning",
-                label=f"{_sizes.text(needed)} needed, {machine.title} has {_sizes.text(limit)}",
+                label=f"{sizes.text(needed)} needed, {machine.title} has {sizes.text(limit)}",
                 help="lower batch_size, or set gradient_checkpointing; even rows of one token would not fit"
                 if never
                 else "lower batch_size or max_length, or set gradient_checkpointing; rows of the longest length may be "
@@ -190,8 +191,8 @@ def _bootstraps(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     length = max(spec.shapes.prefill)
     for _, a in teacher_architectures(spec):
         parts = [
-            (f"teacher: 16 B (weights, gradients, two moments) × {total(a):,} parameters", _sizes.training_state(a)),
-            (f"activations of {rows:,} × {length:,} tokens", _sizes.activations(a, rows * length)),
+            (f"teacher: 16 B (weights, gradients, two moments) × {total(a):,} parameters", sizes.training_state(a)),
+            (f"activations of {rows:,} × {length:,} tokens", sizes.activations(a, rows * length)),
         ]
         # without its batch it does not fit either: that is said of the teacher
         if parts[0][1] <= limit < parts[0][1] + parts[1][1]:
@@ -200,7 +201,7 @@ def _bootstraps(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                 "/teacher/batch_size",
                 "a batch of the longest rows of the teacher's training does not fit the machine that trains",
                 severity="warning",
-                label=f"{_sizes.text(parts[0][1] + parts[1][1])} needed, {machine.title} has {_sizes.text(limit)}",
+                label=f"{sizes.text(parts[0][1] + parts[1][1])} needed, {machine.title} has {sizes.text(limit)}",
                 help="lower teacher.batch_size; rows of the longest length may be rare, but nothing forbids them",
                 notes=_shown(parts),
             )
@@ -213,9 +214,9 @@ def _batch(spec: Spec, stage: Stage, length: int) -> list[tuple[str, int]]:
     return [
         (f"activations of {stage.batch_size:,} × {length:,} tokens"
          f"{', of one layer beside the inputs of all' * stage.gradient_checkpointing}",
-         _sizes.activations(a, tokens, checkpointed=stage.gradient_checkpointing)),
+         sizes.activations(a, tokens, checkpointed=stage.gradient_checkpointing)),
         (f"logits of one chunk and their gradient: {chunk:,} × {a.vocab_size:,} × 4 B × 2",
-         _sizes.chunk_logits(a, tokens, stage.chunk_tokens)),
+         sizes.chunk_logits(a, tokens, stage.chunk_tokens)),
     ]  # fmt: skip
 
 
@@ -231,8 +232,8 @@ def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 "KC4705",
                 where,
                 f"the teacher does not fit {machine.title}",
-                label=f"{_sizes.text(each * count)} needed, {_sizes.text(limit)} there",
-                detail=f"{count:,} parameters × {each} B ({how}); even at 4 bits {_sizes.text(count // 2)}",
+                label=f"{sizes.text(each * count)} needed, {sizes.text(limit)} there",
+                detail=f"{count:,} parameters × {each} B ({how}); even at 4 bits {sizes.text(count // 2)}",
                 help="ask a remote teacher or replay recorded answers (losses over text or choices need no logits), "
                 f"take a teacher of at most {limit // each:,} parameters, or name a larger hardware.training_profile",
                 related=(tree.related(pointer, "this machine would hold it"),),
@@ -242,19 +243,19 @@ def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 def _teachers(spec: Spec, world: World) -> Iterator[tuple[str, int, int, str]]:
     """(pointer, parameters, bytes each, why so many) of every teacher that a machine of ours would hold."""
     for where, architecture in teacher_architectures(spec):
-        yield where, total(architecture), 4 * _sizes.FLOAT32, "trained here: weights, gradients and two moments"
+        yield where, total(architecture), 4 * sizes.FLOAT32, "trained here: weights, gradients and two moments"
     folder, weights = folder_of(spec, world), of_teacher(spec)
     if folder is not None:
-        yield "/teacher/model", _sizes.teacher_parameters(folder), _sizes.FLOAT32, "float32"
+        yield "/teacher/model", sizes.teacher_parameters(folder), sizes.FLOAT32, "float32"
     elif weights is not None and weights.repository and weights.parameters is not None:
-        yield "/teacher/model", weights.parameters, _sizes.FLOAT32, "float32, as declared"
+        yield "/teacher/model", weights.parameters, sizes.FLOAT32, "float32, as declared"
 
 
 def _declared(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     declared = spec.hardware.declared
     if declared is None:
         return
-    serving, per_token = _serving(spec), _sizes.kv_per_token(spec.student.architecture)
+    serving, per_token = _serving(spec), sizes.kv_per_token(spec.student.architecture)
     computed = {
         "weights_mb": serving[:1],
         "kv_mb_per_token": [("2 × layers × key/value heads × head width × 2 B", per_token)],

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from kcompiler.checks import Check, World, _sizes
+from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.facts import sizes
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 
@@ -24,12 +25,12 @@ def _plain(tensor: str) -> str:
 
 def _matched(spec: Spec) -> list[set[str]]:
     """Per rule, the names (aliases too) it matches."""
-    names = [_plain(n) for tensor in _sizes.tensors(spec.student.architecture) for n in (tensor.name, *tensor.aliases)]
+    names = [_plain(n) for tensor in sizes.tensors(spec.student.architecture) for n in (tensor.name, *tensor.aliases)]
     return [{name for name in names if fnmatchcase(name, rule.match)} for rule in spec.quantization.rules]
 
 
 def _tied(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    for tensor in _sizes.tensors(spec.student.architecture):
+    for tensor in sizes.tensors(spec.student.architecture):
         answers = {name: spec.quantization.of(name) for name in (tensor.name, *tensor.aliases)}
         if len({(answer.weights, answer.granularity) for answer in answers.values()}) > 1:
             said = ", ".join(
@@ -49,7 +50,7 @@ def _tied(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 def _idle(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """Rules that match nothing, and rules that later ones overrule everywhere."""
     matched = _matched(spec)
-    known = [_plain(tensor.name) for tensor in _sizes.tensors(spec.student.architecture)]
+    known = [_plain(tensor.name) for tensor in sizes.tensors(spec.student.architecture)]
     for i, names in enumerate(matched):
         written = spec.quantization.rules[i].match
         if not names:
@@ -80,7 +81,7 @@ def _parts(names: list[str]) -> list[str]:
 
 
 def _vectors(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    vectors = {_plain(t.name) for t in _sizes.tensors(spec.student.architecture) if len(t.shape) == 1}
+    vectors = {_plain(t.name) for t in sizes.tensors(spec.student.architecture) if len(t.shape) == 1}
     matched = _matched(spec)
     for i, rule in enumerate(spec.quantization.rules):
         # the last matching rule decides

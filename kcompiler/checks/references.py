@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._paths import inside, kind, leaves_by_link, located, relative
-from kcompiler.checks._registry import faults
-from kcompiler.checks._rows import MAX_BYTES
-from kcompiler.checks._teacher import PICKLED, json_object, of_teacher
 from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
+from kcompiler.facts.paths import inside, kind, leaves_by_link, located, relative
+from kcompiler.facts.registry import faults
+from kcompiler.facts.rows import MAX_BYTES
+from kcompiler.facts.teacher import PICKLED, json_object, of_teacher
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import GeneratorSource, JsonlSource

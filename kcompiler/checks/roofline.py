@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from kcompiler import tables
-from kcompiler.checks import Check, World, _sizes
-from kcompiler.checks._models import total
+from kcompiler.checks import Check, World
 from kcompiler.checks.memory import target
 from kcompiler.diagnostic import Diagnostic, Severity
+from kcompiler.facts import sizes
+from kcompiler.facts.models import total
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.hardware import Targets
@@ -75,13 +76,13 @@ def _decode(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         return
     a = spec.student.architecture
     context = targets.at_context or spec.shapes.decode.context
-    weights, cache = _sizes.read_per_token(a, spec.quantization), context * _sizes.kv_per_token(a)
-    limit, wanted = _sizes.ceiling(bandwidth, weights + cache), Fraction(str(targets.decode_tok_s))
+    weights, cache = sizes.read_per_token(a, spec.quantization), context * sizes.kv_per_token(a)
+    limit, wanted = sizes.ceiling(bandwidth, weights + cache), Fraction(str(targets.decode_tok_s))
     notes = (
-        f"a token reads {_sizes.text(weights)} of weights and {_sizes.text(cache)} of cache ({context:,} tokens × "
-        f"{_sizes.kv_per_token(a):,} B)",
-        f"{bandwidth:g} GB/s / {_sizes.text(weights + cache)} = {float(limit):,.1f} tok/s; with an empty cache "
-        f"{float(_sizes.ceiling(bandwidth, weights)):,.1f}",
+        f"a token reads {sizes.text(weights)} of weights and {sizes.text(cache)} of cache ({context:,} tokens × "
+        f"{sizes.kv_per_token(a):,} B)",
+        f"{bandwidth:g} GB/s / {sizes.text(weights + cache)} = {float(limit):,.1f} tok/s; with an empty cache "
+        f"{float(sizes.ceiling(bandwidth, weights)):,.1f}",
     )
     if wanted > limit:
         yield from _beyond(spec, tree, targets, machine, (wanted, limit), weights, cache, notes)
@@ -152,11 +153,11 @@ def _reached(machine: Machine, targets: Targets, bandwidth: float, read: int) ->
     if targets.compute_unit == "ane" and machine.ane is not None and machine.ane.reached_gb_s.value is not None:
         figure = machine.ane.reached_gb_s
         told = f"the fastest published reads {figure.value} GB/s ({table.sources[figure.source].title}); {ANE_MARGIN} "
-        return _sizes.ceiling(figure.value or 0.0, read) * ANE_MARGIN, told + "times that is still believed"
+        return sizes.ceiling(figure.value or 0.0, read) * ANE_MARGIN, told + "times that is still believed"
     if targets.compute_unit == "gpu" and machine.ane is not None and table.gpu_share.value is not None:
         share = table.gpu_share
         told = f"{share.value:.0%} of the bus has been reached ({table.sources[share.source].title})"
-        return _sizes.ceiling(bandwidth, read) * Fraction(str(share.value)), told
+        return sizes.ceiling(bandwidth, read) * Fraction(str(share.value)), told
     return None, f"no decoding speed on the {targets.compute_unit.upper()} of {machine.title} is in the table"
 
 
@@ -182,16 +183,16 @@ def _first_token(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         told = f"no peak of the {targets.compute_unit.upper()} of {machine.title} is in the table"
         yield _unjudged(tree, _TTFT, told)
         return
-    work, wanted = _sizes.operations(count, tokens), Fraction(str(targets.ttft_s))
-    counting = Fraction(_sizes.prompt_operations(a, taken)) / (Fraction(str(peak)) * 10**12)
-    read = _sizes.read_per_token(a, spec.quantization)
-    reading = Fraction(0) if bandwidth is None else 1 / _sizes.ceiling(bandwidth, read)
+    work, wanted = sizes.operations(count, tokens), Fraction(str(targets.ttft_s))
+    counting = Fraction(sizes.prompt_operations(a, taken)) / (Fraction(str(peak)) * 10**12)
+    read = sizes.read_per_token(a, spec.quantization)
+    reading = Fraction(0) if bandwidth is None else 1 / sizes.ceiling(bandwidth, read)
     floor = max(counting, reading)
     notes = (
         f"2 × {count:,} parameters × {tokens:,} tokens = {_figure(work / 10**12)} × 10^12 operations",
         f"in {float(wanted):g} s that is {_figure(float(work / wanted) / 10**12)} TFLOP/s; the peak is {peak:g}",
         f"least: the layers of the prefill of {taken:,} tokens, and the head once: {_figure(float(counting))} s; "
-        f"reading {_sizes.text(read)} of weights once: {_figure(float(reading))} s",
+        f"reading {sizes.text(read)} of weights once: {_figure(float(reading))} s",
     )
     if wanted >= floor:
         return

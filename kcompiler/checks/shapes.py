@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._models import teacher_architectures
-from kcompiler.checks._rows import whole
-from kcompiler.checks._teacher import CONTEXT_KEYS, folder_of
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts.models import teacher_architectures
+from kcompiler.facts.rows import whole
+from kcompiler.facts.teacher import CONTEXT_KEYS, folder_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime import catalog

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._rows import readable
 from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.facts.rows import readable
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import JsonlSource

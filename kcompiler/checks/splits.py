@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._paths import kind, located
-from kcompiler.checks._rows import Read, Row, held_out, normalised, readable
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts.paths import kind, located
+from kcompiler.facts.rows import Read, Row, held_out, normalised, readable
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import JsonlSource

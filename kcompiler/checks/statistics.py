@@ -20,9 +20,9 @@ from typing import Any
 
 from kcompiler import policy
 from kcompiler.checks import Check, World
-from kcompiler.checks._paths import kind, located
-from kcompiler.checks._rows import held_out, readable
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts.paths import kind, located
+from kcompiler.facts.rows import held_out, readable
 from kcompiler.policy.kinds.bound import Params
 from kcompiler.source import Tree
 from kcompiler.spec import Spec

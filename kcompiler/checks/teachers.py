@@ -13,14 +13,14 @@ from fractions import Fraction
 from urllib.parse import urlsplit
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._models import total
-from kcompiler.checks._paths import kind, located
-from kcompiler.checks._record import Recorded, recorded
-from kcompiler.checks._rows import held_out, readable
-from kcompiler.checks._sizes import teacher_parameters
-from kcompiler.checks._teacher import folder_of, weights_of
 from kcompiler.checks.signals import answers
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts.models import total
+from kcompiler.facts.paths import kind, located
+from kcompiler.facts.record import Recorded, recorded
+from kcompiler.facts.rows import held_out, readable
+from kcompiler.facts.sizes import teacher_parameters
+from kcompiler.facts.teacher import folder_of, weights_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime import catalog

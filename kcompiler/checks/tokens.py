@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
-from kcompiler.checks._teacher import Folder, folder_at, json_object, of_teacher
 from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.facts.teacher import Folder, folder_at, json_object, of_teacher
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.weights import Weights

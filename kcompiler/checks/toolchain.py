@@ -10,9 +10,10 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from kcompiler import tables
-from kcompiler.checks import Check, World, _sizes
-from kcompiler.checks._teacher import weights_of
+from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts import sizes
+from kcompiler.facts.teacher import weights_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.hardware import Targets
@@ -114,7 +115,7 @@ def applies(when: Applies, spec: Spec) -> bool:
         for name, found in facts.items()
         if getattr(when, name) is not None
     )
-    weights = sum(_sizes.weights(a, spec.quantization).values())
+    weights = sum(sizes.weights(a, spec.quantization).values())
     return (
         listed
         and (when.without_island is None or when.without_island not in spec.quantization.islands)

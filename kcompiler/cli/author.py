@@ -189,7 +189,7 @@ def plan(
     committed = _committed(path)
     entries = delta_of(made, home)
     if check and committed != made:
-        from kcompiler.difference import compare
+        from kcompiler.diff.difference import compare
         from kcompiler.render.view import rows_of
 
         changes = rows_of(compare(committed, made)) if committed else [f"{home.shown(path)} does not exist"]

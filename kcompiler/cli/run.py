@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kcompiler.delta import Entry
     from kcompiler.diagnostic import RefusalLike
     from kcompiler.render.progress import Watch
-    from runtime.apply import Difference, Run
+    from runtime.machine.apply import Difference, Run
 
 #: how a run ended → exit code and word
 _ENDS = {"failed": (6, "step-failed")}
@@ -30,8 +30,8 @@ def delta_of(
 ) -> Sequence[Entry]:
     """What this machine would run of a plan. Raises Outcome 3 when the journal is damaged."""
     from kcompiler.delta import delta
-    from runtime import apply as machine
-    from runtime import host
+    from runtime.machine import apply as machine
+    from runtime.machine import host
 
     try:
         history, store = machine.look(home.root)
@@ -149,7 +149,7 @@ def _run(
 ) -> tuple[Run, Mapping[str, Any], int]:
     from dataclasses import asdict
 
-    from runtime import apply as machine
+    from runtime.machine import apply as machine
 
     verdict_of = judge_of(made)
 

@@ -50,7 +50,7 @@ def init(folder: Path, template: str, listed: bool) -> None:
 
 def _library(shipped: Path) -> str:
     """One line per shipped spec: what it makes, how large, from which teacher."""
-    from kcompiler.checks._models import total
+    from kcompiler.facts.models import total
     from kcompiler.front import compile_spec
     from kcompiler.render.human_run import table
 

@@ -73,7 +73,7 @@ def _dates(home: project.Project, name: str) -> dict[str, str]:
 def diff(old: str, new: str, exit_code: bool, form: str) -> None:
     """Compare two plans by meaning. OLD and NEW are each a lock, a spec, or REVISION:PATH of either in git."""
     from kcompiler import lock
-    from kcompiler.difference import compare
+    from kcompiler.diff.difference import compare
     from kcompiler.render import json
     from kcompiler.render.view import diff_view
 

@@ -13,8 +13,8 @@ from kcompiler.project import Project
 def write(home: Project, path: Path, text: str) -> None:
     """Replace or create a file of the project. Raises Outcome: a link leads out of the project, or the disk refuses."""
     # imported here: verbs that write nothing do without the machine
-    from runtime.durable import StorageFailed
-    from runtime.durable import write as write_durably
+    from runtime.machine.durable import StorageFailed
+    from runtime.machine.durable import write as write_durably
 
     if not path.resolve().is_relative_to(home.root.resolve()):
         click.echo(f"{home.shown(path)} leads out of the project by a link; nothing is written there", err=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.difference import compare, followers
+from kcompiler.diff.difference import compare, followers
 
 if TYPE_CHECKING:
     from kcompiler.audit import Audit

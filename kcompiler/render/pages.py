@@ -185,7 +185,7 @@ def _step(name: str, plan: Mapping[str, Any], entries: Sequence[Entry]) -> str:
 
 def _gate(name: str, plan: Mapping[str, Any]) -> str:
     """A rule as this plan holds it: on which reports, with which threshold. Empty when the plan has no such rule."""
-    from kcompiler.direction import threshold
+    from kcompiler.diff.direction import threshold
 
     held = [item for item in plan["obligations"] if item["rule"] == name]
     if not held:

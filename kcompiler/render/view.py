@@ -11,7 +11,7 @@ from typing import Any
 
 from kcompiler.delta import Entry
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.difference import Change, compare, followers, short
+from kcompiler.diff.difference import Change, compare, followers, short
 from kcompiler.render.fold import fold, label, pattern
 from kcompiler.render.human import inert
 

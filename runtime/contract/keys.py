@@ -95,7 +95,7 @@ class History:
 def environment(
     toolchain: Mapping[str, str], requires: Iterable[str], host: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The pinned versions of what a backend requires and, for an action key, the `host` words of runtime.host."""
+    """The pinned versions of what a backend requires and, for an action key, the `host` words of the machine."""
     pins = {name: toolchain.get(name, "unpinned") for name in requires}
     return {**pins, **(host or {})}
 

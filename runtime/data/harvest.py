@@ -21,7 +21,6 @@ import httpx
 import rfc8785
 import stamina
 
-from runtime import durable
 from runtime.contract import Context, Refusal, Unavailable
 from runtime.contract import report as facts
 from runtime.contract.secret import name_of
@@ -30,6 +29,7 @@ from runtime.data import answers
 from runtime.data.answers import Answer
 from runtime.data.rows import Row
 from runtime.data.secrets import secret
+from runtime.machine import durable
 from runtime.steps.harvest import HarvestParams
 
 #: longest answer of a server that is read

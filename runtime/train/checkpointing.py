@@ -17,7 +17,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from runtime import digest, durable
+from runtime import digest
+from runtime.machine import durable
 
 VERSION = 1
 INDEX = "state.json"

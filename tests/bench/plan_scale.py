@@ -132,8 +132,8 @@ def _plan_yaml(count: int, folder: Path) -> None:
 def _journal(count: int, folder: Path) -> None:
     """Not measured: the committed records of a run of the whole lock."""
     from kcompiler import lock
-    from runtime import host
     from runtime.contract import chain, keys
+    from runtime.machine import host
 
     plan = lock.read(folder / "plan.lock")
     pins = {entry["name"]: entry["digest"] for entry in plan["inputs"]}
@@ -161,8 +161,8 @@ def _journal(count: int, folder: Path) -> None:
 def _no_op(count: int, folder: Path) -> None:
     from kcompiler import lock
     from kcompiler.delta import delta
-    from runtime import host
     from runtime.contract import chain, keys
+    from runtime.machine import host
 
     plan = lock.read(folder / "plan.lock")
     read = chain.read((folder / "journal.jsonl").read_bytes())

@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 
-from runtime.apply import Locked, Run, StorageFailed, apply, look, stoppable
 from runtime.contract.chain import Line, read
-from runtime.durable import Disk
-from runtime.lease import Lease
+from runtime.machine.apply import Locked, Run, StorageFailed, apply, look, stoppable
+from runtime.machine.durable import Disk
+from runtime.machine.lease import Lease
 from tests.unit.runtime import machinery
 from tests.unit.runtime.machinery import Watched, approve, chain, lock, quick_folder
 
@@ -377,7 +377,7 @@ def test_a_real_process_killed_with_real_fsync_goes_on(tmp_path: Path) -> None:
         "import sys, pathlib\n"
         "from tests.unit.runtime import machinery as m\n"
         "m.install()\n"
-        "from runtime.apply import apply\n"
+        "from runtime.machine.apply import apply\n"
         "root = pathlib.Path(sys.argv[1])\n"
         "run = apply(m.chain(root, rounds=30, pause_s=0.02), root=root, judge=m.approve)\n"
         "print(sorted(run.digests.items()))\n"

@@ -17,7 +17,7 @@ import yaml
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import MixtralConfig, MixtralForCausalLM
 
-from kcompiler.checks._models import total
+from kcompiler.facts.models import total
 from runtime import catalog
 from runtime.contract.architecture import Architecture
 from tests.flow.world import ROOT, kcompiler

@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from runtime.durable import protect
+from runtime.machine.durable import protect
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "tiny"

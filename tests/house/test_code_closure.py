@@ -16,7 +16,7 @@ CARRIERS = {
     "runtime.contract.units",  # words beside a field
     "runtime.catalog",
     "runtime.digest",
-    "runtime.durable",
+    "runtime.machine.durable",
 }
 ROOMS = (
     "runtime.losses",

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from runtime.contract import BrokenEvidence
-from runtime.durable import Disk
-from runtime.journal import JOURNAL
-from runtime.state import State
+from runtime.machine.durable import Disk
+from runtime.machine.journal import JOURNAL
+from runtime.machine.state import State
 from tests.unit.runtime.machinery import quick_folder
 
 

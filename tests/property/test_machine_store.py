@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from runtime.durable import Disk
-from runtime.state import State, look
+from runtime.machine.durable import Disk
+from runtime.machine.state import State, look
 from tests.unit.runtime.machinery import quick_folder
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kcompiler.checks._models import parameters, total
+from kcompiler.facts.models import parameters, total
 from runtime.contract.architecture import Architecture
 
 transformers = pytest.importorskip("transformers")

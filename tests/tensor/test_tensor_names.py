@@ -2,7 +2,7 @@
 
 import pytest
 
-from kcompiler.checks._sizes import tensors
+from kcompiler.facts.sizes import tensors
 from runtime.contract.architecture import Architecture
 
 pytest.importorskip("transformers")

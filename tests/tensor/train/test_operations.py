@@ -12,7 +12,7 @@ import torch
 from runtime import digest
 from runtime.contract import Refusal
 from runtime.contract.optimizer import Optimizer, Schedule
-from runtime.ledger import Ledger, record
+from runtime.machine.ledger import Ledger, record
 from runtime.models import build
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.bootstrap import BootstrapParams

@@ -17,7 +17,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from runtime import digest, durable
+from runtime import digest
+from runtime.machine import durable
 from runtime.train import loop
 from runtime.train.checkpointing import INDEX, State, Store
 from runtime.train.distill import train

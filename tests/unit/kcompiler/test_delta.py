@@ -9,9 +9,9 @@ from typing import Any, Literal
 import pytest
 
 from kcompiler.delta import Entry, delta
-from runtime import apply as machine
-from runtime import host
 from runtime.contract import keys
+from runtime.machine import apply as machine
+from runtime.machine import host
 from tests.unit.kcompiler.compiling import Change, planned, unchanged
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kcompiler import policy, tables
-from kcompiler.checks._models import total
+from kcompiler.facts.models import total
 from kcompiler.front import Front, compile_spec
 from kcompiler.policy.interval import lower
 
@@ -81,13 +81,13 @@ def test_budgets_of_the_founding_texts_against_the_computed_ones():
         "judge-4b": (4000, 0.07),
         "judge-3b": (3000, 0.05),
     }
-    from kcompiler.checks import _sizes
+    from kcompiler.facts import sizes as count
 
     wrong = {}
     for name, (weights_mb, kv_mb) in stated.items():
         spec = front_of(name).spec
-        weights = sum(_sizes.weights(sizes[name].architecture, spec.quantization).values()) / 10**6
-        kv = _sizes.kv_per_token(sizes[name].architecture) / 10**6
+        weights = sum(count.weights(sizes[name].architecture, spec.quantization).values()) / 10**6
+        kv = count.kv_per_token(sizes[name].architecture) / 10**6
         wrong[name] = [
             key
             for key, said, actual in (("weights", weights_mb, weights), ("kv", kv_mb, kv))

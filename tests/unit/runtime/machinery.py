@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime import catalog, digest
 from runtime.contract.keys import derivation, environment
-from runtime.durable import erase
+from runtime.machine.durable import erase
 
 TOY = Path(__file__).parent / "toy"
 

@@ -15,8 +15,8 @@ from kcompiler import front, lock, plan
 from kcompiler.audit import Audit, audit
 from kcompiler.judge import judge
 from kcompiler.project import Project
-from runtime import apply as machine
-from runtime.durable import protect
+from runtime.machine import apply as machine
+from runtime.machine.durable import protect
 
 ROOT = Path(__file__).resolve().parents[4]
 NAME = "eight-ball"

@@ -27,7 +27,7 @@ from kcompiler.tables import Hardware
 from tests.unit.kcompiler.checks.laboratory import GOOD, ROOT
 
 Change = Callable[[dict[str, Any]], Any]
-CHECKS = Path(kcompiler.__file__).parent / "checks"
+#: a module's name, less what every check shares: `memory` of the checks, `facts.rows` of what they ask
 PACKAGE = "kcompiler.checks"
 
 
@@ -155,6 +155,21 @@ def disagrees(family: str, claim: Claim, folder: Path) -> str:
     return ""
 
 
+def modules() -> list[str]:
+    """Every module of the checks and of the facts they ask, sorted."""
+    home = Path(kcompiler.__file__).parent
+    rooms = ("checks", "facts")
+    return sorted(f"kcompiler.{room}.{path.stem}" for room in rooms for path in (home / room).glob("[!_]*.py"))
+
+
+def short(module: str) -> str:
+    return module.removeprefix(f"{PACKAGE}.").removeprefix("kcompiler.")
+
+
+def long(name: str) -> str:
+    return f"kcompiler.{name}" if name.startswith("facts.") else f"{PACKAGE}.{name}"
+
+
 def source_of(module: str) -> str:
     path = Path(kcompiler.__file__).parents[1] / Path(*module.split("."))
     return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text(encoding="utf-8")
@@ -162,7 +177,7 @@ def source_of(module: str) -> str:
 
 @cache
 def _imported(module: str) -> frozenset[str]:
-    """Modules of the checks that a module of the checks imports."""
+    """What a module of the checks or facts imports."""
     found = set()
     for node in ast.walk(ast.parse(source_of(module))):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -172,8 +187,8 @@ def _imported(module: str) -> frozenset[str]:
 
 @cache
 def dependents(module: str) -> tuple[str, ...]:
-    """Modules of the checks that hold on to what `module` defines, directly or not, in the order of arrows."""
-    every = sorted(f"{PACKAGE}.{path.stem}" for path in CHECKS.glob("*.py") if path.stem != "__init__")
+    """Modules of the checks and facts that hold on to what `module` defines, directly or not, in the order of arrows."""
+    every = modules()
     found: list[str] = []
 
     def visit(one: str) -> None:

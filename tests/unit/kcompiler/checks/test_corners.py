@@ -17,7 +17,7 @@ import yaml
 from kcompiler.checks import World
 from runtime import catalog, digest
 from runtime.data import splits
-from tests.unit.kcompiler.checks.claims import Change, Claim, _parsed, disagrees, section, several
+from tests.unit.kcompiler.checks.claims import Change, Claim, _parsed, disagrees, long, section, several
 
 LOSS = {"weight": 1.0}
 
@@ -365,7 +365,7 @@ CLAIMS["drafting"] = [
 
 
 def module(name: str) -> Any:
-    return importlib.import_module(f"kcompiler.checks.{name}")
+    return importlib.import_module(long(name))
 
 
 def signals_of_a_broken_plug_in() -> None:
@@ -411,7 +411,7 @@ def small_files() -> None:
         path = Path(name, "file")
         path.write_text(ANSWERS)
         size = path.stat().st_size
-        record, rows, teacher, registry = map(module, ("_record", "_rows", "_teacher", "_registry"))
+        record, rows, teacher, registry = map(module, ("facts.record", "facts.rows", "facts.teacher", "facts.registry"))
         for limit, read in ((size, True), (size - 1, False)):
             with mock.patch.object(record, "MAX_BYTES", limit):
                 assert (record.recorded(path) is not None) == read
@@ -429,7 +429,7 @@ def _readable(rows: Any, path: Path) -> Any:
 
 
 def registries() -> None:
-    registry = module("_registry")
+    registry = module("facts.registry")
     with TemporaryDirectory() as name, mock.patch.object(registry, "MAX_TOOLS", 2):
         for count in (2, 3):
             tools = [{"name": f"t{n}", "description": "d", "parameters": {"type": "object"}} for n in range(count)]
@@ -439,7 +439,7 @@ def registries() -> None:
 
 
 def rows_of_a_file() -> None:
-    rows = module("_rows")
+    rows = module("facts.rows")
     text = lines("a", "b", "c").encode()
     assert [len(rows.parsed(text, (), limit).rows) for limit in (0, 1, 3, 9)] == [3, 1, 3, 3]
     broken = lines("a").encode() + b"not a row\n"
@@ -480,7 +480,7 @@ def figures() -> None:
 
 def shares() -> None:
     """The data step's own rule, which the compiler may not import."""
-    rows = module("_rows")
+    rows = module("facts.rows")
     for share in (0.0, 0.05, 0.5, 1.0):
         for number in range(50):
             assert rows.held_out(f"p {number}", share) == splits.is_held_out(f"p {number}", share)
@@ -488,7 +488,7 @@ def shares() -> None:
 
 def records() -> None:
     """What is no answer, and why."""
-    fault = module("_record")._fault
+    fault = module("facts.record")._fault
     good = {"prompt": "p", "text": "t"}
     assert fault(good) == ""
     assert fault({"prompt": "p"}) == "field `text` is missing"
@@ -501,7 +501,7 @@ def records() -> None:
 
 def expressions() -> None:
     """Brackets to the depth that is allowed, and alternatives to their number."""
-    spdx = module("_spdx")
+    spdx = module("facts.spdx")
     deep = lambda depth: "(" * depth + "MIT" + ")" * depth  # noqa: E731
     many = lambda count: " OR ".join(f"LicenseRef-{n}" for n in range(count))  # noqa: E731
     assert spdx.ways(deep(spdx._DEEPEST)) == [frozenset({"MIT"})]
@@ -518,11 +518,11 @@ ARITHMETIC: dict[str, tuple[Callable[[], None], ...]] = {
     "references": (large_files,),
     "roofline": (figures,),
     "decisions": (numbers,),
-    "_record": (small_files, records),
-    "_rows": (small_files, rows_of_a_file, shares),
-    "_teacher": (small_files,),
-    "_registry": (small_files, registries),
-    "_spdx": (expressions,),
+    "facts.record": (small_files, records),
+    "facts.rows": (small_files, rows_of_a_file, shares),
+    "facts.teacher": (small_files,),
+    "facts.registry": (small_files, registries),
+    "facts.spdx": (expressions,),
 }
 
 

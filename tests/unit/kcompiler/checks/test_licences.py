@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kcompiler.checks import _spdx as spdx
+from kcompiler.facts import spdx
 
 _spec = importlib.util.spec_from_file_location("checks_laboratory", Path(__file__).with_name("laboratory.py"))
 laboratory = importlib.util.module_from_spec(_spec)

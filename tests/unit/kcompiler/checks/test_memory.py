@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kcompiler import tables
-from kcompiler.checks import _models
+from kcompiler.facts import models
 from runtime.contract.architecture import Architecture
 from runtime.contract.recipe import Recipe
 from tests.unit.kcompiler.checks.claims import Claim, disagrees, hardware, machine, section, several, student
@@ -185,10 +185,10 @@ CLAIMS = [
 
 def arithmetic() -> None:
     """What the formulas give by hand."""
-    sizes = importlib.import_module("kcompiler.checks._sizes")
+    sizes = importlib.import_module("kcompiler.facts.sizes")
     worker = nine()
     plain = Recipe.model_validate({"default": {"weights": "int8"}})
-    assert _models.total(worker) == 9_020_149_760
+    assert models.total(worker) == 9_020_149_760
     assert sizes.kv_per_token(worker) == 2 * 36 * 8 * 128 * 2 == 147_456
     assert sizes.training_state(worker) == 16 * 9_020_149_760
     parts = sizes.weights(worker, plain)
@@ -202,7 +202,7 @@ def arithmetic() -> None:
     phi = Architecture.model_validate({**worker.model_dump(), "family": "phi"})
     qwen = Architecture.model_validate({**worker.model_dump(), "family": "qwen3", "tie_word_embeddings": True})
     for a in (worker, phi, qwen):
-        assert sum(tensor.elements for tensor in sizes.tensors(a)) == _models.total(a)
+        assert sum(tensor.elements for tensor in sizes.tensors(a)) == models.total(a)
     assert sizes.activations(phi, 1) == 36 * (2 * 4096 + 2 * 4096 + 2 * 1024 + 2 * 16384) * 4
     names = {tensor.name for tensor in sizes.tensors(phi)}
     assert "model.layers.35.mlp.fc2.bias" in names
@@ -248,7 +248,7 @@ def test_a_trillion_parameters_in_sixteen_gigabytes_are_refused_with_ways_out(tm
 
 @given(st.integers(1, 6), st.integers(1, 64), st.integers(1, 400), st.integers(1, 400))
 def test_more_layers_sessions_or_tokens_never_take_less(layers, factor, tokens, more):
-    sizes = importlib.import_module("kcompiler.checks._sizes")
+    sizes = importlib.import_module("kcompiler.facts.sizes")
     a = Architecture.model_validate({**nine().model_dump(), "num_hidden_layers": layers})
     b = Architecture.model_validate({**nine().model_dump(), "num_hidden_layers": layers + factor})
     for formula in (sizes.kv_per_token, sizes.training_state):
@@ -259,7 +259,7 @@ def test_more_layers_sessions_or_tokens_never_take_less(layers, factor, tokens, 
 
 
 def test_int8_is_about_half_of_float16():
-    sizes = importlib.import_module("kcompiler.checks._sizes")
+    sizes = importlib.import_module("kcompiler.facts.sizes")
     total = [
         sum(sizes.weights(nine(), Recipe.model_validate({"default": {"weights": kind}})).values())
         for kind in ("int8", "fp16")

@@ -20,7 +20,7 @@ from tests.unit.kcompiler.checks import (
     test_statistics,
     test_toolchain,
 )
-from tests.unit.kcompiler.checks.claims import CHECKS, PACKAGE, Claim, dependents, disagrees, mutated, source_of
+from tests.unit.kcompiler.checks.claims import Claim, dependents, disagrees, long, modules, mutated, short, source_of
 from tests.unit.kcompiler.checks.corpus import about
 from tests.unit.kcompiler.judge.mutants import Mutant, mutants
 from tests.unit.kcompiler.test_tables import CHECKS as TABLE_CHECKS
@@ -34,15 +34,12 @@ _WHOLE = {
     "statistics": test_statistics,
     "toolchain": test_toolchain,
 }
-MODULES = [
-    *sorted(f"{PACKAGE}.{path.stem}" for path in CHECKS.glob("*.py") if path.stem != "__init__"),
-    "kcompiler.tables",
-]
+MODULES = [*modules(), "kcompiler.tables"]
 #: comparisons that a module has at least, where that is not five: a runner that makes no mutants kills all of them
-FEW = {"_paths": 1, "_models": 3, "_teacher": 4, "licences": 1, "secrets": 1}
+FEW = {"facts.paths": 1, "facts.models": 3, "facts.teacher": 4, "licences": 1, "secrets": 1}
 #: (module, line of its text, mutant) that no behaviour can show, and why
 UNNOTICEABLE: dict[tuple[str, str, str], str] = {
-    ("_rows", "return drawn < Fraction(share) * 2**64", "drawn < Fraction(share) * 2 ** 64 → drawn <= Fraction(share) * 2 ** 64"):
+    ("facts.rows", "return drawn < Fraction(share) * 2**64", "drawn < Fraction(share) * 2 ** 64 → drawn <= Fraction(share) * 2 ** 64"):
         "one hash of 2^64 equals the bound, and nobody knows its text",
     ("dims", 'bound = f"at least {least:g}" if value < least else f"at most {most:g}"', "value < least → value <= least"):
         "a value at the bound is not told of at all",
@@ -66,7 +63,7 @@ def families_of(module: str) -> list[str]:
     """
     if module == "kcompiler.tables":
         return []
-    names = [name.rpartition(".")[2] for name in (module, *dependents(module))]
+    names = [short(name) for name in (module, *dependents(module))]
     return [name for name in names if name in checks.families()]
 
 
@@ -82,7 +79,7 @@ def arithmetic_of(module: str) -> list[Check]:
     """What is asked by hand of a module and of those that import it."""
     if module == "kcompiler.tables":
         return list(TABLE_CHECKS)
-    names = [name.rpartition(".")[2] for name in (module, *dependents(module))]
+    names = [short(name) for name in (module, *dependents(module))]
     found: list[Check] = []
     for name in names:
         found += [*test_corners.ARITHMETIC.get(name, ()), *(_WHOLE[name].ARITHMETIC if name in _WHOLE else ())]
@@ -141,7 +138,7 @@ def test_no_turned_comparison_survives(module, home):
     alive, made = [], 0
     for mutant in comparisons(source):
         made += 1
-        if (module.rpartition(".")[2], lines[mutant.line - 1].strip(), f"{mutant.was} → {mutant.now}") in UNNOTICEABLE:
+        if (short(module), lines[mutant.line - 1].strip(), f"{mutant.was} → {mutant.now}") in UNNOTICEABLE:
             continue
         try:
             with mutated(module, compile(mutant.tree, module, "exec")):
@@ -150,9 +147,9 @@ def test_no_turned_comparison_survives(module, home):
         except Exception:  # it cannot even be imported
             continue
     assert not alive, "\n".join(alive)
-    assert made >= FEW.get(module.rpartition(".")[2], 5)
+    assert made >= FEW.get(short(module), 5)
 
 
 def test_what_cannot_be_noticed_is_still_in_the_text():
     for name, line, _ in UNNOTICEABLE:
-        assert line in source_of(f"{PACKAGE}.{name}"), (name, line)
+        assert line in source_of(long(name)), (name, line)

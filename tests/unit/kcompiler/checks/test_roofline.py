@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kcompiler import tables
-from kcompiler.checks import _models
+from kcompiler.facts import models
 from runtime.contract.recipe import Recipe
 from tests.unit.kcompiler.checks.claims import Claim, disagrees, hardware, machine, section, several, student
 from tests.unit.kcompiler.checks.test_memory import nine
@@ -120,7 +120,7 @@ CLAIMS = [
 
 def arithmetic() -> None:
     """What the formulas give by hand."""
-    sizes = importlib.import_module("kcompiler.checks._sizes")
+    sizes = importlib.import_module("kcompiler.facts.sizes")
     assert round(float(sizes.ceiling(400, 9 * 10**9)), 1) == 44.4
     assert round(float(sizes.ceiling(400, 4 * 10**9)), 1) == 100.0
     assert round(sizes.operations(9_020_149_760, 16_384) / 3.0 / 1e12, 1) == 98.5
@@ -172,7 +172,7 @@ def test_targets_of_the_seeds(name, change, codes, tmp_path):
 
 @given(st.floats(1, 5000), st.floats(1, 5000), st.integers(1, 10**12), st.integers(0, 10**12))
 def test_more_bandwidth_never_lowers_and_more_bytes_never_raise_the_ceiling(one, other, read, more):
-    sizes = importlib.import_module("kcompiler.checks._sizes")
+    sizes = importlib.import_module("kcompiler.facts.sizes")
     low, high = sorted((one, other))
     assert sizes.ceiling(low, read) <= sizes.ceiling(high, read)
     assert sizes.ceiling(one, read + more) <= sizes.ceiling(one, read)
@@ -189,11 +189,11 @@ def test_the_advice_lies_on_the_feasible_side(value, down):
 @pytest.mark.parametrize("role", tables.roles().roles.items(), ids=lambda item: item[0])
 def test_targets_of_the_role_table_are_feasible_by_our_own_arithmetic(role):
     """No decoding speed above what was reached, no first token before the peak allows it; and the names are true."""
-    sizes = importlib.import_module("kcompiler.checks._sizes")
+    sizes = importlib.import_module("kcompiler.facts.sizes")
     recipe = Recipe.model_validate({"default": {"weights": "int8"}})
     by_name = {size.name: size for size in role[1].sizes}
     for size in by_name.values():
-        assert _models.total(size.architecture) == size.parameters
+        assert models.total(size.architecture) == size.parameters
         stated = size.name.rpartition("-")[2]
         unit = {"b": 10**9, "k": 10**3}[stated[-1]]
         assert abs(size.parameters / (float(stated[:-1]) * unit) - 1) < 0.02

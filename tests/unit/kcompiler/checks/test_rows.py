@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kcompiler.checks import _registry, _rows
+from kcompiler.facts import registry as facts_registry
+from kcompiler.facts import rows
 from runtime.contract import Refusal
 from runtime.data import splits
 from runtime.tools import registry
@@ -55,9 +56,9 @@ def sources(*files):
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_equal_means_what_the_data_step_means(text):
-    assert _rows.normalised(text) == splits.normalised(text)
+    assert rows.normalised(text) == splits.normalised(text)
     for share in (0.0, 0.05, 0.5, 0.99):
-        assert _rows.held_out(text, share) == splits.is_held_out(text, share)
+        assert rows.held_out(text, share) == splits.is_held_out(text, share)
 
 
 def test_a_shared_question_is_found_with_its_lines(tmp_path):
@@ -116,7 +117,7 @@ def test_a_file_too_large_for_a_compiler_is_left_to_the_data_step(tmp_path, monk
     (tmp_path / "b.jsonl").write_text(row("One?", "again"))
     change = sources(("a.jsonl", "train"), ("b.jsonl", "test"))
     assert laboratory.codes(tmp_path, change) == ["KC4504"]
-    monkeypatch.setattr(_rows, "MAX_BYTES", 20)
+    monkeypatch.setattr(rows, "MAX_BYTES", 20)
     assert laboratory.codes(tmp_path, change) == []
 
 
@@ -200,6 +201,6 @@ def test_a_registry_is_refused_exactly_when_the_data_step_refuses_it(tmp_path, v
         accepted = True
     except Refusal:
         accepted = False
-    assert (_registry.faults(path) == []) == accepted
+    assert (facts_registry.faults(path) == []) == accepted
     path.write_text(json.dumps(value)[:-1])
-    assert _registry.faults(path)
+    assert facts_registry.faults(path)

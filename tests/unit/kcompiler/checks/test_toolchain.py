@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kcompiler import tables
-from kcompiler.checks import _sizes
+from kcompiler.facts import sizes
 from kcompiler.spec import Spec
 from kcompiler.tables import Applies
 from runtime import catalog
@@ -78,7 +78,7 @@ def matches(**when: Any) -> bool:
 
 def conditions() -> None:
     """Each condition alone, met and not met; the good spec: llama, tied, int8, 512 ids, tier 3, no target."""
-    weights = sum(_sizes.weights(GOOD.student.architecture, GOOD.quantization).values())
+    weights = sum(sizes.weights(GOOD.student.architecture, GOOD.quantization).values())
     met = [
         {},
         {"family": ["llama"]},

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from runtime.apply import apply, look
+from runtime.machine.apply import apply, look
 from tests.unit.runtime.machinery import approve, chain, lock, step
 
 

@@ -1,0 +1,1 @@
+"""Two plans → what differs in meaning (`difference`). Two obligations → stronger, weaker or neither (`direction`)."""

@@ -1,0 +1,204 @@
+"""Architecture, recipe and lengths → bytes and operations. Closed formulas over integers, nothing measured.
+
+Tensor names and shapes are those of Transformers 5.23 (llama, qwen3, phi); what a tensor takes in the package is what
+`runtime/mil/quantize.py` stores: INT8 with one float16 scale per row or per tensor, anything else in float16.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from kcompiler.facts.models import head_dim, total
+from kcompiler.facts.teacher import Folder, json_object
+from runtime.contract.architecture import Architecture
+from runtime.contract.recipe import Recipe
+from runtime.contract.strict_json import loads
+
+FLOAT16, FLOAT32 = 2, 4
+EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+_TYPES = {"float32": 4, "float16": 2, "bfloat16": 2}
+_HEADER_LENGTH, _LARGEST_HEADER = 8, 100 << 20
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One tensor of a checkpoint, with the other names of the same memory."""
+
+    name: str
+    shape: tuple[int, ...]
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+def tensors(a: Architecture) -> Iterator[Tensor]:
+    """Every tensor of a model; their elements add up to its parameters."""
+    tied = a.tie_word_embeddings
+    yield Tensor(EMBEDDING, (a.vocab_size, a.hidden_size), (HEAD,) if tied else ())
+    for i in range(a.num_hidden_layers):
+        for name, shape in _layer(a):
+            yield Tensor(f"model.layers.{i}.{name}", shape)
+    for name in ("final_layernorm.weight", "final_layernorm.bias") if a.family == "phi" else ("norm.weight",):
+        yield Tensor(f"model.{name}", (a.hidden_size,))
+    if not tied:
+        yield Tensor(HEAD, (a.vocab_size, a.hidden_size))
+    if a.family == "phi":
+        yield Tensor("lm_head.bias", (a.vocab_size,))
+
+
+def _layer(a: Architecture) -> Iterator[tuple[str, tuple[int, ...]]]:
+    h, m, d = a.hidden_size, a.intermediate_size, head_dim(a)
+    q, kv = a.num_attention_heads * d, a.num_key_value_heads * d
+    if a.family == "phi":
+        for name, rows, columns in (
+            ("self_attn.q_proj", q, h),
+            ("self_attn.k_proj", kv, h),
+            ("self_attn.v_proj", kv, h),
+            ("self_attn.dense", h, q),
+            ("mlp.fc1", m, h),
+            ("mlp.fc2", h, m),
+        ):
+            yield f"{name}.weight", (rows, columns)
+            yield f"{name}.bias", (rows,)
+        yield "input_layernorm.weight", (h,)
+        yield "input_layernorm.bias", (h,)
+        return
+    yield "self_attn.q_proj.weight", (q, h)
+    yield "self_attn.k_proj.weight", (kv, h)
+    yield "self_attn.v_proj.weight", (kv, h)
+    yield "self_attn.o_proj.weight", (h, q)
+    if a.family == "qwen3":
+        yield "self_attn.q_norm.weight", (d,)
+        yield "self_attn.k_norm.weight", (d,)
+    yield "mlp.gate_proj.weight", (m, h)
+    yield "mlp.up_proj.weight", (m, h)
+    yield "mlp.down_proj.weight", (h, m)
+    yield "input_layernorm.weight", (h,)
+    yield "post_attention_layernorm.weight", (h,)
+
+
+def stored(tensor: Tensor, recipe: Recipe) -> int:
+    """Bytes of one tensor in the package. Vectors stay float16; a tied tensor is stored once."""
+    asked = recipe.of(tensor.name)
+    if asked.weights == "fp16" or len(tensor.shape) == 1:
+        return tensor.elements * FLOAT16
+    return tensor.elements + FLOAT16 * (tensor.shape[0] if asked.granularity == "per_channel" else 1)
+
+
+def weights(a: Architecture, recipe: Recipe) -> dict[str, int]:
+    """Bytes by part: embedding, layers, head. A tied embedding is the head too and stands under `embedding`."""
+    parts = {"embedding": 0, "layers": 0, "head": 0}
+    for tensor in tensors(a):
+        part = "embedding" if tensor.name == EMBEDDING else "head" if tensor.name.startswith("lm_head") else "layers"
+        parts[part] += stored(tensor, recipe)
+    return parts
+
+
+def read_per_token(a: Architecture, recipe: Recipe) -> int:
+    """Bytes of weights that one decoded token reads: all of them, but of an untied embedding a single row."""
+    parts = weights(a, recipe)
+    if not a.tie_word_embeddings:
+        parts["embedding"] //= a.vocab_size
+    return sum(parts.values())
+
+
+def kv_per_token(a: Architecture) -> int:
+    """Bytes of keys and values of one token: 2 × layers × key/value heads × head width × 2 (float16)."""
+    return 2 * a.num_hidden_layers * a.num_key_value_heads * head_dim(a) * FLOAT16
+
+
+def prefill_outputs(a: Architecture, length: int) -> int:
+    """Bytes that one prefill of `length` tokens cannot do without: logits, new keys and values, its causal mask."""
+    return length * a.vocab_size * FLOAT16 + length * kv_per_token(a) + length * length * FLOAT16
+
+
+def prefill_scores(a: Architecture, length: int) -> int:
+    """Bytes of one layer's attention scores and their softmax, unless the device fuses the two."""
+    return 2 * a.num_attention_heads * length * length * FLOAT16
+
+
+def training_state(a: Architecture) -> int:
+    """Bytes of float32 weights, gradients and both AdamW moments: 16 per parameter (arXiv 1910.02054, section 3)."""
+    return 4 * FLOAT32 * total(a)
+
+
+def activations(a: Architecture, tokens: int, *, checkpointed: bool = False) -> int:
+    """Bytes kept for the backward pass of `tokens` tokens, at least.
+
+    Per token and layer: both norms' inputs and outputs, queries and the attention's output, keys and values, and of a
+    gated MLP four of its width, of phi's two (arXiv 2205.05198, section 4, without dropout and without the scores,
+    which fused attention never keeps). Checkpointed, each layer keeps its input, and one at a time the rest (arXiv
+    1604.06174). Logits are not among them: the loss makes them chunk by chunk.
+    """
+    d = head_dim(a)
+    q, kv = a.num_attention_heads * d, a.num_key_value_heads * d
+    wide, norms = (2, 2) if a.family == "phi" else (4, 4)
+    floats = norms * a.hidden_size + 2 * q + 2 * kv + wide * a.intermediate_size
+    if checkpointed:
+        return tokens * (a.num_hidden_layers * a.hidden_size + floats) * FLOAT32
+    return tokens * a.num_hidden_layers * floats * FLOAT32
+
+
+def chunk_logits(a: Architecture, tokens: int, chunk_tokens: int) -> int:
+    """Bytes of the logits of one chunk and of their gradient; [batch × length × vocabulary] never exists."""
+    return min(tokens, chunk_tokens) * a.vocab_size * FLOAT32 * 2
+
+
+def operations(parameters: int, tokens: int) -> int:
+    """Floating-point operations of a forward pass, without attention's own: 2 × parameters × tokens
+    (arXiv 2001.08361, section 2.1)."""
+    return 2 * parameters * tokens
+
+
+def prompt_operations(a: Architecture, tokens: int) -> int:
+    """The operations that a prompt of `tokens` tokens cannot do without: its layers at every position, the head at the
+    last one. An embedding is looked up."""
+    head = a.vocab_size * a.hidden_size
+    layers = total(a) - head * (1 if a.tie_word_embeddings else 2)
+    return operations(layers, tokens) + operations(head, 1)
+
+
+def ceiling(bandwidth_gb_s: float, bytes_read: int) -> Fraction:
+    """Tokens a second that a memory bus allows when each token reads so many bytes (Williams et al. 2009)."""
+    return Fraction(str(bandwidth_gb_s)) * 10**9 / bytes_read
+
+
+def teacher_parameters(folder: Folder) -> int:
+    """Number of parameters in a teacher's folder by its safetensors headers, or by their index; 0 when unknown."""
+    named = 0
+    for path in sorted(folder.path.glob("*.safetensors")):
+        named += _in_header(path)
+    metadata = json_object(folder.path / "model.safetensors.index.json").get("metadata")
+    size = metadata.get("total_size") if isinstance(metadata, dict) else None
+    kind = folder.config.get("dtype", folder.config.get("torch_dtype", "float32"))
+    width = _TYPES.get(kind, FLOAT32) if isinstance(kind, str) else FLOAT32
+    return max(named, size // width if isinstance(size, int) and not isinstance(size, bool) else 0)
+
+
+def _in_header(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(_HEADER_LENGTH), "little")
+            header = loads(file.read(length)) if length <= _LARGEST_HEADER else None
+    except (OSError, ValueError):
+        return 0
+    if not isinstance(header, dict):
+        return 0
+    shapes = [entry.get("shape") for entry in header.values() if isinstance(entry, dict)]
+    return sum(
+        math.prod(n for n in shape if isinstance(n, int)) for shape in shapes if isinstance(shape, list) and shape
+    )
+
+
+def text(count: int) -> str:
+    """Bytes for people: 9.024 GB, 147.5 kB, 96 B."""
+    for unit, size in (("PB", 10**15), ("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:,.4g} {unit}"
+    return f"{count} B"

@@ -1,0 +1,83 @@
+"""What the folder of somebody's weights says about itself, as far as it can be read without any library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kcompiler.facts import World
+from kcompiler.spec import Spec
+from runtime.contract.strict_json import Json, loads
+from runtime.contract.weights import Weights
+
+#: far above any real file of this kind: Llama 3's tokenizer.json has 9 MB
+MAX_JSON_BYTES = 64 << 20
+#: formats that run code when they are loaded (pickle, directly or inside a zip)
+PICKLED = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of weights. `config` and `tokenizer` are empty when the file is absent or no JSON object."""
+
+    path: Path
+    config: dict[str, Json] = field(repr=False)
+    tokenizer: dict[str, Json] = field(repr=False)
+
+    def number(self, *keys: str) -> int | None:
+        """The first of these integers in config.json, or in its `text_config`."""
+        inner = self.config.get("text_config")
+        for level in (self.config, inner if isinstance(inner, dict) else {}):
+            for key in keys:
+                value = level.get(key)
+                if isinstance(value, int) and not isinstance(value, bool):
+                    return value
+        return None
+
+
+def weights_of(spec: Spec) -> Iterator[tuple[str, Weights]]:
+    """(pointer, weights) of everything that somebody else trained and a spec names."""
+    if isinstance(spec.teacher.params, Weights):
+        yield "/teacher", spec.teacher.params
+    if spec.student.checkpoint is not None:
+        yield "/student/checkpoint", spec.student.checkpoint
+
+
+def of_teacher(spec: Spec) -> Weights | None:
+    """The teacher's weights, when it has any of its own."""
+    return spec.teacher.params if isinstance(spec.teacher.params, Weights) else None
+
+
+def folder_of(spec: Spec, world: World) -> Folder | None:
+    """The teacher's folder, when it lies inside the project; `references` says what is wrong with one that does not."""
+    return folder_at(of_teacher(spec), world)
+
+
+def folder_at(weights: Weights | None, world: World) -> Folder | None:
+    """The folder of some weights, when it lies inside the project; None for a repository."""
+    if weights is None or weights.repository:
+        return None
+    try:
+        path = (world.folder / weights.model).resolve()
+        if not path.is_relative_to(world.root.resolve()) or not path.is_dir():
+            return None
+    except (OSError, RuntimeError, ValueError):
+        return None
+    return Folder(path, json_object(path / "config.json"), json_object(path / "tokenizer.json", strict=False))
+
+
+def json_object(path: Path, *, strict: bool = True) -> dict[str, Json]:
+    """A JSON object from a file, or an empty one.
+
+    A tokenizer's own file is not read strictly: merge tables may hold halves of surrogate pairs.
+    """
+    try:
+        if not path.is_file() or path.stat().st_size > MAX_JSON_BYTES:
+            return {}
+        value = loads(path.read_bytes()) if strict else json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

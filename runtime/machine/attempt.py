@@ -1,0 +1,267 @@
+"""One step and its decision to run → committed artifacts, or why not. The order of writes is the crash safety.
+
+claimed line → operation fills scratch/out → all outputs durable and named → staged line → rename into the store →
+committed line → scratch removed. A kill between any two leaves a state from which the next apply goes on: before the
+staged line with the operation's own checkpoints in scratch/work, after it with the finished outputs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from runtime import catalog
+from runtime.contract import MachineError, Refusal
+from runtime.machine.context import REPORT, Call, StepContext, Stopped, Watch
+from runtime.machine.durable import StorageFailed, erase, is_storage_trouble
+from runtime.machine.journal import Attempts
+from runtime.machine.ledger import Ledger, record
+from runtime.machine.locked import params_of
+from runtime.machine.stale import digest_of, installed, place_of
+from runtime.machine.state import State
+from runtime.machine.store import Staged
+
+
+class StepCrashed(Exception):
+    """A step ended with an error that is nobody's input: a defect of the step or of the machine. `step` names it."""
+
+    def __init__(self, step: str, error: BaseException) -> None:
+        super().__init__(f"step `{step}` crashed: {type(error).__name__}: {error}")
+        self.step = step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One step of the lock whose key is known."""
+
+    entry: Mapping[str, Any]
+    spec: str
+    key: str
+    components: Mapping[str, str]
+    #: port → digest of what is taken
+    digests: Mapping[str, str]
+    #: port → path in the project, for what is an input
+    inputs: Mapping[str, Mapping[str, Any]]
+    executor: str
+    #: whether anything that is taken was forged
+    forged: bool
+
+    @property
+    def id(self) -> str:
+        return str(self.entry["id"])
+
+
+class Attempt:
+    """Carries out one task in the state of a project."""
+
+    def __init__(
+        self, task: Task, state: State, root: Path, *, watch: Watch, stop_requested: Callable[[], bool]
+    ) -> None:
+        self._task, self._state, self._root = task, state, root
+        self._watch, self._stop_requested = watch, stop_requested
+        self._folder = state.scratch(task.key)
+        self._began = time.perf_counter()
+
+    def finish_staged(self) -> Mapping[str, Any] | None:
+        """Commit what an earlier attempt had staged, if every output is still what it was; else None."""
+        staged = self._known().staged
+        if staged is None:
+            return None
+        found: list[Staged] = []
+        for port, give in staged["gives"].items():
+            folder = self._folder / "out" / port
+            if self._state.store.present(give["digest"]) is True:
+                continue
+            if digest_of(folder, "folder") != give["digest"]:
+                return None
+            found.append(Staged(folder=folder, digest=give["digest"], size_bytes=give["bytes"]))
+        for output in found:
+            self._state.store.publish(output)
+        return self._commit(staged["gives"], float(staged["wall_s"]))
+
+    def run(self, *, fresh: bool) -> Mapping[str, Any]:
+        """One attempt to its end: the committed record. `fresh` forgets checkpoints of earlier attempts.
+
+        Raises Refusal and Unavailable (the step's own refusals, journaled), Stopped and KeyboardInterrupt (journaled
+        as interrupted), BrokenEvidence, StorageFailed, and StepCrashed for everything else.
+        """
+        call = self._prepare()
+        erase(self._folder if fresh else self._folder / "out")
+        number = self._known().claimed + 1
+        self._state.journal.append("step_claimed", {**self._name(), "attempt": number})
+        self._began = time.perf_counter()
+        try:
+            gives = self._outputs(call)
+        except (Stopped, KeyboardInterrupt):
+            self._state.journal.append("step_interrupted", {**self._name(), "wall_s": self._wall_s()})
+            raise
+        except StorageFailed:
+            raise
+        except MachineError as error:
+            self._failed(str(error))
+            raise
+        except OSError as error:
+            if is_storage_trouble(error):
+                raise StorageFailed("carry out step", Path(self._task.id), error) from error
+            self._crashed(error)
+        except Exception as error:
+            self._crashed(error)
+        wall_s = self._known().wall_s + self._wall_s()
+        named = {port: _give(call, port, staged) for port, staged in gives.items()}
+        self._state.journal.append("step_staged", {**self._name(), "gives": named, "wall_s": wall_s})
+        for staged in gives.values():
+            self._state.store.publish(staged)
+        return self._commit(named, wall_s)
+
+    def _prepare(self) -> Call:
+        """Declaration, backend and params of the task. Raises Refusal when the lock does not fit them."""
+        entry = self._task.entry
+        step = catalog.load("steps", entry["kind"].partition("@")[0])
+        backend = catalog.load("backends", entry["backend"])
+        params = params_of(step, entry)
+        return Call(
+            step_id=self._task.id,
+            step=step,
+            backend=backend,
+            params=params,
+            gives=step.gives_of(params),
+            takes={port: self._path(port) for port in entry["takes"]},
+            digests=self._task.digests,
+            seed=int(entry["seed"]),
+            versions={name: installed(name) for name in sorted(backend.requires)},
+            forged=self._forged(),
+        )
+
+    def _path(self, port: str) -> Path:
+        if port in self._task.inputs:
+            return place_of(self._root, self._task.inputs[port]["path"])
+        return self._state.store.read(self._task.digests[port])
+
+    def _outputs(self, call: Call) -> dict[str, Staged]:
+        """Run the operation and stage all it gives: reports last, because they name the others."""
+        self._check_declaration(call)
+        resumed = any((self._folder / "work").glob("*"))
+        ctx = StepContext(call, self._folder, watch=self._watch, stop_requested=self._stop_requested)
+        ledger = Ledger()
+        params = record(call.params, ledger)
+        run = ctx.perform if call.backend.forges else lambda takes, given: call.step.run(takes, given, ctx)
+        catalog.load("executors", self._task.executor).execute(lambda: run(call.takes, params))
+        # What was read before a kill is not known, and work that is done already need not read its settings again.
+        if not call.backend.forges and not resumed:
+            # The declaration may read params too, to say which ports there are.
+            call.step.takes_of(params)
+            call.step.gives_of(params)
+            self._check_ledger(call, ledger)
+        self._check_takes()
+        others = {port: self._stage(port) for port, give in call.gives.items() if give.kind != "report"}
+        ports = {port for port, give in call.gives.items() if give.kind == "report"}
+        for port in sorted(ports):
+            if port not in ctx.reported or (self._folder / "out" / port / REPORT).exists():
+                raise self._refusal(f"report port `{port}` was not filled through `ctx.report`", "KR0105")
+        ctx.write_reports({port: staged.digest for port, staged in others.items()})
+        return others | {port: self._stage(port, report=True) for port in sorted(ports)}
+
+    def _stage(self, port: str, *, report: bool = False) -> Staged:
+        folder = self._folder / "out" / port
+        if report and str(self._folder) in (folder / REPORT).read_text(encoding="utf-8"):
+            raise self._refusal(f"the report on port `{port}` contains a path of this machine", "KR0105")
+        try:
+            staged = self._state.store.stage(folder) if folder.is_dir() else None
+        except ValueError as error:
+            raise self._refusal(f"output port `{port}`: {error}", "KR0105") from error
+        if staged is None or staged.size_bytes == 0:
+            raise self._refusal(f"output port `{port}` was left empty", "KR0105")
+        return staged
+
+    def _check_declaration(self, call: Call) -> None:
+        declared = {port: {"kind": give.kind, "report": give.report} for port, give in call.gives.items()}
+        locked = {port: {"report": "", **give} for port, give in self._task.entry["gives"].items()}
+        if declared != locked:
+            raise self._refusal("what the lock says it gives is not what the step declares", "KR0104")
+        takes = call.step.takes_of(call.params)
+        missing = {port for port, take in takes.items() if not take.optional} - set(call.takes)
+        strange = set(call.takes) - set(takes)
+        if missing or strange:
+            raise self._refusal(f"ports {sorted(missing | strange)} do not fit what the step takes", "KR0104")
+
+    def _check_ledger(self, call: Call, ledger: Ledger) -> None:
+        if unread := ledger.unread():
+            raise Refusal(
+                f"step `{self._task.id}` ({call.step.name}) never read: {', '.join(unread)}",
+                place=f"step {self._task.id}",
+                action="remove the setting, or make the operation use it: a parameter without effect is not accepted",
+                code="KR0106",
+            )
+
+    def _check_takes(self) -> None:
+        """What the step took is still what it was: no step may write into its inputs, no input change meanwhile."""
+        for port, value in self._task.digests.items():
+            if port in self._task.inputs:
+                given = self._task.inputs[port]
+                if digest_of(self._path(port), given["kind"]) != value:
+                    raise self._refusal(f"input `{given['path']}` changed while the step ran", "KR0107")
+                continue
+            self._state.store.forget(value)
+            if self._state.store.present(value) is not True:
+                raise self._refusal(f"the artifact on port `{port}` was changed while the step ran", "KR0107")
+
+    def _commit(self, gives: Mapping[str, Any], wall_s: float) -> Mapping[str, Any]:
+        entry, known = self._task.entry, self._known()
+        data = {
+            **self._name(),
+            "kind": entry["kind"],
+            "backend": entry["backend"],
+            "forged": self._forged(),
+            "promise": entry["promise"],
+            "derivation": entry["derivation"],
+            "components": dict(self._task.components),
+            "params": entry["params"],
+            "gives": dict(gives),
+            "wall_s": round(wall_s, 6),
+            "attempts": known.claimed,
+            # Killed attempts whose duration nobody knows: `wall_s` is then a lower bound.
+            "lost_attempts": known.claimed - known.ended - 1,
+        }
+        line = self._state.journal.append("step_committed", data)
+        self._state.history.add(line.data)
+        erase(self._folder)
+        return line.data
+
+    def _forged(self) -> bool:
+        return self._task.forged or bool(catalog.load("backends", self._task.entry["backend"]).forges)
+
+    def _known(self) -> Attempts:
+        return self._state.journal.past.attempts.get(self._task.key, Attempts())
+
+    def _name(self) -> dict[str, Any]:
+        return {"spec": self._task.spec, "step": self._task.id, "action": self._task.key}
+
+    def _wall_s(self) -> float:
+        return round(time.perf_counter() - self._began, 6)
+
+    def _failed(self, message: str) -> None:
+        self._state.journal.append("step_failed", {**self._name(), "message": message, "wall_s": self._wall_s()})
+
+    def _crashed(self, error: Exception) -> NoReturn:
+        self._failed(f"{type(error).__name__}: {error}")
+        raise StepCrashed(self._task.id, error) from error
+
+    def _refusal(self, message: str, code: str) -> Refusal:
+        name = self._task.id
+        return Refusal(f"step `{name}`: {message}", place=f"step {name}", action=_ACTIONS[code], code=code)
+
+
+_ACTIONS = {
+    "KR0104": "plan again: kcompiler plan",
+    "KR0105": "this is a defect of the step's operation: report it to whoever wrote it",
+    "KR0107": "find what writes there, then apply again",
+}
+
+
+def _give(call: Call, port: str, staged: Staged) -> dict[str, Any]:
+    declared = call.gives[port]
+    named = {"kind": declared.kind, "digest": staged.digest, "bytes": staged.size_bytes}
+    return {**named, "report": declared.report} if declared.report else named

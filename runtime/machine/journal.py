@@ -1,0 +1,159 @@
+"""Events → `.kcompiler/journal.jsonl`, append-only and hash-chained; lines of the past → committed records.
+
+The line is the commit: whatever has no `step_committed` line did not happen. Each line is durable before `append`
+returns, then the small file `head` anchors it, so that complete lines missing at the end are noticed.
+"""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime.contract import BrokenEvidence
+from runtime.contract.chain import GENESIS, Chain, Line, check_head, head_text, read, seal, unseal
+from runtime.machine.durable import DISK, Disk
+
+JOURNAL, HEAD = "journal.jsonl", "head"
+_TRIES = 100
+
+
+@dataclass
+class Attempts:
+    """What is known of the attempts at one action since its last commit."""
+
+    claimed: int = 0
+    #: attempts whose end is in the journal; the rest were killed
+    ended: int = 0
+    #: seconds of the attempts whose end is known
+    wall_s: float = 0.0
+    staged: Mapping[str, Any] | None = None
+
+
+@dataclass
+class Past:
+    """What the lines say: committed records in order, their line texts by sequence number, and unfinished attempts."""
+
+    records: list[Mapping[str, Any]] = field(default_factory=list)
+    _texts: dict[int, bytes] = field(default_factory=dict)
+    attempts: dict[str, Attempts] = field(default_factory=dict)
+    fence: int = 0
+
+    def line_of(self, record: Mapping[str, Any]) -> bytes:
+        """The journal line of one of `records` (this very object), as it stands in the file."""
+        return self._texts[id(record)]
+
+    def add(self, line: Line) -> None:
+        self.fence = line.fence
+        if line.type == "step_committed":
+            self.records.append(line.data)
+            self._texts[id(line.data)] = line.text
+            self.attempts.pop(line.data["action"], None)
+        elif line.type in ("step_claimed", "step_staged", "step_failed", "step_interrupted"):
+            known = self.attempts.setdefault(line.data["action"], Attempts())
+            if line.type == "step_claimed":
+                known.claimed += 1
+                known.staged = None
+            elif line.type == "step_staged":
+                known.staged = line.data
+            else:
+                known.ended += 1
+                known.wall_s += float(line.data["wall_s"])
+
+
+def load(state: Path) -> tuple[Chain, Past]:
+    """Verify the journal and read it, changing nothing. Raises BrokenEvidence for any damage but a torn last line.
+
+    Needs no lease: while a writer is at work the two files are read until the anchor stands still around the journal.
+    """
+    for _ in range(_TRIES):
+        head = _bytes(state / HEAD)
+        text = _bytes(state / JOURNAL) or b""
+        if _bytes(state / HEAD) == head:
+            break
+    chain = read(text, subject=JOURNAL)
+    check_head(chain, head, subject=JOURNAL)
+    past = Past()
+    for line in chain.lines:
+        past.add(line)
+    return chain, past
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+class Journal:
+    """The journal, open for the holder of the lease. After a failed append it refuses every further one."""
+
+    def __init__(
+        self,
+        state: Path,
+        *,
+        sign: Callable[[int], int],
+        confirm: Callable[[], None],
+        disk: Disk = DISK,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Verify, cut an incomplete last line (and say so in the journal), and be ready to append.
+
+        `sign` takes the newest fence of the journal and gives the writer's own, which must be greater (Lease.sign);
+        `confirm` raises when the writer no longer holds the lease; `now` is seconds since 1970, for people only.
+        """
+        self._path, self._head, self._disk, self._now, self._confirm = state / JOURNAL, state / HEAD, disk, now, confirm
+        chain, self.past = load(state)
+        fence = sign(self.past.fence)
+        if fence <= self.past.fence:
+            raise BrokenEvidence(f"fence {fence} is not newer than fence {self.past.fence}", subject=JOURNAL)
+        self.fence, self.run = fence, f"r{fence:06d}"
+        self._seq, self._prev = len(chain.lines), chain.lines[-1].hash if chain.lines else GENESIS
+        self._failed = False
+        if chain.torn:
+            self._disk.cut(self._path, self._path.stat().st_size - len(chain.torn))
+        if chain.lines:
+            # A crash may have left the anchor one line behind; a second one must not leave it two behind.
+            self._disk.write(self._head, head_text(self._seq, self._prev))
+        if chain.torn:
+            self.append("tail_repaired", {"bytes": len(chain.torn)})
+
+    @property
+    def usable(self) -> bool:
+        """False after an append that did not come to its end (a failed disk, a KeyboardInterrupt in its midst)."""
+        return not self._failed
+
+    @property
+    def head(self) -> str:
+        """Hash of the newest line."""
+        return self._prev
+
+    def append(self, kind: str, data: Mapping[str, Any]) -> Line:
+        """Add one line; it is durable and anchored on return. Raises StorageFailed, BrokenEvidence (lease lost)."""
+        if self._failed:
+            raise BrokenEvidence("an earlier append failed; the journal must be opened again", subject=JOURNAL)
+        self._confirm()
+        stamp = datetime.datetime.fromtimestamp(self._now(), datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = {
+            "seq": self._seq + 1,
+            "prev": self._prev,
+            "run": self.run,
+            "fence": self.fence,
+            "ts": stamp,
+            "type": kind,
+            "data": dict(data),
+        }
+        text = seal(body)
+        self._failed = True
+        self._disk.append(self._path, text)
+        # Read back as a reader will see it, so that what is remembered equals what is on disk.
+        line = unseal(text, subject=f"{JOURNAL}:{self._seq + 1}")
+        self._seq, self._prev = line.seq, line.hash
+        self._disk.write(self._head, head_text(self._seq, self._prev))
+        self._failed = False
+        self.past.add(line)
+        return line

@@ -1,0 +1,278 @@
+"""Steps in the order of the lock → each reused, carried out or held back, and the judge asked after each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime import digest
+from runtime.contract import BrokenEvidence, MachineError, Refusal, Unavailable
+from runtime.contract.keys import (
+    REASONS,
+    Decision,
+    action_key,
+    blocked,
+    components,
+    decide,
+    environment,
+    inputs_of,
+    needed,
+    parse_reference,
+    predict,
+    producers,
+)
+from runtime.machine import evidence, host, stale
+from runtime.machine.attempt import Attempt, Task
+from runtime.machine.context import Stopped, Watch
+from runtime.machine.durable import StorageFailed
+from runtime.machine.locked import RUN
+from runtime.machine.run import Judge, Run, Status, StepResult, blocks, counted, tally, word
+from runtime.machine.state import State
+
+
+class Walk:
+    """The steps of a lock, one after the other."""
+
+    def __init__(
+        self,
+        lock: Mapping[str, Any],
+        root: Path,
+        state: State,
+        *,
+        judge: Judge,
+        watch: Watch,
+        stop_requested: Callable[[], bool],
+    ) -> None:
+        self._lock, self._root, self._state = lock, root, state
+        self._judge, self._watch, self._stop_requested = judge, watch, stop_requested
+        self._spec = str(lock["asked"]["name"])
+        self._inputs = {entry["name"]: entry for entry in lock["inputs"]}
+        self._pins = {name: entry["digest"] for name, entry in self._inputs.items()}
+        self._requires = stale.requirements(lock)
+        self._host = host.words()
+        self._results: dict[str, StepResult] = {}
+        self._gated: dict[str, str] = {}
+        self._texts: dict[str, bytes] = {}
+        self._reports: dict[str, dict[str, Any]] = {}
+        self._stopped = False
+        self._opened = False
+
+    def open(self, only: list[str] | None, force: set[str]) -> None:
+        """Check the toolchain of what will run, then say in the journal that work begins."""
+        expected = predict(
+            self._lock,
+            requires=self._requires,
+            host=self._host,
+            history=self._state.history,
+            present=self._state.store.present,
+            only=only,
+            force=force,
+        )
+        backend = {step["id"]: step["backend"] for step in self._lock["steps"]}
+        stale.require_toolchain(self._lock, (backend[one.step] for one in expected if one.action == "run"))
+        self._wanted, self._forced = needed(self._lock["steps"], only), force
+        plan = digest.of_value(dict(self._lock), "kc.plan.v1")
+        asked = {"spec": self._spec, "plan": plan, "only": only, "force": sorted(force)}
+        self._state.journal.append("run_opened", asked)
+        self._opened = True
+        self._tell(
+            "run_started",
+            None,
+            run=self._state.journal.run,
+            spec=self._spec,
+            plan=plan,
+            steps=[step["id"] for step in self._lock["steps"]],
+        )
+
+    def steps(self) -> None:
+        """Walk every step once, in the order of the lock."""
+        for step in self._lock["steps"]:
+            self._stopped = self._stopped or self._stop_requested()
+            result = self._blocked(step) or self._step(step)
+            self._results[step["id"]] = result
+            if result.record is not None:
+                self._gate(step["id"], result.record)
+
+    def close(self, began: float) -> Run:
+        """Judge everything, write the evidence, close the run in the journal."""
+        records = {name: result.record for name, result in self._results.items() if result.record is not None}
+        own = evidence.run_report(self._lock, records)
+        reports = {**self._reports, RUN: own}
+        outcomes = self._judge(reports)
+        self._state.journal.append("gate_evaluated", tally(outcomes, ""))
+        lines = [self._state.journal.past.line_of(record) for record in records.values()]
+        folder = self._root / "generated" / self._spec / "evidence"
+        evidence.write(folder, evidence.Evidence(reports=self._texts, run=own, lines=lines), self._state.disk)
+        run = Run(
+            outcome=word(list(self._results.values()), outcomes, stopped=self._stopped),
+            steps=list(self._results.values()),
+            outcomes=outcomes,
+            digests={
+                f"{name}#{port}": give["digest"]
+                for name, record in records.items()
+                for port, give in record["gives"].items()
+            },
+            reports=reports,
+            counts=counted(list(self._results.values())),
+            wall_s=time.perf_counter() - began,
+            evidence=folder,
+        )
+        self._state.journal.append("run_closed", self._closing(run.outcome))
+        self._tell("finished", None, outcome=run.outcome, counts=run.counts, wall_s=run.wall_s, outcomes=list(outcomes))
+        return run
+
+    def abandon(self, error: BaseException) -> None:
+        """Close the run in the journal after an exception, if the journal can still be written."""
+        if self._opened and self._state.journal.usable and not isinstance(error, StorageFailed | BrokenEvidence):
+            stopped = isinstance(error, KeyboardInterrupt)
+            self._state.journal.append("run_closed", self._closing("interrupted" if stopped else "crashed"))
+
+    def _closing(self, outcome: str) -> dict[str, Any]:
+        steps = {name: result.status for name, result in self._results.items()}
+        return {"spec": self._spec, "outcome": outcome, "steps": steps, "head": self._state.journal.head}
+
+    def _blocked(self, step: Mapping[str, Any]) -> StepResult | None:
+        """Why a step must not go on because of those before it, or because the run was stopped."""
+        if self._stopped:
+            return self._leave(blocked(step["id"], "stopped", REASONS["stopped"]))
+        for name in producers(step):
+            before = self._results[name]
+            if name in self._gated:
+                return self._leave(blocked(step["id"], "gate_blocked", f"{name}: {self._gated[name]}"))
+            if before.record is None:
+                reason = before.reason if before.status == "skipped" else "upstream_failed"
+                return self._leave(blocked(step["id"], reason, f"{name} has no result: {before.detail}"))
+        return None
+
+    def _leave(self, decision: Decision) -> StepResult:
+        skipped = decision.reason in ("stopped", "not_selected")
+        status: Status = "skipped" if skipped else "blocked"
+        self._tell(status, decision.step, reason=decision.reason, detail=decision.detail)
+        return StepResult(step=decision.step, status=status, reason=decision.reason, detail=decision.detail)
+
+    def _step(self, step: Mapping[str, Any]) -> StepResult:
+        """Decide one step whose inputs are known, and carry it out when it must run."""
+        gives = {name: result.record["gives"] if result.record else None for name, result in self._results.items()}
+        taken = inputs_of(step, self._pins, gives)
+        around = environment(self._lock["toolchain"], self._requires[step["backend"]], self._host)
+        parts = components(step, taken, around, self._lock.get("plugins", []))
+        forced = step["id"] in self._forced and step["id"] in self._wanted
+        decision = decide(
+            step, parts, self._state.history, spec=self._spec, present=self._state.store.present, forced=forced
+        )
+        if decision.record is not None:
+            self._tell(
+                "step_reused",
+                step["id"],
+                reason=decision.reason,
+                detail=decision.detail,
+                wall_s=decision.record["wall_s"],
+            )
+            return self._result(decision, "reused", decision.record)
+        if step["id"] not in self._wanted:
+            return self._leave(blocked(step["id"], "not_selected", REASONS["not_selected"]))
+        self._quarantine(decision)
+        task = Task(
+            entry=step,
+            spec=self._spec,
+            key=action_key(parts),
+            components={name: value for name, value in parts.items() if value is not None},
+            digests={port: value for port, value in taken.items() if value is not None},
+            inputs={
+                port: self._inputs[parse_reference(reference)[1]]
+                for port, reference in step["takes"].items()
+                if parse_reference(reference)[0] == "input"
+            },
+            executor=stale.executor_of(self._lock),
+            forged=any(self._is_forged(name) for name in producers({**step, "after": []})),
+        )
+        return self._carry_out(task, decision, fresh=forced)
+
+    def _is_forged(self, name: str) -> bool:
+        record = self._results[name].record
+        return record is not None and bool(record["forged"])
+
+    def _carry_out(self, task: Task, decision: Decision, *, fresh: bool) -> StepResult:
+        attempt = Attempt(task, self._state, self._root, watch=self._watch, stop_requested=self._stop_requested)
+        earlier = self._state.history.of_key(task.key)
+        known = self._state.journal.past.attempts.get(task.key)
+        self._tell(
+            "step_started",
+            task.id,
+            kind=task.entry["kind"],
+            backend=task.entry["backend"],
+            reason=decision.reason,
+            detail=decision.detail,
+            attempt=1 + (known.claimed if known else 0),
+        )
+        try:
+            record = (None if fresh else attempt.finish_staged()) or attempt.run(fresh=fresh)
+        except Stopped:
+            self._stopped = True
+            self._tell("interrupted", task.id)
+            return self._result(decision, "interrupted", None, detail="stopped by a signal; it will go on from here")
+        except (Refusal, Unavailable) as error:
+            self._tell(
+                "step_failed",
+                task.id,
+                message=str(error),
+                place=getattr(error, "place", ""),
+                action=getattr(error, "action", "") or getattr(error, "needs", ""),
+                code=getattr(error, "code", ""),
+            )
+            return self._result(decision, "failed", None, detail=str(error), error=error)
+        if earlier and earlier[0]["gives"] != record["gives"]:
+            self._tell(
+                "not_reproduced", task.id, promise=task.entry["promise"], old=earlier[0]["gives"], new=record["gives"]
+            )
+        self._tell(
+            "step_committed", task.id, gives=record["gives"], wall_s=record["wall_s"], attempts=record["attempts"]
+        )
+        return self._result(decision, "committed", record)
+
+    def _tell(self, event: str, step: str | None, **more: Any) -> None:
+        about = {} if step is None else {"step": step}
+        self._watch({"event": event, **about, **more})
+
+    def _result(
+        self,
+        decision: Decision,
+        status: Status,
+        record: Mapping[str, Any] | None,
+        *,
+        detail: str = "",
+        error: MachineError | None = None,
+    ) -> StepResult:
+        return StepResult(
+            step=decision.step,
+            status=status,
+            reason=decision.reason,
+            detail=detail or decision.detail,
+            record=record,
+            error=error,
+        )
+
+    def _quarantine(self, decision: Decision) -> None:
+        corrupt = {change.old for change in decision.changes if change.reason == "artifact_corrupt"}
+        for artifact in sorted(corrupt):
+            place = self._state.store.quarantine(artifact)
+            data = {"step": decision.step, "digest": artifact, "place": place.name}
+            self._state.journal.append("artifact_quarantined", data)
+            self._tell("quarantined", decision.step, digest=artifact, place=place.name)
+
+    def _gate(self, step: str, record: Mapping[str, Any]) -> None:
+        """Ask the judge about what is there so far; what blocks on this step stops all that comes after it."""
+        texts = evidence.reports_of(record, self._state.store)
+        if not texts:
+            return
+        self._texts.update(texts)
+        self._reports.update({key: evidence.parse(text, key) for key, text in texts.items()})
+        outcomes = [outcome for outcome in self._judge(dict(self._reports)) if outcome["step"] in (step, *texts)]
+        stopping = [outcome["rule"] for outcome in outcomes if blocks(outcome)]
+        for outcome in outcomes:
+            self._tell("gate", step, outcome=dict(outcome))
+        if stopping:
+            self._gated[step] = ", ".join(stopping)
+            self._state.journal.append("gate_evaluated", tally(outcomes, step))

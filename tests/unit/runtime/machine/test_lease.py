@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runtime.contract import BrokenEvidence
+from runtime.machine.lease import Lease, Locked, boot_id, read_note
+from tests.unit.runtime.machinery import environ
+
+
+def hold(state: Path, seconds: float) -> subprocess.Popen[str]:
+    """A process that holds the lease of `state` and says so."""
+    program = (
+        "import sys, time, pathlib\n"
+        "from runtime.machine.lease import Lease\n"
+        "lease = Lease(pathlib.Path(sys.argv[1]))\n"
+        "print(lease.sign(0, taken='2026-11-20T00:00:00Z'), flush=True)\n"
+        "time.sleep(float(sys.argv[2]))\n"
+    )
+    command = [sys.executable, "-c", program, str(state), str(seconds)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ())
+    assert process.stdout is not None
+    assert process.stdout.readline().strip().isdigit()
+    return process
+
+
+def test_a_second_writer_is_told_who_holds_the_lease_and_gets_it_after_kill_9(tmp_path: Path) -> None:
+    with hold(tmp_path, 60) as process:
+        with pytest.raises(Locked, match=f"process {process.pid} on .* since 2026-11-20T00:00:00Z") as caught:
+            Lease(tmp_path)
+        assert (caught.value.owner["pid"], caught.value.owner["boot"]) == (process.pid, boot_id())
+        process.send_signal(signal.SIGKILL)
+    with Lease(tmp_path) as lease:
+        assert lease.sign(0) == 2
+
+
+def test_the_lease_is_free_after_release_and_the_fence_only_grows(tmp_path: Path) -> None:
+    fences = []
+    for at_least in (0, 0, 7, 0):
+        with Lease(tmp_path) as lease:
+            fences.append(lease.sign(at_least))
+            with pytest.raises(Locked):
+                Lease(tmp_path)
+    assert fences == [1, 2, 8, 9]
+
+
+def test_an_unreadable_note_hides_the_owner_and_frees_nothing(tmp_path: Path) -> None:
+    with Lease(tmp_path) as lease:
+        lease.sign(0)
+        (tmp_path / "lease.json").write_text("{")
+        with pytest.raises(Locked, match="not readable"):
+            Lease(tmp_path)
+    with Lease(tmp_path) as lease:
+        assert lease.sign(5) == 6
+
+
+def test_a_replaced_lock_file_or_a_later_fence_is_noticed_by_the_holder(tmp_path: Path) -> None:
+    with Lease(tmp_path) as lease:
+        lease.sign(0)
+        lease.confirm()
+        (tmp_path / "lease").unlink()
+        with pytest.raises(BrokenEvidence, match="taken away"):
+            lease.confirm()
+        with Lease(tmp_path) as thief:
+            thief.sign(0)
+            thief.confirm()
+            with pytest.raises(BrokenEvidence, match="taken away"):
+                lease.confirm()
+    with pytest.raises(BrokenEvidence, match="given back"):
+        lease.confirm()
+
+
+def test_a_note_of_a_later_fence_is_noticed_by_the_holder(tmp_path: Path) -> None:
+    """As after somebody copied the state folder back from elsewhere: the lock file is the same, the fence is not."""
+    with Lease(tmp_path) as lease:
+        lease.sign(0)
+        note = read_note(tmp_path / "lease.json")
+        (tmp_path / "lease.json").write_text(json.dumps({**note, "fence": note["fence"] + 1}))
+        with pytest.raises(BrokenEvidence, match="taken away"):
+            lease.confirm()
+
+
+def test_a_forked_worker_does_not_keep_the_lease_beyond_its_parent(tmp_path: Path) -> None:
+    program = (
+        "import os, sys, time, pathlib\n"
+        "from runtime.machine.lease import Lease\n"
+        "lease = Lease(pathlib.Path(sys.argv[1])); lease.sign(0)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    print(os.getpid(), flush=True); time.sleep(60); os._exit(0)\n"
+        "time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ()) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        try:
+            with pytest.raises(Locked):
+                Lease(tmp_path)
+            parent.send_signal(signal.SIGKILL)
+            parent.wait()
+            os.kill(child, 0)
+            Lease(tmp_path).release()
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def _contend(state: str, rounds: int, results: str) -> None:
+    won = refused = 0
+    while won < rounds:
+        try:
+            lease = Lease(Path(state))
+        except Locked:
+            refused += 1
+            time.sleep(0.0005)
+            continue
+        fence = lease.sign(0)
+        # Only a holder may be here: a second one would lose or repeat a number.
+        path = Path(results)
+        entries = json.loads(path.read_text())
+        entries.append([fence, os.getpid()])
+        path.write_text(json.dumps(entries))
+        lease.confirm()
+        lease.release()
+        won += 1
+
+
+def test_eight_processes_contend_and_only_one_holds_the_lease_at_a_time(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    results.write_text("[]")
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_contend, args=(str(tmp_path), 13, str(results))) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    entries = json.loads(results.read_text())
+    assert [fence for fence, _ in entries] == list(range(1, 8 * 13 + 1))
+    assert len({pid for _, pid in entries}) == 8
+    assert read_note(tmp_path / "lease.json")["fence"] == 104
