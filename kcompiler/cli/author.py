@@ -10,94 +10,12 @@ import click
 
 from kcompiler import project
 from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.plans import FORMAT, LAID_OUT, PROFILE, called, delta_of, lay_out, plan_of, refused, show_diagnostics
 from kcompiler.cli.writing import write
 
 if TYPE_CHECKING:
     from kcompiler.delta import Entry
     from kcompiler.diagnostic import Diagnostic
-    from kcompiler.front import Front
-    from kcompiler.render.view import View
-
-LAID_OUT = click.option(
-    "--format", "form", type=click.Choice(["human", "json", "markdown"]), default="human", show_default=True
-)
-FORMAT = click.option("--format", "form", type=click.Choice(["human", "json"]), default="human", show_default=True)
-
-
-PROFILE = click.option("--profile", default="", metavar="NAME", help="The spec with this overlay of its `profiles`.")
-
-
-def compiled(spec: Path, form: str, profile: str = "") -> tuple[Front, project.Project]:
-    """A spec without errors. Prints every diagnostic; raises Outcome when one is an error."""
-    from kcompiler.front import compile_spec
-
-    home = project.find(spec)
-    front = compile_spec(spec, home.root, profile=profile)
-    show_diagnostics(front.diagnostics, form, front.sources)
-    if front.spec is None or any(item.severity == "error" for item in front.diagnostics):
-        raise refused(front.diagnostics, f"kcompiler validate {called(spec, profile)}")
-    return front, home
-
-
-def called(spec: Path, profile: str) -> str:
-    """How a spec with a profile is named on the command line."""
-    return f"{spec} --profile {profile}" if profile else str(spec)
-
-
-def refused(diagnostics: list[Diagnostic], next_command: str) -> Outcome:
-    """Exit 2 when the text could not be read at all, 1 when it was read and is wrong."""
-    unreadable = any(item.code.startswith("KC1") for item in diagnostics)
-    return Outcome(2, "unreadable", next_command) if unreadable else Outcome(1, "invalid", next_command)
-
-
-def show_diagnostics(diagnostics: list[Diagnostic], form: str, sources: dict[str, bytes]) -> None:
-    """Diagnostics are data in JSON, so they go to stdout; for people they go to stderr."""
-    from kcompiler.render import human, json
-
-    if form == "json":
-        click.echo(json.diagnostics(diagnostics), nl=False)
-    elif diagnostics:
-        click.echo(human.diagnostics(diagnostics, sources), err=True, nl=False)
-
-
-def planned(
-    spec: Path, form: str, backend: str | None = None, targets: Sequence[str] = (), profile: str = ""
-) -> tuple[dict[str, Any], project.Project]:
-    """The plan of a spec, in memory; only the part that makes `targets` when there are any."""
-    made, home, _ = plan_of(spec, form, backend, targets, profile)
-    return made, home
-
-
-def plan_of(
-    spec: Path, form: str, backend: str | None = None, targets: Sequence[str] = (), profile: str = ""
-) -> tuple[dict[str, Any], project.Project, Front]:
-    """The same with what the text said."""
-    from kcompiler import plan as stage
-
-    front, home = compiled(spec, form, profile)
-    made, found = stage.make(front, home, backend)
-    show_diagnostics(found, form, front.sources)
-    if made is None:
-        raise refused(found, f"kcompiler validate {called(spec, profile)}")
-    return (part_of(made, targets) if targets else made), home, front
-
-
-def part_of(made: dict[str, Any], targets: Sequence[str]) -> dict[str, Any]:
-    """The part of a plan that makes `targets`. Raises UsageError for a step that is not there."""
-    from kcompiler import plan as stage
-
-    known = [step["id"] for step in made["steps"]]
-    for target in targets:
-        if target not in known:
-            raise no_such_step(target, known)
-    return stage.restrict(made, targets)
-
-
-def no_such_step(name: str, known: Sequence[str]) -> click.UsageError:
-    """A name that no step has, and those that were perhaps meant."""
-    from kcompiler.diagnostic import did_you_mean
-
-    return click.UsageError(f"no such step: `{name}`; {did_you_mean(name, known)}")
 
 
 @click.command()
@@ -181,7 +99,6 @@ def plan(
         _upgrade(spec, upgrade, profile)
         return
     from kcompiler import lock
-    from kcompiler.cli.run import delta_of
     from kcompiler.plan import lock_path, undecidable
 
     made, home, front = plan_of(spec, form, targets=targets, profile=profile)
@@ -281,10 +198,3 @@ def _show_plan(
         next_command=f"kcompiler apply {where if made['asked'].get('targets') else spec}",
     )
     lay_out(view, form, f"kcompiler plan {spec} --full")
-
-
-def lay_out(view: View, form: str, whole: str) -> None:
-    """Print a view as text or as markdown that fits into a comment."""
-    from kcompiler.render import human_plan, markdown
-
-    click.echo(markdown.text(view, whole=whole) if form == "markdown" else human_plan.text(view), nl=False)

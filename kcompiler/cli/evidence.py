@@ -9,40 +9,8 @@ from typing import Any
 
 import click
 
-from kcompiler import project
-from kcompiler.cli.author import PROFILE, called
 from kcompiler.cli.outcome import Outcome
-
-FORMAT = click.option("--format", "form", type=click.Choice(["human", "json"]), default="human", show_default=True)
-
-
-def _lock(path: Path) -> dict[str, Any]:
-    from kcompiler import lock
-
-    try:
-        return lock.read(path)
-    except lock.UnreadableLock as reason:
-        click.echo(f"{path}: cannot be read as a lock: {reason}", err=True)
-        raise Outcome(2, "unreadable", "kcompiler plan SPEC") from None
-
-
-def located(target: Path, profile: str = "") -> tuple[dict[str, Any], project.Project, Path]:
-    """The committed lock that a spec, a lock or a folder of generated/ stands for."""
-    if profile and target.suffix not in (".yaml", ".yml"):
-        raise click.UsageError("--profile belongs to a spec; a lock and its folder are of one profile already")
-    if target.is_dir():
-        path = target / "plan.lock"
-    elif target.suffix in (".yaml", ".yml"):
-        from kcompiler.cli.author import compiled
-
-        front, home = compiled(target, "human", profile)
-        path = home.lock(front.name)
-    else:
-        path = target
-    if not path.is_file():
-        click.echo(f"{path} does not exist", err=True)
-        raise Outcome(2, "no-lock", f"kcompiler plan {called(target, profile)}")
-    return _lock(path), project.find(path), path
+from kcompiler.cli.plans import FORMAT, PROFILE, called, located
 
 
 @click.command()

@@ -44,8 +44,7 @@ def _asked(subject: str, spec: Path) -> Asked:
 
         home = project.find(spec)
         return Asked(front=compile_spec(spec, home.root), shown=home.shown(spec))
-    from kcompiler.cli.author import plan_of
-    from kcompiler.cli.run import delta_of
+    from kcompiler.cli.plans import delta_of, plan_of
 
     made, home, front = plan_of(spec, "human")
     return Asked(front=front, shown=home.shown(spec), plan=made, entries=delta_of(made, home))

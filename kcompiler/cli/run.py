@@ -11,39 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcompiler import project
-from kcompiler.cli.author import PROFILE, called, planned
 from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.plans import PROFILE, called, evidence_broken, planned
 from kcompiler.cli.writing import write
 
 if TYPE_CHECKING:
-    from kcompiler.delta import Entry
     from kcompiler.diagnostic import RefusalLike
     from kcompiler.render.progress import Watch
     from runtime.machine.apply import Difference, Run
 
 #: how a run ended → exit code and word
 _ENDS = {"failed": (6, "step-failed")}
-
-
-def delta_of(
-    made: Mapping[str, Any], home: project.Project, only: Sequence[str] | None = None, force: Sequence[str] = ()
-) -> Sequence[Entry]:
-    """What this machine would run of a plan. Raises Outcome 3 when the journal is damaged."""
-    from kcompiler.delta import delta
-    from runtime.machine import apply as machine
-    from runtime.machine import host
-
-    try:
-        history, store = machine.look(home.root)
-    except machine.BrokenEvidence as broken:
-        raise evidence_broken(broken) from None
-    return delta(made, host=host.words(), history=history, present=store.present, only=only, force=force)
-
-
-def evidence_broken(broken: Any) -> Outcome:
-    """The journal or the store is not what was written."""
-    click.echo(f"evidence is broken: {broken.subject}: {broken.message}", err=True)
-    return Outcome(3, "evidence-broken", "kcompiler audit SPEC")
 
 
 @click.command()

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcompiler import project
-from kcompiler.cli.author import FORMAT, LAID_OUT, PROFILE, called, lay_out, no_such_step, planned
 from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.plans import FORMAT, LAID_OUT, PROFILE, called, delta_of, lay_out, located, no_such_step, planned
 
 if TYPE_CHECKING:
     from kcompiler.status import Stage
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 @FORMAT
 def status(spec: Path, profile: str, form: str) -> None:
     """Say where SPEC stands: per stage what it waits for, whether it is done, and what to do next."""
-    from kcompiler.cli.run import delta_of
     from kcompiler.render import human_plan, json
     from kcompiler.render.stages import view
     from kcompiler.status import stages
@@ -98,8 +97,6 @@ def _side(name: str, form: str) -> dict[str, Any]:
         path = path / "plan.lock"
     if path.suffix in (".yaml", ".yml"):
         return planned(path, form)[0]
-    from kcompiler.cli.evidence import located
-
     return _readable(located(path)[0], name)
 
 
@@ -163,7 +160,6 @@ def _git(verb: str, *names: str, options: Sequence[str] = (), at: str | None = N
 @PROFILE
 def graph(spec: Path, form: str, focus: str, depth: int, full: bool, profile: str) -> None:
     """Draw the steps of a spec: what each takes, what it waits for, what would run here, and the critical path."""
-    from kcompiler.cli.run import delta_of
     from kcompiler.render import drawing
     from kcompiler.render.picture import picture
 
