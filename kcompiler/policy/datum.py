@@ -13,6 +13,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 TAGS = ("measured", "estimated", "unavailable")
+#: the unit of a rate, k of n items; a quotient of two measurements that counts nothing has the unit "1"
+RATE = "ratio"
 
 
 class BadDatum(ValueError):
@@ -76,6 +78,15 @@ def _counted(node: dict[str, object]) -> tuple[int, int] | None:
     return None if k is None else (k, n or 0)
 
 
+def _of_nothing(node: dict[str, object]) -> str:
+    """Why a measured number stands for nothing, or "": no items behind it, or a rate that does not say of how many."""
+    if _count(node, "n") == 0:
+        return "measured on no items"
+    if node["unit"] == RATE and node["tag"] == "measured" and ("n" not in node or _counted(node) is None):
+        return "a rate without the counts behind it"
+    return ""
+
+
 def _value(node: dict[str, object]) -> Fraction:
     value, counts = fraction(node["value"]), _counted(node)
     if value is None:
@@ -103,6 +114,8 @@ def read(node: object) -> Datum:
         return Datum(unit, tag, reason=str(node.get("reason", "no reason given")))
     if isinstance(node["value"], bool):
         return Datum(unit, tag, flag=node["value"])
+    if nothing := _of_nothing(node):
+        return Datum(unit, "unavailable", reason=nothing)
     value, low, high = _value(node), _limit(node, "low"), _limit(node, "high")
     if (low is not None and low > value) or (high is not None and high < value):
         raise BadDatum("the interval does not hold the value")

@@ -100,6 +100,11 @@ def text_of(value: Fraction) -> str:
     return f"~{float(value):.10g}"
 
 
+def with_unit(shown: str, unit: str) -> str:
+    """A number as a sentence has it; the unit "1" of a pure number is not said."""
+    return shown if unit == "1" else f"{shown} {unit}"
+
+
 def _path(text: str) -> str:
     path.parse(text)
     return text

@@ -112,10 +112,10 @@ class Tally:
         return {
             "cosine": _worst(self.cosines, "cosine", min, cases),
             "cosine_worst_position": _worst(self.positions, "cosine", min, self.tokens),
-            "relative_error": _worst(self.errors, "ratio", max, cases),
-            "relative_l2": _worst(self.lengths, "ratio", max, cases),
+            "relative_error": _worst(self.errors, "1", max, cases),
+            "relative_l2": _worst(self.lengths, "1", max, cases),
             "cache_cosine": _worst(self.cache_cosines, "cosine", min, len(self.cache_cosines)),
-            "cache_relative_error": _worst(self.cache_errors, "ratio", max, len(self.cache_errors)),
+            "cache_relative_error": _worst(self.cache_errors, "1", max, len(self.cache_errors)),
             "kl": _mean(self.divergences, "nat"),
             "top1_agreement": facts.rate(self.top1, self.tokens),
             "top5_containment": facts.rate(self.top5, self.tokens),

@@ -53,7 +53,7 @@ def _health(function: Function, runs: Sequence[Findings], misshapen: int) -> dic
         "shape_mismatches": facts.measured(len(mismatches) + misshapen, "value", n=len(function.types)),
         "nan_introduced": facts.measured(sum(count for run in runs for *_, count in run.nan), "element"),
         "saturated": facts.measured(sum(count for run in runs for *_, count in run.saturated), "element"),
-        "headroom": facts.measured(peak.headroom, "ratio") if peak else facts.unavailable("no float16 value", "ratio"),
+        "headroom": facts.measured(peak.headroom, "1") if peak else facts.unavailable("no float16 value", "1"),
         "headroom_at": peak.op_name if peak else "",
         "first_trouble": next((run.first for run in runs if run.first), ""),
     }

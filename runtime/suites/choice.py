@@ -98,7 +98,7 @@ def run(
     return {
         "items": measured(len(asked), "item"),
         "choices": list(params.choices),
-        "chance": measured(1 / len(params.choices), "ratio", n=len(params.choices)),
+        "chance": rate(1, len(params.choices)),
         "accuracy": {name: rate(*counts[name]) if name in counts else none for name in names},
         "corrected": {name: _corrected(counts, name, params) for name in names},
         "of_teacher": _of_teacher(counts, params),
@@ -108,18 +108,18 @@ def run(
 
 def _corrected(counts: Mapping[str, tuple[int, int]], name: str, params: ChoiceParams) -> dict[str, Any]:
     if name not in counts or not counts[name][1]:
-        return unavailable("no items", "ratio")
-    return measured(corrected(*counts[name], len(params.choices)), "ratio", n=counts[name][1])
+        return unavailable("no items", "1")
+    return measured(corrected(*counts[name], len(params.choices)), "1", n=counts[name][1])
 
 
 def _of_teacher(counts: Mapping[str, tuple[int, int]], params: ChoiceParams) -> dict[str, Any]:
     """Corrected student over corrected teacher; of a teacher at chance there is no share."""
     if "teacher" not in counts or "student" not in counts or not counts["student"][1] or not counts["teacher"][1]:
-        return unavailable("needs the teacher's accuracy on this split", "ratio")
+        return unavailable("needs the teacher's accuracy on this split", "1")
     teacher = corrected(*counts["teacher"], len(params.choices))
     if teacher <= 0:
-        return unavailable("the teacher is not better than chance", "ratio")
-    return measured(corrected(*counts["student"], len(params.choices)) / teacher, "ratio", n=counts["student"][1])
+        return unavailable("the teacher is not better than chance", "1")
+    return measured(corrected(*counts["student"], len(params.choices)) / teacher, "1", n=counts["student"][1])
 
 
 SUITE = Suite(name="choice", version=1, params=ChoiceParams, runners=("student",), run=run)

@@ -41,9 +41,9 @@ def _point(point: Point, k: int) -> dict[str, Datum]:
         "value": facts.measured(value, "nat/token", n=point.tokens[k]),
         "weight": facts.measured(point.weights[k], "1"),
         "gradient_norm": facts.measured(norm, "nat/token", n=point.tokens[k]),
-        "gradient_share": facts.unavailable("every weighted gradient is zero", "ratio")
+        "gradient_share": facts.unavailable("every weighted gradient is zero", "1")
         if share is None
-        else facts.measured(share, "ratio"),
+        else facts.measured(share, "1"),
         "parameters_reached": facts.measured(point.reached[k], "tensor"),
     }
 

@@ -26,6 +26,7 @@ from kcompiler.policy.kind import (
     enough,
     lacking,
     text_of,
+    with_unit,
     worst,
 )
 
@@ -138,7 +139,7 @@ def _at(params: Params, match: path.Match, threshold: Fraction) -> Judged:
         return lacking(f"has no `{params.on}` end of an interval", match.pointer)
     holds, distance = _holds(params.op, value, threshold), _distance(params.op, value, threshold)
     shown = f"{datum.k}/{datum.n}" if datum.k is not None and params.on == "point" else text_of(value)
-    reason = f"{shown} {params.unit} {'meets' if holds else 'misses'} {params.op} {text_of(threshold)}"
+    reason = f"{with_unit(shown, params.unit)} {'meets' if holds else 'misses'} {params.op} {text_of(threshold)}"
     if not holds and params.on == "point":
         reason += _counterfactual(params.op, datum, threshold)
     return Judged(

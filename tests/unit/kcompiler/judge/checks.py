@@ -16,7 +16,7 @@ from typing import Any
 from runtime import digest
 from tests.unit.kcompiler.judge.samples import HEX, bound, number, obligation, report
 
-ENVELOPE = {"unit": "ratio", "tag": "measured"}
+ENVELOPE = {"unit": "1", "tag": "measured"}
 
 
 def module(name: str) -> Any:
@@ -70,9 +70,20 @@ def data_that_contradict_themselves_are_no_datum() -> None:
 
 def data_are_read_exactly() -> None:
     datum = module("policy.datum")
-    assert datum.read({"value": 0.1, "n": 0, **ENVELOPE}) == datum.Datum(
-        "ratio", "measured", value=Fraction(1, 10), n=0
-    )
+    assert datum.read({"value": 0.1, "n": 1, **ENVELOPE}) == datum.Datum("1", "measured", value=Fraction(1, 10), n=1)
+    for nothing, said in (
+        ({"value": 0.1, "n": 0}, "on no items"),
+        ({"value": 0.5, "unit": "ratio"}, "without the counts"),
+        ({"value": 0.5, "unit": "ratio", "n": 2}, "without the counts"),
+        ({"value": 1.0, "unit": "ratio", "k": 1}, "without the counts"),
+        ({"value": 1.0, "unit": "ratio", "n": 9, "tp": 9, "fp": 0}, "without the counts"),
+        ({"value": 1.0, "unit": "ratio", "tp": 9, "fp": 0, "fn": 0}, "without the counts"),
+    ):
+        read = datum.read({**ENVELOPE, **nothing})
+        assert (read.tag, read.value) == ("unavailable", None)
+        assert said in read.reason
+    assert datum.read({"value": 0.5, "unit": "ratio", "tag": "estimated"}).value == Fraction(1, 2)
+    assert datum.read({**ENVELOPE, "value": 0.5, "unit": "ratio", "k": 1, "n": 2}).value == Fraction(1, 2)
     assert datum.read({"value": True, "unit": "bool", "tag": "measured"}) == datum.Datum("bool", "measured", flag=True)
     gone = datum.read({"value": None, "unit": "s", "tag": "unavailable", "reason": "no Mac"})
     assert (gone.value, gone.flag, gone.reason) == (None, None, "no Mac")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runtime.contract import report as facts
-from tests.unit.kcompiler.judge.samples import Claim, bound, number, obligation, one
+from tests.unit.kcompiler.judge.samples import Claim, bound, number, obligation, one, share
 
 
 def limits(value: float, outcome: Mapping[str, str]) -> list[Claim]:
@@ -25,38 +25,50 @@ def operators() -> list[Claim]:
 
 def rates() -> list[Claim]:
     """Rates and F1 are compared by the counts behind them."""
-    every = obligation(bound("x", "==", 1))
-    least = obligation(bound("x", ">=", "0.999"))
-    most = obligation(bound("x", "<=", "0.02"))
+    every = obligation(bound("x", "==", 1, "ratio"))
+    least = obligation(bound("x", ">=", "0.999", "ratio"))
+    most = obligation(bound("x", "<=", "0.02", "ratio"))
     return [
         one("2999 of 3000 is not all", {"x": facts.rate(2999, 3000)}, every, "fail", observed="2999/3000"),
         one("3000 of 3000 is all", {"x": facts.rate(3000, 3000)}, every, "pass", distance="0", pointer="/data/x"),
-        one("a rate rounded to 1.0 contradicts its counts", {"x": number(1.0, n=3000, k=2999)}, every, "error"),
-        one("more hits than items are no rate", {"x": number(1.5, n=2, k=3)}, every, "error"),
-        one("counts of nothing are no rate", {"x": number(0, n=0, k=0)}, every, "error", reason="0 of 0"),
-        one("hits without a count are no datum", {"x": number(1.0, k=1)}, every, "error"),
+        one("a rate rounded to 1.0 contradicts its counts", {"x": share(1.0, n=3000, k=2999)}, every, "error"),
+        one("more hits than items are no rate", {"x": share(1.5, n=2, k=3)}, every, "error"),
+        one("counts of nothing are no rate", {"x": share(0, n=0, k=0)}, every, "not_evaluated", reason="on no items"),
+        one("an F1 of 1.0 on no items", {"x": share(1.0, n=0, tp=9, fp=0, fn=0)}, every, "not_evaluated"),
+        one("an F1 that does not say on how many items", {"x": share(1.0, tp=9, fp=0, fn=0)}, every, "error"),
+        one("a rate without counts", {"x": share(1.0)}, every, "error"),
+        one("a rate of so many, and how many of them is not said", {"x": share(1.0, n=200)}, every, "error"),
+        one("half an F1", {"x": share(1.0, n=9, tp=9)}, every, "error"),
+        one(
+            "a number of another kind measured on no items",
+            {"x": number(0, "finding", n=0)},
+            obligation(bound("x", "==", 0, "finding")),
+            "not_evaluated",
+            reason="on no items",
+        ),
+        one("hits without a count are no datum", {"x": share(1.0, k=1)}, every, "error"),
         one(
             "an F1 is compared by its counts",
-            {"x": number(0.8, n=9, tp=2, fp=1, fn=0)},
-            obligation(bound("x", "==", "0.8")),
+            {"x": share(0.8, n=9, tp=2, fp=1, fn=0)},
+            obligation(bound("x", "==", "0.8", "ratio")),
             "pass",
         ),
         one(
             "a third is not 0.3333333333333333",
-            {"x": number(1 / 3, n=9, tp=1, fp=2, fn=2)},
-            obligation(bound("x", "<=", "0.3333333333333333")),
+            {"x": share(1 / 3, n=9, tp=1, fp=2, fn=2)},
+            obligation(bound("x", "<=", "0.3333333333333333", "ratio")),
             "fail",
             observed="~0.3333333333",
         ),
-        one("an F1 that is not its counts", {"x": number(0.81, n=9, tp=2, fp=1, fn=0)}, least, "error"),
-        one("an F1 of nothing", {"x": number(0, n=9, tp=0, fp=0, fn=0)}, most, "error", reason="0 of 0"),
-        one("an F1 with all its errors zero", {"x": number(1.0, n=9, tp=2, fp=0, fn=0)}, every, "pass"),
+        one("an F1 that is not its counts", {"x": share(0.81, n=9, tp=2, fp=1, fn=0)}, least, "error"),
+        one("an F1 of nothing", {"x": share(0, n=9, tp=0, fp=0, fn=0)}, most, "error", reason="0 of 0"),
+        one("an F1 with all its errors zero", {"x": share(1.0, n=9, tp=2, fp=0, fn=0)}, every, "pass"),
     ]
 
 
 def exactness() -> list[Claim]:
     """Numbers are compared as the text they are written as."""
-    least = obligation(bound("x", ">=", "0.999"))
+    least = obligation(bound("x", ">=", "0.999", "ratio"))
     most = obligation(bound("x", "<=", "0.02"))
     return [
         one(
@@ -110,7 +122,7 @@ def exactness() -> list[Claim]:
 
 def counterfactuals() -> list[Claim]:
     def must(op: str, threshold: str, k: int, reason: str) -> Claim:
-        made = obligation(bound("x", op, threshold))
+        made = obligation(bound("x", op, threshold, "ratio"))
         return one(f"{k}/10 {op} {threshold}: {reason}", {"x": facts.rate(k, 10)}, made, "fail", reason=reason)
 
     return [
@@ -151,8 +163,8 @@ def intervals() -> list[Claim]:
         one("an interval may be a point", {"x": number(0.5, "nats", low=0.5, high=0.5)}, gain, "pass"),
         one(
             "the low end of a rate is computed from its counts, whatever the report says",
-            {"x": number(0.5, n=10, k=5, low=0.45)},
-            obligation(bound("x", ">=", "0.3", on="low")),
+            {"x": share(0.5, n=10, k=5, low=0.45)},
+            obligation(bound("x", ">=", "0.3", "ratio", on="low")),
             "fail",
             observed="0.222441101",
             reason="0.222441101 ratio misses >= 0.3",
@@ -166,21 +178,21 @@ def intervals() -> list[Claim]:
         ),
         one(
             "so is the high end",
-            {"x": number(0.5, n=10, k=5, high=0.55)},
-            obligation(bound("x", "<=", "0.7", on="high")),
+            {"x": share(0.5, n=10, k=5, high=0.55)},
+            obligation(bound("x", "<=", "0.7", "ratio", on="high")),
             "fail",
             observed="0.777558899",
         ),
         one(
             "a rate without an interval has one by its counts",
-            {"x": number(1.0, n=59, k=59)},
-            obligation(bound("x", ">=", "0.95", on="low")),
+            {"x": share(1.0, n=59, k=59)},
+            obligation(bound("x", ">=", "0.95", "ratio", on="low")),
             "pass",
         ),
         one(
             "one item fewer proves less",
-            {"x": number(1.0, n=58, k=58)},
-            obligation(bound("x", ">=", "0.95", on="low")),
+            {"x": share(1.0, n=58, k=58)},
+            obligation(bound("x", ">=", "0.95", "ratio", on="low")),
             "fail",
         ),
         *(
@@ -209,7 +221,7 @@ def tags() -> list[Claim]:
     made = obligation(bound("x", ">=", "0.5"))
     lenient = obligation(bound("x", ">=", "0.5", need={"tag": "estimated"}))
     many = obligation(bound("x", ">=", "0.5", need={"min_n": 15}))
-    guess = {"x": facts.estimated(0.9, "ratio", by="a formula")}
+    guess = {"x": facts.estimated(0.9, "1", by="a formula")}
     gone = {"x": facts.unavailable("no Mac", "ratio")}
     return [
         one("an estimate is no measurement", guess, made, "not_evaluated", reason="estimated, not measured"),
@@ -253,7 +265,7 @@ def places() -> list[Claim]:
             "fail",
             pointer="/data/v/1/x",
             matches=2,
-            reason="0.1 ratio misses >= 0.5.",
+            reason="0.1 misses >= 0.5.",
         ),
         one(
             "every path counts",
@@ -270,7 +282,7 @@ def places() -> list[Claim]:
             "not_evaluated",
         ),
         one("no path leads nowhere", {"w": number(0.9)}, obligation(bound([], ">=", "0.5")), "error", reason="metric"),
-        one("two good places are simply good", {"v": [GOOD, GOOD]}, EVERY, "pass", reason="0.9 ratio meets >= 0.5."),
+        one("two good places are simply good", {"v": [GOOD, GOOD]}, EVERY, "pass", reason="0.9 meets >= 0.5."),
         one(
             "one place is enough where one is needed",
             {"v": [GOOD]},
@@ -300,7 +312,7 @@ def places() -> list[Claim]:
             EVERY,
             "pass",
             pointer="/data/v/1/x",
-            reason="0.6 ratio meets >= 0.5",
+            reason="0.6 meets >= 0.5",
         ),
     ]
 

@@ -51,9 +51,7 @@ def obligation(params: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     return made | {key.rstrip("_"): value for key, value in changes.items()}
 
 
-def bound(
-    metric: str | list[str], op: str, threshold: object = None, unit: str = "ratio", **more: Any
-) -> dict[str, Any]:
+def bound(metric: str | list[str], op: str, threshold: object = None, unit: str = "1", **more: Any) -> dict[str, Any]:
     made: dict[str, Any] = {"metric": metric, "op": op, "unit": unit} | more
     return made if threshold is None else made | {"threshold": threshold}
 
@@ -100,5 +98,10 @@ def explains(outcome: Any, first: Mapping[str, Any]) -> list[str]:
     return wrong
 
 
-def number(value: float, unit: str = "ratio", **extra: Any) -> dict[str, Any]:
+def number(value: float, unit: str = "1", **extra: Any) -> dict[str, Any]:
     return facts.measured(value, unit, **extra)
+
+
+def share(value: float, **counts: Any) -> dict[str, Any]:
+    """A rate or an F1 as a report might have it, with the counts behind it or without."""
+    return number(value, "ratio", **counts)
