@@ -43,6 +43,13 @@ def find(path: Path) -> Project:
     return Project(start.parent if start.name in ("specs", "generated") else start)
 
 
+def of_lock(path: Path) -> Project:
+    """The project that a lock belongs to. A lock lies in generated/<name>/ of its project's root, also in evidence that
+    was unpacked somewhere without `.git` and `.kcompiler`; one that lies elsewhere belongs where `find` says."""
+    folder = _resolved(path).parent
+    return Project(folder.parents[1]) if folder.parent.name == "generated" else find(path)
+
+
 def _resolved(path: Path) -> Path:
     """Without links where they can be followed; as it is written for a loop of links or a name too long to look up."""
     try:

@@ -15,6 +15,7 @@ from kcompiler.plan import APPLY
 from runtime import digest
 from runtime.contract import strict_json
 
+LINE_ENDS = "write `generated/** -text` into .gitattributes and check the folder out again"
 REPORTS, RUN, VERDICT = "reports", "run.json", "verdict.json"
 #: number of the report → what it is for one committed line
 _SUMS: Mapping[str, Callable[[Mapping[str, Any]], float]] = {
@@ -46,7 +47,10 @@ def reports(folder: Path, shown: str, records: Records) -> tuple[dict[str, bytes
                 continue
             given[key] = path.read_bytes()
             if _artifact(given[key]) != give["digest"]:
-                findings.append(broken("KA22", subject, f"not the report that step `{name}` committed"))
+                unlike = f"not the report that step `{name}` committed"
+                if _artifact(given[key].replace(b"\r\n", b"\n")) == give["digest"]:
+                    unlike += "; only its line ends differ, as git's core.autocrlf makes them: " + LINE_ENDS
+                findings.append(broken("KA22", subject, unlike))
     wanted = {f"{key}.json" for key in given}
     for path in sorted((folder / REPORTS).glob("*")):
         if path.name not in wanted:
@@ -113,8 +117,8 @@ def verdict(path: Path, subject: str, plan: Mapping[str, Any], given: Mapping[st
     if not findings:
         problem = problem_with("verdict", recorded)
         findings = [broken("KA31", subject, problem)] if problem else []
-    as_of = recorded["as_of"] if not findings else None
-    again = judge(given, plan["obligations"], as_of=as_of, lock=lock.plan_digest(plan))
+    # apply judges without a date: one that stands in the verdict was put there, and is never taken from it
+    again = judge(given, plan["obligations"], lock=lock.plan_digest(plan))
     if not findings:
         findings = [
             differs("KA32", f"{subject}#{place}", message) for place, message in _unlike(recorded, again.to_json())

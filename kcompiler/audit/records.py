@@ -76,6 +76,8 @@ def against_lock(plan: Mapping[str, Any], records: Records, subject: str) -> Ite
     steps = {step["id"]: step for step in plan["steps"]}
     for name in sorted(records.keys() - steps.keys()):
         yield differs("KA13", subject, f"step `{name}` was committed, and the lock has no such step")
+    if [name for name in steps if name in records] != [name for name in records if name in steps]:
+        yield differs("KA13", subject, "the lines do not stand in the order of the lock's steps")
     for name, step in steps.items():
         if name not in records:
             yield differs("KA13", subject, f"step `{name}` of the lock has no committed line")

@@ -142,7 +142,7 @@ def located(target: Path, profile: str = "") -> tuple[dict[str, Any], project.Pr
     if not path.is_file():
         click.echo(f"{path} does not exist", err=True)
         raise Outcome(2, "no-lock", f"kcompiler plan {called(target, profile)}")
-    return _lock(path), project.find(path), path
+    return _lock(path), project.of_lock(path), path
 
 
 def lay_out(view: View, form: str, whole: str) -> None:

@@ -63,7 +63,7 @@ def _target(target: Path, backend: str | None, profile: str) -> tuple[dict[str, 
         raise click.UsageError("a lock is of one profile already: name the spec, or leave --profile out")
     try:
         committed = lock.read(target)
-        spec = project.find(target).root / str(committed["asked"]["spec"])
+        spec = project.of_lock(target).root / str(committed["asked"]["spec"])
         targets = [str(name) for name in committed["asked"].get("targets", [])]
         overlay = str(committed["asked"].get("profile", ""))
     except (lock.UnreadableLock, KeyError, TypeError) as reason:

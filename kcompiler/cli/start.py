@@ -44,6 +44,9 @@ def init(folder: Path, template: str, listed: bool) -> None:
     _copy_new(assets.folder("schemas") / SCHEMA, folder / "schemas" / SCHEMA)
     if not (folder / ".kcompiler" / ".gitignore").exists():
         _write_new(folder / ".kcompiler" / ".gitignore", "*\n")
+    if not (folder / ".gitattributes").exists():
+        # evidence is compared byte by byte: a checkout must not change its line ends
+        _write_new(folder / ".gitattributes", "generated/** -text\n")
     spec = folder / "specs" / source.name
     click.echo(f"next: kcompiler {_following(spec)} {spec}")
 

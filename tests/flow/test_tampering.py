@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.flow.world import BLOCKED, LIGHT, NAME, Home, Result, flip, make
+from tests.flow.world import BLOCKED, LIGHT, NAME, Home, Result, flip, kcompiler, make
 
 SPEC = f"specs/{NAME}.yaml"
 STORE = ".kcompiler/store/sha256"
@@ -210,3 +210,17 @@ class TestGate:
         assert verdict["outcomes"]
         assert not [one["rule"] for one in verdict["outcomes"] if one["outcome"] in ("pass", "waived")]
         assert result.last["code"] == str(result.code)
+
+
+@pytest.mark.parametrize("target", [f"generated/{NAME}", f"generated/{NAME}/plan.lock", SPEC])
+def test_evidence_that_was_unpacked_without_git_and_state_is_audited(done: Home, tmp_path: Path, target: str) -> None:
+    """What somebody sends an auditor: the project's files and generated/, nothing else."""
+    sent = tmp_path / "sent"
+    ignored = shutil.ignore_patterns(".git", ".kcompiler", "__pycache__")
+    shutil.copytree(done.root, sent, ignore=ignored)
+    result = Home(sent).run("audit", target, code=LIGHT).ended(0, "")
+    assert "audit       sound" in result.out
+    assert "no store here" in result.out
+    # from another folder, too: the lock says where its project is
+    shutil.copytree(sent, tmp_path / "elsewhere" / "deep")
+    kcompiler("audit", f"deep/{target}", cwd=tmp_path / "elsewhere", code=LIGHT).ended(0, "")

@@ -175,18 +175,12 @@ def verdict_edits() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("what", sorted(set(verdict_edits()) - {"the time"}))
+@pytest.mark.parametrize("what", sorted(verdict_edits()))
 def test_an_edited_verdict_disagrees(bundle: Bundle, what: str) -> None:
     bundle.edit(bundle.evidence / "verdict.json", verdict_edits()[what])
     found = bundle.audit()
     assert {one.code for one in found.findings} == {"KA32"}, found.findings
     assert found.exit_code == 1
-
-
-def test_the_time_of_a_verdict_is_taken_from_it(bundle: Bundle) -> None:
-    """Who judges as of another time gets a verdict that says so; it can be recomputed as well."""
-    bundle.edit(bundle.evidence / "verdict.json", verdict_edits()["the time"])
-    assert bundle.audit().findings == []
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"verdict": NaN}'])
@@ -206,3 +200,25 @@ def test_codes_have_titles(bundle: Bundle) -> None:
     """Every code a test of this folder can see is explained."""
     flip(bundle.evidence / "reports" / "data.json", 100)
     assert set(bundle.codes()) <= set(audit.CODES)
+
+
+def test_line_ends_that_git_changed_are_named_as_such(bundle: Bundle) -> None:
+    for path in (bundle.evidence / "reports").glob("*.json"):
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    found = bundle.audit()
+    messages = {one.message for one in found.findings if one.code == "KA22"}
+    assert messages
+    assert all("only its line ends differ" in message for message in messages)
+    assert found.exit_code == 3
+
+
+def test_committed_lines_in_another_order_disagree(bundle: Bundle) -> None:
+    """Each line's own hash holds; the order of the copy is asked as well."""
+    path = bundle.evidence / "journal.jsonl"
+    first, second, *rest = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([second, first, *rest]))
+    found = bundle.audit()
+    assert [(one.code, one.message) for one in found.findings] == [
+        ("KA13", "the lines do not stand in the order of the lock's steps")
+    ]
+    assert found.exit_code == 1
