@@ -158,14 +158,14 @@ def has_errors(diagnostics: Iterable[Diagnostic]) -> bool:
 
 
 def codes() -> list[str]:
-    """Every code there is, sorted."""
-    return sorted(path.stem for path in _PAGES.glob("K[CR]????.md"))
+    """Every code there is, sorted: of specs (KC), of the machine (KR), of an audit (KA)."""
+    return sorted(path.stem for path in _PAGES.glob("K*.md"))
 
 
 def explain(number: str) -> Code:
     """Title and page of a code, in any case. Raises KeyError for one that does not exist."""
     path = _PAGES / f"{number.upper()}.md"
-    if not re.fullmatch(r"K[CR]\d{4}", number.upper()) or not path.is_file():
+    if not re.fullmatch(r"K[A-Z]\d+", number.upper()) or not path.is_file():
         raise KeyError(number)
     first, _, page = path.read_text(encoding="utf-8").partition("\n")
     return Code(number=number.upper(), title=first.partition(": ")[2].strip(), page=page.strip() + "\n")

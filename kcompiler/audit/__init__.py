@@ -10,11 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from kcompiler.audit import evidence, plan, records
-from kcompiler.audit.finding import CODES, Audit, Finding, differs
+from kcompiler.audit.finding import Audit, Finding, differs
 from kcompiler.lock import plan_digest
 from kcompiler.project import Project
 
-__all__ = ["CODES", "Audit", "Finding", "audit"]
+__all__ = ["Audit", "Finding", "audit"]
 
 
 def audit(root: Path, name: str) -> Audit:

@@ -8,24 +8,6 @@ from typing import Literal
 
 Severity = Literal["evidence", "disagreement", "note"]
 
-#: code → what it says
-CODES: Mapping[str, str] = {
-    "KA01": "the lock cannot be read, or does not satisfy its schema",
-    "KA02": "a source, input, policy or schema is not what the lock names",
-    "KA03": "the obligations are not those of the policy packs",
-    "KA11": "the journal is not an unbroken chain",
-    "KA12": "a committed line is not what it was, or not in the journal",
-    "KA13": "the lines in use are not one for each step of the lock",
-    "KA14": "a committed line is about another plan, another input or another key",
-    "KA21": "a stored artifact is missing or has another digest",
-    "KA22": "a report is not the artifact that was committed",
-    "KA23": "a file in the evidence that nothing in the lock names",
-    "KA24": "the report on the run is not what the committed lines say",
-    "KA31": "the verdict cannot be read, or does not satisfy its schema",
-    "KA32": "the recorded verdict is not the one the judge gives",
-    "KA90": "something could not be looked at here",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:

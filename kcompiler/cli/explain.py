@@ -14,17 +14,22 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("subject")
+@click.argument("subject", required=False, default="")
 @click.option(
     "--spec", type=click.Path(path_type=Path), help="Also what this spec says of it: a field's value, a step's delta."
 )
 def explain(subject: str, spec: Path | None) -> None:
     """Explain SUBJECT: a code (KC2104), field:path, step:name, gate:pack/id, loss:name, suite:name, … or a bare name.
 
+    Without SUBJECT: every kind there is, with its names. `losses`, `gates`, `codes`, …: all names of that kind.
+
     With --spec, step:ID says why a step of the plan runs or is reused, and gate:ID what the plan asks of it.
     """
-    from kcompiler.render import pages
+    from kcompiler.render import index, pages
 
+    if not subject:
+        click.echo(index.overview(), nl=False)
+        return
     try:
         # a code needs nothing of a spec, and is what people ask for most
         asked = _asked(subject, spec) if spec is not None and not pages.is_code(subject) else None

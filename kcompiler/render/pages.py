@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kcompiler import assets, diagnostic
+from kcompiler.render import index
 from kcompiler.render.human import inert
+from kcompiler.render.index import KINDS, ROOMS
 
 if TYPE_CHECKING:
     from kcompiler.delta import Entry
     from kcompiler.front import Front
 
-#: prefix of a subject → room of the catalog
-ROOMS = {
-    "step": "steps",
-    "loss": "losses",
-    "suite": "suites",
-    "teacher": "teachers",
-    "generator": "generators",
-    "backend": "backends",
-}
-
-
 _NUMBER = re.compile(r"[A-Za-z]{1,3}\d+")
-_SUBJECTS = "a code such as KC2104, or one of field:, gate:, " + ", ".join(f"{name}:" for name in ROOMS)
+_SUBJECTS = "a code such as KC2104, or one of " + ", ".join(f"{kind}:" for kind in KINDS if kind != "code")
 
 
 class Unknown(Exception):
@@ -52,6 +41,8 @@ def explain(subject: str, asked: Asked | None = None) -> str:
     prefix, colon, rest = subject.partition(":")
     if not colon:
         return _code(subject) if is_code(subject) else _bare(subject, asked)
+    if not rest and prefix in KINDS:
+        return index.names(prefix)
     if prefix == "field":
         return _field(rest) + (_written(rest, asked) if asked else "")
     if prefix in ("rule", "gate"):
@@ -72,6 +63,8 @@ def is_code(subject: str) -> bool:
 
 def _bare(name: str, asked: Asked | None) -> str:
     """The page of a name without its kind: the first kind that knows it; the others are named below."""
+    if kind := index.kind_of(name):
+        return index.names(kind)
     found = []
     for prefix in ("field", "gate", *ROOMS):
         try:
@@ -98,13 +91,29 @@ def _field(path: str) -> str:
     from kcompiler.schema import published
 
     schema = published()
-    node: dict[str, Any] = schema
+    found = [_Node("", schema)]
     for part in path.split("."):
-        properties = _properties(_deref(node, schema), schema)
-        if part not in properties:
-            raise Unknown(f"no such field: `{path}`; {diagnostic.did_you_mean(part, properties)}")
-        node = properties[part]
-    return _show_field(path, node, _deref(node, schema), schema)
+        inner = [_inner(node, schema) for node in found]
+        found = [one for properties in inner for one in properties.get(part, [])]
+        if not found:
+            known = {name: None for properties in inner for name in properties}
+            raise Unknown(f"no such field: `{path}`; {diagnostic.did_you_mean(part, known)}")
+    pages: dict[str, list[str]] = {}
+    for node in found:
+        pages.setdefault(_show_field(node.schema, _deref(node.schema, schema), schema), []).append(node.when)
+    return f"{path}\n\n" + "\n".join(_headed(page, when) for page, when in pages.items())
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A field's schema, and in which forms of what is around it the field stands: `source: recorded`, or "" for all."""
+
+    when: str
+    schema: dict[str, Any]
+
+
+def _headed(page: str, when: Sequence[str]) -> str:
+    return f"with {' or '.join(when)}\n{page}" if any(when) else page
 
 
 def _deref(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
@@ -119,17 +128,24 @@ def _deref(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
             return node
 
 
-def _properties(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    found = dict(node.get("properties", {}))
-    for branch in node.get("allOf", []):
-        found |= _properties(_deref(branch.get("then", {}), schema), schema)
+def _inner(node: _Node, schema: dict[str, Any]) -> dict[str, list[_Node]]:
+    """Name → the fields of that name inside a node, one for each form that has it; what decides the form stands once."""
+    target = _deref(node.schema, schema)
+    found = {name: [_Node(node.when, inner)] for name, inner in target.get("properties", {}).items()}
+    decides = set(found)
+    for branch in target.get("allOf", []):
+        form = ", ".join(f"{key}: {one['const']}" for key, one in branch["if"]["properties"].items() if "const" in one)
+        below = _Node(", ".join(word for word in (node.when, form) if word), branch.get("then", {}))
+        for name, several in _inner(below, schema).items():
+            if name not in decides:
+                found.setdefault(name, []).extend(several)
     return found
 
 
-def _show_field(path: str, node: dict[str, Any], target: dict[str, Any], schema: dict[str, Any]) -> str:
+def _show_field(node: dict[str, Any], target: dict[str, Any], schema: dict[str, Any]) -> str:
     from runtime.contract.units import UNIT
 
-    lines = [path, "", node.get("description") or target.get("description") or ""]
+    lines = [node.get("description") or target.get("description") or ""]
     for key in ("type", "enum", "const", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "pattern"):
         value = node.get(key, target.get(key))
         if value is not None:
@@ -139,9 +155,11 @@ def _show_field(path: str, node: dict[str, Any], target: dict[str, Any], schema:
     if "default" in node:
         lines.append(f"  default: {node['default']}")
     lines += [f"  example: {json.dumps(example, ensure_ascii=False)}" for example in node.get("examples", [])]
-    inner = _properties(target, schema)
-    if inner:
-        lines.append(f"  keys: {', '.join(inner)}")
+    keys: dict[str, list[str]] = {}
+    for name, several in _inner(_Node("", target), schema).items():
+        for one in several:
+            keys.setdefault(one.when, []).append(name)
+    lines += [f"  keys{f' with {when}' if when else ''}: {', '.join(names)}" for when, names in keys.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -210,9 +228,7 @@ def _plugin(room: str, name: str) -> str:
         raise Unknown(
             f"nothing in room `{room}` is called `{name}`; " + diagnostic.did_you_mean(name, catalog.names(room))
         ) from None
-    function = next((getattr(plugin, key) for key in ("run", "value", "rows") if hasattr(plugin, key)), None)
-    module = sys.modules[function.__module__ if function else f"runtime.{room}.{name}"]
-    lines = [f"{name}@{plugin.version}", "", inspect.getdoc(module) or ""]
+    lines = [f"{name}@{plugin.version}", "", index.about(room, name, plugin)]
     params = getattr(plugin, "params", None)
     if params is not None and params.model_fields:
         lines.append("\nparameters")

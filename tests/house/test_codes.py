@@ -23,14 +23,22 @@ REFUSED = sorted(
         for code in re.findall(r"\"(KR\d{4})\"", path.read_text(encoding="utf-8"))
     }
 )
+#: found by an audit
+FOUND = sorted(
+    {
+        code
+        for path in (ROOT / "kcompiler/audit").rglob("*.py")
+        for code in re.findall(r"\"(KA\d{2})\"", path.read_text(encoding="utf-8"))
+    }
+)
 CASES = sorted(path for path in (ROOT / "tests/golden").glob("*/KC*") if path.is_dir())
 
 
 def test_every_code_has_a_page_and_every_page_a_code():
-    assert diagnostic.codes() == [*USED, *REFUSED]
+    assert diagnostic.codes() == [*FOUND, *USED, *REFUSED]
 
 
-@pytest.mark.parametrize("code", [*USED, *REFUSED])
+@pytest.mark.parametrize("code", [*FOUND, *USED, *REFUSED])
 def test_a_page_has_a_title_a_cause_and_the_right_way(code):
     page = diagnostic.explain(code)
     assert page.title
@@ -43,6 +51,12 @@ def test_a_page_has_a_title_a_cause_and_the_right_way(code):
 @pytest.mark.parametrize("code", USED)
 def test_every_code_has_a_case(code):
     assert [case for case in CASES if case.name.startswith(f"{code}-")], f"add tests/golden/<verb>/{code}-<claim>/"
+
+
+@pytest.mark.parametrize("code", FOUND)
+def test_every_finding_is_brought_about_by_a_test(code):
+    tests = list((ROOT / "tests/unit/kcompiler/audit").glob("test_*.py"))
+    assert [path for path in tests if f'"{code}"' in path.read_text(encoding="utf-8")], f"assert the code {code}"
 
 
 @pytest.mark.parametrize("code", REFUSED)

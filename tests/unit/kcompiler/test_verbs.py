@@ -252,6 +252,46 @@ def test_explain_takes_a_name_without_its_kind(home, capsys):
     assert "KR0113: a secret that is not set" in capsys.readouterr().out
 
 
+def test_explain_alone_lists_every_kind_and_each_name_it_lists_has_a_page(home, capsys):
+    assert _main(["explain"]) == 0
+    said = capsys.readouterr().out
+    for kind in ("code", "field:", "gate:", "step:", "loss:", "suite:", "teacher:", "generator:", "backend:"):
+        assert f"\n  {kind} " in said
+    assert "reverse_kl" in said
+    for kind in (
+        "codes",
+        "fields",
+        "gates",
+        "steps",
+        "losses",
+        "suites",
+        "teachers",
+        "generators",
+        "backends",
+        "loss:",
+    ):
+        assert _main(["explain", kind]) == 0
+        names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+        assert len(names) >= 1
+        for name in (names[0], names[-1]):
+            assert _main(["explain", name]) == 0, name
+        capsys.readouterr()
+
+
+def test_explain_shows_every_form_of_a_field_whose_form_is_chosen(home, capsys):
+    """teacher.model is a folder for one source and a server's name for another; no form hides the others."""
+    assert _main(["explain", "field:teacher.source"]) == 0
+    assert "enum: ['bootstrap', 'hf', 'openai', 'recorded']" in capsys.readouterr().out
+    assert _main(["explain", "field:teacher.model"]) == 0
+    said = capsys.readouterr().out
+    assert "with source: hf\n" in said
+    assert "with source: openai\n" in said
+    assert _main(["explain", "field:evaluation.suites"]) == 0
+    assert "keys with use: choice: " in capsys.readouterr().out
+    assert _main(["explain", "field:teacher.sorce"]) == 2
+    assert "did you mean `source`" in capsys.readouterr().err
+
+
 def test_explain_tells_what_a_spec_says(home, capsys):
     assert _main(["explain", "field:execution.seed", "--spec", SPEC]) == 0
     out = capsys.readouterr().out
