@@ -129,7 +129,7 @@ def _deref(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _inner(node: _Node, schema: dict[str, Any]) -> dict[str, list[_Node]]:
-    """Name → the fields of that name inside a node, one for each form that has it; what decides the form stands once."""
+    """Name → the fields of that name inside a node, one per form that has it; what decides the form stands once."""
     target = _deref(node.schema, schema)
     found = {name: [_Node(node.when, inner)] for name, inner in target.get("properties", {}).items()}
     decides = set(found)
