@@ -44,6 +44,8 @@ class Node:
     seed: int
     origin: str
     after: Sequence[str] = ()
+    #: names of the params without effect on the result
+    unkeyed: Sequence[str] = ()
 
     def upstream(self) -> Iterator[str]:
         """Ids of the steps this one waits for: what it takes, then its preconditions."""

@@ -9,7 +9,7 @@ from typing import Any, cast
 from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
 from runtime import catalog, digest
-from runtime.contract import Step
+from runtime.contract import Step, unkeyed
 from runtime.contract.weights import Weights
 
 BASELINE = "ce_only"
@@ -59,6 +59,7 @@ class Lowering:
                 seed=self.spec.execution.seed,
                 origin=origin,
                 after=tuple(after),
+                unkeyed=tuple(unkeyed(step.params)),
             )
         )
         return step_id

@@ -297,6 +297,7 @@ def _step(node: Node) -> dict[str, Any]:
         "takes": dict(sorted(node.takes.items())),
         "after": list(node.after),
         "params": dict(node.params),
+        **({"unkeyed": list(node.unkeyed)} if node.unkeyed else {}),
         "gives": {
             name: {"kind": port.kind, **({"report": port.report} if port.report else {})}
             for name, port in sorted(node.gives.items())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import digest
-from runtime.contract import ENTRY_POINT_GROUPS, Refusal, Step
+from runtime.contract import ENTRY_POINT_GROUPS, Refusal, Step, imports
 
 _HERE = Path(__file__).parent
 
@@ -74,14 +74,23 @@ def load(room: str, name: str) -> Any:
 
 
 def distribution(room: str, name: str) -> dict[str, str] | None:
-    """For a third-party plug-in: its distribution, version and the digest of its RECORD; None for a built-in."""
+    """For a third-party plug-in: its distribution, version and the digest of its code's bytes; None for a built-in.
+
+    The bytes are those that stand there now, however the distribution was installed and whatever its RECORD says.
+    """
     if name in _built_in(room):
         return None
-    dist = _third_party(room)[name].dist
-    if dist is None:
+    entry = _third_party(room)[name]
+    if entry.dist is None:
         raise Refusal(f"plug-in `{name}` of room `{room}` belongs to no distribution", action="install it with pip")
-    record = dist.read_text("RECORD") or ""
-    return {"distribution": dist.metadata["Name"], "version": dist.version, "record": digest.of_bytes(record.encode())}
+    try:
+        code = imports.digest_of(entry.dist, entry.module)
+    except (ValueError, OSError) as error:
+        raise Refusal(
+            f"the code of plug-in `{name}` of room `{room}` cannot be read: {error}",
+            action="install its distribution again",
+        ) from error
+    return {"distribution": entry.dist.metadata["Name"], "version": entry.dist.version, "code": code}
 
 
 def code_of(step: Step, params: Any) -> str:

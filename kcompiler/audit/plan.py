@@ -11,7 +11,8 @@ from kcompiler.audit.finding import Finding, broken, differs, note
 from kcompiler.audit.schema import problem_with
 from kcompiler.front import compile_spec
 from kcompiler.plan import APPLY, meaning, obligations
-from runtime import digest
+from runtime import catalog, digest
+from runtime.contract import Refusal
 
 
 def read(path: Path, subject: str) -> tuple[dict[str, Any] | None, list[Finding]]:
@@ -43,6 +44,23 @@ def pins(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
         file = assets.folder("schemas") / f"{entry['id']}.schema.json"
         if not file.is_file() or digest.of_file(file) != entry["digest"]:
             yield differs("KA02", f"schemas/{file.name}", "the schema is not the one that was planned with")
+    for entry in plan["plugins"]:
+        yield from _plugin(entry)
+
+
+def _plugin(entry: Mapping[str, str]) -> Iterator[Finding]:
+    """A third party's plug-in, where it is installed, against the code that was planned with."""
+    subject = f"plugin {entry['room']}/{entry['name']}"
+    try:
+        here = catalog.distribution(entry["room"], entry["name"])
+    except KeyError:
+        yield note(subject, f"{entry['distribution']} is not installed here: its code was not compared")
+        return
+    except Refusal as reason:
+        yield differs("KA02", subject, reason.message)
+        return
+    if here is None or here["code"] != entry["code"]:
+        yield differs("KA02", subject, "its code is not the one that was planned with")
 
 
 def _folder(path: Path) -> str:

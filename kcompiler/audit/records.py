@@ -9,6 +9,7 @@ from typing import Any
 from kcompiler.audit.finding import Finding, broken, differs, note
 from kcompiler.audit.journal import Line, chain, line_of
 from runtime import digest
+from runtime.contract import keys
 
 STATE, JOURNAL, HEAD = ".kcompiler", "journal.jsonl", "head"
 _NEEDED: Mapping[str, tuple[type, ...]] = {
@@ -95,7 +96,8 @@ def _against_step(
     wanted = {
         "kind": (record["kind"], step["kind"]),
         "backend": (record["backend"], step["backend"]),
-        "params": (record["params"], step["params"]),
+        "params": (keys.keyed(step, record["params"]), keys.keyed(step)),
+        "params by its key": (components.get("params"), digest.of_value(keys.keyed(step), "kc.params.v1")),
         "code": (components.get("code"), step["code"]),
         "seed": (components.get("seed"), step["seed"]),
         "ports": (sorted(record["gives"]), sorted(step["gives"])),
@@ -103,6 +105,10 @@ def _against_step(
     for what, (found, asked) in wanted.items():
         if found != asked:
             yield differs("KA14", subject, f"step `{name}` was made with another {what} than the lock has")
+    plugins = keys.plugin_parts(step, plan["plugins"])
+    for part in sorted({*plugins, *(part for part in components if part.startswith("plugin."))}):
+        if components.get(part) != plugins.get(part):
+            yield differs("KA14", subject, f"step `{name}` was made with another {part} than the lock has")
     made = {
         f"step:{other}#{port}": give["digest"] for other, one in records.items() for port, give in one["gives"].items()
     }

@@ -120,9 +120,7 @@ def _named(
         was, now = before.get(name), after.get(name)
         if was is None or now is None:
             entry = was or now or {}
-            parts = [
-                short(entry[part]) for part in ("path", "version", "digest", "record", "license") if entry.get(part)
-            ]
+            parts = [short(entry[part]) for part in ("path", "version", "digest", "code", "license") if entry.get(part)]
             yield Change(area=area, sign="+" if was is None else "-", name=name, what="  ".join(parts), trust=True)
             continue
         for dotted, value, other in _leaves(was, now):
@@ -243,6 +241,7 @@ def _step(name: str, was: Plan, now: Plan) -> Iterator[Change]:
             # another backend or a weaker promise is another way of making the same thing
             trust=bool(way)
             or dotted in ("backend", "promise")
+            or dotted.startswith("unkeyed")
             or (dotted.startswith(_SOURCES) and dotted.endswith(".license")),
             path=dotted,
             old=_json(value),

@@ -55,6 +55,21 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+class _Unkeyed:
+    """See UNKEYED."""
+
+
+#: Marks a parameter without effect on the result (how often to save, how fast to ask, what it may cost):
+#: `checkpoint_every: Annotated[int, UNKEYED] = 100`. The lock shows it and its change runs nothing again: it is in no
+#: key, and a run that was stopped goes on with the new value. Only for fields of the step's own model.
+UNKEYED = _Unkeyed()
+
+
+def unkeyed(params: type[BaseModel]) -> list[str]:
+    """Names of the parameters that are marked as without effect on the result, sorted."""
+    return sorted(name for name, field in params.model_fields.items() if UNKEYED in field.metadata)
+
+
 #: Every artifact is a folder. The text says what stands in it; two artifacts are joinable when their kinds are equal.
 KINDS: Mapping[str, str] = {
     "file": "one file of the project, pinned by its SHA-256 (only as an input)",

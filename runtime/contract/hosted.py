@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from runtime.contract import Params
+from runtime.contract import UNKEYED, Params
 from runtime.contract.secret import Secret
 from runtime.contract.units import unit
 
@@ -70,7 +72,7 @@ class Hosted(Params):
         examples=[0.01],
         json_schema_extra=unit("1"),
     )
-    requests_per_minute: int = Field(
+    requests_per_minute: Annotated[int, UNKEYED] = Field(
         default=60,
         ge=1,
         le=1_000_000,
@@ -78,7 +80,7 @@ class Hosted(Params):
         examples=[60],
         json_schema_extra=unit("request per minute"),
     )
-    concurrency: int = Field(
+    concurrency: Annotated[int, UNKEYED] = Field(
         default=4,
         ge=1,
         le=64,
@@ -94,7 +96,7 @@ class Hosted(Params):
         examples=[5],
         json_schema_extra=unit("try"),
     )
-    timeout_s: float = Field(
+    timeout_s: Annotated[float, UNKEYED] = Field(
         default=120.0,
         gt=0,
         le=3600,
@@ -102,7 +104,7 @@ class Hosted(Params):
         examples=[120.0],
         json_schema_extra=unit("second"),
     )
-    usd_per_million_input: float = Field(
+    usd_per_million_input: Annotated[float, UNKEYED] = Field(
         default=0.0,
         ge=0,
         le=1e6,
@@ -110,7 +112,7 @@ class Hosted(Params):
         examples=[0.6],
         json_schema_extra=unit("US dollar per million tokens"),
     )
-    usd_per_million_output: float = Field(
+    usd_per_million_output: Annotated[float, UNKEYED] = Field(
         default=0.0,
         ge=0,
         le=1e6,

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from runtime import digest
 
-KEY_SCHEME = "k1"
+KEY_SCHEME = "k2"
 
 #: reason code → what it says. A step with several reasons to run is given the first of this order.
 REASONS: Mapping[str, str] = {
@@ -108,8 +108,9 @@ def components(
 ) -> dict[str, str | None]:
     """Everything a step's result may depend on, by name. `inputs`: port → digest, None while it is unknown.
 
-    A third party's plug-in counts by the digest of its installed files: always when it is the step or its backend, else
-    when a parameter of the step has its name as a value.
+    Parameters without effect on the result (`unkeyed` of the step) are left out. A third party's plug-in counts by the
+    digest of its code: always when it is the step or its backend, else when a parameter of the step has its name as a
+    value.
     """
     parts: dict[str, str | None] = {
         "scheme": KEY_SCHEME,
@@ -118,16 +119,30 @@ def components(
         "backend": str(step["backend"]),
         "code": str(step["code"]),
         "seed": str(step["seed"]),
-        "params": digest.of_value(step["params"], "kc.params.v1"),
+        "params": digest.of_value(keyed(step), "kc.params.v1"),
         "gives": digest.of_value(step["gives"], "kc.gives.v1"),
     }
     parts.update({f"input.{port}": value for port, value in inputs.items()})
     parts.update({f"environment.{name}": version for name, version in environment.items()})
-    if plugins:
-        names = {str(step["kind"]).partition("@")[0], str(step["backend"]), *_texts(step["params"])}
-        used = [plugin for plugin in plugins if plugin["name"] in names]
-        parts.update({f"plugin.{plugin['room']}.{plugin['name']}": plugin["record"] for plugin in used})
+    parts.update(plugin_parts(step, plugins))
     return parts
+
+
+def plugin_parts(step: Mapping[str, Any], plugins: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The components that stand for the third parties' plug-ins which a step uses."""
+    if not plugins:
+        return {}
+    names = {str(step["kind"]).partition("@")[0], str(step["backend"]), *_texts(step["params"])}
+    return {f"plugin.{one['room']}.{one['name']}": one["code"] for one in plugins if one["name"] in names}
+
+
+def keyed(step: Mapping[str, Any], params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The parameters of a locked step (or other `params` of it) that have an effect on its result."""
+    return {
+        name: value
+        for name, value in (step["params"] if params is None else params).items()
+        if name not in step.get("unkeyed", ())
+    }
 
 
 def action_key(parts: Components) -> str:
@@ -316,7 +331,7 @@ def _changes(step: Mapping[str, Any], parts: Components, last: Mapping[str, Any]
         if old == new:
             continue
         if name == "params":
-            found.extend(param_changes(last["params"], step["params"]))
+            found.extend(param_changes(keyed(step, last["params"]), keyed(step)))
         elif name.startswith("input."):
             found.append(_input_change(step, name.removeprefix("input."), old, new))
         else:

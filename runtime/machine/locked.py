@@ -56,7 +56,7 @@ class _Plugin(_Part):
     name: str
     distribution: str
     version: str
-    record: str
+    code: str
 
 
 class _Give(_Part):
@@ -70,6 +70,7 @@ class _Step(_Part):
     backend: str
     takes: dict[str, str]
     params: dict[str, Any]
+    unkeyed: list[str] = Field(default_factory=list)
     gives: dict[str, _Give] = Field(min_length=1)
     after: list[str] = Field(default_factory=list)
     code: str

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import catalog, digest
-from runtime.contract import Backend, MachineError, Refusal, Step
+from runtime.contract import Backend, MachineError, Refusal, Step, unkeyed
 from runtime.machine.locked import params_of
 
 #: how `digest_of` says that nothing is there
@@ -143,13 +143,13 @@ def _plugins(lock: Mapping[str, Any]) -> list[Difference]:
     differences = []
     for entry in lock.get("plugins", []):
         name = f"{entry['room']}/{entry['name']}"
-        locked = f"{entry['distribution']} {entry['version']} {entry['record']}"
+        locked = f"{entry['distribution']} {entry['version']} {entry['code']}"
         try:
             here = catalog.distribution(entry["room"], entry["name"])
         except KeyError:
             differences.append(Difference(kind="plugin", name=name, locked=locked, found="not installed"))
             continue
-        found = "built in" if here is None else f"{here['distribution']} {here['version']} {here['record']}"
+        found = "built in" if here is None else f"{here['distribution']} {here['version']} {here['code']}"
         if found != locked:
             differences.append(Difference(kind="plugin", name=name, locked=locked, found=found))
     return differences
@@ -165,6 +165,13 @@ def _steps(lock: Mapping[str, Any]) -> list[Difference]:
             found = f"{name}@{step.version}" if isinstance(step, Step) else "not installed"
             differences["step", name] = Difference(kind="step", name=name, locked=entry["kind"], found=found)
             continue
+        if unkeyed(step.params) != list(entry.get("unkeyed", [])):
+            differences["step", name] = Difference(
+                kind="step",
+                name=name,
+                locked=f"unkeyed {', '.join(entry.get('unkeyed', [])) or 'nothing'}",
+                found=f"unkeyed {', '.join(unkeyed(step.params)) or 'nothing'}",
+            )
         here = _code_of(step, entry)
         if here != entry["code"]:
             differences["code", name] = Difference(kind="code", name=name, locked=entry["code"], found=here)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
-from runtime.contract import Context, Params, Port, Step
+from runtime.contract import UNKEYED, Context, Params, Port, Step
 from runtime.contract.architecture import Architecture
 from runtime.contract.optimizer import Optimizer
 
@@ -19,7 +20,7 @@ class BootstrapParams(Params):
     #: longer rows are refused, not cut
     max_length: int = Field(ge=8)
     optimizer: Optimizer = Field(default_factory=Optimizer)
-    checkpoint_every: int = Field(default=100, ge=1)
+    checkpoint_every: Annotated[int, UNKEYED] = Field(default=100, ge=1)
     threads: int = Field(default=2, ge=1)
 
 

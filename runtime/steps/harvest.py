@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
-from runtime.contract import Context, Port, Step
+from runtime.contract import UNKEYED, Context, Port, Step
 from runtime.contract.hosted import Hosted
 
 
@@ -15,7 +16,7 @@ class HarvestParams(Hosted):
     #: subset of "text", "choices"
     signals: list[str] = Field(min_length=1)
     #: US dollars at which asking stops, before they are exceeded
-    usd: float = Field(ge=0)
+    usd: Annotated[float, UNKEYED] = Field(ge=0)
 
 
 def run(takes: Mapping[str, Path], params: HarvestParams, ctx: Context) -> None:

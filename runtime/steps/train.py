@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract import UNKEYED, Context, Params, Port, Ports, Step
 from runtime.contract.architecture import Architecture
 from runtime.contract.optimizer import Optimizer, Schedule
 
@@ -40,7 +40,7 @@ class TrainParams(Params):
     max_length: int = Field(ge=8)
     optimizer: Optimizer = Field(default_factory=Optimizer)
     gradient_norms_every: int = Field(default=50, ge=1)
-    checkpoint_every: int = Field(default=100, ge=1)
+    checkpoint_every: Annotated[int, UNKEYED] = Field(default=100, ge=1)
     #: supervised tokens per chunk of the loss
     chunk_tokens: int = Field(default=512, ge=16)
     #: keep only each layer's input for the backward pass, and compute the rest again

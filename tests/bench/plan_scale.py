@@ -90,13 +90,14 @@ def _plan(count: int, folder: Path) -> None:
     from kcompiler import lock
     from kcompiler import plan as stage
     from kcompiler.graph import build
+    from runtime.contract import keys
 
     nodes, inputs = _nodes(count), _inputs()
     graph, problems = build(nodes, inputs)
     assert graph is not None, problems
     toolchain = stage._toolchain(graph)
     made = {
-        "lock": {"format": lock.FORMAT, "key_scheme": "k1", "hash": "sha256"},
+        "lock": {"format": lock.FORMAT, "key_scheme": keys.KEY_SCHEME, "hash": "sha256"},
         "made_by": {"name": "kcompiler", "version": "0"},
         "asked": {"spec": "bench.yaml", "name": "bench", "executor": "local", "risk_tier": 3},
         "sources": [{"path": "bench.yaml", "meaning": "sha256:" + "e" * 64}],

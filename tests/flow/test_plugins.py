@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runtime import digest
-from tests.flow.world import LIGHT, NAME, Home
+from tests.flow.world import LIGHT, NAME, SIGNALLED, Home, signals
 
 SPEC = f"specs/{NAME}.yaml"
 
@@ -86,8 +89,8 @@ remedy: make the student smaller
 """
 
 
-def distribution(folder: Path, name: str, room: str, plugin: str, constant: str, text: str) -> Path:
-    """Install a distribution of one module that exports one plug-in, as pip would leave it; its RECORD."""
+def distribution(folder: Path, name: str, room: str, plugin: str, constant: str, text: str) -> None:
+    """Install a distribution of one module that exports one plug-in, as pip would leave it."""
     folder.mkdir(exist_ok=True)
     module = folder / f"{name}.py"
     module.write_text(text, encoding="utf-8")
@@ -99,7 +102,12 @@ def distribution(folder: Path, name: str, room: str, plugin: str, constant: str,
     hashed = base64.urlsafe_b64encode(hashlib.sha256(module.read_bytes()).digest()).rstrip(b"=").decode()
     size = module.stat().st_size
     record.write_text(f"{name}.py,sha256={hashed},{size}\n{about.name}/RECORD,,\n", encoding="utf-8")
-    return record
+
+
+def code_of(site: Path, name: str) -> str:
+    """What the lock says of the code of a distribution of one module."""
+    text = hashlib.sha256((site / f"{name}.py").read_bytes()).hexdigest()
+    return digest.of_value({f"{name}.py": text}, "kc.plugin.v1")
 
 
 def gate(home: Home, threshold: int) -> None:
@@ -118,8 +126,8 @@ def with_plugins(data: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_a_loss_a_step_and_a_gate_are_one_file_each(done: Home, tmp_path: Path) -> None:
     site = tmp_path / "site"
-    loss = distribution(site, "acme_loss", "losses", "total_variation", "LOSS", LOSS)
-    step = distribution(site, "acme_step", "steps", "weigh", "STEP", STEP)
+    distribution(site, "acme_loss", "losses", "total_variation", "LOSS", LOSS)
+    distribution(site, "acme_step", "steps", "weigh", "STEP", STEP)
     gate(done, 10)
     done.change(with_plugins)
 
@@ -133,11 +141,8 @@ def test_a_loss_a_step_and_a_gate_are_one_file_each(done: Home, tmp_path: Path) 
     assert "weigh" in planned.out
     plan = json.loads(done.lock.read_text(encoding="utf-8"))
     assert plan["plugins"] == [
-        {"room": room, "name": name, "distribution": dist, "version": "1.0", "record": digest.of_file(record)}
-        for room, name, dist, record in (
-            ("losses", "total_variation", "acme_loss", loss),
-            ("steps", "weigh", "acme_step", step),
-        )
+        {"room": room, "name": name, "distribution": dist, "version": "1.0", "code": code_of(site, dist)}
+        for room, name, dist in (("losses", "total_variation", "acme_loss"), ("steps", "weigh", "acme_step"))
     ]
     params = next(item for item in plan["steps"] if item["id"] == "train-kd")["params"]
     assert params["losses"][0]["semantics"] == {"formula": "1/2 * sum_v |p_v - q_v|", "unit": "probability"}
@@ -199,3 +204,92 @@ def test_a_misspelt_key_of_a_rule_never_switches_it_off(fresh: Home) -> None:
     result = fresh.run("plan", SPEC, code=LIGHT, path=[site]).ended(1, "invalid")
     assert "error[KC6002]" in result.err
     assert "did you mean `mode`" in result.err
+
+
+PROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "acme-loss"
+version = "1.0"
+
+[project.entry-points."kcompiler.losses"]
+total_variation = "acme.loss:LOSS"
+
+[tool.setuptools]
+packages = ["acme"]
+"""
+HALF = "return gap.abs().sum(-1) / 2"
+
+
+def editable(folder: Path, site: Path) -> str:
+    """A project of a package, installed with `pip install -e`; Python that begins a command which sees it."""
+    (folder / "acme").mkdir(parents=True)
+    (folder / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+    (folder / "acme" / "__init__.py").write_text("", encoding="utf-8")
+    (folder / "acme" / "unused.py").write_text("", encoding="utf-8")
+    (folder / "acme" / "maths.py").write_text(f"def half(gap):\n    {HALF}\n", encoding="utf-8")
+    body = "(student_NV.softmax(-1) - teacher_NV.softmax(-1)).abs().sum(-1) / 2"
+    assert body in LOSS
+    text = LOSS.replace(body, "half(student_NV.softmax(-1) - teacher_NV.softmax(-1))")
+    text = text.replace("from typing import Any\n", "from typing import Any\nfrom .maths import half\n")
+    (folder / "acme" / "loss.py").write_text(text, encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--prefix", str(site), "-e", str(folder)], check=True, capture_output=True, timeout=120)
+    places = [str(path) for path in site.rglob("site-packages")]
+    return f"import site; [site.addsitedir(place) for place in {places!r}]\n"
+
+
+@pytest.mark.slow
+def test_an_edited_plug_in_is_never_taken_for_the_one_that_was_used(done: Home, tmp_path: Path) -> None:
+    """With `pip install -e` no file of the installation changes when the code does; with an edit in site-packages RECORD
+    does not."""
+    main = editable(tmp_path / "project-of-the-loss", tmp_path / "site") + "from kcompiler.cli import main\nmain()\n"
+    maths = tmp_path / "project-of-the-loss" / "acme" / "maths.py"
+    done.change(lambda data: data["training"]["stages"][0]["losses"].__setitem__(
+        0, {"term": "total_variation", "weight": 0.8}))  # fmt: skip
+    done.apply(code=main).ended(1, "fail")
+    done.run("audit", SPEC, code=main).ended(0, "")
+    key = done.records()["train-kd"]["components"]["plugin.losses.total_variation"]
+    used = done.digests()["train-kd#checkpoint"]
+
+    (maths.parent / "unused.py").write_text("nobody = 1\n", encoding="utf-8")
+    assert set(done.apply("--locked", code=main).ended(1, "fail").steps().values()) == {"reused"}
+
+    maths.write_text(f"def half(gap):\n    {HALF.replace('2', '3')}\n", encoding="utf-8")
+    audited = done.run("audit", SPEC, code=main).ended(1, "disagreement")
+    assert "KA02" in audited.text
+    assert "plugin losses/total_variation" in audited.text
+    done.run("apply", str(done.lock.relative_to(done.root)), code=main).ended(4, "lock-stale")
+    done.apply("--locked", code=main).ended(4, "lock-stale")
+    forecast = json.loads(done.run("plan", SPEC, "--format", "json", code=main).ended(0, "").out)
+    why = {entry["step"]: (entry["action"], entry["reason"]) for entry in forecast["steps"]}
+    assert why["train-kd"] == ("run", "code_changed")
+    assert why["train-ce_only-kd"] == ("reuse", "unchanged")
+    again = done.apply(code=main).ended(1, "fail")
+    assert again.steps()["train-kd"] == "committed"
+    assert done.records()["train-kd"]["components"]["plugin.losses.total_variation"] != key
+    assert done.digests()["train-kd#checkpoint"] != used
+    done.run("audit", SPEC, code=main).ended(0, "")
+
+
+@pytest.mark.slow
+def test_a_setting_without_effect_may_change_while_a_run_is_stopped(done: Home) -> None:
+    """How often a state is saved is in the lock and in no key: changing it runs nothing again, and work goes on."""
+    done.change(lambda data: data["training"]["stages"][0].update(checkpoint_every=5))
+    result = done.apply(code=LIGHT).ended(1, "fail")
+    assert set(result.steps().values()) == {"reused"}
+    assert "checkpoint_every" in result.err
+    steps = {item["id"]: item for item in json.loads(done.lock.read_text(encoding="utf-8"))["steps"]}
+    assert steps["train-kd"]["params"]["checkpoint_every"] == 5
+    assert steps["train-kd"]["unkeyed"] == ["checkpoint_every"]
+    done.run("audit", SPEC, code=LIGHT).ended(0, "")
+
+    done.change(lambda data: data["training"]["stages"][0].update(steps=13, checkpoint_every=4))
+    stop = signals(signal.SIGKILL, "os.rename", r"state-00000008")
+    done.apply(code=SIGNALLED, env=stop)
+    done.change(lambda data: data["training"]["stages"][0].update(checkpoint_every=6))
+    resumed = done.apply().ended(1, "fail")
+    assert "continuing at step 4 of 13" in resumed.err

@@ -5,7 +5,7 @@ import grimp
 import pytest
 
 from runtime import catalog
-from runtime.contract import Step
+from runtime.contract import Step, unkeyed
 
 GRAPH = grimp.build_graph("runtime", include_external_packages=False, exclude_type_checking_imports=True)
 #: declarations without an algorithm, and what only carries bytes: their change is a change of the format or of a
@@ -14,6 +14,7 @@ CARRIERS = {
     "runtime",
     "runtime.contract",
     "runtime.contract.units",  # words beside a field
+    "runtime.contract.imports",  # asked while planning
     "runtime.catalog",
     "runtime.digest",
     "runtime.machine.durable",
@@ -46,6 +47,22 @@ def test_everything_an_operation_imports_is_in_the_steps_code(name):
         and not GRAPH.find_children(module)  # a package's __init__ is only a docstring in these rooms
     }
     assert missing == set()
+
+
+def test_what_is_in_no_key_decides_how_fast_how_dear_or_how_safely_and_nothing_else():
+    found = {name: unkeyed(catalog.load("steps", name).params) for name in catalog.names("steps")}
+    assert {name: names for name, names in found.items() if names} == {
+        "bootstrap": ["checkpoint_every"],
+        "harvest": [
+            "concurrency",
+            "requests_per_minute",
+            "timeout_s",
+            "usd",
+            "usd_per_million_input",
+            "usd_per_million_output",
+        ],
+        "train": ["checkpoint_every"],
+    }
 
 
 @pytest.mark.parametrize("room", ["models", "data", "train", "tools", "mil"])

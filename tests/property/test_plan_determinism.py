@@ -298,7 +298,7 @@ def test_a_derivation_is_what_it_was():
         pins={"source": "sha256:" + "a" * 64},
         derivations={"b": "sha256:" + "b" * 64},
         environment={"torch": "2.13.0"},
-        plugins=[{"name": "copy", "room": "steps", "record": "sha256:" + "d" * 64}],
+        plugins=[{"name": "copy", "room": "steps", "code": "sha256:" + "d" * 64}],
     )
     assert found == VECTOR
 

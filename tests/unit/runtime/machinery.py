@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import catalog, digest
-from runtime.contract.keys import derivation, environment
+from runtime.contract.keys import KEY_SCHEME, derivation, environment
 from runtime.machine.durable import erase
 
 TOY = Path(__file__).parent / "toy"
@@ -90,7 +90,7 @@ def lock(
         known[entry["id"]] = key
         done.append({**entry, "derivation": key})
     return {
-        "lock": {"format": "1.0", "key_scheme": "k1", "hash": "sha256"},
+        "lock": {"format": "1.0", "key_scheme": KEY_SCHEME, "hash": "sha256"},
         "made_by": {"name": "tests"},
         "asked": {"spec": "specs/toy.yaml", "name": name},
         "sources": [],

@@ -209,7 +209,7 @@ def test_another_spec_with_the_same_step_shares_its_result_and_has_its_own_histo
 
 def test_a_third_partys_plugin_is_in_the_key_of_the_steps_that_name_it() -> None:
     def plugin(record: str) -> list[dict[str, str]]:
-        return [{"room": "losses", "name": "kl", "distribution": "d", "version": "1", "record": record}]
+        return [{"room": "losses", "name": "kl", "distribution": "d", "version": "1", "code": record}]
 
     history = History()
     content = lock(plugins=plugin(digest("1")))
@@ -267,3 +267,20 @@ def test_parameter_differences_are_named_by_path_whatever_their_shape() -> None:
 
 def test_every_reason_is_explained() -> None:
     assert all(text and text[0].islower() for text in REASONS.values())
+
+
+def test_a_parameter_without_effect_changes_no_key_and_is_no_reason_to_run() -> None:
+    def saving(every: int) -> dict[str, Any]:
+        content = lock()
+        content["steps"][1]["params"]["checkpoint_every"] = every
+        content["steps"][1]["unkeyed"] = ["checkpoint_every"]
+        return content
+
+    history = carried_out(saving(100))
+    assert {one.action for one in forecast(saving(7), history).values()} == {"reuse"}
+    changed = saving(7)
+    changed["steps"][1]["params"]["steps"] = 301
+    assert forecast(changed, history)["kd"].detail == "steps: 300 → 301"
+    keyed = saving(7)
+    del keyed["steps"][1]["unkeyed"]
+    assert forecast(keyed, history)["kd"].reason == "param_changed"

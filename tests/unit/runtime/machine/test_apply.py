@@ -395,7 +395,7 @@ def test_stale_worlds_are_refused_with_every_difference_before_anything_is_journ
         inputs={"rows": "rows.txt"},
     )
     content["sources"] = [{"path": "spec.yaml", "bytes": "sha256:" + "0" * 64, "meaning": "sha256:" + "0" * 64}]
-    content["plugins"][0]["record"] = "sha256:" + "1" * 64
+    content["plugins"][0]["code"] = "sha256:" + "1" * 64
     content["steps"][0]["code"] = "sha256:" + "2" * 64
     (root / "rows.txt").write_text("other")
     with pytest.raises(Stale) as caught:

@@ -14,7 +14,7 @@ from tests.unit.runtime.machinery import approve, chain
 
 CASES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another format": (lambda lock: lock["lock"].update(format="2.0"), "has format 2.0"),
-    "another key scheme": (lambda lock: lock["lock"].update(key_scheme="k2"), "key scheme k2"),
+    "another key scheme": (lambda lock: lock["lock"].update(key_scheme="k1"), "key scheme k1"),
     "another hash": (lambda lock: lock["lock"].update(hash="md5"), "hash md5"),
     "no header": (lambda lock: lock.pop("lock"), "lock: Field required"),
     "no steps": (lambda lock: lock.update(steps=[]), "steps: List should have at least 1 item"),

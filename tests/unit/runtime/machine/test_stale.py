@@ -44,13 +44,13 @@ CASES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "a plug-in that is not installed": (
         lambda lock: lock["plugins"].append(
-            {"room": "losses", "name": "magic", "distribution": "d", "version": "1", "record": ZERO}
+            {"room": "losses", "name": "magic", "distribution": "d", "version": "1", "code": ZERO}
         ),
         f"plugin losses/magic: locked d 1 {ZERO}, found not installed",
     ),
     "a plug-in that is built in": (
         lambda lock: lock["plugins"].append(
-            {"room": "backends", "name": "null", "distribution": "d", "version": "1", "record": ZERO}
+            {"room": "backends", "name": "null", "distribution": "d", "version": "1", "code": ZERO}
         ),
         f"plugin backends/null: locked d 1 {ZERO}, found built in",
     ),
