@@ -135,8 +135,33 @@ PIN = digest.of_bytes(PINNED.encode()).removeprefix("sha256:")
 #: of 40 prompts, those that the data step's rule holds out
 HELD = sum(splits.is_held_out(str(number), 0.2) for number in range(40))
 
+
 #: family → what it says at its corners
+def unchanged(_data: dict[str, Any]) -> None:
+    """The good spec itself."""
+
+
+OTHER = {
+    "generated/answers/plan.lock": '{"asked": {"spec": "other.yaml"}}',
+    "other.yaml": "metadata: {name: answers}\n",
+}
+
+
 CLAIMS: dict[str, list[Claim]] = {
+    "names": [
+        Claim("another spec of this name", unchanged, ("KC4430",), ("other.yaml",), files=OTHER),
+        Claim("its plan with a profile", unchanged, ("KC4430",),
+              files={"generated/answers@mini/plan.lock": OTHER["generated/answers/plan.lock"], **dict([*OTHER.items()][1:])}),
+        Claim("this spec planned before", unchanged,
+              files={**OTHER, "generated/answers/plan.lock": '{"asked": {"spec": "spec.yaml"}}'}),
+        Claim("a spec that was moved", unchanged, files=dict([*OTHER.items()][:1])),
+        Claim("a spec that was renamed", unchanged, files={**OTHER, "other.yaml": "metadata: {name: other}\n"}),
+        Claim("a name that begins alike", unchanged,
+              files={"generated/answers-2/plan.lock": OTHER["generated/answers/plan.lock"], "other.yaml": OTHER["other.yaml"]}),
+        Claim("a lock that is none", unchanged, files={**OTHER, "generated/answers/plan.lock": "[1"}),
+        Claim("a lock without a spec", unchanged, files={**OTHER, "generated/answers/plan.lock": '{"asked": {"spec": 1}}'}),
+        Claim("a file that is no spec", unchanged, files={**OTHER, "other.yaml": "[1]\n"}),
+    ],
     "shapes": [
         Claim("the shortest shape that can be probed", lambda data: data["shapes"].update(prefill=[3, 64])),
         Claim("one that cannot", lambda data: data["shapes"].update(prefill=[2, 64]), ("KC4110",)),

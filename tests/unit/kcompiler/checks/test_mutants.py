@@ -36,7 +36,7 @@ _WHOLE = {
 }
 MODULES = [*modules(), "kcompiler.tables"]
 #: comparisons that a module has at least, where that is not five: a runner that makes no mutants kills all of them
-FEW = {"facts.paths": 1, "facts.models": 3, "facts.teacher": 4, "licences": 1, "secrets": 1}
+FEW = {"facts.paths": 1, "facts.models": 3, "facts.teacher": 4, "licences": 1, "names": 3, "secrets": 1}
 #: (module, line of its text, mutant) that no behaviour can show, and why
 UNNOTICEABLE: dict[tuple[str, str, str], str] = {
     ("facts.rows", "return drawn < Fraction(share) * 2**64", "drawn < Fraction(share) * 2 ** 64 → drawn <= Fraction(share) * 2 ** 64"):
