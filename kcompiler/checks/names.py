@@ -13,7 +13,7 @@ from runtime.contract import strict_json
 
 
 def _taken(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
-    """The lock of this name was made from another spec that still has the name; one that was moved or renamed has not."""
+    """The lock of this name is of another spec that still has it; one that was moved or renamed has it no more."""
     name = spec.metadata.name
     for lock in sorted((world.root / "generated").glob("*/plan.lock")):
         if lock.parent.name.partition("@")[0] != name:
