@@ -61,12 +61,17 @@ def _show_verdict(verdict: Mapping[str, Any], form: str) -> None:
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["lock", "run", "report", "verdict", "journal"]))
+@click.argument("what", type=click.Choice(["lock", "run", "report", "verdict", "journal", "artifacts"]))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.argument("step", required=False)
 @PROFILE
-def show(what: str, target: Path, step: str | None, profile: str) -> None:
-    """Print one part of the evidence of TARGET, which is a spec, a lock or a folder of generated/."""
+@FORMAT
+def show(what: str, target: Path, step: str | None, profile: str, form: str) -> None:
+    """Print one part of the evidence of TARGET, which is a spec, a lock or a folder of generated/.
+
+    `artifacts` says where the package, the checkpoints and the rest lie, and what each is for. With --format json the
+    verdict and the artifacts are for programs; the other parts are files and printed as they are.
+    """
     made, home, path = located(target, profile)
     evidence = home.evidence(made["asked"]["name"])
     if what == "lock":
@@ -75,14 +80,25 @@ def show(what: str, target: Path, step: str | None, profile: str) -> None:
     if what == "report" and not step:
         known = ", ".join(sorted(item.stem for item in (evidence / "reports").glob("*.json"))) or "none yet"
         raise click.UsageError(f"say which step's report: {known}")
-    files = {"run": "run.json", "verdict": "verdict.json", "journal": "journal.jsonl", "report": f"reports/{step}.json"}
+    files = {"run": "run.json", "verdict": "verdict.json", "report": f"reports/{step}.json"}
+    files |= {"journal": "journal.jsonl", "artifacts": "journal.jsonl"}
     file = evidence / files[what]
     if not file.is_file() or not file.resolve().is_relative_to(evidence.resolve()):
         click.echo(f"{home.shown(evidence / files[what])} does not exist", err=True)
         raise Outcome(2, "no-evidence", f"kcompiler apply {called(target, profile)}")
     text = file.read_text(encoding="utf-8")
     if what == "verdict":
-        _show_verdict(json.loads(text), "human")
+        _show_verdict(json.loads(text), form)
+    elif what == "artifacts":
+        from kcompiler.render import artifacts
+
+        entries = artifacts.listed([json.loads(line)["data"] for line in text.splitlines()], home.root)
+        chosen = [entry for entry in entries if not step or entry["artifact"].partition(".")[0] == step]
+        if step and not chosen:
+            from kcompiler.cli.plans import no_such_step
+
+            raise no_such_step(step, [entry["artifact"].partition(".")[0] for entry in entries])
+        click.echo(artifacts.dump(chosen) if form == "json" else artifacts.text(chosen), nl=False)
     else:
         click.echo(text, nl=False)
 

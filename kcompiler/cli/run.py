@@ -49,7 +49,14 @@ def apply(
         _settle(made, home, spec, locked)
     run, verdict, signal = _run(made, home, list(only) or None, list(force))
     _summary(run, verdict, full)
-    _leave(run, verdict, called(target, profile), signal)
+    _leave(run, verdict, called(target, profile), signal, _asked_alone(made, only))
+
+
+def _asked_alone(made: Mapping[str, Any], only: Sequence[str]) -> frozenset[str] | None:
+    """The steps that --only stands for; None when the whole plan was asked for."""
+    from runtime.contract.keys import needed
+
+    return frozenset(needed(made["steps"], only)) if only else None
 
 
 def _target(target: Path, backend: str | None, profile: str) -> tuple[dict[str, Any], project.Project, str]:
@@ -196,6 +203,7 @@ def _summary(run: Run, verdict: Mapping[str, Any], full: bool) -> None:
         for item in run.steps
     ]
     click.echo(human_run.steps(rows), nl=False)
+    _errors(run)
     click.echo(human_run.metrics(run.reports), nl=False)
     if run.outcome != "interrupted":
         click.echo(human_run.gates(verdict, full=full), nl=False)
@@ -207,22 +215,32 @@ def _shown(path: Path) -> str:
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
 
 
-def _leave(run: Run, verdict: Mapping[str, Any], target: str, signal: int) -> None:
-    if run.outcome == "interrupted":
-        raise Outcome(128 + (signal or 2), "interrupted", f"kcompiler apply {target}")
+def _errors(run: Run) -> None:
+    """What refused a step, before the gates that wait because of it."""
+    from kcompiler.diagnostic import from_refusal
+    from kcompiler.render import human
+    from runtime.contract import Refusal
+
     for item in run.steps:
         if item.error is not None:
-            from kcompiler.diagnostic import from_refusal
-            from kcompiler.render import human
-            from runtime.contract import Refusal
-
             click.echo(f"step {item.step} refused:", err=True)
             if isinstance(item.error, Refusal):
                 click.echo(human.diagnostics([from_refusal(item.error)], {}), err=True, nl=False)
             else:
                 click.echo(f"  {item.error}", err=True)
+
+
+def _leave(run: Run, verdict: Mapping[str, Any], target: str, signal: int, alone: frozenset[str] | None) -> None:
+    """The exit code. Of a part (`alone`) only its own steps are asked: the verdict on the whole stays what it is."""
+    if run.outcome == "interrupted":
+        raise Outcome(128 + (signal or 2), "interrupted", f"kcompiler apply {target}")
     if run.outcome in _ENDS:
         code, word = _ENDS[run.outcome]
         raise Outcome(code, word, f"kcompiler apply {target}")
+    if alone is not None:
+        blocking = [one for one in verdict["outcomes"] if one["blocks"] and one["step"] in alone]
+        if not blocking:
+            click.echo(f"part    the steps asked for are done; the whole plan is judged by kcompiler apply {target}")
+            return
     if verdict["exit_code"] != 0:
         raise Outcome(verdict["exit_code"], str(verdict["verdict"]).lower(), f"kcompiler show verdict {target}")

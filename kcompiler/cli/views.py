@@ -6,7 +6,7 @@ import io
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,19 +33,35 @@ def status(spec: Path, profile: str, form: str) -> None:
     made, home = planned(spec, form, profile=profile)
     absent = {str(item["path"]) for item in made["inputs"] if not (home.root / str(item["path"])).exists()}
     found = stages(made, delta_of(made, home), _dates(home, made["asked"]["name"]), absent)
-    following = _next(called(spec, profile), found)
+    judged = _verdict(home, made)
+    following = _next(called(spec, profile), found, judged)
     if form == "json":
-        click.echo(json.status(found, following), nl=False)
+        click.echo(json.status(found, following, judged), nl=False)
     else:
-        click.echo(human_plan.text(view(made["asked"]["name"], found, following)), nl=False)
+        click.echo(human_plan.text(view(made["asked"]["name"], found, following, judged)), nl=False)
 
 
-def _next(spec: str, found: Sequence[Stage]) -> str:
-    """What carries on: what is not here, everything that is ready, or the question whether what is done holds."""
+def _verdict(home: project.Project, made: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The recorded verdict of this very plan; None when there is none, or it is of another plan or cannot be read."""
+    from kcompiler import lock
+    from runtime.contract import strict_json
+
+    path = home.verdict(made["asked"]["name"])
+    try:
+        found = strict_json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get("lock") == lock.plan_digest(made) else None
+
+
+def _next(spec: str, found: Sequence[Stage], judged: Mapping[str, Any] | None) -> str:
+    """What carries on: what is not here, what is ready, why it did not pass, or whether what is done holds."""
     lacks = sorted({path for stage in found for path in stage.lacks})
     if lacks:
         return f"put {', '.join(lacks)} there, then kcompiler apply {spec}"
-    return f"kcompiler {'apply' if any(stage.state in ('ready', 'waits') for stage in found) else 'audit'} {spec}"
+    if any(stage.state in ("ready", "waits") for stage in found):
+        return f"kcompiler apply {spec}"
+    return f"kcompiler {'audit' if judged and judged.get('verdict') == 'PASS' else 'show verdict'} {spec}"
 
 
 def _dates(home: project.Project, name: str) -> dict[str, str]:

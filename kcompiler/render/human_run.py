@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kcompiler.diff.difference import shortened
+
 if TYPE_CHECKING:
     from kcompiler.audit import Audit
 
@@ -38,10 +40,10 @@ def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
 
 def steps(rows: Sequence[Mapping[str, Any]]) -> str:
     """One line per step: what happened, how long its result took to make, and why."""
-    cells = [
-        [row["step"], row["action"], f"{row['wall_s']:.1f} s" if row["wall_s"] is not None else "", row["why"]]
-        for row in rows
-    ]
+    cells = []
+    for row in rows:
+        took = f"{row['wall_s']:.1f} s" if row["wall_s"] is not None else ""
+        cells.append([row["step"], row["action"], took, shortened(row["why"])])
     return "\n".join(["steps", *table(cells)]) + "\n"
 
 
@@ -82,25 +84,35 @@ def show(datum: Mapping[str, Any]) -> str:
 
 
 def gates(verdict: Mapping[str, Any], *, full: bool = False) -> str:
-    """One line per rule; rules that pass on several reports are folded unless `full`."""
+    """One line per rule. Unless `full`, rules that pass on several reports are folded, and so are all that wait for a
+    report that no step has given: what is wrong must not drown in what could not be asked yet."""
     rows = []
     folded: dict[str, list[Mapping[str, Any]]] = {}
+    waiting = [] if full else [one for one in verdict["outcomes"] if waits(one, verdict)]
     for outcome in verdict["outcomes"]:
         if outcome["outcome"] == "pass" and not full:
             folded.setdefault(outcome["rule"], []).append(outcome)
-        else:
+        elif outcome not in waiting:
             rows.append(_gate(outcome, outcome["step"]))
     for several in folded.values():
         rows.append(_gate(several[0], several[0]["step"] if len(several) == 1 else f"{len(several)} reports"))
     text = ["gates", *table(rows)]
+    for step in dict.fromkeys(outcome["step"] for outcome in waiting):
+        count = sum(outcome["step"] == step for outcome in waiting)
+        text.append(f"  ?  {count} rule{'s' if count > 1 else ''} on {step}: no report yet")
     counts = ", ".join(f"{count} {word}" for word, count in sorted(verdict["counts"].items()) if count)
     text.append(f"verdict  {verdict['verdict']}   {counts}")
     for outcome in verdict["outcomes"]:
-        if outcome["blocks"]:
+        if outcome["blocks"] and outcome not in waiting:
             text.append(f"  ✗ {outcome['rule']} on {outcome['step']}: {outcome['reason']}")
             if outcome["remedy"]:
                 text.append(f"    remedy: {outcome['remedy']}")
     return "\n".join(text) + "\n"
+
+
+def waits(outcome: Mapping[str, Any], verdict: Mapping[str, Any]) -> bool:
+    """Whether a rule was not asked only because the step it judges has given no report."""
+    return outcome["outcome"] == "not_evaluated" and outcome["step"] not in verdict["reports"]
 
 
 def _gate(outcome: Mapping[str, Any], where: str) -> list[str]:

@@ -54,9 +54,10 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any], digests: tuple[str, str
     return _line({"old": digests[0], "new": digests[1], "changes": changes, "follow": followers(old, new)})
 
 
-def status(stages: Iterable[Stage], next_command: str) -> str:
-    """One object: the stages in order and what to do next."""
-    return _line({"stages": [asdict(stage) for stage in stages], "next": next_command})
+def status(stages: Iterable[Stage], next_command: str, judged: Mapping[str, Any] | None) -> str:
+    """One object: the stages in order, the verdict on this plan (null before there is one) and what to do next."""
+    word = None if judged is None else judged["verdict"]
+    return _line({"stages": [asdict(stage) for stage in stages], "verdict": word, "next": next_command})
 
 
 def audit(result: Audit) -> str:

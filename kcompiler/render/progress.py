@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TextIO
 
+from kcompiler.diff.difference import shortened
+
 
 class Watch(Protocol):
     """What the command line hands to apply."""
@@ -31,7 +33,7 @@ class Plain:
         kind, step = event["event"], event.get("step", "")
         if kind == "step_started":
             self.shown_at = time.monotonic()
-            return f"{self._next()} {step}: {event.get('detail') or event.get('reason', '')}"
+            return f"{self._next()} {step}: {shortened(event.get('detail') or event.get('reason', ''))}"
         if kind == "progress":
             if time.monotonic() - self.shown_at < self.every_s:
                 return ""
@@ -57,9 +59,9 @@ def ended(event: Mapping[str, Any]) -> str:
     if kind == "step_committed":
         return f"{step}: done in {event.get('wall_s', 0.0):.1f} s"
     if kind == "step_reused":
-        return f"{step}: reused, {event.get('detail', '')}"
+        return f"{step}: reused, {shortened(event.get('detail', ''))}"
     if kind == "blocked":
-        return f"{step}: blocked, {event.get('detail', '')}"
+        return f"{step}: blocked, {shortened(event.get('detail', ''))}"
     if kind == "step_failed":
         code, action = event.get("code", ""), event.get("action", "")
         return (

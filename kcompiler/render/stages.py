@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from kcompiler.diff.difference import shortened
 from kcompiler.render.human import inert
-from kcompiler.render.human_run import table
+from kcompiler.render.human_run import table, waits
 from kcompiler.render.view import Section, View
 from kcompiler.status import Stage
 
+#: blocking rules that are named
+_MOST = 5
 _SIGN = {"done": "=", "ready": ">", "waits": "·", "none": "-"}
 
 
-def view(name: str, stages: Sequence[Stage], next_command: str) -> View:
-    """`>` can start now, `·` waits, `=` is done, `-` is not asked for."""
+def view(name: str, stages: Sequence[Stage], next_command: str, judged: Mapping[str, Any] | None = None) -> View:
+    """`>` can start now, `·` waits, `=` is done, `-` is not asked for. `judged` is the verdict on this plan, if any."""
     rows = [
         [
             _SIGN[stage.state],
@@ -29,9 +33,20 @@ def view(name: str, stages: Sequence[Stage], next_command: str) -> View:
     asked = sum(1 for stage in stages if stage.state != "none")
     sections = [
         Section(title="stages", rows=[inert(row) for row in table(rows, indent="")]),
+        Section(title="verdict", rows=[inert(row) for row in _judged(judged)]),
         Section(title="next", rows=[inert(next_command)]),
     ]
-    return View(headline=inert(f"{name}   {done} of {asked} stages done"), digest="", sections=sections)
+    shown = [section for section in sections if section.rows]
+    return View(headline=inert(f"{name}   {done} of {asked} stages done"), digest="", sections=shown)
+
+
+def _judged(verdict: Mapping[str, Any] | None) -> list[str]:
+    if verdict is None:
+        return []
+    asked = [one for one in verdict["outcomes"] if one["blocks"] and not waits(one, verdict)]
+    blocking = [f"✗ {one['rule']} on {one['step']}: {one['reason']}" for one in asked]
+    more = [f"… and {len(blocking) - _MOST} more that block"] if len(blocking) > _MOST else []
+    return [str(verdict["verdict"]), *blocking[:_MOST], *more]
 
 
 def _detail(stage: Stage) -> str:
@@ -42,4 +57,4 @@ def _detail(stage: Stage) -> str:
     needs = ", ".join(name if name in stage.waits else f"{name} (done)" for name in stage.needs)
     asked = f"needs {needs}" if needs else ""
     lacks = f"not here: {', '.join(stage.lacks)}" if stage.lacks else ""
-    return "; ".join(part for part in (asked, lacks, stage.why if stage.state == "ready" else "") if part)
+    return "; ".join(part for part in (asked, lacks, shortened(stage.why) if stage.state == "ready" else "") if part)

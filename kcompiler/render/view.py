@@ -11,7 +11,7 @@ from typing import Any
 
 from kcompiler.delta import Entry
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.diff.difference import Change, compare, followers, short
+from kcompiler.diff.difference import Change, compare, followers, short, shortened
 from kcompiler.render.fold import fold, label, pattern
 from kcompiler.render.human import inert
 
@@ -155,8 +155,8 @@ def steps(entries: Sequence[Entry], follow: set[str], *, full: bool) -> list[str
     for name, group in zip(names, groups, strict=True):
         first = group[0]
         sign = ">" if first.action == "run" and first.reason == "upstream_changed" else _SIGN[first.action]
-        whys = {entry.why for entry in group}
-        rows.append(f"{sign} {name:<{width}}  {first.action:<8}{first.why if len(whys) == 1 else first.reason}")
+        why = shortened(first.why) if len({entry.why for entry in group}) == 1 else first.reason
+        rows.append(f"{sign} {name:<{width}}  {first.action:<8}{why}")
     kept = [entry.step for entry in entries if entry.action == "reuse"]
     if kept and not full:
         named = f": {', '.join(kept)}" if len(kept) <= 6 else ""

@@ -78,7 +78,66 @@ def test_the_verdict_on_a_part_does_not_pass(home, capsys):
     """`data` needs no tensors, so the part can be carried out here; all else is then not evaluated."""
     _main(["plan", SPEC, "--target", "data"])
     assert _main(["apply", LOCK]) == 1
-    assert "step `verify` has given no report" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert re.search(r"\?  \d+ rules on verify: no report yet", out)
+    # what could not be asked yet is counted, not listed one by one
+    assert "has given no report" not in out
+
+
+def test_only_a_step_that_worked_is_a_success_and_no_verdict(home, capsys):
+    assert _main(["apply", SPEC, "--only", "data"]) == 0
+    out = capsys.readouterr().out
+    assert "part    the steps asked for are done" in out
+    verdict = json.loads((home / "generated/eight-ball/evidence/verdict.json").read_text())
+    assert verdict["verdict"] != "PASS"
+    assert verdict["exit_code"] != 0
+    assert _main(["gate", "generated/eight-ball/evidence/reports/data.json", "--lock", LOCK]) != 0
+
+
+def test_only_a_step_whose_gate_blocks_is_no_success(home, capsys):
+    """The step works, and a rule on its report does not pass."""
+    replace(home, "policies: [", "policies: [team/rows, ")
+    folder = home / "policies/team/rows/many"
+    folder.mkdir(parents=True)
+    pack = (ROOT / "policies/caws/core/pack.yaml").read_text(encoding="utf-8")
+    (folder.parent / "pack.yaml").write_text(pack.replace("caws/core", "team/rows"), encoding="utf-8")
+    shutil.copyfile(ROOT / "policies/caws/core/data-held-out/rule.yaml", folder / "rule.yaml")
+    rule = (folder / "rule.yaml").read_text()
+    (folder / "rule.yaml").write_text(rule.replace("id: data-held-out", "id: many").replace('"1"', '"1000000"'))
+    assert _main(["apply", SPEC, "--only", "data"]) == 1
+    assert "✗ team/rows/many on data" in capsys.readouterr().out
+
+
+def test_status_tells_the_verdict_on_this_plan_and_on_no_other(home, capsys):
+    _main(["apply", SPEC, "--backend", "null"])
+    _main(["plan", SPEC])
+    capsys.readouterr()
+    assert _main(["status", SPEC]) == 0
+    assert "verdict" not in capsys.readouterr().out
+    assert _main(["apply", SPEC, "--only", "data"]) == 0
+    word = json.loads((home / "generated/eight-ball/evidence/verdict.json").read_text())["verdict"]
+    capsys.readouterr()
+    assert _main(["status", SPEC]) == 0
+    assert re.search(rf"verdict +{word}\n", capsys.readouterr().out)
+    assert _main(["status", SPEC, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verdict"] == word != "PASS"
+
+
+def test_show_artifacts_says_where_they_lie_and_what_each_is_for(home, capsys):
+    assert _main(["show", "artifacts", SPEC]) == 2
+    _main(["apply", SPEC, "--only", "data"])
+    capsys.readouterr()
+    assert _main(["show", "artifacts", SPEC]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("data.dataset   dataset, ")
+    path = re.search(r"path +(\S+)\n", out)[1]
+    assert (home / path / "train.jsonl").is_file()
+    assert "train.jsonl" in out
+    assert _main(["show", "artifacts", SPEC, "data", "--format", "json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert (entry["path"], entry["here"], entry["kind"]) == (path, True, "dataset")
+    assert _main(["show", "artifacts", SPEC, "dat"]) == 2
+    assert "did you mean `data`" in capsys.readouterr().err
 
 
 def test_a_target_that_is_not_there_is_a_mistake_with_a_suggestion(home, capsys):
