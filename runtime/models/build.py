@@ -140,11 +140,49 @@ def read_config(folder: Path) -> dict[str, Any]:
     return found
 
 
-def load(folder: Path, *, attention: str = "eager") -> PreTrainedModel:
-    """The causal language model of a Transformers folder: float32, eval mode, eager attention, on the CPU.
+def attend(model: PreTrainedModel, attention: str) -> bool:
+    """Let the model attend by another implementation; False (and unchanged) where its family does not have it."""
+    if attention == "sdpa" and not getattr(model, "_supports_sdpa", False):
+        return False
+    try:
+        model.set_attn_implementation(attention)
+    except (ValueError, ImportError):
+        return False
+    return True
 
-    Raises Refusal for a folder without config or weights, with pickles, with code or quantized weights, for weights
-    that do not fit the config in name or shape, and for weights that are not finite.
+
+def context_of(model: PreTrainedModel) -> int | None:
+    """Most positions the model's config allows; None when it names no limit (Mamba, ALiBi)."""
+    found = getattr(model.config, "max_position_embeddings", None)
+    return found if isinstance(found, int) and found > 0 else None
+
+
+def _check_tie(model: PreTrainedModel, place: str) -> None:
+    """Raises Refusal where the config says that head and embedding are one matrix and the file holds two.
+
+    Transformers 5 then keeps both and only logs it; every other reader that believes the config drops the head.
+    """
+    inside, outside = model.get_input_embeddings(), model.get_output_embeddings()
+    wanted = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
+    one, two = getattr(inside, "weight", None), getattr(outside, "weight", None)
+    if not wanted or not getattr(model, "_tied_weights_keys", None) or one is None or two is None or one is two:
+        return
+    # a parameter that two names share has both only when the duplicates are kept
+    names = {id(tensor): name for name, tensor in model.named_parameters(remove_duplicate=False)}
+    raise Refusal(
+        f"{CONFIG} says tie_word_embeddings, and the weights hold two different matrices: "
+        f"{names.get(id(one), 'the embedding')} and {names.get(id(two), 'the head')}",
+        place=place,
+        action=f"write `tie_word_embeddings: false` in {CONFIG} if both were trained, else remove the second tensor",
+    )
+
+
+def load(folder: Path, *, attention: str = "eager") -> PreTrainedModel:
+    """The causal language model of a Transformers folder: float32, eval mode, on the CPU.
+
+    A family without `attention` attends eagerly. Raises Refusal for a folder without config or weights, with pickles,
+    with code or quantized weights, for weights that do not fit the config in name or shape, for a tie that the config
+    states and the weights break, and for weights that are not finite.
     """
     kind = read_config(folder)["model_type"]
     hf_logging.disable_progress_bar()
@@ -158,12 +196,12 @@ def load(folder: Path, *, attention: str = "eager") -> PreTrainedModel:
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
-            attn_implementation=attention,
+            attn_implementation="eager",
             # named and refused below; the library would stop without saying which
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, SafetensorError) as error:
         raise Refusal(
             f"cannot load a `{kind}` model: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             place=folder.name,
@@ -178,7 +216,9 @@ def load(folder: Path, *, attention: str = "eager") -> PreTrainedModel:
     for name, tensor in model.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             raise Refusal(f"tensor {name} is not finite", place=folder.name, action="take the weights again")
+    _check_tie(model, folder.name)
     loaded: PreTrainedModel = model.eval()
+    attend(loaded, attention)
     return loaded
 
 

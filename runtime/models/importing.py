@@ -1,8 +1,8 @@
 """A pinned Transformers folder → a checkpoint of plain float32 weights, loaded once to prove it can be.
 
 The folder is never trusted: its content must have the digest the spec names (or be of the commit it names), its
-weights must be safetensors that fill the model exactly, and the model must answer one probe with finite logits before
-anything is trained from it.
+weights must be plain safetensors that fill the model exactly, and the model must hold every check of
+`runtime.models.admission` before anything is trained from it.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from runtime import digest
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
-from runtime.models import build
+from runtime.models import admission, build
 from runtime.steps.import_teacher import ImportTeacherParams
 
-#: a probe of so many tokens is enough to meet every weight once
-PROBE_TOKENS = 8
+#: types of stored weights that become float32 without loss, and of the buffers that may stand beside them
+PLAIN, WHOLE = frozenset({"F32", "F16", "BF16"}), frozenset({"BOOL", "U8", "I8", "I16", "I32", "I64"})
 
 
 def _check_revision(folder: Path, revision: str) -> None:
@@ -53,25 +52,26 @@ def _stored(folder: Path) -> tuple[list[str], int]:
     return sorted(types), count
 
 
-def _probe(model: PreTrainedModel, vocab_size: int) -> float:
-    """Largest absolute logit of a fixed probe. Raises Refusal when one is not finite or the width is wrong."""
-    ids_1T = (torch.arange(PROBE_TOKENS) * 31 % vocab_size)[None]
-    with torch.no_grad():
-        logits_1TV = model(input_ids=ids_1T, use_cache=False).logits
-    if logits_1TV.shape[-1] != vocab_size:
-        raise Refusal(
-            f"the model answers with {logits_1TV.shape[-1]} logits for a vocabulary of {vocab_size}",
-            action="set tokenizer.vocab_size to the model's, or take another model",
-        )
-    if not bool(torch.isfinite(logits_1TV).all()):
-        raise Refusal("the model's logits are not finite", action="take the weights again, or another model")
-    return float(logits_1TV.abs().max())
+def _check_stored(folder: Path, model: PreTrainedModel) -> None:
+    """Raises Refusal for weights stored in a type that float32 does not hold, or that is no type of weights at all."""
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  (a handle, not a mapping)
+                kind = file.get_slice(name).get_dtype()
+                if kind not in PLAIN and (name in parameters or kind not in WHOLE):
+                    raise Refusal(
+                        f"tensor {name} is stored as {kind}; weights are plain as {', '.join(sorted(PLAIN))}",
+                        place=f"{folder.name}/{path.name}",
+                        action="save the model in float32, float16 or bfloat16",
+                    )
 
 
 def import_teacher(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: Context) -> None:
     """Operation `import_teacher`: verify the digest, load, probe, write the checkpoint and report what was found.
 
-    Raises Refusal for another digest, another vocabulary, and everything `build.load` refuses.
+    Raises Refusal for another digest, another vocabulary, a check of admission that does not hold, and everything
+    `build.load` refuses.
     """
     folder = takes["model"]
     _check_revision(folder, params.revision)
@@ -89,13 +89,21 @@ def import_teacher(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: 
             place=folder.name,
             action="state the number it has; budgets of memory were computed from it",
         )
-    largest = _probe(model, params.vocab_size)
+    head = model.get_output_embeddings()
+    if head is not None and head.weight.shape[0] != params.vocab_size:
+        raise Refusal(
+            f"the model answers with {head.weight.shape[0]} logits for a vocabulary of {params.vocab_size}",
+            action="set tokenizer.vocab_size to the model's, or take another model",
+        )
+    _check_stored(folder, model)
+    findings = admission.examine(model)
+    admission.admit(findings, f"the `{model.config.model_type}` model", folder.name)
     types, tensors = _stored(folder)
     out = ctx.out("checkpoint")
     build.save(model, out)
     origin = {"schema_version": "1.0", "made_by": "import_teacher", "revision": params.revision, "teacher": None}
     (out / "training.json").write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    context = getattr(model.config, "max_position_embeddings", None)
+    context = build.context_of(model)
     data = {
         "family": model.config.model_type,
         "revision": params.revision,
@@ -105,8 +113,8 @@ def import_teacher(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: 
         "vocab_size": facts.measured(params.vocab_size, "token"),
         "context": facts.unavailable("the config names no context length", "token")
         if context is None
-        else facts.measured(int(context), "token"),
-        "largest_probe_logit": facts.measured(largest, "logit", n=PROBE_TOKENS),
+        else facts.measured(context, "token"),
+        "entry": admission.data(findings),
     }
     marks = {"model": facts.hex_of(digest.of_folder(out))}
     ctx.report("report", data, fingerprints=marks)

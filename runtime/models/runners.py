@@ -5,6 +5,7 @@ Both answer from the same token ids, so that a difference between them is a diff
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class HFRunner:
 
     def __init__(self, name: str, model: PreTrainedModel, tokenizer: Tokenizer, told: Told = _silent) -> None:
         self.name, self._model, self._tokenizer, self._told = name, model.eval(), tokenizer, told
-        self._context = int(model.config.max_position_embeddings)
+        self._context = build.context_of(model) or sys.maxsize
         width = int(model.get_output_embeddings().weight.shape[0])
         if width != tokenizer.vocab_size:
             raise Refusal(
@@ -71,8 +72,8 @@ class HFRunner:
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScore]:
         """log p(response, `<eos>` | prompt) of each pair, in nats.
 
-        Batches are padded on the right. No mask is needed: with causal attention nothing looks at the padding, which
-        comes after every real token.
+        Batches are padded on the right. No mask is needed: nothing looks at the padding, which comes after every real
+        token. (That a model is causal, whoever made it, is proved where it enters: `runtime.models.admission`.)
         """
         encoded = [self._tokenizer.encode_pair(prompt, response) for prompt, response in pairs]
         found: dict[int, TokenScore] = {}

@@ -29,6 +29,7 @@ STEP = Step(
     backend="torch",
     run=run,
     code=(
+        "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.importing",
         "runtime.contract.report",

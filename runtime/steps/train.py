@@ -78,6 +78,7 @@ STEP = Step(
     plugs=plugs,
     code=(
         "runtime.train",
+        "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.tokenizer",
         "runtime.data.rows",

@@ -15,7 +15,7 @@ from runtime.data import answers
 from runtime.data.answers import Answer
 from runtime.data.encode import RESPONSE, encode
 from runtime.data.rows import Row, load
-from runtime.models import build, tokenizer
+from runtime.models import admission, build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
 from runtime.train import objective, telling
@@ -99,13 +99,13 @@ def choice_ids(row: Row, answer: Answer, words: Tokenizer) -> dict[int, float]:
 
 
 def _check_widths(params: TrainParams, words: Tokenizer, model: PreTrainedModel, who: str) -> None:
-    width, context = int(model.config.vocab_size), int(model.config.max_position_embeddings)
+    width, context = int(model.config.vocab_size), build.context_of(model)
     if width != words.vocab_size:
         raise Refusal(
             f"the {who} has {width} embedding rows, the tokenizer {words.vocab_size} tokens",
             action="give both one vocab_size; nothing is cut or filled up",
         )
-    if params.max_length > context:
+    if context is not None and params.max_length > context:
         raise Refusal(
             f"max_length {params.max_length} is longer than the {who}'s context of {context} tokens",
             action="lower max_length, or raise max_position_embeddings",
@@ -224,6 +224,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     marks = facts.fingerprints({name: takes[name] for name in ("dataset", "tokenizer")}, ctx.digests)
     marks["model"] = facts.hex_of(digest.of_folder(out))
     told = telling.data(record, terms, corpus, words, params, size)
+    told["entry"] = admission.data(admission.examine(student))
     if params.needs_answers:
         told["rows_without_answer"] = facts.measured(left_out, "row", n=left_out + len(corpus))
     ctx.report("report", told, fingerprints=marks)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from runtime.contract import Refusal
+from runtime.models import admission
 from runtime.train.batches import Batch, Corpus, Group
 
 #: most memory that looked-up hidden states may take
@@ -46,10 +47,8 @@ def head_of(model: PreTrainedModel, ids_BT: Tensor, who: str) -> nn.Module:
         own = model(input_ids=ids_BT, use_cache=False).logits
         ours = head(model.base_model(input_ids=ids_BT, use_cache=False).last_hidden_state)
     if own.shape != ours.shape or float((own - ours).abs().max()) > HEAD_TOLERANCE * max(1.0, float(own.abs().max())):
-        raise Refusal(
-            f"the {who} (`{model.config.model_type}`) changes its logits after the head (soft cap or scale)",
-            action="take a family whose logits are the head's output, such as llama, qwen3 or phi",
-        )
+        wrong, action = admission.WHY["head"]
+        raise Refusal(f"the {who} (`{model.config.model_type}`) {wrong}", action=action)
     return head
 
 

@@ -13,7 +13,7 @@ from runtime import digest
 from runtime.contract import Refusal
 from runtime.contract.optimizer import Optimizer, Schedule
 from runtime.machine.ledger import Ledger, record
-from runtime.models import build
+from runtime.models import admission, build
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.bootstrap import BootstrapParams
 from runtime.steps.train import TrainParams
@@ -112,6 +112,11 @@ def test_fingerprints_are_those_of_the_inputs_and_the_checkpoint(done: Stage, ba
     assert marks["model"] == digest.of_folder(done.root / "checkpoint").removeprefix("sha256:")
     assert marks["dataset"] == digest.of_folder(base["dataset"]).removeprefix("sha256:")
     assert set(marks) == {"dataset", "tool_registry", "tokenizer", "prompt_wrapper", "model"}
+
+
+def test_what_was_trained_is_examined_like_what_enters(done: Stage) -> None:
+    entry = done.reports["report"]["data"]["entry"]
+    assert [(one["check"], one["passed"]["value"]) for one in entry] == [(name, True) for name in admission.WHY]
 
 
 def test_the_loss_falls(done: Stage) -> None:
