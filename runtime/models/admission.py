@@ -79,7 +79,7 @@ class Finding:
 
 def _sequences(model: PreTrainedModel) -> list[list[int]]:
     """SEQUENCES fixed texts of random ids."""
-    width = int(model.config.get_text_config().vocab_size)
+    width = int(model.config.get_text_config(decoder=True).vocab_size)
     length = min(TOKENS, build.context_of(model) or TOKENS)
     made = torch.Generator().manual_seed(20)
     drawn: list[list[int]] = torch.randint(width, (SEQUENCES, length), generator=made).tolist()

@@ -163,7 +163,7 @@ def _check_tie(model: PreTrainedModel, place: str) -> None:
     Transformers 5 then keeps both and only logs it; every other reader that believes the config drops the head.
     """
     inside, outside = model.get_input_embeddings(), model.get_output_embeddings()
-    wanted = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
+    wanted = bool(getattr(model.config.get_text_config(decoder=True), "tie_word_embeddings", False))
     one, two = getattr(inside, "weight", None), getattr(outside, "weight", None)
     if not wanted or not getattr(model, "_tied_weights_keys", None) or one is None or two is None or one is two:
         return

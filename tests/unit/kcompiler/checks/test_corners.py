@@ -101,6 +101,21 @@ def letters(count: int, first: int = 3) -> dict[str, int]:
     return {f"t{number}": number for number in range(first, first + count)}
 
 
+def brought(tokenizer: str = "", **config: Any) -> dict[str, str]:
+    """The teacher's folder with another config.json, and more of its tokenizer's model."""
+    files = folder(letters(508), **CONTROL)
+    made = json.loads(files["teacher/tokenizer.json"])
+    made["model"].update(json.loads(tokenizer or "{}"))
+    whole = {**json.loads(files["teacher/config.json"]), **config}
+    return {"teacher/config.json": json.dumps(whole), "teacher/tokenizer.json": json.dumps(made)}
+
+
+def begun(data: dict[str, Any]) -> None:
+    """A student that starts from the weights in `teacher`."""
+    started("sha256:" + "0" * 64)(data)
+    data["student"]["checkpoint"]["model"] = "teacher"
+
+
 def started(revision: str, role: str = "toy") -> Change:
     """A student that starts from weights of the Hub and brings its own tokenizer."""
 
@@ -248,6 +263,46 @@ CLAIMS: dict[str, list[Claim]] = {
               files=folder({**letters(2), "aĠb": 5, "Ã©": 6}, **CONTROL)),
         Claim("a tag of more than one token", local(single_token_tags=["a b"]), ("KC4306",),
               files=folder({**letters(2), "a b ": 5}, **CONTROL)),
+    ],
+    "weights": [
+        Claim("a decoder", local(), files=brought(is_causal=True, is_decoder=False)),
+        Claim("one that sees the answer", local(), ("KC4231",), ("is_causal false", "remove `is_causal`"),
+              files=brought(is_causal=False)),
+        Claim("in its inner config", local(), ("KC4231",), files=brought(text_config={"is_causal": False})),
+        Claim("an encoder", local(), ("KC4231",), ("`roformer` without `is_decoder: true`", "write `is_decoder: true`"),
+              files=brought(model_type="roformer")),
+        Claim("an encoder that says that it is one", local(), ("KC4231",), files=brought(model_type="bert", is_decoder=False)),
+        Claim("an encoder made a decoder", local(), files=brought(model_type="bert", is_decoder=True)),
+        Claim("a student's start", begun, ("KC4231",), files=brought(is_causal=False)),
+        Claim("a cap and a scale", local(), ("KC4232",), ("final_logit_softcapping 30.0, logit_scale 0.0625\n",),
+              files=brought(final_logit_softcapping=30.0, logit_scale=0.0625)),
+        Claim("a scale alone", local(), ("KC4232",), ("has logits_scaling 8.0\n",), files=brought(logits_scaling=8.0)),
+        Claim("no cap and a scale of one", local(), files=brought(final_logit_softcapping=None, logit_scale=1.0,
+                                                                  logits_soft_cap=0, lm_head_multiplier=True)),
+        Claim("known rotations", local(), files=brought(rope_parameters={"rope_type": "yarn", "factor": 4.0},
+                                                        rope_scaling={"type": "linear", "factor": 2.0})),
+        Claim("one for each type of layer", local(), ("KC4233",), ("kind `odd`",), files=brought(rope_parameters={
+            "full_attention": {"rope_type": "default"}, "sliding_attention": {"rope_type": "odd"}})),
+        Claim("one with an inner list of its own", local(), files=brought(rope_parameters={
+            "rope_type": "yarn", "inner": {"rope_type": "odd"}})),
+        Claim("one that cannot be read", local(), ("KC4233",), ("rope_scaling cannot be read",), files=brought(rope_scaling="x2")),
+        Claim("a kind that is no text", local(), ("KC4233",), ("rope_parameters cannot be read",),
+              files=brought(rope_parameters={"rope_type": 3})),
+        Claim("a student's start with the plain rotation", begun, files=brought(rope_parameters={"rope_type": "default"},
+                                                                                rope_scaling=None)),
+        Claim("a student's start with another", begun, ("KC4233",), ("states rope_theta alone", "start from weights"),
+              files=brought(rope_scaling={"rope_type": "llama3", "factor": 8.0})),
+        Claim("a template in the configuration of a tokenizer", local(), ("KC4234",), ("not by tokenizer_config.json",),
+              files={**brought(), "teacher/tokenizer_config.json": '{"chat_template": "{{ broken"}'}),
+        Claim("a template beside it", local(), ("KC4234",), ("not by chat_template.json",),
+              files={**brought(), "teacher/chat_template.json": "{}"}),
+        Claim("no template", local(), files={**brought(), "teacher/tokenizer_config.json": '{"chat_template": ""}'}),
+        Claim("merges dropped by chance", local(), ("KC4235",), ("probability 0.1\n",),
+              files=brought(tokenizer='{"dropout": 0.1}')),
+        Claim("none dropped", local(), files=brought(tokenizer='{"dropout": 0.0}')),
+        Claim("none dropped, said otherwise", local(), files=brought(tokenizer='{"dropout": null}')),
+        Claim("by chance in a tokenizer that is not taken", several(local(), section("tokenizer", source="train")),
+              files=brought(tokenizer='{"dropout": 0.1}')),
     ],
     "splits": [
         Claim("a question on both sides", sources({"path": "a.jsonl", "split": "train"},
