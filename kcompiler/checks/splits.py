@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
+from kcompiler.checks.statistics import rows_of
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.paths import kind, located
-from kcompiler.facts.rows import Read, Row, held_out, normalised, readable
+from kcompiler.facts.rows import Read, Row, first_wrong, lacking, readable
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import JsonlSource
 from runtime import digest
+from runtime.contract.splits import is_held_out, normalised
 
 #: pairs that a message spells out, and how many characters of a prompt
 _EXAMPLES, _SHOWN = 3, 60
@@ -24,9 +26,11 @@ def _apart(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         if not isinstance(source, JsonlSource):
             continue
         path = located(source.path, world)
-        if path is None or kind(path) != "file":
+        here = path is not None and kind(path) == "file"
+        # of a file that is not here, the spec says which bytes it will have
+        pin = digest.of_file(path) if path is not None and here else f"sha256:{source.sha256}" if source.sha256 else ""
+        if not pin:
             continue
-        pin = digest.of_file(path)
         if pin not in seen:
             seen[pin] = (i, source)
             continue
@@ -46,14 +50,84 @@ def _apart(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 def _rows(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     for read in readable(spec.data, world):
         if read.content.wrong:
-            line, reason = read.content.wrong
+            wrong = read.content.wrong
             yield tree.diagnostic(
                 "KC4505",
                 f"/data/sources/{read.index}/path",
                 f"source `{read.source.name}` holds a line that is no row",
-                label=f"{read.path.name}:{line}: {reason}",
-                help="correct the line, or map the file's own names with `fields: {prompt: …, response: …}`",
+                label=f"{wrong.place}: {wrong.reason}",
+                help=wrong.action,
             )
+
+
+def _ids(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """An id names one row, whichever of the files it stands in."""
+    sound = [read for read in readable(spec.data, world) if not read.content.wrong]
+    wrong = first_wrong(sound)
+    if wrong is not None:
+        at = next(read.index for read in reversed(sound) if wrong.place.startswith(f"{read.path.name}:"))
+        yield tree.diagnostic(
+            "KC4507",
+            f"/data/sources/{at}/path",
+            "one id names two rows",
+            label=f"{wrong.place}: {wrong.reason}",
+            help="give each row an id of its own, or leave ids out: rows are then named by their content",
+        )
+
+
+def _one_answer(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """A prompt with several answers teaches their mixture; often a field that tells its rows apart was left out."""
+    for read in readable(spec.data, world):
+        rows_of: dict[str, list[Row]] = {}
+        for row in read.content.rows:
+            rows_of.setdefault(normalised(row.prompt), []).append(row)
+        several = [rows for rows in rows_of.values() if len({row.response for row in rows}) > 1]
+        if not several:
+            continue
+        most = max(several, key=lambda rows: len({row.response for row in rows}))
+        answers = len({row.response for row in most})
+        label = f"{len(several):,} of {len(rows_of):,} prompts; one has {answers:,} answers"
+        note = (f"{read.path.name}:{most[0].line}: {_short(most[0].prompt)}",)
+        apart = _telling_apart(several)
+        if apart:
+            named = " and ".join(f"`{name}`" for name in apart)
+            yield tree.diagnostic(
+                "KC4509",
+                f"/data/sources/{read.index}/path",
+                f"rows of one prompt differ in {named}, which nothing maps",
+                severity="warning",
+                label=label,
+                help=f'put it into the prompt: `prompt: "{_composed(read.source, apart)}"` in `fields`',
+                notes=note,
+            )
+        else:
+            yield tree.diagnostic(
+                "KC4508",
+                f"/data/sources/{read.index}/path",
+                "prompts have more than one answer",
+                severity="warning",
+                label=label,
+                help="keep the answer that is right; of several the student learns a mixture",
+                notes=note,
+            )
+
+
+def _telling_apart(several: list[list[Row]]) -> list[str]:
+    """Unmapped texts that differ wherever the answers of a prompt do: the question may stand there."""
+    names = {name for rows in several for row in rows for name in row.rest}
+    found = []
+    for name in sorted(names):
+        pairs = [{(row.rest.get(name, ""), row.response) for row in rows} for rows in several]
+        # each text has one answer, in every prompt
+        if all(len({text for text, _ in one}) == len(one) for one in pairs):
+            found.append(name)
+    return found
+
+
+def _composed(source: JsonlSource, apart: list[str]) -> str:
+    prompt = source.fields.get("prompt", "prompt")
+    start = prompt if "{" in prompt else f"{{{prompt}}}"
+    return "\\n".join([start, *(f"{{{name}}}" for name in apart)]).replace("\n", "\\n")
 
 
 def _no_row_twice(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
@@ -99,7 +173,7 @@ def _rows_in(split: str, read: Read, share: float) -> Iterator[Row]:
     if read.source.split == split:
         yield from read.content.rows
     elif read.source.split == "auto":
-        yield from (row for row in read.content.rows if held_out(row.prompt, share) == (split == "test"))
+        yield from (row for row in read.content.rows if is_held_out(row.prompt, share) == (split == "test"))
 
 
 def _short(text: str) -> str:
@@ -112,6 +186,31 @@ def _fed(spec: Spec) -> set[str]:
     if "auto" in feeds:
         feeds |= {"train", "test"} if spec.data.held_out > 0 else {"train"}
     return set(feeds)
+
+
+def _left(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """A split that is fed by the words of the spec may still get no row: by the hash, or when duplicates are gone."""
+    reads = list(readable(spec.data, world))
+    if first_wrong(reads) or any(read.content.wrong for read in reads):
+        return
+    if len(reads) == len(spec.data.sources):
+        empty, sure = lacking(reads, spec.data.held_out), True
+    else:
+        counts = {name: rows_of(spec, world, name) for name in ("train", "test")}
+        few = {name: count.most for name, count in counts.items() if count is not None and not count.expected}
+        empty = next(iter(few), "")
+        sure = few.get(empty) == 0
+    if not empty or empty not in _fed(spec):
+        return
+    auto = [i for i, source in enumerate(spec.data.sources) if source.split in ("auto", empty)]
+    yield tree.diagnostic(
+        "KC4503",
+        f"/data/sources/{auto[0]}/path" if f"/data/sources/{auto[0]}/path" in tree.values else "/data/sources",
+        f"the split `{empty}` gets no row" if sure else f"the split `{empty}` will hardly get a row",
+        severity="error" if sure else "warning",
+        label=f"held_out is {spec.data.held_out:g}: rows of one prompt stay together, and equal rows count once",
+        help=f"add rows with other prompts, feed `{empty}` from a source of its own, or change data.held_out",
+    )
 
 
 def _something_to_learn(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -157,7 +256,10 @@ def _judged_apart(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]
 CHECKS = (
     Check(_apart, "data"),
     Check(_rows, "data"),
+    Check(_ids, "data"),
+    Check(_one_answer, "data"),
     Check(_no_row_twice, "data"),
+    Check(_left, "data"),
     Check(_something_to_learn, "data"),
     Check(_something_to_judge, "data", "evaluation"),
     Check(_judged_apart, "evaluation"),

@@ -22,12 +22,13 @@ from kcompiler import policy
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.paths import kind, located
-from kcompiler.facts.rows import held_out, readable
+from kcompiler.facts.rows import readable
 from kcompiler.policy.kinds.bound import Params
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import JsonlSource
 from kcompiler.spec.evaluation import Suite
+from runtime.contract.splits import is_held_out
 
 ALPHA = 0.05
 #: standard deviations of a hash split that are granted before it is called too small
@@ -84,7 +85,7 @@ def rows_of(spec: Spec, world: World, split: str) -> Rows | None:
             found = {
                 (row.prompt, row.response)
                 for row in read[index].content.rows
-                if source.split == split or held_out(row.prompt, spec.data.held_out) == (split == "test")
+                if source.split == split or is_held_out(row.prompt, spec.data.held_out) == (split == "test")
             }
             expected, whole = expected + len(found - seen), whole + len(found - seen)
             seen |= found

@@ -18,7 +18,7 @@ from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.models import total
 from kcompiler.facts.paths import kind, located
 from kcompiler.facts.record import Recorded, recorded
-from kcompiler.facts.rows import held_out, readable
+from kcompiler.facts.rows import readable
 from kcompiler.facts.sizes import teacher_parameters
 from kcompiler.facts.teacher import folder_of, weights_of
 from kcompiler.source import Tree
@@ -26,6 +26,7 @@ from kcompiler.spec import Spec
 from runtime import catalog
 from runtime.contract import Refusal
 from runtime.contract.hosted import LEAST_LOGPROBS, Hosted
+from runtime.contract.splits import is_held_out
 from runtime.contract.weights import REMOTE
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -200,7 +201,7 @@ def _prompts(spec: Spec, world: World) -> tuple[list[str], list[str]]:
             unread.append(f"`{source.name}`")
             continue
         for row in read[index].content.rows:
-            if source.split == "train" or not held_out(row.prompt, spec.data.held_out):
+            if source.split == "train" or not is_held_out(row.prompt, spec.data.held_out):
                 found[row.prompt] = None
     return list(found), unread
 
@@ -285,20 +286,20 @@ def _record(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     if record is None:
         return
     if record.wrong is not None:
-        line, reason = record.wrong
         yield tree.diagnostic(
             "KC4213",
             "/teacher/path",
             "the recorded answers cannot be used",
-            label=f"line {line}: {reason}",
-            help="a line holds `prompt`, `text` and, for multiple choice, `choices` with log-probabilities",
+            label=f"{record.wrong.place}: {record.wrong.reason}",
+            help=f"{record.wrong.action}; a line holds `prompt`, `text` and, for multiple choice, `choices` with "
+            "log-probabilities",
         )
         return
     yield from _covered(spec, tree, world, record)
 
 
 def _covered(spec: Spec, tree: Tree, world: World, record: Recorded) -> Iterator[Diagnostic]:
-    if "choices" in spec.teacher.signals and not any(record.answers.values()):
+    if "choices" in spec.teacher.signals and not any(answer.choices for answer in record.answers.values()):
         yield tree.diagnostic(
             "KC4213",
             f"/teacher/signals/{spec.teacher.signals.index('choices')}",

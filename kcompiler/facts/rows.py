@@ -1,18 +1,9 @@
-"""Small JSON Lines files → their rows, as far as a compiler may read them: bounded, by content, without judging twice.
-
-The data step reads the same files strictly and refuses more; what is said here is refused there as well. `normalised`
-and `held_out` are the data step's own rules (runtime/data/splits.py), which the compiler may not import; a test keeps
-the two equal.
-"""
+"""Small JSON Lines files → their rows, as the machine will read them (runtime/contract/sources.py), bounded in size."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,27 +11,48 @@ from typing import NamedTuple
 from kcompiler.facts import World
 from kcompiler.facts.paths import kind, located
 from kcompiler.spec.data import Data, JsonlSource
+from runtime.contract import Refusal, splits
+from runtime.contract import rows as form
+from runtime.contract.sources import Reader
 
-#: larger files are left to the data step: reading 8 MB of rows takes about 0.1 s
+#: larger files are left to the data step: reading 8 MB of rows takes about 0.5 s
 MAX_BYTES = 8 << 20
-_DOMAIN = b"kc.split.v1\0"
 
 
 class Row(NamedTuple):
-    """One row of a source file and the line it stands in, counted from 1."""
+    """One row of a source file and the line it stands in, counted from 1. `rest` are texts that nothing maps."""
 
     line: int
-    prompt: str
-    response: str
-    spans: tuple[str, ...]
+    whole: form.Row
+    rest: dict[str, str]
+
+    @property
+    def prompt(self) -> str:
+        return self.whole["prompt"]
+
+    @property
+    def response(self) -> str:
+        return self.whole["response"]
+
+    @property
+    def spans(self) -> tuple[str, ...]:
+        return tuple(self.whole["spans"])
+
+
+class Wrong(NamedTuple):
+    """Why a file is refused: where (`file:line`), what, and what to do."""
+
+    place: str
+    reason: str
+    action: str
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds. `wrong` is (line, reason) of the first line that is no row; rows before it are kept."""
+    """What a file holds. `wrong` is the first thing that refuses it; rows before it are kept."""
 
     rows: tuple[Row, ...]
-    wrong: tuple[int, str] | None = None
+    wrong: Wrong | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +81,8 @@ def readable(data: Data, world: World) -> Iterator[Read]:
             # `references` and the data step speak about files that cannot be opened
             continue
         if len(text) <= MAX_BYTES:
-            yield Read(index, source, path, text, parsed(text, tuple(sorted(source.fields.items())), source.limit))
+            fields = tuple(sorted(source.fields.items()))
+            yield Read(index, source, path, text, parsed(text, source.name, fields, source.limit, path.name))
 
 
 def whole(data: Data, world: World) -> list[Read] | None:
@@ -80,53 +93,32 @@ def whole(data: Data, world: World) -> list[Read] | None:
 
 
 @lru_cache(maxsize=8)
-def parsed(text: bytes, fields: tuple[tuple[str, str], ...], limit: int) -> Content:
+def parsed(text: bytes, name: str, fields: tuple[tuple[str, str], ...], limit: int, place: str) -> Content:
     """The rows of a file's bytes under a mapping of fields; `limit` 0 takes all."""
-    names = dict(fields)
-    prompt, response, spans = (names.get(name, name) for name in ("prompt", "response", "spans"))
     rows: list[Row] = []
-    lines = text.split(b"\n")
-    for number, line in enumerate(lines[:-1] if not lines[-1] else lines, start=1):
-        if limit and len(rows) == limit:
-            break
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            return Content(tuple(rows), (number, "an empty line" if not line.strip() else "not JSON"))
-        if not isinstance(value, dict):
-            return Content(tuple(rows), (number, "not a JSON object"))
-        for field in (prompt, response):
-            if not isinstance(value.get(field), str):
-                what = "is not text" if field in value else "is missing"
-                return Content(tuple(rows), (number, f"field `{field}` {what}"))
-        marked = value.get(spans)
-        rows.append(Row(number, value[prompt], value[response], tuple(marked) if isinstance(marked, dict) else ()))
+    try:
+        for found in Reader(name, dict(fields), limit).text(text, place):
+            texts = {key: value for key, value in found.rest.items() if isinstance(value, str)}
+            rows.append(Row(found.line, found.row, texts))
+    except Refusal as error:
+        return Content(tuple(rows), Wrong(error.place or place, error.message, error.action))
     return Content(tuple(rows))
 
 
-class _Spaces(dict[int, str]):
-    """Character → itself, or a space for white space and punctuation; filled as characters are met."""
-
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
-        found = " " if unicodedata.category(character)[0] in "PZC" else character
-        self[code] = found
-        return found
-
-
-_SPACES = _Spaces()
+def first_wrong(reads: Iterable[Read]) -> Wrong | None:
+    """Why sound files do not go together: one id of two rows, in one file or in two."""
+    try:
+        splits.unique(_placed(reads))
+    except Refusal as error:
+        return Wrong(error.place, error.message, error.action)
+    return None
 
 
-def normalised(text: str) -> str:
-    """NFKC, case folded, every run of white space and punctuation one space, none at the ends."""
-    if text.isascii():
-        folded = text.casefold()
-    else:
-        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(folded.translate(_SPACES).split()) or text
+def lacking(reads: Sequence[Read], held_out: float) -> str:
+    """The split that gets no row of these files, by the data step's own rules, duplicates dropped; "" when both do."""
+    left = splits.assembled(_placed(reads), {read.source.name: read.source.split for read in reads}, held_out)[0]
+    return next((name for name, split in left.items() if not split), "")
 
 
-def held_out(prompt: str, share: float) -> bool:
-    """Whether a row of an `auto` source goes to the test split."""
-    drawn = int.from_bytes(hashlib.sha256(_DOMAIN + normalised(prompt).encode()).digest()[:8], "big")
-    return drawn < Fraction(share) * 2**64
+def _placed(reads: Iterable[Read]) -> Iterator[tuple[str, form.Row]]:
+    return ((f"{read.path.name}:{row.line}", row.whole) for read in reads for row in read.content.rows)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kcompiler.spec.base import DISTINCT, FORM, ROOM, Distinct, Name, Plugged, Section
+from runtime.contract import Refusal
+from runtime.contract.sources import Reader
 from runtime.contract.units import unit
 
 Split = Literal["auto", "train", "test"]
@@ -29,10 +31,11 @@ class JsonlSource(Section):
     )
     split: Split = Field(default="auto", description=_SPLIT)
     license: str = Field(min_length=1, max_length=200, description=_LICENSE, examples=["MIT"])
-    fields: dict[RowField, str] = Field(
+    fields: dict[RowField, Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
         default_factory=dict,
-        description="Row field → field of the file, where the names differ.",
-        examples=[{"prompt": "question", "response": "answer"}],
+        description="Row field → field of the file, where the names differ. `prompt` and `response` may be text with "
+        "{field} in it. What is not mapped is not read.",
+        examples=[{"prompt": "question", "response": "answer"}, {"prompt": "{instruction}\n{input}"}],
     )
     limit: int = Field(
         default=0,
@@ -51,6 +54,15 @@ class JsonlSource(Section):
     bytes: int | None = Field(
         default=None, ge=1, description="Size of that file in bytes.", examples=[119746], json_schema_extra=unit("byte")
     )
+
+    @field_validator("fields")
+    @classmethod
+    def _mappable(cls, value: dict[str, str]) -> dict[str, str]:
+        try:
+            Reader("", value)
+        except Refusal as error:
+            raise ValueError(f"{error.message.removeprefix('data source `` ')}: {error.action}") from None
+        return value
 
 
 class GeneratorSource(Plugged):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 #: A value of JSON. Recursive, so that no `Any` is needed by readers.
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -18,29 +19,38 @@ MAX_DEPTH = 64
 MAX_INTEGER = 2**53 - 1
 
 
+class _Fault:
+    """Stands in a value for what strict JSON forbids there; it is told of when somebody asks for that place."""
+
+    __slots__ = ("why",)
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
 def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _float(text: str) -> float:
+def _float(text: str) -> Any:
     value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"number out of range: {text[:40]}")
-    return value
+    return value if math.isfinite(value) else _Fault(f"number out of range: {text[:40]}")
 
 
-def _int(text: str) -> int:
+def _int(text: str) -> Any:
     if len(text) > 17 or abs(int(text)) > MAX_INTEGER:
-        raise ValueError(f"integer beyond 2^53 - 1: {text[:40]}")
+        return _Fault(f"integer beyond 2^53 - 1: {text[:40]}")
     return int(text)
 
 
-def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    found: dict[str, Json] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"duplicate key {name[:80]!r}")
-        found[name] = value
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                found[name] = _Fault(f"duplicate key {name[:80]!r}")
+            seen.add(name)
     return found
 
 
@@ -49,7 +59,7 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _check(value: Json, depth: int) -> None:
+def _check(value: Any, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
     if isinstance(value, str):
@@ -61,21 +71,20 @@ def _check(value: Json, depth: int) -> None:
         for name, item in value.items():
             _check_text(name)
             _check(item, depth + 1)
+    elif isinstance(value, _Fault):
+        raise ValueError(value.why)
 
 
 def _check_text(text: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise ValueError("a string holds half of a surrogate pair") from None
 
 
-def loads(text: str | bytes) -> Json:
-    """One JSON value with nothing after it. Raises ValueError for anything strict JSON forbids.
-
-    Refused beyond the grammar: duplicate keys, numbers that are not finite, integers beyond 2^53 - 1, lone
-    surrogates, bytes that are not UTF-8, a byte-order mark, nesting deeper than `MAX_DEPTH`.
-    """
+def _decoded(text: str | bytes) -> Any:
     if isinstance(text, bytes):
         try:
             text = text.decode("utf-8")
@@ -84,13 +93,46 @@ def loads(text: str | bytes) -> Json:
     if text.startswith("\ufeff"):
         raise ValueError("starts with a byte-order mark")
     try:
-        value: Json = _DECODER.decode(text)
+        return _DECODER.decode(text)
     except RecursionError:
         raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at character {error.pos + 1}") from None
+
+
+def loads(text: str | bytes) -> Json:
+    """One JSON value with nothing after it. Raises ValueError for anything strict JSON forbids.
+
+    Refused beyond the grammar: duplicate keys, numbers that are not finite, integers beyond 2^53 - 1, lone
+    surrogates, bytes that are not UTF-8, a byte-order mark, nesting deeper than `MAX_DEPTH`.
+    """
+    value: Json = _decoded(text)
     _check(value, 0)
     return value
+
+
+def members(text: str | bytes, asked: Callable[[str], bool]) -> tuple[dict[str, Json], dict[str, Any]]:
+    """The members of one JSON object that somebody asked for, each as strict as `loads`, and the rest, unjudged.
+
+    The rest is only JSON by its grammar: it may hold any number, a key twice, half of a surrogate pair, and an object
+    of this module in the place of what `loads` would refuse. Raises ValueError for text that is no JSON object, and
+    for a fault in what was asked for, with its name.
+    """
+    value = _decoded(text)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    found: dict[str, Json] = {}
+    rest: dict[str, Any] = {}
+    for name, item in value.items():
+        if not asked(name):
+            rest[name] = item
+            continue
+        try:
+            _check(item, 1)
+        except ValueError as error:
+            raise ValueError(str(error) if "duplicate key" in str(error) else f"field `{name}`: {error}") from None
+        found[name] = item
+    return found, rest
 
 
 def dumps(value: Json) -> str:

@@ -8,55 +8,18 @@ another set of rows than was declared.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from runtime.contract import BrokenEvidence, Context, Refusal
+from runtime.contract import BrokenEvidence, Context, Refusal, rows
 from runtime.contract import report as facts
+from runtime.contract.record import EMPTY, MISSING, NO_CHOICES, TRUNCATED, Answer, choices_of
+from runtime.contract.rows import Row
 from runtime.contract.strict_json import Json, dumps, loads
-from runtime.data import rows
-from runtime.data.rows import Row
 
 FILE = "answers.jsonl"
-#: why an answer is not usable
-EMPTY, TRUNCATED, MISSING, NO_CHOICES = "empty", "truncated", "missing", "without_choices"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a teacher said to one prompt. `choices` maps a permitted answer to its natural log-probability."""
-
-    text: str
-    choices: Mapping[str, float] = field(default_factory=dict)
-    truncated: bool = False
-
-    def fault(self, signals: Sequence[str]) -> str:
-        """Why it cannot be used for these signals, or ""."""
-        if "text" in signals and not self.text.strip():
-            return EMPTY
-        if self.truncated:
-            return TRUNCATED
-        return NO_CHOICES if "choices" in signals and len(self.choices) < 2 else ""
-
-
-def choices_of(value: Json, place: str) -> dict[str, float]:
-    """Log-probabilities by choice. Raises Refusal for anything else than at least two finite numbers of at most 0."""
-    if not isinstance(value, dict) or len(value) < 2:
-        raise Refusal("`choices` must map at least two answers to log-probabilities", place=place, action="correct it")
-    found: dict[str, float] = {}
-    for name, number in value.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number) or number > 0:
-            raise Refusal(
-                f"the log-probability of choice `{name}` is {number!r}",
-                place=place,
-                action="finite and at most 0, in nats",
-            )
-        found[name] = float(number)
-    return found
 
 
 def training_rows(dataset: Path) -> list[Row]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import cast
 
 from runtime.contract import Refusal
+from runtime.contract.rows import Row, checked
 from runtime.contract.strict_json import Json, dumps
-from runtime.data.rows import Row, checked
 
 #: "These are single-choice questions; give the letter of the right answer."
 ASKED = "以下是单项选择题，请直接给出正确答案的选项。"

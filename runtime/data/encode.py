@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runtime.data.rows import Row
+from runtime.contract.rows import Row
 
 RESPONSE = "response"
 

@@ -23,11 +23,11 @@ import stamina
 
 from runtime.contract import Context, Refusal, Unavailable
 from runtime.contract import report as facts
+from runtime.contract.record import Answer
+from runtime.contract.rows import Row
 from runtime.contract.secret import name_of
 from runtime.contract.strict_json import dumps, loads
 from runtime.data import answers
-from runtime.data.answers import Answer
-from runtime.data.rows import Row
 from runtime.data.secrets import secret
 from runtime.machine import durable
 from runtime.steps.harvest import HarvestParams

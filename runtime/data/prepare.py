@@ -11,22 +11,15 @@ from pathlib import Path
 from typing import cast
 
 from runtime import catalog, digest
-from runtime.contract import Context, Generator, Refusal
+from runtime.contract import Context, Generator, Refusal, rows, sources, splits
 from runtime.contract import report as facts
+from runtime.contract.rows import Row
 from runtime.contract.strict_json import Json
-from runtime.data import rows, splits
-from runtime.data.rows import Row
 from runtime.steps.data import DataParams, Source
 from runtime.tools import registry
 
 #: how many offending rows a refusal spells out
 NAMED = 10
-
-
-def content_id(source: str, prompt: str, response: str) -> str:
-    """The id of a row that brings none: source and 80 bits of a hash of its content."""
-    content = "\0".join((prompt, response))
-    return f"{source}-{hashlib.sha256(content.encode()).hexdigest()[:20]}"
 
 
 def seed_of(source: Source, seed: int) -> int:
@@ -35,51 +28,11 @@ def seed_of(source: Source, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
 
 
-def _identifier(value: Json, here: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Refusal("field `id` must be a string or an integer", place=here, action="correct the line")
-    return str(value)
-
-
-def _mapped(value: dict[str, Json], source: Source, here: str, unused: Counter[str]) -> Row:
-    """One object of a source file as a row. Fields the mapping does not name are counted when there is a mapping,
-    and refused when there is none."""
-    field = {name: source.fields.get(name, name) for name in rows.FIELDS}
-    found: dict[str, Json] = {name: value[field[name]] for name in rows.FIELDS if field[name] in value}
-    for name in source.fields:
-        if name not in found:
-            raise Refusal(f"missing field `{source.fields[name]}`", place=here, action=f"it supplies `{name}`")
-    extra = sorted(set(value) - {field[name] for name in rows.FIELDS})
-    if extra and not source.fields:
-        raise Refusal(
-            f"unknown field `{extra[0]}`", place=here, action=f"map it with `fields` of data source `{source.name}`"
-        )
-    unused.update(extra)
-    for name in ("prompt", "response"):
-        if not isinstance(found.get(name), str):
-            raise Refusal(
-                f"field `{field[name]}` must be a string",
-                place=here,
-                action=f"map the right field to `{name}` with `fields` of data source `{source.name}`",
-            )
-    if "id" in found:
-        found["id"] = _identifier(found["id"], here)
-    else:
-        found["id"] = content_id(source.name, str(found["prompt"]), str(found["response"]))
-    whole: dict[str, Json] = {"class": "", "spans": {}, "meta": {}, **found, "source": source.name}
-    return rows.checked(whole, here)
-
-
 def from_file(path: Path, source: Source, unused: Counter[str]) -> Iterator[tuple[str, Row]]:
     """The rows of one JSON Lines source as (place, row). Raises Refusal with file and line."""
-    unknown = sorted(set(source.fields) - set(rows.FIELDS))
-    if unknown:
-        raise Refusal(
-            f"data source `{source.name}` maps `{unknown[0]}`, which is no field of a row",
-            action=f"map only {', '.join(rows.FIELDS)}",
-        )
-    for here, value in itertools.islice(rows.objects(path), source.limit or None):
-        yield here, _mapped(value, source, here, unused)
+    for found in sources.Reader(source.name, source.fields, source.limit).file(path):
+        unused.update(sources.unused(found.rest))
+        yield found.place, found.row
 
 
 def from_generator(source: Source, tools: Sequence[registry.Tool], seed: int) -> Iterator[tuple[str, Row]]:
@@ -100,22 +53,10 @@ def from_generator(source: Source, tools: Sequence[registry.Tool], seed: int) ->
         yield here, rows.checked({**row, "id": f"{source.name}-{row['id']}", "source": source.name}, here)
 
 
-def _unique(found: Sequence[tuple[str, Row]]) -> list[Row]:
-    """Rows whose ids are unique. One id for two contents is refused; the same row twice is left to the caller."""
-    first: dict[str, tuple[str, Row]] = {}
-    for here, row in found:
-        place, other = first.setdefault(row["id"], (here, row))
-        if (other["prompt"], other["response"]) != (row["prompt"], row["response"]):
-            raise Refusal(
-                f"id `{row['id']}` was already used at {place} for another row", place=here, action="rename one of them"
-            )
-    return [row for _, row in found]
-
-
-def _refuse_overlap(found: splits.Overlap) -> None:
+def _refuse_overlap(found: splits.Overlap, place_of: Mapping[str, str]) -> None:
     if not found.normalised:
         return
-    named = ", ".join(f"{train} = {test}" for train, test in found.normalised[:NAMED])
+    named = ", ".join(f"{place_of[train]} = {place_of[test]}" for train, test in found.normalised[:NAMED])
     more = f" and {len(found.normalised) - NAMED} more" if len(found.normalised) > NAMED else ""
     counts = f"{len(found.normalised)} prompts stand in train and in test ({len(found.exact)} letter by letter)"
     raise Refusal(
@@ -155,26 +96,21 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
     tools = registry.load(takes["tools"]) if params.has_tools else []
     unused: Counter[str] = Counter()
     found: list[tuple[str, Row]] = []
-    split_of: dict[str, str] = {}
     for source in params.sources:
         if source.kind == "jsonl":
             found += from_file(takes[f"source_{source.name}"], source, unused)
         else:
             found += from_generator(source, tools, ctx.seed)
-        split_of[source.name] = source.split
         ctx.say(f"{source.name}: {len(found)} rows so far")
-    by_split: dict[str, list[Row]] = {}
-    for row in _unique(found):
-        by_split.setdefault(split_of[row["source"]], []).append(row)
-    kept, dropped = {}, 0
-    for name, group in by_split.items():
-        kept[name], lost = splits.without_duplicates(group)
-        dropped += lost
-    final = splits.assign(kept, params.held_out)
-    if not final["train"]:
-        raise Refusal("no row is left for training", action="add rows, or lower data.held_out")
+    final, dropped = splits.assembled(found, {source.name: source.split for source in params.sources}, params.held_out)
+    for name, split in final.items():
+        if not split:
+            raise Refusal(
+                f"no row is left for {'training' if name == 'train' else 'testing'}; {dropped} duplicates were dropped",
+                action=f"add rows with other prompts, feed `{name}` from a source of its own, or change data.held_out",
+            )
     overlap = splits.overlap(final["train"], final["test"])
-    _refuse_overlap(overlap)
+    _refuse_overlap(overlap, {row["id"]: here for here, row in found})
     folder = ctx.out("dataset")
     _write(folder, final, tools, params)
     data = {

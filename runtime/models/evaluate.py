@@ -9,9 +9,8 @@ from typing import cast
 import torch
 
 from runtime import catalog
-from runtime.contract import Context, Refusal, Runner, Suite
+from runtime.contract import Context, Refusal, Runner, Suite, rows
 from runtime.contract import report as facts
-from runtime.data import rows
 from runtime.models import runners
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.evaluate import PORT_OF_RUNNER, EvaluateParams

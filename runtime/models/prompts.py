@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.contract import Refusal
-from runtime.data import rows
+from runtime.contract import Refusal, rows
 from runtime.models.tokenizer import Tokenizer
 
 SPLIT = "test"

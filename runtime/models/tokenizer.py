@@ -17,9 +17,8 @@ from pathlib import Path
 from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
-from runtime.contract import BrokenEvidence, Context, Refusal
+from runtime.contract import BrokenEvidence, Context, Refusal, rows
 from runtime.contract import report as facts
-from runtime.data import rows
 from runtime.steps.tokenizer import TokenizerParams
 
 #: Words with their space, single digits, runs of punctuation, white space. Digits stand alone so that a number is

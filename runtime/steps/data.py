@@ -61,8 +61,9 @@ STEP = Step(
     plugs=plugs,
     code=(
         "runtime.data.prepare",
-        "runtime.data.rows",
-        "runtime.data.splits",
+        "runtime.contract.rows",
+        "runtime.contract.sources",
+        "runtime.contract.splits",
         "runtime.data.classic",
         "runtime.tools",
         "runtime.contract.strict_json",

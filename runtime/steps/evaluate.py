@@ -63,7 +63,7 @@ STEP = Step(
         "runtime.models.build",
         "runtime.models.tokenizer",
         "runtime.tools",
-        "runtime.data.rows",
+        "runtime.contract.rows",
         "runtime.data.classic",
         "runtime.mil.package",
         "runtime.mil.inventory",

@@ -45,7 +45,7 @@ STEP = Step(
         "runtime.models.prompts",
         "runtime.models.build",
         "runtime.models.tokenizer",
-        "runtime.data.rows",
+        "runtime.contract.rows",
         "runtime.contract.program",
         "runtime.contract.report",
         "runtime.contract.architecture",

@@ -37,7 +37,7 @@ STEP = Step(
         "runtime.models.build",
         "runtime.models.wrapper",
         "runtime.models.tokenizer",
-        "runtime.data.rows",
+        "runtime.contract.rows",
         "runtime.contract.report",
         "runtime.contract.architecture",
         "runtime.contract.strict_json",

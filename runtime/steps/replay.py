@@ -34,7 +34,8 @@ STEP = Step(
     code=(
         "runtime.data.replay",
         "runtime.data.answers",
-        "runtime.data.rows",
+        "runtime.contract.rows",
+        "runtime.contract.record",
         "runtime.contract.report",
         "runtime.contract.strict_json",
     ),

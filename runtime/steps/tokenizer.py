@@ -50,5 +50,10 @@ STEP = Step(
     gives={"tokenizer": Port(kind="tokenizer"), "report": Port(kind="report", report="tokenizer.contract")},
     backend="torch",
     run=run,
-    code=("runtime.models.tokenizer", "runtime.data.rows", "runtime.contract.strict_json", "runtime.contract.report"),
+    code=(
+        "runtime.models.tokenizer",
+        "runtime.contract.rows",
+        "runtime.contract.strict_json",
+        "runtime.contract.report",
+    ),
 )

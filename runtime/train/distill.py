@@ -11,10 +11,10 @@ from transformers import PreTrainedModel
 from runtime import digest
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
+from runtime.contract.record import Answer
+from runtime.contract.rows import Row, load
 from runtime.data import answers
-from runtime.data.answers import Answer
 from runtime.data.encode import RESPONSE, encode
-from runtime.data.rows import Row, load
 from runtime.models import admission, build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams

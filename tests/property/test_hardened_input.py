@@ -429,7 +429,7 @@ def test_t19_a_line_of_a_gigabyte_is_refused_with_its_number(tmp_path):
     path.write_text(row() + "\n")
     with path.open("r+b") as file:
         file.truncate(1_000_000_000)
-    done = bounded(path, "data.rows", "read")
+    done = bounded(path, "contract.rows", "read")
     assert done.returncode == 0, done.stderr[-500:]
     assert done.stdout.startswith("train.jsonl:2: line longer than")
 
@@ -447,7 +447,7 @@ def test_t19_a_line_of_a_gigabyte_is_refused_with_its_number(tmp_path):
 def test_t19_a_row_that_uses_up_the_reader_is_refused_with_its_number(name, line, tmp_path):
     path = tmp_path / "train.jsonl"
     path.write_text(row(id="first") + "\n" + line + "\n")
-    done = bounded(path, "data.rows", "read")
+    done = bounded(path, "contract.rows", "read")
     assert done.returncode == 0, (done.returncode, done.stderr[-500:])
     assert done.stdout.startswith("train.jsonl:2: ")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.contract import rows
+from runtime.contract.rows import Row
 from runtime.contract.strict_json import Json
-from runtime.data import rows
 from runtime.data.encode import encode
-from runtime.data.rows import Row
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.tokenizer import TokenizerParams
 from runtime.tools import calls

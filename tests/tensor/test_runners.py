@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, rows
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
-from runtime.data import rows
 from runtime.mil import package
 from runtime.mil.convert import convert
 from runtime.models import build, runners

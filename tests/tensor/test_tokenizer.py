@@ -15,8 +15,7 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer
 
-from runtime.contract import BrokenEvidence, Refusal
-from runtime.data import rows
+from runtime.contract import BrokenEvidence, Refusal, rows
 from runtime.models import tokenizer as tokenizers
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.tokenizer import Special, TokenizerParams

@@ -11,8 +11,8 @@ import torch
 
 from runtime import digest
 from runtime.contract import report as facts
+from runtime.contract import rows
 from runtime.contract.architecture import Architecture
-from runtime.data import rows
 from runtime.models import build
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.tokenizer import TokenizerParams

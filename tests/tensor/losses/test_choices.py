@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from runtime import catalog
 from runtime.contract import Refusal
-from runtime.data.answers import Answer
+from runtime.contract.record import Answer
 from runtime.data.encode import Example
 from runtime.steps.train import Term
 from runtime.train import objective

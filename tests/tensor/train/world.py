@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from runtime import catalog
+from runtime.contract import rows
 from runtime.contract.architecture import Architecture
 from runtime.contract.optimizer import Optimizer
-from runtime.data import rows
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.tokenizer import TokenizerParams
 from runtime.steps.train import Term, TrainParams

@@ -208,7 +208,9 @@ def test_d14_a_key_that_nothing_reads_is_refused(tmp_path, section, key, value):
 
 def test_d14_a_registry_and_a_target_that_nothing_reads_are_reported(tmp_path):
     (tmp_path / "tools.json").write_text('[{"name": "a", "description": "", "parameters": {"type": "object"}}]')
-    (tmp_path / "rows.jsonl").write_text('{"prompt": "p", "response": "r", "spans": {"tool_name": [[0, 1]]}}\n')
+    (tmp_path / "rows.jsonl").write_text(
+        '{"prompt": "a", "response": "r", "spans": {"tool_name": [[0, 1]]}}\n{"prompt": "q12", "response": "r"}\n'
+    )
 
     def change(data):
         data["data"].update(tools="tools.json", targets=["response", "tool_name"])

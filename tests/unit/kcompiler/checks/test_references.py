@@ -13,7 +13,8 @@ _spec = importlib.util.spec_from_file_location("checks_laboratory", Path(__file_
 laboratory = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(laboratory)
 
-ROW = '{"prompt": "p", "response": "r"}\n'
+#: one row for each split
+ROW = '{"prompt": "a", "response": "r"}\n{"prompt": "q12", "response": "r"}\n'
 TENSORS = (2).to_bytes(8, "little") + b"{}"
 
 

@@ -8,34 +8,12 @@ import pytest
 
 from kcompiler.facts import registry as facts_registry
 from kcompiler.facts import rows
-from runtime.contract import Refusal
-from runtime.data import splits
+from runtime.contract import Refusal, splits
 from runtime.tools import registry
 
 _spec = importlib.util.spec_from_file_location("checks_laboratory", Path(__file__).with_name("laboratory.py"))
 laboratory = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(laboratory)
-
-TEXTS = [
-    *(f"a{chr(code)}B" for code in range(0x250)),
-    *(
-        "",
-        " ",
-        "...",
-        "5.0",
-        "50",
-        "Straße",
-        "STRASSE",
-        "ﬁne",
-        "½",
-        "Ⅳ",
-        "İstanbul",
-        "你好，世界！",
-        "a\u200bb",
-        "𝔘nicode",
-        "e\u0301",
-    ),
-]
 
 
 def row(prompt, response="r", **more):
@@ -52,13 +30,6 @@ def sources(*files):
         ]
 
     return change
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_equal_means_what_the_data_step_means(text):
-    assert rows.normalised(text) == splits.normalised(text)
-    for share in (0.0, 0.05, 0.5, 0.99):
-        assert rows.held_out(text, share) == splits.is_held_out(text, share)
 
 
 def test_a_shared_question_is_found_with_its_lines(tmp_path):
@@ -124,18 +95,23 @@ def test_a_file_too_large_for_a_compiler_is_left_to_the_data_step(tmp_path, monk
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (row("p") + "{\n", "rows.jsonl:2: not JSON"),
-        (row("p") + "\n" + row("q"), "rows.jsonl:2: an empty line"),
-        ("[1]\n", "rows.jsonl:1: not a JSON object"),
-        ('{"prompt": "p"}\n', "rows.jsonl:1: field `response` is missing"),
-        ('{"prompt": 5, "response": "r"}\n', "rows.jsonl:1: field `prompt` is not text"),
-        ("[" * 100_000 + "\n", "rows.jsonl:1: not JSON"),
+        (row("p") + "{\n", "rows.jsonl:2: not JSON: Expecting property name"),
+        (row("p") + "\n" + row("q"), "rows.jsonl:2: empty line"),
+        ("[1]\n", "rows.jsonl:1: a row must be a JSON object"),
+        (
+            '{"prompt": "p", "answer": "r"}\n',
+            "rows.jsonl:1: field `response` is missing; the row has `answer`, `prompt`",
+        ),
+        ('{"text": "a book"}\n', "rows.jsonl:1: field `prompt` is missing; the row has `text`"),
+        ('{"prompt": 5, "response": "r"}\n', "rows.jsonl:1: field `prompt` must be a string"),
+        ("[" * 100_000 + "\n", "rows.jsonl:1: nested deeper than 64"),
     ],
 )
 def test_the_first_line_that_is_no_row_is_named(tmp_path, text, reason):
     (tmp_path / "rows.jsonl").write_text(text)
     (found,) = laboratory.compiled(tmp_path, sources(("rows.jsonl", "auto"))).diagnostics
-    assert (found.code, found.label) == ("KC4505", reason)
+    assert found.code == "KC4505"
+    assert found.label.startswith(reason)
 
 
 def test_spans_of_rows_feed_targets(tmp_path):
@@ -144,9 +120,10 @@ def test_spans_of_rows_feed_targets(tmp_path):
         data["data"]["targets"] = ["response", "tool_name"]
         data["training"]["stages"][0]["losses"] = [{"term": "kl", "weight": 0.5}, {"term": "tool_name", "weight": 0.5}]
 
-    (tmp_path / "a.jsonl").write_text(row("p", "alarm", spans={"tool_name": [[0, 5]]}))
+    rest = "".join(row(f"p{n}") for n in range(20))
+    (tmp_path / "a.jsonl").write_text(row("p", "alarm", spans={"tool_name": [[0, 5]]}) + rest)
     assert laboratory.codes(tmp_path, change) == []
-    (tmp_path / "a.jsonl").write_text(row("p", "alarm", spans={"tool": [[0, 5]]}))
+    (tmp_path / "a.jsonl").write_text(row("p", "alarm", spans={"tool": [[0, 5]]}) + rest)
     assert laboratory.codes(tmp_path, change) == ["KC4205"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.data import splits
+from runtime.contract import splits
 from tests.unit.kcompiler.checks.claims import Claim, disagrees, several
 
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from runtime.data import rows
+from runtime.contract import rows
 
 Reply = tuple[int, Mapping[str, str], Any]
 

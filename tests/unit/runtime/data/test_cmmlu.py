@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.contract import Refusal
-from runtime.data import cmmlu, rows
+from runtime.contract import Refusal, rows
+from runtime.data import cmmlu
 
 HEAD = ",Question,A,B,C,D,Answer\n"
 

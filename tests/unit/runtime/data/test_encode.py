@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runtime.contract.rows import Row
 from runtime.data.encode import encode
-from runtime.data.rows import Row
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,8 @@ import pytest
 from referencing import Registry, Resource
 
 from runtime import digest
-from runtime.contract import Refusal
+from runtime.contract import Refusal, rows
 from runtime.contract import report as facts
-from runtime.data import rows
 from runtime.data.prepare import prepare
 from runtime.steps.data import DataParams
 
@@ -65,33 +64,78 @@ def run(root: Path, files: Mapping[str, Path], **params: Any) -> Stage:
     return stage
 
 
+def with_test(root: Path, made: dict[str, Any], path: Path) -> tuple[dict[str, Path], list[dict[str, Any]]]:
+    """Files and sources of a case about training rows, beside three rows to judge by."""
+    held = write(root / "held.jsonl", *({"prompt": f"held {n}", "response": "r"} for n in range(3)))
+    return {made["name"]: path, "held": held}, [made, source("held", split="test")]
+
+
 def pairs(count: int, start: int = 0) -> list[dict[str, Any]]:
     return [{"prompt": f"question {n}", "response": f"answer {n}"} for n in range(start, start + count)]
 
 
 def test_fields_of_the_file_become_fields_of_the_row(tmp_path: Path):
     path = write(tmp_path / "in.jsonl", {"question": "Why?", "answer": "Because.", "level": 3})
-    made = source("s", split="train", fields={"prompt": "question", "response": "answer"})
-    stage = run(tmp_path, {"s": path}, sources=[made])
+    files, made = with_test(
+        tmp_path, source("s", split="train", fields={"prompt": "question", "response": "answer"}), path
+    )
+    stage = run(tmp_path, files, sources=made)
     (row,) = rows.load(tmp_path / "dataset" / "train.jsonl")
     assert (row["prompt"], row["response"], row["source"], row["class"]) == ("Why?", "Because.", "s", "")
     assert row["id"].startswith("s-")
     assert stage.data["fields_unused"]["level"]["value"] == 1
 
 
-def test_an_unknown_field_is_refused_when_nothing_is_mapped(tmp_path: Path):
-    path = write(tmp_path / "in.jsonl", *pairs(1), {"prompt": "a", "response": "b", "level": 3})
-    with pytest.raises(Refusal, match="unknown field `level`") as caught:
-        run(tmp_path, {"s": path}, sources=[source("s", split="train")])
-    assert caught.value.place == "in.jsonl:2"
+def test_what_nothing_maps_is_counted_and_never_judged(tmp_path: Path):
+    """A 64-bit number, an overflowing one, half of a surrogate pair and a key twice: all of it is JSON, none is read."""
+    path = tmp_path / "in.jsonl"
+    path.write_text(
+        '{"prompt": "a", "response": "b", "post": 9223372036854775807, "big": 1e999, "half \\ud800": "\\udfff", '
+        '"twice": 1, "twice": 2, "deep": ' + "[" * 100 + "]" * 100 + "}\n"
+    )
+    files, made = with_test(tmp_path, source("s", split="train"), path)
+    unused = run(tmp_path, files, sources=made).data["fields_unused"]
+    assert {name: unused[name]["value"] for name in unused} == dict.fromkeys(
+        ["post", "big", "half \\ud800", "twice", "deep"], 1
+    )
+
+
+def test_a_prompt_may_be_put_together_from_several_fields(tmp_path: Path):
+    path = write(
+        tmp_path / "in.jsonl",
+        {"instruction": "Add.", "input": "2 and 3", "output": "5"},
+        {"instruction": "Say hello.", "input": "", "output": "hello"},
+    )
+    fields = {"prompt": "{instruction}\n{input}", "response": "output"}
+    files, made = with_test(tmp_path, source("s", split="train", fields=fields), path)
+    stage = run(tmp_path, files, sources=made)
+    assert {row["prompt"] for row in rows.load(tmp_path / "dataset" / "train.jsonl")} == {"Add.\n2 and 3", "Say hello."}
+    assert "input" not in stage.data["fields_unused"]
+
+
+@pytest.mark.parametrize("written", ["{a", "a}", "{}", "{a}{", ""])
+def test_a_mapping_that_is_no_name_and_no_text_with_names_is_refused(tmp_path: Path, written: str):
+    path = write(tmp_path / "in.jsonl", *pairs(1))
+    with pytest.raises(Refusal, match="maps `prompt`"):
+        run(tmp_path, {"s": path}, sources=[source("s", fields={"prompt": written})])
+
+
+@pytest.mark.parametrize("field", ["id", "class", "spans", "meta"])
+def test_only_texts_are_put_together(tmp_path: Path, field: str):
+    path = write(tmp_path / "in.jsonl", *pairs(1))
+    with pytest.raises(Refusal, match=f"maps `{field}`"):
+        run(tmp_path, {"s": path}, sources=[source("s", fields={field: "{a} {b}"})])
 
 
 def test_a_missing_field_is_refused_with_the_field_it_was_to_supply(tmp_path: Path):
     path = write(tmp_path / "in.jsonl", {"question": "Why?"})
     made = source("s", fields={"prompt": "question", "response": "answer"})
-    with pytest.raises(Refusal, match="missing field `answer`") as caught:
+    with pytest.raises(
+        Refusal, match=r"field `answer` \(for `response`\) is missing; the row has `question`"
+    ) as caught:
         run(tmp_path, {"s": path}, sources=[made])
-    assert (caught.value.place, caught.value.action) == ("in.jsonl:1", "it supplies `response`")
+    assert caught.value.place == "in.jsonl:1"
+    assert "fields: {prompt: …, response: …}" in caught.value.action
 
 
 def test_a_mapping_to_no_field_of_a_row_is_refused(tmp_path: Path):
@@ -140,13 +184,16 @@ def test_duplicates_are_dropped_before_splitting_and_counted(tmp_path: Path):
 @pytest.mark.parametrize(
     ("held", "exact"), [("question 3", 1), ("QUESTION\t3!", 0)], ids=["letter by letter", "after normalisation"]
 )
-def test_a_question_in_train_and_test_is_refused_with_both_ids(tmp_path: Path, held: str, exact: int):
+def test_a_question_in_train_and_test_is_refused_with_both_places(tmp_path: Path, held: str, exact: int):
     train = write(tmp_path / "a.jsonl", *({**pair, "id": f"t{n}"} for n, pair in enumerate(pairs(9))))
     test = write(tmp_path / "b.jsonl", {"id": "h", "prompt": held, "response": "other"})
     made = [source("a", split="train"), source("b", split="test")]
     with pytest.raises(Refusal) as caught:
         run(tmp_path, {"a": train, "b": test}, sources=made)
-    assert f"1 prompts stand in train and in test ({exact} letter by letter): t3 = h" in caught.value.message
+    assert (
+        f"1 prompts stand in train and in test ({exact} letter by letter): a.jsonl:4 = b.jsonl:1"
+        in caught.value.message
+    )
     assert caught.value.code == "KR0115"
 
 
@@ -160,7 +207,8 @@ def test_without_overlap_the_report_says_zero_of_how_many(tmp_path: Path):
 
 def test_one_id_for_two_rows_is_refused_and_the_same_row_twice_is_not(tmp_path: Path):
     same = {"id": "x", "prompt": "p", "response": "r"}
-    run(tmp_path, {"s": write(tmp_path / "in.jsonl", same, same)}, sources=[source("s", split="train")])
+    files, made = with_test(tmp_path, source("s", split="train"), write(tmp_path / "in.jsonl", same, same))
+    run(tmp_path, files, sources=made)
     with pytest.raises(Refusal, match=r"id `x` was already used at in\.jsonl:1") as caught:
         run(
             tmp_path,
@@ -179,7 +227,8 @@ def test_an_id_is_text_or_a_whole_number(tmp_path: Path, value: object):
 
 def test_a_limit_takes_the_first_rows_of_the_file(tmp_path: Path):
     path = write(tmp_path / "in.jsonl", *pairs(10))
-    run(tmp_path, {"s": path}, sources=[source("s", split="train", limit=4)])
+    files, made = with_test(tmp_path, source("s", split="train", limit=4), path)
+    run(tmp_path, files, sources=made)
     prompts = {row["prompt"] for row in rows.load(tmp_path / "dataset" / "train.jsonl")}
     assert prompts == {f"question {n}" for n in range(4)}
 
@@ -188,6 +237,13 @@ def test_no_row_for_training_is_refused(tmp_path: Path):
     path = write(tmp_path / "in.jsonl", *pairs(3))
     with pytest.raises(Refusal, match="no row is left for training"):
         run(tmp_path, {"s": path}, sources=[source("s", split="test")])
+
+
+def test_no_row_for_testing_is_refused(tmp_path: Path):
+    """Forty rows of one prompt share a split, whatever their answers are."""
+    path = write(tmp_path / "in.jsonl", *({"prompt": "Do it.", "response": f"{n}"} for n in range(40)))
+    with pytest.raises(Refusal, match="no row is left for testing; 0 duplicates"):
+        run(tmp_path, {"s": path}, sources=[source("s")])
 
 
 def test_an_unknown_generator_is_refused_with_the_known_ones(tmp_path: Path):
@@ -199,8 +255,8 @@ def test_an_unknown_generator_is_refused_with_the_known_ones(tmp_path: Path):
 
 def test_two_sources_of_one_generator_do_not_repeat_each_other(tmp_path: Path):
     made = [source(name, kind="generator", generator="eight_ball", params={"rows": 50}) for name in ("a", "b")]
-    run(tmp_path, {}, sources=made, held_out=0.0)
-    found = rows.load(tmp_path / "dataset" / "train.jsonl")
+    run(tmp_path, {}, sources=made, held_out=0.1)
+    found = [row for split in ("train", "test") for row in rows.load(tmp_path / "dataset" / f"{split}.jsonl")]
     first, second = ({row["prompt"] for row in found if row["source"] == name} for name in ("a", "b"))
     assert len(first) == len(second) == 50
     assert len(first & second) < 5

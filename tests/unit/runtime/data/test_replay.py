@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from runtime.contract import BrokenEvidence, Refusal
+from runtime.contract.record import read
 from runtime.data import answers
-from runtime.data.replay import read, replay
+from runtime.data.replay import replay
 from runtime.steps.replay import ReplayParams
 from tests.unit.runtime.data.teaching import Stage, dataset
 
@@ -61,14 +62,14 @@ def test_no_answer_at_all_is_never_allowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("{", "not JSON"),
-        ({"prompt": "q"}, "must be strings"),
-        ({"prompt": "q", "text": 3}, "must be strings"),
+        ("{", "not an answer: Expecting"),
+        ({"prompt": "q"}, "field `text` is missing"),
+        ({"prompt": "q", "text": 3}, "field `text` must be a string"),
         ({"prompt": "q", "text": "x", "score": 1}, "unknown field `score`"),
         ({"prompt": "q", "text": "x", "choices": {"A": 0.5, "B": -1}}, "choice `A` is 0.5"),
         ({"prompt": "q", "text": "x", "choices": {"A": -1}}, "at least two"),
         ({"prompt": "q", "text": "x", "choices": ["A"]}, "at least two"),
-        ('{"prompt": "q", "text": "x", "choices": {"A": -1, "B": NaN}}', "not JSON"),
+        ('{"prompt": "q", "text": "x", "choices": {"A": -1, "B": NaN}}', "NaN is not JSON"),
         ({"prompt": "q0", "text": "another"}, "second, different answer"),
     ],
 )

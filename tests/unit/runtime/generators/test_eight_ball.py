@@ -6,8 +6,7 @@ from collections import Counter
 
 import pytest
 
-from runtime.contract import Refusal
-from runtime.data import rows
+from runtime.contract import Refusal, rows
 from runtime.data.classic import ANSWERS
 from runtime.generators.eight_ball import GENERATOR, SUBJECTS, EightBallParams, distributions
 

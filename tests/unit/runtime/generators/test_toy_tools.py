@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, rows
 from runtime.contract.strict_json import Json
-from runtime.data import rows
 from runtime.generators.toy_tools import GENERATOR, ToyToolsParams
 from runtime.tools import calls, registry
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from runtime.data import rows
+from runtime.contract import rows
 from runtime.generators.verdicts import CHOICES, GENERATOR, VerdictsParams
 
 MADE = GENERATOR.rows(VerdictsParams(rows=3000), [], 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runtime.data.rows import text_of
+from runtime.contract.rows import text_of
 from runtime.tools.calls import Call, Fault, difference, items, matches, parse, render, spans
 
 CALL = Call("send_message", {"to": "Zoë", "text": 'she said "no"', "n": 3, "tags": ["a", {"b": None}]})

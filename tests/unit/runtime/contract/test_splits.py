@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from runtime.data import splits
-from runtime.data.rows import Row
+from runtime.contract import splits
+from runtime.contract.rows import Row
 
 
 def row(name: str, prompt: str, response: str = "yes") -> Row:

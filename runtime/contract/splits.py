@@ -13,9 +13,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from runtime.data.rows import Row
+from runtime.contract import Refusal
+from runtime.contract.rows import Row
 
 _DOMAIN = b"kc.split.v1\0"
+
+
+class _Spaces(dict[int, str]):
+    """Character → itself, or a space for white space and punctuation; filled as characters are met."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        found = " " if unicodedata.category(character)[0] in "PZC" else character
+        self[code] = found
+        return found
+
+
+_SPACES = _Spaces()
 
 
 def normalised(text: str) -> str:
@@ -24,9 +38,11 @@ def normalised(text: str) -> str:
     Punctuation becomes a space instead of nothing, so that 5.0 and 50 stay different. A text of nothing but
     punctuation is left as it is.
     """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    kept = "".join(" " if unicodedata.category(c)[0] in "PZC" else c for c in folded)
-    return " ".join(kept.split()) or text
+    if text.isascii():
+        folded = text.casefold()
+    else:
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(folded.translate(_SPACES).split()) or text
 
 
 def is_held_out(prompt: str, held_out: float) -> bool:
@@ -83,3 +99,38 @@ def assign(rows: Mapping[str, Iterable[Row]], held_out: float) -> dict[str, list
     for row in rows.get("auto", ()):
         found["test" if is_held_out(row["prompt"], held_out) else "train"].append(row)
     return {name: sorted(split, key=order) for name, split in found.items()}
+
+
+def unique(found: Iterable[tuple[str, Row]]) -> list[Row]:
+    """Rows whose ids are unique; (place, row) each. The same row twice is left to the caller.
+
+    Raises Refusal for one id of two contents.
+    """
+    first: dict[str, tuple[str, Row]] = {}
+    rows = []
+    for here, row in found:
+        place, other = first.setdefault(row["id"], (here, row))
+        if (other["prompt"], other["response"]) != (row["prompt"], row["response"]):
+            raise Refusal(
+                f"id `{row['id']}` was already used at {place} for another row", place=here, action="rename one of them"
+            )
+        rows.append(row)
+    return rows
+
+
+def assembled(
+    found: Iterable[tuple[str, Row]], split_of: Mapping[str, str], held_out: float
+) -> tuple[dict[str, list[Row]], int]:
+    """(place, row) of every source and each source's declared split → rows of "train" and "test", and how many
+    duplicates were dropped before they were split. Either may be empty.
+
+    Raises Refusal for one id of two rows.
+    """
+    by_split: dict[str, list[Row]] = {}
+    for row in unique(found):
+        by_split.setdefault(split_of[row["source"]], []).append(row)
+    kept, dropped = {}, 0
+    for name, group in by_split.items():
+        kept[name], lost = without_duplicates(group)
+        dropped += lost
+    return assign(kept, held_out), dropped

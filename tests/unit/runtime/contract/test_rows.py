@@ -10,8 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from runtime.contract import Refusal
-from runtime.data import rows
+from runtime.contract import Refusal, rows
 
 ROOT = Path(__file__).resolve().parents[4]
 SCHEMA = json.loads((ROOT / "schemas" / "dataset-row.schema.json").read_text(encoding="utf-8"))

@@ -5,9 +5,9 @@ The published form is `schemas/dataset-row.schema.json`; a test keeps the two eq
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import BinaryIO, TypedDict, cast
 
 from runtime.contract import Refusal
 from runtime.contract.strict_json import Json, dumps, loads
@@ -39,18 +39,22 @@ def lines(path: Path, *, place: str = "", max_bytes: int = MAX_LINE_BYTES) -> It
 
     Raises Refusal for a line longer than `max_bytes` and for an empty line.
     """
-    place = place or path.name
     with path.open("rb") as file:
-        number = 0
-        while raw := file.readline(max_bytes + 2):
-            number += 1
-            here = f"{place}:{number}"
-            line = raw.rstrip(b"\r\n")
-            if len(line) > max_bytes:
-                raise Refusal(f"line longer than {max_bytes} bytes", place=here, action="split or shorten the row")
-            if not line.strip():
-                raise Refusal("empty line in a JSON Lines file", place=here, action="remove the line")
-            yield here, line
+        yield from lines_of(file, place=place or path.name, max_bytes=max_bytes)
+
+
+def lines_of(file: BinaryIO, *, place: str, max_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[str, bytes]]:
+    """What `lines` gives, of a file that is open. Raises what it raises."""
+    number = 0
+    while raw := file.readline(max_bytes + 2):
+        number += 1
+        here = f"{place}:{number}"
+        line = raw.rstrip(b"\r\n")
+        if len(line) > max_bytes:
+            raise Refusal(f"line longer than {max_bytes} bytes", place=here, action="split or shorten the row")
+        if not line.strip():
+            raise Refusal("empty line in a JSON Lines file", place=here, action="remove the line")
+        yield here, line
 
 
 def objects(path: Path, *, place: str = "", max_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[str, dict[str, Json]]]:
@@ -65,28 +69,32 @@ def objects(path: Path, *, place: str = "", max_bytes: int = MAX_LINE_BYTES) -> 
         yield here, value
 
 
-def checked(value: dict[str, Json], here: str) -> Row:
-    """A JSON object as a row. Raises Refusal when a field is unknown, missing, of another type or out of bounds."""
+def checked(value: dict[str, Json], here: str, names: Mapping[str, str] | None = None) -> Row:
+    """A JSON object as a row. Raises Refusal when a field is unknown, missing, of another type or out of bounds.
+
+    `names` maps a field of a row to how a message calls it, where the file calls it otherwise.
+    """
+    said = {name: f"`{name}`" for name in FIELDS} | dict(names or {})
     unknown = sorted(set(value) - set(FIELDS))
     missing = [name for name in FIELDS if name not in value]
     if unknown or missing:
-        what = [f"unknown field `{name}`" for name in unknown] + [f"missing field `{name}`" for name in missing]
+        what = [f"unknown field `{name}`" for name in unknown] + [f"missing field {said[name]}" for name in missing]
         raise Refusal(", ".join(what), place=here, action=f"a row has exactly the fields {', '.join(FIELDS)}")
     for name in ("id", "prompt", "response", "class", "source"):
         text = value[name]
         if not isinstance(text, str):
-            raise Refusal(f"field `{name}` must be a string", place=here, action=_ACTION)
+            raise Refusal(f"field {said[name]} must be a string", place=here, action=_ACTION)
         if name != "class" and not text.strip():
-            raise Refusal(f"field `{name}` is empty", place=here, action=_ACTION)
+            raise Refusal(f"field {said[name]} is empty", place=here, action=_ACTION)
     if not isinstance(value["meta"], dict):
-        raise Refusal("field `meta` must be an object", place=here, action=_ACTION)
-    _check_spans(value["spans"], cast(str, value["response"]), here)
+        raise Refusal(f"field {said['meta']} must be an object", place=here, action=_ACTION)
+    _check_spans(value["spans"], cast(str, value["response"]), here, said["spans"])
     return cast(Row, value)
 
 
-def _check_spans(spans: Json, response: str, here: str) -> None:
+def _check_spans(spans: Json, response: str, here: str, said: str) -> None:
     if not isinstance(spans, dict):
-        raise Refusal("field `spans` must be an object of lists of [start, end]", place=here, action=_ACTION)
+        raise Refusal(f"field {said} must be an object of lists of [start, end]", place=here, action=_ACTION)
     size = len(response.encode())
     for name, pairs in spans.items():
         if not isinstance(pairs, list):

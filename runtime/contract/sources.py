@@ -1,0 +1,184 @@
+"""A JSON Lines file × the names its spec maps → rows with their places: the one reader of people's own files.
+
+Compiling asks it of small files, the data step of all. Only what a spec maps is judged; of every other field a line
+need only be JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from runtime.contract import Refusal, rows
+from runtime.contract.rows import Row
+from runtime.contract.strict_json import Json, members
+
+#: how many fields of a file a message lists, and how many characters of each name
+_LISTED, _SHOWN = 12, 40
+#: row fields that may be put together from several fields of a file
+COMPOSED = ("prompt", "response")
+_PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+#: a name, or text with {name} in it
+FORM = r"^(?:[^{}]|\{[^{}]+\})+$"
+_NEEDED = "a row needs a prompt and a response: map them with `fields: {prompt: …, response: …}` of its data source"
+_CORPUS = (
+    "text without prompts has no form here: write rows of a prompt and a response, such as the beginning and the "
+    "rest of a passage"
+)
+
+
+def parts(written: str) -> tuple[str, ...]:
+    """The fields of the file that a mapped value names: itself, or those between braces."""
+    return tuple(_PLACEHOLDER.findall(written)) or (written,)
+
+
+def composed(written: str) -> bool:
+    """Whether a mapped value puts several texts together, as `{instruction}\\n{input}` does."""
+    return bool(_PLACEHOLDER.search(written))
+
+
+@dataclass(frozen=True)
+class Found:
+    """One row, where it stands, and the fields of its line that nothing maps."""
+
+    line: int
+    place: str
+    row: Row
+    rest: Mapping[str, Any]
+
+
+def content_id(source: str, prompt: str, response: str) -> str:
+    """The id of a row that brings none: source and 80 bits of a hash of its content."""
+    content = "\0".join((prompt, response))
+    return f"{source}-{hashlib.sha256(content.encode()).hexdigest()[:20]}"
+
+
+class Reader:
+    """The rows of one source: its name, its mapping of row fields to fields of the file, and a limit (0 takes all)."""
+
+    def __init__(self, name: str, fields: Mapping[str, str], limit: int = 0) -> None:
+        """Raises Refusal for a mapping that no file can fulfil."""
+        for field, written in fields.items():
+            if field not in rows.FIELDS or field == "source":
+                able = ", ".join(known for known in rows.FIELDS if known != "source")
+                raise Refusal(f"data source `{name}` maps `{field}`, which no file gives a row", action=f"map {able}")
+            if not re.match(FORM, written) or (composed(written) and field not in COMPOSED):
+                raise Refusal(
+                    f"data source `{name}` maps `{field}` to {written!r}",
+                    action=f"name one field of the file; {' and '.join(COMPOSED)} may be text with {{field}} in it",
+                )
+        self.name, self.limit = name, limit
+        self._fields = {field: fields.get(field, field) for field in rows.FIELDS if field != "source"}
+        self._mapped = frozenset(fields)
+        self._asked = frozenset(part for written in self._fields.values() for part in parts(written))
+        self._said = {field: _said(field, written) for field, written in self._fields.items()}
+
+    def file(self, path: Path) -> Iterator[Found]:
+        """The rows of a file, streamed. Raises Refusal with file and line for the first that is wrong."""
+        with path.open("rb") as file:
+            yield from self._read(file, path.name)
+
+    def text(self, data: bytes, place: str) -> Iterator[Found]:
+        """The rows of a file's bytes. Raises what `file` raises."""
+        yield from self._read(io.BytesIO(data), place)
+
+    def _read(self, file: BinaryIO, place: str) -> Iterator[Found]:
+        found = itertools.islice(rows.lines_of(file, place=place), self.limit or None)
+        number = 0
+        for number, (here, line) in enumerate(found, start=1):
+            row, rest = self._row(line, here)
+            yield Found(number, here, row, rest)
+        if not number:
+            raise Refusal("the file holds no row", place=place, action="add rows, or remove the data source")
+
+    def _row(self, line: bytes, here: str) -> tuple[Row, dict[str, Any]]:
+        try:
+            value, rest = members(line, self._asked.__contains__)
+        except ValueError as error:
+            raise Refusal(_why(str(error)), place=here, action=_what_to_do(str(error))) from None
+        found = {field: self._value(field, value, here) for field in self._fields if self._has(field, value)}
+        for field in (*COMPOSED, *sorted(self._mapped)):
+            if field not in found:
+                raise self._lacking(field, value, rest, here)
+        if "id" in found:
+            found["id"] = self._identifier(found["id"], here)
+        else:
+            prompt, response = (found[field] for field in COMPOSED)
+            found["id"] = content_id(self.name, str(prompt), str(response))
+        whole: dict[str, Json] = {"class": "", "spans": {}, "meta": {}, **found, "source": self.name}
+        return rows.checked(whole, here, self._said), rest
+
+    def _has(self, field: str, value: Mapping[str, Json]) -> bool:
+        return all(part in value for part in parts(self._fields[field]))
+
+    def _value(self, field: str, value: Mapping[str, Json], here: str) -> Json:
+        written = self._fields[field]
+        if not composed(written):
+            return value[written]
+        texts = {}
+        for part in parts(written):
+            text = value[part]
+            if not isinstance(text, str):
+                raise Refusal(
+                    f"field `{part}` (in `{field}`) must be a string",
+                    place=here,
+                    action="correct the line, or map another",
+                )
+            texts[part] = text
+        # white space at the ends is of the pieces that are empty in this row
+        return _PLACEHOLDER.sub(lambda match: texts[match[1]], written).strip()
+
+    def _lacking(self, field: str, value: Mapping[str, Json], rest: Mapping[str, Any], here: str) -> Refusal:
+        absent = next(part for part in parts(self._fields[field]) if part not in value)
+        named = _said(field, absent)
+        there = sorted((*value, *rest))
+        shown = ", ".join(f"`{_shown(name)}`" for name in there[:_LISTED]) + (" …" if len(there) > _LISTED else "")
+        corpus = field in COMPOSED and not self._mapped and there == ["text"]
+        return Refusal(
+            f"field {named} is missing; the row has {shown or 'no field'}",
+            place=here,
+            action=_CORPUS if corpus else _NEEDED if field in COMPOSED else "correct the line, or map another field",
+        )
+
+    def _identifier(self, value: Json, here: str) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise Refusal(
+                f"field {self._said['id']} must be a string or an integer", place=here, action="correct the line"
+            )
+        return str(value)
+
+
+def _said(field: str, written: str) -> str:
+    shown = written.replace("\n", "\\n")
+    return f"`{shown}`" if written == field else f"`{shown}` (for `{field}`)"
+
+
+def _shown(name: str) -> str:
+    """A name of the file as text that can be written anywhere."""
+    whole = name.encode("utf-8", "backslashreplace").decode()
+    return whole if len(whole) <= _SHOWN else f"{whole[:_SHOWN]}…"
+
+
+def _why(error: str) -> str:
+    """What is wrong with a line, in words that are true of it: text that breaks no grammar is not called "not JSON"."""
+    judged = error.startswith(("field ", "duplicate key", "not a JSON object", "starts with", "nested"))
+    return error.replace("not a JSON object", "a row must be a JSON object") if judged else f"not JSON: {error}"
+
+
+def _what_to_do(error: str) -> str:
+    if error.startswith("starts with"):
+        return "save the file as UTF-8 without a byte-order mark"
+    if error.startswith("duplicate key"):
+        return "keep one of the two; readers disagree on which one counts"
+    return "correct the line, or remove it"
+
+
+def unused(found: Mapping[str, Any]) -> list[str]:
+    """The names of a line's unmapped fields, as a report may hold them."""
+    return [_shown(name) for name in found]
