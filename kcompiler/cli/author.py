@@ -16,6 +16,7 @@ from kcompiler.cli.writing import write
 if TYPE_CHECKING:
     from kcompiler.delta import Entry
     from kcompiler.diagnostic import Diagnostic
+    from kcompiler.front import Front
 
 
 @click.command()
@@ -32,8 +33,8 @@ def validate(specs: tuple[Path, ...], profile: str, form: str) -> None:
     found: list[Diagnostic] = []
     failed: list[Path] = []
     for spec in specs:
-        diagnostics, sources, forms = _validated(spec, profile)
-        show_diagnostics(diagnostics, form, sources)
+        diagnostics, front, forms = _validated(spec, profile)
+        show_diagnostics(diagnostics, form, front.sources, front.tree)
         found += diagnostics
         if has_errors(diagnostics):
             failed.append(spec)
@@ -43,8 +44,8 @@ def validate(specs: tuple[Path, ...], profile: str, form: str) -> None:
         raise refused(found, f"kcompiler validate {called(failed[0], profile)}")
 
 
-def _validated(spec: Path, profile: str) -> tuple[list[Diagnostic], dict[str, bytes], str]:
-    """Every mistake of a spec and of its profiles, the files to quote, and in how many forms it was checked.
+def _validated(spec: Path, profile: str) -> tuple[list[Diagnostic], Front, str]:
+    """Every mistake of a spec and of its profiles, what its text said, and in how many forms it was checked.
 
     What only a profile gets wrong says so.
     """
@@ -70,7 +71,7 @@ def _validated(spec: Path, profile: str) -> tuple[list[Diagnostic], dict[str, by
     cells = f"{len(front.forms)} cells of its sweep" if len(front.forms) > 1 else ""
     named = f"profile{'s' if len(others) > 1 else ''} {', '.join(others)}" if others else ""
     forms = ", with " + " and ".join(part for part in (cells, named) if part) if cells or named else ""
-    return ordered(found), front.sources, forms
+    return ordered(found), front, forms
 
 
 @click.command()

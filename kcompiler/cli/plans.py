@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kcompiler.diagnostic import Diagnostic
     from kcompiler.front import Front
     from kcompiler.render.view import View
+    from kcompiler.source import Tree
 
 LAID_OUT = click.option(
     "--format", "form", type=click.Choice(["human", "json", "markdown"]), default="human", show_default=True
@@ -30,7 +31,7 @@ def compiled(spec: Path, form: str, profile: str = "") -> tuple[Front, project.P
 
     home = project.find(spec)
     front = compile_spec(spec, home.root, profile=profile)
-    show_diagnostics(front.diagnostics, form, front.sources)
+    show_diagnostics(front.diagnostics, form, front.sources, front.tree)
     if front.spec is None or any(item.severity == "error" for item in front.diagnostics):
         raise refused(front.diagnostics, f"kcompiler validate {called(spec, profile)}")
     return front, home
@@ -47,14 +48,20 @@ def refused(diagnostics: list[Diagnostic], next_command: str) -> Outcome:
     return Outcome(2, "unreadable", next_command) if unreadable else Outcome(1, "invalid", next_command)
 
 
-def show_diagnostics(diagnostics: list[Diagnostic], form: str, sources: dict[str, bytes]) -> None:
-    """Diagnostics are data in JSON, so they go to stdout; for people they go to stderr."""
+def show_diagnostics(
+    diagnostics: list[Diagnostic], form: str, sources: dict[str, bytes], tree: Tree | None = None
+) -> None:
+    """Diagnostics are data in JSON, so they go to stdout; for people to stderr, with sections to paste behind them."""
     from kcompiler.render import human, json
 
     if form == "json":
         click.echo(json.diagnostics(diagnostics), nl=False)
     elif diagnostics:
         click.echo(human.diagnostics(diagnostics, sources), err=True, nl=False)
+        if tree is not None:
+            from kcompiler.render import paste
+
+            click.echo(paste.snippet(paste.lacking(tree, diagnostics)), err=True, nl=False)
 
 
 def planned(

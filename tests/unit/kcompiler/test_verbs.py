@@ -379,3 +379,21 @@ def test_a_gate_that_cannot_be_decided_stands_in_the_plan(tmp_path, monkeypatch,
     # the warning itself is one JSON line before the plan's
     plan = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [item["code"] for item in plan["doubts"]] == ["KC4802"]
+
+
+def test_sections_that_are_missing_can_be_pasted_from_the_message(home, capsys):
+    """The advice is followed: what is printed is appended, and the spec is valid."""
+    spec = home / "specs/faq.yaml"
+    spec.write_text("apiVersion: kcompiler/v1\nkind: Distillation\nmetadata: {name: faq, owner: me}\nrisk_tier: 3\n")
+    assert _main(["validate", "specs/faq.yaml"]) == 1
+    said = capsys.readouterr().err
+    _, _, pasted = said.partition("(from the shipped eight-ball.yaml):\n\n")
+    pasted, _, last = pasted.rpartition("outcome=")
+    assert last.startswith("invalid code=1")
+    spec.write_text(spec.read_text() + pasted)
+    assert _main(["validate", "specs/faq.yaml"]) == 0
+    capsys.readouterr()
+    # a key missing deeper down asks for no section
+    replace(home, "  prefill: [64, 128, 256]\n", "")
+    assert _main(["validate", SPEC]) == 1
+    assert "to paste" not in capsys.readouterr().err
