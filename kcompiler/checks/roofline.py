@@ -25,15 +25,6 @@ from kcompiler.tables import Machine
 _DECODE, _TTFT = "/hardware/targets/decode_tok_s", "/hardware/targets/ttft_s"
 #: the fastest published reading of weights on a Neural Engine is believed up to so many times; a judgement
 ANE_MARGIN = 2
-#: two drafted tokens are accepted at most, so that one pass yields three (the seeds' k = 2)
-SPECULATED = 3
-#: which target a reason can speak for
-EXPLAINS = {
-    "speculation": "decode_tok_s",
-    "batching": "decode_tok_s",
-    "caching": "ttft_s",
-    "smaller_model": "decode_tok_s, ttft_s",
-}
 
 
 def _context(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -47,26 +38,6 @@ def _context(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             help=f"lower it to {spec.shapes.decode.context}, or raise decode.context",
             related=(tree.related("/shapes/decode/context", "the cache"),),
         )
-
-
-def _reason(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    targets = spec.hardware.targets
-    if targets is None or targets.reason is None:
-        return
-    explained = [key for key in EXPLAINS[targets.reason].split(", ") if getattr(targets, key) is not None]
-    if not explained:
-        why = f"it speaks for {EXPLAINS[targets.reason]}, which is no target here"
-    elif targets.reason == "batching" and spec.hardware.concurrency == 1:
-        why = "one session alone is never batched"
-    else:
-        return
-    yield tree.diagnostic(
-        "KC4713",
-        "/hardware/targets/reason",
-        f"`{targets.reason}` explains no target",
-        label=why,
-        help="remove it, or name the reason that is meant",
-    )
 
 
 def _decode(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -85,13 +56,20 @@ def _decode(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         f"{float(sizes.ceiling(bandwidth, weights)):,.1f}",
     )
     if wanted > limit:
-        yield from _beyond(spec, tree, targets, machine, (wanted, limit), weights, cache, notes)
+        yield tree.diagnostic(
+            "KC4711",
+            _DECODE,
+            f"{machine.title} cannot decode this student so fast",
+            label=f"{float(wanted):g} tok/s wanted, the ceiling is {float(limit):,.1f}",
+            help=f"lower it to {_round(limit, down=True)}, or take a smaller student",
+            notes=notes,
+        )
         return
     reached, told = _reached(machine, targets, bandwidth, weights + cache)
     if reached is None:
         yield _unjudged(tree, _DECODE, told)
     elif wanted > reached:
-        severity: Severity = "error" if targets.compute_unit == "ane" and targets.reason is None else "warning"
+        severity: Severity = "error" if targets.compute_unit == "ane" else "warning"
         yield tree.diagnostic(
             "KC4715",
             _DECODE,
@@ -99,52 +77,9 @@ def _decode(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             severity=severity,
             label=f"{float(wanted):g} tok/s wanted, about {float(reached):,.1f} is credible",
             detail=told,
-            help="lower the target, aim at another compute_unit, or declare the reason that makes it credible",
+            help="lower the target, or aim at another compute_unit",
             notes=notes,
         )
-
-
-def _beyond(
-    spec: Spec,
-    tree: Tree,
-    targets: Targets,
-    machine: Machine,
-    speeds: tuple[Fraction, Fraction],
-    weights: int,
-    cache: int,
-    notes: tuple[str, ...],
-) -> Iterator[Diagnostic]:
-    wanted, limit = speeds
-    raised = _raised(spec, targets, limit, weights, cache)
-    if raised is None or wanted > raised:
-        more = "" if raised is None else f", {float(raised):,.1f} with {targets.reason}"
-        yield tree.diagnostic(
-            "KC4711",
-            _DECODE,
-            f"{machine.title} cannot decode this student so fast",
-            label=f"{float(wanted):g} tok/s wanted, the ceiling is {float(limit):,.1f}{more}",
-            help=f"lower it to {_round(limit, down=True)}, take a smaller student, or declare the reason that makes it "
-            "credible (speculation, batching, smaller_model)",
-            notes=notes,
-        )
-        return
-    yield _explained(tree, _DECODE, targets, f"the ceiling is {float(limit):,.1f} tok/s", notes)
-
-
-def _raised(spec: Spec, targets: Targets, limit: Fraction, weights: int, cache: int) -> Fraction | None:
-    """The ceiling under the declared reason; None when the reason, or its absence, raises nothing.
-
-    Batching shares the weights among sessions and not their caches; of a smaller model nothing is known, so any speed
-    may be claimed for it.
-    """
-    sessions = spec.hardware.concurrency
-    if targets.reason == "speculation":
-        return limit * SPECULATED
-    if targets.reason == "batching":
-        return limit * sessions * (weights + cache) / (weights + sessions * cache)
-    if targets.reason == "smaller_model":
-        return Fraction(str(targets.decode_tok_s))
-    return None
 
 
 def _reached(machine: Machine, targets: Targets, bandwidth: float, read: int) -> tuple[Fraction | None, str]:
@@ -196,16 +131,12 @@ def _first_token(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     )
     if wanted >= floor:
         return
-    if targets.reason is not None and "ttft_s" in EXPLAINS[targets.reason]:
-        yield _explained(tree, _TTFT, targets, f"a cold prompt takes {_figure(float(floor))} s at least", notes)
-        return
     yield tree.diagnostic(
         "KC4712",
         _TTFT,
         f"{machine.title} cannot read such a prompt so fast",
         label=f"{float(wanted):g} s wanted, {_figure(float(floor))} s is the least",
-        help=f"raise it to {_round(floor, down=False)}, shorten at_context, take a smaller student, or declare the "
-        "reason that makes it credible (caching, smaller_model)",
+        help=f"raise it to {_round(floor, down=False)}, shorten at_context, or take a smaller student",
         notes=notes,
     )
 
@@ -225,19 +156,6 @@ def _peak(machine: Machine, targets: Targets) -> float | None:
     elif targets.compute_unit == "cpu" and machine.cpu is not None:
         figures = [machine.cpu.fp32_tflops]
     return max((figure.value for figure in figures if figure.value is not None), default=None)
-
-
-def _explained(tree: Tree, pointer: str, targets: Targets, limit: str, notes: tuple[str, ...]) -> Diagnostic:
-    return tree.diagnostic(
-        "KC4714",
-        pointer,
-        f"this target is credible only by {targets.reason}",
-        severity="note",
-        label=limit,
-        help="measure it with that in place; without it the target is out of reach",
-        notes=notes,
-        related=(tree.related("/hardware/targets/reason", "the declared reason"),),
-    )
 
 
 def _round(value: Fraction, *, down: bool) -> str:
@@ -261,7 +179,6 @@ def _unjudged(tree: Tree, pointer: str, why: str) -> Diagnostic:
 
 CHECKS = (
     Check(_context, "hardware", "shapes"),
-    Check(_reason, "hardware"),
     Check(_decode, "hardware", "shapes", "student", "quantization"),
     Check(_first_token, "hardware", "shapes", "student", "quantization"),
 )

@@ -92,7 +92,8 @@ def _field(path: str) -> str:
 
     schema = published()
     found = [_Node("", schema)]
-    for part in path.split("."):
+    # messages write the items of lists with their numbers
+    for part in re.sub(r"\[\d+\]", "", path).split("."):
         inner = [_inner(node, schema) for node in found]
         found = [one for properties in inner for one in properties.get(part, [])]
         if not found:

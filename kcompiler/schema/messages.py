@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
-from kcompiler.source import Tree, child
+from kcompiler.source import Tree, child, described
 from kcompiler.spec.base import FORM, ROOM
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ _ELSEWHERE = {"vocab_size": "`tokenizer.vocab_size` decides the width of every m
 _YAML_1_1_BOOLS = frozenset({"yes", "no", "on", "off", "y", "n"})
 #: whoever has more unknown keys in one mapping has given another kind of file
 _MOST_KEYS = 100
-_NOTE = "schemas/spec.schema.json has the description of every field"
 
 
 class _Error(NamedTuple):
@@ -60,7 +59,9 @@ def explain(tree: Tree, error: ValidationError) -> Explained:
         return _unknown(tree, pointer, said)
     describe = _BY_KEYWORD.get(said.keyword)
     if describe is None:
-        return Explained([tree.diagnostic("KC2110", pointer, f"refused: {error.message[:200]}", notes=(_NOTE,))])
+        return Explained(
+            [tree.diagnostic("KC2110", pointer, f"refused: {error.message[:200]}", notes=(described(pointer),))]
+        )
     return Explained(list(describe(tree, pointer, said)))
 
 
@@ -191,7 +192,7 @@ def _unknown(tree: Tree, pointer: str, error: _Error) -> Explained:
             help = f"remove it: {_ELSEWHERE[key]}"
         else:
             # an overlay names a key that is there, and a slip may stand beside the right one
-            near = free if suggest(key, free) else suggest(key, known) or free
+            near = free if suggest(key, free) else suggest(key, known) or known
             help = did_you_mean(key, near) or f"known here: {', '.join(sorted(known))}"
         if not suggest(key, free):
             foreign.add(place)
@@ -203,7 +204,7 @@ def _unknown(tree: Tree, pointer: str, error: _Error) -> Explained:
                 on="key",
                 label="no such key here",
                 help=help,
-                notes=(_NOTE,),
+                notes=(described(pointer),),
             )
         )
     return Explained(found, frozenset(foreign))
@@ -270,7 +271,7 @@ def _pattern(tree: Tree, pointer: str, error: _Error) -> Iterator[Diagnostic]:
 def _purpose(pointer: str, error: _Error) -> str:
     """What a field is for, in the words of the schema."""
     text = error.schema.get("description", "")
-    return f"`{_name(pointer)}`: {text}" if text else _NOTE
+    return f"`{_name(pointer)}`: {text}" if text else described(pointer)
 
 
 def _twice(tree: Tree, pointer: str, error: _Error) -> Iterator[Diagnostic]:
@@ -299,7 +300,7 @@ def _key(tree: Tree, pointer: str, error: _Error) -> Diagnostic:
             f"the key `{key}` of `{dotted(pointer)}` is not written as it must be",
             on="key",
             label=f"must be {form}",
-            help=_NOTE,
+            help=described(pointer),
         )
     return tree.diagnostic(
         "KC2104",

@@ -17,9 +17,9 @@ from kcompiler.diagnostic import Diagnostic, Place, at
 from kcompiler.source.builder import Builder, Stop
 from kcompiler.source.syntax import syntax, unreadable
 from kcompiler.source.text import decode
-from kcompiler.source.tree import LIMITS, Limits, Tree, Value, child
+from kcompiler.source.tree import LIMITS, Limits, Tree, Value, child, described
 
-__all__ = ["LIMITS", "Limits", "Tree", "Value", "child", "load"]
+__all__ = ["LIMITS", "Limits", "Tree", "Value", "child", "described", "load"]
 
 
 #: the parser breaks lines at these, editors and our places do not; each was refused as invisible before

@@ -126,3 +126,11 @@ def child(pointer: str, key: str | int) -> str:
     if isinstance(key, str) and ("~" in key or "/" in key):
         key = key.replace("~", "~0").replace("/", "~1")
     return f"{pointer}/{key}"
+
+
+def described(pointer: str) -> str:
+    """The command that prints what a field means; for one that only an overlay or an extra step names, of all fields."""
+    names = [part for part in pointer.split("/")[1:] if not part.isdecimal()]
+    if not names or names[0] in ("profiles", "matrix", "steps", "include"):
+        return "`kcompiler explain fields` lists what there is"
+    return f"`kcompiler explain field:{'.'.join(names)}` says what it means"

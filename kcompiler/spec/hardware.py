@@ -40,9 +40,6 @@ class Targets(Section):
     compute_unit: Literal["gpu", "ane", "cpu"] = Field(
         default="gpu", description="Where it runs: GPU, Apple Neural Engine or CPU."
     )
-    reason: Literal["speculation", "batching", "caching", "smaller_model"] | None = Field(
-        default=None, description="What makes a target beyond the machine's own ceiling credible."
-    )
 
 
 class Declared(Section):

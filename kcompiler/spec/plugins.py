@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.source import Tree, child
+from kcompiler.source import Tree, child, described
 from kcompiler.spec.base import Plugged
 from runtime import catalog
 from runtime.contract import Params, Refusal
@@ -145,5 +145,5 @@ def problems(tree: Tree, error: ValidationError, base: str) -> Iterator[Diagnost
             pointer,
             f"missing key `{name}`" if missing else f"refused: {message}",
             label="" if missing else f"given: {json.dumps(item['input'], default=str, ensure_ascii=False)[:80]}",
-            help="see the description of the field in schemas/spec.schema.json",
+            help=described(pointer),
         )

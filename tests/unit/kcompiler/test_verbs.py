@@ -397,3 +397,14 @@ def test_sections_that_are_missing_can_be_pasted_from_the_message(home, capsys):
     replace(home, "  prefill: [64, 128, 256]\n", "")
     assert _main(["validate", SPEC]) == 1
     assert "to paste" not in capsys.readouterr().err
+
+
+def test_what_a_message_advises_to_ask_has_an_answer(home, capsys):
+    """Every `kcompiler explain …` in the expected texts of the wrong specs is a page."""
+    asked = set()
+    for case in (ROOT / "tests/golden/validate").glob("*/expected.txt"):
+        asked |= set(re.findall(r"`kcompiler (explain [^`]+)`", case.read_text(encoding="utf-8")))
+    assert len(asked) >= 5
+    for words in sorted(asked):
+        assert _main(words.split()) == 0, words
+    assert _main(["explain", "field:training.stages[0].losses[1].weight"]) == 0
