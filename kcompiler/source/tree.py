@@ -129,7 +129,7 @@ def child(pointer: str, key: str | int) -> str:
 
 
 def described(pointer: str) -> str:
-    """The command that prints what a field means; for one that only an overlay or an extra step names, of all fields."""
+    """The command that prints what a field means; for one that only an overlay or extra step names, of all fields."""
     names = [part for part in pointer.split("/")[1:] if not part.isdecimal()]
     if not names or names[0] in ("profiles", "matrix", "steps", "include"):
         return "`kcompiler explain fields` lists what there is"
