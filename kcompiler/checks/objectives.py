@@ -209,4 +209,22 @@ def _schedule(stage: Stage, term: Loss, tree: Tree, pointer: str) -> Iterator[Di
         )
 
 
-CHECKS = (Check(_stages, "training"), Check(_teacher, "teacher"), Check(_gradients, "training"))
+def _names(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A stage's name stands in the journal, the reports and the package: it must not promise another training."""
+    for s, stage in enumerate(spec.training.stages):
+        if "qat" in stage.name.split("-"):
+            yield tree.diagnostic(
+                "KC4611",
+                f"/training/stages/{s}/name",
+                f"stage `{stage.name}` would not be quantization-aware",
+                label="every stage trains in float32; the package is quantized when it is converted",
+                help="give the stage another name",
+            )
+
+
+CHECKS = (
+    Check(_names, "training"),
+    Check(_stages, "training"),
+    Check(_teacher, "teacher"),
+    Check(_gradients, "training"),
+)

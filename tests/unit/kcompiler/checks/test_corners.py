@@ -216,6 +216,9 @@ CLAIMS: dict[str, list[Claim]] = {
               ("take a teacher of source openai or recorded\n",)),
     ],
     "objectives": [
+        Claim("a stage that promises quantization", stage(name="qat"), ("KC4611",)),
+        Claim("one of its parts does", stage(name="kd-qat-2"), ("KC4611",)),
+        Claim("a name with those letters", stage(name="qatar")),
         Claim("a weight that jumps", losses({"term": "kl", **course(0, 1, 9, 9)}), ("KC4604", "KC4605")),
         Claim("a weight that rises", losses({"term": "kl", **course(0, 1, 0, 9)}), ("KC4604",)),
         Claim("nothing before it rises", losses({"term": "kl", **course(0, 1, 8, 9)}), ("KC4604", "KC4609"),
