@@ -127,15 +127,13 @@ def load(path: Path, *, place: str = "") -> list[Row]:
     return list(read(path, place=place))
 
 
-def write(path: Path, rows: Iterable[Row]) -> int:
-    """Rows → JSON Lines with LF, keys in the order of `FIELDS`. Returns how many. Raises what `checked` raises."""
-    count = 0
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for row in rows:
-            count += 1
-            whole = checked(cast(dict[str, Json], row), f"{path.name}:{count}")
-            file.write(dumps({name: cast(dict[str, Json], whole)[name] for name in FIELDS}) + "\n")
-    return count
+def written(rows: Iterable[Row], name: str) -> list[str]:
+    """Rows → lines of JSON with LF, keys in the order of `FIELDS`, for a file of this name. Raises as `checked`."""
+    found = []
+    for number, row in enumerate(rows, start=1):
+        whole = cast(dict[str, Json], checked(cast(dict[str, Json], row), f"{name}:{number}"))
+        found.append(dumps({key: whole[key] for key in FIELDS}) + "\n")
+    return found
 
 
 def text_of(response: str, span: Sequence[int]) -> str:

@@ -18,6 +18,7 @@ from runtime.contract import report as facts
 from runtime.contract.record import EMPTY, MISSING, NO_CHOICES, TRUNCATED, Answer, choices_of
 from runtime.contract.rows import Row
 from runtime.contract.strict_json import Json, dumps, loads
+from runtime.machine import durable
 
 FILE = "answers.jsonl"
 
@@ -60,9 +61,9 @@ def write(
             code="KR0116",
         )
     folder = ctx.out("answers")
-    (folder / FILE).write_text("".join(lines), encoding="utf-8", newline="\n")
+    durable.write(folder / FILE, "".join(lines))
     manifest = {"schema_version": "1.0", "model": model, "signals": sorted(signals), "rows": len(lines)}
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    durable.write(folder / "manifest.json", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
     data = {
         "model": model,
         "signals": sorted(signals),

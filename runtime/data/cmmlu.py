@@ -17,6 +17,7 @@ from typing import cast
 from runtime.contract import Refusal
 from runtime.contract.rows import Row, checked
 from runtime.contract.strict_json import Json, dumps
+from runtime.machine import durable
 
 #: "These are single-choice questions; give the letter of the right answer."
 ASKED = "以下是单项选择题，请直接给出正确答案的选项。"
@@ -57,8 +58,7 @@ def convert(folder: Path, target: Path) -> tuple[int, str]:
     if not lines:
         raise Refusal("no *.csv in it", place=folder.name, action="name the folder `dev` or `test` of CMMLU")
     data = "".join(lines).encode()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(data)
+    durable.write(target, data)
     return len(lines), hashlib.sha256(data).hexdigest()
 
 
@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         count, digest = convert(Path(arguments[0]), Path(arguments[1]))
-    except (Refusal, OSError) as error:
+    except (Refusal, durable.StorageFailed, OSError) as error:
         print(f"{getattr(error, 'place', '')} {error}".strip(), file=sys.stderr)
         return 2
     print(f"{count} rows, sha256 {digest}, {Path(arguments[1]).stat().st_size} bytes")

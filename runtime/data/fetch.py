@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from huggingface_hub.errors import (
 from runtime import digest
 from runtime.contract import Context, Refusal, Unavailable
 from runtime.contract import report as facts
+from runtime.machine import durable
 from runtime.steps.fetch import FetchParams
 
 #: what a model is made of here; everything else of a repository stays there
@@ -59,7 +59,7 @@ def fetch(_takes: Mapping[str, Path], params: FetchParams, ctx: Context) -> None
     out, size, count = ctx.out("folder"), 0, 0
     for path in sorted(found.iterdir()):
         if path.is_file():
-            shutil.copyfile(path, out / path.name)
+            durable.copy(path, out / path.name)
             size, count = size + path.stat().st_size, count + 1
     if not count:
         raise Refusal(f"{place} holds no configuration and no safetensors", place=place, action="take another one")

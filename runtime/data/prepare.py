@@ -15,6 +15,7 @@ from runtime.contract import Context, Generator, Refusal, rows, sources, splits
 from runtime.contract import report as facts
 from runtime.contract.rows import Row
 from runtime.contract.strict_json import Json
+from runtime.machine import durable
 from runtime.steps.data import DataParams, Source
 from runtime.tools import registry
 
@@ -73,7 +74,9 @@ def _write(
     stated: dict[str, Json] = {}
     for name, split in found.items():
         path = folder / f"{name}.jsonl"
-        count = rows.write(path, split)
+        lines = rows.written(split, path.name)
+        count = len(lines)
+        durable.write(path, "".join(lines))
         stated[name] = {"rows": count, "sha256": facts.hex_of(digest.of_file(path))}
     if params.has_tools:
         _dump(folder / "tools.json", cast(Json, list(tools)))
@@ -88,7 +91,7 @@ def _write(
 
 
 def _dump(path: Path, value: Json) -> None:
-    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    durable.write(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None:

@@ -144,7 +144,9 @@ class Attempt:
         """Run the operation and stage all it gives: reports last, because they name the others."""
         self._check_declaration(call)
         resumed = any((self._folder / "work").glob("*"))
-        ctx = StepContext(call, self._folder, watch=self._watch, stop_requested=self._stop_requested)
+        ctx = StepContext(
+            call, self._folder, watch=self._watch, stop_requested=self._stop_requested, disk=self._state.disk
+        )
         ledger = Ledger()
         params = record(call.params, ledger)
         run = ctx.perform if call.backend.forges else lambda takes, given: call.step.run(takes, given, ctx)

@@ -16,6 +16,7 @@ from typing import Any
 from runtime.contract import Backend, Params, Port, Ports, Refusal, Step, strict_json
 from runtime.contract.report import dump, envelope
 from runtime.machine import host
+from runtime.machine.durable import DISK, Disk
 
 Watch = Callable[[Mapping[str, Any]], None]
 REPORT = "report.json"
@@ -47,7 +48,9 @@ class Call:
 class StepContext:
     """Context of one attempt. `folder` is the scratch folder of the action key: `work` stays, `out` starts empty."""
 
-    def __init__(self, call: Call, folder: Path, *, watch: Watch, stop_requested: Callable[[], bool]) -> None:
+    def __init__(
+        self, call: Call, folder: Path, *, watch: Watch, stop_requested: Callable[[], bool], disk: Disk = DISK
+    ) -> None:
         self.step_id, self.seed = call.step_id, call.seed
         self.digests: Mapping[str, str] = dict(call.digests)
         self.versions: Mapping[str, str] = dict(call.versions)
@@ -55,15 +58,16 @@ class StepContext:
         self.gives = call.gives
         self.scratch = folder / "work"
         self._call, self._out, self._watch, self._stop_requested = call, folder / "out", watch, stop_requested
+        self._disk = disk
         self._reports: dict[str, tuple[Mapping[str, Any], Mapping[str, str]]] = {}
         self._next_progress = 0.0
-        self.scratch.mkdir(parents=True, exist_ok=True)
+        disk.folder(self.scratch)
 
     def out(self, port: str) -> Path:
         """The folder of an output port. Raises ValueError for a port the step does not declare."""
         self._port(port)
         folder = self._out / port
-        folder.mkdir(parents=True, exist_ok=True)
+        self._disk.folder(folder)
         return folder
 
     def say(self, message: str) -> None:
@@ -111,7 +115,7 @@ class StepContext:
         subject.update({f"gives.{port}": value for port, value in gives.items()})
         for port, (data, fingerprints) in self._reports.items():
             text = dump(self._envelope(port, data, fingerprints, subject))
-            (self.out(port) / REPORT).write_text(text, encoding="utf-8", newline="\n")
+            self._disk.write(self.out(port) / REPORT, text.encode())
 
     @property
     def reported(self) -> set[str]:

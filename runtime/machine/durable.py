@@ -13,6 +13,7 @@ import fcntl
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from runtime.contract import MachineError
@@ -62,19 +63,26 @@ class Disk:
 
     def write(self, path: Path, data: bytes) -> None:
         """Replace or create `path` with `data`: temporary file beside it, fsync, rename, fsync of the folder."""
+        self._replace(path, lambda temporary: self.create(temporary, data), len(data))
+
+    def copy(self, source: Path, path: Path) -> None:
+        """As `write`, with the bytes of another file, which are not held in memory."""
+        self._replace(path, lambda temporary: self.duplicate(source, temporary), source.stat().st_size)
+
+    def _replace(self, path: Path, fill: Callable[[Path], None], size_bytes: int) -> None:
         temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
         try:
             self.ensure(path.parent)
-            self.create(temporary, data)
+            fill(temporary)
             self.sync(temporary)
             self.rename(temporary, path)
         except OSError as error:
             _unlink(temporary)
-            raise StorageFailed("write", path, error, size_bytes=len(data)) from error
+            raise StorageFailed("write", path, error, size_bytes=size_bytes) from error
         try:
             self.sync(path.parent)
         except OSError as error:
-            raise StorageFailed("make durable", path, error, size_bytes=len(data)) from error
+            raise StorageFailed("make durable", path, error, size_bytes=size_bytes) from error
 
     def append(self, path: Path, data: bytes) -> None:
         """Add `data` to the end of `path` and fsync. When that fails the file is cut back to its former length."""
@@ -141,6 +149,11 @@ class Disk:
         self.boundary("create", path)
         path.write_bytes(data)
 
+    def duplicate(self, source: Path, path: Path) -> None:
+        """Elementary: a new file with the bytes of another, not yet durable."""
+        self.boundary("create", path)
+        shutil.copyfile(source, path)
+
     def extend(self, path: Path, data: bytes) -> None:
         """Elementary: `data` at the end of a file, not yet durable."""
         self.boundary("extend", path)
@@ -174,6 +187,11 @@ DISK = Disk()
 def write(path: Path, data: bytes | str) -> None:
     """Write a file durably; text is UTF-8. Raises StorageFailed and then leaves the former content."""
     DISK.write(path, data.encode() if isinstance(data, str) else data)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file durably. Raises StorageFailed and then leaves what stood at `path`."""
+    DISK.copy(source, path)
 
 
 def sweep(folder: Path) -> list[str]:

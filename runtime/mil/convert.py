@@ -23,6 +23,7 @@ from runtime.contract import Context, Refusal
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.contract.recipe import Weights
+from runtime.machine import durable
 from runtime.mil import normalise
 from runtime.mil.quantize import Float, matches, quantize, wanted
 from runtime.mil.quiet import quiet
@@ -164,14 +165,26 @@ def compress(
     return replaced
 
 
+#: how coremltools begins whatever stopped its writer of weights
+_WRITER = "[MIL FileWriter]"
+
+
 def save(program: Any, package: Path, toolchain: Mapping[str, str]) -> int:
     """Write one package; returns its size in bytes. Call inside `quiet()`."""
     import coremltools as ct
     from coremltools.converters.mil.backend.mil.load import load as to_proto
 
     share(program)
-    with tempfile.TemporaryDirectory() as folder:
-        spec = to_proto(program, folder, specification_version=ct.target.iOS18)
+    durable.DISK.folder(package.parent)
+    # on the disk that the package must fit on as well, never in the small /tmp of some machines
+    with tempfile.TemporaryDirectory(dir=package.parent) as folder:
+        try:
+            spec = to_proto(program, folder, specification_version=ct.target.iOS18)
+        except RuntimeError as error:
+            if not str(error).startswith(_WRITER):
+                raise
+            # it keeps no errno
+            raise durable.StorageFailed("write", package, OSError(str(error))) from error
         metadata = {f"kcompiler.toolchain.{name}": version for name, version in toolchain.items()}
         return normalise.write(spec, Path(folder) / "weight.bin", package, metadata)
 
@@ -262,7 +275,7 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
         compress(whole, contract.functions, plan, weights)
         sizes["quantized"] = save(whole, folder / "quantized.mlpackage", toolchain)
     packaged = _packaged(contract, params, toolchain)
-    (folder / "contract.json").write_text(contracts.dump(packaged), encoding="utf-8")
+    durable.write(folder / "contract.json", contracts.dump(packaged))
     marks = {
         "model": contract.model_sha256,
         "tokenizer": contract.tokenizer_sha256,

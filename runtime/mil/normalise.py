@@ -8,11 +8,12 @@ sorted, and nothing else lies in the folder (no debug mapping with paths of the 
 from __future__ import annotations
 
 import json
-import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from runtime.machine import durable
 
 AUTHOR = "com.apple.CoreML"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "kcompiler/mlpackage")
@@ -49,8 +50,9 @@ def write(spec: Any, weights: Path, package: Path, metadata: Mapping[str, str]) 
     for name in sorted(metadata):
         spec.description.metadata.userDefined[name] = metadata[name]
     data = package / "Data" / AUTHOR
-    (data / "weights").mkdir(parents=True)
-    (data / "model.mlmodel").write_bytes(spec.SerializeToString(deterministic=True))
-    shutil.copyfile(weights, data / "weights" / "weight.bin")
-    (package / "Manifest.json").write_text(manifest(), encoding="utf-8")
+    if package.exists():
+        raise FileExistsError(package)
+    durable.write(data / "model.mlmodel", spec.SerializeToString(deterministic=True))
+    durable.copy(weights, data / "weights" / "weight.bin")
+    durable.write(package / "Manifest.json", manifest())
     return sum(path.stat().st_size for path in package.rglob("*") if path.is_file())

@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig, PreTrainedConfig, PreTrainedModel, Qwen3Config
 from transformers.utils import logging as hf_logging
 
 from runtime.contract import Refusal
 from runtime.contract.architecture import Architecture
+from runtime.machine import durable
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 #: files that Python would unpickle, which runs whatever they say
@@ -226,11 +227,11 @@ def save(model: PreTrainedModel, folder: Path) -> None:
     """config.json and model.safetensors (float32) in `folder`; the same model gives the same bytes. A tensor that
     two names share is stored once, under the name the model meets first, and tied again by the config when read."""
     model.config.architectures = [type(model).__name__]
-    (folder / CONFIG).write_text(model.config.to_json_string(use_diff=True), encoding="utf-8")
+    durable.write(folder / CONFIG, model.config.to_json_string(use_diff=True))
     tensors: dict[str, torch.Tensor] = {}
     seen: set[int] = set()
     for name, tensor in model.state_dict().items():
         if tensor.data_ptr() not in seen:
             seen.add(tensor.data_ptr())
             tensors[name] = tensor.detach().to(torch.float32).contiguous()
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    durable.write(folder / WEIGHTS, serialised(tensors, metadata={"format": "pt"}))

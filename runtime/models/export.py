@@ -7,6 +7,7 @@ same bytes.
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from transformers import PreTrainedModel
 from runtime.contract import Context
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
+from runtime.machine import durable
 from runtime.models import build, fxlint, goldens
 from runtime.models import tokenizer as tokenizers
 from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of
@@ -95,8 +97,13 @@ def _clean(program: ExportedProgram) -> None:
 
 
 def save(program: ExportedProgram, path: Path) -> None:
-    """Write one `.pt2`; the same program gives the same bytes."""
-    torch.export.save(program, path)
+    """Write one `.pt2`; the same program gives the same bytes.
+
+    Into memory first: torch's archive writer ends the whole process when the disk is full.
+    """
+    archive = io.BytesIO()
+    torch.export.save(program, archive)
+    durable.write(path, archive.getvalue())
 
 
 def aliases_of(model: PreTrainedModel) -> dict[str, list[str]]:
@@ -223,6 +230,6 @@ def export(takes: Mapping[str, Path], params: ExportParams, ctx: Context) -> Non
         save(program, folder / f"{plan.name}.pt2")
     violations = sum(len(findings) for _, findings in linted.values())
     contract = _contract(model, tokenizer, functions, params, violations, ctx.digests)
-    (folder / "contract.json").write_text(contracts.dump(contract), encoding="utf-8")
+    durable.write(folder / "contract.json", contracts.dump(contract))
     ctx.report("report", _lint_report(linted), fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))
     ctx.say(f"{len(functions)} functions, {violations} lint findings")

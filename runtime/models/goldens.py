@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from runtime.contract import Refusal
+from runtime.machine import durable
 from runtime.models.prompts import SPLIT, Text, joined, texts_of
 from runtime.models.tokenizer import Tokenizer
 from runtime.models.wrapper import one_thread
@@ -104,9 +105,10 @@ def make(model: PreTrainedModel, tokenizer: Tokenizer, dataset: Path, params: Ex
             tensors |= {f"prefill_{length}/{case.name}/{name}": value for name, value in named.items()}
         index[f"prefill_{length}"] = [{"case": c.name, "length": len(c.ids), "rows": c.rows} for c in cases]
     index["decode"] = _decode(model, texts, params, tensors)
-    save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "goldens.safetensors")
+    data = save({name: value.contiguous() for name, value in tensors.items()})
+    durable.write(folder / "goldens.safetensors", data)
     text = json.dumps({"schema_version": "1.0", "functions": index}, indent=1, sort_keys=True, ensure_ascii=False)
-    (folder / "goldens.json").write_text(text + "\n", encoding="utf-8")
+    durable.write(folder / "goldens.json", text + "\n")
 
 
 def _decode(

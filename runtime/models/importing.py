@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from runtime import digest
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
+from runtime.machine import durable
 from runtime.models import admission, build
 from runtime.steps.import_teacher import ImportTeacherParams
 
@@ -102,7 +103,7 @@ def import_teacher(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: 
     out = ctx.out("checkpoint")
     build.save(model, out)
     origin = {"schema_version": "1.0", "made_by": "import_teacher", "revision": params.revision, "teacher": None}
-    (out / "training.json").write_text(json.dumps(origin, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    durable.write(out / "training.json", json.dumps(origin, indent=2, sort_keys=True) + "\n")
     context = build.context_of(model)
     data = {
         "family": model.config.model_type,

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer as Backend
 
 from runtime.contract import BrokenEvidence, Context, Refusal, rows
 from runtime.contract import report as facts
+from runtime.machine import durable
 from runtime.steps.tokenizer import TokenizerParams
 
 #: Words with their space, single digits, runs of punctuation, white space. Digits stand alone so that a number is
@@ -241,7 +242,7 @@ def special_ids(backend: Backend, params: TokenizerParams) -> dict[str, int]:
 
 def save(folder: Path, backend: Backend, special: Mapping[str, int], params: TokenizerParams, reserved: int) -> None:
     """Write the tokenizer artifact: tokenizer.json, tokenizer_config.json (for Transformers), contract.json."""
-    backend.save(str(folder / "tokenizer.json"), pretty=False)
+    durable.write(folder / "tokenizer.json", backend.to_str(pretty=False))
     texts = {name: getattr(params.special, name) for name in SPECIAL}
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -262,7 +263,7 @@ def save(folder: Path, backend: Backend, special: Mapping[str, int], params: Tok
     }
     for name, value in (("tokenizer_config.json", config), ("contract.json", contract)):
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        (folder / name).write_text(text, encoding="utf-8")
+        durable.write(folder / name, text)
 
 
 def injections(tokenizer: Tokenizer) -> tuple[int, int]:

@@ -59,7 +59,7 @@ class Store:
 
     def __init__(self, folder: Path, fingerprint: str, disk: durable.Disk = durable.DISK) -> None:
         self.folder, self.fingerprint, self.disk = folder, fingerprint, disk
-        folder.mkdir(parents=True, exist_ok=True)
+        disk.folder(folder)
         durable.sweep(folder)
 
     def save(self, state: State) -> None:

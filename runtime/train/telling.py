@@ -9,6 +9,7 @@ from typing import Any
 
 from runtime.contract import report as facts
 from runtime.contract.optimizer import Schedule
+from runtime.machine import durable
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
 from runtime.train.batches import Corpus
@@ -169,4 +170,4 @@ def origin(record: Record, trainer: Trainer, digests: Mapping[str, str], *, made
 
 def write(folder: Path, value: Mapping[str, Any]) -> None:
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-    (folder / "training.json").write_text(text, encoding="utf-8")
+    durable.write(folder / "training.json", text)

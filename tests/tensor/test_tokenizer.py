@@ -145,7 +145,9 @@ def test_another_process_with_another_hash_seed_trains_the_same_bytes():
 def test_held_out_rows_teach_the_tokenizer_nothing(tmp_path: Path):
     one, two = dataset(tmp_path / "one"), dataset(tmp_path / "two")
     held = rows.load(two / "test.jsonl")
-    rows.write(two / "test.jsonl", [{**row, "prompt": "zqx zqx zqx " * 50} for row in held])
+    (two / "test.jsonl").write_text(
+        "".join(rows.written([{**row, "prompt": "zqx zqx zqx " * 50} for row in held], "test.jsonl"))
+    )
     made(tmp_path / "a", one)
     made(tmp_path / "b", two)
     files = [(tmp_path / name / "out" / "tokenizer" / "tokenizer.json").read_bytes() for name in "ab"]

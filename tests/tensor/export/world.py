@@ -72,8 +72,8 @@ def dataset(folder: Path) -> Path:
                 "meta": {},
             }
         )
-    rows.write(folder / "train.jsonl", made[:20])
-    rows.write(folder / "test.jsonl", made[20:])
+    (folder / "train.jsonl").write_text("".join(rows.written(made[:20], "train.jsonl")))
+    (folder / "test.jsonl").write_text("".join(rows.written(made[20:], "test.jsonl")))
     (folder / "manifest.json").write_text(json.dumps({"tool_registry_sha256": "0" * 64}), encoding="utf-8")
     return folder
 

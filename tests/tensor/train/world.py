@@ -40,7 +40,9 @@ def row(number: int, *, spans: bool = True) -> rows.Row:
 
 def dataset(folder: Path, count: int = 40, *, spans: bool = True) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    rows.write(folder / "train.jsonl", [row(number, spans=spans) for number in range(count)])
+    (folder / "train.jsonl").write_text(
+        "".join(rows.written([row(number, spans=spans) for number in range(count)], "train.jsonl"))
+    )
     (folder / "manifest.json").write_text(json.dumps({"tool_registry_sha256": "0" * 64}), encoding="utf-8")
     return folder
 

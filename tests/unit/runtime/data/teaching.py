@@ -49,7 +49,7 @@ def dataset(folder: Path, prompts: list[str]) -> Path:
         {"id": f"r{i}", "prompt": prompt, "response": "A", "class": "", "spans": {}, "source": "s", "meta": {}}
         for i, prompt in enumerate(prompts)
     ]
-    rows.write(folder / "train.jsonl", made)  # type: ignore[arg-type]
+    (folder / "train.jsonl").write_text("".join(rows.written(made, "train.jsonl")))  # type: ignore[arg-type]
     (folder / "manifest.json").write_text(json.dumps({"tool_registry_sha256": "0" * 64}))
     return folder
 
