@@ -25,6 +25,10 @@ from runtime.machine.state import State
 from runtime.machine.store import Staged
 
 
+#: beside `work` and `out`: the parameters that were read, a line each
+READ = "read"
+
+
 class StepCrashed(Exception):
     """A step ended with an error that is nobody's input: a defect of the step or of the machine. `step` names it."""
 
@@ -89,6 +93,8 @@ class Attempt:
         as interrupted), BrokenEvidence, StorageFailed, and StepCrashed for everything else.
         """
         call = self._prepare()
+        # of work that another version of the machine left nobody knows what was read: it starts anew
+        fresh = fresh or not (self._folder / READ).is_file()
         erase(self._folder if fresh else self._folder / "out")
         number = self._known().claimed + 1
         self._state.journal.append("step_claimed", {**self._name(), "attempt": number})
@@ -143,16 +149,14 @@ class Attempt:
     def _outputs(self, call: Call) -> dict[str, Staged]:
         """Run the operation and stage all it gives: reports last, because they name the others."""
         self._check_declaration(call)
-        resumed = any((self._folder / "work").glob("*"))
         ctx = StepContext(
             call, self._folder, watch=self._watch, stop_requested=self._stop_requested, disk=self._state.disk
         )
-        ledger = Ledger()
+        ledger = self._ledger()
         params = record(call.params, ledger)
         run = ctx.perform if call.backend.forges else lambda takes, given: call.step.run(takes, given, ctx)
         catalog.load("executors", self._task.executor).execute(lambda: run(call.takes, params))
-        # What was read before a kill is not known, and work that is done already need not read its settings again.
-        if not call.backend.forges and not resumed:
+        if not call.backend.forges:
             # The declaration may read params too, to say which ports there are.
             call.step.takes_of(params)
             call.step.gives_of(params)
@@ -165,6 +169,16 @@ class Attempt:
                 raise self._refusal(f"report port `{port}` was not filled through `ctx.report`", "KR0105")
         ctx.write_reports({port: staged.digest for port, staged in others.items()})
         return others | {port: self._stage(port, report=True) for port in sorted(ports)}
+
+    def _ledger(self) -> Ledger:
+        """What was read so far. Work that is done already need not read its settings again, so that the reads of an
+        earlier attempt count as long as its work is there."""
+        path, read = self._folder / READ, list[str]()
+        if path.is_file() and any((self._folder / "work").glob("*")):
+            # a line that a power cut tore was never handed out
+            read = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        self._state.disk.write(path, "".join(f"{name}\n" for name in read).encode())
+        return Ledger(read, lambda name: self._state.disk.append(path, f"{name}\n".encode()))
 
     def _stage(self, port: str, *, report: bool = False) -> Staged:
         folder = self._folder / "out" / port

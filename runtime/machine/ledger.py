@@ -4,12 +4,14 @@ Covered: every field of the step's own model, and every field of the models insi
 dicts. A field of the step's own model must be read. A field of an inner model must be read unless it has its declared
 default (a setting that was left alone need not have an effect). Whatever hands out a whole model (`model_dump`,
 iteration, comparison, copying, printing) reads all that is in it. Not covered: single keys of plain dicts, which belong
-to plug-ins whose own models refuse unknown keys; and an attempt that goes on from the scratch folder of a killed one,
-because what was read before the kill is not known.
+to plug-ins whose own models refuse unknown keys. An attempt that goes on from the scratch folder of a killed one is
+held to the same: what was read is written down before the value is handed out, and counts on.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, TypeVar
 
@@ -20,22 +22,42 @@ Model = TypeVar("Model", bound=BaseModel)
 _WHOLE = frozenset({"__dict__", "model_dump", "model_dump_json", "model_copy", "dict", "json", "copy"})
 
 
-class Ledger:
-    """Dotted paths: those that should be read, and those that were."""
+def _nobody(path: str) -> None:
+    del path
 
-    def __init__(self) -> None:
+
+class Ledger:
+    """Dotted paths: those that should be read, and those that were.
+
+    `read` are those that an earlier attempt read at the same work; `told` hears of each path when it is first read,
+    and may raise.
+    """
+
+    def __init__(self, read: Iterable[str] = (), told: Callable[[str], None] = _nobody) -> None:
         self._expected: set[str] = set()
-        self._read: set[str] = set()
+        self._read, self._told = set(read), told
+        # an operation may read its params in threads of its own
+        self._lock = threading.Lock()
+
+    def __deepcopy__(self, _: object) -> Ledger:
+        # whoever reads in a copy of the params reads for the same step
+        return self
 
     def expect(self, path: str) -> None:
         self._expected.add(path)
 
     def note(self, path: str) -> None:
-        self._read.add(path)
+        if path not in self._read:
+            with self._lock:
+                if path not in self._read:
+                    self._told(path)
+                    self._read.add(path)
 
     def note_below(self, path: str) -> None:
         """Everything below a path was read; "" is the whole."""
-        self._read.update(known for known in self._expected if not path or known.startswith(f"{path}."))
+        for known in sorted(self._expected):
+            if not path or known.startswith(f"{path}."):
+                self.note(known)
 
     def unread(self) -> list[str]:
         """Fields that should have been read and were not, sorted; of nested ones only the outermost."""

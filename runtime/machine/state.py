@@ -4,7 +4,7 @@
   lease, lease.json    who writes
   journal.jsonl, head  what happened, and the anchor of its newest line
   store/               committed artifacts
-  scratch/<action>/    work (survives a kill, for resuming) and out (emptied at each attempt)
+  scratch/<action>/    work (survives a kill, for resuming), read (parameters), out (emptied at each attempt)
   quarantine/          artifacts that no longer had their digest
 """
 

@@ -93,6 +93,43 @@ def test_a_parameter_read_by_the_declaration_counts_as_read(root: Path) -> None:
     assert go(root, one(root)).outcome == "done"
 
 
+def _grown(root: Path, **params: Any) -> dict[str, Any]:
+    grow = step("grow", "toy_grow", takes={"dataset": "step:make#dataset"}, params={"rounds": 20, **params})
+    return lock(root, [step("make", "toy_make", params={"text": "x"}), grow])
+
+
+def test_an_attempt_that_goes_on_is_held_to_what_was_read_before_and_now(root: Path) -> None:
+    """The round's pause is read while there are rounds to do, the label at the start: both count after a stop."""
+    for stopped_after in range(1, 24):
+        stops = iter([False] * stopped_after + [True])
+        (home := root / str(stopped_after)).mkdir()
+        go(home, _grown(home), stop_requested=lambda stops=stops: next(stops, False))
+        watch = Watched()
+        assert go(home, _grown(home), watch=watch).outcome == "done", failed_by(watch)
+
+
+def test_a_parameter_nobody_reads_is_refused_however_often_the_step_goes_on(root: Path) -> None:
+    stops = iter([False] * 12 + [True])
+    first = go(root, _grown(root, careless=True), stop_requested=lambda: next(stops, False))
+    assert first.outcome == "interrupted"
+    for _ in range(3):
+        watch = Watched()
+        run = go(root, _grown(root, careless=True), watch=watch)
+        assert watch.of("said") == [("said", "grow")], "it went on from the work that is there"
+        assert failed_by(watch) == ["KR0106"]
+        assert run.steps[1].detail == "step `grow` (toy_grow) never read: label"
+
+
+def test_work_of_which_nobody_knows_what_was_read_starts_anew(root: Path) -> None:
+    stops = iter([False] * 12 + [True])
+    go(root, _grown(root), stop_requested=lambda: next(stops, False))
+    (read,) = (root / ".kcompiler" / "scratch").glob("*/read")
+    read.unlink()
+    watch = Watched()
+    assert go(root, _grown(root), watch=watch).outcome == "done"
+    assert watch.of("said") == []
+
+
 def test_a_step_that_writes_into_what_it_takes_fails_and_the_artifact_is_made_again(root: Path) -> None:
     content = lock(
         root,

@@ -88,3 +88,19 @@ def test_a_recording_model_behaves_as_the_plain_one() -> None:
     assert repr(recorded) == repr(plain)
     with pytest.raises(ValueError, match="frozen"):
         recorded.steps = 7
+
+
+def test_what_was_read_before_counts_and_each_first_read_is_told_once() -> None:
+    told: list[str] = []
+    ledger = Ledger(["steps", "named"], told.append)
+    params = record(outer(), ledger)
+    _ = params.steps, params.maybe, params.maybe, params.inner.name, params.several
+    assert told == ["maybe", "inner", "inner.name", "several"]
+    assert ledger.unread() == ["several.0.name", "several.0.weight", "several.1.more", "several.1.name"]
+
+
+def test_a_copy_tells_the_same_ledger() -> None:
+    ledger = Ledger()
+    copied = copy.deepcopy(record(outer(), ledger))
+    assert ledger.unread() == []
+    assert copied == outer()

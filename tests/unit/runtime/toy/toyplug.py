@@ -75,6 +75,9 @@ class GrowParams(Params):
     pause_s: float = 0.0
     #: writes into what it takes
     vandal: bool = False
+    #: does not read its label
+    careless: bool = False
+    label: str = ""
 
 
 def grow(takes: Mapping[str, Path], params: GrowParams, ctx: Context) -> None:
@@ -83,6 +86,8 @@ def grow(takes: Mapping[str, Path], params: GrowParams, ctx: Context) -> None:
         hashlib.sha256((takes["dataset"] / "train.jsonl").read_bytes() + str(ctx.seed).encode()).hexdigest(),
         0,
     )
+    if not params.careless:
+        value += params.label
     if state.exists():
         value, done = json.loads(state.read_text())
         ctx.say(f"resumed at {done}")
