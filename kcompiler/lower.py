@@ -10,6 +10,7 @@ from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
 from runtime import catalog, digest
 from runtime.contract import Step, unkeyed
+from runtime.contract.hosted import Asking
 from runtime.contract.weights import Weights
 
 BASELINE = "ce_only"
@@ -177,7 +178,10 @@ class Lowering:
             self.load("teacher", weights, self.folders["teacher"], "/teacher")
             return
         if teacher.source == "openai":
-            asked = {**teacher.params.model_dump(), "signals": list(teacher.signals), "usd": self.spec.budgets.usd}
+            # one purse for all cells of a sweep, all attempts and all later forms of the spec
+            money = {"usd": self.spec.budgets.usd, "purse": self.spec.metadata.name}
+            asked = {**teacher.params.model_dump(include=set(Asking.model_fields)), "signals": list(teacher.signals)}
+            asked |= money
             self.add("teacher", "harvest", asked, {"dataset": "step:data#dataset"}, origin="/teacher")
             return
         if teacher.source == "recorded":

@@ -74,13 +74,24 @@ def _endpoint(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         return
     parts = urlsplit(params.base_url)
     here = _is_local(parts.hostname or "")
+    if params.insecure:
+        if here or (parts.scheme == "https" and params.api_key is not None):
+            yield tree.diagnostic(
+                "KC4228",
+                "/teacher/insecure",
+                "nothing is insecure here",
+                on="key",
+                label="this machine is asked" if here else "it is asked over https and with a key",
+                help="remove `insecure`",
+            )
+        return
     if parts.scheme == "http" and not here:
         yield tree.diagnostic(
             "KC4208",
             "/teacher/base_url",
             "prompts and key would cross the network in the clear",
             label="http, and not to this machine",
-            help="write https://…",
+            help="write https://…; in a network of your own, `insecure: true` allows it",
         )
     if params.api_key is None and not here:
         yield tree.diagnostic(
@@ -88,7 +99,8 @@ def _endpoint(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             "/teacher/base_url",
             "a hosted teacher is asked with a key",
             label="no `api_key` in this section",
-            help="write `api_key: env:NAME`, the name of the environment variable that holds it",
+            help="write `api_key: env:NAME`, the name of the environment variable that holds it; a server in a network "
+            "of your own may have none with `insecure: true`",
         )
 
 

@@ -14,7 +14,8 @@ class Budgets(Section):
     usd: float = Field(
         ge=0,
         le=1e9,
-        description="US dollars for hosted teachers and machines.",
+        description="US dollars for hosted teachers, over all cells, attempts and resumed runs; asking stops before "
+        "they are exceeded.",
         examples=[0, 240],
         json_schema_extra=unit("US dollar"),
     )

@@ -104,6 +104,9 @@ class Context(Protocol):
     seed: int
     #: survives a kill; the same step with the same key finds it again. Not part of any result.
     scratch: Path
+    #: survives everything and is shared by all steps, runs and specs of the project: what was paid for. Not part of
+    #: any result
+    paid: Path
     #: port name → "sha256:…" of what is taken
     digests: Mapping[str, str]
     #: distribution → version, as installed here

@@ -1,4 +1,8 @@
-"""How a teacher behind an OpenAI-compatible HTTP interface is asked: the part that spec and step share."""
+"""How a teacher behind an OpenAI-compatible HTTP interface is asked.
+
+`Asking` is what spec and step share; `Hosted` adds what only the compiler reads, so that no step carries a parameter
+that has no effect there.
+"""
 
 from __future__ import annotations
 
@@ -14,29 +18,30 @@ from runtime.contract.units import unit
 LEAST_LOGPROBS = 2
 
 
-class Hosted(Params):
+class Asking(Params):
     """Endpoint, sampling, limits and prices."""
 
     base_url: str = Field(
         pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
         max_length=500,
-        description="Root of the interface, such as https://api.example.com/v1; plain http only to this machine.",
+        description="Root of the interface, such as https://api.example.com/v1; plain http to this machine, to "
+        "others with `insecure: true`.",
         examples=["https://api.example.com/v1"],
     )
     model: str = Field(
         min_length=1, max_length=200, description="Name of the model, as the server knows it.", examples=["teacher-1"]
     )
-    api_key: Secret | None = Field(
-        default=None,
-        description="`env:NAME` of the key; absent only for this machine.",
-        examples=["env:TEACHER_API_KEY"],
+    served_as: str = Field(
+        default="",
+        max_length=400,
+        description="Version that each answer must be of, as the server reports it: `MODEL`, or `MODEL#FINGERPRINT`. "
+        "Unless written, all answers must be of one version, whichever it is.",
+        examples=["teacher-1-2026-06"],
     )
-    parameters: int | None = Field(
+    api_key: Annotated[Secret | None, UNKEYED] = Field(
         default=None,
-        ge=1,
-        description="Total parameters, where its maker states them.",
-        examples=[1000000000000],
-        json_schema_extra=unit("parameter"),
+        description="`env:NAME` of the key; absent only for this machine or with `insecure: true`.",
+        examples=["env:TEACHER_API_KEY"],
     )
     max_tokens: int = Field(
         default=1024,
@@ -88,7 +93,7 @@ class Hosted(Params):
         examples=[4],
         json_schema_extra=unit("request"),
     )
-    attempts: int = Field(
+    attempts: Annotated[int, UNKEYED] = Field(
         default=5,
         ge=1,
         le=20,
@@ -119,6 +124,24 @@ class Hosted(Params):
         description="US dollars for a million answered tokens.",
         examples=[2.5],
         json_schema_extra=unit("US dollar per million tokens"),
+    )
+
+
+class Hosted(Asking):
+    """What a spec says of a hosted teacher."""
+
+    parameters: int | None = Field(
+        default=None,
+        ge=1,
+        description="Total parameters, where its maker states them.",
+        examples=[1000000000000],
+        json_schema_extra=unit("parameter"),
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Ask another machine over plain http, or without a key, as in a network of one's own: prompts, "
+        "answers and key cross it in the clear.",
+        examples=[False],
     )
 
 

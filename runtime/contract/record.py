@@ -14,17 +14,22 @@ from runtime.contract.strict_json import Json, members
 
 #: what a line may hold
 FIELDS = frozenset({"prompt", "text", "choices", "finish_reason"})
+_THOUGHT = ("<think>", "</think>")
 #: why an answer is not usable
 EMPTY, TRUNCATED, MISSING, NO_CHOICES = "empty", "truncated", "missing", "without_choices"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a teacher said to one prompt. `choices` maps a permitted answer to its natural log-probability."""
+    """What a teacher said to one prompt. `choices` maps a permitted answer to its natural log-probability.
+
+    `thoughtful`: thoughts stood before the text and were taken away.
+    """
 
     text: str
     choices: Mapping[str, float] = field(default_factory=dict)
     truncated: bool = False
+    thoughtful: bool = False
 
     def fault(self, signals: Sequence[str]) -> str:
         """Why it cannot be used for these signals, or ""."""
@@ -33,6 +38,18 @@ class Answer:
         if self.truncated:
             return TRUNCATED
         return NO_CHOICES if "choices" in signals and len(self.choices) < 2 else ""
+
+
+def without_thoughts(content: str) -> str:
+    """A text without what a model thought before it (`<think>…</think>`): students learn answers. A thought that never
+    ends leaves nothing."""
+    opening, closing = _THOUGHT
+    head, found, rest = content.partition(closing)
+    begins = content.lstrip().startswith(opening)
+    if found and (begins or opening not in head):
+        # some servers put the opening mark into the prompt, so that only the closing one is answered
+        return rest.lstrip()
+    return "" if begins else content
 
 
 def choices_of(value: Json, place: str) -> dict[str, float]:
@@ -78,7 +95,8 @@ def _read(file: BinaryIO, place: str) -> Iterator[tuple[str, Answer]]:
                 raise Refusal(f"field `{name}` {what}", place=here, action="a line holds `prompt` and `text`")
         prompt, text = str(value["prompt"]), str(value["text"])
         choices = choices_of(value["choices"], here) if value.get("choices") is not None else {}
-        answer = Answer(text, choices, truncated=value.get("finish_reason") == "length")
+        said = without_thoughts(text)
+        answer = Answer(said, choices, truncated=value.get("finish_reason") == "length", thoughtful=said != text)
         first, where = found.setdefault(prompt, (answer, here))
         if first != answer:
             raise Refusal(

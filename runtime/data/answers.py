@@ -21,11 +21,30 @@ from runtime.contract.strict_json import Json, dumps, loads
 from runtime.machine import durable
 
 FILE = "answers.jsonl"
+#: what helps against answers that are not usable
+_WAYS = {
+    MISSING: "apply again, which asks only for what is missing (of a record: add the answers)",
+    EMPTY: "look at the prompts that got nothing and apply again",
+    TRUNCATED: "raise teacher.max_tokens",
+    NO_CHOICES: "take a server that gives top_logprobs, or raise teacher.top_logprobs",
+}
 
 
 def training_rows(dataset: Path) -> list[Row]:
     """The rows that a teacher is asked about: those of the training split and no others."""
     return rows.load(dataset / "train.jsonl")
+
+
+def lacking(faults: Mapping[str, int], asked: int, allow_missing: float, *, so_far: int | None = None) -> Refusal:
+    """More rows lack a usable answer than allowed; `so_far` rows were asked when that was known, None for all."""
+    said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(faults.items()))
+    of = f"of {asked} training rows" if so_far is None else f"of the first {so_far} training rows (of {asked})"
+    ways = [way for name, way in _WAYS.items() if faults.get(name)]
+    return Refusal(
+        f"{sum(faults.values())} {of} have no usable answer ({said}); {allow_missing:.1%} are allowed",
+        action=f"{', '.join(ways)}; or declare a higher teacher.allow_missing",
+        code="KR0116",
+    )
 
 
 def write(
@@ -54,12 +73,7 @@ def write(
         lines.append(dumps(line) + "\n")
     lost = len(asked) - len(lines)
     if not lines or lost > allow_missing * len(asked):
-        said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(faults.items()))
-        raise Refusal(
-            f"{lost} of {len(asked)} training rows have no usable answer ({said}); {allow_missing:.1%} are allowed",
-            action="ask again, raise max_tokens, or declare a higher teacher.allow_missing",
-            code="KR0116",
-        )
+        raise lacking(faults, len(asked), allow_missing)
     folder = ctx.out("answers")
     durable.write(folder / FILE, "".join(lines))
     manifest = {"schema_version": "1.0", "model": model, "signals": sorted(signals), "rows": len(lines)}

@@ -1,236 +1,53 @@
 """Training prompts → requests to an OpenAI-compatible server → answers, each acknowledged durably before it counts.
 
-An answer is kept in the step's scratch folder under the SHA-256 of the whole request (address, model, prompt, every
-sampling parameter): a kill at any moment loses no acknowledged answer and pays for none twice, and no answer can be
-taken for that of another request. Spending is bounded before each request by what it can cost at most.
+An answer belongs to the project (`.kcompiler/paid/answers`, see kept.py): a kill at any moment loses no acknowledged
+one, and whoever asks the same request again, in another attempt, cell or spec, is answered from there. What is spent
+belongs to the project, too (`.kcompiler/paid/spend.jsonl`, see spend.py): it is bounded before each request by what
+that can cost at most. All answers of a step are of one version of the model.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
 import threading
-import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import httpx
-import rfc8785
-import stamina
 
 from runtime.contract import Context, Refusal, Unavailable
 from runtime.contract import report as facts
-from runtime.contract.record import Answer
+from runtime.contract.record import EMPTY, NO_CHOICES, Answer
 from runtime.contract.rows import Row
 from runtime.contract.secret import name_of
-from runtime.contract.strict_json import dumps, loads
 from runtime.data import answers
+from runtime.data.chat import RETRIED, Client, Stopping, answer_of, is_version, request_of, usage_of, version_of
+from runtime.data.kept import Kept, Reply
 from runtime.data.secrets import secret
-from runtime.machine import durable
+from runtime.data.spend import BudgetReached, Spend
 from runtime.steps.harvest import HarvestParams
 
-#: longest answer of a server that is read
-MOST_BYTES = 8 << 20
-#: a token is at least one byte of the prompt, so a prompt costs at most its bytes and this for the chat's own marks
-CHAT_TOKENS = 64
-_MILLION = 1_000_000
-_RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-
-
-class BudgetReached(Exception):
-    """The next request could exceed what the spec allows to spend."""
-
-
-@dataclass
-class Spend:
-    """US dollars: what answers cost by the server's own count, and what requests under way may cost at most."""
-
-    limit: float
-    spent: float = 0.0
-    reserved: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._lock = threading.Lock()
-
-    def reserve(self, usd: float) -> None:
-        """Raises BudgetReached when this could exceed the limit."""
-        with self._lock:
-            if self.spent + self.reserved + usd > self.limit:
-                raise BudgetReached
-            self.reserved += usd
-
-    def settle(self, reserved: float, usd: float) -> None:
-        with self._lock:
-            self.reserved -= reserved
-            self.spent += usd
-
-
-class Pace:
-    """At most so many requests start in a minute, evenly."""
-
-    def __init__(self, per_minute: int) -> None:
-        self._gap, self._next, self._lock = 60.0 / per_minute, 0.0, threading.Lock()
-
-    def wait(self) -> None:
-        with self._lock:
-            now = time.monotonic()
-            start = max(now, self._next)
-            self._next = start + self._gap
-        time.sleep(max(0.0, start - now))
-
-
-def request_of(prompt: str, params: HarvestParams) -> dict[str, Any]:
-    """The body of one request: chat completion of a single user turn."""
-    body: dict[str, Any] = {
-        "model": params.model,
-        "messages": [{"role": "user", "content": prompt}],
-        "max_tokens": params.max_tokens,
-        "temperature": params.temperature,
-        "top_p": params.top_p,
-    }
-    if params.top_logprobs:
-        body |= {"logprobs": True, "top_logprobs": params.top_logprobs}
-    return body
-
-
-def key_of(body: Mapping[str, Any], params: HarvestParams) -> str:
-    """SHA-256 of the canonical request: another temperature, model or address is another question."""
-    return hashlib.sha256(rfc8785.dumps({"url": params.base_url, "body": dict(body)})).hexdigest()
-
-
-def most_usd(body: Mapping[str, Any], params: HarvestParams) -> float:
-    """What one request can cost at most."""
-    asked = len(str(body["messages"][0]["content"]).encode()) + CHAT_TOKENS
-    return (asked * params.usd_per_million_input + params.max_tokens * params.usd_per_million_output) / _MILLION
-
-
-def answer_of(value: Any, place: str) -> tuple[Answer, dict[str, float]]:
-    """The answer in a server's reply and its token counts. Raises Refusal for a reply of another form.
-
-    `choices` are the alternatives of the first answered token that is not white space, each by its stripped text.
-    """
-    try:
-        first = value["choices"][0]
-        text = first["message"]["content"] or ""
-        usage = value.get("usage") or {}
-        counts = {name: float(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")}
-        tokens = (first.get("logprobs") or {}).get("content") or []
-        found: dict[str, float] = {}
-        for token in tokens:
-            if str(token["token"]).strip():
-                for one in token["top_logprobs"]:
-                    name, number = str(one["token"]).strip(), float(one["logprob"])
-                    if name and math.isfinite(number) and number <= 0:
-                        found[name] = max(number, found.get(name, -math.inf))
-                break
-        if not isinstance(text, str) or not all(math.isfinite(count) and count >= 0 for count in counts.values()):
-            raise TypeError("content or usage of another type")
-        return Answer(text, found, truncated=first.get("finish_reason") == "length"), counts
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise Refusal(
-            f"the server's reply is not that of a chat completion ({type(error).__name__}: {error})"[:300],
-            place=place,
-            action="check base_url and model",
-        ) from None
-
-
-class Client:
-    """One server, asked politely: paced, retried where that helps, never with the key in a message."""
-
-    def __init__(self, params: HarvestParams, key: str) -> None:
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(timeout=params.timeout_s, headers=headers, follow_redirects=False)
-        self._params, self._pace, self._key = params, Pace(params.requests_per_minute), key
-        self.retries = 0
-        self.models: set[str] = set()
-
-    def close(self) -> None:
-        self._http.close()
-
-    def ask(self, body: Mapping[str, Any]) -> Any:
-        """The JSON of a reply. Raises Refusal for a request the server will never accept, httpx.HTTPError when every
-        try failed."""
-        for attempt in stamina.retry_context(
-            on=self._again, attempts=self._params.attempts, timeout=None, wait_initial=0.5, wait_max=60.0
-        ):
-            with attempt:
-                if attempt.num > 1:
-                    self.retries += 1
-                self._pace.wait()
-                reply = self._http.post(f"{self._params.base_url.rstrip('/')}/chat/completions", json=dict(body))
-                reply.raise_for_status()
-                return self._json(reply)
-        raise AssertionError("unreachable")
-
-    def _json(self, reply: httpx.Response) -> Any:
-        if len(reply.content) > MOST_BYTES:
-            raise Refusal("the server's reply is too long", place=self._params.base_url, action="lower max_tokens")
-        try:
-            value = loads(reply.content)
-        except ValueError:
-            raise Refusal(
-                "the server's reply is not JSON", place=self._params.base_url, action="check base_url"
-            ) from None
-        if isinstance(value, dict) and isinstance(value.get("model"), str):
-            self.models.add(str(value["model"]))
-        return value
-
-    def _again(self, error: Exception) -> bool | float:
-        """Whether to try again, or after how many seconds the server asks us to."""
-        if isinstance(error, httpx.HTTPStatusError):
-            if error.response.status_code not in _RETRIED:
-                return False
-            after = error.response.headers.get("retry-after", "")
-            return min(float(after), 300.0) if after.isdecimal() else True
-        return isinstance(error, httpx.TransportError)
-
-    def refusal(self, error: httpx.HTTPStatusError) -> Refusal:
-        """What the server said against a request, without the key in case it repeats it."""
-        # first without the key, then cut: half a key is a secret, too
-        said = error.response.text.replace(self._key, "***") if self._key else error.response.text
-        return Refusal(
-            f"the server refuses: {error.response.status_code} {said[:300]}",
-            place=self._params.base_url,
-            action="check api_key, model and limits",
-            code="KR0111",
-        )
-
-
-class Kept:
-    """Acknowledged replies, one file each, in the folder that survives a kill."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "answers"
-
-    def get(self, key: str) -> Any | None:
-        path = self._folder / key[:2] / f"{key}.json"
-        return loads(path.read_bytes()) if path.is_file() else None
-
-    def put(self, key: str, reply: Any) -> None:
-        """Durable when it returns."""
-        durable.write(self._folder / key[:2] / f"{key}.json", dumps(reply))
+#: damaged answers that are named one by one
+_NAMED = 5
+_Request = Mapping[str, Any]
 
 
 def harvest(takes: Mapping[str, Path], params: HarvestParams, ctx: Context) -> None:
-    """Operation `harvest`. Raises Refusal when the budget ends before the rows do, when the server refuses, and when
-    more rows lack a usable answer than allowed; what was answered is kept for the next attempt."""
+    """Operation `harvest`. Raises Refusal when the budget ends before the rows do, when the server refuses or changes
+    its version, and when more rows lack a usable answer than allowed; what was answered is kept for whoever asks next.
+    """
     key = "" if params.api_key is None else secret(name_of(params.api_key))
     asked = answers.training_rows(takes["dataset"])
-    kept, spend, client = Kept(ctx.scratch), Spend(params.usd), Client(params, key)
+    spend = Spend(ctx.paid, params.purse, Decimal(str(params.usd)))
+    client = Client(params, key, spend)
     try:
-        run = _Run(params, kept, spend, client, ctx)
-        given = run.all(asked)
+        run = _Run(params, asked, Kept(ctx.paid / "answers"), spend, client, ctx)
+        given = run.all()
     finally:
         client.close()
-    if len(client.models) > 1:
-        raise Refusal(
-            f"the server answered as several models: {', '.join(sorted(client.models))}",
-            place=params.base_url,
-            action="name one version of the model",
-        )
     answers.write(
         ctx,
         asked,
@@ -245,29 +62,34 @@ def harvest(takes: Mapping[str, Path], params: HarvestParams, ctx: Context) -> N
 class _Run:
     """One attempt over all rows."""
 
-    def __init__(self, params: HarvestParams, kept: Kept, spend: Spend, client: Client, ctx: Context) -> None:
-        self._params, self._kept, self._spend, self._client, self._ctx = params, kept, spend, client, ctx
+    def __init__(
+        self, params: HarvestParams, asked: Sequence[Row], kept: Kept, spend: Spend, client: Client, ctx: Context
+    ) -> None:
+        self._params, self._asked, self._kept, self._spend = params, asked, kept, spend
+        self._client, self._ctx = client, ctx
         self._given: dict[str, Answer] = {}
-        self._tokens = {"prompt_tokens": 0.0, "completion_tokens": 0.0}
-        self._reused = 0
-        self._failed: dict[str, int] = {}
+        self._versions: Counter[str] = Counter()
+        #: what the server said last that it is
+        self._now = ""
+        self._faults: Counter[str] = Counter()
+        self._tokens, self._usd = [0, 0], Decimal(0)
+        self._reused = self._thoughtful = 0
+        self._failed: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def all(self, asked: Sequence[Row]) -> dict[str, Answer]:
+    def all(self) -> dict[str, Answer]:
         """What was answered before, then the rest; one prompt is asked once, however many rows have it."""
-        questions: dict[str, tuple[dict[str, Any], list[str]]] = {}
-        for row in asked:
-            body = request_of(row["prompt"], self._params)
-            questions.setdefault(key_of(body, self._params), (body, []))[1].append(row["id"])
-        left = []
-        for key, (body, ids) in questions.items():
-            reply = self._kept.get(key)
-            if reply is None:
-                left.append((key, body, ids))
-                continue
-            self._reused += 1
-            # of an earlier attempt, and paid from the same budget
-            self._spend.settle(0.0, self._take(reply, ids))
+        prompts: dict[str, list[str]] = {}
+        for row in self._asked:
+            prompts.setdefault(row["prompt"], []).append(row["id"])
+        left = [
+            (request, ids)
+            for prompt, ids in prompts.items()
+            if not self._known(request := request_of(prompt, self._params), ids)
+        ]
+        self._name_damaged()
+        self._check_versions()
+        self._check_use()
         with ThreadPoolExecutor(self._params.concurrency) as pool:
             waiting: list[Future[None]] = []
             try:
@@ -275,77 +97,166 @@ class _Run:
                     waiting.append(pool.submit(self._one, *question))
                     while len(waiting) >= 4 * self._params.concurrency:
                         waiting = self._collect(waiting)
-                    self._ctx.progress(done, len(left), f"{len(self._given)} of {len(asked)} answered")
+                    self._ctx.progress(done, len(left), f"{len(self._given)} of {len(self._asked)} answered")
                 while waiting:
                     waiting = self._collect(waiting)
             finally:
+                self._client.stop()
                 for future in waiting:
                     future.cancel()
         return self._given
+
+    def _known(self, request: _Request, ids: Sequence[str]) -> bool:
+        """Whether these rows have an answer that was paid for before, of the version that is wanted.
+
+        An answer that was of no use is asked for again, unless it was too long: that it would be again.
+        """
+        for place in self._places(request):
+            reply = self._kept.get(place)
+            if reply is None or not self._wanted(version_of(reply.value)):
+                continue
+            # the writer was killed between keeping the answer and settling it
+            self._spend.settle(reply.reserved, reply.usd)
+            fault = answer_of(reply.value, self._params.base_url).fault(self._params.signals)
+            if fault in (EMPTY, NO_CHOICES):
+                continue
+            self._take(reply, ids)
+            self._reused += 1
+            return True
+        return False
+
+    def _places(self, request: _Request) -> list[_Request]:
+        """Under which requests an answer may be kept: with the version that the spec names, and without."""
+        wanted = self._params.served_as
+        return [{**request, "served_as": wanted}, request] if wanted else [request]
+
+    def _wanted(self, version: str) -> bool:
+        return not self._params.served_as or is_version(version, self._params.served_as)
+
+    def _name_damaged(self) -> None:
+        for name, why in list(self._kept.damaged.items())[:_NAMED]:
+            self._ctx.say(f"{name} is damaged ({why}): it is asked again")
+        if len(self._kept.damaged) > _NAMED:
+            self._ctx.say(f"{len(self._kept.damaged) - _NAMED} more kept answers are damaged: they are asked again")
 
     def _collect(self, waiting: list[Future[None]]) -> list[Future[None]]:
         done, rest = wait(waiting, timeout=1.0, return_when=FIRST_EXCEPTION)
         for future in done:
             try:
                 future.result()
-            except BudgetReached:
-                raise Refusal(
-                    f"{self._spend.spent:.4f} US dollars are spent, the next request may exceed {self._spend.limit:g}",
-                    action="raise budgets.usd; the answers so far are kept and not asked for again",
-                    code="KR0112",
-                ) from None
+            except BudgetReached as reached:
+                raise self._spent(reached.most) from None
         self._ctx.progress(len(self._given), len(self._given) + len(rest))
         return list(rest)
 
-    def _one(self, key: str, body: Mapping[str, Any], ids: Sequence[str]) -> None:
-        most = most_usd(body, self._params)
-        self._spend.reserve(most)
-        cost = 0.0
+    def _spent(self, most: Decimal) -> Refusal:
+        unknown, lost = self._spend.unknown, self._spend.lost
+        more = f", up to {unknown:.4f} more for {lost} requests whose end is not known" if lost else ""
+        return Refusal(
+            f"{self._spend.settled:.4f} US dollars are spent{more}; the next request may cost {most:.4f}, and "
+            f"{self._params.usd:g} may be spent",
+            action="raise budgets.usd; the answers so far are kept and not asked for again",
+            code="KR0112",
+        )
+
+    def _one(self, request: _Request, ids: Sequence[str]) -> None:
         try:
-            reply = self._client.ask(body)
-            cost = self._take(reply, ids)
-            self._kept.put(key, reply)
+            self._ask(request, ids)
+        except BaseException:
+            # said here, because the next question may be taken up before anybody has read why not
+            self._client.stop()
+            raise
+
+    def _ask(self, request: _Request, ids: Sequence[str]) -> None:
+        try:
+            value, reserved, cost = self._client.ask(request)
+        except Stopping:
+            return
         except httpx.HTTPStatusError as error:
-            if error.response.status_code not in _RETRIED:
+            if error.response.status_code not in RETRIED:
                 raise self._client.refusal(error) from None
             self._fail(f"status {error.response.status_code}")
+            return
         except httpx.TransportError as error:
             self._fail(type(error).__name__)
-        finally:
-            self._spend.settle(most, cost)
+            return
+        reply = Reply(value=value, usd=cost, reserved=reserved)
+        try:
+            answer_of(value, self._params.base_url)
+            self._now = version_of(value)
+            wanted = self._wanted(self._now)
+            # kept before it is settled: a kill between the two leaves the answer, and what it cost at most
+            self._kept.put(self._places(request)[0 if wanted else -1], reply)
+        except BaseException:
+            self._spend.lose(reserved)
+            raise
+        self._spend.settle(reserved, cost)
+        self._take(reply, ids)
+        self._check_versions()
+        self._check_use()
 
-    def _take(self, reply: Any, ids: Sequence[str]) -> float:
-        """Note the answer for its rows; what it cost by the server's count."""
-        answer, counts = answer_of(reply, self._params.base_url)
+    def _take(self, reply: Reply, ids: Sequence[str]) -> None:
+        """Note the answer for its rows."""
+        answer = answer_of(reply.value, self._params.base_url)
+        counts = usage_of(reply.value) or (0, 0)
         with self._lock:
+            self._versions[version_of(reply.value)] += 1
             self._given |= dict.fromkeys(ids, answer)
-            for name, count in counts.items():
-                self._tokens[name] += count
-        return self._cost(counts)
+            if fault := answer.fault(self._params.signals):
+                self._faults[fault] += len(ids)
+            self._tokens = [old + new for old, new in zip(self._tokens, counts, strict=True)]
+            self._usd += reply.usd
+            self._thoughtful += answer.thoughtful
 
-    def _cost(self, counts: Mapping[str, float]) -> float:
-        given, made = counts["prompt_tokens"], counts["completion_tokens"]
-        params = self._params
-        return (given * params.usd_per_million_input + made * params.usd_per_million_output) / _MILLION
+    def _check_versions(self) -> None:
+        """Raises Refusal unless all answers are of one version, and of the one that the spec names."""
+        with self._lock:
+            versions = dict(self._versions)
+        wanted = self._params.served_as
+        if all(is_version(one, wanted) for one in versions) if wanted else len(versions) <= 1:
+            return
+        told = ", ".join(f"{count} as {one or 'nothing'}" for one, count in sorted(versions.items()))
+        # of the version that is served now the missing answers can be had
+        take = self._now or max(versions, key=lambda one: versions[one]) or self._params.model
+        raise Refusal(
+            f"the server changed its model: it answered {told}" + (f", and {wanted} is wanted" if wanted else ""),
+            place=self._params.base_url,
+            action=f'write teacher.served_as: "{take}"; answers of that version are kept, the others are asked again',
+            code="KR0130",
+        )
+
+    def _check_use(self) -> None:
+        """Raises Refusal as soon as more answers are of no use than rows may lack one: the rest need not be paid."""
+        with self._lock:
+            faults, given = dict(self._faults), len(self._given)
+        if sum(faults.values()) > self._params.allow_missing * len(self._asked):
+            raise answers.lacking(faults, len(self._asked), self._params.allow_missing, so_far=given)
 
     def _fail(self, why: str) -> None:
         with self._lock:
-            self._failed[why] = self._failed.get(why, 0) + 1
-            everything = not self._given and sum(self._failed.values()) >= 3
+            self._failed[why] += 1
+            everything = not self._given and self._failed.total() >= 3
         if everything:
             named = ", ".join(sorted(self._failed))
             raise Unavailable(f"{self._params.base_url} does not answer ({named})", needs="a server that is reachable")
 
     def told(self) -> dict[str, Any]:
         """What the report says besides the answers."""
+        counted = "what each answer cost when it was asked: the server's token counts × the prices declared then"
         return {
-            "served_as": sorted(self._client.models),
+            "served_as": sorted(version for version in self._versions if version),
             "reused": facts.measured(self._reused, "answer"),
+            "damaged": facts.measured(len(self._kept.damaged), "answer"),
+            "thoughts_removed": facts.measured(self._thoughtful, "answer"),
             "retries": facts.measured(self._client.retries, "request"),
             "failed": {why: facts.measured(count, "request") for why, count in sorted(self._failed.items())},
-            "prompt_tokens": facts.measured(int(self._tokens["prompt_tokens"]), "token"),
-            "completion_tokens": facts.measured(int(self._tokens["completion_tokens"]), "token"),
-            "usd": facts.estimated(
-                self._cost(self._tokens), "USD", by="the server's token counts × the declared prices"
+            "prompt_tokens": facts.measured(self._tokens[0], "token"),
+            "completion_tokens": facts.measured(self._tokens[1], "token"),
+            "usd": facts.estimated(float(self._usd), "USD", by=counted),
+            "usd_of_purse": facts.estimated(
+                float(self._spend.settled + self._spend.unknown),
+                "USD",
+                by="everything paid under this spec's name, and at most for requests whose end is not known",
             ),
+            "requests_lost": facts.measured(self._spend.lost, "request"),
         }

@@ -19,6 +19,7 @@ def replay(takes: Mapping[str, Path], params: ReplayParams, ctx: Context) -> Non
     used = {row["prompt"] for row in asked}
     more = {
         "recorded": facts.measured(len(recorded), "answer"),
+        "thoughts_removed": facts.measured(sum(one.thoughtful for one in given.values()), "answer"),
         "recorded_unused": facts.measured(len(set(recorded) - used), "answer"),
     }
     answers.write(

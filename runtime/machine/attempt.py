@@ -24,7 +24,6 @@ from runtime.machine.stale import digest_of, installed, place_of
 from runtime.machine.state import State
 from runtime.machine.store import Staged
 
-
 #: beside `work` and `out`: the parameters that were read, a line each
 READ = "read"
 
@@ -150,7 +149,12 @@ class Attempt:
         """Run the operation and stage all it gives: reports last, because they name the others."""
         self._check_declaration(call)
         ctx = StepContext(
-            call, self._folder, watch=self._watch, stop_requested=self._stop_requested, disk=self._state.disk
+            call,
+            self._folder,
+            paid=self._state.paid,
+            watch=self._watch,
+            stop_requested=self._stop_requested,
+            disk=self._state.disk,
         )
         ledger = self._ledger()
         params = record(call.params, ledger)

@@ -46,17 +46,25 @@ class Call:
 
 
 class StepContext:
-    """Context of one attempt. `folder` is the scratch folder of the action key: `work` stays, `out` starts empty."""
+    """Context of one attempt. `folder` is the scratch folder of the action key: `work` stays, `out` starts empty.
+    `paid` is the project's own, and stays."""
 
     def __init__(
-        self, call: Call, folder: Path, *, watch: Watch, stop_requested: Callable[[], bool], disk: Disk = DISK
+        self,
+        call: Call,
+        folder: Path,
+        *,
+        paid: Path,
+        watch: Watch,
+        stop_requested: Callable[[], bool],
+        disk: Disk = DISK,
     ) -> None:
         self.step_id, self.seed = call.step_id, call.seed
         self.digests: Mapping[str, str] = dict(call.digests)
         self.versions: Mapping[str, str] = dict(call.versions)
         #: port name → what must be given there
         self.gives = call.gives
-        self.scratch = folder / "work"
+        self.scratch, self.paid = folder / "work", paid
         self._call, self._out, self._watch, self._stop_requested = call, folder / "out", watch, stop_requested
         self._disk = disk
         self._reports: dict[str, tuple[Mapping[str, Any], Mapping[str, str]]] = {}

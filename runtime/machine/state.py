@@ -5,6 +5,7 @@
   journal.jsonl, head  what happened, and the anchor of its newest line
   store/               committed artifacts
   scratch/<action>/    work (survives a kill, for resuming), read (parameters), out (emptied at each attempt)
+  paid/                what was bought: answers of hosted teachers and the record of what was spent, never collected
   quarantine/          artifacts that no longer had their digest
 """
 
@@ -31,6 +32,7 @@ class State:
     def __init__(self, root: Path, *, disk: Disk = DISK, now: Callable[[], float] = time.time) -> None:
         """Raises Locked, BrokenEvidence, StorageFailed, Refusal (rooms on different file systems)."""
         self.folder, self.disk = root / FOLDER, disk
+        self.paid = self.folder / "paid"
         _prepare(self.folder, disk)
         self.lease = Lease(self.folder, disk)
         try:

@@ -9,14 +9,16 @@ from typing import Annotated
 from pydantic import Field
 
 from runtime.contract import UNKEYED, Context, Port, Step
-from runtime.contract.hosted import Hosted
+from runtime.contract.hosted import Asking
 
 
-class HarvestParams(Hosted):
+class HarvestParams(Asking):
     #: subset of "text", "choices"
     signals: list[str] = Field(min_length=1)
     #: US dollars at which asking stops, before they are exceeded
     usd: Annotated[float, UNKEYED] = Field(ge=0)
+    #: whose money it is: everything that is asked under one name is paid from the same `usd`
+    purse: Annotated[str, UNKEYED] = Field(min_length=1)
 
 
 def run(takes: Mapping[str, Path], params: HarvestParams, ctx: Context) -> None:
@@ -33,6 +35,9 @@ STEP = Step(
     run=run,
     code=(
         "runtime.data.harvest",
+        "runtime.data.chat",
+        "runtime.data.kept",
+        "runtime.data.spend",
         "runtime.data.answers",
         "runtime.data.secrets",
         "runtime.contract.rows",

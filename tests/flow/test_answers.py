@@ -171,33 +171,63 @@ def test_a_record_teaches_phi_choice_by_choice(tmp_path: Path) -> None:
     assert "KC4213" in refused.err
 
 
+def letter_of(prompt: str, _count: int) -> Any:
+    return 200, {}, completion(prompt.partition("letter is ")[2][:1])
+
+
+def hosted(url: str, **more: Any) -> dict[str, Any]:
+    pace = {"requests_per_minute": 100_000, "usd_per_million_input": 100.0, "usd_per_million_output": 100.0}
+    return {"source": "openai", "base_url": url, **pace, "signals": ["text"], **more}
+
+
+def edited(home: Path, **changes: Any) -> None:
+    """The spec with other values, by dotted path."""
+    path = home / "letters.yaml"
+    data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for dotted, value in changes.items():
+        *sections, key = dotted.split(".")
+        place = data
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+
+
 @pytest.mark.slow
-def test_a_server_teaches_by_its_text_and_the_key_is_written_nowhere(tmp_path: Path) -> None:
+def test_a_server_teaches_at_the_first_apply_and_no_edit_pays_twice(tmp_path: Path) -> None:
+    """The whole of it: exit codes, the key nowhere, and after each edit the server hears of new rows alone."""
     canary = "canary-8d21"
-
-    def answer(prompt: str, _count: int) -> Any:
-        return 200, {}, completion(prompt.partition("letter is ")[2][:1])
-
-    with serving(answer) as server:
-        teacher = {
-            "source": "openai",
-            "base_url": server.url,
-            "api_key": "env:TEACHER_KEY",
-            "requests_per_minute": 100_000,
-            "signals": ["text"],
-        }
+    env = {"TEACHER_KEY": canary}
+    with serving(letter_of) as server:
+        teacher = hosted(server.url, api_key="env:TEACHER_KEY", max_tokens=4)
         home = project(tmp_path / "project", spec(teacher, [{"term": "sequence_kd", "weight": 1.0}]))
-        missing = kcompiler("apply", "letters.yaml", "--only", "teacher", cwd=home, timeout=300)
-        assert missing.code == 6, missing.text
+        edited(home, **{"budgets.usd": 1})
+        missing = kcompiler("apply", "letters.yaml", cwd=home, timeout=300).ended(6, "step-failed")
         assert "env:TEACHER_KEY is not set" in missing.err
         assert not server.asked
-        kcompiler("apply", "letters.yaml", "--only", "train-kd", cwd=home, env={"TEACHER_KEY": canary}, timeout=300)
+        first = kcompiler("apply", "letters.yaml", cwd=home, env=env, timeout=400)
+        assert first.ended(0, "").out, first.text
         assert len(server.asked) == 48
-        kcompiler("apply", "letters.yaml", "--only", "train-kd", cwd=home, env={"TEACHER_KEY": canary}, timeout=300)
+        kcompiler("audit", "letters.yaml", cwd=home).ended(0, "")
+        assert report(home, "train-kd")["terms"]["sequence_kd"]["curve"][-1]["value"]["value"] < 1.0
+        for change in (
+            {"budgets.usd": 2},
+            {"teacher.concurrency": 9},
+            {"teacher.requests_per_minute": 90_000},
+            {"teacher.timeout_s": 30.0},
+            {"teacher.usd_per_million_input": 50.0},
+            {"teacher.attempts": 2},
+        ):
+            edited(home, **change)
+            again = kcompiler("apply", "letters.yaml", cwd=home, env=env, timeout=400)
+            assert (again.code, set(again.steps().values())) == (0, {"reused"}), again.text
+        edited(home, **{"execution.seed": 7})
+        kcompiler("apply", "letters.yaml", "--only", "teacher", cwd=home, env=env, timeout=400)
         assert len(server.asked) == 48, "an answer was paid for twice"
+        (home / "train.jsonl").write_text(rows(0, 49), encoding="utf-8")
+        kcompiler("apply", "letters.yaml", "--only", "teacher", cwd=home, env=env, timeout=400)
+        assert len(server.asked) == 49
     assert {one["Authorization"] for one in server.headers} == {f"Bearer {canary}"}
-    training = report(home, "train-kd")
-    assert training["terms"]["sequence_kd"]["curve"][-1]["value"]["value"] < 1.0
     written = [path for path in home.rglob("*") if path.is_file()]
     assert not [path for path in written if canary.encode() in path.read_bytes()]
     lock = json.loads((home / "generated/letters/plan.lock").read_text(encoding="utf-8"))

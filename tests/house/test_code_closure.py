@@ -54,7 +54,10 @@ def test_what_is_in_no_key_decides_how_fast_how_dear_or_how_safely_and_nothing_e
     assert {name: names for name, names in found.items() if names} == {
         "bootstrap": ["checkpoint_every"],
         "harvest": [
+            "api_key",
+            "attempts",
             "concurrency",
+            "purse",
             "requests_per_minute",
             "timeout_s",
             "usd",

@@ -23,7 +23,7 @@ class Stage:
 
     def __init__(self, root: Path) -> None:
         self.root, self.digests = root, {}
-        self.scratch = root / "scratch"
+        self.scratch, self.paid = root / "scratch", root / ".kcompiler" / "paid"
         self.scratch.mkdir(parents=True, exist_ok=True)
         self.data: dict[str, Any] = {}
         self.said: list[str] = []
