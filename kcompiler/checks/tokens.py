@@ -141,7 +141,10 @@ def _taken(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             "/tokenizer/source",
             f"the {who}'s folder has no tokenizer.json",
             label="there is none to take",
-            help=f"save the {who}'s fast tokenizer into its folder",
+            help="take the tokenizer.json that its authors publish beside tokenizer.model; one that Transformers 5 "
+            "converts gives other ids"
+            if (folder.path / "tokenizer.model").is_file()
+            else "take the tokenizer.json that belongs to these weights",
             related=(tree.related(pointer, "this folder"),),
         )
         return

@@ -19,6 +19,7 @@ BACKEND = Backend(
         "transformers": "5.23.0",
         "tokenizers": "0.23.3",
         "safetensors": "0.8.0",
+        "sentencepiece": "0.2.3",
         "numpy": "2.4.6",
     },
 )

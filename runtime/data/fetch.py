@@ -22,7 +22,7 @@ from runtime.machine import durable
 from runtime.steps.fetch import FetchParams
 
 #: what a model is made of here; everything else of a repository stays there
-WANTED = ("*.json", "*.safetensors", "tokenizer.model")
+WANTED = ("*.json", "*.jinja", "*.safetensors", "tokenizer.model")
 #: another layout of the same weights, and nested models
 UNWANTED = ("*/*", "consolidated*")
 

@@ -129,7 +129,7 @@ class HFRunner:
 
 def _until_end(ids: list[int], tokenizer: Tokenizer) -> str:
     end = ids.index(tokenizer.eos_id) if tokenizer.eos_id in ids else len(ids)
-    return tokenizer.decode(ids[:end])
+    return tokenizer.decode_response(ids[:end])
 
 
 def _score(logits_TV: Tensor, pair: Encoded) -> TokenScore:

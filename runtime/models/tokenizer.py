@@ -1,8 +1,10 @@
 """A dataset (or a teacher's folder) → the tokenizer of every later step, and the report of its contract.
 
-A sequence is `<bos>` + template up to the response + response + `<eos>`. Its three pieces are encoded apart, so that
-the prompt of a generation and the prompt of a training row are the same ids and no token straddles the border. Control
-tokens come from the template and from `<bos>`/`<eos>` alone: user text that spells one is encoded as plain text.
+A sequence is `<bos>` + template up to the response + response + `<eos>`. Everything up to the response is encoded as
+one text, as a server encodes it, and the response as what follows it there: the prompt of a generation and the prompt
+of a training row are the same ids, no token straddles the border, and no space stands where the template has none.
+Control tokens come from the template and from `<bos>`/`<eos>` alone: user text that spells one is encoded as plain
+text.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
-from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
+import sentencepiece
+from tokenizers import AddedToken, Encoding, Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
 from runtime.contract import BrokenEvidence, Context, Refusal, rows
@@ -26,6 +30,8 @@ from runtime.steps.tokenizer import TokenizerParams
 #: spelled the same wherever it occurs, and punctuation never joins letters, so that a JSON value has token borders.
 SPLIT = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 SPECIAL = ("pad", "bos", "eos")
+#: the tokenizer of many models in its first form, and how many rows are asked whether two forms agree
+SENTENCEPIECE, SAMPLE = "tokenizer.model", 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,72 @@ def split_template(template: str) -> tuple[str, str]:
     return before, between
 
 
+#: where a text stands: at the start of everything, right after a control token, or right after other text
+Place = Literal["start", "section", "inside"]
+SECTION: Place = "section"
+
+
+def _without(rule: Any, kinds: Mapping[str, Any]) -> Any:
+    """A normaliser, pre-tokenizer or decoder with the settings of `kinds` (type → changed keys, None to drop it)."""
+    if isinstance(rule, list):
+        return [item for item in (_without(item, kinds) for item in rule) if item is not None]
+    if not isinstance(rule, dict):
+        return rule
+    if rule.get("type") in kinds:
+        change = kinds[rule["type"]]
+        change = change(rule) if callable(change) else change
+        return None if change is None else {**rule, **change}
+    return {key: _without(value, kinds) if isinstance(value, dict | list) else value for key, value in rule.items()}
+
+
+def _prefixes(rules: Any) -> set[str]:
+    """The rules that put a space before a text: "first", "always", "Prepend", "ByteLevel"."""
+    if isinstance(rules, list):
+        return {found for item in rules for found in _prefixes(item)}
+    if not isinstance(rules, dict):
+        return set()
+    found = {found for value in rules.values() for found in _prefixes(value)}
+    if rules.get("type") == "Metaspace" and rules.get("prepend_scheme") in ("first", "always"):
+        found.add(str(rules["prepend_scheme"]))
+    if rules.get("type") == "ByteLevel" and rules.get("add_prefix_space") is True:
+        found.add("ByteLevel")
+    if rules.get("type") == "Prepend":
+        found.add("Prepend")
+    return found
+
+
+def spaces(backend: Backend) -> set[str]:
+    """The rules by which a tokenizer puts a space before a text that has none."""
+    whole = json.loads(backend.to_str())
+    return _prefixes([whole["normalizer"], whole["pre_tokenizer"]])
+
+
+def _standing(backend: Backend, place: Place) -> Backend:
+    """The tokenizer for a text that stands at `place`: what it would make of that part of a longer text.
+
+    A tokenizer with `prepend_scheme: first` (Mistral) puts a space before the start of a text alone, one with a
+    normaliser `Prepend` (Llama 2) or `add_prefix_space` also before each piece that follows a control token; none puts
+    one into the middle. A decoder that takes the space away again does so only where one was put.
+    """
+    whole = json.loads(backend.to_str())
+    rules = _prefixes([whole["normalizer"], whole["pre_tokenizer"]])
+    gone = rules if place == "inside" else rules & {"first"} if place == "section" else set()
+    schemes = gone & {"first", "always"}
+    kinds: dict[str, Any] = {
+        "Metaspace": lambda rule: {"prepend_scheme": "never"} if rule.get("prepend_scheme") in schemes else {},
+        "ByteLevel": {"add_prefix_space": False} if "ByteLevel" in gone else {},
+        "Prepend": None if "Prepend" in gone else {},
+    }
+    made = {**whole, **{name: _without(whole[name], kinds) for name in ("normalizer", "pre_tokenizer")}}
+    if gone == rules:
+        made["decoder"] = _without(whole["decoder"], {"Metaspace": {"prepend_scheme": "never"}, "Strip": {"start": 0}})
+    if made == whole:
+        return backend
+    standing = Backend.from_str(json.dumps(made))
+    standing.encode_special_tokens = True
+    return standing
+
+
 class Tokenizer:
     """Text ↔ ids under one template. Make one with `load`."""
 
@@ -66,33 +138,134 @@ class Tokenizer:
         self.template_sha256 = hashlib.sha256(template.encode()).hexdigest()
         self.pad_id, self.bos_id, self.eos_id = (special[name] for name in SPECIAL)
         self.vocab_size = vocab_size
-        backend.encode_special_tokens = False
-        self._before = backend.encode(before, add_special_tokens=False).ids
-        self._between = backend.encode(between, add_special_tokens=False).ids
-        backend.encode_special_tokens = True
         added = backend.get_added_tokens_decoder()
         self.control_ids = frozenset(i for i, token in added.items() if token.special) | set(special.values())
+        self._control_texts = [token.content for token in added.values() if token.special]
         self._added_bytes = {i: len(token.content.encode()) for i, token in added.items()}
         self._byte_level = isinstance(backend.decoder, decoders.ByteLevel)
+        self._spaced_bytes = "ByteLevel" in spaces(backend)
+        head, tail = self._pieces(before), self._pieces(between)
+        backend.encode_special_tokens = True
+        self._at: dict[Place, Backend] = {
+            "start": _standing(backend, "start"),
+            "section": _standing(backend, "section"),
+            "inside": _standing(backend, "inside"),
+        }
+        # the run of text that holds the prompt: what the template writes before it, and after it
+        self._lead = head.pop() if head and isinstance(head[-1], str) else ""
+        self._trail = tail.pop(0) if tail and isinstance(tail[0], str) else ""
+        self._head = self._fixed(head, "start")
+        self._run_at: Place = "section" if head else "start"
+        self._last = tail[-1] if tail and isinstance(tail[-1], str) else ""
+        self._tail = self._fixed(tail, "inside")
+        self._cut = bool(tail)
+        self._response_at: Place = "section" if tail and not self._last else "inside"
+
+    def _pieces(self, text: str) -> list[str | int]:
+        """A part of the template as texts and the control tokens between them."""
+        found: list[str | int] = []
+        done = 0
+        encoded = self._as_a_server(text)
+        for number, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
+            if number in self.control_ids:
+                found += [text[done:start], number]
+                done = end
+        return [piece for piece in (*found, text[done:]) if piece != ""]
+
+    def _as_a_server(self, text: str) -> Encoding:
+        """A whole text with its control tokens honoured, wherever they come from."""
+        self._backend.encode_special_tokens = False
+        try:
+            return self._backend.encode(text, add_special_tokens=False)
+        finally:
+            self._backend.encode_special_tokens = True
+
+    def _fixed(self, pieces: Iterable[str | int], place: Place) -> list[int]:
+        """Ids of what the template writes whatever the row, the first text standing at `place`."""
+        ids: list[int] = []
+        for piece in pieces:
+            if isinstance(piece, int):
+                ids.append(piece)
+                place = "section"
+            else:
+                ids += self._encode(piece, place).ids
+        return ids
+
+    def _encode(self, text: str, place: Place) -> Encoding:
+        return self._at[place].encode(text, add_special_tokens=False)
+
+    def _run(self, prompt: str) -> str:
+        return f"{self._lead}{prompt}{self._trail}"
+
+    def _place(self, prompt: str) -> Place:
+        """Where a response stands after this prompt."""
+        if self._cut or self._run(prompt):
+            return self._response_at
+        return self._run_at
 
     def encode_text(self, text: str) -> list[int]:
-        """Ids of user text; never a control id."""
-        return list(self._backend.encode(text, add_special_tokens=False).ids)
+        """Ids of user text that stands within other text; never a control id."""
+        return list(self._encode(text, "inside").ids)
+
+    def encode_start(self, text: str) -> list[int]:
+        """Ids of user text that begins everything; never a control id."""
+        return list(self._encode(text, "start").ids)
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """`<bos>` and the template up to the response: what a generation starts from."""
-        return [self.bos_id, *self._before, *self.encode_text(prompt), *self._between]
+        return [self.bos_id, *self._head, *self._encode(self._run(prompt), self._run_at).ids, *self._tail]
 
     def encode_pair(self, prompt: str, response: str) -> Encoded:
         """The whole sequence of one row."""
         head = self.encode_prompt(prompt)
-        tail = self._backend.encode(response, add_special_tokens=False)
+        tail = self._encode(response, self._place(prompt))
         offsets = self._byte_offsets(tail.ids, tail.tokens, tail.offsets, response)
         return Encoded(ids=[*head, *tail.ids, self.eos_id], prompt_tokens=len(head), offsets=offsets)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids; a control token is spelled out, so that a stray one is seen. Broken UTF-8 becomes U+FFFD."""
-        return str(self._backend.decode(list(ids), skip_special_tokens=False))
+        """Text of ids as it stands within a text; a control token is spelled out, so that a stray one is seen. Broken
+        UTF-8 becomes U+FFFD."""
+        return self._decode(ids, "inside")
+
+    def decode_response(self, ids: Iterable[int]) -> str:
+        """Text of ids that follow a prompt: where the tokenizer puts a space before a response, it is taken away."""
+        return self._decode(ids, self._response_at)
+
+    def _decode(self, ids: Iterable[int], place: Place) -> str:
+        text = str(self._at[place].decode(list(ids), skip_special_tokens=False))
+        # this decoder keeps the space that its encoder has put
+        return text.removeprefix(" ") if self._spaced_bytes and place != "inside" else text
+
+    def survives(self, prompt: str, response: str) -> bool:
+        """Whether the ids of a row decode to its texts."""
+        run, place = self._run(prompt), self._place(prompt)
+        there = self._decode(self._encode(run, self._run_at).ids, self._run_at) == run
+        return there and self._decode(self._encode(response, place).ids, place) == response
+
+    def as_written(self, prompt: str) -> bool | None:
+        """Whether a prompt has the ids that its text has, control tokens and all, when a server writes it as one text;
+        None where the user's own text spells a control token, which a server would honour and this does not."""
+        if any(text in prompt for text in self._control_texts):
+            return None
+        before, between = split_template(self.template)
+        return bool(self._as_a_server(f"{before}{prompt}{between}").ids == self.encode_prompt(prompt)[1:])
+
+    def border(self, prompt: str, response: str) -> tuple[bool, str]:
+        """(whether prompt and response have the ids of the two as one text, the token of that text that holds both the
+        end of the template and the beginning of the response, "" when none does)."""
+        text, place = (self._last, SECTION) if self._cut else (self._run(prompt), self._run_at)
+        if not text:
+            return True, ""
+        whole, cut = self._encode(text + response, place), len(text.encode())
+        parts = [*self._encode(text, place).ids, *self._encode(response, self._place(prompt)).ids]
+        ranges = self._byte_offsets(whole.ids, whole.tokens, whole.offsets, text + response)
+        mixed = next((i for i, (start, end) in enumerate(ranges) if start < cut < end), None)
+        return whole.ids == parts, "" if mixed is None else self.decode([whole.ids[mixed]])
+
+    def alike(self, prompt: str, response: str) -> bool:
+        """Whether a row has the same ids each of three times that it is encoded."""
+        first = self.encode_pair(prompt, response).ids
+        return all(self.encode_pair(prompt, response).ids == first for _ in range(2))
 
     def _byte_offsets(
         self, ids: list[int], tokens: list[str], offsets: list[tuple[int, int]], text: str
@@ -126,9 +299,8 @@ def load(folder: Path) -> Tokenizer:
 def _texts(dataset: Path, template: str) -> Iterator[str]:
     """The training split in the pieces in which it will be encoded."""
     before, between = split_template(template)
-    yield from (piece for piece in (before, between) if piece)
     for row in rows.read(dataset / "train.jsonl"):
-        yield row["prompt"]
+        yield f"{before}{row['prompt']}{between}"
         yield row["response"]
 
 
@@ -170,23 +342,65 @@ def trained(texts: Iterable[str], params: TokenizerParams) -> Backend:
     return backend
 
 
-def taken(folder: Path) -> Backend:
-    """The tokenizer of a Transformers folder, without the cutting and padding that many files prescribe.
+def taken(folder: Path) -> tuple[Backend, list[str]]:
+    """The tokenizer of a Transformers folder, without the cutting and padding that many files prescribe and without
+    chance, and what was random in it.
 
     Raises Refusal when there is no tokenizer.json that can be read.
     """
-    path = folder / "tokenizer.json"
+    path, chance = folder / "tokenizer.json", []
     if not path.is_file():
-        raise Refusal("the teacher's folder has no tokenizer.json", action="save the teacher with a fast tokenizer")
+        if (folder / SENTENCEPIECE).is_file():
+            raise Refusal(
+                f"the folder has {SENTENCEPIECE} and no tokenizer.json",
+                action="take the tokenizer.json that its authors publish beside it; one that Transformers 5 converts "
+                "gives other ids without a word",
+            )
+        raise Refusal("the folder has no tokenizer.json", action="take the one that belongs to these weights")
     try:
-        backend = Backend.from_str(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        whole = json.loads(text)
+        if whole["model"].get("dropout"):
+            chance.append(f"merges dropped with probability {whole['model']['dropout']:g}")
+            whole["model"]["dropout"] = None
+            text = json.dumps(whole)
+        backend = Backend.from_str(text)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Refusal(f"the teacher's tokenizer.json cannot be read: {error}", action="save it again") from None
     except Exception as error:
         if type(error) is not Exception:  # the library's own class for a malformed file is the bare one
             raise
         raise Refusal(f"the teacher's tokenizer.json cannot be read: {error}", action="save it again") from None
     backend.no_truncation()
     backend.no_padding()
-    return backend
+    return backend, chance
+
+
+def check_pieces(folder: Path, tokenizer: Tokenizer, dataset: Path) -> int | None:
+    """How many texts of the training split have the ids that the folder's own SentencePiece model gives them; None when
+    there is no such model. Raises Refusal for the first text that has others.
+
+    Conversions differ without a word: Transformers 5.23 loses a leading space, or joins two.
+    """
+    path = folder / SENTENCEPIECE
+    if not path.is_file():
+        return None
+    try:
+        model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError) as error:
+        raise Refusal(f"{SENTENCEPIECE} cannot be read: {error}", place=folder.name, action="take it again") from None
+    count = 0
+    for row in itertools.islice(rows.read(dataset / "train.jsonl"), SAMPLE):
+        theirs, ours = list(model.encode(row["prompt"])), tokenizer.encode_start(row["prompt"])
+        if theirs != ours:
+            raise Refusal(
+                f"tokenizer.json and {SENTENCEPIECE} of one folder give row `{row['id']}` different ids: "
+                f"{ours[:6]} and {theirs[:6]}",
+                place=folder.name,
+                action="take the tokenizer.json that its authors publish, or remove the file that is not the model's",
+            )
+        count += 1
+    return count
 
 
 def add_control(backend: Backend, params: TokenizerParams) -> None:
@@ -281,32 +495,70 @@ def injections(tokenizer: Tokenizer) -> tuple[int, int]:
     return kept, len(tokenizer.control_ids)
 
 
-def _round_trips(tokenizer: Tokenizer, dataset: Path) -> tuple[dict[str, int], list[str]]:
-    """Counts over every row of every split, and the ids of the rows whose text does not survive."""
-    counts = {"rows": 0, "exact": 0, "tokens": 0, "bytes": 0, "longest": 0}
-    lost: list[str] = []
+@dataclass
+class _Seen:
+    """What was counted over the rows of every split."""
+
+    rows: int = 0
+    exact: int = 0
+    tokens: int = 0
+    bytes: int = 0
+    longest: int = 0
+    #: prompts without a control token of the user's, and those that have the ids of their text
+    plain: int = 0
+    written: int = 0
+    joined: int = 0
+    asked: int = 0
+    alike: int = 0
+    lost: list[str] = field(default_factory=list)
+    #: row and token of each border that a token would straddle
+    mixed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def _round_trips(tokenizer: Tokenizer, dataset: Path) -> _Seen:
+    """Counts over every row of every split, and the rows whose text does not survive or whose border is none."""
+    seen = _Seen()
     for path in sorted(dataset.glob("*.jsonl")):
         for row in rows.read(path):
-            pair = tokenizer.encode_pair(row["prompt"], row["response"])
-            prompt, response = tokenizer.encode_text(row["prompt"]), pair.ids[pair.prompt_tokens : -1]
-            exact = tokenizer.decode(prompt) == row["prompt"] and tokenizer.decode(response) == row["response"]
-            counts["rows"] += 1
-            counts["exact"] += exact
-            counts["tokens"] += len(prompt) + len(response)
-            counts["bytes"] += len((row["prompt"] + row["response"]).encode())
-            counts["longest"] = max(counts["longest"], len(pair.ids))
+            prompt, response = row["prompt"], row["response"]
+            pair = tokenizer.encode_pair(prompt, response)
+            exact, written = tokenizer.survives(prompt, response), tokenizer.as_written(prompt)
+            joined, mixed = tokenizer.border(prompt, response)
+            if seen.rows < SAMPLE:
+                seen.asked += 1
+                seen.alike += tokenizer.alike(prompt, response)
+            seen.rows += 1
+            seen.exact += exact
+            seen.plain += written is not None
+            seen.written += written is True
+            seen.joined += joined
+            seen.tokens += len(tokenizer.encode_text(prompt)) + len(pair.ids) - pair.prompt_tokens - 1
+            seen.bytes += len((prompt + response).encode())
+            seen.longest = max(seen.longest, len(pair.ids))
             if not exact:
-                lost.append(row["id"])
-    return counts, lost
+                seen.lost.append(row["id"])
+            if mixed:
+                seen.mixed.append((row["id"], mixed))
+    return seen
 
 
-def contract_of(tokenizer: Tokenizer, params: TokenizerParams, dataset: Path, reserved: int) -> dict[str, object]:
+def contract_of(
+    tokenizer: Tokenizer, params: TokenizerParams, dataset: Path, reserved: int, chance: Sequence[str] = ()
+) -> dict[str, object]:
     """The data of report `tokenizer.contract`. Raises Refusal where training on the tokenizer could not be right."""
     ids = {"pad": tokenizer.pad_id, "bos": tokenizer.bos_id, "eos": tokenizer.eos_id}
     in_range = sum(0 <= number < tokenizer.vocab_size for number in ids.values())
     safe, tried = injections(tokenizer)
     split = [tag for tag in params.single_token_tags if len(tokenizer.encode_text(tag)) != 1]
-    counts, lost = _round_trips(tokenizer, dataset)
+    seen = _round_trips(tokenizer, dataset)
+    if seen.mixed and params.source != "train":
+        row, token = seen.mixed[0]
+        raise Refusal(
+            f"in {len(seen.mixed)} of {seen.rows} rows, first `{row}`, the token {token!r} would hold the end of the "
+            "template and the beginning of the response",
+            action="end the template where a token ends: move its last space to the beginning of each response, or end "
+            "it with a control token",
+        )
     if safe != tried:
         raise Refusal(
             f"{tried - safe} of {tried} control tokens can be forged by user text", action="use another tokenizer"
@@ -326,31 +578,42 @@ def contract_of(tokenizer: Tokenizer, params: TokenizerParams, dataset: Path, re
         "special_in_range": facts.rate(in_range, len(ids)),
         "control_injection_safe": facts.rate(safe, tried),
         "single_token_tags": facts.rate(tags, tags) if tags else facts.unavailable("no tag was asked for", "ratio"),
-        "round_trip": facts.rate(counts["exact"], counts["rows"]),
-        "round_trip_lost": lost[:20],
+        "round_trip": facts.rate(seen.exact, seen.rows),
+        "round_trip_lost": seen.lost[:20],
+        "as_written": facts.rate(seen.written, seen.plain),
+        "one_text": facts.rate(seen.joined, seen.rows),
+        "repeats": facts.rate(seen.alike, seen.asked),
+        "switched_off": list(chance),
         "vocab_size": facts.measured(tokenizer.vocab_size, "token"),
         "vocab_width_equal": facts.measured(tokenizer.vocab_size == params.vocab_size, "bool"),
         "reserved": facts.measured(reserved, "token"),
-        "longest_sequence": facts.measured(counts["longest"], "token", n=counts["rows"]),
-        "bytes_per_token": facts.measured(counts["bytes"] / counts["tokens"], "byte/token", n=counts["tokens"])
-        if counts["tokens"]
+        "longest_sequence": facts.measured(seen.longest, "token", n=seen.rows),
+        "bytes_per_token": facts.measured(seen.bytes / seen.tokens, "byte/token", n=seen.tokens)
+        if seen.tokens
         else facts.unavailable("no rows", "byte/token"),
     }
 
 
 def make(takes: Mapping[str, Path], params: TokenizerParams, ctx: Context) -> None:
     """Operation `tokenizer`: train or take, fill to exactly `vocab_size`, save, load again and report the contract."""
+    chance: list[str] = []
     if params.source == "train":
         backend = trained(_texts(takes["dataset"], params.template), params)
     else:
         split_template(params.template)
-        backend = taken(takes["teacher"])
+        backend, chance = taken(takes["teacher"])
         add_control(backend, params)
+    for what in chance:
+        ctx.say(f"switched off in the tokenizer that was taken: {what}")
     reserved = filled(backend, params.vocab_size)
     folder = ctx.out("tokenizer")
     save(folder, backend, special_ids(backend, params), params, reserved)
     tokenizer = load(folder)
-    data = contract_of(tokenizer, params, takes["dataset"], reserved)
+    data = contract_of(tokenizer, params, takes["dataset"], reserved, chance)
+    if params.source != "train":
+        compared = check_pieces(takes["teacher"], tokenizer, takes["dataset"])
+        if compared is not None:
+            data["sentencepiece"] = facts.measured(compared, "row", n=compared)
     marks = facts.fingerprints({"dataset": takes["dataset"]}, ctx.digests)
     ctx.report("report", data, fingerprints={**marks, "prompt_wrapper": tokenizer.template_sha256})
     ctx.say(f"{tokenizer.vocab_size} tokens, {reserved} of them reserved")

@@ -16,6 +16,7 @@ from tests.unit.runtime.data.teaching import Stage
 FILES = {
     "config.json": b'{"model_type": "llama"}',
     "tokenizer.json": b"{}",
+    "chat_template.jinja": b"{{ messages }}",
     "model-00001-of-00002.safetensors": b"\x01" * 5000,
     "model-00002-of-00002.safetensors": b"\x02" * 5000,
     "pytorch_model.bin": b"a pickle",
@@ -37,10 +38,16 @@ def test_configuration_tokenizer_and_safetensors_of_the_commit_come_and_nothing_
     stage = Stage(tmp_path)
     fetch({}, FetchParams(repository="org/name", revision=COMMIT), stage)
     found = {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()}
-    wanted = ("config.json", "tokenizer.json", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+    wanted = (
+        "config.json",
+        "tokenizer.json",
+        "chat_template.jinja",
+        "model-00001-of-00002.safetensors",
+        "model-00002-of-00002.safetensors",
+    )
     assert found == {name: FILES[name] for name in wanted}
     assert not [path for path in hub.asked if path.endswith((".bin", ".py", "consolidated.safetensors"))]
-    assert stage.data["report"]["files"]["value"] == 4
+    assert stage.data["report"]["files"]["value"] == 5
     assert stage.data["report"]["revision"] == COMMIT
 
 
