@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 from kcompiler import __version__, assets, checks, policy
 from kcompiler.checks import order
+from kcompiler.checks.memory import trainer
 from kcompiler.compose import variants
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts.time import of_step, seconds
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Node, Problem, build
 from kcompiler.lock import FORMAT
@@ -154,6 +156,15 @@ def undecidable(front: Front, project: Project) -> list[Diagnostic]:
     world = checks.World(project.root, folder, (project.root / "policies", assets.folder("policies")))
     asked = [check.ask(form.spec, form.tree, world) for form in front.forms for check in checks.checks_of("statistics")]
     return list(dict.fromkeys(item for found in asked for item in found if item.severity == "warning"))
+
+
+def least_times(front: Front, made: Mapping[str, Any]) -> dict[str, str]:
+    """Step → the time that it takes at least on the machine that trains, with the arithmetic, of steps that train."""
+    if front.spec is None:
+        return {}
+    machine, _ = trainer(front.spec.hardware)
+    found = {step["id"]: of_step(step, machine) for step in made["steps"]}
+    return {name: f"{seconds(least.seconds)}: {least.how}" for name, least in found.items() if least is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,7 +58,7 @@ def target(hardware: Hardware) -> Machine | None:
     return tables.hardware().profiles.get(hardware.profile)
 
 
-def _trainer(hardware: Hardware) -> tuple[Machine | None, str]:
+def trainer(hardware: Hardware) -> tuple[Machine | None, str]:
     """The machine that trains, and where the spec names it."""
     if hardware.training_profile is None:
         return target(hardware), "/hardware/profile"
@@ -143,7 +143,7 @@ def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
 
 
 def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
-    machine, pointer = _trainer(spec.hardware)
+    machine, pointer = trainer(spec.hardware)
     limit = None if machine is None else _bytes(machine.memory_bytes)
     if machine is None or limit is None:
         return
@@ -183,7 +183,7 @@ def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 def _bootstraps(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """A teacher that is trained here, before the student and without checkpointing of activations."""
-    machine, _ = _trainer(spec.hardware)
+    machine, _ = trainer(spec.hardware)
     limit = None if machine is None else _bytes(machine.memory_bytes)
     rows = getattr(spec.teacher.params, "batch_size", None)
     if machine is None or limit is None or not isinstance(rows, int):
@@ -222,7 +222,7 @@ def _batch(spec: Spec, stage: Stage, length: int) -> list[tuple[str, int]]:
 
 def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """A local teacher is loaded whole, in float32, however few of its parameters are active per token."""
-    machine, pointer = _trainer(spec.hardware)
+    machine, pointer = trainer(spec.hardware)
     limit = None if machine is None else _bytes(machine.memory_bytes)
     if machine is None or limit is None:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +100,7 @@ def plan(
         _upgrade(spec, upgrade, profile)
         return
     from kcompiler import lock
-    from kcompiler.plan import lock_path, undecidable
+    from kcompiler.plan import least_times, lock_path, undecidable
 
     made, home, front = plan_of(spec, form, targets=targets, profile=profile)
     path = lock_path(home, made)
@@ -120,6 +120,7 @@ def plan(
         committed,
         entries,
         undecidable(front, home),
+        least_times(front, made),
         where=home.shown(path),
         spec=called(spec, profile),
         full=full,
@@ -172,6 +173,7 @@ def _show_plan(
     committed: dict[str, Any] | None,
     entries: Sequence[Entry],
     doubts: Sequence[Diagnostic],
+    least: Mapping[str, str],
     *,
     where: str,
     spec: str,
@@ -184,7 +186,7 @@ def _show_plan(
 
     digest = lock.plan_digest(made)
     if form == "json":
-        click.echo(json.plan(made, committed, entries, digest, doubts), nl=False)
+        click.echo(json.plan(made, committed, entries, digest, doubts, least), nl=False)
         return
     view = plan_view(
         made,
@@ -194,6 +196,7 @@ def _show_plan(
         digest=digest,
         old_digest=lock.plan_digest(committed) if committed else "",
         doubts=doubts,
+        least=least,
         full=full,
         # `apply SPEC` makes everything; a part is carried out by its lock
         next_command=f"kcompiler apply {where if made['asked'].get('targets') else spec}",

@@ -48,10 +48,14 @@ def plan_view(
     digest: str,
     old_digest: str = "",
     doubts: Sequence[Diagnostic] = (),
+    least: Mapping[str, str] | None = None,
     next_command: str,
     full: bool = False,
 ) -> View:
-    """What a person must know before apply: trust, then steps, gates, spend, and the next command."""
+    """What a person must know before apply: trust, then steps, gates, spend, and the next command.
+
+    `least` maps a step to the time it takes at least, by arithmetic.
+    """
     same = old == new
     changes = [] if old is None or same else compare(old, new)
     state = "new" if old is None else "unchanged" if same else "changed"
@@ -69,7 +73,7 @@ def plan_view(
         Section(
             title="gates", rows=[_gates(new["obligations"]), *(f"! {item.summary} [{item.code}]" for item in doubts)]
         ),
-        Section(title="spend", rows=spend(entries, new["budgets"])),
+        Section(title="spend", rows=spend(entries, new["budgets"], least or {})),
         Section(title="next", rows=[next_command]),
     ]
     count = f"{len(new['steps'])} step{'s' if len(new['steps']) != 1 else ''}"
@@ -170,22 +174,28 @@ def _gates(obligations: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(obligations)} obligations, {blocking} block ({', '.join(packs)})"
 
 
-def spend(entries: Sequence[Entry], budgets: Mapping[str, Any]) -> list[str]:
-    """The bounds, and how long the steps that would run took the last time."""
+def spend(entries: Sequence[Entry], budgets: Mapping[str, Any], least: Mapping[str, str]) -> list[str]:
+    """The bounds, how long the steps that would run took the last time, and for others what arithmetic says."""
     known = [entry.wall_s for entry in entries if entry.action == "run" and entry.wall_s is not None]
     running = sum(1 for entry in entries if entry.action == "run")
     bounds = ", ".join(f"{name} {short(value)}" for name, value in sorted(budgets.items())) or "none declared"
     rows = [f"limit      {bounds}"]
     if not running:
         rows.append("estimated  nothing runs")
-    elif not known:
-        rows.append(f"estimated  unavailable: none of the {running} steps to run has a recorded time")
-    else:
+        return rows
+    if known:
         missing = f", {running - len(known)} without a recorded time" if running > len(known) else ""
         rows.append(f"estimated  {sum(known):.1f} s for {len(known)} of {running} steps to run, as recorded{missing}")
         limit = budgets.get("wall_s")
         if limit is not None and sum(known) > limit:
             rows.append(f"! the recorded times exceed wall_s {short(limit)}")
+    else:
+        rows.append(f"estimated  unavailable: none of the {running} steps to run has a recorded time")
+    computed = [
+        entry.step for entry in entries if entry.action == "run" and entry.wall_s is None and entry.step in least
+    ]
+    width = min(max(map(len, computed), default=0), 40)
+    rows += [f"estimated  {step:<{width}}  at least {least[step]}" for step in computed]
     return rows
 
 

@@ -70,6 +70,7 @@ def shown(case):
             digest=lock.plan_digest(new),
             old_digest=lock.plan_digest(old) if old else "",
             doubts=[Diagnostic(code="KC4802", severity="warning", summary=text) for text in case.get("doubts", [])],
+            least=case.get("least"),
             next_command="kcompiler apply specs/lab.yaml",
             full=case.get("full", False),
         )

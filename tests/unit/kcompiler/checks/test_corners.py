@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -15,9 +16,11 @@ import pytest
 import yaml
 
 from kcompiler.checks import World
+from kcompiler.facts.models import total
 from runtime import catalog, digest
 from runtime.contract import splits
-from tests.unit.kcompiler.checks.claims import Change, Claim, _parsed, disagrees, long, section, several
+from runtime.contract.architecture import Architecture
+from tests.unit.kcompiler.checks.claims import Change, Claim, _parsed, disagrees, long, machine, section, several
 
 LOSS = {"weight": 1.0}
 
@@ -53,6 +56,54 @@ def apart(*pairs: tuple[str, str]) -> str:
 
 def rows_made(count: int) -> Change:
     return lambda data: data["data"]["sources"][0].update(params={"rows": count})
+
+
+SMALL = {
+    "family": "llama",
+    "vocab_size": 100,
+    "hidden_size": 8,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 32,
+    "tie_word_embeddings": True,
+}
+
+
+def time_claims() -> list[Claim]:
+    """State against a bus of 1 MB/s: 2.991 s of the teacher, 39.17 s of forty steps. Arithmetic of rows of four tokens
+    against 1 MFLOP/s."""
+
+    def trained(wall: float, *, baseline: bool = False, batch: int = 8, steps: int = 40) -> Change:
+        def change(data: dict[str, Any]) -> None:
+            data["teacher"]["steps"] = 1
+            data["teacher"]["batch_size"] = 1
+            data["training"]["stages"][0].update(steps=steps, batch_size=batch)
+            data["budgets"]["wall_s"] = wall
+            data["evaluation"]["baselines"] = ["ce_only"] if baseline else []
+
+        return change
+
+    slow = machine(bandwidth=1e-3, gpu=None)
+    counts = machine(bandwidth=None, gpu=(1e-6, 1e-7))
+    return [
+        Claim("a bus that is slow", trained(42), ("KC4720",), ("of optimiser state / 0.001 GB/s",), table=slow),
+        Claim("time enough to the microsecond", trained(42.163968), (), table=slow),
+        Claim("a microsecond too little", trained(42.163967), ("KC4720",), table=slow),
+        Claim(
+            "the baseline is trained as well",
+            trained(81, baseline=True),
+            ("KC4720",),
+            ("baseline ce_only",),
+            table=slow,
+        ),
+        Claim("time enough for both", trained(82, baseline=True), (), table=slow),
+        Claim(
+            "arithmetic that is slow", trained(35), ("KC4720",), ("operations of 8 rows / 1e-06 TFLOP/s",), table=counts
+        ),
+        Claim("a machine without figures", trained(1e-3, steps=10**7), (), table=machine(bandwidth=None, gpu=None)),
+    ]
 
 
 HOSTED = {
@@ -321,6 +372,7 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("by chance in a tokenizer that is not taken", several(local(), section("tokenizer", source="train")),
               files=brought(tokenizer='{"dropout": 0.1}')),
     ],
+    "time": time_claims(),
     "splits": [
         Claim("nothing is held out", section("data", held_out=0), ("KC4503",), ("suite `answers` would have no rows",)),
         Claim("a share so small that no row can be expected", several(rows_made(10), section("data", held_out=1e-6)),
@@ -614,6 +666,30 @@ def figures() -> None:
     ]
 
 
+def least_times() -> None:
+    """Of a step of a plan; a loss's parameters may stand beside the three that are asked for, or not."""
+    time = module("facts.time")
+    bus = next(iter(machine(bandwidth=1e-3, gpu=None).profiles.values()))
+    exact = {"architecture": SMALL, "steps": 40, "batch_size": 8}
+    for params in (exact, {**exact, "more": 1}):
+        found = time.of_step({"params": params}, bus)
+        assert found is not None
+        assert found.seconds == 40 * Fraction(28 * total(Architecture(**SMALL)), 10**6)
+        assert time.of_step({"params": params}, None) is None
+    for name in exact:
+        assert time.of_step({"params": {key: exact[key] for key in exact if key != name}}, bus) is None
+    counts = next(iter(machine(bandwidth=None, gpu=(1e-6, None)).profiles.values()))
+    a = Architecture(**SMALL)
+    head = a.vocab_size * a.hidden_size
+    work = 3 * 8 * 2 * ((total(a) - head) * 4 + head * 2)
+    assert time.of_step({"params": exact}, counts).seconds == 40 * Fraction(work, 10**6)
+    words = [
+        time.seconds(value)
+        for value in (Fraction(7999, 4), Fraction(10), Fraction(99999, 10000), Fraction(1), Fraction(1, 1000), 0.0009)
+    ]
+    assert words == ["1,999 s", "10 s", "9.999 s", "1 s", "0.001 s", "less than 0.001 s"]
+
+
 def expressions() -> None:
     """Brackets to the depth that is allowed, and alternatives to their number."""
     spdx = module("facts.spdx")
@@ -636,6 +712,7 @@ ARITHMETIC: dict[str, tuple[Callable[[], None], ...]] = {
     "facts.record": (small_files,),
     "facts.rows": (small_files, rows_of_a_file),
     "facts.teacher": (small_files,),
+    "facts.time": (least_times,),
     "facts.registry": (small_files, registries),
     "facts.spdx": (expressions,),
 }

@@ -48,6 +48,8 @@ FEW = {
 }
 #: (module, line of its text, mutant) that no behaviour can show, and why
 UNNOTICEABLE: dict[tuple[str, str, str], str] = {
+    ("facts.time", 'return f"{int(value):,} s" if value >= 10 else f"{int(value * 1000) / 1000:g} s"', "value >= 10 → value > 10"):
+        "ten whole seconds read alike in both forms",
     ("dims", 'bound = f"at least {least:g}" if value < least else f"at most {most:g}"', "value < least → value <= least"):
         "a value at the bound is not told of at all",
     ("objectives", "if len(alive) > 1 and all(mine[i] > DOMINANT * rest[i] * (1 + 1e-9) for i in (0, 1)):",

@@ -1,0 +1,75 @@
+"""A lower bound is below what anything took, and above what nobody can do."""
+
+import re
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import yaml
+
+from kcompiler import tables
+from kcompiler.facts.time import LEAST_PREDICTED, LEAST_TOKENS, MOVED, of_step, of_training
+from kcompiler.front import compile_spec
+from runtime.contract.architecture import Architecture
+from tests.unit.kcompiler.checks.claims import machine
+
+ROOT = Path(__file__).resolve().parents[3]
+TINY = Architecture(
+    family="llama",
+    vocab_size=100,
+    hidden_size=8,
+    intermediate_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    max_position_embeddings=32,
+    tie_word_embeddings=True,
+)
+#: embedding 800, attention 2·64 + 2·32, MLP 3·128, norms 16 and 8
+PARAMETERS, LAYERS = 1400, 600
+
+
+def one(table):
+    return next(iter(table.profiles.values()))
+
+
+def test_a_bus_moves_the_optimiser_state_at_each_step():
+    assert of_training(TINY, 3, 5, one(machine(bandwidth=2, gpu=None))).seconds == Fraction(
+        3 * MOVED * PARAMETERS, 2 * 10**9
+    )
+
+
+def test_arithmetic_counts_the_layers_of_four_tokens_and_the_head_of_two():
+    work = 3 * 5 * 2 * (LAYERS * LEAST_TOKENS + 800 * LEAST_PREDICTED)
+    found = of_training(TINY, 7, 5, one(machine(bandwidth=None, gpu=(4, 3))))
+    assert found.seconds == Fraction(7 * work, 4 * 10**12)
+    # the larger of the two counts: neither can be hidden behind a slower one
+    both = one(machine(bandwidth=10**-6, gpu=(4, 3)))
+    assert of_training(TINY, 7, 5, both).seconds == Fraction(7 * MOVED * PARAMETERS, 10**3)
+
+
+def test_a_machine_without_figures_and_a_step_without_training_have_none():
+    assert of_training(TINY, 1, 1, one(machine(bandwidth=None, gpu=None))) is None
+    assert of_step({"params": {"steps": 3}}, one(machine())) is None
+    assert of_step({"params": {"architecture": TINY.model_dump(), "steps": 3, "batch_size": 1}}, None) is None
+
+
+def test_a_minute_for_six_thousand_steps_of_nine_billion_parameters_is_refused(tmp_path):
+    """And what the message advises is accepted."""
+    for folder in ("fragments", "tools"):
+        shutil.copytree(ROOT / "specs" / folder, tmp_path / folder)
+    spec = yaml.safe_load((ROOT / "specs/worker-9b.yaml").read_text(encoding="utf-8"))
+
+    def told(wall):
+        spec["budgets"]["wall_s"] = wall
+        (tmp_path / "spec.yaml").write_text(yaml.safe_dump(spec, allow_unicode=True), encoding="utf-8")
+        front = compile_spec(tmp_path / "spec.yaml", tmp_path, packs=[ROOT / "policies"])
+        return [item for item in front.diagnostics if item.code == "KC4720"]
+
+    (found,) = told(60)
+    enough = int(re.search(r"allow at least ([\d,]+) s", found.help)[1].replace(",", ""))
+    assert enough > 3600
+    assert len(told(enough - 1)) == 1
+    assert told(enough) == []
+    assert "6,000 steps × 252.6 GB of optimiser state / 819.2 GB/s" in found.notes[0]
+    assert tables.hardware().profiles["m3-ultra-512gb"].title in found.label
