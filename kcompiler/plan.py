@@ -242,6 +242,7 @@ def _content(parts: _Parts, front: Front, project: Project) -> dict[str, Any]:
         "asked": {
             "spec": project.shown(front.path),
             "name": front.name,
+            "owner": front.spec.metadata.owner,
             **({"profile": front.profile} if front.profile else {}),
             "executor": front.spec.execution.executor,
             "risk_tier": front.spec.risk_tier,

@@ -112,7 +112,7 @@ def _asked(old: Plan, new: Plan) -> Iterator[Change]:
             name=key,
             what=moved(was, now),
             direction=weaker,
-            trust=bool(weaker),
+            trust=bool(weaker) or key == "owner",
             path=key,
             old=was,
             new=now,

@@ -98,7 +98,7 @@ def _cut(sections: Iterable[Section], full: bool) -> list[Section]:
 
 def _first(plan: Mapping[str, Any]) -> list[str]:
     """Of a plan without a committed lock everything is new; what comes from outside is listed."""
-    rows = []
+    rows = [f"+ owner   {plan['asked']['owner']} answers for what is made"]
     for entry in plan["inputs"]:
         licence = f"  {entry['license']}" if entry["license"] else ""
         rows.append(
