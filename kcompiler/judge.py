@@ -161,7 +161,7 @@ def _outcome(raw: Mapping[str, Any], reports: Mapping[str, Evidence], seen: set[
     seen.add(key)
     if obligation.mode == "skip":
         return _made(obligation, None, pin)
-    return _made(obligation, _judged(obligation, reports.get(obligation.step)), pin)
+    return _made(obligation, _judged(obligation, reports), pin)
 
 
 def _unreadable(raw: Mapping[str, Any]) -> Obligation:
@@ -206,16 +206,10 @@ def _made(obligation: Obligation, judged: Judged | None, pin: str) -> Outcome:
     )
 
 
-def _judged(obligation: Obligation, found: Evidence | None) -> Judged:
-    if found is None:
-        return lacking(f"step `{obligation.step}` has given no report")
-    if found.report is None:
-        return broken(f"the report of `{obligation.step}` is no evidence: {found.problem}")
-    report = found.report
-    if report["kind"] != obligation.report:
-        return broken(f"the report is of kind `{report['kind']}`, not `{obligation.report}`", "/kind")
-    if report["step"] != obligation.step:
-        return broken(f"the report was made by step `{report['step']}`, not `{obligation.step}`", "/step")
+def _judged(obligation: Obligation, reports: Mapping[str, Evidence]) -> Judged:
+    report = _read(obligation.step, obligation.report, reports)
+    if isinstance(report, Judged):
+        return report
     name, _, version = obligation.kind.partition("@")
     if name not in kinds.names():
         return broken(f"no kind of check is called `{name}`")
@@ -228,7 +222,32 @@ def _judged(obligation: Obligation, found: Evidence | None) -> Judged:
         params = kind.params.model_validate(obligation.params)
     except ValidationError as error:
         return broken(f"the parameters of the rule are malformed: {first_problem(error)}")
-    return kind.judge(params, report, obligation.expect)
+    second = kind.other(params)
+    if bool(second) != bool(obligation.against):
+        return broken("the rule compares two reports and the plan names one, or the other way round")
+    if not second:
+        return kind.judge(params, report, obligation.expect, None)
+    other = _read(obligation.against.removeprefix("step:"), second, reports)
+    if isinstance(other, Judged):
+        return replace(other, pointer="")
+    if other["environment"]["forged"] is not False:
+        return lacking(f"the report of `{other['step']}` is forged: nothing was measured")
+    return kind.judge(params, report, obligation.expect, other)
+
+
+def _read(step: str, kind: str, reports: Mapping[str, Evidence]) -> Mapping[str, Any] | Judged:
+    """The report of a step, which is of this kind; or why there is none to be judged."""
+    found = reports.get(step)
+    if found is None:
+        return lacking(f"step `{step}` has given no report")
+    report = found.report
+    if report is None:
+        return broken(f"the report of `{step}` is no evidence: {found.problem}")
+    if report["kind"] != kind:
+        return broken(f"the report is of kind `{report['kind']}`, not `{kind}`", "/kind")
+    if report["step"] != step:
+        return broken(f"the report was made by step `{report['step']}`, not `{step}`", "/step")
+    return report
 
 
 def gate_files(

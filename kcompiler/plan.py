@@ -6,7 +6,7 @@ every machine. What will run here and now is the delta's business, not the plan'
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,6 +40,9 @@ _EVIDENCE = frozenset({"contract", "dataset-row", "plan", "policy", "verdict"})
 
 #: of a step: a report is a file of its name
 LONGEST_ID = 200
+
+#: the risk tier of toys and smoke runs
+_TOY = 3
 
 #: who makes the report on the run itself: no step, but apply
 APPLY = "apply"
@@ -107,7 +110,48 @@ def obligations(
         for one in asked:
             if made.setdefault((one["rule"], one["from"], one["report"]), one) != one:
                 found[_two_answers(front.tree, one)] = None
-    return [made[key] for key in sorted(made, key=lambda key: (key[0], key[1]))], list(found)
+    asked = [made[key] for key in sorted(made, key=lambda key: (key[0], key[1]))]
+    if not any(item.severity == "error" for item in found):
+        found |= dict.fromkeys([*_idle(front, packs, asked), *_ungated(front, asked, producers)])
+    return asked, list(found)
+
+
+def _idle(front: Front, packs: policy.Policy, asked: Sequence[Mapping[str, Any]]) -> Iterator[Diagnostic]:
+    """Packs that are named and of which no rule applies: whoever named them thinks that they gate something."""
+    assert front.spec is not None
+    assert front.tree is not None
+    busy = {one["pack"].rpartition("@")[0] for one in asked}
+    for pack in packs.packs:
+        if pack.pack.name not in busy:
+            yield front.tree.diagnostic(
+                "KC6016",
+                f"/policies/{front.spec.policies.index(pack.pack.name)}",
+                f"pack `{pack.pack.name}` asks nothing of this spec",
+                label="none of its rules applies",
+                help="remove the name, or bring about what its rules are for: their `on` and `when` say what that is",
+            )
+
+
+def _ungated(
+    front: Front, asked: Sequence[Mapping[str, Any]], producers: Mapping[str, Sequence[str]]
+) -> Iterator[Diagnostic]:
+    """What goes to people or spends money is not judged by its form alone."""
+    assert front.spec is not None
+    assert front.tree is not None
+    if front.spec.risk_tier == _TOY:
+        return
+    suites = [kind for kind in producers if kind.startswith(policy.EVALUATION)]
+    for kind in policy.ungated(asked, producers) if suites else [""]:
+        name = kind.removeprefix(policy.EVALUATION)
+        yield front.tree.diagnostic(
+            "KC6017",
+            "/policies",
+            f"risk tier {front.spec.risk_tier}, and no rule asks how good the student is",
+            on="key",
+            label=f"nothing here compares a number of suite `{name}`" if name else "no suite evaluates it",
+            help="name a pack that gates this suite, as roles/worker, roles/judge, roles/choice and roles/drafter do",
+            related=(front.tree.related("/risk_tier", "because of this"),),
+        )
 
 
 def _long_id(tree: Tree, name: str) -> Diagnostic:

@@ -38,6 +38,9 @@ def threshold(rule: Rule) -> str:
     if rule["kind"].startswith("bound@"):
         end = "" if params.get("on", "point") == "point" else f"{params['on']} end "
         return f"{end}{params.get('op')} {_plain(_limit(rule))} {params.get('unit', '')}".rstrip()
+    if rule["kind"].startswith("relative@"):
+        other = _plain(expect) if params.get("to") is None else params["to"]
+        return f"{params.get('by')} to {other} {params.get('op')} {_plain(params.get('threshold'))}"
     if expect is not None:
         return f"expects {_plain(expect)}"
     return str(rule["kind"]).partition("@")[0]
@@ -53,6 +56,8 @@ def _moves(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
         return
     if old["kind"].startswith("bound@"):
         yield from _bound(old, new)
+    elif old["kind"].startswith("relative@"):
+        yield from _relative(old, new)
     elif old.get("expect") != new.get("expect") or old["params"] != new["params"]:
         yield from _sets(old, new)
 
@@ -60,23 +65,19 @@ def _moves(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
 def _bound(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
     before, after = old["params"], new["params"]
     if (before["op"], _limit(old)) != (after["op"], _limit(new)):
-        yield _interval(old, new), f"{before['op']} {_plain(_limit(old))} → {after['op']} {_plain(_limit(new))}"
+        way = _interval(before, after, _limit(old), _limit(new))
+        yield way, f"{before['op']} {_plain(_limit(old))} → {after['op']} {_plain(_limit(new))}"
     if before.get("unit") != after.get("unit"):
         yield "incomparable", f"unit {before.get('unit')} → {after.get('unit')}"
     if before.get("on", "point") != after.get("on", "point"):
         was, now = before.get("on", "point"), after.get("on", "point")
         # `bound` gates on the unfavourable end only, so an end always asks for more than the point
-        way: Direction = "stronger" if was == "point" else "weaker" if now == "point" else "incomparable"
-        yield way, f"on {was} → {now}"
-    need, needs = before.get("need", {}), after.get("need", {})
-    if need.get("tag") != needs.get("tag"):
-        yield _rank(_TAGS, need.get("tag"), needs.get("tag")), f"need.tag {need.get('tag')} → {needs.get('tag')}"
-    for name, was, now in (
-        ("need.min_n", need.get("min_n"), needs.get("min_n")),
-        ("min_matches", before.get("min_matches"), after.get("min_matches")),
-    ):
-        if was != now:
-            yield _count(was, now), f"{name} {_plain(was)} → {_plain(now)}"
+        end: Direction = "stronger" if was == "point" else "weaker" if now == "point" else "incomparable"
+        yield end, f"on {was} → {now}"
+    yield from _need(before.get("need", {}), after.get("need", {}))
+    if before.get("min_matches") != after.get("min_matches"):
+        was, now = before.get("min_matches"), after.get("min_matches")
+        yield _count(was, now), f"min_matches {_plain(was)} → {_plain(now)}"
     if before.get("metric") != after.get("metric"):
         yield _subset(before.get("metric"), after.get("metric")), f"metric {_items(before['metric'], after['metric'])}"
     known = {"op", "threshold", "unit", "on", "need", "min_matches", "metric"}
@@ -84,16 +85,39 @@ def _bound(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
         yield "incomparable", "other parameters"
 
 
+def _relative(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
+    """With the same two sides a margin is a bound; with another side, or another way to compare, it is another gate."""
+    before, after = old["params"], new["params"]
+    if (before["op"], before["threshold"]) != (after["op"], after["threshold"]):
+        way = _interval(old["params"], new["params"], before["threshold"], after["threshold"])
+        yield way, f"{before['op']} {before['threshold']} → {after['op']} {after['threshold']}"
+    yield from _need(before.get("need", {}), after.get("need", {}))
+    known = {"op", "threshold", "need"}
+    for key in sorted({*before, *after} - known):
+        if before.get(key) != after.get(key):
+            yield "incomparable", f"{key} {_plain(before.get(key))} → {_plain(after.get(key))}"
+    for key in ("expect", "against"):
+        if old.get(key) != new.get(key):
+            yield "incomparable", f"{key} {_plain(old.get(key))} → {_plain(new.get(key))}"
+
+
+def _need(was: Rule, now: Rule) -> Iterator[tuple[Direction, str]]:
+    if was.get("tag") != now.get("tag"):
+        yield _rank(_TAGS, was.get("tag"), now.get("tag")), f"need.tag {was.get('tag')} → {now.get('tag')}"
+    if was.get("min_n") != now.get("min_n"):
+        least, most = was.get("min_n"), now.get("min_n")
+        yield _count(least, most), f"need.min_n {_plain(least)} → {_plain(most)}"
+
+
 def _limit(rule: Rule) -> Any:
     declared = rule["params"].get("threshold")
     return rule.get("expect") if declared is None else declared
 
 
-def _interval(old: Rule, new: Rule) -> Direction:
+def _interval(old: Rule, new: Rule, was_limit: Any, now_limit: Any) -> Direction:
     """By the set of values that pass: inside the old set is stronger, around it is weaker."""
     try:
-        was = _ends(old["params"]["op"], Decimal(str(_limit(old))))
-        now = _ends(new["params"]["op"], Decimal(str(_limit(new))))
+        was, now = _ends(old["op"], Decimal(str(was_limit))), _ends(new["op"], Decimal(str(now_limit)))
     except (InvalidOperation, KeyError):
         return "incomparable"
     inside, around = _within(now, was), _within(was, now)

@@ -4,6 +4,6 @@ Knows reports and rules, and nothing of specs, graphs or plans: what a rule need
 """
 
 from kcompiler.policy.load import LoadedPack, LoadedRule, Policy, available, load
-from kcompiler.policy.oblige import obligations
+from kcompiler.policy.oblige import EVALUATION, obligations, ungated
 
-__all__ = ["LoadedPack", "LoadedRule", "Policy", "available", "load", "obligations"]
+__all__ = ["EVALUATION", "LoadedPack", "LoadedRule", "Policy", "available", "load", "obligations", "ungated"]

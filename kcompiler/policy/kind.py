@@ -45,22 +45,37 @@ class Judged:
     margin: Fraction = Fraction(0)
 
 
+@dataclass(frozen=True)
+class Read:
+    """One path of a rule, standing at `key` of the params: it leads to such leaves in the rule's report, or in `of`."""
+
+    key: str
+    text: str
+    leaves: tuple[str, ...]
+    of: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """One kind of check.
 
-    `judge(params, report, expect)` reads a report that already satisfies its schema and says what it finds. It is
-    pure, and it never raises for what stands in a report: that is `error`, `fail` or `not_evaluated`.
+    `judge(params, report, expect, other)` reads a report that already satisfies its schema and says what it finds. It
+    is pure, and it never raises for what stands in a report: that is `error`, `fail` or `not_evaluated`. `other` is the
+    second report of a rule that compares two.
     """
 
     name: str
     version: int
     params: type[Closed]
-    judge: Callable[[Any, Mapping[str, Any], Any], Judged]
+    judge: Callable[[Any, Mapping[str, Any], Any, Mapping[str, Any] | None], Judged]
     #: whether a rule with these params must say what to `expect`; where not, it may not
     expects: Callable[[Any], bool] = lambda _: False
     #: whether what the plan found in the spec is of use to this check
     accepts: Callable[[object], bool] = lambda _: True
+    #: what a rule with these params reads of a report's data
+    reads: Callable[[Any], list[Read]] = lambda _: []
+    #: kind of the other report that a rule with these params compares with; "" for most
+    other: Callable[[Any], str] = lambda _: ""
     #: this check decides about forged reports itself; no other check ever sees one
     sees_forged: bool = False
 
@@ -120,7 +135,8 @@ def _decimal_text(value: object) -> object:
 
 
 _TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
-_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
+#: exact decimal text
+NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
 
 #: a path into a report's data, in the language of `kcompiler/policy/path.py`
 PathText = Annotated[str, AfterValidator(_path)]
@@ -135,6 +151,6 @@ PathTexts = Annotated[
 DecimalText = Annotated[
     str,
     BeforeValidator(_decimal_text),
-    Field(pattern=_NUMBER, max_length=40),
-    WithJsonSchema({"type": ["string", "number"], "pattern": _NUMBER}),
+    Field(pattern=NUMBER, max_length=40),
+    WithJsonSchema({"type": ["string", "number"], "pattern": NUMBER}),
 ]

@@ -3,8 +3,8 @@
     policies/<pack>/pack.yaml
     policies/<pack>/<rule-id>/{rule.yaml, pass.json, fail.json, missing.json}
 
-A pack of the project is found before a shipped one. Whatever cannot be read is an error, never a rule that quietly is
-not there: an unknown key, kind or mode, a folder without rule.yaml, a name that differs from its folder.
+A pack of the project has another name than every shipped one. Whatever cannot be read is an error, never a rule that
+quietly is not there: an unknown key, kind or mode, a folder without rule.yaml, a name that differs from its folder.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pydantic import BaseModel, ValidationError
 
 from kcompiler import source
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.policy import kinds
-from kcompiler.policy.kind import Closed
+from kcompiler.policy import kinds, path, shape
+from kcompiler.policy.kind import Closed, Read
 from kcompiler.policy.rule import PACK_NAME, Pack, Rule
 from runtime import digest
 
@@ -94,11 +94,26 @@ def available(roots: Iterable[Path]) -> list[str]:
 
 
 def _find(name: str, roots: Sequence[Path]) -> tuple[Path | None, list[Diagnostic]]:
+    """The folder of a pack. Two packs of one name are an error: whoever reads the name would think of the other one."""
+    found: list[Path] = []
     if re.fullmatch(PACK_NAME, name):
         for root in roots:
             folder = root / name
             if (folder / PACK_FILE).is_file() and folder.resolve().is_relative_to(root.resolve()):
-                return folder, []
+                found.append(folder)
+    if len({folder.resolve() for folder in found}) > 1:
+        return None, [
+            Diagnostic(
+                code="KC6007",
+                summary=f"the project has a policy pack `{name}`, and so has kcompiler",
+                file=f"policies/{name}/{PACK_FILE}",
+                pointer="/name",
+                help="give the project's pack a name of its own, in its folder and in pack.yaml, and name it in the "
+                "spec beside the shipped one: rules are added, never replaced",
+            )
+        ]
+    if found:
+        return found[0], []
     return None, [
         Diagnostic(
             code="KC6001",
@@ -136,7 +151,7 @@ def _pack(name: str, folder: Path) -> tuple[LoadedPack | None, list[Diagnostic]]
     if pack.name != name:
         problems.append(_named(tree, "/name", pack.name, name))
     rules: list[LoadedRule] = []
-    for below in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+    for below in sorted(one for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")):
         if (below / PACK_FILE).is_file():
             continue  # another pack, nested by its name
         rule, wrong = _rule(pack, below, f"{shown}/{below.name}/{RULE_FILE}")
@@ -195,6 +210,7 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
                 help="give `expect: {from: …}`, or a threshold" if rule.expect is None else "remove one of the two",
             )
         )
+    problems += [found for one in kind.reads(params) for found in _misread(tree, rule, one)]
     return LoadedRule(
         name=f"{pack.name}/{rule.id}",
         rule=rule,
@@ -203,6 +219,36 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
         tree=tree,
         folder=folder,
     ), problems
+
+
+def _misread(tree: source.Tree, rule: Rule, read: Read) -> Iterator[Diagnostic]:
+    """A path that leads nowhere in the report it is about, by that report's schema, or to what the kind cannot read."""
+    for kind in [read.of] if read.of else [one for one in shape.kinds() if rule.covers(one)]:
+        start = shape.of_report(kind)
+        if start is None:
+            continue
+        found = shape.follow(path.parse(read.text), start)
+        if isinstance(found, shape.Lost):
+            label, help_ = f"`{found.step}` is not in it", did_you_mean(found.step, found.known)
+        elif read.leaves and not any(shape.reads(one, read.leaves) for one in found):
+            label, help_ = "something else stands there", f"name a path that leads to a {read.leaves[0]}"
+        else:
+            continue
+        yield tree.diagnostic(
+            "KC6014",
+            _written(tree, read),
+            f"no report `{kind}` has a {read.leaves[0] if read.leaves else 'place'} at `{read.text}`",
+            label=label,
+            help=help_,
+            notes=(f"schemas/report.{kind}.schema.json says what such a report holds",),
+        )
+
+
+def _written(tree: source.Tree, read: Read) -> str:
+    """Where the path stands: one of several, or the only one."""
+    pointer = f"/params/{read.key}"
+    value = tree.get(pointer)
+    return source.child(pointer, value.index(read.text)) if isinstance(value, list) else pointer
 
 
 def _named(tree: source.Tree, pointer: str, said: str, folder: str) -> Diagnostic:

@@ -23,6 +23,8 @@ class Obligation(Closed):
     waivable: bool
     report: str = Field(min_length=1)
     source: str = Field(alias="from", pattern=r"^step:.+$")
+    #: the step whose report the one of `from` is compared with; only of a rule that compares two reports
+    against: str = Field(default="", pattern=r"^(step:.+)?$")
     kind: str = Field(pattern=r"^[a-z_]+@[0-9]+$")
     params: dict[str, Any]
     #: resolved from the spec when the plan was made; None when the rule expects nothing

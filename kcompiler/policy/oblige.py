@@ -6,13 +6,17 @@ anything is spent (plan-apply-policy.md, section 6 no. 1): the vacuous pass dies
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.policy import kinds, path
+from kcompiler.policy import kinds, path, shape
+from kcompiler.policy.kind import NUMBER
 from kcompiler.policy.load import LoadedPack, LoadedRule, Policy
-from kcompiler.policy.rule import Expect
+from kcompiler.policy.rule import Expect, written
+from runtime import catalog
 
 
 def obligations(
@@ -32,6 +36,17 @@ def obligations(
             found += made
             problems += wrong
     return sorted(found, key=lambda one: (str(one["rule"]), str(one["from"]))), problems
+
+
+def ungated(obligations: Sequence[Mapping[str, Any]], producers: Iterable[str]) -> list[str]:
+    """Kinds of evaluation reports whose quality nothing asks for: no blocking rule compares a number of theirs."""
+    asked = {one["report"] for one in obligations if one["mode"] == "block" and one["kind"].startswith(_COMPARES)}
+    return sorted(kind for kind in producers if kind.startswith(EVALUATION) and kind not in asked)
+
+
+EVALUATION = "eval."
+#: kinds of check that compare a number with something
+_COMPARES = ("bound@", "relative@")
 
 
 def _fits(pack: LoadedPack, spec_values: Mapping[str, Any]) -> list[Diagnostic]:
@@ -64,7 +79,13 @@ def _of_rule(
     expect, problem = _resolved(loaded, spec_values)
     if problem is not None:
         return [], [problem]
-    return [_obligation(pack, loaded, kind, step, expect) for kind, step in fed], []
+    made = [_obligation(pack, loaded, kind, step, expect) for kind, step in fed]
+    if second := kinds.load(rule.kind).other(loaded.params):
+        others = producers.get(second, ())
+        if len(others) != 1:
+            return [], [_no_other(loaded, second, others)]
+        made = [{**one, "against": f"step:{others[0]}"} for one in made]
+    return made, []
 
 
 def _obligation(pack: LoadedPack, loaded: LoadedRule, kind: str, step: str, expect: object) -> dict[str, Any]:
@@ -86,13 +107,71 @@ def _obligation(pack: LoadedPack, loaded: LoadedRule, kind: str, step: str, expe
 
 
 def _applies(loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[bool, Diagnostic | None]:
+    """Whether the rule is for this spec, and what is wrong with its condition: one that could never be met is none."""
     when = loaded.rule.when
     if when is None:
         return True, None
-    matches = path.walk(path.parse(when.spec), spec_values)
-    if any(match.no_field for match in matches):
-        return False, _no_field(loaded, "/when/spec", when.spec, spec_values)
-    return any(not match.missing and match.value in when.texts for match in matches), None
+    parsed = path.parse(when.spec)
+    values = [match.value for match in path.walk(parsed, spec_values) if not match.missing]
+    places = shape.follow(parsed, shape.of_spec())
+    if isinstance(places, shape.Lost) and not values:
+        return False, _no_field(loaded, "/when/spec", when.spec, places)
+    nodes = [] if isinstance(places, shape.Lost) else shape.forms(places)
+    for kind, way in (("array", "[*]"), ("object", ".<key>")):
+        if any(node.get("type") == kind for node in nodes) or any(isinstance(value, _JSON[kind]) for value in values):
+            return False, _unmet(loaded, "/when/spec", f"`{when.spec}` is {_SAID[kind]}", f"write `{when.spec}{way}`")
+    found = {written(value) for value in values}
+    for text in when.texts:
+        if text not in found and nodes and not any(_possible(node, text) for node in nodes):
+            known = sorted({name for node in nodes for name in _names(node)})
+            said = f"`{when.spec}` can never be `{text}`"
+            return False, _unmet(loaded, "/when/has", said, did_you_mean(text, known) if known else _wants(nodes))
+    return not found.isdisjoint(when.texts), None
+
+
+_JSON: Mapping[str, type] = {"array": list, "object": dict}
+_SAID: Mapping[str, str] = {"array": "a list", "object": "an object"}
+
+
+def _names(node: Mapping[str, Any]) -> list[str]:
+    """The values that a schema enumerates; of names of plug-ins, those that are installed here."""
+    listed = [written(one) for one in node.get("enum", [node["const"]] if "const" in node else [])]
+    return [*listed, *catalog.names(node["x-room"])] if "x-room" in node else listed
+
+
+def _possible(node: Mapping[str, Any], text: str) -> bool:
+    """Whether a value that is written like this satisfies the schema."""
+    names = _names(node)
+    if names:
+        return text in names
+    types = node.get("type", [])
+    number = Fraction(text) if re.fullmatch(NUMBER, text) else None
+    for kind in [types] if isinstance(types, str) else types:
+        if kind == "string" or (kind == "boolean" and text in ("true", "false")):
+            return True
+        if number is not None and (kind == "number" or (kind == "integer" and number.denominator == 1)):
+            return bool(node.get("minimum", number) <= number <= node.get("maximum", number))
+    return False
+
+
+def _wants(nodes: Sequence[Mapping[str, Any]]) -> str:
+    kinds_ = sorted({str(node["type"]) for node in nodes if isinstance(node.get("type"), str)})
+    ends = [f"{word} {node[key]}" for node in nodes for key, word in _ENDS.items() if key in node]
+    return " ".join([f"a spec has {' or '.join(kinds_)} there,", *ends]).rstrip(",")
+
+
+_ENDS: Mapping[str, str] = {"minimum": "at least", "maximum": "at most"}
+
+
+def _unmet(loaded: LoadedRule, pointer: str, said: str, help_: str) -> Diagnostic:
+    return loaded.tree.diagnostic(
+        "KC6015",
+        pointer,
+        f"no spec can meet this condition: {said}",
+        label="the rule would never apply",
+        help=help_,
+        notes=("schemas/spec.schema.json says what may stand there",),
+    )
 
 
 def _resolved(loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[object, Diagnostic | None]:
@@ -105,7 +184,8 @@ def _resolved(loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[objec
         parsed = path.parse(expect.source)
         matches = path.walk(parsed, spec_values)
         if any(match.missing for match in matches):
-            return None, _no_field(loaded, "/expect/from", expect.source, spec_values)
+            places = shape.follow(parsed, shape.of_spec())
+            return None, _no_field(loaded, "/expect/from", expect.source, places)
         several = any(not isinstance(step, path.Field) for step in parsed.steps)
         value = [match.value for match in matches] if several else matches[0].value
     value = _named(expect, value)
@@ -127,14 +207,14 @@ def _named(expect: Expect, value: object) -> object:
     return [*items, *expect.plus]
 
 
-def _no_field(loaded: LoadedRule, pointer: str, text: str, spec_values: Mapping[str, Any]) -> Diagnostic:
-    head = text.split(".")[0].split("[")[0]
+def _no_field(loaded: LoadedRule, pointer: str, text: str, places: Sequence[shape.Place] | shape.Lost) -> Diagnostic:
+    lost = places if isinstance(places, shape.Lost) else None
     return loaded.tree.diagnostic(
         "KC6011",
         pointer,
         f"the spec has nothing at `{text}`",
-        label="not in the spec",
-        help=did_you_mean(head, spec_values) if head not in spec_values else "look the path up in `kcompiler show`",
+        label=f"no spec has `{lost.step}` there" if lost else "not in this spec",
+        help=did_you_mean(lost.step, lost.known) if lost and lost.known else "look the path up in `kcompiler show`",
     )
 
 
@@ -148,4 +228,15 @@ def _unfed(loaded: LoadedRule, producers: Mapping[str, Sequence[str]]) -> Diagno
         label="nobody can feed this rule",
         help="add the step that makes the report, or say `when` the rule applies",
         notes=(f"reports of this plan: {', '.join(sorted(producers))}",),
+    )
+
+
+def _no_other(loaded: LoadedRule, kind: str, steps: Sequence[str]) -> Diagnostic:
+    found = f"these do: {', '.join(sorted(steps))}" if steps else "none does"
+    return loaded.tree.diagnostic(
+        "KC6013",
+        "/params/of",
+        f"rule `{loaded.name}` compares with the report `{kind}`, and exactly one step must make it",
+        label=found,
+        help="name a report that one step of the plan makes, or say `when` the rule applies",
     )

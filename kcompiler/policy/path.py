@@ -1,7 +1,8 @@
 """`variants[?variant=fp16].shapes[*].cosine` × a report's data → every place it names, or what is missing there.
 
-The language is as small as it can be: field names, `[*]` for every element of an array (or every value of an object)
-and `[?name=value]` for the elements whose identifier `name` is `value`. A path never skips: an element without the
+The language is as small as it can be: field names, `.*` for every value of an object whose keys are names that differ
+from report to report, `[*]` for every element of an array (or every value of an object), and `[?name=value]` for the
+elements whose identifier `name` is `value`. A path never skips: an element without the
 field, an empty array under `[*]` and a selection that selects nothing each yield a *missing* match, so that a rule
 cannot pass on what is not there (plan-apply-policy.md, section 4 rows 27 and 28).
 """
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 _WORD = "[A-Za-z_][A-Za-z0-9_-]*"
 _NAME = re.compile(_WORD)
-_STEP = re.compile(rf"\.(?P<name>{_WORD})|(?P<all>\[\*\])|\[\?(?P<key>{_WORD})=(?P<value>[^\[\]=]+)\]")
+_STEP = re.compile(rf"\.(?P<name>{_WORD})|(?P<values>\.\*)|(?P<all>\[\*\])|\[\?(?P<key>{_WORD})=(?P<value>[^\[\]=]+)\]")
 
 
 class BadPath(ValueError):
@@ -33,6 +34,11 @@ class Every:
 
 
 @dataclass(frozen=True)
+class Values:
+    """`.*`: every value of an object."""
+
+
+@dataclass(frozen=True)
 class Where:
     """`[?key=value]`: the elements of an array whose identifier `key` has this text."""
 
@@ -45,7 +51,7 @@ class Path:
     """A parsed path; `text` is what was written."""
 
     text: str
-    steps: tuple[Field | Every | Where, ...]
+    steps: tuple[Field | Every | Values | Where, ...]
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,7 @@ def parse(text: str) -> Path:
     head = _NAME.match(text)
     if head is None:
         raise BadPath(f"`{text}` does not begin with a field name")
-    steps: list[Field | Every | Where] = [Field(head.group())]
+    steps: list[Field | Every | Values | Where] = [Field(head.group())]
     at = head.end()
     while at < len(text):
         step = _STEP.match(text, at)
@@ -72,6 +78,8 @@ def parse(text: str) -> Path:
             raise BadPath(f"`{text}`: no path step at offset {at} (`{text[at:]}`)")
         if step["name"]:
             steps.append(Field(step["name"]))
+        elif step["values"]:
+            steps.append(Values())
         elif step["all"]:
             steps.append(Every())
         else:
@@ -103,9 +111,13 @@ def _field(step: Field, at: Match) -> list[Match]:
 
 
 def _every(at: Match) -> list[Match]:
+    if isinstance(at.value, list) and at.value:
+        return [Match(f"{at.pointer}/{index}", item) for index, item in enumerate(at.value)]
+    return _values(at)
+
+
+def _values(at: Match) -> list[Match]:
     node = at.value
-    if isinstance(node, list) and node:
-        return [Match(f"{at.pointer}/{index}", item) for index, item in enumerate(node)]
     if isinstance(node, dict) and node and not _is_datum(node):
         return [Match(f"{at.pointer}/{escape(name)}", node[name]) for name in sorted(node)]
     return [Match(at.pointer, missing=_why_absent(node, "nothing is listed here"))]
@@ -138,6 +150,8 @@ def walk(path: Path, root: object, base: str = "") -> list[Match]:
                 reached += _field(step, at)
             elif isinstance(step, Every):
                 reached += _every(at)
+            elif isinstance(step, Values):
+                reached += _values(at)
             else:
                 reached += _where(step, at)
         matches = reached

@@ -7,11 +7,13 @@ owns the mode (CAWS); a skipped rule must say why, and stays visible in every ve
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kcompiler.policy.kind import Closed, PathText
+from kcompiler.policy.datum import fraction
+from kcompiler.policy.kind import NUMBER, Closed, PathText, text_of
 from kcompiler.policy.obligation import Mode
 
 #: `caws/core`: lower-case words joined by `/`; never a path that leaves the folder of packs
@@ -31,15 +33,39 @@ class Pack(Closed):
     risk_tiers: list[Literal[1, 2, 3]] = Field(default=[1, 2, 3], min_length=1)
 
 
+Scalar = str | bool | int | float
+
+
 class When(Closed):
-    """The rule applies only to specs in which the path `spec` leads to the text `has`, or to one of several."""
+    """The rule applies only to specs in which the path `spec` leads to what `has` says, or to one of several.
+
+    A text, a number and a truth value are compared as they are written: `3` and `"3"` mean the same.
+    """
 
     spec: PathText
-    has: str | list[str] = Field(min_length=1)
+    has: Scalar | list[Scalar]
+
+    @field_validator("has")
+    @classmethod
+    def _something(cls, has: Scalar | list[Scalar]) -> Scalar | list[Scalar]:
+        if has in ("", []):
+            raise ValueError("say what the spec must have there")
+        return has
 
     @property
     def texts(self) -> list[str]:
-        return [self.has] if isinstance(self.has, str) else self.has
+        """What it may be, each as `written`."""
+        return [written(one) for one in (self.has if isinstance(self.has, list) else [self.has])]
+
+
+def written(value: object) -> str:
+    """One scalar as text, the same for every way to write it: true, 3, 0.5; "" for what is no scalar."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and re.fullmatch(NUMBER, value):
+        return text_of(Fraction(value))
+    number = fraction(value)
+    return text_of(number) if number is not None else value if isinstance(value, str) else ""
 
 
 class Expect(Closed):

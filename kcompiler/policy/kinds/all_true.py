@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kcompiler.policy import path
 from kcompiler.policy.datum import BadDatum, read
-from kcompiler.policy.kind import Closed, Judged, Kind, PathTexts, broken, enough, lacking, worst
+from kcompiler.policy.kind import Closed, Judged, Kind, PathTexts, Read, broken, enough, lacking, worst
 
 
 class Params(Closed):
@@ -42,9 +42,15 @@ def _flag(match: path.Match) -> Judged:
     )
 
 
-def judge(params: Params, report: Mapping[str, Any], _expect: object) -> Judged:
+def judge(params: Params, report: Mapping[str, Any], _expect: object, _other: object) -> Judged:
     matches = [match for text in params.at for match in path.walk(path.parse(text), report["data"], "/data")]
     return enough(worst(_flag(match) for match in matches), params.min_matches)
 
 
-KIND = Kind(name="all_true", version=1, params=Params, judge=judge)
+KIND = Kind(
+    name="all_true",
+    version=1,
+    params=Params,
+    judge=judge,
+    reads=lambda params: [Read("at", text, ("flag", "datum")) for text in params.at],
+)

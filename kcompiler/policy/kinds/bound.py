@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from kcompiler.policy import interval, path
+from kcompiler.policy.comparison import Need, Op, distance, holds, lacks
 from kcompiler.policy.datum import BadDatum, Datum, fraction, read
 from kcompiler.policy.kind import (
     Closed,
@@ -22,6 +23,7 @@ from kcompiler.policy.kind import (
     Judged,
     Kind,
     PathTexts,
+    Read,
     broken,
     enough,
     lacking,
@@ -29,17 +31,6 @@ from kcompiler.policy.kind import (
     with_unit,
     worst,
 )
-
-Op = Literal[">=", ">", "<=", "<", "=="]
-
-
-class Need(Closed):
-    """What must stand behind the number."""
-
-    #: "estimated" accepts measurements and estimates
-    tag: Literal["measured", "estimated"] = "measured"
-    #: least number of items behind it; fewer are inconclusive
-    min_n: int | None = Field(default=None, ge=1)
 
 
 class Params(Closed):
@@ -62,25 +53,6 @@ class Params(Closed):
         return self
 
 
-def _holds(op: Op, value: Fraction, threshold: Fraction) -> bool:
-    return {
-        ">=": value >= threshold,
-        ">": value > threshold,
-        "<=": value <= threshold,
-        "<": value < threshold,
-        "==": value == threshold,
-    }[op]
-
-
-def _distance(op: Op, value: Fraction, threshold: Fraction) -> Fraction:
-    """How far inside (positive) or outside (negative) the bound; for `==`, minus the difference."""
-    if op in (">=", ">"):
-        return value - threshold
-    if op in ("<=", "<"):
-        return threshold - value
-    return -abs(value - threshold)
-
-
 def _counterfactual(op: Op, datum: Datum, threshold: Fraction) -> str:
     """For a failed lower or upper bound on a rate: how many of its items must change."""
     if datum.k is None or datum.n is None or op == "==":
@@ -93,27 +65,6 @@ def _counterfactual(op: Op, datum: Datum, threshold: Fraction) -> str:
     if not 0 <= target <= datum.n:
         return "; no outcome of these items could meet it"
     return f"; {abs(target - datum.k)} of {datum.n} items must change"
-
-
-def _lacks(params: Params, datum: Datum, pointer: str) -> Judged | None:
-    """Why this datum cannot be compared at all, or None."""
-    if datum.tag == "unavailable":
-        return lacking(f"unavailable: {datum.reason}", pointer)
-    if datum.unit != params.unit:
-        return broken(f"the unit is `{datum.unit}`, the rule speaks of `{params.unit}`", pointer)
-    if datum.flag is not None:
-        return broken("a flag is not a number", pointer)
-    if datum.tag == "estimated" and params.need.tag == "measured":
-        return lacking("estimated, not measured", pointer)
-    if params.need.min_n is None:
-        return None
-    if datum.n is None:
-        return lacking("no count stands behind it", pointer)
-    if datum.n < params.need.min_n:
-        return Judged(
-            word="inconclusive", reason=f"{datum.n} items, at least {params.need.min_n} are needed", pointer=pointer
-        )
-    return None
 
 
 def _observed(params: Params, datum: Datum) -> Fraction | None:
@@ -131,25 +82,25 @@ def _at(params: Params, match: path.Match, threshold: Fraction) -> Judged:
         datum = read(match.value)
     except BadDatum as error:
         return broken(str(error), match.pointer)
-    lack = _lacks(params, datum, match.pointer)
+    lack = lacks(params.need, params.unit, datum, match.pointer)
     if lack is not None:
         return lack
     value = _observed(params, datum)
     if value is None:
         return lacking(f"has no `{params.on}` end of an interval", match.pointer)
-    holds, distance = _holds(params.op, value, threshold), _distance(params.op, value, threshold)
+    inside, margin = holds(params.op, value, threshold), distance(params.op, value, threshold)
     shown = f"{datum.k}/{datum.n}" if datum.k is not None and params.on == "point" else text_of(value)
-    reason = f"{with_unit(shown, params.unit)} {'meets' if holds else 'misses'} {params.op} {text_of(threshold)}"
-    if not holds and params.on == "point":
+    reason = f"{with_unit(shown, params.unit)} {'meets' if inside else 'misses'} {params.op} {text_of(threshold)}"
+    if not inside and params.on == "point":
         reason += _counterfactual(params.op, datum, threshold)
     return Judged(
-        word="pass" if holds else "fail",
+        word="pass" if inside else "fail",
         reason=reason,
         pointer=match.pointer,
         observed=shown,
         threshold=f"{params.op} {text_of(threshold)}",
-        distance=text_of(distance),
-        margin=distance,
+        distance=text_of(margin),
+        margin=margin,
     )
 
 
@@ -162,7 +113,7 @@ def _threshold(params: Params, expect: object) -> Fraction | Judged:
     return threshold if threshold is not None else broken(f"the threshold {expect!r} of the plan is not a number")
 
 
-def judge(params: Params, report: Mapping[str, Any], expect: object) -> Judged:
+def judge(params: Params, report: Mapping[str, Any], expect: object, _other: object) -> Judged:
     threshold = _threshold(params, expect)
     if isinstance(threshold, Judged):
         return threshold
@@ -175,6 +126,7 @@ KIND = Kind(
     version=1,
     params=Params,
     judge=judge,
+    reads=lambda params: [Read("metric", text, ("number", "datum")) for text in params.metric],
     expects=lambda params: params.threshold is None,
     accepts=lambda expect: fraction(expect) is not None,
 )

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from kcompiler.policy import path
 from kcompiler.policy.datum import BadDatum, read
-from kcompiler.policy.kind import Closed, Judged, Kind, PathText, broken, lacking, worst
+from kcompiler.policy.kind import Closed, Judged, Kind, PathText, Read, broken, lacking, worst
 
 
 class Params(Closed):
@@ -70,7 +70,7 @@ def _group(params: Params, at: path.Match, expected: list[str]) -> Judged:
     )
 
 
-def judge(params: Params, report: Mapping[str, Any], expect: object) -> Judged:
+def judge(params: Params, report: Mapping[str, Any], expect: object, _other: object) -> Judged:
     expected = _expected(expect)
     if isinstance(expected, Judged):
         return expected
@@ -84,6 +84,10 @@ KIND = Kind(
     version=1,
     params=Params,
     judge=judge,
+    reads=lambda params: [
+        *([] if params.each is None else [Read("each", params.each, ())]),
+        Read("identifiers", ".".join(filter(None, (params.each, params.identifiers))), ("name", "number", "datum")),
+    ],
     expects=lambda _: True,
     accepts=lambda expect: isinstance(_expected(expect), list),
 )

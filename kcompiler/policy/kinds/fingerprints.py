@@ -40,7 +40,7 @@ def _one(found: Mapping[str, Any], name: str) -> Judged:
     return Judged(word="pass", reason="all are digests", pointer=pointer, observed=value, threshold="64 hex")
 
 
-def judge(params: Params, report: Mapping[str, Any], _expect: object) -> Judged:
+def judge(params: Params, report: Mapping[str, Any], _expect: object, _other: object) -> Judged:
     return worst(_one(report["fingerprints"], name) for name in params.names)
 
 

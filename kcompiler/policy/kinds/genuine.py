@@ -15,7 +15,7 @@ from pydantic import Field
 
 from kcompiler.policy import path
 from kcompiler.policy.datum import BadDatum, read
-from kcompiler.policy.kind import Closed, Judged, Kind, PathText, broken, lacking, worst
+from kcompiler.policy.kind import Closed, Judged, Kind, PathText, Read, broken, lacking, worst
 
 #: Whole texts that stand where something real should (trimmed, any case), and how such texts begin.
 _PLACEHOLDER = re.compile(
@@ -81,7 +81,7 @@ def _tag(match: path.Match) -> Judged:
     return Judged(word="pass", reason=tag, pointer=match.pointer, observed=tag)
 
 
-def judge(params: Params, report: Mapping[str, Any], _expect: object) -> Judged:
+def judge(params: Params, report: Mapping[str, Any], _expect: object, _other: object) -> Judged:
     found = [_environment(report["environment"]), *_placeholders(report, params.quoted)]
     if not report["data"]:
         found.append(lacking("the report has no data", "/data"))
@@ -90,4 +90,11 @@ def judge(params: Params, report: Mapping[str, Any], _expect: object) -> Judged:
     return worst(found)
 
 
-KIND = Kind(name="genuine", version=1, params=Params, judge=judge, sees_forged=True)
+KIND = Kind(
+    name="genuine",
+    version=1,
+    params=Params,
+    judge=judge,
+    reads=lambda params: [Read("measured", text, ("number", "flag", "datum")) for text in params.measured],
+    sees_forged=True,
+)

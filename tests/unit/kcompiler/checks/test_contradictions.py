@@ -47,7 +47,7 @@ def rule(home, **more):
     (folder / "fixtures").mkdir(parents=True)
     (folder / "pack.yaml").write_text("name: lab\nversion: 1\ntitle: A laboratory\ndescription: One rule.\nowner: us\n")
     text = {"id": "fixtures", "title": "Fixtures hit", "on": "eval.answers", "mode": "block", "waivable": False}
-    bound = {"metric": "accuracy.student", "op": ">=", "threshold": "0.95", "unit": "ratio"}
+    bound = {"metric": "validity.student", "op": ">=", "threshold": "0.95", "unit": "ratio"}
     text |= {"kind": "bound", "params": bound, "remedy": "train longer", "since": 1}
     for key, value in more.items():
         text[key] = {**text[key], **value} if isinstance(value, dict) else value

@@ -74,6 +74,56 @@ def test_a_bound_moves(changes, expected):
     assert direction(BASE, bound(**changes))[0] == expected
 
 
+RELATIVE = {
+    **BASE,
+    "kind": "relative@1",
+    "params": {
+        "metric": "a",
+        "to": "b",
+        "of": "",
+        "by": "difference",
+        "op": ">=",
+        "threshold": "-0.05",
+        "unit": "ratio",
+        "need": {"tag": "measured", "min_n": 100},
+        "paired": "gain",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"threshold": "-0.04"}, "stronger"),
+        ({"threshold": "-0.06"}, "weaker"),
+        ({"threshold": "-0.050"}, ""),
+        ({"op": ">"}, "stronger"),
+        ({"op": "<="}, "incomparable"),
+        ({"op": "==", "threshold": "0"}, "stronger"),
+        ({"need": {"tag": "estimated", "min_n": 100}}, "weaker"),
+        ({"need": {"tag": "measured", "min_n": 101}}, "stronger"),
+        ({"need": {"tag": "measured", "min_n": None}}, "weaker"),
+        ({"need": {"tag": "measured", "min_n": 101}, "threshold": "-0.06"}, "incomparable"),
+        ({"paired": None}, "incomparable"),
+        ({"to": "c"}, "incomparable"),
+        ({"metric": "c"}, "incomparable"),
+        ({"by": "quotient"}, "incomparable"),
+        ({"unit": "1"}, "incomparable"),
+    ],
+)
+def test_a_margin_moves(changes, expected):
+    assert direction(RELATIVE, {**RELATIVE, "params": {**RELATIVE["params"], **changes}})[0] == expected
+
+
+@pytest.mark.parametrize("changes", [{"expect": {"k": 9, "n": 10}}, {"against": "step:data"}])
+def test_another_side_is_another_gate(changes):
+    assert direction(RELATIVE, {**RELATIVE, **changes})[0] == "incomparable"
+
+
+def test_a_margin_is_told_with_what_it_is_about():
+    assert direction(None, RELATIVE) == ("stronger", "block, difference to b >= -0.05")
+
+
 @pytest.mark.parametrize(
     ("kind", "old", "new", "expected"),
     [

@@ -146,7 +146,7 @@ def numbers_are_written_exactly_or_marked() -> None:
 
 def everything_read_from_files_is_closed() -> None:
     """Unknown keys, texts for numbers, later changes and infinities are refused."""
-    kind, needs = module("policy.kind"), module("policy.kinds.bound").Need
+    kind, needs = module("policy.kind"), module("policy.comparison").Need
     for given in ({"tga": "measured"}, {"min_n": "15"}, {"min_n": 1.0}, {"min_n": 0}):
         refuses(lambda given=given: needs.model_validate(given), ValueError)
     refuses(lambda: setattr(needs(), "tag", "estimated"), ValueError)
@@ -168,6 +168,18 @@ def kinds_say_when_they_need_an_expectation() -> None:
     assert (limit.accepts(1.5), limit.accepts("1"), limit.accepts(None)) == (True, False, False)
     assert (cover.accepts(["a"]), cover.accepts([]), cover.accepts(None)) == (True, False, False)
     assert [name for name in kinds.names() if kinds.load(name).sees_forged] == ["genuine"]
+    apart = kinds.load("relative")
+    sides = {"metric": "a", "op": ">=", "threshold": "0", "unit": "s"}
+    before, beside = (apart.params.model_validate({**sides, **more}) for more in ({}, {"to": "b", "of": "run"}))
+    assert (apart.expects(before), apart.expects(beside)) == (True, False)
+    assert (apart.other(before), apart.other(beside), limit.other(before)) == ("", "run", "")
+    assert [apart.accepts(one) for one in (1, {"k": 1, "n": 2}, "1", None, {"k": 1})] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def checks_do_not_lean_on_the_schema() -> None:
@@ -176,7 +188,7 @@ def checks_do_not_lean_on_the_schema() -> None:
 
     def word(name: str, params: dict[str, Any], given: dict[str, Any]) -> tuple[str, str]:
         kind = kinds.load(name)
-        judged = kind.judge(kind.params.model_validate(params), given, None)
+        judged = kind.judge(kind.params.model_validate(params), given, None, None)
         return judged.word, judged.reason
 
     for value, wanted in (

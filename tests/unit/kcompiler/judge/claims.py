@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.kcompiler.judge import claims_judging, claims_kinds, claims_numbers
+from tests.unit.kcompiler.judge import claims_judging, claims_kinds, claims_numbers, claims_relative
 from tests.unit.kcompiler.judge.samples import Claim
 
 
@@ -36,5 +36,6 @@ def claims() -> list[Claim]:
         *claims_kinds.bindings(),
         *claims_kinds.origins(),
         *claims_kinds.demands(),
+        *claims_relative.every(),
         *claims_judging.sizes(),
     ]

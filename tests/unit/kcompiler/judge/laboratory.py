@@ -18,7 +18,7 @@ from kcompiler.policy import kinds
 from tests.unit.kcompiler.judge.samples import Claim, explains
 
 KINDS = [f"kcompiler.policy.kinds.{name}" for name in kinds.names()]
-BELOW = [f"kcompiler.policy.{name}" for name in ("path", "datum", "kind", "obligation", "evidence")]
+BELOW = [f"kcompiler.policy.{name}" for name in ("path", "datum", "kind", "comparison", "obligation", "evidence")]
 ROOM = "kcompiler.policy.kinds"
 JUDGE = "kcompiler.judge"
 EVIDENCE = "kcompiler.policy.evidence"

@@ -160,12 +160,114 @@ def test_a_pack_may_not_be_a_link_out_of_the_project(tmp_path: Path) -> None:
     assert [problem.code for problem in policy.load(["lab"], [root]).problems] == ["KC6001"]
 
 
-def test_the_project_comes_before_what_is_shipped(tmp_path: Path) -> None:
+def test_a_pack_of_the_project_may_not_have_the_name_of_a_shipped_one(tmp_path: Path) -> None:
+    """One rule of 27 under the shipped name passed for all of them."""
     own = tmp_path / "policies" / "caws" / "core"
     shutil.copytree(SHIPPED / "caws" / "core", own)
-    (own / "pack.yaml").write_text((own / "pack.yaml").read_text().replace("version: 1", "version: 2"))
+    for folder in [path for path in own.iterdir() if path.is_dir()][1:]:
+        shutil.rmtree(folder)
     found = policy.load(["caws/core"], [tmp_path / "policies", SHIPPED])
-    assert [pin["version"] for pin in found.pins()] == [2]
+    assert found.packs == ()
+    assert [(one.code, one.file) for one in found.problems] == [("KC6007", "policies/caws/core/pack.yaml")]
+    # following the advice
+    own.rename(tmp_path / "policies" / "caws" / "own")
+    (tmp_path / "policies" / "caws" / "own" / "pack.yaml").write_text(
+        (SHIPPED / "caws" / "core" / "pack.yaml").read_text().replace("name: caws/core", "name: caws/own")
+    )
+    found = policy.load(["caws/core", "caws/own"], [tmp_path / "policies", SHIPPED])
+    assert found.problems == ()
+    assert [pin["pack"] for pin in found.pins()] == ["caws/core", "caws/own"]
+
+
+def test_the_shipped_packs_may_be_the_projects_own() -> None:
+    """In a checkout of kcompiler itself both folders are one."""
+    assert policy.load(["caws/core"], [SHIPPED, SHIPPED]).problems == ()
+
+
+TOOLS = changed("eval.sound", "eval.tool_use")
+
+
+@pytest.mark.parametrize(
+    ("rule", "said", "help_"),
+    [
+        (TOOLS.replace("level", "runners.student.spanf1"), "no report `eval.tool_use` has a number", "`span_f1`"),
+        (TOOLS.replace("level", "runners.studnt.span_f1"), "`runners.studnt.span_f1`", "`student`"),
+        (TOOLS.replace("level", "[runners.student.span_f1, row]"), "at `row`", "`rows`"),
+        (TOOLS.replace("level", "runners.student"), "has a number at `runners.student`", "leads to a number"),
+        (TOOLS.replace("level", "runners.student.span_f1.value"), "has a number", ""),
+        (TOOLS.replace("level", "'runners[*].span_f1'"), "has a number", "student"),
+        (changed("eval.sound", '"eval.*"').replace("level", "rows"), "no report `eval.answers`", ""),
+        (
+            changed("eval.sound", "coreml.parity").replace("level", "'variants[?variant=fp16].shapes[*].cosin'"),
+            "no report `coreml.parity`",
+            "`cosine`",
+        ),
+        (
+            changed("eval.sound", "coreml.parity").replace("level", "'variants[?varient=fp16].decode.cosine'"),
+            "no report `coreml.parity`",
+            "`variant`",
+        ),
+        (
+            changed("eval.sound", "probes").replace("level", "'probes[?subject=function].max_abs_difference'"),
+            "no report `probes`",
+            "`functions`",
+        ),
+        (
+            changed("eval.sound", "probes")
+            .replace("bound", "all_true")
+            .replace(
+                '{metric: level, op: ">=", threshold: "0.5", unit: ratio}', '{at: "probes[*].max_abs_difference"}'
+            ),
+            "has a flag at",
+            "leads to a flag",
+        ),
+        (
+            changed("eval.sound", "probes")
+            .replace("bound", "covers")
+            .replace(
+                '{metric: level, op: ">=", threshold: "0.5", unit: ratio}', "{each: 'probes[*]', identifiers: name}"
+            )
+            + "expect: {value: [a]}\n",
+            "at `probes[*].name`",
+            "probe",
+        ),
+        (
+            TOOLS.replace("bound", "relative").replace(
+                "metric: level", "metric: rows, to: overlap_exct, of: data.splits"
+            ),
+            "no report `data.splits` has a number at `overlap_exct`",
+            "`overlap_exact`",
+        ),
+        (
+            TOOLS.replace("bound", "genuine").replace(
+                '{metric: level, op: ">=", threshold: "0.5", unit: ratio}', "{measured: [rws]}"
+            ),
+            "at `rws`",
+            "`rows`",
+        ),
+    ],
+)
+def test_a_path_that_leads_nowhere_in_the_report_is_an_error(tmp_path: Path, rule: str, said: str, help_: str) -> None:
+    problems = lab(tmp_path, rule=rule).problems
+    assert {(one.code, one.file, one.line) for one in problems} == {("KC6014", "policies/lab/loud/rule.yaml", 5)}
+    assert said in problems[0].summary
+    assert help_ in problems[0].help
+
+
+@pytest.mark.parametrize(
+    ("on", "metric"),
+    [
+        ("eval.tool_use", "runners.student.by_tool.*.span_f1"),
+        ("eval.tool_use", "baselines.*.span_f1"),
+        ("eval.answers", "kl.student.by_class.*"),
+        ("training", "terms.*.final"),
+        ("training", "'total[*].value'"),
+        ("run", "steps.*.wall"),
+        ("run", "steps.train-kd.wall"),
+    ],
+)
+def test_a_path_may_lead_through_names_that_differ_from_report_to_report(tmp_path: Path, on: str, metric: str) -> None:
+    assert lab(tmp_path, rule=changed("eval.sound", on).replace("level", metric)).problems == ()
 
 
 def test_a_pack_named_twice_counts_once(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_skipped_rule_needs_no_feeding_and_stays_visible(tmp_path: Path) -> No
     assert [(one["mode"], one["reason"]) for one in obligations] == [("skip", "no microphone")]
 
 
-@pytest.mark.parametrize(("has", "applies"), [("sound", True), ("light", True), ("smell", False)])
+@pytest.mark.parametrize(("has", "applies"), [("sound", True), ("light", True), ("tool_use", False)])
 def test_a_rule_applies_when_the_spec_says_so(tmp_path: Path, has: str, applies: bool) -> None:
     """And where it does not apply, nobody has to feed it."""
     rule = changed("kind:", f'when: {{spec: "evaluation.suites[*].use", has: {has}}}\nkind:')
@@ -118,8 +118,80 @@ def test_a_rule_applies_when_the_spec_says_so(tmp_path: Path, has: str, applies:
 
 
 def test_a_condition_on_an_empty_list_is_false(tmp_path: Path) -> None:
-    rule = changed("kind:", 'when: {spec: "empty.suites[*].use", has: sound}\nkind:')
-    assert made(tmp_path, rule) == ([], [])
+    rule = changed("kind:", 'when: {spec: "evaluation.suites[*].use", has: answers}\nkind:')
+    assert made(tmp_path, rule, {**SPEC, "evaluation": {"suites": []}}) == ([], [])
+
+
+#: condition → whether the rule applies to `FULL`, or the code and the words of what is wrong with it
+CONDITIONS: list[tuple[str, str, bool | tuple[str, str, str]]] = [
+    ("risk_tier", "3", True),
+    ("risk_tier", '"3"', True),
+    ("risk_tier", "3.0", True),
+    ("risk_tier", "[1, 2]", False),
+    ("risk_tier", "[2, 3]", True),
+    ("risk_tier", "4", ("KC6015", "can never be `4`", "at most 3")),
+    ("risk_tier", "0", ("KC6015", "can never be `0`", "at least 1")),
+    ("risk_tier", "high", ("KC6015", "can never be `high`", "integer")),
+    ("risk_tier", "1.5", ("KC6015", "can never be `1.5`", "integer")),
+    ("risk_tier", "true", ("KC6015", "can never be `true`", "integer")),
+    ("risk_teir", "3", ("KC6011", "nothing at `risk_teir`", "`risk_tier`")),
+    ("data.held_out", "0.05", True),
+    ("data.held_out", '"0.050"', True),
+    ("data.held_out", "0.5", False),
+    ("training.stages[*].lora", "true", ("KC6011", "nothing at", "")),
+    ("teacher.source", "bootstrap", True),
+    ("teacher.source", "[openai, recorded]", False),
+    ("teacher.source", "bootstrp", ("KC6015", "can never be `bootstrp`", "`bootstrap`")),
+    ("teacher.source", "[openai, recordd]", ("KC6015", "can never be `recordd`", "`recorded`")),
+    ("teacher.allow_missing", "0", False),
+    ("teacher.allow_misssing", "0", ("KC6011", "nothing at", "`allow_missing`")),
+    ("evaluation.suites[*].use", "answers", True),
+    ("evaluation.suites[*].use", "tool_us", ("KC6015", "can never be `tool_us`", "`tool_use`")),
+    ("evaluation.suites[*].us", "answers", ("KC6011", "nothing at", "use")),
+    ("evaluation.suites.use", "answers", ("KC6011", "nothing at", "")),
+    ("evaluation.suites", "answers", ("KC6015", "is a list", "`evaluation.suites[*]`")),
+    ("evaluation.suites[*]", "answers", ("KC6015", "is an object", "")),
+    ("evaluation", "answers", ("KC6015", "is an object", "`evaluation.<key>`")),
+    ("data.targets", "response", ("KC6015", "is a list", "`data.targets[*]`")),
+    ("data.targets[*]", "response", True),
+    ("data.targets[*]", "tool_name", False),
+    ("metadata.name", "anything", False),
+    ("metadata.name", "lab", True),
+]
+FULL: dict[str, Any] = {
+    **SPEC,
+    "metadata": {"name": "lab"},
+    "data": {"held_out": 0.05, "targets": ["response"]},
+    "evaluation": {"suites": [{"use": "answers"}]},
+}
+
+
+@pytest.mark.parametrize(("spec", "has", "wanted"), CONDITIONS, ids=[f"{one[0]} has {one[1]}" for one in CONDITIONS])
+def test_a_condition_means_what_is_written_or_is_an_error(
+    tmp_path: Path, spec: str, has: str, wanted: bool | tuple[str, str, str]
+) -> None:
+    rule = changed("kind:", f'when: {{spec: "{spec}", has: {has}}}\nkind:')
+    obligations, problems = made(tmp_path, rule, FULL)
+    if isinstance(wanted, bool):
+        assert (len(obligations), problems) == (int(wanted), [])
+        return
+    assert obligations == []
+    assert [(one.code, one.line) for one in problems] == [(wanted[0], 4)]
+    assert wanted[1] in problems[0].summary
+    assert wanted[2] in problems[0].help
+
+
+@pytest.mark.parametrize("has", ["[]", '""', "null", "{a: 1}", "[[3]]"])
+def test_a_condition_has_something_to_be_met_by(tmp_path: Path, has: str) -> None:
+    _, problems = made(tmp_path, changed("kind:", f"when: {{spec: risk_tier, has: {has}}}\nkind:"), FULL)
+    assert {one.code for one in problems} == {"KC6002"}
+
+
+def test_the_advice_about_a_list_works(tmp_path: Path) -> None:
+    _, problems = made(tmp_path, changed("kind:", "when: {spec: data.targets, has: response}\nkind:"), FULL)
+    path = problems[0].help.split("`")[1]
+    again = changed("kind:", f'when: {{spec: "{path}", has: response}}\nkind:')
+    assert [len(found) for found in made(tmp_path, again, FULL)] == [1, 0]
 
 
 def test_a_misspelt_condition_is_an_error(tmp_path: Path) -> None:

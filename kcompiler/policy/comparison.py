@@ -1,0 +1,61 @@
+"""What a rule about numbers asks of them: what must stand behind each, and how two are compared."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal
+
+from pydantic import Field
+
+from kcompiler.policy.datum import Datum
+from kcompiler.policy.kind import Closed, Judged, broken, lacking
+
+Op = Literal[">=", ">", "<=", "<", "=="]
+
+
+class Need(Closed):
+    """What must stand behind the number."""
+
+    #: "estimated" accepts measurements and estimates
+    tag: Literal["measured", "estimated"] = "measured"
+    #: least number of items behind it; fewer are inconclusive
+    min_n: int | None = Field(default=None, ge=1)
+
+
+def holds(op: Op, value: Fraction, threshold: Fraction) -> bool:
+    """Whether the value is inside the bound."""
+    return {
+        ">=": value >= threshold,
+        ">": value > threshold,
+        "<=": value <= threshold,
+        "<": value < threshold,
+        "==": value == threshold,
+    }[op]
+
+
+def distance(op: Op, value: Fraction, threshold: Fraction) -> Fraction:
+    """How far inside (positive) or outside (negative) the bound; for `==`, minus the difference."""
+    if op in (">=", ">"):
+        return value - threshold
+    if op in ("<=", "<"):
+        return threshold - value
+    return -abs(value - threshold)
+
+
+def lacks(need: Need, unit: str, datum: Datum, pointer: str) -> Judged | None:
+    """Why this datum cannot be compared at all, or None."""
+    if datum.tag == "unavailable":
+        return lacking(f"unavailable: {datum.reason}", pointer)
+    if datum.unit != unit:
+        return broken(f"the unit is `{datum.unit}`, the rule speaks of `{unit}`", pointer)
+    if datum.flag is not None:
+        return broken("a flag is not a number", pointer)
+    if datum.tag == "estimated" and need.tag == "measured":
+        return lacking("estimated, not measured", pointer)
+    if need.min_n is None:
+        return None
+    if datum.n is None:
+        return lacking("no count stands behind it", pointer)
+    if datum.n < need.min_n:
+        return Judged(word="inconclusive", reason=f"{datum.n} items, at least {need.min_n} are needed", pointer=pointer)
+    return None

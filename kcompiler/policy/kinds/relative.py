@@ -1,0 +1,189 @@
+"""Two numbers × a margin → the one is not worse than the other by more than the margin, in exact arithmetic.
+
+`metric` stands in the report of the rule; what it is compared with stands beside it (`to`), or in the report of another
+kind (`to` and `of`), or was measured before and is what the plan expects: a number, or the counts `{k, n}` of a rate.
+Both sides are exact fractions; a rate is nothing without its counts, and `need.min_n` asks for items on each side.
+
+Where both sides were measured on the same items, their points hide how sure the difference is: `paired` leads to the
+measured difference `metric - to`, and the unfavourable end of its interval is compared. A difference that is not the
+difference of its sides is refused, so that no other measurement can lend its interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from kcompiler.policy import path
+from kcompiler.policy.comparison import Need, Op, distance, holds, lacks
+from kcompiler.policy.datum import RATE, BadDatum, fraction, read
+from kcompiler.policy.kind import (
+    Closed,
+    DecimalText,
+    Judged,
+    Kind,
+    PathText,
+    Read,
+    broken,
+    lacking,
+    text_of,
+    with_unit,
+    worst,
+)
+
+#: a paired difference was summed in doubles: it may be this far from the exact one, of the largest number involved
+_ROUNDING = Fraction(1, 10**6)
+#: unit of the paired difference of two rates: items won less items lost, of all
+PAIRED = "item/item"
+_UPWARDS = (">=", ">")
+
+
+class Params(Closed):
+    """The difference or the quotient of `metric` and the other side is compared with `threshold`.
+
+    `unit` is that of both sides and of their difference; where it is `ratio`, the paired difference is in `item/item`.
+    """
+
+    metric: PathText
+    to: PathText | None = None
+    #: kind of the report in which `to` stands, where it is another one
+    of: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*)?$")
+    by: Literal["difference", "quotient"] = "difference"
+    op: Op
+    threshold: DecimalText
+    unit: str = Field(min_length=1)
+    #: of each side, and of the paired difference
+    need: Need = Need()
+    paired: PathText | None = None
+
+    @model_validator(mode="after")
+    def _sides(self) -> Params:
+        if self.of and self.to is None:
+            raise ValueError("`of` names the report in which `to` stands; give `to`")
+        if self.paired is not None and (self.to is None or self.by == "quotient" or self.op == "=="):
+            raise ValueError("`paired` is the difference of two measured sides, and bounded on one side")
+        return self
+
+
+class _Side(NamedTuple):
+    value: Fraction
+    #: items behind it; 0 where that is not said
+    n: int
+    shown: str
+    pointer: str = ""
+    low: Fraction | None = None
+    high: Fraction | None = None
+
+
+def _measured(params: Params, text: str, data: object, unit: str) -> _Side | Judged:
+    """The one number at a path: in its unit, and on enough items."""
+    match, *others = path.walk(path.parse(text), data, "/data")
+    if match.missing:
+        return lacking(match.missing, match.pointer)
+    if others:
+        return broken(f"`{text}` leads to {len(others) + 1} places, and one is compared", match.pointer)
+    try:
+        datum = read(match.value)
+    except BadDatum as error:
+        return broken(str(error), match.pointer)
+    lack = lacks(params.need, unit, datum, match.pointer)
+    if lack is not None:
+        return lack
+    if datum.value is None or (params.paired is not None and datum.n is None):
+        return lacking("no count stands behind it", match.pointer)
+    shown = text_of(datum.value) if datum.k is None else f"{datum.k}/{datum.n}"
+    return _Side(datum.value, datum.n or 0, shown, match.pointer, datum.low, datum.high)
+
+
+def _pinned(expect: object) -> _Side | Judged:
+    """What was measured before, as the plan has it."""
+    if expect is None:
+        return lacking("the plan says nothing to compare with")
+    number = fraction(expect)
+    if number is not None:
+        return _Side(number, 0, text_of(number))
+    if isinstance(expect, Mapping) and expect.keys() == {"k", "n"}:
+        k, n = expect["k"], expect["n"]
+        if type(k) is int and type(n) is int and 0 <= k <= n != 0:
+            return _Side(Fraction(k, n), n, f"{k}/{n}")
+    return broken(f"{expect!r} of the plan is neither a number nor the counts k and n of a rate")
+
+
+def _other(params: Params, report: Mapping[str, Any], expect: object) -> _Side | Judged:
+    if params.to is not None:
+        side = _measured(params, params.to, report["data"], params.unit)
+        if params.of and isinstance(side, Judged):
+            # a pointer leads into the report of the rule, and this is another one
+            return replace(side, reason=f"report {params.of}, {side.pointer}: {side.reason}", pointer="")
+        return side
+    pinned = _pinned(expect)
+    if isinstance(pinned, _Side) and params.unit == RATE and not pinned.n:
+        return broken("what was measured before is a rate without its counts: give k and n")
+    return pinned
+
+
+def _decided(params: Params, found: Fraction, pointer: str, told: str) -> Judged:
+    threshold = Fraction(params.threshold)
+    inside, margin = holds(params.op, found, threshold), distance(params.op, found, threshold)
+    return Judged(
+        word="pass" if inside else "fail",
+        reason=f"{told} {'meets' if inside else 'misses'} {params.op} {text_of(threshold)}",
+        pointer=pointer,
+        observed=text_of(found),
+        threshold=f"{params.op} {text_of(threshold)}",
+        distance=text_of(margin),
+        matches=1,
+        margin=margin,
+    )
+
+
+def _by_pairs(params: Params, found: _Side, left: _Side, right: _Side) -> Judged:
+    """The unfavourable end of the interval around the difference of both sides."""
+    if found.n > min(left.n, right.n):
+        return broken(f"{found.n} pairs of {left.n} and {right.n} items", found.pointer)
+    apart = left.value - right.value
+    largest = max(abs(left.value), abs(right.value), Fraction(1))
+    if found.n == left.n == right.n and abs(found.value - apart) > _ROUNDING * largest:
+        return broken(f"{text_of(found.value)} is not the difference of its sides, {text_of(apart)}", found.pointer)
+    name, end = ("low", found.low) if params.op in _UPWARDS else ("high", found.high)
+    if end is None:
+        return lacking(f"has no `{name}` end of an interval", found.pointer)
+    told = f"{text_of(found.value)} over {found.n} pairs; its `{name}` end {text_of(end)}"
+    return _decided(params, end, found.pointer, told)
+
+
+def judge(params: Params, report: Mapping[str, Any], expect: object, other: Mapping[str, Any] | None) -> Judged:
+    left = _measured(params, params.metric, report["data"], params.unit)
+    right = _other(params, report if other is None else other, expect)
+    apart = PAIRED if params.unit == RATE else params.unit
+    pairs = None if params.paired is None else _measured(params, params.paired, report["data"], apart)
+    if isinstance(left, Judged) or isinstance(right, Judged) or isinstance(pairs, Judged):
+        return worst(one for one in (left, right, pairs) if isinstance(one, Judged))
+    if pairs is not None:
+        return _by_pairs(params, pairs, left, right)
+    if params.by == "quotient" and (left.value < 0 or right.value <= 0):
+        return lacking(f"{left.shown} and {right.shown} have no quotient that says anything", left.pointer)
+    found = left.value - right.value if params.by == "difference" else left.value / right.value
+    pure = "1" if params.unit == RATE or params.by == "quotient" else params.unit
+    told = f"{left.shown} {'less' if params.by == 'difference' else 'of'} {right.shown} is"
+    return _decided(params, found, left.pointer, f"{told} {with_unit(text_of(found), pure)}, which")
+
+
+KIND = Kind(
+    name="relative",
+    version=1,
+    params=Params,
+    judge=judge,
+    reads=lambda params: [
+        Read("metric", params.metric, ("number", "datum")),
+        *([] if params.to is None else [Read("to", params.to, ("number", "datum"), params.of)]),
+        *([] if params.paired is None else [Read("paired", params.paired, ("number", "datum"))]),
+    ],
+    expects=lambda params: params.to is None,
+    accepts=lambda expect: isinstance(_pinned(expect), _Side),
+    other=lambda params: str(params.of),
+)

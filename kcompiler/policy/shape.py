@@ -1,0 +1,162 @@
+"""A path × a JSON Schema → what may stand where the path leads, or the first name in it that the schema does not know.
+
+Rules are checked against the schema of the report they read when their pack is loaded, and their conditions against the
+schema of a spec: a misspelt name would otherwise be found only when the report is there, or never.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from kcompiler import assets
+from kcompiler.policy.path import Every, Field, Path, Values, Where
+
+Node = Mapping[str, Any]
+ENVELOPE = "report.schema.json"
+#: definitions of the envelope that are leaves: what a rule may read
+LEAVES = ("number", "flag", "datum", "name")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A part of a schema, with the file that its references start from."""
+
+    node: Node
+    file: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Where a path leaves its schema: the name that is not known there, and those that are."""
+
+    step: str
+    known: Sequence[str] = field(default_factory=tuple)
+
+
+@cache
+def _file(name: str) -> Node | None:
+    path = assets.folder("schemas") / name
+    if not path.is_file():
+        return None
+    content: Node = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def of_report(kind: str) -> Place | None:
+    """The schema of the data of this kind of report; None where there is none: a third party's kind."""
+    name = f"report.{kind}.schema.json"
+    schema = _file(name)
+    return None if schema is None else Place(schema["properties"]["data"], name)
+
+
+@cache
+def kinds() -> tuple[str, ...]:
+    """Every kind of report that has a schema, sorted."""
+    names = (path.name for path in assets.folder("schemas").glob("report.*.schema.json"))
+    return tuple(
+        sorted(name.removeprefix("report.").removesuffix(".schema.json") for name in names if name != ENVELOPE)
+    )
+
+
+def of_spec() -> Place:
+    """The schema of a spec, with every built-in plug-in."""
+    schema = _file("spec.schema.json")
+    assert schema is not None
+    return Place(schema, "spec.schema.json")
+
+
+def leaf(place: Place) -> str:
+    """Which leaf of the envelope this is: a name of `LEAVES`, or "" for anything else."""
+    file, _, name = str(place.node.get("$ref", "")).partition("#/$defs/")
+    return name if file == ENVELOPE and name in LEAVES else ""
+
+
+def reads(place: Place, leaves: Sequence[str]) -> bool:
+    """Whether one of these leaves stands at the place; a plain text or whole number is a name, too."""
+    return any(leaf(one) in leaves or ("name" in leaves and _is_name(one.node)) for one in _forms(place))
+
+
+def _is_name(node: Node) -> bool:
+    return node.get("type") in ("string", "integer") or "enum" in node
+
+
+def follow(path: Path, start: Place) -> list[Place] | Lost:
+    """Every part of the schema that the path may lead to."""
+    places = [start]
+    for step in path.steps:
+        reached = [found for place in places for one in _forms(place) for found in _take(step, one)]
+        if not reached:
+            return _lost(step, places)
+        places = reached
+    return places
+
+
+def forms(places: Sequence[Place]) -> list[Node]:
+    """Every schema that says what may stand at these places, without the references between."""
+    return [one.node for place in places for one in _forms(place)]
+
+
+def _forms(place: Place) -> Iterator[Place]:
+    """The schema itself and all it is put together from."""
+    yield place
+    if leaf(place):
+        return
+    reference = place.node.get("$ref")
+    if isinstance(reference, str):
+        name, _, inner = reference.partition("#")
+        file = name or place.file
+        node: Any = _file(file)
+        for part in inner.split("/")[1:]:
+            node = node[part]
+        yield from _forms(Place(node, file))
+    for key in ("allOf", "anyOf", "oneOf"):
+        for one in place.node.get(key, ()):
+            yield from _forms(Place(one, place.file))
+    for key in ("then", "else"):
+        if isinstance(place.node.get(key), Mapping):
+            yield from _forms(Place(place.node[key], place.file))
+
+
+def _take(step: Field | Every | Values | Where, place: Place) -> Iterator[Place]:
+    properties: Node = place.node.get("properties", {})
+    further = place.node.get("additionalProperties")
+    items = place.node.get("items")
+    if isinstance(step, Field):
+        allowed = place.node.get("propertyNames", {}).get("enum")
+        if step.name in properties:
+            yield Place(properties[step.name], place.file)
+        elif isinstance(further, Mapping) and (allowed is None or step.name in allowed):
+            yield Place(further, place.file)
+    elif isinstance(step, Values):
+        yield from (Place(one, place.file) for one in properties.values())
+        if isinstance(further, Mapping):
+            yield Place(further, place.file)
+    elif isinstance(items, Mapping):
+        below = Place(items, place.file)
+        if isinstance(step, Every) or any(_selects(step, one.node) for one in _forms(below)):
+            yield below
+
+
+def _selects(step: Where, node: Node) -> bool:
+    """Whether an element like this can have the text that is asked for at the key."""
+    key = node.get("properties", {}).get(step.key)
+    return key is not None and step.value in key.get("enum", (step.value,))
+
+
+def _lost(step: Field | Every | Values | Where, places: Sequence[Place]) -> Lost:
+    """The part of a step that leads nowhere, and what could stand in its place."""
+    nodes = forms(places)
+    if isinstance(step, Where):
+        items = [Place(node["items"], one.file) for one in places for node in forms([one]) if "items" in node]
+        keys = {name: node for one in forms(items) for name, node in one.get("properties", {}).items()}
+        if step.key in keys:
+            return Lost(step.value, tuple(map(str, keys[step.key].get("enum", ()))))
+        return Lost(step.key, tuple(sorted(keys)))
+    known = {name for node in nodes for name in node.get("properties", ())}
+    known |= {name for node in nodes for name in node.get("propertyNames", {}).get("enum", ())}
+    text = step.name if isinstance(step, Field) else ".*" if isinstance(step, Values) else "[*]"
+    return Lost(text, tuple(sorted(known)))
