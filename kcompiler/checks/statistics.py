@@ -23,6 +23,7 @@ from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.paths import kind, located
 from kcompiler.facts.rows import readable
+from kcompiler.policy.kinds import relative
 from kcompiler.policy.kinds.bound import Params
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
@@ -141,32 +142,43 @@ class Gate:
 
 
 def gates(spec: Spec, world: World) -> Iterator[Gate]:
-    """Every obligation of kind `bound` on a report of one of the spec's suites, per metric, the fewest rows."""
+    """Every obligation on a number in a report of one of the spec's suites, the fewest rows behind it."""
     packs = policy.load(spec.policies, world.packs)
     suites = {f"eval.{suite.use}": (i, suite) for i, suite in enumerate(spec.evaluation.suites)}
     values = {"evaluation": spec.evaluation.model_dump(mode="json", by_alias=True), "risk_tier": spec.risk_tier}
     # what refers to other sections or is unfed is a matter of the plan, which says so itself
     found, _ = policy.obligations(packs, values, {name: [name] for name in suites})
     for one in found:
-        if not str(one["kind"]).startswith("bound@"):
+        params = _compared(str(one["kind"]).partition("@")[0], one["params"])
+        if params is None:
             continue
         index, suite = suites[str(one["report"])]
-        rows = _behind(spec, world, suite, one["params"])
+        rows = _behind(spec, world, suite, params)
         if rows is None:
             continue
-        params = Params.model_validate(one["params"])
         threshold = params.threshold if params.threshold is not None else one["expect"]
         floor = Fraction(str(threshold)) if params.op.startswith(">") else 1 - Fraction(str(threshold))
         where = f"/evaluation/suites/{index}/use"
         yield Gate(str(one["rule"]), params, floor, where, suite.use, rows, one["mode"] == "block")
 
 
-def _behind(spec: Spec, world: World, suite: Suite, params: Mapping[str, Any]) -> Rows | None:
+def _compared(kind: str, params: Mapping[str, Any]) -> Params | None:
+    """What a rule asks of how many; of a margin between two numbers, only how many must stand behind each."""
+    if kind == "bound":
+        return Params.model_validate(params)
+    if kind != "relative":
+        return None
+    margin = relative.Params.model_validate(params)
+    sides = [margin.metric, *filter(None, (margin.to if not margin.of else None, margin.paired))]
+    return Params(metric=sides, op=margin.op, threshold=margin.threshold, unit=relative.PAIRED, need=margin.need)
+
+
+def _behind(spec: Spec, world: World, suite: Suite, params: Params) -> Rows | None:
     """Rows behind a gate: of the split, after the suite's limits; the interpreted package has one of its own."""
     rows = rows_of(spec, world, suite.split)
     if rows is None:
         return None
-    package = any("coreml" in str(metric) for metric in params["metric"])
+    package = any("coreml" in metric for metric in params.metric)
     rows = rows.at_most(int(getattr(suite.params, "limit", 0)))
     return rows.at_most(int(getattr(suite.params, "coreml_limit", 0))) if package else rows
 
