@@ -1,32 +1,45 @@
-"""Held-out questions × models → whether only permitted answers are given, and how far the proportions are apart.
+"""Held-out questions × models → whether only permitted answers are given, the right ones, in the right proportions.
 
-Validity is the share of questions whose greedy output is, letter by letter, one of the permitted answers. Proportions
-are exact, not sampled: every runner scores every permitted answer to every question, and the probabilities are divided
-by their sum. Divergence is KL(teacher ‖ student) over the permitted answers, in nats per question.
+Three things that one number cannot say. *Validity*: the greedy output is, letter by letter, one of the permitted
+answers; one constant answer is wholly valid. *The row's own answer*: how likely each model finds it among the permitted ones
+(`gold_nll`, in nats; `uniform` is a model that knows nothing, `constant` the proportions of the rows alone), and how
+often it is the greedy output (`gold_match`). *Proportions*: how far the mean distribution of a model is from the
+rows' (`distance`, total variation), and how large a share the most frequent answer has (`top_share`).
+
+Where answers are random by nature, as an eight ball's, `gold_match` has a low ceiling and the other two decide; where a
+question has one right answer all three do. Proportions are exact, not sampled: every runner scores every permitted
+answer to every question, and the probabilities are divided by their sum. Divergence is KL(teacher ‖ model) over the
+permitted answers, in nats per question.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from runtime.contract import Params, Runner, Suite
+from runtime.contract import Params, Refusal, Runner, Suite
+from runtime.contract.paired import COMPARED, RUNNERS, difference, lacking, not_numbers
 from runtime.contract.report import measured, rate, unavailable
 from runtime.contract.units import unit
 from runtime.data.classic import ANSWERS
 
 Distribution = list[float]
+_PER_QUESTION = "nat/question"
 
 
 class AnswersParams(Params):
     answers: dict[str, list[str]] = Field(
         default_factory=lambda: {name: list(group) for name, group in ANSWERS.items()},
-        description="Permitted answers by category; the twenty classic ones when absent.",
-        examples=[{"yes": ["Yes", "Certainly"]}],
+        min_length=1,
+        description="Permitted answers by category, each once; rows that are answered otherwise are refused. The "
+        "twenty of the generator eight_ball when absent.",
+        examples=[{"yes": ["Yes", "Certainly"], "no": ["No"]}],
     )
     max_new_tokens: int = Field(
         default=24,
@@ -43,27 +56,83 @@ class AnswersParams(Params):
         json_schema_extra=unit("row"),
     )
     coreml_limit: int = Field(
-        default=128,
+        default=64,
         ge=1,
         description="Questions for the interpreted package.",
-        examples=[128],
+        examples=[64],
         json_schema_extra=unit("row"),
     )
 
+    @field_validator("answers")
+    @classmethod
+    def _some_of_each(cls, answers: dict[str, list[str]]) -> dict[str, list[str]]:
+        for category, group in answers.items():
+            if not group:
+                raise ValueError(f"category `{category}` has no answer")
+            if not all(answer.strip() for answer in group):
+                raise ValueError(f"category `{category}` has an empty answer")
+        every = [answer for group in answers.values() for answer in group]
+        twice = [answer for answer, times in Counter(every).items() if times > 1]
+        if twice:
+            raise ValueError(f"the answer {twice[0][:40]!r} stands there twice")
+        if len(every) < 2:
+            raise ValueError("one answer alone tells nothing apart")
+        return answers
 
-def _questions(rows: Sequence[Mapping[str, Any]], limit: int) -> list[tuple[str, str]]:
-    """Distinct (prompt, class) in the order of the rows."""
-    found: dict[str, str] = {}
+    def permitted(self) -> list[str]:
+        """Every permitted answer, in the order written."""
+        return [answer for group in self.answers.values() for answer in group]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A distinct prompt with the answers that rows give to it."""
+
+    prompt: str
+    subject: str
+    golds: list[int]
+
+
+def questions_of(rows: Sequence[Mapping[str, Any]], params: AnswersParams) -> list[Question]:
+    """Distinct prompts in the order of the rows. Raises Refusal for a row that is answered by none of the answers."""
+    place = {answer: index for index, answer in enumerate(params.permitted())}
+    found: dict[str, Question] = {}
     for row in rows:
-        found.setdefault(str(row["prompt"]), str(row["class"]))
-    return list(found.items())[:limit] if limit else list(found.items())
+        gold = place.get(str(row["response"]))
+        if gold is None:
+            raise Refusal(
+                f"row `{row['id']}` is answered by {str(row['response'])[:40]!r}, which is no permitted answer",
+                action="write it under `answers` of the suite, or correct the row",
+            )
+        question = found.setdefault(str(row["prompt"]), Question(str(row["prompt"]), str(row["class"]), []))
+        question.golds.append(gold)
+    asked = list(found.values())
+    return asked[: params.limit] if params.limit else asked
 
 
-def _distributions(
-    runner: Runner, prompts: Sequence[str], answers: Sequence[str]
-) -> tuple[list[Distribution], list[float]]:
-    """For each prompt: probabilities of the answers divided by their sum, and that sum (the mass on them)."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one runner thinks of each question: its distribution over the answers, and the mass that is on them."""
+
+    shares: list[Distribution]
+    masses: list[float]
+
+    def gold_nll(self, questions: Sequence[Question]) -> list[float]:
+        """Nats that the rows' answers cost, per question."""
+        return [
+            fmean(-math.log(share[gold]) if share[gold] > 0.0 else math.inf for gold in question.golds)
+            for question, share in zip(questions, self.shares, strict=False)
+        ]
+
+    def mean(self) -> Distribution:
+        return [fmean(column) for column in zip(*self.shares, strict=True)]
+
+
+def _found(runner: Runner, prompts: Sequence[str], answers: Sequence[str]) -> Found | str:
+    """Distributions over the answers, or why there are none."""
     scores = runner.score([(prompt, answer) for prompt in prompts for answer in answers])
+    if why := not_numbers(scores):
+        return why
     shares, masses = [], []
     for start in range(0, len(scores), len(answers)):
         logs = [score.log_probability for score in scores[start : start + len(answers)]]
@@ -72,7 +141,7 @@ def _distributions(
         total = sum(weights)
         shares.append([weight / total for weight in weights])
         masses.append(math.exp(top + math.log(total)))
-    return shares, masses
+    return Found(shares, masses)
 
 
 def divergence(teacher: Distribution, student: Distribution) -> float:
@@ -84,44 +153,51 @@ def divergence(teacher: Distribution, student: Distribution) -> float:
     return max(total, 0.0)
 
 
-def _validity(runner: Runner, prompts: Sequence[str], params: AnswersParams) -> tuple[dict[str, Any], list[str]]:
-    permitted = {answer for group in params.answers.values() for answer in group}
-    outputs = runner.generate(prompts, params.max_new_tokens)
-    wrong = [output for output in outputs if output not in permitted]
-    return rate(len(outputs) - len(wrong), len(outputs)), wrong[:5]
+def distance(one: Distribution, other: Distribution) -> float:
+    """Total variation: the mass that would have to move, 0 (equal) to 1 (nothing in common)."""
+    return sum(abs(p - q) for p, q in zip(one, other, strict=True)) / 2
 
 
 def _mean(values: Sequence[float], unit: str) -> dict[str, Any]:
     return measured(fmean(values), unit, n=len(values)) if values else unavailable("no items", unit)
 
 
-def _shares(subjects: Sequence[str], found: Mapping[str, list[Distribution]], params: AnswersParams) -> dict[str, Any]:
+def _rows_of(questions: Sequence[Question], answers: int) -> Distribution:
+    """How the rows' answers are distributed; each question counts once."""
+    shares = [0.0] * answers
+    for question in questions:
+        for gold in question.golds:
+            shares[gold] += 1 / len(question.golds) / len(questions)
+    return shares
+
+
+def _categories(questions: Sequence[Question], found: Mapping[str, Found], params: AnswersParams) -> dict[str, Any]:
     """Class → category → mean probability of each runner."""
     edges, start = {}, 0
     for category, group in params.answers.items():
         edges[category] = (start, start + len(group))
         start += len(group)
     table: dict[str, Any] = {}
-    for subject in sorted(set(subjects)):
-        mine = [index for index, name in enumerate(subjects) if name == subject]
+    for subject in sorted({question.subject for question in questions}):
+        mine = [index for index, question in enumerate(questions) if question.subject == subject]
         table[subject] = {
             category: {
-                name: _mean([sum(shares[i][low:high]) for i in mine], "probability") for name, shares in found.items()
+                name: _mean([sum(of.shares[i][low:high]) for i in mine if i < len(of.shares)], "probability")
+                for name, of in found.items()
             }
             for category, (low, high) in edges.items()
         }
     return table
 
 
-def _divergences(subjects: Sequence[str], teacher: list[Distribution], other: list[Distribution]) -> dict[str, Any]:
-    each = [divergence(p, q) for p, q in zip(teacher, other, strict=True)]
-    by_class = {
-        subject: [value for value, name in zip(each, subjects, strict=True) if name == subject]
-        for subject in sorted(set(subjects))
-    }
+def _divergences(questions: Sequence[Question], teacher: Found, other: Found) -> dict[str, Any]:
+    each = [divergence(p, q) for p, q in zip(teacher.shares, other.shares, strict=False)]
+    by_class: dict[str, list[float]] = {question.subject: [] for question in questions}
+    for value, question in zip(each, questions, strict=False):
+        by_class[question.subject].append(value)
     return {
-        "all": _mean(each, "nat/question"),
-        "by_class": {name: _mean(values, "nat/question") for name, values in by_class.items()},
+        "all": _mean(each, _PER_QUESTION),
+        "by_class": {name: _mean(values, _PER_QUESTION) for name, values in sorted(by_class.items())},
     }
 
 
@@ -130,37 +206,106 @@ def run(
     rows: Sequence[Mapping[str, Any]],
     _tools: Sequence[Any],
     params: AnswersParams,
-    _seed: int,
+    seed: int,
 ) -> dict[str, Any]:
-    """The data of report `eval.answers`. What a runner that is not there would show is `unavailable`."""
-    questions = _questions(rows, params.limit)
-    prompts, subjects = [prompt for prompt, _ in questions], [subject for _, subject in questions]
-    answers = [answer for group in params.answers.values() for answer in group]
+    """The data of report `eval.answers`. What a runner that is not there would show is `unavailable`.
+
+    Raises Refusal for a row whose response is none of the permitted answers.
+    """
+    questions, answers = questions_of(rows, params), params.permitted()
     data: dict[str, Any] = {
-        "questions": measured(len(prompts), "question"),
+        "questions": measured(len(questions), "question"),
         "answers": measured(len(answers), "answer"),
-        "validity": {},
-        "invalid_examples": {},
-        "answer_mass": {},
-        "kl": {},
+        **{name: {} for name in ("validity", "gold_match", "invalid_examples", "answer_mass")},
     }
-    found: dict[str, list[Distribution]] = {}
-    for name in ("teacher", "student", "ce_only", "coreml"):
+    found: dict[str, Found] = {}
+    why: dict[str, str] = {}
+    for name in RUNNERS:
         if name not in runners:
-            data["validity"][name] = unavailable(f"no runner `{name}`", "ratio")
+            why[name] = f"no runner `{name}`"
+            data["validity"][name] = data["gold_match"][name] = unavailable(why[name], "ratio")
+            data["answer_mass"][name] = unavailable(why[name], "probability")
             continue
-        asked = prompts[: params.coreml_limit] if name == "coreml" else prompts
-        data["validity"][name], data["invalid_examples"][name] = _validity(runners[name], asked, params)
-        if name != "coreml":
-            found[name], masses = _distributions(runners[name], prompts, answers)
-            data["answer_mass"][name] = _mean(masses, "probability")
-    for name in ("student", "ce_only"):
-        if name in found:
-            data["kl"][name] = _divergences(subjects, found["teacher"], found[name])
+        asked = questions[: params.coreml_limit] if name == "coreml" else questions
+        prompts = [question.prompt for question in asked]
+        outputs = runners[name].generate(prompts, params.max_new_tokens)
+        wrong = [output for output in outputs if output not in answers]
+        golds = [[answers[gold] for gold in question.golds] for question in asked]
+        matches = sum(output in mine for output, mine in zip(outputs, golds, strict=True))
+        data["validity"][name] = rate(len(outputs) - len(wrong), len(outputs))
+        data["gold_match"][name] = rate(matches, len(outputs))
+        data["invalid_examples"][name] = wrong[:5]
+        scored = _found(runners[name], prompts, answers)
+        if isinstance(scored, str):
+            why[name] = scored
+            data["answer_mass"][name] = unavailable(scored, "probability")
         else:
-            data["kl"][name] = {"all": unavailable(f"no runner `{name}`", "nat/question"), "by_class": {}}
-    data["categories"] = _shares(subjects, found, params)
+            found[name] = scored
+            data["answer_mass"][name] = _mean(scored.masses, "probability")
+    return data | _likelihoods(questions, found, why, len(answers), seed) | _proportions(questions, found, why, params)
+
+
+def _likelihoods(
+    questions: Sequence[Question], found: Mapping[str, Found], why: Mapping[str, str], answers: int, seed: int
+) -> dict[str, Any]:
+    """What the rows' own answers cost each model, and each comparison of two models by it."""
+    nll = {name: of.gold_nll(questions) for name, of in found.items()}
+    rows = _rows_of(questions, answers) if questions else []
+    uniform, constant = math.log(answers), -sum(p * math.log(p) for p in rows if p > 0.0)
+    data: dict[str, Any] = {
+        "gold_nll": {
+            **{
+                name: unavailable(why[name], _PER_QUESTION) if name in why else _mean(nll[name], _PER_QUESTION)
+                for name in RUNNERS
+            },
+            "uniform": _mean([uniform] * len(questions), _PER_QUESTION),
+            "constant": _mean([constant] * len(questions), _PER_QUESTION),
+        },
+        "above_uniform": {},
+    }
+    for name in RUNNERS:
+        data["above_uniform"][name] = (
+            unavailable(why[name], _PER_QUESTION)
+            if name in why
+            else difference([-value for value in nll[name]], [-uniform] * len(nll[name]), _PER_QUESTION, seed)
+        )
+    for name, (better, worse) in COMPARED.items():
+        lack = lacking(name, found, why)
+        data[name] = (
+            unavailable(lack, _PER_QUESTION)
+            if lack
+            else difference([-value for value in nll[better]], [-value for value in nll[worse]], _PER_QUESTION, seed)
+        )
     return data
 
 
-SUITE = Suite(name="answers", version=1, params=AnswersParams, runners=("teacher", "student"), run=run)
+def _proportions(
+    questions: Sequence[Question], found: Mapping[str, Found], why: Mapping[str, str], params: AnswersParams
+) -> dict[str, Any]:
+    """How the models' answers are distributed, against the rows' and against the teacher's."""
+    data: dict[str, Any] = {name: {} for name in ("distance", "top_share", "kl")}
+    size = len(params.permitted())
+    data["top_share"]["rows"] = (
+        measured(max(_rows_of(questions, size)), "probability", n=len(questions))
+        if questions
+        else unavailable("no items", "probability")
+    )
+    for name in RUNNERS:
+        lack = why.get(name) or ("" if questions else "no items")
+        if lack:
+            data["distance"][name] = data["top_share"][name] = unavailable(lack, "probability")
+        else:
+            n, mean = len(found[name].shares), found[name].mean()
+            data["distance"][name] = measured(distance(mean, _rows_of(questions[:n], size)), "probability", n=n)
+            data["top_share"][name] = measured(max(mean), "probability", n=n)
+    for name in RUNNERS[1:]:
+        lack = why.get("teacher") or why.get(name) or ""
+        if lack:
+            data["kl"][name] = {"all": unavailable(lack, _PER_QUESTION), "by_class": {}}
+        else:
+            data["kl"][name] = _divergences(questions, found["teacher"], found[name])
+    data["categories"] = _categories(questions, found, params)
+    return data
+
+
+SUITE = Suite(name="answers", version=2, params=AnswersParams, runners=("teacher", "student"), run=run)

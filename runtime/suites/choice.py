@@ -2,18 +2,27 @@
 
 With four choices a quarter is right for nothing: a ratio of plain accuracies calls chance 65 % of a teacher that is at
 38 %. Accuracies are therefore corrected, (a - c) / (1 - c) with c = 1 / choices (Abbott 1925), before they are divided.
+
+`accuracy` chooses by the whole probability of a choice, its end token included, which favours short choices;
+`by_length` chooses by its mean over the choice's tokens. For choices of one token both are the same. A tie at the top
+is no answer: it counts as wrong and is counted in `ties`. Scores that are not finite are no answers at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from runtime.contract import Params, Refusal, Runner, Suite
+from runtime.contract import Params, Refusal, Runner, Suite, TokenScore
+from runtime.contract.paired import COMPARED, RUNNERS, lacking, not_numbers, wins
 from runtime.contract.report import measured, rate, unavailable
 from runtime.contract.units import unit
+
+#: a class beyond this many is not listed: the report is read by people
+MOST_CLASSES = 128
 
 
 class Pinned(Params):
@@ -34,7 +43,7 @@ class ChoiceParams(Params):
         default=["A", "B", "C", "D"],
         min_length=2,
         max_length=64,
-        description="Permitted answers, each once.",
+        description="Permitted answers, each once. Of unequal length: compare `accuracy` with `by_length`.",
         examples=[["A", "B", "C", "D"]],
     )
     limit: int = Field(
@@ -53,7 +62,18 @@ class ChoiceParams(Params):
     def _distinct(self) -> ChoiceParams:
         if len(set(self.choices)) != len(self.choices):
             raise ValueError("the same choice twice")
+        if not all(choice.strip() for choice in self.choices):
+            raise ValueError("an empty choice")
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Of one runner, row by row: whether it chose rightly, and whether nothing was likeliest."""
+
+    right: list[bool]
+    right_by_length: list[bool]
+    tied: list[bool]
 
 
 def corrected(correct: int, n: int, choices: int) -> float:
@@ -62,14 +82,32 @@ def corrected(correct: int, n: int, choices: int) -> float:
     return (correct / n - chance) / (1 - chance)
 
 
-def _right(runner: Runner, rows: Sequence[Mapping[str, Any]], choices: Sequence[str]) -> int:
-    scores = runner.score([(str(row["prompt"]), choice) for row in rows for choice in choices])
-    right = 0
-    for i, row in enumerate(rows):
-        mine = scores[i * len(choices) : (i + 1) * len(choices)]
-        best = max(range(len(choices)), key=lambda c: (mine[c].log_probability, -c))
-        right += choices[best] == row["response"]
-    return right
+def _whole(score: TokenScore) -> float:
+    return score.log_probability
+
+
+def _by_length(score: TokenScore) -> float:
+    return score.log_probability / score.tokens
+
+
+def _likeliest(scores: Sequence[TokenScore], of: Callable[[TokenScore], float]) -> int:
+    """Index of the one that is likelier than every other, or -1."""
+    values = [of(score) for score in scores]
+    top = max(values)
+    return values.index(top) if values.count(top) == 1 else -1
+
+
+def _answers(scores: Sequence[TokenScore], rows: Sequence[Mapping[str, Any]], choices: Sequence[str]) -> Answers:
+    size = len(choices)
+    groups = [scores[start : start + size] for start in range(0, len(rows) * size, size)]
+    gold = [choices.index(str(row["response"])) for row in rows]
+    whole = [_likeliest(group, _whole) for group in groups]
+    mean = [_likeliest(group, _by_length) for group in groups]
+    return Answers(
+        right=[a == b for a, b in zip(whole, gold, strict=True)],
+        right_by_length=[a == b for a, b in zip(mean, gold, strict=True)],
+        tied=[choice < 0 for choice in whole],
+    )
 
 
 def run(
@@ -87,27 +125,69 @@ def run(
                 action=f"responses are one of {', '.join(params.choices)}",
             )
     asked = list(rows)[: params.limit] if params.limit else list(rows)
-    counts: dict[str, tuple[int, int]] = {}
+    found: dict[str, Answers] = {}
+    why: dict[str, str] = {}
     for name, runner in runners.items():
         mine = asked[: params.coreml_limit] if name == "coreml" else asked
-        counts[name] = (_right(runner, mine, params.choices), len(mine))
-    if params.teacher is not None and "teacher" not in counts:
+        scores = runner.score([(str(row["prompt"]), choice) for row in mine for choice in params.choices])
+        why[name] = not_numbers(scores)
+        if not why[name]:
+            del why[name]
+            found[name] = _answers(scores, mine, params.choices)
+    counts = {name: (sum(answers.right), len(answers.right)) for name, answers in found.items()}
+    if params.teacher is not None and "teacher" not in runners:
         counts["teacher"] = (params.teacher.correct, params.teacher.n)
-    none = unavailable("no such runner", "ratio")
-    names = ("teacher", "student", "ce_only", "coreml")
+
+    def absent(name: str) -> dict[str, Any]:
+        return unavailable(why.get(name, f"no runner `{name}`"), "ratio")
+
+    def shares(of: Callable[[Answers], list[bool]]) -> dict[str, Any]:
+        return {
+            name: rate(sum(of(found[name])), len(of(found[name]))) if name in found else absent(name)
+            for name in RUNNERS
+        }
+
     return {
         "items": measured(len(asked), "item"),
         "choices": list(params.choices),
-        "chance": rate(1, len(params.choices)),
-        "accuracy": {name: rate(*counts[name]) if name in counts else none for name in names},
-        "corrected": {name: _corrected(counts, name, params) for name in names},
+        "chance": measured(1 / len(params.choices), "1"),
+        "accuracy": {name: rate(*counts[name]) if name in counts else absent(name) for name in RUNNERS},
+        "by_length": shares(lambda answers: answers.right_by_length),
+        "ties": shares(lambda answers: answers.tied),
+        "corrected": {name: _corrected(counts, name, params, why) for name in RUNNERS},
         "of_teacher": _of_teacher(counts, params),
         "teacher_pinned": params.teacher is not None and "teacher" not in runners,
+        **{name: _compared(name, found, why) for name in COMPARED},
+        "by_class": _by_class(asked, found),
     }
 
 
-def _corrected(counts: Mapping[str, tuple[int, int]], name: str, params: ChoiceParams) -> dict[str, Any]:
-    if name not in counts or not counts[name][1]:
+def _compared(name: str, found: Mapping[str, Answers], why: Mapping[str, str]) -> dict[str, Any]:
+    lack = lacking(name, found, why)
+    if lack:
+        return unavailable(lack, "item/item")
+    first, second = COMPARED[name]
+    return wins(found[first].right, found[second].right)
+
+
+def _by_class(rows: Sequence[Mapping[str, Any]], found: Mapping[str, Answers]) -> dict[str, Any]:
+    """Class → runner → accuracy; of the first classes only where there are very many."""
+    table: dict[str, Any] = {}
+    for subject in sorted({str(row["class"]) for row in rows})[:MOST_CLASSES]:
+        mine = [index for index, row in enumerate(rows) if str(row["class"]) == subject]
+        table[subject] = {}
+        for name, answers in found.items():
+            right = [answers.right[index] for index in mine if index < len(answers.right)]
+            table[subject][name] = rate(sum(right), len(right))
+    return table
+
+
+def _corrected(
+    counts: Mapping[str, tuple[int, int]], name: str, params: ChoiceParams, why: Mapping[str, str]
+) -> dict[str, Any]:
+    if name not in counts:
+        return unavailable(why.get(name, f"no runner `{name}`"), "1")
+    if not counts[name][1]:
         return unavailable("no items", "1")
     return measured(corrected(*counts[name], len(params.choices)), "1", n=counts[name][1])
 
@@ -122,4 +202,4 @@ def _of_teacher(counts: Mapping[str, tuple[int, int]], params: ChoiceParams) -> 
     return measured(corrected(*counts["student"], len(params.choices)) / teacher, "1", n=counts["student"][1])
 
 
-SUITE = Suite(name="choice", version=1, params=ChoiceParams, runners=("student",), run=run)
+SUITE = Suite(name="choice", version=2, params=ChoiceParams, runners=("student",), run=run)

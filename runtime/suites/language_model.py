@@ -1,7 +1,9 @@
 """Held-out texts × models → negative log-likelihood per token, and what distillation gained over training without it.
 
-The gain is paired: for each text, nats per token of the model trained by cross-entropy alone minus those of the
-student. Both read the same tokens, so that the difference needs no correction for length or difficulty.
+Gains are paired: for each text, nats per token of the one model minus those of the other. Both read the same tokens, so
+that the difference needs no correction for length or difficulty. Every gain is positive when the first one is better:
+`kd_gain` the student over the student without a teacher, `teacher_gain` the student over its teacher, `package_gain`
+the package over the checkpoint it was made of.
 """
 
 from __future__ import annotations
@@ -14,8 +16,9 @@ from typing import Any
 from pydantic import Field
 
 from runtime.contract import Params, Runner, Suite, TokenScore
-from runtime.contract.intervals import bootstrap_interval, t_interval
-from runtime.contract.report import measured, unavailable
+from runtime.contract.intervals import t_interval
+from runtime.contract.paired import COMPARED, RUNNERS, difference, lacking, not_numbers
+from runtime.contract.report import measured, rate, unavailable
 from runtime.contract.units import unit
 
 
@@ -40,11 +43,11 @@ class LanguageModelParams(Params):
     )
 
 
-def _of(scores: Sequence[TokenScore]) -> dict[str, Any]:
+def _of(scores: Sequence[TokenScore], why: str) -> dict[str, Any]:
     """Pooled nats per token and perplexity; and the mean over texts of each text's nats per token."""
+    if why or not scores:
+        return {name: unavailable(why or "no items", unit) for name, unit in _UNITS.items()}
     tokens = sum(score.tokens for score in scores)
-    if not tokens:
-        return {name: unavailable("no items", unit) for name, unit in _UNITS.items()}
     pooled = -sum(score.log_probability for score in scores) / tokens
     return {
         "nll": measured(pooled, "nat/token", n=tokens),
@@ -61,28 +64,28 @@ def _each(scores: Sequence[TokenScore]) -> list[float]:
 
 
 def gain(worse: Sequence[TokenScore], better: Sequence[TokenScore], seed: int, resamples: int) -> dict[str, Any]:
-    """Mean over items of (worse - better) in nats per token, with two 95 % intervals.
-
-    `kd_gain` carries the bootstrap's; `kd_gain_t` the same mean with Student's t. A positive `low` is a gain.
-    """
-    if [score.tokens for score in worse] != [score.tokens for score in better]:
+    """Datum: mean over the items both have of (worse - better) in nats per token. A positive `low` is a gain."""
+    if any(a.tokens != b.tokens for a, b in zip(worse, better, strict=False)):
         raise ValueError("a paired difference needs the same tokens on both sides")
+    return difference(
+        [-value for value in _each(better)],
+        [-value for value in _each(worse)],
+        seed=seed,
+        unit="nat/token",
+        resamples=resamples,
+    )
+
+
+def by_student_t(worse: Sequence[TokenScore], better: Sequence[TokenScore]) -> dict[str, Any]:
+    """The same mean with the interval of Student's t, as a second opinion on the bootstrap."""
     differences = [a - b for a, b in zip(_each(worse), _each(better), strict=True)]
     if len(differences) < 2:
-        none = unavailable("fewer than two items", "nat/token")
-        return {"kd_gain": none, "kd_gain_t": none}
-    ways = {
-        "kd_gain": (
-            bootstrap_interval(differences, seed, resamples=resamples),
-            "paired percentile bootstrap over items",
-        ),
-        "kd_gain_t": (t_interval(differences), "paired Student t over items"),
-    }
-    mean, n = fmean(differences), len(differences)
-    return {
-        name: measured(mean, "nat/token", n=n, low=low, high=high, confidence=0.95, interval=method)
-        for name, ((low, high), method) in ways.items()
-    }
+        return unavailable("fewer than two items in common", "nat/token")
+    low, high = t_interval(differences)
+    method = "paired Student t over items"
+    return measured(
+        fmean(differences), "nat/token", n=len(differences), low=low, high=high, confidence=0.95, interval=method
+    )
 
 
 def run(
@@ -96,30 +99,30 @@ def run(
     pairs = [(str(row["prompt"]), str(row["response"])) for row in rows]
     pairs = pairs[: params.limit] if params.limit else pairs
     scores: dict[str, list[TokenScore]] = {}
+    why: dict[str, str] = {}
     data: dict[str, Any] = {"items": measured(len(pairs), "item"), "runners": {}}
-    for name in ("teacher", "student", "ce_only", "coreml"):
+    for name in RUNNERS:
         if name not in runners:
-            data["runners"][name] = {key: unavailable(f"no runner `{name}`", unit) for key, unit in _UNITS.items()}
+            data["runners"][name] = _of([], f"no runner `{name}`")
             continue
         scores[name] = runners[name].score(pairs[: params.coreml_limit] if name == "coreml" else pairs)
-        data["runners"][name] = _of(scores[name])
-    if "student" in scores and "ce_only" in scores:
-        data.update(gain(scores["ce_only"], scores["student"], seed, params.resamples))
-        wins = sum(a > b for a, b in zip(_each(scores["ce_only"]), _each(scores["student"]), strict=True))
-        data["kd_wins"] = measured(wins, "item", n=len(pairs))
+        reason = not_numbers(scores[name])
+        data["runners"][name] = _of(scores[name], reason)
+        if reason:
+            why[name] = reason
+    for name, (better, worse) in COMPARED.items():
+        lack = lacking(name, scores, why)
+        data[name] = (
+            unavailable(lack, "nat/token") if lack else gain(scores[worse], scores[better], seed, params.resamples)
+        )
+    lack = lacking("kd_gain", scores, why)
+    if lack:
+        data |= {"kd_gain_t": unavailable(lack, "nat/token"), "kd_wins": unavailable(lack, "ratio")}
     else:
-        none = unavailable("needs the runners `student` and `ce_only`", "nat/token")
-        data.update({"kd_gain": none, "kd_gain_t": none, "kd_wins": unavailable(none["reason"], "item")})
-    data["coreml_gap"] = _gap(scores)
+        without, student = scores["ce_only"], scores["student"]
+        data["kd_gain_t"] = by_student_t(without, student)
+        data["kd_wins"] = rate(sum(a > b for a, b in zip(_each(without), _each(student), strict=True)), len(pairs))
     return data
 
 
-def _gap(scores: Mapping[str, list[TokenScore]]) -> dict[str, Any]:
-    """Nats per token the package loses against the checkpoint it was made of, over the texts that both read."""
-    if "coreml" not in scores or "student" not in scores or not scores["coreml"]:
-        return unavailable("needs the runners `coreml` and `student`", "nat/token")
-    package, checkpoint = _each(scores["coreml"]), _each(scores["student"])
-    return measured(fmean(a - b for a, b in zip(package, checkpoint, strict=False)), "nat/token", n=len(package))
-
-
-SUITE = Suite(name="language_model", version=1, params=LanguageModelParams, runners=("student", "ce_only"), run=run)
+SUITE = Suite(name="language_model", version=2, params=LanguageModelParams, runners=("student", "ce_only"), run=run)

@@ -1,8 +1,9 @@
 """Held-out requests × models → tool-span F1, JSON validity, tool selection, and a named cause for each failed call.
 
 What counts is decided by the rows, never by the model: a row whose gold response is a call is *eligible*, and silence
-on it costs recall; a row whose gold response is none is a *control*, and a call on it costs precision. F1 is micro:
-true positives, false positives and false negatives are pooled over all rows before one division.
+on it costs recall; a row whose gold response is none is a *control*, and a call on it costs precision, in whatever form
+it is written. F1 is micro: true positives, false positives and false negatives are pooled over all rows before one
+division. Two models are compared row by row by whether the whole row is right: the exact call, or none on a control.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from jsonschema import Draft202012Validator
 from pydantic import Field
 
 from runtime.contract import Params, Refusal, Runner, Suite
+from runtime.contract.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.report import measured, rate, unavailable
 from runtime.contract.strict_json import Json
 from runtime.contract.units import unit
@@ -134,7 +136,7 @@ def _add(total: Tally, one: Tally) -> None:
 def f1(tally: Tally) -> dict[str, Any]:
     """Micro-F1 = 2 TP / (2 TP + FP + FN) with its counts; without an eligible row there is none."""
     whole = 2 * tally.true + tally.false + tally.missed
-    if not tally.eligible or not whole:
+    if not tally.eligible:
         return unavailable("no eligible row", "ratio")
     counts = {"tp": tally.true, "fp": tally.false, "fn": tally.missed}
     return measured(2 * tally.true / whole, "ratio", n=tally.eligible, **counts)
@@ -151,8 +153,15 @@ def facts(tally: Tally) -> dict[str, Any]:
         "tool_selection": rate(tally.selected, tally.eligible),
         "exact_call": rate(tally.exact, tally.eligible),
         "control_abstention": rate(tally.abstained, tally.controls),
+        "right": rate(tally.exact + tally.abstained, tally.eligible + tally.controls),
         "faults": {kind: rate(count, tally.eligible) for kind, count in sorted(tally.faults.items())},
     }
+
+
+def absent(why: str) -> dict[str, Any]:
+    """The same data of a runner that is not here."""
+    rates = {name: unavailable(why, "ratio") for name in facts(Tally()) if name != "faults"}
+    return {**rates, "faults": {}, "by_tool": {}, "failed_examples": []}
 
 
 def evaluate(outputs: Sequence[str], items: Sequence[Item], valid: Validators, examples: int) -> dict[str, Any]:
@@ -202,13 +211,18 @@ def run(
         "runners": {},
         "baselines": {},
     }
-    for name in ("teacher", "student", "ce_only", "coreml"):
+    right: dict[str, list[bool]] = {}
+    for name in RUNNERS:
         if name not in runners:
-            data["runners"][name] = {"span_f1": unavailable(f"no runner `{name}`", "ratio")}
+            data["runners"][name] = absent(f"no runner `{name}`")
             continue
         asked = items[: params.coreml_limit] if name == "coreml" else items
         outputs = runners[name].generate([item.prompt for item in asked], params.max_new_tokens)
         data["runners"][name] = evaluate(outputs, asked, valid, params.examples)
+        right[name] = [judge(output, item, valid)[1] is None for output, item in zip(outputs, asked, strict=True)]
+    for name, (better, worse) in COMPARED.items():
+        lack = lacking(name, right, {})
+        data[name] = unavailable(lack, "item/item") if lack else wins(right[better], right[worse])
     for name, outputs in baselines(items, known).items():
         data["baselines"][name] = facts(_tally(outputs, items, valid))
     return data
@@ -221,4 +235,4 @@ def _tally(outputs: Sequence[str], items: Sequence[Item], valid: Validators) -> 
     return total
 
 
-SUITE = Suite(name="tool_use", version=1, params=ToolUseParams, runners=("student",), run=run)
+SUITE = Suite(name="tool_use", version=2, params=ToolUseParams, runners=("student",), run=run)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from runtime.contract import Refusal, TokenScore
 from runtime.data.classic import ANSWERS
 from runtime.suites.answers import SUITE, AnswersParams, divergence
 from tests.unit.runtime.suites.models import Scripted, row
@@ -77,8 +78,10 @@ def test_categories_are_summed_for_each_class():
 
 def test_a_question_asked_twice_counts_once():
     twice = [*ROWS, row("a?", "No.", "love", name="again")]
-    data = SUITE.run({"teacher": odds(1, 1, 1), "student": odds(1, 1, 1)}, twice, [], PARAMS, 0)
+    data = SUITE.run({"teacher": odds(0.5, 0.25, 0.25), "student": odds(0.5, 0.25, 0.25)}, twice, [], PARAMS, 0)
     assert data["questions"]["value"] == 3
+    assert data["gold_nll"]["student"]["value"] == pytest.approx((math.log(2) * 0.5 + math.log(4) * 2.5) / 3)
+    assert data["gold_match"]["student"]["k"] == 1
     assert data["validity"]["student"]["n"] == 3
 
 
@@ -106,3 +109,90 @@ def test_the_package_is_asked_only_the_first_questions_and_says_so():
     data = SUITE.run(runners, ROWS, [], PARAMS, 0)
     assert package.asked == ["a?", "b?"]
     assert (data["validity"]["coreml"]["k"], data["validity"]["coreml"]["n"]) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"a": []}, {"a": [""]}, {"a": [" "], "b": ["x"]}, {"a": ["x"], "b": ["x"]}, {"a": ["x"]}]
+)
+def test_a_list_that_permits_nothing_or_all_is_refused(wrong: dict[str, list[str]]):
+    with pytest.raises(ValueError, match="validation error"):
+        AnswersParams.model_validate({"answers": wrong})
+
+
+def test_rows_of_other_data_are_not_judged_by_the_classic_answers():
+    with pytest.raises(Refusal, match="no permitted answer") as caught:
+        SUITE.run({}, [row("When do you open?", "At nine.")], [], AnswersParams(), 0)
+    assert "`answers`" in caught.value.action
+
+
+def many(answer_of, count=60):
+    return [row(f"{n}?", answer_of(n), "x") for n in range(count)]
+
+
+def one_right(prompt: str, share: float = 0.97) -> dict[str, float]:
+    """A model that knows a right answer: "No." on every third question, else "Yes."."""
+    right = "No." if int(prompt[:-1]) % 3 == 0 else "Yes."
+    return {answer: share if answer == right else (1 - share) / 2 for answer in ("Yes.", "Sure.", "No.")}
+
+
+KNOWS = Scripted(
+    lambda prompt: max(one_right(prompt), key=lambda answer: one_right(prompt)[answer]),
+    lambda prompt, answer: one_right(prompt)[answer],
+)
+GOLD = many(lambda n: "No." if n % 3 == 0 else "Yes.")
+
+
+def test_one_constant_answer_is_valid_and_nothing_else():
+    always = odds(0.001, 0.998, 0.001)
+    params = PARAMS.model_copy(update={"coreml_limit": 30})
+    data = SUITE.run({"teacher": KNOWS, "student": always, "coreml": KNOWS}, GOLD, [], params, 0)
+    assert data["validity"]["student"]["k"] == 60
+    assert data["gold_match"]["student"]["k"] == 0
+    assert data["above_uniform"]["student"]["high"] < 0
+    assert data["distance"]["student"]["value"] > 0.9
+    assert data["top_share"]["student"]["value"] > 0.9
+    assert data["kl"]["student"]["all"]["value"] > 1
+    assert data["gold_nll"]["uniform"]["value"] == pytest.approx(math.log(3))
+    assert data["gold_nll"]["constant"]["value"] == pytest.approx(-math.log(1 / 3) / 3 - 2 * math.log(2 / 3) / 3)
+    # and what the teacher and the package, who know, are told
+    assert data["above_uniform"]["teacher"]["low"] > 0.9
+    assert data["distance"]["coreml"]["value"] < 0.05
+    assert data["gold_match"]["coreml"]["k"] == data["gold_match"]["coreml"]["n"] == 30
+    assert (data["package_gain"]["n"], data["package_gain"]["low"] > 1) == (30, True)
+
+
+def test_rows_whose_answers_are_all_wrong_do_not_pass():
+    """Forty rows with a wrong gold: every output is permitted, and not one is the row's."""
+    turned = many(lambda n: "Yes." if n % 3 == 0 else "No.", 40)
+    data = SUITE.run({"teacher": KNOWS, "student": KNOWS}, turned, [], PARAMS, 0)
+    assert (data["validity"]["student"]["k"], data["gold_match"]["student"]["k"]) == (40, 0)
+    assert data["above_uniform"]["student"]["high"] < 0
+
+
+def test_random_answers_are_judged_by_their_proportions():
+    """An eight ball: nobody can match the rows, and the model in the right proportions is better than a constant."""
+    pattern = ["Yes.", "Yes.", "Sure.", "No."]
+    rows = many(lambda n: pattern[n % 4], 80)
+    right, constant = odds(0.5, 0.25, 0.25), odds(0.98, 0.01, 0.01)
+    data = SUITE.run({"teacher": right, "student": right, "ce_only": constant}, rows, [], PARAMS, 0)
+    assert data["distance"]["student"]["value"] == pytest.approx(0.0, abs=1e-9)
+    assert data["distance"]["ce_only"]["value"] == pytest.approx(0.48)
+    assert data["gold_match"]["student"]["k"] == data["gold_match"]["ce_only"]["k"] == 40
+    assert data["kd_gain"]["low"] > 0
+    assert data["above_uniform"]["ce_only"]["high"] < data["above_uniform"]["student"]["value"]
+    assert data["teacher_gain"]["value"] == 0.0
+
+
+@pytest.mark.parametrize("wrong", [math.nan, -math.inf])
+def test_scores_that_are_no_numbers_have_no_proportions(wrong: float):
+    class Broken(Scripted):
+        def score(self, pairs):
+            return [TokenScore(log_probability=wrong, tokens=2) for _ in pairs]
+
+    broken = Broken(lambda _: "Yes.")
+    data = SUITE.run({"teacher": odds(1, 1, 1), "student": broken, "ce_only": odds(1, 1, 1)}, ROWS, [], PARAMS, 0)
+    lost = (data["answer_mass"], data["gold_nll"], data["above_uniform"], data["distance"], data["top_share"])
+    assert {of["student"]["reason"] for of in lost} == {"9 of 9 scores are not finite"}
+    assert data["kd_gain"]["tag"] == data["teacher_gain"]["tag"] == data["kl"]["student"]["all"]["tag"] == "unavailable"
+    assert data["validity"]["student"]["k"] == 3
+    assert data["gold_nll"]["ce_only"]["tag"] == "measured"

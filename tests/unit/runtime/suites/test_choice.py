@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ class Knows:
 
 
 def rows(count: int) -> list[dict[str, Any]]:
-    return [{"id": f"r{i}", "prompt": f"q{i}", "response": "ABCD"[i % 4]} for i in range(count)]
+    return [{"id": f"r{i}", "prompt": f"q{i}", "response": "ABCD"[i % 4], "class": f"c{i % 2}"} for i in range(count)]
 
 
 def told(right: int, count: int) -> dict[str, str]:
@@ -81,9 +82,67 @@ def test_no_rows_give_no_numbers() -> None:
     assert data["accuracy"]["student"]["tag"] == data["corrected"]["student"]["tag"] == "unavailable"
 
 
-def test_a_tie_goes_to_the_first_choice_whoever_is_right() -> None:
-    data = SUITE.run({"student": Knows("s", {})}, rows(8), [], ChoiceParams(), 1)
-    assert data["accuracy"]["student"]["k"] == 2
+class Scores:
+    """A model with the same scores for the choices of every row."""
+
+    name = "scores"
+
+    def __init__(self, *logs: float, tokens: tuple[int, ...] = (2, 2, 2, 2)) -> None:
+        self._logs, self._tokens = logs, tokens
+
+    def score(self, pairs: Any) -> list[TokenScore]:
+        return [
+            TokenScore(log_probability=self._logs[i % len(self._logs)], tokens=self._tokens[i % len(self._tokens)])
+            for i in range(len(pairs))
+        ]
+
+
+@pytest.mark.parametrize("wrong", [math.nan, -math.inf, math.inf])
+@pytest.mark.parametrize("every", [True, False], ids=["all", "one"])
+def test_scores_that_are_no_numbers_are_no_answers(wrong: float, every: bool) -> None:
+    """NaN compares as smaller than nothing: the first choice, and a quarter right, came out of it."""
+    broken = Scores(wrong, wrong, wrong, wrong) if every else Scores(-0.1, -1.0, wrong, -1.0)
+    sound = Knows("s", told(8, 8))
+    data = SUITE.run({"student": broken, "ce_only": sound, "coreml": sound}, rows(8), [], ChoiceParams(), 1)
+    for datum in (data["accuracy"]["student"], data["corrected"]["student"], data["ties"]["student"]):
+        assert datum["tag"] == "unavailable"
+        assert datum["reason"] == f"{32 if every else 8} of 32 scores are not finite"
+    for name in ("kd_gain", "package_gain", "of_teacher"):
+        assert data[name]["tag"] == "unavailable"
+    assert data["accuracy"]["ce_only"]["k"] == 8
+
+
+def test_a_tie_is_no_answer_and_is_counted() -> None:
+    data = SUITE.run({"student": Scores(-1.0, -1.0, -3.0, -3.0)}, rows(8), [], ChoiceParams(), 1)
+    assert (data["accuracy"]["student"]["k"], data["ties"]["student"]["k"]) == (0, 8)
+    tied_below = SUITE.run({"student": Scores(-0.5, -1.0, -1.0, -1.0)}, rows(8), [], ChoiceParams(), 1)
+    assert (tied_below["accuracy"]["student"]["k"], tied_below["ties"]["student"]["k"]) == (2, 0)
+
+
+def test_choices_of_unequal_length_are_judged_both_ways() -> None:
+    """Six words at -0.5 each are likelier a word, and less likely as a whole, than two at -1.9."""
+    asked = [{"id": "r", "prompt": "q", "response": "no, not at all", "class": ""}]
+    params = ChoiceParams(choices=["yes", "no, not at all"])
+    data = SUITE.run({"student": Scores(-1.9, -2.5, tokens=(2, 5))}, asked, [], params, 1)
+    assert (data["accuracy"]["student"]["k"], data["by_length"]["student"]["k"]) == (0, 1)
+
+
+def test_gains_are_paired_and_signed() -> None:
+    models = {name: Knows(name, told(k, 20)) for name, k in (("teacher", 20), ("student", 16), ("ce_only", 10))}
+    data = SUITE.run({**models, "coreml": Knows("c", told(14, 20))}, rows(20), [], ChoiceParams(coreml_limit=15), 1)
+    assert (data["kd_gain"]["value"], data["kd_gain"]["n"], data["kd_gain"]["wins"]) == (0.3, 20, 6)
+    assert data["kd_gain"]["low"] > 0
+    assert (data["teacher_gain"]["value"], data["teacher_gain"]["losses"]) == (-0.2, 4)
+    assert (data["package_gain"]["value"], data["package_gain"]["n"]) == (-1 / 15, 15)
+    assert run(None, 12)["kd_gain"]["reason"] == "no runner `ce_only`"
+
+
+def test_classes_are_told_apart() -> None:
+    table = run(20, 20)["by_class"]
+    assert {name: (of["student"]["k"], of["student"]["n"]) for name, of in table.items()} == {
+        "c0": (10, 10),
+        "c1": (10, 10),
+    }
 
 
 @pytest.mark.parametrize(
@@ -91,6 +150,7 @@ def test_a_tie_goes_to_the_first_choice_whoever_is_right() -> None:
     [
         {"choices": ["A"]},
         {"choices": ["A", "A"]},
+        {"choices": ["A", ""]},
         {"teacher": {"correct": 3, "n": 2}},
         {"teacher": {"correct": 0, "n": 0}},
     ],

@@ -53,7 +53,7 @@ def test_equal_models_gain_nothing():
 
 def test_both_intervals_are_there_and_say_what_they_are():
     data = run(student=model(1.0, 1.0), ce_only=model(1.2))
-    assert data["kd_gain"]["interval"] == "paired percentile bootstrap over items"
+    assert data["kd_gain"]["interval"] == "paired percentile bootstrap"
     assert data["kd_gain_t"]["interval"] == "paired Student t over items"
     assert data["kd_gain"]["value"] == data["kd_gain_t"]["value"]
     assert data["kd_gain"] == run(student=model(1.0, 1.0), ce_only=model(1.2))["kd_gain"]
@@ -110,8 +110,37 @@ def test_an_infinite_perplexity_is_unavailable():
 
 def test_the_package_is_compared_on_the_texts_that_it_read():
     data = run(student=model(1.0, 1.0), ce_only=model(2.0), coreml=model(1.25, 1.0))
-    assert data["coreml_gap"]["n"] == 3
-    assert data["coreml_gap"]["value"] == pytest.approx(0.25)
+    assert data["package_gain"]["n"] == 3
+    assert data["package_gain"]["value"] == pytest.approx(-0.25)
     assert data["runners"]["coreml"]["nll_by_item"]["value"] == pytest.approx(
         fmean(1.25 + Random(f"q{n}").random() for n in range(3))
     )
+
+
+@pytest.mark.parametrize("wrong", [math.nan, -math.inf, math.inf])
+@pytest.mark.parametrize("broken", ["student", "ce_only", "coreml", "teacher"])
+def test_a_score_that_is_no_number_takes_every_datum_of_it_away(wrong: float, broken: str):
+    class Broken:
+        name = "broken"
+
+        def score(self, pairs):
+            first = TokenScore(log_probability=wrong, tokens=2)
+            return [first, *(TokenScore(log_probability=-1.0, tokens=2) for _ in pairs[1:])]
+
+    sound = {name: model(1.0, 1.0) for name in ("teacher", "student", "ce_only", "coreml") if name != broken}
+    data = run(**sound, **{broken: Broken()})
+    assert {datum["tag"] for datum in data["runners"][broken].values()} == {"unavailable"}
+    assert "not finite" in data["runners"][broken]["nll"]["reason"]
+    of = {
+        "kd_gain": {"student", "ce_only"},
+        "teacher_gain": {"student", "teacher"},
+        "package_gain": {"coreml", "student"},
+    }
+    for name, pair in of.items():
+        assert (data[name]["tag"] == "unavailable") == (broken in pair), name
+    assert (data["kd_wins"]["tag"] == "unavailable") == (broken in of["kd_gain"])
+
+
+def test_a_student_below_its_teacher_loses():
+    datum = run(student=model(1.5, 0.2), ce_only=model(1.5, 0.2), teacher=model(1.0))["teacher_gain"]
+    assert datum["high"] < -0.4

@@ -1,0 +1,94 @@
+"""Two models on the same items → the mean difference with a 95 % interval, and whether scores are numbers at all.
+
+Both saw the same rows, so that the difference of each row is what counts: difficulty falls out. A positive value speaks
+for the model that is named first. Standard library only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from runtime.contract import TokenScore
+from runtime.contract.intervals import bootstrap_interval
+from runtime.contract.report import measured, unavailable
+
+#: what a suite compares, as datum → (the model it speaks for, the model it is compared with)
+COMPARED: Mapping[str, tuple[str, str]] = {
+    "kd_gain": ("student", "ce_only"),
+    "teacher_gain": ("student", "teacher"),
+    "package_gain": ("coreml", "student"),
+}
+RUNNERS = ("teacher", "student", "ce_only", "coreml")
+RESAMPLES = 2000
+#: two-sided 95 % of the normal distribution
+_Z = 1.959963984540054
+
+
+def not_numbers(scores: Sequence[TokenScore]) -> str:
+    """Why scores are no evidence, or "". One NaN or infinity is enough: it would order, or average, anything."""
+    wrong = sum(not math.isfinite(score.log_probability) for score in scores)
+    if wrong:
+        return f"{wrong} of {len(scores)} scores are not finite"
+    if any(score.tokens < 1 for score in scores):
+        return "a score of no tokens"
+    return ""
+
+
+def difference(
+    better: Sequence[float], worse: Sequence[float], unit: str, seed: int, resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """Datum: mean of better - worse item by item, with a paired percentile bootstrap (Efron 1979).
+
+    The items are those both have, from the first on: the package is asked fewer.
+    """
+    pairs = [a - b for a, b in zip(better, worse, strict=False)]
+    if len(pairs) < 2:
+        return unavailable("fewer than two items in common", unit)
+    if not all(map(math.isfinite, pairs)):
+        return unavailable("a difference is not finite", unit)
+    low, high = bootstrap_interval(pairs, seed, resamples=resamples)
+    mean = fmean(pairs)
+    # rounding may put the ends of a constant sample a last digit beside its mean
+    ends = {"low": min(low, mean), "high": max(high, mean)}
+    return measured(mean, unit, n=len(pairs), **ends, confidence=0.95, interval="paired percentile bootstrap")
+
+
+def wins(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
+    """Datum in `item/item`: (items only the first has right - items only the second has right) / items.
+
+    The interval is Wald's for paired proportions with one half added to each of the four cells (Agresti and Min 2005),
+    which keeps its coverage where few items differ. `wins` and `losses` are the items that differ.
+    """
+    pairs = list(zip(better, worse, strict=False))
+    if len(pairs) < 2:
+        return unavailable("fewer than two items in common", "item/item")
+    n = len(pairs)
+    won, lost = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
+    whole, up, down = n + 2, won + 0.5, lost + 0.5
+    middle = (up - down) / whole
+    half = _Z * math.sqrt((up + down) / whole - middle**2) / math.sqrt(whole)
+    value = (won - lost) / n
+    return measured(
+        value,
+        "item/item",
+        n=n,
+        low=max(-1.0, min(middle - half, value)),
+        high=min(1.0, max(middle + half, value)),
+        confidence=0.95,
+        interval="paired Wald, one half added to each cell",
+        wins=won,
+        losses=lost,
+    )
+
+
+def lacking(name: str, runners: Mapping[str, Any], why: Mapping[str, str]) -> str:
+    """Why comparison `name` of `COMPARED` cannot be made, or "". `why` holds the runners whose numbers are none."""
+    for runner in COMPARED[name]:
+        if runner in why:
+            return f"runner `{runner}`: {why[runner]}"
+        if runner not in runners:
+            return f"no runner `{runner}`"
+    return ""
