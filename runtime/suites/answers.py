@@ -1,10 +1,10 @@
 """Held-out questions × models → whether only permitted answers are given, the right ones, in the right proportions.
 
 Three things that one number cannot say. *Validity*: the greedy output is, letter by letter, one of the permitted
-answers; one constant answer is wholly valid. *The row's own answer*: how likely each model finds it among the permitted ones
-(`gold_nll`, in nats; `uniform` is a model that knows nothing, `constant` the proportions of the rows alone), and how
-often it is the greedy output (`gold_match`). *Proportions*: how far the mean distribution of a model is from the
-rows' (`distance`, total variation), and how large a share the most frequent answer has (`top_share`).
+answers; one constant answer is wholly valid. *The row's own answer*: how likely each model finds it among the permitted
+ones (`gold_nll`, in nats; `uniform` is a model that knows nothing, `constant` the proportions of the rows alone), and
+how often it is the greedy output (`gold_match`). *Proportions*: how far the mean distribution of a model is from that
+of the rows (`distance`, total variation), and how large a share the most frequent answer has (`top_share`).
 
 Where answers are random by nature, as an eight ball's, `gold_match` has a low ceiling and the other two decide; where a
 question has one right answer all three do. Proportions are exact, not sampled: every runner scores every permitted
