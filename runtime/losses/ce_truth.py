@@ -4,35 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.contract import Loss, Params
+from runtime.contract import Loss
+from runtime.contract.objective import OF_THE_ROW, Plain, cross_entropy, semantics
 
 
-class CeTruthParams(Params):
-    """Nothing to choose."""
-
-
-def value(student_NV: Any, _teacher_NV: Any, target_N: Any, _params: CeTruthParams) -> Any:
+def value(student_NV: Any, _teacher_NV: Any, target_N: Any, _params: Plain) -> Any:
     """-log q of the row's token in nats."""
-    return -student_NV.log_softmax(-1).gather(-1, target_N.unsqueeze(-1)).squeeze(-1)
+    return cross_entropy(student_NV, target_N)
 
 
 LOSS = Loss(
     name="ce_truth",
     version=1,
-    params=CeTruthParams,
+    params=Plain,
     needs=frozenset(),
     mask="response",
     value=value,
-    semantics={
-        "formula": "-log softmax(student)[token]",
-        "direction": "cross-entropy; label = token of the dataset row",
-        "temperature": "none",
-        "temperature_squared": False,
-        "mask": "response",
-        "shift": "logits at position i-1 predict token i",
-        "denominator": "supervised tokens of this term in the whole optimiser batch",
-        "tail": "none: every entry of the vocabulary counts",
-        "vocabulary": "student width equals the tokenizer's size, else refused",
-        "unit": "nat/token",
-    },
+    semantics=semantics(**OF_THE_ROW),
 )

@@ -10,11 +10,12 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Loss, Params
+from runtime.contract import Loss
+from runtime.contract.objective import Softened, divergence, semantics, softened
 from runtime.contract.units import unit
 
 
-class ChoiceKlParams(Params):
+class ChoiceKlParams(Softened):
     temperature: float = Field(
         default=1.0,
         ge=0.01,
@@ -26,17 +27,10 @@ class ChoiceKlParams(Params):
 
 
 def value(student_NV: Any, teacher_NV: Any, _target_N: Any, params: ChoiceKlParams) -> Any:
-    """T² · Σ_c p_c (log p_c - log q_c) in nats over the choices c; `teacher_NV` is -inf at every other entry.
-
-    The factor T² keeps the size of the gradient while T changes (Hinton, Vinyals and Dean, arXiv 1503.02531, 2.1).
-    """
-    other = teacher_NV.isinf()
-    low = float("-inf")
-    student = (student_NV / params.temperature).masked_fill(other, low).log_softmax(-1)
-    teacher = (teacher_NV / params.temperature).log_softmax(-1)
-    # 0 · (-inf - -inf) is no number: entries that are no choice count as nothing
-    difference = (teacher - student).masked_fill(other, 0.0)
-    return (teacher.exp() * difference).sum(-1) * params.temperature**2
+    """T² · Σ_c p_c (log p_c - log q_c) in nats over the choices c; `teacher_NV` is -inf at every other entry."""
+    t = params.temperature
+    chosen_NV = student_NV.masked_fill(teacher_NV.isinf(), float("-inf"))
+    return divergence(softened(teacher_NV, t), softened(chosen_NV, t), t)
 
 
 LOSS = Loss(
@@ -46,17 +40,14 @@ LOSS = Loss(
     needs=frozenset({"choices"}),
     mask="choice",
     value=value,
-    semantics={
-        "formula": "T^2 * sum_c p_c * (log p_c - log q_c), p and q softmax over the choices of a row at T",
-        "direction": "forward: KL(teacher || student)",
-        "temperature": "both sides",
-        "temperature_squared": True,
-        "mask": "choice",
-        "shift": "logits at position i-1 predict token i",
-        "denominator": "supervised tokens of this term in the whole optimiser batch",
-        "tail": "dropped on both sides: only the row's choices count, renormalised",
-        "vocabulary": "any two: a choice is one token of the student in its place",
-        "unit": "nat/token",
-    },
+    semantics=semantics(
+        formula="T^2 * sum_c p_c * (log p_c - log q_c), p and q softmax over the choices of a row at T",
+        direction="forward: KL(teacher || student)",
+        temperature="both sides",
+        temperature_squared=True,
+        mask="choice",
+        tail="dropped on both sides: only the row's choices count, renormalised",
+        vocabulary="any two: a choice is one token of the student in its place",
+    ),
     divergence=True,
 )

@@ -4,35 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.contract import Loss, Params
+from runtime.contract import Loss
+from runtime.contract.objective import OF_THE_ROW, Plain, cross_entropy, semantics
 
 
-class JsonArgsParams(Params):
-    """Nothing to choose."""
-
-
-def value(student_NV: Any, _teacher_NV: Any, target_N: Any, _params: JsonArgsParams) -> Any:
+def value(student_NV: Any, _teacher_NV: Any, target_N: Any, _params: Plain) -> Any:
     """-log q of the row's token in nats."""
-    return -student_NV.log_softmax(-1).gather(-1, target_N.unsqueeze(-1)).squeeze(-1)
+    return cross_entropy(student_NV, target_N)
 
 
 LOSS = Loss(
     name="json_args",
     version=1,
-    params=JsonArgsParams,
+    params=Plain,
     needs=frozenset(),
     mask="json_args",
     value=value,
-    semantics={
-        "formula": "-log softmax(student)[token]",
-        "direction": "cross-entropy; label = token of the dataset row",
-        "temperature": "none",
-        "temperature_squared": False,
-        "mask": "json_args",
-        "shift": "logits at position i-1 predict token i",
-        "denominator": "supervised tokens of this term in the whole optimiser batch",
-        "tail": "none: every entry of the vocabulary counts",
-        "vocabulary": "student width equals the tokenizer's size, else refused",
-        "unit": "nat/token",
-    },
+    semantics=semantics(**OF_THE_ROW, mask="json_args"),
 )

@@ -47,6 +47,7 @@ STEP = Step(
         "runtime.data.encode",
         "runtime.data.answers",
         "runtime.losses.ce_truth",
+        "runtime.contract.objective",
         "runtime.contract.optimizer",
         "runtime.contract.architecture",
         "runtime.contract.report",

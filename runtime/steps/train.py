@@ -85,6 +85,7 @@ STEP = Step(
         "runtime.contract.record",
         "runtime.data.encode",
         "runtime.data.answers",
+        "runtime.contract.objective",
         "runtime.contract.optimizer",
         "runtime.contract.architecture",
         "runtime.contract.report",

@@ -1,1 +1,2 @@
-"""Room: teachers."""
+"""The section `teacher` → the step that brings the teacher in, and the signals it gives. One more: a file with
+`TEACHER` here, named by `teacher.source`."""

@@ -75,3 +75,12 @@ def test_a_rooms_init_decides_nothing(room):
     text = (Path(catalog.__file__).parent / room / "__init__.py").read_text().strip()
     assert text.startswith('"""')
     assert text.endswith('"""')
+
+
+@pytest.mark.parametrize("name", catalog.names("losses"))
+def test_everything_a_loss_imports_is_in_the_code_of_the_steps_that_train(name):
+    needed = GRAPH.find_upstream_modules(f"runtime.losses.{name}") - CARRIERS
+    assert needed
+    for step in ("train", "bootstrap"):
+        missing = {one for one in needed if not covered(one, catalog.load("steps", step).code)}
+        assert missing == set(), step

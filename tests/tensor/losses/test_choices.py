@@ -158,7 +158,7 @@ def test_sequence_kd_is_the_cross_entropy_of_the_answer() -> None:
     (value,) = objective.values(side, None, target, masks, [bound("sequence_kd")], objective.totals(masks), 2)
     logits = side.head(side.hidden_NH).detach().numpy()
     logs = [logits[i, t] - np.log(np.exp(logits[i]).sum()) for i, t in enumerate([3, 2, 4])]
-    assert float(value) == pytest.approx(-np.mean(logs), rel=1e-12)
+    assert value.item() == pytest.approx(-np.mean(logs), rel=1e-12)
 
 
 @pytest.mark.parametrize(

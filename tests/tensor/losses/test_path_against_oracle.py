@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from runtime import catalog
+from runtime.contract import Loss
 from tests.tensor.losses import checks
 from tests.tensor.losses.bench import TERMS, Bench
 
@@ -55,3 +58,18 @@ def test_teacher_gets_no_gradient() -> None:
     bench.path().sum().backward()
     assert all(parameter.grad is None for parameter in bench.teacher.parameters())
     assert all(parameter.grad is not None for parameter in bench.student.parameters())
+
+
+def test_what_the_teacher_excludes_adds_nothing_to_forward_kl_and_has_a_gradient_without_nan() -> None:
+    """0 · log 0 is 0: a teacher whose logits are -inf at some entries (a masked vocabulary) still teaches the rest."""
+    student = torch.tensor([[0.3, -1.0, 2.0, 0.1]], dtype=torch.float64, requires_grad=True)
+    teacher = torch.tensor([[1.0, float("-inf"), 0.5, float("-inf")]], dtype=torch.float64)
+    loss: Loss = catalog.load("losses", "kl")
+    (value,) = loss.value(student, teacher, None, loss.params(temperature=2.0))
+    p = np.exp(np.array([0.5, 0.25]) - np.log(np.exp(0.5) + np.exp(0.25)))
+    q = np.exp(np.array([0.15, -0.5, 1.0, 0.05]))
+    q /= q.sum()
+    assert value.item() == pytest.approx(4 * float((p * np.log(p / q[[0, 2]])).sum()), rel=1e-12)
+    value.backward()
+    assert student.grad is not None
+    assert torch.isfinite(student.grad).all()
