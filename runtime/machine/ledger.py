@@ -1,11 +1,12 @@
 """A parameter model → the same model that notes which of its fields are read, so that none is silently ignored.
 
 Covered: every field of the step's own model, and every field of the models inside it, however deep in lists, tuples and
-dicts. A field of the step's own model must be read. A field of an inner model must be read unless it has its declared
-default (a setting that was left alone need not have an effect). Whatever hands out a whole model (`model_dump`,
-iteration, comparison, copying, printing) reads all that is in it. Not covered: single keys of plain dicts, which belong
-to plug-ins whose own models refuse unknown keys. An attempt that goes on from the scratch folder of a killed one is
-held to the same: what was read is written down before the value is handed out, and counts on.
+dicts. A field of the step's own model must be read, unless it is declared to have no effect on the result (UNKEYED):
+what was done before need not be paced, priced or saved again. A field of an inner model must be read unless it has its
+declared default (a setting that was left alone need not have an effect). Whatever hands out a whole model
+(`model_dump`, iteration, comparison, copying, printing) reads all that is in it. Not covered: single keys of plain
+dicts, which belong to plug-ins whose own models refuse unknown keys. An attempt that goes on from the scratch folder of
+a killed one is held to the same: what was read is written down before the value is handed out, and counts on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
+
+from runtime.contract import UNKEYED
 
 Model = TypeVar("Model", bound=BaseModel)
 #: attributes that hand out everything at once; `__dict__` stands behind iteration, printing and copying
@@ -76,7 +79,8 @@ def _wrap(params: Model, ledger: Ledger, path: str) -> Model:
         value = getattr(params, name)
         place = f"{path}.{name}" if path else name
         default = field.get_default(call_default_factory=True, validated_data=values)
-        if not path or type(value) is not type(default) or value != default:
+        must = UNKEYED not in field.metadata if not path else type(value) is not type(default) or value != default
+        if must:
             ledger.expect(place)
         values[name] = _inside(value, ledger, place)
     recording: Model = _recording(type(params)).model_construct(_fields_set=params.model_fields_set, **values)

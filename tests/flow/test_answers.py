@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import PhiConfig, PhiForCausalLM
 
 from runtime import digest
-from tests.flow.world import ROOT, Result, kcompiler
+from tests.flow.world import ROOT, SIGNALLED, Result, kcompiler, signals
 from tests.unit.runtime.data.teaching import completion, serving
 
 LETTERS = "ABCD"
@@ -233,6 +234,116 @@ def test_a_server_teaches_at_the_first_apply_and_no_edit_pays_twice(tmp_path: Pa
     lock = json.loads((home / "generated/letters/plan.lock").read_text(encoding="utf-8"))
     asked = next(step for step in lock["steps"] if step["id"] == "teacher")
     assert asked["params"]["api_key"] == "env:TEACHER_KEY"
+
+
+def asks(home: Path, code: int = 0, outcome: str = "", **options: Any) -> Result:
+    """Applies what leads to the teacher's answers and no more."""
+    return kcompiler("apply", "letters.yaml", "--only", "teacher", cwd=home, timeout=300, **options).ended(
+        code, outcome
+    )
+
+
+def prices(most: int = 4) -> dict[str, Any]:
+    """An answer costs 0.0013 US dollars; one of 4 tokens may cost about 0.01."""
+    return {"max_tokens": most, "concurrency": 1}
+
+
+@pytest.mark.slow
+def test_money_is_the_projects_across_attempts_cells_and_specs(tmp_path: Path) -> None:
+    with serving(letter_of) as server:
+        home = project(
+            tmp_path / "project", spec(hosted(server.url, **prices()), [{"term": "sequence_kd", "weight": 1.0}])
+        )
+        edited(home, **{"budgets.usd": 0.03})
+        spent = asks(home, 6, "step-failed")
+        assert "KR0112" in spent.err
+        assert "raise budgets.usd" in spent.err
+        some = len(server.asked)
+        assert 10 < some < 24
+        # again, and in every cell of a sweep: the money is gone
+        asks(home, 6, "step-failed")
+        edited(home, matrix={"execution.seed": [1, 2, 3]})
+        plan = kcompiler("plan", "letters.yaml", cwd=home).ended(0, "")
+        names = [step["id"] for step in json.loads((home / "generated/letters/plan.lock").read_text())["steps"]]
+        teachers = [name for name in names if name.partition("@")[0].startswith("teacher")]
+        assert len(teachers) == 3, plan.text
+        only = [word for name in teachers for word in ("--only", name)]
+        kcompiler("apply", "letters.yaml", *only, cwd=home, timeout=300).ended(6, "step-failed")
+        assert len(server.asked) == some
+        # the advice, followed: every question is asked once for all three cells
+        edited(home, **{"budgets.usd": 0.2})
+        kcompiler("apply", "letters.yaml", *only, cwd=home, timeout=300).ended(0, "")
+        assert len(server.asked) == 48
+        told = [report(home, name) for name in teachers]
+        assert [one["usd_of_purse"]["value"] for one in told] == [pytest.approx(48 * 0.0013)] * 3
+        # another spec of the project asks for nothing, and pays nothing
+        data = yaml.safe_load((home / "letters.yaml").read_text())
+        del data["matrix"]
+        data["metadata"]["name"], data["budgets"]["usd"] = "other", 0.1
+        (home / "other.yaml").write_text(yaml.safe_dump(data, sort_keys=False))
+        kcompiler("apply", "other.yaml", "--only", "teacher", cwd=home, timeout=300).ended(0, "")
+        assert len(server.asked) == 48
+
+
+@pytest.mark.slow
+def test_kills_anywhere_pay_for_nothing_that_is_not_counted(tmp_path: Path) -> None:
+    """SIGKILL before the n-th file of the store or of the spending is opened (49 are, before the first question), again
+    and again: every request that the server heard is in the sum at what it cost or may have cost, and no acknowledged
+    answer is asked for again."""
+    with serving(letter_of) as server:
+        home = project(
+            tmp_path / "project", spec(hosted(server.url, **prices()), [{"term": "sequence_kd", "weight": 1.0}])
+        )
+        edited(home, **{"budgets.usd": 2})
+        kcompiler("apply", "letters.yaml", "--only", "data", cwd=home, timeout=300).ended(0, "")
+        kept: set[str] = set()
+        for count in (1, 25, 50, 51, 52, 54, 56, 59, 62, 66, 75):
+            hit = signals(signal.SIGKILL, "open", "/paid/", count)
+            died = kcompiler(
+                "apply", "letters.yaml", "--only", "teacher", cwd=home, code=SIGNALLED, env=hit, timeout=300
+            )
+            assert died.code == -signal.SIGKILL, died.text
+            now = {path.stem for path in (home / ".kcompiler/paid/answers").rglob("[0-9a-f]*.json")}
+            assert kept <= now
+            kept = now
+        heard = len(server.asked)
+        assert heard >= len(kept) > 3
+        asks(home)
+        assert len(server.asked) == heard + 48 - len(kept)
+    told = report(home, "teacher")
+    charged = 0.0013 * len(server.asked)
+    assert charged - 1e-9 <= told["usd_of_purse"]["value"] <= charged + 11 * 0.015
+    assert len(server.asked) - 48 <= told["requests_lost"]["value"] <= 11
+
+
+@pytest.mark.slow
+def test_a_damaged_store_is_said_and_never_a_crash(tmp_path: Path) -> None:
+    with serving(letter_of) as server:
+        home = project(
+            tmp_path / "project", spec(hosted(server.url, **prices()), [{"term": "sequence_kd", "weight": 1.0}])
+        )
+        edited(home, **{"budgets.usd": 1})
+        asks(home)
+        kept = sorted((home / ".kcompiler/paid/answers").rglob("*.json"))
+        kept[0].write_bytes(b"")
+        kept[1].write_text(kept[1].read_text().replace('"content":"', '"content":"HACKED '))
+        edited(home, **{"execution.seed": 5})
+        again = asks(home)
+        assert len(server.asked) == 50
+        for path in kept[:2]:
+            assert path.relative_to(home).as_posix() in again.err
+        assert not [path for path in home.rglob("answers.jsonl") if "HACKED" in path.read_text()]
+        # what was spent cannot be known from a record that was edited: nothing more is asked
+        spending = home / ".kcompiler/paid/spend.jsonl"
+        spending.write_text(spending.read_text().replace("0.0013", "0.0000", 1))
+        edited(home, **{"execution.seed": 6})
+        refused = asks(home, 3, "evidence-broken")
+        assert "paid/spend.jsonl:2" in refused.err
+        assert len(server.asked) == 50
+        # the advice, followed
+        spending.unlink()
+        asks(home)
+        assert len(server.asked) == 50
 
 
 def test_the_real_questions_of_cmmlu_make_the_pinned_files(tmp_path: Path) -> None:

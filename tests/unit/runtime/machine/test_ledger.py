@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Annotated
 
 import pytest
 from pydantic import Field
 
-from runtime.contract import Params
+from runtime.contract import UNKEYED, Params
 from runtime.machine.ledger import Ledger, record
 
 
@@ -97,6 +98,18 @@ def test_what_was_read_before_counts_and_each_first_read_is_told_once() -> None:
     _ = params.steps, params.maybe, params.maybe, params.inner.name, params.several
     assert told == ["maybe", "inner", "inner.name", "several"]
     assert ledger.unread() == ["several.0.name", "several.0.weight", "several.1.more", "several.1.name"]
+
+
+def test_what_is_declared_to_have_no_effect_need_not_be_read() -> None:
+    class Paced(Params):
+        pace: Annotated[int, UNKEYED] = 1
+        steps: int = 5
+
+    ledger = Ledger()
+    params = record(Paced(pace=7), ledger)
+    assert ledger.unread() == ["steps"]
+    assert (params.steps, params.pace) == (5, 7)
+    assert ledger.unread() == []
 
 
 def test_a_copy_tells_the_same_ledger() -> None:
