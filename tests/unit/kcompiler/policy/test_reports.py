@@ -33,6 +33,7 @@ SPEC = {
     "budgets": {"wall_s": 400.0},
     "teacher": {"source": "bootstrap"},
     "shapes": {"prefill": [64, 128, 256]},
+    "quantization": {"islands": ["rms_norm"]},
     "evaluation": {"suites": [{"use": name} for name in ("answers", "tool_use", "language_model")]},
 }
 PACKS = policy.load(["caws/core", "caws/tier-3"], [assets.folder("policies")])
