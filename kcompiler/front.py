@@ -10,6 +10,7 @@ from pathlib import Path
 from kcompiler import assets, checks, compose, schema, source
 from kcompiler.compose import Fragment, Labels
 from kcompiler.diagnostic import Diagnostic, did_you_mean, from_refusal, has_errors, ordered, suggest
+from kcompiler.facts import derived
 from kcompiler.project import Project
 from kcompiler.source import LIMITS, Limits, Tree, Value, file
 from kcompiler.spec import Spec
@@ -121,14 +122,17 @@ def _forms(
     cells: dict[Diagnostic, list[Labels]] = {}
     for one in composed.forms:
         try:
-            spec, own, common = _meaning(one.tree, schemas, world, found, composed.varied, one is composed.forms[0])
+            tree, lacking = derived.fill(one.tree, world)
+            spec, own, common = _meaning(
+                tree, schemas, world, [*found, *lacking], composed.varied, one is composed.forms[0]
+            )
         except Refusal as refusal:
             # two installed distributions are at odds about a name: no spec can be read until one of them is gone
             return [], [from_refusal(refusal)]
         shared += common
         if spec is not None:
-            forms.append(Form(one.labels, one.tree, spec))
-        for item in dict.fromkeys(own):
+            forms.append(Form(one.labels, tree, spec))
+        for item in dict.fromkeys([*lacking, *own]):
             cells.setdefault(item, []).append(one.labels)
     return forms, [*shared, *(_in_cells(item, where, len(composed.forms)) for item, where in cells.items())]
 

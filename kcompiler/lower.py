@@ -9,7 +9,7 @@ from typing import Any, cast
 from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
 from runtime import catalog, digest
-from runtime.contract import Step, unkeyed
+from runtime.contract import Step, places, unkeyed
 from runtime.contract.hosted import Asking
 from runtime.contract.weights import Weights
 
@@ -72,7 +72,8 @@ class Lowering:
 
         `stated` are digest and size by the spec, of a file that need not be here: the plan is then the same without it.
         """
-        target = (self.folder / path).resolve()
+        elsewhere = bool(places.named(path))
+        target = places.place_of(self.root, path) if elsewhere else (self.folder / path).resolve()
         if stated is not None:
             pin, size = stated
         elif kind == "file":
@@ -80,7 +81,7 @@ class Lowering:
         else:
             entries = digest.manifest(target)
             pin, size = digest.of_folder(target), sum(int(entry["bytes"]) for entry in entries)
-        relative = target.relative_to(self.root.resolve()).as_posix()
+        relative = path if elsewhere else target.relative_to(self.root.resolve()).as_posix()
         self.inputs.append(
             Input(name=name, kind=kind, path=relative, digest=pin, bytes=size, license=license, origin=origin)
         )
@@ -152,9 +153,13 @@ class Lowering:
     def tokenizer(self) -> None:
         tokenizer = self.spec.tokenizer
         takes = {"dataset": "step:data#dataset"}
+        shared = ""
         if tokenizer.source != "train":
             # whose folder it is taken from makes no difference to the step
             takes["teacher"] = self.folders[tokenizer.source]
+            shared = next((who for who in sorted(self.folders) if who != tokenizer.source), "")
+        if shared:
+            takes["other"] = self.folders[shared]
         self.add(
             "tokenizer",
             "tokenizer",
@@ -165,6 +170,7 @@ class Lowering:
                 "added": list(tokenizer.added),
                 "template": tokenizer.template,
                 "single_token_tags": list(tokenizer.single_token_tags),
+                "shared_with": shared,
             },
             takes,
             origin="/tokenizer",

@@ -12,7 +12,7 @@ from kcompiler.audit.schema import problem_with
 from kcompiler.front import compile_spec
 from kcompiler.plan import APPLY, meaning, obligations
 from runtime import catalog, digest
-from runtime.contract import Refusal
+from runtime.contract import Refusal, places
 
 
 def read(path: Path, subject: str) -> tuple[dict[str, Any] | None, list[Finding]]:
@@ -32,10 +32,10 @@ def pins(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
     for entry in plan["sources"]:
         yield from _source(plan, entry, root)
     for entry in plan["inputs"]:
-        path = root / entry["path"]
         try:
+            path = places.place_of(root, entry["path"])
             found = digest.of_file(path) if entry["kind"] == "file" else _folder(path)
-        except (OSError, ValueError) as reason:
+        except (OSError, ValueError, places.NoPlace) as reason:
             yield differs("KA02", entry["path"], f"input `{entry['name']}` cannot be read: {reason}")
             continue
         if found != entry["digest"]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kcompiler.checks import Check, World
-from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
-from kcompiler.facts.paths import inside, kind, leaves_by_link, located, relative
+from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.facts.paths import kind, located, model_folder, wrong_folder, wrong_path
 from kcompiler.facts.registry import faults
 from kcompiler.facts.rows import MAX_BYTES
 from kcompiler.facts.teacher import PICKLED, json_object, of_teacher
@@ -27,11 +27,11 @@ def _data(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     for i, source in enumerate(spec.data.sources):
         if isinstance(source, JsonlSource):
             if source.sha256 is None and source.bytes is None:
-                yield from _path(tree, world, f"/data/sources/{i}/path", source.path, folder=False)
+                yield from wrong_path(tree, world, f"/data/sources/{i}/path", source.path, folder=False)
             else:
                 yield from _elsewhere(tree, world, f"/data/sources/{i}", source)
     if spec.data.tools:
-        yield from _path(tree, world, "/data/tools", spec.data.tools, folder=False)
+        yield from wrong_path(tree, world, "/data/tools", spec.data.tools, folder=False)
 
 
 def _elsewhere(tree: Tree, world: World, pointer: str, source: JsonlSource) -> Iterator[Diagnostic]:
@@ -49,7 +49,7 @@ def _elsewhere(tree: Tree, world: World, pointer: str, source: JsonlSource) -> I
         return
     path = located(source.path, world)
     if path is None or kind(path):
-        wrong = list(_path(tree, world, f"{pointer}/path", source.path, folder=False))
+        wrong = list(wrong_path(tree, world, f"{pointer}/path", source.path, folder=False))
         yield from wrong
         if path is not None and not wrong:
             yield from _stated(tree, pointer, path, source.sha256, source.bytes)
@@ -103,7 +103,7 @@ def _stated(tree: Tree, pointer: str, path: Path, sha256: str, size: int) -> Ite
 def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     yield from _weights(tree, world, "/teacher", of_teacher(spec))
     if spec.teacher.source == "recorded":
-        yield from _path(tree, world, "/teacher/path", spec.teacher.path, folder=False)
+        yield from wrong_path(tree, world, "/teacher/path", spec.teacher.path, folder=False)
 
 
 def _student(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
@@ -113,54 +113,11 @@ def _student(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 def _weights(tree: Tree, world: World, pointer: str, weights: Weights | None) -> Iterator[Diagnostic]:
     # what is in a repository is looked at when it has been fetched
     if weights is not None and not weights.model.startswith(REMOTE):
-        wrong = list(_path(tree, world, f"{pointer}/model", weights.model, folder=True))
-        yield from wrong or _folder(tree, (world.folder / weights.model).resolve(), pointer, weights.revision)
-
-
-def _path(tree: Tree, world: World, pointer: str, written: str, *, folder: bool) -> Iterator[Diagnostic]:
-    if not relative(written):
-        yield tree.diagnostic(
-            "KC4403",
-            pointer,
-            "a path must be relative to the spec's folder, with `/` between names",
-            label="means something else on another machine",
-            help="copy the data into the project and name it from there",
-        )
-        return
-    path = world.folder / written
-    if not inside(path, world):
-        label = "a symbolic link leads outside" if leaves_by_link(written, world) else "leads outside"
-        yield tree.diagnostic(
-            "KC4402",
-            pointer,
-            "a path leaves the project",
-            label=label,
-            help=f"keep it below the project's root, the folder `{world.root.resolve().name}`",
-        )
-        return
-    wanted, found = "folder" if folder else "file", kind(path)
-    if not found:
-        yield tree.diagnostic(
-            "KC4401", pointer, f"no such {wanted}", label="does not exist", help=_neighbour(path, written)
-        )
-    elif found != wanted:
-        yield tree.diagnostic(
-            "KC4404",
-            pointer,
-            f"a {wanted} is wanted here",
-            label="this is a pipe or a device" if found == "other" else f"this is a {found}",
-            help=f"name the {'folder that holds it' if folder else 'file itself'}",
-        )
-
-
-def _neighbour(path: Path, written: str) -> str:
-    """A name beside the missing one that somebody may have meant."""
-    try:
-        names = sorted(item.name for item in path.parent.iterdir())
-    except OSError:
-        return f"the folder `{path.parent.name}` does not exist either; paths start at the spec's folder"
-    near = [f"{written.removesuffix(path.name)}{name}" for name in suggest(path.name, names)]
-    return did_you_mean(written, near) if near else "paths start at the spec's folder"
+        wrong = list(wrong_folder(tree, world, f"{pointer}/model", weights.model))
+        yield from wrong
+        folder = model_folder(weights.model, world)
+        if not wrong and folder is not None:
+            yield from _folder(tree, folder, pointer, weights.revision)
 
 
 def _who(owner: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts.rows import readable
+from kcompiler.facts.teacher import SHOWN, apart
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import JsonlSource
@@ -167,19 +168,30 @@ def _wanted(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
-def _one_vocabulary(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    """Logits are compared entry by entry: both models must mean the same token by the same entry."""
+def _one_vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """Logits are compared entry by entry: both models must mean the same token by the same entry.
+
+    What they mean stands in their files, whatever the folders are called. A repository's are compared by the tokenizer
+    step, before anything is trained.
+    """
     pointer = next((pointer for pointer, loss in _terms(spec) if _LOGITS in loss.needs), "")
-    if pointer and spec.teacher.source == "hf" and spec.tokenizer.source != "teacher":
-        own = "a new tokenizer is trained" if spec.tokenizer.source == "train" else "the student keeps its own"
+    if not pointer or spec.teacher.source != "hf" or spec.tokenizer.source == "teacher":
+        return
+    different = apart(spec, world) if spec.tokenizer.source == "student" else ["a new tokenizer is trained"]
+    if different:
+        others = f"losses that read rows, the teacher's text or its choices, not ids: {', '.join(_without_ids())}"
         yield tree.diagnostic(
             "KC4203",
             "/tokenizer/source",
             "teacher and student would not share a vocabulary",
-            label=f"{own}, the teacher has another",
+            label="a new tokenizer is trained, the teacher has another"
+            if spec.tokenizer.source == "train"
+            else "the student keeps its own, the teacher has another",
             detail="the same id would stand for different texts: a divergence over ids would compare unlike things",
-            help="write `source: teacher`, or use losses that read rows, the teacher's text or its choices, not ids: "
-            f"{', '.join(_without_ids())}",
+            help=f"write `source: teacher`, or use {others}"
+            if spec.student.checkpoint is None
+            else f"take a teacher and a student whose tokenizers mean the same, or use {others}",
+            notes=tuple(different[:SHOWN]) if spec.tokenizer.source == "student" else (),
             related=(tree.related(pointer, "this term compares logits entry by entry"),),
         )
 
@@ -195,5 +207,5 @@ CHECKS = (
     Check(_supervised, "data", "training"),
     Check(_produced, "data"),
     Check(_wanted, "data", "training"),
-    Check(_one_vocabulary, "teacher", "tokenizer", "training"),
+    Check(_one_vocabulary, "teacher", "tokenizer", "training", "student"),
 )

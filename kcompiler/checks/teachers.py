@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 from kcompiler.checks import Check, World
 from kcompiler.checks.signals import answers
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.facts.models import total
+from kcompiler.facts.models import Unreadable, head_dim, of_config, same_number, total
 from kcompiler.facts.paths import kind, located
 from kcompiler.facts.record import Recorded, recorded
 from kcompiler.facts.rows import readable
 from kcompiler.facts.sizes import teacher_parameters
-from kcompiler.facts.teacher import folder_of, weights_of
+from kcompiler.facts.teacher import SHOWN, apart, folder_at, folder_of, of_teacher, weights_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime import catalog
@@ -55,7 +55,7 @@ def _pins(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                 label="40 hex digits are wanted" if remote else "sha256:… is wanted",
                 help="take the commit from the repository's history; a branch or a tag can be moved"
                 if remote
-                else "`kcompiler plan SPEC --upgrade teacher` prints it",
+                else "`kcompiler pin SPEC` writes it",
             )
         if remote and weights.parameters is None:
             yield tree.diagnostic(
@@ -335,7 +335,7 @@ def _covered(spec: Spec, tree: Tree, world: World, record: Recorded) -> Iterator
         )
 
 
-def _start(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+def _start(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     if spec.tokenizer.source == "student" and spec.student.checkpoint is None:
         yield tree.diagnostic(
             "KC4214",
@@ -344,15 +344,53 @@ def _start(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             label="there is none to take",
             help="name the weights in student.checkpoint, or write `source: train`",
         )
-    if spec.tokenizer.source != "student" and spec.student.checkpoint is not None:
+    if spec.tokenizer.source == "student" or spec.student.checkpoint is None:
+        return
+    taken = spec.tokenizer.source == "teacher" and of_teacher(spec) is not None
+    different = apart(spec, world) if taken else ["a new one"]
+    if different:
         yield tree.diagnostic(
             "KC4214",
             "/tokenizer/source",
             "the student's weights were trained on their own tokenizer",
             label=f"`{spec.tokenizer.source}` gives its ids another meaning",
             help="write `source: student`",
+            notes=tuple(different[:SHOWN]) if taken else (),
             related=(tree.related("/student/checkpoint", "these weights", "key"),),
         )
+
+
+def _shape(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """What a spec says of the weights it starts from must be what their config.json says."""
+    folder = folder_at(spec.student.checkpoint, world)
+    if folder is None or not folder.config:
+        return
+    try:
+        found = of_config(folder.config)
+    except Unreadable as reason:
+        why = {"family": (str(reason), spec.student.architecture.family)}
+    else:
+        said = spec.student.architecture.model_dump()
+        theirs = {"head_dim": None, **found}
+        # a head's width that is written out and the one that follows from the others are one
+        theirs["head_dim"] = theirs["head_dim"] or found["hidden_size"] // max(1, found["num_attention_heads"])
+        said["head_dim"] = head_dim(spec.student.architecture)
+        why = {name: (value, said[name]) for name, value in theirs.items() if not _equal(value, said[name])}
+    for name, (value, ours) in why.items():
+        yield tree.diagnostic(
+            "KC4232",
+            f"/student/architecture/{name}",
+            "the student does not have the shape of the weights it starts from",
+            label=f"{ours} here, the checkpoint's config.json: {value}",
+            help="write `architecture: from checkpoint`",
+            related=(tree.related("/student/checkpoint/model", "these weights"),),
+        )
+
+
+def _equal(one: object, other: object) -> bool:
+    if isinstance(one, float) and isinstance(other, float):
+        return same_number(one, other)
+    return one == other
 
 
 def _larger(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
@@ -381,6 +419,7 @@ CHECKS = (
     Check(_answered, "teacher", "training"),
     Check(_responses, "training"),
     Check(_record, "teacher", "data"),
-    Check(_start, "tokenizer", "student"),
+    Check(_start, "tokenizer", "student", "teacher"),
+    Check(_shape, "student"),
     Check(_larger, "teacher", "student"),
 )

@@ -35,13 +35,17 @@ def _template(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 def _marks(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    """The template's text is encoded with its control tokens. The end token may stand in it: chats close turns."""
-    special = spec.tokenizer.special
-    for text, why in (
-        (special.bos, "every sequence already begins with it"),
-        (special.pad, "it marks what is no text, and is masked"),
+    """The template's text is encoded with its control tokens. The end token may stand in it: chats close turns.
+
+    So may the beginning token of a tokenizer that comes with weights, after the start: ChatML opens turns with it.
+    """
+    special, template = spec.tokenizer.special, spec.tokenizer.template
+    again = template.startswith(special.bos) if spec.tokenizer.source != "train" else special.bos in template
+    for text, misplaced, why in (
+        (special.bos, again, "every sequence already begins with it"),
+        (special.pad, special.pad in template, "it marks what is no text, and is masked"),
     ):
-        if text in spec.tokenizer.template:
+        if misplaced and (text != special.eos or template.startswith(text)):
             yield tree.diagnostic(
                 "KC4309",
                 "/tokenizer/template",
@@ -52,9 +56,13 @@ def _marks(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 def _distinct(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A tokenizer that is trained here gives each its own token. One that comes with weights may use one for two: what
+    is padded is masked by length, and a text may end with the token it begins with (GPT-2)."""
     special = spec.tokenizer.special
     used: dict[str, str] = {}
     named = [(f"/tokenizer/special/{name}", text) for name, text in special.model_dump().items()]
+    if spec.tokenizer.source != "train":
+        named = [(pointer, text) for i, (pointer, text) in enumerate(named) if text not in [t for _, t in named[:i]]]
     tags = [(f"/tokenizer/single_token_tags/{i}", text) for i, text in enumerate(spec.tokenizer.single_token_tags)]
     for pointer, text in named + tags:
         if text in used:

@@ -29,9 +29,13 @@ def status(spec: Path, profile: str, form: str) -> None:
     from kcompiler.render import human_plan, json
     from kcompiler.render.stages import view
     from kcompiler.status import stages
+    from runtime.contract import places
 
     made, home = planned(spec, form, profile=profile)
-    absent = {str(item["path"]) for item in made["inputs"] if not (home.root / str(item["path"])).exists()}
+    # a model that this machine has no place for is no plan at all
+    absent = {
+        str(item["path"]) for item in made["inputs"] if not places.place_of(home.root, str(item["path"])).exists()
+    }
     found = stages(made, delta_of(made, home), _dates(home, made["asked"]["name"]), absent)
     judged = _verdict(home, made)
     following = _next(called(spec, profile), found, judged)

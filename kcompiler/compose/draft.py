@@ -58,6 +58,29 @@ class Draft:
         holder[key] = {}
         self._place(pointer, source, origin)
 
+    def write(self, pointer: str, value: Value, origin: str) -> None:
+        """A plain value that nobody wrote, shown where `origin` stands. Mappings above it are made."""
+        parent, _, key = pointer.rpartition("/")
+        if not isinstance(self._or_none(parent), dict):
+            self.write(parent, {}, origin)
+        holder = self.get(parent)
+        assert isinstance(holder, dict)
+        place, file = self._values[origin], self._foreign.get(origin)
+        holder[key] = value
+        self._values.setdefault(pointer, place)
+        if file is not None:
+            self._foreign[pointer] = file
+
+    def doubt(self, pointer: str) -> None:
+        """What stands at a pointer is not what it should be, and that was said."""
+        self._broken.add(pointer)
+
+    def _or_none(self, pointer: str) -> Value:
+        try:
+            return self.get(pointer)
+        except KeyError:
+            return None
+
     def remove(self, pointer: str) -> None:
         """Forget a value and everything below it; what stands in a list keeps its index."""
         for below in [one for one in self._values if one == pointer or one.startswith(f"{pointer}/")]:

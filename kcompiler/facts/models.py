@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kcompiler.spec import Spec
 from runtime.contract.architecture import Architecture
@@ -68,3 +70,116 @@ def parameters(a: Architecture) -> list[Part]:
 def total(architecture: Architecture) -> int:
     """Number of parameters of a model."""
     return sum(part.count for part in parameters(architecture))
+
+
+#: field of a spec → its name in config.json, where that is another one
+_OTHERWISE = {"phi": {"rms_norm_eps": "layer_norm_eps"}}
+#: what a config.json means that leaves a field out: the defaults of LlamaConfig, Qwen3Config and PhiConfig
+_UNSAID: Mapping[str, Mapping[str, Any]] = {
+    "llama": {
+        "hidden_size": 4096,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+    },
+    "qwen3": {
+        "hidden_size": 4096,
+        "intermediate_size": 22016,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 32,
+        "head_dim": 128,
+        "max_position_embeddings": 32768,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+    },
+    "phi": {
+        "hidden_size": 2048,
+        "intermediate_size": 8192,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 32,
+        "max_position_embeddings": 2048,
+        "rms_norm_eps": 1e-5,
+        "tie_word_embeddings": False,
+    },
+}
+_WHOLE_NUMBERS = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "max_position_embeddings",
+)
+#: what of config.json is looked up by its name
+_FIELDS = (*_WHOLE_NUMBERS, "head_dim", "rms_norm_eps", "tie_word_embeddings")
+
+
+class Unreadable(Exception):
+    """A config.json gives no architecture of a spec; the message says why."""
+
+
+def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `student.architecture` that a config.json means, all of them but the vocabulary's width.
+
+    Raises Unreadable: another family, another kind of rotary embedding, or no number where one must stand.
+    """
+    family = config.get("model_type")
+    unsaid = _UNSAID.get(family) if isinstance(family, str) else None
+    if unsaid is None:
+        raise Unreadable(f"`{family}` is none of the families {', '.join(_UNSAID)}" if family else "no model_type")
+    said = {name: _said(config, _OTHERWISE.get(str(family), {}).get(name, name), unsaid.get(name)) for name in _FIELDS}
+    if said["num_key_value_heads"] is None:
+        said["num_key_value_heads"] = said["num_attention_heads"]
+    for name in _WHOLE_NUMBERS:
+        if not isinstance(said[name], int) or isinstance(said[name], bool):
+            raise Unreadable(f"{name} is {said[name]!r}, no whole number")
+    heads = said["num_attention_heads"]
+    if said["head_dim"] is None or (heads > 0 and said["head_dim"] * heads == said["hidden_size"]):
+        del said["head_dim"]
+    if not isinstance(said["tie_word_embeddings"], bool):
+        raise Unreadable(f"tie_word_embeddings is {said['tie_word_embeddings']!r}")
+    return {"family": family, **said, "rms_norm_eps": _number(said, "rms_norm_eps"), "rope_theta": _theta(config)}
+
+
+def _said(config: Mapping[str, Any], name: str, unsaid: Any) -> Any:
+    return config.get(name) if config.get(name) is not None else unsaid
+
+
+def _number(said: Mapping[str, Any], name: str) -> float:
+    value = said[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unreadable(f"{name} is {value!r}, no number")
+    return shortest(float(value))
+
+
+def _theta(config: Mapping[str, Any]) -> float:
+    """The base of the rotary embedding: `rope_parameters` since Transformers 5, two keys of their own before."""
+    named = [config.get(key) for key in ("rope_parameters", "rope_scaling")]
+    parts: list[Mapping[str, Any]] = [one for one in named if isinstance(one, dict)]
+    for part in parts:
+        kind = part.get("rope_type", part.get("type", "default"))
+        if kind != "default":
+            raise Unreadable(f"its rotary embedding is of type `{kind}`")
+    bases = [part["rope_theta"] for part in [*parts, config] if part.get("rope_theta") is not None]
+    return _number({"rope_theta": bases[0] if bases else 10000.0}, "rope_theta")
+
+
+def shortest(value: float) -> float:
+    """The plainest decimal that is the same float32: weights know no finer number (9.999999747378752e-06 is 1e-05)."""
+    for digits in range(1, 17):
+        plain = float(f"{value:.{digits}g}")
+        if same_number(plain, value):
+            return plain
+    return value
+
+
+def same_number(one: float, other: float) -> bool:
+    """Whether two numbers are one as float32, in which models compute."""
+    try:
+        return struct.pack("<f", one) == struct.pack("<f", other)
+    except OverflowError:
+        return one == other

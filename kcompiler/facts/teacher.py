@@ -8,14 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kcompiler.facts import World
+from kcompiler.facts.paths import model_folder
 from kcompiler.spec import Spec
 from runtime.contract.strict_json import Json, loads
-from runtime.contract.weights import Weights
+from runtime.contract.vocabulary import Meaning, differences, meaning
+from runtime.contract.weights import REMOTE, Weights
 
 #: far above any real file of this kind: Llama 3's tokenizer.json has 9 MB
 MAX_JSON_BYTES = 64 << 20
 #: formats that run code when they are loaded (pickle, directly or inside a zip)
 PICKLED = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
+#: so many differences of two tokenizers are told
+SHOWN = 3
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
 
 
@@ -26,6 +30,11 @@ class Folder:
     path: Path
     config: dict[str, Json] = field(repr=False)
     tokenizer: dict[str, Json] = field(repr=False)
+
+    @property
+    def words(self) -> Meaning | None:
+        """What its tokenizer means; None when it has none that can be read."""
+        return meaning(self.tokenizer)
 
     def number(self, *keys: str) -> int | None:
         """The first of these integers in config.json, or in its `text_config`."""
@@ -57,16 +66,31 @@ def folder_of(spec: Spec, world: World) -> Folder | None:
 
 
 def folder_at(weights: Weights | None, world: World) -> Folder | None:
-    """The folder of some weights, when it lies inside the project; None for a repository."""
-    if weights is None or weights.repository:
-        return None
-    try:
-        path = (world.folder / weights.model).resolve()
-        if not path.is_relative_to(world.root.resolve()) or not path.is_dir():
-            return None
-    except (OSError, RuntimeError, ValueError):
+    """The folder of some weights, where it may be read; None for a repository."""
+    return None if weights is None or weights.repository else folder_named(weights.model, world)
+
+
+def folder_named(model: str, world: World) -> Folder | None:
+    """The folder of a model by the text that names it; None for a repository, and for what is not here."""
+    path = None if model.startswith(REMOTE) else model_folder(model, world)
+    if path is None:
         return None
     return Folder(path, json_object(path / "config.json"), json_object(path / "tokenizer.json", strict=False))
+
+
+def apart(spec: Spec, world: World) -> list[str]:
+    """Why the teacher's and the student's own tokenizers do not mean the same ids; empty when they do, and when one
+    of them is not here to be read (a repository: the tokenizer step compares them when they were fetched)."""
+    folders = (("teacher", folder_of(spec, world)), ("student", folder_at(spec.student.checkpoint, world)))
+    found: list[Meaning] = []
+    for who, folder in folders:
+        if folder is None:
+            return []
+        words = folder.words
+        if words is None:
+            return [f"the {who}'s folder has no tokenizer.json whose vocabulary could be compared"]
+        found.append(words)
+    return differences(found[0], found[1], ("teacher", "student"))
 
 
 def json_object(path: Path, *, strict: bool = True) -> dict[str, Json]:

@@ -11,13 +11,14 @@ REMOTE = "hf:"
 
 
 class Weights(Params):
-    """A local Transformers folder, or a repository of the Hugging Face Hub."""
+    """A Transformers folder of the project or of this machine, or a repository of the Hugging Face Hub."""
 
     model: str = Field(
         min_length=1,
         max_length=1000,
-        description="Folder with config.json and *.safetensors, relative to the spec; or `hf:ORG/NAME` on the Hub.",
-        examples=["./teacher", "hf:mistralai/Mixtral-8x7B-Instruct-v0.1"],
+        description="Folder with config.json and *.safetensors, relative to the spec; `models:NAME`, a folder whose "
+        "place each machine keeps in .kcompiler/models.toml; or `hf:ORG/NAME` on the Hub.",
+        examples=["./teacher", "models:smollm2", "hf:mistralai/Mixtral-8x7B-Instruct-v0.1"],
     )
     revision: str = Field(
         pattern=r"^(sha256:[0-9a-f]{64}|[0-9a-f]{40})$",

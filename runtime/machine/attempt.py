@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from runtime import catalog
 from runtime.contract import MachineError, Refusal
+from runtime.contract.places import NoPlace
 from runtime.machine.context import REPORT, Call, StepContext, Stopped, Watch
 from runtime.machine.durable import StorageFailed, erase, is_storage_trouble
 from runtime.machine.journal import Attempts
@@ -142,7 +143,13 @@ class Attempt:
 
     def _path(self, port: str) -> Path:
         if port in self._task.inputs:
-            return place_of(self._root, self._task.inputs[port]["path"])
+            path = self._task.inputs[port]["path"]
+            try:
+                return place_of(self._root, path)
+            except NoPlace as reason:
+                raise self._refusal(
+                    f"input `{path}` went away while the plan was carried out: {reason}", "KR0107"
+                ) from None
         return self._state.store.read(self._task.digests[port])
 
     def _outputs(self, call: Call) -> dict[str, Staged]:

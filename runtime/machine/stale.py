@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import catalog, digest
-from runtime.contract import Backend, MachineError, Refusal, Step, unkeyed
+from runtime.contract import Backend, MachineError, Refusal, Step, places, unkeyed
 from runtime.machine.locked import params_of
 
 #: how `digest_of` says that nothing is there
@@ -100,7 +100,10 @@ def same_version(locked: str, found: str) -> bool:
 
 
 def place_of(root: Path, path: str) -> Path:
-    """Where a path of the lock stands. Raises Refusal when it leaves the project root, also through a link."""
+    """Where a path of the lock stands. Raises Refusal when it leaves the project root, also through a link, and
+    NoPlace for a model that this machine has no place for."""
+    if places.named(path):
+        return places.place_of(root, path)
     place = root / path
     if Path(path).is_absolute() or not place.resolve().is_relative_to(root.resolve()):
         raise Refusal(
@@ -132,7 +135,10 @@ def _files(lock: Mapping[str, Any], root: Path) -> list[Difference]:
     wanted += [("input", entry["name"], entry["path"], entry["kind"], entry["digest"]) for entry in lock["inputs"]]
     differences = []
     for what, name, path, kind, locked in wanted:
-        found = digest_of(place_of(root, path), kind)
+        try:
+            found = digest_of(place_of(root, path), kind)
+        except places.NoPlace as reason:
+            found = f"{_ABSENT} place: {reason}"
         if found != locked:
             absent = path if what == "input" and found.startswith(_ABSENT) else ""
             differences.append(Difference(kind=what, name=name, locked=locked, found=found, absent=absent))

@@ -21,7 +21,7 @@ import sentencepiece
 from tokenizers import AddedToken, Encoding, Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
-from runtime.contract import BrokenEvidence, Context, Refusal, rows
+from runtime.contract import BrokenEvidence, Context, Refusal, rows, vocabulary
 from runtime.contract import report as facts
 from runtime.machine import durable
 from runtime.steps.tokenizer import TokenizerParams
@@ -403,6 +403,35 @@ def check_pieces(folder: Path, tokenizer: Tokenizer, dataset: Path) -> int | Non
     return count
 
 
+def check_shared(folder: Path, other: Path, shared_with: str) -> None:
+    """Raises Refusal unless the tokenizers beside two models mean the same ids, to each of which the ids are given.
+
+    `shared_with` says whose the other folder is, "teacher" or "student".
+    """
+    owner = "student" if shared_with == "teacher" else "teacher"
+    found: list[vocabulary.Meaning] = []
+    for who, place in ((owner, folder), (shared_with, other)):
+        path = place / "tokenizer.json"
+        try:
+            text = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        except ValueError:
+            text = None
+        meant = vocabulary.meaning(text) if isinstance(text, dict) else None
+        if meant is None:
+            raise Refusal(
+                f"the {who}'s folder has no tokenizer.json with a vocabulary",
+                action="save it with a fast tokenizer: what its ids mean must be known before both models see them",
+            )
+        found.append(meant)
+    different = vocabulary.differences(found[0], found[1], (owner, shared_with))
+    if different:
+        raise Refusal(
+            f"teacher and student do not mean the same by one id ({len(different):,} differences): "
+            f"{'; '.join(different[:3])}",
+            action="take a student and a teacher of one tokenizer, or a loss that reads rows or text in place of ids",
+        )
+
+
 def add_control(backend: Backend, params: TokenizerParams) -> None:
     """Give the control tokens that a taken tokenizer lacks ids of their own, the next ones that are free.
 
@@ -437,7 +466,10 @@ def filled(backend: Backend, vocab_size: int) -> int:
 
 
 def special_ids(backend: Backend, params: TokenizerParams) -> dict[str, int]:
-    """Name → id of the control tokens. Raises Refusal for one that is absent or shared."""
+    """Name → id of the control tokens. Raises Refusal for one that is absent, and for one token with two names in a
+    tokenizer that is trained here. One that comes with weights may pad with its end: masks go by length, so that the
+    true end stays.
+    """
     found: dict[str, int] = {}
     for name in SPECIAL:
         text = str(getattr(params.special, name))
@@ -449,7 +481,7 @@ def special_ids(backend: Backend, params: TokenizerParams) -> dict[str, int]:
                 action=f"set tokenizer.special.{name} to one of {', '.join(known[:12])}",
             )
         found[name] = number
-    if len(set(found.values())) != len(found):
+    if params.source == "train" and len(set(found.values())) != len(found):
         raise Refusal("pad, bos and eos must be three different tokens", action="give each its own text")
     return found
 
@@ -547,6 +579,7 @@ def contract_of(
 ) -> dict[str, object]:
     """The data of report `tokenizer.contract`. Raises Refusal where training on the tokenizer could not be right."""
     ids = {"pad": tokenizer.pad_id, "bos": tokenizer.bos_id, "eos": tokenizer.eos_id}
+    texts = {name: str(getattr(params.special, name)) for name in SPECIAL}
     in_range = sum(0 <= number < tokenizer.vocab_size for number in ids.values())
     safe, tried = injections(tokenizer)
     split = [tag for tag in params.single_token_tags if len(tokenizer.encode_text(tag)) != 1]
@@ -571,10 +604,8 @@ def contract_of(
     return {
         "source": params.source,
         "template_sha256": tokenizer.template_sha256,
-        "special": {
-            name: {"text": getattr(params.special, name), "id": facts.measured(i, "id")} for name, i in ids.items()
-        },
-        "special_distinct": facts.measured(len(set(ids.values())) == len(ids), "bool"),
+        "special": {name: {"text": texts[name], "id": facts.measured(i, "id")} for name, i in ids.items()},
+        "special_distinct": facts.measured(len(set(ids.values())) == len(set(texts.values())), "bool"),
         "special_in_range": facts.rate(in_range, len(ids)),
         "control_injection_safe": facts.rate(safe, tried),
         "single_token_tags": facts.rate(tags, tags) if tags else facts.unavailable("no tag was asked for", "ratio"),
@@ -601,6 +632,8 @@ def make(takes: Mapping[str, Path], params: TokenizerParams, ctx: Context) -> No
         backend = trained(_texts(takes["dataset"], params.template), params)
     else:
         split_template(params.template)
+        if params.shared_with:
+            check_shared(takes["teacher"], takes["other"], params.shared_with)
         backend, chance = taken(takes["teacher"])
         add_control(backend, params)
     for what in chance:

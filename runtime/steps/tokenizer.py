@@ -30,11 +30,14 @@ class TokenizerParams(Params):
     template: str
     #: texts that must encode to exactly one id
     single_token_tags: list[str] = Field(default_factory=list)
+    #: whose weights see its ids as well: the tokenizer beside them must mean the same (port `other`)
+    shared_with: Literal["", "teacher", "student"] = ""
 
 
 def takes(params: TokenizerParams) -> Ports:
     if params.source == "teacher":
-        return {"dataset": Port(kind="dataset"), "teacher": Port(kind="hf_folder")}
+        other = {"other": Port(kind="hf_folder")} if params.shared_with else {}
+        return {"dataset": Port(kind="dataset"), "teacher": Port(kind="hf_folder"), **other}
     return {"dataset": Port(kind="dataset")}
 
 
@@ -55,5 +58,6 @@ STEP = Step(
         "runtime.contract.rows",
         "runtime.contract.strict_json",
         "runtime.contract.report",
+        "runtime.contract.vocabulary",
     ),
 )

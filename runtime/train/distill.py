@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -123,7 +124,7 @@ def student_of(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer,
     model = build.load(takes["from"], attention=ATTENTION)
     declared, found = fresh.config.to_dict(), model.config.to_dict()
     for key in sorted(set(declared) - OF_NO_SHAPE):
-        if declared[key] != found.get(key):
+        if not _same(declared[key], found.get(key)):
             raise Refusal(
                 f"the checkpoint to start from has {key} = {found.get(key)!r}, the spec says {declared[key]!r}",
                 place="from",
@@ -133,6 +134,15 @@ def student_of(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer,
         # weights made elsewhere name their own control tokens; the tokenizer's contract decides
         setattr(model.config, f"{name}_token_id", number)
     return model
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal, where two numbers are one when they are one float32: weights know no finer (1e-05, 9.9999997e-06)."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    if isinstance(one, float) and isinstance(other, float):
+        return bool(np.float32(one) == np.float32(other))
+    return one == other
 
 
 def _teacher(model: PreTrainedModel, params: TrainParams, corpus: Corpus, seed: int) -> Teacher:

@@ -176,7 +176,13 @@ def test_d12_ids_beyond_the_vocabulary_are_refused_not_clamped(tmp_path):
 
 
 def test_d12_a_teacher_with_another_end_token_warns(tmp_path):
-    (found,) = laboratory.compiled(tmp_path, hosted(tmp_path, config={"eos_token_id": [3, 4]})).diagnostics
+    change = hosted(tmp_path, config={"eos_token_id": [3, 4]})
+
+    def written(data):
+        change(data)
+        data["tokenizer"]["special"] = {"eos": "<|eos|>"}
+
+    (found,) = laboratory.compiled(tmp_path, written).diagnostics
     assert (found.code, found.help) == ("KC4311", "write eos: `a` or `b`")
 
 
