@@ -1,30 +1,31 @@
 """A drafter and the worker whose tokens it guesses: one tokenizer, or every guess is rejected.
 
-Speculative decoding compares token by token (arXiv 2211.17192): ids of another tokenizer mean other texts.
+Speculative decoding compares token by token (arXiv 2211.17192): ids of another tokenizer mean other texts. Folders are
+compared by what their tokenizers mean, repositories by their commit, and what is trained here by what it is trained on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from kcompiler import compose, source
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts.derived import fill
 from kcompiler.facts.paths import kind, located
+from kcompiler.facts.teacher import SHOWN, folder_at, of_teacher
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.parse import parse
+from runtime.contract.vocabulary import differences
+from runtime.contract.weights import Weights
 
 #: fields of both specs that decide which ids stand for which texts
-_SAME = ("tokenizer.source", "tokenizer.vocab_size", "tokenizer.special", "tokenizer.added")
-#: source of the tokenizer → what else decides it
-_FROM = {
-    "teacher": ("teacher.model", "teacher.revision"),
-    "student": ("student.checkpoint.model", "student.checkpoint.revision"),
-    "train": ("data.sources", "data.held_out", "tokenizer.template", "tokenizer.single_token_tags", "execution.seed"),
-}
+_SAME = ("tokenizer.vocab_size", "tokenizer.special", "tokenizer.added")
+#: what else decides a tokenizer that is trained here
+_TRAINED = ("data.sources", "data.held_out", "tokenizer.template", "tokenizer.single_token_tags", "execution.seed")
 
 
 def _named(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -53,7 +54,7 @@ def _agrees(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         return
     path = located(written, world)
     worker = _worker(path, world) if path is not None and kind(path) == "file" else None
-    if worker is None:
+    if path is None or worker is None:
         yield tree.diagnostic(
             "KC4313",
             "/student/drafts_for",
@@ -62,17 +63,56 @@ def _agrees(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             help="name its YAML file, relative to this spec's folder, and see what `kcompiler validate` says of it",
         )
         return
-    for field in (*_SAME, *_FROM[spec.tokenizer.source]):
+    fields: tuple[str, ...] = ("tokenizer.source", *_SAME)
+    if spec.tokenizer.source == worker.tokenizer.source == "train":
+        fields = (*_SAME, *_TRAINED)
+    elif "train" not in (spec.tokenizer.source, worker.tokenizer.source):
+        fields = _SAME
+        yield from _taken(spec, worker, tree, world, World(world.root, path.parent))
+    for field in fields:
         ours, theirs = _at(spec, field), _at(worker, field)
         if ours != theirs:
-            yield tree.diagnostic(
-                "KC4313",
-                "/" + field.replace(".", "/"),
-                "drafter and worker would not share a tokenizer",
-                label=f"{_short(ours)} here, {_short(theirs)} in {written}",
-                help="give both specs the same tokenizer; a guess in other ids is never accepted",
-                related=(tree.related("/student/drafts_for", "the worker"),),
-            )
+            yield _differs(tree, "/" + field.replace(".", "/"), f"{_short(ours)} here, {_short(theirs)} in {written}")
+
+
+def _taken(spec: Spec, worker: Spec, tree: Tree, here: World, there: World) -> Iterator[Diagnostic]:
+    """Two tokenizers that come with weights, whoever's they are."""
+    (pointer, ours), (_, theirs) = _weights(spec), _weights(worker)
+    if ours is None or theirs is None:
+        return  # `tokens` says that there is none to take
+    mine, its = folder_at(ours, here), folder_at(theirs, there)
+    if mine is None or its is None:
+        if (ours.repository, ours.revision) != (theirs.repository, theirs.revision):
+            key = "model" if ours.model != theirs.model else "revision"
+            values = [_short(getattr(one, key)) for one in (ours, theirs)]
+            yield _differs(tree, f"{pointer}/{key}", f"{values[0]} here, {values[1]} in {spec.student.drafts_for}")
+        return
+    words = mine.words, its.words
+    if words[0] is None or words[1] is None:
+        return  # `tokens` says so of this spec, and of the worker's
+    different = differences(words[0], words[1], ("drafter", "worker"))
+    if different:
+        label = "the two folders' tokenizers do not mean the same"
+        yield _differs(tree, f"{pointer}/model", label, different[:SHOWN])
+
+
+def _weights(spec: Spec) -> tuple[str, Weights | None]:
+    """Pointer and weights beside which the tokenizer of a spec lies."""
+    if spec.tokenizer.source == "teacher":
+        return "/teacher", of_teacher(spec)
+    return "/student/checkpoint", spec.student.checkpoint
+
+
+def _differs(tree: Tree, pointer: str, label: str, notes: Sequence[str] = ()) -> Diagnostic:
+    return tree.diagnostic(
+        "KC4313",
+        pointer,
+        "drafter and worker would not share a tokenizer",
+        label=label,
+        help="give both specs the same tokenizer; a guess in other ids is never accepted",
+        notes=notes,
+        related=(tree.related("/student/drafts_for", "the worker"),),
+    )
 
 
 def _worker(path: Path, world: World) -> Spec | None:
@@ -81,7 +121,10 @@ def _worker(path: Path, world: World) -> Spec | None:
     if tree is None or any(item.severity == "error" for item in found):
         return None
     base = compose.compose(tree, world.root, path.parent).base
-    return parse(base).spec if base is not None and isinstance(base.data, dict) else None
+    if base is None or not isinstance(base.data, dict):
+        return None
+    filled, found = fill(base, World(world.root, path.parent))
+    return parse(filled).spec if not found else None
 
 
 def _at(spec: Spec, field: str) -> Any:

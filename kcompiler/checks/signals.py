@@ -179,7 +179,7 @@ def _one_vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic
         return
     different = apart(spec, world) if spec.tokenizer.source == "student" else ["a new tokenizer is trained"]
     if different:
-        others = f"losses that read rows, the teacher's text or its choices, not ids: {', '.join(_without_ids())}"
+        others = f"losses that read rows, the teacher's text or its choices, not ids: {', '.join(without_ids())}"
         yield tree.diagnostic(
             "KC4203",
             "/tokenizer/source",
@@ -196,7 +196,7 @@ def _one_vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic
         )
 
 
-def _without_ids() -> list[str]:
+def without_ids() -> list[str]:
     """The losses that compare no logits entry by entry."""
     return [name for name in catalog.names("losses") if not _usable("losses", name, "needs") & {_LOGITS, "nothing"}]
 

@@ -13,7 +13,7 @@ from fractions import Fraction
 from urllib.parse import urlsplit
 
 from kcompiler.checks import Check, World
-from kcompiler.checks.signals import answers
+from kcompiler.checks.signals import answers, without_ids
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.models import Unreadable, head_dim, of_config, same_number, total
 from kcompiler.facts.paths import kind, located
@@ -354,10 +354,16 @@ def _start(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             "/tokenizer/source",
             "the student's weights were trained on their own tokenizer",
             label=f"`{spec.tokenizer.source}` gives its ids another meaning",
-            help="write `source: student`",
+            help="write `source: student`"
+            + (f", and losses that compare no logits: {', '.join(without_ids())}" if _over_logits(spec) else ""),
             notes=tuple(different[:SHOWN]) if taken else (),
             related=(tree.related("/student/checkpoint", "these weights", "key"),),
         )
+
+
+def _over_logits(spec: Spec) -> bool:
+    terms = [term for stage in spec.training.stages for term in stage.losses]
+    return not answers(spec) and any("logits" in catalog.load("losses", term.term).needs for term in terms)
 
 
 def _shape(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
@@ -378,7 +384,7 @@ def _shape(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         why = {name: (value, said[name]) for name, value in theirs.items() if not _equal(value, said[name])}
     for name, (value, ours) in why.items():
         yield tree.diagnostic(
-            "KC4232",
+            "KC4315",
             f"/student/architecture/{name}",
             "the student does not have the shape of the weights it starts from",
             label=f"{ours} here, the checkpoint's config.json: {value}",
@@ -419,7 +425,7 @@ CHECKS = (
     Check(_answered, "teacher", "training"),
     Check(_responses, "training"),
     Check(_record, "teacher", "data"),
-    Check(_start, "tokenizer", "student", "teacher"),
+    Check(_start, "tokenizer", "student", "teacher", "training"),
     Check(_shape, "student"),
     Check(_larger, "teacher", "student"),
 )

@@ -16,11 +16,10 @@ from kcompiler.facts.models import Unreadable, of_config
 from kcompiler.facts.paths import wrong_folder
 from kcompiler.facts.teacher import Folder, folder_named, json_object
 from kcompiler.source import Tree, Value
+from kcompiler.spec.student import FROM_CHECKPOINT
 from kcompiler.spec.tokenizer import Special
 from runtime.contract.weights import REMOTE
 
-#: what `student.architecture` says to take that of the weights it starts from
-FROM_CHECKPOINT = "from checkpoint"
 _SHAPE, _CHECKPOINT, _WIDTH, _SPECIAL = (
     "/student/architecture",
     "/student/checkpoint/model",
@@ -61,7 +60,7 @@ def _architecture(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic
     except Unreadable as reason:
         yield from wrong or [
             tree.diagnostic(
-                "KC4231",
+                "KC4314",
                 origin,
                 "the architecture cannot be taken from the checkpoint",
                 label=str(reason),

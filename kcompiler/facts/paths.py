@@ -121,7 +121,7 @@ def unplaced(tree: Tree, world: World, pointer: str, written: str) -> Diagnostic
     name = written.removeprefix(MODELS)
     if not NAME.match(name):
         return tree.diagnostic(
-            "KC4431",
+            "KC4442",
             pointer,
             "this is no name of a model",
             label="not models:NAME",
@@ -131,7 +131,7 @@ def unplaced(tree: Tree, world: World, pointer: str, written: str) -> Diagnostic
         folder_of(world.root, name)
     except NoPlace as reason:
         return tree.diagnostic(
-            "KC4430",
+            "KC4441",
             pointer,
             f"this machine has no place for the model `{name}`",
             label=str(reason),

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from kcompiler.spec import PLUGGED, Spec
 from kcompiler.spec.base import ROOM, Plugged
 from kcompiler.spec.plugins import WIDTH
+from kcompiler.spec.student import FROM_CHECKPOINT
 from runtime import catalog
 from runtime.contract.units import UNIT
 
@@ -38,12 +39,25 @@ def published() -> Json:
     names = {room: [n for n in catalog.names(room) if catalog.distribution(room, n) is None] for room in rooms}
     whole = document(names, names)
     required = whole.pop("required")
+    _left_to_folders(whole["$defs"])
     return {
         **whole,
         "if": {"required": ["include"]},
         "then": {"required": list(_OWN)},
         "else": {"required": required, "properties": _released(whole)},
     }
+
+
+def _left_to_folders(defs: dict[str, Json]) -> None:
+    """What a spec may leave to the folders it names, and is written out before it is checked (facts/derived.py)."""
+    shape = defs["Student"]["properties"].pop("architecture")
+    defs["Student"]["properties"]["architecture"] = {
+        "description": f"{shape['description']} `{FROM_CHECKPOINT}` takes the shape of the weights to start from.",
+        "anyOf": [{"$ref": shape["$ref"]}, {"const": FROM_CHECKPOINT}],
+        "examples": [FROM_CHECKPOINT],
+    }
+    for section, name in (("Student", "architecture"), ("Tokenizer", "vocab_size")):
+        defs[section]["required"] = [one for one in defs[section]["required"] if one != name]
 
 
 def _released(whole: Json) -> Json:

@@ -16,6 +16,8 @@ from runtime.contract.weights import Weights
 _NUMBER = r"(?:[1-9][0-9]{0,2}(?:_[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2})?"
 _TARGET = re.compile(rf"^\s*({_NUMBER})\s*(?:(?:±|\+-|\+/-)\s*([0-9]{{1,3}}(?:\.[0-9]+)?)\s*%)?\s*$")
 _LARGEST = 10**15
+#: what `architecture` says to take that of the weights the student starts from
+FROM_CHECKPOINT = "from checkpoint"
 
 
 class ParameterTarget(Section):
@@ -75,7 +77,10 @@ class Student(Section):
     """Role and shape of the student. The width of its vocabulary is the tokenizer's."""
 
     role: Literal["worker", "judge", "drafter", "toy"] = Field(description="What the student is used for.")
-    architecture: Architecture = Field(description="Transformers config; `vocab_size` comes from the tokenizer.")
+    architecture: Architecture = Field(
+        description="Transformers config; `vocab_size` comes from the tokenizer. Left out beside a checkpoint in a "
+        "folder: what its config.json says."
+    )
     parameters: Target | None = Field(
         default=None,
         description="Declared number of parameters with a tolerance: `623_000±10%`, or a plain number.",

@@ -32,11 +32,15 @@ class Tokenizer(Section):
     vocab_size: int = Field(
         ge=260,
         le=1_000_000,
-        description="Number of ids = rows of the embedding = width of the loss. 256 bytes and the control tokens fit.",
+        description="Number of ids = rows of the embedding = width of the loss. 256 bytes and the control tokens fit. "
+        "Left out beside `teacher` or `student` in a folder: what its config.json says.",
         examples=[32000],
         json_schema_extra=unit("id"),
     )
-    special: Special = Field(default_factory=Special, description="Texts of the control tokens.")
+    special: Special = Field(
+        default_factory=Special,
+        description="Texts of the control tokens; of a folder's tokenizer those it names, unless written.",
+    )
     added: Annotated[list[Literal["pad", "bos", "eos"]], Distinct] = Field(
         default_factory=list,
         description="Control tokens that a taken tokenizer lacks: they get unused ids, and their embedding is learnt.",

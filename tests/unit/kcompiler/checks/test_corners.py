@@ -17,6 +17,7 @@ import yaml
 
 from kcompiler.checks import World
 from kcompiler.facts.models import total
+from kcompiler.source import load
 from runtime import catalog, digest
 from runtime.contract import splits
 from runtime.contract.architecture import Architecture
@@ -158,6 +159,42 @@ def folder(vocabulary: Mapping[str, int], size: int = 512, **added: int) -> dict
     return {"teacher/config.json": json.dumps(config), "teacher/tokenizer.json": json.dumps(made)}
 
 
+#: what the good spec's student says of itself, as Transformers writes it
+SHAPE = {
+    "model_type": "llama",
+    "vocab_size": 512,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 128,
+    "rms_norm_eps": 9.999999747378752e-06,
+    "tie_word_embeddings": True,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+}
+
+
+def kin(source: str, model: str = "student", revision: str = "sha256:" + "0" * 64, **architecture: Any) -> Change:
+    """A teacher in a folder, a student that starts from weights in another, and the tokenizer of one of them."""
+
+    def change(data: dict[str, Any]) -> None:
+        local()(data)
+        data["tokenizer"]["source"] = source
+        data["student"]["architecture"].update(architecture)
+        data["student"]["checkpoint"] = {"model": model, "revision": revision, "license": "MIT", "parameters": 1}
+
+    return change
+
+
+def pair(vocabulary: Mapping[str, int], **config: Any) -> dict[str, str]:
+    """Two folders: a teacher whose ids are `FULL`'s, and a student whose vocabulary and config are these."""
+    student = folder(vocabulary, **CONTROL)["teacher/tokenizer.json"]
+    shape = {name: value for name, value in {**SHAPE, **config}.items() if value is not None}
+    return {**FULL, "student/config.json": json.dumps(shape), "student/tokenizer.json": student}
+
+
 def letters(count: int, first: int = 3) -> dict[str, int]:
     return {f"t{number}": number for number in range(first, first + count)}
 
@@ -201,6 +238,7 @@ def decided(value: Any, **more: Any) -> Change:
     return lambda data: data.update(decisions=[row])
 
 
+SWAPPED = {**letters(509), "t3": 4, "t4": 3}
 CONTROL = {"<|pad|>": 0, "<|bos|>": 1, "<|eos|>": 2}
 FULL = folder(letters(509), **CONTROL)
 ANSWERS = json.dumps({"prompt": "p", "text": "t"}) + "\n"
@@ -225,8 +263,8 @@ OTHER = {
 
 CLAIMS: dict[str, list[Claim]] = {
     "names": [
-        Claim("another spec of this name", unchanged, ("KC4430",), ("other.yaml",), files=OTHER),
-        Claim("its plan with a profile", unchanged, ("KC4430",),
+        Claim("another spec of this name", unchanged, ("KC4441",), ("other.yaml",), files=OTHER),
+        Claim("its plan with a profile", unchanged, ("KC4441",),
               files={"generated/answers@mini/plan.lock": OTHER["generated/answers/plan.lock"], **dict([*OTHER.items()][1:])}),
         Claim("this spec planned before", unchanged,
               files={**OTHER, "generated/answers/plan.lock": '{"asked": {"spec": "spec.yaml"}}'}),
@@ -334,17 +372,17 @@ CLAIMS: dict[str, list[Claim]] = {
     ],
     "weights": [
         Claim("a decoder", local(), files=brought(is_causal=True, is_decoder=False)),
-        Claim("one that sees the answer", local(), ("KC4231",), ("is_causal false", "remove `is_causal`"),
+        Claim("one that sees the answer", local(), ("KC4314",), ("is_causal false", "remove `is_causal`"),
               files=brought(is_causal=False)),
-        Claim("in its inner config", local(), ("KC4231",), files=brought(text_config={"is_causal": False})),
-        Claim("an encoder", local(), ("KC4231",), ("`roformer` without `is_decoder: true`", "write `is_decoder: true`"),
+        Claim("in its inner config", local(), ("KC4314",), files=brought(text_config={"is_causal": False})),
+        Claim("an encoder", local(), ("KC4314",), ("`roformer` without `is_decoder: true`", "write `is_decoder: true`"),
               files=brought(model_type="roformer")),
-        Claim("an encoder that says that it is one", local(), ("KC4231",), files=brought(model_type="bert", is_decoder=False)),
+        Claim("an encoder that says that it is one", local(), ("KC4314",), files=brought(model_type="bert", is_decoder=False)),
         Claim("an encoder made a decoder", local(), files=brought(model_type="bert", is_decoder=True)),
-        Claim("a student's start", begun, ("KC4231",), files=brought(is_causal=False)),
-        Claim("a cap and a scale", local(), ("KC4232",), ("final_logit_softcapping 30.0, logit_scale 0.0625\n",),
+        Claim("a student's start", begun, ("KC4314",), files=brought(is_causal=False)),
+        Claim("a cap and a scale", local(), ("KC4315",), ("final_logit_softcapping 30.0, logit_scale 0.0625\n",),
               files=brought(final_logit_softcapping=30.0, logit_scale=0.0625)),
-        Claim("a scale alone", local(), ("KC4232",), ("has logits_scaling 8.0\n",), files=brought(logits_scaling=8.0)),
+        Claim("a scale alone", local(), ("KC4315",), ("has logits_scaling 8.0\n",), files=brought(logits_scaling=8.0)),
         Claim("no cap and a scale of one", local(), files=brought(final_logit_softcapping=None, logit_scale=1.0,
                                                                   logits_soft_cap=0, lm_head_multiplier=True)),
         Claim("known rotations", local(), files=brought(rope_parameters={"rope_type": "yarn", "factor": 4.0},
@@ -507,6 +545,25 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("weights with another's tokenizer", lambda data: data["student"].update(
             checkpoint={"model": "weights", "revision": "sha256:" + "0" * 64, "license": "MIT"}), ("KC4214",),
               ("gives its ids another meaning",)),
+        Claim("a student of the teacher's own tokenizer", kin("teacher"), files=pair(letters(509))),
+        Claim("two ids exchanged, and the teacher's are taken", kin("teacher"), ("KC4214",),
+              ("id 3 is `t3` in the teacher's and `t4` in the student's", "write `source: student`"),
+              files=pair(SWAPPED)),
+        Claim("weights that are not here to be compared", kin("teacher", "hf:a/b", "1" * 40), files=FULL),
+        Claim("another epsilon", kin("teacher", rms_norm_eps=1e-6), ("KC4315",),
+              ("1e-06 here, the checkpoint's config.json: 1e-05",), files=pair(letters(509))),
+        Claim("an epsilon that is the same float32", kin("teacher", rms_norm_eps=9.99999974e-06),
+              files=pair(letters(509))),
+        Claim("another width, and so another head", kin("teacher", hidden_size=64), ("KC4315",) * 2,
+              ("64 here, the checkpoint's config.json: 32", "16 here, the checkpoint's config.json: 8"),
+              files=pair(letters(509))),
+        Claim("a head's width that follows", kin("teacher"), files=pair(letters(509), head_dim=None)),
+        Claim("weights of another family", kin("teacher"), ("KC4315",), ("`gpt2` is none of the families",),
+              files=pair(letters(509), model_type="gpt2")),
+        Claim("a folder without a config", kin("teacher"),
+              files={name: text for name, text in pair(letters(509)).items() if name != "student/config.json"}),
+        Claim("no heads at all", kin("teacher"), ("KC4315",), ("4 here, the checkpoint's config.json: 0",),
+              files=pair(letters(509), num_attention_heads=0, head_dim=8, num_key_value_heads=2)),
         Claim("a teacher of the student's size", recorded(parameters=STUDENT),
               files={"answers.jsonl": ANSWERS, "rows.jsonl": lines("p")}),
         Claim("one parameter less", recorded(parameters=STUDENT - 1), ("KC4216",),
@@ -527,6 +584,17 @@ def written(change: Change) -> str:
     return str(yaml.safe_dump(data, sort_keys=False))
 
 
+CLAIMS["signals"] += [
+    Claim("a student of the teacher's own tokenizer", kin("student"), files=pair(letters(509))),
+    Claim("two ids exchanged", kin("student"), ("KC4203",),
+          ("id 3 is `t3` in the teacher's and `t4` in the student's", "tokenizers mean the same"), files=pair(SWAPPED)),
+    Claim("nothing to compare with", kin("student"), ("KC4203",),
+          ("the student's folder has no tokenizer.json whose vocabulary could be compared",),
+          files={name: text for name, text in pair(letters(509)).items() if name != "student/tokenizer.json"}),
+    Claim("a repository that is compared when it was fetched", kin("student", "hf:a/b", "1" * 40), files=FULL),
+    Claim("ids that nothing compares", several(kin("student"), losses("ce_truth")), files=pair(SWAPPED)),
+]  # fmt: skip
+
 CLAIMS["drafting"] = [
     Claim("a worker with the same tokenizer", drafting(), files={"worker.yaml": WORKER}),
     Claim("one whose spec is wrong", drafting(), ("KC4313",), ("cannot be read",),
@@ -546,8 +614,28 @@ CLAIMS["drafting"] = [
           files={"worker.yaml": written(started("1" * 40))}),
     Claim("students that start from two", several(started("2" * 40, "drafter"), drafting()), ("KC4313",),
           ("1" * 40 + " in worker.yaml",), files={"worker.yaml": written(started("1" * 40))}),
-    Claim("taken tokenizers are compared by where they are from", several(local(), drafting()), ("KC4313",) * 3,
-          files={"worker.yaml": WORKER}),
+    Claim("one that is taken and one that is trained", several(local(), drafting()), ("KC4313",),
+          ("teacher here, train in worker.yaml",), files={"worker.yaml": WORKER}),
+    Claim("one that is trained and one that is taken", drafting(), ("KC4313",),
+          ("train here, teacher in worker.yaml",), files={"worker.yaml": written(local()), **FULL}),
+    Claim("one tokenizer in two folders", several(kin("student"), drafting()),
+          files={"worker.yaml": written(local()), **pair(letters(509))}),
+    Claim("two ids exchanged between the folders", several(kin("student"), drafting()), ("KC4313",),
+          ("id 3 is `t4` in the drafter's and `t3` in the worker's",),
+          files={"worker.yaml": written(local()), **pair(SWAPPED)}),
+    Claim("a folder and a repository", several(started("1" * 40, "drafter"), drafting()), ("KC4313",),
+          ("hf:a/phi here, teacher in worker.yaml",), files={"worker.yaml": written(local()), **FULL}),
+    Claim("a folder that has no tokenizer", several(kin("student"), drafting()),
+          files={name: text for name, text in {"worker.yaml": written(local()), **pair(letters(509))}.items()
+                 if name != "student/tokenizer.json"}),
+    Claim("one teacher's and one student's of a repository", several(started("1" * 40, "drafter"), drafting()),
+          files={"worker.yaml": written(several(local(), lambda data: data["teacher"].update(
+              model="hf:a/phi", revision="1" * 40)))}),
+    Claim("no weights to take one from", several(section("tokenizer", source="student"), drafting()),
+          files={"worker.yaml": written(local()), **FULL}),
+    Claim("a worker whose folder is not here", several(local(), drafting()), ("KC4313",), ("cannot be read",),
+          files={"worker.yaml": written(lambda data: (local()(data), data["teacher"].update(model="elsewhere"),
+                                                      data["tokenizer"].pop("vocab_size"))), **FULL}),
 ]  # fmt: skip
 
 
@@ -703,6 +791,161 @@ def expressions() -> None:
 
 
 #: module → what is asked of its functions by hand
+def configs() -> None:
+    """Every way in which a config.json says, or does not say, what an architecture is."""
+    of_config, unreadable = module("facts.models").of_config, module("facts.models").Unreadable
+    plain = {"family": "llama", **{name: SHAPE[name] for name in (
+        "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+        "max_position_embeddings", "tie_word_embeddings")}, "rms_norm_eps": 1e-5, "rope_theta": 10000.0}  # fmt: skip
+    assert of_config(SHAPE) == plain
+    assert of_config({**SHAPE, "head_dim": 16}) == {**plain, "head_dim": 16}
+    assert of_config({**SHAPE, "num_key_value_heads": None}) == {**plain, "num_key_value_heads": 4}
+    assert of_config({**SHAPE, "num_attention_heads": 1, "head_dim": 32})["num_attention_heads"] == 1
+    assert "head_dim" not in of_config({**SHAPE, "num_attention_heads": 1, "head_dim": 32})
+    assert of_config({**SHAPE, "num_attention_heads": 0, "head_dim": 7, "hidden_size": 0})["head_dim"] == 7
+    old = {name: value for name, value in SHAPE.items() if name != "rope_parameters"}
+    assert of_config({**old, "rope_theta": 5e5})["rope_theta"] == 5e5
+    assert of_config(old)["rope_theta"] == 10000.0
+    assert of_config({**SHAPE, "rope_scaling": None}) == plain
+    assert of_config({"model_type": "llama"})["num_key_value_heads"] == 32
+    assert of_config({"model_type": "qwen3"})["rms_norm_eps"] == 1e-6
+    assert "head_dim" not in of_config({"model_type": "qwen3"})
+    assert of_config({"model_type": "phi", "layer_norm_eps": 1e-3, "rms_norm_eps": 1e-9})["rms_norm_eps"] == 1e-3
+    for wrong, why in (
+        ({"model_type": "gpt2"}, "`gpt2` is none of"),
+        ({}, "no model_type"),
+        ({"model_type": 3}, "`3` is none of"),
+        ({**SHAPE, "hidden_size": 32.0}, "hidden_size is 32.0"),
+        ({**SHAPE, "num_hidden_layers": True}, "num_hidden_layers is True"),
+        ({**SHAPE, "tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes'"),
+        ({**SHAPE, "rms_norm_eps": True}, "rms_norm_eps is True"),
+        ({**SHAPE, "rms_norm_eps": "1e-5"}, "rms_norm_eps is '1e-5'"),
+        ({**SHAPE, "rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "type `llama3`"),
+        ({**SHAPE, "rope_scaling": {"type": "linear", "factor": 2.0}}, "type `linear`"),
+    ):
+        with pytest.raises(unreadable) as reason:
+            of_config(wrong)
+        assert why in str(reason.value), why
+    shortest, same = module("facts.models").shortest, module("facts.models").same_number
+    assert (shortest(9.999999747378752e-06), shortest(1e-6), shortest(0.1), shortest(1e300)) == (1e-5, 1e-6, 0.1, 1e300)
+    assert (same(1e-5, 9.999999747378752e-06), same(1e-5, 1.00001e-5), same(1e300, 1e300)) == (True, False, True)
+
+
+def filled(text: str, files: Mapping[str, str], **models: str) -> tuple[Any, list[str]]:
+    """What a text says once its folders were asked, and the codes of what they could not say."""
+    with TemporaryDirectory() as name:
+        here = Path(name)
+        for place, content in files.items():
+            (here / place).parent.mkdir(parents=True, exist_ok=True)
+            (here / place).write_text(content, encoding="utf-8")
+        if models:
+            (here / ".kcompiler").mkdir()
+            listed = "".join(f'{key} = "{here / value}"\n' for key, value in models.items())
+            (here / ".kcompiler/models.toml").write_text(listed, encoding="utf-8")
+        tree, _ = load("spec.yaml", text.encode())
+        assert tree is not None
+        made, found = module("facts.derived").fill(tree, World(here, here))
+        return made, [f"{item.code} {item.label}" for item in found]
+
+
+def folders_speak() -> None:
+    """What a folder of weights says for a spec, and what it never says."""
+    start = "student: {checkpoint: {model: %s}}\n"
+    shape = {"family": "llama", "hidden_size": 32, "rms_norm_eps": 1e-5}
+    files = pair(letters(509), bos_token_id=1, eos_token_id=[2, 3])
+    for text in (
+        start % "student",
+        start % "models:it",
+        "student: {architecture: from checkpoint, checkpoint: {model: student}}",
+    ):
+        tree, wrong = filled(text, files, it="student")
+        assert wrong == []
+        assert {name: tree.data["student"]["architecture"][name] for name in shape} == shape
+        assert tree.place("/student/architecture/hidden_size").start > 0
+    tree, wrong = filled("student: {architecture: {family: phi}, checkpoint: {model: student}}", files)
+    assert (tree.data["student"]["architecture"], wrong) == ({"family": "phi"}, [])
+    for text, says in (
+        (start % "hf:a/b", []),
+        ("student: {role: toy}", []),
+        ("student: {architecture: 3}", []),
+        ("- a list", []),
+        (start % "nowhere", ["KC4401 does not exist"]),
+        (start % "models:other", ["KC4441 .kcompiler/models.toml does not name it"]),
+        (start % "models:A", ["KC4442 not models:NAME"]),
+        ("student: {architecture: from checkpoint}", ["KC4314 no weights to start from"]),
+        ("student: {architecture: from checkpoint, checkpoint: {model: hf:a/b}}",
+         ["KC4314 a repository is looked at when it was fetched"]),
+        (start % "teacher/empty", ["KC4314 its folder has no config.json that can be read"]),
+        (start % "gpt", ["KC4314 `gpt2` is none of the families llama, qwen3, phi"]),
+    ):  # fmt: skip
+        more = {"gpt/config.json": '{"model_type": "gpt2"}', "teacher/empty/a": ""}
+        assert filled(text, {**files, **more}, it="student")[1] == says, text
+    words = "teacher: {source: hf, model: teacher}\nstudent: {checkpoint: {model: student}}\ntokenizer: {source: %s%s}"
+    said = [
+        ("student", "", {"pad": "<|eos|>", "bos": "<|bos|>", "eos": "<|eos|>"}, 512),
+        ("student", ", special: {eos: t9}, vocab_size: 600", {"pad": "<|eos|>", "bos": "<|bos|>", "eos": "t9"}, 600),
+        ("student", ", added: [pad]", {"bos": "<|bos|>", "eos": "<|eos|>"}, 512),
+        ("teacher", "", {}, 512),
+        ("train", "", {}, None),
+        ("student", ", special: 3", 3, 512),
+    ]
+    words_only = {
+        "student/tokenizer.json": folder(letters(509), **{"<|bos|>": 1, "<|eos|>": 2})["teacher/tokenizer.json"]
+    }
+    for source, more, special, width in said:
+        tree, wrong = filled(words % (source, more), {**files, **words_only})
+        assert wrong == []
+        got = tree.data["tokenizer"]
+        assert (got.get("special", {}), got.get("vocab_size")) == (special, width), (source, more)
+    assert filled(words % ("student", ""), files)[0].data["tokenizer"]["special"] == {
+        "bos": "<|bos|>",
+        "eos": "<|eos|>",
+    }
+    config = {"bos_token": {"content": "t7"}, "eos_token": "t8", "pad_token": None}
+    named = {**files, **words_only, "student/tokenizer_config.json": json.dumps(config)}
+    assert filled(words % ("student", ""), named)[0].data["tokenizer"]["special"] == {
+        "pad": "t8",
+        "bos": "t7",
+        "eos": "t8",
+    }
+    hosted_ = "teacher: {source: openai, model: teacher}\ntokenizer: {source: teacher}"
+    assert "vocab_size" not in filled(hosted_, files)[0].data["tokenizer"]
+    lost, wrong = filled("teacher: {source: hf, model: models:x}\ntokenizer: {source: teacher}", files)
+    assert (wrong, "/tokenizer/vocab_size" in lost.broken) == (["KC4441 there is no .kcompiler/models.toml"], True)
+    known = "teacher: {source: hf, model: models:x}\ntokenizer: {source: teacher, vocab_size: 512}"
+    assert filled(known, files)[1] == []
+    assert filled("teacher: {source: hf, model: hf:a/b}\ntokenizer: {source: teacher}", files)[1] == []
+
+
+def places_of_models() -> None:
+    """A name leads to a folder by the list of this machine, or says why not."""
+
+    def label(content: str | None, written: str = "models:it") -> str:
+        with TemporaryDirectory() as name:
+            here = Path(name)
+            (here / "weights").mkdir()
+            (here / "a-file").write_text("", encoding="utf-8")
+            (here / ".kcompiler").mkdir()
+            if content is not None:
+                (here / ".kcompiler/models.toml").write_text(content, encoding="utf-8")
+            tree, _ = load("spec.yaml", f"model: {written}\n".encode())
+            paths = module("facts.paths")
+            found = list(paths.wrong_folder(tree, World(here, here), "/model", written))
+            led = paths.model_folder(written, World(here, here))
+            assert (led is None) == bool(found)
+            return found[0].label if found else led.name
+
+    assert label('it = "weights"') == "weights"
+    assert label(None) == "there is no .kcompiler/models.toml"
+    assert label('other = "weights"') == ".kcompiler/models.toml does not name it"
+    assert label("it = 3") == ".kcompiler/models.toml gives it no text"
+    assert label('it = "nowhere"') == ".kcompiler/models.toml leads to no folder"
+    assert label('it = "a-file"') == ".kcompiler/models.toml leads to no folder"
+    assert label("it = = 3").startswith(".kcompiler/models.toml cannot be read")
+    assert label(None, "weights") == "weights"
+    assert label(None, "a-file") == "this is a file"
+
+
 ARITHMETIC: dict[str, tuple[Callable[[], None], ...]] = {
     "signals": (signals_of_a_broken_plug_in, ways_out),
     "objectives": (temperatures,),
@@ -713,6 +956,9 @@ ARITHMETIC: dict[str, tuple[Callable[[], None], ...]] = {
     "facts.rows": (small_files, rows_of_a_file),
     "facts.teacher": (small_files,),
     "facts.time": (least_times,),
+    "facts.models": (configs,),
+    "facts.derived": (folders_speak,),
+    "facts.paths": (places_of_models,),
     "facts.registry": (small_files, registries),
     "facts.spdx": (expressions,),
 }
