@@ -123,8 +123,9 @@ def _deref(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
         elif "items" in node and isinstance(node["items"], dict):
             node = node["items"]
-        elif "anyOf" in node:
-            node = next(item for item in node["anyOf"] if item.get("type") != "null")
+        elif "else" in node:
+            # a word stands for the whole (`architecture: from checkpoint`); the whole is what has fields
+            node = node["else"]
         else:
             return node
 

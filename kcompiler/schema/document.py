@@ -53,7 +53,9 @@ def _left_to_folders(defs: dict[str, Json]) -> None:
     shape = defs["Student"]["properties"].pop("architecture")
     defs["Student"]["properties"]["architecture"] = {
         "description": f"{shape['description']} `{FROM_CHECKPOINT}` takes the shape of the weights to start from.",
-        "anyOf": [{"$ref": shape["$ref"]}, {"const": FROM_CHECKPOINT}],
+        "if": {"type": "string"},
+        "then": {"const": FROM_CHECKPOINT},
+        "else": {"$ref": shape["$ref"]},
         "examples": [FROM_CHECKPOINT],
     }
     for section, name in (("Student", "architecture"), ("Tokenizer", "vocab_size")):
