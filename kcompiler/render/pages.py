@@ -123,7 +123,7 @@ def _deref(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
         elif "items" in node and isinstance(node["items"], dict):
             node = node["items"]
-        elif "else" in node:
+        elif "else" in node and "properties" not in node:
             # a word stands for the whole (`architecture: from checkpoint`); the whole is what has fields
             node = node["else"]
         else:
