@@ -81,6 +81,7 @@ STEP = Step(
         "runtime.contract.intervals",
         "runtime.contract.strict_json",
         "runtime.contract.report",
+        "runtime.contract.vocabulary",
         "runtime.steps.tokenizer",
     ),
 )

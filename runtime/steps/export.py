@@ -48,6 +48,7 @@ STEP = Step(
         "runtime.contract.rows",
         "runtime.contract.program",
         "runtime.contract.report",
+        "runtime.contract.vocabulary",
         "runtime.contract.architecture",
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",

@@ -39,6 +39,7 @@ STEP = Step(
         "runtime.models.tokenizer",
         "runtime.contract.rows",
         "runtime.contract.report",
+        "runtime.contract.vocabulary",
         "runtime.contract.architecture",
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",

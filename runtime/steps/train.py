@@ -89,6 +89,7 @@ STEP = Step(
         "runtime.contract.optimizer",
         "runtime.contract.architecture",
         "runtime.contract.report",
+        "runtime.contract.vocabulary",
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",
     ),
