@@ -151,7 +151,7 @@ class Step:
     run: Callable[[Mapping[str, Path], Any, Context], None]
     code: Sequence[str] = ()
     plugs: Callable[[Any], Sequence[tuple[str, str]]] = _no_plugs
-    #: what reproduction means here: "bitwise" (same machine, same bytes), "statistical", or "none"
+    #: what reproduction means here: "bitwise" (the same bytes on a machine of the same words), "statistical", or "none"
     promise: str = "bitwise"
 
     def takes_of(self, params: Any) -> Ports:

@@ -8,14 +8,45 @@ import platform
 import sys
 from pathlib import Path
 
+_CPUINFO = Path("/proc/cpuinfo")
+#: widest first: what PyTorch asks of a processor for each of its sets of kernels (aten/src/ATen/native/DispatchStub)
+_VECTORS = (
+    ("avx512", frozenset({"avx512f", "avx512vl", "avx512bw", "avx512dq", "fma"})),
+    ("avx2", frozenset({"avx2", "fma"})),
+)
+#: variables by which PyTorch, MKL and oneDNN are told to use other kernels
+_CHOOSING = (
+    "ATEN_CPU_CAPABILITY",
+    "DNNL_DEFAULT_FPMATH_MODE",
+    "DNNL_MAX_CPU_ISA",
+    "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ONEDNN_MAX_CPU_ISA",
+    "OPENBLAS_CORETYPE",
+)
+
 
 def words() -> dict[str, str]:
-    """What an action key knows of the machine: Python's minor version, operating system, instruction set."""
+    """What an action key knows of the machine: Python's minor version, operating system, instruction set, and which
+    kernels its processor is given. On another kind of processor sums are taken in another order."""
     return {
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "system": platform.system(),
         "machine": platform.machine(),
+        "kernels": kernels(),
     }
+
+
+def kernels() -> str:
+    """Who made the processor and the widest vectors that numeric libraries use on it, as in "AuthenticAMD avx512";
+    then every variable that gives them other kernels. Libraries choose by both."""
+    facts = _first_processor()
+    flags = set(facts.get("flags", "").split())
+    width = next((name for name, needed in _VECTORS if needed <= flags), "")
+    maker = facts.get("vendor_id") or facts.get("CPU implementer") or platform.processor() or platform.machine()
+    chosen = [f"{name}={os.environ[name]}" for name in _CHOOSING if os.environ.get(name)]
+    return " ".join(filter(None, (maker, width, *chosen)))
 
 
 def hardware() -> dict[str, str | int]:
@@ -29,12 +60,17 @@ def hardware() -> dict[str, str | int]:
 
 
 def _processor() -> str:
+    return _first_processor().get("model name", "unknown")
+
+
+def _first_processor() -> dict[str, str]:
+    """What Linux says of the first processor; nothing elsewhere."""
+    found: dict[str, str] = {}
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in _CPUINFO.read_text().partition("\n\n")[0].splitlines():
             name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    return "unknown"
+            found[name.strip()] = value.strip()
+    return found
 
 
 def python() -> str:

@@ -39,6 +39,7 @@ STEP = Step(
     code=(
         "runtime.train",
         "runtime.steps.train",
+        "runtime.machine.host",
         "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.tokenizer",

@@ -78,6 +78,7 @@ STEP = Step(
     plugs=plugs,
     code=(
         "runtime.train",
+        "runtime.machine.host",
         "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.tokenizer",

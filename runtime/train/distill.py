@@ -16,6 +16,7 @@ from runtime.contract.record import Answer
 from runtime.contract.rows import Row, load
 from runtime.data import answers
 from runtime.data.encode import RESPONSE, encode
+from runtime.machine import host
 from runtime.models import admission, build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
@@ -195,6 +196,7 @@ def fingerprint(trainer: Trainer, ctx: Context) -> str:
         "checkpointed": params.gradient_checkpointing,
         "measured": sorted(trainer.course.measured),
         "threads": params.threads,
+        "kernels": host.kernels(),
         "seed": trainer.seed,
         "digests": dict(ctx.digests),
         "versions": {**ctx.versions, "torch": torch.__version__},
@@ -234,6 +236,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     marks = facts.fingerprints({name: takes[name] for name in ("dataset", "tokenizer")}, ctx.digests)
     marks["model"] = facts.hex_of(digest.of_folder(out))
     told = telling.data(record, terms, corpus, words, params, size)
+    told["threads"] = facts.measured(params.threads, "thread")
     told["entry"] = admission.data(admission.examine(student))
     if params.needs_answers:
         told["rows_without_answer"] = facts.measured(left_out, "row", n=left_out + len(corpus))

@@ -34,11 +34,22 @@ def measure(values_K: Tensor, parameters: Sequence[Tensor]) -> list[Reach]:
     return found
 
 
+def diverged(what: str, step: int) -> Refusal:
+    """The refusal of a number that is not finite. At step 0 no weight has moved yet: no learning rate is to blame."""
+    if step > 0:
+        return Refusal(f"training diverged: {what} at step {step}", action="lower the learning rate")
+    return Refusal(
+        f"{what} at step 0, before any weight was moved",
+        action="look at what the step begins with: the temperature of the loss, the logits of the teacher, the weights "
+        "the student starts from",
+    )
+
+
 def gate(name: str, reach: Reach, step: int, *, first: bool) -> None:
     """Raises Refusal for a gradient that is not finite and, the `first` time a term is measured, for one that is
     exactly zero. Later a term may be learned so well that nothing is left in float32."""
     if not math.isfinite(reach.norm):
-        raise Refusal(f"the gradient of loss `{name}` is not finite at step {step}", action="lower the learning rate")
+        raise diverged(f"the gradient of loss `{name}` is not finite", step)
     if first and reach.norm == 0.0:
         raise Refusal(
             f"loss `{name}` has a value but its gradient is exactly zero at step {step}: it would train nothing",

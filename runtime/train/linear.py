@@ -1,8 +1,12 @@
 """A model's linear layers → the same layers through oneDNN while training on an x86 CPU.
 
 torch sends float32 matrix products to MKL, which on AMD processors stays on 256-bit kernels; oneDNN picks kernels by
-what the processor can do. On a Zen 5 core this more than doubles the products, which are three quarters of a step. The
-arithmetic is the same float32 product, summed in another order.
+what the processor can do. On a Zen 5 core this more than doubles the products, which are three quarters of a step
+(tests/bench/training_step.py); on Intel processors it gains nothing, and is not used. The arithmetic is the same
+float32 product, summed in another order.
+
+The operation is one of torch's own, which nobody promises: it is wrong without a word where fewer threads run than were
+set. `runtime.train.threads` refuses that, and each shape of layer is compared with the plain product before it is used.
 """
 
 from __future__ import annotations
@@ -15,10 +19,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from runtime.contract import Refusal
+from runtime.machine import host
+
+#: rows of the product that is compared, and relative difference that rounding explains
+ROWS, ROUNDING = 512, 1e-4
+
 
 def available() -> bool:
     """Whether this torch has the operation and gains by it; elsewhere nn.Linear already uses the best kernel."""
-    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    capable = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    return torch.backends.mkldnn.is_available() and capable and host.kernels().startswith("AuthenticAMD")
+
+
+def _check(out: int, width: int) -> None:
+    """Raises Refusal when the three products of a layer [out, width] are not the plain ones."""
+    made = torch.Generator().manual_seed(1)
+    x_NI, weight_OI = torch.randn(ROWS, width, generator=made), torch.randn(out, width, generator=made)
+    given_NO = torch.randn(ROWS, out, generator=made)
+    for left, right in ((x_NI, weight_OI), (given_NO, weight_OI.t()), (given_NO.t(), x_NI.t())):
+        plain = left.double() @ right.double().t()
+        apart = float((_product(left, right) - plain).abs().max()) / float(plain.abs().max())
+        if not apart <= ROUNDING:
+            raise Refusal(
+                f"a product of {out} x {width} through oneDNN is wrong by {apart:.2g} of its largest number",
+                action="unset variables of oneDNN and OpenMP (ONEDNN_…, DNNL_…, OMP_…); report it if none is set",
+                code="KR0122",
+            )
 
 
 def _product(left_NI: Tensor, right_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
@@ -59,9 +86,12 @@ def _forward(module: nn.Linear, x: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def fast(*models: nn.Module | None) -> Iterator[None]:
-    """Within the context the models' plain linear layers run through oneDNN, where that is available."""
+    """Within the context the models' plain linear layers run through oneDNN, where that is available. Raises Refusal
+    where it computes something else."""
     layers = [layer for model in models if model is not None for layer in model.modules() if type(layer) is nn.Linear]
     layers = layers if available() else []
+    for out, width in sorted({(layer.out_features, layer.in_features) for layer in layers}):
+        _check(out, width)
     for layer in layers:
         layer.forward = partial(_forward, layer)
     try:

@@ -25,19 +25,19 @@ from runtime.train.objective import Bound, Side
 from runtime.train.record import Point, Record
 from runtime.train.schedule import learning_rate, weight_at
 from runtime.train.teaching import Teacher, hidden_of
-
-SLOWER = "lower the learning rate"
+from runtime.train.threads import check as check_threads
 
 
 @contextlib.contextmanager
 def deterministic(seed: int, threads: int) -> Iterator[None]:
     """Seeded, deterministic kernels on a fixed number of threads (the order of a sum depends on it); the process's
-    own settings come back afterwards."""
+    own settings come back afterwards. Raises Refusal when other threads run than were asked for."""
     saved = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[]):
         try:
             torch.set_num_threads(threads)
+            check_threads(threads)
             torch.use_deterministic_algorithms(True)
             # Filling every empty tensor costs a pass over it; no kernel used here reads one before writing it.
             torch.utils.deterministic.fill_uninitialized_memory = False
@@ -137,9 +137,7 @@ class Trainer:
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.params.optimizer.clip_norm)
         if not math.isfinite(float(norm)):
-            raise Refusal(
-                f"training diverged: the gradient is not finite at step {step}", action="lower the learning rate"
-            )
+            raise gradients.diverged("the gradient is not finite", step)
         self.record.clipped += float(norm) > self.params.optimizer.clip_norm
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -150,10 +148,7 @@ class Trainer:
         numbers = [float(value) for value in values_K.detach()]
         for bound, number in zip(self.terms, numbers, strict=True):
             if not math.isfinite(number):
-                raise Refusal(
-                    f"training diverged: loss `{bound.name}` is {number} at step {step}",
-                    action="lower the learning rate",
-                )
+                raise gradients.diverged(f"loss `{bound.name}` is {number}", step)
         values = [number if count else None for number, count in zip(numbers, tokens, strict=True)]
         record = self.record
         record.add_values(values)

@@ -69,3 +69,14 @@ def test_a_teacher_of_a_hub_that_sees_the_answer_is_refused_where_it_enters(fres
     assert "remove `is_causal: false`" in result.err
     steps = result.steps()
     assert (steps["fetch-teacher"], steps["teacher"], steps["train-kd"]) == ("committed", "failed", "blocked")
+
+
+@pytest.mark.slow
+def test_threads_that_the_environment_holds_back_are_refused_and_the_advice_helps(fresh: Home) -> None:
+    fresh.change(lambda data: data["execution"].update(threads=2))
+    result = fresh.apply("--only", "teacher", env={"OMP_THREAD_LIMIT": "1"}).ended(6, "step-failed")
+    assert "KR0121" in result.err
+    assert "the environment says OMP_THREAD_LIMIT=1" in result.err
+    assert "learning rate" not in result.err
+    fresh.change(lambda data: data["execution"].update(threads=1))
+    fresh.apply("--only", "teacher", env={"OMP_THREAD_LIMIT": "1"}).ended(0, "")

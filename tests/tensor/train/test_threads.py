@@ -1,0 +1,109 @@
+"""The threads that run are counted, not believed; what limits them is named before anything is trained."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from runtime.contract import Refusal
+from runtime.train import linear, threads
+from runtime.train.gradients import diverged
+from runtime.train.loop import deterministic
+
+ROOT = Path(__file__).resolve().parents[3]
+SAYS = """
+import sys
+from runtime.contract import Refusal
+from runtime.train.loop import deterministic
+try:
+    with deterministic(1, int(sys.argv[1])):
+        print("trained")
+except Refusal as error:
+    print(error.code, error.message, "|", error.action)
+"""
+LIMITED: list[Mapping[str, str]] = [
+    {"OMP_THREAD_LIMIT": "1"},
+    {"OMP_DYNAMIC": "true"},
+    {"OMP_MAX_ACTIVE_LEVELS": "0"},
+]
+
+
+def said(wanted: int, env: Mapping[str, str]) -> str:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "KMP_"))}
+    whole = {**clean, "PYTHONPATH": str(ROOT), **env}
+    done = subprocess.run([sys.executable, "-c", SAYS, str(wanted)], env=whole, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("env", LIMITED, ids=lambda env: next(iter(env)))
+def test_a_variable_that_holds_threads_back_is_named_and_the_advice_helps(env: Mapping[str, str]) -> None:
+    """Before: torch answered 2, half of each product was wrong, and the message was "lower the learning rate"."""
+    (name, value) = next(iter(env.items()))
+    text = said(2, env)
+    assert text.startswith("KR0121 2 threads were asked for")
+    assert f"the environment says {name}={value}" in text
+    assert f"unset {name}, or write `execution.threads: 1`" in text
+    assert said(1, env) == "trained"
+    assert said(2, {}) == "trained"
+
+
+@pytest.mark.parametrize("env", [{"OMP_NUM_THREADS": "1"}, {"MKL_NUM_THREADS": "1"}, {"MKL_DYNAMIC": "TRUE"}])
+def test_a_default_that_is_overruled_holds_nothing_back(env: Mapping[str, str]) -> None:
+    assert said(2, env) == "trained"
+
+
+def test_fewer_threads_without_a_variable_are_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "running", lambda: 1)
+    for name in threads.LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Refusal, match="this process may not have more"), deterministic(1, 2):
+        pass
+    with pytest.raises(Refusal) as caught:
+        threads.check(3)
+    assert caught.value.code == "KR0121"
+
+
+def test_a_refusal_leaves_the_settings_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(threads, "running", lambda: before + 2)
+    with pytest.raises(Refusal), deterministic(1, before + 1):
+        pass
+    assert torch.get_num_threads() == before
+
+
+def test_a_wrong_product_is_found_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = linear._product
+
+    def half(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+        found = real(left, right, bias).clone()
+        found[found.shape[0] // 2 :] = 0
+        return found
+
+    monkeypatch.setattr(linear, "available", torch.backends.mkldnn.is_available)
+    with linear.fast(nn.Linear(24, 40)):
+        pass
+    monkeypatch.setattr(linear, "_product", half)
+    with pytest.raises(Refusal) as caught, linear.fast(nn.Linear(24, 40)):
+        pass
+    assert caught.value.code == "KR0122"
+    assert "a product of 40 x 24 through oneDNN is wrong" in caught.value.message
+
+
+def test_the_kernel_is_used_only_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear.host, "kernels", lambda: "GenuineIntel avx512")
+    assert not linear.available()
+
+
+def test_no_learning_rate_is_to_blame_before_the_first_update() -> None:
+    first, later = diverged("loss `kl` is nan", 0), diverged("loss `kl` is nan", 1)
+    assert "before any weight was moved" in first.message
+    assert "learning rate" not in first.action
+    assert later.action == "lower the learning rate"
