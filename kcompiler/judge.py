@@ -105,14 +105,16 @@ def judge(
 ) -> Verdict:
     """One outcome per obligation, in their order.
 
-    `reports` maps a step id ("apply" for the report on the run) to its report.json, as bytes or already parsed.
+    `reports` maps a step id ("apply" for the report on the run) to its report.json, as bytes or already parsed. With
+    `lock`, the digest of a plan, only what the report on the run names as made for that plan is evidence.
     Raises ValueError for an `as_of` that is not of the form 2026-01-31T00:00:00Z; nothing that stands in a report or
     an obligation raises.
     """
     if as_of is not None and not _AS_OF.match(as_of):
         raise ValueError(f"as_of {as_of!r} is not a UTC time such as 2026-01-31T00:00:00Z")
     read = {step: evidence.read(given) for step, given in sorted(reports.items())}
-    for step, reason in binding.conflicts(read).items():
+    strangers = {} if lock is None else binding.unbound(read, lock)
+    for step, reason in {**binding.conflicts(read), **strangers}.items():
         read[step] = replace(read[step], report=None, problem=reason)
     seen: set[tuple[str, str]] = set()
     outcomes = [_outcome(raw, read, seen) for raw in obligations]

@@ -117,7 +117,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def plan_digest(plan: Mapping[str, Any]) -> str:
     """ "sha256:…" of what the plan says, whatever its layout."""
-    return digest.of_value(plan, "kc.plan.v1")
+    return digest.of_plan(plan)
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

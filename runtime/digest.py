@@ -100,6 +100,16 @@ def of_folder(folder: Path) -> str:
     return of_value(manifest(folder), "kc.tree.v1")
 
 
+def of_one_file(name: str, data: bytes) -> str:
+    """What `of_folder` says of a folder in which one file of this name and content lies."""
+    return of_value([{"path": name, "bytes": len(data), "digest": of_bytes(data)}], "kc.tree.v1")
+
+
+def of_plan(plan: Any) -> str:
+    """ "sha256:…" of what a plan says, whatever its layout."""
+    return of_value(plan, "kc.plan.v1")
+
+
 def _files_of(module: str) -> Iterable[tuple[str, Path]]:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:

@@ -69,15 +69,21 @@ def run(path: Path, subject: str, plan: Mapping[str, Any], records: Records) -> 
         return data, [broken("KA24", subject, f"not strict JSON: {reason}")]
     if not isinstance(report, dict):
         return data, [broken("KA24", subject, "not a report")]
-    return data, [broken("KA24", f"{subject}#{place}", "not what the committed lines say")
-                  for place in _wrong(report, plan, records)]  # fmt: skip
+    found = [
+        broken("KA24", f"{subject}#{place}", "not what the committed lines say")
+        for place in _wrong(report, plan, records)
+    ]
+    if _at(report, "subject", "plan") != lock.plan_digest(plan):
+        found.append(differs("KA24", f"{subject}#/subject/plan", "it is about another plan than this lock"))
+    return data, found
 
 
 def _wrong(report: Mapping[str, Any], plan: Mapping[str, Any], records: Records) -> Iterator[str]:
     """JSON pointers of everything in the report that does not follow from the records."""
     content, steps = _at(report, "data"), _at(report, "data", "steps")
     subject = {f"{name}.{port}": give["digest"] for name, one in records.items() for port, give in one["gives"].items()}
-    if report.get("subject") != subject:
+    claimed = _at(report, "subject")
+    if not isinstance(claimed, dict) or {port: one for port, one in claimed.items() if port != "plan"} != subject:
         yield "/subject"
     if _at(report, "environment", "forged") is not any(record["forged"] for record in records.values()):
         yield "/environment/forged"

@@ -124,9 +124,15 @@ def judge_of(made: Mapping[str, Any]) -> Callable[[Mapping[str, dict[str, Any]]]
     """The judge of a plan's obligations: reports → verdict."""
     from kcompiler import lock
     from kcompiler.judge import judge
+    from kcompiler.policy.binding import RUN
 
     identity = lock.plan_digest(made)
-    return lambda reports: judge(reports, made["obligations"], lock=identity)
+
+    def verdict(reports: Mapping[str, dict[str, Any]]) -> Any:
+        # between steps there is no report on the run yet, and everything was made for this plan
+        return judge(reports, made["obligations"], lock=identity if RUN in reports else None)
+
+    return verdict
 
 
 def _run(

@@ -44,6 +44,31 @@ def conflicts(found: Mapping[str, Evidence]) -> dict[str, str]:
     return wrong
 
 
+def unbound(found: Mapping[str, Evidence], plan: str) -> dict[str, str]:
+    """Step → why its report is not known to belong to the plan with this digest.
+
+    A report of a step says nothing about plans, because it is reused across them. The report on the run names its plan,
+    and the digest of every artifact that it rests on, reports among them.
+    """
+    run = found[RUN].report if RUN in found else None
+    if run is None:
+        return dict.fromkeys(found, "which plan it belongs to, only run.json says, and that is not given")
+    named = run["subject"].get("plan", "")
+    if named != plan:
+        said = f"plan {hex_of(named)[:8]}…" if named else "no plan"
+        return dict.fromkeys(found, f"the report on the run is about {said}, not about {hex_of(plan)[:8]}…")
+    return {
+        step: "it is not the report that the run rests on"
+        for step, item in found.items()
+        if step != RUN and item.report is not None and item.artifact not in _given(step, run["subject"])
+    }
+
+
+def _given(step: str, subject: Mapping[str, str]) -> set[str]:
+    """Digests of what a step gave; the name of a report that is not the only one of its step ends with its port."""
+    return {value for port, value in subject.items() if port == step or port.startswith(f"{step}.")}
+
+
 def _cells(steps: Iterable[str]) -> list[list[str]]:
     """Steps whose reports are about one student. In a sweep an id ends with what its step depends on
     (`@recipe=int8,seed=2`); a step belongs to every cell that it does not contradict. Without a sweep there is one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
@@ -15,6 +15,8 @@ from runtime.contract import report as contract
 from runtime.contract import strict_json
 
 ENVELOPE = "report"
+#: the file of a report in its artifact
+FILE = "report.json"
 #: 16 MiB; the largest report of the shipped specs has a few hundred kB
 MAX_BYTES = 16777216
 _KIND = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*\Z")
@@ -29,6 +31,8 @@ class Evidence:
     problem: str = ""
     #: schema id → "sha256:…" of the schema file it was checked against
     schemas: Mapping[str, str] | None = None
+    #: "sha256:…" of the artifact that a step gives: a folder with nothing but this report.json
+    artifact: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,4 +103,4 @@ def _read(given: bytes) -> Evidence:
         return Evidence(pin, None, f"it is not strict JSON: {error}")
     if not isinstance(content, dict):
         return Evidence(pin, None, "it is not an object")
-    return _checked(content, pin)
+    return replace(_checked(content, pin), artifact=digest.of_one_file(FILE, given))

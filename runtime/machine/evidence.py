@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime import digest
 from runtime.contract import BrokenEvidence, strict_json
 from runtime.contract.report import dump, envelope, measured, rate, unavailable
 from runtime.machine.context import REPORT, environment
@@ -60,7 +61,8 @@ def run_report(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]
     were killed: nobody knows how long they took, so that a sum with any of them is a lower bound.
     """
     steps: dict[str, Any] = {}
-    subject: dict[str, str] = {}
+    # which plan it belongs to: the reports themselves are reused across plans and cannot say
+    subject: dict[str, str] = {"plan": digest.of_plan(dict(lock))}
     for step in lock["steps"]:
         record = records.get(step["id"])
         if record is None:

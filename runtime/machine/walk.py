@@ -73,7 +73,7 @@ class Walk:
         backend = {step["id"]: step["backend"] for step in self._lock["steps"]}
         stale.require_toolchain(self._lock, (backend[one.step] for one in expected if one.action == "run"))
         self._wanted, self._forced = needed(self._lock["steps"], only), force
-        plan = digest.of_value(dict(self._lock), "kc.plan.v1")
+        plan = digest.of_plan(dict(self._lock))
         asked = {"spec": self._spec, "plan": plan, "only": only, "force": sorted(force)}
         self._state.journal.append("run_opened", asked)
         self._opened = True

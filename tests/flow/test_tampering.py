@@ -144,8 +144,29 @@ def gated(home: Home, *reports: Path | str, options: tuple[str, ...] = ()) -> Re
 class TestGate:
     def test_a_good_report_passes(self, applied: tuple[Home, Result]) -> None:
         home = applied[0]
-        result = gated(home, home.evidence / "reports" / "verify.json", options=("--only-given",)).ended(0, "")
-        assert "verdict  PASS" in result.out
+        files = home.evidence / "reports" / "verify.json", home.evidence / "run.json"
+        result = gated(home, *files, options=("--only-given", "--format", "json"))
+        found = {one["rule"]: one["outcome"] for one in json.loads(result.out)["outcomes"] if one["step"] == "verify"}
+        assert set(found.values()) == {"pass"}
+
+    def test_a_report_passes_nothing_without_the_run_that_it_belongs_to(self, applied: tuple[Home, Result]) -> None:
+        home = applied[0]
+        result = gated(home, home.evidence / "reports" / "verify.json", options=("--only-given",)).ended(
+            3, "nothing_evaluated"
+        )
+        assert "only run.json says" in result.out
+
+    def test_the_evidence_of_another_lock_passes_nothing(self, applied: tuple[Home, Result], tmp_path: Path) -> None:
+        """Complete, genuine, and of a plan that asks for less."""
+        home = applied[0]
+        other = tmp_path / "plan.lock"
+        shutil.copyfile(home.root / "generated" / NAME / "plan.lock", other)
+        rewrite(other, lambda lock: lock["obligations"].pop())
+        files = [str(path) for path in [*(home.evidence / "reports").iterdir(), home.evidence / "run.json"]]
+        result = home.run("gate", *files, "--lock", str(other), "--format", "json", code=LIGHT).ended(
+            3, "nothing_evaluated"
+        )
+        assert json.loads(result.out)["counts"]["pass"] == 0
 
     def test_all_reports_give_the_verdict_of_apply(self, applied: tuple[Home, Result]) -> None:
         home = applied[0]

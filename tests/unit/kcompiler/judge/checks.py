@@ -216,6 +216,8 @@ def the_verdict_names_all_it_looked_at() -> None:
     judge = module("judge")
     given = {"measure": report({"x": number(0.9)}), "other": report({"x": number(0.9)}, step="other")}
     obligations = [obligation(bound("x", ">=", "0.5")), obligation(bound("y", ">=", "0.5"), rule="lab/gone")]
+    made = {f"{step}.report": digest.of_one_file("report.json", facts_text(one)) for step, one in given.items()}
+    given["apply"] = report({}, step="apply", subject={"plan": "sha256:" + HEX["model"], **made})
     verdict = judge.judge(given, obligations, as_of="2026-01-31T00:00:00Z", lock="sha256:" + HEX["model"])
     assert verdict.counts == {
         "pass": 1,
@@ -226,7 +228,7 @@ def the_verdict_names_all_it_looked_at() -> None:
         "skipped": 0,
         "error": 0,
     }
-    assert verdict.unjudged == ["other"]
+    assert verdict.unjudged == ["apply", "other"]
     assert verdict.reports["measure"] == digest.of_bytes(facts_text(given["measure"]))
     assert verdict.obligations == digest.of_value(obligations, "kc.obligations.v1")
     assert verdict.outcomes[0].obligation == digest.of_value(obligations[0], "kc.obligation.v1")
