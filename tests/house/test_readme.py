@@ -15,6 +15,7 @@ ALLOWED = {
     "tests",
     "README.md",
     "LICENSE",
+    "findings",
 }
 
 
