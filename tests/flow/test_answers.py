@@ -346,6 +346,41 @@ def test_a_damaged_store_is_said_and_never_a_crash(tmp_path: Path) -> None:
         assert len(server.asked) == 50
 
 
+@pytest.mark.slow
+def test_the_shipped_spec_of_a_hosted_teacher_passes_in_small(tmp_path: Path) -> None:
+    """specs/phi-cmmlu.yaml with its profile `mini`, on a tiny phi, questions of one line and a server that is fairly
+    sure: teacher, losses, suite, packs and budgets are those of the file."""
+
+    def answer(prompt: str, _count: int) -> Any:
+        letter = prompt.partition("letter is ")[2][:1]
+        return 200, {}, completion(letter, logprobs={one: -0.2 if one == letter else -2.8 for one in LETTERS}, tokens=1)
+
+    with serving(answer) as server:
+        data = yaml.safe_load((ROOT / "specs/phi-cmmlu.yaml").read_text(encoding="utf-8"))
+        small = spec({}, [{"term": "choice_kl"}])
+        data["teacher"] |= {"base_url": server.url, "requests_per_minute": 100_000}
+        data["student"] |= {name: small["student"][name] for name in ("architecture", "checkpoint")}
+        del data["student"]["parameters"]
+        data["tokenizer"]["vocab_size"] = 320
+        data["data"]["sources"] = small["data"]["sources"]
+        data["shapes"] |= small["shapes"]
+        stage = data["training"]["stages"][0]
+        stage["batch_size"], stage["optimizer"] = 8, small["training"]["stages"][0]["optimizer"]
+        data["hardware"] = small["hardware"]
+        data["execution"]["threads"] = 1
+        data["profiles"]["mini"] |= {"training.stages.kd.steps": 150}
+        # what was decided about the large form is of no use here
+        del data["decisions"]
+        data["metadata"]["name"] = "letters"
+        home = project(tmp_path / "project", data)
+        (home / "test.jsonl").write_text(rows(100, 60), encoding="utf-8")
+        done = kcompiler("apply", "letters.yaml", "--profile", "mini", cwd=home, timeout=500).ended(0, "")
+        assert "caws/core/answers-complete" in done.out
+        assert "roles/choice/above-chance" in done.out
+        assert len(server.asked) == 48
+    assert all(one["logprobs"] is True and one["top_logprobs"] == 20 and one["max_tokens"] == 4 for one in server.asked)
+
+
 def test_the_real_questions_of_cmmlu_make_the_pinned_files(tmp_path: Path) -> None:
     source = ROOT.parent / "shared/data/cmmlu"
     if not source.is_dir():
