@@ -286,6 +286,8 @@ class Lowering:
         """Probes, export, conversion and verification of the last stage's student."""
         shapes, threads = self.spec.shapes, self.spec.execution.threads
         lengths, context = list(shapes.prefill), shapes.decode.context
+        asked = self.spec.verification
+        goldens = {"golden_prompts": asked.prompts, "decode_steps": asked.decode_steps}
         model = {
             "dataset": "step:data#dataset",
             "tokenizer": "step:tokenizer#tokenizer",
@@ -301,7 +303,7 @@ class Lowering:
         self.add(
             "export",
             "export",
-            {"prefill": lengths, "decode_context": context, "threads": threads},
+            {"prefill": lengths, "decode_context": context, "threads": threads, **goldens},
             model,
             origin="/shapes",
             after=["tokenizer", "probe"],
@@ -328,8 +330,13 @@ class Lowering:
         self.add(
             "verify",
             "verify",
-            {"recipe": recipe, "islands": islands},
-            {"package": "step:convert#package", "goldens": "step:export#goldens", **model},
+            {"recipe": recipe, "islands": islands, **goldens},
+            {
+                "package": "step:convert#package",
+                "float32": "step:convert#float32",
+                "goldens": "step:export#goldens",
+                **model,
+            },
             origin="/quantization",
         )
 

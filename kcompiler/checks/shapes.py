@@ -12,7 +12,6 @@ from kcompiler.facts.rows import whole
 from kcompiler.facts.teacher import CONTEXT_KEYS, folder_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
-from runtime import catalog
 
 #: fewer rows are a sample of what will come, not the data
 _ENOUGH_ROWS = 100
@@ -85,7 +84,7 @@ def _provable(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             label=f"{shortest} tokens leave no room for two and one of padding",
             help=f"make the shortest at least {_PROBED}",
         )
-    steps = catalog.load("steps", "export").params.model_fields["decode_steps"].default
+    steps = spec.verification.decode_steps
     if cache < steps + _ENDS:
         yield tree.diagnostic(
             "KC4110",
@@ -93,6 +92,7 @@ def _provable(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             "the decode cache is too short for a golden vector",
             label=f"{cache} tokens; {steps} are decoded after a prompt",
             help=f"raise it to at least {steps + _ENDS}, and to the longest prompt and {steps} in practice",
+            related=(tree.related("/verification/decode_steps", "so many steps are compared"),),
         )
 
 
@@ -204,7 +204,7 @@ CHECKS = (
     Check(_ascending, "shapes"),
     Check(_prefill, "shapes", "student"),
     Check(_decode, "shapes", "student"),
-    Check(_provable, "shapes"),
+    Check(_provable, "shapes", "verification"),
     Check(_rows, "training", "student"),
     Check(_teacher, "training", "shapes", "teacher"),
 )

@@ -23,6 +23,7 @@ from kcompiler.spec.student import Student
 from kcompiler.spec.teacher import Teacher
 from kcompiler.spec.tokenizer import Tokenizer
 from kcompiler.spec.training import Loss, Training
+from kcompiler.spec.verification import Verification
 from runtime.contract.units import unit
 
 #: the parts whose further keys come from the catalog
@@ -60,6 +61,9 @@ class Spec(Section):
     shapes: Shapes = Field(description="Fixed input lengths of the exported functions.")
     quantization: Quantization = Field(description="How the weights of the package are stored.")
     export: Export = Field(default_factory=Export, description="What is delivered.")
+    verification: Verification = Field(
+        default_factory=Verification, description="How the packages are compared with the checkpoint."
+    )
     evaluation: Evaluation = Field(description="How the student is judged.")
     hardware: Hardware = Field(description="The machine the student is meant for.")
     budgets: Budgets = Field(description="What a run may cost.")

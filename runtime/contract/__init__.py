@@ -81,6 +81,7 @@ KINDS: Mapping[str, str] = {
     "program": "contract.json and <function>.pt2, one torch ExportedProgram per function",
     "goldens": "goldens.json and goldens.safetensors: inputs and float32 outputs of the checkpoint",
     "package": "contract.json, fp16.mlpackage and quantized.mlpackage",
+    "float32": "float32.mlpackage: the converted program before it is narrowed, for the comparison with the checkpoint",
     "report": "report.json in the common envelope (runtime/contract/report.py)",
 }
 

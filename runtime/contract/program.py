@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,6 +98,20 @@ class Contract(Params):
         """(function, length) of every prefill, shortest first."""
         found = [(name, item.length) for name, item in self.functions.items() if item.kind == "prefill"]
         return sorted(found, key=lambda pair: pair[1])
+
+
+def edges(lengths: Sequence[int], context: int, steps: int) -> dict[int, list[int]]:
+    """Prefill length → prompt lengths around its edges from which a decode of `steps` cached steps is compared.
+
+    One token, the first length that no shorter prefill holds, one below the edge, and the edge: the prefill's own
+    length or, where the cache ends first, the longest prompt that leaves room for the steps.
+    """
+    found, below = {}, 0
+    for length in sorted(lengths):
+        edge = min(length, context - steps)
+        found[length] = sorted({prompt for prompt in (1, below + 1, edge - 1, edge) if 1 <= prompt <= edge})
+        below = length
+    return found
 
 
 def dump(contract: Contract) -> str:

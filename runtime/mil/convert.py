@@ -1,8 +1,9 @@
-"""Program → two saved Core ML packages, float16 and quantized, each with one function per shape.
+"""Program → saved Core ML packages, each with one function per shape: float32, float16 and quantized.
 
 Every function is converted once. The functions are joined into one MIL program, equal weights are given one place in
-the weights file, and the program is saved; then the tensors the recipe names, and no others, are replaced by INT8
-constants in memory and it is saved again.
+the weights file, and the program is saved while it is still float32: what the converter rewrote can be compared with
+the checkpoint there without rounding in the way. Then it is narrowed to float16 and saved; then the tensors the recipe
+names, and no others, are replaced by INT8 constants in memory and it is saved again. Only the last two are delivered.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ REMOVED_PASSES = frozenset(
         "common::guard_negative_gather_indices",
     }
 )
+#: the pass that makes a program float16; everything before it is common to all variants
+NARROWING = "common::add_fp16_cast"
+#: what must follow the first half for its program to be written
+SETTLING = ("common::const_elimination", "common::dead_code_elimination")
 PREFIX = "model."
 
 
@@ -83,27 +88,43 @@ def island_names(function: contracts.Function, kinds: Sequence[str]) -> frozense
     return frozenset(node for kind in kinds for nodes in function.modules[kind].values() for node in nodes)
 
 
-def converted(program: ExportedProgram, function: contracts.Function, islands: Sequence[str]) -> Any:
-    """One function as a MIL program in memory (iOS18, float16 but for the islands). Call inside `quiet()`."""
+def _halves() -> tuple[Any, Any]:
+    """coremltools' default passes up to the float16 casts, and from there on with the passes of the back end."""
     import coremltools as ct
-    from coremltools.converters.mil.mil.passes.pass_pipeline import PassPipelineManager
 
-    kept = island_names(function, islands)
+    names = [name for name in ct.PassPipeline.DEFAULT.passes if name not in REMOVED_PASSES]
+    backend = [name for name in ct.PassPipeline.get_pipeline("backend_mlprogram").passes if name not in REMOVED_PASSES]
+    at = names.index(NARROWING)
+    return ct.PassPipeline([*names[:at], *SETTLING, *backend]), ct.PassPipeline([*names[at:], *backend])
+
+
+def converted(program: ExportedProgram, function: contracts.Function) -> Any:
+    """One function as a MIL program in memory (iOS18), rewritten and fused but still float32 inside.
+
+    Its inputs and outputs are float16 already. Call inside `quiet()`.
+    """
+    import coremltools as ct
+
     dtypes = {"int32": np.int32, "float32": np.float16, "float16": np.float16}
-    pipeline, backend = ct.PassPipeline.DEFAULT, ct.PassPipeline.get_pipeline("backend_mlprogram")
-    pipeline.remove_passes(REMOVED_PASSES)
-    backend.remove_passes(REMOVED_PASSES)
-    made = ct.convert(
+    return ct.convert(
         program,
         convert_to="milinternal",
         inputs=[ct.TensorType(name=v.name, shape=tuple(v.shape), dtype=dtypes[v.dtype]) for v in function.inputs],
         outputs=[ct.TensorType(name=v.name, dtype=dtypes[v.dtype]) for v in function.outputs],
-        compute_precision=ct.transform.FP16ComputePrecision(op_selector=lambda op: op.name not in kept),
+        compute_precision=ct.precision.FLOAT32,
         minimum_deployment_target=ct.target.iOS18,
-        pass_pipeline=pipeline,
+        pass_pipeline=_halves()[0],
     )
-    PassPipelineManager.apply_pipeline(made, backend)
-    return made
+
+
+def narrow(program: Any, function: contracts.Function, islands: Sequence[str]) -> None:
+    """Make a converted program float16, in place, but for the islands. Call inside `quiet()`."""
+    from coremltools.converters.mil.mil.passes.graph_pass import PassOption
+    from coremltools.converters.mil.mil.passes.pass_pipeline import PassPipelineManager
+
+    kept, rest = island_names(function, islands), _halves()[1]
+    rest._pass_options[NARROWING] = [PassOption(option_name="op_selector", option_val=lambda op: op.name not in kept)]
+    PassPipelineManager.apply_pipeline(program, rest)
 
 
 def joined(programs: Mapping[str, Any], default: str) -> Any:
@@ -265,12 +286,16 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
         ctx.progress(len(programs), len(contract.functions) + 1, name)
         with quiet():
             exported = torch.export.load(takes["program"] / f"{name}.pt2")
-            programs[name] = converted(exported, function, params.islands)
+            programs[name] = converted(exported, function)
         weights = weights or weights_of(exported)
     ctx.progress(len(programs), len(programs) + 1, "saving")
-    whole, folder, sizes = joined(programs, contract.prefills()[0][0]), ctx.out("package"), {}
-    operations = {name: len(block.operations) for name, block in whole.functions.items()}
+    default, folder, sizes = contract.prefills()[0][0], ctx.out("package"), {}
     with quiet():
+        save(joined(programs, default), ctx.out("float32") / "float32.mlpackage", toolchain)
+        for name, function in contract.functions.items():
+            narrow(programs[name], function, params.islands)
+        whole = joined(programs, default)
+        operations = {name: len(block.operations) for name, block in whole.functions.items()}
         sizes["fp16"] = save(whole, folder / "fp16.mlpackage", toolchain)
         compress(whole, contract.functions, plan, weights)
         sizes["quantized"] = save(whole, folder / "quantized.mlpackage", toolchain)

@@ -5,14 +5,14 @@ The host owns the cache: it copies a prompt's keys and values into it and writes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.contract import Refusal
+from runtime.contract import BrokenEvidence, Refusal
 from runtime.contract import program as contracts
 from runtime.mil.findings import Findings
 from runtime.mil.interpreter import Interpreter, Result
@@ -24,14 +24,20 @@ Real: TypeAlias = NDArray[np.float32]
 
 @dataclass
 class Trace:
-    """What a decode gave: `tokens` chosen (one more than steps), `logits_NV` after the prompt and after each step,
-    the cache as the host wrote it, and what each checked run found."""
+    """What a decode gave: `first`, the prefill of its prompt; `tokens` chosen (one more than steps), `logits_NV` after
+    the prompt and after each step, the cache as the host wrote it, and what each checked run of `decode` found."""
 
+    first: Result
     tokens: list[int]
     logits: list[Real]
     keys: Real
     values: Real
     findings: list[Findings] = field(default_factory=list)
+
+
+def misshapen(outputs: Mapping[str, Real], declared: contracts.Function) -> set[str]:
+    """Outputs that are missing or do not have the contract's shape."""
+    return {v.name for v in declared.outputs if v.name not in outputs or outputs[v.name].shape != tuple(v.shape)}
 
 
 class Loop:
@@ -62,16 +68,19 @@ class Loop:
                 return name
         raise Refusal(f"no prefill holds {tokens} tokens", action="export a longer prefill shape")
 
-    def decode(self, prompt: Sequence[int], steps: int, forced: Sequence[int] | None = None) -> Trace:
-        """Prefill the prompt, then `steps` cached steps: reading `forced` tokens, or its own arg max when None."""
+    def decode(
+        self, prompt: Sequence[int], steps: int, forced: Sequence[int] | None = None, *, start: str = ""
+    ) -> Trace:
+        """Prefill the prompt in function `start` (default: the shortest that holds it), then `steps` cached steps:
+        reading `forced` tokens, or its own arg max when None."""
         cache = self.contract.kv_cache
-        first = self.prefill(self.shortest(len(prompt)), prompt)
+        first = self.prefill(start or self.shortest(len(prompt)), prompt)
         shape = (cache.layers, cache.heads, cache.context, cache.head_dim)
         keys, values = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
         at = len(prompt)
         keys[:, :, :at], values[:, :, :at] = first.outputs["keys"][:, :, :at], first.outputs["values"][:, :, :at]
         logits = first.outputs["logits"][0, at - 1]
-        trace = Trace([int(logits.argmax())], [logits], keys, values)
+        trace = Trace(first, [int(logits.argmax())], [logits], keys, values)
         for step in range(steps):
             token = trace.tokens[-1] if forced is None else forced[step]
             result = self.functions["decode"].run(
@@ -82,6 +91,11 @@ class Loop:
                     "value_cache": values,
                 }
             )
+            wrong = misshapen(result.outputs, self.contract.functions["decode"])
+            if wrong:
+                raise BrokenEvidence(
+                    f"{', '.join(sorted(wrong))} of decode have not the contract's shape", subject="contract.json"
+                )
             keys[:, :, at + step] = result.outputs["new_key"][:, :, 0]
             values[:, :, at + step] = result.outputs["new_value"][:, :, 0]
             trace.logits.append(result.outputs["logits"][0, 0])

@@ -6,6 +6,7 @@ report turns into `unavailable`: nothing can pass on it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -17,6 +18,7 @@ from runtime.contract import report as facts
 
 Real: TypeAlias = NDArray[np.float64]
 TOP = 5
+CACHE = ("keys", "values")
 
 
 def cosine(reference: Real, found: Real) -> float:
@@ -27,12 +29,28 @@ def cosine(reference: Real, found: Real) -> float:
     return float(np.vdot(reference, found)) / norms if norms > 0 else float("nan")
 
 
-def relative_error(reference: Real, found: Real) -> float:
-    """Largest absolute difference over the largest reference magnitude."""
-    if not (np.isfinite(reference).all() and np.isfinite(found).all()):
-        return float("nan")
-    largest = float(np.abs(reference).max())
-    return float(np.abs(reference - found).max()) / largest if largest > 0 else float("nan")
+@dataclass
+class Worst:
+    """Largest absolute difference over the largest reference magnitude, over every case that was added.
+
+    One scale for all cases of a function: alone, a single position of small logits would be its own.
+    """
+
+    difference: float = 0.0
+    magnitude: float = 0.0
+    cases: int = 0
+
+    def add(self, reference: Real, found: Real) -> None:
+        """One case; anything that is not finite makes the error NaN for good."""
+        self.cases += 1
+        finite = np.isfinite(reference).all() and np.isfinite(found).all()
+        self.difference = max(self.difference, float(np.abs(reference - found).max())) if finite else float("nan")
+        self.magnitude = max(self.magnitude, float(np.abs(reference).max())) if finite else float("nan")
+
+    @property
+    def error(self) -> float:
+        """NaN when a side was not finite or every reference is zero."""
+        return self.difference / self.magnitude if self.magnitude > 0 else float("nan")
 
 
 def relative_l2(reference: Real, found: Real) -> float:
@@ -61,15 +79,17 @@ def kl(reference_NV: Real, found_NV: Real) -> Real:
 
 @dataclass
 class Tally:
-    """Comparisons of one function (or of the decode loop), collected case by case."""
+    """Comparisons of one function (or of the decode loop) of a model of so many layers, collected case by case."""
 
+    layers: int
     cosines: list[float] = field(default_factory=list)
     positions: list[float] = field(default_factory=list)
-    errors: list[float] = field(default_factory=list)
+    error: Worst = field(default_factory=Worst)
     lengths: list[float] = field(default_factory=list)
     divergences: list[float] = field(default_factory=list)
-    cache_cosines: list[float] = field(default_factory=list)
-    cache_errors: list[float] = field(default_factory=list)
+    #: (keys or values, layer) → every case's worst head; and what each head's error is
+    cache_cosines: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
+    cache_errors: dict[tuple[str, int], dict[int, Worst]] = field(default_factory=lambda: defaultdict(dict))
     top1: int = 0
     top5: int = 0
     tokens: int = 0
@@ -83,7 +103,7 @@ class Tally:
         """Add the logits of one case."""
         self._count(found_NV, found_NV)
         self.cosines.append(cosine(reference_NV, found_NV))
-        self.errors.append(relative_error(reference_NV, found_NV))
+        self.error.add(reference_NV, found_NV)
         self.lengths.append(relative_l2(reference_NV, found_NV))
         self.positions += [cosine(a, b) for a, b in zip(reference_NV, found_NV, strict=True)]
         self.divergences += kl(reference_NV, found_NV).tolist()
@@ -93,11 +113,17 @@ class Tally:
             self.top1 += finite and int(row.argmax()) == int(wanted)
             self.top5 += finite and int((row > row[wanted]).sum()) < TOP
 
-    def cache(self, reference_LHTD: Real, found_LHTD: Real) -> None:
-        """Add keys or values of one case; one all-zero vector per layer and head would be a lost projection."""
+    def cache(self, name: str, reference_LHTD: Real, found_LHTD: Real) -> None:
+        """Add `keys` or `values` of one case; one all-zero vector per layer and head would be a lost projection.
+
+        Every head is compared for itself: logits hardly move when two heads are exchanged or a quiet one is lost.
+        """
         self._count(found_LHTD, found_LHTD.reshape(found_LHTD.shape[0] * found_LHTD.shape[1], -1))
-        self.cache_cosines.append(cosine(reference_LHTD, found_LHTD))
-        self.cache_errors.append(relative_error(reference_LHTD, found_LHTD))
+        for layer, (wanted, found) in enumerate(zip(reference_LHTD, found_LHTD, strict=True)):
+            heads = list(zip(wanted, found, strict=True))
+            self.cache_cosines[name, layer].append(float(np.min([cosine(a, b) for a, b in heads])))
+            for head, pair in enumerate(heads):
+                self.cache_errors[name, layer].setdefault(head, Worst()).add(*pair)
 
     def _count(self, found: Real, vectors: Real) -> None:
         self.nan += int(np.isnan(found).sum())
@@ -112,16 +138,26 @@ class Tally:
         return {
             "cosine": _worst(self.cosines, "cosine", min, cases),
             "cosine_worst_position": _worst(self.positions, "cosine", min, self.tokens),
-            "relative_error": _worst(self.errors, "1", max, cases),
+            "relative_error": _worst([self.error.error] * bool(cases), "1", max, cases),
             "relative_l2": _worst(self.lengths, "1", max, cases),
-            "cache_cosine": _worst(self.cache_cosines, "cosine", min, len(self.cache_cosines)),
-            "cache_relative_error": _worst(self.cache_errors, "1", max, len(self.cache_errors)),
+            "cache": [
+                {"layer": f"layer_{layer}", **{name: self._cached(name, layer) for name in CACHE}}
+                for layer in range(self.layers)
+            ],
             "kl": _mean(self.divergences, "nat"),
             "top1_agreement": facts.rate(self.top1, self.tokens),
             "top5_containment": facts.rate(self.top5, self.tokens),
             "nan": facts.measured(self.nan, "element", n=self.elements),
             "inf": facts.measured(self.inf, "element", n=self.elements),
             "all_zero": facts.measured(self.all_zero, "vector", n=self.vectors),
+        }
+
+    def _cached(self, name: str, layer: int) -> dict[str, Any]:
+        cosines = self.cache_cosines[name, layer]
+        errors = [head.error for head in self.cache_errors[name, layer].values()]
+        return {
+            "cosine": _worst(cosines, "cosine", min, len(cosines)),
+            "relative_error": _worst(errors, "1", max, len(cosines)),
         }
 
 

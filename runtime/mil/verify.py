@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -27,8 +27,9 @@ from runtime.mil import package as packages
 from runtime.mil import readback
 from runtime.mil.findings import Findings
 from runtime.mil.headroom import tightest
-from runtime.mil.loop import Loop
-from runtime.mil.parity import Real, Tally
+from runtime.mil.loop import Loop, misshapen
+from runtime.mil.numerics import Mode
+from runtime.mil.parity import CACHE, Real, Tally
 from runtime.mil.program import Function
 from runtime.steps.verify import VerifyParams
 
@@ -36,21 +37,32 @@ ATTESTATION = "L2"
 MAX_LISTED = 50
 Array: TypeAlias = NDArray[Any]
 Tensors: TypeAlias = Mapping[str, Array]
+#: function → its golden cases
+Index: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 
 
 def _real(value: Array) -> Real:
     return value.astype(np.float64)
 
 
-def _health(function: Function, runs: Sequence[Findings], misshapen: int) -> dict[str, Any]:
+@dataclass
+class _Watched:
+    """What was seen while a function ran: the interpreter's findings, and how many outputs were not as declared."""
+
+    runs: list[Findings] = field(default_factory=list)
+    misshapen: int = 0
+
+
+def _health(function: Function, seen: _Watched) -> dict[str, Any]:
     """What the interpreter watched while a function ran, padding included."""
+    runs = seen.runs
     if not runs or not all(run.checked for run in runs):
         names = ("shape_mismatches", "nan_introduced", "saturated", "headroom")
         return {name: facts.unavailable("no checked run", "value") for name in names}
     mismatches = {(item.value, item.what) for run in runs for item in run.mismatches}
     peak = tightest(function, runs)
     health = {
-        "shape_mismatches": facts.measured(len(mismatches) + misshapen, "value", n=len(function.types)),
+        "shape_mismatches": facts.measured(len(mismatches) + seen.misshapen, "value", n=len(function.types)),
         "nan_introduced": facts.measured(sum(count for run in runs for *_, count in run.nan), "element"),
         "saturated": facts.measured(sum(count for run in runs for *_, count in run.saturated), "element"),
         "headroom": facts.measured(peak.headroom, "1") if peak else facts.unavailable("no float16 value", "1"),
@@ -60,58 +72,114 @@ def _health(function: Function, runs: Sequence[Findings], misshapen: int) -> dic
     return health
 
 
-def _misshapen(outputs: Tensors, declared: contracts.Function) -> set[str]:
-    """Outputs that are missing or do not have the contract's shape."""
-    return {v.name for v in declared.outputs if v.name not in outputs or outputs[v.name].shape != tuple(v.shape)}
-
-
-def shape(loop: Loop, name: str, cases: Sequence[Mapping[str, Any]], goldens: Tensors) -> dict[str, Any]:
-    """One prefill function over its golden cases; only real positions are compared."""
-    declared, tally, runs, misshapen = loop.contract.functions[name], Tally(), [], 0
+def _padded(loop: Loop, name: str, cases: Sequence[Mapping[str, Any]], goldens: Tensors, tally: Tally) -> _Watched:
+    """One prefill function over its own golden cases; only real positions are compared."""
+    declared, seen = loop.contract.functions[name], _Watched()
     for case in cases:
         at, real = f"{name}/{case['case']}", int(case["length"])
         result = loop.prefill(name, goldens[f"{at}/input_ids"][0, :real].tolist())
-        runs.append(result.findings)
-        wrong = _misshapen(result.outputs, declared)
-        misshapen += len(wrong)
+        seen.runs.append(result.findings)
+        wrong = misshapen(result.outputs, declared)
+        seen.misshapen += len(wrong)
         if wrong:
             continue
         tally.logits(_real(goldens[f"{at}/logits"][0]), _real(result.outputs["logits"][0, :real]))
-        for output in ("keys", "values"):
-            tally.cache(_real(goldens[f"{at}/{output}"]), _real(result.outputs[output][:, :, :real]))
-    health = _health(loop.functions[name].function, runs, misshapen)
-    length = facts.measured(declared.length, "token")
-    return {"function": name, "length": length, "cases": facts.measured(len(cases), "case"), **tally.data(), **health}
+        for output in CACHE:
+            tally.cache(output, _real(goldens[f"{at}/{output}"]), _real(result.outputs[output][:, :, :real]))
+    return seen
 
 
-def decode(loop: Loop, cases: Sequence[Mapping[str, Any]], goldens: Tensors) -> dict[str, Any]:
-    """The decode loop over its golden cases: teacher-forced for the numbers, free-running for the tokens."""
-    tally, runs, same, total = Tally(), [], 0, 0
-    divergences: list[int] = []
-    for case in cases:
-        at, steps = f"decode/{case['case']}", int(case["steps"])
+@dataclass
+class _Decoded:
+    """The golden decodes of one package: what they gave, and the tallies of the functions they started from."""
+
+    tally: Tally
+    starts: Mapping[str, Tally]
+    seen: _Watched = field(default_factory=_Watched)
+    same: int = 0
+    tokens: int = 0
+    divergences: list[int] = field(default_factory=list)
+
+    def add(self, loop: Loop, case: Mapping[str, Any], goldens: Tensors) -> None:
+        """One case: teacher-forced for the numbers, free-running for the tokens. The prompt's logits and cache are the
+        prefill's; what the steps gave is the decode's."""
+        at, start, steps = f"decode/{case['case']}", str(case["start"]), int(case["steps"])
         prompt, tokens = goldens[f"{at}/prompt"][0].tolist(), goldens[f"{at}/tokens"].tolist()
-        forced = loop.decode(prompt, steps, tokens)
-        runs += forced.findings
-        tally.logits(_real(goldens[f"{at}/logits"]), _real(np.stack(forced.logits)))
-        end = len(prompt) + steps
-        for name, held in (("keys", forced.keys), ("values", forced.values)):
-            written = slice(len(prompt), end)
-            tally.cache(_real(goldens[f"{at}/{name}"][:, :, written]), _real(held[:, :, written]))
-        free = loop.decode(prompt, steps).tokens
+        forced = loop.decode(prompt, steps, tokens, start=start)
+        self.seen.runs += forced.findings
+        wanted, found = _real(goldens[f"{at}/logits"]), _real(np.stack(forced.logits))
+        self.starts[start].logits(wanted[:1], found[:1])
+        self.tally.logits(wanted[1:], found[1:])
+        for name, held in zip(CACHE, (forced.keys, forced.values), strict=True):
+            reference = _real(goldens[f"{at}/{name}"])
+            read, written = slice(0, len(prompt)), slice(len(prompt), len(prompt) + steps)
+            self.starts[start].cache(name, reference[:, :, read], _real(held[:, :, read]))
+            self.tally.cache(name, reference[:, :, written], _real(held[:, :, written]))
+        # until they part, the free run reads what the forced one read
+        free = forced.tokens if forced.tokens == tokens else loop.decode(prompt, steps, start=start).tokens
         equal = [mine == wanted for mine, wanted in zip(free, tokens, strict=True)]
-        same, total = same + sum(equal), total + len(equal)
-        divergences += [equal.index(False)] if not all(equal) else []
+        self.same, self.tokens = self.same + sum(equal), self.tokens + len(equal)
+        self.divergences += [equal.index(False)] if not all(equal) else []
+
+
+def _covered(contract: contracts.Contract, index: Index, params: VerifyParams) -> dict[str, tuple[int, int]]:
+    """Function → (golden cases that are there, cases that the params ask for).
+
+    A prefill has so many padded prompts, one prompt that fills it, and a decode from each of its edges; the decode has
+    all of those decodes and one of each prompt.
+    """
+    long = [case for case in index["decode"] if int(case["steps"]) >= params.decode_steps]
+    cases = {(str(case["start"]), int(case["prompt_tokens"])) for case in long}
+    prefills = contract.prefills()
+    edges = contracts.edges([length for _, length in prefills], contract.kv_cache.context, params.decode_steps)
+    found: dict[str, tuple[int, int]] = {}
+    met = 0
+    for name, length in prefills:
+        real = [int(case["length"]) for case in index[name]]
+        padded = min(sum(size < length for size in real), params.golden_prompts)
+        started = sum((name, prompt) in cases for prompt in edges[length])
+        met += started
+        found[name] = (padded + (length in real) + started, params.golden_prompts + 1 + len(edges[length]))
+    wanted = params.golden_prompts + sum(map(len, edges.values()))
+    others = len({(case["start"], case["case"]) for case in long}) - met
+    return {**found, "decode": (met + min(others, params.golden_prompts), wanted)}
+
+
+def compared(loop: Loop, index: Index, goldens: Tensors, params: VerifyParams) -> dict[str, Any]:
+    """One package over all golden cases: sections `shapes` and `decode` of its part of the report."""
+    contract, layers = loop.contract, loop.contract.kv_cache.layers
+    covered = {name: facts.rate(*counts) for name, counts in _covered(contract, index, params).items()}
+    starts = {name: Tally(layers) for name, _ in contract.prefills()}
+    seen = {name: _padded(loop, name, index[name], goldens, tally) for name, tally in starts.items()}
+    decode = _Decoded(Tally(layers), starts)
+    ran = [case for case in index["decode"] if not seen[str(case["start"])].misshapen]
+    for case in ran:
+        decode.add(loop, case, goldens)
+    shapes = [
+        {
+            "function": name,
+            "length": facts.measured(contract.functions[name].length, "token"),
+            "covered": covered[name],
+            **tally.data(),
+            **_health(loop.functions[name].function, seen[name]),
+        }
+        for name, tally in starts.items()
+    ]
+    parted = decode.divergences
     return {
-        "cases": facts.measured(len(cases), "case"),
-        "steps": facts.measured(sum(int(case["steps"]) for case in cases), "step"),
-        **tally.data(),
-        "greedy_agreement": facts.rate(same, total),
-        "diverged": facts.rate(len(divergences), len(cases)),
-        "first_divergence": facts.measured(min(divergences), "step")
-        if divergences
-        else facts.unavailable("no decode diverged", "step"),
-        **_health(loop.functions["decode"].function, runs, 0),
+        "shapes": shapes,
+        "decode": {
+            "covered": covered["decode"],
+            "starts": sorted({str(case["start"]) for case in ran}),
+            "steps": facts.measured(sum(int(case["steps"]) for case in ran), "step"),
+            **decode.tally.data(),
+            "greedy_agreement": facts.rate(decode.same, decode.tokens),
+            "diverged": facts.rate(len(parted), len(ran)),
+            "first_divergence": facts.measured(min(parted), "step")
+            if parted
+            else facts.unavailable("no decode diverged", "step"),
+            **_health(loop.functions["decode"].function, decode.seen),
+        },
     }
 
 
@@ -193,25 +261,20 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
     checkpoint = load_file(takes["checkpoint"] / "model.safetensors")
     recipes: dict[str, Recipe | None] = {"fp16": None, "quantized": params.recipe}
     opened = {variant: packages.open(takes["package"] / f"{variant}.mlpackage") for variant in recipes}
-    done, total = 0, len(opened) * len(contract.functions)
-    variants = []
-    for variant, item in opened.items():
-        loop, shapes = Loop(item, contract, params.mode), []
-        for name, _ in contract.prefills():
-            ctx.progress(done, total, f"{variant} {name}")
-            shapes.append(shape(loop, name, index[name], goldens))
-            done += 1
-        ctx.progress(done, total, f"{variant} decode")
-        variants.append({"variant": variant, "shapes": shapes, "decode": decode(loop, index["decode"], goldens)})
-        done += 1
+    modes: dict[str, Mode] = {"float32": "exact32", **dict.fromkeys(opened, params.mode)}
+    variants: list[dict[str, Any]] = []
+    for variant, mode in modes.items():
+        ctx.progress(len(variants), len(modes), variant)
+        item = opened.get(variant) or packages.open(takes["float32"] / "float32.mlpackage")
+        loop = Loop(item, contract, mode)
+        variants.append({"variant": variant, "mode": mode, **compared(loop, index, goldens, params)})
     problems = _provenance(contract, params, ctx.digests)
     present = sum(name in item.functions for item in opened.values() for name in contract.functions)
     data = {
         "attestation": ATTESTATION,
-        "mode": params.mode,
         "variants": variants,
         **read_back(opened, contract, recipes, params.islands, checkpoint),
-        "functions_present": facts.rate(present, total),
+        "functions_present": facts.rate(present, len(opened) * len(contract.functions)),
         "provenance": {"violations": facts.measured(len(problems), "finding"), "findings": problems},
         "residency": facts.unavailable("needs a Mac", "ratio"),
         "latency": facts.unavailable("needs a Mac", "ms"),

@@ -8,8 +8,9 @@ goldens.safetensors holds, in float32 and int32 (T prompt slots, R real tokens, 
     prefill_T/<case>/input_ids [1, T]    attention_mask [1, T]   logits [1, R, V]   keys, values [L, H, R, D]
     decode/<case>/prompt [1, P]          tokens [N + 1]          logits [N + 1, V]  keys, values [L, H, P + N, D]
 
-`decode`: logits[i] is the distribution after the prompt and tokens[:i], tokens[i] its arg max. Step i of the decode
-function therefore reads tokens[i] at position P + i and must give logits[i + 1].
+`decode`: goldens.json names the prefill that reads the prompt (`start`). logits[i] is the distribution after the prompt
+and tokens[:i], tokens[i] its arg max. Step i of the decode function therefore reads tokens[i] at position P + i and
+must give logits[i + 1].
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from runtime.contract import Refusal
+from runtime.contract import program as contracts
 from runtime.machine import durable
 from runtime.models.prompts import SPLIT, Text, joined, texts_of
 from runtime.models.tokenizer import Tokenizer
@@ -117,26 +119,50 @@ def _decode(
     params: ExportParams,
     tensors: dict[str, Tensor],
 ) -> list[dict[str, Any]]:
-    steps = params.decode_steps
-    room = min(max(params.prefill), params.decode_context - steps)
+    """One greedy decode of each of the first prompts from the shortest prefill that holds it, and one from both sides
+    of every prefill's edge (`contract.program.edges`); two prefills that start from equal prompts share one case."""
+    steps, context = params.decode_steps, params.decode_context
+    room = min(max(params.prefill), context - steps)
     usable = [(text.row, text.ids[: text.prompt_tokens]) for text in texts if text.prompt_tokens <= room]
-    if not usable:
+    if len(usable) < params.golden_prompts:
         raise Refusal(
-            f"no {SPLIT} prompt fits: the longest prefill and the decode context leave room for {room} tokens",
-            place="shapes",
-            action="lengthen the shapes or shorten the prompts",
+            f"{len(usable) or 'no'} {SPLIT} prompt{'s' if len(usable) > 1 else ''} of {params.golden_prompts} fit: the "
+            f"longest prefill and {context} cache slots, less {steps} decode steps, leave room for {room} tokens",
+            place="verification.prompts",
+            action="lengthen the shapes, shorten the prompts, hold more rows out, or lower verification.prompts",
         )
-    listed = []
-    for number, (name, prompt) in enumerate(usable[: params.golden_prompts]):
-        tokens, logits, keys, values = greedy(model, prompt, steps)
-        case = f"greedy_{number}"
-        named = {
-            "prompt": torch.tensor([prompt], dtype=torch.int32),
-            "tokens": torch.tensor(tokens, dtype=torch.int32),
-            "logits": logits,
-            "keys": keys,
-            "values": values,
+    cases = {f"greedy_{number}": ([row], ids) for number, (row, ids) in enumerate(usable[: params.golden_prompts])}
+    starts = [(min(size for size in params.prefill if size >= len(ids)), name) for name, (_, ids) in cases.items()]
+    for length, prompts in contracts.edges(params.prefill, context, steps).items():
+        for prompt in prompts:
+            ids, rows = joined(texts, prompt)
+            cases[f"edge_{prompt}"] = (rows, ids)
+            starts.append((length, f"edge_{prompt}"))
+    tokens_of = {name: _decoded(model, name, ids, steps, tensors) for name, (_, ids) in cases.items()}
+    return [
+        {
+            "case": name,
+            "start": f"prefill_{length}",
+            "prompt_tokens": len(cases[name][1]),
+            "steps": steps,
+            "tokens": tokens_of[name],
+            "rows": cases[name][0],
         }
-        tensors |= {f"decode/{case}/{key}": value for key, value in named.items()}
-        listed.append({"case": case, "prompt_tokens": len(prompt), "steps": steps, "tokens": tokens, "rows": [name]})
-    return listed
+        for length, name in starts
+    ]
+
+
+def _decoded(
+    model: PreTrainedModel, case: str, prompt: Sequence[int], steps: int, tensors: dict[str, Tensor]
+) -> list[int]:
+    """The tokens of one greedy decode, whose vectors are added to `tensors`."""
+    tokens, logits, keys, values = greedy(model, prompt, steps)
+    named = {
+        "prompt": torch.tensor([list(prompt)], dtype=torch.int32),
+        "tokens": torch.tensor(tokens, dtype=torch.int32),
+        "logits": logits,
+        "keys": keys,
+        "values": values,
+    }
+    tensors |= {f"decode/{case}/{key}": value for key, value in named.items()}
+    return tokens

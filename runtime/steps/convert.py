@@ -1,4 +1,7 @@
-"""ExportedPrograms → saved Core ML packages: float16, and with the quantization recipe applied."""
+"""ExportedPrograms → saved Core ML packages: float16, and with the quantization recipe applied.
+
+The same programs in float32 are kept beside them, to be compared and never to be shipped.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,11 @@ STEP = Step(
     version=1,
     params=ConvertParams,
     takes={"program": Port(kind="program")},
-    gives={"package": Port(kind="package"), "report": Port(kind="report", report="conversion")},
+    gives={
+        "package": Port(kind="package"),
+        "float32": Port(kind="float32"),
+        "report": Port(kind="report", report="conversion"),
+    },
     backend="coreml",
     run=run,
     code=(

@@ -16,8 +16,10 @@ class ExportParams(Params):
     decode_context: int = Field(ge=8)
     #: additive value of a masked position; finite in float16
     mask_value: float = Field(default=-1e4, le=-1e3, ge=-6e4)
+    #: test prompts behind the golden vectors of each function
     golden_prompts: int = Field(default=2, ge=1)
-    decode_steps: int = Field(default=8, ge=1)
+    #: cached steps of every golden decode
+    decode_steps: int = Field(default=4, ge=1)
     threads: int = Field(default=2, ge=1)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from runtime.contract import Context, Params, Port, Step
 from runtime.contract.recipe import Recipe
 
@@ -13,6 +15,9 @@ from runtime.contract.recipe import Recipe
 class VerifyParams(Params):
     recipe: Recipe
     islands: list[str]
+    #: what the golden vectors must cover: prompts of each function, cached steps of each decode
+    golden_prompts: int = Field(default=2, ge=1)
+    decode_steps: int = Field(default=4, ge=1)
     mode: Literal["exact32", "fp16_round", "fp16_strict"] = "fp16_round"
 
 
@@ -26,6 +31,7 @@ STEP = Step(
     params=VerifyParams,
     takes={
         "package": Port(kind="package"),
+        "float32": Port(kind="float32"),
         "goldens": Port(kind="goldens"),
         "checkpoint": Port(kind="checkpoint"),
         "tokenizer": Port(kind="tokenizer"),

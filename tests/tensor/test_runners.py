@@ -64,7 +64,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> World:
 def packaged(here: World) -> Path:
     """The same checkpoint exported and converted."""
     first = Stage(here.root / "exported", here.takes)
-    export(here.takes, ExportParams(prefill=[32, 48], decode_context=48, decode_steps=2), first)
+    export(here.takes, ExportParams(prefill=[32, 48], decode_context=48, golden_prompts=2, decode_steps=2), first)
     second = Stage(here.root / "converted", {"program": first.root / "program"})
     convert({"program": first.root / "program"}, ConvertParams(recipe=RECIPE, islands=["rms_norm"]), second)
     return second.root / "package"

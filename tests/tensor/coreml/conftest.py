@@ -14,7 +14,7 @@ from runtime.steps.convert import ConvertParams
 from runtime.steps.export import ExportParams
 from tests.tensor.export.world import Stage, world
 
-EXPORT = ExportParams(prefill=[16, 32], decode_context=48, decode_steps=4, threads=1)
+EXPORT = ExportParams(prefill=[16, 32], decode_context=48, golden_prompts=2, decode_steps=4, threads=1)
 RECIPE = Recipe(default=Weights(weights="int8"), rules=[Rule(match="*norm*", weights="fp16")])
 CONVERT = ConvertParams(recipe=RECIPE, islands=["rms_norm"])
 
@@ -42,7 +42,8 @@ def make(
     program = first.root / "program"
     second = Stage(root / "converted", {"program": program})
     convert({"program": program}, ConvertParams(recipe=recipe, islands=list(islands)), second)
-    return Converted({**takes, "goldens": first.root / "goldens", "package": second.root / "package"}, program, second)
+    made = {"goldens": first.root / "goldens", **{port: second.root / port for port in ("package", "float32")}}
+    return Converted({**takes, **made}, program, second)
 
 
 @pytest.fixture(scope="session")

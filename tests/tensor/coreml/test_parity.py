@@ -14,9 +14,9 @@ REFERENCE = RNG.normal(size=(7, 11))
 
 
 def test_equal_logits_agree_completely() -> None:
-    tally = Tally()
+    tally = Tally(layers=2)
     tally.logits(REFERENCE, REFERENCE.copy())
-    tally.cache(np.ones((2, 1, 3, 4)), np.ones((2, 1, 3, 4)))
+    tally.cache("keys", np.ones((2, 1, 3, 4)), np.ones((2, 1, 3, 4)))
     data = tally.data()
     assert data["cosine"]["value"] == pytest.approx(1.0)
     assert data["relative_error"]["value"] == data["relative_l2"]["value"] == 0.0
@@ -35,15 +35,16 @@ def test_numbers_equal_those_of_torch() -> None:
         second.log_softmax(-1), first.log_softmax(-1), log_target=True, reduction="none"
     ).sum(-1)
     assert parity.kl(REFERENCE, found) == pytest.approx(divergence.numpy())
-    assert parity.relative_error(REFERENCE, found) == pytest.approx(
-        float((first - second).abs().max() / first.abs().max())
-    )
+    tally = Tally(layers=2)
+    tally.logits(REFERENCE, found)
+    wanted = float((first - second).abs().max() / first.abs().max())
+    assert tally.data()["relative_error"]["value"] == pytest.approx(wanted)
 
 
 def test_agreement_counts_positions() -> None:
     reference = np.array([[3.0, 1, 0, 0, 0, 0, 0], [3.0, 1, 0, 0, 0, 0, 0]])
     found = np.array([[3.0, 1, 0, 0, 0, 0, 0], [0.0, 1, 2, 3, 4, 5, 6]])
-    tally = Tally()
+    tally = Tally(layers=2)
     tally.logits(reference, found)
     data = tally.data()
     assert data["top1_agreement"]["k"] == 1
@@ -53,7 +54,7 @@ def test_agreement_counts_positions() -> None:
 
 @pytest.mark.parametrize(("poison", "name"), [(np.nan, "nan"), (np.inf, "inf"), (-np.inf, "inf")])
 def test_what_is_not_finite_is_counted_and_makes_comparisons_unavailable(poison: float, name: str) -> None:
-    tally, found = Tally(), REFERENCE.copy()
+    tally, found = Tally(layers=2), REFERENCE.copy()
     tally.logits(REFERENCE, REFERENCE)
     found[2, 3] = poison
     tally.logits(REFERENCE, found)
@@ -67,7 +68,7 @@ def test_what_is_not_finite_is_counted_and_makes_comparisons_unavailable(poison:
 
 def test_zero_outputs_are_counted_and_have_no_cosine() -> None:
     """The defect of an overflowing RMSNorm: all zeros, and no NaN anywhere."""
-    tally = Tally()
+    tally = Tally(layers=2)
     tally.logits(REFERENCE, np.zeros_like(REFERENCE))
     data = tally.data()
     assert data["all_zero"]["value"] == 7
@@ -79,12 +80,47 @@ def test_a_lost_head_in_the_cache_is_counted() -> None:
     keys = RNG.normal(size=(2, 3, 5, 4))
     broken = keys.copy()
     broken[1, 2] = 0
-    tally = Tally()
-    tally.cache(keys, broken)
-    assert tally.data()["all_zero"]["value"] == 1
-    assert tally.data()["cache_cosine"]["value"] < 0.99
+    tally = Tally(layers=2)
+    tally.cache("keys", keys, broken)
+    tally.cache("values", keys, keys)
+    data = tally.data()
+    assert data["all_zero"]["value"] == 1
+    first, second = data["cache"]
+    assert first["keys"]["cosine"]["value"] == pytest.approx(1.0)
+    assert first["keys"]["relative_error"]["value"] == 0.0
+    assert second["keys"]["cosine"]["tag"] == "unavailable"
+    assert second["keys"]["relative_error"]["value"] == 1.0
+    assert second["values"]["cosine"]["value"] == pytest.approx(1.0)
+
+
+def test_a_quiet_head_is_not_hidden_behind_a_loud_one() -> None:
+    keys = RNG.normal(size=(1, 2, 5, 4))
+    keys[0, 0] *= 1000
+    broken = keys.copy()
+    broken[0, 1] = -keys[0, 1]
+    tally = Tally(layers=1)
+    tally.cache("keys", keys, broken)
+    assert parity.cosine(keys, broken) > 0.99999
+    (layer,) = tally.data()["cache"]
+    assert layer["keys"]["cosine"]["value"] == pytest.approx(-1.0)
+    assert layer["keys"]["relative_error"]["value"] == pytest.approx(2.0)
+
+
+def test_cases_of_one_function_have_one_scale() -> None:
+    tally = Tally(layers=0)
+    tally.logits(np.array([[10.0, 1.0]]), np.array([[10.0, 1.0]]))
+    tally.logits(np.array([[0.1, 0.2]]), np.array([[0.1, 0.3]]))
+    assert tally.data()["relative_error"]["value"] == pytest.approx(0.01)
+
+
+def test_a_layer_that_nobody_compared_is_unavailable() -> None:
+    tally = Tally(layers=2)
+    tally.cache("keys", np.ones((1, 1, 3, 4)), np.ones((1, 1, 3, 4)))
+    first, second = tally.data()["cache"]
+    assert first["keys"]["cosine"]["tag"] == "measured"
+    assert {second[name][what]["tag"] for name in ("keys", "values") for what in second[name]} == {"unavailable"}
 
 
 def test_nothing_compared_is_no_agreement() -> None:
-    data = Tally().data()
+    data = Tally(layers=2).data()
     assert {data[key]["tag"] for key in ("cosine", "relative_error", "kl", "top1_agreement")} == {"unavailable"}

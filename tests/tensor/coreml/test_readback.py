@@ -116,10 +116,10 @@ def programs(converted: Converted) -> Callable[..., Any]:
 
     def again(*islands: str) -> Any:
         with quiet():
-            made = {
-                name: conversion.converted(torch.export.load(converted.program / f"{name}.pt2"), function, islands)
-                for name, function in contracts.load(converted.program).functions.items()
-            }
+            made = {}
+            for name, function in contracts.load(converted.program).functions.items():
+                made[name] = conversion.converted(torch.export.load(converted.program / f"{name}.pt2"), function)
+                conversion.narrow(made[name], function, islands)
             return conversion.joined(made, "decode")
 
     return again

@@ -20,7 +20,7 @@ from runtime.steps.verify import VerifyParams
 from tests.tensor.coreml.conftest import RECIPE, Converted, make
 from tests.tensor.export.world import Stage
 
-PARAMS = VerifyParams(recipe=RECIPE, islands=["rms_norm"])
+PARAMS = VerifyParams(recipe=RECIPE, islands=["rms_norm"], golden_prompts=2, decode_steps=4)
 SECTIONS = ("recipe", "islands", "interface", "provenance")
 
 
@@ -31,6 +31,15 @@ def report(takes: dict[str, Path], root: Path, params: VerifyParams = PARAMS) ->
     return data
 
 
+def relative_errors(variant: dict[str, Any]) -> list[float]:
+    """Every relative error of one variant: logits and the cache of each layer."""
+    found = []
+    for item in [*variant["shapes"], variant["decode"]]:
+        found.append(item["relative_error"]["value"])
+        found += [layer[name]["relative_error"]["value"] for layer in item["cache"] for name in ("keys", "values")]
+    return found
+
+
 def spoiled(converted: Converted, tmp_path: Path, port: str) -> tuple[dict[str, Path], Path]:
     """The takes with a copy of one port, and that copy."""
     shutil.copytree(converted.takes[port], tmp_path / port)
@@ -39,7 +48,7 @@ def spoiled(converted: Converted, tmp_path: Path, port: str) -> tuple[dict[str, 
 
 def test_fp16_and_int8_agree_with_the_checkpoint(converted: Converted, tmp_path: Path) -> None:
     data = report(converted.takes, tmp_path)
-    limits = {"fp16": 0.9999, "quantized": 0.999}
+    limits = {"float32": 0.9999999, "fp16": 0.9999, "quantized": 0.999}
     assert [item["variant"] for item in data["variants"]] == list(limits)
     for variant in data["variants"]:
         assert [item["length"]["value"] for item in variant["shapes"]] == [16, 32]
@@ -49,8 +58,17 @@ def test_fp16_and_int8_agree_with_the_checkpoint(converted: Converted, tmp_path:
             assert item["shape_mismatches"]["value"] == 0
             assert item["nan_introduced"]["value"] == item["saturated"]["value"] == 0
             assert item["headroom"]["value"] > 100
-    fp16 = data["variants"][0]
-    assert fp16["decode"]["greedy_agreement"]["k"] == fp16["decode"]["greedy_agreement"]["n"] == 10
+            assert item["covered"]["k"] == item["covered"]["n"] > 0
+            assert [layer["layer"] for layer in item["cache"]] == ["layer_0", "layer_1"]
+            worst = min(layer[name]["cosine"]["value"] for layer in item["cache"] for name in ("keys", "values"))
+            assert worst >= limits[variant["variant"]]
+    exact, fp16, _ = data["variants"]
+    assert exact["mode"] == "exact32"
+    assert max(relative_errors(exact)) < 1e-5
+    assert fp16["decode"]["greedy_agreement"]["k"] == fp16["decode"]["greedy_agreement"]["n"] == (2 + 3 + 4) * 5
+    assert fp16["decode"]["starts"] == ["prefill_16", "prefill_32"]
+    assert fp16["decode"]["covered"]["n"] == 2 + 3 + 4
+    assert [item["covered"]["n"] for item in fp16["shapes"]] == [2 + 1 + 3, 2 + 1 + 4]
     assert max(item["relative_error"]["value"] for item in fp16["shapes"]) < 0.005
     assert [data[section]["violations"]["value"] for section in SECTIONS] == [0, 0, 0, 0]
     assert data["functions_present"]["k"] == data["functions_present"]["n"] == 6
@@ -72,11 +90,13 @@ def test_other_families_agree_too(
     family: str, islands: tuple[str, ...], changes: dict[str, int | bool], tmp_path: Path
 ) -> None:
     made = make(tmp_path, family, islands=islands, **changes)
-    data = report(made.takes, tmp_path / "verified", VerifyParams(recipe=RECIPE, islands=list(islands)))
-    for item in [*data["variants"][0]["shapes"], data["variants"][0]["decode"]]:
+    data = report(made.takes, tmp_path / "verified", PARAMS.model_copy(update={"islands": list(islands)}))
+    exact, fp16, quantized = data["variants"]
+    assert max(relative_errors(exact)) < 1e-5
+    for item in [*fp16["shapes"], fp16["decode"]]:
         assert item["cosine"]["value"] >= 0.9999
         assert item["shape_mismatches"]["value"] == 0
-    for item in data["variants"][1]["shapes"]:
+    for item in quantized["shapes"]:
         assert item["cosine"]["value"] >= 0.999
     assert [data[section]["violations"]["value"] for section in SECTIONS] == [0, 0, 0, 0]
 
@@ -96,7 +116,7 @@ def test_nan_in_the_weights_is_reported_not_raised(converted: Converted, tmp_pat
     broken[7] = np.nan
     poison(folder / "fp16.mlpackage", weight, broken)
     data = report(takes, tmp_path / "out")
-    fp16, quantized = data["variants"]
+    _, fp16, quantized = data["variants"]
     for item in [*fp16["shapes"], fp16["decode"]]:
         assert item["nan"]["value"] > 0
         assert item["cosine"]["tag"] == item["relative_error"]["tag"] == item["kl"]["tag"] == "unavailable"
@@ -111,7 +131,7 @@ def test_weights_that_are_all_zero_are_reported(converted: Converted, tmp_path: 
     takes, folder = spoiled(converted, tmp_path, "package")
     weight = load_file(takes["checkpoint"] / "model.safetensors")["model.norm.weight"].astype(np.float16)
     poison(folder / "fp16.mlpackage", weight, np.zeros_like(weight))
-    shapes = report(takes, tmp_path / "out")["variants"][0]["shapes"]
+    shapes = report(takes, tmp_path / "out")["variants"][1]["shapes"]
     for item in shapes:
         assert item["all_zero"]["value"] > 0
         assert item["nan"]["value"] == 0
@@ -142,7 +162,7 @@ def test_a_decode_that_goes_another_way_says_where(converted: Converted, tmp_pat
     save_file({**held, "decode/greedy_0/tokens": tokens}, folder / "goldens.safetensors")
     decode = report(takes, tmp_path / "out")["variants"][0]["decode"]
     assert decode["first_divergence"]["value"] == 2
-    assert decode["greedy_agreement"]["k"] == 9
+    assert decode["greedy_agreement"]["k"] == decode["greedy_agreement"]["n"] - 1
     assert decode["diverged"]["k"] == 1
 
 
@@ -151,7 +171,7 @@ def test_a_package_made_otherwise_than_asked_is_a_violation(converted: Converted
         default=Weights(weights="int8"),
         rules=[Rule(match="*norm*", weights="fp16"), Rule(match="*up_proj", weights="fp16")],
     )
-    data = report(converted.takes, tmp_path, VerifyParams(recipe=other, islands=[]))
+    data = report(converted.takes, tmp_path, PARAMS.model_copy(update={"recipe": other, "islands": []}))
     assert data["recipe"]["violations"]["value"] == 2 * 3
     assert data["provenance"]["violations"]["value"] == 2
 

@@ -13,7 +13,7 @@ from runtime.models.export import export
 from runtime.steps.export import ExportParams
 from tests.tensor.export.world import Stage, world
 
-PARAMS = ExportParams(prefill=[16, 64], decode_context=96, decode_steps=6, threads=1)
+PARAMS = ExportParams(prefill=[16, 64], decode_context=96, golden_prompts=2, decode_steps=6, threads=1)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def test_the_decode_is_the_models_own_greedy_generation(
     index, tensors = held
     model = build.load(exported.takes["checkpoint"])
     model.generation_config.eos_token_id = None
-    for case in index["decode"]:
+    for case in {case["case"]: case for case in index["decode"]}.values():
         prompt = tensors[f"decode/{case['case']}/prompt"].long()
         wanted = model.generate(
             prompt,
@@ -86,6 +86,33 @@ def test_a_stream_joins_rows_and_starts_again() -> None:
 
 def test_prompts_that_leave_no_room_to_decode_are_refused(exported: Exported, tmp_path: Path) -> None:
     model, words = build.load(exported.takes["checkpoint"]), tokenizers.load(exported.takes["tokenizer"])
-    params = ExportParams(prefill=[8], decode_context=8, decode_steps=8)
-    with pytest.raises(Refusal, match="no test prompt fits"):
+    params = ExportParams(prefill=[8], decode_context=8, golden_prompts=2, decode_steps=8)
+    with pytest.raises(Refusal, match="no test prompt of 2 fit") as caught:
         goldens.make(model, words, exported.takes["dataset"], params, tmp_path)
+    assert caught.value.place == "verification.prompts"
+
+
+def test_fewer_prompts_than_asked_are_refused_and_the_advice_helps(exported: Exported, tmp_path: Path) -> None:
+    model, words = build.load(exported.takes["checkpoint"]), tokenizers.load(exported.takes["tokenizer"])
+    params = ExportParams(prefill=[64], decode_context=96, golden_prompts=11, decode_steps=1)
+    with pytest.raises(Refusal, match="10 test prompts of 11 fit") as caught:
+        goldens.make(model, words, exported.takes["dataset"], params, tmp_path)
+    assert "lower verification.prompts" in caught.value.action
+    fewer = params.model_copy(update={"golden_prompts": 10})
+    goldens.make(model, words, exported.takes["dataset"], fewer, tmp_path)
+    assert len(json.loads((tmp_path / "goldens.json").read_text())["functions"]["decode"]) == 10 + 3
+
+
+def test_decodes_start_from_both_sides_of_every_edge(
+    held: tuple[dict[str, Any], dict[str, Tensor]], exported: Exported
+) -> None:
+    index, tensors = held
+    starts: dict[str, list[int]] = {}
+    for case in index["decode"]:
+        assert tensors[f"decode/{case['case']}/prompt"].shape == (1, case["prompt_tokens"])
+        if case["case"].startswith("edge_"):
+            starts.setdefault(case["start"], []).append(case["prompt_tokens"])
+    assert starts == {"prefill_16": [1, 15, 16], "prefill_64": [1, 17, 63, 64]}
+    prompts = [case for case in index["decode"] if case["case"].startswith("greedy_")]
+    assert len(prompts) == PARAMS.golden_prompts
+    assert all(case["prompt_tokens"] <= int(case["start"].removeprefix("prefill_")) for case in prompts)

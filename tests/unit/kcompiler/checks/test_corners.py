@@ -279,8 +279,10 @@ CLAIMS: dict[str, list[Claim]] = {
     "shapes": [
         Claim("the shortest shape that can be probed", lambda data: data["shapes"].update(prefill=[3, 64])),
         Claim("one that cannot", lambda data: data["shapes"].update(prefill=[2, 64]), ("KC4110",)),
-        Claim("the shortest cache", lambda data: data.update(shapes={"prefill": [8], "decode": {"context": 10}})),
-        Claim("a cache too short", lambda data: data.update(shapes={"prefill": [8], "decode": {"context": 9}}),
+        Claim("the shortest cache", lambda data: data.update(
+            shapes={"prefill": [8], "decode": {"context": 10}}, verification={"decode_steps": 8})),
+        Claim("a cache too short", lambda data: data.update(
+            shapes={"prefill": [8], "decode": {"context": 9}}, verification={"decode_steps": 8}),
               ("KC4110",), ("at least 10",)),
         # 29 bytes of text, 1 of template, start and end: exactly 32 tokens
         Claim("rows that just fit the first shape", source(split="train"), ("KC4109",), ("every row fits into 32",),

@@ -34,6 +34,7 @@ SPEC = {
     "teacher": {"source": "bootstrap"},
     "shapes": {"prefill": [64, 128, 256]},
     "quantization": {"islands": ["rms_norm"]},
+    "verification": {"tolerances": {"float32": 1e-5, "float16": 0.02, "quantized": 0.02}},
     "evaluation": {"suites": [{"use": name} for name in ("answers", "tool_use", "language_model")]},
 }
 PACKS = policy.load(["caws/core", "caws/tier-3"], [assets.folder("policies")])
