@@ -18,8 +18,10 @@ from runtime.contract import strict_json
 LINE_ENDS = "write `generated/** -text` into .gitattributes and check the folder out again"
 REPORTS, RUN, VERDICT = "reports", "run.json", "verdict.json"
 #: number of the report → what it is for one committed line
-_SUMS: Mapping[str, Callable[[Mapping[str, Any]], float]] = {
-    "wall": lambda record: record["wall_s"],
+_SUMS: Mapping[str, Callable[[Mapping[str, Any]], float | None]] = {
+    "wall": lambda record: None if record["lost_attempts"] else record["wall_s"],
+    "cpu": lambda record: None if record["lost_attempts"] else record["cpu_s"],
+    "gpu": lambda record: None if record["lost_attempts"] else record["gpu_s"],
     "attempts": lambda record: record["attempts"],
     "lost_attempts": lambda record: record["lost_attempts"],
     "bytes": lambda record: sum(give["bytes"] for give in record["gives"].values()),
@@ -95,7 +97,8 @@ def _wrong(report: Mapping[str, Any], plan: Mapping[str, Any], records: Records)
         for step, record in records.items():
             if _at(steps, step, name, "value") != of(record):
                 yield f"/data/steps/{step}/{name}"
-        total = None if missing else round(sum(of(record) for record in records.values()), 6)
+        parts = [of(record) for record in records.values()]
+        total = None if missing or None in parts else round(sum(part for part in parts if part is not None), 6)
         if _at(content, name, "value") != total:
             yield f"/data/{name}"
     done = (_at(content, "done", "k"), _at(content, "done", "n"))

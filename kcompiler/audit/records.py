@@ -22,6 +22,8 @@ _NEEDED: Mapping[str, tuple[type, ...]] = {
     "params": (dict,),
     "gives": (dict,),
     "wall_s": (int, float),
+    "cpu_s": (int, float),
+    "gpu_s": (int, float),
     "attempts": (int,),
     "lost_attempts": (int,),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,19 +120,24 @@ def _stale(differences: Sequence[str], spec: str) -> Outcome:
     return Outcome(4, "lock-stale", f"kcompiler plan {spec}")
 
 
-def judge_of(made: Mapping[str, Any]) -> Callable[[Mapping[str, dict[str, Any]]], Any]:
-    """The judge of a plan's obligations: reports → verdict."""
+def judge_of(made: Mapping[str, Any]) -> Callable[..., Any]:
+    """The judge of a plan's obligations: reports → verdict; of those about some steps alone, when they are named."""
     from kcompiler import lock
     from kcompiler.judge import judge
     from kcompiler.policy.binding import RUN
 
     identity = lock.plan_digest(made)
 
-    def verdict(reports: Mapping[str, dict[str, Any]]) -> Any:
+    def verdict_of(reports: Mapping[str, Any], steps: Collection[str] | None = None) -> Any:
         # between steps there is no report on the run yet, and everything was made for this plan
-        return judge(reports, made["obligations"], lock=identity if RUN in reports else None)
+        pin = identity if RUN in reports else None
+        if steps is None:
+            return judge(reports, made["obligations"], lock=pin)
+        asked = [one for one in made["obligations"] if one["from"].removeprefix("step:") in steps]
+        named = {one.get("against", "").removeprefix("step:") for one in asked} | set(steps)
+        return judge({key: value for key, value in reports.items() if key in named}, asked, lock=pin)
 
-    return verdict
+    return verdict_of
 
 
 def _run(
@@ -144,8 +149,9 @@ def _run(
 
     verdict_of = judge_of(made)
 
-    def judged(reports: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{**asdict(item), "blocking": item.mode == "block"} for item in verdict_of(reports).outcomes]
+    def judged(reports: Mapping[str, dict[str, Any]], steps: Collection[str] | None) -> list[dict[str, Any]]:
+        outcomes = verdict_of(reports, steps).outcomes
+        return [{**asdict(item), "blocking": item.mode == "block"} for item in outcomes]
 
     watch = _watch(len(made["steps"]))
     try:

@@ -32,7 +32,8 @@ _TAIL = len(',"hash":"sha256:' + "0" * 64 + '"}')
 TYPES: Mapping[str, str] = {
     "run_opened": "a writer holds the lease and starts to carry out a lock",
     "step_claimed": "an attempt at a step begins",
-    "step_interrupted": "an attempt was stopped by a signal; its scratch folder is kept",
+    "step_interrupted": "an attempt was stopped by a signal or a budget; its scratch folder is kept",
+    "step_killed": "an attempt had no end: what it had spent by its last sign of life",
     "step_failed": "an attempt ended without a result",
     "step_staged": "an attempt has produced all outputs; their digests are known",
     "step_committed": "the outputs are in the store: from here on the step counts as done",

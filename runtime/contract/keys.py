@@ -30,6 +30,7 @@ REASONS: Mapping[str, str] = {
     "input_changed": "an input of the project differs",
     "upstream_changed": "a step before it gives, or may give, something else",
     "upstream_failed": "a step before it failed or is blocked itself",
+    "over_budget": "a budget of the run is used up",
     "gate_blocked": "a blocking rule did not pass on a step before it",
     "not_selected": "not among the steps that were asked for, nor needed by them",
     "stopped": "the run was stopped before its turn",

@@ -7,7 +7,6 @@ staged line with the operation's own checkpoints in scratch/work, after it with 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,14 @@ from typing import Any, NoReturn
 from runtime import catalog
 from runtime.contract import MachineError, Refusal
 from runtime.contract.places import NoPlace
-from runtime.machine.context import REPORT, Call, StepContext, Stopped, Watch
+from runtime.machine.budget import UNLIMITED, Budget
+from runtime.machine.context import REPORT, Call, StepContext, Watch
 from runtime.machine.durable import StorageFailed, erase, is_storage_trouble
 from runtime.machine.journal import Attempts
 from runtime.machine.ledger import Ledger, record
 from runtime.machine.locked import params_of
+from runtime.machine.meter import Meter, Spent, left_behind, spent_of
+from runtime.machine.run import Stopped
 from runtime.machine.stale import digest_of, installed, place_of
 from runtime.machine.state import State
 from runtime.machine.store import Staged
@@ -62,12 +64,19 @@ class Attempt:
     """Carries out one task in the state of a project."""
 
     def __init__(
-        self, task: Task, state: State, root: Path, *, watch: Watch, stop_requested: Callable[[], bool]
+        self,
+        task: Task,
+        state: State,
+        root: Path,
+        *,
+        watch: Watch,
+        stop_requested: Callable[[], bool],
+        budget: Budget = UNLIMITED,
     ) -> None:
         self._task, self._state, self._root = task, state, root
-        self._watch, self._stop_requested = watch, stop_requested
+        self._watch, self._stop_requested, self._budget = watch, stop_requested, budget
         self._folder = state.scratch(task.key)
-        self._began = time.perf_counter()
+        self._meter: Meter | None = None
 
     def finish_staged(self) -> Mapping[str, Any] | None:
         """Commit what an earlier attempt had staged, if every output is still what it was; else None."""
@@ -84,25 +93,34 @@ class Attempt:
             found.append(Staged(folder=folder, digest=give["digest"], size_bytes=give["bytes"]))
         for output in found:
             self._state.store.publish(output)
-        return self._commit(staged["gives"], float(staged["wall_s"]))
+        return self._commit(staged["gives"], spent_of(staged))
 
     def run(self, *, fresh: bool) -> Mapping[str, Any]:
         """One attempt to its end: the committed record. `fresh` forgets checkpoints of earlier attempts.
 
-        Raises Refusal and Unavailable (the step's own refusals, journaled), Stopped and KeyboardInterrupt (journaled
-        as interrupted), BrokenEvidence, StorageFailed, and StepCrashed for everything else.
+        Raises Refusal and Unavailable (the step's own refusals, journaled), Stopped, OverBudget and KeyboardInterrupt
+        (journaled as interrupted), BrokenEvidence, StorageFailed, and StepCrashed for everything else.
         """
         call = self._prepare()
+        self._count_killed()
+        self._budget.check(self._known().spent)
         # of work that another version of the machine left nobody knows what was read: it starts anew
         fresh = fresh or not (self._folder / READ).is_file()
         erase(self._folder if fresh else self._folder / "out")
         number = self._known().claimed + 1
+        # before the claim, so that there is no claimed attempt without a sign of life
+        self._meter = Meter(self._folder, number, self._state.disk)
+        try:
+            return self._metered(call, number)
+        finally:
+            self._end()
+
+    def _metered(self, call: Call, number: int) -> Mapping[str, Any]:
         self._state.journal.append("step_claimed", {**self._name(), "attempt": number})
-        self._began = time.perf_counter()
         try:
             gives = self._outputs(call)
         except (Stopped, KeyboardInterrupt):
-            self._state.journal.append("step_interrupted", {**self._name(), "wall_s": self._wall_s()})
+            self._state.journal.append("step_interrupted", {**self._name(), **self._spent().data()})
             raise
         except StorageFailed:
             raise
@@ -115,12 +133,20 @@ class Attempt:
             self._crashed(error)
         except Exception as error:
             self._crashed(error)
-        wall_s = self._known().wall_s + self._wall_s()
+        spent = self._known().spent + self._spent()
         named = {port: _give(call, port, staged) for port, staged in gives.items()}
-        self._state.journal.append("step_staged", {**self._name(), "gives": named, "wall_s": wall_s})
+        self._state.journal.append("step_staged", {**self._name(), "gives": named, **spent.data()})
         for staged in gives.values():
             self._state.store.publish(staged)
-        return self._commit(named, wall_s)
+        self._end()
+        return self._commit(named, spent)
+
+    def _count_killed(self) -> None:
+        """Write down what an attempt without an end in the journal had spent, as far as it left a sign."""
+        known = self._known()
+        spent = left_behind(self._folder, known.claimed) if known.claimed > known.ended else None
+        if spent is not None:
+            self._state.journal.append("step_killed", {**self._name(), "attempt": known.claimed, **spent.data()})
 
     def _prepare(self) -> Call:
         """Declaration, backend and params of the task. Raises Refusal when the lock does not fit them."""
@@ -160,7 +186,7 @@ class Attempt:
             self._folder,
             paid=self._state.paid,
             watch=self._watch,
-            stop_requested=self._stop_requested,
+            safe_point=self._safe_point,
             disk=self._state.disk,
         )
         ledger = self._ledger()
@@ -235,7 +261,7 @@ class Attempt:
             if self._state.store.present(value) is not True:
                 raise self._refusal(f"the artifact on port `{port}` was changed while the step ran", "KR0107")
 
-    def _commit(self, gives: Mapping[str, Any], wall_s: float) -> Mapping[str, Any]:
+    def _commit(self, gives: Mapping[str, Any], spent: Spent) -> Mapping[str, Any]:
         entry, known = self._task.entry, self._known()
         data = {
             **self._name(),
@@ -247,15 +273,20 @@ class Attempt:
             "components": dict(self._task.components),
             "params": entry["params"],
             "gives": dict(gives),
-            "wall_s": round(wall_s, 6),
+            **spent.data(),
             "attempts": known.claimed,
-            # Killed attempts whose duration nobody knows: `wall_s` is then a lower bound.
+            # Killed attempts that left no sign of how long they worked: the seconds are then a lower bound.
             "lost_attempts": known.claimed - known.ended - 1,
         }
         line = self._state.journal.append("step_committed", data)
         self._state.history.add(line.data)
         erase(self._folder)
         return line.data
+
+    def _safe_point(self) -> None:
+        if self._stop_requested():
+            raise Stopped
+        self._budget.check(self._known().spent + self._spent())
 
     def _forged(self) -> bool:
         return self._task.forged or bool(catalog.load("backends", self._task.entry["backend"]).forges)
@@ -266,11 +297,16 @@ class Attempt:
     def _name(self) -> dict[str, Any]:
         return {"spec": self._task.spec, "step": self._task.id, "action": self._task.key}
 
-    def _wall_s(self) -> float:
-        return round(time.perf_counter() - self._began, 6)
+    def _spent(self) -> Spent:
+        return Spent() if self._meter is None else self._meter.spent()
+
+    def _end(self) -> None:
+        """Before the scratch folder goes: the meter writes into it."""
+        if self._meter is not None:
+            self._meter.close()
 
     def _failed(self, message: str) -> None:
-        self._state.journal.append("step_failed", {**self._name(), "message": message, "wall_s": self._wall_s()})
+        self._state.journal.append("step_failed", {**self._name(), "message": message, **self._spent().data()})
 
     def _crashed(self, error: Exception) -> NoReturn:
         self._failed(f"{type(error).__name__}: {error}")

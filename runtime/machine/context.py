@@ -24,10 +24,6 @@ REPORT = "report.json"
 _PROGRESS_S = 0.1
 
 
-class Stopped(BaseException):
-    """Unwinds a step at a safe point because a stop was asked for. Not an Exception: no step may swallow it."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Call:
     """One step, ready to be carried out: its declaration, its validated params, and what its ports stand for."""
@@ -56,16 +52,17 @@ class StepContext:
         *,
         paid: Path,
         watch: Watch,
-        stop_requested: Callable[[], bool],
+        safe_point: Callable[[], None],
         disk: Disk = DISK,
     ) -> None:
+        """`safe_point` raises to unwind the step; it is asked whenever the step says something or how far it is."""
         self.step_id, self.seed = call.step_id, call.seed
         self.digests: Mapping[str, str] = dict(call.digests)
         self.versions: Mapping[str, str] = dict(call.versions)
         #: port name → what must be given there
         self.gives = call.gives
         self.scratch, self.paid = folder / "work", paid
-        self._call, self._out, self._watch, self._stop_requested = call, folder / "out", watch, stop_requested
+        self._call, self._out, self._watch, self._safe_point = call, folder / "out", watch, safe_point
         self._disk = disk
         self._reports: dict[str, tuple[Mapping[str, Any], Mapping[str, str]]] = {}
         self._next_progress = 0.0
@@ -146,10 +143,6 @@ class StepContext:
         if port not in self.gives:
             raise ValueError(f"step `{self.step_id}` declares no output `{port}`")
         return self.gives[port]
-
-    def _safe_point(self) -> None:
-        if self._stop_requested():
-            raise Stopped
 
 
 def environment(backend: str, versions: Mapping[str, str], *, forged: bool) -> dict[str, Any]:

@@ -57,8 +57,9 @@ def parse(text: bytes, key: str) -> dict[str, Any]:
 def run_report(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The report of kind `run`. `records`: step id → the committed record in use; steps without one are missing.
 
-    Times are what the attempts of the step took, in seconds, wherever and whenever it was carried out. Lost attempts
-    were killed: nobody knows how long they took, so that a sum with any of them is a lower bound.
+    Times are what the attempts of the step took, in seconds, wherever and whenever it was carried out: by the wall
+    clock, of processors, of accelerators. An attempt that was killed counts until shortly after its last sign of life;
+    lost attempts left none, and a sum with any of them is unavailable.
     """
     steps: dict[str, Any] = {}
     # which plan it belongs to: the reports themselves are reused across plans and cannot say
@@ -69,7 +70,7 @@ def run_report(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]
             continue
         subject.update({f"{step['id']}.{port}": give["digest"] for port, give in record["gives"].items()})
         steps[step["id"]] = {
-            "wall": measured(record["wall_s"], "s"),
+            **{name: _seconds(record, f"{name}_s") for name in ("cpu", "gpu", "wall")},
             "attempts": measured(record["attempts"], "count"),
             "lost_attempts": measured(record["lost_attempts"], "count"),
             "bytes": measured(sum(give["bytes"] for give in record["gives"].values()), "B"),
@@ -81,13 +82,26 @@ def run_report(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]
         "done": rate(len(steps), len(lock["steps"])),
         "missing": missing,
     }
-    for name, unit in (("wall", "s"), ("attempts", "count"), ("lost_attempts", "count"), ("bytes", "B")):
-        total = sum(step[name]["value"] for step in steps.values())
-        reason = f"no committed result of {', '.join(missing)}"
-        data[name] = unavailable(reason, unit) if missing else measured(round(total, 6), unit)
+    lost = [name for name, record in records.items() if record["lost_attempts"]]
+    for name, unit in _TOTALS.items():
+        if missing:
+            data[name] = unavailable(f"no committed result of {', '.join(missing)}", unit)
+        elif lost and unit == "s":
+            data[name] = unavailable(f"{', '.join(lost)}: {_LOST}", unit)
+        else:
+            data[name] = measured(round(sum(step[name]["value"] for step in steps.values()), 6), unit)
     forged = any(record["forged"] for record in records.values())
     surroundings = environment("machine", lock["toolchain"], forged=forged)
     return envelope(kind="run", step=RUN, subject=subject, fingerprints={}, environment=surroundings, data=data)
+
+
+#: datum → its unit
+_TOTALS = {"wall": "s", "cpu": "s", "gpu": "s", "attempts": "count", "lost_attempts": "count", "bytes": "B"}
+_LOST = "an attempt was killed and left no sign of how long it worked; `apply --force` takes the step anew"
+
+
+def _seconds(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return unavailable(_LOST, "s") if record["lost_attempts"] else measured(record[name], "s")
 
 
 def write(folder: Path, evidence: Evidence, disk: Disk) -> None:

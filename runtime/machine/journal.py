@@ -16,6 +16,7 @@ from typing import Any
 from runtime.contract import BrokenEvidence
 from runtime.contract.chain import GENESIS, Chain, Line, check_head, head_text, read, seal, unseal
 from runtime.machine.durable import DISK, Disk
+from runtime.machine.meter import NOTHING, Spent, spent_of
 
 JOURNAL, HEAD = "journal.jsonl", "head"
 _TRIES = 100
@@ -26,10 +27,10 @@ class Attempts:
     """What is known of the attempts at one action since its last commit."""
 
     claimed: int = 0
-    #: attempts whose end is in the journal; the rest were killed
+    #: attempts of which it is known how long they worked; the rest were killed and left no sign
     ended: int = 0
-    #: seconds of the attempts whose end is known
-    wall_s: float = 0.0
+    #: what those attempts took
+    spent: Spent = NOTHING
     staged: Mapping[str, Any] | None = None
 
 
@@ -52,7 +53,7 @@ class Past:
             self.records.append(line.data)
             self._texts[id(line.data)] = line.text
             self.attempts.pop(line.data["action"], None)
-        elif line.type in ("step_claimed", "step_staged", "step_failed", "step_interrupted"):
+        elif line.type in ("step_claimed", "step_staged", "step_failed", "step_interrupted", "step_killed"):
             known = self.attempts.setdefault(line.data["action"], Attempts())
             if line.type == "step_claimed":
                 known.claimed += 1
@@ -61,7 +62,7 @@ class Past:
                 known.staged = line.data
             else:
                 known.ended += 1
-                known.wall_s += float(line.data["wall_s"])
+                known.spent += spent_of(line.data)
 
 
 def load(state: Path) -> tuple[Chain, Past]:

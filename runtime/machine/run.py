@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,10 +10,15 @@ from typing import Any, Literal
 from runtime.contract import MachineError
 
 Outcome = Mapping[str, Any]
-#: report key → report, so far; its answer: outcomes with at least rule, step, outcome and blocking
-Judge = Callable[[Mapping[str, dict[str, Any]]], Sequence[Outcome]]
+#: report key → report, so far, and the report keys that are asked about (None: all there should be); its answer:
+#: outcomes with at least rule, step, outcome and blocking
+Judge = Callable[[Mapping[str, dict[str, Any]], Collection[str] | None], Sequence[Outcome]]
 Status = Literal["reused", "committed", "failed", "interrupted", "blocked", "skipped"]
 Word = Literal["done", "blocked", "failed", "interrupted"]
+
+
+class Stopped(BaseException):
+    """Unwinds a step at a safe point because a stop was asked for. Not an Exception: no step may swallow it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,10 +25,12 @@ from runtime.contract.keys import (
 )
 from runtime.machine import evidence, host, stale
 from runtime.machine.attempt import Attempt, Task
-from runtime.machine.context import Stopped, Watch
+from runtime.machine.budget import OverBudget, budget_of
+from runtime.machine.context import Watch
 from runtime.machine.durable import StorageFailed
 from runtime.machine.locked import RUN
-from runtime.machine.run import Judge, Run, Status, StepResult, blocks, counted, tally, word
+from runtime.machine.meter import spent_of
+from runtime.machine.run import Judge, Run, Status, StepResult, Stopped, blocks, counted, tally, word
 from runtime.machine.state import State
 
 
@@ -56,7 +58,9 @@ class Walk:
         self._gated: dict[str, str] = {}
         self._texts: dict[str, bytes] = {}
         self._reports: dict[str, dict[str, Any]] = {}
+        self._budget = budget_of(lock)
         self._stopped = False
+        self._exhausted = ""
         self._opened = False
 
     def open(self, only: list[str] | None, force: set[str]) -> None:
@@ -93,6 +97,7 @@ class Walk:
             result = self._blocked(step) or self._step(step)
             self._results[step["id"]] = result
             if result.record is not None:
+                self._budget = self._budget.after(spent_of(result.record))
                 self._gate(step["id"], result.record)
 
     def close(self, began: float) -> Run:
@@ -100,7 +105,7 @@ class Walk:
         records = {name: result.record for name, result in self._results.items() if result.record is not None}
         own = evidence.run_report(self._lock, records)
         reports = {**self._reports, RUN: own}
-        outcomes = self._judge(reports)
+        outcomes = self._judge(reports, None)
         self._state.journal.append("gate_evaluated", tally(outcomes, ""))
         lines = [self._state.journal.past.line_of(record) for record in records.values()]
         folder = self._root / "generated" / self._spec / "evidence"
@@ -173,6 +178,8 @@ class Walk:
             return self._result(decision, "reused", decision.record)
         if step["id"] not in self._wanted:
             return self._leave(blocked(step["id"], "not_selected", REASONS["not_selected"]))
+        if self._exhausted:
+            return self._leave(blocked(step["id"], "over_budget", self._exhausted))
         self._quarantine(decision)
         task = Task(
             entry=step,
@@ -195,7 +202,14 @@ class Walk:
         return record is not None and bool(record["forged"])
 
     def _carry_out(self, task: Task, decision: Decision, *, fresh: bool) -> StepResult:
-        attempt = Attempt(task, self._state, self._root, watch=self._watch, stop_requested=self._stop_requested)
+        attempt = Attempt(
+            task,
+            self._state,
+            self._root,
+            watch=self._watch,
+            stop_requested=self._stop_requested,
+            budget=self._budget,
+        )
         earlier = self._state.history.of_key(task.key)
         known = self._state.journal.past.attempts.get(task.key)
         self._tell(
@@ -209,20 +223,15 @@ class Walk:
         )
         try:
             record = (None if fresh else attempt.finish_staged()) or attempt.run(fresh=fresh)
+        except OverBudget as over:
+            self._exhausted = over.refusal.message
+            return self._refused(decision, over.refusal)
         except Stopped:
             self._stopped = True
             self._tell("interrupted", task.id)
             return self._result(decision, "interrupted", None, detail="stopped by a signal; it will go on from here")
         except (Refusal, Unavailable) as error:
-            self._tell(
-                "step_failed",
-                task.id,
-                message=str(error),
-                place=getattr(error, "place", ""),
-                action=getattr(error, "action", "") or getattr(error, "needs", ""),
-                code=getattr(error, "code", ""),
-            )
-            return self._result(decision, "failed", None, detail=str(error), error=error)
+            return self._refused(decision, error)
         if earlier and earlier[0]["gives"] != record["gives"]:
             self._tell(
                 "not_reproduced", task.id, promise=task.entry["promise"], old=earlier[0]["gives"], new=record["gives"]
@@ -231,6 +240,17 @@ class Walk:
             "step_committed", task.id, gives=record["gives"], wall_s=record["wall_s"], attempts=record["attempts"]
         )
         return self._result(decision, "committed", record)
+
+    def _refused(self, decision: Decision, error: Refusal | Unavailable) -> StepResult:
+        self._tell(
+            "step_failed",
+            decision.step,
+            message=str(error),
+            place=getattr(error, "place", ""),
+            action=getattr(error, "action", "") or getattr(error, "needs", ""),
+            code=getattr(error, "code", ""),
+        )
+        return self._result(decision, "failed", None, detail=str(error), error=error)
 
     def _tell(self, event: str, step: str | None, **more: Any) -> None:
         about = {} if step is None else {"step": step}
@@ -263,13 +283,14 @@ class Walk:
             self._tell("quarantined", decision.step, digest=artifact, place=place.name)
 
     def _gate(self, step: str, record: Mapping[str, Any]) -> None:
-        """Ask the judge about what is there so far; what blocks on this step stops all that comes after it."""
+        """Ask the judge about the reports of this step; what blocks on it stops all that comes after it."""
         texts = evidence.reports_of(record, self._state.store)
         if not texts:
             return
         self._texts.update(texts)
         self._reports.update({key: evidence.parse(text, key) for key, text in texts.items()})
-        outcomes = [outcome for outcome in self._judge(dict(self._reports)) if outcome["step"] in (step, *texts)]
+        asked = {step, *texts}
+        outcomes = [one for one in self._judge(dict(self._reports), asked) if one["step"] in asked]
         stopping = [outcome["rule"] for outcome in outcomes if blocks(outcome)]
         for outcome in outcomes:
             self._tell("gate", step, outcome=dict(outcome))

@@ -25,6 +25,7 @@ from runtime.contract.chain import Line, read
 from runtime.machine.apply import Locked, Run, StorageFailed, apply, look, stoppable
 from runtime.machine.durable import Disk
 from runtime.machine.lease import Lease
+from runtime.machine.meter import INTERVAL_S
 from tests.unit.runtime import machinery
 from tests.unit.runtime.machinery import Watched, approve, chain, lock, quick_folder
 
@@ -400,4 +401,7 @@ def test_a_real_process_killed_with_real_fsync_goes_on(tmp_path: Path) -> None:
     claims = [line.data for line in lines(root) if line.type == "step_claimed"]
     assert [data["attempt"] for data in claims if data["step"] == "grow"] == [1, 2]
     grow = json.loads((root / "generated" / "toy" / "evidence" / "run.json").read_text())["data"]["steps"]["grow"]
-    assert (grow["attempts"]["value"], grow["lost_attempts"]["value"]) == (2, 1)
+    assert (grow["attempts"]["value"], grow["lost_attempts"]["value"]) == (2, 0)
+    killed = [line.data for line in lines(root) if line.type == "step_killed"]
+    assert [data["attempt"] for data in killed] == [1]
+    assert grow["wall"]["value"] > killed[0]["wall_s"] >= INTERVAL_S

@@ -28,7 +28,12 @@ OPS = {
 SNAPSHOTS = Path(__file__).parents[1] / "unit" / "kcompiler" / "policy" / "reports"
 VERIFY: dict[str, Any] = json.loads((SNAPSHOTS / "verify.json").read_text())
 PACKS = policy.load(["caws/core"], [assets.folder("policies")])
-SPEC = {"risk_tier": 3, "budgets": {"wall_s": 1}, "shapes": {"prefill": [64, 128, 256]}, "evaluation": {"suites": []}}
+SPEC = {
+    "risk_tier": 3,
+    "budgets": {"wall_s": 1, "cpu_s": 1},
+    "shapes": {"prefill": [64, 128, 256]},
+    "evaluation": {"suites": []},
+}
 ASKED = policy.obligations(PACKS, SPEC, {"coreml.parity": ["verify"]})[0]
 
 

@@ -18,7 +18,7 @@ from tests.unit.kcompiler.compiling import Change, planned, unchanged
 @pytest.fixture
 def applied(tmp_path: Path) -> Path:
     """A project in which the null backend carried the plan out."""
-    machine.apply(planned(tmp_path, backend="null"), root=tmp_path, judge=lambda _: [])
+    machine.apply(planned(tmp_path, backend="null"), root=tmp_path, judge=lambda *_: [])
     return tmp_path
 
 

@@ -34,15 +34,15 @@ def replace(home, old, new):
 def test_plan_says_what_a_change_means_and_then_that_nothing_changed(home, capsys):
     assert _main(["plan", SPEC]) == 0
     assert "+ policy  caws/core@1" in capsys.readouterr().out
-    replace(home, "wall_s: 240", "wall_s: 480")
+    replace(home, "cpu_s: 600", "cpu_s: 1200")
     replace(home, "temperature: 1.0", "temperature: 3.0")
     assert _main(["plan", SPEC, "--check"]) == 1
-    assert re.search(r"wall_s +240 → 480 +HIGHER", capsys.readouterr().err)
+    assert re.search(r"cpu_s +600 → 1200 +HIGHER", capsys.readouterr().err)
     assert _main(["plan", SPEC]) == 0
     out = capsys.readouterr().out
     assert re.search(r"~ step +train-kd +params.losses\[0\].params.temperature 1 → 3", out)
-    assert out.index("wall_s") < out.index("train-kd")
-    assert re.search(r"~ gate +caws/core/budget-wall-time on apply +<= 240 → <= 480 +WEAKER", out)
+    assert out.index("cpu_s") < out.index("train-kd")
+    assert re.search(r"~ gate +caws/core/budget-cpu-time on apply +<= 600 → <= 1200 +WEAKER", out)
     assert _main(["plan", SPEC]) == 0
     assert "10 steps, unchanged" in capsys.readouterr().out
 
@@ -264,7 +264,7 @@ def test_a_revision_that_is_not_there_is_exit_2(home, name, capsys):
 
 def test_diff_can_refuse_what_is_weaker(home, capsys):
     _main(["plan", SPEC])
-    replace(home, "wall_s: 240", "wall_s: 480")
+    replace(home, "cpu_s: 600", "cpu_s: 1200")
     assert _main(["diff", LOCK, SPEC, "--exit-code"]) == 1
     assert _main(["diff", SPEC, LOCK, "--exit-code"]) == 0
 
@@ -359,7 +359,7 @@ def test_explain_tells_what_a_spec_says(home, capsys):
     assert _main(["explain", "field:execution.threads", "--spec", "specs/gsm8k-lm.yaml"]) == 0
     assert _main(["explain", "step:convert", "--spec", SPEC]) == 0
     assert "run: never_run" in capsys.readouterr().out
-    assert _main(["explain", "gate:caws/core/budget-wall-time", "--spec", SPEC]) == 0
+    assert _main(["explain", "gate:caws/core/budget-cpu-time", "--spec", SPEC]) == 0
     assert "on run of apply: <= 240 s" in capsys.readouterr().out
     assert _main(["explain", "step:train"]) == 0
     assert "parameters" in capsys.readouterr().out

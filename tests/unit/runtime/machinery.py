@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -130,8 +130,9 @@ def chain(
     )
 
 
-def approve(reports: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def approve(reports: Mapping[str, dict[str, Any]], steps: Collection[str] | None = None) -> list[dict[str, Any]]:
     """A judge that lets every report through."""
+    del steps
     return [{"rule": "any", "step": key, "outcome": "pass", "blocking": True} for key in sorted(reports)]
 
 

@@ -79,7 +79,7 @@ def carried_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home.lock(NAME).parent.mkdir(parents=True)
     home.lock(NAME).write_text(lock.dump(made), encoding="utf-8")
     # a judge that lets everything through, so that every step is carried out; the verdict below is the real one
-    run = machine.apply(made, root=root, judge=lambda _: [])
+    run = machine.apply(made, root=root, judge=lambda *_: [])
     verdict = judge(run.reports, made["obligations"], lock=lock.plan_digest(made))
     home.verdict(NAME).write_text(verdict.dump(), encoding="utf-8")
     return root

@@ -15,7 +15,7 @@ SPEC: dict[str, Any] = {
     "risk_tier": 3,
     "shapes": {"prefill": [64, 128]},
     "evaluation": {"suites": [{"use": "sound"}, {"use": "light"}]},
-    "budgets": {"wall_s": 240.0},
+    "budgets": {"wall_s": 240.0, "cpu_s": 240.0},
     "teacher": {"source": "bootstrap"},
     "empty": {"suites": []},
 }

@@ -30,7 +30,7 @@ LIVE = {
 EVERY: dict[str, dict[str, Any]] = {**REPORTS, **LIVE}
 SPEC = {
     "risk_tier": 3,
-    "budgets": {"wall_s": 400.0},
+    "budgets": {"wall_s": 400.0, "cpu_s": 400.0},
     "teacher": {"source": "bootstrap"},
     "shapes": {"prefill": [64, 128, 256]},
     "quantization": {"islands": ["rms_norm"]},

@@ -25,7 +25,7 @@ def judged(report: dict[str, Any]) -> Verdict:
     spec = {
         "risk_tier": 3,
         "evaluation": {"suites": [{"use": suite}]},
-        "budgets": {"wall_s": 1},
+        "budgets": {"wall_s": 1, "cpu_s": 1},
         "teacher": {"source": "bootstrap"},
         "shapes": {"prefill": [1]},
     }

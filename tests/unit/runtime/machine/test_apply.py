@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,8 @@ def test_a_missing_artifact_is_made_again(root: Path) -> None:
 
 
 def refuse_on(where: str, rule: str = "r1", **more: Any) -> Any:
-    def judge(reports: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    def judge(reports: Mapping[str, dict[str, Any]], steps: Collection[str] | None) -> list[dict[str, Any]]:
+        del steps
         bad = {"rule": rule, "step": where, "outcome": "fail", "blocking": True, **more}
         return [*approve(reports), *([bad] if where in reports else [])]
 
@@ -234,14 +235,17 @@ def test_a_rule_about_a_second_report_blocks_its_step_too(root: Path) -> None:
 
 def test_the_judge_sees_the_runs_own_report_last(root: Path) -> None:
     seen: list[list[str]] = []
+    asked: list[list[str] | None] = []
 
-    def judge(reports: Mapping[str, dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    def judge(reports: Mapping[str, dict[str, Any]], steps: Collection[str] | None) -> Sequence[dict[str, Any]]:
         seen.append(sorted(reports))
-        return refuse_on("apply")(reports)  # type: ignore[no-any-return]
+        asked.append(None if steps is None else sorted(steps))
+        return refuse_on("apply")(reports, steps)  # type: ignore[no-any-return]
 
     run = go(root, chain(root), judge=judge)
     assert seen[-1] == ["apply", "aside", "grow", "join", "join.second", "make"]
     assert all("apply" not in keys for keys in seen[:-1])
+    assert asked == [["make"], ["grow"], ["join", "join.second"], ["aside"], None]
     assert run.outcome == "blocked"
     own = run.reports["apply"]
     assert own["kind"] == "run"

@@ -11,6 +11,7 @@ from runtime.contract import BrokenEvidence
 from runtime.contract.chain import read
 from runtime.machine.durable import DISK, Disk, StorageFailed
 from runtime.machine.journal import HEAD, JOURNAL, Journal, load
+from runtime.machine.meter import Spent
 
 
 def confirmed() -> None:
@@ -150,14 +151,17 @@ def test_attempts_are_counted_until_a_commit(tmp_path: Path) -> None:
         ("step_failed", {"wall_s": 1.5}),
         ("step_claimed", {}),
         ("step_claimed", {}),
-        ("step_interrupted", {"wall_s": 2.0}),
+        ("step_interrupted", {"wall_s": 2.0, "cpu_s": 1.0}),
+        ("step_claimed", {}),
+        ("step_killed", {"wall_s": 4.0, "cpu_s": 3.0, "gpu_s": 2.0}),
         ("step_claimed", {}),
         ("step_staged", {"gives": {}, "wall_s": 9.0}),
     ]
     for kind, more in events:
         journal.append(kind, {"action": "a", **more})
     known = load(tmp_path)[1].attempts["a"]
-    assert (known.claimed, known.ended, known.wall_s) == (4, 2, 3.5)
+    assert (known.claimed, known.ended) == (5, 3)
+    assert known.spent == Spent(wall_s=7.5, cpu_s=4.0, gpu_s=2.0)
     assert known.staged is not None
     journal.append("step_claimed", {"action": "a"})
     assert load(tmp_path)[1].attempts["a"].staged is None

@@ -1,0 +1,96 @@
+"""Work is counted by the wall clock, processors and accelerators, and what a kill leaves of it can be read."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from runtime.machine import meter
+from runtime.machine.durable import DISK, Disk, StorageFailed
+from runtime.machine.meter import FILE, INTERVAL_S, Meter, Spent, accelerators, left_behind
+
+
+def test_waiting_costs_no_processor_and_work_in_a_thread_does(tmp_path: Path) -> None:
+    running = Meter(tmp_path, 1, DISK)
+    time.sleep(0.3)
+    idle = running.spent()
+    assert idle.wall_s >= 0.3
+    assert idle.cpu_s < 0.15
+    until = time.thread_time
+
+    def work() -> None:
+        while until() < 0.2:
+            pass
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert running.close().cpu_s >= idle.cpu_s + 0.15
+
+
+def test_what_a_killed_attempt_spent_is_known_to_within_an_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meter, "INTERVAL_S", 0.05)
+    running = Meter(tmp_path, 3, DISK)
+    assert left_behind(tmp_path, 3) is not None, "the first sign is there before any work"
+    time.sleep(0.4)
+    found = left_behind(tmp_path, 3)
+    spent = running.close()
+    assert found is not None
+    assert 0.2 < found.wall_s < spent.wall_s + 2 * 0.05
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"attempt": 2}', '{"attempt": 1, "wall_s": "x"}', '{"attempt": 1, "wall_s": null}']
+)
+def test_a_sign_that_cannot_be_read_or_is_of_another_attempt_says_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    assert left_behind(tmp_path, 1) is None
+    assert left_behind(tmp_path / "nowhere", 1) is None
+
+
+def test_the_interval_of_the_kill_counts_as_worked(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(json.dumps({"attempt": 1, "wall_s": 5.0, "cpu_s": 2.0, "gpu_s": 0.0}))
+    assert left_behind(tmp_path, 1) == Spent(wall_s=5.0 + INTERVAL_S, cpu_s=2.0 + INTERVAL_S)
+    (tmp_path / FILE).write_text(json.dumps({"attempt": 1, "wall_s": 5.0, "cpu_s": 2.0, "gpu_s": 1.0}))
+    assert left_behind(tmp_path, 1) == Spent(wall_s=5.0 + INTERVAL_S, cpu_s=2.0 + INTERVAL_S, gpu_s=1.0 + INTERVAL_S)
+
+
+def test_no_work_begins_without_a_first_sign(tmp_path: Path) -> None:
+    class Full(Disk):
+        def create(self, path: Path, data: bytes) -> None:
+            raise OSError(28, "full")
+
+    before = threading.active_count()
+    with pytest.raises(StorageFailed):
+        Meter(tmp_path, 1, Full())
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(("initialized", "count"), [(True, 3), (False, 0)])
+def test_accelerators_count_while_the_process_holds_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, initialized: bool, count: int
+) -> None:
+    torch = types.SimpleNamespace(
+        cuda=types.SimpleNamespace(is_initialized=lambda: initialized, device_count=lambda: 3),
+        backends=types.SimpleNamespace(mps=types.SimpleNamespace(is_available=lambda: False)),
+    )
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert accelerators() == count
+    running = Meter(tmp_path, 1, DISK)
+    time.sleep(0.05)
+    spent = running.close()
+    assert spent.gpu_s == pytest.approx(count * spent.wall_s, rel=0.01)
+
+
+def test_without_a_tensor_library_nothing_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert accelerators() == 0
+    assert "torch" not in sys.modules
