@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kcompiler import policy, tables
-from kcompiler.facts.models import total
+from kcompiler.facts.models import teacher_architectures, total
 from kcompiler.front import Front, compile_spec
 from kcompiler.policy.interval import lower
 
@@ -94,3 +94,24 @@ def test_budgets_of_the_founding_texts_against_the_computed_ones():
             if abs(said / actual - 1) > 0.1
         ]
     assert wrong == {"worker-9b": [], "worker-8b": [], "worker-7b": [], "judge-4b": ["kv"], "judge-3b": ["kv"]}
+
+
+@pytest.mark.parametrize("name", [*(size.name for _, size in SIZES), "phi-cmmlu"])
+def test_a_mini_run_fits_a_laptop(name):
+    """Teacher, student, rows and steps: each small. By the compiler's own bounds memory and time are next to nothing."""
+    front = compile_spec(ROOT / "specs" / f"{name}.yaml", ROOT, profile="mini")
+    assert front.spec is not None, front.diagnostics
+    spec = front.spec
+    sizes = [total(spec.student.architecture), *(total(one) for _, one in teacher_architectures(spec))]
+    assert max(sizes) < 2_000_000
+    assert spec.student.checkpoint is None
+    assert spec.teacher.source == "bootstrap" or spec.teacher.parameters < 10**9
+    rows = [getattr(source, "limit", 0) or source.params.rows for source in spec.data.sources]
+    assert 0 < sum(rows) <= 1000
+    trained = [(stage.steps, stage.batch_size) for stage in spec.training.stages]
+    longest = max(spec.shapes.prefill)
+    tokens = sum(steps * batch * longest for steps, batch in trained)
+    # six operations a parameter and token, on 10 GFLOP/s of one old core: less than five minutes a training
+    assert 6 * max(sizes) * tokens / 10**10 < 300
+    assert spec.budgets.wall_s <= 900
+    assert spec.training.stages[0].losses == front_of(name).spec.training.stages[0].losses
