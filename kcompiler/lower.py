@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from kcompiler.facts.lengths import lengths
 from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
 from runtime import catalog, digest
@@ -171,6 +172,10 @@ class Lowering:
                 "template": tokenizer.template,
                 "single_token_tags": list(tokenizer.single_token_tags),
                 "shared_with": shared,
+                "lengths": {
+                    name: {"tokens": tokens, "field": field} for name, (tokens, field) in lengths(self.spec).items()
+                },
+                "too_long": self.spec.data.too_long,
             },
             takes,
             origin="/tokenizer",
@@ -188,7 +193,7 @@ class Lowering:
             money = {"usd": self.spec.budgets.usd, "purse": self.spec.metadata.name}
             asked = {**teacher.params.model_dump(include=set(Asking.model_fields)), "signals": list(teacher.signals)}
             asked |= money
-            self.add("teacher", "harvest", asked, {"dataset": "step:data#dataset"}, origin="/teacher")
+            self.add("teacher", "harvest", asked, {"dataset": self._rows()}, origin="/teacher")
             return
         if teacher.source == "recorded":
             record = self.add_input("record", "file", teacher.path, teacher.license, "/teacher/path")
@@ -196,7 +201,7 @@ class Lowering:
                 "teacher",
                 "replay",
                 {"model": teacher.model, "signals": list(teacher.signals), "allow_missing": teacher.allow_missing},
-                {"dataset": "step:data#dataset", "record": record},
+                {"dataset": self._rows(), "record": record},
                 origin="/teacher",
             )
             return
@@ -211,7 +216,7 @@ class Lowering:
                 "optimizer": teacher.optimizer.model_dump(),
                 "threads": threads,
             },
-            {"dataset": "step:data#dataset", "tokenizer": "step:tokenizer#tokenizer"},
+            {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer"},
             origin="/teacher",
             after=["tokenizer"],
         )
@@ -250,7 +255,7 @@ class Lowering:
 
     def _train(self, step_id: str, stage: Any, terms: list[dict[str, Any]], origin: str, start: str | None) -> None:
         needs = frozenset[str]().union(*(catalog.load("losses", term["term"]).needs for term in terms))
-        takes = {"dataset": "step:data#dataset", "tokenizer": "step:tokenizer#tokenizer"}
+        takes = {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer"}
         if "logits" in needs:
             takes["teacher"] = "step:teacher#checkpoint"
         if needs & {"text", "choices"}:
@@ -289,7 +294,7 @@ class Lowering:
         asked = self.spec.verification
         goldens = {"golden_prompts": asked.prompts, "decode_steps": asked.decode_steps}
         model = {
-            "dataset": "step:data#dataset",
+            "dataset": self._rows(),
             "tokenizer": "step:tokenizer#tokenizer",
             "checkpoint": self._student(),
         }
@@ -347,7 +352,7 @@ class Lowering:
             asked = ["teacher"] if loads_teacher(self.spec) else []
             runners = [*asked, "student", *evaluation.baselines, "coreml"]
             takes = {
-                "dataset": "step:data#dataset",
+                "dataset": self._rows(),
                 "tokenizer": "step:tokenizer#tokenizer",
                 "checkpoint": self._student(),
                 "package": "step:convert#package",
@@ -380,6 +385,10 @@ class Lowering:
                 for port, reference in step.takes.items()
             }
             self.add(step.id, step.use, step.params.model_dump(mode="json"), takes, origin=f"/steps/{i}")
+
+    def _rows(self) -> str:
+        """The rows that are read: all of the data, or those that fit, when others are dropped."""
+        return "step:tokenizer#dataset" if self.spec.data.too_long == "drop" else "step:data#dataset"
 
     def _student(self) -> str:
         return f"step:train-{self.spec.training.stages[-1].name}#checkpoint"

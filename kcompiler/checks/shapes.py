@@ -7,11 +7,13 @@ from itertools import pairwise
 
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts.lengths import least, lengths
 from kcompiler.facts.models import teacher_architectures
-from kcompiler.facts.rows import whole
+from kcompiler.facts.rows import readable, whole
 from kcompiler.facts.teacher import CONTEXT_KEYS, folder_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from runtime.contract.splits import is_held_out
 
 #: fewer rows are a sample of what will come, not the data
 _ENOUGH_ROWS = 100
@@ -174,6 +176,33 @@ def _never_reached(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]
             )
 
 
+def _too_long(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """Rows that no tokenizer trained here could make short enough. The step `tokenizer` measures all of them."""
+    spaced = any(" " in tag for tag in spec.tokenizer.single_token_tags)
+    if spec.data.too_long != "refuse" or spec.tokenizer.source != "train" or spaced:
+        return
+    bounds = lengths(spec)
+    for read in readable(spec.data, world):
+        long = []
+        for row in read.content.rows:
+            split = read.source.split
+            if split == "auto":
+                split = "test" if is_held_out(row.prompt, spec.data.held_out) else "train"
+            tokens, (most, field) = least(row.prompt, row.response), bounds[split]
+            if tokens > most:
+                long.append((tokens, row.line, split, most, field))
+        if long:
+            tokens, line, split, most, field = max(long, key=lambda one: (one[0], -one[1]))
+            yield tree.diagnostic(
+                "KC4111",
+                f"/data/sources/{read.index}/path",
+                "rows are longer than anything reads",
+                label=f"{read.path.name}:{line}: at least {tokens:,} tokens; {field} reads {most:,} to {split}",
+                help=f"shorten or remove them, raise {field}, or write `too_long: drop` in `data`; rows are never cut",
+                notes=(f"{len(long):,} of {len(read.content.rows):,} rows",),
+            )
+
+
 def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """Rows are as long as a stage allows, or as the longest prefill shape; the teacher reads every one of them."""
     stages = enumerate(spec.training.stages)
@@ -200,6 +229,7 @@ def _teacher_context(spec: Spec, world: World) -> tuple[int | None, str]:
 
 CHECKS = (
     Check(_never_trained, "shapes", "training"),
+    Check(_too_long, "shapes", "tokenizer", "data", "training", "teacher"),
     Check(_never_reached, "shapes", "tokenizer", "data"),
     Check(_ascending, "shapes"),
     Check(_prefill, "shapes", "student"),

@@ -102,6 +102,19 @@ class Data(Section):
         examples=[0.2],
         json_schema_extra=unit("1"),
     )
+    too_long: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description="What becomes of a row with more tokens than is read (training.stages[].max_length, "
+        "shapes.prefill): the run is refused, or the row is left out and counted. Rows are never cut.",
+    )
+    too_long_at_most: float = Field(
+        default=0.01,
+        ge=0,
+        lt=1,
+        description="With `too_long: drop`, share of a split's rows that may be left out; more of them fail a gate.",
+        examples=[0.01],
+        json_schema_extra=unit("1"),
+    )
     targets: Annotated[list[Name], Distinct] = Field(
         default=["response"],
         min_length=1,

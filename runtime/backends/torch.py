@@ -6,7 +6,7 @@ BACKEND = Backend(
     name="torch",
     version=1,
     operations={
-        "tokenizer": "runtime.models.tokenizer:make",
+        "tokenizer": "runtime.models.fitting:make",
         "bootstrap": "runtime.train.bootstrap:bootstrap",
         "import_teacher": "runtime.models.importing:import_teacher",
         "train": "runtime.train.distill:train",

@@ -625,8 +625,11 @@ def contract_of(
     }
 
 
-def make(takes: Mapping[str, Path], params: TokenizerParams, ctx: Context) -> None:
-    """Operation `tokenizer`: train or take, fill to exactly `vocab_size`, save, load again and report the contract."""
+def made(
+    takes: Mapping[str, Path], params: TokenizerParams, ctx: Context
+) -> tuple[Tokenizer, dict[str, object], dict[str, str]]:
+    """Train or take, fill to exactly `vocab_size`, save as port `tokenizer` and load again: it, the data of its
+    contract's report, and the report's fingerprints."""
     chance: list[str] = []
     if params.source == "train":
         backend = trained(_texts(takes["dataset"], params.template), params)
@@ -648,5 +651,4 @@ def make(takes: Mapping[str, Path], params: TokenizerParams, ctx: Context) -> No
         if compared is not None:
             data["sentencepiece"] = facts.measured(compared, "row", n=compared)
     marks = facts.fingerprints({"dataset": takes["dataset"]}, ctx.digests)
-    ctx.report("report", data, fingerprints={**marks, "prompt_wrapper": tokenizer.template_sha256})
-    ctx.say(f"{tokenizer.vocab_size} tokens, {reserved} of them reserved")
+    return tokenizer, data, {**marks, "prompt_wrapper": tokenizer.template_sha256}

@@ -19,6 +19,13 @@ class Special(Params):
     eos: str = "<|eos|>"
 
 
+class Bound(Params):
+    """How many tokens a row of a split may have, and the field of the spec that says so."""
+
+    tokens: int = Field(ge=1)
+    field: str
+
+
 class TokenizerParams(Params):
     source: Literal["train", "teacher"]
     #: rows of the embedding = width of the loss = size of the tokenizer; reserved tokens fill the difference
@@ -32,6 +39,10 @@ class TokenizerParams(Params):
     single_token_tags: list[str] = Field(default_factory=list)
     #: whose weights see its ids as well: the tokenizer beside them must mean the same (port `other`)
     shared_with: Literal["", "teacher", "student"] = ""
+    #: split → what its rows may measure, begin and end token included
+    lengths: dict[Literal["train", "test"], Bound] = Field(default_factory=dict)
+    #: what becomes of a row that is longer
+    too_long: Literal["refuse", "drop"] = "refuse"
 
 
 def takes(params: TokenizerParams) -> Ports:
@@ -39,6 +50,12 @@ def takes(params: TokenizerParams) -> Ports:
         other = {"other": Port(kind="hf_folder")} if params.shared_with else {}
         return {"dataset": Port(kind="dataset"), "teacher": Port(kind="hf_folder"), **other}
     return {"dataset": Port(kind="dataset")}
+
+
+def gives(params: TokenizerParams) -> Ports:
+    ports = {"tokenizer": Port(kind="tokenizer"), "report": Port(kind="report", report="tokenizer.contract")}
+    # the rows that fit are another dataset than the one that came
+    return {**ports, "dataset": Port(kind="dataset")} if params.too_long == "drop" else ports
 
 
 def run(takes: Mapping[str, Path], params: TokenizerParams, ctx: Context) -> None:
@@ -50,10 +67,11 @@ STEP = Step(
     version=1,
     params=TokenizerParams,
     takes=takes,
-    gives={"tokenizer": Port(kind="tokenizer"), "report": Port(kind="report", report="tokenizer.contract")},
+    gives=gives,
     backend="torch",
     run=run,
     code=(
+        "runtime.models.fitting",
         "runtime.models.tokenizer",
         "runtime.contract.rows",
         "runtime.contract.strict_json",

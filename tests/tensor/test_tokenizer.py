@@ -16,6 +16,7 @@ from tokenizers import Tokenizer as Backend
 from transformers import AutoTokenizer
 
 from runtime.contract import BrokenEvidence, Refusal, rows
+from runtime.models import fitting
 from runtime.models import tokenizer as tokenizers
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.tokenizer import Special, TokenizerParams
@@ -31,7 +32,7 @@ def made(root: Path, data: Path | None = None, teacher: Path | None = None, **pa
         takes["teacher"] = teacher
     stage = Stage(root / "out", takes)
     whole = {"source": "teacher" if teacher else "train", "vocab_size": 400, "template": TEMPLATE, **params}
-    tokenizers.make(takes, TokenizerParams(**whole), stage)
+    fitting.make(takes, TokenizerParams(**whole), stage)
     return tokenizers.load(stage.root / "tokenizer"), stage
 
 

@@ -20,6 +20,7 @@ from transformers import LlamaTokenizer
 
 from runtime.contract import Refusal
 from runtime.data import rows
+from runtime.models import fitting
 from runtime.models import tokenizer as tokenizers
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.tokenizer import Special, TokenizerParams
@@ -142,7 +143,7 @@ def made(root: Path, folder: Path, template: str, data: Path | None = None, size
     stage = Stage(root / "out", takes)
     named = Special(**(special or {"pad": "<pad>", "bos": "<s>", "eos": "<end>"}))
     params = TokenizerParams(source="teacher", vocab_size=size, special=named, template=template)
-    tokenizers.make(takes, params, stage)
+    fitting.make(takes, params, stage)
     return stage
 
 

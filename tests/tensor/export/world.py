@@ -13,7 +13,7 @@ from runtime import digest
 from runtime.contract import report as facts
 from runtime.contract import rows
 from runtime.contract.architecture import Architecture
-from runtime.models import build
+from runtime.models import build, fitting
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.tokenizer import TokenizerParams
 
@@ -82,7 +82,7 @@ def tokenizer(folder: Path, data: Path, vocab_size: int = 512) -> Path:
     """A byte-level tokenizer trained on the dataset, filled up to `vocab_size`."""
     stage = Stage(folder.parent / f"{folder.name}-stage", {"dataset": data})
     params = TokenizerParams(source="train", vocab_size=vocab_size, template="{prompt}\n{response}")
-    tokenizers.make({"dataset": data}, params, stage)
+    fitting.make({"dataset": data}, params, stage)
     (stage.root / "tokenizer").rename(folder)
     return folder
 

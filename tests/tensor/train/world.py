@@ -10,7 +10,7 @@ from runtime import catalog
 from runtime.contract import rows
 from runtime.contract.architecture import Architecture
 from runtime.contract.optimizer import Optimizer
-from runtime.models import tokenizer as tokenizers
+from runtime.models import fitting
 from runtime.steps.tokenizer import TokenizerParams
 from runtime.steps.train import Term, TrainParams
 from tests.tensor.export.world import Stage
@@ -50,7 +50,7 @@ def dataset(folder: Path, count: int = 40, *, spans: bool = True) -> Path:
 def tokenizer(folder: Path, data: Path, vocab_size: int = VOCAB) -> Path:
     stage = Stage(folder.parent / f"{folder.name}-stage", {"dataset": data})
     params = TokenizerParams(source="train", vocab_size=vocab_size, template="{prompt}\n{response}")
-    tokenizers.make({"dataset": data}, params, stage)
+    fitting.make({"dataset": data}, params, stage)
     (stage.root / "tokenizer").rename(folder)
     return folder
 

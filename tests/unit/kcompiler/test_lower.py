@@ -143,3 +143,19 @@ def test_further_steps_are_joined_by_their_references(tmp_path: Path) -> None:
 def test_the_seed_of_the_spec_is_the_seed_of_every_step(tmp_path: Path) -> None:
     nodes, _ = lowered(tmp_path, lambda data: data.update(execution={"seed": 7}))
     assert {node.seed for node in nodes.values()} == {7}
+
+
+def test_where_long_rows_are_dropped_everything_reads_those_that_fit(tmp_path: Path) -> None:
+    """And nothing else changes: the tokenizer itself is made from all rows."""
+    kept, _ = lowered(tmp_path)
+    nodes, _ = lowered(tmp_path, lambda data: data["data"].update(too_long="drop"))
+    assert nodes["tokenizer"].takes["dataset"] == "step:data#dataset"
+    assert "dataset" in nodes["tokenizer"].gives
+    assert "dataset" not in kept["tokenizer"].gives
+    readers = {name: node.takes["dataset"] for name, node in nodes.items() if "dataset" in node.takes}
+    assert set(readers) == {"teacher", "tokenizer", "train-kd", "probe", "export", "verify", "evaluate-answers"}
+    assert {readers[name] for name in readers if name != "tokenizer"} == {"step:tokenizer#dataset"}
+    assert kept["tokenizer"].params["lengths"] == {
+        "train": {"tokens": 64, "field": "shapes.prefill"},
+        "test": {"tokens": 64, "field": "shapes.prefill"},
+    }

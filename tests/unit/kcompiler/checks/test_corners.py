@@ -277,6 +277,24 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("a file that is no spec", unchanged, files={**OTHER, "other.yaml": "[1]\n"}),
     ],
     "shapes": [
+        Claim("a tag with a space may be many words", several(source(), section("tokenizer", single_token_tags=["b b"])),
+              (), files={"rows.jsonl": lines("q12") + lines("a", response="b " * 62)}),
+        Claim("a tag without one may not", several(source(), section("tokenizer", single_token_tags=["bb"])),
+              ("KC4111",), files={"rows.jsonl": lines("q12") + lines("a", response="b " * 62)}),
+        Claim("words that just fit", source(), (), files={"rows.jsonl": lines("q12") + lines("a", response="b " * 61)}),
+        Claim("a word too many", source(), ("KC4111",), ("rows.jsonl:2: at least 65 tokens; shapes.prefill reads 64",
+              "1 of 2 rows"), files={"rows.jsonl": lines("q12") + lines("a", response="b " * 62)}),
+        Claim("the longest is named, the first of equals", source(), ("KC4111",), ("rows.jsonl:3: at least 66", "3 of 4"),
+              files={"rows.jsonl": lines("q12") + lines("a", response="b " * 62) + lines("b", "c", response="b " * 63)}),
+        Claim("a long row that may be dropped", several(source(), section("data", too_long="drop")), (),
+              files={"rows.jsonl": lines("q12") + lines("a", response="b " * 200)}),
+        Claim("a stage that reads less", several(source(), lambda data: data["training"]["stages"][0].update(max_length=20)),
+              ("KC4107", "KC4107", "KC4111"), ("training.stages.kd.max_length reads 20",),
+              files={"rows.jsonl": lines("q12") + lines("a", response="b " * 40)}),
+        Claim("a row that is judged reads the prefill", several(
+            source(), lambda data: data["training"]["stages"][0].update(max_length=20)), ("KC4107", "KC4107", "KC4111"),
+              ("rows.jsonl:1: at least 73 tokens; shapes.prefill reads 64 to test",),
+              files={"rows.jsonl": lines("q12", response="b " * 70) + lines("a")}),
         Claim("the shortest shape that can be probed", lambda data: data["shapes"].update(prefill=[3, 64])),
         Claim("one that cannot", lambda data: data["shapes"].update(prefill=[2, 64]), ("KC4110",)),
         Claim("the shortest cache", lambda data: data.update(
@@ -756,6 +774,22 @@ def figures() -> None:
     ]
 
 
+def lengths() -> None:
+    """What bounds a row: the shortest stage, and the longest prefill where a stage or a teacher reads by it."""
+    bounds = module("facts.lengths").lengths
+    made = SimpleNamespace
+
+    def spec(source: str, *stages: int | None) -> Any:
+        training = made(stages=[made(name=f"s{i}", max_length=length) for i, length in enumerate(stages)])
+        return made(training=training, shapes=made(prefill=[8, 64]), teacher=made(source=source))
+
+    prefill = (64, "shapes.prefill")
+    assert bounds(spec("recorded", 100, 90)) == {"train": (90, "training.stages.s1.max_length"), "test": prefill}
+    assert bounds(spec("recorded", 100, None))["train"] == prefill
+    assert bounds(spec("recorded", 32, None))["train"] == (32, "training.stages.s0.max_length")
+    assert bounds(spec("bootstrap", 100))["train"] == prefill
+
+
 def least_times() -> None:
     """Of a step of a plan; a loss's parameters may stand beside the three that are asked for, or not."""
     time = module("facts.time")
@@ -957,6 +991,7 @@ ARITHMETIC: dict[str, tuple[Callable[[], None], ...]] = {
     "facts.record": (small_files,),
     "facts.rows": (small_files, rows_of_a_file),
     "facts.teacher": (small_files,),
+    "facts.lengths": (lengths,),
     "facts.time": (least_times,),
     "facts.models": (configs,),
     "facts.derived": (folders_speak,),

@@ -1,0 +1,37 @@
+"""A spec → how many tokens its rows may have, and texts → how many they have at least, before there is a tokenizer."""
+
+from __future__ import annotations
+
+import re
+
+from kcompiler.spec import Spec
+
+#: begin and end of every sequence
+ENDS = 2
+_WORD = re.compile(r"[A-Za-z0-9]\S*")
+
+
+def lengths(spec: Spec) -> dict[str, tuple[int, str]]:
+    """Split → tokens that a row of it may have, and the field that bounds them.
+
+    Every stage reads every training row, and a bootstrapped teacher reads them at the longest prefill. What is judged
+    is read by the package in one prefill.
+    """
+    longest = max(spec.shapes.prefill)
+    train = [
+        (stage.max_length, f"training.stages.{stage.name}.max_length")
+        for stage in spec.training.stages
+        if stage.max_length is not None
+    ]
+    if len(train) < len(spec.training.stages) or spec.teacher.source == "bootstrap":
+        train.append((longest, "shapes.prefill"))
+    return {"train": min(train), "test": (longest, "shapes.prefill")}
+
+
+def least(prompt: str, response: str) -> int:
+    """Tokens of a row under a tokenizer that is trained here, at least, without its template.
+
+    It cuts texts at white space before it merges (`SPLIT` of runtime/models/tokenizer.py), so that no token holds
+    letters or digits of two words.
+    """
+    return len(_WORD.findall(prompt)) + len(_WORD.findall(response)) + ENDS
