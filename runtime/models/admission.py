@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from runtime.contract import Refusal
 from runtime.contract import report as facts
@@ -148,6 +148,25 @@ def _measure(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> tupl
     repeats = [_apart(_logits(model, [ids])[0], base, scale) for ids, base in zip(sequences, bases, strict=True)]
     least = {name: reduce(_smaller, values) for name, values in worst.items()}
     return {**least, "repeats": reduce(_larger, repeats)}, together_BTV
+
+
+def continues(model: PreTrainedModel) -> bool:
+    """Whether the model goes on from a cache of keys and values as it does from the whole text.
+
+    Not a condition of entry: families with a state of their own (Mamba, RWKV) take such a cache without a word and
+    begin anew, so whoever generates with them has to give them the whole text each time.
+    """
+    ids = torch.tensor(_sequences(model)[:1])
+    cut = ids.shape[1] - 2
+    with torch.no_grad():
+        whole_V = model(input_ids=ids, use_cache=False).logits[0, -1]
+        try:
+            cache = DynamicCache(config=model.config)
+            for part in (ids[:, :cut], ids[:, cut:-1], ids[:, -1:]):
+                last_V = model(input_ids=part, past_key_values=cache, use_cache=True).logits[0, -1]
+        except (ValueError, TypeError, RuntimeError, AttributeError, IndexError):
+            return False
+    return _apart(last_V, whole_V, max(float(whole_V.abs().max()), torch.finfo(torch.float32).tiny)) <= KERNELS
 
 
 def _holds(check: str, value: float) -> bool:

@@ -20,7 +20,7 @@ from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
 from runtime.mil import interpreter, package
 from runtime.mil.numerics import Mode
-from runtime.models import build
+from runtime.models import admission, build
 from runtime.models.tokenizer import Encoded, Tokenizer
 
 #: tokens per forward pass of a batch, and logits that may exist at once (64 MiB in float32)
@@ -59,6 +59,7 @@ class HFRunner:
                 f"runner `{name}` has {width} output rows, the tokenizer {tokenizer.vocab_size} tokens",
                 action="give model and tokenizer one vocab_size",
             )
+        self._cached = admission.continues(self._model)
         self._most = max(256, min(BATCH_TOKENS, BATCH_LOGITS // width))
 
     def _fits(self, length: int) -> None:
@@ -112,12 +113,15 @@ class HFRunner:
 
     def _continue(self, ids_BT: Tensor, room: int) -> Tensor:
         """The `room` (or fewer, when all rows have ended) most likely next ids of each row, one after the other."""
-        cache = DynamicCache(config=self._model.config)
+        cache = DynamicCache(config=self._model.config) if self._cached else None
         ended_B = torch.zeros(ids_BT.shape[0], dtype=torch.bool)
         new: list[Tensor] = []
         step_BT = ids_BT
         while len(new) < room and not bool(ended_B.all()):
-            out = self._model(input_ids=step_BT, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            if cache is not None:
+                out = self._model(input_ids=step_BT, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            else:
+                out = self._model(input_ids=torch.cat([ids_BT, *new], dim=1), use_cache=False)
             step_BT = out.logits[:, -1:].argmax(-1)
             new.append(step_BT)
             ended_B |= step_BT[:, 0] == self._tokenizer.eos_id

@@ -32,7 +32,10 @@ _LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
 #: what Transformers passes to every attention function and what changes nothing here; anything else that is set
 #: (a soft cap, attention sinks, a window) would be a meaning that the exported graph loses
 #: `is_causal` too: the additive mask is always given, and a checkpoint that is not causal fails the probes
-_WITHOUT_MEANING = frozenset({"position_ids", "use_cache", "cache_position", "output_attentions", "is_causal"})
+#: (mixtures of experts hand on whether their routing shall be reported)
+_WITHOUT_MEANING = frozenset(
+    {"position_ids", "use_cache", "cache_position", "output_attentions", "output_router_logits", "is_causal"}
+)
 
 
 def grouped_attention(
@@ -126,9 +129,13 @@ class _Function(nn.Module):
             raise _unknown(model, f"its rotary module is called in another way ({error})") from error
 
     def _logits(self, input_ids: Tensor, mask: Tensor, positions: Tensor, cache: _Recorder) -> Tensor:
-        output = self.model(
-            input_ids=input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        )
+        try:
+            output = self.model(
+                input_ids=input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            )
+        except AttributeError as error:
+            # a convolution's state, a length: what a family asks of its cache beside keys and values
+            raise _unknown(self.model, f"it keeps more than keys and values ({error})") from error
         logits: Tensor = output.logits
         return logits
 

@@ -60,6 +60,7 @@ STEP = Step(
     code=(
         "runtime.models.evaluate",
         "runtime.models.runners",
+        "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.tokenizer",
         "runtime.tools",

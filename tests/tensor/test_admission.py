@@ -243,3 +243,11 @@ def test_examining_changes_nothing(tmp_path: Path) -> None:
     assert model.config._attn_implementation == "sdpa"
     build.save(model, tmp_path / "b")
     assert digest.of_folder(tmp_path / "a") == digest.of_folder(tmp_path / "b")
+
+
+def test_each_bound_is_held_to_the_number() -> None:
+    for name in admission.WHY:
+        limit = {"repeats": 0.0, "kernels": admission.KERNELS}.get(name, admission.ROUNDING)
+        assert admission._holds(name, limit) is (name != "reacts")
+        assert admission._holds(name, limit * 1.01 + 1e-12) is (name == "reacts")
+        assert admission._holds(name, float("nan")) is False

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from runtime.contract import Refusal, rows
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
 from runtime.mil import package
 from runtime.mil.convert import convert
-from runtime.models import build, runners
+from runtime.models import admission, build, runners
 from runtime.models import tokenizer as tokenizers
 from runtime.models.evaluate import evaluate
 from runtime.models.export import export
@@ -94,6 +95,24 @@ def greedy(model: torch.nn.Module, words: Tokenizer, prompt: str, room: int) -> 
     return words.decode(ids[start:])
 
 
+@pytest.mark.parametrize("family", ["mamba", "rwkv", "bloom"])
+def test_a_family_with_a_state_of_its_own_answers_from_the_whole_text(family: str, here: World):
+    """Before: Mamba and RWKV took a cache of keys and values without a word, and began anew at each token."""
+    torch.manual_seed(3)
+    sizes = {"vocab_size": here.words.vocab_size, "hidden_size": 32, "num_hidden_layers": 2}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **sizes))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(4.0) if parameter.dim() > 1 else None
+    runner = HFRunner("teacher", model, here.words)
+    assert admission.continues(model) is (family == "bloom")
+    prompts = [prompt for prompt, _ in here.pairs[:4]]
+    wanted = [greedy(model.eval(), here.words, prompt, 6) for prompt in prompts]
+    assert runner.generate(prompts, 6) == wanted
+    # one answer to all would show nothing of what is remembered
+    assert family == "bloom" or len(set(wanted)) > 1
+
+
 def test_scores_are_those_of_one_token_after_the_other(here: World):
     model = build.load(here.takes["checkpoint"])
     found = here.runner().score(here.pairs[:8])
@@ -156,7 +175,9 @@ def test_the_end_token_ends_an_answer_and_stray_control_tokens_are_seen(here: Wo
         ([here.words.eos_id], ""),
     ):
         parrot = Parrot(config, script, here.words.vocab_size)
-        assert HFRunner("p", parrot, here.words).generate(["Why?"], NEW) == [said]  # type: ignore[arg-type]
+        runner = HFRunner("p", parrot, here.words)  # type: ignore[arg-type]
+        parrot.calls = 0
+        assert runner.generate(["Why?"], NEW) == [said]
 
 
 def test_another_vocabulary_is_refused(here: World):

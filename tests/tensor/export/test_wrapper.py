@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from runtime.contract import Refusal
 from runtime.models import build
@@ -134,6 +134,40 @@ def test_a_family_without_rotary_positions_is_refused() -> None:
     sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 32, "n_positions": 16}
     with pytest.raises(Refusal, match="rotary"):
         Prefill(GPT2LMHeadModel(GPT2Config(**sizes)), 8)
+
+
+TINY = {
+    "vocab_size": 96,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+}
+
+
+@pytest.mark.parametrize(("family", "more"), [("falcon", {}), ("lfm2", {"full_attn_idxs": [1]}), ("falcon_h1", {})])
+def test_a_family_that_keeps_more_than_keys_and_values_is_refused_in_a_sentence(
+    family: str, more: dict[str, Any]
+) -> None:
+    sizes = {key: value for key, value in TINY.items() if (family, key) != ("falcon", "head_dim")}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **sizes, **more), attn_implementation="eager")
+    with torch.no_grad(), pytest.raises(Refusal, match=f"`{family}` cannot be exported: it keeps more than keys"):
+        Prefill(model.eval(), 8)(torch.ones(1, 8, dtype=torch.int32), torch.ones(1, 8))
+
+
+@pytest.mark.parametrize("family", ["mixtral", "olmoe", "qwen3_moe", "granitemoe"])
+def test_a_mixture_is_not_refused_for_how_it_reports_its_routing(family: str) -> None:
+    """Before: "attention asks for output_router_logits", which means nothing to attention."""
+    torch.manual_seed(2)
+    config = AutoConfig.for_model(family, **TINY)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    ids = torch.arange(3, 11, dtype=torch.int32)[None]
+    with torch.no_grad():
+        found = Prefill(model, 8)(ids, torch.ones(1, 8))[0]
+        wanted = model(input_ids=ids.long(), use_cache=False).logits
+    assert close(found, wanted)
 
 
 def test_sliding_windows_are_refused() -> None:

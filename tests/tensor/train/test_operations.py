@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from runtime import digest
 from runtime.contract import Refusal
@@ -183,6 +184,20 @@ def test_every_family_trains(family: str, taught: dict[str, Path], tmp_path: Pat
     shape = world.architecture(family=family, tie_word_embeddings=family != "phi")
     stage = run(tmp_path, taught, distilling(architecture=shape, steps=2))
     assert build.load(stage.root / "checkpoint").config.model_type == family
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bloom", "mamba", "mixtral"])
+def test_a_teacher_of_any_family_teaches_with_or_without_fused_attention(
+    family: str, base: dict[str, Path], tmp_path: Path
+) -> None:
+    """Before: it came in, and the training refused to load it: "does not support sdpa"."""
+    torch.manual_seed(2)
+    config = AutoConfig.for_model(family, vocab_size=world.VOCAB, hidden_size=32, num_hidden_layers=2)
+    config.update({"num_attention_heads": 4, "n_head": 4, "num_key_value_heads": 2, "intermediate_size": 48})
+    (tmp_path / "teacher").mkdir()
+    build.save(AutoModelForCausalLM.from_config(config), tmp_path / "teacher")
+    stage = run(tmp_path / "out", {**base, "teacher": tmp_path / "teacher"}, distilling(steps=2))
+    assert stage.reports["report"]["data"]["steps"]["value"] == 2
 
 
 def test_bootstrap_trains_a_teacher_on_the_rows_own_tokens(base: dict[str, Path], tmp_path: Path) -> None:
