@@ -24,6 +24,7 @@ from kcompiler.cli.outcome import Outcome
 VERBS = {
     "init": ("start", "Begin from a spec of the role library, with what an editor needs."),
     "validate": ("author", "Check specs; print every mistake at once."),
+    "pin": ("author", "Write the digests of what a spec names into its text."),
     "plan": ("author", "Write the locked plan of a spec and say what would run."),
     "apply": ("run", "Carry out a spec or a lock; resume what was interrupted."),
     "gate": ("evidence", "Judge report files by the rules of a lock."),

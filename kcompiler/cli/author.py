@@ -202,3 +202,39 @@ def _show_plan(
         next_command=f"kcompiler apply {where if made['asked'].get('targets') else spec}",
     )
     lay_out(view, form, f"kcompiler plan {spec} --full")
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 when a pin would change.")
+def pin(spec: Path, check: bool) -> None:
+    """Write into SPEC the digests of what it names: rows, folders of weights, fragments. Comments and layout stay.
+
+    Exit 0 when every pin is as it should be, 1 with --check when one would change, 2 when a text or a folder cannot be
+    read, 4 when something without a pin is not here.
+    """
+    from kcompiler.facts import World
+    from kcompiler.pin import Unwritable, pinned
+
+    home = project.find(spec)
+    shown = home.shown(spec)
+    try:
+        found = pinned(shown, spec.read_bytes(), World(home.root, spec.resolve().parent))
+    except (Unwritable, ValueError) as reason:
+        click.echo(str(reason), err=True)
+        raise Outcome(2, "unreadable", f"kcompiler validate {spec}") from None
+    for one in found.pins:
+        place = ":".join(str(part) for part in (one.file, one.line, one.column) if part)
+        old = "(nothing)" if one.old is None else one.old
+        click.echo(f"{place}: {one.pointer[1:].replace('/', '.')}\n- {old}\n+ {one.new}")
+    if check and found.pins:
+        raise Outcome(1, "pins-would-change", f"kcompiler pin {spec}")
+    for name, text in found.texts.items():
+        write(home, home.root / name, text)
+    if found.absent:
+        click.echo("not here, and without a pin:\n" + "\n".join(f"  {name}" for name in found.absent), err=True)
+        raise Outcome(4, "input-absent", f"put it there, then kcompiler pin {spec}")
+    count = len(found.pins)
+    click.echo(
+        f"{shown}: {count} pin{'s' if count != 1 else ''} written" if count else f"{shown}: every pin is as it is"
+    )
