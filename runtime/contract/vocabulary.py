@@ -190,9 +190,12 @@ def _part(value: Any, children: str) -> Any:
 
 
 def _short(text: str) -> str:
-    shown = json.dumps(text, ensure_ascii=False)[1:-1]
+    return _cut(json.dumps(text, ensure_ascii=False)[1:-1])
+
+
+def _cut(shown: str) -> str:
     return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
 
 
 def _spelled(value: Any) -> str:
-    return "none" if value in (None, {}) else _short(json.dumps(value, sort_keys=True, ensure_ascii=False))
+    return "none" if value in (None, {}) else _cut(json.dumps(value, sort_keys=True, ensure_ascii=False))

@@ -30,6 +30,8 @@ from runtime.steps.tokenizer import TokenizerParams
 #: spelled the same wherever it occurs, and punctuation never joins letters, so that a JSON value has token borders.
 SPLIT = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 SPECIAL = ("pad", "bos", "eos")
+#: the file in which Transformers looks for it
+CHAT_TEMPLATE = "chat_template.jinja"
 #: the tokenizer of many models in its first form, and how many rows are asked whether two forms agree
 SENTENCEPIECE, SAMPLE = "tokenizer.model", 200
 
@@ -487,7 +489,12 @@ def special_ids(backend: Backend, params: TokenizerParams) -> dict[str, int]:
 
 
 def save(folder: Path, backend: Backend, special: Mapping[str, int], params: TokenizerParams, reserved: int) -> None:
-    """Write the tokenizer artifact: tokenizer.json, tokenizer_config.json (for Transformers), contract.json."""
+    """Write the tokenizer artifact: tokenizer.json, contract.json, and for Transformers tokenizer_config.json and a
+    chat template, through which it gives the ids that `encode_prompt` and `encode_pair` give.
+
+    Transformers encodes what a chat template makes as one text and takes control tokens in it for what they are, the
+    user's too: who serves untrusted text encodes it by this module, or refuses control tokens first.
+    """
     durable.write(folder / "tokenizer.json", backend.to_str(pretty=False))
     texts = {name: getattr(params.special, name) for name in SPECIAL}
     config = {
@@ -496,7 +503,6 @@ def save(folder: Path, backend: Backend, special: Mapping[str, int], params: Tok
         "bos_token": texts["bos"],
         "eos_token": texts["eos"],
         "clean_up_tokenization_spaces": False,
-        "split_special_tokens": True,
     }
     contract = {
         "schema_version": "1.0",
@@ -510,6 +516,32 @@ def save(folder: Path, backend: Backend, special: Mapping[str, int], params: Tok
     for name, value in (("tokenizer_config.json", config), ("contract.json", contract)):
         text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         durable.write(folder / name, text)
+    durable.write(folder / CHAT_TEMPLATE, chat_template(params.template))
+
+
+def chat_template(template: str) -> str:
+    """The spec's template as Transformers writes one: a question, and its answer where there is one."""
+    before, between = (json.dumps(text, ensure_ascii=False) for text in split_template(template))
+    return (
+        "{%- if messages | length not in (1, 2) or messages[0]['role'] != 'user' "
+        "or messages | length == 2 and messages[1]['role'] != 'assistant' -%}"
+        "{{- raise_exception('this model was trained on one question (user) and its answer (assistant)') -}}"
+        "{%- endif -%}"
+        f"{{{{- bos_token + {before} + messages[0]['content'] + {between} -}}}}"
+        "{%- if messages | length == 2 -%}{{- messages[1]['content'] + eos_token -}}{%- endif -%}"
+    )
+
+
+def beside(tokenizer: Path, model: Path) -> None:
+    """Write what a model's folder needs to be opened and asked by Transformers: its tokenizer, and how it ends.
+
+    Generation is greedy, as it is judged here.
+    """
+    for name in ("tokenizer.json", "tokenizer_config.json", CHAT_TEMPLATE):
+        durable.copy(tokenizer / name, model / name)
+    special = json.loads((tokenizer / "contract.json").read_text(encoding="utf-8"))["special"]
+    ids = {f"{name}_token_id": special[name]["id"] for name in SPECIAL}
+    durable.write(model / "generation_config.json", json.dumps({**ids, "do_sample": False}, sort_keys=True) + "\n")
 
 
 def injections(tokenizer: Tokenizer) -> tuple[int, int]:

@@ -231,6 +231,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
             record = trainer.run(Store(ctx.scratch / "training", fingerprint(trainer, ctx)), ctx)
     out = ctx.out("checkpoint")
     build.save(student, out)
+    tokenizer.beside(takes["tokenizer"], out)
     telling.write(out, telling.origin(record, trainer, ctx.digests, made_by=made_by))
     size = {"parameters": build.count(student), "tensors": len(list(student.parameters()))}
     marks = facts.fingerprints({name: takes[name] for name in ("dataset", "tokenizer")}, ctx.digests)
