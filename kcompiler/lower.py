@@ -362,13 +362,14 @@ class Lowering:
             if BASELINE in runners:
                 takes[BASELINE] = f"step:train-{BASELINE}-{self.spec.training.stages[-1].name}#checkpoint"
             self.add(
-                f"evaluate-{written.use}",
+                f"evaluate-{written.name}",
                 "evaluate",
                 {
                     "suite": suite.name,
                     "suite_version": suite.version,
                     "params": written.params.model_dump(mode="json"),
                     "split": written.split,
+                    "rows": {"source": written.rows.source, "subject": written.rows.class_} if written.rows else None,
                     "runners": runners,
                     "threads": self.spec.execution.threads,
                 },

@@ -28,7 +28,7 @@ from kcompiler.policy.kinds.bound import Params
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import JsonlSource
-from kcompiler.spec.evaluation import Suite
+from kcompiler.spec.evaluation import Part, Suite
 from runtime.contract.splits import is_held_out
 
 ALPHA = 0.05
@@ -72,25 +72,29 @@ class Rows:
         return Rows(min(self.expected, limit), min(self.most, limit)) if limit else self
 
 
-def rows_of(spec: Spec, world: World, split: str) -> Rows | None:
-    """How many rows a split will have; None when that is not known before the data are made."""
+def rows_of(spec: Spec, world: World, split: str, part: Part | None = None) -> Rows | None:
+    """How many rows a split, or a part of it, will have; None when that is not known before the data are made."""
+    subject = part.class_ if part else None
     expected, variance, whole = Fraction(0), Fraction(0), 0
     share = Fraction(str(spec.data.held_out)) if split == "test" else 1 - Fraction(str(spec.data.held_out))
     read = {one.index: one for one in readable(spec.data, world) if not one.content.wrong}
     seen: set[tuple[str, str]] = set()
     for index, source in enumerate(spec.data.sources):
-        if source.split not in ("auto", split):
+        if source.split not in ("auto", split) or (part and part.source not in (None, source.name)):
             continue
         if index in read:
             # the very rows, by the data step's own rules: a row that stands twice counts once
             found = {
                 (row.prompt, row.response)
                 for row in read[index].content.rows
-                if source.split == split or is_held_out(row.prompt, spec.data.held_out) == (split == "test")
+                if subject in (None, row.whole["class"])
+                and (source.split == split or is_held_out(row.prompt, spec.data.held_out) == (split == "test"))
             }
             expected, whole = expected + len(found - seen), whole + len(found - seen)
             seen |= found
             continue
+        if subject is not None:
+            return None
         count = _lines(source, world) if isinstance(source, JsonlSource) else getattr(source.params, "rows", None)
         if not isinstance(count, int):
             return None
@@ -144,15 +148,18 @@ class Gate:
 def gates(spec: Spec, world: World) -> Iterator[Gate]:
     """Every obligation on a number in a report of one of the spec's suites, the fewest rows behind it."""
     packs = policy.load(spec.policies, world.packs)
-    suites = {f"eval.{suite.use}": (i, suite) for i, suite in enumerate(spec.evaluation.suites)}
+    suites = {suite.name: (i, suite) for i, suite in enumerate(spec.evaluation.suites)}
+    makers: dict[str, list[str]] = {}
+    for name, (_, suite) in suites.items():
+        makers.setdefault(f"eval.{suite.use}", []).append(name)
     values = {"evaluation": spec.evaluation.model_dump(mode="json", by_alias=True), "risk_tier": spec.risk_tier}
     # what refers to other sections or is unfed is a matter of the plan, which says so itself
-    found, _ = policy.obligations(packs, values, {name: [name] for name in suites})
+    found, _ = policy.obligations(packs, values, makers)
     for one in found:
         params = _compared(str(one["kind"]).partition("@")[0], one["params"])
         if params is None:
             continue
-        index, suite = suites[str(one["report"])]
+        index, suite = suites[str(one["from"]).removeprefix("step:")]
         rows = _behind(spec, world, suite, params)
         if rows is None:
             continue
@@ -175,7 +182,7 @@ def _compared(kind: str, params: Mapping[str, Any]) -> Params | None:
 
 def _behind(spec: Spec, world: World, suite: Suite, params: Params) -> Rows | None:
     """Rows behind a gate: of the split, after the suite's limits; the interpreted package has one of its own."""
-    rows = rows_of(spec, world, suite.split)
+    rows = rows_of(spec, world, suite.split, suite.rows)
     if rows is None:
         return None
     package = any("coreml" in metric for metric in params.metric)

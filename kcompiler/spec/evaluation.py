@@ -6,7 +6,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from kcompiler.spec.base import DISTINCT, ROOM, Distinct, Plugged, Section
+from kcompiler.spec.base import DISTINCT, ROOM, Distinct, Name, Plugged, Section
+
+
+class Part(Section):
+    """Some of a split's rows: those of one source, of one class, or of both."""
+
+    source: str | None = Field(default=None, min_length=1, description="Name of a data source.", examples=["faq"])
+    class_: str | None = Field(
+        default=None, min_length=1, alias="class", description="Class of the rows.", examples=["weather"]
+    )
 
 
 class Suite(Plugged):
@@ -18,7 +27,18 @@ class Suite(Plugged):
     noun: ClassVar[str] = "suite"
 
     use: str = Field(description="Which suite.", json_schema_extra={ROOM: "suites"})
+    id: Name | None = Field(
+        default=None,
+        description="Its name in steps and reports, `evaluate-<id>`; the suite's own when absent.",
+        examples=["judged-in-german"],
+    )
     split: Literal["test", "train"] = Field(default="test", description="Rows it questions the models with.")
+    rows: Part | None = Field(default=None, description="Which rows of the split; all when absent.")
+
+    @property
+    def name(self) -> str:
+        """What its step is called after."""
+        return self.id or self.use
 
     def suite_params(self) -> dict[str, Any]:
         """The keys of the suite itself."""

@@ -220,6 +220,8 @@ class Suite:
     #: runner names without which the suite cannot answer
     runners: Sequence[str]
     run: Callable[[Mapping[str, Runner], Sequence[Mapping[str, Any]], Sequence[Any], Any, int], dict[str, Any]]
+    #: the responses its rows may have, under these params; None: any
+    permits: Callable[[Any], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +250,8 @@ class Generator:
     rows: Callable[[Any, Sequence[Any], int], list[dict[str, Any]]]
     #: names of the spans its rows carry; None when it does not say
     spans: frozenset[str] | None = None
+    #: why it cannot work over these tools, or ""; asked at validate, so that nothing is begun in vain
+    unfit: Callable[[Sequence[Any]], str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

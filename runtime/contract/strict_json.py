@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, NoReturn
 
 #: A value of JSON. Recursive, so that no `Any` is needed by readers.
@@ -54,8 +55,20 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _double(text: str) -> Any:
+    """An integer, also one beyond 2^53 - 1 when it is how RFC 8785 writes a double: then it is that double."""
+    found = _int(text)
+    if not isinstance(found, _Fault) or len(text) > 22:
+        return found
+    value = float(text)
+    return value if abs(value) < 1e21 and f"{Decimal(repr(value)):f}".removesuffix(".0") == text else found
+
+
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_float=_float, parse_int=_int, parse_constant=_constant, strict=True
+)
+_DOUBLES = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_float, parse_int=_double, parse_constant=_constant, strict=True
 )
 
 
@@ -84,7 +97,7 @@ def _check_text(text: str) -> None:
         raise ValueError("a string holds half of a surrogate pair") from None
 
 
-def _decoded(text: str | bytes) -> Any:
+def _decoded(text: str | bytes, decoder: json.JSONDecoder = _DECODER) -> Any:
     if isinstance(text, bytes):
         try:
             text = text.decode("utf-8")
@@ -93,20 +106,21 @@ def _decoded(text: str | bytes) -> Any:
     if text.startswith("\ufeff"):
         raise ValueError("starts with a byte-order mark")
     try:
-        return _DECODER.decode(text)
+        return decoder.decode(text)
     except RecursionError:
         raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at character {error.pos + 1}") from None
 
 
-def loads(text: str | bytes) -> Json:
+def loads(text: str | bytes, *, doubles: bool = False) -> Json:
     """One JSON value with nothing after it. Raises ValueError for anything strict JSON forbids.
 
     Refused beyond the grammar: duplicate keys, numbers that are not finite, integers beyond 2^53 - 1, lone
-    surrogates, bytes that are not UTF-8, a byte-order mark, nesting deeper than `MAX_DEPTH`.
+    surrogates, bytes that are not UTF-8, a byte-order mark, nesting deeper than `MAX_DEPTH`. With `doubles` an integer
+    beyond 2^53 - 1 is read when it is exactly what RFC 8785 writes for a double, such as 10000000000000000.
     """
-    value: Json = _decoded(text)
+    value: Json = _decoded(text, _DOUBLES if doubles else _DECODER)
     _check(value, 0)
     return value
 

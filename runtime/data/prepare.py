@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from runtime import catalog, digest
-from runtime.contract import Context, Generator, Refusal, rows, sources, splits
+from runtime.contract import Context, Generator, Refusal, calls, rows, sources, splits
 from runtime.contract import report as facts
 from runtime.contract.rows import Row
 from runtime.contract.strict_json import Json
@@ -105,6 +105,7 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
         else:
             found += from_generator(source, tools, ctx.seed)
         ctx.say(f"{source.name}: {len(found)} rows so far")
+    _refuse_calls(found, tools)
     final, dropped = splits.assembled(found, {source.name: source.split for source in params.sources}, params.held_out)
     for name, split in final.items():
         if not split:
@@ -131,6 +132,21 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
     ctx.report("report", data, fingerprints={"tool_registry": registry.fingerprint(tools)})
     counts = ", ".join(f"{name}: {len(split)} rows" for name, split in final.items())
     ctx.say(f"{counts}, {dropped} duplicates dropped")
+
+
+def _refuse_calls(found: Sequence[tuple[str, Row]], tools: Sequence[registry.Tool]) -> None:
+    """A row's own call that no model could be right with: it would teach a fault, and be refused by the last step."""
+    if not tools:
+        return
+    valid = registry.validators(tools)
+    for here, row in found:
+        why = calls.why_not(row["response"], valid)
+        if why:
+            raise Refusal(
+                f"the response is no call that the registry allows: {why}",
+                place=here,
+                action="correct the row or the tool registry",
+            )
 
 
 def _sources(found: Mapping[str, Sequence[Row]], params: DataParams) -> dict[str, object]:

@@ -13,10 +13,10 @@ from typing import Any, cast
 
 from pydantic import Field
 
-from runtime.contract import Generator, Params, Refusal
+from runtime.contract import Generator, Params, Refusal, calls
 from runtime.contract.strict_json import Json
 from runtime.contract.units import unit
-from runtime.tools import calls, registry
+from runtime.tools import registry
 
 
 class ToyToolsParams(Params):
@@ -169,15 +169,29 @@ def _one(tool: registry.Tool, ask: Ask, optional: float, rng: Random) -> tuple[s
     return text[0].upper() + text[1:], calls.Call(tool["name"], args)
 
 
+def unfit(tools: Sequence[Any]) -> str:
+    """Why there are no words for a registry, or "": a tool nobody asks for, or an argument that cannot be drawn."""
+    strange = [str(tool["name"]) for tool in tools if tool["name"] not in ASKS]
+    if strange or len(tools) < 2:
+        return f"has no wording for {', '.join(strange) or 'fewer than two tools'}"
+    for tool in tools:
+        # every argument is drawn when optional ones are certain, whatever the seed
+        try:
+            fault = calls.invalid(_one(tool, ASKS[tool["name"]], 1.0, Random(0))[1], registry.validators([tool]))
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            reason = f"finds no {error} in" if isinstance(error, KeyError) else f"cannot draw a value from ({error})"
+            return f"{reason} the parameters of `{tool['name']}`"
+        if fault:
+            return f"draws a value that `{tool['name']}` does not allow: {fault.detail[:200]}"
+    return ""
+
+
 def rows(params: ToyToolsParams, tools: Sequence[Any], seed: int) -> list[dict[str, Any]]:
     """Rows of distinct requests, the tools in turn. Raises Refusal when the registry does not suit the wording."""
-    known = [cast(registry.Tool, tool) for tool in tools if tool["name"] in ASKS]
-    if len(known) != len(tools) or len(known) < 2:
-        missing = [tool["name"] for tool in tools if tool["name"] not in ASKS]
-        raise Refusal(
-            f"generator toy_tools has no wording for {', '.join(missing) or 'fewer than two tools'}",
-            action=f"declare only tools among {', '.join(ASKS)}",
-        )
+    why = unfit(tools)
+    if why:
+        raise Refusal(f"generator toy_tools {why}", action=f"declare only tools among {', '.join(ASKS)}, as they are")
+    known = [cast(registry.Tool, tool) for tool in tools]
     rng, valid = Random(seed), registry.validators(known)
     seen: set[str] = set()
     found: list[dict[str, Any]] = []
@@ -185,13 +199,7 @@ def rows(params: ToyToolsParams, tools: Sequence[Any], seed: int) -> list[dict[s
     while len(found) < params.rows and repeats < PATIENCE:
         tool = known[asked % len(known)]
         asked += 1
-        try:
-            prompt, call = _one(tool, ASKS[tool["name"]], params.optional, rng)
-        except KeyError as error:
-            raise Refusal(
-                f"tool `{tool['name']}`: generator toy_tools finds no {error} in its parameters",
-                action="keep the argument names, and give strings `examples` and integers both bounds",
-            ) from None
+        prompt, call = _one(tool, ASKS[tool["name"]], params.optional, rng)
         fault = calls.invalid(call, valid)
         if fault:
             raise Refusal(f"tool `{tool['name']}`: {fault.detail}", action="make the schema accept its own examples")
@@ -217,5 +225,10 @@ def rows(params: ToyToolsParams, tools: Sequence[Any], seed: int) -> list[dict[s
 
 
 GENERATOR = Generator(
-    name="toy_tools", version=1, params=ToyToolsParams, rows=rows, spans=frozenset({"tool_name", "json_args"})
+    name="toy_tools",
+    version=1,
+    params=ToyToolsParams,
+    rows=rows,
+    spans=frozenset({"tool_name", "json_args"}),
+    unfit=unfit,
 )

@@ -43,6 +43,8 @@ def evaluate(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) ->
     suite = _suite(params)
     tokenizer = tokenizers.load(takes["tokenizer"])
     held = rows.load(takes["dataset"] / f"{params.split}.jsonl")
+    if params.rows is not None:
+        held = [row for row in held if params.rows.holds(row)]
     declared = takes["dataset"] / "tools.json"
     tools = registry.load(declared) if declared.is_file() else []
     opened: dict[str, Runner] = {}

@@ -14,12 +14,25 @@ from runtime.contract import Context, Params, Port, Ports, Step
 PORT_OF_RUNNER = {"teacher": "teacher", "student": "checkpoint", "ce_only": "ce_only", "coreml": "package"}
 
 
+class Part(Params):
+    """Rows of one source, of one class, or of both."""
+
+    source: str | None = None
+    subject: str | None = None
+
+    def holds(self, row: Mapping[str, Any]) -> bool:
+        """Whether a dataset row belongs to it."""
+        return self.source in (None, row["source"]) and self.subject in (None, row["class"])
+
+
 class EvaluateParams(Params):
     suite: str
     suite_version: int
     #: parameters of the suite, already validated by its own model
     params: dict[str, Any] = Field(default_factory=dict)
     split: str = "test"
+    #: which rows of the split; None: all
+    rows: Part | None = None
     runners: list[str] = Field(min_length=1)
     threads: int = Field(default=2, ge=1)
 
@@ -80,6 +93,10 @@ STEP = Step(
         "runtime.contract.program",
         "runtime.contract.architecture",
         "runtime.contract.intervals",
+        "runtime.contract.paired",
+        "runtime.contract.calls",
+        "runtime.contract.toolset",
+        "runtime.contract.ecma",
         "runtime.contract.strict_json",
         "runtime.contract.report",
         "runtime.contract.vocabulary",

@@ -308,4 +308,11 @@ def _proportions(
     return data
 
 
-SUITE = Suite(name="answers", version=2, params=AnswersParams, runners=("teacher", "student"), run=run)
+SUITE = Suite(
+    name="answers",
+    version=2,
+    params=AnswersParams,
+    runners=("teacher", "student"),
+    run=run,
+    permits=AnswersParams.permitted,
+)

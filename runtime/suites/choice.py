@@ -202,4 +202,6 @@ def _of_teacher(counts: Mapping[str, tuple[int, int]], params: ChoiceParams) -> 
     return measured(corrected(*counts["student"], len(params.choices)) / teacher, "1", n=counts["student"][1])
 
 
-SUITE = Suite(name="choice", version=2, params=ChoiceParams, runners=("student",), run=run)
+SUITE = Suite(
+    name="choice", version=2, params=ChoiceParams, runners=("student",), run=run, permits=lambda params: params.choices
+)

@@ -13,17 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from jsonschema import Draft202012Validator
+from jsonschema.protocols import Validator
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Suite
+from runtime.contract import Params, Refusal, Runner, Suite, calls
 from runtime.contract.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.report import measured, rate, unavailable
 from runtime.contract.strict_json import Json
 from runtime.contract.units import unit
-from runtime.tools import calls, registry
+from runtime.tools import registry
 
-Validators = Mapping[str, Draft202012Validator]
+Validators = Mapping[str, Validator]
 
 
 class ToolUseParams(Params):
@@ -88,7 +88,7 @@ def items_of(rows: Sequence[Mapping[str, Any]], valid: Validators) -> list[Item]
     """Rows as items. Raises Refusal for a gold call that is malformed or does not fit the registry."""
     found = []
     for row in rows:
-        gold = calls.parse(str(row["response"]))
+        gold = calls.parse(str(row["response"]), valid)
         if isinstance(gold, calls.Fault) and gold.kind == "no_call":
             found.append(Item(str(row["id"]), str(row["prompt"]), str(row["response"]), None))
             continue
@@ -105,7 +105,7 @@ def items_of(rows: Sequence[Mapping[str, Any]], valid: Validators) -> list[Item]
 def judge(output: str, item: Item, valid: Validators) -> tuple[Tally, calls.Fault | None]:
     """The counts of one output, and why it is wrong."""
     tally = Tally(eligible=item.gold is not None, controls=item.gold is None)
-    call = calls.parse(output)
+    call = calls.parse(output, valid)
     made = [call] if isinstance(call, calls.Call) else []
     wanted = [item.gold] if item.gold else []
     tally.true, tally.false, tally.missed = calls.matches(made, wanted)

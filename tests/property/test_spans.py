@@ -10,14 +10,13 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.contract import rows
+from runtime.contract import calls, rows
+from runtime.contract.calls import Call
 from runtime.contract.rows import Row
 from runtime.contract.strict_json import Json
 from runtime.data.encode import encode
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.tokenizer import TokenizerParams
-from runtime.tools import calls
-from runtime.tools.calls import Call
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=60).filter(lambda text: text.strip())
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,20}", fullmatch=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from runtime.contract import Refusal, rows
+from runtime.contract import Refusal, calls, rows
 from runtime.contract.strict_json import Json
 from runtime.generators.toy_tools import GENERATOR, ToyToolsParams
-from runtime.tools import calls, registry
+from runtime.tools import registry
 
 ROOT = Path(__file__).resolve().parents[4]
 TOOLS = registry.load(ROOT / "specs" / "tools" / "registry.json")

@@ -12,9 +12,10 @@ import pytest
 from referencing import Registry, Resource
 
 from runtime import catalog
+from runtime.contract import calls
 from runtime.contract import report as facts
-from runtime.tools import calls, registry
-from runtime.tools.calls import Call
+from runtime.contract.calls import Call
+from runtime.tools import registry
 from tests.unit.runtime.suites.models import Scripted, row
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, calls
+from runtime.contract.calls import Call
 from runtime.suites.tool_use import SUITE, ToolUseParams
-from runtime.tools import calls, registry
-from runtime.tools.calls import Call
+from runtime.tools import registry
 from tests.unit.runtime.suites.models import Scripted, row
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -183,3 +183,50 @@ def test_the_package_answers_only_the_first_rows_and_says_so():
     data = SUITE.run({"student": Scripted(), "coreml": package}, ROWS, TOOLS, PARAMS, 0)
     assert package.asked == ["weather?", "alarm?"]
     assert data["runners"]["coreml"]["json_validity"]["n"] == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '<tool_call>{"name":"get_weather","arguments":{"city":"Oslo"}}</tool_call>',
+        '{"name":"get_weather","arguments":{"city":"Oslo"}}',
+        'tool.call {"name":"get_weather","args":{"city":"Oslo"}}',
+        'tool.call\n{"name":"get_weather","args":{"city":"Oslo"}}',
+        'Tool.call{"name":"get_weather","args":{"city":"Oslo"}}',
+        "tool.call(get_weather)",
+        'get_weather(city="Oslo")',
+    ],
+)
+def test_a_foreign_call_costs_precision_on_a_control_and_validity_elsewhere(said: str):
+    rows = [row("t?", calls.render(Call("get_weather", {"city": "Oslo"}))), row("u?", "Good day.")]
+    student = SUITE.run({"student": Scripted(lambda _: said)}, rows, TOOLS, ToolUseParams(), 0)["runners"]["student"]
+    assert student["control_abstention"]["k"] == 0
+    assert (student["span_f1"]["tp"], student["span_f1"]["fp"], student["span_f1"]["fn"]) == (0, 1, 2)
+    assert student["json_validity"]["k"] == student["json_parses"]["k"] == 0
+    assert student["faults"]["foreign_form"]["k"] == 1
+
+
+def test_models_are_compared_row_by_row():
+    rows = [row(f"{n}?", calls.render(Call("get_weather", {"city": "Oslo"})) if n % 2 else "No.") for n in range(40)]
+    gold = {one["prompt"]: one["response"] for one in rows}
+    right = Scripted(lambda prompt: gold[prompt])
+    mute = Scripted(lambda _: "")
+    runners = {"teacher": right, "student": right, "ce_only": mute, "coreml": mute}
+    data = SUITE.run(runners, rows, TOOLS, ToolUseParams(coreml_limit=10), 0)
+    assert (data["kd_gain"]["value"], data["kd_gain"]["wins"], data["kd_gain"]["losses"]) == (0.5, 20, 0)
+    assert data["kd_gain"]["low"] > 0.3
+    assert (data["teacher_gain"]["value"], data["teacher_gain"]["n"]) == (0.0, 40)
+    assert (data["package_gain"]["value"], data["package_gain"]["n"]) == (-0.5, 10)
+    assert data["runners"]["ce_only"]["right"]["k"] == data["runners"]["ce_only"]["control_abstention"]["k"] == 20
+    alone = SUITE.run({"student": right}, rows, TOOLS, ToolUseParams(), 0)
+    assert alone["kd_gain"]["reason"] == "no runner `ce_only`"
+    assert {d["tag"] for d in alone["runners"]["coreml"].values() if isinstance(d, dict) and "tag" in d} == {
+        "unavailable"
+    }
+
+
+def test_without_items_nothing_is_measured():
+    data = SUITE.run({name: Scripted(lambda _: "") for name in ("student", "ce_only")}, [], TOOLS, ToolUseParams(), 0)
+    student = data["runners"]["student"]
+    assert {d["tag"] for d in student.values() if isinstance(d, dict) and "tag" in d} == {"unavailable"}
+    assert data["kd_gain"]["tag"] == "unavailable"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, toolset
 from runtime.tools import registry
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -32,15 +32,15 @@ def test_the_shipped_registry_has_the_types_of_the_toy():
     [
         ([], "at least one tool"),
         ({}, "at least one tool"),
-        ([TOOL, TOOL], "two tools are called `f`"),
-        ([{**TOOL, "name": "f g"}], "is no tool name"),
-        ([{**TOOL, "name": ""}], "is no tool name"),
+        ([TOOL, TOOL], "`f` is also tool 1"),
+        ([{**TOOL, "name": "f g"}], "its name must be letters"),
+        ([{**TOOL, "name": ""}], "its name must be letters"),
         ([{**TOOL, "extra": 1}], "exactly the fields"),
-        ([{**TOOL, "description": 1}], "description is a string"),
+        ([{**TOOL, "description": 1}], "description must be a string"),
         ([{**TOOL, "parameters": {"type": "string"}}], "type object"),
         ([{**TOOL, "parameters": {"type": "object", "properties": {"a": {"type": "int"}}}}], "no JSON Schema"),
-        ([{**TOOL, "parameters": {"type": "object", "$ref": "https://example.com/x"}}], "refers to"),
-        ([TOOL] * (registry.MAX_TOOLS + 1), "at most 4096"),
+        ([{**TOOL, "parameters": {"type": "object", "$ref": "https://example.com/x"}}], "leads outside the file"),
+        ([TOOL] * (toolset.MAX_TOOLS + 1), "at most 4096"),
     ],
 )
 def test_anything_else_is_refused(value: Any, word: str):

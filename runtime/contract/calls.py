@@ -1,25 +1,31 @@
 """Text of a model ↔ tool calls: `tool.call{"name":"…","args":{…}}`, parsed strictly and compared item by item.
 
+A call in the form of somebody else (`<tool_call>`, `{"name": …, "arguments": …}`, `[TOOL_CALLS]`, `name(arg=1)`, our
+own prefix with a space, a line break or another case) is a call that nobody can carry out, and never silence.
+
 The typed errors follow the Berkeley Function-Calling Leaderboard's idea of one named cause per failed call
 (gorilla.cs.berkeley.edu), with our own names.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-from jsonschema import Draft202012Validator
+from typing import TYPE_CHECKING, Literal
 
 from runtime import digest
 from runtime.contract.strict_json import Json, loads
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 PREFIX = "tool.call"
 
 ErrorKind = Literal[
     "no_call",
+    "foreign_form",
     "text_around_call",
     "malformed_json",
     "wrong_form",
@@ -33,6 +39,27 @@ ErrorKind = Literal[
     "extra_argument",
     "wrong_value",
 ]
+
+_NAME_KEY = r"""["'](?:name|function|tool|tool_name|action)["']\s*:"""
+_ARGUMENTS_KEY = r"""["'](?:arguments|args|parameters|params|input|action_input)["']\s*:"""
+#: how calls are written that are not written our way: our own prefix misspelt, prefixes and control tokens of other
+#: chat templates, and objects with a name beside arguments
+_FOREIGN = re.compile(
+    "|".join(
+        (
+            r"""tool\.call\s*["']?\s*[{(\[:=>|]""",
+            r"""\b(?:tool|function)[_-]?calls?\s*["']?\s*[{(\[:=>|]""",
+            r"</?(?:tool_call|function_call|tool_use|function|invoke|tool|call)\b",
+            r"<\|[^|<>]{0,40}(?:tool|function|python_tag)[^|<>]{0,40}\|>",
+            r"\[/?(?:AVAILABLE_)?TOOL_CALLS?\]",
+            r"<[｜|]tool▁",
+            rf"{_NAME_KEY}[^{{}}]{{0,400}}?{_ARGUMENTS_KEY}",
+            rf"{_ARGUMENTS_KEY}.{{0,4000}}?{_NAME_KEY}",
+            r"\bAction\s*:\s*\S+\s+Action Input\s*:",
+        )
+    ),
+    re.IGNORECASE | re.DOTALL,
+)
 
 #: jsonschema keyword → kind; every other keyword is a value outside what the schema allows
 _KIND_OF_KEYWORD: Mapping[str, ErrorKind] = {
@@ -77,15 +104,18 @@ def spans(call: Call) -> dict[str, list[list[int]]]:
     return {"tool_name": [[start + 1, start + len(name) - 1]], "json_args": [[after, after + len(args)]]}
 
 
-def parse(text: str) -> Call | Fault:
-    """A model's whole text as one call, or the first reason why it is none. Nothing is repaired."""
+def parse(text: str, names: Iterable[str] = ()) -> Call | Fault:
+    """A model's whole text as one call, or the first reason why it is none. Nothing is repaired.
+
+    `names` are the tools of the registry: one of them with brackets behind it is a call in a foreign form, too.
+    """
     stripped = text.strip()
     if PREFIX + "{" not in stripped:
-        return Fault("no_call")
+        return Fault("foreign_form", "not in the form tool.call{…}") if _attempts(stripped, names) else Fault("no_call")
     if not stripped.startswith(PREFIX + "{"):
         return Fault("text_around_call", "before the call")
     try:
-        value = loads(stripped[len(PREFIX) :])
+        value = loads(stripped[len(PREFIX) :], doubles=True)
     except ValueError as error:
         around = "Extra data" in str(error)
         return Fault("text_around_call", "after the call") if around else Fault("malformed_json", str(error))
@@ -97,7 +127,15 @@ def parse(text: str) -> Call | Fault:
     return Call(name, args)
 
 
-def invalid(call: Call, validators: Mapping[str, Draft202012Validator]) -> Fault | None:
+def _attempts(text: str, names: Iterable[str]) -> bool:
+    """Whether a text that is no call of ours is one of somebody else's."""
+    if _FOREIGN.search(text):
+        return True
+    known = "|".join(re.escape(name) for name in names)
+    return bool(known) and bool(re.search(rf"(?<![\w.-])(?:{known})\s*[({{]", text))
+
+
+def invalid(call: Call, validators: Mapping[str, Validator]) -> Fault | None:
     """Why a call does not fit the registry, or None when it does."""
     validator = validators.get(call.name)
     if validator is None:
@@ -106,6 +144,15 @@ def invalid(call: Call, validators: Mapping[str, Draft202012Validator]) -> Fault
     if not errors:
         return None
     return Fault(_KIND_OF_KEYWORD.get(str(errors[0].validator), "value_refused"), errors[0].message)
+
+
+def why_not(response: str, validators: Mapping[str, Validator]) -> str:
+    """Why a row's response is neither plain text nor a call that the registry allows; "" when it is one of the two."""
+    call = parse(response, validators)
+    if isinstance(call, Fault):
+        return "" if call.kind == "no_call" else f"{call.kind}: {call.detail}".removesuffix(": ")
+    fault = invalid(call, validators)
+    return f"{fault.kind}: {fault.detail[:300]}" if fault else ""
 
 
 def difference(call: Call, gold: Call) -> Fault | None:

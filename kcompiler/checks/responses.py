@@ -1,0 +1,166 @@
+"""What rows are answered with × who will judge it → refused here, and not by the last step of the run.
+
+A registry of tools says which calls a row may hold, and a suite which answers it permits; a generator knows which tools
+it has words for; a suite that is used twice, or for some rows only, says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kcompiler.checks import Check, World
+from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.facts import registry
+from kcompiler.facts.paths import kind, located
+from kcompiler.facts.rows import Read, Row, readable
+from kcompiler.source import Tree
+from kcompiler.spec import Spec
+from kcompiler.spec.data import GeneratorSource
+from kcompiler.spec.evaluation import Suite
+from runtime import catalog
+from runtime.contract import calls, toolset
+from runtime.contract.splits import is_held_out
+
+#: further rows that a message names
+_NAMED = 3
+
+
+def _calls(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """Calls in rows fit the registry."""
+    path = located(spec.data.tools, world) if spec.data.tools else None
+    tools = registry.tools(path) if path is not None and kind(path) == "file" else ()
+    if not tools:
+        return
+    valid = toolset.validators(tools)
+    for read in readable(spec.data, world):
+        wrong = [(row, why) for row in read.content.rows if (why := calls.why_not(row.response, valid))]
+        if wrong:
+            yield tree.diagnostic(
+                "KC4517",
+                f"/data/sources/{read.index}/path",
+                f"source `{read.source.name}` holds a response that is no call the registry allows",
+                label=f"{read.path.name}:{wrong[0][0].line}: {wrong[0][1]}",
+                help='write calls as tool.call{"name":…,"args":{…}}, with arguments that fit the registry',
+                notes=tuple(f"{read.path.name}:{row.line}: {why}" for row, why in wrong[1 : 1 + _NAMED]),
+                related=(tree.related("/data/tools", "the registry"),),
+            )
+
+
+def _permitted(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """Every row that a suite judges is answered by what the suite permits."""
+    for i, suite in enumerate(spec.evaluation.suites):
+        permits = catalog.load("suites", suite.use).permits
+        if permits is None:
+            continue
+        permitted = list(permits(suite.params))
+        for read in readable(spec.data, world):
+            wrong = [row for row in _judged(spec, suite, read) if row.response not in permitted]
+            if wrong:
+                yield tree.diagnostic(
+                    "KC4518",
+                    f"/evaluation/suites/{i}/use",
+                    f"suite `{suite.name}` would judge rows by answers that are not theirs",
+                    label=f"{read.path.name}:{wrong[0].line}: {_short(wrong[0].response)} is none of {len(permitted)}",
+                    help="list the answers of these rows in the suite, or take the suite that suits them",
+                    notes=(f"permitted: {', '.join(map(_short, permitted[:5]))}{', …' if permitted[5:] else ''}",),
+                    related=(tree.related(f"/data/sources/{read.index}/path", "the rows come from here"),),
+                )
+
+
+def _judged(spec: Spec, suite: Suite, read: Read) -> Iterator[Row]:
+    """The rows of a file that a suite will be given."""
+    if suite.rows is not None and suite.rows.source not in (None, read.source.name):
+        return
+    for row in read.content.rows:
+        test = (
+            is_held_out(row.prompt, spec.data.held_out) if read.source.split == "auto" else read.source.split == "test"
+        )
+        if test == (suite.split == "test") and (suite.rows is None or suite.rows.class_ in (None, row.whole["class"])):
+            yield row
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:39]}…")
+
+
+def _worded(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """A generator that works over tools can do so over these."""
+    path = located(spec.data.tools, world) if spec.data.tools else None
+    tools = registry.tools(path) if path is not None and kind(path) == "file" else ()
+    for i, source in enumerate(spec.data.sources):
+        if not tools or not isinstance(source, GeneratorSource):
+            continue
+        unfit = catalog.load("generators", source.generator).unfit
+        why = unfit(tools) if unfit else ""
+        if why:
+            yield tree.diagnostic(
+                "KC4471",
+                f"/data/sources/{i}/generator",
+                f"generator `{source.generator}` cannot work over this registry",
+                label=why,
+                help="declare only tools it knows, as they are, or bring rows of your own (kind: jsonl)",
+                related=(tree.related("/data/tools", "the registry"),),
+            )
+
+
+def _ids(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A suite that is used twice has two names."""
+    first: dict[str, int] = {}
+    for i, suite in enumerate(spec.evaluation.suites):
+        if suite.name in first:
+            at = f"/evaluation/suites/{i}/id" if suite.id else f"/evaluation/suites/{i}/use"
+            yield tree.diagnostic(
+                "KC4472",
+                at,
+                f"two suites are called `{suite.name}`",
+                label=f"step `evaluate-{suite.name}` is taken",
+                help=f"give this one an id of its own, such as `id: {suite.name}-2`",
+                related=(tree.related(f"/evaluation/suites/{first[suite.name]}/use", "by this suite"),),
+            )
+        first.setdefault(suite.name, i)
+
+
+def _parts(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """The part of the rows that a suite is for exists."""
+    sources = {source.name: source for source in spec.data.sources}
+    for i, suite in enumerate(spec.evaluation.suites):
+        if suite.rows is None:
+            continue
+        at, name = f"/evaluation/suites/{i}/rows", suite.rows.source
+        if name is not None and name not in sources:
+            yield tree.diagnostic(
+                "KC4473",
+                f"{at}/source",
+                f"no data source is called `{name}`",
+                label=f"suite `{suite.name}` would have no rows",
+                help=did_you_mean(name, sources) or f"sources: {', '.join(sources)}",
+            )
+        elif name is not None and sources[name].split not in ("auto", suite.split):
+            yield tree.diagnostic(
+                "KC4473",
+                f"{at}/source",
+                f"source `{name}` gives no row to the split `{suite.split}`",
+                label=f"suite `{suite.name}` would have no rows",
+                help="take a source of that split, or write `split: auto` there",
+            )
+        elif suite.rows.class_ is not None:
+            reads = [read for read in readable(spec.data, world) if name in (None, read.source.name)]
+            whole = len(reads) == (len(sources) if name is None else 1) and not any(r.content.wrong for r in reads)
+            if whole and not any(True for read in reads for _ in _judged(spec, suite, read)):
+                classes = sorted({row.whole["class"] for read in reads for row in read.content.rows})
+                yield tree.diagnostic(
+                    "KC4473",
+                    f"{at}/class",
+                    f"no row of class `{suite.rows.class_}` is in the split `{suite.split}`",
+                    label=f"suite `{suite.name}` would have no rows",
+                    help=did_you_mean(suite.rows.class_, classes) or "take a class that rows of this split have",
+                )
+
+
+CHECKS = (
+    Check(_calls, "data"),
+    Check(_permitted, "data", "evaluation"),
+    Check(_worded, "data"),
+    Check(_ids, "evaluation"),
+    Check(_parts, "data", "evaluation"),
+)

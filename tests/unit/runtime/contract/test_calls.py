@@ -1,0 +1,122 @@
+"""Calls have one spelling; spans cut the name and the arguments out of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.contract import toolset
+from runtime.contract.calls import Call, Fault, difference, items, matches, parse, render, spans, why_not
+from runtime.contract.rows import text_of
+
+CALL = Call("send_message", {"to": "Zoë", "text": 'she said "no"', "n": 3, "tags": ["a", {"b": None}]})
+
+
+def test_the_name_comes_first_and_arguments_are_sorted():
+    assert render(Call("f", {"b": 1, "a": True})) == 'tool.call{"name":"f","args":{"a":true,"b":1}}'
+
+
+def test_what_is_rendered_is_parsed():
+    assert parse(render(CALL)) == CALL
+
+
+def test_spans_are_the_bytes_of_name_and_arguments():
+    text = render(CALL)
+    (name,), (args,) = spans(CALL)["tool_name"], spans(CALL)["json_args"]
+    assert text_of(text, name) == "send_message"
+    assert text_of(text, args).startswith('{"n":3,')
+    assert text_of(text, args).endswith('"to":"Zoë"}')
+    assert text_of(text, [args[1], len(text.encode())]) == "}"
+
+
+def test_only_a_whole_text_is_a_call():
+    assert parse("tool.call") == Fault("no_call")
+    assert parse('{"name":"f","args":{}}') == Fault("foreign_form", "not in the form tool.call{…}")
+    assert isinstance(parse(render(CALL) + render(CALL)), Fault)
+
+
+def test_values_compare_as_json_values():
+    """1 and 1.0 are one number; 1, true and "1" are three things."""
+    one = Call("f", {"a": 1})
+    assert difference(Call("f", {"a": 1.0}), one) is None
+    for other in (True, "1", [1], None):
+        fault = difference(Call("f", {"a": other}), one)
+        assert fault == Fault("wrong_value", "a")
+
+
+def test_items_are_the_tool_and_each_argument_of_it():
+    assert sum(items(CALL).values()) == 5
+    assert matches([CALL], [CALL]) == (5, 0, 0)
+    assert matches([], [CALL]) == (0, 0, 5)
+    assert matches([CALL], []) == (0, 5, 0)
+    assert matches([CALL, CALL], [CALL]) == (5, 5, 0)
+    assert matches([Call("other", CALL.args)], [CALL]) == (0, 5, 5)
+
+
+FOREIGN = [
+    'tool.call {"name":"f","args":{}}',
+    'tool.call\n{"name":"f","args":{}}',
+    'Tool.call{"name":"f","args":{}}',
+    'tool.call("f")',
+    '<tool_call>{"name":"f","arguments":{}}</tool_call>',
+    "<tool_call>",
+    '<function=f>{"a":1}</function>',
+    '<|tool_call|>[{"name":"f"}]',
+    "<|python_tag|>f.call(a=1)",
+    '[TOOL_CALLS] [{"name":"f"}]',
+    '{"name":"f","arguments":{}}',
+    '{"arguments":{},"name":"f"}',
+    '{"name": "f", "parameters": {"a": 1',
+    "{'name': 'f', 'args': {}}",
+    '```json\n{"name": "f", "arguments": {}}\n```',
+    'I will do so. {"tool": "f", "input": {}}',
+    '{"tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]}',
+    'tool_call{"name":"f"}',
+    "Action: f\nAction Input: {}",
+]
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_a_call_in_a_foreign_form_is_a_call_and_never_silence(text: str):
+    fault = parse(text)
+    assert isinstance(fault, Fault)
+    assert fault.kind == "foreign_form"
+    assert why_not(text, {}).startswith("foreign_form")
+
+
+@pytest.mark.parametrize(
+    "text", ['get_weather(city="Oslo")', "[get_weather(city='Oslo')]", 'get_weather {"city":"Oslo"}']
+)
+def test_a_declared_tool_with_brackets_behind_it_is_a_call(text: str):
+    assert parse(text, ["pay", "get_weather"]) == Fault("foreign_form", "not in the form tool.call{…}")
+    assert parse(text, ["pay"]) == Fault("no_call")
+    assert parse(text) == Fault("no_call")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "tool.call",
+        "There is no tool for that.",
+        "Call me (later).",
+        "The function of the heart: it pumps.",
+        '{"name": "Anna"}',
+        "My arguments are these: none.",
+        "A tool call costs nothing.",
+        "get_weather is a tool I do not need",
+    ],
+)
+def test_plain_text_is_no_call(text: str):
+    assert parse(text, ["get_weather"]) == Fault("no_call")
+    assert why_not(text, {}) == ""
+
+
+def test_a_response_that_nobody_could_carry_out_is_told_why():
+    tools = [{"name": "pay", "description": "", "parameters": {"type": "object", "required": ["amount"]}}]
+    valid = toolset.validators(tools)
+    assert why_not('tool.call{"name":"pay","args":{"amount":1}}', valid) == ""
+    assert why_not('tool.call{"name":"pay","args":{}}', valid) == "missing_required: 'amount' is a required property"
+    assert why_not('tool.call{"name":"pray","args":{}}', valid) == "unknown_tool: pray"
+    assert why_not('tool.call{"name":"pay"}', valid).startswith("wrong_form")
+    assert why_not('tool.call{"name":"pay"', valid).startswith("malformed_json")
+    assert why_not("pay(amount=1)", valid).startswith("foreign_form")
