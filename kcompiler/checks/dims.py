@@ -17,6 +17,9 @@ _CHANNELS_PER_LAYER, _MLP_FACTOR = (4.0, 1024.0), (1.0, 16.0)
 _IN_VOCABULARY = (0.0, 0.9)
 
 
+_EPSILON, _ROTATION, _HEAD = (1e-8, 1e-3), (1e2, 1e9), (4, 1024)
+
+
 def _student(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     yield from _heads(tree, "student", "/student/architecture", spec.student.architecture)
 
@@ -108,7 +111,28 @@ def _proportions(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _constants(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Numbers that no published decoder comes near change what attention and norms compute."""
+    a = spec.student.architecture
+    for key, value, (least, most) in (
+        ("rms_norm_eps", a.rms_norm_eps, _EPSILON),
+        ("rope_theta", a.rope_theta, _ROTATION),
+        # a width that heads do not divide is told of by itself
+        *([] if a.head_dim is None and a.hidden_size % a.num_attention_heads else [("head_dim", head_dim(a), _HEAD)]),
+    ):
+        if not least <= value <= most:
+            yield tree.diagnostic(
+                "KC4007",
+                f"/student/architecture/{key}" if getattr(a, key) is not None else "/student/architecture/hidden_size",
+                f"no published decoder has such a {key}",
+                severity="warning",
+                label=f"{value:g}, usual are {least:g} to {most:g}",
+                help=f"write a usual {key}, unless this one is meant",
+            )
+
+
 CHECKS = (
+    Check(_constants, "student"),
     Check(_student, "student"),
     Check(_teacher, "teacher"),
     Check(_count, "student"),

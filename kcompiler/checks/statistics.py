@@ -34,6 +34,8 @@ from runtime.contract.splits import is_held_out
 ALPHA = 0.05
 #: standard deviations of a hash split that are granted before it is called too small
 SPREAD = 4
+#: times that a row may stand in one batch; trials with a handful of rows have it several times
+REPEATED = 10
 _BLOCK = 1 << 20
 #: (gates on the bound, refused) → what an undecided gate amounts to
 _MEANING = {
@@ -238,4 +240,26 @@ def _about(rows: Rows) -> str:
     return f"{rows.expected:,}" if rows.exact else f"about {rows.expected:,}"
 
 
-CHECKS = (Check(_decidable, "data", "evaluation", "policies", "risk_tier"),)
+def _passes(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """A batch of more rows than there are holds the same rows several times: the step costs more and learns no more."""
+    rows = rows_of(spec, world, "train")
+    if rows is None or not rows.expected:
+        return
+    for i, stage in enumerate(spec.training.stages):
+        if stage.batch_size > REPEATED * rows.most:
+            yield tree.diagnostic(
+                "KC4612",
+                f"/training/stages/{i}/batch_size",
+                "a batch is larger than the training split",
+                severity="warning",
+                label=f"{stage.batch_size:,} rows of {_about(rows)}: each stands in it "
+                f"{stage.batch_size / rows.expected:.3g} times",
+                help=f"lower it to {rows.expected:,} or less, or add rows",
+                related=(tree.related("/data/sources", "the rows", "key"),),
+            )
+
+
+CHECKS = (
+    Check(_decidable, "data", "evaluation", "policies", "risk_tier"),
+    Check(_passes, "data", "training"),
+)

@@ -22,7 +22,8 @@ def _template(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     elif text.index("{prompt}") > text.index("{response}"):
         label = "{response} stands before {prompt}"
     elif not text.endswith("{response}"):
-        label = "text follows {response}"
+        ends = text.rstrip("\n").endswith("{response}")
+        label = "a line end follows {response}: write the block with `|-`" if ends else "text follows {response}"
     else:
         return
     yield tree.diagnostic(
@@ -32,6 +33,20 @@ def _template(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         label=label,
         help='for example "{prompt}\\n{response}"; the end token closes every response',
     )
+
+
+def _escapes(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """In single quotes, and without any, a backslash and an n stay two letters."""
+    for written, meant in (("\\n", "a line end"), ("\\t", "a tab")):
+        if written in spec.tokenizer.template:
+            yield tree.diagnostic(
+                "KC4316",
+                "/tokenizer/template",
+                f"the template holds a backslash and a letter, not {meant}",
+                severity="warning",
+                label=f"`{written}` as two letters, in every row",
+                help=f"write it in double quotes, where `{written}` is {meant}",
+            )
 
 
 def _marks(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -310,6 +325,7 @@ def _spelling() -> list[str]:
 _SPELLING = _spelling()
 
 CHECKS = (
+    Check(_escapes, "tokenizer"),
     Check(_template, "tokenizer"),
     Check(_marks, "tokenizer"),
     Check(_distinct, "tokenizer"),

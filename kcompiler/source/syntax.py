@@ -11,6 +11,8 @@ from kcompiler.source.text import LINE_BREAK, place_at
 from kcompiler.source.tree import related
 
 _INDENTATION_WITH_TAB = re.compile(r" *\t[ \t]*")
+#: a key and a text with {name} in it that stands without quotes
+_UNQUOTED = re.compile(r"[ -]*([A-Za-z_]+):[ ]+([^\"'\n#|>]*\{\w+\}[^\"'\n:,]*)$", re.MULTILINE)
 _HINTS = (
     ("mapping values are not allowed", "put a text that holds `: ` in quotes, and check the indentation"),
     ("could not find expected ':'", "a `:` and a space belong after every key; long or broken keys need quotes"),
@@ -56,6 +58,10 @@ def syntax(file: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
         start = min(error.context_mark.index, len(text))
         before = [related(file, place_at(text, start, start), context)]
     help = next((hint for part, hint in _HINTS if part in problem), "")
+    line = text.rfind("\n", 0, index) + 1
+    template = _UNQUOTED.match(text, line)
+    if template is not None:
+        help = f'put the text in quotes, braces begin a mapping: {template[1].strip()}: "{template[2].strip()}"'
     return at(place, code="KC1010", file=file, summary="this is not YAML", label=problem, help=help, related=before)
 
 

@@ -21,7 +21,17 @@ from kcompiler.source import load
 from runtime import catalog, digest
 from runtime.contract import splits
 from runtime.contract.architecture import Architecture
-from tests.unit.kcompiler.checks.claims import Change, Claim, _parsed, disagrees, long, machine, section, several
+from tests.unit.kcompiler.checks.claims import (
+    Change,
+    Claim,
+    _parsed,
+    disagrees,
+    long,
+    machine,
+    section,
+    several,
+    student,
+)
 
 LOSS = {"weight": 1.0}
 
@@ -53,6 +63,10 @@ def apart(*pairs: tuple[str, str]) -> str:
     """Rows of one prompt, (a text that nothing maps, the answer) each."""
     rows = ({"prompt": "a", "response": answer, "input": text} for text, answer in pairs)
     return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def batch(size: int) -> Change:
+    return lambda data: data["training"]["stages"][0].update(batch_size=size)
 
 
 def rows_made(count: int) -> Change:
@@ -262,6 +276,20 @@ OTHER = {
 
 
 CLAIMS: dict[str, list[Claim]] = {
+    "dims": [
+        *(Claim(f"{key} of {value:g}", student(**{key: value}), ("KC4007",) if told else ())
+          for key, value, told in (("rms_norm_eps", 9e-9, 1), ("rms_norm_eps", 1e-8, 0), ("rms_norm_eps", 1e-3, 0),
+                                   ("rms_norm_eps", 1.1e-3, 1), ("rope_theta", 99, 1), ("rope_theta", 100, 0),
+                                   ("rope_theta", 1e9, 0), ("rope_theta", 1.1e9, 1), ("head_dim", 2, 1),
+                                   ("head_dim", 4, 0), ("head_dim", 1024, 0), ("head_dim", 1026, 1))),
+        Claim("heads of two channels beside a width of its own", student(hidden_size=34, head_dim=2), ("KC4007",)),
+        Claim("heads of two channels by the width", student(hidden_size=8, intermediate_size=16), ("KC4007",),
+              ("no published decoder has such a head_dim",)),
+    ],
+    "statistics": [
+        Claim("a batch of ten times the rows", several(rows_made(60), batch(600)), ()),
+        Claim("one row more", several(rows_made(60), batch(601)), ("KC4612",), ("each stands in it 12.5 times",)),
+    ],
     "names": [
         Claim("another spec of this name", unchanged, ("KC4430",), ("other.yaml",), files=OTHER),
         Claim("its plan with a profile", unchanged, ("KC4430",),
@@ -366,6 +394,8 @@ CLAIMS: dict[str, list[Claim]] = {
                                    decided("x", field="metadata.description")), ("KC4903",), ("d" * 59 + "…;",)),
     ],
     "tokens": [
+        Claim("a tab of two letters", section("tokenizer", template="{prompt}\\t{response}"), ("KC4316",), ("a tab",)),
+        Claim("a block with its line end", section("tokenizer", template="{prompt}{response}\n"), ("KC4301",), ("`|-`",)),
         Claim("control tokens added to one that is trained", section("tokenizer", added=["pad"]), ("KC4308",),
               ("nothing is lacking",)),
         Claim("a tokenizer that fills the vocabulary", local(), files=FULL),
