@@ -7,6 +7,7 @@ Exit codes: 0 answered, nothing blocks · 1 answered: no · 2 could not answer �
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import io
@@ -86,6 +87,10 @@ def main() -> None:
     sys.exit(_main(sys.argv[1:]))
 
 
+#: what says of a disk that it is full, over quota, read-only or broken, and not of a path that it is wrong
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+
 def _main(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -112,6 +117,8 @@ def _main(arguments: list[str]) -> int:
     except OSError as failure:
         # a file where a folder should be, no permission, a full disk: said once, here, for every verb
         click.echo(f"{failure.filename or 'the file system'}: {failure.strerror or failure}", err=True)
+        if failure.errno in _FULL:
+            return Outcome(6, "storage-failed", "free space or mend the disk, then the same command again").leave()
         return Outcome(2, "unusable-path", "mend it, then the same command again").leave()
     except Exception as bug:
         # whatever no rule of ours foresaw is our bug, and says so instead of showing frames

@@ -1,7 +1,9 @@
 """The verbs of people who only look, run as people run them, in a project of their own."""
 
+import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -360,7 +362,7 @@ def test_explain_tells_what_a_spec_says(home, capsys):
     assert _main(["explain", "step:convert", "--spec", SPEC]) == 0
     assert "run: never_run" in capsys.readouterr().out
     assert _main(["explain", "gate:caws/core/budget-cpu-time", "--spec", SPEC]) == 0
-    assert "on run of apply: <= 240 s" in capsys.readouterr().out
+    assert "on run of apply: <= 600 s" in capsys.readouterr().out
     assert _main(["explain", "step:train"]) == 0
     assert "parameters" in capsys.readouterr().out
     assert _main(["explain", "gate:caws/core/nothing"]) == 2
@@ -408,3 +410,22 @@ def test_what_a_message_advises_to_ask_has_an_answer(home, capsys):
     for words in sorted(asked):
         assert _main(words.split()) == 0, words
     assert _main(["explain", "field:training.stages[0].losses[1].weight"]) == 0
+
+
+def test_apply_gives_numpys_blas_one_thread_whatever_the_environment_says(home, monkeypatch):
+    """The bits of a product of matrices depend on the number: two machines under one key would differ."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    assert _main(["apply", "specs/nothing.yaml"]) == 2
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, 6), (errno.EROFS, 6), (errno.ENOENT, 2), (errno.EACCES, 2)]
+)
+def test_a_full_disk_is_no_wrong_path_in_whichever_verb(home, monkeypatch, capsys, number, code):
+    def full(*_, **__):
+        raise OSError(number, os.strerror(number), "somewhere")
+
+    monkeypatch.setattr("kcompiler.cli.author.validate.callback", full)
+    assert _main(["validate", SPEC]) == code
+    assert "somewhere: " in capsys.readouterr().err
