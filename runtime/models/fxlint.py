@@ -16,7 +16,17 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from runtime.models import handlers
+
 FLOAT16_MAX = 65504.0
+#: keywords that say where a tensor lies and not what is in it
+_WITHOUT_MEANING = frozenset({"device", "layout", "pin_memory", "memory_format", "non_blocking"})
+#: coremltools 9.0: std and var divide by n, argmax and argmin give one index a row
+_BY_DIMENSION = ("aten.std.", "aten.var.", "aten.argmax.", "aten.argmin.")
+#: from here on softplus and its operand are the same float32
+_SOFTPLUS_THRESHOLD = 17.0
+#: 1e-12 in the operand of rsqrt is then below 1e-5 of the result
+_RSQRT_SAFE = 5e-8
 MAX_RANK = 5
 
 
@@ -49,6 +59,22 @@ DENYLIST: tuple[Denied, ...] = (
     Denied("aten.index_copy", "no writes into the cache inside the graph: the host writes it"),
     Denied("aten.slice_scatter", "no writes into the cache inside the graph: the host writes it"),
     Denied("aten.copy_", "no writes into the cache inside the graph: the host writes it"),
+    Denied("aten.scatter_add", "folded as an update when its operands are constants (coremltools 9.0)"),
+    Denied("aten.scatter_reduce", "no writes into the cache inside the graph: the host writes it"),
+    Denied("aten.index_add", "no writes into the cache inside the graph: the host writes it"),
+    Denied("aten.index_fill", "no writes into the cache inside the graph: the host writes it"),
+    Denied("aten.masked_scatter", "no writes into the cache inside the graph: the host writes it"),
+    Denied("aten.select_scatter", "no writes into the cache inside the graph: the host writes it"),
+    Denied("aten.diagonal_scatter", "no writes into the cache inside the graph: the host writes it"),
+    Denied("aten.put", "no writes into the cache inside the graph: the host writes it"),
+    Denied("aten.reciprocal", "becomes inverse, which adds 1e-4 (coremltools #2773); divide a tensor of ones"),
+    Denied("aten.log_softmax", "becomes log(softmax), which ends at -103 (coremltools 9.0); subtract logsumexp"),
+    Denied("aten._log_softmax", "becomes log(softmax), which ends at -103 (coremltools 9.0); subtract logsumexp"),
+    Denied("aten.log", "an epsilon is added: log(0) becomes -103 (coremltools 9.0)"),
+    Denied("aten.log2", "an epsilon is added: log2(0) becomes -149 (coremltools 9.0)"),
+    Denied("aten.log10", "an epsilon is added: log10(0) becomes -45 (coremltools 9.0)"),
+    Denied("aten.log1p", "becomes log(x + 1), which is 0 for small x (coremltools 9.0)"),
+    Denied("aten.expm1", "becomes exp(x) - 1, which is 0 for small x (coremltools 9.0)"),
     Denied("aten.cumsum", "leaves the Neural Engine; positions are an input"),
     Denied("aten.nonzero", "its extent depends on data"),
     Denied("aten.item", "its value depends on data"),
@@ -127,8 +153,82 @@ def _scalars(program: ExportedProgram) -> Iterator[Finding]:
         for argument in (*node.args, *node.kwargs.values()):
             if isinstance(argument, float) and _unsafe(argument):
                 yield Finding("FX-FINITE", node.name, f"scalar {argument} is not a finite float16")
-        if node.kwargs.get("alpha", 1) != 1:
-            yield Finding("FX-ALPHA", node.name, "alpha of add/sub is ignored by coremltools 9.0 (coremltools #2680)")
+        for number in _numbers(node):
+            if not -(2**31) <= number < 2**31:
+                text = f"scalar {number} wraps in 32 bits; write a float that float16 holds"
+                yield Finding("FX-INT64", node.name, text)
+
+
+def _numbers(node: Node) -> Iterator[int]:
+    """Whole numbers that an operator computes with; not its dimensions and places, which may end far beyond."""
+    schema = getattr(node.target, "_schema", None)
+    for position, argument in enumerate(schema.arguments if schema is not None else ()):
+        given = node.args[position] if position < len(node.args) else node.kwargs.get(argument.name)
+        if isinstance(given, int) and not isinstance(given, bool) and "int" not in str(argument.type).lower():
+            yield given
+
+
+def _keywords(program: ExportedProgram) -> Iterator[Finding]:
+    """coremltools' handlers read the keywords they know and drop the others: `approximate`, `alpha`, `dtype`, …"""
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if node.op != "call_function" or not node.kwargs:
+            continue
+        defaults = {one.name: one.default_value for one in schema.arguments} if schema is not None else {}
+        kind = handlers.kind_of(node.target.name()) if schema is not None else ""
+        read = handlers.READ.get(kind, frozenset())
+        for name, given in node.kwargs.items():
+            harmless = name in _WITHOUT_MEANING or name in read or (name in defaults and given == defaults[name])
+            if harmless or (name == "dtype" and _keeps(node, given)):
+                continue
+            yield Finding("FX-KEYWORD", node.name, f"{node.target}: coremltools 9.0 drops `{name}={given}`")
+
+
+def _keeps(node: Node, dtype: object) -> bool:
+    """Whether a dtype is the one that the operands have anyway."""
+    values = [_value(argument) for argument in node.args if isinstance(argument, Node)]
+    return bool(values) and all(value is not None and value.dtype == dtype for value in values)
+
+
+def _given(node: Node, name: str) -> object:
+    """An argument of an ATen operator by its name, given either way; its default when it is not given."""
+    for position, argument in enumerate(node.target._schema.arguments):
+        if argument.name == name:
+            given = node.args[position] if position < len(node.args) else node.kwargs.get(name, argument.default_value)
+            return argument.default_value if given is None else given
+    return None
+
+
+def _whole(program: ExportedProgram) -> Iterator[Finding]:
+    """Reductions over every dimension that coremltools makes something else of."""
+    for node in program.graph.nodes:
+        name = str(node.target)
+        if node.op != "call_function" or not name.startswith(_BY_DIMENSION):
+            continue
+        if _given(node, "dim") in (None, []):
+            yield Finding("FX-WHOLE", node.name, f"{name} without a dimension is converted wrongly; name dimensions")
+
+
+def _softplus(program: ExportedProgram) -> Iterator[Finding]:
+    for node in program.graph.nodes:
+        if node.op == "call_function" and str(node.target).startswith("aten.softplus."):
+            threshold, beta = float(_given(node, "threshold")), float(_given(node, "beta"))  # type: ignore[arg-type]
+            if threshold < _SOFTPLUS_THRESHOLD:
+                yield Finding(
+                    "FX-SOFTPLUS", node.name, f"threshold {threshold} (beta {beta}) is ignored by coremltools"
+                )
+
+
+def _near_zero(program: ExportedProgram) -> Iterator[Finding]:
+    """`rsqrt` becomes rsqrt(x + 1e-12): only where something keeps x away from zero does that change nothing."""
+    for node in program.graph.nodes:
+        if node.op != "call_function" or not str(node.target).startswith("aten.rsqrt."):
+            continue
+        source = node.args[0]
+        kind = str(source.target) if isinstance(source, Node) else ""
+        least = [number for number in source.args[1:2] if isinstance(number, float)] if isinstance(source, Node) else []
+        if not kind.startswith(("aten.add.", "aten.clamp")) or not least or least[0] < _RSQRT_SAFE:
+            yield Finding("FX-EPSILON", node.name, f"rsqrt adds 1e-12; add at least {_RSQRT_SAFE:g} to its operand")
 
 
 def _tensors(program: ExportedProgram) -> Iterator[Finding]:
@@ -163,20 +263,27 @@ _RULES: tuple[Callable[[ExportedProgram], Iterator[Finding]], ...] = (
     _island_casts,
     _dynamic,
     _scalars,
+    _keywords,
+    _whole,
+    _softplus,
+    _near_zero,
     _tensors,
     _mutations,
     _interface,
 )
 RULE_IDS = (
-    "FX-ALPHA",
     "FX-DENY",
     "FX-DYNAMIC",
+    "FX-EPSILON",
     "FX-FINITE",
     "FX-FLOAT",
     "FX-INT64",
     "FX-IO",
+    "FX-KEYWORD",
     "FX-MUTATE",
     "FX-RANK",
+    "FX-SOFTPLUS",
+    "FX-WHOLE",
 )
 
 

@@ -43,6 +43,7 @@ STEP = Step(
         "runtime.models.export",
         "runtime.models.wrapper",
         "runtime.models.fxlint",
+        "runtime.models.handlers",
         "runtime.models.goldens",
         "runtime.models.prompts",
         "runtime.models.build",

@@ -48,7 +48,13 @@ BAD: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "an island by cast": ("FX-FLOAT", lambda x: x.half().float() * 2),
     "infinite mask": ("FX-FINITE", lambda x: x + float("-inf")),
     "float32 minimum": ("FX-FINITE", lambda x: x * torch.finfo(torch.float32).min),
-    "alpha": ("FX-ALPHA", lambda x: torch.sub(x, x * 2, alpha=5)),
+    "alpha": ("FX-KEYWORD", lambda x: torch.sub(x, x * 2, alpha=5)),
+    "a dtype that the handler does not read": ("FX-KEYWORD", lambda x: torch.full_like(x, 2.7, dtype=torch.int32) + x),
+    "variance of everything": ("FX-WHOLE", lambda x: x - x.var()),
+    "softplus with a threshold": ("FX-SOFTPLUS", lambda x: nn.functional.softplus(x, 1, 5)),
+    "rsqrt of what may be zero": ("FX-EPSILON", lambda x: torch.rsqrt(x * x)),
+    "rsqrt clamped too near zero": ("FX-EPSILON", lambda x: torch.rsqrt(x.clamp(min=1e-9))),
+    "GELU by tanh, not written out": ("FX-KEYWORD", lambda x: nn.functional.gelu(x, approximate="tanh")),
     "rank 6": ("FX-RANK", lambda x: x[None, None, None, None] * 2),
 }
 
