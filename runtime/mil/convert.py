@@ -8,10 +8,11 @@ names, and no others, are replaced by INT8 constants in memory and it is saved a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import torch
 from torch.export import ExportedProgram
 
 from runtime import digest
-from runtime.contract import Context, Refusal
+from runtime.contract import Context, MachineError, Refusal
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.contract.recipe import Weights
@@ -102,19 +103,41 @@ def converted(program: ExportedProgram, function: contracts.Function) -> Any:
     """One function as a MIL program in memory (iOS18), rewritten and fused but still float32 inside.
 
     Its inputs and outputs are float16 already. Call inside `quiet()`.
+    Raises Refusal (KR0140) for a graph that coremltools does not convert.
     """
     import coremltools as ct
 
     dtypes = {"int32": np.int32, "float32": np.float16, "float16": np.float16}
-    return ct.convert(
-        program,
-        convert_to="milinternal",
-        inputs=[ct.TensorType(name=v.name, shape=tuple(v.shape), dtype=dtypes[v.dtype]) for v in function.inputs],
-        outputs=[ct.TensorType(name=v.name, dtype=dtypes[v.dtype]) for v in function.outputs],
-        compute_precision=ct.precision.FLOAT32,
-        minimum_deployment_target=ct.target.iOS18,
-        pass_pipeline=_halves()[0],
-    )
+    inputs = [ct.TensorType(name=v.name, shape=tuple(v.shape), dtype=dtypes[v.dtype]) for v in function.inputs]
+    outputs = [ct.TensorType(name=v.name, dtype=dtypes[v.dtype]) for v in function.outputs]
+    with _toolchain(f"the {function.kind} of {function.length}"):
+        return ct.convert(
+            program,
+            convert_to="milinternal",
+            inputs=inputs,
+            outputs=outputs,
+            compute_precision=ct.precision.FLOAT32,
+            minimum_deployment_target=ct.target.iOS18,
+            pass_pipeline=_halves()[0],
+        )
+
+
+@contextlib.contextmanager
+def _toolchain(what: str) -> Iterator[None]:
+    """coremltools refuses a graph by whatever exception its handler or pass meets; to a person all of them are one
+    refusal. Raises Refusal."""
+    try:
+        yield
+    except (MachineError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise Refusal(
+            f"coremltools cannot convert {what}: {type(error).__name__}: {said}",
+            place="student.architecture",
+            action="use a family and an activation whose operators it converts (llama, qwen3 or phi with silu)",
+            code="KR0140",
+        ) from error
 
 
 def narrow(program: Any, function: contracts.Function, islands: Sequence[str]) -> None:
@@ -124,7 +147,8 @@ def narrow(program: Any, function: contracts.Function, islands: Sequence[str]) -
 
     kept, rest = island_names(function, islands), _halves()[1]
     rest._pass_options[NARROWING] = [PassOption(option_name="op_selector", option_val=lambda op: op.name not in kept)]
-    PassPipelineManager.apply_pipeline(program, rest)
+    with _toolchain(f"the {function.kind} of {function.length} to float16"):
+        PassPipelineManager.apply_pipeline(program, rest)
 
 
 def joined(programs: Mapping[str, Any], default: str) -> Any:
