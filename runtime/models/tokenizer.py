@@ -422,7 +422,7 @@ def check_shared(folder: Path, other: Path, shared_with: str) -> None:
         if meant is None:
             raise Refusal(
                 f"the {who}'s folder has no tokenizer.json with a vocabulary",
-                action="save it with a fast tokenizer: what its ids mean must be known before both models see them",
+                action="take the one that belongs to these weights: what its ids mean must be known first",
             )
         found.append(meant)
     different = vocabulary.differences(found[0], found[1], (owner, shared_with))
@@ -663,12 +663,14 @@ def made(
     """Train or take, fill to exactly `vocab_size`, save as port `tokenizer` and load again: it, the data of its
     contract's report, and the report's fingerprints."""
     chance: list[str] = []
+    # read whatever the source: a setting that nothing reads is refused
+    shared = params.shared_with
     if params.source == "train":
         backend = trained(_texts(takes["dataset"], params.template), params)
     else:
         split_template(params.template)
-        if params.shared_with:
-            check_shared(takes["teacher"], takes["other"], params.shared_with)
+        if shared:
+            check_shared(takes["teacher"], takes["other"], shared)
         backend, chance = taken(takes["teacher"])
         add_control(backend, params)
     for what in chance:
