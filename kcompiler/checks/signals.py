@@ -66,8 +66,7 @@ def _ways_out(spec: Spec, loss: Loss, missing: list[str]) -> list[str]:
     else:
         able = [name for name in catalog.names("teachers") if set(missing) <= _usable("teachers", name, "signals")]
         ways = [f"take a teacher of source {' or '.join(able)}"] if able else []
-    # a teacher that is loaded gives text and choices to nobody: `teachers` says so
-    enough = set(spec.teacher.signals) if answers(spec) else set(spec.teacher.signals) & {_LOGITS}
+    enough = set(spec.teacher.signals)
     others = [
         name
         for name in catalog.names("losses")

@@ -24,7 +24,6 @@ from kcompiler.facts.teacher import SHOWN, apart, folder_at, folder_of, of_teach
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime import catalog
-from runtime.contract import Refusal
 from runtime.contract.hosted import LEAST_LOGPROBS, Hosted
 from runtime.contract.splits import is_held_out
 from runtime.contract.weights import REMOTE
@@ -234,33 +233,6 @@ def _evaluated(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
-def _answered(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    if answers(spec):
-        return
-    for s, stage in enumerate(spec.training.stages):
-        for t, term in enumerate(stage.losses):
-            read = sorted(catalog.load("losses", term.term).needs & {"text", "choices"})
-            if read:
-                able = [name for name in catalog.names("teachers") if _gives_answers(name)]
-                yield tree.diagnostic(
-                    "KC4217",
-                    f"/training/stages/{s}/losses/{t}/term",
-                    f"loss `{term.term}` reads answers, and this teacher is never asked for any",
-                    label=f"reads its {' and '.join(read)}",
-                    help=f"take a teacher of source {' or '.join(able)}, or a loss over logits or over the rows",
-                    related=(tree.related("/teacher/source", "its weights are loaded here"),),
-                )
-
-
-def _gives_answers(source: str) -> bool:
-    try:
-        gives = catalog.load("steps", catalog.load("teachers", source).step).gives
-    except (Refusal, ImportError, AttributeError, KeyError):
-        # a broken plug-in is reported where it is used
-        return False
-    return not callable(gives) and "answers" in gives
-
-
 def _responses(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """A row has one response: the data's own, or the teacher's."""
     for s, stage in enumerate(spec.training.stages):
@@ -422,7 +394,6 @@ CHECKS = (
     Check(_likeliest, "teacher", "evaluation"),
     Check(_cost, "teacher", "data", "budgets"),
     Check(_evaluated, "teacher", "evaluation"),
-    Check(_answered, "teacher", "training"),
     Check(_responses, "training"),
     Check(_record, "teacher", "data"),
     Check(_start, "tokenizer", "student", "teacher", "training"),

@@ -20,10 +20,10 @@ class Teacher(Plugged):
     source: str = Field(description="Where the teacher comes from.", json_schema_extra={ROOM: "teachers"})
     signals: Annotated[list[Literal["text", "choices", "logits"]], Distinct] = Field(
         min_length=1,
-        default=["text", "logits"],
+        default=["logits"],
         description="What training may ask of it: text, log-probabilities of permitted choices, or all logits.",
         json_schema_extra=DISTINCT,
-        examples=[["text", "logits"]],
+        examples=[["logits"], ["text", "choices"]],
     )
     license: str = Field(
         default="", max_length=200, description="SPDX expression of the teacher's own licence.", examples=["Apache-2.0"]

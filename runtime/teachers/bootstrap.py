@@ -17,6 +17,4 @@ class BootstrapTeacher(Params):
     optimizer: Optimizer = Field(default_factory=Optimizer, description="AdamW and the course of its learning rate.")
 
 
-TEACHER = Teacher(
-    name="bootstrap", version=1, params=BootstrapTeacher, signals=frozenset({"text", "logits"}), step="bootstrap"
-)
+TEACHER = Teacher(name="bootstrap", version=1, params=BootstrapTeacher, signals=frozenset({"logits"}), step="bootstrap")

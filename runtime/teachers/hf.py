@@ -10,4 +10,4 @@ class HfTeacher(Weights):
     """Where the weights lie, and what they must be."""
 
 
-TEACHER = Teacher(name="hf", version=1, params=HfTeacher, signals=frozenset({"text", "logits"}), step="import_teacher")
+TEACHER = Teacher(name="hf", version=1, params=HfTeacher, signals=frozenset({"logits"}), step="import_teacher")

@@ -269,7 +269,7 @@ def test_t04_a_model_folder_with_remote_code_is_only_hashed(tmp_path):
     (model / "model.safetensors").write_bytes(b"\0" * 8)
     text = re.sub(
         r"teacher:\n(  .*\n)+",
-        "teacher: {source: hf, model: ./teacher, revision: 'sha256:" + "0" * 64 + "', signals: [text, logits]}\n",
+        "teacher: {source: hf, model: ./teacher, revision: 'sha256:" + "0" * 64 + "', signals: [logits]}\n",
         SPEC,
     )
     (home / "spec.yaml").write_text(text)

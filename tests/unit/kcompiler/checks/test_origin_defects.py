@@ -147,7 +147,7 @@ def test_d11_kl_without_logits_is_refused(tmp_path):
         data["teacher"]["signals"] = ["text"]
         losses({"term": "kl", "weight": 0.5}, {"term": "ce_truth", "weight": 0.5})(data)
 
-    (found,) = laboratory.compiled(tmp_path, change).diagnostics
+    _, found = laboratory.compiled(tmp_path, change).diagnostics
     assert found.code == "KC4201"
     assert "needs `logits`" in found.label
     assert "ce_truth" in found.help
