@@ -42,7 +42,7 @@ class Include(Section):
         pattern=r"^[0-9a-f]{64}$",
         description="SHA-256 of the file's bytes; the fragment that was reviewed and no other.",
         json_schema_extra={FORM: "64 hex digits, the SHA-256 of the file"},
-        examples=["cefa0a5ad25f77bb9d2495c0d705261fb262e5f93bf020ac1e21c3c83d06d131"],
+        examples=["a222daa0321cadaef4091f01c3f0ad0760eee5d16e45ce205629cde1ca3c7438"],
     )
 
 
