@@ -46,8 +46,8 @@ class TokenizerParams(Params):
 
 
 def takes(params: TokenizerParams) -> Ports:
+    other = {"other": Port(kind="hf_folder")} if params.shared_with else {}
     if params.source == "teacher":
-        other = {"other": Port(kind="hf_folder")} if params.shared_with else {}
         return {"dataset": Port(kind="dataset"), "teacher": Port(kind="hf_folder"), **other}
     return {"dataset": Port(kind="dataset")}
 

@@ -208,7 +208,7 @@ def test_kill_9_again_and_again_while_recovering(folder: Path) -> None:
         root.mkdir()
         content = short(root)
         kills = 0
-        while in_child(applied, root, content, Killing(chance.randrange(1, 60))) != 0:
+        while in_child(applied, root, content, Killing(chance.randrange(1, 140))) != 0:
             kills += 1
             assert kills < 200
             before = commits(root)
