@@ -19,7 +19,7 @@ from kcompiler.checks import World
 from kcompiler.facts.models import total
 from kcompiler.source import load
 from runtime import catalog, digest
-from runtime.contract import splits
+from runtime.contract import splits, toolset
 from runtime.contract.architecture import Architecture
 from tests.unit.kcompiler.checks.claims import (
     Change,
@@ -282,7 +282,7 @@ CLAIMS: dict[str, list[Claim]] = {
                                    ("rms_norm_eps", 1.1e-3, 1), ("rope_theta", 99, 1), ("rope_theta", 100, 0),
                                    ("rope_theta", 1e9, 0), ("rope_theta", 1.1e9, 1), ("head_dim", 2, 1),
                                    ("head_dim", 4, 0), ("head_dim", 1024, 0), ("head_dim", 1026, 1))),
-        Claim("heads of two channels beside a width of its own", student(hidden_size=34, head_dim=2), ("KC4007",)),
+        Claim("heads of two channels beside a width of its own", student(hidden_size=34, head_dim=2), ("KC4002", "KC4007")),
         Claim("heads of two channels by the width", student(hidden_size=8, intermediate_size=16), ("KC4007",),
               ("no published decoder has such a head_dim",)),
     ],
@@ -744,7 +744,7 @@ def small_files() -> None:
                 assert (record.recorded(path) is not None) == read
             with mock.patch.object(teacher, "MAX_JSON_BYTES", limit):
                 assert bool(teacher.json_object(path)) == read
-            with mock.patch.object(registry, "MAX_BYTES", limit):
+            with mock.patch.object(toolset, "MAX_BYTES", limit):
                 assert ("larger" in registry.faults(path)[0]) != read
             with mock.patch.object(rows, "MAX_BYTES", limit):
                 assert bool(list(_readable(rows, path))) == read
@@ -757,7 +757,7 @@ def _readable(rows: Any, path: Path) -> Any:
 
 def registries() -> None:
     registry = module("facts.registry")
-    with TemporaryDirectory() as name, mock.patch.object(registry, "MAX_TOOLS", 2):
+    with TemporaryDirectory() as name, mock.patch.object(toolset, "MAX_TOOLS", 2):
         for count in (2, 3):
             tools = [{"name": f"t{n}", "description": "d", "parameters": {"type": "object"}} for n in range(count)]
             path = Path(name, "tools.json")

@@ -20,6 +20,7 @@ TENSORS = (2).to_bytes(8, "little") + b"{}"
 
 def rows(path, **more):
     def change(data):
+        data["evaluation"] = {"suites": [{"use": "language_model"}], "baselines": ["ce_only"]}
         data["data"]["sources"] = [{"name": "rows", "kind": "jsonl", "path": path, "license": "MIT", **more}]
 
     return change

@@ -24,6 +24,7 @@ def sources(*files):
     """(file, split) of each source."""
 
     def change(data):
+        data["evaluation"] = {"suites": [{"use": "language_model"}], "baselines": ["ce_only"]}
         data["data"]["sources"] = [
             {"name": f"s{n}", "kind": "jsonl", "path": path, "split": split, "license": "MIT"}
             for n, (path, split) in enumerate(files)
