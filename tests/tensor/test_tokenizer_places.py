@@ -18,8 +18,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Backend
 from transformers import LlamaTokenizer
 
-from runtime.contract import Refusal
-from runtime.data import rows
+from runtime.contract import Refusal, rows
 from runtime.models import fitting
 from runtime.models import tokenizer as tokenizers
 from runtime.models.tokenizer import Tokenizer
@@ -162,9 +161,8 @@ def hello(folder: Path, response: str = "Hello", prompt: str = "Hi") -> Path:
     """A dataset whose every row has this response."""
     made = dataset(folder)
     for path in made.glob("*.jsonl"):
-        rows.write(
-            path, [{**row, "prompt": f"{prompt} {n}", "response": response} for n, row in enumerate(rows.load(path))]
-        )
+        changed = [{**row, "prompt": f"{prompt} {n}", "response": response} for n, row in enumerate(rows.load(path))]
+        path.write_text("".join(json.dumps(row) + "\n" for row in changed), encoding="utf-8")
     return made
 
 
