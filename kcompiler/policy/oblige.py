@@ -15,7 +15,7 @@ from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.policy import kinds, path, shape
 from kcompiler.policy.kind import NUMBER
 from kcompiler.policy.load import LoadedPack, LoadedRule, Policy
-from kcompiler.policy.rule import Expect, written
+from kcompiler.policy.rule import Expect, When, written
 from runtime import catalog
 
 
@@ -107,25 +107,36 @@ def _obligation(pack: LoadedPack, loaded: LoadedRule, kind: str, step: str, expe
 
 
 def _applies(loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[bool, Diagnostic | None]:
-    """Whether the rule is for this spec, and what is wrong with its condition: one that could never be met is none."""
-    when = loaded.rule.when
-    if when is None:
-        return True, None
+    """Whether the rule is for this spec, and what is wrong with a condition that no spec could meet."""
+    applies = True
+    for pointer, when in loaded.rule.conditions:
+        met, problem = _met(loaded, pointer, when, spec_values)
+        if problem is not None:
+            return False, problem
+        applies = applies and met
+    return applies, None
+
+
+def _met(
+    loaded: LoadedRule, pointer: str, when: When, spec_values: Mapping[str, Any]
+) -> tuple[bool, Diagnostic | None]:
     parsed = path.parse(when.spec)
     values = [match.value for match in path.walk(parsed, spec_values) if not match.missing]
     places = shape.follow(parsed, shape.of_spec())
     if isinstance(places, shape.Lost) and not values:
-        return False, _no_field(loaded, "/when/spec", when.spec, places)
+        return False, _no_field(loaded, f"{pointer}/spec", when.spec, places)
     nodes = [] if isinstance(places, shape.Lost) else shape.forms(places)
     for kind, way in (("array", "[*]"), ("object", ".<key>")):
         if any(node.get("type") == kind for node in nodes) or any(isinstance(value, _JSON[kind]) for value in values):
-            return False, _unmet(loaded, "/when/spec", f"`{when.spec}` is {_SAID[kind]}", f"write `{when.spec}{way}`")
+            return False, _unmet(
+                loaded, f"{pointer}/spec", f"`{when.spec}` is {_SAID[kind]}", f"write `{when.spec}{way}`"
+            )
     found = {written(value) for value in values}
     for text in when.texts:
         if text not in found and nodes and not any(_possible(node, text) for node in nodes):
             known = sorted({name for node in nodes for name in _names(node)})
             said = f"`{when.spec}` can never be `{text}`"
-            return False, _unmet(loaded, "/when/has", said, did_you_mean(text, known) if known else _wants(nodes))
+            return False, _unmet(loaded, f"{pointer}/has", said, did_you_mean(text, known) if known else _wants(nodes))
     return not found.isdisjoint(when.texts), None
 
 

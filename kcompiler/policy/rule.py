@@ -97,7 +97,8 @@ class Rule(Closed):
     mode: Mode = "block"
     reason: str = ""
     waivable: bool = False
-    when: When | None = None
+    #: one condition, or several that must all hold
+    when: When | list[When] | None = None
     kind: str
     params: dict[str, Any] = Field(default_factory=dict)
     expect: Expect | None = None
@@ -117,6 +118,13 @@ class Rule(Closed):
         if (self.mode == "skip") != bool(self.reason.strip()):
             raise ValueError("`reason` belongs to mode skip, and mode skip needs one")
         return self
+
+    @property
+    def conditions(self) -> list[tuple[str, When]]:
+        """Each condition with its place in the file."""
+        if isinstance(self.when, list):
+            return [(f"/when/{index}", one) for index, one in enumerate(self.when)]
+        return [("/when", self.when)] if self.when else []
 
     def covers(self, report: str) -> bool:
         """Whether the rule is about reports of this kind."""

@@ -16,7 +16,7 @@ from kcompiler import assets, policy
 from kcompiler.judge import judge
 from kcompiler.policy import evidence
 from runtime.contract.report import dump
-from tests.unit.kcompiler.policy.suites import language_model_report, tool_use_report
+from tests.unit.kcompiler.policy.genuine import choices, proportions, texts, tools
 
 REPORTS = {
     path.stem: json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "reports").glob("*.json"))
@@ -24,8 +24,11 @@ REPORTS = {
 #: as if the same run had made them: reports about different things are no evidence together
 BOUND = {key: REPORTS["evaluate-answers"][key] for key in ("fingerprints", "subject")}
 LIVE = {
-    "evaluate-tool_use": {**tool_use_report(), **BOUND},
-    "evaluate-language_model": {**language_model_report(), **BOUND},
+    "evaluate-tool_use": {**tools(), **BOUND},
+    "evaluate-language_model": {**texts(), **BOUND},
+    "evaluate-choice": {**choices(), **BOUND},
+    # thirty steps of training do not make a student that passes
+    "evaluate-answers": {**proportions(), **BOUND},
 }
 EVERY: dict[str, dict[str, Any]] = {**REPORTS, **LIVE}
 SPEC = {
@@ -35,7 +38,10 @@ SPEC = {
     "shapes": {"prefill": [64, 128, 256]},
     "quantization": {"islands": ["rms_norm"]},
     "verification": {"tolerances": {"float32": 1e-5, "float16": 0.02, "quantized": 0.02}},
-    "evaluation": {"suites": [{"use": name} for name in ("answers", "tool_use", "language_model")]},
+    "evaluation": {
+        "suites": [{"use": name} for name in ("answers", "choice", "tool_use", "language_model")],
+        "baselines": ["ce_only"],
+    },
 }
 PACKS = policy.load(["caws/core", "caws/tier-3"], [assets.folder("policies")])
 

@@ -14,6 +14,7 @@ import pytest
 
 from kcompiler import assets, policy
 from kcompiler.judge import Verdict, judge
+from tests.unit.kcompiler.policy.genuine import proportions
 from tests.unit.kcompiler.policy.suites import answers_report, gold_of, tool_rows, tool_use_report
 
 PACKS = policy.load(["caws/core", "caws/tier-3"], [assets.folder("policies")])
@@ -26,7 +27,7 @@ def judged(report: dict[str, Any]) -> Verdict:
         "risk_tier": 3,
         "evaluation": {"suites": [{"use": suite}]},
         "budgets": {"wall_s": 1, "cpu_s": 1},
-        "teacher": {"source": "bootstrap"},
+        "teacher": {"source": "recorded"},
         "shapes": {"prefill": [1]},
     }
     obligations, _ = policy.obligations(PACKS, spec, {report["kind"]: [report["step"]]})
@@ -65,8 +66,8 @@ RESULT_SETS: list[tuple[str, Callable[[], dict[str, Any]], str, str]] = [
     ("200 items, all JSON arguments invalid", lambda: tool_use_report(tool_rows(200), not_json), "FAIL", "fail"),
     ("the score is missing everywhere", without_validity, "NOTHING_EVALUATED", "error"),
     ("the score is there and nobody has one", with_validity_of_nobody, "NOTHING_EVALUATED", "error"),
-    ("no results at all: tools", lambda: tool_use_report([]), "INCONCLUSIVE", "not_evaluated"),
-    ("no results at all: answers", lambda: answers_report(0), "INCONCLUSIVE", "not_evaluated"),
+    ("no results at all: tools", lambda: tool_use_report([]), "FAIL", "not_evaluated"),
+    ("no results at all: answers", lambda: answers_report(0), "FAIL", "not_evaluated"),
     ("the package agrees with the student on nothing", lambda: tool_use_report(coreml=mute), "FAIL", "fail"),
 ]
 
@@ -81,9 +82,7 @@ def test_a_result_set_that_must_not_pass_does_not(
     assert outcome in {one.outcome for one in verdict.outcomes if one.blocks}
 
 
-@pytest.mark.parametrize(
-    "make", [tool_use_report, lambda: tool_use_report(tool_rows(200)), lambda: answers_report(200)]
-)
+@pytest.mark.parametrize("make", [tool_use_report, lambda: tool_use_report(tool_rows(200)), proportions])
 def test_gold_passes(make: Callable[[], dict[str, Any]]) -> None:
     """The positive control: gates that refuse everything would pass the table above."""
     assert judged(make()).verdict == "PASS"
@@ -91,6 +90,8 @@ def test_gold_passes(make: Callable[[], dict[str, Any]]) -> None:
 
 def test_four_of_ten_thousand_are_counted_not_rounded() -> None:
     """The origin rounded 0.9996 to three places before it compared with 1.0."""
-    outcome = next(one for one in judged(answers_report(10_000, wrong=4)).outcomes if one.outcome == "fail")
+    outcome = next(
+        one for one in judged(answers_report(10_000, wrong=4)).outcomes if one.rule == "caws/tier-3/answers-valid"
+    )
     assert outcome.observed == "9996/10000"
     assert outcome.reason == "9996/10000 ratio misses == 1"

@@ -1,0 +1,94 @@
+"""Reports of the suites over models that are good: the packs let them through, and what is made of them they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from runtime.suites import answers, choice, language_model, tool_use
+from tests.unit.kcompiler.policy.suites import TOOLS, gold_of, report, tool_rows
+from tests.unit.runtime.suites.models import Scripted, row
+
+ASKED, CONTROLS, SILENT = 60, 30, "Nothing to do."
+ANSWERS = ("Yes", "No", "Maybe")
+
+
+def calls(wrong: int, *, everywhere: bool = False) -> Callable[[str], str]:
+    """A model that calls rightly but for the first `wrong` requests; `everywhere`: it calls where none is wanted."""
+    places = {str(made["prompt"]): number for number, made in enumerate(tool_rows(ASKED))}
+    some = gold_of(str(tool_rows(1)[0]["prompt"]))
+
+    def says(prompt: str) -> str:
+        if prompt not in places:
+            return some if everywhere else SILENT
+        return gold_of(prompt) if places[prompt] >= wrong else "no"
+
+    return says
+
+
+def tools(
+    teacher: int = 1, student: int = 4, ce_only: int = 6, coreml: int | None = None, **how: bool
+) -> dict[str, Any]:
+    """Report `eval.tool_use`: 60 requests and 30 controls; how many requests each model gets wrong."""
+    rows = [*tool_rows(ASKED), *(row(f"How are you, {number}?", SILENT) for number in range(CONTROLS))]
+    wrong = {
+        "teacher": teacher,
+        "student": student,
+        "ce_only": ce_only,
+        "coreml": student if coreml is None else coreml,
+    }
+    runners = {name: Scripted(calls(count, **how)) for name, count in wrong.items()}
+    params = tool_use.ToolUseParams(coreml_limit=ASKED + CONTROLS)
+    return report("tool_use", tool_use.SUITE.run(runners, rows, TOOLS, params, 0))
+
+
+def right_answer(prompt: str) -> str:
+    return ANSWERS[int(prompt.split()[0]) % 3]
+
+
+def proportions(
+    teacher: float = 0.8, student: float = 0.75, ce_only: float = 0.7, mass: float = 0.98
+) -> dict[str, Any]:
+    """Report `eval.answers`: how likely each model finds the right one of three answers, of `mass` on all three."""
+
+    def likes(right: float) -> Callable[[str, str], float]:
+        return lambda prompt, answer: mass * (right if answer == right_answer(prompt) else (1 - right) / 2)
+
+    rows = [row(f"{number} ?", ANSWERS[number % 3], subject="even" if number % 2 else "odd") for number in range(60)]
+    each = {"teacher": teacher, "student": student, "ce_only": ce_only, "coreml": student}
+    runners = {name: Scripted(right_answer, likes(right)) for name, right in each.items()}
+    params = answers.AnswersParams(answers={name: [name] for name in ANSWERS}, coreml_limit=60)
+    return report("answers", answers.SUITE.run(runners, rows, [], params, 0))
+
+
+def texts(
+    teacher: float = 0.95, student: float = 0.9, ce_only: float = 0.5, coreml: float | None = None, items: int = 40
+) -> dict[str, Any]:
+    """Report `eval.language_model`: how likely each model finds each text."""
+
+    def likes(base: float) -> Callable[[str, str], float]:
+        return lambda prompt, _: base * (1.0 - int(prompt) % 7 / 100)
+
+    rows = [row(f"{number}", f"text number {number}") for number in range(items)]
+    each = {"teacher": teacher, "student": student, "ce_only": ce_only, "coreml": student if coreml is None else coreml}
+    runners = {name: Scripted(likes=likes(base)) for name, base in each.items()}
+    params = language_model.LanguageModelParams(coreml_limit=40)
+    return report("language_model", language_model.SUITE.run(runners, rows, [], params, 1337))
+
+
+def choices(teacher: int = 2, student: int = 6, ce_only: int = 9, coreml: int | None = None) -> dict[str, Any]:
+    """Report `eval.choice`: how many of 80 rows each model gets wrong."""
+
+    def likes(wrong: int) -> Callable[[str, str], float]:
+        return lambda prompt, choice: 0.8 if (choice == "AB"[int(prompt) % 2]) == (int(prompt) >= wrong) else 0.1
+
+    rows = [row(f"{number}", "AB"[number % 2]) for number in range(80)]
+    wrong = {
+        "teacher": teacher,
+        "student": student,
+        "ce_only": ce_only,
+        "coreml": student if coreml is None else coreml,
+    }
+    runners = {name: Scripted(likes=likes(count)) for name, count in wrong.items()}
+    params = choice.ChoiceParams(choices=["A", "B"], coreml_limit=80)
+    return report("choice", choice.SUITE.run(runners, rows, [], params, 0))

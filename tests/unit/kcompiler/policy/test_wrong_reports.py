@@ -1,0 +1,149 @@
+"""Reports of useless students, and reports of nothing, through the shipped packs of the three toys: none passes.
+
+Each begins as a genuine report of a good student, and is changed so that it says one thing that must not pass; where the
+suites can make it, they do, so that everything else in it is consistent.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kcompiler import assets, policy
+from kcompiler.judge import Verdict, judge
+from runtime.contract import report as facts
+from tests.unit.kcompiler.policy.genuine import choices, proportions, texts, tools
+
+PACKS = policy.load(["caws/core", "caws/tier-3"], [assets.folder("policies")])
+Report = dict[str, Any]
+
+
+def judged(report: Report) -> Verdict:
+    suite = report["kind"].removeprefix("eval.")
+    spec = {
+        "risk_tier": 3,
+        "evaluation": {"suites": [{"use": suite}], "baselines": ["ce_only"]},
+        "budgets": {"wall_s": 1, "cpu_s": 1, "gpu_hours": 0},
+        "teacher": {"source": "bootstrap"},
+        "shapes": {"prefill": [1]},
+    }
+    obligations, _ = policy.obligations(PACKS, spec, {report["kind"]: [report["step"]]})
+    return judge({report["step"]: report}, obligations)
+
+
+def at(data: Any, path: str) -> tuple[Any, str]:
+    *parents, last = path.split(".")
+    for name in parents:
+        data = data[name]
+    return data, last
+
+
+def put(report: Report, **values: Any) -> Report:
+    """The report with other data at these paths (`__` for a dot)."""
+    changed = copy.deepcopy(report)
+    for path, value in values.items():
+        place, name = at(changed["data"], path.replace("__", "."))
+        place[name] = value
+    return changed
+
+
+def both(report: Report, name: str, value: Any) -> Report:
+    """Student and package say the same."""
+    return put(report, **{f"runners__{who}__{name}": value for who in ("student", "coreml")})
+
+
+def gone(report: Report, *paths: str) -> Report:
+    changed = copy.deepcopy(report)
+    for path in paths:
+        place, name = at(changed["data"], path)
+        place[name] = facts.unavailable("not measured", place[name]["unit"])
+    return changed
+
+
+def without(report: Report, *paths: str) -> Report:
+    changed = copy.deepcopy(report)
+    for path in paths:
+        place, name = at(changed["data"], path)
+        del place[name]
+    return changed
+
+
+NONE = facts.rate(0, 60)
+F1 = {"value": 1.0, "unit": "ratio", "tag": "measured", "tp": 60, "fp": 0, "fn": 0}
+BARE = {"value": 1.0, "unit": "ratio", "tag": "measured"}
+NAN = {"value": None, "unit": "ratio", "tag": "measured"}
+
+WRONG: list[tuple[str, Callable[[], Report]]] = [
+    # of nothing
+    ("F1 1.0 on no items", lambda: both(tools(), "span_f1", {**F1, "n": 0})),
+    ("F1 without its counts", lambda: both(tools(), "span_f1", {**BARE, "n": 60})),
+    ("an F1 that its counts do not give", lambda: both(tools(), "span_f1", {**F1, "n": 60, "fn": 9})),
+    ("validity without counts", lambda: both(tools(), "json_validity", BARE)),
+    ("validity of so many, and how many is not said", lambda: both(tools(), "json_validity", {**BARE, "n": 60})),
+    ("exact calls on no items", lambda: both(tools(), "exact_call", {**BARE, "n": 0, "k": 0})),
+    ("no rows at all", lambda: put(tools(), **{name: facts.measured(0, "row") for name in ("rows", "eligible")})),
+    ("a value that is no number", lambda: both(tools(), "tool_selection", NAN)),
+    ("no metric of the student", lambda: gone(tools(), *(f"runners.student.{name}" for name in METRICS))),
+    ("no metric of the package", lambda: gone(tools(), *(f"runners.coreml.{name}" for name in METRICS))),
+    ("the metrics left out", lambda: without(tools(), *(f"runners.student.{name}" for name in METRICS))),
+    ("no answers at all", lambda: put(proportions(), questions=facts.measured(0, "question"))),
+    ("no texts", lambda: put(texts(), items=facts.measured(0, "item"))),
+    ("five texts", lambda: texts(items=5)),
+    # of a useless student, beside a good F1
+    ("no call fits its schema", lambda: both(tools(), "json_validity", NONE)),
+    ("no call names the right tool", lambda: both(tools(), "tool_selection", NONE)),
+    ("no call is right", lambda: both(tools(), "exact_call", NONE)),
+    ("a mute student and its package", lambda: tools(student=60)),
+    ("a fifth beside a teacher who knows nearly all", lambda: tools(teacher=3, student=48, ce_only=48)),
+    ("the package is mute", lambda: tools(coreml=60)),
+    ("the package is a quarter worse", lambda: tools(coreml=25)),
+    ("the student without a teacher is better", lambda: tools(student=12, ce_only=4)),
+    (
+        "a gain that its sides do not have",
+        lambda: put(tools(student=12, ce_only=4), kd_gain=tools()["data"]["kd_gain"]),
+    ),
+    ("no student without a teacher to compare with", lambda: gone(tools(), "runners.ce_only.right")),
+    ("nearly no mass on the answers", lambda: proportions(mass=0.0001)),
+    (
+        "fifty nats from the teacher",
+        lambda: put(proportions(), kl__student__all=facts.measured(50.0, "nat/question", n=60)),
+    ),
+    ("answers as likely as by guessing", lambda: proportions(student=1 / 3, ce_only=1 / 3)),
+    ("worse than without a teacher", lambda: proportions(student=0.6, ce_only=0.75)),
+    ("one constant answer", lambda: put(proportions(), distance__student=facts.measured(0.67, "probability", n=60))),
+    ("no validity", lambda: gone(proportions(), "validity.student", "validity.coreml")),
+    ("nine nats beside 0.08 of the same without a teacher", lambda: texts(student=1e-16, ce_only=0.73)),
+    ("nine nats, and so have all", lambda: texts(teacher=1e-16, student=1e-16, ce_only=1e-17)),
+    ("no gain", lambda: texts(student=0.5, ce_only=0.5)),
+    ("a package that lost a nat", lambda: texts(coreml=0.2)),
+    ("far behind the teacher", lambda: texts(student=0.005, ce_only=0.001)),
+    ("likelihoods of the student not measured", lambda: gone(texts(), "runners.student.nll_by_item")),
+    ("choices by guessing", lambda: choices(student=40, ce_only=41)),
+    ("choices worse than without a teacher", lambda: choices(student=20, ce_only=4)),
+    ("a package that chooses worse", lambda: choices(coreml=30)),
+    ("a quarter of what the teacher gets right", lambda: choices(teacher=0, student=60, ce_only=61)),
+]
+METRICS = ("span_f1", "json_validity", "tool_selection", "exact_call")
+
+
+@pytest.mark.parametrize(("claim", "make"), WRONG, ids=[case[0] for case in WRONG])
+def test_a_wrong_report_does_not_pass(claim: str, make: Callable[[], Report]) -> None:
+    verdict = judged(make())
+    assert verdict.verdict != "PASS", claim
+    assert verdict.exit_code != 0
+
+
+def test_there_are_more_than_thirty() -> None:
+    assert len(WRONG) >= 30
+
+
+@pytest.mark.parametrize("make", [tools, proportions, texts, choices])
+def test_a_good_student_passes(make: Callable[[], Report]) -> None:
+    """The positive control: gates that refuse everything would refuse the table above."""
+    verdict = judged(make())
+    wrong = [(one.rule, one.outcome, one.reason) for one in verdict.outcomes if one.blocks]
+    assert wrong == []
+    assert verdict.verdict == "PASS"
