@@ -147,3 +147,17 @@ def test_a_good_student_passes(make: Callable[[], Report]) -> None:
     wrong = [(one.rule, one.outcome, one.reason) for one in verdict.outcomes if one.blocks]
     assert wrong == []
     assert verdict.verdict == "PASS"
+
+
+@pytest.mark.parametrize("name", ["N/A", "TODO", "none", "mock", "..."])
+def test_what_people_call_their_choices_is_no_placeholder(name: str) -> None:
+    report = put(choices(), choices=[name, "B"])
+    outcome = next(one for one in judged(report).outcomes if one.rule == "caws/core/genuine")
+    assert outcome.outcome == "pass", outcome.reason
+
+
+def test_a_placeholder_in_a_field_of_the_report_is_one() -> None:
+    report = choices()
+    report["environment"] = {**report["environment"], "versions": {"torch": "TODO"}}
+    outcome = next(one for one in judged(report).outcomes if one.rule == "caws/core/genuine")
+    assert (outcome.outcome, outcome.pointer) == ("fail", "/environment/versions/torch")
