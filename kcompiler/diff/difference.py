@@ -6,7 +6,6 @@ every change says whether it is one of those.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -55,14 +54,6 @@ def compare(old: Plan, new: Plan) -> list[Change]:
         *_steps(old, new),
     ]
     return [item for item in found if item.trust] + [item for item in found if not item.trust]
-
-
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
-
-def shortened(text: str) -> str:
-    """A text in which every digest is written by its first and last digits."""
-    return _DIGEST.sub(lambda found: short(found[0]), text)
 
 
 def short(value: object) -> str:

@@ -126,3 +126,11 @@ def inert(text: str) -> str:
 def _escape(character: str) -> str:
     known = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
     return known.get(character) or (f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}")
+
+
+_DIGEST = re.compile(r"sha256:([0-9a-f]{8})[0-9a-f]{52}([0-9a-f]{4})")
+
+
+def shortened(text: str) -> str:
+    """A text in which every digest is written by its first and last digits."""
+    return _DIGEST.sub(r"\1…\2", text)

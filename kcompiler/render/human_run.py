@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kcompiler.diff.difference import shortened
+from kcompiler.render.human import shortened
 
 if TYPE_CHECKING:
     from kcompiler.audit import Audit

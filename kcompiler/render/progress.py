@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TextIO
 
-from kcompiler.diff.difference import shortened
+from kcompiler.render.human import shortened
 
 
 class Watch(Protocol):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kcompiler.diff.difference import shortened
-from kcompiler.render.human import inert
+from kcompiler.render.human import inert, shortened
 from kcompiler.render.human_run import table, waits
 from kcompiler.render.view import Section, View
 from kcompiler.status import Stage

@@ -11,9 +11,9 @@ from typing import Any
 
 from kcompiler.delta import Entry
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.diff.difference import Change, compare, followers, short, shortened
+from kcompiler.diff.difference import Change, compare, followers, short
 from kcompiler.render.fold import fold, label, pattern
-from kcompiler.render.human import inert
+from kcompiler.render.human import inert, shortened
 
 #: a bound on money is not called weak
 _WAYS = {("budget", "weaker"): "HIGHER", ("budget", "stronger"): "LOWER"}
