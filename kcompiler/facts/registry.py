@@ -9,14 +9,13 @@ from typing import Any
 
 from runtime.contract import toolset
 from runtime.contract.strict_json import Json, loads
-from runtime.contract.toolset import MAX_BYTES
 
 
 def _value(path: Path) -> Json | str:
     """What the file holds, or in `str` why it holds nothing; a registry is never a text."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            return f"larger than {MAX_BYTES >> 20} MB"
+        if path.stat().st_size > toolset.MAX_BYTES:
+            return f"larger than {toolset.MAX_BYTES >> 20} MB"
         value = loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         return f"not JSON: {error}" if isinstance(error, ValueError) else "it cannot be read"
