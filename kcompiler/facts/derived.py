@@ -65,7 +65,7 @@ def _architecture(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic
                 "the architecture cannot be taken from the checkpoint",
                 label=str(reason),
                 help="write it out under student.architecture",
-                related=() if origin == _CHECKPOINT or model is None else (tree.related(_CHECKPOINT, "these weights"),),
+                related=(tree.related(_CHECKPOINT, "these weights"),) if asked and isinstance(model, str) else (),
             )
         ]
         draft.write(_SHAPE, FROM_CHECKPOINT, origin)

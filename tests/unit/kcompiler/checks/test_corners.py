@@ -419,6 +419,10 @@ CLAIMS: dict[str, list[Claim]] = {
               files=folder({**letters(2), "aĠb": 5, "Ã©": 6}, **CONTROL)),
         Claim("a tag of more than one token", local(single_token_tags=["a b"]), ("KC4306",),
               files=folder({**letters(2), "a b ": 5}, **CONTROL)),
+        Claim("a tag that is a control token of a tokenizer that is taken", local(single_token_tags=["<|eos|>"]),
+              ("KC4305",), ("`<|eos|>` again",), files=FULL),
+        Claim("one token that is padding and end", local(special={"pad": "<|eos|>", "bos": "<|bos|>", "eos": "<|eos|>"}),
+              files=FULL),
     ],
     "weights": [
         Claim("a decoder", local(), files=brought(is_causal=True, is_decoder=False)),
@@ -592,9 +596,12 @@ CLAIMS: dict[str, list[Claim]] = {
               section("evaluation", suites=[{"use": "choice", "choices": ["A", "B"]}]))),
         Claim("a tokenizer of weights that are not there", section("tokenizer", source="student"), ("KC4214",),
               ("there is none to take",)),
-        Claim("weights with another's tokenizer", lambda data: data["student"].update(
-            checkpoint={"model": "weights", "revision": "sha256:" + "0" * 64, "license": "MIT"}), ("KC4214",),
-              ("gives its ids another meaning",)),
+        Claim("weights with another's tokenizer, over logits", several(lambda data: data["student"].update(
+            checkpoint={"model": "weights", "revision": "sha256:" + "0" * 64, "license": "MIT"}), losses("kl")), ("KC4214",),
+              ("gives its ids another meaning", "write `source: student`, and losses that compare no logits: ce_truth,")),
+        Claim("weights with another's tokenizer, over rows", several(lambda data: data["student"].update(
+            checkpoint={"model": "weights", "revision": "sha256:" + "0" * 64, "license": "MIT"}), losses("ce_truth")),
+              ("KC4214",), ("write `source: student`\n",)),
         Claim("a student of the teacher's own tokenizer", kin("teacher"), files=pair(letters(509))),
         Claim("two ids exchanged, and the teacher's are taken", kin("teacher"), ("KC4214",),
               ("id 3 is `t3` in the teacher's and `t4` in the student's", "write `source: student`"),
@@ -913,7 +920,7 @@ def filled(text: str, files: Mapping[str, str], **models: str) -> tuple[Any, lis
         tree, _ = load("spec.yaml", text.encode())
         assert tree is not None
         made, found = module("facts.derived").fill(tree, World(here, here))
-        return made, [f"{item.code} {item.label}" for item in found]
+        return made, [" ← ".join([f"{item.code} {item.label}", *(other.message for other in item.related)]) for item in found]
 
 
 def folders_speak() -> None:
@@ -942,7 +949,7 @@ def folders_speak() -> None:
         (start % "models:A", ["KC4442 not models:NAME"]),
         ("student: {architecture: from checkpoint}", ["KC4314 no weights to start from"]),
         ("student: {architecture: from checkpoint, checkpoint: {model: hf:a/b}}",
-         ["KC4314 a repository is looked at when it was fetched"]),
+         ["KC4314 a repository is looked at when it was fetched ← these weights"]),
         (start % "teacher/empty", ["KC4314 its folder has no config.json that can be read"]),
         (start % "gpt", ["KC4314 `gpt2` is none of the families llama, qwen3, phi"]),
     ):  # fmt: skip

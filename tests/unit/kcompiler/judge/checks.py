@@ -132,6 +132,11 @@ def walks_say_what_is_missing() -> None:
         ("/d/a/1", False, False),
     ]
     assert found("a[?b=c]", {"a": [{"b": "x"}]}) == [("/d/a", True, False)]
+    assert found("a.*.b", {"a": {"z": {"b": 1}, "y": {}}}) == [("/d/a/y", True, True), ("/d/a/z/b", False, False)]
+    assert found("a.*", {"a": {}}) == [("/d/a", True, False)]
+    # `.*` is for names: an array is `[*]`, and a datum is one value whose fields are not places
+    assert found("a.*", {"a": [1]}) == [("/d/a", True, False)]
+    assert found("a.*", {"a": {"value": 1, **ENVELOPE}}) == [("/d/a", True, False)]
 
 
 def numbers_are_written_exactly_or_marked() -> None:
@@ -179,6 +184,36 @@ def kinds_say_when_they_need_an_expectation() -> None:
         False,
         False,
         False,
+    ]
+
+
+def kinds_say_what_they_read() -> None:
+    """Each path of a rule, as it is looked up in the schemas before a run: by whom, where, and what may stand there."""
+    kinds = module("policy.kinds")
+
+    def reads(name: str, params: dict[str, Any]) -> list[tuple[str, str, tuple[str, ...], str]]:
+        kind = kinds.load(name)
+        return [(read.key, read.text, read.leaves, read.of) for read in kind.reads(kind.params.model_validate(params))]
+
+    numbers, names, sides = (
+        ("number", "datum"),
+        ("name", "number", "datum"),
+        {"op": ">=", "threshold": "0", "unit": "s"},
+    )
+    assert reads("covers", {"identifiers": "a"}) == [("identifiers", "a", names, "")]
+    assert reads("covers", {"each": "v[*]", "identifiers": "a"}) == [
+        ("each", "v[*]", (), ""),
+        ("identifiers", "v[*].a", names, ""),
+    ]
+    assert reads("genuine", {"measured": ["a", "b"]}) == [
+        ("measured", "a", ("number", "flag", "datum"), ""),
+        ("measured", "b", ("number", "flag", "datum"), ""),
+    ]
+    assert reads("relative", {"metric": "a", **sides}) == [("metric", "a", numbers, "")]
+    assert reads("relative", {"metric": "a", "to": "b", "of": "run", **sides})[1:] == [("to", "b", numbers, "run")]
+    assert reads("relative", {"metric": "a", "to": "b", "paired": "c", **sides})[1:] == [
+        ("to", "b", numbers, ""),
+        ("paired", "c", numbers, ""),
     ]
 
 
@@ -233,6 +268,11 @@ def the_verdict_names_all_it_looked_at() -> None:
     assert verdict.obligations == digest.of_value(obligations, "kc.obligations.v1")
     assert verdict.outcomes[0].obligation == digest.of_value(obligations[0], "kc.obligation.v1")
     assert sorted(verdict.schemas) == ["report"]
+    # without being named by the report on the run, a report is none of this plan's
+    del given["apply"]["subject"]["measure.report"]
+    assert [
+        judge.judge(given, obligations[:1], lock=lock).outcomes[0].outcome for lock in (None, "sha256:" + HEX["model"])
+    ] == ["pass", "error"]
     text = verdict.dump()
     content = json.loads(text)
     assert text == json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -304,6 +344,7 @@ CHECKS: list[Callable[[], None]] = [
     numbers_are_written_exactly_or_marked,
     everything_read_from_files_is_closed,
     kinds_say_when_they_need_an_expectation,
+    kinds_say_what_they_read,
     checks_do_not_lean_on_the_schema,
     the_verdict_names_all_it_looked_at,
     a_long_complaint_is_cut,
