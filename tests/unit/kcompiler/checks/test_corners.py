@@ -920,7 +920,9 @@ def filled(text: str, files: Mapping[str, str], **models: str) -> tuple[Any, lis
         tree, _ = load("spec.yaml", text.encode())
         assert tree is not None
         made, found = module("facts.derived").fill(tree, World(here, here))
-        return made, [" ← ".join([f"{item.code} {item.label}", *(other.message for other in item.related)]) for item in found]
+        return made, [
+            " ← ".join([f"{item.code} {item.label}", *(other.message for other in item.related)]) for item in found
+        ]
 
 
 def folders_speak() -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import CodeType
 
 _COMPARE: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),
@@ -32,12 +33,34 @@ _BINARY: dict[type[ast.operator], type[ast.operator]] = {ast.Add: ast.Sub, ast.S
 
 @dataclass(frozen=True)
 class Mutant:
-    """One wrong version: where, what was there and what is there now."""
+    """One wrong version of a module: `child`, somewhere in `tree`, replaced. Nothing is copied until it is asked for."""
 
-    line: int
-    was: str
-    now: str
     tree: ast.Module
+    parent: ast.AST
+    field: str
+    index: int | None
+    child: ast.AST
+    replacement: ast.AST
+
+    @property
+    def line(self) -> int:
+        return getattr(self.child, "lineno", 0)
+
+    @property
+    def was(self) -> str:
+        return ast.unparse(self.child).split("\n")[0]
+
+    @property
+    def now(self) -> str:
+        return ast.unparse(self.replacement).split("\n")[0]
+
+    def compiled(self, module: str) -> CodeType:
+        """The wrong version, to be run as `module`; the tree is as it was afterwards."""
+        _put(self.parent, self.field, self.index, self.replacement)
+        try:
+            return compile(self.tree, module, "exec")
+        finally:
+            _put(self.parent, self.field, self.index, self.child)
 
     def __str__(self) -> str:
         return f"{self.line}: {self.was}  →  {self.now}"
@@ -110,13 +133,10 @@ def mutants(source: str) -> Iterator[Mutant]:
     """Every mutant of a module, in the order of the text."""
     tree = ast.parse(source)
     for parent, name, index, child in _places(tree):
-        makers: tuple[Callable[[ast.AST], Iterator[ast.AST]], ...] = (_expressions, _statements)
-        for replacement in (made for maker in makers for made in maker(child)):
-            _put(parent, name, index, ast.copy_location(replacement, child))
-            changed = ast.fix_missing_locations(copy.deepcopy(tree))
-            _put(parent, name, index, child)
-            was, now = (ast.unparse(part).split("\n")[0] for part in (child, replacement))
-            yield Mutant(getattr(child, "lineno", 0), was, now, changed)
+        for maker in (_expressions, _statements):
+            for replacement in maker(child):
+                ast.fix_missing_locations(ast.copy_location(replacement, child))
+                yield Mutant(tree, parent, name, index, child, replacement)
 
 
 def _put(parent: ast.AST, name: str, index: int | None, node: ast.AST) -> None:
