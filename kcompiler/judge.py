@@ -1,9 +1,9 @@
 """Reports × obligations → one outcome each, and the verdict. Pure: no clock, no spec, no graph.
 
 The same function decides inside apply, in `gate`, in `audit` and in tests, so that they cannot disagree (kyverno
-#17473 and #7956 are what happens otherwise). Only `pass` and an effective `waived` let a blocking rule through.
-Missing, unreadable, forged, estimated where measured was asked, too little: none of them is a pass, and a judgement
-that looked at nothing is not one either.
+#17473 and #7956 are what happens otherwise). Only `pass` lets a blocking rule through. Missing, unreadable, forged,
+estimated where measured was asked, too little: none of them is a pass, and a judgement that looked at nothing is not
+one either.
 """
 
 from __future__ import annotations
@@ -24,13 +24,9 @@ from kcompiler.policy.obligation import Obligation, first_problem
 from runtime import digest
 
 SCHEMA_VERSION = "1.0"
-OUTCOMES = ("pass", "fail", "waived", "inconclusive", "not_evaluated", "skipped", "error")
+OUTCOMES = ("pass", "fail", "inconclusive", "not_evaluated", "skipped", "error")
 #: an outcome that rests on evidence which was there and could be read
-EVALUATED = frozenset({"pass", "fail", "waived", "inconclusive"})
-#: what lets a blocking rule through
-THROUGH = frozenset({"pass", "waived"})
-#: what an approved exception could cover: a known shortfall, never broken or absent evidence
-WAIVABLE = frozenset({"fail", "inconclusive"})
+EVALUATED = frozenset({"pass", "fail", "inconclusive"})
 
 _AS_OF = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
@@ -45,7 +41,6 @@ class Outcome:
     report: str
     step: str
     mode: str
-    waivable: bool
     outcome: str
     blocks: bool
     reason: str
@@ -63,8 +58,8 @@ class Outcome:
 class Verdict:
     """All outcomes and what they amount to, with the digest of everything that was looked at.
 
-    `verdict` is PASS, FAIL, INCONCLUSIVE (nothing failed, yet something blocking could not be decided),
-    WAIVER_REQUIRED (only waivable rules block) or NOTHING_EVALUATED.
+    `verdict` is PASS, FAIL, INCONCLUSIVE (nothing failed, yet something blocking could not be decided) or
+    NOTHING_EVALUATED.
     """
 
     verdict: str
@@ -135,7 +130,7 @@ def judge(
 
 
 def _amounts_to(outcomes: Iterable[Outcome]) -> tuple[str, int]:
-    """The word and the exit code (plan-apply-policy.md 7.3): 3 before 2 before 1 before 7."""
+    """The word and the exit code (plan-apply-policy.md 7.3): 3 before 2 before 1."""
     every = list(outcomes)
     blocking = [outcome for outcome in every if outcome.blocks]
     if not any(outcome.outcome in EVALUATED for outcome in every):
@@ -144,8 +139,6 @@ def _amounts_to(outcomes: Iterable[Outcome]) -> tuple[str, int]:
         return "PASS", 0
     if any(outcome.outcome == "error" for outcome in blocking):
         return "FAIL", 2
-    if all(outcome.waivable and outcome.outcome in WAIVABLE for outcome in blocking):
-        return "WAIVER_REQUIRED", 7
     if any(outcome.outcome == "fail" for outcome in blocking):
         return "FAIL", 1
     return "INCONCLUSIVE", 1
@@ -173,7 +166,6 @@ def _unreadable(raw: Mapping[str, Any]) -> Obligation:
         pack=str(raw.get("pack", "?")),
         title="",
         mode="block",
-        waivable=False,
         report=str(raw.get("report", "?")),
         source=str(raw.get("from", "step:?")),
         kind="?",
@@ -194,11 +186,10 @@ def _made(obligation: Obligation, judged: Judged | None, pin: str) -> Outcome:
         report=obligation.report,
         step=obligation.step,
         mode=obligation.mode,
-        waivable=obligation.waivable,
         outcome=word,
-        blocks=obligation.mode == "block" and word not in THROUGH,
+        blocks=obligation.mode == "block" and word != "pass",
         reason=shown.reason,
-        remedy="" if word in THROUGH else obligation.remedy,
+        remedy="" if word == "pass" else obligation.remedy,
         pointer=shown.pointer,
         observed=shown.observed,
         threshold=shown.threshold,

@@ -174,7 +174,6 @@ def _obligation(
         "title": rule.title,
         "mode": rule.mode,
         "reason": rule.reason,
-        "waivable": rule.waivable,
         "kind": loaded.kind,
         "params": loaded.params.model_dump(mode="json", by_alias=True),
         "remedy": rule.remedy,

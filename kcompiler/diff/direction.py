@@ -49,8 +49,6 @@ def threshold(rule: Rule) -> str:
 def _moves(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
     if old["mode"] != new["mode"]:
         yield _rank(_MODES, old["mode"], new["mode"]), f"mode {old['mode']} → {new['mode']}"
-    if old.get("waivable") != new.get("waivable"):
-        yield ("weaker" if new.get("waivable") else "stronger"), "waivable" if new.get("waivable") else "not waivable"
     if old["kind"] != new["kind"]:
         yield "incomparable", f"kind {old['kind']} → {new['kind']}"
         return

@@ -119,7 +119,6 @@ def obligation(loaded: LoadedRule, case: Case) -> dict[str, Any]:
         "title": loaded.rule.title,
         "mode": loaded.rule.mode,
         "reason": loaded.rule.reason,
-        "waivable": loaded.rule.waivable,
         "report": kind,
         "from": f"step:{report.get('step', 'nobody')}",
         "kind": loaded.kind,

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from kcompiler.policy import path
 from kcompiler.policy.datum import fraction
 
-#: How a check can end. Only `pass` (and, given by the judge, `waived`) lets a blocking rule through.
+#: How a check can end. Only `pass` lets a blocking rule through.
 Word = Literal["error", "fail", "not_evaluated", "inconclusive", "pass"]
 
 #: The first word of two decides: broken evidence before a failed bound before missing or too little evidence.

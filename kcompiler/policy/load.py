@@ -279,7 +279,11 @@ def _problems(model: type[BaseModel], tree: source.Tree, base: str, error: Valid
         key = ".".join(str(part) for part in item["loc"]) or "this file"
         extra = item["type"] == "extra_forbidden"
         summary = f"`{key}`: {item['msg'].removeprefix('Value error, ')}"
-        if extra:
+        help_ = did_you_mean(str(item["loc"][-1]), _fields(model, item["loc"][:-1])) if extra else ""
+        if model is Rule and item["loc"] == ("waivable",):
+            summary = "`waivable`: a rule cannot be waived, there are no waivers yet"
+            help_ = "leave it out; a rule that must not block has `mode: warn`"
+        elif extra:
             summary = f"unknown key `{item['loc'][-1]}`"
         elif item["type"] == "missing":
             summary = f"the key `{key}` is missing"
@@ -288,7 +292,7 @@ def _problems(model: type[BaseModel], tree: source.Tree, base: str, error: Valid
             pointer,
             summary,
             on="key" if extra else "auto",
-            help=did_you_mean(str(item["loc"][-1]), _fields(model, item["loc"][:-1])) if extra else "",
+            help=help_,
             notes=("schemas/policy.schema.json describes packs and rules",),
         )
 

@@ -20,7 +20,6 @@ class Obligation(Closed):
     mode: Mode
     #: why the rule is skipped; only with mode skip
     reason: str = ""
-    waivable: bool
     report: str = Field(min_length=1)
     source: str = Field(alias="from", pattern=r"^step:.+$")
     #: the step whose report the one of `from` is compared with; only of a rule that compares two reports

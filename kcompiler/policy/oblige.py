@@ -96,7 +96,6 @@ def _obligation(pack: LoadedPack, loaded: LoadedRule, kind: str, step: str, expe
         "title": rule.title,
         "mode": rule.mode,
         "reason": rule.reason,
-        "waivable": rule.waivable,
         "report": kind,
         "from": f"step:{step}",
         "kind": loaded.kind,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 #: outcome → the mark in front of a gate's line
 _MARK = {
     "pass": "✓",
-    "waived": "w",
     "skipped": "-",
     "fail": "✗",
     "inconclusive": "?",

@@ -212,7 +212,7 @@ def _gate(name: str, plan: Mapping[str, Any]) -> str:
         return ""
     first = held[0]
     lines = [f"{name}: {first['title']}", "", f"  pack: {first['pack']}", f"  mode: {first['mode']}"]
-    lines += [f"  kind: {first['kind']}", f"  waivable: {'yes' if first['waivable'] else 'no'}"]
+    lines.append(f"  kind: {first['kind']}")
     for item in held:
         lines.append(f"  on {item['report']} of {item['from'].removeprefix('step:')}: {threshold(item)}")
     lines += [f"  skipped: {first['reason']}"] if first["reason"] else []

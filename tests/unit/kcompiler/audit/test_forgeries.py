@@ -122,7 +122,6 @@ LOCK_EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "an obligation dropped": (lambda lock: lock["obligations"].pop(0), "KA03"),
     "a threshold lowered": (lambda lock: threshold_of(lock).update(threshold="0.1"), "KA03"),
     "a mode softened": (lambda lock: lock["obligations"][0].update(mode="warn"), "KA03"),
-    "a rule made waivable": (lambda lock: lock["obligations"][0].update(waivable=True), "KA03"),
     "a rule made up": (lambda lock: lock["obligations"][0].update(rule="caws/core/kind"), "KA03"),
     "another producer": (lambda lock: lock["obligations"][0].update({"from": "step:data"}), "KA03"),
     "a conditional obligation dropped": (lambda lock: lock["obligations"].remove(conditional_of(lock)), "KA03"),

@@ -46,7 +46,7 @@ def rule(home, **more):
     folder = home / "policies/lab"
     (folder / "fixtures").mkdir(parents=True)
     (folder / "pack.yaml").write_text("name: lab\nversion: 1\ntitle: A laboratory\ndescription: One rule.\nowner: us\n")
-    text = {"id": "fixtures", "title": "Fixtures hit", "on": "eval.answers", "mode": "block", "waivable": False}
+    text = {"id": "fixtures", "title": "Fixtures hit", "on": "eval.answers", "mode": "block"}
     bound = {"metric": "validity.student", "op": ">=", "threshold": "0.95", "unit": "ratio"}
     text |= {"kind": "bound", "params": bound, "remedy": "train longer", "since": 1}
     for key, value in more.items():

@@ -257,7 +257,6 @@ def the_verdict_names_all_it_looked_at() -> None:
     assert verdict.counts == {
         "pass": 1,
         "fail": 0,
-        "waived": 0,
         "inconclusive": 0,
         "not_evaluated": 1,
         "skipped": 0,

@@ -17,10 +17,6 @@ SKIP = obligation(bound("x", ">=", "2"), rule="lab/skip", mode="skip", reason="n
 GIVEN = {"measure": report({"x": number(0.9, n=10)})}
 
 
-def waivable(made: Mapping[str, Any]) -> dict[str, Any]:
-    return {**made, "waivable": True}
-
-
 def warn(made: Mapping[str, Any]) -> dict[str, Any]:
     return {**made, "mode": "warn"}
 
@@ -47,7 +43,6 @@ def amounts() -> list[Claim]:
             ["pass"],
             "PASS",
             0,
-            waivable=False,
             mode="block",
         ),
         says("no obligation, no verdict", [], [], "NOTHING_EVALUATED", 3),
@@ -88,27 +83,16 @@ def amounts() -> list[Claim]:
 
 
 def precedence() -> list[Claim]:
-    """Which outcome decides when there are several, and what can be waived."""
+    """Which outcome decides when there are several."""
     return [
         says("broken evidence is answered with 2", [ODD, GOOD], ["error", "pass"], "FAIL", 2, blocks=True),
         says("broken evidence beats a failure", [BAD, ODD], ["fail", "error"], "FAIL", 2),
         says(
-            "a waivable failure asks for a waiver",
-            [waivable(BAD), GOOD],
-            ["fail", "pass"],
-            "WAIVER_REQUIRED",
-            7,
-            blocks=True,
-        ),
-        says("so does a waivable lack of items", [waivable(FEW), GOOD], ["inconclusive", "pass"], "WAIVER_REQUIRED", 7),
-        says("missing evidence cannot be waived", [waivable(GONE), GOOD], ["not_evaluated", "pass"], "INCONCLUSIVE", 1),
-        says("broken evidence cannot be waived", [waivable(ODD), GOOD], ["error", "pass"], "FAIL", 2),
-        says(
-            "one failure that is not waivable fails",
-            [waivable(BAD), {**BAD, "rule": "lab/other"}],
-            ["fail", "fail"],
+            "an obligation that would be waived is none",
+            [{**BAD, "waivable": True}, GOOD],
+            ["error", "pass"],
             "FAIL",
-            1,
+            2,
         ),
         says("the same obligation twice", [GOOD, GOOD], ["pass", "error"], "FAIL", 2),
         says(
@@ -133,7 +117,6 @@ def broken_obligations() -> list[Claim]:
             blocks=True,
             reason="mode",
             rule="lab/rule",
-            waivable=False,
             matches=0,
         ),
         says("an unknown mode blocks", [{**GOOD, "mode": "note"}, warn(BAD)], ["error", "fail"], "FAIL", 2),

@@ -40,7 +40,6 @@ def obligation(params: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
         "title": "A rule of the lab",
         "mode": "block",
         "reason": "",
-        "waivable": False,
         "report": "sample",
         "from": "step:measure",
         "kind": "bound@1",

@@ -55,7 +55,8 @@ WRONG_RULES = [
     ("a misspelt key", changed("on:", "onn:"), "KC6002", 3, "unknown key `onn`"),
     ("an unknown mode", changed("kind:", "mode: deny\nkind:"), "KC6002", 4, "mode"),
     ("a mode that is no text", changed("kind:", "mode: 1\nkind:"), "KC6002", 4, "mode"),
-    ("a text for a flag", changed("kind:", "waivable: 'no'\nkind:"), "KC6002", 4, "waivable"),
+    ("a text for a version", changed("kind:", "since: 'one'\nkind:"), "KC6002", 4, "since"),
+    ("a rule that may be waived", changed("kind:", "waivable: true\nkind:"), "KC6002", 4, "there are no waivers yet"),
     ("skip without a reason", changed("kind:", "mode: skip\nkind:"), "KC6002", 1, "reason"),
     ("skip with an empty reason", changed("kind:", "mode: skip\nreason: ' '\nkind:"), "KC6002", 1, "reason"),
     ("a reason without skip", changed("kind:", "reason: later\nkind:"), "KC6002", 1, "reason"),
@@ -107,6 +108,14 @@ def test_suggestions_reach_into_the_parameters(tmp_path: Path) -> None:
     assert "`min_n`" in lab(tmp_path, rule=changed("unit:", "need: {minn: 3}, unit:")).problems[0].help
     assert "`remedy`" in lab(tmp_path, rule=changed("remedy:", "remdy:")).problems[0].help
     assert "`bound`" in lab(tmp_path, rule=changed("kind: bound", "kind: bounds")).problems[0].help
+
+
+def test_who_asks_for_waivers_is_told_that_there_are_none_and_the_advice_loads(tmp_path: Path) -> None:
+    problem = lab(tmp_path, rule=changed("kind:", "waivable: true\nkind:")).problems[0]
+    assert problem.help == "leave it out; a rule that must not block has `mode: warn`"
+    assert lab(tmp_path, rule=RULE).problems == ()
+    assert lab(tmp_path, rule=changed("kind:", "mode: warn\nkind:")).problems == ()
+    assert lab(tmp_path, rule=changed("kind:", "waivable: false\nkind:")).problems == ()
 
 
 WRONG_PACKS = [

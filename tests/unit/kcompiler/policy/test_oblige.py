@@ -49,7 +49,6 @@ def test_an_obligation_says_what_who_and_how(tmp_path: Path) -> None:
             "title": "The sound is loud",
             "mode": "block",
             "reason": "",
-            "waivable": False,
             "report": "eval.sound",
             "from": "step:evaluate-sound",
             "kind": "bound@1",
