@@ -84,7 +84,11 @@ def _borders(home: Path) -> Iterator[Case | None]:
             yield _case(f"{number}-{code}-{side}", text, folder, False)
 
 
-def about(module: str, home: Path) -> tuple[Case, ...]:
-    """Every case, those first that are named after a code of the module."""
+def about(module: str, home: Path) -> tuple[list[Case], list[Case]]:
+    """Every case: those named after a code of the module, and the others."""
     codes = set(re.findall(r"KC\d{4}", source_of(module)))
-    return tuple(sorted(cases(home), key=lambda case: not any(code in case.name for code in codes)))
+    near: list[Case] = []
+    far: list[Case] = []
+    for case in cases(home):
+        (near if any(code in case.name for code in codes) else far).append(case)
+    return near, far

@@ -641,6 +641,51 @@ def written(change: Change) -> str:
     return str(yaml.safe_dump(data, sort_keys=False))
 
 
+def of(name: str, *classes: str, answer: str = "It is certain.") -> str:
+    """Rows of these classes, answered alike; `name` begins their prompts."""
+    rows = ({"prompt": f"{name} {i}", "response": answer, "class": one} for i, one in enumerate(classes))
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def judged(rows: dict[str, str] | None, **suite: Any) -> Change:
+    """The answers' suite over these rows of the split."""
+    return section("evaluation", suites=[{"use": "answers", **({"rows": rows} if rows else {}), **suite}])
+
+
+def halves(rows: dict[str, str] | None, *splits_of: str, **suite: Any) -> Change:
+    """Two sources, `s0` and `s1`, and what the suite takes of them."""
+    return several(
+        sources(*({"path": f"{n}.jsonl", "split": split} for n, split in enumerate(splits_of or ("test", "test")))),
+        judged(rows, **suite),
+    )
+
+
+TWO = {"0.jsonl": of("a", "x", "y"), "1.jsonl": of("b", "x", "z", answer="Alas")}
+CLAIMS["responses"] = [
+    Claim("answers that nobody permits", halves(None), ("KC4518",), ("1.jsonl:1: 'Alas' is none of 20",), files=TWO),
+    Claim("but of another source", halves({"source": "s0"}), files=TWO),
+    Claim("of this source", halves({"source": "s1"}), ("KC4518",), files=TWO),
+    Claim("but of another class", halves({"class": "y"}), files=TWO),
+    Claim("of this class", halves({"class": "z"}), ("KC4518",), ("1.jsonl:2: ",), files=TWO),
+    Claim("but trained on", halves(None, "test", "train"), files=TWO),
+    Claim("and judged there", halves(None, "test", "train", split="train"), ("KC4518",), files=TWO),
+    Claim("forty characters of an answer", halves(None), ("KC4518",), ("1: '" + "x" * 40 + "' is",),
+          files={**TWO, "1.jsonl": of("b", "x", answer="x" * 40)}),
+    Claim("forty-one", halves(None), ("KC4518",), ("1: '" + "x" * 39 + "…' is",),
+          files={**TWO, "1.jsonl": of("b", "x", answer="x" * 41)}),
+    Claim("a source of the other split", halves({"source": "s1"}, "test", "train"), ("KC4473",),
+          ("source `s1` gives no row to the split `test`",), files=TWO),
+    Claim("a source of both", several(halves({"source": "s0"}, "auto", "train"), section("data", held_out=0.5)),
+          files={"0.jsonl": of("a", *"x" * 40), "1.jsonl": TWO["1.jsonl"]}),
+    Claim("a source that nobody has", halves({"source": "s2"}), ("KC4473",), ("no data source is called `s2`",), files=TWO),
+    Claim("a class that nobody has", halves({"class": "w"}), ("KC4473",), ("no row of class `w`",), files=TWO),
+    Claim("a class of the other source", halves({"source": "s0", "class": "z"}), ("KC4473",), ("no row of class `z`",),
+          files=TWO),
+    Claim("a class of this source", halves({"source": "s0", "class": "y"}), files=TWO),
+    Claim("a class where not every row can be read", halves({"class": "w"}), files={"0.jsonl": TWO["0.jsonl"]}),
+    Claim("of a source that can", halves({"source": "s0", "class": "w"}), ("KC4473",), files={"0.jsonl": TWO["0.jsonl"]}),
+]  # fmt: skip
+
 CLAIMS["signals"] += [
     Claim("a student of the teacher's own tokenizer", kin("student"), files=pair(letters(509))),
     Claim("two ids exchanged", kin("student"), ("KC4203",),
