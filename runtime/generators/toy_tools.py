@@ -1,4 +1,5 @@
-"""A tool registry and a seed → requests in plain English, each with the one tool call that answers it.
+"""A tool registry and a seed → requests in plain English, each with the one tool call that answers it, and controls:
+requests that no tool answers, each with the one sentence that says so.
 
 Values come from the registry's own schemas (`enum`, `examples`, `minimum`/`maximum`), wording from the table below, and
 every call is validated against the registry before it becomes a row.
@@ -34,6 +35,14 @@ class ToyToolsParams(Params):
         le=1.0,
         description="Chance that an optional argument is asked for.",
         examples=[0.4],
+        json_schema_extra=unit("1"),
+    )
+    controls: float = Field(
+        default=0.1,
+        ge=0.0,
+        le=0.5,
+        description="Share of the rows that no tool answers, so that a call where none is wanted is seen.",
+        examples=[0.1],
         json_schema_extra=unit("1"),
     )
 
@@ -96,6 +105,46 @@ ASKS: Mapping[str, Ask] = {
         words={"locked": {"true": "lock", "false": "unlock"}},
     ),
 }
+
+#: what is answered where no tool fits, and the class of such a row
+NO_TOOL, CONTROL = "No tool fits.", "control"
+
+#: Requests for which there is no tool, some of them near to one: what the tools do is not what they can be asked about.
+OTHERS: tuple[str, ...] = (
+    "what is the capital of {country}",
+    "how many people live in {country}",
+    "what time is it in {country}",
+    "tell me a joke about {animal}s",
+    "how old can {article} get",
+    "what do {animal}s eat",
+    "what does the word {word} mean",
+    "how do you spell {word}",
+    "what is {first} times {second}",
+    "what is {first} plus {second}",
+    "who invented the {thing}",
+    "I want to know how {article_of_thing} works",
+    "what color is {article}",
+    "how much does {article_of_thing} cost in {country}",
+    "tell me whether {country} has {animal}s",
+    "tell me how to say {word} in the language of {country}",
+)
+ANIMALS = ("cat", "dog", "horse", "parrot", "goat", "turtle", "whale", "rabbit", "tiger", "bear", "lizard", "swan")
+THINGS = ("telephone", "bicycle", "printer", "compass", "piano", "camera", "zipper", "radio", "balloon", "microscope")
+COUNTRIES = (
+    "Peru",
+    "Norway",
+    "Japan",
+    "Kenya",
+    "Chile",
+    "Greece",
+    "Canada",
+    "India",
+    "Egypt",
+    "Poland",
+    "Cuba",
+    "Nepal",
+)
+WORDS = ("gentle", "harvest", "curious", "lantern", "meadow", "stubborn", "whisper", "journey", "feather", "ancient")
 
 #: how a request may begin, before an order and before a question or a wish; and how it may end
 BEFORE_ORDER = ("", "please ", "could you ", "hey, ", "I need you to ")
@@ -169,6 +218,26 @@ def _one(tool: registry.Tool, ask: Ask, optional: float, rng: Random) -> tuple[s
     return text[0].upper() + text[1:], calls.Call(tool["name"], args)
 
 
+def _control(rng: Random) -> str:
+    """One request that no tool answers. Each value is drawn, used or not, so that the seed alone decides."""
+    text = str(_pick(rng, OTHERS))
+    animal, thing = str(_pick(rng, ANIMALS)), str(_pick(rng, THINGS))
+    values = {
+        "country": str(_pick(rng, COUNTRIES)),
+        "animal": animal,
+        "article": f"a {animal}",
+        "thing": thing,
+        "article_of_thing": f"a {thing}",
+        "word": str(_pick(rng, WORDS)),
+        "first": str(2 + int(rng.random() * 98)),
+        "second": str(2 + int(rng.random() * 98)),
+    }
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", value)
+    text = str(_pick(rng, BEFORE_QUESTION)) + text + str(_pick(rng, AFTER))
+    return text[0].upper() + text[1:]
+
+
 def unfit(tools: Sequence[Any]) -> str:
     """Why there are no words for a registry, or "": a tool nobody asks for, or an argument that cannot be drawn."""
     strange = [str(tool["name"]) for tool in tools if tool["name"] not in ASKS]
@@ -187,24 +256,34 @@ def unfit(tools: Sequence[Any]) -> str:
 
 
 def rows(params: ToyToolsParams, tools: Sequence[Any], seed: int) -> list[dict[str, Any]]:
-    """Rows of distinct requests, the tools in turn. Raises Refusal when the registry does not suit the wording."""
+    """Rows of distinct requests: the tools in turn, the controls evenly between them.
+
+    Raises Refusal when the registry does not suit the wording.
+    """
     why = unfit(tools)
     if why:
         raise Refusal(f"generator toy_tools {why}", action=f"declare only tools among {', '.join(ASKS)}, as they are")
     known = [cast(registry.Tool, tool) for tool in tools]
     rng, valid = Random(seed), registry.validators(known)
+    controls = round(params.rows * params.controls)
     seen: set[str] = set()
     found: list[dict[str, Any]] = []
     asked = repeats = 0
     while len(found) < params.rows and repeats < PATIENCE:
-        tool = known[asked % len(known)]
-        asked += 1
-        prompt, call = _one(tool, ASKS[tool["name"]], params.optional, rng)
-        fault = calls.invalid(call, valid)
-        if fault:
-            raise Refusal(f"tool `{tool['name']}`: {fault.detail}", action="make the schema accept its own examples")
+        call: calls.Call | None = None
+        if (len(found) + 1) * controls // params.rows > len(found) * controls // params.rows:
+            prompt = _control(rng)
+        else:
+            tool = known[asked % len(known)]
+            asked += 1
+            prompt, call = _one(tool, ASKS[tool["name"]], params.optional, rng)
+            fault = calls.invalid(call, valid)
+            if fault:
+                raise Refusal(
+                    f"tool `{tool['name']}`: {fault.detail}", action="make the schema accept its own examples"
+                )
         repeats += 1
-        if prompt in seen or call.args.get("source", 0) == call.args.get("target", 1):
+        if prompt in seen or (call and call.args.get("source", 0) == call.args.get("target", 1)):
             continue
         repeats = 0
         seen.add(prompt)
@@ -212,9 +291,9 @@ def rows(params: ToyToolsParams, tools: Sequence[Any], seed: int) -> list[dict[s
             {
                 "id": f"{len(found):06d}",
                 "prompt": prompt,
-                "response": calls.render(call),
-                "class": tool["name"],
-                "spans": calls.spans(call),
+                "response": calls.render(call) if call else NO_TOOL,
+                "class": call.name if call else CONTROL,
+                "spans": calls.spans(call) if call else {},
                 "source": "toy_tools",
                 "meta": {},
             }
@@ -226,7 +305,7 @@ def rows(params: ToyToolsParams, tools: Sequence[Any], seed: int) -> list[dict[s
 
 GENERATOR = Generator(
     name="toy_tools",
-    version=1,
+    version=2,
     params=ToyToolsParams,
     rows=rows,
     spans=frozenset({"tool_name", "json_args"}),

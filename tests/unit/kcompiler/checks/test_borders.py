@@ -121,7 +121,7 @@ BORDERS = [
     (
         "KC4201",
         lambda data: data["teacher"].update(signals=["text"]),
-        several(lambda data: data["teacher"].update(signals=["text"]), losses(loss("ce_truth", 1))),
+        lambda data: data["teacher"].update(signals=["logits"]),
     ),
     (
         "KC4204",

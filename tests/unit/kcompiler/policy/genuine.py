@@ -27,10 +27,15 @@ def calls(wrong: int, *, everywhere: bool = False) -> Callable[[str], str]:
 
 
 def tools(
-    teacher: int = 1, student: int = 4, ce_only: int = 6, coreml: int | None = None, **how: bool
+    teacher: int = 1,
+    student: int = 4,
+    ce_only: int = 6,
+    coreml: int | None = None,
+    controls: int = CONTROLS,
+    **how: bool,
 ) -> dict[str, Any]:
     """Report `eval.tool_use`: 60 requests and 30 controls; how many requests each model gets wrong."""
-    rows = [*tool_rows(ASKED), *(row(f"How are you, {number}?", SILENT) for number in range(CONTROLS))]
+    rows = [*tool_rows(ASKED), *(row(f"How are you, {number}?", SILENT) for number in range(controls))]
     wrong = {
         "teacher": teacher,
         "student": student,

@@ -32,7 +32,7 @@ def report(suite: str, data: Mapping[str, Any]) -> dict[str, Any]:
 
 @cache
 def _requests() -> tuple[Mapping[str, Any], ...]:
-    return tuple(toy_tools.GENERATOR.rows(toy_tools.GENERATOR.params(rows=200), TOOLS, 1337))
+    return tuple(toy_tools.GENERATOR.rows(toy_tools.GENERATOR.params(rows=200, controls=0.0), TOOLS, 1337))
 
 
 def tool_rows(count: int) -> Sequence[Mapping[str, Any]]:
@@ -42,17 +42,18 @@ def tool_rows(count: int) -> Sequence[Mapping[str, Any]]:
 
 @cache
 def gold_of(prompt: str) -> str:
-    """The right call for a prompt of `tool_rows`."""
-    return next(str(made["response"]) for made in _requests() if made["prompt"] == prompt)
+    """The right call for a prompt of `tool_rows`; silence for any other."""
+    return next((str(made["response"]) for made in _requests() if made["prompt"] == prompt), "Nothing to do.")
 
 
 def tool_use_report(
     rows: Sequence[Mapping[str, Any]] | None = None, student: Says = gold_of, coreml: Says | None = None
 ) -> dict[str, Any]:
-    """Report `eval.tool_use`; the package says what the student says unless told otherwise."""
+    """Report `eval.tool_use`, with 30 controls; the package says what the student says unless told otherwise."""
     runners = {"student": Scripted(student), "coreml": Scripted(coreml or student)}
     asked = tool_rows(60) if rows is None else rows
-    return report("tool_use", tool_use.SUITE.run(runners, asked, TOOLS, tool_use.ToolUseParams(), 0))
+    silent = [row(f"How are you, {number}?", "Nothing to do.") for number in range(30)]
+    return report("tool_use", tool_use.SUITE.run(runners, [*asked, *silent], TOOLS, tool_use.ToolUseParams(), 0))
 
 
 def answers_report(questions: int, wrong: int = 0) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 from kcompiler import assets, policy
 from kcompiler.judge import Verdict, judge
 from runtime.contract import report as facts
+from tests.unit.kcompiler.policy import test_reports
 from tests.unit.kcompiler.policy.genuine import choices, proportions, texts, tools
 
 PACKS = policy.load(["caws/core", "caws/tier-3"], [assets.folder("policies")])
@@ -23,13 +24,7 @@ Report = dict[str, Any]
 
 def judged(report: Report) -> Verdict:
     suite = report["kind"].removeprefix("eval.")
-    spec = {
-        "risk_tier": 3,
-        "evaluation": {"suites": [{"use": suite}], "baselines": ["ce_only"]},
-        "budgets": {"wall_s": 1, "cpu_s": 1, "gpu_hours": 0},
-        "teacher": {"source": "bootstrap"},
-        "shapes": {"prefill": [1]},
-    }
+    spec = {**test_reports.SPEC, "evaluation": {"suites": [{"use": suite}], "baselines": ["ce_only"]}}
     obligations, _ = policy.obligations(PACKS, spec, {report["kind"]: [report["step"]]})
     return judge({report["step"]: report}, obligations)
 
@@ -48,6 +43,20 @@ def put(report: Report, **values: Any) -> Report:
         place, name = at(changed["data"], path.replace("__", "."))
         place[name] = value
     return changed
+
+
+def package() -> Report:
+    """Report `coreml.parity` of a real package of the eight-ball."""
+    return copy.deepcopy(test_reports.REPORTS["verify"])
+
+
+def agrees(variant: str, name: str, datum: Report, *, decode: bool = False) -> Report:
+    """The package with this datum at every shape of a variant, or of its decode."""
+    report = package()
+    (found,) = [one for one in report["data"]["variants"] if one["variant"] == variant]
+    for place in [found["decode"]] if decode else found["shapes"]:
+        place[name] = datum
+    return report
 
 
 def both(report: Report, name: str, value: Any) -> Report:
@@ -98,6 +107,9 @@ WRONG: list[tuple[str, Callable[[], Report]]] = [
     ("no call is right", lambda: both(tools(), "exact_call", NONE)),
     ("a mute student and its package", lambda: tools(student=60)),
     ("a fifth beside a teacher who knows nearly all", lambda: tools(teacher=3, student=48, ce_only=48)),
+    ("every control is answered with a call", lambda: tools(everywhere=True)),
+    ("no controls", lambda: tools(controls=0)),
+    ("so few controls that silence may be luck", lambda: tools(controls=5)),
     ("the package is mute", lambda: tools(coreml=60)),
     ("the package is a quarter worse", lambda: tools(coreml=25)),
     ("the student without a teacher is better", lambda: tools(student=12, ce_only=4)),
@@ -121,6 +133,12 @@ WRONG: list[tuple[str, Callable[[], Report]]] = [
     ("a package that lost a nat", lambda: texts(coreml=0.2)),
     ("far behind the teacher", lambda: texts(student=0.005, ce_only=0.001)),
     ("likelihoods of the student not measured", lambda: gone(texts(), "runners.student.nll_by_item")),
+    ("the package never prefers the same token", lambda: agrees("quantized", "top1_agreement", facts.rate(0, 200))),
+    ("not even among five", lambda: agrees("fp16", "top5_containment", facts.rate(0, 200))),
+    ("fifty nats between package and checkpoint", lambda: agrees("fp16", "kl", facts.measured(50.0, "nat", n=200))),
+    ("fifty nats in the decode", lambda: agrees("quantized", "kl", facts.measured(50.0, "nat", n=52), decode=True)),
+    ("it says other tokens", lambda: agrees("quantized", "greedy_agreement", facts.rate(0, 65), decode=True)),
+    ("agreement of nothing", lambda: agrees("quantized", "greedy_agreement", facts.rate(0, 0), decode=True)),
     ("choices by guessing", lambda: choices(student=40, ce_only=41)),
     ("choices worse than without a teacher", lambda: choices(student=20, ce_only=4)),
     ("a package that chooses worse", lambda: choices(coreml=30)),
@@ -140,7 +158,7 @@ def test_there_are_more_than_thirty() -> None:
     assert len(WRONG) >= 30
 
 
-@pytest.mark.parametrize("make", [tools, proportions, texts, choices])
+@pytest.mark.parametrize("make", [tools, proportions, texts, choices, package])
 def test_a_good_student_passes(make: Callable[[], Report]) -> None:
     """The positive control: gates that refuse everything would refuse the table above."""
     verdict = judged(make())

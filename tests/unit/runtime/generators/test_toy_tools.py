@@ -4,24 +4,53 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from runtime.contract import Refusal, calls, rows
 from runtime.contract.strict_json import Json
-from runtime.generators.toy_tools import GENERATOR, ToyToolsParams
+from runtime.generators.toy_tools import ASKS, GENERATOR, ToyToolsParams
 from runtime.tools import registry
 
 ROOT = Path(__file__).resolve().parents[4]
 TOOLS = registry.load(ROOT / "specs" / "tools" / "registry.json")
 PARAMS = ToyToolsParams(rows=1500)
-MADE = [rows.checked(row, "") for row in GENERATOR.rows(PARAMS, TOOLS, 4)]
+ALL = [rows.checked(row, "") for row in GENERATOR.rows(PARAMS, TOOLS, 4)]
+MADE = [row for row in ALL if row["class"] != "control"]
 
 
 def test_requests_are_distinct_and_ask_for_every_tool():
-    assert len({row["prompt"] for row in MADE}) == 1500
+    assert len({row["prompt"] for row in ALL}) == 1500
     assert set(Counter(row["class"] for row in MADE)) == {tool["name"] for tool in TOOLS}
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.1, 150), (0.5, 750)])
+def test_a_declared_share_of_the_requests_fits_no_tool(share: float, count: int):
+    made = GENERATOR.rows(ToyToolsParams(rows=1500, controls=share), TOOLS, 4)
+    assert len({row["prompt"] for row in made}) == 1500
+    controls = [row for row in made if row["class"] == "control"]
+    assert len(controls) == count
+    names = [tool["name"] for tool in TOOLS]
+    for row in controls:
+        silent = calls.parse(row["response"], names)
+        assert isinstance(silent, calls.Fault)
+        assert (silent.kind, row["spans"]) == ("no_call", {})
+    # evenly between the calls, so that every part of the rows has its share
+    places = [number for number, row in enumerate(made) if row["class"] == "control"]
+    assert all(after - before in (1, 2, 10) for before, after in pairwise(places))
+
+
+def test_no_control_is_a_request_for_a_tool():
+    """How people begin to ask for a tool, in two words or more, stands in no control."""
+    starts = [form.split("{")[0].lower() for ask in ASKS.values() for form in ask.forms]
+    starts = [start for start in starts if len(start.split()) > 1]
+    assert len(starts) > 10
+    for row in ALL:
+        if row["class"] == "control":
+            assert "{" not in row["prompt"]
+            assert not any(start in row["prompt"].lower() for start in starts), row["prompt"]
 
 
 def test_every_response_is_the_one_spelling_of_a_valid_call():

@@ -1,0 +1,120 @@
+"""Every datum that a report carries is read by a rule of a shipped pack, or its schema says why it only informs.
+
+A datum that nobody reads is where a useless student hides: its report shows the damage, and every gate is green.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pytest
+
+from kcompiler import assets, policy
+from kcompiler.policy import kinds, path, shape
+
+PACKS = policy.load(policy.available([assets.folder("policies")]), [assets.folder("policies")])
+MARK = "x-informative"
+Step = path.Field | path.Every | path.Values | path.Where
+
+
+class Leaf(NamedTuple):
+    """A place in the schema of a report's data; `reason` is the description of what marks it, None where nothing does."""
+
+    steps: tuple[Step, ...]
+    reason: str | None
+
+    @property
+    def text(self) -> str:
+        return ".".join(step.name if isinstance(step, path.Field) else "*" for step in self.steps)
+
+
+def parts(node: Mapping[str, Any], file: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """The schema and what it refers to; a leaf of the envelope is not opened."""
+    yield node, file
+    if shape.leaf(shape.Place(node, file)):
+        return
+    reference = node.get("$ref")
+    if isinstance(reference, str):
+        name, _, inner = reference.partition("#")
+        target = json.loads((assets.folder("schemas") / (name or file)).read_text())
+        for word in inner.split("/")[1:]:
+            target = target[word]
+        yield from parts(target, name or file)
+    for key in ("allOf", "anyOf", "oneOf"):
+        for one in node.get(key, ()):
+            yield from parts(one, file)
+
+
+def leaves(node: Mapping[str, Any], file: str, at: tuple[Step, ...] = (), reason: str | None = None) -> Iterator[Leaf]:
+    below: list[Leaf] = []
+    for part, where in parts(node, file):
+        if MARK in part:
+            assert part[MARK] is True, f"{file}: {MARK} is true or absent"
+            reason = str(part.get("description", ""))
+        for name, inner in part.get("properties", {}).items():
+            below += leaves(inner, where, (*at, path.Field(name)), reason)
+        further = part.get("additionalProperties")
+        if isinstance(further, Mapping):
+            for name in part.get("propertyNames", {}).get("enum", [None]):
+                below += leaves(further, where, (*at, path.Field(name) if name else path.Values()), reason)
+        if isinstance(part.get("items"), Mapping):
+            below += leaves(part["items"], where, (*at, path.Every()), reason)
+    yield from below or [Leaf(at, reason)]
+
+
+def reads(kind: str) -> list[path.Path]:
+    """Every path that some shipped rule reads in this kind of report."""
+    return [
+        path.parse(read.text)
+        for pack in PACKS.packs
+        for rule in pack.rules
+        for read in kinds.load(rule.rule.kind).reads(rule.params)
+        if (read.of == kind if read.of else rule.rule.covers(kind))
+    ]
+
+
+def leads(rule: path.Path, leaf: Leaf) -> bool:
+    """Whether the path of a rule leads to the leaf."""
+
+    def fits(one: Step, other: Step) -> bool:
+        if isinstance(one, path.Field):
+            return isinstance(other, path.Values) or one == other
+        return isinstance(other, path.Every) if isinstance(one, path.Where) else True
+
+    return len(rule.steps) == len(leaf.steps) and all(map(fits, rule.steps, leaf.steps))
+
+
+def of(kind: str) -> list[Leaf]:
+    place = shape.of_report(kind)
+    assert place is not None
+    return list(leaves(place.node, place.file))
+
+
+@pytest.mark.parametrize("kind", shape.kinds())
+def test_a_datum_is_read_by_a_rule_or_said_to_inform(kind: str) -> None:
+    found, known = of(kind), reads(kind)
+    assert len(found) > 3
+    rest = [leaf.text for leaf in found if leaf.reason is None and not any(leads(one, leaf) for one in known)]
+    assert rest == []
+
+
+@pytest.mark.parametrize("kind", shape.kinds())
+def test_what_only_informs_says_why(kind: str) -> None:
+    assert [leaf.text for leaf in of(kind) if leaf.reason is not None and len(leaf.reason) < 10] == []
+
+
+@pytest.mark.parametrize("kind", shape.kinds())
+def test_what_a_rule_reads_is_not_said_to_inform(kind: str) -> None:
+    known = reads(kind)
+    both = [leaf.text for leaf in of(kind) if leaf.reason is not None and any(leads(one, leaf) for one in known)]
+    assert both == []
+
+
+def test_a_datum_that_nobody_reads_is_found() -> None:
+    """The negative control: a schema with one leaf that no rule reads, and none that says why."""
+    node = {"properties": {"lost": {"$ref": "report.schema.json#/$defs/number"}, "seen": {"type": "string"}}}
+    found = list(leaves(node, "report.run.schema.json"))
+    assert [(leaf.text, leaf.reason) for leaf in found] == [("lost", None), ("seen", None)]
+    assert [leads(path.parse("seen"), leaf) for leaf in found] == [False, True]
