@@ -23,6 +23,8 @@ class Entry:
     why: str
     #: seconds the last committed attempt at this step took, for this plan's name; None where none is recorded
     wall_s: float | None = None
+    #: its action key; "" while what it takes is unknown
+    key: str = ""
 
 
 def delta(
@@ -51,6 +53,7 @@ def _entry(item: keys.Decision, record: Mapping[str, Any] | None) -> Entry:
         reason=item.reason,
         why=_why(item),
         wall_s=float(wall_s) if isinstance(wall_s, int | float) else None,
+        key=item.key,
     )
 
 

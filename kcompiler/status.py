@@ -41,13 +41,20 @@ class Stage:
     why: str = ""
     #: paths of pinned inputs that are not here
     lacks: Sequence[str] = ()
+    #: steps that were begun and not finished, each with what became of it and what the next apply does
+    begun: Sequence[str] = ()
 
 
 def stages(
-    plan: Mapping[str, Any], entries: Sequence[Entry], dates: Mapping[str, str], absent: Collection[str] = ()
+    plan: Mapping[str, Any],
+    entries: Sequence[Entry],
+    dates: Mapping[str, str],
+    absent: Collection[str] = (),
+    begun: Mapping[str, str] | None = None,
 ) -> list[Stage]:
     """Every stage in order, those without a step as `none`. `dates`: step id → time of its commit. `absent`: paths of
-    inputs that the plan pins and that are not here."""
+    inputs that the plan pins and that are not here. `begun`: step id → what became of an attempt without a result."""
+    halves = begun or {}
     gone = {f"input:{item['name']}": str(item["path"]) for item in plan["inputs"] if item["path"] in absent}
     stage_of = {step["id"]: _stage(step) for step in plan["steps"]}
     reused = {entry.step for entry in entries if entry.action == "reuse"}
@@ -74,6 +81,7 @@ def stages(
                 since=max((dates.get(i, "") for i in ids & reused), default=""),
                 why=why.get(open_ids[0], "") if open_ids else "",
                 lacks=lacks,
+                begun=[f"{one} {halves[one]}" for one in open_ids if one in halves],
             )
         )
     return found

@@ -1,8 +1,6 @@
 """Arguments → verb → rendered text → exit code. The only printer: data on stdout, everything else on stderr.
 
-Exit codes: 0 answered, nothing blocks · 1 answered: no · 2 could not answer · 3 evidence broken or nothing evaluated ·
-4 lock stale · 5 state locked by somebody else · 6 a step failed, resumable · 7 approval needed · 10 only with
---detailed-exitcode: there is work · 70 our bug · 130/143 stopped by a signal.
+What the codes mean stands in `outcome.EXITS`.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from typing import Any
 import click
 
 from kcompiler import __version__
-from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.outcome import Outcome, exits
 
 #: verb → module that defines it; a module is imported when its verb is asked for, so that --help stays fast
 VERBS = {
@@ -31,6 +29,7 @@ VERBS = {
     "gate": ("evidence", "Judge report files by the rules of a lock."),
     "show": ("evidence", "Print a lock, a run's summary, a report or the verdict."),
     "status": ("views", "Say where you stand: per stage what it waits for, done, next."),
+    "state": ("state", "Remove what no present lock needs: `state gc`."),
     "diff": ("views", "Compare two locks, specs or revisions by meaning."),
     "graph": ("views", "Draw the steps of a spec."),
     "explain": ("explain", "Explain a diagnostic code, a spec field, a step or a rule."),
@@ -65,7 +64,9 @@ class Verbs(click.Group):
             formatter.write_dl([(name, help_text) for name, (_, help_text) in VERBS.items()])
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    cls=Verbs, epilog=exits(), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="kcompiler", message="%(prog)s %(version)s")
 def cli() -> None:
     """From one spec to a distilled, quantized and verified Core ML student, with evidence an auditor can recompute.

@@ -122,6 +122,15 @@ def delta_of(
     return delta(made, host=host.words(), history=history, present=store.present, only=only, force=force)
 
 
+def begun(made: Mapping[str, Any], home: project.Project, entries: Sequence[Entry]) -> dict[str, str]:
+    """Step → what became of its last attempt, when that gave no result, and what the next apply does."""
+    from runtime.machine import apply as machine
+
+    found = machine.unfinished(home.root)
+    total = {step["id"]: machine.steps_of(step) for step in made["steps"]}
+    return {one.step: found[one.key].words(total[one.step]) for one in entries if one.key in found}
+
+
 def evidence_broken(broken: Any) -> Outcome:
     """The journal or the store is not what was written."""
     click.echo(f"evidence is broken: {broken.subject}: {broken.message}", err=True)

@@ -12,7 +12,7 @@ import click
 
 from kcompiler import project
 from kcompiler.cli.outcome import Outcome
-from kcompiler.cli.plans import PROFILE, called, evidence_broken, planned
+from kcompiler.cli.plans import PROFILE, begun, called, delta_of, evidence_broken, planned
 from kcompiler.cli.writing import write
 
 if TYPE_CHECKING:
@@ -159,9 +159,12 @@ def _run(
     watch = _watch(len(made["steps"]))
     try:
         with machine.stoppable(_heard) as stop:
-            run = machine.apply(
-                made, root=home.root, judge=judged, watch=watch, only=only, force=force, stop_requested=stop
-            )
+            try:
+                run = machine.apply(
+                    made, root=home.root, judge=judged, watch=watch, only=only, force=force, stop_requested=stop
+                )
+            except KeyboardInterrupt:
+                raise _cut(made, home, stop.signal) from None
     except machine.Refusal as refusal:
         raise _refusal(refusal) from None
     except machine.Stale as stale:
@@ -183,6 +186,14 @@ def _run(
     # also after an interruption: an old PASS must not stand beside the evidence of a part
     write(home, folder, verdict.dump())
     return run, {**verdict.to_json(), "exit_code": verdict.exit_code}, stop.signal
+
+
+def _cut(made: Mapping[str, Any], home: project.Project, signal: int) -> Outcome:
+    """The second signal: what was under way is left as it is."""
+    for step, left in begun(made, home, delta_of(made, home)).items():
+        click.echo(f"{step}: {left}", err=True)
+    spec = called(Path(made["asked"]["spec"]), str(made["asked"].get("profile", "")))
+    return Outcome(128 + (signal or 2), "interrupted", f"kcompiler apply {spec}")
 
 
 def _heard(signal: int) -> None:
@@ -248,6 +259,9 @@ def _errors(run: Run) -> None:
 def _leave(run: Run, verdict: Mapping[str, Any], target: str, signal: int, alone: frozenset[str] | None) -> None:
     """The exit code. Of a part (`alone`) only its own steps are asked: the verdict on the whole stays what it is."""
     if run.outcome == "interrupted":
+        for item in run.steps:
+            if item.status == "interrupted":
+                click.echo(f"{item.step}: {item.detail}", err=True)
         raise Outcome(128 + (signal or 2), "interrupted", f"kcompiler apply {target}")
     if run.outcome in _ENDS:
         code, word = _ENDS[run.outcome]

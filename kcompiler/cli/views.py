@@ -14,7 +14,18 @@ import click
 
 from kcompiler import project
 from kcompiler.cli.outcome import Outcome
-from kcompiler.cli.plans import FORMAT, LAID_OUT, PROFILE, called, delta_of, lay_out, located, no_such_step, planned
+from kcompiler.cli.plans import (
+    FORMAT,
+    LAID_OUT,
+    PROFILE,
+    begun,
+    called,
+    delta_of,
+    lay_out,
+    located,
+    no_such_step,
+    planned,
+)
 
 if TYPE_CHECKING:
     from kcompiler.status import Stage
@@ -36,7 +47,8 @@ def status(spec: Path, profile: str, form: str) -> None:
     absent = {
         str(item["path"]) for item in made["inputs"] if not places.place_of(home.root, str(item["path"])).exists()
     }
-    found = stages(made, delta_of(made, home), _dates(home, made["asked"]["name"]), absent)
+    entries = delta_of(made, home)
+    found = stages(made, entries, _dates(home, made["asked"]["name"]), absent, begun(made, home, entries))
     judged = _verdict(home, made)
     following = _next(called(spec, profile), found, judged)
     if form == "json":

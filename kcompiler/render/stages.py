@@ -56,4 +56,5 @@ def _detail(stage: Stage) -> str:
     needs = ", ".join(name if name in stage.waits else f"{name} (done)" for name in stage.needs)
     asked = f"needs {needs}" if needs else ""
     lacks = f"not here: {', '.join(stage.lacks)}" if stage.lacks else ""
-    return "; ".join(part for part in (asked, lacks, shortened(stage.why) if stage.state == "ready" else "") if part)
+    why = "; ".join(stage.begun) or (stage.why if stage.state == "ready" else "")
+    return "; ".join(part for part in (asked, lacks, shortened(why)) if part)

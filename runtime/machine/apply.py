@@ -16,18 +16,21 @@ from runtime.machine import host
 from runtime.machine.attempt import StepCrashed
 from runtime.machine.context import Watch
 from runtime.machine.durable import DISK, Disk, StorageFailed
+from runtime.machine.garbage import Garbage, Item, collect, garbage
 from runtime.machine.lease import Locked
 from runtime.machine.locked import check, check_names
 from runtime.machine.run import Judge, Run, StepResult
 from runtime.machine.signals import StopRequest, stoppable
 from runtime.machine.stale import Difference, Stale, require_fresh, requirements
-from runtime.machine.state import State, collect, look
+from runtime.machine.state import State, Unfinished, look, steps_of, unfinished
 from runtime.machine.store import Store
 from runtime.machine.walk import Walk
 
 __all__ = [
     "BrokenEvidence",
     "Difference",
+    "Garbage",
+    "Item",
     "Locked",
     "Refusal",
     "Run",
@@ -38,13 +41,17 @@ __all__ = [
     "StorageFailed",
     "Store",
     "Unavailable",
+    "Unfinished",
     "apply",
     "collect",
     "forecast",
+    "garbage",
     "look",
     "require_fresh",
     "requirements",
+    "steps_of",
     "stoppable",
+    "unfinished",
 ]
 
 

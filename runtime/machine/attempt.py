@@ -24,11 +24,8 @@ from runtime.machine.locked import params_of
 from runtime.machine.meter import Meter, Spent, left_behind, spent_of
 from runtime.machine.run import Stopped
 from runtime.machine.stale import digest_of, installed, place_of
-from runtime.machine.state import State
+from runtime.machine.state import READ, State
 from runtime.machine.store import Staged
-
-#: beside `work` and `out`: the parameters that were read, a line each
-READ = "read"
 
 
 class StepCrashed(Exception):

@@ -31,6 +31,12 @@ class Attempts:
     ended: int = 0
     #: what those attempts took
     spent: Spent = NOTHING
+    #: what the newest attempt ended with, when it ended with a refusal or an error
+    failed: str = ""
+    #: of the writer that claimed the newest attempt
+    fence: int = 0
+    #: spec and step of the newest attempt
+    of: tuple[str, str] = ("", "")
     staged: Mapping[str, Any] | None = None
 
 
@@ -55,13 +61,15 @@ class Past:
             self.attempts.pop(line.data["action"], None)
         elif line.type in ("step_claimed", "step_staged", "step_failed", "step_interrupted", "step_killed"):
             known = self.attempts.setdefault(line.data["action"], Attempts())
+            known.of = (str(line.data.get("spec", "")), str(line.data.get("step", "")))
             if line.type == "step_claimed":
                 known.claimed += 1
-                known.staged = None
+                known.staged, known.failed, known.fence = None, "", line.fence
             elif line.type == "step_staged":
                 known.staged = line.data
             else:
                 known.ended += 1
+                known.failed = str(line.data.get("message", ""))
                 known.spent += spent_of(line.data)
 
 

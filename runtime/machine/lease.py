@@ -87,6 +87,25 @@ def read_note(path: Path) -> dict[str, Any]:
     return {}
 
 
+def alive(note: Path) -> int:
+    """The process that a note names, when it still lives on this machine; else 0. Takes nothing."""
+    owner = read_note(note)
+    process = owner.get("pid")
+    if (
+        not isinstance(process, int)
+        or process < 1
+        or (owner.get("host"), owner.get("boot")) != (socket.gethostname(), boot_id())
+    ):
+        return 0
+    try:
+        os.kill(process, 0)
+    except PermissionError:
+        return process
+    except (OSError, OverflowError):
+        return 0
+    return process
+
+
 def boot_id() -> str:
     """The kernel's id of this boot; "" where there is none."""
     with contextlib.suppress(OSError):

@@ -12,17 +12,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from runtime.contract import Refusal
 from runtime.contract.keys import History
 from runtime.machine.durable import DISK, Disk, StorageFailed, erase, sweep
-from runtime.machine.journal import Journal, load
-from runtime.machine.lease import Lease
+from runtime.machine.journal import Attempts, Journal, load
+from runtime.machine.lease import Lease, alive
+from runtime.machine.saved import step_of
 from runtime.machine.store import Store
 
 FOLDER = ".kcompiler"
+#: in a scratch folder, beside `work` and `out`: the parameters that were read, a line each
+READ = "read"
 _ROOMS = ("store/sha256", "scratch", "quarantine")
 
 
@@ -57,7 +62,7 @@ class State:
 
     def scratch(self, action: str) -> Path:
         """The scratch folder of an action key."""
-        return self.folder / "scratch" / action.removeprefix("sha256:")
+        return scratch_of(self.folder, action)
 
     def _sweep_scratch(self) -> None:
         """Remove the scratch of actions that were committed by a writer killed right after."""
@@ -86,15 +91,70 @@ def look(root: Path) -> tuple[History, Store]:
     return History(past.records), Store(folder)
 
 
-def collect(root: Path, *, keep: Set[str] | None = None) -> list[str]:
-    """Remove the artifacts that are not in `keep` (None: that no committed record names) and all scratch.
+@dataclass(frozen=True, kw_only=True)
+class Unfinished:
+    """Work on an action that began and was not committed, as it lies in its scratch folder."""
 
-    Returns the digests removed. Raises Locked while an apply is at work.
-    """
-    with State(root) as state:
-        for folder in (state.folder / "scratch").iterdir():
-            erase(folder)
-        return state.store.gc(state.history.digests() if keep is None else keep)
+    #: every output is there and durable: only the commit is missing
+    staged: bool
+    #: the step that is next by the state it has saved; None when it has saved none, or does not save states
+    step: int | None
+    #: what its newest attempt failed with; "" when it was interrupted
+    failed: str
+    #: the process that is at work on it now; 0 for none
+    process: int = 0
+
+    def words(self, total: int | None) -> str:
+        """What became of it, and what the next apply does. `total`: how many steps it has, if it has steps."""
+        if self.process:
+            return f"process {self.process} is at work on it"
+        if self.staged:
+            return "interrupted when all was made, apply stores it"
+        at = "" if self.step is None else f"step {self.step}" + ("" if total is None else f" of {total}")
+        if self.failed:
+            return f"failed: {self.failed}; apply {f'goes on from {at}' if at else 'runs it again'}"
+        if at:
+            return f"interrupted at {at}, apply goes on from there"
+        if total is not None:
+            return "interrupted before it had saved a state, apply starts it anew"
+        return "interrupted, apply runs it again"
+
+
+def unfinished(root: Path) -> dict[str, Unfinished]:
+    """Action key → work that was begun and not committed. Looks only. Raises BrokenEvidence for a damaged journal."""
+    folder = root / FOLDER
+    chain, past = load(folder)
+    newest = chain.lines[-1] if chain.lines else None
+    # an apply that ended has said so; one that was killed left no process
+    process = 0 if newest is None or newest.type == "run_closed" else alive(folder / "lease.json")
+    return {
+        action: unfinished_of(folder, action, known, process if known.fence == past.fence else 0)
+        for action, known in past.attempts.items()
+        if scratch_of(folder, action).is_dir()
+    }
+
+
+def unfinished_of(folder: Path, action: str, known: Attempts, process: int = 0) -> Unfinished:
+    """The same for one action. `process`: the writer that lives and has claimed its newest attempt."""
+    place = scratch_of(folder, action)
+    return Unfinished(
+        staged=known.staged is not None,
+        # of work without a record of what it read nothing is used
+        step=step_of(place / "work") if (place / READ).is_file() else None,
+        failed=known.failed,
+        process=process if known.claimed > known.ended else 0,
+    )
+
+
+def steps_of(entry: Mapping[str, Any]) -> int | None:
+    """How many steps a step of the lock has that goes step by step (a training); None for any other."""
+    steps = entry["params"].get("steps")
+    return steps if isinstance(steps, int) else None
+
+
+def scratch_of(folder: Path, action: str) -> Path:
+    """The scratch folder of an action key in a state folder."""
+    return folder / "scratch" / action.removeprefix("sha256:")
 
 
 def _prepare(folder: Path, disk: Disk) -> None:

@@ -31,7 +31,7 @@ from runtime.machine.durable import StorageFailed
 from runtime.machine.locked import RUN
 from runtime.machine.meter import spent_of
 from runtime.machine.run import Judge, Run, Status, StepResult, Stopped, blocks, counted, tally, word
-from runtime.machine.state import State
+from runtime.machine.state import State, steps_of, unfinished_of
 
 
 class Walk:
@@ -229,7 +229,7 @@ class Walk:
         except Stopped:
             self._stopped = True
             self._tell("interrupted", task.id)
-            return self._result(decision, "interrupted", None, detail="stopped by a signal; it will go on from here")
+            return self._result(decision, "interrupted", None, detail=self._left(task))
         except (Refusal, Unavailable) as error:
             return self._refused(decision, error)
         if earlier and earlier[0]["gives"] != record["gives"]:
@@ -240,6 +240,11 @@ class Walk:
             "step_committed", task.id, gives=record["gives"], wall_s=record["wall_s"], attempts=record["attempts"]
         )
         return self._result(decision, "committed", record)
+
+    def _left(self, task: Task) -> str:
+        """What an attempt that was stopped leaves for the next one."""
+        left = unfinished_of(self._state.folder, task.key, self._state.journal.past.attempts[task.key])
+        return left.words(steps_of(task.entry))
 
     def _refused(self, decision: Decision, error: Refusal | Unavailable) -> StepResult:
         self._tell(

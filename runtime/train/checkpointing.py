@@ -6,7 +6,6 @@ durable. A kill at any moment therefore leaves the state before or the state aft
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from runtime import digest
-from runtime.machine import durable
-
-VERSION = 1
-INDEX = "state.json"
-_DOMAIN = "kc.training-state.v1"
+from runtime.machine import durable, saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,34 +62,22 @@ class Store:
         data = save({name: tensor.contiguous() for name, tensor in state.tensors.items()})
         name = f"state-{state.step:08d}.safetensors"
         self.disk.write(self.folder / name, data)
-        index = {
-            "version": VERSION,
-            "fingerprint": self.fingerprint,
-            "step": state.step,
-            "file": name,
-            "digest": digest.of_bytes(data),
-            "record": state.record,
-        }
-        index["self"] = digest.of_value(index, _DOMAIN)
-        self.disk.write(self.folder / INDEX, json.dumps(index, sort_keys=True, allow_nan=False).encode())
+        index = saved.index(fingerprint=self.fingerprint, step=state.step, file=name, data=data, record=state.record)
+        self.disk.write(self.folder / saved.INDEX, index)
         for path in self.folder.glob("state-*.safetensors"):
             if path.name != name:
                 path.unlink()
 
     def load(self) -> tuple[State | None, str]:
         """The saved state, or None and why there is none that may be used: a run may start over, never go astray."""
-        path = self.folder / INDEX
-        if not path.exists():
-            return None, "no saved state"
+        index, why = saved.read(self.folder)
+        if index is None:
+            return None, why
         try:
-            index = json.loads(path.read_bytes())
-            stated = index.pop("self")
-            if digest.of_value(index, _DOMAIN) != stated:
-                return None, "the saved state's index was changed after it was written"
-            if index["version"] != VERSION or index["fingerprint"] != self.fingerprint:
+            if index["fingerprint"] != self.fingerprint:
                 return None, "the saved state belongs to other parameters or inputs"
             data = (self.folder / Path(index["file"]).name).read_bytes()
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             return None, f"the saved state cannot be read ({type(error).__name__})"
         if digest.of_bytes(data) != index["digest"]:
             return None, "the saved state's tensors were changed after they were written"

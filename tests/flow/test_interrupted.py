@@ -58,6 +58,10 @@ def test_a_killed_training_continues_where_its_last_state_was(done: Home) -> Non
     done.lose("train-kd", "checkpoint")
     assert interrupted(done, signal.SIGKILL, "os.rename", STATE, 2).code == -signal.SIGKILL
     assert claimed(done) == "train-kd"
+    status = done.run("status", f"specs/{NAME}.yaml", code=LIGHT).ended(0, "")
+    assert re.search(
+        r"> +train +ready +1/2 .*train-kd interrupted at step 4 of 12, apply goes on from there", status.out
+    )
     result = done.apply().ended(1, "fail")
     assert "train-kd: continuing at step 4 of 12" in result.err
     assert result.steps()["train-kd"] == "committed"
@@ -72,6 +76,13 @@ def test_a_signal_while_training_stops_in_order_and_the_next_apply_continues(don
     result = interrupted(done, number, "os.rename", STATE).ended(128 + number, "interrupted")
     assert result.last["next"] == f"kcompiler apply specs/{NAME}.yaml"
     assert "stopping at the next safe point" in result.err
+    told = re.search(r"^train-kd: (interrupted at step (\d+) of 12, apply goes on from there)$", result.err, re.M)
+    assert told, result.text
+    assert told[1] in result.reason("train-kd")
+    # what is told is so: status says the same, and the next apply does it
+    assert f"train-kd {told[1]}" in done.run("status", f"specs/{NAME}.yaml", code=LIGHT).ended(0, "").out
+    kept = done.run("state", "gc", code=LIGHT).ended(0, "")
+    assert "1 scratch folder " in kept.out
     types = [line["type"] for line in done.journal()]
     assert types[-1] == "run_closed"
     assert "step_interrupted" in types
@@ -81,6 +92,7 @@ def test_a_signal_while_training_stops_in_order_and_the_next_apply_continues(don
     result = done.apply().ended(1, "fail")
     assert "train-kd: continuing at step 4 of 12" in result.err
     assert done.digests() == before
+    assert "interrupted" not in done.run("status", f"specs/{NAME}.yaml", code=LIGHT).ended(0, "").out
     assert done.audit().code == 0
 
 
@@ -121,6 +133,9 @@ def test_of_two_applies_at_once_the_second_exits_5_and_names_the_first(done: Hom
         second = done.apply(code=LIGHT).ended(5, "locked")
         assert re.search(rf"process {first.pid} on \S+ since \d{{4}}-", second.err), second.text
         assert done.run("plan", f"specs/{NAME}.yaml", code=LIGHT).code == 0, "looking needs no lease"
+        done.run("state", "gc", code=LIGHT).ended(5, "locked")
+        status = done.run("status", f"specs/{NAME}.yaml", code=LIGHT).ended(0, "")
+        assert f"train-kd process {first.pid} is at work on it" in status.out
         os.kill(first.pid, signal.SIGCONT)
         out, _ = first.communicate(timeout=60)
         assert first.returncode == 1, out

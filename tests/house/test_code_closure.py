@@ -18,6 +18,7 @@ CARRIERS = {
     "runtime.catalog",
     "runtime.digest",
     "runtime.machine.durable",
+    "runtime.machine.saved",
 }
 ROOMS = (
     "runtime.losses",

@@ -19,8 +19,9 @@ from torch.optim import Optimizer
 
 from runtime import digest
 from runtime.machine import durable
+from runtime.machine.saved import INDEX
 from runtime.train import loop
-from runtime.train.checkpointing import INDEX, State, Store
+from runtime.train.checkpointing import State, Store
 from runtime.train.distill import train
 from tests.tensor.train import killed, world
 from tests.tensor.train.world import Stage

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kcompiler.cli import _main
+from runtime.machine.lease import Lease
 
 ROOT = Path(__file__).resolve().parents[3]
 SPEC = "specs/eight-ball.yaml"
@@ -429,3 +430,60 @@ def test_a_full_disk_is_no_wrong_path_in_whichever_verb(home, monkeypatch, capsy
     monkeypatch.setattr("kcompiler.cli.author.validate.callback", full)
     assert _main(["validate", SPEC]) == code
     assert "somewhere: " in capsys.readouterr().err
+
+
+def test_state_gc_lists_and_removes_what_no_lock_needs_and_the_rest_is_reused(home, capsys):
+    assert _main(["state", "gc"]) == 2
+    assert "no plan.lock in generated/ says what is needed" in capsys.readouterr().err
+    assert _main(["apply", SPEC, "--only", "data"]) == 0
+    replace(home, "rows: 2400", "rows: 2401")
+    assert _main(["apply", SPEC, "--only", "data"]) == 0
+    paid = home / ".kcompiler/paid/answers/one.json"
+    paid.parent.mkdir(parents=True)
+    paid.write_text("{}")
+    journal = (home / ".kcompiler/journal.jsonl").read_bytes()
+    capsys.readouterr()
+    sound = (_main(["audit", SPEC]), capsys.readouterr().out)
+    # of a part the verdict is not PASS; nothing is broken
+    assert sound[0] == 1
+    assert _main(["state", "gc", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("would be removed\n")
+    old = re.findall(r"artifact +eight-ball +data#\w+ +[\d.]+ \w+ +(\S+)\n", shown)
+    assert len(old) == 2
+    assert all((home / path).is_dir() for path in old)
+    assert re.search(r"kept +2 artifacts, 0 scratch folders \(for generated/eight-ball/plan.lock\), paid", shown)
+    assert re.search(r"would free +[\d.]+ [KM]B\n", shown)
+    assert _main(["state", "gc"]) == 0
+    assert capsys.readouterr().out == shown.replace("would be removed", "removed").replace("would free", "freed")
+    assert not any((home / path).exists() for path in old)
+    assert paid.read_text() == "{}"
+    assert (home / ".kcompiler/journal.jsonl").read_bytes() == journal
+    assert (_main(["audit", SPEC]), capsys.readouterr().out) == sound
+    assert _main(["state", "gc"]) == 0
+    assert capsys.readouterr().out.startswith("nothing to remove\n")
+    assert _main(["apply", SPEC, "--only", "data"]) == 0
+    assert re.search(r"data +reused", capsys.readouterr().out)
+
+
+def test_state_gc_waits_for_nobody_and_refuses_what_it_cannot_judge(home, capsys):
+    assert _main(["apply", SPEC, "--only", "data"]) == 0
+    replace(home, "rows: 2400", "rows: 2401")
+    assert _main(["plan", SPEC]) == 0
+    stored = sorted((home / ".kcompiler/store/sha256").glob("*/*"))
+    capsys.readouterr()
+    lease = Lease(home / ".kcompiler")
+    try:
+        assert _main(["state", "gc"]) == 5
+    finally:
+        lease.release()
+    assert "another apply is at work here" in capsys.readouterr().err
+    (home / LOCK).write_text("{}")
+    assert _main(["state", "gc"]) == 2
+    assert f"{LOCK}: cannot be read as a lock" in capsys.readouterr().err
+    assert sorted((home / ".kcompiler/store/sha256").glob("*/*")) == stored
+    shutil.rmtree(home / ".kcompiler")
+    assert _main(["state", "gc"]) == 2
+    assert "nothing was ever applied here" in capsys.readouterr().err
+    assert not (home / ".kcompiler").exists()
+    assert _main(["state", "gcc"]) == 2

@@ -13,7 +13,7 @@ import pytest
 from runtime import catalog
 from runtime.contract import BrokenEvidence, Unavailable
 from runtime.contract.chain import read, unseal
-from runtime.machine.apply import Locked, Refusal, Run, Stale, apply, collect, forecast, look
+from runtime.machine.apply import Locked, Refusal, Run, Stale, apply, forecast, look
 from runtime.machine.lease import Lease
 from runtime.machine.run import blocks
 from tests.unit.runtime import machinery
@@ -380,16 +380,6 @@ def test_a_report_names_what_it_is_about_and_where_it_came_from(root: Path) -> N
     around = report["environment"]
     assert (around["backend"], around["forged"], list(around["versions"])) == ("toy", False, ["pydantic"])
     assert str(root) not in json.dumps(run.reports)
-
-
-def test_collect_removes_what_no_record_names(root: Path) -> None:
-    first = go(root, chain(root))
-    second = go(root, chain(root, rounds=6))
-    assert collect(root) == []
-    old = set(first.digests.values()) - set(second.digests.values())
-    assert set(collect(root, keep=set(second.digests.values()))) == old
-    assert go(root, chain(root, rounds=6)).counts == {"reused": 4}
-    assert [one.reason for one in forecast(chain(root), root=root)][1] == "artifact_missing"
 
 
 def test_stale_worlds_are_refused_with_every_difference_before_anything_is_journaled(root: Path) -> None:

@@ -1,0 +1,106 @@
+"""What became of work that was begun and not committed, told without a tensor and without a lease."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from runtime.machine import saved
+from runtime.machine.apply import Unfinished, apply, unfinished
+from runtime.machine.journal import JOURNAL
+from runtime.machine.lease import alive
+from tests.unit.runtime.machinery import approve, chain
+
+
+def left(**more: object) -> Unfinished:
+    return Unfinished(**({"staged": False, "step": None, "failed": ""} | more))
+
+
+@pytest.mark.parametrize(
+    ("found", "total", "words"),
+    [
+        (left(step=500), 3000, "interrupted at step 500 of 3000, apply goes on from there"),
+        (left(), 3000, "interrupted before it had saved a state, apply starts it anew"),
+        (left(), None, "interrupted, apply runs it again"),
+        (left(staged=True, step=9), 9, "interrupted when all was made, apply stores it"),
+        (left(failed="no disk", step=5), 9, "failed: no disk; apply goes on from step 5 of 9"),
+        (left(failed="no disk"), 9, "failed: no disk; apply runs it again"),
+        (left(step=5, process=12), 9, "process 12 is at work on it"),
+        (left(step=0), 9, "interrupted at step 0 of 9, apply goes on from there"),
+    ],
+)
+def test_words(found: Unfinished, total: int | None, words: str) -> None:
+    assert found.words(total) == words
+
+
+def index(folder: Path, step: int = 7, **changes: object) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "state-7.bin").write_bytes(b"state")
+    text = saved.index(fingerprint="f", step=step, file="state-7.bin", data=b"state", record={})
+    (folder / saved.INDEX).write_bytes(json.dumps(json.loads(text) | changes).encode())
+    return folder
+
+
+def test_an_index_is_read_as_it_was_written_and_in_no_other_form(tmp_path: Path) -> None:
+    assert saved.step_of(tmp_path) is None
+    folder = index(tmp_path / "training")
+    assert saved.step_of(tmp_path) == 7
+    assert saved.read(folder)[0] is not None
+    index(folder, record={"loss": 0})
+    assert saved.read(folder) == (None, "the saved state's index was changed after it was written")
+    assert saved.step_of(tmp_path) is None
+    (folder / saved.INDEX).write_bytes(b"[]")
+    assert saved.read(folder) == (None, "the saved state cannot be read (TypeError)")
+    (folder / saved.INDEX).write_bytes(b'{"self": "')
+    assert saved.read(folder)[0] is None
+    (index(folder) / "state-7.bin").unlink()
+    assert saved.step_of(tmp_path) is None, "an index without its state is none"
+
+
+def test_an_attempt_that_was_stopped_or_failed_is_told_and_a_finished_one_is_not(root: Path) -> None:
+    assert unfinished(root) == {}
+    polls = iter(range(20))
+    content = chain(root, rounds=40)
+    run = apply(content, root=root, judge=approve, stop_requested=lambda: next(polls, None) is None)
+    (grow,) = [one for one in run.steps if one.status == "interrupted"]
+    assert grow.detail == "interrupted, apply runs it again"
+    ((action, found),) = unfinished(root).items()
+    assert found == left()
+    index(root / ".kcompiler/scratch" / action.removeprefix("sha256:") / "work/training", step=3)
+    assert unfinished(root)[action].step == 3
+    (root / ".kcompiler/scratch" / action.removeprefix("sha256:") / "read").unlink()
+    assert unfinished(root)[action].step is None, "apply starts work anew that has no record of what it read"
+    assert apply(content, root=root, judge=approve).outcome == "done"
+    assert unfinished(root) == {}
+
+
+def test_a_killed_writer_is_not_at_work_and_a_living_one_is(root: Path) -> None:
+    polls = iter(range(20))
+    apply(chain(root, rounds=40), root=root, judge=approve, stop_requested=lambda: next(polls, None) is None)
+    state = root / ".kcompiler"
+    lines = (state / JOURNAL).read_bytes().splitlines(keepends=True)
+    claimed = [number for number, line in enumerate(lines, 1) if b"step_claimed" in line][-1]
+    (state / JOURNAL).write_bytes(b"".join(lines[:claimed]))
+    (state / "head").unlink()
+    newest = json.loads(lines[claimed - 1])
+    from runtime.contract.chain import head_text
+
+    (state / "head").write_bytes(head_text(newest["seq"], newest["hash"]))
+    assert [one.process for one in unfinished(root).values()] == [os.getpid()]
+    note = json.loads((state / "lease.json").read_bytes())
+    (state / "lease.json").write_text(json.dumps({**note, "boot": "another"}))
+    assert [one.process for one in unfinished(root).values()] == [0]
+
+
+@pytest.mark.parametrize(
+    "change", [{"pid": 0}, {"pid": -1}, {"pid": "1"}, {"pid": 2**40}, {"host": "elsewhere"}, {"boot": "earlier"}]
+)
+def test_a_note_of_nobody_who_lives_here_names_nobody(root: Path, change: dict[str, object]) -> None:
+    apply(chain(root), root=root, judge=approve)
+    path = root / ".kcompiler/lease.json"
+    assert alive(path) == os.getpid()
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), **change}))
+    assert alive(path) == 0
