@@ -164,7 +164,7 @@ def _inserted(tree: Tree, pointer: str, beside: str, key: str, new: str | int) -
     if text[tree.values[pointer].start] == "{":
         return end, end, f", {key}: {new}"
     line_end = text.find("\n", end)
-    at = len(text) if line_end < 0 else line_end
+    at = len(text) if line_end == -1 else line_end
     newline = "\r\n" if text[at - 1 : at] == "\r" else "\n"
     at -= len(newline) - 1
     return at, at, f"{newline}{' ' * (tree.keys[sibling].column - 1)}{key}: {new}"

@@ -122,6 +122,21 @@ def test_other_sources_and_repositories_have_no_folder(home):
     assert (found.pins, found.texts, found.absent) == ([], {}, [])
 
 
+@pytest.mark.parametrize(
+    ("pins", "absent"),
+    [({"sha256": "a", "bytes": 1}, []), ({"sha256": "a"}, ["gone"]), ({"bytes": 1}, ["gone"]), ({}, ["gone"])],
+)
+def test_rows_that_are_not_here_need_both_pins(home, pins, absent):
+    spec = yaml.safe_dump({"data": {"sources": [{"kind": "jsonl", "path": "gone", **pins}]}})
+    assert pinned("spec.yaml", spec.encode(), World(home, home)).absent == absent
+
+
+def test_a_warning_about_the_parser_keeps_nothing_from_being_written(home, monkeypatch):
+    monkeypatch.setattr(yaml, "__with_libyaml__", False)
+    made = pinned("spec.yaml", b"teacher:\n  source: hf\n  model: weights\n", World(home, home))
+    assert yaml.safe_load(made.texts["spec.yaml"])["teacher"]["revision"] == digest.of_folder(home / "weights")
+
+
 def test_line_ends_of_windows_stay(home):
     text = "teacher:\r\n  source: hf\r\n  model: weights\r\nkind: x\r\n"
     made = pinned("spec.yaml", text.encode(), World(home, home)).texts["spec.yaml"]

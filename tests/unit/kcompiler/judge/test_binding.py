@@ -106,6 +106,17 @@ def test_steps_of_different_dimensions_meet_in_a_cell():
     assert set(conflicts(given)) == set(given)
 
 
+@pytest.mark.parametrize(("dimensions", "agree"), [(12, True), (13, False)])
+def test_4096_cells_are_told_apart_and_more_are_not(dimensions, agree):
+    """Two reports about different students, in cells that differ in every dimension."""
+    one = reports()["verify"]
+    other = copy.deepcopy(one)
+    other["fingerprints"]["model"], other["subject"] = "0" * 64, {}
+    names = [",".join(f"d{n}={value}" for n in range(dimensions)) for value in "12"]
+    found = conflicts({f"verify@{name}": report for name, report in zip(names, (one, other), strict=True)})
+    assert (found == {}) == agree
+
+
 def test_a_sweep_larger_than_any_plan_must_agree_as_a_whole():
     one = reports()["verify"]
     names = ["".join(pair) for pair in zip("abcdefghijklm", "nopqrstuvwxyz", strict=True)]

@@ -103,6 +103,17 @@ def test_a_wrong_rule_is_an_error_at_its_line(
     assert problem.line == line, claim
 
 
+@pytest.mark.parametrize(
+    ("rule", "help_"),
+    [
+        (changed('threshold: "0.5", ', ""), "give `expect: {from: …}`, or a threshold"),
+        (changed("remedy:", "expect: {from: x}\nremedy:"), "remove one of the two"),
+    ],
+)
+def test_what_a_rule_compares_with_is_asked_for_or_is_too_much(tmp_path: Path, rule: str, help_: str) -> None:
+    assert [one.help for one in lab(tmp_path, rule=rule).problems] == [help_]
+
+
 def test_suggestions_reach_into_the_parameters(tmp_path: Path) -> None:
     assert "`threshold`" in lab(tmp_path, rule=changed("threshold:", "treshold:")).problems[0].help
     assert "`min_n`" in lab(tmp_path, rule=changed("unit:", "need: {minn: 3}, unit:")).problems[0].help
@@ -277,6 +288,14 @@ def test_a_path_that_leads_nowhere_in_the_report_is_an_error(tmp_path: Path, rul
 )
 def test_a_path_may_lead_through_names_that_differ_from_report_to_report(tmp_path: Path, on: str, metric: str) -> None:
     assert lab(tmp_path, rule=changed("eval.sound", on).replace("level", metric)).problems == ()
+
+
+@pytest.mark.parametrize(("identifiers", "codes"), [("'choices[*]'", []), ("accuracy", ["KC6014"])])
+def test_a_plain_text_is_a_name_and_an_object_is_none(tmp_path: Path, identifiers: str, codes: list[str]) -> None:
+    rule = changed("eval.sound", "eval.choice").replace("bound", "covers") + "expect: {value: [a]}\n"
+    params = '{metric: level, op: ">=", threshold: "0.5", unit: ratio}'
+    found = lab(tmp_path, rule=rule.replace(params, f"{{identifiers: {identifiers}}}")).problems
+    assert [one.code for one in found] == codes
 
 
 def test_a_pack_named_twice_counts_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from kcompiler import policy
 from kcompiler.policy.obligation import Obligation
+from kcompiler.policy.oblige import ungated
 from tests.unit.kcompiler.policy.test_load import PACK, RULE, changed, lab
 
 SPEC: dict[str, Any] = {
@@ -156,11 +157,18 @@ CONDITIONS: list[tuple[str, str, bool | tuple[str, str, str]]] = [
     ("data.targets[*]", "tool_name", False),
     ("metadata.name", "anything", False),
     ("metadata.name", "lab", True),
+    ("data.sources[*].fields.prompt", "question", True),
+    ("data.sources[*].fields.prompt", "answer", False),
+    ("data.sources[*].fields.promt", "question", ("KC6011", "nothing at `data.sources[*].fields.promt`", "`prompt`")),
+    ("student.architecture.tie_word_embeddings", "true", True),
+    ("student.architecture.tie_word_embeddings", "false", False),
+    ("student.architecture.tie_word_embeddings", "yes_", ("KC6015", "can never be `yes_`", "boolean")),
 ]
 FULL: dict[str, Any] = {
     **SPEC,
     "metadata": {"name": "lab"},
-    "data": {"held_out": 0.05, "targets": ["response"]},
+    "student": {"architecture": {"tie_word_embeddings": True}},
+    "data": {"held_out": 0.05, "targets": ["response"], "sources": [{"fields": {"prompt": "question"}}]},
     "evaluation": {"suites": [{"use": "answers"}]},
 }
 
@@ -184,6 +192,32 @@ def test_a_condition_means_what_is_written_or_is_an_error(
 def test_a_condition_has_something_to_be_met_by(tmp_path: Path, has: str) -> None:
     _, problems = made(tmp_path, changed("kind:", f"when: {{spec: risk_tier, has: {has}}}\nkind:"), FULL)
     assert {one.code for one in problems} == {"KC6002"}
+
+
+BESIDE = RULE.replace("bound", "relative").replace("metric: level", "metric: level, to: level, of: eval.light")
+
+
+@pytest.mark.parametrize(
+    ("makers", "label"),
+    [([], "none does"), (["b", "a"], "these do: a, b"), (["apply"], "")],
+    ids=["none", "two", "one"],
+)
+def test_a_report_to_compare_with_is_made_by_one_step(tmp_path: Path, makers: list[str], label: str) -> None:
+    obligations, problems = made(tmp_path, BESIDE, producers={**SOUND, **({"eval.light": makers} if makers else {})})
+    assert [(one.code, one.label) for one in problems] == ([("KC6013", label)] if label else [])
+    assert [one["against"] for one in obligations] == ([] if label else ["step:apply"])
+
+
+def test_only_a_blocking_comparison_gates_a_report(tmp_path: Path) -> None:
+    kinds = {"eval.sound": ["evaluate-sound"], "eval.light": ["evaluate-light"], "training": ["train-kd"]}
+    for rule, left in (
+        (RULE, ["eval.light"]),
+        (changed("kind:", "mode: warn\nkind:"), ["eval.light", "eval.sound"]),
+        (COVERS, ["eval.light", "eval.sound"]),
+    ):
+        obligations, problems = made(tmp_path, rule)
+        assert (len(obligations), problems) == (1, [])
+        assert ungated(obligations, kinds) == left
 
 
 def test_the_advice_about_a_list_works(tmp_path: Path) -> None:

@@ -136,3 +136,5 @@ def test_long_texts_are_cut():
     line = told(BPE, changed("model/vocab", {"a" * 99: 0, "b": 1, "ab": 2, "ba": 3}))[0]
     assert "a" * 39 + "…" in line
     assert "a" * 41 not in line
+    whole = told(BPE, changed("model/vocab", {"a" * 40: 0, "b": 1, "ab": 2, "ba": 3}))[0]
+    assert "`" + "a" * 40 + "`" in whole
