@@ -20,7 +20,7 @@ from kcompiler.facts.time import of_step, seconds
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Node, Problem, build
 from kcompiler.lock import FORMAT
-from kcompiler.lower import lower
+from kcompiler.lower import loads_teacher, lower
 from kcompiler.project import Project
 from kcompiler.source import Tree
 from runtime import catalog, digest
@@ -43,6 +43,9 @@ LONGEST_ID = 200
 
 #: the risk tier of toys and smoke runs
 _TOY = 3
+#: data of evaluation reports that come from asking the teacher; two of them are known where its accuracy is pinned
+_OF_TEACHER = {"teacher", "of_teacher", "teacher_gain"}
+_PINNED = ("of_teacher", "accuracy.teacher")
 
 #: who makes the report on the run itself: no step, but apply
 APPLY = "apply"
@@ -112,7 +115,14 @@ def obligations(
                 found[_two_answers(front.tree, one)] = None
     asked = [made[key] for key in sorted(made, key=lambda key: (key[0], key[1]))]
     if not any(item.severity == "error" for item in found):
-        found |= dict.fromkeys([*_idle(front, packs, asked), *_ungated(front, asked, producers)])
+        found |= dict.fromkeys(
+            [
+                *_idle(front, packs, asked),
+                *_ungated(front, asked, producers),
+                *_uncompared(front),
+                *_unknowable(front, asked),
+            ]
+        )
     return asked, list(found)
 
 
@@ -152,6 +162,53 @@ def _ungated(
             help="name a pack that gates this suite, as roles/worker, roles/judge, roles/choice and roles/drafter do",
             related=(front.tree.related("/risk_tier", "because of this"),),
         )
+
+
+def _uncompared(front: Front) -> Iterator[Diagnostic]:
+    """Without the same student trained without the teacher, every rule that asks for "not worse" is silent."""
+    assert front.spec is not None
+    assert front.tree is not None
+    if front.spec.risk_tier != _TOY and not front.spec.evaluation.baselines:
+        yield front.tree.diagnostic(
+            "KC6018",
+            "/evaluation",
+            f"risk tier {front.spec.risk_tier}, and nothing shows that the teacher helps",
+            on="key",
+            label="no `baselines` in this section",
+            help="write `baselines: [ce_only]`: the same student, trained without the teacher",
+            related=(front.tree.related("/risk_tier", "because of this"),),
+        )
+
+
+def _unknowable(front: Front, asked: Sequence[Mapping[str, Any]]) -> Iterator[Diagnostic]:
+    """Blocking rules that read how good the teacher is, where the teacher answers no question of a suite."""
+    assert front.spec is not None
+    assert front.tree is not None
+    if loads_teacher(front.spec):
+        return
+    suites = {f"evaluate-{suite.name}": (index, suite) for index, suite in enumerate(front.spec.evaluation.suites)}
+    for one in asked:
+        name = str(one["from"]).removeprefix("step:").partition("@")[0]
+        if one["mode"] != "block" or name not in suites:
+            continue
+        index, suite = suites[name]
+        pinned = getattr(suite.params, "teacher", None) is not None
+        texts = [text for key in ("metric", "to", "paired") for text in _texts(one["params"].get(key))]
+        wanted = [text for text in texts if _OF_TEACHER & set(text.split(".")) and not (pinned and text in _PINNED)]
+        if wanted:
+            yield front.tree.diagnostic(
+                "KC6019",
+                f"/evaluation/suites/{index}/use",
+                f"rule `{one['rule']}` reads `{wanted[0]}`, which this teacher can never give",
+                label=f"a teacher of source `{front.spec.teacher.source}` is not asked by a suite",
+                help="remove the pack, or pin what was measured elsewhere on this very split: "
+                "`teacher: {correct: …, n: …}` of the suite `choice`",
+                related=(front.tree.related("/teacher/source", "the teacher"),),
+            )
+
+
+def _texts(value: object) -> list[str]:
+    return [value] if isinstance(value, str) else list(value) if isinstance(value, list) else []
 
 
 def _long_id(tree: Tree, name: str) -> Diagnostic:

@@ -1,4 +1,8 @@
-"""Room: kinds of check. One file, one kind, found by its file name; each exports `KIND`."""
+"""Parameters of a rule and the reports it reads → what a check of that kind finds there: pass, fail, or why neither.
+
+One more kind is one more file: it exports `KIND`, a `Kind` of the file's own name with a pure `judge`, and is found by
+that name. The published schema of policies follows from its parameters; a shipped rule must use it.
+"""
 
 from __future__ import annotations
 
