@@ -14,6 +14,7 @@ from typing import Any, get_args
 import numpy as np
 
 from runtime.contract import BrokenEvidence
+from runtime.mil.description import shape_text
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.findings import Mismatch, Source, Watch
 from runtime.mil.numerics import BY_NAME, Mode, inner_rounding, rounding
@@ -26,6 +27,7 @@ from runtime.mil.step import (
     Output,
     Step,
     Values,
+    exact_integers,
     fast_call,
     misfit,
     raw_call,
@@ -88,9 +90,9 @@ class Compiler:
         described = {feature.name: feature for feature in self.package.description.get(self.function.name, ())}
         for feature in (*self.function.inputs, *self.function.outputs, *self.function.states):
             other = described.get(feature.name)
-            if other is None or other.dtype != feature.dtype or not _compatible(other.shape, feature.shape):
-                actual = "absent" if other is None else f"{other.dtype} {other.shape}"
-                declared = f"{feature.dtype} {feature.shape}"
+            if other is None or not other.fits(feature):
+                actual = "absent" if other is None else f"{other.dtype} {other.declared}"
+                declared = f"{feature.dtype} {shape_text(feature.shape)}"
                 self.out.watch.mismatch(Mismatch(feature.name, "", "", "description", declared, actual))
 
     def _operation(self, position: int, operation: Operation) -> None:
@@ -142,6 +144,7 @@ class Compiler:
         static = {name: self._static(op, name, groups[name]) for name in op.static if name in groups}
         dtypes = self._dtypes(op, operation, {name: group for name, group in groups.items() if name in op.tensors})
         outputs = self._outputs(op, operation, dtypes, static, every)
+        self._check_limits(op, groups, outputs[0].source)
         kernel, arguments = self._bind(op, groups, static, outputs)
         operands = tuple(slot for item in arguments for slot in (item if isinstance(item, tuple) else (item,)))
         step = Step(
@@ -157,6 +160,16 @@ class Compiler:
             self._fold(step, self._cache_key(op, operation))
         else:
             self.out.steps.append(step)
+
+    def _check_limits(self, op: Op, groups: Mapping[str, Sequence[tuple[int, str]]], source: Source) -> None:
+        """Integer arithmetic with a constant at the end of its dtype; to select or compare with one is usual."""
+        if op.moves or BY_NAME[source.declared.dtype].kind != "int":
+            return
+        for slot, dtype in (
+            item for name, domain in op.tensors.items() if domain.same for item in groups.get(name, ())
+        ):
+            if slot in self.out.constants:
+                self.out.watch.limit(np.asarray(self.out.base[slot]), dtype, source)
 
     def _check_parameters(self, op: Op, operation: Operation) -> None:
         for name in operation.inputs:
@@ -269,6 +282,8 @@ class Compiler:
 
     def _fold(self, step: Step, key: tuple[object, ...] | None) -> None:
         """Compute a step now; its results become constants."""
+        if step.op_type == "cast":
+            self.out.watch.cast(np.asarray(self.out.base[step.operands[0]]), step.outputs[0].source)
         cached = self.package.cache.get(key) if key is not None else None
         raw = results(step.raw(self.out.base, {}) if cached is None else cached)
         kept = tuple(
@@ -279,6 +294,8 @@ class Compiler:
             self.out.base[output.slot] = final
             self.out.constants.add(output.slot)
             self.out.watch.result(value, output.source)
+        for output, value, exact in zip(step.outputs, raw, exact_integers(step, self.out.base, {}), strict=False):
+            self.out.watch.integers(value, exact, output.source)
         if key is not None:
             self.package.cache[key] = kept
 
@@ -329,13 +346,6 @@ class Compiler:
 
     def _mismatch(self, operation: Operation, name: str, what: str, declared: str, actual: str) -> None:
         self.out.watch.mismatch(Mismatch(name, operation.type, operation.name, what, declared, actual))
-
-
-def _compatible(described: Sequence[int | None], declared: Sequence[int | None]) -> bool:
-    """Flexible features are described without a fixed shape."""
-    if None in described or not described:
-        return True
-    return tuple(described) == tuple(declared) or None in declared
 
 
 def _as_static(hint: Any, value: Any) -> Any:

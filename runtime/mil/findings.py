@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from runtime.mil.description import shape_text
 from runtime.mil.numerics import BY_NAME, FP16_MAX, FP16_OVERFLOW, FP16_UNDERFLOW, Array
 from runtime.mil.program import ValueType
 
@@ -54,7 +55,8 @@ class Peak(NamedTuple):
 class Findings:
     """Findings of one run, or of several merged ones. Counts name the op that *introduced* the state: its operands had
     none of it. `saturated` elements are finite but round to infinity in float16; `flushed` ones are not zero but round
-    to zero (expected after softmax); `out_of_range` ones do not fit the integer dtype they are cast to."""
+    to zero (expected after softmax); `out_of_range` ones do not fit the integer dtype they are cast to or computed in,
+    or are computed with a constant at the end of int32, where a converter that met a larger number leaves it."""
 
     checked: bool = False
     mismatches: tuple[Mismatch, ...] = ()
@@ -175,6 +177,18 @@ class Watch:
         count = operand.size - int(np.count_nonzero((whole >= info.low) & (whole <= info.high)))
         self._count(self.out_of_range, source, count)
 
+    def integers(self, found: Array, exact: Array, source: Source) -> None:
+        """Elements that the same op gives otherwise in 64 bits: they left their dtype."""
+        if BY_NAME[source.declared.dtype].kind == "int":
+            self._count(self.out_of_range, source, int(np.count_nonzero(found != exact)))
+
+    def limit(self, operand: Array, dtype: str, source: Source) -> None:
+        """Elements of a constant operand that stand at an end of a dtype of 32 bits; narrower ones use theirs up."""
+        info = BY_NAME[dtype]
+        if info.kind == "int" and info.bits == 32:
+            ends = (operand == info.high) | (operand == info.low if info.low else False)
+            self._count(self.out_of_range, source, int(np.count_nonzero(ends)))
+
     def constant(self, value: Array, source: Source) -> None:
         """A constant: only whether it is finite."""
         if value.size and not np.isfinite(value).all():
@@ -186,7 +200,7 @@ class Watch:
         if len(raw.shape) != len(declared) or any(
             size is not None and size != actual for size, actual in zip(declared, raw.shape, strict=True)
         ):
-            texts = _shape_text(declared), _shape_text(raw.shape)
+            texts = shape_text(declared), shape_text(raw.shape)
             self.mismatch(Mismatch(source.value, source.op_type, source.op_name, "shape", *texts))
         if raw.dtype.kind != "f" or raw.size == 0:
             return
@@ -225,7 +239,3 @@ class Watch:
     def _trouble(self, op_name: str) -> None:
         if op_name:
             self._first = [min([(self.position, op_name), *self._first])]
-
-
-def _shape_text(shape: Iterable[int | None]) -> str:
-    return "(" + ", ".join("?" if size is None else str(size) for size in shape) + ")"

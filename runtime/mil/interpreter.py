@@ -13,12 +13,13 @@ import numpy as np
 
 from runtime.contract import Refusal
 from runtime.mil.compile import Compiled, Compiler
+from runtime.mil.description import excluded, shape_text
 from runtime.mil.findings import Findings, Source, Watch
 from runtime.mil.numerics import BY_NAME, MODES, Array, Mode, rounding
 from runtime.mil.ops import registry as _registry
 from runtime.mil.package import Package
 from runtime.mil.program import Feature, ValueType
-from runtime.mil.step import MISFITS, State, Step, Values, misfit, results
+from runtime.mil.step import MISFITS, State, Step, Values, exact_integers, misfit, results
 
 __all__ = ["Findings", "Interpreter", "Result"]
 
@@ -131,6 +132,8 @@ class Interpreter:
         found = results(step.raw(values, buffers))
         if step.op_type == "cast":
             watch.cast(values[step.operands[0]], step.outputs[0].source)
+        for output, raw, exact in zip(step.outputs, found, exact_integers(step, values, buffers), strict=False):
+            watch.integers(raw, exact, output.source)
         for output, raw in zip(step.outputs, found, strict=True):
             watch.result(raw, output.source)
             values[output.slot] = raw if output.rounding is None else output.rounding(raw)
@@ -144,8 +147,13 @@ class Interpreter:
                 place=self.function.name,
                 action="give exactly the declared inputs",
             )
+        given = {name: np.asarray(value) for name, value in inputs.items()}
+        offered = self.package.description.get(self.function.name, ())
+        why = excluded([(item, given[item.name].shape) for item in offered if item.name in declared])
+        if why:
+            raise Refusal(why, place=self.function.name, action="give inputs of a shape that the package declares")
         for feature in self.function.inputs:
-            raw = _entry(feature, np.asarray(inputs[feature.name]), self.function.name)
+            raw = _entry(feature, given[feature.name], self.function.name)
             slot = self._compiled.slots[feature.name]
             if watch is not None:
                 watch.position = -1
@@ -172,7 +180,8 @@ def _entry(feature: Feature, given: Array, function: str) -> Array:
     name, shape, dtype = feature
     place = f"{function}.{name}"
     if given.ndim != len(shape) or any(want not in (None, size) for want, size in zip(shape, given.shape, strict=True)):
-        raise Refusal(f"input {name} has shape {given.shape}, declared {shape}", place=place)
+        text = f"input {name} has shape {shape_text(given.shape)}, the program declares {shape_text(shape)}"
+        raise Refusal(text, place=place)
     info = BY_NAME[dtype]
     kinds = {"float": "f", "int": "iu", "bool": "b"}[info.kind]
     if given.dtype.kind not in kinds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from runtime.contract import BrokenEvidence
 from runtime.mil.numerics import BY_NAME, Array
-from runtime.mil.program import BlobRef, Function, Literal, Operation
+from runtime.mil.program import BlobRef, Function, Literal, Operation, ValueType
 
 #: reads a literal's elements
 Elements = Callable[[Literal], Array | str]
@@ -118,20 +118,19 @@ def _compressed(
     operation: Operation, makers: Mapping[str, Operation], elements: Elements, readers: tuple[Consumer, ...]
 ) -> StoredWeight:
     chain = _chain(operation, makers)
-    literals: dict[str, Literal] = {}
-    for step in chain:
-        for key, group in step.inputs.items():
-            if isinstance(group[0], Literal):
-                literals.setdefault(key, group[0])
-    data = next((literals[key] for key in _DATA if key in literals), None)
+    # the elements and their scales or tables are the outermost ones: a table may itself be stored in a compressed form
+    outward = list(reversed(chain))
+    data = next((item for step in outward for key in _DATA if (item := _stored(step, key))), None)
     if data is None:
         raise BrokenEvidence(f"compressed constant {operation.name} stores no data", subject="model.mlmodel")
     shape = _sizes(operation.outputs[-1][1].shape)
-    table = literals.get("scale", literals.get("lut"))
-    scale = _sizes(table.type.shape) if table is not None else ()
-    axis = int(np.asarray(elements(literals["axis"]))) if "axis" in literals else None
+    scaled = next(((step, key) for step in outward for key in ("scale", "lut") if key in step.inputs), None)
+    scale = _sizes(_type_of(*scaled, makers).shape) if scaled else ()
+    axis = None
+    if scaled and (along := _stored(scaled[0], "axis")):
+        axis = int(np.asarray(elements(along)))
     # a palette has two more dimensions than its indices: entries and vector
-    is_palette = "scale" not in literals and len(scale) == len(shape) + 2
+    is_palette = scaled is not None and scaled[1] == "lut" and len(scale) == len(shape) + 2
     granularity, axis, block = _granularity(shape, scale[: len(shape)] if is_palette else scale, axis)
     dtype = data.type.dtype
     if operation.type == "constexpr_lut_to_dense" and len(scale) == 1:
@@ -145,11 +144,34 @@ def _compressed(
         shape=shape,
         scale_shape=scale,
         axis=axis,
-        granularity=granularity if table is not None else "none",
-        block=block if table is not None else (),
-        bytes=sum(item.bytes for key, item in literals.items() if key not in _SHAPE),
+        granularity=granularity if scaled else "none",
+        block=block if scaled else (),
+        bytes=_bytes(chain),
         consumers=readers,
     )
+
+
+def _stored(step: Operation, key: str) -> Literal | None:
+    """A parameter of a step that is written in place."""
+    group = step.inputs.get(key, ())
+    return group[0] if group and isinstance(group[0], Literal) else None
+
+
+def _type_of(step: Operation, key: str, makers: Mapping[str, Operation]) -> ValueType:
+    """The type of a parameter, in place or made by an inner step."""
+    argument = step.inputs[key][0]
+    if isinstance(argument, Literal):
+        return argument.type
+    if argument not in makers:
+        raise BrokenEvidence(f"compressed constant {step.name} reads the input {argument!r}", subject="model.mlmodel")
+    return dict(makers[argument].outputs)[argument]
+
+
+def _bytes(chain: Sequence[Operation]) -> int:
+    """Bytes of everything the steps hold; what several of them read from one place (a mask) is there once."""
+    held = [item for step in chain for key in step.inputs if key not in _SHAPE and (item := _stored(step, key))]
+    in_file = {item.data: item.bytes for item in held if isinstance(item.data, BlobRef)}
+    return sum(in_file.values()) + sum(item.bytes for item in held if not isinstance(item.data, BlobRef))
 
 
 def _granularity(

@@ -19,9 +19,10 @@ from types import MappingProxyType
 
 from runtime.contract import BrokenEvidence, Refusal, Unavailable
 from runtime.mil.blob import BlobFile
+from runtime.mil.description import Described, described
 from runtime.mil.inventory import Consumer, StoredWeight, stored_weights
 from runtime.mil.numerics import BY_NAME, Array
-from runtime.mil.program import BlobRef, Feature, Function, Literal, Message, functions
+from runtime.mil.program import BlobRef, Function, Literal, Message, functions
 
 __all__ = ["Consumer", "Package", "StoredWeight", "open"]
 
@@ -36,7 +37,7 @@ class Package:
 
     path: Path
     functions: Mapping[str, Function]
-    description: Mapping[str, tuple[Feature, ...]]
+    description: Mapping[str, tuple[Described, ...]]
     default_function: str
     specification_version: int
     metadata: Mapping[str, str]
@@ -141,21 +142,10 @@ def _root_model(path: Path) -> Path:
     return _inside(data, data / relative)
 
 
-def _description(message: Message, only: str) -> dict[str, tuple[Feature, ...]]:
+def _description(message: Message, only: str) -> dict[str, tuple[Described, ...]]:
     """Features per function as the model description declares them; a single function has no section of its own."""
     sections = {item.name: item for item in message.functions} or {only: message}
     return {
-        name: tuple(_feature(item) for item in [*section.input, *section.output, *section.state])
+        name: tuple(described(item) for item in [*section.input, *section.output, *section.state])
         for name, section in sections.items()
     }
-
-
-_ARRAY_DTYPES = {65568: "float32", 65552: "float16", 131104: "int32", 131080: "int8", 65600: "float64"}
-
-
-def _feature(message: Message) -> Feature:
-    kind = message.type
-    array = kind.stateType.arrayType if kind.WhichOneof("Type") == "stateType" else kind.multiArrayType
-    flexible = array.WhichOneof("ShapeFlexibility") is not None
-    shape = tuple(None if flexible else int(size) for size in array.shape)
-    return Feature(message.name, shape, _ARRAY_DTYPES.get(array.dataType, f"code {array.dataType}"))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Weights
+from runtime.mil.description import shape_text
 from runtime.mil.package import Package, StoredWeight
 from runtime.mil.program import Function, Literal, Operation
 from runtime.mil.quantize import QMAX, wanted
@@ -210,9 +211,13 @@ def interface(package: Package, contract: contracts.Contract) -> list[Finding]:
         if function is None:
             findings.append(Finding("missing", name, name, "the package has no such function"))
             continue
-        wanted_values = {(v.name, tuple(v.shape), v.dtype) for v in (*declared.inputs, *declared.outputs)}
-        program = {(v.name, v.shape, v.dtype) for v in (*function.inputs, *function.states, *function.outputs)}
-        described = {(v.name, v.shape, v.dtype) for v in package.description.get(name, ())}
+        contracted, held = (
+            (*declared.inputs, *declared.outputs),
+            (*function.inputs, *function.states, *function.outputs),
+        )
+        wanted_values = {(v.name, shape_text(v.shape), v.dtype) for v in contracted}
+        program = {(v.name, shape_text(v.shape), v.dtype) for v in held}
+        described = {(v.name, v.declared, v.dtype) for v in package.description.get(name, ())}
         for source, values in (("program", program), ("description", described)):
             for value in sorted(wanted_values ^ values, key=str):
                 side = "contract" if value in wanted_values else source

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from runtime.contract import BrokenEvidence
 from runtime.mil.findings import Source
-from runtime.mil.numerics import Array, Rounding
+from runtime.mil.numerics import BY_NAME, Array, Rounding
 from runtime.mil.ops.registry import Kernel
 
 Values = list[Any]
@@ -90,6 +92,22 @@ def results(result: Any) -> tuple[Array, ...]:
     if isinstance(result, tuple):
         return result
     return () if result is None else (result,)
+
+
+def exact_integers(step: Step, values: Values, state: State) -> tuple[Array, ...]:
+    """The results of a step whose integer operands have 64 bits; nothing when it computes no integers from integers.
+
+    A cast is left out: what it cannot hold is seen at its operand.
+    """
+    if step.op_type == "cast" or not any(BY_NAME[item.source.declared.dtype].kind == "int" for item in step.outputs):
+        return ()
+    whole = [slot for slot in set(step.operands) if np.asarray(values[slot]).dtype.kind in "iu"]
+    if not whole:
+        return ()
+    wide = values.copy()
+    for slot in whole:
+        wide[slot] = np.asarray(values[slot]).astype(np.int64)
+    return results(step.raw(wide, state))
 
 
 def store_call(raw: Callable[[Values, State], Any], outputs: Sequence[Output]) -> Callable[[Values, State], None]:

@@ -64,7 +64,9 @@ def _health(function: Function, seen: _Watched) -> dict[str, Any]:
     health = {
         "shape_mismatches": facts.measured(len(mismatches) + seen.misshapen, "value", n=len(function.types)),
         "nan_introduced": facts.measured(sum(count for run in runs for *_, count in run.nan), "element"),
-        "saturated": facts.measured(sum(count for run in runs for *_, count in run.saturated), "element"),
+        "saturated": facts.measured(
+            sum(count for run in runs for *_, count in (*run.saturated, *run.out_of_range)), "element"
+        ),
         "headroom": facts.measured(peak.headroom, "1") if peak else facts.unavailable("no float16 value", "1"),
         "headroom_at": peak.op_name if peak else "",
         "first_trouble": next((run.first for run in runs if run.first), ""),

@@ -7,6 +7,7 @@ same bytes.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import warnings
@@ -22,7 +23,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from transformers import PreTrainedModel
 
-from runtime.contract import Context
+from runtime.contract import Context, MachineError, Refusal
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.machine import durable
@@ -69,8 +70,11 @@ def planned(model: PreTrainedModel, lengths: list[int], context: int, mask_value
 
 
 def traced(plan: Planned) -> ExportedProgram:
-    """One function as a decomposed, static ExportedProgram without anything of the machine it was traced on."""
-    with torch.no_grad(), warnings.catch_warnings():
+    """One function as a decomposed, static ExportedProgram without anything of the machine it was traced on.
+
+    Raises Refusal (KR0141) for a model that torch.export does not trace.
+    """
+    with _toolchain(f"the {plan.kind} of {plan.length}"), torch.no_grad(), warnings.catch_warnings():
         # torch 2.13 warns about its own use of pytrees
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.export.export(plan.module, tuple(plan.inputs.values()))
@@ -78,6 +82,24 @@ def traced(plan: Planned) -> ExportedProgram:
         program = program.run_decompositions({torch.ops.aten.gelu.default: _gelu})
     _clean(program)
     return program
+
+
+@contextlib.contextmanager
+def _toolchain(what: str) -> Iterator[None]:
+    """torch.export refuses a module by whatever exception its tracer meets; to a person all of them are one refusal.
+    Raises Refusal."""
+    try:
+        yield
+    except (MachineError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        raise Refusal(
+            f"torch.export cannot trace {what}: {type(error).__name__}: {said}",
+            place="student.architecture",
+            action="install the torch and transformers that the project asks for, or use `hidden_act: silu`",
+            code="KR0141",
+        ) from error
 
 
 def _gelu(value: Tensor, *, approximate: str = "none") -> Tensor:

@@ -80,6 +80,7 @@ STEP = Step(
         "runtime.contract.rows",
         "runtime.data.classic",
         "runtime.mil.package",
+        "runtime.mil.description",
         "runtime.mil.inventory",
         "runtime.mil.blob",
         "runtime.mil.program",

@@ -1,6 +1,7 @@
 """Ops that read or write at computed positions: gather and scatter in their forms.
 
-Up to iOS16 a negative index counts from the end. From iOS17 an index outside [0, size) is an error with
+Up to iOS16 a negative index of a gather counts from the end; whether one of a scatter does its text leaves open, so it
+is not modelled. From iOS17 an index outside [0, size) is an error with
 `validate_indices` and undefined without; here it is an error (IndexError) always, so that no result rests on it.
 """
 
@@ -96,24 +97,52 @@ def _scattered(data: Array, index: tuple[Array | slice, ...], updates: Array, mo
     return result
 
 
-@op("scatter", ignores=("validate_indices",), added={"validate_indices": 7})
+def _open(indices: Array, op_type: str) -> None:
+    """Raises UnsupportedOp for an index whose meaning the op's text before iOS17 leaves open."""
+    if indices.size and indices.min() < 0:
+        raise UnsupportedOp(
+            f"op {op_type}: a negative index ({indices.min()}) before CoreML7 is not modelled", op=op_type
+        )
+
+
+@op("scatter")
 def scatter(data: Numbers, indices: Indices, updates: Numbers, axis: int = 0, mode: str = "add") -> Array:
+    _open(indices, "scatter")
+    return scatter_ios17(data, indices, updates, axis, mode)
+
+
+@op("scatter", since=7, ignores=("validate_indices",))
+def scatter_ios17(data: Numbers, indices: Indices, updates: Numbers, axis: int = 0, mode: str = "add") -> Array:
     """`updates` combined into `data` at one-dimensional `indices` along `axis`; the default mode is what coremltools
     writes, "add"."""
     where = axis % data.ndim
     return _scattered(data, (*[slice(None)] * where, _bounded(indices, data.shape[where])), updates, mode)
 
 
-@op("scatter_along_axis", ignores=("validate_indices",), added={"validate_indices": 7})
+@op("scatter_along_axis")
 def scatter_along_axis(data: Numbers, indices: Indices, updates: Numbers, axis: int = 0, mode: str = "add") -> Array:
+    _open(indices, "scatter_along_axis")
+    return scatter_along_axis_ios17(data, indices, updates, axis, mode)
+
+
+@op("scatter_along_axis", since=7, ignores=("validate_indices",))
+def scatter_along_axis_ios17(
+    data: Numbers, indices: Indices, updates: Numbers, axis: int = 0, mode: str = "add"
+) -> Array:
     where = axis % data.ndim
     index: list[Array | slice] = list(np.indices(indices.shape, sparse=True))
     index[where] = _bounded(indices, data.shape[where])
     return _scattered(data, tuple(index), updates, mode)
 
 
-@op("scatter_nd", ignores=("validate_indices",), added={"validate_indices": 7})
+@op("scatter_nd")
 def scatter_nd(data: Numbers, indices: Indices, updates: Numbers, mode: str = "add") -> Array:
+    _open(indices, "scatter_nd")
+    return scatter_nd_ios17(data, indices, updates, mode)
+
+
+@op("scatter_nd", since=7, ignores=("validate_indices",))
+def scatter_nd_ios17(data: Numbers, indices: Indices, updates: Numbers, mode: str = "add") -> Array:
     """The last axis of `indices` addresses leading axes of `data`."""
     for place in range(indices.shape[-1]):
         _bounded(indices[..., place], data.shape[place])

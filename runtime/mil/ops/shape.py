@@ -6,7 +6,7 @@ values; a constant shape is prepared once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -17,24 +17,36 @@ from runtime.mil.numerics import Array
 from runtime.mil.ops.registry import Anything, Floats, Indices, Kernel, Many, Numbers, Reference, Sizes, op
 
 
-def _target(shape: Sequence[int], current: tuple[int, ...]) -> list[int]:
-    """`shape` with 0 replaced by the current size of that dimension and -1 left to numpy."""
-    wanted = [int(size) for size in shape]
-    if 0 in wanted and len(wanted) == len(current):
-        wanted = [size if size else current[index] for index, size in enumerate(wanted)]
-    return wanted
+def _reshaped(x: Array, shape: Sequence[int]) -> Array:
+    """Zeros are current sizes, counted from the last dimension, and 1 where `x` has none; -1 is left to numpy."""
+    ahead = (1,) * (len(shape) - x.ndim)
+    current = (*ahead, *x.shape)[-len(shape) :] if len(shape) else ()
+    return x.reshape([size if size else current[index] for index, size in enumerate(map(int, shape))])
 
 
-def _plan_reshape(shape: Array) -> Kernel:
-    wanted = tuple(int(size) for size in shape)
-    if 0 in wanted:
-        return lambda x: x.reshape(_target(wanted, x.shape))
-    return lambda x: x.reshape(wanted)
+def _reshaped_ios15(x: Array, shape: Sequence[int]) -> Array:
+    """A zero is defined only where the ranks are equal."""
+    if len(shape) != x.ndim and not all(shape):
+        raise ValueError(f"a size of 0 in {[int(size) for size in shape]} for a tensor of rank {x.ndim}")
+    return _reshaped(x, shape)
 
 
-@op("reshape", moves=True, plan=_plan_reshape)
+def _planned(compute: Callable[[Array, Sequence[int]], Array]) -> Callable[[Array], Kernel]:
+    def plan(shape: Array) -> Kernel:
+        wanted = tuple(int(size) for size in shape)
+        return lambda x: compute(x, wanted) if 0 in wanted else x.reshape(wanted)
+
+    return plan
+
+
+@op("reshape", moves=True, plan=_planned(_reshaped_ios15))
 def reshape(x: Anything, shape: Sizes) -> Array:
-    return x.reshape(_target(list(shape), x.shape))
+    return _reshaped_ios15(x, list(shape))
+
+
+@op("reshape", since=7, moves=True, plan=_planned(_reshaped))
+def reshape_ios17(x: Anything, shape: Sizes) -> Array:
+    return _reshaped(x, list(shape))
 
 
 @op("transpose", moves=True)

@@ -21,7 +21,10 @@ from runtime.mil.quiet import quiet
 from runtime.models import fxlint
 from runtime.models.export import _clean, _gelu
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
+    pytest.mark.usefixtures("converter_folders"),
+]
 X = torch.tensor([[0.6614, 0.2669, 0.0617, 0.6213], [-0.4519, -0.1661, -1.5228, 0.3817]])
 SMALL = torch.tensor([[1e-4, 1e-6, 1e-8, 0.5]])
 ZERO = torch.tensor([[0.0, 1.0, 2.0, 3.0]])

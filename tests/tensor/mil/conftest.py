@@ -37,6 +37,6 @@ class Zoo:
 
 
 @pytest.fixture(scope="session")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+def zoo(tmp_path_factory: pytest.TempPathFactory, converter_folders: None) -> Zoo:
     """The models of this worker."""
     return Zoo(tmp_path_factory.mktemp("zoo"))

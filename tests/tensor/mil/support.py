@@ -13,6 +13,7 @@ from coremltools.converters.mil.mil import Function as MilFunction
 from coremltools.converters.mil.mil import types
 from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 
+from runtime.mil.description import Described
 from runtime.mil.interpreter import Interpreter, Result
 from runtime.mil.numerics import BY_NAME, Array, Mode
 from runtime.mil.package import Package
@@ -99,7 +100,10 @@ def package(functions: Mapping[str, Function]) -> Package:
     return Package(
         path=Path("memory.mlpackage"),
         functions=functions,
-        description={name: (*f.inputs, *f.outputs, *f.states) for name, f in functions.items()},
+        description={
+            name: tuple(Described(*item) for item in (*f.inputs, *f.outputs, *f.states))
+            for name, f in functions.items()
+        },
         default_function=next(iter(functions)),
         specification_version=9,
         metadata={},

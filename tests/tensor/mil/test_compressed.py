@@ -45,6 +45,15 @@ def pruned_then(joint: str) -> Compress:
     return compress
 
 
+def palettized_then_quantized(model: Any) -> Any:
+    """Palettes whose entries are INT8."""
+    config = cto.OptimizationConfig(
+        cto.OpLinearQuantizerConfig(mode="linear_symmetric", granularity="per_tensor", weight_threshold=512)
+    )
+    grouped = palettized(nbits=4, granularity="per_grouped_channel", group_size=16)(model)
+    return cto.linear_quantize_weights(grouped, config, joint_compression=True)
+
+
 SYMMETRIC = {"mode": "linear_symmetric", "granularity": "per_channel"}
 
 #: name → (deployment, compression, least cosine against PyTorch, what the inventory says of q_proj: op, dtype,
@@ -98,6 +107,18 @@ FORMS: dict[str, tuple[Any, Compress, float, tuple[str, str, str, tuple[int, ...
         0.8,
         ("constexpr_lut_to_dense", "uint4", "per_block", (4, 1, 16, 1)),
     ),
+    "lut4-scaled": (
+        ct.target.iOS18,
+        palettized(nbits=4, granularity="per_grouped_channel", group_size=32, enable_per_channel_scale=True),
+        0.8,
+        ("constexpr_blockwise_shift_scale+constexpr_lut_to_dense", "uint4", "per_block", (2, 64, 16, 1)),
+    ),
+    "lut4-int8": (
+        ct.target.iOS18,
+        palettized_then_quantized,
+        0.8,
+        ("constexpr_blockwise_shift_scale+constexpr_lut_to_dense", "uint4", "per_block", (4, 1, 16, 1)),
+    ),
     "sparse": (ct.target.iOS18, pruned_then(""), 0.5, ("constexpr_sparse_to_dense", "float16", "none", ())),
     "sparse-ios17": (ct.target.iOS17, pruned_then(""), 0.5, ("constexpr_sparse_to_dense", "float16", "none", ())),
     "sparse-lut4": (
@@ -133,6 +154,17 @@ def test_a_compressed_model_computes_what_its_decompression_computes(zoo: Zoo, f
     assert found.shape == (64, 64)
     assert [reader.op_type for reader in found.consumers] == ["linear"]
     assert found.bytes < 64 * 64 * 2
+
+
+@pytest.mark.parametrize("joint", ["", "palettize", "quantize"])
+def test_a_mask_that_two_ops_read_is_counted_once(zoo: Zoo, joint: str) -> None:
+    """Half of 64 x 64 elements, one bit of mask for each, and the scales or the table; before, the mask twice."""
+    opened = zoo.opened(f"counted-{joint}", pruned_then(joint)(zoo.model("llama", "prefill")))
+    found = next(weight for weight in opened.weights("main") if "q_proj" in weight.name)
+    kept, mask = 64 * 64 // 2, 64 * 64 // 8
+    wanted = {"": kept * 2 + mask, "palettize": kept // 2 + mask + 16 * 2, "quantize": kept + mask + 64 * 2}
+    # elements as small as the threshold are cut on either side of it
+    assert abs(found.bytes - wanted[joint]) <= 4
 
 
 def test_the_inventory_names_every_constant_once_with_its_readers(zoo: Zoo) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import coremltools as ct
 import numpy as np
 import pytest
+import torch
 from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 
@@ -16,6 +17,7 @@ from runtime.mil import package
 from runtime.mil.findings import Count, Findings, Mismatch, Peak, merged
 from runtime.mil.interpreter import Interpreter
 from runtime.mil.numerics import Array, Mode
+from tests.tensor.mil import models
 from tests.tensor.mil.conftest import Zoo
 from tests.tensor.mil.support import run_op
 from tests.tensor.mil.tamper import edited, op_of
@@ -113,6 +115,81 @@ def test_a_cast_out_of_range_is_counted(given: list[float], dtype: str, elements
     findings = run_op("cast", 8, {"x": x}, {"dtype": dtype}, [(dtype, (3,))]).findings
     assert findings.out_of_range == (Count("result_0", "cast", "the_op", elements),)
     assert findings.first == "the_op"
+
+
+def overflowing(op_type: str, given: dict[str, Any], static: dict[str, Any], wanted: tuple[int, ...]) -> Findings:
+    """Findings of one op on int32 operands."""
+    arrays = {name: np.array(value, np.int32) for name, value in given.items()}
+    return run_op(op_type, 8, arrays, static, [("int32", wanted)]).findings
+
+
+LAST = 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    ("op_type", "given", "static", "wanted", "elements"),
+    [
+        ("add", {"x": [LAST, 1, 2], "y": [1, 1, LAST]}, {}, (3,), 2),
+        ("add", {"x": [LAST - 1, 1], "y": [1, 1]}, {}, (2,), 0),
+        ("sub", {"x": [-(2**31), 0], "y": [1, 1]}, {}, (2,), 1),
+        ("mul", {"x": [1 << 16, 3], "y": [1 << 16, 3]}, {}, (2,), 1),
+        ("floor_div", {"x": [-(2**31), 7], "y": [-1, -1]}, {}, (2,), 1),
+        ("square", {"x": [46341, 46340]}, {}, (2,), 1),
+        ("abs", {"x": [-(2**31), -5]}, {}, (2,), 1),
+        ("reduce_sum", {"x": [LAST, 1]}, {"axes": [0], "keep_dims": True}, (1,), 1),
+        ("reduce_sum", {"x": [LAST, -1]}, {"axes": [0], "keep_dims": True}, (1,), 0),
+        ("cumsum", {"x": [LAST, 1, 1]}, {"axis": 0}, (3,), 2),
+    ],
+)
+def test_an_integer_that_leaves_its_dtype_is_counted(
+    op_type: str, given: dict[str, Any], static: dict[str, Any], wanted: tuple[int, ...], elements: int
+) -> None:
+    findings = overflowing(op_type, given, static, wanted)
+    assert sum(item.elements for item in findings.out_of_range) == elements
+    assert findings.clean == (elements == 0)
+    assert findings.first == ("the_op" if elements else "")
+
+
+@pytest.mark.parametrize(
+    ("op_type", "constant", "elements"),
+    [("add", LAST, 1), ("sub", -(2**31), 1), ("mul", LAST, 1), ("add", LAST - 1, 0), ("maximum", LAST, 0)],
+)
+def test_arithmetic_with_a_constant_at_the_end_of_int32_is_counted(op_type: str, constant: int, elements: int) -> None:
+    """A converter leaves it where it met a larger number: the sum fits and is wrong all the same."""
+    findings = overflowing(op_type, {"x": [0]}, {"y": np.int32(constant)}, (1,))
+    assert findings.out_of_range[:1] == ((Count("result_0", op_type, "the_op", 1),) if elements else ())
+    assert findings.clean == (elements == 0)
+
+
+def test_a_number_that_the_converter_saturated_is_not_clean(zoo: Zoo) -> None:
+    """coremltools 9.0 saves `i + 2**40` as an int32 sum with 2147483647."""
+
+    class Far(torch.nn.Module):
+        def forward(self, i: torch.Tensor) -> torch.Tensor:
+            return i + 2**40
+
+    program = models.exported(Far(), (torch.zeros(2, dtype=torch.int32),))
+    model = ct.convert(
+        program,
+        inputs=[ct.TensorType(name="i", shape=(2,), dtype=np.int32)],
+        skip_model_load=True,
+        minimum_deployment_target=ct.target.iOS18,
+    )
+    interpreter = Interpreter(zoo.opened("far", model))
+    for given in ([1, 2], [-5, -6]):
+        findings = interpreter.run({"i": np.array(given, np.int32)}).findings
+        assert not findings.clean
+        assert {item.op_type for item in findings.out_of_range} == {"add"}
+        assert findings.first
+
+
+def test_a_constant_cast_out_of_range_is_counted_too(zoo: Zoo) -> None:
+    def body(x: Any) -> Any:
+        wrapped = mb.cast(x=mb.identity(x=np.array([300.0, 5.0], np.float32)), dtype="uint8")
+        return mb.add(x=x, y=mb.cast(x=wrapped, dtype="fp16"))
+
+    findings = one(built(zoo, "folded", body, (2,)), [1, 2])
+    assert [(item.op_type, item.elements) for item in findings.out_of_range] == [("cast", 1)]
 
 
 def test_a_tampered_shape_is_found_at_its_value(zoo: Zoo, tmp_path: Path) -> None:

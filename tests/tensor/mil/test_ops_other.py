@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import coremltools as ct
 import numpy as np
 import pytest
 import torch
+from coremltools.converters.mil.mil import Builder as mb
+from coremltools.converters.mil.mil import types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.contract import BrokenEvidence
 from runtime.mil.errors import UnsupportedOp
+from runtime.mil.interpreter import Interpreter
 from runtime.mil.numerics import Array
 from tests.tensor.mil import cases
+from tests.tensor.mil.conftest import Zoo
 from tests.tensor.mil.support import by_coremltools, run_op
 
 few = settings(max_examples=30, derandomize=True, deadline=None, database=None)
@@ -184,6 +190,76 @@ def test_a_negative_index_counts_from_the_end_until_ios17_and_is_refused_from_th
             run_op(form, 7, {"x": x, "indices": indices}, {}, [("float32", (1,))])
     with pytest.raises(BrokenEvidence, match=r"gather_nd .*indices in"):
         run_op("gather_nd", 7, {"x": x, "indices": indices}, {}, [("float32", ())])
+
+
+@pytest.mark.parametrize("opset", [5, 6])
+@pytest.mark.parametrize("form", ["scatter", "scatter_along_axis", "scatter_nd"])
+def test_a_negative_index_of_a_scatter_is_not_modelled_before_ios17(form: str, opset: int) -> None:
+    """Its text there leaves open whether it counts from the end: neither a number nor broken evidence."""
+    x, updates = np.array([1, 2, 3], np.float32), np.array([5], np.float32)
+
+    def run(index: int, opset: int) -> Array:
+        indices = np.array([[index]] if form == "scatter_nd" else [index], np.int32)
+        given = {"data": x, "indices": indices, "updates": updates}
+        return run_op(form, opset, given, {"mode": "update"}, [("float32", (3,))]).outputs["result_0"]
+
+    for index in (-1, -3):
+        with pytest.raises(UnsupportedOp, match=rf"op {form}: a negative index \({index}\) before CoreML7"):
+            run(index, opset)
+        with pytest.raises(BrokenEvidence, match=r"indices in"):
+            run(index, 7)
+    with pytest.raises(BrokenEvidence, match=r"indices in"):
+        run(3, opset)
+    np.testing.assert_array_equal(run(0, opset), [5, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [
+        ([0, -1], (3, 8)),
+        ([0, 0, -1], (2, 3, 4)),
+        ([-1, 0], (6, 4)),
+        ([6, 0], (6, 4)),
+        ([0, 0, 0, 0], (1, 2, 3, 4)),
+        ([1, 0, -1, 0], (1, 2, 3, 4)),
+        ([0, 0, 0, 0, -1], (1, 1, 2, 3, 4)),
+        ([0, 5], None),
+        ([0], None),
+    ],
+)
+def test_zeros_of_a_reshape_count_from_the_last_dimension_from_ios17(
+    shape: list[int], wanted: tuple[int, ...] | None
+) -> None:
+    x = np.arange(24, dtype=np.int32).reshape(2, 3, 4)
+    if wanted is None:
+        with pytest.raises(BrokenEvidence, match=r"reshape .*cannot be executed"):
+            run_op("reshape", 7, {"x": x}, {"shape": shape}, [("int32", (24,))])
+        return
+    # coremltools' own folding and typing say the same
+    ((value, (_, declared)),) = by_coremltools("reshape", 7, {"x": x, "shape": shape})
+    assert declared == wanted
+    np.testing.assert_array_equal(value, x.reshape(wanted))
+    for operands, static in (({"x": x}, {"shape": shape}), ({"x": x, "shape": np.array(shape, np.int32)}, {})):
+        result = run_op("reshape", 7, operands, static, [("int32", wanted)])
+        assert result.findings.clean
+        np.testing.assert_array_equal(result.outputs["result_0"], value)
+    if len(shape) != 3:
+        with pytest.raises(BrokenEvidence, match=r"a size of 0 in .* for a tensor of rank 3"):
+            run_op("reshape", 6, {"x": x}, {"shape": shape}, [("int32", wanted)])
+
+
+def test_a_package_whose_reshape_has_zeros_runs(zoo: Zoo) -> None:
+    @mb.program(input_specs=[mb.TensorSpec((2, 3, 4), dtype=types.fp16)], opset_version=ct.target.iOS17)
+    def program(x: Any) -> Any:
+        return mb.reshape(x=x, shape=[0, -1], name="y")
+
+    model = ct.convert(program, skip_model_load=True, minimum_deployment_target=ct.target.iOS17)
+    opened = zoo.opened("reshape_zeros", model)
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    result = Interpreter(opened).run({"x": x})
+    assert result.findings.clean
+    (found,) = result.outputs.values()
+    np.testing.assert_array_equal(found, x.reshape(3, 8))
 
 
 def test_erf_is_exact_to_float32() -> None:

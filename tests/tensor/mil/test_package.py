@@ -226,7 +226,7 @@ def test_inputs_must_be_the_declared_ones(zoo: Zoo) -> None:
     for change, message in [
         ({"position": None}, "missing or unknown: position"),
         ({"other": np.zeros(1)}, "missing or unknown: other"),
-        ({"position": np.zeros((2,), np.int32)}, r"shape \(2,\), declared \(1,\)"),
+        ({"position": np.zeros((2,), np.int32)}, r"shape \(2\), the package declares \(1\)"),
         ({"position": np.zeros((1,), np.float32)}, "dtype float32, declared int32"),
         ({"position": np.array([1 << 40])}, "outside int32"),
         ({"key_cache": np.zeros(good["key_cache"].shape, np.int32)}, "declared float16"),
