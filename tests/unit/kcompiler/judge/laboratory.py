@@ -75,6 +75,9 @@ def _family(target: str, changed: CodeType) -> Iterator[Judge]:
             setattr(sys.modules[name.rpartition(".")[0]], name.rpartition(".")[2], module)
         yield sys.modules[JUDGE].judge
     finally:
+        # what nobody had imported before must not stay: it holds on to the classes of this family
+        for name in set(names) - set(kept):
+            sys.modules.pop(name, None)
         sys.modules.update(kept)
         for (parent, child), module in held.items():
             setattr(sys.modules[parent], child, module)
