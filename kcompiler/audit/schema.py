@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -18,7 +17,7 @@ def _validator(name: str) -> Any:
     return Draft202012Validator(json.loads(file.read_text(encoding="utf-8")))
 
 
-def problem_with(name: str, document: Mapping[str, Any]) -> str:
+def problem_with(name: str, document: object) -> str:
     """What is wrong with a document by `schemas/<name>.schema.json`; "" when nothing is."""
     from jsonschema.exceptions import best_match
 

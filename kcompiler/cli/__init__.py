@@ -122,6 +122,10 @@ def _main(arguments: list[str]) -> int:
             return Outcome(6, "storage-failed", "free space or mend the disk, then the same command again").leave()
         return Outcome(2, "unusable-path", "mend it, then the same command again").leave()
     except Exception as bug:
+        if isinstance(bug, RuntimeError) and str(bug).startswith("Symlink loop"):
+            # before Python 3.13 pathlib says this of a path, with an error that is none of the file system
+            click.echo(str(bug), err=True)
+            return Outcome(2, "unusable-path", "remove the link, then the same command again").leave()
         # whatever no rule of ours foresaw is our bug, and says so instead of showing frames
         return _report_refusal(bug) or _report_bug(bug)
 

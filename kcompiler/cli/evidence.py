@@ -51,6 +51,25 @@ def gate(
         raise Outcome(verdict.exit_code, verdict.verdict.lower(), "mend what blocks, then kcompiler apply")
 
 
+def _read(what: str, text: str, root: Path) -> Any:
+    """What a part of the evidence says, where it is more than printed. ValueError and the like: it is damaged."""
+    if what == "verdict":
+        from kcompiler.audit.schema import problem_with
+        from runtime.contract import strict_json
+
+        verdict = strict_json.loads(text)
+        if problem := problem_with("verdict", verdict):
+            raise ValueError(problem)
+        return verdict
+    if what == "artifacts":
+        from kcompiler.render import artifacts
+        from runtime.contract import strict_json
+
+        lines: list[Any] = [strict_json.loads(line) for line in text.splitlines()]
+        return artifacts.listed([line["data"] for line in lines], root)
+    return None
+
+
 def _show_verdict(verdict: Mapping[str, Any], form: str) -> None:
     from kcompiler.render import human_run
 
@@ -86,13 +105,18 @@ def show(what: str, target: Path, step: str | None, profile: str, form: str) -> 
     if not file.is_file() or not file.resolve().is_relative_to(evidence.resolve()):
         click.echo(f"{home.shown(evidence / files[what])} does not exist", err=True)
         raise Outcome(2, "no-evidence", f"kcompiler apply {called(target, profile)}")
-    text = file.read_text(encoding="utf-8")
+    try:
+        text = file.read_text(encoding="utf-8")
+        found = _read(what, text, home.root)
+    except (ValueError, LookupError, TypeError, AttributeError) as reason:
+        click.echo(f"{home.shown(file)} is damaged: {str(reason)[:200]}", err=True)
+        raise Outcome(3, "evidence-broken", f"kcompiler apply {called(target, profile)}") from None
     if what == "verdict":
-        _show_verdict(json.loads(text), form)
+        _show_verdict(found, form)
     elif what == "artifacts":
         from kcompiler.render import artifacts
 
-        entries = artifacts.listed([json.loads(line)["data"] for line in text.splitlines()], home.root)
+        entries: list[dict[str, Any]] = found
         chosen = [entry for entry in entries if not step or entry["artifact"].partition(".")[0] == step]
         if step and not chosen:
             from kcompiler.cli.plans import no_such_step

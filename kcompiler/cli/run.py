@@ -264,8 +264,12 @@ def _leave(run: Run, verdict: Mapping[str, Any], target: str, signal: int, alone
                 click.echo(f"{item.step}: {item.detail}", err=True)
         raise Outcome(128 + (signal or 2), "interrupted", f"kcompiler apply {target}")
     if run.outcome in _ENDS:
+        from runtime.contract import Refusal
+
         code, word = _ENDS[run.outcome]
-        raise Outcome(code, word, f"kcompiler apply {target}")
+        # the same again would be refused again
+        refused = any(isinstance(item.error, Refusal) for item in run.steps)
+        raise Outcome(code, word, f"{'mend what was refused, then ' if refused else ''}kcompiler apply {target}")
     if alone is not None:
         blocking = [one for one in verdict["outcomes"] if one["blocks"] and one["step"] in alone]
         if not blocking:

@@ -60,6 +60,7 @@ def status(spec: Path, profile: str, form: str) -> None:
 def _verdict(home: project.Project, made: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The recorded verdict of this very plan; None when there is none, or it is of another plan or cannot be read."""
     from kcompiler import lock
+    from kcompiler.audit.schema import problem_with
     from runtime.contract import strict_json
 
     path = home.verdict(made["asked"]["name"])
@@ -67,7 +68,9 @@ def _verdict(home: project.Project, made: Mapping[str, Any]) -> Mapping[str, Any
         found = strict_json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("lock") == lock.plan_digest(made) else None
+    if not isinstance(found, dict) or found.get("lock") != lock.plan_digest(made):
+        return None
+    return None if problem_with("verdict", found) else found
 
 
 def _next(spec: str, found: Sequence[Stage], judged: Mapping[str, Any] | None) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.contract import BrokenEvidence
+from runtime.contract import BrokenEvidence, strict_json
 
 GENESIS = "sha256:" + "0" * 64
 _DOMAIN = b"kc.journal.v1\0"
@@ -89,8 +89,15 @@ def unseal(text: bytes, *, subject: str) -> Line:
     expected = b',"hash":"' + _hash(body).encode() + b'"}\n'
     if stated != expected:
         raise BrokenEvidence("the line does not have the hash it states", subject=subject)
-    content = json.loads(body)
-    if content.keys() != _KEYS.keys() or any(type(content[key]) is not kind for key, kind in _KEYS.items()):
+    try:
+        content: Any = strict_json.loads(body)
+    except ValueError as error:
+        raise BrokenEvidence("the line is not JSON", subject=subject) from error
+    if (
+        not isinstance(content, dict)
+        or content.keys() != _KEYS.keys()
+        or any(type(content[key]) is not kind for key, kind in _KEYS.items())
+    ):
         raise BrokenEvidence("the line is not a journal event", subject=subject)
     return Line(hash=stated[9:80].decode(), text=text, **content)
 
@@ -133,7 +140,7 @@ def check_head(chain: Chain, head: bytes | None, *, subject: str = "journal") ->
             raise BrokenEvidence("the file that anchors the newest line is gone", subject=subject)
         return
     try:
-        anchor = json.loads(head)
+        anchor: Any = strict_json.loads(head)
         seq, line_hash = int(anchor["seq"]), str(anchor["hash"])
     except (ValueError, KeyError, TypeError) as error:
         raise BrokenEvidence("the file that anchors the newest line is not readable", subject=subject) from error

@@ -199,6 +199,13 @@ class Client:
                 except httpx.HTTPStatusError as error:
                     self._end(reserved, known=error.response.status_code not in _UNKNOWN)
                     raise
+                except httpx.DecodingError:
+                    self._end(reserved, known=False)
+                    raise Refusal(
+                        "the server's reply is not packed as its Content-Encoding says",
+                        place=self._params.base_url,
+                        action="check base_url, and what stands between it and this machine",
+                    ) from None
                 except BaseException as error:
                     self._end(reserved, known=isinstance(error, _UNSENT))
                     raise

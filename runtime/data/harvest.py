@@ -222,7 +222,7 @@ class _Run:
             f"the server changed its model: it answered {told}" + (f", and {wanted} is wanted" if wanted else ""),
             place=self._params.base_url,
             action=f'write teacher.served_as: "{take}"; answers of that version are kept, the others are asked again',
-            code="KR0130",
+            code="KR0117",
         )
 
     def _check_use(self) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.contract import BrokenEvidence, MachineError
+from runtime.contract import BrokenEvidence, MachineError, strict_json
 from runtime.machine.durable import DISK, Disk
 
 _held: weakref.WeakSet[Lease] = weakref.WeakSet()
@@ -49,7 +49,8 @@ class Lease:
 
     def sign(self, at_least: int, taken: str = "") -> int:
         """Write the note; the new fence, greater than `at_least` (the journal's) and than any in a note before."""
-        self.fence = max(int(read_note(self._note).get("fence", 0)), at_least) + 1
+        before = read_note(self._note).get("fence")
+        self.fence = max(before if type(before) is int else 0, at_least) + 1
         note = {"pid": os.getpid(), "boot": boot_id(), "host": socket.gethostname(), "taken": taken}
         self._disk.write(self._note, (json.dumps({**note, "fence": self.fence}, sort_keys=True) + "\n").encode())
         return self.fence
@@ -81,7 +82,7 @@ class Lease:
 def read_note(path: Path) -> dict[str, Any]:
     """The owner's note, {} when there is none or it cannot be read."""
     with contextlib.suppress(OSError, ValueError):
-        note = json.loads(path.read_bytes())
+        note = strict_json.loads(path.read_bytes())
         if isinstance(note, dict):
             return note
     return {}

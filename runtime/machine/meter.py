@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime.contract import strict_json
 from runtime.machine.durable import Disk, StorageFailed
 
 INTERVAL_S = 1.0
@@ -87,7 +88,7 @@ class Meter:
 def left_behind(folder: Path, attempt: int) -> Spent | None:
     """What a killed attempt spent, to within one interval after its last sign of life; None where it left none."""
     try:
-        found = json.loads((folder / FILE).read_bytes())
+        found: Any = strict_json.loads((folder / FILE).read_bytes())
         if found["attempt"] != attempt:
             return None
         last = spent_of(found)

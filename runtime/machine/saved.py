@@ -45,7 +45,7 @@ def read(folder: Path) -> tuple[dict[str, Any] | None, str]:
             return None, "the saved state is of another version"
         if not isinstance(found["step"], int) or not isinstance(found["file"], str):
             return None, "the saved state's index names no step or no file"
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         return None, f"the saved state cannot be read ({type(error).__name__})"
     return found, ""
 

@@ -258,6 +258,7 @@ def test_money_is_the_projects_across_attempts_cells_and_specs(tmp_path: Path) -
         spent = asks(home, 6, "step-failed")
         assert "KR0112" in spent.err
         assert "raise budgets.usd" in spent.err
+        assert spent.last["next"] == "mend what was refused, then kcompiler apply letters.yaml"
         some = len(server.asked)
         assert 10 < some < 24
         # again, and in every cell of a sweep: the money is gone

@@ -247,3 +247,11 @@ def test_the_tiny_spec_itself_is_valid(fresh: Home) -> None:
     result = fresh.run("validate", SPEC, code=LIGHT).ended(0, "")
     assert "error[" not in result.err
     assert tiny()["metadata"]["name"] == NAME
+
+
+def test_a_lock_that_is_a_link_to_itself_is_refused(planned: Home, tmp_path: Path) -> None:
+    home = planned.copy(tmp_path / "project")
+    home.lock.unlink()
+    home.lock.symlink_to(home.lock.name)
+    for verb in ("plan", "apply"):
+        assert "plan.lock" in home.run(verb, SPEC, code=LIGHT).ended(2, "unusable-path").err

@@ -105,6 +105,30 @@ def test_a_verdict_that_was_edited_is_refused(done: Home) -> None:
     assert "recorded PASS, recomputed FAIL" in result.out
 
 
+@pytest.mark.parametrize(
+    ("what", "file"), [("verdict", "verdict.json"), ("artifacts", "journal.jsonl"), ("report", "reports/verify.json")]
+)
+def test_evidence_that_cannot_be_shown_is_named_and_the_advice_mends_it(done: Home, what: str, file: str) -> None:
+    path = done.evidence / file
+    whole = path.read_bytes()
+    step = ["verify"] if what == "report" else []
+    damages = [b"\xff\xfe\0"]
+    if not step:
+        damages += [whole[: len(whole) // 2], b"[" * 200_000, b"null\n", b"[]\n", b'{"outcomes": null}\n']
+    for damage in damages:
+        path.write_bytes(damage)
+        shown = done.run("show", what, SPEC, *step, code=LIGHT).ended(3, "evidence-broken")
+        assert f"evidence/{file} is damaged" in shown.err
+        done.run("status", SPEC, code=LIGHT).ended(0, "")
+    done.apply().ended(1, "fail")
+    done.run("show", what, SPEC, *step, code=LIGHT).ended(0, "")
+
+
+def test_a_verdict_of_this_plan_without_its_outcomes_is_none(done: Home) -> None:
+    rewrite(done.evidence / "verdict.json", lambda verdict: verdict.pop("outcomes"))
+    assert "verdict" not in done.run("status", SPEC, code=LIGHT).ended(0, "").out.partition("next")[0]
+
+
 def test_a_verdict_that_is_gone_is_missed(done: Home) -> None:
     (done.evidence / "verdict.json").unlink()
     assert "verdict.json" in audited(done).ended(3, "evidence-broken").out

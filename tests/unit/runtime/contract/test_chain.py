@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from runtime.contract import BrokenEvidence
-from runtime.contract.chain import GENESIS, check_head, head_text, read, seal, unseal
+from runtime.contract.chain import GENESIS, _hash, check_head, head_text, read, seal, unseal
 
 
 def journal(count: int, fence: int = 1) -> bytes:
@@ -133,3 +133,17 @@ def test_events_of_unknown_type_or_with_nan_are_not_written() -> None:
         seal({**body(1, GENESIS), "data": {"wall_s": float("nan")}})
     with pytest.raises(ValueError, match="has the keys"):
         seal({"seq": 1})
+
+
+DEEP = b"[" * 200_000
+
+
+def test_what_nests_too_deep_is_broken_evidence() -> None:
+    """Also where a line states the right hash: that anybody can compute."""
+    with pytest.raises(BrokenEvidence, match="not readable"):
+        check_head(read(journal(2)), DEEP)
+    deep = b'{"data":' + DEEP
+    with pytest.raises(BrokenEvidence, match="the line is not JSON"):
+        unseal(deep + b',"hash":"' + _hash(deep + b"}").encode() + b'"}\n', subject="x")
+    with pytest.raises(BrokenEvidence, match="not a journal event"):
+        unseal(b'{"seq":1' + b',"hash":"' + _hash(b'{"seq":1}').encode() + b'"}\n', subject="x")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from runtime.contract import Refusal, Unavailable
 from runtime.data import answers
 from runtime.data.chat import most_usd, request_of
 from runtime.data.harvest import harvest
+from runtime.data.spend import Spend
 from runtime.machine.durable import StorageFailed
 from runtime.steps.harvest import HarvestParams
 from tests.unit.runtime.data.teaching import Reply, Stage, completion, dataset, serving
@@ -354,6 +356,14 @@ def test_another_kind_of_server_is_refused(tmp_path: Path, reply: bytes) -> None
         run(tmp_path, params(server.url), PROMPTS[:1])
 
 
+def test_a_reply_that_does_not_unpack_is_refused_and_stays_spent(tmp_path: Path) -> None:
+    with serving(lambda _p, _c: (200, {"Content-Encoding": "gzip"}, b"plain")) as server:
+        with pytest.raises(Refusal, match="not packed as its Content-Encoding says"):
+            run(tmp_path, params(server.url, usd_per_million_input=100.0), PROMPTS[:1])
+        spend = Spend(tmp_path / "run" / ".kcompiler" / "paid", params(server.url).purse, Decimal(1))
+    assert (len(server.asked), spend.lost) == (1, 1)
+
+
 def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with serving(plain) as server:
         url = server.url
@@ -378,7 +388,7 @@ def test_a_model_that_changes_stops_the_run_and_the_advice_leads_on(tmp_path: Pa
     with serving(answer) as server:
         with pytest.raises(Refusal, match=r"it answered 1 as .*, 4 as m1#f1|it answered 4 as m1#f1, 1 as ") as caught:
             run(tmp_path, params(server.url, concurrency=1))
-        assert (caught.value.code, len(server.asked)) == ("KR0130", 5)
+        assert (caught.value.code, len(server.asked)) == ("KR0117", 5)
         # nothing is asked as long as nothing is decided
         with pytest.raises(Refusal, match="changed its model"):
             run(tmp_path, params(server.url))
@@ -402,7 +412,7 @@ def test_a_model_that_changed_since_the_kept_answers_stops_the_run(tmp_path: Pat
         now["model"] = "m2"
         with pytest.raises(Refusal, match="it answered 6 as m1, 1 as m2") as caught:
             run(tmp_path, params(server.url, concurrency=1))
-        assert caught.value.code == "KR0130"
+        assert caught.value.code == "KR0117"
         stage = run(tmp_path, params(server.url, served_as="m2"))
     assert len(server.asked) == 6 + 1 + 11
     assert stage.data["report"]["served_as"] == ["m2"]
@@ -501,10 +511,12 @@ def test_many_damaged_answers_are_counted_and_not_all_named(tmp_path: Path) -> N
 
 CHILD = """
 import json, sys
+from decimal import Decimal
 from pathlib import Path
 sys.path[:0] = [{root!r}]
 from tests.unit.runtime.data.teaching import Stage
 from runtime.data.harvest import harvest
+from runtime.data.spend import Spend
 from runtime.steps.harvest import HarvestParams
 folder = Path({folder!r})
 harvest({{"dataset": folder / "dataset"}}, HarvestParams(**json.loads({params!r})), Stage(folder / "run"))

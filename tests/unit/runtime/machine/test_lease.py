@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runtime.contract import BrokenEvidence
+from runtime.machine import saved
 from runtime.machine.lease import Lease, Locked, boot_id, read_note
 from tests.unit.runtime.machinery import environ
 
@@ -60,6 +61,14 @@ def test_an_unreadable_note_hides_the_owner_and_frees_nothing(tmp_path: Path) ->
             Lease(tmp_path)
     with Lease(tmp_path) as lease:
         assert lease.sign(5) == 6
+
+
+@pytest.mark.parametrize("note", ["[" * 200_000, "[]", '{"fence": null}', '{"fence": "7"}', '{"fence": [7]}', "\0"])
+def test_a_note_of_another_form_is_no_note(tmp_path: Path, note: str) -> None:
+    (tmp_path / "lease.json").write_text(note)
+    with Lease(tmp_path) as lease:
+        assert lease.sign(5) == 6
+        lease.confirm()
 
 
 def test_a_replaced_lock_file_or_a_later_fence_is_noticed_by_the_holder(tmp_path: Path) -> None:
@@ -147,3 +156,10 @@ def test_eight_processes_contend_and_only_one_holds_the_lease_at_a_time(tmp_path
     assert [fence for fence, _ in entries] == list(range(1, 8 * 13 + 1))
     assert len({pid for _, pid in entries}) == 8
     assert read_note(tmp_path / "lease.json")["fence"] == 104
+
+
+def test_a_saved_state_whose_index_nests_too_deep_is_none(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / saved.INDEX).write_text("[" * 200_000)
+    assert saved.read(tmp_path / "train") == (None, "the saved state cannot be read (RecursionError)")
+    assert saved.step_of(tmp_path) is None
