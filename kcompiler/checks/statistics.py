@@ -29,6 +29,7 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import JsonlSource
 from kcompiler.spec.evaluation import Part, Suite
+from runtime.contract import calls
 from runtime.contract.splits import is_held_out
 
 ALPHA = 0.05
@@ -37,6 +38,8 @@ SPREAD = 4
 #: times that a row may stand in one batch; trials with a handful of rows have it several times
 REPEATED = 10
 _BLOCK = 1 << 20
+#: a rate of suite `tool_use` behind which only the rows stand that no tool answers
+_OF_CONTROLS = "control_abstention"
 #: (gates on the bound, refused) → what an undecided gate amounts to
 _MEANING = {
     (True, True): "it cannot pass",
@@ -74,8 +77,11 @@ class Rows:
         return Rows(min(self.expected, limit), min(self.most, limit)) if limit else self
 
 
-def rows_of(spec: Spec, world: World, split: str, part: Part | None = None) -> Rows | None:
-    """How many rows a split, or a part of it, will have; None when that is not known before the data are made."""
+def rows_of(spec: Spec, world: World, split: str, part: Part | None = None, controls: bool = False) -> Rows | None:
+    """How many rows a split, or a part of it, will have; None when that is not known before the data are made.
+
+    With `controls`, only those whose response is no tool call.
+    """
     subject = part.class_ if part else None
     expected, variance, whole = Fraction(0), Fraction(0), 0
     share = Fraction(str(spec.data.held_out)) if split == "test" else 1 - Fraction(str(spec.data.held_out))
@@ -90,12 +96,13 @@ def rows_of(spec: Spec, world: World, split: str, part: Part | None = None) -> R
                 (row.prompt, row.response)
                 for row in read[index].content.rows
                 if subject in (None, row.whole["class"])
+                and not (controls and _calls(row.response))
                 and (source.split == split or is_held_out(row.prompt, spec.data.held_out) == (split == "test"))
             }
             expected, whole = expected + len(found - seen), whole + len(found - seen)
             seen |= found
             continue
-        if subject is not None:
+        if subject is not None or controls:
             return None
         count = _lines(source, world) if isinstance(source, JsonlSource) else getattr(source.params, "rows", None)
         if not isinstance(count, int):
@@ -103,6 +110,11 @@ def rows_of(spec: Spec, world: World, split: str, part: Part | None = None) -> R
         taken = share if source.split == "auto" else Fraction(1)
         expected, variance, whole = expected + count * taken, variance + count * taken * (1 - taken), whole + count
     return Rows(round(expected), min(whole, math.floor(expected + SPREAD * math.sqrt(variance))))
+
+
+def _calls(response: str) -> bool:
+    found = calls.parse(response)
+    return isinstance(found, calls.Call) or found.kind != "no_call"
 
 
 def _lines(source: JsonlSource, world: World) -> int | None:
@@ -184,7 +196,8 @@ def _compared(kind: str, params: Mapping[str, Any]) -> Params | None:
 
 def _behind(spec: Spec, world: World, suite: Suite, params: Params) -> Rows | None:
     """Rows behind a gate: of the split, after the suite's limits; the interpreted package has one of its own."""
-    rows = rows_of(spec, world, suite.split, suite.rows)
+    controls = any(metric.endswith(_OF_CONTROLS) for metric in params.metric)
+    rows = rows_of(spec, world, suite.split, suite.rows, controls)
     if rows is None:
         return None
     package = any("coreml" in metric for metric in params.metric)

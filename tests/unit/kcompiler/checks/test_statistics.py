@@ -59,7 +59,31 @@ def lines(count: int, end: str = "\n", name: str = "rows.jsonl", first: int = 0)
 HELD = sum(splits.is_held_out(f"a {n}", 0.5) for n in range(200))
 LOW, TEST = "  on: low\n", {"split": "test"}
 
+
+def controls(calling: int, silent: int, least: int) -> dict[str, str]:
+    """A file of rows that call and rows that do not, and a pack that asks for so many of the latter."""
+    call = '{"prompt": "a %d", "response": "tool.call{\\"name\\":\\"t\\",\\"args\\":{}}"}'
+    made = [call % n for n in range(calling)]
+    made += [f'{{"prompt": "b {n}", "response": "no"}}' for n in range(silent)]
+    needed = pack(
+        f"  need: {{min_n: {least}}}\n",
+        threshold="0.5",
+        metric="runners.student.control_abstention",
+        on="eval.tool_use",
+    )
+    return {**needed, "rows.jsonl": "\n".join(made)}
+
+
+def tools_of(data: dict[str, Any]) -> None:
+    jsonl({"split": "test"})(data)
+    data["evaluation"]["suites"] = [{"use": "tool_use"}]
+
+
 CLAIMS = [
+    Claim("a caller without controls", tools_of, ("KC4803",), ("0 rows, at least 30",), files=controls(99, 0, 30),
+          severity="error"),
+    Claim("a control too few", tools_of, ("KC4803",), ("29 rows, at least 30",), files=controls(99, 29, 30)),
+    Claim("controls enough", tools_of, files=controls(99, 30, 30)),
     Claim("no gate on a rate", lambda _: None),
     Claim("149 clean rows decide 0.98", rows(745), files=pack()),
     Claim("148 do not", rows(740), ("KC4802",), ("149 clean rows", "about 148 rows", "proves only > 0.9799", ">= 0.98"),
