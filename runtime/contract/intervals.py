@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from random import Random
 from statistics import fmean, stdev
 
+#: halvings of [0, 1] after which two doubles next to each other are told apart
+_HALVINGS = 60
+
 
 def _continued_fraction(a: float, b: float, x: float) -> float:
     """Lentz's evaluation of the continued fraction of the incomplete beta function (Numerical Recipes, 6.4)."""
@@ -37,6 +40,22 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
     if x < (a + 1.0) / (a + b + 2.0):
         return math.exp(log) * _continued_fraction(a, b, x) / a
     return 1.0 - math.exp(log) * _continued_fraction(b, a, 1.0 - x) / b
+
+
+def rate_floor(k: int, n: int, alpha: float = 0.05) -> float:
+    """Lower end of the exact one-sided interval of k of n (Clopper and Pearson 1934): the rate below which k or more
+    would be rarer than `alpha`. Raises ValueError for no such rate."""
+    if not 0 <= k <= n or n == 0:
+        raise ValueError(f"{k} of {n} is no rate")
+    low, high = 0.0, 1.0 if k else 0.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        # P(X ≥ k) of a binomial is the regularised incomplete beta function I_p(k, n - k + 1)
+        if incomplete_beta(k, n - k + 1, middle) <= alpha:
+            low = middle
+        else:
+            high = middle
+    return low
 
 
 def t_quantile(probability: float, degrees: int) -> float:

@@ -183,6 +183,10 @@ def _schema(root: dict[str, Json]) -> str:
     for place, schema in places.items():
         if isinstance(schema, dict) and (wrong := _strange(schema, place)):
             return wrong
+    kinds = [schema for schema in places.values() if isinstance(schema, dict)]
+    if any("unevaluatedProperties" in one for one in kinds) and any("patternProperties" in one for one in kinds):
+        # jsonschema looks these patterns up in Python's dialect, and crashes where they are not in it
+        return "`unevaluatedProperties` beside `patternProperties` is not judged here; write `additionalProperties`"
     return _references(places)
 
 
@@ -262,7 +266,7 @@ def _references(places: Mapping[str, Json]) -> str:
     edges = {place: {target} for place, target in leads.items()}
     for place in places:
         above, _, last = place.rpartition("/")
-        parent, keyword = (above, last) if last in _ONE else (above.rpartition("/")[0], above.rpartition("/")[2])
+        parent, keyword = (above, last) if above in places else (above.rpartition("/")[0], above.rpartition("/")[2])
         if keyword in _IN_PLACE and parent in places:
             edges.setdefault(parent, set()).add(place)
     try:

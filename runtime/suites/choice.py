@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from runtime.contract import Params, Refusal, Runner, Suite, TokenScore
+from runtime.contract.intervals import rate_floor
 from runtime.contract.paired import COMPARED, RUNNERS, lacking, not_numbers, wins
 from runtime.contract.report import measured, rate, unavailable
 from runtime.contract.units import unit
@@ -76,7 +77,7 @@ class Answers:
     tied: list[bool]
 
 
-def corrected(correct: int, n: int, choices: int) -> float:
+def corrected(correct: float, n: int, choices: int) -> float:
     """(a - 1/c) / (1 - 1/c): 0 is chance, 1 is all right, below 0 is worse than chance."""
     chance = 1 / choices
     return (correct / n - chance) / (1 - chance)
@@ -189,7 +190,11 @@ def _corrected(
         return unavailable(why.get(name, f"no runner `{name}`"), "1")
     if not counts[name][1]:
         return unavailable("no items", "1")
-    return measured(corrected(*counts[name], len(params.choices)), "1", n=counts[name][1])
+    (right, n), choices = counts[name], len(params.choices)
+    # the correction is linear: it takes the ends of the accuracy's interval to its own
+    low, high = rate_floor(right, n), 1 - rate_floor(n - right, n)
+    ends = {"low": corrected(low * n, n, choices), "high": corrected(high * n, n, choices)}
+    return measured(corrected(right, n, choices), "1", n=n, **ends, confidence=0.95, interval="exact, one-sided")
 
 
 def _of_teacher(counts: Mapping[str, tuple[int, int]], params: ChoiceParams) -> dict[str, Any]:
@@ -203,5 +208,5 @@ def _of_teacher(counts: Mapping[str, tuple[int, int]], params: ChoiceParams) -> 
 
 
 SUITE = Suite(
-    name="choice", version=2, params=ChoiceParams, runners=("student",), run=run, permits=lambda params: params.choices
+    name="choice", version=3, params=ChoiceParams, runners=("student",), run=run, permits=lambda params: params.choices
 )

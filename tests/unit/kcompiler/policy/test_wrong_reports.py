@@ -139,6 +139,8 @@ WRONG: list[tuple[str, Callable[[], Report]]] = [
     ("fifty nats in the decode", lambda: agrees("quantized", "kl", facts.measured(50.0, "nat", n=52), decode=True)),
     ("it says other tokens", lambda: agrees("quantized", "greedy_agreement", facts.rate(0, 65), decode=True)),
     ("agreement of nothing", lambda: agrees("quantized", "greedy_agreement", facts.rate(0, 0), decode=True)),
+    ("a lucky guesser", lambda: choices(student=38, ce_only=41)),
+    ("a lucky guesser of a guessing teacher", lambda: choices(teacher=39, student=39, ce_only=41)),
     ("choices by guessing", lambda: choices(student=40, ce_only=41)),
     ("choices worse than without a teacher", lambda: choices(student=20, ce_only=4)),
     ("a package that chooses worse", lambda: choices(coreml=30)),

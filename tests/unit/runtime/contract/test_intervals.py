@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pytest
 
-from runtime.contract.intervals import bootstrap_interval, incomplete_beta, t_interval, t_quantile
+from runtime.contract.intervals import bootstrap_interval, incomplete_beta, rate_floor, t_interval, t_quantile
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,16 @@ def test_the_incomplete_beta_function_has_its_closed_forms():
         assert incomplete_beta(2, 1, x) == pytest.approx(x * x)
         assert incomplete_beta(1, 3, x) == pytest.approx(1 - (1 - x) ** 3)
         assert incomplete_beta(0.5, 0.5, x) == pytest.approx(2 / math.pi * math.asin(math.sqrt(x)))
+
+
+def test_the_floor_of_a_rate_has_its_closed_forms():
+    """All of n: alpha to the n-th root. One of n: 1 - (1 - alpha) to the n-th root. None: nothing."""
+    assert rate_floor(10, 10) == pytest.approx(0.05**0.1)
+    assert rate_floor(1, 10) == pytest.approx(1 - 0.95**0.1)
+    assert rate_floor(0, 10) == 0.0
+    for k, n in ((-1, 3), (4, 3), (0, 0)):
+        with pytest.raises(ValueError, match="is no rate"):
+            rate_floor(k, n)
 
 
 def test_the_t_interval_of_a_known_sample():

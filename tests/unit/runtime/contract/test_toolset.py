@@ -60,6 +60,13 @@ def allows(schema: dict[str, Any], value: Any, **more: Any) -> bool:
             "#/$defs/",
             "without end",
         ),
+        ([tool(dependentSchemas={"not": {"$ref": "#"}})], "#/dependentSchemas/not", "without end"),
+        ([tool(dependentSchemas={"if": {"allOf": [{"$ref": "#"}]}})], "#/dependentSchemas/if/allOf/0", "without end"),
+        (
+            [tool(unevaluatedProperties=False, allOf=[{"patternProperties": {"^\\cA$": {}}}])],
+            "`patternProperties`",
+            "`additionalProperties`",
+        ),
         (of({"format": "phone"}), "#/properties/amount", "is not asserted"),
         (of({"format": "int32"}), "#/properties/amount", "is not asserted"),
         (of({"format": "iri"}), "#/properties/amount", "date-time"),
@@ -89,6 +96,8 @@ def test_what_would_not_be_judged_as_it_reads_is_refused(tools: Any, place: str,
         of({"$ref": "#/$defs/tree"}, **{"$defs": {"tree": {"properties": {"left": {"$ref": "#/$defs/tree"}}}}}),
         [tool(properties={"$ref": {"type": "string"}, "typ": {"type": "string"}, "allOf": {"type": "string"}})],
         of({}, **{"$schema": toolset.DRAFT}),
+        [tool(unevaluatedProperties=False, allOf=[{"properties": {"a": True}}])],
+        [tool(properties={"not": {"$ref": "#"}, "if": {"$ref": "#"}})],
         of(True),  # type: ignore[arg-type]
     ],
 )
