@@ -15,6 +15,8 @@ from runtime.contract.hosted import Asking
 from runtime.contract.weights import Weights
 
 BASELINE = "ce_only"
+#: every package: the oldest system with several functions in one, and one function per shape
+DEPLOYMENT, STRATEGY = "iOS18", "multifunction"
 
 
 def loads_teacher(spec: Spec) -> bool:
@@ -323,8 +325,8 @@ class Lowering:
             "convert",
             "convert",
             {
-                "deployment": self.spec.export.deployment,
-                "strategy": shapes.strategy,
+                "deployment": DEPLOYMENT,
+                "strategy": STRATEGY,
                 "recipe": recipe,
                 "islands": islands,
             },

@@ -43,7 +43,7 @@ def _known(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 def _runs(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     machine = target(spec.hardware)
-    if machine is not None and machine.system != "macos" and "coreml" in spec.export.targets:
+    if machine is not None and machine.system != "macos":
         yield tree.diagnostic(
             "KC4718",
             "/hardware/profile",
@@ -280,7 +280,7 @@ def _declared(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 CHECKS = (
     Check(_known, "hardware"),
-    Check(_runs, "hardware", "export"),
+    Check(_runs, "hardware"),
     Check(_serves, "hardware", "student", "shapes", "quantization"),
     Check(_learns, "hardware", "student", "shapes", "training", "teacher"),
     Check(_bootstraps, "hardware", "teacher", "shapes"),

@@ -104,8 +104,6 @@ def applies(when: Applies, spec: Spec) -> bool:
     unit = Targets().compute_unit if targets is None else targets.compute_unit
     facts: dict[str, Collection[object]] = {
         "family": (a.family,),
-        "deployment": (spec.export.deployment,),
-        "strategy": (spec.shapes.strategy,),
         "weights": {spec.quantization.default.weights, *(rule.weights for rule in spec.quantization.rules)},
         "compute_unit": (unit,),
         "risk_tier": (spec.risk_tier,),
@@ -155,7 +153,5 @@ def _errata(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 CHECKS = (
     Check(_pins, "teacher", "student", "steps"),
-    Check(
-        _errata, "teacher", "steps", "student", "tokenizer", "hardware", "export", "shapes", "quantization", "risk_tier"
-    ),
+    Check(_errata, "teacher", "steps", "student", "tokenizer", "hardware", "shapes", "quantization", "risk_tier"),
 )

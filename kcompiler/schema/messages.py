@@ -24,6 +24,8 @@ _KINDS = {
 #: keys that the language reserves and this version cannot carry out
 _RESERVED = {
     "heads": "further heads of the student",
+    "export": "a choice of formats and systems; every package is Core ML for iOS 18 (macOS 15) and later",
+    "strategy": "a choice of packages; each is one package with one function per shape",
     "runners": "a choice of runners; each suite questions every model it knows",
 }
 #: keys that people write where another section decides

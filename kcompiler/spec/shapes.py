@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -23,11 +23,8 @@ class Decode(Section):
 
 
 class Shapes(Section):
-    """One prefill function per length, and one decode function."""
+    """One prefill function per length, and one decode function, in one package that shares their weights."""
 
-    strategy: Literal["multifunction"] = Field(
-        default="multifunction", description="One package, one function per shape, weights shared."
-    )
     prefill: list[Annotated[int, Field(ge=1, le=10_000_000)]] = Field(
         min_length=1,
         max_length=64,

@@ -124,8 +124,6 @@ class Applies(Row):
     """When an erratum concerns a spec: every condition that is given must hold."""
 
     family: list[Literal["llama", "qwen3", "phi"]] | None = None
-    deployment: list[str] | None = None
-    strategy: list[str] | None = None
     weights: list[Literal["fp16", "int8"]] | None = Field(
         default=None, description="Any of them in the recipe, by default or by a rule."
     )

@@ -82,8 +82,6 @@ def conditions() -> None:
     met = [
         {},
         {"family": ["llama"]},
-        {"deployment": ["iOS18"]},
-        {"strategy": ["multifunction"]},
         {"weights": ["int8"]},
         {"tied": True},
         {"risk_tier": [3]},
@@ -94,8 +92,6 @@ def conditions() -> None:
     ]
     unmet = [
         {"family": ["phi", "qwen3"]},
-        {"deployment": ["iOS17"]},
-        {"strategy": ["enumerated"]},
         {"weights": ["fp16"]},
         {"tied": False},
         {"risk_tier": [1, 2]},
