@@ -12,7 +12,7 @@ from runtime.contract.sources import Reader
 from runtime.contract.units import unit
 
 Split = Literal["auto", "train", "test"]
-RowField = Literal["id", "prompt", "response", "class", "spans", "meta"]
+RowField = Literal["id", "prompt", "response", "class", "spans"]
 
 _SPLIT = "`auto` holds rows out by a stable hash of the row; a named split takes every row."
 _LICENSE = "SPDX expression of the licence; it flows to everything made from these rows."

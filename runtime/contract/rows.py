@@ -26,11 +26,10 @@ Row = TypedDict(
         "class": str,
         "spans": Spans,
         "source": str,
-        "meta": dict[str, Json],
     },
 )
 
-FIELDS = ("id", "prompt", "response", "class", "spans", "source", "meta")
+FIELDS = ("id", "prompt", "response", "class", "spans", "source")
 _ACTION = "correct the line, or remove it"
 
 
@@ -86,8 +85,6 @@ def checked(value: dict[str, Json], here: str, names: Mapping[str, str] | None =
             raise Refusal(f"field {said[name]} must be a string", place=here, action=_ACTION)
         if name != "class" and not text.strip():
             raise Refusal(f"field {said[name]} is empty", place=here, action=_ACTION)
-    if not isinstance(value["meta"], dict):
-        raise Refusal(f"field {said['meta']} must be an object", place=here, action=_ACTION)
     _check_spans(value["spans"], cast(str, value["response"]), here, said["spans"])
     return cast(Row, value)
 

@@ -111,7 +111,7 @@ class Reader:
         else:
             prompt, response = (found[field] for field in COMPOSED)
             found["id"] = content_id(self.name, str(prompt), str(response))
-        whole: dict[str, Json] = {"class": "", "spans": {}, "meta": {}, **found, "source": self.name}
+        whole: dict[str, Json] = {"class": "", "spans": {}, **found, "source": self.name}
         return rows.checked(whole, here, self._said), rest
 
     def _has(self, field: str, value: Mapping[str, Json]) -> bool:

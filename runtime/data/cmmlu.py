@@ -46,7 +46,6 @@ def rows_of(path: Path) -> list[Row]:
             "class": path.stem,
             "spans": {"choice": [[0, 1]]},
             "source": "cmmlu",
-            "meta": {},
         }
         found.append(checked(row, here))
     return found

@@ -158,7 +158,6 @@ def rows(params: EightBallParams, _tools: Sequence[Any], seed: int) -> list[dict
                 "class": subject,
                 "spans": {},
                 "source": "eight_ball",
-                "meta": {},
             }
         )
     if len(found) < params.rows:

@@ -295,7 +295,6 @@ def rows(params: ToyToolsParams, tools: Sequence[Any], seed: int) -> list[dict[s
                 "class": call.name if call else CONTROL,
                 "spans": calls.spans(call) if call else {},
                 "source": "toy_tools",
-                "meta": {},
             }
         )
     if len(found) < params.rows:

@@ -77,7 +77,6 @@ def rows(params: VerdictsParams, _tools: Sequence[Any], seed: int) -> list[dict[
                 "class": letter,
                 "spans": {"choice": [[0, 1]]},
                 "source": "verdicts",
-                "meta": {},
             }
         )
     return found

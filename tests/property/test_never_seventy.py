@@ -149,7 +149,6 @@ ROW = {
     "response": "Yes.",
     "id": "a",
     "spans": {"choice": [[0, 1]]},
-    "meta": {},
     "class": "c",
 }
 

@@ -25,7 +25,7 @@ VALUES = [
     "[" * 63 + "]" * 63, "[" * 64 + "]" * 64, '"\\ud800"', '{"a": "\\udfff"}', '"\\u0000"',
 ]  # fmt: skip
 NAMES = ["id", "class", "spans", "meta", "source", "other", "prompt", "response", "input"]
-FIELDS = [{}, {}, {"prompt": "{prompt}\n{input}"}, {"response": "other"}, {"id": "input"}, {"meta": "other"}]
+FIELDS = [{}, {}, {"prompt": "{prompt}\n{input}"}, {"response": "other"}, {"id": "input"}]
 SPLITS = ["auto", "auto", "train", "test"]
 
 

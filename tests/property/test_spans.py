@@ -48,7 +48,7 @@ def words() -> tokenizers.Tokenizer:
 
 
 def row(response: str, spans: dict[str, list[list[int]]]) -> Row:
-    return {"id": "r", "prompt": "p", "response": response, "class": "", "spans": spans, "source": "s", "meta": {}}
+    return {"id": "r", "prompt": "p", "response": response, "class": "", "spans": spans, "source": "s"}
 
 
 @given(TEXTS, TEXTS)

@@ -69,7 +69,6 @@ def dataset(folder: Path) -> Path:
                 "class": "",
                 "spans": {},
                 "source": "world",
-                "meta": {},
             }
         )
     (folder / "train.jsonl").write_text("".join(rows.written(made[:20], "train.jsonl")))

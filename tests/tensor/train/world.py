@@ -34,7 +34,6 @@ def row(number: int, *, spans: bool = True) -> rows.Row:
         "class": tool,
         "spans": marks if spans else {},
         "source": "world",
-        "meta": {},
     }
 
 

@@ -24,7 +24,6 @@ def row(**changes: Any) -> dict[str, Any]:
         "class": "",
         "spans": {"tool_name": [[0, 6]]},
         "source": "here",
-        "meta": {"n": 1},
     }
     return {**whole, **changes}
 
@@ -55,7 +54,6 @@ WRONG = [
     (row(id=7), "`id` must be a string"),
     (row(prompt=" \n"), "`prompt` is empty"),
     (row(response=None), "`response` must be a string"),
-    (row(meta=[]), "`meta` must be an object"),
     (row(spans=[]), "`spans` must be an object"),
     (row(spans={"x": [1, 2]}), "not [start, end]"),
     (row(spans={"x": [[0, True]]}), "not [start, end]"),

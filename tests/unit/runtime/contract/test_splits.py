@@ -11,7 +11,7 @@ from runtime.contract.rows import Row
 
 
 def row(name: str, prompt: str, response: str = "yes") -> Row:
-    return {"id": name, "prompt": prompt, "response": response, "class": "", "spans": {}, "source": "s", "meta": {}}
+    return {"id": name, "prompt": prompt, "response": response, "class": "", "spans": {}, "source": "s"}
 
 
 MANY = [row(f"id-{number}", f"Question number {number}?") for number in range(2000)]

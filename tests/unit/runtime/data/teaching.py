@@ -46,7 +46,7 @@ def dataset(folder: Path, prompts: list[str]) -> Path:
     """A dataset whose training split asks these prompts."""
     folder.mkdir(parents=True, exist_ok=True)
     made = [
-        {"id": f"r{i}", "prompt": prompt, "response": "A", "class": "", "spans": {}, "source": "s", "meta": {}}
+        {"id": f"r{i}", "prompt": prompt, "response": "A", "class": "", "spans": {}, "source": "s"}
         for i, prompt in enumerate(prompts)
     ]
     (folder / "train.jsonl").write_text("".join(rows.written(made, "train.jsonl")))  # type: ignore[arg-type]

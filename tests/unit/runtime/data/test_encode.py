@@ -25,7 +25,7 @@ class Threes:
 
 
 def row(response: str, spans: dict[str, list[list[int]]]) -> Row:
-    return {"id": "r", "prompt": "ab", "response": response, "class": "", "spans": spans, "source": "s", "meta": {}}
+    return {"id": "r", "prompt": "ab", "response": response, "class": "", "spans": spans, "source": "s"}
 
 
 def targets(response: str, spans: dict[str, list[list[int]]], mask: str) -> list[int]:

@@ -120,7 +120,7 @@ def test_a_mapping_that_is_no_name_and_no_text_with_names_is_refused(tmp_path: P
         run(tmp_path, {"s": path}, sources=[source("s", fields={"prompt": written})])
 
 
-@pytest.mark.parametrize("field", ["id", "class", "spans", "meta"])
+@pytest.mark.parametrize("field", ["id", "class", "spans"])
 def test_only_texts_are_put_together(tmp_path: Path, field: str):
     path = write(tmp_path / "in.jsonl", *pairs(1))
     with pytest.raises(Refusal, match=f"maps `{field}`"):

@@ -39,5 +39,4 @@ def row(prompt: str, response: str, subject: str = "", name: str = "") -> Mappin
         "class": subject,
         "spans": {},
         "source": "s",
-        "meta": {},
     }
