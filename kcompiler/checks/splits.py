@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from kcompiler.checks import Check, World
 from kcompiler.checks.statistics import rows_of
@@ -75,13 +75,23 @@ def _ids(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         )
 
 
+def _by_prompt(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(normalised(row.prompt), []).append(row)
+    return found
+
+
+def _contradicting(rows_of: Mapping[str, list[Row]]) -> list[list[Row]]:
+    """The rows of each prompt that has several answers."""
+    return [rows for rows in rows_of.values() if len({row.response for row in rows}) > 1]
+
+
 def _one_answer(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """A prompt with several answers teaches their mixture; often a field that tells its rows apart was left out."""
     for read in readable(spec.data, world):
-        rows_of: dict[str, list[Row]] = {}
-        for row in read.content.rows:
-            rows_of.setdefault(normalised(row.prompt), []).append(row)
-        several = [rows for rows in rows_of.values() if len({row.response for row in rows}) > 1]
+        rows_of = _by_prompt(read.content.rows)
+        several = _contradicting(rows_of)
         if not several:
             continue
         most = max(several, key=lambda rows: len({row.response for row in rows}))
@@ -110,6 +120,30 @@ def _one_answer(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 help="keep the answer that is right; of several the student learns a mixture",
                 notes=note,
             )
+
+
+#: where common forms of instruction data keep a part of the question: Alpaca, Dolly, OpenOrca
+QUESTION = ("input", "context", "system_prompt", "system")
+
+
+def _whole_question(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """A field that such forms fill with a part of the question, filled here, and mapped to nothing."""
+    for read in readable(spec.data, world):
+        several = _contradicting(_by_prompt(read.content.rows))
+        # KC4509 says the same of a field that tells answers apart, and more
+        told = _telling_apart(several) if several else []
+        for name in (one for one in QUESTION if one not in told):
+            filled = [row for row in read.content.rows if row.rest.get(name, "").strip()]
+            if filled:
+                yield tree.diagnostic(
+                    "KC4510",
+                    f"/data/sources/{read.index}/path",
+                    f"`{name}` is filled in {len(filled):,} of {len(read.content.rows):,} rows, and nothing maps it",
+                    severity="warning",
+                    label="in data of this form a part of the question stands there",
+                    help=f'put it into the prompt: `prompt: "{_composed(read.source, [name])}"` in `fields`',
+                    notes=(f"{read.path.name}:{filled[0].line}: {_short(filled[0].rest[name])}",),
+                )
 
 
 def _telling_apart(several: list[list[Row]]) -> list[str]:
@@ -258,6 +292,7 @@ CHECKS = (
     Check(_rows, "data"),
     Check(_ids, "data"),
     Check(_one_answer, "data"),
+    Check(_whole_question, "data"),
     Check(_no_row_twice, "data"),
     Check(_left, "data"),
     Check(_something_to_learn, "data"),
