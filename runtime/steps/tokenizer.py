@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract.units import unit
 
 
 class Special(Params):
@@ -22,8 +23,8 @@ class Special(Params):
 class Bound(Params):
     """How many tokens a row of a split may have, and the field of the spec that says so."""
 
-    tokens: int = Field(ge=1)
-    field: str
+    tokens: int = Field(ge=1, description="Longest row, in tokens.", examples=[256], json_schema_extra=unit("token"))
+    field: str = Field(description="Field of the spec that a message names.", examples=["training.stages.0.max_length"])
 
 
 class TokenizerParams(Params):

@@ -150,9 +150,12 @@ class TestAgain:
         assert evidence_of(done) == before
 
     def test_a_gate_threshold_runs_no_step_and_changes_the_verdict(self, done: Home) -> None:
-        pack = done.root / "policies" / "caws" / "tier-3"
-        pack.parent.mkdir(parents=True)
-        shutil.copytree(ROOT / "policies" / "caws" / "tier-3", pack)
+        # a pack of the project's own, beside caws/core: the shipped floors are not the project's to lower
+        pack = done.root / "policies" / "own"
+        shutil.copytree(ROOT / "policies" / "caws" / "tier-3" / "answers-valid", pack / "answers-valid")
+        about = (ROOT / "policies" / "caws" / "tier-3" / "pack.yaml").read_text(encoding="utf-8")
+        (pack / "pack.yaml").write_text(about.replace("name: caws/tier-3", "name: own"), encoding="utf-8")
+        done.change(lambda data: data.update(policies=["caws/core", "own"]))
         assert set(done.apply(code=LIGHT).ended(1, "fail").steps().values()) == {"reused"}
         rule = pack / "answers-valid" / "rule.yaml"
         text = rule.read_text(encoding="utf-8")

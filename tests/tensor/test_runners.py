@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from runtime import catalog
 from runtime.contract import Refusal, rows
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
@@ -234,7 +235,13 @@ def test_the_operation_writes_the_report_of_its_suite(here: World, packaged: Pat
     stage = Stage(tmp_path, takes)
     names = ["teacher", "student", "coreml"]
     params = {"coreml_limit": 1, "limit": 3, "max_new_tokens": 3}
-    evaluate(takes, EvaluateParams(suite="answers", suite_version=1, params=params, runners=names), stage)
+    evaluate(
+        takes,
+        EvaluateParams(
+            suite="answers", suite_version=catalog.load("suites", "answers").version, params=params, runners=names
+        ),
+        stage,
+    )
     report = stage.reports["report"]
     assert report["data"]["kl"]["student"]["all"] == {"value": 0.0, "unit": "nat/question", "tag": "measured", "n": 3}
     assert report["data"]["validity"]["coreml"]["n"] == 1
@@ -251,7 +258,9 @@ def test_the_operation_writes_the_report_of_its_suite(here: World, packaged: Pat
     ],
 )
 def test_a_suite_that_cannot_answer_is_refused(here: World, tmp_path: Path, changes: dict[str, object], word: str):
-    params = {"suite": "answers", "suite_version": 1, "runners": ["teacher", "student"], **changes}
+    params = {"suite": "answers", "runners": ["teacher", "student"], **changes}
+    known = params["suite"] in catalog.names("suites")
+    params.setdefault("suite_version", catalog.load("suites", params["suite"]).version if known else 1)
     takes = {**here.takes, "teacher": here.takes["checkpoint"]}
     with pytest.raises(Refusal) as caught:
         evaluate(takes, EvaluateParams(**params), Stage(tmp_path, takes))

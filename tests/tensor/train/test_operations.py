@@ -48,8 +48,12 @@ def test_the_checkpoint_loads_in_transformers(done: Stage) -> None:
     model = AutoModelForCausalLM.from_pretrained(done.root / "checkpoint")
     assert model.config.vocab_size == world.VOCAB
     assert sorted(path.name for path in (done.root / "checkpoint").iterdir()) == [
+        "chat_template.jinja",
         "config.json",
+        "generation_config.json",
         "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
         "training.json",
     ]
 

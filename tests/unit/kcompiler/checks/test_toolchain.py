@@ -193,4 +193,4 @@ def test_the_code_that_avoids_a_defect_says_so():
     assert 'Denied(\n        "aten.scaled_dot_product_attention"' in text["fxlint"]
     assert "mask_value: float = -1e4" in text["wrapper"]
     assert "torch.softmax(scores + attention_mask" in text["wrapper"]
-    assert "run_decompositions({})" in text["export"]
+    assert "program.run_decompositions({" in text["export"]
