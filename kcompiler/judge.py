@@ -265,5 +265,6 @@ def gate_files(
         given[step] = b"" if step in given else data
     source = [str(raw.get("from", "")).removeprefix("step:") for raw in obligations]
     strays = set(given) - set(source)
-    chosen = [raw for raw, step in zip(obligations, source) if step in given or strays or not only_given]  # noqa: B905
+    everything = bool(strays) or not only_given
+    chosen = [raw for raw, step in zip(obligations, source, strict=True) if everything or step in given]
     return judge(given, chosen, as_of=as_of, lock=lock)

@@ -202,6 +202,6 @@ class TestNull:
             assert json.loads(text)["environment"]["forged"] is True
 
     def test_forged_artifacts_are_never_reused_for_real_ones(self, fresh: Home) -> None:
-        fresh.apply("--backend", "null", code=LIGHT)
+        fresh.apply("--backend", "null", code=LIGHT).ended(1, "fail")
         planned = fresh.run("plan", f"specs/{NAME}.yaml", "--format", "json", code=LIGHT).ended(0, "")
         assert {step["action"] for step in json.loads(planned.out)["steps"]} == {"run"}

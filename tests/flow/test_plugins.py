@@ -289,7 +289,7 @@ def test_a_setting_without_effect_may_change_while_a_run_is_stopped(done: Home) 
 
     done.change(lambda data: data["training"]["stages"][0].update(steps=13, checkpoint_every=4))
     stop = signals(signal.SIGKILL, "os.rename", r"state-00000008")
-    done.apply(code=SIGNALLED, env=stop)
+    assert done.apply(code=SIGNALLED, env=stop).code == -signal.SIGKILL
     done.change(lambda data: data["training"]["stages"][0].update(checkpoint_every=6))
     resumed = done.apply().ended(1, "fail")
     assert "continuing at step 4 of 13" in resumed.err

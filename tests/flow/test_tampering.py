@@ -241,8 +241,10 @@ class TestGate:
 
     def test_a_forged_report_passes_nothing(self, applied: tuple[Home, Result], tmp_path: Path) -> None:
         forger = make(tmp_path / "forger")
-        forger.apply("--backend", "null", code=LIGHT)
-        for report in sorted((forger.evidence / "reports").iterdir()):
+        forger.apply("--backend", "null", code=LIGHT).ended(1, "fail")
+        forged = sorted((forger.evidence / "reports").iterdir())
+        assert len(forged) >= 1
+        for report in forged:
             self.blocks(gated(applied[0], report, options=("--only-given", "--format", "json")))
 
     def test_a_report_file_that_is_not_there_is_said_so(self, applied: tuple[Home, Result]) -> None:

@@ -25,7 +25,8 @@ from runtime.models.tokenizer import Tokenizer
 from runtime.steps.tokenizer import Special, TokenizerParams
 from tests.tensor.export.world import Stage, dataset
 
-REAL = Path("/work/shared/data/tokenizers/mistral_mistral_instruct_tokenizer_240323.model.v3")
+#: real data of other people, where a folder of it lies beside the checkout
+REAL = Path(__file__).resolve().parents[3] / "shared/data/tokenizers/mistral_mistral_instruct_tokenizer_240323.model.v3"
 WORDS = [
     "▁",
     "▁Hi",

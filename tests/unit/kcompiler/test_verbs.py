@@ -51,7 +51,7 @@ def test_plan_says_what_a_change_means_and_then_that_nothing_changed(home, capsy
 
 
 def test_plan_as_json_and_markdown_names_the_same_digest(home, capsys):
-    _main(["plan", SPEC])
+    assert _main(["plan", SPEC]) == 0
     capsys.readouterr()
     assert _main(["plan", SPEC, "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -79,7 +79,7 @@ def test_a_target_makes_a_lock_that_says_it_is_a_part(home, capsys):
 
 def test_the_verdict_on_a_part_does_not_pass(home, capsys):
     """`data` needs no tensors, so the part can be carried out here; all else is then not evaluated."""
-    _main(["plan", SPEC, "--target", "data"])
+    assert _main(["plan", SPEC, "--target", "data"]) == 0
     assert _main(["apply", LOCK]) == 1
     out = capsys.readouterr().out
     assert re.search(r"\?  \d+ rules on verify: no report yet", out)
@@ -112,8 +112,8 @@ def test_only_a_step_whose_gate_blocks_is_no_success(home, capsys):
 
 
 def test_status_tells_the_verdict_on_this_plan_and_on_no_other(home, capsys):
-    _main(["apply", SPEC, "--backend", "null"])
-    _main(["plan", SPEC])
+    assert _main(["apply", SPEC, "--backend", "null"]) == 1
+    assert _main(["plan", SPEC]) == 0
     capsys.readouterr()
     assert _main(["status", SPEC]) == 0
     assert "verdict" not in capsys.readouterr().out
@@ -128,7 +128,7 @@ def test_status_tells_the_verdict_on_this_plan_and_on_no_other(home, capsys):
 
 def test_show_artifacts_says_where_they_lie_and_what_each_is_for(home, capsys):
     assert _main(["show", "artifacts", SPEC]) == 2
-    _main(["apply", SPEC, "--only", "data"])
+    assert _main(["apply", SPEC, "--only", "data"]) == 0
     capsys.readouterr()
     assert _main(["show", "artifacts", SPEC]) == 0
     out = capsys.readouterr().out
@@ -180,8 +180,8 @@ def test_status_says_where_somebody_stands(home, capsys):
         ("tokenizer", "waits"),
         ("teacher", "waits"),
     ]
-    _main(["plan", SPEC, "--target", "data"])
-    _main(["apply", LOCK])
+    assert _main(["plan", SPEC, "--target", "data"]) == 0
+    assert _main(["apply", LOCK]) == 1
     capsys.readouterr()
     assert _main(["status", SPEC]) == 0
     out = capsys.readouterr().out
@@ -213,8 +213,8 @@ def test_a_pinned_file_that_is_not_here_is_named_by_status_and_apply(home, capsy
 
 
 def test_recorded_times_become_an_estimate(home, capsys):
-    _main(["plan", SPEC, "--target", "data"])
-    _main(["apply", LOCK])
+    assert _main(["plan", SPEC, "--target", "data"]) == 0
+    assert _main(["apply", LOCK]) == 1
     replace(home, "rows: 2400", "rows: 2401")
     capsys.readouterr()
     assert _main(["plan", SPEC]) == 0
@@ -229,7 +229,7 @@ def git(home, *arguments):
 
 
 def test_diff_compares_specs_locks_and_revisions(home, capsys):
-    _main(["plan", SPEC])
+    assert _main(["plan", SPEC]) == 0
     git(home, "init", "-q")
     git(home, "add", "-A")
     git(home, "commit", "-q", "-m", "first")
@@ -245,7 +245,7 @@ def test_diff_compares_specs_locks_and_revisions(home, capsys):
 
 def test_a_path_in_a_revision_means_what_it_means_to_git(home, monkeypatch, capsys):
     """From the top of the repository; with `./` from the folder somebody is in."""
-    _main(["plan", SPEC])
+    assert _main(["plan", SPEC]) == 0
     git(home, "init", "-q")
     git(home, "add", "-A", "-f")
     git(home, "commit", "-q", "-m", "first")
@@ -266,7 +266,7 @@ def test_a_revision_that_is_not_there_is_exit_2(home, name, capsys):
 
 
 def test_diff_can_refuse_what_is_weaker(home, capsys):
-    _main(["plan", SPEC])
+    assert _main(["plan", SPEC]) == 0
     replace(home, "cpu_s: 600", "cpu_s: 1200")
     assert _main(["diff", LOCK, SPEC, "--exit-code"]) == 1
     assert _main(["diff", SPEC, LOCK, "--exit-code"]) == 0
@@ -276,7 +276,7 @@ def test_diff_can_refuse_what_is_weaker(home, capsys):
     "edit", [{"steps": [{"id": 3}]}, {"obligations": None}, {"budgets": {"usd": "1"}}, {"toolchain": {"torch": 2}}]
 )
 def test_an_edited_lock_is_refused_before_it_is_compared(home, edit, capsys):
-    _main(["plan", SPEC])
+    assert _main(["plan", SPEC]) == 0
     plan = json.loads((home / LOCK).read_text())
     (home / "odd.lock").write_text(json.dumps({**plan, **edit}))
     capsys.readouterr()
