@@ -160,7 +160,8 @@ def located(target: Path, profile: str = "") -> tuple[dict[str, Any], project.Pr
         path = target
     if not path.is_file():
         click.echo(f"{path} does not exist", err=True)
-        raise Outcome(2, "no-lock", f"kcompiler plan {called(target, profile)}")
+        named = called(target, profile) if target.suffix in (".yaml", ".yml") else "SPEC"
+        raise Outcome(2, "no-lock", f"kcompiler plan {named}")
     return _lock(path), project.of_lock(path), path
 
 

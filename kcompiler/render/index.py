@@ -68,6 +68,22 @@ def names(kind: str) -> str:
     return "\n".join(table(rows, indent="")) + "\n"
 
 
+def pack(name: str) -> str:
+    """One line per rule of a shipped pack; "" for what is none."""
+    rows = [[f"gate:{rule}", title] for rule, title in _gates().get(name, {}).items()]
+    return "\n".join(table(rows, indent="")) + "\n" if rows else ""
+
+
+def near(word: str) -> str:
+    """What somebody may have meant by a word that names nothing: a kind, or a plug-in."""
+    words = [one for several in KINDS.values() for one in several]
+    known = {**dict.fromkeys(words), **{f"{kind}:{name}": None for kind in ROOMS for name in _plugins(kind)}}
+    found = diagnostic.suggest(word, known) or [
+        one for one in known if diagnostic.suggest(word, [one.rpartition(":")[2]])
+    ]
+    return f"did you mean `{found[0]}`?" if found else ""
+
+
 def _fields() -> dict[str, str]:
     from kcompiler.schema import published
 

@@ -48,7 +48,7 @@ def explain(subject: str, asked: Asked | None = None) -> str:
     if prefix in ("rule", "gate"):
         # a pack of the project itself is known only through its plan
         planned = _gate(rest, asked.plan) if asked and asked.plan is not None else ""
-        return planned or _rule(rest)
+        return planned or index.pack(rest) or _rule(rest)
     if prefix == "step" and asked is not None and asked.plan is not None:
         return _step(rest, asked.plan, asked.entries)
     if prefix in ROOMS:
@@ -72,7 +72,7 @@ def _bare(name: str, asked: Asked | None) -> str:
         except Unknown:
             continue
     if not found:
-        raise Unknown(f"nothing is called `{name}`; say {_SUBJECTS}")
+        raise Unknown(f"nothing is called `{name}`; {index.near(name) or f'say {_SUBJECTS}'}")
     more = f"\nsee also {', '.join(subject for subject, _ in found[1:])}\n" if found[1:] else ""
     return f"{found[0][0]}\n\n{found[0][1]}{more}"
 

@@ -340,6 +340,26 @@ def test_explain_alone_lists_every_kind_and_each_name_it_lists_has_a_page(home, 
         capsys.readouterr()
 
 
+def test_explain_lists_the_rules_of_a_pack_and_guesses_what_was_meant(home, capsys):
+    assert _main(["explain", "gate:caws/tier-3"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert len(listed) >= 10
+    assert _main(["explain", listed[0]]) == 0
+    assert _main(["explain", "caws/tier-3"]) == 0
+    capsys.readouterr()
+    assert _main(["explain", "lossses"]) == 2
+    assert "did you mean `losses`?" in capsys.readouterr().err
+    assert _main(["explain", "reverse_kll"]) == 2
+    assert "did you mean `loss:reverse_kl`?" in capsys.readouterr().err
+    assert _main(["explain", "loss:reverse_kl"]) == 0
+
+
+def test_what_is_no_spec_is_not_advised_to_be_planned(home, capsys):
+    for target in (".", "nowhere"):
+        assert _main(["audit", target]) == 2
+        assert capsys.readouterr().err.endswith("outcome=no-lock code=2 next=kcompiler plan SPEC\n")
+
+
 def test_explain_shows_every_form_of_a_field_whose_form_is_chosen(home, capsys):
     """teacher.model is a folder for one source and a server's name for another; no form hides the others."""
     assert _main(["explain", "field:teacher.source"]) == 0
