@@ -263,8 +263,11 @@ def gate_files(
         found = evidence.read(data).report
         step = str(found["step"]) if found is not None else path.stem
         given[step] = b"" if step in given else data
-    source = [str(raw.get("from", "")).removeprefix("step:") for raw in obligations]
-    strays = set(given) - set(source)
-    everything = bool(strays) or not only_given
-    chosen = [raw for raw, step in zip(obligations, source, strict=True) if everything or step in given]
+    strays = set(given) - set(map(_source, obligations))
+    chosen = [raw for raw in obligations if _source(raw) in given or strays or not only_given]
     return judge(given, chosen, as_of=as_of, lock=lock)
+
+
+def _source(raw: Mapping[str, Any]) -> str:
+    """The step whose report an obligation is about."""
+    return str(raw.get("from", "")).removeprefix("step:")
