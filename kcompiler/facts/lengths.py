@@ -31,7 +31,7 @@ def lengths(spec: Spec) -> dict[str, tuple[int, str]]:
 def least(prompt: str, response: str) -> int:
     """Tokens of a row under a tokenizer that is trained here, at least, without its template.
 
-    It cuts texts at white space before it merges (`SPLIT` of runtime/models/tokenizer.py), so that no token holds
-    letters or digits of two words.
+    It cuts texts at white space before it merges (`SPLIT` of runtime/models/tokenizer/vocabularies.py), so that no
+    token holds letters or digits of two words.
     """
     return len(_WORD.findall(prompt)) + len(_WORD.findall(response)) + ENDS

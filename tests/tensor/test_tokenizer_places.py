@@ -201,7 +201,7 @@ def test_a_row_is_encoded_more_than_once_so_that_chance_shows(tmp_path: Path) ->
     backend.model.dropout = 0.5
     ids = {name: backend.token_to_id(text) for name, text in zip(CONTROL, ("<pad>", "<s>", "<end>"), strict=True)}
     chancy = Tokenizer(backend, ids, "{prompt}\n{response}", SIZE)
-    seen = tokenizers._round_trips(chancy, hello(tmp_path / "data", "Hello" * 20))
+    seen = tokenizers.round_trips(chancy, hello(tmp_path / "data", "Hello" * 20))
     assert seen.asked == 30
     assert seen.alike < 30
 
