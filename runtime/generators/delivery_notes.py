@@ -1,0 +1,113 @@
+"""A seed → short notes about deliveries, each with one question whose answer stands in the note.
+
+Reading such a note is a job that a small instruct model half knows: it finds most answers without being taught, and
+wanders off in the rest. What it knows is worth distilling, what it lacks the rows' own answers teach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+from pydantic import Field
+
+from runtime.contract import Generator, Params, Refusal
+from runtime.contract.units import unit
+
+
+class DeliveryNotesParams(Params):
+    rows: int = Field(
+        default=3000,
+        ge=10,
+        le=100_000,
+        description="Distinct pairs of a note and a question to make.",
+        examples=[3000],
+        json_schema_extra=unit("row"),
+    )
+
+
+#: what fills a note, with commas
+NAMES = (
+    "Maria, John, Aisha, Peter, Lena, Omar, Sofia, David, Hana, Carlos, Emma, Lucas, Nina, Tom, Grace, Henry, Julia, "
+    "Victor, Alice, Frank, Laura, Simon, Clara, Hugo, Diana, Oscar, Rosa, Martin, Eva, Paul, Irene, Jack, Helen, Leo, "
+    "Sara, Max, Anna, Felix, Ruth, Adam"
+)
+CITIES = (
+    "Oslo, Paris, Madrid, Tokyo, Cairo, Lima, Vienna, Boston, Dublin, Seoul, Berlin, Rome, Athens, Lisbon, Prague, "
+    "Warsaw, Budapest, Helsinki, Stockholm, London, Chicago, Denver, Dallas, Miami, Toronto, Sydney, Mumbai, Delhi, "
+    "Nairobi, Havana, Moscow, Geneva, Munich, Hamburg, Milan, Naples, Seattle, Austin, Houston, Portland"
+)
+DAYS = "Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday"
+GOODS = (
+    "lamps, chairs, books, bottles, keyboards, tents, boxes, tables, bags, shoes, shirts, plates, cups, blankets, "
+    "bicycles, clocks, mirrors, ladders, candles, printers, phones, cameras, pillows, towels, pens, maps, helmets, "
+    "gloves, hats, coats"
+)
+NOTES = (
+    "{name} ordered {number} {goods}. They go to {city} on {day}.",
+    "Please send {number} {goods} to {name} in {city} before {day}.",
+    "On {day}, {number} {goods} leave for {city}. {name} will sign for them.",
+    "{number} {goods} for {name}, to be delivered in {city} on {day}.",
+    "We packed {number} {goods} this morning. {name} expects them in {city} by {day}.",
+    "The truck to {city} leaves on {day} with {number} {goods} for {name}.",
+    "{name} called from {city}: the {number} {goods} must arrive on {day}.",
+    "Reminder for {day}: {name} picks up {number} {goods} at the depot in {city}.",
+)
+#: what is asked → (questions, the answer as a sentence); the asked value in it is the span `answer`, in ASCII
+ASKED: Mapping[str, tuple[Sequence[str], str]] = {
+    "city": (("Which city is named in the note?", "Where do the {goods} go?"), "The city is {city}."),
+    "day": (("Which day is named in the note?", "On which day of the week is it?"), "The day is {day}."),
+    "name": (("Which person is named in the note?", "Who gets the {goods}?"), "The person is {name}."),
+    "number": (("How many {goods} are there?", "What is the number of {goods}?"), "There are {number} of them."),
+    "goods": (("Which goods are named in the note?", "What is delivered?"), "The goods are {goods}."),
+}
+#: draws that may bring nothing new, one after the other, before there is nothing new
+PATIENCE = 2000
+
+
+def _one(rng: Random, choices: Sequence[str]) -> str:
+    """Through `random()` alone, whose sequence Python promises to keep for a seed."""
+    return choices[int(rng.random() * len(choices))]
+
+
+def rows(params: DeliveryNotesParams, _tools: Sequence[Any], seed: int) -> list[dict[str, Any]]:
+    """Rows of distinct notes and questions, what is asked in turn. Raises Refusal when there are not that many."""
+    rng, asked, seen = Random(seed), list(ASKED), set[str]()
+    found: list[dict[str, Any]] = []
+    repeats = 0
+    while len(found) < params.rows and repeats < PATIENCE:
+        kind = asked[len(found) % len(asked)]
+        values = {
+            "name": _one(rng, NAMES.split(", ")),
+            "city": _one(rng, CITIES.split(", ")),
+            "day": _one(rng, DAYS.split(", ")),
+            "goods": _one(rng, GOODS.split(", ")),
+            "number": str(2 + int(rng.random() * 58)),
+        }
+        questions, answer = ASKED[kind]
+        start = answer.index("{" + kind)
+        prompt = f"{_one(rng, NOTES)}\n{_one(rng, questions)}".format(**values)
+        repeats += 1
+        if prompt in seen:
+            continue
+        repeats = 0
+        seen.add(prompt)
+        found.append(
+            {
+                "id": f"{len(found):06d}",
+                "prompt": prompt,
+                "response": answer.format(**values),
+                "class": kind,
+                "spans": {"answer": [[start, start + len(values[kind])]]},
+                "source": "delivery_notes",
+            }
+        )
+    if len(found) < params.rows:
+        raise Refusal(f"only {len(found)} of {params.rows} distinct rows", action="ask for fewer rows")
+    return found
+
+
+GENERATOR = Generator(
+    name="delivery_notes", version=1, params=DeliveryNotesParams, rows=rows, spans=frozenset({"answer"})
+)
