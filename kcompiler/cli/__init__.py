@@ -34,6 +34,7 @@ VERBS = {
     "graph": ("views", "Draw the steps of a spec."),
     "explain": ("explain", "Explain a diagnostic code, a spec field, a step or a rule."),
     "audit": ("evidence", "Recompute the evidence of a run and compare."),
+    "deliver": ("delivering", "Pack what passed: packages, weights, contract, evidence, card."),
 }
 
 

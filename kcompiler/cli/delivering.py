@@ -1,0 +1,144 @@
+"""The verb that hands over: deliver."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kcompiler import project
+from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.plans import PROFILE, called, located, plan_of
+
+_AGAIN = "then the same command again"
+
+
+@click.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option(
+    "--to", "folder", type=click.Path(path_type=Path), required=True, help="Folder to make: none yet, or an empty one."
+)
+@click.option("--step", metavar="STEP", help="Which conversion to deliver, where a sweep has several.")
+@PROFILE
+def deliver(target: Path, folder: Path, step: str | None, profile: str) -> None:
+    """Pack what TARGET made (a spec, a lock or its folder in generated/) into a folder that stands alone.
+
+    Core ML packages, a Transformers folder, contract.json for apps, the evidence, a model card, an SBOM, checksums and
+    host examples. Only what passes is delivered: the evidence is recomputed first, and anything but a sound PASS of
+    the present spec is refused. The same evidence gives the same bytes.
+    """
+    from kcompiler import deliver as stage
+    from runtime.contract import BrokenEvidence, Unavailable
+    from runtime.machine import delivery as machine
+    from runtime.machine.durable import StorageFailed
+
+    made, home, _ = located(target, profile)
+    spec = _spec(made, home)
+    _free(folder, home)
+    front = _fresh(made, home, spec)
+    _passed(made, home, spec)
+    convert = _conversion(stage.conversions(made), step)
+    try:
+        files = stage.files(made, front, home, convert, machine.describe)
+        machine.put(folder, files)
+    except stage.Undeliverable as reason:
+        click.echo(str(reason), err=True)
+        raise Outcome(1, "undeliverable", reason.action) from None
+    except BrokenEvidence as broken:
+        click.echo(f"evidence is broken: {broken.subject}: {broken.message}", err=True)
+        raise Outcome(3, "evidence-broken", f"kcompiler apply {spec}") from None
+    except (Unavailable, ModuleNotFoundError) as lacking:
+        if isinstance(lacking, ModuleNotFoundError) and (lacking.name or "").split(".")[0] in ("kcompiler", "runtime"):
+            raise
+        click.echo(f"the packages cannot be opened here: {lacking}", err=True)
+        raise Outcome(4, "toolchain-differs", "pip install 'kcompiler[run]'") from None
+    except machine.Occupied as occupied:
+        raise _occupied(occupied) from None
+    except StorageFailed as failed:
+        click.echo(str(failed), err=True)
+        raise Outcome(6, "storage-failed", f"free space or mend the disk, {_AGAIN}") from None
+    for name in sorted({path.partition("/")[0] for path in files}):
+        count = sum(path.partition("/")[0] == name for path in files)
+        click.echo(f"  {name}" if name in files else f"  {name}/   {count} files")
+    click.echo(f"delivered {made['asked']['name']} to {folder}: {len(files)} files")
+
+
+def _occupied(reason: Exception) -> Outcome:
+    click.echo(str(reason), err=True)
+    return Outcome(2, "unusable-path", f"name a folder that is not there yet, {_AGAIN}")
+
+
+def _free(folder: Path, home: project.Project) -> None:
+    """Raises Outcome unless a delivery may be put there, before anything long is done."""
+    from runtime.machine import delivery as machine
+
+    try:
+        machine.check(folder)
+    except machine.Occupied as occupied:
+        raise _occupied(occupied) from None
+    for kept in (home.root / ".kcompiler", home.root / "generated"):
+        if folder.resolve().is_relative_to(kept.resolve()):
+            click.echo(f"{folder}: lies in {home.shown(kept)}, which other verbs write", err=True)
+            raise Outcome(2, "unusable-path", f"name a folder outside of it, {_AGAIN}")
+
+
+def _spec(made: Mapping[str, Any], home: project.Project) -> str:
+    return called(home.root / made["asked"]["spec"], str(made["asked"].get("profile", "")))
+
+
+def _fresh(made: Mapping[str, Any], home: project.Project, spec: str) -> Any:
+    """The spec that the lock is of. Raises Outcome 4 when it, its inputs or the code would give another lock today."""
+    from kcompiler import lock
+
+    asked = made["asked"]
+    path = home.root / str(asked["spec"])
+    if not path.is_file():
+        click.echo(f"{home.shown(path)}, which the lock is of, is not here", err=True)
+        raise Outcome(4, "lock-stale", "kcompiler plan SPEC")
+    again, _, front = plan_of(
+        path, "human", targets=[str(one) for one in asked.get("targets", [])], profile=str(asked.get("profile", ""))
+    )
+    if again != made:
+        lines = lock.difference(made, again)
+        click.echo("the lock is stale:\n" + "\n".join(f"  {line}" for line in lines), err=True)
+        raise Outcome(4, "lock-stale", f"kcompiler apply {spec}")
+    return front.spec
+
+
+def _passed(made: Mapping[str, Any], home: project.Project, spec: str) -> None:
+    """Raises Outcome unless an audit finds the evidence sound, the artifacts here and the verdict a PASS."""
+    from kcompiler.audit import audit as recompute
+    from kcompiler.render import human_run
+    from runtime.contract import strict_json
+
+    name = made["asked"]["name"]
+    if not home.evidence(name).is_dir():
+        click.echo(f"{home.shown(home.evidence(name))} does not exist", err=True)
+        raise Outcome(2, "no-evidence", f"kcompiler apply {spec}")
+    result = recompute(home.root, name)
+    if result.exit_code:
+        click.echo(human_run.audit(result), err=True, nl=False)
+        raise Outcome(result.exit_code, result.word, f"kcompiler apply {spec}")
+    if result.verdict != "PASS":
+        recorded: Any = strict_json.loads(home.verdict(name).read_bytes())
+        click.echo(human_run.gates(recorded), err=True, nl=False)
+        click.echo(f"only PASS is delivered, and the verdict is {result.verdict}", err=True)
+        raise Outcome(int(recorded["exit_code"]) or 1, result.verdict.lower(), f"kcompiler show verdict {spec}")
+    if not (home.root / ".kcompiler").is_dir():
+        click.echo("the evidence is here, and the artifacts that it is about are not: no .kcompiler", err=True)
+        raise Outcome(4, "input-absent", f"kcompiler apply {spec}, or deliver where it was applied")
+
+
+def _conversion(known: list[str], step: str | None) -> str:
+    from kcompiler.cli.plans import no_such_step
+
+    if not known:
+        click.echo("no step of this plan makes a package", err=True)
+        raise Outcome(1, "undeliverable", "export and convert the student, then kcompiler apply")
+    if step is not None and step not in known:
+        raise no_such_step(step, known)
+    if step is None and len(known) > 1:
+        raise click.UsageError(f"several packages were made; say which by --step: {', '.join(known)}")
+    return step or known[0]

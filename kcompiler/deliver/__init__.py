@@ -1,0 +1,175 @@
+"""Audited evidence × artifacts → the files of a delivery, each with its SHA-256. Text and digests, no tensors.
+
+Reads nothing that it does not hash: reports must be those the verdict was given on, artifacts those the journal names.
+What the packages declare is handed in by whoever may open them. One more file in a delivery is one more entry of
+`files`; where files stand is said in `runtime.contract.delivery`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kcompiler import lock as locks
+from kcompiler.audit import records
+from kcompiler.deliver.card import card
+from kcompiler.deliver.choose import CHECKPOINT_FILE, Chosen, Undeliverable, chosen, conversions, precisions
+from kcompiler.deliver.sbom import sbom
+from kcompiler.plan import APPLY
+from kcompiler.project import Project
+from kcompiler.spec import Spec
+from runtime import digest
+from runtime.contract import BrokenEvidence, delivery, program, strict_json
+from runtime.contract.delivery import EVIDENCE, HUGGINGFACE, PACKAGES, SUMS, Item
+from runtime.contract.report import hex_of
+
+__all__ = ["Chosen", "Undeliverable", "chosen", "conversions", "files"]
+
+#: (folder of a package artifact, its variants) → what `runtime.mil.describe` says of them
+Describe = Callable[[Path, Sequence[str]], Mapping[str, Any]]
+_GENERATION, _CONFIG, _TOKENIZER, _TEMPLATE = (
+    "generation_config.json",
+    "config.json",
+    "tokenizer.json",
+    "chat_template.jinja",
+)
+_HOSTS = {"hosts/python/host.py": "python.txt", "hosts/swift/Host.swift": "swift.txt"}
+
+
+def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, describe: Describe) -> dict[str, Item]:
+    """Path in the delivery → the file. `made` is a lock whose evidence an audit found sound and whose verdict is PASS.
+
+    Raises Undeliverable, and BrokenEvidence for what is no longer what the audit saw.
+    """
+    name = str(made["asked"]["name"])
+    evidence = home.evidence(name)
+    text = home.verdict(name).read_bytes()
+    verdict: Any = strict_json.loads(text)
+    if verdict["verdict"] != "PASS" or verdict["lock"] != locks.plan_digest(made):
+        raise BrokenEvidence("it is not the PASS of this lock that was audited", subject=home.shown(home.verdict(name)))
+    given = _reports(evidence, verdict)
+    used, _ = records.in_use(evidence / records.JOURNAL, records.JOURNAL, None)
+    parts = chosen(made, used, convert)
+    reports: dict[str, Any] = {key: strict_json.loads(data) for key, data in given.items()}
+    variants = precisions(reports[parts.verify], verdict, parts.verify)
+
+    found: dict[str, Item] = {}
+    package = _artifact(home, parts.package)
+    wanted = tuple(f"{variant}.mlpackage/" for variant in variants)
+    found |= {
+        f"{PACKAGES}/{path}": item
+        for path, item in package.items()
+        if path == delivery.CONTRACT or path.startswith(wanted)
+    }
+    checkpoint, tokenizer = _artifact(home, parts.checkpoint), _artifact(home, parts.tokenizer)
+    checkpoint.pop(CHECKPOINT_FILE, None)
+    huggingface = {**checkpoint, **tokenizer}
+    huggingface.setdefault(_GENERATION, _item(_generation(tokenizer)))
+    found |= {f"{HUGGINGFACE}/{path}": item for path, item in huggingface.items()}
+    found |= {f"{EVIDENCE}/reports/{key}.json": _item(data) for key, data in given.items() if key != APPLY}
+    found[f"{EVIDENCE}/run.json"] = _item(given[APPLY])
+    found[f"{EVIDENCE}/verdict.json"] = _item(text)
+    found[f"{EVIDENCE}/plan.lock"] = _item(locks.dump(made))
+
+    folder = _place(home, parts.package)
+    contract = _contract(name, folder, describe(folder, variants), variants, found, hex_of(verdict["lock"]))
+    found[delivery.CONTRACT] = _item(delivery.dump(contract))
+    found["README.md"] = _item(card(contract, parts, reports, verdict))
+    trees = {one.path: one.sha256 for one in contract.packages}
+    found["sbom.cdx.json"] = _item(sbom(made, spec, contract.plan_sha256, trees))
+    found |= {path: _item((Path(__file__).parent / "hosts" / name).read_bytes()) for path, name in _HOSTS.items()}
+    found[SUMS] = _item("".join(f"{found[path].sha256}  {path}\n" for path in sorted(found)))
+    return found
+
+
+def _item(content: str | bytes) -> Item:
+    data = content.encode() if isinstance(content, str) else content
+    return Item(source=data, sha256=hex_of(digest.of_bytes(data)))
+
+
+def _reports(evidence: Path, verdict: Mapping[str, Any]) -> dict[str, bytes]:
+    """Step → bytes of the report that the verdict was given on."""
+    given = {}
+    for step, pin in verdict["reports"].items():
+        path = evidence / "run.json" if step == APPLY else evidence / "reports" / f"{step}.json"
+        given[step] = path.read_bytes()
+        if digest.of_bytes(given[step]) != pin:
+            raise BrokenEvidence("it is not the report that the verdict was given on", subject=str(path))
+    return given
+
+
+def _place(home: Project, artifact: str) -> Path:
+    scheme, _, text = artifact.partition(":")
+    return home.root / records.STATE / "store" / scheme / text[:2] / text
+
+
+def _artifact(home: Project, artifact: str) -> dict[str, Item]:
+    """The files of an artifact, hashed now."""
+    folder = _place(home, artifact)
+    entries = digest.manifest(folder) if folder.is_dir() else []
+    if digest.of_value(entries, "kc.tree.v1") != artifact:
+        raise BrokenEvidence("the artifact is not what was stored", subject=home.shown(folder))
+    return {one["path"]: Item(source=folder / one["path"], sha256=hex_of(one["digest"])) for one in entries}
+
+
+def _json(item: Item) -> Any:
+    data = item.source if isinstance(item.source, bytes) else item.source.read_bytes()
+    return strict_json.loads(data)
+
+
+def _generation(tokenizer: Mapping[str, Item]) -> str:
+    """generation_config.json of weights that came without one: the tokenizer's own tokens, greedy as it is judged."""
+    special = _json(tokenizer[delivery.CONTRACT])["special"]
+    ids = {f"{name}_token_id": special[name]["id"] for name in ("pad", "bos", "eos")}
+    return json.dumps({**ids, "do_sample": False}, sort_keys=True) + "\n"
+
+
+def _contract(
+    name: str,
+    folder: Path,
+    said: Mapping[str, Any],
+    variants: Sequence[str],
+    found: Mapping[str, Item],
+    plan_sha256: str,
+) -> delivery.Contract:
+    """What the packages themselves declare, with the meaning that the export gave each function."""
+    exported = program.load(folder)
+    functions = {
+        key: delivery.Function(
+            kind=exported.functions[key].kind,
+            length=exported.functions[key].length,
+            **{side: [program.Value(**value) for value in declared[side]] for side in ("inputs", "outputs", "states")},
+        )
+        for key, declared in said["functions"].items()
+    }
+    ends = _json(found[f"{HUGGINGFACE}/{_GENERATION}"])["eos_token_id"]
+    packages = [
+        delivery.Package(
+            precision="quantized" if variant == "quantized" else "fp16",
+            path=f"{PACKAGES}/{variant}.mlpackage",
+            sha256=hex_of(digest.of_folder(folder / f"{variant}.mlpackage")),
+            bytes=sum(one["bytes"] for one in digest.manifest(folder / f"{variant}.mlpackage")),
+            **said["packages"][variant],
+        )
+        for variant in variants
+    ]
+    return delivery.Contract(
+        name=name,
+        model_type=exported.model_type,
+        vocab_size=exported.vocab_size,
+        context=exported.kv_cache.context,
+        functions=functions,
+        kv_cache=exported.kv_cache,
+        special=exported.special,
+        stop_ids=ends if isinstance(ends, list) else [ends],
+        tokenizer=_file(found, f"{HUGGINGFACE}/{_TOKENIZER}"),
+        chat_template=_file(found, f"{HUGGINGFACE}/{_TEMPLATE}"),
+        packages=packages,
+        plan_sha256=plan_sha256,
+    )
+
+
+def _file(found: Mapping[str, Item], path: str) -> delivery.File:
+    return delivery.File(path=path, sha256=found[path].sha256)

@@ -1,0 +1,166 @@
+"""Reports × verdict × contract → README.md of a delivery. Each number in it is a datum of a report, as it stands there.
+
+What a spec says of its student is no measurement and is left out; so is what the run cost, which is no property of the
+model and differs from run to run (evidence/run.json has it).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kcompiler.deliver.choose import Chosen
+from kcompiler.render.human_run import datums
+from runtime.contract.delivery import Contract
+
+#: the report on the run itself
+_RUN = "apply"
+_USE = """\
+```sh
+sha256sum -c SHA256SUMS                        # macOS: shasum -a 256 -c SHA256SUMS
+python hosts/python/host.py "your question"    # the package itself
+kcompiler gate evidence/reports/*.json evidence/run.json --lock evidence/plan.lock    # judges the evidence again
+```
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+words, model = AutoTokenizer.from_pretrained("huggingface"), AutoModelForCausalLM.from_pretrained("huggingface")
+asked = [{"role": "user", "content": "your question"}]
+ids = words.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+print(words.decode(model.generate(**ids)[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
+```
+"""
+
+
+def card(
+    contract: Contract, chosen: Chosen, reports: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any]
+) -> str:
+    """The text; `reports` maps a step to its report, and only the steps of `chosen` are spoken of."""
+    about = {key: report for key, report in sorted(reports.items()) if key.partition(".")[0] in chosen.steps}
+    parts = [
+        f"# {_text(contract.name)}\n",
+        f"A `{contract.model_type}` language model, as Core ML packages and as a Transformers folder. Its evidence was "
+        f"recomputed before it was packed: verdict **{verdict['verdict']}**.\n",
+        "## Use\n",
+        _USE,
+        "`contract.json` is what an app needs: functions, shapes, types, cache, stop tokens.\n",
+        "## Packages\n",
+        *_packages(about[chosen.convert], contract),
+        "## How near the packages are to the checkpoint\n",
+        *_parity(about[chosen.verify]),
+        "## What it was judged on\n",
+        *_evaluations(about),
+        "## Gates\n",
+        *_gates(verdict, chosen),
+        "## Data\n",
+        *_data(about),
+        "## What is not known\n",
+        *_unknown(about),
+    ]
+    return "\n".join(parts)
+
+
+def _text(value: object) -> str:
+    """A text of a report as one line of Markdown that means nothing else."""
+    line = " ".join(str(value).split())
+    for sign in "\\`*_[]<>|#":
+        line = line.replace(sign, f"\\{sign}")
+    return line
+
+
+def number(value: object) -> str:
+    """A value as the report's own JSON has it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def shown(datum: Mapping[str, Any]) -> str:
+    """A datum with its unit, interval and counts."""
+    if datum["tag"] == "unavailable":
+        return f"unavailable: {_text(datum.get('reason', ''))}"
+    parts = [number(datum["value"])]
+    if datum["unit"] not in ("ratio", "bool", "1"):
+        parts.append(_text(datum["unit"]))
+    if "low" in datum and "high" in datum:
+        parts.append(f"from {number(datum['low'])} to {number(datum['high'])}")
+    if "k" in datum:
+        parts.append(f"({number(datum['k'])} of {number(datum['n'])})")
+    elif "n" in datum:
+        parts.append(f"(n = {number(datum['n'])})")
+    return " ".join([*parts, *(["estimated"] if datum["tag"] == "estimated" else [])])
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    return ["\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"]
+
+
+def _packages(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
+    data = report["data"]
+    sizes = {one["variant"]: one["bytes"] for one in data["packages"]}
+    rows = [[f"`{one.path}`", one.precision, shown(sizes[one.precision])] for one in contract.packages]
+    yield from _table(["package", "precision", "size"], rows)
+    yield f"Parameters: {shown(data['parameters'])}. Quantized: {shown(data['quantized_parameters'])}. "
+    yield f"Made for {_text(data['deployment'])} and later.\n"
+
+
+def _parity(report: Mapping[str, Any]) -> Iterator[str]:
+    rows = [
+        [variant["variant"], _text(name), shown(found["cosine"]), shown(found["relative_error"])]
+        for variant in report["data"]["variants"]
+        for name, found in [*((one["function"], one) for one in variant["shapes"]), ("decode", variant["decode"])]
+    ]
+    yield from _table(["precision", "function", "cosine", "relative error"], rows)
+    yield (
+        f"Attested at level {_text(report['data']['attestation'])}: the saved packages were executed by an interpreter "
+        "of their programs. What a device's own kernels give, and how fast, was not measured.\n"
+    )
+
+
+def _evaluations(reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    found = False
+    for step, report in reports.items():
+        if not str(report["kind"]).startswith("eval."):
+            continue
+        found = True
+        rows = [[_text(path), shown(datum)] for path, datum in datums(report["data"], depth=2)]
+        yield f"### {_text(step)}\n"
+        yield from _table(["what", "found"], rows)
+    if not found:
+        yield "Nothing but its likeness to the checkpoint it was made from.\n"
+
+
+def _gates(verdict: Mapping[str, Any], chosen: Chosen) -> Iterator[str]:
+    rows = [
+        [_text(one["rule"]), _text(one["step"]), one["outcome"], _text(one["observed"]), _text(one["threshold"])]
+        for one in verdict["outcomes"]
+        if one["step"] != _RUN and one["step"].partition(".")[0] in chosen.steps
+    ]
+    yield from _table(["rule", "step", "outcome", "observed", "asked"], rows)
+    yield "What the run may cost was judged, too: `evidence/verdict.json`.\n"
+
+
+def _data(reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    rows = [
+        [_text(name), _text(source["license"]), _text(split), shown(datum)]
+        for report in reports.values()
+        if report["kind"] == "data.splits"
+        for name, source in sorted(report["data"]["sources"].items())
+        for split, datum in sorted(source["rows"].items())
+    ]
+    yield from _table(["source", "licence", "split", "rows"], rows)
+    yield "`sbom.cdx.json` lists the licences of every model and data set that went into it, and the toolchain.\n"
+
+
+def _unknown(reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Every datum that could not be had."""
+    rows = [
+        [_text(step), _text(path), _text(datum.get("reason", ""))]
+        for step, report in reports.items()
+        for path, datum in datums(report["data"], depth=4)
+        if datum["tag"] == "unavailable"
+    ]
+    if rows:
+        yield from _table(["step", "what", "why"], rows)
+    yield "Latency and placement on a device: no step of this plan ran on one.\n"

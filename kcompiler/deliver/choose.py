@@ -1,0 +1,113 @@
+"""Lock × committed records → which artifacts a delivery consists of, and which steps speak of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PARITY, CHECKPOINT_FILE = "coreml.parity", "training.json"
+#: precision of a package by how much it is to be delivered first
+PRECISIONS = ("quantized", "fp16")
+
+
+class Undeliverable(Exception):
+    """What is there is sound, and no delivery can be made of it; the text says why, `action` what to do."""
+
+    def __init__(self, message: str, action: str) -> None:
+        super().__init__(message)
+        self.action = action
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The artifacts by digest; `convert` and `verify` are the ids of the steps that made and compared the package."""
+
+    convert: str
+    verify: str
+    package: str
+    checkpoint: str
+    tokenizer: str
+    #: every step that the package is made of, and those that judged it or its checkpoint
+    steps: frozenset[str]
+
+
+def conversions(lock: Mapping[str, Any]) -> list[str]:
+    """The steps that give a package, in the order of the lock; a sweep has several."""
+    return [step["id"] for step in lock["steps"] if _port(step, "package")]
+
+
+def chosen(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]], convert: str) -> Chosen:
+    """The delivery of one conversion. Raises Undeliverable."""
+    steps = {step["id"]: step for step in lock["steps"]}
+    package = f"step:{convert}#{_port(steps[convert], 'package')}"
+    judges = [
+        step["id"]
+        for step in lock["steps"]
+        if package in step["takes"].values() and any(give.get("report") == PARITY for give in step["gives"].values())
+    ]
+    if not judges:
+        raise Undeliverable(
+            f"no step compares the package of `{convert}` with its checkpoint", "name a step `verify` in the spec"
+        )
+    program = _of(steps[convert]["takes"].values())
+    export = steps[program]
+    kinds = {}
+    for reference in export["takes"].values():
+        if reference.startswith("step:"):
+            step, port = reference.removeprefix("step:").split("#")
+            kinds[steps[step]["gives"][port]["kind"]] = records[step]["gives"][port]["digest"]
+    if missing := sorted({"checkpoint", "tokenizer"} - kinds.keys()):
+        raise Undeliverable(f"`{program}` takes no {missing[0]}", "export a checkpoint with its tokenizer")
+    made = _ancestors(steps, convert)
+    about = {package, *(reference for step in made for reference in steps[step]["takes"].values() if step == program)}
+    return Chosen(
+        convert=convert,
+        verify=judges[0],
+        package=records[convert]["gives"][_port(steps[convert], "package")]["digest"],
+        checkpoint=kinds["checkpoint"],
+        tokenizer=kinds["tokenizer"],
+        steps=frozenset(made | {one for one, step in steps.items() if _judges(step, package, about)}),
+    )
+
+
+def precisions(report: Mapping[str, Any], verdict: Mapping[str, Any], verify: str) -> Sequence[str]:
+    """The variants that were compared and are gated, what ships first. Raises Undeliverable when no rule looked."""
+    compared = {str(variant.get("variant")) for variant in report["data"]["variants"]}
+    gates = [one for one in verdict["outcomes"] if one["step"] == verify and one["mode"] == "block"]
+    if not gates or any(one["outcome"] != "pass" for one in gates):
+        raise Undeliverable(
+            f"no blocking rule of this plan is about `{verify}`: nothing says that the packages are the checkpoint",
+            "add caws/core to `policies`, then kcompiler apply",
+        )
+    found = [name for name in PRECISIONS if name in compared]
+    if not found:
+        raise Undeliverable(f"`{verify}` compared no package", "kcompiler apply")
+    return found
+
+
+def _judges(step: Mapping[str, Any], package: str, about: set[str]) -> bool:
+    """Whether a step only reports, and on the package or on what it was exported from."""
+    only = all(give["kind"] == "report" for give in step["gives"].values())
+    taken = set(step["takes"].values())
+    packages = {reference for reference in taken if reference.endswith("#package")}
+    return only and bool(taken & about) and packages <= {package}
+
+
+def _port(step: Mapping[str, Any], kind: str) -> str:
+    return next((port for port, give in step["gives"].items() if give["kind"] == kind), "")
+
+
+def _of(references: Any) -> str:
+    return next(str(one).removeprefix("step:").partition("#")[0] for one in references if one.startswith("step:"))
+
+
+def _ancestors(steps: Mapping[str, Mapping[str, Any]], start: str) -> set[str]:
+    found, waiting = set(), [start]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        waiting += [_of([one]) for one in steps[name]["takes"].values() if one.startswith("step:")]
+    return found

@@ -1,0 +1,367 @@
+"""`deliver` on the real command line: what passes is packed whole and the same everywhere, and nothing else is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from runtime.contract import delivery
+from tests.flow.world import LIGHT, NAME, ROOT, Home, Result, environment, flip
+
+SPEC = f"specs/{NAME}.yaml"
+FULL = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))
+from kcompiler.cli import main
+main()
+"""
+
+
+def core_alone(data: dict[str, Any]) -> None:
+    """What the tiny student can prove: that its packages are its checkpoint."""
+    data["policies"] = ["caws/core"]
+
+
+@pytest.fixture(scope="module")
+def passed(applied: tuple[Home, Result], tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A project whose verdict is PASS. Never to be changed."""
+    home = applied[0].copy(tmp_path_factory.mktemp("passed") / "project")
+    home.change(core_alone)
+    home.apply().ended(0, "")
+    return home
+
+
+@pytest.fixture(scope="module")
+def delivered(passed: Home) -> Path:
+    """Its delivery. Never to be changed."""
+    folder = passed.root.parent / "delivered"
+    result = passed.run("deliver", SPEC, "--to", str(folder)).ended(0, "")
+    assert f"delivered {NAME} to {folder}" in result.out
+    return folder
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_every_file_is_in_the_checksums_and_as_they_say(delivered: Path) -> None:
+    lines = (delivered / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+    stated = {path: digest for digest, path in (line.split("  ") for line in lines)}
+    found = content(delivered)
+    del found["SHA256SUMS"]
+    assert stated == found
+    assert list(stated) == sorted(stated)
+    assert {path.partition("/")[0] for path in found} == {
+        "README.md",
+        "contract.json",
+        "evidence",
+        "hosts",
+        "huggingface",
+        "packages",
+        "sbom.cdx.json",
+    }
+
+
+def test_the_contract_says_what_the_packages_say(delivered: Path) -> None:
+    from runtime.mil import package
+
+    jsonschema.validate(read(delivered / "contract.json"), read(ROOT / "schemas" / "delivery.schema.json"))
+    contract = delivery.load(delivered)
+    assert [one.precision for one in contract.packages] == ["quantized", "fp16"]
+    for one in contract.packages:
+        opened = package.open(delivered / one.path)
+        assert set(opened.functions) == set(contract.functions)
+        for name, function in opened.functions.items():
+            said = contract.functions[name]
+            assert [(v.name, tuple(v.shape), v.dtype) for v in said.inputs] == [tuple(v) for v in function.inputs]
+            assert [(v.name, tuple(v.shape), v.dtype) for v in said.outputs] == [tuple(v) for v in function.outputs]
+            assert said.states == []
+        assert opened.specification_version == one.specification_version
+    stored = {one.precision: one.stored for one in contract.packages}
+    assert "int8" in stored["quantized"]
+    assert "int8" not in stored["fp16"]
+    assert contract.prefills() == [("prefill_32", 32), ("prefill_48", 48)]
+    for part in (contract.tokenizer, contract.chat_template):
+        assert hashlib.sha256((delivered / part.path).read_bytes()).hexdigest() == part.sha256
+
+
+def test_the_schema_is_that_of_the_model() -> None:
+    assert read(ROOT / "schemas" / "delivery.schema.json") == delivery.schema()
+
+
+def test_the_evidence_judges_to_pass_again_without_the_project(delivered: Path, tmp_path: Path) -> None:
+    card = (delivered / "README.md").read_text(encoding="utf-8")
+    line = next(line for line in card.splitlines() if line.startswith("kcompiler gate ")).partition("    #")[0]
+    words = [sys.executable, "-m", "kcompiler", *line.split()[1:]]
+    away = shutil.copytree(delivered, tmp_path / "away")
+    done = subprocess.run(
+        " ".join(words), shell=True, cwd=away, env=environment({}), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "verdict  PASS" in done.stdout
+
+
+def numbers(value: Any) -> set[str]:
+    """Every number in a JSON value, and those inside of its texts, as they are written."""
+    if isinstance(value, dict):
+        return set().union(*(numbers(key) | numbers(item) for key, item in value.items()), set())
+    if isinstance(value, list):
+        return set().union(*map(numbers, value), set())
+    return set(re.findall(r"\d+(?:\.\d+)?(?:e-?\d+)?", value if isinstance(value, str) else json.dumps(value)))
+
+
+def test_the_card_has_no_number_that_no_report_has(delivered: Path) -> None:
+    card = (delivered / "README.md").read_text(encoding="utf-8")
+    measured = card.partition("\n## Packages\n")[2]
+    given = [read(path) for path in sorted((delivered / "evidence" / "reports").glob("*.json"))]
+    known = numbers(given) | numbers(read(delivered / "evidence" / "verdict.json"))
+    told = numbers(measured.replace("\\", "").replace("sbom.cdx", ""))
+    assert len(told) > 40
+    assert told <= known
+    head = card.partition("\n## Use\n")[0]
+    assert numbers(head) == set()
+
+
+def test_the_card_speaks_of_every_gate_and_keeps_what_is_not_known(delivered: Path) -> None:
+    card = (delivered / "README.md").read_text(encoding="utf-8")
+    verdict = read(delivered / "evidence" / "verdict.json")
+    rules = {one["rule"] for one in verdict["outcomes"] if one["step"] != "apply"}
+    assert len(rules) > 20
+    assert all(f"| {rule} |" in card for rule in rules)
+    assert "| verify | latency | needs a Mac |" in card
+    assert "CC0-1.0" in card
+
+
+def test_the_sbom_names_models_data_and_toolchain_with_their_licences(delivered: Path) -> None:
+    document = read(delivered / "sbom.cdx.json")
+    assert (document["bomFormat"], document["specVersion"]) == ("CycloneDX", "1.6")
+    parts = {part["bom-ref"]: part for part in document["components"]}
+    assert parts["data/eight-ball"]["licenses"] == [{"expression": "CC0-1.0"}]
+    assert parts["teacher"]["type"] == "machine-learning-model"
+    lock = read(delivered / "evidence" / "plan.lock")
+    libraries = {part["name"]: part["version"] for part in parts.values() if part["type"] == "library"}
+    assert libraries == lock["toolchain"]
+    refs = {"student", *parts}
+    assert {one["ref"] for one in document["dependencies"]} == refs
+    assert all(set(one.get("dependsOn", [])) <= refs for one in document["dependencies"])
+
+
+def test_the_sbom_satisfies_the_schema_of_cyclonedx(delivered: Path) -> None:
+    validation = pytest.importorskip(
+        "cyclonedx.validation.json", reason="the schema is in cyclonedx-python-lib[json-validation]"
+    )
+    from cyclonedx.schema import SchemaVersion
+
+    text = (delivered / "sbom.cdx.json").read_text(encoding="utf-8")
+    assert validation.JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+
+
+def test_two_deliveries_of_two_checkouts_are_the_same_bytes(passed: Home, delivered: Path, tmp_path: Path) -> None:
+    other = passed.copy(tmp_path / "somewhere else" / "ünïcode")
+    (tmp_path / "out").mkdir()
+    odd = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "7", "COLUMNS": "31"}
+    other.run("deliver", f"generated/{NAME}", "--to", str(tmp_path / "out"), env=odd, umask=0o077).ended(0, "")
+    assert content(tmp_path / "out") == content(delivered)
+
+
+@pytest.mark.tensor
+def test_transformers_continues_as_our_runner_does(delivered: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from runtime.models import runners
+    from runtime.models import tokenizer as tokenizers
+
+    folder = delivered / "huggingface"
+    ours = tokenizers.load(folder)
+    words, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    questions = ["Will it rain?", "Is my cat well?", "ünïcode ☃?"]
+    expected = runners.checkpoint("student", folder, ours).generate(questions, 8)
+    for question, answer in zip(questions, expected, strict=True):
+        asked = [{"role": "user", "content": question}]
+        ids = words.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        said = model.generate(**ids, max_new_tokens=8)[0, ids["input_ids"].shape[1] :]
+        assert words.decode(said, skip_special_tokens=True) == answer
+
+
+@pytest.mark.tensor
+@pytest.mark.skipif(sys.platform == "darwin", reason="on a Mac the host asks Core ML, whose kernels are others")
+def test_the_python_host_answers_as_our_runner_of_the_package(delivered: Path) -> None:
+    from runtime.models import runners
+    from runtime.models import tokenizer as tokenizers
+
+    runner = runners.saved_package("package", delivered / "packages", tokenizers.load(delivered / "huggingface"))
+    question = "Will it rain tomorrow?"
+    done = subprocess.run(
+        [sys.executable, str(delivered / "hosts/python/host.py"), question],
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.removesuffix("\n") == runner.generate([question], 200)[0]
+
+
+def test_the_swift_host_is_swift(delivered: Path) -> None:
+    compiler = shutil.which("swiftc")
+    if compiler is None:
+        pytest.skip("no Swift compiler here")
+    done = subprocess.run([compiler, "-parse", str(delivered / "hosts/swift/Host.swift")], capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+# what is refused
+
+
+def refused(home: Home, ends: int, word: str, **options: Any) -> Result:
+    """Asserts how a delivery ends that must not be made, and that nothing of it is left."""
+    out = home.root.parent / "out"
+    result = home.run("deliver", SPEC, "--to", str(out), **options).ended(ends, word)
+    assert not out.exists()
+    assert not list(home.root.parent.glob(".kc-tmp-*"))
+    return result
+
+
+def test_a_fail_is_not_delivered(applied: tuple[Home, Result]) -> None:
+    result = refused(applied[0], 1, "fail", code=LIGHT)
+    assert "only PASS is delivered, and the verdict is FAIL" in result.err
+    assert "caws/tier-3/answers-valid" in result.err
+
+
+def test_what_was_not_decided_is_not_delivered(fresh: Home) -> None:
+    fresh.change(core_alone)
+    refused(fresh, 2, "no-lock", code=LIGHT)
+    fresh.apply("--only", "data").ended(0, "")
+    result = refused(fresh, 1, "disagreement", code=LIGHT)
+    assert "has no committed line" in result.err
+
+
+def test_what_was_forged_is_not_delivered(fresh: Home) -> None:
+    fresh.change(core_alone)
+    fresh.run("plan", SPEC, code=LIGHT).ended(0, "")
+    fresh.apply("--backend", "null").ended(1, "fail")
+    refused(fresh, 1, "disagreement", code=LIGHT)
+
+
+@pytest.fixture
+def mine(passed: Home, tmp_path: Path) -> Home:
+    return passed.copy(tmp_path / "project")
+
+
+def _verdict(home: Home) -> None:
+    path = home.evidence / "verdict.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("cosine", "kosine", 1), encoding="utf-8")
+
+
+def _report(home: Home) -> None:
+    flip(home.evidence / "reports" / "verify.json")
+
+
+def _package(home: Home) -> None:
+    flip(home.stored("convert", "package") / "fp16.mlpackage/Data/com.apple.CoreML/weights/weight.bin")
+
+
+def _spec(home: Home) -> None:
+    home.change(lambda data: data["training"]["stages"][0].update(steps=13))
+
+
+def _invalid(home: Home) -> None:
+    home.change(lambda data: data.update(policy=["caws/core"]))
+
+
+def _lock(home: Home) -> None:
+    path = home.lock
+    path.write_text(path.read_text(encoding="utf-8").replace('"threshold": "0.999"', '"threshold": "0.5"'), "utf-8")
+
+
+def _store(home: Home) -> None:
+    home.lose("train-kd", "checkpoint")
+
+
+def _journal(home: Home) -> None:
+    flip(home.state / "journal.jsonl")
+
+
+def _no_state(home: Home) -> None:
+    shutil.move(home.state, home.root.parent / "state")
+
+
+def _no_evidence(home: Home) -> None:
+    shutil.rmtree(home.evidence)
+
+
+def _no_verdict(home: Home) -> None:
+    (home.evidence / "verdict.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("damage", "ends", "word", "said"),
+    [
+        (_verdict, 1, "disagreement", "verdict.json"),
+        (_report, 3, "evidence-broken", "reports/verify.json"),
+        (_package, 3, "evidence-broken", "artifact `package` of step `convert` is not what was stored"),
+        (_spec, 4, "lock-stale", "train-kd"),
+        (_invalid, 1, "invalid", "KC2104"),
+        (_lock, 4, "lock-stale", "obligations"),
+        (_store, 3, "evidence-broken", "artifact `checkpoint` of step `train-kd` is gone"),
+        (_journal, 3, "evidence-broken", "journal.jsonl"),
+        (_no_state, 4, "input-absent", "no .kcompiler"),
+        (_no_evidence, 2, "no-evidence", "evidence does not exist"),
+        (_no_verdict, 3, "evidence-broken", "verdict.json"),
+    ],
+)
+def test_what_is_not_sound_is_not_delivered(
+    mine: Home, damage: Callable[[Home], None], ends: int, word: str, said: str
+) -> None:
+    damage(mine)
+    assert said in refused(mine, ends, word, code=LIGHT).err
+
+
+def test_without_a_rule_about_the_package_there_is_none_to_deliver(mine: Home) -> None:
+    folder = mine.root / "policies" / "team" / "light"
+    folder.mkdir(parents=True)
+    shutil.copytree(ROOT / "policies/caws/core/data-held-out", folder / "data-held-out")
+    (folder / "pack.yaml").write_text(
+        (ROOT / "policies/caws/core/pack.yaml").read_text(encoding="utf-8").replace("caws/core", "team/light"), "utf-8"
+    )
+    mine.change(lambda data: data.update(policies=["team/light"]))
+    mine.apply().ended(0, "")
+    result = refused(mine, 1, "undeliverable")
+    assert "no blocking rule of this plan is about `verify`" in result.err
+    assert "add caws/core" in result.last["next"]
+
+
+def test_no_folder_of_anybody_is_touched(mine: Home, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "mine").write_text("mine")
+    for place in (taken, taken / "mine", Path(".kcompiler/out"), Path(f"generated/{NAME}/evidence/out")):
+        before = content(mine.root)
+        mine.run("deliver", SPEC, "--to", str(place), code=LIGHT).ended(2, "unusable-path")
+        assert content(mine.root) == before
+    assert content(taken) == {"mine": hashlib.sha256(b"mine").hexdigest()}
+    mine.run("deliver", SPEC, "--to", str(tmp_path / "a" / "b"), "--step", "verify", code=LIGHT).ended(2, "usage")
+
+
+def test_a_disk_that_takes_no_more_ends_in_exit_6_and_the_same_command_goes_on(mine: Home, tmp_path: Path) -> None:
+    result = refused(mine, 6, "storage-failed", code=FULL)
+    assert "larger than this process may write" in result.err
+    mine.run("deliver", SPEC, "--to", str(tmp_path / "out")).ended(0, "")
