@@ -154,6 +154,16 @@ class Gate:
         return lower_bound(self.rows.expected) >= self.floor
 
     @property
+    def least(self) -> int:
+        """The fewest rows that the rule takes for evidence."""
+        return self.params.need.min_n or 0
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it blocks, and not even the most rows that chance makes likely are enough."""
+        return self.blocks and self.rows.most < self.least
+
+    @property
     def certainly_not(self) -> bool:
         """Whether not even the most rows that chance makes likely could."""
         return lower_bound(self.rows.most) < self.floor
@@ -206,21 +216,30 @@ def _behind(spec: Spec, world: World, suite: Suite, params: Params) -> Rows | No
 
 
 def _decidable(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    short: dict[tuple[str, Rows], list[Gate]] = {}
     for gate in gates(spec, world):
-        least = gate.params.need.min_n
-        if least is not None and gate.rows.expected < least:
-            hardly = gate.rows.most < least
-            yield tree.diagnostic(
-                "KC4803",
-                gate.pointer,
-                f"rule `{gate.rule}` wants more rows than there {'will be' if hardly else 'will probably be'}",
-                severity="error" if gate.blocks and hardly else "warning",
-                label=f"{_about(gate.rows)} rows, at least {least} are wanted",
-                help="hold out more rows (data.held_out), add a source, or raise the suite's limit",
-                related=(tree.related("/data/sources", "the rows come from here", "key"),),
-            )
+        if gate.rows.expected < gate.least:
+            short.setdefault((gate.pointer, gate.rows), []).append(gate)
         elif gate.params.unit == "ratio" and gate.params.op != "==" and not gate.decides:
             yield _undecided(tree, gate)
+    yield from (_too_few(tree, found) for found in short.values())
+
+
+def _too_few(tree: Tree, short: list[Gate]) -> Diagnostic:
+    """The rules that want more rows of one suite than it will have: one cause, told by the rule that wants most."""
+    first = max(short, key=lambda gate: (gate.refuses, gate.least))
+    will = "will be" if first.rows.most < first.least else "will probably be"
+    others = sorted({gate.rule for gate in short} - {first.rule})
+    return tree.diagnostic(
+        "KC4803",
+        first.pointer,
+        f"rule `{first.rule}` wants more rows than there {will}",
+        severity="error" if first.refuses else "warning",
+        label=f"{_about(first.rows)} rows, at least {first.least} are wanted",
+        help="hold out more rows (data.held_out), add a source, or raise the suite's limit",
+        notes=(f"so {'does' if len(others) == 1 else 'do'} {', '.join(others)}",) if others else (),
+        related=(tree.related("/data/sources", "the rows come from here", "key"),),
+    )
 
 
 def _undecided(tree: Tree, gate: Gate) -> Diagnostic:

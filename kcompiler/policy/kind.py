@@ -106,6 +106,19 @@ def enough(decided: Judged, least: int) -> Judged:
     return decided
 
 
+def reachable(paths: Iterable[str], least: int) -> None:
+    """Raises ValueError where `least` places are demanded of paths that lead to fewer, whatever the report holds."""
+    steps = [path.parse(text).steps for text in paths]
+    if least > len(steps) and all(isinstance(step, path.Field) for one in steps for step in one):
+        raise ValueError(
+            f"`min_matches: {least}` can never be met: without `.*` or `[*]` there {_places(len(steps))} to look at"
+        )
+
+
+def _places(count: int) -> str:
+    return "is one place" if count == 1 else f"are {count} places"
+
+
 def text_of(value: Fraction) -> str:
     """A number for people and for machines: exact decimal text when it is short, else about ten digits and `~`."""
     decimal = Decimal(value.numerator) / Decimal(value.denominator)

@@ -280,11 +280,10 @@ def _problems(model: type[BaseModel], tree: source.Tree, base: str, error: Valid
         extra = item["type"] == "extra_forbidden"
         summary = f"`{key}`: {item['msg'].removeprefix('Value error, ')}"
         help_ = did_you_mean(str(item["loc"][-1]), _fields(model, item["loc"][:-1])) if extra else ""
-        if model is Rule and item["loc"] == ("waivable",):
-            summary = "`waivable`: a rule cannot be waived, there are no waivers yet"
-            help_ = "leave it out; a rule that must not block has `mode: warn`"
-        elif extra:
+        if extra:
             summary = f"unknown key `{item['loc'][-1]}`"
+            if model is Rule and item["loc"] == ("waivable",):
+                help_ = "leave it out: no rule can be waived; one that must not block has `mode: warn`"
         elif item["type"] == "missing":
             summary = f"the key `{key}` is missing"
         yield tree.diagnostic(

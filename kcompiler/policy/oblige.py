@@ -84,6 +84,8 @@ def _of_rule(
         others = producers.get(second, ())
         if len(others) != 1:
             return [], [_no_other(loaded, second, others)]
+        if any(step == others[0] for _, step in fed):
+            return [], [_itself(loaded, second)]
         made = [{**one, "against": f"step:{others[0]}"} for one in made]
     return made, []
 
@@ -238,6 +240,16 @@ def _unfed(loaded: LoadedRule, producers: Mapping[str, Sequence[str]]) -> Diagno
         label="nobody can feed this rule",
         help="add the step that makes the report, or say `when` the rule applies",
         notes=(f"reports of this plan: {', '.join(sorted(producers))}",),
+    )
+
+
+def _itself(loaded: LoadedRule, kind: str) -> Diagnostic:
+    return loaded.tree.diagnostic(
+        "KC6013",
+        "/params/of",
+        f"rule `{loaded.name}` compares the report `{kind}` with itself",
+        label="the rule is about this report",
+        help="leave `of` out to compare two places of one report, or name another report",
     )
 
 

@@ -96,8 +96,6 @@ class Rule(Closed):
     on: str = Field(pattern=rf"^(\*|{_KIND}(\.\*)?)$")
     mode: Mode = "block"
     reason: str = ""
-    #: there are no waivers yet; what is said in advance about them must be that there is none
-    waivable: Literal[False] = False
     #: one condition, or several that must all hold
     when: When | list[When] | None = None
     kind: str

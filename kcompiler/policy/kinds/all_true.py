@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kcompiler.policy import path
 from kcompiler.policy.datum import BadDatum, read
-from kcompiler.policy.kind import Closed, Judged, Kind, PathTexts, Read, broken, enough, lacking, worst
+from kcompiler.policy.kind import Closed, Judged, Kind, PathTexts, Read, broken, enough, lacking, reachable, worst
 
 
 class Params(Closed):
@@ -17,6 +17,11 @@ class Params(Closed):
 
     at: PathTexts
     min_matches: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Params:
+        reachable(self.at, self.min_matches)
+        return self
 
 
 def _flag(match: path.Match) -> Judged:

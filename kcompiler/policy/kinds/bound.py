@@ -27,6 +27,7 @@ from kcompiler.policy.kind import (
     broken,
     enough,
     lacking,
+    reachable,
     text_of,
     with_unit,
     worst,
@@ -50,6 +51,7 @@ class Params(Closed):
         wrong = {"low": ("<=", "<", "=="), "high": (">=", ">", "==")}
         if self.op in wrong.get(self.on, ()):
             raise ValueError(f"`on: {self.on}` with `{self.op}` gates on the favourable end of the interval")
+        reachable(self.metric, self.min_matches)
         return self
 
 

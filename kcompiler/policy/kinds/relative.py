@@ -66,6 +66,8 @@ class Params(Closed):
             raise ValueError("`of` names the report in which `to` stands; give `to`")
         if self.paired is not None and (self.to is None or self.by == "quotient" or self.op == "=="):
             raise ValueError("`paired` is the difference of two measured sides, and bounded on one side")
+        if self.metric == self.to and not self.of:
+            raise ValueError("`metric` and `to` are one place: a number is always as good as itself")
         return self
 
 

@@ -30,6 +30,12 @@ def pack(extra: str = "", op: str = ">=", threshold: str = "0.98", metric: str =
     }
 
 
+def beside(name: str, least: int, mode: str = "block") -> dict[str, str]:
+    """One more rule of the pack, which wants so many rows."""
+    rule = pack(f"  need: {{min_n: {least}}}\n", threshold="0.5", mode=mode)["policies/lab/valid/rule.yaml"]
+    return {f"policies/lab/{name}/rule.yaml": rule.replace("id: valid", f"id: {name}")}
+
+
 def rows(count: int, held_out: float = 0.2, **suite: Any) -> Any:
     def change(data: dict[str, Any]) -> None:
         data["data"]["sources"][0]["params"] = {"rows": count}
@@ -113,6 +119,15 @@ CLAIMS = [
     Claim("min_n on the border", rows(400, limit=80), files=pack("  need: {min_n: 80}\n", threshold="0.5")),
     Claim("min_n beyond it", rows(400, limit=80), ("KC4803",), ("80 rows, at least 81",),
           files=pack("  need: {min_n: 81}\n", threshold="0.5"), severity="error"),
+    Claim("one cause is told once, by the rule that wants most", rows(400, limit=80), ("KC4803",),
+          ("rule `lab/more`", "at least 300", "so do lab/less, lab/valid"),
+          files={**pack("  need: {min_n: 90}\n", threshold="0.5"), **beside("more", 300), **beside("less", 81)}),
+    Claim("one more rule than one", rows(400, limit=80), ("KC4803",), ("so does lab/valid",),
+          files={**pack("  need: {min_n: 90}\n", threshold="0.5"), **beside("more", 300)}),
+    Claim("what refuses is told, not what warns", rows(400, limit=80), ("KC4803",), ("rule `lab/valid`", "lab/more"),
+          files={**pack("  need: {min_n: 90}\n", threshold="0.5"), **beside("more", 300, "warn")}, severity="error"),
+    Claim("another place is another cause", rows(745), ("KC4803", "KC4803"), ("64 rows", "about 149 rows"),
+          files={**pack("  need: {min_n: 65}\n", threshold="0.5", metric="validity.coreml"), **beside("more", 300)}),
     Claim("min_n that warns", rows(400, limit=80), ("KC4803",),
           files=pack("  need: {min_n: 81}\n", threshold="0.5", mode="warn"), severity="warning"),
     Claim("min_n of another unit", rows(400, limit=80), ("KC4803",),

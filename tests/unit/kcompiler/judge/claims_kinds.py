@@ -91,6 +91,33 @@ def flags() -> list[Claim]:
         ),
         one("fewer flags than needed", {"p": [yes]}, two, "not_evaluated", matches=1),
         one("as many as needed", {"p": [yes, yes]}, two, "pass"),
+        one(
+            "two flags at one place",
+            {"p": yes},
+            obligation({"at": "p.passed", "min_matches": 2}, kind="all_true@1"),
+            "error",
+            reason="`min_matches: 2` can never be met: without `.*` or `[*]` there is one place",
+        ),
+        one(
+            "three flags at two places",
+            {"p": yes},
+            obligation({"at": ["p.passed", "p.passed"], "min_matches": 3}, kind="all_true@1"),
+            "error",
+            reason="there are 2 places",
+        ),
+        one(
+            "two flags at two places",
+            {"p": yes},
+            obligation({"at": ["p.passed", "p.passed"], "min_matches": 2}, kind="all_true@1"),
+            "pass",
+        ),
+        one(
+            "two flags of a list beside one place",
+            {"p": [yes], "q": yes},
+            obligation({"at": ["q.passed", "p[*].passed"], "min_matches": 3}, kind="all_true@1"),
+            "not_evaluated",
+            reason="at least 3",
+        ),
     ]
 
 

@@ -268,6 +268,13 @@ def places() -> list[Claim]:
             reason="0.1 misses >= 0.5.",
         ),
         one(
+            "two places of a path that leads to one",
+            {"x": number(0.9)},
+            obligation(bound("x", ">=", "0.5", min_matches=2)),
+            "error",
+            reason="`min_matches: 2` can never be met",
+        ),
+        one(
             "every path counts",
             {"v": [GOOD], "w": number(0.1)},
             obligation(bound(["v[*].x", "w"], ">=", "0.5")),

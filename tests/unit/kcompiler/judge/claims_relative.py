@@ -335,17 +335,24 @@ def senseless() -> list[Claim]:
         ("a quotient of pairs", {"by": "quotient", "paired": "gain"}, "two measured sides"),
         ("pairs that are equal", {"op": "==", "paired": "gain"}, "bounded on one side"),
         ("a report that is no kind", {"of": "Data"}, "of"),
+        ("a number beside itself", {"to": "student"}, "one place"),
         ("no threshold", {"threshold": None}, "threshold"),
         ("a unit without a name", {"unit": ""}, "unit"),
     ]
     return [one(claim, data, made(1, **params), "error", reason=reason) for claim, params, reason in wrong] + [
+        one(
+            "a number beside what was before",
+            sides(facts.rate(1, 1), facts.rate(1, 1)),
+            made({"k": 1, "n": 1}, to=None),
+            "pass",
+        ),
         Claim(
             "a rule that compares blocks like any other",
             {"measure": report(sides(facts.rate(1, 2), facts.rate(1, 1)))},
             [made(), {**made(op="<="), "rule": "lab/other"}],
             ["fail", "pass"],
             FAIL,
-        )
+        ),
     ]
 
 

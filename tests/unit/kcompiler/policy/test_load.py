@@ -56,7 +56,7 @@ WRONG_RULES = [
     ("an unknown mode", changed("kind:", "mode: deny\nkind:"), "KC6002", 4, "mode"),
     ("a mode that is no text", changed("kind:", "mode: 1\nkind:"), "KC6002", 4, "mode"),
     ("a text for a version", changed("kind:", "since: 'one'\nkind:"), "KC6002", 4, "since"),
-    ("a rule that may be waived", changed("kind:", "waivable: true\nkind:"), "KC6002", 4, "there are no waivers yet"),
+    ("a rule that may be waived", changed("kind:", "waivable: true\nkind:"), "KC6002", 4, "unknown key `waivable`"),
     ("skip without a reason", changed("kind:", "mode: skip\nkind:"), "KC6002", 1, "reason"),
     ("skip with an empty reason", changed("kind:", "mode: skip\nreason: ' '\nkind:"), "KC6002", 1, "reason"),
     ("a reason without skip", changed("kind:", "reason: later\nkind:"), "KC6002", 1, "reason"),
@@ -86,6 +86,27 @@ WRONG_RULES = [
         6,
         "expect",
     ),
+    (
+        "more places than its path leads to",
+        changed('"0.5", ', '"0.5", min_matches: 2, '),
+        "KC6002",
+        5,
+        "`min_matches: 2` can never be met",
+    ),
+    (
+        "more flags than its paths lead to",
+        RULE.replace("bound", "all_true").replace("{", "{at: [level, level], min_matches: 3} #"),
+        "KC6002",
+        5,
+        "there are 2 places",
+    ),
+    (
+        "a number beside itself",
+        RULE.replace("bound", "relative").replace("metric: level", "metric: level, to: level"),
+        "KC6002",
+        5,
+        "`metric` and `to` are one place",
+    ),
     ("another id than its folder", changed("id: loud", "id: quiet"), "KC6005", 1, "quiet"),
     ("newer than its pack", changed("remedy:", "since: 3\nremedy:"), "KC6005", 6, "version 3"),
     ("a duplicate key", changed("remedy:", "kind: genuine\nremedy:"), "KC1011", 6, "duplicate"),
@@ -114,6 +135,12 @@ def test_what_a_rule_compares_with_is_asked_for_or_is_too_much(tmp_path: Path, r
     assert [one.help for one in lab(tmp_path, rule=rule).problems] == [help_]
 
 
+@pytest.mark.parametrize("metric", ["'levels.*'", "'levels[*]'", "'levels[?name=a]'", "[level, loudness]"])
+def test_as_many_places_may_be_demanded_as_paths_can_lead_to(tmp_path: Path, metric: str) -> None:
+    rule = changed("metric: level", f"min_matches: 2, metric: {metric}")
+    assert [one.code for one in lab(tmp_path, rule=rule).problems] == []
+
+
 def test_suggestions_reach_into_the_parameters(tmp_path: Path) -> None:
     assert "`threshold`" in lab(tmp_path, rule=changed("threshold:", "treshold:")).problems[0].help
     assert "`min_n`" in lab(tmp_path, rule=changed("unit:", "need: {minn: 3}, unit:")).problems[0].help
@@ -123,10 +150,9 @@ def test_suggestions_reach_into_the_parameters(tmp_path: Path) -> None:
 
 def test_who_asks_for_waivers_is_told_that_there_are_none_and_the_advice_loads(tmp_path: Path) -> None:
     problem = lab(tmp_path, rule=changed("kind:", "waivable: true\nkind:")).problems[0]
-    assert problem.help == "leave it out; a rule that must not block has `mode: warn`"
+    assert problem.help == "leave it out: no rule can be waived; one that must not block has `mode: warn`"
     assert lab(tmp_path, rule=RULE).problems == ()
     assert lab(tmp_path, rule=changed("kind:", "mode: warn\nkind:")).problems == ()
-    assert lab(tmp_path, rule=changed("kind:", "waivable: false\nkind:")).problems == ()
 
 
 WRONG_PACKS = [

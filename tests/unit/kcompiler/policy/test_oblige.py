@@ -208,6 +208,17 @@ def test_a_report_to_compare_with_is_made_by_one_step(tmp_path: Path, makers: li
     assert [one["against"] for one in obligations] == ([] if label else ["step:apply"])
 
 
+def test_a_report_is_not_compared_with_itself(tmp_path: Path) -> None:
+    """By name it is another report; the plan knows that one step makes both."""
+    itself = BESIDE.replace("of: eval.light", "of: eval.sound")
+    obligations, problems = made(tmp_path, itself, producers=SOUND)
+    assert obligations == []
+    assert [(one.code, one.label) for one in problems] == [("KC6013", "the rule is about this report")]
+    assert "leave `of` out" in problems[0].help
+    followed = itself.replace("to: level, of: eval.sound", "to: other")
+    assert made(tmp_path, followed, producers=SOUND)[1] == []
+
+
 def test_only_a_blocking_comparison_gates_a_report(tmp_path: Path) -> None:
     kinds = {"eval.sound": ["evaluate-sound"], "eval.light": ["evaluate-light"], "training": ["train-kd"]}
     for rule, left in (

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import signal
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 from statistics import fmean
 
 import pytest
 
+from runtime.contract import intervals
 from runtime.contract.intervals import bootstrap_interval, incomplete_beta, rate_floor, t_interval, t_quantile
+from tests.unit.kcompiler.judge.mutants import Mutant, mutants
+
+NAMES = ("bootstrap_interval", "incomplete_beta", "rate_floor", "t_interval", "t_quantile")
 
 
 @pytest.mark.parametrize(
@@ -25,6 +34,7 @@ def test_the_incomplete_beta_function_has_its_closed_forms():
         assert incomplete_beta(1, 1, x) == pytest.approx(x)
         assert incomplete_beta(2, 1, x) == pytest.approx(x * x)
         assert incomplete_beta(1, 3, x) == pytest.approx(1 - (1 - x) ** 3)
+        assert incomplete_beta(1, 1000, x) == pytest.approx(1 - (1 - x) ** 1000)
         assert incomplete_beta(0.5, 0.5, x) == pytest.approx(2 / math.pi * math.asin(math.sqrt(x)))
 
 
@@ -73,3 +83,78 @@ def test_one_value_has_no_interval(sample: list[float]):
         t_interval(sample)
     with pytest.raises(ValueError, match="two values"):
         bootstrap_interval(sample, 0)
+
+
+@pytest.mark.parametrize(("probability", "degrees"), [(0.5, 3), (1.0, 3), (0.4, 3), (1.5, 3), (0.975, 0)])
+def test_no_quantile_below_one_half_or_of_no_freedom(probability: float, degrees: int):
+    with pytest.raises(ValueError, match="above one half"):
+        t_quantile(probability, degrees)
+
+
+def test_two_values_have_an_interval():
+    low, high = t_interval([1.0, 3.0])
+    assert (low, high) == (pytest.approx(2 - 12.7062047, abs=1e-5), pytest.approx(2 + 12.7062047, abs=1e-5))
+    assert bootstrap_interval([1.0, 3.0], 1) == (1.0, 3.0)
+
+
+#: comparisons that differ at equality only, which doubles never meet there or which then gives the same
+ALIKE = {
+    "x >= 1.0 → x > 1.0",
+    "x <= 0.0 → x < 0.0",
+    "abs(d) > tiny → abs(d) >= tiny",
+    "abs(c) > tiny → abs(c) >= tiny",
+    "abs(d * c - 1.0) < 1e-15 → abs(d * c - 1.0) <= 1e-15",
+    "x < (a + 1.0) / (a + b + 2.0) → x <= (a + 1.0) / (a + b + 2.0)",
+    "incomplete_beta(k, n - k + 1, middle) <= alpha → incomplete_beta(k, n - k + 1, middle) < alpha",
+    "_t_below(high, degrees) < probability → _t_below(high, degrees) <= probability",
+    "_t_below(middle, degrees) < probability → _t_below(middle, degrees) <= probability",
+    "high - low > 1e-10 * max(1.0, high) → high - low >= 1e-10 * max(1.0, high)",
+}
+
+
+def test_every_comparison_turned_breaks_a_test(monkeypatch: pytest.MonkeyPatch):
+    """A gate on the end of an interval rests on these functions alone."""
+    source = Path(intervals.__file__).read_text(encoding="utf-8")
+    turned = [one for one in mutants(source) if isinstance(one.child, ast.Compare)]
+    assert len(turned) > 20
+    assert [str(one) for one in turned if f"{one.was} → {one.now}" not in ALIKE and _passes(one, monkeypatch)] == []
+
+
+def _checks() -> Iterator[Callable[[], None]]:
+    """The tests above, without the one that takes long."""
+    yield from (
+        test_the_incomplete_beta_function_has_its_closed_forms,
+        test_the_floor_of_a_rate_has_its_closed_forms,
+        test_the_t_interval_of_a_known_sample,
+        test_two_values_have_an_interval,
+        test_both_intervals_hold_the_mean_and_nearly_agree,
+    )
+    yield lambda: test_the_t_quantile_is_the_printed_one(2, 4.3026527)
+    for probability, degrees in ((0.5, 3), (1.0, 3), (0.975, 0)):
+        yield lambda p=probability, d=degrees: test_no_quantile_below_one_half_or_of_no_freedom(p, d)
+    for sample in ([], [1.0]):
+        yield lambda few=sample: test_one_value_has_no_interval(few)
+
+
+def _passes(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the tests above are content with the mutant; one that comes to no end is not."""
+    wrong = types.ModuleType("wrong")
+    exec(mutant.compiled("wrong"), wrong.__dict__)
+    before = signal.signal(signal.SIGALRM, _ring)
+    signal.setitimer(signal.ITIMER_REAL, 5)
+    try:
+        with monkeypatch.context() as patched:
+            for name in NAMES:
+                patched.setitem(globals(), name, wrong.__dict__[name])
+            for check in _checks():
+                check()
+    except (AssertionError, ArithmeticError, ValueError, IndexError, TimeoutError, pytest.fail.Exception):
+        return False
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return True
+
+
+def _ring(_signal: int, _frame: object) -> None:
+    raise TimeoutError
