@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kcompiler import project
 from kcompiler.cli.outcome import Outcome
-from kcompiler.cli.plans import PROFILE, called, located, plan_of
+from kcompiler.cli.plans import PROFILE, called, located, part_of, plan_of
+
+if TYPE_CHECKING:
+    from kcompiler.spec import Spec
 
 _AGAIN = "then the same command again"
 
@@ -34,14 +37,13 @@ def deliver(target: Path, folder: Path, step: str | None, profile: str) -> None:
     from runtime.machine import delivery as machine
     from runtime.machine.durable import StorageFailed
 
-    made, home, _ = located(target, profile)
-    spec = _spec(made, home)
+    made, home, compiled = _fresh(target, profile)
+    spec = called(home.root / made["asked"]["spec"], str(made["asked"].get("profile", "")))
     _free(folder, home)
-    front = _fresh(made, home, spec)
     _passed(made, home, spec)
     convert = _conversion(stage.conversions(made), step)
     try:
-        files = stage.files(made, front, home, convert, machine.describe)
+        files = stage.files(made, compiled, home, convert, machine.describe)
         machine.put(folder, files)
     except stage.Undeliverable as reason:
         click.echo(str(reason), err=True)
@@ -84,27 +86,33 @@ def _free(folder: Path, home: project.Project) -> None:
             raise Outcome(2, "unusable-path", f"name a folder outside of it, {_AGAIN}")
 
 
-def _spec(made: Mapping[str, Any], home: project.Project) -> str:
-    return called(home.root / made["asked"]["spec"], str(made["asked"].get("profile", "")))
-
-
-def _fresh(made: Mapping[str, Any], home: project.Project, spec: str) -> Any:
-    """The spec that the lock is of. Raises Outcome 4 when it, its inputs or the code would give another lock today."""
+def _fresh(target: Path, profile: str) -> tuple[dict[str, Any], project.Project, Spec]:
+    """The lock, its project and its spec. Raises Outcome 4 when spec, inputs or code would give another lock today."""
     from kcompiler import lock
 
-    asked = made["asked"]
-    path = home.root / str(asked["spec"])
-    if not path.is_file():
-        click.echo(f"{home.shown(path)}, which the lock is of, is not here", err=True)
-        raise Outcome(4, "lock-stale", "kcompiler plan SPEC")
-    again, _, front = plan_of(
-        path, "human", targets=[str(one) for one in asked.get("targets", [])], profile=str(asked.get("profile", ""))
-    )
+    if target.suffix in (".yaml", ".yml") and not target.is_dir():
+        again, home, front = plan_of(target, "human", profile=profile)
+        path, spec = home.lock(front.name), called(target, profile)
+        if not path.is_file():
+            click.echo(f"{home.shown(path)} does not exist: this spec was never applied", err=True)
+            raise Outcome(2, "no-lock", f"kcompiler apply {spec}")
+        made, home, _ = located(path)
+    else:
+        made, home, _ = located(target, profile)
+        text, overlay = home.root / str(made["asked"]["spec"]), str(made["asked"].get("profile", ""))
+        spec = called(text, overlay)
+        if not text.is_file():
+            click.echo(f"{home.shown(text)}, which the lock is of, is not here", err=True)
+            raise Outcome(4, "lock-stale", "kcompiler plan SPEC")
+        again, _, front = plan_of(text, "human", profile=overlay)
+    if targets := [str(one) for one in made["asked"].get("targets", [])]:
+        again = part_of(again, targets)
     if again != made:
         lines = lock.difference(made, again)
         click.echo("the lock is stale:\n" + "\n".join(f"  {line}" for line in lines), err=True)
         raise Outcome(4, "lock-stale", f"kcompiler apply {spec}")
-    return front.spec
+    assert front.spec is not None  # plan_of gives no plan of a spec that does not compile
+    return made, home, front.spec
 
 
 def _passed(made: Mapping[str, Any], home: project.Project, spec: str) -> None:

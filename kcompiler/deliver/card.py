@@ -14,8 +14,6 @@ from kcompiler.deliver.choose import Chosen
 from kcompiler.render.human_run import datums
 from runtime.contract.delivery import Contract
 
-#: the report on the run itself
-_RUN = "apply"
 _USE = """\
 ```sh
 sha256sum -c SHA256SUMS                        # macOS: shasum -a 256 -c SHA256SUMS
@@ -38,7 +36,7 @@ def card(
     contract: Contract, chosen: Chosen, reports: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any]
 ) -> str:
     """The text; `reports` maps a step to its report, and only the steps of `chosen` are spoken of."""
-    about = {key: report for key, report in sorted(reports.items()) if key.partition(".")[0] in chosen.steps}
+    about = {key: report for key, report in sorted(reports.items()) if report["step"] in chosen.steps}
     parts = [
         f"# {_text(contract.name)}\n",
         f"A `{contract.model_type}` language model, as Core ML packages and as a Transformers folder. Its evidence was "
@@ -53,7 +51,7 @@ def card(
         "## What it was judged on\n",
         *_evaluations(about),
         "## Gates\n",
-        *_gates(verdict, chosen),
+        *_gates(verdict, about),
         "## Data\n",
         *_data(about),
         "## What is not known\n",
@@ -131,11 +129,11 @@ def _evaluations(reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
         yield "Nothing but its likeness to the checkpoint it was made from.\n"
 
 
-def _gates(verdict: Mapping[str, Any], chosen: Chosen) -> Iterator[str]:
+def _gates(verdict: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     rows = [
         [_text(one["rule"]), _text(one["step"]), one["outcome"], _text(one["observed"]), _text(one["threshold"])]
         for one in verdict["outcomes"]
-        if one["step"] != _RUN and one["step"].partition(".")[0] in chosen.steps
+        if one["step"] in reports
     ]
     yield from _table(["rule", "step", "outcome", "observed", "asked"], rows)
     yield "What the run may cost was judged, too: `evidence/verdict.json`.\n"

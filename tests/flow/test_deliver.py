@@ -254,6 +254,22 @@ def test_what_was_not_decided_is_not_delivered(fresh: Home) -> None:
     assert "has no committed line" in result.err
 
 
+@pytest.mark.slow
+def test_of_a_sweep_one_conversion_is_named_and_the_card_speaks_of_that_cell(passed: Home, tmp_path: Path) -> None:
+    home = passed.copy(tmp_path / "project")
+    recipes = {word: {"quantization.default.weights": word} for word in ("int8", "fp16")}
+    home.change(lambda data: data.update(matrix={"recipe": recipes}))
+    home.apply().ended(0, "")
+    several = refused(home, 2, "usage", code=LIGHT)
+    assert "convert@recipe=fp16, convert@recipe=int8" in several.err
+    home.run("deliver", SPEC, "--to", str(tmp_path / "out"), "--step", "convert@recipe=fp16").ended(0, "")
+    contract = delivery.load(tmp_path / "out")
+    assert all("int8" not in one.stored for one in contract.packages)
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "verify@recipe=fp16" in card
+    assert "recipe=int8" not in card
+
+
 def test_what_was_forged_is_not_delivered(fresh: Home) -> None:
     fresh.change(core_alone)
     fresh.run("plan", SPEC, code=LIGHT).ended(0, "")
