@@ -26,6 +26,7 @@ VERBS = {
     "pin": ("author", "Write the digests of what a spec names into its text."),
     "plan": ("author", "Write the locked plan of a spec and say what would run."),
     "apply": ("run", "Carry out a spec or a lock; resume what was interrupted."),
+    "generate": ("generate", "Let the student write: a prompt or a chat, freely or by a schema."),
     "gate": ("evidence", "Judge report files by the rules of a lock."),
     "show": ("evidence", "Print a lock, a run's summary, a report or the verdict."),
     "status": ("views", "Say where you stand: per stage what it waits for, done, next."),
@@ -82,7 +83,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run one verb and leave with its exit code; never a traceback for somebody's mistake."""
-    if sys.argv[1:2] != ["apply"]:
+    if sys.argv[1:2] not in (["apply"], ["generate"], ["serve"]):
         # every other verb ends before its garbage could matter, and on a large plan a collector that runs while a
         # million small objects are made costs a quarter more
         gc.disable()

@@ -1,0 +1,204 @@
+"""A checkpoint in torch, or a saved package in the MIL interpreter → logits after a prompt and after each token more.
+
+Both keep the keys and values of what they have read, so that a token costs one step. A model in the folder is opened
+once and may be in the middle of many texts: what belongs to one text is its `Place`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import DynamicCache, PreTrainedModel
+
+from runtime.contract import BrokenEvidence, Refusal, Unavailable
+from runtime.contract.program import Contract
+from runtime.contract.program import load as load_contract
+from runtime.mil import interpreter, package
+from runtime.models import admission, build
+
+Logits: TypeAlias = NDArray[np.float32]
+#: how a model can be run, and those that this machine cannot run yet
+RUNNERS = ("torch", "mil", "gguf", "coreml")
+ABSENT = {
+    "gguf": "no GGUF file is made or read by this version",
+    "coreml": "Core ML runs on a Mac, and this version has no bridge to it",
+}
+
+
+class Place(Protocol):
+    """Where a model stands in one text."""
+
+    def step(self, token: int) -> Logits:
+        """Read one token more; the logits_V after it."""
+
+
+class Model(Protocol):
+    """A model that texts can be begun with. `width`: logits per position; `context`: positions it has."""
+
+    name: str
+    width: int
+    context: int
+
+    def begin(self, ids: Sequence[int]) -> tuple[Place, Logits]:
+        """Read a prompt; the logits_V after it. Raises Refusal when it is empty or longer than the context."""
+
+
+def _fits(model: Model, ids: Sequence[int]) -> None:
+    if not ids:
+        raise Refusal("the prompt is empty", action="write something", code="KR0201")
+    if len(ids) >= model.context:
+        raise Refusal(
+            f"the prompt has {len(ids)} tokens, and runner `{model.name}` has room for {model.context} with the answer",
+            action="ask something shorter, or begin a new conversation",
+            code="KR0202",
+        )
+
+
+class TorchModel:
+    """A Transformers checkpoint in float32 on the CPU."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.name, self.model = "torch", model.eval()
+        self.width = int(model.get_output_embeddings().weight.shape[0])
+        self.context = build.context_of(model) or sys.maxsize
+        #: a family with a state of its own reads the whole text again for each token
+        self.cached = admission.continues(model)
+
+    def begin(self, ids: Sequence[int]) -> tuple[Place, Logits]:
+        _fits(self, ids)
+        place = _Cached(self.model) if self.cached else _Whole(self.model)
+        return place, place.read(ids)
+
+
+class _Cached:
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model, self._cache = model, DynamicCache(config=model.config)
+
+    def read(self, ids: Sequence[int]) -> Logits:
+        with torch.inference_mode():
+            out = self._model(
+                input_ids=torch.tensor([list(ids)]), past_key_values=self._cache, use_cache=True, logits_to_keep=1
+            )
+        return _last(out)
+
+    def step(self, token: int) -> Logits:
+        return self.read([token])
+
+
+class _Whole:
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model, self._ids = model, list[int]()
+
+    def read(self, ids: Sequence[int]) -> Logits:
+        self._ids += ids
+        with torch.inference_mode():
+            out = self._model(input_ids=torch.tensor([self._ids]), use_cache=False)
+        return _last(out)
+
+    def step(self, token: int) -> Logits:
+        return self.read([token])
+
+
+def _last(out: Any) -> Logits:
+    found: Logits = out.logits[0, -1].float().numpy()
+    return found
+
+
+class PackageModel:
+    """A saved Core ML package, run by the MIL interpreter; keys and values are written by this host, as on a device."""
+
+    def __init__(self, opened: package.Package, contract: Contract) -> None:
+        self.name, self.contract = "mil", contract
+        self.width, self.context = contract.vocab_size, contract.kv_cache.context
+        self._functions = {name: interpreter.Interpreter(opened, name, check=False) for name in contract.functions}
+        self._prefills = contract.prefills()
+        self._decode = next(name for name, item in contract.functions.items() if item.kind == "decode")
+
+    def begin(self, ids: Sequence[int]) -> tuple[Place, Logits]:
+        """The shortest prefill that holds the prompt reads it; of a longer one the longest reads the beginning, and
+        `decode` the rest token by token."""
+        _fits(self, ids)
+        name, length = next((pair for pair in self._prefills if pair[1] >= len(ids)), self._prefills[-1])
+        first = list(ids[:length])
+        tokens, mask = np.full((1, length), self.contract.special["pad"].id, np.int32), np.zeros((1, length), np.int32)
+        tokens[0, : len(first)], mask[0, : len(first)] = first, 1
+        out = self.run(name, {"input_ids": tokens, "attention_mask": mask})
+        place = _Slots(self, self._decode)
+        place.fill(out["keys"], out["values"], len(first))
+        logits_V: Logits = out["logits"][0, len(first) - 1].astype(np.float32)
+        for token in ids[length:]:
+            logits_V = place.step(token)
+        return place, logits_V
+
+    def run(self, function: str, values: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """One call of a function. Raises BrokenEvidence when the package does not take or give what its contract
+        says."""
+        declared = self.contract.functions[function]
+        try:
+            given = {item.name: values[item.name].astype(item.dtype) for item in declared.inputs}
+            out = dict(self._functions[function].run(given).outputs)
+            wrong = [item.name for item in declared.outputs if out[item.name].shape != tuple(item.shape)]
+        except KeyError as missing:
+            wrong = [str(missing.args[0])]
+        if wrong:
+            raise BrokenEvidence(
+                f"`{function}` has no {', '.join(wrong)} as its contract says", subject="contract.json"
+            )
+        return out
+
+
+class _Slots:
+    """The cache of one text as the host keeps it, float16."""
+
+    def __init__(self, model: PackageModel, decode: str) -> None:
+        cache = model.contract.kv_cache
+        shape_LHCD = (cache.layers, cache.heads, cache.context, cache.head_dim)
+        self._model, self._decode, self._used = model, decode, 0
+        self._keys_LHCD, self._values_LHCD = np.zeros(shape_LHCD, np.float16), np.zeros(shape_LHCD, np.float16)
+
+    def fill(self, keys_LHTD: NDArray[Any], values_LHTD: NDArray[Any], used: int) -> None:
+        self._keys_LHCD[:, :, :used] = keys_LHTD[:, :, :used]
+        self._values_LHCD[:, :, :used] = values_LHTD[:, :, :used]
+        self._used = used
+
+    def step(self, token: int) -> Logits:
+        out = self._model.run(
+            self._decode,
+            {
+                "input_ids": np.array([[token]]),
+                "position": np.array([self._used]),
+                "key_cache": self._keys_LHCD,
+                "value_cache": self._values_LHCD,
+            },
+        )
+        self._keys_LHCD[:, :, self._used] = out["new_key"][:, :, 0]
+        self._values_LHCD[:, :, self._used] = out["new_value"][:, :, 0]
+        self._used += 1
+        found: Logits = out["logits"][0, 0].astype(np.float32)
+        return found
+
+
+def opened(runner: str, model: Path, packages: Path | None, variant: str = "quantized") -> Model:
+    """The model of a Transformers folder, or the saved package `variant` of a folder of packages.
+
+    Raises Unavailable for a runner that this machine does not have, Refusal for a folder without a package or with a
+    model that cannot be loaded, BrokenEvidence for a damaged one.
+    """
+    if runner in ABSENT:
+        raise Unavailable(f"runner `{runner}` is not available: {ABSENT[runner]}", needs="runner `torch` or `mil`")
+    if runner == "torch":
+        return TorchModel(build.load(model, attention="sdpa"))
+    if packages is None:
+        raise Refusal(
+            "there is no saved package in it",
+            place=model.name,
+            action="take runner `torch`, or name a spec that was applied, or a delivery",
+            code="KR0203",
+        )
+    return PackageModel(package.open(packages / f"{variant}.mlpackage"), load_contract(packages))

@@ -1,0 +1,200 @@
+"""`kcompiler generate` on what an apply made: checkpoint and package, prompts and chats, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kcompiler.cli import _main
+from runtime.generate import models, opening, words
+from runtime.generate.engine import Ask, Engine
+from runtime.models import build, runners, tokenizer
+from tests.flow import world
+from tests.flow.world import Home, Result
+
+SPEC = f"specs/{world.NAME}.yaml"
+
+
+@pytest.fixture(scope="module")
+def home(applied: tuple[Home, Result]) -> Home:
+    """The project in which everything was done; nothing here changes it."""
+    return applied[0]
+
+
+def parts(home: Home) -> opening.Sources:
+    return opening.Sources(
+        name=world.NAME,
+        model=home.stored("train-kd", "checkpoint"),
+        words=home.stored("tokenizer", "tokenizer"),
+        packages=home.stored("convert", "package"),
+    )
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = _main(["generate", *arguments])
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err, err
+    return code, out, err
+
+
+def test_the_student_of_a_spec_answers_as_its_runner_does(home: Home, capsys, monkeypatch):
+    monkeypatch.chdir(home.root)
+    known = tokenizer.load(parts(home).words)
+    runner = runners.checkpoint("student", parts(home).model, known)
+    for prompt in ("Will it rain?", "Is the bridge safe?"):
+        code, out, err = told(capsys, SPEC, "--prompt", prompt)
+        assert code == 0
+        assert out == runner.generate([prompt], 256)[0] + "\n"
+        assert "the verdict on tiny is FAIL" in err
+
+
+def test_the_package_of_a_spec_continues_as_its_checkpoint(home: Home):
+    """What no answer of a student of twelve steps would show: it is asked to go on past the end."""
+    sources = parts(home)
+    known = words.load(sources.words, sources.model)
+    endless = words.Words(known.backend, known.template, known.texts, frozenset([-1]))
+    found = {}
+    for name, variant in (("torch", ""), ("mil", "fp16"), ("mil", "quantized")):
+        model = models.opened(name, sources.model, sources.packages, variant)
+        assert model.context == 48
+        engine = Engine(model, endless)
+        lines = []
+        # the last is longer than the shortest prefill, 32, and nearly as long as the context
+        for prompt in (
+            "Will it rain?",
+            "Is the bridge safe?",
+            "Will the sun shine when we all go home again, and who knows?",
+        ):
+            ids = known.encode([{"role": "user", "content": prompt}])
+            writing = engine.write(Ask(ids=ids[:46], max_tokens=10))
+            while not writing.finish:
+                writing.advance()
+            lines.append(writing.ids)
+        found[name + variant] = lines
+    assert found["torch"] == found["milfp16"]
+    assert [len(line) for line in found["torch"][:2]] == [10, 10]
+    assert [len(line) for line in found["milquantized"]] == [len(line) for line in found["torch"]]
+
+
+def test_a_prompt_longer_than_every_prefill_is_read_by_decode(home: Home):
+    """The longest prefill reads its beginning; the same ids as with a prefill that holds it."""
+    sources = parts(home)
+    model = models.opened("mil", sources.model, sources.packages, "fp16")
+    ids = [7 + number % 40 for number in range(40)]
+    whole = model.begin(ids)[1]
+    model._prefills = [pair for pair in model._prefills if pair[1] == 32]
+    cut = model.begin(ids)[1]
+    assert abs(whole - cut).max() < 0.02 * abs(whole).max()
+    assert int(whole.argmax()) == int(cut.argmax())
+
+
+def test_the_command_runs_the_package(home: Home, capsys, monkeypatch):
+    monkeypatch.chdir(home.root)
+    code, out, _ = told(capsys, SPEC, "--prompt", "Will it rain?", "--runner", "mil", "--max-tokens", "5")
+    assert (code, out.count("\n")) == (0, 1)
+
+
+def test_a_chat_answers_each_line_of_a_pipe(home: Home):
+    """As a process of its own: stdin is a pipe, and its end is the end."""
+    done = subprocess.run(
+        world.command("generate", SPEC, "--chat", "--max-tokens", "6"),
+        cwd=home.root, env=world.environment({}), input="Will it rain?\n\nAnd then?\n", capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 2
+    assert "one question at a time" in done.stderr
+    assert ">" not in done.stderr
+
+
+def test_what_was_not_applied_is_not_asked(home: Home, tmp_path: Path, capsys, monkeypatch):
+    fresh = world.make(tmp_path / "fresh")
+    monkeypatch.chdir(fresh.root)
+    code, out, err = told(capsys, SPEC, "--prompt", "Hi")
+    assert (code, out) == (4, "")
+    assert f"next=kcompiler apply {SPEC}" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["nowhere", "--prompt", "Hi"], 2, "neither a spec nor a folder"),
+        ([".", "--prompt", "Hi"], 2, "KR0200"),
+        (["folder", "--prompt", "Hi", "--runner", "mil"], 2, "KR0203"),
+        (["folder", "--prompt", "Hi", "--runner", "coreml"], 2, "outcome=unavailable"),
+        (["folder", "--prompt", "Hi", "--runner", "gguf"], 2, "outcome=unavailable"),
+        (["folder", "--prompt", "Hi", "--chat"], 2, "either --prompt TEXT or --chat"),
+        (["folder"], 2, "either --prompt TEXT or --chat"),
+        (["folder", "--prompt", "Hi", "--profile", "mini"], 2, "--profile belongs to a spec"),
+        (["folder", "--prompt", "x " * 60], 2, "KR0202"),
+        (["folder", "--prompt", "Hi", "--schema", "none.json"], 2, "No such file"),
+        (["folder", "--prompt", "Hi", "--schema", "folder/half.json"], 2, "cannot be read as JSON"),
+        (["folder", "--prompt", "Hi", "--schema", "folder/list.json"], 2, "KR0205"),
+        (["folder", "--prompt", "Hi", "--tools", "folder/list.json"], 2, "KR0205"),
+        (["folder", "--prompt", "Hi", "--schema", "a", "--tools", "b"], 2, "one or the other"),
+        (["folder", "--prompt", "Hi", "--temperature", "-1"], 2, "temperature"),
+        (["folder", "--prompt", "Hi", "--top-p", "0"], 2, "top-p"),
+    ],
+)
+def test_a_mistake_is_named(home: Home, tmp_path: Path, capsys, monkeypatch, arguments, code, word):
+    folder = tmp_path / "folder"
+    shutil.copytree(parts(home).model, folder)
+    for path in folder.rglob("*"):
+        path.chmod(0o644)
+    folder.chmod(0o755)
+    (folder / "half.json").write_text('{"type": ')
+    (folder / "list.json").write_text("[]")
+    monkeypatch.chdir(tmp_path)
+    found, out, err = told(capsys, *arguments)
+    assert (found, out) == (code, "")
+    assert word in err
+    assert "outcome=" in err.splitlines()[-1]
+
+
+def test_a_folder_of_weights_of_another_vocabulary_is_refused(home: Home, tmp_path: Path, capsys):
+    folder = tmp_path / "folder"
+    shutil.copytree(parts(home).words, folder)
+    folder.chmod(0o755)
+    model = build.load(parts(home).model)
+    model.resize_token_embeddings(100)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).unlink(missing_ok=True)
+    build.save(model, folder)
+    code, _, err = told(capsys, str(folder), "--prompt", "Hi")
+    assert (code, "KR0206" in err) == (2, True), err
+
+
+def test_without_llguidance_a_schema_says_what_to_install(home: Home, tmp_path: Path, capsys, monkeypatch):
+    import sys
+
+    (tmp_path / "s.json").write_text('{"type": "object"}')
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    code, out, err = told(capsys, str(parts(home).model), "--prompt", "Hi", "--schema", str(tmp_path / "s.json"))
+    assert (code, out) == (2, "")
+    assert "pip install '.[grammar]'" in err
+
+
+def test_a_delivery_is_verified_before_it_is_asked(home: Home, tmp_path: Path, capsys):
+    import hashlib
+
+    made = tmp_path / "delivery"
+    shutil.copytree(parts(home).model, made / "huggingface")
+    shutil.copytree(parts(home).packages, made / "packages")
+    for path in [made, *made.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    (made / "contract.json").write_text(json.dumps({}))
+    files = sorted(path for path in made.rglob("*") if path.is_file())
+    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(made).as_posix()}\n" for path in files]
+    assert told(capsys, str(made), "--prompt", "Hi")[0] == 3
+    (made / "SHA256SUMS").write_text("".join(sums))
+    for runner in ("torch", "mil"):
+        assert told(capsys, str(made), "--prompt", "Hi", "--runner", runner, "--max-tokens", "3")[0] == 0
+    world.flip(made / "huggingface" / "model.safetensors")
+    code, out, err = told(capsys, str(made), "--prompt", "Hi")
+    assert (code, out) == (3, "")
+    assert "huggingface/model.safetensors" in err
+    (made / "huggingface" / "model.safetensors").unlink()
+    assert "is not there" in told(capsys, str(made), "--prompt", "Hi")[2]
