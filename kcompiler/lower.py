@@ -9,6 +9,7 @@ from typing import Any, cast
 from kcompiler.facts.lengths import lengths
 from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
+from kcompiler.spec.data import FileSource
 from runtime import catalog, digest
 from runtime.contract import Step, places, unkeyed
 from runtime.contract.hosted import Asking
@@ -44,6 +45,7 @@ class Lowering:
         *,
         origin: str,
         after: Sequence[str] = (),
+        backend: str = "",
     ) -> str:
         """One node, with every default of its step visible; returns its id."""
         step: Step = catalog.load("steps", step_name)
@@ -53,7 +55,7 @@ class Lowering:
                 id=step_id,
                 step=step.name,
                 version=step.version,
-                backend=self.backend or step.backend,
+                backend=self.backend or backend or step.backend,
                 params=resolved.model_dump(mode="json"),
                 ports=step.takes_of(resolved),
                 takes=dict(takes),
@@ -100,12 +102,14 @@ class Lowering:
                 "split": source.split,
                 "license": source.license,
             }
-            if source.kind == "jsonl":
+            if isinstance(source, FileSource):
                 port = f"source_{source.name}"
                 stated = (f"sha256:{source.sha256}", source.bytes) if source.sha256 and source.bytes else None
                 place = f"/data/sources/{i}/path"
-                takes[port] = self.add_input(port, "file", source.path, source.license, place, stated)
+                kind = "rows_folder" if source.folder else "file"
+                takes[port] = self.add_input(port, kind, source.path, source.license, place, stated)
                 entry |= {"fields": dict(source.fields), "limit": source.limit}
+                entry |= {"delimiter": source.form.delimiter, "columns": list(source.form.columns)}
             else:
                 entry |= {"generator": source.generator, "params": source.params.model_dump(mode="json")}
             sources.append(entry)
@@ -117,6 +121,7 @@ class Lowering:
             {"sources": sources, "held_out": data.held_out, "has_tools": bool(data.tools)},
             takes,
             origin="/data",
+            backend=data.backend,
         )
 
     def weights(self, who: str, weights: Weights, license: str, origin: str) -> str:

@@ -15,6 +15,8 @@ from kcompiler.facts import World
 from kcompiler.facts.paths import kind, located, model_folder
 from kcompiler.source import Tree, Value, child
 from runtime import digest
+from runtime.contract.formats import KINDS
+from runtime.contract.tables import size_of
 from runtime.contract.weights import REMOTE
 
 
@@ -116,12 +118,13 @@ def _own(tree: Tree, world: World, found: Pinned) -> Iterator[_Wanted]:
             found.absent.append(model)
     for i, entry in _entries(tree, "/data/sources"):
         written = entry.get("path")
-        if entry.get("kind") != "jsonl" or not isinstance(written, str):
+        if entry.get("kind") not in KINDS or not isinstance(written, str):
             continue
         path = located(written, world)
-        if path is not None and kind(path) == "file":
-            yield f"/data/sources/{i}", "path", "sha256", digest.of_file(path).removeprefix("sha256:")
-            yield f"/data/sources/{i}", "path", "bytes", path.stat().st_size
+        if path is not None and kind(path) == ("folder" if entry["kind"] == "datasets" else "file"):
+            pin = digest.of_folder(path) if entry["kind"] == "datasets" else digest.of_file(path)
+            yield f"/data/sources/{i}", "path", "sha256", pin.removeprefix("sha256:")
+            yield f"/data/sources/{i}", "path", "bytes", size_of(path)
         elif "sha256" not in entry or "bytes" not in entry:
             found.absent.append(written)
 

@@ -9,13 +9,14 @@ from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts.paths import kind, located, model_folder, wrong_folder, wrong_path
 from kcompiler.facts.registry import faults
-from kcompiler.facts.rows import MAX_BYTES
+from kcompiler.facts.rows import MAX_BYTES, content_of, look
 from kcompiler.facts.teacher import PICKLED, json_object, of_teacher
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
-from kcompiler.spec.data import GeneratorSource, JsonlSource
+from kcompiler.spec.data import FileSource, GeneratorSource
 from runtime import catalog, digest
 from runtime.contract.strict_json import loads
+from runtime.contract.tables import size_of
 from runtime.contract.weights import REMOTE, Weights
 
 PACK_FILE = "pack.yaml"
@@ -25,16 +26,30 @@ _HEADER_LENGTH, _LARGEST_HEADER = 8, 100_000_000
 
 def _data(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     for i, source in enumerate(spec.data.sources):
-        if isinstance(source, JsonlSource):
+        if isinstance(source, FileSource):
             if source.sha256 is None and source.bytes is None:
-                yield from wrong_path(tree, world, f"/data/sources/{i}/path", source.path, folder=False)
+                wrong = list(wrong_path(tree, world, f"/data/sources/{i}/path", source.path, folder=source.folder))
+                yield from wrong or _linked(tree, world, f"/data/sources/{i}/path", source)
             else:
                 yield from _elsewhere(tree, world, f"/data/sources/{i}", source)
     if spec.data.tools:
         yield from wrong_path(tree, world, "/data/tools", spec.data.tools, folder=False)
 
 
-def _elsewhere(tree: Tree, world: World, pointer: str, source: JsonlSource) -> Iterator[Diagnostic]:
+def _linked(tree: Tree, world: World, pointer: str, source: FileSource) -> Iterator[Diagnostic]:
+    """A folder of rows has a digest: it is made of plain files."""
+    path = located(source.path, world)
+    if source.folder and path and not content_of(path):
+        yield tree.diagnostic(
+            "KC4521",
+            pointer,
+            "this folder of rows has no stable content",
+            label="a symbolic link or a special file is in it",
+            help=f"copy what the links lead to: cp -rL {path.name} {path.name}-plain",
+        )
+
+
+def _elsewhere(tree: Tree, world: World, pointer: str, source: FileSource) -> Iterator[Diagnostic]:
     """A file that is not kept with the spec: what it must be is stated, and what is here must be that."""
     if source.sha256 is None or source.bytes is None:
         lacking = "sha256" if source.sha256 is None else "bytes"
@@ -49,7 +64,8 @@ def _elsewhere(tree: Tree, world: World, pointer: str, source: JsonlSource) -> I
         return
     path = located(source.path, world)
     if path is None or kind(path):
-        wrong = list(wrong_path(tree, world, f"{pointer}/path", source.path, folder=False))
+        wrong = list(wrong_path(tree, world, f"{pointer}/path", source.path, folder=source.folder))
+        wrong += [] if wrong else _linked(tree, world, f"{pointer}/path", source)
         yield from wrong
         if path is not None and not wrong:
             yield from _stated(tree, pointer, path, source.sha256, source.bytes)
@@ -66,28 +82,44 @@ def _elsewhere(tree: Tree, world: World, pointer: str, source: JsonlSource) -> I
 
 def _large(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """Files that are too large to be read while compiling: what is not said about their rows is not known."""
-    named = [
-        (f"/data/sources/{i}/path", one.path) for i, one in enumerate(spec.data.sources) if isinstance(one, JsonlSource)
-    ]
+    named = []
+    for i, one in enumerate(spec.data.sources):
+        found = look(one, world) if isinstance(one, FileSource) else None
+        if found is not None and found.large:
+            named.append((f"/data/sources/{i}/path", found.large))
     if spec.teacher.source == "recorded":
-        named.append(("/teacher/path", spec.teacher.path))
-    for pointer, written in named:
-        path = located(written, world)
-        if path is None or kind(path) != "file" or path.stat().st_size <= MAX_BYTES:
-            continue
+        path = located(spec.teacher.path, world)
+        if path is not None and kind(path) == "file" and path.stat().st_size > MAX_BYTES:
+            named.append(("/teacher/path", f"{path.stat().st_size / 2**20:,.0f} MiB"))
+    for pointer, size in named:
         yield tree.diagnostic(
             "KC4422",
             pointer,
             "this file is too large to be looked at while compiling",
             severity="note",
-            label=f"{path.stat().st_size / 2**20:,.0f} MiB, up to {MAX_BYTES >> 20} are read",
+            label=f"{size}, up to {MAX_BYTES >> 20} are read",
             help="overlap of splits, spans, lengths and coverage are checked when the data step runs, before anything "
             "is trained",
         )
 
 
+def _tables(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """Rows that a library reads which is not installed here."""
+    for i, source in enumerate(spec.data.sources):
+        found = look(source, world) if isinstance(source, FileSource) else None
+        if found is not None and found.lacking:
+            yield tree.diagnostic(
+                "KC4520",
+                f"/data/sources/{i}/kind",
+                "the rows of this source could not be looked at: pyarrow is not installed here",
+                severity="warning",
+                label="the spec can be planned and not applied",
+                help=found.lacking,
+            )
+
+
 def _stated(tree: Tree, pointer: str, path: Path, sha256: str, size: int) -> Iterator[Diagnostic]:
-    actual, here = digest.of_file(path).removeprefix("sha256:"), path.stat().st_size
+    actual, here = content_of(path).removeprefix("sha256:"), size_of(path)
     if actual != sha256 or here != size:
         key, value = ("sha256", actual) if actual != sha256 else ("bytes", str(here))
         yield tree.diagnostic(
@@ -385,6 +417,7 @@ def _once(tree: Tree, seen: dict[str, int], name: str, index: int, pointer: str,
 CHECKS = (
     Check(_data, "data"),
     Check(_large, "data", "teacher"),
+    Check(_tables, "data"),
     Check(_teacher, "teacher"),
     Check(_student, "student"),
     Check(_policies, "policies"),

@@ -39,9 +39,9 @@ def _calls(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 "KC4517",
                 f"/data/sources/{read.index}/path",
                 f"source `{read.source.name}` holds a response that is no call the registry allows",
-                label=f"{read.path.name}:{wrong[0][0].line}: {wrong[0][1]}",
+                label=f"{wrong[0][0].place}: {wrong[0][1]}",
                 help='write calls as tool.call{"name":…,"args":{…}}, with arguments that fit the registry',
-                notes=tuple(f"{read.path.name}:{row.line}: {why}" for row, why in wrong[1 : 1 + _NAMED]),
+                notes=tuple(f"{row.place}: {why}" for row, why in wrong[1 : 1 + _NAMED]),
                 related=(tree.related("/data/tools", "the registry"),),
             )
 
@@ -60,7 +60,7 @@ def _permitted(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                     "KC4518",
                     f"/evaluation/suites/{i}/use",
                     f"suite `{suite.name}` would judge rows by answers that are not theirs",
-                    label=f"{read.path.name}:{wrong[0].line}: {_short(wrong[0].response)} is none of {len(permitted)}",
+                    label=f"{wrong[0].place}: {_short(wrong[0].response)} is none of {len(permitted)}",
                     help="list the answers of these rows in the suite, or take the suite that suits them",
                     notes=(f"permitted: {', '.join(map(_short, permitted[:5]))}{', …' if permitted[5:] else ''}",),
                     related=(tree.related(f"/data/sources/{read.index}/path", "the rows come from here"),),

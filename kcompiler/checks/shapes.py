@@ -190,14 +190,14 @@ def _too_long(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 split = "test" if is_held_out(row.prompt, spec.data.held_out) else "train"
             tokens, (most, field) = least(row.prompt, row.response), bounds[split]
             if tokens > most:
-                long.append((tokens, row.line, split, most, field))
+                long.append((tokens, row.place, split, most, field))
         if long:
-            tokens, line, split, most, field = max(long, key=lambda one: (one[0], -one[1]))
+            tokens, place, split, most, field = max(long, key=lambda one: one[0])
             yield tree.diagnostic(
                 "KC4111",
                 f"/data/sources/{read.index}/path",
                 "rows are longer than anything reads",
-                label=f"{read.path.name}:{line}: at least {tokens:,} tokens; {field} reads {most:,} to {split}",
+                label=f"{place}: at least {tokens:,} tokens; {field} reads {most:,} to {split}",
                 help=f"shorten or remove them, raise {field}, or write `too_long: drop` in `data`; rows are never cut",
                 notes=(f"{len(long):,} of {len(read.content.rows):,} rows",),
             )

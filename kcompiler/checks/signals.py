@@ -11,7 +11,7 @@ from kcompiler.facts.rows import readable
 from kcompiler.facts.teacher import SHOWN, apart
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
-from kcompiler.spec.data import JsonlSource
+from kcompiler.spec.data import FileSource
 from runtime import catalog
 from runtime.contract import Loss, Refusal, Step, Teacher
 
@@ -139,7 +139,7 @@ def _carried(spec: Spec, world: World) -> set[str] | None:
     for i, source in enumerate(spec.data.sources):
         if source.split == "test":
             continue
-        if isinstance(source, JsonlSource):
+        if isinstance(source, FileSource):
             if i not in files or files[i].wrong:
                 return None
             names.update(name for row in files[i].rows for name in row.spans)

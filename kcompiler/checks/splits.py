@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from kcompiler.checks import Check, World
 from kcompiler.checks.statistics import rows_of
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.facts.paths import kind, located
-from kcompiler.facts.rows import Read, Row, first_wrong, lacking, readable
+from kcompiler.facts.paths import located
+from kcompiler.facts.rows import Read, Row, content_of, first_wrong, lacking, readable
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
-from kcompiler.spec.data import JsonlSource
-from runtime import digest
+from kcompiler.spec.data import FileSource
 from runtime.contract.splits import is_held_out, normalised
 
 #: pairs that a message spells out, and how many characters of a prompt
@@ -21,14 +20,14 @@ _EXAMPLES, _SHOWN = 3, 60
 
 def _apart(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """The same bytes may not be named for training and for testing, under whatever name."""
-    seen: dict[str, tuple[int, JsonlSource]] = {}
+    seen: dict[str, tuple[int, FileSource]] = {}
     for i, source in enumerate(spec.data.sources):
-        if not isinstance(source, JsonlSource):
+        if not isinstance(source, FileSource):
             continue
         path = located(source.path, world)
-        here = path is not None and kind(path) == "file"
+        here = content_of(path) if path is not None else ""
         # of a file that is not here, the spec says which bytes it will have
-        pin = digest.of_file(path) if path is not None and here else f"sha256:{source.sha256}" if source.sha256 else ""
+        pin = here or (f"sha256:{source.sha256}" if source.sha256 else "")
         if not pin:
             continue
         if pin not in seen:
@@ -51,10 +50,13 @@ def _rows(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     for read in readable(spec.data, world):
         if read.content.wrong:
             wrong = read.content.wrong
+            whole = ":" not in wrong.place
             yield tree.diagnostic(
-                "KC4505",
+                "KC4522" if whole else "KC4505",
                 f"/data/sources/{read.index}/path",
-                f"source `{read.source.name}` holds a line that is no row",
+                f"source `{read.source.name}` is not of the kind `{read.source.kind}`, or not whole"
+                if whole
+                else f"source `{read.source.name}` holds a line that is no row",
                 label=f"{wrong.place}: {wrong.reason}",
                 help=wrong.action,
             )
@@ -65,7 +67,9 @@ def _ids(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     sound = [read for read in readable(spec.data, world) if not read.content.wrong]
     wrong = first_wrong(sound)
     if wrong is not None:
-        at = next(read.index for read in reversed(sound) if wrong.place.startswith(f"{read.path.name}:"))
+        at = next(
+            one.index for one in reversed(sound) if wrong.place.startswith((f"{one.path.name}:", f"{one.path.name}/"))
+        )
         yield tree.diagnostic(
             "KC4507",
             f"/data/sources/{at}/path",
@@ -97,7 +101,7 @@ def _one_answer(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         most = max(several, key=lambda rows: len({row.response for row in rows}))
         answers = len({row.response for row in most})
         label = f"{len(several):,} of {len(rows_of):,} prompts; one has {answers:,} answers"
-        note = (f"{read.path.name}:{most[0].line}: {_short(most[0].prompt)}",)
+        note = (f"{most[0].place}: {_short(most[0].prompt)}",)
         apart = _telling_apart(several)
         if apart:
             named = " and ".join(f"`{name}`" for name in apart)
@@ -142,7 +146,7 @@ def _whole_question(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic
                     severity="warning",
                     label="in data of this form a part of the question stands there",
                     help=f'put it into the prompt: `prompt: "{_composed(read.source, [name])}"` in `fields`',
-                    notes=(f"{read.path.name}:{filled[0].line}: {_short(filled[0].rest[name])}",),
+                    notes=(f"{filled[0].place}: {_short(filled[0].rest[name])}",),
                 )
 
 
@@ -158,7 +162,7 @@ def _telling_apart(several: list[list[Row]]) -> list[str]:
     return found
 
 
-def _composed(source: JsonlSource, apart: list[str]) -> str:
+def _composed(source: FileSource, apart: list[str]) -> str:
     prompt = source.fields.get("prompt", "prompt")
     start = prompt if "{" in prompt else f"{{{prompt}}}"
     return "\\n".join([start, *(f"{{{name}}}" for name in apart)]).replace("\n", "\\n")
@@ -172,7 +176,7 @@ def _no_row_twice(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         return
     for test in sources:
         for train in sources:
-            same_bytes = test.data == train.data
+            same_bytes = test.content_digest == train.content_digest
             if test is not train and not same_bytes and {test.source.split, train.source.split} != {"auto"}:
                 yield from _shared(spec, tree, train, test)
 
@@ -194,10 +198,7 @@ def _shared(spec: Spec, tree: Tree, train: Read, test: Read) -> Iterator[Diagnos
         label=f"{len(pairs)} of {len(judged)} prompts",
         detail=f"{letter} letter by letter" + (f", {rest} but for case, spaces and punctuation" if rest else ""),
         help="remove them from one of the two, or let `split: auto` place both sources",
-        notes=tuple(
-            f"{test.path.name}:{other.line} = {train.path.name}:{one.line}: {_short(other.prompt)}"
-            for one, other in pairs[:_EXAMPLES]
-        ),
+        notes=tuple(f"{other.place} = {one.place}: {_short(other.prompt)}" for one, other in pairs[:_EXAMPLES]),
         related=(tree.related(f"/data/sources/{train.index}/path", "they stand here as well"),),
     )
 

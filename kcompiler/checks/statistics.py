@@ -22,12 +22,12 @@ from kcompiler import policy
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.paths import kind, located
-from kcompiler.facts.rows import readable
+from kcompiler.facts.rows import packed, readable
 from kcompiler.policy.kinds import relative
 from kcompiler.policy.kinds.bound import Params
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
-from kcompiler.spec.data import JsonlSource
+from kcompiler.spec.data import FileSource
 from kcompiler.spec.evaluation import Part, Suite
 from runtime.contract import calls
 from runtime.contract.splits import is_held_out
@@ -104,7 +104,7 @@ def rows_of(spec: Spec, world: World, split: str, part: Part | None = None, cont
             continue
         if subject is not None or controls:
             return None
-        count = _lines(source, world) if isinstance(source, JsonlSource) else getattr(source.params, "rows", None)
+        count = _lines(source, world) if isinstance(source, FileSource) else getattr(source.params, "rows", None)
         if not isinstance(count, int):
             return None
         taken = share if source.split == "auto" else Fraction(1)
@@ -117,9 +117,10 @@ def _calls(response: str) -> bool:
     return isinstance(found, calls.Call) or found.kind != "no_call"
 
 
-def _lines(source: JsonlSource, world: World) -> int | None:
+def _lines(source: FileSource, world: World) -> int | None:
     path = located(source.path, world)
-    if path is None or kind(path) != "file":
+    # of other files a count of lines says nothing
+    if source.kind != "jsonl" or path is None or kind(path) != "file" or packed(path):
         return None
     count = _counted(path)
     return min(count, source.limit) if count is not None and source.limit else count

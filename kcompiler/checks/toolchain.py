@@ -20,6 +20,7 @@ from kcompiler.spec.hardware import Targets
 from kcompiler.tables import Applies, Erratum
 from runtime import catalog
 from runtime.contract import Backend, Step, Teacher
+from runtime.contract.formats import TABLES
 
 #: what every spec is lowered to, whatever its sections say, and the step that makes its teacher
 PIPELINE = ("data", "tokenizer", "train", "probe", "export", "convert", "verify", "evaluate")
@@ -53,6 +54,7 @@ def backends(spec: Spec) -> Iterator[tuple[str, Backend]]:
     """(pointer, backend) of every step that the spec makes; the pipeline's own stand at `kind`."""
     teacher: Teacher = catalog.load("teachers", spec.teacher.source)
     used = [("/kind", name) for name in (*PIPELINE, teacher.step)]
+    table = next((i for i, source in enumerate(spec.data.sources) if source.kind in TABLES), None)
     used += [(f"{pointer}/model", "fetch") for pointer, weights in weights_of(spec) if weights.repository]
     used += [(f"/steps/{i}/use", step.use) for i, step in enumerate(spec.steps)]
     seen: set[str] = set()
@@ -61,6 +63,8 @@ def backends(spec: Spec) -> Iterator[tuple[str, Backend]]:
         if step.backend not in seen and step.backend in catalog.names("backends"):
             seen.add(step.backend)
             yield pointer, catalog.load("backends", step.backend)
+    if table is not None:
+        yield f"/data/sources/{table}/kind", catalog.load("backends", spec.data.backend)
 
 
 def _pins(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -152,6 +156,8 @@ def _errata(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 CHECKS = (
-    Check(_pins, "teacher", "student", "steps"),
-    Check(_errata, "teacher", "steps", "student", "tokenizer", "hardware", "shapes", "quantization", "risk_tier"),
+    Check(_pins, "data", "teacher", "student", "steps"),
+    Check(
+        _errata, "data", "teacher", "steps", "student", "tokenizer", "hardware", "shapes", "quantization", "risk_tier"
+    ),
 )

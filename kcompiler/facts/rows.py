@@ -1,4 +1,4 @@
-"""Small JSON Lines files → their rows, as the machine will read them (runtime/contract/sources.py), bounded in size."""
+"""Small files of rows → their rows, as the machine will read them (runtime/contract/sources.py), bounded in size."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from kcompiler.facts import World
 from kcompiler.facts.paths import kind, located
-from kcompiler.spec.data import Data, JsonlSource
-from runtime.contract import Refusal, splits
+from kcompiler.spec.data import Data, FileSource
+from runtime import digest
+from runtime.contract import Refusal, Unavailable, formats, splits, tables
 from runtime.contract import rows as form
+from runtime.contract.formats import Form
 from runtime.contract.sources import Reader
 
 #: larger files are left to the data step: reading 8 MB of rows takes about 0.5 s
 MAX_BYTES = 8 << 20
+#: and of what such a file holds, when it is unpacked, so much is
+MAX_CONTENT = 32 << 20
 
 
 class Row(NamedTuple):
-    """One row of a source file and the line it stands in, counted from 1. `rest` are texts that nothing maps."""
+    """One row of a source file and where it stands (`file:line`). `rest` are texts that nothing maps."""
 
-    line: int
+    place: str
     whole: form.Row
     rest: dict[str, str]
 
@@ -60,29 +64,67 @@ class Read:
     """One source of the spec whose file could be read."""
 
     index: int
-    source: JsonlSource
+    source: FileSource
     path: Path
-    data: bytes
+    content_digest: str
     content: Content
 
 
 def readable(data: Data, world: World) -> Iterator[Read]:
-    """The JSON Lines sources that exist inside the project and are small enough, in order."""
+    """The sources that are files inside the project and small enough to be read here, in order."""
     for index, source in enumerate(data.sources):
-        if not isinstance(source, JsonlSource):
-            continue
-        path = located(source.path, world)
-        if path is None or kind(path) != "file":
-            continue
-        try:
-            with path.open("rb") as file:
-                text = file.read(MAX_BYTES + 1)
-        except OSError:
-            # `references` and the data step speak about files that cannot be opened
-            continue
-        if len(text) <= MAX_BYTES:
-            fields = tuple(sorted(source.fields.items()))
-            yield Read(index, source, path, text, parsed(text, source.name, fields, source.limit, path.name))
+        found = look(source, world) if isinstance(source, FileSource) else None
+        if found is not None and found.content is not None:
+            yield Read(index, cast(FileSource, source), found.path, found.digest, found.content)
+
+
+class Looked(NamedTuple):
+    """A source whose file is here. `content` is None where it is not looked at: `large` says how large it is, or
+    `lacking` what would have to be installed."""
+
+    path: Path
+    digest: str
+    content: Content | None
+    large: str = ""
+    lacking: str = ""
+
+
+def look(source: FileSource, world: World) -> Looked | None:
+    """The content of a source, as far as it is looked at while compiling. None for what is not here, or of another
+    kind, or cannot be opened: `references` and the data step speak about that."""
+    path = located(source.path, world)
+    if path is None or kind(path) != ("folder" if source.folder else "file"):
+        return None
+    size = tables.size_of(path)
+    if size > MAX_BYTES:
+        return Looked(path, "", None, large=f"{size / 2**20:,.0f} MiB")
+    pin = content_of(path)
+    if not pin:
+        return None
+    fields = tuple(sorted(source.fields.items()))
+    try:
+        return Looked(path, pin, parsed(path, pin, source.name, fields, source.limit, source.form))
+    except formats.TooMuch:
+        return Looked(path, pin, None, large=f"more than {MAX_CONTENT >> 20} MiB when it is unpacked")
+    except Unavailable as error:
+        return Looked(path, pin, None, lacking=error.needs)
+
+
+def packed(path: Path) -> bool:
+    """Whether a file that can be opened begins as gzip does."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(formats.GZIP)) == formats.GZIP
+    except OSError:
+        return False
+
+
+def content_of(path: Path) -> str:
+    """The digest of a file, or of a folder and all that is in it; "" for what is neither or cannot be read."""
+    try:
+        return {"file": digest.of_file, "folder": digest.of_folder}[kind(path)](path)
+    except (KeyError, OSError, ValueError):
+        return ""
 
 
 def whole(data: Data, world: World) -> list[Read] | None:
@@ -93,15 +135,18 @@ def whole(data: Data, world: World) -> list[Read] | None:
 
 
 @lru_cache(maxsize=8)
-def parsed(text: bytes, name: str, fields: tuple[tuple[str, str], ...], limit: int, place: str) -> Content:
-    """The rows of a file's bytes under a mapping of fields; `limit` 0 takes all."""
+def parsed(path: Path, pin: str, name: str, fields: tuple[tuple[str, str], ...], limit: int, form: Form) -> Content:
+    """The rows of a file (`pin`: its digest) under a mapping of fields; `limit` 0 takes all. Raises what
+    `formats.records` raises beside Refusal."""
     rows: list[Row] = []
     try:
-        for found in Reader(name, dict(fields), limit).text(text, place):
+        for found in Reader(name, dict(fields), limit, form).file(path, most=MAX_CONTENT):
             texts = {key: value for key, value in found.rest.items() if isinstance(value, str)}
-            rows.append(Row(found.line, found.row, texts))
+            rows.append(Row(found.place, found.row, texts))
     except Refusal as error:
-        return Content(tuple(rows), Wrong(error.place or place, error.message, error.action))
+        return Content(tuple(rows), Wrong(error.place or path.name, error.message, error.action))
+    except OSError as error:
+        return Content((), Wrong(path.name, f"cannot be read: {error.strerror}", "make it readable"))
     return Content(tuple(rows))
 
 
@@ -121,4 +166,4 @@ def lacking(reads: Sequence[Read], held_out: float) -> str:
 
 
 def _placed(reads: Iterable[Read]) -> Iterator[tuple[str, form.Row]]:
-    return ((f"{read.path.name}:{row.line}", row.whole) for read in reads for row in read.content.rows)
+    return ((row.place, row.whole) for read in reads for row in read.content.rows)

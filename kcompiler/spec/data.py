@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from kcompiler.spec.base import DISTINCT, FORM, ROOM, Distinct, Name, Plugged, Section
 from runtime.contract import Refusal
+from runtime.contract.formats import TABLES, Form
 from runtime.contract.sources import Reader
 from runtime.contract.units import unit
 
@@ -18,11 +19,12 @@ _SPLIT = "`auto` holds rows out by a stable hash of the row; a named split takes
 _LICENSE = "SPDX expression of the licence; it flows to everything made from these rows."
 
 
-class JsonlSource(Section):
-    """Rows from a JSON Lines file of the project."""
+class FileSource(Section):
+    """Rows that stand in a file of the project; one class for each kind of file."""
 
     name: Name = Field(description="Name of the source; rows remember it.", examples=["gsm8k-train"])
-    kind: Literal["jsonl"] = Field(description="A JSON Lines file.")
+    #: which of the classes below this is
+    kind: str
     path: str = Field(
         min_length=1,
         max_length=1000,
@@ -33,8 +35,8 @@ class JsonlSource(Section):
     license: str = Field(min_length=1, max_length=200, description=_LICENSE, examples=["MIT"])
     fields: dict[RowField, Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
         default_factory=dict,
-        description="Row field → field of the file, where the names differ. `prompt` and `response` may be text with "
-        "{field} in it. What is not mapped is not read.",
+        description="Row field → field (column) of the file, where the names differ. `prompt` and `response` may be "
+        "text with {field} in it. What is not mapped is not read.",
         examples=[{"prompt": "question", "response": "answer"}, {"prompt": "{instruction}\n{input}"}],
     )
     limit: int = Field(
@@ -47,7 +49,8 @@ class JsonlSource(Section):
     sha256: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{64}$",
-        description="SHA-256 of a file that is not kept with the spec: it can be planned without, and not applied.",
+        description="SHA-256 of a file that is not kept with the spec: it can be planned without, and not applied. Of "
+        "a folder it is the tree's digest, which `kcompiler pin` writes.",
         json_schema_extra={FORM: "64 hex digits, the SHA-256 of the file"},
         examples=["ef6ac811ec1bdb12264bae8dcc932bec1c76ca2a98f2fbb7e930b44a4983b804"],
     )
@@ -63,6 +66,76 @@ class JsonlSource(Section):
         except Refusal as error:
             raise ValueError(f"{error.message.removeprefix('data source `` ')}: {error.action}") from None
         return value
+
+    @property
+    def form(self) -> Form:
+        """How the file is read."""
+        return Form()
+
+    @property
+    def folder(self) -> bool:
+        """Whether `path` is a folder."""
+        return False
+
+
+class JsonlSource(FileSource):
+    """Rows from a JSON Lines file, which may be packed by gzip."""
+
+    kind: Literal["jsonl"] = Field(description="A JSON Lines file, packed by gzip or not.")
+
+
+class CsvSource(FileSource):
+    """Rows from a CSV file (RFC 4180, UTF-8), which may be packed by gzip."""
+
+    kind: Literal["csv"] = Field(description="A CSV file as RFC 4180 has it, in UTF-8, packed by gzip or not.")
+    delimiter: Literal[",", ";", "\t", "|"] = Field(
+        default=",", description="What stands between two fields of a line.", examples=[";"]
+    )
+    columns: Annotated[list[Annotated[str, Field(min_length=1, max_length=1000)]], Distinct] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="Names of the columns of a file whose first line is a row already. Without them the first line "
+        "is the header.",
+        examples=[["question", "answer"]],
+        json_schema_extra=DISTINCT,
+    )
+
+    @property
+    def form(self) -> Form:
+        return Form("csv", self.delimiter, tuple(self.columns))
+
+
+class ParquetSource(FileSource):
+    """Rows from a Parquet file. Needs `pip install '.[parquet]'` where the rows are read."""
+
+    kind: Literal["parquet"] = Field(description="A Parquet file.")
+
+    @property
+    def form(self) -> Form:
+        return Form("parquet")
+
+
+class DatasetsSource(FileSource):
+    """Rows from a folder. Needs `pip install '.[parquet]'` where the rows are read."""
+
+    kind: Literal["datasets"] = Field(
+        description="A folder that `save_to_disk` of Hugging Face `datasets` wrote (one split of it), or a folder of "
+        "Parquet files of one split. Read as it stands, without that library."
+    )
+    path: str = Field(
+        min_length=1,
+        max_length=1000,
+        description="Folder, relative to the spec's folder.",
+        examples=["data/faq/train"],
+    )
+
+    @property
+    def form(self) -> Form:
+        return Form("datasets")
+
+    @property
+    def folder(self) -> bool:
+        return True
 
 
 class GeneratorSource(Plugged):
@@ -81,7 +154,9 @@ class GeneratorSource(Plugged):
     license: str = Field(min_length=1, max_length=200, description=_LICENSE, examples=["CC0-1.0"])
 
 
-Source = Annotated[JsonlSource | GeneratorSource, Field(discriminator="kind")]
+Source = Annotated[
+    JsonlSource | CsvSource | ParquetSource | DatasetsSource | GeneratorSource, Field(discriminator="kind")
+]
 
 
 class Data(Section):
@@ -122,3 +197,8 @@ class Data(Section):
         json_schema_extra=DISTINCT,
         examples=[["response", "tool_name"]],
     )
+
+    @property
+    def backend(self) -> str:
+        """The backend of step `data` where it is not the step's own: tables need a library that reads them."""
+        return "tables" if any(source.kind in TABLES for source in self.sources) else ""

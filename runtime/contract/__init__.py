@@ -73,6 +73,7 @@ def unkeyed(params: type[BaseModel]) -> list[str]:
 #: Every artifact is a folder. The text says what stands in it; two artifacts are joinable when their kinds are equal.
 KINDS: Mapping[str, str] = {
     "file": "one file of the project, pinned by its SHA-256 (only as an input)",
+    "rows_folder": "a folder of rows in Parquet or Arrow, pinned by its tree digest (only as an input)",
     "hf_folder": "a Transformers folder: one of the project, pinned by its tree digest, or a fetched one",
     "dataset": "<split>.jsonl of dataset rows, tools.json when a registry is declared, manifest.json",
     "tokenizer": "tokenizer.json, tokenizer_config.json, contract.json (special ids, template, vocabulary width)",

@@ -1,28 +1,31 @@
-"""A JSON Lines file × the names its spec maps → rows with their places: the one reader of people's own files.
+"""A file of rows × the names its spec maps → rows with their places: the one reader of people's own files.
 
-Compiling asks it of small files, the data step of all. Only what a spec maps is judged; of every other field a line
-need only be JSON.
+Compiling asks it of small files, the data step of all. How a file is read is the matter of runtime/contract/formats.py.
+Only what a spec maps is judged; of every other field a line need only be JSON, or a field of CSV.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-import io
 import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from runtime.contract import Refusal, rows
+from runtime.contract import Refusal, formats, rows
+from runtime.contract.formats import Form, Record
 from runtime.contract.rows import Row
-from runtime.contract.strict_json import Json, members
+from runtime.contract.strict_json import Json, loads
 
 #: how many fields of a file a message lists, and how many characters of each name
 _LISTED, _SHOWN = 12, 40
 #: row fields that may be put together from several fields of a file
 COMPOSED = ("prompt", "response")
+#: row fields that are no text; where a file has text in their place, it is read as JSON
+STRUCTURED = ("spans",)
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 #: a name, or text with {name} in it
 FORM = r"^(?:[^{}]|\{[^{}]+\})+$"
@@ -62,7 +65,7 @@ def content_id(source: str, prompt: str, response: str) -> str:
 class Reader:
     """The rows of one source: its name, its mapping of row fields to fields of the file, and a limit (0 takes all)."""
 
-    def __init__(self, name: str, fields: Mapping[str, str], limit: int = 0) -> None:
+    def __init__(self, name: str, fields: Mapping[str, str], limit: int = 0, form: Form | None = None) -> None:
         """Raises Refusal for a mapping that no file can fulfil."""
         for field, written in fields.items():
             if field not in rows.FIELDS or field == "source":
@@ -73,35 +76,33 @@ class Reader:
                     f"data source `{name}` maps `{field}` to {written!r}",
                     action=f"name one field of the file; {' and '.join(COMPOSED)} may be text with {{field}} in it",
                 )
-        self.name, self.limit = name, limit
+        self.name, self.limit, self.form = name, limit, form or Form()
         self._fields = {field: fields.get(field, field) for field in rows.FIELDS if field != "source"}
         self._mapped = frozenset(fields)
         self._asked = frozenset(part for written in self._fields.values() for part in parts(written))
         self._said = {field: _said(field, written) for field, written in self._fields.items()}
 
-    def file(self, path: Path) -> Iterator[Found]:
-        """The rows of a file, streamed. Raises Refusal with file and line for the first that is wrong."""
-        with path.open("rb") as file:
-            yield from self._read(file, path.name)
+    def file(self, path: Path, *, most: int | None = None) -> Iterator[Found]:
+        """The rows of a file (of `datasets`: a folder), streamed. Raises Refusal with file and line for the first that
+        is wrong, and what else `formats.records` raises."""
+        yield from self._read(formats.records(path, self.form, self._asked, most=most), path.name)
 
-    def text(self, data: bytes, place: str) -> Iterator[Found]:
-        """The rows of a file's bytes. Raises what `file` raises."""
-        yield from self._read(io.BytesIO(data), place)
+    def text(self, data: bytes, place: str, *, most: int | None = None) -> Iterator[Found]:
+        """The rows of the bytes of a file of text. Raises what `file` raises."""
+        file = formats.opened_bytes(data)
+        yield from self._read(
+            formats.of_text(file, self.form, self._asked, place=place, size=len(data), most=most), place
+        )
 
-    def _read(self, file: BinaryIO, place: str) -> Iterator[Found]:
-        found = itertools.islice(rows.lines_of(file, place=place), self.limit or None)
-        number = 0
-        for number, (here, line) in enumerate(found, start=1):
-            row, rest = self._row(line, here)
-            yield Found(number, here, row, rest)
-        if not number:
+    def _read(self, records: Iterator[Record], place: str) -> Iterator[Found]:
+        any_row = False
+        for record in itertools.islice(records, self.limit or None):
+            any_row = True
+            yield Found(record.number, record.place, self._row(record.asked, record.rest, record.place), record.rest)
+        if not any_row:
             raise Refusal("the file holds no row", place=place, action="add rows, or remove the data source")
 
-    def _row(self, line: bytes, here: str) -> tuple[Row, dict[str, Any]]:
-        try:
-            value, rest = members(line, self._asked.__contains__)
-        except ValueError as error:
-            raise Refusal(_why(str(error)), place=here, action=_what_to_do(str(error))) from None
+    def _row(self, value: dict[str, Json], rest: Mapping[str, Any], here: str) -> Row:
         found = {field: self._value(field, value, here) for field in self._fields if self._has(field, value)}
         for field in (*COMPOSED, *sorted(self._mapped)):
             if field not in found:
@@ -112,7 +113,7 @@ class Reader:
             prompt, response = (found[field] for field in COMPOSED)
             found["id"] = content_id(self.name, str(prompt), str(response))
         whole: dict[str, Json] = {"class": "", "spans": {}, **found, "source": self.name}
-        return rows.checked(whole, here, self._said), rest
+        return rows.checked(whole, here, self._said)
 
     def _has(self, field: str, value: Mapping[str, Json]) -> bool:
         return all(part in value for part in parts(self._fields[field]))
@@ -120,7 +121,8 @@ class Reader:
     def _value(self, field: str, value: Mapping[str, Json], here: str) -> Json:
         written = self._fields[field]
         if not composed(written):
-            return value[written]
+            found = value[written]
+            return self._unpacked(field, found, here) if field in STRUCTURED and isinstance(found, str) else found
         texts = {}
         for part in parts(written):
             text = value[part]
@@ -134,16 +136,30 @@ class Reader:
         # white space at the ends is of the pieces that are empty in this row
         return _PLACEHOLDER.sub(lambda match: texts[match[1]], written).strip()
 
+    def _unpacked(self, field: str, text: str, here: str) -> Json:
+        """What a text says in JSON: the way in which lists and objects stand in CSV, and often in tables."""
+        try:
+            return loads(text)
+        except ValueError as error:
+            raise Refusal(
+                f"field {self._said[field]} is text and not JSON: {error}",
+                place=here,
+                action="correct the row, or map another field",
+            ) from None
+
     def _lacking(self, field: str, value: Mapping[str, Json], rest: Mapping[str, Any], here: str) -> Refusal:
         absent = next(part for part in parts(self._fields[field]) if part not in value)
         named = _said(field, absent)
         there = sorted((*value, *rest))
         shown = ", ".join(f"`{_shown(name)}`" for name in there[:_LISTED]) + (" …" if len(there) > _LISTED else "")
+        near = difflib.get_close_matches(absent, there, n=1)
+        meant = f"did you mean `{_shown(near[0])}`? " if near else ""
         corpus = field in COMPOSED and not self._mapped and there == ["text"]
         return Refusal(
             f"field {named} is missing; the row has {shown or 'no field'}",
             place=here,
-            action=_CORPUS if corpus else _NEEDED if field in COMPOSED else "correct the line, or map another field",
+            action=meant
+            + (_CORPUS if corpus else _NEEDED if field in COMPOSED else "correct the line, or map another field"),
         )
 
     def _identifier(self, value: Json, here: str) -> str:
@@ -163,20 +179,6 @@ def _shown(name: str) -> str:
     """A name of the file as text that can be written anywhere."""
     whole = name.encode("utf-8", "backslashreplace").decode()
     return whole if len(whole) <= _SHOWN else f"{whole[:_SHOWN]}…"
-
-
-def _why(error: str) -> str:
-    """What is wrong with a line, in words that are true of it: text that breaks no grammar is not called "not JSON"."""
-    judged = error.startswith(("field ", "duplicate key", "not a JSON object", "starts with", "nested"))
-    return error.replace("not a JSON object", "a row must be a JSON object") if judged else f"not JSON: {error}"
-
-
-def _what_to_do(error: str) -> str:
-    if error.startswith("starts with"):
-        return "save the file as UTF-8 without a byte-order mark"
-    if error.startswith("duplicate key"):
-        return "keep one of the two; readers disagree on which one counts"
-    return "correct the line, or remove it"
 
 
 def unused(found: Mapping[str, Any]) -> list[str]:

@@ -30,8 +30,8 @@ def seed_of(source: Source, seed: int) -> int:
 
 
 def from_file(path: Path, source: Source, unused: Counter[str]) -> Iterator[tuple[str, Row]]:
-    """The rows of one JSON Lines source as (place, row). Raises Refusal with file and line."""
-    for found in sources.Reader(source.name, source.fields, source.limit).file(path):
+    """The rows of one source that is a file as (place, row). Raises Refusal with file and line."""
+    for found in sources.Reader(source.name, source.fields, source.limit, source.form()).file(path):
         unused.update(sources.unused(found.rest))
         yield found.place, found.row
 
@@ -100,7 +100,7 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
     unused: Counter[str] = Counter()
     found: list[tuple[str, Row]] = []
     for source in params.sources:
-        if source.kind == "jsonl":
+        if source.kind != "generator":
             found += from_file(takes[f"source_{source.name}"], source, unused)
         else:
             found += from_generator(source, tools, ctx.seed)

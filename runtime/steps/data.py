@@ -9,13 +9,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract.formats import Form
 
 
 class Source(Params):
     """One source of rows."""
 
     name: str
-    kind: Literal["jsonl", "generator"]
+    kind: Literal["jsonl", "csv", "parquet", "datasets", "generator"]
     generator: str = ""
     #: parameters of the generator, already validated by its own model
     params: dict[str, Any] = Field(default_factory=dict)
@@ -24,8 +25,15 @@ class Source(Params):
     license: str
     #: row field → field of the file
     fields: dict[str, str] = Field(default_factory=dict)
+    #: of a CSV file: what stands between fields, and the names of the columns where there is no header
+    delimiter: Literal[",", ";", "\t", "|"] = ","
+    columns: list[str] = Field(default_factory=list)
     #: take only so many rows, in file order; 0 takes all
     limit: int = Field(default=0, ge=0)
+
+    def form(self) -> Form | None:
+        """How its file is read; None where there is no file."""
+        return None if self.kind == "generator" else Form(self.kind, self.delimiter, tuple(self.columns))
 
 
 class DataParams(Params):
@@ -36,7 +44,11 @@ class DataParams(Params):
 
 
 def takes(params: DataParams) -> Ports:
-    ports = {f"source_{source.name}": Port(kind="file") for source in params.sources if source.kind == "jsonl"}
+    ports = {
+        f"source_{source.name}": Port(kind="rows_folder" if source.kind == "datasets" else "file")
+        for source in params.sources
+        if source.kind != "generator"
+    }
     if params.has_tools:
         ports["tools"] = Port(kind="file")
     return ports
@@ -63,6 +75,10 @@ STEP = Step(
         "runtime.data.prepare",
         "runtime.contract.rows",
         "runtime.contract.sources",
+        "runtime.contract.formats",
+        "runtime.contract.tables",
+        # run by runtime.contract.tables as a program
+        "runtime.data.tables",
         "runtime.contract.splits",
         "runtime.data.classic",
         "runtime.tools",

@@ -2,7 +2,7 @@
 
 A folder whose name starts with a code holds a spec whose only mistake has that code. Beside `spec.yaml` a case may
 hold `options.json`: `limits` and `pure` of the loader, `folders` and `links` (symbolic, name → target) that are made
-before the spec is read, the `profile` that is asked for, and a folder `plugins` of installed distributions.
+before the spec is read, the `profile` that is asked for, `without_pyarrow`, and a folder `plugins` of installed distributions.
 """
 
 import importlib
@@ -38,6 +38,10 @@ def compiled(request, tmp_path, monkeypatch):
         (home / name).symlink_to(target)
     for name, size in options.get("sizes", {}).items():
         os.truncate(home / name, size)
+    if options.get("without_pyarrow"):
+        # a program in place of the reader that says what the reader says where pyarrow is not installed
+        (tmp_path / "absent.py").write_text("print('[\"absent\"]')")
+        monkeypatch.setattr("runtime.contract.tables.PROGRAM", tmp_path / "absent.py")
     if (home / "plugins").is_dir():
         monkeypatch.syspath_prepend(str(home / "plugins"))
         importlib.invalidate_caches()

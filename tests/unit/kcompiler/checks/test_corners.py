@@ -21,6 +21,7 @@ from kcompiler.source import load
 from runtime import catalog, digest
 from runtime.contract import splits, toolset
 from runtime.contract.architecture import Architecture
+from runtime.contract.formats import Form
 from tests.unit.kcompiler.checks.claims import (
     Change,
     Claim,
@@ -824,11 +825,17 @@ def registries() -> None:
 def rows_of_a_file() -> None:
     rows = module("facts.rows")
     text = lines("a", "b", "c").encode()
-    parsed = lambda data, limit: rows.parsed(data, "s", (), limit, "f")  # noqa: E731
-    assert [len(parsed(text, limit).rows) for limit in (0, 1, 3, 9)] == [3, 1, 3, 3]
-    broken = lines("a").encode() + b"not a row\n"
-    assert parsed(broken, 1).wrong is None
-    assert parsed(broken, 2).wrong.place == "f:2"
+    with TemporaryDirectory() as name:
+        path = Path(name, "f")
+
+        def parsed(data: bytes, limit: int) -> Any:
+            path.write_bytes(data)
+            return rows.parsed(path, rows.content_of(path), "s", (), limit, Form())
+
+        assert [len(parsed(text, limit).rows) for limit in (0, 1, 3, 9)] == [3, 1, 3, 3]
+        broken = lines("a").encode() + b"not a row\n"
+        assert parsed(broken, 1).wrong is None
+        assert parsed(broken, 2).wrong.place == "f:2"
 
 
 def large_files() -> None:
@@ -841,7 +848,10 @@ def large_files() -> None:
             path = Path(folder, name)
             for size, said in ((20, []), (21, ["KC4422"])):
                 path.write_bytes(b"x" * size)
-                with mock.patch.object(references, "MAX_BYTES", 20):
+                with (
+                    mock.patch.object(references, "MAX_BYTES", 20),
+                    mock.patch.object(module("facts.rows"), "MAX_BYTES", 20),
+                ):
                     found = references._large(spec, tree, World(Path(folder), Path(folder)))
                     assert [item.code for item in found] == said
             path.unlink()
