@@ -67,6 +67,27 @@ def _permitted(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 )
 
 
+def _judgeable(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """Every row that a suite judges by its own answer has an answer of the declared form."""
+    for i, suite in enumerate(spec.evaluation.suites):
+        unfit = catalog.load("suites", suite.use).unfit
+        if unfit is None:
+            continue
+        for read in readable(spec.data, world):
+            wrong = [(row, why) for row in _judged(spec, suite, read) if (why := unfit(suite.params, row.response))]
+            if wrong:
+                yield tree.diagnostic(
+                    "KC5520",
+                    f"/evaluation/suites/{i}/use",
+                    f"suite `{suite.name}` cannot judge {len(wrong):,} of its rows by their own answers",
+                    label=f"{wrong[0][0].place}: {wrong[0][1]}: {_short(wrong[0][0].response)}",
+                    help="declare the `match` these answers have, name with `rows: {source: …}` the source it is for, "
+                    "or correct the rows",
+                    notes=tuple(f"{row.place}: {why}" for row, why in wrong[1 : 1 + _NAMED]),
+                    related=(tree.related(f"/data/sources/{read.index}/path", "the rows come from here"),),
+                )
+
+
 def _judged(spec: Spec, suite: Suite, read: Read) -> Iterator[Row]:
     """The rows of a file that a suite will be given."""
     if suite.rows is not None and suite.rows.source not in (None, read.source.name):
@@ -160,6 +181,7 @@ def _parts(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 CHECKS = (
     Check(_calls, "data"),
     Check(_permitted, "data", "evaluation"),
+    Check(_judgeable, "data", "evaluation"),
     Check(_worded, "data"),
     Check(_ids, "evaluation"),
     Check(_parts, "data", "evaluation"),

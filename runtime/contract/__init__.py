@@ -83,6 +83,7 @@ KINDS: Mapping[str, str] = {
     "goldens": "goldens.json and goldens.safetensors: inputs and float32 outputs of the checkpoint",
     "package": "contract.json, fp16.mlpackage and quantized.mlpackage",
     "float32": "float32.mlpackage: the converted program before it is narrowed, for the comparison with the checkpoint",
+    "items": "items.jsonl: one line per runner and row that a suite judged, with its output and the reason",
     "report": "report.json in the common envelope (runtime/contract/report.py)",
 }
 
@@ -213,6 +214,7 @@ class Suite:
 
     `run(runners, rows, tools, params, seed)` is plain Python: rows are dataset rows of one split, `runners` maps a
     runner's name ("teacher", "student", "ce_only", "coreml") to it, `tools` is the tool registry or an empty list.
+    It returns the data, or where `itemised` the data and the lines of `items.jsonl`.
     """
 
     name: str
@@ -220,9 +222,13 @@ class Suite:
     params: type[Params]
     #: runner names without which the suite cannot answer
     runners: Sequence[str]
-    run: Callable[[Mapping[str, Runner], Sequence[Mapping[str, Any]], Sequence[Any], Any, int], dict[str, Any]]
+    run: Callable[[Mapping[str, Runner], Sequence[Mapping[str, Any]], Sequence[Any], Any, int], Any]
     #: the responses its rows may have, under these params; None: any
     permits: Callable[[Any], Sequence[str]] | None = None
+    #: why a row with this response cannot be judged under these params, or ""; asked at validate
+    unfit: Callable[[Any, str], str] | None = None
+    #: `run` returns (data, lines): an object per item, which become the artifact `items`
+    itemised: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

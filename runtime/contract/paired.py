@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from runtime.contract import TokenScore
-from runtime.contract.intervals import bootstrap_interval
+from runtime.contract.intervals import bootstrap_interval, rate_floor
 from runtime.contract.report import measured, unavailable
 
 #: what a suite compares, as datum → (the model it speaks for, the model it is compared with)
@@ -82,6 +82,26 @@ def wins(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
         wins=won,
         losses=lost,
     )
+
+
+def rate_between(k: int, n: int) -> dict[str, Any]:
+    """Datum: k of n with its exact two-sided 95 % interval (Clopper and Pearson 1934)."""
+    if n == 0:
+        return unavailable("no items", "ratio")
+    ends = {"low": min(rate_floor(k, n, 0.025), k / n), "high": max(1 - rate_floor(n - k, n, 0.025), k / n)}
+    return measured(k / n, "ratio", n=n, k=k, **ends, confidence=0.95, interval="exact, two-sided")
+
+
+def mcnemar(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
+    """Datum: the exact two-sided p of McNemar's test (1947): how likely a split of the items that differ as uneven as
+    this one, or more so, would be if the two were equally good. `wins` and `losses` are these items, b and c."""
+    pairs = list(zip(better, worse, strict=False))
+    if len(pairs) < 2:
+        return unavailable("fewer than two items in common", "probability")
+    won, lost = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
+    tail = sum(math.comb(won + lost, i) for i in range(min(won, lost) + 1))
+    p = min(1.0, 2 * tail / 2 ** (won + lost))
+    return measured(p, "probability", n=len(pairs), wins=won, losses=lost, test="exact McNemar, two-sided")
 
 
 def lacking(name: str, runners: Mapping[str, Any], why: Mapping[str, str]) -> str:

@@ -11,10 +11,15 @@ import torch
 from runtime import catalog
 from runtime.contract import Context, Refusal, Runner, Suite, rows
 from runtime.contract import report as facts
+from runtime.contract.strict_json import dumps
+from runtime.machine import durable
 from runtime.models import runners
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.evaluate import PORT_OF_RUNNER, EvaluateParams
 from runtime.tools import registry
+
+#: in the artifact of an itemised suite
+ITEMS = "items.jsonl"
 
 
 def _suite(params: EvaluateParams) -> Suite:
@@ -56,7 +61,10 @@ def evaluate(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) ->
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(params.threads)
-        data = suite.run(opened, held, tools, suite.params.model_validate(params.params), ctx.seed)
+        found = suite.run(opened, held, tools, suite.params.model_validate(params.params), ctx.seed)
     finally:
         torch.set_num_threads(before)
+    data, lines = found if suite.itemised else (found, None)
+    if lines is not None:
+        durable.DISK.write(ctx.out("items") / ITEMS, "".join(dumps(line) + "\n" for line in lines).encode())
     ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from runtime import catalog
 from runtime.contract import Context, Params, Port, Ports, Step
 
 #: runner name → the port that supplies its model
@@ -50,7 +51,10 @@ def takes(params: EvaluateParams) -> Ports:
 
 
 def gives(params: EvaluateParams) -> Ports:
-    return {"report": Port(kind="report", report=f"eval.{params.suite}")}
+    ports = {"report": Port(kind="report", report=f"eval.{params.suite}")}
+    if params.suite in catalog.names("suites") and catalog.load("suites", params.suite).itemised:
+        ports["items"] = Port(kind="items")
+    return ports
 
 
 def plugs(params: EvaluateParams) -> list[tuple[str, str]]:
@@ -79,6 +83,9 @@ STEP = Step(
         "runtime.tools",
         "runtime.contract.rows",
         "runtime.data.classic",
+        "runtime.data.matching",
+        "runtime.data.numbers",
+        "runtime.data.bounded",
         "runtime.mil.package",
         "runtime.mil.description",
         "runtime.mil.inventory",

@@ -669,6 +669,13 @@ TWO = {"0.jsonl": of("a", "x", "y"), "1.jsonl": of("b", "x", "z", answer="Alas")
 CLAIMS["responses"] = [
     Claim("answers that nobody permits", halves(None), ("KC4518",), ("1.jsonl:1: 'Alas' is none of 20",), files=TWO),
     Claim("but of another source", halves({"source": "s0"}), files=TWO),
+    Claim("answers that are no numbers", halves(None, use="gold", match="numeric"), ("KC5520", "KC5520"),
+          ("cannot judge 2 of its rows", "0.jsonl:1: no number in the answer: 'It is certain.'"), files=TWO),
+    Claim("judged as words, as the message advises", halves(None, use="gold", match="normalised"), files=TWO),
+    Claim("or numbers of another source", halves({"source": "s1"}, use="gold", match="numeric"),
+          files={**TWO, "1.jsonl": of("b", "x", answer="7")}),
+    Claim("five of them, of which four are named", halves({"source": "s0"}, use="gold", match="numeric"), ("KC5520",),
+          ("cannot judge 5 of its rows", "0.jsonl:4: no number"), files={**TWO, "0.jsonl": of("a", *"vwxyz")}),
     Claim("of this source", halves({"source": "s1"}), ("KC4518",), files=TWO),
     Claim("but of another class", halves({"class": "y"}), files=TWO),
     Claim("of this class", halves({"class": "z"}), ("KC4518",), ("1.jsonl:2: ",), files=TWO),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from runtime.suites import answers, choice, language_model, tool_use
+from runtime.suites import answers, choice, gold, language_model, tool_use
 from tests.unit.kcompiler.policy.suites import TOOLS, gold_of, report, tool_rows
 from tests.unit.runtime.suites.models import Scripted, row
 
@@ -97,3 +97,40 @@ def choices(teacher: int = 2, student: int = 6, ce_only: int = 9, coreml: int | 
     runners = {name: Scripted(likes=likes(count)) for name, count in wrong.items()}
     params = choice.ChoiceParams(choices=["A", "B"], coreml_limit=80)
     return report("choice", choice.SUITE.run(runners, rows, [], params, 0))
+
+
+def sums(number: int) -> tuple[str, str]:
+    """A question whose answer is none of its own numbers, and the answer in the form of GSM8K."""
+    return f"Tom has {number + 2} apples and {number % 3 + 1} pears.", f"He has\n#### {2 * number + 100}"
+
+
+def golds(
+    teacher: int = 6,
+    student: int = 8,
+    ce_only: int = 10,
+    coreml: int | None = None,
+    rows: int = 80,
+    says: Callable[[str, str], str] | None = None,
+    **params: Any,
+) -> dict[str, Any]:
+    """Report `eval.gold` of numbers: how many of 80 rows each model gets wrong. `says` is what student and package say
+    to (prompt, answer)."""
+    asked = [sums(number) for number in range(rows)]
+    place = {prompt: number for number, (prompt, _) in enumerate(asked)}
+
+    def answers(wrong: int, mine: bool) -> Callable[[str], str]:
+        def say(prompt: str) -> str:
+            answer = sums(place[prompt])[1]
+            if mine and says is not None:
+                return says(prompt, answer)
+            return answer if place[prompt] >= wrong else "#### 1"
+
+        return say
+
+    wrong = {"teacher": teacher, "student": student, "ce_only": ce_only}
+    wrong["coreml"] = student if coreml is None else coreml
+    runners = {name: Scripted(answers(count, name in ("student", "coreml"))) for name, count in wrong.items()}
+    declared = {"match": "numeric", "numeric": {"after": "####"}, "coreml_limit": 80, **params}
+    made = gold.GoldParams.model_validate(declared)
+    data, _ = gold.SUITE.run(runners, [row(*one) for one in asked], [], made, 0)
+    return report("gold", data)

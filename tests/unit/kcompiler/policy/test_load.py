@@ -345,6 +345,7 @@ def test_every_pack_is_found() -> None:
     assert policy.available([SHIPPED]) == [
         "caws/core",
         "caws/tier-3",
+        "quality/gold",
         "roles/choice",
         "roles/choice-share",
         "roles/drafter",

@@ -16,7 +16,7 @@ from kcompiler import assets, policy
 from kcompiler.judge import judge
 from kcompiler.policy import evidence
 from runtime.contract.report import dump
-from tests.unit.kcompiler.policy.genuine import choices, proportions, texts, tools
+from tests.unit.kcompiler.policy.genuine import choices, golds, proportions, texts, tools
 
 REPORTS = {
     path.stem: json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "reports").glob("*.json"))
@@ -27,6 +27,7 @@ LIVE = {
     "evaluate-tool_use": {**tools(), **BOUND},
     "evaluate-language_model": {**texts(), **BOUND},
     "evaluate-choice": {**choices(), **BOUND},
+    "evaluate-gold": {**golds(), **BOUND},
     # thirty steps of training do not make a student that passes
     "evaluate-answers": {**proportions(), **BOUND},
 }
@@ -39,11 +40,11 @@ SPEC = {
     "quantization": {"islands": ["rms_norm"]},
     "verification": {"tolerances": {"float32": 1e-5, "float16": 0.02, "quantized": 0.02}},
     "evaluation": {
-        "suites": [{"use": name} for name in ("answers", "choice", "tool_use", "language_model")],
+        "suites": [{"use": name} for name in ("answers", "choice", "gold", "tool_use", "language_model")],
         "baselines": ["ce_only"],
     },
 }
-PACKS = policy.load(["caws/core", "caws/tier-3"], [assets.folder("policies")])
+PACKS = policy.load(["caws/core", "caws/tier-3", "quality/gold"], [assets.folder("policies")])
 
 
 def obligations() -> list[dict[str, Any]]:

@@ -16,9 +16,9 @@ from kcompiler import assets, policy
 from kcompiler.judge import Verdict, judge
 from runtime.contract import report as facts
 from tests.unit.kcompiler.policy import test_reports
-from tests.unit.kcompiler.policy.genuine import choices, proportions, texts, tools
+from tests.unit.kcompiler.policy.genuine import choices, golds, proportions, texts, tools
 
-PACKS = policy.load(["caws/core", "caws/tier-3"], [assets.folder("policies")])
+PACKS = policy.load(["caws/core", "caws/tier-3", "quality/gold"], [assets.folder("policies")])
 Report = dict[str, Any]
 
 
@@ -144,8 +144,31 @@ WRONG: list[tuple[str, Callable[[], Report]]] = [
     ("choices by guessing", lambda: choices(student=40, ce_only=41)),
     ("choices worse than without a teacher", lambda: choices(student=20, ce_only=4)),
     ("a package that chooses worse", lambda: choices(coreml=30)),
+    # of the rows' own answers
+    ("49 rows, all right", lambda: golds(0, 0, 0, rows=49)),
+    ("no rows to answer", lambda: golds(0, 0, 0, rows=0)),
+    ("one number to everything", lambda: golds(70, 80, 80, says=lambda *_: "#### 100")),
+    ("the prompt repeated", lambda: golds(70, 80, 80, says=lambda prompt, _: prompt)),
+    ("nothing said", lambda: golds(70, 80, 80, says=lambda *_: "")),
+    ("a number of the prompt", lambda: golds(70, 80, 80, says=lambda prompt, _: prompt.split()[2])),
+    ("every answer at once", lambda: golds(70, 80, 80, says=lambda *_: EVERY_ANSWER)),
+    ("every answer at once where containing counts", lambda: golds(70, 80, 80, says=lambda *_: LISTED, **WORDS)),
+    ("as many answers as one may name", lambda: golds(70, 80, 80, says=lambda *_: "100, 102", **WORDS)),
+    ("nobody is right about anything", lambda: golds(80, 80, 80)),
+    ("a teacher that is right about eight, and a student about none", lambda: golds(72, 80, 80)),
+    ("a sixth fewer than the teacher", lambda: golds(teacher=0, student=14, ce_only=20)),
+    ("right less often than without a teacher", lambda: golds(teacher=12, student=12, ce_only=0)),
+    ("a package that forgot a sixth", lambda: golds(coreml=22)),
+    ("a package that was asked half of it", lambda: golds(coreml_limit=40)),
+    ("a package that was not asked", lambda: gone(golds(), "right.coreml", "package_gain", "above_trivial.coreml")),
+    ("no teacher to compare with", lambda: gone(golds(), "right.teacher")),
+    ("the gain of another student", lambda: put(golds(student=20), teacher_gain=golds()["data"]["teacher_gain"])),
+    ("answers by the word of the report alone", lambda: put(golds(), right__student=BARE)),
     ("a quarter of what the teacher gets right", lambda: choices(teacher=0, student=60, ce_only=61)),
 ]
+EVERY_ANSWER = "\n".join(str(2 * number + 100) for number in range(80))
+LISTED = " ".join(str(2 * number + 100) for number in range(80))
+WORDS = {"match": "contains", "numeric": {}, "contains": {"longest": 400}}
 METRICS = ("span_f1", "json_validity", "tool_selection", "exact_call")
 
 
@@ -160,7 +183,7 @@ def test_there_are_more_than_thirty() -> None:
     assert len(WRONG) >= 30
 
 
-@pytest.mark.parametrize("make", [tools, proportions, texts, choices, package])
+@pytest.mark.parametrize("make", [tools, proportions, texts, choices, golds, package])
 def test_a_good_student_passes(make: Callable[[], Report]) -> None:
     """The positive control: gates that refuse everything would refuse the table above."""
     verdict = judged(make())

@@ -25,7 +25,10 @@ ROWS: Mapping[str, Sequence[Mapping[str, object]]] = {
     "tool_use": [row("t?", calls.render(Call("get_weather", {"city": "Oslo"}))), row("u?", "Good day.")],
     "language_model": [row("q", "one two"), row("p", "three")],
     "choice": [row("q", "A"), row("p", "D")],
+    "gold": [row("q", "Yes."), row("p", "No.")],
 }
+#: what a suite must be told
+PARAMS: Mapping[str, Mapping[str, object]] = {"gold": {"match": "exact"}}
 EVERY = ("teacher", "student", "ce_only", "coreml")
 
 
@@ -41,7 +44,8 @@ def published(kind: str) -> jsonschema.Draft202012Validator:
 def test_the_report_has_the_published_form(name: str, empty: bool, whole: bool):
     suite = catalog.load("suites", name)
     runners = {runner: Scripted(lambda _: "Yes.", lambda *_: 0.5) for runner in (EVERY if whole else suite.runners)}
-    data = suite.run(runners, [] if empty else ROWS[name], TOOLS, suite.params(), 1)
+    found = suite.run(runners, [] if empty else ROWS[name], TOOLS, suite.params(**PARAMS.get(name, {})), 1)
+    data = found[0] if suite.itemised else found
     report: dict[str, Any] = facts.envelope(
         kind=f"eval.{name}",
         step="evaluate",

@@ -1,0 +1,455 @@
+"""A row's own answer × a model's output → right, or the reason why not.
+
+Seven ways to compare, of which a suite declares one for its rows:
+
+- `exact`: the same characters.
+- `normalised`: the same after `normalised`: Unicode NFKC, small letters, punctuation and the articles a, an and the
+  left out, runs of spaces as one. A point or comma between digits, a sign before a digit and `%`, `#`, `&`, `@` and `/`
+  stay: they tell answers apart.
+- `numeric`: the same number, as an exact fraction. It is what directly follows the declared marker; in an output
+  without the marker (or where none is declared) it is the last number. A unit is read where units are declared.
+- `regex`: the same text in the group of a pattern, at its last match.
+- `choice`: the output names exactly one of the declared choices, and it is the row's.
+- `json`: the same JSON value: numbers by their decimals, objects whatever the order of their keys.
+- `contains`: the row's answer stands in the output as whole words, both normalised. The output is short, and names few
+  of the other rows' answers: a list of everything is no answer.
+
+Nothing is repaired: an output that cannot be read is wrong, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, get_args
+
+from pydantic import Field, field_validator, model_validator
+
+from runtime.contract import Params
+from runtime.contract.strict_json import MAX_DEPTH
+from runtime.contract.units import unit
+from runtime.data import bounded, numbers
+
+Match = Literal["exact", "normalised", "numeric", "regex", "choice", "json", "contains"]
+MATCHES: Sequence[Match] = get_args(Match)
+#: longest text of a JSON number that is compared
+_DIGITS = 64
+_ARTICLES = frozenset({"a", "an", "the"})
+_KEPT = frozenset("%#&@/")
+
+
+class Numeric(Params):
+    """How a number is found and compared."""
+
+    after: str = Field(
+        default="",
+        max_length=40,
+        description="Marker that the number directly follows, in the rows and in the outputs, as `####` in GSM8K. "
+        "Without one it is the last number.",
+        examples=["####"],
+    )
+    strict: bool = Field(
+        default=False,
+        description="An output without the marker is wrong; otherwise its last number counts.",
+        examples=[True],
+    )
+    decimal: Literal[".", ","] = Field(
+        default=".",
+        description="Sign before decimals. The other one groups thousands, as a no-break space does.",
+        examples=[","],
+    )
+    units: dict[str, float] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Unit or currency → its factor. A number in another unit is wrong; without a unit it has 1.",
+        examples=[{"km": 1, "m": 0.001}],
+        json_schema_extra=unit("1"),
+    )
+    tolerance: float = Field(
+        default=0,
+        ge=0,
+        description="Largest difference that is right, in the unit of factor 1.",
+        examples=[0.01],
+        json_schema_extra=unit("1"),
+    )
+    relative: float = Field(
+        default=0,
+        ge=0,
+        lt=1,
+        description="Largest difference that is right, as a share of the row's number.",
+        examples=[0.001],
+        json_schema_extra=unit("1"),
+    )
+
+    @model_validator(mode="after")
+    def _sound(self) -> Numeric:
+        if self.strict and not self.after.strip():
+            raise ValueError("`strict` asks for a marker; give `after`")
+        if self.after and not self.after.strip():
+            raise ValueError("a marker of spaces is none")
+        if any(not factor > 0 for factor in self.units.values()):
+            raise ValueError("the factor of a unit is above 0")
+        return self
+
+    def factors(self) -> dict[str, Fraction]:
+        """Unit → its factor, exactly as it is written."""
+        return {name: Fraction(repr(factor)) for name, factor in self.units.items()}
+
+
+class Pattern(Params):
+    """What an answer looks like."""
+
+    pattern: str = Field(
+        min_length=1,
+        max_length=400,
+        description="Regular expression (ECMA-262) with at most one group, which holds the answer; the last match "
+        f"counts. It must be quick on every text of {bounded.LONGEST} characters.",
+        examples=["answer: {0,3}([A-Z]{2}[0-9]{4})"],
+    )
+
+    @field_validator("pattern")
+    @classmethod
+    def _quick(cls, pattern: str) -> str:
+        bounded.compiled(pattern)
+        return pattern
+
+
+class Choice(Params):
+    """What may be chosen."""
+
+    choices: list[str] = Field(
+        min_length=2,
+        max_length=64,
+        description="What an answer may be, each once. One of a single character counts at the start or the end of an "
+        "output, or in brackets.",
+        examples=[["A", "B", "C", "D"]],
+    )
+
+    @field_validator("choices")
+    @classmethod
+    def _distinct(cls, choices: list[str]) -> list[str]:
+        if len({folded(choice) for choice in choices}) != len(choices):
+            raise ValueError("two choices are the same but for case and spaces")
+        if not all(choice.strip() for choice in choices):
+            raise ValueError("an empty choice")
+        return choices
+
+
+class Contains(Params):
+    """What keeps an output that names everything from being right."""
+
+    longest: int = Field(
+        default=200,
+        ge=1,
+        le=4000,
+        description="Longest output that is an answer.",
+        examples=[200],
+        json_schema_extra=unit("character"),
+    )
+    others: int = Field(
+        default=1,
+        ge=0,
+        description="Most answers of other rows that the output may hold besides.",
+        examples=[0],
+        json_schema_extra=unit("answer"),
+    )
+
+
+class Judged(NamedTuple):
+    """Whether an output is right; why not ("right" where it is), and what was read out of it."""
+
+    right: bool
+    reason: str
+    read: str = ""
+
+
+RIGHT, OTHER, EMPTY, ECHO = "right", "other_answer", "empty", "echo"
+#: reason → what it means, for people
+REASONS = {
+    RIGHT: "the row's own answer",
+    OTHER: "another answer",
+    EMPTY: "no output",
+    ECHO: "the prompt, repeated",
+    "no_number": "no number in the output",
+    "no_marker": "the declared marker is not in the output, or no number follows it",
+    "unreadable_number": "digits that no notation of numbers explains",
+    "other_unit": "a number in a unit that was not declared",
+    "no_match": "the pattern is not in the output",
+    "no_choice": "none of the choices is named",
+    "several_choices": "more than one choice is named",
+    "not_json": "not one JSON value",
+    "too_long": "longer than an answer may be",
+    "several_answers": "names the answers of other rows besides",
+}
+
+
+def normalised(text: str) -> str:
+    """What `normalised` compares: see the head of this file. May be empty."""
+    folded_ = unicodedata.normalize("NFKC", text).casefold()
+    kept = "".join(_kept(folded_, at) for at in range(len(folded_)))
+    return " ".join(word for word in kept.split() if word not in _ARTICLES)
+
+
+def _kept(text: str, at: int) -> str:
+    char = text[at]
+    if not unicodedata.category(char).startswith("P") or char in _KEPT:
+        return "-" if char == "\u2212" else char
+    before, after = text[at - 1 : at], text[at + 1 : at + 2]
+    if after.isdigit() and ((char in ".,:" and before.isdigit()) or (char == "-" and not before.isalnum())):
+        return char
+    return "" if char in "'\u2019" else " "
+
+
+def folded(text: str) -> str:
+    """NFKC, small letters, runs of spaces as one: what a choice is compared by."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """One way to compare, with what was declared for it. Frozen: what it says depends on its arguments alone."""
+
+    match: Match
+    numeric: Numeric = field(default_factory=Numeric)
+    regex: Pattern | None = None
+    choice: Choice | None = None
+    contains: Contains = field(default_factory=Contains)
+
+    def unfit(self, gold: str) -> str:
+        """Why a row that is answered by `gold` cannot be judged, or ""."""
+        return _UNFIT[self.match](self, gold)
+
+    def judge(self, output: str, prompt: str, gold: str, everything: Sequence[str] = ()) -> Judged:
+        """`everything` are the answers of all rows, each once. A wrong output that repeats the prompt is told apart."""
+        if not output.strip():
+            return Judged(False, EMPTY)
+        found = _JUDGES[self.match](self, output, gold, everything)
+        if not found.right and folded(output) == folded(prompt):
+            return Judged(False, ECHO, found.read)
+        return found
+
+
+def _equal(same: bool, read: str) -> Judged:
+    return Judged(same, RIGHT if same else OTHER, read)
+
+
+def _exact(_: Matcher, output: str, gold: str, _all: Sequence[str]) -> Judged:
+    return _equal(output == gold, output)
+
+
+def _normalised(_: Matcher, output: str, gold: str, _all: Sequence[str]) -> Judged:
+    return _equal(normalised(output) == normalised(gold), normalised(output))
+
+
+def _number(numeric: Numeric, text: str, *, strict: bool) -> Fraction | str:
+    """The number of a text in the unit of factor 1, or the reason why there is none."""
+    head, marker, rest = text.partition(numeric.after) if numeric.after else (text, "", "")
+    if not marker and numeric.after and strict:
+        return "no_marker"
+    found = numbers.first(rest, numeric.decimal) if marker else numbers.final(head, numeric.decimal)
+    if found is None:
+        return "no_marker" if marker else "no_number"
+    if isinstance(found, str):
+        return "unreadable_number"
+    value = numbers.in_unit(found, numeric.factors())
+    return "other_unit" if value is None else value
+
+
+def _numeric(matcher: Matcher, output: str, gold: str, _all: Sequence[str]) -> Judged:
+    numeric = matcher.numeric
+    mine, wanted = _number(numeric, output, strict=numeric.strict), _number(numeric, gold, strict=bool(numeric.after))
+    if isinstance(mine, str):
+        return Judged(False, mine)
+    if isinstance(wanted, str):
+        raise ValueError(f"the row's own answer has no number: {wanted}")
+    allowed = max(Fraction(repr(numeric.tolerance)), Fraction(repr(numeric.relative)) * abs(wanted))
+    return _equal(abs(mine - wanted) <= allowed, str(mine))
+
+
+def _unfit_number(matcher: Matcher, gold: str) -> str:
+    found = _number(matcher.numeric, gold, strict=bool(matcher.numeric.after))
+    return REASONS[found].replace("output", "answer") if isinstance(found, str) else ""
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return bounded.compiled(pattern)
+
+
+def _captured(matcher: Matcher, text: str) -> str | None:
+    """What the pattern holds at its last match, or None."""
+    if matcher.regex is None or len(text) > bounded.LONGEST:
+        return None
+    found = None
+    for one in _compiled(matcher.regex.pattern).finditer(text):
+        found = one[one.re.groups]
+    return found
+
+
+def _regex(matcher: Matcher, output: str, gold: str, _all: Sequence[str]) -> Judged:
+    if len(output) > bounded.LONGEST:
+        return Judged(False, "too_long")
+    mine = _captured(matcher, output)
+    return Judged(False, "no_match") if mine is None else _equal(mine == _captured(matcher, gold), mine)
+
+
+def _unfit_pattern(matcher: Matcher, gold: str) -> str:
+    if len(gold) > bounded.LONGEST:
+        return f"longer than {bounded.LONGEST} characters"
+    return "the pattern is not in it" if _captured(matcher, gold) is None else ""
+
+
+def _named(choices: Sequence[str], output: str) -> list[str]:
+    """The choices that an output names, each once."""
+    text = folded(output)
+    return [choice for choice in choices if _stands(folded(choice), text, output.strip())]
+
+
+def _stands(choice: str, text: str, written: str) -> bool:
+    word = rf"(?<!\w){re.escape(choice)}(?!\w)"
+    if len(choice) > 1:
+        return re.search(word, text) is not None
+    # a letter is also a word: it counts where an answer stands. "a robe" names no choice, "a)" does
+    alone = rf"[(\[]{re.escape(choice)}[)\]]|^{re.escape(choice)}(?:$|[.):,;\]])|(?<!\w){re.escape(choice)}[.!]?$"
+    return re.search(alone, text) is not None
+
+
+def _choice(matcher: Matcher, output: str, gold: str, _all: Sequence[str]) -> Judged:
+    choices = [] if matcher.choice is None else matcher.choice.choices
+    named = _named(choices, output)
+    if len(named) != 1:
+        return Judged(False, "several_choices" if named else "no_choice", ", ".join(named))
+    return _equal(folded(named[0]) == folded(gold), named[0])
+
+
+def _unfit_choice(matcher: Matcher, gold: str) -> str:
+    choices = [] if matcher.choice is None else matcher.choice.choices
+    return "" if folded(gold) in {folded(choice) for choice in choices} else "it is none of the choices"
+
+
+class _Twice(ValueError):
+    """A key that stands twice has two values."""
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Twice("duplicate key")
+    return found
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        if len(text) > _DIGITS:
+            raise ValueError(f"a number of {len(text)} characters")
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"number out of range: {text}") from None
+
+
+def _constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_float=_decimal, parse_int=_decimal, parse_constant=_constant, strict=True
+)
+
+
+def _value(text: str) -> Any:
+    """A JSON value with its numbers as decimals. Raises ValueError."""
+    try:
+        value = _DECODER.decode(text.strip())
+    except RecursionError:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
+    _shallow(value, 0)
+    return value
+
+
+def _shallow(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH}")
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _shallow(item, depth + 1)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are one: true is not 1, 1.0 is 1, and the order of keys says nothing."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(item, other[key]) for key, item in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return type(one) is type(other) and bool(one == other)
+
+
+def _json(_: Matcher, output: str, gold: str, _all: Sequence[str]) -> Judged:
+    try:
+        mine = _value(output)
+    except ValueError:
+        return Judged(False, "not_json")
+    return _equal(same(mine, _value(gold)), output.strip())
+
+
+def _unfit_json(_: Matcher, gold: str) -> str:
+    try:
+        _value(gold)
+    except ValueError as error:
+        return f"it is not JSON: {error}"
+    return ""
+
+
+def _holds(text: str, answer: str) -> bool:
+    """Whether an answer stands in a text as whole words, both normalised."""
+    return bool(answer) and f" {answer} " in f" {text} "
+
+
+def _contains(matcher: Matcher, output: str, gold: str, everything: Sequence[str]) -> Judged:
+    limits = matcher.contains
+    if len(output) > limits.longest:
+        return Judged(False, "too_long")
+    text, wanted = normalised(output), normalised(gold)
+    if not _holds(text, wanted):
+        return Judged(False, OTHER, text)
+    # what is a part of the right answer is said with it
+    others = {one for one in map(_once, everything) if one != wanted and not _holds(wanted, one) and _holds(text, one)}
+    return Judged(False, "several_answers", text) if len(others) > limits.others else Judged(True, RIGHT, text)
+
+
+@lru_cache(maxsize=65536)
+def _once(text: str) -> str:
+    return normalised(text)
+
+
+def _unfit_words(matcher: Matcher, gold: str) -> str:
+    if not normalised(gold):
+        return "nothing of it is left without case, punctuation and articles"
+    if matcher.match == "contains" and len(gold) > matcher.contains.longest:
+        return f"it is longer than the {matcher.contains.longest} characters an output may have"
+    return ""
+
+
+_JUDGES: dict[Match, Callable[[Matcher, str, str, Sequence[str]], Judged]] = {
+    "exact": _exact,
+    "normalised": _normalised,
+    "numeric": _numeric,
+    "regex": _regex,
+    "choice": _choice,
+    "json": _json,
+    "contains": _contains,
+}
+_UNFIT: dict[Match, Callable[[Matcher, str], str]] = {
+    "exact": lambda _, gold: "" if gold.strip() else "it is empty",
+    "normalised": _unfit_words,
+    "numeric": _unfit_number,
+    "regex": _unfit_pattern,
+    "choice": _unfit_choice,
+    "json": _unfit_json,
+    "contains": _unfit_words,
+}

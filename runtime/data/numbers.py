@@ -1,0 +1,90 @@
+"""Text in which somebody states a number → that number, exactly, or the reason why there is none.
+
+A number is a run of digits with points and commas inside it, read whole or not at all: `1,234.5` and `1234.5` are one
+number, `1,23` and `1.2.3` are none. A sign belongs to a number when no letter, digit or closing bracket stands before
+it, so that `5-3` and `5 - 3` end in 3, and `= -3` in -3. Values are fractions: nothing is rounded before the tolerance
+is applied.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+#: a longer number is none that a person gave as an answer
+MOST_DIGITS = 64
+#: with the point of `.5`, unless a word or another number ends there
+_RUN = re.compile(r"(?:(?<![\w.,])[.,])?[0-9](?:[0-9.,\u00a0\u202f]*[0-9])?")
+_MINUS = "-\u2212"
+#: what may stand between a sign and the digits, or before them: currency signs
+_CURRENCY = "$\u20ac\u00a3\u00a5\u20b9"
+_BEFORE = re.compile(rf"(?P<sign>[+{_MINUS}]?)[ ]?(?P<currency>[{_CURRENCY}]?)[ ]?\Z")
+_UNIT = re.compile(r"[ \u00a0\u202f]?(?P<unit>[^\W\d_]+|[%\u2030\u00b0][CF]?)")
+_GROUPED = re.compile(r"[0-9]{1,3}(?:[,\u00a0\u202f][0-9]{3})+(?:\.[0-9]+)?")
+_PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A number of a text: its value, its unit as it is written ("" where none is), and where its digits end."""
+
+    value: Fraction
+    unit: str
+    end: int
+
+
+def _value(digits: str, decimal: str) -> Fraction | None:
+    """The value of a run of digits, or None for one that no notation explains."""
+    if len(digits) > MOST_DIGITS:
+        return None
+    if decimal == ",":
+        digits = digits.translate(str.maketrans(",.", ".,"))
+    digits = digits.removeprefix(",")  # a comma before a number is one of the sentence
+    if not (_GROUPED.fullmatch(digits) or _PLAIN.fullmatch(digits)):
+        return None
+    return Fraction(re.sub("[,\u00a0\u202f]", "", digits))
+
+
+def _read(text: str, run: re.Match[str], decimal: str) -> Found | None:
+    value = _value(run[0], decimal)
+    if value is None:
+        return None
+    before = text[max(0, run.start() - 8) : run.start()]
+    lead = _BEFORE.search(before)
+    sign, currency = (lead["sign"], lead["currency"]) if lead else ("", "")
+    if sign and lead is not None:
+        ahead = before[: lead.start()]
+        ahead = (ahead.rstrip() if before.endswith(" ") else ahead)[-1:]
+        if ahead.isalnum() or ahead in {")", "]", "%"}:
+            sign = ""
+    unit = _UNIT.match(text, run.end())
+    return Found(-value if sign and sign in _MINUS else value, currency or (unit["unit"] if unit else ""), run.end())
+
+
+def final(text: str, decimal: str = ".") -> Found | str | None:
+    """The last number of a text; None where there is none, and the digits where nothing explains them."""
+    runs = list(_RUN.finditer(text))
+    return (_read(text, runs[-1], decimal) or runs[-1][0]) if runs else None
+
+
+def first(text: str, decimal: str = ".") -> Found | str | None:
+    """The number that a text begins with, apart from spaces, a sign and a currency; else as `final`."""
+    run = _RUN.search(text)
+    if run is None or re.fullmatch(rf"[\s]*[+{_MINUS}]?[ ]?[{_CURRENCY}]?[ ]?", text[: run.start()]) is None:
+        return None
+    return _read(text, run, decimal) or run[0]
+
+
+def all_of(text: str, decimal: str = ".") -> Sequence[Found]:
+    """Every number of a text that can be read, in its order."""
+    return [found for run in _RUN.finditer(text) if (found := _read(text, run, decimal)) is not None]
+
+
+def in_unit(found: Found, units: Mapping[str, Fraction]) -> Fraction | None:
+    """The value in the unit whose factor is 1, or None for a unit that was not declared. Without units, the value."""
+    if not units or not found.unit:
+        return found.value
+    factor = units.get(found.unit)
+    return None if factor is None else found.value * factor

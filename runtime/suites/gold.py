@@ -1,0 +1,322 @@
+"""Held-out rows × models → how often the greedy output is the row's own answer, and whether that is more than a trick.
+
+How an output is compared is declared (`match`, see runtime.data.matching); rows of several data sets are judged by one
+suite each, told apart by `rows: {source: …}` and an `id`. Every model answers the same rows, so that two of them are
+compared row by row: `teacher_gain` the student over its teacher, `kd_gain` over the student without a teacher,
+`package_gain` the package over the checkpoint it was made of; `mcnemar` holds the exact two-sided p of each.
+
+What needs no understanding is measured by the same comparison on the same rows (`trivial`): the prompt repeated, the
+most frequent answer to everything, all answers at once, and, where numbers are compared, a number of the prompt. A
+model counts for as much as it is above the best of these (`above_trivial`).
+
+Each item's outcome is one line of the artifact `items`; `data_of` makes the report's data of these lines and the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from runtime.contract import Params, Refusal, Runner, Suite
+from runtime.contract.paired import COMPARED, RUNNERS, lacking, mcnemar, rate_between, wins
+from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.units import unit
+from runtime.data import numbers
+from runtime.data.matching import Choice, Contains, Judged, Match, Matcher, Numeric, Pattern
+
+
+class GoldParams(Params):
+    match: Match = Field(
+        description="How an output is compared with the row's response: `exact` (the same characters), `normalised` "
+        "(but for case, spaces, punctuation and articles), `numeric` (the final number), `regex` (what a pattern "
+        "holds), `choice` (the one choice named), `json` (the same value) or `contains` (stands in it as words).",
+        examples=["numeric"],
+    )
+    numeric: Numeric = Field(default=Numeric(), description="For `match: numeric`: where the number stands.")
+    regex: Pattern | None = Field(default=None, description="For `match: regex`: what an answer looks like.")
+    choice: Choice | None = Field(default=None, description="For `match: choice`: what may be chosen.")
+    contains: Contains = Field(default=Contains(), description="For `match: contains`: how long an answer may be.")
+    max_new_tokens: int = Field(
+        default=96,
+        ge=1,
+        description="Longest output that is generated.",
+        examples=[96],
+        json_schema_extra=unit("token"),
+    )
+    limit: int = Field(
+        default=200,
+        ge=0,
+        description="Rows for the runners in torch, a fair sample; 0 takes all.",
+        examples=[200],
+        json_schema_extra=unit("row"),
+    )
+    coreml_limit: int = Field(
+        default=64, ge=1, description="Rows for the interpreted package.", examples=[64], json_schema_extra=unit("row")
+    )
+    examples: int = Field(
+        default=10,
+        ge=0,
+        le=50,
+        description="Rows the report names: those that the student or the package lost, worst first.",
+        examples=[10],
+        json_schema_extra=unit("row"),
+    )
+    quote: int = Field(
+        default=0,
+        ge=0,
+        le=2000,
+        description="Characters of each text of these rows that the report quotes; 0 gives digests only, because a "
+        "report is shown to more people than the data are.",
+        examples=[200],
+        json_schema_extra=unit("character"),
+    )
+
+    @model_validator(mode="after")
+    def _declared(self) -> GoldParams:
+        for name in ("regex", "choice"):
+            if self.match == name and getattr(self, name) is None:
+                asked = "pattern: …" if name == "regex" else "choices: […]"
+                raise ValueError(f"`match: {name}` needs `{name}: {{{asked}}}`")
+        for name in ("numeric", "regex", "choice", "contains"):
+            if self.match != name and name in self.model_fields_set and getattr(self, name) != _DEFAULTS[name]:
+                raise ValueError(f"`{name}` says nothing where outputs are compared by `{self.match}`; remove it")
+        return self
+
+    def matcher(self) -> Matcher:
+        """The comparison that was declared."""
+        return Matcher(self.match, self.numeric, self.regex, self.choice, self.contains)
+
+
+_DEFAULTS: Mapping[str, object] = {"numeric": Numeric(), "regex": None, "choice": None, "contains": Contains()}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A row as a question with its own answer."""
+
+    row: str
+    prompt: str
+    gold: str
+
+
+def items_of(rows: Sequence[Mapping[str, Any]], params: GoldParams) -> list[Item]:
+    """The rows that are judged. Raises Refusal for one whose own answer cannot be compared as declared."""
+    matcher = params.matcher()
+    taken = rows[: params.limit] if params.limit else rows
+    found = [Item(str(row["id"]), str(row["prompt"]), str(row["response"])) for row in taken]
+    for item in found:
+        if why := matcher.unfit(item.gold):
+            raise Refusal(
+                f"row `{item.row}` cannot be judged by `{params.match}`: {why}: {item.gold[-60:]!r}",
+                action="correct the row, or declare another `match` for the suite",
+            )
+    return found
+
+
+class Judge:
+    """The declared comparison over these items."""
+
+    def __init__(self, items: Sequence[Item], params: GoldParams) -> None:
+        self.items, self.params, self._matcher = items, params, params.matcher()
+        #: distinct answers by what is read out of them, most frequent first
+        read = Counter(self._matcher.judge(item.gold, "", item.gold).read for item in items)
+        firsts: dict[str, str] = {}
+        for item in items:
+            firsts.setdefault(self._matcher.judge(item.gold, "", item.gold).read, item.gold)
+        self.answers = [firsts[one] for one, _ in read.most_common()]
+
+    def each(self, outputs: Sequence[str]) -> list[Judged]:
+        """One verdict per output; outputs may be fewer than items, from the first on."""
+        return [
+            self._matcher.judge(output, item.prompt, item.gold, self.answers)
+            for output, item in zip(outputs, self.items, strict=False)
+        ]
+
+    def right(self, outputs: Sequence[str]) -> list[bool]:
+        return [one.right for one in self.each(outputs)]
+
+    def trivial(self) -> dict[str, list[bool] | None]:
+        """Policy → whether it is right about each item; None for one that says nothing here."""
+        listed = self.answers[: self.params.contains.others + 1] if self.params.match == "contains" else self.answers
+        return {
+            "echo": self.right([item.prompt for item in self.items]),
+            "constant": self.right([self.answers[0] for _ in self.items] if self.answers else []),
+            "everything": self.right([", ".join(listed) for _ in self.items]),
+            "prompt_number": self._prompt_number() if self.params.match == "numeric" else None,
+        }
+
+    def _prompt_number(self) -> list[bool]:
+        """The best of three: the first, the last and the largest number of each prompt."""
+        picks: Sequence[Callable[[Sequence[str]], str]] = (
+            lambda found: found[0],
+            lambda found: found[-1],
+            lambda found: max(found, key=float),
+        )
+        told = [[str(float(one.value)) for one in numbers.all_of(item.prompt)] for item in self.items]
+        return max((self.right([pick(one) if one else "" for one in told]) for pick in picks), key=sum)
+
+
+def lines_of(runner: str, outputs: Sequence[str], judge: Judge) -> list[dict[str, Any]]:
+    """The lines of the artifact `items` about one runner."""
+    return [
+        {
+            "row": item.row,
+            "runner": runner,
+            "right": one.right,
+            "reason": one.reason,
+            "read": one.read,
+            "output": output,
+        }
+        for item, output, one in zip(judge.items, outputs, judge.each(outputs), strict=False)
+    ]
+
+
+def data_of(
+    lines: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], params: GoldParams
+) -> dict[str, Any]:
+    """The data of report `eval.gold`, from the outputs in `items.jsonl` and the rows they answer, judged again.
+
+    Raises ValueError for a line that says otherwise than its output, or that is about another row.
+    """
+    judge = Judge(items_of(rows, params), params)
+    outputs: dict[str, list[str]] = {}
+    for line in lines:
+        outputs.setdefault(str(line["runner"]), []).append(str(line["output"]))
+    again = [one for name, said in outputs.items() for one in lines_of(name, said, judge)]
+    if again != [dict(line) for line in lines]:
+        raise ValueError("the lines are not what these rows and outputs give")
+    return _data(judge, outputs)
+
+
+def _data(judge: Judge, outputs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    verdicts = {name: judge.each(outputs[name]) for name in RUNNERS if name in outputs}
+    right = {name: [one.right for one in mine] for name, mine in verdicts.items()}
+    trivial = judge.trivial()
+    best = max((name for name, hits in trivial.items() if hits is not None), key=lambda name: sum(trivial[name] or ()))
+
+    def absent(name: str, unit_: str) -> dict[str, Any]:
+        return unavailable(f"no runner `{name}`", unit_)
+
+    return {
+        "items": measured(len(judge.items), "item"),
+        "answers": measured(len(judge.answers), "answer"),
+        "match": judge.params.match,
+        "right": {
+            name: rate_between(sum(right[name]), len(right[name])) if name in right else absent(name, "ratio")
+            for name in RUNNERS
+        },
+        "trivial": {
+            name: unavailable("only where numbers are compared", "ratio")
+            if hits is None
+            else rate(sum(hits), len(hits))
+            for name, hits in trivial.items()
+        },
+        "best_trivial": best,
+        "above_trivial": {
+            name: wins(right[name], trivial[best] or ()) if name in right else absent(name, "item/item")
+            for name in RUNNERS
+        },
+        **{name: _compared(name, right, wins) for name in COMPARED},
+        "mcnemar": {name: _compared(name, right, mcnemar) for name in COMPARED},
+        "reasons": {
+            name: {
+                reason: rate(count, len(mine)) for reason, count in sorted(Counter(one.reason for one in mine).items())
+            }
+            for name, mine in verdicts.items()
+        },
+        "top_share": {
+            name: rate(max(Counter(outputs[name]).values()), len(outputs[name]))
+            if outputs.get(name)
+            else absent(name, "ratio")
+            for name in RUNNERS
+        },
+        "worst": _worst(judge, outputs, verdicts),
+    }
+
+
+def _compared(
+    name: str,
+    right: Mapping[str, Sequence[bool]],
+    how: Callable[[Sequence[bool], Sequence[bool]], dict[str, Any]],
+) -> dict[str, Any]:
+    lack = lacking(name, right, {})
+    if lack:
+        return unavailable(lack, "item/item" if how is wins else "probability")
+    first, second = COMPARED[name]
+    return how(right[first], right[second])
+
+
+def _worst(
+    judge: Judge, outputs: Mapping[str, Sequence[str]], verdicts: Mapping[str, Sequence[Judged]]
+) -> list[dict[str, Any]]:
+    """Rows that the student or the package has wrong: first those its teacher, its baseline or its checkpoint has
+    right, by how many of these do; then in the order of the rows."""
+
+    def lost(index: int) -> tuple[int, int]:
+        one = {name: mine[index].right for name, mine in verdicts.items() if index < len(mine)}
+        losses = sum(one.get(worse, False) and not one.get(mine, True) for mine, worse in COMPARED.values())
+        return -losses, index
+
+    def failed(index: int) -> bool:
+        return any(
+            not mine[index].right
+            for name, mine in verdicts.items()
+            if name in ("student", "coreml") and index < len(mine)
+        )
+
+    chosen = sorted((index for index in range(len(judge.items)) if failed(index)), key=lost)
+    return [
+        {
+            "row": judge.items[index].row,
+            "prompt": shown(judge.items[index].prompt, judge.params.quote),
+            "answer": shown(judge.items[index].gold, judge.params.quote),
+            "outputs": {
+                name: shown(said[index], judge.params.quote) for name, said in outputs.items() if index < len(said)
+            },
+            "reasons": {name: mine[index].reason for name, mine in verdicts.items() if index < len(mine)},
+        }
+        for index in chosen[: judge.params.examples]
+    ]
+
+
+def shown(text: str, quote: int) -> str:
+    """A text as a report shows it: its first `quote` characters, or its digest where nothing may be quoted."""
+    if not quote:
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return text if len(text) <= quote else f"{text[:quote]}…"
+
+
+def run(
+    runners: Mapping[str, Runner],
+    rows: Sequence[Mapping[str, Any]],
+    _tools: Sequence[Any],
+    params: GoldParams,
+    _seed: int,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The data of report `eval.gold`, and the lines of the artifact `items`.
+
+    Raises Refusal for a row whose own answer cannot be compared as declared.
+    """
+    judge = Judge(items_of(rows, params), params)
+    outputs: dict[str, list[str]] = {}
+    for name in RUNNERS:
+        if name in runners:
+            asked = judge.items[: params.coreml_limit] if name == "coreml" else judge.items
+            outputs[name] = runners[name].generate([item.prompt for item in asked], params.max_new_tokens)
+    return _data(judge, outputs), [line for name, said in outputs.items() for line in lines_of(name, said, judge)]
+
+
+SUITE = Suite(
+    name="gold",
+    version=1,
+    params=GoldParams,
+    runners=("student",),
+    run=run,
+    unfit=lambda params, response: params.matcher().unfit(response),
+    itemised=True,
+)
