@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from kcompiler.facts.lengths import lengths
 from kcompiler.graph import Input, Node
@@ -77,7 +77,7 @@ class Lowering:
 
         `stated` are digest and size by the spec, of a file that need not be here: the plan is then the same without it.
         """
-        elsewhere = bool(places.named(path))
+        elsewhere = places.elsewhere(path)
         target = places.place_of(self.root, path) if elsewhere else (self.folder / path).resolve()
         if stated is not None:
             pin, size = stated
@@ -125,9 +125,15 @@ class Lowering:
         )
 
     def weights(self, who: str, weights: Weights, license: str, origin: str) -> str:
-        """The folder of somebody's weights: pinned in the project, or fetched at the commit that is pinned."""
+        """The folder of somebody's weights: pinned where it lies, fetched at the commit that is pinned, or made of the
+        GGUF file that is pinned."""
+        if weights.packed:
+            place = f"{origin}/{weights.key}"
+            file = self.add_input(who, "file", weights.place, license, place)
+            name = self.add(f"read-{who}", "read_gguf", {"revision": weights.revision}, {"file": file}, origin=place)
+            return f"step:{name}#folder"
         if not weights.repository:
-            return self.add_input(who, "hf_folder", weights.model, license, f"{origin}/model")
+            return self.add_input(who, "hf_folder", weights.place, license, f"{origin}/model")
         name = self.add(
             f"fetch-{who}",
             "fetch",
@@ -143,9 +149,9 @@ class Lowering:
             who,
             "import_teacher",
             {
-                "revision": weights.revision,
+                "revision": f"file:{weights.revision}" if weights.packed else weights.revision,
                 "vocab_size": self.spec.tokenizer.vocab_size,
-                "parameters": weights.parameters,
+                "parameters": weights.stated,
             },
             {"model": folder},
             origin=origin,
@@ -190,8 +196,8 @@ class Lowering:
 
     def teacher(self) -> None:
         teacher, threads = self.spec.teacher, self.spec.execution.threads
-        if teacher.source == "hf":
-            weights = cast(Weights, teacher.params)
+        if isinstance(teacher.params, Weights):
+            weights = teacher.params
             self.folders["teacher"] = self.weights("teacher", weights, teacher.license, "/teacher")
             self.load("teacher", weights, self.folders["teacher"], "/teacher")
             return

@@ -12,12 +12,12 @@ from typing import Any
 
 from kcompiler import source
 from kcompiler.facts import World
-from kcompiler.facts.paths import kind, located, model_folder
+from kcompiler.facts import weights as lying
+from kcompiler.facts.paths import kind, located
 from kcompiler.source import Tree, Value, child
 from runtime import digest
 from runtime.contract.formats import KINDS
 from runtime.contract.tables import size_of
-from runtime.contract.weights import REMOTE
 
 
 class Unwritable(Exception):
@@ -104,18 +104,17 @@ _Wanted = tuple[str, str, str, "str | int"]
 
 def _own(tree: Tree, world: World, found: Pinned) -> Iterator[_Wanted]:
     """What one text names by itself."""
-    teacher = _get(tree, "/teacher")
-    hf = isinstance(teacher, dict) and teacher.get("source", "hf") == "hf"
-    for pointer in (*(["/teacher"] if hf else []), "/student/checkpoint"):
+    for pointer in ("/teacher", "/student/checkpoint"):
         section = _get(tree, pointer)
-        model = section.get("model") if isinstance(section, dict) else None
-        if not isinstance(section, dict) or not isinstance(model, str) or model.startswith(REMOTE):
+        where = lying.written(section)
+        if where is None or where.remote or not isinstance(section, dict):
             continue
-        folder = model_folder(model, world)
-        if folder is not None:
-            yield pointer, "model", "revision", digest.of_folder(folder)
+        path = lying.path_of(where, world)
+        if path is not None:
+            pin = digest.of_file(path) if where.packed else digest.of_folder(path)
+            yield pointer, where.key, "revision", pin
         elif "revision" not in section:
-            found.absent.append(model)
+            found.absent.append(where.place)
     for i, entry in _entries(tree, "/data/sources"):
         written = entry.get("path")
         if entry.get("kind") not in KINDS or not isinstance(written, str):

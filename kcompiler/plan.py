@@ -16,6 +16,8 @@ from kcompiler.checks import order
 from kcompiler.checks.memory import trainer
 from kcompiler.compose import variants
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts import World
+from kcompiler.facts import weights as lying
 from kcompiler.facts.time import of_step, seconds
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Node, Problem, build
@@ -292,12 +294,13 @@ def upgrade(front: Front, project: Project) -> dict[str, Upgrade]:
     found = {}
     student = tree.data.get("student")
     teacher, checkpoint = tree.data.get("teacher"), student.get("checkpoint") if isinstance(student, dict) else None
-    if isinstance(teacher, dict) and teacher.get("source") != "hf":
-        teacher = None
+    world = World(project.root, front.path.resolve().parent)
     for name, section, pointer in (("teacher", teacher, "/teacher"), ("student", checkpoint, "/student/checkpoint")):
-        folder = _inside(front, project, section.get("model") if isinstance(section, dict) else None)
-        if folder is not None and folder.is_dir():
-            found[name] = _pin(tree, f"{pointer}/revision", digest.of_folder(folder))
+        where = lying.written(section)
+        weights = lying.path_of(where, world) if where is not None else None
+        if where is not None and weights is not None:
+            pin = digest.of_file(weights) if where.packed else digest.of_folder(weights)
+            found[name] = _pin(tree, f"{pointer}/revision", pin)
     data = tree.data.get("data")
     sources = data.get("sources") if isinstance(data, dict) else None
     for i, entry in enumerate(sources if isinstance(sources, list) else []):

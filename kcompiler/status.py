@@ -13,7 +13,7 @@ from runtime.contract.keys import producers
 STAGES: Mapping[str, tuple[str, ...]] = {
     "data": ("data",),
     "tokenizer": ("tokenizer",),
-    "teacher": ("fetch", "bootstrap", "import_teacher", "harvest", "replay"),
+    "teacher": ("fetch", "read_gguf", "bootstrap", "import_teacher", "harvest", "replay"),
     "train": ("train",),
     "probe": ("probe",),
     "export": ("export",),

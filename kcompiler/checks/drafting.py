@@ -83,8 +83,8 @@ def _taken(spec: Spec, worker: Spec, tree: Tree, here: World, there: World) -> I
     mine, its = folder_at(ours, here), folder_at(theirs, there)
     if mine is None or its is None:
         if (ours.repository, ours.revision) != (theirs.repository, theirs.revision):
-            key = "model" if ours.model != theirs.model else "revision"
-            values = [_short(getattr(one, key)) for one in (ours, theirs)]
+            key = ours.key if ours.place != theirs.place else "revision"
+            values = [_short(one.revision if key == "revision" else one.place) for one in (ours, theirs)]
             yield _differs(tree, f"{pointer}/{key}", f"{values[0]} here, {values[1]} in {spec.student.drafts_for}")
         return
     words = mine.words, its.words

@@ -246,9 +246,10 @@ def _teachers(spec: Spec, world: World) -> Iterator[tuple[str, int, int, str]]:
         yield where, total(architecture), 4 * sizes.FLOAT32, "trained here: weights, gradients and two moments"
     folder, weights = folder_of(spec, world), of_teacher(spec)
     if folder is not None:
-        yield "/teacher/model", sizes.teacher_parameters(folder), sizes.FLOAT32, "float32"
-    elif weights is not None and weights.repository and weights.parameters is not None:
-        yield "/teacher/model", weights.parameters, sizes.FLOAT32, "float32, as declared"
+        key = weights.key if weights is not None else "model"
+        yield f"/teacher/{key}", sizes.teacher_parameters(folder), sizes.FLOAT32, "float32"
+    elif weights is not None and weights.repository and weights.stated is not None:
+        yield "/teacher/model", weights.stated, sizes.FLOAT32, "float32, as declared"
 
 
 def _declared(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:

@@ -30,7 +30,7 @@ PRECONDITIONS: Mapping[str, tuple[str, ...]] = {
 }
 #: ids that lowering gives; `train-…` and `evaluate-…` are its own as well
 OWN = ("data", "tokenizer", "teacher", "student", "probe", "export", "convert", "verify")
-_OWN_PREFIXES = ("train-", "evaluate-", "fetch-")
+_OWN_PREFIXES = ("train-", "evaluate-", "fetch-", "read-")
 
 
 class Node(Protocol):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.facts.paths import kind, located, model_folder, wrong_folder, wrong_path
+from kcompiler.facts import weights as lying
+from kcompiler.facts.paths import kind, located, wrong_path
 from kcompiler.facts.registry import faults
 from kcompiler.facts.rows import MAX_BYTES, content_of, look
 from kcompiler.facts.teacher import PICKLED, json_object, of_teacher
@@ -17,7 +18,7 @@ from kcompiler.spec.data import FileSource, GeneratorSource
 from runtime import catalog, digest
 from runtime.contract.strict_json import loads
 from runtime.contract.tables import size_of
-from runtime.contract.weights import REMOTE, Weights
+from runtime.contract.weights import Weights
 
 PACK_FILE = "pack.yaml"
 #: a safetensors file begins with the length of its JSON header (8 bytes, little endian), which the library caps
@@ -144,12 +145,32 @@ def _student(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 def _weights(tree: Tree, world: World, pointer: str, weights: Weights | None) -> Iterator[Diagnostic]:
     # what is in a repository is looked at when it has been fetched
-    if weights is not None and not weights.model.startswith(REMOTE):
-        wrong = list(wrong_folder(tree, world, f"{pointer}/model", weights.model))
-        yield from wrong
-        folder = model_folder(weights.model, world)
-        if not wrong and folder is not None:
-            yield from _folder(tree, folder, pointer, weights.revision)
+    where = None if weights is None else lying.of(weights)
+    if weights is None or where is None or where.remote:
+        return
+    wrong = list(lying.wrong(tree, world, pointer, where))
+    yield from wrong
+    path = lying.path_of(where, world)
+    if wrong or path is None:
+        return
+    if weights.packed:
+        yield from _pinned(tree, path, pointer, weights)
+    else:
+        yield from _folder(tree, path, pointer, weights.revision)
+
+
+def _pinned(tree: Tree, path: Path, owner: str, weights: Weights) -> Iterator[Diagnostic]:
+    """A GGUF file against its pin."""
+    actual = digest.of_file(path)
+    if actual != weights.revision:
+        yield tree.diagnostic(
+            "KC4408",
+            f"{owner}/revision",
+            f"the {_who(owner)}'s file is not the one that was pinned",
+            label=f"its digest is {actual}",
+            help="restore the file, or review the change and pin it: `kcompiler pin SPEC`",
+            related=(tree.related(f"{owner}/{weights.key}", "this file"),),
+        )
 
 
 def _who(owner: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts.rows import readable
-from kcompiler.facts.teacher import SHOWN, apart
+from kcompiler.facts.teacher import SHOWN, apart, of_teacher
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
@@ -65,7 +65,7 @@ def _ways_out(spec: Spec, loss: Loss, missing: list[str]) -> list[str]:
         ways = [f"add `{'`, `'.join(missing)}` to teacher.signals"]
     else:
         able = [name for name in catalog.names("teachers") if set(missing) <= _usable("teachers", name, "signals")]
-        ways = [f"take a teacher of source {' or '.join(able)}"] if able else []
+        ways = [f"take a teacher of source {_either(able)}"] if able else []
     enough = set(spec.teacher.signals)
     others = [
         name
@@ -85,6 +85,10 @@ def _ways_out(spec: Spec, loss: Loss, missing: list[str]) -> list[str]:
         needed = sorted(set().union(*(_usable("losses", name, "needs") for name in possible)))
         ways.append(f"ask this teacher for `{'`, `'.join(needed)}` and use {' or '.join(possible)}")
     return ways
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 def answers(spec: Spec) -> bool:
@@ -174,7 +178,7 @@ def _one_vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic
     step, before anything is trained.
     """
     pointer = next((pointer for pointer, loss in _terms(spec) if _LOGITS in loss.needs), "")
-    if not pointer or spec.teacher.source != "hf" or spec.tokenizer.source == "teacher":
+    if not pointer or of_teacher(spec) is None or spec.tokenizer.source == "teacher":
         return
     different = apart(spec, world) if spec.tokenizer.source == "student" else ["a new tokenizer is trained"]
     if different:

@@ -36,7 +36,9 @@ _BYTES_PER_TOKEN = 16
 
 def _pins(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     for pointer, weights in weights_of(spec):
-        remote = weights.model.startswith(REMOTE)
+        if weights.packed:
+            continue
+        remote = weights.place.startswith(REMOTE)
         if remote and not _REPOSITORY.match(weights.repository):
             yield tree.diagnostic(
                 "KC4207",
@@ -56,7 +58,7 @@ def _pins(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                 if remote
                 else "`kcompiler pin SPEC` writes it",
             )
-        if remote and weights.parameters is None:
+        if remote and weights.stated is None:
             yield tree.diagnostic(
                 "KC4207",
                 pointer,
@@ -361,7 +363,9 @@ def _shape(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             "the student does not have the shape of the weights it starts from",
             label=f"{ours} here, the checkpoint's config.json: {value}",
             help="write `architecture: from checkpoint`",
-            related=(tree.related("/student/checkpoint/model", "these weights"),),
+            related=(tree.related(f"/student/checkpoint/{spec.student.checkpoint.key}", "these weights"),)
+            if spec.student.checkpoint is not None
+            else (),
         )
 
 
@@ -374,12 +378,13 @@ def _equal(one: object, other: object) -> bool:
 def _larger(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """A teacher that was made elsewhere and is not larger has no more capacity to teach from."""
     student, folder = total(spec.student.architecture), folder_of(spec, world)
-    stated = getattr(spec.teacher.params, "parameters", None)
+    weights, stated = of_teacher(spec), getattr(spec.teacher.params, "parameters", None)
+    key = weights.key if weights is not None else "source"
     count = teacher_parameters(folder) if folder is not None else stated if isinstance(stated, int) else 0
     if 0 < count < student:
         yield tree.diagnostic(
             "KC4216",
-            "/teacher/parameters" if folder is None else "/teacher/model",
+            "/teacher/parameters" if folder is None else f"/teacher/{key}",
             "the teacher is smaller than the student",
             severity="warning",
             label=f"{count:,} parameters, the student has {student:,}",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.facts.teacher import Folder, folder_at, json_object, of_teacher
+from kcompiler.facts.teacher import Folder, folder_at, of_teacher
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.weights import Weights
@@ -158,7 +158,7 @@ def _taken(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     folder = folder_at(weights, world)
     if folder is None:
         return
-    if not (folder.path / "tokenizer.json").is_file():
+    if not folder.has("tokenizer.json"):
         yield tree.diagnostic(
             "KC4304",
             "/tokenizer/source",
@@ -166,7 +166,7 @@ def _taken(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             label="there is none to take",
             help="take the tokenizer.json that its authors publish beside tokenizer.model; one that Transformers 5 "
             "converts gives other ids"
-            if (folder.path / "tokenizer.model").is_file()
+            if folder.has("tokenizer.model")
             else "take the tokenizer.json that belongs to these weights",
             related=(tree.related(pointer, "this folder"),),
         )
@@ -235,7 +235,7 @@ def _one_truth(
 
 def _configured(folder: Folder) -> dict[str, int]:
     """Token → id of the tokens that tokenizer_config.json lists."""
-    listed = json_object(folder.path / "tokenizer_config.json", strict=False).get("added_tokens_decoder")
+    listed = folder.document("tokenizer_config.json", strict=False).get("added_tokens_decoder")
     found: dict[str, int] = {}
     for number, item in listed.items() if isinstance(listed, dict) else ():
         text = item.get("content") if isinstance(item, dict) else None

@@ -55,14 +55,16 @@ def backends(spec: Spec) -> Iterator[tuple[str, Backend]]:
     teacher: Teacher = catalog.load("teachers", spec.teacher.source)
     used = [("/kind", name) for name in (*PIPELINE, teacher.step)]
     table = next((i for i, source in enumerate(spec.data.sources) if source.kind in TABLES), None)
-    used += [(f"{pointer}/model", "fetch") for pointer, weights in weights_of(spec) if weights.repository]
-    used += [(f"/steps/{i}/use", step.use) for i, step in enumerate(spec.steps)]
+    for pointer, weights in weights_of(spec):
+        step = "read_gguf" if weights.packed else "fetch" if weights.repository else ""
+        used += [(f"{pointer}/{weights.key}", step)] if step else []
+    used += [(f"/steps/{i}/use", extra.use) for i, extra in enumerate(spec.steps)]
     seen: set[str] = set()
     for pointer, name in used:
-        step: Step = catalog.load("steps", name)
-        if step.backend not in seen and step.backend in catalog.names("backends"):
-            seen.add(step.backend)
-            yield pointer, catalog.load("backends", step.backend)
+        made: Step = catalog.load("steps", name)
+        if made.backend not in seen and made.backend in catalog.names("backends"):
+            seen.add(made.backend)
+            yield pointer, catalog.load("backends", made.backend)
     if table is not None:
         yield f"/data/sources/{table}/kind", catalog.load("backends", spec.data.backend)
 

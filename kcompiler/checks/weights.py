@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.facts.teacher import Folder, folder_at, json_object, weights_of
+from kcompiler.facts.teacher import Folder, folder_at, weights_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.strict_json import Json
@@ -47,7 +47,7 @@ def _folders(spec: Spec, world: World) -> Iterator[tuple[str, Folder]]:
     for pointer, weights in weights_of(spec):
         folder = folder_at(weights, world)
         if folder is not None:
-            yield f"{pointer}/model", folder
+            yield f"{pointer}/{weights.key}", folder
 
 
 def _stated(folder: Folder, key: str) -> Json:
@@ -145,10 +145,10 @@ def _template(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 def _chat_templates(folder: Folder) -> Iterator[str]:
     """The files that hold a chat template, whether or not it could be run."""
-    if json_object(folder.path / "tokenizer_config.json", strict=False).get("chat_template"):
+    if folder.document("tokenizer_config.json", strict=False).get("chat_template"):
         yield "tokenizer_config.json"
     for name in ("chat_template.jinja", "chat_template.json"):
-        if (folder.path / name).is_file():
+        if folder.has(name):
             yield name
 
 

@@ -46,7 +46,8 @@ def refused(diagnostics: list[Diagnostic], next_command: str) -> Outcome:
     """Exit 2 when the text could not be read at all, 1 when it was read and is wrong; 4 when nothing is wrong but that
     a model which the text pins has no place on this machine."""
     unreadable = any(item.code.startswith("KC1") for item in diagnostics)
-    if {item.code for item in diagnostics if item.severity == "error"} == {"KC4441"}:
+    wrong = {item.code for item in diagnostics if item.severity == "error"}
+    if wrong and wrong <= {"KC4321", "KC4441"}:
         return Outcome(4, "input-absent", next_command)
     return Outcome(2, "unreadable", next_command) if unreadable else Outcome(1, "invalid", next_command)
 

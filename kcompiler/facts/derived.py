@@ -12,17 +12,16 @@ from typing import Any
 from kcompiler.compose.draft import Draft
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import World
+from kcompiler.facts import weights as lying
 from kcompiler.facts.models import Unreadable, of_config
-from kcompiler.facts.paths import wrong_folder
-from kcompiler.facts.teacher import Folder, folder_named, json_object
+from kcompiler.facts.teacher import Folder, folder_in
 from kcompiler.source import Tree, Value
 from kcompiler.spec.student import FROM_CHECKPOINT
 from kcompiler.spec.tokenizer import Special
-from runtime.contract.weights import REMOTE
 
 _SHAPE, _CHECKPOINT, _WIDTH, _SPECIAL = (
     "/student/architecture",
-    "/student/checkpoint/model",
+    "/student/checkpoint",
     "/tokenizer/vocab_size",
     "/tokenizer/special",
 )
@@ -43,16 +42,17 @@ def fill(tree: Tree, world: World) -> tuple[Tree, list[Diagnostic]]:
 
 
 def _architecture(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic]:
-    written, model = _text_or(tree, _SHAPE), _text_or(tree, _CHECKPOINT)
+    written, where = _text_or(tree, _SHAPE), lying.written(_text_or(tree, _CHECKPOINT))
     asked = written == FROM_CHECKPOINT
-    if not asked and (written is not None or not isinstance(model, str) or model.startswith(REMOTE)):
+    if not asked and (written is not None or where is None or where.remote):
         return
-    origin = _SHAPE if asked else _CHECKPOINT
-    wrong = list(wrong_folder(tree, world, _CHECKPOINT, model)) if isinstance(model, str) else []
-    folder = folder_named(model, world) if isinstance(model, str) else None
+    named = f"{_CHECKPOINT}/{where.key}" if where is not None else _CHECKPOINT
+    origin = _SHAPE if asked else named
+    wrong = list(lying.wrong(tree, world, _CHECKPOINT, where)) if where is not None else []
+    folder = folder_in(where, world) if where is not None else None
     try:
         if folder is None:
-            raise Unreadable(_lacking(model))
+            raise Unreadable(_lacking(where))
         if not folder.config:
             raise Unreadable("its folder has no config.json that can be read")
         for name, value in of_config(folder.config).items():
@@ -65,31 +65,31 @@ def _architecture(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic
                 "the architecture cannot be taken from the checkpoint",
                 label=str(reason),
                 help="write it out under student.architecture",
-                related=(tree.related(_CHECKPOINT, "these weights"),) if asked and isinstance(model, str) else (),
+                related=(tree.related(named, "these weights"),) if asked and where is not None else (),
             )
         ]
         draft.write(_SHAPE, FROM_CHECKPOINT, origin)
         draft.doubt(_SHAPE)
 
 
-def _lacking(model: object) -> str:
-    return "a repository is looked at when it was fetched" if isinstance(model, str) else "no weights to start from"
+def _lacking(where: lying.Where | None) -> str:
+    return "a repository is looked at when it was fetched" if where is not None else "no weights to start from"
 
 
 def _words(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic]:
     """Width and control tokens of a tokenizer that is taken, as far as the spec does not say them."""
     who = _text_or(tree, "/tokenizer/source")
-    pointer = {"teacher": "/teacher/model", "student": _CHECKPOINT}.get(who) if isinstance(who, str) else None
-    model = _text_or(tree, pointer) if pointer else None
-    if (
-        pointer is None
-        or not isinstance(model, str)
-        or (who == "teacher" and _text_or(tree, "/teacher/source") != "hf")
-    ):
+    section = {"teacher": "/teacher", "student": _CHECKPOINT}.get(who) if isinstance(who, str) else None
+    named = _text_or(tree, section) if section else None
+    # a teacher says where it comes from; the weights of a student are a folder unless it says otherwise
+    said = isinstance(named, dict) and (who == "student" or "source" in named)
+    where = lying.written(named) if said else None
+    if section is None or where is None:
         return
-    folder, unsaid = folder_named(model, world), _text_or(tree, _WIDTH) is None
+    pointer = f"{section}/{where.key}"
+    folder, unsaid = folder_in(where, world), _text_or(tree, _WIDTH) is None
     if folder is None:
-        wrong = list(wrong_folder(tree, world, pointer, model))
+        wrong = list(lying.wrong(tree, world, section, where))
         if wrong and unsaid:
             yield from wrong
             draft.write(_WIDTH, None, pointer)
@@ -101,11 +101,11 @@ def _words(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic]:
     special, added = _text_or(tree, _SPECIAL), _text_or(tree, "/tokenizer/added")
     if special is not None and not isinstance(special, dict):
         return
-    said = control_tokens(folder)
+    known = control_tokens(folder)
     for name in _NAMES:
         learnt = isinstance(added, list) and name in added
-        if name in said and name not in (special or {}) and not learnt:
-            draft.write(f"{_SPECIAL}/{name}", said[name], pointer)
+        if name in known and name not in (special or {}) and not learnt:
+            draft.write(f"{_SPECIAL}/{name}", known[name], pointer)
 
 
 def control_tokens(folder: Folder) -> dict[str, str]:
@@ -113,7 +113,7 @@ def control_tokens(folder: Folder) -> dict[str, str]:
 
     Who has no padding pads with the end: what is padded is masked by length, so that the true end stays.
     """
-    configured = json_object(folder.path / "tokenizer_config.json", strict=False)
+    configured = folder.document("tokenizer_config.json", strict=False)
     words = folder.words
     texts: Mapping[int, str] = words.texts if words is not None else {}
     found: dict[str, str] = {}

@@ -170,7 +170,10 @@ def ceiling(bandwidth_gb_s: float, bytes_read: int) -> Fraction:
 
 
 def teacher_parameters(folder: Folder) -> int:
-    """Number of parameters in a teacher's folder by its safetensors headers, or by their index; 0 when unknown."""
+    """Number of parameters in a teacher's folder by its safetensors headers, or by their index; 0 when unknown. In a
+    GGUF file they are counted."""
+    if folder.packed is not None:
+        return folder.packed.parameters
     named = 0
     for path in sorted(folder.path.glob("*.safetensors")):
         named += _in_header(path)

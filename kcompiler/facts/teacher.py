@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kcompiler.facts import World
-from kcompiler.facts.paths import model_folder
+from kcompiler.facts import weights as lying
 from kcompiler.spec import Spec
+from runtime.contract import gguf_model
+from runtime.contract.gguf import Broken
+from runtime.contract.gguf_words import Unsupported
 from runtime.contract.strict_json import Json, loads
 from runtime.contract.vocabulary import Meaning, differences, meaning
-from runtime.contract.weights import REMOTE, Weights
+from runtime.contract.weights import Weights
 
 #: far above any real file of this kind: Llama 3's tokenizer.json has 9 MB
 MAX_JSON_BYTES = 64 << 20
@@ -25,11 +28,27 @@ CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of weights. `config` and `tokenizer` are empty when the file is absent or no JSON object."""
+    """A folder of weights, or the one that a GGUF file becomes: `packed` is then what the file is, and `path` the file.
+
+    `config` and `tokenizer` are empty when the file is absent or no JSON object.
+    """
 
     path: Path
     config: dict[str, Json] = field(repr=False)
     tokenizer: dict[str, Json] = field(repr=False)
+    packed: gguf_model.Model | None = field(default=None, repr=False)
+
+    def has(self, name: str) -> bool:
+        """Whether a file lies in it."""
+        if self.packed is None:
+            return (self.path / name).is_file()
+        return name in self.packed.documents or (name == gguf_model.CHAT_TEMPLATE and self.packed.chat_template != "")
+
+    def document(self, name: str, *, strict: bool = True) -> dict[str, Json]:
+        """A JSON object that lies in it, or an empty one (see `json_object`)."""
+        if self.packed is None:
+            return json_object(self.path / name, strict=strict)
+        return dict(self.packed.documents.get(name, {}))
 
     @property
     def words(self) -> Meaning | None:
@@ -67,15 +86,22 @@ def folder_of(spec: Spec, world: World) -> Folder | None:
 
 def folder_at(weights: Weights | None, world: World) -> Folder | None:
     """The folder of some weights, where it may be read; None for a repository."""
-    return None if weights is None or weights.repository else folder_named(weights.model, world)
+    return None if weights is None else folder_in(lying.of(weights), world)
 
 
-def folder_named(model: str, world: World) -> Folder | None:
-    """The folder of a model by the text that names it; None for a repository, and for what is not here."""
-    path = None if model.startswith(REMOTE) else model_folder(model, world)
+def folder_in(where: lying.Where, world: World) -> Folder | None:
+    """The folder of a model by what names it; None for a repository, for what is not here, and for a GGUF file that
+    cannot be used."""
+    path = lying.path_of(where, world)
     if path is None:
         return None
-    return Folder(path, json_object(path / "config.json"), json_object(path / "tokenizer.json", strict=False))
+    if not where.packed:
+        return Folder(path, json_object(path / "config.json"), json_object(path / "tokenizer.json", strict=False))
+    try:
+        model = gguf_model.read(path)
+    except (Broken, Unsupported, OSError):
+        return None
+    return Folder(path, model.documents[gguf_model.CONFIG], model.documents[gguf_model.TOKENIZER], model)
 
 
 def apart(spec: Spec, world: World) -> list[str]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from kcompiler.spec import PLUGGED, Spec
 from kcompiler.spec.base import ROOM, Plugged
 from kcompiler.spec.plugins import WIDTH
-from kcompiler.spec.student import FROM_CHECKPOINT
+from kcompiler.spec.student import CHECKPOINTS, FROM_CHECKPOINT
 from runtime import catalog
 from runtime.contract.units import UNIT
 
@@ -81,10 +81,31 @@ def document(known: Mapping[str, Collection[str]], used: Mapping[str, Collection
     defs: dict[str, Json] = root.pop("$defs")
     defs.pop("Params", None)
     _without_width(defs)
+    _checkpoints(defs)
     for model in PLUGGED:
         defs[model.__name__] = _by_plugin(model, defs, used.get(model.room, ()))
     whole = {"$schema": DIALECT, "$id": ID, "title": "kcompiler spec", **root, "$defs": defs}
     return _tidy(whole, {room: sorted(names) for room, names in known.items()})
+
+
+def _checkpoints(defs: dict[str, Json]) -> None:
+    """A checkpoint by its source; one that names none is a folder."""
+    written = defs["Student"]["properties"]["checkpoint"]
+    source = defs[CHECKPOINTS["hf"]]["properties"]["source"]
+    defs["Student"]["properties"]["checkpoint"] = {
+        "description": written["description"],
+        "type": "object",
+        "properties": {"source": {**source, "description": "What the weights are.", "enum": sorted(CHECKPOINTS)}},
+        "allOf": [
+            {
+                # without `required`, this holds of one that leaves it out as well
+                "if": {"properties": {"source": {"const": name}}, **({} if name == "hf" else {"required": ["source"]})},
+                "then": {"$ref": f"#/$defs/{model}"},
+            }
+            for name, model in sorted(CHECKPOINTS.items())
+        ],
+    }
+    del defs["Student"]["properties"]["checkpoint"]["properties"]["source"]["const"]
 
 
 def _without_width(defs: dict[str, Json]) -> None:

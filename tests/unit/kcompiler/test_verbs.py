@@ -363,7 +363,7 @@ def test_what_is_no_spec_is_not_advised_to_be_planned(home, capsys):
 def test_explain_shows_every_form_of_a_field_whose_form_is_chosen(home, capsys):
     """teacher.model is a folder for one source and a server's name for another; no form hides the others."""
     assert _main(["explain", "field:teacher.source"]) == 0
-    assert "enum: ['bootstrap', 'hf', 'openai', 'recorded']" in capsys.readouterr().out
+    assert "enum: ['bootstrap', 'gguf', 'hf', 'openai', 'package', 'recorded']" in capsys.readouterr().out
     assert _main(["explain", "field:teacher.model"]) == 0
     said = capsys.readouterr().out
     assert "with source: hf\n" in said

@@ -346,7 +346,7 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("a signal to add", several(losses("kl"), section("teacher", signals=["text"])), ("KC4201", "KC4202"),
               ("add `logits` to teacher.signals",)),
         Claim("a signal of other sources", several(losses("kl"), hosted(["text"])), ("KC4201",),
-              ("take a teacher of source bootstrap or hf, or replace the term by ce_truth or sequence_kd,",
+              ("take a teacher of source bootstrap, gguf, hf or package, or replace the term by ce_truth or sequence_kd,",
                "ask this teacher for `choices` and use choice_kl")),
         Claim("one signal of two", several(losses("choice_kl"), hosted(["text"])), ("KC4201", "KC4204"),
               ("add `choices` to teacher.signals\n",)),
@@ -770,7 +770,7 @@ def ways_out() -> None:
     spec, _ = _parsed(several(hosted(["text"]), losses("sequence_kd")))
     say = lambda *missing: signals._ways_out(spec, kl, list(missing))  # noqa: E731
     assert say("choices", "text")[0] == "add `choices`, `text` to teacher.signals"
-    assert say("logits")[0] == "take a teacher of source bootstrap or hf"
+    assert say("logits")[0] == "take a teacher of source bootstrap, gguf, hf or package"
     # no source gives answers and logits
     assert say("logits", "text")[0].startswith("replace the term by ce_truth or sequence_kd")
     assert say("text")[-1] == "ask this teacher for `choices` and use choice_kl"

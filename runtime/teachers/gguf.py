@@ -1,0 +1,13 @@
+"""A model in a GGUF file, as llama.cpp and Ollama keep it: weights, tokenizer and chat template are read from it."""
+
+from __future__ import annotations
+
+from runtime.contract import Teacher
+from runtime.contract.weights import FileWeights
+
+
+class GgufTeacher(FileWeights):
+    """Where the file lies, and what it must be."""
+
+
+TEACHER = Teacher(name="gguf", version=1, params=GgufTeacher, signals=frozenset({"logits"}), step="import_teacher")

