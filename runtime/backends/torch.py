@@ -9,6 +9,8 @@ BACKEND = Backend(
         "tokenizer": "runtime.models.fitting:make",
         "bootstrap": "runtime.train.bootstrap:bootstrap",
         "import_teacher": "runtime.models.importing:import_teacher",
+        "cut_student": "runtime.models.students:cut_student",
+        "restrict_teacher": "runtime.models.students:restrict_teacher",
         "train": "runtime.train.distill:train",
         "probe": "runtime.models.probes:probe",
         "export": "runtime.models.export:export",

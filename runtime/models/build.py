@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save as serialised
@@ -139,6 +140,37 @@ def read_config(folder: Path) -> dict[str, Any]:
         if key in found:
             raise Refusal(f"{CONFIG} {why} (`{key}`)", place=place, action="give plain weights of a built-in family")
     return found
+
+
+#: what a config says besides the shape of the weights and the arithmetic on them
+OF_NO_SHAPE = frozenset(
+    {
+        "transformers_version",
+        "architectures",
+        "_name_or_path",
+        "pad_token_id",
+        "bos_token_id",
+        "eos_token_id",
+        "dtype",
+        "use_cache",
+        "initializer_range",
+    }
+)
+
+
+def apart(declared: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """The first key by which two configs make other models; "" when they make one. Every key of `declared` counts."""
+    names = sorted(set(declared) - OF_NO_SHAPE)
+    return next((name for name in names if not _same(declared[name], found.get(name))), "")
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal, where two numbers are one when they are one float32: weights know no finer (1e-05, 9.9999997e-06)."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    if isinstance(one, float) and isinstance(other, float):
+        return bool(np.float32(one) == np.float32(other))
+    return one == other
 
 
 def attend(model: PreTrainedModel, attention: str) -> bool:

@@ -77,9 +77,10 @@ def import_teacher(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: 
     folder = takes["model"]
     _check_revision(folder, params.revision)
     declared = build.read_config(folder).get("vocab_size")
-    if declared != params.vocab_size:
+    width = declared if params.vocab_size is None else params.vocab_size
+    if declared != width:
         raise Refusal(
-            f"the model's vocabulary is {declared}, the spec says {params.vocab_size}",
+            f"the model's vocabulary is {declared}, the spec says {width}",
             place=f"{folder.name}/{build.CONFIG}",
             action="set tokenizer.vocab_size to the model's, or take another model",
         )
@@ -91,9 +92,9 @@ def import_teacher(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: 
             action="state the number it has; budgets of memory were computed from it",
         )
     head = model.get_output_embeddings()
-    if head is not None and head.weight.shape[0] != params.vocab_size:
+    if head is not None and head.weight.shape[0] != width:
         raise Refusal(
-            f"the model answers with {head.weight.shape[0]} logits for a vocabulary of {params.vocab_size}",
+            f"the model answers with {head.weight.shape[0]} logits for a vocabulary of {width}",
             action="set tokenizer.vocab_size to the model's, or take another model",
         )
     _check_stored(folder, model)
@@ -111,7 +112,7 @@ def import_teacher(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: 
         "stored_types": types,
         "stored_tensors": facts.measured(tensors, "tensor"),
         "parameters": facts.measured(build.count(model), "parameter"),
-        "vocab_size": facts.measured(params.vocab_size, "token"),
+        "vocab_size": facts.measured(model.config.get_text_config(decoder=True).vocab_size, "token"),
         "context": facts.unavailable("the config names no context length", "token")
         if context is None
         else facts.measured(context, "token"),

@@ -12,7 +12,8 @@ class ImportTeacherParams(Params):
     #: "sha256:…" tree digest the folder must have; or what the step that made the folder has proved: the commit at
     #: which it was fetched, the file ("file:sha256:…") that it was made of
     revision: str
-    vocab_size: int
+    #: width the model must have; None: its own, which a reduced tokenizer then narrows
+    vocab_size: int | None
     #: exact number of parameters, where the spec states it
     parameters: int | None = None
 

@@ -34,6 +34,8 @@ class TokenizerParams(Params):
     special: Special = Field(default_factory=Special)
     #: which of them a taken tokenizer lacks: they get unused ids, and their embedding is learnt
     added: list[Literal["pad", "bos", "eos"]] = Field(default_factory=list)
+    #: whether a taken tokenizer is reduced to the ids that the training rows use, filled up to `vocab_size`
+    reduce: bool = False
     #: literal text with exactly one {prompt} and one {response}, in this order
     template: str
     #: texts that must encode to exactly one id
@@ -55,6 +57,8 @@ def takes(params: TokenizerParams) -> Ports:
 
 def gives(params: TokenizerParams) -> Ports:
     ports = {"tokenizer": Port(kind="tokenizer"), "report": Port(kind="report", report="tokenizer.contract")}
+    if params.reduce:
+        ports["reduction"] = Port(kind="report", report="tokenizer.reduction")
     # the rows that fit are another dataset than the one that came
     return {**ports, "dataset": Port(kind="dataset")} if params.too_long == "drop" else ports
 
@@ -73,7 +77,9 @@ STEP = Step(
     run=run,
     code=(
         "runtime.models.fitting",
+        "runtime.models.reducing",
         "runtime.models.tokenizer",
+        "runtime.data.encode",
         "runtime.contract.rows",
         "runtime.contract.strict_json",
         "runtime.contract.report",

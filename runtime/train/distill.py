@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -30,20 +29,6 @@ from runtime.train.schedule import check as check_schedule
 from runtime.train.schedule import learning_rate, weight_at
 from runtime.train.teaching import Teacher, head_of
 
-#: what a config says besides the shape of the weights and the arithmetic on them
-OF_NO_SHAPE = frozenset(
-    {
-        "transformers_version",
-        "architectures",
-        "_name_or_path",
-        "pad_token_id",
-        "bos_token_id",
-        "eos_token_id",
-        "dtype",
-        "use_cache",
-        "initializer_range",
-    }
-)
 #: `sdpa` computes what eager attention computes, without ever holding the [T, T] weights
 ATTENTION = "sdpa"
 
@@ -124,26 +109,16 @@ def student_of(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer,
         raise Refusal(f"no way to start is called `{params.init}`", action="use random or checkpoint")
     model = build.load(takes["from"], attention=ATTENTION)
     declared, found = fresh.config.to_dict(), model.config.to_dict()
-    for key in sorted(set(declared) - OF_NO_SHAPE):
-        if not _same(declared[key], found.get(key)):
-            raise Refusal(
-                f"the checkpoint to start from has {key} = {found.get(key)!r}, the spec says {declared[key]!r}",
-                place="from",
-                action="give the student the checkpoint's architecture",
-            )
+    if key := build.apart(declared, found):
+        raise Refusal(
+            f"the checkpoint to start from has {key} = {found.get(key)!r}, the spec says {declared[key]!r}",
+            place="from",
+            action="give the student the checkpoint's architecture",
+        )
     for name, number in special.items():
         # weights made elsewhere name their own control tokens; the tokenizer's contract decides
         setattr(model.config, f"{name}_token_id", number)
     return model
-
-
-def _same(one: object, other: object) -> bool:
-    """Equal, where two numbers are one when they are one float32: weights know no finer (1e-05, 9.9999997e-06)."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
-    if isinstance(one, float) and isinstance(other, float):
-        return bool(np.float32(one) == np.float32(other))
-    return one == other
 
 
 def _teacher(model: PreTrainedModel, params: TrainParams, corpus: Corpus, seed: int) -> Teacher:

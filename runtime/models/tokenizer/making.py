@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runtime.contract import Context, Refusal, rows
 from runtime.contract import report as facts
+from runtime.models import reducing
 from runtime.models.tokenizer.artifact import save
 from runtime.models.tokenizer.text import SPECIAL, Tokenizer, load, split_template
 from runtime.models.tokenizer.vocabularies import (
@@ -160,15 +161,25 @@ def made(
             check_shared(takes["teacher"], takes["other"], shared)
         backend, chance = taken(takes["teacher"])
         add_control(backend, params)
+    reduction = None
+    if params.reduce:
+        ids = special_ids(backend, params)
+        whole = Tokenizer(backend, ids, params.template, backend.get_vocab_size(with_added_tokens=True))
+        reduction = reducing.reduced(whole, backend, takes["dataset"], params.vocab_size)
+        backend = reduction.backend
     for what in chance:
         ctx.say(f"switched off in the tokenizer that was taken: {what}")
     reserved = filled(backend, params.vocab_size)
     folder = ctx.out("tokenizer")
     save(folder, backend, special_ids(backend, params), params, reserved)
     tokenizer = load(folder)
+    if reduction is not None:
+        reduction.write(folder)
+        audit = reduction.audit(tokenizer, takes["dataset"])
+        ctx.report("reduction", audit, fingerprints=facts.fingerprints({"dataset": takes["dataset"]}, ctx.digests))
     data = contract_of(tokenizer, params, takes["dataset"], reserved, chance)
     if params.source != "train":
-        compared = check_pieces(takes["teacher"], tokenizer, takes["dataset"])
+        compared = check_pieces(takes["teacher"], reduction.whole if reduction else tokenizer, takes["dataset"])
         if compared is not None:
             data["sentencepiece"] = facts.measured(compared, "row", n=compared)
     marks = facts.fingerprints({"dataset": takes["dataset"]}, ctx.digests)

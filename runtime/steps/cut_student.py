@@ -1,0 +1,50 @@
+"""A teacher's checkpoint and a declared map → the student made of what is kept, and what the choice was made by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import Field
+
+from runtime.contract import Context, Port, Step
+from runtime.contract.architecture import Architecture
+from runtime.contract.cut import Parts
+
+
+class CutStudentParams(Parts):
+    #: what the cut must leave
+    architecture: Architecture
+    #: training rows on which importance is measured and the cut is judged
+    rows: int = Field(ge=1)
+    threads: int = Field(default=2, ge=1)
+
+
+def run(takes: Mapping[str, Path], params: CutStudentParams, ctx: Context) -> None:
+    ctx.perform(takes, params)
+
+
+STEP = Step(
+    name="cut_student",
+    version=1,
+    params=CutStudentParams,
+    takes={"teacher": Port(kind="checkpoint"), "tokenizer": Port(kind="tokenizer"), "dataset": Port(kind="dataset")},
+    gives={"checkpoint": Port(kind="checkpoint"), "report": Port(kind="report", report="student.cut")},
+    backend="torch",
+    run=run,
+    code=(
+        "runtime.models.students",
+        "runtime.models.cutting",
+        "runtime.models.admission",
+        "runtime.models.build",
+        "runtime.models.tokenizer",
+        "runtime.data.encode",
+        "runtime.contract.cut",
+        "runtime.contract.rows",
+        "runtime.contract.report",
+        "runtime.contract.architecture",
+        "runtime.contract.vocabulary",
+        "runtime.contract.strict_json",
+        "runtime.steps.tokenizer",
+    ),
+)
