@@ -7,23 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from kcompiler.facts.lengths import lengths
+from kcompiler.facts.teacher import has_weights
 from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
 from runtime import catalog, digest
 from runtime.contract import Step, places, unkeyed
+from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
 from runtime.contract.weights import Weights
 
 BASELINE = "ce_only"
 #: every package: the oldest system with several functions in one, and one function per shape
 DEPLOYMENT, STRATEGY = "iOS18", "multifunction"
-
-
-def loads_teacher(spec: Spec) -> bool:
-    """Whether the teacher's weights are here, so that it can be asked for logits and be evaluated; else it answers."""
-    step: Step = catalog.load("steps", catalog.load("teachers", spec.teacher.source).step)
-    return not callable(step.gives) and "checkpoint" in step.gives
 
 
 class Lowering:
@@ -35,6 +31,8 @@ class Lowering:
         self.inputs: list[Input] = []
         #: "teacher", "student" → the folder of the weights that somebody else made
         self.folders: dict[str, str] = {}
+        #: the teacher that is asked for logits
+        self._teacher = "step:teacher#checkpoint"
 
     def add(
         self,
@@ -150,7 +148,7 @@ class Lowering:
             "import_teacher",
             {
                 "revision": f"file:{weights.revision}" if weights.packed else weights.revision,
-                "vocab_size": self.spec.tokenizer.vocab_size,
+                "vocab_size": None if who == "teacher" and self._reduced() else self.spec.tokenizer.vocab_size,
                 "parameters": weights.stated,
             },
             {"model": folder},
@@ -158,11 +156,38 @@ class Lowering:
         )
 
     def student(self) -> None:
-        checkpoint = self.spec.student.checkpoint
+        checkpoint, cut = self.spec.student.checkpoint, self.spec.student.cut
+        if cut is not None:
+            self._cut(cut)
         if checkpoint is not None:
             origin = "/student/checkpoint"
             self.folders["student"] = self.weights("student", checkpoint, checkpoint.license, origin)
             self.load("student", checkpoint, self.folders["student"], origin)
+
+    def _cut(self, cut: Cut) -> None:
+        """The student made of what is kept of the teacher, whose ids are reduced first."""
+        takes = {"tokenizer": "step:tokenizer#tokenizer", "dataset": self._rows()}
+        common = {"rows": cut.rows, "threads": self.spec.execution.threads}
+        if cut.vocabulary is not None:
+            name = "teacher-restricted"
+            at = "/student/cut/vocabulary"
+            self.add(name, "restrict_teacher", common, {"teacher": self._teacher, **takes}, origin=at)
+            self._teacher = f"step:{name}#checkpoint"
+        self.add(
+            "student",
+            "cut_student",
+            {
+                **cut.model_dump(include=set(Parts.model_fields)),
+                "architecture": self._architecture(self.spec.student.architecture),
+                **common,
+            },
+            {"teacher": self._teacher, **takes},
+            origin="/student/cut",
+        )
+
+    def _reduced(self) -> bool:
+        cut = self.spec.student.cut
+        return cut is not None and cut.vocabulary is not None
 
     def tokenizer(self) -> None:
         tokenizer = self.spec.tokenizer
@@ -182,6 +207,7 @@ class Lowering:
                 "vocab_size": tokenizer.vocab_size,
                 "special": tokenizer.special.model_dump(),
                 "added": list(tokenizer.added),
+                "reduce": self._reduced(),
                 "template": tokenizer.template,
                 "single_token_tags": list(tokenizer.single_token_tags),
                 "shared_with": shared,
@@ -270,11 +296,11 @@ class Lowering:
         needs = frozenset[str]().union(*(catalog.load("losses", term["term"]).needs for term in terms))
         takes = {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer"}
         if "logits" in needs:
-            takes["teacher"] = "step:teacher#checkpoint"
+            takes["teacher"] = self._teacher
         if needs & {"text", "choices"}:
             takes["answers"] = "step:teacher#answers"
-        if start or self.spec.student.checkpoint is not None:
-            takes["from"] = f"step:train-{start}#checkpoint" if start else "step:student#checkpoint"
+        if start or self.spec.student.checkpoint is not None or self.spec.student.cut is not None:
+            takes["from"] = f"step:train-{start}#checkpoint" if start else self._start()
         self.add(
             step_id,
             "train",
@@ -362,7 +388,7 @@ class Lowering:
         evaluation = self.spec.evaluation
         for i, written in enumerate(evaluation.suites):
             suite = catalog.load("suites", written.use)
-            asked = ["teacher"] if loads_teacher(self.spec) else []
+            asked = ["teacher"] if has_weights(self.spec) else []
             runners = [*asked, "student", *evaluation.baselines, "coreml"]
             takes = {
                 "dataset": self._rows(),
@@ -371,7 +397,7 @@ class Lowering:
                 "package": "step:convert#package",
             }
             if asked:
-                takes["teacher"] = "step:teacher#checkpoint"
+                takes["teacher"] = self._teacher
             if BASELINE in runners:
                 takes[BASELINE] = f"step:train-{BASELINE}-{self.spec.training.stages[-1].name}#checkpoint"
             self.add(
@@ -405,7 +431,12 @@ class Lowering:
         return "step:tokenizer#dataset" if self.spec.data.too_long == "drop" else "step:data#dataset"
 
     def _student(self) -> str:
-        return f"step:train-{self.spec.training.stages[-1].name}#checkpoint"
+        stages = self.spec.training.stages
+        return f"step:train-{stages[-1].name}#checkpoint" if stages else self._start()
+
+    def _start(self) -> str:
+        """The weights that the student has before anything is trained."""
+        return "step:student#checkpoint"
 
     def _longest(self) -> int:
         return max(self.spec.shapes.prefill)

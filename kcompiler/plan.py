@@ -18,11 +18,12 @@ from kcompiler.compose import variants
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import World
 from kcompiler.facts import weights as lying
+from kcompiler.facts.teacher import has_weights
 from kcompiler.facts.time import of_step, seconds
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Node, Problem, build
 from kcompiler.lock import FORMAT
-from kcompiler.lower import loads_teacher, lower
+from kcompiler.lower import lower
 from kcompiler.project import Project
 from kcompiler.source import Tree
 from runtime import catalog, digest
@@ -186,7 +187,7 @@ def _unknowable(front: Front, asked: Sequence[Mapping[str, Any]]) -> Iterator[Di
     """Blocking rules that read how good the teacher is, where the teacher answers no question of a suite."""
     assert front.spec is not None
     assert front.tree is not None
-    if loads_teacher(front.spec):
+    if has_weights(front.spec):
         return
     suites = {f"evaluate-{suite.name}": (index, suite) for index, suite in enumerate(front.spec.evaluation.suites)}
     for one in asked:

@@ -23,13 +23,15 @@ from kcompiler.spec import Spec
 PRECONDITIONS: Mapping[str, tuple[str, ...]] = {
     "bootstrap": ("tokenizer",),
     "train": ("tokenizer",),
+    "cut_student": ("tokenizer",),
+    "restrict_teacher": ("tokenizer",),
     "export": ("tokenizer", "probe"),
     "convert": ("export",),
     "verify": ("export", "convert"),
     "evaluate": ("verify",),
 }
 #: ids that lowering gives; `train-…` and `evaluate-…` are its own as well
-OWN = ("data", "tokenizer", "teacher", "student", "probe", "export", "convert", "verify")
+OWN = ("data", "tokenizer", "teacher", "teacher-restricted", "student", "probe", "export", "convert", "verify")
 _OWN_PREFIXES = ("train-", "evaluate-", "fetch-", "read-")
 
 

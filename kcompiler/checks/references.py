@@ -318,6 +318,8 @@ def _sources(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 def _kept(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """A stage whose student neither the last stage nor a further step starts from was trained for nothing."""
     stages = {stage.name: stage for stage in spec.training.stages}
+    if not stages:
+        return
     used: set[str] = set()
     wanted: list[str | None] = [spec.training.stages[-1].name, *_taken(spec)]
     while wanted:

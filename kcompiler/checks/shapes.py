@@ -119,7 +119,7 @@ def _trained(spec: Spec) -> tuple[int, str]:
         (stage.max_length or max(spec.shapes.prefill), f"/training/stages/{i}/max_length" if stage.max_length else "")
         for i, stage in enumerate(spec.training.stages)
     ]
-    longest, where = max(lengths, key=lambda item: item[0])
+    longest, where = max(lengths, key=lambda item: item[0], default=(0, ""))
     return longest, where
 
 

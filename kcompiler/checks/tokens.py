@@ -121,6 +121,8 @@ def _added(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 def _width(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     for who, pointer, weights in _weights(spec):
+        if who == "teacher" and _reduced(spec):
+            continue
         folder = folder_at(weights, world)
         width = folder.number("vocab_size") if folder else None
         if width is not None and width != spec.tokenizer.vocab_size:
@@ -132,6 +134,11 @@ def _width(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 help=f"write {width}, or take another {who}",
                 related=(tree.related(pointer, f"its config.json says vocab_size {width}"),),
             )
+
+
+def _reduced(spec: Spec) -> bool:
+    """Whether the teacher's ids are reduced to those that are used; `cuts` says whether they can be."""
+    return spec.student.cut is not None and spec.student.cut.vocabulary is not None
 
 
 def _weights(spec: Spec) -> Iterator[tuple[str, str, Weights | None]]:
@@ -183,7 +190,8 @@ def _taken(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         return
     yield from _one_truth(tree, pointer, folder, vocabulary, added)
     yield from _ends(spec, tree, folder, {**vocabulary, **added})
-    yield from _ids(spec, tree, {**vocabulary, **added})
+    if not (who == "teacher" and _reduced(spec)):
+        yield from _ids(spec, tree, {**vocabulary, **added})
     yield from _known(spec, tree, vocabulary, added)
 
 

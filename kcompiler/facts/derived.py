@@ -11,16 +11,17 @@ from typing import Any
 
 from kcompiler.compose.draft import Draft
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.facts import World
+from kcompiler.facts import World, cuts
 from kcompiler.facts import weights as lying
 from kcompiler.facts.models import Unreadable, of_config
 from kcompiler.facts.teacher import Folder, folder_in
 from kcompiler.source import Tree, Value
-from kcompiler.spec.student import FROM_CHECKPOINT
+from kcompiler.spec.student import FROM_CHECKPOINT, FROM_CUT
 from kcompiler.spec.tokenizer import Special
 
-_SHAPE, _CHECKPOINT, _WIDTH, _SPECIAL = (
+_SHAPE, _CUT, _CHECKPOINT, _WIDTH, _SPECIAL = (
     "/student/architecture",
+    "/student/cut",
     "/student/checkpoint",
     "/tokenizer/vocab_size",
     "/tokenizer/special",
@@ -43,6 +44,9 @@ def fill(tree: Tree, world: World) -> tuple[Tree, list[Diagnostic]]:
 
 def _architecture(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic]:
     written, where = _text_or(tree, _SHAPE), lying.written(_text_or(tree, _CHECKPOINT))
+    if written == FROM_CUT or (written is None and _text_or(tree, _CUT) is not None):
+        yield from _of_cut(tree, draft, world)
+        return
     asked = written == FROM_CHECKPOINT
     if not asked and (written is not None or where is None or where.remote):
         return
@@ -72,6 +76,18 @@ def _architecture(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic
         draft.doubt(_SHAPE)
 
 
+def _of_cut(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic]:
+    """The shape of a student that is cut from the teacher, or why it is not known."""
+    origin = _SHAPE if _text_or(tree, _SHAPE) is not None else _CUT
+    made, found = cuts.shape(tree, world)
+    yield from found
+    for name, value in (made or {}).items():
+        draft.write(f"{_SHAPE}/{name}", value, origin)
+    if made is None:
+        draft.write(_SHAPE, FROM_CUT, origin)
+        draft.doubt(_SHAPE)
+
+
 def _lacking(where: lying.Where | None) -> str:
     return "a repository is looked at when it was fetched" if where is not None else "no weights to start from"
 
@@ -95,7 +111,8 @@ def _words(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic]:
             draft.write(_WIDTH, None, pointer)
             draft.doubt(_WIDTH)
         return
-    width = folder.number("vocab_size")
+    size = _text_or(tree, f"{_CUT}/vocabulary/size")
+    width = folder.number("vocab_size") if size is None or who == "student" else size
     if unsaid and width is not None:
         draft.write(_WIDTH, width, pointer)
     special, added = _text_or(tree, _SPECIAL), _text_or(tree, "/tokenizer/added")

@@ -23,7 +23,8 @@ def lengths(spec: Spec) -> dict[str, tuple[int, str]]:
         for stage in spec.training.stages
         if stage.max_length is not None
     ]
-    if len(train) < len(spec.training.stages) or spec.teacher.source == "bootstrap":
+    # where nothing is trained, a cut is still measured on these rows
+    if len(train) < max(1, len(spec.training.stages)) or spec.teacher.source == "bootstrap":
         train.append((longest, "shapes.prefill"))
     return {"train": min(train), "test": (longest, "shapes.prefill")}
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from kcompiler.facts import World
 from kcompiler.facts import weights as lying
 from kcompiler.spec import Spec
-from runtime.contract import gguf_model
+from runtime import catalog
+from runtime.contract import Step, gguf_model
 from runtime.contract.gguf import Broken
 from runtime.contract.gguf_words import Unsupported
 from runtime.contract.strict_json import Json, loads
@@ -72,6 +73,13 @@ def weights_of(spec: Spec) -> Iterator[tuple[str, Weights]]:
         yield "/teacher", spec.teacher.params
     if spec.student.checkpoint is not None:
         yield "/student/checkpoint", spec.student.checkpoint
+
+
+def has_weights(spec: Spec) -> bool:
+    """Whether the teacher's weights are here when its step has run, so that it can be asked for logits, be evaluated
+    and be cut; else it answers."""
+    step: Step = catalog.load("steps", catalog.load("teachers", spec.teacher.source).step)
+    return not callable(step.gives) and "checkpoint" in step.gives
 
 
 def of_teacher(spec: Spec) -> Weights | None:

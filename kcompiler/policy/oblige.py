@@ -126,6 +126,8 @@ def _met(
     places = shape.follow(parsed, shape.of_spec())
     if isinstance(places, shape.Lost) and not values:
         return False, _no_field(loaded, f"{pointer}/spec", when.spec, places)
+    if when.some is not None:
+        return when.some is any(value not in (None, [], {}, "") for value in values), None
     nodes = [] if isinstance(places, shape.Lost) else shape.forms(places)
     for kind, way in (("array", "[*]"), ("object", ".<key>")):
         if any(node.get("type") == kind for node in nodes) or any(isinstance(value, _JSON[kind]) for value in values):

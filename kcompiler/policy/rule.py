@@ -37,24 +37,34 @@ Scalar = str | bool | int | float
 
 
 class When(Closed):
-    """The rule applies only to specs in which the path `spec` leads to what `has` says, or to one of several.
+    """The rule applies only to specs in which the path `spec` leads to what `has` says, or to one of several; or, with
+    `some`, to anything at all (`true`), to nothing (`false`).
 
     A text, a number and a truth value are compared as they are written: `3` and `"3"` mean the same.
     """
 
     spec: PathText
-    has: Scalar | list[Scalar]
+    has: Scalar | list[Scalar] | None = None
+    some: bool | None = None
 
     @field_validator("has")
     @classmethod
-    def _something(cls, has: Scalar | list[Scalar]) -> Scalar | list[Scalar]:
+    def _something(cls, has: Scalar | list[Scalar] | None) -> Scalar | list[Scalar] | None:
         if has in ("", []):
             raise ValueError("say what the spec must have there")
         return has
 
+    @model_validator(mode="after")
+    def _one_question(self) -> When:
+        if (self.has is None) == (self.some is None):
+            raise ValueError("give either `has` or `some`")
+        return self
+
     @property
     def texts(self) -> list[str]:
         """What it may be, each as `written`."""
+        if self.has is None:
+            return []
         return [written(one) for one in (self.has if isinstance(self.has, list) else [self.has])]
 
 

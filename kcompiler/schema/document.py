@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from kcompiler.spec import PLUGGED, Spec
 from kcompiler.spec.base import ROOM, Plugged
 from kcompiler.spec.plugins import WIDTH
-from kcompiler.spec.student import CHECKPOINTS, FROM_CHECKPOINT
+from kcompiler.spec.student import CHECKPOINTS, FROM_CHECKPOINT, FROM_CUT
 from runtime import catalog
 from runtime.contract.units import UNIT
 
@@ -52,11 +52,12 @@ def _left_to_folders(defs: dict[str, Json]) -> None:
     """What a spec may leave to the folders it names, and is written out before it is checked (facts/derived.py)."""
     shape = defs["Student"]["properties"].pop("architecture")
     defs["Student"]["properties"]["architecture"] = {
-        "description": f"{shape['description']} `{FROM_CHECKPOINT}` takes the shape of the weights to start from.",
+        "description": f"{shape['description']} `{FROM_CHECKPOINT}` takes the shape of the weights to start from, "
+        f"`{FROM_CUT}` what student.cut leaves of the teacher's.",
         "if": {"type": "string"},
-        "then": {"const": FROM_CHECKPOINT},
+        "then": {"enum": [FROM_CHECKPOINT, FROM_CUT]},
         "else": {"$ref": shape["$ref"]},
-        "examples": [FROM_CHECKPOINT],
+        "examples": [FROM_CHECKPOINT, FROM_CUT],
     }
     for section, name in (("Student", "architecture"), ("Tokenizer", "vocab_size")):
         defs[section]["required"] = [one for one in defs[section]["required"] if one != name]

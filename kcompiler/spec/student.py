@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from kcompiler.spec.base import FORM, Section
 from runtime.contract.architecture import Architecture
+from runtime.contract.cut import Cut
 from runtime.contract.units import unit
 from runtime.contract.weights import FileWeights, FolderWeights, PackagedWeights
 
@@ -18,6 +19,8 @@ _TARGET = re.compile(rf"^\s*({_NUMBER})\s*(?:(?:±|\+-|\+/-)\s*([0-9]{{1,3}}(?:\
 _LARGEST = 10**15
 #: what `architecture` says to take that of the weights the student starts from
 FROM_CHECKPOINT = "from checkpoint"
+#: and what it says to take what a cut leaves of the teacher's
+FROM_CUT = "from cut"
 
 
 class ParameterTarget(Section):
@@ -113,7 +116,7 @@ class Student(Section):
     role: Literal["worker", "judge", "drafter", "toy"] = Field(description="What the student is used for.")
     architecture: Architecture = Field(
         description="Transformers config; `vocab_size` comes from the tokenizer. Left out beside a checkpoint in a "
-        "folder: what its config.json says."
+        "folder: what its config.json says; beside a cut: what that leaves of the teacher's."
     )
     parameters: Target | None = Field(
         default=None,
@@ -123,6 +126,9 @@ class Student(Section):
     )
     checkpoint: Checkpoint | None = Field(
         default=None, description="Weights to start from; the architecture must be theirs. Absent: random weights."
+    )
+    cut: Cut | None = Field(
+        default=None, description="Make the student of the teacher's own weights: which parts of them are kept."
     )
     drafts_for: str | None = Field(
         default=None,

@@ -79,6 +79,9 @@ class Stage(Section):
 
 
 class Training(Section):
-    """The stages, in order; the last one makes the student that is exported."""
+    """The stages, in order; the last one makes the student that is exported. Without any it stays as it came."""
 
-    stages: list[Stage] = Field(min_length=1, max_length=32, description="Training runs, in order.")
+    stages: list[Stage] = Field(
+        max_length=32,
+        description="Training runs, in order. `[]`: none; the package is judged against the original.",
+    )

@@ -10,7 +10,7 @@ BACKEND = Backend(
         "bootstrap": "runtime.train.bootstrap:bootstrap",
         "import_teacher": "runtime.models.importing:import_teacher",
         "cut_student": "runtime.models.students:cut_student",
-        "restrict_teacher": "runtime.models.students:restrict_teacher",
+        "restrict_teacher": "runtime.models.restricting:restrict_teacher",
         "train": "runtime.train.distill:train",
         "probe": "runtime.models.probes:probe",
         "export": "runtime.models.export:export",

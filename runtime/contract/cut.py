@@ -37,8 +37,8 @@ class Choice(Params):
         default=None, max_length=1 << 16, description="The ones that are kept, from 0, ascending.", examples=[[0, 1, 5]]
     )
 
-    def kept(self, there: int) -> int:
-        """How many of `there` are kept, when `fault` finds nothing wrong."""
+    def kept(self) -> int:
+        """How many are kept, when `fault` finds nothing wrong."""
         return len(self.ids or ()) if self.by == "list" else self.count or 0
 
     def fault(self, there: int) -> str:
@@ -48,7 +48,7 @@ class Choice(Params):
                 return "`by: list` takes `ids` and no `count`"
             if any(one >= two for one, two in zip(self.ids, self.ids[1:], strict=False)):
                 return "`ids` must ascend, each once"
-            if not (0 <= self.ids[0] and self.ids[-1] < there):
+            if not (self.ids[0] >= 0 and self.ids[-1] < there):
                 return f"`ids` are 0 to {there - 1}"
             return ""
         if self.count is None or self.ids is not None:
@@ -106,7 +106,8 @@ class Parts(Params):
 
     def choices(self) -> dict[str, Choice]:
         """Part → its choice, of the parts that have one."""
-        return {name: one for name in COUNTED if (one := getattr(self, name)) is not None}
+        every = {"layers": self.layers, "heads": self.heads, "neurons": self.neurons, "channels": self.channels}
+        return {name: choice for name, choice in every.items() if choice is not None}
 
 
 class Cut(Parts):
@@ -130,7 +131,7 @@ def shape(original: Mapping[str, Any], parts: Parts) -> dict[str, Any]:
     made = dict(original)
     choices = parts.choices()
     for name, choice in choices.items():
-        made[COUNTED[name]] = choice.kept(int(original[COUNTED[name]]))
+        made[COUNTED[name]] = choice.kept()
     heads, pairs = int(original["num_attention_heads"]), int(original["num_key_value_heads"])
     made["num_attention_heads"] = heads // pairs * int(made["num_key_value_heads"])
     # the width of a head is never cut: it is written out where it is no longer width / heads

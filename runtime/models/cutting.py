@@ -10,7 +10,7 @@ Importance is measured on training rows, one by one, so that no padding takes pa
     neurons    absolute activation inside the MLP, mean over tokens
     channels   absolute value after each norm of a layer, mean over tokens, summed over norms (arXiv 2407.14679, 2.2)
 
-Heads and neurons are chosen in each layer for itself. Letters: T tokens, H width, N heads, D width of a head, M neurons.
+Heads and neurons are chosen in each layer for itself. Letters: T tokens, H width, N heads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from transformers import PreTrainedModel
 
 from runtime.contract import Refusal
 from runtime.contract.architecture import Architecture
-from runtime.contract.cut import COUNTED, Parts
+from runtime.contract.cut import COUNTED, Choice, Parts
 from runtime.models import build
 
 #: projection → what its rows and its columns are (of a bias and a norm: its entries)
@@ -177,29 +177,26 @@ def most(values: Tensor, count: int) -> list[int]:
     return sorted(order[:count])
 
 
-def choose(parts: Parts, config: Any, measured: Measured) -> Kept:
+def choose(params: Parts, config: Any, measured: Measured) -> Kept:
     """The ids that the declared map means for this model. Raises Refusal for a map that does not fit it."""
     there = {name: int(getattr(config, field)) for name, field in COUNTED.items()}
-    for name, choice in parts.choices().items():
+    for name, choice in params.choices().items():
         if fault := choice.fault(there[name]):
             raise Refusal(
                 f"student.cut.{name} does not fit the model: {fault}", action=f"write a choice among {there[name]}"
             )
 
-    def of(name: str, values: Tensor) -> list[int]:
-        choice = getattr(parts, name)
-        if choice is None:
-            return list(range(there[name]))
-        fixed: list[int] | None = choice.fixed(there[name])
-        return most(values, choice.kept(there[name])) if fixed is None else fixed
+    def of(choice: Choice | None, values: Tensor) -> list[int]:
+        fixed = list(range(len(values))) if choice is None else choice.fixed(len(values))
+        return most(values, choice.kept()) if choice is not None and fixed is None else fixed or []
 
-    layers = of("layers", measured.mean("layers"))
+    layers = of(params.layers, measured.mean("layers"))
     heads, neurons = measured.mean("heads"), measured.mean("neurons")
     return Kept(
         layers=layers,
-        channels=of("channels", measured.mean("channels")),
-        heads={i: of("heads", heads[i]) for i in layers},
-        neurons={i: of("neurons", neurons[i]) for i in layers},
+        channels=of(params.channels, measured.mean("channels")),
+        heads={i: of(params.heads, heads[i]) for i in layers},
+        neurons={i: of(params.neurons, neurons[i]) for i in layers},
     )
 
 
@@ -288,12 +285,13 @@ def equal(made: PreTrainedModel, tensors: Mapping[str, Tensor]) -> tuple[int, in
 
 
 @torch.inference_mode()
-def likelihood(model: PreTrainedModel, rows: Sequence[tuple[Sequence[int], int]]) -> tuple[float, int]:
-    """(nats per token of the responses under the model, their tokens) over rows of (ids, tokens of the prompt)."""
+def likelihood(model: PreTrainedModel, rows: Sequence[tuple[Sequence[int], Sequence[bool]]]) -> tuple[float, int]:
+    """(nats per token of the responses under the model, their tokens) over rows of (ids, which are the response)."""
     total, tokens = 0.0, 0
-    for ids, prompt in rows:
-        logits_TV = model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0, prompt - 1 : -1]
+    for ids, mask in rows:
+        at = torch.tensor(mask[1:])
+        logits_TV = model(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0, :-1][at]
         log_TV = torch.log_softmax(logits_TV.double(), dim=-1)
-        total -= float(log_TV.gather(1, torch.tensor(list(ids[prompt:]))[:, None]).sum())
-        tokens += len(ids) - prompt
+        total -= float(log_TV.gather(1, torch.tensor(ids[1:])[at][:, None]).sum())
+        tokens += int(at.sum())
     return total / max(1, tokens), tokens

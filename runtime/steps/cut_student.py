@@ -34,6 +34,7 @@ STEP = Step(
     run=run,
     code=(
         "runtime.models.students",
+        "runtime.models.samples",
         "runtime.models.cutting",
         "runtime.models.admission",
         "runtime.models.build",

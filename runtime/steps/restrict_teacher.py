@@ -29,7 +29,8 @@ STEP = Step(
     backend="torch",
     run=run,
     code=(
-        "runtime.models.students",
+        "runtime.models.restricting",
+        "runtime.models.samples",
         "runtime.models.cutting",
         "runtime.models.admission",
         "runtime.models.build",

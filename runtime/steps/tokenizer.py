@@ -57,8 +57,6 @@ def takes(params: TokenizerParams) -> Ports:
 
 def gives(params: TokenizerParams) -> Ports:
     ports = {"tokenizer": Port(kind="tokenizer"), "report": Port(kind="report", report="tokenizer.contract")}
-    if params.reduce:
-        ports["reduction"] = Port(kind="report", report="tokenizer.reduction")
     # the rows that fit are another dataset than the one that came
     return {**ports, "dataset": Port(kind="dataset")} if params.too_long == "drop" else ports
 
@@ -77,9 +75,7 @@ STEP = Step(
     run=run,
     code=(
         "runtime.models.fitting",
-        "runtime.models.reducing",
         "runtime.models.tokenizer",
-        "runtime.data.encode",
         "runtime.contract.rows",
         "runtime.contract.strict_json",
         "runtime.contract.report",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runtime.contract import Context, Refusal, rows
 from runtime.contract import report as facts
-from runtime.models import reducing
+from runtime.models.tokenizer import reducing
 from runtime.models.tokenizer.artifact import save
 from runtime.models.tokenizer.text import SPECIAL, Tokenizer, load, split_template
 from runtime.models.tokenizer.vocabularies import (
@@ -175,9 +175,9 @@ def made(
     tokenizer = load(folder)
     if reduction is not None:
         reduction.write(folder)
-        audit = reduction.audit(tokenizer, takes["dataset"])
-        ctx.report("reduction", audit, fingerprints=facts.fingerprints({"dataset": takes["dataset"]}, ctx.digests))
     data = contract_of(tokenizer, params, takes["dataset"], reserved, chance)
+    if reduction is not None:
+        data["reduction"] = reduction.audit(tokenizer, takes["dataset"])
     if params.source != "train":
         compared = check_pieces(takes["teacher"], reduction.whole if reduction else tokenizer, takes["dataset"])
         if compared is not None:

@@ -20,11 +20,10 @@ from tokenizers import pre_tokenizers
 
 from runtime.contract import Refusal, rows
 from runtime.contract import report as facts
-from runtime.data.encode import encode
 from runtime.machine import durable
 
 if TYPE_CHECKING:
-    from runtime.models.tokenizer import Tokenizer
+    from runtime.models.tokenizer.text import Tokenizer
 
 #: file of a reduced tokenizer: the ids that are kept, by the numbers they had, in the order of the new ones
 KEPT = "kept.json"
@@ -101,6 +100,10 @@ def closed(wanted: Iterable[str], makers: Mapping[str, Sequence[tuple[str, str]]
     return found
 
 
+def _ids(row: rows.Row, words: Tokenizer) -> list[int]:
+    return words.encode_pair(row["prompt"], row["response"]).ids
+
+
 def counts(words: Tokenizer, dataset: Path) -> dict[str, Counter[int]]:
     """Split → how often each id stands in its rows."""
     found: dict[str, Counter[int]] = {}
@@ -108,7 +111,7 @@ def counts(words: Tokenizer, dataset: Path) -> dict[str, Counter[int]]:
         found[split] = Counter()
         path = dataset / f"{split}.jsonl"
         for row in rows.read(path) if path.is_file() else ():
-            found[split].update(encode(row, words, []).ids)
+            found[split].update(_ids(row, words))
     return found
 
 
@@ -154,9 +157,7 @@ def rewritten(bpe: Bpe, kept: Sequence[int]) -> Backend:
     model = whole["model"]
     model["vocab"] = {text: new[number] for text, number in bpe.ids.items() if number in new}
     have = model["vocab"]
-    model["merges"] = [
-        [one, two] for one, two in bpe.merges if one in have and two in have and one + two in have
-    ]
+    model["merges"] = [[one, two] for one, two in bpe.merges if one in have and two in have and one + two in have]
     for token in whole["added_tokens"]:
         token["id"] = new[token["id"]]
     _renumber(whole.get("post_processor"), new)
@@ -196,7 +197,7 @@ class Reduction:
         durable.write(folder / KEPT, json.dumps({"schema_version": "1.0", "ids": self.kept}) + "\n")
 
     def audit(self, reduced: Tokenizer, dataset: Path) -> dict[str, Any]:
-        """The data of report `tokenizer.reduction`: what is kept, and what of the rows is lost."""
+        """Part `reduction` of report `tokenizer.contract`: what is kept, and what of the rows is lost."""
         have, texts, makers, bpe, seen = set(self.kept), self._bpe.texts, _makers(self._bpe), self._bpe, self._seen
         parts = {part for number in self.kept for pair in makers.get(texts[number], ()) for part in pair}
         lost = Counter({i: count for split in SPLITS for i, count in seen[split].items() if i not in have})
@@ -208,11 +209,10 @@ class Reduction:
             "control_kept": facts.rate(sum(number in have for number in bpe.fixed.values()), len(bpe.fixed)),
             "parts_kept": facts.rate(sum(bpe.ids.get(part) in have for part in parts), len(parts)),
             "lost": {split: _lost(seen[split], have) for split in SPLITS},
-            "same_ids": {
-                split: _same(self.whole, reduced, self.kept, dataset / f"{split}.jsonl") for split in SPLITS
-            },
+            "same_ids": {split: _same(self.whole, reduced, self.kept, dataset / f"{split}.jsonl") for split in SPLITS},
             "lost_tokens": [
-                {"token": texts[number], "id": number, "count": count} for number, count in lost.most_common(SHOWN)
+                {"token": texts[number], "id": str(number), "count": facts.measured(count, "token")}
+                for number, count in lost.most_common(SHOWN)
             ],
         }
 
@@ -233,7 +233,7 @@ def _same(whole: Tokenizer, reduced: Tokenizer, kept: Sequence[int], path: Path)
     """How many rows have the same tokens under both, of how many."""
     same = count = 0
     for row in rows.read(path) if path.is_file() else ():
-        before, after = encode(row, whole, []).ids, encode(row, reduced, []).ids
+        before, after = _ids(row, whole), _ids(row, reduced)
         same += [kept[number] for number in after] == before
         count += 1
     return facts.rate(same, count)
