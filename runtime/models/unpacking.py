@@ -107,13 +107,14 @@ def read_gguf(takes: Mapping[str, Path], params: ReadGgufParams, ctx: Context) -
     if model.chat_template:
         durable.write(out / gguf_model.CHAT_TEMPLATE, model.chat_template)
     said = model.header.metadata
+    types = Counter(weight.tensor.type.name for weight in model.weights)
     data = {
         "revision": params.revision,
         "family": str(said["general.architecture"]),
         "tokenizer": str(said["tokenizer.ggml.model"]),
         "cut": str(said["tokenizer.ggml.pre"]),
         "chat_template": bool(model.chat_template),
-        "stored_types": dict(sorted(Counter(weight.tensor.type.name for weight in model.weights).items())),
+        "stored_types": {name: facts.measured(count, "tensor") for name, count in sorted(types.items())},
         "tensors": facts.measured(len(model.weights), "tensor"),
         "parameters": facts.measured(model.parameters, "parameter"),
         "tree": digest.of_folder(out),

@@ -15,6 +15,7 @@ if importlib.util.find_spec("gguf") is None:
 import torch
 from transformers import AutoTokenizer
 
+from kcompiler.policy import evidence
 from runtime import digest
 from runtime.contract import Refusal, gguf_model
 from runtime.models import build, unpacking
@@ -26,6 +27,9 @@ from tests import gguf_files as made
 from tests.tensor.export.world import Stage
 
 pytestmark = pytest.mark.tensor
+#: the part of a report that the machine writes
+HARDWARE = {"machine": "x86_64", "processor": "any", "processors": 2, "system": "Linux"}
+ENVIRONMENT = {"backend": "gguf", "forged": False, "hardware": HARDWARE, "python": "3.11.7", "versions": {}}
 
 
 def folder(tmp_path: Path, data: bytes) -> tuple[Path, Stage]:
@@ -58,7 +62,9 @@ def test_the_folder_is_a_model_that_computes(architecture, tmp_path):
     assert torch.isfinite(model(torch.tensor([[1, 5, 9]])).logits).all()
     data = stage.reports["report"]["data"]
     assert data["parameters"]["value"] == build.count(model)
-    assert data["stored_types"] == {"F32": len(stored)}
+    assert {name: one["value"] for name, one in data["stored_types"].items()} == {"F32": len(stored)}
+    whole = {**stage.reports["report"], "kind": "weights.gguf", "environment": ENVIRONMENT}
+    assert evidence.read(whole).problem == ""
     assert data["tree"] == digest.of_folder(out)
 
 
@@ -66,6 +72,8 @@ def test_it_can_be_imported_like_any_folder(tmp_path):
     out, _ = folder(tmp_path, made.small())
     stage = Stage(tmp_path / "import", {"model": out})
     import_teacher({"model": out}, ImportTeacherParams(revision=f"file:sha256:{'0' * 64}", vocab_size=267), stage)
+    whole = {**stage.reports["report"], "kind": "teacher.import", "environment": {**ENVIRONMENT, "backend": "torch"}}
+    assert evidence.read(whole).problem == ""
     assert build.count(build.load(stage.out("checkpoint"))) == gguf_model.read(tmp_path / "it.gguf").parameters
 
 
