@@ -25,6 +25,7 @@ VERBS = {
     "validate": ("author", "Check specs; print every mistake at once."),
     "pin": ("author", "Write the digests of what a spec names into its text."),
     "plan": ("author", "Write the locked plan of a spec and say what would run."),
+    "data": ("data", "Look at rows as the student will read them: `data look`."),
     "apply": ("run", "Carry out a spec or a lock; resume what was interrupted."),
     "generate": ("generate", "Let the student write: a prompt or a chat, freely or by a schema."),
     "gate": ("evidence", "Judge report files by the rules of a lock."),
@@ -83,7 +84,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run one verb and leave with its exit code; never a traceback for somebody's mistake."""
-    if sys.argv[1:2] not in (["apply"], ["generate"], ["serve"]):
+    if sys.argv[1:2] not in (["apply"], ["data"], ["generate"], ["serve"]):
         # every other verb ends before its garbage could matter, and on a large plan a collector that runs while a
         # million small objects are made costs a quarter more
         gc.disable()

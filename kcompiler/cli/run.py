@@ -146,11 +146,41 @@ def judge_of(made: Mapping[str, Any]) -> Callable[..., Any]:
 def _run(
     made: dict[str, Any], home: project.Project, only: list[str] | None, force: list[str]
 ) -> tuple[Run, Mapping[str, Any], int]:
+    verdict_of = judge_of(made)
+    run, signal = _carried_out(made, home, verdict_of, only, force)
+    verdict = verdict_of(run.reports)
+    folder = home.verdict(made["asked"]["name"])
+    # also after an interruption: an old PASS must not stand beside the evidence of a part
+    write(home, folder, verdict.dump())
+    return run, {**verdict.to_json(), "exit_code": verdict.exit_code}, signal
+
+
+def aside(part: dict[str, Any], home: project.Project, again: str) -> Run:
+    """What the steps of a part of a plan make, for who looks at it: verdict and evidence of the spec stay as they are.
+
+    Raises Outcome unless every step has a result; `again` is the command that asked.
+    """
+    run, signal = _carried_out(part, home, judge_of(part), None, [], evidence=False)
+    _errors(run)
+    if run.outcome == "interrupted":
+        raise Outcome(128 + (signal or 2), "interrupted", again)
+    if any(item.record is None for item in run.steps):
+        raise Outcome(6, "step-failed", f"mend what was refused, then {again}")
+    return run
+
+
+def _carried_out(
+    made: dict[str, Any],
+    home: project.Project,
+    verdict_of: Callable[..., Any],
+    only: list[str] | None,
+    force: list[str],
+    *,
+    evidence: bool = True,
+) -> tuple[Run, int]:
     from dataclasses import asdict
 
     from runtime.machine import apply as machine
-
-    verdict_of = judge_of(made)
 
     def judged(reports: Mapping[str, dict[str, Any]], steps: Collection[str] | None) -> list[dict[str, Any]]:
         outcomes = verdict_of(reports, steps).outcomes
@@ -161,7 +191,14 @@ def _run(
         with machine.stoppable(_heard) as stop:
             try:
                 run = machine.apply(
-                    made, root=home.root, judge=judged, watch=watch, only=only, force=force, stop_requested=stop
+                    made,
+                    root=home.root,
+                    judge=judged,
+                    watch=watch,
+                    only=only,
+                    force=force,
+                    stop_requested=stop,
+                    evidence=evidence,
                 )
             except KeyboardInterrupt:
                 raise _cut(made, home, stop.signal) from None
@@ -181,11 +218,7 @@ def _run(
         raise Outcome(6, "storage-failed", "free space or mend the disk, then kcompiler apply") from None
     finally:
         watch.close()
-    verdict = verdict_of(run.reports)
-    folder = home.verdict(made["asked"]["name"])
-    # also after an interruption: an old PASS must not stand beside the evidence of a part
-    write(home, folder, verdict.dump())
-    return run, {**verdict.to_json(), "exit_code": verdict.exit_code}, stop.signal
+    return run, stop.signal
 
 
 def _cut(made: Mapping[str, Any], home: project.Project, signal: int) -> Outcome:

@@ -95,11 +95,14 @@ def apply(
     stop_requested: Callable[[], bool] = _never,
     disk: Disk = DISK,
     now: Callable[[], float] = time.time,
+    evidence: bool = True,
 ) -> Run:
     """Carry out a lock in the project at `root` and return what became of it.
 
     `only` restricts what may run to these steps and what they need; results of other steps are used when they are
     there. `force` names steps to run though they could be reused. `stop_requested` is asked at every safe point.
+    Without `evidence` the folder that stands beside the last verdict is left as it is: for who needs what some steps
+    make, and judges nothing.
     Raises, having journaled what there is to journal: Refusal (the lock or an option), Stale (exit 4), Locked (exit 5),
     BrokenEvidence (exit 3), StorageFailed (exit 6), StepCrashed (exit 70), KeyboardInterrupt. A step's own Refusal or
     Unavailable is not raised: it stands in the result.
@@ -115,7 +118,7 @@ def apply(
         try:
             walk.open(selected, forced)
             walk.steps()
-            return walk.close(began)
+            return walk.close(began, evidence)
         except BaseException as error:
             walk.abandon(error)
             raise

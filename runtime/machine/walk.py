@@ -100,8 +100,8 @@ class Walk:
                 self._budget = self._budget.after(spent_of(result.record))
                 self._gate(step["id"], result.record)
 
-    def close(self, began: float) -> Run:
-        """Judge everything, write the evidence, close the run in the journal."""
+    def close(self, began: float, kept: bool = True) -> Run:
+        """Judge everything, write the evidence (unless it is not to be kept), close the run in the journal."""
         records = {name: result.record for name, result in self._results.items() if result.record is not None}
         own = evidence.run_report(self._lock, records)
         reports = {**self._reports, RUN: own}
@@ -109,7 +109,8 @@ class Walk:
         self._state.journal.append("gate_evaluated", tally(outcomes, ""))
         lines = [self._state.journal.past.line_of(record) for record in records.values()]
         folder = self._root / "generated" / self._spec / "evidence"
-        evidence.write(folder, evidence.Evidence(reports=self._texts, run=own, lines=lines), self._state.disk)
+        if kept:
+            evidence.write(folder, evidence.Evidence(reports=self._texts, run=own, lines=lines), self._state.disk)
         run = Run(
             outcome=word(list(self._results.values()), outcomes, stopped=self._stopped),
             steps=list(self._results.values()),
