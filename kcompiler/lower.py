@@ -209,6 +209,8 @@ class Lowering:
                 "added": list(tokenizer.added),
                 "reduce": self._reduced(),
                 "template": tokenizer.template,
+                "system": tokenizer.system,
+                "date": tokenizer.date,
                 "single_token_tags": list(tokenizer.single_token_tags),
                 "shared_with": shared,
                 "lengths": {

@@ -9,6 +9,7 @@ from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts.teacher import Folder, folder_at, of_teacher
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from runtime.contract.templates import CONFIG, DATE, FILE, KEY, chat_template
 from runtime.contract.weights import Weights
 
 _BYTES = 256
@@ -16,6 +17,8 @@ _BYTES = 256
 
 def _template(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     text = spec.tokenizer.template
+    if spec.tokenizer.chat:
+        return
     prompts, responses = text.count("{prompt}"), text.count("{response}")
     if prompts != 1 or responses != 1:
         label = f"{{prompt}} stands {prompts} times, {{response}} {responses} times"
@@ -31,8 +34,52 @@ def _template(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         "/tokenizer/template",
         "the template must hold {prompt} once and end with {response}, once",
         label=label,
-        help='for example "{prompt}\\n{response}"; the end token closes every response',
+        help='for example "{prompt}\\n{response}"; the end token closes every response'
+        + ("" if spec.tokenizer.source == "train" else ". Or write `chat` for the template that the tokenizer brings"),
     )
+
+
+def _chat(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """The tokenizer's own template must be there, and what is only said to one is read by no other."""
+    tokenizer, who = spec.tokenizer, spec.tokenizer.source
+    if not tokenizer.chat:
+        for name, default in (("system", ""), ("date", DATE)):
+            if getattr(tokenizer, name) != default:
+                yield tree.diagnostic(
+                    "KC4551",
+                    f"/tokenizer/{name}",
+                    f"`{name}` is read by a chat template, and this template is the spec's own",
+                    label="nothing reads it",
+                    help=f"write `template: chat`, or remove `{name}`"
+                    + (" and put its text into the template" if name == "system" else ""),
+                )
+        return
+    why = _without_template(spec, world)
+    if why:
+        yield tree.diagnostic(
+            "KC4550",
+            "/tokenizer/template",
+            "there is no chat template to take",
+            label=why,
+            help="write the template as text with {prompt} and {response}, or take the chat variant of this model",
+            related=(tree.related("/tokenizer/source", f"`source: {who}`"),),
+        )
+
+
+def _without_template(spec: Spec, world: World) -> str:
+    """Why no chat template comes with the tokenizer; "" when one does, or when it is not here to be read."""
+    who = spec.tokenizer.source
+    if who == "train":
+        return "a tokenizer that is trained here has none"
+    weights = next(weights for name, _, weights in _weights(spec) if name == who)
+    folder = folder_at(weights, world)
+    if folder is None:
+        return ""
+    try:
+        found = chat_template(folder.path)
+    except ValueError as error:
+        return str(error)
+    return "" if found is not None else f"the {who}'s folder has neither {FILE} nor `{KEY}` in {CONFIG}"
 
 
 def _escapes(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -335,6 +382,7 @@ _SPELLING = _spelling()
 CHECKS = (
     Check(_escapes, "tokenizer"),
     Check(_template, "tokenizer"),
+    Check(_chat, "tokenizer", "teacher", "student"),
     Check(_marks, "tokenizer"),
     Check(_distinct, "tokenizer"),
     Check(_room, "tokenizer"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date as _date
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from kcompiler.spec.base import DISTINCT, Distinct, Section
+from kcompiler.spec.base import DISTINCT, FORM, Distinct, Section
+from runtime.contract.templates import CHAT, DATE
 from runtime.contract.units import unit
 
 ControlToken = Annotated[str, Field(min_length=1, max_length=64)]
@@ -50,8 +52,23 @@ class Tokenizer(Section):
     template: str = Field(
         min_length=1,
         max_length=10_000,
-        description="Literal text with exactly one `{prompt}` and, after it, exactly one `{response}`.",
-        examples=["{prompt}\n{response}"],
+        description="`chat`: the chat template that comes with the tokenizer. Or literal text with exactly one "
+        "`{prompt}` and, after it, exactly one `{response}`.",
+        examples=["chat", "{prompt}\n{response}"],
+    )
+    system: str = Field(
+        default="",
+        max_length=10_000,
+        description="With `template: chat`: the system message of every conversation that brings none.",
+        examples=["Answer in one sentence."],
+    )
+    date: str = Field(
+        default=DATE,
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="With `template: chat`: the day that a template is told where it asks for today, so that a run "
+        "tomorrow reads the same.",
+        json_schema_extra={FORM: "a day, YYYY-MM-DD"},
+        examples=["2024-07-26"],
     )
     single_token_tags: Annotated[list[ControlToken], Distinct] = Field(
         default_factory=list,
@@ -59,3 +76,14 @@ class Tokenizer(Section):
         json_schema_extra=DISTINCT,
         examples=[["<tool>", "</tool>"]],
     )
+
+    @field_validator("date")
+    @classmethod
+    def _a_day(cls, value: str) -> str:
+        _date.fromisoformat(value)
+        return value
+
+    @property
+    def chat(self) -> bool:
+        """Whether the template is the tokenizer's own."""
+        return self.template == CHAT

@@ -22,6 +22,7 @@ BACKEND = Backend(
         "tokenizers": "0.23.3",
         "safetensors": "0.8.0",
         "sentencepiece": "0.2.3",
+        "jinja2": "3.1.6",
         "numpy": "2.4.6",
     },
 )

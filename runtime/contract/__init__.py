@@ -16,9 +16,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from runtime.contract.conversation import Prompt, Reply
 
 
 class MachineError(Exception):
@@ -76,7 +79,8 @@ KINDS: Mapping[str, str] = {
     "rows_folder": "a folder of rows in Parquet or Arrow, pinned by its tree digest (only as an input)",
     "hf_folder": "a Transformers folder: one of the project, pinned by its tree digest, or a fetched one",
     "dataset": "<split>.jsonl of dataset rows, tools.json when a registry is declared, manifest.json",
-    "tokenizer": "tokenizer.json, tokenizer_config.json, contract.json (special ids, template, vocabulary width)",
+    "tokenizer": "tokenizer.json, tokenizer_config.json, contract.json (special ids, template, vocabulary width), "
+    "chat_template.jinja; with `template: chat` chat.json (template, system message, generation prompt, stop tokens)",
     "answers": "answers.jsonl (one line per row of the training split that has a usable answer) and manifest.json",
     "checkpoint": "config.json, model.safetensors, training.json (what made it)",
     "program": "contract.json and <function>.pt2, one torch ExportedProgram per function",
@@ -201,10 +205,10 @@ class Runner(Protocol):
 
     name: str
 
-    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+    def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
         """Greedy continuation of each prompt's template, without the end token."""
 
-    def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScore]:
+    def score(self, pairs: Sequence[tuple[Prompt, Reply]]) -> list[TokenScore]:
         """log p(response | prompt) of each (prompt, response)."""
 
 

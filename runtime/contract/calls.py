@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from runtime import digest
 from runtime.contract.strict_json import Json, loads
@@ -153,6 +153,16 @@ def why_not(response: str, validators: Mapping[str, Validator]) -> str:
         return "" if call.kind == "no_call" else f"{call.kind}: {call.detail}".removesuffix(": ")
     fault = invalid(call, validators)
     return f"{fault.kind}: {fault.detail[:300]}" if fault else ""
+
+
+def why_not_called(messages: Sequence[Mapping[str, Any]], validators: Mapping[str, Validator]) -> str:
+    """Why a call in the turns of a conversation is none that these tools allow; "" when all of them are."""
+    for message in messages:
+        for made in message.get("tool_calls", ()):
+            fault = invalid(Call(made["function"]["name"], made["function"]["arguments"]), validators)
+            if fault:
+                return f"{fault.kind}: {fault.detail[:300]}"
+    return ""
 
 
 def difference(call: Call, gold: Call) -> Fault | None:

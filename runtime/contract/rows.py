@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypedDict, cast
+from typing import Any, BinaryIO, NotRequired, TypedDict, cast
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, conversation
+from runtime.contract.conversation import Conversation, Prompt, Reply, Turn
 from runtime.contract.strict_json import Json, dumps, loads
 
 #: Longest line in bytes: a row is a training example, not a book, and a line without an end must not fill the memory.
@@ -26,10 +27,14 @@ Row = TypedDict(
         "class": str,
         "spans": Spans,
         "source": str,
+        "messages": NotRequired[list[conversation.Message]],
+        "tools": NotRequired[list[dict[str, Any]]],
     },
 )
 
 FIELDS = ("id", "prompt", "response", "class", "spans", "source")
+#: of a row that is more than one question and its answer; prompt and response are then its text for people
+TURNS = ("messages", "tools")
 _ACTION = "correct the line, or remove it"
 
 
@@ -74,7 +79,7 @@ def checked(value: dict[str, Json], here: str, names: Mapping[str, str] | None =
     `names` maps a field of a row to how a message calls it, where the file calls it otherwise.
     """
     said = {name: f"`{name}`" for name in FIELDS} | dict(names or {})
-    unknown = sorted(set(value) - set(FIELDS))
+    unknown = sorted(set(value) - {*FIELDS, *TURNS})
     missing = [name for name in FIELDS if name not in value]
     if unknown or missing:
         what = [f"unknown field `{name}`" for name in unknown] + [f"missing field {said[name]}" for name in missing]
@@ -86,7 +91,38 @@ def checked(value: dict[str, Json], here: str, names: Mapping[str, str] | None =
         if name != "class" and not text.strip():
             raise Refusal(f"field {said[name]} is empty", place=here, action=_ACTION)
     _check_spans(value["spans"], cast(str, value["response"]), here, said["spans"])
+    if "messages" in value or "tools" in value:
+        _check_turns(value, here)
     return cast(Row, value)
+
+
+def _check_turns(value: dict[str, Json], here: str) -> None:
+    """A row's messages are in the one form in which they are held, and its prompt and response are their text."""
+    messages = conversation.checked(value.get("messages"), here)
+    made = conversation.row_of(messages, conversation.checked_tools(value.get("tools"), here))
+    if any(made.get(name) != value.get(name) for name in ("prompt", "response", *TURNS)):
+        raise Refusal("prompt and response are not the text of the row's messages", place=here, action=_ACTION)
+
+
+def prompt_of(row: Mapping[str, Any]) -> Prompt:
+    """What a model is asked by a row: its text, or the messages up to the last reply."""
+    if "messages" not in row:
+        return str(row["prompt"])
+    return Conversation.of(row["messages"][:-1], row.get("tools", ()))
+
+
+def reply_of(row: Mapping[str, Any]) -> Reply:
+    """What a row answers: its text, or a turn with calls or thoughts."""
+    last = row["messages"][-1] if "messages" in row else {}
+    return Turn.of(last) if set(last) - {"role", "content"} else str(row["response"])
+
+
+def answered(row: Row, text: str) -> Row:
+    """A row with somebody else's answer in the place of its own; spans of the old response mean nothing then."""
+    made = cast(Row, {**row, "response": text, "spans": {}})
+    if "messages" in row:
+        made["messages"] = [*row["messages"][:-1], {"role": "assistant", "content": text}]
+    return made
 
 
 def _check_spans(spans: Json, response: str, here: str, said: str) -> None:
@@ -129,7 +165,7 @@ def written(rows: Iterable[Row], name: str) -> list[str]:
     found = []
     for number, row in enumerate(rows, start=1):
         whole = cast(dict[str, Json], checked(cast(dict[str, Json], row), f"{name}:{number}"))
-        found.append(dumps({key: whole[key] for key in FIELDS}) + "\n")
+        found.append(dumps({key: whole[key] for key in (*FIELDS, *TURNS) if key in whole}) + "\n")
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from runtime.contract.rows import Row
 
@@ -28,11 +28,14 @@ class EncodedPair(Protocol):
     @property
     def offsets(self) -> list[tuple[int, int]]: ...
 
+    @property
+    def earlier(self) -> tuple[tuple[int, int], ...]: ...
+
 
 class PairEncoder(Protocol):
     """The part of a tokenizer that is needed here."""
 
-    def encode_pair(self, prompt: str, response: str) -> EncodedPair: ...
+    def sequences(self, row: Mapping[str, Any]) -> Sequence[EncodedPair]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +50,24 @@ def _overlaps(offset: tuple[int, int], spans: Sequence[Sequence[int]]) -> bool:
     return any(offset[0] < end and start < offset[1] for start, end in spans)
 
 
-def encode(row: Row, tokenizer: PairEncoder, masks: Sequence[str]) -> Example:
-    """Ids of the whole sequence and the supervised targets of each mask in `masks`.
+def encode(row: Row, tokenizer: PairEncoder, masks: Sequence[str]) -> list[Example]:
+    """Ids of the row's sequences (one, but for a conversation whose earlier turns need their own) and the supervised
+    targets of each mask in `masks`.
 
-    "response" supervises every token of the response and the end token; another name supervises the tokens that
-    share at least one byte with a span of that name (none when the row has no such span). Prompt tokens and the
-    beginning token are never supervised. Nothing is cut: the caller bounds the length.
+    "response" supervises every token of a response and its end token; another name supervises the tokens of the last
+    response that share at least one byte with a span of that name (none when the row has no such span). Prompt tokens
+    and the beginning token are never supervised. Nothing is cut: the caller bounds the length.
     """
-    pair = tokenizer.encode_pair(row["prompt"], row["response"])
+    return [_example(row, pair, masks) for pair in tokenizer.sequences(row)]
+
+
+def _example(row: Row, pair: EncodedPair, masks: Sequence[str]) -> Example:
     before, end = [False] * pair.prompt_tokens, len(pair.ids)
     found: dict[str, list[bool]] = {}
     for mask in masks:
         if mask == RESPONSE:
-            found[mask] = before + [True] * (end - pair.prompt_tokens)
+            turns = (*pair.earlier, (pair.prompt_tokens, end))
+            found[mask] = [any(start <= i < stop for start, stop in turns) for i in range(end)]
             continue
         spans: Mapping[str, list[list[int]]] = row["spans"]
         inside = [_overlaps(offset, spans.get(mask, [])) for offset in pair.offsets]

@@ -33,7 +33,7 @@ def fit(dataset: Path, tokenizer: Tokenizer, params: TokenizerParams, ctx: Conte
     for split, bound in sorted(params.lengths.items()):
         most, field = bound.tokens, bound.field
         whole = rows.load(dataset / f"{split}.jsonl")
-        sized = [(row, len(tokenizer.encode_pair(row["prompt"], row["response"]).ids)) for row in whole]
+        sized = [(row, max(len(one.ids) for one in tokenizer.sequences(row))) for row in whole]
         long = [(row, size) for row, size in sized if size > most]
         kept[split] = [row for row, size in sized if size <= most]
         if long and params.too_long == "refuse":

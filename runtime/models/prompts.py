@@ -29,7 +29,7 @@ def texts_of(dataset: Path, tokenizer: Tokenizer) -> list[Text]:
         raise Refusal(f"the dataset has no {SPLIT} split", action=_ACTION)
     found = []
     for row in rows.read(path):
-        pair = tokenizer.encode_pair(row["prompt"], row["response"])
+        pair = tokenizer.encode_pair(rows.prompt_of(row), rows.reply_of(row))
         found.append(Text(row["id"], pair.ids, pair.prompt_tokens))
     if not found:
         raise Refusal(f"the {SPLIT} split is empty", action=_ACTION)

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from runtime.contract import Refusal, TokenScore
+from runtime.contract.conversation import Prompt, Reply
 from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
 from runtime.mil import interpreter, package
@@ -70,8 +71,8 @@ class HFRunner:
             )
 
     @torch.inference_mode()
-    def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScore]:
-        """log p(response, `<eos>` | prompt) of each pair, in nats.
+    def score(self, pairs: Sequence[tuple[Prompt, Reply]]) -> list[TokenScore]:
+        """log p(response, its end token | prompt) of each pair, in nats.
 
         Batches are padded on the right. No mask is needed: nothing looks at the padding, which comes after every real
         token. (That a model is causal, whoever made it, is proved where it enters: `runtime.models.admission`.)
@@ -91,8 +92,8 @@ class HFRunner:
         return [found[index] for index in range(len(pairs))]
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
-        """Greedy continuation until `<eos>`, `max_new_tokens` or the end of the context.
+    def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
+        """Greedy continuation until a token that ends it, `max_new_tokens` or the end of the context.
 
         Only prompts of one length share a batch: where nothing is padded, no padding can change an answer.
         """
@@ -115,6 +116,7 @@ class HFRunner:
         """The `room` (or fewer, when all rows have ended) most likely next ids of each row, one after the other."""
         cache = DynamicCache(config=self._model.config) if self._cached else None
         ended_B = torch.zeros(ids_BT.shape[0], dtype=torch.bool)
+        stop_N = torch.tensor(self._tokenizer.stop_ids)
         new: list[Tensor] = []
         step_BT = ids_BT
         while len(new) < room and not bool(ended_B.all()):
@@ -124,7 +126,7 @@ class HFRunner:
                 out = self._model(input_ids=torch.cat([ids_BT, *new], dim=1), use_cache=False)
             step_BT = out.logits[:, -1:].argmax(-1)
             new.append(step_BT)
-            ended_B |= step_BT[:, 0] == self._tokenizer.eos_id
+            ended_B |= torch.isin(step_BT[:, 0], stop_N)
         return torch.cat(new, dim=1) if new else ids_BT[:, :0]
 
     def _text(self, ids: list[int]) -> str:
@@ -132,8 +134,7 @@ class HFRunner:
 
 
 def _until_end(ids: list[int], tokenizer: Tokenizer) -> str:
-    end = ids.index(tokenizer.eos_id) if tokenizer.eos_id in ids else len(ids)
-    return tokenizer.decode_response(ids[:end])
+    return tokenizer.decode_response(tokenizer.until_stop(ids))
 
 
 def _score(logits_TV: Tensor, pair: Encoded) -> TokenScore:
@@ -189,8 +190,8 @@ class CoreMLRunner:
             action="evaluate on shorter rows, or add a longer shape to shapes.prefill",
         )
 
-    def score(self, pairs: Sequence[tuple[str, str]]) -> list[TokenScore]:
-        """log p(response, `<eos>` | prompt) of each pair, in nats, from the logits of one prefill."""
+    def score(self, pairs: Sequence[tuple[Prompt, Reply]]) -> list[TokenScore]:
+        """log p(response, its end token | prompt) of each pair, in nats, from the logits of one prefill."""
         found = []
         for pair in pairs:
             encoded = self._tokenizer.encode_pair(*pair)
@@ -199,7 +200,7 @@ class CoreMLRunner:
             self._told(len(found), len(pairs), f"{self.name} scores")
         return found
 
-    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+    def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
         """Greedy continuation as an app would make it: one prefill, then one decode per token."""
         found = []
         for prompt in prompts:
@@ -216,7 +217,7 @@ class CoreMLRunner:
         out, used = self._prefill(ids), len(ids)
         key_LHCD[:, :, :used], value_LHCD[:, :, :used] = out["keys"][:, :, :used], out["values"][:, :, :used]
         new = [int(out["logits"][0, used - 1].argmax())]
-        while len(new) < room and new[-1] != self._tokenizer.eos_id and used < cache.context:
+        while len(new) < room and new[-1] not in self._tokenizer.stop_ids and used < cache.context:
             out = self._run(
                 self._decode,
                 {

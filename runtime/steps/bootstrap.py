@@ -43,6 +43,8 @@ STEP = Step(
         "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.tokenizer",
+        "runtime.contract.conversation",
+        "runtime.contract.templates",
         "runtime.contract.rows",
         "runtime.contract.record",
         "runtime.data.encode",

@@ -73,6 +73,7 @@ STEP = Step(
     plugs=plugs,
     code=(
         "runtime.data.prepare",
+        "runtime.contract.conversation",
         "runtime.contract.rows",
         "runtime.contract.sources",
         "runtime.contract.formats",

@@ -80,6 +80,8 @@ STEP = Step(
         "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.tokenizer",
+        "runtime.contract.conversation",
+        "runtime.contract.templates",
         "runtime.tools",
         "runtime.contract.rows",
         "runtime.data.classic",

@@ -48,6 +48,8 @@ STEP = Step(
         "runtime.models.prompts",
         "runtime.models.build",
         "runtime.models.tokenizer",
+        "runtime.contract.conversation",
+        "runtime.contract.templates",
         "runtime.contract.rows",
         "runtime.contract.program",
         "runtime.contract.report",

@@ -40,6 +40,7 @@ STEP = Step(
         "runtime.data.spend",
         "runtime.data.answers",
         "runtime.data.secrets",
+        "runtime.contract.conversation",
         "runtime.contract.rows",
         "runtime.contract.record",
         "runtime.contract.hosted",

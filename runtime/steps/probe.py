@@ -37,6 +37,8 @@ STEP = Step(
         "runtime.models.build",
         "runtime.models.wrapper",
         "runtime.models.tokenizer",
+        "runtime.contract.conversation",
+        "runtime.contract.templates",
         "runtime.contract.rows",
         "runtime.contract.report",
         "runtime.contract.vocabulary",

@@ -34,6 +34,7 @@ STEP = Step(
     code=(
         "runtime.data.replay",
         "runtime.data.answers",
+        "runtime.contract.conversation",
         "runtime.contract.rows",
         "runtime.contract.record",
         "runtime.contract.report",

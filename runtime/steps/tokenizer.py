@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract.templates import DATE
 from runtime.contract.units import unit
 
 
@@ -36,8 +37,11 @@ class TokenizerParams(Params):
     added: list[Literal["pad", "bos", "eos"]] = Field(default_factory=list)
     #: whether a taken tokenizer is reduced to the ids that the training rows use, filled up to `vocab_size`
     reduce: bool = False
-    #: literal text with exactly one {prompt} and one {response}, in this order
+    #: literal text with exactly one {prompt} and one {response}, in this order; or `chat`: the tokenizer's own
     template: str
+    #: with `chat`: the system message of a conversation without one, and the day that a template is told
+    system: str = ""
+    date: str = DATE
     #: texts that must encode to exactly one id
     single_token_tags: list[str] = Field(default_factory=list)
     #: whose weights see its ids as well: the tokenizer beside them must mean the same (port `other`)
@@ -76,7 +80,9 @@ STEP = Step(
     code=(
         "runtime.models.fitting",
         "runtime.models.tokenizer",
+        "runtime.contract.conversation",
         "runtime.contract.rows",
+        "runtime.contract.templates",
         "runtime.contract.strict_json",
         "runtime.contract.report",
         "runtime.contract.vocabulary",

@@ -24,8 +24,10 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from runtime.contract import Params, Refusal, Runner, Suite
+from runtime.contract.conversation import Prompt
 from runtime.contract.paired import COMPARED, RUNNERS, difference, lacking, not_numbers
 from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.rows import prompt_of
 from runtime.contract.units import unit
 from runtime.data.classic import ANSWERS
 
@@ -88,7 +90,7 @@ class AnswersParams(Params):
 class Question:
     """A distinct prompt with the answers that rows give to it."""
 
-    prompt: str
+    prompt: Prompt
     subject: str
     golds: list[int]
 
@@ -96,7 +98,7 @@ class Question:
 def questions_of(rows: Sequence[Mapping[str, Any]], params: AnswersParams) -> list[Question]:
     """Distinct prompts in the order of the rows. Raises Refusal for a row that is answered by none of the answers."""
     place = {answer: index for index, answer in enumerate(params.permitted())}
-    found: dict[str, Question] = {}
+    found: dict[Prompt, Question] = {}
     for row in rows:
         gold = place.get(str(row["response"]))
         if gold is None:
@@ -104,7 +106,8 @@ def questions_of(rows: Sequence[Mapping[str, Any]], params: AnswersParams) -> li
                 f"row `{row['id']}` is answered by {str(row['response'])[:40]!r}, which is no permitted answer",
                 action="write it under `answers` of the suite, or correct the row",
             )
-        question = found.setdefault(str(row["prompt"]), Question(str(row["prompt"]), str(row["class"]), []))
+        prompt = prompt_of(row)
+        question = found.setdefault(prompt, Question(prompt, str(row["class"]), []))
         question.golds.append(gold)
     asked = list(found.values())
     return asked[: params.limit] if params.limit else asked
@@ -128,7 +131,7 @@ class Found:
         return [fmean(column) for column in zip(*self.shares, strict=True)]
 
 
-def _found(runner: Runner, prompts: Sequence[str], answers: Sequence[str]) -> Found | str:
+def _found(runner: Runner, prompts: Sequence[Prompt], answers: Sequence[str]) -> Found | str:
     """Distributions over the answers, or why there are none."""
     scores = runner.score([(prompt, answer) for prompt in prompts for answer in answers])
     if why := not_numbers(scores):

@@ -20,6 +20,7 @@ from runtime.contract import Params, Refusal, Runner, Suite, TokenScore
 from runtime.contract.intervals import rate_floor
 from runtime.contract.paired import COMPARED, RUNNERS, lacking, not_numbers, wins
 from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.rows import prompt_of
 from runtime.contract.units import unit
 
 #: a class beyond this many is not listed: the report is read by people
@@ -130,7 +131,7 @@ def run(
     why: dict[str, str] = {}
     for name, runner in runners.items():
         mine = asked[: params.coreml_limit] if name == "coreml" else asked
-        scores = runner.score([(str(row["prompt"]), choice) for row in mine for choice in params.choices])
+        scores = runner.score([(prompt_of(row), choice) for row in mine for choice in params.choices])
         why[name] = not_numbers(scores)
         if not why[name]:
             del why[name]

@@ -19,6 +19,7 @@ from runtime.contract import Params, Runner, Suite, TokenScore
 from runtime.contract.intervals import t_interval
 from runtime.contract.paired import COMPARED, RUNNERS, difference, lacking, not_numbers
 from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.rows import prompt_of, reply_of
 from runtime.contract.units import unit
 
 
@@ -96,7 +97,7 @@ def run(
     seed: int,
 ) -> dict[str, Any]:
     """The data of report `eval.language_model`. What a runner that is not there would show is `unavailable`."""
-    pairs = [(str(row["prompt"]), str(row["response"])) for row in rows]
+    pairs = [(prompt_of(row), reply_of(row)) for row in rows]
     pairs = pairs[: params.limit] if params.limit else pairs
     scores: dict[str, list[TokenScore]] = {}
     why: dict[str, str] = {}

@@ -17,8 +17,10 @@ from jsonschema.protocols import Validator
 from pydantic import Field
 
 from runtime.contract import Params, Refusal, Runner, Suite, calls
+from runtime.contract.conversation import Prompt
 from runtime.contract.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.rows import prompt_of
 from runtime.contract.strict_json import Json
 from runtime.contract.units import unit
 from runtime.tools import registry
@@ -59,7 +61,7 @@ class Item:
     """A row as a question: `gold` is None for a control."""
 
     id: str
-    prompt: str
+    prompt: Prompt
     response: str
     gold: calls.Call | None
 
@@ -90,7 +92,7 @@ def items_of(rows: Sequence[Mapping[str, Any]], valid: Validators) -> list[Item]
     for row in rows:
         gold = calls.parse(str(row["response"]), valid)
         if isinstance(gold, calls.Fault) and gold.kind == "no_call":
-            found.append(Item(str(row["id"]), str(row["prompt"]), str(row["response"]), None))
+            found.append(Item(str(row["id"]), prompt_of(row), str(row["response"]), None))
             continue
         fault = gold if isinstance(gold, calls.Fault) else calls.invalid(gold, valid)
         if fault is not None:
@@ -98,7 +100,7 @@ def items_of(rows: Sequence[Mapping[str, Any]], valid: Validators) -> list[Item]
                 f"row `{row['id']}`: its own response is no valid call: {fault.kind} {fault.detail}",
                 action="correct the row or the tool registry",
             )
-        found.append(Item(str(row["id"]), str(row["prompt"]), str(row["response"]), cast(calls.Call, gold)))
+        found.append(Item(str(row["id"]), prompt_of(row), str(row["response"]), cast(calls.Call, gold)))
     return found
 
 

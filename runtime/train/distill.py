@@ -12,7 +12,7 @@ from runtime import digest
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
 from runtime.contract.record import Answer
-from runtime.contract.rows import Row, load
+from runtime.contract.rows import Row, answered, load, prompt_of
 from runtime.data import answers
 from runtime.data.encode import RESPONSE, encode
 from runtime.machine import host
@@ -52,17 +52,14 @@ def corpus_of(
         rows = [row for row in rows if row["id"] in given]
         left_out = whole - len(rows)
     if params.responses == "teacher":
-        rows = [answered(row, given[row["id"]]) for row in rows]
-    examples = [encode(row, words, masks) for row in rows]
+        rows = [answered(row, given[row["id"]].text) for row in rows]
+    # a conversation may be several sequences, each with its row's name
+    examples = [(row, example) for row in rows for example in encode(row, words, masks)]
     choices = None
     if any(bound.needs_choices for bound in terms):
-        choices = [choice_ids(row, given[row["id"]], words) for row in rows]
-    return Corpus([row["id"] for row in rows], examples, params.max_length, words.pad_id, choices), left_out
-
-
-def answered(row: Row, answer: Answer) -> Row:
-    """A row with the teacher's answer in the place of its own response; spans of the old response mean nothing then."""
-    return {**row, "response": answer.text, "spans": {}}
+        choices = [choice_ids(row, given[row["id"]], words) for row, _ in examples]
+    names, encoded = [row["id"] for row, _ in examples], [example for _, example in examples]
+    return Corpus(names, encoded, params.max_length, words.pad_id, choices), left_out
 
 
 def choice_ids(row: Row, answer: Answer, words: Tokenizer) -> dict[int, float]:
@@ -72,7 +69,7 @@ def choice_ids(row: Row, answer: Answer, words: Tokenizer) -> dict[int, float]:
     """
     found: dict[int, float] = {}
     for choice, number in answer.choices.items():
-        pair = words.encode_pair(row["prompt"], choice)
+        pair = words.encode_pair(prompt_of(row), choice)
         ids = pair.ids[pair.prompt_tokens : -1]
         if len(ids) != 1 or ids[0] in found:
             why = f"is {len(ids)} tokens" if len(ids) != 1 else "is the token of another choice"

@@ -13,7 +13,7 @@ SPECS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "specs").gl
 
 GUARD = """
 import importlib.abc, socket, subprocess, sys
-FORBIDDEN = {"torch", "transformers", "coremltools", "numpy", "tokenizers", "safetensors", "sentencepiece", "sympy", "scipy", "pandas", "pyarrow"}
+FORBIDDEN = {"torch", "transformers", "coremltools", "numpy", "tokenizers", "safetensors", "sentencepiece", "sympy", "scipy", "pandas", "pyarrow", "jinja2"}
 class Refuse(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in FORBIDDEN:

@@ -68,7 +68,7 @@ def test_marked_tokens_cover_the_span_and_touch_it(response: str, data: st.DataO
     size = len(response.encode())
     start = data.draw(st.integers(0, size - 1))
     end = data.draw(st.integers(start + 1, size))
-    example = encode(row(response, {"x": [[start, end]]}), words(), ["x", "response"])
+    (example,) = encode(row(response, {"x": [[start, end]]}), words(), ["x", "response"])
     pair = words().encode_pair("p", response)
     marked = [n for n, wanted in enumerate(example.masks["x"][pair.prompt_tokens : -1]) if wanted]
     covered = [byte for n in marked for byte in range(*pair.offsets[n])]

@@ -70,7 +70,7 @@ def small(rule: str) -> Backend:
 def words(rule: str, template: str) -> Tokenizer:
     backend = small(rule)
     ids = {name: backend.token_to_id(text) for name, text in zip(CONTROL, ("<pad>", "<s>", "<end>"), strict=True)}
-    return Tokenizer(backend, ids, template, backend.get_vocab_size())
+    return tokenizers.Plain(backend, ids, template, backend.get_vocab_size())
 
 
 def whole(rule: str, text: str) -> list[int]:
@@ -200,7 +200,7 @@ def test_a_row_is_encoded_more_than_once_so_that_chance_shows(tmp_path: Path) ->
     backend = small("ByteLevel")
     backend.model.dropout = 0.5
     ids = {name: backend.token_to_id(text) for name, text in zip(CONTROL, ("<pad>", "<s>", "<end>"), strict=True)}
-    chancy = Tokenizer(backend, ids, "{prompt}\n{response}", SIZE)
+    chancy = tokenizers.Plain(backend, ids, "{prompt}\n{response}", SIZE)
     seen = tokenizers.round_trips(chancy, hello(tmp_path / "data", "Hello" * 20))
     assert seen.asked == 30
     assert seen.alike < 30
@@ -279,13 +279,13 @@ def mistral(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_real_mistral_tokenizer_writes_what_sentencepiece_writes(mistral: Path) -> None:
     theirs = sentencepiece.SentencePieceProcessor(model_file=str(REAL))
-    made = Tokenizer(Backend.from_file(str(mistral)), CONTROL, "{prompt}\n{response}", 32768)
+    made = tokenizers.Plain(Backend.from_file(str(mistral)), CONTROL, "{prompt}\n{response}", 32768)
     assert made.encode_pair("Hi", "Hello").ids == [1, 16127, 781, 16998, 2]
     for prompt, response in [("Hi", "Hello"), ("Hi", " Hello"), ("naïve 12,5 €", "Ja.\nNein"), ("a\nb", "x y")]:
         pair = made.encode_pair(prompt, response)
         assert pair.ids[1:-1] == theirs.encode(f"{prompt}\n{response}")
         assert made.decode_response(pair.ids[pair.prompt_tokens : -1]) == response
         assert made.survives(prompt, response)
-    chat = Tokenizer(Backend.from_file(str(mistral)), CONTROL, "[INST] {prompt}[/INST]{response}", 32768)
+    chat = tokenizers.Plain(Backend.from_file(str(mistral)), CONTROL, "[INST] {prompt}[/INST]{response}", 32768)
     assert chat.encode_pair("Hi", " Hello").ids == [1, 3, 16127, 4, 23325, 2]
     assert chat.as_written("Hi") is True

@@ -105,7 +105,7 @@ def test_padding_with_the_end_keeps_the_true_end(tmp_path):
     found = []
     for words in (ours, shared):
         corpus = Corpus(
-            [row["id"] for row in rows], [encode(row, words, ["response"]) for row in rows], 64, words.pad_id
+            [row["id"] for row in rows], [encode(row, words, ["response"])[0] for row in rows], 64, words.pad_id
         )
         batch = corpus.batch(range(len(rows)))
         found.append((batch.target_N.tolist(), {k: v.tolist() for k, v in batch.masks_N.items()}))

@@ -1,9 +1,11 @@
 """A dataset (or a teacher's folder) → the tokenizer of every later step: text ↔ ids, its artifact, its report."""
 
-from runtime.models.tokenizer.artifact import beside, chat_template, save
+from runtime.models.tokenizer.artifact import beside, chat_template, load, save
+from runtime.models.tokenizer.chat import Chat
 from runtime.models.tokenizer.making import contract_of, injections, made, round_trips
 from runtime.models.tokenizer.places import spaces
-from runtime.models.tokenizer.text import Encoded, Tokenizer, load, split_template
+from runtime.models.tokenizer.plain import Plain, split_template
+from runtime.models.tokenizer.text import Encoded, Tokenizer
 from runtime.models.tokenizer.vocabularies import (
     SPLIT,
     add_control,
@@ -17,7 +19,9 @@ from runtime.models.tokenizer.vocabularies import (
 
 __all__ = [
     "SPLIT",
+    "Chat",
     "Encoded",
+    "Plain",
     "Tokenizer",
     "add_control",
     "beside",

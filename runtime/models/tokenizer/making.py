@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.contract import Context, Refusal, rows
+from runtime.contract import Context, Refusal, rows, templates
 from runtime.contract import report as facts
+from runtime.contract.templates import CHAT
 from runtime.models.tokenizer import reducing
-from runtime.models.tokenizer.artifact import save
-from runtime.models.tokenizer.text import SPECIAL, Tokenizer, load, split_template
+from runtime.models.tokenizer.artifact import load, save, tokenizer_of
+from runtime.models.tokenizer.plain import split_template
+from runtime.models.tokenizer.text import SPECIAL, Tokenizer
 from runtime.models.tokenizer.vocabularies import (
     SAMPLE,
     add_control,
@@ -30,12 +33,13 @@ def injections(tokenizer: Tokenizer) -> tuple[int, int]:
     Forged means: the text encodes to that token, or to one of pad, bos and eos. (A text the vocabulary cannot spell
     may become "unknown", which some tokenizers also call a control token; that is a loss, not a forgery.)
     """
-    kept = 0
+    kept, usual = 0, tokenizer.encode_pair("a", "b")
     for number in sorted(tokenizer.control_ids):
-        text = tokenizer.decode([number])
+        text, wanted = tokenizer.decode([number]), {number, tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
         pair = tokenizer.encode_pair("a", text)
-        inside = {*tokenizer.encode_text(f"say {text} now"), *pair.ids[pair.prompt_tokens : -1]}
-        kept += not inside & {number, tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id}
+        # a chat template may write control tokens into a turn itself
+        forged = Counter(pair.ids[pair.prompt_tokens : -1]) - Counter(usual.ids[usual.prompt_tokens : -1])
+        kept += not wanted & {*tokenizer.encode_text(f"say {text} now"), *forged}
     return kept, len(tokenizer.control_ids)
 
 
@@ -64,26 +68,40 @@ def round_trips(tokenizer: Tokenizer, dataset: Path) -> _Seen:
     seen = _Seen()
     for path in sorted(dataset.glob("*.jsonl")):
         for row in rows.read(path):
-            prompt, response = row["prompt"], row["response"]
-            pair = tokenizer.encode_pair(prompt, response)
-            exact, written = tokenizer.survives(prompt, response), tokenizer.as_written(prompt)
-            joined, mixed = tokenizer.border(prompt, response)
-            if seen.rows < SAMPLE:
-                seen.asked += 1
-                seen.alike += tokenizer.alike(prompt, response)
-            seen.rows += 1
-            seen.exact += exact
-            seen.plain += written is not None
-            seen.written += written is True
-            seen.joined += joined
-            seen.tokens += len(tokenizer.encode_text(prompt)) + len(pair.ids) - pair.prompt_tokens - 1
-            seen.bytes += len((prompt + response).encode())
-            seen.longest = max(seen.longest, len(pair.ids))
-            if not exact:
-                seen.lost.append(row["id"])
-            if mixed:
-                seen.mixed.append((row["id"], mixed))
+            try:
+                _count(row, tokenizer, seen)
+            except Refusal as error:
+                raise Refusal(
+                    f"row `{row['id']}` of {path.name}: {error.message}",
+                    place=error.place,
+                    action=error.action,
+                    code=error.code,
+                ) from None
     return seen
+
+
+def _count(row: rows.Row, tokenizer: Tokenizer, seen: _Seen) -> None:
+    """One row more."""
+    prompt, response = rows.prompt_of(row), rows.reply_of(row)
+    sequences = tokenizer.sequences(row)
+    pair = sequences[-1]
+    exact, written = tokenizer.survives(prompt, response), tokenizer.as_written(prompt)
+    joined, mixed = tokenizer.border(prompt, response)
+    if seen.rows < SAMPLE:
+        seen.asked += 1
+        seen.alike += tokenizer.alike(prompt, response)
+    seen.rows += 1
+    seen.exact += exact
+    seen.plain += written is not None
+    seen.written += written is True
+    seen.joined += joined
+    seen.tokens += len(tokenizer.encode_text(str(prompt))) + len(pair.ids) - pair.prompt_tokens - 1
+    seen.bytes += len(f"{prompt}{response}".encode())
+    seen.longest = max(seen.longest, *(len(one.ids) for one in sequences))
+    if not exact:
+        seen.lost.append(row["id"])
+    if mixed:
+        seen.mixed.append((row["id"], mixed))
 
 
 def contract_of(
@@ -101,7 +119,9 @@ def contract_of(
         raise Refusal(
             f"in {len(seen.mixed)} of {seen.rows} rows, first `{row}`, the token {token!r} would hold the end of the "
             "template and the beginning of the response",
-            action="end the template where a token ends: move its last space to the beginning of each response, or end "
+            action="begin these responses without white space"
+            if params.template == CHAT
+            else "end the template where a token ends: move its last space to the beginning of each response, or end "
             "it with a control token",
         )
     if safe != tried:
@@ -145,6 +165,22 @@ def _texts(dataset: Path, template: str) -> Iterator[str]:
         yield row["response"]
 
 
+def _own_template(folder: Path) -> str:
+    """The chat template of a folder. Raises Refusal when there is none."""
+    try:
+        found = templates.chat_template(folder)
+    except ValueError as error:
+        raise Refusal(str(error), place=folder.name, action="take the file that belongs to this model") from None
+    if found is None:
+        raise Refusal(
+            f"`template: chat`, and the folder has no {templates.FILE} and no `{templates.KEY}` in {templates.CONFIG}",
+            place=folder.name,
+            action="write tokenizer.template as text with {prompt} and {response}, or take the model's chat variant",
+            code="KR0175",
+        )
+    return found
+
+
 def made(
     takes: Mapping[str, Path], params: TokenizerParams, ctx: Context
 ) -> tuple[Tokenizer, dict[str, object], dict[str, str]]:
@@ -153,10 +189,11 @@ def made(
     chance: list[str] = []
     # read whatever the source: a setting that nothing reads is refused
     shared = params.shared_with
+    template = ""
     if params.source == "train":
         backend = trained(_texts(takes["dataset"], params.template), params)
     else:
-        split_template(params.template)
+        template = _own_template(takes["teacher"]) if params.template == CHAT else ""
         if shared:
             check_shared(takes["teacher"], takes["other"], shared)
         backend, chance = taken(takes["teacher"])
@@ -164,14 +201,14 @@ def made(
     reduction = None
     if params.reduce:
         ids = special_ids(backend, params)
-        whole = Tokenizer(backend, ids, params.template, backend.get_vocab_size(with_added_tokens=True))
+        whole = tokenizer_of(backend, ids, params, template, backend.get_vocab_size(with_added_tokens=True))
         reduction = reducing.reduced(whole, backend, takes["dataset"], params.vocab_size)
         backend = reduction.backend
     for what in chance:
         ctx.say(f"switched off in the tokenizer that was taken: {what}")
     reserved = filled(backend, params.vocab_size)
     folder = ctx.out("tokenizer")
-    save(folder, backend, special_ids(backend, params), params, reserved)
+    save(folder, backend, special_ids(backend, params), params, reserved, template)
     tokenizer = load(folder)
     if reduction is not None:
         reduction.write(folder)

@@ -101,7 +101,7 @@ def closed(wanted: Iterable[str], makers: Mapping[str, Sequence[tuple[str, str]]
 
 
 def _ids(row: rows.Row, words: Tokenizer) -> list[int]:
-    return words.encode_pair(row["prompt"], row["response"]).ids
+    return [number for sequence in words.sequences(row) for number in sequence.ids]
 
 
 def counts(words: Tokenizer, dataset: Path) -> dict[str, Counter[int]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from runtime.contract.rows import Row
 from runtime.data.encode import encode
@@ -13,15 +15,16 @@ class Pair:
     ids: list[int]
     prompt_tokens: int
     offsets: list[tuple[int, int]]
+    earlier: tuple[tuple[int, int], ...] = ()
 
 
 class Threes:
     """One id per byte of the prompt after a beginning, and per three bytes of the response before an end."""
 
-    def encode_pair(self, prompt: str, response: str) -> Pair:
-        head, size = [1, *prompt.encode()], len(response.encode())
+    def sequences(self, row: Mapping[str, Any]) -> list[Pair]:
+        head, size = [1, *row["prompt"].encode()], len(row["response"].encode())
         offsets = [(start, min(start + 3, size)) for start in range(0, size, 3)]
-        return Pair([*head, *(100 + n for n in range(len(offsets))), 2], len(head), offsets)
+        return [Pair([*head, *(100 + n for n in range(len(offsets))), 2], len(head), offsets)]
 
 
 def row(response: str, spans: dict[str, list[list[int]]]) -> Row:
@@ -29,7 +32,7 @@ def row(response: str, spans: dict[str, list[list[int]]]) -> Row:
 
 
 def targets(response: str, spans: dict[str, list[list[int]]], mask: str) -> list[int]:
-    example = encode(row(response, spans), Threes(), [mask])
+    (example,) = encode(row(response, spans), Threes(), [mask])
     assert len(example.masks[mask]) == len(example.ids)
     return [index for index, wanted in enumerate(example.masks[mask]) if wanted]
 
@@ -60,8 +63,22 @@ def test_a_row_without_the_span_supervises_nothing():
 
 
 def test_several_masks_come_from_one_encoding():
-    example = encode(row("abcdef", {"x": [[0, 3]]}), Threes(), ["response", "x"])
+    (example,) = encode(row("abcdef", {"x": [[0, 3]]}), Threes(), ["response", "x"])
     assert example.masks == {
         "response": [False, False, False, True, True, True],
         "x": [False, False, False, True, False, False],
     }
+
+
+class Turns(Threes):
+    """A conversation of three turns: the second is learnt where it stands, the first in a sequence of its own."""
+
+    def sequences(self, row: Mapping[str, Any]) -> list[Pair]:
+        return [Pair([1, 2, 3, 4], 2, [(0, 1)]), Pair(list(range(9)), 7, [(0, 1)], ((3, 5),))]
+
+
+def test_earlier_turns_are_learnt_with_their_ends_and_what_is_between_is_not():
+    alone, whole = encode(row("a", {"x": [[0, 1]]}), Turns(), ["response", "x"])
+    assert alone.masks["response"] == [False, False, True, True]
+    assert [i for i, wanted in enumerate(whole.masks["response"]) if wanted] == [3, 4, 7, 8]
+    assert [i for i, wanted in enumerate(whole.masks["x"]) if wanted] == [7]
