@@ -37,8 +37,7 @@ def sample(path: Path, words: Tokenizer, most: int) -> list[Encoded]:
     chosen = [every[i * len(every) // count] for i in range(count)]
     found = []
     for row in chosen:
-        example = encode(row, words, [RESPONSE])
-        found.append((example.ids, example.masks[RESPONSE]))
+        found += [(example.ids, example.masks[RESPONSE]) for example in encode(row, words, [RESPONSE])]
     return found
 
 

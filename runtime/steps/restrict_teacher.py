@@ -35,6 +35,8 @@ STEP = Step(
         "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.tokenizer",
+        "runtime.contract.conversation",
+        "runtime.contract.templates",
         "runtime.data.encode",
         "runtime.contract.cut",
         "runtime.contract.rows",

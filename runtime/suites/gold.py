@@ -23,8 +23,10 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from runtime.contract import Params, Refusal, Runner, Suite
+from runtime.contract.conversation import Prompt
 from runtime.contract.paired import COMPARED, RUNNERS, lacking, mcnemar, rate_between, wins
 from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.rows import prompt_of
 from runtime.contract.units import unit
 from runtime.data import numbers
 from runtime.data.matching import Choice, Contains, Judged, Match, Matcher, Numeric, Pattern
@@ -102,13 +104,15 @@ class Item:
     row: str
     prompt: str
     gold: str
+    #: the same as it is asked: a text, or a conversation
+    asked: Prompt
 
 
 def items_of(rows: Sequence[Mapping[str, Any]], params: GoldParams) -> list[Item]:
     """The rows that are judged. Raises Refusal for one whose own answer cannot be compared as declared."""
     matcher = params.matcher()
     taken = rows[: params.limit] if params.limit else rows
-    found = [Item(str(row["id"]), str(row["prompt"]), str(row["response"])) for row in taken]
+    found = [Item(str(row["id"]), str(row["prompt"]), str(row["response"]), prompt_of(row)) for row in taken]
     for item in found:
         if why := matcher.unfit(item.gold):
             raise Refusal(
@@ -307,7 +311,7 @@ def run(
     for name in RUNNERS:
         if name in runners:
             asked = judge.items[: params.coreml_limit] if name == "coreml" else judge.items
-            outputs[name] = runners[name].generate([item.prompt for item in asked], params.max_new_tokens)
+            outputs[name] = runners[name].generate([item.asked for item in asked], params.max_new_tokens)
     return _data(judge, outputs), [line for name, said in outputs.items() for line in lines_of(name, said, judge)]
 
 

@@ -12,7 +12,7 @@ from tokenizers import AddedToken, decoders, models, pre_tokenizers, processors,
 from tokenizers import Tokenizer as Backend
 
 from runtime.contract import Refusal, rows
-from runtime.models.tokenizer import Tokenizer, reducing
+from runtime.models.tokenizer import Plain, Tokenizer, reducing
 from tests.tensor.train.world import dataset, row
 
 CONTROL = ["<pad>", "<s>", "<end>", "<tool>"]
@@ -44,7 +44,7 @@ def made(size: int = 460, **model: bool) -> Backend:
 
 
 def words_of(backend: Backend) -> Tokenizer:
-    return Tokenizer(backend, {"pad": 0, "bos": 1, "eos": 2}, TEMPLATE, backend.get_vocab_size(with_added_tokens=True))
+    return Plain(backend, {"pad": 0, "bos": 1, "eos": 2}, TEMPLATE, backend.get_vocab_size(with_added_tokens=True))
 
 
 @pytest.fixture(scope="module")
