@@ -78,12 +78,11 @@ def look(
     shown: list[dict[str, Any]] = []
     sized: list[tuple[int, Row]] = []
     for row in itertools.islice(rows.read(dataset / f"{split}.jsonl"), MEASURED):
+        # a conversation whose earlier turns stand behind other words when they are asked is several sequences
+        examples = encode(row, words, masks if len(shown) < count else ())
         if len(shown) < count:
-            example = encode(row, words, masks)
-            shown.append(_shown(row, example, words))
-            sized.append((len(example.ids), row))
-        else:
-            sized.append((len(encode(row, words, ()).ids), row))
+            shown += [_shown(row, example, words) for example in examples]
+        sized.append((max(len(example.ids) for example in examples), row))
     total = int(json.loads((dataset / "manifest.json").read_text(encoding="utf-8"))["splits"][split]["rows"])
     sizes = [size for size, _ in sized]
     return {
