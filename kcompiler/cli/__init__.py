@@ -28,6 +28,7 @@ VERBS = {
     "data": ("data", "Look at rows as the student will read them: `data look`."),
     "apply": ("run", "Carry out a spec or a lock; resume what was interrupted."),
     "generate": ("generate", "Let the student write: a prompt or a chat, freely or by a schema."),
+    "serve": ("serve", "Answer OpenAI's chat completions over HTTP with the student."),
     "gate": ("evidence", "Judge report files by the rules of a lock."),
     "show": ("evidence", "Print a lock, a run's summary, a report or the verdict."),
     "status": ("views", "Say where you stand: per stage what it waits for, done, next."),

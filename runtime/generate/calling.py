@@ -76,8 +76,9 @@ def shown(tools: Sequence[Tool]) -> list[dict[str, Any]]:
     return [{"type": "function", "function": dict(tool)} for tool in tools]
 
 
-def grammar(form: Form, tools: Sequence[Tool], choice: Choice) -> str:
-    """What llguidance reads: text or calls ("auto"), or exactly one call of one of these tools ("required")."""
+def grammar(form: Form, tools: Sequence[Tool], choice: Choice, *, several: bool = True) -> str:
+    """What llguidance reads: text or calls ("auto"; one call at most unless `several`), or exactly one call of one of
+    these tools ("required")."""
     write = spaced if form.spaced else compact
     bodies = [
         f"call_{number}: {json.dumps(form.head(tool['name']))} %json {write(tool['parameters'])} "
@@ -91,7 +92,12 @@ def grammar(form: Form, tools: Sequence[Tool], choice: Choice) -> str:
         return "\n".join([f"start: {options} | TEXT", f"TEXT: /{_beginning_otherwise(form.opening)}/", *bodies])
     # the head of a call is found wherever it stands; after it nothing but that call may follow
     inner = [body.replace(json.dumps(form.begin)[:-1], '"', 1) for body in bodies]
-    lines = ["start: call* rest", "rest: TEXT", r"TEXT: /(.|\n)*/", f"head[lazy]: TEXT {json.dumps(form.begin)}"]
+    lines = [
+        "start: call* rest" if several else "start: call | rest",
+        "rest: TEXT",
+        r"TEXT: /(.|\n)*/",
+        f"head[lazy]: TEXT {json.dumps(form.begin)}",
+    ]
     return "\n".join([*lines, f"call: head ({options})", *inner])
 
 
@@ -105,7 +111,7 @@ def _beginning_otherwise(prefix: str) -> str:
 
 
 def read(text: str, form: Form, tools: Sequence[Tool]) -> tuple[str, list[Call]]:
-    """An answer as its text and its calls, each of them allowed by the registry.
+    """An answer as the text outside of its calls, and its calls, each of them allowed by the registry.
 
     Raises Broken for a call that is cut short, malformed or not allowed.
     """
@@ -127,7 +133,7 @@ def read(text: str, form: Form, tools: Sequence[Tool]) -> tuple[str, list[Call]]
         fault = calls.invalid(call, allowed)
         if fault:
             raise Broken(f"the answer calls `{call.name}` in a way that is not allowed: {fault.kind}: {fault.detail}")
-    return "".join(rest).strip(), found
+    return "".join(rest), found
 
 
 def _tagged(text: str, form: Form) -> tuple[Call, str]:

@@ -90,7 +90,7 @@ class Dialogue:
         assert self._form is not None
         said, made = calling.read(text, self._form, self._tools)
         lines = [f'{{"name":"{call.name}","arguments":{calls.arguments(call.args)}}}' for call in made]
-        return "\n".join([said, *lines] if said else lines)
+        return "\n".join([said.strip(), *lines] if said.strip() else lines)
 
     def _ids(self, turn: Message) -> list[int]:
         """The ids of the conversation with one turn more. The oldest turns are left out where the model has no room for
