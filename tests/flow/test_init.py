@@ -10,7 +10,7 @@ from tests.flow.world import LIGHT, ROOT, kcompiler
 
 TEMPLATES = sorted(path.stem for path in (ROOT / "specs").glob("*.yaml"))
 #: those that a laptop applies; the others are planned first, and applied where their weights and data are
-TOYS = {"eight-ball", "gsm8k-lm", "toy-tools"}
+TOYS = {"eight-ball", "gsm8k-lm", "toy-tools", "word-sums"}
 
 
 def files(folder: Path) -> dict[str, bytes]:

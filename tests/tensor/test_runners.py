@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from runtime.models.tokenizer import Tokenizer
 from runtime.steps.convert import ConvertParams
 from runtime.steps.evaluate import EvaluateParams
 from runtime.steps.export import ExportParams
+from runtime.suites import gold
 from tests.tensor.export.world import Stage, architecture, world
 
 NEW = 12
@@ -246,6 +248,21 @@ def test_the_operation_writes_the_report_of_its_suite(here: World, packaged: Pat
     assert report["data"]["kl"]["student"]["all"] == {"value": 0.0, "unit": "nat/question", "tag": "measured", "n": 3}
     assert report["data"]["validity"]["coreml"]["n"] == 1
     assert set(report["fingerprints"]) == {"dataset", "tool_registry", "tokenizer", "prompt_wrapper", "model"}
+
+
+def test_every_item_of_a_suite_is_a_line_of_its_artifact(here: World, packaged: Path, tmp_path: Path):
+    """And the report is made again from these lines and the rows."""
+    takes = {**here.takes, "package": packaged}
+    stage = Stage(tmp_path, takes)
+    suite = catalog.load("suites", "gold")
+    params = {"match": "normalised", "limit": 4, "coreml_limit": 2, "max_new_tokens": 3}
+    made = EvaluateParams(suite="gold", suite_version=suite.version, params=params, runners=["student", "coreml"])
+    assert sorted(catalog.load("steps", "evaluate").gives_of(made)) == ["items", "report"]
+    evaluate(takes, made, stage)
+    lines = [json.loads(line) for line in (stage.out("items") / "items.jsonl").read_text().splitlines()]
+    assert [line["runner"] for line in lines] == ["student"] * 4 + ["coreml"] * 2
+    held = rows.load(takes["dataset"] / "test.jsonl")
+    assert gold.data_of(lines, held, suite.params(**params)) == stage.reports["report"]["data"]
 
 
 @pytest.mark.parametrize(
