@@ -13,7 +13,7 @@ from runtime.contract.sources import Reader
 from runtime.contract.units import unit
 
 Split = Literal["auto", "train", "test"]
-RowField = Literal["id", "prompt", "response", "class", "spans"]
+RowField = Literal["id", "prompt", "response", "class", "spans", "messages", "tools", "chosen", "rejected"]
 
 _SPLIT = "`auto` holds rows out by a stable hash of the row; a named split takes every row."
 _LICENSE = "SPDX expression of the licence; it flows to everything made from these rows."
@@ -36,8 +36,13 @@ class FileSource(Section):
     fields: dict[RowField, Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
         default_factory=dict,
         description="Row field → field (column) of the file, where the names differ. `prompt` and `response` may be "
-        "text with {field} in it. What is not mapped is not read.",
-        examples=[{"prompt": "question", "response": "answer"}, {"prompt": "{instruction}\n{input}"}],
+        "text with {field} in it. `messages` (and `tools`) in the OpenAI form stand for both; in CSV they are JSON "
+        "text. What is not mapped is not read.",
+        examples=[
+            {"prompt": "question", "response": "answer"},
+            {"prompt": "{instruction}\n{input}"},
+            {"messages": "conversations"},
+        ],
     )
     limit: int = Field(
         default=0,

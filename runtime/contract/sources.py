@@ -15,21 +15,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.contract import Refusal, formats, rows
+from runtime.contract import Refusal, conversation, formats, rows
 from runtime.contract.formats import Form, Record
 from runtime.contract.rows import Row
-from runtime.contract.strict_json import Json, loads
+from runtime.contract.strict_json import Json, dumps, loads
 
 #: how many fields of a file a message lists, and how many characters of each name
 _LISTED, _SHOWN = 12, 40
 #: row fields that may be put together from several fields of a file
 COMPOSED = ("prompt", "response")
 #: row fields that are no text; where a file has text in their place, it is read as JSON
-STRUCTURED = ("spans",)
+STRUCTURED = ("spans", *rows.TURNS)
+#: row fields that a file may give
+MAPPED = tuple(field for field in (*rows.FIELDS, *rows.TURNS) if field != "source")
+#: what no loss reads, so that no row has it
+_PAIRS = ("chosen", "rejected")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 #: a name, or text with {name} in it
 FORM = r"^(?:[^{}]|\{[^{}]+\})+$"
-_NEEDED = "a row needs a prompt and a response: map them with `fields: {prompt: …, response: …}` of its data source"
+_NEEDED = (
+    "a row needs a prompt and a response: map them with `fields: {prompt: …, response: …}` of its data source, or "
+    "`fields: {messages: …}` where it is a conversation"
+)
 _CORPUS = (
     "text without prompts has no form here: write rows of a prompt and a response, such as the beginning and the "
     "rest of a passage"
@@ -56,9 +63,9 @@ class Found:
     rest: Mapping[str, Any]
 
 
-def content_id(source: str, prompt: str, response: str) -> str:
+def content_id(source: str, *texts: str) -> str:
     """The id of a row that brings none: source and 80 bits of a hash of its content."""
-    content = "\0".join((prompt, response))
+    content = "\0".join(texts)
     return f"{source}-{hashlib.sha256(content.encode()).hexdigest()[:20]}"
 
 
@@ -68,16 +75,28 @@ class Reader:
     def __init__(self, name: str, fields: Mapping[str, str], limit: int = 0, form: Form | None = None) -> None:
         """Raises Refusal for a mapping that no file can fulfil."""
         for field, written in fields.items():
-            if field not in rows.FIELDS or field == "source":
-                able = ", ".join(known for known in rows.FIELDS if known != "source")
+            if field in _PAIRS:
+                raise Refusal(
+                    f"data source `{name}` maps `{field}`, and no loss reads preference pairs",
+                    action="learn from the chosen answers alone: map `response` to their column",
+                )
+            if field not in MAPPED:
+                able = ", ".join(MAPPED)
                 raise Refusal(f"data source `{name}` maps `{field}`, which no file gives a row", action=f"map {able}")
             if not re.match(FORM, written) or (composed(written) and field not in COMPOSED):
                 raise Refusal(
                     f"data source `{name}` maps `{field}` to {written!r}",
                     action=f"name one field of the file; {' and '.join(COMPOSED)} may be text with {{field}} in it",
                 )
+        if "messages" in fields and set(fields) & {*COMPOSED, "spans"}:
+            raise Refusal(
+                f"data source `{name}` maps `messages` and a part of a single question",
+                action="map messages alone (and tools), or prompt and response",
+            )
         self.name, self.limit, self.form = name, limit, form or Form()
-        self._fields = {field: fields.get(field, field) for field in rows.FIELDS if field != "source"}
+        # a file that maps its questions has no conversations, whatever its other fields are called
+        turns = set() if set(fields) & set(COMPOSED) else set(rows.TURNS)
+        self._fields = {field: fields.get(field, field) for field in MAPPED if field in turns or field in rows.FIELDS}
         self._mapped = frozenset(fields)
         self._asked = frozenset(part for written in self._fields.values() for part in parts(written))
         self._said = {field: _said(field, written) for field, written in self._fields.items()}
@@ -103,17 +122,33 @@ class Reader:
             raise Refusal("the file holds no row", place=place, action="add rows, or remove the data source")
 
     def _row(self, value: dict[str, Json], rest: Mapping[str, Any], here: str) -> Row:
-        found = {field: self._value(field, value, here) for field in self._fields if self._has(field, value)}
-        for field in (*COMPOSED, *sorted(self._mapped)):
+        spoken = self._spoken(value)
+        fields = [field for field in self._fields if field not in (COMPOSED if spoken else rows.TURNS)]
+        found = {field: self._value(field, value, here) for field in fields if self._has(field, value)}
+        for field in (*(("messages",) if spoken else COMPOSED), *sorted(self._mapped)):
             if field not in found:
                 raise self._lacking(field, value, rest, here)
+        if spoken:
+            found = self._conversation(found, here)
         if "id" in found:
             found["id"] = self._identifier(found["id"], here)
         else:
-            prompt, response = (found[field] for field in COMPOSED)
-            found["id"] = content_id(self.name, str(prompt), str(response))
+            turns = [dumps(found[field]) for field in rows.TURNS if field in found]
+            found["id"] = content_id(self.name, *(str(found[field]) for field in COMPOSED), *turns)
         whole: dict[str, Json] = {"class": "", "spans": {}, **found, "source": self.name}
         return rows.checked(whole, here, self._said)
+
+    def _spoken(self, value: Mapping[str, Json]) -> bool:
+        """Whether a row is a conversation: `messages` are mapped, or stand where no question does."""
+        if "messages" in self._mapped:
+            return True
+        return "messages" in self._fields and "messages" in value and not any(self._has(one, value) for one in COMPOSED)
+
+    def _conversation(self, found: dict[str, Json], here: str) -> dict[str, Json]:
+        """The fields of a row with its messages in the one form in which they are held, and their text beside them."""
+        messages = conversation.checked(found.pop("messages"), here, self._fields["messages"])
+        tools = conversation.checked_tools(found.pop("tools", None), here, self._fields["tools"])
+        return {**found, **conversation.row_of(messages, tools)}
 
     def _has(self, field: str, value: Mapping[str, Json]) -> bool:
         return all(part in value for part in parts(self._fields[field]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,54 @@ def test_any_text_is_read_as_the_module_csv_reads_it_or_refused(text: str):
     except Refusal:
         return
     assert found == list(csv.reader(io.StringIO(text, newline=""), strict=True))
+
+
+HI = [
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Ho."},
+    {"role": "user", "content": "And?"},
+    {"role": "assistant", "content": "Ha."},
+]
+
+
+@pytest.mark.parametrize("mapped", [{}, {"messages": "messages"}])
+def test_a_conversation_is_read_where_no_question_stands(tmp_path: Path, mapped: dict[str, str]):
+    line = json.dumps({"messages": HI, "topic": "x"})
+    (found,) = read(tmp_path, f"{line}\n", Form("jsonl"), **mapped)
+    assert found.row["messages"] == HI
+    assert dict(found.rest) == {"topic": "x"}
+    (same,) = read(tmp_path, 'messages,topic\n"{}",x\n'.format(json.dumps(HI).replace('"', '""')), **mapped)
+    assert same.row == found.row
+
+
+def test_a_file_that_maps_its_questions_has_no_conversations(tmp_path: Path):
+    line = json.dumps({"prompt": "a", "response": "b", "messages": 7, "tools": "t"})
+    (found,) = read(tmp_path, f"{line}\n", Form("jsonl"), prompt="prompt")
+    assert "messages" not in found.row
+    assert set(found.rest) == {"messages", "tools"}
+
+
+def test_what_is_no_conversation_has_a_place(tmp_path: Path):
+    lines = json.dumps({"messages": HI}) + "\n" + json.dumps({"messages": HI[:1]}) + "\n"
+    place, message = refused(tmp_path, lines, Form("jsonl"))
+    assert place == "faq.csv:2"
+    assert message == "no message of `messages` is the assistant's: there is nothing to learn"
+    assert refused(tmp_path, "messages\nnot json\n")[1].startswith("field `messages` is text and not JSON")
+    assert refused(tmp_path, '{"turns": []}\n', Form("jsonl"), messages="talk")[1] == (
+        "field `talk` (for `messages`) is missing; the row has `turns`"
+    )
+
+
+@pytest.mark.parametrize("more", ["prompt", "response", "spans"])
+def test_a_row_is_one_question_or_a_conversation(more: str):
+    with pytest.raises(Refusal, match="maps `messages` and a part of a single question"):
+        Reader("faq", {"messages": "m", more: "x"})
+
+
+@pytest.mark.parametrize("field", ["chosen", "rejected"])
+def test_preference_pairs_are_refused_until_a_loss_reads_them(tmp_path: Path, field: str):
+    with pytest.raises(Refusal, match="no loss reads preference pairs") as caught:
+        Reader("faq", {"prompt": "q", field: field})
+    assert "map `response` to their column" in caught.value.action
+    # the advice, followed
+    assert read(tmp_path, "q,chosen,rejected\na,b,c\n", prompt="q", response="chosen")[0].row["response"] == "b"

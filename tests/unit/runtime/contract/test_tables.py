@@ -267,3 +267,38 @@ def test_a_forged_arrow_file_is_refused_before_its_offsets_are_followed(tmp_path
     assert message.startswith("the file cannot be read: ")
     path.write_bytes(whole[:100])
     assert refused(folder, "datasets")[0] == "faq/data-00000-of-00001.arrow"
+
+
+def test_messages_of_a_table_are_the_conversations_that_were_written(tmp_path: Path):
+    """A table gives every message every field; those without a value are no part of it. Arguments are JSON text."""
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"x": 1, "y": null}'}}
+    turns = [
+        [{"role": "user", "content": "Do f."}, {"role": "assistant", "content": None, "tool_calls": [call]}],
+        [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Hi."},
+        ],
+        [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho."}],
+    ]
+    tools = ['[{"type": "function", "function": {"name": "f"}}]', None, None]
+    path = written(tmp_path / "chat.parquet", {"turns": turns, "tools": tools})
+    called, briefed, plain = [one.row for one in read(path, messages="turns")]
+    assert called["messages"] == [
+        {"role": "user", "content": "Do f."},
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{**call, "function": {"name": "f", "arguments": {"x": 1, "y": None}}}],
+        },
+    ]
+    assert called["tools"] == [{"type": "function", "function": {"name": "f"}}]
+    assert [message["role"] for message in briefed["messages"]] == ["system", "user", "assistant"]
+    assert "tools" not in briefed
+    # one question and one answer are a row like any other
+    assert ("messages" in plain, plain["prompt"], plain["response"]) == (False, "Hi", "Ho.")
+    place, message = refused(
+        written(tmp_path / "no.parquet", {"turns": [turns[0], [{"role": "user", "content": "Hi"}]]}), messages="turns"
+    )
+    assert place == "no.parquet:2"
+    assert "is the assistant's" in message
