@@ -245,10 +245,11 @@ def _teachers(spec: Spec, world: World) -> Iterator[tuple[str, int, int, str]]:
     for where, architecture in teacher_architectures(spec):
         yield where, total(architecture), 4 * sizes.FLOAT32, "trained here: weights, gradients and two moments"
     folder, weights = folder_of(spec, world), of_teacher(spec)
+    if weights is None:
+        return
     if folder is not None:
-        key = weights.key if weights is not None else "model"
-        yield f"/teacher/{key}", sizes.teacher_parameters(folder), sizes.FLOAT32, "float32"
-    elif weights is not None and weights.repository and weights.stated is not None:
+        yield f"/teacher/{weights.key}", sizes.teacher_parameters(folder), sizes.FLOAT32, "float32"
+    elif weights.repository and weights.stated is not None:
         yield "/teacher/model", weights.stated, sizes.FLOAT32, "float32, as declared"
 
 

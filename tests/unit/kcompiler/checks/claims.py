@@ -43,7 +43,7 @@ class Claim:
     says: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     table: Hardware | None = None
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str | bytes] = field(default_factory=dict)
     severity: str = ""
 
 
@@ -132,7 +132,7 @@ def said(family: str, claim: Claim, folder: Path) -> list[Diagnostic]:
     for name, text in claim.files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
     world = World(folder, folder, (folder / "policies", ROOT / "policies"))
     checks = importlib.import_module(f"kcompiler.checks.{family}").CHECKS
     with table(claim.table):

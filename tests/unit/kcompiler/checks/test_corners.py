@@ -22,6 +22,7 @@ from runtime import catalog, digest
 from runtime.contract import splits, toolset
 from runtime.contract.architecture import Architecture
 from runtime.contract.formats import Form
+from tests import gguf_files
 from tests.unit.kcompiler.checks.claims import (
     Change,
     Claim,
@@ -709,6 +710,36 @@ CLAIMS["signals"] += [
     Claim("ids that nothing compares", several(kin("student"), losses("ce_truth")), files=pair(SWAPPED)),
 ]  # fmt: skip
 
+SMALL_FILE = gguf_files.small()
+
+
+def packed(place: str = "it.gguf", pin: str = digest.of_bytes(SMALL_FILE), **checkpoint: Any) -> Change:
+    """A teacher in a GGUF file, its tokenizer, and perhaps a student that starts from another."""
+
+    def change(data: dict[str, Any]) -> None:
+        data["teacher"] = {"source": "gguf", "model": place, "revision": pin, "license": "MIT"}
+        data["tokenizer"].update(source="teacher", vocab_size=267)
+        data["student"].pop("parameters")
+        if checkpoint:
+            data["student"]["checkpoint"] = {"license": "MIT", **checkpoint}
+
+    return change
+
+
+CLAIMS["references"] += [
+    Claim("a GGUF file that is the pinned one", packed(), files={"it.gguf": SMALL_FILE}),
+    Claim("one that is another", packed(pin="sha256:" + "0" * 64), ("KC4408",), (digest.of_bytes(SMALL_FILE),),
+          files={"it.gguf": SMALL_FILE}),
+    Claim("one that is broken", packed(), ("KC4320",), ("it was cut short",), files={"it.gguf": SMALL_FILE[:-1]}),
+    Claim("one that is not here", packed(), ("KC4401",), files={"other.gguf": SMALL_FILE}),
+    Claim("a folder that holds one", packed("it"), ("KC4404",), ("a GGUF file is wanted here", "this is a folder",
+          "name a file in it: it/small.gguf"), files={"it/small.gguf": SMALL_FILE}),
+    Claim("a folder that holds none", packed("it"), ("KC4404",), ("write `source: hf`",), files={"it/config.json": "{}"}),
+    Claim("a student's file", packed(source="gguf", model="own.gguf", revision="sha256:" + "1" * 64), ("KC4408",),
+          ("the student's file",), files={"it.gguf": SMALL_FILE, "own.gguf": SMALL_FILE}),
+    Claim("a student of a distribution", packed(source="package", distribution="no-such", file="a.gguf",
+          revision="sha256:" + "1" * 64), ("KC4321",), ("pip install no-such",), files={"it.gguf": SMALL_FILE}),
+]  # fmt: skip
 CLAIMS["drafting"] = [
     Claim("a worker with the same tokenizer", drafting(), files={"worker.yaml": WORKER}),
     Claim("one whose spec is wrong", drafting(), ("KC4313",), ("cannot be read",),
@@ -1089,6 +1120,73 @@ def places_of_models() -> None:
     assert label(None, "a-file") == "this is a file"
 
 
+def files_of_models() -> None:
+    """Where a section says that weights lie, in each of its forms, and what is there."""
+    lying = module("facts.weights")
+    for section_, place, key, packed_ in (
+        ({"model": "a"}, "a", "model", False),
+        ({"source": "hf", "model": "hf:a/b"}, "hf:a/b", "model", False),
+        ({"source": "gguf", "model": "hf:a/b"}, "hf:a/b", "model", True),
+        ({"source": "package", "distribution": "d", "file": "f"}, "package:d/f", "file", True),
+    ):
+        where = lying.written(section_)
+        assert (where.place, where.key, where.packed) == (place, key, packed_)
+        assert where.remote == (place == "hf:a/b" and not packed_)
+    for section_ in ({}, {"source": "openai", "model": "a"}, {"source": "package", "file": "f"}, {"model": 3}, [], None,
+                     {"source": "package", "distribution": "d"}, {"source": "gguf"}):  # fmt: skip
+        assert lying.written(section_) is None
+
+    def label(place: str, listed: str = "", **files: bytes) -> str:
+        with TemporaryDirectory() as name:
+            here = Path(name)
+            (here / ".kcompiler").mkdir()
+            (here / ".kcompiler/models.toml").write_text(listed, encoding="utf-8")
+            (here / "kept").mkdir()
+            for file, data in {"kept/it.gguf": SMALL_FILE, **files}.items():
+                (here / file).write_bytes(data)
+            (here / "kept/away.gguf").symlink_to("/etc/hostname")
+            tree, _ = load("spec.yaml", f"teacher: {{source: gguf, model: '{place}'}}\n".encode())
+            world, where = World(here, here), lying.written({"source": "gguf", "model": place})
+            found = list(lying.wrong(tree, world, "/teacher", where))
+            led = lying.path_of(where, world)
+            assert len(found) <= 1
+            assert all(item.pointer == "/teacher/model" for item in found)
+            return f"{found[0].code} {found[0].label or found[0].help}" if found else led.name
+
+    assert label("kept/it.gguf") == "it.gguf"
+    assert label("models:it", 'it = "kept/it.gguf"') == "it.gguf"
+    assert label("models:it/it.gguf", 'it = "kept"') == "it.gguf"
+    assert label("models:it", 'it = "kept"') == "KC4404 this is a folder"
+    assert label("models:it/no.gguf", 'it = "kept"').endswith("there is no `no.gguf` in the folder that "
+                                                              ".kcompiler/models.toml names")  # fmt: skip
+    assert label("models:it/../../x", 'it = "kept"').startswith("KC4441 `../../x` leads out of the folder")
+    assert label("models:it/away.gguf", 'it = "kept"').startswith("KC4441 `away.gguf` leads out")
+    assert label("models:other", 'it = "kept"') == "KC4441 .kcompiler/models.toml does not name it"
+    assert label("models:it", 'it = "nowhere"') == "KC4441 .kcompiler/models.toml leads to nothing that is there"
+    assert label("models:A/it.gguf") == "KC4442 not models:NAME"
+    assert label("hf:a/b") == "KC4401 does not exist"
+    assert label("../it.gguf") == "KC4402 leads outside"
+    assert label("/it.gguf") == "KC4403 means something else on another machine"
+    assert label("kept/it.gguf", **{"kept/it.gguf": b"PK\x03\x04" + bytes(30)}).startswith("KC4320 it is a zip archive")
+
+
+def files_in_folders() -> None:
+    """A GGUF file is asked like the folder that it becomes."""
+    teacher, lying = module("facts.teacher"), module("facts.weights")
+    with TemporaryDirectory() as name:
+        here = Path(name)
+        for template in (gguf_files.TEMPLATE, ""):
+            (here / "it.gguf").write_bytes(gguf_files.small(tokenizer__chat_template=template))
+            found = teacher.folder_in(lying.Where("it.gguf", "model", True), World(here, here))
+            assert found.has("tokenizer.json")
+            assert not found.has("tokenizer.model")
+            assert found.has("chat_template.jinja") == bool(template)
+            assert found.document("tokenizer_config.json")["eos_token"] == "<|im_end|>"
+            assert found.document("nothing.json") == {}
+            assert found.number("vocab_size") == 267
+            assert found.words.texts[1] == "<|im_start|>"
+
+
 ARITHMETIC: dict[str, tuple[Callable[[], None], ...]] = {
     "signals": (signals_of_a_broken_plug_in, ways_out),
     "objectives": (temperatures,),
@@ -1097,12 +1195,16 @@ ARITHMETIC: dict[str, tuple[Callable[[], None], ...]] = {
     "decisions": (numbers,),
     "facts.record": (small_files,),
     "facts.rows": (small_files, rows_of_a_file),
-    "facts.teacher": (small_files,),
+    "facts.teacher": (
+        small_files,
+        files_in_folders,
+    ),
     "facts.lengths": (lengths,),
     "facts.time": (least_times,),
     "facts.models": (configs,),
     "facts.derived": (folders_speak,),
-    "facts.paths": (places_of_models,),
+    "facts.paths": (places_of_models, files_of_models),
+    "facts.weights": (files_of_models,),
     "facts.registry": (small_files, registries),
     "facts.spdx": (expressions,),
 }

@@ -22,6 +22,7 @@ from kcompiler import tables
 from kcompiler.facts import models
 from runtime.contract.architecture import Architecture
 from runtime.contract.recipe import Recipe
+from tests import gguf_files
 from tests.unit.kcompiler.checks.claims import Claim, disagrees, hardware, machine, section, several, student
 
 WEIGHTS, CACHE, OUTPUTS = 37_184, 64 * 128, 64 * 512 * 2 + 64 * 128 + 64 * 64 * 2
@@ -52,6 +53,11 @@ def tensors(**shapes: list[int]) -> str:
 
 def hf(data: dict[str, Any]) -> None:
     data["teacher"] = {"source": "hf", "model": "teacher", "revision": "sha256:" + "0" * 64}
+    data["tokenizer"]["source"] = "teacher"
+
+
+def gguf_teacher(data: dict[str, Any]) -> None:
+    data["teacher"] = {"source": "gguf", "model": "it.gguf", "revision": "sha256:" + "0" * 64}
     data["tokenizer"]["source"] = "teacher"
 
 
@@ -103,6 +109,11 @@ CLAIMS = [
     Claim("three sessions", hardware(concurrency=3), ("KC4703",), table=machine(model=SERVING + 2 * CACHE)),
     Claim("without a working set the memory counts", lambda _: None, ("KC4702", "KC4704", "KC4705"),
           table=machine(model=None, memory=SERVING - 1)),
+    Claim("a teacher in a GGUF file, by its tensors", gguf_teacher, ("KC4704", "KC4705"),
+          ("27,136 parameters × 4 B", "108.5 kB needed"), machine(memory=4 * 27_136 - 1),
+          files={"it.gguf": gguf_files.small()}),
+    Claim("one that just fits", gguf_teacher, ("KC4704",), table=machine(memory=4 * 27_136),
+          files={"it.gguf": gguf_files.small()}),
     Claim("nothing known, nothing said", lambda _: None, table=machine(model=None, memory=None)),
     Claim("float16 doubles the matrices", recipe(default={"weights": "fp16"}), ("KC4702",), ("total 160.1 kB",),
           machine(model=SERVING)),
