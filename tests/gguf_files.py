@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-U32, F32, BOOL, TEXT, LIST, U64 = 4, 6, 7, 8, 9, 10
+U32, I32, F32, BOOL, TEXT, LIST = 4, 5, 6, 7, 8, 9
 BLOCKS = {0: (1, 4), 1: (1, 2), 8: (32, 34)}
 #: the 256 bytes as GPT-2 spells them
 PRINTABLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
@@ -105,7 +105,7 @@ def value(one: Any) -> bytes:
         return struct.pack("<I", TEXT) + text(one)
     if one and isinstance(one[0], str):
         return struct.pack("<IIQ", LIST, TEXT, len(one)) + b"".join(map(text, one))
-    return struct.pack(f"<IIQ{len(one)}I", LIST, U32, len(one), *one)
+    return struct.pack(f"<IIQ{len(one)}i", LIST, I32, len(one), *one)
 
 
 def entry(name: str, shape: Sequence[int], kind: int, offset: int) -> bytes:
