@@ -150,6 +150,8 @@ class Lowering:
                 "revision": f"file:{weights.revision}" if weights.packed else weights.revision,
                 "vocab_size": None if who == "teacher" and self._reduced() else self.spec.tokenizer.vocab_size,
                 "parameters": weights.stated,
+                # a student learns in float32, whatever it starts from
+                "dtype": getattr(weights, "dtype", "fp32"),
             },
             {"model": folder},
             origin=origin,

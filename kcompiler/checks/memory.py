@@ -125,7 +125,7 @@ def _serves(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
     """What training holds from the first step to the last: the student's state and, for losses over logits, the
-    teacher's float32 weights."""
+    teacher's weights in the floats that are declared."""
     count = total(spec.student.architecture)
     parts = [
         (
@@ -133,11 +133,11 @@ def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
             sizes.training_state(spec.student.architecture),
         )
     ]
+    held = sizes.HELD[getattr(spec.teacher.params, "dtype", "fp32")]
     terms = (term.term for stage in spec.training.stages for term in stage.losses)
     if any(_LOGITS in catalog.load("losses", term).needs for term in terms):
         parts += [
-            (f"teacher: 4 B × {number:,} parameters", sizes.FLOAT32 * number)
-            for _, number, _, _ in _teachers(spec, world)
+            (f"teacher: {held} B × {number:,} parameters", held * number) for _, number, _, _ in _teachers(spec, world)
         ]
     return parts
 
@@ -221,7 +221,8 @@ def _batch(spec: Spec, stage: Stage, length: int) -> list[tuple[str, int]]:
 
 
 def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
-    """A local teacher is loaded whole, in float32, however few of its parameters are active per token."""
+    """A local teacher is loaded whole, in float32, however few of its parameters are active per token, and in whatever
+    floats it is held afterwards: it is examined first."""
     machine, pointer = trainer(spec.hardware)
     limit = None if machine is None else _bytes(machine.memory_bytes)
     if machine is None or limit is None:

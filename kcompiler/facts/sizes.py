@@ -19,6 +19,8 @@ from runtime.contract.recipe import Recipe
 from runtime.contract.strict_json import loads
 
 FLOAT16, FLOAT32 = 2, 4
+#: bytes of a number by the name a spec gives its type
+HELD = {"bf16": FLOAT16, "fp32": FLOAT32}
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 _TYPES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _HEADER_LENGTH, _LARGEST_HEADER = 8, 100 << 20

@@ -6,7 +6,7 @@ GGUF file that an installed Python distribution ships.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,16 @@ from runtime.contract.places import PACKAGE
 from runtime.contract.units import unit
 
 REMOTE = "hf:"
+#: in which floats a teacher's weights are held
+Held = Annotated[
+    Literal["fp32", "bf16"],
+    Field(
+        description="Floats in which the teacher's weights are kept and compute while the student learns. `bf16` takes "
+        "half the memory, rounds weights that were stored finer, and is slow on processors without such arithmetic. "
+        "Examined and evaluated are the rounded weights in float32.",
+        examples=["bf16"],
+    ),
+]
 #: how a file's digest is written
 _OF_FILE = r"^sha256:[0-9a-f]{64}$"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig, PreTrainedConfig, PreTrainedModel, Qwen3Config
 from transformers.utils import logging as hf_logging
@@ -210,8 +210,27 @@ def _check_tie(model: PreTrainedModel, place: str) -> None:
     )
 
 
-def load(folder: Path, *, attention: str = "eager") -> PreTrainedModel:
-    """The causal language model of a Transformers folder: float32, eval mode, on the CPU.
+def held(folder: Path) -> torch.dtype:
+    """The floats in which a checkpoint of ours is kept: bfloat16 when all of it is, else float32."""
+    kinds = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            kinds |= {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118  (a handle)
+    return torch.bfloat16 if kinds == {"BF16"} else torch.float32
+
+
+def round_to(model: PreTrainedModel, dtype: torch.dtype) -> int:
+    """Round every parameter to what `dtype` can hold, still in float32; how many numbers that changed."""
+    changed = 0
+    for parameter in model.parameters():
+        rounded = parameter.detach().to(dtype).to(torch.float32)
+        changed += int((rounded != parameter.detach()).sum())
+        parameter.data = rounded
+    return changed
+
+
+def load(folder: Path, *, attention: str = "eager", dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The causal language model of a Transformers folder: float32 (or `dtype`), eval mode, on the CPU.
 
     A family without `attention` attends eagerly. Raises Refusal for a folder without config or weights, with pickles,
     with code or quantized weights, for weights that do not fit the config in name or shape, for a tie that the config
@@ -228,7 +247,7 @@ def load(folder: Path, *, attention: str = "eager") -> PreTrainedModel:
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            dtype=torch.float32,
+            dtype=dtype,
             attn_implementation="eager",
             # named and refused below; the library would stop without saying which
             ignore_mismatched_sizes=True,
@@ -255,9 +274,9 @@ def load(folder: Path, *, attention: str = "eager") -> PreTrainedModel:
     return loaded
 
 
-def save(model: PreTrainedModel, folder: Path) -> None:
-    """config.json and model.safetensors (float32) in `folder`; the same model gives the same bytes. A tensor that
-    two names share is stored once, under the name the model meets first, and tied again by the config when read."""
+def save(model: PreTrainedModel, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """config.json and model.safetensors in `folder`; the same model gives the same bytes. A tensor that two names share
+    is stored once, under the name the model meets first, and tied again by the config when read."""
     model.config.architectures = [type(model).__name__]
     durable.write(folder / CONFIG, model.config.to_json_string(use_diff=True))
     tensors: dict[str, torch.Tensor] = {}
@@ -265,5 +284,5 @@ def save(model: PreTrainedModel, folder: Path) -> None:
     for name, tensor in model.state_dict().items():
         if tensor.data_ptr() not in seen:
             seen.add(tensor.data_ptr())
-            tensors[name] = tensor.detach().to(torch.float32).contiguous()
+            tensors[name] = tensor.detach().to(dtype).contiguous()
     durable.write(folder / WEIGHTS, serialised(tensors, metadata={"format": "pt"}))

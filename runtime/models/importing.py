@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
@@ -98,11 +99,13 @@ def import_teacher(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: 
             action="set tokenizer.vocab_size to the model's, or take another model",
         )
     _check_stored(folder, model)
+    dtype = torch.bfloat16 if params.dtype == "bf16" else torch.float32
+    rounded = build.round_to(model, dtype)
     findings = admission.examine(model)
     admission.admit(findings, f"the `{model.config.model_type}` model", folder.name)
     types, tensors = _stored(folder)
     out = ctx.out("checkpoint")
-    build.save(model, out)
+    build.save(model, out, dtype)
     origin = {"schema_version": "1.0", "made_by": "import_teacher", "revision": params.revision, "teacher": None}
     durable.write(out / "training.json", json.dumps(origin, indent=2, sort_keys=True) + "\n")
     context = build.context_of(model)
@@ -112,6 +115,8 @@ def import_teacher(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: 
         "stored_types": types,
         "stored_tensors": facts.measured(tensors, "tensor"),
         "parameters": facts.measured(build.count(model), "parameter"),
+        "held_as": params.dtype,
+        "rounded": facts.rate(rounded, build.count(model)),
         "vocab_size": facts.measured(model.config.get_text_config(decoder=True).vocab_size, "token"),
         "context": facts.unavailable("the config names no context length", "token")
         if context is None

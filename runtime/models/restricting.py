@@ -45,7 +45,7 @@ def restrict_teacher(takes: Mapping[str, Path], params: RestrictTeacherParams, c
     with threads(params.threads):
         mass = {name: _mass(teacher, chosen, torch.tensor(ids)) for name, chosen in splits.items()}
     out = ctx.out("checkpoint")
-    build.save(made, out)
+    build.save(made, out, build.held(takes["teacher"]))
     tokenizer.beside(takes["tokenizer"], out)
     durable.write(out / "training.json", origin("restrict_teacher", ctx))
     same, tensors = cutting.equal(build.load(out), _rows(teacher, ids))

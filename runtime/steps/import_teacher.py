@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from runtime.contract import Context, Params, Port, Step
 
@@ -16,6 +17,8 @@ class ImportTeacherParams(Params):
     vocab_size: int | None
     #: exact number of parameters, where the spec states it
     parameters: int | None = None
+    #: floats in which the checkpoint is kept, and computes where a student learns from it
+    dtype: Literal["fp32", "bf16"] = "fp32"
 
 
 def run(takes: Mapping[str, Path], params: ImportTeacherParams, ctx: Context) -> None:

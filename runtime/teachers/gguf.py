@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from runtime.contract import Teacher
-from runtime.contract.weights import FileWeights
+from runtime.contract.weights import FileWeights, Held
 
 
 class GgufTeacher(FileWeights):
     """Where the file lies, and what it must be."""
+
+    dtype: Held = "fp32"
 
 
 TEACHER = Teacher(name="gguf", version=1, params=GgufTeacher, signals=frozenset({"logits"}), step="import_teacher")

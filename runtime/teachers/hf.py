@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from runtime.contract import Teacher
-from runtime.contract.weights import FolderWeights
+from runtime.contract.weights import FolderWeights, Held
 
 
 class HfTeacher(FolderWeights):
     """Where the weights lie, and what they must be."""
+
+    dtype: Held = "fp32"
 
 
 TEACHER = Teacher(name="hf", version=1, params=HfTeacher, signals=frozenset({"logits"}), step="import_teacher")

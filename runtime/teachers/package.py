@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from runtime.contract import Teacher
-from runtime.contract.weights import PackagedWeights
+from runtime.contract.weights import Held, PackagedWeights
 
 
 class PackageTeacher(PackagedWeights):
     """Which distribution ships the file, and what it must be."""
+
+    dtype: Held = "fp32"
 
 
 TEACHER = Teacher(

@@ -118,6 +118,11 @@ def student_of(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer,
     return model
 
 
+def _taught(folder: Path) -> PreTrainedModel:
+    """The teacher in the floats in which its checkpoint is kept."""
+    return build.load(folder, attention=ATTENTION, dtype=build.held(folder))
+
+
 def _teacher(model: PreTrainedModel, params: TrainParams, corpus: Corpus, seed: int) -> Teacher:
     head = head_of(model, corpus.ids[0][None], "teacher")
     drawn = {row for step in range(params.steps) for row in rows_of(seed, step, params.batch_size, len(corpus))}
@@ -187,7 +192,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     with deterministic(ctx.seed, params.threads):
         student = student_of(takes, params, words, ctx.seed)
         _check_widths(params, words, student, "student")
-        taught = build.load(takes["teacher"], attention=ATTENTION) if params.needs_teacher else None
+        taught = _taught(takes["teacher"]) if params.needs_teacher else None
         if taught is not None:
             _check_widths(params, words, taught, "teacher")
         with fast(student, taught):

@@ -89,7 +89,7 @@ def fast(*models: nn.Module | None) -> Iterator[None]:
     """Within the context the models' plain linear layers run through oneDNN, where that is available. Raises Refusal
     where it computes something else."""
     layers = [layer for model in models if model is not None for layer in model.modules() if type(layer) is nn.Linear]
-    layers = layers if available() else []
+    layers = [layer for layer in layers if layer.weight.dtype == torch.float32] if available() else []
     for out, width in sorted({(layer.out_features, layer.in_features) for layer in layers}):
         _check(out, width)
     for layer in layers:

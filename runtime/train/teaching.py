@@ -9,6 +9,7 @@ Letters: B rows, T tokens, S supervised tokens of all rows, N of a batch, H hidd
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -28,7 +29,7 @@ HEAD_TOLERANCE = 1e-4
 
 
 def hidden_of(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
-    """hidden_NH after the model's last normalisation at the places that predict a supervised token.
+    """hidden_NH in float32 after the model's last normalisation at the places that predict a supervised token.
 
     No attention mask is needed: padding stands on the right, and no real token may look to its right.
     """
@@ -36,7 +37,7 @@ def hidden_of(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
     for group in groups:
         hidden_BTH = model.base_model(input_ids=group.ids_BT, use_cache=False).last_hidden_state
         found.append(hidden_BTH.flatten(0, 1).index_select(0, group.places_N))
-    return torch.cat(found)
+    return torch.cat(found).float()
 
 
 def head_of(model: PreTrainedModel, ids_BT: Tensor, who: str) -> nn.Module:
@@ -59,7 +60,7 @@ class Teacher:
         self, model: PreTrainedModel, head: nn.Module, corpus: Corpus, drawn: Sequence[int], limit: int = CACHE_BYTES
     ) -> None:
         """`drawn` are the rows that any step will use."""
-        self.model, self.head, self.corpus = model.requires_grad_(False), head, corpus
+        self.model, self.head, self.corpus = model.requires_grad_(False), _in_float32(head), corpus
         self._table_SH: Tensor | None = None
         width = int(model.config.hidden_size)
         size = corpus.start[-1] * width * 4
@@ -79,6 +80,17 @@ class Teacher:
             return self._table_SH.index_select(0, self.corpus.flat(batch.rows))
         with torch.no_grad():
             return hidden_of(self.model, batch.groups)
+
+
+def _in_float32(head: nn.Module) -> nn.Module:
+    """A head whose logits are float32: the loss compares them, and bfloat16 has three digits. Of a teacher that is held
+    in bfloat16 the head exists once more."""
+    if all(parameter.dtype == torch.float32 for parameter in head.parameters()):
+        return head
+    wide = copy.deepcopy(head)
+    # where layers run through another kernel, the copy does not
+    wide.__dict__.pop("forward", None)
+    return wide.to(torch.float32).requires_grad_(False)
 
 
 def _fill_order(corpus: Corpus, drawn: Sequence[int]) -> list[list[int]]:

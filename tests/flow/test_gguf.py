@@ -34,6 +34,7 @@ def taught_by(home: Home, start: bool = False, **teacher: Any) -> None:
 def test_a_gguf_file_teaches_and_starts_a_student(fresh: Home) -> None:
     (fresh.root / "specs/small.gguf").write_bytes(made.small())
     taught_by(fresh, start=True, source="gguf", model="./small.gguf")
+    fresh.change(lambda data: data["teacher"].update(dtype="bf16"))
     fresh.run("pin", "specs/tiny.yaml", code=LIGHT).ended(0, "")
     fresh.run("validate", "specs/tiny.yaml", code=LIGHT).ended(0, "")
     # far too small to answer: a sound run of it ends with a sound FAIL

