@@ -1,9 +1,9 @@
 """Text in which somebody states a number → that number, exactly, or the reason why there is none.
 
-A number is a run of digits with points and commas inside it, read whole or not at all: `1,234.5` and `1234.5` are one
-number, `1,23` and `1.2.3` are none. A sign belongs to a number when no letter, digit or closing bracket stands before
-it, so that `5-3` and `5 - 3` end in 3, and `= -3` in -3. Values are fractions: nothing is rounded before the tolerance
-is applied.
+A number is a run of digits with points and commas inside it, read whole or not at all: `1,234.5`, `1234.5`, `1/2` and
+`2e3` are one number each, `1,23`, `1.2.3` and `5:30` are none. A sign belongs to a number when no letter, digit or
+closing bracket stands before it, so that `5-3` and `5 - 3` end in 3, and `= -3` in -3. Values are fractions: nothing is
+rounded before the tolerance is applied.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from fractions import Fraction
 
 #: a longer number is none that a person gave as an answer
 MOST_DIGITS = 64
-#: with the point of `.5`, unless a word or another number ends there
-_RUN = re.compile(r"(?:(?<![\w.,])[.,])?[0-9](?:[0-9.,\u00a0\u202f]*[0-9])?")
+_DIGITS = r"[0-9](?:[0-9.,\u00a0\u202f]*[0-9])?"
+#: with the point of `.5`, unless a word or another number ends there; with the second half of `1/2`, `2e3` and `5:30`
+_RUN = re.compile(rf"(?:(?<![\w.,])[.,])?{_DIGITS}(?:[/:]{_DIGITS})*(?:[eE][+-]?[0-9]+(?![\w]))?")
 _MINUS = "-\u2212"
 #: what may stand between a sign and the digits, or before them: currency signs
 _CURRENCY = "$\u20ac\u00a3\u00a5\u20b9"
 _BEFORE = re.compile(rf"(?P<sign>[+{_MINUS}]?)[ ]?(?P<currency>[{_CURRENCY}]?)[ ]?\Z")
 _UNIT = re.compile(r"[ \u00a0\u202f]?(?P<unit>[^\W\d_]+|[%\u2030\u00b0][CF]?)")
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[,\u00a0\u202f][0-9]{3})+(?:\.[0-9]+)?")
-_PLAIN = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+")
+_PLAIN = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?|[0-9]+/0*[1-9][0-9]*")
 
 
 @dataclass(frozen=True, slots=True)

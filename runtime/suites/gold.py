@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from runtime.contract import Params, Refusal, Runner, Suite
-from runtime.contract.conversation import Prompt
+from runtime.contract.conversation import Prompt, messages_of
 from runtime.contract.paired import COMPARED, RUNNERS, lacking, mcnemar, rate_between, wins
 from runtime.contract.report import measured, rate, unavailable
 from runtime.contract.rows import prompt_of
@@ -107,6 +107,12 @@ class Item:
     #: the same as it is asked: a text, or a conversation
     asked: Prompt
 
+    @property
+    def last(self) -> str:
+        """What was said last: who repeats it has said nothing."""
+        content = messages_of(self.asked)[-1]["content"]
+        return content if isinstance(content, str) else self.prompt
+
 
 def items_of(rows: Sequence[Mapping[str, Any]], params: GoldParams) -> list[Item]:
     """The rows that are judged. Raises Refusal for one whose own answer cannot be compared as declared."""
@@ -137,7 +143,7 @@ class Judge:
     def each(self, outputs: Sequence[str]) -> list[Judged]:
         """One verdict per output; outputs may be fewer than items, from the first on."""
         return [
-            self._matcher.judge(output, item.prompt, item.gold, self.answers)
+            self._matcher.judge(output, item.last, item.gold, self.answers)
             for output, item in zip(outputs, self.items, strict=False)
         ]
 
@@ -148,7 +154,7 @@ class Judge:
         """Policy → whether it is right about each item; None for one that says nothing here."""
         listed = self.answers[: self.params.contains.others + 1] if self.params.match == "contains" else self.answers
         return {
-            "echo": self.right([item.prompt for item in self.items]),
+            "echo": self.right([item.last for item in self.items]),
             "constant": self.right([self.answers[0] for _ in self.items] if self.answers else []),
             "everything": self.right([", ".join(listed) for _ in self.items]),
             "prompt_number": self._prompt_number() if self.params.match == "numeric" else None,

@@ -16,7 +16,7 @@ from kcompiler import assets, policy
 from kcompiler.judge import Verdict, judge
 from runtime.contract import report as facts
 from tests.unit.kcompiler.policy import test_reports
-from tests.unit.kcompiler.policy.genuine import choices, golds, proportions, texts, tools
+from tests.unit.kcompiler.policy.genuine import choices, golds, proportions, sums, texts, tools
 
 PACKS = policy.load(["caws/core", "caws/tier-3", "quality/gold"], [assets.folder("policies")])
 Report = dict[str, Any]
@@ -197,6 +197,14 @@ def test_what_people_call_their_choices_is_no_placeholder(name: str) -> None:
     report = put(choices(), choices=[name, "B"])
     outcome = next(one for one in judged(report).outcomes if one.rule == "caws/core/genuine")
     assert outcome.outcome == "pass", outcome.reason
+
+
+@pytest.mark.parametrize("said", ["N/A", "TODO", "mock", "..."])
+def test_what_a_model_said_of_a_row_is_no_placeholder(said: str) -> None:
+    report = golds(says=lambda prompt, answer: said if prompt == sums(0)[0] else answer, quote=40)
+    assert {one["outputs"]["student"] for one in report["data"]["worst"]} == {said}
+    verdict = judged(report)
+    assert [(one.rule, one.reason) for one in verdict.outcomes if one.blocks] == []
 
 
 def test_a_placeholder_in_a_field_of_the_report_is_one() -> None:

@@ -57,6 +57,16 @@ CASES: list[tuple[Matcher, str, str, str]] = [
     (NUMBER, "3", "5-3", "right"),
     (NUMBER, "0.5", "it costs $.5", "right"),
     (NUMBER, "0.1", "0.10000000000000001", "other_answer"),
+    (NUMBER, "1/2", "2", "other_answer"),
+    (NUMBER, "1/2", "0.5 of it", "right"),
+    (NUMBER, "0.5", "a share of 1/2.", "right"),
+    (NUMBER, "2000", "2e3", "right"),
+    (NUMBER, "3", "2e3", "other_answer"),
+    (NUMBER, "3", "2e99999999", "unreadable_number"),
+    (NUMBER, "30", "at 5:30", "unreadable_number"),
+    (NUMBER, "0", "1/0", "unreadable_number"),
+    (NUMBER, "5", "on 12/05/2024 or 3/4/5", "unreadable_number"),
+    (NUMBER, "7", "7e", "right"),
     (NUMBER, "1", "9" * 65, "unreadable_number"),
     (GSM8K, "2+2=4\n#### 4", "#### 4", "right"),
     (GSM8K, "#### 4", "so 4", "right"),
@@ -232,6 +242,15 @@ def test_numbers_are_read_as_lm_evaluation_harness_reads_them(files: list[Path])
         assert GSM8K.judge(row["answer"], row["question"], row["answer"]).read == str(Fraction(theirs(marked[1])))
         for text in (row["answer"].partition("####")[0], row["question"]):
             mine, other = numbers.final(text), flexible(text)
+            if joined := re.search(r"([0-9]+)([/:])([0-9]+)[^0-9]*$", text):
+                # a fraction or a time is one number here, or none; to them it is its second half
+                assert other in ("", joined[3])
+                if joined[2] == ":":
+                    assert isinstance(mine, str)
+                else:
+                    assert isinstance(mine, numbers.Found)
+                    assert abs(mine.value) == Fraction(joined[1]) / Fraction(joined[3])
+                continue
             value = mine.value if isinstance(mine, numbers.Found) else mine
             if not (other == "" or (None if other is None else Fraction(other)) == value):
                 odd.append(text[-9:])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, conversation
 from runtime.contract.intervals import incomplete_beta
 from runtime.contract.paired import mcnemar, rate_between
 from runtime.suites import gold
@@ -115,6 +115,15 @@ def test_what_needs_no_understanding_is_measured() -> None:
         "prompt_number": 4,
         "best": "prompt_number",
     }
+
+
+def test_of_a_conversation_the_last_words_are_repeated() -> None:
+    said = [{"role": "system", "content": "Add."}, {"role": "user", "content": "2 and 2 ?"}]
+    asked = conversation.row_of([*said, {"role": "assistant", "content": "4"}], [])
+    whole = {**row("p", "4"), **asked}
+    data, lines = made({"student": lambda _: "2 and 2 ?"}, [whole, whole], numeric={})
+    assert [line["reason"] for line in lines] == ["echo", "echo"]
+    assert data["trivial"]["echo"]["k"] == 0
 
 
 def test_a_list_of_answers_is_as_long_as_it_may_be() -> None:
