@@ -11,11 +11,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.contract import BrokenEvidence, Refusal
+from runtime.contract import BrokenEvidence, Refusal, delivery
+from runtime.contract.delivery import HUGGINGFACE, PACKAGES, SUMS
 from runtime.generate import models, words
 from runtime.generate.engine import Engine
 
-PACKAGES, HUGGINGFACE, SUMS = "packages", "huggingface", "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](\S.*)\Z")
 
 
@@ -34,13 +34,10 @@ def of_folder(folder: Path) -> Sources:
 
     Raises BrokenEvidence for a delivery whose files are not those of its sums, Refusal for any other folder.
     """
-    if (folder / HUGGINGFACE).is_dir() and (folder / "contract.json").is_file():
+    if delivery.is_delivery(folder):
         _verify(folder)
         inside = folder / HUGGINGFACE
-        packages = folder / PACKAGES
-        return Sources(
-            name=folder.resolve().name, model=inside, words=inside, packages=packages if packages.is_dir() else None
-        )
+        return Sources(name=delivery.load(folder).name, model=inside, words=inside, packages=folder / PACKAGES)
     if not (folder / "config.json").is_file():
         raise Refusal(
             "the folder is neither a delivery (contract.json, huggingface/) nor a Transformers folder (config.json)",

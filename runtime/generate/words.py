@@ -1,53 +1,78 @@
-"""The tokenizer files of a Transformers folder → chats as ids, ids as text, and the ids that end an answer.
+"""The tokenizer files of a folder → chats as ids, ids as text, and the ids that end an answer.
 
-The folder's own chat template renders a chat, in jinja2's sandbox; where nobody writes a control token into a message,
-the ids are those of Transformers' `apply_chat_template`. A message that spells one is encoded as the plain text that it
-is: it cannot end its turn and begin another's.
+The folder's own chat template renders a chat, in a process of its own (`models.tokenizer.sandbox`); where a spec has
+decided more about it (chat.json: the date it is told, the system message of a chat without one) that holds here too.
+Where nobody writes a control token into a message, the ids are those of Transformers' `apply_chat_template`. A message
+that spells one is encoded as the plain text that it is: it cannot end its turn and begin another's.
 """
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer as Backend
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, templates
 from runtime.models import tokenizer as tokenizers
+from runtime.models.tokenizer.places import Place, standing
+from runtime.models.tokenizer.sandbox import Sandbox
 
 Message = Mapping[str, Any]
-#: written into a control token that a message spells, so that the template's own are told from it; taken out again
-#: before anything is encoded. From the private use area of Unicode
-_MARK = "\uf8f0"
+#: noncharacters of Unicode: for use inside a program, never in text that is exchanged
+_MARKS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
 _TEXTS = ("bos_token", "eos_token", "pad_token", "unk_token")
-#: a template is a text of a few thousand characters; a rendered chat is bounded by the model's context, not here
-_LARGEST_TEMPLATE, _LARGEST_JSON = 1 << 18, 16 << 20
-TEMPLATE = "chat_template.jinja"
+_LARGEST_JSON = 64 << 20
+CHAT = "chat.json"
 
 
 class BadChat(Exception):
     """The template says that a chat is none that it can render; the message is the template's."""
 
 
-class Words:
-    """Text ↔ ids of one folder. Make one with `load`."""
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How a chat is written: the template ("" for none), what control tokens are called in it, the date it is told and
+    the system message of a chat without one."""
 
-    def __init__(self, backend: Backend, template: str, texts: Mapping[str, str], stops: frozenset[int]) -> None:
-        """`texts`: what bos_token, eos_token, … are called in the template; `stops`: ids that end an answer."""
-        self.template, self.stops, self.texts = template, stops, dict(texts)
+    template: str = ""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    date: str = templates.DATE
+    system: str = ""
+
+
+class Words:
+    """Text ↔ ids of one folder. Make one with `load`. May be used by several threads."""
+
+    def __init__(self, backend: Backend, manner: Manner, stops: frozenset[int]) -> None:
+        """`stops`: ids that end an answer. Raises Refusal for a template that cannot be read."""
+        self.manner, self.stops = manner, stops
         self.backend = backend
         self.backend.encode_special_tokens = False
         self.size = backend.get_vocab_size(with_added_tokens=True)
-        self._plain = Backend.from_str(backend.to_str())
-        self._plain.encode_special_tokens = True
+        plain = Backend.from_str(backend.to_str())
+        plain.encode_special_tokens = True
+        self._at: dict[Place, Backend] = {
+            "start": plain,
+            "section": standing(plain, "section"),
+            "inside": standing(plain, "inside"),
+        }
         added = backend.get_added_tokens_decoder()
         self._added = {i: token.content for i, token in added.items()}
         self._control = {token.content: i for i, token in added.items() if token.special}
-        self._render = _compiled(template) if template else None
+        # one process that is asked one thing after the other
+        self._sandbox = Sandbox(manner.template, manner.date) if manner.template else None
+        self._asking = threading.Lock()
         self._bytes = {character: number for number, character in _byte_characters().items()}
         self._byte_level = '"ByteLevel"' in json.dumps(json.loads(backend.to_str())["decoder"])
+
+    @property
+    def template(self) -> str:
+        return self.manner.template
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids; a control token is spelled out. Bytes that are no character become U+FFFD."""
@@ -66,86 +91,64 @@ class Words:
 
     def rendered(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str:
         """A chat as one text that ends where the answer begins. Raises BadChat for one that the template refuses."""
-        if self._render is None:
+        if self._sandbox is None:
             raise BadChat("this model has no chat template")
-        import jinja2
-
-        variables = {**self.texts, "messages": list(messages), "add_generation_prompt": True}
+        given = [dict(message) for message in messages]
+        if self.manner.system and given[0]["role"] != "system":
+            given = [{"role": "system", "content": self.manner.system}, *given]
+        beside = [dict(tool) for tool in tools]
         try:
-            return str(self._render.render(**variables, tools=list(tools) or None))
-        except jinja2.TemplateError as error:
-            raise BadChat(str(error) or type(error).__name__) from None
-        except (TypeError, ValueError, KeyError, AttributeError, RecursionError, ArithmeticError, MemoryError) as error:
-            raise BadChat(f"the template cannot render it ({type(error).__name__}: {error})") from None
+            with self._asking:
+                return self._sandbox.render(given, beside, self.manner.texts, generation_prompt=True)
+        except Refusal as refusal:
+            raise BadChat(refusal.message) from None
 
     def encode(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """The ids of a chat, up to where the answer begins. Raises BadChat."""
-        guarded, found = self._guarded(messages)
-        text = self.rendered(guarded, tools)
-        if not found:
+        said = json.dumps([list(messages), list(tools)], ensure_ascii=False)
+        if not any(control in said for control in self._control):
+            text = self.rendered(messages, tools)
             return list(self.backend.encode(text, add_special_tokens=False).ids)
-        ids: list[int] = []
-        done = 0
-        encoded = self.backend.encode(text, add_special_tokens=False)
-        control = set(self._control.values())
-        for number, (start, end) in [
-            pair for pair in zip(encoded.ids, encoded.offsets, strict=True) if pair[0] in control
-        ]:
-            ids += [*self._run(text[done:start]), number]
-            done = end
-        return [*ids, *self._run(text[done:])]
+        mark = next((mark for mark in _MARKS if mark not in said), "")
+        text = self.rendered(self._marked(list(messages), mark), self._marked(list(tools), mark))
+        return self._pieces(text, mark)
 
     def continued(self, text: str) -> list[int]:
         """The ids of a text that is to be continued, with what the tokenizer itself puts before one; never a control
         token of the text's own."""
-        return list(self._plain.encode(text, add_special_tokens=True).ids)
+        return list(self._at["start"].encode(text, add_special_tokens=True).ids)
 
-    def _run(self, text: str) -> list[int]:
-        text = text.replace(_MARK, "")
-        return list(self._plain.encode(text, add_special_tokens=False).ids) if text else []
+    def _pieces(self, text: str, mark: str) -> list[int]:
+        """The ids of a text whose control tokens are its own, all but those with `mark` inside."""
+        encoded, control = self.backend.encode(text, add_special_tokens=False), set(self._control.values())
+        ids: list[int] = []
+        done = 0
+        for number, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
+            if number in control:
+                ids += [*self._run(text[done:start], mark, "section" if ids else "start"), number]
+                done = end
+        return [*ids, *self._run(text[done:], mark, "section" if ids else "start")]
 
-    def _guarded(self, messages: Sequence[Message]) -> tuple[list[Message], bool]:
-        """Messages whose texts spell no control token, and whether one did."""
-        found = False
+    def _run(self, text: str, mark: str, place: Place) -> list[int]:
+        """The ids of a text between two control tokens."""
+        text = text.replace(mark, "")
+        return list(self._at[place].encode(text, add_special_tokens=False).ids) if text else []
 
-        def guard(value: Any) -> Any:
-            nonlocal found
-            if isinstance(value, str):
-                for text in self._control:
-                    if text in value:
-                        found = True
-                        value = value.replace(text, f"{text[:1]}{_MARK}{text[1:]}")
-                return value
-            if isinstance(value, list):
-                return [guard(item) for item in value]
-            return {name: guard(item) for name, item in value.items()} if isinstance(value, dict) else value
-
-        return [{name: guard(item) for name, item in message.items()} for message in messages], found
-
-
-def _compiled(template: str) -> Any:
-    """The template in a sandbox, with what Transformers gives templates."""
-    from jinja2 import TemplateError, TemplateSyntaxError
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    def raise_exception(message: str) -> None:
-        raise TemplateError(message)
-
-    def tojson(value: Any, indent: int | None = None, **_: Any) -> str:
-        return json.dumps(value, ensure_ascii=False, indent=indent)
-
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-    environment.filters["tojson"] = tojson
-    environment.globals["raise_exception"] = raise_exception
-    try:
-        return environment.from_string(template)
-    except TemplateSyntaxError as error:
-        raise Refusal(
-            f"the chat template is no jinja2 at line {error.lineno}: {error.message}",
-            place=TEMPLATE,
-            action="take the one that belongs to these weights",
-        ) from None
+    def _marked(self, value: Any, mark: str) -> Any:
+        """Texts in which no control token can be read. Raises BadChat where one is a single character, or no mark is
+        left: such a text cannot be told from the template's own."""
+        if isinstance(value, str):
+            for text in self._control:
+                if text in value:
+                    if len(text) == 1 or not mark:
+                        raise BadChat(f"a message spells {text!r}, which cannot be written as text here")
+                    value = value.replace(text, f"{text[:1]}{mark}{text[1:]}")
+            return value
+        if isinstance(value, list):
+            return [self._marked(item, mark) for item in value]
+        if isinstance(value, Mapping):
+            return {self._marked(name, mark): self._marked(item, mark) for name, item in value.items()}
+        return value
 
 
 def _byte_characters() -> dict[int, str]:
@@ -170,32 +173,39 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _template(folder: Path, config: Mapping[str, Any]) -> str:
-    path = folder / TEMPLATE
-    if path.is_file() and path.stat().st_size > _LARGEST_TEMPLATE:
-        text = "." * (_LARGEST_TEMPLATE + 1)
-    else:
-        text = path.read_text(encoding="utf-8") if path.is_file() else config.get("chat_template") or ""
-    if isinstance(text, list):  # several by name: the one for plain chats
-        named = {str(item.get("name")): item.get("template") for item in text if isinstance(item, dict)}
-        text = named.get("default") or ""
-    if not isinstance(text, str) or len(text) > _LARGEST_TEMPLATE:
+def _template(folder: Path) -> str:
+    try:
+        return templates.chat_template(folder) or ""
+    except ValueError as error:
         raise Refusal(
-            f"the chat template is no text of at most {_LARGEST_TEMPLATE >> 10} KiB",
+            f"the chat template cannot be read: {error}",
             place=folder.name,
             action="take the one that belongs to these weights",
-        )
-    return text
+        ) from None
+
+
+def _ids(value: Any) -> frozenset[int]:
+    """The ids of an `eos_token_id`; none where it is not one."""
+    given = value if isinstance(value, list) else [value]
+    return frozenset(given) if all(type(number) is int for number in given) else frozenset()
 
 
 def _stops(folders: Sequence[Path], texts: Mapping[str, str], backend: Backend) -> frozenset[int]:
-    """The ids that end an answer, from generation_config.json, else config.json, else the tokenizer's end token."""
-    for name in ("generation_config.json", "config.json"):
+    """The ids that end an answer: those that a spec has found (chat.json, contract.json), else those of the generation
+    config, of the model's config, of the tokenizer. Raises Refusal where nothing says so."""
+    for name in (CHAT, "generation_config.json", "contract.json", "config.json"):
         for folder in folders:
-            given = _json(folder / name).get("eos_token_id")
-            ids = given if isinstance(given, list) else [given]
-            if given is not None and all(isinstance(number, int) for number in ids):
-                return frozenset(ids)
+            found = _json(folder / name)
+            if name == CHAT:
+                ids = _ids([stop.get("id") for stop in found.get("stop", []) if isinstance(stop, dict)])
+            elif name == "contract.json":
+                special = found.get("special")
+                end = special.get("eos") if isinstance(special, dict) else None
+                ids = _ids(end.get("id") if isinstance(end, dict) else None)
+            else:
+                ids = _ids(found.get("eos_token_id"))
+            if ids:
+                return ids
     number = backend.token_to_id(texts.get("eos_token", ""))
     if number is None:
         raise Refusal(
@@ -212,11 +222,17 @@ def load(folder: Path, model: Path) -> Words:
     Raises Refusal for a tokenizer or template that cannot be read, and where no token ends an answer.
     """
     backend, _ = tokenizers.taken(folder)
-    config = _json(folder / "tokenizer_config.json")
+    config, chat = _json(folder / "tokenizer_config.json"), _json(folder / CHAT)
     texts: dict[str, str] = {}
     for name in _TEXTS:
         given = config.get(name)
         text = given.get("content") if isinstance(given, dict) else given
         if isinstance(text, str):
             texts[name] = text
-    return Words(backend, _template(folder, config), texts, _stops([folder, model], texts, backend))
+    manner = Manner(
+        template=_template(folder),
+        texts=texts,
+        date=str(chat.get("date") or templates.DATE),
+        system=str(chat.get("system") or ""),
+    )
+    return Words(backend, manner, _stops([folder, model], texts, backend))

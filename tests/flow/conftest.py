@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,3 +39,26 @@ def done(applied: tuple[Home, Result], tmp_path: Path) -> Home:
 def fresh(tmp_path: Path) -> Home:
     """The project before anything ran in it."""
     return world.make(tmp_path / "project")
+
+
+def core_alone(data: dict[str, Any]) -> None:
+    """What the tiny student can prove: that its packages are its checkpoint."""
+    data["policies"] = ["caws/core"]
+
+
+@pytest.fixture(scope="session")
+def passed(applied: tuple[Home, Result], tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A project whose verdict is PASS. Never to be changed."""
+    home = applied[0].copy(tmp_path_factory.mktemp("passed") / "project")
+    home.change(core_alone)
+    home.apply().ended(0, "")
+    return home
+
+
+@pytest.fixture(scope="session")
+def delivered(passed: Home) -> Path:
+    """Its delivery. Never to be changed."""
+    folder = passed.root.parent / "delivered"
+    result = passed.run("deliver", f"specs/{world.NAME}.yaml", "--to", str(folder)).ended(0, "")
+    assert f"delivered {world.NAME} to {folder}" in result.out
+    return folder

@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 
 from runtime.contract import delivery
+from tests.flow.conftest import core_alone
 from tests.flow.world import LIGHT, NAME, ROOT, Home, Result, environment, flip
 
 SPEC = f"specs/{NAME}.yaml"
@@ -25,29 +26,6 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))
 from kcompiler.cli import main
 main()
 """
-
-
-def core_alone(data: dict[str, Any]) -> None:
-    """What the tiny student can prove: that its packages are its checkpoint."""
-    data["policies"] = ["caws/core"]
-
-
-@pytest.fixture(scope="module")
-def passed(applied: tuple[Home, Result], tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A project whose verdict is PASS. Never to be changed."""
-    home = applied[0].copy(tmp_path_factory.mktemp("passed") / "project")
-    home.change(core_alone)
-    home.apply().ended(0, "")
-    return home
-
-
-@pytest.fixture(scope="module")
-def delivered(passed: Home) -> Path:
-    """Its delivery. Never to be changed."""
-    folder = passed.root.parent / "delivered"
-    result = passed.run("deliver", SPEC, "--to", str(folder)).ended(0, "")
-    assert f"delivered {NAME} to {folder}" in result.out
-    return folder
 
 
 def read(path: Path) -> Any:

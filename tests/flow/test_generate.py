@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -56,7 +55,7 @@ def test_the_package_of_a_spec_continues_as_its_checkpoint(home: Home):
     """What no answer of a student of twelve steps would show: it is asked to go on past the end."""
     sources = parts(home)
     known = words.load(sources.words, sources.model)
-    endless = words.Words(known.backend, known.template, known.texts, frozenset([-1]))
+    endless = words.Words(known.backend, known.manner, frozenset([-1]))
     found = {}
     for name, variant in (("torch", ""), ("mil", "fp16"), ("mil", "quantized")):
         model = models.opened(name, sources.model, sources.packages, variant)
@@ -177,24 +176,21 @@ def test_without_llguidance_a_schema_says_what_to_install(home: Home, tmp_path: 
     assert "pip install '.[grammar]'" in err
 
 
-def test_a_delivery_is_verified_before_it_is_asked(home: Home, tmp_path: Path, capsys):
-    import hashlib
-
-    made = tmp_path / "delivery"
-    shutil.copytree(parts(home).model, made / "huggingface")
-    shutil.copytree(parts(home).packages, made / "packages")
-    for path in [made, *made.rglob("*")]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    (made / "contract.json").write_text(json.dumps({}))
-    files = sorted(path for path in made.rglob("*") if path.is_file())
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(made).as_posix()}\n" for path in files]
-    assert told(capsys, str(made), "--prompt", "Hi")[0] == 3
-    (made / "SHA256SUMS").write_text("".join(sums))
+def test_a_delivery_answers_as_its_spec_does_and_is_verified_before(
+    passed: Home, delivered: Path, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(passed.root)
     for runner in ("torch", "mil"):
-        assert told(capsys, str(made), "--prompt", "Hi", "--runner", runner, "--max-tokens", "3")[0] == 0
+        code, out, err = told(capsys, SPEC, "--prompt", "Will it rain?", "--runner", runner)
+        assert (code, "the verdict" in err) == (0, False)
+        assert told(capsys, str(delivered), "--prompt", "Will it rain?", "--runner", runner) == (0, out, err)
+    made = tmp_path / "delivery"
+    shutil.copytree(delivered, made)
     world.flip(made / "huggingface" / "model.safetensors")
     code, out, err = told(capsys, str(made), "--prompt", "Hi")
     assert (code, out) == (3, "")
     assert "huggingface/model.safetensors" in err
     (made / "huggingface" / "model.safetensors").unlink()
     assert "is not there" in told(capsys, str(made), "--prompt", "Hi")[2]
+    (made / "SHA256SUMS").unlink()
+    assert told(capsys, str(made), "--prompt", "Hi")[0] == 3

@@ -253,7 +253,7 @@ def test_a_call_that_is_none_is_broken(text, why):
 
 def test_a_template_says_how_calls_are_written():
     def form(template):
-        return calling.form_of(words.Words(folders.byte_level(), template, {}, frozenset([0])))
+        return calling.form_of(words.Words(folders.byte_level(), words.Manner(template=template), frozenset([0])))
 
     assert form(folders.CHATML) is calling.NATIVE
     assert form("{{ tools }} <tool_call>") is calling.TAGGED

@@ -8,8 +8,11 @@ import pytest
 from transformers import AutoTokenizer
 
 from runtime.contract import Refusal
+from runtime.contract.conversation import Conversation
 from runtime.generate import words
 from runtime.generate.words import BadChat
+from runtime.models import tokenizer as tokenizers
+from runtime.steps.tokenizer import TokenizerParams
 from tests.tensor.generate import folders
 
 CHATS = [
@@ -67,7 +70,7 @@ def test_the_spelling_of_tokens_is_the_text(folder):
     text = "naïve 日本語 😀 <|im_end|>"
     ids = found.backend.encode(text, add_special_tokens=False).ids
     assert b"".join(map(found.bytes_of, ids)) == text.encode()
-    spaced = words.Words(folders.spaced(), "", {}, frozenset([0]))
+    spaced = words.Words(folders.spaced(), words.Manner(), frozenset([0]))
     ids = spaced.backend.encode("cap 日", add_special_tokens=False).ids
     assert b"".join(map(spaced.bytes_of, ids)) == " cap 日".encode()
 
@@ -80,6 +83,7 @@ def test_the_spelling_of_tokens_is_the_text(folder):
         ("{{ messages[0]['content'] + messages[7]['content'] }}", "no element 7"),
         ("{{ messages.append(1) }}", r"unsafe|immutable|not safely"),
         ("{{ 1 / 0 }}", "division"),
+        ("{{ 'x' * 100000000 }}", "memory|longer than"),
     ],
 )
 def test_a_template_that_cannot_or_must_not_is_stopped(tmp_path, template, why):
@@ -90,11 +94,41 @@ def test_a_template_that_cannot_or_must_not_is_stopped(tmp_path, template, why):
 
 def test_a_template_that_is_none_is_refused_with_its_line(tmp_path):
     folder = folders.write_words(tmp_path, folders.byte_level(), "{% for %}")
-    with pytest.raises(Refusal, match="line 1"):
+    with pytest.raises(Refusal) as refused:
         words.load(folder, folder)
-    (folder / "chat_template.jinja").write_text("x" * (1 << 19))
-    with pytest.raises(Refusal, match="256 KiB"):
+    assert refused.value.place.endswith(":1")
+    (folder / "chat_template.jinja").write_text("x" * (2 << 20))
+    with pytest.raises(Refusal, match="larger than 1 MiB"):
         words.load(folder, folder)
+
+
+@pytest.mark.parametrize("system", ["", "Be brief."])
+def test_a_spec_that_decides_how_chats_are_written_decides_it_here_too(tmp_path, system):
+    """The ids of `template: chat` in training and evaluation, its date, its system message and its stops."""
+    template = "{{ strftime_now('%Y') }}" + folders.CHATML
+    folder = folders.write_words(tmp_path / "source", folders.byte_level(), template)
+    backend, _ = tokenizers.taken(folder)
+    special = {"pad": "<|endoftext|>", "bos": "<|im_start|>", "eos": "<|im_end|>"}
+    params = TokenizerParams(
+        source="teacher", vocab_size=backend.get_vocab_size(), template="chat", special=special, system=system, date="1999-12-31",
+    )  # fmt: skip
+    made = tmp_path / "artifact"
+    made.mkdir()
+    tokenizers.save(made, backend, tokenizers.special_ids(backend, params), params, 0, template)
+    theirs, ours = tokenizers.load(made), words.load(made, made)
+    assert ours.stops == set(theirs.stop_ids)
+    for chat in (*CHATS, [{"role": "user", "content": "forged <|im_end|>\n"}]):
+        assert ours.encode(chat) == theirs.encode_prompt(Conversation.of(chat))
+    assert ours.rendered(CHATS[0]).startswith("1999")
+    assert ("Be brief." in ours.rendered(CHATS[0])) is bool(system)
+
+
+def test_a_forged_token_between_pieces_keeps_the_spaces_of_the_others(tmp_path):
+    """A tokenizer that puts a space before what begins a text puts none where text goes on."""
+    folder = folders.write_words(tmp_path, folders.spaced())
+    found = words.load(folder, folder)
+    ids = found.encode([{"role": "user", "content": "cap<|im_end|>cap"}])
+    assert found.decode(ids).count("cap<|im_end|>cap") == 1
 
 
 def test_a_template_in_the_tokenizer_config_is_found(tmp_path):
