@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
 
 from kcompiler import assets
+from kcompiler.policy import laws
 from runtime import digest
 from runtime.contract import report as contract
 from runtime.contract import strict_json
@@ -40,6 +41,8 @@ class _Schema:
     validator: Any
     #: "sha256:…" of the file
     digest: str
+    #: what it says of how the numbers belong together
+    laws: Sequence[Mapping[str, Any]]
 
 
 @cache
@@ -55,7 +58,8 @@ def _schema(name: str) -> _Schema | None:
     envelope = json.loads((folder / f"{ENVELOPE}.schema.json").read_text(encoding="utf-8"))
     registry: Registry[Any] = Registry().with_resource(envelope["$id"], Resource.from_contents(envelope))
     schema = json.loads(file.read_text(encoding="utf-8"))
-    return _Schema(Draft202012Validator(schema, registry=registry), digest.of_file(file))
+    said = schema.get("properties", {}).get("data", {}).get(laws.LAWS, ())
+    return _Schema(Draft202012Validator(schema, registry=registry), digest.of_file(file), said)
 
 
 def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
@@ -76,6 +80,9 @@ def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
     if error is not None:
         complaint = f"{error.json_path}: {error.message[:200]}"
         return Evidence(pin, None, f"it does not satisfy schemas/{name}.schema.json at {complaint}", used)
+    # of a kind without a schema nobody knows what belongs together; what a rule reads of it is checked when it is read
+    if name != ENVELOPE and (wrong := laws.broken(content["data"], schema.laws)):
+        return Evidence(pin, None, f"it contradicts itself at /data{wrong}", used)
     return Evidence(pin, content, "", used)
 
 

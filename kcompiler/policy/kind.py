@@ -47,12 +47,16 @@ class Judged:
 
 @dataclass(frozen=True)
 class Read:
-    """One path of a rule, standing at `key` of the params: it leads to such leaves in the rule's report, or in `of`."""
+    """One path of a rule, standing at `key` of the params: it leads to such leaves in the rule's report, or in `of`.
+
+    `unit` is what the rule says of the numbers there; "" where it says nothing.
+    """
 
     key: str
     text: str
     leaves: tuple[str, ...]
     of: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -232,6 +232,9 @@ def _misread(tree: source.Tree, rule: Rule, read: Read) -> Iterator[Diagnostic]:
             label, help_ = f"`{found.step}` is not in it", did_you_mean(found.step, found.known)
         elif read.leaves and not any(shape.reads(one, read.leaves) for one in found):
             label, help_ = "something else stands there", f"name a path that leads to a {read.leaves[0]}"
+        elif read.unit and (units := shape.units(found)) and units != {read.unit}:
+            yield _other_unit(tree, read, kind, units)
+            continue
         else:
             continue
         yield tree.diagnostic(
@@ -242,6 +245,27 @@ def _misread(tree: source.Tree, rule: Rule, read: Read) -> Iterator[Diagnostic]:
             help=help_,
             notes=(f"schemas/report.{kind}.schema.json says what such a report holds",),
         )
+
+
+def _other_unit(tree: source.Tree, read: Read, kind: str, units: set[str]) -> Diagnostic:
+    """A rule speaks of one unit and the report of another: it would be an error at every run, after everything."""
+    several = len(units) > 1
+    shown = ", ".join(f"`{one}`" for one in sorted(units))
+    return tree.diagnostic(
+        "KC6020",
+        "/params/unit",
+        f"`{read.text}` of report `{kind}` is {'in several units' if several else f'in {shown}'}, "
+        f"the rule speaks of `{read.unit}`",
+        label=f"there: {shown}" if several else "another unit",
+        help="make a rule for each of them" if several else f"write `unit: {_plain(units)}`, and a threshold in it",
+        notes=(f"schemas/report.{kind}.schema.json says what such a report holds",),
+    )
+
+
+def _plain(units: set[str]) -> str:
+    """The unit as YAML has it: the pure number's is a text."""
+    (unit,) = units
+    return f'"{unit}"' if unit.isdigit() else unit
 
 
 def _written(tree: source.Tree, read: Read) -> str:

@@ -14,11 +14,14 @@ from typing import Any
 
 from kcompiler import assets
 from kcompiler.policy.path import Every, Field, Path, Values, Where
+from runtime.contract.units import UNIT
 
 Node = Mapping[str, Any]
 ENVELOPE = "report.schema.json"
 #: definitions of the envelope that are leaves: what a rule may read
 LEAVES = ("number", "flag", "datum", "name")
+#: those that are numbers of a narrower range
+NUMBERS = ("amount", "cosine", "count", "rate", "share")
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,14 @@ def of_spec() -> Place:
 def leaf(place: Place) -> str:
     """Which leaf of the envelope this is: a name of `LEAVES`, or "" for anything else."""
     file, _, name = str(place.node.get("$ref", "")).partition("#/$defs/")
-    return name if file == ENVELOPE and name in LEAVES else ""
+    if file != ENVELOPE:
+        return ""
+    return "number" if name in NUMBERS else name if name in LEAVES else ""
+
+
+def units(places: Sequence[Place]) -> set[str]:
+    """The units of the numbers that stand at these places, as far as their schema says."""
+    return {str(one.node[UNIT]) for place in places for one in _forms(place) if leaf(one) and UNIT in one.node}
 
 
 def reads(place: Place, leaves: Sequence[str]) -> bool:

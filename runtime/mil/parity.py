@@ -26,7 +26,8 @@ def cosine(reference: Real, found: Real) -> float:
     if not (np.isfinite(reference).all() and np.isfinite(found).all()):
         return float("nan")
     norms = float(np.linalg.norm(reference) * np.linalg.norm(found))
-    return float(np.vdot(reference, found)) / norms if norms > 0 else float("nan")
+    # what rounding may add is no cosine
+    return max(-1.0, min(1.0, float(np.vdot(reference, found)) / norms)) if norms > 0 else float("nan")
 
 
 @dataclass
@@ -73,7 +74,8 @@ def kl(reference_NV: Real, found_NV: Real) -> Real:
     if not (np.isfinite(reference_NV).all() and np.isfinite(found_NV).all()):
         return np.full(reference_NV.shape[0], np.nan)
     first, second = log_softmax(reference_NV), log_softmax(found_NV)
-    result: Real = (np.exp(first) * (first - second)).sum(axis=-1)
+    # never negative but for rounding
+    result: Real = np.maximum((np.exp(first) * (first - second)).sum(axis=-1), 0.0)
     return result
 
 

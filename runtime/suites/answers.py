@@ -143,7 +143,8 @@ def _found(runner: Runner, prompts: Sequence[Prompt], answers: Sequence[str]) ->
         weights = [math.exp(log - top) for log in logs]
         total = sum(weights)
         shares.append([weight / total for weight in weights])
-        masses.append(math.exp(top + math.log(total)))
+        # what rounding may add to a sum is no probability
+        masses.append(min(1.0, math.exp(top + math.log(total))))
     return Found(shares, masses)
 
 
@@ -158,7 +159,7 @@ def divergence(teacher: Distribution, student: Distribution) -> float:
 
 def distance(one: Distribution, other: Distribution) -> float:
     """Total variation: the mass that would have to move, 0 (equal) to 1 (nothing in common)."""
-    return sum(abs(p - q) for p, q in zip(one, other, strict=True)) / 2
+    return min(1.0, sum(abs(p - q) for p, q in zip(one, other, strict=True)) / 2)
 
 
 def _mean(values: Sequence[float], unit: str) -> dict[str, Any]:
@@ -171,7 +172,7 @@ def _rows_of(questions: Sequence[Question], answers: int) -> Distribution:
     for question in questions:
         for gold in question.golds:
             shares[gold] += 1 / len(question.golds) / len(questions)
-    return shares
+    return [min(1.0, share) for share in shares]
 
 
 def _categories(questions: Sequence[Question], found: Mapping[str, Found], params: AnswersParams) -> dict[str, Any]:
@@ -185,7 +186,7 @@ def _categories(questions: Sequence[Question], found: Mapping[str, Found], param
         mine = [index for index, question in enumerate(questions) if question.subject == subject]
         table[subject] = {
             category: {
-                name: _mean([sum(of.shares[i][low:high]) for i in mine if i < len(of.shares)], "probability")
+                name: _mean([min(1.0, sum(of.shares[i][low:high])) for i in mine if i < len(of.shares)], "probability")
                 for name, of in found.items()
             }
             for category, (low, high) in edges.items()

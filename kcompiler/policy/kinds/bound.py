@@ -128,7 +128,7 @@ KIND = Kind(
     version=1,
     params=Params,
     judge=judge,
-    reads=lambda params: [Read("metric", text, ("number", "datum")) for text in params.metric],
+    reads=lambda params: [Read("metric", text, ("number", "datum"), unit=params.unit) for text in params.metric],
     expects=lambda params: params.threshold is None,
     accepts=lambda expect: fraction(expect) is not None,
 )

@@ -39,6 +39,7 @@ from kcompiler.policy.kind import (
 _ROUNDING = Fraction(1, 10**6)
 #: unit of the paired difference of two rates: items won less items lost, of all
 PAIRED = "item/item"
+_LEAVES = ("number", "datum")
 _UPWARDS = (">=", ">")
 
 
@@ -101,6 +102,11 @@ def _measured(params: Params, text: str, data: object, unit: str) -> _Side | Jud
     return _Side(datum.value, datum.n or 0, shown, match.pointer, datum.low, datum.high)
 
 
+def _apart(params: Params) -> str:
+    """Unit of the paired difference."""
+    return PAIRED if params.unit == RATE else params.unit
+
+
 def _pinned(expect: object) -> _Side | Judged:
     """What was measured before, as the plan has it."""
     if expect is None:
@@ -161,8 +167,7 @@ def _by_pairs(params: Params, found: _Side, left: _Side, right: _Side) -> Judged
 def judge(params: Params, report: Mapping[str, Any], expect: object, other: Mapping[str, Any] | None) -> Judged:
     left = _measured(params, params.metric, report["data"], params.unit)
     right = _other(params, report if other is None else other, expect)
-    apart = PAIRED if params.unit == RATE else params.unit
-    pairs = None if params.paired is None else _measured(params, params.paired, report["data"], apart)
+    pairs = None if params.paired is None else _measured(params, params.paired, report["data"], _apart(params))
     if isinstance(left, Judged) or isinstance(right, Judged) or isinstance(pairs, Judged):
         return worst(one for one in (left, right, pairs) if isinstance(one, Judged))
     if pairs is not None:
@@ -181,9 +186,9 @@ KIND = Kind(
     params=Params,
     judge=judge,
     reads=lambda params: [
-        Read("metric", params.metric, ("number", "datum")),
-        *([] if params.to is None else [Read("to", params.to, ("number", "datum"), params.of)]),
-        *([] if params.paired is None else [Read("paired", params.paired, ("number", "datum"))]),
+        Read("metric", params.metric, _LEAVES, unit=params.unit),
+        *([] if params.to is None else [Read("to", params.to, _LEAVES, params.of, params.unit)]),
+        *([] if params.paired is None else [Read("paired", params.paired, _LEAVES, unit=_apart(params))]),
     ],
     expects=lambda params: params.to is None,
     accepts=lambda expect: isinstance(_pinned(expect), _Side),

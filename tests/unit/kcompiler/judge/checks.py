@@ -211,6 +211,14 @@ def kinds_say_what_they_read() -> None:
     ]
     assert reads("relative", {"metric": "a", **sides}) == [("metric", "a", numbers, "")]
     assert reads("relative", {"metric": "a", "to": "b", "of": "run", **sides})[1:] == [("to", "b", numbers, "run")]
+
+    def units(name: str, **params: Any) -> list[str]:
+        kind = kinds.load(name)
+        return [read.unit for read in kind.reads(kind.params.model_validate({**sides, **params}))]
+
+    assert units("bound", metric=["a", "b"]) == ["s", "s"]
+    assert units("relative", metric="a", to="b", paired="c") == ["s", "s", "s"]
+    assert units("relative", metric="a", to="b", paired="c", unit="ratio") == ["ratio", "ratio", "item/item"]
     assert reads("relative", {"metric": "a", "to": "b", "paired": "c", **sides})[1:] == [
         ("to", "b", numbers, ""),
         ("paired", "c", numbers, ""),
@@ -245,6 +253,18 @@ def checks_do_not_lean_on_the_schema() -> None:
         assert word("genuine", {}, report({"x": "y"}, environment={"forged": False, "backend": backend}))[0] == "fail"
     guessed = {"p": {"value": True, "unit": "bool", "tag": "estimated"}}
     assert word("all_true", {"at": "p"}, report(guessed)) == ("not_evaluated", "estimated, not measured")
+
+
+def a_report_that_contradicts_itself_is_no_evidence() -> None:
+    """Of a kind that has a schema: there it is known what belongs together."""
+    read = module("policy.evidence").read
+    whole = json.loads((Path(__file__).parents[1] / "policy" / "reports" / "data.json").read_text())
+    assert read(whole).problem == ""
+    whole["data"]["rows"]["value"] += 1
+    assert read(whole).problem.startswith("it contradicts itself at /data/: `rows == splits.train.rows")
+    assert read(whole).report is None
+    whole["kind"] = "made.splits"
+    assert read(whole).problem == ""
 
 
 def the_verdict_names_all_it_looked_at() -> None:
@@ -345,6 +365,7 @@ CHECKS: list[Callable[[], None]] = [
     kinds_say_when_they_need_an_expectation,
     kinds_say_what_they_read,
     checks_do_not_lean_on_the_schema,
+    a_report_that_contradicts_itself_is_no_evidence,
     the_verdict_names_all_it_looked_at,
     a_long_complaint_is_cut,
     a_time_is_a_utc_time,

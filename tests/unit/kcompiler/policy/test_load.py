@@ -242,7 +242,11 @@ TOOLS = changed("eval.sound", "eval.tool_use")
         (TOOLS.replace("level", "runners.student"), "has a number at `runners.student`", "leads to a number"),
         (TOOLS.replace("level", "runners.student.span_f1.value"), "has a number", ""),
         (TOOLS.replace("level", "'runners[*].span_f1'"), "has a number", "student"),
-        (changed("eval.sound", '"eval.*"').replace("level", "rows"), "no report `eval.answers`", ""),
+        (
+            changed("eval.sound", '"eval.*"').replace("level", "rows").replace("ratio", "row"),
+            "no report `eval.answers`",
+            "",
+        ),
         (
             changed("eval.sound", "coreml.parity").replace("level", "'variants[?variant=fp16].shapes[*].cosin'"),
             "no report `coreml.parity`",
@@ -278,9 +282,9 @@ TOOLS = changed("eval.sound", "eval.tool_use")
             "probe",
         ),
         (
-            TOOLS.replace("bound", "relative").replace(
-                "metric: level", "metric: rows, to: overlap_exct, of: data.splits"
-            ),
+            TOOLS.replace("bound", "relative")
+            .replace("metric: level", "metric: rows, to: overlap_exct, of: data.splits")
+            .replace("ratio", "row"),
             "no report `data.splits` has a number at `overlap_exct`",
             "`overlap_exact`",
         ),
@@ -301,19 +305,56 @@ def test_a_path_that_leads_nowhere_in_the_report_is_an_error(tmp_path: Path, rul
 
 
 @pytest.mark.parametrize(
-    ("on", "metric"),
+    ("on", "metric", "unit"),
     [
-        ("eval.tool_use", "runners.student.by_tool.*.span_f1"),
-        ("eval.tool_use", "baselines.*.span_f1"),
-        ("eval.answers", "kl.student.by_class.*"),
-        ("training", "terms.*.final"),
-        ("training", "'total[*].value'"),
-        ("run", "steps.*.wall"),
-        ("run", "steps.train-kd.wall"),
+        ("eval.tool_use", "runners.student.by_tool.*.span_f1", "ratio"),
+        ("eval.tool_use", "baselines.*.span_f1", "ratio"),
+        ("eval.answers", "kl.student.by_class.*", "nat/question"),
+        ("training", "terms.*.final", "nat/token"),
+        ("training", "'total[*].value'", "nat/token"),
+        ("run", "steps.*.wall", "s"),
+        ("run", "steps.train-kd.wall", "s"),
     ],
 )
-def test_a_path_may_lead_through_names_that_differ_from_report_to_report(tmp_path: Path, on: str, metric: str) -> None:
-    assert lab(tmp_path, rule=changed("eval.sound", on).replace("level", metric)).problems == ()
+def test_a_path_may_lead_through_names_that_differ_from_report_to_report(
+    tmp_path: Path, on: str, metric: str, unit: str
+) -> None:
+    rule = changed("eval.sound", on).replace("level", metric).replace("ratio", unit)
+    assert lab(tmp_path, rule=rule).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("on", "params", "unit", "label", "help_"),
+    [
+        ("eval.language_model", "metric: kd_gain", "nat", "another unit", "write `unit: nat/token`"),
+        ("eval.choice", "metric: corrected.student", "ratio", "another unit", 'write `unit: "1"`'),
+        ("run", "metric: [cpu, bytes]", "s", "another unit", "write `unit: B`"),
+        ("run", "metric: 'steps.convert.*'", "s", "there: `B`, `count`, `s`", "a rule for each"),
+    ],
+)
+def test_a_rule_speaks_of_the_unit_of_its_report(
+    tmp_path: Path, on: str, params: str, unit: str, label: str, help_: str
+) -> None:
+    rule = changed("eval.sound", on).replace("metric: level", params).replace("ratio", unit)
+    problems = lab(tmp_path, rule=rule).problems
+    assert [(one.code, one.line, one.label) for one in problems] == [("KC6020", 5, label)]
+    assert help_ in problems[0].help
+    if "write" in help_:
+        written = problems[0].help.partition("`")[2].partition("`")[0].removeprefix("unit: ")
+        followed = changed("eval.sound", on).replace("metric: level", params.replace("[cpu, bytes]", "bytes"))
+        assert lab(tmp_path, rule=followed.replace("ratio", written)).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("other", "code"), [("accuracy.teacher", []), ("of_teacher", ["KC6020"]), ("chance", ["KC6020"])]
+)
+def test_both_sides_and_their_difference_are_in_one_unit(tmp_path: Path, other: str, code: list[str]) -> None:
+    """A paired difference of two rates is in items of items, which nobody writes."""
+    sides = f"metric: accuracy.student, to: {other}, paired: kd_gain"
+    rule = changed("eval.sound", "eval.choice").replace("bound", "relative").replace("metric: level", sides)
+    assert [one.code for one in lab(tmp_path, rule=rule).problems] == code
+    lost = rule.replace("paired: kd_gain", "paired: corrected.student")
+    assert [one.code for one in lab(tmp_path, rule=lost).problems] == [*code, "KC6020"]
 
 
 @pytest.mark.parametrize(("identifiers", "codes"), [("'choices[*]'", []), ("accuracy", ["KC6014"])])

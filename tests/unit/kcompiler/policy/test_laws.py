@@ -1,0 +1,216 @@
+"""What cannot be is no evidence: numbers outside their range, counts that are none, numbers that do not fit together."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import json
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kcompiler import assets
+from kcompiler.policy import evidence, laws, shape
+from kcompiler.policy.laws import LAWS
+from runtime.contract import report as facts
+from tests.unit.kcompiler.judge.mutants import mutants
+from tests.unit.kcompiler.policy.test_reports import EVERY
+
+DATA: dict[str, Any] = {
+    "rows": facts.measured(90, "row"),
+    "eligible": facts.measured(60, "row"),
+    "controls": facts.measured(30, "row"),
+    "gone": facts.unavailable("not measured", "row"),
+    "runners": {
+        "student": {"right": facts.rate(40, 60), "exact": facts.rate(30, 60)},
+        "coreml": {"right": facts.rate(5, 10), "exact": facts.rate(5, 10)},
+    },
+    "shapes": [{"n": facts.measured(1, "row")}, {"n": facts.measured(2, "row")}],
+}
+
+#: (where, law, what is said when it does not hold; "" where it holds or says nothing)
+HELD: list[tuple[str, str, str]] = [
+    ("", "rows == eligible + controls", ""),
+    ("", "rows == eligible", "/: `rows == eligible` does not hold (90 and 60)"),
+    ("", "eligible <= rows", ""),
+    ("", "rows <= rows", ""),
+    ("", "rows <= eligible", "/: `rows <= eligible` does not hold (90 and 60)"),
+    ("", "eligible == rows", "/: `eligible == rows` does not hold (60 and 90)"),
+    ("", "rows == gone", ""),
+    ("", "gone == rows", ""),
+    ("", "rows == nowhere", ""),
+    ("", "rows#k == eligible", ""),
+    ("nowhere.*", "rows == eligible", ""),
+    ("runners.*", "exact#k <= right#k", ""),
+    ("runners.*", "right#k <= exact#k", "/runners/student: `right#k <= exact#k` does not hold (40 and 30)"),
+    ("runners.*", "right#n == /eligible", "/runners/coreml: `right#n == /eligible` does not hold (10 and 60)"),
+    ("runners.student", "right#n == /eligible", ""),
+    ("runners.coreml", "right <= exact", ""),
+    ("runners.student", "right == exact", "does not hold (0.6666666666666666 and 0.5)"),
+    ("", "eligible + shapes[*].n == rows", "does not hold (63 and 90)"),
+]
+
+
+@pytest.mark.parametrize(("where", "law", "said"), HELD)
+def test_a_law_holds_or_says_where_it_does_not(where: str, law: str, said: str) -> None:
+    found = laws.broken(DATA, [{"in": where, "hold": [law]}])
+    assert (said in found) if said else found == ""
+
+
+@pytest.mark.parametrize("text", ["rows", "rows > eligible", "rows#m == eligible", "rows ==", "ro ws == rows"])
+def test_what_is_no_law_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"law|count|path|begin"):
+        laws.parse(text)
+
+
+RATE = facts.rate(3, 4)
+IMPOSSIBLE: list[tuple[str, dict[str, Any]]] = [
+    ("more than all", {**RATE, "k": 5, "value": 1.25}),
+    ("another quotient", {**RATE, "value": 0.8}),
+    ("a broken count", {**RATE, "n": -4}),
+    ("an F1 that its counts do not give", {**RATE, "tp": 1, "fp": 0, "fn": 3}),
+    ("an interval beside its value", facts.measured(1.0, "nat", low=2.0)),
+    ("an interval below its value", facts.measured(1.0, "nat", high=0.5)),
+]
+
+
+@pytest.mark.parametrize(("claim", "datum"), IMPOSSIBLE, ids=[case[0] for case in IMPOSSIBLE])
+def test_counts_that_are_none_are_found_wherever_they_stand(claim: str, datum: dict[str, Any]) -> None:
+    assert laws.broken({"a": [{"b/c": datum}]}, []).startswith("/a/0/b~1c: "), claim
+
+
+def test_a_sound_datum_contradicts_nothing() -> None:
+    assert laws.broken({"a": [RATE], "b": facts.measured(1.0, "nat", low=0.5, high=1.0), "c": "text"}, []) == ""
+
+
+def stated() -> Iterator[tuple[str, str, str]]:
+    for kind in shape.kinds():
+        schema = json.loads((assets.folder("schemas") / f"report.{kind}.schema.json").read_text())
+        for group in schema["properties"]["data"].get(LAWS, ()):
+            yield from ((kind, group["in"], text) for text in group["hold"])
+
+
+@pytest.mark.parametrize(("kind", "where", "text"), list(stated()))
+def test_every_law_is_about_what_its_schema_has(kind: str, where: str, text: str) -> None:
+    """A law about a name that is not there would say nothing for ever."""
+    law = laws.parse(text)
+    for term in (*law.left, *law.right):
+        start = shape.of_report(kind)
+        assert start is not None
+        parent = "" if term.whole or not where else f"{where}."
+        whole = laws.parse(f"{parent}{term.text.partition('#')[0].removeprefix('/')} == rows").left[0].path
+        assert not isinstance(shape.follow(whole, start), shape.Lost), term.text
+
+
+@pytest.mark.parametrize("step", sorted(EVERY))
+def test_real_reports_obey(step: str) -> None:
+    assert evidence.read(EVERY[step]).problem == ""
+
+
+def data(node: Any, at: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], dict[str, Any]]]:
+    if isinstance(node, dict) and {"value", "unit", "tag"} <= node.keys():
+        yield at, node
+    elif isinstance(node, dict | list):
+        for name, item in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from data(item, (*at, name))
+
+
+def changed(report: dict[str, Any], at: tuple[str | int, ...], datum: dict[str, Any]) -> dict[str, Any]:
+    made = copy.deepcopy(report)
+    place = made["data"]
+    for name in at[:-1]:
+        place = place[name]
+    place[at[-1]] = datum
+    return made
+
+
+#: unit → values that nothing can have
+NEVER: dict[str, list[Any]] = {
+    "cosine": [1e9, 1.0000001, -1.5],
+    "probability": [1.0000001, -0.1],
+    "ratio": [1.0000001, -0.5],
+    "nat": [-0.1],
+    "s": [-1.0],
+    "element": [-1, 0.5],
+    "finding": [-1],
+    "row": [-1, 2.5],
+    "question": [-1],
+    "item": [-1, 39.5],
+}
+
+
+@pytest.mark.parametrize("step", [step for step in sorted(EVERY) if not step.startswith(("train", "teacher"))])
+def test_an_impossible_number_is_no_evidence(step: str) -> None:
+    """Each declared number of a real report in turn, beyond its range. What only one run reports is left out."""
+    accepted = []
+    for at, datum in data(EVERY[step]["data"]):
+        if datum["value"] is None:
+            continue
+        for value in NEVER.get(datum["unit"], ()):
+            counts = {name: datum[name] for name in ("n",) if name in datum}
+            lied = {"value": value, "unit": datum["unit"], "tag": "measured", **counts}
+            if not evidence.read(changed(EVERY[step], at, lied)).problem:
+                accepted.append((at, value))
+    assert accepted == []
+
+
+@pytest.mark.parametrize(
+    ("step", "at", "change"),
+    [
+        ("evaluate-tool_use", ("rows",), {"value": 1000}),
+        ("evaluate-tool_use", ("runners", "student", "span_f1"), {"value": 1.0, "tp": 1, "fp": 0, "fn": 0}),
+        ("evaluate-tool_use", ("runners", "student", "exact_call"), {"value": 1.0, "k": 20, "n": 20}),
+        ("evaluate-tool_use", ("runners", "student", "exact_call"), {"value": 1.0, "k": 60}),
+        ("evaluate-tool_use", ("runners", "student", "right"), {"value": 1.0, "k": 90}),
+        ("evaluate-tool_use", ("runners", "coreml", "right"), {"value": 1.0, "k": 900, "n": 900}),
+        ("evaluate-tool_use", ("kd_gain",), {"n": 900}),
+        ("evaluate-choice", ("items",), {"value": 79}),
+        ("evaluate-choice", ("accuracy", "student"), {"value": 1.0, "k": 800, "n": 800}),
+        ("evaluate-choice", ("corrected", "coreml"), {"n": 81}),
+        ("evaluate-language_model", ("runners", "student", "nll_by_item"), {"n": 41}),
+        ("evaluate-language_model", ("runners", "student", "nll"), {"value": -0.5}),
+        ("evaluate-answers", ("validity", "student"), {"value": 1.0, "k": 600, "n": 600}),
+        ("evaluate-answers", ("kl", "student", "all"), {"value": -0.1}),
+        ("data", ("rows",), {"value": 100000}),
+        ("apply", ("cpu",), {"value": -1.0}),
+    ],
+)
+def test_a_report_that_contradicts_itself_is_no_evidence(
+    step: str, at: tuple[str, ...], change: dict[str, Any]
+) -> None:
+    place: Any = EVERY[step]["data"]
+    for name in at:
+        place = place[name]
+    assert evidence.read(changed(EVERY[step], at, {**place, **change})).problem
+
+
+def test_every_comparison_turned_breaks_a_claim() -> None:
+    source = Path(laws.__file__).read_text(encoding="utf-8")
+    turned = [one for one in mutants(source) if isinstance(one.child, ast.Compare)]
+    assert len(turned) > 6
+    assert [str(one) for one in turned if _content(one.compiled(laws.__name__))] == []
+
+
+def _content(code: types.CodeType) -> bool:
+    """Whether every claim above still holds of this version of the module."""
+    wrong = types.ModuleType(laws.__name__)
+    try:
+        kept = sys.modules[laws.__name__]
+        sys.modules[laws.__name__] = wrong
+        try:
+            exec(code, wrong.__dict__)
+        finally:
+            sys.modules[laws.__name__] = kept
+        for where, law, said in HELD:
+            found = wrong.broken(DATA, [{"in": where, "hold": [law]}])
+            if not ((said in found) if said else found == ""):
+                return False
+        return all(
+            wrong.broken({"a": [{"b/c": datum}]}, []).startswith("/a/0/b~1c: ") for _, datum in IMPOSSIBLE
+        ) and not (wrong.broken({"a": [RATE], "c": "text"}, []))
+    except (ValueError, AttributeError, TypeError, LookupError):
+        return False
