@@ -18,7 +18,7 @@ from typing import Any
 
 from runtime.contract import BrokenEvidence, MachineError
 from runtime.contract.delivery import Item
-from runtime.machine.durable import DISK, Disk, StorageFailed, erase
+from runtime.machine.durable import DISK, Disk, StorageFailed, erase, is_storage_trouble
 
 
 class Occupied(MachineError):
@@ -40,8 +40,8 @@ def check(target: Path) -> None:
 
 
 def put(target: Path, files: Mapping[str, Item], disk: Disk = DISK) -> None:
-    """Write every file below `target`. Raises Occupied, StorageFailed, or BrokenEvidence for a copy that is not what
-    was promised; there is no `target` then, or the empty folder that was."""
+    """Write every file below `target`. Raises Occupied, StorageFailed, OSError for a place that no folder can have, or
+    BrokenEvidence for a copy that is not what was promised; there is no `target` then, or the empty folder that was."""
     check(target)
     target = target.parent.resolve() / target.name
     try:
@@ -55,7 +55,9 @@ def put(target: Path, files: Mapping[str, Item], disk: Disk = DISK) -> None:
             _rename(folder, target, disk)
             disk.sync(target.parent)
     except OSError as error:
-        raise StorageFailed("write", target, error) from error
+        if is_storage_trouble(error):
+            raise StorageFailed("write", target, error) from error
+        raise
 
 
 @contextlib.contextmanager
