@@ -29,12 +29,9 @@ __all__ = ["Chosen", "Undeliverable", "chosen", "conversions", "files"]
 
 #: (folder of a package artifact, its variants) → what `runtime.mil.describe` says of them
 Describe = Callable[[Path, Sequence[str]], Mapping[str, Any]]
-_GENERATION, _CONFIG, _TOKENIZER, _TEMPLATE = (
-    "generation_config.json",
-    "config.json",
-    "tokenizer.json",
-    "chat_template.jinja",
-)
+_GENERATION, _TOKENIZER, _TEMPLATE = "generation_config.json", "tokenizer.json", "chat_template.jinja"
+#: what a tokenizer artifact says of its own chat template: among others, which tokens end an answer
+_CHAT = "chat.json"
 _HOSTS = {"hosts/python/host.py": "python.txt", "hosts/swift/Host.swift": "swift.txt"}
 
 
@@ -65,8 +62,7 @@ def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, desc
     }
     checkpoint, tokenizer = _artifact(home, parts.checkpoint), _artifact(home, parts.tokenizer)
     checkpoint.pop(CHECKPOINT_FILE, None)
-    huggingface = {**checkpoint, **tokenizer}
-    huggingface.setdefault(_GENERATION, _item(_generation(tokenizer)))
+    huggingface = {**checkpoint, **tokenizer, _GENERATION: _item(_generation(tokenizer))}
     found |= {f"{HUGGINGFACE}/{path}": item for path, item in huggingface.items()}
     found |= {f"{EVIDENCE}/reports/{key}.json": _item(data) for key, data in given.items() if key != APPLY}
     found[f"{EVIDENCE}/run.json"] = _item(given[APPLY])
@@ -120,9 +116,11 @@ def _json(item: Item) -> Any:
 
 
 def _generation(tokenizer: Mapping[str, Item]) -> str:
-    """generation_config.json of weights that came without one: the tokenizer's own tokens, greedy as it is judged."""
+    """generation_config.json: the tokenizer's own tokens, every token that ends an answer, greedy as it was judged."""
     special = _json(tokenizer[delivery.CONTRACT])["special"]
-    ids = {f"{name}_token_id": special[name]["id"] for name in ("pad", "bos", "eos")}
+    ids: dict[str, Any] = {f"{name}_token_id": special[name]["id"] for name in ("pad", "bos", "eos")}
+    if _CHAT in tokenizer:
+        ids["eos_token_id"] = [stop["id"] for stop in _json(tokenizer[_CHAT])["stop"]]
     return json.dumps({**ids, "do_sample": False}, sort_keys=True) + "\n"
 
 
