@@ -75,6 +75,8 @@ def _without_template(spec: Spec, world: World) -> str:
     folder = folder_at(weights, world)
     if folder is None:
         return ""
+    if folder.packed is not None:
+        return "" if folder.packed.chat_template else f"the {who}'s GGUF file has none"
     try:
         found = chat_template(folder.path)
     except ValueError as error:

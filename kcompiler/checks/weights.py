@@ -14,6 +14,7 @@ from kcompiler.facts.teacher import Folder, folder_at, weights_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.strict_json import Json
+from runtime.contract.templates import CHAT
 
 #: encoders that Transformers 5.23 gives a head for language modelling; they see the whole text unless told not to
 ENCODERS = frozenset(
@@ -129,6 +130,8 @@ def _rope(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 
 def _template(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    if spec.tokenizer.template == CHAT:
+        return
     for pointer, folder in _folders(spec, world):
         place = next((place for place in _chat_templates(folder)), None)
         if place is not None:

@@ -33,7 +33,7 @@ def validate(specs: tuple[Path, ...], profile: str, form: str) -> None:
     found: list[Diagnostic] = []
     failed: list[Path] = []
     for spec in specs:
-        diagnostics, front, forms = _validated(spec, profile)
+        diagnostics, front, forms = validated(spec, profile)
         show_diagnostics(diagnostics, form, front.sources, front.tree)
         found += diagnostics
         if has_errors(diagnostics):
@@ -44,7 +44,7 @@ def validate(specs: tuple[Path, ...], profile: str, form: str) -> None:
         raise refused(found, f"kcompiler validate {called(failed[0], profile)}")
 
 
-def _validated(spec: Path, profile: str) -> tuple[list[Diagnostic], Front, str]:
+def validated(spec: Path, profile: str) -> tuple[list[Diagnostic], Front, str]:
     """Every mistake of a spec and of its profiles, what its text said, and in how many forms it was checked.
 
     What only a profile gets wrong says so.

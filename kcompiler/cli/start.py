@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,8 +22,32 @@ MODELINE = f"# yaml-language-server: $schema=../schemas/{SCHEMA}\n"
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path())
 @click.option("--template", "--role", default="eight-ball", show_default=True, help="Name of a shipped spec.")
 @click.option("--list", "listed", is_flag=True, help="Show the shipped specs: roles, sizes, teachers.")
-def init(folder: Path, template: str, listed: bool) -> None:
-    """Copy a shipped spec with everything it refers to. Never overwrites a file."""
+@click.option(
+    "--teacher",
+    default="",
+    metavar="MODEL",
+    help="Folder, *.gguf file, package:DISTRIBUTION[/FILE], or hf:ORG/NAME[@REVISION].",
+)
+@click.option("--data", type=click.Path(path_type=Path), help="Rows: CSV, JSON Lines, Parquet, a folder of datasets.")
+@click.option("--out", type=click.Path(path_type=Path), help="The spec to write, such as specs/mine.yaml.")
+@click.option("--prompt", default="", metavar="COLUMN", help="Column of the rows that is asked.")
+@click.option("--response", default="", metavar="COLUMN", help="Column of the rows that is answered.")
+@click.option("--messages", default="", metavar="COLUMN", help="Column that holds whole conversations.")
+@click.option("--license", "license_", default="", metavar="SPDX", help="Licence of the rows.")
+@click.option("--teacher-license", default="", metavar="SPDX", help="Licence of the teacher, where it does not say it.")
+@click.option("--owner", default="", help="Who answers for the student.")
+def init(folder: Path, template: str, listed: bool, teacher: str, data: Path | None, **flags: Any) -> None:
+    """Begin a project: from a shipped spec, or, by --teacher and --data, from a model and rows of your own.
+
+    A shipped spec is copied with everything it refers to. From a model and rows a spec is written that validates, each
+    choice with its reason; what cannot be known is asked on a terminal and has a flag. Never overwrites a file.
+    """
+    if teacher or data or any(flags.values()):
+        if not teacher or data is None:
+            lacking = "--data FILE" if teacher else "--teacher MODEL"
+            raise click.UsageError(f"a spec is written for a model and rows: add {lacking}")
+        _begin(teacher, data, flags)
+        return
     shipped = assets.folder("specs")
     if listed:
         click.echo(_library(shipped), nl=False)
@@ -41,14 +67,36 @@ def init(folder: Path, template: str, listed: bool) -> None:
         else:
             # pinned by its digest and not ours to pass on
             click.echo(f"absent   {folder / 'specs' / relative}: put it there, the spec says what it is", err=True)
+    lay(folder)
+    spec = folder / "specs" / source.name
+    click.echo(f"next: kcompiler {_following(spec)} {spec}")
+
+
+def _begin(teacher: str, data: Path, flags: Mapping[str, Any]) -> None:
+    from kcompiler.cli.beginning import Wanted, begin
+
+    spec = begin(
+        Wanted(
+            teacher=teacher,
+            data=data,
+            out=flags["out"],
+            columns={name: flags[name] for name in ("messages", "prompt", "response")},
+            license=flags["license_"],
+            teacher_license=flags["teacher_license"],
+            owner=flags["owner"],
+        )
+    )
+    click.echo(f"next: kcompiler apply {spec} --profile mini")
+
+
+def lay(folder: Path) -> None:
+    """What a project needs beside its specs; what is there already stays."""
     _copy_new(assets.folder("schemas") / SCHEMA, folder / "schemas" / SCHEMA)
     if not (folder / ".kcompiler" / ".gitignore").exists():
         _write_new(folder / ".kcompiler" / ".gitignore", "*\n")
     if not (folder / ".gitattributes").exists():
         # evidence is compared byte by byte: a checkout must not change its line ends
         _write_new(folder / ".gitattributes", "generated/** -text\n")
-    spec = folder / "specs" / source.name
-    click.echo(f"next: kcompiler {_following(spec)} {spec}")
 
 
 def _library(shipped: Path) -> str:

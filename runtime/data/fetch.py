@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -27,18 +27,19 @@ WANTED = ("*.json", "*.jinja", "*.safetensors", "tokenizer.model")
 UNWANTED = ("*/*", "consolidated*")
 
 
-def fetch(_takes: Mapping[str, Path], params: FetchParams, ctx: Context) -> None:
-    """Operation `fetch`. Raises Refusal for what the Hub does not have or does not give, Unavailable when it cannot be
-    reached. What was loaded stays in scratch, so that a kill does not load it twice."""
-    ctx.say(f"fetching {params.repository} at {params.revision[:12]}")
-    place = f"hf:{params.repository}"
+def snapshot(repository: str, revision: str, folder: Path, wanted: Sequence[str] = WANTED) -> Path:
+    """Load the wanted files of a repository into a folder, which goes on where it was stopped; the folder.
+
+    Raises Refusal for what the Hub does not have or does not give, Unavailable when it cannot be reached.
+    """
+    place = f"hf:{repository}"
     try:
-        found = Path(
+        return Path(
             snapshot_download(
-                params.repository,
-                revision=params.revision,
-                local_dir=ctx.scratch / "folder",
-                allow_patterns=list(WANTED),
+                repository,
+                revision=revision,
+                local_dir=folder,
+                allow_patterns=list(wanted),
                 ignore_patterns=list(UNWANTED),
                 max_workers=4,
                 # the library reads it once, when it is imported
@@ -56,6 +57,14 @@ def fetch(_takes: Mapping[str, Path], params: FetchParams, ctx: Context) -> None
         raise Unavailable(
             f"{place} cannot be fetched: {first[:200]}", needs="the Hub, or HF_ENDPOINT of a mirror"
         ) from None
+
+
+def fetch(_takes: Mapping[str, Path], params: FetchParams, ctx: Context) -> None:
+    """Operation `fetch`. Raises what `snapshot` raises. What was loaded stays in scratch, so that a kill does not load
+    it twice."""
+    ctx.say(f"fetching {params.repository} at {params.revision[:12]}")
+    place = f"hf:{params.repository}"
+    found = snapshot(params.repository, params.revision, ctx.scratch / "folder")
     out, size, count = ctx.out("folder"), 0, 0
     for path in sorted(found.iterdir()):
         if path.is_file():

@@ -1,0 +1,212 @@
+"""A teacher, a file of rows and a machine → the text of a first spec, every choice with its reason. No tensors.
+
+`model` says what a teacher is, `rows` what a file holds, `choose` gives the numbers, `text` writes them. One more
+choice is one more function of `choose` and one more line here. Nothing is written to disk, and nobody is asked: the
+command line does both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kcompiler import tables
+from kcompiler.begin import choose, text
+from kcompiler.begin.model import Model
+from kcompiler.begin.rows import File, word
+from kcompiler.begin.text import Line
+from kcompiler.begin.unable import Unable
+from kcompiler.source import Value
+from runtime.contract.architecture import Architecture
+from runtime.contract.rows import Row
+
+__all__ = ["Asked", "File", "Model", "Unable", "spec"]
+
+#: of rows that nobody gave a licence: one of one's own, which says nothing of what is allowed
+OWN = "LicenseRef-own-rows"
+#: what stands for the digest of weights until `pin` has written it
+UNPINNED = "sha256:" + 64 * "0"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What somebody wants, and what was found. `path` is the file of rows as the spec names it; `lengths` are tokens
+    of each row of `sample`, a fair one of all `rows`; `memory` is this machine's, in bytes."""
+
+    name: str
+    owner: str
+    said: str
+    model: Model
+    teacher_license: str
+    file: File
+    path: str
+    fields: Mapping[str, str]
+    license: str
+    rows: int
+    lengths: Sequence[int]
+    sample: Sequence[Row]
+    memory: int
+    processors: int
+
+
+def spec(asked: Asked) -> str:
+    """The spec's text; its pins are to be written by `kcompiler.pin`."""
+    teacher = asked.model.architecture
+    kept, why_kept = choose.layers(teacher)
+    student = teacher.model_copy(update={"num_hidden_layers": kept})
+    suite, parameters, why_suite = choose.suite([row["response"] for row in asked.sample])
+    share, held, enough, why_share = choose.held_out([row["prompt"] for row in asked.sample], asked.rows, suite)
+    buckets, why_buckets = choose.prefill(asked.lengths, teacher.max_position_embeddings)
+    context, why_context = choose.context(buckets[-1], teacher.max_position_embeddings)
+    return "\n".join(
+        [
+            *_head(asked),
+            *_teacher(asked),
+            text.section("data", [*_source(asked), Line(f"held_out: {share}", why_share)]),
+            text.section(
+                "student",
+                [
+                    Line("role: worker"),
+                    Line(f"cut: {{layers: {{by: even, count: {kept}}}}}", f"the teacher's own layers: {why_kept}"),
+                    Line("architecture: from cut"),
+                ],
+            ),
+            *_training(asked, student, buckets[-1], asked.rows - held),
+            text.section(
+                "shapes",
+                [
+                    Line(f"prefill: {text.value(buckets)}", f"{why_buckets} (prompt and answer, as they are judged)"),
+                    Line(f"decode: {{context: {context}}}", why_context),
+                ],
+            ),
+            _QUANTIZATION,
+            text.section(
+                "evaluation",
+                [
+                    Line("suites:"),
+                    Line(f"  - {text.value({'use': suite, 'split': 'test', **parameters})}", why_suite),
+                    Line("baselines: [ce_only]", "the same student without a teacher: is the teacher worth its time?"),
+                ],
+            ),
+            *_machine(asked, student),
+            *_packs(suite, enough, why_share),
+            text.scalar("execution", {"seed": 1337, "executor": "local", "threads": asked.processors}),
+            _MINI,
+        ]
+    )
+
+
+#: as in the shipped specs
+_QUANTIZATION = """\
+quantization:
+  default: {weights: int8, granularity: per_channel}
+  rules:
+    - {match: "*norm*", weights: fp16}
+    # the embedding is often also the head, and the most sensitive tensor
+    - {match: "model.embed_tokens", weights: fp16}
+    - {match: lm_head, weights: fp16}
+  islands: [rms_norm]"""
+_MINI = """\
+profiles:
+  # shows that the whole of it runs, and that the packages are the student; says nothing of how good it is
+  mini:
+    training.stages.kd.steps: 5
+    training.stages.kd.optimizer.warmup_steps: 1
+    policies: [caws/core]
+"""
+
+
+def _head(asked: Asked) -> list[str]:
+    return [
+        f"# Written by `{asked.said}`.",
+        "# Every choice says why, and all of it may be changed: `kcompiler validate` says what is wrong.",
+        "apiVersion: kcompiler/v1",
+        "kind: Distillation",
+        text.section(
+            "metadata",
+            [
+                Line(f"name: {text.value(asked.name)}"),
+                Line(f"owner: {text.value(asked.owner)}"),
+                Line(f"description: {text.value(f'What {asked.model.title} answers to {asked.path}, by half of it.')}"),
+            ],
+        ),
+        text.scalar("risk_tier", 3, "1 ships to people, 2 spends money, 3 is a toy or a smoke test: raise it to ship"),
+    ]
+
+
+def _teacher(asked: Asked) -> list[str]:
+    model = asked.model
+    a = model.architecture
+    facts = f"{a.family}, {a.num_hidden_layers} layers of {a.hidden_size}, {a.vocab_size:,} tokens"
+    lines = [
+        Line(f"{key}: {text.value(value)}", facts if key == "source" else "") for key, value in model.section.items()
+    ]
+    lines.append(Line(f"revision: {UNPINNED}", "which weights they are; `kcompiler pin` writes it when they change"))
+    lines.append(Line("signals: [logits]", "it is here, so that its whole distribution can be learnt"))
+    if asked.teacher_license:
+        lines.append(Line(f"license: {text.value(asked.teacher_license)}"))
+    template = (
+        Line("template: chat", "the teacher's own: training, evaluation and apps write a question in the same way")
+        if model.template
+        else Line('template: "{prompt}\\n{response}"', "the teacher has no chat template")
+    )
+    return [
+        text.section("teacher", lines),
+        text.section(
+            "tokenizer", [Line("source: teacher", "the student reads and writes the teacher's ids"), template]
+        ),
+    ]
+
+
+def _source(asked: Asked) -> list[Line]:
+    form = asked.file.form
+    source: dict[str, Value] = {
+        "name": word(asked.file.path.name.partition(".")[0]),
+        "kind": form.kind,
+        "path": asked.path,
+    }
+    if form.delimiter != ",":
+        source["delimiter"] = form.delimiter
+    renamed: dict[str, Value] = {part: name for part, name in asked.fields.items() if part != name}
+    if renamed:
+        source["fields"] = renamed
+    there = ", ".join(asked.file.names[:12])
+    lines = [Line(f"    {key}: {text.value(value)}") for key, value in source.items()]
+    lines[0] = Line(f"  - {lines[0].text.strip()}", f"{asked.rows:,} rows; the file has {there}")
+    why = "nobody said it (--license); it flows to all that is made of these rows" if asked.license == OWN else ""
+    return [Line("sources:"), *lines, Line(f"    license: {text.value(asked.license)}", why)]
+
+
+def _training(asked: Asked, student: Architecture, longest: int, train: int) -> list[str]:
+    size, again, why_size = choose.batch(student, asked.model.architecture, longest, asked.memory)
+    count, why_count = choose.steps(train, size)
+    machine = tables.hardware().profiles[choose.machines(student, asked.model.architecture)[0]]
+    least = choose.least_time(student, count, size, machine)
+    lines = [
+        Line("stages:"),
+        Line("  - name: kd"),
+        Line(f"    steps: {count}", f"{why_count}{f'; {least}' if least else ''}"),
+        Line(f"    batch_size: {size}", why_size),
+        *([Line("    gradient_checkpointing: true", "otherwise not even one row fits")] if again else []),
+        Line("    losses:"),
+        Line("      - {term: kl, weight: 0.8, temperature: 1.0}", "mostly what the teacher would say"),
+        Line("      - {term: ce_truth, weight: 0.2}", "and what the rows say"),
+        Line("    optimizer: {learning_rate: 3.0e-4, warmup_steps: 10}", "weights that know much already move little"),
+    ]
+    return [text.section("training", lines)]
+
+
+def _machine(asked: Asked, student: Architecture) -> list[str]:
+    name, why = choose.machines(student, asked.model.architecture)
+    return [
+        text.section("hardware", [Line(f"profile: {name}", why), Line("concurrency: 1")]),
+        text.scalar("budgets", {"usd": 0, "gpu_hours": 0, "wall_s": 86400}, "nothing is paid for; a day at most"),
+    ]
+
+
+def _packs(suite: str, enough: bool, why: str) -> list[str]:
+    proof = "caws/core: the packages are the checkpoint they claim to be"
+    if not enough:
+        return [text.scalar("policies", ["caws/core"], f"{proof}. How good it is nobody judges yet: {why}")]
+    pack = "quality/gold" if suite == "gold" else "caws/tier-3"
+    return [text.scalar("policies", ["caws/core", pack], f"{proof}; {pack}: and it is about as good as its teacher")]

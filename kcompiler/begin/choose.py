@@ -1,0 +1,157 @@
+"""Facts of a model, rows and a machine → the numbers of a first spec, each with the reason that stands beside it.
+
+Nothing is measured by training: a choice is what arithmetic allows and custom suggests, and is there to be changed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from kcompiler import tables
+from kcompiler.facts import sizes
+from kcompiler.facts.models import total
+from kcompiler.facts.time import of_training, seconds
+from kcompiler.tables import Machine
+from runtime.contract.architecture import Architecture
+from runtime.contract.splits import is_held_out
+
+#: prefill lengths that are offered; each is one function of the package
+BUCKETS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+#: tokens that an answer to the longest prompt may have, at least
+_ANSWER = 32
+#: rows that a suite's rules ask for, and how many more are held out so that chance does not decide
+LEAST = {"gold": 50, "language_model": 15}
+_SPARE = 1.2
+_SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
+#: what training leaves to everything else on the machine
+_SHARE = 0.6
+_BATCHES = (16, 8, 4, 2, 1)
+_PASSES, _FEWEST, _MOST = 2, 40, 1000
+_CHUNK = 512
+#: an answer that can be compared as it is has at most so many words
+_SHORT_WORDS = 12
+_NUMBER = re.compile(r"[-+]?[$€£]?\d[\d,. ]*\s*\S{0,6}\Z")
+
+
+def layers(teacher: Architecture) -> tuple[int, str]:
+    """How many of the teacher's layers the student keeps."""
+    whole, there = total(teacher), teacher.num_hidden_layers
+
+    def left(count: int) -> int:
+        return total(teacher.model_copy(update={"num_hidden_layers": count}))
+
+    fitting = [count for count in range(1, there) if 2 * left(count) <= whole]
+    if fitting:
+        count = fitting[-1]
+        return count, f"{left(count):,} of {whole:,} parameters, at most half"
+    count = max(1, there // 2)
+    return count, f"{left(count):,} of {whole:,} parameters; the embedding alone is more than half"
+
+
+def prefill(lengths: Sequence[int], context: int) -> tuple[list[int], str]:
+    """Buckets for rows of so many tokens: for the middle, for nearly all, and for the longest."""
+    ranked = sorted(lengths)
+    marks = [_quantile(ranked, share) for share in (0.5, 0.95, 1.0)]
+    offered = [one for one in BUCKETS if one <= context] or [context]
+    found = sorted({next((one for one in offered if one >= mark), context) for mark in marks})
+    why = f"half of the rows have at most {marks[0]} tokens, 95 % {marks[1]}, the longest {marks[2]}"
+    return found, why
+
+
+def context(longest: int, most: int) -> tuple[int, str]:
+    """Slots of the decode cache: room for an answer after the longest prompt, where the teacher's context has it."""
+    wanted = longest + max(_ANSWER, longest // 2)
+    found = min(wanted, most)
+    room = f"the longest prefill and {found - longest} tokens for an answer after it"
+    return found, room if found > longest else "as long as the teacher reads"
+
+
+def _quantile(ranked: Sequence[int], share: float) -> int:
+    return ranked[max(0, math.ceil(share * len(ranked)) - 1)]
+
+
+def batch(student: Architecture, teacher: Architecture, longest: int, memory: int) -> tuple[int, bool, str]:
+    """(rows of a step, whether activations are computed again, why) for a machine with so many bytes of memory."""
+    room = int(memory * _SHARE)
+    state = sizes.training_state(student) + sizes.FLOAT32 * total(teacher)
+
+    def needed(rows: int, again: bool) -> int:
+        tokens = rows * longest
+        beside = sizes.activations(student, tokens, checkpointed=again) + sizes.chunk_logits(student, tokens, _CHUNK)
+        # the teacher keeps nothing for a backward pass: one layer at a time, and its logits
+        one = sizes.activations(teacher.model_copy(update={"num_hidden_layers": 1}), tokens)
+        return state + beside + one + tokens * teacher.vocab_size * sizes.FLOAT32
+
+    for again in (False, True):
+        for rows in _BATCHES:
+            if needed(rows, again) <= room:
+                return (
+                    rows,
+                    again,
+                    (
+                        f"about {sizes.text(needed(rows, again))} of this machine's {sizes.text(memory)}: "
+                        f"{sizes.text(state)} of weights and optimiser state, the rest for rows of {longest} tokens"
+                    ),
+                )
+    return 1, True, f"{sizes.text(needed(1, True))} are needed, and this machine has {sizes.text(memory)}"
+
+
+def steps(train_rows: int, rows: int) -> tuple[int, str]:
+    """Optimiser steps, and why."""
+    wanted = math.ceil(_PASSES * train_rows / rows)
+    count = max(_FEWEST, min(_MOST, wanted))
+    how = f"{_PASSES} passes over about {train_rows:,} rows"
+    return count, how if count == wanted else f"{how} would be {wanted:,}; kept between {_FEWEST} and {_MOST:,}"
+
+
+def held_out(prompts: Sequence[str], rows: int, suite: str) -> tuple[float, int, bool, str]:
+    """(share of the rows that is held out, how many that will be, whether the suite's rules can be fed by them, why).
+
+    `prompts` are those of a fair sample of all `rows`; each of them falls where the data step will put it.
+    """
+    least, scale = LEAST[suite], rows / len(prompts)
+    for share in _SHARES:
+        count = round(scale * sum(is_held_out(prompt, share) for prompt in prompts))
+        if count >= _SPARE * least:
+            return share, count, True, f"{count:,} of {rows:,} rows judge; the rules of `{suite}` want {least}"
+    share = _SHARES[-1]
+    count = round(scale * sum(is_held_out(prompt, share) for prompt in prompts))
+    return share, count, False, f"{rows:,} rows are too few for the rules of `{suite}`, which want {least} held out"
+
+
+def suite(responses: Sequence[str]) -> tuple[str, Mapping[str, str], str]:
+    """(which suite, its parameters as YAML, why)."""
+    words = sorted(len(text.split()) for text in responses)
+    if any("\n" in text for text in responses) or _quantile(words, 0.95) > _SHORT_WORDS:
+        return "language_model", {}, "answers are texts, of which many are right: their likelihood is judged"
+    short = f"95 % of the answers have at most {_quantile(words, 0.95)} words: one is right or not"
+    if all(_NUMBER.match(text.strip()) for text in responses):
+        return "gold", {"match": "numeric"}, f"{short}; all of them are numbers"
+    distinct = Counter(text.strip() for text in responses)
+    if len(distinct) <= 12 and all(count > 1 for count in distinct.values()):
+        return "gold", {"match": "exact"}, f"{short}; there are only {len(distinct)} different ones"
+    return "gold", {"match": "normalised"}, f"{short}, but for case, punctuation and articles"
+
+
+def machines(student: Architecture, teacher: Architecture) -> tuple[str, str]:
+    """(the smallest machine of the table that can hold training and student, why)."""
+    needed = sizes.training_state(student) + sizes.FLOAT32 * total(teacher)
+    known = [
+        (machine.memory_bytes.value, name, machine)
+        for name, machine in tables.hardware().profiles.items()
+        if machine.system == "macos" and machine.memory_bytes.value is not None
+    ]
+    fitting = sorted(one[:2] for one in known if needed <= one[0])
+    if not fitting:
+        name = max(one[:2] for one in known)[1]
+        return name, f"training takes {sizes.text(needed)} at least: name the machine that trains as training_profile"
+    return fitting[0][1], "the smallest machine of the table that the student fits, trained or at work"
+
+
+def least_time(student: Architecture, count: int, rows: int, machine: Machine) -> str:
+    """The time that training cannot do without on a machine, in words; "" where nothing is known of the machine."""
+    least = of_training(student, count, rows, machine)
+    return "" if least is None else f"at least {seconds(least.seconds)} on {machine.title}: {least.how}"
