@@ -17,7 +17,7 @@ from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
 from runtime.contract.weights import Weights
 
-BASELINE = "ce_only"
+BASELINE, ANSWERS = "ce_only", "answers"
 #: every package: the oldest system with several functions in one, and one function per shape
 DEPLOYMENT, STRATEGY = "iOS18", "multifunction"
 
@@ -264,6 +264,28 @@ class Lowering:
             after=["tokenizer"],
         )
 
+    def _answers(self) -> str:
+        """Where the teacher's answers come from: it gives them, or, where its weights are here, writes them once."""
+        weights, data = self.spec.teacher.params, self.spec.data
+        if not isinstance(weights, Weights):
+            return "step:teacher#answers"
+        if not any(node.id == ANSWERS for node in self.nodes):
+            self.add(
+                ANSWERS,
+                "generate_answers",
+                {
+                    "model": weights.place,
+                    "longest": lengths(self.spec)["train"][0],
+                    # an answer that does not end within a row is a row that is too long
+                    "allow_missing": data.too_long_at_most if data.too_long == "drop" else 0.0,
+                    "threads": self.spec.execution.threads,
+                },
+                {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer", "teacher": self._teacher},
+                origin="/teacher",
+                after=["tokenizer"],
+            )
+        return f"step:{ANSWERS}#answers"
+
     def training(self) -> None:
         for i, stage in enumerate(self.spec.training.stages):
             terms = []
@@ -302,7 +324,7 @@ class Lowering:
         if "logits" in needs:
             takes["teacher"] = self._teacher
         if needs & {"text", "choices"}:
-            takes["answers"] = "step:teacher#answers"
+            takes["answers"] = self._answers()
         if start or self.spec.student.checkpoint is not None or self.spec.student.cut is not None:
             takes["from"] = f"step:train-{start}#checkpoint" if start else self._start()
         self.add(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
@@ -15,7 +15,7 @@ from kcompiler.spec.data import FileSource
 from runtime import catalog
 from runtime.contract import Loss, Refusal, Step, Teacher
 
-_LOGITS, _WHOLE = "logits", "response"
+_LOGITS, _TEXT, _WHOLE = "logits", "text", "response"
 
 
 def _given(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -178,24 +178,58 @@ def _one_vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic
     step, before anything is trained.
     """
     pointer = next((pointer for pointer, loss in _terms(spec) if _LOGITS in loss.needs), "")
-    if not pointer or of_teacher(spec) is None or spec.tokenizer.source == "teacher":
-        return
-    different = apart(spec, world) if spec.tokenizer.source == "student" else ["a new tokenizer is trained"]
-    if different:
-        others = f"losses that read rows, the teacher's text or its choices, not ids: {', '.join(without_ids())}"
+    why = _foreign(spec, world) if pointer else None
+    if why is not None:
+        others = f"losses that read the rows alone: {', '.join(_of_rows())}"
         yield tree.diagnostic(
             "KC4203",
             "/tokenizer/source",
             "teacher and student would not share a vocabulary",
-            label="a new tokenizer is trained, the teacher has another"
-            if spec.tokenizer.source == "train"
-            else "the student keeps its own, the teacher has another",
+            label=f"{why.label}, the teacher has another",
             detail="the same id would stand for different texts: a divergence over ids would compare unlike things",
             help=f"write `source: teacher`, or use {others}"
             if spec.student.checkpoint is None
             else f"take a teacher and a student whose tokenizers mean the same, or use {others}",
-            notes=tuple(different[:SHOWN]) if spec.tokenizer.source == "student" else (),
+            notes=why.notes,
             related=(tree.related(pointer, "this term compares logits entry by entry"),),
+        )
+
+
+class _Foreign(NamedTuple):
+    """Why the spec's tokenizer is not that of a teacher whose weights are here."""
+
+    label: str
+    notes: tuple[str, ...]
+
+
+def _foreign(spec: Spec, world: World) -> _Foreign | None:
+    """None for a tokenizer that means what the teacher's means, or whose files are not here to be read."""
+    if of_teacher(spec) is None or spec.tokenizer.source == "teacher":
+        return None
+    if spec.tokenizer.source == "train":
+        return _Foreign("a new tokenizer is trained", ())
+    different = apart(spec, world)
+    return _Foreign("the student keeps its own", tuple(different[:SHOWN])) if different else None
+
+
+def _of_rows() -> list[str]:
+    """The losses that ask a teacher for nothing."""
+    return [name for name in without_ids() if not _usable("losses", name, "needs")]
+
+
+def _own_words(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """A teacher whose weights are here writes answers token by token: in its own tokens, under the spec's template."""
+    pointer = next((pointer for pointer, loss in _terms(spec) if _TEXT in loss.needs), "")
+    why = _foreign(spec, world) if pointer else None
+    if why is not None:
+        yield tree.diagnostic(
+            "KC4523",
+            "/tokenizer/source",
+            "the teacher would have to answer in tokens that are not its own",
+            label=f"{why.label}, the teacher has another",
+            help=f"write `source: teacher`, or use losses that read the rows alone: {', '.join(_of_rows())}",
+            notes=why.notes,
+            related=(tree.related(pointer, "this term reads the teacher's answers"),),
         )
 
 
@@ -211,4 +245,5 @@ CHECKS = (
     Check(_produced, "data"),
     Check(_wanted, "data", "training"),
     Check(_one_vocabulary, "teacher", "tokenizer", "training", "student"),
+    Check(_own_words, "teacher", "tokenizer", "training", "student"),
 )

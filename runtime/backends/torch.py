@@ -6,6 +6,7 @@ BACKEND = Backend(
     name="torch",
     version=1,
     operations={
+        "generate_answers": "runtime.models.answering:generate_answers",
         "tokenizer": "runtime.models.fitting:make",
         "bootstrap": "runtime.train.bootstrap:bootstrap",
         "import_teacher": "runtime.models.importing:import_teacher",

@@ -28,6 +28,13 @@ _WAYS = {
     TRUNCATED: "raise teacher.max_tokens",
     NO_CHOICES: "take a server that gives top_logprobs, or raise teacher.top_logprobs",
 }
+_DECLARE = "declare a higher teacher.allow_missing"
+#: the same of a teacher whose weights are here: its answer ends where a row has to
+_WAYS_HERE = {
+    EMPTY: "remove the prompts to which it says nothing",
+    TRUNCATED: "raise the length of rows (training.stages[].max_length, shapes.prefill)",
+}
+_DECLARE_HERE = "write `data.too_long: drop` and a higher data.too_long_at_most"
 
 
 def training_rows(dataset: Path) -> list[Row]:
@@ -35,14 +42,18 @@ def training_rows(dataset: Path) -> list[Row]:
     return rows.load(dataset / "train.jsonl")
 
 
-def lacking(faults: Mapping[str, int], asked: int, allow_missing: float, *, so_far: int | None = None) -> Refusal:
-    """More rows lack a usable answer than allowed; `so_far` rows were asked when that was known, None for all."""
+def lacking(
+    faults: Mapping[str, int], asked: int, allow_missing: float, *, so_far: int | None = None, here: bool = False
+) -> Refusal:
+    """More rows lack a usable answer than allowed; `so_far` rows were asked when that was known, None for all. `here`:
+    the teacher's weights are."""
     said = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in sorted(faults.items()))
     of = f"of {asked} training rows" if so_far is None else f"of the first {so_far} training rows (of {asked})"
-    ways = [way for name, way in _WAYS.items() if faults.get(name)]
+    known, declare = (_WAYS_HERE, _DECLARE_HERE) if here else (_WAYS, _DECLARE)
+    ways = [way for name, way in known.items() if faults.get(name)]
     return Refusal(
         f"{sum(faults.values())} {of} have no usable answer ({said}); {allow_missing:.1%} are allowed",
-        action=f"{', '.join(ways)}; or declare a higher teacher.allow_missing",
+        action=f"{', '.join(ways)}; or {declare}",
         code="KR0116",
     )
 
@@ -56,6 +67,7 @@ def write(
     allow_missing: float,
     model: str,
     more: Mapping[str, Any],
+    here: bool = False,
 ) -> None:
     """Ports `answers` and `report` of a step. `given` maps the id of a row to its answer, rows without one are absent.
 
@@ -73,7 +85,7 @@ def write(
         lines.append(dumps(line) + "\n")
     lost = len(asked) - len(lines)
     if not lines or lost > allow_missing * len(asked):
-        raise lacking(faults, len(asked), allow_missing)
+        raise lacking(faults, len(asked), allow_missing, here=here)
     folder = ctx.out("answers")
     durable.write(folder / FILE, "".join(lines))
     manifest = {"schema_version": "1.0", "model": model, "signals": sorted(signals), "rows": len(lines)}

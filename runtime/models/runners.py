@@ -97,18 +97,28 @@ class HFRunner:
 
         Only prompts of one length share a batch: where nothing is padded, no padding can change an answer.
         """
+        return [self._text(new) for new in self._continued(prompts, lambda _: max_new_tokens)]
+
+    @torch.inference_mode()
+    def answers(self, prompts: Sequence[Prompt], longest: int) -> list[tuple[str, bool]]:
+        """The same, each sequence (prompt, answer and end) of at most `longest` tokens; with whether it has ended."""
+        continued = self._continued(prompts, lambda length: longest - length)
+        return [(self._text(new), len(self._tokenizer.until_stop(new)) < len(new)) for new in continued]
+
+    def _continued(self, prompts: Sequence[Prompt], room_of: Callable[[int], int]) -> list[list[int]]:
+        """New ids of each prompt; `room_of` says how many there may be after so many."""
         ids = [self._tokenizer.encode_prompt(prompt) for prompt in prompts]
         by_length: dict[int, list[int]] = {}
         for index, prompt in enumerate(ids):
             by_length.setdefault(len(prompt), []).append(index)
-        found: dict[int, str] = {}
+        found: dict[int, list[int]] = {}
         for length, group in sorted(by_length.items()):
             self._fits(length)
-            room = min(max_new_tokens, self._context - length)
+            room = min(room_of(length), self._context - length)
             for start in range(0, len(group), GENERATED_TOGETHER):
                 batch = group[start : start + GENERATED_TOGETHER]
                 new_BT = self._continue(torch.tensor([ids[index] for index in batch]), room)
-                found.update(zip(batch, map(self._text, new_BT.tolist()), strict=True))
+                found.update(zip(batch, new_BT.tolist(), strict=True))
                 self._told(len(found), len(prompts), f"{self.name} answers")
         return [found[index] for index in range(len(prompts))]
 

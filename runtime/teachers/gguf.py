@@ -12,4 +12,6 @@ class GgufTeacher(FileWeights):
     dtype: Held = "fp32"
 
 
-TEACHER = Teacher(name="gguf", version=1, params=GgufTeacher, signals=frozenset({"logits"}), step="import_teacher")
+TEACHER = Teacher(
+    name="gguf", version=1, params=GgufTeacher, signals=frozenset({"logits", "text"}), step="import_teacher"
+)

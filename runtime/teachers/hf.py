@@ -12,4 +12,4 @@ class HfTeacher(FolderWeights):
     dtype: Held = "fp32"
 
 
-TEACHER = Teacher(name="hf", version=1, params=HfTeacher, signals=frozenset({"logits"}), step="import_teacher")
+TEACHER = Teacher(name="hf", version=1, params=HfTeacher, signals=frozenset({"logits", "text"}), step="import_teacher")

@@ -13,5 +13,5 @@ class PackageTeacher(PackagedWeights):
 
 
 TEACHER = Teacher(
-    name="package", version=1, params=PackageTeacher, signals=frozenset({"logits"}), step="import_teacher"
+    name="package", version=1, params=PackageTeacher, signals=frozenset({"logits", "text"}), step="import_teacher"
 )

@@ -76,6 +76,35 @@ def test_only_a_stage_whose_losses_need_logits_takes_the_teacher(tmp_path: Path)
     assert nodes["train-kd"].takes["teacher"] == "step:teacher#checkpoint"
 
 
+def test_a_teacher_whose_weights_are_here_answers_once_for_all_stages(tmp_path: Path) -> None:
+    def asked(data: dict[str, Any]) -> None:
+        term = {"term": "sequence_kd", "weight": 1.0}
+        data["teacher"] = {
+            "source": "hf",
+            "model": "hf:a/b",
+            "revision": "1" * 40,
+            "signals": ["text"],
+            "parameters": 100_000,
+            "license": "MIT",
+        }
+        data["tokenizer"]["source"] = "teacher"
+        data["training"]["stages"] = [
+            {**STAGE, "losses": [term]},
+            {**STAGE, "name": "more", "from": "kd", "losses": [term]},
+        ]
+        data["data"] |= {"too_long": "drop", "too_long_at_most": 0.05}
+
+    nodes, _ = lowered(tmp_path, asked)
+    assert nodes["answers"].step == "generate_answers"
+    assert nodes["answers"].takes["teacher"] == "step:teacher#checkpoint"
+    assert nodes["answers"].params["model"] == "hf:a/b"
+    assert (nodes["answers"].params["longest"], nodes["answers"].params["allow_missing"]) == (64, 0.05)
+    for name in ("train-kd", "train-more"):
+        assert nodes[name].takes["answers"] == "step:answers#answers"
+        assert nodes[name].params["responses"] == "teacher"
+        assert "teacher" not in nodes[name].takes
+
+
 def test_the_baseline_is_the_same_student_without_the_teacher(tmp_path: Path) -> None:
     nodes, _ = lowered(tmp_path, lambda data: data["evaluation"].update(baselines=["ce_only"]))
     student, baseline = nodes["train-kd"], nodes["train-ce_only-kd"]

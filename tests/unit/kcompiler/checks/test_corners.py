@@ -708,6 +708,10 @@ CLAIMS["signals"] += [
           files={name: text for name, text in pair(letters(509)).items() if name != "student/tokenizer.json"}),
     Claim("a repository that is compared when it was fetched", kin("student", "hf:a/b", "1" * 40), files=FULL),
     Claim("ids that nothing compares", several(kin("student"), losses("ce_truth")), files=pair(SWAPPED)),
+    Claim("ids in which the teacher answers", several(kin("student"), losses("sequence_kd"), section("teacher", signals=["text"])),
+          ("KC4523",), ("id 3 is `t3` in the teacher's and `t4` in the student's",), files=pair(SWAPPED)),
+    Claim("ids that mean the same", several(kin("student"), losses("sequence_kd"), section("teacher", signals=["text"])),
+          files=pair(letters(509))),
 ]  # fmt: skip
 
 SMALL_FILE = gguf_files.small()
@@ -802,8 +806,9 @@ def ways_out() -> None:
     say = lambda *missing: signals._ways_out(spec, kl, list(missing))  # noqa: E731
     assert say("choices", "text")[0] == "add `choices`, `text` to teacher.signals"
     assert say("logits")[0] == "take a teacher of source bootstrap, gguf, hf or package"
-    # no source gives answers and logits
-    assert say("logits", "text")[0].startswith("replace the term by ce_truth or sequence_kd")
+    assert say("logits", "text")[0] == "take a teacher of source gguf, hf or package"
+    # no source gives choices and logits
+    assert say("logits", "choices")[0].startswith("replace the term by ce_truth or sequence_kd")
     assert say("text")[-1] == "ask this teacher for `choices` and use choice_kl"
 
 
