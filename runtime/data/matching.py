@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -189,6 +189,27 @@ REASONS = {
 }
 
 
+class Known(NamedTuple):
+    """Answers of all rows, normalised, and the most words that one of them has."""
+
+    answers: frozenset[str]
+    words: int
+
+    @classmethod
+    def of(cls, answers: Iterable[str]) -> Known:
+        found = frozenset(filter(None, map(normalised, answers)))
+        return cls(found, max((len(one.split()) for one in found), default=0))
+
+    def inside(self, text: str) -> set[str]:
+        """Those that stand in a normalised text as whole words."""
+        words = text.split()
+        ends = ((i, j) for i in range(len(words)) for j in range(i + 1, min(i + self.words, len(words)) + 1))
+        return {part for i, j in ends if (part := " ".join(words[i:j])) in self.answers}
+
+
+NOTHING = Known(frozenset(), 0)
+
+
 def normalised(text: str) -> str:
     """What `normalised` compares: see the head of this file. May be empty."""
     folded_ = unicodedata.normalize("NFKC", text).casefold()
@@ -225,11 +246,12 @@ class Matcher:
         """Why a row that is answered by `gold` cannot be judged, or ""."""
         return _UNFIT[self.match](self, gold)
 
-    def judge(self, output: str, prompt: str, gold: str, everything: Sequence[str] = ()) -> Judged:
-        """`everything` are the answers of all rows, each once. A wrong output that repeats the prompt is told apart."""
+    def judge(self, output: str, prompt: str, gold: str, known: Known = NOTHING) -> Judged:
+        """`known` are the answers of all rows; only `contains` asks. A wrong output that repeats the prompt is told
+        apart."""
         if not output.strip():
             return Judged(False, EMPTY)
-        found = _JUDGES[self.match](self, output, gold, everything)
+        found = _JUDGES[self.match](self, output, gold, known)
         if not found.right and folded(output) == folded(prompt):
             return Judged(False, ECHO, found.read)
         return found
@@ -239,11 +261,11 @@ def _equal(same: bool, read: str) -> Judged:
     return Judged(same, RIGHT if same else OTHER, read)
 
 
-def _exact(_: Matcher, output: str, gold: str, _all: Sequence[str]) -> Judged:
+def _exact(_: Matcher, output: str, gold: str, _known: Known) -> Judged:
     return _equal(output == gold, output)
 
 
-def _normalised(_: Matcher, output: str, gold: str, _all: Sequence[str]) -> Judged:
+def _normalised(_: Matcher, output: str, gold: str, _known: Known) -> Judged:
     return _equal(normalised(output) == normalised(gold), normalised(output))
 
 
@@ -261,7 +283,7 @@ def _number(numeric: Numeric, text: str, *, strict: bool) -> Fraction | str:
     return "other_unit" if value is None else value
 
 
-def _numeric(matcher: Matcher, output: str, gold: str, _all: Sequence[str]) -> Judged:
+def _numeric(matcher: Matcher, output: str, gold: str, _known: Known) -> Judged:
     numeric = matcher.numeric
     mine, wanted = _number(numeric, output, strict=numeric.strict), _number(numeric, gold, strict=bool(numeric.after))
     if isinstance(mine, str):
@@ -292,7 +314,7 @@ def _captured(matcher: Matcher, text: str) -> str | None:
     return found
 
 
-def _regex(matcher: Matcher, output: str, gold: str, _all: Sequence[str]) -> Judged:
+def _regex(matcher: Matcher, output: str, gold: str, _known: Known) -> Judged:
     if len(output) > bounded.LONGEST:
         return Judged(False, "too_long")
     mine = _captured(matcher, output)
@@ -320,7 +342,7 @@ def _stands(choice: str, text: str, written: str) -> bool:
     return re.search(alone, text) is not None
 
 
-def _choice(matcher: Matcher, output: str, gold: str, _all: Sequence[str]) -> Judged:
+def _choice(matcher: Matcher, output: str, gold: str, _known: Known) -> Judged:
     choices = [] if matcher.choice is None else matcher.choice.choices
     named = _named(choices, output)
     if len(named) != 1:
@@ -389,7 +411,7 @@ def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def _json(_: Matcher, output: str, gold: str, _all: Sequence[str]) -> Judged:
+def _json(_: Matcher, output: str, gold: str, _known: Known) -> Judged:
     try:
         mine = _value(output)
     except ValueError:
@@ -410,7 +432,7 @@ def _holds(text: str, answer: str) -> bool:
     return bool(answer) and f" {answer} " in f" {text} "
 
 
-def _contains(matcher: Matcher, output: str, gold: str, everything: Sequence[str]) -> Judged:
+def _contains(matcher: Matcher, output: str, gold: str, known: Known) -> Judged:
     limits = matcher.contains
     if len(output) > limits.longest:
         return Judged(False, "too_long")
@@ -418,13 +440,8 @@ def _contains(matcher: Matcher, output: str, gold: str, everything: Sequence[str
     if not _holds(text, wanted):
         return Judged(False, OTHER, text)
     # what is a part of the right answer is said with it
-    others = {one for one in map(_once, everything) if one != wanted and not _holds(wanted, one) and _holds(text, one)}
+    others = {one for one in known.inside(text) if not _holds(wanted, one)}
     return Judged(False, "several_answers", text) if len(others) > limits.others else Judged(True, RIGHT, text)
-
-
-@lru_cache(maxsize=65536)
-def _once(text: str) -> str:
-    return normalised(text)
 
 
 def _unfit_words(matcher: Matcher, gold: str) -> str:
@@ -435,7 +452,7 @@ def _unfit_words(matcher: Matcher, gold: str) -> str:
     return ""
 
 
-_JUDGES: dict[Match, Callable[[Matcher, str, str, Sequence[str]], Judged]] = {
+_JUDGES: dict[Match, Callable[[Matcher, str, str, Known], Judged]] = {
     "exact": _exact,
     "normalised": _normalised,
     "numeric": _numeric,

@@ -29,7 +29,7 @@ from runtime.contract.report import measured, rate, unavailable
 from runtime.contract.rows import prompt_of
 from runtime.contract.units import unit
 from runtime.data import numbers
-from runtime.data.matching import Choice, Contains, Judged, Match, Matcher, Numeric, Pattern
+from runtime.data.matching import NOTHING, Choice, Contains, Judged, Known, Match, Matcher, Numeric, Pattern
 
 
 class GoldParams(Params):
@@ -139,11 +139,12 @@ class Judge:
         for item in items:
             firsts.setdefault(self._matcher.judge(item.gold, "", item.gold).read, item.gold)
         self.answers = [firsts[one] for one, _ in read.most_common()]
+        self._known = Known.of(self.answers) if params.match == "contains" else NOTHING
 
     def each(self, outputs: Sequence[str]) -> list[Judged]:
         """One verdict per output; outputs may be fewer than items, from the first on."""
         return [
-            self._matcher.judge(output, item.last, item.gold, self.answers)
+            self._matcher.judge(output, item.last, item.gold, self._known)
             for output, item in zip(outputs, self.items, strict=False)
         ]
 
@@ -152,13 +153,22 @@ class Judge:
 
     def trivial(self) -> dict[str, list[bool] | None]:
         """Policy → whether it is right about each item; None for one that says nothing here."""
-        listed = self.answers[: self.params.contains.others + 1] if self.params.match == "contains" else self.answers
         return {
             "echo": self.right([item.last for item in self.items]),
             "constant": self.right([self.answers[0] for _ in self.items] if self.answers else []),
-            "everything": self.right([", ".join(listed) for _ in self.items]),
+            "everything": self.right([self._list() for _ in self.items]),
             "prompt_number": self._prompt_number() if self.params.match == "numeric" else None,
         }
+
+    def _list(self) -> str:
+        """As many of the answers as an output may name, the most frequent first."""
+        if self.params.match != "contains":
+            return ", ".join(self.answers)
+        said, limits = "", self.params.contains
+        for answer in self.answers[: limits.others + 1]:
+            longer = f"{said}, {answer}" if said else answer
+            said = longer if len(longer) <= limits.longest else said
+        return said
 
     def _prompt_number(self) -> list[bool]:
         """The best of three: the first, the last and the largest number of each prompt."""

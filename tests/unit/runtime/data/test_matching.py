@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from kcompiler import assets
 from runtime.data import bounded, numbers
-from runtime.data.matching import MATCHES, REASONS, Choice, Contains, Matcher, Numeric, Pattern, normalised
+from runtime.data.matching import MATCHES, REASONS, Choice, Contains, Known, Matcher, Numeric, Pattern, normalised
 
 EXACT, WORDS, JSON = Matcher("exact"), Matcher("normalised"), Matcher("json")
 NUMBER, GSM8K = Matcher("numeric"), Matcher("numeric", numeric=Numeric(after="####"))
@@ -125,17 +125,20 @@ CASES: list[tuple[Matcher, str, str, str]] = [
     (HOLDS, "Paris", "It is Parisian.", "other_answer"),
     (HOLDS, "Paris", "Paris, Rome", "several_answers"),
     (HOLDS, "New York City", "New York City", "right"),
+    (HOLDS, "Paris", "Paris of the last", "right"),
+    (HOLDS, "Paris", "Paris, of the last resort", "several_answers"),
+    (HOLDS, "Paris", "Of last resort: Paris", "several_answers"),
     (HOLDS, "Paris", "Paris" + "!" * 56, "too_long"),
     (HOLDS, "Paris", "Paris" + "!" * 55, "right"),
     (SOME, "Paris", "Paris, not Rome", "right"),
     (SOME, "Paris", "Paris, Rome, York", "several_answers"),
 ]
-EVERYTHING = ("Paris", "rome.", "Rome", "York", "the")
+KNOWN = Known.of(["Paris", "rome.", "Rome", "York", "the", "of the last resort"])
 
 
 @pytest.mark.parametrize(("matcher", "gold", "output", "reason"), CASES)
 def test_an_output_is_judged(matcher: Matcher, gold: str, output: str, reason: str) -> None:
-    found = matcher.judge(output, "a prompt", gold, EVERYTHING)
+    found = matcher.judge(output, "a prompt", gold, KNOWN)
     assert (found.reason, found.right) == (reason, reason == "right")
     assert matcher.unfit(gold) == ""
 
@@ -272,3 +275,10 @@ def test_the_shipped_answers_are_right_and_shifted_ones_never() -> None:
 
 def test_a_text_without_words_is_normalised_to_nothing() -> None:
     assert normalised("The \u2026 !") == ""
+
+
+def test_many_rows_with_answers_of_their_own_are_judged_in_time() -> None:
+    answers = [f"answer number {n}" for n in range(20_000)]
+    known, began = Known.of(answers), time.process_time()
+    assert all(SOME.judge(f"It is {one}.", "", one, known).right for one in answers[:2000])
+    assert time.process_time() - began < 5

@@ -132,6 +132,8 @@ def test_a_list_of_answers_is_as_long_as_it_may_be() -> None:
     assert trivial(rows, **listed, contains={"others": 0})["everything"] == 2
     assert trivial(rows, **listed, contains={"others": 1})["everything"] == 3
     assert trivial(rows, **listed, contains={"others": 2})["everything"] == 4
+    assert trivial(rows, **listed, contains={"others": 2, "longest": 9})["everything"] == 3
+    assert trivial(rows, **listed, contains={"others": 2, "longest": 8})["everything"] == 2
     assert trivial(rows, **listed)["prompt_number"] is None
 
 
