@@ -23,6 +23,11 @@ CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGES = ["h e", "l l", "he ll", "hell o", "Ġ Ġ", "Ġ w", "1 2"]
 TOKENS = [*CONTROL, *alphabet(), *(merge.replace(" ", "") for merge in MERGES), "<tool>"]
 TYPES = [3] * 3 + [1] * (256 + len(MERGES)) + [4]
+#: a SentencePiece vocabulary: what a score is, is put together first
+PIECES = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "h", "e", "l", "o", "he", "ll", "hell",
+          "hello", "▁hello", "▁▁", "[INST]"]  # fmt: skip
+SCORES = [0.0] * 259 + [-100.0] * 5 + [-1.0, -2.0, -3.0, -4.0, -5.0, -6.0, 0.0]
+PIECE_TYPES = [2, 3, 3] + [6] * 256 + [1] * 11 + [3]
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 SHAPE = {"hidden": 32, "mlp": 64, "layers": 2, "heads": 4, "kv": 2, "width": 8}
 
@@ -99,6 +104,8 @@ def value(one: Any) -> bytes:
         return struct.pack("<IB", BOOL, one)
     if isinstance(one, int):
         return struct.pack("<II", U32, one)
+    if one and isinstance(one, list) and isinstance(one[0], float):
+        return struct.pack(f"<IIQ{len(one)}f", LIST, F32, len(one), *one)
     if isinstance(one, float):
         return struct.pack("<If", F32, one)
     if isinstance(one, str):
@@ -146,6 +153,17 @@ def written(
         body += b"\0" * (-len(body) % alignment)
     head += listed
     return head + b"\0" * (-len(head) % alignment) + body
+
+
+def pieced(**changes: Any) -> bytes:
+    """A whole small model with a SentencePiece tokenizer."""
+    words: dict[str, Any] = {
+        "tokenizer__ggml__model": "llama", "tokenizer__ggml__pre": None, "tokenizer__ggml__merges": None,
+        "tokenizer__ggml__tokens": PIECES, "tokenizer__ggml__scores": SCORES,
+        "tokenizer__ggml__token_type": PIECE_TYPES, "tokenizer__ggml__padding_token_id": None,
+        "tokenizer__ggml__unknown_token_id": 0,
+    }  # fmt: skip
+    return written(keys(**{**words, **changes}), shapes(vocab=len(PIECES)))
 
 
 def small(architecture: str = "llama", **changes: Any) -> bytes:

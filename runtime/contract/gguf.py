@@ -20,7 +20,7 @@ Value = Scalar | list[int] | list[float] | list[bool] | list[str]
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 #: real files have some forty keys, up to 1,200 tensors, 262,144 tokens, and 13 MB of metadata
-MOST_KEYS, MOST_TENSORS, MOST_ITEMS, MOST_METADATA = 4096, 65_536, 2_000_000, 128 << 20
+MOST_KEYS, MOST_TENSORS, MOST_ITEMS, MOST_METADATA = 4096, 65_536, 1_000_000, 64 << 20
 LONGEST_KEY, LONGEST_NAME, LONGEST_TEXT, MOST_DIMENSIONS = 1024, 256, 4 << 20, 4
 _ALIGNMENT, _LARGEST_ALIGNMENT = 32, 1 << 16
 _STRING, _BOOL, _ARRAY = 8, 7, 9

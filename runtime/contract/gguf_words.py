@@ -7,6 +7,7 @@ is refused: another cut gives other ids for some texts, and a model answers wors
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,13 @@ Json = dict[str, Any]
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 _PREFIX = "tokenizer.ggml."
+#: kinds of tokenizers that are read
+KINDS: Mapping[str, str] = {"gpt2": "byte-level BPE", "llama": "SentencePiece's BPE"}
+#: how SentencePiece writes a space, and the longest piece: its trainer makes none of more than sixteen characters
+_SPACE, _LONGEST_PIECE = "▁", 64
+#: ways to put pieces together: 32,000 pieces have some 60,000, and 262,000 half a million
+_MOST_WAYS = 2_000_000
+_BPE: Json = {"type": "BPE", "dropout": None, "continuing_subword_prefix": None, "end_of_word_suffix": None}
 _LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -53,41 +61,110 @@ class Unsupported(Exception):
 def tokenizer(header: Header) -> Json:
     """tokenizer.json. Raises Unsupported."""
     kind = header.metadata.get(f"{_PREFIX}model")
-    if kind != "gpt2":
+    if kind not in KINDS:
         said = f"is of kind `{kind}`" if isinstance(kind, str) else "has no kind"
-        raise Unsupported(f"its tokenizer {said}; read is `gpt2`, byte-level BPE")
+        known = " and ".join(f"`{name}` ({what})" for name, what in KINDS.items())
+        raise Unsupported(f"its tokenizer {said}; read are {known}")
+    return _pieces(header) if kind == "llama" else _bytes(header)
+
+
+def _bytes(header: Header) -> Json:
+    """Byte-level BPE (GPT-2 and its kin)."""
     cut = header.metadata.get(f"{_PREFIX}pre")
     if not isinstance(cut, str) or cut not in CUTS:
         said = f"cuts text by rule `{cut}`" if isinstance(cut, str) else "does not say how it cuts text"
         raise Unsupported(f"its tokenizer {said} (tokenizer.ggml.pre); known are {', '.join(CUTS)}")
     texts, types = tokens(header), token_types(header)
     vocabulary = {text: number for number, text in enumerate(texts)}
+    model = {"unk_token": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": cut in _WHOLE}
+    return {
+        **_plain(texts, types),
+        "normalizer": _NORMALIZERS.get(cut),
+        "pre_tokenizer": CUTS[cut],
+        "post_processor": _around(header, texts, {"bos": False, "eos": False}),
+        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
+        "model": {**_BPE, **model, "vocab": vocabulary, "merges": _merges(header, vocabulary)},
+    }
+
+
+def _pieces(header: Header) -> Json:
+    """SentencePiece's BPE: the piece with the highest score is put together first; without a piece, bytes are spelled.
+
+    A merge of `tokenizers` is a pair, a piece of SentencePiece the result: every way to put a piece together stands at
+    its place, the highest score first.
+    """
+    texts, types = tokens(header), token_types(header)
+    vocabulary = {text: number for number, text in enumerate(texts)}
+    lacking = next((byte for byte in range(256) if f"<0x{byte:02X}>" not in vocabulary), None)
+    if lacking is not None:
+        raise Unsupported(f"its tokenizer has no piece for the byte <0x{lacking:02X}>")
+    unknown = special(header, "unknown")
+    prefix = _flag(header, "add_space_prefix", True)
+    space = [{"type": "Prepend", "prepend": _SPACE}] if prefix else []
+    strip = [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if prefix else []
+    rules = [
+        {"type": "Replace", "pattern": {"String": _SPACE}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+    ]
+    model = {"unk_token": texts[unknown or 0], "fuse_unk": True, "byte_fallback": True, "ignore_merges": False}
+    return {
+        **_plain(texts, types),
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [*space, {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}],
+        },
+        "pre_tokenizer": None,
+        "post_processor": _around(header, texts, {"bos": True, "eos": False}),
+        "decoder": {"type": "Sequence", "decoders": [*rules, *strip]},
+        "model": {**_BPE, **model, "vocab": vocabulary, "merges": _ways(header, texts, types, vocabulary)},
+    }
+
+
+def _plain(texts: list[str], types: list[int]) -> Json:
+    """What both kinds of tokenizer begin with."""
+    marked = {CONTROL, USER_DEFINED, UNKNOWN}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            _added(number, texts[number], types[number] != USER_DEFINED)
-            for number in range(len(texts))
-            if types[number] in (CONTROL, USER_DEFINED)
+            _added(number, text, types[number] != USER_DEFINED)
+            for number, text in enumerate(texts)
+            if types[number] in marked
         ],
-        "normalizer": _NORMALIZERS.get(cut),
-        "pre_tokenizer": CUTS[cut],
-        "post_processor": _around(header, texts),
-        "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": cut in _WHOLE,
-            "vocab": vocabulary,
-            "merges": _merges(header, vocabulary),
-        },
     }
+
+
+def _ways(header: Header, texts: list[str], types: list[int], vocabulary: Mapping[str, int]) -> list[list[str]]:
+    """Pairs that make a piece, by the piece's score."""
+    found = header.metadata.get(f"{_PREFIX}scores")
+    scores = [score for score in found if isinstance(score, float)] if isinstance(found, list) else []
+    if not isinstance(found, list) or len(scores) != len(found) or len(scores) < len(texts):
+        raise Unsupported(f"its tokenizer has {len(texts):,} pieces and {len(scores):,} scores")
+    if not all(map(math.isfinite, scores)):
+        raise Unsupported("a piece of its tokenizer has a score that is no number")
+    ranked = sorted((n for n, kind in enumerate(types) if kind == NORMAL), key=lambda n: -scores[n])
+    pairs = []
+    for number in ranked:
+        text = texts[number]
+        if len(text) > _LONGEST_PIECE:
+            raise Unsupported(f"a piece of its tokenizer has {len(text):,} characters, up to {_LONGEST_PIECE} are read")
+        pairs += [
+            [text[:cut], text[cut:]]
+            for cut in range(1, len(text))
+            if text[:cut] in vocabulary and text[cut:] in vocabulary
+        ]
+        if len(pairs) > _MOST_WAYS:
+            raise Unsupported(f"its pieces can be put together in more than {_MOST_WAYS:,} ways")
+    return pairs
+
+
+def _flag(header: Header, name: str, unsaid: bool) -> bool:
+    found = header.metadata.get(f"{_PREFIX}{name}", unsaid)
+    if not isinstance(found, bool):
+        raise Unsupported(f"{_PREFIX}{name} is {str(found)[:40]}, neither true nor false")
+    return found
 
 
 def tokens(header: Header) -> list[str]:
@@ -150,10 +227,11 @@ def _merges(header: Header, vocabulary: Mapping[str, int]) -> list[list[str]]:
     return pairs
 
 
-def _around(header: Header, texts: list[str]) -> Json | None:
-    """What is put around a text, where the file asks for it."""
-    wanted = [header.metadata.get(f"{_PREFIX}add_{name}_token") is True for name in ("bos", "eos")]
-    ids = [special(header, name) if put else None for name, put in zip(("bos", "eos"), wanted, strict=True)]
+def _around(header: Header, texts: list[str], unsaid: Mapping[str, bool]) -> Json | None:
+    """What is put around a text, where the file asks for it. `unsaid` is what llama.cpp does where it says nothing."""
+    ids = [
+        special(header, name) if _flag(header, f"add_{name}_token", unsaid[name]) else None for name in ("bos", "eos")
+    ]
     if ids == [None, None]:
         return None
     begin, end = ([] if number is None else [number] for number in ids)

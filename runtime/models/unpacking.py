@@ -112,7 +112,7 @@ def read_gguf(takes: Mapping[str, Path], params: ReadGgufParams, ctx: Context) -
         "revision": params.revision,
         "family": str(said["general.architecture"]),
         "tokenizer": str(said["tokenizer.ggml.model"]),
-        "cut": str(said["tokenizer.ggml.pre"]),
+        "cut": str(said.get("tokenizer.ggml.pre", "none")),
         "chat_template": bool(model.chat_template),
         "stored_types": {name: facts.measured(count, "tensor") for name, count in sorted(types.items())},
         "tensors": facts.measured(len(model.weights), "tensor"),

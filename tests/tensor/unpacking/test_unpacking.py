@@ -131,6 +131,20 @@ def test_transformers_reads_tokenizer_and_template(tmp_path):
     assert made.TOKENS.index("12") not in tokenizer("12").input_ids
 
 
+def test_a_sentencepiece_file_has_its_ids_and_its_text_back(tmp_path):
+    out, stage = folder(tmp_path, made.pieced())
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    pieces = made.PIECES.index
+    assert tokenizer("hello").input_ids == [1, pieces("▁hello")]
+    # two spaces meet, and a character without a piece is spelled in bytes
+    ids = tokenizer("hello  hell é[INST]", add_special_tokens=False).input_ids
+    spelled = [pieces("<0xC3>"), pieces("<0xA9>")]
+    assert ids == [pieces("▁hello"), pieces("▁▁"), pieces("hell"), pieces("▁"), *spelled, pieces("[INST]")]
+    assert tokenizer.decode(ids) == "hello  hell é[INST]"
+    assert stage.reports["report"]["data"]["cut"] == "none"
+    assert evidence.read({**stage.reports["report"], "kind": "weights.gguf", "environment": ENVIRONMENT}).problem == ""
+
+
 def test_another_file_than_the_pinned_one(tmp_path):
     path = tmp_path / "it.gguf"
     path.write_bytes(made.small())

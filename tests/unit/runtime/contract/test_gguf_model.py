@@ -108,6 +108,38 @@ def test_files_that_cut_alike_mean_the_same_and_others_do_not(cut, tmp_path):
     assert (differences(one, other, ("a", "b")) == []) == (cut == "smollm")
 
 
+def test_a_sentencepiece_tokenizer_puts_the_best_piece_together_first(tmp_path):
+    words = model(tmp_path, made.pieced()).documents["tokenizer.json"]
+    assert words["model"]["merges"] == [
+        ["h", "e"], ["l", "l"], ["he", "ll"], ["hell", "o"], ["▁", "hello"], ["▁", "▁"],
+    ]  # fmt: skip
+    assert words["model"]["byte_fallback"] is True
+    assert [one["content"] for one in words["added_tokens"]] == ["<unk>", "<s>", "</s>", "[INST]"]
+    # llama.cpp begins every text with <s> and a space, unless a file says otherwise
+    assert words["post_processor"]["special_tokens"]["<s>"]["ids"] == [1]
+    assert words["normalizer"]["normalizers"][0] == {"type": "Prepend", "prepend": "▁"}
+    plain = {"tokenizer__ggml__add_bos_token": False, "tokenizer__ggml__add_space_prefix": False}
+    words = model(tmp_path, made.pieced(**plain)).documents["tokenizer.json"]
+    assert words["post_processor"] is None
+    assert len(words["normalizer"]["normalizers"]) == 1
+    assert "Strip" not in {rule["type"] for rule in words["decoder"]["decoders"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"tokenizer__ggml__scores": None}, "271 pieces and 0 scores"),
+        ({"tokenizer__ggml__scores": made.SCORES[:-1]}, "271 pieces and 270 scores"),
+        ({"tokenizer__ggml__scores": [*made.SCORES[:-1], float("nan")]}, "a score that is no number"),
+        ({"tokenizer__ggml__tokens": [*made.PIECES[:3], "x", *made.PIECES[4:]]}, "no piece for the byte <0x00>"),
+        ({"tokenizer__ggml__tokens": [*made.PIECES[:269], "x" * 65, "[INST]"]}, "has 65 characters"),
+        ({"tokenizer__ggml__add_bos_token": 1}, "add_bos_token is 1, neither true nor false"),
+    ],
+)
+def test_a_sentencepiece_tokenizer_that_is_not_whole_is_refused(change, says, tmp_path):
+    assert says in refused(tmp_path, made.pieced(**change))
+
+
 def less(name: str) -> bytes:
     return made.written(made.keys(), {key: shape for key, shape in made.shapes().items() if key != name})
 
@@ -135,7 +167,7 @@ def less(name: str) -> bytes:
         ({"llama__rope__freq_base": "x"}, "is x, no number above zero"),
         ({"llama__rope__dimension_count": 4}, "rope.dimension_count is 4, and its heads are 8 wide"),
         ({"llama__vocab_size": 300}, "its embedding has 267 rows, for 300 tokens"),
-        ({"tokenizer__ggml__model": "llama"}, "its tokenizer is of kind `llama`"),
+        ({"tokenizer__ggml__model": "t5"}, "its tokenizer is of kind `t5`; read are `gpt2` (byte-level BPE) and `llama`"),
         ({"tokenizer__ggml__model": None}, "its tokenizer has no kind"),
         ({"tokenizer__ggml__pre": "default"}, "cuts text by rule `default`"),
         ({"tokenizer__ggml__pre": None}, "does not say how it cuts text"),
