@@ -106,7 +106,7 @@ class Lowering:
                 place = f"/data/sources/{i}/path"
                 kind = "rows_folder" if source.folder else "file"
                 takes[port] = self.add_input(port, kind, source.path, source.license, place, stated)
-                entry |= {"fields": dict(source.fields), "limit": source.limit}
+                entry |= {"fields": dict(source.fields), "limit": source.limit, "responses": source.responses}
                 entry |= {"delimiter": source.form.delimiter, "columns": list(source.form.columns)}
             else:
                 entry |= {"generator": source.generator, "params": source.params.model_dump(mode="json")}

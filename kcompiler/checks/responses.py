@@ -15,7 +15,7 @@ from kcompiler.facts.paths import kind, located
 from kcompiler.facts.rows import Read, Row, readable
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
-from kcompiler.spec.data import GeneratorSource
+from kcompiler.spec.data import FileSource, GeneratorSource
 from kcompiler.spec.evaluation import Suite
 from runtime import catalog
 from runtime.contract import calls, toolset
@@ -88,11 +88,16 @@ def _judgeable(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 )
 
 
+def _answered(row: Row) -> bool:
+    """Whether a row brings an answer; KC4525 says that others are not judged by."""
+    return bool(row.response)
+
+
 def _judged(spec: Spec, suite: Suite, read: Read) -> Iterator[Row]:
     """The rows of a file that a suite will be given."""
     if suite.rows is not None and suite.rows.source not in (None, read.source.name):
         return
-    for row in read.content.rows:
+    for row in filter(_answered, read.content.rows):
         test = (
             is_held_out(row.prompt, spec.data.held_out) if read.source.split == "auto" else read.source.split == "test"
         )
@@ -178,7 +183,56 @@ def _parts(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 )
 
 
+def _asked(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Prompts without responses are trained on only, and everything that is trained on them reads the teacher's."""
+    asked = [i for i, one in enumerate(spec.data.sources) if isinstance(one, FileSource) and one.responses == "teacher"]
+    for i in asked:
+        if spec.data.sources[i].split != "train":
+            yield tree.diagnostic(
+                "KC4525",
+                f"/data/sources/{i}/responses",
+                "rows that are judged have an answer of their own",
+                label=f"split `{spec.data.sources[i].split}`: the teacher would judge by its own opinion",
+                help="write `split: train`, and judge by another source",
+            )
+    why = _unread(spec) if asked else None
+    if why is not None:
+        yield tree.diagnostic(
+            "KC4524",
+            f"/data/sources/{asked[0]}/responses",
+            "nobody answers these prompts for everything that is trained on them",
+            label=why[1],
+            help=why[2],
+            related=(tree.related(why[0], "here", "key"),),
+        )
+
+
+def _unread(spec: Spec) -> tuple[str, str, str] | None:
+    """(pointer, what is wrong, what to do) where the teacher's text is not given, or not all that is learnt from."""
+    if "text" not in spec.teacher.signals:
+        return (
+            "/teacher",
+            "the teacher gives no text",
+            "write `signals: [text]`: teachers of source openai and recorded answer, and those whose weights are here",
+        )
+    for i, stage in enumerate(spec.training.stages):
+        if not any("text" in catalog.load("losses", term.term).needs for term in stage.losses):
+            return (
+                f"/training/stages/{i}/losses",
+                f"stage `{stage.name}` learns from responses of the file",
+                "train on the teacher's text in it: {term: sequence_kd, weight: 1.0}",
+            )
+    if spec.evaluation.baselines:
+        return (
+            "/evaluation/baselines",
+            f"the baseline `{spec.evaluation.baselines[0]}` learns from responses of the file",
+            "remove it: without the teacher there is nothing to learn from these rows",
+        )
+    return None
+
+
 CHECKS = (
+    Check(_asked, "data", "teacher", "training", "evaluation"),
     Check(_calls, "data"),
     Check(_permitted, "data", "evaluation"),
     Check(_judgeable, "data", "evaluation"),

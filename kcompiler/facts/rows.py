@@ -103,7 +103,7 @@ def look(source: FileSource, world: World) -> Looked | None:
         return None
     fields = tuple(sorted(source.fields.items()))
     try:
-        return Looked(path, pin, parsed(path, pin, source.name, fields, source.limit, source.form))
+        return Looked(path, pin, parsed(path, pin, source.name, fields, source.limit, source.form, source.responses))
     except formats.TooMuch:
         return Looked(path, pin, None, large=f"more than {MAX_CONTENT >> 20} MiB when it is unpacked")
     except Unavailable as error:
@@ -135,12 +135,21 @@ def whole(data: Data, world: World) -> list[Read] | None:
 
 
 @lru_cache(maxsize=8)
-def parsed(path: Path, pin: str, name: str, fields: tuple[tuple[str, str], ...], limit: int, form: Form) -> Content:
+def parsed(
+    path: Path,
+    pin: str,
+    name: str,
+    fields: tuple[tuple[str, str], ...],
+    limit: int,
+    form: Form,
+    responses: str = "file",
+) -> Content:
     """The rows of a file (`pin`: its digest) under a mapping of fields; `limit` 0 takes all. Raises what
     `formats.records` raises beside Refusal."""
     rows: list[Row] = []
     try:
-        for found in Reader(name, dict(fields), limit, form).file(path, most=MAX_CONTENT):
+        reader = Reader(name, dict(fields), limit, form, prompts=responses == "teacher")
+        for found in reader.file(path, most=MAX_CONTENT):
             texts = {key: value for key, value in found.rest.items() if isinstance(value, str)}
             rows.append(Row(found.place, found.row, texts))
     except Refusal as error:

@@ -50,7 +50,8 @@ _STYLE = "black on green"
 
 def _head(row: Mapping[str, Any]) -> str:
     named = f" · {inert(row['class'])}" if row["class"] else ""
-    return f"{inert(row['id'])}{named}   {row['tokens']} tokens, {row['learnt']} learnt"
+    learnt = "the teacher answers" if row["answered_by"] == "teacher" else f"{row['learnt']} learnt"
+    return f"{inert(row['id'])}{named}   {row['tokens']} tokens, {learnt}"
 
 
 def _pieces(row: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:

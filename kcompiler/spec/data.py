@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from kcompiler.spec.base import DISTINCT, FORM, ROOM, Distinct, Name, Plugged, Section
 from runtime.contract import Refusal
@@ -33,6 +33,12 @@ class FileSource(Section):
     )
     split: Split = Field(default="auto", description=_SPLIT)
     license: str = Field(min_length=1, max_length=200, description=_LICENSE, examples=["MIT"])
+    responses: Literal["file", "teacher"] = Field(
+        default="file",
+        description="Who answers the prompts: the file itself, or the teacher, whose text is then all that is learnt "
+        "of these rows (`split: train`).",
+        examples=["teacher"],
+    )
     fields: dict[RowField, Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
         default_factory=dict,
         description="Row field → field (column) of the file, where the names differ. `prompt` and `response` may be "
@@ -65,9 +71,9 @@ class FileSource(Section):
 
     @field_validator("fields")
     @classmethod
-    def _mappable(cls, value: dict[str, str]) -> dict[str, str]:
+    def _mappable(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         try:
-            Reader("", value)
+            Reader("", value, prompts=info.data.get("responses") == "teacher")
         except Refusal as error:
             raise ValueError(f"{error.message.removeprefix('data source `` ')}: {error.action}") from None
         return value

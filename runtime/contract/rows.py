@@ -73,10 +73,11 @@ def objects(path: Path, *, place: str = "", max_bytes: int = MAX_LINE_BYTES) -> 
         yield here, value
 
 
-def checked(value: dict[str, Json], here: str, names: Mapping[str, str] | None = None) -> Row:
+def checked(value: dict[str, Json], here: str, names: Mapping[str, str] | None = None, *, answered: bool = True) -> Row:
     """A JSON object as a row. Raises Refusal when a field is unknown, missing, of another type or out of bounds.
 
-    `names` maps a field of a row to how a message calls it, where the file calls it otherwise.
+    `names` maps a field of a row to how a message calls it, where the file calls it otherwise. Unless `answered`, the
+    response may be empty: the teacher answers that row.
     """
     said = {name: f"`{name}`" for name in FIELDS} | dict(names or {})
     unknown = sorted(set(value) - {*FIELDS, *TURNS})
@@ -88,7 +89,7 @@ def checked(value: dict[str, Json], here: str, names: Mapping[str, str] | None =
         text = value[name]
         if not isinstance(text, str):
             raise Refusal(f"field {said[name]} must be a string", place=here, action=_ACTION)
-        if name != "class" and not text.strip():
+        if name != "class" and not text.strip() and (answered or name != "response" or text):
             raise Refusal(f"field {said[name]} is empty", place=here, action=_ACTION)
     _check_spans(value["spans"], cast(str, value["response"]), here, said["spans"])
     if "messages" in value or "tools" in value:
@@ -148,7 +149,7 @@ def read(path: Path, *, place: str = "", max_bytes: int = MAX_LINE_BYTES) -> Ite
     """The rows of a dataset file, streamed. Raises Refusal with file and line for the first row that is wrong."""
     seen: dict[str, str] = {}
     for here, value in objects(path, place=place, max_bytes=max_bytes):
-        row = checked(value, here)
+        row = checked(value, here, answered=False)
         if row["id"] in seen:
             raise Refusal(f"id `{row['id']}` was already used at {seen[row['id']]}", place=here, action=_ACTION)
         seen[row["id"]] = here
@@ -164,7 +165,7 @@ def written(rows: Iterable[Row], name: str) -> list[str]:
     """Rows → lines of JSON with LF, keys in the order of `FIELDS`, for a file of this name. Raises as `checked`."""
     found = []
     for number, row in enumerate(rows, start=1):
-        whole = cast(dict[str, Json], checked(cast(dict[str, Json], row), f"{name}:{number}"))
+        whole = cast(dict[str, Json], checked(cast(dict[str, Json], row), f"{name}:{number}", answered=False))
         found.append(dumps({key: whole[key] for key in (*FIELDS, *TURNS) if key in whole}) + "\n")
     return found
 

@@ -28,6 +28,8 @@ COMPOSED = ("prompt", "response")
 STRUCTURED = ("spans", *rows.TURNS)
 #: row fields that a file may give
 MAPPED = tuple(field for field in (*rows.FIELDS, *rows.TURNS) if field != "source")
+#: what a file does not give of a row that the teacher answers
+_ANSWERING = ("response", "spans", *rows.TURNS)
 #: what no loss reads, so that no row has it
 _PAIRS = ("chosen", "rejected")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
@@ -35,7 +37,7 @@ _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 FORM = r"^(?:[^{}]|\{[^{}]+\})+$"
 _NEEDED = (
     "a row needs a prompt and a response: map them with `fields: {prompt: …, response: …}` of its data source, or "
-    "`fields: {messages: …}` where it is a conversation"
+    "`fields: {messages: …}` where it is a conversation; prompts alone need `responses: teacher`"
 )
 _CORPUS = (
     "text without prompts has no form here: write rows of a prompt and a response, such as the beginning and the "
@@ -72,7 +74,15 @@ def content_id(source: str, *texts: str) -> str:
 class Reader:
     """The rows of one source: its name, its mapping of row fields to fields of the file, and a limit (0 takes all)."""
 
-    def __init__(self, name: str, fields: Mapping[str, str], limit: int = 0, form: Form | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        fields: Mapping[str, str],
+        limit: int = 0,
+        form: Form | None = None,
+        *,
+        prompts: bool = False,
+    ) -> None:
         """Raises Refusal for a mapping that no file can fulfil."""
         for field, written in fields.items():
             if field in _PAIRS:
@@ -93,10 +103,18 @@ class Reader:
                 f"data source `{name}` maps `messages` and a part of a single question",
                 action="map messages alone (and tools), or prompt and response",
             )
-        self.name, self.limit, self.form = name, limit, form or Form()
+        needless = sorted(set(fields) & set(_ANSWERING)) if prompts else []
+        if needless:
+            raise Refusal(
+                f"data source `{name}` maps `{needless[0]}`, and the teacher answers its prompts",
+                action="remove it, or `responses: teacher`",
+            )
+        self.name, self.limit, self.form, self.prompts = name, limit, form or Form(), prompts
         # a file that maps its questions has no conversations, whatever its other fields are called
-        turns = set() if set(fields) & set(COMPOSED) else set(rows.TURNS)
-        self._fields = {field: fields.get(field, field) for field in MAPPED if field in turns or field in rows.FIELDS}
+        read = set(MAPPED) - set(rows.TURNS if set(fields) & set(COMPOSED) else ())
+        read -= set(_ANSWERING if prompts else ())
+        self._fields = {field: fields.get(field, field) for field in MAPPED if field in read}
+        self._needed = ("prompt",) if prompts else COMPOSED
         self._mapped = frozenset(fields)
         self._asked = frozenset(part for written in self._fields.values() for part in parts(written))
         self._said = {field: _said(field, written) for field, written in self._fields.items()}
@@ -125,7 +143,7 @@ class Reader:
         spoken = self._spoken(value)
         fields = [field for field in self._fields if field not in (COMPOSED if spoken else rows.TURNS)]
         found = {field: self._value(field, value, here) for field in fields if self._has(field, value)}
-        for field in (*(("messages",) if spoken else COMPOSED), *sorted(self._mapped)):
+        for field in (*(("messages",) if spoken else self._needed), *sorted(self._mapped)):
             if field not in found:
                 raise self._lacking(field, value, rest, here)
         if spoken:
@@ -134,9 +152,10 @@ class Reader:
             found["id"] = self._identifier(found["id"], here)
         else:
             turns = [dumps(found[field]) for field in rows.TURNS if field in found]
-            found["id"] = content_id(self.name, *(str(found[field]) for field in COMPOSED), *turns)
-        whole: dict[str, Json] = {"class": "", "spans": {}, **found, "source": self.name}
-        return rows.checked(whole, here, self._said)
+            found["id"] = content_id(self.name, *(str(found.get(field, "")) for field in COMPOSED), *turns)
+        lacking: dict[str, Json] = {"response": ""} if self.prompts else {}
+        whole: dict[str, Json] = {"class": "", "spans": {}, **lacking, **found, "source": self.name}
+        return rows.checked(whole, here, self._said, answered=not self.prompts)
 
     def _spoken(self, value: Mapping[str, Json]) -> bool:
         """Whether a row is a conversation: `messages` are mapped, or stand where no question does."""

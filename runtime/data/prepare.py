@@ -31,7 +31,10 @@ def seed_of(source: Source, seed: int) -> int:
 
 def from_file(path: Path, source: Source, unused: Counter[str]) -> Iterator[tuple[str, Row]]:
     """The rows of one source that is a file as (place, row). Raises Refusal with file and line."""
-    for found in sources.Reader(source.name, source.fields, source.limit, source.form()).file(path):
+    reader = sources.Reader(
+        source.name, source.fields, source.limit, source.form(), prompts=source.responses == "teacher"
+    )
+    for found in reader.file(path):
         unused.update(sources.unused(found.rest))
         yield found.place, found.row
 

@@ -103,10 +103,15 @@ def look(
 
 def _shown(row: Row, example: Example, tokenizer: Tokenizer) -> dict[str, Any]:
     """One row as its tokens say it, in pieces that are learnt or not; and the text of each further mask."""
+    asked = not row["response"]
+    if asked:
+        # the end token stands where the teacher's answer will
+        example = Example(example.ids[:-1], {name: [False] * (len(example.ids) - 1) for name in example.masks})
     return {
         "id": row["id"],
         "source": row["source"],
         "class": row["class"],
+        "answered_by": "teacher" if asked else "file",
         "tokens": len(example.ids),
         "learnt": sum(example.masks[RESPONSE]),
         "pieces": [

@@ -25,6 +25,8 @@ class Source(Params):
     license: str
     #: row field → field of the file
     fields: dict[str, str] = Field(default_factory=dict)
+    #: who answers the prompts
+    responses: Literal["file", "teacher"] = "file"
     #: of a CSV file: what stands between fields, and the names of the columns where there is no header
     delimiter: Literal[",", ";", "\t", "|"] = ","
     columns: list[str] = Field(default_factory=list)

@@ -175,9 +175,27 @@ def test_escapes_of_a_row_do_nothing_to_a_terminal(home: Path, capsys):
     assert "\\x1b[2J" in out
 
 
+def test_prompts_alone_are_answered_by_the_teacher_and_learnt_from(home: Path, capsys):
+    """From a file of questions to a trained student: the record answers, and what is missing of it is allowed."""
+    case = ROOT / "tests/golden/validate/KC4524-prompts-alone-need-a-teacher-that-answers"
+    for name in ("rows.jsonl", "answers.jsonl", "test.jsonl"):
+        (home / name).write_bytes((case / name).read_bytes())
+    # the advice of that message, followed
+    (home / "spec.yaml").write_text((case / "spec.yaml").read_text().replace("  baselines: [ce_only]\n", ""))
+    (home / ".git").mkdir()
+    code, out, err = told(capsys, "--rows", "2")
+    assert code == 0, err
+    assert "the teacher answers\n    <|bos|>question " in out
+    assert "⟦" not in out.split("\n", 1)[1]
+    assert _main(["apply", "spec.yaml", "--only", "train-kd"]) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    reports = json.loads((home / "generated/answers/evidence/reports/train-kd.json").read_text())
+    assert reports["data"]["rows"]["value"] == 12
+
+
 FOUND = {
     "split": "train", "rows": 3, "measured": 3,
-    "shown": [{"id": "a", "source": "s", "class": "", "tokens": 5, "learnt": 2, "spans": {"tool_name": ["f"]},
+    "shown": [{"id": "a", "source": "s", "class": "", "answered_by": "file", "tokens": 5, "learnt": 2, "spans": {"tool_name": ["f"]},
                "pieces": [{"text": "<|bos|>Q\nA: ", "learnt": False}, {"text": "yes<|eos|>", "learnt": True}]}],
     "lengths": {"min": 1, "median": 2, "within_95": 9, "max": 9,
                 "buckets": [{"most": 4, "rows": 2}, {"most": 8, "rows": 0}, {"most": None, "rows": 1}]},

@@ -258,6 +258,7 @@ SWAPPED = {**letters(509), "t3": 4, "t4": 3}
 CONTROL = {"<|pad|>": 0, "<|bos|>": 1, "<|eos|>": 2}
 FULL = folder(letters(509), **CONTROL)
 ANSWERS = json.dumps({"prompt": "p", "text": "t"}) + "\n"
+CHOSEN = json.dumps({"prompt": "p", "text": "t", "choices": {"t": -0.1, "u": -3.0}}) + "\n"
 #: parameters of the good spec's student
 STUDENT = 34_976
 PINNED = lines("a", "b")
@@ -666,8 +667,28 @@ def halves(rows: dict[str, str] | None, *splits_of: str, **suite: Any) -> Change
     )
 
 
+def prompts(split: str = "train", *changes: Change) -> Change:
+    """Prompts without responses, and rows to judge by."""
+    rows = sources(
+        {"path": "rows.jsonl", "split": split, "responses": "teacher"}, {"path": "test.jsonl", "split": "test"}
+    )
+    return several(recorded(), rows, *changes)
+
+
+def baseline(data: dict[str, Any]) -> None:
+    data["evaluation"]["baselines"] = ["ce_only"]
+
+
+PROMPTS = {"answers.jsonl": ANSWERS, "rows.jsonl": '{"prompt": "p"}\n', "test.jsonl": lines("q", response="A")}
 TWO = {"0.jsonl": of("a", "x", "y"), "1.jsonl": of("b", "x", "z", answer="Alas")}
 CLAIMS["responses"] = [
+    Claim("prompts that the teacher answers", prompts(), files=PROMPTS),
+    Claim("prompts that are judged", prompts("auto"), ("KC4525",), ("split `auto`",), files=PROMPTS),
+    Claim("prompts of a teacher that gives no text", prompts("train", section("teacher", signals=["choices"]), losses("choice_kl")),
+          ("KC4524",), ("the teacher gives no text",), files={**PROMPTS, "answers.jsonl": CHOSEN}),
+    Claim("and of a stage that reads none", prompts("train", section("teacher", signals=["text", "choices"]), losses("choice_kl")),
+          ("KC4524",), ("stage `kd` learns from responses of the file",), files={**PROMPTS, "answers.jsonl": CHOSEN}),
+    Claim("and of a baseline", prompts("train", baseline), ("KC4524",), ("the baseline `ce_only`",), files=PROMPTS),
     Claim("answers that nobody permits", halves(None), ("KC4518",), ("1.jsonl:1: 'Alas' is none of 20",), files=TWO),
     Claim("but of another source", halves({"source": "s0"}), files=TWO),
     Claim("answers that are no numbers", halves(None, use="gold", match="numeric"), ("KC5520", "KC5520"),

@@ -225,3 +225,28 @@ def test_preference_pairs_are_refused_until_a_loss_reads_them(tmp_path: Path, fi
     assert "map `response` to their column" in caught.value.action
     # the advice, followed
     assert read(tmp_path, "q,chosen,rejected\na,b,c\n", prompt="q", response="chosen")[0].row["response"] == "b"
+
+
+def asked(tmp_path: Path, data: str, **fields: str):
+    path = tmp_path / "faq.csv"
+    path.write_text(data)
+    return list(Reader("faq", fields, form=Form("csv"), prompts=True).file(path))
+
+
+def test_prompts_alone_are_rows_that_the_teacher_answers(tmp_path: Path):
+    found = asked(tmp_path, "question,response,messages\nWhy?,not read,{\nWhen?,,\n", prompt="question")
+    assert [(one.row["prompt"], one.row["response"]) for one in found] == [("Why?", ""), ("When?", "")]
+    assert dict(found[0].rest) == {"response": "not read", "messages": "{"}
+    # what the data step writes of them is read again
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(rows.written((one.row for one in found), path.name)))
+    assert [row["response"] for row in rows.read(path)] == ["", ""]
+    # elsewhere a row without a response is none
+    assert refused(tmp_path, "prompt,response\nWhy?,\n") == ("faq.csv:2", "field `response` is empty")
+    assert refused(tmp_path, "prompt\nWhy?\n") == ("faq.csv:2", "field `response` is missing; the row has `prompt`")
+
+
+@pytest.mark.parametrize("field", ["response", "spans", "messages", "tools"])
+def test_nothing_else_is_mapped_where_the_teacher_answers(field: str):
+    with pytest.raises(Refusal, match=f"maps `{field}`, and the teacher answers its prompts"):
+        Reader("faq", {field: "x"}, prompts=True)
