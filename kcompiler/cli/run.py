@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +115,20 @@ def _world_differs(differences: Sequence[Difference], spec: str) -> Outcome:
     if any(item.kind != "toolchain" for item in differences):
         return _stale(lines, spec)
     click.echo("the toolchain is not the one the lock pins:\n" + "\n".join(f"  {line}" for line in lines), err=True)
-    return Outcome(4, "toolchain-differs", "pip install 'kcompiler[run]'")
+    return Outcome(
+        4, "toolchain-differs", f"pip install 'kcompiler[{','.join(_extras(item.name for item in differences))}]'"
+    )
+
+
+def _extras(distributions: Iterable[str]) -> list[str]:
+    """The extras that install these: the common one, and those of backends that need more."""
+    from runtime import catalog
+
+    own = [name for name in catalog.names("backends") if catalog.distribution("backends", name) is None]
+    backends = [catalog.load("backends", name) for name in own]
+    common = {name for backend in backends if backend.extra == "run" for name in backend.requires}
+    lacking = set(distributions) - common
+    return ["run", *sorted({backend.extra for backend in backends if lacking & set(backend.requires)})]
 
 
 def _stale(differences: Sequence[str], spec: str) -> Outcome:

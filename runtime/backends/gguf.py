@@ -7,4 +7,5 @@ BACKEND = Backend(
     version=1,
     operations={"read_gguf": "runtime.models.unpacking:read_gguf"},
     requires={"gguf": "0.19.0", "numpy": "2.4.6", "safetensors": "0.8.0", "torch": "2.13.0"},
+    extra="gguf",
 )

@@ -7,4 +7,5 @@ BACKEND = Backend(
     version=1,
     operations={"harvest": "runtime.data.harvest:harvest", "fetch": "runtime.data.fetch:fetch"},
     requires={"httpx": "0.28.1", "stamina": "26.1.0", "huggingface_hub": "2.4.0"},
+    extra="http",
 )

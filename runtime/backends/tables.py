@@ -7,4 +7,5 @@ BACKEND = Backend(
     version=1,
     operations={"data": "runtime.data.prepare:prepare"},
     requires={"pyarrow": "26.0.1"},
+    extra="parquet",
 )

@@ -279,6 +279,8 @@ class Backend:
     version: int
     operations: Mapping[str, str] = field(default_factory=dict)
     requires: Mapping[str, str] = field(default_factory=dict)
+    #: which extra of this distribution installs what it requires
+    extra: str = "run"
     forges: bool = False
 
 

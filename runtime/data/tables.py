@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 #: bytes of address space of this process, and of one column of one row group when it is unpacked
-MEMORY, COLUMN = 6 << 30, 1 << 30
+MEMORY, COLUMN = 4 << 30, 1 << 30
 #: rows in memory at a time: each may be as long as the whole column of a dictionary's longest value
 ROWS = 64
 DEPTH = 32
@@ -142,6 +142,18 @@ def named(columns: Columns) -> None:
     sys.stdout.buffer.write(json.dumps(dict.fromkeys(columns.others)).encode() + b"\n")
 
 
+def too_long(batch: Any, most: int) -> int | None:
+    """The first row of a batch that is far too long to be made a line of, without making one."""
+    import pyarrow as pa
+
+    # the values of a dictionary are as long as their column, which is bounded
+    columns = [column for column in batch.columns if not pa.types.is_dictionary(column.type)]
+    if sum(column.nbytes for column in columns) <= ROWS * most:
+        return None
+    sizes = (sum(column.slice(i, 1).nbytes for column in columns) for i in range(batch.num_rows))
+    return next((i for i, size in enumerate(sizes) if size > most), None)
+
+
 def rows(batches: Iterator[Any], columns: Columns, place: str, most: int) -> None:
     """Writes the rows of batches."""
     first = 1
@@ -149,6 +161,9 @@ def rows(batches: Iterator[Any], columns: Columns, place: str, most: int) -> Non
         whole = whole.select(columns.read)
         for start in range(0, whole.num_rows, ROWS):
             batch = whole.slice(start, ROWS)
+            long = too_long(batch, most)
+            if long is not None:
+                raise Wrong(f"{place}:{first + long}", f"row longer than {most} bytes", "split or shorten the row")
             found = {name: values(batch.column(name), name, place, first) for name in columns.read}
             for i in range(batch.num_rows):
                 here = f"{place}:{first + i}"

@@ -6,15 +6,19 @@ import gzip
 import io
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kcompiler.cli import _main
+from kcompiler.cli.run import _extras
 from kcompiler.render import looked
+from runtime import catalog
 from runtime.data.encode import encode
 from runtime.machine import apply as machine
+from runtime.machine import stale
 from runtime.models import look as module
 from runtime.models import tokenizer as tokenizers
 
@@ -144,6 +148,39 @@ def test_tables_are_shown_like_any_rows(home: Path, capsys, kind: str):
     code, out, err = told(capsys, "--rows", "1")
     assert code == 0, err
     assert "⟦It is certain.<|eos|>⟧" in out
+
+
+def test_where_pyarrow_is_not_installed_it_is_said_what_to_install(home: Path, capsys, monkeypatch):
+    (home / "faq.parquet").write_bytes(b"PAR1")
+    (home / "absent.py").write_text("print('[\"absent\"]')")
+    project(home, source("parquet", "faq.parquet"))
+    monkeypatch.setattr("runtime.contract.tables.PROGRAM", home / "absent.py")
+    real = stale.installed
+    monkeypatch.setattr(stale, "installed", lambda name: "not installed" if name == "pyarrow" else real(name))
+    code, out, err = told(capsys)
+    assert (code, out) == (4, "")
+    assert "warning[KC4520]" in err
+    assert "toolchain pyarrow: locked 26.0.1, found not installed" in err
+    assert "outcome=toolchain-differs code=4 next=pip install 'kcompiler[run,parquet]'" in err
+
+
+@pytest.mark.parametrize(
+    ("lacking", "extras"),
+    [
+        (["torch"], ["run"]),
+        (["numpy", "gguf"], ["run", "gguf"]),
+        (["httpx"], ["run", "http"]),
+        (["pyarrow", "stamina"], ["run", "http", "parquet"]),
+    ],
+)
+def test_each_distribution_has_the_extra_that_installs_it(lacking: list[str], extras: list[str]):
+    """Of every one that a backend of ours pins, by the very text of pyproject.toml."""
+    assert _extras(lacking) == extras
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    for name in catalog.names("backends"):
+        backend = catalog.load("backends", name)
+        installed = [*declared["run"], *(declared[backend.extra] if backend.requires else ())]
+        assert {f"{key}=={pin}" for key, pin in backend.requires.items()} <= set(installed), name
 
 
 def test_a_wrong_field_ends_before_anything_runs(home: Path, capsys):

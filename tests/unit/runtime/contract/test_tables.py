@@ -136,6 +136,10 @@ def test_a_limit_ends_the_reading(tmp_path: Path):
 def test_rows_and_columns_that_are_too_long_are_refused(tmp_path: Path):
     path = written(tmp_path / "long.parquet", {"prompt": ["a"], "response": ["x" * (1 << 20)]})
     assert refused(path) == ("long.parquet:1", "row longer than 1048576 bytes")
+    # 80 MB in one value of a file of a few KB: refused before a second copy of it is made
+    path = written(tmp_path / "value.parquet", {"prompt": ["a", "b"], "response": ["x", "x" * (80 << 20)]})
+    assert path.stat().st_size < 8 << 20
+    assert refused(path) == ("value.parquet:2", "row longer than 1048576 bytes")
     # 40 KB of dictionary and a terabyte of rows
     one = pa.DictionaryArray.from_arrays(pa.array([0] * 1_000_000, pa.int32()), ["x" * 900_000])
     path = written(tmp_path / "bomb.parquet", {"prompt": ["a"] * 1_000_000, "response": one})
