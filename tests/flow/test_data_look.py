@@ -145,9 +145,17 @@ def test_tables_are_shown_like_any_rows(home: Path, capsys, kind: str):
     path.parent.mkdir(exist_ok=True)
     pq.write_table(table, path)
     project(home, source(kind, "faq.parquet" if kind == "parquet" else "faq"))
+    assert _main(["pin", "spec.yaml"]) == 0
     code, out, err = told(capsys, "--rows", "1")
     assert code == 0, err
     assert "⟦It is certain.<|eos|>⟧" in out
+    # the lock of such a spec is one that an audit can read, and what it pins is what is here
+    assert _main(["apply", "spec.yaml", "--only", "data"]) == 0
+    capsys.readouterr()
+    assert _main(["audit", "spec.yaml"]) == 1, "a part is no whole"
+    assert "KA01" not in capsys.readouterr().out
+    pq.write_table(table.slice(1), path)
+    assert told(capsys)[0] == 1, "not the pinned rows"
 
 
 def test_where_pyarrow_is_not_installed_it_is_said_what_to_install(home: Path, capsys, monkeypatch):
