@@ -19,6 +19,7 @@ Nothing is repaired: an output that cannot be read is wrong, with the reason.
 
 from __future__ import annotations
 
+import decimal
 import json
 import re
 import unicodedata
@@ -40,6 +41,7 @@ Match = Literal["exact", "normalised", "numeric", "regex", "choice", "json", "co
 MATCHES: Sequence[Match] = get_args(Match)
 #: longest text of a JSON number that is compared
 _DIGITS = 64
+_WIDE = decimal.Context(prec=_DIGITS, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
 _ARTICLES = frozenset({"a", "an", "the"})
 _KEPT = frozenset("%#&@/")
 
@@ -375,6 +377,11 @@ def _decimal(text: str) -> Decimal:
         raise ValueError(f"number out of range: {text}") from None
 
 
+def _shortest(number: Decimal) -> str:
+    """One spelling of a number, so that equal answers are counted as one."""
+    return str(_WIDE.normalize(number))
+
+
 def _constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
@@ -416,7 +423,7 @@ def _json(_: Matcher, output: str, gold: str, _known: Known) -> Judged:
         mine = _value(output)
     except ValueError:
         return Judged(False, "not_json")
-    return _equal(same(mine, _value(gold)), output.strip())
+    return _equal(same(mine, _value(gold)), json.dumps(mine, sort_keys=True, default=_shortest))
 
 
 def _unfit_json(_: Matcher, gold: str) -> str:

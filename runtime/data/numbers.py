@@ -29,11 +29,11 @@ _PLAIN = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?|[
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A number of a text: its value, its unit as it is written ("" where none is), and where its digits end."""
+    """A number of a text: its value, its unit ("" where none is), and its sign and digits as they are written."""
 
     value: Fraction
     unit: str
-    end: int
+    text: str
 
 
 def _value(digits: str, decimal: str) -> Fraction | None:
@@ -61,7 +61,12 @@ def _read(text: str, run: re.Match[str], decimal: str) -> Found | None:
         if ahead.isalnum() or ahead in {")", "]", "%"}:
             sign = ""
     unit = _UNIT.match(text, run.end())
-    return Found(-value if sign and sign in _MINUS else value, currency or (unit["unit"] if unit else ""), run.end())
+    minus = bool(sign) and sign in _MINUS
+    return Found(
+        -value if minus else value,
+        currency or (unit["unit"] if unit else ""),
+        f"-{run[0]}" if minus else run[0],
+    )
 
 
 def final(text: str, decimal: str = ".") -> Found | str | None:

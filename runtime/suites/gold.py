@@ -172,13 +172,16 @@ class Judge:
 
     def _prompt_number(self) -> list[bool]:
         """The best of three: the first, the last and the largest number of each prompt."""
-        picks: Sequence[Callable[[Sequence[str]], str]] = (
-            lambda found: found[0],
-            lambda found: found[-1],
-            lambda found: max(found, key=float),
+        asked, numeric = self.items, self.params.numeric
+        found = [numbers.all_of(item.prompt, numeric.decimal) for item in asked]
+        picks = (
+            [one[0] if one else None for one in found],
+            [one[-1] if one else None for one in found],
+            [max(one, key=lambda number: number.value) if one else None for one in found],
         )
-        told = [[str(float(one.value)) for one in numbers.all_of(item.prompt)] for item in self.items]
-        return max((self.right([pick(one) if one else "" for one in told]) for pick in picks), key=sum)
+        # who knows the marker writes it
+        said = ([f"{numeric.after} {one.text}" if one else "" for one in pick] for pick in picks)
+        return max(map(self.right, said), key=sum)
 
 
 def lines_of(runner: str, outputs: Sequence[str], judge: Judge) -> list[dict[str, Any]]:
@@ -328,7 +331,8 @@ def run(
         if name in runners:
             asked = judge.items[: params.coreml_limit] if name == "coreml" else judge.items
             outputs[name] = runners[name].generate([item.asked for item in asked], params.max_new_tokens)
-    return _data(judge, outputs), [line for name, said in outputs.items() for line in lines_of(name, said, judge)]
+    lines = [line for name, said in outputs.items() for line in lines_of(name, said, judge)]
+    return data_of(lines, rows, params), lines
 
 
 SUITE = Suite(

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from runtime.contract import Refusal, conversation
 from runtime.contract.intervals import incomplete_beta
 from runtime.contract.paired import mcnemar, rate_between
+from runtime.contract.strict_json import dumps
 from runtime.suites import gold
 from tests.unit.runtime.suites.models import Scripted, row
 
@@ -115,6 +116,22 @@ def test_what_needs_no_understanding_is_measured() -> None:
         "prompt_number": 4,
         "best": "prompt_number",
     }
+
+
+def test_a_number_of_the_prompt_is_given_in_the_form_that_is_asked() -> None:
+    rows = [row("3,5 and -2e999", "#### 3,5"), row("1,5 and 2e999", "#### 1,5")]
+    assert trivial(rows, numeric={"after": "####", "strict": True, "decimal": ","})["prompt_number"] == 2
+
+
+def test_equal_values_are_one_answer() -> None:
+    rows = [row("1", '{"a":1,"b":0.10}'), row("2", '{"b":0.1,"a":1.0}'), row("3", "1e999999999"), row("4", "[]")]
+    assert trivial(rows, match="json", numeric={})["constant"] == 2
+
+
+def test_half_of_a_surrogate_pair_can_be_written_down() -> None:
+    _, lines = made({"student": lambda _: '"\\ud800"'}, [row("p", '"x"')], match="json", numeric={})
+    assert lines[0]["reason"] == "other_answer"
+    assert dumps(lines[0]).encode()
 
 
 def test_of_a_conversation_the_last_words_are_repeated() -> None:
