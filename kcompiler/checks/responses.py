@@ -29,20 +29,22 @@ def _calls(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """Calls in rows fit the registry."""
     path = located(spec.data.tools, world) if spec.data.tools else None
     tools = registry.tools(path) if path is not None and kind(path) == "file" else ()
-    if not tools:
-        return
-    valid = toolset.validators(tools)
+    valid = toolset.validators(tools) if tools else {}
     for read in readable(spec.data, world):
-        wrong = [(row, why) for row in read.content.rows if (why := calls.why_not(row.response, valid))]
+        wrong = [(row, why) for row in read.content.rows if (why := calls.why_not_row(row.whole, valid))]
         if wrong:
+            own = bool(wrong[0][0].whole.get("tools"))
             yield tree.diagnostic(
                 "KC4517",
                 f"/data/sources/{read.index}/path",
-                f"source `{read.source.name}` holds a response that is no call the registry allows",
+                f"source `{read.source.name}` holds a response that is no call "
+                + ("the tools beside its messages allow" if own else "the registry allows"),
                 label=f"{wrong[0][0].place}: {wrong[0][1]}",
-                help='write calls as tool.call{"name":…,"args":{…}}, with arguments that fit the registry',
+                help="correct the row, or the declaration of the tool"
+                if "messages" in wrong[0][0].whole
+                else 'write calls as tool.call{"name":…,"args":{…}}, with arguments that fit the registry',
                 notes=tuple(f"{row.place}: {why}" for row, why in wrong[1 : 1 + _NAMED]),
-                related=(tree.related("/data/tools", "the registry"),),
+                related=() if own else (tree.related("/data/tools", "the registry"),),
             )
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.facts.teacher import Folder, folder_at, of_teacher
+from kcompiler.facts.teacher import Folder, folder_at, of_teacher, tokenizer_folder
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
-from runtime.contract.templates import CONFIG, DATE, FILE, KEY, chat_template
+from runtime.contract.templates import CONFIG, DATE, FILE, KEY
 from runtime.contract.weights import Weights
 
 _BYTES = 256
@@ -71,17 +71,15 @@ def _without_template(spec: Spec, world: World) -> str:
     who = spec.tokenizer.source
     if who == "train":
         return "a tokenizer that is trained here has none"
-    weights = next(weights for name, _, weights in _weights(spec) if name == who)
-    folder = folder_at(weights, world)
-    if folder is None:
-        return ""
-    if folder.packed is not None:
-        return "" if folder.packed.chat_template else f"the {who}'s GGUF file has none"
+    folder = tokenizer_folder(spec, world)
     try:
-        found = chat_template(folder.path)
+        lacking = folder is not None and folder.chat_template is None
     except ValueError as error:
         return str(error)
-    return "" if found is not None else f"the {who}'s folder has neither {FILE} nor `{KEY}` in {CONFIG}"
+    if not lacking or folder is None:
+        return ""
+    packed = f"the {who}'s GGUF file has none"
+    return packed if folder.packed else f"the {who}'s folder has neither {FILE} nor `{KEY}` in {CONFIG}"
 
 
 def _escapes(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:

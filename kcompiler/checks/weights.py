@@ -14,7 +14,6 @@ from kcompiler.facts.teacher import Folder, folder_at, weights_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.strict_json import Json
-from runtime.contract.templates import CHAT
 
 #: encoders that Transformers 5.23 gives a head for language modelling; they see the whole text unless told not to
 ENCODERS = frozenset(
@@ -130,7 +129,7 @@ def _rope(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 
 def _template(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
-    if spec.tokenizer.template == CHAT:
+    if spec.tokenizer.chat:
         return
     for pointer, folder in _folders(spec, world):
         place = next((place for place in _chat_templates(folder)), None)
@@ -141,7 +140,10 @@ def _template(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 f"the chat template of the {pointer.split('/')[1]} is not used",
                 severity="note",
                 label=f"rows are written by this template, not by {place}",
-                help="make it write what the model was trained on; a chat template is not run",
+                help="write `template: chat` to have them written by it, or make this one write what the model was "
+                "trained on"
+                if spec.tokenizer.source == pointer.split("/")[1]
+                else "make this template write what the model was trained on",
                 related=(tree.related(pointer, "this folder has one"),),
             )
 

@@ -11,7 +11,7 @@ from kcompiler.facts import World
 from kcompiler.facts import weights as lying
 from kcompiler.spec import Spec
 from runtime import catalog
-from runtime.contract import Step, gguf_model
+from runtime.contract import Step, gguf_model, templates
 from runtime.contract.gguf import Broken
 from runtime.contract.gguf_words import Unsupported
 from runtime.contract.strict_json import Json, loads
@@ -50,6 +50,11 @@ class Folder:
         if self.packed is None:
             return json_object(self.path / name, strict=strict)
         return dict(self.packed.documents.get(name, {}))
+
+    @property
+    def chat_template(self) -> str | None:
+        """The chat template that its tokenizer brings, None without one. Raises ValueError for a file that is none."""
+        return templates.chat_template(self.path) if self.packed is None else self.packed.chat_template or None
 
     @property
     def words(self) -> Meaning | None:
@@ -95,6 +100,12 @@ def folder_of(spec: Spec, world: World) -> Folder | None:
 def folder_at(weights: Weights | None, world: World) -> Folder | None:
     """The folder of some weights, where it may be read; None for a repository."""
     return None if weights is None else folder_in(lying.of(weights), world)
+
+
+def tokenizer_folder(spec: Spec, world: World) -> Folder | None:
+    """The folder that a taken tokenizer comes from, where it may be read."""
+    own = {"teacher": of_teacher(spec), "student": spec.student.checkpoint}
+    return folder_at(own.get(spec.tokenizer.source), world)
 
 
 def folder_in(where: lying.Where, world: World) -> Folder | None:

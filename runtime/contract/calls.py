@@ -9,13 +9,16 @@ The typed errors follow the Berkeley Function-Calling Leaderboard's idea of one 
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from runtime import digest
+from runtime.contract import toolset
 from runtime.contract.strict_json import Json, loads
 
 if TYPE_CHECKING:
@@ -155,14 +158,36 @@ def why_not(response: str, validators: Mapping[str, Validator]) -> str:
     return f"{fault.kind}: {fault.detail[:300]}" if fault else ""
 
 
-def why_not_called(messages: Sequence[Mapping[str, Any]], validators: Mapping[str, Validator]) -> str:
-    """Why a call in the turns of a conversation is none that these tools allow; "" when all of them are."""
+def why_not_row(row: Mapping[str, Any], validators: Mapping[str, Validator]) -> str:
+    """Why a call of a row is none that is allowed, by the tools beside its messages or else by the registry; "" when
+    all of them are, and when there is nothing to judge them by."""
+    messages = row.get("messages", ())
+    own = beside(json.dumps(row["tools"])) if row.get("tools") else validators
     for message in messages:
         for made in message.get("tool_calls", ()):
-            fault = invalid(Call(made["function"]["name"], made["function"]["arguments"]), validators)
+            fault = invalid(Call(made["function"]["name"], made["function"]["arguments"]), own) if own else None
             if fault:
                 return f"{fault.kind}: {fault.detail[:300]}"
-    return ""
+    called = bool(messages) and "tool_calls" in messages[-1]
+    return why_not(str(row["response"]), validators) if validators and not called else ""
+
+
+@lru_cache(maxsize=64)
+def beside(tools: str) -> dict[str, Validator]:
+    """Tool name → validator, of the tools beside a conversation (JSON text). A schema that is not judged as it reads
+    allows anything: such tools come with other people's data, and only their names are known."""
+    found: dict[str, Validator] = {}
+    for tool in json.loads(tools):
+        given = tool["function"]
+        whole = {
+            "name": given["name"],
+            "description": str(given.get("description") or ""),
+            "parameters": given.get("parameters") or {"type": "object"},
+        }
+        if toolset.faults([whole]):
+            whole["parameters"] = {}
+        found |= toolset.validators([whole])
+    return found
 
 
 def difference(call: Call, gold: Call) -> Fault | None:

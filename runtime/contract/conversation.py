@@ -134,6 +134,12 @@ def checked(value: Json, here: str, field: str = "messages", *, answered: bool =
     found: list[Message] = []
     for number, item in enumerate(value):
         found.append(_message(item, found, here, f"{field}[{number}]"))
+    if answered and [at for at, message in enumerate(found) if message["role"] == "assistant"] == [0]:
+        raise Refusal(
+            f"`{field}` begins with its only answer: nothing is asked before it",
+            place=here,
+            action="add what it answers, or remove the row",
+        )
     if answered and not any(message["role"] == "assistant" for message in found):
         raise Refusal(
             f"no message of `{field}` is the assistant's: there is nothing to learn",

@@ -139,16 +139,15 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
 
 def _refuse_calls(found: Sequence[tuple[str, Row]], tools: Sequence[registry.Tool]) -> None:
     """A row's own call that no model could be right with: it would teach a fault, and be refused by the last step."""
-    if not tools:
-        return
-    valid = registry.validators(tools)
+    valid = registry.validators(tools) if tools else {}
     for here, row in found:
-        why = calls.why_not(row["response"], valid)
+        why = calls.why_not_row(row, valid)
         if why:
+            by = "tools beside the messages allow" if row.get("tools") else "registry allows"
             raise Refusal(
-                f"the response is no call that the registry allows: {why}",
+                f"the response is no call that the {by}: {why}",
                 place=here,
-                action="correct the row or the tool registry",
+                action="correct the row, or the declaration of the tool",
             )
 
 
