@@ -89,6 +89,18 @@ def message_of(reply: Reply) -> Message:
     return {"role": "assistant", "content": reply} if isinstance(reply, str) else reply.message
 
 
+def sent(messages: Sequence[Message]) -> list[Message]:
+    """Messages as OpenAI's API takes them: the arguments of a call are text."""
+    found = []
+    for message in messages:
+        calls = [
+            {**call, "function": {**call["function"], "arguments": _canonical(call["function"]["arguments"])}}
+            for call in message.get("tool_calls", ())
+        ]
+        found.append({**message, "tool_calls": calls} if calls else message)
+    return found
+
+
 def said(message: Message) -> str:
     """The text of one message: its content, and each call as `name{arguments}` on a line of its own."""
     calls = [

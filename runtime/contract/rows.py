@@ -107,9 +107,9 @@ def _check_turns(value: dict[str, Json], here: str) -> None:
 
 def prompt_of(row: Mapping[str, Any]) -> Prompt:
     """What a model is asked by a row: its text, or the messages up to the last reply."""
-    if "messages" not in row:
-        return str(row["prompt"])
-    return Conversation.of(row["messages"][:-1], row.get("tools", ()))
+    asked, tools = row.get("messages", ())[:-1], row.get("tools", ())
+    single = len(asked) == 1 and asked[0]["role"] == "user" and set(asked[0]) == {"role", "content"}
+    return str(row["prompt"]) if not asked or (single and not tools) else Conversation.of(asked, tools)
 
 
 def reply_of(row: Mapping[str, Any]) -> Reply:

@@ -13,14 +13,15 @@ import httpx
 import stamina
 
 from runtime.contract import Refusal
+from runtime.contract.conversation import Prompt, messages_of, sent, tools_of
 from runtime.contract.record import Answer, without_thoughts
-from runtime.contract.strict_json import loads
+from runtime.contract.strict_json import dumps, loads
 from runtime.data.spend import Spend
 from runtime.steps.harvest import HarvestParams
 
 #: longest answer of a server that is read
 MOST_BYTES = 8 << 20
-#: a token is at least one byte of the prompt, so a prompt costs at most its bytes and this for the chat's own marks
+#: a token is at least one byte of the prompt, so a message costs at most its bytes and this for the chat's own marks
 CHAT_TOKENS = 64
 #: what may pass when it is asked again
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -51,11 +52,13 @@ class Pace:
             raise Stopping
 
 
-def request_of(prompt: str, params: HarvestParams) -> dict[str, Any]:
-    """One request, as it is kept: where it goes, and its body: chat completion of a single user turn."""
+def request_of(prompt: Prompt, params: HarvestParams) -> dict[str, Any]:
+    """One request, as it is kept: where it goes, and its body: chat completion of a user's turn, or a conversation."""
+    tools = tools_of(prompt)
     body: dict[str, Any] = {
         "model": params.model,
-        "messages": [{"role": "user", "content": prompt}],
+        "messages": sent(messages_of(prompt)),
+        **({"tools": tools} if tools else {}),
         "max_tokens": params.max_tokens,
         "temperature": params.temperature,
         "top_p": params.top_p,
@@ -73,7 +76,9 @@ def usd(prompt_tokens: int, answered_tokens: int, params: HarvestParams) -> Deci
 
 def most_usd(request: Mapping[str, Any], params: HarvestParams) -> Decimal:
     """What one request can cost at most."""
-    asked = len(str(request["body"]["messages"][0]["content"]).encode()) + CHAT_TOKENS
+    messages, tools = request["body"]["messages"], request["body"].get("tools")
+    text = messages[0]["content"] if len(messages) == 1 and not tools else dumps([messages, tools])
+    asked = len(str(text).encode()) + CHAT_TOKENS * len(messages)
     return usd(asked, params.max_tokens, params)
 
 

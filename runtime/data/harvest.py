@@ -20,8 +20,9 @@ import httpx
 
 from runtime.contract import Context, Refusal, Unavailable
 from runtime.contract import report as facts
+from runtime.contract.conversation import Prompt
 from runtime.contract.record import EMPTY, NO_CHOICES, Answer
-from runtime.contract.rows import Row
+from runtime.contract.rows import Row, prompt_of
 from runtime.contract.secret import name_of
 from runtime.data import answers
 from runtime.data.chat import RETRIED, Client, Stopping, answer_of, is_version, request_of, usage_of, version_of
@@ -79,9 +80,9 @@ class _Run:
 
     def all(self) -> dict[str, Answer]:
         """What was answered before, then the rest; one prompt is asked once, however many rows have it."""
-        prompts: dict[str, list[str]] = {}
+        prompts: dict[Prompt, list[str]] = {}
         for row in self._asked:
-            prompts.setdefault(row["prompt"], []).append(row["id"])
+            prompts.setdefault(prompt_of(row), []).append(row["id"])
         left = [
             (request, ids)
             for prompt, ids in prompts.items()

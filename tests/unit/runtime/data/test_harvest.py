@@ -16,6 +16,7 @@ import pytest
 import stamina
 
 from runtime.contract import Refusal, Unavailable
+from runtime.contract.conversation import Conversation
 from runtime.data import answers
 from runtime.data.chat import most_usd, request_of
 from runtime.data.harvest import harvest
@@ -150,6 +151,16 @@ def test_a_secret_that_is_not_set_is_refused_before_anybody_is_asked(tmp_path: P
 
 #: an answer costs 0.013 US dollars, and may cost more
 DEAR = {"usd_per_million_input": 1000.0, "usd_per_million_output": 1000.0, "max_tokens": 10}
+
+
+def test_a_conversation_is_asked_as_one_and_its_cost_bounded_by_all_of_it() -> None:
+    told = [{"role": "system", "content": "s" * 100}, {"role": "user", "content": "u"}]
+    tools = [{"type": "function", "function": {"name": "add", "description": "d" * 100}}]
+    asked = params("http://x", usd_per_million_input=1_000_000.0, usd_per_million_output=0.0)
+    body = request_of(Conversation.of(told, tools), asked)["body"]
+    assert (body["messages"], body["tools"]) == (told, tools)
+    assert "tools" not in request_of("u", asked)["body"]
+    assert float(most_usd({"body": body}, asked)) > 200 + float(most_usd(request_of("u", asked), asked))
 
 
 def most(prompt: str) -> float:
