@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +14,8 @@ from runtime.models import fitting
 from runtime.models import tokenizer as tokenizers
 from runtime.models.prompts import texts_of
 from runtime.steps.tokenizer import Bound, Special, TokenizerParams
+from runtime.steps.train import Term, TrainParams
+from runtime.train import distill, objective
 from tests.tensor.chat import formats
 from tests.tensor.chat.test_chat_templates import ASK, FOUR, SAY, SIZE, SUM, SYSTEM, backend_of
 from tests.tensor.export.world import Stage, dataset
@@ -104,3 +107,20 @@ def test_lengths_are_those_of_what_is_read(tmp_path: Path) -> None:
             continue
         with pytest.raises(Refusal, match="talk-1"):
             made(tmp_path / "long", "smollm2", data, folder, lengths=bound)
+
+
+def test_a_student_reads_a_talk_by_its_turns_and_the_teachers_answer_in_the_place_of_the_last(tmp_path: Path) -> None:
+    """Qwen 3 drops the thoughts of earlier turns: what stands before the second turn is not what the first one was."""
+    data = talks(tmp_path / "data", [ASK, SAY], [ASK, SAY, SUM, FOUR])
+    made(tmp_path, "qwen3", data, teacher(tmp_path / "t", "qwen3", formats.QWEN3))
+    words = tokenizers.load(tmp_path / "out/tokenizer")
+    terms = objective.bind([Term(term="ce_truth", version=1, weight=1.0, params={}, semantics={})])
+    params = SimpleNamespace(needs_answers=False, responses="data", max_length=128)
+    corpus, left_out = distill.corpus_of({"dataset": data}, words, terms, cast(TrainParams, params))
+    assert (corpus.names, left_out) == (["talk-0", "talk-1", "talk-1"], 0)
+    learnt = [words.decode(corpus.target_ids("response", at)) for at in range(3)]
+    thought = "<think>\n\n</think>\n\n"
+    assert learnt == [f"{thought}Hello.<|im_end|>", f"{thought}Hello.<|im_end|>", f"{thought}4<|im_end|>"]
+    changed = rows.answered(rows.load(data / "train.jsonl")[1], "Four.")
+    last = words.sequences(changed)[-1]
+    assert words.decode(last.ids[last.prompt_tokens :]) == f"{thought}Four.<|im_end|>"
