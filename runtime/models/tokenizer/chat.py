@@ -156,6 +156,8 @@ class Chat(Tokenizer):
         given = list(messages)
         if self.wrapper.system and given[0]["role"] != "system":
             given = [{"role": "system", "content": self.wrapper.system}, *given]
+        # as Transformers: some templates know thoughts by their older name
+        given = [{"thinking": m["reasoning_content"], **m} if "reasoning_content" in m else m for m in given]
         given, beside = self._marked(given, mark), self._marked(list(tools), mark)
         return self._sandbox.render(given, beside, self.wrapper.tokens, generation_prompt=generation_prompt)
 

@@ -203,6 +203,27 @@ def test_calls_of_tools_are_learnt_and_their_results_are_not(pair):
     assert "2+2?" not in said
 
 
+def test_thoughts_are_learnt_where_the_template_writes_them(pair):
+    family, tokenizer, theirs = pair
+    thought = {**SAY, "reasoning_content": "They greet me."}
+    text = theirs.apply_chat_template([ASK, thought], tokenize=False)
+    assert tokenizer.text(Conversation.of([ASK, thought]), generation_prompt=False) == text
+    runs = learnt(tokenizer, row(ASK, thought, SUM, FOUR))
+    assert ("They greet me." in str(runs)) == (family == "qwen3")
+    assert "Hello." in str(runs)
+
+
+@pytest.mark.parametrize("key", ["thinking", "reasoning_content"])
+def test_a_template_may_call_thoughts_by_their_older_name(tmp_path, key):
+    written = formats.SMOLLM2.replace("{{ message.content }}", f"{{{{ (message.{key} or '') + message.content }}}}")
+    tokenizer, theirs = made(tmp_path / "t", "smollm2", written), AutoTokenizer.from_pretrained(tmp_path / "t")
+    talk = [ASK, {**SAY, "reasoning_content": "Hm. "}]
+    assert tokenizer.text(Conversation.of(talk), generation_prompt=False) == theirs.apply_chat_template(
+        talk, tokenize=False
+    )
+    assert learnt(tokenizer, row(*talk)) == [["Hm. Hello.<|im_end|>"]]
+
+
 def test_a_control_token_in_a_message_is_text(pair):
     family, tokenizer, _ = pair
     kept, of = tokenizers.injections(tokenizer)
