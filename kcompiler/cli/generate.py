@@ -52,6 +52,8 @@ def generate(
         raise click.UsageError("either --prompt TEXT or --chat")
     if schema and tools:
         raise click.UsageError("either --schema or --tools: an answer is one or the other")
+    for text in (prompt or "", *stop):
+        _readable(text)
     asked_schema, asked_tools = _file(schema), _file(tools)
     environment()
     with explained(f"kcompiler generate {target}"):
@@ -83,15 +85,29 @@ def _file(path: Path | None) -> Any:
         raise Outcome(2, "unreadable", "mend it, then the same command again") from None
 
 
+def _readable(text: str) -> None:
+    """Raises Outcome for bytes of the command line that are no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        click.echo(f"the text is not UTF-8 at character {error.start + 1}", err=True)
+        raise Outcome(2, "unreadable", "the same command with text in UTF-8") from None
+
+
 def _lines() -> Iterator[str]:
     """What the person says, line by line, until the end of stdin; empty lines say nothing."""
     terminal = sys.stdin.isatty()
     while True:
         if terminal:
             click.echo("> ", err=True, nl=False)
-        line = sys.stdin.readline()
+        try:
+            line = sys.stdin.readline()
+        except UnicodeDecodeError as error:
+            click.echo(f"stdin is not UTF-8 at byte {error.start + 1} of what was read", err=True)
+            raise Outcome(2, "unreadable", "the same command with text in UTF-8") from None
         if not line:
             return
+        _readable(line)
         if line.strip():
             yield line.rstrip("\n")
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 from runtime.contract import Refusal
-from runtime.generate.grammar import Grammars, Matcher
+from runtime.generate.grammar import Broken, Grammars, Matcher
 from runtime.generate.models import Model, Place
 from runtime.generate.sampling import Sampler, Scored, log_probabilities, scored
 from runtime.generate.text import Detokenizer, Stops
@@ -103,8 +103,8 @@ class Writing:
         self._waiting: list[Chosen] = []
 
     def advance(self) -> Piece:
-        """Choose one token more. Raises Broken where a grammar cannot be kept, Refusal for a prompt that does not fit,
-        ValueError where the model's logits are not finite."""
+        """Choose one token more. Raises Broken where a grammar cannot be kept or the model's logits are not finite,
+        Refusal for a prompt that does not fit."""
         if self.finish:
             raise ValueError("the answer is at its end")
         if self._place is None:
@@ -114,7 +114,10 @@ class Writing:
         allowed_V = self._matcher.allowed() if self._matcher else None
         # rows beyond the vocabulary pad the matrix and stand for nothing
         known_V = logits_V[: self.engine.words.size]
-        token = self._sampler.choose(known_V, None if allowed_V is None else allowed_V[: len(known_V)])
+        try:
+            token = self._sampler.choose(known_V, None if allowed_V is None else allowed_V[: len(known_V)])
+        except ValueError as error:
+            raise Broken(str(error)) from None
         self.tokens += 1
         if self._matcher:
             self._matcher.take(token)

@@ -193,17 +193,27 @@ def _ids(value: Any) -> frozenset[int]:
 def _stops(folders: Sequence[Path], texts: Mapping[str, str], backend: Backend) -> frozenset[int]:
     """The ids that end an answer: those that a spec has found (chat.json, contract.json), else those of the generation
     config, of the model's config, of the tokenizer. Raises Refusal where nothing says so."""
+    size = backend.get_vocab_size(with_added_tokens=True)
     for name in (CHAT, "generation_config.json", "contract.json", "config.json"):
         for folder in folders:
             found = _json(folder / name)
             if name == CHAT:
-                ids = _ids([stop.get("id") for stop in found.get("stop", []) if isinstance(stop, dict)])
+                stops = found.get("stop")
+                ids = _ids(
+                    [stop.get("id") for stop in stops if isinstance(stop, dict)] if isinstance(stops, list) else None
+                )
             elif name == "contract.json":
                 special = found.get("special")
                 end = special.get("eos") if isinstance(special, dict) else None
                 ids = _ids(end.get("id") if isinstance(end, dict) else None)
             else:
                 ids = _ids(found.get("eos_token_id"))
+            if ids and not 0 <= min(ids) <= max(ids) < size:
+                raise Refusal(
+                    f"{name} says that an answer ends with the id {max(ids)}, the tokenizer has {size} tokens",
+                    place=folder.name,
+                    action="write the id of a token that the tokenizer has",
+                )
             if ids:
                 return ids
     number = backend.token_to_id(texts.get("eos_token", ""))

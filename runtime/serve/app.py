@@ -23,6 +23,7 @@ from runtime.contract import MachineError, Refusal
 from runtime.generate.engine import Engine, Piece
 from runtime.serve import wire
 from runtime.serve.metrics import Metrics
+from runtime.serve.patience import within
 from runtime.serve.reply import Reply
 from runtime.serve.wire import Wrong
 from runtime.serve.worker import Full, Job, Worker
@@ -43,6 +44,7 @@ class Limits:
     connections: int = 1024
     stall_s: float = 10.0
     head_s: float = 10.0
+    judge_s: float = 1.0
     drain_s: float = 30.0
 
 
@@ -200,7 +202,9 @@ class Service:
                     reply.keep(piece)
             if not job.writing.finish:
                 return Response(status_code=499)
-            return JSONResponse(reply.whole())
+            with within(self.limits.judge_s):
+                found = reply.whole()
+            return JSONResponse(found)
         finally:
             gone.cancel()
 
@@ -266,7 +270,9 @@ class _Stream(Response):
                         yield _event(chunk)
             if not self._job.writing.finish:
                 return
-            for chunk in self._reply.last():
+            with within(self._service.limits.judge_s):
+                chunks = list(self._reply.last())
+            for chunk in chunks:
                 yield _event(chunk)
             yield "data: [DONE]\n\n"
         except (MachineError, ValueError) as error:

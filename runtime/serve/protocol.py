@@ -14,7 +14,7 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 #: bytes that wait in the process and in the system for one reader
-_OURS, _SYSTEM = 1 << 16, 1 << 18
+_OURS, _SYSTEM = 1 << 16, 1 << 16
 
 
 def protocol(stall_s: float, head_s: float, dropped: Callable[[str], None]) -> type[H11Protocol]:

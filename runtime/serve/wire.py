@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +22,17 @@ IGNORED = frozenset(
     {"user", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
 )
 #: parameters that are accepted as long as they ask for nothing
-ONLY: Mapping[str, Sequence[Any]] = {
-    "n": (1,),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "logit_bias": ({},),
-    "modalities": (["text"],),
-    "store": (False,),
+ONLY: Mapping[str, Any] = {
+    "n": 1,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+    "logit_bias": {},
+    "modalities": ["text"],
+    "store": False,
 }
+
+#: how a field is called, and no alternative of a type (`str`, `list[…]`, `_Named`)
+_FIELD = re.compile(r"(?!str\Z)[a-z][a-z_]*\Z")
 
 
 class Wrong(Exception):
@@ -167,15 +171,18 @@ def request(body: bytes) -> Request:
     given = {name: item for name, item in value.items() if item is not None and name not in IGNORED}
     for name, item in given.items():
         if name in ONLY:
-            if not any(type(item) is type(only) and item == only for only in ONLY[name]) and item != 0.0:
-                raise Wrong(f"`{name}` can only be {ONLY[name][0]!r} here", param=name, code="unsupported_parameter")
+            if type(item) is float:
+                item = int(item) if item.is_integer() else item
+            if not (type(item) is type(ONLY[name]) and item == ONLY[name]):
+                raise Wrong(f"`{name}` can only be {ONLY[name]!r} here", param=name, code="unsupported_parameter")
         elif name not in Request.model_fields:
             raise Wrong(f"`{name}` is not supported", param=name, code="unsupported_parameter")
     try:
         return Request.model_validate({name: item for name, item in given.items() if name not in ONLY})
     except ValidationError as errors:
         first = errors.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("_", "function-", "list[")))
+        # without the names of the alternatives that were tried
+        place = ".".join(str(part) for part in first["loc"] if type(part) is int or _FIELD.match(str(part)))
         raise Wrong(f"`{place}`: {first['msg']}", param=place) from None
 
 

@@ -109,6 +109,34 @@ def test_a_chat_answers_each_line_of_a_pipe(home: Home):
     assert ">" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [(["--prompt", b"caf\xe9"], b""), (["--prompt", "Hi", "--stop", b"\xff"], b""), (["--chat"], b"Hi\n\xff\xfe\n")],
+)
+def test_bytes_that_are_no_text_are_said_to_be_none(home: Home, arguments, given):
+    done = subprocess.run(
+        [*world.command("generate", str(parts(home).model), "--max-tokens", "3"), *arguments],
+        cwd=home.root, env=world.environment({"PYTHONUTF8": "1"}), input=given, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert b"UTF-8" in done.stderr
+    assert b"outcome=unreadable" in done.stderr
+
+
+def test_a_delivery_is_served_by_its_package(delivered: Path, capsys):
+    pytest.importorskip("uvicorn", reason="uvicorn is not installed (the extra `serve`)")
+    from tests.tensor.serve import serving
+
+    code, out, _ = told(capsys, str(delivered), "--prompt", "Will it rain?", "--runner", "mil")
+    assert code == 0
+    with serving.command("serve", str(delivered), "--port", "0", "--runner", "mil") as server:
+        body = {**server.ask("Will it rain?"), "model": world.NAME, "max_tokens": 256}
+        with server.client() as client:
+            found = client.post("/chat/completions", json=body)
+    assert found.status_code == 200, found.text
+    assert found.json()["choices"][0]["message"]["content"] + "\n" == out
+
+
 def test_what_was_not_applied_is_not_asked(home: Home, tmp_path: Path, capsys, monkeypatch):
     fresh = world.make(tmp_path / "fresh")
     monkeypatch.chdir(fresh.root)

@@ -59,6 +59,15 @@ def test_every_end_token_of_the_generation_config_ends_an_answer(folder, tmp_pat
     assert words.load(bare, bare).stops == {found.backend.token_to_id("<|im_end|>")}
     (bare / "config.json").write_text('{"eos_token_id": 0}')
     assert words.load(bare, bare).stops == {0}
+    for wrong in ("[0, 99999]", "-1"):
+        (bare / "config.json").write_text(f'{{"eos_token_id": {wrong}}}')
+        with pytest.raises(Refusal, match=r"config\.json says"):
+            words.load(bare, bare)
+    for odd in ('"x"', "{}", "[]", "true", "null", "[true]"):
+        (bare / "config.json").write_text(f'{{"eos_token_id": {odd}}}')
+        (bare / "chat.json").write_text(f'{{"stop": {odd}}}')
+        assert words.load(bare, bare).stops == {found.backend.token_to_id("<|im_end|>")}
+    (bare / "chat.json").unlink()
     (bare / "config.json").unlink()
     (bare / "tokenizer_config.json").write_text("{}")
     with pytest.raises(Refusal, match="which token ends"):

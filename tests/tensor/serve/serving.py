@@ -36,7 +36,7 @@ class Odd:
             model.width,
             100_000 if "endless" in settings else model.context,
         )
-        self._model, self._settings = model, settings
+        self._model, self._settings, self._stops = model, settings, sorted(words.stops)
         text = settings.get("say")
         self._script = [*words.backend.encode(text, add_special_tokens=False).ids, min(words.stops)] if text else []
 
@@ -55,6 +55,9 @@ class Odd:
         if self._settings.get("endless"):
             logits = np.zeros(self.width, np.float32)
             logits[40 + count % 20] = 9.0
+        if "goes_on" in self._settings:
+            logits = logits.copy()
+            logits[self._stops] = -np.inf
         if count >= self._settings.get("fail_after", count + 1):
             logits = np.full(self.width, np.nan, np.float32)
         return logits

@@ -39,6 +39,9 @@ JSON = {"content-type": "application/json"}
         (b'{"model":"tiny","messages":[{"role":"user","content":[{"type":"image_url"}]}]}', 400, "content"),
         (b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"stream":"yes"}', 400, "stream"),
         (b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"max_tokens":0}', 400, "max_tokens"),
+        (b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"n":0}', 400, "`n` can only be 1"),
+        (b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"n":true}', 400, "`n` can only be 1"),
+        (b'{"model":"tiny","messages":[{"role":"user","content":"\\ud800"}]}', 400, "surrogate"),
         (b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"temperature":NaN}', 400, "not JSON"),
         (b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"seed":1e400}', 400, "range"),
         (b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"top_logprobs":2}', 400, "needs `logprobs`"),
@@ -246,6 +249,23 @@ def test_json_that_its_schema_refuses_is_never_sent_as_an_answer(folder):
         assert "non-unique" in json.loads(lines[-1].removeprefix("data: "))["error"]["message"]
         cut = post(server, server.ask(response_format=wanted, max_tokens=2)).json()
         assert cut["choices"][0]["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_pattern_that_takes_for_ever_takes_a_moment(folder, stream):
+    """A stranger's schema: Python would search for longer than anybody lives, and nobody else would be answered."""
+    pytest.importorskip("llguidance", reason="the extra `grammar` is not installed")
+    text = "x" * 40 + "z"
+    schema = {"type": "object", "properties": {"a": {"enum": [text], "pattern": "(x+x+)+y|z"}}, "required": ["a"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    with serving.odd(folder, say=json.dumps({"a": text}), limits={"judge_s": 0.2}) as server:
+        began = time.monotonic()
+        found = post(server, server.ask(response_format=wanted, stream=stream))
+        assert time.monotonic() - began < 20
+        assert found.status_code == (200 if stream else 500)
+        assert "within 0.2 s" in found.text
+        assert "[DONE]" not in found.text
+        assert post(server, server.ask(max_tokens=2)).status_code == 200
 
 
 def test_on_sigterm_streams_end_whole_and_nothing_new_begins(folder):
