@@ -69,7 +69,8 @@ def _placed(path: Path, world: World) -> tuple[dict[str, str], tuple[str, Path] 
     root = world.root.resolve()
     if whole.is_relative_to(root) and not whole.is_relative_to(root / STATE):
         return {"model": Path(os.path.relpath(whole, world.folder.resolve())).as_posix()}, None
-    name = re.sub(r"[^a-z0-9._-]+", "-", whole.stem.lower() if whole.is_file() else whole.name.lower()).strip("-._")
+    # no dot: in TOML one parts the keys of a table
+    name = re.sub(r"[^a-z0-9_-]+", "-", whole.stem.lower() if whole.is_file() else whole.name.lower()).strip("-_")
     if not places.NAME.match(name):
         name = "teacher"
     return {"model": f"{places.MODELS}{name}"}, (name, whole)

