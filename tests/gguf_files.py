@@ -139,8 +139,9 @@ def written(
     counts: tuple[int | None, int | None] = (None, None),
     entries: Mapping[str, bytes] | None = None,
     alignment: int = 32,
+    contents: Mapping[str, bytes] | None = None,
 ) -> bytes:
-    """A file in float32. `counts` are claims of (tensors, keys); `entries` replace those of some tensors."""
+    """A file in float32. `counts` are claims of (tensors, keys); `entries` and `contents` replace those of some tensors."""
     pairs = list(metadata.items() if isinstance(metadata, Mapping) else metadata)
     shaped = dict(tensors or {})
     head = b"GGUF" + struct.pack("<I", version)
@@ -149,7 +150,7 @@ def written(
     body, listed = b"", b""
     for name, shape in shaped.items():
         listed += (entries or {}).get(name) or entry(name, shape, 0, len(body))
-        body += floats(name, math.prod(shape))
+        body += (contents or {}).get(name) or floats(name, math.prod(shape))
         body += b"\0" * (-len(body) % alignment)
     head += listed
     return head + b"\0" * (-len(head) % alignment) + body

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +33,8 @@ FAMILIES: Mapping[str, str] = {
     "qwen3": "Qwen3ForCausalLM",
 }
 _LARGEST = 1 << 32
+#: the tensor with which Llama 3.1 and later scale their rotary embedding
+DIVISORS, _MOST_FREQUENCIES = "rope_freqs.weight", 4096
 #: keys of the architecture that are read, and those that say nothing new
 _KNOWN = re.compile(
     r"(context_length|embedding_length|block_count|feed_forward_length|vocab_size|rope\.(freq_base|dimension_count)|"
@@ -75,11 +78,24 @@ def read(path: Path) -> Model:
 
 @lru_cache(maxsize=4)
 def _read(path: Path, _changed: int, _size: int) -> Model:
-    return of(gguf.read(path))
+    header = gguf.read(path)
+    return of(header, _divisors(path, header))
 
 
-def of(header: Header) -> Model:
-    """A header as a model. Raises Unsupported."""
+def _divisors(path: Path, header: Header) -> list[float]:
+    """What the file divides each frequency of the rotary embedding by; none where it does not."""
+    stored = header.tensors.get(DIVISORS)
+    if stored is None:
+        return []
+    if stored.type.name != "F32" or len(stored.shape) != 1 or stored.elements > _MOST_FREQUENCIES:
+        raise Unsupported(f"tensor `{DIVISORS}` is no short list of floats")
+    with path.open("rb") as file:
+        file.seek(stored.offset)
+        return list(struct.unpack(f"<{stored.elements}f", file.read(stored.bytes)))
+
+
+def of(header: Header, divisors: Sequence[float] = ()) -> Model:
+    """A header as a model; `divisors` are the numbers of tensor `rope_freqs.weight`. Raises Unsupported."""
     architecture = header.metadata.get("general.architecture")
     if not isinstance(architecture, str) or architecture not in FAMILIES:
         said = f"is a `{architecture}`" if isinstance(architecture, str) else "does not say what it is"
@@ -88,7 +104,7 @@ def of(header: Header) -> Model:
         raise Unsupported("it is one of several parts", "join them with llama-gguf-split --merge, and name the result")
     words = gguf_words.tokenizer(header)
     texts = gguf_words.tokens(header)
-    config = _config(header, architecture, len(texts))
+    config = _config(header, architecture, len(texts), divisors)
     weights = tuple(_weights(header, architecture, config))
     template = header.metadata.get("tokenizer.chat_template", "")
     if not isinstance(template, str):
@@ -107,7 +123,7 @@ def text(document: Json) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _config(header: Header, architecture: str, tokens: int) -> Json:
+def _config(header: Header, architecture: str, tokens: int, divisors: Sequence[float]) -> Json:
     ask = _Asked(header, architecture)
     ask.refuse_unknown()
     layers = ask.whole("block_count")
@@ -137,7 +153,7 @@ def _config(header: Header, architecture: str, tokens: int) -> Json:
         "head_dim": width,
         "max_position_embeddings": ask.whole("context_length"),
         "rms_norm_eps": _shortest(ask.number("attention.layer_norm_rms_epsilon")),
-        "rope_parameters": {"rope_type": "default", "rope_theta": _shortest(ask.number("rope.freq_base", 10000.0))},
+        "rope_parameters": _rotation(_shortest(ask.number("rope.freq_base", 10000.0)), width, divisors),
         "tie_word_embeddings": "output.weight" not in header.tensors,
         "hidden_act": "silu",
         "attention_dropout": 0.0,
@@ -148,6 +164,33 @@ def _config(header: Header, architecture: str, tokens: int) -> Json:
         # Qwen2 has no width of heads of its own
         raise Unsupported(f"its {heads} heads of {width} are not its width, {hidden}")
     return config
+
+
+def _rotation(theta: float, width: int, divisors: Sequence[float]) -> Json:
+    """The rotary embedding. Divisors of its frequencies are those of Llama 3.1 and later, or they are refused.
+
+    A file holds the numbers and not the rule (Transformers 5.23, `modeling_rope_utils.py`, `llama3`); long waves are
+    divided by its factor, so that the largest number is it, and all others must follow.
+    """
+    if not divisors:
+        return {"rope_type": "default", "rope_theta": theta}
+    low, high, original, factor = 1.0, 4.0, 8192, _shortest(max(divisors))
+    wanted = []
+    for i in range(width // 2):
+        turns = original * theta ** (-2 * i / width) / (2 * math.pi)
+        smooth = min(1.0, max(0.0, (turns - low) / (high - low)))
+        wanted.append(1 / ((1 - smooth) / factor + smooth) if math.isfinite(factor) and factor >= 1 else math.nan)
+    near = [abs(one - other) <= 1e-5 * other for one, other in zip(divisors, wanted, strict=False)]
+    if len(divisors) != len(wanted) or not all(near):
+        raise Unsupported(f"its rotary embedding is scaled by numbers (`{DIVISORS}`) that are not those of Llama 3.1")
+    return {
+        "rope_type": "llama3",
+        "rope_theta": theta,
+        "factor": factor,
+        "low_freq_factor": low,
+        "high_freq_factor": high,
+        "original_max_position_embeddings": original,
+    }
 
 
 class _Asked:
@@ -219,6 +262,8 @@ def _generation(header: Header, config: Json) -> Json:
 def _weights(header: Header, architecture: str, config: Json) -> Iterator[Weight]:
     wanted = dict(_places(architecture, config))
     for name, tensor in sorted(header.tensors.items()):
+        if name == DIVISORS and config["rope_parameters"]["rope_type"] == "llama3":
+            continue
         if name not in wanted:
             raise Unsupported(f"tensor `{gguf.shown(name)}` has no place in a {FAMILIES[architecture]}")
         place, shape, heads = wanted.pop(name)

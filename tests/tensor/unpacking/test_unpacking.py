@@ -13,7 +13,8 @@ if importlib.util.find_spec("gguf") is None:
     pytest.skip("needs pip install '.[gguf]'", allow_module_level=True)
 
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, LlamaConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from kcompiler.policy import evidence
 from runtime import digest
@@ -92,6 +93,21 @@ def test_weights_are_those_that_transformers_reads(architecture, tmp_path):
     assert ours.keys() == other.keys()
     for name, tensor in ours.items():
         assert torch.equal(tensor, other[name]), name
+
+
+@pytest.mark.parametrize("factor", [8.0, 32.0])
+def test_the_scaled_rotation_of_llama_3_is_the_librarys(factor, tmp_path):
+    """llama.cpp divides a file's frequencies by these numbers; Transformers computes the same frequencies by its rule."""
+    rule = {"rope_type": "llama3", "rope_theta": 5e5, "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192}  # fmt: skip
+    config = LlamaConfig(hidden_size=32, num_attention_heads=4, head_dim=8, rope_parameters=rule)
+    plain = 5e5 ** (-torch.arange(0, 8, 2, dtype=torch.float64) / 8)
+    divisors = (plain / ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))[0].double()).float()
+    shapes = {**made.shapes(), "rope_freqs.weight": (4,)}
+    stored = {"rope_freqs.weight": divisors.numpy().tobytes()}
+    out, _ = folder(tmp_path, made.written(made.keys(llama__rope__freq_base=5e5), shapes, contents=stored))
+    model = build.load(out)
+    assert torch.allclose(plain / model.model.rotary_emb.inv_freq.double(), divisors.double(), rtol=1e-6)
 
 
 def test_rows_of_a_head_are_put_in_halves(tmp_path):

@@ -201,6 +201,43 @@ def test_no_tensor_is_dropped_and_none_is_made_up(tmp_path):
     )
 
 
+def scaled(tmp_path: Path, numbers: list[float], **changes: Any) -> gguf_model.Model:
+    shapes = {**made.shapes(), "rope_freqs.weight": (len(numbers),)}
+    stored = {"rope_freqs.weight": struct.pack(f"<{len(numbers)}f", *numbers)}
+    (tmp_path / "it.gguf").write_bytes(
+        made.written(made.keys(llama__rope__freq_base=5e5, **changes), shapes, contents=stored)
+    )
+    return gguf_model.read(tmp_path / "it.gguf")
+
+
+#: Llama 3.2's, for heads eight wide, by `_compute_llama3_parameters` of Transformers 5.23 (see tests/tensor/unpacking)
+LLAMA3 = [1.0, 1.0, 3.2922628, 32.0]
+
+
+def test_the_scaled_rotation_of_llama_3_is_known_by_its_numbers(tmp_path):
+    found = scaled(tmp_path, LLAMA3)
+    assert found.documents["config.json"]["rope_parameters"] == {
+        "rope_type": "llama3", "rope_theta": 5e5, "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }  # fmt: skip
+    assert not any("rope" in weight.name for weight in found.weights)
+
+
+@pytest.mark.parametrize("numbers", [[1.0, 1.0, 3.3, 32.0], [1.0, 1.0, 3.2922628], [32.0] * 4, [float("nan")] * 4, [0.5] * 4,
+                                     [float("inf")] * 4, [*LLAMA3, 32.0]])  # fmt: skip
+def test_other_numbers_are_refused(numbers, tmp_path):
+    with pytest.raises(Unsupported, match="not those of Llama"):
+        scaled(tmp_path, numbers)
+
+
+def test_numbers_that_are_no_floats_are_refused(tmp_path):
+    shapes = {**made.shapes(), "rope_freqs.weight": (32,)}
+    half = {"rope_freqs.weight": made.entry("rope_freqs.weight", (32,), 1, 0)}
+    (tmp_path / "it.gguf").write_bytes(made.written(made.keys(), {"rope_freqs.weight": (32,), **shapes}, entries=half))
+    with pytest.raises(Unsupported, match="no short list of floats"):
+        gguf_model.read(tmp_path / "it.gguf")
+
+
 def test_a_changed_file_is_read_again(tmp_path):
     path = tmp_path / "it.gguf"
     path.write_bytes(made.small())
