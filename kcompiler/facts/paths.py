@@ -91,7 +91,9 @@ def wrong_path(tree: Tree, world: World, pointer: str, written: str, *, folder: 
             pointer,
             f"a {wanted} is wanted here",
             label="this is a pipe or a device" if found == "other" else f"this is a {found}",
-            help=f"name the {'folder that holds it' if folder else 'file itself'}",
+            help="write `source: gguf` for a GGUF file"
+            if folder and path.suffix.lower() == ".gguf"
+            else f"name the {'folder that holds it' if folder else 'file itself'}",
         )
 
 

@@ -16,7 +16,7 @@ from kcompiler.source import Tree, Value, child
 from runtime.contract import gguf_model, places
 from runtime.contract.gguf import Broken
 from runtime.contract.gguf_words import Unsupported
-from runtime.contract.weights import FileWeights, FolderWeights, PackagedWeights, Weights
+from runtime.contract.weights import REMOTE, FileWeights, FolderWeights, PackagedWeights, Weights
 
 #: value of `source` → the form of weights it stands for
 FORMS: Mapping[str, type[Weights]] = {"hf": FolderWeights, "gguf": FileWeights, "package": PackagedWeights}
@@ -33,7 +33,7 @@ class Where:
     @property
     def remote(self) -> bool:
         """Whether they are in a repository, which is looked at when it was fetched."""
-        return self.place.startswith("hf:") and not self.packed
+        return self.place.startswith(REMOTE) and not self.packed
 
 
 def of(weights: Weights) -> Where:
@@ -115,6 +115,14 @@ def _absent(tree: Tree, world: World, pointer: str, place: str) -> Iterator[Diag
     elif place.startswith(places.MODELS):
         lacking = unplaced(tree, world, pointer, places.MODELS + places.named(place))
         yield from () if lacking is None else (lacking,)
+    elif place.startswith(REMOTE):
+        yield tree.diagnostic(
+            "KC4401",
+            pointer,
+            "no such file",
+            label="a repository of the Hub",
+            help="load the file from there and name it here; only Transformers folders are fetched, with `source: hf`",
+        )
     else:
         path_here = located(place, world)
         if path_here is not None and kind(path_here) == "folder":

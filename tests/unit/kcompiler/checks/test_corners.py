@@ -765,6 +765,13 @@ CLAIMS["references"] += [
     Claim("a student of a distribution", packed(source="package", distribution="no-such", file="a.gguf",
           revision="sha256:" + "1" * 64), ("KC4321",), ("pip install no-such",), files={"it.gguf": SMALL_FILE}),
 ]  # fmt: skip
+CLAIMS["references"] += [
+    Claim("a GGUF file where a folder is wanted", several(local(), lambda data: data["teacher"].update(model="it.gguf")),
+          ("KC4404",), ("write `source: gguf`",), files={"it.gguf": SMALL_FILE}),
+    Claim("another file where a folder is wanted", several(local(), lambda data: data["teacher"].update(model="it.json")),
+          ("KC4404",), ("name the folder that holds it",), files={"it.json": "{}"}),
+    Claim("a GGUF file where another is wanted", source(path="it.gguf/rows"), ("KC4401",), files={"it.gguf": SMALL_FILE}),
+]  # fmt: skip
 CLAIMS["drafting"] = [
     Claim("a worker with the same tokenizer", drafting(), files={"worker.yaml": WORKER}),
     Claim("one whose spec is wrong", drafting(), ("KC4313",), ("cannot be read",),
@@ -1190,7 +1197,7 @@ def files_of_models() -> None:
     assert label("models:other", 'it = "kept"') == "KC4441 .kcompiler/models.toml does not name it"
     assert label("models:it", 'it = "nowhere"') == "KC4441 .kcompiler/models.toml leads to nothing that is there"
     assert label("models:A/it.gguf") == "KC4442 not models:NAME"
-    assert label("hf:a/b") == "KC4401 does not exist"
+    assert label("hf:a/b") == "KC4401 a repository of the Hub"
     assert label("../it.gguf") == "KC4402 leads outside"
     assert label("/it.gguf") == "KC4403 means something else on another machine"
     assert label("kept/it.gguf", **{"kept/it.gguf": b"PK\x03\x04" + bytes(30)}).startswith("KC4320 it is a zip archive")
