@@ -167,8 +167,27 @@ def test_alignment_is_obeyed(tmp_path):
 
 
 def test_metadata_has_an_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(gguf, "MOST_METADATA", 100)
-    assert "MiB of metadata" in wrong(made.written({"x": "y" * 100}), tmp_path)
+    data = made.written({"x": "y" * 100}).rstrip(b"\0")
+    monkeypatch.setattr(gguf, "MOST_METADATA", len(data))
+    assert header(data, tmp_path).metadata == {"x": "y" * 100}
+    monkeypatch.setattr(gguf, "MOST_METADATA", len(data) - 1)
+    assert "MiB of metadata" in wrong(data, tmp_path)
+
+
+def test_a_value_may_be_the_last_of_a_file(tmp_path):
+    """What fits to the last byte is read; one byte less is not there."""
+    for last in ("llama", [0x07070707] * 3):
+        data = made.written({"x": last}).rstrip(b"\0")
+        assert header(data, tmp_path).metadata == {"x": last}
+        assert "`x`" in wrong(data[:-1], tmp_path)
+
+
+def test_numbers_and_names_in_messages():
+    assert gguf.same_float32(1e-5, 9.999999747378752e-06)
+    assert not gguf.same_float32(1e-5, 1.0001e-5)
+    assert (gguf.same_float32(1e300, 1e300), gguf.same_float32(1e300, 2e300)) == (True, False)
+    assert gguf.shown("x" * 60) == "x" * 60
+    assert gguf.shown("x" * 61) == "x" * 59 + "…"
 
 
 def test_block_sizes_are_those_of_the_library():

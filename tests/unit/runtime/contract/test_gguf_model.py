@@ -223,6 +223,15 @@ def test_the_scaled_rotation_of_llama_3_is_known_by_its_numbers(tmp_path):
     assert not any("rope" in weight.name for weight in found.weights)
 
 
+def test_numbers_that_change_nothing_and_numbers_that_are_too_many(tmp_path, monkeypatch):
+    assert scaled(tmp_path, [1.0] * 4).documents["config.json"]["rope_parameters"]["factor"] == 1.0
+    monkeypatch.setattr(gguf_model, "_MOST_FREQUENCIES", 4)
+    assert scaled(tmp_path, LLAMA3, general__name="a").documents["config.json"]["rope_parameters"]["factor"] == 32.0
+    monkeypatch.setattr(gguf_model, "_MOST_FREQUENCIES", 3)
+    with pytest.raises(Unsupported, match="no short list of floats"):
+        scaled(tmp_path, LLAMA3, general__name="another")
+
+
 @pytest.mark.parametrize("numbers", [[1.0, 1.0, 3.3, 32.0], [1.0, 1.0, 3.2922628], [32.0] * 4, [float("nan")] * 4, [0.5] * 4,
                                      [float("inf")] * 4, [*LLAMA3, 32.0]])  # fmt: skip
 def test_other_numbers_are_refused(numbers, tmp_path):
