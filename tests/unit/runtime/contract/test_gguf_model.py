@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import gguf, gguf_model
+from runtime.contract import gguf, gguf_model, gguf_words
 from runtime.contract.gguf_words import CUTS, Unsupported
 from runtime.contract.vocabulary import differences, meaning
 from tests import gguf_files as made
@@ -105,6 +105,8 @@ def test_files_that_cut_alike_mean_the_same_and_others_do_not(cut, tmp_path):
     )
     assert one is not None
     assert other is not None
+    # words of Llama 3's vocabulary are not put together from pieces
+    assert one.settings.get("ignore_merges", False) == (cut == "llama-bpe")
     assert (differences(one, other, ("a", "b")) == []) == (cut == "smollm")
 
 
@@ -138,6 +140,15 @@ def test_a_sentencepiece_tokenizer_puts_the_best_piece_together_first(tmp_path):
 )
 def test_a_sentencepiece_tokenizer_that_is_not_whole_is_refused(change, says, tmp_path):
     assert says in refused(tmp_path, made.pieced(**change))
+
+
+def test_pieces_up_to_a_length_and_ways_up_to_a_number_are_read(tmp_path, monkeypatch):
+    longest = [*made.PIECES[:269], "x" * 64, "[INST]"]
+    assert model(tmp_path, made.pieced(tokenizer__ggml__tokens=longest)).documents["tokenizer.json"]
+    monkeypatch.setattr(gguf_words, "_MOST_WAYS", 6)
+    assert len(model(tmp_path, made.pieced()).documents["tokenizer.json"]["model"]["merges"]) == 6
+    monkeypatch.setattr(gguf_words, "_MOST_WAYS", 5)
+    assert "more than 5 ways" in refused(tmp_path, made.pieced())
 
 
 def less(name: str) -> bytes:
@@ -177,6 +188,8 @@ def less(name: str) -> bytes:
         ({"tokenizer__ggml__tokens": [*made.TOKENS[:-1], "a"]}, "token 'a' has two ids"),
         ({"tokenizer__ggml__tokens": [1, 2]}, "no list of tokens"),
         ({"tokenizer__ggml__token_type": [*made.TYPES[:-1], 7]}, "a token is of type 7"),
+        ({"tokenizer__ggml__token_type": [*made.TYPES[:-1], 0]}, "a token is of type 0"),
+        ({"tokenizer__ggml__bos_token_id": struct.pack("<Ii", 5, -1)}, "its bos token is -1, which is no id"),
         ({"tokenizer__ggml__merges": None}, "no list of merges"),
         ({"tokenizer__ggml__merges": ["h e", "q q"]}, "merge 1, 'q q', is not made of its tokens"),
         ({"tokenizer__ggml__merges": ["he"]}, "merge 0, 'he'"),
