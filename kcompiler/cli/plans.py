@@ -13,7 +13,7 @@ from kcompiler.cli.outcome import Outcome
 
 if TYPE_CHECKING:
     from kcompiler.delta import Entry
-    from kcompiler.diagnostic import Diagnostic
+    from kcompiler.diagnostic import Diagnostic, RefusalLike
     from kcompiler.front import Front
     from kcompiler.render.view import View
     from kcompiler.source import Tree
@@ -130,6 +130,14 @@ def begun(made: Mapping[str, Any], home: project.Project, entries: Sequence[Entr
     found = machine.unfinished(home.root)
     total = {step["id"]: machine.steps_of(step) for step in made["steps"]}
     return {one.step: found[one.key].words(total[one.step]) for one in entries if one.key in found}
+
+
+def exhausted(made: Mapping[str, Any], home: project.Project, entries: Sequence[Entry]) -> RefusalLike | None:
+    """Which budget of the run is used up, so that the next apply could do nothing of what is left; None for none."""
+    from runtime.machine import apply as machine
+
+    done = [one.key for one in entries if one.action == "reuse"]
+    return machine.used_up(home.root, made, done, [one.key for one in entries if one.action != "reuse"])
 
 
 def evidence_broken(broken: Any) -> Outcome:

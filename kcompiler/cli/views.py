@@ -21,6 +21,7 @@ from kcompiler.cli.plans import (
     begun,
     called,
     delta_of,
+    exhausted,
     lay_out,
     located,
     no_such_step,
@@ -28,6 +29,7 @@ from kcompiler.cli.plans import (
 )
 
 if TYPE_CHECKING:
+    from kcompiler.diagnostic import RefusalLike
     from kcompiler.status import Stage
 
 
@@ -50,11 +52,12 @@ def status(spec: Path, profile: str, form: str) -> None:
     entries = delta_of(made, home)
     found = stages(made, entries, _dates(home, made["asked"]["name"]), absent, begun(made, home, entries))
     judged = _verdict(home, made)
-    following = _next(called(spec, profile), found, judged)
+    spent = exhausted(made, home, entries)
+    following = _next(called(spec, profile), found, judged, spent)
     if form == "json":
-        click.echo(json.status(found, following, judged), nl=False)
+        click.echo(json.status(found, following, judged, spent), nl=False)
     else:
-        click.echo(human_plan.text(view(made["asked"]["name"], found, following, judged)), nl=False)
+        click.echo(human_plan.text(view(made["asked"]["name"], found, following, judged, spent)), nl=False)
 
 
 def _verdict(home: project.Project, made: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -73,11 +76,14 @@ def _verdict(home: project.Project, made: Mapping[str, Any]) -> Mapping[str, Any
     return None if problem_with("verdict", found) else found
 
 
-def _next(spec: str, found: Sequence[Stage], judged: Mapping[str, Any] | None) -> str:
-    """What carries on: what is not here, what is ready, why it did not pass, or whether what is done holds."""
+def _next(spec: str, found: Sequence[Stage], judged: Mapping[str, Any] | None, spent: RefusalLike | None) -> str:
+    """What carries on: what is not here, what is used up, what is ready, why it did not pass, or whether what is done
+    holds."""
     lacks = sorted({path for stage in found for path in stage.lacks})
     if lacks:
         return f"put {', '.join(lacks)} there, then kcompiler apply {spec}"
+    if spent is not None:
+        return f"raise {spent.place} in {spec}, then kcompiler apply {spec}"
     if any(stage.state in ("ready", "waits") for stage in found):
         return f"kcompiler apply {spec}"
     return f"kcompiler {'audit' if judged and judged.get('verdict') == 'PASS' else 'show verdict'} {spec}"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from kcompiler.diagnostic import Diagnostic
+from kcompiler.diagnostic import Diagnostic, RefusalLike
 from kcompiler.diff.difference import compare, followers
 
 if TYPE_CHECKING:
@@ -56,10 +56,15 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any], digests: tuple[str, str
     return _line({"old": digests[0], "new": digests[1], "changes": changes, "follow": followers(old, new)})
 
 
-def status(stages: Iterable[Stage], next_command: str, judged: Mapping[str, Any] | None) -> str:
-    """One object: the stages in order, the verdict on this plan (null before there is one) and what to do next."""
+def status(
+    stages: Iterable[Stage], next_command: str, judged: Mapping[str, Any] | None, spent: RefusalLike | None = None
+) -> str:
+    """One object: the stages in order, the verdict on this plan (null before there is one), the budget that is used up
+    (null for none) and what to do next."""
     word = None if judged is None else judged["verdict"]
-    return _line({"stages": [asdict(stage) for stage in stages], "verdict": word, "next": next_command})
+    used_up = None if spent is None else {"budget": spent.place, "message": spent.message}
+    found = [asdict(stage) for stage in stages]
+    return _line({"stages": found, "verdict": word, "used_up": used_up, "next": next_command})
 
 
 def audit(result: Audit) -> str:

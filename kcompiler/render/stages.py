@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kcompiler.diagnostic import RefusalLike
 from kcompiler.render.human import inert, shortened
 from kcompiler.render.human_run import table, waits
 from kcompiler.render.view import Section, View
@@ -15,8 +16,15 @@ _MOST = 5
 _SIGN = {"done": "=", "ready": ">", "waits": "·", "none": "-"}
 
 
-def view(name: str, stages: Sequence[Stage], next_command: str, judged: Mapping[str, Any] | None = None) -> View:
-    """`>` can start now, `·` waits, `=` is done, `-` is not asked for. `judged` is the verdict on this plan, if any."""
+def view(
+    name: str,
+    stages: Sequence[Stage],
+    next_command: str,
+    judged: Mapping[str, Any] | None = None,
+    spent: RefusalLike | None = None,
+) -> View:
+    """`>` can start now, `·` waits, `=` is done, `-` is not asked for. `judged` is the verdict on this plan, if any;
+    `spent` says which budget is used up."""
     rows = [
         [
             _SIGN[stage.state],
@@ -32,6 +40,7 @@ def view(name: str, stages: Sequence[Stage], next_command: str, judged: Mapping[
     asked = sum(1 for stage in stages if stage.state != "none")
     sections = [
         Section(title="stages", rows=[inert(row) for row in table(rows, indent="")]),
+        Section(title="budget", rows=[inert(spent.message)] if spent else []),
         Section(title="verdict", rows=[inert(row) for row in _judged(judged)]),
         Section(title="next", rows=[inert(next_command)]),
     ]

@@ -22,7 +22,7 @@ from runtime.machine.locked import check, check_names
 from runtime.machine.run import Judge, Run, StepResult
 from runtime.machine.signals import StopRequest, stoppable
 from runtime.machine.stale import Difference, Stale, require_fresh, requirements
-from runtime.machine.state import State, Unfinished, look, steps_of, unfinished
+from runtime.machine.state import State, Unfinished, look, steps_of, unfinished, used_up
 from runtime.machine.store import Store
 from runtime.machine.walk import Walk
 
@@ -52,6 +52,7 @@ __all__ = [
     "steps_of",
     "stoppable",
     "unfinished",
+    "used_up",
 ]
 
 

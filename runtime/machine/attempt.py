@@ -122,7 +122,7 @@ class Attempt:
         except StorageFailed:
             raise
         except MachineError as error:
-            self._failed(str(error))
+            self._failed(str(error), getattr(error, "action", ""))
             raise
         except OSError as error:
             if is_storage_trouble(error):
@@ -302,8 +302,9 @@ class Attempt:
         if self._meter is not None:
             self._meter.close()
 
-    def _failed(self, message: str) -> None:
-        self._state.journal.append("step_failed", {**self._name(), "message": message, **self._spent().data()})
+    def _failed(self, message: str, mended_by: str = "") -> None:
+        asked = {"mended_by": mended_by} if mended_by else {}
+        self._state.journal.append("step_failed", {**self._name(), "message": message, **asked, **self._spent().data()})
 
     def _crashed(self, error: Exception) -> NoReturn:
         self._failed(f"{type(error).__name__}: {error}")

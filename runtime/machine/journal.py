@@ -33,6 +33,8 @@ class Attempts:
     spent: Spent = NOTHING
     #: what the newest attempt ended with, when it ended with a refusal or an error
     failed: str = ""
+    #: what mends that, as the refusal said
+    mended_by: str = ""
     #: of the writer that claimed the newest attempt
     fence: int = 0
     #: spec and step of the newest attempt
@@ -64,12 +66,13 @@ class Past:
             known.of = (str(line.data.get("spec", "")), str(line.data.get("step", "")))
             if line.type == "step_claimed":
                 known.claimed += 1
-                known.staged, known.failed, known.fence = None, "", line.fence
+                known.staged, known.failed, known.mended_by, known.fence = None, "", "", line.fence
             elif line.type == "step_staged":
                 known.staged = line.data
             else:
                 known.ended += 1
                 known.failed = str(line.data.get("message", ""))
+                known.mended_by = str(line.data.get("mended_by", ""))
                 known.spent += spent_of(line.data)
 
 

@@ -12,16 +12,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.contract import Refusal
 from runtime.contract.keys import History
+from runtime.machine.budget import OverBudget, budget_of
 from runtime.machine.durable import DISK, Disk, StorageFailed, erase, sweep
 from runtime.machine.journal import Attempts, Journal, load
 from runtime.machine.lease import Lease, alive
+from runtime.machine.meter import spent_of
 from runtime.machine.saved import step_of
 from runtime.machine.store import Store
 
@@ -101,6 +103,8 @@ class Unfinished:
     step: int | None
     #: what its newest attempt failed with; "" when it was interrupted
     failed: str
+    #: what mends that; "" where the refusal says nothing
+    mended_by: str = ""
     #: the process that is at work on it now; 0 for none
     process: int = 0
 
@@ -112,7 +116,8 @@ class Unfinished:
             return "interrupted when all was made, apply stores it"
         at = "" if self.step is None else f"step {self.step}" + ("" if total is None else f" of {total}")
         if self.failed:
-            return f"failed: {self.failed}; apply {f'goes on from {at}' if at else 'runs it again'}"
+            then = f"apply {f'goes on from {at}' if at else 'runs it again'}"
+            return f"failed: {self.failed}; {f'{self.mended_by}, then ' if self.mended_by else ''}{then}"
         if at:
             return f"interrupted at {at}, apply goes on from there"
         if total is not None:
@@ -142,8 +147,25 @@ def unfinished_of(folder: Path, action: str, known: Attempts, process: int = 0) 
         # of work without a record of what it read nothing is used
         step=step_of(place / "work") if (place / READ).is_file() else None,
         failed=known.failed,
+        mended_by=known.mended_by,
         process=process if known.claimed > known.ended else 0,
     )
+
+
+def used_up(root: Path, lock: Mapping[str, Any], done: Iterable[str], left: Iterable[str]) -> Refusal | None:
+    """Why `apply` could do none of the steps that are left, whatever they need: a budget of the run that their earlier
+    attempts and the steps that are done have used up. `done`, `left`: action keys. Raises BrokenEvidence."""
+    _, past = load(root / FOLDER)
+    newest = {record["action"]: record for record in past.records}
+    budget = budget_of(lock)
+    for key in done:
+        budget = budget.after(spent_of(newest[key]))
+    try:
+        for key in left:
+            budget.check(past.attempts.get(key, Attempts()).spent)
+    except OverBudget as over:
+        return over.refusal
+    return None
 
 
 def steps_of(entry: Mapping[str, Any]) -> int | None:

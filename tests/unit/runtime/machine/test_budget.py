@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runtime.contract import Refusal
-from runtime.machine.apply import apply
+from runtime.machine.apply import apply, forecast, used_up
 from runtime.machine.budget import Budget, OverBudget
 from runtime.machine.meter import FILE, Spent
 from tests.unit.runtime.machinery import Watched, approve, chain
@@ -118,3 +118,22 @@ def test_an_attempt_without_a_sign_of_life_leaves_the_time_unknown(root: Path) -
 
 class _Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
+
+
+def test_who_looks_is_told_which_budget_is_used_up(root: Path) -> None:
+    """And no more once it is raised, or when nothing is left to do."""
+    content = chain(root, rounds=60, pause_s=0.02)
+
+    def told(wall_s: float) -> str:
+        lock = {**content, "budgets": {"usd": 0.0, "gpu_hours": 0.0, "wall_s": wall_s, "cpu_s": 100.0}}
+        found = forecast(lock, root=root)
+        done = [one.key for one in found if one.record is not None]
+        refusal = used_up(root, lock, done, [one.key for one in found if one.record is None])
+        return "" if refusal is None else f"{refusal.place}: {refusal.message}"
+
+    assert told(0.4) == "", "nothing is done yet"
+    assert go(root, 0.4).outcome == "failed"
+    assert told(0.4).startswith("budgets.wall_s: budgets.wall_s is used up: ")
+    assert told(60.0) == ""
+    assert go(root, 60.0).outcome == "done"
+    assert told(0.4) == "", "what is done needs no time"

@@ -28,6 +28,11 @@ def left(**more: object) -> Unfinished:
         (left(staged=True, step=9), 9, "interrupted when all was made, apply stores it"),
         (left(failed="no disk", step=5), 9, "failed: no disk; apply goes on from step 5 of 9"),
         (left(failed="no disk"), 9, "failed: no disk; apply runs it again"),
+        (
+            left(failed="2 USD are spent", mended_by="raise it"),
+            9,
+            "failed: 2 USD are spent; raise it, then apply runs it again",
+        ),
         (left(step=5, process=12), 9, "process 12 is at work on it"),
         (left(step=0), 9, "interrupted at step 0 of 9, apply goes on from there"),
     ],
