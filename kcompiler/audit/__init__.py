@@ -21,7 +21,8 @@ def audit(root: Path, name: str) -> Audit:
     """Recompute everything about the spec `name` of the project at `root`. Nothing is written.
 
     Findings of severity "evidence" (exit 3) mean damage, loss or forgery; "disagreement" (exit 1) means that two sound
-    things do not say the same, such as a lock and a spec that was edited since.
+    things do not say the same, such as a lock and a spec that was edited since; "unfinished" (exit 1) that steps of the
+    run have no result yet.
     """
     project = Project(root)
     lock, folder = project.lock(name), project.evidence(name)
@@ -38,8 +39,9 @@ def audit(root: Path, name: str) -> Audit:
         findings.append(
             differs("KA13", f"{records.STATE}/{records.JOURNAL}", "no run in the journal carried out this lock")
         )
+    committed = records.committed_since(known, plan_digest(made))
     used, found = records.in_use(folder / records.JOURNAL, lines_shown, known)
-    findings += [*found, *records.against_lock(made, used, lines_shown)]
+    findings += [*found, *records.against_lock(made, used, lines_shown, committed)]
     if known is not None:
         findings += records.artifacts(root, used)
     given, found = evidence.reports(folder, shown, used)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Severity = Literal["evidence", "disagreement", "note"]
+Severity = Literal["evidence", "disagreement", "unfinished", "note"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +32,20 @@ class Audit:
 
     @property
     def exit_code(self) -> int:
-        """3 for broken evidence, 1 for a disagreement, 0 when everything was recomputed as it stands."""
-        found = {finding.severity for finding in self.findings}
-        return 3 if "evidence" in found else 1 if "disagreement" in found else 0
+        """3 for broken evidence, 1 for a disagreement or an unfinished run, 0 when everything was recomputed as it
+        stands."""
+        found = self._severities
+        return 3 if "evidence" in found else 1 if found & {"disagreement", "unfinished"} else 0
 
     @property
     def word(self) -> str:
         """The outcome in one word, for the last line of the command."""
-        return {0: "sound", 1: "disagreement", 3: "evidence-broken"}[self.exit_code]
+        apart = "disagreement" if "disagreement" in self._severities else "unfinished"
+        return {0: "sound", 1: apart, 3: "evidence-broken"}[self.exit_code]
+
+    @property
+    def _severities(self) -> set[Severity]:
+        return {finding.severity for finding in self.findings}
 
 
 def broken(code: str, subject: str, message: str) -> Finding:

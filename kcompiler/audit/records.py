@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +74,36 @@ def _is_record(data: Mapping[str, Any]) -> bool:
     )
 
 
-def against_lock(plan: Mapping[str, Any], records: Records, subject: str) -> Iterator[Finding]:
-    """One line for each step of the lock and for no other, made of what the lock says from what the lock takes."""
+def committed_since(known: Sequence[Line] | None, plan: str) -> set[str]:
+    """The steps that were committed since the newest run of the plan with this digest began."""
+    opened = [line.type == "run_opened" and line.data.get("plan") == plan for line in known or ()]
+    newest = len(opened) - opened[::-1].index(True) if True in opened else 0
+    return {str(line.data.get("step")) for line in (known or ())[newest:] if line.type == "step_committed"}
+
+
+def against_lock(
+    plan: Mapping[str, Any], records: Records, subject: str, committed: Collection[str] = ()
+) -> Iterator[Finding]:
+    """One line for each step of the lock and for no other, made of what the lock says from what the lock takes.
+
+    Steps at the end of a run that was not finished have none, and that is one finding. A step that was `committed`, by
+    the project's own journal, has lost its line.
+    """
     steps = {step["id"]: step for step in plan["steps"]}
     for name in sorted(records.keys() - steps.keys()):
         yield differs("KA13", subject, f"step `{name}` was committed, and the lock has no such step")
     if [name for name in steps if name in records] != [name for name in records if name in steps]:
         yield differs("KA13", subject, "the lines do not stand in the order of the lock's steps")
-    for name, step in steps.items():
-        if name not in records:
+    absent = [name for name in steps if name not in records]
+    if absent and not records.keys() - steps.keys() and not set(absent) & set(committed):
+        message = f"the run is unfinished: {len(absent)} of {len(steps)} steps have no result: {', '.join(absent)}"
+        yield Finding(code="KA15", severity="unfinished", subject=subject, message=message)
+    else:
+        for name in absent:
             yield differs("KA13", subject, f"step `{name}` of the lock has no committed line")
-            continue
-        yield from _against_step(plan, step, records, subject)
+    for name, step in steps.items():
+        if name in records:
+            yield from _against_step(plan, step, records, subject)
 
 
 def _against_step(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,11 @@ class Bundle:
 
 @pytest.fixture(scope="session")
 def carried_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("audited")
+    return carry_out(tmp_path_factory.mktemp("audited"))
+
+
+def carry_out(root: Path, only: Sequence[str] | None = None) -> Path:
+    """The plan, or some of its steps, in an empty folder."""
     (root / "specs").mkdir()
     shutil.copy(ROOT / "specs" / "eight-ball.yaml", root / "specs")
     home, spec = Project(root), root / "specs" / "eight-ball.yaml"
@@ -79,7 +83,7 @@ def carried_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home.lock(NAME).parent.mkdir(parents=True)
     home.lock(NAME).write_text(lock.dump(made), encoding="utf-8")
     # a judge that lets everything through, so that every step is carried out; the verdict below is the real one
-    run = machine.apply(made, root=root, judge=lambda *_: [])
+    run = machine.apply(made, root=root, judge=lambda *_: [], only=only)
     verdict = judge(run.reports, made["obligations"], lock=lock.plan_digest(made))
     home.verdict(NAME).write_text(verdict.dump(), encoding="utf-8")
     return root

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runtime import digest
-from tests.unit.kcompiler.audit.conftest import Bundle
+from tests.unit.kcompiler.audit.conftest import Bundle, carry_out
 
 
 def test_untouched_evidence_is_sound(bundle: Bundle) -> None:
@@ -215,3 +215,31 @@ def test_committed_lines_in_another_order_disagree(bundle: Bundle) -> None:
         ("KA13", "the lines do not stand in the order of the lock's steps")
     ]
     assert found.exit_code == 1
+
+
+def test_an_unfinished_run_is_called_so_once(tmp_path: Path) -> None:
+    """What there is holds; that more is missing than somebody may want to hear is one finding, not one for each step."""
+    found = Bundle(carry_out(tmp_path, ["data", "tokenizer"])).audit()
+    (one,) = [one for one in found.findings if one.severity != "note"]
+    assert (one.code, one.severity) == ("KA15", "unfinished")
+    assert one.message.startswith("the run is unfinished: 8 of 10 steps have no result: teacher, ")
+    assert (found.word, found.exit_code) == ("unfinished", 1)
+    assert found.checked["steps"] == 2
+
+
+def test_a_line_that_went_after_its_step_was_committed_is_no_unfinished_run(bundle: Bundle) -> None:
+    """The project's own journal knows better."""
+    lines = (bundle.evidence / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (bundle.evidence / "journal.jsonl").write_bytes(b"".join(lines[:-1]))
+    found = bundle.audit()
+    assert "step `evaluate-answers` of the lock has no committed line" in [
+        one.message for one in found.findings if one.code == "KA13"
+    ]
+    assert "KA15" not in bundle.codes()
+    assert found.word != "unfinished"
+
+
+def test_a_disagreement_beside_an_unfinished_run_is_one(tmp_path: Path) -> None:
+    bundle = Bundle(carry_out(tmp_path, ["data", "tokenizer"]))
+    bundle.edit(bundle.evidence / "verdict.json", lambda content: content.update(verdict="PASS"))
+    assert bundle.audit().word in ("disagreement", "evidence-broken")
