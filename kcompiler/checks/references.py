@@ -16,13 +16,11 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource, GeneratorSource
 from runtime import catalog, digest
-from runtime.contract.strict_json import loads
+from runtime.contract import shards
 from runtime.contract.tables import size_of
 from runtime.contract.weights import Weights
 
 PACK_FILE = "pack.yaml"
-#: a safetensors file begins with the length of its JSON header (8 bytes, little endian), which the library caps
-_HEADER_LENGTH, _LARGEST_HEADER = 8, 100_000_000
 
 
 def _data(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
@@ -199,8 +197,8 @@ def _folder(tree: Tree, folder: Path, owner: str, revision: str) -> Iterator[Dia
             help="save the model with save_pretrained(…, safe_serialization=True)",
         )
     for path in weights:
-        reason = _not_safetensors(path)
-        if reason:
+        reason = shards.header(path)
+        if isinstance(reason, str):
             yield tree.diagnostic(
                 "KC4412",
                 pointer,
@@ -209,6 +207,15 @@ def _folder(tree: Tree, folder: Path, owner: str, revision: str) -> Iterator[Dia
                 help="save the weights again, and never rename another format",
             )
             return
+    if why := shards.trouble(folder):
+        yield tree.diagnostic(
+            "KC4423",
+            pointer,
+            f"the {_who(owner)}'s folder does not say which weights are meant",
+            label=why,
+            help="save the model again with save_pretrained into an empty folder, and pin that",
+        )
+        return
     if revision.startswith("sha256:"):
         yield from _revision(tree, folder, owner, revision)
 
@@ -240,20 +247,6 @@ def _config(tree: Tree, owner: str, folder: Path) -> Iterator[Diagnostic]:
         label=why,
         help="give plain weights of a family that Transformers itself knows",
     )
-
-
-def _not_safetensors(path: Path) -> str:
-    """Why a file cannot be one, from its header alone; empty when it looks right."""
-    with path.open("rb") as file:
-        head = file.read(_HEADER_LENGTH)
-        length = int.from_bytes(head, "little")
-        if len(head) < _HEADER_LENGTH or not 2 <= length <= min(_LARGEST_HEADER, path.stat().st_size - _HEADER_LENGTH):
-            return "its first bytes are no header length"
-        try:
-            header = loads(file.read(length))
-        except ValueError:
-            return "its header is not JSON"
-    return "" if isinstance(header, dict) else "its header is no JSON object"
 
 
 def _revision(tree: Tree, folder: Path, owner: str, revision: str) -> Iterator[Diagnostic]:

@@ -13,16 +13,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as serialised
-from transformers import AutoModelForCausalLM, LlamaConfig, PhiConfig, PreTrainedConfig, PreTrainedModel, Qwen3Config
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PhiConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    Qwen3Config,
+)
 from transformers.utils import logging as hf_logging
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, shards
 from runtime.contract.architecture import Architecture
 from runtime.machine import durable
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+#: what families call the number of their layers
+LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
 #: files that Python would unpickle, which runs whatever they say
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 
@@ -130,9 +140,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     if not any(folder.glob("*.safetensors")):
         raise Refusal("the folder has no weights (*.safetensors)", place=place, action="save them as safetensors")
+    if why := shards.trouble(folder):
+        raise Refusal(why, place=place, action="save the model again with save_pretrained into an empty folder")
     try:
         found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal(f"{CONFIG} is not JSON: {error}", place=place, action="take the file again") from None
     if not isinstance(found, dict) or not isinstance(found.get("model_type"), str):
         raise Refusal(f"{CONFIG} names no model_type", place=place, action="give a Transformers folder")
@@ -229,6 +241,29 @@ def round_to(model: PreTrainedModel, dtype: torch.dtype) -> int:
     return changed
 
 
+def _stored(folder: Path, found: Mapping[str, Any]) -> int:
+    """How many numbers the files of a folder hold. Raises Refusal for a file that is no safetensors, and for a config
+    that asks for more layers than there are tensors: the library would build them all before it looks."""
+    tensors = 0
+    numbers = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        head = shards.header(path)
+        if isinstance(head, str):
+            raise Refusal(f"{path.name} is not a safetensors file: {head}", place=folder.name, action="save it again")
+        tensors += len(head)
+        numbers += shards.elements(head)
+    inner = found.get("text_config")
+    for said in (found, inner if isinstance(inner, dict) else {}):
+        for name in LAYERS:
+            if isinstance(said.get(name), int) and said[name] > tensors:
+                raise Refusal(
+                    f"{CONFIG} says {name} {said[name]}, and the files hold {tensors} tensors",
+                    place=folder.name,
+                    action="take config.json and weights of one model",
+                )
+    return numbers
+
+
 def load(folder: Path, *, attention: str = "eager", dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """The causal language model of a Transformers folder: float32 (or `dtype`), eval mode, on the CPU.
 
@@ -236,12 +271,18 @@ def load(folder: Path, *, attention: str = "eager", dtype: torch.dtype = torch.f
     with code or quantized weights, for weights that do not fit the config in name or shape, for a tie that the config
     states and the weights break, and for weights that are not finite.
     """
-    kind = read_config(folder)["model_type"]
+    found = read_config(folder)
+    kind = found["model_type"]
+    stored = _stored(folder, found)
     hf_logging.disable_progress_bar()
     # what does not fit is refused below in one sentence; the library prints pages about it
     before = hf_logging.get_verbosity()
     hf_logging.set_verbosity(hf_logging.CRITICAL)
     try:
+        with torch.device("meta"):
+            wanted = count(AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, local_files_only=True)))
+        if wanted > 2 * stored:
+            raise ValueError(f"{CONFIG} asks for {wanted} numbers, and the files hold {stored}")
         model, info = AutoModelForCausalLM.from_pretrained(
             folder,
             local_files_only=True,
@@ -253,9 +294,10 @@ def load(folder: Path, *, attention: str = "eager", dtype: torch.dtype = torch.f
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, SafetensorError) as error:
+    # whatever a strange config makes the library raise: a division by zero heads, an assertion, a missing package
+    except Exception as error:
         raise Refusal(
-            f"cannot load a `{kind}` model: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+            f"cannot load a `{kind}` model: {' '.join(str(error).split())[:200] or type(error).__name__}",
             place=folder.name,
             action="give a causal language model that this version of Transformers knows, with whole weights",
         ) from error

@@ -251,3 +251,27 @@ def test_each_bound_is_held_to_the_number() -> None:
         assert admission._holds(name, limit) is (name != "reacts")
         assert admission._holds(name, limit * 1.01 + 1e-12) is (name == "reacts")
         assert admission._holds(name, float("nan")) is False
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"num_attention_heads": 0}, "integer modulo by zero"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers 1000000000, and the files hold"),
+        ({"intermediate_size": 10**10}, "numbers, and the files hold"),
+        ({"vocab_size": 10**11}, "numbers, and the files hold"),
+        ({"hidden_act": ["silu"]}, "Validation error for field 'hidden_act'"),
+        ({"dtype": 7}, "is_floating_point"),
+    ],
+)
+def test_a_config_that_asks_for_another_size_is_refused_before_it_is_built(
+    tmp_path: Path, config: dict[str, Any], words: str
+) -> None:
+    """A billion layers, or a matrix that no memory holds: nothing of it is made; and nothing strange ends in a crash."""
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=40, **sizes)).save_pretrained(tmp_path)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **config}))
+    with pytest.raises(Refusal) as refused:
+        build.load(tmp_path)
+    assert words in refused.value.message

@@ -169,6 +169,8 @@ def test_a_changed_byte_is_another_teacher(home):
         ("model.safetensors", (99).to_bytes(8, "little") + b"{}", "KC4412"),
         ("model.safetensors", (2).to_bytes(8, "little") + b"[]", "KC4412"),
         ("model.safetensors", (4).to_bytes(8, "little") + b"\x80\x04\x95.", "KC4412"),
+        ("model.safetensors", (2).to_bytes(8, "little") + b"{}cut", "KC4412"),
+        ("model.safetensors.index.json", b'{"weight_map": {"w": "../model.safetensors"}}', "KC4423"),
         ("pytorch_model.bin", b"x", "KC4407"),
         ("deep/optimizer.PT", b"x", "KC4407"),
         ("tokenizer.json", None, "KC4304"),
