@@ -14,6 +14,7 @@ from runtime.contract import BrokenEvidence, Refusal, Unavailable
 from runtime.contract.keys import Decision, predict
 from runtime.machine import host
 from runtime.machine.attempt import StepCrashed
+from runtime.machine.budget import used_up
 from runtime.machine.context import Watch
 from runtime.machine.durable import DISK, Disk, StorageFailed
 from runtime.machine.garbage import Garbage, Item, collect, garbage
@@ -22,7 +23,7 @@ from runtime.machine.locked import check, check_names
 from runtime.machine.run import Judge, Run, StepResult
 from runtime.machine.signals import StopRequest, stoppable
 from runtime.machine.stale import Difference, Stale, require_fresh, requirements
-from runtime.machine.state import State, Unfinished, look, steps_of, unfinished, used_up
+from runtime.machine.state import State, Unfinished, look, steps_of, unfinished
 from runtime.machine.store import Store
 from runtime.machine.walk import Walk
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from runtime.contract import Refusal
-from runtime.machine.meter import NOTHING, Spent
+from runtime.machine.journal import Attempts, load
+from runtime.machine.meter import NOTHING, Spent, spent_of
 from runtime.machine.run import Stopped
+from runtime.machine.state import FOLDER
 
 _HOUR_S = 3600
 
@@ -60,3 +63,19 @@ def _over(name: str, spent: str, limit: str) -> OverBudget:
             code="KR0130",
         )
     )
+
+
+def used_up(root: Path, lock: Mapping[str, Any], done: Iterable[str], left: Iterable[str]) -> Refusal | None:
+    """Why `apply` could do none of the steps that are left, whatever they need: a budget of the run that their earlier
+    attempts and the steps that are done have used up. `done`, `left`: action keys. Raises BrokenEvidence."""
+    _, past = load(root / FOLDER)
+    newest = {record["action"]: record for record in past.records}
+    budget = budget_of(lock)
+    for key in done:
+        budget = budget.after(spent_of(newest[key]))
+    try:
+        for key in left:
+            budget.check(past.attempts.get(key, Attempts()).spent)
+    except OverBudget as over:
+        return over.refusal
+    return None

@@ -12,18 +12,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.contract import Refusal
 from runtime.contract.keys import History
-from runtime.machine.budget import OverBudget, budget_of
 from runtime.machine.durable import DISK, Disk, StorageFailed, erase, sweep
 from runtime.machine.journal import Attempts, Journal, load
 from runtime.machine.lease import Lease, alive
-from runtime.machine.meter import spent_of
 from runtime.machine.saved import step_of
 from runtime.machine.store import Store
 
@@ -150,22 +148,6 @@ def unfinished_of(folder: Path, action: str, known: Attempts, process: int = 0) 
         mended_by=known.mended_by,
         process=process if known.claimed > known.ended else 0,
     )
-
-
-def used_up(root: Path, lock: Mapping[str, Any], done: Iterable[str], left: Iterable[str]) -> Refusal | None:
-    """Why `apply` could do none of the steps that are left, whatever they need: a budget of the run that their earlier
-    attempts and the steps that are done have used up. `done`, `left`: action keys. Raises BrokenEvidence."""
-    _, past = load(root / FOLDER)
-    newest = {record["action"]: record for record in past.records}
-    budget = budget_of(lock)
-    for key in done:
-        budget = budget.after(spent_of(newest[key]))
-    try:
-        for key in left:
-            budget.check(past.attempts.get(key, Attempts()).spent)
-    except OverBudget as over:
-        return over.refusal
-    return None
 
 
 def steps_of(entry: Mapping[str, Any]) -> int | None:
