@@ -7,7 +7,6 @@ every machine. What will run here and now is the delta's business, not the plan'
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +15,6 @@ from kcompiler.checks import order
 from kcompiler.checks.memory import trainer
 from kcompiler.compose import variants
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.facts import World
-from kcompiler.facts import weights as lying
 from kcompiler.facts.teacher import has_weights
 from kcompiler.facts.time import of_step, seconds
 from kcompiler.front import Front
@@ -269,71 +266,6 @@ def least_times(front: Front, made: Mapping[str, Any]) -> dict[str, str]:
     machine, _ = trainer(front.spec.hardware)
     found = {step["id"]: of_step(step, machine) for step in made["steps"]}
     return {name: f"{seconds(least.seconds)}: {least.how}" for name, least in found.items() if least is not None}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upgrade:
-    """A pin that people write, and what it would have to be now. `line` counts from 1, 0 where nothing is written."""
-
-    field: str
-    line: int
-    column: int
-    old: str
-    new: str
-
-
-def upgrade(front: Front, project: Project) -> dict[str, Upgrade]:
-    """Name → its pin, for the inputs and fragments whose digest stands in the spec; all others are pinned by every
-    plan anew.
-
-    Works on a spec that is refused, too: a pin that moved is a reason to be refused. Raises ValueError: the folder
-    holds something without a stable meaning; OSError: it cannot be read.
-    """
-    tree = front.tree
-    if tree is None or not isinstance(tree.data, dict):
-        return {}
-    found = {}
-    student = tree.data.get("student")
-    teacher, checkpoint = tree.data.get("teacher"), student.get("checkpoint") if isinstance(student, dict) else None
-    world = World(project.root, front.path.resolve().parent)
-    for name, section, pointer in (("teacher", teacher, "/teacher"), ("student", checkpoint, "/student/checkpoint")):
-        where = lying.written(section)
-        weights = lying.path_of(where, world) if where is not None else None
-        if where is not None and weights is not None:
-            pin = digest.of_file(weights) if where.packed else digest.of_folder(weights)
-            found[name] = _pin(tree, f"{pointer}/revision", pin)
-    data = tree.data.get("data")
-    sources = data.get("sources") if isinstance(data, dict) else None
-    for i, entry in enumerate(sources if isinstance(sources, list) else []):
-        if not isinstance(entry, dict) or "sha256" not in entry:
-            continue
-        path = _inside(front, project, entry.get("path"))
-        if path is not None and path.is_file():
-            pin = digest.of_file(path).removeprefix("sha256:")
-            found[str(entry.get("name"))] = _pin(tree, f"/data/sources/{i}/sha256", pin)
-    fragments = tree.data.get("include")
-    for i, entry in enumerate(fragments if isinstance(fragments, list) else []):
-        written = entry.get("path") if isinstance(entry, dict) else None
-        path = _inside(front, project, written)
-        if path is not None and path.is_file():
-            pin = digest.of_file(path).removeprefix("sha256:")
-            found[str(written)] = _pin(tree, f"/include/{i}/sha256", pin)
-    return found
-
-
-def _inside(front: Front, project: Project, written: object) -> Path | None:
-    path = (front.path.resolve().parent / str(written)).resolve()
-    return path if isinstance(written, str) and path.is_relative_to(project.root.resolve()) else None
-
-
-def _pin(tree: Tree, pointer: str, new: str) -> Upgrade:
-    place = tree.values.get(pointer)
-    try:
-        old = str(tree.get(pointer))
-    except KeyError:
-        old = ""
-    field = pointer[1:].replace("/", ".")
-    return Upgrade(field=field, line=place.line if place else 0, column=place.column if place else 0, old=old, new=new)
 
 
 def _content(parts: _Parts, front: Front, project: Project) -> dict[str, Any]:

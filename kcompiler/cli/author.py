@@ -83,7 +83,6 @@ def validated(spec: Path, profile: str) -> tuple[list[Diagnostic], Front, str]:
     "--target", "targets", multiple=True, metavar="STEP", help="Only this step and what it needs; repeatable."
 )
 @PROFILE
-@click.option("--upgrade", metavar="NAME", help="Print the pin of this input as it is now. Changes nothing.")
 @LAID_OUT
 def plan(
     spec: Path,
@@ -92,13 +91,9 @@ def plan(
     full: bool,
     targets: tuple[str, ...],
     profile: str,
-    upgrade: str | None,
     form: str,
 ) -> None:
     """Write generated/<name>/plan.lock when its content changed, and print what would run here and why."""
-    if upgrade is not None:
-        _upgrade(spec, upgrade, profile)
-        return
     from kcompiler import lock
     from kcompiler.plan import least_times, lock_path, undecidable
 
@@ -128,32 +123,6 @@ def plan(
     )
     if detailed_exitcode and any(entry.action != "reuse" for entry in entries):
         raise Outcome(10, "work", f"kcompiler apply {called(spec, profile)}")
-
-
-def _upgrade(spec: Path, name: str, profile: str) -> None:
-    """Print what somebody has to write; the spec is theirs, so it is never edited here."""
-    from kcompiler.front import compile_spec
-    from kcompiler.plan import upgrade
-
-    home = project.find(spec)
-    front = compile_spec(spec, home.root, profile=profile)
-    try:
-        pins = upgrade(front, home)
-    except (OSError, ValueError) as reason:
-        click.echo(f"{name} cannot be pinned: {reason}", err=True)
-        raise Outcome(2, "unreadable", f"kcompiler validate {spec}") from None
-    if name not in pins:
-        known = ", ".join(pins) or "none"
-        raise click.UsageError(
-            f"`{name}` is no file or folder here whose pin stands in this spec; those that are: {known}. "
-            "Every other input is pinned anew by each plan"
-        )
-    pin = pins[name]
-    place = ":".join(str(part) for part in (home.shown(spec), pin.line, pin.column) if part)
-    if pin.old == pin.new:
-        click.echo(f"{place}: {pin.field} is what it says: {pin.new}")
-    else:
-        click.echo(f"{place}: {pin.field}\n- {pin.old or '(nothing)'}\n+ {pin.new}")
 
 
 def _committed(path: Path) -> dict[str, Any] | None:

@@ -149,29 +149,6 @@ def test_a_target_that_is_not_there_is_a_mistake_with_a_suggestion(home, capsys)
     assert not (home / "generated").exists()
 
 
-def test_upgrade_names_what_has_a_pin_and_edits_nothing(home, capsys):
-    before = (home / SPEC).read_bytes()
-    assert _main(["plan", SPEC, "--upgrade", "teacher"]) == 2
-    assert "`teacher` is no file or folder here whose pin stands in this spec" in capsys.readouterr().err
-    assert (home / SPEC).read_bytes() == before
-    assert not (home / "generated").exists()
-
-
-def test_upgrade_knows_pinned_rows(home, capsys):
-    (home / "specs/far.jsonl").write_bytes(b"{}\n")
-    replace(
-        home,
-        "  sources:\n",
-        "  sources:\n    - {name: far, kind: jsonl, path: far.jsonl, sha256: "
-        + "a" * 64
-        + ", bytes: 3, split: train, license: MIT}\n",
-    )
-    assert _main(["plan", SPEC, "--upgrade", "far"]) == 0
-    out = capsys.readouterr().out
-    assert f"- {'a' * 64}\n+ {hashlib.sha256(b'{}' + bytes([10])).hexdigest()}\n" in out
-    assert "data.sources.0.sha256" in out
-
-
 def test_status_says_where_somebody_stands(home, capsys):
     assert _main(["status", SPEC, "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
