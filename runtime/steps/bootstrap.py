@@ -43,6 +43,7 @@ STEP = Step(
         "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.tokenizer",
+        "runtime.contract.shards",
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",

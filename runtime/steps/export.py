@@ -48,6 +48,7 @@ STEP = Step(
         "runtime.models.prompts",
         "runtime.models.build",
         "runtime.models.tokenizer",
+        "runtime.contract.shards",
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",

@@ -42,6 +42,7 @@ STEP = Step(
         "runtime.models.build",
         "runtime.models.tokenizer",
         "runtime.data.answers",
+        "runtime.contract.shards",
         "runtime.contract.rows",
         "runtime.contract.record",
         "runtime.contract.strict_json",

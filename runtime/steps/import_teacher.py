@@ -37,6 +37,8 @@ STEP = Step(
         "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.importing",
+        "runtime.contract.shards",
+        "runtime.contract.strict_json",
         "runtime.contract.report",
         "runtime.contract.architecture",
     ),

@@ -37,6 +37,7 @@ STEP = Step(
         "runtime.models.build",
         "runtime.models.wrapper",
         "runtime.models.tokenizer",
+        "runtime.contract.shards",
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",

@@ -35,6 +35,7 @@ STEP = Step(
         "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.tokenizer",
+        "runtime.contract.shards",
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.data.encode",
