@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kcompiler.facts.lengths import lengths
-from kcompiler.facts.teacher import has_weights
+from kcompiler.facts.lengths import learns, lengths
+from kcompiler.facts.teacher import has_weights, of_teacher
 from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
@@ -116,7 +116,7 @@ class Lowering:
         self.add(
             "data",
             "data",
-            {"sources": sources, "held_out": data.held_out, "has_tools": bool(data.tools)},
+            {"sources": sources, "held_out": data.held_out, "has_tools": bool(data.tools), "learns": learns(self.spec)},
             takes,
             origin="/data",
             backend=data.backend,
@@ -161,10 +161,17 @@ class Lowering:
         checkpoint, cut = self.spec.student.checkpoint, self.spec.student.cut
         if cut is not None:
             self._cut(cut)
-        if checkpoint is not None:
+        if checkpoint is not None and self._is_teachers(checkpoint):
+            self.folders["student"] = self.folders["teacher"]
+        elif checkpoint is not None:
             origin = "/student/checkpoint"
             self.folders["student"] = self.weights("student", checkpoint, checkpoint.license, origin)
             self.load("student", checkpoint, self.folders["student"], origin)
+
+    def _is_teachers(self, checkpoint: Weights) -> bool:
+        """Whether the student starts from the very weights of the teacher, which are then loaded and proven once."""
+        teacher = of_teacher(self.spec)
+        return teacher is not None and (teacher.place, teacher.revision) == (checkpoint.place, checkpoint.revision)
 
     def _cut(self, cut: Cut) -> None:
         """The student made of what is kept of the teacher, whose ids are reduced first."""
@@ -198,7 +205,8 @@ class Lowering:
         if tokenizer.source != "train":
             # whose folder it is taken from makes no difference to the step
             takes["teacher"] = self.folders[tokenizer.source]
-            shared = next((who for who in sorted(self.folders) if who != tokenizer.source), "")
+            own = self.folders[tokenizer.source]
+            shared = next((who for who, folder in sorted(self.folders.items()) if folder != own), "")
         if shared:
             takes["other"] = self.folders[shared]
         self.add(
@@ -462,7 +470,9 @@ class Lowering:
 
     def _start(self) -> str:
         """The weights that the student has before anything is trained."""
-        return "step:student#checkpoint"
+        checkpoint = self.spec.student.checkpoint
+        same = checkpoint is not None and self._is_teachers(checkpoint)
+        return "step:teacher#checkpoint" if same else "step:student#checkpoint"
 
     def _longest(self) -> int:
         return max(self.spec.shapes.prefill)

@@ -45,6 +45,8 @@ LONGEST_ID = 200
 _TOY = 3
 #: data of evaluation reports that come from asking the teacher; two of them are known where its accuracy is pinned
 _OF_TEACHER = {"teacher", "of_teacher", "teacher_gain"}
+#: paired data that compare the saved package with the weights that it was made of, or with the original
+_OF_PACKAGE = {"package_gain", "original_gain"}
 _PINNED = ("of_teacher", "accuracy.teacher")
 
 #: who makes the report on the run itself: no step, but apply
@@ -120,6 +122,7 @@ def obligations(
                 *_idle(front, packs, asked),
                 *_ungated(front, asked, producers),
                 *_uncompared(front),
+                *_unoriginal(front, asked),
                 *_unknowable(front, asked),
             ]
         )
@@ -168,7 +171,7 @@ def _uncompared(front: Front) -> Iterator[Diagnostic]:
     """Without the same student trained without the teacher, every rule that asks for "not worse" is silent."""
     assert front.spec is not None
     assert front.tree is not None
-    if front.spec.risk_tier != _TOY and not front.spec.evaluation.baselines:
+    if front.spec.risk_tier != _TOY and front.spec.training.stages and not front.spec.evaluation.baselines:
         yield front.tree.diagnostic(
             "KC6018",
             "/evaluation",
@@ -177,6 +180,26 @@ def _uncompared(front: Front) -> Iterator[Diagnostic]:
             label="no `baselines` in this section",
             help="write `baselines: [ce_only]`: the same student, trained without the teacher",
             related=(front.tree.related("/risk_tier", "because of this"),),
+        )
+
+
+def _unoriginal(front: Front, asked: Sequence[Mapping[str, Any]]) -> Iterator[Diagnostic]:
+    """Where nothing is trained, what is to be shown is that the package is as good as the original."""
+    assert front.spec is not None
+    assert front.tree is not None
+    if front.spec.risk_tier == _TOY or front.spec.training.stages:
+        return
+    compared = {text for one in asked if one["mode"] == "block" for text in _texts(one["params"].get("paired"))}
+    if not compared & _OF_PACKAGE:
+        yield front.tree.diagnostic(
+            "KC4348",
+            "/policies",
+            f"risk tier {front.spec.risk_tier}, and no rule compares the package with the original",
+            on="key",
+            label=f"nothing reads {' or '.join(sorted(_OF_PACKAGE))}",
+            help="name quality/original and evaluate by `language_model`, or a pack that gates the package, as "
+            "roles/worker does",
+            related=(front.tree.related("/training/stages", "nothing is trained"),),
         )
 
 

@@ -125,7 +125,9 @@ def _serves(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
     """What training holds from the first step to the last: the student's state and, for losses over logits, the
-    teacher's weights in the floats that are declared."""
+    teacher's weights in the floats that are declared. Nothing where nothing is trained."""
+    if not spec.training.stages:
+        return []
     count = total(spec.student.architecture)
     parts = [
         (
@@ -145,7 +147,7 @@ def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
 def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     machine, pointer = trainer(spec.hardware)
     limit = None if machine is None else _bytes(machine.memory_bytes)
-    if machine is None or limit is None:
+    if machine is None or limit is None or not spec.training.stages:
         return
     # a teacher that does not even fit alone is a mistake of its own
     state = [part for i, part in enumerate(_state(spec, world)) if i == 0 or part[1] <= limit]

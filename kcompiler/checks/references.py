@@ -406,7 +406,8 @@ def _runners(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """A suite that compares with a baseline would refuse only after every training had been paid for."""
     have = {"teacher", "student", "coreml", *spec.evaluation.baselines}
     for i, suite in enumerate(spec.evaluation.suites):
-        for runner in catalog.load("suites", suite.use).runners:
+        asked = catalog.load("suites", suite.use)
+        for runner in (*asked.runners, *(asked.trained if spec.training.stages else ())):
             if runner not in have:
                 yield tree.diagnostic(
                     "KC4418",
@@ -442,5 +443,5 @@ CHECKS = (
     Check(_kept, "training", "steps"),
     Check(_registry, "data"),
     Check(_tools_read, "data", "evaluation"),
-    Check(_runners, "evaluation"),
+    Check(_runners, "evaluation", "training"),
 )

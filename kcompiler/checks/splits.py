@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from kcompiler.checks import Check, World
 from kcompiler.checks.statistics import rows_of
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts.lengths import learns
 from kcompiler.facts.paths import located
 from kcompiler.facts.rows import Read, Row, content_of, first_wrong, lacking, readable
 from kcompiler.source import Tree
@@ -249,7 +250,7 @@ def _left(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 
 def _something_to_learn(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    if "train" not in _fed(spec):
+    if learns(spec) and "train" not in _fed(spec):
         yield tree.diagnostic(
             "KC4503",
             "/data/sources",
@@ -296,7 +297,7 @@ CHECKS = (
     Check(_whole_question, "data"),
     Check(_no_row_twice, "data"),
     Check(_left, "data"),
-    Check(_something_to_learn, "data"),
+    Check(_something_to_learn, "data", "training", "teacher", "tokenizer", "student"),
     Check(_something_to_judge, "data", "evaluation"),
     Check(_judged_apart, "evaluation"),
 )

@@ -11,6 +11,13 @@ ENDS = 2
 _WORD = re.compile(r"[A-Za-z0-9]\S*")
 
 
+def learns(spec: Spec) -> bool:
+    """Whether any step reads training rows: a training, a cut that is measured on them, a tokenizer made of them."""
+    if spec.training.stages or spec.teacher.source == "bootstrap":
+        return True
+    return spec.tokenizer.source == "train" or spec.student.cut is not None
+
+
 def lengths(spec: Spec) -> dict[str, tuple[int, str]]:
     """Split → tokens that a row of it may have, and the field that bounds them.
 
@@ -26,7 +33,8 @@ def lengths(spec: Spec) -> dict[str, tuple[int, str]]:
     # where nothing is trained, a cut is still measured on these rows
     if len(train) < max(1, len(spec.training.stages)) or spec.teacher.source == "bootstrap":
         train.append((longest, "shapes.prefill"))
-    return {"train": min(train), "test": (longest, "shapes.prefill")}
+    test = (longest, "shapes.prefill")
+    return {"train": min(train), "test": test} if learns(spec) else {"test": test}
 
 
 def least(prompt: str, response: str) -> int:

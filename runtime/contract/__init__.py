@@ -229,6 +229,8 @@ class Suite:
     run: Callable[[Mapping[str, Runner], Sequence[Mapping[str, Any]], Sequence[Any], Any, int], Any]
     #: the responses its rows may have, under these params; None: any
     permits: Callable[[Any], Sequence[str]] | None = None
+    #: runners that it needs besides, where a student was trained
+    trained: Sequence[str] = ()
     #: why a row with this response cannot be judged under these params, or ""; asked at validate
     unfit: Callable[[Any, str], str] | None = None
     #: `run` returns (data, lines): an object per item, which become the artifact `items`

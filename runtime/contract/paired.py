@@ -21,6 +21,8 @@ COMPARED: Mapping[str, tuple[str, str]] = {
     "teacher_gain": ("student", "teacher"),
     "package_gain": ("coreml", "student"),
 }
+#: what a suite that compares with the original says besides
+WITH_ORIGINAL: Mapping[str, tuple[str, str]] = {**COMPARED, "original_gain": ("coreml", "teacher")}
 RUNNERS = ("teacher", "student", "ce_only", "coreml")
 RESAMPLES = 2000
 #: two-sided 95 % of the normal distribution
@@ -105,8 +107,8 @@ def mcnemar(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
 
 
 def lacking(name: str, runners: Mapping[str, Any], why: Mapping[str, str]) -> str:
-    """Why comparison `name` of `COMPARED` cannot be made, or "". `why` holds the runners whose numbers are none."""
-    for runner in COMPARED[name]:
+    """Why a comparison of `WITH_ORIGINAL` cannot be made, or "". `why` holds the runners whose numbers are none."""
+    for runner in WITH_ORIGINAL[name]:
         if runner in why:
             return f"runner `{runner}`: {why[runner]}"
         if runner not in runners:

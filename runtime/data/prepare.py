@@ -111,7 +111,7 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
     _refuse_calls(found, tools)
     final, dropped = splits.assembled(found, {source.name: source.split for source in params.sources}, params.held_out)
     for name, split in final.items():
-        if not split:
+        if not split and (params.learns or name != "train"):
             raise Refusal(
                 f"no row is left for {'training' if name == 'train' else 'testing'}; {dropped} duplicates were dropped",
                 action=f"add rows with other prompts, feed `{name}` from a source of its own, or change data.held_out",

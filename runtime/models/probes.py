@@ -2,7 +2,8 @@
 
 Every probe is run on the Transformers model as trained ("checkpoint") and on the functions that will be exported
 ("functions"), because a mask can be lost in either; one more asks that the two are the same function. The number is
-the largest absolute difference of logits over real positions; it must not exceed the tolerance.
+the largest absolute difference of logits over real positions; it must not exceed the tolerance, which is relative to
+the largest logit where that is above 1: in float32 rounding grows with what is added up.
 """
 
 from __future__ import annotations
@@ -144,12 +145,14 @@ def _measure(
     forward, other_pad, decode = _forwards(subject, model, params, pad)
     worst: dict[str, float] = {"reacts": float("inf")}
     for ids in sequences:
+        logits_RV = forward(ids, len(ids))
         found = {
+            "size": float(logits_RV.abs().max()),
             "causality": causality(forward, ids, vocabulary),
-            "prefill_decode": largest(decode(ids), forward(ids, len(ids))),
+            "prefill_decode": largest(decode(ids), logits_RV),
         }
         if subject == "functions":
-            found["equals_checkpoint"] = largest(checkpoint_forward(model, pad)(ids, len(ids)), forward(ids, len(ids)))
+            found["equals_checkpoint"] = largest(checkpoint_forward(model, pad)(ids, len(ids)), logits_RV)
         if len(ids) < shortest:
             found["padding"] = padding(forward, other_pad, ids, longest)
             found["buckets"] = buckets(forward, ids, params.lengths)
@@ -166,16 +169,17 @@ def data_of(
     with torch.no_grad():
         for subject in ("checkpoint", "functions"):
             found = _measure(subject, model, sequences, params, pad)
-            moved = found.pop("reacts")
+            moved, tolerance = found.pop("reacts"), params.tolerance * max(1.0, found.pop("size"))
             for name, value in found.items():
                 # a model that answers the same to any prompt is trivially causal: that is no evidence
-                sound = value <= params.tolerance and moved > params.tolerance
+                sound = value <= tolerance < moved
                 probes.append(
                     {
                         "probe": name,
                         "subject": subject,
                         "max_abs_difference": facts.measured(value, "logit", n=len(sequences)),
                         "sensitivity": facts.measured(moved, "logit", n=len(sequences)),
+                        "tolerance": facts.measured(tolerance, "logit"),
                         "passed": facts.measured(sound, "bool"),
                     }
                 )
@@ -183,7 +187,7 @@ def data_of(
     return {
         "probes": probes,
         "passed": facts.rate(passed, len(probes)),
-        "tolerance": facts.measured(params.tolerance, "logit"),
+        "tolerance": facts.measured(params.tolerance, "1"),
         "lengths": [facts.measured(length, "token") for length in sorted(params.lengths)],
     }
 

@@ -43,6 +43,8 @@ class DataParams(Params):
     #: share of the rows of "auto" sources that is held out, decided per row by a stable hash
     held_out: float = Field(default=0.2, ge=0.0, lt=1.0)
     has_tools: bool = False
+    #: whether anything reads training rows; then there must be some
+    learns: bool = True
 
 
 def takes(params: DataParams) -> Ports:

@@ -14,7 +14,7 @@ class ProbeParams(Params):
     #: the enumerated prefill lengths
     lengths: list[int] = Field(min_length=1)
     decode_context: int = Field(ge=8)
-    #: largest absolute difference of logits that counts as equal
+    #: largest difference of logits that counts as equal, relative to the largest logit where that is above 1
     tolerance: float = Field(default=1e-4, gt=0)
     threads: int = Field(default=2, ge=1)
 

@@ -3,7 +3,7 @@
 Gains are paired: for each text, nats per token of the one model minus those of the other. Both read the same tokens, so
 that the difference needs no correction for length or difficulty. Every gain is positive when the first one is better:
 `kd_gain` the student over the student without a teacher, `teacher_gain` the student over its teacher, `package_gain`
-the package over the checkpoint it was made of.
+the package over the checkpoint it was made of, `original_gain` the package over the teacher.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import Field
 
 from runtime.contract import Params, Runner, Suite, TokenScore
 from runtime.contract.intervals import t_interval
-from runtime.contract.paired import COMPARED, RUNNERS, difference, lacking, not_numbers
+from runtime.contract.paired import RUNNERS, WITH_ORIGINAL, difference, lacking, not_numbers
 from runtime.contract.report import measured, rate, unavailable
 from runtime.contract.rows import prompt_of, reply_of
 from runtime.contract.units import unit
@@ -111,7 +111,7 @@ def run(
         data["runners"][name] = _of(scores[name], reason)
         if reason:
             why[name] = reason
-    for name, (better, worse) in COMPARED.items():
+    for name, (better, worse) in WITH_ORIGINAL.items():
         lack = lacking(name, scores, why)
         data[name] = (
             unavailable(lack, "nat/token") if lack else gain(scores[worse], scores[better], seed, params.resamples)
@@ -126,4 +126,6 @@ def run(
     return data
 
 
-SUITE = Suite(name="language_model", version=2, params=LanguageModelParams, runners=("student", "ce_only"), run=run)
+SUITE = Suite(
+    name="language_model", version=2, params=LanguageModelParams, runners=("student",), trained=("ce_only",), run=run
+)

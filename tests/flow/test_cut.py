@@ -106,3 +106,42 @@ def test_a_student_is_cut_over_fewer_ids_and_trained(fresh: Home) -> None:
     for text in ("It is certain", "Ünïcödé ☃ \x00 never seen", "<tool>"):
         assert words.decode(words(text, add_special_tokens=False).input_ids) == text
     fresh.audit().ended(0, "")
+
+
+def test_nothing_is_trained_and_the_package_is_judged_against_the_original(fresh: Home) -> None:
+    original = fresh.root / "specs/teacher"
+    folder(original)
+    pin = digest.of_folder(original)
+    weights = {"model": "./teacher", "revision": pin, "license": "Apache-2.0"}
+
+    def edit(data: dict[str, Any]) -> None:
+        data["teacher"] = {"source": "hf", "signals": ["logits"], **weights}
+        data["tokenizer"] = {
+            "source": "teacher", "template": data["tokenizer"]["template"],
+            "special": {"pad": "<pad>", "bos": "<s>", "eos": "<end>"},
+        }  # fmt: skip
+        data["student"] = {"role": "toy", "architecture": "from checkpoint", "checkpoint": weights}
+        data["training"] = {"stages": []}
+        data["risk_tier"] = 2
+        data["data"]["sources"][0]["split"] = "test"
+        data["data"]["sources"][0]["params"]["rows"] = 60
+        data["evaluation"] = {
+            "suites": [{"use": "language_model"}, {"use": "same_text", "limit": 20, "max_new_tokens": 8}]
+        }
+        data["policies"] = ["caws/core", "quality/original"]
+        data["shapes"] |= {"prefill": [48, 64], "decode": {"context": 64}}
+
+    fresh.change(edit)
+    result = fresh.apply().ended(0, "")
+    # the original is loaded and examined once, and no row is learnt from
+    assert list(result.steps()) == [
+        "data", "teacher", "tokenizer", "probe", "export", "convert", "verify",
+        "evaluate-language_model", "evaluate-same_text",
+    ]  # fmt: skip
+    texts = json.loads((fresh.evidence / "reports/evaluate-same_text.json").read_text(encoding="utf-8"))["data"]
+    assert texts["same"]["student"]["k"] == texts["items"]["value"] == 20
+    scores = json.loads((fresh.evidence / "reports/evaluate-language_model.json").read_text(encoding="utf-8"))["data"]
+    assert scores["original_gain"]["n"] >= 20
+    assert scores["original_gain"]["value"] == scores["package_gain"]["value"]
+    assert scores["kd_gain"]["value"] is None
+    fresh.audit().ended(0, "")

@@ -271,7 +271,7 @@ def test_every_item_of_a_suite_is_a_line_of_its_artifact(here: World, packaged: 
         ({"suite": "quiz"}, "no suite is called `quiz`"),
         ({"suite_version": 99}, "the plan was made for 99"),
         ({"runners": ["teacher"]}, "cannot answer without student"),
-        ({"suite": "language_model"}, "cannot answer without ce_only"),
+        ({"suite": "same_text", "runners": ["student"]}, "cannot answer without teacher"),
     ],
 )
 def test_a_suite_that_cannot_answer_is_refused(here: World, tmp_path: Path, changes: dict[str, object], word: str):

@@ -12,6 +12,8 @@ from kcompiler.front import compile_spec
 from kcompiler.project import Project
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "plan"
+ORIGINAL = "- {use: answers}\n    - {use: language_model}"
+TEXT_ALONE = "- {use: answers}\n    - {use: same_text}"
 USE = "- {use: choice, choices: [A, B]}"
 
 
@@ -44,6 +46,23 @@ def codes(home: Path, case: str, *changes: tuple[str, str], rule: tuple[str, str
 )
 def test_what_ships_is_compared_with_no_teacher(tmp_path: Path, change: tuple[str, str], wanted: set[str]) -> None:
     assert codes(tmp_path, "KC6018", change) == wanted
+
+
+@pytest.mark.parametrize(
+    ("change", "rule", "wanted"),
+    [
+        (("risk_tier: 2", "risk_tier: 2"), None, {"KC4348"}),
+        (("risk_tier: 2", "risk_tier: 1"), None, {"KC4348"}),
+        (("risk_tier: 2", "risk_tier: 3"), None, set()),
+        # the page's own advice, and a rule that reads the comparison but does not block
+        (("policies: [lab]", "policies: [lab, quality/original]"), ("- {use: answers}", ORIGINAL), set()),
+        (("policies: [lab]", "policies: [lab, quality/original]"), ("- {use: answers}", TEXT_ALONE), {"KC4348"}),
+    ],
+)
+def test_what_nothing_was_done_to_is_compared_with_the_original(
+    tmp_path: Path, change: tuple[str, str], rule: tuple[str, str] | None, wanted: set[str]
+) -> None:
+    assert codes(tmp_path, "KC4348", change, *([rule] if rule else [])) == wanted
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,9 @@ def test_the_graph_of_every_shipped_spec_holds_the_preconditions(path):
     nodes = lowered(path)
     assert list(missing(nodes)) == []
     guarded = [node for node in nodes if node.step in PRECONDITIONS]
-    assert {"train", "export", "convert", "verify", "evaluate"} <= {node.step for node in guarded}
+    # smollm2 is a model that exists: nothing is trained
+    trains = set() if path.stem == "smollm2" else {"train"}
+    assert {*trains, "export", "convert", "verify", "evaluate"} <= {node.step for node in guarded}
     for node in guarded:
         cut = [replace(other, takes={}, after=()) if other.id == node.id else other for other in nodes]
         assert {kind for step, kind in missing(cut) if step == node.id} == set(PRECONDITIONS[node.step])

@@ -387,6 +387,7 @@ def test_every_pack_is_found() -> None:
         "caws/core",
         "caws/tier-3",
         "quality/gold",
+        "quality/original",
         "roles/choice",
         "roles/choice-share",
         "roles/drafter",

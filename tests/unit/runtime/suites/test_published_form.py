@@ -26,6 +26,7 @@ ROWS: Mapping[str, Sequence[Mapping[str, object]]] = {
     "language_model": [row("q", "one two"), row("p", "three")],
     "choice": [row("q", "A"), row("p", "D")],
     "gold": [row("q", "Yes."), row("p", "No.")],
+    "same_text": [row("q", "Yes."), row("p", "No.")],
 }
 #: what a suite must be told
 PARAMS: Mapping[str, Mapping[str, object]] = {"gold": {"match": "exact"}}
