@@ -45,18 +45,17 @@ def _agrees(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         return
     wrong = list(cuts.faults(tree, cut, original))
     yield from wrong
-    written = spec.student.architecture.model_dump(exclude={"vocab_size"})
-    left = {"head_dim": None, **shape(original, cut)} if not wrong else {}
+    own = spec.student.architecture
+    # a width of heads that is not written out is channels / heads
+    width = own.hidden_size // own.num_attention_heads
+    written = {**own.model_dump(), "head_dim": own.head_dim or width}
+    left = {"head_dim": width, **shape(original, cut)} if not wrong else {}
     for name, value in left.items():
-        said = written.get(name)
-        width = spec.student.architecture.hidden_size // spec.student.architecture.num_attention_heads
-        if name == "head_dim" and (said or width) == (value or width):
-            continue
-        alike = said == value or (isinstance(said, float) and isinstance(value, float) and same_number(said, value))
-        if not alike:
+        said = written[name]
+        if said != value and not (isinstance(said, float) and same_number(said, value)):
             yield tree.diagnostic(
                 "KC4343",
-                f"/student/architecture/{name}" if said is not None else "/student/architecture",
+                f"/student/architecture/{name}",
                 f"the cut leaves another {name} than the student has",
                 label=f"{said}, the cut leaves {value}",
                 help=f"write {value}, or `architecture: from cut`",
@@ -72,7 +71,8 @@ def _vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     folder = folder_of(spec, world)
     width = folder.number("vocab_size") if folder else None
     model = folder.tokenizer.get("model") if folder else None
-    kind = model.get("type", "BPE" if "merges" in model else "") if isinstance(model, dict) else ""
+    # one without a type is read as BPE; one without a model is refused elsewhere
+    kind = (isinstance(model, dict) and model.get("type")) or "BPE"
     if spec.tokenizer.source != "teacher":
         label, way = f"tokenizer.source is `{spec.tokenizer.source}`", "write `tokenizer.source: teacher`"
     elif size != spec.tokenizer.vocab_size:
@@ -80,7 +80,7 @@ def _vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         way = f"write `tokenizer.vocab_size: {size}`, or leave it out"
     elif width is not None and size >= width:
         label, way = f"{size:,} of {width:,} ids", f"write less than {width}, or remove `vocabulary`"
-    elif kind and kind != "BPE":
+    elif kind != "BPE":
         label, way = f"its tokenizer is of kind {kind}, only BPE is reduced", "remove `vocabulary`"
     if label:
         yield tree.diagnostic(

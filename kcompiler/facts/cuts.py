@@ -53,7 +53,9 @@ def teacher(section: object, world: World) -> Mapping[str, Any]:
         if all(isinstance(own.get(name), int) for name in (*COUNTED.values(), "num_attention_heads")):
             return {name: value for name, value in own.items() if name != "vocab_size"}
         raise Unreadable("the teacher's architecture is not whole")
-    where = lying.written(section) if "source" in section else None
+    if "source" not in section:
+        raise Unreadable("teacher.source does not say where it comes from")
+    where = lying.written(section)
     if where is None:
         raise Unreadable(f"a teacher of source `{section.get('source')}` has no weights here")
     folder = folder_in(where, world)

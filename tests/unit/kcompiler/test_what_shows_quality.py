@@ -14,6 +14,7 @@ from kcompiler.project import Project
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "plan"
 ORIGINAL = "- {use: answers}\n    - {use: language_model}"
 TEXT_ALONE = "- {use: answers}\n    - {use: same_text}"
+METRIC = 'metric: of_teacher, op: ">=", threshold: "0.5", unit: "1"'
 USE = "- {use: choice, choices: [A, B]}"
 
 
@@ -72,10 +73,10 @@ def test_what_nothing_was_done_to_is_compared_with_the_original(
         ((USE, "- {use: choice, choices: [A, B], teacher: {correct: 60, n: 80}}"), None, set()),
         ((USE, USE), ("kind: bound", "kind: bound\nmode: warn"), set()),
         ((USE, USE), ("metric: of_teacher", "metric: corrected.student"), set()),
-        ((USE, USE), ("metric: of_teacher", "metric: accuracy.teacher"), {"KC6019"}),
+        ((USE, USE), (METRIC, METRIC.replace("of_teacher", "accuracy.teacher").replace('"1"', "ratio")), {"KC6019"}),
         # a pinned accuracy says nothing of single rows
         ((USE, "- {use: choice, choices: [A, B], teacher: {correct: 60, n: 80}}"),
-         ("metric: of_teacher", "metric: teacher_gain"), {"KC6019"}),
+         (METRIC, METRIC.replace("of_teacher", "teacher_gain").replace('"1"', "item/item")), {"KC6019"}),
     ],
 )  # fmt: skip
 def test_a_rule_reads_what_the_teacher_can_give(

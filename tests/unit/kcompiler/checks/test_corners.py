@@ -278,7 +278,71 @@ OTHER = {
 }
 
 
+def cutting(cut: dict[str, Any], **architecture: Any) -> Change:
+    """A student cut from the good spec's teacher, its sizes written out: the teacher's but for these."""
+
+    def change(data: dict[str, Any]) -> None:
+        data["student"] = {
+            "role": "toy",
+            "cut": cut,
+            "architecture": {**data["teacher"]["architecture"], **architecture},
+        }
+
+    return change
+
+
+def reduced(size: int, width: int = 0, source: str = "teacher") -> Change:
+    """A student cut from the teacher in a folder, that keeps this many ids."""
+
+    def change(data: dict[str, Any]) -> None:
+        local(vocab_size=width or size)(data)
+        data["tokenizer"]["source"] = source
+        data["student"]["cut"] = {"vocabulary": {"size": size}}
+
+    return change
+
+
+def untrained(*changes: Change, baselines: tuple[str, ...] = ()) -> Change:
+    def change(data: dict[str, Any]) -> None:
+        data["training"]["stages"] = []
+        data["evaluation"]["baselines"] = list(baselines)
+
+    return several(*changes, change)
+
+
+HALF = {"layers": {"by": "even", "count": 1}}
+NARROW = {"channels": {"by": "even", "count": 32}}
+
+
 CLAIMS: dict[str, list[Claim]] = {
+    "cuts": [
+        Claim("sizes that a cut leaves", cutting(HALF, num_hidden_layers=1)),
+        Claim("others", cutting(HALF), ("KC4343",), ("2, the cut leaves 1",)),
+        Claim("the width of heads said though it need not be", cutting(HALF, num_hidden_layers=1, head_dim=16)),
+        Claim("another width of heads", cutting(HALF, num_hidden_layers=1, head_dim=32), ("KC4343",),
+              ("32, the cut leaves 16", "write 16,")),
+        Claim("channels go, heads keep their width", cutting(NARROW, hidden_size=32, head_dim=16)),
+        Claim("which must be said then", cutting(NARROW, hidden_size=32), ("KC4343",), ("8, the cut leaves 16", "write 16,")),
+        Claim("an epsilon as float32 has it", reduced(300), files=brought(**SHAPE)),
+        Claim("all ids but one", reduced(511), files=brought(**SHAPE)),
+        Claim("all ids", reduced(512), ("KC4344",), ("512 of 512 ids", "less than 512"), files=brought(**SHAPE)),
+        Claim("ids that are not the vocabulary's", reduced(300, 400), ("KC4344",),
+              ("300 ids are kept, tokenizer.vocab_size is 400",), files=brought(**SHAPE)),
+        Claim("a vocabulary of another tokenizer", reduced(300, source="train"), ("KC4344",),
+              ("tokenizer.source is `train`",), files=brought(**SHAPE)),
+        Claim("a tokenizer that is not BPE", reduced(300), ("KC4344",), ("of kind Unigram",),
+              files=brought('{"type": "Unigram"}', **SHAPE)),
+        Claim("one that does not say its kind", reduced(300), files=brought('{"type": null}', **SHAPE)),
+        Claim("nothing is trained and nothing there", untrained(), ("KC4345", "KC4347"),
+              ("random weights", "would be trained here")),
+        Claim("nothing is trained but something cut", untrained(local(), section("student", cut=HALF),
+              lambda data: data["student"]["architecture"].update(num_hidden_layers=1)), files=brought(**SHAPE)),
+        Claim("weights are delivered as they are", untrained(kin("teacher")), files=pair(letters(509))),
+        Claim("and a baseline of nothing", untrained(kin("teacher"), baselines=("ce_only",)), ("KC4346",),
+              files=pair(letters(509))),
+        Claim("weights of a teacher that only answers", untrained(kin("student"), hosted(["text"])), ("KC4347",),
+              ("has no weights here",), files=pair(letters(509))),
+    ],
     "dims": [
         *(Claim(f"{key} of {value:g}", student(**{key: value}), ("KC4007",) if told else ())
           for key, value, told in (("rms_norm_eps", 9e-9, 1), ("rms_norm_eps", 1e-8, 0), ("rms_norm_eps", 1e-3, 0),
@@ -397,6 +461,9 @@ CLAIMS: dict[str, list[Claim]] = {
                                    decided("x", field="metadata.description")), ("KC4903",), ("d" * 59 + "…;",)),
     ],
     "tokens": [
+        Claim("ids that are reduced", reduced(300), files=brought(**SHAPE)),
+        Claim("ids that a cut leaves", several(reduced(300), section("student", cut=HALF)), ("KC4302", "KC4303"),
+              files=brought(**SHAPE)),
         Claim("a tab of two letters", section("tokenizer", template="{prompt}\\t{response}"), ("KC4316",), ("a tab",)),
         Claim("a block with its line end", section("tokenizer", template="{prompt}{response}\n"), ("KC4301",), ("`|-`",)),
         Claim("control tokens added to one that is trained", section("tokenizer", added=["pad"]), ("KC4308",),
@@ -1124,6 +1191,42 @@ def folders_speak() -> None:
     assert filled("teacher: {source: hf, model: hf:a/b}\ntokenizer: {source: teacher}", files)[1] == []
 
 
+def cuts_speak() -> None:
+    """What a cut leaves of the teacher's shape stands in the spec, where it is known."""
+    files = pair(letters(509))
+    teacher, cut = "teacher: {source: hf, model: teacher}\n", "cut: {layers: {by: even, count: 1}}"
+    files["teacher/config.json"] = files["student/config.json"]
+    left = {**module("facts.models").of_config(SHAPE), "num_hidden_layers": 1}
+    for start, origin in (
+        (f"student: {{{cut}}}", "cut"),
+        (f"student: {{{cut}, architecture: from cut}}", "architecture"),
+    ):
+        tree, wrong = filled(teacher + start, files)
+        assert (tree.data["student"]["architecture"], wrong) == (left, [])
+        assert tree.broken == set()
+        assert tree.place("/student/architecture/hidden_size") == tree.place(f"/student/{origin}", "value")
+    tree, wrong = filled(f"{teacher}student: {{{cut}, architecture: {{family: phi}}}}", files)
+    assert (tree.data["student"]["architecture"], wrong) == ({"family": "phi"}, [])
+    # a section of another form is the schema's to speak of
+    tree, wrong = filled(teacher + "student: {cut: {layers: 3}}", files)
+    assert (tree.data["student"]["architecture"], wrong) == ("from cut", [])
+    for written, why in (
+        ("teacher: {source: hf, model: hf:a/b}", "a repository is looked at when it was fetched"),
+        ("teacher: {source: hf, model: nowhere}", "it is not here"),
+        ("teacher: {source: openai, model: teacher}", "a teacher of source `openai` has no weights here"),
+        ("teacher: {model: teacher}", "teacher.source does not say where it comes from"),
+        ("teacher: {source: bootstrap, architecture: {hidden_size: 64}}", "the teacher's architecture is not whole"),
+        ("teacher: 3", "no teacher to cut from"),
+    ):
+        tree, wrong = filled(f"{written}\nstudent: {{{cut}}}", files)
+        assert wrong == [f"KC4341 {why} ← the teacher"], wrong
+        assert (tree.data["student"]["architecture"], tree.broken) == ("from cut", {"/student/architecture"})
+    # the width that is kept is the one of a tokenizer that is the teacher's; a student's own is not reduced
+    words = "%sstudent: {checkpoint: {model: student}, cut: {vocabulary: {size: 300}}}\ntokenizer: {source: %s}"
+    for who, width in (("teacher", 300), ("student", 512)):
+        assert filled(words % (teacher, who), files)[0].data["tokenizer"]["vocab_size"] == width
+
+
 def places_of_models() -> None:
     """A name leads to a folder by the list of this machine, or says why not."""
 
@@ -1235,7 +1338,8 @@ ARITHMETIC: dict[str, tuple[Callable[[], None], ...]] = {
     "facts.lengths": (lengths,),
     "facts.time": (least_times,),
     "facts.models": (configs,),
-    "facts.derived": (folders_speak,),
+    "facts.cuts": (cuts_speak,),
+    "facts.derived": (folders_speak, cuts_speak),
     "facts.paths": (places_of_models, files_of_models),
     "facts.weights": (files_of_models,),
     "facts.registry": (small_files, registries),

@@ -50,6 +50,10 @@ def test_a_sound_pack_loads_with_its_defaults_visible(tmp_path: Path) -> None:
     assert [(pin["pack"], pin["version"], pin["rules"]) for pin in found.pins()] == [("lab", 2, 1)]
 
 
+def test_a_rule_that_came_with_the_version_of_its_pack_loads(tmp_path: Path) -> None:
+    assert lab(tmp_path, rule=changed("remedy:", "since: 2\nremedy:")).problems == ()
+
+
 WRONG_RULES = [
     ("an unknown key", changed("remedy:", "severity: high\nremedy:"), "KC6002", 6, "unknown key `severity`"),
     ("a misspelt key", changed("on:", "onn:"), "KC6002", 3, "unknown key `onn`"),
