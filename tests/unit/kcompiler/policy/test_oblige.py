@@ -188,6 +188,33 @@ def test_a_condition_means_what_is_written_or_is_an_error(
     assert wanted[2] in problems[0].help
 
 
+@pytest.mark.parametrize(
+    ("spec", "given", "there"),
+    [
+        ("student.cut", {"student": {"cut": {"rows": 64}}}, True),
+        ("data.held_out", {"data": {"held_out": 0}}, True),
+        (
+            "training.stages[*].gradient_checkpointing",
+            {"training": {"stages": [{"gradient_checkpointing": False}]}},
+            True,
+        ),
+        ("student.cut", {}, False),
+        ("student.cut", {"student": {"cut": None}}, False),
+        ("student.cut", {"student": {"cut": {}}}, False),
+        ("training.stages", {"training": {"stages": []}}, False),
+        ("tokenizer.template", {"tokenizer": {"template": ""}}, False),
+    ],
+)
+def test_a_condition_asks_whether_anything_is_there(
+    tmp_path: Path, spec: str, given: dict[str, Any], there: bool
+) -> None:
+    """Zero and false are something; what is empty or absent is nothing."""
+    for wanted in (True, False):
+        rule = changed("kind:", f"when: {{spec: '{spec}', some: {str(wanted).lower()}}}\nkind:")
+        obligations, problems = made(tmp_path, rule, {**SPEC, **given})
+        assert (len(obligations), problems) == (int(there is wanted), [])
+
+
 @pytest.mark.parametrize("has", ["[]", '""', "null", "{a: 1}", "[[3]]"])
 def test_a_condition_has_something_to_be_met_by(tmp_path: Path, has: str) -> None:
     _, problems = made(tmp_path, changed("kind:", f"when: {{spec: risk_tier, has: {has}}}\nkind:"), FULL)
