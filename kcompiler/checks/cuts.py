@@ -12,8 +12,11 @@ from kcompiler.facts.models import Unreadable, same_number, teacher_architecture
 from kcompiler.facts.teacher import folder_of, has_weights
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from runtime.contract.architecture import Architecture
 from runtime.contract.cut import shape
 
+#: what a shape has where nobody says it: the teacher's may be written in a spec as well
+_UNSAID = {name: field.default for name, field in Architecture.model_fields.items() if not field.is_required()}
 _CUT, _VOCABULARY = "/student/cut", "/student/cut/vocabulary"
 
 
@@ -49,7 +52,7 @@ def _agrees(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     # a width of heads that is not written out is channels / heads
     width = own.hidden_size // own.num_attention_heads
     written = {**own.model_dump(), "head_dim": own.head_dim or width}
-    left = {"head_dim": width, **shape(original, cut)} if not wrong else {}
+    left = {**_UNSAID, "head_dim": width, **shape(original, cut)} if not wrong else {}
     for name, value in left.items():
         said = written[name]
         if said != value and not (isinstance(said, float) and same_number(said, value)):
