@@ -18,6 +18,7 @@ from typing import Any
 from runtime.contract import rows
 from runtime.contract.rows import Row
 from runtime.data.encode import RESPONSE, Example, encode
+from runtime.machine import durable
 from runtime.models.tokenizer import Tokenizer, load, made
 from runtime.steps.tokenizer import TokenizerParams
 
@@ -38,7 +39,7 @@ class Aside:
 
     def out(self, port: str) -> Path:
         made = self._folder / port
-        made.mkdir(parents=True, exist_ok=True)
+        durable.DISK.ensure(made)
         return made
 
     def say(self, message: str) -> None: ...
