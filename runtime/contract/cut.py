@@ -31,10 +31,19 @@ class Choice(Params):
         "`importance`: those that do most to the training rows, as measured; `list`: these."
     )
     count: int | None = Field(
-        default=None, ge=1, le=1 << 22, description="How many are kept; `list` counts its own.", examples=[15]
+        default=None,
+        ge=1,
+        le=1 << 22,
+        description="How many are kept; `list` counts its own.",
+        examples=[15],
+        json_schema_extra=unit("1"),
     )
     ids: list[int] | None = Field(
-        default=None, max_length=1 << 16, description="The ones that are kept, from 0, ascending.", examples=[[0, 1, 5]]
+        default=None,
+        max_length=1 << 16,
+        description="The ones that are kept, from 0, ascending.",
+        examples=[[0, 1, 5]],
+        json_schema_extra=unit("1"),
     )
 
     def kept(self) -> int:

@@ -110,8 +110,9 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
         ctx.say(f"{source.name}: {len(found)} rows so far")
     _refuse_calls(found, tools)
     final, dropped = splits.assembled(found, {source.name: source.split for source in params.sources}, params.held_out)
+    needed = {"train", "test"} if params.learns else {"test"}
     for name, split in final.items():
-        if not split and (params.learns or name != "train"):
+        if not split and name in needed:
             raise Refusal(
                 f"no row is left for {'training' if name == 'train' else 'testing'}; {dropped} duplicates were dropped",
                 action=f"add rows with other prompts, feed `{name}` from a source of its own, or change data.held_out",

@@ -54,13 +54,13 @@ NOTES = (
     "{name} called from {city}: the {number} {goods} must arrive on {day}.",
     "Reminder for {day}: {name} picks up {number} {goods} at the depot in {city}.",
 )
-#: what is asked → (questions, the answer as a sentence); the asked value in it is the span `answer`, in ASCII
-ASKED: Mapping[str, tuple[Sequence[str], str]] = {
-    "city": (("Which city is named in the note?", "Where do the {goods} go?"), "The city is {city}."),
-    "day": (("Which day is named in the note?", "On which day of the week is it?"), "The day is {day}."),
-    "name": (("Which person is named in the note?", "Who gets the {goods}?"), "The person is {name}."),
-    "number": (("How many {goods} are there?", "What is the number of {goods}?"), "There are {number} of them."),
-    "goods": (("Which goods are named in the note?", "What is delivered?"), "The goods are {goods}."),
+#: what is asked → questions
+ASKED: Mapping[str, Sequence[str]] = {
+    "city": ("Which city is named in the note?", "Where do the {goods} go?"),
+    "day": ("Which day is named in the note?", "On which day of the week is it?"),
+    "name": ("Which person is named in the note?", "Who gets the {goods}?"),
+    "number": ("How many {goods} are there?", "What is the number of {goods}?"),
+    "goods": ("Which goods are named in the note?", "What is delivered?"),
 }
 #: draws that may bring nothing new, one after the other, before there is nothing new
 PATIENCE = 2000
@@ -85,9 +85,7 @@ def rows(params: DeliveryNotesParams, _tools: Sequence[Any], seed: int) -> list[
             "goods": _one(rng, GOODS.split(", ")),
             "number": str(2 + int(rng.random() * 58)),
         }
-        questions, answer = ASKED[kind]
-        start = answer.index("{" + kind)
-        prompt = f"{_one(rng, NOTES)}\n{_one(rng, questions)}".format(**values)
+        prompt = f"{_one(rng, NOTES)}\n{_one(rng, ASKED[kind])}".format(**values)
         repeats += 1
         if prompt in seen:
             continue
@@ -97,9 +95,9 @@ def rows(params: DeliveryNotesParams, _tools: Sequence[Any], seed: int) -> list[
             {
                 "id": f"{len(found):06d}",
                 "prompt": prompt,
-                "response": answer.format(**values),
+                "response": values[kind],
                 "class": kind,
-                "spans": {"answer": [[start, start + len(values[kind])]]},
+                "spans": {},
                 "source": "delivery_notes",
             }
         )
@@ -108,6 +106,4 @@ def rows(params: DeliveryNotesParams, _tools: Sequence[Any], seed: int) -> list[
     return found
 
 
-GENERATOR = Generator(
-    name="delivery_notes", version=1, params=DeliveryNotesParams, rows=rows, spans=frozenset({"answer"})
-)
+GENERATOR = Generator(name="delivery_notes", version=1, params=DeliveryNotesParams, rows=rows, spans=frozenset())
