@@ -1018,15 +1018,26 @@ def lengths() -> None:
     bounds = module("facts.lengths").lengths
     made = SimpleNamespace
 
-    def spec(source: str, *stages: int | None) -> Any:
+    def spec(source: str, *stages: int | None, tokenizer: str = "teacher", cut: object = None) -> Any:
         training = made(stages=[made(name=f"s{i}", max_length=length) for i, length in enumerate(stages)])
-        return made(training=training, shapes=made(prefill=[8, 64]), teacher=made(source=source))
+        words, student = made(source=tokenizer), made(cut=cut)
+        return made(
+            training=training,
+            shapes=made(prefill=[8, 64]),
+            teacher=made(source=source),
+            tokenizer=words,
+            student=student,
+        )
 
     prefill = (64, "shapes.prefill")
     assert bounds(spec("recorded", 100, 90)) == {"train": (90, "training.stages.s1.max_length"), "test": prefill}
     assert bounds(spec("recorded", 100, None))["train"] == prefill
     assert bounds(spec("recorded", 32, None))["train"] == (32, "training.stages.s0.max_length")
     assert bounds(spec("bootstrap", 100))["train"] == prefill
+    # without a stage, rows to learn from are read by whatever else is made of them, if anything is
+    assert bounds(spec("hf")) == {"test": prefill}
+    for reads in (spec("bootstrap"), spec("hf", tokenizer="train"), spec("hf", cut=made())):
+        assert bounds(reads) == {"train": prefill, "test": prefill}
 
 
 def least_times() -> None:
