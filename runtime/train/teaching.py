@@ -37,7 +37,8 @@ def hidden_of(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
     for group in groups:
         hidden_BTH = model.base_model(input_ids=group.ids_BT, use_cache=False).last_hidden_state
         found.append(hidden_BTH.flatten(0, 1).index_select(0, group.places_N))
-    return torch.cat(found).float()
+    whole = torch.cat(found)
+    return whole.float() if whole.dtype in (torch.bfloat16, torch.float16) else whole
 
 
 def head_of(model: PreTrainedModel, ids_BT: Tensor, who: str) -> nn.Module:
@@ -85,7 +86,7 @@ class Teacher:
 def _in_float32(head: nn.Module) -> nn.Module:
     """A head whose logits are float32: the loss compares them, and bfloat16 has three digits. Of a teacher that is held
     in bfloat16 the head exists once more."""
-    if all(parameter.dtype == torch.float32 for parameter in head.parameters()):
+    if all(parameter.dtype in (torch.float32, torch.float64) for parameter in head.parameters()):
         return head
     wide = copy.deepcopy(head)
     # where layers run through another kernel, the copy does not

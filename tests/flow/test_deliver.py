@@ -228,8 +228,8 @@ def test_what_was_not_decided_is_not_delivered(fresh: Home) -> None:
     fresh.change(core_alone)
     refused(fresh, 2, "no-lock", code=LIGHT)
     fresh.apply("--only", "data").ended(0, "")
-    result = refused(fresh, 1, "disagreement", code=LIGHT)
-    assert "has no committed line" in result.err
+    result = refused(fresh, 1, "unfinished", code=LIGHT)
+    assert "the run is unfinished" in result.err
 
 
 @pytest.mark.slow

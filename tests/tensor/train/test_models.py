@@ -155,7 +155,7 @@ BROKEN: list[tuple[Callable[[Path], None], str]] = [
     (quantized, "quantized weights"),
     (unknown_family, "cannot load a `nobody-knows-this`"),
     (not_json, "not JSON"),
-    (cut_short, "cannot load"),
+    (cut_short, "not a safetensors file"),
     (wider_than_weights, "do not fill the model: mismatched_keys lm_head.weight|mismatched_keys model"),
     (deeper_than_weights, "do not fill the model: missing_keys"),
     (shallower_than_weights, "do not fill the model: unexpected_keys"),

@@ -162,7 +162,7 @@ def test_status_says_where_somebody_stands(home, capsys):
     capsys.readouterr()
     assert _main(["status", SPEC]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"= +data +done +1/1 +3 gates +since 20\d\d-", out)
+    assert re.search(r"= +data +done +1/1 +4 gates +since 20\d\d-", out)
     assert re.search(r"> +tokenizer +ready +0/1", out)
 
 
@@ -182,7 +182,7 @@ def test_a_pinned_file_that_is_not_here_is_named_by_status_and_apply(home, capsy
     assert said.endswith(f"outcome=input-absent code=4 next=put it there, then kcompiler apply {SPEC}\n")
     assert _main(["status", SPEC]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"· +data +waits +0/1 +3 gates +not here: specs/far.jsonl", out)
+    assert re.search(r"· +data +waits +0/1 +4 gates +not here: specs/far.jsonl", out)
     assert f"next     put specs/far.jsonl there, then kcompiler apply {SPEC}" in out
     (home / "specs/far.jsonl").write_bytes(rows)
     assert _main(["status", SPEC]) == 0
