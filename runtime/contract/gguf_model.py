@@ -216,9 +216,9 @@ class _Asked:
 
     def number(self, key: str, unsaid: float | None = None) -> float:
         value = self._said(key, unsaid)
-        if type(value) not in (int, float) or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
             raise Unsupported(f"{self._prefix}{key} is {str(value)[:40]}, no number above zero")
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
 
     def _said(self, key: str, unsaid: _T) -> gguf.Value | _T:
         value = self._header.metadata.get(f"{self._prefix}{key}", unsaid)

@@ -177,10 +177,11 @@ def tokens(header: Header) -> list[str]:
     if isinstance(types, list) and len(types) == len(texts):
         while texts and types[len(texts) - 1] == UNUSED:
             texts.pop()
-    if len(set(texts)) != len(texts):
-        seen: set[str] = set()
-        twice = next(text for text in texts if text in seen or seen.add(text))  # type: ignore[func-returns-value]
-        raise Unsupported(f"token {twice[:40]!r} has two ids")
+    seen: set[str] = set()
+    for text in texts:
+        if text in seen:
+            raise Unsupported(f"token {text[:40]!r} has two ids")
+        seen.add(text)
     return texts
 
 

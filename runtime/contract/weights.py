@@ -6,6 +6,7 @@ GGUF file that an installed Python distribution ships.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -29,7 +30,7 @@ Held = Annotated[
 _OF_FILE = r"^sha256:[0-9a-f]{64}$"
 
 
-class Weights(Params):
+class Weights(Params, ABC):
     """What the three forms have in common."""
 
     #: the key that names them
@@ -40,9 +41,9 @@ class Weights(Params):
     revision: str
 
     @property
+    @abstractmethod
     def place(self) -> str:
         """How a lock names them: a path, `models:NAME`, `hf:ORG/NAME` or `package:DISTRIBUTION/FILE`."""
-        raise NotImplementedError
 
     @property
     def repository(self) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Generator, Params, Refusal
+from runtime.contract import Generator, Params
 from runtime.contract.units import unit
+from runtime.data.drawn import Question, distinct, pick
 
 
 class DeliveryNotesParams(Params):
@@ -62,48 +63,25 @@ ASKED: Mapping[str, Sequence[str]] = {
     "number": ("How many {goods} are there?", "What is the number of {goods}?"),
     "goods": ("Which goods are named in the note?", "What is delivered?"),
 }
-#: draws that may bring nothing new, one after the other, before there is nothing new
-PATIENCE = 2000
-
-
-def _one(rng: Random, choices: Sequence[str]) -> str:
-    """Through `random()` alone, whose sequence Python promises to keep for a seed."""
-    return choices[int(rng.random() * len(choices))]
 
 
 def rows(params: DeliveryNotesParams, _tools: Sequence[Any], seed: int) -> list[dict[str, Any]]:
     """Rows of distinct notes and questions, what is asked in turn. Raises Refusal when there are not that many."""
-    rng, asked, seen = Random(seed), list(ASKED), set[str]()
-    found: list[dict[str, Any]] = []
-    repeats = 0
-    while len(found) < params.rows and repeats < PATIENCE:
-        kind = asked[len(found) % len(asked)]
+    rng, asked = Random(seed), list(ASKED)
+
+    def draw(index: int) -> Question:
+        kind = asked[index % len(asked)]
         values = {
-            "name": _one(rng, NAMES.split(", ")),
-            "city": _one(rng, CITIES.split(", ")),
-            "day": _one(rng, DAYS.split(", ")),
-            "goods": _one(rng, GOODS.split(", ")),
+            "name": pick(rng, NAMES.split(", ")),
+            "city": pick(rng, CITIES.split(", ")),
+            "day": pick(rng, DAYS.split(", ")),
+            "goods": pick(rng, GOODS.split(", ")),
             "number": str(2 + int(rng.random() * 58)),
         }
-        prompt = f"{_one(rng, NOTES)}\n{_one(rng, ASKED[kind])}".format(**values)
-        repeats += 1
-        if prompt in seen:
-            continue
-        repeats = 0
-        seen.add(prompt)
-        found.append(
-            {
-                "id": f"{len(found):06d}",
-                "prompt": prompt,
-                "response": values[kind],
-                "class": kind,
-                "spans": {},
-                "source": "delivery_notes",
-            }
-        )
-    if len(found) < params.rows:
-        raise Refusal(f"only {len(found)} of {params.rows} distinct rows", action="ask for fewer rows")
-    return found
+        prompt = f"{pick(rng, NOTES)}\n{pick(rng, ASKED[kind])}".format(**values)
+        return Question(prompt, lambda: values[kind], kind)
+
+    return distinct(params.rows, "delivery_notes", draw)
 
 
 GENERATOR = Generator(name="delivery_notes", version=1, params=DeliveryNotesParams, rows=rows, spans=frozenset())

@@ -14,9 +14,10 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Generator, Params, Refusal
+from runtime.contract import Generator, Params
 from runtime.contract.units import unit
 from runtime.data.classic import ANSWERS
+from runtime.data.drawn import Question, distinct, pick
 
 
 class EightBallParams(Params):
@@ -95,14 +96,6 @@ SUBJECTS: Mapping[str, tuple[tuple[float, float, float], str, Sequence[str]]] = 
 BEFORE = ("", "Tell me, ", "Oh magic ball, ", "Be honest: ", "Please say, ")
 AFTER = ("", " this week", " this year", " tomorrow", " next month", " in the end", " after all", " before winter")
 
-#: draws that may bring nothing new, one after the other, before there is nothing new
-PATIENCE = 2000
-
-
-def _index(rng: Random, size: int) -> int:
-    """One of `size`. Through `random()` alone, whose sequence Python promises to keep for a seed."""
-    return int(rng.random() * size)
-
 
 def distributions(contrast: float, seed: int) -> dict[str, list[float]]:
     """Subject → probability of each answer in the order of `ANSWERS`. The mood fixes the mass of each category,
@@ -119,9 +112,8 @@ def distributions(contrast: float, seed: int) -> dict[str, list[float]]:
 
 def _question(subject: str, rng: Random) -> str:
     _, things, forms = SUBJECTS[subject]
-    before, after = BEFORE[_index(rng, len(BEFORE))], AFTER[_index(rng, len(AFTER))]
-    form, names = forms[_index(rng, len(forms))], things.split(", ")
-    thing = names[_index(rng, len(names))]
+    before, after = pick(rng, BEFORE), pick(rng, AFTER)
+    form, thing = pick(rng, forms), pick(rng, things.split(", "))
     text = form.replace("{x}", thing) + after
     return (before + text[0].lower() + text[1:] if before else text) + "?"
 
@@ -139,30 +131,13 @@ def rows(params: EightBallParams, _tools: Sequence[Any], seed: int) -> list[dict
     """Rows of distinct questions, the subjects in turn. Raises Refusal when there are not that many questions."""
     rng, chances = Random(seed), distributions(params.contrast, seed)
     answers = [answer for group in ANSWERS.values() for answer in group]
-    subjects, seen = list(SUBJECTS), set[str]()
-    found: list[dict[str, Any]] = []
-    repeats = 0
-    while len(found) < params.rows and repeats < PATIENCE:
-        subject = subjects[len(found) % len(subjects)]
-        prompt = _question(subject, rng)
-        repeats += 1
-        if prompt in seen:
-            continue
-        repeats = 0
-        seen.add(prompt)
-        found.append(
-            {
-                "id": f"{len(found):06d}",
-                "prompt": prompt,
-                "response": _answer(chances[subject], answers, rng),
-                "class": subject,
-                "spans": {},
-                "source": "eight_ball",
-            }
-        )
-    if len(found) < params.rows:
-        raise Refusal(f"only {len(found)} of {params.rows} distinct questions", action="ask for fewer rows")
-    return found
+    subjects = list(SUBJECTS)
+
+    def draw(index: int) -> Question:
+        subject = subjects[index % len(subjects)]
+        return Question(_question(subject, rng), lambda: _answer(chances[subject], answers, rng), subject)
+
+    return distinct(params.rows, "eight_ball", draw)
 
 
 GENERATOR = Generator(name="eight_ball", version=1, params=EightBallParams, rows=rows, spans=frozenset())

@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Generator, Params, Refusal
+from runtime.contract import Generator, Params
 from runtime.contract.units import unit
+from runtime.data.drawn import Question, distinct, pick
 
 
 class WordSumsParams(Params):
@@ -51,47 +52,26 @@ ASKED: dict[str, Sequence[str]] = {
         "{name} had {a} {things} and lost {b}. How many are left?",
     ),
 }
-#: draws that may bring nothing new, one after the other, before there is nothing new
-PATIENCE = 2000
-
-
-def _one(rng: Random, choices: Sequence[str]) -> str:
-    """Through `random()` alone, whose sequence Python promises to keep for a seed."""
-    return choices[int(rng.random() * len(choices))]
 
 
 def rows(params: WordSumsParams, _tools: Sequence[Any], seed: int) -> list[dict[str, Any]]:
     """Rows of distinct questions, sums and differences in turn. Raises Refusal when there are not that many."""
-    rng, seen = Random(seed), set[str]()
-    found: list[dict[str, Any]] = []
-    repeats = 0
-    while len(found) < params.rows and repeats < PATIENCE:
-        repeats += 1
-        sign = "+-"[len(found) % 2]
+    rng = Random(seed)
+
+    def draw(index: int) -> Question | None:
+        sign = "+-"[index % 2]
         a, b = (1 + int(rng.random() * params.largest) for _ in range(2))
         result = a + b if sign == "+" else a - b
         if result < 0 or result in (a, b):
-            continue
-        prompt = _one(rng, ASKED[sign]).format(
-            name=_one(rng, NAMES.split(", ")), things=_one(rng, THINGS.split(", ")), a=a, b=b
+            return None
+        form = pick(rng, ASKED[sign])
+        name, things = pick(rng, NAMES.split(", ")), pick(rng, THINGS.split(", "))
+        prompt = form.format(name=name, things=things, a=a, b=b)
+        return Question(
+            prompt, lambda: f"{a} {sign} {b} = {result}\n#### {result}", "sum" if sign == "+" else "difference"
         )
-        if prompt in seen:
-            continue
-        repeats = 0
-        seen.add(prompt)
-        found.append(
-            {
-                "id": f"{len(found):06d}",
-                "prompt": prompt,
-                "response": f"{a} {sign} {b} = {result}\n#### {result}",
-                "class": "sum" if sign == "+" else "difference",
-                "spans": {},
-                "source": "word_sums",
-            }
-        )
-    if len(found) < params.rows:
-        raise Refusal(f"only {len(found)} of {params.rows} distinct questions", action="ask for fewer rows")
-    return found
+
+    return distinct(params.rows, "word_sums", draw)
 
 
 GENERATOR = Generator(name="word_sums", version=1, params=WordSumsParams, rows=rows, spans=frozenset())

@@ -28,7 +28,7 @@ _FILE = "<template>"
 class _Generation(jinja2.ext.Extension):
     """`{% generation %}` marks an assistant's turn for Transformers' mask; here it only writes what stands in it."""
 
-    tags = {"generation"}  # noqa: RUF012  (jinja2's own form)
+    tags = {"generation"}  # noqa: RUF012  (jinja2 declares it as an instance's, and a class variable may not replace that)
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         next(parser.stream)

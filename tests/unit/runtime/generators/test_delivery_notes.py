@@ -37,5 +37,5 @@ def test_more_rows_than_can_be_found_are_refused(monkeypatch):
     monkeypatch.setattr("runtime.generators.delivery_notes.NOTES", NOTES[:1])
     for name in ("NAMES", "CITIES", "DAYS", "GOODS"):
         monkeypatch.setattr(f"runtime.generators.delivery_notes.{name}", "one")
-    with pytest.raises(Refusal, match="distinct rows"):
+    with pytest.raises(Refusal, match="distinct questions"):
         GENERATOR.rows(DeliveryNotesParams(rows=2000), [], 1)
