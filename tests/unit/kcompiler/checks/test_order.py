@@ -17,7 +17,7 @@ from kcompiler.lower import lower
 from tests.unit.kcompiler.checks.claims import Claim, _parsed, disagrees
 
 ROOT = Path(__file__).resolve().parents[4]
-SPECS = sorted((ROOT / "specs").rglob("*.yaml"))
+SPECS = sorted((ROOT / "specs").glob("*.yaml"))
 MODEL = {"dataset": "data#dataset", "tokenizer": "tokenizer#tokenizer", "checkpoint": "train-kd#checkpoint"}
 PROBE = {"use": "probe", "params": {"lengths": [32], "decode_context": 64}, "takes": MODEL}
 EXPORT = {"use": "export", "params": {"prefill": [32], "decode_context": 64}}
