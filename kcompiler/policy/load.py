@@ -94,14 +94,17 @@ def available(roots: Iterable[Path]) -> list[str]:
 
 
 def _find(name: str, roots: Sequence[Path]) -> tuple[Path | None, list[Diagnostic]]:
-    """The folder of a pack. Two packs of one name are an error: whoever reads the name would think of the other one."""
+    """The folder of a pack. Two packs of one name are an error: whoever reads the name would think of the other one.
+
+    Two that say the same are one: a checkout of this compiler holds what its installation holds.
+    """
     found: list[Path] = []
     if re.fullmatch(PACK_NAME, name):
         for root in roots:
             folder = root / name
             if (folder / PACK_FILE).is_file() and folder.resolve().is_relative_to(root.resolve()):
                 found.append(folder)
-    if len({folder.resolve() for folder in found}) > 1:
+    if len({folder.resolve() for folder in found}) > 1 and any(_text(one) != _text(found[0]) for one in found[1:]):
         return None, [
             Diagnostic(
                 code="KC6007",
@@ -122,6 +125,12 @@ def _find(name: str, roots: Sequence[Path]) -> tuple[Path | None, list[Diagnosti
             help=did_you_mean(name, available(root for root in roots if root.is_dir())),
         )
     ]
+
+
+def _text(folder: Path) -> dict[str, bytes]:
+    """What a pack consists of: each file of its rules, by its place in the folder."""
+    files = (file for file in folder.rglob("*") if file.suffix in (".yaml", ".json"))
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files if file.is_file()}
 
 
 def _read(file: Path, shown: str) -> tuple[source.Tree | None, list[Diagnostic]]:

@@ -210,6 +210,24 @@ def test_a_pack_may_not_be_a_link_out_of_the_project(tmp_path: Path) -> None:
     assert [problem.code for problem in policy.load(["lab"], [root]).problems] == ["KC6001"]
 
 
+def test_a_checkout_of_the_compiler_holds_what_its_installation_holds(tmp_path: Path) -> None:
+    """`pip install .` and then the shipped spec in the checkout: both have the packs, and they are the same."""
+    own = tmp_path / "policies" / "caws" / "core"
+    shutil.copytree(SHIPPED / "caws" / "core", own)
+    # what a file manager leaves behind is no rule
+    (own / ".DS_Store").write_bytes(b"x")
+    roots = [tmp_path / "policies", SHIPPED]
+    found = policy.load(["caws/core"], roots)
+    assert (found.problems, len(found.packs)) == ((), 1)
+    rule = sorted(own.glob("*/rule.yaml"))[0]
+    text = rule.read_bytes()
+    rule.write_bytes(text + b"\n")
+    assert [one.code for one in policy.load(["caws/core"], roots).problems] == ["KC6007"]
+    rule.write_bytes(text)
+    (own / "more.yaml").write_bytes(b"")
+    assert [one.code for one in policy.load(["caws/core"], roots).problems] == ["KC6007"]
+
+
 def test_a_pack_of_the_project_may_not_have_the_name_of_a_shipped_one(tmp_path: Path) -> None:
     """One rule of 27 under the shipped name passed for all of them."""
     own = tmp_path / "policies" / "caws" / "core"
