@@ -104,7 +104,7 @@ def _find(name: str, roots: Sequence[Path]) -> tuple[Path | None, list[Diagnosti
             folder = root / name
             if (folder / PACK_FILE).is_file() and folder.resolve().is_relative_to(root.resolve()):
                 found.append(folder)
-    if len({folder.resolve() for folder in found}) > 1 and any(_text(one) != _text(found[0]) for one in found[1:]):
+    if any(_text(one) != _text(found[0]) for one in found[1:]):
         return None, [
             Diagnostic(
                 code="KC6007",
