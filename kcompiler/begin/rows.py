@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +33,8 @@ _ENDINGS = {
 }
 #: rows that are looked at to learn the names of a file without a header
 _LOOKED = 200
+#: further rows that a message names
+_NAMED = 12
 #: rows whose tokens are counted, at least, where there are so many
 SAMPLE = 2000
 
@@ -160,8 +163,9 @@ def read(file: File, fields: Mapping[str, str]) -> Read:
     """Every row, as the data step will read it. Raises Unable for the first that it will refuse."""
     sample: list[Row] = []
     count, step = 0, 1
+    reader = Reader(word(file.path.name.partition(".")[0]), fields, form=file.form)
     try:
-        for found in Reader(word(file.path.name.partition(".")[0]), fields, form=file.form).file(file.path):
+        for found in reader.file(file.path):
             if count % step == 0:
                 sample.append(found.row)
             count += 1
@@ -169,8 +173,24 @@ def read(file: File, fields: Mapping[str, str]) -> Read:
                 # every second of them: evenly spaced, whatever comes
                 sample, step = sample[::2], 2 * step
     except Refusal as refusal:
-        raise Unable(f"{refusal.place or file.path}: {refusal.message}", refusal.action) from None
+        said = f"{refusal.place or file.path}: {refusal.message}{_more(reader, file.path)}"
+        raise Unable(said, refusal.action) from None
     return Read(count, sample)
+
+
+def _more(reader: Reader, path: Path) -> str:
+    """That further rows are wrong, and where: nobody mends a file one row at a time."""
+    wrong: list[str] = []
+    with suppress(MachineError):
+        # what ends the reading is the next thing that is told
+        wrong += (one.place for one in reader.faults(path))
+    more = wrong[1:]
+    if not more:
+        return ""
+    shown = ", ".join(place.rpartition(":")[2] for place in more[:_NAMED]) + (" …" if len(more) > _NAMED else "")
+    if len(more) == 1:
+        return f"; one more row is wrong, on line {shown}"
+    return f"; {len(more):,} more rows are wrong, on lines {shown}"
 
 
 def _guess(names: Sequence[str], part: str) -> str:

@@ -8,9 +8,10 @@ import os
 import shlex
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import click
@@ -19,9 +20,7 @@ from kcompiler import assets, project
 from kcompiler.cli.outcome import Outcome
 
 if TYPE_CHECKING:
-    from kcompiler.begin import Model
     from kcompiler.facts import World
-    from runtime.contract.rows import Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +62,7 @@ def begin(wanted: Wanted) -> Path:
             )
         fields = rows.mapped(file.names, _columns(file.names, wanted.columns), wanted.data)
         read = rows.read(file, fields)
+        measuring = _measuring()
         asked = stage.Asked(
             name=rows.word(out.stem),
             owner=wanted.owner or _ask("Who answers for the student?", _user()),
@@ -74,10 +74,11 @@ def begin(wanted: Wanted) -> Path:
             fields=fields,
             license=wanted.license or _ask("Licence of the rows, as SPDX writes it?", stage.OWN),
             rows=read.total,
-            lengths=_lengths(teacher, read.sample),
+            lengths=measuring.lengths(teacher.words, teacher.template, teacher.tokens, read.sample),
             sample=read.sample,
             memory=_memory(),
             processors=os.cpu_count() or 1,
+            speed=measuring.speed(),
         )
         text = stage.spec(asked)
     except stage.Unable as reason:
@@ -162,14 +163,14 @@ def _memory() -> int:
     return whole
 
 
-def _lengths(teacher: Model, rows: Sequence[Row]) -> list[int]:
-    """Tokens of each row under the teacher's tokenizer and template. Raises Outcome where nothing here can count."""
+def _measuring() -> ModuleType:
+    """What counts tokens and measures this machine. Raises Outcome where nothing here can."""
     try:
         from runtime.models import measuring
     except ModuleNotFoundError as lacking:
         click.echo(f"tokens cannot be counted here: {lacking}", err=True)
         raise Outcome(4, "toolchain-differs", "pip install 'kcompiler[run]'") from None
-    return measuring.lengths(teacher.words, teacher.template, teacher.tokens, rows)
+    return measuring
 
 
 def _place(root: Path, place: tuple[str, Path] | None) -> None:
@@ -195,7 +196,7 @@ def _write(out: Path, text: str, world: World) -> None:
     """Pin, check and write a spec: what is written validates, or nothing is. Raises Outcome."""
     from kcompiler.cli.author import validated
     from kcompiler.cli.plans import refused, show_diagnostics
-    from kcompiler.cli.start import SCHEMA
+    from kcompiler.cli.start import MODELINE, SCHEMA
     from kcompiler.diagnostic import has_errors
     from kcompiler.pin import pinned
 
@@ -206,7 +207,7 @@ def _write(out: Path, text: str, world: World) -> None:
     try:
         shown = project.Project(world.root).shown(draft)
         schema = Path(os.path.relpath(world.root.resolve() / "schemas" / SCHEMA, world.folder.resolve())).as_posix()
-        text = f"# yaml-language-server: $schema={schema}\n{text}"
+        text = f"{MODELINE}{schema}\n{text}"
         found = pinned(shown, text.encode(), world)
         draft.write_text(found.texts.get(shown, text), encoding="utf-8")
         diagnostics, front, forms = validated(draft, "")

@@ -48,7 +48,7 @@ def serve(
         if (absent.name or "").partition(".")[0] not in ("starlette", "uvicorn", "prometheus_client", "h11"):
             raise
         click.echo(f"serving needs {absent.name}, which is not installed", err=True)
-        raise Outcome(2, "unavailable", "pip install '.[serve]'") from None
+        raise Outcome(2, "unavailable", "pip install 'kcompiler[serve]'") from None
     if not secret and not server.loopback(host):
         click.echo(f"{host} can be reached by others: a token is needed", err=True)
         raise Outcome(2, "token-needed", f"{again} --host {host} --token env:NAME")

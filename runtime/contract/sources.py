@@ -131,6 +131,15 @@ class Reader:
             formats.of_text(file, self.form, self._asked, place=place, size=len(data), most=most), place
         )
 
+    def faults(self, path: Path) -> Iterator[Refusal]:
+        """Why each row of a file is wrong that is. Raises what `formats.records` raises for a file that cannot be
+        read on."""
+        for record in itertools.islice(formats.records(path, self.form, self._asked), self.limit or None):
+            try:
+                self._row(record.asked, record.rest, record.place)
+            except Refusal as wrong:
+                yield wrong
+
     def _read(self, records: Iterator[Record], place: str) -> Iterator[Found]:
         any_row = False
         for record in itertools.islice(records, self.limit or None):

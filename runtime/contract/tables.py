@@ -19,7 +19,7 @@ from runtime.contract.strict_json import loads
 
 #: the program, run by its path: it needs pyarrow and nothing of ours
 PROGRAM = Path(__file__).resolve().parents[1] / "data" / "tables.py"
-NEEDS = "pip install '.[parquet]'"
+NEEDS = "pip install 'kcompiler[parquet]'"
 #: bytes that a file may expand to, whatever its size, and how many times its size it may expand to beyond that
 _FREE, _FOLD = 64 << 20, 200
 
@@ -58,7 +58,7 @@ def lines(path: Path, kind: str, asked: frozenset[str]) -> Iterator[tuple[int, s
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROGRAM.parent
     ) as process:
         try:
-            request = {"path": str(path), "kind": kind, "asked": sorted(asked), "most": rows.MAX_LINE_BYTES}
+            request = {"path": str(path.absolute()), "kind": kind, "asked": sorted(asked), "most": rows.MAX_LINE_BYTES}
             stdin, stdout = cast(BinaryIO, process.stdin), cast(BinaryIO, process.stdout)
             try:
                 stdin.write(json.dumps(request).encode())

@@ -38,7 +38,7 @@ def _library() -> Any:
         import llguidance
     except ImportError:
         raise Unavailable(
-            "answers by a schema need llguidance, which is not installed", needs="pip install '.[grammar]'"
+            "answers by a schema need llguidance, which is not installed", needs="pip install 'kcompiler[grammar]'"
         ) from None
     return llguidance
 

@@ -1,10 +1,13 @@
-"""A tokenizer, its chat template and rows → how many tokens each row has, before there is a spec with a tokenizer."""
+"""What a first spec is chosen by: how many tokens each row has under a tokenizer and its chat template, before there is
+a spec with a tokenizer; and how fast this machine multiplies."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer as Backend
 
 from runtime.contract import Refusal
@@ -13,6 +16,8 @@ from runtime.models.tokenizer.sandbox import Sandbox
 
 #: begin and end of every sequence
 _ENDS = 2
+#: rows and columns of a matrix that is multiplied, and for how long
+_WIDE, _WHILE_S = 1024, 0.5
 #: what a template is shown in the place of a user's question and its answer
 _ROLES = ("user", "assistant")
 
@@ -34,6 +39,16 @@ def lengths(words: str, template: str, tokens: Mapping[str, str], rows: Sequence
     backend.no_padding()
     texts = _written(template, tokens, rows) if template else (f"{row['prompt']}\n{row['response']}" for row in rows)
     return [len(backend.encode(text, add_special_tokens=False).ids) + _ENDS for text in texts]
+
+
+def speed() -> float:
+    """Operations a second of float32 products of matrices as wide as a small model: the fastest in half a second."""
+    matrix_NN = np.random.default_rng(0).standard_normal((_WIDE, _WIDE), dtype=np.float32)
+    least, until = float("inf"), time.perf_counter() + _WHILE_S
+    while (begun := time.perf_counter()) < until:
+        matrix_NN @ matrix_NN
+        least = min(least, time.perf_counter() - begun)
+    return 2 * _WIDE**3 / least
 
 
 def _written(template: str, tokens: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

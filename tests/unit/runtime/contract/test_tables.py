@@ -55,6 +55,12 @@ def test_columns_are_fields_and_only_what_is_mapped_has_to_have_a_form(tmp_path:
     ]
 
 
+def test_a_file_is_found_from_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    written(tmp_path / "faq.parquet", PAIR)
+    monkeypatch.chdir(tmp_path)
+    assert [one["prompt"] for one in asked(Path("faq.parquet"), "prompt")] == ["Why?", "When?"]
+
+
 @pytest.mark.parametrize(
     ("column", "named"),
     [
@@ -196,7 +202,7 @@ def test_a_reader_that_dies_is_a_message(tmp_path: Path, monkeypatch: pytest.Mon
     program.write_text("print('[\"absent\"]')")
     with pytest.raises(Unavailable, match="pyarrow") as caught:
         read(path)
-    assert caught.value.needs == "pip install '.[parquet]'"
+    assert caught.value.needs == "pip install 'kcompiler[parquet]'"
 
 
 def saved(folder: Path, *shards: dict[str, Any]) -> Path:
