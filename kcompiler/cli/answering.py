@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcompiler.cli.outcome import Outcome
-from kcompiler.cli.plans import called, evidence_broken, planned
+from kcompiler.cli.plans import called, evidence_broken, instead, planned
 
 if TYPE_CHECKING:
     from kcompiler.project import Project
@@ -73,7 +73,8 @@ def _applied(spec: Path, profile: str, runner: str) -> Sources:
     from runtime.generate.opening import Sources
 
     made, home = planned(spec, "human", profile=profile)
-    again = f"kcompiler apply {called(spec, profile)}"
+    name = str(made["asked"]["name"])
+    again = f"kcompiler apply {called(spec, profile)}{instead(home, name)}"
     exports = [step for step in made["steps"] if step["kind"].startswith("export@")]
     if len(exports) != 1:
         click.echo(f"{spec} makes {len(exports)} students; only a spec of one can be asked", err=True)
@@ -84,13 +85,9 @@ def _applied(spec: Path, profile: str, runner: str) -> Sources:
     if runner == "mil":
         step = next((one["id"] for one in made["steps"] if one["kind"].startswith("convert@")), "")
         packages = stored.folder(f"step:{step}#package") if step else None
-    _say_verdict(home, str(made["asked"]["name"]))
-    return Sources(
-        name=str(made["asked"]["name"]),
-        model=stored.folder(takes["checkpoint"]),
-        words=stored.folder(takes["tokenizer"]),
-        packages=packages,
-    )
+    model, words = stored.folder(takes["checkpoint"]), stored.folder(takes["tokenizer"])
+    _say_verdict(home, name)
+    return Sources(name=name, model=model, words=words, packages=packages)
 
 
 class _Stored:

@@ -10,7 +10,7 @@ import click
 
 from kcompiler import project
 from kcompiler.cli.outcome import Outcome
-from kcompiler.cli.plans import PROFILE, called, located, part_of, plan_of
+from kcompiler.cli.plans import PROFILE, called, instead, located, part_of, plan_of
 
 if TYPE_CHECKING:
     from kcompiler.spec import Spec
@@ -65,6 +65,7 @@ def deliver(target: Path, folder: Path, step: str | None, profile: str) -> None:
         count = sum(path.partition("/")[0] == name for path in files)
         click.echo(f"  {name}" if name in files else f"  {name}/   {count} files")
     click.echo(f"delivered {made['asked']['name']} to {folder}: {len(files)} files")
+    click.echo(f'next: kcompiler generate {folder} --prompt "…", or kcompiler serve {folder}')
 
 
 def _occupied(reason: Exception) -> Outcome:
@@ -95,7 +96,7 @@ def _fresh(target: Path, profile: str) -> tuple[dict[str, Any], project.Project,
         path, spec = home.lock(front.name), called(target, profile)
         if not path.is_file():
             click.echo(f"{home.shown(path)} does not exist: this spec was never applied", err=True)
-            raise Outcome(2, "no-lock", f"kcompiler apply {spec}")
+            raise Outcome(2, "no-lock", f"kcompiler apply {spec}{instead(home, front.name)}")
         made, home, _ = located(path)
     else:
         made, home, _ = located(target, profile)
@@ -124,7 +125,7 @@ def _passed(made: Mapping[str, Any], home: project.Project, spec: str) -> None:
     name = made["asked"]["name"]
     if not home.evidence(name).is_dir():
         click.echo(f"{home.shown(home.evidence(name))} does not exist", err=True)
-        raise Outcome(2, "no-evidence", f"kcompiler apply {spec}")
+        raise Outcome(2, "no-evidence", f"kcompiler apply {spec}{instead(home, name)}")
     result = recompute(home.root, name)
     if result.exit_code:
         click.echo(human_run.audit(result), err=True, nl=False)

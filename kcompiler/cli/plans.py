@@ -42,6 +42,13 @@ def called(spec: Path, profile: str) -> str:
     return f"{spec} --profile {profile}" if profile else str(spec)
 
 
+def instead(home: project.Project, name: str) -> str:
+    """What may be named instead of a spec that was not applied: its profiles that were."""
+    lying = sorted(home.generated(name).parent.glob(f"{name}@*/evidence/verdict.json"))
+    profiles = [path.parent.parent.name.removeprefix(f"{name}@") for path in lying]
+    return f"; or add --profile {' or '.join(profiles)}, which was applied" if profiles else ""
+
+
 def refused(diagnostics: list[Diagnostic], next_command: str) -> Outcome:
     """Exit 2 when the text could not be read at all, 1 when it was read and is wrong; 4 when nothing is wrong but that
     a model which the text pins has no place on this machine."""

@@ -53,6 +53,8 @@ def apply(
     run, verdict, signal = _run(made, home, list(only) or None, list(force))
     _summary(run, verdict, full)
     _leave(run, verdict, called(target, profile), signal, _asked_alone(made, only))
+    if not only and sum(step["kind"].startswith("export@") for step in made["steps"]) == 1:
+        click.echo(f'next     kcompiler generate {spec} --prompt "…", or kcompiler deliver {spec} --to DIR')
 
 
 def _asked_alone(made: Mapping[str, Any], only: Sequence[str]) -> frozenset[str] | None:

@@ -117,15 +117,16 @@ def _library(shipped: Path) -> str:
     rows = [["name", "role", "parameters", "teacher", "needs", "what for"]]
     for name, path in _shipped(shipped).items():
         front = compile_spec(path, shipped)
-        spec, said = front.spec, front.tree.get("") if front.tree is not None else None
-        if not isinstance(said, dict) or (spec is None and said["teacher"].get("source") != "package"):
+        # what a model that is not installed here leaves: the text
+        said: Any = front.tree.data if front.tree is not None else {}
+        if not said or (front.spec is None and said["teacher"]["source"] != "package"):
             raise RuntimeError(f"a shipped spec does not compile: {path.name}")
-        # a model that is not installed here leaves nothing but the text to read
-        count = f"{total(spec.student.architecture):,}" if spec is not None else "as its file"
+        count = f"{total(front.spec.student.architecture):,}" if front.spec is not None else "as its file"
         teacher = said["teacher"]
         called = teacher.get("model") or teacher.get("distribution") or ""
-        about = (said["student"].get("role"), count, f"{teacher['source']} {called}".strip(), _needs(teacher))
-        rows.append([name, *map(str, about), said["metadata"]["description"]])
+        shown = f"{teacher['source']} {called}".strip()
+        about = said["metadata"]["description"]
+        rows.append([name, said["student"]["role"], count, shown, _needs(teacher), about])
     return "\n".join([*table(rows, indent=""), "", "next: kcompiler init --template NAME"]) + "\n"
 
 

@@ -77,7 +77,7 @@ def show(datum: Mapping[str, Any]) -> str:
     number = f"{value:.4g}" if isinstance(value, float) else str(value)
     interval = f" [{datum['low']:.4g}, {datum['high']:.4g}]" if "low" in datum and "high" in datum else ""
     counts = f" ({datum['k']} of {datum['n']})" if "k" in datum else f" (n = {datum['n']})" if "n" in datum else ""
-    unit = "" if datum["unit"] in ("ratio", "flag") else f" {datum['unit']}"
+    unit = "" if datum["unit"] in ("ratio", "flag", "1") else f" {datum['unit']}"
     estimate = " estimated" if datum["tag"] == "estimated" else ""
     return f"{number}{unit}{interval}{counts}{estimate}"
 

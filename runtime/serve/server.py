@@ -39,7 +39,9 @@ def bound(host: str, port: int) -> socket.socket:
         made.close()
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise Refusal(
-            f"{host}:{port} cannot be listened on: {why}", action="choose another --host or --port", code="KR0210"
+            f"{host}:{port} cannot be listened on: {why}",
+            action="choose another --host or --port; --port 0 takes one that is free",
+            code="KR0210",
         ) from None
     return made
 

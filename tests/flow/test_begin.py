@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -227,8 +228,21 @@ def test_from_an_empty_folder_to_a_delivery_that_answers(tmp_path: Path, weights
 
     rows(tmp_path / "faq.csv", TEXTS)
     init(tmp_path, "--teacher", str(weights), "--data", "faq.csv", "--out", "specs/mine.yaml").ended(0, "")
-    kcompiler("apply", "specs/mine.yaml", "--profile", "mini", cwd=tmp_path).ended(0, "")
-    kcompiler("deliver", "specs/mine.yaml", "--profile", "mini", "--to", "out", cwd=tmp_path).ended(0, "")
+    done = kcompiler("apply", "specs/mine.yaml", "--profile", "mini", cwd=tmp_path).ended(0, "").out.splitlines()[-1]
+    asked, handed = done.removeprefix("next     kcompiler ").split(", or kcompiler ")
+    # the profile is named wherever the spec without it is asked for
+    for verb, code, outcome in (
+        (["generate", "specs/mine.yaml", "--prompt", "hi"], 4, "not-applied"),
+        (["deliver", "specs/mine.yaml", "--to", "out"], 2, "no-lock"),
+    ):
+        refused = kcompiler(*verb, cwd=tmp_path).ended(code, outcome)
+        assert refused.last["next"] == "kcompiler apply specs/mine.yaml; or add --profile mini, which was applied"
+        assert "verdict" not in refused.err
+    kcompiler(*shlex.split(asked), "--max-tokens", "3", cwd=tmp_path).ended(0, "")
+    delivered = kcompiler(*handed.replace("DIR", "out").split(), cwd=tmp_path).ended(0, "").out.splitlines()[-1]
+    asked, served = delivered.removeprefix("next: kcompiler ").split(", or kcompiler ")
+    assert served == "serve out"
+    kcompiler(*shlex.split(asked), "--max-tokens", "3", cwd=tmp_path).ended(0, "")
     contract, folder = delivery.load(tmp_path / "out"), tmp_path / "out" / "huggingface"
     assert contract.name == "mine@mini"
     words, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
