@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from kcompiler.begin import choose, text
 from kcompiler.begin.model import Model
-from kcompiler.begin.rows import File, word
+from kcompiler.begin.rows import File, prompts, word
 from kcompiler.begin.text import Line
 from kcompiler.begin.unable import Unable
 from kcompiler.source import Value
 from runtime.contract.architecture import Architecture
 from runtime.contract.rows import Row
 
-__all__ = ["Asked", "File", "Model", "Unable", "spec"]
+__all__ = ["Asked", "File", "Model", "Rows", "Unable", "spec"]
 
 #: of rows that nobody gave a licence: one of one's own, which says nothing of what is allowed
 OWN = "LicenseRef-own-rows"
@@ -28,23 +28,36 @@ UNPINNED = "sha256:" + 64 * "0"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rows:
+    """A file of rows. `path` is how the spec names it; `lengths` are tokens of each row of `sample`, a fair one of all
+    `count`. Without a column for responses the teacher answers."""
+
+    file: File
+    path: str
+    fields: Mapping[str, str]
+    license: str
+    count: int
+    lengths: Sequence[int]
+    sample: Sequence[Row]
+
+    @property
+    def answered(self) -> bool:
+        """Whether the file answers what it asks."""
+        return not prompts(self.fields)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What somebody wants, and what was found. `path` is the file of rows as the spec names it; `lengths` are tokens
-    of each row of `sample`, a fair one of all `rows`; `memory` is this machine's in bytes, `speed` its
-    operations a second."""
+    """What somebody wants, and what was found. `rows` are learnt from and, where there are no others, judged by, too;
+    `memory` is this machine's in bytes, `speed` its operations a second."""
 
     name: str
     owner: str
     said: str
     model: Model
     teacher_license: str
-    file: File
-    path: str
-    fields: Mapping[str, str]
-    license: str
-    rows: int
-    lengths: Sequence[int]
-    sample: Sequence[Row]
+    rows: Rows
+    judges: Rows | None
     memory: int
     processors: int
     speed: float
@@ -55,15 +68,30 @@ def spec(asked: Asked) -> str:
     teacher = asked.model.architecture
     kept, why_kept = choose.layers(teacher)
     student = teacher.model_copy(update={"num_hidden_layers": kept})
-    suite, parameters, why_suite = choose.suite([row["response"] for row in asked.sample])
-    share, held, enough, why_share = choose.held_out([row["prompt"] for row in asked.sample], asked.rows, suite)
-    buckets, why_buckets = choose.prefill(asked.lengths, teacher.max_position_embeddings)
+    judges = asked.judges or asked.rows
+    suite, parameters, why_suite = choose.suite([row["response"] for row in judges.sample])
+    if asked.judges is None:
+        asks = [row["prompt"] for row in asked.rows.sample]
+        share, held, enough, why_enough = choose.held_out(asks, asked.rows.count, suite)
+        held_out = [Line(f"held_out: {share}", why_enough)]
+    else:
+        enough, why_enough = choose.enough(asked.judges.count, suite)
+        held, held_out = 0, []
+    if not asked.rows.answered and suite == "language_model":
+        # which compares with a student that learnt from the rows' own answers
+        suite, why_suite = (
+            "same_text",
+            "the teacher's texts are what is learnt: how often does the student write the same?",
+        )
+    room = 0 if asked.rows.answered else choose.ROOM
+    lengths = [*(length + room for length in asked.rows.lengths), *(asked.judges.lengths if asked.judges else ())]
+    buckets, why_buckets = choose.prefill(lengths, teacher.max_position_embeddings)
     context, why_context = choose.context(buckets[-1], teacher.max_position_embeddings)
     return "\n".join(
         [
             *_head(asked),
             *_teacher(asked),
-            text.section("data", [*_source(asked), Line(f"held_out: {share}", why_share)]),
+            text.section("data", [*_sources(asked), *held_out, *_room(asked.rows)]),
             text.section(
                 "student",
                 [
@@ -72,7 +100,7 @@ def spec(asked: Asked) -> str:
                     Line("architecture: from cut"),
                 ],
             ),
-            *_training(asked, student, buckets[-1], asked.rows - held),
+            *_training(asked, student, buckets[-1], asked.rows.count - held, lengths),
             text.section(
                 "shapes",
                 [
@@ -86,13 +114,13 @@ def spec(asked: Asked) -> str:
                 [
                     Line("suites:"),
                     Line(f"  - {text.value({'use': suite, 'split': 'test', **parameters})}", why_suite),
-                    Line("baselines: [ce_only]", "the same student without a teacher: is the teacher worth its time?"),
+                    *_baselines(asked.rows),
                 ],
             ),
             *_machine(asked, student),
-            *_packs(suite, enough, why_share),
+            *_packs(suite, enough, why_enough, compared=asked.rows.answered),
             text.scalar("execution", {"seed": 1337, "executor": "local", "threads": asked.processors}),
-            _MINI,
+            _mini(asked.rows),
         ]
     )
 
@@ -121,9 +149,20 @@ profiles:
     student.cut.rows: 8
     policies: [caws/core]
 """
+#: prompts that the teacher answers in it
+_FEW = 16
+
+
+def _mini(rows: Rows) -> str:
+    return _MINI if rows.answered else f"{_MINI}    data.sources.{_name(rows)}.limit: {_FEW}\n"
+
+
+def _name(rows: Rows) -> str:
+    return word(rows.file.path.name.partition(".")[0])
 
 
 def _head(asked: Asked) -> list[str]:
+    about = f"What {asked.model.title} answers to {asked.rows.path}, by half of it."
     return [
         f"# Written by `{asked.said}`.",
         "# Every choice says why, and all of it may be changed: `kcompiler validate` says what is wrong.",
@@ -134,7 +173,7 @@ def _head(asked: Asked) -> list[str]:
             [
                 Line(f"name: {text.value(asked.name)}"),
                 Line(f"owner: {text.value(asked.owner)}"),
-                Line(f"description: {text.value(f'What {asked.model.title} answers to {asked.path}, by half of it.')}"),
+                Line(f"description: {text.value(about)}"),
             ],
         ),
         text.scalar("risk_tier", 3, "1 ships to people, 2 spends money, 3 is a toy or a smoke test: raise it to ship"),
@@ -149,7 +188,10 @@ def _teacher(asked: Asked) -> list[str]:
         Line(f"{key}: {text.value(value)}", facts if key == "source" else "") for key, value in model.section.items()
     ]
     lines.append(Line(f"revision: {UNPINNED}", "which weights they are; `kcompiler pin` writes it when they change"))
-    lines.append(Line("signals: [logits]", "it is here, so that its whole distribution can be learnt"))
+    if asked.rows.answered:
+        lines.append(Line("signals: [logits]", "it is here, so that its whole distribution can be learnt"))
+    else:
+        lines.append(Line("signals: [text]", "it answers the prompts, and its text is what is learnt"))
     if asked.teacher_license:
         lines.append(Line(f"license: {text.value(asked.teacher_license)}"))
     template = (
@@ -165,30 +207,60 @@ def _teacher(asked: Asked) -> list[str]:
     ]
 
 
-def _source(asked: Asked) -> list[Line]:
-    form = asked.file.form
-    source: dict[str, Value] = {
-        "name": word(asked.file.path.name.partition(".")[0]),
-        "kind": form.kind,
-        "path": asked.path,
-    }
+def _sources(asked: Asked) -> list[Line]:
+    name = _name(asked.rows)
+    if asked.judges is None:
+        return [Line("sources:"), *_source(asked.rows, name, "")]
+    other = _name(asked.judges)
+    second = other if other != name else f"{other[:33]}-judged"
+    return [Line("sources:"), *_source(asked.rows, name, "train"), *_source(asked.judges, second, "test")]
+
+
+def _source(rows: Rows, name: str, split: str) -> list[Line]:
+    form = rows.file.form
+    source: dict[str, Value] = {"name": name, "kind": form.kind, "path": rows.path}
     if form.delimiter != ",":
         source["delimiter"] = form.delimiter
-    renamed: dict[str, Value] = {part: name for part, name in asked.fields.items() if part != name}
+    if split:
+        source["split"] = split
+    if not rows.answered:
+        source["responses"] = "teacher"
+    renamed: dict[str, Value] = {part: name for part, name in rows.fields.items() if part != name}
     if renamed:
         source["fields"] = renamed
-    there = ", ".join(asked.file.names[:12])
+    there = ", ".join(rows.file.names[:12])
     lines = [Line(f"    {key}: {text.value(value)}") for key, value in source.items()]
-    lines[0] = Line(f"  - {lines[0].text.strip()}", f"{asked.rows:,} rows; the file has {there}")
-    why = "nobody said it (--license); it flows to all that is made of these rows" if asked.license == OWN else ""
-    return [Line("sources:"), *lines, Line(f"    license: {text.value(asked.license)}", why)]
+    lines[0] = Line(f"  - {lines[0].text.strip()}", f"{rows.count:,} rows; the file has {there}")
+    why = "nobody said it (--license); it flows to all that is made of these rows" if rows.license == OWN else ""
+    return [*lines, Line(f"    license: {text.value(rows.license)}", why)]
 
 
-def _training(asked: Asked, student: Architecture, longest: int, train: int) -> list[str]:
+def _room(rows: Rows) -> list[Line]:
+    """What becomes of answers of the teacher that are longer than a row may be."""
+    if rows.answered:
+        return []
+    why = f"the teacher has about {choose.ROOM} tokens for an answer; one that does not end in them is left out"
+    return [Line("too_long: drop", why), Line("too_long_at_most: 0.5")]
+
+
+def _baselines(rows: Rows) -> list[Line]:
+    if not rows.answered:
+        # without the teacher there would be nothing to learn
+        return []
+    return [Line("baselines: [ce_only]", "the same student without a teacher: is the teacher worth its time?")]
+
+
+def _training(asked: Asked, student: Architecture, longest: int, train: int, lengths: Sequence[int]) -> list[str]:
     size, again, why_size = choose.batch(student, asked.model.architecture, longest, asked.memory)
     count, why_count = choose.steps(train, size)
-    tokens = round(count * size * sum(asked.lengths) / len(asked.lengths))
-    lasts = choose.time(student, asked.model.architecture, tokens, asked.speed)
+    tokens = round(count * size * sum(lengths) / len(lengths))
+    lasts = choose.time(student, asked.model.architecture, tokens, asked.speed, twice=asked.rows.answered)
+    losses = [
+        Line("      - {term: kl, weight: 0.8, temperature: 1.0}", "mostly what the teacher would say"),
+        Line("      - {term: ce_truth, weight: 0.2}", "and what the rows say"),
+    ]
+    if not asked.rows.answered:
+        losses = [Line("      - {term: sequence_kd, weight: 1.0}", "what the teacher said")]
     lines = [
         Line("stages:"),
         Line("  - name: kd"),
@@ -196,8 +268,7 @@ def _training(asked: Asked, student: Architecture, longest: int, train: int) -> 
         Line(f"    batch_size: {size}", why_size),
         *([Line("    gradient_checkpointing: true", "otherwise not even one row fits")] if again else []),
         Line("    losses:"),
-        Line("      - {term: kl, weight: 0.8, temperature: 1.0}", "mostly what the teacher would say"),
-        Line("      - {term: ce_truth, weight: 0.2}", "and what the rows say"),
+        *losses,
         Line("    optimizer: {learning_rate: 3.0e-4, warmup_steps: 10}", "weights that know much already move little"),
     ]
     return [text.section("training", lines)]
@@ -211,9 +282,12 @@ def _machine(asked: Asked, student: Architecture) -> list[str]:
     ]
 
 
-def _packs(suite: str, enough: bool, why: str) -> list[str]:
+def _packs(suite: str, enough: bool, why: str, *, compared: bool) -> list[str]:
     proof = "caws/core: the packages are the checkpoint they claim to be"
     if not enough:
         return [text.scalar("policies", ["caws/core"], f"{proof}. How good it is nobody judges yet: {why}")]
+    if not compared:
+        why = "the packs compare with a student that learnt without the teacher, which these rows do not give"
+        return [text.scalar("policies", ["caws/core"], f"{proof}. How good it is the reports say, and no gate: {why}")]
     pack = "quality/gold" if suite == "gold" else "caws/tier-3"
     return [text.scalar("policies", ["caws/core", pack], f"{proof}; {pack}: and it is about as good as its teacher")]

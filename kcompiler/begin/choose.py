@@ -19,6 +19,8 @@ from runtime.contract.splits import is_held_out
 
 #: prefill lengths that are offered; each is one function of the package
 BUCKETS = (32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+#: tokens that a row has for the teacher's answer
+ROOM = 192
 #: tokens that an answer to the longest prompt may have, at least
 _ANSWER = 32
 #: rows that a suite's rules ask for, and how many more are held out so that chance does not decide
@@ -153,13 +155,22 @@ def machines(student: Architecture, teacher: Architecture) -> tuple[str, str]:
     return fitting[0][1], "the smallest machine of the table that the student fits, trained or at work"
 
 
-def time(student: Architecture, teacher: Architecture, tokens: int, speed: float) -> str:
+def enough(count: int, suite: str) -> tuple[bool, str]:
+    """(whether so many rows feed the suite's rules, why)."""
+    least = LEAST[suite]
+    if count >= least:
+        return True, f"{count:,} rows judge; the rules of `{suite}` want {least}"
+    return False, f"{count:,} rows are too few for the rules of `{suite}`, which want {least}"
+
+
+def time(student: Architecture, teacher: Architecture, tokens: int, speed: float, *, twice: bool = True) -> str:
     """About how long a machine with so many operations a second trains over so many tokens, in words: the student by
-    its teacher, and once more without one."""
+    its teacher, and (`twice`) once more without one."""
     each = (1 + _BACKWARD) * operations(total(student), tokens)
-    work = 2 * each + operations(total(teacher), tokens)
+    work = (2 if twice else 1) * each + operations(total(teacher), tokens)
+    both = ", with the teacher and once more without" if twice else ""
     return (
-        f"about {_lasting(work / (speed * _REACHED))} on this machine, with the teacher and once more without: "
+        f"about {_lasting(work / (speed * _REACHED))} on this machine{both}: "
         f"{work:.2g} operations, at half of the {speed / 1e9:.0f} GFLOP/s that it just multiplied matrices with"
     )
 

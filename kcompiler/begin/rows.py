@@ -112,10 +112,11 @@ def _records(path: Path, form: Form, asked: frozenset[str]) -> itertools.chain[f
     return itertools.chain([] if first is None else [first], found)
 
 
-def mapped(names: Sequence[str], given: Mapping[str, str], path: Path) -> dict[str, str]:
+def mapped(names: Sequence[str], given: Mapping[str, str], path: Path, *, alone: bool = False) -> dict[str, str]:
     """Row field → column: what was given, else what columns of that meaning are usually called.
 
-    Raises Unable for a column that is not there, and when the columns say nothing.
+    `alone` takes prompts without responses. Raises Unable for a column that is not there, and when the columns say
+    nothing.
     """
     there = ", ".join(f"`{name}`" for name in names)
     for part, name in given.items():
@@ -133,17 +134,21 @@ def mapped(names: Sequence[str], given: Mapping[str, str], path: Path) -> dict[s
             return {"messages": messages}
     if "messages" in whole:
         return {"messages": whole["messages"]}
-    for part in ("prompt", "response"):
+    for part in ("prompt",) if alone else ("prompt", "response"):
         if part not in whole:
+            teach = "; where there is none the teacher answers: add --judge FILE, rows with answers to judge by"
             raise Unable(
-                f"none of the columns of {path} looks like the {part}", f"say which it is: --{part} COLUMN, of {there}"
+                f"none of the columns of {path} looks like the {part}",
+                f"say which it is: --{part} COLUMN, of {there}{teach if part == 'response' else ''}",
             )
-    return {part: whole[part] for part in ("prompt", "response")}
+    return {part: whole[part] for part in ("prompt", "response") if part in whole}
 
 
-def guessed(names: Sequence[str]) -> bool:
-    """Whether the names of the columns say which is asked and which answered."""
-    return bool(_guess(names, "messages")) or all(_guess(names, part) for part in ("prompt", "response"))
+def guessed(names: Sequence[str], *, alone: bool = False) -> bool:
+    """Whether the names of the columns say which is asked and (unless `alone`) which answered."""
+    return bool(_guess(names, "messages")) or all(
+        _guess(names, part) for part in (("prompt",) if alone else ("prompt", "response"))
+    )
 
 
 def word(name: str) -> str:
@@ -159,11 +164,16 @@ class Read(NamedTuple):
     sample: list[Row]
 
 
+def prompts(fields: Mapping[str, str]) -> bool:
+    """Whether these are rows that the teacher answers."""
+    return "response" not in fields and "messages" not in fields
+
+
 def read(file: File, fields: Mapping[str, str]) -> Read:
     """Every row, as the data step will read it. Raises Unable for the first that it will refuse."""
     sample: list[Row] = []
     count, step = 0, 1
-    reader = Reader(word(file.path.name.partition(".")[0]), fields, form=file.form)
+    reader = Reader(word(file.path.name.partition(".")[0]), fields, form=file.form, prompts=prompts(fields))
     try:
         for found in reader.file(file.path):
             if count % step == 0:

@@ -20,6 +20,8 @@ from kcompiler import assets, project
 from kcompiler.cli.outcome import Outcome
 
 if TYPE_CHECKING:
+    from kcompiler.begin import File, Model, Rows
+    from kcompiler.begin.rows import Read
     from kcompiler.facts import World
 
 
@@ -29,6 +31,7 @@ class Wanted:
 
     teacher: str
     data: Path
+    judge: Path | None
     out: Path | None
     columns: Mapping[str, str]
     license: str
@@ -54,28 +57,20 @@ def begin(wanted: Wanted) -> Path:
     world = World(root, out.absolute().parent, (root / "policies", assets.folder("policies")))
     try:
         teacher = model.look(_here(wanted.teacher, root), world)
-        file = rows.look(wanted.data)
-        if not wanted.data.resolve().is_relative_to(root.resolve()):
-            raise stage.Unable(
-                f"{wanted.data} lies outside of the project, whose root is {root}",
-                "copy the rows into the project; a spec must mean the same on every machine",
-            )
-        fields = rows.mapped(file.names, _columns(file.names, wanted.columns), wanted.data)
-        read = rows.read(file, fields)
         measuring = _measuring()
+        # before anything is asked: what the rows are
+        data = _look(wanted.data, wanted, world, alone=wanted.judge is not None)
+        judge = None if wanted.judge is None else _look(wanted.judge, wanted, world)
+        owner = wanted.owner or _ask("Who answers for the student?", _user())
+        license = wanted.license or _ask("Licence of the rows, as SPDX writes it?", stage.OWN)
         asked = stage.Asked(
             name=rows.word(out.stem),
-            owner=wanted.owner or _ask("Who answers for the student?", _user()),
+            owner=owner,
             said=" ".join(["kcompiler", *map(shlex.quote, sys.argv[1:])]),
             model=teacher,
             teacher_license=wanted.teacher_license or teacher.license,
-            file=file,
-            path=Path(os.path.relpath(wanted.data.resolve(), world.folder.resolve())).as_posix(),
-            fields=fields,
-            license=wanted.license or _ask("Licence of the rows, as SPDX writes it?", stage.OWN),
-            rows=read.total,
-            lengths=measuring.lengths(teacher.words, teacher.template, teacher.tokens, read.sample),
-            sample=read.sample,
+            rows=_counted(data, teacher, license, measuring),
+            judges=None if judge is None else _counted(judge, teacher, license, measuring),
             memory=_memory(),
             processors=os.cpu_count() or 1,
             speed=measuring.speed(),
@@ -94,6 +89,48 @@ def begin(wanted: Wanted) -> Path:
     _write(out, text, world)
     lay(root)
     return out
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A file of rows, how a spec in its folder names it, and what it holds."""
+
+    file: File
+    path: str
+    fields: Mapping[str, str]
+    read: Read
+
+
+def _look(path: Path, wanted: Wanted, world: World, *, alone: bool = False) -> _Found:
+    """What a file of rows is. Raises Unable; `alone` takes prompts without responses."""
+    from kcompiler.begin import Unable, rows
+
+    file = rows.look(path)
+    if not path.resolve().is_relative_to(world.root.resolve()):
+        raise Unable(
+            f"{path} lies outside of the project, whose root is {world.root}",
+            "copy the rows into the project; a spec must mean the same on every machine",
+        )
+    # a flag is about whichever file has its column
+    given = {part: name for part, name in wanted.columns.items() if name in file.names or wanted.judge is None}
+    fields = rows.mapped(file.names, _columns(file.names, given, alone=alone), path, alone=alone)
+    named = Path(os.path.relpath(path.resolve(), world.folder.resolve())).as_posix()
+    return _Found(file, named, fields, rows.read(file, fields))
+
+
+def _counted(found: _Found, teacher: Model, license: str, measuring: ModuleType) -> Rows:
+    from kcompiler.begin import Rows
+
+    sample = found.read.sample
+    return Rows(
+        file=found.file,
+        path=found.path,
+        fields=found.fields,
+        license=license,
+        count=found.read.total,
+        lengths=measuring.lengths(teacher.words, teacher.template, teacher.tokens, sample),
+        sample=sample,
+    )
 
 
 def _here(typed: str, root: Path) -> str:
@@ -134,15 +171,16 @@ def _ask(question: str, default: str) -> str:
     return str(click.prompt(question, default=default, err=True)).strip() or default
 
 
-def _columns(names: tuple[str, ...], given: Mapping[str, str]) -> dict[str, str]:
+def _columns(names: tuple[str, ...], given: Mapping[str, str], *, alone: bool) -> dict[str, str]:
     """The columns that were named; a person is asked for those that cannot be guessed."""
     from kcompiler.begin import rows
 
     found = {part: name for part, name in given.items() if name}
-    if found or not (sys.stdin.isatty() and sys.stderr.isatty()) or rows.guessed(names):
+    if found or not (sys.stdin.isatty() and sys.stderr.isatty()) or rows.guessed(names, alone=alone):
         return found
     click.echo(f"columns: {', '.join(names)}", err=True)
-    return {part: str(click.prompt(f"Which of them is the {part}?", err=True)) for part in ("prompt", "response")}
+    asked = ("prompt",) if alone else ("prompt", "response")
+    return {part: str(click.prompt(f"Which of them is the {part}?", err=True)) for part in asked}
 
 
 def _user() -> str:
@@ -214,7 +252,7 @@ def _write(out: Path, text: str, world: World) -> None:
         if has_errors(diagnostics):
             show_diagnostics(diagnostics, "human", front.sources, front.tree)
             click.echo("these choices give no valid spec, and none is written", err=True)
-            raise refused(diagnostics, "kcompiler init, with other flags")
+            raise refused(diagnostics, "mend what is said of the rows or the flags, then the same command again")
         # not by a rename, which would replace what somebody put there meanwhile
         os.link(draft, out)
     except FileExistsError:

@@ -29,6 +29,11 @@ MODELINE = "# yaml-language-server: $schema="
     help="Folder, *.gguf file, package:DISTRIBUTION[/FILE], or hf:ORG/NAME[@REVISION].",
 )
 @click.option("--data", type=click.Path(path_type=Path), help="Rows: CSV, JSON Lines, Parquet, a folder of datasets.")
+@click.option(
+    "--judge",
+    type=click.Path(path_type=Path),
+    help="Rows with answers to judge by; those of --data may be prompts alone.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The spec to write, such as specs/mine.yaml.")
 @click.option("--prompt", default="", metavar="COLUMN", help="Column of the rows that is asked.")
 @click.option("--response", default="", metavar="COLUMN", help="Column of the rows that is answered.")
@@ -82,6 +87,7 @@ def _begin(teacher: str, data: Path, flags: Mapping[str, Any]) -> None:
         Wanted(
             teacher=teacher,
             data=data,
+            judge=flags["judge"],
             out=flags["out"],
             columns={name: flags[name] for name in ("messages", "prompt", "response")},
             license=flags["license_"],

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.flow.world import Result, environment, kcompiler
+from tests.flow.world import LIGHT, Result, environment, kcompiler
 from tests.unit.runtime.data.hub import COMMIT, serving
 
 QUESTIONS = [f"What about {what} in case {i}?" for i in range(60) for what in ("returns", "invoices", "opening hours")]
@@ -171,6 +171,53 @@ def test_conversations_are_named_as_such(tmp_path: Path, weights: Path) -> None:
     kcompiler("plan", "specs/chats.yaml", cwd=tmp_path).ended(0, "")
 
 
+def test_prompts_alone_are_answered_by_the_teacher_and_judged_by_other_rows(tmp_path: Path, weights: Path) -> None:
+    asked = tmp_path / "questions.csv"
+    with asked.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["Question"], *([one] for one in QUESTIONS[:100])])
+    flags = ("--teacher", str(weights), "--data", "questions.csv")
+    refused = init(tmp_path, *flags).ended(2, "unusable-input")
+    assert "none of the columns of questions.csv looks like the response" in refused.err
+    assert "add --judge FILE, rows with answers to judge by" in refused.last["next"]
+    # which is done
+    rows(tmp_path / "answered.csv", TEXTS)
+    shared = init(tmp_path, *flags, "--judge", "answered.csv").ended(1, "invalid")
+    assert "KC4504" in shared.err  # the same prompts teach and judge
+    for answers, suite in ((TEXTS, "same_text"), (["yes", "no"], "gold")):
+        rows(tmp_path / "answered.csv", answers)
+        lines = (tmp_path / "answered.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+        (tmp_path / "answered.csv").write_text("".join([lines[0], *lines[101:]]), encoding="utf-8")
+        init(tmp_path, *flags, "--judge", "answered.csv", "--out", f"specs/{suite}.yaml").ended(0, "")
+        spec = read(tmp_path / f"specs/{suite}.yaml")
+        taught, judged = spec["data"]["sources"]
+        assert (taught["split"], taught["responses"], taught["fields"]) == ("train", "teacher", {"prompt": "Question"})
+        assert (judged["split"], "responses" in judged) == ("test", False)
+        assert spec["teacher"]["signals"] == ["text"]
+        assert spec["training"]["stages"][0]["losses"] == [{"term": "sequence_kd", "weight": 1.0}]
+        assert [one["use"] for one in spec["evaluation"]["suites"]] == [suite]
+        assert "baselines" not in spec["evaluation"]
+        for profile in ([], ["--profile", "mini"]):
+            kcompiler("plan", f"specs/{suite}.yaml", *profile, cwd=tmp_path, code=LIGHT).ended(0, "")
+
+
+def test_rows_of_another_file_judge_where_one_is_named(tmp_path: Path, weights: Path) -> None:
+    rows(tmp_path / "faq.csv", TEXTS)
+    lines = (tmp_path / "faq.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "more").mkdir()
+    for name, part, count in (("faq.csv", lines[1:150], 149), ("more/faq.csv", lines[150:], 31)):
+        (tmp_path / name).write_text("".join([lines[0], *part]), encoding="utf-8")
+        assert len(part) == count
+    init(tmp_path, "--teacher", str(weights), "--data", "faq.csv", "--judge", "more/faq.csv").ended(0, "")
+    spec = read(tmp_path / "specs/faq.yaml")
+    taught, judged = spec["data"]["sources"]
+    assert (taught["name"], taught["split"], judged["name"], judged["split"]) == ("faq", "train", "faq-judged", "test")
+    assert "held_out" not in spec["data"]
+    assert spec["policies"] == ["caws/core", "caws/tier-3"]
+    text = (tmp_path / "specs/faq.yaml").read_text(encoding="utf-8")
+    assert "2 passes over about 149 rows" in text
+    kcompiler("plan", "specs/faq.yaml", cwd=tmp_path, code=LIGHT).ended(0, "")
+
+
 def test_too_few_rows_for_a_judgement_are_said_so(tmp_path: Path, weights: Path) -> None:
     rows(tmp_path / "faq.csv", TEXTS)
     lines = (tmp_path / "faq.csv").read_text(encoding="utf-8").splitlines()[:21]
@@ -304,7 +351,7 @@ def test_a_person_is_asked_what_cannot_be_known(tmp_path: Path, weights: Path) -
         (("--data", "nothing.csv"), "unusable-input", "the file is empty", "header"),
         (("--data", "none.csv"), "unusable-input", "no such file", "--data FILE"),
         (("--data", "../outside.csv"), "unusable-input", "lies outside of the project", "copy the rows"),
-        (("--license", "my own one"), "invalid", "KC4502", "other flags"),
+        (("--license", "my own one"), "invalid", "KC4502", "the flags"),
         (("--out", "specs/mine.txt"), "usage", "ends in .yaml", "--help"),
         (("--out", "taken.yaml"), "unusable-path", "is there already", "--out"),
     ],

@@ -106,6 +106,11 @@ def test_short_answers_are_right_or_not_and_texts_are_likely_or_not(answers, exp
     assert (suite == "gold") == ("one is right or not" in why)
 
 
+def test_rows_that_only_judge_are_enough_from_what_the_rules_want():
+    assert choose.enough(15, "language_model") == (True, "15 rows judge; the rules of `language_model` want 15")
+    assert choose.enough(49, "gold") == (False, "49 rows are too few for the rules of `gold`, which want 50")
+
+
 def test_the_time_is_that_of_both_trainings_and_of_the_teacher_on_this_machine():
     student = cut(11)
     # 6 operations a parameter and token to train, 2 to answer, at half of the speed
@@ -113,6 +118,8 @@ def test_the_time_is_that_of_both_trainings_and_of_the_teacher_on_this_machine()
     for speed, said in ((work / 30, "about 60 s"), (work / 60, "about 2 min"), (work / 9000, "about 5 h")):
         assert choose.time(student, SMALL, 10**6, speed).startswith(f"{said} on this machine, ")
     assert choose.time(student, SMALL, 1, 1e15).startswith("about 1 s ")
+    once = choose.time(student, SMALL, 10**6, (work - 6 * 10**6 * total(student)) / 15, twice=False)
+    assert once.startswith("about 30 s on this machine: ")
     assert "GFLOP/s" in choose.time(student, SMALL, 10**6, 1e11)
     assert [choose._lasting(value) for value in (89, 90, 5399, 5400)] == ["89 s", "2 min", "90 min", "2 h"]
 

@@ -79,6 +79,15 @@ def test_columns_are_guessed_by_their_usual_names_or_taken_as_said(tmp_path):
     assert rows.mapped(["topic", "answer"], {"prompt": "topic"}, path) == {"prompt": "topic", "response": "answer"}
     assert rows.guessed(["question", "answer"])
     assert not rows.guessed(["question", "notes"])
+    assert rows.guessed(["question", "notes"], alone=True)
+    assert not rows.guessed(["notes"], alone=True)
+    assert rows.mapped(["Question", "notes"], {}, path, alone=True) == {"prompt": "Question"}
+    assert rows.mapped(["q", "a"], {}, path, alone=True) == {"prompt": "q", "response": "a"}
+    assert [
+        rows.prompts({"prompt": "q"}),
+        rows.prompts({"prompt": "q", "response": "a"}),
+        rows.prompts({"messages": "m"}),
+    ] == [True, False, False]
 
 
 @pytest.mark.parametrize(
