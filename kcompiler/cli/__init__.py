@@ -21,7 +21,7 @@ from kcompiler.cli.outcome import Outcome, exits
 
 #: verb → module that defines it; a module is imported when its verb is asked for, so that --help stays fast
 VERBS = {
-    "init": ("start", "Begin from a spec of the role library, with what an editor needs."),
+    "init": ("start", "Begin: from a model and rows of your own, or a shipped spec."),
     "validate": ("author", "Check specs; print every mistake at once."),
     "pin": ("author", "Write the digests of what a spec names into its text."),
     "plan": ("author", "Write the locked plan of a spec and say what would run."),

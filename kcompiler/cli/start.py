@@ -96,6 +96,7 @@ def _begin(teacher: str, data: Path, flags: Mapping[str, Any]) -> None:
         )
     )
     click.echo(f"next: kcompiler apply {spec} --profile mini")
+    click.echo("it shows that all of it runs; without --profile the student is made that is meant")
 
 
 def lay(folder: Path) -> None:

@@ -56,6 +56,8 @@ class Walk:
         self._host = host.words()
         self._results: dict[str, StepResult] = {}
         self._gated: dict[str, str] = {}
+        #: step that waits → the step whose failure, or lack of a result, it waits for
+        self._roots: dict[str, str] = {}
         self._texts: dict[str, bytes] = {}
         self._reports: dict[str, dict[str, Any]] = {}
         self._budget = budget_of(lock)
@@ -149,7 +151,11 @@ class Walk:
                 return self._leave(blocked(step["id"], "gate_blocked", f"{name}: {self._gated[name]}"))
             if before.record is None:
                 reason = before.reason if before.status == "skipped" else "upstream_failed"
-                return self._leave(blocked(step["id"], reason, f"{name} has no result: {before.detail}"))
+                # the step where it began, which alone says why
+                root = self._roots.get(name, name)
+                self._roots[step["id"]] = root
+                why = f": {before.detail}" if root == name else ""
+                return self._leave(blocked(step["id"], reason, f"{root} has no result{why}"))
         return None
 
     def _leave(self, decision: Decision) -> StepResult:

@@ -207,6 +207,23 @@ def test_a_blocking_failure_stops_what_follows_and_what_only_comes_after(root: P
     assert statuses(go(root, content, judge=refuse_on("grow")))["join"] == ("blocked", "gate_blocked")
 
 
+def test_what_waits_names_where_it_began_and_only_the_first_says_why(root: Path) -> None:
+    steps = [
+        step("make", "toy_make", params={"text": "x", "mode": "refuse"}),
+        step("grow", "toy_grow", takes={"dataset": "step:make#dataset"}),
+        step("more", "toy_make", params={"text": "y"}, after=["grow"]),
+        step("last", "toy_make", params={"text": "z"}, after=["more"]),
+    ]
+    run = go(root, lock(root, steps))
+    failed = run.steps[0]
+    assert (failed.status, bool(failed.detail)) == ("failed", True)
+    why = [f"make has no result: {failed.detail}", "make has no result", "make has no result"]
+    assert [one.detail for one in run.steps[1:]] == why
+    # behind a gate the step that waits first is where it began
+    run = go(root, chain(root), judge=refuse_on("make"))
+    assert {one.step: one.detail for one in run.steps}["aside"].startswith("grow has no result: make: ")
+
+
 def test_a_block_reaches_further_than_the_next_step(root: Path) -> None:
     run = go(root, chain(root), judge=refuse_on("make"))
     assert statuses(run) == {
