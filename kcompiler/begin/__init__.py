@@ -163,7 +163,7 @@ def _name(rows: Rows) -> str:
 
 
 def _head(asked: Asked) -> list[str]:
-    about = f"What {asked.model.title} answers to {asked.rows.path}, by half of it."
+    about = f"What {asked.model.title} answers to {asked.rows.file.path.name}, by half of it."
     return [
         f"# Written by `{asked.said}`.",
         "# Every choice says why, and all of it may be changed: `kcompiler validate` says what is wrong.",
