@@ -1,4 +1,4 @@
-"""Reports × verdict × contract → README.md of a delivery. Each number in it is a datum of a report, as it stands there.
+"""Reports × verdict × contract → README.md of a delivery. Each number in it is a datum of a report, rounded for people.
 
 What a spec says of its student is no measurement and is left out; so is what the run cost, which is no property of the
 model and differs from run to run (evidence/run.json has it).
@@ -7,6 +7,8 @@ model and differs from run to run (evidence/run.json has it).
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -68,9 +70,26 @@ def _text(value: object) -> str:
     return line
 
 
+#: digits that people read, and decimals that a number close to 1 may take until it shows some of what it lacks
+_DIGITS, _DECIMALS = 4, 9
+_WRITTEN = re.compile(r"-?[0-9]+\.[0-9]+(?:e-?[0-9]+)?\Z")
+
+
 def number(value: object) -> str:
-    """A value as the report's own JSON has it."""
-    return json.dumps(value, ensure_ascii=False)
+    """A value as people read it: whole numbers as they are, others by their leading digits. What is below 1 is never
+    written as 1, so that a cosine does not look better than it is."""
+    if not isinstance(value, float):
+        return json.dumps(value, ensure_ascii=False)
+    if not 0.5 < value < 1.0:
+        return f"{value:.{_DIGITS}g}"
+    lacks = -math.floor(math.log10(1.0 - value))
+    places = min(_DECIMALS, max(_DIGITS, lacks + _DIGITS - 2))
+    return f"{min(round(value, places), 1.0 - 10.0**-_DECIMALS):.{places}f}".rstrip("0")
+
+
+def observed(text: str) -> str:
+    """What a rule saw, with its number rounded where it is one."""
+    return number(float(text)) if _WRITTEN.match(text) else _text(text)
 
 
 def shown(datum: Mapping[str, Any]) -> str:
@@ -131,12 +150,21 @@ def _evaluations(reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 
 def _gates(verdict: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     rows = [
-        [_text(one["rule"]), _text(one["step"]), one["outcome"], _text(one["observed"]), _text(one["threshold"])]
+        [
+            _text(one["rule"]),
+            _text(one["step"]),
+            one["outcome"],
+            observed(str(one["observed"])),
+            _text(one["threshold"]),
+        ]
         for one in verdict["outcomes"]
         if one["step"] in reports
     ]
     yield from _table(["rule", "step", "outcome", "observed", "asked"], rows)
-    yield "What the run may cost was judged, too: `evidence/verdict.json`.\n"
+    yield (
+        "Numbers are rounded here; `evidence/` has all their digits. What the run may cost was judged, too: "
+        "`evidence/verdict.json`.\n"
+    )
 
 
 def _data(reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

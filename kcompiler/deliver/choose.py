@@ -87,8 +87,9 @@ def precisions(report: Mapping[str, Any], verdict: Mapping[str, Any], verify: st
 
 
 def _judges(step: Mapping[str, Any], package: str, about: set[str]) -> bool:
-    """Whether a step only reports, and on the package or on what it was exported from."""
-    only = all(give["kind"] == "report" for give in step["gives"].values())
+    """Whether a step only reports, and on the package or on what it was exported from. `items` are the lines of such a
+    report, one for each row."""
+    only = all(give["kind"] in ("report", "items") for give in step["gives"].values())
     taken = set(step["takes"].values())
     packages = {reference for reference in taken if reference.endswith("#package")}
     return only and bool(taken & about) and packages <= {package}
