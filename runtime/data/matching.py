@@ -97,6 +97,9 @@ class Numeric(Params):
             raise ValueError("a marker of spaces is none")
         if any(not factor > 0 for factor in self.units.values()):
             raise ValueError("the factor of a unit is above 0")
+        for name in self.units:
+            if not numbers.readable(name):
+                raise ValueError(f"`{name}` is no unit: a word, two with `/` between them, % or a currency sign")
         return self
 
     def factors(self) -> dict[str, Fraction]:
@@ -129,7 +132,7 @@ class Choice(Params):
         min_length=2,
         max_length=64,
         description="What an answer may be, each once. One of a single character counts at the start or the end of an "
-        "output, or in brackets.",
+        "output, in brackets, or beside another one.",
         examples=[["A", "B", "C", "D"]],
     )
 
@@ -331,17 +334,32 @@ def _unfit_pattern(matcher: Matcher, gold: str) -> str:
 
 def _named(choices: Sequence[str], output: str) -> list[str]:
     """The choices that an output names, each once."""
-    text = folded(output)
-    return [choice for choice in choices if _stands(folded(choice), text, output.strip())]
+    text, found = folded(output), set[str]()
+    # the longest first: who says "black cat" does not say "cat"
+    for choice in sorted((folded(one) for one in choices if len(folded(one)) > 1), key=len, reverse=True):
+        text, count = re.subn(rf"(?<!\w){re.escape(choice)}(?!\w)", "\0", text)
+        found |= {choice} if count else set()
+    letters = [choice for choice in map(folded, choices) if len(choice) == 1]
+    found |= {letter for letter in letters if _stands(letter, text)} | _in_one_breath(letters, text)
+    return [choice for choice in choices if folded(choice) in found]
 
 
-def _stands(choice: str, text: str, written: str) -> bool:
-    word = rf"(?<!\w){re.escape(choice)}(?!\w)"
-    if len(choice) > 1:
-        return re.search(word, text) is not None
+def _stands(letter: str, text: str) -> bool:
     # a letter is also a word: it counts where an answer stands. "a robe" names no choice, "a)" does
-    alone = rf"[(\[]{re.escape(choice)}[)\]]|^{re.escape(choice)}(?:$|[.):,;\]])|(?<!\w){re.escape(choice)}[.!]?$"
+    letter = re.escape(letter)
+    alone = rf"[(\[]{letter}[)\]]|^{letter}(?:$|[.):,;\]])|(?<!\w){letter}[.!]?$"
     return re.search(alone, text) is not None
+
+
+def _in_one_breath(letters: Sequence[str], text: str) -> set[str]:
+    """Single characters that are named one after the other, as in "a or b" and "a b c d". What is followed by a word
+    is not: "b, a cat" names b alone."""
+    if not letters:
+        return set()
+    one = f"(?:{'|'.join(map(re.escape, letters))})"
+    joined = r"(?:[ ,/;|&+]|(?<=\W)(?:or|and)(?=\W))+"
+    found = re.finditer(rf"(?<!\w){one}(?:{joined}{one})+(?=[^\w ]|\Z| (?:or|and)\b)", text)
+    return {letter for chain in found for letter in re.findall(rf"(?<!\w){one}(?!\w)", chain[0])}
 
 
 def _choice(matcher: Matcher, output: str, gold: str, _known: Known) -> Judged:

@@ -1,30 +1,38 @@
 """Text in which somebody states a number → that number, exactly, or the reason why there is none.
 
-A number is a run of digits with points and commas inside it, read whole or not at all: `1,234.5`, `1234.5`, `1/2` and
-`2e3` are one number each, `1,23`, `1.2.3` and `5:30` are none. A sign belongs to a number when no letter, digit or
-closing bracket stands before it, so that `5-3` and `5 - 3` end in 3, and `= -3` in -3. Values are fractions: nothing is
-rounded before the tolerance is applied.
+A number is a run of digits with points and commas inside it, read whole or not at all: `1,234.5`, `1234.5`, `1/2`,
+`1 1/2` and `2e3` are one number each, `1,23`, `1.2.3`, `5:30`, `1 234`, `1'234`, `1\u00bd` and `5\u00b2` are none: whoever
+wrote `1 234` did not mean 234. A sign belongs to a number when no letter, digit or closing bracket stands before it, so
+that `5-3` and `5 - 3` end in 3, and `= -3` in -3. Values are fractions: nothing is rounded before the tolerance is
+applied.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 #: a longer number is none that a person gave as an answer
 MOST_DIGITS = 64
-_DIGITS = r"[0-9](?:[0-9.,\u00a0\u202f]*[0-9])?"
-#: with the point of `.5`, unless a word or another number ends there; with the second half of `1/2`, `2e3` and `5:30`
-_RUN = re.compile(rf"(?:(?<![\w.,])[.,])?{_DIGITS}(?:[/:]{_DIGITS})*(?:[eE][+-]?[0-9]+(?![\w]))?")
+_DIGITS = r"[0-9](?:[0-9.,_'\u2019\u00a0\u202f]*[0-9])?"
+#: groups between spaces, and a whole number before a fraction; else with the point of `.5`, unless a word or another
+#: number ends there, and with the second half of `1/2`, `2e3` and `5:30`
+_RUN = re.compile(
+    r"[0-9]{1,3}(?: [0-9]{3})+(?![0-9])|[0-9]+ [0-9]+/[0-9]+|"
+    rf"(?:(?<![\w.,])[.,])?{_DIGITS}(?:[/:]{_DIGITS})*(?:[eE][+-]?[0-9]+(?![\w]))?"
+)
 _MINUS = "-\u2212"
 #: what may stand between a sign and the digits, or before them: currency signs
 _CURRENCY = "$\u20ac\u00a3\u00a5\u20b9"
 _BEFORE = re.compile(rf"(?P<sign>[+{_MINUS}]?)[ ]?(?P<currency>[{_CURRENCY}]?)[ ]?\Z")
-_UNIT = re.compile(r"[ \u00a0\u202f]?(?P<unit>[^\W\d_]+|[%\u2030\u00b0][CF]?)")
+_WORD = r"(?:[^\W\d_]+|[%\u2030\u00b0][CF]?)"
+_UNIT = re.compile(rf"[ \u00a0\u202f]?(?P<unit>{_WORD}(?:/{_WORD})?)")
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[,\u00a0\u202f][0-9]{3})+(?:\.[0-9]+)?")
 _PLAIN = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?|[0-9]+/0*[1-9][0-9]*")
+_MIXED = re.compile(r"(?P<whole>[0-9]+) (?P<part>[0-9]+/0*[1-9][0-9]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,9 @@ def _value(digits: str, decimal: str) -> Fraction | None:
     if decimal == ",":
         digits = digits.translate(str.maketrans(",.", ".,"))
     digits = digits.removeprefix(",")  # a comma before a number is one of the sentence
+    if mixed := _MIXED.fullmatch(digits):
+        part = Fraction(mixed["part"])
+        return int(mixed["whole"]) + part if part < 1 else None
     if not (_GROUPED.fullmatch(digits) or _PLAIN.fullmatch(digits)):
         return None
     return Fraction(re.sub("[,\u00a0\u202f]", "", digits))
@@ -50,7 +61,7 @@ def _value(digits: str, decimal: str) -> Fraction | None:
 
 def _read(text: str, run: re.Match[str], decimal: str) -> Found | None:
     value = _value(run[0], decimal)
-    if value is None:
+    if value is None or _goes_on(text, run):
         return None
     before = text[max(0, run.start() - 8) : run.start()]
     lead = _BEFORE.search(before)
@@ -67,6 +78,20 @@ def _read(text: str, run: re.Match[str], decimal: str) -> Found | None:
         currency or (unit["unit"] if unit else ""),
         f"-{run[0]}" if minus else run[0],
     )
+
+
+def _goes_on(text: str, run: re.Match[str]) -> bool:
+    """Whether numerals that are no digits stand directly before or after: of other scripts, raised, fractions."""
+    around = text[max(0, run.start() - 1) : run.start()], text[run.end() : run.end() + 1]
+    after = text[run.end() : run.end() + 2]
+    fraction = after[:1] == " " and unicodedata.category(after[1:] or " ") == "No"
+    return fraction or any(character.isnumeric() for character in around)
+
+
+def readable(unit: str) -> bool:
+    """Whether a unit is one that can stand beside a number in a text."""
+    found = _UNIT.fullmatch(unit)
+    return unit in set(_CURRENCY) or (found is not None and found["unit"] == unit)
 
 
 def final(text: str, decimal: str = ".") -> Found | str | None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kcompiler import assets
@@ -24,6 +26,8 @@ SHARE = Matcher("numeric", numeric=Numeric(relative=0.1))
 LENGTH = Matcher("numeric", numeric=Numeric(units={"km": 1, "m": 0.001}))
 EURO = Matcher("numeric", numeric=Numeric(decimal=","))
 CODE = Matcher("regex", regex=Pattern(pattern="code ([A-Z]{2}[0-9]{1,9})"))
+SPEED = Matcher("numeric", numeric=Numeric(units={"km/h": 1, "m/s": 3.6, "m\u00b2": 1}))
+CATS = Matcher("choice", choice=Choice(choices=["cat", "black cat", "A"]))
 LETTER = Matcher("choice", choice=Choice(choices=["A", "B", "C", "D"]))
 WORD = Matcher("choice", choice=Choice(choices=["yes", "no", "not sure"]))
 HOLDS = Matcher("contains", contains=Contains(longest=60, others=0))
@@ -85,6 +89,26 @@ CASES: list[tuple[Matcher, str, str, str]] = [
     (LENGTH, "2 km", "2", "right"),
     (LENGTH, "2 km", "2 miles", "other_unit"),
     (LENGTH, "2 km", "2 m", "other_answer"),
+    (NUMBER, "1 1/2", "1.5", "right"),
+    (NUMBER, "-3/2", "it is -1 1/2.", "right"),
+    (NUMBER, "1/2", "1 1/2", "other_answer"),
+    (NUMBER, "1/2", "7 3/2", "unreadable_number"),
+    (NUMBER, "234", "1 234", "unreadable_number"),
+    (NUMBER, "234", "1'234", "unreadable_number"),
+    (NUMBER, "234", "1_234", "unreadable_number"),
+    (NUMBER, "345", "in 2021 345", "right"),
+    (NUMBER, "5", "1 2 3 4 5", "right"),
+    (NUMBER, "1", "1\u00bd", "unreadable_number"),
+    (NUMBER, "1", "1 \u00bd", "unreadable_number"),
+    (NUMBER, "5", "5\u00b2", "unreadable_number"),
+    (NUMBER, "5", "5\u4e07", "unreadable_number"),
+    (NUMBER, "5", "\u06635", "unreadable_number"),
+    (GSM8K, "#### 1", "#### 1 234", "unreadable_number"),
+    (LENGTH, "5", "5 km/h", "other_unit"),
+    (LENGTH, "5", "5 m\u00b2", "other_unit"),
+    (SPEED, "36 km/h", "10 m/s.", "right"),
+    (SPEED, "36 km/h", "36 km", "other_unit"),
+    (SPEED, "2 m\u00b2", "2", "right"),
     (EURO, "1.234,5", "1234,50", "right"),
     (EURO, "1,5", "1.5", "unreadable_number"),
     (CODE, "code AB12", "first code XY1, no: code AB12.", "right"),
@@ -101,6 +125,21 @@ CASES: list[tuple[Matcher, str, str, str]] = [
     (LETTER, "A", "A.\nB.", "several_choices"),
     (LETTER, "A", "B", "other_answer"),
     (LETTER, "A", "Apple", "no_choice"),
+    (LETTER, "B", "A or B", "several_choices"),
+    (LETTER, "D", "A B C D", "several_choices"),
+    (LETTER, "D", "A\nB\nC\nD", "several_choices"),
+    (LETTER, "D", "The answer is B and D.", "several_choices"),
+    (LETTER, "B", "A/B", "several_choices"),
+    (LETTER, "B", "(A or B)", "several_choices"),
+    (LETTER, "B", "A, or B or so", "several_choices"),
+    (LETTER, "B", "B, a robe", "right"),
+    (LETTER, "B", "B) a robe or a bed", "right"),
+    (LETTER, "B", "Not for B", "right"),
+    (CATS, "black cat", "a Black  Cat", "right"),
+    (CATS, "cat", "a cat", "right"),
+    (CATS, "cat", "a black cat", "other_answer"),
+    (CATS, "cat", "a cat, no black cat", "several_choices"),
+    (CATS, "A", "A, the cat", "several_choices"),
     (WORD, "yes", "Yes, it is.", "right"),
     (WORD, "yes", "yes and no", "several_choices"),
     (WORD, "no", "nothing", "no_choice"),
@@ -156,6 +195,8 @@ def test_every_way_and_every_reason_has_a_case() -> None:
         (NUMBER, "none", "no number in the answer"),
         (GSM8K, "4", "marker"),
         (GSM8K, "#### 1,23", "notation"),
+        (GSM8K, "#### 1 234", "notation"),
+        (NUMBER, "1\u00bd", "notation"),
         (LENGTH, "2 miles", "unit"),
         (CODE, "AB12", "pattern"),
         (CODE, "code AB12" + " " * 4096, "longer than 4096"),
@@ -166,6 +207,21 @@ def test_every_way_and_every_reason_has_a_case() -> None:
 )
 def test_a_row_that_cannot_be_judged_is_told(matcher: Matcher, gold: str, words: str) -> None:
     assert words in matcher.unfit(gold)
+
+
+@given(
+    st.sampled_from([case[0] for case in CASES]),
+    st.one_of(
+        st.text(max_size=20),
+        st.text("0123456789., /:-'%$km\u00b2\u00bd#()ABCDor", max_size=16),
+        st.sampled_from([case[1] for case in CASES]),
+        st.sampled_from(["cat", "black cat", "not sure", "A"]),
+    ),
+)
+def test_an_answer_that_is_fit_is_right(matcher: Matcher, gold: str) -> None:
+    """No row may be lost to everybody because of how it is compared."""
+    if not matcher.unfit(gold):
+        assert matcher.judge(gold, "", gold).right
 
 
 def test_the_prompt_repeated_is_told_apart_unless_it_is_right() -> None:
@@ -179,6 +235,9 @@ def test_the_prompt_repeated_is_told_apart_unless_it_is_right() -> None:
         (Numeric, {"strict": True}, "asks for a marker"),
         (Numeric, {"after": "  "}, "marker of spaces"),
         (Numeric, {"units": {"km": 0}}, "above 0"),
+        (Numeric, {"units": {"": 1}}, "no unit"),
+        (Numeric, {"units": {"m2": 1}}, "no unit"),
+        (Numeric, {"units": {"miles per hour": 1}}, "no unit"),
         (Choice, {"choices": ["Yes", "yes "]}, "the same but for case"),
         (Choice, {"choices": ["Yes", " "]}, "an empty choice"),
         (Pattern, {"pattern": "(a)(b)"}, "several groups"),
@@ -258,7 +317,8 @@ def test_numbers_are_read_as_lm_evaluation_harness_reads_them(files: list[Path])
             if not (other == "" or (None if other is None else Fraction(other)) == value):
                 odd.append(text[-9:])
     # the hyphen of a name is no sign; and `ft.?`, `a.m.,` and the like are numbers to their expression, without a digit
-    assert odd in ([], ["Orbius-5?"])
+    # of `100 000.` they read the second half
+    assert set(odd) <= {"Orbius-5?", "100 000.\n"}
 
 
 def test_the_shipped_answers_are_right_and_shifted_ones_never() -> None:
