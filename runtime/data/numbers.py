@@ -1,7 +1,7 @@
 """Text in which somebody states a number → that number, exactly, or the reason why there is none.
 
 A number is a run of digits with points and commas inside it, read whole or not at all: `1,234.5`, `1234.5`, `1/2`,
-`1 1/2` and `2e3` are one number each, `1,23`, `1.2.3`, `5:30`, `1 234`, `1'234`, `1\u00bd` and `5\u00b2` are none: whoever
+`1 1/2` and `2e3` are one number each, `1,23`, `1.2.3`, `5:30`, `1 234`, `1'234`, `1½` and `5²` are none: whoever
 wrote `1 234` did not mean 234. A sign belongs to a number when no letter, digit or closing bracket stands before it, so
 that `5-3` and `5 - 3` end in 3, and `= -3` in -3. Values are fractions: nothing is rounded before the tolerance is
 applied.
