@@ -56,12 +56,17 @@ def explained(again: str) -> Iterator[None]:
 
 def sources(target: Path, profile: str, runner: str) -> Sources:
     """The parts of what somebody named. Raises Outcome for a spec whose results are not here."""
+    from runtime.contract import BrokenEvidence
     from runtime.generate.opening import of_folder
 
     if target.is_dir():
         if profile:
             raise click.UsageError("--profile belongs to a spec; a folder holds one model")
-        return of_folder(target)
+        try:
+            return of_folder(target)
+        except BrokenEvidence as broken:
+            click.echo(f"the delivery is broken: {broken.subject}: {broken.message}", err=True)
+            raise Outcome(3, "evidence-broken", "take the delivery again, or make it: kcompiler deliver") from None
     if target.suffix not in (".yaml", ".yml"):
         click.echo(f"{target}: neither a spec nor a folder", err=True)
         raise Outcome(2, "unreadable", "kcompiler generate SPEC or kcompiler generate DIR")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,14 +21,24 @@ if TYPE_CHECKING:
 _LARGEST = 8 << 20
 
 
+class _Real(click.FloatRange):
+    """A range of numbers; `nan` lies in every range of click's, and `inf` is no temperature."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found: float = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return found
+
+
 @click.command()
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--prompt", help="Answer this.")
 @click.option("--chat", is_flag=True, help="Answer line after line of stdin, in one conversation.")
 @RUNNER
 @click.option("--max-tokens", type=click.IntRange(1), default=256, show_default=True, help="Longest answer.")
-@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0: the likeliest token.")
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
+@click.option("--temperature", type=_Real(0), default=0.0, show_default=True, help="0: the likeliest token.")
+@click.option("--top-p", type=_Real(0, 1, min_open=True), default=1.0, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same answer.")
 @click.option("--stop", multiple=True, metavar="TEXT", help="End before this text; repeatable.")
 @click.option("--schema", type=click.Path(path_type=Path), help="JSON Schema that the answer must keep.")

@@ -44,6 +44,13 @@ def _int(text: str) -> Any:
     return int(text)
 
 
+def _wide(text: str) -> Any:
+    """An integer of 64 bits, with or without a sign."""
+    if len(text) > 20 or not -(2**63) <= int(text) < 2**64:
+        return _Fault(f"integer beyond 64 bits: {text[:40]}")
+    return int(text)
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -69,6 +76,9 @@ _DECODER = json.JSONDecoder(
 )
 _DOUBLES = json.JSONDecoder(
     object_pairs_hook=_object, parse_float=_float, parse_int=_double, parse_constant=_constant, strict=True
+)
+_WIDE = json.JSONDecoder(
+    object_pairs_hook=_object, parse_float=_float, parse_int=_wide, parse_constant=_constant, strict=True
 )
 
 
@@ -113,14 +123,15 @@ def _decoded(text: str | bytes, decoder: json.JSONDecoder = _DECODER) -> Any:
         raise ValueError(f"{error.msg} at character {error.pos + 1}") from None
 
 
-def loads(text: str | bytes, *, doubles: bool = False) -> Json:
+def loads(text: str | bytes, *, doubles: bool = False, wide: bool = False) -> Json:
     """One JSON value with nothing after it. Raises ValueError for anything strict JSON forbids.
 
     Refused beyond the grammar: duplicate keys, numbers that are not finite, integers beyond 2^53 - 1, lone
     surrogates, bytes that are not UTF-8, a byte-order mark, nesting deeper than `MAX_DEPTH`. With `doubles` an integer
-    beyond 2^53 - 1 is read when it is exactly what RFC 8785 writes for a double, such as 10000000000000000.
+    beyond 2^53 - 1 is read when it is exactly what RFC 8785 writes for a double, such as 10000000000000000. With `wide`
+    one of 64 bits is read; such a value is not to be written as RFC 8785.
     """
-    value: Json = _decoded(text, _DOUBLES if doubles else _DECODER)
+    value: Json = _decoded(text, _DOUBLES if doubles else _WIDE if wide else _DECODER)
     _check(value, 0)
     return value
 

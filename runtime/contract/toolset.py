@@ -143,6 +143,11 @@ def faults(value: Json) -> list[str]:
     return list(_tools(value))
 
 
+def misfit(schema: Json) -> str:
+    """Why a value is no JSON Schema that is judged as it reads; "" when it is one."""
+    return _schema(schema) if isinstance(schema, dict) else "it is no object"
+
+
 def _tools(tools: list[Json]) -> Iterator[str]:
     first: dict[str, int] = {}
     for number, tool in enumerate(tools, start=1):
@@ -347,4 +352,10 @@ def _validator() -> Any:
 
 def validators(tools: Sequence[Mapping[str, Any]]) -> dict[str, Validator]:
     """Tool name → the validator of its arguments. The tools are those of a registry without `faults`."""
-    return {tool["name"]: _validator()(tool["parameters"]) for tool in tools}
+    return {tool["name"]: validator(tool["parameters"]) for tool in tools}
+
+
+def validator(schema: Mapping[str, Any]) -> Validator:
+    """What judges values by a schema without `misfit`."""
+    made: Validator = _validator()(schema)
+    return made

@@ -33,7 +33,7 @@ class Dialogue:
         self._notes: list[str] = []
         self._judged = None if schema is None else grammar.judged(schema)
         self._tools = [] if tools is None else calling.registry(tools)
-        self._form = calling.form_of(engine.words) if self._tools else None
+        self._form = engine.form if self._tools else None
         if self._tools and self._form is None:
             raise Refusal(
                 "this model's chat template writes tool calls in a form that is not known",
@@ -44,7 +44,7 @@ class Dialogue:
         if isinstance(schema, dict):
             self._grammar = engine.grammars.json(schema)
         elif self._form is not None:
-            self._grammar = calling.grammar(self._form, self._tools, "auto")
+            self._grammar = calling.grammar(engine.words, self._form, self._tools, "auto")
         if self._grammar:
             engine.grammars.matcher(self._grammar)
         self.constrained = bool(self._grammar)
@@ -101,7 +101,7 @@ class Dialogue:
         turns = [*self._turns, turn]
         while True:
             try:
-                ids = words.encode(calling.told(turns, words), calling.shown(self._tools))
+                ids = words.encode(calling.told(turns, words, self._engine.form), calling.shown(self._tools))
             except BadChat as error:
                 if len(turns) == 1:
                     raise Refusal(

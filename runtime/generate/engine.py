@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Literal
 
 from runtime.contract import Refusal
+from runtime.generate.calling import Form, form_of
 from runtime.generate.grammar import Broken, Grammars, Matcher
 from runtime.generate.models import Model, Place
 from runtime.generate.sampling import Sampler, Scored, log_probabilities, scored
@@ -76,6 +77,11 @@ class Engine:
     def grammars(self) -> Grammars:
         """Made when a schema is asked for first. Raises Unavailable without llguidance."""
         return Grammars(self.words, self.model.width)
+
+    @cached_property
+    def form(self) -> Form | None:
+        """How this model writes tool calls; None in a form that is not known."""
+        return form_of(self.words)
 
     def write(self, ask: Ask) -> Writing:
         """An answer that has not begun. Raises Refusal for a grammar that is none, ValueError for a wrong temperature

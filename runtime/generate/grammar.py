@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 
 from runtime.contract import MachineError, Refusal, Unavailable
 from runtime.contract.strict_json import Json, loads
-from runtime.contract.toolset import faults, validators
+from runtime.contract.toolset import misfit, validator
 from runtime.generate.words import Words
 
 #: one optional space where JSON allows white space: a small model that may write more of it writes nothing else
 _SPACED = {"whitespace_flexible": True, "whitespace_pattern": "[ ]?"}
 _COMPACT = {"whitespace_flexible": False}
 _OPTIONS = {"lenient": True, "json_allow_general_unicode_escapes": True}
-#: no instance is judged against more than this; what a model writes is shorter
-_ANY_OBJECT: dict[str, Json] = {"type": "object"}
 
 
 class Broken(MachineError):
@@ -87,7 +85,7 @@ class Grammars:
         library = _library()
         self._words, self._width = words, width
         self._new = library.LLMatcher
-        self._tokenizer = library.LLTokenizer(words.backend.to_str(), n_vocab=width, eos_token=sorted(words.stops))
+        self._tokenizer = library.LLTokenizer(_known(words), n_vocab=width, eos_token=sorted(words.stops))
 
     def matcher(self, grammar: str) -> Matcher:
         """Raises Refusal for a grammar that llguidance does not take."""
@@ -104,6 +102,22 @@ class Grammars:
         """The grammar of one JSON value; `schema` is one that `judged` has taken."""
         options = {**_SPACED, **_OPTIONS}
         return str(self._new.grammar_from_json_schema(json.dumps(schema, ensure_ascii=False), overrides=options))
+
+
+def _known(words: Words) -> str:
+    """tokenizer.json of a folder with a decoder by which llguidance knows how a piece spells bytes: it reads `▁` as a
+    space only beside byte fallback. Raises Unavailable for pieces that spell bytes in neither way."""
+    given: dict[str, Any] = json.loads(words.backend.to_str())
+    decoder = json.dumps(given["decoder"], ensure_ascii=False)
+    if "ByteLevel" not in decoder and "ByteFallback" not in decoder:
+        if "▁" not in decoder:
+            raise Unavailable(
+                "answers by a schema need a tokenizer whose pieces spell bytes or write a space as ▁",
+                needs="the same without a schema and tools",
+            )
+        space = {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}
+        given["decoder"] = {"type": "Sequence", "decoders": [space, {"type": "ByteFallback"}, {"type": "Fuse"}]}
+    return json.dumps(given, ensure_ascii=False)
 
 
 def compact(schema: Json) -> str:
@@ -131,23 +145,23 @@ def _sorted(schema: Json) -> Any:
     return found
 
 
-def judged(schema: Json, name: str = "answer") -> Callable[[str], str]:
+def judged(schema: Json) -> Callable[[str], str]:
     """A schema of a whole answer → what says why a text is none of its values; "" when it is one.
 
-    Raises Refusal for a schema that the strict reader of tool registries does not take.
+    Raises Refusal for a schema that is not read as strictly as those of tools.
     """
-    wrong = faults([{"name": name, "description": "", "parameters": schema}])
-    if wrong:
-        why = wrong[0].removeprefix("tool 1: ").removeprefix(f"`{name}`: ").replace("parameters", "schema")
+    wrong = misfit(schema)
+    if wrong or not isinstance(schema, dict):
+        why = wrong.replace("its parameters are", "it is")
         raise Refusal(f"the schema is refused: {why}", action="write it in JSON Schema 2020-12", code="KR0205")
-    validator = validators([{"name": name, "description": "", "parameters": schema}])[name]
+    judge = validator(schema)
 
     def why_not(text: str) -> str:
         try:
             value = loads(text)
         except ValueError as error:
             return f"no JSON: {error}"
-        first = next(iter(validator.iter_errors(value)), None)
+        first = next(iter(judge.iter_errors(value)), None)
         return "" if first is None else f"not by its schema: {first.message[:300]}"
 
     return why_not

@@ -54,16 +54,16 @@ def _verify(folder: Path) -> None:
     except (OSError, ValueError):
         raise BrokenEvidence(f"the delivery has no {SUMS} that can be read", subject=SUMS) from None
     listed = {match[2]: match[1] for line in lines if (match := _LINE.match(line))}
-    for part in (HUGGINGFACE, PACKAGES):
-        for path in sorted(one for one in (folder / part).rglob("*") if one.is_file()):
-            name = path.relative_to(folder).as_posix()
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            if listed.get(name) != found:
-                raise BrokenEvidence(f"{name} is not what was delivered", subject=name)
+    inside = (one for part in (HUGGINGFACE, PACKAGES) for one in (folder / part).rglob("*") if one.is_file())
+    for path in sorted([folder / delivery.CONTRACT, *inside]):
+        name = path.relative_to(folder).as_posix()
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if listed.get(name) != found:
+            raise BrokenEvidence("it is not what was delivered", subject=name)
     gone = [name for name in listed if not (folder / name).is_file()]
     if gone:
-        raise BrokenEvidence(f"{gone[0]} was delivered and is not there", subject=gone[0])
+        raise BrokenEvidence("it was delivered and is not there", subject=gone[0])
 
 
 def engine(sources: Sources, runner: str) -> Engine:

@@ -63,7 +63,7 @@ class Words:
         }
         added = backend.get_added_tokens_decoder()
         self._added = {i: token.content for i, token in added.items()}
-        self._control = {token.content: i for i, token in added.items() if token.special}
+        self.control = {token.content: i for i, token in added.items() if token.special}
         # one process that is asked one thing after the other
         self._sandbox = Sandbox(manner.template, manner.date) if manner.template else None
         self._asking = threading.Lock()
@@ -106,7 +106,7 @@ class Words:
     def encode(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """The ids of a chat, up to where the answer begins. Raises BadChat."""
         said = json.dumps([list(messages), list(tools)], ensure_ascii=False)
-        if not any(control in said for control in self._control):
+        if not any(control in said for control in self.control):
             text = self.rendered(messages, tools)
             return list(self.backend.encode(text, add_special_tokens=False).ids)
         mark = next((mark for mark in _MARKS if mark not in said), "")
@@ -120,7 +120,7 @@ class Words:
 
     def _pieces(self, text: str, mark: str) -> list[int]:
         """The ids of a text whose control tokens are its own, all but those with `mark` inside."""
-        encoded, control = self.backend.encode(text, add_special_tokens=False), set(self._control.values())
+        encoded, control = self.backend.encode(text, add_special_tokens=False), set(self.control.values())
         ids: list[int] = []
         done = 0
         for number, (start, end) in zip(encoded.ids, encoded.offsets, strict=True):
@@ -138,7 +138,7 @@ class Words:
         """Texts in which no control token can be read. Raises BadChat where one is a single character, or no mark is
         left: such a text cannot be told from the template's own."""
         if isinstance(value, str):
-            for text in self._control:
+            for text in self.control:
                 if text in value:
                     if len(text) == 1 or not mark:
                         raise BadChat(f"a message spells {text!r}, which cannot be written as text here")

@@ -77,7 +77,7 @@ class Service:
             finally:
                 await asyncio.to_thread(self.worker.stop)
 
-        return Starlette(
+        made = Starlette(
             routes=[
                 Route("/v1/chat/completions", self._guarded(self.chat), methods=["POST"]),
                 Route("/v1/models", self._guarded(self.models), methods=["GET"]),
@@ -88,6 +88,9 @@ class Service:
             exception_handlers={HTTPException: _http},
             lifespan=life,
         )
+        # a path with a slash more is no route, and nobody is sent to the host that a caller has named
+        made.router.redirect_slashes = False
+        return made
 
     # routes
 
@@ -300,4 +303,6 @@ def _wrong(wrong: Wrong) -> Response:
 async def _http(_request: Incoming, error: Exception) -> Response:
     """No such route, or not by this method."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return _wrong(Wrong("no such route" if status == 404 else str(getattr(error, "detail", error)), status=status))
+    response = _wrong(Wrong("no such route" if status == 404 else str(getattr(error, "detail", error)), status=status))
+    response.headers.update(getattr(error, "headers", None) or {})
+    return response

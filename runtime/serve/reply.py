@@ -71,7 +71,7 @@ class Reply:
         if rest:
             yield self._chunk({"content": rest})
         for number, call in enumerate(made):
-            yield self._chunk({"tool_calls": [{"index": number, **_call(call)}]})
+            yield self._chunk({"tool_calls": [{"index": number, **self._call(call)}]})
         yield self._chunk({}, finish=finish)
         if self.prepared.include_usage:
             yield {**self._head("chat.completion.chunk"), "choices": [], "usage": self.usage()}
@@ -85,7 +85,7 @@ class Reply:
         said, made, finish = self._ended()
         message: dict[str, Any] = {"role": "assistant", "content": said or None if made else said, "refusal": None}
         if made:
-            message["tool_calls"] = [_call(call) for call in made]
+            message["tool_calls"] = [self._call(call) for call in made]
         choice = {
             "index": 0,
             "message": message,
@@ -117,6 +117,15 @@ class Reply:
             raise Broken("the answer calls no tool")
         return said, made, "length" if cut else "tool_calls" if made else "stop"
 
+    def _call(self, call: Call) -> dict[str, Any]:
+        """One call with an id that the model's own template takes when it comes back."""
+        form, chance = self.prepared.form, secrets.token_hex(12)
+        return {
+            "id": chance[: form.id_length] if form is not None and form.id_length else f"call_{chance}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": calls.arguments(call.args)},
+        }
+
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
@@ -128,14 +137,6 @@ class Reply:
             choice["logprobs"] = _logprobs(chosen)
         made: dict[str, Any] = {**self._head("chat.completion.chunk"), "choices": [choice]}
         return {**made, "usage": None} if self.prepared.include_usage else made
-
-
-def _call(call: Call) -> dict[str, Any]:
-    return {
-        "id": f"call_{secrets.token_hex(12)}",
-        "type": "function",
-        "function": {"name": call.name, "arguments": calls.arguments(call.args)},
-    }
 
 
 def _logprobs(chosen: Sequence[Chosen]) -> dict[str, Any]:

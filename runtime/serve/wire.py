@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.contract import Refusal, Unavailable
-from runtime.contract.strict_json import Json, loads
+from runtime.contract.strict_json import loads
 from runtime.generate import calling, grammar
 from runtime.generate.calling import Form
 from runtime.generate.engine import Ask, Engine
@@ -65,11 +65,6 @@ class _Part(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
-class _Text(_Part):
-    type: Literal["text"]
-    text: str
-
-
 class _Called(_Part):
     name: str
     arguments: str
@@ -83,7 +78,7 @@ class _ToolCall(_Part):
 
 class _Message(_Part):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[_Text] | None = None
+    content: str | list[dict[str, Any]] | None = None
     name: str | None = None
     tool_calls: list[_ToolCall] | None = None
     tool_call_id: str | None = None
@@ -133,7 +128,7 @@ class Request(_Part):
     max_tokens: int | None = Field(default=None, ge=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_p: float | None = Field(default=None, ge=0, le=1)
     stop: str | list[str] | None = Field(default=None, max_length=16)
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     stream: bool | None = None
@@ -163,7 +158,7 @@ class Prepared:
 def request(body: bytes) -> Request:
     """Raises Wrong for a body that is no request, or asks for what is not here."""
     try:
-        value = loads(body)
+        value = loads(body, wide=True)
     except ValueError as error:
         raise Wrong(f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
@@ -190,15 +185,17 @@ def prepare(engine: Engine, asked: Request, most: int) -> Prepared:
     """What the engine is asked. `most`: longest answer that this server gives. Raises Wrong."""
     length = asked.max_completion_tokens or asked.max_tokens
     if length is not None and length > most:
-        raise Wrong(f"an answer here has at most {most} tokens, not {length}", param="max_tokens")
+        name = "max_completion_tokens" if asked.max_completion_tokens else "max_tokens"
+        raise Wrong(f"an answer here has at most {most} tokens, not {length}", param=name)
     tools, form = _tools(engine, asked)
     schema = _schema(asked)
     stops = [asked.stop] if isinstance(asked.stop, str) else asked.stop or []
     if tools and schema is not None:
         raise Wrong("either `tools` or a `response_format`: an answer is one or the other", param="response_format")
-    if (tools or schema is not None) and (stops or asked.logprobs):
-        name = "stop" if stops else "logprobs"
-        raise Wrong(f"`{name}` is not supported together with tools or a JSON answer", param=name)
+    if stops and (tools or schema is not None):
+        raise Wrong("`stop` is not supported together with tools or a JSON answer", param="stop")
+    if asked.logprobs and tools:
+        raise Wrong("`logprobs` is not supported together with tools", param="logprobs")
     if asked.top_logprobs is not None and not asked.logprobs:
         raise Wrong("`top_logprobs` needs `logprobs`", param="top_logprobs")
     must = (not isinstance(asked.tool_choice, str) and asked.tool_choice is not None) or asked.tool_choice == "required"
@@ -210,7 +207,7 @@ def prepare(engine: Engine, asked: Request, most: int) -> Prepared:
             rule = engine.grammars.json(schema)
         elif tools and form is not None:
             several = asked.parallel_tool_calls is not False
-            rule = calling.grammar(form, tools, "required" if must else "auto", several=several)
+            rule = calling.grammar(engine.words, form, tools, "required" if must else "auto", several=several)
     except BadChat as error:
         raise Wrong(f"the model's chat template refuses these messages: {error}", param="messages") from None
     except Refusal as refusal:
@@ -228,8 +225,9 @@ def prepare(engine: Engine, asked: Request, most: int) -> Prepared:
         ask=Ask(
             ids=ids,
             max_tokens=min(length or most, room),
-            temperature=asked.temperature or 0.0,
-            top_p=1.0 if asked.top_p is None else asked.top_p,
+            # a nucleus of nothing is its likeliest token, and so is what nobody asked to be drawn
+            temperature=0.0 if asked.top_p == 0 else asked.temperature or 0.0,
+            top_p=asked.top_p or 1.0,
             seed=secrets.randbits(63) if asked.seed is None else asked.seed % 2**64,
             stop=stops,
             top=(asked.top_logprobs or 0) if asked.logprobs else None,
@@ -265,19 +263,11 @@ def _tools(engine: Engine, asked: Request) -> tuple[list[calling.Tool], Form | N
         return [], None
     if choice == "none":
         return [], None
-    form = calling.form_of(engine.words)
+    form = engine.form
     if form is None:
         raise Wrong("this model's chat template writes tool calls in a form that is not known here", param="tools")
-    given: list[Json] = [
-        {
-            "name": one.function.name,
-            "description": one.function.description or "",
-            "parameters": one.function.parameters or {"type": "object", "properties": {}},
-        }
-        for one in asked.tools
-    ]
     try:
-        tools = calling.registry(given)
+        tools = calling.registry([one.model_dump() for one in asked.tools])
     except Refusal as refusal:
         raise Wrong(refusal.message, param="tools") from None
     if isinstance(choice, _Named):
@@ -292,14 +282,14 @@ def _ids(engine: Engine, asked: Request, tools: Sequence[calling.Tool]) -> list[
     words = engine.words
     if not words.template:
         raise BadChat("this model has none; it only continues texts")
-    return words.encode(calling.told(messages, words), calling.shown(tools))
+    return words.encode(calling.told(messages, words, engine.form), calling.shown(tools))
 
 
 def _message(message: _Message, number: int) -> dict[str, Any]:
     """One message as chat templates expect it: texts only, arguments of calls as objects."""
     content = message.content
     if isinstance(content, list):
-        content = "".join(part.text for part in content)
+        content = "".join(_text(part, number) for part in content)
     if content is None and message.role != "assistant":
         raise Wrong("`content` is missing", param=f"messages.{number}.content")
     made: dict[str, Any] = {
@@ -317,6 +307,18 @@ def _message(message: _Message, number: int) -> dict[str, Any]:
             for one in message.tool_calls
         ]
     return made
+
+
+def _text(part: Mapping[str, Any], number: int) -> str:
+    """The text of a part of a message: what was said, or that nothing would be said."""
+    kind = part.get("type")
+    found = part.get(str(kind)) if kind in ("text", "refusal") else None
+    if not isinstance(found, str):
+        raise Wrong(
+            f"a part of type {str(kind)[:40]!r} without text: this model reads text only",
+            param=f"messages.{number}.content",
+        )
+    return found
 
 
 def _arguments(call: _ToolCall, number: int) -> dict[str, Any]:

@@ -164,6 +164,9 @@ def test_what_was_not_applied_is_not_asked(home: Home, tmp_path: Path, capsys, m
         (["folder", "--prompt", "Hi", "--schema", "a", "--tools", "b"], 2, "one or the other"),
         (["folder", "--prompt", "Hi", "--temperature", "-1"], 2, "temperature"),
         (["folder", "--prompt", "Hi", "--top-p", "0"], 2, "top-p"),
+        (["folder", "--prompt", "Hi", "--temperature", "nan"], 2, "no finite number"),
+        (["folder", "--prompt", "Hi", "--temperature", "inf"], 2, "no finite number"),
+        (["folder", "--prompt", "Hi", "--top-p", "nan"], 2, "no finite number"),
     ],
 )
 def test_a_mistake_is_named(home: Home, tmp_path: Path, capsys, monkeypatch, arguments, code, word):
@@ -218,7 +221,15 @@ def test_a_delivery_answers_as_its_spec_does_and_is_verified_before(
     code, out, err = told(capsys, str(made), "--prompt", "Hi")
     assert (code, out) == (3, "")
     assert "huggingface/model.safetensors" in err
+    assert "kcompiler deliver" in err.splitlines()[-1]
     (made / "huggingface" / "model.safetensors").unlink()
     assert "is not there" in told(capsys, str(made), "--prompt", "Hi")[2]
+    shutil.rmtree(made)
+    shutil.copytree(delivered, made)
+    contract = made / "contract.json"
+    contract.write_text(contract.read_text("utf-8").replace('"name": "tiny"', '"name": "gpt"'), "utf-8")
+    code, out, err = told(capsys, str(made), "--prompt", "Hi")
+    assert (code, out) == (3, "")
+    assert "contract.json" in err
     (made / "SHA256SUMS").unlink()
     assert told(capsys, str(made), "--prompt", "Hi")[0] == 3

@@ -50,7 +50,7 @@ TOOLS = [
         },
     },
 ]
-FORMS = [calling.NATIVE, calling.TAGGED, calling.LLAMA]
+FORMS = [calling.NATIVE, calling.TAGGED, calling.LLAMA, calling.LISTED]
 
 
 @pytest.fixture(scope="module")
@@ -166,17 +166,42 @@ def test_a_dialogue_shows_no_answer_that_breaks_its_schema(engine):
 @pytest.mark.parametrize(
     ("schema", "why"),
     [
-        ({"type": "array"}, "type object"),
+        ({"$ref": "#/$defs/none"}, "leads to no schema"),
         ({"type": "object", "properties": {"a": {"type": "strin"}}}, "schema"),
         ({"type": "object", "nullable": True}, "nullable"),
         ({"type": "object", "$ref": "http://example.org/x"}, "outside"),
-        ([], "must be"),
+        ([], "no object"),
     ],
 )
 def test_a_schema_that_is_not_read_strictly_is_refused(engine, schema, why):
     with pytest.raises(Refusal, match=why) as refused:
         Dialogue(engine, Settings(max_tokens=3), schema=schema)
     assert refused.value.code == "KR0205"
+
+
+NODE = {
+    "type": "object",
+    "properties": {"v": {"enum": [1, 2]}, "next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}},
+    "required": ["v", "next"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "right", "wrong"),
+    [
+        ({"$defs": {"node": NODE}, "$ref": "#/$defs/node"}, '{"v": 1, "next": {"v": 2, "next": null}}', '{"v": 3}'),
+        ({"type": "array", "items": {"type": "integer"}, "maxItems": 2}, "[1, 2]", "[1, 2, 3]"),
+        ({"enum": ["yes", "no"]}, '"no"', '"maybe"'),
+    ],
+)
+def test_an_answer_need_be_no_object(engine, schema, right, wrong):
+    """As pydantic writes a model that holds itself: a `$ref` at the root."""
+    rule, why_not = engine.grammars.json(schema), grammar.judged(schema)
+    assert takes(engine, right, rule)
+    assert not takes(engine, wrong, rule)
+    assert why_not(right) == ""
+    assert why_not(wrong)
 
 
 def test_a_schema_that_makes_no_grammar_is_refused(engine):
@@ -188,7 +213,7 @@ def test_a_schema_that_makes_no_grammar_is_refused(engine):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_required_call_is_a_call(engine, form):
-    rule = calling.grammar(form, TOOLS[:1], "required")
+    rule = calling.grammar(engine.words, form, TOOLS[:1], "required")
     found = set()
     for seed in range(8):
         said, made = calling.read(write(engine, seed, grammar=rule).text, form, TOOLS)
@@ -202,7 +227,7 @@ def test_a_required_call_is_a_call(engine, form):
 def test_our_own_students_are_given_calls_in_their_own_spelling(engine):
     """RFC 8785 sorts the keys, whatever order the registry has."""
     for choice in ("auto", "required"):
-        rule = calling.grammar(calling.NATIVE, TOOLS, choice)
+        rule = calling.grammar(engine.words, calling.NATIVE, TOOLS, choice)
         assert takes(engine, calls.render(Call("set_alarm", {"minute": 5, "hour": 7})), rule)
         assert not takes(engine, 'tool.call{"name":"set_alarm","args":{"minute":5,"hour":7}}', rule)
         assert not takes(engine, 'tool.call{"name":"nobody","args":{}}', rule)
@@ -210,12 +235,12 @@ def test_our_own_students_are_given_calls_in_their_own_spelling(engine):
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_free_answer_is_text_or_a_valid_call(engine, form):
-    rule = calling.grammar(form, TOOLS, "auto")
-    call = f'{form.head("add")}{{"items":["é"]}}}}{form.end}'
+    rule = calling.grammar(engine.words, form, TOOLS, "auto")
+    call = f'{form.begin}{form.item("add")}{{"items":["é"]}}}}{form.end}'
     for text in ("", "Hello.", "two\nlines", "to", "tool", "{", "<tool_call", '{"nam', call):
         assert takes(engine, text, rule), text
-    assert not takes(engine, form.head("nobody"), rule)
-    assert not takes(engine, f'{form.head("add")}{{"items":["b"]}}}}{form.end}', rule)
+    assert not takes(engine, form.begin + form.item("nobody"), rule)
+    assert not takes(engine, f'{form.begin}{form.item("add")}{{"items":["b"]}}}}{form.end}', rule)
     if not form.whole:
         assert takes(engine, f"Yes. {call}\n{call} Done.", rule)
     assert calling.read("Hello.", form, TOOLS) == ("Hello.", [])
@@ -226,7 +251,7 @@ def test_what_is_read_may_spell_the_end_tag():
     tool = {"name": "say", "description": "", "parameters": {"type": "object", "properties": {"x": {"type": "string"}}}}
     form = calling.TAGGED
     said = f"{form.end} and {form.begin}"
-    text = f"A{form.head('say')}{json.dumps({'x': said})}}}{form.end}B"
+    text = f"A{form.begin}{form.item('say')}{json.dumps({'x': said})}}}{form.end}B"
     assert calling.read(text, form, [tool]) == ("AB", [Call("say", {"x": said})])
     # a line break stands in no JSON string
     with pytest.raises(Broken, match="cannot be read"):
@@ -261,6 +286,10 @@ def test_a_template_says_how_calls_are_written():
         calling.LLAMA
     )
     assert form("{{ tools }} [TOOL_CALLS]") is None
+    # Qwen's coders: the tag is there, and what stands in it is no JSON
+    assert form("{{ tools }} <tool_call><function=x>") is None
+    coder = "{% if messages[1].tool_calls %}<tool_call>\n<function={{ messages[1].tool_calls[0].function.name }}>{% endif %}"
+    assert form("{{ tools }}" + coder) is None
 
 
 def test_tools_in_a_form_that_is_not_known_are_refused(tmp_path):

@@ -36,7 +36,9 @@ JSON = {"content-type": "application/json"}
         (b'{"model":"tiny","messages":[]}', 400, "messages"),
         (b'{"model":"tiny","messages":[{"role":"robot","content":"x"}]}', 400, "role"),
         (b'{"model":"tiny","messages":[{"role":"user"}]}', 400, "content"),
-        (b'{"model":"tiny","messages":[{"role":"user","content":[{"type":"image_url"}]}]}', 400, "content"),
+        (b'{"model":"tiny","messages":[{"role":"user","content":[{"type":"image_url"}]}]}', 400, "text only"),
+        (b'{"model":"tiny","messages":[{"role":"user","content":[{"type":"text","text":1}]}]}', 400, "text only"),
+        (b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"seed":18446744073709551616}', 400, "64 bits"),
         (b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"stream":"yes"}', 400, "stream"),
         (b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"max_tokens":0}', 400, "max_tokens"),
         (b'{"model":"tiny","messages":[{"role":"user","content":"x"}],"n":0}', 400, "`n` can only be 1"),
@@ -86,7 +88,11 @@ def test_other_content_is_not_read(plain):
 
 def test_other_routes_and_methods_are_errors_in_the_same_form(plain):
     with plain.client() as client:
-        for status, found in ((404, client.get("/completions")), (405, client.get("/chat/completions"))):
+        wrong = client.get("/chat/completions")
+        assert wrong.headers["allow"] == "POST"
+        # a slash more is no way to be sent to a host that a header names
+        slash = client.post("/chat/completions/", headers={"host": "evil.example"})
+        for status, found in ((404, client.get("/completions")), (405, wrong), (404, slash)):
             assert found.status_code == status
             assert set(found.json()["error"]) == {"message", "type", "param", "code"}
         assert client.get("/models/gpt").status_code == 404

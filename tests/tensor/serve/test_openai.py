@@ -196,9 +196,49 @@ def test_a_class_of_pydantic_is_parsed(client, grammar):
     assert isinstance(made.choices[0].message.parsed, Alarm)
 
 
+def test_a_class_that_holds_itself_is_parsed(client, grammar):
+    made = client.chat.completions.parse(
+        model="tiny", messages=MESSAGES, response_format=Knot, temperature=1, seed=4, max_tokens=200
+    )
+    assert isinstance(made.choices[0].message.parsed, Knot)
+
+
+class Knot(BaseModel):
+    tight: bool
+    next: Knot | None
+
+
+def test_probabilities_are_told_of_a_json_answer_too(client, grammar):
+    wanted = {"type": "json_schema", "json_schema": {"name": "city", "schema": CITY}}
+    made = client.chat.completions.create(
+        model="tiny", messages=MESSAGES, response_format=wanted, temperature=1, seed=2, logprobs=True
+    )
+    told = made.choices[0].logprobs.content
+    assert bytes(byte for one in told for byte in one.bytes).decode() == made.choices[0].message.content
+
+
+def test_integers_of_64_bits_are_read(client, grammar):
+    """A seed of the API, and bounds that generated schemas have."""
+    schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "a", "schema": {**schema, "required": ["a"]}}}
+    made = client.chat.completions.create(
+        model="tiny", messages=MESSAGES, response_format=wanted, seed=2**62 + 1, temperature=1, max_tokens=100
+    )
+    assert made.choices[0].message.content
+    with pytest.raises(openai.BadRequestError, match="seed"):
+        client.chat.completions.create(model="tiny", messages=MESSAGES, seed=2**63, max_tokens=1)
+
+
+def test_a_nucleus_of_nothing_is_the_likeliest_token(client):
+    ask = {"model": "tiny", "messages": MESSAGES, "max_tokens": 12}
+    greedy = client.chat.completions.create(**ask, temperature=0).choices[0].message.content
+    assert client.chat.completions.create(**ask, temperature=2, top_p=0).choices[0].message.content == greedy
+
+
 @pytest.mark.parametrize(
     ("more", "kind", "param"),
     [
+        ({"max_completion_tokens": 201}, "BadRequestError", "max_completion_tokens"),
         ({"n": 2}, "BadRequestError", "n"),
         ({"model": "gpt"}, "NotFoundError", "model"),
         ({"frequency_penalty": 0.5}, "BadRequestError", "frequency_penalty"),
