@@ -201,12 +201,52 @@ def test_the_python_host_answers_as_our_runner_of_the_package(delivered: Path) -
     assert done.stdout.removesuffix("\n") == runner.generate([question], 200)[0]
 
 
-def test_the_swift_host_is_swift(delivered: Path) -> None:
-    compiler = shutil.which("swiftc")
-    if compiler is None:
-        pytest.skip("no Swift compiler here")
-    done = subprocess.run([compiler, "-parse", str(delivered / "hosts/swift/Host.swift")], capture_output=True)
+@pytest.mark.skipif(shutil.which("swiftc") is None, reason="no Swift compiler here (swiftc; Debian 13: swiftlang)")
+def test_the_swift_host_compiles_and_speaks_the_protocol(delivered: Path, tmp_path: Path) -> None:
+    """Against Core ML where it is; elsewhere against the names and types of it, with a model that adds."""
+    host = delivered / "hosts" / "swift" / "Host.swift"
+    if sys.platform == "darwin":
+        ran("swiftc", "-typecheck", host)
+        return
+    stub, made = tmp_path / "libCoreML.a", tmp_path / "host"
+    ran(
+        "swiftc", "-emit-module", "-emit-library", "-static", "-parse-as-library", "-module-name", "CoreML",
+        ROOT / "tests/flow/CoreML.swift", "-o", stub, "-emit-module-path", tmp_path / "CoreML.swiftmodule",
+    )  # fmt: skip
+    ran("swiftc", "-I", tmp_path, host, stub, "-o", made)
+    contract = delivery.load(delivered)
+    for prompt in ([1, 20, 30, 40], list(range(1, 34))):
+        assert ran(made, delivered, *prompt).stdout.split() == [str(one) for one in sums(contract, prompt)]
+    for words, why in (([delivered], "usage"), ([delivered, 1, "x"], "x is no id"), ([delivered / "no", 1], "exist")):
+        done = subprocess.run([made, *map(str, words)], capture_output=True, text=True)
+        assert (done.returncode, why in done.stdout.lower()) == (2, True), done
+
+
+def ran(*words: object) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+    return done
+
+
+def sums(contract: delivery.Contract, prompt: list[int]) -> list[int]:
+    """What the host must answer with the model of CoreML.swift: every slot of its caches is in each sum."""
+    cache, said = contract.kv_cache, list[int]()
+    parts = [
+        layer + 2 * head + 3 * part
+        for layer in range(cache.layers)
+        for head in range(cache.heads)
+        for part in range(cache.head_dim)
+    ]
+    read = list(prompt)
+    token = sum((at + 1) * one for at, one in enumerate(prompt)) % contract.vocab_size
+    while token not in contract.stop_ids:
+        said.append(token)
+        if len(read) == cache.context or len(said) == 200:
+            break
+        kept = sum((slot + 1) * 3 * (one * len(parts) + sum(parts)) for slot, one in enumerate(read))
+        read.append(token)
+        token = (token + len(read) - 1 + kept) % contract.vocab_size
+    return said
 
 
 # what is refused
