@@ -16,7 +16,7 @@ from runtime.generate.calling import Form, form_of
 from runtime.generate.grammar import Broken, Grammars, Matcher
 from runtime.generate.models import Model, Place
 from runtime.generate.sampling import Sampler, Scored, log_probabilities, scored
-from runtime.generate.text import Detokenizer, Stops
+from runtime.generate.text import Detokenizer, Frame, Stops
 from runtime.generate.words import Words
 
 Finish = Literal["", "stop", "length"]
@@ -105,6 +105,7 @@ class Writing:
         self._sampler = Sampler(ask.temperature, ask.top_p, ask.seed)
         self._matcher: Matcher | None = self.engine.grammars.matcher(ask.grammar) if ask.grammar else None
         self._shown, self._stops = Detokenizer(self.engine.words.decode), Stops(ask.stop)
+        self._frame = Frame(*self.engine.words.around)
         self._place: Place | None = None
         self._waiting: list[Chosen] = []
 
@@ -132,7 +133,10 @@ class Writing:
         self.ids.append(token)
         if self.ask.top is not None:
             self._waiting.append(self._told(*scored(log_probabilities(known_V), token, self.ask.top)))
-        shown = self._stops.push(self._shown.push(token))
+        begun = self._frame.push(self._shown.push(token))
+        if self._frame.dropped:
+            self._forget(len(self._frame.dropped.encode()))
+        shown = self._stops.push(begun)
         if self._stops.found:
             self.finish = "stop"
             return self._piece(shown, covering=len(shown.encode()))
@@ -144,7 +148,7 @@ class Writing:
 
     def _end(self, finish: Finish, shown: str = "") -> Piece:
         """The last piece, with all that was held back."""
-        shown += self._stops.push(self._shown.rest())
+        shown += self._stops.push(self._frame.push(self._shown.rest()) + self._frame.rest())
         self.finish = "stop" if self._stops.found else finish
         return self._piece(shown + self._stops.rest())
 
@@ -158,6 +162,12 @@ class Writing:
                 told.append(self._waiting.pop(0))
                 size += len(told[-1].spelling)
         return Piece(text=shown, chosen=told, finish=self.finish)
+
+    def _forget(self, size: int) -> None:
+        """Leave out the first tokens that wait, of so many bytes: they are no part of what was said."""
+        self._frame.dropped = ""
+        while size > 0 and self._waiting:
+            size -= len(self._waiting.pop(0).spelling)
 
     def _told(self, chosen: Scored, top: Sequence[Scored]) -> Chosen:
         spell = self.engine.words.bytes_of

@@ -39,6 +39,42 @@ class Detokenizer:
         return now[len(before) :]
 
 
+class Frame:
+    """Text as it grows → the text without what a template writes `before` and `after` an answer."""
+
+    def __init__(self, before: str, after: str) -> None:
+        self._before, self._after = before, after
+        self._held = ""
+        #: whether nothing can be taken away from the beginning any more, and what was
+        self._begun, self.dropped = not before, ""
+
+    def push(self, text: str) -> str:
+        """What may be shown now."""
+        self._held += text
+        if not self._begun:
+            if len(self._held) < len(self._before) and self._before.startswith(self._held):
+                return ""
+            self._begun, self.dropped = True, self._before if self._held.startswith(self._before) else ""
+            self._held = self._held.removeprefix(self._before)
+        keep = _beginning_of([self._after], self._held, len(self._after))
+        shown, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        return shown
+
+    def rest(self) -> str:
+        """What was held back when nothing more comes."""
+        shown, self._held = self._held if not self._begun else self._held.removesuffix(self._after), ""
+        return shown
+
+
+def _beginning_of(texts: Sequence[str], text: str, longest: int) -> int:
+    """How many last characters of a text, at most `longest`, are the beginning of one of some texts."""
+    for size in range(min(longest, len(text)), 0, -1):
+        end = text[-size:]
+        if any(one.startswith(end) for one in texts):
+            return size
+    return 0
+
+
 class Stops:
     """Text as it grows → text before the first stop text, across all borders of pieces."""
 
@@ -70,8 +106,4 @@ class Stops:
     def _waiting(self) -> int:
         """How many last characters are the beginning of a stop text."""
         longest = max((len(stop) - 1 for stop in self._stops), default=0)
-        for size in range(min(longest, len(self._held)), 0, -1):
-            end = self._held[-size:]
-            if any(stop.startswith(end) for stop in self._stops):
-                return size
-        return 0
+        return _beginning_of(self._stops, self._held, longest)

@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ Message = Mapping[str, Any]
 #: noncharacters of Unicode: for use inside a program, never in text that is exchanged
 _MARKS = [chr(code) for code in range(0xFDD0, 0xFDF0)]
 _TEXTS = ("bos_token", "eos_token", "pad_token", "unk_token")
+#: stands for an answer where a template is asked what it writes around one
+_SAID = "kcsaidthis"
 _LARGEST_JSON = 64 << 20
 CHAT = "chat.json"
 
@@ -89,7 +92,9 @@ class Words:
             return bytes([int(text[3:5], 16)])
         return text.replace("▁", " ").encode()
 
-    def rendered(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str:
+    def rendered(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), *, generation_prompt: bool = True
+    ) -> str:
         """A chat as one text that ends where the answer begins. Raises BadChat for one that the template refuses."""
         if self._sandbox is None:
             raise BadChat("this model has no chat template")
@@ -99,7 +104,7 @@ class Words:
         beside = [dict(tool) for tool in tools]
         try:
             with self._asking:
-                return self._sandbox.render(given, beside, self.manner.texts, generation_prompt=True)
+                return self._sandbox.render(given, beside, self.manner.texts, generation_prompt=generation_prompt)
         except Refusal as refusal:
             raise BadChat(refusal.message) from None
 
@@ -112,6 +117,23 @@ class Words:
         mark = next((mark for mark in _MARKS if mark not in said), "")
         text = self.rendered(self._marked(list(messages), mark), self._marked(list(tools), mark))
         return self._pieces(text, mark)
+
+    @cached_property
+    def around(self) -> tuple[str, str]:
+        """What the template writes before and after the content of an answer, as far as it shows: an answer has it, and
+        what was said has it not. Qwen 3 has an empty thought there."""
+        asked = [{"role": "user", "content": "?"}]
+        try:
+            opened = self.rendered(asked)
+            whole = self.rendered([*asked, {"role": "assistant", "content": _SAID}], generation_prompt=False)
+        except BadChat:
+            return "", ""
+        start, ids = (self.backend.encode(text, add_special_tokens=False).ids for text in (opened, whole))
+        if ids[: len(start)] != start:
+            return "", ""
+        before, said, after = self.decode(ids[len(start) :]).partition(_SAID)
+        ends = [place for control in self.control if (place := after.find(control)) >= 0]
+        return (before, after[: min(ends)]) if said and ends else ("", "")
 
     def continued(self, text: str) -> list[int]:
         """The ids of a text that is to be continued, with what the tokenizer itself puts before one; never a control
