@@ -15,7 +15,7 @@ Protocol 1: tokens are padded on the right; the prompt goes through the shortest
 `input_ids` and `attention_mask` (1 = a real token) and gives `logits`, `keys` and `values`; the host copies the keys
 and values of the real tokens into its two caches (layout LHCD: layer, head, slot, width); then each `decode` takes one
 token, its absolute position and both caches, and gives `logits`, `new_key` and `new_value`, which the host writes to
-slot `position`. It ends at a token of `stop_ids`, or when the caches are full.
+slot `position`. It ends before a token of `stop_ids`, or when prompt and answer have `context` tokens together.
 
 `schemas/delivery.schema.json` is this model's own JSON Schema; a test keeps the two equal.
 """

@@ -211,7 +211,8 @@ class CoreMLRunner:
         return found
 
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
-        """Greedy continuation as an app would make it: one prefill, then one decode per token."""
+        """Greedy continuation as an app would make it: one prefill, then one decode per token, until a token that ends
+        it, `max_new_tokens` or the end of the context, as of a checkpoint."""
         found = []
         for prompt in prompts:
             found.append(
@@ -225,9 +226,12 @@ class CoreMLRunner:
         shape_LHCD = (cache.layers, cache.heads, cache.context, cache.head_dim)
         key_LHCD, value_LHCD = np.zeros(shape_LHCD, np.float16), np.zeros(shape_LHCD, np.float16)
         out, used = self._prefill(ids), len(ids)
+        room = min(room, cache.context - used)
+        if room < 1:
+            return []
         key_LHCD[:, :, :used], value_LHCD[:, :, :used] = out["keys"][:, :, :used], out["values"][:, :, :used]
         new = [int(out["logits"][0, used - 1].argmax())]
-        while len(new) < room and new[-1] not in self._tokenizer.stop_ids and used < cache.context:
+        while len(new) < room and new[-1] not in self._tokenizer.stop_ids:
             out = self._run(
                 self._decode,
                 {

@@ -241,7 +241,7 @@ def sums(contract: delivery.Contract, prompt: list[int]) -> list[int]:
     token = sum((at + 1) * one for at, one in enumerate(prompt)) % contract.vocab_size
     while token not in contract.stop_ids:
         said.append(token)
-        if len(read) == cache.context or len(said) == 200:
+        if len(read) + 1 >= cache.context or len(said) == 200:
             break
         kept = sum((slot + 1) * 3 * (one * len(parts) + sum(parts)) for slot, one in enumerate(read))
         read.append(token)

@@ -16,6 +16,9 @@ from runtime import catalog
 from runtime.contract import Refusal, rows
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
+from runtime.generate import models
+from runtime.generate import words as spellings
+from runtime.generate.engine import Ask, Engine
 from runtime.mil import package
 from runtime.mil.convert import convert
 from runtime.models import admission, build, runners
@@ -40,6 +43,10 @@ class World:
     words: Tokenizer
     pairs: list[tuple[str, str]]
     root: Path
+
+    @property
+    def served(self) -> spellings.Words:
+        return spellings.load(self.takes["tokenizer"], self.takes["checkpoint"])
 
     def runner(self, context: int = 256) -> HFRunner:
         model = build.load(self.takes["checkpoint"], attention="sdpa")
@@ -212,11 +219,17 @@ def test_the_package_scores_like_its_checkpoint(here: World, packaged: Path, var
 
 
 def test_the_package_stops_at_the_end_of_its_cache(here: World, packaged: Path):
-    """48 slots: a prompt of n tokens leaves room for 48 - n more, and the token after the last."""
+    """48 slots: a prompt of n tokens leaves room for 48 - n more, as a checkpoint of that context and as what is served;
+    it is compared with the one, and is the other."""
     runner = runners.saved_package("coreml", packaged, here.words, variant="fp16")
     prompt = here.pairs[0][0]
-    room = 48 - len(here.words.encode_prompt(prompt)) + 1
-    assert runner.generate([prompt], 500)[0] == greedy(here.runner()._model, here.words, prompt, room)
+    ids = here.words.encode_prompt(prompt)
+    wanted = greedy(here.runner()._model, here.words, prompt, 48 - len(ids))
+    assert runner.generate([prompt], 500) == here.runner(context=48).generate([prompt], 500) == [wanted]
+    writing = Engine(models.opened("mil", here.root, packaged, "fp16"), here.served).write(Ask(ids=ids, max_tokens=500))
+    while not writing.finish:
+        writing.advance()
+    assert writing.text == wanted
 
 
 def test_a_prompt_longer_than_every_shape_is_refused(here: World, packaged: Path):
