@@ -55,14 +55,12 @@ def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, desc
     found: dict[str, Item] = {}
     package = _artifact(home, parts.package)
     wanted = tuple(f"{variant}.mlpackage/" for variant in variants)
-    found |= {
-        f"{PACKAGES}/{path}": item
-        for path, item in package.items()
-        if path == delivery.CONTRACT or path.startswith(wanted)
-    }
+    found |= {f"{PACKAGES}/{path}": item for path, item in package.items() if path.startswith(wanted)}
     checkpoint, tokenizer = _artifact(home, parts.checkpoint), _artifact(home, parts.tokenizer)
     checkpoint.pop(CHECKPOINT_FILE, None)
     huggingface = {**checkpoint, **tokenizer, _GENERATION: _item(_generation(tokenizer))}
+    # what the machine says of its artifacts stands in the one contract.json of the delivery
+    del huggingface[delivery.CONTRACT]
     found |= {f"{HUGGINGFACE}/{path}": item for path, item in huggingface.items()}
     found |= {f"{EVIDENCE}/reports/{key}.json": _item(data) for key, data in given.items() if key != APPLY}
     found[f"{EVIDENCE}/run.json"] = _item(given[APPLY])

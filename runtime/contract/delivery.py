@@ -3,13 +3,13 @@
 A delivery is a folder that stands alone:
 
     contract.json      this
-    packages/          <precision>.mlpackage, and contract.json of the package artifact (graph names, tensors)
-    huggingface/       config, safetensors, tokenizer, chat template, generation config, the tokenizer's contract.json
+    packages/          <precision>.mlpackage
+    huggingface/       config, safetensors, tokenizer, chat template, generation config
     evidence/          plan.lock, verdict.json, run.json, reports/
     hosts/             one short example per language
     README.md  sbom.cdx.json  SHA256SUMS
 
-`packages/` and `huggingface/` are laid out as the machine's artifacts are, so that what opens those opens these.
+There is one contract.json: what the machine says of its artifacts apart stands in it.
 
 Protocol 1: tokens are padded on the right; the prompt goes through the shortest prefill that holds it, which takes
 `input_ids` and `attention_mask` (1 = a real token) and gives `logits`, `keys` and `values`; the host copies the keys

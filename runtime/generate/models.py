@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache, PreTrainedModel
 
-from runtime.contract import BrokenEvidence, Refusal, Unavailable
+from runtime.contract import BrokenEvidence, Refusal, Unavailable, delivery
 from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
 from runtime.mil import interpreter, package
@@ -113,7 +113,7 @@ def _last(out: Any) -> Logits:
 class PackageModel:
     """A saved Core ML package, run by the MIL interpreter; keys and values are written by this host, as on a device."""
 
-    def __init__(self, opened: package.Package, contract: Contract) -> None:
+    def __init__(self, opened: package.Package, contract: Contract | delivery.Contract) -> None:
         self.name, self.contract = "mil", contract
         self.width, self.context = contract.vocab_size, contract.kv_cache.context
         self._functions = {name: interpreter.Interpreter(opened, name, check=False) for name in contract.functions}
@@ -201,4 +201,5 @@ def opened(runner: str, model: Path, packages: Path | None, variant: str = "quan
             action="take runner `torch`, or name a spec that was applied, or a delivery",
             code="KR0203",
         )
-    return PackageModel(package.open(packages / f"{variant}.mlpackage"), load_contract(packages))
+    contract = delivery.load(packages.parent) if delivery.is_delivery(packages.parent) else load_contract(packages)
+    return PackageModel(package.open(packages / f"{variant}.mlpackage"), contract)

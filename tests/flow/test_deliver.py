@@ -57,6 +57,8 @@ def test_every_file_is_in_the_checksums_and_as_they_say(delivered: Path) -> None
         "packages",
         "sbom.cdx.json",
     }
+    # an app is told to read contract.json: there is one
+    assert [path for path in found if path.endswith("contract.json")] == ["contract.json"]
 
 
 def test_the_contract_says_what_the_packages_say(delivered: Path) -> None:
@@ -164,14 +166,14 @@ def test_two_deliveries_of_two_checkouts_are_the_same_bytes(passed: Home, delive
 
 
 @pytest.mark.tensor
-def test_transformers_continues_as_our_runner_does(delivered: Path) -> None:
+def test_transformers_continues_as_our_runner_does(passed: Home, delivered: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from runtime.models import runners
     from runtime.models import tokenizer as tokenizers
 
     folder = delivered / "huggingface"
-    ours = tokenizers.load(folder)
+    ours = tokenizers.load(passed.stored("tokenizer", "tokenizer"))
     words, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     questions = ["Will it rain?", "Is my cat well?", "ünïcode ☃?"]
     expected = runners.checkpoint("student", folder, ours).generate(questions, 8)
@@ -184,11 +186,12 @@ def test_transformers_continues_as_our_runner_does(delivered: Path) -> None:
 
 @pytest.mark.tensor
 @pytest.mark.skipif(sys.platform == "darwin", reason="on a Mac the host asks Core ML, whose kernels are others")
-def test_the_python_host_answers_as_our_runner_of_the_package(delivered: Path) -> None:
+def test_the_python_host_answers_as_our_runner_of_the_package(passed: Home, delivered: Path) -> None:
     from runtime.models import runners
     from runtime.models import tokenizer as tokenizers
 
-    runner = runners.saved_package("package", delivered / "packages", tokenizers.load(delivered / "huggingface"))
+    ours = tokenizers.load(passed.stored("tokenizer", "tokenizer"))
+    runner = runners.saved_package("package", passed.stored("convert", "package"), ours)
     question = "Will it rain tomorrow?"
     done = subprocess.run(
         [sys.executable, str(delivered / "hosts/python/host.py"), question],
