@@ -62,6 +62,8 @@ class Service:
         self.metrics = Metrics()
         self.worker = Worker(together=self.limits.together, most=self.limits.queue)
         self.draining, self.cut = False, 0
+        #: how many connections there are; whoever listens knows
+        self.connections: Callable[[], int] = lambda: 0
         self.started = int(time.time())
         self.metrics.watch("kcompiler_waiting_answers", "Answers in the queue.", lambda: self.worker.waiting)
         self.metrics.watch("kcompiler_active_answers", "Answers that grow.", lambda: self.worker.active)
@@ -154,6 +156,8 @@ class Service:
         async def answer(request: Incoming) -> Response:
             path = request.scope["path"] if not request.path_params else "/v1/models/{name}"
             try:
+                if self.connections() > self.limits.connections:
+                    raise Wrong("too many connections; try again", status=503, retry_after=1)
                 self._admit(request)
                 response = await route(request)
             except Wrong as wrong:

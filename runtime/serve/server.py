@@ -81,11 +81,11 @@ def run(service: Service, listening: socket.socket, started: Callable[[], None])
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=limits.connections,
         timeout_graceful_shutdown=int(limits.drain_s),
         loop="asyncio",
     )
     server = _Server(config, service)
+    service.connections = lambda: len(server.server_state.connections)
 
     async def serve() -> int:
         told = asyncio.create_task(_when_started(server, started))

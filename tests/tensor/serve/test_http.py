@@ -173,6 +173,23 @@ def test_a_full_queue_says_so_and_when_to_come_again(folder):
         assert post(server, server.ask(max_tokens=1)).status_code == 200
 
 
+def test_more_connections_than_there_may_be_are_told_so(folder):
+    with serving.odd(folder, limits={"connections": 2}) as server:
+        port = int(server.url.split(":")[2].split("/")[0])
+        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
+        full = post(server, server.ask(max_tokens=1))
+        assert (full.status_code, full.headers["retry-after"]) == (503, "1")
+        assert full.json()["error"]["type"] == "server_error"
+        for one in idle:
+            one.close()
+        for _ in range(100):
+            if post(server, server.ask(max_tokens=1)).status_code == 200:
+                break
+            time.sleep(0.05)
+        else:
+            pytest.fail("places are not given back")
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_nothing_is_written_for_somebody_who_has_gone(folder, stream):
     with serving.odd(folder, delay=0.02, endless=True, limits={"tokens": 5000}) as server:
