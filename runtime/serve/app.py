@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import ipaddress
 import json
 import logging
 import time
@@ -29,7 +30,6 @@ from runtime.serve.wire import Wrong
 from runtime.serve.worker import Full, Job, Worker
 
 log = logging.getLogger("kcompiler.serve")
-_LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +179,9 @@ class Service:
                 raise Wrong("a valid bearer token is needed", status=401, code="invalid_api_key")
             return
         host = request.headers.get("host", "")
-        name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
-        if name.lower() not in _LOCAL:
+        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        # an address is no name that could lead elsewhere tomorrow
+        if not loopback(name.lower()):
             raise Wrong("without a token this server answers to localhost only", status=403)
 
     async def _body(self, request: Incoming) -> bytes:
@@ -285,6 +286,16 @@ class _Stream(Response):
         except (MachineError, ValueError) as error:
             log.error("an answer failed: %s", error)
             yield _event(Wrong(f"the answer failed: {error}", status=500).body())
+
+
+def loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _event(value: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -13,18 +12,10 @@ from types import FrameType
 import uvicorn
 
 from runtime.contract import Refusal
-from runtime.serve.app import Service
+from runtime.serve.app import Service, loopback
 from runtime.serve.protocol import protocol
 
-
-def loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+__all__ = ["bound", "loopback", "run"]
 
 
 def bound(host: str, port: int) -> socket.socket:

@@ -102,7 +102,10 @@ def test_a_name_that_leads_here_from_elsewhere_is_refused(plain):
     """Rebinding of DNS: a page of another site whose name has become 127.0.0.1."""
     found = post(plain, plain.ask(), headers={"host": "evil.example:80"})
     assert (found.status_code, found.json()["error"]["type"]) == (403, "invalid_request_error")
-    assert post(plain, plain.ask(max_tokens=1), headers={"host": "localhost:1"}).status_code == 200
+    assert post(plain, plain.ask(), headers={"host": "127.0.0.1.evil.example"}).status_code == 403
+    # every address by which a server may listen without a token
+    for host in ("localhost:1", "127.0.0.2:80", "[::1]:1"):
+        assert post(plain, plain.ask(max_tokens=1), headers={"host": host}).status_code == 200
 
 
 def test_health_and_numbers_are_told(plain):
