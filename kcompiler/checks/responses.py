@@ -19,6 +19,7 @@ from kcompiler.spec.data import FileSource, GeneratorSource
 from kcompiler.spec.evaluation import Suite
 from runtime import catalog
 from runtime.contract import calls, toolset
+from runtime.contract.rows import REJECTED
 from runtime.contract.splits import is_held_out
 
 #: further rows that a message names
@@ -87,6 +88,34 @@ def _judgeable(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                     "or correct the rows",
                     notes=tuple(f"{row.place}: {why}" for row, why in wrong[1 : 1 + _NAMED]),
                     related=(tree.related(f"/data/sources/{read.index}/path", "the rows come from here"),),
+                )
+
+
+def _paired(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """Every row that a suite judges as a pair is one. A generator makes none."""
+    for i, suite in enumerate(spec.evaluation.suites):
+        if not catalog.load("suites", suite.use).pairs:
+            continue
+        reads = {read.index: read for read in readable(spec.data, world)}
+        for at, source in enumerate(spec.data.sources):
+            if suite.rows is not None and suite.rows.source not in (None, source.name):
+                continue
+            if source.split not in ("auto", suite.split):
+                continue
+            read = reads.get(at)
+            rows = list(_judged(spec, suite, read)) if read is not None else []
+            wrong = [row for row in rows if REJECTED not in row.whole]
+            if wrong or isinstance(source, GeneratorSource):
+                part = "generator" if isinstance(source, GeneratorSource) else "path"
+                yield tree.diagnostic(
+                    "KC5526",
+                    f"/evaluation/suites/{i}/use",
+                    f"suite `{suite.name}` judges preference pairs, and source `{source.name}` has other rows",
+                    label=f"{wrong[0].place}: only one answer" if wrong else "a generator makes no pairs",
+                    help="map `fields: {prompt: …, chosen: …, rejected: …}` there, or name with `rows: {source: …}` of "
+                    "the suite the source that has them",
+                    notes=tuple(row.place for row in wrong[1 : 1 + _NAMED]),
+                    related=(tree.related(f"/data/sources/{at}/{part}", "the rows come from here"),),
                 )
 
 
@@ -238,6 +267,7 @@ CHECKS = (
     Check(_calls, "data"),
     Check(_permitted, "data", "evaluation"),
     Check(_judgeable, "data", "evaluation"),
+    Check(_paired, "data", "evaluation"),
     Check(_worded, "data"),
     Check(_ids, "evaluation"),
     Check(_parts, "data", "evaluation"),

@@ -72,7 +72,15 @@ def _indented(whole: str) -> str:
 
 def _spans(row: Mapping[str, Any]) -> list[str]:
     lines = [f"    {name}: {' | '.join(map(repr, texts)) or 'no token'}" for name, texts in row["spans"].items()]
-    return [*lines, ""]
+    return [*_rejected(row), *lines, ""]
+
+
+def _rejected(row: Mapping[str, Any]) -> list[str]:
+    """Of a preference pair, the answer that is not learnt."""
+    if not row["rejected"]:
+        return []
+    whole = "\n".join(inert(line) for line in row["rejected"][:LONGEST].split("\n"))
+    return [_indented(f"rejected: {whole}" + (" …" if len(row["rejected"]) > LONGEST else ""))]
 
 
 def _rest(found: Mapping[str, Any]) -> Iterator[str]:

@@ -43,11 +43,14 @@ class FileSource(Section):
         default_factory=dict,
         description="Row field → field (column) of the file, where the names differ. `prompt` and `response` may be "
         "text with {field} in it. `messages` (and `tools`) in the OpenAI form stand for both; in CSV they are JSON "
-        "text. What is not mapped is not read.",
+        "text. `chosen` and `rejected`, texts or messages, are a preference pair: the student learns to write what is "
+        "chosen, and suite `preference` compares; without a prompt it is what both begin with. What is not mapped is "
+        "not read.",
         examples=[
             {"prompt": "question", "response": "answer"},
             {"prompt": "{instruction}\n{input}"},
             {"messages": "conversations"},
+            {"prompt": "question", "chosen": "better", "rejected": "worse"},
         ],
     )
     limit: int = Field(

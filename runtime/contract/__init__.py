@@ -233,6 +233,8 @@ class Suite:
     trained: Sequence[str] = ()
     #: why a row with this response cannot be judged under these params, or ""; asked at validate
     unfit: Callable[[Any, str], str] | None = None
+    #: its rows are preference pairs: of each the answer that was chosen, and `rejected`
+    pairs: bool = False
     #: `run` returns (data, lines): an object per item, which become the artifact `items`
     itemised: bool = False
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NotRequired, TypedDict, cast
 
-from runtime.contract import Refusal, conversation
+from runtime.contract import Refusal, conversation, pairs
 from runtime.contract.conversation import Conversation, Prompt, Reply, Turn
 from runtime.contract.strict_json import Json, dumps, loads
 
@@ -29,12 +29,16 @@ Row = TypedDict(
         "source": str,
         "messages": NotRequired[list[conversation.Message]],
         "tools": NotRequired[list[dict[str, Any]]],
+        "rejected": NotRequired[str | conversation.Message],
     },
 )
 
 FIELDS = ("id", "prompt", "response", "class", "spans", "source")
 #: of a row that is more than one question and its answer; prompt and response are then its text for people
 TURNS = ("messages", "tools")
+#: of a row that is a preference pair: the answer that was not chosen; its response is the one that was
+REJECTED = "rejected"
+_OPTIONAL = (*TURNS, REJECTED)
 _ACTION = "correct the line, or remove it"
 
 
@@ -80,7 +84,7 @@ def checked(value: dict[str, Json], here: str, names: Mapping[str, str] | None =
     response may be empty: the teacher answers that row.
     """
     said = {name: f"`{name}`" for name in FIELDS} | dict(names or {})
-    unknown = sorted(set(value) - {*FIELDS, *TURNS})
+    unknown = sorted(set(value) - {*FIELDS, *_OPTIONAL})
     missing = [name for name in FIELDS if name not in value]
     if unknown or missing:
         what = [f"unknown field `{name}`" for name in unknown] + [f"missing field {said[name]}" for name in missing]
@@ -94,6 +98,9 @@ def checked(value: dict[str, Json], here: str, names: Mapping[str, str] | None =
     _check_spans(value["spans"], cast(str, value["response"]), here, said["spans"])
     if "messages" in value or "tools" in value:
         _check_turns(value, here)
+    if REJECTED in value:
+        messages = cast(list[conversation.Message], value.get("messages", []))
+        pairs.checked_reply(value[REJECTED], value["response"], messages, here)
     return cast(Row, value)
 
 
@@ -118,9 +125,17 @@ def reply_of(row: Mapping[str, Any]) -> Reply:
     return Turn.of(last) if set(last) - {"role", "content"} else str(row["response"])
 
 
+def rejected_of(row: Mapping[str, Any]) -> Reply:
+    """What a row of a pair says should not be answered: its text, or a turn with calls or thoughts."""
+    value = row[REJECTED]
+    return value if isinstance(value, str) else Turn.of(value)
+
+
 def answered(row: Row, text: str) -> Row:
-    """A row with somebody else's answer in the place of its own; spans of the old response mean nothing then."""
+    """A row with somebody else's answer in the place of its own; spans of the old response mean nothing then, nor does
+    what was preferred to what."""
     made = cast(Row, {**row, "response": text, "spans": {}})
+    made.pop("rejected", None)
     if "messages" in row:
         made["messages"] = [*row["messages"][:-1], {"role": "assistant", "content": text}]
     return made
@@ -130,10 +145,10 @@ def _check_spans(spans: Json, response: str, here: str, said: str) -> None:
     if not isinstance(spans, dict):
         raise Refusal(f"field {said} must be an object of lists of [start, end]", place=here, action=_ACTION)
     size = len(response.encode())
-    for name, pairs in spans.items():
-        if not isinstance(pairs, list):
+    for name, ranges in spans.items():
+        if not isinstance(ranges, list):
             raise Refusal(f"spans of `{name}` must be a list of [start, end]", place=here, action=_ACTION)
-        for pair in pairs:
+        for pair in ranges:
             if not isinstance(pair, list) or len(pair) != 2 or not all(type(edge) is int for edge in pair):
                 raise Refusal(f"span {pair!r} of `{name}` is not [start, end]", place=here, action=_ACTION)
             start, end = cast(list[int], pair)
@@ -166,7 +181,7 @@ def written(rows: Iterable[Row], name: str) -> list[str]:
     found = []
     for number, row in enumerate(rows, start=1):
         whole = cast(dict[str, Json], checked(cast(dict[str, Json], row), f"{name}:{number}", answered=False))
-        found.append(dumps({key: whole[key] for key in (*FIELDS, *TURNS) if key in whole}) + "\n")
+        found.append(dumps({key: whole[key] for key in (*FIELDS, *_OPTIONAL) if key in whole}) + "\n")
     return found
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.contract import Refusal, conversation, formats, rows
+from runtime.contract import Refusal, conversation, formats, pairs, rows
 from runtime.contract.formats import Form, Record
 from runtime.contract.rows import Row
 from runtime.contract.strict_json import Json, dumps, loads
@@ -27,17 +27,18 @@ COMPOSED = ("prompt", "response")
 #: row fields that are no text; where a file has text in their place, it is read as JSON
 STRUCTURED = ("spans", *rows.TURNS)
 #: row fields that a file may give
-MAPPED = tuple(field for field in (*rows.FIELDS, *rows.TURNS) if field != "source")
+MAPPED = tuple(field for field in (*rows.FIELDS, *rows.TURNS, *pairs.SIDES) if field != "source")
 #: what a file does not give of a row that the teacher answers
-_ANSWERING = ("response", "spans", *rows.TURNS)
-#: what no loss reads, so that no row has it
-_PAIRS = ("chosen", "rejected")
+_ANSWERING = ("response", "spans", *rows.TURNS, *pairs.SIDES)
+#: how messages begin that stand in CSV as JSON
+_LISTED_TURNS = re.compile(r"""\s*\[\s*\{\s*"(?:role|content)"\s*:""")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 #: a name, or text with {name} in it
 FORM = r"^(?:[^{}]|\{[^{}]+\})+$"
 _NEEDED = (
     "a row needs a prompt and a response: map them with `fields: {prompt: …, response: …}` of its data source, or "
-    "`fields: {messages: …}` where it is a conversation; prompts alone need `responses: teacher`"
+    "`fields: {messages: …}` where it is a conversation, `fields: {prompt: …, chosen: …, rejected: …}` where it is a "
+    "preference pair; prompts alone need `responses: teacher`"
 )
 _CORPUS = (
     "text without prompts has no form here: write rows of a prompt and a response, such as the beginning and the "
@@ -85,11 +86,6 @@ class Reader:
     ) -> None:
         """Raises Refusal for a mapping that no file can fulfil."""
         for field, written in fields.items():
-            if field in _PAIRS:
-                raise Refusal(
-                    f"data source `{name}` maps `{field}`, and no loss reads preference pairs",
-                    action="learn from the chosen answers alone: map `response` to their column",
-                )
             if field not in MAPPED:
                 able = ", ".join(MAPPED)
                 raise Refusal(f"data source `{name}` maps `{field}`, which no file gives a row", action=f"map {able}")
@@ -98,12 +94,29 @@ class Reader:
                     f"data source `{name}` maps `{field}` to {written!r}",
                     action=f"name one field of the file; {' and '.join(COMPOSED)} may be text with {{field}} in it",
                 )
-        if "messages" in fields and set(fields) & {*COMPOSED, "spans"}:
+        self._paired = bool(set(fields) & set(pairs.SIDES))
+        if self._paired and "response" in fields:
+            raise Refusal(
+                f"data source `{name}` maps `response` and a side of a preference pair",
+                action="remove `response`: the student learns to write what is chosen",
+            )
+        if self._paired and {"prompt", "messages"} <= set(fields):
+            raise Refusal(
+                f"data source `{name}` maps `prompt` and `messages` before a preference pair",
+                action="map the one of them that holds what was asked",
+            )
+        if not self._paired and "messages" in fields and set(fields) & {*COMPOSED, "spans"}:
             raise Refusal(
                 f"data source `{name}` maps `messages` and a part of a single question",
                 action="map messages alone (and tools), or prompt and response",
             )
         needless = sorted(set(fields) & set(_ANSWERING)) if prompts else []
+        if needless and needless[0] in pairs.SIDES:
+            raise Refusal(
+                f"data source `{name}` maps `{needless[0]}`, and the teacher answers its prompts: what people "
+                "preferred would be lost",
+                action="remove `responses: teacher` to learn from the pairs, or map the prompt alone",
+            )
         if needless:
             raise Refusal(
                 f"data source `{name}` maps `{needless[0]}`, and the teacher answers its prompts",
@@ -111,8 +124,11 @@ class Reader:
             )
         self.name, self.limit, self.form, self.prompts = name, limit, form or Form(), prompts
         # a file that maps its questions has no conversations, whatever its other fields are called
-        read = set(MAPPED) - set(rows.TURNS if set(fields) & set(COMPOSED) else ())
+        read = set(MAPPED) - set(rows.TURNS if set(fields) & set(COMPOSED) and not self._paired else ())
         read -= set(_ANSWERING if prompts else ())
+        # and one that maps its answers has no pairs
+        read -= set(pairs.SIDES if set(fields) & {"response", "messages"} and not self._paired else ())
+        read -= {"response"} if self._paired else set()
         self._fields = {field: fields.get(field, field) for field in MAPPED if field in read}
         self._needed = ("prompt",) if prompts else COMPOSED
         self._mapped = frozenset(fields)
@@ -144,27 +160,77 @@ class Reader:
         any_row = False
         for record in itertools.islice(records, self.limit or None):
             any_row = True
-            yield Found(record.number, record.place, self._row(record.asked, record.rest, record.place), record.rest)
+            row = self._row(record.asked, record.rest, record.place)
+            yield Found(record.number, record.place, row, {**self._unpaired(row, record.asked), **record.rest})
         if not any_row:
             raise Refusal("the file holds no row", place=place, action="add rows, or remove the data source")
 
     def _row(self, value: dict[str, Json], rest: Mapping[str, Any], here: str) -> Row:
+        if self._pair(value):
+            return self._preferred(value, rest, here)
         spoken = self._spoken(value)
-        fields = [field for field in self._fields if field not in (COMPOSED if spoken else rows.TURNS)]
+        unread = {*(COMPOSED if spoken else rows.TURNS), *pairs.SIDES}
+        fields = [field for field in self._fields if field not in unread]
         found = {field: self._value(field, value, here) for field in fields if self._has(field, value)}
         for field in (*(("messages",) if spoken else self._needed), *sorted(self._mapped)):
             if field not in found:
                 raise self._lacking(field, value, rest, here)
         if spoken:
             found = self._conversation(found, here)
+        return self._whole(found, here)
+
+    def _whole(self, found: dict[str, Json], here: str) -> Row:
         if "id" in found:
             found["id"] = self._identifier(found["id"], here)
         else:
-            turns = [dumps(found[field]) for field in rows.TURNS if field in found]
+            turns = [dumps(found[field]) for field in (*rows.TURNS, rows.REJECTED) if field in found]
             found["id"] = content_id(self.name, *(str(found.get(field, "")) for field in COMPOSED), *turns)
         lacking: dict[str, Json] = {"response": ""} if self.prompts else {}
         whole: dict[str, Json] = {"class": "", "spans": {}, **lacking, **found, "source": self.name}
         return rows.checked(whole, here, self._said, answered=not self.prompts)
+
+    def _pair(self, value: Mapping[str, Json]) -> bool:
+        """Whether a row is a preference pair: its sides are mapped, or stand where no answer does."""
+        if self._paired or "chosen" not in self._fields:
+            return self._paired
+        there = [self._has(side, value) for side in pairs.SIDES]
+        return not self._has("response", value) and (all(there) or (any(there) and not self._has("messages", value)))
+
+    def _unpaired(self, row: Row, value: Mapping[str, Json]) -> dict[str, Json]:
+        """Sides of a pair that stand beside a row that is none."""
+        sides = [] if rows.REJECTED in row else [side for side in pairs.SIDES if side in self._fields]
+        return {self._fields[side]: value[self._fields[side]] for side in sides if self._has(side, value)}
+
+    def _preferred(self, value: dict[str, Json], rest: Mapping[str, Any], here: str) -> Row:
+        """The row of a pair."""
+        found = {
+            field: self._value(field, value, here) for field in ("id", "class", "spans") if self._has(field, value)
+        }
+        for field in (*pairs.SIDES, *sorted(self._mapped)):
+            if not self._has(field, value):
+                raise self._lacking(field, value, rest, here)
+        sides = {side: self._turns(side, value, here) for side in pairs.SIDES}
+        tools = self._value("tools", value, here) if self._has("tools", value) else None
+        asked = self._question(sides, value, here)
+        return self._whole({**found, **pairs.fields_of(asked, sides, tools, here, self._said)}, here)
+
+    def _question(self, sides: Mapping[str, Json], value: Mapping[str, Json], here: str) -> Json:
+        """What stands before a pair, None for nothing. Where the sides are conversations that hold their question, a
+        prompt is read only to be compared, unless the sides alone are mapped; other messages are the chosen ones again.
+        """
+        whole = any(pairs.holds_question(side) for side in sides.values())
+        for field in sorted(("prompt", "messages"), key=lambda one: one not in self._mapped):
+            asked = field in self._mapped or not whole or (field == "prompt" and not self._paired)
+            if asked and self._has(field, value):
+                return self._turns(field, value, here)
+        return None
+
+    def _turns(self, field: str, value: Mapping[str, Json], here: str) -> Json:
+        """A field that is a text or messages; in CSV messages are JSON text."""
+        found = self._value(field, value, here)
+        if self.form.kind == "csv" and isinstance(found, str) and _LISTED_TURNS.match(found):
+            return self._unpacked(field, found, here)
+        return found
 
     def _spoken(self, value: Mapping[str, Json]) -> bool:
         """Whether a row is a conversation: `messages` are mapped, or stand where no question does."""

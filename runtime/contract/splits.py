@@ -15,6 +15,7 @@ from fractions import Fraction
 
 from runtime.contract import Refusal
 from runtime.contract.rows import Row
+from runtime.contract.strict_json import dumps
 
 _DOMAIN = b"kc.split.v1\0"
 
@@ -81,13 +82,20 @@ def overlap(train: Iterable[Row], test: Iterable[Row]) -> Overlap:
     )
 
 
+def content(row: Row) -> tuple[str, str, str]:
+    """What makes a row itself: prompt, response, and the answer that was not chosen of a pair, "" of any other."""
+    rejected = row.get("rejected", "")
+    return row["prompt"], row["response"], rejected if isinstance(rejected, str) else dumps(rejected)
+
+
 def without_duplicates(rows: Iterable[Row]) -> tuple[list[Row], int]:
-    """Rows without those that repeat prompt and response of another; of equals the smallest id stays. And the count."""
-    kept: dict[tuple[str, str], Row] = {}
+    """Rows without those that repeat prompt and response (of a pair, both) of another; of equals the smallest id stays.
+    And the count."""
+    kept: dict[tuple[str, str, str], Row] = {}
     count = 0
     for row in rows:
         count += 1
-        key = (row["prompt"], row["response"])
+        key = content(row)
         if key not in kept or row["id"] < kept[key]["id"]:
             kept[key] = row
     return list(kept.values()), count - len(kept)
@@ -110,7 +118,7 @@ def unique(found: Iterable[tuple[str, Row]]) -> list[Row]:
     rows = []
     for here, row in found:
         place, other = first.setdefault(row["id"], (here, row))
-        if (other["prompt"], other["response"]) != (row["prompt"], row["response"]):
+        if content(other) != content(row):
             raise Refusal(
                 f"id `{row['id']}` was already used at {place} for another row", place=here, action="rename one of them"
             )

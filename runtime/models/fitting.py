@@ -21,6 +21,8 @@ from runtime.steps.tokenizer import TokenizerParams
 
 #: rows that a refusal names, and how much of their prompts it shows
 NAMED, SHOWN = 3, 40
+#: the split whose pairs are read on both sides
+JUDGED = "test"
 
 
 def fit(dataset: Path, tokenizer: Tokenizer, params: TokenizerParams, ctx: Context) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def fit(dataset: Path, tokenizer: Tokenizer, params: TokenizerParams, ctx: Conte
     for split, bound in sorted(params.lengths.items()):
         most, field = bound.tokens, bound.field
         whole = rows.load(dataset / f"{split}.jsonl")
-        sized = [(row, max(len(one.ids) for one in tokenizer.sequences(row))) for row in whole]
+        sized = [(row, size_of(row, tokenizer, split)) for row in whole]
         long = [(row, size) for row, size in sized if size > most]
         kept[split] = [row for row, size in sized if size <= most]
         if long and params.too_long == "refuse":
@@ -48,6 +50,25 @@ def fit(dataset: Path, tokenizer: Tokenizer, params: TokenizerParams, ctx: Conte
     if params.too_long == "drop":
         _write(dataset, ctx.out("dataset"), kept)
     return found
+
+
+def size_of(row: Row, tokenizer: Tokenizer, split: str) -> int:
+    """Tokens of the longest sequence that is read of a row: of a held-out pair either answer is one.
+
+    Raises Refusal for a rejected answer that the template does not write.
+    """
+    longest = max(len(one.ids) for one in tokenizer.sequences(row))
+    if rows.REJECTED not in row or split != JUDGED:
+        return longest
+    try:
+        return max(longest, len(tokenizer.encode_pair(rows.prompt_of(row), rows.rejected_of(row)).ids))
+    except Refusal as error:
+        raise Refusal(
+            f"the rejected answer of row `{row['id']}`: {error.message}",
+            place=error.place,
+            action=error.action,
+            code=error.code,
+        ) from None
 
 
 def _refusal(split: str, most: int, field: str, long: Sequence[tuple[Row, int]], count: int) -> Refusal:

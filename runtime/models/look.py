@@ -19,6 +19,7 @@ from runtime.contract import rows
 from runtime.contract.rows import Row
 from runtime.data.encode import RESPONSE, Example, encode
 from runtime.machine import durable
+from runtime.models.fitting import size_of
 from runtime.models.tokenizer import Tokenizer, load, made
 from runtime.steps.tokenizer import TokenizerParams
 
@@ -83,7 +84,7 @@ def look(
         examples = encode(row, words, masks if len(shown) < count else ())
         if len(shown) < count:
             shown += [_shown(row, example, words) for example in examples]
-        sized.append((max(len(example.ids) for example in examples), row))
+        sized.append((size_of(row, words, split), row))
     total = int(json.loads((dataset / "manifest.json").read_text(encoding="utf-8"))["splits"][split]["rows"])
     sizes = [size for size, _ in sized]
     return {
@@ -113,6 +114,7 @@ def _shown(row: Row, example: Example, tokenizer: Tokenizer) -> dict[str, Any]:
         "source": row["source"],
         "class": row["class"],
         "answered_by": "teacher" if asked else "file",
+        "rejected": str(rows.rejected_of(row)) if rows.REJECTED in row else "",
         "tokens": len(example.ids),
         "learnt": sum(example.masks[RESPONSE]),
         "pieces": [

@@ -47,6 +47,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",
+        "runtime.contract.pairs",
         "runtime.contract.record",
         "runtime.data.encode",
         "runtime.data.answers",

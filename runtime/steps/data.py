@@ -79,6 +79,7 @@ STEP = Step(
         "runtime.data.prepare",
         "runtime.contract.conversation",
         "runtime.contract.rows",
+        "runtime.contract.pairs",
         "runtime.contract.sources",
         "runtime.contract.formats",
         "runtime.contract.tables",

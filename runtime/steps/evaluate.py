@@ -85,6 +85,7 @@ STEP = Step(
         "runtime.contract.templates",
         "runtime.tools",
         "runtime.contract.rows",
+        "runtime.contract.pairs",
         "runtime.data.classic",
         "runtime.data.matching",
         "runtime.data.numbers",

@@ -52,6 +52,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",
+        "runtime.contract.pairs",
         "runtime.contract.program",
         "runtime.contract.report",
         "runtime.contract.vocabulary",

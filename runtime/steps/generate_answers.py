@@ -44,6 +44,7 @@ STEP = Step(
         "runtime.data.answers",
         "runtime.contract.shards",
         "runtime.contract.rows",
+        "runtime.contract.pairs",
         "runtime.contract.record",
         "runtime.contract.strict_json",
         "runtime.contract.report",

@@ -41,6 +41,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",
+        "runtime.contract.pairs",
         "runtime.contract.report",
         "runtime.contract.vocabulary",
         "runtime.contract.architecture",

@@ -41,6 +41,7 @@ STEP = Step(
         "runtime.data.encode",
         "runtime.contract.cut",
         "runtime.contract.rows",
+        "runtime.contract.pairs",
         "runtime.contract.report",
         "runtime.contract.architecture",
         "runtime.contract.vocabulary",

@@ -82,6 +82,7 @@ STEP = Step(
         "runtime.models.tokenizer",
         "runtime.contract.conversation",
         "runtime.contract.rows",
+        "runtime.contract.pairs",
         "runtime.contract.templates",
         "runtime.contract.strict_json",
         "runtime.contract.report",

@@ -86,6 +86,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",
+        "runtime.contract.pairs",
         "runtime.contract.record",
         "runtime.data.encode",
         "runtime.data.answers",

@@ -68,6 +68,21 @@ def last(out: str) -> dict[str, Any]:
     return json.loads(out.splitlines()[-1])
 
 
+def test_of_a_pair_both_answers_are_shown_and_the_chosen_one_is_learnt(home: Path, capsys):
+    rows = ({"chosen": f"Is it {n}? Yes.", "rejected": f"Is it {n}? Never\nof all."} for n in range(60))
+    (home / "faq.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    fields = "{chosen: chosen, rejected: rejected}"
+    project(home, source("jsonl", "faq.jsonl").replace("{prompt: question, response: answer}", fields))
+    code, out, err = told(capsys, "--format", "json", "--rows", "3")
+    assert code == 0, err
+    shown = last(out)["shown"]
+    assert {row["rejected"] for row in shown} == {"Never\nof all."}
+    assert [[p["text"] for p in row["pieces"] if p["learnt"]] for row in shown] == [["Yes.<|eos|>"]] * 3
+    code, out, err = told(capsys, "--rows", "1")
+    assert code == 0, err
+    assert "    rejected: Never\n    of all." in out
+
+
 def test_rows_are_shown_as_they_are_trained_on(home: Path, capsys):
     (home / "faq.csv").write_text(csv(60))
     project(home, source("csv", "faq.csv"))

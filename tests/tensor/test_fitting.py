@@ -21,11 +21,11 @@ from tests.unit.runtime.data.test_prepare import pairs, source, write
 LONG = {"id": "the-long-one", "prompt": "Tell me all of it, please.", "response": "x7q" * 60}
 
 
-def made(root: Path, *more: dict[str, Any], **params: Any) -> Stage:
+def made(root: Path, *more: dict[str, Any], held: tuple[dict[str, Any], ...] = (), **params: Any) -> Stage:
     root.mkdir(exist_ok=True)
     files = {
         "train": write(root / "train.jsonl", *pairs(20), *more),
-        "test": write(root / "test.jsonl", *pairs(5, 100)),
+        "test": write(root / "test.jsonl", *pairs(5, 100), *held),
     }
     sources = [source(name, split=name) for name in files]
     prepare({f"source_{name}": path for name, path in files.items()}, DataParams(sources=sources), DataStage(root))
@@ -51,6 +51,18 @@ def test_a_long_row_is_refused_with_the_field_of_the_spec_and_the_row(tmp_path: 
     assert "row `the-long-one` of source `train`" in caught.value.message
     assert "Tell me all of it, please." in caught.value.message
     assert "train.jsonl" not in caught.value.message + caught.value.action
+
+
+RANKED = {"id": "ranked", "prompt": "All of it?", "chosen": "Yes.", "rejected": "x7q" * 60}
+
+
+def test_of_a_held_out_pair_both_answers_are_read(tmp_path: Path) -> None:
+    """And of one that is learnt from, the chosen one."""
+    with pytest.raises(Refusal, match="1 of 6 rows of the split `test` are longer than 64 tokens: row `ranked`"):
+        made(tmp_path / "a", held=(RANKED,))
+    data = made(tmp_path / "b", held=(RANKED,), too_long="drop").reports["report"]["data"]["too_long"]
+    assert (data["test"]["k"], data["test"]["n"]) == (1, 6)
+    assert made(tmp_path / "c", RANKED).reports["report"]["data"]["too_long"]["train"]["k"] == 0
 
 
 def test_what_the_refusal_advises_is_accepted(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from runtime.suites import answers, choice, gold, language_model, tool_use
+from runtime.suites import answers, choice, gold, language_model, preference, tool_use
 from tests.unit.kcompiler.policy.suites import TOOLS, gold_of, report, tool_rows
 from tests.unit.runtime.suites.models import Scripted, row
 
@@ -134,3 +134,37 @@ def golds(
     made = gold.GoldParams.model_validate(declared)
     data, _ = gold.SUITE.run(runners, [row(*one) for one in asked], [], made, 0)
     return report("gold", data)
+
+
+def preferences(
+    teacher: int = 16,
+    student: int = 18,
+    ce_only: int = 20,
+    coreml: int | None = None,
+    rows: int = 80,
+    likes: Callable[[str, str], float] | None = None,
+    longer: int = 2,
+    **params: Any,
+) -> dict[str, Any]:
+    """Report `eval.preference`: how many of 80 pairs each model ranks wrongly; one in `longer` of the chosen answers is
+    the longer one. `likes` is how likely student and package find an answer."""
+    asked = [str(number) for number in range(rows)]
+    texts = [("a good one", "bad") if number % longer == 0 else ("good", "a bad one") for number in range(rows)]
+    pairs = [{**row(prompt, chosen), "rejected": other} for prompt, (chosen, other) in zip(asked, texts, strict=True)]
+
+    def ranks(wrong: int, mine: bool) -> Callable[[str, str], float]:
+        def like(prompt: str, answer: str) -> float:
+            if mine and likes is not None:
+                return likes(prompt, answer)
+            # per token, and summed
+            base = 0.5 if ("good" in answer) == (int(prompt) >= wrong) else 0.1
+            return float(base ** (len(answer.split()) + 1)) if base == 0.5 else float(base**9)
+
+        return like
+
+    wrong = {"teacher": teacher, "student": student, "ce_only": ce_only}
+    wrong["coreml"] = student if coreml is None else coreml
+    runners = {name: Scripted(likes=ranks(count, name in ("student", "coreml"))) for name, count in wrong.items()}
+    made = preference.PreferenceParams.model_validate({"score": "per_token", "coreml_limit": 80, **params})
+    data, _ = preference.SUITE.run(runners, pairs, [], made, 0)
+    return report("preference", data)

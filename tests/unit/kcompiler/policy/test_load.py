@@ -410,6 +410,7 @@ def test_every_pack_is_found() -> None:
         "caws/tier-3",
         "quality/gold",
         "quality/original",
+        "quality/preference",
         "roles/choice",
         "roles/choice-share",
         "roles/drafter",

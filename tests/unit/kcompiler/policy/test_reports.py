@@ -16,7 +16,7 @@ from kcompiler import assets, policy
 from kcompiler.judge import judge
 from kcompiler.policy import evidence
 from runtime.contract.report import dump
-from tests.unit.kcompiler.policy.genuine import choices, golds, proportions, texts, tools
+from tests.unit.kcompiler.policy.genuine import choices, golds, preferences, proportions, texts, tools
 
 REPORTS = {
     path.stem: json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "reports").glob("*.json"))
@@ -28,6 +28,7 @@ LIVE = {
     "evaluate-language_model": {**texts(), **BOUND},
     "evaluate-choice": {**choices(), **BOUND},
     "evaluate-gold": {**golds(), **BOUND},
+    "evaluate-preference": {**preferences(), **BOUND},
     # thirty steps of training do not make a student that passes
     "evaluate-answers": {**proportions(), **BOUND},
 }
@@ -41,11 +42,11 @@ SPEC = {
     "quantization": {"islands": ["rms_norm"]},
     "verification": {"tolerances": {"float32": 1e-5, "float16": 0.02, "quantized": 0.02}},
     "evaluation": {
-        "suites": [{"use": name} for name in ("answers", "choice", "gold", "tool_use", "language_model")],
+        "suites": [{"use": name} for name in ("answers", "choice", "gold", "preference", "tool_use", "language_model")],
         "baselines": ["ce_only"],
     },
 }
-PACKS = policy.load(["caws/core", "caws/tier-3", "quality/gold"], [assets.folder("policies")])
+PACKS = policy.load(["caws/core", "caws/tier-3", "quality/gold", "quality/preference"], [assets.folder("policies")])
 
 
 def obligations() -> list[dict[str, Any]]:

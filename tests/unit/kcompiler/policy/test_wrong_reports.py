@@ -16,9 +16,9 @@ from kcompiler import assets, policy
 from kcompiler.judge import Verdict, judge
 from runtime.contract import report as facts
 from tests.unit.kcompiler.policy import test_reports
-from tests.unit.kcompiler.policy.genuine import choices, golds, proportions, sums, texts, tools
+from tests.unit.kcompiler.policy.genuine import choices, golds, preferences, proportions, sums, texts, tools
 
-PACKS = policy.load(["caws/core", "caws/tier-3", "quality/gold"], [assets.folder("policies")])
+PACKS = policy.load(["caws/core", "caws/tier-3", "quality/gold", "quality/preference"], [assets.folder("policies")])
 Report = dict[str, Any]
 
 
@@ -164,10 +164,34 @@ WRONG: list[tuple[str, Callable[[], Report]]] = [
     ("no teacher to compare with", lambda: gone(golds(), "right.teacher")),
     ("the gain of another student", lambda: put(golds(student=20), teacher_gain=golds()["data"]["teacher_gain"])),
     ("answers by the word of the report alone", lambda: put(golds(), right__student=BARE)),
+    # of preference pairs
+    ("49 pairs, all preferred rightly", lambda: preferences(0, 0, 0, rows=49)),
+    ("no pairs", lambda: preferences(0, 0, 0, rows=0)),
+    ("a coin", lambda: preferences(40, 40, 40)),
+    ("the longer answer", lambda: preferences(likes=lambda _, answer: 0.5 + 0.1 * len(answer.split()))),
+    ("the shorter answer", lambda: preferences(likes=lambda _, answer: 0.9 ** (len(answer.split()) + 1), score="sum")),
+    ("chosen answers that are all longer", lambda: preferences(0, 0, 0, longer=1)),
+    ("every answer equally likely", lambda: preferences(likes=lambda _, answer: 0.5 ** (len(answer.split()) + 1))),
+    ("everything the wrong way round", lambda: preferences(80, 80, 80)),
+    ("no number for one answer", lambda: preferences(likes=lambda prompt, _: float("nan") if prompt == "7" else 0.5)),
+    ("infinitely likely answers", lambda: preferences(likes=lambda *_: float("inf"))),
+    ("a sixth fewer pairs than the teacher", lambda: preferences(teacher=0, student=14, ce_only=20)),
+    ("pairs ranked worse than without a teacher", lambda: preferences(teacher=14, student=14, ce_only=0)),
+    ("a package that ranks a sixth less", lambda: preferences(coreml=32)),
+    ("a package that was asked about half of the pairs", lambda: preferences(coreml_limit=40)),
+    (
+        "a package that was asked about no pair",
+        lambda: gone(preferences(), "preferred.coreml", "package_gain", "above_trivial.coreml"),
+    ),
+    ("no teacher to rank with", lambda: gone(preferences(), "preferred.teacher")),
+    ("ties that were counted", lambda: put(preferences(), ties__student=TIES)),
+    ("a length that decides more than all", lambda: put(preferences(), trivial__shorter=TIES)),
+    ("ranks by the word of the report alone", lambda: put(preferences(), preferred__student=BARE)),
     ("a quarter of what the teacher gets right", lambda: choices(teacher=0, student=60, ce_only=61)),
 ]
 EVERY_ANSWER = "\n".join(str(2 * number + 100) for number in range(80))
 LISTED = " ".join(str(2 * number + 100) for number in range(80))
+TIES = facts.rate(60, 80)
 WORDS = {"match": "contains", "numeric": {}, "contains": {"longest": 400}}
 METRICS = ("span_f1", "json_validity", "tool_selection", "exact_call")
 
@@ -183,7 +207,7 @@ def test_there_are_more_than_thirty() -> None:
     assert len(WRONG) >= 30
 
 
-@pytest.mark.parametrize("make", [tools, proportions, texts, choices, golds, package])
+@pytest.mark.parametrize("make", [tools, proportions, texts, choices, golds, preferences, package])
 def test_a_good_student_passes(make: Callable[[], Report]) -> None:
     """The positive control: gates that refuse everything would refuse the table above."""
     verdict = judged(make())

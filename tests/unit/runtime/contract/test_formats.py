@@ -218,15 +218,6 @@ def test_a_row_is_one_question_or_a_conversation(more: str):
         Reader("faq", {"messages": "m", more: "x"})
 
 
-@pytest.mark.parametrize("field", ["chosen", "rejected"])
-def test_preference_pairs_are_refused_until_a_loss_reads_them(tmp_path: Path, field: str):
-    with pytest.raises(Refusal, match="no loss reads preference pairs") as caught:
-        Reader("faq", {"prompt": "q", field: field})
-    assert "map `response` to their column" in caught.value.action
-    # the advice, followed
-    assert read(tmp_path, "q,chosen,rejected\na,b,c\n", prompt="q", response="chosen")[0].row["response"] == "b"
-
-
 def asked(tmp_path: Path, data: str, **fields: str):
     path = tmp_path / "faq.csv"
     path.write_text(data)

@@ -26,10 +26,11 @@ ROWS: Mapping[str, Sequence[Mapping[str, object]]] = {
     "language_model": [row("q", "one two"), row("p", "three")],
     "choice": [row("q", "A"), row("p", "D")],
     "gold": [row("q", "Yes."), row("p", "No.")],
+    "preference": [{**row("q", "Yes."), "rejected": "No."}, {**row("p", "No."), "rejected": "Well, yes."}],
     "same_text": [row("q", "Yes."), row("p", "No.")],
 }
 #: what a suite must be told
-PARAMS: Mapping[str, Mapping[str, object]] = {"gold": {"match": "exact"}}
+PARAMS: Mapping[str, Mapping[str, object]] = {"gold": {"match": "exact"}, "preference": {"score": "sum"}}
 EVERY = ("teacher", "student", "ce_only", "coreml")
 
 

@@ -1,0 +1,309 @@
+"""Held-out preference pairs × models → how often a model finds the chosen answer likelier than the rejected one.
+
+The field calls it ranking accuracy (Chen et al. 2024), or reward accuracy where the reward is the model's own
+log-probability. Which one is compared is declared (`score`): the `sum` over an answer's tokens, as DPO takes it
+(Rafailov et al. 2023), or the mean `per_token`, as SimPO takes it (Meng et al. 2024); the report shows both. Two
+answers that are equally likely, but for what float32 rounds, are a tie, and in a tie nothing is preferred.
+
+Every model is asked about the same pairs, so that two of them are compared pair by pair: `teacher_gain` the student
+over its teacher, `kd_gain` over the student without a teacher, `package_gain` the package over the checkpoint it was
+made of; `mcnemar` holds the exact two-sided p of each.
+
+What needs no understanding is measured on the same pairs (`trivial`): always the longer answer, always the shorter one,
+in tokens. A sum prefers short answers and people often prefer long ones, so that a model counts for as much as it is
+above the better of the two (`above_trivial`).
+
+Each pair's outcome is one line of the artifact `items`; `data_of` makes the report's data of these lines and the rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Literal
+
+from pydantic import Field
+
+from runtime.contract import Params, Refusal, Runner, Suite, TokenScore
+from runtime.contract.conversation import Prompt, Reply
+from runtime.contract.intervals import t_interval
+from runtime.contract.paired import COMPARED, RUNNERS, lacking, mcnemar, not_numbers, rate_between, wins
+from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.rows import REJECTED, prompt_of, rejected_of, reply_of
+from runtime.contract.units import unit
+
+Score = Literal["sum", "per_token"]
+UNITS: Mapping[Score, str] = {"sum": "nat/item", "per_token": "nat/token"}
+#: two log-probabilities this near, of what they are, are one: float32 rounds each of a model's sums by about as much
+ROUNDING = 1e-5
+TRIVIAL = ("longer", "shorter")
+
+
+class PreferenceParams(Params):
+    score: Score = Field(
+        description="What is compared of two answers: the `sum` of their tokens' log-probabilities, or its mean "
+        "`per_token`. The end token counts.",
+        examples=["per_token"],
+    )
+    limit: int = Field(
+        default=200,
+        ge=0,
+        description="Pairs for the runners in torch, a fair sample; 0 takes all.",
+        examples=[200],
+        json_schema_extra=unit("row"),
+    )
+    coreml_limit: int = Field(
+        default=64, ge=1, description="Pairs for the interpreted package.", examples=[64], json_schema_extra=unit("row")
+    )
+    examples: int = Field(
+        default=10,
+        ge=0,
+        le=50,
+        description="Pairs the report names: those that the student or the package ranks wrongly, worst first.",
+        examples=[10],
+        json_schema_extra=unit("row"),
+    )
+    quote: int = Field(
+        default=0,
+        ge=0,
+        le=2000,
+        description="Characters of each text of these pairs that the report quotes; 0 gives digests only, because a "
+        "report is shown to more people than the data are.",
+        examples=[200],
+        json_schema_extra=unit("character"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A question, the answer that was chosen, and the one that was not."""
+
+    row: str
+    asked: Prompt
+    chosen: Reply
+    rejected: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a model finds of one pair: natural-log probabilities of both answers' tokens, and how many these are."""
+
+    chosen: TokenScore
+    rejected: TokenScore
+
+    def margin(self, score: Score) -> float:
+        """How much likelier the chosen answer is, in nats, or in nats per token; 0.0 in a tie."""
+        one, other = (_value(side, score) for side in (self.chosen, self.rejected))
+        near = abs(one - other) <= ROUNDING * max(abs(one), abs(other))
+        return 0.0 if near else one - other
+
+
+def _value(side: TokenScore, score: Score) -> float:
+    return side.log_probability if score == "sum" else side.log_probability / max(1, side.tokens)
+
+
+def pairs_of(rows: Sequence[Mapping[str, Any]], limit: int) -> list[Pair]:
+    """The pairs that are judged. Raises Refusal for a row that is none."""
+    taken = rows[:limit] if limit else rows
+    none = next((row for row in taken if REJECTED not in row), None)
+    if none is not None:
+        raise Refusal(
+            f"row `{none['id']}` of source `{none['source']}` is no preference pair",
+            action="name with `rows: {source: …}` of the suite the source that has `chosen` and `rejected`",
+        )
+    return [Pair(str(row["id"]), prompt_of(row), reply_of(row), rejected_of(row)) for row in taken]
+
+
+def lines_of(runner: str, pairs: Sequence[Pair], verdicts: Sequence[Verdict], score: Score) -> list[dict[str, Any]]:
+    """The lines of the artifact `items` about one runner."""
+    return [
+        {
+            "row": pair.row,
+            "runner": runner,
+            "preferred": one.margin(score) > 0,
+            "chosen": _line(one.chosen),
+            "rejected": _line(one.rejected),
+        }
+        for pair, one in zip(pairs, verdicts, strict=False)
+    ]
+
+
+def _line(side: TokenScore) -> dict[str, Any]:
+    """A number that is none has no place in JSON."""
+    finite = math.isfinite(side.log_probability)
+    return {"log_probability": side.log_probability if finite else None, "tokens": side.tokens}
+
+
+def _read(side: Mapping[str, Any]) -> TokenScore:
+    value = side["log_probability"]
+    return TokenScore(log_probability=math.nan if value is None else float(value), tokens=int(side["tokens"]))
+
+
+def data_of(
+    lines: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], params: PreferenceParams
+) -> dict[str, Any]:
+    """The data of report `eval.preference`, from the scores in `items.jsonl` and the rows they are about.
+
+    Raises ValueError for a line that says otherwise than its scores, or that is about another row.
+    """
+    pairs = pairs_of(rows, params.limit)
+    found: dict[str, list[Verdict]] = {}
+    for line in lines:
+        found.setdefault(str(line["runner"]), []).append(Verdict(_read(line["chosen"]), _read(line["rejected"])))
+    again = [one for name, mine in found.items() for one in lines_of(name, pairs, mine, params.score)]
+    if again != [dict(line) for line in lines]:
+        raise ValueError("the lines are not what these rows and scores give")
+    return _data(pairs, found, params)
+
+
+def _data(pairs: Sequence[Pair], found: Mapping[str, Sequence[Verdict]], params: PreferenceParams) -> dict[str, Any]:
+    why = {name: f"no runner `{name}`" for name in RUNNERS if name not in found}
+    for name, mine in found.items():
+        if wrong := not_numbers([side for one in mine for side in (one.chosen, one.rejected)]):
+            why[name] = wrong
+    sound = {name: mine for name, mine in found.items() if name not in why}
+    right = {name: _preferred(mine, params.score) for name, mine in sound.items()}
+    # a length needs no numbers that are right
+    guesses = trivial(found.get("student", ()))
+    best = max(TRIVIAL, key=lambda name: sum(guesses[name]))
+
+    def each(make: Callable[[str], dict[str, Any]], unit_: str) -> dict[str, Any]:
+        return {name: unavailable(why[name], unit_) if name in why else make(name) for name in RUNNERS}
+
+    return {
+        "items": measured(len(pairs), "item"),
+        "score": params.score,
+        "preferred": each(lambda name: rate_between(sum(right[name]), len(right[name])), "ratio"),
+        "ties": each(
+            lambda name: rate(sum(not one.margin(params.score) for one in sound[name]), len(sound[name])), "ratio"
+        ),
+        "scores": {score: _scored(sound, why, score) for score in UNITS},
+        "trivial": {name: rate(sum(guesses[name]), len(guesses[name])) for name in TRIVIAL},
+        "best_trivial": best,
+        "above_trivial": each(lambda name: wins(right[name], guesses[best]), "item/item"),
+        **{name: _compared(name, right, why, wins, "item/item") for name in COMPARED},
+        "mcnemar": {name: _compared(name, right, why, mcnemar, "probability") for name in COMPARED},
+        "worst": _worst(pairs, sound, params),
+    }
+
+
+def _preferred(mine: Sequence[Verdict], score: Score) -> list[bool]:
+    return [one.margin(score) > 0 for one in mine]
+
+
+def trivial(mine: Sequence[Verdict]) -> dict[str, list[bool]]:
+    """Policy → whether it takes the chosen answer of each pair; of two equally long ones it takes none."""
+    return {
+        "longer": [one.chosen.tokens > one.rejected.tokens for one in mine],
+        "shorter": [one.chosen.tokens < one.rejected.tokens for one in mine],
+    }
+
+
+def _scored(sound: Mapping[str, Sequence[Verdict]], why: Mapping[str, str], score: Score) -> dict[str, Any]:
+    """Runner → what it would prefer by this score, and by how much: the mean over pairs, with Student's interval."""
+
+    def margin(mine: Sequence[Verdict]) -> dict[str, Any]:
+        margins = [one.margin(score) for one in mine]
+        if len(margins) < 2:
+            return unavailable("fewer than two items", UNITS[score])
+        low, high = t_interval(margins)
+        ends = {"low": low, "high": high, "confidence": 0.95, "interval": "Student t over items"}
+        return measured(fmean(margins), UNITS[score], n=len(margins), **ends)
+
+    return {
+        name: {"preferred": unavailable(why[name], "ratio"), "margin": unavailable(why[name], UNITS[score])}
+        if name in why
+        else {
+            "preferred": rate(sum(_preferred(sound[name], score)), len(sound[name])),
+            "margin": margin(sound[name]),
+        }
+        for name in RUNNERS
+    }
+
+
+def _compared(
+    name: str,
+    right: Mapping[str, Sequence[bool]],
+    why: Mapping[str, str],
+    how: Callable[[Sequence[bool], Sequence[bool]], dict[str, Any]],
+    unit_: str,
+) -> dict[str, Any]:
+    absent = {runner: reason for runner, reason in why.items() if not reason.startswith("no runner")}
+    lack = lacking(name, right, absent)
+    if lack:
+        return unavailable(lack, unit_)
+    first, second = COMPARED[name]
+    return how(right[first], right[second])
+
+
+def _worst(
+    pairs: Sequence[Pair], sound: Mapping[str, Sequence[Verdict]], params: PreferenceParams
+) -> list[dict[str, Any]]:
+    """Pairs that the student or the package ranks wrongly: first those its teacher, its baseline or its checkpoint
+    ranks rightly, by how many of these do; then those it is surest about."""
+
+    def margins(index: int) -> dict[str, float]:
+        return {name: mine[index].margin(params.score) for name, mine in sound.items() if index < len(mine)}
+
+    def judged(index: int) -> list[float]:
+        return [margin for name, margin in margins(index).items() if name in ("student", "coreml")]
+
+    def lost(index: int) -> tuple[int, float, int]:
+        one = margins(index)
+        losses = sum(one.get(worse, 0.0) > 0 and one.get(mine, 1.0) <= 0 for mine, worse in COMPARED.values())
+        return -losses, min(judged(index)), index
+
+    wrong = [index for index in range(len(pairs)) if any(margin <= 0 for margin in judged(index))]
+    return [
+        {
+            "row": pairs[index].row,
+            "prompt": shown(str(pairs[index].asked), params.quote),
+            "chosen": shown(str(pairs[index].chosen), params.quote),
+            "rejected": shown(str(pairs[index].rejected), params.quote),
+            "margins": {name: measured(margin, UNITS[params.score]) for name, margin in margins(index).items()},
+        }
+        for index in sorted(wrong, key=lost)[: params.examples]
+    ]
+
+
+def shown(text: str, quote: int) -> str:
+    """A text as a report shows it: its first `quote` characters, or its digest where nothing may be quoted."""
+    if not quote:
+        return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return text if len(text) <= quote else f"{text[:quote]}…"
+
+
+def run(
+    runners: Mapping[str, Runner],
+    rows: Sequence[Mapping[str, Any]],
+    _tools: Sequence[Any],
+    params: PreferenceParams,
+    _seed: int,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The data of report `eval.preference`, and the lines of the artifact `items`.
+
+    Raises Refusal for a row that is no pair.
+    """
+    pairs = pairs_of(rows, params.limit)
+    lines: list[dict[str, Any]] = []
+    for name in RUNNERS:
+        if name in runners:
+            asked = pairs[: params.coreml_limit] if name == "coreml" else pairs
+            scores = runners[name].score([(one.asked, side) for one in asked for side in (one.chosen, one.rejected)])
+            verdicts = [Verdict(*both) for both in zip(scores[::2], scores[1::2], strict=True)]
+            lines += lines_of(name, pairs, verdicts, params.score)
+    return data_of(lines, rows, params), lines
+
+
+SUITE = Suite(
+    name="preference",
+    version=1,
+    params=PreferenceParams,
+    runners=("student",),
+    run=run,
+    pairs=True,
+    itemised=True,
+)
