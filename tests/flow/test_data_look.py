@@ -255,7 +255,7 @@ def test_prompts_alone_are_answered_by_the_teacher_and_learnt_from(home: Path, c
 
 FOUND = {
     "split": "train", "rows": 3, "measured": 3,
-    "shown": [{"id": "a", "source": "s", "class": "", "answered_by": "file", "tokens": 5, "learnt": 2, "spans": {"tool_name": ["f"]},
+    "shown": [{"id": "a", "source": "s", "class": "", "answered_by": "file", "rejected": "", "tokens": 5, "learnt": 2, "spans": {"tool_name": ["f"]},
                "pieces": [{"text": "<|bos|>Q\nA: ", "learnt": False}, {"text": "yes<|eos|>", "learnt": True}]}],
     "lengths": {"min": 1, "median": 2, "within_95": 9, "max": 9,
                 "buckets": [{"most": 4, "rows": 2}, {"most": 8, "rows": 0}, {"most": None, "rows": 1}]},
