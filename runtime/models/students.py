@@ -93,12 +93,17 @@ def _layers(measured: cutting.Measured, kept: cutting.Kept) -> list[dict[str, An
         {
             "layer": str(i),
             "kept": i in kept.layers,
-            "influence": facts.measured(float(influence[i]), "1", n=measured.tokens),
+            "influence": facts.measured(_distance(float(influence[i])), "1", n=measured.tokens),
             "heads": kept.heads.get(i, []),
             "head_importance": [facts.measured(float(value), "1", n=measured.tokens) for value in heads[i]],
         }
         for i in range(len(influence))
     ]
+
+
+def _distance(value: float) -> float:
+    """One minus a cosine: of a layer that changes nothing, rounding may leave it a last digit below zero."""
+    return 0.0 if value < 0 else value
 
 
 def _finite(measured: cutting.Measured) -> dict[str, Any]:

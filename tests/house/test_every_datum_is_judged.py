@@ -112,6 +112,33 @@ def test_what_a_rule_reads_is_not_said_to_inform(kind: str) -> None:
     assert both == []
 
 
+#: units of what may be below zero: what one thing has more than another
+DIFFERENCES = {"item/item", "nat/item", "nat/question", "nat/token"}
+#: a kind's own number that may be
+SIGNED = {("eval.choice", "1")}
+
+
+def numbers(node: Any, at: str = "") -> Iterator[tuple[str, str, str]]:
+    """(place, form of datum, unit) of each datum in the schema of a report, wherever it stands."""
+    if isinstance(node, Mapping):
+        form = str(node.get("$ref", "")).partition("#/$defs/")[2]
+        if form in ("number", "count", "amount", "share", "cosine", "rate"):
+            yield at, form, str(node.get("x-unit", ""))
+        for name, inner in node.items():
+            yield from numbers(inner, f"{at}/{name}")
+
+
+@pytest.mark.parametrize("kind", shape.kinds())
+def test_a_number_has_a_unit_and_a_range_unless_it_is_a_difference(kind: str) -> None:
+    """The reader refuses a negative count, a share above one: where the schema says that it is one."""
+    schema = json.loads((assets.folder("schemas") / f"report.{kind}.schema.json").read_text())
+    found = list(numbers(schema["properties"]["data"]))
+    # of the pairs that a suite names, the margin has the unit of the score that was declared
+    assert [at for at, _, unit in found if not unit and "/worst/" not in at] == []
+    free = [(at, unit) for at, form, unit in found if form == "number" and unit]
+    assert [one for one in free if one[1] not in DIFFERENCES and (kind, one[1]) not in SIGNED] == []
+
+
 def test_a_datum_that_nobody_reads_is_found() -> None:
     """The negative control: a schema with one leaf that no rule reads, and none that says why."""
     node = {"properties": {"lost": {"$ref": "report.schema.json#/$defs/number"}, "seen": {"type": "string"}}}

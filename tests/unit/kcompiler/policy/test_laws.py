@@ -158,6 +158,69 @@ def test_an_impossible_number_is_no_evidence(step: str) -> None:
     assert accepted == []
 
 
+def shipped(kind: str) -> dict[str, Any]:
+    """A report that the passing case of a shipped rule holds, the longest one: those of the steps that are not above."""
+    cases = (json.loads(path.read_text()) for path in sorted(assets.folder("policies").rglob("pass.json")))
+    return max((one["report"] for one in cases if one["report"]["kind"] == kind), key=lambda one: len(json.dumps(one)))
+
+
+GGUF = {
+    **shipped("teacher.restriction"),
+    "kind": "weights.gguf",
+    "data": {
+        **dict.fromkeys(("revision", "tree"), "sha256:" + "0" * 64),
+        **dict.fromkeys(("family", "tokenizer", "cut"), "llama"),
+        "chat_template": True,
+        "stored_types": {"Q4_1": facts.measured(200, "tensor"), "F32": facts.measured(72, "tensor")},
+        "tensors": facts.measured(272, "tensor"),
+        "parameters": facts.measured(134_515_008, "parameter"),
+    },
+}
+FURTHER = {
+    **{kind: shipped(kind) for kind in ("student.cut", "teacher.answers", "teacher.restriction", "tokenizer.contract")},
+    "weights.gguf": GGUF,
+}
+WHOLE = ("row", "token", "parameter", "tensor", "id", "answer")
+
+
+@pytest.mark.parametrize("kind", FURTHER)
+def test_an_impossible_number_is_no_evidence_though_it_only_informs(kind: str) -> None:
+    report = FURTHER[kind]
+    assert evidence.read(report).problem == ""
+    accepted, lies = [], 0
+    for at, datum in data(report["data"]):
+        # nothing that these count, measure or share is below zero, none of it is a text or not a number
+        never: list[Any] = [-1, "7", None, float("nan"), float("inf")]
+        never += [0.5] if datum["unit"] in WHOLE else []
+        never += [1.0000001] if datum["unit"] == "ratio" or "mass_kept" in at else []
+        for value in never:
+            lies += 1
+            if not evidence.read(changed(report, at, {**datum, "value": value, "tag": "measured"})).problem:
+                accepted.append((at, value))
+    assert accepted == []
+    assert lies > 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "at", "value"),
+    [
+        ("student.cut", ("parts", 0, "kept"), 10**9),
+        ("teacher.answers", ("faults", "empty"), 3),
+        ("teacher.answers", ("rows",), 101),
+        ("teacher.restriction", ("vocab_size",), 10**6),
+        ("tokenizer.contract", ("reserved",), 10**9),
+        ("weights.gguf", ("stored_types", "F32"), 73),
+        ("weights.gguf", ("parameters",), 271),
+    ],
+)
+def test_counts_that_contradict_each_other_there_are_no_evidence(
+    kind: str, at: tuple[str | int, ...], value: int
+) -> None:
+    datum = dict(data(FURTHER[kind]["data"]))[at]
+    problem = evidence.read(changed(FURTHER[kind], at, {**datum, "value": value})).problem
+    assert "does not hold" in problem
+
+
 @pytest.mark.parametrize(
     ("step", "at", "change"),
     [
