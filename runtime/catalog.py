@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import digest
-from runtime.contract import ENTRY_POINT_GROUPS, Refusal, Step, imports
+from runtime.contract import ENTRY_POINT_GROUPS, Refusal, Step
 
 _HERE = Path(__file__).parent
 
@@ -81,6 +81,8 @@ def distribution(room: str, name: str) -> dict[str, str] | None:
     if name in _built_in(room):
         return None
     entry = _third_party(room)[name]
+    from runtime.contract import imports  # 30 ms, urllib and ssl, that no plan without such a plug-in need pay
+
     if entry.dist is None:
         raise Refusal(f"plug-in `{name}` of room `{room}` belongs to no distribution", action="install it with pip")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -196,6 +197,11 @@ def _carried_out(
     from dataclasses import asdict
 
     from runtime.machine import apply as machine
+
+    if not gc.isenabled():
+        # what compiling has made stays to the end: only what comes now is looked at
+        gc.freeze()
+        gc.enable()
 
     def judged(reports: Mapping[str, dict[str, Any]], steps: Collection[str] | None) -> list[dict[str, Any]]:
         outcomes = verdict_of(reports, steps).outcomes
