@@ -200,6 +200,14 @@ class TokenScore:
     tokens: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """A greedy answer: its text without the end token, and every token that was chosen, the end token too."""
+
+    text: str
+    ids: Sequence[int]
+
+
 class Runner(Protocol):
     """A model that a suite may question: a checkpoint in torch, or a saved CoreML package through the interpreter."""
 
@@ -207,6 +215,15 @@ class Runner(Protocol):
 
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
         """Greedy continuation of each prompt's template, without the end token."""
+
+    def write(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Written]:
+        """The same, with the tokens that were chosen."""
+
+    def weigh(self, prompt: Prompt, answer: Sequence[int], tokens: Sequence[int]) -> list[float]:
+        """Logit of each of `tokens` after the prompt and so much of an answer, read as `write` reads it."""
+
+    def spell(self, token: int) -> str:
+        """One token as it stands within a text."""
 
     def score(self, pairs: Sequence[tuple[Prompt, Reply]]) -> list[TokenScore]:
         """log p(response | prompt) of each (prompt, response)."""

@@ -6,8 +6,9 @@ Both answer from the same token ids, so that a difference between them is a diff
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from runtime.contract import Refusal, TokenScore
+from runtime.contract import Refusal, TokenScore, Written
 from runtime.contract.conversation import Prompt, Reply
 from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
@@ -97,13 +98,37 @@ class HFRunner:
 
         Only prompts of one length share a batch: where nothing is padded, no padding can change an answer.
         """
-        return [self._text(new) for new in self._continued(prompts, lambda _: max_new_tokens)]
+        return [one.text for one in self.write(prompts, max_new_tokens)]
+
+    @torch.inference_mode()
+    def write(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Written]:
+        """The same, with the tokens."""
+        return [_written(new, self._tokenizer) for new in self._continued(prompts, lambda _: max_new_tokens)]
+
+    @torch.inference_mode()
+    def weigh(self, prompt: Prompt, answer: Sequence[int], tokens: Sequence[int]) -> list[float]:
+        """Logit of each of `tokens` after the prompt and so much of an answer."""
+        ids = self._tokenizer.encode_prompt(prompt)
+        if self._cached:
+            cache = DynamicCache(config=self._model.config)
+            for step in (ids, *([token] for token in answer)):
+                out = self._model(
+                    input_ids=torch.tensor([step]), past_key_values=cache, use_cache=True, logits_to_keep=1
+                )
+        else:
+            out = self._model(input_ids=torch.tensor([[*ids, *answer]]), use_cache=False)
+        return [float(out.logits[0, -1, token]) for token in tokens]
+
+    def spell(self, token: int) -> str:
+        return self._tokenizer.decode([token])
 
     @torch.inference_mode()
     def answers(self, prompts: Sequence[Prompt], longest: int) -> list[tuple[str, bool]]:
         """The same, each sequence (prompt, answer and end) of at most `longest` tokens; with whether it has ended."""
         continued = self._continued(prompts, lambda length: longest - length)
-        return [(self._text(new), len(self._tokenizer.until_stop(new)) < len(new)) for new in continued]
+        return [
+            (_written(new, self._tokenizer).text, len(self._tokenizer.until_stop(new)) < len(new)) for new in continued
+        ]
 
     def _continued(self, prompts: Sequence[Prompt], room_of: Callable[[int], int]) -> list[list[int]]:
         """New ids of each prompt; `room_of` says how many there may be after so many."""
@@ -139,12 +164,11 @@ class HFRunner:
             ended_B |= torch.isin(step_BT[:, 0], stop_N)
         return torch.cat(new, dim=1) if new else ids_BT[:, :0]
 
-    def _text(self, ids: list[int]) -> str:
-        return _until_end(ids, self._tokenizer)
 
-
-def _until_end(ids: list[int], tokenizer: Tokenizer) -> str:
-    return tokenizer.decode_response(tokenizer.until_stop(ids))
+def _written(ids: list[int], tokenizer: Tokenizer) -> Written:
+    """Rows of a batch go on until the longest has ended: what follows a row's own end is no part of it."""
+    kept = tokenizer.until_stop(ids)
+    return Written(text=tokenizer.decode_response(kept), ids=ids[: len(kept) + 1])
 
 
 def _score(logits_TV: Tensor, pair: Encoded) -> TokenScore:
@@ -213,38 +237,61 @@ class CoreMLRunner:
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
         """Greedy continuation as an app would make it: one prefill, then one decode per token, until a token that ends
         it, `max_new_tokens` or the end of the context, as of a checkpoint."""
+        return [one.text for one in self.write(prompts, max_new_tokens)]
+
+    def write(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Written]:
+        """The same, with the tokens."""
         found = []
         for prompt in prompts:
-            found.append(
-                _until_end(self._continue(self._tokenizer.encode_prompt(prompt), max_new_tokens), self._tokenizer)
-            )
+            new = self._continue(self._tokenizer.encode_prompt(prompt), max_new_tokens)
+            found.append(_written(new, self._tokenizer))
             self._told(len(found), len(prompts), f"{self.name} answers")
         return found
 
+    def weigh(self, prompt: Prompt, answer: Sequence[int], tokens: Sequence[int]) -> list[float]:
+        """Logit of each of `tokens` after the prompt and so much of an answer, token by token as `write` reads it."""
+        reading = self._reading(self._tokenizer.encode_prompt(prompt))
+        logits_V = next(reading)
+        for token in answer:
+            logits_V = reading.send(token)
+        return [float(logits_V[token]) for token in tokens]
+
+    def spell(self, token: int) -> str:
+        return self._tokenizer.decode([token])
+
     def _continue(self, ids: list[int], room: int) -> list[int]:
+        reading = self._reading(ids)
+        logits_V = next(reading)
+        room = min(room, self._contract.kv_cache.context - len(ids))
+        new: list[int] = []
+        while len(new) < room:
+            new.append(int(logits_V.argmax()))
+            if len(new) == room or new[-1] in self._tokenizer.stop_ids:
+                break
+            logits_V = reading.send(new[-1])
+        return new
+
+    def _reading(self, ids: list[int]) -> Generator[npt.NDArray[Any], int, None]:
+        """The logits_V after a prompt, and after each token sent. The cache is float16, and this host's."""
         cache = self._contract.kv_cache
         shape_LHCD = (cache.layers, cache.heads, cache.context, cache.head_dim)
         key_LHCD, value_LHCD = np.zeros(shape_LHCD, np.float16), np.zeros(shape_LHCD, np.float16)
         out, used = self._prefill(ids), len(ids)
-        room = min(room, cache.context - used)
-        if room < 1:
-            return []
         key_LHCD[:, :, :used], value_LHCD[:, :, :used] = out["keys"][:, :, :used], out["values"][:, :, :used]
-        new = [int(out["logits"][0, used - 1].argmax())]
-        while len(new) < room and new[-1] not in self._tokenizer.stop_ids:
+        token = yield out["logits"][0, used - 1]
+        while True:
             out = self._run(
                 self._decode,
                 {
-                    "input_ids": np.array([[new[-1]]]),
+                    "input_ids": np.array([[token]]),
                     "position": np.array([used]),
                     "key_cache": key_LHCD,
                     "value_cache": value_LHCD,
                 },
             )
             key_LHCD[:, :, used], value_LHCD[:, :, used] = out["new_key"][:, :, 0], out["new_value"][:, :, 0]
-            new.append(int(out["logits"][0, 0].argmax()))
             used += 1
-        return new
+            token = yield out["logits"][0, 0]
 
 
 def checkpoint(name: str, folder: Path, tokenizer: Tokenizer, told: Told = _silent) -> HFRunner:

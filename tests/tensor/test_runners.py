@@ -210,6 +210,23 @@ def test_the_float16_package_continues_like_its_checkpoint(here: World, packaged
     assert runner.generate(prompts, NEW) == here.runner().generate(prompts, NEW)
 
 
+@pytest.mark.parametrize("kind", ["torch", "whole text", "package"])
+def test_what_is_weighed_is_what_was_chosen(kind: str, here: World, packaged: Path):
+    """After each beginning of an answer the likeliest token is the one that the answer goes on with."""
+    runner = here.runner() if kind != "package" else runners.saved_package("coreml", packaged, here.words)
+    if isinstance(runner, HFRunner) and kind == "whole text":
+        runner._cached = False
+    for (prompt, _), written in zip(
+        here.pairs, runner.write([prompt for prompt, _ in here.pairs[:3]], 4), strict=False
+    ):
+        assert 0 < len(written.ids) <= 4
+        assert written.text == here.words.decode_response(here.words.until_stop(list(written.ids)))
+        for at, token in enumerate(written.ids):
+            logits = runner.weigh(prompt, written.ids[:at], range(here.words.vocab_size))
+            assert int(np.argmax(logits)) == token
+    assert runner.spell(written.ids[0]) == here.words.decode([written.ids[0]])
+
+
 @pytest.mark.parametrize(("variant", "tolerance"), [("fp16", 0.02), ("quantized", 0.3)])
 def test_the_package_scores_like_its_checkpoint(here: World, packaged: Path, variant: str, tolerance: float):
     runner = runners.saved_package("coreml", packaged, here.words, variant=variant)
