@@ -15,7 +15,7 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 
 #: families of students → kinds of module that their layers have
-_MODULES = {"llama": ("rms_norm",), "qwen3": ("rms_norm",), "phi": ()}
+_MODULES = {"llama": ("rms_norm", "residual"), "qwen3": ("rms_norm", "residual"), "phi": ("residual",)}
 
 
 def _plain(tensor: str) -> str:

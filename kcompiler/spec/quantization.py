@@ -13,6 +13,8 @@ from runtime.contract.recipe import Recipe
 class Quantization(Recipe):
     """The recipe: a default, rules by tensor name (the last match wins), and islands of precision."""
 
-    islands: Annotated[list[Literal["rms_norm"]], Distinct] = Field(
-        default_factory=list, description="Kinds of module whose arithmetic stays float32.", json_schema_extra=DISTINCT
+    islands: Annotated[list[Literal["rms_norm", "residual"]], Distinct] = Field(
+        default_factory=list,
+        description="What stays float32: the arithmetic of each norm, the sums of the residual stream.",
+        json_schema_extra=DISTINCT,
     )

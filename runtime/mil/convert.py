@@ -33,7 +33,7 @@ from runtime.steps.convert import ConvertParams
 
 DEPLOYMENTS = ("iOS18",)
 STRATEGIES = ("multifunction",)
-ISLANDS = ("rms_norm",)
+ISLANDS = ("rms_norm", "residual")
 #: what these passes do would hide a tensor from the recipe's readback (merge equal ones, drop a norm weight of ones),
 #: or put casts around ids that are never negative
 REMOVED_PASSES = frozenset(

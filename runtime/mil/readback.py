@@ -23,7 +23,7 @@ from runtime.mil.quantize import QMAX, wanted
 QUANTIZED_OP = "constexpr_blockwise_shift_scale"
 CHANNEL_AXIS = 0
 #: the op that every module of a kind must own, so that an island cannot be claimed by an op that was renamed away
-SIGNATURE_OP: Mapping[str, str] = {"rms_norm": "rsqrt"}
+SIGNATURE_OP: Mapping[str, str] = {"rms_norm": "rsqrt", "residual": "add"}
 Float: TypeAlias = NDArray[np.float32]
 
 
@@ -170,7 +170,7 @@ def islands(package: Package, contract: contracts.Contract, asked: Sequence[str]
             for module, nodes in modules.items():
                 checked += len(nodes)
                 findings += _island(name, kind, module, nodes, results)
-            findings += _strays(name, kind, len(modules), function)
+            findings += _strays(name, kind, modules, function)
     return findings, checked
 
 
@@ -193,11 +193,20 @@ def _island(
             yield Finding("island", function, module, f"{node} ({operation.type}) is not float32")
 
 
-def _strays(function: str, kind: str, modules: int, program: Function) -> Iterator[Finding]:
-    """Independently of names: there are as many signature ops as modules, and none of them is float16."""
+def _strays(function: str, kind: str, modules: Mapping[str, Sequence[str]], program: Function) -> Iterator[Finding]:
+    """Independently of names: there are as many signature ops as modules, and none of them is float16.
+
+    Many things are added: the sums meant are those of the stream's shape, as many as its nodes.
+    """
     found = [operation for operation in program.operations if operation.type == SIGNATURE_OP.get(kind)]
-    if len(found) != modules:
-        yield Finding("island", function, kind, f"{len(found)} {SIGNATURE_OP.get(kind)} for {modules} modules")
+    wanted, what = len(modules), "modules"
+    if kind == "residual":
+        nodes = [node for path in modules.values() for node in path]
+        shapes = {operation.outputs[0][1].shape for operation in found if operation.name in nodes}
+        found = [operation for operation in found if operation.outputs[0][1].shape in shapes]
+        wanted, what = len(nodes), "sums of the stream"
+    if len(found) != wanted:
+        yield Finding("island", function, kind, f"{len(found)} {SIGNATURE_OP.get(kind)} for {wanted} {what}")
     for operation in found:
         if not _is_float32(operation):
             yield Finding("island", function, kind, f"{operation.name} ({operation.type}) is not float32")

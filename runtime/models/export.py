@@ -34,8 +34,9 @@ from runtime.steps.export import ExportParams
 
 _KEPT_META = frozenset({"val", "nn_module_stack"})
 _TRACING_LEFTOVERS = ("aten.alias.", "aten.detach.", "aten.lift_fresh_copy.")
-#: kind of island → how the class of its modules is called in Transformers
-_KINDS: Mapping[str, str] = {"rms_norm": "RMSNorm"}
+#: kind of island → how the class of its modules is called in Transformers, and which of the nodes of such a module
+#: belong to it ("" for all). The sums of a decoder layer itself are the residual stream
+_KINDS: Mapping[str, tuple[str, str]] = {"rms_norm": ("RMSNorm", ""), "residual": ("DecoderLayer", "aten.add.")}
 _PREFIX = "model."
 
 
@@ -152,7 +153,7 @@ def _parameters(program: ExportedProgram, canonical: Mapping[str, str]) -> dict[
 
 
 def island_nodes(program: ExportedProgram) -> dict[str, dict[str, list[str]]]:
-    """Module kind → module path → nodes between the module's input and its weight.
+    """Module kind → module path → nodes between the module's input and its weight, or the sums of the residual stream.
 
     The product with the weight is left out: Transformers casts back before it (`weight * hidden.to(input_dtype)`),
     and the weight can then be stored as the recipe says.
@@ -164,8 +165,10 @@ def island_nodes(program: ExportedProgram) -> dict[str, dict[str, list[str]]]:
         if node.op != "call_function" or not stack:
             continue
         path, owner = list(stack.values())[-1]
-        for kind, suffix in _KINDS.items():
-            if owner.endswith(suffix) and not any(isinstance(arg, Node) and arg.name in weights for arg in node.args):
+        for kind, (suffix, only) in _KINDS.items():
+            if not owner.endswith(suffix) or not str(node.target).startswith(only):
+                continue
+            if not any(isinstance(arg, Node) and arg.name in weights for arg in node.args):
                 found[kind].setdefault(path.removeprefix(_PREFIX), []).append(node.name)
     return found
 

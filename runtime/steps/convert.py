@@ -17,7 +17,7 @@ class ConvertParams(Params):
     #: "multifunction": one package, one function per shape, weights shared
     strategy: str = "multifunction"
     recipe: Recipe
-    #: module kinds whose arithmetic stays float32 ("rms_norm")
+    #: kinds of module whose arithmetic stays float32 ("rms_norm", "residual")
     islands: list[str]
 
 

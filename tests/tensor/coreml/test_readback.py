@@ -141,6 +141,34 @@ def test_islands_that_were_not_made_are_found(
     assert {"model.layers.0.input_layernorm", "model.norm", "rms_norm"} <= {item.subject for item in found}
 
 
+def test_a_residual_stream_stays_float32_where_that_is_asked(
+    programs: Callable[..., Any], contract: contracts.Contract, tmp_path: Path
+) -> None:
+    """Two sums a layer; and one of them left in float16 is found by its name, and by how many sums there are."""
+    made = saved(programs("rms_norm", "residual"), tmp_path / "made")
+    assert readback.islands(made, contract, ["rms_norm", "residual"]) == ([], (5 * 5 + 2 * 2) * 3)
+    lost = saved(programs("rms_norm"), tmp_path / "lost")
+    assert readback.islands(lost, contract, ["rms_norm"])[0] == []
+    found, checked = readback.islands(lost, contract, ["residual"])
+    assert checked == 2 * 2 * 3
+    subjects = {item.subject for item in found if item.function == "decode"}
+    assert subjects == {"model.layers.0", "model.layers.1", "residual"}
+    assert {item.function for item in found} == set(contract.functions)
+
+
+def test_a_sum_of_the_stream_that_the_contract_does_not_name_is_found(
+    programs: Callable[..., Any], contract: contracts.Contract, tmp_path: Path
+) -> None:
+    decode = contract.functions["decode"]
+    fewer = {**decode.modules, "residual": {"model.layers.0": decode.modules["residual"]["model.layers.0"]}}
+    other = contract.functions | {"decode": decode.model_copy(update={"modules": fewer})}
+    made = saved(programs("residual"), tmp_path)
+    found, _ = readback.islands(made, contract.model_copy(update={"functions": other}), ["residual"])
+    assert [(item.function, item.subject, item.message) for item in found] == [
+        ("decode", "residual", "4 add for 2 sums of the stream")
+    ]
+
+
 def test_a_quantized_rotary_table_and_a_skipped_tensor_are_found(
     programs: Callable[..., Any],
     contract: contracts.Contract,

@@ -84,6 +84,8 @@ def test_fp16_and_int8_agree_with_the_checkpoint(converted: Converted, tmp_path:
         ("qwen3", ("rms_norm",), {"head_dim": 24, "tie_word_embeddings": False}),
         ("phi", (), {"num_key_value_heads": 4, "tie_word_embeddings": False}),
         ("llama", (), {"num_key_value_heads": 1}),
+        ("llama", ("rms_norm", "residual"), {}),
+        ("phi", ("residual",), {"num_key_value_heads": 4, "tie_word_embeddings": False}),
     ],
 )
 def test_other_families_agree_too(

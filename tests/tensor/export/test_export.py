@@ -134,6 +134,11 @@ def test_the_saved_graph_is_clean_and_names_its_islands(exported: Exported) -> N
                 "aten.rsqrt.default",
                 "aten.mul.Tensor",
             ]
+        # what attention gives and what the MLP gives, nothing of what is within them
+        assert [len(nodes) for nodes in function.modules["residual"].values()] == [2] * 3
+        assert {targets[node] for nodes in function.modules["residual"].values() for node in nodes} == {
+            "aten.add.Tensor"
+        }
         assert set(function.parameters.values()) == {tensor.name for tensor in contract.tensors}
 
 

@@ -47,7 +47,8 @@ CLAIMS = [
     Claim("INT8 for one vector", rules(("model.norm", "int8")), ("KC4913",), ("1 of them", '"*norm"')),
     Claim("INT8 by default leaves them", default(weights="int8", granularity="per_tensor")),
     Claim("a bias of phi", several(PHI, rules(("*.dense*", "int8"))), ("KC4913",), ("2 of them", "self_attn.dense.bias")),
-    Claim("an island of llama", lambda data: data["quantization"].update(islands=["rms_norm"])),
+    Claim("an island of llama", lambda data: data["quantization"].update(islands=["rms_norm", "residual"])),
+    Claim("a stream of phi", several(PHI, lambda data: data["quantization"].update(islands=["residual"]))),
     Claim("an island of phi", several(PHI, lambda data: data["quantization"].update(islands=["rms_norm"])),
           ("KC4914",), severity="error"),
 ]  # fmt: skip
