@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kcompiler.cli import threads
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import called, evidence_broken, instead, planned
 
@@ -29,8 +30,8 @@ RUNNER = click.option(
 
 
 def environment() -> None:
-    """What must stand before any tensor library is loaded: threads that wait do not spin."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    """What must stand before any tensor library is loaded."""
+    threads.settle()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

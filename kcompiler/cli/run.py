@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcompiler import project
+from kcompiler.cli import threads
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import PROFILE, begun, called, delta_of, evidence_broken, planned
 from kcompiler.cli.writing import write
@@ -43,11 +44,7 @@ def apply(
     full: bool,
 ) -> None:
     """Carry out TARGET, a spec or a plan.lock. Steps whose result is there are reused; an interrupted run resumes."""
-    # before any tensor library is loaded: threads that spin while they wait make a busy machine several times slower
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # numpy's BLAS, whatever the environment asks: the order of its sums, and so the bits of a report, depend on the
-    # number of its threads; beside torch's own a second one gains nothing here and is dear on a shared machine
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    threads.settle()
     made, home, spec = _target(target, backend, profile)
     if backend is None:
         _settle(made, home, spec, locked)

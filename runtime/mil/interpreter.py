@@ -160,7 +160,9 @@ class Interpreter:
                 watch.result(
                     raw, Source(feature.name, ValueType(feature.dtype, feature.shape), slot, "input", feature.name)
                 )
-            how = rounding(self.mode, feature.dtype)
+            # what was float16 is so already; a cache is millions of numbers, entered for every token
+            fits = given[feature.name].dtype == np.float16
+            how = None if fits else rounding(self.mode, feature.dtype)
             values[slot] = raw if how is None else how(raw)
 
     def _enter_state(self, buffers: State) -> None:

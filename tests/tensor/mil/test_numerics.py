@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.mil.blob import BlobFile
+from runtime.mil.interpreter import Interpreter
 from runtime.mil.numerics import BY_NAME, Array, exact, inner_rounding, round16, rounding, total
+from tests.tensor.mil.support import program
 
 quick = settings(max_examples=60, derandomize=True, deadline=None, database=None)
 
@@ -118,3 +120,14 @@ def test_blobs_written_by_coremltools_are_read_back(
     assert blob.count == len(parts)
     for offset, dtype, values in written:
         np.testing.assert_array_equal(blob.read(offset, dtype, values.size), values)
+
+
+def test_an_input_is_what_float16_can_hold_whichever_way_it_is_given() -> None:
+    """A cache in float16 is not rounded again; numbers finer than float16 are, as a device would."""
+    x = np.random.default_rng(5).normal(size=(1, 4000)).astype(np.float32)
+    assert (x != round16(x)).any()
+    half = x.astype(np.float16)
+    made, _ = program("identity", 8, {"x": half}, {}, [("float16", x.shape)])
+    for offered in (x, half):
+        found = Interpreter(made).run({"x_0": offered}).outputs["result_0"]
+        np.testing.assert_array_equal(bits(found), bits(half.astype(np.float32)))

@@ -410,10 +410,11 @@ def test_what_a_message_advises_to_ask_has_an_answer(home, capsys):
     assert _main(["explain", "field:training.stages[0].losses[1].weight"]) == 0
 
 
-def test_apply_gives_numpys_blas_one_thread_whatever_the_environment_says(home, monkeypatch):
+@pytest.mark.parametrize("verb", [["apply"], ["generate", "--prompt", "x", "--runner", "mil"]], ids=lambda v: v[0])
+def test_numpys_blas_has_one_thread_whatever_the_environment_says(verb, home, monkeypatch):
     """The bits of a product of matrices depend on the number: two machines under one key would differ."""
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
-    assert _main(["apply", "specs/nothing.yaml"]) == 2
+    assert _main([*verb, "specs/nothing.yaml"]) == 2
     assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
 
 
