@@ -23,8 +23,9 @@ def applied(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[H
     with (folder / "lease").open("w") as lease:
         fcntl.flock(lease, fcntl.LOCK_EX)
         if not said.exists():
-            # the result is kept whatever it is: the test of apply itself says what is wrong with it
-            result = world.make(folder / "applied").apply()
+            # in a new interpreter, as users start it, and the result is kept whatever it is: the test of apply itself
+            # says what is wrong with it
+            result = world.make(folder / "applied").apply(anew=True)
             said.write_text(json.dumps([result.code, result.out, result.err]), encoding="utf-8")
     return Home(folder / "applied"), Result(*json.loads(said.read_text(encoding="utf-8")))
 
