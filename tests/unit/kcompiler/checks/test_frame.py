@@ -1,14 +1,15 @@
 """Families of checks: found by file name, honest about what they read."""
 
+import functools
 from pathlib import Path
 
 import pytest
 
 from kcompiler import checks
 from kcompiler.checks import Check, World
-from kcompiler.source import load
+from kcompiler.source import Tree, load
 from kcompiler.spec import Spec
-from kcompiler.spec.parse import parse
+from kcompiler.spec.parse import Parsed, parse
 
 CASES = sorted((Path(__file__).resolve().parents[3] / "golden/validate").glob("*/spec.yaml"))
 FAMILIES = checks.families()
@@ -20,21 +21,24 @@ def test_families_are_found_by_file_name():
     assert all(checks.checks_of(name) for name in FAMILIES)
 
 
+@functools.cache
+def cases() -> list[tuple[Path, Tree, Parsed]]:
+    """Every case that is a spec at all: its folder, its text, what its sections are; all families are asked of them."""
+    found = [(path.parent, load("spec.yaml", path.read_bytes())[0]) for path in CASES]
+    return [(folder, tree, parse(tree)) for folder, tree in found if tree is not None and isinstance(tree.data, dict)]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_check_reads_only_the_sections_it_names(family):
     """Otherwise a mistake in another section would make it raise, or hide what it has to say."""
     asked = 0
-    for path in CASES:
-        tree, _ = load("spec.yaml", path.read_bytes())
-        if tree is None or not isinstance(tree.data, dict):
-            continue
-        parsed = parse(tree)
+    for folder, tree, parsed in cases():
         for check in checks.checks_of(family):
             if check.needs <= parsed.sections:
                 alone = Spec.model_construct(**{name: getattr(parsed.partial, name) for name in check.needs})
                 for name in set(Spec.model_fields) - check.needs:
                     alone.__dict__.pop(name, None)
-                list(check.ask(alone, tree, World(path.parent, path.parent)))
+                list(check.ask(alone, tree, World(folder, folder)))
                 asked += 1
     assert asked > len(CASES) // 3
 

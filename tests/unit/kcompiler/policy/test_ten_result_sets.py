@@ -62,7 +62,6 @@ RESULT_SETS: list[tuple[str, Callable[[], dict[str, Any]], str, str]] = [
     ("200 eligible items, every F1 zero", lambda: tool_use_report(tool_rows(200), lambda _: "no"), "FAIL", "fail"),
     ("200 items, every one invalid", lambda: answers_report(200, wrong=200), "FAIL", "fail"),
     ("200 items, one invalid", lambda: answers_report(200, wrong=1), "FAIL", "fail"),
-    ("10,000 items, four invalid", lambda: answers_report(10_000, wrong=4), "FAIL", "fail"),
     ("200 items, all JSON arguments invalid", lambda: tool_use_report(tool_rows(200), not_json), "FAIL", "fail"),
     ("the score is missing everywhere", without_validity, "NOTHING_EVALUATED", "error"),
     ("the score is there and nobody has one", with_validity_of_nobody, "NOTHING_EVALUATED", "error"),
@@ -90,8 +89,10 @@ def test_gold_passes(make: Callable[[], dict[str, Any]]) -> None:
 
 def test_four_of_ten_thousand_are_counted_not_rounded() -> None:
     """The origin rounded 0.9996 to three places before it compared with 1.0."""
-    outcome = next(
-        one for one in judged(answers_report(10_000, wrong=4)).outcomes if one.rule == "caws/tier-3/answers-valid"
-    )
+    verdict = judged(answers_report(10_000, wrong=4))
+    assert verdict.verdict == "FAIL"
+    assert verdict.exit_code != 0
+    outcome = next(one for one in verdict.outcomes if one.rule == "caws/tier-3/answers-valid")
+    assert (outcome.outcome, outcome.blocks) == ("fail", True)
     assert outcome.observed == "9996/10000"
     assert outcome.reason == "9996/10000 ratio misses == 1"
