@@ -60,6 +60,8 @@ def compose(tree: Tree, root: Path, folder: Path, profile: str = "", limits: Lim
         return Composed(base, [Form((), base)], found, names, fragments)
     dimensions, wrong = matrix.dimensions(base)
     found += wrong
+    if profile in names:
+        found += matrix.lost(base, child("/profiles", profile), dimensions)
     forms: list[Form] = []
     for cell in matrix.cells(dimensions):
         made, wrong = matrix.form(base, cell)

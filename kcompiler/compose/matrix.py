@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from kcompiler.compose import overlay
@@ -91,6 +92,37 @@ def dimensions(tree: Tree) -> tuple[list[Dimension], list[Diagnostic]]:
         )
         return [], found
     return [named[name] for name in sorted(named)], found
+
+
+def lost(tree: Tree, profile: str, named: list[Dimension]) -> Iterator[Diagnostic]:
+    """What the overlay at `profile` says in vain: every cell of the sweep puts another value there, or around it."""
+    for path in overlay.paths(tree, profile):
+        over = next((one for dimension in named if (one := _over(tree, dimension, path))), None)
+        if over is not None:
+            yield tree.diagnostic(
+                "KC2122",
+                child(profile, path),
+                f"`{over[0]}` of the sweep and `{path}` of the profile lead to one place",
+                on="key",
+                label="the value of each cell is laid over it",
+                help=f"remove it, or let the profile say what is swept: `matrix: {{{over[0]}: […]}}`",
+                related=(tree.related(over[1], "the other", "key"),),
+            )
+
+
+def _over(tree: Tree, dimension: Dimension, path: str) -> tuple[str, str] | None:
+    """(path, where it is written) by which the last value of the dimension changes that place, if each value does."""
+    over: tuple[str, str] | None = None
+    for choice in dimension.choices:
+        written = (
+            {choice.path: dimension.pointer}
+            if choice.path
+            else {one: child(choice.pointer, one) for one in overlay.paths(tree, choice.pointer)}
+        )
+        over = next((one for one in written.items() if overlay.within(tree, path, one[0])), None)
+        if over is None:
+            return None
+    return over
 
 
 def _changes(tree: Tree, dimension: Dimension) -> list[tuple[str, str]]:

@@ -58,6 +58,12 @@ def clashes(tree: Tree, groups: Sequence[Sequence[tuple[str, str]]]) -> Iterator
                 )
 
 
+def within(tree: Tree, path: str, around: str) -> bool:
+    """Whether a path leads to the place that another leads to, or into it."""
+    outer = _parts(tree.data, around)
+    return _parts(tree.data, path)[: len(outer)] == outer
+
+
 def _parts(data: Value, path: str) -> tuple[str, ...]:
     """Where a path leads: items of lists by their number, however they are called."""
     found: list[str] = []

@@ -301,3 +301,33 @@ class TestSweeps:
         front = compiled(tmp_path, {**data, "matrix": {"execution.seed": [1, 2, 3]}})
         assert [item.code for item in front.diagnostics] == ["KC4701"]
         assert not front.diagnostics[0].notes
+
+
+class TestProfilesOfSweeps:
+    """What a profile says and every cell of the sweep says otherwise would be seen by nobody."""
+
+    SWEPT = "a: {b: 1, c: 1}\nmatrix: {a.b: [2, 3]}\nprofiles: {p: %s}\n"
+
+    @pytest.mark.parametrize("profile", ["{a.b: 5}", "{a.b: 5, a.c: 5}", "{a.b: 5, matrix: {a.b: [7, 8]}}"])
+    def test_a_value_that_every_cell_overwrites_is_refused(self, profile):
+        assert codes(composed(self.SWEPT % profile, "p")) == ["KC2122"]
+        assert codes(composed(self.SWEPT % profile)) == []
+
+    @pytest.mark.parametrize(
+        "profile", ["{a.c: 5}", "{a: {b: 1, c: 7}}", "{matrix: {a.b: [7, 8]}}", "{a.b: 5, matrix: {}}"]
+    )
+    def test_what_the_advice_says_and_what_loses_nothing_is_accepted(self, profile):
+        assert codes(composed(self.SWEPT % profile, "p")) == []
+
+    def test_a_profile_that_is_not_there_is_told_of_beside_a_sweep(self):
+        assert codes(composed(self.SWEPT % "{a.c: 5}", "q")) == ["KC2119"]
+
+    def test_a_sweep_of_something_around_it_loses_it_as_well(self):
+        text = "a: {b: {c: 1}}\nmatrix: {d: {x: {a.b: {c: 2}}, y: {a.b: {c: 3}}}}\nprofiles: {p: {a.b.c: 5}}\n"
+        assert codes(composed(text, "p")) == ["KC2122"]
+
+    def test_a_dimension_that_says_nothing_of_it_in_one_cell_leaves_it_there(self):
+        text = "a: {b: 1, c: 1}\nmatrix: {d: {x: {a.b: 2}, y: {a.c: 3}}}\nprofiles: {p: {a.b: 5}}\n"
+        found = composed(text, "p")
+        assert codes(found) == []
+        assert [form.tree.data["a"] for form in found.forms] == [{"b": 2, "c": 1}, {"b": 5, "c": 3}]
