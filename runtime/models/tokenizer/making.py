@@ -13,6 +13,7 @@ from runtime.contract.templates import CHAT
 from runtime.models.tokenizer import reducing
 from runtime.models.tokenizer.artifact import load, save, tokenizer_of
 from runtime.models.tokenizer.plain import split_template
+from runtime.models.tokenizer.proving import prove, texts
 from runtime.models.tokenizer.text import SPECIAL, Tokenizer
 from runtime.models.tokenizer.vocabularies import (
     SAMPLE,
@@ -196,6 +197,7 @@ def made(
         template = _own_template(takes["teacher"]) if params.template == CHAT else ""
         if shared:
             check_shared(takes["teacher"], takes["other"], shared)
+        prove(takes["teacher"], texts(takes["dataset"]))
         backend, chance = taken(takes["teacher"])
         add_control(backend, params)
     reduction = None

@@ -7,23 +7,16 @@ and whoever waits for it waits for a bounded time.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import json
-import os
-import selectors
-import subprocess
-import sys
-import time
-import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from runtime.contract import Refusal, Unavailable
+from runtime.models.tokenizer.contained import STARTING, Contained, Stopped
 
-#: seconds for one text and for the start, address space in bytes, characters of a text, characters of a template
-SECONDS, STARTING, MEMORY, CHARACTERS, TEMPLATE = 10.0, 60.0, 1 << 30, 4 << 20, 1 << 20
+#: seconds for one text, address space in bytes, characters of a text, characters of a template
+SECONDS, MEMORY, CHARACTERS, TEMPLATE = 10.0, 1 << 30, 4 << 20, 1 << 20
 _PROGRAM = Path(__file__).with_name("jinja.py")
 _WHERE = "chat_template.jinja"
 
@@ -46,19 +39,11 @@ class Sandbox:
             )
         self._program, self._caps = {"template": template, "date": date}, {"bytes": memory, "characters": CHARACTERS}
         self._seconds = seconds
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Contained | None = None
         self._start()
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", str(_PROGRAM)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
-            cwd="/",
-        )
-        weakref.finalize(self, _end, self._process)
+        self._process = Contained(_PROGRAM)
         self._answer(self._caps, STARTING)
         reply = self._answer(self._program, self._seconds)
         if "error" in reply:
@@ -86,39 +71,18 @@ class Sandbox:
         return str(reply["text"])
 
     def _answer(self, request: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-        """One line there, one line back. Raises Refusal when none comes in time, or at all."""
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
-        assert process.stdout is not None
+        """What the process answers. Raises Refusal when it does not; the next text has a process of its own."""
+        assert self._process is not None
         try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            raise self._stopped("ended its process") from None
-        found, until = bytearray(), time.monotonic() + seconds
-        with selectors.DefaultSelector() as waiting:
-            waiting.register(process.stdout, selectors.EVENT_READ)
-            while not found.endswith(b"\n"):
-                left = until - time.monotonic()
-                if left <= 0 or not waiting.select(left):
-                    raise self._stopped(f"takes longer than {seconds:g} s")
-                piece = os.read(process.stdout.fileno(), 1 << 16)
-                if not piece:
-                    raise self._stopped("ended its process")
-                found += piece
-        return dict(json.loads(found))
-
-    def _stopped(self, why: str) -> Refusal:
-        if self._process is not None:
-            _end(self._process)
+            return self._process.answer(request, seconds)
+        except Stopped as why:
             self._process = None
-        return Refusal(
-            f"the chat template {why}",
-            place=_WHERE,
-            action="take the template that belongs to this model",
-            code="KR0170",
-        )
+            raise Refusal(
+                f"the chat template {why}",
+                place=_WHERE,
+                action="take the template that belongs to this model",
+                code="KR0170",
+            ) from None
 
     def _refusal(self, reply: Mapping[str, Any]) -> Refusal:
         place = f"{_WHERE}:{reply['line']}" if reply.get("line") else _WHERE
@@ -128,13 +92,3 @@ class Sandbox:
             action="correct the messages it was given, or take the template that belongs to this model",
             code="KR0170",
         )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            # what was not read or written is of no use any more
-            with contextlib.suppress(OSError):
-                stream.close()

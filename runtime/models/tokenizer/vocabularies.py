@@ -83,7 +83,7 @@ def taken(folder: Path) -> tuple[Backend, list[str]]:
             whole["model"]["dropout"] = None
             text = json.dumps(whole)
         backend = Backend.from_str(text)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Refusal(f"the teacher's tokenizer.json cannot be read: {error}", action="save it again") from None
     except Exception as error:
         if type(error) is not Exception:  # the library's own class for a malformed file is the bare one

@@ -95,8 +95,8 @@ def test_a_template_that_was_stopped_starts_again_for_the_next_row() -> None:
 def test_its_process_has_none_of_our_environment_and_ends_with_its_object(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KCOMPILER_WITNESS", "secret")
     sandbox = Sandbox("yes", DATE)
-    process = sandbox._process
-    assert process is not None
+    assert sandbox._process is not None
+    process = sandbox._process.process
     environment = Path(f"/proc/{process.pid}/environ")
     if environment.exists():
         assert b"secret" not in environment.read_bytes()
