@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts.rows import readable
-from kcompiler.facts.teacher import SHOWN, apart, of_teacher
+from kcompiler.facts.teacher import IN_TEXT, foreign
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
@@ -178,64 +178,61 @@ def _one_vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic
     step, before anything is trained.
     """
     pointer = next((pointer for pointer, loss in _terms(spec) if _LOGITS in loss.needs), "")
-    why = _foreign(spec, world) if pointer else None
+    why = foreign(spec, world) if pointer else None
     if why is not None:
-        others = f"losses that read the rows alone: {', '.join(_of_rows())}"
         yield tree.diagnostic(
             "KC4203",
             "/tokenizer/source",
             "teacher and student would not share a vocabulary",
             label=f"{why.label}, the teacher has another",
             detail="the same id would stand for different texts: a divergence over ids would compare unlike things",
-            help=f"write `source: teacher`, or use {others}"
-            if spec.student.checkpoint is None
-            else f"take a teacher and a student whose tokenizers mean the same, or use {others}",
+            help=_one_tokenizer(spec),
             notes=why.notes,
             related=(tree.related(pointer, "this term compares logits entry by entry"),),
         )
 
 
-class _Foreign(NamedTuple):
-    """Why the spec's tokenizer is not that of a teacher whose weights are here."""
-
-    label: str
-    notes: tuple[str, ...]
-
-
-def _foreign(spec: Spec, world: World) -> _Foreign | None:
-    """None for a tokenizer that means what the teacher's means, or whose files are not here to be read."""
-    if of_teacher(spec) is None or spec.tokenizer.source == "teacher":
-        return None
-    if spec.tokenizer.source == "train":
-        return _Foreign("a new tokenizer is trained", ())
-    different = apart(spec, world)
-    return _Foreign("the student keeps its own", tuple(different[:SHOWN])) if different else None
-
-
-def _of_rows() -> list[str]:
-    """The losses that ask a teacher for nothing."""
-    return [name for name in without_ids() if not _usable("losses", name, "needs")]
+def _one_tokenizer(spec: Spec) -> str:
+    """What to do about a teacher that means other tokens by the spec's ids."""
+    first = (
+        "write `source: teacher`"
+        if spec.student.checkpoint is None
+        else "take a teacher and a student whose tokenizers mean the same"
+    )
+    return f"{first}, or {IN_TEXT}"
 
 
 def _own_words(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """A teacher whose weights are here writes answers token by token: in its own tokens, under the spec's template."""
     pointer = next((pointer for pointer, loss in _terms(spec) if _TEXT in loss.needs), "")
-    why = _foreign(spec, world) if pointer else None
+    why = foreign(spec, world) if pointer else None
     if why is not None:
         yield tree.diagnostic(
             "KC4523",
             "/tokenizer/source",
             "the teacher would have to answer in tokens that are not its own",
             label=f"{why.label}, the teacher has another",
-            help=f"write `source: teacher`, or use losses that read the rows alone: {', '.join(_of_rows())}",
+            help=_one_tokenizer(spec),
             notes=why.notes,
             related=(tree.related(pointer, "this term reads the teacher's answers"),),
         )
 
 
-def without_ids() -> list[str]:
-    """The losses that compare no logits entry by entry."""
-    return [name for name in catalog.names("losses") if not _usable("losses", name, "needs") & {_LOGITS, "nothing"}]
+def _only_judged(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """No loss reads the teacher, and suites would still ask it: in ids that mean other texts to it."""
+    if any(loss.needs & {_LOGITS, _TEXT} for _, loss in _terms(spec)):
+        return
+    why = foreign(spec, world)
+    if why is not None:
+        yield tree.diagnostic(
+            "KC4326",
+            "/tokenizer/source",
+            "the teacher would be judged in tokens that are not its own",
+            label=f"{why.label}, the teacher has another",
+            help=_one_tokenizer(spec),
+            notes=why.notes,
+            related=(tree.related("/teacher/source", "its weights are here, and they read ids", "key"),),
+        )
 
 
 CHECKS = (
@@ -246,4 +243,5 @@ CHECKS = (
     Check(_wanted, "data", "training"),
     Check(_one_vocabulary, "teacher", "tokenizer", "training", "student"),
     Check(_own_words, "teacher", "tokenizer", "training", "student"),
+    Check(_only_judged, "teacher", "tokenizer", "training", "student"),
 )

@@ -13,14 +13,14 @@ from fractions import Fraction
 from urllib.parse import urlsplit
 
 from kcompiler.checks import Check, World
-from kcompiler.checks.signals import answers, without_ids
+from kcompiler.checks.signals import answers
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.models import Unreadable, head_dim, of_config, same_number, total
 from kcompiler.facts.paths import kind, located
 from kcompiler.facts.record import Recorded, recorded
 from kcompiler.facts.rows import readable
 from kcompiler.facts.sizes import teacher_parameters
-from kcompiler.facts.teacher import SHOWN, apart, folder_at, folder_of, of_teacher, weights_of
+from kcompiler.facts.teacher import IN_TEXT, SHOWN, apart, folder_at, folder_of, of_teacher, weights_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime import catalog
@@ -328,16 +328,10 @@ def _start(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             "/tokenizer/source",
             "the student's weights were trained on their own tokenizer",
             label=f"`{spec.tokenizer.source}` gives its ids another meaning",
-            help="write `source: student`"
-            + (f", and losses that compare no logits: {', '.join(without_ids())}" if _over_logits(spec) else ""),
+            help="write `source: student`" + (f", and {IN_TEXT}" if of_teacher(spec) is not None else ""),
             notes=tuple(different[:SHOWN]) if taken else (),
             related=(tree.related("/student/checkpoint", "these weights", "key"),),
         )
-
-
-def _over_logits(spec: Spec) -> bool:
-    terms = [term for stage in spec.training.stages for term in stage.losses]
-    return not answers(spec) and any("logits" in catalog.load("losses", term.term).needs for term in terms)
 
 
 def _shape(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:

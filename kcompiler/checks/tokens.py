@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.facts.teacher import Folder, folder_at, of_teacher, tokenizer_folder
+from kcompiler.facts.teacher import Folder, folder_at, foreign, of_teacher, tokenizer_folder
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.templates import CONFIG, DATE, FILE, KEY
@@ -168,7 +168,8 @@ def _added(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 def _width(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     for who, pointer, weights in _weights(spec):
-        if who == "teacher" and _reduced(spec):
+        # a teacher of another tokenizer is told as such: no width would make them one
+        if who == "teacher" and (_reduced(spec) or foreign(spec, world) is not None):
             continue
         folder = folder_at(weights, world)
         width = folder.number("vocab_size") if folder else None

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from kcompiler.facts import World
 from kcompiler.facts import weights as lying
@@ -22,6 +23,8 @@ from runtime.contract.weights import Weights
 MAX_JSON_BYTES = 64 << 20
 #: formats that run code when they are loaded (pickle, directly or inside a zip)
 PICKLED = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt"})
+#: what a teacher can do whose weights are here and whose tokenizer is not the spec's
+IN_TEXT = "let this teacher answer in text: source openai (`kcompiler serve` is such a server) or recorded"
 #: so many differences of two tokenizers are told
 SHOWN = 3
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
@@ -136,6 +139,23 @@ def apart(spec: Spec, world: World) -> list[str]:
             return [f"the {who}'s folder has no tokenizer.json whose vocabulary could be compared"]
         found.append(words)
     return differences(found[0], found[1], ("teacher", "student"))
+
+
+class Foreign(NamedTuple):
+    """Why the spec's tokenizer is not that of a teacher whose weights are here."""
+
+    label: str
+    notes: tuple[str, ...]
+
+
+def foreign(spec: Spec, world: World) -> Foreign | None:
+    """None for a tokenizer that means what the teacher's means, or whose files are not here to be read."""
+    if of_teacher(spec) is None or spec.tokenizer.source == "teacher":
+        return None
+    if spec.tokenizer.source == "train":
+        return Foreign("a new tokenizer is trained", ())
+    different = apart(spec, world)
+    return Foreign("the student keeps its own", tuple(different[:SHOWN])) if different else None
 
 
 def json_object(path: Path, *, strict: bool = True) -> dict[str, Json]:

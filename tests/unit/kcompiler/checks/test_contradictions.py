@@ -179,7 +179,8 @@ def test_x11_a_llama_tokenizer_is_not_the_teachers(tmp_path):
         return whole
 
     assert "KC4302" in laboratory.codes(tmp_path, change("teacher"))
-    assert {"KC4302", "KC4203"} <= set(laboratory.codes(tmp_path, change("train")))
+    # no width would make the two one: it is not advised
+    assert {"KC4302", "KC4203"} & set(laboratory.codes(tmp_path, change("train"))) == {"KC4203"}
 
 
 def test_x12_one_rule_has_one_action(tmp_path):

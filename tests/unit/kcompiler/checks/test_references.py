@@ -239,7 +239,7 @@ def test_logits_of_another_vocabulary_are_refused(home):
         data["training"]["stages"][0]["losses"] = [{"term": "ce_truth", "weight": 1}]
 
     assert laboratory.codes(home, change) == ["KC4203"]
-    assert laboratory.codes(home, text_only) == []
+    assert laboratory.codes(home, text_only) == ["KC4326"]
 
 
 def test_a_pack_is_a_folder_with_a_pack_file(tmp_path):
