@@ -150,7 +150,6 @@ class Lowering:
                 "revision": f"file:{weights.revision}" if weights.packed else weights.revision,
                 "vocab_size": None if who == "teacher" and self._reduced() else self.spec.tokenizer.vocab_size,
                 "parameters": weights.stated,
-                # a student learns in float32, whatever it starts from
                 "dtype": getattr(weights, "dtype", "fp32"),
             },
             {"model": folder},
@@ -169,9 +168,14 @@ class Lowering:
             self.load("student", checkpoint, self.folders["student"], origin)
 
     def _is_teachers(self, checkpoint: Weights) -> bool:
-        """Whether the student starts from the very weights of the teacher, which are then loaded and proven once."""
+        """Whether the student starts from the very weights of the teacher, which are then loaded and proven once.
+
+        A teacher that is rounded is another: a student learns in float32, whatever it starts from.
+        """
         teacher = of_teacher(self.spec)
-        return teacher is not None and (teacher.place, teacher.revision) == (checkpoint.place, checkpoint.revision)
+        if teacher is None or getattr(teacher, "dtype", "fp32") != "fp32":
+            return False
+        return (teacher.place, teacher.revision) == (checkpoint.place, checkpoint.revision)
 
     def _cut(self, cut: Cut) -> None:
         """The student made of what is kept of the teacher, whose ids are reduced first."""

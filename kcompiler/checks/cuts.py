@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import cuts
-from kcompiler.facts.models import Unreadable, same_number, teacher_architectures
+from kcompiler.facts.models import Unfit, Unreadable, same_number, teacher_architectures
 from kcompiler.facts.teacher import folder_of, has_weights
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from kcompiler.spec.data import FileSource
 from runtime.contract.architecture import Architecture
 from runtime.contract.cut import shape
 
@@ -39,10 +40,13 @@ def _agrees(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     if cut is None or spec.student.checkpoint is not None:
         return
     if not has_weights(spec):
-        yield cuts.unknown(tree, f"a teacher of source `{spec.teacher.source}` has no weights here")
+        yield cuts.unknown(tree, Unfit(f"a teacher of source `{spec.teacher.source}` has no weights here"))
         return
     try:
         original = cuts.teacher(tree.get("/teacher"), world)
+    except Unfit as reason:
+        yield cuts.unknown(tree, reason)
+        return
     except Unreadable:
         # what is not here is compared by the step that cuts
         return
@@ -71,6 +75,9 @@ def _vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     if cut is None or cut.vocabulary is None:
         return
     size, label, way = cut.vocabulary.size, "", ""
+    asked = next(
+        (one.name for one in spec.data.sources if isinstance(one, FileSource) and one.responses == "teacher"), ""
+    )
     folder = folder_of(spec, world)
     width = folder.number("vocab_size") if folder else None
     model = folder.tokenizer.get("model") if folder else None
@@ -83,6 +90,9 @@ def _vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         way = f"write `tokenizer.vocab_size: {size}`, or leave it out"
     elif width is not None and size >= width:
         label, way = f"{size:,} of {width:,} ids", f"write less than {width}, or remove `vocabulary`"
+    elif asked:
+        label = f"source `{asked}` has no responses: the ids that the teacher's answers use are not known"
+        way = "remove `vocabulary`, or name rows that hold the answers"
     elif kind != "BPE":
         label, way = f"its tokenizer is of kind {kind}, only BPE is reduced", "remove `vocabulary`"
     if label:
@@ -110,6 +120,15 @@ def _something(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             "a baseline is the same student trained otherwise, and nothing is trained",
             label="nothing to train",
             help="remove `baselines`",
+            related=(tree.related("/training/stages", "no stage"),),
+        )
+    if getattr(spec.teacher.params, "dtype", "fp32") != "fp32":
+        yield tree.diagnostic(
+            "KC4352",
+            "/teacher/dtype",
+            "the original would be rounded before anything is judged by it",
+            label="nothing learns from it, so that nothing is saved",
+            help="remove `dtype`",
             related=(tree.related("/training/stages", "no stage"),),
         )
     made_here = next(teacher_architectures(spec), None) is not None

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from kcompiler.checks import Check, World
 from kcompiler.checks.signals import answers
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.facts.models import Unreadable, head_dim, of_config, same_number, total
+from kcompiler.facts.models import ANOTHER, Unfit, head_dim, of_config, same_number, total
 from kcompiler.facts.paths import kind, located
 from kcompiler.facts.record import Recorded, recorded
 from kcompiler.facts.rows import readable
@@ -341,8 +341,9 @@ def _shape(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         return
     try:
         found = of_config(folder.config)
-    except Unreadable as reason:
-        why = {"family": (str(reason), spec.student.architecture.family)}
+        way = "write `architecture: from checkpoint`"
+    except Unfit as reason:
+        why, way = {"family": (str(reason), spec.student.architecture.family)}, ANOTHER
     else:
         said = spec.student.architecture.model_dump()
         theirs = {"head_dim": None, **found}
@@ -356,7 +357,7 @@ def _shape(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             f"/student/architecture/{name}",
             "the student does not have the shape of the weights it starts from",
             label=f"{ours} here, the checkpoint's config.json: {value}",
-            help="write `architecture: from checkpoint`",
+            help=way,
             related=(tree.related(f"/student/checkpoint/{spec.student.checkpoint.key}", "these weights"),)
             if spec.student.checkpoint is not None
             else (),

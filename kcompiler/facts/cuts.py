@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import World
 from kcompiler.facts import weights as lying
-from kcompiler.facts.models import Unreadable, of_config
+from kcompiler.facts.models import ANOTHER, Unfit, Unreadable, of_config
 from kcompiler.facts.teacher import folder_in
 from kcompiler.source import Tree
 from runtime.contract.cut import COUNTED, Cut, Parts
@@ -34,7 +34,7 @@ def shape(tree: Tree, world: World) -> tuple[dict[str, Any] | None, list[Diagnos
         section = _at(tree, _TEACHER)
         where = lying.written(section) if isinstance(section, dict) else None
         absent = list(lying.wrong(tree, world, _TEACHER, where)) if where is not None else []
-        return None, absent or [unknown(tree, str(reason))]
+        return None, absent or [unknown(tree, reason)]
     wrong = list(faults(tree, parts, original))
     return (None if wrong else of_parts(original, parts)), wrong
 
@@ -68,33 +68,69 @@ def teacher(section: object, world: World) -> Mapping[str, Any]:
     return of_config(folder.config)
 
 
-def unknown(tree: Tree, reason: str) -> Diagnostic:
+def unknown(tree: Tree, reason: Unreadable) -> Diagnostic:
     """That the shape of what is cut cannot be known."""
     return tree.diagnostic(
         "KC4341",
         _CUT,
-        "what the cut leaves cannot be known",
+        "the teacher cannot be cut" if isinstance(reason, Unfit) else "what the cut leaves cannot be known",
         on="key",
-        label=reason,
-        help="take a teacher whose weights lie in a folder, or write the student's sizes out in student.architecture",
+        label=str(reason),
+        help=ANOTHER
+        if isinstance(reason, Unfit)
+        else "take a teacher whose weights lie in a folder, or write the student's sizes out in student.architecture",
         related=(tree.related(_TEACHER, "the teacher", "key"),),
     )
 
 
 def faults(tree: Tree, parts: Parts, original: Mapping[str, Any]) -> Iterator[Diagnostic]:
-    """Every choice that is none among what the teacher has."""
-    for name, choice in parts.choices().items():
+    """Every choice that is none among what the teacher has, or that leaves no model of its family."""
+    wrong = {
+        name: why for name, choice in parts.choices().items() if (why := choice.fault(int(original[COUNTED[name]])))
+    }
+    for name, why in wrong.items():
         there = int(original[COUNTED[name]])
-        if fault := choice.fault(there):
-            yield tree.diagnostic(
-                "KC4342",
-                f"{_CUT}/{name}",
-                f"this does not say which {name} of the teacher are kept",
-                on="key",
-                label=fault,
-                help=f"write `{{by: even, count: N}}` with N up to {there}, or `{{by: list, ids: […]}}` of 0 to "
-                f"{there - 1}, ascending",
-            )
+        yield _unfit(
+            tree,
+            name,
+            why,
+            f"write `{{by: even, count: N}}` with N up to {there}, or `{{by: list, ids: […]}}` of 0 to "
+            f"{there - 1}, ascending",
+        )
+    wide = [name for name in ("channels", "heads") if name in parts.choices()]
+    if wrong or not wide:
+        return
+    made = of_parts(original, parts)
+    width, heads = made["hidden_size"], made["num_attention_heads"]
+    if width % heads:
+        way = (
+            f"keep {' or '.join(str(n) for n in (width - width % heads, width - width % heads + heads) if n)} channels"
+        )
+        yield _unfit(
+            tree,
+            wide[0],
+            f"{width} channels are no multiple of {heads} query heads",
+            f"{way}, or another number of heads",
+        )
+    elif original.get("family") == "phi" and "head_dim" in made:
+        yield _unfit(
+            tree,
+            wide[0],
+            f"heads stay {made['head_dim']} wide, {width} / {heads} is {width // heads}, and a phi has no width of "
+            "heads of its own",
+            "cut layers or neurons of a phi, and as many heads as channels: half of both",
+        )
+
+
+def _unfit(tree: Tree, name: str, why: str, way: str) -> Diagnostic:
+    return tree.diagnostic(
+        "KC4342",
+        f"{_CUT}/{name}",
+        f"this does not say which {name} of the teacher are kept",
+        on="key",
+        label=why,
+        help=way,
+    )
 
 
 def _at(tree: Tree, pointer: str) -> object:

@@ -13,7 +13,7 @@ from kcompiler.compose.draft import Draft
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import World, cuts
 from kcompiler.facts import weights as lying
-from kcompiler.facts.models import Unreadable, of_config
+from kcompiler.facts.models import ANOTHER, Unfit, Unreadable, of_config
 from kcompiler.facts.teacher import Folder, folder_in
 from kcompiler.source import Tree, Value
 from kcompiler.spec.student import FROM_CHECKPOINT, FROM_CUT
@@ -68,7 +68,7 @@ def _architecture(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic
                 origin,
                 "the architecture cannot be taken from the checkpoint",
                 label=str(reason),
-                help="write it out under student.architecture",
+                help=ANOTHER if isinstance(reason, Unfit) else "write it out under student.architecture",
                 related=(tree.related(named, "these weights"),) if asked and where is not None else (),
             )
         ]

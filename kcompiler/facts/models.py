@@ -118,31 +118,64 @@ _WHOLE_NUMBERS = (
 _FIELDS = (*_WHOLE_NUMBERS, "head_dim", "rms_norm_eps", "tie_word_embeddings")
 
 
+#: family → what its arithmetic must be besides, since an architecture of a spec states nothing else
+_ONLY: Mapping[str, Mapping[str, Any]] = {
+    "llama": {"attention_bias": False, "mlp_bias": False, "hidden_act": "silu", "attention_dropout": 0},
+    "qwen3": {"attention_bias": False, "hidden_act": "silu", "attention_dropout": 0, "use_sliding_window": False},
+    "phi": {
+        "hidden_act": "gelu_new",
+        "partial_rotary_factor": 0.5,
+        "qk_layernorm": False,
+        "attention_dropout": 0,
+        "resid_pdrop": 0,
+        "embd_pdrop": 0,
+    },
+}
+#: what to do about an `Unfit`
+ANOTHER = (
+    "take weights of a llama, qwen3 or phi whose config.json says nothing beyond student.architecture, or have a "
+    "student of its own shape learn from these: no `checkpoint` and no `cut`"
+)
+
+
 class Unreadable(Exception):
     """A config.json gives no architecture of a spec; the message says why."""
+
+
+class Unfit(Unreadable):
+    """It is here, and means a model that no architecture of a spec states."""
 
 
 def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of `student.architecture` that a config.json means, all of them but the vocabulary's width.
 
-    Raises Unreadable: another family, another kind of rotary embedding, or no number where one must stand.
+    Raises Unfit: another family, another arithmetic, or no number where one must stand.
     """
     family = config.get("model_type")
     unsaid = _UNSAID.get(family) if isinstance(family, str) else None
     if unsaid is None:
-        raise Unreadable(f"`{family}` is none of the families {', '.join(_UNSAID)}" if family else "no model_type")
+        raise Unfit(f"`{family}` is none of the families {', '.join(_UNSAID)}" if family else "no model_type")
     said = {name: _said(config, _OTHERWISE.get(str(family), {}).get(name, name), unsaid.get(name)) for name in _FIELDS}
     if said["num_key_value_heads"] is None:
         said["num_key_value_heads"] = said["num_attention_heads"]
     for name in _WHOLE_NUMBERS:
         if not isinstance(said[name], int) or isinstance(said[name], bool):
-            raise Unreadable(f"{name} is {said[name]!r}, no whole number")
+            raise Unfit(f"{name} is {said[name]!r}, no whole number")
     heads = said["num_attention_heads"]
     if said["head_dim"] is None or (heads > 0 and said["head_dim"] * heads == said["hidden_size"]):
         del said["head_dim"]
     if not isinstance(said["tie_word_embeddings"], bool):
-        raise Unreadable(f"tie_word_embeddings is {said['tie_word_embeddings']!r}")
+        raise Unfit(f"tie_word_embeddings is {said['tie_word_embeddings']!r}")
+    _check_arithmetic(str(family), config)
     return {"family": family, **said, "rms_norm_eps": _number(said, "rms_norm_eps"), "rope_theta": _theta(config)}
+
+
+def _check_arithmetic(family: str, config: Mapping[str, Any]) -> None:
+    parts = [config.get(key) for key in ("rope_parameters", "rope_scaling")]
+    for where in [config, *(part for part in parts if isinstance(part, dict))]:
+        for name, only in _ONLY[family].items():
+            if where.get(name) is not None and where[name] != only:
+                raise Unfit(f"its {name} is {where[name]!r}, and a student's is {only!r}")
 
 
 def _said(config: Mapping[str, Any], name: str, unsaid: Any) -> Any:
@@ -152,7 +185,7 @@ def _said(config: Mapping[str, Any], name: str, unsaid: Any) -> Any:
 def _number(said: Mapping[str, Any], name: str) -> float:
     value = said[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unreadable(f"{name} is {value!r}, no number")
+        raise Unfit(f"{name} is {value!r}, no number")
     return shortest(float(value))
 
 
@@ -163,7 +196,7 @@ def _theta(config: Mapping[str, Any]) -> float:
     for part in parts:
         kind = part.get("rope_type", part.get("type", "default"))
         if kind != "default":
-            raise Unreadable(f"its rotary embedding is of type `{kind}`")
+            raise Unfit(f"its rotary embedding is of type `{kind}`")
     bases = [part["rope_theta"] for part in [*parts, config] if part.get("rope_theta") is not None]
     return _number({"rope_theta": bases[0] if bases else 10000.0}, "rope_theta")
 

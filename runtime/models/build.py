@@ -176,6 +176,17 @@ def apart(declared: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     return next((name for name in names if not _same(declared[name], found.get(name))), "")
 
 
+#: what configs call the fields of an architecture where they call them otherwise
+_RENAMED = frozenset({"model_type", "layer_norm_eps"})
+
+
+def otherwise(key: str, stated: str) -> str:
+    """What to do where two configs are `apart` by a key: as `stated` for what an architecture states."""
+    if key in Architecture.model_fields or key in _RENAMED:
+        return stated
+    return f"take weights with another {key}: student.architecture has no word for it"
+
+
 def _same(one: object, other: object) -> bool:
     """Equal, where two numbers are one when they are one float32: weights know no finer (1e-05, 9.9999997e-06)."""
     if isinstance(one, dict) and isinstance(other, dict):

@@ -258,7 +258,7 @@ def cut(model: PreTrainedModel, architecture: Architecture, kept: Kept, special:
         raise Refusal(
             f"the model that is cut has {key} = {found.get(key)!r}, the student {declared[key]!r}",
             place="student.architecture",
-            action="write `architecture: from cut`, or the fields of the teacher's config.json as they are",
+            action=build.otherwise(key, "write `architecture: from cut`, or the fields of its config.json as they are"),
         )
     _fill(made, pieces(model, kept))
     return made

@@ -37,7 +37,9 @@ def sample(path: Path, words: Tokenizer, most: int) -> list[Encoded]:
     chosen = [every[i * len(every) // count] for i in range(count)]
     found = []
     for row in chosen:
-        found += [(example.ids, example.masks[RESPONSE]) for example in encode(row, words, [RESPONSE])]
+        for example in encode(row, words, [RESPONSE]):
+            # a row that the teacher will answer has no response yet: the end of an empty one is none
+            found.append((example.ids, example.masks[RESPONSE] if row["response"] else [False] * len(example.ids)))
     return found
 
 

@@ -58,17 +58,24 @@ def cut_student(takes: Mapping[str, Path], params: CutStudentParams, ctx: Contex
         "channels": kept.channels if params.channels else "all",
         "importance_finite": _finite(measured),
         "tensors_equal": facts.rate(same, tensors),
-        "nll_of_teacher": facts.measured(before, "nat/token", n=tokens),
-        "nll_after_cut": facts.measured(after, "nat/token", n=tokens),
+        "nll_of_teacher": _nll(before, tokens),
+        "nll_after_cut": _nll(after, tokens),
         "entry": admission.data(findings),
     }
     marks = facts.fingerprints({name: takes[name] for name in ("dataset", "tokenizer")}, ctx.digests)
     marks["model"] = facts.hex_of(digest.of_folder(out))
     ctx.report("report", data, fingerprints=marks)
+    judged = f"{before:.3f} nat/token before the cut, {after:.3f} after it" if tokens else "no row has a response yet"
     ctx.say(
         f"{build.count(student)} of {build.count(teacher)} parameters, layers {', '.join(map(str, kept.layers))}; "
-        f"{before:.3f} nat/token before the cut, {after:.3f} after it"
+        f"{judged}"
     )
+
+
+def _nll(value: float, tokens: int) -> dict[str, Any]:
+    if tokens:
+        return facts.measured(value, "nat/token", n=tokens)
+    return facts.unavailable("the rows have no responses yet: the teacher answers them later", "nat/token")
 
 
 def _parts(params: CutStudentParams, teacher: PreTrainedModel, student: PreTrainedModel) -> list[dict[str, Any]]:

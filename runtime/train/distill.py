@@ -110,7 +110,7 @@ def student_of(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer,
         raise Refusal(
             f"the checkpoint to start from has {key} = {found.get(key)!r}, the spec says {declared[key]!r}",
             place="from",
-            action="give the student the checkpoint's architecture",
+            action=build.otherwise(key, "give the student the checkpoint's architecture"),
         )
     for name, number in special.items():
         # weights made elsewhere name their own control tokens; the tokenizer's contract decides

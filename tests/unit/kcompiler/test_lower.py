@@ -142,6 +142,24 @@ def test_files_are_pinned_by_what_they_hold(tmp_path: Path) -> None:
     assert (entry.digest, entry.bytes) == (digest.of_file(rows), rows.stat().st_size)
 
 
+@pytest.mark.parametrize(("dtype", "once"), [("fp32", True), ("bf16", False)])
+def test_a_student_starts_from_the_teachers_weights_as_they_are(tmp_path: Path, dtype: str, once: bool) -> None:
+    weights = tmp_path / "specs" / "weights"
+    shutil.copytree(next(ROOT.glob("tests/golden/validate/KC4346-*/teacher")), weights)
+    named = {"model": "weights", "revision": digest.of_folder(weights), "license": "MIT"}
+
+    def change(data: dict[str, Any]) -> None:
+        data["teacher"] = {"source": "hf", "signals": ["logits"], "dtype": dtype, **named}
+        data["tokenizer"] = {"source": "teacher", "template": data["tokenizer"]["template"]}
+        data["student"] = {"role": "toy", "architecture": "from checkpoint", "checkpoint": named}
+
+    nodes, _ = lowered(tmp_path, change)
+    start = nodes["train-kd"].takes["from"]
+    assert start == ("step:teacher#checkpoint" if once else "step:student#checkpoint")
+    assert nodes[start.removeprefix("step:").partition("#")[0]].params["dtype"] == "fp32"
+    assert nodes["train-kd"].takes["teacher"] == "step:teacher#checkpoint"
+
+
 def test_a_tool_registry_is_an_input(tmp_path: Path) -> None:
     (tmp_path / "specs").mkdir()
     shutil.copytree(ROOT / "specs" / "tools", tmp_path / "specs" / "tools")

@@ -310,6 +310,12 @@ def untrained(*changes: Change, baselines: tuple[str, ...] = ()) -> Change:
     return several(*changes, change)
 
 
+def unanswered(data: dict[str, Any]) -> None:
+    """One more source, of prompts that the teacher answers."""
+    source = {"name": "more", "kind": "jsonl", "path": "more.jsonl", "split": "train", "license": "MIT"}
+    data["data"]["sources"].append({**source, "responses": "teacher"})
+
+
 HALF = {"layers": {"by": "even", "count": 1}}
 NARROW = {"channels": {"by": "even", "count": 32}}
 
@@ -325,6 +331,20 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("which must be said then", cutting(NARROW, hidden_size=32), ("KC4343",), ("8, the cut leaves 16", "write 16,")),
         Claim("a rotary base that the teacher leaves unsaid", cutting(HALF, num_hidden_layers=1, rope_theta=5e5),
               ("KC4343",), ("500000.0, the cut leaves 10000.0",)),
+        Claim("channels that the heads do not divide", cutting({"channels": {"by": "even", "count": 30}}), ("KC4342",),
+              ("30 channels are no multiple of 4 query heads", "keep 28 or 32 channels, or another number of heads")),
+        Claim("heads that do not divide the channels", several(
+              lambda data: data["teacher"]["architecture"].update(num_key_value_heads=4),
+              cutting({"heads": {"by": "even", "count": 3}})),
+              ("KC4342",), ("which heads of", "64 channels are no multiple of 3 query heads", "keep 63 or 66 channels")),
+        Claim("heads of a phi", several(
+              lambda data: data["teacher"]["architecture"].update(family="phi"),
+              cutting({"heads": {"by": "even", "count": 1}})),
+              ("KC4342",), ("which heads of", "heads stay 16 wide, 64 / 2 is 32", "cut layers or neurons of a phi")),
+        Claim("heads and channels of a phi", several(
+              lambda data: data["teacher"]["architecture"].update(family="phi"),
+              cutting({"heads": {"by": "even", "count": 1}, **NARROW}, num_key_value_heads=1, num_attention_heads=2,
+                      hidden_size=32))),
         Claim("that base", cutting(HALF, num_hidden_layers=1, rope_theta=10000)),
         Claim("an epsilon as float32 has it", reduced(300), files=brought(**SHAPE)),
         Claim("all ids but one", reduced(511), files=brought(**SHAPE)),
@@ -333,6 +353,14 @@ CLAIMS: dict[str, list[Claim]] = {
               ("300 ids are kept, tokenizer.vocab_size is 400",), files=brought(**SHAPE)),
         Claim("a vocabulary of another tokenizer", reduced(300, source="train"), ("KC4344",),
               ("tokenizer.source is `train`",), files=brought(**SHAPE)),
+        Claim("ids of answers that are not there yet", several(reduced(300), section("teacher", signals=["text"]),
+              losses("sequence_kd"), unanswered), ("KC4344",), ("source `more` has no responses", "remove `vocabulary`"),
+              files=brought(**SHAPE) | {"more.jsonl": '{"prompt": "a"}\n'}),
+        Claim("an original that is rounded", untrained(kin("teacher"), section("teacher", dtype="bf16")), ("KC4352",),
+              ("nothing learns from it",), files=pair(letters(509))),
+        Claim("a teacher that is rounded", several(kin("teacher"), section("teacher", dtype="bf16")), files=pair(letters(509))),
+        Claim("a teacher that cannot be cut, whatever is written", several(local(), section("student", cut=HALF)), ("KC4341",),
+              ("its attention_bias is True", "no `checkpoint` and no `cut`"), files=brought(**SHAPE, attention_bias=True)),
         Claim("a tokenizer that is not BPE", reduced(300), ("KC4344",), ("of kind Unigram",),
               files=brought('{"type": "Unigram"}', **SHAPE)),
         Claim("one that does not say its kind", reduced(300), files=brought('{"type": null}', **SHAPE)),
@@ -692,6 +720,11 @@ CLAIMS: dict[str, list[Claim]] = {
               ("64 here, the checkpoint's config.json: 32", "16 here, the checkpoint's config.json: 8"),
               files=pair(letters(509))),
         Claim("a head's width that follows", kin("teacher"), files=pair(letters(509), head_dim=None)),
+        Claim("weights with another arithmetic", kin("teacher"), ("KC4315",),
+              ("its mlp_bias is True, and a student's is False", "no `checkpoint` and no `cut`"),
+              files=pair(letters(509), mlp_bias=True)),
+        Claim("an arithmetic that is said though it need not be", kin("teacher"),
+              files=pair(letters(509), mlp_bias=False, hidden_act="silu", attention_dropout=0.0)),
         Claim("weights of another family", kin("teacher"), ("KC4315",), ("`gpt2` is none of the families",),
               files=pair(letters(509), model_type="gpt2")),
         Claim("a folder without a config", kin("teacher"),
@@ -1171,9 +1204,14 @@ def folders_speak() -> None:
         ("student: {architecture: from checkpoint, checkpoint: {model: hf:a/b}}",
          ["KC4314 a repository is looked at when it was fetched ← these weights"]),
         (start % "teacher/empty", ["KC4314 its folder has no config.json that can be read"]),
+        (start % "bias", ["KC4314 its attention_bias is True, and a student's is False"]),
         (start % "gpt", ["KC4314 `gpt2` is none of the families llama, qwen3, phi"]),
     ):  # fmt: skip
-        more = {"gpt/config.json": '{"model_type": "gpt2"}', "teacher/empty/a": ""}
+        more = {
+            "bias/config.json": json.dumps({**SHAPE, "attention_bias": True}),
+            "gpt/config.json": '{"model_type": "gpt2"}',
+            "teacher/empty/a": "",
+        }
         assert filled(text, {**files, **more}, it="student")[1] == says, text
     words = "teacher: {source: hf, model: teacher}\nstudent: {checkpoint: {model: student}}\ntokenizer: {source: %s%s}"
     said = [
