@@ -147,6 +147,16 @@ def test_a_student_of_another_arithmetic_is_refused(key, value):
         cutting.cut(model, architecture("llama", **{key: value}), kept, SPECIAL)
 
 
+def test_an_arithmetic_that_no_spec_states_is_not_advised_to_be_written_out():
+    model = teacher("llama")
+    kept = cutting.choose(Parts(), model.config, cutting.measure(model, ROWS, quiet))
+    model.config.attention_bias = True
+    with pytest.raises(Refusal) as caught:
+        cutting.cut(model, architecture("llama"), kept, SPECIAL)
+    assert "attention_bias = True" in caught.value.message
+    assert caught.value.action == "take weights with another attention_bias: student.architecture has no word for it"
+
+
 def test_sizes_that_the_cut_does_not_leave_are_refused():
     model = teacher("llama")
     kept = cutting.choose(Parts(), model.config, cutting.measure(model, ROWS, quiet))
