@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kcompiler import source
@@ -22,6 +23,10 @@ from runtime.contract.tables import size_of
 
 class Unwritable(Exception):
     """A text whose pins cannot be written by machine; the message says which and why."""
+
+
+class Unstable(Unwritable):
+    """A folder that has no digest; the message says where it is named, why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +53,8 @@ class Pinned:
 def pinned(name: str, data: bytes, world: World) -> Pinned:
     """The pins of a spec's text and of its fragments. `name` is what messages call the spec.
 
-    Raises Unwritable: a text that cannot be read, or in which a pin has no plain place. Raises ValueError for a folder
-    without stable content, OSError for what cannot be read.
+    Raises Unwritable: a text that cannot be read, or in which a pin has no plain place; Unstable for a folder without
+    stable content. Raises OSError for what cannot be read.
     """
     found = Pinned()
     tree = _load(name, data)
@@ -111,7 +116,7 @@ def _own(tree: Tree, world: World, found: Pinned) -> Iterator[_Wanted]:
             continue
         path = lying.path_of(where, world)
         if path is not None:
-            pin = digest.of_file(path) if where.packed else digest.of_folder(path)
+            pin = digest.of_file(path) if where.packed else _of_folder(tree, child(pointer, where.key), path)
             yield pointer, where.key, "revision", pin
         elif "revision" not in section:
             found.absent.append(where.place)
@@ -121,11 +126,23 @@ def _own(tree: Tree, world: World, found: Pinned) -> Iterator[_Wanted]:
             continue
         path = located(written, world)
         if path is not None and kind(path) == ("folder" if entry["kind"] == "datasets" else "file"):
-            pin = digest.of_folder(path) if entry["kind"] == "datasets" else digest.of_file(path)
+            at = f"/data/sources/{i}/path"
+            pin = _of_folder(tree, at, path) if entry["kind"] == "datasets" else digest.of_file(path)
             yield f"/data/sources/{i}", "path", "sha256", pin.removeprefix("sha256:")
             yield f"/data/sources/{i}", "path", "bytes", size_of(path)
         elif "sha256" not in entry or "bytes" not in entry:
             found.absent.append(written)
+
+
+def _of_folder(tree: Tree, pointer: str, path: Path) -> str:
+    try:
+        return digest.of_folder(path)
+    except ValueError as reason:
+        at = tree.place(pointer)
+        raise Unstable(
+            f"{tree.file}:{at.line}:{at.column}: the folder has no stable content: {reason}\n"
+            "replace links by the files they point to: cp -rL, as for a snapshot in the cache of Hugging Face"
+        ) from None
 
 
 def _with(tree: Tree, name: str, wanted: list[_Wanted], found: Pinned) -> str:

@@ -183,13 +183,16 @@ def pin(spec: Path, check: bool) -> None:
     read, 4 when something without a pin is not here.
     """
     from kcompiler.facts import World
-    from kcompiler.pin import Unwritable, pinned
+    from kcompiler.pin import Unstable, Unwritable, pinned
 
     home = project.find(spec)
     shown = home.shown(spec)
     try:
         found = pinned(shown, spec.read_bytes(), World(home.root, spec.resolve().parent))
-    except (Unwritable, ValueError) as reason:
+    except Unstable as reason:
+        click.echo(str(reason), err=True)
+        raise Outcome(2, "unreadable", f"kcompiler pin {spec}") from None
+    except Unwritable as reason:
         click.echo(str(reason), err=True)
         raise Outcome(2, "unreadable", f"kcompiler validate {spec}") from None
     for one in found.pins:

@@ -117,6 +117,14 @@ def written(messages: Sequence[Message]) -> str:
     return "\n\n".join(f"{message['role']}: {said(message)}" for message in messages)
 
 
+def unlearnt(messages: Sequence[Message]) -> list[str]:
+    """Names for what of a checked conversation nothing learns from, though it may be said: an answer that nothing was
+    asked before, and what follows the last answer."""
+    last = max((i for i, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
+    found = ["messages (an answer before any question)"] if messages[0]["role"] == "assistant" else []
+    return [*found, "messages (after the last answer)"] if last < len(messages) - 1 else found
+
+
 def row_of(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     """The fields of a dataset row that hold a checked conversation with a reply at its end.
 

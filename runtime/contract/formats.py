@@ -93,7 +93,7 @@ def _members(line: bytes, asked: frozenset[str], here: str) -> tuple[dict[str, J
     try:
         return members(line, asked.__contains__)
     except ValueError as error:
-        raise Refusal(_why(str(error)), place=here, action=_what_to_do(str(error))) from None
+        raise Refusal(_why(str(error)), place=here, action=_what_to_do(str(error), line)) from None
 
 
 def _why(error: str) -> str:
@@ -102,7 +102,9 @@ def _why(error: str) -> str:
     return error.replace("not a JSON object", "a row must be a JSON object") if judged else f"not JSON: {error}"
 
 
-def _what_to_do(error: str) -> str:
+def _what_to_do(error: str, line: bytes) -> str:
+    if line.lstrip().startswith(b"["):
+        return "write one object a line, as `jq -c '.[]' FILE` makes them of an array"
     if error.startswith("starts with"):
         return "save the file as UTF-8 without a byte-order mark"
     if error.startswith("duplicate key"):

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from runtime.contract import Refusal, conversation, formats, pairs, rows
 from runtime.contract.formats import Form, Record
@@ -58,7 +58,7 @@ def composed(written: str) -> bool:
 
 @dataclass(frozen=True)
 class Found:
-    """One row, where it stands, and the fields of its line that nothing maps."""
+    """One row, where it stands, and the fields of its line that nothing maps, or parts of them."""
 
     line: int
     place: str
@@ -161,7 +161,9 @@ class Reader:
         for record in itertools.islice(records, self.limit or None):
             any_row = True
             row = self._row(record.asked, record.rest, record.place)
-            yield Found(record.number, record.place, row, {**self._unpaired(row, record.asked), **record.rest})
+            unlearnt = dict.fromkeys(self._unlearnt(row, record.asked, record.place))
+            unread = {**self._unpaired(row, record.asked), **record.rest, **unlearnt}
+            yield Found(record.number, record.place, row, unread)
         if not any_row:
             raise Refusal("the file holds no row", place=place, action="add rows, or remove the data source")
 
@@ -237,6 +239,11 @@ class Reader:
         if "messages" in self._mapped:
             return True
         return "messages" in self._fields and "messages" in value and not any(self._has(one, value) for one in COMPOSED)
+
+    def _unlearnt(self, row: Row, value: Mapping[str, Json], here: str) -> list[str]:
+        """What of the messages of a row nothing learns from."""
+        spoken = rows.REJECTED not in row and self._spoken(value)
+        return conversation.unlearnt(cast(Any, self._value("messages", value, here))) if spoken else []
 
     def _conversation(self, found: dict[str, Json], here: str) -> dict[str, Json]:
         """The fields of a row with its messages in the one form in which they are held, and their text beside them."""

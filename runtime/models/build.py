@@ -317,7 +317,11 @@ def load(folder: Path, *, attention: str = "eager", dtype: torch.dtype = torch.f
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if info.get(what):
             names = ", ".join(name if isinstance(name, str) else name[0] for name in sorted(info[what], key=str)[:5])
-            raise Refusal(f"weights do not fill the model: {what} {names}", place=folder.name, action="complete them")
+            raise Refusal(
+                f"weights do not fill the model: {what} {names}",
+                place=folder.name,
+                action=f"take {CONFIG} and weights of one model, each as its authors publish it",
+            )
     for name, tensor in model.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
             raise Refusal(f"tensor {name} is not finite", place=folder.name, action="take the weights again")

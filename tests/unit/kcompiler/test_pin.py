@@ -154,3 +154,26 @@ def test_a_file_without_a_last_line_end_gets_its_pin(home):
 def test_a_text_that_is_no_spec_is_said(home):
     with pytest.raises(Unwritable, match="s"):
         pinned("s", b"\xff", World(home, home))
+
+
+@pytest.mark.parametrize("where", ["weights", "datasets"])
+def test_a_folder_of_links_is_refused_where_it_is_named_and_the_advice_works(home, tmp_path, capsys, where):
+    """A snapshot in the cache of Hugging Face is a folder of links."""
+    (tmp_path / "blob").write_text("weights")
+    (home / "weights/config.json").unlink()
+    (home / "weights/config.json").symlink_to(tmp_path / "blob")
+    text = TEXT.partition("include:")[0]
+    if where == "datasets":
+        text = text.replace("  model: weights ", "  model: models:base ")
+        text = text.replace('kind: jsonl\n      path: "rows.jsonl"', "kind: datasets\n      path: weights")
+    (home / "spec.yaml").write_text(text)
+    assert _main(["pin", "spec.yaml"]) == 2
+    said = capsys.readouterr().err
+    line = next(n for n, one in enumerate(text.splitlines(), 1) if ": weights" in one)
+    assert said.startswith(f"spec.yaml:{line}:")
+    assert "symbolic link in an artifact: config.json" in said
+    assert "cp -rL" in said
+    assert said.splitlines()[-1] == "outcome=unreadable code=2 next=kcompiler pin spec.yaml"
+    (home / "weights/config.json").unlink()
+    (home / "weights/config.json").write_text("weights")
+    assert _main(["pin", "spec.yaml"]) == 0

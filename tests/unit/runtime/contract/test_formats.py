@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from runtime.contract import Refusal, formats, rows, tables
 from runtime.contract.formats import DELIMITERS, Form
-from runtime.contract.sources import Reader
+from runtime.contract.sources import Reader, unused
 
 HEAD = "prompt,response\n"
 
@@ -192,6 +192,35 @@ def test_a_conversation_is_read_where_no_question_stands(tmp_path: Path, mapped:
     assert dict(found.rest) == {"topic": "x"}
     (same,) = read(tmp_path, 'messages,topic\n"{}",x\n'.format(json.dumps(HI).replace('"', '""')), **mapped)
     assert same.row == found.row
+
+
+@pytest.mark.parametrize(
+    ("talk", "unlearnt"),
+    [
+        pytest.param(HI, [], id="an answer at the end"),
+        pytest.param([*HI, HI[0]], ["messages (after the last answer)"], id="thanks"),
+        pytest.param([HI[1], *HI], ["messages (an answer before any question)"], id="a greeting"),
+        pytest.param(
+            [HI[1], *HI, HI[0]],
+            ["messages (an answer before any question)", "messages (after the last answer)"],
+            id="both",
+        ),
+    ],
+)
+def test_what_of_a_conversation_nothing_learns_from_is_named(
+    tmp_path: Path, talk: list[dict[str, str]], unlearnt: list[str]
+):
+    (found,) = read(tmp_path, json.dumps({"messages": talk}) + "\n", Form("jsonl"))
+    assert unused(found.rest) == unlearnt
+
+
+def test_an_array_is_told_how_it_becomes_lines(tmp_path: Path):
+    for text in ('[{"prompt": "a", "response": "b"}]\n', "[\n"):
+        (tmp_path / "faq.csv").write_text(text, encoding="utf-8")
+        with pytest.raises(Refusal) as caught:
+            list(Reader("faq", {}, form=Form("jsonl")).file(tmp_path / "faq.csv"))
+        assert caught.value.place == "faq.csv:1"
+        assert "jq -c '.[]'" in caught.value.action
 
 
 def test_a_file_that_maps_its_questions_has_no_conversations(tmp_path: Path):
