@@ -102,7 +102,12 @@ CASES: dict[str, tuple[Callable[[Home], None], int, str, str]] = {
     "absolute path": (changed(a_source("/etc/hostname")), 1, "KC4403", "/etc/hostname"),
     "teacher without weights": (a_teacher(()), 1, "KC4406", "weights"),
     "teacher with pickled weights": (a_teacher(("pytorch_model.bin",)), 1, "KC4407", "safetensors"),
-    "teacher of another vocabulary": (a_teacher(("model.safetensors",), vocab_size=500), 1, "KC4203", "500"),
+    "teacher of another vocabulary": (
+        a_teacher(("model.safetensors",), vocab_size=500),
+        1,
+        "KC4203",
+        "the teacher has another",
+    ),
     "shape longer than the context": (
         changed(lambda data: data["shapes"].update(prefill=[32, 64], decode={"context": 48})),
         1,
