@@ -72,7 +72,9 @@ class Nursery:
         """Ends the process; it has no children then, as every command is waited for."""
         with contextlib.suppress(OSError):
             self._here.shutdown(socket.SHUT_RDWR)
-        self._process.wait(timeout=10)
+        self._process.communicate(timeout=10)
+        self._answers.close()
+        self._here.close()
 
     def run(
         self, code: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], umask: int, timeout: float
