@@ -17,7 +17,7 @@ from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
 from runtime.contract.weights import Weights
 
-BASELINE, ANSWERS = "ce_only", "answers"
+WITHOUT_TEACHER, FROM_NOTHING, ANSWERS = "ce_only", "random_init", "answers"
 #: every package: the oldest system with several functions in one, and one function per shape
 DEPLOYMENT, STRATEGY = "iOS18", "multifunction"
 
@@ -299,7 +299,8 @@ class Lowering:
         return f"step:{ANSWERS}#answers"
 
     def training(self) -> None:
-        for i, stage in enumerate(self.spec.training.stages):
+        stages, baselines = self.spec.training.stages, self.spec.evaluation.baselines
+        for i, stage in enumerate(stages):
             terms = []
             for written in stage.losses:
                 loss = catalog.load("losses", written.term)
@@ -313,8 +314,10 @@ class Lowering:
                         "semantics": dict(loss.semantics),
                     }
                 )
-            self._train(f"train-{stage.name}", stage, terms, f"/training/stages/{i}", stage.from_)
-        if BASELINE in self.spec.evaluation.baselines:
+            self._train(stage, terms, i)
+            if FROM_NOTHING in baselines:
+                self._train(stage, terms, i, FROM_NOTHING)
+        if WITHOUT_TEACHER in baselines:
             loss = catalog.load("losses", "ce_truth")
             term = {
                 "term": loss.name,
@@ -325,22 +328,25 @@ class Lowering:
                 "semantics": dict(loss.semantics),
             }
             # the same student, data order and number of steps, without the teacher: stage by stage
-            for i, stage in enumerate(self.spec.training.stages):
-                start = f"{BASELINE}-{stage.from_}" if stage.from_ else None
-                name = f"train-{BASELINE}-{stage.name}"
-                self._train(name, stage, [term], f"/training/stages/{i}", start)
+            for i, stage in enumerate(stages):
+                self._train(stage, [term], i, WITHOUT_TEACHER)
 
-    def _train(self, step_id: str, stage: Any, terms: list[dict[str, Any]], origin: str, start: str | None) -> None:
+    def _train(self, stage: Any, terms: list[dict[str, Any]], index: int, baseline: str = "") -> None:
+        """One stage of the student or of a baseline, which starts where the same stage of it says."""
+        who = f"train-{baseline}-" if baseline else "train-"
         needs = frozenset[str]().union(*(catalog.load("losses", term["term"]).needs for term in terms))
         takes = {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer"}
         if "logits" in needs:
             takes["teacher"] = self._teacher
         if needs & {"text", "choices"}:
             takes["answers"] = self._answers()
-        if start or self.spec.student.checkpoint is not None or self.spec.student.cut is not None:
-            takes["from"] = f"step:train-{start}#checkpoint" if start else self._start()
+        has_weights = self.spec.student.checkpoint is not None or self.spec.student.cut is not None
+        if stage.from_:
+            takes["from"] = f"step:{who}{stage.from_}#checkpoint"
+        elif has_weights and baseline != FROM_NOTHING:
+            takes["from"] = self._start()
         self.add(
-            step_id,
+            f"{who}{stage.name}",
             "train",
             {
                 "architecture": self._architecture(self.spec.student.architecture),
@@ -360,7 +366,7 @@ class Lowering:
                 "threads": self.spec.execution.threads,
             },
             takes,
-            origin=origin,
+            origin=f"/training/stages/{index}",
             after=["tokenizer"],
         )
 
@@ -427,7 +433,8 @@ class Lowering:
         for i, written in enumerate(evaluation.suites):
             suite = catalog.load("suites", written.use)
             asked = ["teacher"] if has_weights(self.spec) else []
-            runners = [*asked, "student", *evaluation.baselines, "coreml"]
+            baselines = [name for name in evaluation.baselines if name in suite.baselines]
+            runners = [*asked, "student", *baselines, "coreml"]
             takes = {
                 "dataset": self._rows(),
                 "tokenizer": "step:tokenizer#tokenizer",
@@ -436,8 +443,8 @@ class Lowering:
             }
             if asked:
                 takes["teacher"] = self._teacher
-            if BASELINE in runners:
-                takes[BASELINE] = f"step:train-{BASELINE}-{self.spec.training.stages[-1].name}#checkpoint"
+            for name in baselines:
+                takes[name] = f"step:train-{name}-{self.spec.training.stages[-1].name}#checkpoint"
             self.add(
                 f"evaluate-{written.name}",
                 "evaluate",

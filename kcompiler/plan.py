@@ -171,13 +171,13 @@ def _uncompared(front: Front) -> Iterator[Diagnostic]:
     """Without the same student trained without the teacher, every rule that asks for "not worse" is silent."""
     assert front.spec is not None
     assert front.tree is not None
-    if front.spec.risk_tier != _TOY and front.spec.training.stages and not front.spec.evaluation.baselines:
+    if front.spec.risk_tier != _TOY and front.spec.training.stages and "ce_only" not in front.spec.evaluation.baselines:
         yield front.tree.diagnostic(
             "KC6018",
             "/evaluation",
             f"risk tier {front.spec.risk_tier}, and nothing shows that the teacher helps",
             on="key",
-            label="no `baselines` in this section",
+            label="no `ce_only` among its `baselines`",
             help="write `baselines: [ce_only]`: the same student, trained without the teacher",
             related=(front.tree.related("/risk_tier", "because of this"),),
         )

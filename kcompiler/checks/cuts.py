@@ -19,6 +19,7 @@ from runtime.contract.cut import shape
 #: what a shape has where nobody says it: the teacher's may be written in a spec as well
 _UNSAID = {name: field.default for name, field in Architecture.model_fields.items() if not field.is_required()}
 _CUT, _VOCABULARY = "/student/cut", "/student/cut/vocabulary"
+_RANDOM = "random_init"
 
 
 def _one_start(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -101,6 +102,21 @@ def _vocabulary(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         )
 
 
+def _started(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A student of random weights is its own baseline from random weights."""
+    if not spec.training.stages or spec.student.checkpoint is not None or spec.student.cut is not None:
+        return
+    if _RANDOM in spec.evaluation.baselines:
+        yield tree.diagnostic(
+            "KC4350",
+            f"/evaluation/baselines/{spec.evaluation.baselines.index(_RANDOM)}",
+            "the student itself starts from random weights",
+            label="would be trained twice",
+            help=f"remove `{_RANDOM}`, or start the student from weights: student.checkpoint or student.cut",
+            related=(tree.related("/student", "no `checkpoint` and no `cut` here", "key"),),
+        )
+
+
 def _something(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     if spec.training.stages:
         return
@@ -147,5 +163,6 @@ CHECKS = (
     Check(_one_start, "student"),
     Check(_agrees, "student", "teacher"),
     Check(_vocabulary, "student", "teacher", "tokenizer"),
+    Check(_started, "student", "training", "evaluation"),
     Check(_something, "student", "teacher", "training", "evaluation"),
 )

@@ -416,6 +416,17 @@ def _runners(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                     label=f"needs `{runner}`",
                     help=f"add `{runner}` to evaluation.baselines",
                 )
+    questioned = {name for suite in spec.evaluation.suites for name in catalog.load("suites", suite.use).baselines}
+    for i, baseline in enumerate(spec.evaluation.baselines):
+        if baseline not in questioned:
+            known = [name for name in catalog.names("suites") if baseline in catalog.load("suites", name).baselines]
+            yield tree.diagnostic(
+                "KC4425",
+                f"/evaluation/baselines/{i}",
+                f"the baseline `{baseline}` is trained, and no suite questions it",
+                label="nothing reads it",
+                help=f"add a suite that does to evaluation.suites: {', '.join(known)}; or remove it",
+            )
 
 
 def _once(tree: Tree, seen: dict[str, int], name: str, index: int, pointer: str, what: str) -> Iterator[Diagnostic]:

@@ -253,10 +253,10 @@ def _unread(spec: Spec) -> tuple[str, str, str] | None:
                 f"stage `{stage.name}` learns from responses of the file",
                 "train on the teacher's text in it: {term: sequence_kd, weight: 1.0}",
             )
-    if spec.evaluation.baselines:
+    if "ce_only" in spec.evaluation.baselines:
         return (
             "/evaluation/baselines",
-            f"the baseline `{spec.evaluation.baselines[0]}` learns from responses of the file",
+            "the baseline `ce_only` learns from responses of the file",
             "remove it: without the teacher there is nothing to learn from these rows",
         )
     return None

@@ -15,8 +15,6 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.tables import Machine
 
-_BASELINE = "ce_only"
-
 
 def _trainings(spec: Spec, machine: Machine) -> Iterator[tuple[str, Least]]:
     """(what, its least time) of everything that a run trains."""
@@ -29,8 +27,8 @@ def _trainings(spec: Spec, machine: Machine) -> Iterator[tuple[str, Least]]:
         least = of_training(spec.student.architecture, stage.steps, stage.batch_size, machine)
         if least is not None:
             yield f"stage `{stage.name}`", least
-            if _BASELINE in spec.evaluation.baselines:
-                yield f"stage `{stage.name}` of the baseline {_BASELINE}", least
+            for baseline in spec.evaluation.baselines:
+                yield f"stage `{stage.name}` of the baseline {baseline}", least
 
 
 def _within(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:

@@ -49,8 +49,9 @@ class Evaluation(Section):
     """Suites, and the students trained beside ours for comparison."""
 
     suites: list[Suite] = Field(min_length=1, max_length=64, description="Evaluation suites.")
-    baselines: Annotated[list[Literal["ce_only"]], Distinct] = Field(
+    baselines: Annotated[list[Literal["ce_only", "random_init"]], Distinct] = Field(
         default_factory=list,
-        description="`ce_only`: the same student, data order and steps, trained without the teacher.",
+        description="The same student, data order and steps, trained otherwise. `ce_only`: without the teacher. "
+        "`random_init`: with the same losses, from random weights in place of its checkpoint or cut.",
         json_schema_extra=DISTINCT,
     )

@@ -234,8 +234,8 @@ class Suite:
     """One evaluation suite: rows × runners → the `data` of a report of kind `eval.<name>`.
 
     `run(runners, rows, tools, params, seed)` is plain Python: rows are dataset rows of one split, `runners` maps a
-    runner's name ("teacher", "student", "ce_only", "coreml") to it, `tools` is the tool registry or an empty list.
-    It returns the data, or where `itemised` the data and the lines of `items.jsonl`.
+    runner's name ("teacher", "student", one of its `baselines`, "coreml") to it, `tools` is the tool registry or an
+    empty list. It returns the data, or where `itemised` the data and the lines of `items.jsonl`.
     """
 
     name: str
@@ -248,6 +248,8 @@ class Suite:
     permits: Callable[[Any], Sequence[str]] | None = None
     #: runners that it needs besides, where a student was trained
     trained: Sequence[str] = ()
+    #: students trained for comparison that it questions, where the spec has them trained
+    baselines: Sequence[str] = ("ce_only",)
     #: why a row with this response cannot be judged under these params, or ""; asked at validate
     unfit: Callable[[Any, str], str] | None = None
     #: its rows are preference pairs: of each the answer that was chosen, and `rejected`

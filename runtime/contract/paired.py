@@ -21,9 +21,14 @@ COMPARED: Mapping[str, tuple[str, str]] = {
     "teacher_gain": ("student", "teacher"),
     "package_gain": ("coreml", "student"),
 }
-#: what a suite that compares with the original says besides
-WITH_ORIGINAL: Mapping[str, tuple[str, str]] = {**COMPARED, "original_gain": ("coreml", "teacher")}
+#: what a suite of likelihoods says besides: what weights to start from are worth, and the package beside the original
+OF_TEXTS: Mapping[str, tuple[str, str]] = {
+    **COMPARED,
+    "init_gain": ("student", "random_init"),
+    "original_gain": ("coreml", "teacher"),
+}
 RUNNERS = ("teacher", "student", "ce_only", "coreml")
+RUNNERS_OF_TEXTS = ("teacher", "student", "ce_only", "random_init", "coreml")
 RESAMPLES = 2000
 #: two-sided 95 % of the normal distribution
 _Z = 1.959963984540054
@@ -107,8 +112,8 @@ def mcnemar(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
 
 
 def lacking(name: str, runners: Mapping[str, Any], why: Mapping[str, str]) -> str:
-    """Why a comparison of `WITH_ORIGINAL` cannot be made, or "". `why` holds the runners whose numbers are none."""
-    for runner in WITH_ORIGINAL[name]:
+    """Why a comparison of `OF_TEXTS` cannot be made, or "". `why` holds the runners whose numbers are none."""
+    for runner in OF_TEXTS[name]:
         if runner in why:
             return f"runner `{runner}`: {why[runner]}"
         if runner not in runners:

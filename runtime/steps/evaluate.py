@@ -12,7 +12,13 @@ from runtime import catalog
 from runtime.contract import Context, Params, Port, Ports, Step
 
 #: runner name → the port that supplies its model
-PORT_OF_RUNNER = {"teacher": "teacher", "student": "checkpoint", "ce_only": "ce_only", "coreml": "package"}
+PORT_OF_RUNNER = {
+    "teacher": "teacher",
+    "student": "checkpoint",
+    "ce_only": "ce_only",
+    "random_init": "random_init",
+    "coreml": "package",
+}
 
 
 class Part(Params):

@@ -1,9 +1,10 @@
-"""Held-out texts × models → negative log-likelihood per token, and what distillation gained over training without it.
+"""Held-out texts × models → negative log-likelihood per token, and what the teacher, and its weights, were worth.
 
 Gains are paired: for each text, nats per token of the one model minus those of the other. Both read the same tokens, so
 that the difference needs no correction for length or difficulty. Every gain is positive when the first one is better:
-`kd_gain` the student over the student without a teacher, `teacher_gain` the student over its teacher, `package_gain`
-the package over the checkpoint it was made of, `original_gain` the package over the teacher.
+`kd_gain` the student over the student without a teacher, `init_gain` over the student from random weights,
+`teacher_gain` over its teacher, `package_gain` the package over the checkpoint it was made of, `original_gain` the
+package over the teacher.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import Field
 
 from runtime.contract import Params, Runner, Suite, TokenScore
 from runtime.contract.intervals import t_interval
-from runtime.contract.paired import RUNNERS, WITH_ORIGINAL, difference, lacking, not_numbers
+from runtime.contract.paired import OF_TEXTS, RUNNERS_OF_TEXTS, difference, lacking, not_numbers
 from runtime.contract.report import measured, rate, unavailable
 from runtime.contract.rows import prompt_of, reply_of
 from runtime.contract.units import unit
@@ -102,7 +103,7 @@ def run(
     scores: dict[str, list[TokenScore]] = {}
     why: dict[str, str] = {}
     data: dict[str, Any] = {"items": measured(len(pairs), "item"), "runners": {}}
-    for name in RUNNERS:
+    for name in RUNNERS_OF_TEXTS:
         if name not in runners:
             data["runners"][name] = _of([], f"no runner `{name}`")
             continue
@@ -111,7 +112,7 @@ def run(
         data["runners"][name] = _of(scores[name], reason)
         if reason:
             why[name] = reason
-    for name, (better, worse) in WITH_ORIGINAL.items():
+    for name, (better, worse) in OF_TEXTS.items():
         lack = lacking(name, scores, why)
         data[name] = (
             unavailable(lack, "nat/token") if lack else gain(scores[worse], scores[better], seed, params.resamples)
@@ -127,5 +128,11 @@ def run(
 
 
 SUITE = Suite(
-    name="language_model", version=2, params=LanguageModelParams, runners=("student",), trained=("ce_only",), run=run
+    name="language_model",
+    version=3,
+    params=LanguageModelParams,
+    runners=("student",),
+    trained=("ce_only",),
+    baselines=("ce_only", "random_init"),
+    run=run,
 )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
@@ -23,8 +25,9 @@ SIZES = {
 CONTROL = ["<pad>", "<s>", "<end>", "<tool>"]
 
 
-def folder(root: Path) -> None:
-    """A tiny Llama with a byte-level tokenizer that was trained on English about something else."""
+def folder(root: Path, known: Sequence[str] = ()) -> None:
+    """A tiny Llama with a byte-level tokenizer that was trained on English about something else; its own weights are
+    random, or know these texts a little."""
     backend = Backend(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -41,15 +44,23 @@ def folder(root: Path) -> None:
     backend.save(str(root / "tokenizer.json"))
     torch.manual_seed(3)
     model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, bos_token_id=1, eos_token_id=2, **SIZES))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for start in range(0, 3 * len(known), 16):
+        ids = [[*backend.encode(known[place % len(known)]).ids, 2] for place in range(start, start + 16)]
+        wide = max(map(len, ids))
+        given = torch.tensor([[*row, *[0] * (wide - len(row))] for row in ids])
+        model(input_ids=given, labels=given.where(given != 0, -100)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
     model.save_pretrained(root)
 
 
 ANSWERS = ["It is certain", "Without a doubt", "Most likely", "Ask again later", "Outlook not so good", "Very doubtful"]
 
 
-def cut_from_it(home: Home, cut: dict[str, Any], **more: Any) -> None:
+def cut_from_it(home: Home, cut: dict[str, Any], known: Sequence[str] = (), **more: Any) -> None:
     """The tiny spec with a teacher in a folder and a student cut from it."""
-    folder(home.root / "specs/teacher")
+    folder(home.root / "specs/teacher", known)
 
     def edit(data: dict[str, Any]) -> None:
         data["teacher"] = {
@@ -105,6 +116,45 @@ def test_a_student_is_cut_over_fewer_ids_and_trained(fresh: Home) -> None:
     assert len(words) == model.config.vocab_size == 820
     for text in ("It is certain", "Ünïcödé ☃ \x00 never seen", "<tool>"):
         assert words.decode(words(text, add_special_tokens=False).input_ids) == text
+    fresh.audit().ended(0, "")
+
+
+def tables(first: int, last: int) -> list[dict[str, str]]:
+    """Rows of arithmetic that go on as they begin."""
+    return [
+        {"prompt": f"Count by {step} from {start}.", "response": " ".join(str(start + n * step) for n in range(8))}
+        for start in range(first, last)
+        for step in range(1, 9)
+    ]
+
+
+def test_the_weights_that_are_kept_are_compared_with_random_ones(fresh: Home) -> None:
+    """A teacher that knows its rows, a student cut from it, and the same student from random weights."""
+    home, taught = fresh.root / "specs", tables(0, 60)
+    for name, rows in (("train", tables(0, 12)), ("test", tables(60, 65))):
+        (home / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    part = {"kind": "jsonl", "license": "CC0-1.0"}
+    cut_from_it(
+        fresh,
+        {"layers": {"by": "list", "ids": [0, 1, 3]}},
+        [f"<s>{row['prompt']}\n{row['response']}" for row in taught],
+        data={
+            "sources": [{"name": name, "path": f"{name}.jsonl", "split": name, **part} for name in ("train", "test")]
+        },
+        evaluation={"suites": [{"use": "language_model"}], "baselines": ["ce_only", "random_init"]},
+        shapes={"prefill": [64], "decode": {"context": 64}},
+        policies=["caws/core", "quality/transfer"],
+    )
+    result = fresh.apply().ended(0, "")
+    assert result.steps()["train-random_init-kd"] == "committed"
+    data = json.loads((fresh.evidence / "reports/evaluate-language_model.json").read_text(encoding="utf-8"))["data"]
+    gained, nll = data["init_gain"], {name: one["nll_by_item"]["value"] for name, one in data["runners"].items()}
+    assert gained["n"] == data["items"]["value"] == 40
+    assert gained["value"] == pytest.approx(nll["random_init"] - nll["student"])
+    assert gained["low"] > 0.1
+    outcomes = json.loads((fresh.evidence / "verdict.json").read_text(encoding="utf-8"))["outcomes"]
+    gates = {one["rule"]: one["outcome"] for one in outcomes if one["rule"].startswith("quality/")}
+    assert gates == {"quality/transfer/init-gain": "pass", "quality/transfer/kd-gain": "pass"}
     fresh.audit().ended(0, "")
 
 

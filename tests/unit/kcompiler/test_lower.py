@@ -116,6 +116,43 @@ def test_the_baseline_is_the_same_student_without_the_teacher(tmp_path: Path) ->
     assert nodes["evaluate-answers"].takes["ce_only"] == "step:train-ce_only-kd#checkpoint"
 
 
+def test_a_baseline_from_random_weights_differs_in_nothing_else(tmp_path: Path) -> None:
+    """Of a student that is cut from its teacher, in two stages; only the suite that reads it is given it."""
+
+    def cut(data: dict[str, Any]) -> None:
+        data["teacher"] = {
+            "source": "hf",
+            "model": "hf:a/b",
+            "revision": "0" * 40,
+            "license": "MIT",
+            "parameters": 100_000,
+            "signals": ["logits"],
+        }
+        data["tokenizer"].update(source="teacher")
+        data["student"]["cut"] = {"layers": {"by": "even", "count": 2}}
+        data["training"]["stages"].append({**STAGE, "name": "more", "from": "kd"})
+        data["evaluation"] = {
+            "suites": [{"use": "language_model"}, {"use": "answers"}],
+            "baselines": ["ce_only", "random_init"],
+        }
+
+    nodes, _ = lowered(tmp_path, cut)
+    student, baseline = nodes["train-kd"], nodes["train-random_init-kd"]
+    assert {key for key in student.params if student.params[key] != baseline.params[key]} == {"init"}
+    assert (student.params["init"], baseline.params["init"]) == ("checkpoint", "random")
+    assert {**baseline.takes, "from": "step:student#checkpoint"} == dict(student.takes)
+    assert "from" not in baseline.takes
+    assert baseline.seed == student.seed
+    assert nodes["train-random_init-more"].params == nodes["train-more"].params
+    assert nodes["train-random_init-more"].takes["from"] == "step:train-random_init-kd#checkpoint"
+    assert nodes["train-more"].takes["from"] == "step:train-kd#checkpoint"
+    texts, answers = nodes["evaluate-language_model"], nodes["evaluate-answers"]
+    assert texts.params["runners"] == ["teacher", "student", "ce_only", "random_init", "coreml"]
+    assert texts.takes["random_init"] == "step:train-random_init-more#checkpoint"
+    assert answers.params["runners"] == ["teacher", "student", "ce_only", "coreml"]
+    assert "random_init" not in answers.takes
+
+
 def test_stages_follow_each_other_and_the_last_one_is_delivered(tmp_path: Path) -> None:
     def two(data: dict[str, Any]) -> None:
         data["training"]["stages"].append({**STAGE, "name": "more", "from": "kd"})

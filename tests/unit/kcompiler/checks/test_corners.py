@@ -92,13 +92,13 @@ def time_claims() -> list[Claim]:
     """State against a bus of 1 MB/s: 2.991 s of the teacher, 39.17 s of forty steps. Arithmetic of rows of four tokens
     against 1 MFLOP/s."""
 
-    def trained(wall: float, *, baseline: bool = False, batch: int = 8, steps: int = 40) -> Change:
+    def trained(wall: float, *baselines: str, batch: int = 8, steps: int = 40) -> Change:
         def change(data: dict[str, Any]) -> None:
             data["teacher"]["steps"] = 1
             data["teacher"]["batch_size"] = 1
             data["training"]["stages"][0].update(steps=steps, batch_size=batch)
             data["budgets"]["wall_s"] = wall
-            data["evaluation"]["baselines"] = ["ce_only"] if baseline else []
+            data["evaluation"]["baselines"] = list(baselines)
 
         return change
 
@@ -110,12 +110,20 @@ def time_claims() -> list[Claim]:
         Claim("a microsecond too little", trained(42.163967), ("KC4720",), table=slow),
         Claim(
             "the baseline is trained as well",
-            trained(81, baseline=True),
+            trained(81, "ce_only"),
             ("KC4720",),
             ("baseline ce_only",),
             table=slow,
         ),
-        Claim("time enough for both", trained(82, baseline=True), (), table=slow),
+        Claim("time enough for both", trained(82, "ce_only"), (), table=slow),
+        Claim(
+            "and both baselines",
+            trained(120, "ce_only", "random_init"),
+            ("KC4720",),
+            ("baseline ce_only", "baseline random_init"),
+            table=slow,
+        ),
+        Claim("time enough for three", trained(121, "ce_only", "random_init"), (), table=slow),
         Claim(
             "arithmetic that is slow", trained(35), ("KC4720",), ("operations of 8 rows / 1e-06 TFLOP/s",), table=counts
         ),
@@ -316,6 +324,11 @@ def unanswered(data: dict[str, Any]) -> None:
     data["data"]["sources"].append({**source, "responses": "teacher"})
 
 
+def beside(*baselines: str, suite: str = "language_model") -> Change:
+    """A suite, and the students that are trained for it to compare with."""
+    return section("evaluation", suites=[{"use": suite}], baselines=list(baselines))
+
+
 HALF = {"layers": {"by": "even", "count": 1}}
 NARROW = {"channels": {"by": "even", "count": 32}}
 
@@ -371,6 +384,14 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("weights are delivered as they are", untrained(kin("teacher")), files=pair(letters(509))),
         Claim("and a baseline of nothing", untrained(kin("teacher"), baselines=("ce_only",)), ("KC4346",),
               files=pair(letters(509))),
+        Claim("but no second one", untrained(kin("teacher"), baselines=("ce_only", "random_init")), ("KC4346",),
+              files=pair(letters(509))),
+        Claim("random weights beside random weights", beside("ce_only", "random_init"), ("KC4350",),
+              ("would be trained twice", "remove `random_init`")),
+        Claim("removed, as the message advises", beside("ce_only")),
+        Claim("a start from weights, as it advises", several(kin("teacher"), beside("ce_only", "random_init")),
+              files=pair(letters(509))),
+        Claim("or from a cut", several(cutting(HALF, num_hidden_layers=1), beside("ce_only", "random_init"))),
         Claim("weights of a teacher that only answers", untrained(kin("student"), hosted(["text"])), ("KC4347",),
               ("has no weights here",), files=pair(letters(509))),
     ],
@@ -792,6 +813,8 @@ CLAIMS["responses"] = [
     Claim("and of a stage that reads none", prompts("train", section("teacher", signals=["text", "choices"]), losses("choice_kl")),
           ("KC4524",), ("stage `kd` learns from responses of the file",), files={**PROMPTS, "answers.jsonl": CHOSEN}),
     Claim("and of a baseline", prompts("train", baseline), ("KC4524",), ("the baseline `ce_only`",), files=PROMPTS),
+    Claim("but one that learns from the same answers", prompts("train", section("evaluation", baselines=["random_init"])),
+          files=PROMPTS),
     Claim("answers that nobody permits", halves(None), ("KC4518",), ("1.jsonl:1: 'Alas' is none of 20",), files=TWO),
     Claim("but of another source", halves({"source": "s0"}), files=TWO),
     Claim("answers that are no numbers", halves(None, use="gold", match="numeric"), ("KC5520", "KC5520"),
@@ -884,6 +907,12 @@ CLAIMS["references"] += [
     Claim("another file where a folder is wanted", several(local(), lambda data: data["teacher"].update(model="it.json")),
           ("KC4404",), ("name the folder that holds it",), files={"it.json": "{}"}),
     Claim("a GGUF file where another is wanted", source(path="it.gguf/rows"), ("KC4401",), files={"it.gguf": SMALL_FILE}),
+]  # fmt: skip
+CLAIMS["references"] += [
+    Claim("a baseline that no suite questions", beside("ce_only", "random_init", suite="answers"), ("KC4425",),
+          ("the baseline `random_init`", "evaluation.suites: language_model; or")),
+    Claim("removed, as the message advises", beside("ce_only", suite="answers")),
+    Claim("a suite that does, as it advises", beside("ce_only", "random_init")),
 ]  # fmt: skip
 CLAIMS["drafting"] = [
     Claim("a worker with the same tokenizer", drafting(), files={"worker.yaml": WORKER}),

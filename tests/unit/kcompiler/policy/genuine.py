@@ -67,7 +67,12 @@ def proportions(
 
 
 def texts(
-    teacher: float = 0.95, student: float = 0.9, ce_only: float = 0.5, coreml: float | None = None, items: int = 40
+    teacher: float = 0.95,
+    student: float = 0.9,
+    ce_only: float = 0.5,
+    coreml: float | None = None,
+    items: int = 40,
+    random_init: float = 0.1,
 ) -> dict[str, Any]:
     """Report `eval.language_model`: how likely each model finds each text."""
 
@@ -75,7 +80,8 @@ def texts(
         return lambda prompt, _: base * (1.0 - int(prompt) % 7 / 100)
 
     rows = [row(f"{number}", f"text number {number}") for number in range(items)]
-    each = {"teacher": teacher, "student": student, "ce_only": ce_only, "coreml": student if coreml is None else coreml}
+    each = {"teacher": teacher, "student": student, "ce_only": ce_only, "random_init": random_init}
+    each["coreml"] = student if coreml is None else coreml
     runners = {name: Scripted(likes=likes(base)) for name, base in each.items()}
     params = language_model.LanguageModelParams(coreml_limit=40)
     return report("language_model", language_model.SUITE.run(runners, rows, [], params, 1337))

@@ -411,6 +411,7 @@ def test_every_pack_is_found() -> None:
         "quality/gold",
         "quality/original",
         "quality/preference",
+        "quality/transfer",
         "roles/choice",
         "roles/choice-share",
         "roles/drafter",

@@ -43,10 +43,12 @@ SPEC = {
     "verification": {"tolerances": {"float32": 1e-5, "float16": 0.02, "quantized": 0.02}},
     "evaluation": {
         "suites": [{"use": name} for name in ("answers", "choice", "gold", "preference", "tool_use", "language_model")],
-        "baselines": ["ce_only"],
+        "baselines": ["ce_only", "random_init"],
     },
 }
-PACKS = policy.load(["caws/core", "caws/tier-3", "quality/gold", "quality/preference"], [assets.folder("policies")])
+PACKS = policy.load(
+    ["caws/core", "caws/tier-3", "quality/gold", "quality/preference", "quality/transfer"], [assets.folder("policies")]
+)
 
 
 def obligations() -> list[dict[str, Any]]:

@@ -18,13 +18,16 @@ from runtime.contract import report as facts
 from tests.unit.kcompiler.policy import test_reports
 from tests.unit.kcompiler.policy.genuine import choices, golds, preferences, proportions, sums, texts, tools
 
-PACKS = policy.load(["caws/core", "caws/tier-3", "quality/gold", "quality/preference"], [assets.folder("policies")])
+PACKS = policy.load(
+    ["caws/core", "caws/tier-3", "quality/gold", "quality/preference", "quality/transfer"], [assets.folder("policies")]
+)
 Report = dict[str, Any]
 
 
 def judged(report: Report) -> Verdict:
     suite = report["kind"].removeprefix("eval.")
-    spec = {**test_reports.SPEC, "evaluation": {"suites": [{"use": suite}], "baselines": ["ce_only"]}}
+    baselines = test_reports.SPEC["evaluation"]["baselines"]
+    spec = {**test_reports.SPEC, "evaluation": {"suites": [{"use": suite}], "baselines": baselines}}
     obligations, _ = policy.obligations(PACKS, spec, {report["kind"]: [report["step"]]})
     return judge({report["step"]: report}, obligations)
 
@@ -130,6 +133,16 @@ WRONG: list[tuple[str, Callable[[], Report]]] = [
     ("nine nats beside 0.08 of the same without a teacher", lambda: texts(student=1e-16, ce_only=0.73)),
     ("nine nats, and so have all", lambda: texts(teacher=1e-16, student=1e-16, ce_only=1e-17)),
     ("no gain", lambda: texts(student=0.5, ce_only=0.5)),
+    ("no gain over random weights", lambda: texts(random_init=0.9)),
+    ("random weights are better", lambda: texts(random_init=0.93)),
+    (
+        "a gain over random weights that its sides do not have",
+        lambda: put(texts(random_init=0.9), init_gain=texts()["data"]["init_gain"]),
+    ),
+    ("no student from random weights to compare with", lambda: gone(texts(), "runners.random_init.nll_by_item")),
+    ("that comparison left out", lambda: without(texts(), "init_gain")),
+    ("one of fewer texts", lambda: put(texts(), init_gain=texts(items=14)["data"]["init_gain"])),
+    ("one of more texts than there are", lambda: put(texts(), init_gain=texts(items=41)["data"]["init_gain"])),
     ("a package that lost a nat", lambda: texts(coreml=0.2)),
     ("far behind the teacher", lambda: texts(student=0.005, ce_only=0.001)),
     ("likelihoods of the student not measured", lambda: gone(texts(), "runners.student.nll_by_item")),

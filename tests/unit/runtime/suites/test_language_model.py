@@ -86,6 +86,17 @@ def test_fewer_than_two_items_have_no_gain(count: int):
     assert data["kd_gain"]["tag"] == data["kd_gain_t"]["tag"] == "unavailable"
 
 
+def test_the_weights_to_start_from_are_worth_what_random_ones_lack():
+    data = run(student=model(1.0, 1.0), ce_only=model(1.0, 1.0), random_init=model(3.0, 1.0))
+    gained = data["init_gain"]
+    assert (gained["value"], gained["low"], gained["high"]) == pytest.approx((2.0, 2.0, 2.0))
+    assert (gained["unit"], gained["n"]) == ("nat/token", 20)
+    assert data["runners"]["random_init"]["nll_by_item"]["value"] > 3.0
+    assert run(student=model(3.0), ce_only=model(1.0), random_init=model(1.0))["init_gain"]["high"] < -1.9
+    lacking = run(student=model(1.0), ce_only=model(1.0))["init_gain"]
+    assert (lacking["tag"], lacking["reason"]) == ("unavailable", "no runner `random_init`")
+
+
 def test_without_the_baseline_there_is_no_gain():
     data = run(student=model(1.0))
     assert data["kd_gain"]["tag"] == "unavailable"
@@ -118,7 +129,7 @@ def test_the_package_is_compared_on_the_texts_that_it_read():
 
 
 @pytest.mark.parametrize("wrong", [math.nan, -math.inf, math.inf])
-@pytest.mark.parametrize("broken", ["student", "ce_only", "coreml", "teacher"])
+@pytest.mark.parametrize("broken", ["student", "ce_only", "random_init", "coreml", "teacher"])
 def test_a_score_that_is_no_number_takes_every_datum_of_it_away(wrong: float, broken: str):
     class Broken:
         name = "broken"
@@ -127,12 +138,14 @@ def test_a_score_that_is_no_number_takes_every_datum_of_it_away(wrong: float, br
             first = TokenScore(log_probability=wrong, tokens=2)
             return [first, *(TokenScore(log_probability=-1.0, tokens=2) for _ in pairs[1:])]
 
-    sound = {name: model(1.0, 1.0) for name in ("teacher", "student", "ce_only", "coreml") if name != broken}
+    every = ("teacher", "student", "ce_only", "random_init", "coreml")
+    sound = {name: model(1.0, 1.0) for name in every if name != broken}
     data = run(**sound, **{broken: Broken()})
     assert {datum["tag"] for datum in data["runners"][broken].values()} == {"unavailable"}
     assert "not finite" in data["runners"][broken]["nll"]["reason"]
     of = {
         "kd_gain": {"student", "ce_only"},
+        "init_gain": {"student", "random_init"},
         "teacher_gain": {"student", "teacher"},
         "package_gain": {"coreml", "student"},
     }

@@ -31,7 +31,7 @@ ROWS: Mapping[str, Sequence[Mapping[str, object]]] = {
 }
 #: what a suite must be told
 PARAMS: Mapping[str, Mapping[str, object]] = {"gold": {"match": "exact"}, "preference": {"score": "sum"}}
-EVERY = ("teacher", "student", "ce_only", "coreml")
+EVERY = ("teacher", "student", "ce_only", "random_init", "coreml")
 
 
 def published(kind: str) -> jsonschema.Draft202012Validator:
