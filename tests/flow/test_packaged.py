@@ -1,4 +1,4 @@
-"""Specs whose teacher a Python distribution ships: they compile, and the flagship's mini profile runs to PASS."""
+"""Specs whose teacher a Python distribution ships: they compile, and what of them is small runs to PASS."""
 
 from __future__ import annotations
 
@@ -42,12 +42,13 @@ def test_every_packaged_spec_compiles_with_its_profiles(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_mini_profile_ends_in_pass(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "profile"), [("smollm2-notes", "mini"), ("smollm2-cut", "")])
+def test_a_small_run_ends_in_pass(tmp_path: Path, name: str, profile: str) -> None:
     home = tmp_path / "project"
     shutil.copytree(ROOT / "specs", home / "specs")
     (home / ".kcompiler").mkdir()  # the root of a project
-    spec = home / "specs/packaged/smollm2-notes.yaml"
-    assert _main(["apply", str(spec), "--profile", "mini"]) == 0
-    verdict = json.loads((home / "generated/smollm2-notes@mini/evidence/verdict.json").read_text(encoding="utf-8"))
-    assert verdict["verdict"] == "PASS"
-    assert _main(["audit", str(spec), "--profile", "mini"]) == 0
+    spec, options = home / f"specs/packaged/{name}.yaml", ["--profile", profile] if profile else []
+    assert _main(["apply", str(spec), *options]) == 0
+    evidence = home / "generated" / (f"{name}@{profile}" if profile else name) / "evidence"
+    assert json.loads((evidence / "verdict.json").read_text(encoding="utf-8"))["verdict"] == "PASS"
+    assert _main(["audit", str(spec), *options]) == 0
