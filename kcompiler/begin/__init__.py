@@ -230,10 +230,11 @@ def _source(rows: Rows, name: str, split: str) -> list[Line]:
     if renamed:
         source["fields"] = renamed
     there = ", ".join(rows.file.names[:12])
-    lines = [Line(f"    {key}: {text.value(value)}") for key, value in source.items()]
+    why = {"fields": "its `id` names several rows: each is named by its content" if rows.fields.get("id") == "" else ""}
+    lines = [Line(f"    {key}: {text.value(value)}", why.get(key, "")) for key, value in source.items()]
     lines[0] = Line(f"  - {lines[0].text.strip()}", f"{rows.count:,} rows; the file has {there}")
-    why = "nobody said it (--license); it flows to all that is made of these rows" if rows.license == OWN else ""
-    return [*lines, Line(f"    license: {text.value(rows.license)}", why)]
+    unsaid = "nobody said it (--license); it flows to all that is made of these rows" if rows.license == OWN else ""
+    return [*lines, Line(f"    license: {text.value(rows.license)}", unsaid)]
 
 
 def _room(rows: Rows) -> list[Line]:

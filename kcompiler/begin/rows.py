@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from kcompiler.begin.unable import Unable
 from runtime.contract import MachineError, Refusal, Unavailable, formats
 from runtime.contract.formats import DELIMITERS, GZIP, Form
 from runtime.contract.rows import Row
 from runtime.contract.sources import Reader
+from runtime.contract.strict_json import Json, dumps
 
 #: the names that people give these columns, likeliest first
 NAMED: Mapping[str, Sequence[str]] = {
@@ -186,6 +187,21 @@ def read(file: File, fields: Mapping[str, str]) -> Read:
         said = f"{refusal.place or file.path}: {refusal.message}{_more(reader, file.path)}"
         raise Unable(said, refusal.action) from None
     return Read(count, sample)
+
+
+def identified(file: File, fields: Mapping[str, str]) -> dict[str, str]:
+    """The mapping, with the file's `id` left unread where it names several rows: a conversation, a person. Raises
+    nothing: what is wrong with the rows `read` says."""
+    if "id" not in file.names:
+        return dict(fields)
+    reader = Reader(word(file.path.name.partition(".")[0]), fields, form=file.form, prompts=prompts(fields))
+    seen: dict[str, str] = {}
+    with suppress(MachineError):
+        for found in reader.file(file.path):
+            text = dumps(cast(Json, {**found.row, "id": ""}))
+            if seen.setdefault(found.row["id"], text) != text:
+                return {**fields, "id": ""}
+    return dict(fields)
 
 
 def _more(reader: Reader, path: Path) -> str:

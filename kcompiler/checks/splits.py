@@ -76,7 +76,8 @@ def _ids(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             f"/data/sources/{at}/path",
             "one id names two rows",
             label=f"{wrong.place}: {wrong.reason}",
-            help="give each row an id of its own, or leave ids out: rows are then named by their content",
+            help="give each row an id of its own, or, where the file means something else by it, write "
+            '`fields: {id: ""}`: rows are then named by their content',
         )
 
 

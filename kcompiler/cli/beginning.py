@@ -114,6 +114,7 @@ def _look(path: Path, wanted: Wanted, world: World, *, alone: bool = False) -> _
     # a flag is about whichever file has its column
     given = {part: name for part, name in wanted.columns.items() if name in file.names or wanted.judge is None}
     fields = rows.mapped(file.names, _columns(file.names, given, alone=alone), path, alone=alone)
+    fields = rows.identified(file, fields)
     named = Path(os.path.relpath(path.resolve(), world.folder.resolve())).as_posix()
     return _Found(file, named, fields, rows.read(file, fields))
 

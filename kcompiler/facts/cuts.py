@@ -98,9 +98,21 @@ def faults(tree: Tree, parts: Parts, original: Mapping[str, Any]) -> Iterator[Di
             f"{there - 1}, ascending",
         )
     wide = [name for name in ("channels", "heads") if name in parts.choices()]
-    if wrong or not wide:
+    if wrong:
         return
     made = of_parts(original, parts)
+    if getattr(parts, "vocabulary", None) is None and all(made[name] == original[name] for name in COUNTED.values()):
+        yield tree.diagnostic(
+            "KC4353",
+            _CUT,
+            "this cut keeps the whole teacher",
+            on="key",
+            label="no layer, head, neuron, channel or id is left out",
+            help="say which are kept, as in `cut: {layers: {by: even, count: N}}`; for the teacher as it is write its "
+            "weights as `student.checkpoint` and `training: {stages: []}`",
+        )
+    if not wide:
+        return
     width, heads = made["hidden_size"], made["num_attention_heads"]
     if width % heads:
         way = (

@@ -39,18 +39,20 @@ class FileSource(Section):
         "of these rows (`split: train`).",
         examples=["teacher"],
     )
-    fields: dict[RowField, Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
+    fields: dict[RowField, Annotated[str, Field(max_length=1000)]] = Field(
         default_factory=dict,
         description="Row field → field (column) of the file, where the names differ. `prompt` and `response` may be "
         "text with {field} in it. `messages` (and `tools`) in the OpenAI form stand for both; in CSV they are JSON "
         "text. `chosen` and `rejected`, texts or messages, are a preference pair: the student learns to write what is "
         "chosen, and suite `preference` compares; without a prompt it is what both begin with. What is not mapped is "
-        "not read.",
+        'not read but by its own name; `id`, `class` and `spans` mapped to "" are not read at all: the file means '
+        "something else by them.",
         examples=[
             {"prompt": "question", "response": "answer"},
             {"prompt": "{instruction}\n{input}"},
             {"messages": "conversations"},
             {"prompt": "question", "chosen": "better", "rejected": "worse"},
+            {"prompt": "question", "response": "answer", "id": ""},
         ],
     )
     limit: int = Field(

@@ -33,6 +33,8 @@ _ANSWERING = ("response", "spans", *rows.TURNS, *pairs.SIDES)
 #: how messages begin that stand in CSV as JSON
 _LISTED_TURNS = re.compile(r"""\s*\[\s*\{\s*"(?:role|content)"\s*:""")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+#: row fields that a file may use for something else: mapped to "" they are not read
+UNREAD = ("id", "class", "spans")
 #: a name, or text with {name} in it
 FORM = r"^(?:[^{}]|\{[^{}]+\})+$"
 _NEEDED = (
@@ -89,11 +91,15 @@ class Reader:
             if field not in MAPPED:
                 able = ", ".join(MAPPED)
                 raise Refusal(f"data source `{name}` maps `{field}`, which no file gives a row", action=f"map {able}")
+            if not written and field in UNREAD:
+                continue
             if not re.match(FORM, written) or (composed(written) and field not in COMPOSED):
                 raise Refusal(
                     f"data source `{name}` maps `{field}` to {written!r}",
                     action=f"name one field of the file; {' and '.join(COMPOSED)} may be text with {{field}} in it",
                 )
+        unread = {field for field, written in fields.items() if not written}
+        fields = {field: written for field, written in fields.items() if written}
         self._paired = bool(set(fields) & set(pairs.SIDES))
         if self._paired and "response" in fields:
             raise Refusal(
@@ -129,6 +135,7 @@ class Reader:
         # and one that maps its answers has no pairs
         read -= set(pairs.SIDES if set(fields) & {"response", "messages"} and not self._paired else ())
         read -= {"response"} if self._paired else set()
+        read -= unread
         self._fields = {field: fields.get(field, field) for field in MAPPED if field in read}
         self._needed = ("prompt",) if prompts else COMPOSED
         self._mapped = frozenset(fields)

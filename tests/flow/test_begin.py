@@ -161,6 +161,16 @@ def test_short_answers_are_judged_by_gold(tmp_path: Path, weights: Path) -> None
     assert spec["policies"] == ["caws/core", "quality/gold"]
 
 
+def test_ids_of_several_rows_are_no_names(tmp_path: Path, weights: Path) -> None:
+    rows(tmp_path / "faq.csv", ["Paris", "Rome", "Oslo", "Bonn", "Bern"])
+    head, *lines = (tmp_path / "faq.csv").read_text(encoding="utf-8").splitlines()
+    talks = [f"id,{head}", *(f"{number // 3},{line}" for number, line in enumerate(lines))]
+    (tmp_path / "faq.csv").write_text("\n".join(talks) + "\n", encoding="utf-8")
+    init(tmp_path, "--teacher", str(weights), "--data", "faq.csv").ended(0, "")
+    assert read(tmp_path / "specs/faq.yaml")["data"]["sources"][0]["fields"]["id"] == ""
+    kcompiler("validate", "specs/faq.yaml", cwd=tmp_path).ended(0, "")
+
+
 def test_conversations_are_named_as_such(tmp_path: Path, weights: Path) -> None:
     said = [
         {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}

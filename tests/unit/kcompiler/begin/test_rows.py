@@ -136,3 +136,19 @@ def test_a_large_file_is_counted_whole_and_sampled_evenly(tmp_path):
 @pytest.mark.parametrize(("name", "word"), [("FAQ 2024", "faq-2024"), ("2024", "rows-2024"), ("ünï", "n"), ("", "rows")])  # fmt: skip
 def test_a_name_becomes_one_that_a_spec_may_have(name, word):
     assert rows.word(name) == word
+
+
+@pytest.mark.parametrize(
+    ("text", "read_not"),
+    [
+        ("1,q,a\n1,r,b\n", True),
+        ("1,q,a\n1,q,a\n", False),
+        ("1,q,a\n2,r,b\n", False),
+        ("1,q,\n1,r,b\n", False),
+    ],
+)
+def test_an_id_that_names_several_rows_is_left_unread(tmp_path, text, read_not):
+    """The last is a wrong row, which `read` tells."""
+    fields = {"prompt": "question", "response": "answer"}
+    file = rows.look(put(tmp_path, "faq.csv", f"id,question,answer\n{text}"))
+    assert rows.identified(file, fields) == ({**fields, "id": ""} if read_not else fields)

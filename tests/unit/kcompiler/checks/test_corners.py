@@ -358,6 +358,10 @@ CLAIMS: dict[str, list[Claim]] = {
               lambda data: data["teacher"]["architecture"].update(family="phi"),
               cutting({"heads": {"by": "even", "count": 1}, **NARROW}, num_key_value_heads=1, num_attention_heads=2,
                       hidden_size=32))),
+        Claim("nothing is chosen", cutting({"rows": 8}), ("KC4353",), ("keeps the whole teacher", "student.checkpoint")),
+        Claim("every layer is chosen", cutting({"layers": {"by": "even", "count": 2}}), ("KC4353",)),
+        Claim("every layer and half of the heads", cutting({"layers": {"by": "even", "count": 2}, "heads": {"by": "even", "count": 1}},
+              num_key_value_heads=1, num_attention_heads=2, head_dim=16)),
         Claim("that base", cutting(HALF, num_hidden_layers=1, rope_theta=10000)),
         Claim("an epsilon as float32 has it", reduced(300), files=brought(**SHAPE)),
         Claim("all ids but one", reduced(511), files=brought(**SHAPE)),
@@ -595,6 +599,9 @@ CLAIMS: dict[str, list[Claim]] = {
               ("KC4503",), ("`test` will hardly get a row",), severity="warning"),
         Claim("a share that leaves one row", several(rows_made(60), section("data", held_out=0.05)), ()),
         Claim("one id of two rows", source(), ("KC4507",), ("rows.jsonl:2: id `1` was already used at rows.jsonl:1",),
+              files={"rows.jsonl": "".join(json.dumps({"id": 1, "prompt": name, "response": "r"}) + "\n"
+                                           for name in ("a", "q12"))}),
+        Claim("which the file means otherwise", source(fields={"id": ""}), (),
               files={"rows.jsonl": "".join(json.dumps({"id": 1, "prompt": name, "response": "r"}) + "\n"
                                            for name in ("a", "q12"))}),
         Claim("one id in two files", sources({"path": "a.jsonl", "split": "train"}, {"path": "b.jsonl", "split": "test"}),

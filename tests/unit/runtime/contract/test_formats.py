@@ -270,3 +270,21 @@ def test_prompts_alone_are_rows_that_the_teacher_answers(tmp_path: Path):
 def test_nothing_else_is_mapped_where_the_teacher_answers(field: str):
     with pytest.raises(Refusal, match=f"maps `{field}`, and the teacher answers its prompts"):
         Reader("faq", {field: "x"}, prompts=True)
+
+
+@pytest.mark.parametrize("field", ["id", "class", "spans"])
+def test_a_field_that_the_file_means_otherwise_is_left_unread(tmp_path: Path, field: str) -> None:
+    """Rows are then named by their content, and what stands there is told as unread."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({field: 7, "prompt": prompt, "response": "r"}) + "\n" for prompt in "ab"))
+    found = list(Reader("faq", {field: ""}).file(path))
+    plain = tmp_path / "plain.jsonl"
+    plain.write_text("".join(json.dumps({"prompt": prompt, "response": "r"}) + "\n" for prompt in "ab"))
+    assert [one.row for one in found] == [one.row for one in Reader("faq", {}).file(plain)]
+    assert [dict(one.rest) for one in found] == [{field: 7}, {field: 7}]
+
+
+@pytest.mark.parametrize("field", ["prompt", "response", "messages", "chosen"])
+def test_what_makes_a_row_cannot_be_left_unread(field: str) -> None:
+    with pytest.raises(Refusal, match=f"maps `{field}` to ''"):
+        Reader("faq", {field: ""})
