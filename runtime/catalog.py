@@ -73,6 +73,11 @@ def load(room: str, name: str) -> Any:
     return value
 
 
+def module_of(room: str, name: str) -> str:
+    """The module that exports a plug-in."""
+    return f"runtime.{room}.{name}" if name in _built_in(room) else _third_party(room)[name].module
+
+
 def distribution(room: str, name: str) -> dict[str, str] | None:
     """For a third-party plug-in: its distribution, version and the digest of its code's bytes; None for a built-in.
 

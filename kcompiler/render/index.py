@@ -101,8 +101,10 @@ def _gates() -> dict[str, dict[str, str]]:
 
 def about(room: str, name: str, plugin: Any) -> str:
     """What the module of a plug-in says of itself."""
+    from runtime import catalog
+
     function = next((getattr(plugin, key) for key in ("run", "value", "rows") if hasattr(plugin, key)), None)
-    module = sys.modules[function.__module__ if function else f"runtime.{room}.{name}"]
+    module = sys.modules[function.__module__ if function else catalog.module_of(room, name)]
     return inspect.getdoc(module) or ""
 
 

@@ -68,8 +68,10 @@ class Failing(Quick):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _toy() -> None:
+def _toy() -> Iterator[None]:
     machinery.install()
+    yield
+    machinery.remove()
 
 
 @pytest.fixture

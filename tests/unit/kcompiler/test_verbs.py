@@ -13,6 +13,7 @@ import pytest
 
 from kcompiler.cli import _main
 from runtime.machine.lease import Lease
+from tests.unit.runtime import machinery
 
 ROOT = Path(__file__).resolve().parents[3]
 SPEC = "specs/eight-ball.yaml"
@@ -289,6 +290,23 @@ def test_explain_takes_a_name_without_its_kind(home, capsys):
     assert "nothing is called `hardware.target`; say a code such as KC2104, or one of field:" in said
     assert _main(["explain", "KR0113"]) == 0
     assert "KR0113: a secret that is not set" in capsys.readouterr().out
+
+
+def test_explain_knows_a_third_partys_plugins(home, capsys):
+    """Also one without a function that names its module: a backend."""
+    machinery.install()
+    try:
+        assert _main(["explain"]) == 0
+        assert ", toy\n" in capsys.readouterr().out
+        assert _main(["explain", "backend:toy"]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith("backend:toy") or said.startswith("toy")
+        assert "A third party's plug-ins for tests of the machine" in said
+        assert _main(["explain", "step:toy_make"]) == 0
+        assert "A third party's plug-ins" in capsys.readouterr().out
+    finally:
+        machinery.remove()
+    assert _main(["explain", "backend:toy"]) == 2
 
 
 def test_explain_alone_lists_every_kind_and_each_name_it_lists_has_a_page(home, capsys):

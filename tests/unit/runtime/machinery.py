@@ -29,6 +29,13 @@ def install() -> None:
     catalog.forget()
 
 
+def remove() -> None:
+    """The opposite: what other tests of this process list is what is shipped."""
+    sys.path.remove(str(TOY))
+    importlib.invalidate_caches()
+    catalog.forget()
+
+
 def step(
     name: str,
     kind: str,
