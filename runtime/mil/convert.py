@@ -145,10 +145,23 @@ def narrow(program: Any, function: contracts.Function, islands: Sequence[str]) -
     from coremltools.converters.mil.mil.passes.graph_pass import PassOption
     from coremltools.converters.mil.mil.passes.pass_pipeline import PassPipelineManager
 
+    _settle_small(program, function)
     kept, rest = island_names(function, islands), _halves()[1]
     rest._pass_options[NARROWING] = [PassOption(option_name="op_selector", option_val=lambda op: op.name not in kept)]
     with _toolchain(f"the {function.kind} of {function.length} to float16"):
         PassPipelineManager.apply_pipeline(program, rest)
+
+
+def _settle_small(program: Any, function: contracts.Function) -> None:
+    """Make weights that float16 rounds to zero zero, in place: in tensors of fewer than 400 elements coremltools takes
+    the smallest float16 number instead, as if every small number were the epsilon of a division."""
+    for op in program.functions["main"].operations:
+        if op.op_type != "const" or op.name not in function.parameters:
+            continue
+        value = op.outputs[0].val
+        lost = (value != 0) & (value.astype(np.float16) == 0)
+        if lost.any():
+            op.outputs[0]._sym_val.val = np.where(lost, value.dtype.type(0), value)
 
 
 def joined(programs: Mapping[str, Any], default: str) -> Any:

@@ -212,3 +212,19 @@ def test_an_interface_that_is_not_the_contracts_is_found(converted: Converted, c
     found = readback.interface(opened(converted, "fp16"), other)
     assert {item.subject for item in found} == {"logits"}
     assert len(found) == 4
+
+
+@pytest.mark.parametrize("small", [2.7e-8, -1e-9, 4e-8])
+def test_a_weight_that_float16_rounds_to_zero_is_zero(converted: Converted, small: float) -> None:
+    """coremltools alone takes the smallest float16 number for it, in tensors of fewer than 400 elements."""
+    function = contracts.load(converted.program).functions["decode"]
+    exported = torch.export.load(converted.program / "decode.pt2")
+    name = next(graph for graph, tensor in function.parameters.items() if tensor == "model.norm.weight")
+    target = next(spec.target for spec in exported.graph_signature.input_specs if spec.arg.name == name)
+    with torch.no_grad():
+        exported.state_dict[target][3] = small
+    with quiet():
+        program = conversion.converted(exported, function)
+        conversion.narrow(program, function, ())
+    held = next(op.outputs[0].val for op in program.functions["main"].operations if op.name == f"{name}_to_fp16")
+    assert held[3] == np.float16(small)

@@ -548,8 +548,12 @@ def test_a_kill_loses_no_acknowledged_answer_and_no_cent(tmp_path: Path, after: 
             time.sleep(0.005)
         child.send_signal(signal.SIGKILL)
         child.wait()
-        # what was sent before the kill is still read by the server
-        time.sleep(0.3)
+        # what was sent before the kill is still read by the server, late where others need the processor
+        quiet, heard = time.monotonic(), len(server.asked)
+        while time.monotonic() - quiet < 1:
+            time.sleep(0.02)
+            if len(server.asked) != heard:
+                quiet, heard = time.monotonic(), len(server.asked)
         kept = len(list((tmp_path / "run/.kcompiler/paid/answers").rglob("*.json")))
         before = len(server.asked)
         assert 1 <= kept <= before < len(PROMPTS)
