@@ -8,6 +8,7 @@
 #        (`add_fp16_cast`) means to keep epsilons from vanishing and does not ask whether a constant is one. It matters to
 #        whoever compares a package with its checkpoint element by element: a trained bias that happens to come close to
 #        zero fails an exact comparison, and does so on the next run with other numbers.
+# This project makes such weights zero before they are narrowed (`_settle_small` in runtime/mil/convert.py).
 # Versions: coremltools 9.0, numpy 2.3.5, Python 3.11.
 set -euo pipefail
 work=$(mktemp -d)
