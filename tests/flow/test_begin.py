@@ -178,6 +178,9 @@ def test_conversations_are_named_as_such(tmp_path: Path, weights: Path) -> None:
     ]
     (tmp_path / "chats.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said), encoding="utf-8")
     init(tmp_path, "--teacher", str(weights), "--data", "chats.jsonl").ended(0, "")
+    source = read(tmp_path / "specs/chats.yaml")["data"]["sources"][0]
+    assert source.get("fields", {}).get("messages", "messages") == "messages"
+    assert not {"prompt", "response"} & set(source.get("fields", {}))
     kcompiler("plan", "specs/chats.yaml", cwd=tmp_path).ended(0, "")
 
 

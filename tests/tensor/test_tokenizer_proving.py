@@ -72,5 +72,8 @@ def test_the_step_asks_before_it_reads(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_told_by_its_reader(tmp_path: Path) -> None:
-    prove(folder(tmp_path / "model", model={}), [ROW])
-    prove(tmp_path, [ROW])
+    """No text is asked about, and nothing is refused here."""
+    unasked = iter([ROW])
+    prove(folder(tmp_path / "model", model={}), unasked)
+    prove(tmp_path, unasked)
+    assert list(unasked) == [ROW]
