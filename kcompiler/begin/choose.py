@@ -14,6 +14,7 @@ from kcompiler import tables
 from kcompiler.facts import sizes
 from kcompiler.facts.models import total
 from kcompiler.facts.sizes import operations
+from kcompiler.spec.training import Stage
 from runtime.contract.architecture import Architecture
 from runtime.contract.splits import is_held_out
 
@@ -31,7 +32,6 @@ _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 _SHARE = 0.6
 _BATCHES = (16, 8, 4, 2, 1)
 _PASSES, _FEWEST, _MOST = 2, 40, 1000
-_CHUNK = 512
 #: a backward pass is two forward passes (arXiv 2001.08361, section 2.1); training reaches about half of what a
 #: product of large matrices does, as measured with a student of SmolLM2 on two cores
 _BACKWARD, _REACHED = 2, 0.5
@@ -84,10 +84,11 @@ def batch(student: Architecture, teacher: Architecture, longest: int, memory: in
 
     def needed(rows: int, again: bool) -> int:
         tokens = rows * longest
-        beside = sizes.activations(student, tokens, checkpointed=again) + sizes.chunk_logits(student, tokens, _CHUNK)
-        # the teacher keeps nothing for a backward pass: one layer at a time, and its logits
+        beside = sizes.activations(student, tokens, checkpointed=again)
+        chunk = sizes.chunk_logits(student, tokens, Stage.model_fields["chunk_tokens"].default, 2)
+        # the teacher keeps nothing for a backward pass: one layer at a time
         one = sizes.activations(teacher.model_copy(update={"num_hidden_layers": 1}), tokens)
-        return state + beside + one + tokens * teacher.vocab_size * sizes.FLOAT32
+        return state + beside + chunk + one
 
     for again in (False, True):
         for rows in _BATCHES:

@@ -7,7 +7,7 @@ an unfavourable case is a warning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from kcompiler import tables
@@ -123,6 +123,11 @@ def _serves(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         )
 
 
+def _reads_logits(stages: Sequence[Stage]) -> bool:
+    """Whether a loss compares the student's logits with a teacher's."""
+    return any(_LOGITS in catalog.load("losses", term.term).needs for stage in stages for term in stage.losses)
+
+
 def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
     """What training holds from the first step to the last: the student's state and, for losses over logits, the
     teacher's weights in the floats that are declared. Nothing where nothing is trained."""
@@ -136,8 +141,7 @@ def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
         )
     ]
     held = sizes.HELD[getattr(spec.teacher.params, "dtype", "fp32")]
-    terms = (term.term for stage in spec.training.stages for term in stage.losses)
-    if any(_LOGITS in catalog.load("losses", term).needs for term in terms):
+    if _reads_logits(spec.training.stages):
         parts += [
             (f"teacher: {held} B × {number:,} parameters", held * number) for _, number, _, _ in _teachers(spec, world)
         ]
@@ -212,13 +216,14 @@ def _bootstraps(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 def _batch(spec: Spec, stage: Stage, length: int) -> list[tuple[str, int]]:
     """What a batch of rows of `length` tokens takes beside the state."""
     a, tokens = spec.student.architecture, stage.batch_size * length
-    chunk = min(tokens, stage.chunk_tokens)
+    chunk, models = min(tokens, stage.chunk_tokens), 1 + _reads_logits([stage])
     return [
         (f"activations of {stage.batch_size:,} × {length:,} tokens"
          f"{', of one layer beside the inputs of all' * stage.gradient_checkpointing}",
          sizes.activations(a, tokens, checkpointed=stage.gradient_checkpointing)),
-        (f"logits of one chunk and their gradient: {chunk:,} × {a.vocab_size:,} × 4 B × 2",
-         sizes.chunk_logits(a, tokens, stage.chunk_tokens)),
+        (f"logits of one chunk{', of student and teacher' * (models > 1)}: {chunk:,} × {a.vocab_size:,} × 4 B"
+         f"{' × 2' * (models > 1)}",
+         sizes.chunk_logits(a, tokens, stage.chunk_tokens, models)),
     ]  # fmt: skip
 
 

@@ -147,9 +147,10 @@ def activations(a: Architecture, tokens: int, *, checkpointed: bool = False) -> 
     return tokens * a.num_hidden_layers * floats * FLOAT32
 
 
-def chunk_logits(a: Architecture, tokens: int, chunk_tokens: int) -> int:
-    """Bytes of the logits of one chunk and of their gradient; [batch × length × vocabulary] never exists."""
-    return min(tokens, chunk_tokens) * a.vocab_size * FLOAT32 * 2
+def chunk_logits(a: Architecture, tokens: int, chunk_tokens: int, models: int) -> int:
+    """Bytes of the logits of one chunk, of the student (their gradient takes their place) and, where a loss reads them,
+    of the teacher: one or two `models`. [batch × length × vocabulary] never exists."""
+    return min(tokens, chunk_tokens) * a.vocab_size * FLOAT32 * models
 
 
 def operations(parameters: int, tokens: int) -> int:

@@ -67,10 +67,10 @@ class Stage(Section):
         json_schema_extra=unit("optimiser step"),
     )
     chunk_tokens: int = Field(
-        default=512,
+        default=128,
         ge=16,
         description="Supervised tokens whose logits exist at one time.",
-        examples=[512],
+        examples=[128],
         json_schema_extra=unit("token"),
     )
     gradient_checkpointing: bool = Field(

@@ -190,6 +190,9 @@ class Loss:
     semantics: Mapping[str, Any]
     #: zero when student and teacher agree, and unchanged by a constant shift of the logits
     divergence: bool = False
+    #: `value` together with its gradient with respect to the student's logits in closed form: (loss_N, gradient_NV);
+    #: where there is none, the gradient is derived
+    gradient: Callable[[Any, Any, Any, Any], tuple[Any, Any]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,40 @@ def divergence(first_NV: Any, second_NV: Any, temperature: float) -> Any:
 
 def softened(logits_NV: Any, temperature: float) -> Any:
     """Log-probabilities of logits / T."""
-    return (logits_NV / temperature).log_softmax(-1)
+    return (logits_NV if temperature == 1.0 else logits_NV / temperature).log_softmax(-1)
+
+
+def cross_entropy_gradient(student_NV: Any, target_N: Any) -> tuple[Any, Any]:
+    """`cross_entropy` and its gradient with respect to the logits, q - [v = target]."""
+    log_q_NV, at_N1 = student_NV.log_softmax(-1), target_N.unsqueeze(-1)
+    loss_N = -log_q_NV.gather(-1, at_N1).squeeze(-1)
+    gradient_NV = log_q_NV.exp_()
+    return loss_N, gradient_NV.scatter_add_(-1, at_N1, gradient_NV.new_full(at_N1.shape, -1.0))
+
+
+def forward_gradient(student_NV: Any, teacher_NV: Any, temperature: float) -> tuple[Any, Any]:
+    """T² · KL(p ‖ q) of two logits softened by T, p the teacher's, and its gradient with respect to the student's:
+    T · (q - p). Where p is 0 nothing is added, whatever q is."""
+    log_p_NV, log_q_NV = softened(teacher_NV, temperature), softened(student_NV, temperature)
+    p_NV = log_p_NV.exp()
+    difference_NV = log_p_NV.sub_(log_q_NV)
+    if bool((p_NV == 0.0).any()):
+        difference_NV = difference_NV.masked_fill_(p_NV == 0.0, 0.0)
+    loss_N = difference_NV.mul_(p_NV).sum(-1) * temperature**2
+    return loss_N, log_q_NV.exp_().sub_(p_NV).mul_(temperature)
+
+
+def reverse_gradient(student_NV: Any, teacher_NV: Any, temperature: float) -> tuple[Any, Any]:
+    """T² · KL(q ‖ p) of two logits softened by T, q the student's, and its gradient with respect to the student's:
+    T · q · (log q - log p - KL(q ‖ p)). Where q is 0 nothing is added, whatever p is."""
+    log_p_NV, log_q_NV = softened(teacher_NV, temperature), softened(student_NV, temperature)
+    q_NV = log_q_NV.exp()
+    difference_NV = log_q_NV.sub_(log_p_NV)
+    if bool((q_NV == 0.0).any()):
+        difference_NV = difference_NV.masked_fill_(q_NV == 0.0, 0.0)
+    apart_N = (difference_NV * q_NV).sum(-1)
+    gradient_NV = difference_NV.sub_(apart_N.unsqueeze(-1)).mul_(q_NV)
+    return apart_N * temperature**2, gradient_NV.mul_(temperature)
 
 
 def semantics(**own: str | bool) -> Mapping[str, str | bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.contract import Loss
-from runtime.contract.objective import Plain, cross_entropy, semantics
+from runtime.contract.objective import Plain, cross_entropy, cross_entropy_gradient, semantics
 
 
 def value(student_NV: Any, teacher_NV: Any, _target_N: Any, _params: Plain) -> Any:
@@ -16,6 +16,10 @@ def value(student_NV: Any, teacher_NV: Any, _target_N: Any, _params: Plain) -> A
     return cross_entropy(student_NV, teacher_NV.argmax(-1))
 
 
+def gradient(student_NV: Any, teacher_NV: Any, _target_N: Any, _params: Plain) -> tuple[Any, Any]:
+    return cross_entropy_gradient(student_NV, teacher_NV.argmax(-1))
+
+
 LOSS = Loss(
     name="ce_teacher",
     version=1,
@@ -23,6 +27,7 @@ LOSS = Loss(
     needs=frozenset({"logits"}),
     mask="response",
     value=value,
+    gradient=gradient,
     semantics=semantics(
         formula="-log softmax(student)[argmax_v teacher_v]",
         direction="cross-entropy; label = argmax of the teacher's logits at the same position, lowest id on a tie",

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from runtime.contract import Loss
-from runtime.contract.objective import Softened, divergence, semantics, softened
+from runtime.contract.objective import Softened, divergence, forward_gradient, semantics, softened
 from runtime.contract.units import unit
 
 
@@ -33,6 +33,11 @@ def value(student_NV: Any, teacher_NV: Any, _target_N: Any, params: ChoiceKlPara
     return divergence(softened(teacher_NV, t), softened(chosen_NV, t), t)
 
 
+def gradient(student_NV: Any, teacher_NV: Any, _target_N: Any, params: ChoiceKlParams) -> tuple[Any, Any]:
+    chosen_NV = student_NV.masked_fill(teacher_NV.isinf(), float("-inf"))
+    return forward_gradient(chosen_NV, teacher_NV, params.temperature)
+
+
 LOSS = Loss(
     name="choice_kl",
     version=1,
@@ -40,6 +45,7 @@ LOSS = Loss(
     needs=frozenset({"choices"}),
     mask="choice",
     value=value,
+    gradient=gradient,
     semantics=semantics(
         formula="T^2 * sum_c p_c * (log p_c - log q_c), p and q softmax over the choices of a row at T",
         direction="forward: KL(teacher || student)",

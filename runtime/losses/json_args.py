@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.contract import Loss
-from runtime.contract.objective import OF_THE_ROW, Plain, cross_entropy, semantics
+from runtime.contract.objective import OF_THE_ROW, Plain, cross_entropy, cross_entropy_gradient, semantics
 
 
 def value(student_NV: Any, _teacher_NV: Any, target_N: Any, _params: Plain) -> Any:
     """-log q of the row's token in nats."""
     return cross_entropy(student_NV, target_N)
+
+
+def gradient(student_NV: Any, _teacher_NV: Any, target_N: Any, _params: Plain) -> tuple[Any, Any]:
+    return cross_entropy_gradient(student_NV, target_N)
 
 
 LOSS = Loss(
@@ -20,5 +24,6 @@ LOSS = Loss(
     needs=frozenset(),
     mask="json_args",
     value=value,
+    gradient=gradient,
     semantics=semantics(**OF_THE_ROW, mask="json_args"),
 )

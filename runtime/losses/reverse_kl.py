@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.contract import Loss
-from runtime.contract.objective import Softened, divergence, semantics, softened
+from runtime.contract.objective import Softened, divergence, reverse_gradient, semantics, softened
 
 
 def value(student_NV: Any, teacher_NV: Any, _target_N: Any, params: Softened) -> Any:
@@ -18,6 +18,10 @@ def value(student_NV: Any, teacher_NV: Any, _target_N: Any, params: Softened) ->
     return divergence(softened(student_NV, t), softened(teacher_NV, t), t)
 
 
+def gradient(student_NV: Any, teacher_NV: Any, _target_N: Any, params: Softened) -> tuple[Any, Any]:
+    return reverse_gradient(student_NV, teacher_NV, params.temperature)
+
+
 LOSS = Loss(
     name="reverse_kl",
     version=1,
@@ -25,6 +29,7 @@ LOSS = Loss(
     needs=frozenset({"logits"}),
     mask="response",
     value=value,
+    gradient=gradient,
     semantics=semantics(
         formula="T^2 * sum_v q_v * (log q_v - log p_v), p = softmax(teacher / T), q = softmax(student / T)",
         direction="reverse: KL(student || teacher)",

@@ -42,7 +42,7 @@ class TrainParams(Params):
     gradient_norms_every: int = Field(default=50, ge=1)
     checkpoint_every: Annotated[int, UNKEYED] = Field(default=100, ge=1)
     #: supervised tokens per chunk of the loss
-    chunk_tokens: int = Field(default=512, ge=16)
+    chunk_tokens: int = Field(default=128, ge=16)
     #: keep only each layer's input for the backward pass, and compute the rest again
     gradient_checkpointing: bool = False
     threads: int = Field(default=2, ge=1)

@@ -7,7 +7,7 @@ over all trainable parameters of the student, one term at a time, on the very gr
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,10 +24,10 @@ class Reach:
     parameters: int
 
 
-def measure(values_K: Tensor, parameters: Sequence[Tensor]) -> list[Reach]:
-    """One Reach per term; the graph is kept for the training step that follows."""
+def measure(values: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[Reach]:
+    """One Reach per value of a term; the graph is kept for the training step that follows."""
     found: list[Reach] = []
-    for value in values_K:
+    for value in values:
         gradients = torch.autograd.grad(value, list(parameters), retain_graph=True, allow_unused=True)
         norms = [float(gradient.double().norm()) for gradient in gradients if gradient is not None]
         found.append(Reach(norm=math.hypot(*norms), parameters=sum(norm != 0.0 for norm in norms)))

@@ -12,7 +12,8 @@ set. `runtime.train.threads` refuses that, and each shape of layer is compared w
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,14 @@ from runtime.machine import host
 
 #: rows of the product that is compared, and relative difference that rounding explains
 ROWS, ROUNDING = 512, 1e-4
+#: outputs that are compared of a wider layer: the whole of a head would take more memory than a training step
+OUTPUTS = 8192
+
+
+#: whether layers run through oneDNN here
+_QUICK: ContextVar[bool] = ContextVar("quick", default=False)
+#: left_NI, right_OI, bias_O → left · rightᵀ + bias
+Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def available() -> bool:
@@ -34,7 +43,7 @@ def available() -> bool:
 
 def _check(out: int, width: int) -> None:
     """Raises Refusal when the three products of a layer [out, width] are not the plain ones."""
-    made = torch.Generator().manual_seed(1)
+    made, out = torch.Generator().manual_seed(1), min(out, OUTPUTS)
     x_NI, weight_OI = torch.randn(ROWS, width, generator=made), torch.randn(out, width, generator=made)
     given_NO = torch.randn(ROWS, out, generator=made)
     for left, right in ((x_NI, weight_OI), (given_NO, weight_OI.t()), (given_NO.t(), x_NI.t())):
@@ -79,6 +88,19 @@ class _Linear(torch.autograd.Function):
         return to_x, to_weight, to_bias
 
 
+def _plain(left_NI: Tensor, right_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    return nn.functional.linear(left_NI, right_OI, bias_O)
+
+
+def kernel() -> Product:
+    """The product that the layers of `fast` use where this is called; the plain one outside of it."""
+    return _either if _QUICK.get() else _plain
+
+
+def _either(left_NI: Tensor, right_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    return (_product if left_NI.dtype == torch.float32 else _plain)(left_NI, right_OI, bias_O)
+
+
 def _forward(module: nn.Linear, x: Tensor) -> Tensor:
     y: Tensor = _Linear.apply(x, module.weight, module.bias)
     return y
@@ -94,8 +116,10 @@ def fast(*models: nn.Module | None) -> Iterator[None]:
         _check(out, width)
     for layer in layers:
         layer.forward = partial(_forward, layer)
+    before = _QUICK.set(bool(layers))
     try:
         yield
     finally:
+        _QUICK.reset(before)
         for layer in layers:
             del layer.forward

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from runtime.contract import Context, Refusal
 from runtime.contract.optimizer import Optimizer
 from runtime.steps.train import TrainParams
-from runtime.train import gradients, objective
+from runtime.train import gradients, objective, onepass
 from runtime.train.batches import Batch, Corpus, rows_of
 from runtime.train.checkpointing import State, Store, capture, restore
 from runtime.train.objective import Bound, Side
@@ -101,7 +101,7 @@ class Trainer:
         self,
         *,
         student: PreTrainedModel,
-        head: nn.Module,
+        head: nn.Linear,
         teacher: Teacher | None,
         corpus: Corpus,
         terms: Sequence[Bound],
@@ -115,25 +115,34 @@ class Trainer:
         self.course = survey(corpus, terms, params, seed)
         self.record = Record(supervised=[0] * len(terms))
 
-    def values(self, batch: Batch) -> Tensor:
-        """values_K of a batch, differentiable."""
-        taught = None if self.teacher is None else Side(self.teacher.hidden(batch), self.teacher.head)
-        counts = objective.totals(batch.masks_N)
-        student = Side(hidden_of(self.student, batch.groups), self.head)
-        choices = None if batch.choices_NM is None else objective.Choices(*batch.choices_NM)
-        return objective.values(
-            student, taught, batch.target_N, batch.masks_N, self.terms, counts, self.params.chunk_tokens, choices
+    def _given(self, batch: Batch) -> tuple[Tensor, onepass.Batch]:
+        """The student's hidden_NH, differentiable, and what the terms read beside them."""
+        return hidden_of(self.student, batch.groups), onepass.Batch(
+            teacher=None if self.teacher is None else Side(self.teacher.hidden(batch), self.teacher.head),
+            target_N=batch.target_N,
+            masks_N=batch.masks_N,
+            denominators=objective.totals(batch.masks_N),
+            choices_N=None if batch.choices_NM is None else objective.Choices(*batch.choices_NM),
         )
+
+    def _alone(self, hidden_NH: Tensor, read: onepass.Batch) -> Iterator[Tensor]:
+        """Each term by itself, unweighted; made when it is asked for, so that one gradient exists at a time."""
+        for bound in self.terms:
+            yield onepass.total(hidden_NH, self.head, read, [bound], [1.0], self.params.chunk_tokens)[0]
 
     def step(self, step: int) -> None:
         """One optimiser step. Raises Refusal for a loss or gradient that is not finite, and for a zero gradient."""
         batch = self.corpus.batch(rows_of(self.seed, step, self.params.batch_size, len(self.corpus)))
         weights = [weight_at(step, bound.term.weight, bound.term.schedule) for bound in self.terms]
         rate = learning_rate(step, self.params.steps, self.params.optimizer)
-        values_K = self.values(batch)
-        total = (values_K * torch.tensor(weights)).sum()
-        self._observe(step, batch, values_K, weights, rate)
+        # before new gradients are written, so that two sets of them never exist
         self.optimizer.zero_grad(set_to_none=True)
+        hidden_NH, read = self._given(batch)
+        reaches = None
+        if step in self.course.measured:
+            reaches = gradients.measure(self._alone(hidden_NH, read), self.parameters)
+        total, values_K = onepass.total(hidden_NH, self.head, read, self.terms, weights, self.params.chunk_tokens)
+        self._observe(step, batch, values_K, weights, rate, reaches)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.params.optimizer.clip_norm)
         if not math.isfinite(float(norm)):
@@ -143,9 +152,18 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.step()
 
-    def _observe(self, step: int, batch: Batch, values_K: Tensor, weights: list[float], rate: float) -> None:
+    def _observe(
+        self,
+        step: int,
+        batch: Batch,
+        values_K: Tensor,
+        weights: list[float],
+        rate: float,
+        reaches: list[gradients.Reach] | None,
+    ) -> None:
+        """Values, tokens and, where gradients were measured, their sizes → the record."""
         tokens = [int(batch.masks_N[bound.loss.mask].sum()) for bound in self.terms]
-        numbers = [float(value) for value in values_K.detach()]
+        numbers = [float(value) for value in values_K]
         for bound, number in zip(self.terms, numbers, strict=True):
             if not math.isfinite(number):
                 raise gradients.diverged(f"loss `{bound.name}` is {number}", step)
@@ -155,9 +173,8 @@ class Trainer:
         record.supervised = [had + count for had, count in zip(record.supervised, tokens, strict=True)]
         record.tokens += batch.tokens
         record.positions += batch.positions
-        if step not in self.course.measured:
+        if reaches is None:
             return
-        reaches = gradients.measure(values_K, self.parameters)
         for k, (bound, reach) in enumerate(zip(self.terms, reaches, strict=True)):
             if tokens[k]:
                 first = all(point.norms[k] is None for point in record.points)

@@ -41,14 +41,17 @@ def hidden_of(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
     return whole.float() if whole.dtype in (torch.bfloat16, torch.float16) else whole
 
 
-def head_of(model: PreTrainedModel, ids_BT: Tensor, who: str) -> nn.Module:
+def head_of(model: PreTrainedModel, ids_BT: Tensor, who: str) -> nn.Linear:
     """The module hidden_NH → logits_NV. Raises Refusal when the model does more than that to make its logits (a soft
     cap, a scale): the loss would be of another model (TRL #6629)."""
-    head: nn.Module = model.get_output_embeddings()
+    head = model.get_output_embeddings()
     with torch.no_grad():
         own = model(input_ids=ids_BT, use_cache=False).logits
         ours = head(model.base_model(input_ids=ids_BT, use_cache=False).last_hidden_state)
-    if own.shape != ours.shape or float((own - ours).abs().max()) > HEAD_TOLERANCE * max(1.0, float(own.abs().max())):
+    bound = HEAD_TOLERANCE * max(1.0, float(own.abs().max()))
+    near = own.shape == ours.shape and float((own - ours).abs().max()) <= bound
+    # the loss multiplies by the layer's own weights
+    if not near or not isinstance(head, nn.Linear):
         wrong, action = admission.WHY["head"]
         raise Refusal(f"the {who} (`{model.config.model_type}`) {wrong}", action=action)
     return head

