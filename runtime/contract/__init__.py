@@ -169,6 +169,21 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfTop:
+    """How a loss reads a teacher of which the likeliest tokens and the mass of all others are known.
+
+    `value` and `gradient` are those of `Loss` with a `runtime.contract.objective.Top` in the place of the teacher's
+    logits; `semantics` go into the lock instead of the loss's own. `temperatures(params)` are those at which the mass
+    of the others is read: it cannot be computed from their mass at 1.
+    """
+
+    value: Callable[[Any, Any, Any, Any], Any]
+    semantics: Mapping[str, Any]
+    temperatures: Callable[[Any], Sequence[float]]
+    gradient: Callable[[Any, Any, Any, Any], tuple[Any, Any]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Loss:
     """One term of the objective.
 
@@ -193,6 +208,8 @@ class Loss:
     #: `value` together with its gradient with respect to the student's logits in closed form: (loss_N, gradient_NV);
     #: where there is none, the gradient is derived
     gradient: Callable[[Any, Any, Any, Any], tuple[Any, Any]] | None = None
+    #: how it reads a teacher that is stored as its likeliest tokens; None: it needs all logits
+    top: OfTop | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ tokens, V over the vocabulary; everything is in nats.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
@@ -83,6 +84,88 @@ def reverse_gradient(student_NV: Any, teacher_NV: Any, temperature: float) -> tu
     return apart_N * temperature**2, gradient_NV.mul_(temperature)
 
 
+@dataclass(frozen=True, slots=True)
+class Top:
+    """What is known of a teacher at N tokens: its K likeliest entries, ids ascending, and the mass of all others.
+
+    `log_NK` are log-probabilities at temperature 1. `rest` maps a temperature T to log Σ p^(1/T) over all other
+    entries; -inf where there are none.
+    """
+
+    ids_NK: Any
+    log_NK: Any
+    rest: Mapping[float, Any]
+
+    def __getitem__(self, piece: Any) -> Top:
+        return Top(self.ids_NK[piece], self.log_NK[piece], {t: rest_N[piece] for t, rest_N in self.rest.items()})
+
+    def softened(self, temperature: float) -> tuple[Any, Any]:
+        """(log p_NK, log p_N of all others together) at a temperature; they add up to 1."""
+        log_NK, rest_N = self.log_NK / temperature, self.rest[temperature]
+        whole_N = log_NK.logsumexp(-1).logaddexp(rest_N)
+        return log_NK - whole_N.unsqueeze(-1), rest_N - whole_N
+
+
+def _buckets(student_NV: Any, top: Top, temperature: float) -> tuple[Any, Any, Any, Any]:
+    """(ids_NK, log q_NV, log q_NK, log q_N of all other entries together), softened. The last is a sum over them, not
+    one minus the rest: that would be rounding alone where the student is sure."""
+    ids_NK, log_q_NV = top.ids_NK.long(), softened(student_NV, temperature)
+    rest_N = log_q_NV.scatter(-1, ids_NK, float("-inf")).logsumexp(-1)
+    return ids_NK, log_q_NV, log_q_NV.gather(-1, ids_NK), rest_N
+
+
+def _apart(first: Any, second: Any) -> Any:
+    """first - second, and 0 where the first is impossible: it adds nothing, whatever the second says."""
+    none = first.isinf() & (first < 0)
+    return first.masked_fill(none, 0.0) - second.masked_fill(none, 0.0)
+
+
+def forward_of_top(student_NV: Any, top: Top, temperature: float) -> Any:
+    """T² · KL(p ‖ q) over K + 1 outcomes: each of the teacher's likeliest tokens, and any other. loss_N.
+
+    Never more than over all V (log-sum inequality, Cover and Thomas, theorem 2.7.1), and as much where the student
+    shares the mass of the others out as the teacher does."""
+    _, _, log_q_NK, rest_q_N = _buckets(student_NV, top, temperature)
+    log_p_NK, rest_p_N = top.softened(temperature)
+    inside_N = (log_p_NK.exp() * _apart(log_p_NK, log_q_NK)).sum(-1)
+    return (inside_N + rest_p_N.exp() * _apart(rest_p_N, rest_q_N)) * temperature**2
+
+
+def reverse_of_top(student_NV: Any, top: Top, temperature: float) -> Any:
+    """T² · KL(q ‖ p) over the same K + 1 outcomes; a lower bound of it over all V as well. loss_N."""
+    _, _, log_q_NK, rest_q_N = _buckets(student_NV, top, temperature)
+    log_p_NK, rest_p_N = top.softened(temperature)
+    inside_N = (log_q_NK.exp() * _apart(log_q_NK, log_p_NK)).sum(-1)
+    return (inside_N + rest_q_N.exp() * _apart(rest_q_N, rest_p_N)) * temperature**2
+
+
+def forward_of_top_gradient(student_NV: Any, top: Top, temperature: float) -> tuple[Any, Any]:
+    """`forward_of_top` and its gradient: T · (q - p) at the teacher's likeliest tokens, and at any other
+    T · q · (1 - P / Q), P and Q the mass of all others: as a whole they go up or down."""
+    ids_NK, log_q_NV, log_q_NK, rest_q_N = _buckets(student_NV, top, temperature)
+    log_p_NK, rest_p_N = top.softened(temperature)
+    p_NK = log_p_NK.exp()
+    loss_N = (p_NK * _apart(log_p_NK, log_q_NK)).sum(-1) + rest_p_N.exp() * _apart(rest_p_N, rest_q_N)
+    # q · P / Q in logarithms: P / Q alone may be larger than any number
+    more_N1 = (rest_p_N - rest_q_N).masked_fill(rest_p_N.isinf(), float("-inf")).unsqueeze(-1)
+    q_NV = log_q_NV.exp()
+    gradient_NV = q_NV - log_q_NV.add_(more_N1).exp_()
+    gradient_NV.scatter_(-1, ids_NK, log_q_NK.exp() - p_NK)
+    return loss_N * temperature**2, gradient_NV.mul_(temperature)
+
+
+def reverse_of_top_gradient(student_NV: Any, top: Top, temperature: float) -> tuple[Any, Any]:
+    """`reverse_of_top` and its gradient, T · q · (log q - log p - KL), where log q - log p of any other token is that
+    of all others together."""
+    ids_NK, log_q_NV, log_q_NK, rest_q_N = _buckets(student_NV, top, temperature)
+    log_p_NK, rest_p_N = top.softened(temperature)
+    q_NK, apart_NK, apart_N = log_q_NK.exp(), _apart(log_q_NK, log_p_NK), _apart(rest_q_N, rest_p_N)
+    loss_N = (q_NK * apart_NK).sum(-1) + rest_q_N.exp() * apart_N
+    gradient_NV = log_q_NV.exp_().mul_((apart_N - loss_N).unsqueeze(-1))
+    gradient_NV.scatter_(-1, ids_NK, q_NK * (apart_NK - loss_N.unsqueeze(-1)))
+    return loss_N * temperature**2, gradient_NV.mul_(temperature)
+
+
 def semantics(**own: str | bool) -> Mapping[str, str | bool]:
     """The choices of a loss, for the lock: those that all losses make alike, and its own."""
     return {
@@ -102,4 +185,13 @@ OF_THE_ROW = {
     "formula": "-log softmax(student)[token]",
     "direction": "cross-entropy; label = token of the dataset row",
     "vocabulary": "student width equals the tokenizer's size, else refused",
+}
+
+#: of a divergence from a teacher of which the likeliest tokens and the mass of all others are known
+OF_TOP = {
+    "tail": "one bucket: all other entries of the vocabulary are one outcome, on both sides, by the mass that is "
+    "stored for each temperature",
+    "bound": "never more than over the whole vocabulary, and as much where student and teacher agree on the shares "
+    "within the bucket, of which nothing is learnt",
+    "vocabulary": "equal widths, else refused",
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.contract import Loss
-from runtime.contract.objective import Plain, cross_entropy, cross_entropy_gradient, semantics
+from runtime.contract import Loss, OfTop
+from runtime.contract.objective import Plain, Top, cross_entropy, cross_entropy_gradient, semantics
 
 
 def value(student_NV: Any, teacher_NV: Any, _target_N: Any, _params: Plain) -> Any:
@@ -20,6 +20,26 @@ def gradient(student_NV: Any, teacher_NV: Any, _target_N: Any, _params: Plain) -
     return cross_entropy_gradient(student_NV, teacher_NV.argmax(-1))
 
 
+def _label(top: Top) -> Any:
+    """The likeliest of the stored tokens; their ids ascend, so that of equal ones the lowest counts here, too."""
+    return top.ids_NK.gather(-1, top.log_NK.argmax(-1, keepdim=True)).squeeze(-1).long()
+
+
+def of_top(student_NV: Any, top: Top, _target_N: Any, _params: Plain) -> Any:
+    """The same number: the likeliest token is among the likeliest."""
+    return cross_entropy(student_NV, _label(top))
+
+
+def of_top_gradient(student_NV: Any, top: Top, _target_N: Any, _params: Plain) -> tuple[Any, Any]:
+    return cross_entropy_gradient(student_NV, _label(top))
+
+
+_MEANS = semantics(
+    formula="-log softmax(student)[argmax_v teacher_v]",
+    direction="cross-entropy; label = argmax of the teacher's logits at the same position, lowest id on a tie",
+    vocabulary="equal widths, else refused",
+)
+
 LOSS = Loss(
     name="ce_teacher",
     version=1,
@@ -28,9 +48,6 @@ LOSS = Loss(
     mask="response",
     value=value,
     gradient=gradient,
-    semantics=semantics(
-        formula="-log softmax(student)[argmax_v teacher_v]",
-        direction="cross-entropy; label = argmax of the teacher's logits at the same position, lowest id on a tie",
-        vocabulary="equal widths, else refused",
-    ),
+    semantics=_MEANS,
+    top=OfTop(value=of_top, gradient=of_top_gradient, temperatures=lambda _params: [], semantics=_MEANS),
 )

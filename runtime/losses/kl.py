@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.contract import Loss
-from runtime.contract.objective import Softened, divergence, forward_gradient, semantics, softened
+from runtime.contract import Loss, OfTop
+from runtime.contract.objective import (
+    OF_TOP,
+    Softened,
+    Top,
+    divergence,
+    forward_gradient,
+    forward_of_top,
+    forward_of_top_gradient,
+    semantics,
+    softened,
+)
 
 
 def value(student_NV: Any, teacher_NV: Any, _target_N: Any, params: Softened) -> Any:
@@ -16,6 +26,15 @@ def value(student_NV: Any, teacher_NV: Any, _target_N: Any, params: Softened) ->
 
 def gradient(student_NV: Any, teacher_NV: Any, _target_N: Any, params: Softened) -> tuple[Any, Any]:
     return forward_gradient(student_NV, teacher_NV, params.temperature)
+
+
+def of_top(student_NV: Any, top: Top, _target_N: Any, params: Softened) -> Any:
+    """The same over the teacher's likeliest tokens and one outcome for all others, in nats."""
+    return forward_of_top(student_NV, top, params.temperature)
+
+
+def of_top_gradient(student_NV: Any, top: Top, _target_N: Any, params: Softened) -> tuple[Any, Any]:
+    return forward_of_top_gradient(student_NV, top, params.temperature)
 
 
 LOSS = Loss(
@@ -34,4 +53,18 @@ LOSS = Loss(
         vocabulary="equal widths, else refused",
     ),
     divergence=True,
+    top=OfTop(
+        value=of_top,
+        gradient=of_top_gradient,
+        temperatures=lambda params: [params.temperature],
+        semantics=semantics(
+            **OF_TOP,
+            formula="T^2 * (sum_v p_v * (log p_v - log q_v) over the stored v, "
+            "+ P * (log P - log Q)), "
+            "P and Q the mass of all other v; p = softmax(teacher / T), q = softmax(student / T)",
+            direction="forward: KL(teacher || student)",
+            temperature="both sides",
+            temperature_squared=True,
+        ),
+    ),
 )

@@ -5,8 +5,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.contract import Loss
-from runtime.contract.objective import Softened, divergence, reverse_gradient, semantics, softened
+from runtime.contract import Loss, OfTop
+from runtime.contract.objective import (
+    OF_TOP,
+    Softened,
+    Top,
+    divergence,
+    reverse_gradient,
+    reverse_of_top,
+    reverse_of_top_gradient,
+    semantics,
+    softened,
+)
 
 
 def value(student_NV: Any, teacher_NV: Any, _target_N: Any, params: Softened) -> Any:
@@ -20,6 +30,15 @@ def value(student_NV: Any, teacher_NV: Any, _target_N: Any, params: Softened) ->
 
 def gradient(student_NV: Any, teacher_NV: Any, _target_N: Any, params: Softened) -> tuple[Any, Any]:
     return reverse_gradient(student_NV, teacher_NV, params.temperature)
+
+
+def of_top(student_NV: Any, top: Top, _target_N: Any, params: Softened) -> Any:
+    """The same over the teacher's likeliest tokens and one outcome for all others, in nats."""
+    return reverse_of_top(student_NV, top, params.temperature)
+
+
+def of_top_gradient(student_NV: Any, top: Top, _target_N: Any, params: Softened) -> tuple[Any, Any]:
+    return reverse_of_top_gradient(student_NV, top, params.temperature)
 
 
 LOSS = Loss(
@@ -38,4 +57,18 @@ LOSS = Loss(
         vocabulary="equal widths, else refused",
     ),
     divergence=True,
+    top=OfTop(
+        value=of_top,
+        gradient=of_top_gradient,
+        temperatures=lambda params: [params.temperature],
+        semantics=semantics(
+            **OF_TOP,
+            formula="T^2 * (sum_v q_v * (log q_v - log p_v) over the stored v, "
+            "+ Q * (log Q - log P)), "
+            "Q and P the mass of all other v; p = softmax(teacher / T), q = softmax(student / T)",
+            direction="reverse: KL(student || teacher)",
+            temperature="both sides",
+            temperature_squared=True,
+        ),
+    ),
 )

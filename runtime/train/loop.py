@@ -16,15 +16,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from runtime.contract import Context, Refusal
+from runtime.contract.objective import Top
 from runtime.contract.optimizer import Optimizer
 from runtime.steps.train import TrainParams
 from runtime.train import gradients, objective, onepass
 from runtime.train.batches import Batch, Corpus, rows_of
 from runtime.train.checkpointing import State, Store, capture, restore
-from runtime.train.objective import Bound, Side
+from runtime.train.objective import Bound
 from runtime.train.record import Point, Record
 from runtime.train.schedule import learning_rate, weight_at
-from runtime.train.teaching import Teacher, hidden_of
+from runtime.train.teaching import Taught, hidden_of
 from runtime.train.threads import check as check_threads
 
 
@@ -102,7 +103,7 @@ class Trainer:
         *,
         student: PreTrainedModel,
         head: nn.Linear,
-        teacher: Teacher | None,
+        teacher: Taught | None,
         corpus: Corpus,
         terms: Sequence[Bound],
         params: TrainParams,
@@ -117,8 +118,10 @@ class Trainer:
 
     def _given(self, batch: Batch) -> tuple[Tensor, onepass.Batch]:
         """The student's hidden_NH, differentiable, and what the terms read beside them."""
+        taught = None if self.teacher is None else self.teacher.given(batch)
         return hidden_of(self.student, batch.groups), onepass.Batch(
-            teacher=None if self.teacher is None else Side(self.teacher.hidden(batch), self.teacher.head),
+            teacher=None if isinstance(taught, Top) else taught,
+            top_N=taught if isinstance(taught, Top) else None,
             target_N=batch.target_N,
             masks_N=batch.masks_N,
             denominators=objective.totals(batch.masks_N),

@@ -18,10 +18,14 @@ from torch import Tensor
 
 from runtime import catalog
 from runtime.contract import Loss, Refusal
+from runtime.contract.objective import Top
 from runtime.steps.train import Term
 
 #: hidden_CH → logits_CV
 Head = Callable[[Tensor], Tensor]
+#: of a loss: student, teacher, target, params → loss_N; and → (loss_N, gradient_NV)
+Value = Callable[[Any, Any, Any, Any], Any]
+Gradient = Callable[[Any, Any, Any, Any], tuple[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,14 @@ class Bound:
     def needs_logits(self) -> bool:
         return "logits" in self.loss.needs
 
+    def reads(self, taught: Tensor | Top | None) -> tuple[Value, Gradient | None]:
+        """The loss as it is of what is known of the teacher."""
+        if not isinstance(taught, Top):
+            return self.loss.value, self.loss.gradient
+        if self.loss.top is None:
+            raise Refusal(f"loss `{self.name}` needs all logits of a teacher", action="store form `hidden` or `full`")
+        return self.loss.top.value, self.loss.top.gradient
+
     @property
     def needs_choices(self) -> bool:
         return "choices" in self.loss.needs
@@ -49,9 +61,10 @@ class Bound:
         return bool(self.loss.needs & {"text", "choices"})
 
 
-def bind(terms: Sequence[Term]) -> list[Bound]:
-    """Terms with their losses. Raises Refusal for no terms, an unknown or repeated name, another version, params the
-    loss does not accept, and semantics that are not those of the installed loss."""
+def bind(terms: Sequence[Term], *, of_top: bool = False) -> list[Bound]:
+    """Terms with their losses; `of_top`: of a teacher's logits the likeliest alone are known. Raises Refusal for no
+    terms, an unknown or repeated name, another version, params the loss does not accept, and semantics that are not
+    those of the installed loss."""
     if not terms:
         raise Refusal("no loss term: there is nothing to train on", action="declare at least one term")
     found: list[Bound] = []
@@ -69,7 +82,8 @@ def bind(terms: Sequence[Term]) -> list[Bound]:
                 f"the plan wants version {term.version} of loss `{term.term}`, installed is {loss.version}",
                 action="plan again, or install the version the lock names",
             )
-        if term.semantics and dict(term.semantics) != dict(loss.semantics):
+        means = loss.top.semantics if of_top and loss.top is not None else loss.semantics
+        if term.semantics and dict(term.semantics) != dict(means):
             raise Refusal(
                 f"the lock gives loss `{term.term}` another meaning than the installed one", action="plan again"
             )
@@ -112,16 +126,19 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One model's part: hidden states of the supervised tokens and its head."""
+    """One model's part: hidden states of the supervised tokens and its head. Of logits that are stored the places stand
+    for the states, and reading is the head."""
 
     hidden_NH: Tensor
     head: Head
 
 
-def check_given(terms: Sequence[Bound], teacher: Side | None, choices_N: Choices | None) -> None:
+def check_given(
+    terms: Sequence[Bound], teacher: Side | None, choices_N: Choices | None, top_N: Top | None = None
+) -> None:
     """Raises Refusal when a term lacks what it reads of the teacher."""
     for bound in terms:
-        if bound.needs_logits and teacher is None:
+        if bound.needs_logits and teacher is None and top_N is None:
             raise Refusal(f"loss `{bound.name}` needs a teacher's logits", action="give a teacher, or drop the term")
         if bound.needs_choices and choices_N is None:
             raise Refusal(f"loss `{bound.name}` needs a teacher's choices", action="give its answers, or drop the term")

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from runtime.contract.objective import Top
 from runtime.train import linear, objective
 from runtime.train.objective import Bound, Choices, Side
 
@@ -36,6 +37,8 @@ class Batch:
     #: maps a mask to its supervised tokens in the whole optimiser batch, of which N may be a part: sums then add up
     denominators: Mapping[str, int]
     choices_N: Choices | None = None
+    #: in the place of `teacher`, where of its logits the likeliest are known
+    top_N: Top | None = None
 
     def __getitem__(self, piece: slice) -> Batch:
         return replace(
@@ -44,6 +47,7 @@ class Batch:
             target_N=self.target_N[piece],
             masks_N={mask: flags[piece] for mask, flags in self.masks_N.items()},
             choices_N=None if self.choices_N is None else self.choices_N[piece],
+            top_N=None if self.top_N is None else self.top_N[piece],
         )
 
     def divisors(self, terms: Sequence[Bound]) -> list[int]:
@@ -97,25 +101,30 @@ def _pick(mask_D: Tensor) -> Tensor | None:
     return None if bool(mask_D.all()) else mask_D.nonzero().squeeze(-1)
 
 
-def _of_teacher(bound: Bound, batch: Batch, taught_DV: Tensor | None, pick: Tensor | None, width: int) -> Tensor | None:
+def _of_teacher(
+    bound: Bound, batch: Batch, taught_DV: Tensor | None, pick: Tensor | None, width: int
+) -> Tensor | Top | None:
     """What a term reads of the teacher at its own tokens."""
     if bound.needs_choices and batch.choices_N is not None:
         # only this term's few tokens: a dense table of every supervised token would be as large as the logits
         return (batch.choices_N if pick is None else batch.choices_N[pick]).dense(width)
+    if bound.needs_logits and batch.top_N is not None:
+        return batch.top_N if pick is None else batch.top_N[pick]
     if not bound.needs_logits or taught_DV is None:
         return None
     return taught_DV if pick is None else taught_DV[pick]
 
 
-def both(bound: Bound, logits_NV: Tensor, taught_NV: Tensor | None, target_N: Tensor) -> tuple[Tensor, Tensor]:
+def both(bound: Bound, logits_NV: Tensor, taught: Tensor | Top | None, target_N: Tensor) -> tuple[Tensor, Tensor]:
     """loss_N of a term and its gradient with respect to the logits: in closed form where the loss has one."""
-    if bound.loss.gradient is not None:
-        loss_N, gradient_NV = bound.loss.gradient(logits_NV, taught_NV, target_N, bound.params)
+    value, gradient = bound.reads(taught)
+    if gradient is not None:
+        loss_N, gradient_NV = gradient(logits_NV, taught, target_N, bound.params)
         objective.check_shape(bound, loss_N, target_N)
         return loss_N, gradient_NV
     with torch.enable_grad():
         leaf_NV = logits_NV.detach().requires_grad_()
-        loss_N = bound.loss.value(leaf_NV, taught_NV, target_N, bound.params)
+        loss_N = value(leaf_NV, taught, target_N, bound.params)
         objective.check_shape(bound, loss_N, target_N)
         (gradient_NV,) = torch.autograd.grad(loss_N.sum(), leaf_NV)
     return loss_N.detach(), gradient_NV.contiguous()
@@ -166,7 +175,7 @@ def total(
 
     `chunk`: tokens whose logits exist at one time. Raises Refusal when a term lacks what it reads of the teacher.
     """
-    objective.check_given(terms, batch.teacher, batch.choices_N)
+    objective.check_given(terms, batch.teacher, batch.choices_N, batch.top_N)
     if batch.teacher is not None:
         batch = replace(batch, teacher=Side(batch.teacher.hidden_NH.detach(), batch.teacher.head))
     divisors = batch.divisors(terms)

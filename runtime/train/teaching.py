@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from runtime.contract import Refusal
+from runtime.contract.objective import Top
 from runtime.models import admission
 from runtime.train.batches import Batch, Corpus, Group
+from runtime.train.objective import Side
 
 #: most memory that looked-up hidden states may take
 CACHE_BYTES = 1 << 30
@@ -57,6 +60,13 @@ def head_of(model: PreTrainedModel, ids_BT: Tensor, who: str) -> nn.Linear:
     return head
 
 
+class Taught(Protocol):
+    """What is known of a teacher at the supervised tokens of one corpus."""
+
+    def given(self, batch: Batch) -> Side | Top:
+        """Of a batch of that corpus: its hidden states and head, or its likeliest tokens."""
+
+
 class Teacher:
     """The teacher's side of every batch."""
 
@@ -73,6 +83,9 @@ class Teacher:
             for rows in _fill_order(corpus, drawn):
                 with torch.no_grad():
                     self._table_SH[corpus.flat(rows)] = hidden_of(model, [corpus.group(rows)])
+
+    def given(self, batch: Batch) -> Side:
+        return Side(self.hidden(batch), self.head)
 
     @property
     def looked_up(self) -> bool:

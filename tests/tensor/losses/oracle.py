@@ -63,3 +63,18 @@ def term(
                 total += PER_TOKEN[name](student[row][i - 1], teacher[row][i - 1], ids[row][i], temperature)
                 count += 1
     return total / count
+
+
+def in_buckets(student_V: Array, teacher_V: Array, k: int, temperature: float) -> tuple[Array, Array]:
+    """p and q over the teacher's k likeliest tokens, one by one, and all others together."""
+    p, q = np.exp(log_softmax(teacher_V / temperature)), np.exp(log_softmax(student_V / temperature))
+    order = sorted(range(len(p)), key=lambda v: (-teacher_V[v], v))
+    parts = [[v] for v in order[:k]] + [order[k:]]
+    return np.array([p[part].sum() for part in parts]), np.array([q[part].sum() for part in parts])
+
+
+def of_top(name: str, student_V: Array, teacher_V: Array, k: int, temperature: float) -> float:
+    """A divergence over k + 1 outcomes; nothing is added where the first of the two is zero."""
+    p, q = in_buckets(student_V, teacher_V, k, temperature)
+    first, second = (p, q) if name == "kl" else (q, p)
+    return float(temperature**2 * sum(a * np.log(a / b) for a, b in zip(first, second, strict=True) if a > 0))
