@@ -357,6 +357,8 @@ class Lowering:
                 "responses": "teacher" if "text" in needs else "data",
                 "steps": stage.steps,
                 "batch_size": stage.batch_size,
+                "micro_batch": stage.micro_batch,
+                "packing": stage.packing,
                 "max_length": stage.max_length or self._longest(),
                 "optimizer": stage.optimizer.model_dump(),
                 "gradient_norms_every": stage.gradient_norms_every,

@@ -7,6 +7,7 @@ an unfavourable case is a warning.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
@@ -25,6 +26,7 @@ from runtime import catalog
 
 _MB = 10**6
 _LOGITS = "logits"
+_RARE = "rows of the longest length may be rare, but nothing forbids them"
 
 
 def _known(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -174,16 +176,56 @@ def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             never = sum(size for _, size in [*state, *_batch(spec, stage, 1)]) > limit
             yield tree.diagnostic(
                 "KC4707",
-                f"/training/stages/{i}/batch_size",
+                f"/training/stages/{i}/{'batch_size' if stage.micro_batch is None else 'micro_batch'}",
                 f"a batch of {'any' if never else 'the longest'} rows of stage `{stage.name}` does not fit the "
                 "machine that trains",
                 severity="error" if never else "warning",
                 label=f"{sizes.text(needed)} needed, {machine.title} has {sizes.text(limit)}",
-                help="lower batch_size, or set gradient_checkpointing; even rows of one token would not fit"
-                if never
-                else "lower batch_size or max_length, or set gradient_checkpointing; rows of the longest length may be "
-                "rare, but nothing forbids them",
+                help=f"{_smaller(spec, stage, limit - sum(size for _, size in state))}; "
+                + ("even rows of one token would not fit" if never else _RARE),
                 notes=_shown(parts),
+            )
+
+
+def _smaller(spec: Spec, stage: Stage, left: int) -> str:
+    """What to set so that a pass of the longest rows takes no more than is `left`: as little as possible is changed."""
+    length = stage.max_length or max(spec.shapes.prefill)
+    rows = stage.micro_batch or stage.batch_size
+    for checkpointed in sorted({stage.gradient_checkpointing, True}):
+        tried = stage.model_copy(update={"gradient_checkpointing": checkpointed})
+
+        def fits(count: int, tried: Stage = tried) -> bool:
+            parts = _batch(spec, tried.model_copy(update={"micro_batch": count}), length)
+            return sum(size for _, size in parts) <= left
+
+        also = " and gradient_checkpointing: true" * (checkpointed and not stage.gradient_checkpointing)
+        if also and fits(rows):
+            return "set gradient_checkpointing: true, which changes no gradient"
+        if fits(1):
+            most = bisect.bisect_left(range(1, rows), True, key=lambda count: not fits(count))
+            return f"set micro_batch: {most}{also}, which changes no gradient"
+    return "lower max_length: not even one such row fits, with gradient_checkpointing neither"
+
+
+def _passes(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """A setting of the passes that cannot have an effect."""
+    for i, stage in enumerate(spec.training.stages):
+        rows = stage.micro_batch or stage.batch_size
+        if rows > stage.batch_size:
+            yield tree.diagnostic(
+                "KC4723",
+                f"/training/stages/{i}/micro_batch",
+                f"a pass of {rows:,} rows is larger than the batch",
+                label=f"stage `{stage.name}` has {stage.batch_size:,} rows in a batch",
+                help="remove micro_batch: without it the whole batch goes through the models at once",
+            )
+        elif stage.packing and rows == 1:
+            yield tree.diagnostic(
+                "KC4723",
+                f"/training/stages/{i}/packing",
+                "there is nothing to pack: one row goes through the models at a time",
+                label=f"stage `{stage.name}` has 1 row in a pass",
+                help="remove packing, or let more rows through at once",
             )
 
 
@@ -208,17 +250,18 @@ def _bootstraps(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                 "a batch of the longest rows of the teacher's training does not fit the machine that trains",
                 severity="warning",
                 label=f"{sizes.text(parts[0][1] + parts[1][1])} needed, {machine.title} has {sizes.text(limit)}",
-                help="lower teacher.batch_size; rows of the longest length may be rare, but nothing forbids them",
+                help=f"lower teacher.batch_size; {_RARE}",
                 notes=_shown(parts),
             )
 
 
 def _batch(spec: Spec, stage: Stage, length: int) -> list[tuple[str, int]]:
-    """What a batch of rows of `length` tokens takes beside the state."""
-    a, tokens = spec.student.architecture, stage.batch_size * length
+    """What a pass of rows of `length` tokens takes beside the state."""
+    rows = stage.micro_batch or stage.batch_size
+    a, tokens = spec.student.architecture, rows * length
     chunk, models = min(tokens, stage.chunk_tokens), 1 + _reads_logits([stage])
     return [
-        (f"activations of {stage.batch_size:,} × {length:,} tokens"
+        (f"activations of {rows:,} × {length:,} tokens"
          f"{', of one layer beside the inputs of all' * stage.gradient_checkpointing}",
          sizes.activations(a, tokens, checkpointed=stage.gradient_checkpointing)),
         (f"logits of one chunk{', of student and teacher' * (models > 1)}: {chunk:,} × {a.vocab_size:,} × 4 B"
@@ -293,6 +336,7 @@ CHECKS = (
     Check(_runs, "hardware"),
     Check(_serves, "hardware", "student", "shapes", "quantization"),
     Check(_learns, "hardware", "student", "shapes", "training", "teacher"),
+    Check(_passes, "training"),
     Check(_bootstraps, "hardware", "teacher", "shapes"),
     Check(_teacher, "hardware", "teacher"),
     Check(_declared, "hardware", "student", "shapes", "quantization", "training", "teacher"),

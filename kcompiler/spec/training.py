@@ -43,6 +43,20 @@ class Stage(Section):
     batch_size: int = Field(
         ge=1, le=1_000_000, description="Rows per optimiser step.", examples=[8], json_schema_extra=unit("row")
     )
+    micro_batch: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="Rows that go through the models at once; their gradients are added up, and the step is the one of "
+        "the whole batch. Absent: all of the batch.",
+        examples=[2],
+        json_schema_extra=unit("row"),
+    )
+    packing: bool = Field(
+        default=False,
+        description="Put several rows into one sequence, none of which sees another. It saves padding; on a CPU the "
+        "mask costs more than groups of similar length do, unless lengths differ much.",
+    )
     max_length: int | None = Field(
         default=None,
         ge=8,

@@ -37,6 +37,10 @@ class TrainParams(Params):
     responses: Literal["data", "teacher"] = "data"
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
+    #: rows that go through the models at once, their gradients added up; None: the whole batch
+    micro_batch: int | None = Field(default=None, ge=1)
+    #: several rows in one sequence, which do not see each other
+    packing: bool = False
     max_length: int = Field(ge=8)
     optimizer: Optimizer = Field(default_factory=Optimizer)
     gradient_norms_every: int = Field(default=50, ge=1)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from runtime.contract import Refusal
 from runtime.data.encode import Example
+from runtime.train import packing
 
 #: A group is closed where the next row is shorter than this share of its longest and so many rows are in it. Smaller
 #: groups hold less padding but pay the fixed cost of one more pass: tests/bench/training_step.py shows both.
@@ -57,14 +58,35 @@ def groups_of(lengths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
+def cut_of(lengths: Sequence[int], micro_batch: int | None, packed: bool) -> list[list[list[int]]]:
+    """Places in the batch → groups of sequences of rows. Every place is in one sequence of one group.
+
+    A group of `micro_batch` rows is made of the longest that are left, so that it holds little padding; without that
+    number, groups are those of `groups_of`. Packed, sequences hold several rows and are as long as the longest row.
+    """
+    if micro_batch is None and not packed:
+        return [[[place] for place in group] for group in groups_of(lengths)]
+    places = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+    size = micro_batch or len(places)
+    groups = [places[begin : begin + size] for begin in range(0, len(places), size)]
+    if not packed:
+        return [[[place] for place in group] for group in groups]
+    return [packing.sequences(group, [lengths[place] for place in group]) for group in groups]
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that go through the model together."""
+    """Sequences that go through the model together."""
 
     #: token ids, padded on the right
     ids_BT: Tensor
     #: places in the flattened [B·T] whose hidden state predicts a supervised token
     places_N: Tensor
+    #: how many rows these are, and their tokens without padding
+    rows: int
+    tokens: int
+    #: positions that begin anew with each row, where a sequence holds several; None where each holds one
+    positions_BT: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +104,28 @@ class Batch:
     tokens: int
     #: positions computed, padding included
     positions: int
+
+    def parts(self) -> list[Batch]:
+        """Each group as a batch of its own, for passes of which only one is in memory. What they share, the
+        denominators, is of this batch."""
+        found: list[Batch] = []
+        row = token = 0
+        for group in self.groups:
+            rows = slice(row, row := row + group.rows)
+            piece = slice(token, token := token + len(group.places_N))
+            choices = self.choices_NM
+            found.append(
+                Batch(
+                    groups=[group],
+                    rows=self.rows[rows],
+                    target_N=self.target_N[piece],
+                    masks_N={mask: flags[piece] for mask, flags in self.masks_N.items()},
+                    choices_NM=None if choices is None else (choices[0][piece], choices[1][piece]),
+                    tokens=group.tokens,
+                    positions=group.ids_BT.numel(),
+                )
+            )
+        return found
 
 
 class Corpus:
@@ -165,17 +209,33 @@ class Corpus:
 
     def group(self, rows: Sequence[int]) -> Group:
         """Rows padded to the longest of them. Padding stands on the right, where no causal position looks."""
-        ids_BT = torch.nn.utils.rnn.pad_sequence([self.ids[row] for row in rows], True, self.pad_id)
-        width = ids_BT.shape[1]
-        places = [self._before_S[self.start[row] : self.start[row + 1]] + at * width for at, row in enumerate(rows)]
-        return Group(ids_BT=ids_BT, places_N=torch.cat(places))
+        return self.sequences([[row] for row in rows])
 
-    def batch(self, rows: Sequence[int]) -> Batch:
-        """The batch of these rows, in groups of similar length."""
+    def sequences(self, lines: Sequence[Sequence[int]]) -> Group:
+        """Sequences of one or several rows, padded to the longest of them on the right."""
+        whole = [torch.cat([self.ids[row] for row in line]) for line in lines]
+        ids_BT = torch.nn.utils.rnn.pad_sequence(whole, True, self.pad_id)
+        places: list[Tensor] = []
+        for at, line in enumerate(lines):
+            begin = at * ids_BT.shape[1]
+            for row in line:
+                places.append(self._before_S[self.start[row] : self.start[row + 1]] + begin)
+                begin += len(self.ids[row])
+        lengths = [[len(self.ids[row]) for row in line] for line in lines]
+        return Group(
+            ids_BT=ids_BT,
+            places_N=torch.cat(places),
+            rows=sum(len(line) for line in lines),
+            tokens=sum(sum(line) for line in lengths),
+            positions_BT=packing.positions(lengths) if any(len(line) > 1 for line in lines) else None,
+        )
+
+    def batch(self, rows: Sequence[int], micro_batch: int | None = None, *, packed: bool = False) -> Batch:
+        """The batch of these rows, in groups of similar length or of at most `micro_batch` rows."""
         lengths = [len(self.ids[row]) for row in rows]
-        cut = [[rows[place] for place in group] for group in groups_of(lengths)]
-        groups = [self.group(group) for group in cut]
-        ordered = [row for group in cut for row in group]
+        cut = [[[rows[place] for place in line] for line in group] for group in cut_of(lengths, micro_batch, packed)]
+        groups = [self.sequences(group) for group in cut]
+        ordered = [row for group in cut for line in group for row in line]
         flat_N = self.flat(ordered)
         return Batch(
             groups=groups,

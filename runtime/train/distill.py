@@ -19,7 +19,7 @@ from runtime.machine import host
 from runtime.models import admission, build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
-from runtime.train import objective, telling
+from runtime.train import objective, packing, telling
 from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
 from runtime.train.linear import fast
@@ -170,6 +170,7 @@ def fingerprint(trainer: Trainer, ctx: Context) -> str:
         "groups": [[*group["betas"], group["eps"], group["weight_decay"]] for group in trainer.optimizer.param_groups],
         "clip": params.optimizer.clip_norm,
         "rows": [trainer.corpus.digest(), params.batch_size, params.chunk_tokens],
+        "passes": [params.micro_batch, params.packing],
         "checkpointed": params.gradient_checkpointing,
         "measured": sorted(trainer.course.measured),
         "threads": params.threads,
@@ -195,6 +196,10 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
         taught = _taught(takes["teacher"]) if params.needs_teacher else None
         if taught is not None:
             _check_widths(params, words, taught, "teacher")
+        if params.packing:
+            packing.check(student, "student")
+        if params.packing and taught is not None:
+            packing.check(taught, "teacher")
         with fast(student, taught):
             trainer = Trainer(
                 student=student,

@@ -28,10 +28,14 @@ def measure(values: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[Reac
     """One Reach per value of a term; the graph is kept for the training step that follows."""
     found: list[Reach] = []
     for value in values:
-        gradients = torch.autograd.grad(value, list(parameters), retain_graph=True, allow_unused=True)
-        norms = [float(gradient.double().norm()) for gradient in gradients if gradient is not None]
-        found.append(Reach(norm=math.hypot(*norms), parameters=sum(norm != 0.0 for norm in norms)))
+        found.append(reach(torch.autograd.grad(value, list(parameters), retain_graph=True, allow_unused=True)))
     return found
+
+
+def reach(gradients: Iterable[Tensor | None]) -> Reach:
+    """The size of one gradient, given tensor by tensor."""
+    norms = [float(gradient.double().norm()) for gradient in gradients if gradient is not None]
+    return Reach(norm=math.hypot(*norms), parameters=sum(norm != 0.0 for norm in norms))
 
 
 def diverged(what: str, step: int) -> Refusal:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -116,7 +116,7 @@ class Trainer:
         self.course = survey(corpus, terms, params, seed)
         self.record = Record(supervised=[0] * len(terms))
 
-    def _given(self, batch: Batch) -> tuple[Tensor, onepass.Batch]:
+    def _given(self, batch: Batch, denominators: Mapping[str, int]) -> tuple[Tensor, onepass.Batch]:
         """The student's hidden_NH, differentiable, and what the terms read beside them."""
         taught = None if self.teacher is None else self.teacher.given(batch)
         return hidden_of(self.student, batch.groups), onepass.Batch(
@@ -124,7 +124,7 @@ class Trainer:
             top_N=taught if isinstance(taught, Top) else None,
             target_N=batch.target_N,
             masks_N=batch.masks_N,
-            denominators=objective.totals(batch.masks_N),
+            denominators=denominators,
             choices_N=None if batch.choices_NM is None else objective.Choices(*batch.choices_NM),
         )
 
@@ -133,20 +133,50 @@ class Trainer:
         for bound in self.terms:
             yield onepass.total(hidden_NH, self.head, read, [bound], [1.0], self.params.chunk_tokens)[0]
 
+    def _backward(
+        self, parts: Sequence[Batch], denominators: Mapping[str, int], terms: Sequence[Bound], weights: Sequence[float]
+    ) -> Tensor:
+        """values_K of a batch whose parts go through the models one after the other; its gradient is added up."""
+        values_K = torch.zeros(len(terms), device=self.head.weight.device)
+        for part in parts:
+            hidden_NH, read = self._given(part, denominators)
+            into = self.head.weight.grad
+            whole, found_K = onepass.total(hidden_NH, self.head, read, terms, weights, self.params.chunk_tokens, into)
+            whole.backward()
+            values_K += found_K
+        return values_K
+
+    def _reaches(self, parts: Sequence[Batch], denominators: Mapping[str, int]) -> list[gradients.Reach]:
+        """The gradient of each term over all parts, one gradient at a time: the parts' graphs are made anew for it."""
+        found: list[gradients.Reach] = []
+        for bound in self.terms:
+            self._backward(parts, denominators, [bound], [1.0])
+            found.append(gradients.reach(parameter.grad for parameter in self.parameters))
+            self.optimizer.zero_grad(set_to_none=True)
+        return found
+
     def step(self, step: int) -> None:
         """One optimiser step. Raises Refusal for a loss or gradient that is not finite, and for a zero gradient."""
-        batch = self.corpus.batch(rows_of(self.seed, step, self.params.batch_size, len(self.corpus)))
+        params = self.params
+        rows = rows_of(self.seed, step, params.batch_size, len(self.corpus))
+        batch = self.corpus.batch(rows, params.micro_batch, packed=params.packing)
         weights = [weight_at(step, bound.term.weight, bound.term.schedule) for bound in self.terms]
-        rate = learning_rate(step, self.params.steps, self.params.optimizer)
+        rate = learning_rate(step, params.steps, params.optimizer)
         # before new gradients are written, so that two sets of them never exist
         self.optimizer.zero_grad(set_to_none=True)
-        hidden_NH, read = self._given(batch)
-        reaches = None
-        if step in self.course.measured:
-            reaches = gradients.measure(self._alone(hidden_NH, read), self.parameters)
-        total, values_K = onepass.total(hidden_NH, self.head, read, self.terms, weights, self.params.chunk_tokens)
+        denominators = objective.totals(batch.masks_N)
+        measured, reaches = step in self.course.measured, None
+        if params.micro_batch is None or len(batch.groups) == 1:
+            hidden_NH, read = self._given(batch, denominators)
+            if measured:
+                reaches = gradients.measure(self._alone(hidden_NH, read), self.parameters)
+            total, values_K = onepass.total(hidden_NH, self.head, read, self.terms, weights, params.chunk_tokens)
+            total.backward()
+        else:
+            parts = batch.parts()
+            reaches = self._reaches(parts, denominators) if measured else None
+            values_K = self._backward(parts, denominators, self.terms, weights)
         self._observe(step, batch, values_K, weights, rate, reaches)
-        total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.params.optimizer.clip_norm)
         if not math.isfinite(float(norm)):
             raise gradients.diverged("the gradient is not finite", step)

@@ -135,12 +135,19 @@ class _OnePass(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, batch: Batch, of: Sum
+        ctx: Any,
+        hidden_NH: Tensor,
+        weight_VH: Tensor,
+        bias_V: Tensor | None,
+        batch: Batch,
+        of: Sum,
+        into: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         count, (to_hidden, to_weight, to_bias) = len(hidden_NH), ctx.needs_input_grad[:3]
         sums_K = hidden_NH.new_zeros(len(of.terms))
         hidden_grad = torch.empty_like(hidden_NH) if to_hidden else None
-        weight_grad = torch.zeros_like(weight_VH) if to_weight else None
+        made_here = to_weight and into is None
+        weight_grad = torch.zeros_like(weight_VH) if made_here else into if to_weight else None
         bias_grad = torch.zeros_like(bias_V) if bias_V is not None and to_bias else None
         for begin in range(0, count, of.chunk_tokens):
             piece = slice(begin, begin + of.chunk_tokens)
@@ -153,7 +160,7 @@ class _OnePass(torch.autograd.Function):
                 weight_grad.addmm_(logits_CV.t(), hidden_CH)
             if bias_grad is not None:
                 bias_grad += logits_CV.sum(0)
-        ctx.made = (hidden_grad, weight_grad, bias_grad)
+        ctx.made = (hidden_grad, weight_grad if made_here else None, bias_grad)
         ctx.mark_non_differentiable(sums_K)
         return (sums_K * sums_K.new_tensor(list(of.factors))).sum(), sums_K
 
@@ -164,21 +171,34 @@ class _OnePass(torch.autograd.Function):
         if made is None:
             raise RuntimeError("the gradient of this sum was already handed over")
         factor = float(given[0])
-        return (*(None if one is None else one if factor == 1.0 else one.mul_(factor) for one in made), None, None)
+        return (
+            *(None if one is None else one if factor == 1.0 else one.mul_(factor) for one in made),
+            None,
+            None,
+            None,
+        )
 
 
 def total(
-    hidden_NH: Tensor, head: nn.Linear, batch: Batch, terms: Sequence[Bound], weights: Sequence[float], chunk: int
+    hidden_NH: Tensor,
+    head: nn.Linear,
+    batch: Batch,
+    terms: Sequence[Bound],
+    weights: Sequence[float],
+    chunk: int,
+    into: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Σ_k weight_k · value_k, differentiable once and with respect to the student alone, and values_K in nat/token
     without gradient. A term without tokens is 0.
 
-    `chunk`: tokens whose logits exist at one time. Raises Refusal when a term lacks what it reads of the teacher.
+    `chunk`: tokens whose logits exist at one time. `into`: to what the gradient of the head's weights is added here and
+    now, in the place of a second tensor of that size; for a batch that is a part of one, whose sum is not scaled.
+    Raises Refusal when a term lacks what it reads of the teacher.
     """
     objective.check_given(terms, batch.teacher, batch.choices_N, batch.top_N)
     if batch.teacher is not None:
         batch = replace(batch, teacher=Side(batch.teacher.hidden_NH.detach(), batch.teacher.head))
     divisors = batch.divisors(terms)
     of = Sum(terms, [weight / divisor for weight, divisor in zip(weights, divisors, strict=True)], chunk)
-    whole, sums_K = _OnePass.apply(hidden_NH, head.weight, head.bias, batch, of)
+    whole, sums_K = _OnePass.apply(hidden_NH, head.weight, head.bias, batch, of, into)
     return whole, sums_K / sums_K.new_tensor(divisors)

@@ -34,11 +34,13 @@ HEAD_TOLERANCE = 1e-4
 def hidden_of(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
     """hidden_NH in float32 after the model's last normalisation at the places that predict a supervised token.
 
-    No attention mask is needed: padding stands on the right, and no real token may look to its right.
+    No attention mask is needed: padding stands on the right, and no real token may look to its right. Where a sequence
+    holds several rows, their positions keep them apart (`runtime.train.packing`).
     """
     found: list[Tensor] = []
     for group in groups:
-        hidden_BTH = model.base_model(input_ids=group.ids_BT, use_cache=False).last_hidden_state
+        packed = {} if group.positions_BT is None else {"position_ids": group.positions_BT}
+        hidden_BTH = model.base_model(input_ids=group.ids_BT, use_cache=False, **packed).last_hidden_state
         found.append(hidden_BTH.flatten(0, 1).index_select(0, group.places_N))
     whole = torch.cat(found)
     return whole.float() if whole.dtype in (torch.bfloat16, torch.float16) else whole

@@ -34,7 +34,13 @@ TRAINED_TEACHER = 16 * 106_816
 BOOTSTRAP = TRAINED_TEACHER + 800 * 64 * 2 * 960 * 4
 BATCH = 8 * 64 * 2 * (4 * 32 + 2 * 32 + 2 * 16 + 4 * 64) * 4 + 128 * 512 * 4 * 2
 CHECKPOINTED = 8 * 64 * (2 * 32 + 4 * 32 + 2 * 32 + 2 * 16 + 4 * 64) * 4 + 128 * 512 * 4 * 2
+LEAST = 64 * (2 * 32 + 4 * 32 + 2 * 32 + 2 * 16 + 4 * 64) * 4 + 64 * 512 * 4 * 2
 TEXT_ONLY = [{"term": "ce_truth", "weight": 1.0}]
+
+
+def of_pass(rows: int) -> int:
+    """What so many of the longest rows take at once."""
+    return rows * 64 * 2 * (4 * 32 + 2 * 32 + 2 * 16 + 4 * 64) * 4 + min(128, rows * 64) * 512 * 4 * 2
 
 
 def stage(**more: Any) -> Any:
@@ -179,6 +185,28 @@ CLAIMS = [
           table=machine(memory=STATE + TEACHER + CHECKPOINTED)),
     Claim("a checkpointed batch one byte short", several(alone, stage(gradient_checkpointing=True)), ("KC4707",),
           ("of one layer beside the inputs of all",), machine(memory=STATE + TEACHER + CHECKPOINTED - 1)),
+    Claim("two rows of the batch fit at once", hf, ("KC4707",),
+          ("set micro_batch: 2, which changes no gradient",), machine(memory=STATE + of_pass(2)), severity="warning"),
+    Claim("one byte less is one row less", hf, ("KC4707",), ("set micro_batch: 1, which",),
+          machine(memory=STATE + of_pass(2) - 1)),
+    Claim("the advice followed", several(hf, stage(micro_batch=2)), table=machine(memory=STATE + of_pass(2))),
+    Claim("one more than the advice", several(hf, stage(micro_batch=3)), ("KC4707",), ("activations of 3 × 64 tokens",),
+          table=machine(memory=STATE + of_pass(2))),
+    Claim("no row fits but checkpointed", several(hf, stage(batch_size=3, micro_batch=1)), ("KC4707",),
+          ("set gradient_checkpointing: true, which changes no gradient",),
+          machine(memory=STATE + of_pass(1) - 1)),
+    Claim("fewer rows before checkpointing", several(hf, stage(batch_size=3)), ("KC4707",),
+          ("set micro_batch: 1 and gradient_checkpointing: true, which",), machine(memory=STATE + LEAST)),
+    Claim("that advice followed", several(hf, stage(batch_size=3, micro_batch=1, gradient_checkpointing=True)),
+          table=machine(memory=STATE + LEAST)),
+    Claim("not even that", several(hf, stage(batch_size=3)), ("KC4707",), ("lower max_length: not even one such row fits",),
+          machine(memory=STATE + LEAST - 1)),
+    Claim("the logits of the student alone", several(hf, stage(losses=TEXT_ONLY)), ("KC4707",),
+          ("logits of one chunk: 128 × 512 × 4 B = 262.1 kB",), machine(memory=STATE)),
+    Claim("a pass as large as the batch", stage(micro_batch=8)),
+    Claim("a pass larger than the batch", stage(micro_batch=9), ("KC4723",), ("a pass of 9 rows",), severity="error"),
+    Claim("nothing to pack", stage(micro_batch=1, packing=True), ("KC4723",), ("nothing to pack",), severity="error"),
+    Claim("two rows to pack", stage(micro_batch=2, packing=True)),
     Claim("no folder, no teacher", hf, table=machine(memory=10**9)),
     Claim("declared as computed", declared(weights_mb=0.037184, kv_mb_per_token=0.000128, tolerance_percent=0)),
     Claim("weights within ten percent", declared(weights_mb=0.0409024)),
