@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -50,6 +50,11 @@ class BrokenEvidence(MachineError):
     def __init__(self, message: str, *, subject: str) -> None:
         super().__init__(message)
         self.message, self.subject = message, subject
+
+
+class Stopped(BaseException):
+    """Unwinds a step at a safe point because a stop was asked for, or a budget is used up. Not an Exception: an
+    operation may catch it to keep what was done, and raises it again."""
 
 
 class Params(BaseModel):
@@ -104,6 +109,11 @@ class Port:
 Ports = Mapping[str, Port]
 
 
+#: what operations count beside time: tokens of rows that a training step saw, tokens that a hosted teacher was sent and
+#: answered with
+Used = Literal["training_tokens", "teacher_tokens"]
+
+
 class Context(Protocol):
     """Everything a step may use besides its takes and params."""
 
@@ -126,7 +136,14 @@ class Context(Protocol):
         """One plain line for the person watching."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        """How far the step is; cheap, may be called often."""
+        """How far the step is; cheap, may be called often. A safe point: may raise Stopped."""
+
+    def kept(self, done: int) -> None:
+        """So much of the step's work is durable in `scratch`, and an attempt after a kill goes on from there. An
+        attempt that goes on says so first, before any progress; 0 where nothing it found could be used."""
+
+    def used(self, what: Used, amount: int) -> None:
+        """So much of `what` was used up, whether or not its fruit is kept: the machine counts it over all attempts."""
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
         """Write report.json for a report port: `data` inside the common envelope."""

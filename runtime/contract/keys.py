@@ -223,7 +223,7 @@ def decide(
     last = history.last(spec, step["id"])
     if last is None:
         return _decision(step, "run", key, [Change(reason="never_run", name=step["id"], old="", new="")])
-    return _decision(step, "run", key, _changes(step, parts, last))
+    return _decision(step, "run", key, changes(step, parts, last))
 
 
 def blocked(step: str, reason: str, detail: str) -> Decision:
@@ -323,8 +323,8 @@ def _damage(record: Mapping[str, Any], present: Present) -> list[Change]:
     return found
 
 
-def _changes(step: Mapping[str, Any], parts: Components, last: Mapping[str, Any]) -> list[Change]:
-    """Every difference between the parts now and those of the last committed record."""
+def changes(step: Mapping[str, Any], parts: Components, last: Mapping[str, Any]) -> list[Change]:
+    """Every difference between the parts now and those (`components`, `params`) of a record, or of an attempt."""
     before: Mapping[str, str] = last["components"]
     found: list[Change] = []
     for name in sorted({*before, *parts}):

@@ -7,22 +7,22 @@ staged line with the operation's own checkpoints in scratch/work, after it with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from runtime import catalog
-from runtime.contract import MachineError, Refusal
+from runtime.contract import MachineError, Refusal, Stopped
 from runtime.contract.places import NoPlace
 from runtime.machine.budget import UNLIMITED, Budget
 from runtime.machine.context import REPORT, Call, StepContext, Watch
 from runtime.machine.durable import StorageFailed, erase, is_storage_trouble
-from runtime.machine.journal import Attempts
+from runtime.machine.journal import Attempts, name_of
 from runtime.machine.ledger import Ledger, record
 from runtime.machine.locked import params_of
-from runtime.machine.meter import Meter, Spent, left_behind, spent_of
-from runtime.machine.run import Stopped
+from runtime.machine.meter import NOTHING, Meter, Spent, spent_of
+from runtime.machine.resumed import resumes
 from runtime.machine.stale import digest_of, installed, place_of
 from runtime.machine.state import READ, State
 from runtime.machine.store import Staged
@@ -74,6 +74,7 @@ class Attempt:
         self._watch, self._stop_requested, self._budget = watch, stop_requested, budget
         self._folder = state.scratch(task.key)
         self._meter: Meter | None = None
+        self._paid = NOTHING
 
     def finish_staged(self) -> Mapping[str, Any] | None:
         """Commit what an earlier attempt had staged, if every output is still what it was; else None."""
@@ -90,7 +91,7 @@ class Attempt:
             found.append(Staged(folder=folder, digest=give["digest"], size_bytes=give["bytes"]))
         for output in found:
             self._state.store.publish(output)
-        return self._commit(staged["gives"], spent_of(staged))
+        return self._commit(staged["gives"], spent_of(staged), staged["resumes"])
 
     def run(self, *, fresh: bool) -> Mapping[str, Any]:
         """One attempt to its end: the committed record. `fresh` forgets checkpoints of earlier attempts.
@@ -99,8 +100,9 @@ class Attempt:
         (journaled as interrupted), BrokenEvidence, StorageFailed, and StepCrashed for everything else.
         """
         call = self._prepare()
-        self._count_killed()
-        self._budget.check(self._known().spent)
+        self._state.count_killed(self._task.key, staged=True)
+        self._paid = self._state.journal.past.paid(name_of(self._task.spec))
+        self._check_budget()
         # of work that another version of the machine left nobody knows what was read: it starts anew
         fresh = fresh or not (self._folder / READ).is_file()
         erase(self._folder if fresh else self._folder / "out")
@@ -113,11 +115,13 @@ class Attempt:
             self._end()
 
     def _metered(self, call: Call, number: int) -> Mapping[str, Any]:
-        self._state.journal.append("step_claimed", {**self._name(), "attempt": number})
+        meter = self._running()
+        claim = {"attempt": number, "params": self._task.entry["params"], "components": dict(self._task.components)}
+        self._state.journal.append("step_claimed", {**self._name(), **claim})
         try:
             gives = self._outputs(call)
         except (Stopped, KeyboardInterrupt):
-            self._state.journal.append("step_interrupted", {**self._name(), **self._spent().data()})
+            self._state.journal.append("step_interrupted", {**self._name(), **meter.data()})
             raise
         except StorageFailed:
             raise
@@ -130,20 +134,14 @@ class Attempt:
             self._crashed(error)
         except Exception as error:
             self._crashed(error)
-        spent = self._known().spent + self._spent()
+        spent, again = self._known().spent + meter.spent(), resumes(self._known(), meter.way())
         named = {port: _give(call, port, staged) for port, staged in gives.items()}
-        self._state.journal.append("step_staged", {**self._name(), "gives": named, **spent.data()})
+        line = {**self._name(), "gives": named, "resumes": again, **spent.data()}
+        self._state.journal.append("step_staged", line)
         for staged in gives.values():
             self._state.store.publish(staged)
         self._end()
-        return self._commit(named, spent)
-
-    def _count_killed(self) -> None:
-        """Write down what an attempt without an end in the journal had spent, as far as it left a sign."""
-        known = self._known()
-        spent = left_behind(self._folder, known.claimed) if known.claimed > known.ended else None
-        if spent is not None:
-            self._state.journal.append("step_killed", {**self._name(), "attempt": known.claimed, **spent.data()})
+        return self._commit(named, spent, again)
 
     def _prepare(self) -> Call:
         """Declaration, backend and params of the task. Raises Refusal when the lock does not fit them."""
@@ -184,6 +182,7 @@ class Attempt:
             paid=self._state.paid,
             watch=self._watch,
             safe_point=self._safe_point,
+            meter=self._running(),
             disk=self._state.disk,
         )
         ledger = self._ledger()
@@ -258,7 +257,7 @@ class Attempt:
             if self._state.store.present(value) is not True:
                 raise self._refusal(f"the artifact on port `{port}` was changed while the step ran", "KR0107")
 
-    def _commit(self, gives: Mapping[str, Any], spent: Spent) -> Mapping[str, Any]:
+    def _commit(self, gives: Mapping[str, Any], spent: Spent, again: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         entry, known = self._task.entry, self._known()
         data = {
             **self._name(),
@@ -271,6 +270,7 @@ class Attempt:
             "params": entry["params"],
             "gives": dict(gives),
             **spent.data(),
+            "resumes": list(again),
             "attempts": known.claimed,
             # Killed attempts that left no sign of how long they worked: the seconds are then a lower bound.
             "lost_attempts": known.claimed - known.ended - 1,
@@ -283,7 +283,7 @@ class Attempt:
     def _safe_point(self) -> None:
         if self._stop_requested():
             raise Stopped
-        self._budget.check(self._known().spent + self._spent())
+        self._check_budget()
 
     def _forged(self) -> bool:
         return self._task.forged or bool(catalog.load("backends", self._task.entry["backend"]).forges)
@@ -294,8 +294,13 @@ class Attempt:
     def _name(self) -> dict[str, Any]:
         return {"spec": self._task.spec, "step": self._task.id, "action": self._task.key}
 
-    def _spent(self) -> Spent:
-        return Spent() if self._meter is None else self._meter.spent()
+    def _check_budget(self) -> None:
+        now = Spent() if self._meter is None else self._meter.spent()
+        self._budget.check(self._known().spent + now, self._paid + now)
+
+    def _running(self) -> Meter:
+        assert self._meter is not None, "the meter runs from before the claim"
+        return self._meter
 
     def _end(self) -> None:
         """Before the scratch folder goes: the meter writes into it."""
@@ -304,7 +309,9 @@ class Attempt:
 
     def _failed(self, message: str, mended_by: str = "") -> None:
         asked = {"mended_by": mended_by} if mended_by else {}
-        self._state.journal.append("step_failed", {**self._name(), "message": message, **asked, **self._spent().data()})
+        self._state.journal.append(
+            "step_failed", {**self._name(), "message": message, **asked, **self._running().data()}
+        )
 
     def _crashed(self, error: Exception) -> NoReturn:
         self._failed(f"{type(error).__name__}: {error}")

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.contract import Backend, Params, Port, Ports, Refusal, Step, strict_json
+from runtime.contract import Backend, Params, Port, Ports, Refusal, Step, Used, strict_json
 from runtime.contract.report import dump, envelope
 from runtime.machine import host
 from runtime.machine.durable import DISK, Disk
+from runtime.machine.meter import Meter
 
 Watch = Callable[[Mapping[str, Any]], None]
 REPORT = "report.json"
@@ -53,6 +54,7 @@ class StepContext:
         paid: Path,
         watch: Watch,
         safe_point: Callable[[], None],
+        meter: Meter,
         disk: Disk = DISK,
     ) -> None:
         """`safe_point` raises to unwind the step; it is asked whenever the step says something or how far it is."""
@@ -63,7 +65,7 @@ class StepContext:
         self.gives = call.gives
         self.scratch, self.paid = folder / "work", paid
         self._call, self._out, self._watch, self._safe_point = call, folder / "out", watch, safe_point
-        self._disk = disk
+        self._meter, self._disk = meter, disk
         self._reports: dict[str, tuple[Mapping[str, Any], Mapping[str, str]]] = {}
         self._next_progress = 0.0
         disk.folder(self.scratch)
@@ -82,12 +84,21 @@ class StepContext:
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """How far the step is. A safe point: unwinds when a stop was asked for."""
+        self._meter.did(done)
         now = time.monotonic()
         if now >= self._next_progress or done >= total:
             self._next_progress = now + _PROGRESS_S
             event = {"event": "progress", "step": self.step_id, "done": done, "total": total, "note": note}
             self._watch(event)
         self._safe_point()
+
+    def kept(self, done: int) -> None:
+        """So much of the work is durable in `scratch`; the first call says where this attempt goes on."""
+        self._meter.keep(done)
+
+    def used(self, what: Used, amount: int) -> None:
+        """So much more was used up."""
+        self._meter.use(what, amount)
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
         """Hand in the data of a report port.

@@ -13,7 +13,7 @@ import fcntl
 import os
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from runtime.contract import MachineError
@@ -34,10 +34,19 @@ _WORDS = {
 class StorageFailed(MachineError):
     """The file system refused an operation. Nothing that stood before is changed; the same command may be repeated."""
 
-    def __init__(self, operation: str, path: Path, error: OSError, *, size_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        operation: str,
+        path: Path,
+        error: OSError,
+        *,
+        size_bytes: int | None = None,
+        free_bytes: int | None = None,
+    ) -> None:
         size = "" if size_bytes is None else f" ({size_bytes} bytes)"
         reason = _WORDS.get(error.errno or 0, error.strerror or str(error))
-        super().__init__(f"could not {operation} {path}{size}: {reason}")
+        free = "" if free_bytes is None else f"; {free_bytes} bytes are free"
+        super().__init__(f"could not {operation} {path}{size}: {reason}{free}")
         self.message, self.operation, self.path, self.errno = str(self), operation, path, error.errno
 
 
@@ -64,6 +73,31 @@ class Disk:
     def write(self, path: Path, data: bytes) -> None:
         """Replace or create `path` with `data`: temporary file beside it, fsync, rename, fsync of the folder."""
         self._replace(path, lambda temporary: self.create(temporary, data), len(data))
+
+    def pour(self, path: Path, pieces: Iterable[bytes | memoryview], size_bytes: int) -> None:
+        """As `write`, with bytes that come piece by piece, `size_bytes` in all, and are not held together in memory."""
+        self._replace(path, lambda temporary: self.fill(temporary, pieces), size_bytes)
+
+    def require(self, path: Path, size_bytes: int) -> None:
+        """Raises StorageFailed when a new file of `size_bytes` at `path` has no room: before anything is written."""
+        free = self.free(path.parent)
+        if size_bytes > free:
+            full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise StorageFailed("write", path, full, size_bytes=size_bytes, free_bytes=free)
+
+    def free(self, folder: Path) -> int:
+        """Bytes that this process may still write on the file system of `folder`."""
+        try:
+            return shutil.disk_usage(folder).free
+        except OSError as error:
+            raise StorageFailed("look at", folder, error) from error
+
+    def remove(self, path: Path) -> None:
+        """Unlink a file; one that is gone already stays gone. Not durable: it may come back after a power cut."""
+        try:
+            self.unlink(path)
+        except OSError as error:
+            raise StorageFailed("remove", path, error) from error
 
     def copy(self, source: Path, path: Path) -> None:
         """As `write`, with the bytes of another file, which are not held in memory."""
@@ -149,6 +183,18 @@ class Disk:
         self.boundary("create", path)
         path.write_bytes(data)
 
+    def fill(self, path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+        """Elementary: a new file with the pieces one after the other, not yet durable."""
+        self.boundary("create", path)
+        with path.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+
+    def unlink(self, path: Path) -> None:
+        """Elementary: a name less, not yet durable."""
+        self.boundary("unlink", path)
+        path.unlink(missing_ok=True)
+
     def duplicate(self, source: Path, path: Path) -> None:
         """Elementary: a new file with the bytes of another, not yet durable."""
         self.boundary("create", path)
@@ -187,6 +233,11 @@ DISK = Disk()
 def write(path: Path, data: bytes | str) -> None:
     """Write a file durably; text is UTF-8. Raises StorageFailed and then leaves the former content."""
     DISK.write(path, data.encode() if isinstance(data, str) else data)
+
+
+def pour(path: Path, pieces: Iterable[bytes | memoryview], size_bytes: int) -> None:
+    """Write a file durably, piece by piece. Raises StorageFailed and then leaves the former content."""
+    DISK.pour(path, pieces, size_bytes)
 
 
 def copy(source: Path, path: Path) -> None:

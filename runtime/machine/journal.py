@@ -16,10 +16,18 @@ from typing import Any
 from runtime.contract import BrokenEvidence
 from runtime.contract.chain import GENESIS, Chain, Line, check_head, head_text, read, seal, unseal
 from runtime.machine.durable import DISK, Disk
-from runtime.machine.meter import NOTHING, Spent, spent_of
+from runtime.machine.meter import NOTHING, Spent, Way, spent_of, way_of
 
 JOURNAL, HEAD = "journal.jsonl", "head"
 _TRIES = 100
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An attempt without a result whose end is known."""
+
+    spent: Spent
+    way: Way | None
 
 
 @dataclass
@@ -29,8 +37,14 @@ class Attempts:
     claimed: int = 0
     #: attempts of which it is known how long they worked; the rest were killed and left no sign
     ended: int = 0
+    #: number of each of those attempts → what it took and how far it came
+    ended_at: dict[int, Ended] = field(default_factory=dict)
     #: what those attempts took
     spent: Spent = NOTHING
+    #: number of an attempt → the parameters of the step as it was claimed
+    params: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    #: what the key of the action is made of
+    components: Mapping[str, str] = field(default_factory=dict)
     #: what the newest attempt ended with, when it ended with a refusal or an error
     failed: str = ""
     #: what mends that, as the refusal said
@@ -40,6 +54,11 @@ class Attempts:
     #: spec and step of the newest attempt
     of: tuple[str, str] = ("", "")
     staged: Mapping[str, Any] | None = None
+
+    def way_of(self, number: int) -> Way | None:
+        """How far an attempt came whose end is known."""
+        ended = self.ended_at.get(number)
+        return None if ended is None else ended.way
 
 
 @dataclass
@@ -55,6 +74,19 @@ class Past:
         """The journal line of one of `records` (this very object), as it stands in the file."""
         return self._texts[id(record)]
 
+    def paid(self, name: str) -> Spent:
+        """What every attempt took that was ever made for a spec of this name, in whatever form, profile or cell: with
+        a result or without, in use or not."""
+        found = NOTHING
+        for record in self.records:
+            if name_of(record["spec"]) == name:
+                found += spent_of(record)
+        for known in self.attempts.values():
+            if name_of(known.of[0]) == name:
+                # a staged line counts the attempt that made it and all before
+                found += known.spent if known.staged is None else spent_of(known.staged)
+        return found
+
     def add(self, line: Line) -> None:
         self.fence = line.fence
         if line.type == "step_committed":
@@ -67,13 +99,21 @@ class Past:
             if line.type == "step_claimed":
                 known.claimed += 1
                 known.staged, known.failed, known.mended_by, known.fence = None, "", "", line.fence
+                known.params[known.claimed] = line.data.get("params", {})
+                known.components = line.data.get("components", {})
             elif line.type == "step_staged":
                 known.staged = line.data
             else:
                 known.ended += 1
                 known.failed = str(line.data.get("message", ""))
                 known.mended_by = str(line.data.get("mended_by", ""))
-                known.spent += spent_of(line.data)
+                ended = known.ended_at[known.claimed] = Ended(spent_of(line.data), way_of(line.data))
+                known.spent += ended.spent
+
+
+def name_of(spec: str) -> str:
+    """The name of a spec without that of a profile."""
+    return spec.partition("@")[0]
 
 
 def load(state: Path) -> tuple[Chain, Past]:

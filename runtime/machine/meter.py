@@ -1,4 +1,5 @@
-"""One attempt at a step → how long it has worked: wall clock, processors, accelerators. Kept where a kill leaves it.
+"""One attempt at a step → how long it has worked and how far it is: wall clock, processors, accelerators, tokens; steps
+done, and steps that a later attempt need not do again. Kept where a kill leaves it.
 
 A thread writes the sums down every `INTERVAL_S`, so that of an attempt that is killed no more than the last interval is
 unknown. Processor time is that of this process with all its threads, and of children that were waited for: it does not
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 import threading
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.contract import strict_json
+from runtime.contract import Used, strict_json
 from runtime.machine.durable import Disk, StorageFailed
 
 INTERVAL_S = 1.0
@@ -27,26 +29,53 @@ FILE = "spent.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """Seconds of work."""
+    """Seconds of work, and the tokens that it read or wrote."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
     gpu_s: float = 0.0
+    training_tokens: int = 0
+    teacher_tokens: int = 0
 
     def __add__(self, other: Spent) -> Spent:
-        return Spent(wall_s=self.wall_s + other.wall_s, cpu_s=self.cpu_s + other.cpu_s, gpu_s=self.gpu_s + other.gpu_s)
+        return Spent(**{name: getattr(self, name) + getattr(other, name) for name in (*SECONDS, *TOKENS)})
 
     def data(self) -> dict[str, float]:
         """For a journal line."""
-        return {name: round(getattr(self, name), 6) for name in ("wall_s", "cpu_s", "gpu_s")}
+        return {name: round(getattr(self, name), 6) for name in (*SECONDS, *TOKENS)}
 
 
+SECONDS, TOKENS = ("wall_s", "cpu_s", "gpu_s"), ("training_tokens", "teacher_tokens")
 NOTHING = Spent()
 
 
 def spent_of(data: Mapping[str, Any]) -> Spent:
     """From a journal line; what the line does not say is nothing."""
-    return Spent(**{name: float(data.get(name, 0.0)) for name in ("wall_s", "cpu_s", "gpu_s")})
+    seconds: dict[str, Any] = {name: float(data.get(name, 0.0)) for name in SECONDS}
+    return Spent(**seconds, **{name: int(data.get(name, 0)) for name in TOKENS})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How far an attempt came: it began at a step, has done so many, and so many are durable; all counted from the
+    first of the work. `lost_s`: seconds it worked since what is durable."""
+
+    began: int
+    done: int
+    kept: int
+    lost_s: float
+
+    def data(self) -> dict[str, float]:
+        """For a journal line."""
+        return {"began": self.began, "done": self.done, "kept": self.kept, "lost_s": round(self.lost_s, 6)}
+
+
+def way_of(data: Mapping[str, Any]) -> Way | None:
+    """From a journal line; None for an attempt that did not say that anything of it is kept."""
+    if "began" not in data:
+        return None
+    found = {name: int(data[name]) for name in ("began", "done", "kept")}
+    return Way(began=found["began"], done=found["done"], kept=found["kept"], lost_s=float(data["lost_s"]))
 
 
 class Meter:
@@ -57,7 +86,11 @@ class Meter:
         self._path, self._attempt, self._disk = folder / FILE, attempt, disk
         self._wall, self._cpu, self._gpu_s = time.perf_counter(), _cpu_s(), 0.0
         self._looked, self._lock, self._end = self._wall, threading.Lock(), threading.Event()
-        self._write(Spent())
+        self._tokens = dict.fromkeys(TOKENS, 0)
+        #: step it began at, steps done, steps kept, and when they were
+        self._began: int | None = None
+        self._done, self._kept, self._kept_wall = 0, 0, self._wall
+        self._write()
         self._thread = threading.Thread(target=self._beat, name="meter", daemon=True)
         self._thread.start()
 
@@ -67,7 +100,41 @@ class Meter:
             now = time.perf_counter()
             self._gpu_s += (now - self._looked) * accelerators()
             self._looked = now
-            return Spent(wall_s=now - self._wall, cpu_s=max(0.0, _cpu_s() - self._cpu), gpu_s=self._gpu_s)
+            seconds: dict[str, Any] = {
+                "wall_s": now - self._wall,
+                "cpu_s": max(0.0, _cpu_s() - self._cpu),
+                "gpu_s": self._gpu_s,
+            }
+            return Spent(**seconds, **self._tokens)
+
+    def way(self) -> Way | None:
+        """How far it is; None while nothing was said to be kept."""
+        with self._lock:
+            if self._began is None:
+                return None
+            lost_s = time.perf_counter() - self._kept_wall if self._done > self._kept else 0.0
+            return Way(began=self._began, done=self._done, kept=self._kept, lost_s=lost_s)
+
+    def data(self) -> dict[str, float]:
+        """Both, for a journal line."""
+        way = self.way()
+        return {**self.spent().data(), **({} if way is None else way.data())}
+
+    def did(self, done: int) -> None:
+        """So many steps are done."""
+        self._done = done
+
+    def keep(self, done: int) -> None:
+        """So many steps are durable; the first call says where the attempt begins."""
+        with self._lock:
+            if self._began is None:
+                self._began = self._done = done
+            self._kept, self._kept_wall = done, time.perf_counter()
+
+    def use(self, what: Used, amount: int) -> None:
+        """So much more of it was used."""
+        with self._lock:
+            self._tokens[what] += amount
 
     def close(self) -> Spent:
         """Stop the thread; what was spent in all."""
@@ -79,23 +146,28 @@ class Meter:
         while not self._end.wait(INTERVAL_S):
             # a disk that is full is said by the step that needs it
             with contextlib.suppress(StorageFailed):
-                self._write(self.spent())
+                self._write()
 
-    def _write(self, spent: Spent) -> None:
-        self._disk.write(self._path, json.dumps({"attempt": self._attempt, **spent.data()}).encode())
+    def _write(self) -> None:
+        self._disk.write(self._path, json.dumps({"attempt": self._attempt, **self.data()}).encode())
 
 
-def left_behind(folder: Path, attempt: int) -> Spent | None:
-    """What a killed attempt spent, to within one interval after its last sign of life; None where it left none."""
+def left_behind(folder: Path, attempt: int) -> dict[str, float] | None:
+    """What a killed attempt spent and how far it came, for a journal line, to within one interval after its last sign
+    of life; None where it left none."""
     try:
         found: Any = strict_json.loads((folder / FILE).read_bytes())
         if found["attempt"] != attempt:
             return None
-        last = spent_of(found)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        last, way = spent_of(found), way_of(found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
-    # the interval in which it was killed counts as worked: rather too much than too little
-    return last + Spent(wall_s=INTERVAL_S, cpu_s=INTERVAL_S, gpu_s=INTERVAL_S if last.gpu_s else 0.0)
+    # the interval in which it was killed counts as worked, as fast as before: rather too much than too little
+    share = INTERVAL_S / last.wall_s if last.wall_s else 0.0
+    more = {name: math.ceil(getattr(last, name) * share) for name in TOKENS}
+    killed = Spent(wall_s=INTERVAL_S, cpu_s=INTERVAL_S, gpu_s=INTERVAL_S if last.gpu_s else 0.0, **more)
+    further = {} if way is None else {**way.data(), "lost_s": round(way.lost_s + INTERVAL_S, 6)}
+    return {**(last + killed).data(), **further}
 
 
 def accelerators() -> int:

@@ -17,10 +17,6 @@ Status = Literal["reused", "committed", "failed", "interrupted", "blocked", "ski
 Word = Literal["done", "blocked", "failed", "interrupted"]
 
 
-class Stopped(BaseException):
-    """Unwinds a step at a safe point because a stop was asked for. Not an Exception: no step may swallow it."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
     """What became of one step. `record` is the committed record in use, None when there is none."""

@@ -22,6 +22,7 @@ from runtime.contract.keys import History
 from runtime.machine.durable import DISK, Disk, StorageFailed, erase, sweep
 from runtime.machine.journal import Attempts, Journal, load
 from runtime.machine.lease import Lease, alive
+from runtime.machine.meter import left_behind
 from runtime.machine.saved import step_of
 from runtime.machine.store import Store
 
@@ -55,6 +56,8 @@ class State:
             self.store = Store(self.folder, disk)
             self.store.sweep()
             self.history = History(self.journal.past.records)
+            for action in list(self.journal.past.attempts):
+                self.count_killed(action)
             self._sweep_scratch()
         except BaseException:
             self.lease.release()
@@ -63,6 +66,19 @@ class State:
     def scratch(self, action: str) -> Path:
         """The scratch folder of an action key."""
         return scratch_of(self.folder, action)
+
+    def count_killed(self, action: str, *, staged: bool = False) -> None:
+        """Write down what an attempt without an end in the journal had spent, as far as it left a sign. Done whenever
+        a writer opens the state, so that no other form of a spec and no collection makes it forgotten. What one took
+        that had `staged` all it made is known already, and it is counted only when that is not what it was."""
+        known = self.journal.past.attempts.get(action, Attempts())
+        if known.claimed == known.ended or (known.staged is not None and not staged):
+            return
+        left = left_behind(self.scratch(action), known.claimed)
+        if left is not None:
+            spec, step = known.of
+            line = {"spec": spec, "step": step, "action": action, "attempt": known.claimed}
+            self.journal.append("step_killed", {**line, **left})
 
     def _sweep_scratch(self) -> None:
         """Remove the scratch of actions that were committed by a writer killed right after."""

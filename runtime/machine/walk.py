@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from runtime import digest
-from runtime.contract import BrokenEvidence, MachineError, Refusal, Unavailable
+from runtime.contract import BrokenEvidence, MachineError, Refusal, Stopped, Unavailable
 from runtime.contract.keys import (
     REASONS,
     Decision,
     action_key,
     blocked,
+    changes,
     components,
     decide,
     environment,
@@ -25,12 +26,13 @@ from runtime.contract.keys import (
 )
 from runtime.machine import evidence, host, stale
 from runtime.machine.attempt import Attempt, Task
-from runtime.machine.budget import OverBudget, budget_of
+from runtime.machine.budget import OverBudget, budget_of, spent_on, total
 from runtime.machine.context import Watch
 from runtime.machine.durable import StorageFailed
+from runtime.machine.journal import Attempts
 from runtime.machine.locked import RUN
-from runtime.machine.meter import spent_of
-from runtime.machine.run import Judge, Run, Status, StepResult, Stopped, blocks, counted, tally, word
+from runtime.machine.meter import Spent, spent_of
+from runtime.machine.run import Judge, Run, Status, StepResult, blocks, counted, tally, word
 from runtime.machine.state import State, steps_of, unfinished_of
 
 
@@ -61,6 +63,7 @@ class Walk:
         self._texts: dict[str, bytes] = {}
         self._reports: dict[str, dict[str, Any]] = {}
         self._budget = budget_of(lock)
+        self._spent: dict[str, Spent] = {}
         self._stopped = False
         self._exhausted = ""
         self._opened = False
@@ -79,6 +82,7 @@ class Walk:
         backend = {step["id"]: step["backend"] for step in self._lock["steps"]}
         stale.require_toolchain(self._lock, (backend[one.step] for one in expected if one.action == "run"))
         self._wanted, self._forced = needed(self._lock["steps"], only), force
+        self._spent = spent_on(self._state.journal.past, expected)
         plan = digest.of_plan(dict(self._lock))
         asked = {"spec": self._spec, "plan": plan, "only": only, "force": sorted(force)}
         self._state.journal.append("run_opened", asked)
@@ -99,7 +103,7 @@ class Walk:
             result = self._blocked(step) or self._step(step)
             self._results[step["id"]] = result
             if result.record is not None:
-                self._budget = self._budget.after(spent_of(result.record))
+                self._spent[step["id"]] = spent_of(result.record)
                 self._gate(step["id"], result.record)
 
     def close(self, began: float, kept: bool = True) -> Run:
@@ -188,6 +192,7 @@ class Walk:
         if self._exhausted:
             return self._leave(blocked(step["id"], "over_budget", self._exhausted))
         self._quarantine(decision)
+        self._say_unused(step, parts)
         task = Task(
             entry=step,
             spec=self._spec,
@@ -204,6 +209,20 @@ class Walk:
         )
         return self._carry_out(task, decision, fresh=forced)
 
+    def _say_unused(self, step: Mapping[str, Any], parts: Mapping[str, str | None]) -> None:
+        """A state that another form of this very step has saved is not gone on with; by what they differ is said."""
+        key, found = action_key(parts), None
+        for action, known in self._state.journal.past.attempts.items():
+            if known.of == (self._spec, step["id"]) and action != key and known.components:
+                left = unfinished_of(self._state.folder, action, known)
+                found = (left.step, known) if left.step else found
+        if found is not None:
+            at, known = found
+            last = {"components": known.components, "params": known.params[known.claimed]}
+            differing = "; ".join(str(change) for change in changes(step, parts, last))
+            message = f"the state saved at step {at} is not used, it would not lead to the same result: {differing}"
+            self._tell("said", step["id"], message=message)
+
     def _is_forged(self, name: str) -> bool:
         record = self._results[name].record
         return record is not None and bool(record["forged"])
@@ -215,7 +234,7 @@ class Walk:
             self._root,
             watch=self._watch,
             stop_requested=self._stop_requested,
-            budget=self._budget,
+            budget=self._budget.beside(total(spent for name, spent in self._spent.items() if name != task.id)),
         )
         earlier = self._state.history.of_key(task.key)
         known = self._state.journal.past.attempts.get(task.key)
@@ -231,6 +250,7 @@ class Walk:
         try:
             record = (None if fresh else attempt.finish_staged()) or attempt.run(fresh=fresh)
         except OverBudget as over:
+            self._spend(task)
             self._exhausted = over.refusal.message
             return self._refused(decision, over.refusal)
         except Stopped:
@@ -238,6 +258,7 @@ class Walk:
             self._tell("interrupted", task.id)
             return self._result(decision, "interrupted", None, detail=self._left(task))
         except (Refusal, Unavailable) as error:
+            self._spend(task)
             return self._refused(decision, error)
         if earlier and earlier[0]["gives"] != record["gives"]:
             self._tell(
@@ -247,6 +268,10 @@ class Walk:
             "step_committed", task.id, gives=record["gives"], wall_s=record["wall_s"], attempts=record["attempts"]
         )
         return self._result(decision, "committed", record)
+
+    def _spend(self, task: Task) -> None:
+        """What a step took counts for those after it, whatever became of it."""
+        self._spent[task.id] = self._state.journal.past.attempts.get(task.key, Attempts()).spent
 
     def _left(self, task: Task) -> str:
         """What an attempt that was stopped leaves for the next one."""

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime.contract import rows
+from runtime.contract import Used, rows
 from runtime.contract.rows import Row
 from runtime.data.encode import RESPONSE, Example, encode
 from runtime.machine import durable
@@ -46,6 +46,10 @@ class Aside:
     def say(self, message: str) -> None: ...
 
     def progress(self, done: int, total: int, note: str = "") -> None: ...
+
+    def kept(self, done: int) -> None: ...
+
+    def used(self, what: Used, amount: int) -> None: ...
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None: ...
 

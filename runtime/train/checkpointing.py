@@ -1,23 +1,48 @@
-"""The state of a training run ↔ two files in its scratch folder, so that a killed run continues bit for bit.
+"""The state of a training run ↔ files in its scratch folder, so that a killed run continues bit for bit.
 
-`state-<step>.safetensors` holds every tensor; `state.json` names it, with its digest, and is replaced only after it is
-durable. A kill at any moment therefore leaves the state before or the state after. No pickle is written or read.
+`state-<step>.safetensors` holds every tensor; `state-<step>.json` names it, with its digest, and is written only after
+it is durable. The two newest states are kept. A kill at any moment therefore leaves the states before or the new one,
+and of a damaged one the state before it is used. Tensors go to the file one by one, so that saving takes no memory but
+for the largest of them where it lies on an accelerator. No pickle is written or read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load, save
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from runtime import digest
+from runtime.contract import Context, Stopped
 from runtime.machine import durable, saved
+
+#: how many states stay
+KEPT = 2
+#: AdamW in float32 keeps two moments beside each weight
+_TENSORS_PER_WEIGHT = 3
+_TYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+_FILE = re.compile(r"state-\d{8,}\.(json|safetensors)")
+#: longest text of a part of the course that is shown as it is; of a longer one the digest stands for it
+_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +52,14 @@ class State:
     step: int
     tensors: Mapping[str, Tensor]
     record: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Found:
+    """The newest state that may be used, None for none; and what is to be said of those that may not."""
+
+    state: State | None = None
+    said: list[str] = field(default_factory=list)
 
 
 def capture(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
@@ -40,7 +73,7 @@ def capture(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put captured tensors back. Raises KeyError when one is missing: the fingerprint let another model through."""
+    """Put captured tensors back. Raises KeyError when one is missing: the course let another model through."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(tensors[f"model.{name}"])
@@ -49,36 +82,170 @@ def restore(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor
     torch.random.set_rng_state(tensors["random"])
 
 
-class Store:
-    """The state files of one run. `fingerprint` stands for everything that decides the run's course."""
+def course(parts: Mapping[str, Any]) -> dict[str, str]:
+    """Everything that decides a run's course, each part as a text that differs when the part does."""
+    texts = {name: digest.canonical(value).decode() for name, value in parts.items()}
+    return {
+        name: text if len(text) <= _SHOWN else digest.of_value(text, "kc.training-course.v1")
+        for name, text in texts.items()
+    }
 
-    def __init__(self, folder: Path, fingerprint: str, disk: durable.Disk = durable.DISK) -> None:
-        self.folder, self.fingerprint, self.disk = folder, fingerprint, disk
+
+def laid_out(tensors: Mapping[str, Tensor]) -> tuple[int, Iterator[bytes | memoryview]]:
+    """Size in bytes and pieces of a safetensors file of these tensors, in the order of their names; one tensor at a
+    time is brought to the host (https://huggingface.co/docs/safetensors, format)."""
+    header: dict[str, Any] = {}
+    end = 0
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+
+    def pieces() -> Iterator[bytes | memoryview]:
+        yield len(text).to_bytes(8, "little") + text
+        for name in sorted(tensors):
+            flat = tensors[name].detach().cpu().contiguous().flatten()
+            if flat.numel():
+                yield memoryview(flat.view(torch.uint8).numpy())
+
+    return 8 + len(text) + end, pieces()
+
+
+class Store:
+    """The state files of one run. `course` stands for everything that decides the run's course."""
+
+    def __init__(self, folder: Path, course: Mapping[str, str], disk: durable.Disk = durable.DISK) -> None:
+        self.folder, self.course, self.disk = folder, dict(course), disk
         disk.folder(folder)
         durable.sweep(folder)
 
-    def save(self, state: State) -> None:
-        """Write the tensors, then the index that makes them count, then remove what it replaced."""
-        data = save({name: tensor.contiguous() for name, tensor in state.tensors.items()})
-        name = f"state-{state.step:08d}.safetensors"
-        self.disk.write(self.folder / name, data)
-        index = saved.index(fingerprint=self.fingerprint, step=state.step, file=name, data=data, record=state.record)
-        self.disk.write(self.folder / saved.INDEX, index)
-        for path in self.folder.glob("state-*.safetensors"):
-            if path.name != name:
-                path.unlink()
+    def require(self, parameters: int) -> None:
+        """Raises StorageFailed when states of a model of so many parameters have no room: before a step is computed."""
+        size = parameters * 4 * _TENSORS_PER_WEIGHT
+        there = sum(path.stat().st_size for path in self._files())
+        self.disk.require(self.folder / saved.name_of(0, "safetensors"), max(0, KEPT * size - there))
 
-    def load(self) -> tuple[State | None, str]:
-        """The saved state, or None and why there is none that may be used: a run may start over, never go astray."""
-        index, why = saved.read(self.folder)
+    def save(self, state: State) -> None:
+        """Write the tensors, then the index that makes them count, then remove what is older than the two newest.
+
+        Raises StorageFailed, before anything is written where the disk has no room; the newest state then stays.
+        """
+        size, pieces = laid_out(state.tensors)
+        path = self.folder / saved.name_of(state.step, "safetensors")
+        if size > self.disk.free(self.folder):
+            self._prune(1, but=state.step)
+        self.disk.require(path, size)
+        hashed = hashlib.sha256()
+
+        def hashing() -> Iterator[bytes | memoryview]:
+            for piece in pieces:
+                hashed.update(piece)
+                yield piece
+
+        self.disk.pour(path, hashing(), size)
+        text = saved.index(
+            course=self.course,
+            step=state.step,
+            file=path.name,
+            file_digest=f"sha256:{hashed.hexdigest()}",
+            record=state.record,
+        )
+        self.disk.write(self.folder / saved.name_of(state.step), text)
+        self._prune(KEPT)
+
+    def load(self) -> Found:
+        """The newest state that is whole and of this very course. What may not be used is named and removed: a run may
+        go back or start over, never astray."""
+        found = Found()
+        for step, path in saved.indices(self.folder):
+            state, why = self._read(path)
+            if state is not None:
+                found.state = state
+                if found.said:
+                    found.said.append(f"the state before it is used, of step {step}")
+                break
+            found.said.append(f"the state of step {step} is not used: {why}")
+            self.disk.remove(path)
+            self.disk.remove(path.with_suffix(".safetensors"))
+        if found.state is None and found.said:
+            found.said.append("starting over")
+        return found
+
+    def _read(self, path: Path) -> tuple[State | None, str]:
+        index, why = saved.read(path)
         if index is None:
             return None, why
         try:
-            if index["fingerprint"] != self.fingerprint:
-                return None, "the saved state belongs to other parameters or inputs"
-            data = (self.folder / Path(index["file"]).name).read_bytes()
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return None, f"the saved state cannot be read ({type(error).__name__})"
-        if digest.of_bytes(data) != index["digest"]:
-            return None, "the saved state's tensors were changed after they were written"
-        return State(step=index["step"], tensors=load(data), record=index["record"]), ""
+            if differing := self._differing(index["course"]):
+                return None, f"it is of another course, by {differing}"
+            file = self.folder / Path(index["file"]).name
+            if not file.is_file():
+                return None, "its tensors are gone"
+            if digest.of_file(file) != index["digest"]:
+                return None, "its tensors were changed after they were written"
+            return State(step=index["step"], tensors=load_file(file), record=index["record"]), ""
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            return None, f"it cannot be read ({type(error).__name__})"
+
+    def _differing(self, theirs: Mapping[str, str]) -> str:
+        names = [name for name in sorted({*theirs, *self.course}) if theirs.get(name) != self.course.get(name)]
+        return ", ".join(f"{name} ({_change(theirs.get(name, ''), self.course.get(name, ''))})" for name in names)
+
+    def _files(self) -> list[Path]:
+        return [path for path in self.folder.iterdir() if _FILE.fullmatch(path.name)]
+
+    def _prune(self, count: int, but: int = -1) -> None:
+        """Remove all but the newest states; `but` is the step of one that is being written and counts as none."""
+        kept = [step for step, _ in saved.indices(self.folder) if step != but][:count]
+        names = {saved.name_of(step, ending) for step in kept for ending in ("json", "safetensors")}
+        # an index goes before its tensors: without them it would count as damaged
+        for path in sorted(self._files()):
+            if path.name not in names:
+                self.disk.remove(path)
+
+
+def _change(old: str, new: str) -> str:
+    if any(text.startswith("sha256:") for text in (old, new)):
+        return "not what it was"
+    return f"{old or 'nothing'} → {new or 'nothing'}"
+
+
+class Keeper:
+    """When the state of a run is made durable: every so many steps, after the last, and where the run is stopped."""
+
+    def __init__(self, store: Store, ctx: Context, *, every: int, steps: int, state: Callable[[int], State]) -> None:
+        """`state(done)`: the run's state when so many steps are done."""
+        self._store, self._ctx, self._every, self._steps, self._state = store, ctx, every, steps, state
+        self._newest = -1
+
+    def begin(self, parameters: int) -> State | None:
+        """The state to go on from. Raises StorageFailed when states of so many parameters have no room."""
+        found = self._store.load()
+        self._store.require(parameters)
+        self._newest = 0 if found.state is None else found.state.step
+        self._ctx.kept(self._newest)
+        if found.said:
+            self._ctx.say("; ".join(found.said))
+        if found.state is not None:
+            self._ctx.say(f"continuing at step {self._newest} of {self._steps}")
+        return found.state
+
+    def after(self, done: int, note: str) -> None:
+        """When so many steps are done: save where it is time, and tell how far the run is."""
+        if done % self._every == 0 or done == self._steps:
+            self.save(done)
+        try:
+            self._ctx.progress(done, self._steps, note)
+        except Stopped:
+            # what was trained since the last save is not thrown away by a stop
+            self.save(done)
+            raise
+
+    def save(self, done: int) -> None:
+        """Make the state after so many steps durable, unless it is the newest."""
+        if done != self._newest:
+            self._store.save(self._state(done))
+            self._newest = done
+            self._ctx.kept(done)

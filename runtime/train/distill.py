@@ -19,7 +19,7 @@ from runtime.machine import host
 from runtime.models import admission, build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
-from runtime.train import objective, packing, telling
+from runtime.train import checkpointing, objective, packing, telling
 from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
 from runtime.train.linear import fast
@@ -148,8 +148,8 @@ def _check_needs(params: TrainParams, terms: Sequence[Bound]) -> None:
         check_schedule(bound.name, bound.term.schedule)
 
 
-def fingerprint(trainer: Trainer, ctx: Context) -> str:
-    """Stands for all that decides a run's course: a saved state of another fingerprint is not continued.
+def course(trainer: Trainer, ctx: Context) -> dict[str, str]:
+    """All that decides a run's course, by name: a saved state of another course is not continued.
 
     It is made of what the run uses, not of the parameters as written: dumping those would mark them all as consumed.
     """
@@ -169,8 +169,11 @@ def fingerprint(trainer: Trainer, ctx: Context) -> str:
         "rates": [learning_rate(step, params.steps, params.optimizer) for step in steps],
         "groups": [[*group["betas"], group["eps"], group["weight_decay"]] for group in trainer.optimizer.param_groups],
         "clip": params.optimizer.clip_norm,
-        "rows": [trainer.corpus.digest(), params.batch_size, params.chunk_tokens],
-        "passes": [params.micro_batch, params.packing],
+        "rows": trainer.corpus.digest(),
+        "batch_size": params.batch_size,
+        "chunk_tokens": params.chunk_tokens,
+        "micro_batch": params.micro_batch,
+        "packing": params.packing,
         "checkpointed": params.gradient_checkpointing,
         "measured": sorted(trainer.course.measured),
         "threads": params.threads,
@@ -179,7 +182,7 @@ def fingerprint(trainer: Trainer, ctx: Context) -> str:
         "digests": dict(ctx.digests),
         "versions": {**ctx.versions, "torch": torch.__version__},
     }
-    return digest.of_value(value, "kc.training.v1")
+    return checkpointing.course(value)
 
 
 def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by: str) -> None:
@@ -210,7 +213,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
                 params=params,
                 seed=ctx.seed,
             )
-            record = trainer.run(Store(ctx.scratch / "training", fingerprint(trainer, ctx)), ctx)
+            record = trainer.run(Store(ctx.scratch / "training", course(trainer, ctx)), ctx)
     out = ctx.out("checkpoint")
     build.save(student, out)
     tokenizer.beside(takes["tokenizer"], out)

@@ -21,7 +21,7 @@ from runtime.contract.optimizer import Optimizer
 from runtime.steps.train import TrainParams
 from runtime.train import gradients, objective, onepass
 from runtime.train.batches import Batch, Corpus, rows_of
-from runtime.train.checkpointing import State, Store, capture, restore
+from runtime.train.checkpointing import Keeper, State, Store, capture, restore
 from runtime.train.objective import Bound
 from runtime.train.record import Point, Record
 from runtime.train.schedule import learning_rate, weight_at
@@ -229,28 +229,29 @@ class Trainer:
         )
 
     def run(self, store: Store, ctx: Context) -> Record:
-        """All steps that are left, with a durable state every `checkpoint_every` steps and after the last."""
-        begin = 0
-        saved, why = store.load()
+        """All steps that are left, with a durable state every `checkpoint_every` steps, after the last, and where it is
+        stopped."""
+        begin, steps = 0, self.params.steps
+        keeper = Keeper(store, ctx, every=self.params.checkpoint_every, steps=steps, state=self._state)
+        saved = keeper.begin(sum(parameter.numel() for parameter in self.parameters))
         if saved is not None:
             restore(self.student, self.optimizer, saved.tensors)
             begin, self.record = saved.step, Record.from_json(saved.record)
-            ctx.say(f"continuing at step {begin} of {self.params.steps}")
-        elif why != "no saved state":
-            ctx.say(f"starting over: {why}")
         self.student.train()
         if self.params.gradient_checkpointing:
             self.student.gradient_checkpointing_enable({"use_reentrant": False})
-        for step in range(begin, self.params.steps):
+        for step in range(begin, steps):
+            before = self.record.tokens
             self.step(step)
-            done = step + 1
-            if done % self.params.checkpoint_every == 0 or done == self.params.steps:
-                store.save(State(done, capture(self.student, self.optimizer), self.record.to_json()))
-            ctx.progress(done, self.params.steps, self.note())
+            ctx.used("training_tokens", self.record.tokens - before)
+            keeper.after(step + 1, self.note())
         if self.params.gradient_checkpointing:
             self.student.gradient_checkpointing_disable()
         self.student.eval()
         return self.record
+
+    def _state(self, done: int) -> State:
+        return State(done, capture(self.student, self.optimizer), self.record.to_json())
 
     def note(self) -> str:
         last = self.record.tail[-1]

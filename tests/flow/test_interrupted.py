@@ -19,7 +19,7 @@ from tests.flow.world import LIGHT, NAME, SIGNALLED, STEPS, Home, Result, comman
 pytestmark = pytest.mark.slow
 
 #: a durable state of a training is about to count
-STATE = r"work/training/state\.json$"
+STATE = r"work/training/state-\d+\.json$"
 #: the converted package is about to be made durable
 PACKAGE = r"out/package/quantized\.mlpackage/Data/com\.apple\.CoreML/model\.mlmodel$"
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from runtime import digest
+from runtime.contract import Used, rows
 from runtime.contract import report as facts
-from runtime.contract import rows
 from runtime.contract.architecture import Architecture
 from runtime.models import build, fitting
 from runtime.models import tokenizer as tokenizers
@@ -32,6 +32,8 @@ class Stage:
         self.digests = {port: digest.of_folder(folder) for port, folder in takes.items()}
         self.reports: dict[str, dict[str, Any]] = {}
         self.said: list[str] = []
+        self.kept_at: list[int] = []
+        self.used_up: dict[str, int] = {}
 
     def out(self, port: str) -> Path:
         folder = self.root / port
@@ -43,6 +45,12 @@ class Stage:
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         assert 0 <= done <= total, note
+
+    def kept(self, done: int) -> None:
+        self.kept_at.append(done)
+
+    def used(self, what: Used, amount: int) -> None:
+        self.used_up[what] = self.used_up.get(what, 0) + amount
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
         whole = facts.envelope(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import errno
+import itertools
 import multiprocessing
+import os
 import random
+import resource
 import shutil
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +18,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.optim import Optimizer
 
-from runtime import digest
-from runtime.machine import durable
-from runtime.machine.saved import INDEX
+from runtime import contract, digest
+from runtime.machine import durable, saved
 from runtime.train import loop
-from runtime.train.checkpointing import State, Store
+from runtime.train.checkpointing import State, Store, laid_out
 from runtime.train.distill import train
 from tests.tensor.train import killed, world
 from tests.tensor.train.world import Stage
@@ -74,7 +78,7 @@ def test_killed_at_random_moments_the_bytes_are_those_of_an_undisturbed_run(
             kills += run.kill_after(steps, moments.uniform(0.0, 0.02))
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
     assert kills == 6
-    assert 39 <= json.loads((tmp_path / "scratch/training" / INDEX).read_text())["step"] < 60
+    assert 39 <= (saved.step_of(tmp_path / "scratch") or 0) < 60
     with Run(taught, tmp_path / "scratch", tmp_path / "out") as run:
         run.process.join()
         assert run.process.exitcode == 0
@@ -94,6 +98,37 @@ class Interrupted(Stage):
         super().progress(done, total, note)
         if done == 3:
             raise Stopped
+
+
+class Asked(Stage):
+    """A Context whose run is asked to stop, or has used up its budget, after three steps."""
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        super().progress(done, total, note)
+        if done == 3:
+            raise contract.Stopped
+
+
+def test_a_stop_keeps_what_was_trained_and_the_next_run_goes_on_from_there(
+    base: dict[str, Path], tmp_path: Path
+) -> None:
+    """Long before the next state is due."""
+    params = world.params(checkpoint_every=100)
+    whole, asked, again = Stage(tmp_path / "whole", base), Asked(tmp_path / "asked", base), Stage(tmp_path / "b", base)
+    train(base, params, whole)
+    with pytest.raises(contract.Stopped):
+        train(base, params, asked)
+    assert saved.step_of(asked.scratch) == 3
+    assert asked.kept_at == [0, 3]
+    again.scratch = asked.scratch
+    # how often to save may differ: the key does not hold it, and neither does the course
+    train(base, world.params(checkpoint_every=1), again)
+    assert again.kept_at == [3, 4, 5, 6]
+    assert digest.of_folder(again.root / CHECKPOINT) == digest.of_folder(whole.root / CHECKPOINT)
+    assert (again.root / REPORT).read_bytes() == (whole.root / REPORT).read_bytes()
+    tokens = whole.reports["report"]["data"]["tokens_seen"]["value"]
+    assert whole.used_up == {"training_tokens": tokens}
+    assert asked.used_up["training_tokens"] + again.used_up["training_tokens"] == tokens
 
 
 @pytest.mark.parametrize("forget", ["optimizer.exp_avg.", "optimizer.exp_avg_sq.", "optimizer.step.", "model."])
@@ -139,32 +174,49 @@ def state(step: int) -> State:
     return State(step, {"weight": torch.full((3,), float(step))}, {"points": [step]})
 
 
+MINE = {"seed": "7", "rates": "sha256:0"}
+FIRST, SECOND = saved.name_of(1), saved.name_of(2)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def both(step: int) -> list[str]:
+    return [saved.name_of(step), saved.name_of(step, "safetensors")]
+
+
 def test_killed_at_any_operation_of_a_save_the_state_is_the_old_or_the_new(tmp_path: Path) -> None:
+    """Also of one that removes the state before the last."""
     at, done = 0, False
     while not done:
         folder = tmp_path / str(at)
-        Store(folder, "mine").save(state(1))
+        Store(folder, MINE).save(state(1))
+        Store(folder, MINE).save(state(2))
         try:
-            Store(folder, "mine", Fragile(at)).save(state(2))
+            Store(folder, MINE, Fragile(at)).save(state(3))
             done = True
         except Stopped:
             pass
-        found, _ = Store(folder, "mine").load()
-        assert found is not None
-        assert found.step in (1, 2)
-        assert float(found.tensors["weight"][0]) == found.step
-        assert found.record == {"points": [found.step]}
+        found = Store(folder, MINE).load()
+        assert found.said == []
+        assert found.state is not None
+        assert found.state.step in (2, 3)
+        assert float(found.state.tensors["weight"][0]) == found.state.step
+        assert found.state.record == {"points": [found.state.step]}
+        # what a kill left lying is gone with the next save
+        Store(folder, MINE).save(state(4))
+        assert names(folder) == [*both(found.state.step), *both(4)]
         at += 1
-    assert at > 6
-    assert found.step == 2
-    assert sorted(path.name for path in folder.iterdir()) == ["state-00000002.safetensors", INDEX]
+    assert at > 9
+    assert found.state.step == 3
 
 
 def test_a_torn_temporary_file_is_swept_away(tmp_path: Path) -> None:
-    Store(tmp_path, "mine").save(state(1))
-    torn = tmp_path / ".kc-tmp-1-state.json"
+    Store(tmp_path, MINE).save(state(1))
+    torn = tmp_path / ".kc-tmp-1-state-00000002.json"
     torn.write_bytes(b'{"step":')
-    Store(tmp_path, "mine")
+    Store(tmp_path, MINE)
     assert not torn.exists()
 
 
@@ -174,26 +226,156 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [
-        (lambda folder: flip(folder / "state-00000003.safetensors"), "tensors were changed"),
-        (lambda folder: (folder / "state-00000003.safetensors").unlink(), "cannot be read"),
-        (lambda folder: (folder / INDEX).write_text("{"), "cannot be read"),
-        (lambda folder: (folder / INDEX).write_text("[]"), "cannot be read"),
-        (lambda folder: (folder / INDEX).unlink(), "no saved state"),
-        (
-            lambda folder: (folder / INDEX).write_text((folder / INDEX).read_text().replace('"step": 3', '"step": 4')),
-            "index was changed",
-        ),
-    ],
-)
-def test_a_spoiled_state_is_not_continued(spoil: Any, reason: str, tmp_path: Path) -> None:
-    Store(tmp_path, "mine").save(state(3))
-    spoil(tmp_path)
-    found, why = Store(tmp_path, "mine").load()
-    assert found is None
-    assert reason in why
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+SPOILED = [
+    (lambda path: flip(path.with_suffix(".safetensors")), "its tensors were changed"),
+    (lambda path: truncate(path.with_suffix(".safetensors")), "its tensors were changed"),
+    (lambda path: path.with_suffix(".safetensors").unlink(), "its tensors are gone"),
+    (lambda path: path.write_text("{"), "its index cannot be read"),
+    (lambda path: path.write_text("[]"), "its index cannot be read"),
+    (lambda path: path.write_text(path.read_text().replace('"step": 2', '"step": 3')), "its index was changed"),
+    (lambda path: path.write_text(path.read_text().replace('"seed": "7"', '"seed": "8"')), "its index was changed"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "reason"), SPOILED)
+def test_of_a_spoiled_state_the_one_before_it_is_used_and_that_is_said(spoil: Any, reason: str, tmp_path: Path) -> None:
+    Store(tmp_path, MINE).save(state(1))
+    Store(tmp_path, MINE).save(state(2))
+    spoil(tmp_path / SECOND)
+    found = Store(tmp_path, MINE).load()
+    assert found.state is not None
+    assert (found.state.step, float(found.state.tensors["weight"][0])) == (1, 1.0)
+    assert found.said[0].startswith(f"the state of step 2 is not used: {reason}")
+    assert found.said[1:] == ["the state before it is used, of step 1"]
+    assert names(tmp_path) == both(1), "what is spoiled does not count as one of the two that are kept"
+
+
+@pytest.mark.parametrize(("spoil", "reason"), SPOILED[:4])
+def test_when_both_are_spoiled_the_run_starts_over_and_says_so(spoil: Any, reason: str, tmp_path: Path) -> None:
+    for step in (1, 2):
+        Store(tmp_path, MINE).save(state(step))
+    for name in (FIRST, SECOND):
+        spoil(tmp_path / name)
+    found = Store(tmp_path, MINE).load()
+    assert found.state is None
+    assert [line.split(":")[0] for line in found.said] == [
+        "the state of step 2 is not used",
+        "the state of step 1 is not used",
+        "starting over",
+    ]
+    assert reason in found.said[0]
+    assert Store(tmp_path, MINE).load().said == [], "a run without a state says nothing"
+
+
+def test_a_state_of_another_course_is_not_used_and_each_part_that_differs_is_named(tmp_path: Path) -> None:
+    Store(tmp_path, MINE).save(state(1))
+    found = Store(tmp_path, {"seed": "8", "rates": "sha256:1", "device": '"cuda"'}).load()
+    assert found.state is None
+    assert found.said == [
+        'the state of step 1 is not used: it is of another course, by device (nothing → "cuda"), '
+        "rates (not what it was), seed (7 → 8)",
+        "starting over",
+    ]
+
+
+class Small(durable.Disk):
+    """A disk with so many bytes left; the writing of tensors may fail in its midst all the same."""
+
+    def __init__(self, free: int, *, tears: bool = False, gives: bool = True) -> None:
+        self.left, self.tears, self.gives = free, tears, gives
+
+    def free(self, folder: Path) -> int:
+        return self.left
+
+    def fill(self, path: Path, pieces: Any) -> None:
+        super().fill(path, itertools.islice(pieces, 1) if self.tears else pieces)
+        if self.tears:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def unlink(self, path: Path) -> None:
+        if path.exists() and self.gives:
+            self.left += path.stat().st_size
+        super().unlink(path)
+
+
+def test_without_room_nothing_is_written_and_the_newest_state_stays(tmp_path: Path) -> None:
+    for step in (1, 2):
+        Store(tmp_path, MINE).save(state(step))
+    size, _ = laid_out(state(3).tensors)
+    full = rf"00000003\.safetensors \({size} bytes\): no space is left on the device; 9 bytes are free"
+    with pytest.raises(durable.StorageFailed, match=full):
+        Store(tmp_path, MINE, Small(9, gives=False)).save(state(3))
+    assert names(tmp_path) == both(2), "the state before the last made room, and that was not enough"
+    found = Store(tmp_path, MINE).load()
+    assert found.state is not None
+    assert found.state.step == 2
+
+
+def test_the_state_before_the_last_gives_its_room_to_the_next(tmp_path: Path) -> None:
+    for step in (1, 2):
+        Store(tmp_path, MINE).save(state(step))
+    Store(tmp_path, MINE, Small(0)).save(state(3))
+    assert names(tmp_path) == [*both(2), *both(3)]
+
+
+def test_a_disk_that_is_full_in_the_midst_of_a_state_keeps_the_last(tmp_path: Path) -> None:
+    Store(tmp_path, MINE).save(state(1))
+    with pytest.raises(durable.StorageFailed, match=r"00000002\.safetensors"):
+        Store(tmp_path, MINE, Small(10**9, tears=True)).save(state(2))
+    assert names(tmp_path) == both(1), "and nothing half written lies beside it"
+
+
+@pytest.mark.parametrize(("free", "fits"), [(2400, True), (2399, False)])
+def test_a_run_whose_states_have_no_room_does_not_begin(free: int, fits: bool, tmp_path: Path) -> None:
+    """Two states of 100 float32 weights with their moments; what lies there counts."""
+    store = Store(tmp_path, MINE, Small(free))
+    if fits:
+        store.require(100)
+    else:
+        with pytest.raises(durable.StorageFailed, match=r"2400 bytes.*2399 bytes are free"):
+            store.require(100)
+    Store(tmp_path, MINE).save(state(1))
+    Store(tmp_path, MINE, Small(2399)).require(100)
+
+
+def test_a_state_is_a_file_of_the_library(tmp_path: Path) -> None:
+    """Of every type, shape and layout that a model or an optimiser has."""
+    tensors = {
+        "ä": torch.arange(6, dtype=torch.float32).reshape(2, 3).T,
+        "scalar": torch.tensor(3.5),
+        "empty": torch.zeros(0, 4),
+        "half": torch.ones(3, dtype=torch.bfloat16),
+        "bytes": torch.random.get_rng_state(),
+        "longs": torch.tensor([1, -1]),
+        "grows": torch.ones(2, requires_grad=True),
+        "flags": torch.tensor([True, False, True]),
+        "wide": torch.ones(1, dtype=torch.float64),
+        "ints": torch.ones(1, dtype=torch.int32),
+        "fp16": torch.ones(5, dtype=torch.float16),
+    }
+    size, pieces = laid_out(tensors)
+    path = tmp_path / "file.safetensors"
+    durable.pour(path, pieces, size)
+    assert path.stat().st_size == size
+    read = load_file(path)
+    assert read.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert read[name].dtype == tensor.dtype
+        assert torch.equal(read[name], tensor.detach())
+
+
+def test_saving_holds_no_second_copy_of_the_weights(tmp_path: Path) -> None:
+    """48 MB of state: memory grows by less than a fourth of it."""
+    tensors = {f"t{i}": torch.ones(1_000_000) for i in range(12)}
+    Store(tmp_path / "warm", MINE).save(state(1))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Store(tmp_path / "big", MINE).save(State(1, tensors, {}))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024)
+    assert grown < 12_000_000
 
 
 def test_a_state_of_other_parameters_is_not_continued(base: dict[str, Path], tmp_path: Path) -> None:
@@ -207,7 +389,8 @@ def test_a_state_of_other_parameters_is_not_continued(base: dict[str, Path], tmp
     second.scratch = tmp_path / "scratch"
     train(base, changed, second)
     train(base, changed, fresh)
-    assert any("starting over" in line for line in second.said)
+    (said,) = [line for line in second.said if "not used" in line]
+    assert said.endswith("by batch_size (8 → 7); starting over")
     assert digest.of_folder(second.root / CHECKPOINT) == digest.of_folder(fresh.root / CHECKPOINT)
 
 
@@ -225,4 +408,4 @@ def test_nothing_in_the_scratch_folder_is_pickled(base: dict[str, Path], tmp_pat
     stage = Stage(tmp_path, base)
     train(base, world.params(), stage)
     names = sorted(path.name for path in (stage.scratch / "training").iterdir())
-    assert names == ["state-00000006.safetensors", "state.json"]
+    assert names == [*both(4), *both(6)]

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from runtime.contract import rows
+from runtime.contract import Used, rows
 
 Reply = tuple[int, Mapping[str, str], Any]
 
@@ -37,6 +37,10 @@ class Stage:
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         assert 0 <= done <= total
+
+    def kept(self, done: int) -> None: ...
+
+    def used(self, what: Used, amount: int) -> None: ...
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
         self.data[port] = json.loads(json.dumps(data, allow_nan=False))

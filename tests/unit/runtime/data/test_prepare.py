@@ -13,7 +13,7 @@ import pytest
 from referencing import Registry, Resource
 
 from runtime import digest
-from runtime.contract import Refusal, rows
+from runtime.contract import Refusal, Used, rows
 from runtime.contract import report as facts
 from runtime.data.prepare import prepare
 from runtime.steps.data import DataParams
@@ -40,6 +40,10 @@ class Stage:
     def say(self, message: str) -> None: ...
 
     def progress(self, done: int, total: int, note: str = "") -> None: ...
+
+    def kept(self, done: int) -> None: ...
+
+    def used(self, what: Used, amount: int) -> None: ...
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
         assert port == "report"

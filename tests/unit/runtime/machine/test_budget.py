@@ -11,43 +11,52 @@ import pytest
 
 from runtime.contract import Refusal
 from runtime.machine.apply import apply, forecast, used_up
-from runtime.machine.budget import Budget, OverBudget
+from runtime.machine.budget import Budget, OverBudget, total
 from runtime.machine.meter import FILE, Spent
 from tests.unit.runtime.machinery import Watched, approve, chain
 
 
 @pytest.mark.parametrize(
-    ("budget", "spent", "name"),
+    ("budget", "spent", "paid", "name"),
     [
-        (Budget(wall_s=10.0), Spent(wall_s=10.001), "wall_s"),
-        (Budget(wall_s=10.0, before=Spent(wall_s=9.5)), Spent(wall_s=0.6), "wall_s"),
-        (Budget(gpu_hours=1.0), Spent(gpu_s=3600.1), "gpu_hours"),
-        (Budget(gpu_hours=0.0, before=Spent(gpu_s=0.1)), Spent(), "gpu_hours"),
+        (Budget(wall_s=10.0), Spent(wall_s=10.001), Spent(), "wall_s"),
+        (Budget(wall_s=10.0, others=Spent(wall_s=9.5)), Spent(wall_s=0.6), Spent(), "wall_s"),
+        (Budget(gpu_hours=1.0), Spent(), Spent(gpu_s=3600.1), "gpu_hours"),
+        (Budget(gpu_hours=0.0), Spent(), Spent(gpu_s=0.1), "gpu_hours"),
+        (Budget(training_tokens=100), Spent(), Spent(training_tokens=101), "training_tokens"),
+        (Budget(teacher_tokens=0), Spent(), Spent(teacher_tokens=1), "teacher_tokens"),
     ],
 )
-def test_more_than_a_budget_stops(budget: Budget, spent: Spent, name: str) -> None:
+def test_more_than_a_budget_stops(budget: Budget, spent: Spent, paid: Spent, name: str) -> None:
     with pytest.raises(OverBudget) as caught:
-        budget.check(spent)
+        budget.check(spent, paid)
     refusal = caught.value.refusal
     assert (refusal.code, refusal.place) == ("KR0130", f"budgets.{name}")
     assert f"raise budgets.{name}" in refusal.action
 
 
+MUCH = Spent(wall_s=1e9, gpu_s=1e9, training_tokens=10**12, teacher_tokens=10**12)
+
+
 @pytest.mark.parametrize(
-    ("budget", "spent"),
+    ("budget", "spent", "paid"),
     [
-        (Budget(), Spent(wall_s=1e9, gpu_s=1e9)),
-        (Budget(wall_s=10.0), Spent(wall_s=10.0, cpu_s=99.0)),
-        (Budget(gpu_hours=1.0), Spent(wall_s=1e9, gpu_s=3600.0)),
-        (Budget(gpu_hours=0.0), Spent(wall_s=5.0)),
+        (Budget(), MUCH, MUCH),
+        (Budget(wall_s=10.0), Spent(wall_s=10.0, cpu_s=99.0), MUCH),
+        (Budget(gpu_hours=1.0), MUCH, Spent(wall_s=1e9, gpu_s=3600.0)),
+        (Budget(gpu_hours=0.0), MUCH, Spent(wall_s=5.0)),
+        (Budget(training_tokens=100), MUCH, Spent(training_tokens=100, teacher_tokens=101)),
+        (Budget(teacher_tokens=100), MUCH, Spent(training_tokens=101, teacher_tokens=100)),
     ],
 )
-def test_all_of_a_budget_may_be_used(budget: Budget, spent: Spent) -> None:
-    budget.check(spent)
+def test_all_of_a_budget_may_be_used(budget: Budget, spent: Spent, paid: Spent) -> None:
+    budget.check(spent, paid)
 
 
-def test_what_went_before_adds_up() -> None:
-    assert Budget(wall_s=3.0).after(Spent(wall_s=1.0)).after(Spent(gpu_s=2.0)).before == Spent(wall_s=1.0, gpu_s=2.0)
+def test_what_other_steps_took_stands_beside_a_bound() -> None:
+    assert Budget(wall_s=3.0).beside(total([Spent(wall_s=1.0), Spent(gpu_s=2.0, training_tokens=3)])) == Budget(
+        wall_s=3.0, others=Spent(wall_s=1.0, gpu_s=2.0, training_tokens=3)
+    )
 
 
 def go(root: Path, wall_s: float, **options: Any) -> Any:

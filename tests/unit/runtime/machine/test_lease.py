@@ -160,6 +160,7 @@ def test_eight_processes_contend_and_only_one_holds_the_lease_at_a_time(tmp_path
 
 def test_a_saved_state_whose_index_nests_too_deep_is_none(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
-    (tmp_path / "train" / saved.INDEX).write_text("[" * 200_000)
-    assert saved.read(tmp_path / "train") == (None, "the saved state cannot be read (RecursionError)")
+    path = tmp_path / "train" / saved.name_of(7)
+    path.write_text("[" * 200_000)
+    assert saved.read(path) == (None, "its index cannot be read (RecursionError)")
     assert saved.step_of(tmp_path) is None

@@ -13,7 +13,7 @@ import pytest
 
 from runtime.machine import meter
 from runtime.machine.durable import DISK, Disk, StorageFailed
-from runtime.machine.meter import FILE, INTERVAL_S, Meter, Spent, accelerators, left_behind
+from runtime.machine.meter import FILE, INTERVAL_S, Meter, Spent, Way, accelerators, left_behind, way_of
 
 
 def test_waiting_costs_no_processor_and_work_in_a_thread_does(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_what_a_killed_attempt_spent_is_known_to_within_an_interval(
     found = left_behind(tmp_path, 3)
     spent = running.close()
     assert found is not None
-    assert 0.2 < found.wall_s < spent.wall_s + 2 * 0.05
+    assert 0.2 < found["wall_s"] < spent.wall_s + 2 * 0.05
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,44 @@ def test_a_sign_that_cannot_be_read_or_is_of_another_attempt_says_nothing(tmp_pa
 
 def test_the_interval_of_the_kill_counts_as_worked(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(json.dumps({"attempt": 1, "wall_s": 5.0, "cpu_s": 2.0, "gpu_s": 0.0}))
-    assert left_behind(tmp_path, 1) == Spent(wall_s=5.0 + INTERVAL_S, cpu_s=2.0 + INTERVAL_S)
+    assert left_behind(tmp_path, 1) == Spent(wall_s=5.0 + INTERVAL_S, cpu_s=2.0 + INTERVAL_S).data()
     (tmp_path / FILE).write_text(json.dumps({"attempt": 1, "wall_s": 5.0, "cpu_s": 2.0, "gpu_s": 1.0}))
-    assert left_behind(tmp_path, 1) == Spent(wall_s=5.0 + INTERVAL_S, cpu_s=2.0 + INTERVAL_S, gpu_s=1.0 + INTERVAL_S)
+    with_gpu = Spent(wall_s=5.0 + INTERVAL_S, cpu_s=2.0 + INTERVAL_S, gpu_s=1.0 + INTERVAL_S)
+    assert left_behind(tmp_path, 1) == with_gpu.data()
+
+
+def test_tokens_of_the_interval_of_the_kill_count_as_fast_as_before(tmp_path: Path) -> None:
+    sign = {"attempt": 1, "wall_s": 4.0, "cpu_s": 0, "gpu_s": 0, "training_tokens": 1000, "teacher_tokens": 1}
+    (tmp_path / FILE).write_text(json.dumps(sign))
+    found = left_behind(tmp_path, 1)
+    assert found is not None
+    assert (found["training_tokens"], found["teacher_tokens"]) == (1250, 2)
+    (tmp_path / FILE).write_text(json.dumps({**sign, "wall_s": 0}))
+    found = left_behind(tmp_path, 1)
+    assert found is not None
+    assert (found["training_tokens"], found["teacher_tokens"]) == (1000, 1)
+
+
+def test_how_far_an_attempt_came_is_told_with_what_was_not_kept(tmp_path: Path) -> None:
+    running = Meter(tmp_path, 1, DISK)
+    running.did(3)
+    assert running.way() is None, "nothing was said to be kept"
+    assert "began" not in running.data()
+    running.keep(40)
+    assert running.way() == Way(began=40, done=40, kept=40, lost_s=0.0)
+    running.did(41)
+    running.did(42)
+    time.sleep(0.05)
+    way = running.way()
+    assert way is not None
+    assert (way.began, way.done, way.kept) == (40, 42, 40)
+    assert 0.05 <= way.lost_s < 1.0
+    running.keep(42)
+    assert running.way() == Way(began=40, done=42, kept=42, lost_s=0.0)
+    running.use("training_tokens", 7)
+    running.use("training_tokens", 5)
+    assert running.close().training_tokens == 12
+    assert way_of(running.data()) == running.way()
 
 
 def test_no_work_begins_without_a_first_sign(tmp_path: Path) -> None:

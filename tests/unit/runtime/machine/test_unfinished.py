@@ -43,26 +43,39 @@ def test_words(found: Unfinished, total: int | None, words: str) -> None:
 
 def index(folder: Path, step: int = 7, **changes: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "state-7.bin").write_bytes(b"state")
-    text = saved.index(fingerprint="f", step=step, file="state-7.bin", data=b"state", record={})
-    (folder / saved.INDEX).write_bytes(json.dumps(json.loads(text) | changes).encode())
+    file = folder / saved.name_of(step, "bin")
+    file.write_bytes(b"state")
+    text = saved.index(course={"seed": "1"}, step=step, file=file.name, file_digest="d", record={})
+    (folder / saved.name_of(step)).write_bytes(json.dumps(json.loads(text) | changes).encode())
     return folder
 
 
 def test_an_index_is_read_as_it_was_written_and_in_no_other_form(tmp_path: Path) -> None:
     assert saved.step_of(tmp_path) is None
     folder = index(tmp_path / "training")
+    path = folder / saved.name_of(7)
     assert saved.step_of(tmp_path) == 7
-    assert saved.read(folder)[0] is not None
+    assert saved.read(path)[0] is not None
     index(folder, record={"loss": 0})
-    assert saved.read(folder) == (None, "the saved state's index was changed after it was written")
+    assert saved.read(path) == (None, "its index was changed after it was written")
     assert saved.step_of(tmp_path) is None
-    (folder / saved.INDEX).write_bytes(b"[]")
-    assert saved.read(folder) == (None, "the saved state cannot be read (TypeError)")
-    (folder / saved.INDEX).write_bytes(b'{"self": "')
-    assert saved.read(folder)[0] is None
-    (index(folder) / "state-7.bin").unlink()
+    path.write_bytes(b"[]")
+    assert saved.read(path) == (None, "its index cannot be read (TypeError)")
+    path.write_bytes(b'{"self": "')
+    assert saved.read(path)[0] is None
+    (index(folder) / saved.name_of(7, "bin")).unlink()
     assert saved.step_of(tmp_path) is None, "an index without its state is none"
+    index(folder).joinpath(saved.name_of(7)).rename(folder / saved.name_of(9))
+    assert saved.read(folder / saved.name_of(9)) == (None, "its index is that of another step")
+
+
+def test_of_two_states_the_newer_counts_and_of_a_spoiled_one_the_one_before_it(tmp_path: Path) -> None:
+    folder = index(tmp_path / "training", step=99_999_999)
+    index(folder, step=100_000_000)
+    assert [step for step, _ in saved.indices(folder)] == [100_000_000, 99_999_999]
+    assert saved.step_of(tmp_path) == 100_000_000
+    (folder / saved.name_of(100_000_000)).write_bytes(b"{}")
+    assert saved.step_of(tmp_path) == 99_999_999
 
 
 def test_an_attempt_that_was_stopped_or_failed_is_told_and_a_finished_one_is_not(root: Path) -> None:
