@@ -19,6 +19,7 @@ from torch import Tensor
 from runtime.contract import Refusal
 from runtime.data.encode import Example
 from runtime.train import packing
+from runtime.train.abreast import lots_of
 
 #: A group is closed where the next row is shorter than this share of its longest and so many rows are in it. Smaller
 #: groups hold less padding but pay the fixed cost of one more pass: tests/bench/training_step.py shows both.
@@ -58,12 +59,15 @@ def groups_of(lengths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def cut_of(lengths: Sequence[int], micro_batch: int | None, packed: bool) -> list[list[list[int]]]:
+def cut_of(lengths: Sequence[int], micro_batch: int | None, packed: bool, lots: int = 1) -> list[list[list[int]]]:
     """Places in the batch → groups of sequences of rows. Every place is in one sequence of one group.
 
     A group of `micro_batch` rows is made of the longest that are left, so that it holds little padding; without that
-    number, groups are those of `groups_of`. Packed, sequences hold several rows and are as long as the longest row.
+    number, groups are those of `groups_of`, or the `lots` that go through the model at the same time. Packed, sequences
+    hold several rows and are as long as the longest row.
     """
+    if lots > 1:
+        return [[[place] for place in group] for group in lots_of(lengths, lots)]
     if micro_batch is None and not packed:
         return [[[place] for place in group] for group in groups_of(lengths)]
     places = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
@@ -230,10 +234,14 @@ class Corpus:
             positions_BT=packing.positions(lengths) if any(len(line) > 1 for line in lines) else None,
         )
 
-    def batch(self, rows: Sequence[int], micro_batch: int | None = None, *, packed: bool = False) -> Batch:
-        """The batch of these rows, in groups of similar length or of at most `micro_batch` rows."""
+    def batch(
+        self, rows: Sequence[int], micro_batch: int | None = None, *, packed: bool = False, lots: int = 1
+    ) -> Batch:
+        """The batch of these rows, in groups of similar length, of at most `micro_batch` rows, or in `lots`."""
         lengths = [len(self.ids[row]) for row in rows]
-        cut = [[[rows[place] for place in line] for line in group] for group in cut_of(lengths, micro_batch, packed)]
+        cut = [
+            [[rows[place] for place in line] for line in group] for group in cut_of(lengths, micro_batch, packed, lots)
+        ]
         groups = [self.sequences(group) for group in cut]
         ordered = [row for group in cut for line in group for row in line]
         flat_N = self.flat(ordered)

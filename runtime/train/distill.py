@@ -24,6 +24,7 @@ from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
 from runtime.train.linear import fast
 from runtime.train.loop import Trainer, deterministic
+from runtime.train.narrow import narrowed
 from runtime.train.objective import Bound
 from runtime.train.schedule import check as check_schedule
 from runtime.train.schedule import learning_rate, weight_at
@@ -203,7 +204,9 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
             packing.check(student, "student")
         if params.packing and taught is not None:
             packing.check(taught, "teacher")
-        with fast(student, taught):
+        # layers that are computed again in the backward pass are computed whole
+        once = None if params.gradient_checkpointing else student
+        with fast(student, taught), narrowed(corpus.ids[0][None], once, taught):
             trainer = Trainer(
                 student=student,
                 head=head_of(student, corpus.ids[0][None], "student"),

@@ -10,6 +10,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ from runtime.contract import Context, Refusal
 from runtime.contract.objective import Top
 from runtime.contract.optimizer import Optimizer
 from runtime.steps.train import TrainParams
-from runtime.train import gradients, objective, onepass
+from runtime.train import abreast, gradients, objective, onepass
+from runtime.train.abreast import Abreast
 from runtime.train.batches import Batch, Corpus, rows_of
 from runtime.train.checkpointing import Keeper, State, Store, capture, restore
 from runtime.train.objective import Bound
@@ -115,6 +117,9 @@ class Trainer:
         self.optimizer = adamw(student, params.optimizer)
         self.course = survey(corpus, terms, params, seed)
         self.record = Record(supervised=[0] * len(terms))
+        whole = params.micro_batch is None and not params.packing and not params.gradient_checkpointing
+        self.lots = abreast.lots_for(student, params.threads) if whole else 1
+        self.abreast = Abreast(self.lots)
 
     def _given(self, batch: Batch, denominators: Mapping[str, int]) -> tuple[Tensor, onepass.Batch]:
         """The student's hidden_NH, differentiable, and what the terms read beside them."""
@@ -133,10 +138,24 @@ class Trainer:
         for bound in self.terms:
             yield onepass.total(hidden_NH, self.head, read, [bound], [1.0], self.params.chunk_tokens)[0]
 
+    def _abreast(
+        self, parts: Sequence[Batch], denominators: Mapping[str, int], terms: Sequence[Bound], weights: Sequence[float]
+    ) -> Tensor:
+        """The same of a batch whose parts go through the models at the same time."""
+
+        def one(part: Batch) -> abreast.Found:
+            hidden_NH, read = self._given(part, denominators)
+            whole, found_K = onepass.total(hidden_NH, self.head, read, terms, weights, self.params.chunk_tokens)
+            return found_K, torch.autograd.grad(whole, self.parameters, allow_unused=True)
+
+        return self.abreast.gradient([partial(one, part) for part in parts], self.parameters)
+
     def _backward(
         self, parts: Sequence[Batch], denominators: Mapping[str, int], terms: Sequence[Bound], weights: Sequence[float]
     ) -> Tensor:
         """values_K of a batch whose parts go through the models one after the other; its gradient is added up."""
+        if self.lots > 1:
+            return self._abreast(parts, denominators, terms, weights)
         values_K = torch.zeros(len(terms), device=self.head.weight.device)
         for part in parts:
             hidden_NH, read = self._given(part, denominators)
@@ -159,14 +178,14 @@ class Trainer:
         """One optimiser step. Raises Refusal for a loss or gradient that is not finite, and for a zero gradient."""
         params = self.params
         rows = rows_of(self.seed, step, params.batch_size, len(self.corpus))
-        batch = self.corpus.batch(rows, params.micro_batch, packed=params.packing)
+        batch = self.corpus.batch(rows, params.micro_batch, packed=params.packing, lots=self.lots)
         weights = [weight_at(step, bound.term.weight, bound.term.schedule) for bound in self.terms]
         rate = learning_rate(step, params.steps, params.optimizer)
         # before new gradients are written, so that two sets of them never exist
         self.optimizer.zero_grad(set_to_none=True)
         denominators = objective.totals(batch.masks_N)
         measured, reaches = step in self.course.measured, None
-        if params.micro_batch is None or len(batch.groups) == 1:
+        if len(batch.groups) == 1 or (params.micro_batch is None and self.lots == 1):
             hidden_NH, read = self._given(batch, denominators)
             if measured:
                 reaches = gradients.measure(self._alone(hidden_NH, read), self.parameters)
@@ -247,6 +266,7 @@ class Trainer:
             keeper.after(step + 1, self.note())
         if self.params.gradient_checkpointing:
             self.student.gradient_checkpointing_disable()
+        self.abreast.close()
         self.student.eval()
         return self.record
 

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from runtime.contract import Refusal
 from runtime.contract.objective import Top
 from runtime.models import admission
+from runtime.train import narrow
 from runtime.train.batches import Batch, Corpus, Group
 from runtime.train.objective import Side
 
@@ -40,7 +41,8 @@ def hidden_of(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
     found: list[Tensor] = []
     for group in groups:
         packed = {} if group.positions_BT is None else {"position_ids": group.positions_BT}
-        hidden_BTH = model.base_model(input_ids=group.ids_BT, use_cache=False, **packed).last_hidden_state
+        with narrow.at(group.places_N):
+            hidden_BTH = model.base_model(input_ids=group.ids_BT, use_cache=False, **packed).last_hidden_state
         found.append(hidden_BTH.flatten(0, 1).index_select(0, group.places_N))
     whole = torch.cat(found)
     return whole.float() if whole.dtype in (torch.bfloat16, torch.float16) else whole

@@ -30,6 +30,8 @@ from tests.tensor.train import world
 FAMILIES = ("llama", "qwen3", "phi")
 ROWS, LONGEST, TOLERANCE = 32, 90, 2e-6
 WAYS: list[dict[str, Any]] = [
+    {"threads": 2},
+    {"threads": 3},
     {"micro_batch": 8},
     {"micro_batch": 5},
     {"micro_batch": 1},
