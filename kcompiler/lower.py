@@ -17,9 +17,35 @@ from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
 from runtime.contract.weights import Weights
 
-WITHOUT_TEACHER, FROM_NOTHING, ANSWERS = "ce_only", "random_init", "answers"
+WITHOUT_TEACHER, FROM_NOTHING, ANSWERS, REACH = "ce_only", "random_init", "answers", "reach"
 #: every package: the oldest system with several functions in one, and one function per shape
 DEPLOYMENT, STRATEGY = "iOS18", "multifunction"
+
+
+def _term(written: Any) -> dict[str, Any]:
+    """A loss term as the step `train` takes it."""
+    loss = catalog.load("losses", written.term)
+    return {
+        "term": loss.name,
+        "version": loss.version,
+        "weight": written.weight,
+        "schedule": written.schedule.model_dump() if written.schedule else None,
+        "params": written.params.model_dump(mode="json"),
+        "semantics": dict(loss.semantics),
+    }
+
+
+def _truth() -> dict[str, Any]:
+    """The one term of a student without a teacher."""
+    loss = catalog.load("losses", "ce_truth")
+    return {
+        "term": loss.name,
+        "version": loss.version,
+        "weight": 1.0,
+        "schedule": None,
+        "params": loss.params().model_dump(mode="json"),
+        "semantics": dict(loss.semantics),
+    }
 
 
 class Lowering:
@@ -300,36 +326,42 @@ class Lowering:
 
     def training(self) -> None:
         stages, baselines = self.spec.training.stages, self.spec.evaluation.baselines
-        for i, stage in enumerate(stages):
-            terms = []
-            for written in stage.losses:
-                loss = catalog.load("losses", written.term)
-                terms.append(
-                    {
-                        "term": loss.name,
-                        "version": loss.version,
-                        "weight": written.weight,
-                        "schedule": written.schedule.model_dump() if written.schedule else None,
-                        "params": written.params.model_dump(mode="json"),
-                        "semantics": dict(loss.semantics),
-                    }
-                )
+        if not stages:
+            return
+        each = [[_term(written) for written in stage.losses] for stage in stages]
+        alone = [_truth()] if WITHOUT_TEACHER in baselines else []
+        self._reach([term for terms in [*each, alone] for term in terms])
+        for i, (stage, terms) in enumerate(zip(stages, each, strict=True)):
             self._train(stage, terms, i)
             if FROM_NOTHING in baselines:
                 self._train(stage, terms, i, FROM_NOTHING)
-        if WITHOUT_TEACHER in baselines:
-            loss = catalog.load("losses", "ce_truth")
-            term = {
-                "term": loss.name,
-                "version": loss.version,
-                "weight": 1.0,
-                "schedule": None,
-                "params": loss.params().model_dump(mode="json"),
-                "semantics": dict(loss.semantics),
-            }
-            # the same student, data order and number of steps, without the teacher: stage by stage
-            for i, stage in enumerate(stages):
-                self._train(stage, [term], i, WITHOUT_TEACHER)
+        # the same student, data order and number of steps, without the teacher: stage by stage
+        for i, stage in enumerate(stages if alone else []):
+            self._train(stage, alone, i, WITHOUT_TEACHER)
+
+    def _reach(self, terms: Sequence[Mapping[str, Any]]) -> None:
+        """Each term alone, before any is trained; what several stages have alike is tried once."""
+        tried: list[dict[str, Any]] = []
+        for term in terms:
+            one = {name: term[name] for name in ("term", "version", "params", "semantics")}
+            tried += [] if one in tried else [one]
+        takes = {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer"}
+        starts = self.spec.student.checkpoint is not None or self.spec.student.cut is not None
+        if starts:
+            takes["from"] = self._start()
+        self.add(
+            REACH,
+            "reach",
+            {
+                "architecture": None if starts else self._architecture(self.spec.student.architecture),
+                "terms": tried,
+                "max_length": min(stage.max_length or self._longest() for stage in self.spec.training.stages),
+                "threads": self.spec.execution.threads,
+            },
+            takes,
+            origin="/training/stages",
+            after=["tokenizer"],
+        )
 
     def _train(self, stage: Any, terms: list[dict[str, Any]], index: int, baseline: str = "") -> None:
         """One stage of the student or of a baseline, which starts where the same stage of it says."""
@@ -369,7 +401,7 @@ class Lowering:
             },
             takes,
             origin=f"/training/stages/{index}",
-            after=["tokenizer"],
+            after=["tokenizer", REACH],
         )
 
     def delivery(self) -> None:

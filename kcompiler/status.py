@@ -14,7 +14,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "data": ("data",),
     "tokenizer": ("tokenizer",),
     "teacher": ("fetch", "read_gguf", "bootstrap", "import_teacher", "harvest", "replay"),
-    "train": ("train",),
+    "train": ("reach", "train"),
     "probe": ("probe",),
     "export": ("export",),
     "convert": ("convert",),

@@ -1,12 +1,11 @@
 """Preconditions of the pipeline are edges of the plan, and no entry under `steps` may stand in for, or skip, one.
 
-    tokenizer contract  before  training (the teacher's and the student's) and export
-    probes              before  export      (causality and padding of what is delivered)
-    graph lint          before  conversion  (step `export` lints and refuses; its program is what `convert` takes)
-    golden vectors      before  evaluation on the package (step `verify` compares the saved package with them)
-
-That the gradient of every term reaches the student is no step of its own: `train` measures it at its first step and
-refuses (`runtime/train/gradients.py`), so that it cannot be skipped either.
+tokenizer contract  before  training (the teacher's and the student's) and export
+reach               before  training of the student (each loss term alone: what it promises, what its gradient
+                            reaches; a bootstrapped teacher has one plain term, measured at its first step)
+probes              before  export      (causality and padding of what is delivered)
+graph lint          before  conversion  (step `export` lints and refuses; its program is what `convert` takes)
+golden vectors      before  evaluation on the package (step `verify` compares the saved package with them)
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ from kcompiler.spec import Spec
 #: kind of step → kinds of step that must be somewhere before every step of that kind
 PRECONDITIONS: Mapping[str, tuple[str, ...]] = {
     "bootstrap": ("tokenizer",),
-    "train": ("tokenizer",),
+    "reach": ("tokenizer",),
+    "train": ("tokenizer", "reach"),
     "cut_student": ("tokenizer",),
     "restrict_teacher": ("tokenizer",),
     "export": ("tokenizer", "probe"),
@@ -31,7 +31,7 @@ PRECONDITIONS: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("verify",),
 }
 #: ids that lowering gives; `train-…` and `evaluate-…` are its own as well
-OWN = ("data", "tokenizer", "teacher", "teacher-restricted", "student", "probe", "export", "convert", "verify")
+OWN = ("data", "tokenizer", "teacher", "teacher-restricted", "student", "reach", "probe", "export", "convert", "verify")
 _OWN_PREFIXES = ("train-", "evaluate-", "fetch-", "read-")
 
 

@@ -23,7 +23,7 @@ from runtime.contract import Backend, Step, Teacher
 from runtime.contract.formats import TABLES
 
 #: what every spec is lowered to, whatever its sections say, and the step that makes its teacher
-PIPELINE = ("data", "tokenizer", "train", "probe", "export", "convert", "verify", "evaluate")
+PIPELINE = ("data", "tokenizer", "reach", "train", "probe", "export", "convert", "verify", "evaluate")
 _COMPARATOR = re.compile(r"(==|>=|<=|<|>)(.+)")
 _VERSION = re.compile(r"(?P<release>[0-9]+(\.[0-9]+)*)(?P<early>\.?(dev|a|b|rc)[0-9]+)?")
 _ORDER: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {

@@ -12,6 +12,7 @@ BACKEND = Backend(
         "import_teacher": "runtime.models.importing:import_teacher",
         "cut_student": "runtime.models.students:cut_student",
         "restrict_teacher": "runtime.models.restricting:restrict_teacher",
+        "reach": "runtime.train.reach:reach",
         "train": "runtime.train.distill:train",
         "probe": "runtime.models.probes:probe",
         "export": "runtime.models.export:export",

@@ -208,7 +208,8 @@ class Loss:
     tokens of `mask` only; V is the vocabulary; `teacher_NV` holds the teacher's logits when they are among `needs`, for
     "choices" log-probabilities at the choices of the row and -inf elsewhere, else it is None. Written with
     the methods of the tensors it receives, so that a loss imports no tensor library. Every semantic choice
-    (direction, T², denominator, tail) is in `semantics`, which goes into the lock.
+    (direction, T², denominator, tail) is in `semantics`, which goes into the lock. What it promises below is tried
+    before anything is trained (step `reach`).
     """
 
     name: str
@@ -220,8 +221,12 @@ class Loss:
     mask: str
     value: Callable[[Any, Any, Any, Any], Any]
     semantics: Mapping[str, Any]
-    #: zero when student and teacher agree, and unchanged by a constant shift of the logits
+    #: zero, and flat, when student and teacher agree, and never below
     divergence: bool = False
+    #: unchanged by a constant that is added to all logits of a token, as everything about distributions is
+    shift_invariant: bool = True
+    #: its gradient is the derivative of its value; False where it holds a part constant on purpose
+    derivative: bool = True
     #: `value` together with its gradient with respect to the student's logits in closed form: (loss_N, gradient_NV);
     #: where there is none, the gradient is derived
     gradient: Callable[[Any, Any, Any, Any], tuple[Any, Any]] | None = None

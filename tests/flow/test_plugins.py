@@ -174,6 +174,20 @@ def test_a_loss_a_step_and_a_gate_are_one_file_each(done: Home, tmp_path: Path) 
     assert actions["teacher"][0] == "reuse"
 
 
+def test_a_loss_with_a_wrong_gradient_stops_apply_before_anything_is_trained(done: Home, tmp_path: Path) -> None:
+    """It looks right in everything that is printed: its value is."""
+    wrong = "student_NV.softmax(-1).detach() + (student_NV - student_NV.detach()) * 1e-3 - teacher_NV.softmax(-1)"
+    text = LOSS.replace("student_NV.softmax(-1) - teacher_NV.softmax(-1)", wrong)
+    assert text != LOSS
+    distribution(tmp_path / "site", "acme_loss", "losses", "total_variation", "LOSS", text)
+    done.change(lambda data: data["training"]["stages"][0]["losses"].__setitem__(
+        0, {"term": "total_variation", "weight": 0.8}))  # fmt: skip
+    result = done.apply(path=[tmp_path / "site"]).ended(6, "step-failed")
+    assert "error[KR0128]: loss `total_variation` has a gradient that is not the derivative of its value" in result.err
+    assert {name: result.steps()[name] for name in ("reach", "train-kd")} == {"reach": "failed", "train-kd": "blocked"}
+    assert "correct `gradient`" in result.err
+
+
 def test_a_plug_in_may_not_take_a_built_in_name(fresh: Home, tmp_path: Path) -> None:
     distribution(tmp_path / "site", "acme_kl", "losses", "kl", "LOSS", LOSS)
     result = fresh.run("validate", SPEC, code=LIGHT, path=[tmp_path / "site"])

@@ -38,6 +38,7 @@ STEPS = [
     "data",
     "tokenizer",
     "teacher",
+    "reach",
     "train-kd",
     "train-ce_only-kd",
     "probe",

@@ -47,7 +47,12 @@ def test_entries_stand_in_the_order_of_the_plan(applied: Path) -> None:
 
 def test_a_changed_parameter_is_named_and_what_follows_is_upstream_changed(applied: Path) -> None:
     found = entries(applied, lambda data: data["training"]["stages"][0]["losses"][0].update(weight=0.5))
-    assert [name for name, entry in found.items() if entry.action == "reuse"] == ["data", "tokenizer", "teacher"]
+    assert [name for name, entry in found.items() if entry.action == "reuse"] == [
+        "data",
+        "tokenizer",
+        "teacher",
+        "reach",
+    ]
     assert found["train-kd"].why == "param_changed: losses.0.weight: 0.6 → 0.5"
     assert found["probe"].reason == "upstream_changed"
     assert found["probe"].why == "follows train-kd"

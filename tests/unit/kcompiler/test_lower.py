@@ -11,7 +11,18 @@ import pytest
 from runtime import digest
 from tests.unit.kcompiler.compiling import ROOT, STAGE, lowered
 
-EVERY = ["data", "teacher", "tokenizer", "train-kd", "probe", "export", "convert", "verify", "evaluate-answers"]
+EVERY = [
+    "data",
+    "teacher",
+    "tokenizer",
+    "reach",
+    "train-kd",
+    "probe",
+    "export",
+    "convert",
+    "verify",
+    "evaluate-answers",
+]
 
 
 def test_every_section_makes_its_steps(tmp_path: Path) -> None:
@@ -22,6 +33,7 @@ def test_every_section_makes_its_steps(tmp_path: Path) -> None:
         "data": "data",
         "teacher": "bootstrap",
         "tokenizer": "tokenizer",
+        "reach": "reach",
         "train-kd": "train",
         "probe": "probe",
         "export": "export",
@@ -56,7 +68,8 @@ def test_the_semantics_of_each_loss_are_pinned(tmp_path: Path) -> None:
     ("step", "waits_for"),
     [
         ("teacher", {"tokenizer"}),
-        ("train-kd", {"tokenizer"}),
+        ("reach", {"tokenizer"}),
+        ("train-kd", {"tokenizer", "reach"}),
         ("export", {"tokenizer", "probe"}),
         ("convert", {"export"}),
         ("verify", {"export", "convert"}),
@@ -195,6 +208,7 @@ def test_a_student_starts_from_the_teachers_weights_as_they_are(tmp_path: Path, 
     assert start == ("step:teacher#checkpoint" if once else "step:student#checkpoint")
     assert nodes[start.removeprefix("step:").partition("#")[0]].params["dtype"] == "fp32"
     assert nodes["train-kd"].takes["teacher"] == "step:teacher#checkpoint"
+    assert (nodes["reach"].takes["from"], nodes["reach"].params["architecture"]) == (start, None)
 
 
 def test_a_tool_registry_is_an_input(tmp_path: Path) -> None:
@@ -237,9 +251,40 @@ def test_where_long_rows_are_dropped_everything_reads_those_that_fit(tmp_path: P
     assert "dataset" in nodes["tokenizer"].gives
     assert "dataset" not in kept["tokenizer"].gives
     readers = {name: node.takes["dataset"] for name, node in nodes.items() if "dataset" in node.takes}
-    assert set(readers) == {"teacher", "tokenizer", "train-kd", "probe", "export", "verify", "evaluate-answers"}
+    assert set(readers) == {
+        "teacher",
+        "tokenizer",
+        "reach",
+        "train-kd",
+        "probe",
+        "export",
+        "verify",
+        "evaluate-answers",
+    }
     assert {readers[name] for name in readers if name != "tokenizer"} == {"step:tokenizer#dataset"}
     assert kept["tokenizer"].params["lengths"] == {
         "train": {"tokens": 64, "field": "shapes.prefill"},
         "test": {"tokens": 64, "field": "shapes.prefill"},
     }
+
+
+def test_each_term_is_tried_once_before_any_training(tmp_path: Path) -> None:
+    """Of all stages and of the baseline; what a weight is, is none of its business, and no teacher is asked."""
+
+    def stages(data: dict[str, Any]) -> None:
+        first, second = (
+            [{"term": "kl", "weight": weight}, {"term": "ce_truth", "weight": 0.1}] for weight in (0.5, 0.9)
+        )
+        third = [{"term": "kl", "weight": 0.5, "temperature": 1.0}]
+        terms = zip("abc", (first, second, third), strict=True)
+        made = [{**STAGE, "name": name, "losses": losses} for name, losses in terms]
+        data["training"]["stages"] = [made[0], *({**one, "from": "ab"[i]} for i, one in enumerate(made[1:]))]
+        data["evaluation"]["baselines"] = ["ce_only"]
+
+    nodes, _ = lowered(tmp_path, stages)
+    tried = [(term["term"], term["params"]) for term in nodes["reach"].params["terms"]]
+    assert tried == [("kl", {"temperature": 2.0}), ("ce_truth", {}), ("kl", {"temperature": 1.0})]
+    assert nodes["reach"].takes == {"dataset": "step:data#dataset", "tokenizer": "step:tokenizer#tokenizer"}
+    trained = [node for node in nodes.values() if node.step == "train"]
+    assert len(trained) == 6
+    assert all("reach" in node.after for node in trained)

@@ -48,7 +48,7 @@ def test_plan_says_what_a_change_means_and_then_that_nothing_changed(home, capsy
     assert out.index("cpu_s") < out.index("train-kd")
     assert re.search(r"~ gate +caws/core/budget-cpu-time on apply +<= 600 → <= 1200 +WEAKER", out)
     assert _main(["plan", SPEC]) == 0
-    assert "10 steps, unchanged" in capsys.readouterr().out
+    assert "11 steps, unchanged" in capsys.readouterr().out
 
 
 def test_plan_as_json_and_markdown_names_the_same_digest(home, capsys):
@@ -59,7 +59,7 @@ def test_plan_as_json_and_markdown_names_the_same_digest(home, capsys):
     assert _main(["plan", SPEC, "--format", "markdown"]) == 0
     assert f"`{found['plan']}`" in capsys.readouterr().out
     assert found["changes"] == []
-    assert [step["action"] for step in found["steps"]] == ["run"] * 10
+    assert [step["action"] for step in found["steps"]] == ["run"] * 11
 
 
 def test_a_target_makes_a_lock_that_says_it_is_a_part(home, capsys):
@@ -197,7 +197,7 @@ def test_recorded_times_become_an_estimate(home, capsys):
     capsys.readouterr()
     assert _main(["plan", SPEC]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"estimated +\d+\.\d s for 1 of 10 steps to run, as recorded, 9 without", out)
+    assert re.search(r"estimated +\d+\.\d s for 1 of 11 steps to run, as recorded, 10 without", out)
     assert re.search(r"~ data +run +param_changed", out)
 
 

@@ -222,7 +222,7 @@ def test_an_unfinished_run_is_called_so_once(tmp_path: Path) -> None:
     found = Bundle(carry_out(tmp_path, ["data", "tokenizer"])).audit()
     (one,) = [one for one in found.findings if one.severity != "note"]
     assert (one.code, one.severity) == ("KA15", "unfinished")
-    assert one.message.startswith("the run is unfinished: 8 of 10 steps have no result: teacher, ")
+    assert one.message.startswith("the run is unfinished: 9 of 11 steps have no result: teacher, ")
     assert (found.word, found.exit_code) == ("unfinished", 1)
     assert found.checked["steps"] == 2
 
