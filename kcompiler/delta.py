@@ -30,7 +30,7 @@ class Entry:
 def delta(
     plan: Mapping[str, Any],
     *,
-    host: Mapping[str, str],
+    host: keys.Host,
     history: keys.History,
     present: keys.Present,
     only: Iterable[str] | None = None,

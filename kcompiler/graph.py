@@ -43,6 +43,8 @@ class Node:
     promise: str
     seed: int
     origin: str
+    #: of a statistical promise: what a repetition's figures may differ by
+    tolerance: Mapping[str, Any] | None = None
     after: Sequence[str] = ()
     #: names of the params without effect on the result
     unkeyed: Sequence[str] = ()

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from kcompiler.facts.lengths import learns, lengths
+from kcompiler.facts.placing import device
 from kcompiler.facts.teacher import has_weights, of_teacher
 from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
 from runtime import catalog, digest
-from runtime.contract import Step, places, unkeyed
+from runtime.contract import Step, places, placing, unkeyed
 from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
 from runtime.contract.weights import Weights
@@ -59,6 +60,8 @@ class Lowering:
         self.folders: dict[str, str] = {}
         #: the teacher that is asked for logits
         self._teacher = "step:teacher#checkpoint"
+        #: where models run
+        self._device = device(spec)
 
     def add(
         self,
@@ -74,6 +77,7 @@ class Lowering:
         """One node, with every default of its step visible; returns its id."""
         step: Step = catalog.load("steps", step_name)
         resolved = step.params.model_validate(params)
+        promise = step.promise_of(resolved)
         self.nodes.append(
             Node(
                 id=step_id,
@@ -85,7 +89,8 @@ class Lowering:
                 takes=dict(takes),
                 gives=step.gives_of(resolved),
                 code=catalog.code_of(step, resolved),
-                promise=step.promise,
+                promise=promise,
+                tolerance=step.tolerance.to_json() if step.tolerance and promise == placing.STATISTICAL else None,
                 seed=self.spec.execution.seed,
                 origin=origin,
                 after=tuple(after),
@@ -296,6 +301,8 @@ class Lowering:
                 "max_length": self._longest(),
                 "optimizer": teacher.optimizer.model_dump(),
                 "threads": threads,
+                "device": self._device,
+                "precision": self.spec.execution.precision,
             },
             {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer"},
             origin="/teacher",
@@ -398,6 +405,9 @@ class Lowering:
                 "chunk_tokens": stage.chunk_tokens,
                 "gradient_checkpointing": stage.gradient_checkpointing,
                 "threads": self.spec.execution.threads,
+                "device": self._device,
+                "teacher_device": self.spec.execution.teacher_device if "teacher" in takes else None,
+                "precision": self.spec.execution.precision,
             },
             takes,
             origin=f"/training/stages/{index}",

@@ -377,6 +377,7 @@ def _step(node: Node) -> dict[str, Any]:
         "code": node.code,
         "seed": str(node.seed),
         "promise": node.promise,
+        **({"tolerance": dict(node.tolerance)} if node.tolerance is not None else {}),
     }
 
 

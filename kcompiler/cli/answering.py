@@ -102,7 +102,7 @@ class _Stored:
     def __init__(self, made: Mapping[str, Any], home: Project, again: str) -> None:
         from runtime.contract import keys
         from runtime.machine import apply as machine
-        from runtime.machine import host
+        from runtime.machine import devices
 
         self._made, self._home, self._again = made, home, again
         try:
@@ -112,7 +112,7 @@ class _Stored:
         decisions = keys.predict(
             made,
             requires=machine.requirements(made),
-            host=host.words(),
+            host=devices.words(),
             history=history,
             present=self._store.present,
         )

@@ -121,13 +121,13 @@ def delta_of(
     """What this machine would run of a plan. Raises Outcome 3 when the journal is damaged."""
     from kcompiler.delta import delta
     from runtime.machine import apply as machine
-    from runtime.machine import host
+    from runtime.machine import devices
 
     try:
         history, store = machine.look(home.root)
     except machine.BrokenEvidence as broken:
         raise evidence_broken(broken) from None
-    return delta(made, host=host.words(), history=history, present=store.present, only=only, force=force)
+    return delta(made, host=devices.words(), history=history, present=store.present, only=only, force=force)
 
 
 def begun(made: Mapping[str, Any], home: project.Project, entries: Sequence[Entry]) -> dict[str, str]:

@@ -241,6 +241,7 @@ def _step(name: str, was: Plan, now: Plan) -> Iterator[Change]:
             # another backend or a weaker promise is another way of making the same thing
             trust=bool(way)
             or dotted in ("backend", "promise")
+            or dotted.startswith("tolerance")
             or dotted.startswith("unkeyed")
             or (dotted.startswith(_SOURCES) and dotted.endswith(".license")),
             path=dotted,

@@ -18,6 +18,7 @@ BACKEND = Backend(
         "export": "runtime.models.export:export",
         "evaluate": "runtime.models.evaluate:evaluate",
     },
+    devices="runtime.models.device:words",
     requires={
         "torch": "2.13.0",
         "transformers": "5.23.0",

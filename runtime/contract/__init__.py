@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from runtime.contract.conversation import Prompt, Reply
+    from runtime.contract.placing import Tolerance
 
 
 class MachineError(Exception):
@@ -175,14 +176,20 @@ class Step:
     run: Callable[[Mapping[str, Path], Any, Context], None]
     code: Sequence[str] = ()
     plugs: Callable[[Any], Sequence[tuple[str, str]]] = _no_plugs
-    #: what reproduction means here: "bitwise" (the same bytes on a machine of the same words), "statistical", or "none"
-    promise: str = "bitwise"
+    #: what reproduction means here: "bitwise" (the same bytes on a machine of the same words), "statistical" (figures
+    #: within `tolerance`), or "none"
+    promise: str | Callable[[Any], str] = "bitwise"
+    #: of a step that may promise "statistical"
+    tolerance: Tolerance | None = None
 
     def takes_of(self, params: Any) -> Ports:
         return self.takes(params) if callable(self.takes) else self.takes
 
     def gives_of(self, params: Any) -> Ports:
         return self.gives(params) if callable(self.gives) else self.gives
+
+    def promise_of(self, params: Any) -> str:
+        return self.promise(params) if callable(self.promise) else self.promise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,6 +351,8 @@ class Backend:
     version: int
     operations: Mapping[str, str] = field(default_factory=dict)
     requires: Mapping[str, str] = field(default_factory=dict)
+    #: "module:function", device name → the words for it that enter keys; it raises Refusal where there is none such
+    devices: str = ""
     #: which extra of this distribution installs what it requires
     extra: str = "run"
     forges: bool = False

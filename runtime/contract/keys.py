@@ -39,6 +39,8 @@ _ORDER = {reason: place for place, reason in enumerate(REASONS)}
 
 Present = Callable[[str], bool | Literal["corrupt"]]
 Components = Mapping[str, str | None]
+#: a step of a lock → the words of this machine that may decide its result
+Host = Callable[[Mapping[str, Any]], Mapping[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +249,7 @@ def predict(
     lock: Mapping[str, Any],
     *,
     requires: Mapping[str, Iterable[str]],
-    host: Mapping[str, str],
+    host: Host,
     history: History,
     present: Present,
     only: Iterable[str] | None = None,
@@ -255,15 +257,16 @@ def predict(
 ) -> list[Decision]:
     """Lock × local state → one decision per step, in order: what `apply` would do if nothing upstream surprises it.
 
-    `requires`: backend name → distributions it requires. A step that follows one that runs is predicted to run; apply
-    may still reuse it when the inputs turn out the same. A step outside `only` is never predicted to run.
+    `requires`: backend name → distributions it requires. `host`: the words of the machine for a step. A step that
+    follows one that runs is predicted to run; apply may still reuse it when the inputs turn out the same. A step
+    outside `only` is never predicted to run.
     """
     pins = {entry["name"]: entry["digest"] for entry in lock["inputs"]}
     wanted, forced = needed(lock["steps"], only), set(force)
     gives: dict[str, Mapping[str, Any] | None] = {}
     decisions: list[Decision] = []
     for step in lock["steps"]:
-        around = environment(lock["toolchain"], requires[step["backend"]], host)
+        around = environment(lock["toolchain"], requires[step["backend"]], host(step))
         parts = components(step, inputs_of(step, pins, gives), around, lock.get("plugins", []))
         decision = decide(
             step, parts, history, spec=lock["asked"]["name"], present=present, forced=step["id"] in forced & wanted

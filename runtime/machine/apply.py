@@ -12,7 +12,7 @@ from typing import Any
 
 from runtime.contract import BrokenEvidence, Refusal, Unavailable
 from runtime.contract.keys import Decision, predict
-from runtime.machine import host
+from runtime.machine import devices
 from runtime.machine.attempt import StepCrashed
 from runtime.machine.budget import used_up
 from runtime.machine.context import Watch
@@ -70,7 +70,7 @@ def forecast(
     return predict(
         lock,
         requires=requirements(lock),
-        host=host.words(),
+        host=devices.words(),
         history=history,
         present=store.present if verify else store.stands,
         only=only,

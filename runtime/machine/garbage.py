@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime.contract import chain
 from runtime.contract.keys import History, predict
-from runtime.machine import host
+from runtime.machine import devices
 from runtime.machine.durable import erase
 from runtime.machine.journal import Past, load
 from runtime.machine.locked import check
@@ -80,7 +80,9 @@ def _garbage(
     for lock in locks:
         check(lock)
         name = str(lock["asked"]["name"])
-        expected = predict(lock, requires=requirements(lock), host=host.words(), history=history, present=store.stands)
+        expected = predict(
+            lock, requires=requirements(lock), host=devices.words(), history=history, present=store.stands
+        )
         for decision in expected:
             if decision.record is not None:
                 records.append(decision.record)

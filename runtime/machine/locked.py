@@ -76,6 +76,7 @@ class _Step(_Part):
     code: str
     seed: str = Field(pattern=r"^(0|[1-9][0-9]*)$")
     promise: str
+    tolerance: dict[str, Any] | None = None
     derivation: str
 
 

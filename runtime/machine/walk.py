@@ -24,7 +24,7 @@ from runtime.contract.keys import (
     predict,
     producers,
 )
-from runtime.machine import evidence, host, stale
+from runtime.machine import devices, evidence, stale
 from runtime.machine.attempt import Attempt, Task
 from runtime.machine.budget import OverBudget, budget_of, spent_on, total
 from runtime.machine.context import Watch
@@ -55,7 +55,7 @@ class Walk:
         self._inputs = {entry["name"]: entry for entry in lock["inputs"]}
         self._pins = {name: entry["digest"] for name, entry in self._inputs.items()}
         self._requires = stale.requirements(lock)
-        self._host = host.words()
+        self._host = devices.words()
         self._results: dict[str, StepResult] = {}
         self._gated: dict[str, str] = {}
         #: step that waits → the step whose failure, or lack of a result, it waits for
@@ -81,6 +81,8 @@ class Walk:
         )
         backend = {step["id"]: step["backend"] for step in self._lock["steps"]}
         stale.require_toolchain(self._lock, (backend[one.step] for one in expected if one.action == "run"))
+        running = {one.step for one in expected if one.action == "run"}
+        devices.require(step for step in self._lock["steps"] if step["id"] in running)
         self._wanted, self._forced = needed(self._lock["steps"], only), force
         self._spent = spent_on(self._state.journal.past, expected)
         plan = digest.of_plan(dict(self._lock))
@@ -172,7 +174,7 @@ class Walk:
         """Decide one step whose inputs are known, and carry it out when it must run."""
         gives = {name: result.record["gives"] if result.record else None for name, result in self._results.items()}
         taken = inputs_of(step, self._pins, gives)
-        around = environment(self._lock["toolchain"], self._requires[step["backend"]], self._host)
+        around = environment(self._lock["toolchain"], self._requires[step["backend"]], self._host(step))
         parts = components(step, taken, around, self._lock.get("plugins", []))
         forced = step["id"] in self._forced and step["id"] in self._wanted
         decision = decide(

@@ -11,6 +11,7 @@ from pydantic import Field
 from runtime.contract import UNKEYED, Context, Params, Port, Step
 from runtime.contract.architecture import Architecture
 from runtime.contract.optimizer import Optimizer
+from runtime.contract.placing import Device, Precision, Tolerance, promise
 
 
 class BootstrapParams(Params):
@@ -22,6 +23,12 @@ class BootstrapParams(Params):
     optimizer: Optimizer = Field(default_factory=Optimizer)
     checkpoint_every: Annotated[int, UNKEYED] = Field(default=100, ge=1)
     threads: int = Field(default=2, ge=1)
+    device: Device = "cpu"
+    precision: Precision = "fp32"
+
+
+def promised(params: BootstrapParams) -> str:
+    return promise(params.device, params.precision)
 
 
 def run(takes: Mapping[str, Path], params: BootstrapParams, ctx: Context) -> None:
@@ -36,8 +43,12 @@ STEP = Step(
     gives={"checkpoint": Port(kind="checkpoint"), "report": Port(kind="report", report="training")},
     backend="torch",
     run=run,
+    promise=promised,
+    tolerance=Tolerance(absolute=0.02, relative=0.05, of=("terms.*.final",)),
     code=(
         "runtime.train",
+        "runtime.models.device",
+        "runtime.contract.placing",
         "runtime.steps.train",
         "runtime.machine.host",
         "runtime.models.admission",

@@ -11,6 +11,7 @@ from pydantic import Field
 from runtime.contract import UNKEYED, Context, Params, Port, Ports, Step
 from runtime.contract.architecture import Architecture
 from runtime.contract.optimizer import Optimizer, Schedule
+from runtime.contract.placing import Card, Device, Precision, Tolerance, promise
 
 
 class Term(Params):
@@ -50,6 +51,15 @@ class TrainParams(Params):
     #: keep only each layer's input for the backward pass, and compute the rest again
     gradient_checkpointing: bool = False
     threads: int = Field(default=2, ge=1)
+    #: where the models run; weights, optimiser and loss are float32 whatever `precision` says
+    device: Device = "cpu"
+    #: another place for the teacher; None: beside the student
+    teacher_device: Card | None = None
+    precision: Precision = "fp32"
+
+
+def promised(params: TrainParams) -> str:
+    return promise(params.device, params.precision, params.teacher_device)
 
 
 def takes(params: TrainParams) -> Ports:
@@ -80,8 +90,13 @@ STEP = Step(
     backend="torch",
     run=run,
     plugs=plugs,
+    promise=promised,
+    # what a term ended at is the mean of the last steps: rounding moves it by thousandths, another course by more
+    tolerance=Tolerance(absolute=0.02, relative=0.05, of=("terms.*.final",)),
     code=(
         "runtime.train",
+        "runtime.models.device",
+        "runtime.contract.placing",
         "runtime.machine.host",
         "runtime.models.admission",
         "runtime.models.build",

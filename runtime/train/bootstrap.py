@@ -33,6 +33,8 @@ def as_training(params: BootstrapParams) -> TrainParams:
         optimizer=params.optimizer,
         checkpoint_every=params.checkpoint_every,
         threads=params.threads,
+        device=params.device,
+        precision=params.precision,
     )
 
 

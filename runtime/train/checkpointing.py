@@ -77,8 +77,13 @@ def restore(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(tensors[f"model.{name}"])
-            keys = ("step", "exp_avg", "exp_avg_sq")
-            optimizer.state[parameter] = {key: tensors[f"optimizer.{key}.{name}"].clone() for key in keys}
+            if "scale.scale" in tensors and f"optimizer.step.{name}" not in tensors:
+                # of a scaled loss the first steps may move no weight, and leave no moments
+                continue
+            optimizer.state[parameter] = {
+                key: tensors[f"optimizer.{key}.{name}"].to(parameter.device, copy=True)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+            }
     torch.random.set_rng_state(tensors["random"])
 
 

@@ -20,6 +20,7 @@ from runtime.models import admission, build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
 from runtime.train import checkpointing, objective, packing, telling
+from runtime.train import place as places
 from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
 from runtime.train.linear import fast
@@ -124,10 +125,10 @@ def _taught(folder: Path) -> PreTrainedModel:
     return build.load(folder, attention=ATTENTION, dtype=build.held(folder))
 
 
-def _teacher(model: PreTrainedModel, params: TrainParams, corpus: Corpus, seed: int) -> Teacher:
+def _teacher(model: PreTrainedModel, params: TrainParams, corpus: Corpus, seed: int, place: places.Place) -> Teacher:
     head = head_of(model, corpus.ids[0][None], "teacher")
     drawn = {row for step in range(params.steps) for row in rows_of(seed, step, params.batch_size, len(corpus))}
-    return Teacher(model, head, corpus, sorted(drawn))
+    return Teacher(model, head, corpus, sorted(drawn), place=place)
 
 
 def _check_needs(params: TrainParams, terms: Sequence[Bound]) -> None:
@@ -178,6 +179,7 @@ def course(trainer: Trainer, ctx: Context) -> dict[str, str]:
         "checkpointed": params.gradient_checkpointing,
         "measured": sorted(trainer.course.measured),
         "threads": params.threads,
+        "place": [str(trainer.place.device), str(trainer.place.teacher), trainer.place.precision],
         "kernels": host.kernels(),
         "seed": trainer.seed,
         "digests": dict(ctx.digests),
@@ -194,37 +196,43 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     corpus, left_out = corpus_of(takes, words, terms, params)
     if left_out:
         ctx.say(f"{left_out} rows without an answer of the teacher are left out")
-    with deterministic(ctx.seed, params.threads):
-        student = student_of(takes, params, words, ctx.seed)
+    place = places.of(params, params.teacher_device)
+    with deterministic(ctx.seed, params.threads, exact=place.device.type == "cpu"):
+        student = student_of(takes, params, words, ctx.seed).to(place.device)
         _check_widths(params, words, student, "student")
         taught = _taught(takes["teacher"]) if params.needs_teacher else None
         if taught is not None:
             _check_widths(params, words, taught, "teacher")
+            taught = taught.to(place.teacher or place.device)
         if params.packing:
             packing.check(student, "student")
         if params.packing and taught is not None:
             packing.check(taught, "teacher")
         # layers that are computed again in the backward pass are computed whole
         once = None if params.gradient_checkpointing else student
-        with fast(student, taught), narrowed(corpus.ids[0][None], once, taught):
+        plain = (student, taught) if place.exact else ()
+        with fast(*plain), narrowed(corpus.ids[0][None], once, taught):
             trainer = Trainer(
                 student=student,
                 head=head_of(student, corpus.ids[0][None], "student"),
-                teacher=None if taught is None else _teacher(taught, params, corpus, ctx.seed),
+                teacher=None if taught is None else _teacher(taught, params, corpus, ctx.seed, place),
                 corpus=corpus,
                 terms=terms,
                 params=params,
                 seed=ctx.seed,
+                place=place,
             )
             record = trainer.run(Store(ctx.scratch / "training", course(trainer, ctx)), ctx)
     out = ctx.out("checkpoint")
-    build.save(student, out)
+    # whatever comes next is judged on the CPU, as what enters is
+    build.save(student.to("cpu"), out)
     tokenizer.beside(takes["tokenizer"], out)
     telling.write(out, telling.origin(record, trainer, ctx.digests, made_by=made_by))
     size = {"parameters": build.count(student), "tensors": len(list(student.parameters()))}
     marks = facts.fingerprints({name: takes[name] for name in ("dataset", "tokenizer")}, ctx.digests)
     marks["model"] = facts.hex_of(digest.of_folder(out))
     told = telling.data(record, terms, corpus, words, params, size)
+    told |= telling.place(place, record, params.steps)
     told["threads"] = facts.measured(params.threads, "thread")
     told["entry"] = admission.data(admission.examine(student))
     if params.needs_answers:

@@ -24,18 +24,25 @@ class Reach:
     parameters: int
 
 
-def measure(values: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[Reach]:
-    """One Reach per value of a term; the graph is kept for the training step that follows."""
+def measure(values: Iterable[Tensor], parameters: Sequence[Tensor], factor: float = 1.0) -> list[Reach]:
+    """One Reach per value of a term; the graph is kept for the training step that follows. `factor` keeps gradients
+    from vanishing in half precision on their way."""
     found: list[Reach] = []
     for value in values:
-        found.append(reach(torch.autograd.grad(value, list(parameters), retain_graph=True, allow_unused=True)))
+        scaled = value if factor == 1.0 else value * factor
+        found.append(reach(torch.autograd.grad(scaled, list(parameters), retain_graph=True, allow_unused=True), factor))
     return found
 
 
-def reach(gradients: Iterable[Tensor | None]) -> Reach:
-    """The size of one gradient, given tensor by tensor."""
-    norms = [float(gradient.double().norm()) for gradient in gradients if gradient is not None]
+def reach(gradients: Iterable[Tensor | None], factor: float = 1.0) -> Reach:
+    """The size of one gradient, given tensor by tensor, each `factor` times too large."""
+    norms = [float(_wide(gradient).norm()) / factor for gradient in gradients if gradient is not None]
     return Reach(norm=math.hypot(*norms), parameters=sum(norm != 0.0 for norm in norms))
+
+
+def _wide(gradient: Tensor) -> Tensor:
+    """In float64 where the device has it: a sum of millions of squares."""
+    return gradient.float() if gradient.device.type == "mps" else gradient.double()
 
 
 def diverged(what: str, step: int) -> Refusal:

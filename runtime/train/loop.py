@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,11 +20,12 @@ from runtime.contract import Context, Refusal
 from runtime.contract.objective import Top
 from runtime.contract.optimizer import Optimizer
 from runtime.steps.train import TrainParams
-from runtime.train import abreast, gradients, objective, onepass
+from runtime.train import abreast, gradients, head, objective, onepass
 from runtime.train.abreast import Abreast
 from runtime.train.batches import Batch, Corpus, rows_of
 from runtime.train.checkpointing import Keeper, State, Store, capture, restore
 from runtime.train.objective import Bound
+from runtime.train.place import HERE, Place
 from runtime.train.record import Point, Record
 from runtime.train.schedule import learning_rate, weight_at
 from runtime.train.teaching import Taught, hidden_of
@@ -32,16 +33,17 @@ from runtime.train.threads import check as check_threads
 
 
 @contextlib.contextmanager
-def deterministic(seed: int, threads: int) -> Iterator[None]:
-    """Seeded, deterministic kernels on a fixed number of threads (the order of a sum depends on it); the process's
-    own settings come back afterwards. Raises Refusal when other threads run than were asked for."""
+def deterministic(seed: int, threads: int, *, exact: bool = True) -> Iterator[None]:
+    """Seeded, on a fixed number of threads (the order of a sum depends on it), and where `exact` with deterministic
+    kernels alone, which accelerators do not have of everything; the process's own settings come back afterwards.
+    Raises Refusal when other threads run than were asked for."""
     saved = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[]):
         try:
             torch.set_num_threads(threads)
             check_threads(threads)
-            torch.use_deterministic_algorithms(True)
+            torch.use_deterministic_algorithms(exact)
             # Filling every empty tensor costs a pass over it; no kernel used here reads one before writing it.
             torch.utils.deterministic.fill_uninitialized_memory = False
             torch.manual_seed(seed)
@@ -110,7 +112,10 @@ class Trainer:
         terms: Sequence[Bound],
         params: TrainParams,
         seed: int,
+        place: Place = HERE,
     ) -> None:
+        """`student` is where `place` says."""
+        self.place, self.scaling = place, place.scaling()
         self.student, self.head, self.teacher = student, head, teacher
         self.corpus, self.terms, self.params, self.seed = corpus, terms, params, seed
         self.parameters = [parameter for parameter in student.parameters() if parameter.requires_grad]
@@ -118,19 +123,21 @@ class Trainer:
         self.course = survey(corpus, terms, params, seed)
         self.record = Record(supervised=[0] * len(terms))
         whole = params.micro_batch is None and not params.packing and not params.gradient_checkpointing
-        self.lots = abreast.lots_for(student, params.threads) if whole else 1
+        # casts to half precision are shared by threads
+        self.lots = abreast.lots_for(student, params.threads) if whole and place.exact else 1
         self.abreast = Abreast(self.lots)
 
     def _given(self, batch: Batch, denominators: Mapping[str, int]) -> tuple[Tensor, onepass.Batch]:
-        """The student's hidden_NH, differentiable, and what the terms read beside them."""
+        """The student's hidden_NH, differentiable, and what the terms read beside them. Masks stay on the host."""
         taught = None if self.teacher is None else self.teacher.given(batch)
-        return hidden_of(self.student, batch.groups), onepass.Batch(
+        device, choices = self.place.device, batch.choices_NM
+        return hidden_of(self.student, batch.groups, self.place), onepass.Batch(
             teacher=None if isinstance(taught, Top) else taught,
-            top_N=taught if isinstance(taught, Top) else None,
-            target_N=batch.target_N,
+            top_N=taught.to(device) if isinstance(taught, Top) else None,
+            target_N=batch.target_N.to(device),
             masks_N=batch.masks_N,
             denominators=denominators,
-            choices_N=None if batch.choices_NM is None else objective.Choices(*batch.choices_NM),
+            choices_N=None if choices is None else objective.Choices(*(one.to(device) for one in choices)),
         )
 
     def _alone(self, hidden_NH: Tensor, read: onepass.Batch) -> Iterator[Tensor]:
@@ -165,17 +172,32 @@ class Trainer:
             values_K += found_K
         return values_K
 
-    def _reaches(self, parts: Sequence[Batch], denominators: Mapping[str, int]) -> list[gradients.Reach]:
+    def _reaches(
+        self, parts: Sequence[Batch], denominators: Mapping[str, int], factor: float = 1.0
+    ) -> list[gradients.Reach]:
         """The gradient of each term over all parts, one gradient at a time: the parts' graphs are made anew for it."""
         found: list[gradients.Reach] = []
         for bound in self.terms:
-            self._backward(parts, denominators, [bound], [1.0])
-            found.append(gradients.reach(parameter.grad for parameter in self.parameters))
+            self._backward(parts, denominators, [bound], [factor])
+            found.append(gradients.reach((parameter.grad for parameter in self.parameters), factor))
             self.optimizer.zero_grad(set_to_none=True)
         return found
 
+    def _measured(self, measure: Callable[[float], list[gradients.Reach]]) -> list[gradients.Reach]:
+        """Sizes of the terms' gradients; in float16 by the largest factor that none of them overflows at."""
+        factor = self.scaling.factor
+        while True:
+            found = measure(factor)
+            if factor == 1.0 or all(math.isfinite(reach.norm) for reach in found):
+                return found
+            factor = max(1.0, factor / 16)
+
     def step(self, step: int) -> None:
         """One optimiser step. Raises Refusal for a loss or gradient that is not finite, and for a zero gradient."""
+        with head.rounded(self.place.precision == "bf16" and self.place.device.type == "cuda"):
+            self._step(step)
+
+    def _step(self, step: int) -> None:
         params = self.params
         rows = rows_of(self.seed, step, params.batch_size, len(self.corpus))
         batch = self.corpus.batch(rows, params.micro_batch, packed=params.packing, lots=self.lots)
@@ -185,24 +207,30 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         denominators = objective.totals(batch.masks_N)
         measured, reaches = step in self.course.measured, None
+        scaled = [weight * self.scaling.factor for weight in weights]
         if len(batch.groups) == 1 or (params.micro_batch is None and self.lots == 1):
             hidden_NH, read = self._given(batch, denominators)
             if measured:
-                reaches = gradients.measure(self._alone(hidden_NH, read), self.parameters)
-            total, values_K = onepass.total(hidden_NH, self.head, read, self.terms, weights, params.chunk_tokens)
+                reaches = self._measured(
+                    lambda factor: gradients.measure(self._alone(hidden_NH, read), self.parameters, factor)
+                )
+            total, values_K = onepass.total(hidden_NH, self.head, read, self.terms, scaled, params.chunk_tokens)
             total.backward()
         else:
             parts = batch.parts()
-            reaches = self._reaches(parts, denominators) if measured else None
-            values_K = self._backward(parts, denominators, self.terms, weights)
+            if measured:
+                reaches = self._measured(lambda factor: self._reaches(parts, denominators, factor))
+            values_K = self._backward(parts, denominators, self.terms, scaled)
         self._observe(step, batch, values_K, weights, rate, reaches)
+        self.scaling.unscale(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.params.optimizer.clip_norm)
-        if not math.isfinite(float(norm)):
+        if not math.isfinite(float(norm)) and not self.scaling.excuses():
             raise gradients.diverged("the gradient is not finite", step)
-        self.record.clipped += float(norm) > self.params.optimizer.clip_norm
+        self.record.skipped += not math.isfinite(float(norm))
+        self.record.clipped += math.isfinite(float(norm)) and float(norm) > self.params.optimizer.clip_norm
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
+        self.scaling.step(self.optimizer)
 
     def _observe(
         self,
@@ -255,6 +283,7 @@ class Trainer:
         saved = keeper.begin(sum(parameter.numel() for parameter in self.parameters))
         if saved is not None:
             restore(self.student, self.optimizer, saved.tensors)
+            self.scaling.restore(saved.tensors)
             begin, self.record = saved.step, Record.from_json(saved.record)
         self.student.train()
         if self.params.gradient_checkpointing:
@@ -271,7 +300,8 @@ class Trainer:
         return self.record
 
     def _state(self, done: int) -> State:
-        return State(done, capture(self.student, self.optimizer), self.record.to_json())
+        tensors = {**capture(self.student, self.optimizer), **self.scaling.state()}
+        return State(done, tensors, self.record.to_json())
 
     def note(self) -> str:
         last = self.record.tail[-1]

@@ -65,6 +65,7 @@ def _after_attention(model: PreTrainedModel) -> list[nn.Module]:
 
 def _equal(model: PreTrainedModel, ids_BT: Tensor) -> bool:
     """Whether every second place of these rows is what it is when all are computed."""
+    ids_BT = ids_BT.to(model.device)
     read_N = torch.arange(0, ids_BT.numel(), 2, device=ids_BT.device)
     with torch.no_grad():
         whole_NH = model.base_model(input_ids=ids_BT, use_cache=False).last_hidden_state.flatten(0, 1)[read_N]

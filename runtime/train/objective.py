@@ -118,8 +118,8 @@ class Choices:
     def dense(self, width: int) -> Tensor:
         """log_NV: -inf at everything that is no choice."""
         real_NM = self.ids_NM >= 0
-        found_NV = torch.full((len(self.ids_NM), width), -torch.inf, dtype=self.log_NM.dtype)
-        rows_NM = torch.arange(len(self.ids_NM))[:, None].expand_as(self.ids_NM)
+        found_NV = self.log_NM.new_full((len(self.ids_NM), width), -torch.inf)
+        rows_NM = torch.arange(len(self.ids_NM), device=self.ids_NM.device)[:, None].expand_as(self.ids_NM)
         found_NV[rows_NM[real_NM], self.ids_NM[real_NM]] = self.log_NM[real_NM]
         return found_NV
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime.contract.objective import Top
+from runtime.train import head as heads
 from runtime.train import linear, objective
 from runtime.train.objective import Bound, Choices, Side
 
@@ -62,27 +63,36 @@ class Sum:
     factors: Sequence[float]
     chunk_tokens: int
     #: left_NI, right_OI, bias_O → left · rightᵀ + bias
-    product: linear.Product = field(default_factory=linear.kernel)
+    product: linear.Product = field(default_factory=heads.kernel)
 
     def chunk(self, batch: Batch, logits_CV: Tensor) -> Tensor:
         """sums_K of a chunk. In the place of `logits_CV` stands afterwards the gradient of the whole sum with respect
         to them."""
         taught_CV = None
         if batch.teacher is not None and any(bound.needs_logits for bound in self.terms):
-            taught_CV = batch.teacher.head(batch.teacher.hidden_NH)
+            taught_CV = self._taught(batch.teacher)
             objective.check_width(taught_CV, logits_CV.shape[-1])
         sums_K = logits_CV.new_zeros(len(self.terms))
+        # a card reads its memory at one speed, and each call costs it the same: there a chunk is one block
         size = max(1, BLOCK_BYTES // (logits_CV.element_size() * logits_CV.shape[-1]))
+        size = size if logits_CV.device.type == "cpu" else len(logits_CV)
         for begin in range(0, len(logits_CV), size):
             block = slice(begin, begin + size)
             sums_K += self._block(batch[block], logits_CV[block], None if taught_CV is None else taught_CV[block])
         return sums_K
 
+    def _taught(self, teacher: Side) -> Tensor:
+        """The teacher's logits_CV, by the product that the student's are made by."""
+        head = teacher.head
+        if isinstance(head, nn.Linear):
+            return self.product(teacher.hidden_NH, head.weight, head.bias)
+        return head(teacher.hidden_NH)
+
     def _block(self, batch: Batch, logits_DV: Tensor, taught_DV: Tensor | None) -> Tensor:
         sums: list[Tensor] = []
         whole_DV: Tensor | None = None
         for bound, factor in zip(self.terms, self.factors, strict=True):
-            pick = _pick(batch.masks_N[bound.loss.mask])
+            pick = _pick(batch.masks_N[bound.loss.mask], logits_DV.device)
             mine, target = (logits_DV, batch.target_N) if pick is None else (logits_DV[pick], batch.target_N[pick])
             loss, gradient = both(bound, mine, _of_teacher(bound, batch, taught_DV, pick, mine.shape[-1]), target)
             sums.append(loss.sum())
@@ -96,9 +106,11 @@ class Sum:
         return torch.stack(sums)
 
 
-def _pick(mask_D: Tensor) -> Tensor | None:
-    """Places of a mask in its block; None when that is all of them, so that nothing is copied."""
-    return None if bool(mask_D.all()) else mask_D.nonzero().squeeze(-1)
+def _pick(mask_D: Tensor, device: torch.device) -> Tensor | None:
+    """Places of a mask in its block; None when that is all of them, so that nothing is copied.
+
+    Masks stay on the host, where they are counted without waiting for a card."""
+    return None if bool(mask_D.all()) else mask_D.nonzero().squeeze(-1).to(device)
 
 
 def _of_teacher(
@@ -157,7 +169,7 @@ class _OnePass(torch.autograd.Function):
             if hidden_grad is not None:
                 hidden_grad[piece] = of.product(logits_CV, weight_VH.t(), None)
             if weight_grad is not None:
-                weight_grad.addmm_(logits_CV.t(), hidden_CH)
+                heads.add(weight_grad, logits_CV, hidden_CH)
             if bias_grad is not None:
                 bias_grad += logits_CV.sum(0)
         ctx.made = (hidden_grad, weight_grad if made_here else None, bias_grad)

@@ -41,6 +41,8 @@ class Record:
     positions: int = 0
     #: steps whose gradient was longer than the clip
     clipped: int = 0
+    #: steps of a scaled loss whose gradient was not finite: the factor was lowered and no weight moved
+    skipped: int = 0
 
     def add_values(self, values: list[float | None]) -> None:
         self.tail = [*self.tail, values][-TAIL:]

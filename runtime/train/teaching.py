@@ -23,6 +23,7 @@ from runtime.models import admission
 from runtime.train import narrow
 from runtime.train.batches import Batch, Corpus, Group
 from runtime.train.objective import Side
+from runtime.train.place import HERE, Place, device_of
 
 #: most memory that looked-up hidden states may take
 CACHE_BYTES = 1 << 30
@@ -32,18 +33,21 @@ FILL_TOKENS = 8192
 HEAD_TOLERANCE = 1e-4
 
 
-def hidden_of(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
-    """hidden_NH in float32 after the model's last normalisation at the places that predict a supervised token.
+def hidden_of(model: PreTrainedModel, groups: Sequence[Group], place: Place = HERE) -> Tensor:
+    """hidden_NH in float32, where the model is, after its last normalisation, at the places that predict a supervised
+    token.
 
     No attention mask is needed: padding stands on the right, and no real token may look to its right. Where a sequence
     holds several rows, their positions keep them apart (`runtime.train.packing`).
     """
     found: list[Tensor] = []
+    device = device_of(model)
     for group in groups:
-        packed = {} if group.positions_BT is None else {"position_ids": group.positions_BT}
-        with narrow.at(group.places_N):
-            hidden_BTH = model.base_model(input_ids=group.ids_BT, use_cache=False, **packed).last_hidden_state
-        found.append(hidden_BTH.flatten(0, 1).index_select(0, group.places_N))
+        packed = {} if group.positions_BT is None else {"position_ids": group.positions_BT.to(device)}
+        ids_BT, places_N = group.ids_BT.to(device), group.places_N.to(device)
+        with narrow.at(places_N), place.trunk(device):
+            hidden_BTH = model.base_model(input_ids=ids_BT, use_cache=False, **packed).last_hidden_state
+        found.append(hidden_BTH.flatten(0, 1).index_select(0, places_N))
     whole = torch.cat(found)
     return whole.float() if whole.dtype in (torch.bfloat16, torch.float16) else whole
 
@@ -51,7 +55,7 @@ def hidden_of(model: PreTrainedModel, groups: Sequence[Group]) -> Tensor:
 def head_of(model: PreTrainedModel, ids_BT: Tensor, who: str) -> nn.Linear:
     """The module hidden_NH → logits_NV. Raises Refusal when the model does more than that to make its logits (a soft
     cap, a scale): the loss would be of another model (TRL #6629)."""
-    head = model.get_output_embeddings()
+    head, ids_BT = model.get_output_embeddings(), ids_BT.to(device_of(model))
     with torch.no_grad():
         own = model(input_ids=ids_BT, use_cache=False).logits
         ours = head(model.base_model(input_ids=ids_BT, use_cache=False).last_hidden_state)
@@ -75,18 +79,27 @@ class Teacher:
     """The teacher's side of every batch."""
 
     def __init__(
-        self, model: PreTrainedModel, head: nn.Module, corpus: Corpus, drawn: Sequence[int], limit: int = CACHE_BYTES
+        self,
+        model: PreTrainedModel,
+        head: nn.Module,
+        corpus: Corpus,
+        drawn: Sequence[int],
+        limit: int = CACHE_BYTES,
+        place: Place = HERE,
     ) -> None:
-        """`drawn` are the rows that any step will use."""
-        self.model, self.head, self.corpus = model.requires_grad_(False), _in_float32(head), corpus
+        """`drawn` are the rows that any step will use. The model stays where it is; its logits are made, and hidden
+        states kept, where the student is."""
+        self.model, self.corpus, self.place = model.requires_grad_(False), corpus, place
+        self.head = _beside(_in_float32(head), place.device)
         self._table_SH: Tensor | None = None
         width = int(model.config.hidden_size)
         size = corpus.start[-1] * width * 4
         if size <= limit:
-            self._table_SH = torch.zeros(corpus.start[-1], width)
+            self._table_SH = torch.zeros(corpus.start[-1], width, device=place.device)
             for rows in _fill_order(corpus, drawn):
                 with torch.no_grad():
-                    self._table_SH[corpus.flat(rows)] = hidden_of(model, [corpus.group(rows)])
+                    at = corpus.flat(rows).to(place.device)
+                    self._table_SH[at] = hidden_of(model, [corpus.group(rows)], place).to(place.device)
 
     def given(self, batch: Batch) -> Side:
         return Side(self.hidden(batch), self.head)
@@ -98,9 +111,9 @@ class Teacher:
     def hidden(self, batch: Batch) -> Tensor:
         """hidden_NH of the batch's supervised tokens, without gradient."""
         if self._table_SH is not None:
-            return self._table_SH.index_select(0, self.corpus.flat(batch.rows))
+            return self._table_SH.index_select(0, self.corpus.flat(batch.rows).to(self.place.device))
         with torch.no_grad():
-            return hidden_of(self.model, batch.groups)
+            return hidden_of(self.model, batch.groups, self.place).to(self.place.device)
 
 
 def _in_float32(head: nn.Module) -> nn.Module:
@@ -112,6 +125,11 @@ def _in_float32(head: nn.Module) -> nn.Module:
     # where layers run through another kernel, the copy does not
     wide.__dict__.pop("forward", None)
     return wide.to(torch.float32).requires_grad_(False)
+
+
+def _beside(head: nn.Module, device: torch.device) -> nn.Module:
+    """The head on a device; a copy where it is elsewhere, because it may be one matrix with the model's embedding."""
+    return head if device_of(head) == device else copy.deepcopy(head).to(device).requires_grad_(False)
 
 
 def _fill_order(corpus: Corpus, drawn: Sequence[int]) -> list[list[int]]:

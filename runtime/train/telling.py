@@ -10,11 +10,13 @@ from typing import Any
 from runtime.contract import report as facts
 from runtime.contract.optimizer import Schedule
 from runtime.machine import durable
+from runtime.models import device
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
 from runtime.train.batches import Corpus
 from runtime.train.loop import Trainer
 from runtime.train.objective import Bound
+from runtime.train.place import Place
 from runtime.train.record import Point, Record
 from runtime.train.schedule import learning_rate
 
@@ -115,6 +117,20 @@ def data(
             for point in record.points
         ],
     }
+
+
+def place(where: Place, record: Record, steps: int) -> dict[str, Any]:
+    """Where was trained, in which floats, and what a repetition is promised to give."""
+    found: dict[str, Any] = {
+        "device": device.described(where.device),
+        "precision": where.precision,
+        "promise": where.promise,
+    }
+    if where.teacher is not None:
+        found["teacher_device"] = device.described(where.teacher)
+    if where.precision == "fp16-mixed":
+        found["steps_skipped"] = facts.rate(record.skipped, steps)
+    return found
 
 
 def _schedule(schedule: Schedule | None) -> dict[str, float] | None:

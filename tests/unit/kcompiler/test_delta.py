@@ -24,7 +24,12 @@ def applied(tmp_path: Path) -> Path:
 
 def entries(root: Path, change: Change = unchanged, backend: str | None = "null", **options: Any) -> dict[str, Entry]:
     history, store = machine.look(root)
-    given: dict[str, Any] = {"host": host.words(), "history": history, "present": store.present, **options}
+    given: dict[str, Any] = {
+        "host": lambda _step: host.words(),
+        "history": history,
+        "present": store.present,
+        **options,
+    }
     found: Sequence[Entry] = delta(planned(root, change, backend), **given)
     return {entry.step: entry for entry in found}
 
@@ -63,7 +68,7 @@ def test_another_backend_reuses_nothing(applied: Path) -> None:
 
 
 def test_another_machine_reuses_nothing(applied: Path) -> None:
-    found = entries(applied, host={**host.words(), "machine": "another"})
+    found = entries(applied, host=lambda _step: {**host.words(), "machine": "another"})
     assert {(entry.action, entry.reason) for entry in found.values()} == {("run", "environment_changed")}
 
 

@@ -324,6 +324,15 @@ def unanswered(data: dict[str, Any]) -> None:
     data["data"]["sources"].append({**source, "responses": "teacher"})
 
 
+def executing(**more: Any) -> Change:
+    return lambda data: data.update(execution=more)
+
+
+def trained_on(profile: str, **more: Any) -> Change:
+    """A spec whose training another machine does."""
+    return lambda data: data.update(execution=more, hardware={"profile": "m1-max-64gb", "training_profile": profile})
+
+
 def beside(*baselines: str, suite: str = "language_model") -> Change:
     """A suite, and the students that are trained for it to compare with."""
     return section("evaluation", suites=[{"use": suite}], baselines=list(baselines))
@@ -920,6 +929,32 @@ CLAIMS["references"] += [
           ("the baseline `random_init`", "evaluation.suites: language_model; or")),
     Claim("removed, as the message advises", beside("ce_only", suite="answers")),
     Claim("a suite that does, as it advises", beside("ce_only", "random_init")),
+]  # fmt: skip
+CLAIMS["placing"] = [
+    Claim("a device and a precision that are there", executing(device="cuda", precision="fp16-mixed")),
+    Claim("the same by the machine that trains", trained_on("h100-80gb", precision="fp16-mixed")),
+    Claim("float16 on the processor, which trains where no other is named", executing(precision="fp16-mixed"),
+          ("KC4721",), ("run on `cpu`", "write `precision: bf16`")),
+    Claim("float16 on an Apple GPU", trained_on("m3-ultra-512gb", precision="fp16-mixed"), ("KC4721",), ("run on `mps`",)),
+    Claim("bfloat16, as the message advises", executing(precision="bf16")),
+    Claim("a device that the machine lacks", trained_on("m3-ultra-512gb", device="cuda"), ("KC4727",),
+          ("has `mps`", "write `device: mps`")),
+    Claim("the one it has, as the message advises", trained_on("m3-ultra-512gb", device="mps")),
+    Claim("the processor, which every machine has", trained_on("m3-ultra-512gb", device="cpu")),
+    Claim("a machine of no name", trained_on("nowhere", device="mps")),
+    Claim("a precision, and a teacher alone is trained", untrained(executing(precision="bf16"))),
+    Claim("a precision, and nothing is trained", untrained(recorded(), executing(precision="bf16")), ("KC4733",),
+          ("only training reads it",)),
+    Claim("none is chosen", untrained(recorded())),
+    Claim("a precision, and only a student is trained", several(recorded(), losses("ce_teacher"), executing(precision="bf16"))),
+    Claim("a second card for the teacher", executing(device="cuda", teacher_device="cuda:1")),
+    Claim("the processor for it", executing(device="cuda", teacher_device="cpu")),
+    Claim("the place where it is anyway", executing(device="cuda", teacher_device="cuda"), ("KC4733",),
+          ("is where it would be anyway", "such as `cuda:1`")),
+    Claim("the processor beside the processor", executing(teacher_device="cpu"), ("KC4733",), ("anyway",)),
+    Claim("a card beside the processor", executing(teacher_device="cuda:1"), ("KC4733",), ("two kinds",)),
+    Claim("a place for a teacher that no loss reads", several(losses("ce_truth"), executing(device="cuda", teacher_device="cpu")),
+          ("KC4733",), ("no loss reads a teacher's logits",)),
 ]  # fmt: skip
 CLAIMS["drafting"] = [
     Claim("a worker with the same tokenizer", drafting(), files={"worker.yaml": WORKER}),

@@ -41,6 +41,7 @@ MODULES = [*modules(), "kcompiler.tables"]
 #: comparisons that a module has at least, where that is not five: a runner that makes no mutants kills all of them
 FEW = {
     "facts.paths": 1,
+    "facts.placing": 4,
     "facts.lengths": 3,
     "facts.record": 2,
     "facts.rows": 4,

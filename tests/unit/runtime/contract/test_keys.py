@@ -98,7 +98,8 @@ def walk(content: Mapping[str, Any], history: History) -> list[Decision]:
 
 def forecast(content: Mapping[str, Any], history: History, **options: Any) -> dict[str, Decision]:
     options.setdefault("present", everything)
-    found = predict(content, requires=REQUIRES, host=options.pop("host", HOST), history=history, **options)
+    words = options.pop("host", HOST)
+    found = predict(content, requires=REQUIRES, host=lambda _step: words, history=history, **options)
     return {decision.step: decision for decision in found}
 
 

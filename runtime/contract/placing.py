@@ -1,0 +1,93 @@
+"""Device and precision of a step → what carrying it out again promises. Words that compiler and machine share.
+
+On a processor in float32 the same step on the same kind of machine gives the same bytes. An accelerator adds numbers in
+an order of its own, and half precision rounds each of them to two or three digits: what is promised there is that the
+figures of a repetition lie within a tolerance, which stands beside the promise in the lock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+Device = Literal["cpu", "cuda", "mps"]
+#: one of several cards of a machine by its number
+Card = Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:[0-9]{1,2})?)$")]
+Precision = Literal["fp32", "bf16", "fp16-mixed"]
+
+BITWISE, STATISTICAL = "bitwise", "statistical"
+
+
+def promise(device: str, precision: str = "fp32", *others: str | None) -> str:
+    """`others` are further devices that take part."""
+    exact = precision == "fp32" and all(name in (None, "cpu") for name in (device, *others))
+    return BITWISE if exact else STATISTICAL
+
+
+def devices_of(params: Mapping[str, Any]) -> list[str]:
+    """The accelerators that a step asks for, by its parameters `device` and `teacher_device`, each once."""
+    asked = [params.get(name) for name in ("device", "teacher_device")]
+    return sorted({str(name) for name in asked if name not in (None, "cpu")})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far the figures of a repetition may lie from those recorded: `absolute` + `relative` · |recorded|.
+
+    `of` are places in the data of the step's report, `*` for any name of a mapping.
+    """
+
+    absolute: float
+    relative: float
+    of: Sequence[str]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"absolute": self.absolute, "relative": self.relative, "of": list(self.of)}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Tolerance:
+        return Tolerance(absolute=value["absolute"], relative=value["relative"], of=tuple(value["of"]))
+
+    def apart(self, recorded: Mapping[str, Any], repeated: Mapping[str, Any]) -> list[str]:
+        """Why the figures of two reports' data are not the same within the tolerance; empty when they are.
+
+        A figure that only one of them has, or that is no finite number in one of them, is never the same; nor are two
+        reports without a figure: nothing was compared.
+        """
+        found: list[str] = []
+        compared = 0
+        for pattern in self.of:
+            old, new = dict(_figures(recorded, pattern)), dict(_figures(repeated, pattern))
+            for place in sorted({*old, *new}):
+                compared += 1
+                one, other = old.get(place), new.get(place)
+                allowed = math.nan if one is None else self.absolute + self.relative * abs(one)
+                if one is None or other is None or not abs(one - other) <= allowed:
+                    found.append(f"{place} {_shown(one)}, then {_shown(other)}; {_shown(allowed)} apart are allowed")
+        return found if compared else [f"neither report has a figure at {', '.join(self.of)}"]
+
+
+def _figures(data: Any, pattern: str) -> Iterator[tuple[str, float | None]]:
+    """(place, value) of each datum that a pattern leads to; None for one that is no finite number."""
+    found: list[tuple[tuple[str, ...], Any]] = [((), data)]
+    for word in pattern.split("."):
+        found = [
+            ((*at, name), inner)
+            for at, value in found
+            if isinstance(value, Mapping)
+            for name, inner in value.items()
+            if word in ("*", name)
+        ]
+    for at, datum in found:
+        value = datum.get("value") if isinstance(datum, Mapping) else datum
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            value = None
+        yield ".".join(at), None if value is None else float(value)
+
+
+def _shown(value: float | None) -> str:
+    return "no number" if value is None or not math.isfinite(value) else f"{value:.4g}"

@@ -1,0 +1,60 @@
+"""A locked step → what an action key knows of the machine and of the devices that the step asks for.
+
+Devices are asked of the step's backend, whose toolchain alone can tell: it is imported for a step that names a device
+beside the CPU, and for no other.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from runtime import catalog
+from runtime.contract import Refusal
+from runtime.contract.placing import devices_of
+from runtime.machine import host
+
+Words = Callable[[Mapping[str, Any]], Mapping[str, str]]
+#: what stands in a key, of which nothing can be carried out, for a device that is not here
+NOT_HERE = "not here"
+
+
+def words() -> Words:
+    """The words of this machine for any step of a lock."""
+    here = host.words()
+    return lambda step: {**here, **{name: _words(str(step["backend"]), name) for name in devices_of(step["params"])}}
+
+
+def require(steps: Iterable[Mapping[str, Any]]) -> None:
+    """Raises Refusal for the first device of these steps that is not on this machine."""
+    for step in steps:
+        for name in devices_of(step["params"]):
+            found = _asked(str(step["backend"]), name)
+            if isinstance(found, Refusal):
+                raise found
+
+
+def _words(backend: str, name: str) -> str:
+    found = _asked(backend, name)
+    return NOT_HERE if isinstance(found, Refusal) else found
+
+
+@cache
+def _asked(backend: str, name: str) -> str | Refusal:
+    module, _, function = str(catalog.load("backends", backend).devices).partition(":")
+    if not function:
+        # of a backend that has none (it forges, or computes nothing) no device decides anything
+        return ""
+    try:
+        return str(getattr(importlib.import_module(module), function)(name))
+    except ModuleNotFoundError:
+        return Refusal(
+            f"models are to run on `{name}`, and the toolchain that could tell is not installed",
+            place="execution.device",
+            action="install it: pip install '.[run]'",
+            code="KR0123",
+        )
+    except Refusal as refusal:
+        return refusal
