@@ -22,7 +22,7 @@ from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
 from runtime.mil import interpreter, package
 from runtime.mil.numerics import Mode
-from runtime.models import admission, build
+from runtime.models import admission, build, scoring
 from runtime.models.tokenizer import Encoded, Tokenizer
 
 #: tokens per forward pass of a batch, and logits that may exist at once (64 MiB in float32)
@@ -80,7 +80,15 @@ class HFRunner:
         """
         encoded = [self._tokenizer.encode_pair(prompt, response) for prompt, response in pairs]
         found: dict[int, TokenScore] = {}
-        for batch in _batches([len(pair.ids) for pair in encoded], self._most):
+        shared = scoring.repeated(encoded) if self._cached else {}
+        for lot in scoring.lots(encoded, shared, BATCH_TOKENS, self._most):
+            self._fits(max(len(encoded[index].ids) for _, index in lot.replies))
+            for index, logits_SV in scoring.logits_of(self._model, encoded, lot, self._tokenizer.pad_id):
+                found[index] = _score(logits_SV, encoded[index].ids[encoded[index].prompt_tokens :])
+            self._told(len(found), len(pairs), f"{self.name} scores")
+        rest = [index for index in range(len(pairs)) if index not in found]
+        for places in _batches([len(encoded[index].ids) for index in rest], self._most):
+            batch = [rest[place] for place in places]
             longest = max(len(encoded[index].ids) for index in batch)
             self._fits(longest)
             ids_BT = torch.full((len(batch), longest), self._tokenizer.pad_id, dtype=torch.long)
@@ -88,7 +96,7 @@ class HFRunner:
                 ids_BT[row, : len(encoded[index].ids)] = torch.tensor(encoded[index].ids)
             logits_BTV = self._model(input_ids=ids_BT, use_cache=False).logits
             for row, index in enumerate(batch):
-                found[index] = _score(logits_BTV[row], encoded[index])
+                found[index] = _of_pair(logits_BTV[row], encoded[index])
             self._told(len(found), len(pairs), f"{self.name} scores")
         return [found[index] for index in range(len(pairs))]
 
@@ -171,14 +179,18 @@ def _written(ids: list[int], tokenizer: Tokenizer) -> Written:
     return Written(text=tokenizer.decode_response(kept), ids=ids[: len(kept) + 1])
 
 
-def _score(logits_TV: Tensor, pair: Encoded) -> TokenScore:
-    """Token i is predicted at position i - 1. The normaliser is summed in float64: a text's sum is of hundreds of
-    logarithms, and it decides between models that differ by thousandths."""
+def _of_pair(logits_TV: Tensor, pair: Encoded) -> TokenScore:
+    """Token i is predicted at position i - 1."""
     first, last = pair.prompt_tokens, len(pair.ids)
-    target_N = torch.tensor(pair.ids[first:last])
-    log_NV = torch.log_softmax(logits_TV[first - 1 : last - 1].double(), dim=-1)
-    chosen_N = log_NV.gather(1, target_N[:, None])[:, 0]
-    return TokenScore(log_probability=float(chosen_N.sum()), tokens=last - first)
+    return _score(logits_TV[first - 1 : last - 1], pair.ids[first:last])
+
+
+def _score(logits_SV: Tensor, reply: Sequence[int]) -> TokenScore:
+    """The normaliser is summed in float64: a text's sum is of hundreds of logarithms, and it decides between models
+    that differ by thousandths."""
+    target_S = torch.tensor(reply, device=logits_SV.device)
+    chosen_S = torch.log_softmax(logits_SV.double(), dim=-1).gather(1, target_S[:, None])[:, 0]
+    return TokenScore(log_probability=float(chosen_S.sum()), tokens=len(reply))
 
 
 class CoreMLRunner:
@@ -230,7 +242,7 @@ class CoreMLRunner:
         for pair in pairs:
             encoded = self._tokenizer.encode_pair(*pair)
             logits_TV = self._prefill(encoded.ids)["logits"][0].astype(np.float32)
-            found.append(_score(torch.from_numpy(logits_TV), encoded))
+            found.append(_of_pair(torch.from_numpy(logits_TV), encoded))
             self._told(len(found), len(pairs), f"{self.name} scores")
         return found
 

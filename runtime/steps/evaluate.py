@@ -83,6 +83,7 @@ STEP = Step(
     code=(
         "runtime.models.evaluate",
         "runtime.models.runners",
+        "runtime.models.scoring",
         "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.tokenizer",

@@ -38,6 +38,7 @@ STEP = Step(
     code=(
         "runtime.models.answering",
         "runtime.models.runners",
+        "runtime.models.scoring",
         "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.tokenizer",

@@ -140,6 +140,30 @@ def test_neither_order_nor_company_changes_a_score(here: World):
         assert one.tokens == other.tokens
 
 
+@pytest.mark.parametrize("tokens", [runners.BATCH_TOKENS, 40, 1])
+def test_replies_to_one_prompt_are_scored_as_if_each_stood_alone(
+    here: World, monkeypatch: pytest.MonkeyPatch, tokens: int
+):
+    """However few fit into a pass, with prompts of one length and of others, and an empty reply among them."""
+    replies = ["", "a", *(response for _, response in here.pairs[:4])]
+    pairs = [(prompt, reply) for prompt, _ in here.pairs[:5] for reply in replies]
+    runner = here.runner()
+    alone = [runner.score([pair])[0] for pair in pairs]
+    monkeypatch.setattr(runners, "BATCH_TOKENS", tokens)
+    passes: list[int] = []
+    watched = runner._model.register_forward_pre_hook(
+        lambda _m, _a, given: passes.append(given["input_ids"].numel()), with_kwargs=True
+    )
+    together = runner.score(pairs)
+    watched.remove()
+    for one, other in zip(together, alone, strict=True):
+        assert one.log_probability == pytest.approx(other.log_probability, abs=2e-3)
+        assert one.tokens == other.tokens
+    if tokens > 40:
+        # a prompt is computed once, not once for each reply
+        assert sum(passes) < sum(len(here.words.encode_pair(*pair).ids) for pair in pairs) * 0.7
+
+
 def test_generation_is_greedy_decoding_without_a_cache(here: World):
     model = build.load(here.takes["checkpoint"])
     prompts = [prompt for prompt, _ in here.pairs[:6]]
