@@ -23,7 +23,7 @@ from runtime.train import checkpointing, objective, packing, telling
 from runtime.train import place as places
 from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
-from runtime.train.linear import fast
+from runtime.train.linear import fast, products
 from runtime.train.loop import Trainer, deterministic
 from runtime.train.narrow import narrowed
 from runtime.train.objective import Bound
@@ -181,6 +181,7 @@ def course(trainer: Trainer, ctx: Context) -> dict[str, str]:
         "threads": params.threads,
         "place": [str(trainer.place.device), str(trainer.place.teacher), trainer.place.precision],
         "kernels": host.kernels(),
+        "products": products(),
         "seed": trainer.seed,
         "digests": dict(ctx.digests),
         "versions": {**ctx.versions, "torch": torch.__version__},
@@ -234,6 +235,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     told = telling.data(record, terms, corpus, words, params, size)
     told |= telling.place(place, record, params.steps)
     told["threads"] = facts.measured(params.threads, "thread")
+    told["products"] = products() if place.exact else "torch"
     told["entry"] = admission.data(admission.examine(student))
     if params.needs_answers:
         told["rows_without_answer"] = facts.measured(left_out, "row", n=left_out + len(corpus))

@@ -1,9 +1,9 @@
-"""A model's linear layers → the same layers through oneDNN while training on an x86 CPU.
+"""A model's linear layers → the same layers through oneDNN while training on an x86 CPU, where that is faster.
 
 torch sends float32 matrix products to MKL, which on AMD processors stays on 256-bit kernels; oneDNN picks kernels by
 what the processor can do. On a Zen 5 core this more than doubles the products, which are three quarters of a step
-(tests/bench/training_step.py); on Intel processors it gains nothing, and is not used. The arithmetic is the same
-float32 product, summed in another order.
+(tests/bench/training_step.py); on Intel processors it gains nothing. No flag of a processor says so: both are timed
+when a run begins. The arithmetic is the same float32 product, summed in another order.
 
 The operation is one of torch's own, which nobody promises: it is wrong without a word where fewer threads run than were
 set. `runtime.train.threads` refuses that, and each shape of layer is compared with the plain product before it is used.
@@ -12,21 +12,25 @@ set. `runtime.train.threads` refuses that, and each shape of layer is compared w
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from runtime.contract import Refusal
-from runtime.machine import host
 
 #: rows of the product that is compared, and relative difference that rounding explains
 ROWS, ROUNDING = 512, 1e-4
 #: outputs that are compared of a wider layer: the whole of a head would take more memory than a training step
 OUTPUTS = 8192
+#: it is used where it is so many times faster: far from both kinds of processor, so that no chance decides
+GAIN, ROUNDS = 1.4, 12
 
 
 #: whether layers run through oneDNN here
@@ -38,7 +42,37 @@ Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 def available() -> bool:
     """Whether this torch has the operation and gains by it; elsewhere nn.Linear already uses the best kernel."""
     capable = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-    return torch.backends.mkldnn.is_available() and capable and host.kernels().startswith("AuthenticAMD")
+    return torch.backends.mkldnn.is_available() and capable and _gain() >= GAIN
+
+
+def products() -> str:
+    """By whom matrix products are made within `fast`."""
+    return "oneDNN" if available() else "torch"
+
+
+@lru_cache(maxsize=1)
+def _gain() -> float:
+    """How many times faster the three products of a layer are than torch's own, on one thread. The least of many times:
+    what a neighbour on the machine adds is in none of them."""
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(1, initializer=partial(torch.set_num_threads, 1)) as alone:
+        found = alone.submit(_timed).result()
+    # what the other thread was told holds for threads that torch has not met yet
+    torch.set_num_threads(threads)
+    return found
+
+
+def _timed() -> float:
+    made = torch.Generator().manual_seed(1)
+    x_NI, weight_OI, given_NO = (torch.randn(shape, generator=made) for shape in ((512, 192), (512, 192), (512, 512)))
+    pairs = ((x_NI, weight_OI), (given_NO, weight_OI.t()), (given_NO.t(), x_NI.t()))
+    least: dict[str, float] = {}
+    for name, product in (("plain", _plain), ("quick", _product)) * ROUNDS:
+        begin = time.perf_counter()
+        for left, right in pairs:
+            product(left, right)
+        least[name] = min(least.get(name, math.inf), time.perf_counter() - begin)
+    return least["plain"] / least["quick"]
 
 
 def _check(out: int, width: int) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -98,8 +100,33 @@ def test_a_wrong_product_is_found_before_it_is_used(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_kernel_is_used_only_where_it_gains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linear.host, "kernels", lambda: "GenuineIntel avx512")
+    can = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    monkeypatch.setattr(linear, "_gain", lambda: linear.GAIN)
+    assert linear.available() == can
+    monkeypatch.setattr(linear, "_gain", lambda: linear.GAIN - 0.01)
     assert not linear.available()
+
+
+def test_both_kernels_are_timed_on_one_thread_and_the_threads_of_the_run_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that takes a little longer each time is slower, whatever the processor is called."""
+    real, seen = linear._product, []
+
+    def slow(*given: Any) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        time.sleep(0.002)
+        return real(*given)
+
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch has no oneDNN")
+    before = torch.get_num_threads()
+    linear._gain.cache_clear()
+    monkeypatch.setattr(linear, "_product", slow)
+    try:
+        assert linear._gain() < 1
+    finally:
+        linear._gain.cache_clear()
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == before
 
 
 def test_no_learning_rate_is_to_blame_before_the_first_update() -> None:
