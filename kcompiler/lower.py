@@ -8,6 +8,7 @@ from typing import Any
 
 from kcompiler.facts.lengths import learns, lengths
 from kcompiler.facts.placing import device
+from kcompiler.facts.stored import means, temperatures
 from kcompiler.facts.teacher import has_weights, of_teacher
 from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
@@ -16,14 +17,16 @@ from runtime import catalog, digest
 from runtime.contract import Step, places, placing, unkeyed
 from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
+from runtime.contract.signals import Likeliest
 from runtime.contract.weights import Weights
 
 WITHOUT_TEACHER, FROM_NOTHING, ANSWERS, REACH = "ce_only", "random_init", "answers", "reach"
+SIGNALS = "signals"
 #: every package: the oldest system with several functions in one, and one function per shape
 DEPLOYMENT, STRATEGY = "iOS18", "multifunction"
 
 
-def _term(written: Any) -> dict[str, Any]:
+def _term(written: Any, spec: Spec) -> dict[str, Any]:
     """A loss term as the step `train` takes it."""
     loss = catalog.load("losses", written.term)
     return {
@@ -32,7 +35,7 @@ def _term(written: Any) -> dict[str, Any]:
         "weight": written.weight,
         "schedule": written.schedule.model_dump() if written.schedule else None,
         "params": written.params.model_dump(mode="json"),
-        "semantics": dict(loss.semantics),
+        "semantics": dict(means(spec, loss)),
     }
 
 
@@ -331,11 +334,39 @@ class Lowering:
             )
         return f"step:{ANSWERS}#answers"
 
+    def _signals(self, responses: str) -> str:
+        """What the teacher says at every supervised token, recorded once for all that is trained on these responses."""
+        store, execution = self.spec.teacher.store, self.spec.execution
+        assert store is not None
+        name = SIGNALS if responses == "data" else f"{SIGNALS}-answered"
+        if not any(node.id == name for node in self.nodes):
+            takes = {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer", "teacher": self._teacher}
+            if responses == "teacher":
+                takes["answers"] = self._answers()
+            self.add(
+                name,
+                "record_signals",
+                {
+                    "store": store.model_dump(),
+                    "temperatures": temperatures(self.spec),
+                    "responses": responses,
+                    "max_length": lengths(self.spec)["train"][0],
+                    "threads": execution.threads,
+                    "device": self._device,
+                    "teacher_device": execution.teacher_device,
+                    "precision": execution.precision,
+                },
+                takes,
+                origin="/teacher/store",
+                after=["tokenizer"],
+            )
+        return f"step:{name}#signals"
+
     def training(self) -> None:
         stages, baselines = self.spec.training.stages, self.spec.evaluation.baselines
         if not stages:
             return
-        each = [[_term(written) for written in stage.losses] for stage in stages]
+        each = [[_term(written, self.spec) for written in stage.losses] for stage in stages]
         alone = [_truth()] if WITHOUT_TEACHER in baselines else []
         self._reach([term for terms in [*each, alone] for term in terms])
         for i, (stage, terms) in enumerate(zip(stages, each, strict=True)):
@@ -362,6 +393,7 @@ class Lowering:
             {
                 "architecture": None if starts else self._architecture(self.spec.student.architecture),
                 "terms": tried,
+                "of_top": isinstance(self.spec.teacher.store, Likeliest),
                 "max_length": min(stage.max_length or self._longest() for stage in self.spec.training.stages),
                 "threads": self.spec.execution.threads,
             },
@@ -375,8 +407,11 @@ class Lowering:
         who = f"train-{baseline}-" if baseline else "train-"
         needs = frozenset[str]().union(*(catalog.load("losses", term["term"]).needs for term in terms))
         takes = {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer"}
-        if "logits" in needs:
+        responses, store = "teacher" if "text" in needs else "data", self.spec.teacher.store
+        if "logits" in needs and store is None:
             takes["teacher"] = self._teacher
+        elif "logits" in needs:
+            takes["signals"] = self._signals(responses)
         if needs & {"text", "choices"}:
             takes["answers"] = self._answers()
         has_weights = self.spec.student.checkpoint is not None or self.spec.student.cut is not None
@@ -392,8 +427,9 @@ class Lowering:
                 "init": "checkpoint" if "from" in takes else "random",
                 "losses": terms,
                 "needs_teacher": "teacher" in takes,
+                "signals": store.form if store is not None and "signals" in takes else None,
                 "needs_answers": "answers" in takes,
-                "responses": "teacher" if "text" in needs else "data",
+                "responses": responses,
                 "steps": stage.steps,
                 "batch_size": stage.batch_size,
                 "micro_batch": stage.micro_batch,

@@ -143,7 +143,8 @@ def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
         )
     ]
     held = sizes.HELD[getattr(spec.teacher.params, "dtype", "fp32")]
-    if _reads_logits(spec.training.stages):
+    # what the teacher says is read where it is stored: no training holds the teacher
+    if _reads_logits(spec.training.stages) and spec.teacher.store is None:
         parts += [
             (f"teacher: {held} B × {number:,} parameters", held * number) for _, number, _, _ in _teachers(spec, world)
         ]

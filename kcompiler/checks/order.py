@@ -23,6 +23,7 @@ PRECONDITIONS: Mapping[str, tuple[str, ...]] = {
     "bootstrap": ("tokenizer",),
     "reach": ("tokenizer",),
     "train": ("tokenizer", "reach"),
+    "record_signals": ("tokenizer",),
     "cut_student": ("tokenizer",),
     "restrict_teacher": ("tokenizer",),
     "export": ("tokenizer", "probe"),

@@ -17,6 +17,7 @@ from kcompiler.spec.base import ROOM, Plugged
 from kcompiler.spec.plugins import WIDTH
 from kcompiler.spec.student import CHECKPOINTS, FROM_CHECKPOINT, FROM_CUT
 from runtime import catalog
+from runtime.contract.signals import WHICH
 from runtime.contract.units import UNIT
 
 Json = dict[str, Any]
@@ -221,11 +222,12 @@ def _tidy(schema: Json, names: Mapping[str, Collection[str]]) -> Json:
 def _if_then(node: Json) -> Json:
     key = node["discriminator"]["propertyName"]
     mapping: dict[str, str] = node["discriminator"]["mapping"]
-    rest = {name: value for name, value in node.items() if name not in ("oneOf", "discriminator")}
+    rest = {name: value for name, value in node.items() if name not in ("oneOf", "discriminator", WHICH)}
+    words = {"description": node[WHICH]} if WHICH in node else {}
     return {
         **rest,
         "type": "object",
-        "properties": {key: {"enum": sorted(mapping)}},
+        "properties": {key: {"enum": sorted(mapping), **words}},
         "required": [key],
         "allOf": [
             {"if": {"properties": {key: {"const": name}}, "required": [key]}, "then": {"$ref": reference}}

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from kcompiler.spec.base import DISTINCT, ROOM, Distinct, Plugged
+from runtime.contract.signals import Stored
 
 
 class Teacher(Plugged):
@@ -24,6 +25,12 @@ class Teacher(Plugged):
         description="What training may ask of it: text, log-probabilities of permitted choices, or all logits.",
         json_schema_extra=DISTINCT,
         examples=[["logits"], ["text", "choices"]],
+    )
+    store: Stored | None = Field(
+        default=None,
+        description="Keep what it says at each supervised token, computed once for all stages, baselines and cells, "
+        "which are then trained without it in memory. Absent: each training computes it again.",
+        examples=[{"form": "hidden"}, {"form": "top_k", "k": 64}],
     )
     license: str = Field(
         default="", max_length=200, description="SPDX expression of the teacher's own licence.", examples=["Apache-2.0"]

@@ -13,6 +13,7 @@ BACKEND = Backend(
         "cut_student": "runtime.models.students:cut_student",
         "restrict_teacher": "runtime.models.restricting:restrict_teacher",
         "reach": "runtime.train.reach:reach",
+        "record_signals": "runtime.train.recording:record_signals",
         "train": "runtime.train.distill:train",
         "probe": "runtime.models.probes:probe",
         "export": "runtime.models.export:export",

@@ -89,6 +89,9 @@ KINDS: Mapping[str, str] = {
     "chat_template.jinja; with `template: chat` chat.json (template, system message, generation prompt, stop tokens)",
     "answers": "answers.jsonl (one line per row of the training split that has a usable answer) and manifest.json",
     "checkpoint": "config.json, model.safetensors, training.json (what made it)",
+    "signals": "signals.json (what is stored, of which teacher, and the digest of each file), rows.safetensors (which "
+    "tokens of which rows), shard-<number>.safetensors (what the teacher says at each), with form `hidden` "
+    "head.safetensors",
     "program": "contract.json and <function>.pt2, one torch ExportedProgram per function",
     "goldens": "goldens.json and goldens.safetensors: inputs and float32 outputs of the checkpoint",
     "package": "contract.json, fp16.mlpackage and quantized.mlpackage",

@@ -55,6 +55,7 @@ STEP = Step(
         "runtime.models.build",
         "runtime.models.tokenizer",
         "runtime.contract.shards",
+        "runtime.contract.signals",
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",

@@ -29,6 +29,8 @@ class ReachParams(Params):
     #: of a student that starts from nothing; one that starts from weights takes them at port `from`
     architecture: Architecture | None = None
     terms: list[Tried] = Field(min_length=1)
+    #: whether of a teacher's logits the likeliest alone are known
+    of_top: bool = False
     #: tokens that a row may have at most
     max_length: int = Field(ge=8)
     threads: int = Field(default=2, ge=1)
@@ -58,12 +60,15 @@ STEP = Step(
     plugs=plugs,
     code=(
         "runtime.train",
+        "runtime.models.device",
+        "runtime.contract.placing",
         "runtime.machine.host",
         "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.device",
         "runtime.models.tokenizer",
         "runtime.contract.shards",
+        "runtime.contract.signals",
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",

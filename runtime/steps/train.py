@@ -32,6 +32,8 @@ class TrainParams(Params):
     init: str = "random"
     losses: list[Term]
     needs_teacher: bool
+    #: in which form port `signals` has what the teacher says, which then need not be here; None: it is asked
+    signals: Literal["hidden", "top_k", "full"] | None = None
     #: whether a term reads the answers that a teacher gave
     needs_answers: bool = False
     #: whose response a row is trained on: the data's own, or the teacher's
@@ -66,10 +68,19 @@ def takes(params: TrainParams) -> Ports:
     ports = {"dataset": Port(kind="dataset"), "tokenizer": Port(kind="tokenizer")}
     if params.needs_teacher:
         ports["teacher"] = Port(kind="checkpoint")
+    if params.signals is not None:
+        ports["signals"] = Port(kind="signals")
     if params.needs_answers:
         ports["answers"] = Port(kind="answers")
     if params.init == "checkpoint":
         ports["from"] = Port(kind="checkpoint")
+    return ports
+
+
+def gives(params: TrainParams) -> Ports:
+    ports = {"checkpoint": Port(kind="checkpoint"), "report": Port(kind="report", report="training")}
+    if params.signals is not None:
+        ports["alignment"] = Port(kind="report", report="training.signals")
     return ports
 
 
@@ -86,7 +97,7 @@ STEP = Step(
     version=1,
     params=TrainParams,
     takes=takes,
-    gives={"checkpoint": Port(kind="checkpoint"), "report": Port(kind="report", report="training")},
+    gives=gives,
     backend="torch",
     run=run,
     plugs=plugs,
@@ -102,6 +113,7 @@ STEP = Step(
         "runtime.models.build",
         "runtime.models.tokenizer",
         "runtime.contract.shards",
+        "runtime.contract.signals",
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",

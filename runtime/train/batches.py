@@ -206,6 +206,10 @@ class Corpus:
         piece = slice(self.start[row], self.start[row + 1])
         return [int(token) for token in self._target_S[piece][self._masks_S[mask][piece]]]
 
+    def before(self, row: int) -> Tensor:
+        """The place before each supervised token of a row, within the row."""
+        return self._before_S[self.start[row] : self.start[row + 1]]
+
     def flat(self, rows: Sequence[int]) -> Tensor:
         """Places of the rows' supervised tokens in the flat layout, in the order of `rows`."""
         pieces = [torch.arange(self.start[row], self.start[row + 1]) for row in rows]

@@ -19,7 +19,7 @@ from runtime.machine import host
 from runtime.models import admission, build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
-from runtime.train import checkpointing, objective, packing, telling
+from runtime.train import checkpointing, objective, packing, stored, teaching, telling
 from runtime.train import place as places
 from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
@@ -29,10 +29,7 @@ from runtime.train.narrow import narrowed
 from runtime.train.objective import Bound
 from runtime.train.schedule import check as check_schedule
 from runtime.train.schedule import learning_rate, weight_at
-from runtime.train.teaching import Teacher, head_of
-
-#: `sdpa` computes what eager attention computes, without ever holding the [T, T] weights
-ATTENTION = "sdpa"
+from runtime.train.teaching import ATTENTION, Teacher, check_width, head_of
 
 
 def corpus_of(
@@ -84,20 +81,6 @@ def choice_ids(row: Row, answer: Answer, words: Tokenizer) -> dict[int, float]:
     return found
 
 
-def _check_widths(params: TrainParams, words: Tokenizer, model: PreTrainedModel, who: str) -> None:
-    width, context = int(model.config.vocab_size), build.context_of(model)
-    if width != words.vocab_size:
-        raise Refusal(
-            f"the {who} has {width} embedding rows, the tokenizer {words.vocab_size} tokens",
-            action="give both one vocab_size; nothing is cut or filled up",
-        )
-    if context is not None and params.max_length > context:
-        raise Refusal(
-            f"max_length {params.max_length} is longer than the {who}'s context of {context} tokens",
-            action="lower max_length, or raise max_position_embeddings",
-        )
-
-
 def student_of(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer, seed: int) -> PreTrainedModel:
     """Random weights from the seed, or the checkpoint of port `from`, which must have the declared shape."""
     special = {"pad": words.pad_id, "bos": words.bos_id, "eos": words.eos_id}
@@ -120,20 +103,19 @@ def student_of(takes: Mapping[str, Path], params: TrainParams, words: Tokenizer,
     return model
 
 
-def _taught(folder: Path) -> PreTrainedModel:
-    """The teacher in the floats in which its checkpoint is kept."""
-    return build.load(folder, attention=ATTENTION, dtype=build.held(folder))
+def _drawn(params: TrainParams, corpus: Corpus, seed: int) -> list[int]:
+    """The rows that any step will use."""
+    return sorted({row for step in range(params.steps) for row in rows_of(seed, step, params.batch_size, len(corpus))})
 
 
 def _teacher(model: PreTrainedModel, params: TrainParams, corpus: Corpus, seed: int, place: places.Place) -> Teacher:
     head = head_of(model, corpus.ids[0][None], "teacher")
-    drawn = {row for step in range(params.steps) for row in rows_of(seed, step, params.batch_size, len(corpus))}
-    return Teacher(model, head, corpus, sorted(drawn), place=place)
+    return Teacher(model, head, corpus, _drawn(params, corpus, seed), place=place)
 
 
 def _check_needs(params: TrainParams, terms: Sequence[Bound]) -> None:
     needing = [bound.name for bound in terms if bound.needs_logits]
-    if needing and not params.needs_teacher:
+    if needing and not params.needs_teacher and params.signals is None:
         raise Refusal(f"loss `{needing[0]}` needs a teacher's logits", action="give a teacher, or drop the term")
     asking = [bound.name for bound in terms if bound.needs_answers]
     if bool(asking) != params.needs_answers:
@@ -144,7 +126,7 @@ def _check_needs(params: TrainParams, terms: Sequence[Bound]) -> None:
             f"loss `{spans[0]}` supervises spans of the data's response, and the rows have the teacher's",
             action="train the two in different stages",
         )
-    if params.needs_teacher and not needing:
+    if (params.needs_teacher or params.signals is not None) and not needing:
         raise Refusal("a teacher is given but no loss term reads it", action="drop the teacher, or add such a term")
     for bound in terms:
         check_schedule(bound.name, bound.term.schedule)
@@ -191,7 +173,7 @@ def course(trainer: Trainer, ctx: Context) -> dict[str, str]:
 
 def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by: str) -> None:
     """Train as `params` say and write ports `checkpoint` and `report`. Raises Refusal as the parts do."""
-    terms = objective.bind(params.losses)
+    terms = objective.bind(params.losses, of_top=params.signals == "top_k")
     _check_needs(params, terms)
     words = tokenizer.load(takes["tokenizer"])
     corpus, left_out = corpus_of(takes, words, terms, params)
@@ -200,10 +182,15 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     place = places.of(params, params.teacher_device)
     with deterministic(ctx.seed, params.threads, exact=place.device.type == "cpu"):
         student = student_of(takes, params, words, ctx.seed).to(place.device)
-        _check_widths(params, words, student, "student")
-        taught = _taught(takes["teacher"]) if params.needs_teacher else None
+        check_width(student, words, params.max_length, "student")
+        kept = None
+        if params.signals is not None:
+            kept = stored.of(takes["signals"], params.signals, ctx.digests["tokenizer"], words.vocab_size, corpus)
+            kept.check(_drawn(params, corpus, ctx.seed))
+            kept.to(place.device)
+        taught = teaching.loaded(takes["teacher"]) if params.needs_teacher else None
         if taught is not None:
-            _check_widths(params, words, taught, "teacher")
+            check_width(taught, words, params.max_length, "teacher")
             taught = taught.to(place.teacher or place.device)
         if params.packing:
             packing.check(student, "student")
@@ -211,12 +198,12 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
             packing.check(taught, "teacher")
         # layers that are computed again in the backward pass are computed whole
         once = None if params.gradient_checkpointing else student
-        plain = (student, taught) if place.exact else ()
+        plain = (student, taught, None if kept is None else kept.quick) if place.exact else ()
         with fast(*plain), narrowed(corpus.ids[0][None], once, taught):
             trainer = Trainer(
                 student=student,
                 head=head_of(student, corpus.ids[0][None], "student"),
-                teacher=None if taught is None else _teacher(taught, params, corpus, ctx.seed, place),
+                teacher=kept if taught is None else _teacher(taught, params, corpus, ctx.seed, place),
                 corpus=corpus,
                 terms=terms,
                 params=params,
@@ -240,6 +227,8 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     if params.needs_answers:
         told["rows_without_answer"] = facts.measured(left_out, "row", n=left_out + len(corpus))
     ctx.report("report", told, fingerprints=marks)
+    if kept is not None:
+        ctx.report("alignment", kept.told, fingerprints=marks)
     ctx.say(f"trained {size['parameters']} parameters for {params.steps} steps: {trainer.note()}")
 
 

@@ -35,6 +35,13 @@ class Bound:
     term: Term
     loss: Loss
     params: Any
+    #: whether of a teacher's logits the likeliest alone are known
+    of_top: bool = False
+
+    @property
+    def semantics(self) -> Mapping[str, Any]:
+        """What the lock says of it."""
+        return self.loss.top.semantics if self.of_top and self.loss.top is not None else self.loss.semantics
 
     @property
     def name(self) -> str:
@@ -82,18 +89,18 @@ def bind(terms: Sequence[Term], *, of_top: bool = False) -> list[Bound]:
                 f"the plan wants version {term.version} of loss `{term.term}`, installed is {loss.version}",
                 action="plan again, or install the version the lock names",
             )
-        means = loss.top.semantics if of_top and loss.top is not None else loss.semantics
-        if term.semantics and dict(term.semantics) != dict(means):
-            raise Refusal(
-                f"the lock gives loss `{term.term}` another meaning than the installed one", action="plan again"
-            )
         try:
             params = loss.params.model_validate(term.params)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise Refusal(f"loss `{term.term}`: {where}: {first['msg']}", action="correct the spec") from None
-        found.append(Bound(term=term, loss=loss, params=params))
+        bound = Bound(term=term, loss=loss, params=params, of_top=of_top)
+        if term.semantics and dict(term.semantics) != dict(bound.semantics):
+            raise Refusal(
+                f"the lock gives loss `{term.term}` another meaning than the installed one", action="plan again"
+            )
+        found.append(bound)
     return found
 
 

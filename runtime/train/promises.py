@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 
 from runtime.contract import Refusal
+from runtime.contract.objective import Top
 from runtime.train import objective, onepass
+from runtime.train.likeliest import likeliest
 from runtime.train.objective import Bound, Choices
 
-#: tokens that a loss is tried on, and choices of each
-TOKENS, CHOICES = 4, 4
+#: tokens that a loss is tried on, choices of each, and the likeliest that are known where not all are
+TOKENS, CHOICES, LIKELIEST = 4, 4, 4
 #: spread of the logits, and of those that are large: a real model's reach ± 60
 SPREAD, LARGE = 3.0, 60.0
 #: what is added to all logits
@@ -92,7 +94,7 @@ class _Case:
     """What a loss is given."""
 
     student_NV: Tensor
-    teacher_NV: Tensor | None
+    teacher_NV: Tensor | Top | None
     target_N: Tensor
 
 
@@ -109,11 +111,13 @@ def _case(bound: Bound, width: int, spread: float, dtype: torch.dtype) -> _Case:
         return (torch.randn(TOKENS, width, generator=made, dtype=torch.float64) * spread).to(dtype)
 
     student_NV, teacher_NV = logits(), logits()
-    return _Case(student_NV, _read_of(bound, teacher_NV), torch.randint(width, (TOKENS,), generator=made))
+    return _Case(student_NV, read_of(bound, teacher_NV), torch.randint(width, (TOKENS,), generator=made))
 
 
-def _read_of(bound: Bound, teacher_NV: Tensor) -> Tensor | None:
+def read_of(bound: Bound, teacher_NV: Tensor) -> Tensor | Top | None:
     """What the loss reads of a teacher with these logits."""
+    if bound.needs_logits and bound.of_top and bound.loss.top is not None:
+        return likeliest(teacher_NV, min(LIKELIEST, teacher_NV.shape[-1]), bound.loss.top.temperatures(bound.params))
     if bound.needs_choices:
         width = teacher_NV.shape[-1]
         ids_NM = torch.arange(min(CHOICES, width)).mul(max(1, width // CHOICES)).expand(len(teacher_NV), -1)
@@ -143,7 +147,7 @@ def _value(bound: Bound, case: _Case) -> Tensor:
 
     def call() -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            found = bound.loss.value(case.student_NV, case.teacher_NV, case.target_N, bound.params)
+            found = bound.reads(case.teacher_NV)[0](case.student_NV, case.teacher_NV, case.target_N, bound.params)
         objective.check_shape(bound, found, case.target_N)
         return found, found
 
@@ -154,9 +158,10 @@ def _both(bound: Bound, case: _Case) -> tuple[Tensor, Tensor]:
     """loss_N and gradient_NV as training gets them; a value that does not depend on the logits has gradient zero."""
 
     def call() -> tuple[Tensor, Tensor]:
-        if bound.loss.gradient is None:
+        value, gradient = bound.reads(case.teacher_NV)
+        if gradient is None:
             leaf_NV = case.student_NV.detach().requires_grad_()
-            found = bound.loss.value(leaf_NV, case.teacher_NV, case.target_N, bound.params)
+            found = value(leaf_NV, case.teacher_NV, case.target_N, bound.params)
             objective.check_shape(bound, found, case.target_N)
             given_NV = None
             if found.requires_grad:
@@ -183,7 +188,9 @@ def _apart(one: Tensor, other: Tensor) -> float:
 
 
 def _untouched(bound: Bound, case: _Case) -> Finding:
-    tensors = [one for one in (case.student_NV, case.teacher_NV, case.target_N) if one is not None]
+    taught = case.teacher_NV
+    read = [taught.ids_NK, taught.log_NK, *taught.rest.values()] if isinstance(taught, Top) else [taught]
+    tensors = [one for one in (case.student_NV, *read, case.target_N) if one is not None]
     before = [one.clone() for one in tensors]
     _value(bound, case)
     _both(bound, case)
@@ -211,14 +218,14 @@ def _numeric(bound: Bound, case: _Case, gradient_NV: Tensor) -> float:
 def _shifted(bound: Bound, case: _Case, loss_N: Tensor) -> float:
     """How far the value moves when a constant is added to the student's logits, and to the teacher's."""
     moved = [_Case(case.student_NV + SHIFT, case.teacher_NV, case.target_N)]
-    if bound.needs_logits and case.teacher_NV is not None:
+    if bound.needs_logits and isinstance(case.teacher_NV, Tensor):
         moved.append(_Case(case.student_NV, case.teacher_NV - SHIFT, case.target_N))
     return max(_apart(_value(bound, one), loss_N) for one in moved)
 
 
 def _agreeing(bound: Bound, case: _Case) -> float:
     """Value and gradient where the teacher says what the student says; the larger of the two."""
-    same = _Case(case.student_NV, _read_of(bound, case.student_NV), case.target_N)
+    same = _Case(case.student_NV, read_of(bound, case.student_NV), case.target_N)
     loss_N, gradient_NV = _both(bound, same)
     found = max(float(loss_N.abs().max()), float(gradient_NV.abs().max()))
     return found if math.isfinite(found) else math.inf
@@ -227,10 +234,10 @@ def _agreeing(bound: Bound, case: _Case) -> float:
 def _faded(bound: Bound, width: int) -> float:
     """By how much the gradient shrinks when a temperature far above the logits is doubled: with the factor T² it tends
     to a constant (Hinton, Vinyals and Dean, arXiv 1503.02531, 2.1), without it falls to a quarter."""
-    case, sizes = _case(bound, width, SPREAD / 100, torch.float64), []
+    sizes = []
     for temperature in (HOT, WARMER):
-        params = bound.params.model_copy(update={"temperature": temperature})
-        sizes.append(float(_both(replace(bound, params=params), case)[1].norm()))
+        hot = replace(bound, params=bound.params.model_copy(update={"temperature": temperature}))
+        sizes.append(float(_both(hot, _case(hot, width, SPREAD / 100, torch.float64))[1].norm()))
     return abs(1.0 - sizes[1] / sizes[0]) if sizes[0] else math.inf
 
 
@@ -260,7 +267,7 @@ def tried(bound: Bound, width: int) -> list[Finding]:
         least, largest = float(loss_N.min()), _agreeing(bound, case)
         found.append(Finding("agreement", largest, largest <= ZERO, f"{largest:.2g} is left"))
         found.append(Finding("positive", max(0.0, -least), least >= -ZERO, f"{least:.2g} nat"))
-    if bound.loss.semantics.get("temperature_squared") is True and hasattr(bound.params, "temperature"):
+    if bound.semantics.get("temperature_squared") is True and hasattr(bound.params, "temperature"):
         fades = _faded(bound, width)
         found.append(Finding("temperature", fades, fades <= FADES, f"by {fades:.0%} from {HOT:g} to {WARMER:g}"))
     if bound.loss.shift_invariant:

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
+from runtime.contract.objective import Top
 from runtime.contract.rows import Row, answered, read
 from runtime.data.encode import Example, encode
 from runtime.models import build, tokenizer
@@ -126,7 +127,15 @@ def gradient_of(student: PreTrainedModel, head: nn.Linear, bound: Bound, batch: 
         hidden_NH = hidden_of(student, batch.groups)
         teacher, choices_N = _teacher(len(batch.target_N), head.out_features)
         denominators = objective.totals(batch.masks_N)
-        given = onepass.Batch(teacher, batch.target_N, batch.masks_N, denominators, choices_N)
+        top_N = promises.read_of(bound, teacher.head(teacher.hidden_NH)) if bound.of_top else None
+        given = onepass.Batch(
+            teacher,
+            batch.target_N,
+            batch.masks_N,
+            denominators,
+            choices_N,
+            top_N if isinstance(top_N, Top) else None,
+        )
         onepass.total(hidden_NH, head, given, [bound], [1.0], CHUNK)[0].backward()
     finally:
         for hook in hooks:
@@ -177,7 +186,8 @@ def _named(terms: Sequence[Bound]) -> Iterator[tuple[str, Bound]]:
 def _bound(params: ReachParams) -> list[Bound]:
     return [
         objective.bind(
-            [Term(term=one.term, version=one.version, weight=1.0, params=one.params, semantics=one.semantics)]
+            [Term(term=one.term, version=one.version, weight=1.0, params=one.params, semantics=one.semantics)],
+            of_top=params.of_top,
         )[0]
         for one in params.terms
     ]

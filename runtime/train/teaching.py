@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -19,7 +20,8 @@ from transformers import PreTrainedModel
 
 from runtime.contract import Refusal
 from runtime.contract.objective import Top
-from runtime.models import admission
+from runtime.models import admission, build
+from runtime.models.tokenizer import Tokenizer
 from runtime.train import narrow
 from runtime.train.batches import Batch, Corpus, Group
 from runtime.train.objective import Side
@@ -31,6 +33,30 @@ CACHE_BYTES = 1 << 30
 FILL_TOKENS = 8192
 #: relative difference of logits that rounding explains
 HEAD_TOLERANCE = 1e-4
+
+
+#: `sdpa` computes what eager attention computes, without ever holding the [T, T] weights
+ATTENTION = "sdpa"
+
+
+def loaded(folder: Path) -> PreTrainedModel:
+    """A teacher in the floats in which its checkpoint is kept."""
+    return build.load(folder, attention=ATTENTION, dtype=build.held(folder))
+
+
+def check_width(model: PreTrainedModel, words: Tokenizer, longest: int, who: str) -> None:
+    """Raises Refusal for a model that has not a row for each token, or a context shorter than the longest row."""
+    width, context = int(model.config.vocab_size), build.context_of(model)
+    if width != words.vocab_size:
+        raise Refusal(
+            f"the {who} has {width} embedding rows, the tokenizer {words.vocab_size} tokens",
+            action="give both one vocab_size; nothing is cut or filled up",
+        )
+    if context is not None and longest > context:
+        raise Refusal(
+            f"max_length {longest} is longer than the {who}'s context of {context} tokens",
+            action="lower max_length, or raise max_position_embeddings",
+        )
 
 
 def hidden_of(model: PreTrainedModel, groups: Sequence[Group], place: Place = HERE) -> Tensor:
@@ -90,13 +116,13 @@ class Teacher:
         """`drawn` are the rows that any step will use. The model stays where it is; its logits are made, and hidden
         states kept, where the student is."""
         self.model, self.corpus, self.place = model.requires_grad_(False), corpus, place
-        self.head = _beside(_in_float32(head), place.device)
+        self.head = _beside(in_float32(head), place.device)
         self._table_SH: Tensor | None = None
         width = int(model.config.hidden_size)
         size = corpus.start[-1] * width * 4
         if size <= limit:
             self._table_SH = torch.zeros(corpus.start[-1], width, device=place.device)
-            for rows in _fill_order(corpus, drawn):
+            for rows in lots(corpus, drawn):
                 with torch.no_grad():
                     at = corpus.flat(rows).to(place.device)
                     self._table_SH[at] = hidden_of(model, [corpus.group(rows)], place).to(place.device)
@@ -116,7 +142,7 @@ class Teacher:
             return hidden_of(self.model, batch.groups, self.place).to(self.place.device)
 
 
-def _in_float32(head: nn.Module) -> nn.Module:
+def in_float32(head: nn.Module) -> nn.Module:
     """A head whose logits are float32: the loss compares them, and bfloat16 has three digits. Of a teacher that is held
     in bfloat16 the head exists once more."""
     if all(parameter.dtype in (torch.float32, torch.float64) for parameter in head.parameters()):
@@ -132,7 +158,7 @@ def _beside(head: nn.Module, device: torch.device) -> nn.Module:
     return head if device_of(head) == device else copy.deepcopy(head).to(device).requires_grad_(False)
 
 
-def _fill_order(corpus: Corpus, drawn: Sequence[int]) -> list[list[int]]:
+def lots(corpus: Corpus, drawn: Sequence[int]) -> list[list[int]]:
     """Rows in lots of at most FILL_TOKENS tokens, each lot of one length, so that nothing is padding."""
     by_length = sorted(set(drawn), key=lambda row: (len(corpus.ids[row]), row))
     lots: list[list[int]] = []

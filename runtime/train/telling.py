@@ -70,7 +70,7 @@ def _term(bound: Bound, k: int, record: Record, corpus: Corpus, tokenizer: Token
     seen = [point for point in record.points if point.values[k] is not None]
     return {
         "mask": bound.loss.mask,
-        "semantics": dict(bound.loss.semantics),
+        "semantics": dict(bound.semantics),
         "settings": _settings(bound),
         "effective_weight": {
             "first": facts.measured(record.points[0].weights[k], "1"),
@@ -155,7 +155,7 @@ def origin(record: Record, trainer: Trainer, digests: Mapping[str, str], *, made
                 "schedule": _schedule(bound.term.schedule),
                 "effective_weight": {"first": points[0].weights[k], "last": points[-1].weights[k]},
                 "params": bound.params.model_dump(mode="json"),
-                "semantics": dict(bound.loss.semantics),
+                "semantics": dict(bound.semantics),
                 "supervised_tokens": record.supervised[k],
             }
             for k, bound in enumerate(trainer.terms)
@@ -177,6 +177,7 @@ def origin(record: Record, trainer: Trainer, digests: Mapping[str, str], *, made
         "dataset": digests["dataset"],
         "tokenizer": digests["tokenizer"],
         "teacher": digests.get("teacher"),
+        "signals": digests.get("signals"),
         "answers": digests.get("answers"),
         "responses": params.responses,
         "from": digests.get("from"),

@@ -18,7 +18,10 @@ from torch import Tensor
 from runtime import catalog
 from runtime.contract import objective
 from runtime.contract.objective import Top
+from runtime.steps.train import Term
+from runtime.train import promises
 from runtime.train.likeliest import likeliest
+from runtime.train.objective import bind
 from tests.tensor.losses import oracle
 
 VOCAB, TOKENS = 23, 9
@@ -219,3 +222,23 @@ def test_another_rule_for_the_tail_is_caught(
     mutant(monkeypatch)
     with pytest.raises(AssertionError):
         check(name, 5, 2.5)
+
+
+@pytest.mark.parametrize("width", [2, 40, 1000])
+@pytest.mark.parametrize("name", ["kl", "reverse_kl", "ce_teacher"])
+def test_what_a_loss_promises_it_keeps_of_the_likeliest_tokens_too(name: str, width: int) -> None:
+    """The trial before any training, as `reach` makes it where a store keeps the likeliest tokens."""
+    loss = catalog.load("losses", name)
+    term = Term(term=name, version=loss.version, weight=1.0, semantics=dict(loss.top.semantics))
+    for given in [{"temperature": value} for value in (0.05, 1.0, 100.0)] if name in NAMES else [{}]:
+        (bound,) = bind([term.model_copy(update={"params": given})], of_top=True)
+        findings = promises.tried(bound, width)
+        assert [one for one in findings if not one.passed] == [], given
+        assert ("agreement" in [one.check for one in findings]) == loss.divergence
+
+
+def test_the_trial_finds_a_wrong_gradient_of_the_likeliest_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    push_the_tail_evenly(monkeypatch)
+    loss = catalog.load("losses", "kl")
+    (bound,) = bind([Term(term="kl", version=loss.version, weight=1.0)], of_top=True)
+    assert "derivative" in [one.check for one in promises.tried(bound, 40) if not one.passed]

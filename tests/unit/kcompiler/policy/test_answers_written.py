@@ -20,7 +20,7 @@ STEP = "answers"
 
 def spec(source: str = "gguf", term: str = "sequence_kd", **data: Any) -> dict[str, Any]:
     found = copy.deepcopy(test_reports.SPEC)
-    found["teacher"] = {"source": source, "allow_missing": 0.0}
+    found["teacher"] = {"source": source, "allow_missing": 0.0, "store": None}
     found["training"] = {"stages": [{"name": "kd", "losses": [{"term": term}]}]}
     found["data"] = {"too_long": "refuse", "too_long_at_most": 0.05, **data}
     return found

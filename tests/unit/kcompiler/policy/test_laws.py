@@ -210,7 +210,8 @@ GGUF = {
     },
 }
 FURTHER = {
-    **{kind: shipped(kind) for kind in ("student.cut", "teacher.answers", "teacher.restriction", "tokenizer.contract")},
+    **{kind: shipped(kind) for kind in ("student.cut", "teacher.answers", "teacher.restriction", "teacher.signals")},
+    "tokenizer.contract": shipped("tokenizer.contract"),
     "weights.gguf": GGUF,
 }
 WHOLE = ("row", "token", "parameter", "tensor", "id", "answer")
@@ -241,6 +242,8 @@ def test_an_impossible_number_is_no_evidence_though_it_only_informs(kind: str) -
         ("teacher.answers", ("faults", "empty"), 3),
         ("teacher.answers", ("rows",), 101),
         ("teacher.restriction", ("vocab_size",), 10**6),
+        ("teacher.signals", ("shards",), 10**9),
+        ("teacher.signals", ("tokens",), 19_999),
         ("tokenizer.contract", ("reserved",), 10**9),
         ("weights.gguf", ("stored_types", "F32"), 73),
         ("weights.gguf", ("parameters",), 271),

@@ -17,7 +17,7 @@ SPEC: dict[str, Any] = {
     "shapes": {"prefill": [64, 128]},
     "evaluation": {"suites": [{"use": "sound"}, {"use": "light"}]},
     "budgets": {"wall_s": 240.0, "cpu_s": 240.0},
-    "teacher": {"source": "bootstrap"},
+    "teacher": {"source": "bootstrap", "store": None},
     "empty": {"suites": []},
 }
 SOUND = {"eval.sound": ["evaluate-sound"]}

@@ -27,7 +27,7 @@ def judged(report: dict[str, Any]) -> Verdict:
         "risk_tier": 3,
         "evaluation": {"suites": [{"use": suite}]},
         "budgets": {"wall_s": 1, "cpu_s": 1},
-        "teacher": {"source": "recorded"},
+        "teacher": {"source": "recorded", "store": None},
         "shapes": {"prefill": [1]},
     }
     obligations, _ = policy.obligations(PACKS, spec, {report["kind"]: [report["step"]]})
