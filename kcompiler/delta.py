@@ -8,6 +8,7 @@ from typing import Any
 
 from runtime import catalog
 from runtime.contract import keys
+from runtime.contract.forecast import Forecast, forecast
 
 #: what keys.decide writes for an input whose maker has yet to run
 _UNKNOWN = "not yet known"
@@ -21,8 +22,12 @@ class Entry:
     action: str
     reason: str
     why: str
-    #: seconds the last committed attempt at this step took, for this plan's name; None where none is recorded
+    #: seconds that the last committed result of this step took, for this plan's name; None where none is recorded
     wall_s: float | None = None
+    #: what had been forecast for that; None where nothing had
+    foreseen_s: float | None = None
+    #: how long it will take if it runs
+    forecast: Forecast | None = None
     #: its action key; "" while what it takes is unknown
     key: str = ""
 
@@ -42,17 +47,21 @@ def delta(
         plan, requires=requires, host=host, history=history, present=present, only=only, force=force
     )
     name = plan["asked"]["name"]
-    return [_entry(item, item.record or history.last(name, item.step)) for item in decisions]
+    estimates = plan.get("estimates", {})
+    return [_entry(item, history.last(name, item.step), estimates.get(item.step)) for item in decisions]
 
 
-def _entry(item: keys.Decision, record: Mapping[str, Any] | None) -> Entry:
-    wall_s = record.get("wall_s") if record else None
+def _entry(item: keys.Decision, last: Mapping[str, Any] | None, estimate: Mapping[str, Any] | None) -> Entry:
+    record = item.record or last or {}
+    wall_s, foreseen = record.get("wall_s"), record.get("forecast")
     return Entry(
         step=item.step,
         action=item.action,
         reason=item.reason,
         why=_why(item),
         wall_s=float(wall_s) if isinstance(wall_s, int | float) else None,
+        foreseen_s=float(foreseen["wall_s"]) if foreseen else None,
+        forecast=forecast(estimate, last),
         key=item.key,
     )
 

@@ -16,13 +16,14 @@ from kcompiler.checks.memory import trainer
 from kcompiler.compose import variants
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.teacher import has_weights
-from kcompiler.facts.time import of_step, seconds
+from kcompiler.facts.time import of_step
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Node, Problem, build
 from kcompiler.lock import FORMAT
 from kcompiler.lower import lower
 from kcompiler.project import Project
 from kcompiler.source import Tree
+from kcompiler.spec.hardware import Hardware
 from runtime import catalog, digest
 from runtime.contract import keys
 
@@ -269,6 +270,7 @@ def restrict(plan: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
         "asked": {**plan["asked"], "targets": sorted(set(targets))},
         "inputs": [entry for entry in plan["inputs"] if entry["name"] in taken],
         "steps": steps,
+        "estimates": {step["id"]: plan["estimates"][step["id"]] for step in steps if step["id"] in plan["estimates"]},
     }
 
 
@@ -282,13 +284,11 @@ def undecidable(front: Front, project: Project) -> list[Diagnostic]:
     return list(dict.fromkeys(item for found in asked for item in found if item.severity == "warning"))
 
 
-def least_times(front: Front, made: Mapping[str, Any]) -> dict[str, str]:
-    """Step → the time that it takes at least on the machine that trains, with the arithmetic, of steps that train."""
-    if front.spec is None:
-        return {}
-    machine, _ = trainer(front.spec.hardware)
-    found = {step["id"]: of_step(step, machine) for step in made["steps"]}
-    return {name: f"{seconds(least.seconds)}: {least.how}" for name, least in found.items() if least is not None}
+def _estimates(hardware: Hardware, steps: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of each step that trains how much work that is, and how long for the machine that is named for it."""
+    machine = None if hardware.training_profile is None else trainer(hardware)[0]
+    found = {step["id"]: of_step(step, machine) for step in steps}
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
 def _content(parts: _Parts, front: Front, project: Project) -> dict[str, Any]:
@@ -296,6 +296,7 @@ def _content(parts: _Parts, front: Front, project: Project) -> dict[str, Any]:
     assert front.tree is not None
     graph = parts.graph
     toolchain, plugins = _toolchain(graph), _plugins(front, graph)
+    steps = _steps(graph, toolchain, plugins)
     return {
         "lock": {"format": FORMAT, "key_scheme": keys.KEY_SCHEME, "hash": "sha256"},
         "made_by": {"name": "kcompiler", "version": __version__},
@@ -323,8 +324,9 @@ def _content(parts: _Parts, front: Front, project: Project) -> dict[str, Any]:
         ],
         "toolchain": toolchain,
         "plugins": plugins,
-        "budgets": front.spec.budgets.model_dump(mode="json"),
-        "steps": _steps(graph, toolchain, plugins),
+        "budgets": front.spec.budgets.model_dump(mode="json", exclude_none=True),
+        "steps": steps,
+        "estimates": _estimates(front.spec.hardware, steps),
         "obligations": parts.obligations,
     }
 

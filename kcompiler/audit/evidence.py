@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,11 @@ _SUMS: Mapping[str, Callable[[Mapping[str, Any]], float | None]] = {
     "attempts": lambda record: record["attempts"],
     "lost_attempts": lambda record: record["lost_attempts"],
     "bytes": lambda record: sum(give["bytes"] for give in record["gives"].values()),
+    "training_tokens": lambda record: None if record["lost_attempts"] else record.get("training_tokens"),
+    "teacher_tokens": lambda record: None if record["lost_attempts"] else record.get("teacher_tokens"),
 }
+#: what the report says of an attempt that came after another, and what the line says
+_RESUMED = {"attempt": "attempt", "at": "at", "repeated": "repeated", "lost": "lost_s"}
 
 
 def _artifact(report: bytes) -> str:
@@ -101,9 +105,49 @@ def _wrong(report: Mapping[str, Any], plan: Mapping[str, Any], records: Records)
         total = None if missing or None in parts else round(sum(part for part in parts if part is not None), 6)
         if _at(content, name, "value") != total:
             yield f"/data/{name}"
+    yield from _wrong_about_time(content, steps, records, missing)
     done = (_at(content, "done", "k"), _at(content, "done", "n"))
     if done != (len(records), len(plan["steps"])) or _at(content, "missing") != missing:
         yield "/data/done"
+
+
+def _wrong_about_time(
+    content: Any, steps: Mapping[str, Any], records: Records, missing: Sequence[str]
+) -> Iterator[str]:
+    """The same of what was done twice, and of estimates beside what was measured."""
+    again: list[Mapping[str, Any]] = []
+    took = foreseen = 0.0
+    known = not missing
+    for step, record in records.items():
+        resumes = record.get("resumes", [])
+        again += resumes
+        told = _at(steps, step, "resumes")
+        said = [_taken_up(one) for one in told] if isinstance(told, list) else None
+        if said != [[*(one[name] for name in _RESUMED.values()), one["changed"]] for one in resumes]:
+            yield f"/data/steps/{step}/resumes"
+        made, off = _at(record, "forecast", "wall_s"), None
+        seconds = record["wall_s"] - sum(one["lost_s"] or 0 for one in resumes)
+        if made is not None and not record["lost_attempts"] and seconds > 0:
+            off = round(abs(seconds - made) / seconds, 6)
+        if _at(steps, step, "estimated", "value") != made:
+            yield f"/data/steps/{step}/estimated"
+        if _at(steps, step, "estimate_error", "value") != off:
+            yield f"/data/steps/{step}/estimate_error"
+        known = known and off is not None
+        took, foreseen = took + seconds, foreseen + (made or 0.0)
+    sums: dict[str, float | None] = {"resumes": len(again)}
+    for name in ("repeated", "lost"):
+        parts = [one[_RESUMED[name]] for one in again]
+        sums[name] = None if None in parts else round(sum(parts), 6)
+    sums["estimated"] = round(foreseen, 6) if known else None
+    sums["estimate_error"] = round(abs(took - foreseen) / took, 6) if known else None
+    for name, value in sums.items():
+        if _at(content, name, "value") != value:
+            yield f"/data/{name}"
+
+
+def _taken_up(one: Any) -> list[Any]:
+    return [*(_at(one, name, "value") for name in _RESUMED), _at(one, "changed")]
 
 
 def _at(value: Any, *names: str) -> Any:

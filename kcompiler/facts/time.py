@@ -4,10 +4,14 @@ An AdamW step in float32 reads weights, gradients and both moments and writes we
 (arXiv 1711.05101, algorithm 2). A token costs six operations a parameter, two forward and four backward (arXiv
 2001.08361, section 2.1). No machine is faster than its bus and its arithmetic (Williams, Waterman and Patterson 2009).
 What the teacher, the data and every fixed cost take comes on top and is not counted.
+
+An estimate counts the same of rows as long as they may be. It is too low by what is not counted and by what the machine
+does not reach, and too high where rows are short; once a step has run, what was recorded takes its place.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +21,7 @@ from kcompiler.facts.models import total
 from kcompiler.facts.sizes import EMBEDDING, FLOAT32, HEAD, operations, tensors, text
 from kcompiler.tables import Figure, Machine
 from runtime.contract.architecture import Architecture
+from runtime.contract.forecast import WORK
 
 #: reads of weights, gradients, two moments; writes of weights and two moments
 MOVED = 7 * FLOAT32
@@ -35,6 +40,11 @@ class Least:
 
 def of_training(a: Architecture, steps: int, batch_size: int, machine: Machine) -> Least | None:
     """What `steps` optimiser steps over rows of at least four tokens take; None for a machine without any figure."""
+    return _longest(a, steps, _BACKWARD * batch_size * _row(a), f"{batch_size:,} rows", machine)
+
+
+def _longest(a: Architecture, steps: int, work: int, rows: str, machine: Machine) -> Least | None:
+    """The longer of what the bus and the arithmetic take; None for a machine without any figure."""
     bandwidth, peak = machine.bandwidth_gb_s.value, _peak(machine)
     found = []
     if bandwidth is not None:
@@ -42,30 +52,37 @@ def of_training(a: Architecture, steps: int, batch_size: int, machine: Machine) 
         seconds = steps * Fraction(moved) / (Fraction(str(bandwidth)) * 10**9)
         found.append(Least(seconds, f"{steps:,} steps × {text(moved)} of optimiser state / {bandwidth:g} GB/s"))
     if peak is not None:
-        work = _BACKWARD * batch_size * _row(a)
         seconds = steps * Fraction(work) / (Fraction(str(peak)) * 10**12)
-        shown = f"{steps:,} steps × {work:.3g} operations of {batch_size:,} rows / {peak:g} TFLOP/s"
+        shown = f"{steps:,} steps × {work:.3g} operations of {rows} / {peak:g} TFLOP/s"
         found.append(Least(seconds, shown))
     return max(found, key=lambda one: one.seconds, default=None)
 
 
-def of_step(step: Mapping[str, Any], machine: Machine | None) -> Least | None:
-    """The same of a step of a plan; None for one that trains nothing."""
+def of_step(step: Mapping[str, Any], machine: Machine | None) -> dict[str, Any] | None:
+    """What a plan says of a step that trains: operations of its own model, and on a machine with figures the seconds
+    that they take and how that is known. None for one that trains nothing."""
     params = step["params"]
-    if machine is None or not {"architecture", "steps", "batch_size"} <= set(params):
+    if not {"architecture", "steps", "batch_size", "max_length"} <= set(params):
         return None
-    architecture = Architecture.model_validate(params["architecture"])
-    return of_training(architecture, int(params["steps"]), int(params["batch_size"]), machine)
+    a = Architecture.model_validate(params["architecture"])
+    steps, batch_size, length = (int(params[name]) for name in ("steps", "batch_size", "max_length"))
+    # what is not kept for the backward pass is computed once more
+    passes = _BACKWARD + bool(params.get("gradient_checkpointing"))
+    work = passes * operations(_layers(a) + a.vocab_size * a.hidden_size, batch_size * length)
+    found: dict[str, Any] = {WORK: math.ceil(Fraction(steps * work, 10**9))}
+    rows = f"{batch_size:,} rows of {length:,} tokens"
+    least = None if machine is None else _longest(a, steps, work, rows, machine)
+    return found if least is None else {**found, "wall_s": round(float(least.seconds), 6), "how": least.how}
 
 
 def _row(a: Architecture) -> int:
     """Operations of the shortest row, forward: the layers at every token, the head where something is predicted."""
-    head, layers = a.vocab_size * a.hidden_size, sum(one.elements for one in tensors(a) if _of_layers(one.name))
-    return operations(layers, LEAST_TOKENS) + operations(head, LEAST_PREDICTED)
+    return operations(_layers(a), LEAST_TOKENS) + operations(a.vocab_size * a.hidden_size, LEAST_PREDICTED)
 
 
-def _of_layers(name: str) -> bool:
-    return name not in (EMBEDDING, HEAD)
+def _layers(a: Architecture) -> int:
+    """Elements of a model but for its embedding, which is looked up, and its head."""
+    return sum(one.elements for one in tensors(a) if one.name not in (EMBEDDING, HEAD))
 
 
 def _peak(machine: Machine) -> float | None:

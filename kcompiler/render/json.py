@@ -32,7 +32,6 @@ def plan(
     entries: Iterable[Entry],
     digest: str,
     doubts: Iterable[Diagnostic] = (),
-    least: Mapping[str, str] | None = None,
 ) -> str:
     """The plan's identity, what changed against the committed lock, and what would happen to each step."""
     return _line(
@@ -45,7 +44,7 @@ def plan(
             "obligations": len(made["obligations"]),
             "doubts": [asdict(item) for item in doubts],
             "budgets": made["budgets"],
-            "at_least": dict(least or {}),
+            "estimates": made.get("estimates", {}),
         }
     )
 

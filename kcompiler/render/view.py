@@ -48,14 +48,10 @@ def plan_view(
     digest: str,
     old_digest: str = "",
     doubts: Sequence[Diagnostic] = (),
-    least: Mapping[str, str] | None = None,
     next_command: str,
     full: bool = False,
 ) -> View:
-    """What a person must know before apply: trust, then steps, gates, spend, and the next command.
-
-    `least` maps a step to the time it takes at least, by arithmetic.
-    """
+    """What a person must know before apply: trust, then steps, gates, spend, and the next command."""
     same = old == new
     changes = [] if old is None or same else compare(old, new)
     state = "new" if old is None else "unchanged" if same else "changed"
@@ -73,7 +69,7 @@ def plan_view(
         Section(
             title="gates", rows=[_gates(new["obligations"]), *(f"! {item.summary} [{item.code}]" for item in doubts)]
         ),
-        Section(title="spend", rows=spend(entries, new["budgets"], least or {})),
+        Section(title="spend", rows=spend(entries, new["budgets"], new.get("estimates", {}))),
         Section(title="next", rows=[next_command]),
     ]
     count = f"{len(new['steps'])} step{'s' if len(new['steps']) != 1 else ''}"
@@ -174,29 +170,44 @@ def _gates(obligations: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(obligations)} obligations, {blocking} block ({', '.join(packs)})"
 
 
-def spend(entries: Sequence[Entry], budgets: Mapping[str, Any], least: Mapping[str, str]) -> list[str]:
-    """The bounds, how long the steps that would run took the last time, and for others what arithmetic says."""
-    known = [entry.wall_s for entry in entries if entry.action == "run" and entry.wall_s is not None]
+def spend(entries: Sequence[Entry], budgets: Mapping[str, Any], estimates: Mapping[str, Any]) -> list[str]:
+    """The bounds, how long the steps that would run will take by what was recorded or by arithmetic, and how far the
+    last estimates were from what was measured then."""
+    known = [entry.forecast for entry in entries if entry.action == "run" and entry.forecast is not None]
+    recorded = [one for one in known if one.by == "recorded"]
     running = sum(1 for entry in entries if entry.action == "run")
-    bounds = ", ".join(f"{name} {short(value)}" for name, value in sorted(budgets.items())) or "none declared"
-    rows = [f"limit      {bounds}"]
+    bounds = ", ".join(f"{name} {short(value)}" for name, value in sorted(budgets.items()) if value is not None)
+    rows = [f"limit      {bounds or 'none declared'}"]
     if not running:
         rows.append("estimated  nothing runs")
-        return rows
-    if known:
-        missing = f", {running - len(known)} without a recorded time" if running > len(known) else ""
-        rows.append(f"estimated  {sum(known):.1f} s for {len(known)} of {running} steps to run, as recorded{missing}")
-        limit = budgets.get("wall_s")
-        if limit is not None and sum(known) > limit:
-            rows.append(f"! the recorded times exceed wall_s {short(limit)}")
+    elif recorded:
+        missing = f", {running - len(recorded)} without a recorded time" if running > len(recorded) else ""
+        total = sum(one.wall_s for one in recorded)
+        rows.append(f"estimated  {total:.1f} s for {len(recorded)} of {running} steps to run, as recorded{missing}")
     else:
         rows.append(f"estimated  unavailable: none of the {running} steps to run has a recorded time")
     computed = [
-        entry.step for entry in entries if entry.action == "run" and entry.wall_s is None and entry.step in least
+        (entry.step, entry.forecast.wall_s)
+        for entry in entries
+        if entry.action == "run" and entry.forecast is not None and entry.forecast.by == "arithmetic"
     ]
-    width = min(max(map(len, computed), default=0), 40)
-    rows += [f"estimated  {step:<{width}}  at least {least[step]}" for step in computed]
-    return rows
+    width = min(max((len(step) for step, _ in computed), default=0), 40)
+    rows += [f"estimated  {step:<{width}}  {wall_s:,.0f} s: {estimates[step]['how']}" for step, wall_s in computed]
+    limit = budgets.get("wall_s")
+    if limit is not None and sum(one.wall_s for one in known) > limit:
+        rows.append(f"! the estimated times exceed wall_s {short(limit)}")
+    return rows + _errors(entries)
+
+
+def _errors(entries: Sequence[Entry]) -> list[str]:
+    """What was measured the last time beside what had been estimated for it."""
+    found = [(entry.wall_s, entry.foreseen_s) for entry in entries if entry.wall_s and entry.foreseen_s is not None]
+    took, foreseen = sum(pair[0] or 0.0 for pair in found), sum(pair[1] or 0.0 for pair in found)
+    if not found:
+        return []
+    off = abs(took - foreseen) / took
+    steps = f"{len(found)} step{'s' if len(found) > 1 else ''}"
+    return [f"measured   {took:.1f} s the last time for {steps}, {foreseen:.1f} s had been estimated: {off:.0%} off"]
 
 
 def diff_view(old: Mapping[str, Any], new: Mapping[str, Any], names: tuple[str, str], digests: tuple[str, str]) -> View:

@@ -9,8 +9,9 @@ from runtime.contract.units import unit
 
 
 class Budgets(Section):
-    """Upper bounds of a whole run over all its attempts. Money, accelerators and the wall clock stop it when they are
-    used up, and it goes on when the bound is raised; processor time is judged."""
+    """Upper bounds of a whole run over all its attempts. Money, accelerators, tokens and the wall clock stop it when
+    they are used up, and it goes on when the bound is raised; processor time is judged. Money, accelerators and tokens
+    are counted for the spec's name, whatever is edited; time is that of the plan at hand."""
 
     usd: float = Field(
         ge=0,
@@ -23,14 +24,34 @@ class Budgets(Section):
     gpu_hours: float = Field(
         ge=0,
         le=1e9,
-        description="Hours of accelerators, each as long as a step holds it; more stops the run.",
+        description="Hours of accelerators, each as long as a step holds it, over all cells, attempts and resumed "
+        "runs; more stops the run.",
         examples=[0, 900],
         json_schema_extra=unit("hour"),
+    )
+    training_tokens: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**15,
+        description="Tokens of rows that training steps may see, over all cells, attempts and resumed runs; more stops "
+        "the run. No bound unless written.",
+        examples=[2_000_000_000],
+        json_schema_extra=unit("token"),
+    )
+    teacher_tokens: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**15,
+        description="Tokens that hosted teachers may be sent and answer with, over all cells, attempts and resumed "
+        "runs; more stops the run. For a teacher that has no price per token. No bound unless written.",
+        examples=[50_000_000],
+        json_schema_extra=unit("token"),
     )
     wall_s: float = Field(
         gt=0,
         le=1e9,
-        description="Seconds of wall-clock time; more stops the run at the next safe point of its step.",
+        description="Seconds of wall-clock time that all attempts at this plan may take; more stops the run at the "
+        "next safe point of its step.",
         examples=[3600],
         json_schema_extra=unit("second"),
     )

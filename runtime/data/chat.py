@@ -76,10 +76,14 @@ def usd(prompt_tokens: int, answered_tokens: int, params: HarvestParams) -> Deci
 
 def most_usd(request: Mapping[str, Any], params: HarvestParams) -> Decimal:
     """What one request can cost at most."""
+    return usd(*most_tokens(request, params), params)
+
+
+def most_tokens(request: Mapping[str, Any], params: HarvestParams) -> tuple[int, int]:
+    """Tokens of one request and of its answer at most, by any count."""
     messages, tools = request["body"]["messages"], request["body"].get("tools")
     text = messages[0]["content"] if len(messages) == 1 and not tools else dumps([messages, tools])
-    asked = len(str(text).encode()) + CHAT_TOKENS * len(messages)
-    return usd(asked, params.max_tokens, params)
+    return len(str(text).encode()) + CHAT_TOKENS * len(messages), params.max_tokens
 
 
 def usage_of(value: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -25,7 +25,17 @@ from runtime.contract.record import EMPTY, NO_CHOICES, Answer
 from runtime.contract.rows import Row, prompt_of
 from runtime.contract.secret import name_of
 from runtime.data import answers
-from runtime.data.chat import RETRIED, Client, Stopping, answer_of, is_version, request_of, usage_of, version_of
+from runtime.data.chat import (
+    RETRIED,
+    Client,
+    Stopping,
+    answer_of,
+    is_version,
+    most_tokens,
+    request_of,
+    usage_of,
+    version_of,
+)
 from runtime.data.kept import Kept, Reply
 from runtime.data.secrets import secret
 from runtime.data.spend import BudgetReached, Spend
@@ -181,6 +191,9 @@ class _Run:
         except httpx.TransportError as error:
             self._fail(type(error).__name__)
             return
+        # a server that does not count may have counted everything
+        counts = usage_of(value) if isinstance(value, dict) else None
+        self._ctx.used("teacher_tokens", sum(counts or most_tokens(request, self._params)))
         reply = Reply(value=value, usd=cost, reserved=reserved)
         try:
             answer_of(value, self._params.base_url)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from runtime import catalog
 from runtime.contract import MachineError, Refusal, Stopped
+from runtime.contract.forecast import WORK, Forecast
 from runtime.contract.places import NoPlace
 from runtime.machine.budget import UNLIMITED, Budget
 from runtime.machine.context import REPORT, Call, StepContext, Watch
@@ -51,6 +52,10 @@ class Task:
     executor: str
     #: whether anything that is taken was forged
     forged: bool
+    #: operations of a training, in units of 10^9
+    work: int | None
+    #: how long it will take, where that can be said
+    forecast: Forecast | None
 
     @property
     def id(self) -> str:
@@ -271,6 +276,8 @@ class Attempt:
             "gives": dict(gives),
             **spent.data(),
             "resumes": list(again),
+            **({} if self._task.work is None else {WORK: self._task.work}),
+            "forecast": None if self._task.forecast is None else self._task.forecast.data(),
             "attempts": known.claimed,
             # Killed attempts that left no sign of how long they worked: the seconds are then a lower bound.
             "lost_attempts": known.claimed - known.ended - 1,

@@ -17,10 +17,12 @@ from typing import Any
 
 from runtime import digest
 from runtime.contract import BrokenEvidence, strict_json
-from runtime.contract.report import dump, envelope, measured, rate, unavailable
+from runtime.contract.forecast import error, lost_s
+from runtime.contract.report import dump, envelope, estimated, measured, rate, unavailable
 from runtime.machine.context import REPORT, environment
 from runtime.machine.durable import Disk, sweep
 from runtime.machine.locked import RUN
+from runtime.machine.meter import TOKENS
 from runtime.machine.store import Store
 
 
@@ -59,7 +61,8 @@ def run_report(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]
 
     Times are what the attempts of the step took, in seconds, wherever and whenever it was carried out: by the wall
     clock, of processors, of accelerators. An attempt that was killed counts until shortly after its last sign of life;
-    lost attempts left none, and a sum with any of them is unavailable.
+    lost attempts left none, and a sum with any of them is unavailable. What an estimate said, when the step was begun,
+    stands beside what was measured.
     """
     steps: dict[str, Any] = {}
     # which plan it belongs to: the reports themselves are reused across plans and cannot say
@@ -74,6 +77,9 @@ def run_report(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]
             "attempts": measured(record["attempts"], "count"),
             "lost_attempts": measured(record["lost_attempts"], "count"),
             "bytes": measured(sum(give["bytes"] for give in record["gives"].values()), "B"),
+            **{name: _tokens(record, name) for name in TOKENS},
+            **_estimate(record),
+            "resumes": [_resumed(one) for one in record.get("resumes", ())],
         }
     missing = [step["id"] for step in lock["steps"] if step["id"] not in records]
     data: dict[str, Any] = {
@@ -86,22 +92,96 @@ def run_report(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]
     for name, unit in _TOTALS.items():
         if missing:
             data[name] = unavailable(f"no committed result of {', '.join(missing)}", unit)
-        elif lost and unit == "s":
+        elif lost and unit in ("s", "token"):
             data[name] = unavailable(f"{', '.join(lost)}: {_LOST}", unit)
         else:
-            data[name] = measured(round(sum(step[name]["value"] for step in steps.values()), 6), unit)
+            data[name] = _sum([step[name] for step in steps.values()], unit)
+    data |= _overall(records, missing)
     forged = any(record["forged"] for record in records.values())
     surroundings = environment("machine", lock["toolchain"], forged=forged)
     return envelope(kind="run", step=RUN, subject=subject, fingerprints={}, environment=surroundings, data=data)
 
 
 #: datum → its unit
-_TOTALS = {"wall": "s", "cpu": "s", "gpu": "s", "attempts": "count", "lost_attempts": "count", "bytes": "B"}
+_TOTALS = {
+    "wall": "s",
+    "cpu": "s",
+    "gpu": "s",
+    "attempts": "count",
+    "lost_attempts": "count",
+    "bytes": "B",
+    "training_tokens": "token",
+    "teacher_tokens": "token",
+}
+_UNKNOWN = "nothing was estimated: no result of the step was recorded, and no machine with figures is named for it"
+_OLD = "the journal's line is of a version that did not count them"
 _LOST = "an attempt was killed and left no sign of how long it worked; `apply --force` takes the step anew"
 
 
 def _seconds(record: Mapping[str, Any], name: str) -> dict[str, Any]:
     return unavailable(_LOST, "s") if record["lost_attempts"] else measured(record[name], "s")
+
+
+def _tokens(record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if record["lost_attempts"]:
+        return unavailable(_LOST, "token")
+    return measured(record[name], "token") if name in record else unavailable(_OLD, "token")
+
+
+def _estimate(record: Mapping[str, Any]) -> dict[str, Any]:
+    made, off = record.get("forecast"), error(record)
+    if made is None:
+        return {name: unavailable(_UNKNOWN, unit) for name, unit in (("estimated", "s"), ("estimate_error", "1"))}
+    return {
+        "estimated": estimated(made["wall_s"], "s", by=made["by"]),
+        "estimate_error": unavailable(_LOST, "1") if off is None else measured(round(off, 6), "1"),
+    }
+
+
+def _resumed(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "attempt": measured(one["attempt"], "count"),
+        "at": measured(one["at"], "step"),
+        "repeated": _known(one["repeated"], "step"),
+        "lost": _known(one["lost_s"], "s"),
+        "changed": list(one["changed"]),
+    }
+
+
+def _known(value: float | None, unit: str) -> dict[str, Any]:
+    return unavailable(_LOST, unit) if value is None else measured(value, unit)
+
+
+def _sum(parts: Sequence[Mapping[str, Any]], unit: str) -> dict[str, Any]:
+    """The sum of data, unavailable with the first reason that one of them is."""
+    reason = next((part["reason"] for part in parts if part["value"] is None), None)
+    if reason is not None:
+        return unavailable(reason, unit)
+    return measured(round(sum(part["value"] for part in parts), 6), unit)
+
+
+def _overall(records: Mapping[str, Mapping[str, Any]], missing: Sequence[str]) -> dict[str, Any]:
+    """What was done twice, and what had been estimated of all steps together."""
+    again = [_resumed(one) for record in records.values() for one in record.get("resumes", ())]
+    data = {
+        "resumes": measured(len(again), "count"),
+        "repeated": _sum([one["repeated"] for one in again], "step"),
+        "lost": _sum([one["lost"] for one in again], "s"),
+    }
+    parts = [_estimate(record) for record in records.values()]
+    unknown = [name for name, part in zip(records, parts, strict=True) if part["estimate_error"]["value"] is None]
+    if missing or unknown:
+        why = f"no committed result of {', '.join(missing)}" if missing else f"{', '.join(unknown)}: {_UNKNOWN}"
+        return {**data, "estimated": unavailable(why, "s"), "estimate_error": unavailable(why, "1")}
+    foreseen = sum(part["estimated"]["value"] for part in parts)
+    took = sum(record["wall_s"] - lost_s(record) for record in records.values())
+    off = abs(took - foreseen) / took
+    by = "+".join(sorted({str(part["estimated"]["by"]) for part in parts}))
+    return {
+        **data,
+        "estimated": estimated(round(foreseen, 6), "s", by=by),
+        "estimate_error": measured(round(off, 6), "1"),
+    }
 
 
 def write(folder: Path, evidence: Evidence, disk: Disk) -> None:

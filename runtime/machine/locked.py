@@ -80,6 +80,11 @@ class _Step(_Part):
     derivation: str
 
 
+class _Estimate(_Part):
+    gigaoperations: int = Field(ge=1)
+    wall_s: float | None = Field(default=None, ge=0)
+
+
 class _Lock(_Part):
     lock: _Header
     asked: _Asked
@@ -88,6 +93,7 @@ class _Lock(_Part):
     toolchain: dict[str, str]
     plugins: list[_Plugin] = Field(default_factory=list)
     steps: list[_Step] = Field(min_length=1)
+    estimates: dict[str, _Estimate] = Field(default_factory=dict)
 
 
 def check(lock: Mapping[str, Any], *, place: str = "plan.lock") -> None:

@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runtime.contract.keys import param_changes
-from runtime.machine.journal import Attempts
+from runtime.machine.journal import Attempts, Ended
 from runtime.machine.meter import Way
 
 
 def resumes(known: Attempts, way: Way | None) -> list[dict[str, Any]]:
     """One entry for each attempt that came after another, the present one (its `way` so far) last.
 
-    `at`: the step it went on from. `repeated`: steps that the one before it had done and it did again; `lost_s`: the
-    seconds these had taken. Both are None where the one before left no sign, and where a step does not save states.
+    `at`: the step it went on from, 0 for work that keeps nothing. `repeated`: steps that the one before it had done
+    and it did again; `lost_s`: the seconds that the one before had worked in vain. Both are None where that left no
+    sign.
     `changed`: settings without effect on the result that were not what they had been; no other may differ, for the
     attempts are at one action, whose key covers all others.
     """
@@ -25,20 +26,22 @@ def _resumes(known: Attempts, way: Way | None) -> Iterator[dict[str, Any]]:
     for number in range(2, known.claimed + 1):
         before = known.ended_at.get(number - 1)
         now = way if number == known.claimed else known.way_of(number)
+        at = 0 if now is None else now.began
         yield {
             "attempt": number,
-            "at": None if now is None else now.began,
-            **_lost(None if before is None else before.way, 0.0 if before is None else before.spent.wall_s, now),
+            "at": at,
+            **({"repeated": None, "lost_s": None} if before is None else _lost(before, at)),
             "changed": _changed(known.params.get(number - 1), known.params.get(number)),
         }
 
 
-def _lost(before: Way | None, wall_s: float, now: Way | None) -> dict[str, Any]:
-    if before is None or now is None:
-        return {"repeated": None, "lost_s": None}
+def _lost(before: Ended, at: int) -> dict[str, Any]:
+    way = before.way
+    if way is None:
+        return {"repeated": 0, "lost_s": round(before.spent.wall_s, 6)}
     # what it saved may have been damaged: then all of its time is lost
-    lost_s = before.lost_s if now.began == before.kept else wall_s
-    return {"repeated": max(0, before.done - now.began), "lost_s": round(lost_s, 6)}
+    lost_s = way.lost_s if at == way.kept else before.spent.wall_s
+    return {"repeated": max(0, way.done - at), "lost_s": round(lost_s, 6)}
 
 
 def _changed(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from runtime import digest
 from runtime.contract import BrokenEvidence, MachineError, Refusal, Stopped, Unavailable
+from runtime.contract.forecast import WORK, forecast
 from runtime.contract.keys import (
     REASONS,
     Decision,
@@ -195,6 +196,7 @@ class Walk:
             return self._leave(blocked(step["id"], "over_budget", self._exhausted))
         self._quarantine(decision)
         self._say_unused(step, parts)
+        estimate = self._lock.get("estimates", {}).get(step["id"])
         task = Task(
             entry=step,
             spec=self._spec,
@@ -208,6 +210,8 @@ class Walk:
             },
             executor=stale.executor_of(self._lock),
             forged=any(self._is_forged(name) for name in producers({**step, "after": []})),
+            work=None if estimate is None else estimate[WORK],
+            forecast=forecast(estimate, self._state.history.last(self._spec, step["id"])),
         )
         return self._carry_out(task, decision, fresh=forced)
 

@@ -1,7 +1,8 @@
 """`plan`, `diff`, `status`, `graph`, `explain`: each folder is a change to one small lock, and the whole text shown.
 
 `case.json` holds the verb, edits of `views/base.lock.json` as (JSON pointer, value) for the old and the new side, and
-what the machine would do with each step as (action, reason, detail, recorded seconds); `*` stands for the others.
+what the machine would do with each step as (action, reason, detail, recorded seconds and, where something had been
+estimated for them, those seconds); `*` stands for the others.
 """
 
 import copy
@@ -18,6 +19,7 @@ from kcompiler.render import drawing, human_plan, markdown, pages, stages
 from kcompiler.render.picture import picture
 from kcompiler.render.view import diff_view, plan_view
 from kcompiler.status import stages as stages_of
+from runtime.contract.forecast import WORK, forecast
 
 VIEWS = Path(__file__).parent / "views"
 CASES = sorted(path.parent for path in VIEWS.glob("*/*/case.json"))
@@ -44,10 +46,25 @@ def edited(edits):
 def entries_of(case, plan):
     delta = case.get("delta", {})
     default = delta.get("*", ["run", "never_run", "no committed result for this spec", None])
-    found = []
+    found, estimates = [], plan["estimates"]
     for step in plan["steps"]:
-        action, reason, detail, wall_s = delta.get(step["id"], default)
-        found.append(Entry(step=step["id"], action=action, reason=reason, why=f"{reason}: {detail}", wall_s=wall_s))
+        action, reason, detail, wall_s, *foreseen = delta.get(step["id"], default)
+        last = (
+            None
+            if wall_s is None
+            else {"wall_s": wall_s, "lost_attempts": 0, WORK: estimates.get(step["id"], {}).get(WORK)}
+        )
+        found.append(
+            Entry(
+                step=step["id"],
+                action=action,
+                reason=reason,
+                why=f"{reason}: {detail}",
+                wall_s=wall_s,
+                foreseen_s=foreseen[0] if foreseen else None,
+                forecast=forecast(estimates.get(step["id"]), last),
+            )
+        )
     return found
 
 
@@ -70,7 +87,6 @@ def shown(case):
             digest=lock.plan_digest(new),
             old_digest=lock.plan_digest(old) if old else "",
             doubts=[Diagnostic(code="KC4802", severity="warning", summary=text) for text in case.get("doubts", [])],
-            least=case.get("least"),
             next_command="kcompiler apply specs/lab.yaml",
             full=case.get("full", False),
         )

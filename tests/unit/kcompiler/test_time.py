@@ -51,7 +51,25 @@ def test_arithmetic_counts_the_layers_of_four_tokens_and_the_head_of_two():
 def test_a_machine_without_figures_and_a_step_without_training_have_none():
     assert of_training(TINY, 1, 1, one(machine(bandwidth=None, gpu=None))) is None
     assert of_step({"params": {"steps": 3}}, one(machine())) is None
-    assert of_step({"params": {"architecture": TINY.model_dump(), "steps": 3, "batch_size": 1}}, None) is None
+    training = {"architecture": TINY.model_dump(), "steps": 3, "batch_size": 1, "max_length": 8}
+    assert of_step({"params": training}, None).keys() == {"gigaoperations"}
+    assert of_step({"params": training}, one(machine(bandwidth=None, gpu=None))).keys() == {"gigaoperations"}
+
+
+def test_an_estimate_counts_every_token_that_a_row_may_have():
+    """Forward once, backward twice, and once more what was not kept; embeddings are looked up."""
+    training = {"architecture": TINY.model_dump(), "steps": 700, "batch_size": 50, "max_length": 90}
+    fast = one(machine(bandwidth=None, gpu=(4, 3)))
+    work = 700 * 3 * 2 * (LAYERS + 800) * 50 * 90
+    found = of_step({"params": training}, fast)
+    assert found["gigaoperations"] == -(-work // 10**9)
+    assert found["wall_s"] == round(work / (4 * 10**12), 6)
+    assert found["how"].endswith("operations of 50 rows of 90 tokens / 4 TFLOP/s")
+    again = of_step({"params": {**training, "gradient_checkpointing": True}}, fast)
+    assert again["gigaoperations"] == -(-work * 4 // (3 * 10**9))
+    # where the bus is slower, it decides
+    slow = of_step({"params": training}, one(machine(bandwidth=10**-6, gpu=(4, 3))))
+    assert slow["wall_s"] == float(700 * MOVED * PARAMETERS / 1000)
 
 
 def test_a_minute_for_six_thousand_steps_of_nine_billion_parameters_is_refused(tmp_path):

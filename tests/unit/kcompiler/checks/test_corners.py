@@ -1155,22 +1155,29 @@ def lengths() -> None:
 
 
 def least_times() -> None:
-    """Of a step of a plan; a loss's parameters may stand beside the three that are asked for, or not."""
+    """Of a step of a plan; a loss's parameters may stand beside the four that are asked for, or not."""
     time = module("facts.time")
     bus = next(iter(machine(bandwidth=1e-3, gpu=None).profiles.values()))
-    exact = {"architecture": SMALL, "steps": 40, "batch_size": 8}
-    for params in (exact, {**exact, "more": 1}):
+    exact = {"architecture": SMALL, "steps": 40, "batch_size": 8, "max_length": 100}
+    a = Architecture(**SMALL)
+    head = a.vocab_size * a.hidden_size
+    work = 3 * 2 * 8 * 100 * (total(a) if a.tie_word_embeddings else total(a) - head)
+    for params in (exact, {**exact, "more": 1}, {**exact, "gradient_checkpointing": False}):
         found = time.of_step({"params": params}, bus)
         assert found is not None
-        assert found.seconds == 40 * Fraction(28 * total(Architecture(**SMALL)), 10**6)
-        assert time.of_step({"params": params}, None) is None
+        assert found["wall_s"] == round(float(40 * Fraction(28 * total(a), 10**6)), 6)
+        assert found["how"].startswith("40 steps × ")
+        assert time.of_step({"params": params}, None) == {"gigaoperations": -(-40 * work // 10**9)}
     for name in exact:
         assert time.of_step({"params": {key: exact[key] for key in exact if key != name}}, bus) is None
     counts = next(iter(machine(bandwidth=None, gpu=(1e-6, None)).profiles.values()))
-    a = Architecture(**SMALL)
-    head = a.vocab_size * a.hidden_size
-    work = 3 * 8 * 2 * ((total(a) - head) * 4 + head * 2)
-    assert time.of_step({"params": exact}, counts).seconds == 40 * Fraction(work, 10**6)
+    found = time.of_step({"params": exact}, counts)
+    assert found["wall_s"] == round(float(40 * Fraction(work, 10**6)), 6)
+    assert found["how"].endswith("operations of 8 rows of 100 tokens / 1e-06 TFLOP/s")
+    again = time.of_step({"params": {**exact, "gradient_checkpointing": True}}, counts)
+    assert again["gigaoperations"] == -(-40 * work * 4 // (3 * 10**9))
+    row = 3 * 8 * 2 * ((total(a) - head) * 4 + head * 2)
+    assert time.of_training(a, 40, 8, counts).seconds == 40 * Fraction(row, 10**6)
     words = [
         time.seconds(value)
         for value in (Fraction(7999, 4), Fraction(10), Fraction(99999, 10000), Fraction(1), Fraction(1, 1000), 0.0009)

@@ -27,6 +27,7 @@ class Stage:
         self.scratch.mkdir(parents=True, exist_ok=True)
         self.data: dict[str, Any] = {}
         self.said: list[str] = []
+        self.used_up: dict[str, int] = {}
 
     def out(self, port: str) -> Path:
         (self.root / port).mkdir(parents=True, exist_ok=True)
@@ -40,7 +41,8 @@ class Stage:
 
     def kept(self, done: int) -> None: ...
 
-    def used(self, what: Used, amount: int) -> None: ...
+    def used(self, what: Used, amount: int) -> None:
+        self.used_up[what] = self.used_up.get(what, 0) + amount
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
         self.data[port] = json.loads(json.dumps(data, allow_nan=False))

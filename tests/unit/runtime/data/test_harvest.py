@@ -18,7 +18,7 @@ import stamina
 from runtime.contract import Refusal, Unavailable
 from runtime.contract.conversation import Conversation
 from runtime.data import answers
-from runtime.data.chat import most_usd, request_of
+from runtime.data.chat import most_tokens, most_usd, request_of
 from runtime.data.harvest import harvest
 from runtime.data.spend import Spend
 from runtime.machine.durable import StorageFailed
@@ -150,6 +150,26 @@ def test_a_secret_that_is_not_set_is_refused_before_anybody_is_asked(tmp_path: P
 
 
 #: an answer costs 0.013 US dollars, and may cost more
+def test_tokens_are_counted_as_the_server_counts_them_and_at_most_where_it_does_not(tmp_path: Path) -> None:
+    """And only those of answers that were asked for now."""
+
+    def silent(prompt: str, _count: int) -> Reply:
+        reply = completion(f"answer to {prompt}")
+        if prompt == PROMPTS[0]:
+            del reply["usage"]
+        return 200, {}, reply
+
+    with serving(silent) as server:
+        asked = params(server.url, max_tokens=77)
+        stage = run(tmp_path, asked)
+        usage = completion("x")["usage"]
+        each = usage["prompt_tokens"] + usage["completion_tokens"]
+        most = sum(most_tokens(request_of(PROMPTS[0], asked), asked))
+        assert most > 77 + len(PROMPTS[0])
+        assert stage.used_up == {"teacher_tokens": each * 11 + most}
+        assert run(tmp_path, asked).used_up == {}
+
+
 DEAR = {"usd_per_million_input": 1000.0, "usd_per_million_output": 1000.0, "max_tokens": 10}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import pytest
 
 from runtime.contract import Refusal
-from runtime.machine.apply import apply, forecast, used_up
+from runtime.machine import meter, saved
+from runtime.machine.apply import apply, collect, forecast, unfinished, used_up
 from runtime.machine.budget import Budget, OverBudget, total
 from runtime.machine.meter import FILE, Spent
-from tests.unit.runtime.machinery import Watched, approve, chain
+from tests.unit.runtime.machinery import Watched, approve, chain, lock, step
 
 
 @pytest.mark.parametrize(
@@ -146,3 +148,228 @@ def test_who_looks_is_told_which_budget_is_used_up(root: Path) -> None:
     assert told(60.0) == ""
     assert go(root, 60.0).outcome == "done"
     assert told(0.4) == "", "what is done needs no time"
+
+
+BOUNDS = {"usd": 0.0, "gpu_hours": 1e9, "wall_s": 1e9, "cpu_s": 1e9}
+
+
+def on(root: Path, *, rounds: int = 20, pause_s: float = 0.01, name: str = "toy", **bounds: float) -> dict[str, Any]:
+    """The chain, bounded; another number of rounds is another form of the spec."""
+    content = chain(root, rounds=rounds, pause_s=pause_s)
+    return {**content, "asked": {**content["asked"], "name": name}, "budgets": {**BOUNDS, **bounds}}
+
+
+def to_the_end(lock: Mapping[str, Any], root: Path, **options: Any) -> Any:
+    return apply(lock, root=root, judge=approve, **options)
+
+
+def killed_at(lock: Mapping[str, Any], root: Path, round_: int) -> bool:
+    """Whether an apply came so far in `grow` that it was killed there, a moment after its last sign of life."""
+
+    def kill() -> bool:
+        for state in (root / ".kcompiler/scratch").glob("*/work/state.json"):
+            if json.loads(state.read_text())[1] >= round_:
+                time.sleep(0.15)
+                raise _Killed
+        return False
+
+    try:
+        apply(lock, root=root, judge=approve, stop_requested=kill)
+    except _Killed:
+        return True
+    return False
+
+
+@pytest.fixture
+def beating(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signs of life so close that a kill after a moment's rest leaves a true one."""
+    monkeypatch.setattr(meter, "INTERVAL_S", 0.05)
+
+
+@pytest.fixture
+def holding(monkeypatch: pytest.MonkeyPatch, beating: None) -> None:
+    """One accelerator, held all the time."""
+    monkeypatch.setattr(meter, "accelerators", lambda: 1)
+
+
+def total_of(run: Any, name: str) -> float:
+    return float(run.reports["apply"]["data"][name]["value"])
+
+
+@pytest.mark.usefixtures("holding")
+def test_no_edit_gives_back_what_was_paid_for(root: Path) -> None:
+    """Neither another form of the spec, nor a profile of it, nor a second result of the same; another spec pays for
+    itself."""
+    whole = to_the_end(on(root), root)
+    assert whole.outcome == "done"
+    hours = total_of(whole, "gpu") / 3600
+    assert hours > 0.2 / 3600
+    for form in (on(root, rounds=21), on(root, rounds=22, name="toy@mini")):
+        run = to_the_end({**form, "budgets": {**BOUNDS, "gpu_hours": hours * 0.99}}, root)
+        assert run.outcome == "failed"
+        (error,) = [step.error for step in run.steps if step.error]
+        assert isinstance(error, Refusal)
+        assert error.place == "budgets.gpu_hours"
+        assert "ever made for this spec's name" in error.message
+    assert to_the_end({**on(root), "budgets": {**BOUNDS, "gpu_hours": hours * 0.99}}, root).outcome == "done", "reused"
+    other = {**on(root, rounds=21, name="other"), "budgets": {**BOUNDS, "gpu_hours": hours * 100}}
+    assert to_the_end(other, root).outcome == "done"
+    forced = to_the_end({**on(root), "budgets": {**BOUNDS, "gpu_hours": hours * 0.99}}, root, force=["grow"])
+    assert forced.outcome == "failed", "making it again is paid again"
+
+
+@pytest.mark.usefixtures("beating")
+def test_tokens_of_killed_attempts_and_of_work_that_was_done_twice_are_counted(root: Path) -> None:
+    assert killed_at(on(root), root, 5)
+    for work in (root / ".kcompiler/scratch").glob("*/work"):
+        (work / "state.json").unlink()  # what it saved is lost: five rounds are done again
+    run = to_the_end(on(root), root)
+    assert run.outcome == "done"
+    assert total_of(run, "training_tokens") >= 10 * (5 + 20)
+    assert total_of(run, "training_tokens") <= 10 * (5 + 20) + 50, "the moment of the kill counts as worked"
+    data = run.reports["apply"]["data"]
+    assert (data["resumes"]["value"], data["repeated"]["value"]) == (1, 5)
+    assert 0.15 < data["lost"]["value"] < data["wall"]["value"]
+    assert to_the_end(on(root, rounds=21, training_tokens=200), root).outcome == "failed"
+
+
+@pytest.mark.usefixtures("beating")
+def test_a_report_lists_where_work_was_taken_up(root: Path) -> None:
+    assert killed_at(on(root), root, 5)
+    assert killed_at(on(root), root, 9)
+    run = to_the_end(on(root), root)
+    grow = run.reports["apply"]["data"]["steps"]["grow"]
+    told = [(one["attempt"]["value"], one["at"]["value"], one["repeated"]["value"]) for one in grow["resumes"]]
+    assert told == [(2, 5, 0), (3, 9, 0)]
+    assert (grow["attempts"]["value"], grow["lost_attempts"]["value"]) == (3, 0)
+    (root / "calm").mkdir()
+    calm = to_the_end(on(root / "calm"), root / "calm")
+    assert run.digests == calm.digests
+    assert calm.reports["apply"]["data"]["steps"]["grow"]["resumes"] == []
+
+
+@pytest.mark.usefixtures("holding")
+@pytest.mark.parametrize("look", ["another form", "collect"])
+def test_what_a_killed_attempt_took_is_not_forgotten_by_what_comes_next(root: Path, look: str) -> None:
+    """Not when the spec is edited so that the attempt is never taken up, and not when its folder is collected."""
+    assert killed_at(on(root), root, 5)
+    if look == "collect":
+        collect(root, [])
+        assert not list((root / ".kcompiler/scratch").iterdir())
+    else:
+        assert to_the_end(on(root, rounds=6, pause_s=0.0), root).outcome == "done"
+    (killed,) = [line["data"] for line in claims(root) if line["type"] == "step_killed"]
+    assert killed["step"] == "grow"
+    assert killed["gpu_s"] > 0.15
+    assert (killed["began"], killed["done"], killed["kept"]) == (0, 5, 5)
+    assert to_the_end(on(root, rounds=7, gpu_hours=0.15 / 3600), root).outcome == "failed"
+
+
+@pytest.mark.usefixtures("beating")
+def test_killing_in_a_loop_gives_no_time(root: Path) -> None:
+    """Each attempt saves what it did, and is killed: the wall clock still runs out, at the time of one long attempt."""
+    kills = 0
+    while killed_at(on(root, rounds=100, wall_s=1.0), root, 2 * (kills + 1)):
+        kills += 1
+        assert kills < 8, "0.15 s each and more"
+    assert kills > 0
+    run = to_the_end(on(root, rounds=100, wall_s=1.0), root)
+    assert [step.error.place for step in run.steps if isinstance(step.error, Refusal)] == ["budgets.wall_s"]
+
+
+def test_steps_that_come_later_count_when_an_earlier_one_begins(root: Path) -> None:
+    """`grow` is slow and already done when `make` is to run again for another reason: its time is spent."""
+    first = lock(root, [step("one", "toy_make", params={"text": "a"}), slow("two", "one")])
+    assert to_the_end(first, root).outcome == "done"
+    # a new first step without any bearing on the one that is done
+    both = lock(root, [step("zero", "toy_make", params={"text": "new"}), *first["steps"]])
+    both["budgets"] = {**BOUNDS, "wall_s": 0.2}
+    run = to_the_end(both, root)
+    status = {one.step: one.status for one in run.steps}
+    assert status == {"zero": "failed", "one": "reused", "two": "reused"}
+    both["budgets"] = {**BOUNDS, "wall_s": 60.0}
+    assert to_the_end(both, root).outcome == "done"
+
+
+def slow(name: str, of: str) -> dict[str, Any]:
+    return step(name, "toy_grow", takes={"dataset": f"step:{of}#dataset"}, params={"rounds": 30, "pause_s": 0.01})
+
+
+def test_a_step_that_fails_has_taken_its_time(root: Path) -> None:
+    """One that is refused in its midst counts for those that could go on without it."""
+    content = lock(
+        root,
+        [
+            step("one", "toy_make", params={"text": "a"}),
+            step(
+                "two",
+                "toy_grow",
+                takes={"dataset": "step:one#dataset"},
+                params={"rounds": 30, "pause_s": 0.01, "careless": True},
+            ),
+            step("three", "toy_make", params={"text": "b"}),
+        ],
+    )
+    content["budgets"] = {**BOUNDS, "wall_s": 0.2}
+    run = to_the_end(content, root)
+    status = {one.step: (one.status, one.reason) for one in run.steps}
+    assert status["two"][0] == "failed"
+    assert status["three"] == ("blocked", "over_budget")
+
+
+def test_a_clock_that_jumps_changes_no_sum(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what people read is told by the clock of the wall, which may be set back by a year in mid-run."""
+    jumps = iter(range(10**9, 0, -86_400))
+    monkeypatch.setattr(time, "time", lambda: float(next(jumps)))
+    run = to_the_end(on(root), root, now=lambda: float(next(jumps)))
+    assert run.outcome == "done"
+    assert 0.2 <= total_of(run, "wall") < 10.0
+    stamps = [line["ts"] for line in claims(root)]
+    assert stamps == sorted(stamps, reverse=True), "the clock went backwards"
+    assert [line["seq"] for line in claims(root)] == list(range(1, len(stamps) + 1))
+    again = to_the_end(on(root, rounds=100, wall_s=0.3), root, now=lambda: float(next(jumps)))
+    assert again.outcome == "failed"
+
+
+def test_a_state_of_another_form_is_named_with_what_differs(root: Path) -> None:
+    """It lies there, at its step, and would not lead to the same bytes."""
+    polls = iter(range(12))
+    to_the_end(on(root), root, stop_requested=lambda: next(polls, None) is None)
+    ((action, _),) = unfinished(root).items()
+    saved_at(root / ".kcompiler/scratch" / action.removeprefix("sha256:") / "work/training", 3)
+    watch = Watched()
+    assert to_the_end(on(root, rounds=21), root, watch=watch).outcome == "done"
+    said = [event["message"] for event in watch.events if event["event"] == "said"]
+    assert said == ["the state saved at step 3 is not used, it would not lead to the same result: rounds: 20 → 21"]
+
+
+def saved_at(folder: Path, at: int) -> None:
+    folder.mkdir(parents=True)
+    (folder / saved.name_of(at, "bin")).write_bytes(b"state")
+    text = saved.index(course={}, step=at, file=saved.name_of(at, "bin"), file_digest="d", record={})
+    (folder / saved.name_of(at)).write_bytes(text)
+
+
+def test_what_was_estimated_stands_beside_what_was_measured(root: Path) -> None:
+    """First nothing is known; then what was recorded, for as many operations as there are now."""
+
+    def estimated(rounds: int, **more: float) -> dict[str, Any]:
+        return {**on(root, rounds=rounds), "estimates": {"grow": {"gigaoperations": rounds, **more}}}
+
+    data = to_the_end(estimated(20, wall_s=0.8), root).reports["apply"]["data"]
+    assert data["steps"]["make"]["estimated"]["tag"] == "unavailable"
+    first = data["steps"]["grow"]
+    assert (first["estimated"]["value"], first["estimated"]["by"]) == (0.8, "arithmetic")
+    took = first["wall"]["value"]
+    assert first["estimate_error"]["value"] == pytest.approx(abs(took - 0.8) / took, rel=1e-4)
+    assert data["estimate_error"]["tag"] == "unavailable", "of the other steps nothing was known"
+    second = to_the_end(estimated(40), root).reports["apply"]["data"]["steps"]["grow"]
+    assert second["estimated"]["by"] == "recorded"
+    assert second["estimated"]["value"] == pytest.approx(2 * took, rel=1e-4)
+    measured = second["wall"]["value"]
+    assert second["estimate_error"]["value"] == pytest.approx(abs(measured - 2 * took) / measured, rel=1e-3)
+    whole = to_the_end(estimated(40), root, force=["make", "grow", "join", "aside"]).reports["apply"]["data"]
+    assert whole["estimate_error"]["tag"] == "measured"
+    assert whole["estimated"]["value"] == pytest.approx(
+        sum(one["estimated"]["value"] for one in whole["steps"].values()), rel=1e-4
+    )

@@ -90,6 +90,8 @@ def grow(takes: Mapping[str, Path], params: GrowParams, ctx: Context) -> None:
         value += params.label
     if state.exists():
         value, done = json.loads(state.read_text())
+    ctx.kept(done)
+    if done:
         ctx.say(f"resumed at {done}")
     while done < params.rounds:
         time.sleep(params.pause_s)
@@ -97,6 +99,8 @@ def grow(takes: Mapping[str, Path], params: GrowParams, ctx: Context) -> None:
         temporary = state.with_suffix(".tmp")
         temporary.write_text(json.dumps([value, done]))
         temporary.replace(state)
+        ctx.kept(done)
+        ctx.used("training_tokens", 10)
         ctx.progress(done, params.rounds)
     if params.vandal:
         (takes["dataset"] / "train.jsonl").chmod(0o644)
