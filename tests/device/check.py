@@ -244,6 +244,7 @@ def memory(tiny: bool) -> Found:
     """A batch that the card has no room for: refused in words, and the process lives on."""
     import torch
 
+    from kcompiler.facts.models import total
     from runtime.contract import MachineError
     from tests.tensor.train import world
 
@@ -251,8 +252,9 @@ def memory(tiny: bool) -> Found:
         return {"skipped": "the CPU's allocator has no limit that could be set"}
     with _world() as (root, takes):
         whole = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(0.2e9 / whole)
-        shape = world.architecture(hidden_size=1024, intermediate_size=4096, num_hidden_layers=4)
+        shape = world.architecture(hidden_size=512, intermediate_size=2048, num_hidden_layers=8)
+        # weights, gradients and both moments fit; what a batch leaves for its backward pass does not
+        torch.cuda.set_per_process_memory_fraction((16 * total(shape) * 1.05 + 1e8) / whole)
         try:
             _run(root / "large", takes, architecture=shape, batch_size=40, device="cuda")
         except MachineError as error:

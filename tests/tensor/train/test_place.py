@@ -13,7 +13,7 @@ from runtime import catalog
 from runtime.contract import Loss, Refusal
 from runtime.machine import devices
 from runtime.models import build, device
-from runtime.train import onepass
+from runtime.train import head, onepass
 from runtime.train import place as places
 from runtime.train.batches import Group
 from runtime.train.distill import fit
@@ -104,12 +104,12 @@ def test_the_whole_loss_path_works_where_its_tensors_are() -> None:
     ids_BT, places_N = torch.ones(2, 9, dtype=torch.long), torch.arange(12)
     group = Group(ids_BT, places_N, 2, 18)
     hidden_NH = hidden_of(model, [group], Place(META))  # type: ignore[arg-type]
-    head = nn.Linear(32, world.VOCAB, bias=False, device=META)
+    layer = nn.Linear(32, world.VOCAB, bias=False, device=META)
     mask_N = torch.arange(12) % 3 != 0
     choices = Choices(torch.zeros(12, 4, dtype=torch.long, device=META), torch.zeros(12, 4, device=META))
     assert choices[torch.arange(3)].ids_NM.device == META
     batch = onepass.Batch(
-        teacher=Side(torch.empty(12, 32, device=META), head),
+        teacher=Side(torch.empty(12, 32, device=META), layer),
         target_N=torch.ones(12, dtype=torch.long, device=META),
         masks_N={"response": mask_N},
         denominators={"response": 8},
@@ -118,7 +118,7 @@ def test_the_whole_loss_path_works_where_its_tensors_are() -> None:
         Bound(term, catalog.load("losses", term.term), catalog.load("losses", term.term).params())
         for term in world.terms(kl=0.6, ce_truth=0.4)
     ]
-    whole, values_K = onepass.total(hidden_NH, head, batch, terms, [0.6, 0.4], 16)
+    whole, values_K = onepass.total(hidden_NH, layer, batch, terms, [0.6, 0.4], 16)
     assert (whole.device, values_K.device, values_K.shape) == (META, META, (2,))
 
 
@@ -197,3 +197,31 @@ def test_a_card_is_named_by_what_decides_its_sums(monkeypatch: pytest.MonkeyPatc
     assert device.words("cuda") == "NVIDIA H100 80GB HBM3 9.0 CUDA 13.0"
     with pytest.raises(Refusal, match=r"torch finds 1 card$"):
         device.words("cuda:1")
+
+
+def test_a_head_is_rounded_once_a_step_and_its_logits_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A processor has no product of bfloat16 that returns float32: here its operands are rounded and multiplied as they
+    are. What is tried is which operands are, and that nothing else is."""
+    seen: list[torch.Tensor] = []
+
+    def product(left: torch.Tensor, right: torch.Tensor, out_dtype: torch.dtype) -> torch.Tensor:
+        assert (left.dtype, right.dtype, out_dtype) == (torch.bfloat16, torch.bfloat16, torch.float32)
+        seen.append(right)
+        return left.float() @ right.float()
+
+    monkeypatch.setattr(torch, "mm", product)
+    made = torch.Generator().manual_seed(3)
+    hidden_NH, weight_VH = torch.randn(5, 8, generator=made), torch.randn(7, 8, generator=made)
+    with head.rounded(True):
+        logits_NV = head.kernel()(hidden_NH, weight_VH, torch.ones(7))
+        back_NH = head.kernel()(logits_NV, weight_VH.t(), None)
+        into_VH = torch.ones(7, 8)
+        head.add(into_VH, logits_NV, hidden_NH)
+    half = [one.bfloat16().float() for one in (hidden_NH, weight_VH, logits_NV)]
+    assert torch.equal(logits_NV, half[0] @ half[1].t() + 1)
+    assert torch.equal(back_NH, half[2] @ half[1])
+    assert torch.equal(into_VH, 1 + half[2].t() @ half[0])
+    assert seen[0].data_ptr() == seen[1].data_ptr()
+    assert not torch.equal(logits_NV, logits_NV.bfloat16().float())
+    with head.rounded(False):
+        assert torch.allclose(head.kernel()(hidden_NH, weight_VH, None), hidden_NH @ weight_VH.t())
