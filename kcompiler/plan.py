@@ -48,6 +48,8 @@ _TOY = 3
 _OF_TEACHER = {"teacher", "of_teacher", "teacher_gain"}
 #: paired data that compare the saved package with the weights that it was made of, or with the original
 _OF_PACKAGE = {"package_gain", "original_gain"}
+#: the kind of check that looks at points in a row
+_WINDOW = "dominance@"
 _PINNED = ("of_teacher", "accuracy.teacher")
 
 #: who makes the report on the run itself: no step, but apply
@@ -91,18 +93,23 @@ def _parts(front: Front, project: Project, backend: str | None) -> tuple[_Parts 
         # no spec can bring this about: lowering makes the edges, whatever the sections say
         raise RuntimeError(f"step `{lacking[0][0]}` does not come after `{lacking[0][1]}`")
     packs = policy.load(front.spec.policies, [project.root / "policies", assets.folder("policies")])
-    asked, found = obligations(front, packs, graph.producers())
+    settings = {node.id: node.params for node in graph.nodes}
+    asked, found = obligations(front, packs, graph.producers(), settings)
     if any(item.severity == "error" for item in found):
         return None, found
     return _Parts(graph, packs, asked), found
 
 
 def obligations(
-    front: Front, packs: policy.Policy, producers: Mapping[str, Sequence[str]]
+    front: Front,
+    packs: policy.Policy,
+    producers: Mapping[str, Sequence[str]],
+    settings: Mapping[str, Mapping[str, Any]],
 ) -> tuple[list[dict[str, Any]], list[Diagnostic]]:
     """What must be proven, cell by cell: a rule is about the steps of its own cell, and what it expects is its own.
 
-    `producers` maps a report kind to the steps of the plan that make such a report.
+    `producers` maps a report kind to the steps of the plan that make such a report, `settings` each step to its
+    parameters.
     """
     assert front.tree is not None
     made: dict[tuple[str, str, str], dict[str, Any]] = {}
@@ -111,7 +118,7 @@ def obligations(
         own = {kind: [step for step in ids if variants.belongs(step, form.labels)] for kind, ids in producers.items()}
         fed = {kind: ids for kind, ids in own.items() if ids}
         values = form.spec.model_dump(mode="json", by_alias=True)
-        asked, wrong = policy.obligations(packs, values, {**fed, "run": [APPLY]})
+        asked, wrong = policy.obligations(packs, values, {**fed, "run": [APPLY]}, settings)
         found |= dict.fromkeys(wrong)
         for one in asked:
             if made.setdefault((one["rule"], one["from"], one["report"]), one) != one:
@@ -125,6 +132,7 @@ def obligations(
                 *_uncompared(front),
                 *_unoriginal(front, asked),
                 *_unknowable(front, asked),
+                *_undecidable(front, asked, settings),
             ]
         )
     return asked, list(found)
@@ -228,6 +236,34 @@ def _unknowable(front: Front, asked: Sequence[Mapping[str, Any]]) -> Iterator[Di
                 help="remove the pack, or pin what was measured elsewhere on this very split: "
                 "`teacher: {correct: …, n: …}` of the suite `choice`",
                 related=(front.tree.related("/teacher/source", "the teacher"),),
+            )
+
+
+def _undecidable(
+    front: Front, asked: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Diagnostic]:
+    """Blocking rules about a window of measured points that the training does not have."""
+    assert front.spec is not None
+    assert front.tree is not None
+    stages = {stage.name: (index, stage) for index, stage in enumerate(front.spec.training.stages)}
+    for one in asked:
+        step = str(one["from"]).removeprefix("step:")
+        known = [name for name in stages if step.partition("@")[0].endswith(f"-{name}")]
+        if one["mode"] != "block" or not one["kind"].startswith(_WINDOW) or not known:
+            continue
+        steps, every = (int(settings[step][name]) for name in ("steps", "gradient_norms_every"))
+        window, points = int(one["params"]["window"]), len({*range(0, steps, every), steps - 1})
+        if points < window:
+            index, stage = stages[max(known, key=len)]
+            written = "gradient_norms_every" in stage.model_fields_set
+            yield front.tree.diagnostic(
+                "KC6036",
+                f"/training/stages/{index}/{'gradient_norms_every' if written else 'steps'}",
+                f"rule `{one['rule']}` looks at {window} measured points in a row, and this training has {points}",
+                label=f"{steps} steps, gradients measured every {every}",
+                help=f"write `gradient_norms_every: {(steps - 1) // (window - 1)}`"
+                if steps >= window
+                else f"train {window} steps or more, or remove the pack",
             )
 
 

@@ -115,7 +115,7 @@ def policies(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
         seen.add((one["rule"], one["from"]))
         yield from _obligation(f"plan.lock#/obligations/{number}", one, rules, kinds)
     for name, (_, rule) in sorted(rules.items()):
-        if rule.rule.when is not None:
+        if rule.rule.conditional:
             continue
         for step, kind in sorted(kinds.items()):
             if rule.rule.covers(kind) and (name, f"step:{step}") not in seen:
@@ -138,9 +138,9 @@ def _by_the_spec(
     for step, kind in kinds.items():
         if step != APPLY:
             producers.setdefault(kind, []).append(step)
-    wanted, _ = obligations(front, packs, producers)
+    wanted, _ = obligations(front, packs, producers, {step["id"]: step["params"] for step in plan["steps"]})
     given = {(one["rule"], one["from"]): one for one in plan["obligations"]}
-    conditional = {rule.name for pack in packs.packs for rule in pack.rules if rule.rule.when is not None}
+    conditional = {rule.name for pack in packs.packs for rule in pack.rules if rule.rule.conditional}
     for one in wanted:
         step, there = one["from"].removeprefix("step:"), given.get((one["rule"], one["from"]))
         if there is None and one["rule"] in conditional:

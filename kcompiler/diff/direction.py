@@ -41,6 +41,8 @@ def threshold(rule: Rule) -> str:
     if rule["kind"].startswith("relative@"):
         other = _plain(expect) if params.get("to") is None else params["to"]
         return f"{params.get('by')} to {other} {params.get('op')} {_plain(params.get('threshold'))}"
+    if rule["kind"].startswith("dominance@"):
+        return f"none above {params.get('factor')} times the others at {params.get('window')} points in a row"
     if expect is not None:
         return f"expects {_plain(expect)}"
     return str(rule["kind"]).partition("@")[0]

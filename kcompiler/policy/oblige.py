@@ -9,30 +9,38 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.policy import kinds, path, shape
 from kcompiler.policy.kind import NUMBER
 from kcompiler.policy.load import LoadedPack, LoadedRule, Policy
-from kcompiler.policy.rule import Expect, When, written
+from kcompiler.policy.rule import Expect, When, Where, written
 from runtime import catalog
+
+#: step → its parameters
+Settings = Mapping[str, Mapping[str, Any]]
 
 
 def obligations(
-    policy: Policy, spec_values: Mapping[str, Any], producers: Mapping[str, Sequence[str]]
+    policy: Policy,
+    spec_values: Mapping[str, Any],
+    producers: Mapping[str, Sequence[str]],
+    settings: Settings = MappingProxyType({}),
 ) -> tuple[list[dict[str, Any]], list[Diagnostic]]:
     """What must be proven, as JSON values for the lock, sorted by rule and step; and every problem found.
 
     `spec_values` is the spec with its defaults, as JSON values. `producers` maps a report kind to the steps that make
-    such a report; apply itself makes the report of kind `run`. Problems of the packs come first.
+    such a report; apply itself makes the report of kind `run`. `settings` are the parameters of these steps: of one
+    whose are not known every rule is asked. Problems of the packs come first.
     """
     found: list[dict[str, Any]] = []
     problems = list(policy.problems)
     for pack in policy.packs:
         problems += _fits(pack, spec_values)
         for rule in pack.rules:
-            made, wrong = _of_rule(pack, rule, spec_values, producers)
+            made, wrong = _of_rule(pack, rule, spec_values, producers, settings)
             found += made
             problems += wrong
     return sorted(found, key=lambda one: (str(one["rule"]), str(one["from"]))), problems
@@ -65,7 +73,11 @@ def _fits(pack: LoadedPack, spec_values: Mapping[str, Any]) -> list[Diagnostic]:
 
 
 def _of_rule(
-    pack: LoadedPack, loaded: LoadedRule, spec_values: Mapping[str, Any], producers: Mapping[str, Sequence[str]]
+    pack: LoadedPack,
+    loaded: LoadedRule,
+    spec_values: Mapping[str, Any],
+    producers: Mapping[str, Sequence[str]],
+    settings: Settings,
 ) -> tuple[list[dict[str, Any]], list[Diagnostic]]:
     rule = loaded.rule
     applies, problem = _applies(loaded, spec_values)
@@ -76,6 +88,11 @@ def _of_rule(
     fed = [(kind, step) for kind in sorted(producers) if rule.covers(kind) for step in producers[kind]]
     if not fed:
         return [], [] if rule.mode == "skip" else [_unfed(loaded, producers)]
+    if rule.where is not None:
+        counts = {step: _count(rule.where, settings.get(step)) for _, step in fed}
+        if all(count is None for count in counts.values()):
+            return [], [_no_parameter(loaded, rule.where, [step for _, step in fed])]
+        fed = [one for one in fed if (counts[one[1]] or 0) >= rule.where.at_least]
     expect, problem = _resolved(loaded, spec_values)
     if problem is not None:
         return [], [problem]
@@ -105,6 +122,25 @@ def _obligation(pack: LoadedPack, loaded: LoadedRule, kind: str, step: str, expe
         "expect": expect,
         "remedy": rule.remedy,
     }
+
+
+def _count(where: Where, params: Mapping[str, Any] | None) -> int | None:
+    """How many values the path leads to in the parameters of a step; None where these have no such field. Of a step
+    whose parameters are not known it is as many as the rule asks for."""
+    if params is None:
+        return where.at_least
+    matches = path.walk(path.parse(where.step), params)
+    return None if all(match.no_field for match in matches) else sum(not match.missing for match in matches)
+
+
+def _no_parameter(loaded: LoadedRule, where: Where, steps: Sequence[str]) -> Diagnostic:
+    return loaded.tree.diagnostic(
+        "KC6026",
+        "/where/step",
+        f"no step that makes the report `{loaded.rule.on}` has a parameter at `{where.step}`",
+        label="the rule would never apply",
+        help=f"look the parameters up with `kcompiler show`; these steps make it: {', '.join(steps)}",
+    )
 
 
 def _applies(loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[bool, Diagnostic | None]:

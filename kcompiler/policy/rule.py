@@ -68,6 +68,16 @@ class When(Closed):
         return [written(one) for one in (self.has if isinstance(self.has, list) else [self.has])]
 
 
+class Where(Closed):
+    """The rule applies only to reports of steps in whose parameters the path `step` leads to `at_least` so many values.
+
+    A spec has several steps of one kind: of two trainings the one may have a single loss term, and nothing to compare.
+    """
+
+    step: PathText
+    at_least: int = Field(ge=1)
+
+
 def written(value: object) -> str:
     """One scalar as text, the same for every way to write it: true, 3, 0.5; "" for what is no scalar."""
     if isinstance(value, bool):
@@ -108,6 +118,8 @@ class Rule(Closed):
     reason: str = ""
     #: one condition, or several that must all hold
     when: When | list[When] | None = None
+    #: of the steps that make the report, those whose parameters are like this
+    where: Where | None = None
     kind: str
     params: dict[str, Any] = Field(default_factory=dict)
     expect: Expect | None = None
@@ -134,6 +146,11 @@ class Rule(Closed):
         if isinstance(self.when, list):
             return [(f"/when/{index}", one) for index, one in enumerate(self.when)]
         return [("/when", self.when)] if self.when else []
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the rule is not for every spec, or not for every step that makes its report."""
+        return self.when is not None or self.where is not None
 
     def covers(self, report: str) -> bool:
         """Whether the rule is about reports of this kind."""

@@ -93,7 +93,12 @@ def shrink(name: str, root: Path, source: Mapping[str, Any], training: int, leng
     spec["student"]["architecture"] = dict(SIZES)
     spec["student"]["parameters"] = total(Architecture(vocab_size=VOCAB, **SIZES))
     stage = spec["training"]["stages"][0]
-    stage |= {"steps": training, "batch_size": 8, "optimizer": {"learning_rate": 5.0e-3, "warmup_steps": 4}}
+    stage |= {
+        "steps": training,
+        "batch_size": 8,
+        "gradient_norms_every": 8,
+        "optimizer": {"learning_rate": 5.0e-3, "warmup_steps": 4},
+    }
     spec["shapes"] |= {"prefill": lengths, "decode": {"context": lengths[-1]}}
     spec["execution"] = {"threads": 2}
     spec["hardware"].pop("declared")

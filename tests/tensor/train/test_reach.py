@@ -61,6 +61,23 @@ def test_every_shipped_loss_keeps_what_it_promises(name: str, width: int) -> Non
         assert "shift" in checks
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if catalog.load("losses", name).top is not None])
+def test_it_does_so_of_the_likeliest_tokens_alone(name: str, base: dict[str, Path], tmp_path: Path) -> None:
+    def of_top(loss: Loss) -> Bound:
+        return replace(bound(loss), of_top=True)
+
+    loss = catalog.load("losses", name)
+    assert [one for one in promises.tried(of_top(loss), WIDTH) if not one.passed] == []
+    right = loss.top.gradient
+    wrong = replace(loss, top=replace(loss.top, gradient=lambda *given: (lambda v, g: (v, g / 2))(*right(*given))))
+    assert [one.check for one in promises.tried(of_top(wrong), WIDTH) if not one.passed] == ["derivative"]
+    assert [one for one in promises.tried(bound(wrong), WIDTH) if not one.passed] == []
+    term = params(name).terms[0].model_copy(update={"semantics": dict(loss.top.semantics)})
+    assert (
+        run(tmp_path, base, params(terms=[term], of_top=True))["terms"][name]["checks"][-1]["passed"]["value"] is True
+    )
+
+
 def test_the_report_says_what_each_term_reaches(base: dict[str, Path], tmp_path: Path) -> None:
     names = [name for name in NAMES if name != "choice_kl"]
     data = run(tmp_path, base, params(*names))

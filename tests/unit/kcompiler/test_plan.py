@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,46 @@ def test_a_pack_that_is_not_for_this_tier_is_refused(tmp_path: Path) -> None:
 
 def test_the_lock_lies_below_generated(tmp_path: Path) -> None:
     assert lock_path(Project(tmp_path), planned(tmp_path)) == tmp_path / "generated" / "answers" / "plan.lock"
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "points", "advised"),
+    [
+        (40, 50, 2, 9),
+        (40, 13, 4, 9),
+        (40, 10, 5, None),
+        (40, 14, 4, 9),
+        (5, 50, 2, 1),
+        (4, 1, 4, None),
+        (100, 33, 4, 24),
+        (100, 40, 4, 24),
+    ],
+)
+def test_a_window_of_points_is_there_before_anything_is_trained(
+    tmp_path: Path, steps: int, every: int, points: int, advised: int | None
+) -> None:
+    mode = "block"
+
+    def said(name: str) -> list[Any]:
+        packs = tmp_path / name / "policies"
+        shutil.copytree(next(ROOT.glob("tests/golden/plan/KC6036-*/policies")), packs)
+        rule = packs / "lab" / "balance" / "rule.yaml"
+        rule.write_text(f"mode: {mode}\n{rule.read_text(encoding='utf-8')}", encoding="utf-8")
+
+        def change(data: dict[str, Any]) -> None:
+            data["training"]["stages"][0].update(steps=steps, gradient_norms_every=every)
+            data.update(policies=["lab"])
+
+        return [one for one in made(tmp_path / name, change)[1] if one.code == "KC6036"]
+
+    found = said("first")
+    assert len(found) == (points < 5)
+    if found and advised is None:
+        assert "train 5 steps or more" in found[0].help
+    elif found:
+        assert f"has {points}" in found[0].summary
+        assert found[0].help == f"write `gradient_norms_every: {advised}`"
+    mode = "warn"
+    assert said("warning") == []
+    mode, every = "block", advised or every
+    assert len(said("advised")) == (advised is None and points < 5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.kcompiler.judge import claims_judging, claims_kinds, claims_numbers, claims_relative
+from tests.unit.kcompiler.judge import claims_dominance, claims_judging, claims_kinds, claims_numbers, claims_relative
 from tests.unit.kcompiler.judge.samples import Claim
 
 
@@ -37,5 +37,6 @@ def claims() -> list[Claim]:
         *claims_kinds.origins(),
         *claims_kinds.demands(),
         *claims_relative.every(),
+        *claims_dominance.every(),
         *claims_judging.sizes(),
     ]

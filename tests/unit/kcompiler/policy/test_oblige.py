@@ -322,3 +322,38 @@ def test_the_order_of_packs_and_steps_does_not_matter(tmp_path: Path) -> None:
     first, _ = made(tmp_path, changed("eval.sound", "eval.*"), producers={"eval.b": ["x"], "eval.a": ["y"]})
     second, _ = made(tmp_path, changed("eval.sound", "eval.*"), producers={"eval.a": ["y"], "eval.b": ["x"]})
     assert first == second
+
+
+TRAININGS = {"eval.sound": ["several", "alone", "bare", "unknown"]}
+PARAMS: dict[str, dict[str, Any]] = {
+    "several": {"losses": [{"term": "kl"}, {"term": "ce"}]},
+    "alone": {"losses": [{"term": "kl"}]},
+    "bare": {"steps": 3},
+}
+
+
+@pytest.mark.parametrize(
+    ("at_least", "asked"), [(1, ["several", "alone", "unknown"]), (2, ["several", "unknown"]), (3, ["unknown"])]
+)
+def test_a_rule_is_about_the_steps_whose_parameters_it_names(tmp_path: Path, at_least: int, asked: list[str]) -> None:
+    """Of a step whose parameters are not known it is asked: nothing is left out for want of knowledge."""
+    rule = changed("kind:", f'where: {{step: "losses[*].term", at_least: {at_least}}}\nkind:')
+    found, problems = policy.obligations(lab(tmp_path, rule=rule), SPEC, TRAININGS, PARAMS)
+    assert problems == []
+    assert [one["from"].removeprefix("step:") for one in found] == sorted(asked)
+
+
+def test_a_parameter_that_no_step_has_is_an_error(tmp_path: Path) -> None:
+    rule = changed("kind:", 'where: {step: "loss[*].term", at_least: 1}\nkind:')
+    known = {"eval.sound": ["several", "alone"]}
+    found, problems = policy.obligations(lab(tmp_path, rule=rule), SPEC, known, PARAMS)
+    assert (found, [one.code for one in problems]) == ([], ["KC6026"])
+    assert "several, alone" in problems[0].help
+
+
+@pytest.mark.parametrize(
+    "where", ["{step: losses}", "{step: losses, at_least: 0}", "{at_least: 1}", "{step: '[*]', at_least: 1}"]
+)
+def test_where_says_what_and_how_many(tmp_path: Path, where: str) -> None:
+    _, problems = made(tmp_path, changed("kind:", f"where: {where}\nkind:"))
+    assert [one.code for one in problems] == ["KC6002"]
