@@ -18,6 +18,7 @@ from runtime.contract import Step, places, placing, unkeyed
 from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
 from runtime.contract.signals import Likeliest
+from runtime.contract.validation import TOTAL, Validation
 from runtime.contract.weights import Weights
 
 WITHOUT_TEACHER, FROM_NOTHING, ANSWERS, REACH = "ce_only", "random_init", "answers", "reach"
@@ -150,7 +151,13 @@ class Lowering:
         self.add(
             "data",
             "data",
-            {"sources": sources, "held_out": data.held_out, "has_tools": bool(data.tools), "learns": learns(self.spec)},
+            {
+                "sources": sources,
+                "held_out": data.held_out,
+                "validation": data.validation,
+                "has_tools": bool(data.tools),
+                "learns": learns(self.spec),
+            },
             takes,
             origin="/data",
             backend=data.backend,
@@ -444,6 +451,9 @@ class Lowering:
                 "device": self._device,
                 "teacher_device": self.spec.execution.teacher_device if "teacher" in takes else None,
                 "precision": self.spec.execution.precision,
+                "validation": _validation(stage.validation, [term["term"] for term in terms]),
+                # what a baseline was on the way nobody asks
+                "keeps_states": stage.validation is not None and not baseline,
             },
             takes,
             origin=f"/training/stages/{index}",
@@ -570,6 +580,14 @@ class Lowering:
 
     def _architecture(self, architecture: Any) -> dict[str, Any]:
         return dict(architecture.model_dump())
+
+
+def _validation(declared: Validation | None, terms: Sequence[str]) -> dict[str, Any] | None:
+    """The same policy for everything that a stage trains. A baseline without the loss that decides takes its total."""
+    if declared is None:
+        return None
+    metric = declared.metric if declared.metric in terms else TOTAL
+    return {**declared.model_dump(include=set(Validation.model_fields)), "metric": metric}
 
 
 def lower(spec: Spec, root: Path, folder: Path, backend: str | None = None) -> tuple[list[Node], list[Input]]:

@@ -20,7 +20,6 @@ from kcompiler.spec.evaluation import Suite
 from runtime import catalog
 from runtime.contract import calls, toolset
 from runtime.contract.rows import REJECTED
-from runtime.contract.splits import is_held_out
 
 #: further rows that a message names
 _NAMED = 3
@@ -129,10 +128,8 @@ def _judged(spec: Spec, suite: Suite, read: Read) -> Iterator[Row]:
     if suite.rows is not None and suite.rows.source not in (None, read.source.name):
         return
     for row in filter(_answered, read.content.rows):
-        test = (
-            is_held_out(row.prompt, spec.data.held_out) if read.source.split == "auto" else read.source.split == "test"
-        )
-        if test == (suite.split == "test") and (suite.rows is None or suite.rows.class_ in (None, row.whole["class"])):
+        split = spec.data.shares.split_of(read.source.split, row.prompt)
+        if split == suite.split and (suite.rows is None or suite.rows.class_ in (None, row.whole["class"])):
             yield row
 
 

@@ -13,7 +13,6 @@ from kcompiler.facts.rows import readable, whole
 from kcompiler.facts.teacher import CONTEXT_KEYS, folder_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
-from runtime.contract.splits import is_held_out
 
 #: fewer rows are a sample of what will come, not the data
 _ENOUGH_ROWS = 100
@@ -185,9 +184,7 @@ def _too_long(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     for read in readable(spec.data, world):
         long = []
         for row in read.content.rows:
-            split = read.source.split
-            if split == "auto":
-                split = "test" if is_held_out(row.prompt, spec.data.held_out) else "train"
+            split = spec.data.shares.split_of(read.source.split, row.prompt)
             tokens, (most, field) = least(row.prompt, row.response), bounds[split]
             if tokens > most:
                 long.append((tokens, row.place, split, most, field))

@@ -13,14 +13,14 @@ from kcompiler.facts.rows import Read, Row, content_of, first_wrong, lacking, re
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
-from runtime.contract.splits import is_held_out, normalised
+from runtime.contract.splits import SPLITS, TEST, TRAIN, VALIDATION, normalised
 
 #: pairs that a message spells out, and how many characters of a prompt
 _EXAMPLES, _SHOWN = 3, 60
 
 
 def _apart(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
-    """The same bytes may not be named for training and for testing, under whatever name."""
+    """The same bytes may not be named for two splits, under whatever name."""
     seen: dict[str, tuple[int, FileSource]] = {}
     for i, source in enumerate(spec.data.sources):
         if not isinstance(source, FileSource):
@@ -37,14 +37,27 @@ def _apart(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         first, other = seen[pin]
         if source.split != other.split:
             same = "the same file" if path == located(other.path, world) else "a file with the same content"
+            validates = VALIDATION in (source.split, other.split)
             yield tree.diagnostic(
-                "KC4501",
+                "KC4527" if validates else "KC4501",
                 f"/data/sources/{i}/path",
-                "the same rows would be trained on and tested on",
+                _chosen_by(({source.split, other.split} - {VALIDATION}).pop())
+                if validates
+                else "the same rows would be trained on and tested on",
                 label=f"{same}, for `{source.split}`",
-                help="hold rows out with `split: auto`, or name another file",
+                help=_KEEP if validates else "hold rows out with `split: auto`, or name another file",
                 related=(tree.related(f"/data/sources/{first}/path", f"here for `{other.split}`"),),
             )
+
+
+_KEEP = "name another file, or keep some of the rows to learn from with `validation: 0.05` in `data`"
+
+
+def _chosen_by(split: str) -> str:
+    """What it means that rows of validation stand in another split, too."""
+    if split == TEST:
+        return "the state to keep would be chosen by rows of the test split"
+    return "the state to keep would be chosen by rows that are learnt from"
 
 
 def _rows(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
@@ -176,53 +189,48 @@ def _no_row_twice(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     if len({read.source.split for read in sources}) < 2:
         # rows of one `auto` source that ask the same always share a split
         return
-    for test in sources:
-        for train in sources:
-            same_bytes = test.content_digest == train.content_digest
-            if test is not train and not same_bytes and {test.source.split, train.source.split} != {"auto"}:
-                yield from _shared(spec, tree, train, test)
+    apart = [(TRAIN, TEST), (TRAIN, VALIDATION), (TEST, VALIDATION)]
+    for second in sources:
+        for first in sources:
+            same_bytes = second.content_digest == first.content_digest
+            if second is not first and not same_bytes and {second.source.split, first.source.split} != {"auto"}:
+                for pair in apart:
+                    yield from _shared(spec, tree, first, second, *pair)
 
 
-def _shared(spec: Spec, tree: Tree, train: Read, test: Read) -> Iterator[Diagnostic]:
-    learned: dict[str, Row] = {}
-    for row in _rows_in("train", train, spec.data.held_out):
-        learned.setdefault(normalised(row.prompt), row)
-    judged = list(_rows_in("test", test, spec.data.held_out))
-    pairs = [(learned[key], row) for row in judged if (key := normalised(row.prompt)) in learned]
+def _shared(spec: Spec, tree: Tree, first: Read, second: Read, split: str, other: str) -> Iterator[Diagnostic]:
+    """Questions that the first source gives to one split and the second to another."""
+    there: dict[str, Row] = {}
+    for row in _rows_in(spec, split, first):
+        there.setdefault(normalised(row.prompt), row)
+    here = list(_rows_in(spec, other, second))
+    pairs = [(there[key], row) for row in here if (key := normalised(row.prompt)) in there]
     if not pairs:
         return
     letter = sum(one.prompt == other.prompt for one, other in pairs)
     rest = len(pairs) - letter
+    validates = other == VALIDATION
     yield tree.diagnostic(
-        "KC4504",
-        f"/data/sources/{test.index}/path",
-        "questions of the test split are also trained on",
-        label=f"{len(pairs)} of {len(judged)} prompts",
+        "KC4527" if validates else "KC4504",
+        f"/data/sources/{second.index}/path",
+        _chosen_by(split) if validates else "questions of the test split are also trained on",
+        label=f"{len(pairs)} of {len(here)} prompts",
         detail=f"{letter} letter by letter" + (f", {rest} but for case, spaces and punctuation" if rest else ""),
         help="remove them from one of the two, or let `split: auto` place both sources",
         notes=tuple(f"{other.place} = {one.place}: {_short(other.prompt)}" for one, other in pairs[:_EXAMPLES]),
-        related=(tree.related(f"/data/sources/{train.index}/path", "they stand here as well"),),
+        related=(tree.related(f"/data/sources/{first.index}/path", "they stand here as well"),),
     )
 
 
-def _rows_in(split: str, read: Read, share: float) -> Iterator[Row]:
+def _rows_in(spec: Spec, split: str, read: Read) -> Iterator[Row]:
     """The rows of a source that go to one split."""
-    if read.source.split == split:
-        yield from read.content.rows
-    elif read.source.split == "auto":
-        yield from (row for row in read.content.rows if is_held_out(row.prompt, share) == (split == "test"))
+    shares = spec.data.shares
+    if shares.share(read.source.split, split):
+        yield from (row for row in read.content.rows if shares.split_of(read.source.split, row.prompt) == split)
 
 
 def _short(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def _fed(spec: Spec) -> set[str]:
-    """The splits that get rows."""
-    feeds = {source.split for source in spec.data.sources}
-    if "auto" in feeds:
-        feeds |= {"train", "test"} if spec.data.held_out > 0 else {"train"}
-    return set(feeds)
 
 
 def _left(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
@@ -231,27 +239,28 @@ def _left(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     if first_wrong(reads) or any(read.content.wrong for read in reads):
         return
     if len(reads) == len(spec.data.sources):
-        empty, sure = lacking(reads, spec.data.held_out), True
+        empty, sure = lacking(reads, spec.data.shares), True
     else:
-        counts = {name: rows_of(spec, world, name) for name in ("train", "test")}
+        counts = {name: rows_of(spec, world, name) for name in SPLITS}
         few = {name: count.most for name, count in counts.items() if count is not None and not count.expected}
         empty = next(iter(few), "")
         sure = few.get(empty) == 0
-    if not empty or empty not in _fed(spec):
+    if not empty or empty not in spec.data.fed:
         return
-    auto = [i for i, source in enumerate(spec.data.sources) if source.split in ("auto", empty)]
+    auto = [i for i, source in enumerate(spec.data.sources) if spec.data.shares.share(source.split, empty)]
+    share, value = ("validation", spec.data.validation) if empty == VALIDATION else ("held_out", spec.data.held_out)
     yield tree.diagnostic(
         "KC4503",
         f"/data/sources/{auto[0]}/path" if f"/data/sources/{auto[0]}/path" in tree.values else "/data/sources",
         f"the split `{empty}` gets no row" if sure else f"the split `{empty}` will hardly get a row",
         severity="error" if sure else "warning",
-        label=f"held_out is {spec.data.held_out:g}: rows of one prompt stay together, and equal rows count once",
-        help=f"add rows with other prompts, feed `{empty}` from a source of its own, or change data.held_out",
+        label=f"{share} is {value:g}: rows of one prompt stay together, and equal rows count once",
+        help=f"add rows with other prompts, feed `{empty}` from a source of its own, or change data.{share}",
     )
 
 
 def _something_to_learn(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    if learns(spec) and "train" not in _fed(spec):
+    if learns(spec) and TRAIN not in spec.data.fed:
         yield tree.diagnostic(
             "KC4503",
             "/data/sources",
@@ -266,7 +275,7 @@ def _something_to_judge(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagn
     held_out = any(source.split == "auto" for source in spec.data.sources)
     hint = "raise data.held_out above 0" if held_out else "add a source, or write `split: auto`"
     for i, suite in enumerate(spec.evaluation.suites):
-        if suite.split not in _fed(spec):
+        if suite.split not in spec.data.fed:
             at = f"/evaluation/suites/{i}/split"
             yield tree.diagnostic(
                 "KC4503",
@@ -280,12 +289,13 @@ def _something_to_judge(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagn
 
 def _judged_apart(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     for i, suite in enumerate(spec.evaluation.suites):
-        if suite.split == "train":
+        if suite.split != TEST:
+            by = "it learns from" if suite.split == TRAIN else "it was chosen by"
             yield tree.diagnostic(
                 "KC4506",
                 f"/evaluation/suites/{i}/split",
-                f"suite `{suite.use}` would judge the student by the rows it learns from",
-                label="the training split",
+                f"suite `{suite.use}` would judge the student by the rows {by}",
+                label="the training split" if suite.split == TRAIN else "the validation split",
                 help="write `split: test`, or leave it out",
             )
 

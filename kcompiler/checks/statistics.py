@@ -30,7 +30,6 @@ from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
 from kcompiler.spec.evaluation import Part, Suite
 from runtime.contract import calls
-from runtime.contract.splits import is_held_out
 
 ALPHA = 0.05
 #: standard deviations of a hash split that are granted before it is called too small
@@ -84,11 +83,12 @@ def rows_of(spec: Spec, world: World, split: str, part: Part | None = None, cont
     """
     subject = part.class_ if part else None
     expected, variance, whole = Fraction(0), Fraction(0), 0
-    share = Fraction(str(spec.data.held_out)) if split == "test" else 1 - Fraction(str(spec.data.held_out))
+    shares = spec.data.shares
     read = {one.index: one for one in readable(spec.data, world) if not one.content.wrong}
     seen: set[tuple[str, str]] = set()
     for index, source in enumerate(spec.data.sources):
-        if source.split not in ("auto", split) or (part and part.source not in (None, source.name)):
+        taken = shares.share(source.split, split)
+        if not taken or (part and part.source not in (None, source.name)):
             continue
         if index in read:
             # the very rows, by the data step's own rules: a row that stands twice counts once
@@ -97,7 +97,7 @@ def rows_of(spec: Spec, world: World, split: str, part: Part | None = None, cont
                 for row in read[index].content.rows
                 if subject in (None, row.whole["class"])
                 and not (controls and _calls(row.response))
-                and (source.split == split or is_held_out(row.prompt, spec.data.held_out) == (split == "test"))
+                and shares.split_of(source.split, row.prompt) == split
             }
             expected, whole = expected + len(found - seen), whole + len(found - seen)
             seen |= found
@@ -107,7 +107,6 @@ def rows_of(spec: Spec, world: World, split: str, part: Part | None = None, cont
         count = _lines(source, world) if isinstance(source, FileSource) else getattr(source.params, "rows", None)
         if not isinstance(count, int):
             return None
-        taken = share if source.split == "auto" else Fraction(1)
         expected, variance, whole = expected + count * taken, variance + count * taken * (1 - taken), whole + count
     return Rows(round(expected), min(whole, math.floor(expected + SPREAD * math.sqrt(variance))))
 

@@ -25,7 +25,7 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime import catalog
 from runtime.contract.hosted import LEAST_LOGPROBS, Hosted
-from runtime.contract.splits import is_held_out
+from runtime.contract.splits import TEST
 from runtime.contract.weights import REMOTE
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -203,18 +203,19 @@ def _cost(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 
 def _prompts(spec: Spec, world: World) -> tuple[list[str], list[str]]:
-    """The distinct prompts of the training split, as far as they can be read here, and the sources that cannot."""
+    """The distinct prompts that are learnt from or validated by, as far as they can be read here, and the sources that
+    cannot."""
     read = {one.index: one for one in readable(spec.data, world) if not one.content.wrong}
     found: dict[str, None] = {}
     unread = []
     for index, source in enumerate(spec.data.sources):
-        if source.split == "test":
+        if source.split == TEST:
             continue
         if index not in read:
             unread.append(f"`{source.name}`")
             continue
         for row in read[index].content.rows:
-            if source.split == "train" or not is_held_out(row.prompt, spec.data.held_out):
+            if spec.data.shares.split_of(source.split, row.prompt) != TEST:
                 found[row.prompt] = None
     return list(found), unread
 

@@ -28,7 +28,7 @@ def data() -> None:
 @data.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--rows", type=click.IntRange(0, 1000), default=10, show_default=True, help="So many are shown whole.")
-@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True)
+@click.option("--split", type=click.Choice(["train", "validation", "test"]), default="train", show_default=True)
 @FORMAT
 @PROFILE
 def look(spec: Path, rows: int, split: str, form: str, profile: str) -> None:

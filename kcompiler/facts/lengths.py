@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from kcompiler.spec import Spec
+from runtime.contract.splits import SPLITS, TEST, TRAIN, VALIDATION
 
 #: begin and end of every sequence
 ENDS = 2
@@ -19,7 +20,8 @@ def learns(spec: Spec) -> bool:
 
 
 def lengths(spec: Spec) -> dict[str, tuple[int, str]]:
-    """Split → tokens that a row of it may have, and the field that bounds them.
+    """Split → tokens that a row of it may have, and the field that bounds them. Rows of validation are read as those
+    that are learnt from.
 
     Every stage reads every training row, and a bootstrapped teacher reads them at the longest prefill. What is judged
     is read by the package in one prefill.
@@ -34,7 +36,10 @@ def lengths(spec: Spec) -> dict[str, tuple[int, str]]:
     if len(train) < max(1, len(spec.training.stages)) or spec.teacher.source == "bootstrap":
         train.append((longest, "shapes.prefill"))
     test = (longest, "shapes.prefill")
-    return {"train": min(train), "test": test} if learns(spec) else {"test": test}
+    bounds = {TRAIN: min(train), VALIDATION: min(train), TEST: test}
+    read = {TEST, TRAIN} if learns(spec) else {TEST}
+    # the split is made even where nothing is validated
+    return {split: bounds[split] for split in SPLITS if split in read | (spec.data.fed & {VALIDATION})}
 
 
 def least(prompt: str, response: str) -> int:

@@ -168,9 +168,9 @@ def first_wrong(reads: Iterable[Read]) -> Wrong | None:
     return None
 
 
-def lacking(reads: Sequence[Read], held_out: float) -> str:
-    """The split that gets no row of these files, by the data step's own rules, duplicates dropped; "" when both do."""
-    left = splits.assembled(_placed(reads), {read.source.name: read.source.split for read in reads}, held_out)[0]
+def lacking(reads: Sequence[Read], shares: splits.Shares) -> str:
+    """The split that gets no row of these files, by the data step's own rules, duplicates dropped; "" when all do."""
+    left = splits.assembled(_placed(reads), {read.source.name: read.source.split for read in reads}, shares)[0]
     return next((name for name, split in left.items() if not split), "")
 
 

@@ -10,12 +10,16 @@ from kcompiler.spec.base import DISTINCT, FORM, ROOM, Distinct, Name, Plugged, S
 from runtime.contract import Refusal
 from runtime.contract.formats import TABLES, Form
 from runtime.contract.sources import Reader
+from runtime.contract.splits import SPLITS, Shares
 from runtime.contract.units import unit
 
-Split = Literal["auto", "train", "test"]
+Split = Literal["auto", "train", "validation", "test"]
 RowField = Literal["id", "prompt", "response", "class", "spans", "messages", "tools", "chosen", "rejected"]
 
-_SPLIT = "`auto` holds rows out by a stable hash of the row; a named split takes every row."
+_SPLIT = (
+    "`auto` holds rows out by a stable hash of the row; a named split takes every row (of `train` but those that "
+    "data.validation takes)."
+)
 _LICENSE = "SPDX expression of the licence; it flows to everything made from these rows."
 
 
@@ -193,6 +197,15 @@ class Data(Section):
         examples=[0.2],
         json_schema_extra=unit("1"),
     )
+    validation: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the rows to learn from (of `auto` sources what is not held out for testing, and of "
+        "`train` sources) that is kept for validation while training: not learnt from, and nothing is judged by them.",
+        examples=[0.05],
+        json_schema_extra=unit("1"),
+    )
     too_long: Literal["refuse", "drop"] = Field(
         default="refuse",
         description="What becomes of a row with more tokens than is read (training.stages[].max_length, "
@@ -213,6 +226,17 @@ class Data(Section):
         json_schema_extra=DISTINCT,
         examples=[["response", "tool_name"]],
     )
+
+    @property
+    def shares(self) -> Shares:
+        """How rows are placed into splits."""
+        return Shares(self.held_out, self.validation)
+
+    @property
+    def fed(self) -> set[str]:
+        """The splits that get rows by the words of the spec."""
+        declared = {source.split for source in self.sources}
+        return {split for split in SPLITS if any(self.shares.share(one, split) > 0 for one in declared)}
 
     @property
     def backend(self) -> str:

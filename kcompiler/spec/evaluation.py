@@ -32,7 +32,9 @@ class Suite(Plugged):
         description="Its name in steps and reports, `evaluate-<id>`; the suite's own when absent.",
         examples=["judged-in-german"],
     )
-    split: Literal["test", "train"] = Field(default="test", description="Rows it questions the models with.")
+    split: Literal["test", "train", "validation"] = Field(
+        default="test", description="Rows it questions the models with."
+    )
     rows: Part | None = Field(default=None, description="Which rows of the split; all when absent.")
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from kcompiler.spec.base import ROOM, Name, Plugged, Section
 from runtime.contract.optimizer import Optimizer, Schedule
 from runtime.contract.units import unit
+from runtime.contract.validation import Validation
 
 
 class Loss(Plugged):
@@ -28,6 +29,14 @@ class Loss(Plugged):
     def loss_params(self) -> dict[str, Any]:
         """The keys of the loss itself."""
         return self.params.model_dump()
+
+
+class Validating(Validation):
+    """Looking at rows that are not learnt from while training: which state is kept, and when the stage ends early."""
+
+    split: Literal["validation", "test", "train"] = Field(
+        default="validation", description="Rows it looks at: by those of the other splits nothing may be chosen."
+    )
 
 
 class Stage(Section):
@@ -89,6 +98,10 @@ class Stage(Section):
     )
     gradient_checkpointing: bool = Field(
         default=False, description="Keep each layer's input alone for the backward pass, and compute the rest again."
+    )
+    validation: Validating | None = Field(
+        default=None,
+        description="Validate while training: the student of the stage is then its best state. Absent: its last.",
     )
 
 

@@ -96,6 +96,7 @@ KINDS: Mapping[str, str] = {
     "goldens": "goldens.json and goldens.safetensors: inputs and float32 outputs of the checkpoint",
     "package": "contract.json, fp16.mlpackage and quantized.mlpackage",
     "float32": "float32.mlpackage: the converted program before it is narrowed, for the comparison with the checkpoint",
+    "states": "step-<number>: each as a checkpoint, with which the training went on; milestones and the last ones",
     "items": "items.jsonl: one line per runner and row that a suite judged, with its output and the reason",
     "report": "report.json in the common envelope (runtime/contract/report.py)",
 }

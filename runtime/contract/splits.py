@@ -1,8 +1,9 @@
 """Prompts → splits and overlaps, by content alone: the order of the rows changes nothing.
 
 A row of an "auto" source is held out when the first 64 bits of SHA-256 over `kc.split.v1`, a zero byte and its
-*normalised* prompt, read as a big-endian integer, lie below `held_out` × 2^64. Two rows that ask the same question
-therefore always share a split.
+*normalised* prompt, read as a big-endian integer, lie below `held_out` × 2^64. Of the rows that are left to learn from,
+those of "train" sources among them, one is kept for validation when the same over `kc.validation.v1` lies below
+`validation` × 2^64. Two rows that ask the same question therefore always share a split.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from runtime.contract import Refusal
 from runtime.contract.rows import Row
 from runtime.contract.strict_json import dumps
 
-_DOMAIN = b"kc.split.v1\0"
+_DOMAIN, _VALIDATED = b"kc.split.v1\0", b"kc.validation.v1\0"
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+#: every split, in the order in which they are told
+SPLITS = (TRAIN, VALIDATION, TEST)
 
 
 class _Spaces(dict[int, str]):
@@ -48,8 +52,37 @@ def normalised(text: str) -> str:
 
 def is_held_out(prompt: str, held_out: float) -> bool:
     """Whether the stable hash of a prompt puts its row into the test split."""
-    drawn = int.from_bytes(hashlib.sha256(_DOMAIN + normalised(prompt).encode()).digest()[:8], "big")
-    return drawn < Fraction(held_out) * 2**64
+    return _drawn(_DOMAIN, prompt) < Fraction(held_out) * 2**64
+
+
+def _drawn(domain: bytes, prompt: str) -> int:
+    return int.from_bytes(hashlib.sha256(domain + normalised(prompt).encode()).digest()[:8], "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Which part of the rows is not learnt from: of `auto` sources for testing, and of what is left, that of `train`
+    sources too, for validation."""
+
+    held_out: float
+    validation: float = 0.0
+
+    def split_of(self, declared: str, prompt: str) -> str:
+        """The split of a row of a source that declares this one: "auto", or a split's name."""
+        if declared not in ("auto", TRAIN):
+            return declared
+        if declared == "auto" and is_held_out(prompt, self.held_out):
+            return TEST
+        kept = self.validation and _drawn(_VALIDATED, prompt) < Fraction(self.validation) * 2**64
+        return VALIDATION if kept else TRAIN
+
+    def share(self, declared: str, split: str) -> Fraction:
+        """Which part of such a source's rows a split gets, up to chance."""
+        if declared not in ("auto", TRAIN):
+            return Fraction(declared == split)
+        held_out = Fraction(str(self.held_out)) if declared == "auto" else Fraction(0)
+        validation = (1 - held_out) * Fraction(str(self.validation))
+        return {TEST: held_out, VALIDATION: validation, TRAIN: 1 - held_out - validation}[split]
 
 
 def order(row: Row) -> bytes:
@@ -59,7 +92,8 @@ def order(row: Row) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Pairs (train id, test id) of rows that ask the same question: letter by letter, or after `normalised`."""
+    """Pairs (train id, test id), or of two other splits, of rows that ask the same question: letter by letter, or after
+    `normalised`."""
 
     exact: Sequence[tuple[str, str]]
     normalised: Sequence[tuple[str, str]]
@@ -101,11 +135,14 @@ def without_duplicates(rows: Iterable[Row]) -> tuple[list[Row], int]:
     return list(kept.values()), count - len(kept)
 
 
-def assign(rows: Mapping[str, Iterable[Row]], held_out: float) -> dict[str, list[Row]]:
-    """Rows by declared split ("auto", "train", "test") → rows of "train" and "test", each in `order`."""
-    found: dict[str, list[Row]] = {"train": list(rows.get("train", ())), "test": list(rows.get("test", ()))}
-    for row in rows.get("auto", ()):
-        found["test" if is_held_out(row["prompt"], held_out) else "train"].append(row)
+def assign(rows: Mapping[str, Iterable[Row]], shares: Shares) -> dict[str, list[Row]]:
+    """Rows by declared split ("auto", or its name) → rows of each split, in `order`. There is a split "validation"
+    where one is declared, by a source or by a share."""
+    validated = VALIDATION in rows or shares.validation > 0
+    found: dict[str, list[Row]] = {name: [] for name in SPLITS if validated or name != VALIDATION}
+    for declared, group in rows.items():
+        for row in group:
+            found[shares.split_of(declared, row["prompt"])].append(row)
     return {name: sorted(split, key=order) for name, split in found.items()}
 
 
@@ -127,18 +164,19 @@ def unique(found: Iterable[tuple[str, Row]]) -> list[Row]:
 
 
 def assembled(
-    found: Iterable[tuple[str, Row]], split_of: Mapping[str, str], held_out: float
+    found: Iterable[tuple[str, Row]], split_of: Mapping[str, str], shares: Shares
 ) -> tuple[dict[str, list[Row]], int]:
-    """(place, row) of every source and each source's declared split → rows of "train" and "test", and how many
-    duplicates were dropped before they were split. Either may be empty.
+    """(place, row) of every source and each source's declared split → rows of each split, and how many duplicates were
+    dropped before they were split. A split may be empty.
 
     Raises Refusal for one id of two rows.
     """
-    by_split: dict[str, list[Row]] = {}
+    # a source without a row declares its split all the same
+    by_split: dict[str, list[Row]] = {name: [] for name in split_of.values()}
     for row in unique(found):
         by_split.setdefault(split_of[row["source"]], []).append(row)
     kept, dropped = {}, 0
     for name, group in by_split.items():
         kept[name], lost = without_duplicates(group)
         dropped += lost
-    return assign(kept, held_out), dropped
+    return assign(kept, shares), dropped

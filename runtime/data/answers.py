@@ -17,6 +17,7 @@ from runtime.contract import BrokenEvidence, Context, Refusal, rows
 from runtime.contract import report as facts
 from runtime.contract.record import EMPTY, MISSING, NO_CHOICES, TRUNCATED, Answer, choices_of
 from runtime.contract.rows import Row
+from runtime.contract.splits import TRAIN, VALIDATION
 from runtime.contract.strict_json import Json, dumps, loads
 from runtime.machine import durable
 
@@ -38,8 +39,10 @@ _DECLARE_HERE = "write `data.too_long: drop` and a higher data.too_long_at_most"
 
 
 def training_rows(dataset: Path) -> list[Row]:
-    """The rows that a teacher is asked about: those of the training split and no others."""
-    return rows.load(dataset / "train.jsonl")
+    """The rows that a teacher is asked about: those that are learnt from or validated by, and no others."""
+    found = rows.load(dataset / f"{TRAIN}.jsonl")
+    validation = dataset / f"{VALIDATION}.jsonl"
+    return [*found, *rows.load(validation)] if validation.is_file() else found
 
 
 def lacking(

@@ -21,6 +21,13 @@ from runtime.tools import registry
 
 #: how many offending rows a refusal spells out
 NAMED = 10
+#: splits that have no prompt in common; of the second the rows that the first has as well are counted
+_APART = (
+    (splits.TRAIN, splits.TEST),
+    (splits.TRAIN, splits.VALIDATION),
+    (splits.TEST, splits.VALIDATION),
+)
+_FOR = {splits.TRAIN: "training", splits.VALIDATION: "validation", splits.TEST: "testing"}
 
 
 def seed_of(source: Source, seed: int) -> int:
@@ -57,12 +64,12 @@ def from_generator(source: Source, tools: Sequence[registry.Tool], seed: int) ->
         yield here, rows.checked({**row, "id": f"{source.name}-{row['id']}", "source": source.name}, here)
 
 
-def _refuse_overlap(found: splits.Overlap, place_of: Mapping[str, str]) -> None:
+def _refuse_overlap(found: splits.Overlap, first: str, second: str, place_of: Mapping[str, str]) -> None:
     if not found.normalised:
         return
-    named = ", ".join(f"{place_of[train]} = {place_of[test]}" for train, test in found.normalised[:NAMED])
+    named = ", ".join(f"{place_of[one]} = {place_of[other]}" for one, other in found.normalised[:NAMED])
     more = f" and {len(found.normalised) - NAMED} more" if len(found.normalised) > NAMED else ""
-    counts = f"{len(found.normalised)} prompts stand in train and in test ({len(found.exact)} letter by letter)"
+    counts = f"{len(found.normalised)} prompts stand in {first} and in {second} ({len(found.exact)} letter by letter)"
     raise Refusal(
         f"{counts}: {named}{more}",
         action="remove them from one split, or let `split: auto` place both sources",
@@ -109,16 +116,21 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
             found += from_generator(source, tools, ctx.seed)
         ctx.say(f"{source.name}: {len(found)} rows so far")
     _refuse_calls(found, tools)
-    final, dropped = splits.assembled(found, {source.name: source.split for source in params.sources}, params.held_out)
-    needed = {"train", "test"} if params.learns else {"test"}
+    shares = splits.Shares(params.held_out, params.validation)
+    final, dropped = splits.assembled(found, {source.name: source.split for source in params.sources}, shares)
+    needed = {*final} if params.learns else {splits.TEST}
     for name, split in final.items():
         if not split and name in needed:
             raise Refusal(
-                f"no row is left for {'training' if name == 'train' else 'testing'}; {dropped} duplicates were dropped",
-                action=f"add rows with other prompts, feed `{name}` from a source of its own, or change data.held_out",
+                f"no row is left for {_FOR[name]}; {dropped} duplicates were dropped",
+                action=f"add rows with other prompts, feed `{name}` from a source of its own, or change "
+                f"data.{'validation' if name == splits.VALIDATION else 'held_out'}",
             )
-    overlap = splits.overlap(final["train"], final["test"])
-    _refuse_overlap(overlap, {row["id"]: here for here, row in found})
+    place_of = {row["id"]: here for here, row in found}
+    overlaps = {pair: splits.overlap(*(final[name] for name in pair)) for pair in _APART if set(pair) <= set(final)}
+    for (first, second), shared in overlaps.items():
+        _refuse_overlap(shared, first, second, place_of)
+    overlap = overlaps[splits.TRAIN, splits.TEST]
     folder = ctx.out("dataset")
     _write(folder, final, tools, params)
     data = {
@@ -133,6 +145,14 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
         "fields_unused": {name: facts.measured(count, "row") for name, count in sorted(unused.items())},
         "tools": facts.measured(len(tools), "tool"),
     }
+    if splits.VALIDATION in final:
+        # rows of validation that another split has as well
+        count = len(final[splits.VALIDATION])
+        data["validation_overlap"] = {
+            other: facts.measured(len(shared.normalised), "row", n=count)
+            for (other, second), shared in overlaps.items()
+            if second == splits.VALIDATION
+        }
     ctx.report("report", data, fingerprints={"tool_registry": registry.fingerprint(tools)})
     counts = ", ".join(f"{name}: {len(split)} rows" for name, split in final.items())
     ctx.say(f"{counts}, {dropped} duplicates dropped")

@@ -20,8 +20,8 @@ class Source(Params):
     generator: str = ""
     #: parameters of the generator, already validated by its own model
     params: dict[str, Any] = Field(default_factory=dict)
-    #: "auto" assigns each row by stable hash; a named split takes every row
-    split: Literal["auto", "train", "test"] = "auto"
+    #: "auto" assigns each row by stable hash; a named split takes every row, but what `validation` takes of "train"
+    split: Literal["auto", "train", "validation", "test"] = "auto"
     license: str
     #: row field → field of the file
     fields: dict[str, str] = Field(default_factory=dict)
@@ -42,6 +42,8 @@ class DataParams(Params):
     sources: list[Source]
     #: share of the rows of "auto" sources that is held out, decided per row by a stable hash
     held_out: float = Field(default=0.2, ge=0.0, lt=1.0)
+    #: share of the rows that would be learnt from that is kept for validation, by another hash of the same kind
+    validation: float = Field(default=0.0, ge=0.0, lt=1.0)
     has_tools: bool = False
     #: whether anything reads training rows; then there must be some
     learns: bool = True

@@ -45,6 +45,7 @@ STEP = Step(
         "runtime.data.answers",
         "runtime.contract.shards",
         "runtime.contract.rows",
+        "runtime.contract.splits",
         "runtime.contract.pairs",
         "runtime.contract.record",
         "runtime.contract.strict_json",

@@ -72,6 +72,8 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",
+        "runtime.contract.splits",
+        "runtime.contract.validation",
         "runtime.contract.pairs",
         "runtime.contract.record",
         "runtime.data.encode",

@@ -47,7 +47,7 @@ class TokenizerParams(Params):
     #: whose weights see its ids as well: the tokenizer beside them must mean the same (port `other`)
     shared_with: Literal["", "teacher", "student"] = ""
     #: split → what its rows may measure, begin and end token included
-    lengths: dict[Literal["train", "test"], Bound] = Field(default_factory=dict)
+    lengths: dict[Literal["train", "validation", "test"], Bound] = Field(default_factory=dict)
     #: what becomes of a row that is longer
     too_long: Literal["refuse", "drop"] = "refuse"
 

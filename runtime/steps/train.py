@@ -12,6 +12,7 @@ from runtime.contract import UNKEYED, Context, Params, Port, Ports, Step
 from runtime.contract.architecture import Architecture
 from runtime.contract.optimizer import Optimizer, Schedule
 from runtime.contract.placing import Card, Device, Precision, Tolerance, promise
+from runtime.contract.validation import Validation
 
 
 class Term(Params):
@@ -58,6 +59,10 @@ class TrainParams(Params):
     #: another place for the teacher; None: beside the student
     teacher_device: Card | None = None
     precision: Precision = "fp32"
+    #: rows of the split `validation` are looked at, the best state is kept, and the training may end early
+    validation: Validation | None = None
+    #: whether states on the way are given, too: milestones and the last three
+    keeps_states: bool = False
 
 
 def promised(params: TrainParams) -> str:
@@ -81,7 +86,7 @@ def gives(params: TrainParams) -> Ports:
     ports = {"checkpoint": Port(kind="checkpoint"), "report": Port(kind="report", report="training")}
     if params.signals is not None:
         ports["alignment"] = Port(kind="report", report="training.signals")
-    return ports
+    return {**ports, "states": Port(kind="states")} if params.validation and params.keeps_states else ports
 
 
 def plugs(params: TrainParams) -> list[tuple[str, str]]:
@@ -117,12 +122,14 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",
+        "runtime.contract.splits",
         "runtime.contract.pairs",
         "runtime.contract.record",
         "runtime.data.encode",
         "runtime.data.answers",
         "runtime.contract.objective",
         "runtime.contract.optimizer",
+        "runtime.contract.validation",
         "runtime.contract.architecture",
         "runtime.contract.report",
         "runtime.contract.vocabulary",

@@ -118,11 +118,29 @@ def laid_out(tensors: Mapping[str, Tensor]) -> tuple[int, Iterator[bytes | memor
     return 8 + len(text) + end, pieces()
 
 
+def pour(disk: durable.Disk, path: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write a safetensors file durably; its digest. Raises StorageFailed, before anything is written where the disk has
+    no room."""
+    size, pieces = laid_out(tensors)
+    disk.require(path, size)
+    hashed = hashlib.sha256()
+
+    def hashing() -> Iterator[bytes | memoryview]:
+        for piece in pieces:
+            hashed.update(piece)
+            yield piece
+
+    disk.pour(path, hashing(), size)
+    return f"sha256:{hashed.hexdigest()}"
+
+
 class Store:
     """The state files of one run. `course` stands for everything that decides the run's course."""
 
     def __init__(self, folder: Path, course: Mapping[str, str], disk: durable.Disk = durable.DISK) -> None:
         self.folder, self.course, self.disk = folder, dict(course), disk
+        #: record of a state → why what it names beside the state may not be used, "" when all of it may
+        self.unsound: Callable[[Mapping[str, Any]], str] = lambda _record: ""
         disk.folder(folder)
         durable.sweep(folder)
 
@@ -137,24 +155,15 @@ class Store:
 
         Raises StorageFailed, before anything is written where the disk has no room; the newest state then stays.
         """
-        size, pieces = laid_out(state.tensors)
         path = self.folder / saved.name_of(state.step, "safetensors")
-        if size > self.disk.free(self.folder):
+        if laid_out(state.tensors)[0] > self.disk.free(self.folder):
             self._prune(1, but=state.step)
-        self.disk.require(path, size)
-        hashed = hashlib.sha256()
-
-        def hashing() -> Iterator[bytes | memoryview]:
-            for piece in pieces:
-                hashed.update(piece)
-                yield piece
-
-        self.disk.pour(path, hashing(), size)
+        file_digest = pour(self.disk, path, state.tensors)
         text = saved.index(
             course=self.course,
             step=state.step,
             file=path.name,
-            file_digest=f"sha256:{hashed.hexdigest()}",
+            file_digest=file_digest,
             record=state.record,
         )
         self.disk.write(self.folder / saved.name_of(state.step), text)
@@ -190,6 +199,8 @@ class Store:
                 return None, "its tensors are gone"
             if digest.of_file(file) != index["digest"]:
                 return None, "its tensors were changed after they were written"
+            if why := self.unsound(index["record"]):
+                return None, why
             return State(step=index["step"], tensors=load_file(file), record=index["record"]), ""
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             return None, f"it cannot be read ({type(error).__name__})"

@@ -13,6 +13,7 @@ from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
 from runtime.contract.record import Answer
 from runtime.contract.rows import Row, answered, load, prompt_of
+from runtime.contract.splits import TRAIN, VALIDATION
 from runtime.data import answers
 from runtime.data.encode import RESPONSE, encode
 from runtime.machine import host
@@ -29,19 +30,21 @@ from runtime.train.narrow import narrowed
 from runtime.train.objective import Bound
 from runtime.train.schedule import check as check_schedule
 from runtime.train.schedule import learning_rate, weight_at
-from runtime.train.teaching import ATTENTION, Teacher, check_width, head_of
+from runtime.train.teaching import ATTENTION, Taught, Teacher, check_width, head_of
+from runtime.train.validated import data as told_validation
 
 
 def corpus_of(
-    takes: Mapping[str, Path], words: Tokenizer, terms: Sequence[Bound], params: TrainParams
+    takes: Mapping[str, Path], words: Tokenizer, terms: Sequence[Bound], params: TrainParams, split: str = TRAIN
 ) -> tuple[Corpus, int]:
-    """The training split, encoded, and how many of its rows have no answer and are left out. No other split is opened.
+    """A split, encoded, and how many of its rows have no answer and are left out. No other split is opened.
 
     Raises Refusal for a split without rows, and for choices that are no tokens of their own.
     """
-    path = takes["dataset"] / "train.jsonl"
+    path = takes["dataset"] / f"{split}.jsonl"
     if not path.is_file():
-        raise Refusal("the dataset has no training split", place=path.name, action="lower data.held_out")
+        action = "lower data.held_out" if split == TRAIN else "keep rows for it (data.validation)"
+        raise Refusal(f"the dataset has no split `{split}`", place=path.name, action=action)
     masks = sorted({bound.loss.mask for bound in terms})
     rows, left_out = load(path), 0
     given: dict[str, Answer] = {}
@@ -58,6 +61,8 @@ def corpus_of(
     if any(bound.needs_choices for bound in terms):
         choices = [choice_ids(row, given[row["id"]], words) for row, _ in examples]
     names, encoded = [row["id"] for row, _ in examples], [example for _, example in examples]
+    if not encoded:
+        raise Refusal(f"the split `{split}` has no row that can be used", place=path.name, action="give more rows")
     return Corpus(names, encoded, params.max_length, words.pad_id, choices), left_out
 
 
@@ -160,6 +165,7 @@ def course(trainer: Trainer, ctx: Context) -> dict[str, str]:
         "packing": params.packing,
         "checkpointed": params.gradient_checkpointing,
         "measured": sorted(trainer.course.measured),
+        "validation": None if trainer.validator is None else trainer.validator.identity(),
         "threads": params.threads,
         "place": [str(trainer.place.device), str(trainer.place.teacher), trainer.place.precision],
         "kernels": host.kernels(),
@@ -179,6 +185,9 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     corpus, left_out = corpus_of(takes, words, terms, params)
     if left_out:
         ctx.say(f"{left_out} rows without an answer of the teacher are left out")
+    watched, not_watched = (None, 0)
+    if params.validation is not None:
+        watched, not_watched = corpus_of(takes, words, terms, params, VALIDATION)
     place = places.of(params, params.teacher_device)
     with deterministic(ctx.seed, params.threads, exact=place.device.type == "cpu"):
         student = student_of(takes, params, words, ctx.seed).to(place.device)
@@ -210,7 +219,16 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
                 seed=ctx.seed,
                 place=place,
             )
-            record = trainer.run(Store(ctx.scratch / "training", course(trainer, ctx)), ctx)
+            folder = ctx.scratch / "training"
+            if watched is not None:
+                view = None
+                if params.signals is not None:
+                    view = stored.of(
+                        takes["signals"], params.signals, ctx.digests["tokenizer"], words.vocab_size, watched
+                    )
+                trainer.watch(watched, _watching(trainer, view, taught, watched), folder)
+            record = trainer.run(Store(folder, course(trainer, ctx)), ctx)
+    states = _give_states(trainer, takes["tokenizer"], ctx) if params.keeps_states else []
     out = ctx.out("checkpoint")
     # whatever comes next is judged on the CPU, as what enters is
     build.save(student.to("cpu"), out)
@@ -220,16 +238,48 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     marks = facts.fingerprints({name: takes[name] for name in ("dataset", "tokenizer")}, ctx.digests)
     marks["model"] = facts.hex_of(digest.of_folder(out))
     told = telling.data(record, terms, corpus, words, params, size)
-    told |= telling.place(place, record, params.steps)
+    told |= telling.place(place, record, record.steps)
     told["threads"] = facts.measured(params.threads, "thread")
     told["products"] = products() if place.exact else "torch"
     told["entry"] = admission.data(admission.examine(student))
+    if trainer.validator is not None:
+        told["validation"] = told_validation(record, trainer, states, not_watched)
     if params.needs_answers:
         told["rows_without_answer"] = facts.measured(left_out, "row", n=left_out + len(corpus))
     ctx.report("report", told, fingerprints=marks)
     if kept is not None:
         ctx.report("alignment", kept.told, fingerprints=marks)
-    ctx.say(f"trained {size['parameters']} parameters for {params.steps} steps: {trainer.note()}")
+    ctx.say(f"trained {size['parameters']} parameters for {record.steps} steps: {trainer.note()}")
+
+
+def _watching(
+    trainer: Trainer, kept: stored.View | None, taught: PreTrainedModel | None, watched: Corpus
+) -> Taught | None:
+    """What is known of the teacher at the rows that are validated by: stored, or of the model, which is held once."""
+    if kept is not None:
+        kept.check(range(len(watched)))
+        kept.to(trainer.place.device)
+        return kept
+    if taught is None:
+        return None
+    known = trainer.teacher
+    head = known.head if isinstance(known, Teacher) else head_of(taught, watched.ids[0][None], "teacher")
+    return Teacher(taught, head, watched, range(len(watched)), place=trainer.place)
+
+
+def _give_states(trainer: Trainer, words: Path, ctx: Context) -> list[tuple[int, str]]:
+    """Port `states`: the states that were kept, each as a checkpoint; (steps, digest) of each. The student is then at
+    its best again."""
+    found: list[tuple[int, str]] = []
+    assert trainer.record.selection is not None
+    for one in trainer.record.selection.kept:
+        trainer.take(one.step)
+        out = ctx.out("states") / f"step-{one.step:08d}"
+        build.save(trainer.student, out)
+        tokenizer.beside(words, out)
+        found.append((one.step, digest.of_folder(out)))
+    trainer.take(None)
+    return found
 
 
 def train(takes: Mapping[str, Path], params: TrainParams, ctx: Context) -> None:

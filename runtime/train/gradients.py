@@ -56,6 +56,12 @@ def diverged(what: str, step: int) -> Refusal:
     )
 
 
+def check_finite(what: str, number: float, step: int) -> None:
+    """Raises Refusal for a number that is not finite, after so many steps."""
+    if not math.isfinite(number):
+        raise diverged(f"{what} is {number}", step)
+
+
 def gate(name: str, reach: Reach, step: int, *, first: bool) -> None:
     """Raises Refusal for a gradient that is not finite and, the `first` time a term is measured, for one that is
     exactly zero. Later a term may be learned so well that nothing is left in float32."""

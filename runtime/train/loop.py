@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +29,10 @@ from runtime.train.objective import Bound
 from runtime.train.place import HERE, Place
 from runtime.train.record import Point, Record
 from runtime.train.schedule import learning_rate, weight_at
+from runtime.train.selecting import Selection
 from runtime.train.teaching import Taught, hidden_of
 from runtime.train.threads import check as check_threads
+from runtime.train.validating import Validator
 
 
 @contextlib.contextmanager
@@ -126,10 +129,33 @@ class Trainer:
         # casts to half precision are shared by threads
         self.lots = abreast.lots_for(student, params.threads) if whole and place.exact else 1
         self.abreast = Abreast(self.lots)
+        self.validator: Validator | None = None
 
-    def _given(self, batch: Batch, denominators: Mapping[str, int]) -> tuple[Tensor, onepass.Batch]:
+    def watch(self, corpus: Corpus, teacher: Taught | None, folder: Path) -> None:
+        """Validate by these rows, which are not learnt from. Raises Refusal as `Validator`."""
+        params, terms = self.params, self.terms
+        assert params.validation is not None
+        self.record.selection = Selection()
+        self.validator = Validator(
+            corpus=corpus,
+            given=lambda batch, denominators: self._given(batch, denominators, teacher),
+            student=self.student,
+            head=self.head,
+            terms=terms,
+            weights=[weight_at(params.steps - 1, bound.term.weight, bound.term.schedule) for bound in terms],
+            policy=params.validation,
+            allowed=params.steps,
+            rows=params.micro_batch or params.batch_size,
+            chunk_tokens=params.chunk_tokens,
+            states=params.keeps_states,
+            folder=folder,
+        )
+
+    def _given(
+        self, batch: Batch, denominators: Mapping[str, int], teacher: Taught | None
+    ) -> tuple[Tensor, onepass.Batch]:
         """The student's hidden_NH, differentiable, and what the terms read beside them. Masks stay on the host."""
-        taught = None if self.teacher is None else self.teacher.given(batch)
+        taught = None if teacher is None else teacher.given(batch)
         device, choices = self.place.device, batch.choices_NM
         return hidden_of(self.student, batch.groups, self.place), onepass.Batch(
             teacher=None if isinstance(taught, Top) else taught,
@@ -151,7 +177,7 @@ class Trainer:
         """The same of a batch whose parts go through the models at the same time."""
 
         def one(part: Batch) -> abreast.Found:
-            hidden_NH, read = self._given(part, denominators)
+            hidden_NH, read = self._given(part, denominators, self.teacher)
             whole, found_K = onepass.total(hidden_NH, self.head, read, terms, weights, self.params.chunk_tokens)
             return found_K, torch.autograd.grad(whole, self.parameters, allow_unused=True)
 
@@ -165,7 +191,7 @@ class Trainer:
             return self._abreast(parts, denominators, terms, weights)
         values_K = torch.zeros(len(terms), device=self.head.weight.device)
         for part in parts:
-            hidden_NH, read = self._given(part, denominators)
+            hidden_NH, read = self._given(part, denominators, self.teacher)
             into = self.head.weight.grad
             whole, found_K = onepass.total(hidden_NH, self.head, read, terms, weights, self.params.chunk_tokens, into)
             whole.backward()
@@ -194,8 +220,11 @@ class Trainer:
 
     def step(self, step: int) -> None:
         """One optimiser step. Raises Refusal for a loss or gradient that is not finite, and for a zero gradient."""
-        with head.rounded(self.place.precision == "bf16" and self.place.device.type == "cuda"):
+        with self._rounded():
             self._step(step)
+
+    def _rounded(self) -> contextlib.AbstractContextManager[None]:
+        return head.rounded(self.place.precision == "bf16" and self.place.device.type == "cuda")
 
     def _step(self, step: int) -> None:
         params = self.params
@@ -209,7 +238,7 @@ class Trainer:
         measured, reaches = step in self.course.measured, None
         scaled = [weight * self.scaling.factor for weight in weights]
         if len(batch.groups) == 1 or (params.micro_batch is None and self.lots == 1):
-            hidden_NH, read = self._given(batch, denominators)
+            hidden_NH, read = self._given(batch, denominators, self.teacher)
             if measured:
                 reaches = self._measured(
                     lambda factor: gradients.measure(self._alone(hidden_NH, read), self.parameters, factor)
@@ -231,6 +260,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.scaling.step(self.optimizer)
+        self.record.steps = step + 1
 
     def _observe(
         self,
@@ -277,8 +307,10 @@ class Trainer:
 
     def run(self, store: Store, ctx: Context) -> Record:
         """All steps that are left, with a durable state every `checkpoint_every` steps, after the last, and where it is
-        stopped."""
+        stopped. Validated, the student ends as its best state; otherwise as its last."""
         begin, steps = 0, self.params.steps
+        if self.validator is not None:
+            store.unsound = self.validator.unsound
         keeper = Keeper(store, ctx, every=self.params.checkpoint_every, steps=steps, state=self._state)
         saved = keeper.begin(sum(parameter.numel() for parameter in self.parameters))
         if saved is not None:
@@ -288,20 +320,49 @@ class Trainer:
         self.student.train()
         if self.params.gradient_checkpointing:
             self.student.gradient_checkpointing_enable({"use_reentrant": False})
+        if not begin:
+            self._validate(0, ctx)
         for step in range(begin, steps):
+            if self._ended:
+                break
             before = self.record.tokens
             self.step(step)
             ctx.used("training_tokens", self.record.tokens - before)
+            self._validate(step + 1, ctx)
             keeper.after(step + 1, self.note())
+            if self._ended:
+                keeper.save(step + 1)
         if self.params.gradient_checkpointing:
             self.student.gradient_checkpointing_disable()
         self.abreast.close()
         self.student.eval()
+        self.take(None)
         return self.record
 
     def _state(self, done: int) -> State:
         tensors = {**capture(self.student, self.optimizer), **self.scaling.state()}
         return State(done, tensors, self.record.to_json())
+
+    @property
+    def _ended(self) -> bool:
+        """Whether nothing was gained for as long as the spec waits."""
+        return self.record.selection is not None and bool(self.record.selection.stopped)
+
+    def _validate(self, done: int, ctx: Context) -> None:
+        selection = self.record.selection
+        if self.validator is None or selection is None or not self.validator.due(done):
+            return
+        before = selection.tokens
+        with self._rounded():
+            self.validator.look(done, selection)
+        ctx.used("training_tokens", selection.tokens - before)
+
+    def take(self, step: int | None) -> None:
+        """The student as it was after so many steps, of those that were kept; None: at its best, where that is known.
+        Raises BrokenEvidence for weights that are not what they were."""
+        if self.validator is not None and self.record.selection is not None:
+            wanted = self.record.selection.best if step is None else step
+            self.validator.put(next(one for one in self.record.selection.kept if one.step == wanted))
 
     def note(self) -> str:
         last = self.record.tail[-1]

@@ -191,6 +191,22 @@ class _OnePass(torch.autograd.Function):
         )
 
 
+def values(hidden_NH: Tensor, head: nn.Linear, batch: Batch, terms: Sequence[Bound], chunk: int) -> Tensor:
+    """values_K of `total`, by the same sums, and no gradient of anything."""
+    bias_V = None if head.bias is None else head.bias.detach()
+    divisors = _checked(batch, terms)
+    of = Sum(terms, [1 / divisor for divisor in divisors], chunk)
+    _, sums_K = _OnePass.apply(hidden_NH.detach(), head.weight.detach(), bias_V, batch, of, None)
+    found: Tensor = sums_K / sums_K.new_tensor(divisors)
+    return found
+
+
+def _checked(batch: Batch, terms: Sequence[Bound]) -> list[int]:
+    """What each term is divided by. Raises Refusal when a term lacks what it reads of the teacher."""
+    objective.check_given(terms, batch.teacher, batch.choices_N, batch.top_N)
+    return batch.divisors(terms)
+
+
 def total(
     hidden_NH: Tensor,
     head: nn.Linear,
@@ -207,10 +223,9 @@ def total(
     now, in the place of a second tensor of that size; for a batch that is a part of one, whose sum is not scaled.
     Raises Refusal when a term lacks what it reads of the teacher.
     """
-    objective.check_given(terms, batch.teacher, batch.choices_N, batch.top_N)
+    divisors = _checked(batch, terms)
     if batch.teacher is not None:
         batch = replace(batch, teacher=Side(batch.teacher.hidden_NH.detach(), batch.teacher.head))
-    divisors = batch.divisors(terms)
     of = Sum(terms, [weight / divisor for weight, divisor in zip(weights, divisors, strict=True)], chunk)
     whole, sums_K = _OnePass.apply(hidden_NH, head.weight, head.bias, batch, of, into)
     return whole, sums_K / sums_K.new_tensor(divisors)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from runtime.train.selecting import Selection
+
 #: steps whose values the final loss is the mean of
 TAIL = 20
 
@@ -43,6 +45,10 @@ class Record:
     clipped: int = 0
     #: steps of a scaled loss whose gradient was not finite: the factor was lowered and no weight moved
     skipped: int = 0
+    #: steps that were made
+    steps: int = 0
+    #: what validation found; None where nothing is validated
+    selection: Selection | None = None
 
     def add_values(self, values: list[float | None]) -> None:
         self.tail = [*self.tail, values][-TAIL:]
@@ -58,4 +64,7 @@ class Record:
 
     @staticmethod
     def from_json(value: dict[str, Any]) -> Record:
-        return Record(**{**value, "points": [Point(**point) for point in value["points"]]})
+        found = value.get("selection")
+        points = [Point(**point) for point in value["points"]]
+        selection = None if found is None else Selection.from_json(found)
+        return Record(**{**value, "points": points, "selection": selection})

@@ -101,13 +101,14 @@ def data(
         "terms": {bound.name: _term(bound, k, record, corpus, tokenizer) for k, bound in enumerate(terms)},
         "parameters": facts.measured(model["parameters"], "parameter"),
         "parameter_tensors": facts.measured(model["tensors"], "tensor"),
-        "steps": facts.measured(params.steps, "step"),
+        "steps": facts.measured(record.steps, "step"),
+        "steps_allowed": facts.measured(params.steps, "step"),
         "rows": facts.measured(len(corpus), "row"),
-        "rows_drawn": facts.measured(params.steps * params.batch_size, "row"),
+        "rows_drawn": facts.measured(record.steps * params.batch_size, "row"),
         "tokens_seen": facts.measured(record.tokens, "token"),
         "padding": facts.rate(record.positions - record.tokens, record.positions),
         "longest_row": facts.measured(longest, "token", n=len(corpus)),
-        "steps_clipped": facts.rate(record.clipped, params.steps),
+        "steps_clipped": facts.rate(record.clipped, record.steps),
         "total": [
             {
                 "step": facts.measured(point.step, "step"),
@@ -142,7 +143,7 @@ def _schedule(schedule: Schedule | None) -> dict[str, float] | None:
 def origin(record: Record, trainer: Trainer, digests: Mapping[str, str], *, made_by: str) -> dict[str, Any]:
     """training.json: what made this checkpoint, as the run used it, without clock, path or machine."""
     params, points = trainer.params, record.points
-    rates = [learning_rate(step, params.steps, params.optimizer) for step in range(params.steps)]
+    rates = [learning_rate(step, params.steps, params.optimizer) for step in range(record.steps)]
     matrices, vectors = trainer.optimizer.param_groups
     return {
         "schema_version": "1.0",
@@ -160,7 +161,10 @@ def origin(record: Record, trainer: Trainer, digests: Mapping[str, str], *, made
             }
             for k, bound in enumerate(trainer.terms)
         ],
-        "steps": params.steps,
+        "steps": record.steps,
+        "steps_allowed": params.steps,
+        # how many of the steps made these weights
+        "state": record.steps if record.selection is None else record.selection.best,
         "batch_size": params.batch_size,
         "max_length": params.max_length,
         "optimizer": {

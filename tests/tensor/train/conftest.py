@@ -15,6 +15,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("training")
     data = world.dataset(root / "dataset")
     words = world.tokenizer(root / "tokenizer", data)
+    world.validation(data)
     # No training may look at the test split: a line that nothing accepts makes sure.
     (data / "test.jsonl").write_text("this is not a row\n", encoding="utf-8")
     return {"dataset": data, "tokenizer": words}

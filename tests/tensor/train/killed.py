@@ -5,6 +5,7 @@ from __future__ import annotations
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from runtime.contract.validation import Validation
 from runtime.steps.train import TrainParams
 from runtime.train.distill import train
 from tests.tensor.train import world
@@ -23,9 +24,18 @@ class Telling(Stage):
 
 
 def params() -> TrainParams:
-    """A state after every step: most of the run is spent writing one, so that most kills fall into a write."""
+    """A state after every step: most of the run is spent writing one, so that most kills fall into a write. Every
+    third step is validated, and states are kept."""
     losses = world.terms(kl=0.6, ce_teacher=0.1, ce_truth=0.2, json_args=0.1)
-    return world.params(losses=losses, needs_teacher=True, steps=60, checkpoint_every=1, gradient_norms_every=7)
+    return world.params(
+        losses=losses,
+        needs_teacher=True,
+        steps=60,
+        checkpoint_every=1,
+        gradient_norms_every=7,
+        validation=Validation(every=3),
+        keeps_states=True,
+    )
 
 
 def run(takes: dict[str, Path], scratch: Path, out: Path, pipe: Connection | None) -> None:

@@ -83,7 +83,8 @@ def test_killed_at_random_moments_the_bytes_are_those_of_an_undisturbed_run(
         run.process.join()
         assert run.process.exitcode == 0
 
-    assert digest.of_folder(tmp_path / "out" / CHECKPOINT) == digest.of_folder(tmp_path / "quiet" / CHECKPOINT)
+    for port in (CHECKPOINT, "states"):
+        assert digest.of_folder(tmp_path / "out" / port) == digest.of_folder(tmp_path / "quiet" / port)
     assert (tmp_path / "out" / REPORT).read_bytes() == (tmp_path / "quiet" / REPORT).read_bytes()
 
 

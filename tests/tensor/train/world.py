@@ -46,6 +46,14 @@ def dataset(folder: Path, count: int = 40, *, spans: bool = True) -> Path:
     return folder
 
 
+def validation(folder: Path, count: int = 12) -> Path:
+    """Rows that are not in the training split, as its split `validation`."""
+    held = [row(number) for number in range(1000, 1000 + count)]
+    path = folder / "validation.jsonl"
+    path.write_text("".join(rows.written(held, path.name)), encoding="utf-8")
+    return path
+
+
 def tokenizer(folder: Path, data: Path, vocab_size: int = VOCAB) -> Path:
     stage = Stage(folder.parent / f"{folder.name}-stage", {"dataset": data})
     params = TokenizerParams(source="train", vocab_size=vocab_size, template="{prompt}\n{response}")
@@ -94,4 +102,4 @@ def params(**changes: Any) -> TrainParams:
     return TrainParams(**(values | changes))
 
 
-__all__ = ["VOCAB", "Stage", "architecture", "dataset", "params", "row", "terms", "tokenizer"]
+__all__ = ["VOCAB", "Stage", "architecture", "dataset", "params", "row", "terms", "tokenizer", "validation"]
