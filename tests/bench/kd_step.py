@@ -66,11 +66,10 @@ class Size:
         )
 
     def place(self) -> Any:
-        import torch
-
+        from runtime.models import device
         from runtime.train.place import Place
 
-        return Place(torch.device(self.device), self.precision)
+        return Place(device.of(self.device), self.precision)
 
     @property
     def tokens(self) -> int:

@@ -277,6 +277,7 @@ def smollm2(tiny: bool) -> Found:
     from runtime.contract.optimizer import Optimizer
     from runtime.data.encode import Example
     from runtime.models import build
+    from runtime.models import device as devices
     from runtime.steps.train import Term, TrainParams
     from runtime.train import objective
     from runtime.train.batches import Corpus
@@ -285,7 +286,7 @@ def smollm2(tiny: bool) -> Found:
     from runtime.train.teaching import Teacher, head_of
 
     device, floats = here(tiny)
-    place = Place(torch.device(device), floats)
+    place = Place(devices.of(device), floats)
     rows, length, steps = (2, 32, 3) if tiny else (16, 512, 30)
     sizes: Any = {
         "family": "llama", "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
