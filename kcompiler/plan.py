@@ -15,6 +15,7 @@ from kcompiler.checks import order
 from kcompiler.checks.memory import trainer
 from kcompiler.compose import variants
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts import stored
 from kcompiler.facts.teacher import has_weights
 from kcompiler.facts.time import of_step
 from kcompiler.front import Front
@@ -325,6 +326,20 @@ def _estimates(hardware: Hardware, steps: Sequence[Mapping[str, Any]]) -> dict[s
     machine = None if hardware.training_profile is None else trainer(hardware)[0]
     found = {step["id"]: of_step(step, machine) for step in steps}
     return {name: estimate for name, estimate in found.items() if estimate is not None}
+
+
+def kept(front: Front, project: Project, made: Mapping[str, Any]) -> dict[str, str]:
+    """Step → the bytes that its artifact takes at most, with the arithmetic, of steps that record a teacher."""
+    world = checks.World(project.root, front.path.resolve().parent)
+    found: dict[str, str] = {}
+    for form in front.forms:
+        size = stored.size(form.spec, world)
+        if size is None:
+            continue
+        for step in made["steps"]:
+            if step["kind"].startswith("record_signals@") and variants.belongs(step["id"], form.labels):
+                found[step["id"]] = f"at most {size.text}"
+    return found
 
 
 def _content(parts: _Parts, front: Front, project: Project) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,7 +95,7 @@ def plan(
 ) -> None:
     """Write generated/<name>/plan.lock when its content changed, and print what would run here and why."""
     from kcompiler import lock
-    from kcompiler.plan import lock_path, undecidable
+    from kcompiler.plan import kept, lock_path, undecidable
 
     made, home, front = plan_of(spec, form, targets=targets, profile=profile)
     path = lock_path(home, made)
@@ -115,6 +115,7 @@ def plan(
         committed,
         entries,
         undecidable(front, home),
+        kept(front, home, made),
         where=home.shown(path),
         spec=called(spec, profile),
         full=full,
@@ -141,6 +142,7 @@ def _show_plan(
     committed: dict[str, Any] | None,
     entries: Sequence[Entry],
     doubts: Sequence[Diagnostic],
+    kept: Mapping[str, str],
     *,
     where: str,
     spec: str,
@@ -153,7 +155,7 @@ def _show_plan(
 
     digest = lock.plan_digest(made)
     if form == "json":
-        click.echo(json.plan(made, committed, entries, digest, doubts), nl=False)
+        click.echo(json.plan(made, committed, entries, digest, doubts, kept), nl=False)
         return
     view = plan_view(
         made,
@@ -163,6 +165,7 @@ def _show_plan(
         digest=digest,
         old_digest=lock.plan_digest(committed) if committed else "",
         doubts=doubts,
+        kept=kept,
         full=full,
         # `apply SPEC` makes everything; a part is carried out by its lock
         next_command=f"kcompiler apply {where if made['asked'].get('targets') else spec}",

@@ -32,6 +32,7 @@ def plan(
     entries: Iterable[Entry],
     digest: str,
     doubts: Iterable[Diagnostic] = (),
+    kept: Mapping[str, str] | None = None,
 ) -> str:
     """The plan's identity, what changed against the committed lock, and what would happen to each step."""
     return _line(
@@ -45,6 +46,7 @@ def plan(
             "doubts": [asdict(item) for item in doubts],
             "budgets": made["budgets"],
             "estimates": made.get("estimates", {}),
+            "kept": dict(kept or {}),
         }
     )
 

@@ -48,10 +48,14 @@ def plan_view(
     digest: str,
     old_digest: str = "",
     doubts: Sequence[Diagnostic] = (),
+    kept: Mapping[str, str] | None = None,
     next_command: str,
     full: bool = False,
 ) -> View:
-    """What a person must know before apply: trust, then steps, gates, spend, and the next command."""
+    """What a person must know before apply: trust, then steps, gates, disk, spend, and the next command.
+
+    `kept` maps a step to the room that its artifact takes at most, by arithmetic.
+    """
     same = old == new
     changes = [] if old is None or same else compare(old, new)
     state = "new" if old is None else "unchanged" if same else "changed"
@@ -69,6 +73,7 @@ def plan_view(
         Section(
             title="gates", rows=[_gates(new["obligations"]), *(f"! {item.summary} [{item.code}]" for item in doubts)]
         ),
+        Section(title="disk", rows=[f"{step}  {words}" for step, words in sorted((kept or {}).items())]),
         Section(title="spend", rows=spend(entries, new["budgets"], new.get("estimates", {}))),
         Section(title="next", rows=[next_command]),
     ]

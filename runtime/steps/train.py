@@ -84,8 +84,6 @@ def takes(params: TrainParams) -> Ports:
 
 def gives(params: TrainParams) -> Ports:
     ports = {"checkpoint": Port(kind="checkpoint"), "report": Port(kind="report", report="training")}
-    if params.signals is not None:
-        ports["alignment"] = Port(kind="report", report="training.signals")
     return {**ports, "states": Port(kind="states")} if params.validation and params.keeps_states else ports
 
 

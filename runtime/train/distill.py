@@ -241,14 +241,14 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     told |= telling.place(place, record, record.steps)
     told["threads"] = facts.measured(params.threads, "thread")
     told["products"] = products() if place.exact else "torch"
+    if kept is not None:
+        told["signals"] = kept.told
     told["entry"] = admission.data(admission.examine(student))
     if trainer.validator is not None:
         told["validation"] = told_validation(record, trainer, states, not_watched)
     if params.needs_answers:
         told["rows_without_answer"] = facts.measured(left_out, "row", n=left_out + len(corpus))
     ctx.report("report", told, fingerprints=marks)
-    if kept is not None:
-        ctx.report("alignment", kept.told, fingerprints=marks)
     ctx.say(f"trained {size['parameters']} parameters for {record.steps} steps: {trainer.note()}")
 
 

@@ -43,7 +43,7 @@ from runtime.train.linear import fast
 from runtime.train.loop import deterministic
 from runtime.train.narrow import narrowed
 from runtime.train.place import Place
-from runtime.train.stored import FLOATS, Stored, key_of
+from runtime.train.stored import FLOATS, Stored, View, key_of, told
 from runtime.train.teaching import head_of, hidden_of
 
 #: what was written so far; in the scratch folder
@@ -80,9 +80,10 @@ def record_signals(takes: Mapping[str, Path], params: RecordSignalsParams, ctx: 
             listed |= {shard.name: {"bytes": shard.bytes, "digest": shard.digest} for shard in shards}
             listed |= _further(out, maker)
             durable.write(out / INDEX, _index(maker, listed, ctx))
-            compared = maker.compare(Stored(out))
+            kept = Stored(out)
+            measured = maker.compare(kept) | told(View(kept, corpus).beside(range(len(corpus))))
     sizes = sum(int(one["bytes"]) for one in listed.values())
-    told = {
+    data = {
         "form": params.store.form,
         "rows": facts.measured(len(corpus), "row"),
         "tokens": facts.measured(maker.tokens, "token"),
@@ -90,13 +91,13 @@ def record_signals(takes: Mapping[str, Path], params: RecordSignalsParams, ctx: 
         "bytes": facts.measured(sizes, "byte"),
         "token_bytes": facts.measured(maker.token_bytes, "byte/token"),
         "shards": facts.measured(len(shards), "shard"),
-        **compared,
+        **measured,
     }
     if isinstance(params.store, Likeliest):
-        told["mass"] = facts.measured(min(1.0, sum(shard.mass for shard in shards) / maker.tokens), "1", n=maker.tokens)
-        told["least_mass"] = facts.measured(min(1.0, min(shard.least for shard in shards)), "1", n=maker.tokens)
+        data["mass"] = facts.measured(min(1.0, sum(shard.mass for shard in shards) / maker.tokens), "1", n=maker.tokens)
+        data["least_mass"] = facts.measured(min(1.0, min(shard.least for shard in shards)), "1", n=maker.tokens)
     marks = facts.fingerprints({name: takes[name] for name in ("dataset", "tokenizer")}, ctx.digests, model="teacher")
-    ctx.report("report", told, fingerprints=marks)
+    ctx.report("report", data, fingerprints=marks)
     ctx.say(f"recorded {maker.tokens} tokens of {len(corpus)} rows in {sizes} bytes")
 
 

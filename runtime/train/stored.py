@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -216,18 +217,16 @@ class View:
                 action="plan and apply again: signals are recorded of the rows that are trained on",
                 code="KR0132",
             )
-        found = [one for one in (self._shift(by, drawn) for by in SHIFTS) if one.tokens]
+        found = self.beside(drawn)
         for one in found:
             if not _better(one):
                 raise Refusal(_beside(one), place="signals", action=ACTION, code="KR0126")
-        self.told = {
-            "form": self.stored.form,
-            "covered": facts.rate(known, all_),
-            "margin": facts.measured(
-                min(one.own - one.likelihood for one in found), "nat/token", n=min(one.tokens for one in found)
-            ),
-            "beside": [_told(one) for one in found],
-        }
+        self.told = {"form": self.stored.form, "covered": facts.rate(known, all_), **told(found)}
+
+    def beside(self, drawn: Sequence[int]) -> list[Shift]:
+        """How likely what stands beside the tokens of these rows is under what is stored for them; at each distance
+        that the rows are long enough for."""
+        return [one for one in (self._shift(by, drawn) for by in SHIFTS) if one.tokens]
 
     def _shift(self, by: int, drawn: Sequence[int]) -> Shift:
         at, own, other = self._sample(by, drawn)
@@ -298,17 +297,26 @@ def _beside(one: Shift) -> str:
     )
 
 
+def told(found: Sequence[Shift]) -> dict[str, Any]:
+    """What was measured beside the tokens, as it stands in a report."""
+    margin = min((one.own - one.likelihood for one in found), default=math.nan)
+    least = min((one.tokens for one in found), default=0)
+    return {
+        "margin": facts.measured(margin, "nat/token", n=least),
+        "beside": [_told(one) for one in found],
+    }
+
+
 def _told(one: Shift) -> dict[str, Any]:
-    """A shift as it stands in the report."""
-    found = {
+    told = {
         "shift": facts.measured(one.by, "place"),
         "nll": facts.measured(-one.likelihood, "nat/token", n=one.tokens),
         "own_nll": facts.measured(-one.own, "nat/token", n=one.tokens),
     }
     if one.share is not None and one.own_share is not None:
-        found["share"] = facts.measured(one.share, "1", n=one.tokens)
-        found["own_share"] = facts.measured(one.own_share, "1", n=one.tokens)
-    return found
+        told["share"] = facts.measured(one.share, "1", n=one.tokens)
+        told["own_share"] = facts.measured(one.own_share, "1", n=one.tokens)
+    return told
 
 
 def of(folder: Path, form: str, tokenizer: str, vocab: int, corpus: Corpus) -> View:

@@ -173,7 +173,7 @@ def test_two_students_of_other_shapes_read_one_recording(
     takes = taking(taught, kept["top_k"].root / "signals")
     shape = world.architecture(num_hidden_layers=1)
     for name, given in (("one", params("top_k")), ("two", params("top_k", architecture=shape, batch_size=3))):
-        data = trained(tmp_path / name, takes, given).reports["alignment"]["data"]
+        data = trained(tmp_path / name, takes, given).reports["report"]["data"]["signals"]
         assert data["covered"]["value"] == 1
         assert data["margin"]["value"] > 0
         assert [one["shift"]["value"] for one in data["beside"]] == [-2, -1, 1, 2]

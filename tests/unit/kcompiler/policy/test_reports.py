@@ -84,7 +84,6 @@ def test_every_rule_decides_over_real_reports() -> None:
         "import-checks",
         "rows-fit",
         "signals-aligned",
-        "signals-covered",
         "signals-mass",
         "signals-recorded",
         "signals-repeat",
