@@ -45,11 +45,19 @@ def _wide(gradient: Tensor) -> Tensor:
     return gradient.float() if gradient.device.type == "mps" else gradient.double()
 
 
-def diverged(what: str, step: int) -> Refusal:
+class Diverged(Refusal):
+    """A number that is not finite."""
+
+    def found(self, place: str) -> Diverged:
+        """The same, and where it comes from."""
+        return Diverged(f"{self.message}; {place}", action=self.action)
+
+
+def diverged(what: str, step: int) -> Diverged:
     """The refusal of a number that is not finite. At step 0 no weight has moved yet: no learning rate is to blame."""
     if step > 0:
-        return Refusal(f"training diverged: {what} at step {step}", action="lower the learning rate")
-    return Refusal(
+        return Diverged(f"training diverged: {what} at step {step}", action="lower the learning rate")
+    return Diverged(
         f"{what} at step 0, before any weight was moved",
         action="look at what the step begins with: the temperature of the loss, the logits of the teacher, the weights "
         "the student starts from",

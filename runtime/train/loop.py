@@ -21,7 +21,7 @@ from runtime.contract import Context, Refusal
 from runtime.contract.objective import Top
 from runtime.contract.optimizer import Optimizer
 from runtime.steps.train import TrainParams
-from runtime.train import abreast, gradients, head, objective, onepass
+from runtime.train import abreast, diagnosing, gradients, head, objective, onepass
 from runtime.train.abreast import Abreast
 from runtime.train.batches import Batch, Corpus, rows_of
 from runtime.train.checkpointing import Keeper, State, Store, capture, restore
@@ -221,7 +221,11 @@ class Trainer:
     def step(self, step: int) -> None:
         """One optimiser step. Raises Refusal for a loss or gradient that is not finite, and for a zero gradient."""
         with self._rounded():
-            self._step(step)
+            try:
+                self._step(step)
+            except gradients.Diverged as found:
+                rows = rows_of(self.seed, step, self.params.batch_size, len(self.corpus))
+                raise found.found(diagnosing.place_of(self, rows)) from None
 
     def _rounded(self) -> contextlib.AbstractContextManager[None]:
         return head.rounded(self.place.precision == "bf16" and self.place.device.type == "cuda")

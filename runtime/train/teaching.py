@@ -22,7 +22,7 @@ from runtime.contract import Refusal
 from runtime.contract.objective import Top
 from runtime.models import admission, build
 from runtime.models.tokenizer import Tokenizer
-from runtime.train import narrow
+from runtime.train import narrow, whence
 from runtime.train.batches import Batch, Corpus, Group
 from runtime.train.objective import Side
 from runtime.train.place import HERE, Place, device_of
@@ -87,6 +87,13 @@ def head_of(model: PreTrainedModel, ids_BT: Tensor, who: str) -> nn.Linear:
         ours = head(model.base_model(input_ids=ids_BT, use_cache=False).last_hidden_state)
     bound = HEAD_TOLERANCE * max(1.0, float(own.abs().max()))
     near = own.shape == ours.shape and float((own - ours).abs().max()) <= bound
+    if not whence.finite(own):
+        with torch.no_grad(), whence.traced(model) as trace:
+            model(input_ids=ids_BT, use_cache=False)
+        raise Refusal(
+            f"the {who} gives numbers that are not finite {trace.words}",
+            action="look at the weights it starts from: one that is not finite makes everything after it so",
+        )
     # the loss multiplies by the layer's own weights
     if not near or not isinstance(head, nn.Linear):
         wrong, action = admission.WHY["head"]
@@ -125,7 +132,10 @@ class Teacher:
             for rows in lots(corpus, drawn):
                 with torch.no_grad():
                     at = corpus.flat(rows).to(place.device)
-                    self._table_SH[at] = hidden_of(model, [corpus.group(rows)], place).to(place.device)
+                    found_NH = hidden_of(model, [corpus.group(rows)], place)
+                    if not whence.finite(found_NH):
+                        raise _unfinite(model, corpus, rows, place)
+                    self._table_SH[at] = found_NH.to(place.device)
 
     def given(self, batch: Batch) -> Side:
         return Side(self.hidden(batch), self.head)
@@ -140,6 +150,20 @@ class Teacher:
             return self._table_SH.index_select(0, self.corpus.flat(batch.rows).to(self.place.device))
         with torch.no_grad():
             return hidden_of(self.model, batch.groups, self.place).to(self.place.device)
+
+
+def _unfinite(model: PreTrainedModel, corpus: Corpus, rows: Sequence[int], place: Place) -> Refusal:
+    """The teacher has no finite hidden state for one of these rows: for which, and from where in it on."""
+    for row in rows:
+        with torch.no_grad(), whence.traced(model) as trace:
+            hidden_of(model, [corpus.group([row])], place)
+        if trace.module:
+            return Refusal(
+                f"the teacher gives numbers that are not finite {trace.words}, for row `{corpus.names[row]}`",
+                place="train.jsonl",
+                action="remove the row, or take another teacher or another number format for it",
+            )
+    return Refusal("the teacher gives numbers that are not finite", action="take another teacher")
 
 
 def in_float32(head: nn.Module) -> nn.Module:
