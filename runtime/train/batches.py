@@ -201,6 +201,14 @@ class Corpus:
         """How many tokens of a row a mask supervises."""
         return int(self._masks_S[mask][self.start[row] : self.start[row + 1]].sum())
 
+    def learnt(self, mask: str, row: int) -> list[bool]:
+        """Of each token of a row, whether a mask supervises it."""
+        piece = slice(self.start[row], self.start[row + 1])
+        found = [False] * len(self.ids[row])
+        for before in self._before_S[piece][self._masks_S[mask][piece]].tolist():
+            found[before + 1] = True
+        return found
+
     def target_ids(self, mask: str, row: int) -> list[int]:
         """The supervised tokens of a row under a mask, in order."""
         piece = slice(self.start[row], self.start[row + 1])

@@ -53,7 +53,7 @@ def _of_teacher(trainer: Trainer, batch: Batch) -> str:
 
 def _of_loss(trainer: Trainer, batch: Batch) -> str:
     """Of finite logits: the term whose value, or gradient in the logits, in the student, is not finite."""
-    hidden_NH, read = trainer._given(batch, objective.totals(batch.masks_N))
+    hidden_NH, read = trainer._given(batch, objective.totals(batch.masks_N), trainer.teacher)
     hidden_NH = hidden_NH.detach().requires_grad_()
     for bound in trainer.terms:
         whole, values_K = onepass.total(hidden_NH, trainer.head, read, [bound], [1.0], trainer.params.chunk_tokens)
@@ -69,7 +69,7 @@ def _of_gradient(trainer: Trainer, batch: Batch) -> str:
     names = [name for name, parameter in trainer.student.named_parameters() if parameter.requires_grad]
     for bound in trainer.terms:
         with whence.ordered(trainer.student) as ran:
-            hidden_NH, read = trainer._given(batch, objective.totals(batch.masks_N))
+            hidden_NH, read = trainer._given(batch, objective.totals(batch.masks_N), trainer.teacher)
         whole, _ = onepass.total(hidden_NH, trainer.head, read, [bound], [1.0], trainer.params.chunk_tokens)
         found = torch.autograd.grad(whole, trainer.parameters, allow_unused=True)
         wrong = [name for name, one in zip(names, found, strict=True) if one is not None and not whence.finite(one)]

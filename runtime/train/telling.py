@@ -13,6 +13,7 @@ from runtime.machine import durable
 from runtime.models import device
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
+from runtime.train import supervision
 from runtime.train.batches import Corpus
 from runtime.train.loop import Trainer
 from runtime.train.objective import Bound
@@ -78,6 +79,7 @@ def _term(bound: Bound, k: int, record: Record, corpus: Corpus, tokenizer: Token
         },
         "supervised_tokens": facts.measured(record.supervised[k], "token"),
         "supervised_example": _example(corpus, bound.loss.mask, tokenizer),
+        "supervision": supervision.told(corpus, bound.loss.mask, tokenizer),
         "first": _point(seen[0], k)["value"],
         "final": facts.unavailable(NO_TOKEN, "nat/token")
         if final is None
