@@ -24,7 +24,7 @@ from runtime.train import checkpointing, objective, packing, stored, teaching, t
 from runtime.train import place as places
 from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
-from runtime.train.linear import fast, products
+from runtime.train.linear import begun_with, fast, products
 from runtime.train.loop import Trainer, deterministic
 from runtime.train.narrow import narrowed
 from runtime.train.objective import Bound
@@ -189,7 +189,11 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     if params.validation is not None:
         watched, not_watched = corpus_of(takes, words, terms, params, VALIDATION)
     place = places.of(params, params.teacher_device)
-    with deterministic(ctx.seed, params.threads, exact=place.device.type == "cpu"):
+    folder = ctx.scratch / "training"
+    with (
+        begun_with(Store.part(folder, "products")),
+        deterministic(ctx.seed, params.threads, exact=place.device.type == "cpu"),
+    ):
         student = student_of(takes, params, words, ctx.seed).to(place.device)
         check_width(student, words, params.max_length, "student")
         kept = None
@@ -219,7 +223,6 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
                 seed=ctx.seed,
                 place=place,
             )
-            folder = ctx.scratch / "training"
             if watched is not None:
                 view = None
                 if params.signals is not None:
@@ -228,6 +231,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
                     )
                 trainer.watch(watched, _watching(trainer, view, taught, watched), folder)
             record = trainer.run(Store(folder, course(trainer, ctx)), ctx)
+            made_by_whom = products() if place.exact else "torch"
     states = _give_states(trainer, takes["tokenizer"], ctx) if params.keeps_states else []
     out = ctx.out("checkpoint")
     # whatever comes next is judged on the CPU, as what enters is
@@ -240,7 +244,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     told = telling.data(record, terms, corpus, words, params, size)
     told |= telling.place(place, record, record.steps)
     told["threads"] = facts.measured(params.threads, "thread")
-    told["products"] = products() if place.exact else "torch"
+    told["products"] = made_by_whom
     if kept is not None:
         told["signals"] = kept.told
     told["entry"] = admission.data(admission.examine(student))

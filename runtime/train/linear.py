@@ -39,8 +39,24 @@ _QUICK: ContextVar[bool] = ContextVar("quick", default=False)
 Product = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
+#: by whom an interrupted run was begun, which goes on with the same products whatever a timing says now
+_BEGUN: ContextVar[str | None] = ContextVar("begun", default=None)
+
+
+@contextlib.contextmanager
+def begun_with(name: str | None) -> Iterator[None]:
+    """Within the context products are made by whom `name` says, as `products` named it; None: as the timing says."""
+    before = _BEGUN.set(name)
+    try:
+        yield
+    finally:
+        _BEGUN.reset(before)
+
+
 def available() -> bool:
     """Whether this torch has the operation and gains by it; elsewhere nn.Linear already uses the best kernel."""
+    if _BEGUN.get() is not None:
+        return _BEGUN.get() == "oneDNN"
     capable = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     return torch.backends.mkldnn.is_available() and capable and _gain() >= GAIN
 

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 
 from runtime import contract, digest
 from runtime.machine import durable, saved
-from runtime.train import loop
+from runtime.train import linear, loop
 from runtime.train.checkpointing import State, Store, laid_out
 from runtime.train.distill import train
 from tests.tensor.train import killed, world
@@ -130,6 +130,29 @@ def test_a_stop_keeps_what_was_trained_and_the_next_run_goes_on_from_there(
     tokens = whole.reports["report"]["data"]["tokens_seen"]["value"]
     assert whole.used_up == {"training_tokens": tokens}
     assert asked.used_up["training_tokens"] + again.used_up["training_tokens"] == tokens
+
+
+def test_a_run_goes_on_with_the_products_that_it_was_begun_with(
+    base: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though a timing would choose others now: they sum in another order."""
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512") or not torch.backends.mkldnn.is_available():
+        pytest.skip("this processor has one kind of products")
+    monkeypatch.setattr(linear, "_gain", lambda: linear.GAIN)
+    whole, asked, again = Stage(tmp_path / "whole", base), Asked(tmp_path / "asked", base), Stage(tmp_path / "b", base)
+    train(base, world.params(), whole)
+    assert whole.reports["report"]["data"]["products"] == "oneDNN"
+    with pytest.raises(contract.Stopped):
+        train(base, world.params(), asked)
+    monkeypatch.setattr(linear, "_gain", lambda: linear.GAIN - 0.1)
+    again.scratch = asked.scratch
+    train(base, world.params(), again)
+    assert again.kept_at[0] == 3
+    assert digest.of_folder(again.root / CHECKPOINT) == digest.of_folder(whole.root / CHECKPOINT)
+    assert (again.root / REPORT).read_bytes() == (whole.root / REPORT).read_bytes()
+    other = Stage(tmp_path / "other", base)
+    train(base, world.params(), other)
+    assert other.reports["report"]["data"]["products"] == "torch"
 
 
 @pytest.mark.parametrize("forget", ["optimizer.exp_avg.", "optimizer.exp_avg_sq.", "optimizer.step.", "model."])

@@ -351,7 +351,7 @@ def test_a_path_may_lead_through_names_that_differ_from_report_to_report(
         ("eval.language_model", "metric: kd_gain", "nat", "another unit", "write `unit: nat/token`"),
         ("eval.choice", "metric: corrected.student", "ratio", "another unit", 'write `unit: "1"`'),
         ("run", "metric: [cpu, bytes]", "s", "another unit", "write `unit: B`"),
-        ("run", "metric: 'steps.convert.*'", "s", "there: `B`, `count`, `s`", "a rule for each"),
+        ("run", "metric: 'steps.convert.*'", "s", "there: `1`, `B`, `count`, `s`, `token`", "a rule for each"),
     ],
 )
 def test_a_rule_speaks_of_the_unit_of_its_report(
