@@ -1,4 +1,4 @@
-"""Budgets of time against what the declared trainings take on the declared machine, at least."""
+"""Budgets of time and of accelerators against what the declared trainings take on the declared machine, at least."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from kcompiler.checks import Check, World
 from kcompiler.checks.memory import trainer
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.models import teacher_architectures
+from kcompiler.facts.placing import device
 from kcompiler.facts.time import Least, of_training, seconds
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.tables import Machine
+
+_HOUR_S = 3600
 
 
 def _trainings(spec: Spec, machine: Machine) -> Iterator[tuple[str, Least]]:
@@ -29,6 +32,29 @@ def _trainings(spec: Spec, machine: Machine) -> Iterator[tuple[str, Least]]:
             yield f"stage `{stage.name}`", least
             for baseline in spec.evaluation.baselines:
                 yield f"stage `{stage.name}` of the baseline {baseline}", least
+
+
+def _accelerated(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Hours of accelerators are those of one card at least, for as long as the trainings take on it."""
+    machine, where = trainer(spec.hardware)
+    if machine is None or device(spec) == "cpu":
+        return
+    found = list(_trainings(spec, machine))
+    needed = sum((least.seconds for _, least in found), Fraction(0))
+    allowed = Fraction(str(spec.budgets.gpu_hours)) * _HOUR_S
+    if needed <= allowed:
+        return
+    hours = Fraction(math.ceil(needed * 10**4 / _HOUR_S), 10**4)
+    yield tree.diagnostic(
+        "KC4728",
+        "/budgets/gpu_hours",
+        "the trainings alone take more hours of accelerators than there are",
+        label=f"{spec.budgets.gpu_hours:g} allowed, on {machine.title} they take {seconds(needed)} at least",
+        help=f"allow at least {float(hours):g}, train fewer steps or a smaller student, or write `device: cpu` under "
+        "execution",
+        notes=tuple(f"{what}: {least.how} = {seconds(least.seconds)}" for what, least in found),
+        related=(tree.related(where, "the machine that trains"),),
+    )
 
 
 def _within(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -51,4 +77,7 @@ def _within(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     )
 
 
-CHECKS = (Check(_within, "budgets", "training", "student", "teacher", "hardware", "evaluation"),)
+CHECKS = (
+    Check(_within, "budgets", "training", "student", "teacher", "hardware", "evaluation"),
+    Check(_accelerated, "budgets", "training", "student", "teacher", "hardware", "evaluation", "execution"),
+)

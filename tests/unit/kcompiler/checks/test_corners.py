@@ -102,7 +102,16 @@ def time_claims() -> list[Claim]:
 
         return change
 
+    def held(hours: float, **execution: Any) -> Change:
+        def change(data: dict[str, Any]) -> None:
+            trained(1e9, steps=43)(data)
+            trained_on("m1-max-64gb", **execution)(data)
+            data["budgets"]["gpu_hours"] = hours
+
+        return change
+
     slow = machine(bandwidth=1e-3, gpu=None)
+    card = machine(bandwidth=1e-3)
     counts = machine(bandwidth=None, gpu=(1e-6, 1e-7))
     return [
         Claim("a bus that is slow", trained(42), ("KC4720",), ("of optimiser state / 0.001 GB/s",), table=slow),
@@ -128,6 +137,11 @@ def time_claims() -> list[Claim]:
             "arithmetic that is slow", trained(35), ("KC4720",), ("operations of 8 rows / 1e-06 TFLOP/s",), table=counts
         ),
         Claim("a machine without figures", trained(1e-3, steps=10**7), (), table=machine(bandwidth=None, gpu=None)),
+        Claim("hours of a card to the last byte", held(0.01252832), (), table=card),
+        Claim("a byte's time too little", held(0.01252831), ("KC4728",), ("allow at least 0.0126",), table=card),
+        Claim("a card that may not be held", held(0), ("KC4728",), ("0 allowed", "the teacher: 1 steps"), table=card),
+        Claim("and is not", held(0, device="cpu"), (), table=card),
+        Claim("a machine without a card", held(0), (), table=slow),
     ]
 
 
