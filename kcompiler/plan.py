@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from kcompiler import __version__, assets, checks, policy
 from kcompiler.checks import order
 from kcompiler.checks.memory import trainer
+from kcompiler.checks.statistics import rows_of
 from kcompiler.compose import variants
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import stored
@@ -24,9 +25,12 @@ from kcompiler.lock import FORMAT
 from kcompiler.lower import lower
 from kcompiler.project import Project
 from kcompiler.source import Tree
-from kcompiler.spec.hardware import Hardware
+from kcompiler.spec import Spec
+from kcompiler.spec.data import FileSource
 from runtime import catalog, digest
 from runtime.contract import keys
+from runtime.contract.formats import TABLES
+from runtime.contract.splits import VALIDATION
 
 _CODES = {
     "cycle": "KC3001",
@@ -321,10 +325,13 @@ def undecidable(front: Front, project: Project) -> list[Diagnostic]:
     return list(dict.fromkeys(item for found in asked for item in found if item.severity == "warning"))
 
 
-def _estimates(hardware: Hardware, steps: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _estimates(front: Front, project: Project, steps: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Of each step that trains how much work that is, and how long for the machine that is named for it."""
+    assert front.spec is not None
+    hardware = front.spec.hardware
     machine = None if hardware.training_profile is None else trainer(hardware)[0]
-    found = {step["id"]: of_step(step, machine) for step in steps}
+    rows = _validated(front.spec, checks.World(project.root, front.path.resolve().parent))
+    found = {step["id"]: of_step(step, machine, rows) for step in steps}
     return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
@@ -340,6 +347,17 @@ def kept(front: Front, project: Project, made: Mapping[str, Any]) -> dict[str, s
             if step["kind"].startswith("record_signals@") and variants.belongs(step["id"], form.labels):
                 found[step["id"]] = f"at most {size.text}"
     return found
+
+
+def _validated(spec: Spec, world: checks.World) -> int:
+    """Rows that each validation reads, where every machine that plans counts the same: a file that is kept elsewhere,
+    and tables without the library that reads them, would give another plan."""
+    if not any(stage.validation for stage in spec.training.stages):
+        return 0
+    if any(isinstance(one, FileSource) and (one.sha256 or one.kind in TABLES) for one in spec.data.sources):
+        return 0
+    counted = rows_of(spec, world, VALIDATION)
+    return counted.expected if counted is not None else 0
 
 
 def _content(parts: _Parts, front: Front, project: Project) -> dict[str, Any]:
@@ -377,7 +395,7 @@ def _content(parts: _Parts, front: Front, project: Project) -> dict[str, Any]:
         "plugins": plugins,
         "budgets": front.spec.budgets.model_dump(mode="json", exclude_none=True),
         "steps": steps,
-        "estimates": _estimates(front.spec.hardware, steps),
+        "estimates": _estimates(front, project, steps),
         "obligations": parts.obligations,
     }
 

@@ -32,6 +32,8 @@ _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
 _SHARE = 0.6
 _BATCHES = (16, 8, 4, 2, 1)
 _PASSES, _FEWEST, _MOST = 2, 40, 1000
+#: times that a row is read from which on it may be learnt by heart
+_OFTEN = 4
 #: a backward pass is two forward passes (arXiv 2001.08361, section 2.1); training reaches about half of what a
 #: product of large matrices does, as measured with a student of SmolLM2 on two cores
 _BACKWARD, _REACHED = 2, 0.5
@@ -105,11 +107,23 @@ def batch(student: Architecture, teacher: Architecture, longest: int, memory: in
 
 
 def steps(train_rows: int, rows: int) -> tuple[int, str]:
-    """Optimiser steps, and why."""
+    """Optimiser steps, and why.
+
+    Rows that are read twice are not learnt by heart, so that none are kept from being learnt to say when to stop; few
+    rows, which are read more often, are too few to spare some without being asked.
+    """
     wanted = math.ceil(_PASSES * train_rows / rows)
     count = max(_FEWEST, min(_MOST, wanted))
     how = f"{_PASSES} passes over about {train_rows:,} rows"
-    return count, how if count == wanted else f"{how} would be {wanted:,}; kept between {_FEWEST} and {_MOST:,}"
+    if count == wanted:
+        return count, how
+    why, times = f"{how} would be {wanted:,}; kept between {_FEWEST} and {_MOST:,}", count * rows / train_rows
+    if times < _OFTEN:
+        return count, why
+    return count, (
+        f"{why}; each is then read about {round(times)} times: with `validation: 0.1` in `data` and "
+        "`validation: {every: 5, patience: 3}` in the stage it ends where that no longer helps"
+    )
 
 
 def held_out(prompts: Sequence[str], rows: int, suite: str) -> tuple[float, int, bool, str]:

@@ -241,7 +241,7 @@ def _left(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     if len(reads) == len(spec.data.sources):
         empty, sure = lacking(reads, spec.data.shares), True
     else:
-        counts = {name: rows_of(spec, world, name) for name in SPLITS}
+        counts = {name: rows_of(spec, world, name) for name in SPLITS if name in spec.data.fed}
         few = {name: count.most for name, count in counts.items() if count is not None and not count.expected}
         empty = next(iter(few), "")
         sure = few.get(empty) == 0

@@ -27,7 +27,7 @@ def _trainings(spec: Spec, machine: Machine) -> Iterator[tuple[str, Least]]:
         if least is not None:
             yield "the teacher", least
     for stage in spec.training.stages:
-        least = of_training(spec.student.architecture, stage.steps, stage.batch_size, machine)
+        least = of_training(spec.student.architecture, stage.steps, stage.batch_size, machine, stage.validation)
         if least is not None:
             yield f"stage `{stage.name}`", least
             for baseline in spec.evaluation.baselines:

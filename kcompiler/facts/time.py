@@ -22,6 +22,7 @@ from kcompiler.facts.sizes import EMBEDDING, FLOAT32, HEAD, operations, tensors,
 from kcompiler.tables import Figure, Machine
 from runtime.contract.architecture import Architecture
 from runtime.contract.forecast import WORK
+from runtime.contract.validation import Validation
 
 #: reads of weights, gradients, two moments; writes of weights and two moments
 MOVED = 7 * FLOAT32
@@ -38,29 +39,61 @@ class Least:
     how: str
 
 
-def of_training(a: Architecture, steps: int, batch_size: int, machine: Machine) -> Least | None:
-    """What `steps` optimiser steps over rows of at least four tokens take; None for a machine without any figure."""
-    return _longest(a, steps, _BACKWARD * batch_size * _row(a), f"{batch_size:,} rows", machine)
+@dataclass(frozen=True)
+class _Looks:
+    """Validations of one training: how many, of how many rows, and the operations of each of these, forward alone."""
+
+    count: int
+    rows: int
+    work: int
+
+    @property
+    def operations(self) -> int:
+        return self.count * self.rows * self.work
 
 
-def _longest(a: Architecture, steps: int, work: int, rows: str, machine: Machine) -> Least | None:
+def of_training(
+    a: Architecture, steps: int, batch_size: int, machine: Machine, validation: Validation | None = None
+) -> Least | None:
+    """What `steps` optimiser steps over rows of at least four tokens take; None for a machine without any figure.
+
+    With patience it may be over as soon as that can run out. A row is read at each validation, at least.
+    """
+    least = steps if validation is None else fewest(steps, validation)
+    looks = None if validation is None else _Looks(1 + least // validation.every, 1, _row(a))
+    return _longest(a, least, _BACKWARD * batch_size * _row(a), f"{batch_size:,} rows", machine, looks)
+
+
+def fewest(steps: int, validation: Validation) -> int:
+    """Steps that a validated training makes at least: so many validations without a gain come after the one before the
+    first step."""
+    return steps if validation.patience is None else min(steps, validation.every * validation.patience)
+
+
+def _longest(
+    a: Architecture, steps: int, work: int, rows: str, machine: Machine, looks: _Looks | None = None
+) -> Least | None:
     """The longer of what the bus and the arithmetic take; None for a machine without any figure."""
     bandwidth, peak = machine.bandwidth_gb_s.value, _peak(machine)
     found = []
     if bandwidth is not None:
-        moved = MOVED * total(a)
-        seconds = steps * Fraction(moved) / (Fraction(str(bandwidth)) * 10**9)
-        found.append(Least(seconds, f"{steps:,} steps × {text(moved)} of optimiser state / {bandwidth:g} GB/s"))
+        moved, read = MOVED * total(a), FLOAT32 * total(a)
+        whole = steps * moved + (looks.count * read if looks else 0)
+        more = f" + {looks.count:,} validations × {text(read)} of weights" if looks else ""
+        shown = f"{steps:,} steps × {text(moved)} of optimiser state{more} / {bandwidth:g} GB/s"
+        found.append(Least(whole / (Fraction(str(bandwidth)) * 10**9), shown))
     if peak is not None:
-        seconds = steps * Fraction(work) / (Fraction(str(peak)) * 10**12)
-        shown = f"{steps:,} steps × {work:.3g} operations of {rows} / {peak:g} TFLOP/s"
-        found.append(Least(seconds, shown))
+        whole = steps * work + (looks.operations if looks else 0)
+        more = f" + {looks.count:,} validations × {looks.rows * looks.work:.3g} of {looks.rows:,}" if looks else ""
+        shown = f"{steps:,} steps × {work:.3g} operations of {rows}{more} / {peak:g} TFLOP/s"
+        found.append(Least(whole / (Fraction(str(peak)) * 10**12), shown))
     return max(found, key=lambda one: one.seconds, default=None)
 
 
-def of_step(step: Mapping[str, Any], machine: Machine | None) -> dict[str, Any] | None:
+def of_step(step: Mapping[str, Any], machine: Machine | None, rows: int = 0) -> dict[str, Any] | None:
     """What a plan says of a step that trains: operations of its own model, and on a machine with figures the seconds
-    that they take and how that is known. None for one that trains nothing."""
+    that they take and how that is known. None for one that trains nothing. All steps that are allowed are counted, and
+    `rows` at each validation: how many there will be, as far as that is known."""
     params = step["params"]
     if not {"architecture", "steps", "batch_size", "max_length"} <= set(params):
         return None
@@ -68,10 +101,14 @@ def of_step(step: Mapping[str, Any], machine: Machine | None) -> dict[str, Any] 
     steps, batch_size, length = (int(params[name]) for name in ("steps", "batch_size", "max_length"))
     # what is not kept for the backward pass is computed once more
     passes = _BACKWARD + bool(params.get("gradient_checkpointing"))
-    work = passes * operations(_layers(a) + a.vocab_size * a.hidden_size, batch_size * length)
-    found: dict[str, Any] = {WORK: math.ceil(Fraction(steps * work, 10**9))}
-    rows = f"{batch_size:,} rows of {length:,} tokens"
-    least = None if machine is None else _longest(a, steps, work, rows, machine)
+    row = operations(_layers(a) + a.vocab_size * a.hidden_size, length)
+    work, looks = passes * batch_size * row, None
+    if params.get("validation"):
+        looks = _Looks(1 + -(-steps // int(params["validation"]["every"])), rows, row)
+    whole = steps * work + (looks.operations if looks else 0)
+    found: dict[str, Any] = {WORK: math.ceil(Fraction(whole, 10**9))}
+    said = f"{batch_size:,} rows of {length:,} tokens"
+    least = None if machine is None else _longest(a, steps, work, said, machine, looks)
     return found if least is None else {**found, "wall_s": round(float(least.seconds), 6), "how": least.how}
 
 

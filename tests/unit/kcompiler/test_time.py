@@ -11,6 +11,7 @@ from kcompiler import tables
 from kcompiler.facts.time import LEAST_PREDICTED, LEAST_TOKENS, MOVED, of_step, of_training
 from kcompiler.front import compile_spec
 from runtime.contract.architecture import Architecture
+from runtime.contract.validation import Validation
 from tests.unit.kcompiler.checks.claims import machine
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -54,6 +55,34 @@ def test_a_machine_without_figures_and_a_step_without_training_have_none():
     training = {"architecture": TINY.model_dump(), "steps": 3, "batch_size": 1, "max_length": 8}
     assert of_step({"params": training}, None).keys() == {"gigaoperations"}
     assert of_step({"params": training}, one(machine(bandwidth=None, gpu=None))).keys() == {"gigaoperations"}
+
+
+def test_a_validated_training_counts_what_it_looks_at_and_may_end_as_soon_as_patience_can_run_out():
+    """The layers of four tokens and the head of two of one row, forward; the weights once for each validation."""
+    counts, bus = one(machine(bandwidth=None, gpu=(4, 3))), one(machine(bandwidth=2, gpu=None))
+    row = 2 * (LAYERS * LEAST_TOKENS + 800 * LEAST_PREDICTED)
+    whole, early = Validation(every=10), Validation(every=10, patience=3)
+    assert of_training(TINY, 70, 5, counts, whole).seconds == Fraction((70 * 3 * 5 + 8) * row, 4 * 10**12)
+    found = of_training(TINY, 70, 5, counts, early)
+    assert found.seconds == Fraction((30 * 3 * 5 + 4) * row, 4 * 10**12)
+    assert (
+        found.how == f"30 steps × {3 * 5 * row:.3g} operations of 5 rows + 4 validations × {row:.3g} of 1 / 4 TFLOP/s"
+    )
+    assert of_training(TINY, 29, 5, counts, early).seconds == Fraction((29 * 3 * 5 + 3) * row, 4 * 10**12)
+    moved = 70 * MOVED * PARAMETERS + 8 * 4 * PARAMETERS
+    assert of_training(TINY, 70, 5, bus, whole).seconds == Fraction(moved, 2 * 10**9)
+
+
+def test_an_estimate_counts_validation_at_every_step_that_is_allowed():
+    """Before the first step, after steps 300 and 600, and after the last one."""
+    training = {"architecture": TINY.model_dump(), "steps": 700, "batch_size": 50, "max_length": 90}
+    looked = {**training, "validation": {"every": 300, "metric": "total", "patience": 1, "least_gain": 0.0}}
+    row = 2 * (LAYERS + 800) * 90
+    fast = one(machine(bandwidth=None, gpu=(4, 3)))
+    found = of_step({"params": looked}, fast, 11)
+    assert found["gigaoperations"] == -(-(700 * 3 * 50 * row + 4 * 11 * row) // 10**9)
+    assert found["wall_s"] == round((700 * 3 * 50 * row + 4 * 11 * row) / (4 * 10**12), 6)
+    assert of_step({"params": {**training, "validation": None}}, fast) == of_step({"params": training}, fast)
 
 
 def test_an_estimate_counts_every_token_that_a_row_may_have():

@@ -27,6 +27,17 @@ def cut(count: int) -> Architecture:
     return SMALL.model_copy(update={"num_hidden_layers": count})
 
 
+def test_rows_that_are_read_often_are_told_of_validation_and_nothing_is_spared_of_them_unasked():
+    """Two passes over many rows; few are read again and again, where the advice is one that validates (golden case
+    `a-stage-that-validates-has-no-diagnostics`)."""
+    assert choose.steps(1600, 16) == (200, "2 passes over about 1,600 rows")
+    count, why = choose.steps(160, 16)
+    assert count == 40
+    assert "each is then read about 4 times: with `validation: 0.1` in `data`" in why
+    assert "validation" not in choose.steps(161, 16)[1]
+    assert "validation" not in choose.steps(100_000, 16)[1]
+
+
 def test_the_student_is_the_largest_that_is_at_most_half():
     count, why = choose.layers(SMALL)
     assert 2 * total(cut(count)) <= total(SMALL) < 2 * total(cut(count + 1))

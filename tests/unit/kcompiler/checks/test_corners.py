@@ -1146,7 +1146,9 @@ def lengths() -> None:
     bounds = module("facts.lengths").lengths
     made = SimpleNamespace
 
-    def spec(source: str, *stages: int | None, tokenizer: str = "teacher", cut: object = None) -> Any:
+    def spec(
+        source: str, *stages: int | None, tokenizer: str = "teacher", cut: object = None, fed: tuple[str, ...] = ()
+    ) -> Any:
         training = made(stages=[made(name=f"s{i}", max_length=length) for i, length in enumerate(stages)])
         words, student = made(source=tokenizer), made(cut=cut)
         return made(
@@ -1155,6 +1157,7 @@ def lengths() -> None:
             teacher=made(source=source),
             tokenizer=words,
             student=student,
+            data=made(fed={"train", "test", *fed}),
         )
 
     prefill = (64, "shapes.prefill")
@@ -1162,6 +1165,9 @@ def lengths() -> None:
     assert bounds(spec("recorded", 100, None))["train"] == prefill
     assert bounds(spec("recorded", 32, None))["train"] == (32, "training.stages.s0.max_length")
     assert bounds(spec("bootstrap", 100))["train"] == prefill
+    # rows of validation are read as those that are learnt from, and fit where nothing looks at them
+    assert bounds(spec("recorded", 100, 90, fed=("validation",)))["validation"] == (90, "training.stages.s1.max_length")
+    assert bounds(spec("hf", fed=("validation",))) == {"validation": prefill, "test": prefill}
     # without a stage, rows to learn from are read by whatever else is made of them, if anything is
     assert bounds(spec("hf")) == {"test": prefill}
     for reads in (spec("bootstrap"), spec("hf", tokenizer="train"), spec("hf", cut=made())):

@@ -201,6 +201,46 @@ def test_a_question_in_train_and_test_is_refused_with_both_places(tmp_path: Path
     assert caught.value.code == "KR0115"
 
 
+@pytest.mark.parametrize("other", ["train", "test"])
+def test_a_question_in_validation_and_another_split_is_refused_with_both_places(tmp_path: Path, other: str):
+    """Chosen by rows that it learns from or is judged by, a state proves nothing; hidden by case and spaces, too."""
+    files = {name: write(tmp_path / f"{name}.jsonl", *pairs(4, start)) for name, start in (("train", 0), ("test", 9))}
+    held = {"train": "QUESTION\t3", "test": "QUESTION\t10"}[other]
+    files["chosen"] = write(tmp_path / "chosen.jsonl", {"prompt": held, "response": "other"})
+    made = [source("train", split="train"), source("test", split="test"), source("chosen", split="validation")]
+    with pytest.raises(Refusal, match=f"1 prompts stand in {other} and in validation") as caught:
+        run(tmp_path, files, sources=made)
+    assert "= chosen.jsonl:1" in caught.value.message
+    assert caught.value.code == "KR0115"
+
+
+def test_rows_for_validation_are_a_split_of_their_own_and_the_others_stay_as_they_are(tmp_path: Path):
+    path = write(tmp_path / "in.jsonl", *pairs(90))
+    plain = run(tmp_path / "plain", {"s": path}, sources=[source("s")])
+    stage = run(tmp_path / "kept", {"s": path}, sources=[source("s")], validation=0.2)
+
+    def rows(of: Stage, name: str) -> list[str]:
+        return (of.out("dataset") / f"{name}.jsonl").read_text().splitlines()
+
+    assert sorted(one.name for one in plain.out("dataset").iterdir()) == ["manifest.json", "test.jsonl", "train.jsonl"]
+    assert rows(stage, "test") == rows(plain, "test")
+    kept = rows(stage, "validation")
+    assert kept == [row for row in rows(plain, "train") if row in kept]
+    assert rows(stage, "train") == [row for row in rows(plain, "train") if row not in kept]
+    counts = {name: split["rows"]["value"] for name, split in stage.data["splits"].items()}
+    assert counts == {name: len(rows(stage, name)) for name in ("train", "validation", "test")}
+    none = facts.measured(0, "row", n=len(kept))
+    assert stage.data["validation_overlap"] == {"train": none, "test": none}
+    assert "validation_overlap" not in plain.data
+
+
+def test_a_split_for_validation_without_a_row_is_refused(tmp_path: Path):
+    path = write(tmp_path / "in.jsonl", *pairs(30))
+    with pytest.raises(Refusal, match="no row is left for validation") as caught:
+        run(tmp_path, {"s": path}, sources=[source("s")], validation=1e-9)
+    assert "data.validation" in caught.value.action
+
+
 def test_without_overlap_the_report_says_zero_of_how_many(tmp_path: Path):
     path = write(tmp_path / "in.jsonl", *pairs(40))
     data = run(tmp_path, {"s": path}, sources=[source("s")]).data
@@ -278,9 +318,10 @@ def test_a_registry_goes_into_the_dataset_with_its_fingerprint(tmp_path: Path):
     assert set(stage.data["classes"]) <= {"control", *(tool["name"] for tool in tools)}
 
 
-def test_the_report_has_the_published_form(tmp_path: Path):
+@pytest.mark.parametrize("validation", [0.0, 0.2])
+def test_the_report_has_the_published_form(tmp_path: Path, validation: float):
     path = write(tmp_path / "in.jsonl", *pairs(40))
-    stage = run(tmp_path, {"s": path}, sources=[source("s")])
+    stage = run(tmp_path, {"s": path}, sources=[source("s")], validation=validation)
     whole = facts.envelope(
         kind="data.splits",
         step="data",
