@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,13 @@ _ENDS = {"failed": (6, "step-failed")}
 @click.option("--backend", type=click.Choice(["null"]), help="Forge every artifact; no gate can pass on that.")
 @PROFILE
 @click.option("--full", is_flag=True, help="List each report a rule passed on.")
+@click.option(
+    "--sink",
+    "sinks",
+    multiple=True,
+    metavar="KIND:TARGET",
+    help="Send the curves of trainings there, too: tensorboard:DIR, mlflow:URI; repeatable. No part of the plan.",
+)
 def apply(
     target: Path,
     locked: bool,
@@ -42,13 +50,15 @@ def apply(
     backend: str | None,
     profile: str,
     full: bool,
+    sinks: tuple[str, ...],
 ) -> None:
     """Carry out TARGET, a spec or a plan.lock. Steps whose result is there are reused; an interrupted run resumes."""
     threads.settle()
     made, home, spec = _target(target, backend, profile)
     if backend is None:
         _settle(made, home, spec, locked)
-    run, verdict, signal = _run(made, home, list(only) or None, list(force))
+    with watched(made, sinks) as watch:
+        run, verdict, signal = _run(made, home, list(only) or None, list(force), watch)
     _summary(run, verdict, full)
     _leave(run, verdict, called(target, profile), signal, _asked_alone(made, only))
     if not only and sum(step["kind"].startswith("export@") for step in made["steps"]) == 1:
@@ -157,10 +167,10 @@ def judge_of(made: Mapping[str, Any]) -> Callable[..., Any]:
 
 
 def _run(
-    made: dict[str, Any], home: project.Project, only: list[str] | None, force: list[str]
+    made: dict[str, Any], home: project.Project, only: list[str] | None, force: list[str], watch: Watch
 ) -> tuple[Run, Mapping[str, Any], int]:
     verdict_of = judge_of(made)
-    run, signal = _carried_out(made, home, verdict_of, only, force)
+    run, signal = _carried_out(made, home, verdict_of, only, force, watch)
     verdict = verdict_of(run.reports)
     folder = home.verdict(made["asked"]["name"])
     # also after an interruption: an old PASS must not stand beside the evidence of a part
@@ -173,7 +183,8 @@ def aside(part: dict[str, Any], home: project.Project, again: str) -> Run:
 
     Raises Outcome unless every step has a result; `again` is the command that asked.
     """
-    run, signal = _carried_out(part, home, judge_of(part), None, [], evidence=False)
+    with watched(part) as watch:
+        run, signal = _carried_out(part, home, judge_of(part), None, [], watch, evidence=False)
     _errors(run)
     if run.outcome == "interrupted":
         raise Outcome(128 + (signal or 2), "interrupted", again)
@@ -188,6 +199,7 @@ def _carried_out(
     verdict_of: Callable[..., Any],
     only: list[str] | None,
     force: list[str],
+    watch: Watch,
     *,
     evidence: bool = True,
 ) -> tuple[Run, int]:
@@ -204,7 +216,6 @@ def _carried_out(
         outcomes = verdict_of(reports, steps).outcomes
         return [{**asdict(item), "blocking": item.mode == "block"} for item in outcomes]
 
-    watch = _watch(len(made["steps"]))
     try:
         with machine.stoppable(_heard) as stop:
             try:
@@ -234,8 +245,6 @@ def _carried_out(
     except machine.StorageFailed as failed:
         click.echo(f"{failed}", err=True)
         raise Outcome(6, "storage-failed", "free space or mend the disk, then kcompiler apply") from None
-    finally:
-        watch.close()
     return run, stop.signal
 
 
@@ -259,7 +268,36 @@ def _refusal(refusal: RefusalLike) -> Outcome:
     return Outcome(2, "refused", "mend it, then kcompiler apply")
 
 
-def _watch(total: int) -> Watch:
+@contextlib.contextmanager
+def watched(made: Mapping[str, Any], sinks: Sequence[str] = ()) -> Iterator[Watch]:
+    """What looks on while a plan is carried out: the person's view, and the sinks that were asked for. Raises Outcome
+    for a sink that cannot be opened, before anything is done."""
+    view = _view(len(made["steps"]))
+    try:
+        watch = _with_sinks(view, sinks, str(made["asked"]["name"]))
+        try:
+            yield watch
+        finally:
+            watch.close()
+    finally:
+        view.close()
+
+
+def _with_sinks(view: Watch, sinks: Sequence[str], run: str) -> Watch:
+    from kcompiler.render.progress import Several
+    from runtime.contract import Refusal
+    from runtime.machine import sinks as room
+
+    windows = []
+    try:
+        for text in dict.fromkeys(sinks):
+            windows.append(room.opened(text, run, lambda line: click.echo(line, err=True)))
+    except Refusal as refusal:
+        raise _refusal(refusal) from None
+    return Several(view, windows)
+
+
+def _view(total: int) -> Watch:
     from kcompiler.render.progress import Live, Plain
 
     if sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb":

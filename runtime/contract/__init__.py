@@ -143,6 +143,9 @@ class Context(Protocol):
     def progress(self, done: int, total: int, note: str = "") -> None:
         """How far the step is; cheap, may be called often. A safe point: may raise Stopped."""
 
+    def shows(self, at: int, numbers: Mapping[str, float]) -> None:
+        """What was measured after so much work, for whoever looks on: name → number. In no record and no result."""
+
     def kept(self, done: int) -> None:
         """So much of the step's work is durable in `scratch`, and an attempt after a kill goes on from there. An
         attempt that goes on says so first, before any progress; 0 where nothing it found could be used."""

@@ -92,6 +92,10 @@ class StepContext:
             self._watch(event)
         self._safe_point()
 
+    def shows(self, at: int, numbers: Mapping[str, float]) -> None:
+        """Numbers for whoever looks on; nothing of them is kept here."""
+        self._watch({"event": "measured", "step": self.step_id, "at": at, "numbers": dict(numbers)})
+
     def kept(self, done: int) -> None:
         """So much of the work is durable in `scratch`; the first call says where this attempt goes on."""
         self._meter.keep(done)

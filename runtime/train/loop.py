@@ -21,7 +21,7 @@ from runtime.contract import Context, Refusal
 from runtime.contract.objective import Top
 from runtime.contract.optimizer import Optimizer
 from runtime.steps.train import TrainParams
-from runtime.train import abreast, diagnosing, gradients, head, objective, onepass
+from runtime.train import abreast, diagnosing, gradients, head, objective, onepass, watching
 from runtime.train.abreast import Abreast
 from runtime.train.batches import Batch, Corpus, rows_of
 from runtime.train.checkpointing import Keeper, State, Store, capture, restore
@@ -332,6 +332,7 @@ class Trainer:
             before = self.record.tokens
             self.step(step)
             ctx.used("training_tokens", self.record.tokens - before)
+            ctx.shows(step + 1, watching.numbers(self))
             self._validate(step + 1, ctx)
             keeper.after(step + 1, self.note())
             if self._ended:

@@ -32,6 +32,7 @@ class Stage:
         self.digests = {port: digest.of_folder(folder) for port, folder in takes.items()}
         self.reports: dict[str, dict[str, Any]] = {}
         self.said: list[str] = []
+        self.shown: list[tuple[int, dict[str, float]]] = []
         self.kept_at: list[int] = []
         self.used_up: dict[str, int] = {}
 
@@ -42,6 +43,9 @@ class Stage:
 
     def say(self, message: str) -> None:
         self.said.append(message)
+
+    def shows(self, at: int, numbers: Mapping[str, float]) -> None:
+        self.shown.append((at, dict(numbers)))
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         assert 0 <= done <= total, note

@@ -1,0 +1,43 @@
+"""The state of a run → the numbers that somebody looks at while it goes on: losses, learning rate, tokens, memory.
+
+Nothing here is kept: the record of the run is `runtime.train.record`, its evidence the report.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from runtime.train.loop import Trainer
+
+#: bytes of what getrusage counts in
+_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+def memory(device: torch.device) -> int:
+    """Largest memory so far in bytes: of the process, or of its part of an accelerator."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * _UNIT
+
+
+def numbers(trainer: Trainer) -> dict[str, float]:
+    """After a step: `loss/<term>` in nat/token, `learning_rate`, `tokens` so far, `memory` in bytes; at a step where
+    gradients were measured `gradient_share/<term>` and `loss`, the weighed sum."""
+    record = trainer.record
+    names = [bound.name for bound in trainer.terms]
+    found = {f"loss/{name}": value for name, value in zip(names, record.tail[-1], strict=True) if value is not None}
+    found |= {
+        "learning_rate": float(trainer.optimizer.param_groups[0]["lr"]),
+        "tokens": float(record.tokens),
+        "memory": float(memory(trainer.place.device)),
+    }
+    point = record.points[-1] if record.points else None
+    if point is not None and point.values == record.tail[-1]:
+        shares = zip(names, point.shares, strict=True)
+        found |= {"loss": point.total} | {f"gradient_share/{name}": one for name, one in shares if one is not None}
+    return found
