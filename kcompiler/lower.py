@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompiler.facts.lengths import learns, lengths
-from kcompiler.facts.placing import device
+from kcompiler.facts.placing import chunk_tokens, device
 from kcompiler.facts.stored import means, temperatures
 from kcompiler.facts.teacher import has_weights, of_teacher
 from kcompiler.graph import Input, Node
@@ -445,7 +445,7 @@ class Lowering:
                 "optimizer": stage.optimizer.model_dump(),
                 "gradient_norms_every": stage.gradient_norms_every,
                 "checkpoint_every": stage.checkpoint_every,
-                "chunk_tokens": stage.chunk_tokens,
+                "chunk_tokens": chunk_tokens(self.spec, stage),
                 "gradient_checkpointing": stage.gradient_checkpointing,
                 "threads": self.spec.execution.threads,
                 "device": self._device,

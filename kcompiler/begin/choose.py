@@ -14,8 +14,8 @@ from kcompiler import tables
 from kcompiler.facts import sizes
 from kcompiler.facts.models import total
 from kcompiler.facts.sizes import operations
-from kcompiler.spec.training import Stage
 from runtime.contract.architecture import Architecture
+from runtime.contract.placing import CHUNK_TOKENS
 from runtime.contract.splits import is_held_out
 
 #: prefill lengths that are offered; each is one function of the package
@@ -87,7 +87,7 @@ def batch(student: Architecture, teacher: Architecture, longest: int, memory: in
     def needed(rows: int, again: bool) -> int:
         tokens = rows * longest
         beside = sizes.activations(student, tokens, checkpointed=again)
-        chunk = sizes.chunk_logits(student, tokens, Stage.model_fields["chunk_tokens"].default, 2)
+        chunk = sizes.chunk_logits(student, tokens, CHUNK_TOKENS["cpu"], 2)
         # the teacher keeps nothing for a backward pass: one layer at a time
         one = sizes.activations(teacher.model_copy(update={"num_hidden_layers": 1}), tokens)
         return state + beside + chunk + one

@@ -16,6 +16,7 @@ from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts import sizes
 from kcompiler.facts.models import teacher_architectures, total
+from kcompiler.facts.placing import chunk_tokens
 from kcompiler.facts.teacher import folder_of, of_teacher
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
@@ -260,14 +261,14 @@ def _batch(spec: Spec, stage: Stage, length: int) -> list[tuple[str, int]]:
     """What a pass of rows of `length` tokens takes beside the state."""
     rows = stage.micro_batch or stage.batch_size
     a, tokens = spec.student.architecture, rows * length
-    chunk, models = min(tokens, stage.chunk_tokens), 1 + _reads_logits([stage])
+    chunk, models = min(tokens, chunk_tokens(spec, stage)), 1 + _reads_logits([stage])
     return [
         (f"activations of {rows:,} × {length:,} tokens"
          f"{', of one layer beside the inputs of all' * stage.gradient_checkpointing}",
          sizes.activations(a, tokens, checkpointed=stage.gradient_checkpointing)),
         (f"logits of one chunk{', of student and teacher' * (models > 1)}: {chunk:,} × {a.vocab_size:,} × 4 B"
          f"{' × 2' * (models > 1)}",
-         sizes.chunk_logits(a, tokens, stage.chunk_tokens, models)),
+         sizes.chunk_logits(a, tokens, chunk, models)),
     ]  # fmt: skip
 
 

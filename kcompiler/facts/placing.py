@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from kcompiler import tables
 from kcompiler.spec import Spec
+from kcompiler.spec.training import Stage
+from runtime.contract.placing import CHUNK_TOKENS
 
 #: operating system of a machine with a GPU → what torch calls that GPU (AMD's too is `cuda`)
 _GPU = {"macos": "mps", "linux": "cuda"}
@@ -13,6 +15,11 @@ def device_of_machine(name: str | None) -> str:
     """The device of the GPU of a machine in the table of hardware; "cpu" for none, and for one that has none."""
     machine = None if name is None else tables.hardware().profiles.get(name)
     return "cpu" if machine is None or machine.gpu is None else _GPU[machine.system]
+
+
+def chunk_tokens(spec: Spec, stage: Stage) -> int:
+    """Supervised tokens of a stage whose logits exist at one time."""
+    return stage.chunk_tokens or CHUNK_TOKENS[device(spec)]
 
 
 def device(spec: Spec) -> str:

@@ -89,10 +89,10 @@ class Stage(Section):
         examples=[100],
         json_schema_extra=unit("optimiser step"),
     )
-    chunk_tokens: int = Field(
-        default=128,
+    chunk_tokens: int | None = Field(
+        default=None,
         ge=16,
-        description="Supervised tokens whose logits exist at one time.",
+        description="Supervised tokens whose logits exist at one time. Absent: 128 on a processor, 1,024 on a card.",
         examples=[128],
         json_schema_extra=unit("token"),
     )

@@ -19,6 +19,10 @@ Device = Literal["cpu", "cuda", "mps"]
 Card = Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:[0-9]{1,2})?)$")]
 Precision = Literal["fp32", "bf16", "fp16-mixed"]
 
+#: supervised tokens of a chunk where nobody says: logits of few lie in a processor's cache; a card is busy with many
+#: alone, and reads the whole head for each chunk
+CHUNK_TOKENS: Mapping[str, int] = {"cpu": 128, "cuda": 1024, "mps": 1024}
+
 BITWISE, STATISTICAL = "bitwise", "statistical"
 
 

@@ -20,7 +20,7 @@ from runtime.machine import host
 from runtime.models import admission, build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
-from runtime.train import checkpointing, objective, packing, stored, teaching, telling
+from runtime.train import checkpointing, fused, objective, packing, stored, teaching, telling
 from runtime.train import place as places
 from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
@@ -212,7 +212,16 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
         # layers that are computed again in the backward pass are computed whole
         once = None if params.gradient_checkpointing else student
         plain = (student, taught, None if kept is None else kept.quick) if place.exact else ()
-        with fast(*plain), narrowed(corpus.ids[0][None], once, taught):
+        entries = params.steps * params.batch_size * corpus.start[-1] // len(corpus) * words.vocab_size
+        with (
+            fast(*plain),
+            fused.norms(student, taught),
+            fused.losses(terms, place.device, words.vocab_size, entries) as compiled,
+            narrowed(corpus.ids[0][None], once, taught),
+        ):
+            for name, why in compiled.items():
+                if why:
+                    ctx.say(f"loss `{name}` is not compiled: {why}")
             trainer = Trainer(
                 student=student,
                 head=head_of(student, corpus.ids[0][None], "student"),
@@ -247,6 +256,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     told["products"] = made_by_whom
     if kept is not None:
         told["signals"] = kept.told
+    told["compiled"] = sorted(name for name, why in compiled.items() if not why)
     told["entry"] = admission.data(admission.examine(student))
     if trainer.validator is not None:
         told["validation"] = told_validation(record, trainer, states, not_watched)

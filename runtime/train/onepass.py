@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from runtime.contract.objective import Top
+from runtime.train import fused, linear, objective
 from runtime.train import head as heads
-from runtime.train import linear, objective
 from runtime.train.objective import Bound, Choices, Side
 
 #: bytes of the logits that losses look at together: a loss passes over them some ten times, and what lies in the
@@ -65,21 +65,25 @@ class Sum:
     #: left_NI, right_OI, bias_O → left · rightᵀ + bias
     product: linear.Product = field(default_factory=heads.kernel)
 
-    def chunk(self, batch: Batch, logits_CV: Tensor) -> Tensor:
-        """sums_K of a chunk. In the place of `logits_CV` stands afterwards the gradient of the whole sum with respect
-        to them."""
+    def chunk(self, batch: Batch, logits_CV: Tensor) -> tuple[Tensor, Tensor]:
+        """sums_K of a chunk, and the gradient of the whole sum with respect to `logits_CV`, whose place it may take."""
         taught_CV = None
         if batch.teacher is not None and any(bound.needs_logits for bound in self.terms):
             taught_CV = self._taught(batch.teacher)
             objective.check_width(taught_CV, logits_CV.shape[-1])
-        sums_K = logits_CV.new_zeros(len(self.terms))
         # a card reads its memory at one speed, and each call costs it the same: there a chunk is one block
+        if logits_CV.device.type != "cpu":
+            return self._block(batch, logits_CV, taught_CV)
+        sums_K = logits_CV.new_zeros(len(self.terms))
         size = max(1, BLOCK_BYTES // (logits_CV.element_size() * logits_CV.shape[-1]))
-        size = size if logits_CV.device.type == "cpu" else len(logits_CV)
         for begin in range(0, len(logits_CV), size):
             block = slice(begin, begin + size)
-            sums_K += self._block(batch[block], logits_CV[block], None if taught_CV is None else taught_CV[block])
-        return sums_K
+            found_K, gradient_DV = self._block(
+                batch[block], logits_CV[block], None if taught_CV is None else taught_CV[block]
+            )
+            logits_CV[block] = gradient_DV
+            sums_K += found_K
+        return sums_K, logits_CV
 
     def _taught(self, teacher: Side) -> Tensor:
         """The teacher's logits_CV, by the product that the student's are made by."""
@@ -88,7 +92,7 @@ class Sum:
             return self.product(teacher.hidden_NH, head.weight, head.bias)
         return head(teacher.hidden_NH)
 
-    def _block(self, batch: Batch, logits_DV: Tensor, taught_DV: Tensor | None) -> Tensor:
+    def _block(self, batch: Batch, logits_DV: Tensor, taught_DV: Tensor | None) -> tuple[Tensor, Tensor]:
         sums: list[Tensor] = []
         whole_DV: Tensor | None = None
         for bound, factor in zip(self.terms, self.factors, strict=True):
@@ -101,9 +105,7 @@ class Sum:
             else:
                 whole_DV = torch.zeros_like(logits_DV) if whole_DV is None else whole_DV
                 whole_DV.index_add_(0, pick, gradient, alpha=factor)
-        if whole_DV is not None:
-            logits_DV.copy_(whole_DV)
-        return torch.stack(sums)
+        return torch.stack(sums), torch.zeros_like(logits_DV) if whole_DV is None else whole_DV
 
 
 def _pick(mask_D: Tensor, device: torch.device) -> Tensor | None:
@@ -131,7 +133,7 @@ def both(bound: Bound, logits_NV: Tensor, taught: Tensor | Top | None, target_N:
     """loss_N of a term and its gradient with respect to the logits: in closed form where the loss has one."""
     value, gradient = bound.reads(taught)
     if gradient is not None:
-        loss_N, gradient_NV = gradient(logits_NV, taught, target_N, bound.params)
+        loss_N, gradient_NV = fused.gradient_of(bound, gradient, len(target_N))(logits_NV, taught, target_N)
         objective.check_shape(bound, loss_N, target_N)
         return loss_N, gradient_NV
     with torch.enable_grad():
@@ -165,13 +167,14 @@ class _OnePass(torch.autograd.Function):
             piece = slice(begin, begin + of.chunk_tokens)
             hidden_CH = hidden_NH[piece]
             logits_CV = of.product(hidden_CH, weight_VH, bias_V)
-            sums_K += of.chunk(batch[piece], logits_CV)
+            found_K, gradient_CV = of.chunk(batch[piece], logits_CV)
+            sums_K += found_K
             if hidden_grad is not None:
-                hidden_grad[piece] = of.product(logits_CV, weight_VH.t(), None)
+                hidden_grad[piece] = of.product(gradient_CV, weight_VH.t(), None)
             if weight_grad is not None:
-                heads.add(weight_grad, logits_CV, hidden_CH)
+                heads.add(weight_grad, gradient_CV, hidden_CH)
             if bias_grad is not None:
-                bias_grad += logits_CV.sum(0)
+                bias_grad += gradient_CV.sum(0)
         ctx.made = (hidden_grad, weight_grad if made_here else None, bias_grad)
         ctx.mark_non_differentiable(sums_K)
         return (sums_K * sums_K.new_tensor(list(of.factors))).sum(), sums_K

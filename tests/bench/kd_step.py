@@ -88,7 +88,7 @@ def peak() -> int:
 def ours(size: Size, vocabulary: int, ids: list[list[int]], steps: int, look_up: bool) -> Any:
     from runtime.data.encode import Example
     from runtime.steps.train import Term, TrainParams
-    from runtime.train import objective
+    from runtime.train import fused, objective
     from runtime.train.batches import Corpus
     from runtime.train.linear import fast
     from runtime.train.loop import Trainer
@@ -125,7 +125,13 @@ def ours(size: Size, vocabulary: int, ids: list[list[int]], steps: int, look_up:
     # the steps that measure gradients are few in a run; here only ordinary ones count
     trainer.course = type(trainer.course)(trainer.course.supervised, frozenset())
     student.train()
-    with fast(*(student, taught) if place.exact else ()):
+    with (
+        fast(*(student, taught) if place.exact else ()),
+        fused.norms(student, taught),
+        # as in a training that is long enough
+        fused.losses(trainer.terms, place.device, vocabulary, fused.WORTH) as compiled,
+    ):
+        assert not any(compiled.values()), compiled
         yield None
         for step in range(steps):
             trainer.step(step)

@@ -10,6 +10,7 @@ from kcompiler.spec import Spec
 from kcompiler.spec.parse import Parsed, parse
 from runtime import catalog
 from runtime.contract.architecture import Architecture
+from runtime.contract.placing import CHUNK_TOKENS
 
 ROOT = Path(__file__).resolve().parents[4]
 GOOD = yaml.safe_load(
@@ -76,8 +77,9 @@ def test_a_teacher_gives_what_its_source_gives_when_the_spec_is_silent():
 def test_defaults_of_a_stage_are_those_of_the_step():
     """They are written twice, once for people and once for the machine; here they are held together."""
     stage, step = parsed().spec.training.stages[0], catalog.load("steps", "train").params.model_fields
-    for name in ("gradient_norms_every", "checkpoint_every", "chunk_tokens"):
+    for name in ("gradient_norms_every", "checkpoint_every"):
         assert getattr(stage, name) == step[name].default
+    assert step["chunk_tokens"].default == CHUNK_TOKENS["cpu"]
     special = catalog.load("steps", "tokenizer").params.model_fields["special"].get_default(call_default_factory=True)
     assert parsed().spec.tokenizer.special.model_dump() == special.model_dump()
     assert Spec.model_fields["execution"].get_default(call_default_factory=True).threads == step["threads"].default
