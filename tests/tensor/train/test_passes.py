@@ -157,9 +157,10 @@ def mean_of_means(patch: pytest.MonkeyPatch) -> None:
     """Each part is divided by its own tokens and by the number of parts."""
     given = Trainer._given
 
-    def own(self: Trainer, batch: Any, denominators: Any) -> Any:
+    def own(self: Trainer, batch: Any, denominators: Any, *rest: Any) -> Any:
         parts = -(-self.params.batch_size // (self.params.micro_batch or self.params.batch_size))
-        return given(self, batch, {mask: count * parts for mask, count in objective.totals(batch.masks_N).items()})
+        own_totals = {mask: count * parts for mask, count in objective.totals(batch.masks_N).items()}
+        return given(self, batch, own_totals, *rest)
 
     patch.setattr(Trainer, "_given", own)
 
