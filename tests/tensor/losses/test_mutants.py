@@ -103,9 +103,10 @@ def chunk_means(patch: Patch) -> None:
     """Each chunk is averaged by itself, as a micro-batch is in DistillKit: the chunk size changes the objective."""
     chunk = onepass.Sum.chunk
 
-    def means(self: onepass.Sum, batch: onepass.Batch, logits: Tensor) -> Tensor:
+    def means(self: onepass.Sum, batch: onepass.Batch, logits: Tensor) -> tuple[Tensor, Tensor]:
         sizes = [max(int(batch.masks_N[bound.loss.mask].sum()), 1) for bound in self.terms]
-        return chunk(self, batch, logits) / torch.tensor(sizes)
+        sums, gradient = chunk(self, batch, logits)
+        return sums / torch.tensor(sizes), gradient
 
     patch.setattr(onepass.Sum, "chunk", means)
 
