@@ -21,6 +21,7 @@ from tests.unit.kcompiler.checks import (
     test_recipe,
     test_roofline,
     test_statistics,
+    test_storing,
     test_toolchain,
 )
 from tests.unit.kcompiler.checks.claims import Claim, dependents, disagrees, long, modules, mutated, short, source_of
@@ -35,6 +36,7 @@ _WHOLE = {
     "recipe": test_recipe,
     "roofline": test_roofline,
     "statistics": test_statistics,
+    "storing": test_storing,
     "toolchain": test_toolchain,
 }
 MODULES = [*modules(), "kcompiler.tables"]
