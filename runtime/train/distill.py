@@ -198,7 +198,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
         check_width(student, words, params.max_length, "student")
         kept = None
         if params.signals is not None:
-            kept = stored.of(takes["signals"], params.signals, ctx.digests["tokenizer"], words.vocab_size, corpus)
+            kept = _kept(takes, params, ctx, words, corpus, terms)
             kept.check(_drawn(params, corpus, ctx.seed))
             kept.to(place.device)
         taught = teaching.loaded(takes["teacher"]) if params.needs_teacher else None
@@ -235,9 +235,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
             if watched is not None:
                 view = None
                 if params.signals is not None:
-                    view = stored.of(
-                        takes["signals"], params.signals, ctx.digests["tokenizer"], words.vocab_size, watched
-                    )
+                    view = _kept(takes, params, ctx, words, watched, terms)
                 trainer.watch(watched, _watching(trainer, view, taught, watched), folder)
             record = trainer.run(Store(folder, course(trainer, ctx)), ctx)
             made_by_whom = products() if place.exact else "torch"
@@ -264,6 +262,20 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
         told["rows_without_answer"] = facts.measured(left_out, "row", n=left_out + len(corpus))
     ctx.report("report", told, fingerprints=marks)
     ctx.say(f"trained {size['parameters']} parameters for {record.steps} steps: {trainer.note()}")
+
+
+def _kept(
+    takes: Mapping[str, Path],
+    params: TrainParams,
+    ctx: Context,
+    words: Tokenizer,
+    corpus: Corpus,
+    terms: Sequence[Bound],
+) -> stored.View:
+    """What is stored of the teacher, for one corpus."""
+    read = {temperature for bound in terms for temperature in bound.temperatures}
+    form, tokens = str(params.signals), ctx.digests["tokenizer"]
+    return stored.of(takes["signals"], form, tokens, words.vocab_size, corpus, read)
 
 
 def _watching(

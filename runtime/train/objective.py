@@ -60,6 +60,11 @@ class Bound:
         return self.loss.top.value, self.loss.top.gradient
 
     @property
+    def temperatures(self) -> list[float]:
+        """Those at which it reads the mass of what is not stored."""
+        return list(self.loss.top.temperatures(self.params)) if self.of_top and self.loss.top is not None else []
+
+    @property
     def needs_choices(self) -> bool:
         return "choices" in self.loss.needs
 

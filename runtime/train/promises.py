@@ -116,8 +116,8 @@ def _case(bound: Bound, width: int, spread: float, dtype: torch.dtype) -> _Case:
 
 def read_of(bound: Bound, teacher_NV: Tensor) -> Tensor | Top | None:
     """What the loss reads of a teacher with these logits."""
-    if bound.needs_logits and bound.of_top and bound.loss.top is not None:
-        return likeliest(teacher_NV, min(LIKELIEST, teacher_NV.shape[-1]), bound.loss.top.temperatures(bound.params))
+    if bound.needs_logits and bound.of_top:
+        return likeliest(teacher_NV, min(LIKELIEST, teacher_NV.shape[-1]), bound.temperatures)
     if bound.needs_choices:
         width = teacher_NV.shape[-1]
         ids_NM = torch.arange(min(CHOICES, width)).mul(max(1, width // CHOICES)).expand(len(teacher_NV), -1)

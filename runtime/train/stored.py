@@ -14,7 +14,7 @@ import itertools
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -319,14 +319,18 @@ def _told(one: Shift) -> dict[str, Any]:
     return told
 
 
-def of(folder: Path, form: str, tokenizer: str, vocab: int, corpus: Corpus) -> View:
+def of(
+    folder: Path, form: str, tokenizer: str, vocab: int, corpus: Corpus, temperatures: Collection[float] = ()
+) -> View:
     """The artifact of port `signals`, for a corpus. Raises Refusal (KR0132) where it was recorded with another
-    tokenizer, width or form than the training has, BrokenEvidence where it is not what was written."""
+    tokenizer, width or form than the training has, or without a temperature that a term has; BrokenEvidence where it
+    is not what was written."""
     found = Stored(folder)
     for what, said, wanted in (
         ("form", found.form, form),
         ("tokenizer", found.index["tokenizer"], tokenizer),
         ("vocabulary width", found.vocab, vocab),
+        ("temperatures", found.temperatures, sorted({*found.temperatures, *temperatures})),
     ):
         if said != wanted:
             raise Refusal(

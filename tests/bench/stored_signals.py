@@ -72,7 +72,7 @@ def corpus() -> Corpus:
 
 
 def asking(store: Hidden | Likeliest | Full) -> RecordSignalsParams:
-    return RecordSignalsParams(store=store, temperatures=[1.0], max_length=TOKENS, threads=THREADS)
+    return RecordSignalsParams(store=store, temperatures=[1.0, 2.0], max_length=TOKENS, threads=THREADS)
 
 
 def record(folder: Path, form: str, rows: Corpus) -> None:
@@ -146,7 +146,7 @@ def phase(folder: Path, what: str, form: str) -> None:
 
 def measured(folder: Path, what: str, form: str = "") -> dict[str, float]:
     command = [sys.executable, __file__, "--folder", str(folder), "--phase", what, "--form", form]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 

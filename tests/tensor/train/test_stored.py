@@ -443,6 +443,17 @@ def test_signals_of_another_tokenizer_width_or_form_are_refused(
     assert refused.value.code == "KR0132"
 
 
+def test_signals_without_a_temperature_of_a_term_are_refused(
+    taught: dict[str, Path], kept: dict[str, Stage], tmp_path: Path
+) -> None:
+    given = params("top_k")
+    warmer = [
+        one.model_copy(update={"params": {"temperature": 3.0}}) if one.term == "kl" else one for one in given.losses
+    ]
+    with pytest.raises(Refusal, match=r"recorded with temperatures \[1.0, 2.0\], the training has \[1.0, 2.0, 3.0\]"):
+        trained(tmp_path, taking(taught, kept["top_k"].root / "signals"), given.model_copy(update={"losses": warmer}))
+
+
 def test_terms_are_tried_before_training_as_they_will_be_read(base: dict[str, Path], tmp_path: Path) -> None:
     terms = [
         Tried(term=one.term, version=one.version, params=one.params, semantics=one.semantics)
