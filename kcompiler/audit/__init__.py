@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kcompiler.audit import evidence, plan, records
+from kcompiler.audit import evidence, plan, records, repeated
 from kcompiler.audit.finding import Audit, Finding, differs
 from kcompiler.lock import plan_digest
 from kcompiler.project import Project
@@ -44,6 +44,7 @@ def audit(root: Path, name: str) -> Audit:
     findings += [*found, *records.against_lock(made, used, lines_shown, committed)]
     if known is not None:
         findings += records.artifacts(root, used)
+        findings += repeated.promises(root, made, used, known, lines_shown)
     given, found = evidence.reports(folder, shown, used)
     findings += found
     run, found = evidence.run(folder / evidence.RUN, f"{shown}/{evidence.RUN}", made, used)

@@ -54,7 +54,7 @@ def in_use(path: Path, subject: str, known: Sequence[Line] | None) -> tuple[Reco
         line = line_of(text, number)
         if isinstance(line, str):
             findings.append(broken("KA12", place, line))
-        elif line.type != "step_committed" or not _is_record(line.data):
+        elif line.type != "step_committed" or not is_record(line.data):
             findings.append(broken("KA12", place, "not the line of a committed step"))
         elif in_journal is not None and text not in in_journal:
             findings.append(broken("KA12", place, f"the journal in {STATE} has no such line"))
@@ -65,7 +65,7 @@ def in_use(path: Path, subject: str, known: Sequence[Line] | None) -> tuple[Reco
     return records, findings
 
 
-def _is_record(data: Mapping[str, Any]) -> bool:
+def is_record(data: Mapping[str, Any]) -> bool:
     if any(not isinstance(data.get(key), kind) for key, kind in _NEEDED.items()):
         return False
     return all(

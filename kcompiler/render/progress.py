@@ -157,6 +157,8 @@ def ended(event: Mapping[str, Any]) -> str:
     if kind == "gate" and event["outcome"]["blocks"]:
         outcome = event["outcome"]
         return f"{step}: gate {outcome['rule']} is {outcome['outcome']}: {outcome['reason']}"
+    if kind == "not_reproduced":
+        return f"{step}: did not give again what it promises ({event['promise']}): {'; '.join(event['apart'])}"
     if kind == "said":
         return f"{step}: {event['message']}"
     return ""

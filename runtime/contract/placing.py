@@ -8,11 +8,13 @@ figures of a repetition lie within a tolerance, which stands beside the promise 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
+
+from runtime.contract import strict_json
 
 Device = Literal["cpu", "cuda", "mps"]
 #: one of several cards of a machine by its number
@@ -73,6 +75,40 @@ class Tolerance:
                 if one is None or other is None or not abs(one - other) <= allowed:
                     found.append(f"{place} {_shown(one)}, then {_shown(other)}; {_shown(allowed)} apart are allowed")
         return found if compared else [f"neither report has a figure at {', '.join(self.of)}"]
+
+
+def data_of(report: bytes) -> Mapping[str, Any] | None:
+    """The data of a report's text; None where it is none."""
+    try:
+        found = strict_json.loads(report)
+    except ValueError:
+        return None
+    data = found.get("data") if isinstance(found, dict) else None
+    return data if isinstance(data, dict) else None
+
+
+def unlike(
+    step: Mapping[str, Any],
+    recorded: Mapping[str, Mapping[str, Any]],
+    repeated: Mapping[str, Mapping[str, Any]],
+    reports: Callable[[str], Mapping[str, Any] | None],
+) -> list[str]:
+    """Why a locked step that was carried out again did not give what it promises; empty when it did.
+
+    `recorded` and `repeated` are what two committed lines give, port → {"digest", …}; `reports` reads the data of a
+    report by its digest, None where it is gone: what cannot be read is not compared.
+    """
+    changed = sorted(port for port in recorded if recorded[port]["digest"] != repeated.get(port, {}).get("digest"))
+    if step["promise"] == BITWISE:
+        return [f"other bytes on port `{port}`" for port in changed]
+    if step["promise"] != STATISTICAL or not step.get("tolerance"):
+        return []
+    tolerance, found = Tolerance.from_json(step["tolerance"]), list[str]()
+    for port in changed:
+        if recorded[port].get("kind") == "report":
+            old, new = reports(recorded[port]["digest"]), reports(repeated[port]["digest"])
+            found += tolerance.apart(old, new) if old is not None and new is not None else []
+    return found
 
 
 def _figures(data: Any, pattern: str) -> Iterator[tuple[str, float | None]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import digest
-from runtime.contract import BrokenEvidence, MachineError, Refusal, Stopped, Unavailable
+from runtime.contract import BrokenEvidence, MachineError, Refusal, Stopped, Unavailable, placing
 from runtime.contract.forecast import WORK, forecast
 from runtime.contract.keys import (
     REASONS,
@@ -28,7 +28,7 @@ from runtime.contract.keys import (
 from runtime.machine import devices, evidence, stale
 from runtime.machine.attempt import Attempt, Task
 from runtime.machine.budget import OverBudget, budget_of, spent_on, total
-from runtime.machine.context import Watch
+from runtime.machine.context import REPORT, Watch
 from runtime.machine.durable import StorageFailed
 from runtime.machine.journal import Attempts
 from runtime.machine.locked import RUN
@@ -266,10 +266,9 @@ class Walk:
         except (Refusal, Unavailable) as error:
             self._spend(task)
             return self._refused(decision, error)
-        if earlier and earlier[0]["gives"] != record["gives"]:
-            self._tell(
-                "not_reproduced", task.id, promise=task.entry["promise"], old=earlier[0]["gives"], new=record["gives"]
-            )
+        apart = placing.unlike(task.entry, earlier[0]["gives"], record["gives"], self._data_of) if earlier else []
+        if apart:
+            self._tell("not_reproduced", task.id, promise=task.entry["promise"], apart=apart)
         self._tell(
             "step_committed", task.id, gives=record["gives"], wall_s=record["wall_s"], attempts=record["attempts"]
         )
@@ -278,6 +277,12 @@ class Walk:
     def _spend(self, task: Task) -> None:
         """What a step took counts for those after it, whatever became of it."""
         self._spent[task.id] = self._state.journal.past.attempts.get(task.key, Attempts()).spent
+
+    def _data_of(self, report: str) -> Mapping[str, Any] | None:
+        """The data of a stored report; None when it is gone."""
+        if self._state.store.present(report) is not True:
+            return None
+        return placing.data_of((self._state.store.read(report) / REPORT).read_bytes())
 
     def _left(self, task: Task) -> str:
         """What an attempt that was stopped leaves for the next one."""
