@@ -14,7 +14,7 @@ from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
 from runtime import catalog, digest
-from runtime.contract import Step, places, placing, unkeyed
+from runtime.contract import Step, places, unkeyed
 from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
 from runtime.contract.signals import Likeliest
@@ -81,7 +81,6 @@ class Lowering:
         """One node, with every default of its step visible; returns its id."""
         step: Step = catalog.load("steps", step_name)
         resolved = step.params.model_validate(params)
-        promise = step.promise_of(resolved)
         self.nodes.append(
             Node(
                 id=step_id,
@@ -93,8 +92,8 @@ class Lowering:
                 takes=dict(takes),
                 gives=step.gives_of(resolved),
                 code=catalog.code_of(step, resolved),
-                promise=promise,
-                tolerance=step.tolerance.to_json() if step.tolerance and promise == placing.STATISTICAL else None,
+                promise=step.promise_of(resolved),
+                tolerance=None if (allowed := step.tolerance_of(resolved)) is None else allowed.to_json(),
                 seed=self.spec.execution.seed,
                 origin=origin,
                 after=tuple(after),
@@ -334,6 +333,7 @@ class Lowering:
                     # an answer that does not end within a row is a row that is too long
                     "allow_missing": data.too_long_at_most if data.too_long == "drop" else 0.0,
                     "threads": self.spec.execution.threads,
+                    "device": self._device,
                 },
                 {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer", "teacher": self._teacher},
                 origin="/teacher",
@@ -474,14 +474,14 @@ class Lowering:
         self.add(
             "probe",
             "probe",
-            {"lengths": lengths, "decode_context": context, "threads": threads},
+            {"lengths": lengths, "decode_context": context, "threads": threads, "device": self._device},
             model,
             origin="/shapes",
         )
         self.add(
             "export",
             "export",
-            {"prefill": lengths, "decode_context": context, "threads": threads, **goldens},
+            {"prefill": lengths, "decode_context": context, "threads": threads, "device": self._device, **goldens},
             model,
             origin="/shapes",
             after=["tokenizer", "probe"],
@@ -546,6 +546,7 @@ class Lowering:
                     "rows": {"source": written.rows.source, "subject": written.rows.class_} if written.rows else None,
                     "runners": runners,
                     "threads": self.spec.execution.threads,
+                    "device": self._device,
                 },
                 takes,
                 origin=f"/evaluation/suites/{i}",

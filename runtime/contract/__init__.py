@@ -187,7 +187,7 @@ class Step:
     #: within `tolerance`), or "none"
     promise: str | Callable[[Any], str] = "bitwise"
     #: of a step that may promise "statistical"
-    tolerance: Tolerance | None = None
+    tolerance: Tolerance | Callable[[Any], Tolerance | None] | None = None
 
     def takes_of(self, params: Any) -> Ports:
         return self.takes(params) if callable(self.takes) else self.takes
@@ -197,6 +197,12 @@ class Step:
 
     def promise_of(self, params: Any) -> str:
         return self.promise(params) if callable(self.promise) else self.promise
+
+    def tolerance_of(self, params: Any) -> Tolerance | None:
+        """What stands beside a statistical promise; None beside any other."""
+        if self.promise_of(params) != "statistical":
+            return None
+        return self.tolerance(params) if callable(self.tolerance) else self.tolerance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,6 +316,8 @@ class Suite:
     unfit: Callable[[Any, str], str] | None = None
     #: its rows are preference pairs: of each the answer that was chosen, and `rejected`
     pairs: bool = False
+    #: places of its data (`*`: any name) that are the same within a tolerance when it is asked again on an accelerator
+    figures: Sequence[str] = ()
     #: `run` returns (data, lines): an object per item, which become the artifact `items`
     itemised: bool = False
 

@@ -23,7 +23,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from runtime.contract import Refusal
 from runtime.contract import report as facts
-from runtime.models import build
+from runtime.models import build, device
 
 #: tokens of a probe, fewer when the model's context is shorter
 TOKENS = 48
@@ -88,7 +88,7 @@ def _sequences(model: PreTrainedModel) -> list[list[int]]:
 
 def _logits(model: PreTrainedModel, rows: Sequence[Sequence[int]]) -> Tensor:
     """logits_BTV of rows of one length."""
-    found: Tensor = model(input_ids=torch.tensor(rows), use_cache=False).logits
+    found: Tensor = model(input_ids=torch.tensor(rows, device=device.of_model(model)), use_cache=False).logits
     return found
 
 
@@ -117,7 +117,9 @@ def _head(model: PreTrainedModel, ids: Sequence[int], base_TV: Tensor, scale: fl
     head = model.get_output_embeddings()
     if head is None:
         return float("inf")
-    hidden_BTH = model.base_model(input_ids=torch.tensor([ids]), use_cache=False).last_hidden_state
+    hidden_BTH = model.base_model(
+        input_ids=torch.tensor([ids], device=device.of_model(model)), use_cache=False
+    ).last_hidden_state
     if hidden_BTH.shape[-1] != head.weight.shape[-1]:
         return float("inf")
     return _apart(head(hidden_BTH)[0], base_TV, scale)
@@ -156,7 +158,7 @@ def continues(model: PreTrainedModel) -> bool:
     Not a condition of entry: families with a state of their own (Mamba, RWKV) take such a cache without a word and
     begin anew, so whoever generates with them has to give them the whole text each time.
     """
-    ids = torch.tensor(_sequences(model)[:1])
+    ids = torch.tensor(_sequences(model)[:1], device=device.of_model(model))
     cut = ids.shape[1] - 2
     with torch.no_grad():
         whole_V = model(input_ids=ids, use_cache=False).logits[0, -1]

@@ -42,7 +42,7 @@ def generate_answers(takes: Mapping[str, Path], params: GenerateAnswersParams, c
             f"{str(prompts[-1])[:60]!r}",
             action="shorten or remove it, or raise the length of rows (training.stages[].max_length, shapes.prefill)",
         )
-    teacher = runners.checkpoint("teacher", takes["teacher"], words)
+    teacher = runners.checkpoint("teacher", takes["teacher"], words, on=params.device)
     given: dict[Prompt, Answer] = {}
     before = torch.get_num_threads()
     try:

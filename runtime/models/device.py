@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 
 import torch
+from transformers import PreTrainedModel
 
 from runtime.contract import Refusal
 
@@ -46,6 +47,13 @@ def absent(name: str) -> str:
 def described(device: torch.device) -> str:
     """A device as a report names it, with its card."""
     return device.type if device.type == "cpu" else f"{device}: {words(str(device).removesuffix(':0'))}"
+
+
+def of_model(model: PreTrainedModel) -> torch.device:
+    """Where a model's head is, and all of a model that is on one device."""
+    head = model.get_output_embeddings()
+    where: torch.device = (next(model.parameters()) if head is None else head.weight).device
+    return where
 
 
 def of(name: str) -> torch.device:

@@ -55,8 +55,10 @@ def evaluate(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) ->
     opened: dict[str, Runner] = {}
     for name in params.runners:
         port = PORT_OF_RUNNER[name]
-        make = runners.saved_package if port == "package" else runners.checkpoint
-        opened[name] = make(name, takes[port], tokenizer, ctx.progress)
+        if port == "package":
+            opened[name] = runners.saved_package(name, takes[port], tokenizer, ctx.progress)
+        else:
+            opened[name] = runners.checkpoint(name, takes[port], tokenizer, ctx.progress, on=params.device)
     ctx.say(f"{suite.name}: {len(held)} rows, runners {', '.join(opened)}")
     before = torch.get_num_threads()
     try:

@@ -28,6 +28,7 @@ from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.machine import durable
 from runtime.models import build, fxlint, goldens
+from runtime.models import device as devices
 from runtime.models import tokenizer as tokenizers
 from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of
 from runtime.steps.export import ExportParams
@@ -254,7 +255,9 @@ def export(takes: Mapping[str, Path], params: ExportParams, ctx: Context) -> Non
     canonical = {alias: name for name, others in aliases_of(model).items() for alias in (name, *others)}
     folder, total = ctx.out("program"), len(params.prefill) + 2
     ctx.progress(0, total, "goldens")
-    goldens.make(model, tokenizer, takes["dataset"], params, ctx.out("goldens"))
+    goldens.make(model.to(devices.of(params.device)), tokenizer, takes["dataset"], params, ctx.out("goldens"))
+    # a program is traced, and converted, where its tensors can be written from
+    model = model.to("cpu")
     functions: dict[str, contracts.Function] = {}
     linted: dict[str, tuple[int, list[fxlint.Finding]]] = {}
     for plan in planned(model, params.prefill, params.decode_context, params.mask_value):

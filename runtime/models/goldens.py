@@ -63,10 +63,11 @@ def prefill_cases(texts: Sequence[Text], length: int, count: int) -> list[Case]:
 def reference(model: PreTrainedModel, ids: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """(logits_1RV, keys_LHRD, values_LHRD) of the plain model on R unpadded tokens, float32."""
     with torch.no_grad():
-        output = model(input_ids=torch.tensor([list(ids)]), past_key_values=DynamicCache(), use_cache=True)
+        fed = torch.tensor([list(ids)], device=model.device)
+        output = model(input_ids=fed, past_key_values=DynamicCache(), use_cache=True)
     layers = output.past_key_values.layers
     keys, values = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("keys", "values"))
-    return output.logits, keys, values
+    return output.logits.cpu(), keys.cpu(), values.cpu()
 
 
 def greedy(model: PreTrainedModel, prompt: Sequence[int], steps: int) -> tuple[list[int], Tensor, Tensor, Tensor]:
@@ -74,16 +75,16 @@ def greedy(model: PreTrainedModel, prompt: Sequence[int], steps: int) -> tuple[l
 
     The end token does not stop it: the comparison wants every step. Ties go to the lowest id.
     """
-    cache, found, fed = DynamicCache(), [], torch.tensor([list(prompt)])
+    cache, found, fed = DynamicCache(), [], torch.tensor([list(prompt)], device=model.device)
     tokens: list[int] = []
     with torch.no_grad(), one_thread():
         for _ in range(steps + 1):
             logits = model(input_ids=fed, past_key_values=cache, use_cache=True).logits[0, -1]
             found.append(logits)
             tokens.append(int(logits.argmax()))
-            fed = torch.tensor([[tokens[-1]]])
+            fed = torch.tensor([[tokens[-1]]], device=model.device)
     keys, values = (torch.cat([getattr(layer, name) for layer in cache.layers]) for name in ("keys", "values"))
-    return tokens, torch.stack(found), keys, values
+    return tokens, torch.stack(found).cpu(), keys.cpu(), values.cpu()
 
 
 def _padded(case: Case, length: int, pad: int) -> tuple[Tensor, Tensor]:

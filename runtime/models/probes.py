@@ -19,6 +19,7 @@ from transformers import DynamicCache, PreTrainedModel
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
 from runtime.models import build
+from runtime.models import device as devices
 from runtime.models import tokenizer as tokenizers
 from runtime.models.prompts import Text, joined, texts_of
 from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of, one_thread
@@ -41,8 +42,8 @@ def checkpoint_forward(model: PreTrainedModel, pad: int) -> Forward:
 
     def forward(ids: Sequence[int], length: int) -> Tensor:
         free = length - len(ids)
-        padded = torch.tensor([[*ids, *[pad] * free]])
-        mask = torch.tensor([[1] * len(ids) + [0] * free]) if free else None
+        padded = torch.tensor([[*ids, *[pad] * free]], device=model.device)
+        mask = torch.tensor([[1] * len(ids) + [0] * free], device=model.device) if free else None
         logits: Tensor = model(input_ids=padded, attention_mask=mask, use_cache=False).logits
         return logits[0, : len(ids)]
 
@@ -51,13 +52,13 @@ def checkpoint_forward(model: PreTrainedModel, pad: int) -> Forward:
 
 def function_forward(model: PreTrainedModel, pad: int, lengths: Sequence[int]) -> Forward:
     """The prefill functions before export; a length without a function of its own runs in the next longer one."""
-    made = {length: Prefill(model, length) for length in sorted(lengths)}
+    made = {length: Prefill(model, length).to(model.device) for length in sorted(lengths)}
 
     def forward(ids: Sequence[int], length: int) -> Tensor:
         bucket = min(size for size in made if size >= length)
         free = bucket - len(ids)
-        padded = torch.tensor([[*ids, *[pad] * free]], dtype=torch.int32)
-        mask = torch.tensor([[1.0] * len(ids) + [0.0] * free])
+        padded = torch.tensor([[*ids, *[pad] * free]], dtype=torch.int32, device=model.device)
+        mask = torch.tensor([[1.0] * len(ids) + [0.0] * free], device=model.device)
         logits: Tensor = made[bucket](padded, mask)[0]
         return logits[0, : len(ids)]
 
@@ -101,21 +102,22 @@ def checkpoint_decode(model: PreTrainedModel, ids: Sequence[int]) -> Tensor:
     cache, rows = DynamicCache(), []
     with one_thread():
         for token in ids:
-            rows.append(model(input_ids=torch.tensor([[token]]), past_key_values=cache, use_cache=True).logits[0, -1])
+            fed = torch.tensor([[token]], device=model.device)
+            rows.append(model(input_ids=fed, past_key_values=cache, use_cache=True).logits[0, -1])
     return torch.stack(rows)
 
 
 def function_decode(model: PreTrainedModel, ids: Sequence[int], context: int) -> Tensor:
     """logits_RV of the decode function fed one token at a time; this host writes the cache."""
     sizes, rows = heads_of(model), []
-    decode = Decode(model, context)
+    decode, device = Decode(model, context).to(model.device), model.device
     # garbage in unwritten slots: they are masked, so it must not matter
-    keys = torch.full((sizes["layers"], sizes["heads"], context, sizes["head_dim"]), 3.0)
+    keys = torch.full((sizes["layers"], sizes["heads"], context, sizes["head_dim"]), 3.0, device=device)
     values = keys.clone()
     with one_thread():
         for position, token in enumerate(ids):
-            at = torch.tensor([position], dtype=torch.int32)
-            logits, key, value = decode(torch.tensor([[token]], dtype=torch.int32), at, keys, values)
+            fed, at = (torch.tensor(one, dtype=torch.int32, device=device) for one in ([[token]], [position]))
+            logits, key, value = decode(fed, at, keys, values)
             keys[:, :, position : position + 1], values[:, :, position : position + 1] = key, value
             rows.append(logits[0, 0])
     return torch.stack(rows)
@@ -214,7 +216,7 @@ def sequences_of(texts: Sequence[Text], lengths: Sequence[int]) -> list[list[int
 def probe(takes: Mapping[str, Path], params: ProbeParams, ctx: Context) -> None:
     """Operation `probe`. Raises Refusal for shapes the checkpoint cannot serve."""
     torch.set_num_threads(params.threads)
-    model = build.load(takes["checkpoint"])
+    model = build.load(takes["checkpoint"]).to(devices.of(params.device))
     tokenizer = tokenizers.load(takes["tokenizer"])
     check_shapes(model, params.lengths, params.decode_context, tokenizer.vocab_size)
     sequences = sequences_of(texts_of(takes["dataset"], tokenizer), params.lengths)

@@ -22,7 +22,7 @@ from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
 from runtime.mil import interpreter, package
 from runtime.mil.numerics import Mode
-from runtime.models import admission, build, scoring
+from runtime.models import admission, build, device, scoring
 from runtime.models.tokenizer import Encoded, Tokenizer
 
 #: tokens per forward pass of a batch, and logits that may exist at once (64 MiB in float32)
@@ -55,7 +55,8 @@ class HFRunner:
     def __init__(self, name: str, model: PreTrainedModel, tokenizer: Tokenizer, told: Told = _silent) -> None:
         self.name, self._model, self._tokenizer, self._told = name, model.eval(), tokenizer, told
         self._context = build.context_of(model) or sys.maxsize
-        width = int(model.get_output_embeddings().weight.shape[0])
+        head = model.get_output_embeddings().weight
+        self._device, width = head.device, int(head.shape[0])
         if width != tokenizer.vocab_size:
             raise Refusal(
                 f"runner `{name}` has {width} output rows, the tokenizer {tokenizer.vocab_size} tokens",
@@ -63,6 +64,10 @@ class HFRunner:
             )
         self._cached = admission.continues(self._model)
         self._most = max(256, min(BATCH_TOKENS, BATCH_LOGITS // width))
+
+    def _ids(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Ids of rows of one length, where the model is."""
+        return torch.tensor(rows, device=self._device)
 
     def _fits(self, length: int) -> None:
         if length > self._context:
@@ -94,7 +99,7 @@ class HFRunner:
             ids_BT = torch.full((len(batch), longest), self._tokenizer.pad_id, dtype=torch.long)
             for row, index in enumerate(batch):
                 ids_BT[row, : len(encoded[index].ids)] = torch.tensor(encoded[index].ids)
-            logits_BTV = self._model(input_ids=ids_BT, use_cache=False).logits
+            logits_BTV = self._model(input_ids=ids_BT.to(self._device), use_cache=False).logits
             for row, index in enumerate(batch):
                 found[index] = _of_pair(logits_BTV[row], encoded[index])
             self._told(len(found), len(pairs), f"{self.name} scores")
@@ -120,11 +125,9 @@ class HFRunner:
         if self._cached:
             cache = DynamicCache(config=self._model.config)
             for step in (ids, *([token] for token in answer)):
-                out = self._model(
-                    input_ids=torch.tensor([step]), past_key_values=cache, use_cache=True, logits_to_keep=1
-                )
+                out = self._model(input_ids=self._ids([step]), past_key_values=cache, use_cache=True, logits_to_keep=1)
         else:
-            out = self._model(input_ids=torch.tensor([[*ids, *answer]]), use_cache=False)
+            out = self._model(input_ids=self._ids([[*ids, *answer]]), use_cache=False)
         return [float(out.logits[0, -1, token]) for token in tokens]
 
     def spell(self, token: int) -> str:
@@ -150,7 +153,7 @@ class HFRunner:
             room = min(room_of(length), self._context - length)
             for start in range(0, len(group), GENERATED_TOGETHER):
                 batch = group[start : start + GENERATED_TOGETHER]
-                new_BT = self._continue(torch.tensor([ids[index] for index in batch]), room)
+                new_BT = self._continue(self._ids([ids[index] for index in batch]), room)
                 found.update(zip(batch, new_BT.tolist(), strict=True))
                 self._told(len(found), len(prompts), f"{self.name} answers")
         return [found[index] for index in range(len(prompts))]
@@ -158,8 +161,8 @@ class HFRunner:
     def _continue(self, ids_BT: Tensor, room: int) -> Tensor:
         """The `room` (or fewer, when all rows have ended) most likely next ids of each row, one after the other."""
         cache = DynamicCache(config=self._model.config) if self._cached else None
-        ended_B = torch.zeros(ids_BT.shape[0], dtype=torch.bool)
-        stop_N = torch.tensor(self._tokenizer.stop_ids)
+        ended_B = torch.zeros(ids_BT.shape[0], dtype=torch.bool, device=self._device)
+        stop_N = torch.tensor(self._tokenizer.stop_ids, device=self._device)
         new: list[Tensor] = []
         step_BT = ids_BT
         while len(new) < room and not bool(ended_B.all()):
@@ -188,6 +191,8 @@ def _of_pair(logits_TV: Tensor, pair: Encoded) -> TokenScore:
 def _score(logits_SV: Tensor, reply: Sequence[int]) -> TokenScore:
     """The normaliser is summed in float64: a text's sum is of hundreds of logarithms, and it decides between models
     that differ by thousandths."""
+    # not every device has float64
+    logits_SV = logits_SV.cpu() if logits_SV.device.type == "mps" else logits_SV
     target_S = torch.tensor(reply, device=logits_SV.device)
     chosen_S = torch.log_softmax(logits_SV.double(), dim=-1).gather(1, target_S[:, None])[:, 0]
     return TokenScore(log_probability=float(chosen_S.sum()), tokens=len(reply))
@@ -306,9 +311,11 @@ class CoreMLRunner:
             token = yield out["logits"][0, 0]
 
 
-def checkpoint(name: str, folder: Path, tokenizer: Tokenizer, told: Told = _silent) -> HFRunner:
-    """The runner of a checkpoint folder. Raises what `build.load` raises, and Refusal for another vocabulary."""
-    return HFRunner(name, build.load(folder, attention="sdpa"), tokenizer, told)
+def checkpoint(name: str, folder: Path, tokenizer: Tokenizer, told: Told = _silent, *, on: str = "cpu") -> HFRunner:
+    """The runner of a checkpoint folder on a device. Raises what `build.load` raises, and Refusal for another
+    vocabulary and for a device that is not here."""
+    where = device.of(on)
+    return HFRunner(name, build.load(folder, attention="sdpa").to(where), tokenizer, told)
 
 
 def saved_package(

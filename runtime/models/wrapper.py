@@ -84,9 +84,11 @@ class RopeTable(nn.Module):
 
     def __init__(self, rotary: nn.Module, context: int, rows: int | None) -> None:
         super().__init__()
-        positions = torch.arange(context)[None, :]
+        # where the model's own rotary module is, if it has a table at all
+        where = next(rotary.buffers(), torch.empty(0)).device
+        positions = torch.arange(context, device=where)[None, :]
         with torch.no_grad():
-            cos, sin = rotary(torch.zeros(1, dtype=torch.float32), positions)
+            cos, sin = rotary(torch.zeros(1, dtype=torch.float32, device=where), positions)
         keep = context if rows is None else rows
         self.register_buffer("cos", cos[0, :keep].clone(), persistent=False)
         self.register_buffer("sin", sin[0, :keep].clone(), persistent=False)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from runtime import catalog
 from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract.placing import BITWISE, Device, Tolerance, promise
 
 #: runner name → the port that supplies its model
 PORT_OF_RUNNER = {
@@ -42,6 +43,7 @@ class EvaluateParams(Params):
     rows: Part | None = None
     runners: list[str] = Field(min_length=1)
     threads: int = Field(default=2, ge=1)
+    device: Device = "cpu"
 
 
 def takes(params: EvaluateParams) -> Ports:
@@ -67,6 +69,19 @@ def plugs(params: EvaluateParams) -> list[tuple[str, str]]:
     return [("suites", params.suite)]
 
 
+def tolerance(params: EvaluateParams) -> Tolerance | None:
+    """A greedy answer may turn at a tie, and a few of many questions with it."""
+    known = params.suite in catalog.names("suites")
+    figures = catalog.load("suites", params.suite).figures if known else ()
+    return Tolerance(absolute=0.03, relative=0.02, of=tuple(figures)) if figures else None
+
+
+def promised(params: EvaluateParams) -> str:
+    """Of a suite that names no figures nothing can be promised but on the processor."""
+    said = promise(params.device)
+    return said if said == BITWISE or tolerance(params) is not None else "none"
+
+
 def run(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) -> None:
     ctx.perform(takes, params)
 
@@ -79,8 +94,12 @@ STEP = Step(
     gives=gives,
     backend="torch",
     run=run,
+    promise=promised,
+    tolerance=tolerance,
     plugs=plugs,
     code=(
+        "runtime.models.device",
+        "runtime.contract.placing",
         "runtime.models.evaluate",
         "runtime.models.runners",
         "runtime.models.scoring",

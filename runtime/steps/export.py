@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Step
+from runtime.contract.placing import Device, Tolerance, promise
 
 
 class ExportParams(Params):
@@ -21,6 +22,11 @@ class ExportParams(Params):
     #: cached steps of every golden decode
     decode_steps: int = Field(default=4, ge=1)
     threads: int = Field(default=2, ge=1)
+    device: Device = "cpu"
+
+
+def promised(params: ExportParams) -> str:
+    return promise(params.device)
 
 
 def run(takes: Mapping[str, Path], params: ExportParams, ctx: Context) -> None:
@@ -39,7 +45,11 @@ STEP = Step(
     },
     backend="torch",
     run=run,
+    promise=promised,
+    tolerance=Tolerance(absolute=0.0, relative=0.0, of=("violations",)),
     code=(
+        "runtime.models.device",
+        "runtime.contract.placing",
         "runtime.models.export",
         "runtime.models.wrapper",
         "runtime.models.fxlint",

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Step
+from runtime.contract.placing import Device, Tolerance, promise
 from runtime.contract.units import unit
 
 
@@ -21,6 +22,11 @@ class GenerateAnswersParams(Params):
     #: share of the rows that may stay without a usable answer
     allow_missing: float = Field(ge=0, lt=1, json_schema_extra=unit("1"))
     threads: int = Field(default=2, ge=1)
+    device: Device = "cpu"
+
+
+def promised(params: GenerateAnswersParams) -> str:
+    return promise(params.device)
 
 
 def run(takes: Mapping[str, Path], params: GenerateAnswersParams, ctx: Context) -> None:
@@ -35,7 +41,11 @@ STEP = Step(
     gives={"answers": Port(kind="answers"), "report": Port(kind="report", report="teacher.answers")},
     backend="torch",
     run=run,
+    promise=promised,
+    tolerance=Tolerance(absolute=0.02, relative=0.0, of=("missing_share",)),
     code=(
+        "runtime.models.device",
+        "runtime.contract.placing",
         "runtime.models.answering",
         "runtime.models.runners",
         "runtime.models.scoring",

@@ -35,6 +35,7 @@ STEP = Step(
     run=run,
     code=(
         "runtime.models.admission",
+        "runtime.models.device",
         "runtime.models.build",
         "runtime.models.importing",
         "runtime.contract.shards",

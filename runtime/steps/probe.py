@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Step
+from runtime.contract.placing import Device, Tolerance, promise
 
 
 class ProbeParams(Params):
@@ -17,6 +18,11 @@ class ProbeParams(Params):
     #: largest difference of logits that counts as equal, relative to the largest logit where that is above 1
     tolerance: float = Field(default=1e-4, gt=0)
     threads: int = Field(default=2, ge=1)
+    device: Device = "cpu"
+
+
+def promised(params: ProbeParams) -> str:
+    return promise(params.device)
 
 
 def run(takes: Mapping[str, Path], params: ProbeParams, ctx: Context) -> None:
@@ -31,7 +37,11 @@ STEP = Step(
     gives={"report": Port(kind="report", report="probes")},
     backend="torch",
     run=run,
+    promise=promised,
+    tolerance=Tolerance(absolute=0.0, relative=0.0, of=("passed",)),
     code=(
+        "runtime.models.device",
+        "runtime.contract.placing",
         "runtime.models.probes",
         "runtime.models.prompts",
         "runtime.models.build",

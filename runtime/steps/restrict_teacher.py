@@ -33,6 +33,7 @@ STEP = Step(
         "runtime.models.samples",
         "runtime.models.cutting",
         "runtime.models.admission",
+        "runtime.models.device",
         "runtime.models.build",
         "runtime.models.tokenizer",
         "runtime.contract.shards",

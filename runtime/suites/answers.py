@@ -317,6 +317,7 @@ SUITE = Suite(
     version=2,
     params=AnswersParams,
     runners=("teacher", "student"),
+    figures=("validity.*", "gold_match.*", "gold_nll.*"),
     run=run,
     permits=AnswersParams.permitted,
 )

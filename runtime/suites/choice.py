@@ -209,5 +209,11 @@ def _of_teacher(counts: Mapping[str, tuple[int, int]], params: ChoiceParams) -> 
 
 
 SUITE = Suite(
-    name="choice", version=3, params=ChoiceParams, runners=("student",), run=run, permits=lambda params: params.choices
+    name="choice",
+    version=3,
+    params=ChoiceParams,
+    runners=("student",),
+    figures=("accuracy.*",),
+    run=run,
+    permits=lambda params: params.choices,
 )

@@ -340,6 +340,7 @@ SUITE = Suite(
     version=1,
     params=GoldParams,
     runners=("student",),
+    figures=("right.*",),
     run=run,
     unfit=lambda params, response: params.matcher().unfit(response),
     itemised=True,

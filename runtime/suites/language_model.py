@@ -134,5 +134,6 @@ SUITE = Suite(
     runners=("student",),
     trained=("ce_only",),
     baselines=("ce_only", "random_init"),
+    figures=("runners.*.nll",),
     run=run,
 )

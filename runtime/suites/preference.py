@@ -303,6 +303,7 @@ SUITE = Suite(
     version=1,
     params=PreferenceParams,
     runners=("student",),
+    figures=("preferred.*",),
     run=run,
     pairs=True,
     itemised=True,

@@ -122,4 +122,6 @@ def run(
     return data
 
 
-SUITE = Suite(name="same_text", version=2, params=SameTextParams, runners=("teacher", "student"), run=run)
+SUITE = Suite(
+    name="same_text", version=2, params=SameTextParams, runners=("teacher", "student"), figures=("same.*",), run=run
+)

@@ -237,4 +237,6 @@ def _tally(outputs: Sequence[str], items: Sequence[Item], valid: Validators) -> 
     return total
 
 
-SUITE = Suite(name="tool_use", version=2, params=ToolUseParams, runners=("student",), run=run)
+SUITE = Suite(
+    name="tool_use", version=2, params=ToolUseParams, runners=("student",), figures=("runners.*.exact_call",), run=run
+)
