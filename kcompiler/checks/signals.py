@@ -14,6 +14,7 @@ from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
 from runtime import catalog
 from runtime.contract import Loss, Refusal, Step, Teacher
+from runtime.contract.splits import TRAIN
 
 _LOGITS, _TEXT, _WHOLE = "logits", "text", "response"
 
@@ -141,7 +142,7 @@ def _carried(spec: Spec, world: World) -> set[str] | None:
     names: set[str] = set()
     files = {read.index: read.content for read in readable(spec.data, world)}
     for i, source in enumerate(spec.data.sources):
-        if source.split == "test":
+        if not spec.data.shares.share(source.split, TRAIN):
             continue
         if isinstance(source, FileSource):
             if i not in files or files[i].wrong:

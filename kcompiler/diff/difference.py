@@ -262,7 +262,9 @@ def _by_name(step: Plan) -> dict[str, Any]:
 def _judging(step: Plan) -> set[str]:
     """Names of the sources that feed the test split of a data step."""
     named = _by_name(step).get("params", {}).get("sources")
-    return {name for name, one in named.items() if one.get("split") != "train"} if isinstance(named, dict) else set()
+    if not isinstance(named, dict):
+        return set()
+    return {name for name, one in named.items() if one.get("split") not in ("train", "validation")}
 
 
 def _evidence(dotted: str, old: object, new: object, judges: bool, judging: Set[str]) -> Direction:

@@ -58,6 +58,27 @@ def test_every_default_is_written_out(tmp_path: Path) -> None:
     assert params["max_length"] == 64, "the longest prefill shape"
 
 
+def test_a_baseline_validates_as_the_student_does_and_by_its_own_total_where_it_lacks_the_loss(tmp_path: Path) -> None:
+    """Its own best state is what it is compared by; states on the way are given of the student alone."""
+
+    def change(data: dict[str, Any]) -> None:
+        data["training"]["stages"][0]["validation"] = {"every": 10, "metric": "kl", "patience": 2, "least_gain": 0.5}
+        data["data"]["validation"] = 0.1
+        data["evaluation"]["baselines"] = ["ce_only"]
+
+    nodes, _ = lowered(tmp_path, change)
+    student, baseline = nodes["train-kd"], nodes["train-ce_only-kd"]
+    assert student.params["validation"] == {"every": 10, "metric": "kl", "patience": 2, "least_gain": 0.5}
+    assert baseline.params["validation"] == {**student.params["validation"], "metric": "total"}
+    assert set(student.gives) - set(baseline.gives) == {"states"}
+    assert nodes["data"].params["validation"] == 0.1
+    # its rows are read as those that are learnt from
+    assert nodes["tokenizer"].params["lengths"]["validation"] == nodes["tokenizer"].params["lengths"]["train"]
+    plain, _ = lowered(tmp_path)
+    assert "states" not in plain["train-kd"].gives
+    assert "validation" not in plain["tokenizer"].params["lengths"]
+
+
 def test_the_semantics_of_each_loss_are_pinned(tmp_path: Path) -> None:
     term = lowered(tmp_path)[0]["train-kd"].params["losses"][0]
     assert term["params"] == {"temperature": 2.0}
