@@ -38,13 +38,17 @@ def look(spec: Path, rows: int, split: str, form: str, profile: str) -> None:
     """
     environment()
     made, home, front = plan_of(spec, form, profile=profile)
+    assert front.spec is not None
+    if split not in front.spec.data.fed:
+        fed = [name for name in ("train", "validation", "test") if name in front.spec.data.fed]
+        click.echo(f"no source of {spec} feeds the split `{split}`; there are {', '.join(fed)}", err=True)
+        raise Outcome(2, "no-such-split", f"kcompiler data look {called(spec, profile)} --split {fed[0]}")
     again = f"kcompiler data look {called(spec, profile)}"
     rows_of, words_of = (_only(made, kind, spec) for kind in ("data", "tokenizer"))
     with explained(again):
         from runtime.models import look as machine
 
         stored = _Stored(made, home, rows_of, words_of, again)
-        assert front.spec is not None
         found = machine.look(
             stored.rows,
             stored.words or machine.tokenizer_of(stored.taken, words_of["params"], stored.digests),

@@ -226,6 +226,20 @@ def test_a_file_that_is_too_large_to_be_looked_at_is_refused_by_the_step(home: P
     assert "outcome=step-failed code=6" in err
 
 
+def test_a_split_that_is_not_there_is_said_and_the_advice_helps(home: Path, capsys):
+    """With a share for validation it is there, and shown like the others."""
+    (home / "faq.csv").write_text(csv(60), encoding="utf-8")
+    spec = project(home, source("csv", "faq.csv"))
+    code, _, err = told(capsys, "--split", "validation")
+    assert code == 2
+    assert "no source of spec.yaml feeds the split `validation`; there are train, test" in err
+    assert "next=kcompiler data look spec.yaml --split train" in err
+    spec.write_text(spec.read_text().replace("data:\n", "data:\n  validation: 0.3\n"))
+    code, out, err = told(capsys, "--split", "validation", "--rows", "1", "--format", "json")
+    assert code == 0, err
+    assert last(out)["rows"] > 0
+
+
 def test_escapes_of_a_row_do_nothing_to_a_terminal(home: Path, capsys):
     (home / "faq.csv").write_text(csv(60).replace("Is it", "\x1b[2J\x1b]0;x\x07Is it"))
     project(home, source("csv", "faq.csv"))

@@ -95,6 +95,30 @@ def test_dropped_rows_are_gone_and_counted(tmp_path: Path) -> None:
     assert [one["rows"] for one in manifest["sources"]] == [20, 5]
 
 
+def test_rows_for_validation_are_measured_dropped_and_kept_as_the_others_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.jsonl", *pairs(60), LONG)
+    held = write(tmp_path / "held.jsonl", *pairs(5, 100))
+    sources = [source("rows", split="train"), source("held", split="test")]
+    takes = {"source_rows": path, "source_held": held}
+    prepare(takes, DataParams(sources=sources, validation=0.3), DataStage(tmp_path))
+    long = {"train": 0, "validation": 0}
+    for name in long:
+        long[name] = (tmp_path / "dataset" / f"{name}.jsonl").read_text().count("the-long-one")
+    bound = {"tokens": 64, "field": "training.stages.kd.max_length"}
+    lengths = {"train": bound, "validation": bound, "test": {"tokens": 64, "field": "shapes.prefill"}}
+    whole = {"source": "train", "vocab_size": 300, "template": "{prompt}\n{response}", "lengths": lengths}
+    stage = Stage(tmp_path / "out", {"dataset": tmp_path / "dataset"})
+    fitting.make(
+        {"dataset": tmp_path / "dataset"}, TokenizerParams.model_validate({**whole, "too_long": "drop"}), stage
+    )
+    found = stage.reports["report"]["data"]["too_long"]
+    assert {name: found[name]["k"] for name in long} == long
+    assert sum(long.values()) == 1
+    kept = json.loads((tmp_path / "out/dataset/manifest.json").read_text())["splits"]
+    assert set(kept) == {"train", "validation", "test"}
+    assert kept["validation"]["rows"] == found["validation"]["n"] - found["validation"]["k"]
+
+
 def test_a_split_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None:
     lengths = {"train": {"tokens": 64, "field": "a"}, "test": {"tokens": 3, "field": "shapes.prefill"}}
     with pytest.raises(Refusal, match="all 5 rows of the split `test`") as caught:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from kcompiler.policy import evidence
 from runtime import digest
 from runtime.contract import BrokenEvidence, Refusal, rows
 from runtime.contract.optimizer import Optimizer, Schedule
@@ -64,6 +65,23 @@ def test_a_training_that_does_not_end_early_makes_the_same_weights_with_and_with
     assert last.read_bytes() == (plain.root / MODEL).read_bytes()
     assert [value(look["step"]) for look in data["validation"]["curve"]] == [0, 2, 4, 6]
     assert data["validation"]["stopped"] == "steps"
+
+
+def test_the_report_has_the_published_form(taught: dict[str, Path], tmp_path: Path) -> None:
+    """And keeps its laws: no look is better than the best, no step beyond those that were made."""
+    asked = params(
+        losses=world.terms(kl=0.5, ce_truth=0.5),
+        needs_teacher=True,
+        keeps_states=True,
+        validation=Validation(every=4, patience=9),
+    )
+    stage, data = trained(taught, asked, tmp_path)
+    whole = {**stage.reports["report"], "kind": "training", "subject": {}}
+    whole["environment"] = {"backend": "torch", "forged": False, "versions": {}}
+    assert evidence.read(whole).problem == ""
+    better = {**data["validation"]["best"], "value": {**data["validation"]["best"]["value"], "value": 99.0}}
+    whole["data"] = {**data, "validation": {**data["validation"], "best": better}}
+    assert "/validation.best.value <= value" in evidence.read(whole).problem
 
 
 def test_validation_leaves_the_random_state_and_the_mode_as_they_were(base: dict[str, Path], tmp_path: Path) -> None:

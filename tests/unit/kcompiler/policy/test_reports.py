@@ -89,7 +89,7 @@ def test_every_rule_decides_over_real_reports() -> None:
         "signals-repeat",
     )
     cut = ("cut-checks", "cut-exact", "cut-examined", "reduction-exact", "reduction-test", "reduction-train")
-    validation = tuple(f"validation-{name}" for name in ("apart", "best", "made", "rows"))
+    validation = tuple(f"validation-{name}" for name in ("apart", "best", "fit", "made", "rows"))
     others = {f"caws/core/{name}" for name in (*silent, *cut, *validation, "restriction-exact", "restriction-mass")}
     assert {one.rule for one in verdict.outcomes} == asked - others
     assert verdict.unjudged == []
