@@ -30,6 +30,7 @@ def _stages(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         yield from _shares(stage, tree, pointer)
         yield from _idle(stage, tree, pointer)
         yield from _warm_up(tree, pointer, f"stage `{stage.name}`", stage.optimizer, stage.steps)
+        yield from _end_of_nothing(tree, pointer, stage.optimizer)
 
 
 def _teacher(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -37,6 +38,7 @@ def _teacher(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     optimizer, steps = (getattr(spec.teacher.params, name, None) for name in ("optimizer", "steps"))
     if isinstance(optimizer, Optimizer) and isinstance(steps, int):
         yield from _warm_up(tree, "/teacher", "the teacher's training", optimizer, steps)
+        yield from _end_of_nothing(tree, "/teacher", optimizer)
 
 
 def _warm_up(tree: Tree, pointer: str, what: str, optimizer: Optimizer, steps: int) -> Iterator[Diagnostic]:
@@ -49,6 +51,19 @@ def _warm_up(tree: Tree, pointer: str, what: str, optimizer: Optimizer, steps: i
             severity="warning",
             label=f"{optimizer.warmup_steps} steps of warm-up, {steps} steps in all",
             help="lower optimizer.warmup_steps",
+        )
+
+
+def _end_of_nothing(tree: Tree, pointer: str, optimizer: Optimizer) -> Iterator[Diagnostic]:
+    """A rate that stays has no end to fall to: whoever writes one expects that it falls."""
+    at = f"{pointer}/optimizer/final_fraction"
+    if optimizer.decay == "constant" and at in tree.values:
+        yield tree.diagnostic(
+            "KC4632",
+            at,
+            "`final_fraction` has no effect: with `decay: constant` the learning rate stays at its peak",
+            label="nothing reads this",
+            help="remove it, or write `decay: cosine`",
         )
 
 

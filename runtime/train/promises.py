@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +36,10 @@ STEP, NEAR, ZERO, ROUNDING = 1e-5, 1e-4, 1e-9, 1e-6
 
 #: check → what a loss is that does not pass it, and what to do
 WHY: Mapping[str, tuple[str, str]] = {
+    "settings": (
+        "never reads a parameter that it is given",
+        "remove the setting, or make the loss use it: a parameter without effect is not accepted",
+    ),
     "inputs": (
         "writes into the logits or targets it is given, which other terms read as well",
         "let it work on copies: no method that ends with an underscore on what comes in",
@@ -241,11 +246,37 @@ def _faded(bound: Bound, width: int) -> float:
     return abs(1.0 - sizes[1] / sizes[0]) if sizes[0] else math.inf
 
 
+def _ignored(bound: Bound, width: int) -> list[str]:
+    """Parameters that differ from their default and that neither value nor gradient reads, sorted."""
+    fields, read = type(bound.params).model_fields, set[str]()
+
+    class Noting(type(bound.params)):  # type: ignore[misc]
+        """The same parameters, which note what is read of them."""
+
+        def __getattribute__(self, name: str) -> Any:
+            if name in fields:
+                read.add(name)
+            elif name in ("model_dump", "model_dump_json", "model_copy", "__dict__"):
+                read.update(fields)
+            return super().__getattribute__(name)
+
+    given = {name: getattr(bound.params, name) for name in fields}
+    noting = replace(bound, params=Noting.model_construct(**given))
+    read.clear()
+    case = _case(noting, width, SPREAD, torch.float64)
+    _value(noting, case)
+    _both(noting, case)
+    default = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+    return sorted(name for name in set(fields) - read if given[name] != default[name])
+
+
 def tried(bound: Bound, width: int) -> list[Finding]:
     """Every promise that the loss makes, tried over a vocabulary of `width`. Raises Refusal (KR0128) where the loss
     cannot be called, or returns what has not the shape of its tokens."""
     case = _case(bound, width, SPREAD * _cold(bound), torch.float64)
     found = [_untouched(bound, case)]
+    ignored = _ignored(bound, width)
+    found.append(Finding("settings", float(len(ignored)), not ignored, ", ".join(f"`{one}`" for one in ignored)))
     if not found[0].passed:
         # whatever it says afterwards is about other logits
         return found

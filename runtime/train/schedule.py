@@ -12,12 +12,13 @@ def learning_rate(step: int, steps: int, optimizer: Optimizer) -> float:
     """Rate of step 0 ≤ `step` < `steps`: linear warm-up that reaches the peak in its last step, then cosine from the
     peak down to `final_fraction` of it (SGDR without restarts, arXiv 1608.03983) or constant."""
     peak, warm = optimizer.learning_rate, optimizer.warmup_steps
+    # asked before it is known whether the run is long enough to fall: a short one has not ignored it
+    low = 1.0 if optimizer.decay == "constant" else optimizer.final_fraction
     if step < warm:
         return peak * (step + 1) / warm
     if optimizer.decay == "constant" or steps <= warm + 1:
         return peak
     course = (step - warm) / (steps - 1 - warm)
-    low = optimizer.final_fraction
     return peak * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * course)))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime import catalog
-from runtime.contract import Loss, Refusal
+from runtime.contract import Loss, Params, Refusal
 from runtime.models import build
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.reach import ReachParams, Tried
@@ -56,7 +56,7 @@ def test_every_shipped_loss_keeps_what_it_promises(name: str, width: int) -> Non
         findings = promises.tried(bound(loss, **given), width)
         assert [one for one in findings if not one.passed] == [], given
         checks = [one.check for one in findings]
-        assert checks[:5] == ["inputs", "finite", "gradient", "value", "derivative"]
+        assert checks[:6] == ["inputs", "settings", "finite", "gradient", "value", "derivative"]
         assert ("agreement" in checks) == loss.divergence
         assert "shift" in checks
 
@@ -252,6 +252,47 @@ def test_what_a_loss_does_not_promise_is_not_held_against_it() -> None:
     assert all(one.passed for one in promises.tried(bound(held), WIDTH))
     weighed = replace(not_zero(kl), divergence=False)
     assert all(one.passed for one in promises.tried(bound(weighed), WIDTH))
+
+
+class Deaf(Params):
+    """Parameters of which a loss may read one alone."""
+
+    temperature: float = 1.0
+    margin: float = 0.0
+    kind: str = "plain"
+
+
+@pytest.mark.parametrize(
+    ("given", "deaf"),
+    [
+        ({}, []),
+        ({"temperature": 3.0}, []),
+        ({"margin": 0.5}, ["margin"]),
+        ({"kind": "other", "margin": 0.5}, ["kind", "margin"]),
+        ({"margin": 0.0}, []),
+    ],
+)
+def test_a_parameter_that_a_loss_never_reads_is_named(given: dict[str, Any], deaf: list[str]) -> None:
+    """A setting left at its default need not have an effect; one that somebody wrote must."""
+    kl = catalog.load("losses", "kl")
+    loss = replace(kl, params=Deaf, semantics={})
+    (found,) = [one for one in promises.tried(bound(loss, **given), WIDTH) if one.check == "settings"]
+    assert (found.passed, found.value) == (not deaf, len(deaf))
+    if deaf:
+        with pytest.raises(Refusal, match="loss `kl` never reads a parameter that it is given") as caught:
+            promises.admit("kl", [found])
+        assert all(f"`{name}`" in caught.value.message for name in deaf)
+
+
+def test_parameters_that_are_handed_on_whole_are_read() -> None:
+    kl = catalog.load("losses", "kl")
+
+    def value(student: Tensor, teacher: Any, target: Tensor, given: Any) -> Tensor:
+        found: Tensor = kl.value(student, teacher, target, Deaf(**given.model_dump()))
+        return found
+
+    loss = replace(kl, params=Deaf, semantics={}, gradient=None, value=value)
+    assert all(one.passed for one in promises.tried(bound(loss, margin=0.5, temperature=2.0), WIDTH))
 
 
 def raises(*_given: Any) -> Any:

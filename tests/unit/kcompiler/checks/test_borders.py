@@ -179,6 +179,12 @@ BORDERS = [
     ),
     ("KC4606", stage(steps=20), stage(steps=21)),
     ("KC4606", stage(optimizer={"warmup_steps": 40}), stage(optimizer={"warmup_steps": 39})),
+    ("KC4632", stage(optimizer={"decay": "constant", "final_fraction": 0.1}), stage(optimizer={"decay": "constant"})),
+    (
+        "KC4632",
+        stage(optimizer={"decay": "constant", "final_fraction": 0.5}),
+        stage(optimizer={"decay": "cosine", "final_fraction": 0.5}),
+    ),
     (
         "KC4410",
         stage(**{"from": "kd"}),
