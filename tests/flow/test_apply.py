@@ -19,7 +19,7 @@ from kcompiler.judge import judge
 from tests.flow.world import BLOCKED, LIGHT, NAME, QUALITY, ROOT, STEPS, Home, Result, text_of
 
 #: what the training of the student takes no part in
-BEFORE = ["data", "tokenizer", "teacher", "train-ce_only-kd"]
+BEFORE = ["data", "tokenizer", "teacher", "reach", "train-ce_only-kd"]
 AFTER = ["train-kd", "probe", "export", "convert", "verify", "evaluate-answers"]
 
 
