@@ -5,8 +5,9 @@ dicts. A field of the step's own model must be read, unless it is declared to ha
 what was done before need not be paced, priced or saved again. A field of an inner model must be read unless it has its
 declared default (a setting that was left alone need not have an effect). Whatever hands out a whole model
 (`model_dump`, iteration, comparison, copying, printing) reads all that is in it. Not covered: single keys of plain
-dicts, which belong to plug-ins whose own models refuse unknown keys. An attempt that goes on from the scratch folder of
-a killed one is held to the same: what was read is written down before the value is handed out, and counts on.
+dicts, which belong to plug-ins whose own models refuse unknown keys; of a loss, step `reach` asks whether it reads
+them. An attempt that goes on from the scratch folder of a killed one is held to the same: what was read is written down
+before the value is handed out, and counts on.
 """
 
 from __future__ import annotations

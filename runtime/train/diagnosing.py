@@ -104,4 +104,9 @@ def _looked(trainer: Trainer, rows: Sequence[int]) -> Iterator[str]:
 
 def place_of(trainer: Trainer, rows: Sequence[int]) -> str:
     """Where the step over these rows first met a number that is not finite."""
-    return next(_looked(trainer, rows), "no row of the step brings it about alone")
+    try:
+        return next(_looked(trainer, rows), "no row of the step brings it about alone")
+    except RuntimeError as error:
+        # what is known is said all the same: that the step failed matters more than where
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return f"where it comes from could not be looked for ({first[:120]})"

@@ -238,3 +238,14 @@ def test_the_innermost_module_is_named_and_no_hook_is_left() -> None:
     with whence.traced(nn.Linear(2, 2)) as trace:
         pass
     assert trace.module == ""
+
+
+def test_a_search_that_fails_hides_nothing(taught: dict[str, Path], tmp_path: Path, monkeypatch: Patch) -> None:
+    def no(*_given: Any) -> str:
+        raise torch.OutOfMemoryError("no more memory\nat all")
+
+    monkeypatch.setattr("runtime.train.diagnosing._of_student", no)
+    spoiled_before(monkeypatch, 2, spoil_weight)
+    said = message(taught, tmp_path)
+    assert said.startswith("training diverged: loss `ce_truth` is nan at step 2; ")
+    assert said.endswith("where it comes from could not be looked for (no more memory)")
