@@ -183,6 +183,7 @@ def precision(tiny: bool) -> Found:
                 **_finals(stage),
                 "promise": data["promise"],
                 "device": data["device"],
+                "compiled": data.get("compiled", []),
                 "apart": tolerance.apart(reference, data),
             }
     apart = [name for name, row in found.items() if isinstance(row, dict) and row.get("apart")]
@@ -366,6 +367,66 @@ def apart(tiny: bool) -> Found:
     return found
 
 
+def judged(tiny: bool) -> Found:
+    """What judges a checkpoint, on the device beside the CPU: probes hold, golden vectors and likelihoods agree, greedy
+    answers are the same."""
+    import torch
+    from safetensors.torch import load_file
+
+    from runtime.models import build, goldens, probes, runners
+    from runtime.models import device as devices
+    from runtime.models import tokenizer as tokenizers
+    from runtime.steps.export import ExportParams
+    from runtime.steps.probe import ProbeParams
+    from tests.tensor.export import world
+
+    device, _ = here(tiny)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        takes = world.world(root)
+        words = tokenizers.load(takes["tokenizer"])
+        stage = world.Stage(root / "probe", takes)
+        asked = ProbeParams(lengths=[64, 128], decode_context=128, device=device)
+        probes.probe(takes, asked, stage)
+        passed = stage.reports["report"]["data"]["passed"]
+        made: dict[str, Any] = {}
+        texts = [(row["prompt"], row["response"]) for row in _rows(takes)]
+        for where in ("cpu", device):
+            target = root / f"goldens-{where}"
+            target.mkdir(exist_ok=True)
+            model = build.load(takes["checkpoint"]).to(devices.of(where))
+            params = ExportParams(prefill=[64, 128], decode_context=128, device=where)
+            goldens.make(model, words, takes["dataset"], params, target)
+            runner = runners.checkpoint("student", takes["checkpoint"], words, on=where)
+            made[where] = (
+                load_file(target / "goldens.safetensors"),
+                [score.log_probability for score in runner.score(texts)],
+                runner.generate([prompt for prompt, _ in texts], 12),
+            )
+    (one, likely, said), (other, likely_too, said_too) = made["cpu"], made[device]
+    assert one.keys() == other.keys()
+    largest = max(
+        float((one[name].double() - other[name].double()).abs().max() / one[name].double().abs().max().clamp(min=1.0))
+        for name in one
+    )
+    assert passed["k"] == passed["n"], passed
+    assert largest < 1e-4, largest
+    assert max(map(relative, likely_too, likely)) < 1e-4, (likely, likely_too)
+    return {
+        "probes": f"{passed['k']} of {passed['n']}",
+        "goldens_apart": largest,
+        "likelihoods_apart": max(map(relative, likely_too, likely)),
+        "answers_alike": f"{sum(map(str.__eq__, said, said_too))} of {len(said)}",
+        "device": str(torch.device(device)),
+    }
+
+
+def _rows(takes: Mapping[str, Path]) -> list[Any]:
+    from runtime.contract import rows
+
+    return rows.load(takes["dataset"] / "test.jsonl")
+
+
 # --- a spec of the project
 
 
@@ -437,6 +498,7 @@ def eight_ball(tiny: bool) -> Found:
         "promise": step["promise"],
         "tolerance": step["tolerance"],
         "device": report["data"]["device"],
+        "compiled": report["data"].get("compiled", []),
         "seconds": spent,
         "steps_s": {name: data["wall_s"] for name, data in done.items()},
         "answers_valid": f"{valid} of {len(written)}",
@@ -447,13 +509,14 @@ def eight_ball(tiny: bool) -> Found:
 #: part → (what runs, seconds it may take)
 PARTS: Mapping[str, tuple[Callable[[bool], Found], int]] = {
     "card": (card, 60),
-    "kd_step": (kd_step, 150),
-    "precision": (precision, 60),
     "eight_ball": (eight_ball, 120),
+    "memory": (memory, 45),
+    "judged": (judged, 60),
+    "kd_step": (kd_step, 200),
+    "precision": (precision, 60),
     "smollm2": (smollm2, 60),
     "resume": (resume, 45),
     "repeated": (repeated, 45),
-    "memory": (memory, 45),
     "apart": (apart, 45),
 }
 

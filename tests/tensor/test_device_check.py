@@ -20,7 +20,7 @@ def check() -> dict[str, Any]:
     return runpy.run_path(str(SCRIPT))
 
 
-@pytest.mark.parametrize("part", ["card", "resume", "repeated", "smollm2", "memory", "apart"])
+@pytest.mark.parametrize("part", ["card", "resume", "repeated", "smollm2", "judged", "memory", "apart"])
 def test_a_part_runs_on_the_processor(check: dict[str, Any], part: str) -> None:
     found = check["PARTS"][part][0](True)
     assert json.loads(json.dumps(found)) == found
