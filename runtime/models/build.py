@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save as serialised
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -29,6 +28,7 @@ from transformers.utils import logging as hf_logging
 from runtime.contract import Refusal, shards
 from runtime.contract.architecture import Architecture
 from runtime.machine import durable
+from runtime.models.pouring import pour
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 #: what families call the number of their layers
@@ -341,5 +341,5 @@ def save(model: PreTrainedModel, folder: Path, dtype: torch.dtype = torch.float3
     for name, tensor in model.state_dict().items():
         if tensor.data_ptr() not in seen:
             seen.add(tensor.data_ptr())
-            tensors[name] = tensor.detach().to(dtype).contiguous()
-    durable.write(folder / WEIGHTS, serialised(tensors, metadata={"format": "pt"}))
+            tensors[name] = tensor
+    pour(folder / WEIGHTS, tensors, {"format": "pt"}, dtype)

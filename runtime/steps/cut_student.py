@@ -39,6 +39,7 @@ STEP = Step(
         "runtime.models.admission",
         "runtime.models.device",
         "runtime.models.build",
+        "runtime.models.pouring",
         "runtime.models.tokenizer",
         "runtime.contract.shards",
         "runtime.contract.conversation",

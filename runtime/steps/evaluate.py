@@ -105,6 +105,7 @@ STEP = Step(
         "runtime.models.scoring",
         "runtime.models.admission",
         "runtime.models.build",
+        "runtime.models.pouring",
         "runtime.models.tokenizer",
         "runtime.contract.shards",
         "runtime.contract.conversation",

@@ -57,6 +57,7 @@ STEP = Step(
         "runtime.models.goldens",
         "runtime.models.prompts",
         "runtime.models.build",
+        "runtime.models.pouring",
         "runtime.models.tokenizer",
         "runtime.contract.shards",
         "runtime.contract.conversation",

@@ -51,6 +51,7 @@ STEP = Step(
         "runtime.models.scoring",
         "runtime.models.admission",
         "runtime.models.build",
+        "runtime.models.pouring",
         "runtime.models.tokenizer",
         "runtime.data.answers",
         "runtime.contract.shards",

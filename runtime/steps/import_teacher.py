@@ -37,6 +37,7 @@ STEP = Step(
         "runtime.models.admission",
         "runtime.models.device",
         "runtime.models.build",
+        "runtime.models.pouring",
         "runtime.models.importing",
         "runtime.contract.shards",
         "runtime.contract.strict_json",

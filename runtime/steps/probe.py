@@ -45,6 +45,7 @@ STEP = Step(
         "runtime.models.probes",
         "runtime.models.prompts",
         "runtime.models.build",
+        "runtime.models.pouring",
         "runtime.models.wrapper",
         "runtime.models.tokenizer",
         "runtime.contract.shards",

@@ -65,6 +65,7 @@ STEP = Step(
         "runtime.machine.host",
         "runtime.models.admission",
         "runtime.models.build",
+        "runtime.models.pouring",
         "runtime.models.device",
         "runtime.models.tokenizer",
         "runtime.contract.shards",

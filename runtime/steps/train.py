@@ -114,6 +114,7 @@ STEP = Step(
         "runtime.machine.host",
         "runtime.models.admission",
         "runtime.models.build",
+        "runtime.models.pouring",
         "runtime.models.tokenizer",
         "runtime.contract.shards",
         "runtime.contract.signals",

@@ -8,10 +8,9 @@ for the largest of them where it lies on an accelerator. No pickle is written or
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,21 +24,12 @@ from torch.optim import Optimizer
 from runtime import digest
 from runtime.contract import Context, Stopped
 from runtime.machine import durable, saved
+from runtime.models.pouring import laid_out, pour
 
 #: how many states stay
 KEPT = 2
 #: AdamW in float32 keeps two moments beside each weight
 _TENSORS_PER_WEIGHT = 3
-_TYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 _FILE = re.compile(r"state-\d{8,}\.(json|safetensors)")
 #: longest text of a part of the course that is shown as it is; of a longer one the digest stands for it
 _SHOWN = 60
@@ -96,44 +86,6 @@ def course(parts: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def laid_out(tensors: Mapping[str, Tensor]) -> tuple[int, Iterator[bytes | memoryview]]:
-    """Size in bytes and pieces of a safetensors file of these tensors, in the order of their names; one tensor at a
-    time is brought to the host (https://huggingface.co/docs/safetensors, format)."""
-    header: dict[str, Any] = {}
-    end = 0
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        begin, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-
-    def pieces() -> Iterator[bytes | memoryview]:
-        yield len(text).to_bytes(8, "little") + text
-        for name in sorted(tensors):
-            flat = tensors[name].detach().cpu().contiguous().flatten()
-            if flat.numel():
-                yield memoryview(flat.view(torch.uint8).numpy())
-
-    return 8 + len(text) + end, pieces()
-
-
-def pour(disk: durable.Disk, path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Write a safetensors file durably; its digest. Raises StorageFailed, before anything is written where the disk has
-    no room."""
-    size, pieces = laid_out(tensors)
-    disk.require(path, size)
-    hashed = hashlib.sha256()
-
-    def hashing() -> Iterator[bytes | memoryview]:
-        for piece in pieces:
-            hashed.update(piece)
-            yield piece
-
-    disk.pour(path, hashing(), size)
-    return f"sha256:{hashed.hexdigest()}"
-
-
 class Store:
     """The state files of one run. `course` stands for everything that decides the run's course."""
 
@@ -169,7 +121,7 @@ class Store:
         path = self.folder / saved.name_of(state.step, "safetensors")
         if laid_out(state.tensors)[0] > self.disk.free(self.folder):
             self._prune(1, but=state.step)
-        file_digest = pour(self.disk, path, state.tensors)
+        file_digest = pour(path, state.tensors, disk=self.disk)
         text = saved.index(
             course=self.course,
             step=state.step,

@@ -23,9 +23,9 @@ from runtime import digest
 from runtime.contract import BrokenEvidence, Refusal
 from runtime.contract.validation import TOTAL, Validation
 from runtime.machine import durable, saved
+from runtime.models.pouring import pour
 from runtime.train import gradients, onepass
 from runtime.train.batches import Batch, Corpus
-from runtime.train.checkpointing import pour
 from runtime.train.objective import Bound
 from runtime.train.selecting import Kept, Look, Selection, due
 
@@ -145,7 +145,7 @@ class Validator:
 
     def _keep(self, done: int) -> Kept:
         path = self._path(f"step-{done:08d}.safetensors")
-        return Kept(done, path.name, pour(self.disk, path, dict(self.student.named_parameters())))
+        return Kept(done, path.name, pour(path, dict(self.student.named_parameters()), disk=self.disk))
 
     def _path(self, file: str) -> Path:
         return self.folder / FOLDER / Path(file).name

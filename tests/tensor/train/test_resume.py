@@ -4,88 +4,26 @@ from __future__ import annotations
 
 import errno
 import itertools
-import multiprocessing
 import os
-import random
-import resource
 import shutil
-import signal
-import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import nn
 from torch.optim import Optimizer
 
 from runtime import contract, digest
 from runtime.machine import durable, saved
+from runtime.models.pouring import laid_out
 from runtime.train import linear, loop
-from runtime.train.checkpointing import State, Store, laid_out
+from runtime.train.checkpointing import State, Store
 from runtime.train.distill import train
-from tests.tensor.train import killed, world
+from tests.tensor.train import world
 from tests.tensor.train.world import Stage
 
 CHECKPOINT, REPORT = "checkpoint", "report/report.json"
-
-
-@dataclass
-class Run:
-    """A training in a process of its own. The processes are forked from one that has imported torch and run nothing."""
-
-    takes: dict[str, Path]
-    scratch: Path
-    out: Path
-
-    def __enter__(self) -> Run:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["tests.tensor.train.killed"])
-        self.pipe, theirs = context.Pipe(duplex=False)
-        self.process = context.Process(target=killed.run, args=(self.takes, self.scratch, self.out, theirs))
-        self.process.start()
-        theirs.close()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.join()
-        self.pipe.close()
-        self.process.close()
-
-    def kill_after(self, steps: int, pause_s: float) -> bool:
-        """SIGKILL when so many steps are done and a moment has passed. False when the run was over before."""
-        for _ in range(steps):
-            self.pipe.recv()
-        time.sleep(pause_s)
-        self.process.kill()
-        self.process.join()
-        return self.process.exitcode == -signal.SIGKILL
-
-
-def test_killed_at_random_moments_the_bytes_are_those_of_an_undisturbed_run(
-    taught: dict[str, Path], tmp_path: Path
-) -> None:
-    """The undisturbed run is that of another process, so that nothing of a process can leak into the bytes."""
-    killed.run(taught, tmp_path / "quiet-scratch", tmp_path / "quiet", None)
-
-    moments = random.Random(20)
-    kills = 0
-    for steps in (1, 5, 11, 7, 9, 6):
-        with Run(taught, tmp_path / "scratch", tmp_path / "out") as run:
-            kills += run.kill_after(steps, moments.uniform(0.0, 0.02))
-        shutil.rmtree(tmp_path / "out", ignore_errors=True)
-    assert kills == 6
-    assert 39 <= (saved.step_of(tmp_path / "scratch") or 0) < 60
-    with Run(taught, tmp_path / "scratch", tmp_path / "out") as run:
-        run.process.join()
-        assert run.process.exitcode == 0
-
-    for port in (CHECKPOINT, "states"):
-        assert digest.of_folder(tmp_path / "out" / port) == digest.of_folder(tmp_path / "quiet" / port)
-    assert (tmp_path / "out" / REPORT).read_bytes() == (tmp_path / "quiet" / REPORT).read_bytes()
 
 
 class Stopped(BaseException):
@@ -364,42 +302,6 @@ def test_a_run_whose_states_have_no_room_does_not_begin(free: int, fits: bool, t
             store.require(100)
     Store(tmp_path, MINE).save(state(1))
     Store(tmp_path, MINE, Small(2399)).require(100)
-
-
-def test_a_state_is_a_file_of_the_library(tmp_path: Path) -> None:
-    """Of every type, shape and layout that a model or an optimiser has."""
-    tensors = {
-        "ä": torch.arange(6, dtype=torch.float32).reshape(2, 3).T,
-        "scalar": torch.tensor(3.5),
-        "empty": torch.zeros(0, 4),
-        "half": torch.ones(3, dtype=torch.bfloat16),
-        "bytes": torch.random.get_rng_state(),
-        "longs": torch.tensor([1, -1]),
-        "grows": torch.ones(2, requires_grad=True),
-        "flags": torch.tensor([True, False, True]),
-        "wide": torch.ones(1, dtype=torch.float64),
-        "ints": torch.ones(1, dtype=torch.int32),
-        "fp16": torch.ones(5, dtype=torch.float16),
-    }
-    size, pieces = laid_out(tensors)
-    path = tmp_path / "file.safetensors"
-    durable.pour(path, pieces, size)
-    assert path.stat().st_size == size
-    read = load_file(path)
-    assert read.keys() == tensors.keys()
-    for name, tensor in tensors.items():
-        assert read[name].dtype == tensor.dtype
-        assert torch.equal(read[name], tensor.detach())
-
-
-def test_saving_holds_no_second_copy_of_the_weights(tmp_path: Path) -> None:
-    """48 MB of state: memory grows by less than a fourth of it."""
-    tensors = {f"t{i}": torch.ones(1_000_000) for i in range(12)}
-    Store(tmp_path / "warm", MINE).save(state(1))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    Store(tmp_path / "big", MINE).save(State(1, tensors, {}))
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024)
-    assert grown < 12_000_000
 
 
 def test_a_state_of_other_parameters_is_not_continued(base: dict[str, Path], tmp_path: Path) -> None:
