@@ -26,7 +26,7 @@ from runtime.machine.ledger import Ledger, record
 from runtime.steps.reach import ReachParams, Tried
 from runtime.steps.record_signals import RecordSignalsParams
 from runtime.steps.train import Term, TrainParams
-from runtime.train import recording, teaching
+from runtime.train import recording, stored, teaching
 from runtime.train.distill import fit, train
 from runtime.train.reach import reach
 from runtime.train.recording import record_signals
@@ -121,6 +121,20 @@ def test_hidden_states_that_were_stored_train_the_same_bits(
         torch.testing.assert_close(weights(found)[name], tensor, rtol=1e-3, atol=1e-5)
     told = json.loads((found.root / "checkpoint/training.json").read_text())
     assert (told["teacher"], told["signals"]) == (None, found.digests["signals"])
+
+
+def test_parts_that_are_trained_side_by_side_read_the_store_at_the_same_time(
+    taught: dict[str, Path], kept: dict[str, Stage], tmp_path: Path
+) -> None:
+    """Two threads, each with rows of its own, whose shards are opened and closed meanwhile."""
+    asked_of = world.params(losses=losses(False), needs_teacher=True, steps=4, threads=2, batch_size=16)
+    first = trained(tmp_path / "asked", taught, asked_of)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stored, "OPEN", 1)
+        given = params("hidden", steps=4, threads=2, batch_size=16)
+        second = trained(tmp_path / "stored", taking(taught, kept["hidden"].root / "signals"), given)
+    name = "checkpoint/model.safetensors"
+    assert (first.root / name).read_bytes() == (second.root / name).read_bytes()
 
 
 def test_log_probabilities_that_were_stored_train_the_same_within_rounding(

@@ -139,6 +139,8 @@ CLAIMS = [
           machine(memory=STATE - 1)),
     Claim("the teacher counts where logits are read", lambda _: None, ("KC4704", "KC4705"), ("986.9 kB", "427.3 kB"),
           machine(memory=STATE + TEACHER - 1)),
+    Claim("not where what it says is stored", several(section("teacher", store={"form": "hidden"}), stage(batch_size=1)),
+          ("KC4705", "KC4707"), table=machine(memory=STATE)),
     Claim("also when it would just fit alone", lambda _: None, ("KC4704", "KC4705"), ("986.9 kB needed",),
           machine(memory=TEACHER)),
     Claim("and fits beside the student", lambda _: None, ("KC4705", "KC4707"), table=machine(memory=STATE + TEACHER)),
