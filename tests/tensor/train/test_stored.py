@@ -11,7 +11,6 @@ import multiprocessing
 import shutil
 import signal
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from runtime.train import recording, stored, teaching
 from runtime.train.distill import fit, train
 from runtime.train.reach import reach
 from runtime.train.recording import record_signals
-from tests.tensor.train import world
+from tests.tensor.train import killed, world
 from tests.tensor.train.world import Stage
 
 KD = {"kl": 0.5, "reverse_kl": 0.1, "ce_teacher": 0.1, "ce_truth": 0.2, "json_args": 0.1}
@@ -277,32 +276,13 @@ def test_too_little_room_is_said_before_anything_is_computed(
 # -- kills -------------------------------------------------------------------------------------------------------------
 
 
-class Telling(Stage):
-    """A Context that says when a shard is whole."""
-
-    pipe: Connection | None = None
-
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        super().progress(done, total, note)
-        if self.pipe is not None:
-            self.pipe.send(note)
-            self.pipe.recv()
-
-
-def recording_of(takes: dict[str, Path], scratch: Path, out: Path, pipe: Connection) -> None:
-    signals.SHARD_BYTES = 1 << 13
-    stage = Telling(out, takes)
-    stage.scratch, stage.pipe = scratch, pipe
-    record_signals(takes, asked(FORMS["top_k"]), stage)
-
-
 def test_killed_while_it_records_it_goes_on_with_the_shards_that_are_whole(
     taught: dict[str, Path], kept: dict[str, Stage], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.tensor.train.test_stored"])
+    context.set_forkserver_preload(["tests.tensor.train.killed"])
     ours, theirs = context.Pipe()
-    process = context.Process(target=recording_of, args=(taught, tmp_path / "scratch", tmp_path / "first", theirs))
+    process = context.Process(target=killed.record, args=(taught, tmp_path / "scratch", tmp_path / "first", theirs))
     process.start()
     theirs.close()
     while ours.recv() in ("0 shards", "1 shards"):
@@ -316,7 +296,7 @@ def test_killed_while_it_records_it_goes_on_with_the_shards_that_are_whole(
     monkeypatch.setattr(signals, "SHARD_BYTES", 1 << 13)
     stage = Stage(tmp_path / "second", taught)
     stage.scratch = tmp_path / "scratch"
-    record_signals(taught, asked(FORMS["top_k"]), stage)
+    record_signals(taught, killed.recording(), stage)
     assert any(line.startswith("continuing at token ") for line in stage.said)
     assert {name: (tmp_path / "scratch/signals" / name).stat().st_mtime_ns for name in before} == before
     assert digest.of_folder(stage.root / "signals") == digest.of_folder(kept["top_k"].root / "signals")
