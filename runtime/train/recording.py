@@ -39,7 +39,7 @@ from runtime.train import place as places
 from runtime.train import teaching
 from runtime.train.batches import Corpus
 from runtime.train.likeliest import likeliest
-from runtime.train.linear import fast
+from runtime.train.linear import begun_with, fast, products
 from runtime.train.loop import deterministic
 from runtime.train.narrow import narrowed
 from runtime.train.place import Place
@@ -70,7 +70,9 @@ def record_signals(takes: Mapping[str, Path], params: RecordSignalsParams, ctx: 
         teaching.check_width(model, words, params.max_length, "teacher")
         floats: Floats = "bf16" if build.held(takes["teacher"]) is torch.bfloat16 else "fp32"
         model = model.to(place.teacher or place.device).requires_grad_(False)
-        with fast(*([model] if place.exact else [])), narrowed(corpus.ids[0][None], model):
+        # the shards of one recording are made by the same products, whenever it was interrupted
+        begun = begun_with(_begun(ctx.scratch / "signals"))
+        with begun, fast(*([model] if place.exact else [])), narrowed(corpus.ids[0][None], model):
             head = teaching.in_float32(head_of(model, corpus.ids[0][None], "teacher"))
             maker = Maker(model, head, corpus, params, floats, place)
             shards = maker.record(ctx, _identity(takes, params, ctx))
@@ -244,7 +246,7 @@ class Maker:
         mass_N = whole["log"][:size].double().exp().sum(-1) if "ids" in whole else torch.ones(1)
         done.append(Shard(name, size, len(data), digest.of_bytes(data), float(mass_N.sum()), float(mass_N.min())))
         listed = [{key: getattr(shard, key) for key in Shard.__slots__} for shard in done]
-        durable.write(folder / PROGRESS, json.dumps({"identity": identity, "shards": listed}))
+        durable.write(folder / PROGRESS, json.dumps({"identity": identity, "products": products(), "shards": listed}))
         return [{key: tensor[size:].clone() for key, tensor in whole.items()}]
 
     def compare(self, stored: Stored) -> dict[str, Any]:
@@ -331,6 +333,15 @@ def _room(folder: Path, needed: int, params: RecordSignalsParams) -> None:
         )
 
 
+def _begun(folder: Path) -> str | None:
+    """By whom the products of an earlier attempt were made; None without one."""
+    try:
+        found: Any = strict_json.loads((folder / PROGRESS).read_bytes())
+        return str(found["products"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _done(folder: Path, identity: str) -> list[Shard]:
     """The shards of an earlier attempt of this very recording that are whole, from the first on."""
     try:
@@ -385,6 +396,7 @@ def _index(maker: Maker, listed: Mapping[str, Any], ctx: Context) -> str:
         "form": params.store.form,
         "store": params.store.model_dump(mode="json"),
         "floats": maker.floats,
+        "products": products(),
         "temperatures": params.temperatures,
         "vocab_size": maker.vocab,
         "hidden_size": maker.width,

@@ -25,7 +25,7 @@ from runtime.machine.ledger import Ledger, record
 from runtime.steps.reach import ReachParams, Tried
 from runtime.steps.record_signals import RecordSignalsParams
 from runtime.steps.train import Term, TrainParams
-from runtime.train import recording, stored, teaching
+from runtime.train import linear, recording, stored, teaching
 from runtime.train.distill import fit, train
 from runtime.train.reach import reach
 from runtime.train.recording import record_signals
@@ -301,6 +301,33 @@ def test_killed_while_it_records_it_goes_on_with_the_shards_that_are_whole(
     assert {name: (tmp_path / "scratch/signals" / name).stat().st_mtime_ns for name in before} == before
     assert digest.of_folder(stage.root / "signals") == digest.of_folder(kept["top_k"].root / "signals")
     assert stage.reports["report"]["data"] == kept["top_k"].reports["report"]["data"]
+
+
+class Cut(Stage):
+    """A Context whose step ends when two shards are whole."""
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        super().progress(done, total, note)
+        if note == "2 shards":
+            raise KeyboardInterrupt
+
+
+def test_a_recording_goes_on_with_the_products_that_it_began_with(
+    taught: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a timing says when it goes on: the bits are those of an undisturbed recording."""
+    monkeypatch.setattr(signals, "SHARD_BYTES", 1 << 13)
+    monkeypatch.setattr(linear, "_gain", lambda: 0.0)
+    whole = recorded(tmp_path / "whole", taught, asked(FORMS["hidden"]))
+    cut, again = Cut(tmp_path / "cut", taught), Stage(tmp_path / "again", taught)
+    again.scratch = cut.scratch
+    with pytest.raises(KeyboardInterrupt):
+        record_signals(taught, asked(FORMS["hidden"]), cut)
+    monkeypatch.setattr(linear, "_gain", lambda: 99.0)
+    record_signals(taught, asked(FORMS["hidden"]), again)
+    assert any("continuing" in line for line in again.said)
+    assert json.loads((again.root / "signals/signals.json").read_text())["products"] == "torch"
+    assert digest.of_folder(again.root / "signals") == digest.of_folder(whole.root / "signals")
 
 
 def test_a_shard_that_a_kill_tore_is_made_again(
