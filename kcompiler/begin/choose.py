@@ -14,6 +14,7 @@ from kcompiler import tables
 from kcompiler.facts import sizes
 from kcompiler.facts.models import total
 from kcompiler.facts.sizes import operations
+from runtime.contract import footprint
 from runtime.contract.architecture import Architecture
 from runtime.contract.placing import CHUNK_TOKENS
 from runtime.contract.splits import is_held_out
@@ -86,10 +87,10 @@ def batch(student: Architecture, teacher: Architecture, longest: int, memory: in
 
     def needed(rows: int, again: bool) -> int:
         tokens = rows * longest
-        beside = sizes.activations(student, tokens, checkpointed=again)
-        chunk = sizes.chunk_logits(student, tokens, CHUNK_TOKENS["cpu"], 2)
+        beside = footprint.activations(student, tokens, checkpointed=again)
+        chunk = footprint.chunk_logits(student, tokens, CHUNK_TOKENS["cpu"], 2)
         # the teacher keeps nothing for a backward pass: one layer at a time
-        one = sizes.activations(teacher.model_copy(update={"num_hidden_layers": 1}), tokens)
+        one = footprint.activations(teacher.model_copy(update={"num_hidden_layers": 1}), tokens)
         return state + beside + chunk + one
 
     for again in (False, True):

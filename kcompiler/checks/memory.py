@@ -24,6 +24,7 @@ from kcompiler.spec.hardware import Hardware
 from kcompiler.spec.training import Stage
 from kcompiler.tables import Machine
 from runtime import catalog
+from runtime.contract import footprint
 
 _MB = 10**6
 _LOGITS = "logits"
@@ -242,7 +243,7 @@ def _bootstraps(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     for _, a in teacher_architectures(spec):
         parts = [
             (f"teacher: 16 B (weights, gradients, two moments) × {total(a):,} parameters", sizes.training_state(a)),
-            (f"activations of {rows:,} × {length:,} tokens", sizes.activations(a, rows * length)),
+            (f"activations of {rows:,} × {length:,} tokens", footprint.activations(a, rows * length)),
         ]
         # without its batch it does not fit either: that is said of the teacher
         if parts[0][1] <= limit < parts[0][1] + parts[1][1]:
@@ -265,10 +266,10 @@ def _batch(spec: Spec, stage: Stage, length: int) -> list[tuple[str, int]]:
     return [
         (f"activations of {rows:,} × {length:,} tokens"
          f"{', of one layer beside the inputs of all' * stage.gradient_checkpointing}",
-         sizes.activations(a, tokens, checkpointed=stage.gradient_checkpointing)),
+         footprint.activations(a, tokens, checkpointed=stage.gradient_checkpointing, length=length * stage.packing)),
         (f"logits of one chunk{', of student and teacher' * (models > 1)}: {chunk:,} × {a.vocab_size:,} × 4 B"
          f"{' × 2' * (models > 1)}",
-         sizes.chunk_logits(a, tokens, chunk, models)),
+         footprint.chunk_logits(a, tokens, chunk, models)),
     ]  # fmt: skip
 
 

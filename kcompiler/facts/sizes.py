@@ -14,6 +14,7 @@ from pathlib import Path
 
 from kcompiler.facts.models import head_dim, total
 from kcompiler.facts.teacher import Folder, json_object
+from runtime.contract import footprint
 from runtime.contract.architecture import Architecture
 from runtime.contract.recipe import Recipe
 from runtime.contract.strict_json import loads
@@ -126,31 +127,8 @@ def prefill_scores(a: Architecture, length: int) -> int:
 
 
 def training_state(a: Architecture) -> int:
-    """Bytes of float32 weights, gradients and both AdamW moments: 16 per parameter (arXiv 1910.02054, section 3)."""
-    return 4 * FLOAT32 * total(a)
-
-
-def activations(a: Architecture, tokens: int, *, checkpointed: bool = False) -> int:
-    """Bytes kept for the backward pass of `tokens` tokens, at least.
-
-    Per token and layer: both norms' inputs and outputs, queries and the attention's output, keys and values, and of a
-    gated MLP four of its width, of phi's two (arXiv 2205.05198, section 4, without dropout and without the scores,
-    which fused attention never keeps). Checkpointed, each layer keeps its input, and one at a time the rest (arXiv
-    1604.06174). Logits are not among them: the loss makes them chunk by chunk.
-    """
-    d = head_dim(a)
-    q, kv = a.num_attention_heads * d, a.num_key_value_heads * d
-    wide, norms = (2, 2) if a.family == "phi" else (4, 4)
-    floats = norms * a.hidden_size + 2 * q + 2 * kv + wide * a.intermediate_size
-    if checkpointed:
-        return tokens * (a.num_hidden_layers * a.hidden_size + floats) * FLOAT32
-    return tokens * a.num_hidden_layers * floats * FLOAT32
-
-
-def chunk_logits(a: Architecture, tokens: int, chunk_tokens: int, models: int) -> int:
-    """Bytes of the logits of one chunk, of the student (their gradient takes their place) and, where a loss reads them,
-    of the teacher: one or two `models`. [batch × length × vocabulary] never exists."""
-    return min(tokens, chunk_tokens) * a.vocab_size * FLOAT32 * models
+    """Bytes of float32 weights, gradients and both AdamW moments."""
+    return footprint.state(total(a))
 
 
 def operations(parameters: int, tokens: int) -> int:

@@ -70,6 +70,7 @@ STEP = Step(
         "runtime.contract.optimizer",
         "runtime.contract.validation",
         "runtime.contract.architecture",
+        "runtime.contract.footprint",
         "runtime.contract.report",
         "runtime.contract.vocabulary",
         "runtime.contract.strict_json",

@@ -20,7 +20,7 @@ from runtime.machine import host
 from runtime.models import admission, build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
-from runtime.train import checkpointing, fused, objective, packing, stored, teaching, telling
+from runtime.train import checkpointing, fused, memory, objective, packing, stored, teaching, telling
 from runtime.train import place as places
 from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
@@ -190,11 +190,16 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
         watched, not_watched = corpus_of(takes, words, terms, params, VALIDATION)
     place = places.of(params, params.teacher_device)
     folder = ctx.scratch / "training"
+    room = memory.Room(params, max(len(ids) for ids in corpus.ids), place.device)
+    if memory.killed_before(ctx.scratch):
+        ctx.say("the attempt before this one was killed, probably for want of memory: set micro_batch for this stage")
     with (
+        room.enough(),
         begun_with(Store.part(folder, "products")),
         deterministic(ctx.seed, params.threads, exact=place.device.type == "cpu"),
     ):
         student = student_of(takes, params, words, ctx.seed).to(place.device)
+        room.parameters = build.count(student)
         check_width(student, words, params.max_length, "student")
         kept = None
         if params.signals is not None:
@@ -205,6 +210,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
         if taught is not None:
             check_width(taught, words, params.max_length, "teacher")
             taught = taught.to(place.teacher or place.device)
+            room.taught = memory.taught_of(taught, corpus.start[-1])
         if params.packing:
             packing.check(student, "student")
         if params.packing and taught is not None:

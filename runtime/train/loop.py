@@ -241,7 +241,9 @@ class Trainer:
         denominators = objective.totals(batch.masks_N)
         measured, reaches = step in self.course.measured, None
         scaled = [weight * self.scaling.factor for weight in weights]
-        if len(batch.groups) == 1 or (params.micro_batch is None and self.lots == 1):
+        whole = len(batch.groups) == 1 or (params.micro_batch is None and self.lots == 1)
+        # a graph that is kept for the next term keeps what its layers computed again, too
+        if whole and not (measured and params.gradient_checkpointing):
             hidden_NH, read = self._given(batch, denominators, self.teacher)
             if measured:
                 reaches = self._measured(
@@ -250,7 +252,7 @@ class Trainer:
             total, values_K = onepass.total(hidden_NH, self.head, read, self.terms, scaled, params.chunk_tokens)
             total.backward()
         else:
-            parts = batch.parts()
+            parts = [batch] if whole else batch.parts()
             if measured:
                 reaches = self._measured(lambda factor: self._reaches(parts, denominators, factor))
             values_K = self._backward(parts, denominators, self.terms, scaled)

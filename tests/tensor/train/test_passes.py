@@ -56,6 +56,12 @@ def corpus() -> Corpus:
     return Corpus([str(row) for row in range(ROWS)], examples, LONGEST, 0)
 
 
+def taught(look_up: int = 1 << 30) -> Teacher:
+    """A teacher of one layer, whose hidden states are kept where they take no more than so many bytes."""
+    model = build.build(world.architecture(hidden_size=48, num_hidden_layers=1), 2, attention="sdpa")
+    return Teacher(model, model.get_output_embeddings(), corpus(), range(ROWS), look_up)
+
+
 def step(look_up: int = 1 << 30, **ways: Any) -> tuple[list[torch.Tensor], Any]:
     """The gradients of one step over all rows, and its point in the record."""
     made = corpus()
@@ -68,11 +74,10 @@ def step(look_up: int = 1 << 30, **ways: Any) -> tuple[list[torch.Tensor], Any]:
         **ways,
     )
     student = build.build(world.architecture(tie_word_embeddings=True), 1, attention="sdpa")
-    taught = build.build(world.architecture(hidden_size=48, num_hidden_layers=1), 2, attention="sdpa")
     trainer = Trainer(
         student=student,
         head=student.get_output_embeddings(),
-        teacher=Teacher(taught, taught.get_output_embeddings(), made, range(ROWS), look_up),
+        teacher=taught(look_up),
         corpus=made,
         terms=objective.bind(params.losses),
         params=params,

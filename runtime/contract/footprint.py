@@ -1,0 +1,117 @@
+"""Architecture, batch and teacher → bytes that a training takes: one formula for the plan and the measuring run.
+
+Closed formulas over integers. What autograd keeps for the backward pass is counted tensor by tensor from the modules of
+Transformers 5.23 (llama, qwen3, phi) and held against autograd's own account (tests/tensor/train/test_memory.py).
+
+Letters in comments: h hidden width, q all query heads, k all key heads, m width of the MLP, T tokens of a sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runtime.contract.architecture import Architecture
+
+FLOAT32 = 4
+#: what torch and its kernels take the first time they are used, whatever the model (70 to 90 MB measured on x86)
+LIBRARIES = 128_000_000
+#: what the C library's heap cannot give out again of the room that activations were in, in parts of them (0.2 to 0.65
+#: measured with glibc 2.36; nothing where every tensor is mapped alone, which costs a quarter of the time)
+HEAP = 0.6
+#: tokens that go through a teacher at once while its hidden states are computed for all steps
+FILL_TOKENS = 8192
+
+
+def state(parameters: int) -> int:
+    """Float32 weights, gradients and both AdamW moments: 16 per parameter (arXiv 1910.02054, section 3)."""
+    return 4 * FLOAT32 * parameters
+
+
+def layer(a: Architecture, length: int = 0) -> int:
+    """Numbers that one layer keeps of each token for its backward pass.
+
+    llama: of both norms the input, the normalised and the output (6 h), queries and the attention's output (2 q), keys
+    and values (2 k), gate, its activation, up and their product (4 m). qwen3 normalises queries and keys too. phi has
+    one norm for both branches, and an activation made of single operations. `length`: of packed sequences, whose mask
+    is T numbers of each token, and for which keys and values are repeated for every query head; 0: there is no mask.
+    """
+    h, m = a.hidden_size, a.intermediate_size
+    d = a.head_dim or h // a.num_attention_heads
+    q, k = a.num_attention_heads * d, a.num_key_value_heads * d
+    kept = 3 * h + 2 * q + 2 * k + 5 * m if a.family == "phi" else 6 * h + 2 * q + 2 * k + 4 * m
+    if a.family == "qwen3":
+        kept += 2 * q + 2 * k
+    return kept + (length + 2 * (q - k) if length else 0)
+
+
+def activations(a: Architecture, tokens: int, *, checkpointed: bool = False, length: int = 0) -> int:
+    """What is kept for the backward pass of `tokens` positions. Checkpointed, each layer keeps its input, and one at a
+    time the rest (arXiv 1604.06174). Logits are not among them: the loss makes them chunk by chunk."""
+    of_layer, layers = layer(a, length), a.num_hidden_layers
+    return tokens * FLOAT32 * (layers * a.hidden_size + of_layer if checkpointed else layers * of_layer)
+
+
+def chunk_logits(a: Architecture, tokens: int, chunk_tokens: int, models: int) -> int:
+    """Logits of one chunk, of the student (their gradient takes their place) and, where a loss reads them, of the
+    teacher: one or two `models`. [batch × length × vocabulary] never exists."""
+    return min(tokens, chunk_tokens) * a.vocab_size * FLOAT32 * models
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taught:
+    """A teacher beside the student: bytes of its weights as held, numbers it computes of a token in one layer, its
+    hidden width, and supervised tokens whose hidden states are kept for all steps (0: it runs in each step)."""
+
+    weights: int
+    layer: int
+    hidden: int
+    looked_up: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """One training. `tokens` are positions that go through the student at once, `length` those of one sequence,
+    `supervised` the tokens among them whose loss is taken."""
+
+    architecture: Architecture
+    parameters: int
+    tokens: int
+    length: int
+    supervised: int
+    chunk_tokens: int
+    checkpointed: bool
+    packed: bool
+    taught: Taught | None
+    #: whether it is the processor's memory, which has a heap
+    host: bool
+
+    def parts(self) -> dict[str, int]:
+        """What is there at the moment of a step that takes the most."""
+        a, taught = self.architecture, self.taught
+        found = {
+            "student": state(self.parameters),
+            # embedding and head write a gradient each, also where they are one tensor
+            "embedding_gradient": a.vocab_size * a.hidden_size * FLOAT32 * a.tie_word_embeddings,
+            "activations": activations(
+                a, self.tokens, checkpointed=self.checkpointed, length=self.length * self.packed
+            ),
+            # on its way back through one layer a gradient is as wide as what it is of
+            "layer_gradient": self.tokens * FLOAT32 * (3 * a.intermediate_size + 2 * a.hidden_size),
+            "logits": chunk_logits(a, self.supervised, self.chunk_tokens, 1 + (taught is not None)),
+            # of the student, gathered from its output, and their gradient
+            "hidden": 2 * self.supervised * a.hidden_size * FLOAT32,
+            "teacher": 0,
+            "libraries": LIBRARIES,
+        }
+        found["heap"] = round(HEAP * (found["activations"] + found["layer_gradient"])) * self.host
+        if taught is not None:
+            found["teacher"] = taught.weights + (taught.looked_up + self.supervised) * taught.hidden * FLOAT32
+        return found
+
+    def peak(self) -> int:
+        """The most that is there at one time: in a step, or before the first, while the teacher is asked."""
+        step, taught = sum(self.parts().values()), self.taught
+        if taught is None:
+            return step
+        asked = taught.weights + taught.looked_up * taught.hidden * FLOAT32 + FILL_TOKENS * taught.layer * FLOAT32
+        return max(step, LIBRARIES + self.parameters * FLOAT32 + asked)

@@ -1,0 +1,211 @@
+"""Memory is what the formula says, is measured, and where it is not enough the refusal names what is."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from runtime.contract import Refusal, footprint
+from runtime.models import build
+from runtime.train import memory
+from runtime.train.memory import Gauge, Room
+from tests.tensor.train import short_of_memory, test_passes, world
+
+LINUX = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the kernel keeps no highest value")
+MB = 1_000_000
+ROOM_BYTES = 480 * MB
+
+
+def kept(family: str, ways: dict[str, Any], *, packed: bool = False, tokens: int = 192) -> int:
+    """Bytes that autograd holds between forward and backward, the model's own weights left out."""
+    shape = world.architecture(
+        family=family, hidden_size=64, intermediate_size=240, num_hidden_layers=6, max_position_embeddings=512
+    )
+    model = build.build(shape, 1, attention="sdpa").train()
+    if ways.get("checkpointed"):
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    held: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in weights:
+            held[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    positions = {"position_ids": torch.arange(tokens // 2).repeat(2)[None].expand(4, -1)} if packed else {}
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model.base_model(input_ids=torch.full((4, tokens), 5), use_cache=False, **positions)
+    return sum(tensor.untyped_storage().nbytes() for tensor in held.values())
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "phi"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_formula_counts_what_autograd_keeps(family: str, packed: bool) -> None:
+    """Within a tenth: norms keep a number of each token, and the last norm is of no layer."""
+    shape = world.architecture(family=family, hidden_size=64, intermediate_size=240, num_hidden_layers=6)
+    said = footprint.activations(shape, 4 * 192, length=192 * packed)
+    assert 1.0 <= kept(family, {}, packed=packed) / said < 1.1
+
+
+def test_checkpointed_layers_keep_their_input_alone() -> None:
+    """And the same gradient comes of computing each of them once more."""
+    plain, checkpointed = kept("llama", {}), kept("llama", {"checkpointed": True})
+    assert checkpointed < plain / 6
+    found, forwards = [], []
+    for again in (False, True):
+        model = build.build(world.architecture(num_hidden_layers=3), 1, attention="sdpa").train()
+        if again:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        counted: list[int] = []
+        for layer in model.base_model.layers:
+            layer.mlp.register_forward_pre_hook(lambda *_given, counted=counted: counted.append(1))
+        model.base_model(input_ids=torch.arange(60)[None], use_cache=False).last_hidden_state.pow(2).sum().backward()
+        forwards.append(len(counted))
+        found.append([parameter.grad for parameter in model.base_model.parameters()])
+    assert forwards == [3, 6]
+    for left, right in zip(*found, strict=True):
+        assert torch.equal(left, right)
+
+
+class Forwards(TorchDispatchMode):
+    """Counts how often a layer's activation is computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.overloadpacket is torch.ops.aten.silu
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(("ways", "times"), [({}, 2), ({"gradient_checkpointing": True}, 16), ({"micro_batch": 16}, 8)])
+def test_the_setting_of_a_stage_is_not_ignored(ways: dict[str, Any], times: int) -> None:
+    """Two layers, two groups of rows, and a teacher of one layer that is looked up. A step at which the gradients of three terms are measured
+    computes a graph for each of them where it must not be kept, and each graph twice where layers are checkpointed."""
+    with Forwards() as seen:
+        test_passes.step(**ways)
+    with Forwards() as asked:
+        test_passes.taught()
+    assert seen.count - asked.count == 2 * times
+
+
+@LINUX
+def test_the_highest_growth_is_seen_after_it_is_gone() -> None:
+    gauge = Gauge(torch.device("cpu"))
+    block = torch.ones(30 * MB)
+    del block
+    found = gauge.most()
+    later = Gauge(torch.device("cpu")).most()
+    assert found is not None
+    assert later is not None
+    assert 100 * MB < found < 160 * MB
+    assert later < 20 * MB
+    assert gauge.device() is None
+
+
+def test_what_the_kernel_does_not_say_is_not_known(tmp_path: Path) -> None:
+    assert Gauge(torch.device("cpu"), tmp_path / "none", tmp_path / "none" / "none").most() is None
+
+
+def test_a_process_that_was_larger_before_and_cannot_forget_it_says_nothing(tmp_path: Path) -> None:
+    status = tmp_path / "status"
+    status.write_text("VmHWM:\t  9000000 kB\nVmRSS:\t 1000000 kB\n")
+    gauge = Gauge(torch.device("cpu"), status, tmp_path / "none" / "none")
+    assert gauge.most() is None
+    status.write_text("VmHWM:\t  9500000 kB\nVmRSS:\t 1000000 kB\n")
+    assert gauge.most() == 8_500_000 * 1024
+
+
+@LINUX
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mappings on Linux alone")
+def test_want_of_memory_is_a_refusal_and_its_advice_works(base: dict[str, Path], tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.tensor.train.killed", "tests.tensor.train.short_of_memory"])
+
+    def ends_with(name: str, **ways: Any) -> int | None:
+        process = context.Process(target=short_of_memory.run, args=(base, tmp_path / name, ROOM_BYTES, ways))
+        process.start()
+        process.join()
+        return process.exitcode
+
+    assert ends_with("whole") == short_of_memory.REFUSED
+    code, message, action = (tmp_path / "whole/refused").read_text().split("\n")
+    assert code == "KR0133"
+    assert "not enough memory for this training: it had" in message
+    rows = re.fullmatch(r"set micro_batch: (\d+) for this stage, which changes no gradient", action)
+    assert rows, action
+    assert 1 < int(rows[1]) < 600
+    assert ends_with("as-advised", micro_batch=int(rows[1])) == 0
+
+
+ROOM = {"batch_size": 64, "chunk_tokens": 128, "losses": world.terms(kl=1.0), "needs_teacher": True}
+
+
+def room(**ways: Any) -> Room:
+    found = Room(world.params(**(ROOM | ways)), 90, torch.device("cpu"))
+    found.parameters = 100_000
+    return found
+
+
+def test_as_little_as_possible_is_changed() -> None:
+    """On both sides of each border, by the formula."""
+    one = room()
+
+    def takes(rows: int, **ways: Any) -> int:
+        return round(room(**ways).training(rows * 90, 90, rows * 90).peak() * memory.SLACK)
+
+    assert one.advice(takes(5)) == "set micro_batch: 5 for this stage, which changes no gradient"
+    assert one.advice(takes(5) - 1).startswith("set micro_batch: 4 for")
+    assert one.advice(takes(1)).startswith("set micro_batch: 1 for")
+    again = one.advice(takes(1) - 1)
+    assert "gradient_checkpointing: true" in again
+    least = takes(1, gradient_checkpointing=True)
+    assert one.advice(least).startswith("set micro_batch: 1, gradient_checkpointing: true for")
+    assert one.advice(least - 1).startswith("set micro_batch: 1, gradient_checkpointing: true, chunk_tokens: 16 for")
+    least = takes(1, gradient_checkpointing=True, chunk_tokens=16)
+    assert one.advice(least - 1).startswith("even one row at a time")
+    # what is set already is not advised
+    assert room(micro_batch=4).advice(takes(4) - 1).startswith("set micro_batch: 3 for")
+    assert room(micro_batch=1).advice(takes(1) - 1).startswith("set gradient_checkpointing: true for")
+
+
+@pytest.mark.parametrize(
+    ("error", "known"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+            True,
+        ),
+        (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_other_errors_are_not_explained_away(error: Exception, known: bool) -> None:
+    with pytest.raises(Refusal if known else type(error)), room().enough():
+        raise error
+
+
+def test_an_attempt_that_the_kernel_ended_is_told_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = tmp_path / "memory.events"
+    monkeypatch.setattr(memory, "_EVENTS", (tmp_path / "none", events))
+    events.write_text("low 0\noom 3\noom_kill 2\n")
+    assert not memory.killed_before(tmp_path)
+    assert not memory.killed_before(tmp_path)
+    events.write_text("low 0\noom 4\noom_kill 3\n")
+    assert memory.killed_before(tmp_path)
+    assert not memory.killed_before(tmp_path)
+    (tmp_path / "memory.json").write_text("torn")
+    assert not memory.killed_before(tmp_path)
+    events.unlink()
+    assert not memory.killed_before(tmp_path)
