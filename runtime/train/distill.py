@@ -113,9 +113,13 @@ def _drawn(params: TrainParams, corpus: Corpus, seed: int) -> list[int]:
     return sorted({row for step in range(params.steps) for row in rows_of(seed, step, params.batch_size, len(corpus))})
 
 
-def _teacher(model: PreTrainedModel, params: TrainParams, corpus: Corpus, seed: int, place: places.Place) -> Teacher:
+def _teacher(model: PreTrainedModel, params: TrainParams, corpus: Corpus, ctx: Context, place: places.Place) -> Teacher:
+    def tell(done: int, total: int) -> None:
+        # a safe point: that a large teacher reads all rows takes long
+        ctx.progress(0, params.steps, f"the teacher reads rows: {done} of {total} lots")
+
     head = head_of(model, corpus.ids[0][None], "teacher")
-    return Teacher(model, head, corpus, _drawn(params, corpus, seed), place=place)
+    return Teacher(model, head, corpus, _drawn(params, corpus, ctx.seed), place=place, tell=tell)
 
 
 def _check_needs(params: TrainParams, terms: Sequence[Bound]) -> None:
@@ -231,7 +235,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
             trainer = Trainer(
                 student=student,
                 head=head_of(student, corpus.ids[0][None], "student"),
-                teacher=kept if taught is None else _teacher(taught, params, corpus, ctx.seed, place),
+                teacher=kept if taught is None else _teacher(taught, params, corpus, ctx, place),
                 corpus=corpus,
                 terms=terms,
                 params=params,

@@ -10,7 +10,7 @@ Letters: B rows, T tokens, S supervised tokens of all rows, N of a batch, H hidd
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -119,9 +119,10 @@ class Teacher:
         drawn: Sequence[int],
         limit: int = CACHE_BYTES,
         place: Place = HERE,
+        tell: Callable[[int, int], None] | None = None,
     ) -> None:
         """`drawn` are the rows that any step will use. The model stays where it is; its logits are made, and hidden
-        states kept, where the student is."""
+        states kept, where the student is. `tell`: called with how many of so many lots of rows were read."""
         self.model, self.corpus, self.place = model.requires_grad_(False), corpus, place
         self.head = _beside(in_float32(head), place.device)
         self._table_SH: Tensor | None = None
@@ -129,7 +130,10 @@ class Teacher:
         size = corpus.start[-1] * width * 4
         if size <= limit:
             self._table_SH = torch.zeros(corpus.start[-1], width, device=place.device)
-            for rows in lots(corpus, drawn):
+            read = lots(corpus, drawn)
+            for done, rows in enumerate(read):
+                if tell is not None:
+                    tell(done, len(read))
                 with torch.no_grad():
                     at = corpus.flat(rows).to(place.device)
                     found_NH = hidden_of(model, [corpus.group(rows)], place)

@@ -186,7 +186,7 @@ def origin(record: Record, trainer: Trainer, digests: Mapping[str, str], *, made
         "signals": digests.get("signals"),
         "answers": digests.get("answers"),
         "responses": params.responses,
-        "from": digests.get("from"),
+        "started_from": digests.get("from"),
         "tokens_seen": record.tokens,
     }
 

@@ -93,6 +93,24 @@ def test_a_run_goes_on_with_the_products_that_it_was_begun_with(
     assert other.reports["report"]["data"]["products"] == "torch"
 
 
+class Impatient(Stage):
+    """A Context whose run is asked to stop before any step is done."""
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        super().progress(done, total, note)
+        self.said.append(note)
+        raise contract.Stopped
+
+
+def test_a_run_can_be_stopped_while_its_teacher_reads(taught: dict[str, Path], tmp_path: Path) -> None:
+    stage = Impatient(tmp_path, taught)
+    with pytest.raises(contract.Stopped):
+        train(taught, world.params(losses=world.terms(kl=1.0), needs_teacher=True), stage)
+    assert stage.said[-1].startswith("the teacher reads rows: 0 of ")
+    assert stage.kept_at == []
+    assert saved.step_of(stage.scratch) is None
+
+
 @pytest.mark.parametrize("forget", ["optimizer.exp_avg.", "optimizer.exp_avg_sq.", "optimizer.step.", "model."])
 def test_a_resume_that_forgets_a_part_gives_other_bytes(
     forget: str, base: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -96,6 +96,10 @@ def test_an_estimate_counts_every_token_that_a_row_may_have():
     assert found["how"].endswith("operations of 50 rows of 90 tokens / 4 TFLOP/s")
     again = of_step({"params": {**training, "gradient_checkpointing": True}}, fast)
     assert again["gigaoperations"] == -(-work * 4 // (3 * 10**9))
+    # a machine of which only the bus is known takes longer than that, and it is said
+    bus = of_step({"params": training}, one(machine(bandwidth=10**-6, gpu=None)))
+    assert bus["how"].endswith("; longer by its arithmetic, of which there is no figure")
+    assert "longer" not in found["how"]
     # where the bus is slower, it decides
     slow = of_step({"params": training}, one(machine(bandwidth=10**-6, gpu=(4, 3))))
     assert slow["wall_s"] == float(700 * MOVED * PARAMETERS / 1000)
