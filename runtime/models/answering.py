@@ -21,7 +21,7 @@ from runtime.contract.rows import prompt_of
 from runtime.contract.strict_json import dumps, loads
 from runtime.data import answers
 from runtime.machine import durable
-from runtime.models import runners
+from runtime.models import runners, threads
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.generate_answers import GenerateAnswersParams
 
@@ -46,7 +46,7 @@ def generate_answers(takes: Mapping[str, Path], params: GenerateAnswersParams, c
     given: dict[Prompt, Answer] = {}
     before = torch.get_num_threads()
     try:
-        torch.set_num_threads(params.threads)
+        threads.use(params.threads)
         for start in range(0, len(prompts), TOGETHER):
             chunk = prompts[start : start + TOGETHER]
             given |= _chunk(ctx.scratch / f"answers-{start:08d}.json", chunk, teacher, params.longest)

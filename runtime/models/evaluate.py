@@ -13,7 +13,7 @@ from runtime.contract import Context, Refusal, Runner, Suite, rows
 from runtime.contract import report as facts
 from runtime.contract.strict_json import dumps
 from runtime.machine import durable
-from runtime.models import runners
+from runtime.models import runners, threads
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.evaluate import PORT_OF_RUNNER, EvaluateParams
 from runtime.tools import registry
@@ -62,7 +62,7 @@ def evaluate(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) ->
     ctx.say(f"{suite.name}: {len(held)} rows, runners {', '.join(opened)}")
     before = torch.get_num_threads()
     try:
-        torch.set_num_threads(params.threads)
+        threads.use(params.threads)
         found = suite.run(opened, held, tools, suite.params.model_validate(params.params), ctx.seed)
     finally:
         torch.set_num_threads(before)

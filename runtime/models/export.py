@@ -27,7 +27,7 @@ from runtime.contract import Context, MachineError, Refusal
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.machine import durable
-from runtime.models import build, fxlint, goldens
+from runtime.models import build, fxlint, goldens, threads
 from runtime.models import device as devices
 from runtime.models import tokenizer as tokenizers
 from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of
@@ -248,7 +248,7 @@ def _lint_report(linted: Mapping[str, tuple[int, list[fxlint.Finding]]]) -> dict
 
 def export(takes: Mapping[str, Path], params: ExportParams, ctx: Context) -> None:
     """Operation `export`. Raises Refusal for shapes, families or tokenizers the functions cannot serve."""
-    torch.set_num_threads(params.threads)
+    threads.use(params.threads)
     model = build.load(takes["checkpoint"])
     tokenizer = tokenizers.load(takes["tokenizer"])
     check_shapes(model, params.prefill, params.decode_context, tokenizer.vocab_size)

@@ -18,7 +18,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from runtime.contract import Context, Refusal
 from runtime.contract import report as facts
-from runtime.models import build
+from runtime.models import build, threads
 from runtime.models import device as devices
 from runtime.models import tokenizer as tokenizers
 from runtime.models.prompts import Text, joined, texts_of
@@ -215,7 +215,7 @@ def sequences_of(texts: Sequence[Text], lengths: Sequence[int]) -> list[list[int
 
 def probe(takes: Mapping[str, Path], params: ProbeParams, ctx: Context) -> None:
     """Operation `probe`. Raises Refusal for shapes the checkpoint cannot serve."""
-    torch.set_num_threads(params.threads)
+    threads.use(params.threads)
     model = build.load(takes["checkpoint"]).to(devices.of(params.device))
     tokenizer = tokenizers.load(takes["tokenizer"])
     check_shapes(model, params.lengths, params.decode_context, tokenizer.vocab_size)

@@ -11,6 +11,7 @@ import torch
 
 from runtime.contract import Context, rows
 from runtime.data.encode import RESPONSE, encode
+from runtime.models import threads as team
 from runtime.models.tokenizer import Tokenizer
 
 #: ids of a whole row, and which of them are supervised as targets
@@ -21,7 +22,7 @@ Encoded = tuple[list[int], list[bool]]
 def threads(count: int) -> Iterator[None]:
     """So many threads of torch inside, as many as before afterwards."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    team.use(count)
     try:
         yield
     finally:

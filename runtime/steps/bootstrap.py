@@ -44,8 +44,9 @@ STEP = Step(
     backend="torch",
     run=run,
     promise=promised,
-    tolerance=Tolerance(absolute=0.02, relative=0.05, of=("terms.*.final",)),
+    tolerance=Tolerance(absolute=0.01, relative=0.05, of=("terms.*.final",)),
     code=(
+        "runtime.models.threads",
         "runtime.train",
         "runtime.models.device",
         "runtime.contract.placing",

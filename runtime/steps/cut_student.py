@@ -33,6 +33,7 @@ STEP = Step(
     backend="torch",
     run=run,
     code=(
+        "runtime.models.threads",
         "runtime.models.students",
         "runtime.models.samples",
         "runtime.models.cutting",

@@ -98,6 +98,7 @@ STEP = Step(
     tolerance=tolerance,
     plugs=plugs,
     code=(
+        "runtime.models.threads",
         "runtime.models.device",
         "runtime.contract.placing",
         "runtime.models.evaluate",

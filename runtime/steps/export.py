@@ -48,6 +48,7 @@ STEP = Step(
     promise=promised,
     tolerance=Tolerance(absolute=0.0, relative=0.0, of=("violations",)),
     code=(
+        "runtime.models.threads",
         "runtime.models.device",
         "runtime.contract.placing",
         "runtime.models.export",

@@ -44,6 +44,7 @@ STEP = Step(
     promise=promised,
     tolerance=Tolerance(absolute=0.02, relative=0.0, of=("missing_share",)),
     code=(
+        "runtime.models.threads",
         "runtime.models.device",
         "runtime.contract.placing",
         "runtime.models.answering",

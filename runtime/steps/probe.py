@@ -40,6 +40,7 @@ STEP = Step(
     promise=promised,
     tolerance=Tolerance(absolute=0.0, relative=0.0, of=("passed",)),
     code=(
+        "runtime.models.threads",
         "runtime.models.device",
         "runtime.contract.placing",
         "runtime.models.probes",

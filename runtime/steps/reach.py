@@ -59,6 +59,7 @@ STEP = Step(
     run=run,
     plugs=plugs,
     code=(
+        "runtime.models.threads",
         "runtime.train",
         "runtime.models.device",
         "runtime.contract.placing",

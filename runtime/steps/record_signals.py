@@ -60,6 +60,7 @@ STEP = Step(
     # how likely the rows are to the teacher: rounding moves it by thousandths
     tolerance=Tolerance(absolute=0.02, relative=0.02, of=("nll",)),
     code=(
+        "runtime.models.threads",
         "runtime.train",
         "runtime.models.device",
         "runtime.contract.placing",

@@ -29,6 +29,7 @@ STEP = Step(
     backend="torch",
     run=run,
     code=(
+        "runtime.models.threads",
         "runtime.models.restricting",
         "runtime.models.samples",
         "runtime.models.cutting",

@@ -105,9 +105,11 @@ STEP = Step(
     run=run,
     plugs=plugs,
     promise=promised,
-    # what a term ended at is the mean of the last steps: rounding moves it by thousandths, another course by more
-    tolerance=Tolerance(absolute=0.02, relative=0.05, of=("terms.*.final",)),
+    # what a term ended at is the mean of the last steps. Between float32, bfloat16 and float16, processor and H100, it
+    # moved by 1e-4 of itself over 60 steps (tests/device), by 0.004 over 380 that end at 0.016 (toy-tools)
+    tolerance=Tolerance(absolute=0.01, relative=0.05, of=("terms.*.final",)),
     code=(
+        "runtime.models.threads",
         "runtime.train",
         "runtime.models.device",
         "runtime.contract.placing",

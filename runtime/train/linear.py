@@ -6,7 +6,8 @@ what the processor can do. On a Zen 5 core this more than doubles the products, 
 when a run begins. The arithmetic is the same float32 product, summed in another order.
 
 The operation is one of torch's own, which nobody promises: it is wrong without a word where fewer threads run than were
-set. `runtime.train.threads` refuses that, and each shape of layer is compared with the plain product before it is used.
+set. `runtime.models.threads` refuses that, and each shape of layer is compared with the plain product before it is
+used.
 """
 
 from __future__ import annotations

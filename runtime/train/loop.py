@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from runtime.contract import Context, Refusal
 from runtime.contract.objective import Top
 from runtime.contract.optimizer import Optimizer
+from runtime.models.threads import check as check_threads
 from runtime.steps.train import TrainParams
 from runtime.train import abreast, diagnosing, gradients, head, objective, onepass, watching
 from runtime.train.abreast import Abreast
@@ -31,7 +32,6 @@ from runtime.train.record import Point, Record
 from runtime.train.schedule import learning_rate, weight_at
 from runtime.train.selecting import Selection
 from runtime.train.teaching import Taught, hidden_of
-from runtime.train.threads import check as check_threads
 from runtime.train.validating import Validator
 
 

@@ -14,16 +14,20 @@ import pytest
 import torch
 from torch import nn
 
+from runtime import catalog
 from runtime.contract import Refusal
-from runtime.train import linear, threads
+from runtime.models import answering, evaluate, export, probes, threads
+from runtime.train import linear
 from runtime.train.gradients import diverged
 from runtime.train.loop import deterministic
+from tests.tensor.export import world
 
 ROOT = Path(__file__).resolve().parents[3]
 SAYS = """
 import sys
 from runtime.contract import Refusal
 from runtime.train.loop import deterministic
+from tests.tensor.export import world
 try:
     with deterministic(1, int(sys.argv[1])):
         print("trained")
@@ -134,3 +138,30 @@ def test_no_learning_rate_is_to_blame_before_the_first_update() -> None:
     assert "before any weight was moved" in first.message
     assert "learning rate" not in first.action
     assert later.action == "lower the learning rate"
+
+
+@pytest.mark.parametrize("operation", ["probe", "export", "evaluate", "generate_answers"])
+def test_what_judges_a_checkpoint_counts_its_threads_too(
+    operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it: what was summed by another number of threads than the key says had the key's name."""
+
+    def one() -> int:
+        return 1
+
+    takes = world.world(tmp_path)
+    monkeypatch.setattr(threads, "running", one)
+    stage = world.Stage(tmp_path / "out", takes)
+    asked: dict[str, Any] = {
+        "probe": (probes.probe, {"lengths": [64], "decode_context": 64}),
+        "export": (export.export, {"prefill": [64], "decode_context": 64}),
+        "evaluate": (evaluate.evaluate, {"suite": "language_model", "suite_version": 0, "runners": ["student"]}),
+        "generate_answers": (answering.generate_answers, {"model": "m", "longest": 64, "allow_missing": 0.5}),
+    }
+    run, params = asked[operation]
+    if operation == "evaluate":
+        params["suite_version"] = catalog.load("suites", "language_model").version
+    step = catalog.load("steps", operation)
+    with pytest.raises(Refusal, match="2 threads were asked for and 1 run") as caught:
+        run({**takes, "teacher": takes["checkpoint"]}, step.params(**params, threads=2), stage)
+    assert caught.value.code == "KR0121"

@@ -61,3 +61,9 @@ def check(wanted: int) -> None:
         action=f"unset {variables}, or write `execution.threads: 1`",
         code="KR0121",
     )
+
+
+def use(wanted: int) -> None:
+    """So many threads of torch from here on. Raises Refusal when others run."""
+    torch.set_num_threads(wanted)
+    check(wanted)
