@@ -172,6 +172,18 @@ def test_the_student_is_the_best_state_and_the_training_ends_when_nothing_is_gai
     )
 
 
+def test_a_training_that_ended_early_is_not_taken_up_again(contrary: dict[str, Path], tmp_path: Path) -> None:
+    """A kill between its last step and the artifact costs no training, and does not make it go on."""
+    asked = params(optimizer=TOO_FAST, steps=60, validation=Validation(every=5, patience=2), checkpoint_every=100)
+    first, data = trained(contrary, asked, tmp_path / "first")
+    again = Stage(tmp_path / "again", contrary)
+    again.scratch = first.scratch
+    train(contrary, asked, again)
+    assert f"continuing at step {data['steps']['value']} of 60" in again.said
+    for port in ("checkpoint", "report"):
+        assert digest.of_folder(again.root / port) == digest.of_folder(first.root / port)
+
+
 class Late(Interrupted):
     """A Context whose run ends after seven steps, between two saves."""
 
