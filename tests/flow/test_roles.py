@@ -100,7 +100,7 @@ def shrink(name: str, root: Path, source: Mapping[str, Any], training: int, leng
         "optimizer": {"learning_rate": 5.0e-3, "warmup_steps": 4},
     }
     spec["shapes"] |= {"prefill": lengths, "decode": {"context": lengths[-1]}}
-    spec["execution"] = {"threads": 2}
+    spec["execution"] = {"threads": 2, "device": "cpu"}
     spec["hardware"].pop("declared")
     spec["hardware"]["targets"] |= {"at_context": lengths[-1]}
     spec["metadata"]["name"] = "small"
