@@ -60,7 +60,7 @@ def test_a_killed_training_continues_where_its_last_state_was(done: Home) -> Non
     assert claimed(done) == "train-kd"
     status = done.run("status", f"specs/{NAME}.yaml", code=LIGHT).ended(0, "")
     assert re.search(
-        r"> +train +ready +1/2 .*train-kd interrupted at step 4 of 12, apply goes on from there", status.out
+        r"> +train +ready +2/3 .*train-kd interrupted at step 4 of 12, apply goes on from there", status.out
     )
     result = done.apply().ended(1, "fail")
     assert "train-kd: continuing at step 4 of 12" in result.err
