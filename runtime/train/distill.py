@@ -249,6 +249,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
                 trainer.watch(watched, _watching(trainer, view, taught, watched), folder)
             record = trainer.run(Store(folder, course(trainer, ctx)), ctx)
             made_by_whom = products() if place.exact else "torch"
+    took = room.told(record.widest, record.widest_supervised)
     states = _give_states(trainer, takes["tokenizer"], ctx) if params.keeps_states else []
     out = ctx.out("checkpoint")
     # whatever comes next is judged on the CPU, as what enters is
@@ -271,7 +272,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     if params.needs_answers:
         told["rows_without_answer"] = facts.measured(left_out, "row", n=left_out + len(corpus))
     ctx.report("report", told, fingerprints=marks)
-    ctx.say(f"trained {size['parameters']} parameters for {record.steps} steps: {trainer.note()}")
+    ctx.say(f"trained {size['parameters']} parameters for {record.steps} steps: {trainer.note()}; {took}")
 
 
 def _kept(

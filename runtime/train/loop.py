@@ -257,6 +257,8 @@ class Trainer:
                 reaches = self._measured(lambda factor: self._reaches(parts, denominators, factor))
             values_K = self._backward(parts, denominators, self.terms, scaled)
         self._observe(step, batch, values_K, weights, rate, reaches)
+        # passes one after the other hold one at a time
+        self._widen(batch.parts() if params.micro_batch is not None else [batch])
         self.scaling.unscale(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.params.optimizer.clip_norm)
         if not math.isfinite(float(norm)) and not self.scaling.excuses():
@@ -267,6 +269,12 @@ class Trainer:
             group["lr"] = rate
         self.scaling.step(self.optimizer)
         self.record.steps = step + 1
+
+    def _widen(self, passes: Sequence[Batch]) -> None:
+        """Keep how much went through the student at once, for the formula of its memory."""
+        record = self.record
+        record.widest = max(record.widest, *(each.positions for each in passes))
+        record.widest_supervised = max(record.widest_supervised, *(len(each.target_N) for each in passes))
 
     def _observe(
         self,

@@ -168,6 +168,14 @@ class Room:
             "take a smaller student or teacher, shorter rows, or a machine with more memory"
         )
 
+    def told(self, widest: int, supervised: int) -> str:
+        """The highest measured beside what the formula gives for the largest pass there was."""
+        most, said = self.gauge.most(), self.training(widest, self._longest, supervised).peak()
+        where = "the accelerator's memory" if self._device.type == "cuda" else "memory"
+        if most is None:
+            return f"{where} was not measured on this system; by the formula {_text(said)} at most"
+        return f"{_text(most)} of {where} at most, {most / said - 1:+.0%} from the {_text(said)} of the formula"
+
     @contextlib.contextmanager
     def enough(self) -> Iterator[None]:
         """Within it, want of memory is a refusal (KR0133) that says what to set."""

@@ -41,6 +41,9 @@ class Record:
     #: tokens of the rows, and positions computed for them (padding included)
     tokens: int = 0
     positions: int = 0
+    #: the most positions that were in the student at once, and supervised tokens among them
+    widest: int = 0
+    widest_supervised: int = 0
     #: steps whose gradient was longer than the clip
     clipped: int = 0
     #: steps of a scaled loss whose gradient was not finite: the factor was lowered and no weight moved

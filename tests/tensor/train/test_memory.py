@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from runtime.contract import Refusal, footprint
 from runtime.models import build
 from runtime.train import memory
+from runtime.train.distill import train
 from runtime.train.memory import Gauge, Room
 from tests.tensor.train import short_of_memory, test_passes, world
 
@@ -144,6 +145,33 @@ def test_want_of_memory_is_a_refusal_and_its_advice_works(base: dict[str, Path],
     assert rows, action
     assert 1 < int(rows[1]) < 600
     assert ends_with("as-advised", micro_batch=int(rows[1])) == 0
+
+
+@LINUX
+def test_a_training_says_what_it_took_beside_the_formula(base: dict[str, Path], tmp_path: Path) -> None:
+    """A model of this size takes less than the libraries are allowed."""
+    stage = world.Stage(tmp_path, base)
+    train(base, world.params(steps=2), stage)
+    said = re.search(r"; (\d+) MB of memory at most, ([+-]\d+)% from the (\d+) MB of the formula$", stage.said[-1])
+    assert said, stage.said
+    took, error, formula = (int(one) for one in said.groups())
+    assert formula >= footprint.LIBRARIES / MB
+    assert abs(took / formula - 1 - error / 100) < 0.02
+    assert error <= 25
+
+
+def test_memory_that_nobody_measured_is_not_said_to_be_none(tmp_path: Path) -> None:
+    one = room()
+    one.gauge = Gauge(torch.device("cpu"), tmp_path / "none", tmp_path / "none" / "none")
+    assert one.told(90, 80).startswith("memory was not measured on this system; by the formula ")
+
+
+def test_the_largest_pass_is_kept() -> None:
+    """One of eight rows is as wide as its longest, and no wider than the batch."""
+    whole, parts = test_passes.trained(), test_passes.trained(micro_batch=8)
+    assert parts.widest == 8 * test_passes.LONGEST
+    assert whole.widest == whole.positions
+    assert 0 < parts.widest_supervised < whole.widest_supervised
 
 
 ROOM = {"batch_size": 64, "chunk_tokens": 128, "losses": world.terms(kl=1.0), "needs_teacher": True}

@@ -274,7 +274,7 @@ def test_refused_a_checkpoint_of_another_shape(done: Stage, base: dict[str, Path
 
 def test_refused_no_rows(base: dict[str, Path], tmp_path: Path) -> None:
     data = world.dataset(tmp_path / "empty", count=0)
-    refuses({**base, "dataset": data}, world.params(), tmp_path, "has no rows")
+    refuses({**base, "dataset": data}, world.params(), tmp_path, "has no row that can be used")
 
 
 def test_refused_a_schedule_that_ends_before_it_starts(base: dict[str, Path], tmp_path: Path) -> None:

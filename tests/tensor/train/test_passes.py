@@ -64,6 +64,17 @@ def taught(look_up: int = 1 << 30) -> Teacher:
 
 def step(look_up: int = 1 << 30, **ways: Any) -> tuple[list[torch.Tensor], Any]:
     """The gradients of one step over all rows, and its point in the record."""
+    trainer = stepped(look_up, **ways)
+    return [parameter.grad for parameter in trainer.parameters if parameter.grad is not None], trainer.record.points[0]
+
+
+def trained(**ways: Any) -> Any:
+    """The record of one step over all rows."""
+    return stepped(1 << 30, **ways).record
+
+
+def stepped(look_up: int, **ways: Any) -> Trainer:
+    """A trainer after one step over all rows."""
     made = corpus()
     params = world.params(
         losses=world.terms(kl=0.5, ce_truth=0.3, tool_name=0.2),
@@ -87,7 +98,7 @@ def step(look_up: int = 1 << 30, **ways: Any) -> tuple[list[torch.Tensor], Any]:
         student.train()
         student.gradient_checkpointing_enable({"use_reentrant": False})
     trainer.step(0)
-    return [parameter.grad for parameter in trainer.parameters if parameter.grad is not None], trainer.record.points[0]
+    return trainer
 
 
 def every_way_is_the_same_step() -> None:
