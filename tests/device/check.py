@@ -487,7 +487,7 @@ def eight_ball(tiny: bool) -> Found:
 
         words = tokenizers.load(store("tokenizer", "tokenizer"))
         asked = rows.load(store("data", "dataset") / "test.jsonl")
-        runner = runners.checkpoint("student", store("train-kd", "checkpoint"), words)
+        runner = runners.checkpoint("student", store("train-kd", "checkpoint"), words, on=device)
         written = runner.generate([rows.prompt_of(row) for row in asked], 16)
         right = {answer for several in ANSWERS.values() for answer in several}
         report = json.loads((store("train-kd", "report") / "report.json").read_text(encoding="utf-8"))
