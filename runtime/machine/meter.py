@@ -165,7 +165,8 @@ def left_behind(folder: Path, attempt: int) -> dict[str, float] | None:
     # the interval in which it was killed counts as worked, as fast as before: rather too much than too little
     share = INTERVAL_S / last.wall_s if last.wall_s else 0.0
     more = {name: math.ceil(getattr(last, name) * share) for name in TOKENS}
-    killed = Spent(wall_s=INTERVAL_S, cpu_s=INTERVAL_S, gpu_s=INTERVAL_S if last.gpu_s else 0.0, **more)
+    cards = max(1.0, last.gpu_s / last.wall_s) if last.gpu_s and last.wall_s else 0.0
+    killed = Spent(wall_s=INTERVAL_S, cpu_s=INTERVAL_S, gpu_s=cards * INTERVAL_S, **more)
     further = {} if way is None else {**way.data(), "lost_s": round(way.lost_s + INTERVAL_S, 6)}
     return {**(last + killed).data(), **further}
 
@@ -175,7 +176,10 @@ def accelerators() -> int:
     torch: Any = sys.modules.get("torch")
     with contextlib.suppress(AttributeError, RuntimeError):
         if torch is not None and torch.cuda.is_initialized():
-            return int(torch.cuda.device_count())
+            # who has begun holds one; a card of which nothing was taken is free for others
+            cards = range(torch.cuda.device_count())
+            taken = sum(1 for number in cards if torch.cuda.memory_reserved(number) > 0)
+            return max(1, taken)
         if torch is not None and torch.backends.mps.is_available() and torch.mps.driver_allocated_memory():
             return 1
     return 0

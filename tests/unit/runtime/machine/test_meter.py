@@ -109,20 +109,33 @@ def test_no_work_begins_without_a_first_sign(tmp_path: Path) -> None:
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize(("initialized", "count"), [(True, 3), (False, 0)])
+@pytest.mark.parametrize(
+    ("initialized", "reserved", "count"),
+    [(True, [5, 0, 7], 2), (True, [5, 6, 7], 3), (True, [0, 0, 0], 1), (False, [5, 5, 5], 0)],
+)
 def test_accelerators_count_while_the_process_holds_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, initialized: bool, count: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, initialized: bool, reserved: list[int], count: int
 ) -> None:
-    torch = types.SimpleNamespace(
-        cuda=types.SimpleNamespace(is_initialized=lambda: initialized, device_count=lambda: 3),
-        backends=types.SimpleNamespace(mps=types.SimpleNamespace(is_available=lambda: False)),
+    cuda = types.SimpleNamespace(
+        is_initialized=lambda: initialized,
+        device_count=lambda: len(reserved),
+        memory_reserved=lambda number: reserved[number],
     )
+    mps = types.SimpleNamespace(is_available=lambda: False)
+    torch = types.SimpleNamespace(cuda=cuda, backends=types.SimpleNamespace(mps=mps))
     monkeypatch.setitem(sys.modules, "torch", torch)
     assert accelerators() == count
     running = Meter(tmp_path, 1, DISK)
     time.sleep(0.05)
     spent = running.close()
     assert spent.gpu_s == pytest.approx(count * spent.wall_s, rel=0.01)
+
+
+def test_the_moment_of_a_kill_counts_for_every_card(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(json.dumps({"attempt": 1, "wall_s": 10.0, "cpu_s": 2.0, "gpu_s": 25.0}))
+    found = left_behind(tmp_path, 1)
+    assert found is not None
+    assert found["gpu_s"] == 25.0 + 2.5 * INTERVAL_S
 
 
 def test_without_a_tensor_library_nothing_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
