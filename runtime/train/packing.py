@@ -5,7 +5,9 @@ Positions begin anew with each row. From them Transformers builds the mask itsel
 code, for models nobody listed, so each run proves it on its own models before its first step (`check`).
 
 Sequences are as long as the longest row of their group. Longer ones would hold no less padding worth the name, and
-attention's work grows with the square of their length, since a mask hides products but does not save them.
+attention's work grows with the square of their length, since a mask hides products but does not save them. Measured on
+one thread, 16 rows of 10 to 250 tokens a step: 144 ms and 12 % padding, against 323 ms and 64 % in one group and 173 ms
+and 21 % in parts of four rows; 64 rows of 20 to 75 tokens: 305 ms against 309.
 """
 
 from __future__ import annotations
