@@ -127,7 +127,8 @@ def delta_of(
         history, store = machine.look(home.root)
     except machine.BrokenEvidence as broken:
         raise evidence_broken(broken) from None
-    return delta(made, host=devices.words(), history=history, present=store.present, only=only, force=force)
+    host = devices.recorded(history, made["asked"]["name"])
+    return delta(made, host=host, history=history, present=store.present, only=only, force=force)
 
 
 def begun(made: Mapping[str, Any], home: project.Project, entries: Sequence[Entry]) -> dict[str, str]:

@@ -13,18 +13,34 @@ from typing import Any
 
 from runtime import catalog
 from runtime.contract import Refusal
+from runtime.contract.keys import History
 from runtime.contract.placing import devices_of
 from runtime.machine import host
 
 Words = Callable[[Mapping[str, Any]], Mapping[str, str]]
 #: what stands in a key, of which nothing can be carried out, for a device that is not here
 NOT_HERE = "not here"
+#: the same, for a device that nobody has asked for yet
+NOT_ASKED = "asked at apply"
 
 
 def words() -> Words:
     """The words of this machine for any step of a lock."""
     here = host.words()
     return lambda step: {**here, **{name: _words(str(step["backend"]), name) for name in devices_of(step["params"])}}
+
+
+def recorded(history: History, spec: str) -> Words:
+    """The same for those who compile, and load no toolchain: a device is taken for what it was when the step was last
+    carried out. Whether it still is, is seen at apply."""
+    here = host.words()
+
+    def of(step: Mapping[str, Any]) -> Mapping[str, str]:
+        last = history.last(spec, str(step["id"])) or {}
+        known = last.get("components", {})
+        return {**here, **{name: known.get(f"environment.{name}", NOT_ASKED) for name in devices_of(step["params"])}}
+
+    return of
 
 
 def require(steps: Iterable[Mapping[str, Any]]) -> None:
