@@ -338,7 +338,7 @@ CHECKS = (
     Check(_known, "hardware"),
     Check(_runs, "hardware"),
     Check(_serves, "hardware", "student", "shapes", "quantization"),
-    Check(_learns, "hardware", "student", "shapes", "training", "teacher"),
+    Check(_learns, "hardware", "student", "shapes", "training", "teacher", "execution"),
     Check(_passes, "training"),
     Check(_bootstraps, "hardware", "teacher", "shapes"),
     Check(_teacher, "hardware", "teacher"),

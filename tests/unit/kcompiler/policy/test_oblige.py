@@ -357,3 +357,19 @@ def test_a_parameter_that_no_step_has_is_an_error(tmp_path: Path) -> None:
 def test_where_says_what_and_how_many(tmp_path: Path, where: str) -> None:
     _, problems = made(tmp_path, changed("kind:", f"where: {where}\nkind:"))
     assert [one.code for one in problems] == ["KC6002"]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "conditional"),
+    [
+        ("", False),
+        ('when: {spec: "evaluation.suites[*].use", has: sound}\n', True),
+        ("where: {step: steps, at_least: 1}\n", True),
+        ('when: {spec: "evaluation.suites[*].use", has: sound}\nwhere: {step: steps, at_least: 1}\n', True),
+    ],
+)
+def test_a_rule_that_is_not_for_everything_says_so(tmp_path: Path, conditions: str, conditional: bool) -> None:
+    """An auditor counts on it: a rule that is for every spec cannot have been left out."""
+    packs = lab(tmp_path, rule=changed("kind:", f"{conditions}kind:"))
+    assert packs.problems == ()
+    assert [one.rule.conditional for pack in packs.packs for one in pack.rules] == [conditional]
