@@ -48,8 +48,9 @@ class _Schema:
 @cache
 def _schema(name: str) -> _Schema | None:
     """A schema by its id; None when there is no such file."""
-    from jsonschema import Draft202012Validator  # 70 ms that `validate` and `plan` need not pay
     from referencing import Registry, Resource
+
+    from runtime.contract.jsonschemas import Draft202012Validator  # 70 ms that `validate` and `plan` need not pay
 
     folder = assets.folder("schemas")
     file = folder / f"{name}.schema.json"
@@ -63,7 +64,7 @@ def _schema(name: str) -> _Schema | None:
 
 
 def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
-    from jsonschema.exceptions import best_match
+    from runtime.contract.jsonschemas import best_match
 
     kind = content.get("kind")
     if not isinstance(kind, str) or not _KIND.match(kind):

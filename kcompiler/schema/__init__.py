@@ -42,8 +42,8 @@ def _is_integer(_checker: object, value: object) -> bool:
 @cache
 def _validator() -> Any:
     """Unlike the standard's, an integer is not a number that merely has no fraction: 300.0 steps are a mistake."""
-    from jsonschema import Draft202012Validator  # a spec without a mistake need not pay for it
-    from jsonschema.validators import extend
+    # a spec without a mistake need not pay for it
+    from runtime.contract.jsonschemas import Draft202012Validator, extend
 
     checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
     return extend(Draft202012Validator, type_checker=checker)  # type: ignore[no-untyped-call]

@@ -197,8 +197,7 @@ def _schema(root: dict[str, Json]) -> str:
 
 def _malformed(root: dict[str, Json]) -> str:
     # imported here: a spec without tools need not pay for it
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
+    from runtime.contract.jsonschemas import Draft202012Validator, best_match
 
     error = best_match(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(root))
     if error is None:

@@ -91,6 +91,7 @@ STEP = Step(
         "runtime.data.classic",
         "runtime.tools",
         "runtime.contract.calls",
+        "runtime.contract.jsonschemas",
         "runtime.contract.toolset",
         "runtime.contract.ecma",
         "runtime.contract.strict_json",

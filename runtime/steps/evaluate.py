@@ -135,6 +135,7 @@ STEP = Step(
         "runtime.contract.intervals",
         "runtime.contract.paired",
         "runtime.contract.calls",
+        "runtime.contract.jsonschemas",
         "runtime.contract.toolset",
         "runtime.contract.ecma",
         "runtime.contract.strict_json",
