@@ -79,9 +79,10 @@ def size(spec: Spec, world: World) -> Size | None:
     hidden = None if width is None else width * signals.WIDTH[floats]
     if isinstance(store, Hidden) and width is None:
         return None
-    shape = {"vocab": vocab, "width": width or 0, "floats": floats}
-    token = signals.token_bytes(store, temperatures=len(temperatures(spec)), **shape)  # type: ignore[arg-type]
-    return Size(token, signals.head_bytes(store, **shape), _tokens(spec, world), hidden)  # type: ignore[arg-type]
+    wide, read = width or 0, len(temperatures(spec))
+    token = signals.token_bytes(store, vocab=vocab, width=wide, floats=floats, temperatures=read)
+    head = signals.head_bytes(store, vocab=vocab, width=wide, floats=floats)
+    return Size(token, head, _tokens(spec, world), hidden)
 
 
 def _width(spec: Spec, world: World) -> int | None:

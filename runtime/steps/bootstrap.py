@@ -10,6 +10,7 @@ from pydantic import Field
 
 from runtime.contract import UNKEYED, Context, Params, Port, Step
 from runtime.contract.architecture import Architecture
+from runtime.contract.code import TRAINING
 from runtime.contract.optimizer import Optimizer
 from runtime.contract.placing import Device, Precision, Tolerance, promise
 
@@ -45,36 +46,5 @@ STEP = Step(
     run=run,
     promise=promised,
     tolerance=Tolerance(absolute=0.01, relative=0.05, of=("terms.*.final",)),
-    code=(
-        "runtime.models.threads",
-        "runtime.train",
-        "runtime.models.device",
-        "runtime.contract.placing",
-        "runtime.steps.train",
-        "runtime.machine.host",
-        "runtime.models.admission",
-        "runtime.models.build",
-        "runtime.models.pouring",
-        "runtime.models.tokenizer",
-        "runtime.contract.shards",
-        "runtime.contract.signals",
-        "runtime.contract.conversation",
-        "runtime.contract.templates",
-        "runtime.contract.rows",
-        "runtime.contract.splits",
-        "runtime.contract.pairs",
-        "runtime.contract.record",
-        "runtime.data.encode",
-        "runtime.data.answers",
-        "runtime.losses.ce_truth",
-        "runtime.contract.objective",
-        "runtime.contract.optimizer",
-        "runtime.contract.validation",
-        "runtime.contract.architecture",
-        "runtime.contract.footprint",
-        "runtime.contract.report",
-        "runtime.contract.vocabulary",
-        "runtime.contract.strict_json",
-        "runtime.steps.tokenizer",
-    ),
+    code=(*TRAINING, "runtime.losses.ce_truth"),
 )

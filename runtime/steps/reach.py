@@ -14,6 +14,7 @@ from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Ports, Step
 from runtime.contract.architecture import Architecture
+from runtime.contract.code import TRAINING
 
 
 class Tried(Params):
@@ -58,36 +59,5 @@ STEP = Step(
     backend="torch",
     run=run,
     plugs=plugs,
-    code=(
-        "runtime.models.threads",
-        "runtime.train",
-        "runtime.models.device",
-        "runtime.contract.placing",
-        "runtime.machine.host",
-        "runtime.models.admission",
-        "runtime.models.build",
-        "runtime.models.pouring",
-        "runtime.models.device",
-        "runtime.models.tokenizer",
-        "runtime.contract.shards",
-        "runtime.contract.signals",
-        "runtime.contract.conversation",
-        "runtime.contract.templates",
-        "runtime.contract.rows",
-        "runtime.contract.splits",
-        "runtime.contract.pairs",
-        "runtime.contract.record",
-        "runtime.data.encode",
-        "runtime.data.answers",
-        "runtime.contract.objective",
-        "runtime.contract.optimizer",
-        "runtime.contract.validation",
-        "runtime.contract.architecture",
-        "runtime.contract.placing",
-        "runtime.contract.report",
-        "runtime.contract.vocabulary",
-        "runtime.contract.strict_json",
-        "runtime.steps.tokenizer",
-        "runtime.steps.train",
-    ),
+    code=TRAINING,
 )

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract.code import TRAINING
 from runtime.contract.placing import Card, Device, Precision, Tolerance, promise
 from runtime.contract.signals import Stored
 from runtime.contract.units import unit
@@ -59,34 +60,5 @@ STEP = Step(
     promise=promised,
     # how likely the rows are to the teacher: rounding moves it by thousandths
     tolerance=Tolerance(absolute=0.02, relative=0.02, of=("nll",)),
-    code=(
-        "runtime.models.threads",
-        "runtime.train",
-        "runtime.models.device",
-        "runtime.contract.placing",
-        "runtime.machine.host",
-        "runtime.models.admission",
-        "runtime.models.build",
-        "runtime.models.pouring",
-        "runtime.models.tokenizer",
-        "runtime.contract.shards",
-        "runtime.contract.signals",
-        "runtime.contract.conversation",
-        "runtime.contract.templates",
-        "runtime.contract.rows",
-        "runtime.contract.splits",
-        "runtime.contract.validation",
-        "runtime.contract.pairs",
-        "runtime.contract.record",
-        "runtime.data.encode",
-        "runtime.data.answers",
-        "runtime.contract.objective",
-        "runtime.contract.optimizer",
-        "runtime.contract.architecture",
-        "runtime.contract.report",
-        "runtime.contract.vocabulary",
-        "runtime.contract.strict_json",
-        "runtime.steps.tokenizer",
-        "runtime.steps.train",
-    ),
+    code=TRAINING,
 )

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from runtime.contract import UNKEYED, Context, Params, Port, Ports, Step
 from runtime.contract.architecture import Architecture
+from runtime.contract.code import TRAINING
 from runtime.contract.optimizer import Optimizer, Schedule
 from runtime.contract.placing import Card, Device, Precision, Tolerance, promise
 from runtime.contract.validation import Validation
@@ -108,34 +109,5 @@ STEP = Step(
     # what a term ended at is the mean of the last steps. Between float32, bfloat16 and float16, processor and H100, it
     # moved by 1e-4 of itself over 60 steps (tests/device), by 0.004 over 380 that end at 0.016 (toy-tools)
     tolerance=Tolerance(absolute=0.01, relative=0.05, of=("terms.*.final",)),
-    code=(
-        "runtime.models.threads",
-        "runtime.train",
-        "runtime.models.device",
-        "runtime.contract.placing",
-        "runtime.machine.host",
-        "runtime.models.admission",
-        "runtime.models.build",
-        "runtime.models.pouring",
-        "runtime.models.tokenizer",
-        "runtime.contract.shards",
-        "runtime.contract.signals",
-        "runtime.contract.conversation",
-        "runtime.contract.templates",
-        "runtime.contract.rows",
-        "runtime.contract.splits",
-        "runtime.contract.pairs",
-        "runtime.contract.record",
-        "runtime.data.encode",
-        "runtime.data.answers",
-        "runtime.contract.objective",
-        "runtime.contract.optimizer",
-        "runtime.contract.validation",
-        "runtime.contract.architecture",
-        "runtime.contract.footprint",
-        "runtime.contract.report",
-        "runtime.contract.vocabulary",
-        "runtime.contract.strict_json",
-        "runtime.steps.tokenizer",
-    ),
+    code=TRAINING,
 )

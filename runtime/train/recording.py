@@ -345,12 +345,11 @@ def _begun(folder: Path) -> str | None:
 def _done(folder: Path, identity: str) -> list[Shard]:
     """The shards of an earlier attempt of this very recording that are whole, from the first on."""
     try:
-        found = strict_json.loads((folder / PROGRESS).read_bytes())
-        assert isinstance(found, dict)
+        found: Any = strict_json.loads((folder / PROGRESS).read_bytes())
         if found["identity"] != identity:
             return []
-        listed = [Shard(**one) for one in found["shards"]]  # type: ignore[arg-type,union-attr]
-    except (OSError, ValueError, KeyError, TypeError, AssertionError):
+        listed = [Shard(**one) for one in found["shards"]]
+    except (OSError, ValueError, KeyError, TypeError):
         return []
     whole: list[Shard] = []
     for shard in listed:
