@@ -371,6 +371,7 @@ class Trainer:
         with self._rounded():
             self.validator.look(done, selection)
         ctx.used("training_tokens", selection.tokens - before)
+        ctx.shows(done, watching.validated(self))
 
     def take(self, step: int | None) -> None:
         """The student as it was after so many steps, of those that were kept; None: at its best, where that is known.

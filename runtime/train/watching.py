@@ -1,4 +1,5 @@
-"""The state of a run → the numbers that somebody looks at while it goes on: losses, learning rate, tokens, memory.
+"""The state of a run → the numbers that somebody looks at while it goes on: losses, learning rate, tokens, memory, and
+after a validation what it found.
 
 Nothing here is kept: the record of the run is `runtime.train.record`, its evidence the report.
 """
@@ -40,4 +41,24 @@ def numbers(trainer: Trainer) -> dict[str, float]:
     if point is not None and point.values == record.tail[-1]:
         shares = zip(names, point.shares, strict=True)
         found |= {"loss": point.total} | {f"gradient_share/{name}": one for name, one in shares if one is not None}
+    return found
+
+
+def validated(trainer: Trainer) -> dict[str, float]:
+    """After a validation, all in nat/token: `validation/<term>`, `validation/metric` that decides, `validation/best` of
+    it so far and the step of that; where a stage may end early `validation/patience_left`, how many more validations
+    without a gain it bears."""
+    selection, validator = trainer.record.selection, trainer.validator
+    assert selection is not None and validator is not None
+    last, best = selection.looks[-1], selection.at(selection.best)
+    assert best is not None
+    values = zip(validator.terms, last.values, strict=True)
+    found = {f"validation/{bound.name}": value for bound, value in values if value is not None}
+    found |= {
+        "validation/metric": last.metric,
+        "validation/best": best.metric,
+        "validation/best_step": float(best.step),
+    }
+    if validator.policy.patience is not None:
+        found["validation/patience_left"] = float(max(0, validator.policy.patience - selection.waited))
     return found

@@ -153,6 +153,16 @@ def test_the_student_is_the_best_state_and_the_training_ends_when_nothing_is_gai
     best, made, ran = value(found["best"]["step"]), value(found["made"]), value(data["steps"])
     assert found["stopped"] == "patience"
     assert ran == best + 15 == 5 * made < 60 == value(data["steps_allowed"])
+    shown = [(at, numbers) for at, numbers in stage.shown if "validation/metric" in numbers]
+    assert [at for at, _ in shown] == [value(look["step"]) for look in found["curve"]]
+    assert [numbers["validation/metric"] for _, numbers in shown] == [value(look["value"]) for look in found["curve"]]
+    assert [numbers["validation/ce_truth"] for _, numbers in shown] == [
+        value(look["terms"]["ce_truth"]) for look in found["curve"]
+    ]
+    assert [numbers["validation/patience_left"] for _, numbers in shown[-4:]] == [3, 2, 1, 0]
+    assert {(numbers["validation/best_step"], numbers["validation/best"]) for _, numbers in shown[-4:]} == {
+        (best, value(found["best"]["value"]))
+    }
     by_digest = {one["digest"]: one for one in found["states"]}
     folders = {digest.of_folder(path): path for path in (stage.root / "states").iterdir()}
     assert by_digest.keys() == folders.keys()

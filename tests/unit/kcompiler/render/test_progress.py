@@ -104,6 +104,23 @@ def test_a_rate_is_of_the_last_seconds_and_of_one_step() -> None:
     assert pace.words == ""
 
 
+def test_what_validation_found_is_shown_until_it_finds_something_else() -> None:
+    """The numbers of a step, which come between, neither hide it nor are hidden by it; another step does not have it."""
+    clock = Clock()
+    pace = Pace(clock)
+    pace.begin()
+    pace.saw({"event": "measured", "step": "train-kd", "at": 1, "numbers": {"tokens": 10.0, "memory": 1.2e9}})
+    found = {"validation/metric": 0.431, "validation/best": 0.4119, "validation/best_step": 20.0}
+    pace.saw({"event": "measured", "step": "train-kd", "at": 40, "numbers": {**found, "validation/patience_left": 3.0}})
+    assert pace.words == "validation 0.431, best 0.412 after 20, patience 3, 1.2 GB"
+    pace.saw({"event": "measured", "step": "train-kd", "at": 41, "numbers": {"tokens": 10.0, "memory": 1.3e9}})
+    assert pace.words == "validation 0.431, best 0.412 after 20, patience 3, 1.3 GB"
+    pace.saw({"event": "measured", "step": "train-kd", "at": 60, "numbers": {**found, "validation/metric": 0.5}})
+    assert pace.words == "validation 0.500, best 0.412 after 20, 1.3 GB"
+    pace.begin()
+    assert pace.words == ""
+
+
 def test_too_short_a_time_says_nothing() -> None:
     clock = Clock()
     pace = Pace(clock)
