@@ -40,7 +40,8 @@ _ENDS = {"failed": (6, "step-failed")}
     "sinks",
     multiple=True,
     metavar="KIND:TARGET",
-    help="Send the curves of trainings there, too: tensorboard:DIR, mlflow:URI; repeatable. No part of the plan.",
+    help="Send the curves of trainings there, too: tensorboard:DIR, mlflow:URI, trackio:DIR; repeatable. No part of "
+    "the plan.",
 )
 def apply(
     target: Path,

@@ -12,7 +12,9 @@ import os
 import queue
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from runtime.contract import Refusal
@@ -92,8 +94,42 @@ class _MLflow:
             self._client.set_terminated(run)
 
 
+class _Trackio:
+    """One run for each step, in the project of the spec's name, in the database of a folder of this machine.
+
+    It is written by the library's own storage, as its importers do. `trackio.init` would ask the Hub who is logged in,
+    send all to a Space or a server where the environment names one, and print to the standard output.
+    """
+
+    def __init__(self, target: str, run: str) -> None:
+        folder = Path(target).absolute()
+        # read once, when the library is imported
+        os.environ["TRACKIO_DIR"] = str(folder)
+        self._store = _library("trackio.sqlite_storage", "trackio").SQLiteStorage
+        there = Path(_library("trackio.utils", "trackio").TRACKIO_DIR)
+        if there != folder:
+            raise Refusal(
+                f"the sink `trackio` writes into one folder of a process, and that is {there}",
+                place="--sink",
+                action="name one folder only",
+            )
+        self._store.validate_project_name(run)
+        self._project, self._open = run, dict[str, str]()
+
+    def write(self, step: str, at: int, numbers: Mapping[str, float]) -> None:
+        known = self._open.setdefault(step, uuid.uuid4().hex)
+        self._store.bulk_log(self._project, step, [dict(numbers)], steps=[at], run_id=known)
+
+    def close(self) -> None:
+        """Each point was written when it came."""
+
+
 #: name → what opens it: (target, name of the run) → the sink. Raises Refusal where its library is not installed
-KINDS: Mapping[str, Callable[[str, str], Sink]] = {"mlflow": _MLflow, "tensorboard": _TensorBoard}
+KINDS: Mapping[str, Callable[[str, str], Sink]] = {
+    "mlflow": _MLflow,
+    "tensorboard": _TensorBoard,
+    "trackio": _Trackio,
+}
 
 
 class Window:

@@ -49,7 +49,8 @@ def validated(trainer: Trainer) -> dict[str, float]:
     it so far and the step of that; where a stage may end early `validation/patience_left`, how many more validations
     without a gain it bears."""
     selection, validator = trainer.record.selection, trainer.validator
-    assert selection is not None and validator is not None
+    assert selection is not None
+    assert validator is not None
     last, best = selection.looks[-1], selection.at(selection.best)
     assert best is not None
     values = zip(validator.terms, last.values, strict=True)

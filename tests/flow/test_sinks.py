@@ -35,7 +35,7 @@ main()
 def test_a_sink_that_nobody_knows_is_refused_before_anything_runs(fresh: Home, sink: str, words: str) -> None:
     result = fresh.apply("--sink", sink).ended(2, "refused")
     assert words in result.err
-    assert "write one of mlflow:…, tensorboard:…" in result.err
+    assert "write one of mlflow:…, tensorboard:…, trackio:…" in result.err
     assert not (fresh.root / "generated" / NAME / "evidence").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Mapping
@@ -102,10 +103,10 @@ def test_at_the_end_a_sink_is_not_waited_for_for_ever(monkeypatch: pytest.Monkey
 def test_a_sink_that_nobody_knows_is_refused(text: str) -> None:
     with pytest.raises(Refusal, match="names no sink") as caught:
         sinks.opened(text, "toy", print)
-    assert caught.value.action == "write one of mlflow:…, tensorboard:…"
+    assert caught.value.action == "write one of mlflow:…, tensorboard:…, trackio:…"
 
 
-@pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow", "trackio"])
 def test_a_sink_that_is_not_installed_is_refused_with_its_extra(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [one for one in sys.modules if one.partition(".")[0] == name]:
         monkeypatch.delitem(sys.modules, module)
@@ -167,3 +168,57 @@ def test_mlflow_reads_what_was_written(tmp_path: Path) -> None:
     again(measured("train-kd", 1, loss__kl=1.0))
     again.close()
     assert len(client.search_runs([experiment.experiment_id])) == 2
+
+
+#: written by a process that counts who is called, by a person who is logged in and whose environment names a Space
+TRACKED = """
+import os, sys
+called = []
+def hook(event, args):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.system"):
+        called.append(event)
+sys.addaudithook(hook)
+os.environ |= {"HF_TOKEN": "hf_" + "a" * 34, "TRACKIO_SPACE_ID": "somebody/space", "TRACKIO_SERVER_URL": "http://127.0.0.1:9"}
+from runtime.machine import sinks
+for _ in range(2):
+    window = sinks.opened(f"trackio:{sys.argv[1]}", "toy@mini", print)
+    for at in range(1, 6):
+        numbers = {"loss/kl": 1.0 / at, "tokens": 100.0 * at}
+        window({"event": "measured", "step": "train-kd", "at": at, "numbers": numbers})
+    window({"event": "measured", "step": "train-ce_only-kd", "at": 1, "numbers": {"loss/ce_truth": 2.0}})
+    window.close()
+try:
+    sinks.opened(f"trackio:{sys.argv[1]}/elsewhere", "toy@mini", print)
+except sinks.Refusal as error:
+    assert "one folder of a process" in error.message, error.message
+else:
+    raise AssertionError("points would go to the first folder")
+assert not called, called
+"""
+
+
+def test_trackio_reads_what_was_written_and_nobody_is_called(tmp_path: Path) -> None:
+    pytest.importorskip("trackio", reason="needs pip install '.[trackio]'")
+    import os
+    import subprocess
+
+    def ran(code: str) -> str:
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TRACKIO_DIR": str(tmp_path)}
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        result = subprocess.run(command, capture_output=True, text=True, env=environ, check=False)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    assert ran(TRACKED) == ""
+    read = """
+import json
+from trackio import Api
+from trackio.sqlite_storage import SQLiteStorage
+found = [[run.name, SQLiteStorage.get_logs("toy@mini", run.name, run_id=run.id)] for run in Api().runs("toy@mini")]
+print(json.dumps(sorted(found, key=lambda one: one[0])))
+"""
+    found = json.loads(ran(read))
+    assert [name for name, _ in found] == ["train-ce_only-kd"] * 2 + ["train-kd"] * 2
+    for name, points in found:
+        if name == "train-kd":
+            assert [(one["step"], one["loss/kl"]) for one in points] == [(at, 1.0 / at) for at in range(1, 6)]
