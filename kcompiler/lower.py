@@ -8,6 +8,7 @@ from typing import Any
 
 from kcompiler.facts.lengths import learns, lengths
 from kcompiler.facts.placing import chunk_tokens, device
+from kcompiler.facts.rounding import rounded
 from kcompiler.facts.stored import means, temperatures
 from kcompiler.facts.teacher import has_weights, of_teacher
 from kcompiler.graph import Input, Node
@@ -17,12 +18,13 @@ from runtime import catalog, digest
 from runtime.contract import Step, places, unkeyed
 from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
+from runtime.contract.rounding import BITS
 from runtime.contract.signals import Likeliest
 from runtime.contract.validation import TOTAL, Validation
 from runtime.contract.weights import Weights
 
 WITHOUT_TEACHER, FROM_NOTHING, ANSWERS, REACH = "ce_only", "random_init", "answers", "reach"
-SIGNALS = "signals"
+SIGNALS, ROUNDED = "signals", "teacher-rounded"
 #: every package: the oldest system with several functions in one, and one function per shape
 DEPLOYMENT, STRATEGY = "iOS18", "multifunction"
 
@@ -66,6 +68,8 @@ class Lowering:
         self._teacher = "step:teacher#checkpoint"
         #: where models run
         self._device = device(spec)
+        #: to how few bits the teacher's weights are rounded while it teaches
+        self._weights = rounded(spec)
 
     def add(
         self,
@@ -190,7 +194,7 @@ class Lowering:
                 "revision": f"file:{weights.revision}" if weights.packed else weights.revision,
                 "vocab_size": None if who == "teacher" and self._reduced() else self.spec.tokenizer.vocab_size,
                 "parameters": weights.stated,
-                "dtype": getattr(weights, "dtype", "fp32"),
+                "dtype": "bf16" if getattr(weights, "dtype", "") in BITS else getattr(weights, "dtype", "fp32"),
             },
             {"model": folder},
             origin=origin,
@@ -341,6 +345,26 @@ class Lowering:
             )
         return f"step:{ANSWERS}#answers"
 
+    def _rounded(self) -> tuple[str, ...]:
+        """What comes before a step that holds a teacher with rounded weights: what that loses is measured once."""
+        if self._weights is None:
+            return ()
+        if not any(node.id == ROUNDED for node in self.nodes):
+            self.add(
+                ROUNDED,
+                "round_teacher",
+                {
+                    "weights": self._weights,
+                    "max_length": lengths(self.spec)["train"][0],
+                    "threads": self.spec.execution.threads,
+                    "device": self.spec.execution.teacher_device or self._device,
+                },
+                {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer", "teacher": self._teacher},
+                origin="/teacher/dtype",
+                after=["tokenizer"],
+            )
+        return (ROUNDED,)
+
     def _signals(self, responses: str) -> str:
         """What the teacher says at every supervised token, recorded once for all that is trained on these responses."""
         store, execution = self.spec.teacher.store, self.spec.execution
@@ -350,6 +374,7 @@ class Lowering:
             takes = {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer", "teacher": self._teacher}
             if responses == "teacher":
                 takes["answers"] = self._answers()
+            before = self._rounded()
             self.add(
                 name,
                 "record_signals",
@@ -362,10 +387,12 @@ class Lowering:
                     "device": self._device,
                     "teacher_device": execution.teacher_device,
                     "precision": execution.precision,
+                    "teacher_weights": self._weights,
                 },
                 takes,
                 origin="/teacher/store",
-                after=["tokenizer"],
+                after=["tokenizer", *before],
+                backend="torchao" if before else "",
             )
         return f"step:{name}#signals"
 
@@ -415,8 +442,10 @@ class Lowering:
         needs = frozenset[str]().union(*(catalog.load("losses", term["term"]).needs for term in terms))
         takes = {"dataset": self._rows(), "tokenizer": "step:tokenizer#tokenizer"}
         responses, store = "teacher" if "text" in needs else "data", self.spec.teacher.store
+        before: tuple[str, ...] = ()
         if "logits" in needs and store is None:
             takes["teacher"] = self._teacher
+            before = self._rounded()
         elif "logits" in needs:
             takes["signals"] = self._signals(responses)
         if needs & {"text", "choices"}:
@@ -451,13 +480,15 @@ class Lowering:
                 "device": self._device,
                 "teacher_device": self.spec.execution.teacher_device if "teacher" in takes else None,
                 "precision": self.spec.execution.precision,
+                "teacher_weights": self._weights if before else None,
                 "validation": _validation(stage.validation, [term["term"] for term in terms]),
                 # what a baseline was on the way nobody asks
                 "keeps_states": stage.validation is not None and not baseline,
             },
             takes,
             origin=f"/training/stages/{index}",
-            after=["tokenizer", REACH],
+            after=["tokenizer", REACH, *before],
+            backend="torchao" if before else "",
         )
 
     def delivery(self) -> None:

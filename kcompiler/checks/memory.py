@@ -14,7 +14,7 @@ from fractions import Fraction
 from kcompiler import tables
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.facts import sizes
+from kcompiler.facts import rounding, sizes
 from kcompiler.facts.models import teacher_architectures, total
 from kcompiler.facts.placing import chunk_tokens
 from kcompiler.facts.teacher import folder_of, of_teacher
@@ -25,6 +25,7 @@ from kcompiler.spec.training import Stage
 from kcompiler.tables import Machine
 from runtime import catalog
 from runtime.contract import footprint
+from runtime.contract.rounding import BITS
 
 _MB = 10**6
 _LOGITS = "logits"
@@ -144,13 +145,20 @@ def _state(spec: Spec, world: World) -> list[tuple[str, int]]:
             sizes.training_state(spec.student.architecture),
         )
     ]
-    held = sizes.HELD[getattr(spec.teacher.params, "dtype", "fp32")]
     # what the teacher says is read where it is stored: no training holds the teacher
     if _reads_logits(spec.training.stages) and spec.teacher.store is None:
-        parts += [
-            (f"teacher: {held} B × {number:,} parameters", held * number) for _, number, _, _ in _teachers(spec, world)
-        ]
+        parts += [_held(spec, number, world) for _, number, _, _ in _teachers(spec, world)]
     return parts
+
+
+def _held(spec: Spec, number: int, world: World) -> tuple[str, int]:
+    """A teacher of so many parameters as it is held while the student learns."""
+    weights = rounding.rounded(spec)
+    if weights is not None:
+        how = f"teacher: {number:,} parameters, {BITS[weights]} bits each in linear layers"
+        return how, rounding.held(weights, number, folder_of(spec, world))
+    held = sizes.HELD[getattr(spec.teacher.params, "dtype", "fp32")]
+    return f"teacher: {held} B × {number:,} parameters", held * number
 
 
 def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:

@@ -26,13 +26,17 @@ PRECONDITIONS: Mapping[str, tuple[str, ...]] = {
     "record_signals": ("tokenizer",),
     "cut_student": ("tokenizer",),
     "restrict_teacher": ("tokenizer",),
+    "round_teacher": ("tokenizer",),
     "export": ("tokenizer", "probe"),
     "convert": ("export",),
     "verify": ("export", "convert"),
     "evaluate": ("verify",),
 }
 #: ids that lowering gives; `train-…` and `evaluate-…` are its own as well
-OWN = ("data", "tokenizer", "teacher", "teacher-restricted", "student", "reach", "probe", "export", "convert", "verify")
+OWN = (
+    "data", "tokenizer", "teacher", "teacher-restricted", "teacher-rounded", "student", "reach", "probe", "export",
+    "convert", "verify",
+)  # fmt: skip
 _OWN_PREFIXES = ("train-", "evaluate-", "fetch-", "read-")
 
 

@@ -8,9 +8,13 @@ from kcompiler import tables
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.placing import device, device_of_machine
+from kcompiler.facts.rounding import rounded
+from kcompiler.facts.stored import readers
+from kcompiler.facts.teacher import folder_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime import catalog
+from runtime.contract.rounding import DEVICES, GROUP
 
 
 def _scaled(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -79,8 +83,44 @@ def _idle(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     )
 
 
+def _rounded(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """Weights of the teacher in a form that nothing computes with."""
+    weights = rounded(spec)
+    if weights is None:
+        return
+    if next(readers(spec), None) is None:
+        yield tree.diagnostic(
+            "KC4733",
+            "/teacher/dtype",
+            "no stage runs the teacher whose weights are to be rounded",
+            label="no loss reads a teacher's logits",
+            help="write `dtype: bf16`, or leave it out",
+        )
+        return
+    where = (spec.execution.teacher_device or device(spec)).partition(":")[0]
+    folder, group = folder_of(spec, world), GROUP[weights]
+    widths = [] if folder is None else [folder.number(key) for key in ("hidden_size", "intermediate_size")]
+    odd = [width for width in widths if width is not None and width % group]
+    if where not in DEVICES:
+        why, way = f"the teacher runs on `{where}`, for which torchao has no kernels", "`teacher_device: cpu`, or "
+    elif spec.execution.precision == "fp16-mixed":
+        why, way = "its kernels compute in bfloat16, and the models in float16", "`precision: bf16`, or "
+    elif odd:
+        why, way = f"{group} inputs of a layer share a scale, and there are layers of {odd[0]:,}", "`dtype: int8`, or "
+    else:
+        return
+    yield tree.diagnostic(
+        "KC4734",
+        "/teacher/dtype",
+        f"nothing computes with a teacher in {weights} here",
+        label=why,
+        help=f"write {way}`dtype: bf16`",
+    )
+
+
 CHECKS = (
     Check(_scaled, "execution", "hardware"),
     Check(_there, "execution", "hardware"),
     Check(_idle, "execution", "hardware", "training", "teacher"),
+    Check(_rounded, "execution", "hardware", "training", "teacher"),
 )

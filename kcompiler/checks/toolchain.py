@@ -13,6 +13,7 @@ from kcompiler import tables
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import sizes
+from kcompiler.facts.rounding import rounded
 from kcompiler.facts.teacher import weights_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
@@ -65,6 +66,8 @@ def backends(spec: Spec) -> Iterator[tuple[str, Backend]]:
         if made.backend not in seen and made.backend in catalog.names("backends"):
             seen.add(made.backend)
             yield pointer, catalog.load("backends", made.backend)
+    if rounded(spec) is not None:
+        yield "/teacher/dtype", catalog.load("backends", "torchao")
     if table is not None:
         yield f"/data/sources/{table}/kind", catalog.load("backends", spec.data.backend)
 

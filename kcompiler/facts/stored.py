@@ -9,6 +9,7 @@ from typing import Any
 from kcompiler.facts import World, sizes
 from kcompiler.facts.lengths import lengths
 from kcompiler.facts.models import teacher_architectures
+from kcompiler.facts.rounding import rounded
 from kcompiler.facts.rows import whole
 from kcompiler.facts.teacher import folder_of
 from kcompiler.spec import Spec
@@ -75,7 +76,7 @@ def size(spec: Spec, world: World) -> Size | None:
     store, vocab = spec.teacher.store, spec.student.architecture.vocab_size
     if store is None:
         return None
-    width, floats = _width(spec, world), str(getattr(spec.teacher.params, "dtype", "fp32"))
+    width, floats = _width(spec, world), "bf16" if rounded(spec) else str(getattr(spec.teacher.params, "dtype", "fp32"))
     hidden = None if width is None else width * signals.WIDTH[floats]
     if isinstance(store, Hidden) and width is None:
         return None

@@ -20,7 +20,14 @@ RUN = "apply"
 #: what every report of a run shares
 _SHARED = ("dataset", "tool_registry", "tokenizer", "prompt_wrapper")
 #: kinds whose `model` is not the student: a teacher's, a student's start, or each training's own
-_OTHER_MODEL = ("training", "teacher.import", "teacher.restriction", "teacher.signals", "student.cut")
+_OTHER_MODEL = (
+    "training",
+    "teacher.import",
+    "teacher.restriction",
+    "teacher.rounding",
+    "teacher.signals",
+    "student.cut",
+)
 #: fingerprint → the port whose artifact it is the digest of
 _PORT = {"dataset": "dataset", "tokenizer": "tokenizer", "model": "checkpoint"}
 

@@ -59,10 +59,12 @@ def chunk_logits(a: Architecture, tokens: int, chunk_tokens: int, models: int) -
 
 @dataclass(frozen=True, kw_only=True)
 class Taught:
-    """A teacher beside the student: bytes of its weights as held, numbers it computes of a token in one layer, its
-    hidden width, and supervised tokens whose hidden states are kept for all steps (0: it runs in each step)."""
+    """A teacher beside the student: bytes of its weights as held and, before they are rounded, as loaded; numbers it
+    computes of a token in one layer, its hidden width, and supervised tokens whose hidden states are kept for all steps
+    (0: it runs in each step)."""
 
     weights: int
+    loaded: int
     layer: int
     hidden: int
     looked_up: int
@@ -114,4 +116,4 @@ class Training:
         if taught is None:
             return step
         asked = taught.weights + taught.looked_up * taught.hidden * FLOAT32 + FILL_TOKENS * taught.layer * FLOAT32
-        return max(step, LIBRARIES + self.parameters * FLOAT32 + asked)
+        return max(step, LIBRARIES + self.parameters * FLOAT32 + max(asked, taught.loaded))

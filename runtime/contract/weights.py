@@ -16,14 +16,16 @@ from runtime.contract.places import PACKAGE
 from runtime.contract.units import unit
 
 REMOTE = "hf:"
-#: in which floats a teacher's weights are held
+#: in which numbers a teacher's weights are held
 Held = Annotated[
-    Literal["fp32", "bf16"],
+    Literal["fp32", "bf16", "int8", "int4"],
     Field(
-        description="Floats in which the teacher's weights are kept and compute while the student learns. `bf16` takes "
-        "half the memory, rounds weights that were stored finer, and is slow on processors without such arithmetic. "
-        "Examined and evaluated are the rounded weights in float32.",
-        examples=["bf16"],
+        description="Numbers in which the teacher's weights are kept and compute while the student learns. `bf16` "
+        "takes half the memory, rounds weights that were stored finer, and is slow on processors without such "
+        "arithmetic. `int8` and `int4` round the matrices of linear layers further when it is loaded to teach (needs "
+        "the extra `torchao`); what that loses is measured before. Examined, evaluated and asked for answers are the "
+        "weights in bfloat16, computing in float32.",
+        examples=["bf16", "int8"],
     ),
 ]
 #: how a file's digest is written

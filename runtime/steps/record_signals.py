@@ -11,6 +11,7 @@ from pydantic import Field
 from runtime.contract import Context, Params, Port, Ports, Step
 from runtime.contract.code import TRAINING
 from runtime.contract.placing import Card, Device, Precision, Tolerance, promise
+from runtime.contract.rounding import Rounded
 from runtime.contract.signals import Stored
 from runtime.contract.units import unit
 
@@ -28,6 +29,8 @@ class RecordSignalsParams(Params):
     device: Device = "cpu"
     teacher_device: Card | None = None
     precision: Precision = "fp32"
+    #: the teacher's linear layers rounded to so many bits, the rest in bfloat16; None: as its checkpoint is
+    teacher_weights: Rounded | None = None
 
 
 def promised(params: RecordSignalsParams) -> str:

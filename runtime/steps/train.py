@@ -13,6 +13,7 @@ from runtime.contract.architecture import Architecture
 from runtime.contract.code import TRAINING
 from runtime.contract.optimizer import Optimizer, Schedule
 from runtime.contract.placing import Card, Device, Precision, Tolerance, promise
+from runtime.contract.rounding import Rounded
 from runtime.contract.validation import Validation
 
 
@@ -60,6 +61,8 @@ class TrainParams(Params):
     #: another place for the teacher; None: beside the student
     teacher_device: Card | None = None
     precision: Precision = "fp32"
+    #: the teacher's linear layers rounded to so many bits, the rest in bfloat16; None: as its checkpoint is
+    teacher_weights: Rounded | None = None
     #: rows of the split `validation` are looked at, the best state is kept, and the training may end early
     validation: Validation | None = None
     #: whether states on the way are given, too: milestones and the last three

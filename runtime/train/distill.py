@@ -20,7 +20,7 @@ from runtime.machine import host
 from runtime.models import admission, build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
-from runtime.train import checkpointing, fused, memory, objective, packing, stored, teaching, telling
+from runtime.train import checkpointing, fused, memory, objective, packing, rounding, stored, telling
 from runtime.train import place as places
 from runtime.train.batches import Corpus, rows_of
 from runtime.train.checkpointing import Store
@@ -172,6 +172,7 @@ def course(trainer: Trainer, ctx: Context) -> dict[str, str]:
         "validation": None if trainer.validator is None else trainer.validator.identity(),
         "threads": params.threads,
         "place": [str(trainer.place.device), str(trainer.place.teacher), trainer.place.precision],
+        "teacher_weights": params.teacher_weights,
         "kernels": host.kernels(),
         "products": products(),
         "seed": trainer.seed,
@@ -210,10 +211,10 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
             kept = _kept(takes, params, ctx, words, corpus, terms)
             kept.check(_drawn(params, corpus, ctx.seed))
             kept.to(place.device)
-        taught = teaching.loaded(takes["teacher"]) if params.needs_teacher else None
-        if taught is not None:
+        taught = None
+        if params.needs_teacher:
+            taught = rounding.teacher(takes["teacher"], params.teacher_weights, place.teacher or place.device)
             check_width(taught, words, params.max_length, "teacher")
-            taught = taught.to(place.teacher or place.device)
             room.taught = memory.taught_of(taught, corpus.start[-1])
         if params.packing:
             packing.check(student, "student")

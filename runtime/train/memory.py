@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from runtime.contract import Refusal, footprint
@@ -106,8 +107,20 @@ def taught_of(model: PreTrainedModel | None, looked_up: int) -> Taught | None:
         return None
     config = model.config
     width, inner = int(config.hidden_size), int(getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
-    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    return Taught(weights=weights, layer=4 * width + 3 * inner, hidden=width, looked_up=looked_up)
+    weights, loaded = 0, 0
+    for parameter in model.parameters():
+        weights += size_of(parameter)
+        loaded += parameter.numel() * parameter.element_size()
+    return Taught(weights=weights, loaded=loaded, layer=4 * width + 3 * inner, hidden=width, looked_up=looked_up)
+
+
+def size_of(tensor: Tensor) -> int:
+    """Bytes of a weight; of one that was rounded, those of the tensors that it is made of (torchao's names)."""
+    parts = [*getattr(tensor, "tensor_data_names", ()), *getattr(tensor, "optional_tensor_data_names", ())]
+    if not parts:
+        return tensor.numel() * tensor.element_size()
+    found = (getattr(tensor, name) for name in parts)
+    return sum(one.numel() * one.element_size() for one in found if one is not None)
 
 
 def short(error: BaseException) -> bool:

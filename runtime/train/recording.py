@@ -36,7 +36,7 @@ from runtime.models import build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.record_signals import RecordSignalsParams
 from runtime.train import place as places
-from runtime.train import teaching
+from runtime.train import rounding, teaching
 from runtime.train.batches import Corpus
 from runtime.train.likeliest import likeliest
 from runtime.train.linear import begun_with, fast, products
@@ -66,10 +66,10 @@ def record_signals(takes: Mapping[str, Path], params: RecordSignalsParams, ctx: 
     corpus = _corpus(takes, words, params)
     place = places.of(params, params.teacher_device)
     with deterministic(ctx.seed, params.threads, exact=place.device.type == "cpu"):
-        model = teaching.loaded(takes["teacher"])
+        model = rounding.teacher(takes["teacher"], params.teacher_weights, place.teacher or place.device)
         teaching.check_width(model, words, params.max_length, "teacher")
         floats: Floats = "bf16" if build.held(takes["teacher"]) is torch.bfloat16 else "fp32"
-        model = model.to(place.teacher or place.device).requires_grad_(False)
+        model = model.requires_grad_(False)
         # the shards of one recording are made by the same products, whenever it was interrupted
         begun = begun_with(_begun(ctx.scratch / "signals"))
         with begun, fast(*([model] if place.exact else [])), narrowed(corpus.ids[0][None], model):
@@ -126,6 +126,7 @@ def _identity(takes: Mapping[str, Path], params: RecordSignalsParams, ctx: Conte
         "temperatures": params.temperatures,
         "kernels": host.kernels(),
         "place": [params.device, params.teacher_device, params.precision],
+        "teacher_weights": params.teacher_weights,
         "threads": params.threads,
         "versions": {**ctx.versions, "torch": torch.__version__},
     }

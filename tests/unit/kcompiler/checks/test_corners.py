@@ -356,6 +356,17 @@ HALF = {"layers": {"by": "even", "count": 1}}
 NARROW = {"channels": {"by": "even", "count": 32}}
 
 
+def rounded(dtype: str) -> Change:
+    """A teacher beside the spec whose weights are held so."""
+    return several(local(), lambda data: data["teacher"].update(dtype=dtype))
+
+
+def shaped(**sizes: int) -> dict[str, str]:
+    """Its folder, as far as its sizes are read."""
+    config = {"model_type": "llama", "vocab_size": 512, "max_position_embeddings": 128, "hidden_size": 64}
+    return {**folder({}), "teacher/config.json": json.dumps({**config, "intermediate_size": 96, **sizes})}
+
+
 CLAIMS: dict[str, list[Claim]] = {
     "cuts": [
         Claim("sizes that a cut leaves", cutting(HALF, num_hidden_layers=1)),
@@ -969,6 +980,25 @@ CLAIMS["placing"] = [
     Claim("a card beside the processor", executing(teacher_device="cuda:1"), ("KC4733",), ("two kinds",)),
     Claim("a place for a teacher that no loss reads", several(losses("ce_truth"), executing(device="cuda", teacher_device="cpu")),
           ("KC4733",), ("no loss reads a teacher's logits",)),
+    Claim("a teacher of eight bits on the processor", rounded("int8"), files=shaped()),
+    Claim("on a card", several(rounded("int8"), executing(device="cuda", precision="bf16")), files=shaped()),
+    Claim("on another card", several(rounded("int4"), executing(device="cuda", teacher_device="cuda:1")), files=shaped()),
+    Claim("on an Apple GPU", several(rounded("int8"), trained_on("m3-ultra-512gb")), ("KC4734",), ("runs on `mps`",),
+          files=shaped()),
+    Claim("on the processor beside it, as the message advises",
+          several(rounded("int8"), trained_on("m3-ultra-512gb", teacher_device="cpu")), files=shaped()),
+    Claim("beside float16", several(rounded("int8"), executing(device="cuda", precision="fp16-mixed")), ("KC4734",),
+          ("write `precision: bf16`, or `dtype: bf16`",), files=shaped()),
+    Claim("bfloat16 beside float16, as it advises", several(rounded("bf16"), executing(device="cuda", precision="fp16-mixed")),
+          files=shaped()),
+    Claim("four bits and a width of 48", rounded("int4"), ("KC4734",), ("layers of 48", "write `dtype: int8`"),
+          files=shaped(hidden_size=48)),
+    Claim("and a width of 80 between the layers", rounded("int4"), ("KC4734",), ("layers of 80",),
+          files=shaped(intermediate_size=80)),
+    Claim("eight bits and the same width, as it advises", rounded("int8"), files=shaped(hidden_size=48)),
+    Claim("eight bits and no loss that reads logits", several(rounded("int8"), losses("ce_truth")), ("KC4733",),
+          ("no loss reads a teacher's logits",), files=shaped()),
+    Claim("bfloat16, as it advises", several(rounded("bf16"), losses("ce_truth")), files=shaped()),
 ]  # fmt: skip
 CLAIMS["drafting"] = [
     Claim("a worker with the same tokenizer", drafting(), files={"worker.yaml": WORKER}),

@@ -124,6 +124,9 @@ CLAIMS = [
     Claim("two bytes of each while the student learns", several(gguf_teacher, section("teacher", dtype="bf16")),
           ("KC4704",), ("teacher: 2 B × 27,136 parameters = 54.27 kB",), machine(memory=4 * 27_136),
           files={"it.gguf": gguf_files.small()}),
+    Claim("eight bits of each in linear layers", several(gguf_teacher, section("teacher", dtype="int8")),
+          ("KC4704",), ("teacher: 27,136 parameters, 8 bits each in linear layers = 35.68 kB",), machine(memory=4 * 27_136),
+          files={"it.gguf": gguf_files.small()}),
     Claim("one that just fits", gguf_teacher, ("KC4704",), table=machine(memory=4 * 27_136),
           files={"it.gguf": gguf_files.small()}),
     Claim("nothing known, nothing said", lambda _: None, table=machine(model=None, memory=None)),
@@ -164,6 +167,19 @@ CLAIMS = [
           machine(memory=TRAINED_TEACHER - 1), severity="error"),
     Claim("a local teacher by its headers", hf, ("KC4704", "KC4705"), ("1,000,000 parameters × 4 B", "even at 4 bits 500 kB"),
           machine(memory=10**5), files=folder({}, a=[1000, 1000])),
+    *(
+        Claim(f"eight bits of each in linear layers{why}", several(hf, section("teacher", dtype="int8")), ("KC4704", "KC4705"),
+              (f"8 bits each in linear layers = {size}",), machine(memory=12 * 10**5), files=folder(config, a=[1000, 1000]))
+        for why, config, size in (
+            (", and sixteen in embedding and head", {"vocab_size": 100, "hidden_size": 100}, "1.01 MB"),
+            (" where both are one", {"vocab_size": 100, "hidden_size": 100, "tie_word_embeddings": True}, "1.01 MB"),
+            (" where they are two", {"vocab_size": 100, "hidden_size": 100, "tie_word_embeddings": False}, "1.02 MB"),
+            (" where no width is said", {"vocab_size": 100, "tie_word_embeddings": False}, "1 MB"),
+            (" where no vocabulary is", {"hidden_size": 100}, "1 MB"),
+        )
+    ),
+    Claim("four bits and a scale", several(hf, section("teacher", dtype="int4")), ("KC4704", "KC4705"),
+          ("5 bits each in linear layers = 625 kB",), machine(memory=10**6), files=folder({}, a=[1000, 1000])),
     Claim("a local teacher on the border", several(hf, stage(losses=TEXT_ONLY, batch_size=1)),
           table=machine(memory=4 * 10**6), files=folder({}, a=[1000, 1000])),
     Claim("a local teacher one byte over", several(hf, stage(losses=TEXT_ONLY, batch_size=1)), ("KC4705",),
