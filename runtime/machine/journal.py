@@ -16,7 +16,7 @@ from typing import Any
 from runtime.contract import BrokenEvidence
 from runtime.contract.chain import GENESIS, Chain, Line, check_head, head_text, read, seal, unseal
 from runtime.machine.durable import DISK, Disk
-from runtime.machine.meter import NOTHING, Spent, Way, spent_of, way_of
+from runtime.machine.meter import NOTHING, SECONDS, TOKENS, Spent, Way, spent_of, way_of
 
 JOURNAL, HEAD = "journal.jsonl", "head"
 _TRIES = 100
@@ -69,6 +69,8 @@ class Past:
     _texts: dict[int, bytes] = field(default_factory=dict)
     attempts: dict[str, Attempts] = field(default_factory=dict)
     fence: int = 0
+    #: name of a spec → what the attempts that were made for it took, as far as they are over
+    _paid: dict[str, Spent] = field(default_factory=dict)
 
     def line_of(self, record: Mapping[str, Any]) -> bytes:
         """The journal line of one of `records` (this very object), as it stands in the file."""
@@ -77,22 +79,24 @@ class Past:
     def paid(self, name: str) -> Spent:
         """What every attempt took that was ever made for a spec of this name, in whatever form, profile or cell: with
         a result or without, in use or not."""
-        found = NOTHING
-        for record in self.records:
-            if name_of(record["spec"]) == name:
-                found += spent_of(record)
+        found = self._paid.get(name, NOTHING)
         for known in self.attempts.values():
-            if name_of(known.of[0]) == name:
-                # a staged line counts the attempt that made it and all before
-                found += known.spent if known.staged is None else spent_of(known.staged)
+            if known.staged is not None and name_of(known.of[0]) == name:
+                found += _newest(known, known.staged)
         return found
+
+    def _pay(self, spec: str, spent: Spent) -> None:
+        name = name_of(spec)
+        self._paid[name] = self._paid.get(name, NOTHING) + spent
 
     def add(self, line: Line) -> None:
         self.fence = line.fence
         if line.type == "step_committed":
             self.records.append(line.data)
             self._texts[id(line.data)] = line.text
-            self.attempts.pop(line.data["action"], None)
+            known = self.attempts.pop(line.data["action"], Attempts())
+            # another spec may store what this one had staged
+            self._pay(known.of[0] or str(line.data.get("spec", "")), _newest(known, line.data))
         elif line.type in ("step_claimed", "step_staged", "step_failed", "step_interrupted", "step_killed"):
             known = self.attempts.setdefault(line.data["action"], Attempts())
             known.of = (str(line.data.get("spec", "")), str(line.data.get("step", "")))
@@ -109,6 +113,13 @@ class Past:
                 known.mended_by = str(line.data.get("mended_by", ""))
                 ended = known.ended_at[known.claimed] = Ended(spent_of(line.data), way_of(line.data))
                 known.spent += ended.spent
+                self._pay(known.of[0], ended.spent)
+
+
+def _newest(known: Attempts, line: Mapping[str, Any]) -> Spent:
+    """What the newest attempt took, by its staged or committed line, which counts it and all before."""
+    whole = spent_of(line)
+    return Spent(**{name: max(0, getattr(whole, name) - getattr(known.spent, name)) for name in (*SECONDS, *TOKENS)})
 
 
 def name_of(spec: str) -> str:

@@ -169,3 +169,31 @@ def test_attempts_are_counted_until_a_commit(tmp_path: Path) -> None:
     past = load(tmp_path)[1]
     assert past.attempts == {}
     assert past.line_of(past.records[0]) == line.text
+
+
+def test_each_attempt_is_paid_by_the_spec_it_was_made_for(tmp_path: Path) -> None:
+    """Two specs whose step is the same action: neither takes over what the other has used up of its budget."""
+    journal = open_journal(tmp_path)
+    step = {"action": "a", "step": "train"}
+
+    def add(kind: str, spec: str, **more: Any) -> None:
+        journal.append(kind, {**step, "spec": spec, **more})
+
+    def paid(name: str) -> int:
+        # what is read again is what was counted while it was written
+        assert journal.past.paid(name) == load(tmp_path)[1].paid(name)
+        return journal.past.paid(name).training_tokens
+
+    add("step_claimed", "n1@pilot")
+    add("step_interrupted", "n1@pilot", training_tokens=40_291, wall_s=7.0)
+    add("step_claimed", "n2")
+    assert (paid("n1"), paid("n2")) == (40_291, 0)
+    add("step_killed", "n2", training_tokens=1_000, wall_s=1.0)
+    add("step_claimed", "n2")
+    # a staged line counts all attempts at the action
+    add("step_staged", "n2", training_tokens=78_286, wall_s=13.0, gives={})
+    assert (paid("n1"), paid("n2")) == (40_291, 78_286 - 40_291)
+    # n1's apply finds it staged, and only stores it
+    add("step_committed", "n1", training_tokens=78_286, wall_s=13.0)
+    assert (paid("n1"), paid("n2")) == (40_291, 78_286 - 40_291)
+    assert journal.past.paid("n1") + journal.past.paid("n2") == Spent(training_tokens=78_286, wall_s=13.0)
