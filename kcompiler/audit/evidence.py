@@ -14,6 +14,8 @@ from kcompiler.judge import judge
 from kcompiler.plan import APPLY
 from runtime import digest
 from runtime.contract import strict_json
+from runtime.contract.footprint import LIBRARIES
+from runtime.contract.peak import NUMBERS, PEAK
 
 LINE_ENDS = "write `generated/** -text` into .gitattributes and check the folder out again"
 REPORTS, RUN, VERDICT = "reports", "run.json", "verdict.json"
@@ -77,14 +79,14 @@ def run(path: Path, subject: str, plan: Mapping[str, Any], records: Records) -> 
         return data, [broken("KA24", subject, "not a report")]
     found = [
         broken("KA24", f"{subject}#{place}", "not what the committed lines say")
-        for place in _wrong(report, plan, records)
+        for place in wrong(report, plan, records)
     ]
     if _at(report, "subject", "plan") != lock.plan_digest(plan):
         found.append(differs("KA24", f"{subject}#/subject/plan", "it is about another plan than this lock"))
     return data, found
 
 
-def _wrong(report: Mapping[str, Any], plan: Mapping[str, Any], records: Records) -> Iterator[str]:
+def wrong(report: Mapping[str, Any], plan: Mapping[str, Any], records: Records) -> Iterator[str]:
     """JSON pointers of everything in the report that does not follow from the records."""
     content, steps = _at(report, "data"), _at(report, "data", "steps")
     subject = {f"{name}.{port}": give["digest"] for name, one in records.items() for port, give in one["gives"].items()}
@@ -106,6 +108,7 @@ def _wrong(report: Mapping[str, Any], plan: Mapping[str, Any], records: Records)
         if _at(content, name, "value") != total:
             yield f"/data/{name}"
     yield from _wrong_about_time(content, steps, records, missing)
+    yield from _wrong_about_memory(content, steps, records, plan)
     done = (_at(content, "done", "k"), _at(content, "done", "n"))
     if done != (len(records), len(plan["steps"])) or _at(content, "missing") != missing:
         yield "/data/done"
@@ -144,6 +147,36 @@ def _wrong_about_time(
     for name, value in sums.items():
         if _at(content, name, "value") != value:
             yield f"/data/{name}"
+
+
+def _wrong_about_memory(
+    content: Any, steps: Mapping[str, Any], records: Records, plan: Mapping[str, Any]
+) -> Iterator[str]:
+    """The same of the memory of what trains."""
+    trained = list(plan.get("estimates", {}))
+    errors: dict[str, float | None] = dict.fromkeys(trained)
+    for step in trained:
+        record = records.get(step)
+        if record is None:
+            continue
+        held = {} if record["lost_attempts"] else _at(record, PEAK)
+        said = {name: _at(held, name) for name in (*NUMBERS, "estimated")}
+        most, formula = _bytes(said.get(str(_at(held, "at")))), _bytes(said["estimated"])
+        before = said["before"] if _at(held, "at") == "host" else 0
+        if most and formula and isinstance(before, int) and before >= 0:
+            errors[step] = round(abs(most - formula) / max(before + formula, LIBRARIES), 6)
+        for name, value in {**said, "error": errors[step]}.items():
+            if _at(steps, step, "memory", name, "value") != value:
+                yield f"/data/steps/{step}/memory/{name}"
+    known = [one for one in errors.values() if one is not None]
+    worst = max(known) if known and len(known) == len(errors) else None
+    if (_at(content, "memory_error") is not None) != bool(trained) or _at(content, "memory_error", "value") != worst:
+        yield "/data/memory_error"
+
+
+def _bytes(value: Any) -> int:
+    """Of something that is there; 0 for what is none."""
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _taken_up(one: Any) -> list[Any]:

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from runtime.contract.conversation import Prompt, Reply
+    from runtime.contract.peak import Peak
     from runtime.contract.placing import Tolerance
 
 
@@ -152,6 +153,10 @@ class Context(Protocol):
 
     def used(self, what: Used, amount: int) -> None:
         """So much of `what` was used up, whether or not its fruit is kept: the machine counts it over all attempts."""
+
+    def measures(self, peak: Callable[[], Peak]) -> None:
+        """How to learn what this attempt has taken of memory so far; asked now and then, from another thread, so that
+        it is known of an attempt that is killed, too."""
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
         """Write report.json for a report port: `data` inside the common envelope."""

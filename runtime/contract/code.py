@@ -11,6 +11,7 @@ TRAINING = (
     "runtime.contract.objective",
     "runtime.contract.optimizer",
     "runtime.contract.pairs",
+    "runtime.contract.peak",
     "runtime.contract.placing",
     "runtime.contract.record",
     "runtime.contract.report",

@@ -14,11 +14,13 @@ from runtime.contract.architecture import Architecture
 
 FLOAT32 = 4
 #: what torch and its kernels take the first time they are used, whatever the model (70 to 90 MB measured on x86)
-LIBRARIES = 128_000_000
+LIBRARIES = 96_000_000
+#: of which this much comes again where they were used before in the process, and for a card's own
+USED_LIBRARIES = 16_000_000
 #: what the C library's heap cannot give out again of the room that activations were in, in parts of them (0.2 to 0.65
 #: measured with glibc 2.36; nothing where every tensor is mapped alone, which costs a quarter of the time)
 HEAP = 0.6
-#: tokens that go through a teacher at once while its hidden states are computed for all steps
+#: most tokens that go through a teacher at once while its hidden states are computed for all steps
 FILL_TOKENS = 8192
 
 
@@ -27,28 +29,45 @@ def state(parameters: int) -> int:
     return 4 * FLOAT32 * parameters
 
 
-def layer(a: Architecture, length: int = 0) -> int:
-    """Numbers that one layer keeps of each token for its backward pass.
+def layer(a: Architecture, length: int = 0, *, half: bool = False, fused: bool = False) -> int:
+    """Bytes that one layer keeps of each token for its backward pass.
 
     llama: of both norms the input, the normalised and the output (6 h), queries and the attention's output (2 q), keys
     and values (2 k), gate, its activation, up and their product (4 m). qwen3 normalises queries and keys too. phi has
     one norm for both branches, and an activation made of single operations. `length`: of packed sequences, whose mask
     is T numbers of each token, and for which keys and values are repeated for every query head; 0: there is no mask.
+    `half`: products in 16 bits; norms keep float32, and each product that reads their output has a copy of its own.
+    `fused`: a norm is one kernel, which keeps nothing normalised.
     """
     h, m = a.hidden_size, a.intermediate_size
     d = a.head_dim or h // a.num_attention_heads
     q, k = a.num_attention_heads * d, a.num_key_value_heads * d
-    kept = 3 * h + 2 * q + 2 * k + 5 * m if a.family == "phi" else 6 * h + 2 * q + 2 * k + 4 * m
+    phi = a.family == "phi"
+    # numbers in float32, and in the floats of products
+    wide, kept = (0, 3 * h + 2 * q + 2 * k + 5 * m) if phi else (4 * h, 2 * h + 2 * q + 2 * k + 4 * m)
+    if half:
+        wide, kept = (h if phi else wide), kept + (2 * h if phi else 3 * h)
     if a.family == "qwen3":
-        kept += 2 * q + 2 * k
-    return kept + (length + 2 * (q - k) if length else 0)
+        wide, kept = wide + q + k, kept + q + k
+    if fused and not phi:
+        wide -= 2 * h + (q + k if a.family == "qwen3" else 0)
+    kept += length + 2 * (q - k) if length else 0
+    return FLOAT32 * wide + (FLOAT32 // 2 if half else FLOAT32) * kept
 
 
-def activations(a: Architecture, tokens: int, *, checkpointed: bool = False, length: int = 0) -> int:
+def activations(
+    a: Architecture,
+    tokens: int,
+    *,
+    checkpointed: bool = False,
+    length: int = 0,
+    half: bool = False,
+    fused: bool = False,
+) -> int:
     """What is kept for the backward pass of `tokens` positions. Checkpointed, each layer keeps its input, and one at a
     time the rest (arXiv 1604.06174). Logits are not among them: the loss makes them chunk by chunk."""
-    of_layer, layers = layer(a, length), a.num_hidden_layers
-    return tokens * FLOAT32 * (layers * a.hidden_size + of_layer if checkpointed else layers * of_layer)
+    of_layer, layers = layer(a, length, half=half, fused=fused), a.num_hidden_layers
+    return tokens * (layers * a.hidden_size * FLOAT32 + of_layer if checkpointed else layers * of_layer)
 
 
 def chunk_logits(a: Architecture, tokens: int, chunk_tokens: int, models: int) -> int:
@@ -59,21 +78,28 @@ def chunk_logits(a: Architecture, tokens: int, chunk_tokens: int, models: int) -
 
 @dataclass(frozen=True, kw_only=True)
 class Taught:
-    """A teacher beside the student: bytes of its weights as held and, before they are rounded, as loaded; numbers it
-    computes of a token in one layer, its hidden width, and supervised tokens whose hidden states are kept for all steps
-    (0: it runs in each step)."""
+    """What is known of a teacher, beside the student."""
 
+    #: bytes of its weights as held; of a stored teacher those of its head
     weights: int
-    loaded: int
-    layer: int
+    #: bytes that are kept for all steps: hidden states that are looked up, or what is stored
+    held: int
+    #: numbers of each supervised token that a step has of it
     hidden: int
-    looked_up: int
+    #: numbers that it computes of a token in one layer, and tokens that go through it at once before the first step
+    layer: int = 0
+    asked: int = 0
+    #: bytes of its weights before they are rounded, as loaded
+    loaded: int = 0
+    #: whether a loss sees its logits over the whole vocabulary
+    dense: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """One training. `tokens` are positions that go through the student at once, `length` those of one sequence,
-    `supervised` the tokens among them whose loss is taken."""
+    `supervised` the tokens among them whose loss is taken. `abreast`: passes that are made of them, each by a thread of
+    its own, with logits and a gradient of its own."""
 
     architecture: Architecture
     parameters: int
@@ -84,30 +110,50 @@ class Training:
     checkpointed: bool
     packed: bool
     taught: Taught | None
-    #: whether it is the processor's memory, which has a heap
+    #: whether it is the processor's memory, which has a heap; a card's norms are fused
     host: bool
+    libraries: int = LIBRARIES
+    abreast: int = 1
+    #: whether products are in 16 bits
+    half: bool = False
 
     def parts(self) -> dict[str, int]:
         """What is there at the moment of a step that takes the most."""
-        a, taught = self.architecture, self.taught
+        a, taught, embedding = (
+            self.architecture,
+            self.taught,
+            self.architecture.vocab_size * self.architecture.hidden_size,
+        )
+        models = 1 + (taught is not None and taught.dense)
+        each = chunk_logits(a, -(-self.supervised // self.abreast), self.chunk_tokens, models)
         found = {
             "student": state(self.parameters),
+            # the sum of those that are done, beside one of each thread
+            "further_gradients": self.parameters * FLOAT32 * self.abreast * (self.abreast > 1),
             # embedding and head write a gradient each, also where they are one tensor
-            "embedding_gradient": a.vocab_size * a.hidden_size * FLOAT32 * a.tie_word_embeddings,
+            "embedding_gradient": embedding * FLOAT32 * a.tie_word_embeddings * self.abreast,
+            # weights in the floats of products, made once for each pass
+            "casts": (self.parameters - embedding) * FLOAT32 // 2 * self.half,
             "activations": activations(
-                a, self.tokens, checkpointed=self.checkpointed, length=self.length * self.packed
+                a,
+                self.tokens,
+                checkpointed=self.checkpointed,
+                length=self.length * self.packed,
+                half=self.half,
+                fused=not self.host,
             ),
             # on its way back through one layer a gradient is as wide as what it is of
-            "layer_gradient": self.tokens * FLOAT32 * (3 * a.intermediate_size + 2 * a.hidden_size),
-            "logits": chunk_logits(a, self.supervised, self.chunk_tokens, 1 + (taught is not None)),
+            "layer_gradient": self.tokens * FLOAT32 * (3 * a.intermediate_size // (1 + self.half) + 2 * a.hidden_size),
+            "logits": each * self.abreast,
             # of the student, gathered from its output, and their gradient
             "hidden": 2 * self.supervised * a.hidden_size * FLOAT32,
             "teacher": 0,
-            "libraries": LIBRARIES,
+            "libraries": self.libraries if self.host else USED_LIBRARIES,
         }
-        found["heap"] = round(HEAP * (found["activations"] + found["layer_gradient"])) * self.host
+        # each thread has a heap of its own
+        found["heap"] = round(HEAP * (found["activations"] + found["layer_gradient"])) * self.host * self.abreast
         if taught is not None:
-            found["teacher"] = taught.weights + (taught.looked_up + self.supervised) * taught.hidden * FLOAT32
+            found["teacher"] = taught.weights + taught.held + self.supervised * taught.hidden * FLOAT32
         return found
 
     def peak(self) -> int:
@@ -115,5 +161,6 @@ class Training:
         step, taught = sum(self.parts().values()), self.taught
         if taught is None:
             return step
-        asked = taught.weights + taught.looked_up * taught.hidden * FLOAT32 + FILL_TOKENS * taught.layer * FLOAT32
-        return max(step, LIBRARIES + self.parameters * FLOAT32 + max(asked, taught.loaded))
+        asked = taught.weights + taught.held + taught.asked * taught.layer * FLOAT32
+        before = self.parts()["libraries"] + self.parameters * FLOAT32
+        return max(step, before + max(asked, taught.loaded))

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from runtime import catalog
 from runtime.contract import MachineError, Refusal, Stopped
 from runtime.contract.forecast import WORK, Forecast
+from runtime.contract.peak import PEAK, Peak, higher, peak_of
 from runtime.contract.places import NoPlace
 from runtime.machine.budget import UNLIMITED, Budget
 from runtime.machine.context import REPORT, Call, StepContext, Watch
@@ -96,7 +97,7 @@ class Attempt:
             found.append(Staged(folder=folder, digest=give["digest"], size_bytes=give["bytes"]))
         for output in found:
             self._state.store.publish(output)
-        return self._commit(staged["gives"], spent_of(staged), staged["resumes"])
+        return self._commit(staged["gives"], spent_of(staged), staged["resumes"], peak_of(staged))
 
     def run(self, *, fresh: bool) -> Mapping[str, Any]:
         """One attempt to its end: the committed record. `fresh` forgets checkpoints of earlier attempts.
@@ -141,12 +142,13 @@ class Attempt:
             self._crashed(error)
         spent, again = self._known().spent + meter.spent(), resumes(self._known(), meter.way())
         named = {port: _give(call, port, staged) for port, staged in gives.items()}
-        line = {**self._name(), "gives": named, "resumes": again, **spent.data()}
+        peak = higher(self._known().peak, meter.peak())
+        line = {**self._name(), "gives": named, "resumes": again, **spent.data(), **_memory(peak)}
         self._state.journal.append("step_staged", line)
         for staged in gives.values():
             self._state.store.publish(staged)
         self._end()
-        return self._commit(named, spent, again)
+        return self._commit(named, spent, again, peak)
 
     def _prepare(self) -> Call:
         """Declaration, backend and params of the task. Raises Refusal when the lock does not fit them."""
@@ -262,7 +264,9 @@ class Attempt:
             if self._state.store.present(value) is not True:
                 raise self._refusal(f"the artifact on port `{port}` was changed while the step ran", "KR0107")
 
-    def _commit(self, gives: Mapping[str, Any], spent: Spent, again: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    def _commit(
+        self, gives: Mapping[str, Any], spent: Spent, again: Sequence[Mapping[str, Any]], peak: Peak | None
+    ) -> Mapping[str, Any]:
         entry, known = self._task.entry, self._known()
         data = {
             **self._name(),
@@ -275,6 +279,7 @@ class Attempt:
             "params": entry["params"],
             "gives": dict(gives),
             **spent.data(),
+            **_memory(peak),
             "resumes": list(again),
             **({} if self._task.work is None else {WORK: self._task.work}),
             "forecast": None if self._task.forecast is None else self._task.forecast.data(),
@@ -334,6 +339,10 @@ _ACTIONS = {
     "KR0105": "this is a defect of the step's operation: report it to whoever wrote it",
     "KR0107": "find what writes there, then apply again",
 }
+
+
+def _memory(peak: Peak | None) -> dict[str, Any]:
+    return {} if peak is None else {PEAK: peak.data()}
 
 
 def _give(call: Call, port: str, staged: Staged) -> dict[str, Any]:

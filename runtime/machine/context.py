@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.contract import Backend, Params, Port, Ports, Refusal, Step, Used, strict_json
+from runtime.contract.peak import Peak
 from runtime.contract.report import dump, envelope
 from runtime.machine import host
 from runtime.machine.durable import DISK, Disk
@@ -103,6 +104,10 @@ class StepContext:
     def used(self, what: Used, amount: int) -> None:
         """So much more was used up."""
         self._meter.use(what, amount)
+
+    def measures(self, peak: Callable[[], Peak]) -> None:
+        """How to learn what was taken of memory so far; asked from another thread."""
+        self._meter.peak = peak
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
         """Hand in the data of a report port.

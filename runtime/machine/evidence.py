@@ -18,6 +18,7 @@ from typing import Any
 from runtime import digest
 from runtime.contract import BrokenEvidence, strict_json
 from runtime.contract.forecast import error, lost_s
+from runtime.contract.peak import NUMBERS, off, peak_of
 from runtime.contract.report import dump, envelope, estimated, measured, rate, unavailable
 from runtime.machine.context import REPORT, environment
 from runtime.machine.durable import Disk, sweep
@@ -79,6 +80,7 @@ def run_report(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]
             "bytes": measured(sum(give["bytes"] for give in record["gives"].values()), "B"),
             **{name: _tokens(record, name) for name in TOKENS},
             **_estimate(record),
+            **_memory(record, step["id"] in lock.get("estimates", {})),
             "resumes": [_resumed(one) for one in record.get("resumes", ())],
         }
     missing = [step["id"] for step in lock["steps"] if step["id"] not in records]
@@ -97,6 +99,7 @@ def run_report(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]
         else:
             data[name] = _sum([step[name] for step in steps.values()], unit)
     data |= _overall(records, missing)
+    data |= _memory_error(records, list(lock.get("estimates", {})))
     forged = any(record["forged"] for record in records.values())
     surroundings = environment("machine", lock["toolchain"], forged=forged)
     return envelope(kind="run", step=RUN, subject=subject, fingerprints={}, environment=surroundings, data=data)
@@ -115,6 +118,8 @@ _TOTALS = {
 }
 _UNKNOWN = "nothing was estimated: no result of the step was recorded, and no machine with figures is named for it"
 _OLD = "the journal's line is of a version that did not count them"
+_UNSEEN = "memory was not measured: the system does not say what the process held"
+_NO_DEVICE = "no accelerator was trained on, or none whose memory is counted"
 _LOST = "an attempt was killed and left no sign of how long it worked; `apply --force` takes the step anew"
 
 
@@ -136,6 +141,42 @@ def _estimate(record: Mapping[str, Any]) -> dict[str, Any]:
         "estimated": estimated(made["wall_s"], "s", by=made["by"]),
         "estimate_error": unavailable(_LOST, "1") if off is None else measured(round(off, 6), "1"),
     }
+
+
+def _memory(record: Mapping[str, Any], trains: bool) -> dict[str, Any]:
+    """Of a step that trains: the highest of its attempts, and what the formula said of the largest pass."""
+    if not trains:
+        return {}
+    peak, apart = None if record["lost_attempts"] else peak_of(record), off(record)
+    why = _LOST if record["lost_attempts"] else _UNSEEN
+
+    def held(value: int | None, reason: str) -> dict[str, Any]:
+        return unavailable(reason, "B") if value is None else measured(value, "B")
+
+    if peak is None:
+        data = {name: unavailable(why, "B") for name in (*NUMBERS, "estimated")}
+    else:
+        data = {
+            "before": held(peak.before, _UNSEEN),
+            "host": held(peak.host, _UNSEEN),
+            "device": held(peak.device, _NO_DEVICE),
+            "estimated": estimated(peak.estimated, "B", by="formula"),
+        }
+    return {"memory": {**data, "error": unavailable(why, "1") if apart is None else measured(apart, "1")}}
+
+
+def _memory_error(records: Mapping[str, Mapping[str, Any]], trained: Sequence[str]) -> dict[str, Any]:
+    """The largest error of all trainings; a plan without any has none."""
+    if not trained:
+        return {}
+    missing = [name for name in trained if name not in records]
+    if missing:
+        return {"memory_error": unavailable(f"no committed result of {', '.join(missing)}", "1")}
+    parts = {name: _memory(records[name], True)["memory"]["error"] for name in trained}
+    for name, part in parts.items():
+        if part["value"] is None:
+            return {"memory_error": unavailable(f"{name}: {part['reason']}", "1")}
+    return {"memory_error": measured(max(part["value"] for part in parts.values()), "1", n=len(parts))}
 
 
 def _resumed(one: Mapping[str, Any]) -> dict[str, Any]:

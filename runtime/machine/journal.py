@@ -15,6 +15,7 @@ from typing import Any
 
 from runtime.contract import BrokenEvidence
 from runtime.contract.chain import GENESIS, Chain, Line, check_head, head_text, read, seal, unseal
+from runtime.contract.peak import Peak, higher, peak_of
 from runtime.machine.durable import DISK, Disk
 from runtime.machine.meter import NOTHING, SECONDS, TOKENS, Spent, Way, spent_of, way_of
 
@@ -41,6 +42,8 @@ class Attempts:
     ended_at: dict[int, Ended] = field(default_factory=dict)
     #: what those attempts took
     spent: Spent = NOTHING
+    #: the most that they took of memory
+    peak: Peak | None = None
     #: number of an attempt → the parameters of the step as it was claimed
     params: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     #: what the key of the action is made of
@@ -113,6 +116,7 @@ class Past:
                 known.mended_by = str(line.data.get("mended_by", ""))
                 ended = known.ended_at[known.claimed] = Ended(spent_of(line.data), way_of(line.data))
                 known.spent += ended.spent
+                known.peak = higher(known.peak, peak_of(line.data))
                 self._pay(known.of[0], ended.spent)
 
 

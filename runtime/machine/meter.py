@@ -1,5 +1,5 @@
 """One attempt at a step → how long it has worked and how far it is: wall clock, processors, accelerators, tokens; steps
-done, and steps that a later attempt need not do again. Kept where a kill leaves it.
+done, and steps that a later attempt need not do again; memory, where the step measures it. Kept where a kill leaves it.
 
 A thread writes the sums down every `INTERVAL_S`, so that of an attempt that is killed no more than the last interval is
 unknown. Processor time is that of this process with all its threads, and of children that were waited for: it does not
@@ -15,12 +15,13 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runtime.contract import Used, strict_json
+from runtime.contract.peak import PEAK, Peak, peak_of
 from runtime.machine.durable import Disk, StorageFailed
 
 INTERVAL_S = 1.0
@@ -87,6 +88,8 @@ class Meter:
         self._wall, self._cpu, self._gpu_s = time.perf_counter(), _cpu_s(), 0.0
         self._looked, self._lock, self._end = self._wall, threading.Lock(), threading.Event()
         self._tokens = dict.fromkeys(TOKENS, 0)
+        #: what the attempt has taken of memory so far; it knows once it has begun
+        self.peak: Callable[[], Peak | None] = lambda: None
         #: step it began at, steps done, steps kept, and when they were
         self._began: int | None = None
         self._done, self._kept, self._kept_wall = 0, 0, self._wall
@@ -115,10 +118,14 @@ class Meter:
             lost_s = time.perf_counter() - self._kept_wall if self._done > self._kept else 0.0
             return Way(began=self._began, done=self._done, kept=self._kept, lost_s=lost_s)
 
-    def data(self) -> dict[str, float]:
-        """Both, for a journal line."""
-        way = self.way()
-        return {**self.spent().data(), **({} if way is None else way.data())}
+    def data(self) -> dict[str, Any]:
+        """Both, and memory, for a journal line."""
+        way, peak = self.way(), self.peak()
+        return {
+            **self.spent().data(),
+            **({} if way is None else way.data()),
+            **({} if peak is None else {PEAK: peak.data()}),
+        }
 
     def did(self, done: int) -> None:
         """So many steps are done."""
@@ -152,14 +159,14 @@ class Meter:
         self._disk.write(self._path, json.dumps({"attempt": self._attempt, **self.data()}).encode())
 
 
-def left_behind(folder: Path, attempt: int) -> dict[str, float] | None:
+def left_behind(folder: Path, attempt: int) -> dict[str, Any] | None:
     """What a killed attempt spent and how far it came, for a journal line, to within one interval after its last sign
     of life; None where it left none."""
     try:
         found: Any = strict_json.loads((folder / FILE).read_bytes())
         if found["attempt"] != attempt:
             return None
-        last, way = spent_of(found), way_of(found)
+        last, way, peak = spent_of(found), way_of(found), peak_of(found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
     # the interval in which it was killed counts as worked, as fast as before: rather too much than too little
@@ -168,7 +175,8 @@ def left_behind(folder: Path, attempt: int) -> dict[str, float] | None:
     cards = max(1.0, last.gpu_s / last.wall_s) if last.gpu_s and last.wall_s else 0.0
     killed = Spent(wall_s=INTERVAL_S, cpu_s=INTERVAL_S, gpu_s=cards * INTERVAL_S, **more)
     further = {} if way is None else {**way.data(), "lost_s": round(way.lost_s + INTERVAL_S, 6)}
-    return {**(last + killed).data(), **further}
+    taken = {} if peak is None else {PEAK: peak.data()}
+    return {**(last + killed).data(), **further, **taken}
 
 
 def accelerators() -> int:

@@ -11,11 +11,12 @@ import itertools
 import json
 import statistics
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from runtime.contract import Used, rows
+from runtime.contract.peak import Peak
 from runtime.contract.rows import Row
 from runtime.data.encode import RESPONSE, Example, encode
 from runtime.machine import durable
@@ -52,6 +53,8 @@ class Aside:
     def kept(self, done: int) -> None: ...
 
     def used(self, what: Used, amount: int) -> None: ...
+
+    def measures(self, peak: Callable[[], Peak]) -> None: ...
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None: ...
 

@@ -94,11 +94,16 @@ class Abreast:
         """values_K of all parts together; their gradient stands in the parameters' `grad`. Raises as the parts do."""
         # what a context says of layers and places holds for the parts, too
         going = [self._pool.submit(copy_context().run, one) for one in passes]
-        values_K, *further_K = (one.result()[0] for one in going)
-        for other_K in further_K:
-            values_K = values_K + other_K
-        for parameter, *parts in zip(parameters, *(one.result()[1] for one in going), strict=True):
-            # not in place: two parameters may have been given one tensor
-            there = [part for part in parts if part is not None]
-            parameter.grad = sum(there[1:], start=there[0]) if there else None
+        values_K, first = going.pop(0).result()
+        whole = list(first)
+        while going:
+            # none is kept for longer than until it is added
+            further_K, parts = going.pop(0).result()
+            values_K = values_K + further_K
+            for at, part in enumerate(parts):
+                before = whole[at]
+                # not in place: two parameters may have been given one tensor
+                whole[at] = part if before is None else before if part is None else before + part
+        for parameter, gradient in zip(parameters, whole, strict=True):
+            parameter.grad = gradient
         return values_K

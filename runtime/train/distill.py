@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -196,9 +197,11 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     place = places.of(params, params.teacher_device)
     folder = ctx.scratch / "training"
     room = memory.Room(params, max(len(ids) for ids in corpus.ids), place.device)
+    ctx.measures(room.peak)
     if memory.killed_before(ctx.scratch):
         ctx.say("the attempt before this one was killed, probably for want of memory: set micro_batch for this stage")
     with (
+        contextlib.closing(room),
         room.enough(),
         begun_with(Store.part(folder, "products")),
         deterministic(ctx.seed, params.threads, exact=place.device.type == "cpu"),
@@ -211,11 +214,12 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
             kept = _kept(takes, params, ctx, words, corpus, terms)
             kept.check(_drawn(params, corpus, ctx.seed))
             kept.to(place.device)
+            room.taught = memory.stored_of(kept)
         taught = None
         if params.needs_teacher:
             taught = rounding.teacher(takes["teacher"], params.teacher_weights, place.teacher or place.device)
             check_width(taught, words, params.max_length, "teacher")
-            room.taught = memory.taught_of(taught, corpus.start[-1])
+            room.taught = memory.taught_of(taught, corpus, _drawn(params, corpus, ctx.seed), watched)
         if params.packing:
             packing.check(student, "student")
         if params.packing and taught is not None:
@@ -243,6 +247,10 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
                 seed=ctx.seed,
                 place=place,
             )
+            # of the teacher's passes over all rows
+            memory.give_back()
+            room.abreast = trainer.lots
+            room.widest = lambda: (trainer.record.widest, trainer.record.widest_supervised)
             if watched is not None:
                 view = None
                 if params.signals is not None:
@@ -250,7 +258,6 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
                 trainer.watch(watched, _watching(trainer, view, taught, watched), folder)
             record = trainer.run(Store(folder, course(trainer, ctx)), ctx)
             made_by_whom = products() if place.exact else "torch"
-    took = room.told(record.widest, record.widest_supervised)
     states = _give_states(trainer, takes["tokenizer"], ctx) if params.keeps_states else []
     out = ctx.out("checkpoint")
     # whatever comes next is judged on the CPU, as what enters is
@@ -273,7 +280,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
     if params.needs_answers:
         told["rows_without_answer"] = facts.measured(left_out, "row", n=left_out + len(corpus))
     ctx.report("report", told, fingerprints=marks)
-    ctx.say(f"trained {size['parameters']} parameters for {record.steps} steps: {trainer.note()}; {took}")
+    ctx.say(f"trained {size['parameters']} parameters for {record.steps} steps: {trainer.note()}; {room.told()}")
 
 
 def _kept(

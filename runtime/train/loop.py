@@ -257,8 +257,7 @@ class Trainer:
                 reaches = self._measured(lambda factor: self._reaches(parts, denominators, factor))
             values_K = self._backward(parts, denominators, self.terms, scaled)
         self._observe(step, batch, values_K, weights, rate, reaches)
-        # passes one after the other hold one at a time
-        self._widen(batch.parts() if params.micro_batch is not None else [batch])
+        self._widen(batch)
         self.scaling.unscale(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.params.optimizer.clip_norm)
         if not math.isfinite(float(norm)) and not self.scaling.excuses():
@@ -270,11 +269,14 @@ class Trainer:
         self.scaling.step(self.optimizer)
         self.record.steps = step + 1
 
-    def _widen(self, passes: Sequence[Batch]) -> None:
-        """Keep how much went through the student at once, for the formula of its memory."""
-        record = self.record
-        record.widest = max(record.widest, *(each.positions for each in passes))
-        record.widest_supervised = max(record.widest_supervised, *(len(each.target_N) for each in passes))
+    def _widen(self, batch: Batch) -> None:
+        """Keep how much was in the student at once, for the formula of its memory: of passes one after the other the
+        largest, of those abreast one for each thread."""
+        at_once = 1 if self.params.micro_batch is not None else self.lots if self.lots > 1 else len(batch.groups)
+        positions = sorted((group.ids_BT.numel() for group in batch.groups), reverse=True)
+        supervised = sorted((len(group.places_N) for group in batch.groups), reverse=True)
+        self.record.widest = max(self.record.widest, sum(positions[:at_once]))
+        self.record.widest_supervised = max(self.record.widest_supervised, sum(supervised[:at_once]))
 
     def _observe(
         self,

@@ -2,7 +2,8 @@
 was too much.
 
 On the CPU that is the growth of the process' resident memory from just before the student is built, as the kernel keeps
-its highest value (`VmHWM`, which `clear_refs` sets back; proc(5)). On CUDA it is what torch's allocator held at most.
+its highest value (`VmHWM`, which `clear_refs` sets back; proc(5)). Where it keeps none, or does not set it back, a
+thread looks every `EVERY_S` seconds. On CUDA it is what torch's allocator held at most.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import bisect
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
-from collections.abc import Iterator
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,14 +30,23 @@ from transformers import PreTrainedModel
 from runtime.contract import Refusal, footprint
 from runtime.contract.architecture import Architecture
 from runtime.contract.footprint import Taught, Training
+from runtime.contract.peak import Peak
+from runtime.contract.placing import Precision
 from runtime.machine import durable
+from runtime.train import teaching
+from runtime.train.batches import Corpus
+from runtime.train.stored import View
 
 #: how far above the formula a measurement may be; what is advised must fit with it
 SLACK = 1.25
+#: seconds between two looks, where the kernel keeps no highest value
+EVERY_S = 0.02
 #: fewest tokens of a chunk
 LEAST_CHUNK = 16
 #: words of torch's allocators, of oneDNN and of C++ when there is no memory
 _WORDS = ("DefaultCPUAllocator", "out of memory", "bad_alloc", "Cannot allocate memory", "not enough memory")
+#: trainings that this process has begun: the second finds the libraries as the first left them
+_used: list[None] = []
 _STATUS, _REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _EVENTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 
@@ -53,17 +66,24 @@ class Sized(Protocol):
     def chunk_tokens(self) -> int: ...
     @property
     def gradient_checkpointing(self) -> bool: ...
+    @property
+    def precision(self) -> Precision: ...
+
+
+def give_back() -> None:
+    """What was freed goes back to the system: the C library keeps it otherwise, in parts that do not fit what comes."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Gauge:
-    """Measures from its creation on; `device` is where the student is."""
+    """Measures from its creation until `close`; `device` is where the student is."""
 
     def __init__(self, device: torch.device, status: Path = _STATUS, refs: Path = _REFS) -> None:
         self._device, self._status = device, status
-        gc.collect()
-        with contextlib.suppress(OSError, AttributeError):
-            # freed memory that the process still holds would hide as much growth
-            ctypes.CDLL(None).malloc_trim(0)
+        # freed memory that the process still holds would hide as much growth
+        give_back()
         # no file, but a word to the kernel
         with contextlib.suppress(OSError):
             asked = os.open(refs, os.O_WRONLY)
@@ -71,8 +91,12 @@ class Gauge:
                 os.write(asked, b"5")
             finally:
                 os.close(asked)
-        self._begin = self._read("VmRSS")
-        self._high = self._read("VmHWM")
+        self.before, high = self._resident(), self._read("VmHWM")
+        self._end, self._thread, self._seen = threading.Event(), None, self.before
+        kept = high is not None and self.before is not None and high - self.before < footprint.LIBRARIES // 8
+        if self.before is not None and not kept:
+            self._thread = threading.Thread(target=self._look, name="gauge", daemon=True)
+            self._thread.start()
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -83,14 +107,30 @@ class Gauge:
                     return int(line.split()[1]) * 1024
         return None
 
+    def _resident(self) -> int | None:
+        """Bytes that the process holds now."""
+        found = self._read("VmRSS")
+        if found is None and sys.platform == "darwin":
+            with contextlib.suppress(ImportError):
+                found = int(importlib.import_module("psutil").Process().memory_info().rss)
+        return found
+
+    def _look(self) -> None:
+        while not self._end.wait(EVERY_S):
+            self._seen = max(self._seen or 0, self._resident() or 0)
+
+    def close(self) -> None:
+        """Look no longer. What was seen stays."""
+        self._end.set()
+        if self._thread is not None:
+            self._thread.join()
+
     def host(self) -> int | None:
-        """Bytes by which the process grew at its highest; None where the kernel does not say, and where the process had
-        been larger before and its highest value could not be set back."""
-        high = self._read("VmHWM")
-        if high is None or self._begin is None or self._high is None:
+        """Bytes by which the process grew at its highest; None where the system does not say what it holds."""
+        if self.before is None:
             return None
-        reset = self._high - self._begin < footprint.LIBRARIES // 8
-        return high - self._begin if reset or high > self._high else None
+        high = self._read("VmHWM") if self._thread is None else max(self._seen or 0, self._resident() or 0)
+        return None if high is None else max(0, high - self.before)
 
     def device(self) -> int | None:
         """Bytes that torch held on the accelerator at most; None on the CPU and where torch does not count."""
@@ -101,17 +141,28 @@ class Gauge:
         return self.device() if self._device.type == "cuda" else self.host()
 
 
-def taught_of(model: PreTrainedModel | None, looked_up: int) -> Taught | None:
-    """A teacher by its model; `looked_up`: tokens whose hidden states are kept."""
-    if model is None:
-        return None
+def taught_of(model: PreTrainedModel, corpus: Corpus, drawn: Sequence[int], watched: Corpus | None = None) -> Taught:
+    """A teacher by its model, the rows that any step will use, and those that are validated by."""
     config = model.config
     width, inner = int(config.hidden_size), int(getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     weights, loaded = 0, 0
     for parameter in model.parameters():
         weights += size_of(parameter)
         loaded += parameter.numel() * parameter.element_size()
-    return Taught(weights=weights, loaded=loaded, layer=4 * width + 3 * inner, hidden=width, looked_up=looked_up)
+    held = asked = 0
+    for rows, numbers in ((corpus, drawn), *(() if watched is None else ((watched, range(len(watched))),))):
+        if teaching.keeps(rows, width):
+            held += sum(len(rows.before(row)) for row in set(numbers)) * width * footprint.FLOAT32
+            read = teaching.lots(rows, numbers)
+            asked = max(asked, *(len(lot) * len(rows.ids[lot[0]]) for lot in read))
+    return Taught(weights=weights, loaded=loaded, held=held, hidden=width, layer=4 * width + 3 * inner, asked=asked)
+
+
+def stored_of(view: View) -> Taught:
+    """A teacher of which is stored what it says: the files are mapped, and what was read of them stays."""
+    form, width = view.stored.form, 0 if view.head is None else view.head.in_features
+    weights = 0 if view.head is None else view.head.weight.numel() * footprint.FLOAT32
+    return Taught(weights=weights, held=view.stored.mapped, hidden=width, dense=form != "top_k")
 
 
 def size_of(tensor: Tensor) -> int:
@@ -139,6 +190,13 @@ class Room:
         #: of the student; 0 before it is built
         self.parameters = 0
         self.taught: Taught | None = None
+        #: passes that go through the student at the same time
+        self.abreast = 1
+        #: positions that went through the student at once, at most, and supervised tokens among them
+        self.widest: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        self._found: Peak | None = None
+        self._libraries = footprint.USED_LIBRARIES if _used else footprint.LIBRARIES
+        _used.append(None)
 
     def training(self, tokens: int, length: int, supervised: int) -> Training:
         """The formula's inputs for `tokens` positions that go through the student at once."""
@@ -154,6 +212,9 @@ class Room:
             packed=params.packing,
             taught=self.taught,
             host=self._device.type != "cuda",
+            libraries=self._libraries,
+            abreast=self.abreast,
+            half=params.precision != "fp32",
         )
 
     def advice(self, there: int) -> str:
@@ -164,7 +225,9 @@ class Room:
 
         def needed(count: int, checkpointed: bool, chunk: int) -> int:
             asked = self.training(count * self._longest, self._longest, count * self._longest)
-            return round(replace(asked, checkpointed=checkpointed, chunk_tokens=chunk).peak() * SLACK)
+            # passes that are one after the other, or are made again, are not made side by side
+            side = self.abreast if count == rows and params.micro_batch is None and checkpointed == own else 1
+            return round(replace(asked, checkpointed=checkpointed, chunk_tokens=chunk, abreast=side).peak() * SLACK)
 
         for chunk in dict.fromkeys((params.chunk_tokens, LEAST_CHUNK)):
             for checkpointed in sorted({own, True}):
@@ -181,10 +244,29 @@ class Room:
             "take a smaller student or teacher, shorter rows, or a machine with more memory"
         )
 
-    def told(self, widest: int, supervised: int) -> str:
-        """The highest measured beside what the formula gives for the largest pass there was."""
-        most, said = self.gauge.most(), self.training(widest, self._longest, supervised).peak()
-        where = "the accelerator's memory" if self._device.type == "cuda" else "memory"
+    def peak(self) -> Peak:
+        """The highest so far beside what the formula gives for the largest pass there was. May be asked at any time."""
+        if self._found is not None:
+            return self._found
+        widest, supervised = self.widest()
+        return Peak(
+            before=self.gauge.before,
+            host=self.gauge.host(),
+            device=self.gauge.device(),
+            at="device" if self._device.type == "cuda" else "host",
+            estimated=self.training(widest, self._longest, supervised).peak(),
+        )
+
+    def close(self) -> None:
+        """What comes after the training is not measured."""
+        self._found = self.peak()
+        self.gauge.close()
+
+    def told(self) -> str:
+        """The highest beside the formula, in words."""
+        peak = self.peak()
+        most, said = peak.most, peak.estimated
+        where = "the accelerator's memory" if peak.at == "device" else "memory"
         if most is None:
             return f"{where} was not measured on this system; by the formula {_text(said)} at most"
         return f"{_text(most)} of {where} at most, {most / said - 1:+.0%} from the {_text(said)} of the formula"

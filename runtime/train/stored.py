@@ -150,6 +150,12 @@ class Stored:
             begin = first % self.shard
             yield first // self.shard, begin, begin + right - left
 
+    @property
+    def mapped(self) -> int:
+        """Bytes of the files that are held open at most, the head's left out."""
+        sizes = (int(said["bytes"]) for name, said in self.index["files"].items() if name != HEAD)
+        return sum(sorted(sizes, reverse=True)[:OPEN])
+
     def head(self) -> nn.Linear:
         """The teacher's head, of form `hidden`, in float32."""
         weight_VH = self._files.tensor(HEAD, "weight")
@@ -173,7 +179,7 @@ class View:
     def __init__(self, stored: Stored, corpus: Corpus) -> None:
         self.stored, self.corpus = stored, corpus
         self._device = HERE.device
-        self._head = stored.head() if stored.form == "hidden" else None
+        self.head = stored.head() if stored.form == "hidden" else None
         self.told: dict[str, Any] = {}
         rows = range(len(corpus))
         self._at_S = torch.cat([stored.places(corpus.ids[row], corpus.before(row)) for row in rows])
@@ -181,13 +187,13 @@ class View:
     def to(self, device: torch.device) -> None:
         """From here on, what is given is on this device, where the student is."""
         self._device = device
-        if self._head is not None:
-            self._head = self._head.to(device)
+        if self.head is not None:
+            self.head = self.head.to(device)
 
     @property
     def quick(self) -> nn.Module | None:
         """The teacher's head, where it may run through the kernels that it ran through in the teacher: in float32."""
-        return self._head if self.stored.index["floats"] == "fp32" else None
+        return self.head if self.stored.index["floats"] == "fp32" else None
 
     def given(self, batch: Batch) -> Side | Top:
         return self._at(self._at_S[self.corpus.flat(batch.rows)])
@@ -195,10 +201,10 @@ class View:
     def _at(self, places_N: Tensor) -> Side | Top:
         if self.stored.form == "top_k":
             return self.stored.top(places_N).to(self._device)
-        if self._head is None:
+        if self.head is None:
             # read chunk by chunk: of a batch they would be as large as its logits
             return Side(places_N, lambda places_C: self.stored.read("log", places_C).float().to(self._device))
-        return Side(self.stored.read("hidden", places_N).float().to(self._device), self._head)
+        return Side(self.stored.read("hidden", places_N).float().to(self._device), self.head)
 
     def check(self, drawn: Sequence[int]) -> None:
         """Each token of the rows `drawn` has a stored signal, and it is its own; `told` says what was measured.

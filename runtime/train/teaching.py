@@ -31,6 +31,8 @@ from runtime.train.place import HERE, Place, device_of
 CACHE_BYTES = 1 << 30
 #: tokens that go through the teacher at once while the look-up is filled
 FILL_TOKENS = 8192
+#: tokens at which a head is compared with its model's logits
+HEAD_TOKENS = 32
 #: relative difference of logits that rounding explains
 HEAD_TOLERANCE = 1e-4
 
@@ -80,8 +82,9 @@ def hidden_of(model: PreTrainedModel, groups: Sequence[Group], place: Place = HE
 
 def head_of(model: PreTrainedModel, ids_BT: Tensor, who: str) -> nn.Linear:
     """The module hidden_NH → logits_NV. Raises Refusal when the model does more than that to make its logits (a soft
-    cap, a scale): the loss would be of another model (TRL #6629)."""
-    head, ids_BT = model.get_output_embeddings(), ids_BT.to(device_of(model))
+    cap, a scale): the loss would be of another model (TRL #6629). A few tokens tell it; the logits of a long row over a
+    large vocabulary would be the most that a training ever holds."""
+    head, ids_BT = model.get_output_embeddings(), ids_BT[:, :HEAD_TOKENS].to(device_of(model))
     with torch.no_grad():
         own = model(input_ids=ids_BT, use_cache=False).logits
         ours = head(model.base_model(input_ids=ids_BT, use_cache=False).last_hidden_state)
@@ -117,7 +120,7 @@ class Teacher:
         head: nn.Module,
         corpus: Corpus,
         drawn: Sequence[int],
-        limit: int = CACHE_BYTES,
+        limit: int | None = None,
         place: Place = HERE,
         tell: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -127,8 +130,7 @@ class Teacher:
         self.head = _beside(in_float32(head), place.device)
         self._table_SH: Tensor | None = None
         width = int(model.config.hidden_size)
-        size = corpus.start[-1] * width * 4
-        if size <= limit:
+        if keeps(corpus, width, limit):
             self._table_SH = torch.zeros(corpus.start[-1], width, device=place.device)
             read = lots(corpus, drawn)
             for done, rows in enumerate(read):
@@ -184,6 +186,11 @@ def in_float32(head: nn.Module) -> nn.Module:
 def _beside(head: nn.Module, device: torch.device) -> nn.Module:
     """The head on a device; a copy where it is elsewhere, because it may be one matrix with the model's embedding."""
     return head if device_of(head) == device else copy.deepcopy(head).to(device).requires_grad_(False)
+
+
+def keeps(corpus: Corpus, width: int, limit: int | None = None) -> bool:
+    """Whether the hidden states of all rows, so wide, are looked up."""
+    return corpus.start[-1] * width * 4 <= (CACHE_BYTES if limit is None else limit)
 
 
 def lots(corpus: Corpus, drawn: Sequence[int]) -> list[list[int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from runtime import digest
 from runtime.contract import Used, rows
 from runtime.contract import report as facts
 from runtime.contract.architecture import Architecture
+from runtime.contract.peak import Peak
 from runtime.models import build, fitting
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.tokenizer import TokenizerParams
@@ -55,6 +56,9 @@ class Stage:
 
     def used(self, what: Used, amount: int) -> None:
         self.used_up[what] = self.used_up.get(what, 0) + amount
+
+    def measures(self, peak: Callable[[], Peak]) -> None:
+        self.peak = peak
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
         whole = facts.envelope(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 
 from kcompiler import assets
+from kcompiler.audit import evidence as audited
 from runtime import catalog
+from runtime.machine import evidence
 from tests.unit.kcompiler.audit.conftest import Bundle
 
 
@@ -107,6 +110,8 @@ def test_a_line_of_another_step_is_noticed(bundle: Bundle) -> None:
             "/data/steps/data/estimate_error",
             lambda content: content["data"]["steps"]["data"]["estimate_error"].update(value=0),
         ),
+        ("/data/memory_error", lambda content: content["data"]["memory_error"].update(value=0)),
+        ("/data/memory_error", lambda content: content["data"].pop("memory_error") and None),
         ("/data/done", lambda content: content["data"]["done"].update(n=1, k=1)),
         ("/data/steps", lambda content: content["data"]["steps"].pop("data")),
         ("/subject", lambda content: content["subject"].clear()),
@@ -123,6 +128,41 @@ def test_the_report_on_the_run_cannot_be_improved(
     found = bundle.audit()
     assert f"generated/eight-ball/evidence/run.json#{pointer}" in {one.subject for one in found.findings}
     assert found.exit_code == 3
+
+
+HELD = {"before": 80_000_000, "host": 400_000_000, "device": None, "at": "host", "estimated": 320_000_000}
+
+
+@pytest.mark.parametrize(
+    ("held", "error"),
+    [
+        (HELD, 0.2),
+        ({**HELD, "before": None}, None),
+        ({**HELD, "before": -1}, None),
+        ({**HELD, "host": 0}, None),
+        ({**HELD, "estimated": 0}, None),
+        ({**HELD, "at": "device"}, None),
+        ({**HELD, "device": 32_000_000, "at": "device", "estimated": 8_000_000}, 0.25),
+        ("much", None),
+    ],
+)
+def test_memory_in_the_report_on_the_run_follows_from_the_lines(bundle: Bundle, held: Any, error: float | None) -> None:
+    """What the machine writes of a record is what the auditor computes from it; and every other number is noticed."""
+    plan, records = json.loads(bundle.lock.read_text()), bundle.records()
+    for step in plan["estimates"]:
+        records[step]["memory"] = held
+    machine = {step: {**one, "memory": held if isinstance(held, dict) else None} for step, one in records.items()}
+    report = evidence.run_report(plan, machine)
+    assert list(audited.wrong(report, plan, records)) == []
+    assert report["data"]["memory_error"]["value"] == error
+    first = next(iter(plan["estimates"]))
+    for name in ("before", "host", "device", "estimated", "error"):
+        changed = copy.deepcopy(report)
+        changed["data"]["steps"][first]["memory"][name]["value"] = 319_999_999
+        assert list(audited.wrong(changed, plan, records)) == [f"/data/steps/{first}/memory/{name}"]
+    changed = copy.deepcopy(report)
+    changed["data"]["memory_error"]["value"] = 0.1
+    assert list(audited.wrong(changed, plan, records)) == ["/data/memory_error"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"data": 1}', '{"data": {"steps": 1}}', '{"x": NaN}'])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.contract import Used, rows
+from runtime.contract.peak import Peak
 
 Reply = tuple[int, Mapping[str, str], Any]
 
@@ -43,6 +44,9 @@ class Stage:
 
     def used(self, what: Used, amount: int) -> None:
         self.used_up[what] = self.used_up.get(what, 0) + amount
+
+    def measures(self, peak: Callable[[], Peak]) -> None:
+        self.peak = peak
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
         self.data[port] = json.loads(json.dumps(data, allow_nan=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ from referencing import Registry, Resource
 from runtime import digest
 from runtime.contract import Refusal, Used, rows
 from runtime.contract import report as facts
+from runtime.contract.peak import Peak
 from runtime.data.prepare import prepare
 from runtime.steps.data import DataParams
 
@@ -44,6 +45,8 @@ class Stage:
     def kept(self, done: int) -> None: ...
 
     def used(self, what: Used, amount: int) -> None: ...
+
+    def measures(self, peak: Callable[[], Peak]) -> None: ...
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
         assert port == "report"

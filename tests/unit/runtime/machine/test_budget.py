@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from runtime.contract import Refusal
+from runtime.contract import report as facts
+from runtime.contract.peak import off
 from runtime.machine import meter, saved
 from runtime.machine.apply import apply, collect, forecast, unfinished, used_up
 from runtime.machine.budget import Budget, OverBudget, total
@@ -231,6 +233,73 @@ def test_tokens_of_killed_attempts_and_of_work_that_was_done_twice_are_counted(r
     assert (data["resumes"]["value"], data["repeated"]["value"]) == (1, 5)
     assert 0.15 < data["lost"]["value"] < data["wall"]["value"]
     assert to_the_end(on(root, rounds=21, training_tokens=200), root).outcome == "failed"
+
+
+def trained(content: dict[str, Any], *steps: str) -> dict[str, Any]:
+    return {**content, "estimates": {step: {"gigaoperations": 7} for step in steps}}
+
+
+@pytest.mark.usefixtures("beating")
+def test_memory_is_the_highest_of_all_attempts_beside_the_formula(root: Path) -> None:
+    """The attempt that was killed took the most; of steps that train nothing nothing is said."""
+    assert killed_at(on(root), root, 5)
+    first = to_the_end(trained(on(root), "grow"), root)
+    data = first.reports["apply"]["data"]
+    assert data["resumes"]["value"] == 1
+    memory = data["steps"]["grow"]["memory"]
+    assert memory["host"] == facts.measured(400_000_000, "B")
+    assert (memory["device"]["value"], memory["device"]["tag"]) == (None, "unavailable")
+    assert memory["estimated"] == facts.estimated(320_000_000, "B", by="formula")
+    assert memory["before"] == facts.measured(80_000_000, "B")
+    assert memory["error"] == facts.measured(0.2, "1")
+    assert data["memory_error"] == facts.measured(0.2, "1", n=1)
+    assert [name for name, step in data["steps"].items() if "memory" in step] == ["grow"]
+    again = to_the_end(trained(on(root), "grow"), root)
+    assert again.reports["apply"] == first.reports["apply"], "a result that is reused took what it took"
+    assert "memory_error" not in to_the_end(on(root), root).reports["apply"]["data"], "nothing was trained"
+
+
+def test_memory_of_which_nothing_was_said_is_unavailable(root: Path) -> None:
+    """One training that did not measure makes the error of all unavailable; so does one that is not done."""
+    data = to_the_end(trained(on(root), "make", "grow"), root).reports["apply"]["data"]
+    assert data["steps"]["grow"]["memory"]["error"]["value"] == 0.2
+    assert {one["tag"] for one in data["steps"]["make"]["memory"].values()} == {"unavailable"}
+    assert data["memory_error"]["tag"] == "unavailable"
+    assert data["memory_error"]["reason"].startswith("make: memory was not measured")
+    part = to_the_end(trained(on(root, rounds=21), "grow"), root, only=["make"]).reports["apply"]["data"]
+    assert part["memory_error"]["reason"] == "no committed result of grow"
+
+
+@pytest.mark.parametrize(
+    ("peak", "error"),
+    [
+        ({"before": 100, "host": 500, "estimated": 400}, 0.2),
+        ({"before": 0, "host": 300, "estimated": 400}, 0.25),
+        ({"before": None, "host": 1, "device": 410, "at": "device", "estimated": 400}, 0.025),
+        ({"before": 900, "host": 1, "device": 500, "at": "device", "estimated": 400}, 0.25),
+        ({"before": None, "host": 400, "estimated": 400}, None),
+        ({"before": -1, "host": 400, "estimated": 400}, None),
+        ({"host": 0, "estimated": 400}, None),
+        ({"host": -5, "estimated": 400}, None),
+        ({"host": None, "estimated": 400}, None),
+        ({"host": 400, "estimated": 0}, None),
+        ({"host": 400, "estimated": -400}, None),
+        ({"host": 400, "at": "device", "estimated": 400}, None),
+    ],
+)
+def test_no_memory_is_no_measurement(peak: dict[str, Any], error: float | None) -> None:
+    """A training takes memory: zero bytes, or a formula that gives none, say that something was not measured."""
+    mb = {name: value if name == "at" or value is None else value * 1_000_000 for name, value in peak.items()}
+    record = {"lost_attempts": 0, "memory": {"before": 0, "device": None, "at": "host", **mb}}
+    assert off(record) == error
+    assert off({**record, "lost_attempts": 1}) is None
+    assert off({"lost_attempts": 0}) is None
+
+
+def test_less_than_the_libraries_is_measured_by_the_libraries() -> None:
+    """A card of which a small training holds little: a difference of megabytes is none of the formula."""
+    held = {"before": None, "host": None, "device": 32_000_000, "at": "device", "estimated": 8_000_000}
+    assert off({"lost_attempts": 0, "memory": held}) == 0.25
 
 
 @pytest.mark.usefixtures("beating")
