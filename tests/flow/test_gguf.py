@@ -55,6 +55,32 @@ def test_a_gguf_file_teaches_and_starts_a_student(fresh: Home) -> None:
     fresh.run("validate", "specs/tiny.yaml").ended(0, "")
 
 
+@pytest.mark.slow
+@NEEDED
+@pytest.mark.skipif(importlib.util.find_spec("torchao") is None, reason="needs pip install '.[torchao]'")
+def test_a_teacher_of_eight_bits_is_measured_before_it_teaches_and_teaches_the_same_twice(fresh: Home) -> None:
+    """In processes of their own: the lock promises the bytes."""
+    (fresh.root / "specs/small.gguf").write_bytes(made.small())
+    taught_by(fresh, start=True, source="gguf", model="./small.gguf")
+    fresh.change(lambda data: data["teacher"].update(dtype="int8"))
+    fresh.run("pin", "specs/tiny.yaml", code=LIGHT).ended(0, "")
+    result = fresh.apply("--only", "train-kd")
+    steps = result.steps()
+    assert (steps["teacher-rounded"], steps["train-kd"]) == ("committed", "committed"), result.err
+    locked = {step["id"]: step for step in json.loads(fresh.lock.read_text(encoding="utf-8"))["steps"]}
+    assert locked["train-kd"]["backend"] == locked["teacher-rounded"]["backend"] == "torchao"
+    assert locked["train-kd"]["promise"] == "bitwise"
+    assert json.loads(fresh.lock.read_text(encoding="utf-8"))["toolchain"]["torchao"] == "0.18.0"
+    report = json.loads((fresh.stored("teacher-rounded", "report") / "report.json").read_text(encoding="utf-8"))["data"]
+    assert 0 < report["bytes"]["value"] < report["bytes_plain"]["value"]
+    assert report["divergence"]["n"] == report["tokens"]["value"] > 0
+    first = fresh.stored("train-kd", "checkpoint")
+    again = fresh.apply("--only", "train-kd", "--force", "train-kd", anew=True)
+    assert again.steps()["train-kd"] == "committed"
+    assert fresh.stored("train-kd", "checkpoint") == first
+    assert "did not give again" not in again.err
+
+
 @pytest.mark.parametrize(
     ("data", "code"),
     [
