@@ -57,6 +57,8 @@ class Task:
     work: int | None
     #: how long it will take, where that can be said
     forecast: Forecast | None
+    #: those of the run, as the lock names them
+    budgets: Mapping[str, Any]
 
     @property
     def id(self) -> str:
@@ -122,7 +124,13 @@ class Attempt:
 
     def _metered(self, call: Call, number: int) -> Mapping[str, Any]:
         meter = self._running()
-        claim = {"attempt": number, "params": self._task.entry["params"], "components": dict(self._task.components)}
+        task = self._task
+        claim = {
+            "attempt": number,
+            "params": task.entry["params"],
+            "components": dict(task.components),
+            "budgets": dict(task.budgets),
+        }
         self._state.journal.append("step_claimed", {**self._name(), **claim})
         try:
             gives = self._outputs(call)

@@ -46,6 +46,8 @@ class Attempts:
     peak: Peak | None = None
     #: number of an attempt → the parameters of the step as it was claimed
     params: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    #: number of an attempt → under `budgets` those of the run that claimed it
+    budgets: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     #: what the key of the action is made of
     components: Mapping[str, str] = field(default_factory=dict)
     #: what the newest attempt ended with, when it ended with a refusal or an error
@@ -107,6 +109,8 @@ class Past:
                 known.claimed += 1
                 known.staged, known.failed, known.mended_by, known.fence = None, "", "", line.fence
                 known.params[known.claimed] = line.data.get("params", {})
+                if "budgets" in line.data:
+                    known.budgets[known.claimed] = {"budgets": line.data["budgets"]}
                 known.components = line.data.get("components", {})
             elif line.type == "step_staged":
                 known.staged = line.data

@@ -1,9 +1,11 @@
 """One attempt at a step → how long it has worked and how far it is: wall clock, processors, accelerators, tokens; steps
 done, and steps that a later attempt need not do again; memory, where the step measures it. Kept where a kill leaves it.
 
-A thread writes the sums down every `INTERVAL_S`, so that of an attempt that is killed no more than the last interval is
-unknown. Processor time is that of this process with all its threads, and of children that were waited for: it does not
-grow because somebody else uses the machine.
+A thread makes the sums durable every `INTERVAL_S`, so that of the time of an attempt that is killed no more than the
+last interval is unknown. What is counted one by one (tokens, steps done, steps kept) is known exactly where only the
+process was killed: each time a number changes it is handed to the file system, without waiting for the disk.
+Processor time is that of this process with all its threads, and of children that were waited for: it does not grow
+because somebody else uses the machine.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,9 @@ from runtime.machine.durable import Disk, StorageFailed
 
 INTERVAL_S = 1.0
 FILE = "spent.json"
+#: beside it: what was counted last, not durable
+LATEST = "counted.json"
+_LATEST_BYTES = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +95,14 @@ class Meter:
         self._tokens = dict.fromkeys(TOKENS, 0)
         #: what the attempt has taken of memory so far; it knows once it has begun
         self.peak: Callable[[], Peak | None] = lambda: None
+        #: the most tokens that were used at once
+        self._most = dict.fromkeys(TOKENS, 0)
         #: step it began at, steps done, steps kept, and when they were
         self._began: int | None = None
         self._done, self._kept, self._kept_wall = 0, 0, self._wall
         self._write()
+        self._latest: int | None = os.open(folder / LATEST, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        self._note()
         self._thread = threading.Thread(target=self._beat, name="meter", daemon=True)
         self._thread.start()
 
@@ -113,10 +122,13 @@ class Meter:
     def way(self) -> Way | None:
         """How far it is; None while nothing was said to be kept."""
         with self._lock:
-            if self._began is None:
-                return None
-            lost_s = time.perf_counter() - self._kept_wall if self._done > self._kept else 0.0
-            return Way(began=self._began, done=self._done, kept=self._kept, lost_s=lost_s)
+            return self._way()
+
+    def _way(self) -> Way | None:
+        if self._began is None:
+            return None
+        lost_s = time.perf_counter() - self._kept_wall if self._done > self._kept else 0.0
+        return Way(began=self._began, done=self._done, kept=self._kept, lost_s=lost_s)
 
     def data(self) -> dict[str, Any]:
         """Both, and memory, for a journal line."""
@@ -129,7 +141,9 @@ class Meter:
 
     def did(self, done: int) -> None:
         """So many steps are done."""
-        self._done = done
+        with self._lock:
+            self._done = done
+            self._note()
 
     def keep(self, done: int) -> None:
         """So many steps are durable; the first call says where the attempt begins."""
@@ -137,17 +151,36 @@ class Meter:
             if self._began is None:
                 self._began = self._done = done
             self._kept, self._kept_wall = done, time.perf_counter()
+            self._note()
 
     def use(self, what: Used, amount: int) -> None:
         """So much more of it was used."""
         with self._lock:
             self._tokens[what] += amount
+            self._most[what] = max(self._most[what], amount)
+            self._note()
 
     def close(self) -> Spent:
         """Stop the thread; what was spent in all."""
         self._end.set()
         self._thread.join()
+        with self._lock:
+            if self._latest is not None:
+                os.close(self._latest)
+                self._latest = None
         return self.spent()
+
+    def _note(self) -> None:
+        """Hand over what was counted: one write over the one before, which a kill does not tear."""
+        if self._latest is None:
+            return
+        way, wall_s = self._way(), round(time.perf_counter() - self._wall, 6)
+        counted = {"attempt": self._attempt, "wall_s": wall_s, **self._tokens, "most": self._most}
+        # no sign is missing without it: the durable one stands
+        with contextlib.suppress(OSError):
+            os.pwrite(
+                self._latest, json.dumps(counted | ({} if way is None else way.data())).ljust(_LATEST_BYTES).encode(), 0
+            )
 
     def _beat(self) -> None:
         while not self._end.wait(INTERVAL_S):
@@ -156,27 +189,58 @@ class Meter:
                 self._write()
 
     def _write(self) -> None:
-        self._disk.write(self._path, json.dumps({"attempt": self._attempt, **self.data()}).encode())
+        self._disk.write(self._path, json.dumps({"attempt": self._attempt, **self.data(), "most": self._most}).encode())
 
 
 def left_behind(folder: Path, attempt: int) -> dict[str, Any] | None:
-    """What a killed attempt spent and how far it came, for a journal line, to within one interval after its last sign
-    of life; None where it left none."""
+    """What a killed attempt spent and how far it came, for a journal line, with the interval after its last durable
+    sign of life; None where it left none."""
+    last, latest = _sign(folder / FILE, attempt), _sign(folder / LATEST, attempt)
+    if last is None:
+        return None
+    spent, way, most = last.spent, last.way, last.most
+    cards = max(1.0, spent.gpu_s / spent.wall_s) if spent.gpu_s and spent.wall_s else 0.0
+    if latest is None or latest.spent.wall_s < spent.wall_s:
+        # after a power cut nothing is known of the interval: it counts as worked as fast as before
+        share = INTERVAL_S / spent.wall_s if spent.wall_s else 0.0
+        counted = {name: getattr(spent, name) + math.ceil(getattr(spent, name) * share) for name in TOKENS}
+        at_s = spent.wall_s
+    else:
+        way, most, at_s = latest.way, latest.most, latest.spent.wall_s
+        counted = {name: getattr(latest.spent, name) for name in TOKENS}
+    # rather too much than too little: what was at work when it was killed counts as the most that was used at once
+    tokens = {name: counted[name] + most[name] for name in TOKENS}
+    more_s = max(INTERVAL_S, at_s - spent.wall_s)
+    killed = Spent(wall_s=more_s, cpu_s=more_s, gpu_s=cards * more_s)
+    whole = replace(spent + killed, **tokens)
+    further = {} if way is None else replace(way, lost_s=way.lost_s + whole.wall_s - at_s).data()
+    taken = {} if last.peak is None else {PEAK: last.peak.data()}
+    return {**whole.data(), **further, **taken}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sign:
+    """What an attempt has written of itself. `most`: the most tokens that were used at once."""
+
+    spent: Spent
+    way: Way | None
+    most: Mapping[str, int]
+    peak: Peak | None
+
+
+def _sign(path: Path, attempt: int) -> _Sign | None:
+    """What stands in a file of this attempt. None for one that cannot be read, or says what cannot be: nothing takes
+    less than no time."""
     try:
-        found: Any = strict_json.loads((folder / FILE).read_bytes())
+        found: Any = strict_json.loads(path.read_bytes())
         if found["attempt"] != attempt:
             return None
-        last, way, peak = spent_of(found), way_of(found), peak_of(found)
+        most = {name: int(found.get("most", {}).get(name, 0)) for name in TOKENS}
+        sign = _Sign(spent=spent_of(found), way=way_of(found), most=most, peak=peak_of(found))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
-    # the interval in which it was killed counts as worked, as fast as before: rather too much than too little
-    share = INTERVAL_S / last.wall_s if last.wall_s else 0.0
-    more = {name: math.ceil(getattr(last, name) * share) for name in TOKENS}
-    cards = max(1.0, last.gpu_s / last.wall_s) if last.gpu_s and last.wall_s else 0.0
-    killed = Spent(wall_s=INTERVAL_S, cpu_s=INTERVAL_S, gpu_s=cards * INTERVAL_S, **more)
-    further = {} if way is None else {**way.data(), "lost_s": round(way.lost_s + INTERVAL_S, 6)}
-    taken = {} if peak is None else {PEAK: peak.data()}
-    return {**(last + killed).data(), **further, **taken}
+    numbers = [*sign.spent.data().values(), *most.values(), *({} if sign.way is None else sign.way.data()).values()]
+    return sign if all(math.isfinite(number) and number >= 0 for number in numbers) else None
 
 
 def accelerators() -> int:

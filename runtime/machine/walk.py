@@ -212,6 +212,7 @@ class Walk:
             forged=any(self._is_forged(name) for name in producers({**step, "after": []})),
             work=None if estimate is None else estimate[WORK],
             forecast=forecast(estimate, self._state.history.last(self._spec, step["id"])),
+            budgets=self._lock.get("budgets", {}),
         )
         return self._carry_out(task, decision, fresh=forced)
 

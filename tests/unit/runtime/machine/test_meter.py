@@ -13,7 +13,7 @@ import pytest
 
 from runtime.machine import meter
 from runtime.machine.durable import DISK, Disk, StorageFailed
-from runtime.machine.meter import FILE, INTERVAL_S, Meter, Spent, Way, accelerators, left_behind, way_of
+from runtime.machine.meter import FILE, INTERVAL_S, LATEST, Meter, Spent, Way, accelerators, left_behind, way_of
 
 
 def test_waiting_costs_no_processor_and_work_in_a_thread_does(tmp_path: Path) -> None:
@@ -74,6 +74,52 @@ def test_tokens_of_the_interval_of_the_kill_count_as_fast_as_before(tmp_path: Pa
     found = left_behind(tmp_path, 1)
     assert found is not None
     assert (found["training_tokens"], found["teacher_tokens"]) == (1000, 1)
+
+
+def test_tokens_and_steps_are_known_to_the_last_one_when_the_process_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the durable sign knows: most of an attempt may be imports, and then tokens come fast."""
+    monkeypatch.setattr(meter, "INTERVAL_S", 60.0)
+    running = Meter(tmp_path, 2, DISK)
+    running.keep(40)
+    for done in range(41, 53):
+        running.use("training_tokens", 1565)
+        running.did(done)
+    running.keep(50)
+    running.use("teacher_tokens", 70)
+    found = left_behind(tmp_path, 2)
+    running.close()
+    assert found is not None
+    # and the step that was at work counts as whole
+    assert (found["training_tokens"], found["teacher_tokens"]) == (13 * 1565, 2 * 70)
+    assert (found["began"], found["done"], found["kept"]) == (40, 52, 50)
+    assert 59.0 < found["lost_s"] <= found["wall_s"]
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"attempt": 1, "wall_s": 99}', '{"attempt": 2, "wall_s": 1.0}'])
+def test_what_was_counted_last_may_be_torn_or_old_and_the_durable_sign_stands(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(json.dumps({"attempt": 2, "wall_s": 4.0, "training_tokens": 1000}))
+    alone = left_behind(tmp_path, 2)
+    (tmp_path / LATEST).write_text(text)
+    assert left_behind(tmp_path, 2) == alone is not None
+
+
+def test_time_that_was_counted_after_the_durable_sign_is_time(tmp_path: Path) -> None:
+    """A full disk keeps the durable sign as it was."""
+    (tmp_path / FILE).write_text(json.dumps({"attempt": 2, "wall_s": 4.0, "cpu_s": 4.0, "gpu_s": 8.0}))
+    (tmp_path / LATEST).write_text(json.dumps({"attempt": 2, "wall_s": 14.0, "training_tokens": 7}))
+    assert left_behind(tmp_path, 2) == Spent(wall_s=14.0, cpu_s=14.0, gpu_s=28.0, training_tokens=7).data()
+
+
+@pytest.mark.parametrize("name", ["wall_s", "cpu_s", "gpu_s", "training_tokens", "teacher_tokens"])
+def test_a_sign_that_would_give_back_is_none(tmp_path: Path, name: str) -> None:
+    (tmp_path / FILE).write_text(json.dumps({"attempt": 1, "wall_s": 5.0, name: -1}))
+    assert left_behind(tmp_path, 1) is None
+    (tmp_path / FILE).write_text(
+        json.dumps({"attempt": 1, "wall_s": 5.0, "began": 0, "done": 0, "kept": -1, "lost_s": 0})
+    )
+    assert left_behind(tmp_path, 1) is None
 
 
 def test_how_far_an_attempt_came_is_told_with_what_was_not_kept(tmp_path: Path) -> None:

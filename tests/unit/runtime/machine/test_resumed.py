@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runtime.machine.journal import Attempts, Ended
-from runtime.machine.meter import Spent, Way
+from runtime.machine.meter import INTERVAL_S, Spent, Way
 from runtime.machine.resumed import resumes
 
 
@@ -57,3 +57,36 @@ def test_a_setting_that_decides_nothing_may_differ_and_is_named() -> None:
     params = {1: {"checkpoint_every": 100, "steps": 9}, 2: {"checkpoint_every": 50, "steps": 9}}
     (found,) = resumes(attempts(Ended(Spent(), way(0, 1, 1)), params=params), way(1, 9, 9))
     assert found["changed"] == ["checkpoint_every: 100 → 50"]
+
+
+def test_a_state_that_was_saved_after_the_last_sign_is_not_lost() -> None:
+    """It was killed between the two: what came after the state is less than an interval."""
+    killed = Ended(Spent(wall_s=30.0), way(0, 47, 40, 8.5))
+    (found,) = resumes(attempts(killed), way(45, 60, 60))
+    assert (found["at"], found["repeated"], found["lost_s"]) == (45, 2, INTERVAL_S)
+    (found,) = resumes(attempts(killed), way(50, 60, 60))
+    assert (found["at"], found["repeated"], found["lost_s"]) == (50, 0, INTERVAL_S)
+    brief = Ended(Spent(wall_s=30.0), way(0, 47, 40, 0.25))
+    assert resumes(attempts(brief), way(50, 60, 60))[0]["lost_s"] == 0.25
+
+
+def test_an_attempt_that_ended_before_it_went_on_repeated_nothing() -> None:
+    """Killed while it imported, or its disk was full: it stands where the next one goes on, which repeats the steps."""
+    killed, imports = Ended(Spent(wall_s=30.0), way(0, 59, 50, 4.0)), Ended(Spent(wall_s=3.0), None)
+    first, second, third = resumes(attempts(killed, imports, imports), way(50, 100, 100))
+    assert [(one["at"], one["repeated"], one["lost_s"]) for one in (first, second, third)] == [
+        (50, 0, 4.0),
+        (50, 0, 3.0),
+        (50, 9, 3.0),
+    ]
+    (found,) = resumes(attempts(imports), way(0, 100, 100))
+    assert (found["at"], found["repeated"], found["lost_s"]) == (0, 0, 3.0)
+
+
+def test_a_budget_that_was_changed_meanwhile_is_named() -> None:
+    known = attempts(Ended(Spent(), way(0, 1, 1)), params={1: {"steps": 9}, 2: {"steps": 9}})
+    known.budgets |= {1: {"budgets": {"wall_s": 7200, "usd": 0}}, 2: {"budgets": {"wall_s": 7100, "usd": 0}}}
+    (found,) = resumes(known, way(1, 9, 9))
+    assert found["changed"] == ["budgets.wall_s: 7200 → 7100"]
+    del known.budgets[1]
+    assert resumes(known, way(1, 9, 9))[0]["changed"] == []
