@@ -18,7 +18,7 @@ from kcompiler.compose import variants
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import stored
 from kcompiler.facts.teacher import has_weights
-from kcompiler.facts.time import of_step
+from kcompiler.facts.time import fewest, of_step
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Node, Problem, build
 from kcompiler.lock import FORMAT
@@ -257,19 +257,25 @@ def _undecidable(
         if one["mode"] != "block" or not one["kind"].startswith(_WINDOW) or not known:
             continue
         steps, every = (int(settings[step][name]) for name in ("steps", "gradient_norms_every"))
-        window, points = int(one["params"]["window"]), len({*range(0, steps, every), steps - 1})
-        if points < window:
-            index, stage = stages[max(known, key=len)]
-            written = "gradient_norms_every" in stage.model_fields_set
-            yield front.tree.diagnostic(
-                "KC6036",
-                f"/training/stages/{index}/{'gradient_norms_every' if written else 'steps'}",
-                f"rule `{one['rule']}` looks at {window} measured points in a row, and this training has {points}",
-                label=f"{steps} steps, gradients measured every {every}",
-                help=f"write `gradient_norms_every: {(steps - 1) // (window - 1)}`"
-                if steps >= window
-                else f"train {window} steps or more, or remove the pack",
-            )
+        index, stage = stages[max(known, key=len)]
+        looks = stage.validation
+        least = steps if looks is None else fewest(steps, looks)
+        # the last step that is allowed is measured, too; one at which patience ends it need not be
+        window, measured = int(one["params"]["window"]), {*range(0, least, every), *([steps - 1] * (least == steps))}
+        if len(measured) >= window:
+            continue
+        written = "gradient_norms_every" in stage.model_fields_set
+        advice = f"`gradient_norms_every: {(max(least, window) - 1) // (window - 1)}`"
+        if looks is not None and least < steps and least < window:
+            advice = f"`patience: {min(-(-window // looks.every), steps)}`, and with it `gradient_norms_every: 1`"
+        yield front.tree.diagnostic(
+            "KC6036",
+            f"/training/stages/{index}/{'gradient_norms_every' if written else 'steps'}",
+            f"rule `{one['rule']}` looks at {window} measured points in a row, and this training has {len(measured)}"
+            + (", where its patience ends it first" if least < steps else ""),
+            label=f"{least if least < steps else steps} steps, gradients measured every {every}",
+            help=f"write {advice}" if steps >= window else f"train {window} steps or more, or remove the pack",
+        )
 
 
 def _texts(value: object) -> list[str]:

@@ -89,10 +89,10 @@ def _of_rule(
     if not fed:
         return [], [] if rule.mode == "skip" else [_unfed(loaded, producers)]
     if rule.where is not None:
-        counts = {step: _count(rule.where, settings.get(step)) for _, step in fed}
-        if all(count is None for count in counts.values()):
+        asked = {step: _is_asked(rule.where, settings.get(step)) for _, step in fed}
+        if all(one is None for one in asked.values()):
             return [], [_no_parameter(loaded, rule.where, [step for _, step in fed])]
-        fed = [one for one in fed if (counts[one[1]] or 0) >= rule.where.at_least]
+        fed = [one for one in fed if asked[one[1]]]
     expect, problem = _resolved(loaded, spec_values)
     if problem is not None:
         return [], [problem]
@@ -124,13 +124,18 @@ def _obligation(pack: LoadedPack, loaded: LoadedRule, kind: str, step: str, expe
     }
 
 
-def _count(where: Where, params: Mapping[str, Any] | None) -> int | None:
-    """How many values the path leads to in the parameters of a step; None where these have no such field. Of a step
-    whose parameters are not known it is as many as the rule asks for."""
+def _is_asked(where: Where, params: Mapping[str, Any] | None) -> bool | None:
+    """Whether a step of these parameters is one of those that the rule is for; None where they have no such field. A
+    step whose parameters are not known is."""
     if params is None:
-        return where.at_least
+        return True
     matches = path.walk(path.parse(where.step), params)
-    return None if all(match.no_field for match in matches) else sum(not match.missing for match in matches)
+    if all(match.no_field for match in matches):
+        return None
+    values = [match.value for match in matches if not match.missing]
+    if where.at_least is not None:
+        return len(values) >= where.at_least
+    return written(where.has) in map(written, values)
 
 
 def _no_parameter(loaded: LoadedRule, where: Where, steps: Sequence[str]) -> Diagnostic:

@@ -69,13 +69,26 @@ class When(Closed):
 
 
 class Where(Closed):
-    """The rule applies only to reports of steps in whose parameters the path `step` leads to `at_least` so many values.
+    """The rule applies only to reports of steps in whose parameters the path `step` leads to `at_least` so many values;
+    or, with `has`, to this value.
 
     A spec has several steps of one kind: of two trainings the one may have a single loss term, and nothing to compare.
     """
 
     step: PathText
-    at_least: int = Field(ge=1)
+    at_least: int | None = Field(default=None, ge=1)
+    has: Scalar | None = None
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Where:
+        if (self.at_least is None) == (self.has is None):
+            raise ValueError("give either `at_least` or `has`")
+        return self
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        return f"at least {self.at_least} of {self.step}" if self.has is None else f"{self.step}: {written(self.has)}"
 
 
 def written(value: object) -> str:

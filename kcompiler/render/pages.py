@@ -261,7 +261,7 @@ def _show_rule(loaded: Any) -> str:
     lines = [f"{loaded.name}: {rule.title}", "", f"  on: {rule.on}", f"  mode: {rule.mode}", f"  kind: {loaded.kind}"]
     lines += [f"  {key}: {value}" for key, value in loaded.params.model_dump(by_alias=True).items()]
     if rule.where is not None:
-        lines.append(f"  for steps with: at least {rule.where.at_least} of {rule.where.step}")
+        lines.append(f"  for steps with: {rule.where.said}")
     if rule.expect is not None:
         lines.append(f"  expect: {rule.expect.model_dump(by_alias=True, exclude_none=True)}")
     return "\n".join([*lines, f"  remedy: {rule.remedy}"]) + "\n"

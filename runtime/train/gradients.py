@@ -7,7 +7,7 @@ over all trainable parameters of the student, one term at a time, on the very gr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,6 +62,17 @@ def diverged(what: str, step: int) -> Diverged:
         action="look at what the step begins with: the temperature of the loss, the logits of the teacher, the weights "
         "the student starts from",
     )
+
+
+def without_length(gradients: Mapping[str, Tensor | None], step: int) -> Refusal:
+    """The refusal of a gradient, by the names of its tensors, whose length is no number: one of its numbers is none,
+    and where that comes from is to be looked for; or all are, and the sum of their squares is beyond float32."""
+    largest = {name: float(one.abs().max()) for name, one in gradients.items() if one is not None}
+    if not all(map(math.isfinite, largest.values())):
+        return diverged("the gradient is not finite", step)
+    name = max(largest, key=lambda one: largest[one])
+    words = diverged("the gradient is longer than float32 can say", step)
+    return Refusal(f"{words.message}: its largest number, {largest[name]:.1e}, is in `{name}`", action=words.action)
 
 
 def check_finite(what: str, number: float, step: int) -> None:

@@ -261,7 +261,8 @@ class Trainer:
         self.scaling.unscale(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.params.optimizer.clip_norm)
         if not math.isfinite(float(norm)) and not self.scaling.excuses():
-            raise gradients.diverged("the gradient is not finite", step)
+            named = {name: one.grad for name, one in self.student.named_parameters()}
+            raise gradients.without_length(named, step)
         self.record.skipped += not math.isfinite(float(norm))
         self.record.clipped += math.isfinite(float(norm)) and float(norm) > self.params.optimizer.clip_norm
         for group in self.optimizer.param_groups:

@@ -19,10 +19,16 @@ from runtime.train.loop import Trainer
 from runtime.train.objective import Bound
 from runtime.train.place import Place
 from runtime.train.record import Point, Record
-from runtime.train.schedule import learning_rate
+from runtime.train.schedule import learning_rate, weight_at
 
 Datum = dict[str, Any]
 NO_TOKEN = "no supervised token of this term in the batch"
+
+
+def _effective(bound: Bound, record: Record) -> dict[str, float]:
+    """A term's weight in the first step and in the last that was made, which patience may have made an early one."""
+    steps = {"first": 0, "last": record.steps - 1}
+    return {name: weight_at(step, bound.term.weight, bound.term.schedule) for name, step in steps.items()}
 
 
 def _settings(bound: Bound) -> dict[str, Any]:
@@ -73,18 +79,18 @@ def _term(bound: Bound, k: int, record: Record, corpus: Corpus, tokenizer: Token
         "mask": bound.loss.mask,
         "semantics": dict(bound.semantics),
         "settings": _settings(bound),
-        "effective_weight": {
-            "first": facts.measured(record.points[0].weights[k], "1"),
-            "last": facts.measured(record.points[-1].weights[k], "1"),
-        },
+        "effective_weight": {name: facts.measured(weight, "1") for name, weight in _effective(bound, record).items()},
         "supervised_tokens": facts.measured(record.supervised[k], "token"),
         "supervised_example": _example(corpus, bound.loss.mask, tokenizer),
         "supervision": supervision.told(corpus, bound.loss.mask, tokenizer),
-        "first": _point(seen[0], k)["value"],
+        # patience may end a training before the first token that a rare term has
+        "first": _point(seen[0], k)["value"] if seen else facts.unavailable(NO_TOKEN, "nat/token"),
         "final": facts.unavailable(NO_TOKEN, "nat/token")
         if final is None
         else facts.measured(final, "nat/token", n=steps),
-        "least_gradient_norm": facts.measured(min(point.norms[k] or 0.0 for point in seen), "nat/token", n=len(seen)),
+        "least_gradient_norm": facts.measured(min(point.norms[k] or 0.0 for point in seen), "nat/token", n=len(seen))
+        if seen
+        else facts.unavailable(NO_TOKEN, "nat/token"),
         "curve": [_point(point, k) for point in record.points],
     }
 
@@ -144,7 +150,7 @@ def _schedule(schedule: Schedule | None) -> dict[str, float] | None:
 
 def origin(record: Record, trainer: Trainer, digests: Mapping[str, str], *, made_by: str) -> dict[str, Any]:
     """training.json: what made this checkpoint, as the run used it, without clock, path or machine."""
-    params, points = trainer.params, record.points
+    params = trainer.params
     rates = [learning_rate(step, params.steps, params.optimizer) for step in range(record.steps)]
     matrices, vectors = trainer.optimizer.param_groups
     return {
@@ -156,7 +162,7 @@ def origin(record: Record, trainer: Trainer, digests: Mapping[str, str], *, made
                 "version": bound.loss.version,
                 "weight": bound.term.weight,
                 "schedule": _schedule(bound.term.schedule),
-                "effective_weight": {"first": points[0].weights[k], "last": points[-1].weights[k]},
+                "effective_weight": _effective(bound, record),
                 "params": bound.params.model_dump(mode="json"),
                 "semantics": dict(bound.semantics),
                 "supervised_tokens": record.supervised[k],

@@ -19,6 +19,7 @@ from runtime.contract.validation import Validation
 from runtime.models import build, tokenizer
 from runtime.steps.train import TrainParams
 from runtime.train import distill, loop, objective
+from runtime.train.batches import rows_of
 from runtime.train.distill import corpus_of, train
 from runtime.train.loop import Trainer
 from tests.tensor.train import world
@@ -180,6 +181,38 @@ def test_the_student_is_the_best_state_and_the_training_ends_when_nothing_is_gai
             base, tokenizer.load(base["tokenizer"]), objective.bind(asked.losses), asked, "validation"
         )[0].ids
     )
+
+
+def test_a_term_whose_first_token_comes_after_the_end_is_unavailable(base: dict[str, Path], tmp_path: Path) -> None:
+    """All steps that are allowed hold its token, so that it is no mistake; patience ends the training before it."""
+    asked = params(
+        losses=[
+            *world.terms(ce_truth=1.0, tool_name=1.0)[:1],
+            world.terms(tool_name=1.0)[0].model_copy(update={"schedule": Schedule(to=0.0, from_step=0, until_step=4)}),
+        ],
+        steps=6,
+        batch_size=4,
+        validation=Validation(every=2, patience=1, least_gain=100.0, metric="ce_truth"),
+    )
+    seed = Stage(tmp_path / "any", base).seed
+    early = {row for step in range(2) for row in rows_of(seed, step, 4, 40)}
+    late = next(row for step in range(2, 6) for row in rows_of(seed, step, 4, 40) if row not in early)
+    data = tmp_path / "dataset"
+    shutil.copytree(base["dataset"], data)
+    written = [world.row(number, spans=number == late) for number in range(40)]
+    (data / "train.jsonl").write_text("".join(rows.written(written, "train.jsonl")))
+    stage, found = trained({**base, "dataset": data}, asked, tmp_path / "run")
+    assert (found["validation"]["stopped"], value(found["steps"])) == ("patience", 2)
+    rare = found["terms"]["tool_name"]
+    assert value(rare["supervised_tokens"]) == 0
+    for name in ("first", "final", "least_gradient_norm"):
+        assert rare[name]["tag"] == "unavailable"
+    assert value(found["terms"]["ce_truth"]["least_gradient_norm"]) > 0
+    # the second step was the last that was made, not the sixth, and not the last that was measured
+    weights = {"first": 1.0, "last": 0.75}
+    assert {name: value(one) for name, one in rare["effective_weight"].items()} == weights
+    made_by = json.loads((stage.root / "checkpoint/training.json").read_text())
+    assert made_by["losses"][1]["effective_weight"] == weights
 
 
 def test_a_training_that_ended_early_is_not_taken_up_again(contrary: dict[str, Path], tmp_path: Path) -> None:

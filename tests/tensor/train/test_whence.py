@@ -62,6 +62,22 @@ def test_a_weight_of_the_student_is_named(taught: dict[str, Path], tmp_path: Pat
     assert "and 5 more" in said
 
 
+def test_a_gradient_of_finite_numbers_that_is_too_long_is_called_so(
+    taught: dict[str, Path], tmp_path: Path, monkeypatch: Patch
+) -> None:
+    """The sum of their squares is beyond float32. No row makes a number that is not finite: none is looked for."""
+
+    def lengthen(trainer: Trainer) -> None:
+        weight = trainer.student.model.layers[1].mlp.up_proj.weight
+        weight.register_hook(lambda gradient: torch.full_like(gradient, 1e20))
+
+    spoiled_before(monkeypatch, 2, lengthen)
+    assert message(taught, tmp_path) == (
+        "training diverged: the gradient is longer than float32 can say at step 2: its largest number, 1.0e+20, is in "
+        "`model.layers.1.mlp.up_proj.weight`"
+    )
+
+
 class Rare(nn.Module):
     """An embedding that has no number for one token."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -218,3 +219,41 @@ def test_a_window_of_points_is_there_before_anything_is_trained(
     assert said("warning") == []
     mode, every = "block", advised or every
     assert len(said("advised")) == (advised is None and points < 5)
+
+
+@pytest.mark.parametrize(
+    ("look", "patience", "every", "points", "advised"),
+    [
+        (10, 4, 10, 4, {"gradient_norms_every": 9}),
+        (10, 4, 9, 5, {}),
+        (2, 1, 1, 2, {"patience": 3, "gradient_norms_every": 1}),
+        # patience cannot run out before the last step, which is measured
+        (50, 4, 50, 5, {}),
+        (50, None, 50, 5, {}),
+    ],
+)
+def test_patience_may_end_a_training_before_its_window_is_full(
+    tmp_path: Path, look: int, patience: int | None, every: int, points: int, advised: dict[str, int]
+) -> None:
+    def said(name: str, **changes: int) -> list[Any]:
+        packs = tmp_path / name / "policies"
+        shutil.copytree(next(ROOT.glob("tests/golden/plan/KC6036-*/policies")), packs)
+        rule = packs / "lab" / "balance" / "rule.yaml"
+        rule.write_text(f"mode: block\n{rule.read_text(encoding='utf-8')}", encoding="utf-8")
+
+        def change(data: dict[str, Any]) -> None:
+            validation = {"every": look, "patience": changes.get("patience", patience)}
+            stage = data["training"]["stages"][0]
+            stage.update(steps=200, gradient_norms_every=changes.get("gradient_norms_every", every))
+            stage["validation"] = {name: value for name, value in validation.items() if value is not None}
+            data["data"]["validation"] = 0.1
+            data.update(policies=["lab"])
+
+        return [one for one in made(tmp_path / name, change)[1] if one.code == "KC6036"]
+
+    found = said("first")
+    assert len(found) == bool(advised)
+    if found:
+        assert f"has {points}, where its patience ends it first" in found[0].summary
+        assert {name: int(number) for name, number in re.findall(r"`(\w+): (\d+)`", found[0].help)} == advised
+        assert said("advised", **advised) == []

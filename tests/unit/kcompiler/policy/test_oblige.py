@@ -343,6 +343,22 @@ def test_a_rule_is_about_the_steps_whose_parameters_it_names(tmp_path: Path, at_
     assert [one["from"].removeprefix("step:") for one in found] == sorted(asked)
 
 
+@pytest.mark.parametrize(
+    ("where", "asked"),
+    [
+        ("{step: steps, has: 3}", ["bare", "unknown"]),
+        ("{step: steps, has: 4}", ["unknown"]),
+        ('{step: "losses[*].term", has: ce}', ["several", "unknown"]),
+        ('{step: "losses[*].term", has: kl}', ["several", "alone", "unknown"]),
+    ],
+)
+def test_a_rule_is_about_the_steps_whose_parameters_have_a_value(tmp_path: Path, where: str, asked: list[str]) -> None:
+    rule = changed("kind:", f"where: {where}\nkind:")
+    found, problems = policy.obligations(lab(tmp_path, rule=rule), SPEC, TRAININGS, PARAMS)
+    assert problems == []
+    assert [one["from"].removeprefix("step:") for one in found] == sorted(asked)
+
+
 def test_a_parameter_that_no_step_has_is_an_error(tmp_path: Path) -> None:
     rule = changed("kind:", 'where: {step: "loss[*].term", at_least: 1}\nkind:')
     known = {"eval.sound": ["several", "alone"]}
@@ -352,7 +368,14 @@ def test_a_parameter_that_no_step_has_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "where", ["{step: losses}", "{step: losses, at_least: 0}", "{at_least: 1}", "{step: '[*]', at_least: 1}"]
+    "where",
+    [
+        "{step: losses}",
+        "{step: losses, at_least: 0}",
+        "{step: losses, at_least: 1, has: 3}",
+        "{at_least: 1}",
+        "{step: '[*]', at_least: 1}",
+    ],
 )
 def test_where_says_what_and_how_many(tmp_path: Path, where: str) -> None:
     _, problems = made(tmp_path, changed("kind:", f"where: {where}\nkind:"))

@@ -33,12 +33,23 @@ def report() -> dict[str, Any]:
 
 def judged(found: dict[str, Any]) -> Verdict:
     """By the rules of validation, as a spec obliges that validates in its stage `kd` and not in the one after it."""
-    params = {"train-kd": {"validation": {"every": 20}}, "train-more": {"validation": None}}
-    made, _ = policy.obligations(PACKS, SPEC, {"training": ["train-kd", "train-more"]}, params)
+    params: dict[str, dict[str, Any]] = {
+        "train-kd": {"validation": {"every": 20}, "keeps_states": True},
+        "train-more": {"validation": None, "keeps_states": False},
+    }
+    made, _ = policy.obligations(PACKS, SPEC, {"training": [*params]}, params)
     asked = [one for one in made if one["rule"].removeprefix("caws/core/") in RULES]
     # of the stage that declares none nothing is asked
     assert [(one["rule"], one["from"]) for one in asked] == [(f"caws/core/{name}", "step:train-kd") for name in RULES]
     return judge({"train-kd": found}, asked)
+
+
+def test_a_baseline_may_be_best_where_it_begins() -> None:
+    """It is then the stronger baseline. That it validated at all is asked of it, too."""
+    params = {"train-ce_only-kd": {"validation": {"every": 20}, "keeps_states": False}}
+    made, _ = policy.obligations(PACKS, SPEC, {"training": [*params]}, params)
+    asked = {one["rule"].removeprefix("caws/core/") for one in made}
+    assert asked & set(RULES) == {"validation-made", "validation-rows"}
 
 
 def test_a_training_that_validated_passes() -> None:
