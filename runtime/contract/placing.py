@@ -40,6 +40,12 @@ def devices_of(params: Mapping[str, Any]) -> list[str]:
     return sorted({str(name) for name in asked if name not in (None, "cpu")})
 
 
+def times_kernels(params: Mapping[str, Any]) -> bool:
+    """Whether a step with these parameters chooses among kernels by how fast they are here: whatever trains, or reads a
+    teacher to train by it, on the processor."""
+    return params.get("device") == "cpu" and "precision" in params
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
     """How far the figures of a repetition may lie from those recorded: `absolute` + `relative` · |recorded|.

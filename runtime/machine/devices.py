@@ -1,5 +1,8 @@
 """A locked step → what an action key knows of the machine and of the devices that the step asks for.
 
+Of a step that chooses kernels by timing them the key knows the processor's model, too: two of one maker and with the
+same vectors need not choose alike.
+
 Devices are asked of the step's backend, whose toolchain alone can tell: it is imported for a step that names a device
 beside the CPU, and for no other.
 """
@@ -14,7 +17,7 @@ from typing import Any
 from runtime import catalog
 from runtime.contract import Refusal
 from runtime.contract.keys import History
-from runtime.contract.placing import devices_of
+from runtime.contract.placing import devices_of, times_kernels
 from runtime.machine import host
 
 Words = Callable[[Mapping[str, Any]], Mapping[str, str]]
@@ -26,21 +29,30 @@ NOT_ASKED = "asked at apply"
 
 def words() -> Words:
     """The words of this machine for any step of a lock."""
-    here = host.words()
-    return lambda step: {**here, **{name: _words(str(step["backend"]), name) for name in devices_of(step["params"])}}
+    here = _here()
+    return lambda step: {**here(step), **{name: _words(step["backend"], name) for name in devices_of(step["params"])}}
 
 
 def recorded(history: History, spec: str) -> Words:
     """The same for those who compile, and load no toolchain: a device is taken for what it was when the step was last
     carried out. Whether it still is, is seen at apply."""
-    here = host.words()
+    here = _here()
 
     def of(step: Mapping[str, Any]) -> Mapping[str, str]:
         last = history.last(spec, str(step["id"])) or {}
         known = last.get("components", {})
-        return {**here, **{name: known.get(f"environment.{name}", NOT_ASKED) for name in devices_of(step["params"])}}
+        return {
+            **here(step),
+            **{name: known.get(f"environment.{name}", NOT_ASKED) for name in devices_of(step["params"])},
+        }
 
     return of
+
+
+def _here() -> Words:
+    """The words of the processor for any step."""
+    here, model = host.words(), host.model()
+    return lambda step: {**here, "processor": model} if times_kernels(step["params"]) else here
 
 
 def require(steps: Iterable[Mapping[str, Any]]) -> None:

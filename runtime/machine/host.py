@@ -49,6 +49,13 @@ def kernels() -> str:
     return " ".join(filter(None, (maker, width, *chosen)))
 
 
+def model() -> str:
+    """Which processor of its maker this is, as in "26.68" (family and model) or "0xd40" (part)."""
+    facts = _first_processor()
+    numbers = [facts[name] for name in ("cpu family", "model") if name in facts]
+    return ".".join(numbers) or facts.get("CPU part") or platform.processor() or platform.machine()
+
+
 def hardware() -> dict[str, str | int]:
     """What a report says of the machine: operating system, instruction set, processor model, logical processors."""
     return {

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from runtime import catalog
 from runtime.contract.keys import History
 from runtime.machine import devices, host
 
 HERE = host.words()
+ROOT = Path(__file__).parents[4]
 
 
 def step(name: str = "train-kd", **params: Any) -> dict[str, Any]:
@@ -23,6 +28,27 @@ def test_a_device_is_what_it_was_when_the_step_was_last_carried_out() -> None:
     words = devices.recorded(history, "mine")
     assert words(step(device="cuda")) == {**HERE, "cuda": "another card"}
     assert words(step(device="cpu")) == words(step()) == HERE
+
+
+@pytest.mark.parametrize("words", [devices.words(), devices.recorded(History([]), "mine")])
+def test_the_model_of_the_processor_counts_where_kernels_are_timed(words: devices.Words) -> None:
+    """Two processors of one maker with the same vectors need not find the same kernel faster, and sum in its order."""
+    timed = {**HERE, "processor": host.model()}
+    assert words(step(device="cpu", precision="fp32")) == timed
+    for params in ({"device": "cpu"}, {"precision": "fp32"}, {"threads": 2}):
+        assert words(step(**params)) == HERE
+    assert "processor" not in devices.recorded(History([]), "mine")(step(device="cuda", precision="fp32"))
+
+
+def test_what_times_kernels_is_known_by_its_parameters() -> None:
+    """`distill` carries out two steps and `recording` one; nothing else makes products by the kernel that was timed."""
+    users = {
+        path.stem for path in (ROOT / "runtime").rglob("*.py") if "runtime.train.linear import" in path.read_text()
+    }
+    assert users == {"distill", "recording"}
+    steps = [catalog.load("steps", name) for name in catalog.names("steps")]
+    having = {one.name for one in steps if {"device", "precision"} <= set(one.params.model_fields)}
+    assert having == {"bootstrap", "record_signals", "train"}
 
 
 def test_a_device_of_which_nothing_is_recorded_is_asked_at_apply() -> None:

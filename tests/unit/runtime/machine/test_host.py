@@ -49,6 +49,22 @@ def test_where_nothing_is_known_there_is_still_a_word(monkeypatch: pytest.Monkey
     assert host.hardware()["processor"] == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("text", "model"),
+    [
+        ("vendor_id\t: AuthenticAMD\ncpu family\t: 26\nmodel\t\t: 2\nmodel name\t: EPYC\n", "26.2"),
+        ("CPU implementer\t: 0x41\nCPU part\t: 0xd40\n", "0xd40"),
+    ],
+)
+def test_processors_of_one_maker_are_told_apart(
+    text: str, model: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told(monkeypatch, tmp_path, text)
+    assert host.model() == model
+    monkeypatch.setattr(host, "_CPUINFO", tmp_path / "none")
+    assert host.model()
+
+
 def test_a_variable_that_chooses_kernels_makes_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
     step = {"id": "s", "kind": "k", "backend": "b", "code": "c", "seed": 1, "params": {}, "gives": {}, "takes": {}}
 
