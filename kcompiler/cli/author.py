@@ -10,7 +10,18 @@ import click
 
 from kcompiler import project
 from kcompiler.cli.outcome import Outcome
-from kcompiler.cli.plans import FORMAT, LAID_OUT, PROFILE, called, delta_of, lay_out, plan_of, refused, show_diagnostics
+from kcompiler.cli.plans import (
+    FORMAT,
+    LAID_OUT,
+    PROFILE,
+    called,
+    delta_of,
+    exhausted,
+    lay_out,
+    plan_of,
+    refused,
+    show_diagnostics,
+)
 from kcompiler.cli.writing import write
 
 if TYPE_CHECKING:
@@ -110,6 +121,7 @@ def plan(
         raise Outcome(1, "lock-would-change", f"kcompiler plan {called(spec, profile)}")
     if not check and committed != made:
         write(home, path, lock.dump(made))
+    spent = exhausted(made, home, entries)
     _show_plan(
         made,
         committed,
@@ -118,6 +130,7 @@ def plan(
         kept(front, home, made),
         where=home.shown(path),
         spec=called(spec, profile),
+        raised="" if spent is None else f"raise {spent.place} in {called(spec, profile)}, then ",
         full=full,
         form=form,
     )
@@ -146,9 +159,11 @@ def _show_plan(
     *,
     where: str,
     spec: str,
+    raised: str,
     full: bool,
     form: str,
 ) -> None:
+    """`raised`: what is to be done before the next apply can do anything."""
     from kcompiler import lock
     from kcompiler.render import json
     from kcompiler.render.view import plan_view
@@ -168,7 +183,7 @@ def _show_plan(
         kept=kept,
         full=full,
         # `apply SPEC` makes everything; a part is carried out by its lock
-        next_command=f"kcompiler apply {where if made['asked'].get('targets') else spec}",
+        next_command=f"{raised}kcompiler apply {where if made['asked'].get('targets') else spec}",
     )
     lay_out(view, form, f"kcompiler plan {spec} --full")
 

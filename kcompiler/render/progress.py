@@ -71,6 +71,9 @@ class Pace:
 
     def _add(self, marks: deque[tuple[float, float]], value: float) -> None:
         now = self._clock()
+        if (marks and value < marks[-1][1]) or (len(marks) == 1 and value == marks[0][1]):
+            # it went back, to a state before, or has not begun: the time until now says nothing of its pace
+            marks.clear()
         marks.append((now, value))
         while len(marks) > 2 and now - marks[1][0] >= _OVER_S:
             marks.popleft()

@@ -48,14 +48,21 @@ class Budget:
         """Raises OverBudget. `spent`: all attempts at the step at work; `paid`: all attempts for the spec's name."""
         wall_s = self.others.wall_s + spent.wall_s
         if self.wall_s is not None and wall_s > self.wall_s:
-            raise _over("wall_s", f"{wall_s:.0f} s over all attempts at this plan", f"{self.wall_s:g} s")
+            what = f"{_beyond(wall_s, self.wall_s, 0)} s over all attempts at this plan"
+            raise _over("wall_s", what, f"{self.wall_s:g} s")
         if self.gpu_hours is not None and paid.gpu_s > self.gpu_hours * _HOUR_S:
-            what = f"{paid.gpu_s / _HOUR_S:.3g} hours of accelerators"
+            what = f"{_beyond(paid.gpu_s / _HOUR_S, self.gpu_hours, 3)} hours of accelerators"
             raise _over("gpu_hours", f"{what} {_EVER}", f"{self.gpu_hours:g}")
         for name in TOKENS:
             limit, count = getattr(self, name), getattr(paid, name)
             if limit is not None and count > limit:
                 raise _over(name, f"{count:,} {name.replace('_', ' ')} {_EVER}", f"{limit:,}")
+
+
+def _beyond(spent: float, limit: float, digits: int) -> str:
+    """With so many digits behind the point, or as many as show that it is more."""
+    texts = (f"{spent:.{number}f}" for number in range(digits, 10))
+    return next((text for text in texts if float(text) > limit), repr(spent))
 
 
 UNLIMITED = Budget()

@@ -22,7 +22,7 @@ from runtime.contract.keys import History
 from runtime.machine.durable import DISK, Disk, StorageFailed, erase, sweep
 from runtime.machine.journal import Attempts, Journal, load
 from runtime.machine.lease import Lease, alive
-from runtime.machine.meter import left_behind
+from runtime.machine.meter import left_behind, way_of
 from runtime.machine.saved import step_of
 from runtime.machine.store import Store
 
@@ -121,6 +121,8 @@ class Unfinished:
     mended_by: str = ""
     #: the process that is at work on it now; 0 for none
     process: int = 0
+    #: whether its attempts have told of anything that need not be made again
+    keeps: bool = False
 
     def words(self, total: int | None) -> str:
         """What became of it, and what the next apply does. `total`: how many steps it has, if it has steps."""
@@ -129,9 +131,14 @@ class Unfinished:
         if self.staged:
             return "interrupted when all was made, apply stores it"
         at = "" if self.step is None else f"step {self.step}" + ("" if total is None else f" of {total}")
+        if not at and total is None and self.keeps:
+            # of work that does not go step by step the number says nothing to who reads it
+            at = "what it has kept"
         if self.failed:
             then = f"apply {f'goes on from {at}' if at else 'runs it again'}"
             return f"failed: {self.failed}; {f'{self.mended_by}, then ' if self.mended_by else ''}{then}"
+        if self.step is None and at:
+            return f"interrupted, apply goes on from {at}"
         if at:
             return f"interrupted at {at}, apply goes on from there"
         if total is not None:
@@ -156,6 +163,11 @@ def unfinished(root: Path) -> dict[str, Unfinished]:
 def unfinished_of(folder: Path, action: str, known: Attempts, process: int = 0) -> Unfinished:
     """The same for one action. `process`: the writer that lives and has claimed its newest attempt."""
     place = scratch_of(folder, action)
+    ways = [known.way_of(number) for number in range(1, known.claimed + 1)]
+    if known.claimed > known.ended:
+        # killed, and no writer has come by since
+        ways.append(way_of(left_behind(place, known.claimed) or {}))
+    kept = [way.kept for way in ways if way is not None]
     return Unfinished(
         staged=known.staged is not None,
         # of work without a record of what it read nothing is used
@@ -163,6 +175,7 @@ def unfinished_of(folder: Path, action: str, known: Attempts, process: int = 0) 
         failed=known.failed,
         mended_by=known.mended_by,
         process=process if known.claimed > known.ended else 0,
+        keeps=bool(kept and kept[-1]) and (place / READ).is_file(),
     )
 
 

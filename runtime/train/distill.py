@@ -17,7 +17,7 @@ from runtime.contract.rows import Row, answered, load, prompt_of
 from runtime.contract.splits import TRAIN, VALIDATION
 from runtime.data import answers
 from runtime.data.encode import RESPONSE, encode
-from runtime.machine import host
+from runtime.machine import host, saved
 from runtime.models import admission, build, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
@@ -115,9 +115,12 @@ def _drawn(params: TrainParams, corpus: Corpus, seed: int) -> list[int]:
 
 
 def _teacher(model: PreTrainedModel, params: TrainParams, corpus: Corpus, ctx: Context, place: places.Place) -> Teacher:
+    # whoever looks on would take what was done before for the pace of this attempt
+    at = min(saved.step_of(ctx.scratch) or 0, params.steps)
+
     def tell(done: int, total: int) -> None:
         # a safe point: that a large teacher reads all rows takes long
-        ctx.progress(0, params.steps, f"the teacher reads rows: {done} of {total} lots")
+        ctx.progress(at, params.steps, f"the teacher reads rows: {done} of {total} lots")
 
     head = head_of(model, corpus.ids[0][None], "teacher")
     return Teacher(model, head, corpus, _drawn(params, corpus, ctx.seed), place=place, tell=tell)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from runtime.contract import Context, Refusal
+from runtime.contract import Context, Refusal, Stopped
 from runtime.contract.objective import Top
 from runtime.contract.optimizer import Optimizer
 from runtime.models.threads import check as check_threads
@@ -337,8 +337,8 @@ class Trainer:
         self.student.train()
         if self.params.gradient_checkpointing:
             self.student.gradient_checkpointing_enable({"use_reentrant": False})
-        if not begin:
-            self._validate(0, ctx)
+        # of the state it goes on from, too, where the validation was broken off
+        self._validate(begin, ctx, keeper)
         for step in range(begin, steps):
             if self._ended:
                 break
@@ -346,7 +346,7 @@ class Trainer:
             self.step(step)
             ctx.used("training_tokens", self.record.tokens - before)
             ctx.shows(step + 1, watching.numbers(self))
-            self._validate(step + 1, ctx)
+            self._validate(step + 1, ctx, keeper)
             keeper.after(step + 1, self.note())
             if self._ended:
                 keeper.save(step + 1)
@@ -366,14 +366,22 @@ class Trainer:
         """Whether nothing was gained for as long as the spec waits."""
         return self.record.selection is not None and bool(self.record.selection.stopped)
 
-    def _validate(self, done: int, ctx: Context) -> None:
-        selection = self.record.selection
-        if self.validator is None or selection is None or not self.validator.due(done):
+    def _validate(self, done: int, ctx: Context, keeper: Keeper) -> None:
+        """Where it is due after so many steps. What was trained is kept when it is stopped: it is then due again."""
+        selection, validator = self.record.selection, self.validator
+        if validator is None or selection is None or not validator.due(done) or selection.at(done) is not None:
             return
-        before = selection.tokens
-        with self._rounded():
-            self.validator.look(done, selection)
-        ctx.used("training_tokens", selection.tokens - before)
+
+        def tell(lots: int, tokens: int) -> None:
+            ctx.used("training_tokens", tokens)
+            ctx.progress(done, self.params.steps, f"validating: {lots} of {validator.lots} lots")
+
+        try:
+            with self._rounded():
+                validator.look(done, selection, tell)
+        except Stopped:
+            keeper.save(done)
+            raise
         ctx.shows(done, watching.validated(self))
 
     def take(self, step: int | None) -> None:

@@ -220,6 +220,7 @@ def reach(takes: Mapping[str, Path], params: ReachParams, ctx: Context) -> None:
         count = sum(parameter.requires_grad for parameter in student.parameters())
         head = head_of(student, batch.groups[0].ids_BT[:1], "student")
         for (name, bound), findings in zip(_named(terms), promised, strict=True):
+            ctx.progress(len(found), len(terms), name)
             reached = gradient_of(student, head, bound, batch)
             of_model = _of_model(student, reached, count)
             promises.admit(bound.name, of_model)

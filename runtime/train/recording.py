@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -205,14 +206,17 @@ class Maker:
         folder = ctx.scratch / "signals"
         durable.DISK.folder(folder)
         durable.sweep(folder)
-        done = _done(folder, identity)
+        done, damaged = _done(folder, identity)
         written = sum(shard.tokens for shard in done)
         _room(folder, self._bytes(self.tokens - written), self.params)
+        ctx.kept(self._whole(written))
+        if damaged:
+            ctx.say(f"{damaged}: it is made again, and those after it")
         if done:
             ctx.say(f"continuing at token {written} of {self.tokens}")
         held: list[Made] = []
         count = 0
-        for lot in self.lots:
+        for number, lot in enumerate(self.lots, 1):
             end = self.start[lot[-1]] + len(self.corpus.before(lot[-1]))
             if end <= written:
                 continue
@@ -225,10 +229,17 @@ class Maker:
                     while count >= self.shard:
                         held, count = self._write(folder, identity, done, held, self.shard), count - self.shard
                         written += self.shard
-            ctx.progress(min(end, self.tokens), self.tokens, f"{len(done)} shards")
+                        ctx.kept(self._whole(written))
+            ctx.progress(number, len(self.lots), f"{len(done)} shards")
         if count:
             self._write(folder, identity, done, held, count)
+            ctx.kept(len(self.lots))
         return done
+
+    def _whole(self, written: int) -> int:
+        """How many lots need not go through the teacher again, when so many tokens are written."""
+        ends = [self.start[lot[-1]] + len(self.corpus.before(lot[-1])) for lot in self.lots]
+        return bisect_right(ends, written) if written else 0
 
     def _bytes(self, tokens: int) -> int:
         """What so many tokens take, with the head and the list of rows."""
@@ -343,22 +354,25 @@ def _begun(folder: Path) -> str | None:
         return None
 
 
-def _done(folder: Path, identity: str) -> list[Shard]:
-    """The shards of an earlier attempt of this very recording that are whole, from the first on."""
+def _done(folder: Path, identity: str) -> tuple[list[Shard], str]:
+    """The shards of an earlier attempt of this very recording that are whole, from the first on; and which is not,
+    where one was listed that is not what it was."""
     try:
         found: Any = strict_json.loads((folder / PROGRESS).read_bytes())
         if found["identity"] != identity:
-            return []
+            return [], ""
         listed = [Shard(**one) for one in found["shards"]]
     except (OSError, ValueError, KeyError, TypeError):
-        return []
+        return [], ""
     whole: list[Shard] = []
     for shard in listed:
         path = folder / Path(shard.name).name
-        if not path.is_file() or digest.of_file(path) != shard.digest:
-            break
+        if not path.is_file():
+            return whole, f"{path.name} is gone"
+        if digest.of_file(path) != shard.digest:
+            return whole, f"{path.name} was changed after it was written"
         whole.append(shard)
-    return whole
+    return whole, ""
 
 
 def _hand_over(folder: Path, out: Path, shards: Sequence[Shard]) -> None:

@@ -108,24 +108,33 @@ class Validator:
         """Whether there is a validation after so many steps."""
         return due(done, self.policy, self.allowed)
 
-    def values(self) -> list[float | None]:
-        """Each term over all rows in nat/token; None where they hold no token of it."""
+    def values(self, tell: Callable[[int, int], None] = lambda _lots, _tokens: None) -> list[float | None]:
+        """Each term over all rows in nat/token; None where they hold no token of it. `tell(lots, tokens)`: after each
+        lot, how many there were and how many tokens this one had; what it raises breaks the validation off."""
         sums = [0.0] * len(self.terms)
         trains = self.student.training
         self.student.eval()
         card = [self.head.weight.device.index or 0] if self.head.weight.device.type == "cuda" else []
         with torch.random.fork_rng(devices=card), torch.no_grad():
-            for lot in self._lots:
+            for number, lot in enumerate(self._lots, 1):
                 hidden_NH, read = self.given(self.corpus.batch(lot), self.tokens)
                 found_K = onepass.values(hidden_NH, self.head, read, self.terms, self.chunk_tokens)
                 sums = [had + float(value) for had, value in zip(sums, found_K, strict=True)]
+                tell(number, sum(len(self.corpus.ids[row]) for row in lot))
         self.student.train(trains)
         return [value if self.tokens[bound.loss.mask] else None for bound, value in zip(self.terms, sums, strict=True)]
 
-    def look(self, done: int, selection: Selection) -> None:
-        """Validate after so many steps, and keep the weights where they are wanted. Raises Refusal for a metric that is
-        not finite."""
-        values = self.values()
+    @property
+    def lots(self) -> int:
+        """How many lots one validation goes through."""
+        return len(self._lots)
+
+    def look(
+        self, done: int, selection: Selection, tell: Callable[[int, int], None] = lambda _lots, _tokens: None
+    ) -> None:
+        """Validate after so many steps, and keep the weights where they are wanted. Nothing is kept of a validation
+        that `tell` breaks off. Raises Refusal for a metric that is not finite."""
+        values = self.values(tell)
         weighed = [
             weight * value for weight, value in zip(self.weights, values, strict=True) if weight and value is not None
         ]

@@ -298,6 +298,12 @@ def test_killed_while_it_records_it_goes_on_with_the_shards_that_are_whole(
     stage.scratch = tmp_path / "scratch"
     record_signals(taught, killed.recording(), stage)
     assert any(line.startswith("continuing at token ") for line in stage.said)
+    # in lots, as its progress: so many need not go through the teacher again
+    begun, *_, whole = stage.kept_at
+    assert 0 < begun < whole
+    assert stage.kept_at == sorted(stage.kept_at)
+    assert kept["top_k"].kept_at[0] == 0
+    assert kept["top_k"].kept_at[-1] == whole
     assert {name: (tmp_path / "scratch/signals" / name).stat().st_mtime_ns for name in before} == before
     assert digest.of_folder(stage.root / "signals") == digest.of_folder(kept["top_k"].root / "signals")
     assert stage.reports["report"]["data"] == kept["top_k"].reports["report"]["data"]
@@ -343,6 +349,9 @@ def test_a_shard_that_a_kill_tore_is_made_again(
     second = Stage(tmp_path / "second", taught)
     second.scratch = first.scratch
     record_signals(taught, asked(FORMS["full"]), second)
+    why = "shard-00001.safetensors was changed after it was written: it is made again, and those after it"
+    assert why in second.said
+    assert second.kept_at[0] < first.kept_at[-1] == second.kept_at[-1]
     assert digest.of_folder(second.root / "signals") == digest.of_folder(kept["full"].root / "signals")
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from kcompiler.policy import evidence
-from runtime import digest
+from runtime import contract, digest
 from runtime.contract import BrokenEvidence, Refusal, rows
 from runtime.contract.optimizer import Optimizer, Schedule
 from runtime.contract.validation import Validation
@@ -349,3 +349,39 @@ def test_a_baseline_keeps_its_best_and_gives_no_other_state(base: dict[str, Path
     # and those that the states before the last one name
     assert best in kept
     assert kept <= {best, "step-00000002.safetensors", "step-00000004.safetensors"}
+
+
+class Inside(Stage):
+    """A Context that is asked to stop when it is inside a validation: of the state after so many steps."""
+
+    at = 0
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        super().progress(done, total, note)
+        if note.startswith("validating: 1 of ") and done == self.at:
+            raise contract.Stopped
+
+
+@pytest.mark.parametrize("at", [0, 2, 6])
+def test_stopped_inside_a_validation_it_keeps_what_was_trained_and_validates_again(
+    base: dict[str, Path], tmp_path: Path, at: int
+) -> None:
+    """A validation may take longer than a budget lasts: it has safe points, and the result is that of an undisturbed
+    run."""
+    asked = params(micro_batch=2, keeps_states=True, checkpoint_every=100)
+    quiet, data = trained(base, asked, tmp_path / "quiet")
+    cut, again = Inside(tmp_path / "cut", base), Stage(tmp_path / "again", base)
+    cut.at, again.scratch = at, cut.scratch
+    with pytest.raises(contract.Stopped):
+        train(base, asked, cut)
+    train(base, asked, again)
+    assert (f"continuing at step {at} of 6" in again.said) == (at > 0)
+    for port in ("checkpoint", "states", "report"):
+        assert digest.of_folder(again.root / port) == digest.of_folder(quiet.root / port), port
+    # the lot that was gone through twice is counted twice
+    read = cut.used_up["training_tokens"] + again.used_up["training_tokens"]
+    assert (
+        quiet.used_up["training_tokens"]
+        < read
+        < quiet.used_up["training_tokens"] + value(data["validation"]["tokens_read"])
+    )

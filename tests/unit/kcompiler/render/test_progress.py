@@ -121,6 +121,28 @@ def test_what_validation_found_is_shown_until_it_finds_something_else() -> None:
     assert pace.words == ""
 
 
+def test_what_was_done_before_is_not_the_pace_of_a_resume() -> None:
+    """It stands at the state it goes on from while models are loaded, and where that is damaged it goes back."""
+    clock = Clock()
+    pace = Pace(clock)
+    pace.begin()
+
+    def tell(done: int, every_s: float = 0.5) -> None:
+        clock.now += every_s
+        pace.saw({"event": "progress", "step": "train-kd", "done": done, "total": 900})
+
+    for _ in range(20):
+        tell(300)
+    for done in range(301, 323):
+        tell(done)
+    assert pace.words == "4:49 left"
+    tell(250)
+    assert pace.words == ""
+    for done in range(251, 261):
+        tell(done, 1.0)
+    assert pace.words == "10:40 left"
+
+
 def test_too_short_a_time_says_nothing() -> None:
     clock = Clock()
     pace = Pace(clock)

@@ -39,6 +39,24 @@ def test_more_than_a_budget_stops(budget: Budget, spent: Spent, paid: Spent, nam
     assert f"raise budgets.{name}" in refusal.action
 
 
+@pytest.mark.parametrize(
+    ("budget", "spent", "paid", "words"),
+    [
+        (Budget(wall_s=5.0), Spent(wall_s=5.004), Spent(), "5.004 s over"),
+        (Budget(wall_s=5.0), Spent(wall_s=5.6), Spent(), "6 s over"),
+        (Budget(wall_s=5.0), Spent(wall_s=12345.4), Spent(), "12345 s over"),
+        (Budget(gpu_hours=0.0), Spent(), Spent(gpu_s=0.1), "0.00003 hours"),
+        (Budget(gpu_hours=1.0), Spent(), Spent(gpu_s=3600.1), "1.00003 hours"),
+        (Budget(gpu_hours=1.0), Spent(), Spent(gpu_s=5400), "1.500 hours"),
+    ],
+)
+def test_what_was_spent_reads_as_more_than_what_is_allowed(
+    budget: Budget, spent: Spent, paid: Spent, words: str
+) -> None:
+    with pytest.raises(OverBudget, match=f"is used up: {words}"):
+        budget.check(spent, paid)
+
+
 MUCH = Spent(wall_s=1e9, gpu_s=1e9, training_tokens=10**12, teacher_tokens=10**12)
 
 

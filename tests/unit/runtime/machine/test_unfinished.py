@@ -10,8 +10,10 @@ import pytest
 
 from runtime.machine import saved
 from runtime.machine.apply import Unfinished, apply, unfinished
-from runtime.machine.journal import JOURNAL
+from runtime.machine.journal import JOURNAL, Attempts, Ended
 from runtime.machine.lease import alive
+from runtime.machine.meter import FILE, Spent, Way
+from runtime.machine.state import unfinished_of
 from tests.unit.runtime.machinery import approve, chain
 
 
@@ -35,6 +37,10 @@ def left(**more: object) -> Unfinished:
         ),
         (left(step=5, process=12), 9, "process 12 is at work on it"),
         (left(step=0), 9, "interrupted at step 0 of 9, apply goes on from there"),
+        (left(keeps=True), None, "interrupted, apply goes on from what it has kept"),
+        (left(keeps=True), 9, "interrupted before it had saved a state, apply starts it anew"),
+        (left(keeps=True, failed="no disk"), None, "failed: no disk; apply goes on from what it has kept"),
+        (left(keeps=True, step=5), 9, "interrupted at step 5 of 9, apply goes on from there"),
     ],
 )
 def test_words(found: Unfinished, total: int | None, words: str) -> None:
@@ -84,15 +90,33 @@ def test_an_attempt_that_was_stopped_or_failed_is_told_and_a_finished_one_is_not
     content = chain(root, rounds=40)
     run = apply(content, root=root, judge=approve, stop_requested=lambda: next(polls, None) is None)
     (grow,) = [one for one in run.steps if one.status == "interrupted"]
-    assert grow.detail == "interrupted, apply runs it again"
+    assert grow.detail == "interrupted, apply goes on from what it has kept"
     ((action, found),) = unfinished(root).items()
-    assert found == left()
+    assert found == left(keeps=True)
     index(root / ".kcompiler/scratch" / action.removeprefix("sha256:") / "work/training", step=3)
     assert unfinished(root)[action].step == 3
     (root / ".kcompiler/scratch" / action.removeprefix("sha256:") / "read").unlink()
-    assert unfinished(root)[action].step is None, "apply starts work anew that has no record of what it read"
+    assert unfinished(root)[action] == left(), "apply starts work anew that has no record of what it read"
     assert apply(content, root=root, judge=approve).outcome == "done"
     assert unfinished(root) == {}
+
+
+def test_what_a_killed_attempt_kept_is_told_before_any_writer_comes_by(root: Path) -> None:
+    assert apply(chain(root, rounds=2), root=root, judge=approve).outcome == "done"
+    folder, action = root / ".kcompiler", "sha256:" + "a" * 64
+    scratch = folder / "scratch" / ("a" * 64)
+    (scratch / "work").mkdir(parents=True)
+    (scratch / "read").write_text("")
+    known = Attempts(claimed=1)
+    assert not unfinished_of(folder, action, known).keeps
+    sign = {"attempt": 1, "wall_s": 3.0, "began": 0, "done": 9, "kept": 0, "lost_s": 3.0}
+    (scratch / FILE).write_text(json.dumps(sign))
+    assert not unfinished_of(folder, action, known).keeps
+    (scratch / FILE).write_text(json.dumps({**sign, "kept": 8}))
+    assert unfinished_of(folder, action, known).keeps
+    # killed again before it went on: what the first had kept is there
+    known = Attempts(claimed=2, ended=1, ended_at={1: Ended(Spent(), Way(began=0, done=9, kept=8, lost_s=0.0))})
+    assert unfinished_of(folder, action, known).keeps
 
 
 def test_a_killed_writer_is_not_at_work_and_a_living_one_is(root: Path) -> None:
