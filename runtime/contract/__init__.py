@@ -193,6 +193,8 @@ class Step:
     promise: str | Callable[[Any], str] = "bitwise"
     #: of a step that may promise "statistical"
     tolerance: Tolerance | Callable[[Any], Tolerance | None] | None = None
+    #: what takes less memory, said where there is not enough of it
+    lighter: str = "take smaller models or fewer rows"
 
     def takes_of(self, params: Any) -> Ports:
         return self.takes(params) if callable(self.takes) else self.takes

@@ -17,6 +17,7 @@ from runtime.contract import MachineError, Refusal, Stopped
 from runtime.contract.forecast import WORK, Forecast
 from runtime.contract.peak import PEAK, Peak, higher, peak_of
 from runtime.contract.places import NoPlace
+from runtime.machine import scarce
 from runtime.machine.budget import UNLIMITED, Budget
 from runtime.machine.context import REPORT, Call, StepContext, Watch
 from runtime.machine.durable import StorageFailed, erase, is_storage_trouble
@@ -133,7 +134,7 @@ class Attempt:
         }
         self._state.journal.append("step_claimed", {**self._name(), **claim})
         try:
-            gives = self._outputs(call)
+            gives = self._carried_out(call)
         except (Stopped, KeyboardInterrupt):
             self._state.journal.append("step_interrupted", {**self._name(), **meter.data()})
             raise
@@ -157,6 +158,25 @@ class Attempt:
             self._state.store.publish(staged)
         self._end()
         return self._commit(named, spent, again, peak)
+
+    def _carried_out(self, call: Call) -> dict[str, Staged]:
+        """All that the step gives. Raises Refusal (KR0133) for want of memory, wherever and in whatever words it was
+        met; everything else as it comes."""
+        spare = bytearray()
+        try:
+            spare = bytearray(scarce.SPARE_BYTES)
+            return self._outputs(call)
+        except StorageFailed:
+            raise
+        except Exception as error:
+            lacking = scarce.behind(error)
+            if lacking is None:
+                raise
+            least = next(iter(scarce.limits()), None)
+            spare.clear()
+            refused = _out_of_memory(call, error, lacking, least)
+        # outside of the handler: what the step held goes with its frames
+        raise refused
 
     def _prepare(self) -> Call:
         """Declaration, backend and params of the task. Raises Refusal when the lock does not fit them."""
@@ -351,6 +371,21 @@ _ACTIONS = {
 
 def _memory(peak: Peak | None) -> dict[str, Any]:
     return {} if peak is None else {PEAK: peak.data()}
+
+
+def _out_of_memory(call: Call, error: Exception, lacking: BaseException, least: scarce.Limit | None) -> Refusal:
+    place = f"step {call.step_id}"
+    if isinstance(error, Refusal) and error.code == scarce.CODE:
+        # the step knows better what to set
+        return Refusal(error.message, place=error.place or place, action=error.action, code=error.code)
+    held = scarce.held()
+    had = ": " + "; ".join(filter(None, (held, str(least or "")))) if held or least else ""
+    return Refusal(
+        f"there is not enough memory for step `{call.step_id}`{had} ({scarce.wanted(lacking)})",
+        place=place,
+        action=f"{scarce.more(least)}; or let the step take less: {call.step.lighter}",
+        code=scarce.CODE,
+    )
 
 
 def _give(call: Call, port: str, staged: Staged) -> dict[str, Any]:

@@ -46,4 +46,5 @@ STEP = Step(
         "runtime.contract.recipe",
         "runtime.contract.report",
     ),
+    lighter="take a smaller student, or fewer shapes.prefill",
 )

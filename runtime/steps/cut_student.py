@@ -55,4 +55,5 @@ STEP = Step(
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",
     ),
+    lighter="take a smaller teacher",
 )

@@ -97,4 +97,5 @@ STEP = Step(
         "runtime.contract.strict_json",
         "runtime.contract.report",
     ),
+    lighter="take fewer rows, by data.sources[].limit",
 )

@@ -143,4 +143,5 @@ STEP = Step(
         "runtime.contract.vocabulary",
         "runtime.steps.tokenizer",
     ),
+    lighter="take fewer rows of the suite, or a smaller model",
 )

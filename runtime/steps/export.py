@@ -72,4 +72,5 @@ STEP = Step(
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",
     ),
+    lighter="take a smaller student, or fewer and shorter shapes.prefill",
 )

@@ -30,4 +30,5 @@ STEP = Step(
     backend="http",
     run=run,
     code=("runtime.data.fetch", "runtime.contract.report"),
+    lighter="take a smaller model",
 )

@@ -81,4 +81,5 @@ STEP = Step(
         "runtime.mil.step",
         "runtime.steps.tokenizer",
     ),
+    lighter="take a smaller teacher, or shorter rows",
 )

@@ -51,4 +51,5 @@ STEP = Step(
         "runtime.contract.strict_json",
     ),
     promise="none",
+    lighter="take a lower teacher.concurrency, or fewer rows",
 )

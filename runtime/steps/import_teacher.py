@@ -44,4 +44,5 @@ STEP = Step(
         "runtime.contract.report",
         "runtime.contract.architecture",
     ),
+    lighter="take a smaller teacher",
 )

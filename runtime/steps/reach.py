@@ -60,4 +60,5 @@ STEP = Step(
     run=run,
     plugs=plugs,
     code=TRAINING,
+    lighter="take a smaller student or vocabulary, or shorter rows",
 )

@@ -34,4 +34,5 @@ STEP = Step(
         "runtime.contract.gguf_words",
         "runtime.contract.report",
     ),
+    lighter="take a smaller teacher",
 )

@@ -64,4 +64,5 @@ STEP = Step(
     # how likely the rows are to the teacher: rounding moves it by thousandths
     tolerance=Tolerance(absolute=0.02, relative=0.02, of=("nll",)),
     code=TRAINING,
+    lighter="take a smaller teacher, or shorter rows",
 )

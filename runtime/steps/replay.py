@@ -42,4 +42,5 @@ STEP = Step(
         "runtime.contract.report",
         "runtime.contract.strict_json",
     ),
+    lighter="take fewer rows",
 )

@@ -51,4 +51,5 @@ STEP = Step(
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",
     ),
+    lighter="take a smaller teacher",
 )

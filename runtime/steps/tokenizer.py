@@ -88,4 +88,5 @@ STEP = Step(
         "runtime.contract.report",
         "runtime.contract.vocabulary",
     ),
+    lighter="take fewer rows, by data.sources[].limit, or a smaller vocab_size",
 )

@@ -41,4 +41,5 @@ STEP = Step(
     backend="coreml",
     run=run,
     code=("runtime.mil", "runtime.contract.program", "runtime.contract.recipe", "runtime.contract.report"),
+    lighter="take a smaller student, or shorter shapes",
 )

@@ -199,10 +199,13 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
         watched, not_watched = corpus_of(takes, words, terms, params, VALIDATION)
     place = places.of(params, params.teacher_device)
     folder = ctx.scratch / "training"
-    room = memory.Room(params, max(len(ids) for ids in corpus.ids), place.device)
+    # the params of a teacher that is trained here have a batch, and no part of one
+    whole = made_by == "bootstrap"
+    room = memory.Room(params, max(len(ids) for ids in corpus.ids), place.device, whole=whole)
     ctx.measures(room.peak)
     if memory.killed_before(ctx.scratch):
-        ctx.say("the attempt before this one was killed, probably for want of memory: set micro_batch for this stage")
+        less = "lower batch_size of the teacher" if whole else "set micro_batch for this stage"
+        ctx.say(f"the attempt before this one was killed, probably for want of memory: {less}")
     with (
         contextlib.closing(room),
         room.enough(),

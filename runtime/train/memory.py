@@ -32,19 +32,20 @@ from runtime.contract.architecture import Architecture
 from runtime.contract.footprint import Taught, Training
 from runtime.contract.peak import Peak
 from runtime.contract.placing import Precision
-from runtime.machine import durable
+from runtime.machine import durable, scarce
 from runtime.train import teaching
 from runtime.train.batches import Corpus
 from runtime.train.stored import View
 
-#: how far above the formula a measurement may be; what is advised must fit with it
+#: how far above the formula a measurement may be
 SLACK = 1.25
+#: how far above it what is there must be for a setting to be advised: a limit counts addresses, arenas of threads and
+#: free pieces of the heap, too, which no formula knows (1.7 seen under `ulimit -v`)
+SPARE = 2.0
 #: seconds between two looks, where the kernel keeps no highest value
 EVERY_S = 0.02
 #: fewest tokens of a chunk
 LEAST_CHUNK = 16
-#: words of torch's allocators, of oneDNN and of C++ when there is no memory
-_WORDS = ("DefaultCPUAllocator", "out of memory", "bad_alloc", "Cannot allocate memory", "not enough memory")
 #: trainings that this process has begun: the second finds the libraries as the first left them
 _used: list[None] = []
 _STATUS, _REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -174,18 +175,12 @@ def size_of(tensor: Tensor) -> int:
     return sum(one.numel() * one.element_size() for one in found if one is not None)
 
 
-def short(error: BaseException) -> bool:
-    """Whether an error says that there was no memory."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in _WORDS)
-
-
 class Room:
     """What one training takes, as far as its models are known, and what is there."""
 
-    def __init__(self, params: Sized, longest: int, device: torch.device) -> None:
-        """`longest`: tokens of the longest row."""
+    def __init__(self, params: Sized, longest: int, device: torch.device, *, whole: bool = False) -> None:
+        """`longest`: tokens of the longest row. `whole`: a batch cannot be parted, for there is no setting for it."""
+        self._whole = whole
         self._params, self._longest, self._device, self.gauge = params, longest, device, Gauge(device)
         #: of the student; 0 before it is built
         self.parameters = 0
@@ -217,18 +212,27 @@ class Room:
             half=params.precision != "fp32",
         )
 
-    def advice(self, there: int) -> str:
+    def advice(self, there: int | None) -> str:
         """What to set so that a pass of the longest rows fits into `there` bytes. As little as possible is changed, and
-        no gradient: first fewer rows at once, then layers computed again, then fewer logits."""
+        no gradient: first fewer rows at once, then layers computed again, then fewer logits. Where nobody knows how
+        much there is, the next of them that is less than now."""
         params = self._params
         rows, own = params.micro_batch or params.batch_size, params.gradient_checkpointing
+        if there is None:
+            return self._less(rows)
 
         def needed(count: int, checkpointed: bool, chunk: int) -> int:
             asked = self.training(count * self._longest, self._longest, count * self._longest)
             # passes that are one after the other, or are made again, are not made side by side
-            side = self.abreast if count == rows and params.micro_batch is None and checkpointed == own else 1
-            return round(replace(asked, checkpointed=checkpointed, chunk_tokens=chunk, abreast=side).peak() * SLACK)
+            together = self._whole or (count == rows and params.micro_batch is None and checkpointed == own)
+            side = self.abreast if together else 1
+            return round(replace(asked, checkpointed=checkpointed, chunk_tokens=chunk, abreast=side).peak() * SPARE)
 
+        if self._whole:
+            most = bisect.bisect_right(
+                range(1, rows), there, key=partial(needed, checkpointed=own, chunk=params.chunk_tokens)
+            )
+            return f"set batch_size: {most} for the teacher, which trains it otherwise" if most else self._smaller()
         for chunk in dict.fromkeys((params.chunk_tokens, LEAST_CHUNK)):
             for checkpointed in sorted({own, True}):
                 most = bisect.bisect_right(
@@ -239,9 +243,32 @@ class Room:
                 found += [f"chunk_tokens: {chunk}"] * (chunk < params.chunk_tokens)
                 if found and most:
                     return f"set {', '.join(found)} for this stage, which changes no gradient"
+        return self._smaller()
+
+    def _less(self, rows: int) -> str:
+        """The next setting that takes less than now."""
+        params = self._params
+        if rows > 1 and self._whole:
+            return f"set batch_size: {rows // 2} for the teacher, or less, which trains it otherwise"
+        if rows > 1:
+            return f"set micro_batch: {rows // 2} for this stage, or less, which changes no gradient"
+        if not params.gradient_checkpointing and not self._whole:
+            return "set gradient_checkpointing: true for this stage, which changes no gradient"
+        if params.chunk_tokens > LEAST_CHUNK and not self._whole:
+            return f"set chunk_tokens: {LEAST_CHUNK} for this stage, which changes no gradient"
+        return self._smaller()
+
+    def _smaller(self) -> str:
+        """What is left where no setting helps: so much takes one row with all of them."""
+        least = replace(self.training(self._longest, self._longest, self._longest), abreast=1)
+        if not self._whole:
+            least = replace(least, checkpointed=True, chunk_tokens=LEAST_CHUNK)
+        size = round(least.peak() * SLACK)
+        settings = "" if self._whole else ", with gradient_checkpointing,"
+        who = "teacher" if self._whole else "student or teacher"
         return (
-            f"even one row at a time, with gradient_checkpointing, takes about {_text(needed(1, True, LEAST_CHUNK))}: "
-            "take a smaller student or teacher, shorter rows, or a machine with more memory"
+            f"even one row at a time{settings} takes about {scarce.text(size)}: "
+            f"take a smaller {who}, shorter rows, or a machine with more memory"
         )
 
     def peak(self) -> Peak:
@@ -268,27 +295,32 @@ class Room:
         most, said = peak.most, peak.estimated
         where = "the accelerator's memory" if peak.at == "device" else "memory"
         if most is None:
-            return f"{where} was not measured on this system; by the formula {_text(said)} at most"
-        return f"{_text(most)} of {where} at most, {most / said - 1:+.0%} from the {_text(said)} of the formula"
+            return f"{where} was not measured on this system; by the formula {scarce.text(said)} at most"
+        apart, formula = most / said - 1, scarce.text(said)
+        return f"{scarce.text(most)} of {where} at most, {apart:+.0%} from the {formula} of the formula"
 
     @contextlib.contextmanager
     def enough(self) -> Iterator[None]:
         """Within it, want of memory is a refusal (KR0133) that says what to set."""
         try:
             yield
-        except (RuntimeError, MemoryError) as error:
-            if not short(error):
+        except Exception as error:
+            lacking = scarce.behind(error, self._missing())
+            if lacking is None:
                 raise
-            wanted = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            there = self.gauge.most() or 0
+            wanted, there = scarce.wanted(lacking), self.gauge.most()
         else:
             return
         # outside of the handler: what the failed step held went with its frames
+        had = "" if there is None else f": it had {scarce.text(there)} when more was refused"
         raise Refusal(
-            f"there is not enough memory for this training: it had {_text(there)} when more was refused ({wanted})",
-            action=self.advice(there),
-            code="KR0133",
+            f"there is not enough memory for this training{had} ({wanted})", action=self.advice(there), code=scarce.CODE
         )
+
+    def _missing(self) -> int:
+        """Bytes that the formula still wants for the rows that go through the models at once."""
+        tokens = (self._params.micro_batch or self._params.batch_size) * self._longest
+        return max(0, round(self.training(tokens, self._longest, tokens).peak() * SLACK) - (self.gauge.most() or 0))
 
 
 def killed_before(folder: Path) -> bool:
@@ -310,7 +342,3 @@ def _killed() -> int | None:
                 if name == "oom_kill":
                     return int(number)
     return None
-
-
-def _text(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 10**9 else f"{size / 1e6:.0f} MB"

@@ -19,6 +19,7 @@ CARRIERS = {
     "runtime.digest",
     "runtime.machine.durable",
     "runtime.machine.saved",
+    "runtime.machine.scarce",  # words of a failure
 }
 ROOMS = (
     "runtime.losses",

@@ -69,6 +69,27 @@ def test_anything_else_is_a_defect_with_the_step_named(root: Path, mode: str, me
     assert closed(root)[-2:] == [("step_failed", ""), ("run_closed", "crashed")]
 
 
+@pytest.mark.parametrize(
+    ("mode", "message", "action"),
+    [
+        ("no_memory", "there is not enough memory for step `make`", "; or let the step take less: take "),
+        ("no_memory_within", "(DefaultCPUAllocator: can't allocate memory: you", "; or let the step take less: take "),
+        ("advised", "there is not enough memory", "set less"),
+    ],
+)
+def test_want_of_memory_is_a_refusal_in_every_step(root: Path, mode: str, message: str, action: str) -> None:
+    watch = Watched()
+    run = go(root, one(root, mode=mode), watch=watch)
+    assert run.outcome == "failed"
+    assert message in run.steps[0].detail
+    assert failed_by(watch) == ["KR0133"]
+    error = run.steps[0].error
+    assert isinstance(error, Refusal)
+    assert action in error.action
+    assert error.__context__ is error.__cause__ is None, "what the step held is let go"
+    assert closed(root)[-1] == ("run_closed", "failed")
+
+
 def test_a_full_disk_in_a_step_is_no_defect(root: Path) -> None:
     with pytest.raises(StorageFailed, match=r"carry out step make: no space is left"):
         go(root, one(root, mode="full"))

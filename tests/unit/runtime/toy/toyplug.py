@@ -47,6 +47,15 @@ def make(takes: Mapping[str, Path], params: MakeParams, ctx: Context) -> None:
         raise Unavailable("no such toolchain", needs="another machine")
     if mode == "crash":
         raise ZeroDivisionError("division by zero")
+    if mode == "no_memory":
+        raise MemoryError
+    if mode == "no_memory_within":
+        try:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+        except RuntimeError as error:
+            raise Refusal("cannot load the model", action="take another model") from error
+    if mode == "advised":
+        raise Refusal("there is not enough memory", action="set less", code="KR0133") from MemoryError()
     if mode == "exit":
         sys.exit(0)
     if mode == "full":
