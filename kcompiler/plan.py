@@ -335,7 +335,7 @@ def _estimates(front: Front, project: Project, steps: Sequence[Mapping[str, Any]
     """Of each step that trains how much work that is, and how long for the machine that is named for it."""
     assert front.spec is not None
     hardware = front.spec.hardware
-    machine = None if hardware.training_profile is None else trainer(hardware)[0]
+    machine = None if hardware.training_profile is None else trainer(front.spec)[0]
     rows = _validated(front.spec, checks.World(project.root, front.path.resolve().parent))
     found = {step["id"]: of_step(step, machine, rows) for step in steps}
     return {name: estimate for name, estimate in found.items() if estimate is not None}

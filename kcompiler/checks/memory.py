@@ -16,7 +16,7 @@ from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts import rounding, sizes
 from kcompiler.facts.models import teacher_architectures, total
-from kcompiler.facts.placing import chunk_tokens
+from kcompiler.facts.placing import chunk_tokens, device, device_of_machine
 from kcompiler.facts.teacher import folder_of, of_teacher
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
@@ -63,10 +63,13 @@ def target(hardware: Hardware) -> Machine | None:
     return tables.hardware().profiles.get(hardware.profile)
 
 
-def trainer(hardware: Hardware) -> tuple[Machine | None, str]:
-    """The machine that trains, and where the spec names it."""
+def trainer(spec: Spec) -> tuple[Machine | None, str]:
+    """The machine that trains, and where the spec names it. Where none is named that is the target, unless models run
+    on a device that the target does not have: then nothing is known of the machine."""
+    hardware = spec.hardware
     if hardware.training_profile is None:
-        return target(hardware), "/hardware/profile"
+        elsewhere = device(spec) not in ("cpu", device_of_machine(hardware.profile))
+        return None if elsewhere else target(hardware), "/hardware/profile"
     return tables.hardware().profiles.get(hardware.training_profile), "/hardware/training_profile"
 
 
@@ -162,7 +165,7 @@ def _held(spec: Spec, number: int, world: World) -> tuple[str, int]:
 
 
 def _learns(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
-    machine, pointer = trainer(spec.hardware)
+    machine, pointer = trainer(spec)
     limit = None if machine is None else _bytes(machine.memory_bytes)
     if machine is None or limit is None or not spec.training.stages:
         return
@@ -242,7 +245,7 @@ def _passes(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 def _bootstraps(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """A teacher that is trained here, before the student and without checkpointing of activations."""
-    machine, _ = trainer(spec.hardware)
+    machine, _ = trainer(spec)
     limit = None if machine is None else _bytes(machine.memory_bytes)
     rows = getattr(spec.teacher.params, "batch_size", None)
     if machine is None or limit is None or not isinstance(rows, int):
@@ -284,7 +287,7 @@ def _batch(spec: Spec, stage: Stage, length: int) -> list[tuple[str, int]]:
 def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """A local teacher is loaded whole, in float32, however few of its parameters are active per token, and in whatever
     floats it is held afterwards: it is examined first."""
-    machine, pointer = trainer(spec.hardware)
+    machine, pointer = trainer(spec)
     limit = None if machine is None else _bytes(machine.memory_bytes)
     if machine is None or limit is None:
         return

@@ -15,6 +15,7 @@ from kcompiler.facts.time import Least, of_training, seconds
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.tables import Machine
+from runtime import catalog
 
 _HOUR_S = 3600
 
@@ -36,8 +37,11 @@ def _trainings(spec: Spec, machine: Machine) -> Iterator[tuple[str, Least]]:
 
 def _accelerated(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """Hours of accelerators are those of one card at least, for as long as the trainings take on it."""
-    machine, where = trainer(spec.hardware)
-    if machine is None or device(spec) == "cpu":
+    machine, where = trainer(spec)
+    if device(spec) == "cpu":
+        return
+    if machine is None:
+        yield from _unnamed(spec, tree)
         return
     found = list(_trainings(spec, machine))
     needed = sum((least.seconds for _, least in found), Fraction(0))
@@ -57,8 +61,25 @@ def _accelerated(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     )
 
 
+def _unnamed(spec: Spec, tree: Tree) -> Iterator[Diagnostic]:
+    """Of a machine that nobody named it is known that it takes some time, and no more. (A name that nobody knows is a
+    mistake of its own.)"""
+    trains = bool(spec.training.stages) or catalog.load("teachers", spec.teacher.source).step == "bootstrap"
+    if not trains or spec.budgets.gpu_hours > 0 or spec.hardware.training_profile is not None:
+        return
+    yield tree.diagnostic(
+        "KC4728",
+        "/budgets/gpu_hours",
+        "the trainings alone take more hours of accelerators than there are",
+        label=f"none allowed, and models are trained on `{device(spec)}`",
+        help="allow some, or write `device: cpu` under execution; name the machine that trains as "
+        "hardware.training_profile, and its least time is reckoned",
+        related=(tree.related("/execution/device", "a card is held while it trains"),),
+    )
+
+
 def _within(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    machine, where = trainer(spec.hardware)
+    machine, where = trainer(spec)
     if machine is None:
         return
     found = list(_trainings(spec, machine))

@@ -110,6 +110,20 @@ def time_claims() -> list[Claim]:
 
         return change
 
+    def elsewhere(hours: float, device: str = "cuda") -> Change:
+        def change(data: dict[str, Any]) -> None:
+            held(hours, device=device)(data)
+            data["hardware"] = {"profile": "m1-max-64gb"}
+
+        return change
+
+    def unknown(hours: float) -> Change:
+        def change(data: dict[str, Any]) -> None:
+            held(hours, device="cuda")(data)
+            data["hardware"]["training_profile"] = "nowhere"
+
+        return change
+
     slow = machine(bandwidth=1e-3, gpu=None)
     card = machine(bandwidth=1e-3)
     counts = machine(bandwidth=None, gpu=(1e-6, 1e-7))
@@ -142,6 +156,25 @@ def time_claims() -> list[Claim]:
         Claim("a card that may not be held", held(0), ("KC4728",), ("0 allowed", "the teacher: 1 steps"), table=card),
         Claim("and is not", held(0, device="cpu"), (), table=card),
         Claim("a machine without a card", held(0), (), table=slow),
+        Claim(
+            "a card of a machine that nobody named",
+            elsewhere(0),
+            ("KC4728",),
+            (
+                "none allowed, and models are trained on `cuda`",
+                "name the machine that trains as hardware.training_profile",
+            ),
+        ),
+        Claim("some hours, as the message advises: the target is not reckoned with", elsewhere(1e-6), (), table=card),
+        Claim("the processor, as it advises", elsewhere(0, device="cpu"), (), table=card),
+        Claim(
+            "the target's own kind of GPU",
+            elsewhere(0, device="mps"),
+            ("KC4728",),
+            ("the teacher: 1 steps",),
+            table=card,
+        ),
+        Claim("a card of a machine that nobody knows", unknown(0), ()),
     ]
 
 
