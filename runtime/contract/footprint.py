@@ -89,7 +89,7 @@ class Taught:
     #: numbers that it computes of a token in one layer, and tokens that go through it at once before the first step
     layer: int = 0
     asked: int = 0
-    #: bytes of its weights before they are rounded, as loaded
+    #: bytes while its weights are rounded: as they were loaded, and as they are held; 0: they are not
     loaded: int = 0
     #: whether a loss sees its logits over the whole vocabulary
     dense: bool = True

@@ -74,6 +74,11 @@ class Sized(Protocol):
 def give_back() -> None:
     """What was freed goes back to the system: the C library keeps it otherwise, in parts that do not fit what comes."""
     gc.collect()
+    trim()
+
+
+def trim() -> None:
+    """The same of what no cycle holds, which takes no time."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -156,6 +161,8 @@ def taught_of(model: PreTrainedModel, corpus: Corpus, drawn: Sequence[int], watc
             held += sum(len(rows.before(row)) for row in set(numbers)) * width * footprint.FLOAT32
             read = teaching.lots(rows, numbers)
             asked = max(asked, *(len(lot) * len(rows.ids[lot[0]]) for lot in read))
+    # while layers are rounded one by one, the file that they came from is still mapped
+    loaded = weights + loaded if weights < loaded else 0
     return Taught(weights=weights, loaded=loaded, held=held, hidden=width, layer=4 * width + 3 * inner, asked=asked)
 
 

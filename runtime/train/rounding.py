@@ -38,7 +38,7 @@ from runtime.steps.round_teacher import RoundTeacherParams
 from runtime.train import teaching
 from runtime.train.batches import Corpus
 from runtime.train.loop import deterministic
-from runtime.train.memory import size_of
+from runtime.train.memory import give_back, size_of, trim
 from runtime.train.teaching import head_of, hidden_of
 
 #: supervised tokens at which teacher and rounded teacher are compared, at most, and tokens whose logits exist at once
@@ -139,7 +139,15 @@ def round_layers(model: PreTrainedModel, weights: Rounded, device: torch.device)
         with torch.no_grad():
             before_NO = layer(x_NI).float()
         error = max(error, _rounded(name, layer, weights, round_one, x_NI.to(device), before_NO))
+        # rounding makes float32 copies, whose room would add up
+        trim()
     model.to(device)
+    with torch.no_grad():
+        for one in [*model.parameters(), *model.buffers()]:
+            if not hasattr(one, "tensor_data_names"):
+                # what is left of the checkpoint would keep the whole of its file mapped
+                one.data = one.data.clone()
+    give_back()
     return Held(
         layers=len(chosen),
         rounded=within,

@@ -3,6 +3,7 @@ what cannot be held so is refused."""
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable
@@ -103,15 +104,28 @@ def test_eight_bits_are_within_a_step_of_what_was_there() -> None:
     assert float(apart_OI.max()) < 1.1
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the kernel says what is mapped on Linux alone")
+def test_nothing_of_the_file_in_bfloat16_is_kept(wide: dict[str, Path]) -> None:
+    """Its pages would count as the process' own as long as one tensor lies in it."""
+    file = str(wide["teacher"] / "model.safetensors")
+    plain = build.load(wide["teacher"], dtype=torch.bfloat16)
+    assert file in Path("/proc/self/maps").read_text()
+    del plain
+    model = rounding.teacher(wide["teacher"], "int8", CPU)
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    gc.collect()
+    assert file not in Path("/proc/self/maps").read_text()
+
+
 @pytest.mark.parametrize("weights", KINDS)
 def test_what_is_planned_is_what_is_taken(wide: dict[str, Path], weights: Rounded) -> None:
     model = rounding.teacher(wide["teacher"], weights, CPU)
     taken = sum(memory.size_of(one) for one in model.parameters())
     ends = model.get_input_embeddings().weight.numel()
     assert 0.9 * taken <= held(weights, build.count(model), ends) <= taken
-    taught = memory.taught_of(model, 0)
-    assert taught is not None
-    assert (taught.weights, taught.loaded) == (taken, 2 * build.count(model))
+    words = tokenizer.load(wide["tokenizer"])
+    taught = memory.taught_of(model, rounding._corpus(wide["dataset"], words, 96)[0], [0])
+    assert (taught.weights, taught.loaded) == (taken, taken + 2 * build.count(model))
 
 
 def test_the_head_is_left_as_it_is_and_tied(wide: dict[str, Path]) -> None:
