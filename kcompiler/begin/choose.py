@@ -16,7 +16,7 @@ from kcompiler.facts.models import total
 from kcompiler.facts.sizes import operations
 from runtime.contract import footprint
 from runtime.contract.architecture import Architecture
-from runtime.contract.placing import CHUNK_TOKENS
+from runtime.contract.placing import chunk_tokens
 from runtime.contract.splits import is_held_out
 
 #: prefill lengths that are offered; each is one function of the package
@@ -88,7 +88,7 @@ def batch(student: Architecture, teacher: Architecture, longest: int, memory: in
     def needed(rows: int, again: bool) -> int:
         tokens = rows * longest
         beside = footprint.activations(student, tokens, checkpointed=again)
-        chunk = footprint.chunk_logits(student, tokens, CHUNK_TOKENS["cpu"], 2)
+        chunk = footprint.chunk_logits(student, tokens, chunk_tokens("cpu", student.vocab_size), 2)
         # the teacher keeps nothing for a backward pass: one layer at a time
         one = footprint.activations(teacher.model_copy(update={"num_hidden_layers": 1}), tokens)
         return state + beside + chunk + one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kcompiler import tables
 from kcompiler.spec import Spec
 from kcompiler.spec.training import Stage
-from runtime.contract.placing import CHUNK_TOKENS
+from runtime.contract import placing
 
 #: operating system of a machine with a GPU → what torch calls that GPU (AMD's too is `cuda`)
 _GPU = {"macos": "mps", "linux": "cuda"}
@@ -19,7 +19,7 @@ def device_of_machine(name: str | None) -> str:
 
 def chunk_tokens(spec: Spec, stage: Stage) -> int:
     """Supervised tokens of a stage whose logits exist at one time."""
-    return stage.chunk_tokens or CHUNK_TOKENS[device(spec)]
+    return stage.chunk_tokens or placing.chunk_tokens(device(spec), spec.student.architecture.vocab_size)
 
 
 def device(spec: Spec) -> str:

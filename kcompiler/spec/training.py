@@ -93,7 +93,8 @@ class Stage(Section):
     chunk_tokens: int | None = Field(
         default=None,
         ge=16,
-        description="Supervised tokens whose logits exist at one time. Absent: 128 on a processor, 1,024 on a card.",
+        description="Supervised tokens whose logits exist at one time. Absent: 128 on a processor, 1,024 on a card; "
+        "fewer where the logits of one model would take more than 64 MiB, on a card 512 MiB.",
         examples=[128],
         json_schema_extra=unit("token"),
     )

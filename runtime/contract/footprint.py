@@ -13,10 +13,13 @@ from dataclasses import dataclass
 from runtime.contract.architecture import Architecture
 
 FLOAT32 = 4
-#: what torch and its kernels take the first time they are used, whatever the model (70 to 90 MB measured on x86)
+#: what torch and its kernels take the first time they are used, whatever the model (70 to 110 MB measured on x86)
 LIBRARIES = 96_000_000
-#: of which this much comes again where they were used before in the process, and for a card's own
-USED_LIBRARIES = 16_000_000
+#: of which this much comes again where a model was trained in the process before: oneDNN keeps a kernel for each number
+#: of rows (findings/onednn-keeps-a-kernel-for-every-number-of-rows.sh)
+USED_LIBRARIES = 64_000_000
+#: what cuBLAS takes on a card for its own work
+WORKSPACE = 32 << 20
 #: what the C library's heap cannot give out again of the room that activations were in, in parts of them (0.2 to 0.65
 #: measured with glibc 2.36; nothing where every tensor is mapped alone, which costs a quarter of the time)
 HEAP = 0.6
@@ -148,7 +151,7 @@ class Training:
             # of the student, gathered from its output, and their gradient
             "hidden": 2 * self.supervised * a.hidden_size * FLOAT32,
             "teacher": 0,
-            "libraries": self.libraries if self.host else USED_LIBRARIES,
+            "libraries": self.libraries if self.host else WORKSPACE,
         }
         # each thread has a heap of its own
         found["heap"] = round(HEAP * (found["activations"] + found["layer_gradient"])) * self.host * self.abreast

@@ -21,9 +21,13 @@ Device = Literal["cpu", "cuda", "mps"]
 Card = Annotated[str, Field(pattern=r"^(cpu|mps|cuda(:[0-9]{1,2})?)$")]
 Precision = Literal["fp32", "bf16", "fp16-mixed"]
 
-#: supervised tokens of a chunk where nobody says: logits of few lie in a processor's cache; a card is busy with many
-#: alone, and reads the whole head for each chunk
+#: supervised tokens of a chunk where nobody says, at most: below, products are of too few rows to be fast, above,
+#: nothing is gained (tests/bench/chunks.py); a card is busy with many alone, and reads the whole head for each chunk
 CHUNK_TOKENS: Mapping[str, int] = {"cpu": 128, "cuda": 1024, "mps": 1024}
+#: bytes of one model's logits in it, at most: what the vocabularies of 128 k take, and wider ones must keep to
+CHUNK_BYTES: Mapping[str, int] = {"cpu": 64 << 20, "cuda": 512 << 20, "mps": 512 << 20}
+#: fewest tokens of a chunk
+LEAST_CHUNK = 16
 
 BITWISE, STATISTICAL = "bitwise", "statistical"
 
@@ -32,6 +36,12 @@ def promise(device: str, precision: str = "fp32", *others: str | None) -> str:
     """`others` are further devices that take part."""
     exact = precision == "fp32" and all(name in (None, "cpu") for name in (device, *others))
     return BITWISE if exact else STATISTICAL
+
+
+def chunk_tokens(device: str, vocabulary: int) -> int:
+    """Supervised tokens whose logits exist at one time, where nobody says."""
+    fit = CHUNK_BYTES[device] // (4 * vocabulary)
+    return max(LEAST_CHUNK, min(CHUNK_TOKENS[device], fit))
 
 
 def devices_of(params: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from runtime import catalog
 from runtime.contract import Context, Loss
+from runtime.contract.placing import chunk_tokens
 from runtime.steps.bootstrap import BootstrapParams
 from runtime.steps.train import Term, TrainParams
 from runtime.train.distill import fit
@@ -33,6 +34,7 @@ def as_training(params: BootstrapParams) -> TrainParams:
         optimizer=params.optimizer,
         checkpoint_every=params.checkpoint_every,
         threads=params.threads,
+        chunk_tokens=chunk_tokens(params.device, params.architecture.vocab_size),
         device=params.device,
         precision=params.precision,
     )

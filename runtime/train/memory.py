@@ -31,7 +31,7 @@ from runtime.contract import Refusal, footprint
 from runtime.contract.architecture import Architecture
 from runtime.contract.footprint import Taught, Training
 from runtime.contract.peak import Peak
-from runtime.contract.placing import Precision
+from runtime.contract.placing import LEAST_CHUNK, Precision
 from runtime.machine import durable, scarce
 from runtime.train import teaching
 from runtime.train.batches import Corpus
@@ -44,8 +44,6 @@ SLACK = 1.25
 SPARE = 2.0
 #: seconds between two looks, where the kernel keeps no highest value
 EVERY_S = 0.02
-#: fewest tokens of a chunk
-LEAST_CHUNK = 16
 #: trainings that this process has begun: the second finds the libraries as the first left them
 _used: list[None] = []
 _STATUS, _REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")

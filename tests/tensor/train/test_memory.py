@@ -170,7 +170,7 @@ def test_want_of_memory_is_a_refusal_and_its_advice_works(base: dict[str, Path],
     said = re.search(r"; (\d+) MB of memory at most, ([+-]\d+)% from the (\d+) MB of the formula$", stage.said[-1])
     assert said, stage.said
     took, error, formula = (int(one) for one in said.groups())
-    assert formula >= footprint.LIBRARIES / MB
+    assert formula >= footprint.USED_LIBRARIES / MB
     assert abs(took / formula - 1 - error / 100) < 0.02
     assert error <= 25
 

@@ -10,7 +10,7 @@ from kcompiler.spec import Spec
 from kcompiler.spec.parse import Parsed, parse
 from runtime import catalog
 from runtime.contract.architecture import Architecture
-from runtime.contract.placing import CHUNK_TOKENS
+from runtime.contract.placing import CHUNK_TOKENS, LEAST_CHUNK
 
 ROOT = Path(__file__).resolve().parents[4]
 GOOD = yaml.safe_load(
@@ -80,6 +80,7 @@ def test_defaults_of_a_stage_are_those_of_the_step():
     for name in ("gradient_norms_every", "checkpoint_every"):
         assert getattr(stage, name) == step[name].default
     assert step["chunk_tokens"].default == CHUNK_TOKENS["cpu"]
+    assert step["chunk_tokens"].metadata[0].ge == LEAST_CHUNK
     special = catalog.load("steps", "tokenizer").params.model_fields["special"].get_default(call_default_factory=True)
     assert parsed().spec.tokenizer.special.model_dump() == special.model_dump()
     assert Spec.model_fields["execution"].get_default(call_default_factory=True).threads == step["threads"].default

@@ -44,3 +44,23 @@ def test_figures_outside_the_tolerance_and_figures_that_are_missing_are_apart() 
         assert tolerance.apart(other, data(kl=1.0)) != []
     assert tolerance.apart(data(), data()) == ["neither report has a figure at terms.*.final"]
     assert placing.Tolerance.from_json(json.loads(json.dumps(tolerance.to_json()))) == tolerance
+
+
+@pytest.mark.parametrize(
+    ("device", "words", "tokens"),
+    [
+        ("cpu", 2048, 128),
+        ("cpu", 131_072, 128),
+        ("cpu", 131_073, 127),
+        ("cpu", 262_144, 64),
+        ("cpu", 10_000_000, 16),
+        ("cuda", 131_072, 1024),
+        ("cuda", 262_144, 512),
+        ("mps", 131_073, 1023),
+    ],
+)
+def test_a_chunk_is_so_many_tokens_and_no_more_bytes(device: str, words: int, tokens: int) -> None:
+    """128 k words take all bytes of a chunk: wider vocabularies have fewer tokens in it, and never none."""
+    assert placing.chunk_tokens(device, words) == tokens
+    if tokens > placing.LEAST_CHUNK:
+        assert 4 * words * tokens <= placing.CHUNK_BYTES[device]
