@@ -351,7 +351,7 @@ CHECKS = (
     Check(_serves, "hardware", "student", "shapes", "quantization"),
     Check(_learns, "hardware", "student", "shapes", "training", "teacher", "execution"),
     Check(_passes, "training"),
-    Check(_bootstraps, "hardware", "teacher", "shapes"),
-    Check(_teacher, "hardware", "teacher"),
+    Check(_bootstraps, "hardware", "teacher", "shapes", "execution"),
+    Check(_teacher, "hardware", "teacher", "execution"),
     Check(_declared, "hardware", "student", "shapes", "quantization", "training", "teacher"),
 )

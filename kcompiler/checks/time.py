@@ -99,6 +99,6 @@ def _within(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 CHECKS = (
-    Check(_within, "budgets", "training", "student", "teacher", "hardware", "evaluation"),
+    Check(_within, "budgets", "training", "student", "teacher", "hardware", "evaluation", "execution"),
     Check(_accelerated, "budgets", "training", "student", "teacher", "hardware", "evaluation", "execution"),
 )

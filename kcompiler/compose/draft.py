@@ -37,7 +37,7 @@ class Draft:
         """The value at `origin` of `source` in the place of whatever stood at `pointer`, whose parent must exist."""
         self.remove(pointer)
         parent, _, last = pointer.rpartition("/")
-        key = last.replace("~1", "/").replace("~0", "~")
+        key = key_of(last)
         holder, value = self.get(parent), copy.deepcopy(source.get(origin))
         if isinstance(holder, list):
             holder[int(key)] = value
@@ -51,7 +51,7 @@ class Draft:
         """An empty mapping at `pointer` unless something is there already, written where `origin` is: something is
         about to be put below it."""
         parent, _, last = pointer.rpartition("/")
-        holder, key = self.get(parent), last.replace("~1", "/").replace("~0", "~")
+        holder, key = self.get(parent), key_of(last)
         assert isinstance(holder, dict)
         if key in holder:
             return
@@ -88,6 +88,14 @@ class Draft:
                 places.pop(below, None)
             self._broken.discard(below)
 
+    def take(self, pointer: str) -> None:
+        """Take a key of a mapping away, with everything below it."""
+        self.remove(pointer)
+        parent, _, last = pointer.rpartition("/")
+        holder = self.get(parent)
+        assert isinstance(holder, dict)
+        del holder[key_of(last)]
+
     def get(self, pointer: str) -> Value:
         """The value at a pointer. Raises KeyError when nothing stands there."""
         return Tree(self._base.file, "", self.data, {}, {}).get(pointer)
@@ -102,6 +110,11 @@ class Draft:
         if file != self._base.file:
             self._foreign[pointer] = file
             self._texts[file] = source.text if file == source.file else source.texts[file]
+
+
+def key_of(last: str) -> str:
+    """The key that the last part of a pointer stands for."""
+    return last.replace("~1", "/").replace("~0", "~")
 
 
 def item(value: list[Value], name: str) -> int | None:

@@ -3,7 +3,8 @@
     training.stages.kd.steps: 20        the item of a list is called by its name, id, term or use, or by its number
 
 A key that is not there yet is made, with the mappings around it: sections and fields may be left out of a spec, and the
-schema says which names there are. Items of lists are never made.
+schema says which names there are. `null` takes a key away that is there; no key of a spec has that value. Items of
+lists are neither made nor taken away.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kcompiler.compose.draft import Draft, item, names
+from kcompiler.compose.draft import Draft, item, key_of, names
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.source import Tree, Value, child
 
@@ -85,12 +86,35 @@ def put(draft: Draft, tree: Tree, changes: Sequence[tuple[str, str]], fixed: Seq
     All paths lead through the spec as it was: a change of an item's name does not decide where another path leads.
     """
     led = [(_led(draft.data, tree, path, origin, fixed), origin) for path, origin in changes]
-    for way, origin in led:
-        if not isinstance(way, Diagnostic):
-            for pointer in way[:-1]:
-                draft.open(pointer, tree, origin)
-            draft.put(way[-1], tree, origin)
-    return [way for way, _ in led if isinstance(way, Diagnostic)]
+    wrong = [way for way, _ in led if isinstance(way, Diagnostic)]
+    for (way, origin), (path, _) in zip(led, changes, strict=True):
+        if isinstance(way, Diagnostic):
+            continue
+        if tree.get(origin) is None:
+            wrong += _taken(draft, tree, way, path, origin)
+            continue
+        for pointer in way[:-1]:
+            draft.open(pointer, tree, origin)
+        draft.put(way[-1], tree, origin)
+    return wrong
+
+
+def _taken(draft: Draft, tree: Tree, way: list[str], path: str, origin: str) -> Iterator[Diagnostic]:
+    """Take away the key that a way leads to. Refused: one that is not there, and an item of a list."""
+    around, _, last = way[-1].rpartition("/")
+    holder = None if way[:-1] else draft.get(around)
+    if isinstance(holder, dict) and key_of(last) in holder:
+        draft.take(way[-1])
+        return
+    item = isinstance(holder, list)
+    yield tree.diagnostic(
+        "KC2113",
+        origin,
+        f"`{path}` cannot be taken away" if item else f"`{path}` leads nowhere in this spec",
+        on="key",
+        label="an item of a list" if item else "nothing is there to take away",
+        help="give the whole list" if item else "remove the line: the key is absent as it is",
+    )
 
 
 def _led(value: Value, tree: Tree, path: str, origin: str, fixed: Sequence[str]) -> list[str] | Diagnostic:

@@ -197,6 +197,37 @@ class TestProfiles:
     def test_what_a_spec_is_cannot_be_changed(self, path):
         assert codes(composed(f"metadata: {{name: x}}\nprofiles: {{p: {{{path}: 2}}}}\n", "p")) == ["KC2114"]
 
+    def test_null_takes_a_key_away(self, tmp_path):
+        """And the spec is the one that never had it; a base without it may get it back."""
+        written = content()
+        stage = written["training"]["stages"][0]
+        written["data"] = {**written["data"], "validation": 0.1}
+        stage["validation"] = {"every": 5, "metric": "total", "patience": 2}
+        name = stage["name"]
+        without = {"data.validation": None, f"training.stages.{name}.validation": None}
+        taken = locked(tmp_path / "a", {**written, "profiles": {"p": without}}, "p")
+        assert bare(taken) == bare(locked(tmp_path / "b", content()))
+        fewer = {f"training.stages.{name}.validation.patience": None}
+        taken = locked(tmp_path / "c", {**written, "profiles": {"p": fewer}}, "p")
+        del stage["validation"]["patience"]
+        assert bare(taken) == bare(locked(tmp_path / "d", written))
+
+    @pytest.mark.parametrize("path", ["a.c", "a.c.d", "e", "d.one", "d.0"])
+    def test_what_is_not_there_is_not_taken_away_nor_is_an_item(self, path):
+        found = composed(f"a: {{b: 1}}\nd: [{{name: one}}]\nprofiles: {{p: {{{path}: null}}}}\n", "p")
+        assert codes(found) == ["KC2113"]
+        assert found.base.data["a"] == {"b": 1}
+        assert found.base.data["d"] == [{"name": "one"}]
+
+    def test_a_key_that_is_taken_away_leaves_no_place(self):
+        found = composed("a: {b: {c: 1}, x~/y: 2}\nprofiles: {p: {a.b: null, a.x~/y: null}}\n", "p")
+        assert found.base.data["a"] == {}
+        assert [one for one in found.base.values if one.startswith("/a/")] == []
+
+    def test_a_cell_may_be_without_a_key(self):
+        text = "a: {b: 1}\nmatrix: {way: {with: {a.b: 2}, without: {a.b: null}}}\n"
+        assert [form.tree.data["a"] for form in composed(text).forms] == [{"b": 2}, {}]
+
     def test_a_profile_may_take_a_sweep_away(self):
         text = "matrix: {execution.seed: [1, 2]}\nprofiles: {p: {matrix: {}}}\n"
         assert len(composed(text).forms) == 2
