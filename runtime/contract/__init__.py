@@ -154,6 +154,10 @@ class Context(Protocol):
     def used(self, what: Used, amount: int) -> None:
         """So much of `what` was used up, whether or not its fruit is kept: the machine counts it over all attempts."""
 
+    def underway(self, what: Used, amount: int) -> None:
+        """At most so much of `what` is being used just now, and not yet said to be used up: an attempt that is killed
+        counts it."""
+
     def measures(self, peak: Callable[[], Peak]) -> None:
         """How to learn what this attempt has taken of memory so far; asked now and then, from another thread, so that
         it is known of an attempt that is killed, too."""

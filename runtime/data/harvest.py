@@ -84,7 +84,7 @@ class _Run:
         self._now = ""
         self._faults: Counter[str] = Counter()
         self._tokens, self._usd = [0, 0], Decimal(0)
-        self._reused = self._thoughtful = 0
+        self._reused = self._thoughtful = self._underway = 0
         self._failed: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -179,6 +179,20 @@ class _Run:
             raise
 
     def _ask(self, request: _Request, ids: Sequence[str]) -> None:
+        most = sum(most_tokens(request, self._params))
+        self._send(most)
+        try:
+            self._answered(request, ids, most)
+        finally:
+            self._send(-most)
+
+    def _send(self, tokens: int) -> None:
+        """So many tokens more are under way to the server and back."""
+        with self._lock:
+            self._underway += tokens
+            self._ctx.underway("teacher_tokens", self._underway)
+
+    def _answered(self, request: _Request, ids: Sequence[str], most: int) -> None:
         try:
             value, reserved, cost = self._client.ask(request)
         except Stopping:
@@ -193,7 +207,7 @@ class _Run:
             return
         # a server that does not count may have counted everything
         counts = usage_of(value) if isinstance(value, dict) else None
-        self._ctx.used("teacher_tokens", sum(counts or most_tokens(request, self._params)))
+        self._ctx.used("teacher_tokens", sum(counts) if counts else most)
         reply = Reply(value=value, usd=cost, reserved=reserved)
         try:
             answer_of(value, self._params.base_url)

@@ -105,6 +105,10 @@ class StepContext:
         """So much more was used up."""
         self._meter.use(what, amount)
 
+    def underway(self, what: Used, amount: int) -> None:
+        """At most so much more is being used just now."""
+        self._meter.expect(what, amount)
+
     def measures(self, peak: Callable[[], Peak]) -> None:
         """How to learn what was taken of memory so far; asked from another thread."""
         self._meter.peak = peak

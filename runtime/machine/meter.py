@@ -95,8 +95,8 @@ class Meter:
         self._tokens = dict.fromkeys(TOKENS, 0)
         #: what the attempt has taken of memory so far; it knows once it has begun
         self.peak: Callable[[], Peak | None] = lambda: None
-        #: the most tokens that were used at once
-        self._most = dict.fromkeys(TOKENS, 0)
+        #: the most tokens that were used at once, and those that are being used as far as the step says so
+        self._most, self._underway = dict.fromkeys(TOKENS, 0), dict.fromkeys(TOKENS, 0)
         #: step it began at, steps done, steps kept, and when they were
         self._began: int | None = None
         self._done, self._kept, self._kept_wall = 0, 0, self._wall
@@ -160,6 +160,16 @@ class Meter:
             self._most[what] = max(self._most[what], amount)
             self._note()
 
+    def expect(self, what: Used, amount: int) -> None:
+        """At most so much more of it is being used just now."""
+        with self._lock:
+            self._underway[what] = amount
+            self._note()
+
+    def _at_work(self) -> dict[str, int]:
+        """What counts as used by an attempt that is killed now, beside what it has counted."""
+        return {name: max(self._most[name], self._underway[name]) for name in TOKENS}
+
     def close(self) -> Spent:
         """Stop the thread; what was spent in all."""
         self._end.set()
@@ -175,7 +185,7 @@ class Meter:
         if self._latest is None:
             return
         way, wall_s = self._way(), round(time.perf_counter() - self._wall, 6)
-        counted = {"attempt": self._attempt, "wall_s": wall_s, **self._tokens, "most": self._most}
+        counted = {"attempt": self._attempt, "wall_s": wall_s, **self._tokens, "most": self._at_work()}
         # no sign is missing without it: the durable one stands
         with contextlib.suppress(OSError):
             os.pwrite(
@@ -189,7 +199,9 @@ class Meter:
                 self._write()
 
     def _write(self) -> None:
-        self._disk.write(self._path, json.dumps({"attempt": self._attempt, **self.data(), "most": self._most}).encode())
+        self._disk.write(
+            self._path, json.dumps({"attempt": self._attempt, **self.data(), "most": self._at_work()}).encode()
+        )
 
 
 def left_behind(folder: Path, attempt: int) -> dict[str, Any] | None:
@@ -208,7 +220,7 @@ def left_behind(folder: Path, attempt: int) -> dict[str, Any] | None:
     else:
         way, most, at_s = latest.way, latest.most, latest.spent.wall_s
         counted = {name: getattr(latest.spent, name) for name in TOKENS}
-    # rather too much than too little: what was at work when it was killed counts as the most that was used at once
+    # rather too much than too little: what was at work when it was killed counts as the most that it can be
     tokens = {name: counted[name] + most[name] for name in TOKENS}
     more_s = max(INTERVAL_S, at_s - spent.wall_s)
     killed = Spent(wall_s=more_s, cpu_s=more_s, gpu_s=cards * more_s)
@@ -220,7 +232,7 @@ def left_behind(folder: Path, attempt: int) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sign:
-    """What an attempt has written of itself. `most`: the most tokens that were used at once."""
+    """What an attempt has written of itself. `most`: the tokens that it may have used beside those it had counted."""
 
     spent: Spent
     way: Way | None

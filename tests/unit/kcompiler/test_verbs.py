@@ -190,6 +190,18 @@ def test_a_pinned_file_that_is_not_here_is_named_by_status_and_apply(home, capsy
     assert re.search(r"> +data +ready", capsys.readouterr().out)
 
 
+def test_plan_and_status_say_which_budget_is_used_up(home, monkeypatch, capsys):
+    """No apply could do anything before it is raised, and to advise one would send somebody in a circle."""
+    from runtime.contract import Refusal
+    from runtime.machine import apply as machine
+
+    used = Refusal("budgets.wall_s is used up", place="budgets.wall_s", action="raise budgets.wall_s", code="KR0130")
+    monkeypatch.setattr(machine, "used_up", lambda *_: used)
+    for verb in ("plan", "status"):
+        assert _main([verb, SPEC]) == 0
+        assert f"next     raise budgets.wall_s in {SPEC}, then kcompiler apply {SPEC}" in capsys.readouterr().out
+
+
 def test_recorded_times_become_an_estimate(home, capsys):
     assert _main(["plan", SPEC, "--target", "data"]) == 0
     assert _main(["apply", LOCK]) == 1

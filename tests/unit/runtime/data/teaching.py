@@ -29,6 +29,8 @@ class Stage:
         self.data: dict[str, Any] = {}
         self.said: list[str] = []
         self.used_up: dict[str, int] = {}
+        #: the most that was under way at once, and what is now
+        self.most_underway = self.now_underway = 0
 
     def out(self, port: str) -> Path:
         (self.root / port).mkdir(parents=True, exist_ok=True)
@@ -47,6 +49,10 @@ class Stage:
 
     def measures(self, peak: Callable[[], Peak]) -> None:
         self.peak = peak
+
+    def underway(self, what: Used, amount: int) -> None:
+        assert what == "teacher_tokens"
+        self.now_underway, self.most_underway = amount, max(self.most_underway, amount)
 
     def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
         self.data[port] = json.loads(json.dumps(data, allow_nan=False))

@@ -167,6 +167,9 @@ def test_tokens_are_counted_as_the_server_counts_them_and_at_most_where_it_does_
         most = sum(most_tokens(request_of(PROMPTS[0], asked), asked))
         assert most > 77 + len(PROMPTS[0])
         assert stage.used_up == {"teacher_tokens": each * 11 + most}
+        # what a kill would leave uncounted: a request for each that is asked at a time
+        assert most <= stage.most_underway <= most * asked.concurrency + 100
+        assert stage.now_underway == 0
         assert run(tmp_path, asked).used_up == {}
 
 

@@ -97,6 +97,25 @@ def test_tokens_and_steps_are_known_to_the_last_one_when_the_process_is_killed(
     assert 59.0 < found["lost_s"] <= found["wall_s"]
 
 
+def test_requests_that_are_under_way_when_it_is_killed_count_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meter, "INTERVAL_S", 60.0)
+    running = Meter(tmp_path, 2, DISK)
+    running.expect("teacher_tokens", 900)
+    found = left_behind(tmp_path, 2)
+    running.use("teacher_tokens", 70)
+    running.expect("teacher_tokens", 600)
+    later = left_behind(tmp_path, 2)
+    running.expect("teacher_tokens", 0)
+    quiet = left_behind(tmp_path, 2)
+    assert running.close().teacher_tokens == 70
+    assert found is not None
+    assert later is not None
+    assert quiet is not None
+    assert [one["teacher_tokens"] for one in (found, later, quiet)] == [900, 670, 140]
+
+
 @pytest.mark.parametrize("text", ["", "{", '{"attempt": 1, "wall_s": 99}', '{"attempt": 2, "wall_s": 1.0}'])
 def test_what_was_counted_last_may_be_torn_or_old_and_the_durable_sign_stands(tmp_path: Path, text: str) -> None:
     (tmp_path / FILE).write_text(json.dumps({"attempt": 2, "wall_s": 4.0, "training_tokens": 1000}))
