@@ -39,9 +39,9 @@ from runtime.train.stored import View
 
 #: how far above the formula a measurement may be
 SLACK = 1.25
-#: how far above it what is there must be for a setting to be advised: a limit counts addresses, arenas of threads and
-#: free pieces of the heap, too, which no formula knows (1.7 seen under `ulimit -v`)
-SPARE = 2.0
+#: how much more than the formula says every row beyond the first must find for a setting to be advised: a limit counts
+#: addresses, arenas of threads and free pieces of the heap, too, which no formula knows (2.0 seen under `ulimit -v`)
+SPARE = 2.5
 #: seconds between two looks, where the kernel keeps no highest value
 EVERY_S = 0.02
 #: trainings that this process has begun: the second finds the libraries as the first left them
@@ -227,11 +227,19 @@ class Room:
             return self._less(rows)
 
         def needed(count: int, checkpointed: bool, chunk: int) -> int:
-            asked = self.training(count * self._longest, self._longest, count * self._longest)
+            least, asked = (
+                replace(
+                    self.training(many * self._longest, self._longest, many * self._longest),
+                    checkpointed=checkpointed,
+                    chunk_tokens=chunk,
+                    abreast=1,
+                )
+                for many in (1, count)
+            )
             # passes that are one after the other, or are made again, are not made side by side
             together = self._whole or (count == rows and params.micro_batch is None and checkpointed == own)
-            side = self.abreast if together else 1
-            return round(replace(asked, checkpointed=checkpointed, chunk_tokens=chunk, abreast=side).peak() * SPARE)
+            peak = replace(asked, abreast=self.abreast if together else 1).peak()
+            return round(least.peak() * SLACK + (peak - least.peak()) * SPARE)
 
         if self._whole:
             most = bisect.bisect_right(
