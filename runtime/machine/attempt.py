@@ -8,7 +8,7 @@ staged line with the operation's own checkpoints in scratch/work, after it with 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -169,12 +169,13 @@ class Attempt:
         except StorageFailed:
             raise
         except Exception as error:
+            # first: even to look at what is left takes memory
+            given = len(spare)
+            spare.clear()
             lacking = scarce.behind(error)
             if lacking is None:
                 raise
-            least = next(iter(scarce.limits()), None)
-            spare.clear()
-            refused = _out_of_memory(call, error, lacking, least)
+            refused = _out_of_memory(call, error, lacking, given)
         # outside of the handler: what the step held goes with its frames
         raise refused
 
@@ -373,17 +374,20 @@ def _memory(peak: Peak | None) -> dict[str, Any]:
     return {} if peak is None else {PEAK: peak.data()}
 
 
-def _out_of_memory(call: Call, error: Exception, lacking: BaseException, least: scarce.Limit | None) -> Refusal:
+def _out_of_memory(call: Call, error: Exception, lacking: BaseException, spare: int) -> Refusal:
+    """`spare`: bytes that were given back meanwhile."""
     place = f"step {call.step_id}"
     if isinstance(error, Refusal) and error.code == scarce.CODE:
         # the step knows better what to set
         return Refusal(error.message, place=error.place or place, action=error.action, code=error.code)
-    held = scarce.held()
+    held, least = scarce.held(), next(iter(scarce.limits()), None)
+    if least is not None:
+        least = replace(least, left=max(0, least.left - spare))
     had = ": " + "; ".join(filter(None, (held, str(least or "")))) if held or least else ""
     return Refusal(
         f"there is not enough memory for step `{call.step_id}`{had} ({scarce.wanted(lacking)})",
         place=place,
-        action=f"{scarce.more(least)}; or let the step take less: {call.step.lighter}",
+        action=f"{scarce.more(least)}; or {call.step.lighter}",
         code=scarce.CODE,
     )
 

@@ -72,8 +72,12 @@ def test_anything_else_is_a_defect_with_the_step_named(root: Path, mode: str, me
 @pytest.mark.parametrize(
     ("mode", "message", "action"),
     [
-        ("no_memory", "there is not enough memory for step `make`", "; or let the step take less: take "),
-        ("no_memory_within", "(DefaultCPUAllocator: can't allocate memory: you", "; or let the step take less: take "),
+        ("no_memory", "there is not enough memory for step `make`", "; or take smaller models or fewer rows"),
+        (
+            "no_memory_within",
+            "(DefaultCPUAllocator: can't allocate memory: you",
+            "; or take smaller models or fewer rows",
+        ),
         ("advised", "there is not enough memory", "set less"),
     ],
 )
