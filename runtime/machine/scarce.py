@@ -26,10 +26,12 @@ _SURE = re.compile(
     r"|(can't|cannot|could not|unable to|failed to) allocate (memory|\d+ bytes)|alloc(ation)?_failed",
     re.IGNORECASE,
 )
-#: oneDNN where it allocates (its reason is left out of the message); a new thread's stack; cuBLAS, cuDNN and CUDA where
+#: oneDNN where it allocates (its reason is left out of the message); C modules that
+#: lose the error, the loader of libraries; a new thread's stack; cuBLAS, cuDNN and CUDA where
 #: a handle finds no room
 _PERHAPS = re.compile(
     r"^could not (create a primitive|execute a primitive|create a memory object)$"
+    r"|error return without exception set|without setting an exception|failed to map segment from shared object"
     r"|can't start new thread|thread constructor failed|Resource temporarily unavailable"
     r"|C(UBLAS|UDNN|USPARSE|USOLVER)_STATUS_(NOT_INITIALIZED|EXECUTION_FAILED|INTERNAL_ERROR)",
 )
@@ -106,7 +108,7 @@ def is_short(error: BaseException, missing: int = 0) -> bool:
     is caught: its frames still hold what they held."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    if not isinstance(error, RuntimeError | OSError):
+    if not isinstance(error, RuntimeError | OSError | ImportError | SystemError):
         return False
     said = str(error).strip()
     return bool(_SURE.search(said)) or (bool(_PERHAPS.search(said)) and (_short_here(missing) or _short_there(said)))

@@ -47,6 +47,9 @@ def test_plain_words_count_wherever_they_are_said(error: Exception, monkeypatch:
         RuntimeError(ONEDNN),
         RuntimeError("could not execute a primitive"),
         RuntimeError("can't start new thread"),
+        SystemError("error return without exception set"),
+        SystemError("<built-in method f> returned NULL without setting an exception"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
         BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"),
     ],
 )
