@@ -259,10 +259,12 @@ class Trainer:
         self._observe(step, batch, values_K, weights, rate, reaches)
         self._widen(batch)
         self.scaling.unscale(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.params.optimizer.clip_norm)
+        # measured before it is clipped: clipping by a length that is no number would wipe out what it is of
+        norm = torch.nn.utils.get_total_norm([one.grad for one in self.parameters if one.grad is not None])
         if not math.isfinite(float(norm)) and not self.scaling.excuses():
             named = {name: one.grad for name, one in self.student.named_parameters()}
             raise gradients.without_length(named, step)
+        torch.nn.utils.clip_grads_with_norm_(self.parameters, self.params.optimizer.clip_norm, norm)
         self.record.skipped += not math.isfinite(float(norm))
         self.record.clipped += math.isfinite(float(norm)) and float(norm) > self.params.optimizer.clip_norm
         for group in self.optimizer.param_groups:

@@ -11,7 +11,7 @@ import pytest
 from kcompiler.delta import Entry, delta
 from runtime.contract import keys
 from runtime.machine import apply as machine
-from runtime.machine import host
+from runtime.machine import devices, host
 from tests.unit.kcompiler.compiling import Change, planned, unchanged
 
 
@@ -25,7 +25,7 @@ def applied(tmp_path: Path) -> Path:
 def entries(root: Path, change: Change = unchanged, backend: str | None = "null", **options: Any) -> dict[str, Entry]:
     history, store = machine.look(root)
     given: dict[str, Any] = {
-        "host": lambda _step: host.words(),
+        "host": devices.words(),
         "history": history,
         "present": store.present,
         **options,

@@ -175,6 +175,8 @@ def time_claims() -> list[Claim]:
             table=card,
         ),
         Claim("a card of a machine that nobody knows", unknown(0), ()),
+        Claim("a teacher alone is trained on it", untrained(elsewhere(0)), ("KC4728",), ("none allowed",), table=card),
+        Claim("and nothing is", untrained(elsewhere(0), recorded()), (), table=card),
     ]
 
 

@@ -359,6 +359,19 @@ def test_a_rule_is_about_the_steps_whose_parameters_have_a_value(tmp_path: Path,
     assert [one["from"].removeprefix("step:") for one in found] == sorted(asked)
 
 
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("{step: steps, has: 3}", "steps: 3"),
+        ("{step: keeps_states, has: false}", "keeps_states: false"),
+        ('{step: "losses[*].term", at_least: 2}', "at least 2 of losses[*].term"),
+    ],
+)
+def test_whom_a_rule_is_for_is_said_in_words(tmp_path: Path, where: str, said: str) -> None:
+    packs = lab(tmp_path, rule=changed("kind:", f"where: {where}\nkind:")).packs
+    assert [rule.rule.where.said for pack in packs for rule in pack.rules if rule.rule.where] == [said]
+
+
 def test_a_parameter_that_no_step_has_is_an_error(tmp_path: Path) -> None:
     rule = changed("kind:", 'where: {step: "loss[*].term", at_least: 1}\nkind:')
     known = {"eval.sound": ["several", "alone"]}
