@@ -15,6 +15,9 @@ from torch import Tensor
 
 from runtime.contract import Refusal
 
+#: nat/token: as much as rounding makes of the divergence of a model from itself
+NOTHING = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
@@ -81,12 +84,13 @@ def check_finite(what: str, number: float, step: int) -> None:
         raise diverged(f"{what} is {number}", step)
 
 
-def gate(name: str, reach: Reach, step: int, *, first: bool) -> None:
-    """Raises Refusal for a gradient that is not finite and, the `first` time a term is measured, for one that is
-    exactly zero. Later a term may be learned so well that nothing is left in float32."""
+def gate(name: str, value: float, reach: Reach, step: int, *, first: bool) -> None:
+    """Raises Refusal for a gradient that is not finite and, as long as it is the `first` of a term that is more than
+    zero, for one that is exactly zero beside a `value` that is not. Later a term may be learned so well that nothing is
+    left in float32; and a student that begins as its teacher has nothing to learn of it yet."""
     if not math.isfinite(reach.norm):
         raise diverged(f"the gradient of loss `{name}` is not finite", step)
-    if first and reach.norm == 0.0:
+    if first and reach.norm == 0.0 and abs(value) > NOTHING:
         raise Refusal(
             f"loss `{name}` has a value but its gradient is exactly zero at step {step}: it would train nothing",
             action="repair the loss, or remove the term",

@@ -306,8 +306,8 @@ class Trainer:
             return
         for k, (bound, reach) in enumerate(zip(self.terms, reaches, strict=True)):
             if tokens[k]:
-                first = all(point.norms[k] is None for point in record.points)
-                gradients.gate(bound.name, reach, step, first=first)
+                first = not any(point.norms[k] for point in record.points)
+                gradients.gate(bound.name, numbers[k], reach, step, first=first)
         norms = [reach.norm if count else None for reach, count in zip(reaches, tokens, strict=True)]
         shares = gradients.shares([norm or 0.0 for norm in norms], weights)
         record.points.append(

@@ -51,15 +51,33 @@ def test_a_zero_gradient_is_refused_even_beside_a_weight_of_zero(
 
 def test_a_term_learned_to_the_last_bit_is_not_refused() -> None:
     nothing = gradients.Reach(norm=0.0, parameters=0)
-    gradients.gate("kl", nothing, 40, first=False)
+    gradients.gate("kl", 0.5, nothing, 40, first=False)
     with pytest.raises(Refusal, match="exactly zero at step 40"):
-        gradients.gate("kl", nothing, 40, first=True)
+        gradients.gate("kl", 0.5, nothing, 40, first=True)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-6, -1e-6])
+def test_a_student_that_begins_as_its_teacher_has_no_gradient_yet(value: float) -> None:
+    nothing = gradients.Reach(norm=0.0, parameters=0)
+    gradients.gate("kl", value, nothing, 0, first=True)
+    with pytest.raises(Refusal, match="exactly zero at step 0"):
+        gradients.gate("kl", 1.01e-6, nothing, 0, first=True)
+
+
+def test_until_a_gradient_was_more_than_zero_the_next_is_the_first(
+    base: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A term that is nothing at step 0, and later has a value without a gradient, trains nothing."""
+    calls = iter(range(1000))
+    with_loss(monkeypatch, "tool_name", lambda s, _t, _y, _p: 0 * s.sum(-1) + (0.0 if next(calls) < 2 else 1.0))
+    with pytest.raises(Refusal, match=r"exactly zero at step [1-9]"):
+        run(base, tmp_path, ce_truth=1.0, tool_name=1.0)
 
 
 @pytest.mark.parametrize("norm", [float("nan"), float("inf")])
 def test_a_gradient_that_is_no_number_is_refused_at_any_time(norm: float) -> None:
     with pytest.raises(Refusal, match="not finite at step 40"):
-        gradients.gate("kl", gradients.Reach(norm=norm, parameters=3), 40, first=False)
+        gradients.gate("kl", 0.5, gradients.Reach(norm=norm, parameters=3), 40, first=False)
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
