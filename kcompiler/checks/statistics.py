@@ -30,8 +30,8 @@ from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
 from kcompiler.spec.evaluation import Part, Suite
 from runtime.contract import calls
+from runtime.contract.statistics.power import clean_floor, clean_items
 
-ALPHA = 0.05
 #: standard deviations of a hash split that are granted before it is called too small
 SPREAD = 4
 #: times that a row may stand in one batch; trials with a handful of rows have it several times
@@ -45,19 +45,6 @@ _MEANING = {
     (True, False): "it can pass only if more rows are held out than expected, or if it does not block",
     (False, False): "it may pass, and the pass would prove less than it says",
 }
-
-
-def lower_bound(n: int, alpha: float = ALPHA) -> float:
-    """The rate that n successes of n establish at confidence 1 − alpha: alpha^(1/n), the exact one-sided bound."""
-    return alpha ** (1 / n) if n else 0.0
-
-
-def rows_needed(rate: Fraction, alpha: float = ALPHA) -> int:
-    """The least n whose clean run establishes a rate below 1: ceil(ln alpha / ln rate)."""
-    n = max(1, math.ceil(math.log(alpha) / math.log(rate)) - 1) if rate else 1
-    while lower_bound(n, alpha) < rate:
-        n += 1
-    return n
 
 
 @dataclass(frozen=True)
@@ -151,7 +138,7 @@ class Gate:
     @property
     def decides(self) -> bool:
         """Whether a perfect score of the expected rows establishes the floor."""
-        return lower_bound(self.rows.expected) >= self.floor
+        return clean_floor(self.rows.expected) >= self.floor
 
     @property
     def least(self) -> int:
@@ -166,7 +153,7 @@ class Gate:
     @property
     def certainly_not(self) -> bool:
         """Whether not even the most rows that chance makes likely could."""
-        return lower_bound(self.rows.most) < self.floor
+        return clean_floor(self.rows.most) < self.floor
 
 
 def gates(spec: Spec, world: World) -> Iterator[Gate]:
@@ -249,10 +236,10 @@ def _undecided(tree: Tree, gate: Gate) -> Diagnostic:
     if gate.floor >= 1:
         need, action = "no number of rows can", "lower the floor below 1, or compare with `==`"
     else:
-        need = f"{rows_needed(gate.floor):,} clean rows could"
-        action = f"hold out {rows_needed(gate.floor):,} rows (data.held_out, or more rows), or lower the floor"
+        need = f"{clean_items(gate.floor):,} clean rows could"
+        action = f"hold out {clean_items(gate.floor):,} rows (data.held_out, or more rows), or lower the floor"
     # rounded to what is certainly proven, so that 0.97996 does not read as 0.98
-    perfect = math.floor(lower_bound(gate.rows.expected) * 10**4) / 10**4
+    perfect = math.floor(clean_floor(gate.rows.expected) * 10**4) / 10**4
     shown = perfect if gate.params.op.startswith(">") else 1 - perfect
     return tree.diagnostic(
         "KC4801" if refused else "KC4802",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from runtime.contract.intervals import rate_floor
+from runtime.contract.statistics.intervals import rate_floor
 
 ALPHA = 0.05
 _UNIT = 10**9

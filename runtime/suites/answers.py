@@ -25,9 +25,10 @@ from pydantic import Field, field_validator
 
 from runtime.contract import Params, Refusal, Runner, Suite
 from runtime.contract.conversation import Prompt
-from runtime.contract.paired import COMPARED, RUNNERS, difference, lacking, not_numbers
-from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
+from runtime.contract.statistics.paired import COMPARED, RUNNERS, difference, lacking, not_numbers
+from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 from runtime.data.classic import ANSWERS
 

@@ -17,10 +17,11 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from runtime.contract import Params, Refusal, Runner, Suite, TokenScore
-from runtime.contract.intervals import rate_floor
-from runtime.contract.paired import COMPARED, RUNNERS, lacking, not_numbers, wins
-from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
+from runtime.contract.statistics.intervals import rate_floor
+from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, not_numbers, wins
+from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 
 #: a class beyond this many is not listed: the report is read by people

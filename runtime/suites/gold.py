@@ -3,7 +3,8 @@
 How an output is compared is declared (`match`, see runtime.data.matching); rows of several data sets are judged by one
 suite each, told apart by `rows: {source: …}` and an `id`. Every model answers the same rows, so that two of them are
 compared row by row: `teacher_gain` the student over its teacher, `kd_gain` over the student without a teacher,
-`package_gain` the package over the checkpoint it was made of; `mcnemar` holds the exact two-sided p of each.
+`package_gain` the package over the checkpoint it was made of; `mcnemar` holds the exact two-sided p of each, and what
+is left of it after Holm.
 
 What needs no understanding is measured by the same comparison on the same rows (`trivial`): the prompt repeated, the
 most frequent answer to everything, all answers at once, and, where numbers are compared, a number of the prompt. A
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +25,10 @@ from pydantic import Field, model_validator
 
 from runtime.contract import Params, Refusal, Runner, Suite
 from runtime.contract.conversation import Prompt, messages_of
-from runtime.contract.paired import COMPARED, RUNNERS, lacking, mcnemar, rate_between, wins
-from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
+from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, mcnemars, wins
+from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 from runtime.data import numbers
 from runtime.data.matching import NOTHING, Choice, Contains, Judged, Known, Match, Matcher, Numeric, Pattern
@@ -230,7 +232,7 @@ def _data(judge: Judge, outputs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         "answers": measured(len(judge.answers), "answer"),
         "match": judge.params.match,
         "right": {
-            name: rate_between(sum(right[name]), len(right[name])) if name in right else absent(name, "ratio")
+            name: rate(sum(right[name]), len(right[name])) if name in right else absent(name, "ratio")
             for name in RUNNERS
         },
         "trivial": {
@@ -244,8 +246,8 @@ def _data(judge: Judge, outputs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
             name: wins(right[name], trivial[best] or ()) if name in right else absent(name, "item/item")
             for name in RUNNERS
         },
-        **{name: _compared(name, right, wins) for name in COMPARED},
-        "mcnemar": {name: _compared(name, right, mcnemar) for name in COMPARED},
+        **{name: _compared(name, right) for name in COMPARED},
+        "mcnemar": mcnemars({name: lacking(name, right, {}) or _sides(name, right) for name in COMPARED}),
         "reasons": {
             name: {
                 reason: rate(count, len(mine)) for reason, count in sorted(Counter(one.reason for one in mine).items())
@@ -262,16 +264,14 @@ def _data(judge: Judge, outputs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     }
 
 
-def _compared(
-    name: str,
-    right: Mapping[str, Sequence[bool]],
-    how: Callable[[Sequence[bool], Sequence[bool]], dict[str, Any]],
-) -> dict[str, Any]:
+def _compared(name: str, right: Mapping[str, Sequence[bool]]) -> dict[str, Any]:
     lack = lacking(name, right, {})
-    if lack:
-        return unavailable(lack, "item/item" if how is wins else "probability")
+    return unavailable(lack, "item/item") if lack else wins(*_sides(name, right))
+
+
+def _sides(name: str, right: Mapping[str, Sequence[bool]]) -> tuple[Sequence[bool], Sequence[bool]]:
     first, second = COMPARED[name]
-    return how(right[first], right[second])
+    return right[first], right[second]
 
 
 def _worst(

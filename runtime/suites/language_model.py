@@ -17,10 +17,11 @@ from typing import Any
 from pydantic import Field
 
 from runtime.contract import Params, Runner, Suite, TokenScore
-from runtime.contract.intervals import t_interval
-from runtime.contract.paired import OF_TEXTS, RUNNERS_OF_TEXTS, difference, lacking, not_numbers
-from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of, reply_of
+from runtime.contract.statistics.intervals import t_interval
+from runtime.contract.statistics.paired import OF_TEXTS, RUNNERS_OF_TEXTS, difference, lacking, not_numbers
+from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 
 

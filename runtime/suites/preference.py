@@ -7,7 +7,7 @@ answers that are equally likely, but for what float32 rounds, are a tie, and in 
 
 Every model is asked about the same pairs, so that two of them are compared pair by pair: `teacher_gain` the student
 over its teacher, `kd_gain` over the student without a teacher, `package_gain` the package over the checkpoint it was
-made of; `mcnemar` holds the exact two-sided p of each.
+made of; `mcnemar` holds the exact two-sided p of each, and Holm's of all.
 
 What needs no understanding is measured on the same pairs (`trivial`): always the longer answer, always the shorter one,
 in tokens. A sum prefers short answers and people often prefer long ones, so that a model counts for as much as it is
@@ -29,10 +29,11 @@ from pydantic import Field
 
 from runtime.contract import Params, Refusal, Runner, Suite, TokenScore
 from runtime.contract.conversation import Prompt, Reply
-from runtime.contract.intervals import t_interval
-from runtime.contract.paired import COMPARED, RUNNERS, lacking, mcnemar, not_numbers, rate_between, wins
-from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import REJECTED, prompt_of, rejected_of, reply_of
+from runtime.contract.statistics.intervals import t_interval
+from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, mcnemars, not_numbers, wins
+from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 
 Score = Literal["sum", "per_token"]
@@ -176,7 +177,7 @@ def _data(pairs: Sequence[Pair], found: Mapping[str, Sequence[Verdict]], params:
     return {
         "items": measured(len(pairs), "item"),
         "score": params.score,
-        "preferred": each(lambda name: rate_between(sum(right[name]), len(right[name])), "ratio"),
+        "preferred": each(lambda name: rate(sum(right[name]), len(right[name])), "ratio"),
         "ties": each(
             lambda name: rate(sum(not one.margin(params.score) for one in sound[name]), len(sound[name])), "ratio"
         ),
@@ -184,8 +185,8 @@ def _data(pairs: Sequence[Pair], found: Mapping[str, Sequence[Verdict]], params:
         "trivial": {name: rate(sum(guesses[name]), len(guesses[name])) for name in TRIVIAL},
         "best_trivial": best,
         "above_trivial": each(lambda name: wins(right[name], guesses[best]), "item/item"),
-        **{name: _compared(name, right, why, wins, "item/item") for name in COMPARED},
-        "mcnemar": {name: _compared(name, right, why, mcnemar, "probability") for name in COMPARED},
+        **{name: _compared(name, right, why) for name in COMPARED},
+        "mcnemar": mcnemars({name: _lack(name, right, why) or _sides(name, right) for name in COMPARED}),
         "worst": _worst(pairs, sound, params),
     }
 
@@ -224,19 +225,18 @@ def _scored(sound: Mapping[str, Sequence[Verdict]], why: Mapping[str, str], scor
     }
 
 
-def _compared(
-    name: str,
-    right: Mapping[str, Sequence[bool]],
-    why: Mapping[str, str],
-    how: Callable[[Sequence[bool], Sequence[bool]], dict[str, Any]],
-    unit_: str,
-) -> dict[str, Any]:
-    absent = {runner: reason for runner, reason in why.items() if not reason.startswith("no runner")}
-    lack = lacking(name, right, absent)
-    if lack:
-        return unavailable(lack, unit_)
+def _lack(name: str, right: Mapping[str, Sequence[bool]], why: Mapping[str, str]) -> str:
+    return lacking(name, right, {who: reason for who, reason in why.items() if not reason.startswith("no runner")})
+
+
+def _sides(name: str, right: Mapping[str, Sequence[bool]]) -> tuple[Sequence[bool], Sequence[bool]]:
     first, second = COMPARED[name]
-    return how(right[first], right[second])
+    return right[first], right[second]
+
+
+def _compared(name: str, right: Mapping[str, Sequence[bool]], why: Mapping[str, str]) -> dict[str, Any]:
+    lack = _lack(name, right, why)
+    return unavailable(lack, "item/item") if lack else wins(*_sides(name, right))
 
 
 def _worst(

@@ -18,8 +18,9 @@ from pydantic import Field
 
 from runtime.contract import Params, Runner, Suite, Written
 from runtime.contract.conversation import Prompt
-from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
+from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 
 #: so many different texts are shown, each so far

@@ -18,9 +18,10 @@ from pydantic import Field
 
 from runtime.contract import Params, Refusal, Runner, Suite, calls
 from runtime.contract.conversation import Prompt
-from runtime.contract.paired import COMPARED, RUNNERS, lacking, wins
-from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
+from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
+from runtime.contract.statistics.rates import rate
 from runtime.contract.strict_json import Json
 from runtime.contract.units import unit
 from runtime.tools import registry

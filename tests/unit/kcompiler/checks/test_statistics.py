@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.contract import splits
+from runtime.contract.statistics.power import clean_floor, clean_items
 from tests.unit.kcompiler.checks.claims import Claim, disagrees, several
 
 
@@ -192,15 +193,15 @@ def arithmetic() -> None:
     """The exact bound by hand, and the least n by search."""
     statistics = importlib.import_module("kcompiler.checks.statistics")
     assert 0.98**149 <= 0.05 < 0.98**148
-    assert statistics.rows_needed(Fraction("0.98")) == 149
-    assert statistics.rows_needed(Fraction("0.9")) == 29
-    assert statistics.rows_needed(Fraction("0.5")) == 5
-    assert statistics.rows_needed(Fraction("0.05")) == 1
-    assert statistics.rows_needed(Fraction(0)) == 1
-    assert statistics.lower_bound(0) == 0
-    assert round(statistics.lower_bound(60), 4) == 0.9513
-    assert statistics.rows_needed(Fraction(statistics.lower_bound(7))) == 7
-    exactly = Fraction(statistics.lower_bound(60))
+    assert clean_items(Fraction("0.98")) == 149
+    assert clean_items(Fraction("0.9")) == 29
+    assert clean_items(Fraction("0.5")) == 5
+    assert clean_items(Fraction("0.05")) == 1
+    assert clean_items(Fraction(0)) == 1
+    assert clean_floor(0) == 0
+    assert round(clean_floor(60), 4) == 0.9513
+    assert clean_items(Fraction(clean_floor(7))) == 7
+    exactly = Fraction(clean_floor(60))
     gate = statistics.Gate("rule", None, exactly, "", "suite", statistics.Rows(60, 60), True)
     assert gate.decides
     assert not gate.certainly_not
@@ -230,26 +231,22 @@ def upper_tail(n: int, rate: float) -> float:
 
 @given(st.integers(1, 5000))
 def test_the_bound_is_where_a_perfect_score_has_probability_five_percent(n):
-    statistics = importlib.import_module("kcompiler.checks.statistics")
-    assert math.isclose(upper_tail(n, statistics.lower_bound(n)), 0.05, rel_tol=1e-9)
+    assert math.isclose(upper_tail(n, clean_floor(n)), 0.05, rel_tol=1e-9)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000))
 def test_more_rows_establish_more(n, more):
-    statistics = importlib.import_module("kcompiler.checks.statistics")
-    assert statistics.lower_bound(n) < statistics.lower_bound(n + more)
+    assert clean_floor(n) < clean_floor(n + more)
 
 
 @given(st.fractions(Fraction(1, 100), Fraction(9999, 10000)))
 def test_the_least_number_of_rows_is_the_least(rate):
-    statistics = importlib.import_module("kcompiler.checks.statistics")
-    n = statistics.rows_needed(rate)
-    assert statistics.lower_bound(n) >= rate
-    assert n == 1 or statistics.lower_bound(n - 1) < rate
+    n = clean_items(rate)
+    assert clean_floor(n) >= rate
+    assert n == 1 or clean_floor(n - 1) < rate
 
 
 @given(st.integers(1, 2000))
 def test_the_exact_bound_is_below_no_stricter_one(n):
     """Wilson's lower end of a two-sided 95 % interval of a perfect score, n / (n + z²), asks for more rows, from 8 on."""
-    statistics = importlib.import_module("kcompiler.checks.statistics")
-    assert n / (n + 1.959964**2) < statistics.lower_bound(n) or n < 8
+    assert n / (n + 1.959964**2) < clean_floor(n) or n < 8

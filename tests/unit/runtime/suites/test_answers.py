@@ -7,6 +7,7 @@ import math
 import pytest
 
 from runtime.contract import Refusal, TokenScore
+from runtime.contract.statistics.rates import rate
 from runtime.data.classic import ANSWERS
 from runtime.suites.answers import SUITE, AnswersParams, divergence
 from tests.unit.runtime.suites.models import Scripted, row
@@ -40,7 +41,7 @@ def test_almost_an_answer_is_none(said: str):
 def test_validity_counts_the_questions_answered_as_permitted():
     student = Scripted(lambda prompt: "No." if prompt == "b?" else "Maybe.")
     data = SUITE.run({"teacher": odds(1, 1, 1), "student": student}, ROWS, [], PARAMS, 0)
-    assert data["validity"]["student"] == {"value": 1 / 3, "unit": "ratio", "tag": "measured", "n": 3, "k": 1}
+    assert data["validity"]["student"] == rate(1, 3)
     assert data["validity"]["teacher"]["k"] == 3
 
 

@@ -12,8 +12,9 @@ import pytest
 from pydantic import ValidationError
 
 from runtime.contract import Refusal, conversation
-from runtime.contract.intervals import incomplete_beta
-from runtime.contract.paired import mcnemar, rate_between
+from runtime.contract.statistics.intervals import incomplete_beta
+from runtime.contract.statistics.paired import mcnemar
+from runtime.contract.statistics.rates import rate
 from runtime.contract.strict_json import dumps
 from runtime.suites import gold
 from tests.unit.runtime.suites.models import Scripted, row
@@ -50,7 +51,7 @@ def test_right_answers_are_counted_with_their_interval() -> None:
 
 @pytest.mark.parametrize(("k", "n"), [(0, 5), (5, 5), (3, 7), (190, 200)])
 def test_the_ends_of_an_interval_are_rates_at_which_the_count_is_rare(k: int, n: int) -> None:
-    datum = rate_between(k, n)
+    datum = rate(k, n)
     assert datum["low"] <= datum["value"] <= datum["high"]
     if k:
         assert incomplete_beta(k, n - k + 1, datum["low"]) == pytest.approx(0.025)

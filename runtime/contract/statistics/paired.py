@@ -12,8 +12,9 @@ from statistics import fmean
 from typing import Any
 
 from runtime.contract import TokenScore
-from runtime.contract.intervals import bootstrap_interval, rate_floor
 from runtime.contract.report import measured, unavailable
+from runtime.contract.statistics import multiple
+from runtime.contract.statistics.intervals import bootstrap_interval
 
 #: what a suite compares, as datum → (the model it speaks for, the model it is compared with)
 COMPARED: Mapping[str, tuple[str, str]] = {
@@ -30,6 +31,8 @@ OF_TEXTS: Mapping[str, tuple[str, str]] = {
 RUNNERS = ("teacher", "student", "ce_only", "coreml")
 RUNNERS_OF_TEXTS = ("teacher", "student", "ce_only", "random_init", "coreml")
 RESAMPLES = 2000
+#: below this p, after Holm, a comparison is called significant
+ALPHA = 0.05
 #: two-sided 95 % of the normal distribution
 _Z = 1.959963984540054
 
@@ -91,14 +94,6 @@ def wins(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
     )
 
 
-def rate_between(k: int, n: int) -> dict[str, Any]:
-    """Datum: k of n with its exact two-sided 95 % interval (Clopper and Pearson 1934)."""
-    if n == 0:
-        return unavailable("no items", "ratio")
-    ends = {"low": min(rate_floor(k, n, 0.025), k / n), "high": max(1 - rate_floor(n - k, n, 0.025), k / n)}
-    return measured(k / n, "ratio", n=n, k=k, **ends, confidence=0.95, interval="exact, two-sided")
-
-
 def mcnemar(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
     """Datum: the exact two-sided p of McNemar's test (1947): how likely a split of the items that differ as uneven as
     this one, or more so, would be if the two were equally good. `wins` and `losses` are these items, b and c."""
@@ -109,6 +104,25 @@ def mcnemar(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
     tail = sum(math.comb(won + lost, i) for i in range(min(won, lost) + 1))
     p = min(1.0, 2 * tail / 2 ** (won + lost))
     return measured(p, "probability", n=len(pairs), wins=won, losses=lost, test="exact McNemar, two-sided")
+
+
+def mcnemars(better: Mapping[str, tuple[Sequence[bool], Sequence[bool]] | str]) -> dict[str, Any]:
+    """Comparison → its `mcnemar`, or `unavailable` with the reason given in its place. All of them are one family:
+    `adjusted` is p after Holm, and `significant` says whether that is below `alpha`."""
+    found = {
+        name: unavailable(both, "probability") if isinstance(both, str) else mcnemar(*both)
+        for name, both in better.items()
+    }
+    known = {name: datum["value"] for name, datum in found.items() if datum["tag"] == "measured"}
+    for name, adjusted in multiple.holm(known).items():
+        found[name] |= {
+            "adjusted": adjusted,
+            "adjustment": "Holm",
+            "comparisons": len(known),
+            "alpha": ALPHA,
+            "significant": adjusted < ALPHA,
+        }
+    return found
 
 
 def lacking(name: str, runners: Mapping[str, Any], why: Mapping[str, str]) -> str:

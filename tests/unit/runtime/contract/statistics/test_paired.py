@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from runtime.contract import TokenScore
-from runtime.contract.paired import difference, lacking, not_numbers, wins
+from runtime.contract.statistics.paired import difference, lacking, not_numbers, wins
 
 
 def scores(*logs: float, tokens: int = 2) -> list[TokenScore]:

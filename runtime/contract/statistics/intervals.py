@@ -1,11 +1,11 @@
-"""Samples → two-sided intervals of their mean: Student's t, and the percentile bootstrap. Standard library only."""
+"""Counts and samples → intervals: of a rate (exact, Wilson), of a mean (Student's t, percentile bootstrap)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from random import Random
-from statistics import fmean, stdev
+from statistics import NormalDist, fmean, stdev
 
 #: halvings of [0, 1] after which two doubles next to each other are told apart
 _HALVINGS = 60
@@ -47,7 +47,10 @@ def rate_floor(k: int, n: int, alpha: float = 0.05) -> float:
     would be rarer than `alpha`. Raises ValueError for no such rate."""
     if not 0 <= k <= n or n == 0:
         raise ValueError(f"{k} of {n} is no rate")
-    low, high = 0.0, 1.0 if k else 0.0
+    if k in (0, n):
+        # the closed forms: nothing is proven by no success, and alpha^(1/n) by n of them
+        return alpha ** (1 / n) if k else 0.0
+    low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         # P(X ≥ k) of a binomial is the regularised incomplete beta function I_p(k, n - k + 1)
@@ -56,6 +59,30 @@ def rate_floor(k: int, n: int, alpha: float = 0.05) -> float:
         else:
             high = middle
     return low
+
+
+def exact_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Two-sided interval of k of n (Clopper and Pearson 1934): it holds the true rate at least so often as it says.
+
+    Raises ValueError for no such rate.
+    """
+    alpha = (1 - confidence) / 2
+    # rounding may put an end a last digit beside the rate
+    return min(rate_floor(k, n, alpha), k / n), max(1 - rate_floor(n - k, n, alpha), k / n)
+
+
+def wilson_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Two-sided interval of k of n by the score test (Wilson 1927): shorter than the exact one, right on average.
+
+    Raises ValueError for no such rate.
+    """
+    if not 0 <= k <= n or n == 0:
+        raise ValueError(f"{k} of {n} is no rate")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share, whole = k / n, n + z * z
+    middle = (k + z * z / 2) / whole
+    half = z * math.sqrt(n * share * (1 - share) + z * z / 4) / whole
+    return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
 
 
 def t_quantile(probability: float, degrees: int) -> float:

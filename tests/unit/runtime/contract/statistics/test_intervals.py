@@ -13,11 +13,18 @@ from statistics import fmean
 
 import pytest
 
-from runtime.contract import intervals
-from runtime.contract.intervals import bootstrap_interval, incomplete_beta, rate_floor, t_interval, t_quantile
+from runtime.contract.statistics import intervals
+from runtime.contract.statistics.intervals import (
+    bootstrap_interval,
+    incomplete_beta,
+    rate_floor,
+    t_interval,
+    t_quantile,
+    wilson_interval,
+)
 from tests.unit.kcompiler.judge.mutants import Mutant, mutants
 
-NAMES = ("bootstrap_interval", "incomplete_beta", "rate_floor", "t_interval", "t_quantile")
+NAMES = ("bootstrap_interval", "incomplete_beta", "rate_floor", "t_interval", "t_quantile", "wilson_interval")
 
 
 @pytest.mark.parametrize(
@@ -46,6 +53,17 @@ def test_the_floor_of_a_rate_has_its_closed_forms():
     for k, n in ((-1, 3), (4, 3), (0, 0)):
         with pytest.raises(ValueError, match="is no rate"):
             rate_floor(k, n)
+
+
+def test_wilsons_interval_of_known_rates():
+    """81 of 263, Newcombe 1998, method 3; of no and of all successes the closed forms."""
+    assert wilson_interval(81, 263) == (pytest.approx(0.2553, abs=5e-5), pytest.approx(0.3662, abs=5e-5))
+    square = 1.959963984540054**2
+    assert wilson_interval(0, 20) == (0.0, pytest.approx(square / (20 + square)))
+    assert wilson_interval(20, 20) == (pytest.approx(20 / (20 + square)), 1.0)
+    for k, n in ((-1, 3), (4, 3), (0, 0)):
+        with pytest.raises(ValueError, match="is no rate"):
+            wilson_interval(k, n)
 
 
 def test_the_t_interval_of_a_known_sample():
@@ -125,6 +143,7 @@ def _checks() -> Iterator[Callable[[], None]]:
     yield from (
         test_the_incomplete_beta_function_has_its_closed_forms,
         test_the_floor_of_a_rate_has_its_closed_forms,
+        test_wilsons_interval_of_known_rates,
         test_the_t_interval_of_a_known_sample,
         test_two_values_have_an_interval,
         test_both_intervals_hold_the_mean_and_nearly_agree,
