@@ -155,7 +155,7 @@ def judge_of(made: Mapping[str, Any]) -> Callable[..., Any]:
 
     identity = lock.plan_digest(made)
 
-    def verdict_of(reports: Mapping[str, Any], steps: Collection[str] | None = None) -> Any:
+    def verdict_of(reports: Mapping[str, bytes], steps: Collection[str] | None = None) -> Any:
         # between steps there is no report on the run yet, and everything was made for this plan
         pin = identity if RUN in reports else None
         if steps is None:
@@ -172,7 +172,7 @@ def _run(
 ) -> tuple[Run, Mapping[str, Any], int]:
     verdict_of = judge_of(made)
     run, signal = _carried_out(made, home, verdict_of, only, force, watch)
-    verdict = verdict_of(run.reports)
+    verdict = verdict_of(run.texts)
     folder = home.verdict(made["asked"]["name"])
     # also after an interruption: an old PASS must not stand beside the evidence of a part
     write(home, folder, verdict.dump())
@@ -213,7 +213,7 @@ def _carried_out(
         gc.freeze()
         gc.enable()
 
-    def judged(reports: Mapping[str, dict[str, Any]], steps: Collection[str] | None) -> list[dict[str, Any]]:
+    def judged(reports: Mapping[str, bytes], steps: Collection[str] | None) -> list[dict[str, Any]]:
         outcomes = verdict_of(reports, steps).outcomes
         return [{**asdict(item), "blocking": item.mode == "block"} for item in outcomes]
 

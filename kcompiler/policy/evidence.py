@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 from kcompiler import assets
@@ -46,21 +47,29 @@ class _Schema:
 
 
 @cache
+def _validators() -> Any:
+    """Of everything that may refer to the envelope."""
+    from kcompiler.policy.validator import Validators  # 70 ms that `validate` and `plan` need not pay
+
+    return Validators(_text(ENVELOPE))
+
+
+def _text(name: str) -> Any:
+    return json.loads(_file(name).read_text(encoding="utf-8"))
+
+
+def _file(name: str) -> Path:
+    return assets.folder("schemas") / f"{name}.schema.json"
+
+
+@cache
 def _schema(name: str) -> _Schema | None:
     """A schema by its id; None when there is no such file."""
-    from referencing import Registry, Resource
-
-    from runtime.contract.jsonschemas import Draft202012Validator  # 70 ms that `validate` and `plan` need not pay
-
-    folder = assets.folder("schemas")
-    file = folder / f"{name}.schema.json"
-    if not file.is_file():
+    if not _file(name).is_file():
         return None
-    envelope = json.loads((folder / f"{ENVELOPE}.schema.json").read_text(encoding="utf-8"))
-    registry: Registry[Any] = Registry().with_resource(envelope["$id"], Resource.from_contents(envelope))
-    schema = json.loads(file.read_text(encoding="utf-8"))
+    schema = _text(name)
     said = schema.get("properties", {}).get("data", {}).get(laws.LAWS, ())
-    return _Schema(Draft202012Validator(schema, registry=registry), digest.of_file(file), said)
+    return _Schema(_validators().of(schema), digest.of_file(_file(name)), said)
 
 
 def _checked(content: Mapping[str, Any], pin: str) -> Evidence:

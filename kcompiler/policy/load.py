@@ -102,7 +102,9 @@ def _find(name: str, roots: Sequence[Path]) -> tuple[Path | None, list[Diagnosti
     if re.fullmatch(PACK_NAME, name):
         for root in roots:
             folder = root / name
-            if (folder / PACK_FILE).is_file() and folder.resolve().is_relative_to(root.resolve()):
+            if not (folder / PACK_FILE).is_file() or not folder.resolve().is_relative_to(root.resolve()):
+                continue
+            if not any(folder.samefile(one) for one in found):  # within a checkout the project's are the shipped ones
                 found.append(folder)
     if any(_text(one) != _text(found[0]) for one in found[1:]):
         return None, [
@@ -139,18 +141,31 @@ def _read(file: Path, shown: str) -> tuple[source.Tree | None, list[Diagnostic]]
     except OSError as error:
         reason = error.strerror or str(error)
         return None, [Diagnostic(code="KC6002", summary=f"cannot read {shown}: {reason}", file=shown)]
-    tree, problems = _parsed(shown, data)
-    return tree, list(problems)
+    return source.load(shown, data)
 
 
-@lru_cache(maxsize=4096)
-def _parsed(shown: str, data: bytes) -> tuple[source.Tree | None, tuple[Diagnostic, ...]]:
-    """Checks and the plan each load the packs, and each profile again; the text is parsed once."""
-    tree, problems = source.load(shown, data)
-    return tree, tuple(problems)
+def _pack(name: str, folder: Path) -> tuple[LoadedPack | None, Sequence[Diagnostic]]:
+    try:
+        rules = sorted((one.name, _rule_text(one)) for one in folder.iterdir() if one.is_dir())
+        text = tuple(rules), (folder / PACK_FILE).read_bytes()
+    except OSError:
+        return _read_pack(name, folder)
+    return _same_pack(name, folder, text)
 
 
-def _pack(name: str, folder: Path) -> tuple[LoadedPack | None, list[Diagnostic]]:
+def _rule_text(folder: Path) -> tuple[bytes, bool]:
+    """What stands in a rule's file, nothing where there is none; and whether the folder is a pack of its own."""
+    file = folder / RULE_FILE
+    return file.read_bytes() if file.is_file() else b"", (folder / PACK_FILE).is_file()
+
+
+@lru_cache(maxsize=64)
+def _same_pack(name: str, folder: Path, _text: object) -> tuple[LoadedPack | None, Sequence[Diagnostic]]:
+    """Checks and the plan each load the packs, and each profile again: the same text is the same pack."""
+    return _read_pack(name, folder)
+
+
+def _read_pack(name: str, folder: Path) -> tuple[LoadedPack | None, Sequence[Diagnostic]]:
     shown = f"policies/{name}"
     tree, problems = _read(folder / PACK_FILE, f"{shown}/{PACK_FILE}")
     pack, wrong = _typed(Pack, tree)

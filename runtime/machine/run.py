@@ -10,9 +10,9 @@ from typing import Any, Literal
 from runtime.contract import MachineError
 
 Outcome = Mapping[str, Any]
-#: report key → report, so far, and the report keys that are asked about (None: all there should be); its answer:
-#: outcomes with at least rule, step, outcome and blocking
-Judge = Callable[[Mapping[str, dict[str, Any]], Collection[str] | None], Sequence[Outcome]]
+#: report key → report.json as it was written, so far, and the report keys that are asked about (None: all there should
+#: be); its answer: outcomes with at least rule, step, outcome and blocking
+Judge = Callable[[Mapping[str, bytes], Collection[str] | None], Sequence[Outcome]]
 Status = Literal["reused", "committed", "failed", "interrupted", "blocked", "skipped"]
 Word = Literal["done", "blocked", "failed", "interrupted"]
 
@@ -45,6 +45,8 @@ class Run:
     digests: Mapping[str, str]
     #: report key → report, the run's own under "apply"
     reports: Mapping[str, dict[str, Any]] = field(repr=False)
+    #: the same as the judge was given them
+    texts: Mapping[str, bytes] = field(repr=False)
     #: status → number of steps
     counts: Mapping[str, int]
     #: seconds this apply took, verification included

@@ -25,6 +25,7 @@ from runtime.contract.keys import (
     predict,
     producers,
 )
+from runtime.contract.report import dump
 from runtime.machine import devices, evidence, stale
 from runtime.machine.attempt import Attempt, Task
 from runtime.machine.budget import OverBudget, budget_of, spent_on, total
@@ -114,7 +115,8 @@ class Walk:
         records = {name: result.record for name, result in self._results.items() if result.record is not None}
         own = evidence.run_report(self._lock, records)
         reports = {**self._reports, RUN: own}
-        outcomes = self._judge(reports, None)
+        texts = {**self._texts, RUN: dump(own).encode()}
+        outcomes = self._judge(texts, None)
         self._state.journal.append("gate_evaluated", tally(outcomes, ""))
         lines = [self._state.journal.past.line_of(record) for record in records.values()]
         folder = self._root / "generated" / self._spec / "evidence"
@@ -130,6 +132,7 @@ class Walk:
                 for port, give in record["gives"].items()
             },
             reports=reports,
+            texts=texts,
             counts=counted(list(self._results.values())),
             wall_s=time.perf_counter() - began,
             evidence=folder,
@@ -339,7 +342,7 @@ class Walk:
         self._texts.update(texts)
         self._reports.update({key: evidence.parse(text, key) for key, text in texts.items()})
         asked = {step, *texts}
-        outcomes = [one for one in self._judge(dict(self._reports), asked) if one["step"] in asked]
+        outcomes = [one for one in self._judge(dict(self._texts), asked) if one["step"] in asked]
         stopping = [outcome["rule"] for outcome in outcomes if blocks(outcome)]
         for outcome in outcomes:
             self._tell("gate", step, outcome=dict(outcome))

@@ -8,7 +8,7 @@ from timing, fingerprints that are null, placeholder and skip counted as pass).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import Field
@@ -33,16 +33,18 @@ class Params(Closed):
     quoted: list[str] = Field(default_factory=list)
 
 
-def _texts(node: object, pointer: str, quoted: list[str]) -> Iterator[tuple[str, str]]:
-    if isinstance(node, str):
-        yield pointer, node
-    elif isinstance(node, Mapping):
-        for name, item in node.items():
-            if name not in quoted:
-                yield from _texts(item, f"{pointer}/{path.escape(name)}", quoted)
-    elif isinstance(node, list):
-        for index, item in enumerate(node):
-            yield from _texts(item, f"{pointer}/{index}", quoted)
+def _placeholders_in(node: Mapping[str, Any] | list[Any], quoted: list[str]) -> Iterator[tuple[str, str]]:
+    """Where below the node a placeholder stands, and its text. Only then is a pointer written: reports are long."""
+    named: Iterable[tuple[str | int, Any]] = enumerate(node) if isinstance(node, list) else node.items()
+    for name, item in named:
+        if name in quoted:
+            continue
+        if isinstance(item, str):
+            if _PLACEHOLDER.match(item):
+                yield f"/{path.escape(str(name))}", item
+        elif isinstance(item, (Mapping, list)):
+            for below, text in _placeholders_in(item, quoted):
+                yield f"/{path.escape(str(name))}{below}", text
 
 
 def _environment(environment: Mapping[str, Any]) -> Judged:
@@ -64,9 +66,13 @@ def _environment(environment: Mapping[str, Any]) -> Judged:
 
 def _placeholders(report: Mapping[str, Any], quoted: list[str]) -> Iterator[Judged]:
     for section in ("subject", "environment", "data"):
-        for pointer, text in _texts(report[section], f"/{section}", quoted):
-            if _PLACEHOLDER.match(text):
-                yield Judged(word="fail", reason="a placeholder stands here", pointer=pointer, observed=text.strip())
+        for pointer, text in _placeholders_in(report[section], quoted):
+            yield Judged(
+                word="fail",
+                reason="a placeholder stands here",
+                pointer=f"/{section}{pointer}",
+                observed=text.strip(),
+            )
 
 
 def _tag(match: path.Match) -> Judged:

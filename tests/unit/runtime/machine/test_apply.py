@@ -172,7 +172,7 @@ def test_a_missing_artifact_is_made_again(root: Path) -> None:
 
 
 def refuse_on(where: str, rule: str = "r1", **more: Any) -> Any:
-    def judge(reports: Mapping[str, dict[str, Any]], steps: Collection[str] | None) -> list[dict[str, Any]]:
+    def judge(reports: Mapping[str, bytes], steps: Collection[str] | None) -> list[dict[str, Any]]:
         del steps
         bad = {"rule": rule, "step": where, "outcome": "fail", "blocking": True, **more}
         return [*approve(reports), *([bad] if where in reports else [])]
@@ -256,7 +256,7 @@ def test_the_judge_sees_the_runs_own_report_last(root: Path) -> None:
     seen: list[list[str]] = []
     asked: list[list[str] | None] = []
 
-    def judge(reports: Mapping[str, dict[str, Any]], steps: Collection[str] | None) -> Sequence[dict[str, Any]]:
+    def judge(reports: Mapping[str, bytes], steps: Collection[str] | None) -> Sequence[dict[str, Any]]:
         seen.append(sorted(reports))
         asked.append(None if steps is None else sorted(steps))
         return refuse_on("apply")(reports, steps)  # type: ignore[no-any-return]
