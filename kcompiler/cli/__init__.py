@@ -36,6 +36,7 @@ VERBS = {
     "diff": ("views", "Compare two locks, specs or revisions by meaning."),
     "graph": ("views", "Draw the steps of a spec."),
     "explain": ("explain", "Explain a diagnostic code, a spec field, a step or a rule."),
+    "claims": ("claiming", "Compare what documents and answers claim with their evidence."),
     "audit": ("evidence", "Recompute the evidence of a run and compare."),
     "deliver": ("delivering", "Pack what passed: packages, weights, contract, evidence, card."),
 }

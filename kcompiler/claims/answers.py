@@ -1,0 +1,106 @@
+"""Lines of a model's answers → the claims in each, held against what the item's own tools gave.
+
+A line has `output` and, in `evidence`, tool → what it gave. An answer need not have anchors: a number in it is borne
+out when some number that a tool gave agrees with it, in its unit or as it is. One with an anchor
+(`[evidence: weather#temperature]`) is compared with the value there, and with nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from kcompiler.claims import extract
+from kcompiler.claims.agree import agrees, wrong
+from kcompiler.claims.check import Checked
+from kcompiler.claims.evidence import Unresolved, decimal_of, in_json, number_of
+from kcompiler.claims.policy import Policy
+from kcompiler.diagnostic import Diagnostic
+from runtime.contract import strict_json
+
+_HELP = "let the answer say only what a tool gave, or record what the tool gave in `evidence`"
+
+
+class BadLine(ValueError):
+    """A line that is no answer; the message has its number."""
+
+
+def check_answers(file: str, text: str, *, policy: Policy) -> Checked:
+    """Every line of a JSON Lines text. Raises BadLine for one that cannot be read."""
+    found: list[Diagnostic] = []
+    anchored = wrongly = 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        output, evidence = _read(line, number)
+        for bad, start, code, why in _judged(output, evidence, policy):
+            if not why:
+                anchored += 1
+                continue
+            wrongly += 1
+            found.append(
+                Diagnostic(
+                    code=code, summary=f"`{bad}` {why}", file=file, line=number, column=1, end_line=number,
+                    end_column=2, label=f"character {start + 1} of its `output`", help=_HELP,
+                )
+            )  # fmt: skip
+    return Checked(tuple(found), anchored, wrong=wrongly)
+
+
+def _read(line: str, number: int) -> tuple[str, Mapping[str, Any]]:
+    try:
+        row = strict_json.loads(line)
+    except ValueError as reason:
+        raise BadLine(f"line {number}: {reason}") from None
+    if not isinstance(row, dict) or not isinstance(row.get("output"), str):
+        raise BadLine(f"line {number}: no text stands under `output`")
+    evidence = row.get("evidence", {})
+    if not isinstance(evidence, dict):
+        raise BadLine(f"line {number}: `evidence` is no map of tools")
+    return str(row["output"]), evidence
+
+
+def _judged(output: str, evidence: Mapping[str, Any], policy: Policy) -> Iterator[tuple[str, int, str, str]]:
+    """Claim, its place, the code and what is wrong with it ("" for nothing)."""
+    document = extract.document(output, policy)
+    given = list(_numbers(evidence))
+    for block in document.blocks:
+        rest = [claim for claim in block.claims if claim.kind not in ("relation", "status")]
+        for anchor in block.anchors:
+            mine = [claim for claim in rest if claim.end <= anchor.start]
+            if not mine:
+                yield anchor.text, anchor.start, "KC5601", "bears out nothing: no number stands before it"
+                continue
+            rest.remove(mine[-1])
+            said = output[mine[-1].start : mine[-1].end]
+            try:
+                tool, _, path = anchor.text.partition("#")
+                if tool not in evidence:
+                    raise Unresolved(f"no tool `{tool}` was asked")
+                why = wrong(mine[-1], in_json(evidence[tool], path), policy)
+                yield said, mine[-1].start, "KC5603", f"is not what `{anchor.text}` says: {why}" if why else ""
+            except Unresolved as reason:
+                yield said, mine[-1].start, "KC5602", f"`{anchor.text}` leads nowhere: {reason}"
+        for claim in rest:
+            size = (policy.unit(claim.unit) or ("", Decimal(1)))[1]
+            lost = [
+                one
+                for one in claim.numbers
+                if not any(agrees(one, s, value) for value in given for s in {size, Decimal(1)})
+            ]
+            why = f"is no number that a tool gave ({', '.join(f'{decimal_of(one):f}' for one in lost)})" if lost else ""
+            yield output[claim.start : claim.end], claim.start, "KC5610", why
+    for start, end in document.banned:
+        yield output[start:end], start, "KC5605", "is a superlative that no evidence bears out"
+
+
+def _numbers(value: Any) -> Iterator[Decimal]:
+    if isinstance(value, Mapping):
+        for item in value.values():
+            yield from _numbers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield number_of(value)

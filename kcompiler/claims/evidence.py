@@ -1,0 +1,133 @@
+"""An anchor's target → the value that stands there, its unit, and what kind of evidence that is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from kcompiler.claims.policy import Shown
+from runtime.contract import strict_json
+
+#: evidence is read whole
+MOST_BYTES = 32 * 2**20
+NUMERAL = re.compile(r"[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
+
+
+class Unresolved(Exception):
+    """An anchor that leads nowhere; the message says why."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What stands at the place of an anchor: a value, or a datum with counts and an interval; of a record its lines."""
+
+    kind: Shown
+    value: Any = None
+    unit: str = ""
+    datum: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> Decimal:
+        """The value as an exact decimal. Raises Unresolved when it is none."""
+        return number_of(self.value)
+
+
+def number_of(value: Any) -> Decimal:
+    """A JSON number as it is written. Raises Unresolved for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unresolved(f"what stands there is no number: {str(value)[:60]!r}")
+    return Decimal(repr(value))
+
+
+def decimal_of(text: str) -> Decimal:
+    """What a written numeral says, thousands in groups or not."""
+    return Decimal(text.replace("−", "-").replace(",", ""))
+
+
+def text_of(path: Path, root: Path) -> str:
+    """A file's text. Raises Unresolved for one that is not here, not inside the project, or not text."""
+    try:
+        real = path.resolve()
+        if not real.is_relative_to(root.resolve()):
+            raise Unresolved("it lies outside the project")
+        if not real.is_file():
+            raise Unresolved("no such file")
+        if real.stat().st_size > MOST_BYTES:
+            raise Unresolved(f"larger than {MOST_BYTES // 2**20} MiB")
+        return real.read_text(encoding="utf-8")
+    except (OSError, ValueError, RuntimeError) as reason:
+        raise Unresolved(str(getattr(reason, "strerror", None) or reason)[:200]) from None
+
+
+def resolve(target: str, folder: Path, root: Path) -> Found:
+    """`FILE`, `FILE#dotted.key`, `FILE#/json/pointer`, or of a record that is no JSON `FILE#words of one line`.
+
+    A file is looked up in the document's folder, like a link. Raises Unresolved.
+    """
+    name, _, path = target.partition("#")
+    text = text_of(folder / name, root)
+    if not name.endswith((".json", ".lock")):
+        return _record(text, path) if path else Found(kind="record", lines=tuple(text.splitlines()))
+    try:
+        whole = strict_json.loads(text)
+    except ValueError as reason:
+        raise Unresolved(f"no JSON that can be trusted: {reason}") from None
+    return in_json(whole, path)
+
+
+def in_json(whole: Any, path: str) -> Found:
+    """The value at a dotted path or JSON pointer of a report, verdict, lock or any other JSON. Raises Unresolved."""
+    value = whole
+    for key in _keys(path):
+        value = _member(value, key, path)
+    kind = _kind(whole)
+    if isinstance(value, Mapping) and "tag" in value:
+        if value["tag"] == "unavailable" or value.get("value") is None:
+            raise Unresolved(f"what stands there is unavailable: {str(value.get('reason', 'no value'))[:120]}")
+        shown: Shown = "estimated" if value["tag"] == "estimated" else kind
+        if kind == "report" and value["tag"] == "measured":
+            shown = "measured"
+        return Found(kind=shown, value=value["value"], unit=str(value.get("unit", "")), datum=value)
+    return Found(kind=kind, value=value)
+
+
+def _keys(path: str) -> list[str]:
+    if not path:
+        return []
+    if path.startswith("/"):
+        return [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]
+    return path.split(".")
+
+
+def _member(value: Any, key: str, path: str) -> Any:
+    if isinstance(value, Mapping) and key in value:
+        return value[key]
+    if isinstance(value, list) and key.isdigit() and int(key) < len(value):
+        return value[int(key)]
+    known = f"; keys there: {', '.join(sorted(map(str, value))[:12])}" if isinstance(value, Mapping) and value else ""
+    raise Unresolved(f"nothing stands at `{path}`: no `{key}`{known}")
+
+
+def _kind(whole: Any) -> Shown:
+    """What a JSON file is evidence of. What is forged, or did not pass, shows no more than that the file is there."""
+    if not isinstance(whole, Mapping):
+        return "file"
+    if "verdict" in whole and "obligations" in whole:
+        return "verdict" if whole["verdict"] == "PASS" and whole.get("exit_code") == 0 else "file"
+    environment = whole.get("environment")
+    if isinstance(environment, Mapping) and "data" in whole and environment.get("forged") is False:
+        return "report"
+    return "file"
+
+
+def _record(text: str, words: str) -> Found:
+    """The one line of a record that holds these words."""
+    lines = [line for line in text.splitlines() if words in line]
+    if len(lines) != 1:
+        raise Unresolved(f"{len(lines) or 'no'} line{'s' if len(lines) > 1 else ''} with `{words}`, one is wanted")
+    return Found(kind="record", lines=(lines[0],))

@@ -1,0 +1,90 @@
+"""The rules of `kcompiler claims` as data, typed: a misspelt key never becomes a silent default."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from kcompiler import tables
+from kcompiler.tables import Row
+
+Relation = Literal["<", "<=", ">", ">=", "="]
+#: what is counted by the coverage; statuses, files and banned words are judged wherever they stand
+Counted = Literal["number", "decimal", "share", "interval", "comparison", "relation"]
+Shown = Literal["file", "record", "report", "estimated", "measured", "verdict"]
+_SHIPPED = Path(tables.__file__).parent / "claims.yaml"
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class Status(Row):
+    """A word for how far something is, and the ways in which documents say it."""
+
+    name: str = Field(min_length=3)
+    words: list[str] = Field(min_length=1, description="Phrases, in any case.")
+
+
+class Policy(Row):
+    """What counts as a claim, and what evidence it needs."""
+
+    coverage_minimum: float = Field(ge=0, le=1, description="Least share of counted claims that have evidence.")
+    about: float = Field(ge=0, lt=1, description="What a number after `about` may be off by, as a part of the value.")
+    required: list[Counted] = Field(description="Kinds of claim that are to have evidence.")
+    units: dict[str, list[str | float | int]] = Field(description="Written unit → its dimension and size in it.")
+    data_units: dict[str, list[str | float | int]] = Field(description="A report's unit → its dimension and size.")
+    comparisons: dict[str, Relation] = Field(description="What stands before a number → how the value relates to it.")
+    names: list[str] = Field(description="A number behind one of these words is a part of a name.")
+    relations: dict[str, list[Relation]] = Field(description="Words between two measured things → what they may mean.")
+    statuses: list[Status] = Field(description="Lowest first.")
+    shows: dict[Shown, str] = Field(description="Kind of evidence → the highest status that it shows.")
+    banned: list[str] = Field(description="Superlatives that no evidence bears out.")
+    paths: list[str] = Field(description="First folders of the paths that a document names as code.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Policy:
+        for table in (self.units, self.data_units):
+            for word, entry in table.items():
+                if len(entry) != 2 or not isinstance(entry[0], str) or isinstance(entry[1], str) or not entry[1] > 0:
+                    raise ValueError(f"unit `{word}` is [dimension, size above 0]")
+        names = [status.name for status in self.statuses]
+        if len(set(names)) != len(names):
+            raise ValueError("a status stands twice")
+        strays = sorted(set(self.shows.values()) - set(names))
+        if strays:
+            raise ValueError(f"no such status: {', '.join(strays)}")
+        return self
+
+    def unit(self, word: str) -> tuple[str, Decimal] | None:
+        """Dimension and size of a written unit."""
+        return _entry(self.units.get(word))
+
+    def data_unit(self, word: str) -> tuple[str, Decimal] | None:
+        """Dimension and size of a report's unit."""
+        return _entry(self.data_units.get(word))
+
+    def rank(self, status: str) -> int:
+        """Place of a status among all, the lowest 0."""
+        return [one.name for one in self.statuses].index(status)
+
+
+def _entry(entry: list[str | float | int] | None) -> tuple[str, Decimal] | None:
+    return None if entry is None else (str(entry[0]), Decimal(str(entry[1])))
+
+
+def read(file: str, data: bytes) -> Policy:
+    """A policy's text, typed. Raises ValueError with the first mistake and its place."""
+    return tables.read(file, data, Policy)
+
+
+@cache
+def shipped() -> Policy:
+    return read("claims.yaml", _SHIPPED.read_bytes())
+
+
+def document() -> dict[str, Any]:
+    """The JSON Schema of a policy, as published."""
+    schema = Policy.model_json_schema()
+    return {"$schema": _DIALECT, "$id": "claims.schema.json", **schema, "title": "kcompiler policy of claims"}
