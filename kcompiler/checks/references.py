@@ -363,7 +363,7 @@ def _readers(spec: Spec) -> Iterator[tuple[str, str, bool]]:
             if reads is not False:
                 yield f"/data/sources/{i}/generator", f"generator `{source.generator}`", reads is True
     for i, suite in enumerate(spec.evaluation.suites):
-        reads = _reads(catalog.load("suites", suite.use).run)
+        reads = _reads(catalog.load("suites", suite.use).data_of)
         if reads is not False:
             yield f"/evaluation/suites/{i}/use", f"suite `{suite.use}`", reads is True
 

@@ -98,7 +98,8 @@ KINDS: Mapping[str, str] = {
     "package": "contract.json, fp16.mlpackage and quantized.mlpackage",
     "float32": "float32.mlpackage: the converted program before it is narrowed, for the comparison with the checkpoint",
     "states": "step-<number>: each as a checkpoint, with which the training went on; milestones and the last ones",
-    "items": "items.jsonl: one line per runner and row that a suite judged, with its output and the reason",
+    "items": "items.jsonl: one line per runner and row that a suite judged: the digest of what was asked, the output, "
+    "what that is worth in parts, and the reason where it is not right",
     "report": "report.json in the common envelope (runtime/contract/report.py)",
 }
 
@@ -304,11 +305,11 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Suite:
-    """One evaluation suite: rows × runners → the `data` of a report of kind `eval.<name>`.
+    """One evaluation suite: rows × runners → items, one line each → the `data` of a report of kind `eval.<name>`.
 
-    `run(runners, rows, tools, params, seed)` is plain Python: rows are dataset rows of one split, `runners` maps a
-    runner's name ("teacher", "student", one of its `baselines`, "coreml") to it, `tools` is the tool registry or an
-    empty list. It returns the data, or where `itemised` the data and the lines of `items.jsonl`.
+    Plain Python without tensors: the auditor makes the data again. Rows are dataset rows of one split, a runner's name
+    is "teacher", "student", one of its `baselines` or "coreml", `tools` is the tool registry or an empty list. A line
+    has the form of `runtime.contract.items`; what it says but for its output follows from the output and the rows.
     """
 
     name: str
@@ -316,7 +317,33 @@ class Suite:
     params: type[Params]
     #: runner names without which the suite cannot answer
     runners: Sequence[str]
-    run: Callable[[Mapping[str, Runner], Sequence[Mapping[str, Any]], Sequence[Any], Any, int], Any]
+    #: (rows, runner's name, params) → which of the rows this runner is asked, in their order
+    select: Callable[[Sequence[Mapping[str, Any]], str, Any], Sequence[Mapping[str, Any]]]
+    #: (runner's name, runner, rows, tools, params, seed) → a line for each of the rows, which are a lot of those that
+    #: were selected: what stands in it depends on no other row
+    ask: Callable[[str, Runner, Sequence[Mapping[str, Any]], Sequence[Any], Any, int], Sequence[Mapping[str, Any]]]
+    #: (lines, rows, tools, params, seed) → the data, of the lines of all runners, each in the order of its rows. Judges
+    #: the outputs again and raises ValueError for a line that is not what its output gives; Refusal for rows that
+    #: cannot be judged
+    data_of: Callable[
+        [Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]], Sequence[Any], Any, int], dict[str, Any]
+    ]
+    #: (runners, rows, runner's name → its lines of these rows, params) → the same lines, completed by what one runner
+    #: says of another's answer; asked lot by lot once every runner has answered. All are then asked the same rows
+    compare: (
+        Callable[
+            [Mapping[str, Runner], Sequence[Mapping[str, Any]], Mapping[str, Sequence[Mapping[str, Any]]], Any],
+            Mapping[str, Sequence[Mapping[str, Any]]],
+        ]
+        | None
+    ) = None
+    #: (lines, rows, tools, params) → the same lines, completed by what only all rows together tell
+    complete: (
+        Callable[
+            [Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]], Sequence[Any], Any], Sequence[Mapping[str, Any]]
+        ]
+        | None
+    ) = None
     #: the responses its rows may have, under these params; None: any
     permits: Callable[[Any], Sequence[str]] | None = None
     #: runners that it needs besides, where a student was trained
@@ -329,8 +356,6 @@ class Suite:
     pairs: bool = False
     #: places of its data (`*`: any name) that are the same within a tolerance when it is asked again on an accelerator
     figures: Sequence[str] = ()
-    #: `run` returns (data, lines): an object per item, which become the artifact `items`
-    itemised: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,10 +59,7 @@ def takes(params: EvaluateParams) -> Ports:
 
 
 def gives(params: EvaluateParams) -> Ports:
-    ports = {"report": Port(kind="report", report=f"eval.{params.suite}")}
-    if params.suite in catalog.names("suites") and catalog.load("suites", params.suite).itemised:
-        ports["items"] = Port(kind="items")
-    return ports
+    return {"report": Port(kind="report", report=f"eval.{params.suite}"), "items": Port(kind="items")}
 
 
 def plugs(params: EvaluateParams) -> list[tuple[str, str]]:
@@ -102,6 +99,9 @@ STEP = Step(
         "runtime.models.device",
         "runtime.contract.placing",
         "runtime.models.evaluate",
+        "runtime.models.asking",
+        "runtime.contract.items",
+        "runtime.contract.lots",
         "runtime.models.runners",
         "runtime.models.scoring",
         "runtime.models.admission",

@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from runtime.contract import Params, Refusal, Runner, Suite
+from runtime.contract import Params, Refusal, Runner, Suite, items
 from runtime.contract.conversation import Prompt
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
@@ -114,6 +114,52 @@ def questions_of(rows: Sequence[Mapping[str, Any]], params: AnswersParams) -> li
     return asked[: params.limit] if params.limit else asked
 
 
+def select(rows: Sequence[Mapping[str, Any]], runner: str, params: AnswersParams) -> Sequence[Mapping[str, Any]]:
+    """The first row of each question that a runner is asked."""
+    firsts: dict[Prompt, Mapping[str, Any]] = {}
+    for row in rows:
+        firsts.setdefault(prompt_of(row), row)
+    asked = items.first(list(firsts.values()), params.limit)
+    return asked[: params.coreml_limit] if runner == "coreml" else asked
+
+
+def judged(runner: str, row: Mapping[str, Any], output: Any, params: AnswersParams) -> items.Line:
+    """The line of one question: what was said, and the score of each answer. Raises ValueError for another output."""
+    answers = params.permitted()
+    if not isinstance(output, dict) or set(output) != {"text", "scores"} or not isinstance(output["scores"], list):
+        raise ValueError("its output is not {text, scores}")
+    text, scores = items.text_of(output["text"]), [items.score_of(one) for one in output["scores"]]
+    if len(scores) != len(answers):
+        raise ValueError(f"its output is not one score for each of {len(answers)} answers")
+    valid, own = text in answers, text == row["response"]
+    parts = {"valid": valid, "own": own, "finite": not not_numbers(scores)}
+    return items.line(row, runner, output, parts, "" if own else "another_answer" if valid else "not_permitted")
+
+
+def ask(
+    name: str,
+    runner: Runner,
+    rows: Sequence[Mapping[str, Any]],
+    _tools: Sequence[Any],
+    params: AnswersParams,
+    _seed: int,
+) -> list[items.Line]:
+    """A line for each question."""
+    prompts, answers = [prompt_of(row) for row in rows], params.permitted()
+    texts = runner.generate(prompts, params.max_new_tokens)
+    scores = runner.score([(prompt, answer) for prompt in prompts for answer in answers])
+    size = len(answers)
+    return [
+        judged(
+            name,
+            row,
+            {"text": text, "scores": [items.of_score(one) for one in scores[at * size : (at + 1) * size]]},
+            params,
+        )
+        for at, (row, text) in enumerate(zip(rows, texts, strict=True))
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What one runner thinks of each question: its distribution over the answers, and the mass that is on them."""
@@ -132,14 +178,14 @@ class Found:
         return [fmean(column) for column in zip(*self.shares, strict=True)]
 
 
-def _found(runner: Runner, prompts: Sequence[Prompt], answers: Sequence[str]) -> Found | str:
+def _found(lines: Sequence[items.Line]) -> Found | str:
     """Distributions over the answers, or why there are none."""
-    scores = runner.score([(prompt, answer) for prompt in prompts for answer in answers])
-    if why := not_numbers(scores):
+    each = [[items.score_of(one) for one in line["output"]["scores"]] for line in lines]
+    if why := not_numbers([score for scores in each for score in scores]):
         return why
     shares, masses = [], []
-    for start in range(0, len(scores), len(answers)):
-        logs = [score.log_probability for score in scores[start : start + len(answers)]]
+    for scores in each:
+        logs = [score.log_probability for score in scores]
         top = max(logs)
         weights = [math.exp(log - top) for log in logs]
         total = sum(weights)
@@ -206,8 +252,8 @@ def _divergences(questions: Sequence[Question], teacher: Found, other: Found) ->
     }
 
 
-def run(
-    runners: Mapping[str, Runner],
+def data_of(
+    lines: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
     _tools: Sequence[Any],
     params: AnswersParams,
@@ -215,9 +261,15 @@ def run(
 ) -> dict[str, Any]:
     """The data of report `eval.answers`. What a runner that is not there would show is `unavailable`.
 
-    Raises Refusal for a row whose response is none of the permitted answers.
+    Raises Refusal for a row whose response is none of the permitted answers, ValueError for a line that is not what its
+    output gives.
     """
     questions, answers = questions_of(rows, params), params.permitted()
+    held = items.checked(
+        lines,
+        lambda name: select(rows, name, params),
+        lambda name, row, output: judged(name, row, output, params),
+    )
     data: dict[str, Any] = {
         "questions": measured(len(questions), "question"),
         "answers": measured(len(answers), "answer"),
@@ -226,21 +278,19 @@ def run(
     found: dict[str, Found] = {}
     why: dict[str, str] = {}
     for name in RUNNERS:
-        if name not in runners:
-            why[name] = f"no runner `{name}`"
+        if name not in held:
+            why[name] = items.lacks(name, questions)
             data["validity"][name] = data["gold_match"][name] = unavailable(why[name], "ratio")
             data["answer_mass"][name] = unavailable(why[name], "probability")
             continue
-        asked = questions[: params.coreml_limit] if name == "coreml" else questions
-        prompts = [question.prompt for question in asked]
-        outputs = runners[name].generate(prompts, params.max_new_tokens)
+        outputs = [str(line["output"]["text"]) for line in held[name]]
         wrong = [output for output in outputs if output not in answers]
-        golds = [[answers[gold] for gold in question.golds] for question in asked]
-        matches = sum(output in mine for output, mine in zip(outputs, golds, strict=True))
+        golds = [[answers[gold] for gold in question.golds] for question in questions]
+        matches = sum(output in mine for output, mine in zip(outputs, golds, strict=False))
         data["validity"][name] = rate(len(outputs) - len(wrong), len(outputs))
         data["gold_match"][name] = rate(matches, len(outputs))
         data["invalid_examples"][name] = wrong[:5]
-        scored = _found(runners[name], prompts, answers)
+        scored = _found(held[name])
         if isinstance(scored, str):
             why[name] = scored
             data["answer_mass"][name] = unavailable(scored, "probability")
@@ -319,6 +369,8 @@ SUITE = Suite(
     params=AnswersParams,
     runners=("teacher", "student"),
     figures=("validity.*", "gold_match.*", "gold_nll.*"),
-    run=run,
+    select=select,
+    ask=ask,
+    data_of=data_of,
     permits=AnswersParams.permitted,
 )

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from runtime.contract import Params, Refusal, Runner, Suite, TokenScore
+from runtime.contract import Params, Refusal, Runner, Suite, TokenScore, items
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
 from runtime.contract.statistics.intervals import rate_floor
@@ -100,53 +100,80 @@ def _likeliest(scores: Sequence[TokenScore], of: Callable[[TokenScore], float]) 
     return values.index(top) if values.count(top) == 1 else -1
 
 
-def _answers(scores: Sequence[TokenScore], rows: Sequence[Mapping[str, Any]], choices: Sequence[str]) -> Answers:
-    size = len(choices)
-    groups = [scores[start : start + size] for start in range(0, len(rows) * size, size)]
-    gold = [choices.index(str(row["response"])) for row in rows]
-    whole = [_likeliest(group, _whole) for group in groups]
-    mean = [_likeliest(group, _by_length) for group in groups]
-    return Answers(
-        right=[a == b for a, b in zip(whole, gold, strict=True)],
-        right_by_length=[a == b for a, b in zip(mean, gold, strict=True)],
-        tied=[choice < 0 for choice in whole],
-    )
+def select(rows: Sequence[Mapping[str, Any]], runner: str, params: ChoiceParams) -> Sequence[Mapping[str, Any]]:
+    """The rows that a runner is asked."""
+    asked = items.first(rows, params.limit)
+    return asked[: params.coreml_limit] if runner == "coreml" else asked
 
 
-def run(
-    runners: Mapping[str, Runner],
+def judged(runner: str, row: Mapping[str, Any], output: Any, params: ChoiceParams) -> items.Line:
+    """The line of one row: its scores, choice by choice, and what they choose. Raises ValueError for no such scores."""
+    if not isinstance(output, list) or len(output) != len(params.choices):
+        raise ValueError(f"its output is not one score for each of {len(params.choices)} choices")
+    scores = [items.score_of(one) for one in output]
+    if not_numbers(scores):
+        return items.line(row, runner, output, {}, "not_finite")
+    gold = params.choices.index(str(row["response"]))
+    whole, mean = _likeliest(scores, _whole), _likeliest(scores, _by_length)
+    parts = {"right": whole == gold, "right_by_length": mean == gold, "tied": whole < 0}
+    return items.line(row, runner, output, parts, "" if whole == gold else "tie" if whole < 0 else "another_choice")
+
+
+def ask(
+    name: str,
+    runner: Runner,
+    rows: Sequence[Mapping[str, Any]],
+    _tools: Sequence[Any],
+    params: ChoiceParams,
+    _seed: int,
+) -> list[items.Line]:
+    """A line for each row."""
+    size = len(params.choices)
+    scores = runner.score([(prompt_of(row), choice) for row in rows for choice in params.choices])
+    outputs = [[items.of_score(one) for one in scores[at : at + size]] for at in range(0, len(scores), size)]
+    return [judged(name, row, output, params) for row, output in zip(rows, outputs, strict=True)]
+
+
+def data_of(
+    lines: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
     _tools: Sequence[Any],
     params: ChoiceParams,
     _seed: int,
 ) -> dict[str, Any]:
-    """The data of report `eval.choice`. Raises Refusal for a row whose response is none of the choices."""
+    """The data of report `eval.choice`. Raises ValueError for a line that is not what its output gives, Refusal for a
+    row whose response is none of the choices."""
     for row in rows:
         if row["response"] not in params.choices:
             raise Refusal(
                 f"row `{row['id']}` is answered by {str(row['response'])[:40]!r}, which is no choice",
                 action=f"responses are one of {', '.join(params.choices)}",
             )
-    asked = list(rows)[: params.limit] if params.limit else list(rows)
+    asked = items.first(rows, params.limit)
+    held = items.checked(
+        lines,
+        lambda name: select(rows, name, params),
+        lambda name, row, output: judged(name, row, output, params),
+    )
     found: dict[str, Answers] = {}
-    why: dict[str, str] = {}
-    for name, runner in runners.items():
-        mine = asked[: params.coreml_limit] if name == "coreml" else asked
-        scores = runner.score([(prompt_of(row), choice) for row in mine for choice in params.choices])
-        why[name] = not_numbers(scores)
-        if not why[name]:
-            del why[name]
-            found[name] = _answers(scores, mine, params.choices)
+    broken: dict[str, str] = {}
+    for name, mine in held.items():
+        wrong = not_numbers([items.score_of(one) for line in mine for one in line["output"]])
+        if wrong:
+            broken[name] = wrong
+        else:
+            found[name] = Answers(
+                **{part: [line["parts"][part] for line in mine] for part in ("right", "right_by_length", "tied")}
+            )
     counts = {name: (sum(answers.right), len(answers.right)) for name, answers in found.items()}
-    if params.teacher is not None and "teacher" not in runners:
+    pinned = params.teacher is not None and "teacher" not in held
+    if params.teacher is not None and pinned:
         counts["teacher"] = (params.teacher.correct, params.teacher.n)
-
-    def absent(name: str) -> dict[str, Any]:
-        return unavailable(why.get(name, f"no runner `{name}`"), "ratio")
+    why = {name: items.lacks(name, asked) for name in RUNNERS if name not in held} | broken
 
     def shares(of: Callable[[Answers], list[bool]]) -> dict[str, Any]:
         return {
-            name: rate(sum(of(found[name])), len(of(found[name]))) if name in found else absent(name)
+            name: rate(sum(of(found[name])), len(of(found[name]))) if name in found else unavailable(why[name], "ratio")
             for name in RUNNERS
         }
 
@@ -154,19 +181,23 @@ def run(
         "items": measured(len(asked), "item"),
         "choices": list(params.choices),
         "chance": measured(1 / len(params.choices), "1"),
-        "accuracy": {name: rate(*counts[name]) if name in counts else absent(name) for name in RUNNERS},
+        "accuracy": {
+            name: rate(*counts[name]) if name in counts else unavailable(why[name], "ratio") for name in RUNNERS
+        },
         "by_length": shares(lambda answers: answers.right_by_length),
         "ties": shares(lambda answers: answers.tied),
         "corrected": {name: _corrected(counts, name, params, why) for name in RUNNERS},
         "of_teacher": _of_teacher(counts, params),
-        "teacher_pinned": params.teacher is not None and "teacher" not in runners,
-        **{name: _compared(name, found, why) for name in COMPARED},
+        "teacher_pinned": pinned,
+        **{name: _compared(name, found, broken, asked) for name in COMPARED},
         "by_class": _by_class(asked, found),
     }
 
 
-def _compared(name: str, found: Mapping[str, Answers], why: Mapping[str, str]) -> dict[str, Any]:
-    lack = lacking(name, found, why)
+def _compared(
+    name: str, found: Mapping[str, Answers], broken: Mapping[str, str], asked: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    lack = lacking(name, found, broken) if asked else "no items"
     if lack:
         return unavailable(lack, "item/item")
     first, second = COMPARED[name]
@@ -189,7 +220,7 @@ def _corrected(
     counts: Mapping[str, tuple[int, int]], name: str, params: ChoiceParams, why: Mapping[str, str]
 ) -> dict[str, Any]:
     if name not in counts:
-        return unavailable(why.get(name, f"no runner `{name}`"), "1")
+        return unavailable(why[name], "1")
     if not counts[name][1]:
         return unavailable("no items", "1")
     (right, n), choices = counts[name], len(params.choices)
@@ -215,6 +246,8 @@ SUITE = Suite(
     params=ChoiceParams,
     runners=("student",),
     figures=("accuracy.*",),
-    run=run,
+    select=select,
+    ask=ask,
+    data_of=data_of,
     permits=lambda params: params.choices,
 )

@@ -10,7 +10,7 @@ What needs no understanding is measured by the same comparison on the same rows 
 most frequent answer to everything, all answers at once, and, where numbers are compared, a number of the prompt. A
 model counts for as much as it is above the best of these (`above_trivial`).
 
-Each item's outcome is one line of the artifact `items`; `data_of` makes the report's data of these lines and the rows.
+What an output is worth follows from it and the rows, so that the report is made again from the artifact `items`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from runtime.contract import Params, Refusal, Runner, Suite
+from runtime.contract import Params, Refusal, Runner, Suite, items
 from runtime.contract.conversation import Prompt, messages_of
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
@@ -133,12 +133,13 @@ def items_of(rows: Sequence[Mapping[str, Any]], params: GoldParams) -> list[Item
 class Judge:
     """The declared comparison over these items."""
 
-    def __init__(self, items: Sequence[Item], params: GoldParams) -> None:
-        self.items, self.params, self._matcher = items, params, params.matcher()
+    def __init__(self, asked: Sequence[Item], params: GoldParams) -> None:
+        self.items, self.params, self._matcher = asked, params, params.matcher()
+        self._by_row = {item.row: item for item in asked}
         #: distinct answers by what is read out of them, most frequent first
-        read = Counter(self._matcher.judge(item.gold, "", item.gold).read for item in items)
+        read = Counter(self._matcher.judge(item.gold, "", item.gold).read for item in asked)
         firsts: dict[str, str] = {}
-        for item in items:
+        for item in asked:
             firsts.setdefault(self._matcher.judge(item.gold, "", item.gold).read, item.gold)
         self.answers = [firsts[one] for one, _ in read.most_common()]
         self._known = Known.of(self.answers) if params.match == "contains" else NOTHING
@@ -149,6 +150,12 @@ class Judge:
             self._matcher.judge(output, item.last, item.gold, self._known)
             for output, item in zip(outputs, self.items, strict=False)
         ]
+
+    def line(self, row: str, one: items.Line) -> items.Line:
+        """A line about one of the rows, with the verdict on its output."""
+        item = self._by_row[row]
+        found = self._matcher.judge(str(one["output"]), item.last, item.gold, self._known)
+        return {**one, "parts": {"right": found.right, "read": found.read}, "reason": found.reason}
 
     def right(self, outputs: Sequence[str]) -> list[bool]:
         return [one.right for one in self.each(outputs)]
@@ -186,36 +193,52 @@ class Judge:
         return max(map(self.right, said), key=sum)
 
 
-def lines_of(runner: str, outputs: Sequence[str], judge: Judge) -> list[dict[str, Any]]:
-    """The lines of the artifact `items` about one runner."""
-    return [
-        {
-            "row": item.row,
-            "runner": runner,
-            "right": one.right,
-            "reason": one.reason,
-            "read": one.read,
-            "output": output,
-        }
-        for item, output, one in zip(judge.items, outputs, judge.each(outputs), strict=False)
-    ]
+def select(rows: Sequence[Mapping[str, Any]], runner: str, params: GoldParams) -> Sequence[Mapping[str, Any]]:
+    """The rows that a runner is asked."""
+    asked = items.first(rows, params.limit)
+    return asked[: params.coreml_limit] if runner == "coreml" else asked
+
+
+def ask(
+    name: str,
+    runner: Runner,
+    rows: Sequence[Mapping[str, Any]],
+    _tools: Sequence[Any],
+    params: GoldParams,
+    _seed: int,
+) -> list[items.Line]:
+    """A line for each row: what was said. What it is worth may depend on the answers of all rows (`complete`)."""
+    outputs = runner.generate([prompt_of(row) for row in rows], params.max_new_tokens)
+    return [items.line(row, name, output, {}) for row, output in zip(rows, outputs, strict=True)]
+
+
+def complete(
+    lines: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: GoldParams
+) -> list[items.Line]:
+    """The same lines with the verdict on each."""
+    judge = Judge(items_of(rows, params), params)
+    return [judge.line(str(one["row"]), {**one}) for one in lines]
 
 
 def data_of(
-    lines: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], params: GoldParams
+    lines: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    _tools: Sequence[Any],
+    params: GoldParams,
+    _seed: int,
 ) -> dict[str, Any]:
     """The data of report `eval.gold`, from the outputs in `items.jsonl` and the rows they answer, judged again.
 
-    Raises ValueError for a line that says otherwise than its output, or that is about another row.
+    Raises ValueError for a line that says otherwise than its output, or that is about another row; Refusal for a row
+    whose own answer cannot be compared as declared.
     """
     judge = Judge(items_of(rows, params), params)
-    outputs: dict[str, list[str]] = {}
-    for line in lines:
-        outputs.setdefault(str(line["runner"]), []).append(str(line["output"]))
-    again = [one for name, said in outputs.items() for one in lines_of(name, said, judge)]
-    if again != [dict(line) for line in lines]:
-        raise ValueError("the lines are not what these rows and outputs give")
-    return _data(judge, outputs)
+
+    def judged(name: str, row: Mapping[str, Any], output: Any) -> items.Line:
+        return judge.line(str(row["id"]), items.line(row, name, items.text_of(output), {}))
+
+    found = items.checked(lines, lambda name: select(rows, name, params), judged)
+    return _data(judge, {name: [str(line["output"]) for line in mine] for name, mine in found.items()})
 
 
 def _data(judge: Judge, outputs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
@@ -225,7 +248,7 @@ def _data(judge: Judge, outputs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     best = max((name for name, hits in trivial.items() if hits is not None), key=lambda name: sum(trivial[name] or ()))
 
     def absent(name: str, unit_: str) -> dict[str, Any]:
-        return unavailable(f"no runner `{name}`", unit_)
+        return unavailable(items.lacks(name, judge.items), unit_)
 
     return {
         "items": measured(len(judge.items), "item"),
@@ -314,34 +337,15 @@ def shown(text: str, quote: int) -> str:
     return text if len(text) <= quote else f"{text[:quote]}…"
 
 
-def run(
-    runners: Mapping[str, Runner],
-    rows: Sequence[Mapping[str, Any]],
-    _tools: Sequence[Any],
-    params: GoldParams,
-    _seed: int,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The data of report `eval.gold`, and the lines of the artifact `items`.
-
-    Raises Refusal for a row whose own answer cannot be compared as declared.
-    """
-    judge = Judge(items_of(rows, params), params)
-    outputs: dict[str, list[str]] = {}
-    for name in RUNNERS:
-        if name in runners:
-            asked = judge.items[: params.coreml_limit] if name == "coreml" else judge.items
-            outputs[name] = runners[name].generate([item.asked for item in asked], params.max_new_tokens)
-    lines = [line for name, said in outputs.items() for line in lines_of(name, said, judge)]
-    return data_of(lines, rows, params), lines
-
-
 SUITE = Suite(
     name="gold",
     version=1,
     params=GoldParams,
     runners=("student",),
     figures=("right.*",),
-    run=run,
+    select=select,
+    ask=ask,
+    data_of=data_of,
+    complete=complete,
     unfit=lambda params, response: params.matcher().unfit(response),
-    itemised=True,
 )

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Runner, Suite, TokenScore
+from runtime.contract import Params, Runner, Suite, TokenScore, items
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of, reply_of
 from runtime.contract.statistics.intervals import t_interval
@@ -91,40 +91,68 @@ def by_student_t(worse: Sequence[TokenScore], better: Sequence[TokenScore]) -> d
     )
 
 
-def run(
-    runners: Mapping[str, Runner],
+def select(rows: Sequence[Mapping[str, Any]], runner: str, params: LanguageModelParams) -> Sequence[Mapping[str, Any]]:
+    """The rows whose texts a runner is asked."""
+    asked = items.first(rows, params.limit)
+    return asked[: params.coreml_limit] if runner == "coreml" else asked
+
+
+def judged(runner: str, row: Mapping[str, Any], output: Any) -> items.Line:
+    """The line of one text: its score, and what it costs per token. Raises ValueError for an output that is none."""
+    score = items.score_of(output)
+    broken = bool(not_numbers([score]))
+    return items.line(
+        row, runner, output, {} if broken else {"nats_per_token": _each([score])[0]}, "no_number" if broken else ""
+    )
+
+
+def ask(
+    name: str,
+    runner: Runner,
+    rows: Sequence[Mapping[str, Any]],
+    _tools: Sequence[Any],
+    _params: LanguageModelParams,
+    _seed: int,
+) -> list[items.Line]:
+    """A line for each text."""
+    scores = runner.score([(prompt_of(row), reply_of(row)) for row in rows])
+    return [judged(name, row, items.of_score(score)) for row, score in zip(rows, scores, strict=True)]
+
+
+def data_of(
+    lines: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
     _tools: Sequence[Any],
     params: LanguageModelParams,
     seed: int,
 ) -> dict[str, Any]:
-    """The data of report `eval.language_model`. What a runner that is not there would show is `unavailable`."""
-    pairs = [(prompt_of(row), reply_of(row)) for row in rows]
-    pairs = pairs[: params.limit] if params.limit else pairs
-    scores: dict[str, list[TokenScore]] = {}
+    """The data of report `eval.language_model`. What a runner that is not there would show is `unavailable`. Raises
+    ValueError for a line that is not what its output gives."""
+    asked = items.first(rows, params.limit)
+    held = items.checked(lines, lambda name: select(rows, name, params), judged)
+    scores = {name: [items.score_of(line["output"]) for line in mine] for name, mine in held.items()}
     why: dict[str, str] = {}
-    data: dict[str, Any] = {"items": measured(len(pairs), "item"), "runners": {}}
+    data: dict[str, Any] = {"items": measured(len(asked), "item"), "runners": {}}
     for name in RUNNERS_OF_TEXTS:
-        if name not in runners:
-            data["runners"][name] = _of([], f"no runner `{name}`")
+        if name not in scores:
+            data["runners"][name] = _of([], items.lacks(name, asked))
             continue
-        scores[name] = runners[name].score(pairs[: params.coreml_limit] if name == "coreml" else pairs)
         reason = not_numbers(scores[name])
         data["runners"][name] = _of(scores[name], reason)
         if reason:
             why[name] = reason
     for name, (better, worse) in OF_TEXTS.items():
-        lack = lacking(name, scores, why)
+        lack = lacking(name, scores, why) if asked else "no items"
         data[name] = (
             unavailable(lack, "nat/token") if lack else gain(scores[worse], scores[better], seed, params.resamples)
         )
-    lack = lacking("kd_gain", scores, why)
+    lack = lacking("kd_gain", scores, why) if asked else "no items"
     if lack:
         data |= {"kd_gain_t": unavailable(lack, "nat/token"), "kd_wins": unavailable(lack, "ratio")}
     else:
         without, student = scores["ce_only"], scores["student"]
         data["kd_gain_t"] = by_student_t(without, student)
-        data["kd_wins"] = rate(sum(a > b for a, b in zip(_each(without), _each(student), strict=True)), len(pairs))
+        data["kd_wins"] = rate(sum(a > b for a, b in zip(_each(without), _each(student), strict=True)), len(asked))
     return data
 
 
@@ -136,5 +164,7 @@ SUITE = Suite(
     trained=("ce_only",),
     baselines=("ce_only", "random_init"),
     figures=("runners.*.nll",),
-    run=run,
+    select=select,
+    ask=ask,
+    data_of=data_of,
 )

@@ -13,13 +13,12 @@ What needs no understanding is measured on the same pairs (`trivial`): always th
 in tokens. A sum prefers short answers and people often prefer long ones, so that a model counts for as much as it is
 above the better of the two (`above_trivial`).
 
-Each pair's outcome is one line of the artifact `items`; `data_of` makes the report's data of these lines and the rows.
+What is preferred follows from the scores, so that the report is made again from the artifact `items`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -27,7 +26,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Suite, TokenScore
+from runtime.contract import Params, Refusal, Runner, Suite, TokenScore, items
 from runtime.contract.conversation import Prompt, Reply
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import REJECTED, prompt_of, rejected_of, reply_of
@@ -118,50 +117,69 @@ def pairs_of(rows: Sequence[Mapping[str, Any]], limit: int) -> list[Pair]:
     return [Pair(str(row["id"]), prompt_of(row), reply_of(row), rejected_of(row)) for row in taken]
 
 
-def lines_of(runner: str, pairs: Sequence[Pair], verdicts: Sequence[Verdict], score: Score) -> list[dict[str, Any]]:
-    """The lines of the artifact `items` about one runner."""
+def select(rows: Sequence[Mapping[str, Any]], runner: str, params: PreferenceParams) -> Sequence[Mapping[str, Any]]:
+    """The pairs that a runner is asked."""
+    asked = items.first(rows, params.limit)
+    return asked[: params.coreml_limit] if runner == "coreml" else asked
+
+
+def judged(runner: str, row: Mapping[str, Any], output: Any, score: Score) -> items.Line:
+    """The line of one pair: the scores of both answers, and which is preferred. Raises ValueError for no scores."""
+    one = _verdict(output)
+    if not_numbers([one.chosen, one.rejected]):
+        return items.line(row, runner, output, {"preferred": False}, "no_number")
+    margin = one.margin(score)
+    reason = "" if margin > 0 else "tie" if margin == 0 else "rejected_preferred"
+    return items.line(row, runner, output, {"preferred": margin > 0, "margin": margin}, reason)
+
+
+def _verdict(output: Any) -> Verdict:
+    if not isinstance(output, Mapping) or set(output) != {"chosen", "rejected"}:
+        raise ValueError("its output is not {chosen, rejected}")
+    return Verdict(items.score_of(output["chosen"]), items.score_of(output["rejected"]))
+
+
+def ask(
+    name: str,
+    runner: Runner,
+    rows: Sequence[Mapping[str, Any]],
+    _tools: Sequence[Any],
+    params: PreferenceParams,
+    _seed: int,
+) -> list[items.Line]:
+    """A line for each pair."""
+    pairs = pairs_of(rows, 0)
+    scores = runner.score([(one.asked, side) for one in pairs for side in (one.chosen, one.rejected)])
+    both = zip(map(items.of_score, scores[::2]), map(items.of_score, scores[1::2]), strict=True)
     return [
-        {
-            "row": pair.row,
-            "runner": runner,
-            "preferred": one.margin(score) > 0,
-            "chosen": _line(one.chosen),
-            "rejected": _line(one.rejected),
-        }
-        for pair, one in zip(pairs, verdicts, strict=False)
+        judged(name, row, {"chosen": chosen, "rejected": rejected}, params.score)
+        for row, (chosen, rejected) in zip(rows, both, strict=True)
     ]
 
 
-def _line(side: TokenScore) -> dict[str, Any]:
-    """A number that is none has no place in JSON."""
-    finite = math.isfinite(side.log_probability)
-    return {"log_probability": side.log_probability if finite else None, "tokens": side.tokens}
-
-
-def _read(side: Mapping[str, Any]) -> TokenScore:
-    value = side["log_probability"]
-    return TokenScore(log_probability=math.nan if value is None else float(value), tokens=int(side["tokens"]))
-
-
 def data_of(
-    lines: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], params: PreferenceParams
+    lines: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    _tools: Sequence[Any],
+    params: PreferenceParams,
+    _seed: int,
 ) -> dict[str, Any]:
     """The data of report `eval.preference`, from the scores in `items.jsonl` and the rows they are about.
 
-    Raises ValueError for a line that says otherwise than its scores, or that is about another row.
+    Raises ValueError for a line that says otherwise than its scores, or that is about another row; Refusal for a row
+    that is no pair.
     """
     pairs = pairs_of(rows, params.limit)
-    found: dict[str, list[Verdict]] = {}
-    for line in lines:
-        found.setdefault(str(line["runner"]), []).append(Verdict(_read(line["chosen"]), _read(line["rejected"])))
-    again = [one for name, mine in found.items() for one in lines_of(name, pairs, mine, params.score)]
-    if again != [dict(line) for line in lines]:
-        raise ValueError("the lines are not what these rows and scores give")
-    return _data(pairs, found, params)
+    found = items.checked(
+        lines,
+        lambda name: select(rows, name, params),
+        lambda name, row, output: judged(name, row, output, params.score),
+    )
+    return _data(pairs, {name: [_verdict(line["output"]) for line in mine] for name, mine in found.items()}, params)
 
 
 def _data(pairs: Sequence[Pair], found: Mapping[str, Sequence[Verdict]], params: PreferenceParams) -> dict[str, Any]:
-    why = {name: f"no runner `{name}`" for name in RUNNERS if name not in found}
+    why = {name: items.lacks(name, pairs) for name in RUNNERS if name not in found}
     for name, mine in found.items():
         if wrong := not_numbers([side for one in mine for side in (one.chosen, one.rejected)]):
             why[name] = wrong
@@ -226,7 +244,7 @@ def _scored(sound: Mapping[str, Sequence[Verdict]], why: Mapping[str, str], scor
 
 
 def _lack(name: str, right: Mapping[str, Sequence[bool]], why: Mapping[str, str]) -> str:
-    return lacking(name, right, {who: reason for who, reason in why.items() if not reason.startswith("no runner")})
+    return lacking(name, right, {who: reason for who, reason in why.items() if not reason.startswith("no ")})
 
 
 def _sides(name: str, right: Mapping[str, Sequence[bool]]) -> tuple[Sequence[bool], Sequence[bool]]:
@@ -276,35 +294,14 @@ def shown(text: str, quote: int) -> str:
     return text if len(text) <= quote else f"{text[:quote]}…"
 
 
-def run(
-    runners: Mapping[str, Runner],
-    rows: Sequence[Mapping[str, Any]],
-    _tools: Sequence[Any],
-    params: PreferenceParams,
-    _seed: int,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The data of report `eval.preference`, and the lines of the artifact `items`.
-
-    Raises Refusal for a row that is no pair.
-    """
-    pairs = pairs_of(rows, params.limit)
-    lines: list[dict[str, Any]] = []
-    for name in RUNNERS:
-        if name in runners:
-            asked = pairs[: params.coreml_limit] if name == "coreml" else pairs
-            scores = runners[name].score([(one.asked, side) for one in asked for side in (one.chosen, one.rejected)])
-            verdicts = [Verdict(*both) for both in zip(scores[::2], scores[1::2], strict=True)]
-            lines += lines_of(name, pairs, verdicts, params.score)
-    return data_of(lines, rows, params), lines
-
-
 SUITE = Suite(
     name="preference",
     version=1,
     params=PreferenceParams,
     runners=("student",),
     figures=("preferred.*",),
-    run=run,
+    select=select,
+    ask=ask,
+    data_of=data_of,
     pairs=True,
-    itemised=True,
 )

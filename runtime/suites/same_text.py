@@ -16,8 +16,7 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Runner, Suite, Written
-from runtime.contract.conversation import Prompt
+from runtime.contract import Params, Runner, Suite, items
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
 from runtime.contract.statistics.rates import rate
@@ -55,74 +54,172 @@ def step_at(size: float) -> float:
     return math.ldexp(1.0, (max(math.frexp(size)[1] - 1, -14) if size else -14) - 10)
 
 
-def _parting(original: Runner, other: Runner, prompt: Prompt, wanted: Written, found: Written) -> dict[str, Any]:
+def _apart(one: Sequence[int], other: Sequence[int]) -> int | None:
+    """The first place where two answers chose different tokens; None where one is the other's beginning."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), None)
+
+
+def select(rows: Sequence[Mapping[str, Any]], runner: str, params: SameTextParams) -> Sequence[Mapping[str, Any]]:
+    """The rows that a runner is asked; nobody else is."""
+    return rows[: params.limit] if runner in ("teacher", *JUDGED) else ()
+
+
+def ask(
+    name: str,
+    runner: Runner,
+    rows: Sequence[Mapping[str, Any]],
+    _tools: Sequence[Any],
+    params: SameTextParams,
+    _seed: int,
+) -> list[items.Line]:
+    """A line for each row: the text and the tokens that were chosen."""
+    written = runner.write([prompt_of(row) for row in rows], params.max_new_tokens)
+    return [
+        items.line(row, name, {"text": one.text, "ids": list(one.ids)}, {})
+        for row, one in zip(rows, written, strict=True)
+    ]
+
+
+def compare(
+    runners: Mapping[str, Runner],
+    rows: Sequence[Mapping[str, Any]],
+    lines: Mapping[str, Sequence[Mapping[str, Any]]],
+    _params: SameTextParams,
+) -> dict[str, list[items.Line]]:
+    """The same lines; where a text differs, its output also holds the two tokens and what both models give to each."""
+    original = runners["teacher"]
+    found = {"teacher": [dict(one) for one in lines["teacher"]]}
+    for name in (name for name in JUDGED if name in lines):
+        found[name] = []
+        for row, first, second in zip(rows, lines["teacher"], lines[name], strict=True):
+            wanted, output, prompt = first["output"], dict(second["output"]), prompt_of(row)
+            at = _apart(wanted["ids"], output["ids"])
+            if wanted["text"] != output["text"] and at is not None:
+                pair = (wanted["ids"][at], output["ids"][at])
+                before = original.weigh(prompt, wanted["ids"][:at], pair)
+                after = runners[name].weigh(prompt, wanted["ids"][:at], pair)
+                output["tokens"] = [original.spell(token) for token in pair]
+                output["weights"] = {"original": _finite(before), "other": _finite(after)}
+            found[name].append(judged(name, row, output, wanted))
+    return found
+
+
+def _finite(values: Sequence[float]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values]
+
+
+def judged(runner: str, row: Mapping[str, Any], output: Any, wanted: Any) -> items.Line:
+    """The line of one text beside the original's output. Raises ValueError for an output that is none of the form."""
+    for one in (output, wanted):
+        if not isinstance(one, Mapping) or not {"text", "ids"} <= set(one) <= {"text", "ids", "tokens", "weights"}:
+            raise ValueError("its output is not {text, ids}")
+        if not isinstance(one["ids"], list) or any(type(token) is not int for token in one["ids"]):
+            raise ValueError("its tokens are none")
+    same = items.text_of(output["text"]) == items.text_of(wanted["text"])
+    parts: dict[str, Any] = {"same": same, "common": _common(wanted["text"], output["text"])}
+    at = None if same else _apart(wanted["ids"], output["ids"])
+    if ("weights" in output, "tokens" in output) != (at is not None,) * 2:
+        raise ValueError("it says what was weighed where nothing parts, or nothing where texts do")
+    if at is not None:
+        parts |= {"at": at, **_weighed(output)}
+    return items.line(row, runner, output, parts, "" if same else "tie" if parts.get("tie") is True else "another_text")
+
+
+def _weighed(output: Mapping[str, Any]) -> dict[str, Any]:
+    """How close a call it was, of the logits that both models give; null where one of them is no number."""
+    weights, tokens = output["weights"], output["tokens"]
+    both: list[Any] = [weights.get("original"), weights.get("other")] if isinstance(weights, Mapping) else []
+    if [len(one) if isinstance(one, list) else 0 for one in (*both, tokens)] != [2, 2, 2]:
+        raise ValueError("it holds no two weights of each model")
+    if any(type(value) not in (float, int, type(None)) for one in both for value in one):
+        raise ValueError("its weights are no numbers")
+    if any(value is None for one in both for value in one):
+        return {"margin": None, "moved": None, "step": None, "tie": None}
+    before, after = both
+    margin, step = before[0] - before[1], step_at(max(map(abs, before)))
+    return {"margin": margin, "moved": margin - (after[0] - after[1]), "step": step, "tie": margin < step}
+
+
+def _parting(line: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Where two answers part, and how close a call it was; logits, all of them."""
-    pairs = enumerate(zip(wanted.ids, found.ids, strict=False))
-    at = next((i for i, (a, b) in pairs if a != b), None)
-    if at is None:
+    output, parts = line["output"], line["parts"]
+    if "at" not in parts:
         why = "the one answer is the other's beginning: a context has ended"
         return {
-            "at": measured(min(len(wanted.ids), len(found.ids)), "token"),
+            "at": measured(min(len(wanted["ids"]), len(output["ids"])), "token"),
             "tokens": [],
             **{name: unavailable(why, "logit") for name in ("margin", "moved", "step")},
             "tie": unavailable(why, "bool"),
         }
-    pair = (wanted.ids[at], found.ids[at])
-    before = original.weigh(prompt, wanted.ids[:at], pair)
-    after = other.weigh(prompt, wanted.ids[:at], pair)
-    margin, step = before[0] - before[1], step_at(max(map(abs, before)))
+
+    def datum(name: str, unit_: str) -> dict[str, Any]:
+        return unavailable("not finite", unit_) if parts[name] is None else measured(parts[name], unit_)
+
     return {
-        "at": measured(at, "token"),
-        "tokens": [original.spell(token) for token in pair],
-        "margin": measured(margin, "logit"),
-        "moved": measured(margin - (after[0] - after[1]), "logit"),
-        "step": measured(step, "logit"),
-        "tie": measured(margin < step, "bool"),
+        "at": measured(parts["at"], "token"),
+        "tokens": list(output["tokens"]),
+        **{name: datum(name, "logit") for name in ("margin", "moved", "step")},
+        "tie": datum("tie", "bool"),
     }
 
 
-def run(
-    runners: Mapping[str, Runner],
+def data_of(
+    lines: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
     _tools: Sequence[Any],
     params: SameTextParams,
     _seed: int,
 ) -> dict[str, Any]:
-    """The data of report `eval.same_text`. What a runner that is not there would show is `unavailable`."""
+    """The data of report `eval.same_text`. What a runner that is not there would show is `unavailable`. Raises
+    ValueError for a line that is not what its output gives beside the original's."""
     asked = rows[: params.limit]
-    prompts = [prompt_of(row) for row in asked]
-    original = runners["teacher"]
-    wanted = original.write(prompts, params.max_new_tokens)
+    wanted = {str(one["row"]): one["output"] for one in lines if one["runner"] == "teacher"}
+
+    def again(name: str, row: Mapping[str, Any], output: Any) -> items.Line:
+        if name == "teacher":
+            judged(name, row, output, output)
+            return items.line(row, name, output, {})
+        if str(row["id"]) not in wanted:
+            raise ValueError("the original has none to compare it with")
+        return judged(name, row, output, wanted[str(row["id"])])
+
+    found = items.checked(lines, lambda name: select(rows, name, params), again)
     data: dict[str, Any] = {
-        "items": measured(len(prompts), "item"), "same": {}, "common": {}, "ties": {}, "different": []
+        "items": measured(len(asked), "item"), "same": {}, "common": {}, "ties": {}, "different": []
     }  # fmt: skip
     for name in JUDGED:
-        if name not in runners:
+        if name not in found:
             for part, of in (("same", "ratio"), ("common", "1"), ("ties", "ratio")):
-                data[part][name] = unavailable(f"no runner `{name}`", of)
+                data[part][name] = unavailable(items.lacks(name, asked), of)
             continue
-        found = runners[name].write(prompts, params.max_new_tokens)
-        both = list(zip(asked, prompts, wanted, found, strict=True))
-        apart = [one for one in both if one[2].text != one[3].text]
-        data["same"][name] = rate(len(both) - len(apart), len(both))
-        shares = [_common(a.text, b.text) for _, _, a, b in both]
-        data["common"][name] = measured(fmean(shares), "1", n=len(shares)) if shares else unavailable("no items", "1")
+        mine = found[name]
+        apart = [one for one in mine if not one["parts"]["same"]]
+        data["same"][name] = rate(len(mine) - len(apart), len(mine))
+        data["common"][name] = measured(fmean(one["parts"]["common"] for one in mine), "1", n=len(mine))
         different: list[dict[str, Any]] = [
             {
                 "runner": name,
-                "row": str(row["id"]),
-                "original": a.text[:LONGEST],
-                "text": b.text[:LONGEST],
-                "parting": _parting(original, runners[name], prompt, a, b),
+                "row": one["row"],
+                "original": wanted[one["row"]]["text"][:LONGEST],
+                "text": one["output"]["text"][:LONGEST],
+                "parting": _parting(one, wanted[one["row"]]),
             }
-            for row, prompt, a, b in apart
+            for one in apart
         ]
-        ties = sum(one["parting"]["tie"]["value"] is True for one in different)
-        data["ties"][name] = rate(ties, len(different)) if different else unavailable("no text differs", "ratio")
+        ties = sum(one["parts"].get("tie") is True for one in apart)
+        data["ties"][name] = rate(ties, len(apart)) if apart else unavailable("no text differs", "ratio")
         data["different"] += different[:SHOWN]
     return data
 
 
 SUITE = Suite(
-    name="same_text", version=2, params=SameTextParams, runners=("teacher", "student"), figures=("same.*",), run=run
+    name="same_text",
+    version=2,
+    params=SameTextParams,
+    runners=("teacher", "student"),
+    figures=("same.*",),
+    select=select,
+    ask=ask,
+    data_of=data_of,
+    compare=compare,
 )

@@ -16,7 +16,7 @@ from typing import Any, cast
 from jsonschema.protocols import Validator
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Suite, calls
+from runtime.contract import Params, Refusal, Runner, Suite, calls, items
 from runtime.contract.conversation import Prompt
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
@@ -196,38 +196,72 @@ def baselines(items: Sequence[Item], tools: Sequence[registry.Tool]) -> dict[str
     }
 
 
-def run(
-    runners: Mapping[str, Runner],
+def select(rows: Sequence[Mapping[str, Any]], runner: str, params: ToolUseParams) -> Sequence[Mapping[str, Any]]:
+    """The rows that a runner is asked."""
+    asked = items.first(rows, params.limit)
+    return asked[: params.coreml_limit] if runner == "coreml" else asked
+
+
+def judged(runner: str, row: Mapping[str, Any], output: Any, valid: Validators) -> items.Line:
+    """The line of one row: its counts that are not zero, and the fault. Raises ValueError for an output that is none,
+    Refusal for a gold call that does not fit."""
+    (item,) = items_of([row], valid)
+    tally, fault = judge(items.text_of(output), item, valid)
+    parts = {name: int(getattr(tally, name)) for name in COUNTS if getattr(tally, name)}
+    return items.line(row, runner, output, parts, fault.kind if fault else "")
+
+
+def ask(
+    name: str,
+    runner: Runner,
+    rows: Sequence[Mapping[str, Any]],
+    tools: Sequence[Any],
+    params: ToolUseParams,
+    _seed: int,
+) -> list[items.Line]:
+    """A line for each row."""
+    valid = registry.validators(registry.checked(cast(Json, list(tools)), "tools.json"))
+    outputs = runner.generate([prompt_of(row) for row in rows], params.max_new_tokens)
+    return [judged(name, row, output, valid) for row, output in zip(rows, outputs, strict=True)]
+
+
+def data_of(
+    lines: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
     tools: Sequence[Any],
     params: ToolUseParams,
     _seed: int,
 ) -> dict[str, Any]:
-    """The data of report `eval.tool_use`. Raises Refusal without a registry, or for a gold call that does not fit."""
+    """The data of report `eval.tool_use`. Raises ValueError for a line that is not what its output gives, Refusal
+    without a registry, or for a gold call that does not fit."""
     known = registry.checked(cast(Json, list(tools)), "tools.json")
     valid = registry.validators(known)
-    items = items_of(rows[: params.limit] if params.limit else rows, valid)
+    asked = items_of(items.first(rows, params.limit), valid)
+    found = items.checked(
+        lines,
+        lambda name: select(rows, name, params),
+        lambda name, row, output: judged(name, row, output, valid),
+    )
     data: dict[str, Any] = {
-        "rows": measured(len(items), "row"),
-        "eligible": measured(sum(item.gold is not None for item in items), "row"),
-        "controls": measured(sum(item.gold is None for item in items), "row"),
+        "rows": measured(len(asked), "row"),
+        "eligible": measured(sum(item.gold is not None for item in asked), "row"),
+        "controls": measured(sum(item.gold is None for item in asked), "row"),
         "runners": {},
         "baselines": {},
     }
     right: dict[str, list[bool]] = {}
     for name in RUNNERS:
-        if name not in runners:
-            data["runners"][name] = absent(f"no runner `{name}`")
+        if name not in found:
+            data["runners"][name] = absent(items.lacks(name, asked))
             continue
-        asked = items[: params.coreml_limit] if name == "coreml" else items
-        outputs = runners[name].generate([item.prompt for item in asked], params.max_new_tokens)
-        data["runners"][name] = evaluate(outputs, asked, valid, params.examples)
-        right[name] = [judge(output, item, valid)[1] is None for output, item in zip(outputs, asked, strict=True)]
+        mine = asked[: len(found[name])]
+        data["runners"][name] = evaluate([line["output"] for line in found[name]], mine, valid, params.examples)
+        right[name] = [not line["reason"] for line in found[name]]
     for name, (better, worse) in COMPARED.items():
-        lack = lacking(name, right, {})
+        lack = lacking(name, right, {}) if asked else "no items"
         data[name] = unavailable(lack, "item/item") if lack else wins(right[better], right[worse])
-    for name, outputs in baselines(items, known).items():
-        data["baselines"][name] = facts(_tally(outputs, items, valid))
+    for name, outputs in baselines(asked, known).items():
+        data["baselines"][name] = facts(_tally(outputs, asked, valid))
     return data
 
 
@@ -239,5 +273,12 @@ def _tally(outputs: Sequence[str], items: Sequence[Item], valid: Validators) -> 
 
 
 SUITE = Suite(
-    name="tool_use", version=2, params=ToolUseParams, runners=("student",), figures=("runners.*.exact_call",), run=run
+    name="tool_use",
+    version=2,
+    params=ToolUseParams,
+    runners=("student",),
+    figures=("runners.*.exact_call",),
+    select=select,
+    ask=ask,
+    data_of=data_of,
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kcompiler.cli import _main
-from runtime.contract import rows
+from runtime.contract import items, rows
 from runtime.machine import apply as machine
 from runtime.suites import preference
 
@@ -58,14 +58,15 @@ def test_a_student_prefers_what_was_chosen(tmp_path: Path, monkeypatch: pytest.M
     assert len(gates) == 5
     store = machine.look(tmp_path)[1]
     held = [store.read(one) for one in store.digests()]
-    (items,) = (folder / "items.jsonl" for folder in held if (folder / "items.jsonl").is_file())
-    lines = [json.loads(line) for line in items.read_text().splitlines()]
+    kept = (folder / "items.jsonl" for folder in held if (folder / "items.jsonl").is_file())
+    every = [items.read(path.read_bytes()) for path in kept]
+    (lines,) = (one for one in every if "preferred" in one[0]["parts"])
     (dataset,) = (folder for folder in held if (folder / "test.jsonl").is_file())
     test = rows.load(dataset / "test.jsonl")
     asked = {name: sum(line["runner"] == name for line in lines) for name in ("teacher", "student", "coreml")}
     assert asked == {"teacher": len(test), "student": len(test), "coreml": 64}
     # anybody can make the report again
-    again = preference.data_of(lines, test, preference.PreferenceParams(score="per_token", limit=0))
+    again = preference.data_of(lines, test, [], preference.PreferenceParams(score="per_token", limit=0), 0)
     reports = (
         json.loads((folder / "report.json").read_text()) for folder in held if (folder / "report.json").is_file()
     )

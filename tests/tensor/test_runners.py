@@ -316,7 +316,7 @@ def test_every_item_of_a_suite_is_a_line_of_its_artifact(here: World, packaged: 
     lines = [json.loads(line) for line in (stage.out("items") / "items.jsonl").read_text().splitlines()]
     assert [line["runner"] for line in lines] == ["student"] * 4 + ["coreml"] * 2
     held = rows.load(takes["dataset"] / "test.jsonl")
-    assert gold.data_of(lines, held, suite.params(**params)) == stage.reports["report"]["data"]
+    assert gold.data_of(lines, held, [], suite.params(**params), 0) == stage.reports["report"]["data"]
 
 
 @pytest.mark.parametrize(

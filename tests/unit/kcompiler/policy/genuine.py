@@ -7,7 +7,7 @@ from typing import Any
 
 from runtime.suites import answers, choice, gold, language_model, preference, tool_use
 from tests.unit.kcompiler.policy.suites import TOOLS, gold_of, report, tool_rows
-from tests.unit.runtime.suites.models import Scripted, row
+from tests.unit.runtime.suites.models import Scripted, reported, row
 
 ASKED, CONTROLS, SILENT = 60, 30, "Nothing to do."
 ANSWERS = ("Yes", "No", "Maybe")
@@ -44,7 +44,7 @@ def tools(
     }
     runners = {name: Scripted(calls(count, **how)) for name, count in wrong.items()}
     params = tool_use.ToolUseParams(coreml_limit=ASKED + CONTROLS)
-    return report("tool_use", tool_use.SUITE.run(runners, rows, TOOLS, params, 0))
+    return report("tool_use", reported(tool_use.SUITE, runners, rows, TOOLS, params, 0))
 
 
 def right_answer(prompt: str) -> str:
@@ -63,7 +63,7 @@ def proportions(
     each = {"teacher": teacher, "student": student, "ce_only": ce_only, "coreml": student}
     runners = {name: Scripted(right_answer, likes(right)) for name, right in each.items()}
     params = answers.AnswersParams(answers={name: [name] for name in ANSWERS}, coreml_limit=60)
-    return report("answers", answers.SUITE.run(runners, rows, [], params, 0))
+    return report("answers", reported(answers.SUITE, runners, rows, [], params, 0))
 
 
 def texts(
@@ -84,7 +84,7 @@ def texts(
     each["coreml"] = student if coreml is None else coreml
     runners = {name: Scripted(likes=likes(base)) for name, base in each.items()}
     params = language_model.LanguageModelParams(coreml_limit=40)
-    return report("language_model", language_model.SUITE.run(runners, rows, [], params, 1337))
+    return report("language_model", reported(language_model.SUITE, runners, rows, [], params, 1337))
 
 
 def choices(teacher: int = 2, student: int = 6, ce_only: int = 9, coreml: int | None = None) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def choices(teacher: int = 2, student: int = 6, ce_only: int = 9, coreml: int | 
     }
     runners = {name: Scripted(likes=likes(count)) for name, count in wrong.items()}
     params = choice.ChoiceParams(choices=["A", "B"], coreml_limit=80)
-    return report("choice", choice.SUITE.run(runners, rows, [], params, 0))
+    return report("choice", reported(choice.SUITE, runners, rows, [], params, 0))
 
 
 def sums(number: int) -> tuple[str, str]:
@@ -138,7 +138,7 @@ def golds(
     runners = {name: Scripted(answers(count, name in ("student", "coreml"))) for name, count in wrong.items()}
     declared = {"match": "numeric", "numeric": {"after": "####"}, "coreml_limit": 80, **params}
     made = gold.GoldParams.model_validate(declared)
-    data, _ = gold.SUITE.run(runners, [row(*one) for one in asked], [], made, 0)
+    data = reported(gold.SUITE, runners, [row(*one) for one in asked], [], made, 0)
     return report("gold", data)
 
 
@@ -172,5 +172,5 @@ def preferences(
     wrong["coreml"] = student if coreml is None else coreml
     runners = {name: Scripted(likes=ranks(count, name in ("student", "coreml"))) for name, count in wrong.items()}
     made = preference.PreferenceParams.model_validate({"score": "per_token", "coreml_limit": 80, **params})
-    data, _ = preference.SUITE.run(runners, pairs, [], made, 0)
+    data = reported(preference.SUITE, runners, pairs, [], made, 0)
     return report("preference", data)

@@ -11,7 +11,7 @@ from runtime.contract import report as facts
 from runtime.generators import toy_tools
 from runtime.suites import answers, language_model, tool_use
 from runtime.tools import registry
-from tests.unit.runtime.suites.models import Scripted, row
+from tests.unit.runtime.suites.models import Scripted, reported, row
 
 TOOLS = registry.load(Path(__file__).resolve().parents[4] / "specs" / "tools" / "registry.json")
 HEX = {name: digit * 63 + "b" for name, digit in zip(facts.FINGERPRINTS, "12345", strict=True)}
@@ -53,7 +53,7 @@ def tool_use_report(
     runners = {"student": Scripted(student), "coreml": Scripted(coreml or student)}
     asked = tool_rows(60) if rows is None else rows
     silent = [row(f"How are you, {number}?", "Nothing to do.") for number in range(30)]
-    return report("tool_use", tool_use.SUITE.run(runners, [*asked, *silent], TOOLS, tool_use.ToolUseParams(), 0))
+    return report("tool_use", reported(tool_use.SUITE, runners, [*asked, *silent], TOOLS, tool_use.ToolUseParams(), 0))
 
 
 def answers_report(questions: int, wrong: int = 0) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def answers_report(questions: int, wrong: int = 0) -> dict[str, Any]:
         return "Perhaps" if int(prompt.split(" ")[0]) >= questions - wrong else first
 
     runners = {"teacher": Scripted(lambda _: first), "student": Scripted(says), "coreml": Scripted(lambda _: first)}
-    return report("answers", answers.SUITE.run(runners, rows, [], params, 0))
+    return report("answers", reported(answers.SUITE, runners, rows, [], params, 0))
 
 
 def language_model_report(items: int = 40, better: float = 0.9, worse: float = 0.5) -> dict[str, Any]:
@@ -82,5 +82,5 @@ def language_model_report(items: int = 40, better: float = 0.9, worse: float = 0
         "coreml": Scripted(likes=likes(better)),
     }
     return report(
-        "language_model", language_model.SUITE.run(runners, rows, [], language_model.LanguageModelParams(), 1337)
+        "language_model", reported(language_model.SUITE, runners, rows, [], language_model.LanguageModelParams(), 1337)
     )

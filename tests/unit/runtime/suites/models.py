@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from runtime.contract import TokenScore, Written
+from runtime.contract import Runner, Suite, TokenScore, Written, items
 
 
 class Scripted:
@@ -52,3 +53,44 @@ def row(prompt: str, response: str, subject: str = "", name: str = "") -> Mappin
         "spans": {},
         "source": "s",
     }
+
+
+def lines_of(
+    suite: Suite,
+    runners: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    tools: Sequence[Any],
+    params: Any,
+    seed: int = 0,
+    lots: int = 2,
+) -> list[items.Line]:
+    """The lines that a suite leaves: every runner is asked in so many lots, as `runtime.models.asking` does."""
+    suite.data_of([], rows, tools, params, seed)
+    asked = {name: suite.select(rows, name, params) for name in runners}
+    asked = {name: mine for name, mine in asked.items() if mine}
+    found: dict[tuple[str, str], items.Line] = {}
+    for lot in range(lots):
+        parts = {name: mine[lot::lots] for name, mine in asked.items() if mine[lot::lots]}
+        made = {name: list(suite.ask(name, runners[name], mine, tools, params, seed)) for name, mine in parts.items()}
+        if suite.compare is not None and parts:
+            compared: dict[str, Runner] = {name: runners[name] for name in parts}
+            made = {
+                name: [dict(one) for one in mine]
+                for name, mine in suite.compare(compared, next(iter(parts.values())), made, params).items()
+            }
+        found |= {(name, str(one["row"])): dict(one) for name, mine in made.items() for one in mine}
+    lines = [found[name, str(row["id"])] for name, mine in asked.items() for row in mine]
+    whole = suite.complete(lines, rows, tools, params) if suite.complete is not None else lines
+    return items.read(items.written(whole))
+
+
+def reported(
+    suite: Suite,
+    runners: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    tools: Sequence[Any],
+    params: Any,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The data of a suite's report over these runners."""
+    return suite.data_of(lines_of(suite, runners, rows, tools, params, seed), rows, tools, params, seed)

@@ -10,7 +10,7 @@ from runtime.contract import Refusal, TokenScore
 from runtime.contract.statistics.rates import rate
 from runtime.data.classic import ANSWERS
 from runtime.suites.answers import SUITE, AnswersParams, divergence
-from tests.unit.runtime.suites.models import Scripted, row
+from tests.unit.runtime.suites.models import Scripted, reported, row
 
 PARAMS = AnswersParams(answers={"good": ["Yes.", "Sure."], "bad": ["No."]}, coreml_limit=2)
 ROWS = [row("a?", "Yes.", "love"), row("b?", "No.", "work"), row("c?", "No.", "work")]
@@ -33,14 +33,14 @@ def test_the_classic_answers_are_ten_five_and_five():
 
 @pytest.mark.parametrize("said", ["Yes", "yes.", "Yes. ", "", "Yes.Yes.", "Yes.<|pad|>"])
 def test_almost_an_answer_is_none(said: str):
-    data = SUITE.run({"teacher": odds(1, 1, 1), "student": Scripted(lambda _: said)}, ROWS, [], PARAMS, 0)
+    data = reported(SUITE, {"teacher": odds(1, 1, 1), "student": Scripted(lambda _: said)}, ROWS, [], PARAMS, 0)
     assert (data["validity"]["student"]["k"], data["validity"]["student"]["n"]) == (0, 3)
     assert data["invalid_examples"]["student"] == [said] * 3
 
 
 def test_validity_counts_the_questions_answered_as_permitted():
     student = Scripted(lambda prompt: "No." if prompt == "b?" else "Maybe.")
-    data = SUITE.run({"teacher": odds(1, 1, 1), "student": student}, ROWS, [], PARAMS, 0)
+    data = reported(SUITE, {"teacher": odds(1, 1, 1), "student": student}, ROWS, [], PARAMS, 0)
     assert data["validity"]["student"] == rate(1, 3)
     assert data["validity"]["teacher"]["k"] == 3
 
@@ -53,33 +53,33 @@ def test_divergence_has_its_textbook_value_and_direction():
 
 
 def test_the_report_compares_teacher_to_student_in_this_order():
-    data = SUITE.run({"teacher": odds(0.5, 0.3, 0.2), "student": odds(0.2, 0.3, 0.5)}, ROWS, [], PARAMS, 0)
+    data = reported(SUITE, {"teacher": odds(0.5, 0.3, 0.2), "student": odds(0.2, 0.3, 0.5)}, ROWS, [], PARAMS, 0)
     wanted = divergence([0.5, 0.3, 0.2], [0.2, 0.3, 0.5])
     assert data["kl"]["student"]["all"]["value"] == pytest.approx(wanted)
     assert data["kl"]["student"]["by_class"]["work"]["n"] == 2
-    skewed = SUITE.run({"teacher": odds(0.1, 0.1, 0.8), "student": odds(0.6, 0.2, 0.2)}, ROWS, [], PARAMS, 0)
-    swapped = SUITE.run({"teacher": odds(0.6, 0.2, 0.2), "student": odds(0.1, 0.1, 0.8)}, ROWS, [], PARAMS, 0)
+    skewed = reported(SUITE, {"teacher": odds(0.1, 0.1, 0.8), "student": odds(0.6, 0.2, 0.2)}, ROWS, [], PARAMS, 0)
+    swapped = reported(SUITE, {"teacher": odds(0.6, 0.2, 0.2), "student": odds(0.1, 0.1, 0.8)}, ROWS, [], PARAMS, 0)
     values = [data["kl"]["student"]["all"]["value"] for data in (skewed, swapped)]
     assert values[0] != pytest.approx(values[1])
 
 
 def test_probabilities_are_divided_by_their_sum_and_the_sum_is_reported():
     """A model that puts half its mass elsewhere has the same proportions as one that does not."""
-    data = SUITE.run({"teacher": odds(0.5, 0.3, 0.2), "student": odds(0.25, 0.15, 0.1)}, ROWS, [], PARAMS, 0)
+    data = reported(SUITE, {"teacher": odds(0.5, 0.3, 0.2), "student": odds(0.25, 0.15, 0.1)}, ROWS, [], PARAMS, 0)
     assert data["kl"]["student"]["all"]["value"] == pytest.approx(0.0, abs=1e-12)
     assert data["answer_mass"]["student"]["value"] == pytest.approx(0.5)
     assert data["answer_mass"]["teacher"]["value"] == pytest.approx(1.0)
 
 
 def test_categories_are_summed_for_each_class():
-    data = SUITE.run({"teacher": odds(0.5, 0.3, 0.2), "student": odds(0.2, 0.2, 0.6)}, ROWS, [], PARAMS, 0)
+    data = reported(SUITE, {"teacher": odds(0.5, 0.3, 0.2), "student": odds(0.2, 0.2, 0.6)}, ROWS, [], PARAMS, 0)
     assert data["categories"]["love"]["good"]["teacher"]["value"] == pytest.approx(0.8)
     assert data["categories"]["work"]["bad"]["student"]["value"] == pytest.approx(0.6)
 
 
 def test_a_question_asked_twice_counts_once():
     twice = [*ROWS, row("a?", "No.", "love", name="again")]
-    data = SUITE.run({"teacher": odds(0.5, 0.25, 0.25), "student": odds(0.5, 0.25, 0.25)}, twice, [], PARAMS, 0)
+    data = reported(SUITE, {"teacher": odds(0.5, 0.25, 0.25), "student": odds(0.5, 0.25, 0.25)}, twice, [], PARAMS, 0)
     assert data["questions"]["value"] == 3
     assert data["gold_nll"]["student"]["value"] == pytest.approx((math.log(2) * 0.5 + math.log(4) * 2.5) / 3)
     assert data["gold_match"]["student"]["k"] == 1
@@ -87,11 +87,11 @@ def test_a_question_asked_twice_counts_once():
 
 
 def test_a_missing_runner_and_an_empty_split_are_unavailable_never_a_pass():
-    data = SUITE.run({"teacher": odds(1, 1, 1), "student": odds(1, 1, 1)}, ROWS, [], PARAMS, 0)
+    data = reported(SUITE, {"teacher": odds(1, 1, 1), "student": odds(1, 1, 1)}, ROWS, [], PARAMS, 0)
     for datum in (data["validity"]["coreml"], data["validity"]["ce_only"], data["kl"]["ce_only"]["all"]):
         assert datum["tag"] == "unavailable"
         assert datum["value"] is None
-    empty = SUITE.run({"teacher": odds(1, 1, 1), "student": odds(1, 1, 1)}, [], [], PARAMS, 0)
+    empty = reported(SUITE, {"teacher": odds(1, 1, 1), "student": odds(1, 1, 1)}, [], [], PARAMS, 0)
     for datum in (empty["validity"]["student"], empty["kl"]["student"]["all"], empty["answer_mass"]["teacher"]):
         assert datum["tag"] == "unavailable"
 
@@ -99,7 +99,7 @@ def test_a_missing_runner_and_an_empty_split_are_unavailable_never_a_pass():
 def test_a_student_that_excludes_an_answer_has_no_finite_divergence():
     """Probability zero for what the teacher says: infinite, so unavailable, so no gate passes on it."""
     never = Scripted(lambda _: "Yes.", lambda _, answer: 1.0 if answer == "Yes." else 5e-324)
-    data = SUITE.run({"teacher": odds(0.4, 0.3, 0.3), "student": never}, ROWS, [], PARAMS, 0)
+    data = reported(SUITE, {"teacher": odds(0.4, 0.3, 0.3), "student": never}, ROWS, [], PARAMS, 0)
     assert data["kl"]["student"]["all"]["value"] > 100
     assert divergence([0.5, 0.5], [1.0, 0.0]) == math.inf
 
@@ -107,7 +107,7 @@ def test_a_student_that_excludes_an_answer_has_no_finite_divergence():
 def test_the_package_is_asked_only_the_first_questions_and_says_so():
     package = odds(1, 1, 1)
     runners = {"teacher": odds(1, 1, 1), "student": odds(1, 1, 1), "coreml": package}
-    data = SUITE.run(runners, ROWS, [], PARAMS, 0)
+    data = reported(SUITE, runners, ROWS, [], PARAMS, 0)
     assert package.asked == ["a?", "b?"]
     assert (data["validity"]["coreml"]["k"], data["validity"]["coreml"]["n"]) == (2, 2)
 
@@ -122,7 +122,7 @@ def test_a_list_that_permits_nothing_or_all_is_refused(wrong: dict[str, list[str
 
 def test_rows_of_other_data_are_not_judged_by_the_classic_answers():
     with pytest.raises(Refusal, match="no permitted answer") as caught:
-        SUITE.run({}, [row("When do you open?", "At nine.")], [], AnswersParams(), 0)
+        reported(SUITE, {}, [row("When do you open?", "At nine.")], [], AnswersParams(), 0)
     assert "`answers`" in caught.value.action
 
 
@@ -146,7 +146,7 @@ GOLD = many(lambda n: "No." if n % 3 == 0 else "Yes.")
 def test_one_constant_answer_is_valid_and_nothing_else():
     always = odds(0.001, 0.998, 0.001)
     params = PARAMS.model_copy(update={"coreml_limit": 30})
-    data = SUITE.run({"teacher": KNOWS, "student": always, "coreml": KNOWS}, GOLD, [], params, 0)
+    data = reported(SUITE, {"teacher": KNOWS, "student": always, "coreml": KNOWS}, GOLD, [], params, 0)
     assert data["validity"]["student"]["k"] == 60
     assert data["gold_match"]["student"]["k"] == 0
     assert data["above_uniform"]["student"]["high"] < 0
@@ -165,7 +165,7 @@ def test_one_constant_answer_is_valid_and_nothing_else():
 def test_rows_whose_answers_are_all_wrong_do_not_pass():
     """Forty rows with a wrong gold: every output is permitted, and not one is the row's."""
     turned = many(lambda n: "Yes." if n % 3 == 0 else "No.", 40)
-    data = SUITE.run({"teacher": KNOWS, "student": KNOWS}, turned, [], PARAMS, 0)
+    data = reported(SUITE, {"teacher": KNOWS, "student": KNOWS}, turned, [], PARAMS, 0)
     assert (data["validity"]["student"]["k"], data["gold_match"]["student"]["k"]) == (40, 0)
     assert data["above_uniform"]["student"]["high"] < 0
 
@@ -175,7 +175,7 @@ def test_random_answers_are_judged_by_their_proportions():
     pattern = ["Yes.", "Yes.", "Sure.", "No."]
     rows = many(lambda n: pattern[n % 4], 80)
     right, constant = odds(0.5, 0.25, 0.25), odds(0.98, 0.01, 0.01)
-    data = SUITE.run({"teacher": right, "student": right, "ce_only": constant}, rows, [], PARAMS, 0)
+    data = reported(SUITE, {"teacher": right, "student": right, "ce_only": constant}, rows, [], PARAMS, 0)
     assert data["distance"]["student"]["value"] == pytest.approx(0.0, abs=1e-9)
     assert data["distance"]["ce_only"]["value"] == pytest.approx(0.48)
     assert data["gold_match"]["student"]["k"] == data["gold_match"]["ce_only"]["k"] == 40
@@ -191,7 +191,7 @@ def test_scores_that_are_no_numbers_have_no_proportions(wrong: float):
             return [TokenScore(log_probability=wrong, tokens=2) for _ in pairs]
 
     broken = Broken(lambda _: "Yes.")
-    data = SUITE.run({"teacher": odds(1, 1, 1), "student": broken, "ce_only": odds(1, 1, 1)}, ROWS, [], PARAMS, 0)
+    data = reported(SUITE, {"teacher": odds(1, 1, 1), "student": broken, "ce_only": odds(1, 1, 1)}, ROWS, [], PARAMS, 0)
     lost = (data["answer_mass"], data["gold_nll"], data["above_uniform"], data["distance"], data["top_share"])
     assert {of["student"]["reason"] for of in lost} == {"9 of 9 scores are not finite"}
     assert data["kd_gain"]["tag"] == data["teacher_gain"]["tag"] == data["kl"]["student"]["all"]["tag"] == "unavailable"

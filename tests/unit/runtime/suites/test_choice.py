@@ -9,6 +9,7 @@ import pytest
 
 from runtime.contract import Refusal, TokenScore
 from runtime.suites.choice import SUITE, ChoiceParams, Pinned, corrected
+from tests.unit.runtime.suites.models import reported
 
 
 class Knows:
@@ -38,7 +39,7 @@ def run(right: int | None, student: int, count: int = 20, **params: Any) -> dict
     runners = {"student": Knows("student", told(student, count))}
     if right is not None:
         runners["teacher"] = Knows("teacher", told(right, count))
-    return SUITE.run(runners, rows(count), [], ChoiceParams(**params), 1)
+    return reported(SUITE, runners, rows(count), [], ChoiceParams(**params), 1)
 
 
 def test_accuracy_is_counted() -> None:
@@ -74,11 +75,13 @@ def test_a_pinned_teacher_stands_in_for_one_that_cannot_be_asked() -> None:
 
 def test_a_row_that_is_answered_by_no_choice_is_refused() -> None:
     with pytest.raises(Refusal, match="no choice"):
-        SUITE.run({"student": Knows("s", {})}, [{"id": "x", "prompt": "p", "response": "E"}], [], ChoiceParams(), 1)
+        reported(
+            SUITE, {"student": Knows("s", {})}, [{"id": "x", "prompt": "p", "response": "E"}], [], ChoiceParams(), 1
+        )
 
 
 def test_no_rows_give_no_numbers() -> None:
-    data = SUITE.run({"student": Knows("s", {})}, [], [], ChoiceParams(), 1)
+    data = reported(SUITE, {"student": Knows("s", {})}, [], [], ChoiceParams(), 1)
     assert data["accuracy"]["student"]["tag"] == data["corrected"]["student"]["tag"] == "unavailable"
 
 
@@ -103,7 +106,7 @@ def test_scores_that_are_no_numbers_are_no_answers(wrong: float, every: bool) ->
     """NaN compares as smaller than nothing: the first choice, and a quarter right, came out of it."""
     broken = Scores(wrong, wrong, wrong, wrong) if every else Scores(-0.1, -1.0, wrong, -1.0)
     sound = Knows("s", told(8, 8))
-    data = SUITE.run({"student": broken, "ce_only": sound, "coreml": sound}, rows(8), [], ChoiceParams(), 1)
+    data = reported(SUITE, {"student": broken, "ce_only": sound, "coreml": sound}, rows(8), [], ChoiceParams(), 1)
     for datum in (data["accuracy"]["student"], data["corrected"]["student"], data["ties"]["student"]):
         assert datum["tag"] == "unavailable"
         assert datum["reason"] == f"{32 if every else 8} of 32 scores are not finite"
@@ -113,9 +116,9 @@ def test_scores_that_are_no_numbers_are_no_answers(wrong: float, every: bool) ->
 
 
 def test_a_tie_is_no_answer_and_is_counted() -> None:
-    data = SUITE.run({"student": Scores(-1.0, -1.0, -3.0, -3.0)}, rows(8), [], ChoiceParams(), 1)
+    data = reported(SUITE, {"student": Scores(-1.0, -1.0, -3.0, -3.0)}, rows(8), [], ChoiceParams(), 1)
     assert (data["accuracy"]["student"]["k"], data["ties"]["student"]["k"]) == (0, 8)
-    tied_below = SUITE.run({"student": Scores(-0.5, -1.0, -1.0, -1.0)}, rows(8), [], ChoiceParams(), 1)
+    tied_below = reported(SUITE, {"student": Scores(-0.5, -1.0, -1.0, -1.0)}, rows(8), [], ChoiceParams(), 1)
     assert (tied_below["accuracy"]["student"]["k"], tied_below["ties"]["student"]["k"]) == (2, 0)
 
 
@@ -123,13 +126,15 @@ def test_choices_of_unequal_length_are_judged_both_ways() -> None:
     """Six words at -0.5 each are likelier a word, and less likely as a whole, than two at -1.9."""
     asked = [{"id": "r", "prompt": "q", "response": "no, not at all", "class": ""}]
     params = ChoiceParams(choices=["yes", "no, not at all"])
-    data = SUITE.run({"student": Scores(-1.9, -2.5, tokens=(2, 5))}, asked, [], params, 1)
+    data = reported(SUITE, {"student": Scores(-1.9, -2.5, tokens=(2, 5))}, asked, [], params, 1)
     assert (data["accuracy"]["student"]["k"], data["by_length"]["student"]["k"]) == (0, 1)
 
 
 def test_gains_are_paired_and_signed() -> None:
     models = {name: Knows(name, told(k, 20)) for name, k in (("teacher", 20), ("student", 16), ("ce_only", 10))}
-    data = SUITE.run({**models, "coreml": Knows("c", told(14, 20))}, rows(20), [], ChoiceParams(coreml_limit=15), 1)
+    data = reported(
+        SUITE, {**models, "coreml": Knows("c", told(14, 20))}, rows(20), [], ChoiceParams(coreml_limit=15), 1
+    )
     assert (data["kd_gain"]["value"], data["kd_gain"]["n"], data["kd_gain"]["wins"]) == (0.3, 20, 6)
     assert data["kd_gain"]["low"] > 0
     assert (data["teacher_gain"]["value"], data["teacher_gain"]["losses"]) == (-0.2, 4)

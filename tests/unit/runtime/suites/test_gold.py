@@ -17,7 +17,7 @@ from runtime.contract.statistics.paired import mcnemar
 from runtime.contract.statistics.rates import rate
 from runtime.contract.strict_json import dumps
 from runtime.suites import gold
-from tests.unit.runtime.suites.models import Scripted, row
+from tests.unit.runtime.suites.models import Scripted, lines_of, row
 
 ROWS = [row(f"{n} and {n} ?", f"#### {2 * n}", name=f"r{n}") for n in range(1, 13)]
 Says = Callable[[str], str]
@@ -32,9 +32,16 @@ def but(*wrong: int) -> Says:
     return lambda prompt: "#### 0" if int(prompt.split()[0]) in wrong else double(prompt)
 
 
+def _made(
+    runners: Mapping[str, Any], rows: Any, declared: gold.GoldParams
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    lines = lines_of(gold.SUITE, runners, rows, [], declared)
+    return gold.data_of(lines, rows, [], declared, 0), lines
+
+
 def made(runners: Mapping[str, Says], rows: Any = ROWS, **params: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     declared = gold.GoldParams.model_validate({"match": "numeric", "numeric": {"after": "####"}, **params})
-    return gold.SUITE.run({name: Scripted(says) for name, says in runners.items()}, rows, [], declared, 0)  # type: ignore[no-any-return]
+    return _made({name: Scripted(says) for name, says in runners.items()}, rows, declared)
 
 
 ALL = {"teacher": double, "student": but(1, 2), "ce_only": but(1, 2, 3), "coreml": but(2, 4)}
@@ -212,13 +219,14 @@ def test_the_package_is_asked_fewer_and_compared_over_these() -> None:
 def test_the_report_is_made_again_from_its_items() -> None:
     declared = gold.GoldParams.model_validate({"match": "numeric", "numeric": {"after": "####"}, "coreml_limit": 5})
     runners = {name: Scripted(says) for name, says in ALL.items()}
-    data, lines = gold.SUITE.run(runners, ROWS, [], declared, 0)
+    data, lines = _made(runners, ROWS, declared)
     read = [json.loads(json.dumps(line)) for line in lines]
-    assert gold.data_of(read, ROWS, declared) == data
-    for name, value in (("right", False), ("reason", "echo"), ("row", "r2"), ("output", "#### 7")):
+    assert gold.data_of(read, ROWS, [], declared, 0) == data
+    wrong = {"parts": {**read[0]["parts"], "right": False}, "reason": "echo", "row": "r2", "output": "#### 7"}
+    for name, value in wrong.items():
         forged = [{**read[0], name: value}, *read[1:]]
-        with pytest.raises(ValueError, match="not what these rows and outputs give"):
-            gold.data_of(forged, ROWS, declared)
+        with pytest.raises(ValueError, match=r"not what its output gives|where row `r1` is due"):
+            gold.data_of(forged, ROWS, [], declared, 0)
 
 
 def test_a_row_without_an_answer_of_the_form_is_refused() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from runtime.contract import TokenScore
 from runtime.suites.language_model import SUITE, LanguageModelParams, gain
-from tests.unit.runtime.suites.models import Scripted, row
+from tests.unit.runtime.suites.models import Scripted, reported, row
 
 PARAMS = LanguageModelParams(coreml_limit=3, resamples=400)
 ROWS = [row(f"q{n}", "word " * (n % 4 + 1)) for n in range(20)]
@@ -27,7 +27,7 @@ def model(nats: float, spread: float = 0.0) -> Scripted:
 
 
 def run(**runners: Scripted) -> dict:
-    return SUITE.run(dict(runners), ROWS, [], PARAMS, 3)
+    return reported(SUITE, dict(runners), ROWS, [], PARAMS, 3)
 
 
 def test_a_better_student_gains_and_a_worse_one_loses():
@@ -62,14 +62,15 @@ def test_both_intervals_are_there_and_say_what_they_are():
 def test_pooled_nats_weigh_tokens_and_the_other_mean_weighs_items():
     """One token at 3 nats and nine at 1: pooled 1.2, by item 2."""
     scores = [TokenScore(log_probability=-3.0, tokens=1), TokenScore(log_probability=-9.0, tokens=9)]
+    prompts = [str(one["prompt"]) for one in ROWS[:2]]
 
     class Two:
         name = "two"
 
         def score(self, pairs):
-            return scores[: len(pairs)]
+            return [scores[prompts.index(prompt)] for prompt, _ in pairs]
 
-    data = SUITE.run({"student": Two()}, ROWS[:2], [], PARAMS, 0)["runners"]["student"]
+    data = reported(SUITE, {"student": Two()}, ROWS[:2], [], PARAMS, 0)["runners"]["student"]
     assert data["nll"] == {"value": 1.2, "unit": "nat/token", "tag": "measured", "n": 10}
     assert data["nll_by_item"]["value"] == 2.0
     assert data["perplexity"]["value"] == pytest.approx(math.exp(1.2))
@@ -82,7 +83,7 @@ def test_other_tokens_on_the_two_sides_are_a_mistake_of_ours():
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_items_have_no_gain(count: int):
-    data = SUITE.run({"student": model(1.0), "ce_only": model(2.0)}, ROWS[:count], [], PARAMS, 0)
+    data = reported(SUITE, {"student": model(1.0), "ce_only": model(2.0)}, ROWS[:count], [], PARAMS, 0)
     assert data["kd_gain"]["tag"] == data["kd_gain_t"]["tag"] == "unavailable"
 
 
@@ -105,7 +106,9 @@ def test_without_the_baseline_there_is_no_gain():
 
 
 def test_an_infinite_perplexity_is_unavailable():
-    data = SUITE.run({"student": model(701.0 / 2)}, [row("q", "w"), row("p", "w")], [], PARAMS, 0)["runners"]["student"]
+    data = reported(SUITE, {"student": model(701.0 / 2)}, [row("q", "w"), row("p", "w")], [], PARAMS, 0)["runners"][
+        "student"
+    ]
     assert data["perplexity"]["value"] == pytest.approx(math.exp(350.5))
 
     class Hopeless:
@@ -114,7 +117,7 @@ def test_an_infinite_perplexity_is_unavailable():
         def score(self, pairs):
             return [TokenScore(log_probability=-2000.0, tokens=2) for _ in pairs]
 
-    data = SUITE.run({"student": Hopeless()}, ROWS[:2], [], PARAMS, 0)["runners"]["student"]
+    data = reported(SUITE, {"student": Hopeless()}, ROWS[:2], [], PARAMS, 0)["runners"]["student"]
     assert data["perplexity"]["tag"] == "unavailable"
     assert data["nll"]["value"] == 1000.0
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from runtime.contract import Refusal, TokenScore, conversation
 from runtime.contract.strict_json import dumps
 from runtime.suites import preference
-from tests.unit.runtime.suites.models import Scripted, row
+from tests.unit.runtime.suites.models import Scripted, lines_of, reported, row
 
 #: answers of one length, in tokens; but of r1 and r2, whose chosen answers are the longer and the shorter one
 PAIRS = [{**row(f"q{n}", "good one", name=f"r{n}"), "rejected": "bad one"} for n in range(1, 13)]
@@ -38,7 +38,8 @@ def but(*wrong: int, tied: tuple[int, ...] = ()) -> Likes:
 def made(likes: Mapping[str, Likes], rows: Any = PAIRS, **params: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     declared = preference.PreferenceParams.model_validate({"score": "per_token", **params})
     runners = {name: Scripted(likes=one) for name, one in likes.items()}
-    return preference.SUITE.run(runners, rows, [], declared, 0)  # type: ignore[no-any-return]
+    lines = lines_of(preference.SUITE, runners, rows, [], declared)
+    return preference.data_of(lines, rows, [], declared, 0), lines
 
 
 ALL = {"teacher": but(), "student": but(1, 2), "ce_only": but(1, 2, 3), "coreml": but(2, 4)}
@@ -67,7 +68,7 @@ def test_models_are_compared_pair_by_pair() -> None:
 def test_a_tie_is_not_preferred() -> None:
     data, lines = made({"student": but(tied=(3, 4))})
     assert (data["preferred"]["student"]["k"], data["ties"]["student"]["k"]) == (10, 2)
-    assert [line["row"] for line in lines if not line["preferred"]] == ["r3", "r4"]
+    assert [line["row"] for line in lines if not line["parts"]["preferred"]] == ["r3", "r4"]
 
 
 @pytest.mark.parametrize(("apart", "tie"), [(0.0, True), (1e-6, True), (1e-4, False), (-1e-4, False)])
@@ -157,11 +158,11 @@ def test_the_report_is_made_again_from_the_items() -> None:
     data, lines = made(ALL, quote=9)
     declared = preference.PreferenceParams.model_validate({"score": "per_token", "quote": 9})
     read = [json.loads(dumps(line)) for line in lines]
-    assert preference.data_of(read, PAIRS, declared) == data
-    for change in ({"preferred": False}, {"row": "r2"}):
+    assert preference.data_of(read, PAIRS, [], declared, 0) == data
+    for change in ({"parts": {**read[0]["parts"], "preferred": False}}, {"row": "r2"}):
         forged = [{**read[0], **change}, *read[1:]]
-        with pytest.raises(ValueError, match="are not what these rows and scores give"):
-            preference.data_of(forged, PAIRS, declared)
+        with pytest.raises(ValueError, match=r"not what its output gives|where row `r1` is due"):
+            preference.data_of(forged, PAIRS, [], declared, 0)
 
 
 def test_a_conversation_is_asked_as_such() -> None:
@@ -179,7 +180,7 @@ def test_a_conversation_is_asked_as_such() -> None:
         "rejected": "No.",
     }
     declared = preference.PreferenceParams(score="sum")
-    preference.SUITE.run({"student": Listening()}, [whole], [], declared, 0)
+    reported(preference.SUITE, {"student": Listening()}, [whole], [], declared, 0)
     assert asked == [(conversation.Conversation.of(turns), answer) for answer in ("So.", "No.")]
 
 

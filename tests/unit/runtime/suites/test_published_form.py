@@ -16,7 +16,7 @@ from runtime.contract import calls
 from runtime.contract import report as facts
 from runtime.contract.calls import Call
 from runtime.tools import registry
-from tests.unit.runtime.suites.models import Scripted, row
+from tests.unit.runtime.suites.models import Scripted, reported, row
 
 ROOT = Path(__file__).resolve().parents[4]
 TOOLS = registry.load(ROOT / "specs" / "tools" / "registry.json")
@@ -31,7 +31,6 @@ ROWS: Mapping[str, Sequence[Mapping[str, object]]] = {
 }
 #: what a suite must be told
 PARAMS: Mapping[str, Mapping[str, object]] = {"gold": {"match": "exact"}, "preference": {"score": "sum"}}
-EVERY = ("teacher", "student", "ce_only", "random_init", "coreml")
 
 
 def published(kind: str) -> jsonschema.Draft202012Validator:
@@ -45,9 +44,9 @@ def published(kind: str) -> jsonschema.Draft202012Validator:
 @pytest.mark.parametrize("whole", [True, False], ids=["every runner", "fewest runners"])
 def test_the_report_has_the_published_form(name: str, empty: bool, whole: bool):
     suite = catalog.load("suites", name)
-    runners = {runner: Scripted(lambda _: "Yes.", lambda *_: 0.5) for runner in (EVERY if whole else suite.runners)}
-    found = suite.run(runners, [] if empty else ROWS[name], TOOLS, suite.params(**PARAMS.get(name, {})), 1)
-    data = found[0] if suite.itemised else found
+    asked = ("teacher", "student", *suite.baselines, "coreml") if whole else suite.runners
+    runners = {runner: Scripted(lambda _: "Yes.", lambda *_: 0.5) for runner in asked}
+    data = reported(suite, runners, [] if empty else ROWS[name], TOOLS, suite.params(**PARAMS.get(name, {})), 1)
     report: dict[str, Any] = facts.envelope(
         kind=f"eval.{name}",
         step="evaluate",

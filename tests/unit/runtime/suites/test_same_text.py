@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from runtime.suites.same_text import LONGEST, SHOWN, SUITE, SameTextParams, step_at
-from tests.unit.runtime.suites.models import Scripted, row
+from tests.unit.runtime.suites.models import Scripted, reported, row
 
 ROWS = [row(f"q{number}", "unused", name=f"row-{number}") for number in range(30)]
 
@@ -15,7 +15,7 @@ def judged(teacher, student, coreml=None, **params):
     runners = {"teacher": Scripted(teacher), "student": Scripted(student)}
     if coreml is not None:
         runners["coreml"] = Scripted(coreml)
-    return SUITE.run(runners, ROWS, [], SameTextParams(**params), 0)
+    return reported(SUITE, runners, ROWS, [], SameTextParams(**params), 0)
 
 
 def test_a_model_beside_itself_says_the_same():
@@ -47,7 +47,7 @@ def test_a_text_that_goes_on_or_stops_early_is_another_one():
 def test_what_is_not_there_or_nothing_passes_nothing():
     data = judged(lambda _: "a", lambda _: "a")
     assert data["same"]["coreml"]["value"] is None
-    empty = SUITE.run({"teacher": Scripted(), "student": Scripted()}, [], [], SameTextParams(), 0)
+    empty = reported(SUITE, {"teacher": Scripted(), "student": Scripted()}, [], [], SameTextParams(), 0)
     assert empty["same"]["student"]["value"] is None
     assert empty["items"]["value"] == 0
 
@@ -66,7 +66,7 @@ def parted(margin, moved, size=12.0):
         "student": Scripted(lambda _: "abc"),
         "coreml": Scripted(lambda _: "abx", weighs=lambda text, token: after[token] if text == "q0ab" else 99.0),
     }
-    data = SUITE.run(runners, ROWS[:1], [], SameTextParams(), 0)
+    data = reported(SUITE, runners, ROWS[:1], [], SameTextParams(), 0)
     (only,) = data["different"]
     return data["ties"]["coreml"], only["parting"]
 
@@ -91,7 +91,7 @@ def test_where_one_answer_is_the_beginning_of_the_other_nothing_was_a_close_call
             return [type(one)(text=one.text, ids=one.ids[:-1]) for one in super().write(prompts, max_new_tokens)]
 
     runners = {"teacher": Scripted(lambda _: "abc"), "student": Ended(lambda _: "abc"), "coreml": Ended(lambda _: "ab")}
-    data = SUITE.run(runners, ROWS[:1], [], SameTextParams(), 0)
+    data = reported(SUITE, runners, ROWS[:1], [], SameTextParams(), 0)
     (only,) = data["different"]
     assert (only["runner"], only["parting"]["at"]["value"], only["parting"]["tokens"]) == ("coreml", 2, [])
     assert {only["parting"][name]["tag"] for name in ("margin", "moved", "step", "tie")} == {"unavailable"}

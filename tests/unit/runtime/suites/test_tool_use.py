@@ -13,7 +13,7 @@ from runtime.contract import Refusal, calls
 from runtime.contract.calls import Call
 from runtime.suites.tool_use import SUITE, ToolUseParams
 from runtime.tools import registry
-from tests.unit.runtime.suites.models import Scripted, row
+from tests.unit.runtime.suites.models import Scripted, reported, row
 
 ROOT = Path(__file__).resolve().parents[4]
 TOOLS = registry.load(ROOT / "specs" / "tools" / "registry.json")
@@ -27,7 +27,7 @@ ROWS = [row(prompt, calls.render(call)) for prompt, call in GOLD.items()]
 
 
 def student(says: Callable[[str], str]) -> dict[str, Any]:
-    return dict(SUITE.run({"student": Scripted(says)}, ROWS, TOOLS, PARAMS, 0)["runners"]["student"])
+    return dict(reported(SUITE, {"student": Scripted(says)}, ROWS, TOOLS, PARAMS, 0)["runners"]["student"])
 
 
 def counts(data: dict[str, Any]) -> tuple[int, int, int]:
@@ -100,7 +100,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("said", "kind"), FAULTS, ids=[f"{kind}-{n}" for n, (_, kind) in enumerate(FAULTS)])
 def test_every_failed_call_has_one_named_cause(said: str, kind: str):
-    data = SUITE.run({"student": Scripted(lambda _: said)}, ROWS[:1], TOOLS, PARAMS, 0)["runners"]["student"]
+    data = reported(SUITE, {"student": Scripted(lambda _: said)}, ROWS[:1], TOOLS, PARAMS, 0)["runners"]["student"]
     assert {name: datum["k"] for name, datum in data["faults"].items()} == {kind: 1}
     assert data["failed_examples"][0]["kind"] == kind
     assert data["exact_call"]["k"] == 0
@@ -111,13 +111,13 @@ def test_every_failed_call_has_one_named_cause(said: str, kind: str):
 
 def test_spacing_order_and_spelling_of_numbers_do_not_matter():
     said = ' tool.call{ "args": {"days": 3.0, "city": "Paris"}, "name": "get_weather" }\n'
-    data = SUITE.run({"student": Scripted(lambda _: said)}, ROWS[:1], TOOLS, PARAMS, 0)["runners"]["student"]
+    data = reported(SUITE, {"student": Scripted(lambda _: said)}, ROWS[:1], TOOLS, PARAMS, 0)["runners"]["student"]
     assert data["exact_call"]["k"] == 1
 
 
 def test_trivial_policies_stand_beside_the_runners():
     """Mute and always-the-first-tool fail what copied gold passes; else the numbers would mean nothing."""
-    data = SUITE.run({"student": Scripted()}, ROWS, TOOLS, PARAMS, 0)["baselines"]
+    data = reported(SUITE, {"student": Scripted()}, ROWS, TOOLS, PARAMS, 0)["baselines"]
     assert data["mute"]["span_f1"]["value"] == 0.0
     assert data["always_first_tool"]["span_f1"]["value"] < 0.2
     assert data["always_first_tool"]["tool_selection"]["k"] == 1
@@ -130,7 +130,7 @@ def test_a_call_where_none_is_wanted_costs_precision_and_abstention():
     rows = [*ROWS, row("hello?", "Hello."), row("sing?", "No.")]
     said = {prompt: calls.render(call) for prompt, call in GOLD.items()}
     said |= {"hello?": "Good day.", "sing?": calls.render(Call("play_music", {"genre": "jazz"}))}
-    data = SUITE.run({"student": Scripted(lambda prompt: said[prompt])}, rows, TOOLS, PARAMS, 0)
+    data = reported(SUITE, {"student": Scripted(lambda prompt: said[prompt])}, rows, TOOLS, PARAMS, 0)
     assert (data["eligible"]["value"], data["controls"]["value"]) == (3, 2)
     assert counts(data["runners"]["student"]) == (9, 2, 0)
     abstained = data["runners"]["student"]["control_abstention"]
@@ -138,21 +138,23 @@ def test_a_call_where_none_is_wanted_costs_precision_and_abstention():
 
 
 def test_a_broken_call_on_a_control_is_not_free():
-    data = SUITE.run({"student": Scripted(lambda _: 'tool.call{"na')}, [*ROWS, row("hi?", "Hi.")], TOOLS, PARAMS, 0)
+    data = reported(
+        SUITE, {"student": Scripted(lambda _: 'tool.call{"na')}, [*ROWS, row("hi?", "Hi.")], TOOLS, PARAMS, 0
+    )
     assert counts(data["runners"]["student"]) == (0, 1, 9)
 
 
 def test_without_controls_or_without_calls_the_rates_are_unavailable():
     assert student(lambda _: "")["control_abstention"]["tag"] == "unavailable"
-    only = SUITE.run({"student": Scripted()}, [row("hello?", "Hello.")], TOOLS, PARAMS, 0)["runners"]["student"]
+    only = reported(SUITE, {"student": Scripted()}, [row("hello?", "Hello.")], TOOLS, PARAMS, 0)["runners"]["student"]
     for name in ("span_f1", "json_validity", "tool_selection", "exact_call"):
         assert only[name]["tag"] == "unavailable"
-    empty = SUITE.run({"student": Scripted()}, [], TOOLS, PARAMS, 0)["runners"]["student"]
+    empty = reported(SUITE, {"student": Scripted()}, [], TOOLS, PARAMS, 0)["runners"]["student"]
     assert empty["span_f1"]["tag"] == "unavailable"
 
 
 def test_a_missing_runner_is_unavailable():
-    data = SUITE.run({"student": Scripted()}, ROWS, TOOLS, PARAMS, 0)["runners"]
+    data = reported(SUITE, {"student": Scripted()}, ROWS, TOOLS, PARAMS, 0)["runners"]
     for name in ("teacher", "ce_only", "coreml"):
         assert data[name]["span_f1"]["tag"] == "unavailable"
 
@@ -163,12 +165,12 @@ def test_a_missing_runner_is_unavailable():
 )
 def test_gold_that_does_not_fit_the_registry_is_refused(response: str):
     with pytest.raises(Refusal, match="its own response is no valid call"):
-        SUITE.run({"student": Scripted()}, [row("x?", response)], TOOLS, PARAMS, 0)
+        reported(SUITE, {"student": Scripted()}, [row("x?", response)], TOOLS, PARAMS, 0)
 
 
 def test_without_a_registry_nothing_can_be_judged():
     with pytest.raises(Refusal, match="at least one tool"):
-        SUITE.run({"student": Scripted()}, ROWS, [], PARAMS, 0)
+        reported(SUITE, {"student": Scripted()}, ROWS, [], PARAMS, 0)
 
 
 def test_what_a_model_says_is_quoted_cut_and_never_run():
@@ -180,7 +182,7 @@ def test_what_a_model_says_is_quoted_cut_and_never_run():
 
 def test_the_package_answers_only_the_first_rows_and_says_so():
     package = Scripted(lambda prompt: calls.render(GOLD[prompt]))
-    data = SUITE.run({"student": Scripted(), "coreml": package}, ROWS, TOOLS, PARAMS, 0)
+    data = reported(SUITE, {"student": Scripted(), "coreml": package}, ROWS, TOOLS, PARAMS, 0)
     assert package.asked == ["weather?", "alarm?"]
     assert data["runners"]["coreml"]["json_validity"]["n"] == 2
 
@@ -199,7 +201,9 @@ def test_the_package_answers_only_the_first_rows_and_says_so():
 )
 def test_a_foreign_call_costs_precision_on_a_control_and_validity_elsewhere(said: str):
     rows = [row("t?", calls.render(Call("get_weather", {"city": "Oslo"}))), row("u?", "Good day.")]
-    student = SUITE.run({"student": Scripted(lambda _: said)}, rows, TOOLS, ToolUseParams(), 0)["runners"]["student"]
+    student = reported(SUITE, {"student": Scripted(lambda _: said)}, rows, TOOLS, ToolUseParams(), 0)["runners"][
+        "student"
+    ]
     assert student["control_abstention"]["k"] == 0
     assert (student["span_f1"]["tp"], student["span_f1"]["fp"], student["span_f1"]["fn"]) == (0, 1, 2)
     assert student["json_validity"]["k"] == student["json_parses"]["k"] == 0
@@ -212,13 +216,13 @@ def test_models_are_compared_row_by_row():
     right = Scripted(lambda prompt: gold[prompt])
     mute = Scripted(lambda _: "")
     runners = {"teacher": right, "student": right, "ce_only": mute, "coreml": mute}
-    data = SUITE.run(runners, rows, TOOLS, ToolUseParams(coreml_limit=10), 0)
+    data = reported(SUITE, runners, rows, TOOLS, ToolUseParams(coreml_limit=10), 0)
     assert (data["kd_gain"]["value"], data["kd_gain"]["wins"], data["kd_gain"]["losses"]) == (0.5, 20, 0)
     assert data["kd_gain"]["low"] > 0.3
     assert (data["teacher_gain"]["value"], data["teacher_gain"]["n"]) == (0.0, 40)
     assert (data["package_gain"]["value"], data["package_gain"]["n"]) == (-0.5, 10)
     assert data["runners"]["ce_only"]["right"]["k"] == data["runners"]["ce_only"]["control_abstention"]["k"] == 20
-    alone = SUITE.run({"student": right}, rows, TOOLS, ToolUseParams(), 0)
+    alone = reported(SUITE, {"student": right}, rows, TOOLS, ToolUseParams(), 0)
     assert alone["kd_gain"]["reason"] == "no runner `ce_only`"
     assert {d["tag"] for d in alone["runners"]["coreml"].values() if isinstance(d, dict) and "tag" in d} == {
         "unavailable"
@@ -226,7 +230,9 @@ def test_models_are_compared_row_by_row():
 
 
 def test_without_items_nothing_is_measured():
-    data = SUITE.run({name: Scripted(lambda _: "") for name in ("student", "ce_only")}, [], TOOLS, ToolUseParams(), 0)
+    data = reported(
+        SUITE, {name: Scripted(lambda _: "") for name in ("student", "ce_only")}, [], TOOLS, ToolUseParams(), 0
+    )
     student = data["runners"]["student"]
     assert {d["tag"] for d in student.values() if isinstance(d, dict) and "tag" in d} == {"unavailable"}
     assert data["kd_gain"]["tag"] == "unavailable"
