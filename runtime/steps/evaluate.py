@@ -117,7 +117,7 @@ STEP = Step(
         "runtime.data.classic",
         "runtime.data.matching",
         "runtime.data.numbers",
-        "runtime.data.bounded",
+        "runtime.contract.bounded",
         "runtime.mil.package",
         "runtime.mil.description",
         "runtime.mil.inventory",
