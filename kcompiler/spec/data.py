@@ -14,7 +14,7 @@ from runtime.contract.splits import SPLITS, Shares
 from runtime.contract.units import unit
 
 Split = Literal["auto", "train", "validation", "test"]
-RowField = Literal["id", "prompt", "response", "class", "spans", "messages", "tools", "chosen", "rejected"]
+RowField = Literal["id", "prompt", "response", "class", "spans", "messages", "tools", "wanted", "chosen", "rejected"]
 
 _SPLIT = (
     "`auto` holds rows out by a stable hash of the row; a named split takes every row (of `train` but those that "
@@ -48,9 +48,9 @@ class FileSource(Section):
         description="Row field → field (column) of the file, where the names differ. `prompt` and `response` may be "
         "text with {field} in it. `messages` (and `tools`) in the OpenAI form stand for both; in CSV they are JSON "
         "text. `chosen` and `rejected`, texts or messages, are a preference pair: the student learns to write what is "
-        "chosen, and suite `preference` compares; without a prompt it is what both begin with. What is not mapped is "
-        'not read but by its own name; `id`, `class` and `spans` mapped to "" are not read at all: the file means '
-        "something else by them.",
+        "chosen, and suite `preference` compares; without a prompt it is what both begin with. `wanted` says what is "
+        "right beyond the response, for suites of tools. What is not mapped is not read but by its own name; `id`, "
+        '`class`, `spans` and `wanted` mapped to "" are not read at all: the file means something else by them.',
         examples=[
             {"prompt": "question", "response": "answer"},
             {"prompt": "{instruction}\n{input}"},

@@ -41,6 +41,9 @@ ErrorKind = Literal[
     "missing_argument",
     "extra_argument",
     "wrong_value",
+    "surplus_call",
+    "missing_call",
+    "call_on_control",
 ]
 
 _NAME_KEY = r"""["'](?:name|function|tool|tool_name|action)["']\s*:"""

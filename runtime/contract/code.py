@@ -17,6 +17,7 @@ TRAINING = (
     "runtime.contract.report",
     "runtime.contract.rounding",
     "runtime.contract.rows",
+    "runtime.contract.wanted",
     "runtime.contract.shards",
     "runtime.contract.signals",
     "runtime.contract.splits",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NotRequired, TypedDict, cast
 
 from runtime.contract import Refusal, conversation, pairs
+from runtime.contract import wanted as wants
 from runtime.contract.conversation import Conversation, Prompt, Reply, Turn
 from runtime.contract.strict_json import Json, dumps, loads
 
@@ -30,6 +31,7 @@ Row = TypedDict(
         "messages": NotRequired[list[conversation.Message]],
         "tools": NotRequired[list[dict[str, Any]]],
         "rejected": NotRequired[str | conversation.Message],
+        "wanted": NotRequired[dict[str, Any]],
     },
 )
 
@@ -38,7 +40,9 @@ FIELDS = ("id", "prompt", "response", "class", "spans", "source")
 TURNS = ("messages", "tools")
 #: of a row that is a preference pair: the answer that was not chosen; its response is the one that was
 REJECTED = "rejected"
-_OPTIONAL = (*TURNS, REJECTED)
+#: of a row that says more about right answers than its response does (runtime/contract/wanted.py)
+WANTED = "wanted"
+_OPTIONAL = (*TURNS, REJECTED, WANTED)
 _ACTION = "correct the line, or remove it"
 
 
@@ -101,6 +105,8 @@ def checked(value: dict[str, Json], here: str, names: Mapping[str, str] | None =
     if REJECTED in value:
         messages = cast(list[conversation.Message], value.get("messages", []))
         pairs.checked_reply(value[REJECTED], value["response"], messages, here)
+    if WANTED in value:
+        wants.checked(value[WANTED], here)
     return cast(Row, value)
 
 

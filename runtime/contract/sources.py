@@ -25,16 +25,16 @@ _LISTED, _SHOWN = 12, 40
 #: row fields that may be put together from several fields of a file
 COMPOSED = ("prompt", "response")
 #: row fields that are no text; where a file has text in their place, it is read as JSON
-STRUCTURED = ("spans", *rows.TURNS)
+STRUCTURED = ("spans", *rows.TURNS, rows.WANTED)
 #: row fields that a file may give
-MAPPED = tuple(field for field in (*rows.FIELDS, *rows.TURNS, *pairs.SIDES) if field != "source")
+MAPPED = tuple(field for field in (*rows.FIELDS, *rows.TURNS, rows.WANTED, *pairs.SIDES) if field != "source")
 #: what a file does not give of a row that the teacher answers
-_ANSWERING = ("response", "spans", *rows.TURNS, *pairs.SIDES)
+_ANSWERING = ("response", "spans", *rows.TURNS, rows.WANTED, *pairs.SIDES)
 #: how messages begin that stand in CSV as JSON
 _LISTED_TURNS = re.compile(r"""\s*\[\s*\{\s*"(?:role|content)"\s*:""")
 _PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 #: row fields that a file may use for something else: mapped to "" they are not read
-UNREAD = ("id", "class", "spans")
+UNREAD = ("id", "class", "spans", rows.WANTED)
 #: a name, or text with {name} in it
 FORM = r"^(?:[^{}]|\{[^{}]+\})+$"
 _NEEDED = (

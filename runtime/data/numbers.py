@@ -108,6 +108,11 @@ def first(text: str, decimal: str = ".") -> Found | str | None:
     return _read(text, run, decimal) or run[0]
 
 
+def placed(text: str, decimal: str = ".") -> Sequence[tuple[int, int, Found]]:
+    """Every number of a text that can be read, with where its digits begin and end."""
+    return [(*run.span(), found) for run in _RUN.finditer(text) if (found := _read(text, run, decimal)) is not None]
+
+
 def all_of(text: str, decimal: str = ".") -> Sequence[Found]:
     """Every number of a text that can be read, in its order."""
     return [found for run in _RUN.finditer(text) if (found := _read(text, run, decimal)) is not None]

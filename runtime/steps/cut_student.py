@@ -48,6 +48,7 @@ STEP = Step(
         "runtime.data.encode",
         "runtime.contract.cut",
         "runtime.contract.rows",
+        "runtime.contract.wanted",
         "runtime.contract.pairs",
         "runtime.contract.report",
         "runtime.contract.architecture",

@@ -81,6 +81,7 @@ STEP = Step(
         "runtime.data.prepare",
         "runtime.contract.conversation",
         "runtime.contract.rows",
+        "runtime.contract.wanted",
         "runtime.contract.pairs",
         "runtime.contract.sources",
         "runtime.contract.formats",

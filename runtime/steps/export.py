@@ -64,6 +64,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",
+        "runtime.contract.wanted",
         "runtime.contract.pairs",
         "runtime.contract.program",
         "runtime.contract.report",

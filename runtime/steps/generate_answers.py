@@ -57,6 +57,7 @@ STEP = Step(
         "runtime.data.answers",
         "runtime.contract.shards",
         "runtime.contract.rows",
+        "runtime.contract.wanted",
         "runtime.contract.splits",
         "runtime.contract.pairs",
         "runtime.contract.record",

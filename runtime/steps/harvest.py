@@ -42,6 +42,7 @@ STEP = Step(
         "runtime.data.secrets",
         "runtime.contract.conversation",
         "runtime.contract.rows",
+        "runtime.contract.wanted",
         "runtime.contract.splits",
         "runtime.contract.pairs",
         "runtime.contract.record",

@@ -53,6 +53,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",
+        "runtime.contract.wanted",
         "runtime.contract.pairs",
         "runtime.contract.report",
         "runtime.contract.vocabulary",

@@ -36,6 +36,7 @@ STEP = Step(
         "runtime.data.answers",
         "runtime.contract.conversation",
         "runtime.contract.rows",
+        "runtime.contract.wanted",
         "runtime.contract.splits",
         "runtime.contract.pairs",
         "runtime.contract.record",

@@ -82,6 +82,7 @@ STEP = Step(
         "runtime.models.tokenizer",
         "runtime.contract.conversation",
         "runtime.contract.rows",
+        "runtime.contract.wanted",
         "runtime.contract.pairs",
         "runtime.contract.templates",
         "runtime.contract.strict_json",

@@ -1,9 +1,12 @@
-"""Held-out requests × models → tool-span F1, JSON validity, tool selection, and a named cause for each failed call.
+"""Held-out requests × models → tool-span F1, JSON validity, tool selection, privacy, a named cause for each failure.
 
-What counts is decided by the rows, never by the model: a row whose gold response is a call is *eligible*, and silence
-on it costs recall; a row whose gold response is none is a *control*, and a call on it costs precision, in whatever form
-it is written. F1 is micro: true positives, false positives and false negatives are pooled over all rows before one
-division. Two models are compared row by row by whether the whole row is right: the exact call, or none on a control.
+What counts is decided by the rows, never by the model: a row that wants calls is *eligible*, and silence on it costs
+recall; a row that wants none is a *control*, and a call on it costs precision, in whatever form it is written. A row
+says what it wants in `wanted` (several calls, in any order or in the given one, accepted values, arguments that may be
+left out), else by its own response. F1 is micro: true positives, false positives and false negatives are pooled over
+all rows before one division. Two models are compared row by row by whether the whole row is right.
+
+An output with personal data that its row does not declare is not `privacy_ok`, whatever else is right in it.
 """
 
 from __future__ import annotations
@@ -13,20 +16,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from jsonschema.protocols import Validator
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Suite, calls, items
-from runtime.contract.conversation import Prompt
+from runtime.contract import Params, Runner, Suite, agreement, callforms, items
+from runtime.contract.agreement import Rules
+from runtime.contract.calls import Call
 from runtime.contract.report import measured, unavailable
-from runtime.contract.rows import prompt_of
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.strict_json import Json
 from runtime.contract.units import unit
+from runtime.data.called import Item, gold_of, item_of, judge, reason
 from runtime.tools import registry
-
-Validators = Mapping[str, Validator]
 
 
 class ToolUseParams(Params):
@@ -55,21 +56,23 @@ class ToolUseParams(Params):
         examples=[5],
         json_schema_extra=unit("example"),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A row as a question: `gold` is None for a control."""
-
-    id: str
-    prompt: Prompt
-    response: str
-    gold: calls.Call | None
+    forms: list[callforms.Form] = Field(
+        default_factory=lambda: [callforms.NATIVE],
+        min_length=1,
+        description="Forms in which a call counts as one: native is tool.call{…}, the others are those of chat "
+        "templates and of benchmarks. A call in another form is one that nobody can carry out.",
+        examples=[["native"], ["tagged"]],
+    )
+    rules: Rules = Field(
+        default_factory=Rules,
+        description="When two values of an argument are the same.",
+        examples=[{"strings": "nfc"}],
+    )
 
 
 @dataclass(slots=True)
 class Tally:
-    """Pooled counts of one runner, or of one tool of it."""
+    """Pooled counts of one runner, or of one tool or kind of row of it."""
 
     eligible: int = 0
     controls: int = 0
@@ -81,59 +84,46 @@ class Tally:
     true: int = 0
     false: int = 0
     missed: int = 0
+    private: int = 0
     faults: Counter[str] = field(default_factory=Counter)
 
 
 COUNTS = tuple(name for name in Tally.__slots__ if name != "faults")
 
 
-def items_of(rows: Sequence[Mapping[str, Any]], valid: Validators) -> list[Item]:
-    """Rows as items. Raises Refusal for a gold call that is malformed or does not fit the registry."""
-    found = []
-    for row in rows:
-        gold = calls.parse(str(row["response"]), valid)
-        if isinstance(gold, calls.Fault) and gold.kind == "no_call":
-            found.append(Item(str(row["id"]), prompt_of(row), str(row["response"]), None))
-            continue
-        fault = gold if isinstance(gold, calls.Fault) else calls.invalid(gold, valid)
-        if fault is not None:
-            raise Refusal(
-                f"row `{row['id']}`: its own response is no valid call: {fault.kind} {fault.detail}",
-                action="correct the row or the tool registry",
-            )
-        found.append(Item(str(row["id"]), prompt_of(row), str(row["response"]), cast(calls.Call, gold)))
-    return found
+def items_of(
+    rows: Sequence[Mapping[str, Any]],
+    tools: Sequence[Any],
+    rules: Rules = agreement.EXACT,
+    forms: Sequence[callforms.Form] = (callforms.NATIVE,),
+) -> list[Item]:
+    """Rows as items. Raises Refusal as `item_of`, and where a row has no tools and nothing declares any."""
+    known = registry.checked(cast(Json, list(tools)), "tools.json") if tools or not _own(rows) else []
+    valid = registry.validators(known)
+    schemas = {tool["name"]: tool["parameters"] for tool in known}
+    return [item_of(row, valid, schemas, rules, forms) for row in rows]
 
 
-def judge(output: str, item: Item, valid: Validators) -> tuple[Tally, calls.Fault | None]:
-    """The counts of one output, and why it is wrong."""
-    tally = Tally(eligible=item.gold is not None, controls=item.gold is None)
-    call = calls.parse(output, valid)
-    made = [call] if isinstance(call, calls.Call) else []
-    wanted = [item.gold] if item.gold else []
-    tally.true, tally.false, tally.missed = calls.matches(made, wanted)
-    if item.gold is None:
-        silent = isinstance(call, calls.Fault) and call.kind == "no_call"
-        tally.abstained = silent
-        # a broken call on a control is still a call: it must not be cheaper than a sound one
-        tally.false += not silent and not made
-        return tally, None if silent else calls.Fault("wrong_tool", "a call where none is wanted")
-    if isinstance(call, calls.Fault):
-        tally.faults[call.kind] += 1
-        return tally, call
-    fault = calls.invalid(call, valid)
-    tally.parsed, tally.valid, tally.selected = 1, fault is None, call.name == item.gold.name
-    fault = fault or calls.difference(call, item.gold)
-    tally.exact = fault is None
-    if fault:
-        tally.faults[fault.kind] += 1
-    return tally, fault
+def _own(rows: Sequence[Mapping[str, Any]]) -> bool:
+    return bool(rows) and all(row.get("tools") for row in rows)
 
 
-def _add(total: Tally, one: Tally) -> None:
-    for name in COUNTS:
-        setattr(total, name, getattr(total, name) + int(getattr(one, name)))
-    total.faults.update(one.faults)
+def add(total: Tally, item: Item, parts: Mapping[str, Any]) -> None:
+    """An item's parts into a tally."""
+    eligible = bool(item.wanted)
+    total.eligible += eligible
+    total.controls += not eligible
+    total.abstained += not eligible and parts["right"]
+    total.parsed += eligible and parts["parsed"]
+    total.valid += eligible and parts["valid"]
+    total.selected += eligible and parts["selected"]
+    total.exact += eligible and parts["right"]
+    total.true += parts["tp"]
+    total.false += parts["fp"]
+    total.missed += parts["fn"]
+    total.private += not parts["personal"]
+    if eligible and parts["faults"]:
+        total.faults[parts["faults"][0]] += 1
 
 
 def f1(tally: Tally) -> dict[str, Any]:
@@ -147,6 +137,7 @@ def f1(tally: Tally) -> dict[str, Any]:
 
 def facts(tally: Tally) -> dict[str, Any]:
     """A tally as data of the report."""
+    rows = tally.eligible + tally.controls
     return {
         "span_f1": f1(tally),
         "precision": rate(tally.true, tally.true + tally.false),
@@ -156,7 +147,9 @@ def facts(tally: Tally) -> dict[str, Any]:
         "tool_selection": rate(tally.selected, tally.eligible),
         "exact_call": rate(tally.exact, tally.eligible),
         "control_abstention": rate(tally.abstained, tally.controls),
-        "right": rate(tally.exact + tally.abstained, tally.eligible + tally.controls),
+        "control_calls": rate(tally.controls - tally.abstained, tally.controls),
+        "right": rate(tally.exact + tally.abstained, rows),
+        "privacy_ok": rate(tally.private, rows),
         "faults": {kind: rate(count, tally.eligible) for kind, count in sorted(tally.faults.items())},
     }
 
@@ -164,35 +157,37 @@ def facts(tally: Tally) -> dict[str, Any]:
 def absent(why: str) -> dict[str, Any]:
     """The same data of a runner that is not here."""
     rates = {name: unavailable(why, "ratio") for name in facts(Tally()) if name != "faults"}
-    return {**rates, "faults": {}, "by_tool": {}, "failed_examples": []}
+    return {**rates, "faults": {}, "by_tool": {}, "by_kind": {}, "failed_examples": []}
 
 
-def evaluate(outputs: Sequence[str], items: Sequence[Item], valid: Validators, examples: int) -> dict[str, Any]:
-    """All facts of one runner: pooled, by the gold tool, and a few failed rows in full."""
-    total, per_tool = Tally(), {name: Tally() for name in sorted(valid)}
+def evaluate(
+    outputs: Sequence[str], judged: Sequence[Mapping[str, Any]], items: Sequence[Item], examples: int
+) -> dict[str, Any]:
+    """All facts of one runner: pooled, by the wanted tools, by kind of row, and a few failed rows in full."""
+    total, per_tool, per_kind = Tally(), dict[str, Tally](), dict[str, Tally]()
     failed: list[dict[str, str]] = []
-    for output, item in zip(outputs, items, strict=True):
-        one, fault = judge(output, item, valid)
-        _add(total, one)
-        if item.gold is not None:
-            _add(per_tool[item.gold.name], one)
-        if fault is not None and len(failed) < examples:
-            failed.append({"id": item.id, "output": output[:500], "kind": fault.kind, "detail": fault.detail[:200]})
+    for output, parts, item in zip(outputs, judged, items, strict=True):
+        add(total, item, parts)
+        add(per_kind.setdefault(item.kind, Tally()), item, parts)
+        for name in {one.call.name for one in item.wanted}:
+            add(per_tool.setdefault(name, Tally()), item, parts)
+        if (why := reason(parts)) and len(failed) < examples:
+            failed.append({"id": item.id, "output": output[:500], "kind": why, "detail": parts["detail"]})
     by_tool = {
         name: {key: facts(tally)[key] for key in ("span_f1", "json_validity", "tool_selection", "exact_call")}
-        for name, tally in per_tool.items()
-        if tally.eligible
+        for name, tally in sorted(per_tool.items())
     }
-    return {**facts(total), "by_tool": by_tool, "failed_examples": failed}
+    by_kind = {kind: facts(tally)["right"] for kind, tally in sorted(per_kind.items())}
+    return {**facts(total), "by_tool": by_tool, "by_kind": by_kind, "failed_examples": failed}
 
 
-def baselines(items: Sequence[Item], tools: Sequence[registry.Tool]) -> dict[str, list[str]]:
+def baselines(asked: Sequence[Item], form: callforms.Form) -> dict[str, list[str]]:
     """What trivial policies would say. A set of gates that one of them passes, or that copy_gold fails, is no gate."""
-    first = calls.render(calls.Call(tools[0]["name"], {}))
+    first = [callforms.write([Call(next(iter(item.valid)), {})], form) for item in asked]
     return {
-        "mute": ["" for _ in items],
-        "always_first_tool": [first for _ in items],
-        "copy_gold": [item.response for item in items],
+        "mute": ["" for _ in asked],
+        "always_first_tool": first,
+        "copy_gold": [gold_of(item, form) for item in asked],
     }
 
 
@@ -202,13 +197,10 @@ def select(rows: Sequence[Mapping[str, Any]], runner: str, params: ToolUseParams
     return asked[: params.coreml_limit] if runner == "coreml" else asked
 
 
-def judged(runner: str, row: Mapping[str, Any], output: Any, valid: Validators) -> items.Line:
-    """The line of one row: its counts that are not zero, and the fault. Raises ValueError for an output that is none,
-    Refusal for a gold call that does not fit."""
-    (item,) = items_of([row], valid)
-    tally, fault = judge(items.text_of(output), item, valid)
-    parts = {name: int(getattr(tally, name)) for name in COUNTS if getattr(tally, name)}
-    return items.line(row, runner, output, parts, fault.kind if fault else "")
+def judged(runner: str, row: Mapping[str, Any], output: Any, item: Item, params: ToolUseParams) -> items.Line:
+    """The line of one row. Raises ValueError for an output that is no text."""
+    parts = judge(items.text_of(output), item, params.forms, params.rules)
+    return items.line(row, runner, output, parts, reason(parts))
 
 
 def ask(
@@ -220,9 +212,10 @@ def ask(
     _seed: int,
 ) -> list[items.Line]:
     """A line for each row."""
-    valid = registry.validators(registry.checked(cast(Json, list(tools)), "tools.json"))
-    outputs = runner.generate([prompt_of(row) for row in rows], params.max_new_tokens)
-    return [judged(name, row, output, valid) for row, output in zip(rows, outputs, strict=True)]
+    asked = items_of(rows, tools, params.rules, params.forms)
+    outputs = runner.generate([item.prompt for item in asked], params.max_new_tokens)
+    whole = zip(rows, outputs, asked, strict=True)
+    return [judged(name, row, output, item, params) for row, output, item in whole]
 
 
 def data_of(
@@ -233,19 +226,18 @@ def data_of(
     _seed: int,
 ) -> dict[str, Any]:
     """The data of report `eval.tool_use`. Raises ValueError for a line that is not what its output gives, Refusal
-    without a registry, or for a gold call that does not fit."""
-    known = registry.checked(cast(Json, list(tools)), "tools.json")
-    valid = registry.validators(known)
-    asked = items_of(items.first(rows, params.limit), valid)
+    where no tool is declared, or for a gold call that does not fit."""
+    asked = items_of(items.first(rows, params.limit), tools, params.rules, params.forms)
+    by_id = {item.id: item for item in asked}
     found = items.checked(
         lines,
         lambda name: select(rows, name, params),
-        lambda name, row, output: judged(name, row, output, valid),
+        lambda name, row, output: judged(name, row, output, by_id[str(row["id"])], params),
     )
     data: dict[str, Any] = {
         "rows": measured(len(asked), "row"),
-        "eligible": measured(sum(item.gold is not None for item in asked), "row"),
-        "controls": measured(sum(item.gold is None for item in asked), "row"),
+        "eligible": measured(sum(bool(item.wanted) for item in asked), "row"),
+        "controls": measured(sum(not item.wanted for item in asked), "row"),
         "runners": {},
         "baselines": {},
     }
@@ -255,26 +247,23 @@ def data_of(
             data["runners"][name] = absent(items.lacks(name, asked))
             continue
         mine = asked[: len(found[name])]
-        data["runners"][name] = evaluate([line["output"] for line in found[name]], mine, valid, params.examples)
-        right[name] = [not line["reason"] for line in found[name]]
+        outputs, parts = [line["output"] for line in found[name]], [line["parts"] for line in found[name]]
+        data["runners"][name] = evaluate(outputs, parts, mine, params.examples)
+        right[name] = [bool(one["right"]) for one in parts]
     for name, (better, worse) in COMPARED.items():
         lack = lacking(name, right, {}) if asked else "no items"
         data[name] = unavailable(lack, "item/item") if lack else wins(right[better], right[worse])
-    for name, outputs in baselines(asked, known).items():
-        data["baselines"][name] = facts(_tally(outputs, asked, valid))
+    for name, said in baselines(asked, params.forms[0]).items():
+        total = Tally()
+        for output, item in zip(said, asked, strict=True):
+            add(total, item, judge(output, item, params.forms, params.rules))
+        data["baselines"][name] = facts(total)
     return data
-
-
-def _tally(outputs: Sequence[str], items: Sequence[Item], valid: Validators) -> Tally:
-    total = Tally()
-    for output, item in zip(outputs, items, strict=True):
-        _add(total, judge(output, item, valid)[0])
-    return total
 
 
 SUITE = Suite(
     name="tool_use",
-    version=2,
+    version=3,
     params=ToolUseParams,
     runners=("student",),
     figures=("runners.*.exact_call",),

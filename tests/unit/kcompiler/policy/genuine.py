@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from runtime.suites import answers, choice, gold, language_model, preference, tool_use
+from runtime.contract import conversation
+from runtime.data import bfcl as questions
+from runtime.data.called import gold_of as called
+from runtime.suites import answers, bfcl, choice, gold, integration, language_model, preference, tool_use
 from tests.unit.kcompiler.policy.suites import TOOLS, gold_of, report, tool_rows
 from tests.unit.runtime.suites.models import Scripted, reported, row
 
@@ -45,6 +51,70 @@ def tools(
     runners = {name: Scripted(calls(count, **how)) for name, count in wrong.items()}
     params = tool_use.ToolUseParams(coreml_limit=ASKED + CONTROLS)
     return report("tool_use", reported(tool_use.SUITE, runners, rows, TOOLS, params, 0))
+
+
+@cache
+def _functions() -> tuple[Mapping[str, Any], ...]:
+    """The part of BFCL that is kept here, as rows."""
+    folder = Path(__file__).resolve().parents[4] / "tests" / "data" / "bfcl"
+    return tuple(row for name in questions.CATEGORIES for row in questions.rows_of(folder, name))
+
+
+def functions(teacher: int = 1, student: int = 4, ce_only: int = 6, coreml: int | None = None) -> dict[str, Any]:
+    """Report `eval.bfcl`: 64 questions and 32 that no function fits; how many of the first each model gets wrong."""
+    rows = _functions()
+    said = {str(item.prompt): called(item, "python") for item in bfcl.items_of(rows)}
+    places = {prompt: number for number, prompt in enumerate(said)}
+
+    def answers(wrong: int) -> Callable[[Any], str]:
+        return lambda prompt: said[str(prompt)] if places[str(prompt)] >= wrong else "I do not know."
+
+    wrong = {"teacher": teacher, "student": student, "ce_only": ce_only}
+    wrong["coreml"] = student if coreml is None else coreml
+    runners = {name: Scripted(answers(count)) for name, count in wrong.items()}
+    return report("bfcl", reported(bfcl.SUITE, runners, rows, [], bfcl.BfclParams(coreml_limit=len(rows)), 0))
+
+
+def fact_row(number: int) -> Mapping[str, Any]:
+    """A question, a tool's result, and an answer that carries two facts of it over."""
+    result = json.dumps(
+        {"distance_km": number + 0.5, "city": f"City{'abcdefghij'[number % 10]}", "seats": 7000 + number}
+    )
+    call = {"type": "function", "function": {"name": "route", "arguments": {"to": number}}}
+    messages = [
+        {"role": "user", "content": f"How far is place {number} and what is it called?"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": result},
+        {"role": "assistant", "content": f"It is {number}.5 km to City{'abcdefghij'[number % 10]}."},
+    ]
+    facts = [
+        {"value": f"{number}.5", "type": "number", "unit": "km|kilometres", "key": "distance_km"},
+        {"value": f"City{'abcdefghij'[number % 10]}"},
+    ]
+    return {
+        "id": f"fact-{number}",
+        "class": "",
+        "spans": {},
+        "source": "s",
+        **conversation.row_of(conversation.checked(messages, "here")),
+        "wanted": {"facts": facts},
+    }
+
+
+def carried(teacher: int = 0, student: int = 1, ce_only: int = 3, coreml: int | None = None) -> dict[str, Any]:
+    """Report `eval.integration`: 60 answers of two facts each; how many each model gets wrong."""
+    rows = [fact_row(number) for number in range(60)]
+    said = {str(item.prompt): item.response for item in integration.items_of(rows)}
+    places = {prompt: number for number, prompt in enumerate(said)}
+
+    def answers(wrong: int) -> Callable[[Any], str]:
+        return lambda prompt: said[str(prompt)] if places[str(prompt)] >= wrong else "I do not know."
+
+    wrong = {"teacher": teacher, "student": student, "ce_only": ce_only}
+    wrong["coreml"] = student if coreml is None else coreml
+    runners = {name: Scripted(answers(count)) for name, count in wrong.items()}
+    params = integration.IntegrationParams(coreml_limit=60)
+    return report("integration", reported(integration.SUITE, runners, rows, [], params, 0))
 
 
 def right_answer(prompt: str) -> str:

@@ -408,7 +408,9 @@ def test_every_pack_is_found() -> None:
     assert policy.available([SHIPPED]) == [
         "caws/core",
         "caws/tier-3",
+        "quality/bfcl",
         "quality/gold",
+        "quality/integration",
         "quality/original",
         "quality/preference",
         "quality/transfer",

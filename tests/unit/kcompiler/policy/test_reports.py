@@ -16,7 +16,16 @@ from kcompiler import assets, policy
 from kcompiler.judge import judge
 from kcompiler.policy import evidence
 from runtime.contract.report import dump
-from tests.unit.kcompiler.policy.genuine import choices, golds, preferences, proportions, texts, tools
+from tests.unit.kcompiler.policy.genuine import (
+    carried,
+    choices,
+    functions,
+    golds,
+    preferences,
+    proportions,
+    texts,
+    tools,
+)
 
 REPORTS = {
     path.stem: json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "reports").glob("*.json"))
@@ -29,10 +38,13 @@ LIVE = {
     "evaluate-choice": {**choices(), **BOUND},
     "evaluate-gold": {**golds(), **BOUND},
     "evaluate-preference": {**preferences(), **BOUND},
+    "evaluate-bfcl": {**functions(), **BOUND},
+    "evaluate-integration": {**carried(), **BOUND},
     # thirty steps of training do not make a student that passes
     "evaluate-answers": {**proportions(), **BOUND},
 }
 EVERY: dict[str, dict[str, Any]] = {**REPORTS, **LIVE}
+SUITES = ("answers", "bfcl", "choice", "gold", "integration", "preference", "tool_use")
 SPEC = {
     "risk_tier": 3,
     "budgets": {"wall_s": 400.0, "cpu_s": 400.0},
@@ -42,12 +54,21 @@ SPEC = {
     "quantization": {"islands": ["rms_norm"]},
     "verification": {"tolerances": {"float32": 1e-5, "float16": 0.02, "quantized": 0.02}},
     "evaluation": {
-        "suites": [{"use": name} for name in ("answers", "choice", "gold", "preference", "tool_use", "language_model")],
+        "suites": [{"use": name} for name in (*SUITES, "language_model")],
         "baselines": ["ce_only", "random_init"],
     },
 }
 PACKS = policy.load(
-    ["caws/core", "caws/tier-3", "quality/gold", "quality/preference", "quality/transfer"], [assets.folder("policies")]
+    [
+        "caws/core",
+        "caws/tier-3",
+        "quality/bfcl",
+        "quality/gold",
+        "quality/integration",
+        "quality/preference",
+        "quality/transfer",
+    ],
+    [assets.folder("policies")],
 )
 
 

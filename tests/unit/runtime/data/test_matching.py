@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kcompiler import assets
-from runtime.contract import bounded
-from runtime.data import numbers
+from runtime.data import bounded, numbers
 from runtime.data.matching import MATCHES, REASONS, Choice, Contains, Known, Matcher, Numeric, Pattern, normalised
 
 EXACT, WORDS, JSON = Matcher("exact"), Matcher("normalised"), Matcher("json")

@@ -15,7 +15,9 @@ from runtime import catalog
 from runtime.contract import calls
 from runtime.contract import report as facts
 from runtime.contract.calls import Call
+from runtime.data.bfcl import rows_of
 from runtime.tools import registry
+from tests.unit.kcompiler.policy.genuine import fact_row
 from tests.unit.runtime.suites.models import Scripted, reported, row
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -23,6 +25,8 @@ TOOLS = registry.load(ROOT / "specs" / "tools" / "registry.json")
 ROWS: Mapping[str, Sequence[Mapping[str, object]]] = {
     "answers": [row("a?", "Yes.", "love"), row("b?", "My reply is no.", "work")],
     "tool_use": [row("t?", calls.render(Call("get_weather", {"city": "Oslo"}))), row("u?", "Good day.")],
+    "bfcl": [*rows_of(ROOT / "tests" / "data" / "bfcl", "parallel")[:3]],
+    "integration": [fact_row(1), fact_row(2)],
     "language_model": [row("q", "one two"), row("p", "three")],
     "choice": [row("q", "A"), row("p", "D")],
     "gold": [row("q", "Yes."), row("p", "No.")],

@@ -1,0 +1,285 @@
+"""A final answer × the facts of tools' results that its row declares → which it says, where, and what it says besides.
+
+Three measures, each one-to-one between facts and places of the answer. *Lax*: a fact is said when its text stands
+there as whole words, whatever its case and white space, or its number does in whatever unit. *Semantic*: numbers by
+value and unit, dates by day, ids letter by letter, in the locale of the row. *Strict*: semantic, for facts with a key
+only, and only where the bytes of the place are proven to be whole tokens.
+
+What an answer asserts besides (a number, a date, an id that is no fact and that nobody asked with) is a false positive.
+An answer that repeats the result itself, or that asserts more than a few things besides, integrates nothing: listing
+everything would find everything.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from fractions import Fraction
+
+from runtime.contract.wanted import Fact
+from runtime.data import numbers
+
+#: assertions besides the facts, and places of one fact, from which on an answer only lists
+MOST_BESIDES, MOST_PLACES = 4, 3
+#: a result that is repeated whole is an echo from so many characters on
+_ECHO = 24
+_ENGLISH = "january february march april may june july august september october november december"
+_GERMAN_MONTHS = "januar februar märz april mai juni juli august september oktober november dezember"
+_MONTHS = {"en": _ENGLISH.split(" "), "de": _GERMAN_MONTHS.split(" ")}
+_ISO = re.compile(r"(?<![\w-])(\d{4})-(\d\d)-(\d\d)(?![\w-])")
+_GERMAN = re.compile(r"(?<![\w.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\w]|\.\d)")
+_DAY_FIRST = re.compile(r"(?<![\w.])(\d{1,2})(?:\.|st|nd|rd|th)?\s+(?:of\s+)?([^\W\d_]{3,9})\.?,?\s+(\d{4})(?!\w)")
+_MONTH_FIRST = re.compile(r"(?<!\w)([^\W\d_]{3,9})\.?\s+(\d{1,2})(?:st|nd|rd|th)?,?\s+(\d{4})(?!\w)")
+#: letters and digits together; a number with its unit behind it is none
+_ID = re.compile(r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[^\W\d_])[\w-]{4,64}(?![\w-])")
+_CURRENCY = re.compile("[ \u00a0\u202f]?([$€£¥₹])")
+_WITH_UNIT = re.compile(r"-?\d+(?:st|nd|rd|th|[^\W\d_]{1,4})")
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One assertion of a text: its kind, its value, its unit, and where it stands, in characters."""
+
+    kind: str
+    value: object
+    unit: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Facts that were said, assertions besides, facts that were not."""
+
+    true: int = 0
+    false: int = 0
+    missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One answer. `strict` is None where nothing is proven about its tokens, `why` says then why; `spans` are the bytes
+    of the facts that were said; `fault` says why an answer counts for nothing."""
+
+    lax: Counts
+    semantic: Counts
+    strict: Counts | None
+    why: str
+    spans: tuple[tuple[int, int], ...]
+    fault: str
+
+
+def _day(year: str, month: str | int, day: str, locale: str) -> date | None:
+    if isinstance(month, str) and not month.isdigit():
+        names, low = _MONTHS[locale], month.lower()
+        found = [i for i, name in enumerate(names, 1) if name == low or (len(low) >= 3 and name[:3] == low[:3] == low)]
+        if len(found) != 1:
+            return None
+        month = found[0]
+    try:
+        return date(int(year), int(month), int(day))
+    except ValueError:
+        return None
+
+
+def _dates(text: str, locale: str) -> Iterator[Said]:
+    ways = [(_ISO, 1, 2, 3), (_DAY_FIRST, 3, 2, 1), (_MONTH_FIRST, 3, 1, 2)]
+    for pattern, year, month, day in ways + ([(_GERMAN, 3, 2, 1)] if locale == "de" else []):
+        for match in pattern.finditer(text):
+            made = _day(match[year], match[month], match[day], locale)
+            if made is not None:
+                yield Said("date", made, "", *match.span())
+
+
+def said(text: str, locale: str) -> list[Said]:
+    """Every date, id and number that a text asserts, in its order; nothing stands in two of them."""
+    found = list(_dates(text, locale))
+    for match in _ID.finditer(text):
+        if not _WITH_UNIT.fullmatch(match[0]) and not _over(found, *match.span()):
+            found.append(Said("id", match[0], "", *match.span()))
+    decimal = "," if locale == "de" else "."
+    for start, end, number in numbers.placed(text, decimal):
+        if not _over(found, start, end):
+            behind = _CURRENCY.match(text, end)
+            sign = behind[1] if behind and not number.unit else ""
+            found.append(Said("number", number.value, number.unit or sign, start, end))
+    return sorted(found, key=lambda one: one.start)
+
+
+def _over(found: Sequence[Said], start: int, end: int) -> bool:
+    return any(one.start < end and start < one.end for one in found)
+
+
+def _words(text: str, value: str) -> list[tuple[int, int]]:
+    """Where a value stands in a text as whole words; places are those of the text as it is."""
+    parts = [re.escape(part) for part in value.split()]
+    pattern = re.compile(r"(?<!\w)(?<!\d[.,])" + r"\s+".join(parts) + r"(?!\w|[.,]\d)", re.IGNORECASE)
+    return [match.span() for match in pattern.finditer(text)]
+
+
+def value_of(fact: Fact) -> object:
+    """The value of a typed fact: numbers and dates are declared as a machine writes them. Raises ValueError."""
+    if fact.type == "number":
+        return Fraction(fact.value)
+    if fact.type == "date":
+        return date.fromisoformat(fact.value)
+    return fact.value
+
+
+def _units(fact: Fact) -> frozenset[str]:
+    """Spellings of a unit stand beside each other, divided by |."""
+    return frozenset(unit.strip().casefold() for unit in fact.unit.split("|")) if fact.unit else frozenset()
+
+
+def _places(fact: Fact, text: str, assertions: Sequence[Said], *, lax: bool) -> list[tuple[int, int]]:
+    """Where a text says a fact."""
+    found = []
+    if fact.type != "text":
+        value, units = value_of(fact), _units(fact)
+        for one in assertions:
+            same = one.kind == fact.type and one.value == value
+            if same and (lax or not units or one.unit.casefold() in units):
+                found.append((one.start, one.end))
+    if fact.type == "text" or (lax and not found) or (fact.type == "id" and not found):
+        exact = fact.type == "id" and not lax
+        found += [(s, e) for s, e in _words(text, fact.value) if not exact or text[s:e] == fact.value]
+    return found
+
+
+def _matched(
+    facts: Sequence[Fact], text: str, assertions: Sequence[Said], *, lax: bool
+) -> tuple[dict[int, tuple[int, int]], bool]:
+    """Fact → its place, as many as can be at once, each place for one fact; and whether a fact is only repeated."""
+    places = [_places(fact, text, assertions, lax=lax) for fact in facts]
+    taken: dict[tuple[int, int], int] = {}
+
+    def place(fact: int, tried: set[tuple[int, int]]) -> bool:
+        for at in places[fact]:
+            if at in tried:
+                continue
+            tried.add(at)
+            if at not in taken or place(taken[at], tried):
+                taken[at] = fact
+                return True
+        return False
+
+    for index in range(len(facts)):
+        place(index, set())
+    alike = {fact.value: sum(one.value == fact.value for one in facts) for fact in facts}
+    listed = any(len(set(at)) > MOST_PLACES * alike[fact.value] for fact, at in zip(facts, places, strict=True))
+    return {fact: at for at, fact in taken.items()}, listed
+
+
+def _bytes(text: str, at: tuple[int, int]) -> tuple[int, int]:
+    start = len(text[: at[0]].encode())
+    return start, start + len(text[at[0] : at[1]].encode())
+
+
+def echo(text: str, results: Sequence[str]) -> bool:
+    """Whether an answer holds a whole result of a tool as it came; an object may be spaced in another way."""
+    whole = re.sub(r"\s", "", text)
+    return any(len(result) >= _ECHO and re.sub(r"\s", "", result) in whole for result in results)
+
+
+def score(
+    text: str, facts: Sequence[Fact], locale: str, asked: str, results: Sequence[str], edges: Sequence[int] | None
+) -> Score:
+    """One answer beside the facts of its row. `asked` is what the user said: repeating it asserts nothing. `edges` are
+    the byte offsets at which tokens of the answer begin or end, its own end included; None where they are not known.
+
+    Raises ValueError for a fact whose value is not of its type.
+    """
+    assertions = said(text, locale)
+    heard = {(one.kind, one.value) for one in said(asked, locale)}
+    spans: list[tuple[int, int]] = []
+    counts = {}
+    fault = "echo" if echo(text, results) else ""
+    matched: dict[str, dict[int, tuple[int, int]]] = {}
+    for name, lax in (("lax", True), ("semantic", False)):
+        found, listed = _matched(facts, text, assertions, lax=lax)
+        matched[name] = found
+        values = {(facts[i].type, value_of(facts[i])) for i in found}
+        covered = list(found.values())
+        besides = [
+            one
+            for one in assertions
+            if not any(one.start < end and start < one.end for start, end in covered)
+            and (one.kind, one.value) not in heard | values
+        ]
+        if listed or len(besides) > MOST_BESIDES:
+            fault = fault or "list"
+        counts[name] = Counts(len(found), len(besides), len(facts) - len(found))
+    keyed = [index for index, fact in enumerate(facts) if fact.key]
+    spans = sorted(_bytes(text, at) for at in matched["lax"].values())
+    nothing = Counts(0, len(assertions), len(facts))
+    if fault:
+        return Score(nothing, nothing, Counts(0, len(assertions), len(keyed)), "", (), fault)
+    if edges is None:
+        return Score(counts["lax"], counts["semantic"], None, "its tokens are not known", tuple(spans), "")
+    mine = {index: _bytes(text, at) for index, at in matched["semantic"].items() if index in keyed}
+    known = set(edges)
+    if any(start not in known or end not in known for start, end in mine.values()):
+        return Score(counts["lax"], counts["semantic"], None, "a span cuts a token", tuple(spans), "")
+    strict = Counts(len(mine), counts["semantic"].false, len(keyed) - len(mine))
+    return Score(counts["lax"], counts["semantic"], strict, "", tuple(spans), "")
+
+
+def edges_of(text: str, spelled: Sequence[str]) -> list[int] | None:
+    """Byte offsets of the tokens of a text that is spelled so; None where the tokens are not the text. White space at
+    the beginning of a token belongs to it, and a word after it begins there, too."""
+    if "".join(spelled) != text:
+        return None
+    found, at = {0}, 0
+    for token in spelled:
+        size = len(token.encode())
+        found.add(at + size - len(token.lstrip().encode()))
+        at += size
+        found.add(at)
+    return sorted(found)
+
+
+def misfit(facts: Sequence[Fact], locale: str, asked: str, results: Sequence[str]) -> str:
+    """Why facts cannot be facts of these results, or "": a value is not of its type, stands in no result, or was said
+    by whoever asked, so that repeating the question would carry it over."""
+    if not results:
+        return "no result of a tool stands before the answer"
+    there = "\n".join(results)
+    for number, fact in enumerate(facts):
+        try:
+            value_of(fact)
+        except (ValueError, ZeroDivisionError):
+            return f"fact {number}: {fact.value[:40]!r} is no {fact.type}"
+        # a result is written for machines, whatever the language of the answer
+        if not _says(there, fact):
+            return f"fact {number}: {fact.value[:40]!r} stands in no result of a tool"
+        if fact.key and not any(_says(one, fact) for result in results for one in _under(result, fact.key)):
+            return f"fact {number}: no field {fact.key[:40]!r} of a result holds {fact.value[:40]!r}"
+        if _places(fact, asked, said(asked, locale), lax=True):
+            return f"fact {number}: {fact.value[:40]!r} was said by whoever asked"
+    return ""
+
+
+def _says(text: str, fact: Fact) -> bool:
+    return bool(_places(fact, text, said(text, "en"), lax=True))
+
+
+def _under(result: str, key: str) -> list[str]:
+    """What stands under the fields of this name, as text, where a result is JSON."""
+    try:
+        value = json.loads(result)
+    except (ValueError, RecursionError):
+        return []
+    stack, found = [value], []
+    while stack:
+        one = stack.pop()
+        if isinstance(one, dict):
+            if key in one:
+                held = one[key]
+                found.append(held if isinstance(held, str) else json.dumps(held, ensure_ascii=False))
+            stack += one.values()
+        elif isinstance(one, list):
+            stack += one
+    return found

@@ -1,0 +1,160 @@
+"""Questions of the Berkeley Function-Calling Leaderboard × models → how many answers its published checker calls right.
+
+Rows are those of `runtime.data.bfcl`, their class the category. The rules of the published checker are declared in
+`RULES`: texts are compared folded, an integer is no float but where the schema says number, an argument that may be
+left out is what the answers say. In three things this is stricter: calls are assigned to answers so that as many as
+possible are right, and not greedily; a call that is none (broken, or in a form that is not declared) counts as a call
+where none is due; and nothing of an answer is evaluated, which the published decoder does with sums.
+
+`gold` is the positive control: what the rows themselves say, written in the first declared form and read again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from runtime.contract import Params, Runner, Suite, callforms, items
+from runtime.contract.agreement import Rules
+from runtime.contract.report import measured, unavailable
+from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
+from runtime.contract.statistics.rates import rate
+from runtime.contract.units import unit
+from runtime.data.called import Item, gold_of, item_of, judge, reason
+
+#: those of the published checker (bfcl-eval 2026.3.23, bfcl_eval/eval_checker/ast_eval/ast_checker.py)
+RULES = Rules(strings="folded", numbers="kind", lists="ordered", defaults="written")
+
+
+#: the form of the leaderboard's own prompt comes first
+FORMS: tuple[callforms.Form, ...] = ("python", "json", "tagged", "native")
+
+
+class BfclParams(Params):
+    max_new_tokens: int = Field(
+        default=256,
+        ge=1,
+        description="Longest output that is generated.",
+        examples=[256],
+        json_schema_extra=unit("token"),
+    )
+    limit: int = Field(
+        default=0,
+        ge=0,
+        description="Rows for the runners in torch; 0 takes all.",
+        examples=[0],
+        json_schema_extra=unit("row"),
+    )
+    coreml_limit: int = Field(
+        default=64, ge=1, description="Rows for the interpreted package.", examples=[64], json_schema_extra=unit("row")
+    )
+    forms: list[callforms.Form] = Field(
+        default_factory=lambda: list(FORMS),
+        min_length=1,
+        description="Forms in which a call counts as one. In the native form 1.0 is written as 1, which the published "
+        "checker does not take for a float within a list.",
+        examples=[["python"]],
+    )
+
+
+def items_of(rows: Sequence[Mapping[str, Any]]) -> list[Item]:
+    """Rows as items. Raises Refusal for a row whose own response is not what it wants."""
+    return [item_of(row, {}, {}, RULES, fits=False) for row in rows]
+
+
+def select(rows: Sequence[Mapping[str, Any]], runner: str, params: BfclParams) -> Sequence[Mapping[str, Any]]:
+    """The rows that a runner is asked."""
+    asked = items.first(rows, params.limit)
+    return asked[: params.coreml_limit] if runner == "coreml" else asked
+
+
+def judged(runner: str, row: Mapping[str, Any], output: Any, item: Item, params: BfclParams) -> items.Line:
+    """The line of one row. Raises ValueError for an output that is no text."""
+    parts = judge(items.text_of(output), item, params.forms, RULES, fits=False)
+    return items.line(row, runner, output, parts, reason(parts))
+
+
+def ask(
+    name: str, runner: Runner, rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: BfclParams, _seed: int
+) -> list[items.Line]:
+    """A line for each row."""
+    asked = items_of(rows)
+    outputs = runner.generate([item.prompt for item in asked], params.max_new_tokens)
+    whole = zip(rows, outputs, asked, strict=True)
+    return [judged(name, row, output, item, params) for row, output, item in whole]
+
+
+def _scores(parts: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    right, whole, faults = Counter[str](), Counter[str](), Counter[str]()
+    for one, row in zip(parts, rows, strict=True):
+        whole[row["class"]] += 1
+        right[row["class"]] += one["right"]
+        faults.update(one["faults"][:1])
+    return {
+        "accuracy": rate(sum(right.values()), sum(whole.values())),
+        "privacy_ok": rate(sum(not one["personal"] for one in parts), len(parts)),
+        "by_category": {name: rate(right[name], count) for name, count in sorted(whole.items())},
+        "faults": {kind: rate(count, len(parts)) for kind, count in sorted(faults.items())},
+    }
+
+
+def _absent(why: str) -> dict[str, Any]:
+    return {
+        "accuracy": unavailable(why, "ratio"),
+        "privacy_ok": unavailable(why, "ratio"),
+        "by_category": {},
+        "faults": {},
+    }
+
+
+def data_of(
+    lines: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    tools: Sequence[Any],
+    params: BfclParams,
+    _seed: int,
+) -> dict[str, Any]:
+    """The data of report `eval.bfcl`. Raises ValueError for a line that is not what its output gives, Refusal for rows
+    that cannot be judged."""
+    whole = items.first(rows, params.limit)
+    asked = items_of(whole)
+    by_id = {item.id: item for item in asked}
+    found = items.checked(
+        lines,
+        lambda name: select(rows, name, params),
+        lambda name, row, output: judged(name, row, output, by_id[str(row["id"])], params),
+    )
+    gold = [judge(gold_of(item, params.forms[0]), item, params.forms, RULES, fits=False) for item in asked]
+    data: dict[str, Any] = {
+        "rows": measured(len(asked), "row"),
+        "controls": measured(sum(not item.wanted for item in asked), "row"),
+        "gold": _scores(gold, whole)["accuracy"],
+        "runners": {},
+    }
+    right: dict[str, list[bool]] = {}
+    for name in RUNNERS:
+        if name not in found:
+            data["runners"][name] = _absent(items.lacks(name, asked))
+            continue
+        parts = [line["parts"] for line in found[name]]
+        data["runners"][name] = _scores(parts, whole[: len(parts)])
+        right[name] = [bool(one["right"]) for one in parts]
+    for name, (better, worse) in COMPARED.items():
+        lack = lacking(name, right, {}) if asked else "no items"
+        data[name] = unavailable(lack, "item/item") if lack else wins(right[better], right[worse])
+    return data
+
+
+SUITE = Suite(
+    name="bfcl",
+    version=1,
+    params=BfclParams,
+    runners=("student",),
+    figures=("runners.*.accuracy",),
+    select=select,
+    ask=ask,
+    data_of=data_of,
+)

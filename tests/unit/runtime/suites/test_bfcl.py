@@ -1,0 +1,142 @@
+"""BFCL: gold is wholly right, a damaged answer never is; and by the published checker the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.contract import Refusal, callforms
+from runtime.contract.calls import Call
+from runtime.data import bfcl as data
+from runtime.data.called import Item, gold_of, judge
+from runtime.suites.bfcl import RULES, SUITE, BfclParams, items_of
+from tests.unit.runtime.suites.damaged import WAYS
+from tests.unit.runtime.suites.models import Scripted, reported
+
+FOLDER = Path(__file__).resolve().parents[3] / "data" / "bfcl"
+PARAMS = BfclParams()
+
+
+def right(item: Item, made: list[Call], form: callforms.Form = "python") -> bool:
+    text = callforms.write(made, form) if made else data.NO_CALL
+    return bool(judge(text, item, PARAMS.forms, RULES, fits=False)["right"])
+
+
+@pytest.mark.parametrize("category", data.CATEGORIES)
+def test_gold_is_right_in_every_form_and_damage_never(category: str) -> None:
+    damaged = 0
+    for item in items_of(data.rows_of(FOLDER, category)):
+        assert right(item, list(item.calls), "json")
+        assert judge(gold_of(item, "python"), item, PARAMS.forms, RULES, fits=False)["right"]
+        assert right(item, list(item.calls)[::-1]), "the order is free"
+        for name, way in WAYS.items():
+            made = way(item, list(item.calls))
+            assert made is None or not right(item, made), (item.id, name)
+            damaged += made is not None
+    assert damaged >= (32 if category == data.CONTROLS else 7 * 16 - 3)
+
+
+def question(tmp_path: Path, answer: dict[str, Any], properties: dict[str, Any], required: list[str]) -> Item:
+    parameters = {"type": "dict", "properties": properties, "required": required}
+    asked = {
+        "id": "simple_python_0",
+        "question": [[{"role": "user", "content": "?"}]],
+        "function": [{"name": "f", "description": "", "parameters": parameters}],
+    }
+    (tmp_path / "BFCL_v4_simple_python.json").write_text(json.dumps(asked) + "\n")
+    truth = {"id": "simple_python_0", "ground_truth": [{"f": answer}]}
+    (tmp_path / "BFCL_v4_simple_python.answers.json").write_text(json.dumps(truth) + "\n")
+    (item,) = items_of(data.rows_of(tmp_path, "simple_python"))
+    return item
+
+
+INTEGER, FLOAT, STRING = ({"type": name} for name in ("integer", "float", "string"))
+FLOATS = {"type": "array", "items": {"type": "float"}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "accepted", "value", "same"),
+    [
+        # as the published checker has it: an integer is a float where the schema says so, and never the other way
+        (FLOAT, [5.0], 5, True),
+        (INTEGER, [5], 5.0, False),
+        (INTEGER, [5], "5", False),
+        (INTEGER, [1], True, False),
+        (STRING, ["New York"], "new-york", True),
+        (STRING, ["it's"], 'IT"S', True),
+        (STRING, ["a b"], "a c", False),
+        # within a list an integer is no float, unless the answer holds integers, or may be left out
+        (FLOATS, [[1.0, 2.0]], [1, 2], False),
+        (FLOATS, [[1, 2]], [1, 2], True),
+        (FLOATS, [[1.0, 2.0], ""], [1, 2], True),
+        (FLOATS, [[1.0, 2.0]], [2.0, 1.0], False),
+        ({"type": "array", "items": {"type": "string"}}, [["A b", "C"]], ["ab", "c"], True),
+        ({"type": "array", "items": {"type": "array"}}, [[["A b"]]], [["ab"]], False),
+        # objects have lists of accepted values
+        ({"type": "dict"}, [{"min": [1, 2], "max": [3, ""]}], {"min": 2}, True),
+        ({"type": "dict"}, [{"min": [1, 2], "max": [3, ""]}], {"min": 2, "max": 3}, True),
+        ({"type": "dict"}, [{"min": [1, 2], "max": [3, ""]}], {"max": 3}, False),
+        ({"type": "dict"}, [{"min": [1, 2], "max": [3, ""]}], {"min": 3}, False),
+        ({"type": "dict"}, [{"min": [1]}], {"min": 1, "more": 1}, False),
+        # a value of the kind of the answers, where the schema says another
+        (STRING, [5], 5, True),
+        # texts and lists that may be left out may be empty
+        (STRING, ["a", ""], "", True),
+        (FLOATS, [[1.0], ""], [], True),
+    ],
+)
+def test_the_published_rules(tmp_path: Path, schema: Any, accepted: Any, value: Any, same: bool) -> None:
+    """Each of these verdicts is the published checker's; tests/bench/bfcl_table.py compares it with all answers."""
+    item = question(tmp_path, {"x": accepted}, {"x": schema}, [])
+    assert right(item, [Call("f", {"x": value})]) is same
+
+
+def test_what_the_schema_requires_may_not_be_left_out(tmp_path: Path) -> None:
+    for required, same in (([], True), (["x"], False)):
+        item = question(tmp_path, {"x": [1, ""]}, {"x": INTEGER}, required)
+        assert right(item, [Call("f", {})]) is same
+        assert right(item, [Call("f", {"x": 1})])
+
+
+def test_an_answer_outside_of_the_schema_cannot_be_given(tmp_path: Path) -> None:
+    item = question(tmp_path, {"x": [1], "y": [2, ""]}, {"x": INTEGER}, ["x"])
+    assert right(item, [Call("f", {"x": 1})])
+    assert not right(item, [Call("f", {"x": 1, "y": 2})])
+
+
+def test_the_report_counts_by_category() -> None:
+    rows = [row for name in data.CATEGORIES for row in data.rows_of(FOLDER, name)]
+    found = reported(SUITE, {"student": Scripted(lambda _: data.NO_CALL)}, rows, [], PARAMS, 0)
+    assert (found["gold"]["k"], found["gold"]["n"]) == (96, 96)
+    student = found["runners"]["student"]
+    assert {name: one["k"] for name, one in student["by_category"].items()} == {
+        **dict.fromkeys(data.CATEGORIES, 0),
+        data.CONTROLS: 32,
+    }
+    assert (student["accuracy"]["k"], student["accuracy"]["n"]) == (32, 96)
+    assert student["faults"]["no_call"]["k"] == 64
+
+
+def test_two_files_of_one_release_are_needed(tmp_path: Path) -> None:
+    (tmp_path / "BFCL_v4_multiple.json").write_text((FOLDER / "BFCL_v4_multiple.json").read_text())
+    with pytest.raises(Refusal, match="no answers of multiple"):
+        data.rows_of(tmp_path, "multiple")
+    (tmp_path / "possible_answer").mkdir()
+    (tmp_path / "possible_answer" / "BFCL_v4_multiple.json").write_text(
+        (FOLDER / "BFCL_v4_parallel.answers.json").read_text()
+    )
+    with pytest.raises(Refusal, match="without an answer"):
+        data.rows_of(tmp_path, "multiple")
+    (tmp_path / "BFCL_v4_irrelevance.json").write_text('{"id": 1}\n')
+    with pytest.raises(Refusal, match="no question of BFCL"):
+        data.rows_of(tmp_path, "irrelevance")
+
+
+def test_the_command_writes_rows_that_are_read_again(tmp_path: Path) -> None:
+    assert data.main([str(FOLDER), str(tmp_path / "rows.jsonl")]) == 0
+    assert len((tmp_path / "rows.jsonl").read_text().splitlines()) == 96
+    assert data.main([str(tmp_path), str(tmp_path / "none.jsonl")]) == 2
+    assert data.main([]) == 2

@@ -1,0 +1,203 @@
+"""What part of a tool's result stands in an answer: facts one to one, in two locales, and nothing for listing all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from runtime.contract import Refusal
+from runtime.contract.wanted import Fact
+from runtime.data.integration import edges_of, score
+from runtime.suites.integration import SUITE, IntegrationParams, items_of
+from tests.unit.kcompiler.policy.genuine import carried, fact_row
+from tests.unit.runtime.suites.models import Scripted, lines_of, reported
+
+RESULT = '{"distance_km": 12.5, "arrives": "2026-11-28", "booking": "HX4-77Q", "city": "Oslo", "fare": 1234.5}'
+FACTS = [
+    Fact("12.5", "number", "km|Kilometer|kilometers", "distance_km"),
+    Fact("2026-11-28", "date", "", "arrives"),
+    Fact("HX4-77Q", "id", "", "booking"),
+    Fact("Oslo"),
+    Fact("1234.5", "number", "€|EUR", "fare"),
+]
+
+
+def counts(text: str, locale: str = "en", asked: str = "How far is it?") -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(said, besides, missed) lax and semantic."""
+    found = score(text, FACTS, locale, asked, [RESULT], None)
+    return tuple((one.true, one.false, one.missed) for one in (found.lax, found.semantic))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("locale", "text"),
+    [
+        ("en", "Oslo is 12.5 km away; you arrive on November 28, 2026 (booking HX4-77Q) for €1,234.50."),
+        ("en", "Booking HX4-77Q: 12.50 kilometers to OSLO, 28th of Nov 2026, EUR 1234.5 — 1234.5 EUR."),
+        ("en", "hx: HX4-77Q. 2026-11-28, Oslo, 12.5 km, 1,234.5 €"),
+        ("de", "Oslo ist 12,5 km entfernt; Ankunft am 28. November 2026, Buchung HX4-77Q, Preis 1.234,50 €."),
+        ("de", "Oslo, 12,5 Kilometer, am 28.11.2026, HX4-77Q, 1234,5 EUR"),
+    ],
+)
+def test_facts_are_found_by_value_in_two_locales(locale: str, text: str) -> None:
+    assert counts(text, locale) == ((5, 0, 0), (5, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("text", "lax", "semantic"),
+    [
+        # the unit is another one
+        ("12.5 miles to Oslo", (2, 0, 3), (1, 1, 4)),
+        # an id is exact
+        ("hx4-77q", (1, 0, 4), (0, 1, 5)),
+        # numbers of the other locale are other numbers
+        ("12,5 km", (0, 0, 5), (0, 0, 5)),
+        # another value
+        ("13.5 km to Oslo", (1, 1, 4), (1, 1, 4)),
+        ("on 29 November 2026", (0, 1, 5), (0, 1, 5)),
+        # a fact within a word, or within a number
+        ("Osloer, 112.5 km", (0, 1, 5), (0, 1, 5)),
+        ("", (0, 0, 5), (0, 0, 5)),
+        ("Integration:", (0, 0, 5), (0, 0, 5)),
+        ("Integration: Integration: [span][/span]", (0, 0, 5), (0, 0, 5)),
+    ],
+)
+def test_what_is_not_said_is_missed_and_what_is_said_besides_is_counted(text: str, lax: Any, semantic: Any) -> None:
+    assert counts(text) == (lax, semantic)
+
+
+def test_what_the_user_said_is_nothing_besides() -> None:
+    assert counts("From 4 people: Oslo", asked="How far is it for 4 people?")[0] == (1, 0, 4)
+    assert counts("From 5 people: Oslo", asked="How far is it for 4 people?")[0] == (1, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (RESULT, "echo"),
+        (f"Here: {RESULT.replace(', ', ',')}", "echo"),
+        ("Oslo 12.5 km 1 2 3 4 5", "list"),
+        ("Oslo Oslo Oslo Oslo", "list"),
+        ("12.5 km, 12.5 km, 12.5 km, 12.5 km", "list"),
+    ],
+)
+def test_listing_everything_counts_for_nothing(text: str, fault: str) -> None:
+    found = score(text, FACTS, "en", "", [RESULT], None)
+    assert found.fault == fault
+    assert (found.lax.true, found.semantic.true, found.spans) == (0, 0, ())
+    assert found.lax.missed == 5
+
+
+def test_two_facts_need_two_places() -> None:
+    same = [Fact("7", "number", "", "a"), Fact("7", "number", "", "b")]
+    found = [score(text, same, "en", "", ["[7, 7]"], None).lax for text in ("7 apples", "7 apples and 7 pears")]
+    assert [(one.true, one.false, one.missed) for one in found] == [(1, 0, 1), (2, 0, 0)]
+
+
+def test_a_span_is_strict_only_where_its_tokens_are_known() -> None:
+    facts, text = [Fact("12.5", "number", "km", "d"), Fact("Örebro")], "Örebro: 12.5 km"
+    whole = score(text, facts, "en", "", ["{}"], edges_of(text, ["Ö", "rebro", ":", " 12", ".", "5", " km"]))
+    assert whole.strict is not None
+    assert (whole.strict.true, whole.strict.missed) == (1, 0)
+    assert whole.spans == ((0, 7), (9, 13))
+    assert text.encode()[9:13] == b"12.5"
+    cut = score(text, facts, "en", "", ["{}"], edges_of(text, ["Örebro", ": 1", "2.5 km"]))
+    assert (cut.strict, cut.why) == (None, "a span cuts a token")
+    unknown = score(text, facts, "en", "", ["{}"], edges_of(text, ["Örebro"]))
+    assert (unknown.strict, unknown.why) == (None, "its tokens are not known")
+
+
+def said(answer: Any) -> dict[str, Any]:
+    rows = [fact_row(number) for number in range(4)]
+    right = {str(item.prompt): item.response for item in items_of(rows)}
+    runner = Scripted(lambda prompt: answer(right[str(prompt)]))
+    return dict(reported(SUITE, {"student": runner}, rows, [], IntegrationParams(), 0))
+
+
+def test_f1_is_of_pooled_counts() -> None:
+    """Three answers of two facts, one of none: 12 / (12 + 0 + 2)."""
+    first: list[str] = []
+
+    def answer(right: str) -> str:
+        first.append(right)
+        return right if len(first) > 1 else "I do not know."
+
+    student = said(answer)["runners"]["student"]
+    assert (student["lax"]["tp"], student["lax"]["fp"], student["lax"]["fn"]) == (6, 0, 2)
+    assert student["lax"]["value"] == 12 / 14
+    assert (student["facts_said"]["k"], student["facts_said"]["n"]) == (6, 8)
+    assert (student["strict"]["tp"], student["strict"]["fn"]) == (3, 1)
+    assert (student["whole"]["k"], student["whole"]["n"]) == (3, 4)
+
+
+def test_gold_is_perfect_and_what_understands_nothing_is_zero() -> None:
+    baselines = said(lambda right: right)["baselines"]
+    assert {name: found["value"] for name, found in baselines.items()} == {
+        "mute": 0.0,
+        "marker": 0.0,
+        "echo_result": 0.0,
+        "echo_question": 0.0,
+        "copy_gold": 1.0,
+    }
+
+
+class Silent(Scripted):
+    """A server that tells no tokens."""
+
+    def write(self, prompts: Sequence[str], max_new_tokens: int) -> Any:
+        raise NotImplementedError
+
+
+def test_without_tokens_strict_is_inconclusive() -> None:
+    rows = [fact_row(number) for number in range(3)]
+    right = {str(item.prompt): item.response for item in items_of(rows)}
+    data = reported(SUITE, {"student": Silent(lambda p: right[str(p)])}, rows, [], IntegrationParams(), 0)
+    student = data["runners"]["student"]
+    assert student["lax"]["value"] == 1.0
+    assert student["strict"]["tag"] == "unavailable"
+    assert student["strict"]["reason"] == "of 3 answers of 3 its tokens are not known"
+
+
+def changed(**fact: str) -> Mapping[str, Any]:
+    row = json.loads(json.dumps(fact_row(3)))
+    row["wanted"]["facts"][0] |= fact
+    return row
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (changed(value="9.5"), "stands in no result"),
+        (changed(value="far"), "is no number"),
+        (changed(value="tomorrow", type="date", unit=""), "is no date"),
+        (changed(key="seats"), "no field 'seats' of a result holds"),
+        (changed(value="3", type="text"), "stands in no result"),
+        (changed(value="7003", key="seats"), "does not say its facts"),
+    ],
+)
+def test_a_fact_that_is_none_is_refused(row: Mapping[str, Any], says: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        items_of([row])
+    assert refused.value.code == "KR0242"
+    assert says in refused.value.message
+
+
+def test_a_fact_that_the_question_gives_away_is_refused() -> None:
+    row = json.loads(json.dumps(fact_row(3)))
+    row["messages"][0]["content"] += " 3.5 km?"
+    with pytest.raises(Refusal, match="said by whoever asked"):
+        items_of([row])
+
+
+def test_a_line_is_judged_again() -> None:
+    rows = [fact_row(number) for number in range(3)]
+    lines = lines_of(SUITE, {"student": Scripted(lambda _: "no")}, rows, [], IntegrationParams())
+    lines[0]["parts"]["lax"] = [2, 0, 0]
+    with pytest.raises(ValueError, match="not what its output gives"):
+        SUITE.data_of(lines, rows, [], IntegrationParams(), 0)
+
+
+def test_the_genuine_report_is_what_the_rules_ask() -> None:
+    assert carried()["data"]["runners"]["student"]["lax"]["low"] > 0.9
