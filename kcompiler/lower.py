@@ -566,23 +566,30 @@ class Lowering:
                 takes["teacher"] = self._teacher
             for name in baselines:
                 takes[name] = f"step:train-{name}-{self.spec.training.stages[-1].name}#checkpoint"
-            self.add(
-                f"evaluate-{written.name}",
-                "evaluate",
-                {
-                    "suite": suite.name,
-                    "suite_version": suite.version,
-                    "params": written.params.model_dump(mode="json"),
-                    "split": written.split,
-                    "rows": {"source": written.rows.source, "subject": written.rows.class_} if written.rows else None,
-                    "runners": runners,
-                    "threads": self.spec.execution.threads,
-                    "device": self._device,
-                },
-                takes,
-                origin=f"/evaluation/suites/{i}",
-                after=["verify"],
-            )
+            self._evaluate(written, i, runners, takes)
+
+    def _evaluate(self, written: Any, index: int, runners: Sequence[str], takes: Mapping[str, str]) -> None:
+        """One suite, asked by one step, or by several and gathered by one more."""
+        suite = catalog.load("suites", written.use)
+        name, origin = f"evaluate-{written.name}", f"/evaluation/suites/{index}"
+        what = {
+            "suite": suite.name,
+            "suite_version": suite.version,
+            "params": written.params.model_dump(mode="json"),
+            "split": written.split,
+            "rows": {"source": written.rows.source, "subject": written.rows.class_} if written.rows else None,
+            "runners": runners,
+        }
+        asked = {**what, "threads": self.spec.execution.threads, "device": self._device}
+        if written.shards == 1:
+            self.add(name, "evaluate", asked, takes, origin=origin, after=["verify"])
+            return
+        taken = dict(takes)
+        for shard in range(written.shards):
+            mine = {**asked, "shard": {"index": shard, "of": written.shards}}
+            one = self.add(f"{name}-shard-{shard}", "evaluate", mine, takes, origin=origin, after=["verify"])
+            taken[f"shard_{shard}"] = f"step:{one}#lines"
+        self.add(name, "gather", {**what, "shards": written.shards}, taken, origin=origin, after=["verify"])
 
     def extra(self) -> None:
         """Steps of third parties, named in the spec's own `steps` section."""

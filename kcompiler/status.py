@@ -19,7 +19,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "export": ("export",),
     "convert": ("convert",),
     "verify": ("verify",),
-    "evaluate": ("evaluate",),
+    "evaluate": ("evaluate", "gather"),
 }
 FURTHER = "further"
 

@@ -31,6 +31,7 @@ PRECONDITIONS: Mapping[str, tuple[str, ...]] = {
     "convert": ("export",),
     "verify": ("export", "convert"),
     "evaluate": ("verify",),
+    "gather": ("verify",),
 }
 #: ids that lowering gives; `train-…` and `evaluate-…` are its own as well
 OWN = (

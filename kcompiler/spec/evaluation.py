@@ -36,6 +36,14 @@ class Suite(Plugged):
         default="test", description="Rows it questions the models with."
     )
     rows: Part | None = Field(default=None, description="Which rows of the split; all when absent.")
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Steps that share the rows, each of which may be carried out elsewhere and is made again alone. "
+        "How many they are changes no byte of the report.",
+        examples=[4],
+    )
 
     @property
     def name(self) -> str:

@@ -100,8 +100,15 @@ KINDS: Mapping[str, str] = {
     "states": "step-<number>: each as a checkpoint, with which the training went on; milestones and the last ones",
     "items": "items.jsonl: one line per runner and row that a suite judged: the digest of what was asked, the output, "
     "what that is worth in parts, and the reason where it is not right",
+    "shard": "items.jsonl: the lines of some of the lots, before all are one",
+    "times": "times.jsonl: how many seconds each lot took, by runner",
     "report": "report.json in the common envelope (runtime/contract/report.py)",
 }
+
+#: what differs whenever a step is carried out again: no repetition is compared by it
+UNCOMPARED = frozenset({"times"})
+#: how the work was divided, and how long it took: no report is about it
+ASIDE = UNCOMPARED | {"shard"}
 
 
 @dataclass(frozen=True, kw_only=True)

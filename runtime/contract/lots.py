@@ -37,6 +37,44 @@ def of(rows: Sequence[Row]) -> list[list[Row]]:
     return found
 
 
+def shared(lots: int, shard: int, shards: int) -> range:
+    """Which lots of every runner one of the shards asks."""
+    return range(shard, lots, shards)
+
+
+def whole(parts: Sequence[Sequence[Mapping[str, Any]]], asked: Mapping[str, Sequence[Row]]) -> list[dict[str, Any]]:
+    """The lines of all shards as one that asks everything leaves them: runner by runner, in the order of each one's
+    rows (`asked`).
+
+    Raises Refusal for a line that is lost, stands there twice, or is in a shard that was not to ask it.
+    """
+    due: dict[tuple[str, str], int] = {}
+    for runner, rows in asked.items():
+        count = number(len(rows))
+        due |= {(runner, str(row["id"])): place(str(row["id"]), count) % len(parts) for row in rows}
+    found: dict[tuple[str, str], tuple[int, dict[str, Any]]] = {}
+    for shard, lines in enumerate(parts):
+        for one in lines:
+            key = (str(one["runner"]), str(one["row"]))
+            who = f"row `{key[1]}` by runner `{key[0]}`"
+            if key not in due:
+                raise no_whole(f"shard {shard} has a line of {who}, which nobody was to ask")
+            if key in found:
+                raise no_whole(f"{who} has two lines, in shards {found[key][0]} and {shard}")
+            if due[key] != shard:
+                raise no_whole(f"shard {shard} has the line of {who}, which belongs to shard {due[key]}")
+            found[key] = shard, dict(one)
+    lost = next((key for key in due if key not in found), None)
+    if lost is not None:
+        raise no_whole(f"no shard has a line of row `{lost[1]}` by runner `{lost[0]}`: shard {due[lost]} was to ask it")
+    return [found[key][1] for key in due]
+
+
+def no_whole(message: str) -> Refusal:
+    """What the shards left is not what was asked of them."""
+    return Refusal(message, action="apply again with --force and the names of the shards' steps", code="KR0212")
+
+
 def distinct(rows: Sequence[Row]) -> None:
     """Raises Refusal for two rows whose ids are one after Unicode's canonical composition: nobody tells them apart."""
     seen: dict[str, str] = {}

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from runtime.contract import strict_json
+from runtime.contract import UNCOMPARED, strict_json
 
 Device = Literal["cpu", "cuda", "mps"]
 #: one of several cards of a machine by its number
@@ -114,7 +114,12 @@ def unlike(
     `recorded` and `repeated` are what two committed lines give, port → {"digest", …}; `reports` reads the data of a
     report by its digest, None where it is gone: what cannot be read is not compared.
     """
-    changed = sorted(port for port in recorded if recorded[port]["digest"] != repeated.get(port, {}).get("digest"))
+    changed = sorted(
+        port
+        for port in recorded
+        if recorded[port].get("kind") not in UNCOMPARED
+        and recorded[port]["digest"] != repeated.get(port, {}).get("digest")
+    )
     if step["promise"] == BITWISE:
         return [f"other bytes on port `{port}`" for port in changed]
     if step["promise"] != STATISTICAL or not step.get("tolerance"):

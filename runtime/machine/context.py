@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.contract import Backend, Params, Port, Ports, Refusal, Step, Used, strict_json
+from runtime.contract import ASIDE, Backend, Params, Port, Ports, Refusal, Step, Used, strict_json
 from runtime.contract.peak import Peak
 from runtime.contract.report import dump, envelope
 from runtime.machine import host
@@ -139,9 +139,11 @@ class StepContext:
         getattr(importlib.import_module(module), function)(takes, params, self)
 
     def write_reports(self, gives: Mapping[str, str]) -> None:
-        """Write report.json of every report handed in; `gives` holds the digests of the other outputs."""
-        subject = {f"takes.{port}": value for port, value in self.digests.items()}
-        subject.update({f"gives.{port}": value for port, value in gives.items()})
+        """Write report.json of every report handed in; `gives` holds the digests of the other outputs. A report is
+        not about how the work was divided and how long it took."""
+        takes = self._call.step.takes_of(self._call.params)
+        subject = {f"takes.{port}": one for port, one in self.digests.items() if takes[port].kind not in ASIDE}
+        subject |= {f"gives.{port}": one for port, one in gives.items() if self.gives[port].kind not in ASIDE}
         for port, (data, fingerprints) in self._reports.items():
             text = dump(self._envelope(port, data, fingerprints, subject))
             self._disk.write(self.out(port) / REPORT, text.encode())

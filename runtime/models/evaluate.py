@@ -1,81 +1,49 @@
-"""One suite × the split it asks for × the runners it may question → its report."""
+"""One suite × the split it asks for × the runners it may question → its items and its report, or a shard of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 
-from runtime import catalog
-from runtime.contract import Context, Refusal, Runner, Suite, items, lots, rows
-from runtime.contract import report as facts
+from runtime.contract import Context, Runner, items
+from runtime.contract.questioned import PORT_OF_RUNNER
 from runtime.machine import durable
-from runtime.models import runners, threads
+from runtime.models import questions, runners, threads
 from runtime.models import tokenizer as tokenizers
-from runtime.models.asking import Asking, Told
-from runtime.steps.evaluate import PORT_OF_RUNNER, EvaluateParams
-from runtime.tools import registry
+from runtime.models.asking import TIMES, Asking, Told
+from runtime.steps.evaluate import EvaluateParams
 
 
-def _suite(params: EvaluateParams) -> Suite:
-    try:
-        suite = cast(Suite, catalog.load("suites", params.suite))
-    except KeyError:
-        raise Refusal(
-            f"no suite is called `{params.suite}`", action=f"use {', '.join(catalog.names('suites'))}"
-        ) from None
-    if suite.version != params.suite_version:
-        raise Refusal(
-            f"suite `{suite.name}` has version {suite.version}, the plan was made for {params.suite_version}",
-            action="plan again",
-        )
-    missing = [name for name in suite.runners if name not in params.runners]
-    if missing:
-        raise Refusal(
-            f"suite `{suite.name}` cannot answer without {', '.join(missing)}",
-            action="give it that runner",
-        )
-    return suite
-
-
-def _opened(
-    name: str, takes: Mapping[str, Path], params: EvaluateParams, tokenizer: tokenizers.Tokenizer, told: Told
-) -> Runner:
+def _opened(name: str, takes: Mapping[str, Path], tokenizer: tokenizers.Tokenizer, device: str, told: Told) -> Runner:
     """The runner of this name. Raises Refusal where its model cannot be asked."""
     port = PORT_OF_RUNNER[name]
     if port == "package":
         return runners.saved_package(name, takes[port], tokenizer, told)
-    return runners.checkpoint(name, takes[port], tokenizer, told, on=params.device)
+    return runners.checkpoint(name, takes[port], tokenizer, told, on=device)
 
 
 def evaluate(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) -> None:
     """Operation `evaluate`. An empty split is no failure: every rate of it is unavailable, and no gate passes on it."""
-    suite = _suite(params)
-    own = suite.params.model_validate(params.params)
+    asked = questions.of(takes, params, ctx)
     tokenizer = tokenizers.load(takes["tokenizer"])
-    held: list[Mapping[str, Any]] = list(rows.load(takes["dataset"] / f"{params.split}.jsonl"))
-    if params.rows is not None:
-        held = [row for row in held if params.rows.holds(row)]
-    lots.distinct(held)
-    declared = takes["dataset"] / "tools.json"
-    tools = registry.load(declared) if declared.is_file() else []
-    # rows that cannot be judged are refused before anybody is asked
-    suite.data_of([], held, tools, own, ctx.seed)
-    ctx.say(f"{suite.name}: {len(held)} rows, runners {', '.join(params.runners)}")
+    # known before the first is opened: a shard may have nobody to ask
+    device = params.device
+    shard = (0, 1) if params.shard is None else (params.shard.index, params.shard.of)
 
     def open_(name: str, told: Told) -> Runner:
-        return _opened(name, takes, params, tokenizer, told)
+        return _opened(name, takes, tokenizer, device, told)
 
     before = torch.get_num_threads()
     try:
         threads.use(params.threads)
-        lines = Asking(suite, own, held, tools, params.runners, open_, ctx).lines()
+        asking = Asking(asked.suite, asked.params, asked.rows, asked.tools, asked.runners, open_, ctx, shard)
+        lines = asking.lines()
     finally:
         torch.set_num_threads(before)
-    if suite.complete is not None:
-        lines = items.read(items.written(suite.complete(lines, held, tools, own)))
-    durable.DISK.write(ctx.out("items") / items.FILE, items.written(lines))
-    data = suite.data_of(lines, held, tools, own, ctx.seed)
-    ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))
+    durable.DISK.write(ctx.out("seconds") / TIMES, asking.times())
+    if params.shard is None:
+        asked.report(takes, lines, ctx)
+    else:
+        durable.DISK.write(ctx.out("lines") / items.FILE, items.written(lines))

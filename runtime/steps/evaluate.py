@@ -10,27 +10,16 @@ from pydantic import Field
 
 from runtime import catalog
 from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract.part import Part
 from runtime.contract.placing import BITWISE, Device, Tolerance, promise
-
-#: runner name → the port that supplies its model
-PORT_OF_RUNNER = {
-    "teacher": "teacher",
-    "student": "checkpoint",
-    "ce_only": "ce_only",
-    "random_init": "random_init",
-    "coreml": "package",
-}
+from runtime.contract.questioned import ports
 
 
-class Part(Params):
-    """Rows of one source, of one class, or of both."""
+class Shard(Params):
+    """Which lots of all are asked, where several steps share them: every `of`-th from `index` on."""
 
-    source: str | None = None
-    subject: str | None = None
-
-    def holds(self, row: Mapping[str, Any]) -> bool:
-        """Whether a dataset row belongs to it."""
-        return self.source in (None, row["source"]) and self.subject in (None, row["class"])
+    index: int = Field(ge=0)
+    of: int = Field(ge=2)
 
 
 class EvaluateParams(Params):
@@ -44,22 +33,19 @@ class EvaluateParams(Params):
     runners: list[str] = Field(min_length=1)
     threads: int = Field(default=2, ge=1)
     device: Device = "cpu"
+    #: None: every lot is asked, and judged
+    shard: Shard | None = None
 
 
 def takes(params: EvaluateParams) -> Ports:
-    ports = {
-        "dataset": Port(kind="dataset"),
-        "tokenizer": Port(kind="tokenizer"),
-        "checkpoint": Port(kind="checkpoint"),
-    }
-    for runner in params.runners:
-        port = PORT_OF_RUNNER[runner]
-        ports[port] = Port(kind="package" if port == "package" else "checkpoint")
-    return ports
+    return ports(params.runners)
 
 
 def gives(params: EvaluateParams) -> Ports:
-    return {"report": Port(kind="report", report=f"eval.{params.suite}"), "items": Port(kind="items")}
+    seconds = {"seconds": Port(kind="times")}
+    if params.shard is not None:
+        return {"lines": Port(kind="shard"), **seconds}
+    return {"report": Port(kind="report", report=f"eval.{params.suite}"), "items": Port(kind="items"), **seconds}
 
 
 def plugs(params: EvaluateParams) -> list[tuple[str, str]]:
@@ -74,9 +60,9 @@ def tolerance(params: EvaluateParams) -> Tolerance | None:
 
 
 def promised(params: EvaluateParams) -> str:
-    """Of a suite that names no figures nothing can be promised but on the processor."""
+    """Of a suite without figures, and of a shard, which has none, nothing can be promised but on the processor."""
     said = promise(params.device)
-    return said if said == BITWISE or tolerance(params) is not None else "none"
+    return said if said == BITWISE or (tolerance(params) is not None and params.shard is None) else "none"
 
 
 def run(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) -> None:
@@ -100,8 +86,11 @@ STEP = Step(
         "runtime.contract.placing",
         "runtime.models.evaluate",
         "runtime.models.asking",
+        "runtime.models.questions",
         "runtime.contract.items",
         "runtime.contract.lots",
+        "runtime.contract.part",
+        "runtime.contract.questioned",
         "runtime.models.runners",
         "runtime.models.scoring",
         "runtime.models.admission",

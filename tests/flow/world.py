@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from runtime.contract import UNCOMPARED
 from runtime.machine.durable import protect
 from tests.flow.warm import IMPORTS, Nursery
 
@@ -182,11 +183,12 @@ class Home:
         return {record["step"]: record for record in (json.loads(line)["data"] for line in lines)}
 
     def digests(self) -> dict[str, str]:
-        """ "step#port" → digest of every artifact in use."""
+        """ "step#port" → digest of every artifact in use that is the same whenever it is made."""
         return {
             f"{step}#{port}": give["digest"]
             for step, record in self.records().items()
             for port, give in record["gives"].items()
+            if give["kind"] not in UNCOMPARED
         }
 
     def stored(self, step: str, port: str) -> Path:

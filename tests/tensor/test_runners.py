@@ -311,7 +311,7 @@ def test_every_item_of_a_suite_is_a_line_of_its_artifact(here: World, packaged: 
     suite = catalog.load("suites", "gold")
     params = {"match": "normalised", "limit": 4, "coreml_limit": 2, "max_new_tokens": 3}
     made = EvaluateParams(suite="gold", suite_version=suite.version, params=params, runners=["student", "coreml"])
-    assert sorted(catalog.load("steps", "evaluate").gives_of(made)) == ["items", "report"]
+    assert sorted(catalog.load("steps", "evaluate").gives_of(made)) == ["items", "report", "seconds"]
     evaluate(takes, made, stage)
     lines = [json.loads(line) for line in (stage.out("items") / "items.jsonl").read_text().splitlines()]
     assert [line["runner"] for line in lines] == ["student"] * 4 + ["coreml"] * 2

@@ -58,6 +58,24 @@ def test_every_default_is_written_out(tmp_path: Path) -> None:
     assert params["max_length"] == 64, "the longest prefill shape"
 
 
+def test_a_suite_in_shards_is_gathered_by_a_step_of_its_old_name(tmp_path: Path) -> None:
+    """Whoever reads the report finds it where it was, about the same models."""
+    alone = lowered(tmp_path)[0]["evaluate-answers"]
+
+    def change(data: dict[str, Any]) -> None:
+        data["evaluation"]["suites"][0]["shards"] = 3
+
+    nodes, _ = lowered(tmp_path, change)
+    shards = [nodes[f"evaluate-answers-shard-{number}"] for number in range(3)]
+    gathered = nodes["evaluate-answers"]
+    assert [shard.params["shard"] for shard in shards] == [{"index": number, "of": 3} for number in range(3)]
+    assert [dict(shard.takes) for shard in shards] == [dict(alone.takes)] * 3
+    lines = {f"shard_{number}": f"step:evaluate-answers-shard-{number}#lines" for number in range(3)}
+    assert dict(gathered.takes) == {**alone.takes, **lines}
+    assert (gathered.gives["report"], gathered.gives["items"]) == (alone.gives["report"], alone.gives["items"])
+    assert (gathered.step, gathered.backend) == ("gather", alone.backend)
+
+
 def test_a_baseline_validates_as_the_student_does_and_by_its_own_total_where_it_lacks_the_loss(tmp_path: Path) -> None:
     """Its own best state is what it is compared by; states on the way are given of the student alone."""
 

@@ -66,6 +66,17 @@ def test_figures_within_the_tolerance_are_accepted_and_beyond_it_refused(tmp_pat
     assert len(found(tmp_path, "statistical", record(first, "w1"), record(nothing, "w2"))) == 1
 
 
+def test_how_long_something_took_is_never_promised(tmp_path: Path) -> None:
+    def timed(digest: str, kind: str) -> dict[str, Any]:
+        made = record("r", "w")
+        made["gives"]["seconds"] = {"kind": kind, "digest": digest, "bytes": 1}
+        return made
+
+    assert found(tmp_path, "bitwise", timed("one", "times"), timed("other", "times")) == []
+    (message,) = found(tmp_path, "bitwise", timed("one", "items"), timed("other", "items"))
+    assert message.endswith("other bytes on port `seconds`")
+
+
 def test_a_statistical_promise_holds_on_another_machine_and_is_about_the_same_step_alone(tmp_path: Path) -> None:
     first, far = stored(tmp_path, 1.0), stored(tmp_path, 2.0)
     elsewhere = {"environment.kernels": "GenuineIntel avx2"}

@@ -1,0 +1,88 @@
+"""What an evaluation asks, from its dataset, and the report on what was answered: the same at once and in shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from runtime import catalog
+from runtime.contract import Context, Params, Refusal, Suite, items, lots, rows
+from runtime.contract import report as facts
+from runtime.contract.part import Part
+from runtime.machine import durable
+from runtime.tools import registry
+
+
+class Asked(Protocol):
+    """Parameters of a step that says what is asked of whom."""
+
+    @property
+    def suite(self) -> str: ...
+    @property
+    def suite_version(self) -> int: ...
+    @property
+    def params(self) -> dict[str, Any]: ...
+    @property
+    def split(self) -> str: ...
+    @property
+    def rows(self) -> Part | None: ...
+    @property
+    def runners(self) -> list[str]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """A suite under its parameters, and what it asks."""
+
+    suite: Suite
+    params: Params
+    rows: Sequence[Mapping[str, Any]]
+    tools: Sequence[Any]
+    runners: Sequence[str]
+
+    def report(self, takes: Mapping[str, Path], lines: Sequence[items.Line], ctx: Context) -> None:
+        """Write the items and the report of every line."""
+        whole = list(lines)
+        if self.suite.complete is not None:
+            whole = items.read(items.written(self.suite.complete(whole, self.rows, self.tools, self.params)))
+        durable.DISK.write(ctx.out("items") / items.FILE, items.written(whole))
+        data = self.suite.data_of(whole, self.rows, self.tools, self.params, ctx.seed)
+        ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))
+
+
+def _suite(params: Asked) -> Suite:
+    try:
+        suite = cast(Suite, catalog.load("suites", params.suite))
+    except KeyError:
+        raise Refusal(
+            f"no suite is called `{params.suite}`", action=f"use {', '.join(catalog.names('suites'))}"
+        ) from None
+    if suite.version != params.suite_version:
+        raise Refusal(
+            f"suite `{suite.name}` has version {suite.version}, the plan was made for {params.suite_version}",
+            action="plan again",
+        )
+    missing = [name for name in suite.runners if name not in params.runners]
+    if missing:
+        raise Refusal(
+            f"suite `{suite.name}` cannot answer without {', '.join(missing)}",
+            action="give it that runner",
+        )
+    return suite
+
+
+def of(takes: Mapping[str, Path], params: Asked, ctx: Context) -> Questions:
+    """Raises Refusal for rows that cannot be judged, before anybody is asked."""
+    suite = _suite(params)
+    own = suite.params.model_validate(params.params)
+    held: list[Mapping[str, Any]] = list(rows.load(takes["dataset"] / f"{params.split}.jsonl"))
+    if params.rows is not None:
+        held = [row for row in held if params.rows.holds(row)]
+    lots.distinct(held)
+    declared = takes["dataset"] / "tools.json"
+    tools = registry.load(declared) if declared.is_file() else []
+    suite.data_of([], held, tools, own, ctx.seed)
+    ctx.say(f"{suite.name}: {len(held)} rows, runners {', '.join(params.runners)}")
+    return Questions(suite=suite, params=own, rows=held, tools=tools, runners=params.runners)
