@@ -26,6 +26,7 @@ VERBS = {
     "pin": ("author", "Write the digests of what a spec names into its text."),
     "plan": ("author", "Write the locked plan of a spec and say what would run."),
     "data": ("data", "Look at rows as the student will read them: `data look`."),
+    "fixtures": ("fixtures", "Tools answered from recordings: `fixtures record`, `check`, `stats`."),
     "apply": ("run", "Carry out a spec or a lock; resume what was interrupted."),
     "generate": ("generate", "Let the student write: a prompt or a chat, freely or by a schema."),
     "serve": ("serve", "Answer OpenAI's chat completions over HTTP with the student."),

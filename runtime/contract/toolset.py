@@ -12,6 +12,7 @@ strictly, because what a validator ignores a person believes in:
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
@@ -22,6 +23,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
+from runtime import digest
 from runtime.contract.ecma import compiled
 from runtime.contract.strict_json import Json
 
@@ -347,6 +349,11 @@ def _validator() -> Any:
             "additionalProperties": _additional,
         },
     )
+
+
+def fingerprint(tools: Sequence[Mapping[str, Any]]) -> str:
+    """64 hexadecimal digits over the RFC 8785 text of the registry; of the empty list when there is none."""
+    return hashlib.sha256(digest.canonical(list(tools))).hexdigest()
 
 
 def validators(tools: Sequence[Mapping[str, Any]]) -> dict[str, Validator]:

@@ -32,10 +32,10 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from runtime.contract import Params
+from runtime.contract import Params, bounded
 from runtime.contract.strict_json import MAX_DEPTH
 from runtime.contract.units import unit
-from runtime.data import bounded, numbers
+from runtime.data import numbers
 
 Match = Literal["exact", "normalised", "numeric", "regex", "choice", "json", "contains"]
 MATCHES: Sequence[Match] = get_args(Match)

@@ -109,7 +109,7 @@ STEP = Step(
         "runtime.data.called",
         "runtime.data.integration",
         "runtime.data.personal",
-        "runtime.data.bounded",
+        "runtime.contract.bounded",
         "runtime.mil.package",
         "runtime.mil.description",
         "runtime.mil.inventory",

@@ -5,15 +5,12 @@ What a registry may hold is decided in runtime/contract/toolset.py, which the co
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, cast
 
-from runtime import digest
 from runtime.contract import Refusal, toolset
 from runtime.contract.strict_json import Json, loads
-from runtime.contract.toolset import validators
+from runtime.contract.toolset import fingerprint, validators
 
 __all__ = ["Tool", "checked", "fingerprint", "load", "validators"]
 
@@ -41,8 +38,3 @@ def load(path: Path) -> list[Tool]:
     except ValueError as error:
         raise Refusal(f"not JSON: {error}", place=path.name, action="correct the registry") from None
     return checked(value, path.name)
-
-
-def fingerprint(tools: Sequence[Tool]) -> str:
-    """64 hexadecimal digits over the RFC 8785 text of the registry; of the empty list when there is none."""
-    return hashlib.sha256(digest.canonical(list(tools))).hexdigest()

@@ -4,6 +4,7 @@
     rates       k of n as a datum of a report, with its interval
     paired      two models on the same items: difference, items won and lost, McNemar
     clusters    items that come in families: the mean, and the error that families make
+    repeated    tasks that are tried several times: pass^k
     ratios      of two paired means (Fieller)
     multiple    several tests at once: Holm
     power       how many items, or how large a difference, before a test can tell

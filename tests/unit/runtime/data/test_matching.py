@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kcompiler import assets
-from runtime.data import bounded, numbers
+from runtime.contract import bounded
+from runtime.data import numbers
 from runtime.data.matching import MATCHES, REASONS, Choice, Contains, Known, Matcher, Numeric, Pattern, normalised
 
 EXACT, WORDS, JSON = Matcher("exact"), Matcher("normalised"), Matcher("json")

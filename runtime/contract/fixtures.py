@@ -1,0 +1,565 @@
+"""A folder of fixtures → a checked set, or the file and line that is wrong.
+
+`<tool>.jsonl`: the first line is the header `{"format": 1, "tool", "registry", "schema"}` (`registry`: fingerprint of
+the registry the fixtures were made for; `schema`: digest of the tool's parameters; `normalise`: argument → normalisers
+that apply before two calls are compared). Each further line is a fixture:
+
+- `exact`: `args` and their `result`; equal are arguments whose RFC 8785 text is equal after the declared normalisers;
+- `error`: the same, of a call that failed in the tool itself;
+- `matcher`: a JSON Schema of the arguments (`schema`), with a `result` or an `answer`;
+- `ignore_args`: one `result` for every call (a tool to think aloud, to hand over);
+- `pure`: `answer` is an expression over `args` (a calculator);
+- `stateful`: `let`, `checks`, `answer` and `writes` are expressions over `args` and `world`; `learns` says what a
+  recorded result tells about the world.
+
+`scope` is `suite` or `item:<id>`; `review` is `unreviewed` or `accepted`; `provenance` says where a line comes from.
+`world.jsonl` has the header `{"format": 1, "world": true, "registry"}` and lines `{"collection", "key", "value"}`: a
+collection holds what is known, and what it does not hold is unknown.
+
+Which line answers is never a matter of order: two that could answer the same call are refused when the set is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from runtime import digest
+from runtime.contract import Refusal, bounded, expressions, rows, toolset
+from runtime.contract.expressions import Expression, Unknown, Wrong
+from runtime.contract.strict_json import Json
+
+FORMAT = 1
+WORLD = "world.jsonl"
+KINDS = ("exact", "error", "matcher", "ignore_args", "pure", "stateful")
+#: a set larger than this is an attack, or a database
+MOST_LINES, MOST_LINE_BYTES = 200_000, 1 << 20
+_ACTION = "correct the line, or remove it"
+_ITEM = re.compile(r"item:.{1,200}\Z")
+
+
+def _each(value: Json, inner: Callable[[str], str]) -> Json:
+    if isinstance(value, str):
+        return inner(value)
+    if isinstance(value, list):
+        return [_each(item, inner) for item in value]
+    if isinstance(value, dict):
+        return {name: _each(item, inner) for name, item in value.items()}
+    return value
+
+
+def _unordered(value: Json) -> Json:
+    return sorted(value, key=digest.canonical) if isinstance(value, list) else value
+
+
+#: what may be declared not to matter, by argument; nothing is done that is not declared
+NORMALISERS: Mapping[str, Callable[[Json], Json]] = {
+    "nfc": lambda value: _each(value, lambda text: unicodedata.normalize("NFC", text)),
+    "strip": lambda value: _each(value, str.strip),
+    "spaces": lambda value: _each(value, lambda text: " ".join(text.split())),
+    "casefold": lambda value: _each(value, str.casefold),
+    "unordered": _unordered,
+}
+#: these look at the whole call: an argument that is null, or that is what the tool's schema says it is by default
+OMITTED = ("omit_null", "omit_default")
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One change of the world: an entry of a collection gets a value, where `when` holds."""
+
+    collection: str
+    key: Expression
+    value: Expression
+    when: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """What a recorded result says of the world: for each of `each` (once without it) where `when` holds."""
+
+    collection: str
+    key: Expression
+    value: Expression
+    when: Expression | None
+    each: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fixture:
+    """One line; `place` is its file and line."""
+
+    kind: str
+    tool: str
+    place: str
+    item: str
+    review: str
+    args: dict[str, Json] = field(default_factory=dict)
+    result: str = ""
+    schema: dict[str, Json] = field(default_factory=dict)
+    answer: Expression | None = None
+    let: tuple[tuple[str, Expression], ...] = ()
+    checks: tuple[tuple[Expression, Expression], ...] = ()
+    writes: tuple[Write, ...] = ()
+    learns: tuple[Learn, ...] = ()
+
+    def expressions(self) -> list[Expression]:
+        """Every expression of the line."""
+        found: list[Expression | None] = [self.answer]
+        found += [*(text for _, text in self.let), *(text for check in self.checks for text in check)]
+        found += [text for one in self.writes for text in (one.key, one.value, one.when)]
+        found += [text for it in self.learns for text in (it.key, it.value, it.when, it.each)]
+        return [text for text in found if text is not None]
+
+
+@dataclass(slots=True)
+class Tool:
+    """The fixtures of one tool: at most one that is not exact answers a call."""
+
+    name: str
+    normalise: Mapping[str, Sequence[str]]
+    defaults: Mapping[str, Json]
+    #: (item or "", key) → exact line
+    exact: dict[tuple[str, str], Fixture] = field(default_factory=dict)
+    #: item or "" → the lines that answer many calls
+    general: dict[str, list[Fixture]] = field(default_factory=dict)
+
+    def normal(self, args: Mapping[str, Json]) -> dict[str, Json]:
+        """Arguments after the declared normalisers."""
+        found: dict[str, Json] = {}
+        every = self.normalise.get("*", ())
+        for name, value in args.items():
+            declared = [*every, *self.normalise.get(name, ())]
+            if ("omit_null" in declared and value is None) or (
+                "omit_default" in declared
+                and name in self.defaults
+                and digest.canonical(value) == digest.canonical(self.defaults[name])
+            ):
+                continue
+            for one in declared:
+                value = NORMALISERS[one](value) if one in NORMALISERS else value
+            found[name] = value
+        return found
+
+    def key(self, args: Mapping[str, Json]) -> str:
+        """RFC 8785 text of the normal arguments. Raises ValueError for a number that has none."""
+        return digest.canonical(self.normal(args)).decode()
+
+    def lines(self) -> list[Fixture]:
+        return [*self.exact.values(), *(one for some in self.general.values() for one in some)]
+
+
+@dataclass(slots=True)
+class FixtureSet:
+    """All fixtures made for one registry, and the known part of the world: collection → key → value."""
+
+    registry: str
+    tools: dict[str, Tool] = field(default_factory=dict)
+    world: dict[str, dict[str, Json]] = field(default_factory=dict)
+    validators: Mapping[str, Any] = field(default_factory=dict)
+    #: lines, of the world too, that nobody has accepted
+    unreviewed: int = 0
+
+    def lines(self) -> list[Fixture]:
+        return [line for tool in self.tools.values() for line in tool.lines()]
+
+
+def schema_digest(parameters: Mapping[str, Json]) -> str:
+    """64 hexadecimal digits over the RFC 8785 text of a tool's parameters."""
+    return hashlib.sha256(digest.canonical(dict(parameters))).hexdigest()
+
+
+def header(tool: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> dict[str, Json]:
+    """The first line of a tool's file."""
+    return {
+        "format": FORMAT,
+        "tool": tool["name"],
+        "registry": toolset.fingerprint(tools),
+        "schema": schema_digest(tool["parameters"]),
+    }
+
+
+def world_header(tools: Sequence[Mapping[str, Any]]) -> dict[str, Json]:
+    return {"format": FORMAT, "world": True, "registry": toolset.fingerprint(tools)}
+
+
+def load(
+    folder: Path, tools: Sequence[Mapping[str, Any]], *, place: str = "", wrong: list[Refusal] | None = None
+) -> FixtureSet:
+    """The set of a folder. Raises Refusal with file and line for whatever is wrong in it, or was made for another
+    registry; what is wrong with single lines is collected in `wrong` instead, where that is given."""
+    if not folder.is_dir():
+        raise Refusal("no folder of fixtures", place=place or str(folder), action="name the folder that `record` wrote")
+    files = {}
+    for path in sorted(folder.iterdir()):
+        here = f"{place or folder}/{path.name}"
+        if path.is_symlink() or not path.is_file() or path.suffix != ".jsonl":
+            raise Refusal("not a file of fixtures", place=here, code="KR0231", action="keep only *.jsonl files there")
+        files[here] = list(rows.objects(path, place=here, max_bytes=MOST_LINE_BYTES))
+    return read(files, tools, wrong)
+
+
+def read(
+    files: Mapping[str, Sequence[tuple[str, dict[str, Json]]]],
+    tools: Sequence[Mapping[str, Any]],
+    wrong: list[Refusal] | None = None,
+) -> FixtureSet:
+    """Files by name, each as (place, object) per line → the set. Raises as `load`."""
+    made = FixtureSet(registry=toolset.fingerprint(tools), validators=toolset.validators(tools))
+    if sum(map(len, files.values())) > MOST_LINES:
+        raise _wrong(f"more than {MOST_LINES:,} lines of fixtures", next(iter(files)), "record fewer trials")
+    known = {tool["name"]: tool for tool in tools}
+    later: list[tuple[Tool, Sequence[tuple[str, dict[str, Json]]]]] = []
+    for name, lines in files.items():
+        if not lines:
+            raise _wrong("an empty file: its first line must be the header", f"{name}:1", "write the header")
+        here, head = lines[0]
+        if head.get("world") is True:
+            _head(head, here, made.registry, {"format", "world", "registry"})
+            _read_world(lines[1:], made)
+            continue
+        later.append((_tool(head, here, made, known), lines[1:]))
+    for tool, lines in later:
+        for here, line in lines:
+            try:
+                one = _fixture(line, here, tool.name)
+                _add(one, tool, made)
+            except Refusal as refusal:
+                if wrong is None:
+                    raise
+                wrong.append(refusal)
+                continue
+            made.unreviewed += one.review == "unreviewed"
+    for one in made.lines():
+        for name in (*(write.collection for write in one.writes), *(learn.collection for learn in one.learns)):
+            made.world.setdefault(name, {})
+    for one in made.lines():
+        for unheard in sorted({name for text in one.expressions() for name in expressions.members(text, "world")}):
+            if unheard not in made.world:
+                raise _wrong(f"nothing is known, learnt or written of `world.{unheard}`", one.place)
+    for tool, _ in later:
+        _unambiguous(tool, made)
+    return made
+
+
+def _wrong(message: str, place: str, action: str = _ACTION) -> Refusal:
+    return Refusal(message, place=place, action=action, code="KR0231")
+
+
+def _only(line: Mapping[str, Json], here: str, needs: set[str], may: set[str]) -> None:
+    unknown, missing = sorted(set(line) - needs - may), sorted(needs - set(line))
+    if unknown or missing:
+        what = [f"unknown field `{name[:40]}`" for name in unknown] + [f"missing field `{name}`" for name in missing]
+        raise _wrong(", ".join(what), here, f"it has {', '.join(sorted(needs | may))}")
+
+
+def _head(head: Mapping[str, Json], here: str, made_for: str, needs: set[str], may: set[str] | None = None) -> None:
+    if head.get("format") != FORMAT:
+        raise _wrong(
+            f"the first line is no header of format {FORMAT}",
+            here,
+            'write {"format": 1, "tool": …, "registry": …}',
+        )
+    _only(head, here, needs, may or set())
+    if head["registry"] != made_for:
+        raise Refusal(
+            f"these fixtures were made for registry {str(head['registry'])[:12]}…, and here is {made_for[:12]}…",
+            place=here,
+            action="record them again with this registry, or give the registry they were made for",
+            code="KR0230",
+        )
+
+
+def _tool(head: Mapping[str, Json], here: str, made: FixtureSet, known: Mapping[str, Any]) -> Tool:
+    _head(head, here, made.registry, {"format", "tool", "registry", "schema"}, {"normalise"})
+    name = head["tool"]
+    if not isinstance(name, str) or name not in known:
+        raise _wrong(f"the registry has no tool {name!r}", here, "name a tool of the registry")
+    if name in made.tools:
+        raise Refusal(f"`{name}` has two files", place=here, action="put its lines into one", code="KR0232")
+    parameters = known[name]["parameters"]
+    if head["schema"] != schema_digest(parameters):
+        raise Refusal(
+            f"`{name}` had other parameters when these fixtures were made",
+            place=here,
+            action="record them again with this registry",
+            code="KR0230",
+        )
+    normalise = head.get("normalise", {})
+    properties = parameters.get("properties", {})
+    if not isinstance(normalise, dict):
+        raise _wrong("`normalise` is an object: argument → list of normalisers", here)
+    for argument, names in normalise.items():
+        if argument != "*" and argument not in properties:
+            raise _wrong(f"`{name}` has no argument `{argument[:40]}` to normalise", here, "name an argument, or *")
+        if not isinstance(names, list) or not set(map(str, names)) <= {*NORMALISERS, *OMITTED}:
+            raise _wrong(
+                f"normalisers of `{argument[:40]}`", here, f"choose from {', '.join((*NORMALISERS, *OMITTED))}"
+            )
+    defaults = {key: one["default"] for key, one in properties.items() if isinstance(one, dict) and "default" in one}
+    made.tools[name] = Tool(name, cast(Any, normalise), defaults)
+    return made.tools[name]
+
+
+def _read_world(lines: Sequence[tuple[str, dict[str, Json]]], made: FixtureSet) -> None:
+    for here, line in lines:
+        _only(line, here, {"collection", "key", "value"}, {"provenance", "review"})
+        made.unreviewed += _review(line, here) == "unreviewed"
+        collection, key = line["collection"], line["key"]
+        if not isinstance(collection, str) or not collection.isidentifier() or not isinstance(key, str):
+            raise _wrong("`collection` is a name, `key` a text", here)
+        entries = made.world.setdefault(collection, {})
+        if key in entries:
+            raise Refusal(
+                f"`{key[:80]}` of `{collection}` stands there twice", place=here, action=_ACTION, code="KR0232"
+            )
+        entries[key] = line["value"]
+
+
+_NEEDS: Mapping[str, tuple[set[str], set[str]]] = {
+    "exact": ({"args", "result"}, set()),
+    "error": ({"args", "result"}, set()),
+    "matcher": ({"schema"}, {"result", "answer"}),
+    "ignore_args": ({"result"}, set()),
+    "pure": ({"answer"}, {"checks"}),
+    "stateful": ({"answer"}, {"let", "checks", "writes", "learns"}),
+}
+#: what every line may say
+_COMMON = {"scope", "review", "provenance"}
+
+
+def _fixture(line: Mapping[str, Json], here: str, tool: str) -> Fixture:
+    kind = line.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise _wrong(f"a fixture of kind {kind!r}", here, f"its kind is one of {', '.join(KINDS)}")
+    needs, may = _NEEDS[kind]
+    _only(line, here, {"kind", *needs}, {*may, *_COMMON})
+    scope, review = line.get("scope", "suite"), _review(line, here)
+    if not isinstance(scope, str) or (scope != "suite" and not _ITEM.match(scope)):
+        raise _wrong(f"scope {scope!r}"[:80], here, "a scope is `suite` or `item:<id>`")
+    args, result, schema = line.get("args", {}), line.get("result", ""), line.get("schema", {})
+    if not isinstance(args, dict) or not isinstance(result, str) or not isinstance(schema, dict):
+        raise _wrong("`args` and `schema` are objects, `result` is a text", here)
+    if kind == "matcher":
+        if ("result" in line) is ("answer" in line):
+            raise _wrong("a matcher has either a `result` or an `answer`", here)
+        _bounded(schema, here)
+    stateful = kind == "stateful"
+    seen = {"args", "world"} if stateful else {"args"}
+    let = []
+    for pair in _listed(line, "let", here):
+        if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str) or not pair[0].isidentifier():
+            raise _wrong("`let` is a list of [name, expression]", here)
+        if pair[0] in seen or pair[0] in expressions.FUNCTIONS:
+            raise _wrong(f"`{pair[0]}` has a meaning already", here, "choose another name")
+        let.append((pair[0], _expression(pair[1], here, seen, f"let {pair[0]}")))
+        seen.add(pair[0])
+    checks = []
+    for one in _listed(line, "checks", here):
+        check = _part(one, here, "checks", {"unless", "result"})
+        checks.append(
+            (_expression(check["unless"], here, seen, "unless"), _expression(check["result"], here, seen, "result"))
+        )
+    writes = []
+    for one in _listed(line, "writes", here):
+        write = _part(one, here, "writes", {"collection", "key", "value"}, {"when"})
+        when = _expression(write["when"], here, seen, "when") if "when" in write else None
+        key, value = (_expression(write[name], here, seen, name) for name in ("key", "value"))
+        writes.append(Write(_collection(write, here), key, value, when))
+    learns = []
+    for one in _listed(line, "learns", here):
+        learn = _part(one, here, "learns", {"collection", "key", "value"}, {"when", "each"})
+        outer = {"args", "world", "result", "data"}
+        each = _expression(learn["each"], here, outer, "each") if "each" in learn else None
+        inner = outer | {"it"} if each else outer
+        when = _expression(learn["when"], here, inner, "when") if "when" in learn else None
+        key, value = (_expression(learn[name], here, inner, name) for name in ("key", "value"))
+        learns.append(Learn(_collection(learn, here), key, value, when, each))
+    return Fixture(
+        kind=kind,
+        tool=tool,
+        place=here,
+        item="" if scope == "suite" else scope.removeprefix("item:"),
+        review=review,
+        args=args,
+        result=result,
+        schema=schema,
+        answer=_expression(line["answer"], here, seen, "answer") if "answer" in line else None,
+        let=tuple(let),
+        checks=tuple(checks),
+        writes=tuple(writes),
+        learns=tuple(learns),
+    )
+
+
+def _review(line: Mapping[str, Json], here: str) -> str:
+    review = line.get("review", "unreviewed")
+    if review not in ("unreviewed", "accepted"):
+        raise _wrong(f"review {review!r}"[:80], here, "it is `unreviewed` or `accepted`")
+    return str(review)
+
+
+def _listed(line: Mapping[str, Json], name: str, here: str) -> list[Json]:
+    found = line.get(name, [])
+    if not isinstance(found, list) or len(found) > 64:
+        raise _wrong(f"`{name}` is a list of at most 64", here)
+    return found
+
+
+def _part(value: Json, here: str, name: str, needs: set[str], may: set[str] | None = None) -> dict[str, Json]:
+    if not isinstance(value, dict):
+        raise _wrong(f"an entry of `{name}` is an object", here)
+    _only(value, here, needs, may or set())
+    return value
+
+
+def _collection(value: Mapping[str, Json], here: str) -> str:
+    name = value["collection"]
+    if not isinstance(name, str) or not name.isidentifier():
+        raise _wrong("`collection` is a name", here)
+    return name
+
+
+def _expression(text: Json, here: str, variables: set[str], name: str) -> Expression:
+    if not isinstance(text, str):
+        raise _wrong(f"`{name}` is an expression, in a text", here)
+    try:
+        return expressions.parse(text, frozenset(variables))
+    except ValueError as error:
+        raise _wrong(f"`{name}`: {error}", here) from None
+
+
+def _bounded(schema: dict[str, Json], here: str) -> None:
+    """A matcher's schema is judged as it reads, and no text makes it search for minutes."""
+    why = toolset.misfit(schema)
+    if why:
+        raise _wrong(f"`schema`: {why}", here)
+    for pattern in _patterns(schema):
+        try:
+            bounded.compiled(pattern)
+        except ValueError as error:
+            raise _wrong(f"pattern {pattern[:60]!r}: {error}", here) from None
+
+
+def _patterns(value: Json) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name == "pattern" and isinstance(inner, str):
+                yield inner
+            if name == "patternProperties" and isinstance(inner, dict):
+                yield from inner
+            yield from _patterns(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _patterns(inner)
+
+
+def _add(line: Fixture, tool: Tool, made: FixtureSet) -> None:
+    if line.kind not in ("exact", "error"):
+        tool.general.setdefault(line.item, []).append(line)
+        return
+    wrong = next(iter(made.validators[tool.name].iter_errors(line.args)), None)
+    if wrong is not None and line.kind == "exact":
+        raise _wrong(
+            f"`args` do not fit `{tool.name}`: {wrong.message[:200]}", line.place, "an `error` line may say so"
+        )
+    key = line.item, tool.key(line.args)
+    if key in tool.exact:
+        raise Refusal(
+            f"the same arguments as {tool.exact[key].place}", place=line.place, action="keep one", code="KR0232"
+        )
+    tool.exact[key] = line
+
+
+def _unambiguous(tool: Tool, made: FixtureSet) -> None:
+    """Of one scope at most one general line may answer a call, and no exact line what a general one answers."""
+    for some in tool.general.values():
+        for at, line in enumerate(some):
+            for other in some[:at]:
+                if not _apart(line, other):
+                    raise Refusal(
+                        f"this line and {other.place} could both answer a call of `{tool.name}`",
+                        place=line.place,
+                        action="keep one, or give both matchers a required argument with different `const` or `enum`",
+                        code="KR0233",
+                    )
+    for (item, _), line in tool.exact.items():
+        for other in tool.general.get(item, ()):
+            if _answers(other, line.args, tool):
+                raise Refusal(
+                    f"{other.place} answers this call, too",
+                    place=line.place,
+                    action="remove this line, or narrow the other's schema",
+                    code="KR0233",
+                )
+
+
+def _answers(line: Fixture, args: Mapping[str, Json], tool: Tool) -> bool:
+    """Whether a general line answers a call, or may: what a stateful one says depends on what was called before."""
+    if line.kind == "pure":
+        try:
+            said(line, {"args": dict(args)})
+        except (Unknown, Wrong):
+            return False
+    return line.kind != "matcher" or matches(line, tool.normal(args))
+
+
+def said(line: Fixture, variables: dict[str, Json]) -> tuple[str, bool]:
+    """What the expressions of a line answer, and whether they came to their end (no check ended them). What `let`
+    names is worked out where it is read, and added to the variables. Raises Unknown and Wrong."""
+    named = dict(line.let)
+    for condition, told in line.checks:
+        holds = expressions.evaluate(condition, variables, named)
+        if not isinstance(holds, bool):
+            raise Wrong("`unless` is true or false")
+        if not holds:
+            return _shown(told, variables, named), False
+    assert line.answer is not None
+    return _shown(line.answer, variables, named), True
+
+
+def _shown(text: Expression, variables: dict[str, Json], named: Mapping[str, Expression]) -> str:
+    """A tool answers in text."""
+    found = expressions.evaluate(text, variables, named)
+    if not isinstance(found, str):
+        raise Wrong("an answer is a text: write str(…) or json(…)")
+    return found
+
+
+def _apart(one: Fixture, other: Fixture) -> bool:
+    """Whether no call can match both: an argument that both require has no value in common."""
+    if one.kind != "matcher" or other.kind != "matcher":
+        return False
+    mine, theirs = _values(one.schema), _values(other.schema)
+    return any(not mine[name] & theirs[name] for name in mine.keys() & theirs.keys())
+
+
+def _values(schema: Mapping[str, Any]) -> dict[str, set[bytes]]:
+    """Required argument → the values it may have, where they are listed."""
+    found = {}
+    for name, one in schema.get("properties", {}).items():
+        if name in schema.get("required", ()) and isinstance(one, dict):
+            listed = [one["const"]] if "const" in one else one.get("enum")
+            if listed is not None:
+                found[name] = {digest.canonical(value) for value in listed}
+    return found
+
+
+def matches(line: Fixture, args: Mapping[str, Json]) -> bool:
+    """Whether arguments match a matcher's schema. A text longer than a search may be matches nothing."""
+    if any(len(text) > bounded.LONGEST for text in _texts(dict(args))):
+        return False
+    return bool(toolset.validator(line.schema).is_valid(dict(args)))
+
+
+def _texts(value: Json) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)

@@ -1,0 +1,135 @@
+"""`kcompiler fixtures`, as people run it: what it writes, what it says, and that its advice works."""
+
+import json
+
+import pytest
+
+from kcompiler.cli import _main
+
+TOOLS = [
+    {"name": name, "description": "", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}}}
+    for name in ("find", "add")
+]
+
+
+def talk(item, *calls, trial=0):
+    messages = [{"role": "user", "content": "go"}]
+    for at, (name, args, result) in enumerate(calls):
+        call = {"id": f"c{at}", "type": "function", "function": {"name": name, "arguments": json.dumps(args)}}
+        messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
+        messages.append({"role": "tool", "tool_call_id": f"c{at}", "content": result})
+    return {"id": item, "trial": trial, "messages": messages}
+
+
+SEEN = (
+    talk("a", ("find", {"q": "x"}, "found x"), ("add", {"q": "1 + 1"}, "2")),
+    talk("b", ("find", {"q": "y"}, "found y")),
+)
+
+
+def talks(path, *some):
+    path.write_text("".join(json.dumps(one) + "\n" for one in some), encoding="utf-8")
+    return path.name
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tools.json").write_text(json.dumps(TOOLS), encoding="utf-8")
+    talks(tmp_path / "calls.jsonl", *SEEN)
+    return tmp_path
+
+
+def run(verb, *words):
+    return _main(["fixtures", verb, *words, "--tools", "tools.json"])
+
+
+def test_record_check_accept_stats(home, capsys):
+    assert run("record", "calls.jsonl", "--to", "fx") == 0
+    assert sorted(path.name for path in (home / "fx").iterdir()) == ["add.jsonl", "find.jsonl"]
+    line = json.loads((home / "fx/find.jsonl").read_text(encoding="utf-8").splitlines()[1])
+    assert line["review"] == "unreviewed"
+    assert line["provenance"]["item"] == "a"
+    assert run("check", "fx") == 1
+    advice = capsys.readouterr().err.rpartition("next=read them, then kcompiler ")[2].split()
+    assert _main(advice) == 0
+    assert run("check", "fx", "--calls", "calls.jsonl") == 0
+    assert run("stats", "fx", "--calls", "calls.jsonl") == 0
+    assert "fixture_hit_rate    3 of 3 (100.0%)" in capsys.readouterr().out
+
+
+def test_a_miss_is_told_with_what_is_nearest_and_the_line_that_mends_it(home, capsys):
+    assert run("record", "calls.jsonl", "--to", "fx") == 0
+    new = talks(home / "new.jsonl", talk("c", ("find", {"q": " x"}, "found x"), ("find", {"q": "x"}, "found x")))
+    capsys.readouterr()
+    assert run("stats", "fx", "--calls", new, "--format", "json") == 1
+    shown = capsys.readouterr()
+    assert "outcome=hit-rate-too-low code=1" in shown.err
+    found = json.loads(shown.out)
+    assert (found["fixture_hit_rate"]["k"], found["fixture_hit_rate"]["n"], found["fixture_miss_count"]) == (0, 1, 1)
+    (miss,) = found["misses"]
+    assert "`strip` would declare" in miss["near"]
+    for name, lines in miss["add"].items():
+        with (home / "fx" / name).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+    assert run("stats", "fx", "--calls", new) == 0
+
+
+def test_what_is_wrong_is_named_with_file_and_line(home, capsys):
+    assert run("record", "calls.jsonl", "--to", "fx") == 0
+    with (home / "fx/find.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"kind": "guess"}\n')
+    assert run("check", "fx") == 1
+    err = capsys.readouterr().err
+    assert "fx/find.jsonl:4" in err
+    assert "error[KR0231]" in err
+    assert run("stats", "fx", "--calls", "calls.jsonl") == 1
+
+
+def test_a_line_that_nothing_uses_is_an_error(home, capsys):
+    assert run("record", "calls.jsonl", "--to", "fx") == 0
+    assert run("accept", "fx") == 0
+    only = talks(home / "only.jsonl", SEEN[1])
+    assert run("check", "fx", "--calls", only) == 1
+    wrong = capsys.readouterr().err
+    assert all(f"error[{code}]" in wrong for code in ("KR0234",))
+
+
+def test_another_registry_is_refused(home, capsys):
+    assert run("record", "calls.jsonl", "--to", "fx") == 0
+    (home / "tools.json").write_text(json.dumps(TOOLS[:1]), encoding="utf-8")
+    assert run("check", "fx") == 1
+    assert "error[KR0230]" in capsys.readouterr().err
+
+
+def test_credentials_are_refused_and_on_demand_replaced(home, capsys):
+    key = "sk-" + "a1B2" * 8
+    talks(home / "calls.jsonl", talk("a", ("find", {"q": "x"}, f"the key is {key}")))
+    assert run("record", "calls.jsonl", "--to", "fx") == 2
+    err = capsys.readouterr().err
+    assert [code for code in ("KR0235", "KR0236") if f"error[{code}]" in err] == ["KR0236"]
+    assert key not in err
+    assert not (home / "fx").exists()
+    assert run("record", "calls.jsonl", "--to", "fx", "--redact") == 0
+    text = (home / "fx/find.jsonl").read_text(encoding="utf-8")
+    assert key not in text
+    assert "[key of OpenAI or Anthropic]" in text
+
+
+def test_a_tool_that_answers_one_call_in_two_ways_is_refused(home, capsys):
+    talks(home / "calls.jsonl", talk("a", ("find", {"q": "x"}, "1"), ("find", {"q": "x"}, "2")))
+    assert run("record", "calls.jsonl", "--to", "fx") == 2
+    assert "error[KR0235]" in capsys.readouterr().err
+
+
+def test_nothing_is_not_evaluated_and_mistakes_have_their_codes(home, capsys):
+    assert run("record", "calls.jsonl", "--to", "fx") == 0
+    none = talks(home / "none.jsonl", {"id": "a", "messages": [{"role": "user", "content": "hi"}]})
+    assert run("stats", "fx", "--calls", none) == 3
+    assert run("stats", "fx", "--calls", "calls.jsonl", "--trials", "7") == 2
+    assert run("stats", "fx", "--calls", "calls.jsonl", "--least", "2") == 2
+    assert run("record", "calls.jsonl", "--to", "fx") == 2
+    (home / "bad.jsonl").write_text("{", encoding="utf-8")
+    assert run("record", "bad.jsonl", "--to", "fy") == 2
+    assert run("check", "nowhere") == 1
+    assert "code=70" not in capsys.readouterr().err
