@@ -351,6 +351,10 @@ class Suite:
         ]
         | None
     ) = None
+    #: (rows, tools, params) → policy that understands nothing → its output for each row that a runner in torch is
+    #: asked, as it stands in a line; "copy_gold" among them has the rows' own answers. Its data hold `zoo`, which
+    #: `runtime.contract.zoo` makes of them. None where no answer is right or wrong
+    zoo: Callable[[Sequence[Mapping[str, Any]], Sequence[Any], Any], Mapping[str, Sequence[Any]]] | None = None
     #: the responses its rows may have, under these params; None: any
     permits: Callable[[Any], Sequence[str]] | None = None
     #: runners that it needs besides, where a student was trained

@@ -2,9 +2,10 @@
 
 Three things that one number cannot say. *Validity*: the greedy output is, letter by letter, one of the permitted
 answers; one constant answer is wholly valid. *The row's own answer*: how likely each model finds it among the permitted
-ones (`gold_nll`, in nats; `uniform` is a model that knows nothing, `constant` the proportions of the rows alone), and
-how often it is the greedy output (`gold_match`). *Proportions*: how far the mean distribution of a model is from that
-of the rows (`distance`, total variation), and how large a share the most frequent answer has (`top_share`).
+ones (`gold_nll`, in nats), how often it is the greedy output (`gold_match`), and how far this is above the best policy
+that understands nothing, such as the proportions of the rows alone (`zoo`). *Proportions*: how far the mean
+distribution of a model is from that of the rows (`distance`, total variation), and how large a share the most frequent
+answer has (`top_share`).
 
 Where answers are random by nature, as an eight ball's, `gold_match` has a low ceiling and the other two decide; where a
 question has one right answer all three do. Proportions are exact, not sampled: every runner scores every permitted
@@ -23,7 +24,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from runtime.contract import Params, Refusal, Runner, Suite, items
+from runtime.contract import Params, Refusal, Runner, Suite, items, zoo
 from runtime.contract.conversation import Prompt
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
@@ -34,6 +35,8 @@ from runtime.data.classic import ANSWERS
 
 Distribution = list[float]
 _PER_QUESTION = "nat/question"
+#: nats by which a policy finds its own answer likelier than any other
+_SURE = 20.0
 
 
 class AnswersParams(Params):
@@ -178,7 +181,7 @@ class Found:
         return [fmean(column) for column in zip(*self.shares, strict=True)]
 
 
-def _found(lines: Sequence[items.Line]) -> Found | str:
+def _found(lines: Sequence[Mapping[str, Any]]) -> Found | str:
     """Distributions over the answers, or why there are none."""
     each = [[items.score_of(one) for one in line["output"]["scores"]] for line in lines]
     if why := not_numbers([score for scores in each for score in scores]):
@@ -297,33 +300,67 @@ def data_of(
         else:
             found[name] = scored
             data["answer_mass"][name] = _mean(scored.masses, "probability")
-    return data | _likelihoods(questions, found, why, len(answers), seed) | _proportions(questions, found, why, params)
+    data["zoo"] = zoo.weighed(
+        policies(rows, _tools, params),
+        select(rows, "", params),
+        lambda name, row, output: judged(name, row, output, params),
+        lambda mine: _worth(_found(mine), questions),
+        {name: _worth(of, questions) for name, of in found.items()},
+        lambda name: why[name],
+        RUNNERS,
+        _PER_QUESTION,
+        seed,
+    )
+    return data | _likelihoods(questions, found, why, seed) | _proportions(questions, found, why, params)
+
+
+def _worth(found: Found | str, questions: Sequence[Question]) -> list[float]:
+    """Nats of the rows' own answers, more of them better. Raises ValueError for scores that are none."""
+    if isinstance(found, str):
+        raise ValueError(found)
+    return [-value for value in found.gold_nll(questions)]
+
+
+def policies(
+    rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: AnswersParams
+) -> dict[str, list[dict[str, Any]]]:
+    """What policies that understand nothing would say and score: `uniform` says nothing and finds all answers equally
+    likely, `prior` finds each as likely as it is among the rows."""
+    asked, answers = select(rows, "", params), params.permitted()
+    golds = [str(row["response"]) for row in asked]
+    if not golds:
+        return {}
+    shares = _rows_of(questions_of(rows, params), len(answers))
+    likely = [math.log(share) if share > 0.0 else -_SURE for share in shares]
+    often = answers[shares.index(max(shares))]
+    longest = max(answers, key=len)
+
+    def says(text: str, logs: Sequence[float]) -> dict[str, Any]:
+        return {"text": text, "scores": [{"log_probability": log, "tokens": 1} for log in logs]}
+
+    def only(one: str) -> list[float]:
+        return [0.0 if one == each else -_SURE for each in answers]
+
+    return {
+        zoo.GOLD: [says(gold, only(gold)) for gold in golds],
+        "uniform": [says("", [0.0] * len(answers)) for _ in golds],
+        "prior": [says(text, likely) for text in zoo.by_prior(golds)],
+        "constant": [says(often, only(often)) for _ in golds],
+        "longest": [says(longest, only(longest)) for _ in golds],
+    }
 
 
 def _likelihoods(
-    questions: Sequence[Question], found: Mapping[str, Found], why: Mapping[str, str], answers: int, seed: int
+    questions: Sequence[Question], found: Mapping[str, Found], why: Mapping[str, str], seed: int
 ) -> dict[str, Any]:
     """What the rows' own answers cost each model, and each comparison of two models by it."""
     nll = {name: of.gold_nll(questions) for name, of in found.items()}
-    rows = _rows_of(questions, answers) if questions else []
-    uniform, constant = math.log(answers), -sum(p * math.log(p) for p in rows if p > 0.0)
     data: dict[str, Any] = {
         "gold_nll": {
-            **{
-                name: unavailable(why[name], _PER_QUESTION) if name in why else _mean(nll[name], _PER_QUESTION)
-                for name in RUNNERS
-            },
-            "uniform": _mean([uniform] * len(questions), _PER_QUESTION),
-            "constant": _mean([constant] * len(questions), _PER_QUESTION),
-        },
-        "above_uniform": {},
+            name: unavailable(why[name], _PER_QUESTION) if name in why else _mean(nll[name], _PER_QUESTION)
+            for name in RUNNERS
+        }
     }
-    for name in RUNNERS:
-        data["above_uniform"][name] = (
-            unavailable(why[name], _PER_QUESTION)
-            if name in why
-            else difference([-value for value in nll[name]], [-uniform] * len(nll[name]), _PER_QUESTION, seed)
-        )
     for name, (better, worse) in COMPARED.items():
         lack = lacking(name, found, why)
         data[name] = (
@@ -365,12 +402,13 @@ def _proportions(
 
 SUITE = Suite(
     name="answers",
-    version=2,
+    version=3,
     params=AnswersParams,
     runners=("teacher", "student"),
     figures=("validity.*", "gold_match.*", "gold_nll.*"),
     select=select,
     ask=ask,
     data_of=data_of,
+    zoo=policies,
     permits=AnswersParams.permitted,
 )

@@ -2,6 +2,8 @@
 
 With four choices a quarter is right for nothing: a ratio of plain accuracies calls chance 65 % of a teacher that is at
 38 %. Accuracies are therefore corrected, (a - c) / (1 - c) with c = 1 / choices (Abbott 1925), before they are divided.
+`accuracy` counts every row once (micro), `macro` every class once, as CMMLU's own overall does over its subjects;
+`clustered` is the former with the error that rows of one class make by being alike.
 
 `accuracy` chooses by the whole probability of a choice, its end token included, which favours short choices;
 `by_length` chooses by its mean over the choice's tokens. For choices of one token both are the same. A tie at the top
@@ -10,16 +12,17 @@ is no answer: it counts as wrong and is counted in `ties`. Scores that are not f
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from runtime.contract import Params, Refusal, Runner, Suite, TokenScore, items
+from runtime.contract import Params, Refusal, Runner, Suite, TokenScore, items, zoo
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
-from runtime.contract.statistics.intervals import rate_floor
+from runtime.contract.statistics import chance, clusters
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, not_numbers, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
@@ -77,12 +80,6 @@ class Answers:
     right: list[bool]
     right_by_length: list[bool]
     tied: list[bool]
-
-
-def corrected(correct: float, n: int, choices: int) -> float:
-    """(a - 1/c) / (1 - 1/c): 0 is chance, 1 is all right, below 0 is worse than chance."""
-    chance = 1 / choices
-    return (correct / n - chance) / (1 - chance)
 
 
 def _whole(score: TokenScore) -> float:
@@ -171,6 +168,8 @@ def data_of(
         counts["teacher"] = (params.teacher.correct, params.teacher.n)
     why = {name: items.lacks(name, asked) for name in RUNNERS if name not in held} | broken
 
+    subjects, size = [str(row["class"]) for row in asked], len(params.choices)
+
     def shares(of: Callable[[Answers], list[bool]]) -> dict[str, Any]:
         return {
             name: rate(sum(of(found[name])), len(of(found[name]))) if name in found else unavailable(why[name], "ratio")
@@ -186,11 +185,34 @@ def data_of(
         },
         "by_length": shares(lambda answers: answers.right_by_length),
         "ties": shares(lambda answers: answers.tied),
-        "corrected": {name: _corrected(counts, name, params, why) for name in RUNNERS},
-        "of_teacher": _of_teacher(counts, params),
+        "macro": {
+            name: chance.macro(found[name].right, subjects[: len(found[name].right)])
+            if name in found
+            else unavailable(why[name], "1")
+            for name in RUNNERS
+        },
+        "clustered": {
+            name: clusters.mean(found[name].right, subjects[: len(found[name].right)], "1")
+            if name in found
+            else unavailable(why[name], "1")
+            for name in RUNNERS
+        },
+        "corrected": {
+            name: chance.corrected(*counts[name], size) if name in counts else unavailable(why[name], "1")
+            for name in RUNNERS
+        },
+        "of_teacher": _of_teacher(counts, found, params),
         "teacher_pinned": pinned,
         **{name: _compared(name, found, broken, asked) for name in COMPARED},
         "by_class": _by_class(asked, found),
+        "zoo": zoo.judged(
+            policies(asked, _tools, params),
+            asked,
+            lambda name, row, output: judged(name, row, output, params),
+            {name: answers.right for name, answers in found.items()},
+            lambda name: why.get(name) or items.lacks(name, asked),
+            RUNNERS,
+        ),
     }
 
 
@@ -216,33 +238,49 @@ def _by_class(rows: Sequence[Mapping[str, Any]], found: Mapping[str, Answers]) -
     return table
 
 
-def _corrected(
-    counts: Mapping[str, tuple[int, int]], name: str, params: ChoiceParams, why: Mapping[str, str]
+def _of_teacher(
+    counts: Mapping[str, tuple[int, int]], found: Mapping[str, Answers], params: ChoiceParams
 ) -> dict[str, Any]:
-    if name not in counts:
-        return unavailable(why[name], "1")
-    if not counts[name][1]:
-        return unavailable("no items", "1")
-    (right, n), choices = counts[name], len(params.choices)
-    # the correction is linear: it takes the ends of the accuracy's interval to its own
-    low, high = rate_floor(right, n), 1 - rate_floor(n - right, n)
-    ends = {"low": corrected(low * n, n, choices), "high": corrected(high * n, n, choices)}
-    return measured(corrected(right, n, choices), "1", n=n, **ends, confidence=0.95, interval="exact, one-sided")
-
-
-def _of_teacher(counts: Mapping[str, tuple[int, int]], params: ChoiceParams) -> dict[str, Any]:
     """Corrected student over corrected teacher; of a teacher at chance there is no share."""
-    if "teacher" not in counts or "student" not in counts or not counts["student"][1] or not counts["teacher"][1]:
+    if "teacher" not in counts or "student" not in found or not counts["student"][1] or not counts["teacher"][1]:
         return unavailable("needs the teacher's accuracy on this split", "1")
-    teacher = corrected(*counts["teacher"], len(params.choices))
-    if teacher <= 0:
-        return unavailable("the teacher is not better than chance", "1")
-    return measured(corrected(*counts["student"], len(params.choices)) / teacher, "1", n=counts["student"][1])
+    mine, choices = found["student"].right, len(params.choices)
+    if "teacher" in found:
+        return chance.share_of(mine, found["teacher"].right, choices)
+    return chance.share_of_counts(mine, *counts["teacher"], choices)
+
+
+def policies(
+    rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: ChoiceParams
+) -> dict[str, list[list[dict[str, Any]]]]:
+    """What policies that understand nothing would score: one choice far above the others."""
+    asked, choices = items.first(rows, params.limit), params.choices
+    golds = [str(row["response"]) for row in asked]
+    if not golds:
+        return {}
+
+    def takes(taken: Sequence[str]) -> list[list[dict[str, Any]]]:
+        return [[{"log_probability": 0.0 if one == each else -9.0, "tokens": 1} for each in choices] for one in taken]
+
+    return {
+        zoo.GOLD: takes(golds),
+        # nothing above the others
+        "mute": takes([""] * len(golds)),
+        "constant": takes([zoo.commonest(golds)[0]] * len(golds)),
+        "longest": takes([max(choices, key=len)] * len(golds)),
+        "prior": takes(zoo.by_prior(golds)),
+        "random": takes([choices[int(digest[:8], 16) % len(choices)] for digest in map(_digest, asked)]),
+    }
+
+
+def _digest(row: Mapping[str, Any]) -> str:
+    """Chance that is the same for a row wherever it stands."""
+    return hashlib.sha256(str(row["id"]).encode()).hexdigest()
 
 
 SUITE = Suite(
     name="choice",
-    version=3,
+    version=4,
     params=ChoiceParams,
     runners=("student",),
     figures=("accuracy.*",),
@@ -250,4 +288,5 @@ SUITE = Suite(
     ask=ask,
     data_of=data_of,
     permits=lambda params: params.choices,
+    zoo=policies,
 )

@@ -6,9 +6,9 @@ compared row by row: `teacher_gain` the student over its teacher, `kd_gain` over
 `package_gain` the package over the checkpoint it was made of; `mcnemar` holds the exact two-sided p of each, and what
 is left of it after Holm.
 
-What needs no understanding is measured by the same comparison on the same rows (`trivial`): the prompt repeated, the
-most frequent answer to everything, all answers at once, and, where numbers are compared, a number of the prompt. A
-model counts for as much as it is above the best of these (`above_trivial`).
+What needs no understanding is measured by the same comparison on the same rows (`zoo`): among others the prompt
+repeated, the most frequent answer to everything, all answers at once, and, where numbers are compared, a number of the
+prompt. A model counts for as much as it is above the best of these.
 
 What an output is worth follows from it and the rows, so that the report is made again from the artifact `items`.
 """
@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from runtime.contract import Params, Refusal, Runner, Suite, items
+from runtime.contract import Params, Refusal, Runner, Suite, items, zoo
 from runtime.contract.conversation import Prompt, messages_of
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
@@ -133,9 +133,10 @@ def items_of(rows: Sequence[Mapping[str, Any]], params: GoldParams) -> list[Item
 class Judge:
     """The declared comparison over these items."""
 
-    def __init__(self, asked: Sequence[Item], params: GoldParams) -> None:
+    def __init__(self, asked: Sequence[Item], params: GoldParams, rows: Sequence[Mapping[str, Any]]) -> None:
         self.items, self.params, self._matcher = asked, params, params.matcher()
         self._by_row = {item.row: item for item in asked}
+        self.of = {str(row["id"]): row for row in rows}
         #: distinct answers by what is read out of them, most frequent first
         read = Counter(self._matcher.judge(item.gold, "", item.gold).read for item in asked)
         firsts: dict[str, str] = {}
@@ -151,23 +152,29 @@ class Judge:
             for output, item in zip(outputs, self.items, strict=False)
         ]
 
+    def judged(self, name: str, row: Mapping[str, Any], output: Any) -> items.Line:
+        """The line of one output. Raises ValueError where it is no text."""
+        return self.line(str(row["id"]), items.line(row, name, items.text_of(output), {}))
+
     def line(self, row: str, one: items.Line) -> items.Line:
         """A line about one of the rows, with the verdict on its output."""
         item = self._by_row[row]
         found = self._matcher.judge(str(one["output"]), item.last, item.gold, self._known)
-        return {**one, "parts": {"right": found.right, "read": found.read}, "reason": found.reason}
-
-    def right(self, outputs: Sequence[str]) -> list[bool]:
-        return [one.right for one in self.each(outputs)]
-
-    def trivial(self) -> dict[str, list[bool] | None]:
-        """Policy → whether it is right about each item; None for one that says nothing here."""
         return {
-            "echo": self.right([item.last for item in self.items]),
-            "constant": self.right([self.answers[0] for _ in self.items] if self.answers else []),
-            "everything": self.right([self._list() for _ in self.items]),
-            "prompt_number": self._prompt_number() if self.params.match == "numeric" else None,
+            **one,
+            "parts": {"right": found.right, "read": found.read},
+            "reason": "" if found.right else found.reason,
         }
+
+    def policies(self) -> dict[str, list[str]]:
+        """What policies that understand nothing would say of each item."""
+        if not self.items:
+            return {}
+        count = len(self.items)
+        said = zoo.of_texts([item.gold for item in self.items], [item.last for item in self.items])
+        # of answers that are read alike the one is as frequent as all of them
+        said |= {"constant": [self.answers[0]] * count, "everything": [self._list()] * count}
+        return said | (self._numbers() if self.params.match == "numeric" else {})
 
     def _list(self) -> str:
         """As many of the answers as an output may name, the most frequent first."""
@@ -179,18 +186,16 @@ class Judge:
             said = longer if len(longer) <= limits.longest else said
         return said
 
-    def _prompt_number(self) -> list[bool]:
-        """The best of three: the first, the last and the largest number of each prompt."""
-        asked, numeric = self.items, self.params.numeric
-        found = [numbers.all_of(item.prompt, numeric.decimal) for item in asked]
-        picks = (
-            [one[0] if one else None for one in found],
-            [one[-1] if one else None for one in found],
-            [max(one, key=lambda number: number.value) if one else None for one in found],
-        )
-        # who knows the marker writes it
-        said = ([f"{numeric.after} {one.text}" if one else "" for one in pick] for pick in picks)
-        return max(map(self.right, said), key=sum)
+    def _numbers(self) -> dict[str, list[str]]:
+        """The first, the last and the largest number of each prompt; who knows the marker writes it."""
+        numeric = self.params.numeric
+        found = [numbers.all_of(item.prompt, numeric.decimal) for item in self.items]
+        picks = {
+            "first_number": [one[0] if one else None for one in found],
+            "last_number": [one[-1] if one else None for one in found],
+            "largest_number": [max(one, key=lambda number: number.value) if one else None for one in found],
+        }
+        return {name: [f"{numeric.after} {one.text}" if one else "" for one in pick] for name, pick in picks.items()}
 
 
 def select(rows: Sequence[Mapping[str, Any]], runner: str, params: GoldParams) -> Sequence[Mapping[str, Any]]:
@@ -216,7 +221,7 @@ def complete(
     lines: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: GoldParams
 ) -> list[items.Line]:
     """The same lines with the verdict on each."""
-    judge = Judge(items_of(rows, params), params)
+    judge = Judge(items_of(rows, params), params, rows)
     return [judge.line(str(one["row"]), {**one}) for one in lines]
 
 
@@ -232,20 +237,14 @@ def data_of(
     Raises ValueError for a line that says otherwise than its output, or that is about another row; Refusal for a row
     whose own answer cannot be compared as declared.
     """
-    judge = Judge(items_of(rows, params), params)
-
-    def judged(name: str, row: Mapping[str, Any], output: Any) -> items.Line:
-        return judge.line(str(row["id"]), items.line(row, name, items.text_of(output), {}))
-
-    found = items.checked(lines, lambda name: select(rows, name, params), judged)
+    judge = Judge(items_of(rows, params), params, rows)
+    found = items.checked(lines, lambda name: select(rows, name, params), judge.judged)
     return _data(judge, {name: [str(line["output"]) for line in mine] for name, mine in found.items()})
 
 
 def _data(judge: Judge, outputs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     verdicts = {name: judge.each(outputs[name]) for name in RUNNERS if name in outputs}
     right = {name: [one.right for one in mine] for name, mine in verdicts.items()}
-    trivial = judge.trivial()
-    best = max((name for name, hits in trivial.items() if hits is not None), key=lambda name: sum(trivial[name] or ()))
 
     def absent(name: str, unit_: str) -> dict[str, Any]:
         return unavailable(items.lacks(name, judge.items), unit_)
@@ -256,17 +255,6 @@ def _data(judge: Judge, outputs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         "match": judge.params.match,
         "right": {
             name: rate(sum(right[name]), len(right[name])) if name in right else absent(name, "ratio")
-            for name in RUNNERS
-        },
-        "trivial": {
-            name: unavailable("only where numbers are compared", "ratio")
-            if hits is None
-            else rate(sum(hits), len(hits))
-            for name, hits in trivial.items()
-        },
-        "best_trivial": best,
-        "above_trivial": {
-            name: wins(right[name], trivial[best] or ()) if name in right else absent(name, "item/item")
             for name in RUNNERS
         },
         **{name: _compared(name, right) for name in COMPARED},
@@ -284,6 +272,14 @@ def _data(judge: Judge, outputs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
             for name in RUNNERS
         },
         "worst": _worst(judge, outputs, verdicts),
+        "zoo": zoo.judged(
+            judge.policies(),
+            [judge.of[item.row] for item in judge.items],
+            judge.judged,
+            right,
+            lambda name: items.lacks(name, judge.items),
+            RUNNERS,
+        ),
     }
 
 
@@ -337,9 +333,14 @@ def shown(text: str, quote: int) -> str:
     return text if len(text) <= quote else f"{text[:quote]}…"
 
 
+def policies(rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: GoldParams) -> dict[str, list[str]]:
+    """What policies that understand nothing would say."""
+    return Judge(items_of(rows, params), params, rows).policies()
+
+
 SUITE = Suite(
     name="gold",
-    version=1,
+    version=2,
     params=GoldParams,
     runners=("student",),
     figures=("right.*",),
@@ -347,5 +348,6 @@ SUITE = Suite(
     ask=ask,
     data_of=data_of,
     complete=complete,
+    zoo=policies,
     unfit=lambda params, response: params.matcher().unfit(response),
 )

@@ -9,9 +9,9 @@ Every model is asked about the same pairs, so that two of them are compared pair
 over its teacher, `kd_gain` over the student without a teacher, `package_gain` the package over the checkpoint it was
 made of; `mcnemar` holds the exact two-sided p of each, and Holm's of all.
 
-What needs no understanding is measured on the same pairs (`trivial`): always the longer answer, always the shorter one,
-in tokens. A sum prefers short answers and people often prefer long ones, so that a model counts for as much as it is
-above the better of the two (`above_trivial`).
+What needs no understanding is measured on the same pairs (`zoo`), among it always the longer answer and always the
+shorter one, in characters. A sum prefers short answers and people often prefer long ones, so that a model counts for as
+much as it is above the best of these.
 
 What is preferred follows from the scores, so that the report is made again from the artifact `items`.
 """
@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Suite, TokenScore, items
+from runtime.contract import Params, Refusal, Runner, Suite, TokenScore, items, zoo
 from runtime.contract.conversation import Prompt, Reply
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import REJECTED, prompt_of, rejected_of, reply_of
@@ -39,7 +39,6 @@ Score = Literal["sum", "per_token"]
 UNITS: Mapping[Score, str] = {"sum": "nat/item", "per_token": "nat/token"}
 #: two log-probabilities this near, of what they are, are one: float32 rounds each of a model's sums by about as much
 ROUNDING = 1e-5
-TRIVIAL = ("longer", "shorter")
 
 
 class PreferenceParams(Params):
@@ -169,25 +168,25 @@ def data_of(
     Raises ValueError for a line that says otherwise than its scores, or that is about another row; Refusal for a row
     that is no pair.
     """
-    pairs = pairs_of(rows, params.limit)
+    pairs_of(rows, params.limit)
     found = items.checked(
         lines,
         lambda name: select(rows, name, params),
         lambda name, row, output: judged(name, row, output, params.score),
     )
-    return _data(pairs, {name: [_verdict(line["output"]) for line in mine] for name, mine in found.items()}, params)
+    return _data(rows, {name: [_verdict(line["output"]) for line in mine] for name, mine in found.items()}, params)
 
 
-def _data(pairs: Sequence[Pair], found: Mapping[str, Sequence[Verdict]], params: PreferenceParams) -> dict[str, Any]:
+def _data(
+    rows: Sequence[Mapping[str, Any]], found: Mapping[str, Sequence[Verdict]], params: PreferenceParams
+) -> dict[str, Any]:
+    pairs = pairs_of(rows, params.limit)
     why = {name: items.lacks(name, pairs) for name in RUNNERS if name not in found}
     for name, mine in found.items():
         if wrong := not_numbers([side for one in mine for side in (one.chosen, one.rejected)]):
             why[name] = wrong
     sound = {name: mine for name, mine in found.items() if name not in why}
     right = {name: _preferred(mine, params.score) for name, mine in sound.items()}
-    # a length needs no numbers that are right
-    guesses = trivial(found.get("student", ()))
-    best = max(TRIVIAL, key=lambda name: sum(guesses[name]))
 
     def each(make: Callable[[str], dict[str, Any]], unit_: str) -> dict[str, Any]:
         return {name: unavailable(why[name], unit_) if name in why else make(name) for name in RUNNERS}
@@ -200,12 +199,17 @@ def _data(pairs: Sequence[Pair], found: Mapping[str, Sequence[Verdict]], params:
             lambda name: rate(sum(not one.margin(params.score) for one in sound[name]), len(sound[name])), "ratio"
         ),
         "scores": {score: _scored(sound, why, score) for score in UNITS},
-        "trivial": {name: rate(sum(guesses[name]), len(guesses[name])) for name in TRIVIAL},
-        "best_trivial": best,
-        "above_trivial": each(lambda name: wins(right[name], guesses[best]), "item/item"),
         **{name: _compared(name, right, why) for name in COMPARED},
         "mcnemar": mcnemars({name: _lack(name, right, why) or _sides(name, right) for name in COMPARED}),
         "worst": _worst(pairs, sound, params),
+        "zoo": zoo.judged(
+            policies(rows, (), params),
+            items.first(rows, params.limit),
+            lambda name, row, output: judged(name, row, output, params.score),
+            right,
+            lambda name: why[name],
+            RUNNERS,
+        ),
     }
 
 
@@ -213,12 +217,30 @@ def _preferred(mine: Sequence[Verdict], score: Score) -> list[bool]:
     return [one.margin(score) > 0 for one in mine]
 
 
-def trivial(mine: Sequence[Verdict]) -> dict[str, list[bool]]:
-    """Policy → whether it takes the chosen answer of each pair; of two equally long ones it takes none."""
+def policies(
+    rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: PreferenceParams
+) -> dict[str, list[dict[str, Any]]]:
+    """What policies that understand nothing would prefer: of two equally long answers, none."""
+    pairs = pairs_of(rows, params.limit)
+    if not pairs:
+        return {}
+
+    def takes(chosen: Sequence[int]) -> list[dict[str, Any]]:
+        return [{side: _sure(one * sign) for side, sign in (("chosen", 1), ("rejected", -1))} for one in chosen]
+
+    longer = [len(str(one.chosen)) - len(str(one.rejected)) for one in pairs]
     return {
-        "longer": [one.chosen.tokens > one.rejected.tokens for one in mine],
-        "shorter": [one.chosen.tokens < one.rejected.tokens for one in mine],
+        zoo.GOLD: takes([1] * len(pairs)),
+        "mute": takes([0] * len(pairs)),
+        "longer": takes(longer),
+        "shorter": takes([-one for one in longer]),
+        "random": takes([1 if int(hashlib.sha256(one.row.encode()).hexdigest()[0], 16) % 2 else -1 for one in pairs]),
     }
+
+
+def _sure(sign: int) -> dict[str, Any]:
+    """The score of an answer that is preferred, refused, or neither."""
+    return {"log_probability": float((sign > 0) - (sign < 0)) - 2.0, "tokens": 1}
 
 
 def _scored(sound: Mapping[str, Sequence[Verdict]], why: Mapping[str, str], score: Score) -> dict[str, Any]:
@@ -296,12 +318,13 @@ def shown(text: str, quote: int) -> str:
 
 SUITE = Suite(
     name="preference",
-    version=1,
+    version=2,
     params=PreferenceParams,
     runners=("student",),
     figures=("preferred.*",),
     select=select,
     ask=ask,
     data_of=data_of,
+    zoo=policies,
     pairs=True,
 )

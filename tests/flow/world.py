@@ -31,7 +31,7 @@ NAME = "tiny"
 BLOCKED = "caws/tier-3/answers-valid"
 QUALITY = {
     BLOCKED,
-    "caws/tier-3/answers-above-uniform",
+    "caws/tier-3/answers-above-trivial",
     "caws/tier-3/answers-distance",
     "caws/tier-3/answers-mass",
 }

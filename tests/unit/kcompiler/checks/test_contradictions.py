@@ -18,7 +18,7 @@ from kcompiler import plan, policy, tables
 from kcompiler.front import compile_spec
 from kcompiler.project import Project
 from runtime import digest
-from runtime.suites import choice
+from runtime.contract.statistics import chance
 
 _spec = importlib.util.spec_from_file_location("checks_laboratory", Path(__file__).with_name("laboratory.py"))
 laboratory = importlib.util.module_from_spec(_spec)
@@ -281,9 +281,9 @@ def test_x21_all_of_cmmlu_cannot_be_learned_and_judged(tmp_path):
 def test_x22_a_share_of_a_teacher_is_never_chance():
     """65 % of a teacher at 38 % is what guessing gives; corrected for chance it is almost nothing."""
     assert pytest.approx(0.65, abs=0.001) == 250 / 385
-    assert choice.corrected(250, 1000, 4) / choice.corrected(385, 1000, 4) == 0.0
-    counts = {"student": (250, 1000), "teacher": (385, 1000)}
-    assert choice._of_teacher(counts, choice.ChoiceParams())["value"] == 0.0
+    share = chance.share_of_counts([True] * 250 + [False] * 750, 385, 1000, 4)
+    assert share["value"] == pytest.approx(0.0, abs=1e-12)
+    assert share["low"] < 0.0 < share["high"] < 0.65
     (gate,) = policy.load(["roles/choice-share"], [laboratory.ROOT / "policies"]).packs[0].rules
     assert gate.params.metric == ["of_teacher"]
 

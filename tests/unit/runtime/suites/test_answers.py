@@ -149,14 +149,17 @@ def test_one_constant_answer_is_valid_and_nothing_else():
     data = reported(SUITE, {"teacher": KNOWS, "student": always, "coreml": KNOWS}, GOLD, [], params, 0)
     assert data["validity"]["student"]["k"] == 60
     assert data["gold_match"]["student"]["k"] == 0
-    assert data["above_uniform"]["student"]["high"] < 0
+    assert data["zoo"]["above"]["student"]["high"] < 0
     assert data["distance"]["student"]["value"] > 0.9
     assert data["top_share"]["student"]["value"] > 0.9
     assert data["kl"]["student"]["all"]["value"] > 1
-    assert data["gold_nll"]["uniform"]["value"] == pytest.approx(math.log(3))
-    assert data["gold_nll"]["constant"]["value"] == pytest.approx(-math.log(1 / 3) / 3 - 2 * math.log(2 / 3) / 3)
+    worth = {name: one["value"] for name, one in data["zoo"]["worth"].items()}
+    assert worth["uniform"] == pytest.approx(-math.log(3))
+    assert worth["prior"] == pytest.approx(math.log(1 / 3) / 3 + 2 * math.log(2 / 3) / 3)
+    assert worth["constant"] == pytest.approx(-20 / 3)
+    assert (data["zoo"]["best"], data["zoo"]["gold"]["k"]) == ("prior", 60)
     # and what the teacher and the package, who know, are told
-    assert data["above_uniform"]["teacher"]["low"] > 0.9
+    assert data["zoo"]["above"]["teacher"]["low"] > 0.5
     assert data["distance"]["coreml"]["value"] < 0.05
     assert data["gold_match"]["coreml"]["k"] == data["gold_match"]["coreml"]["n"] == 30
     assert (data["package_gain"]["n"], data["package_gain"]["low"] > 1) == (30, True)
@@ -167,7 +170,7 @@ def test_rows_whose_answers_are_all_wrong_do_not_pass():
     turned = many(lambda n: "Yes." if n % 3 == 0 else "No.", 40)
     data = reported(SUITE, {"teacher": KNOWS, "student": KNOWS}, turned, [], PARAMS, 0)
     assert (data["validity"]["student"]["k"], data["gold_match"]["student"]["k"]) == (40, 0)
-    assert data["above_uniform"]["student"]["high"] < 0
+    assert data["zoo"]["above"]["student"]["high"] < 0
 
 
 def test_random_answers_are_judged_by_their_proportions():
@@ -180,7 +183,9 @@ def test_random_answers_are_judged_by_their_proportions():
     assert data["distance"]["ce_only"]["value"] == pytest.approx(0.48)
     assert data["gold_match"]["student"]["k"] == data["gold_match"]["ce_only"]["k"] == 40
     assert data["kd_gain"]["low"] > 0
-    assert data["above_uniform"]["ce_only"]["high"] < data["above_uniform"]["student"]["value"]
+    assert data["zoo"]["above"]["ce_only"]["high"] < data["zoo"]["above"]["student"]["value"]
+    # the right proportions alone, the same for every question, are what the best policy has
+    assert data["zoo"]["above"]["student"]["value"] == pytest.approx(0.0, abs=1e-9)
     assert data["teacher_gain"]["value"] == 0.0
 
 
@@ -192,7 +197,7 @@ def test_scores_that_are_no_numbers_have_no_proportions(wrong: float):
 
     broken = Broken(lambda _: "Yes.")
     data = reported(SUITE, {"teacher": odds(1, 1, 1), "student": broken, "ce_only": odds(1, 1, 1)}, ROWS, [], PARAMS, 0)
-    lost = (data["answer_mass"], data["gold_nll"], data["above_uniform"], data["distance"], data["top_share"])
+    lost = (data["answer_mass"], data["gold_nll"], data["zoo"]["above"], data["distance"], data["top_share"])
     assert {of["student"]["reason"] for of in lost} == {"9 of 9 scores are not finite"}
     assert data["kd_gain"]["tag"] == data["teacher_gain"]["tag"] == data["kl"]["student"]["all"]["tag"] == "unavailable"
     assert data["validity"]["student"]["k"] == 3

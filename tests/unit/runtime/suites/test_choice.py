@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from runtime.contract import Refusal, TokenScore
-from runtime.suites.choice import SUITE, ChoiceParams, Pinned, corrected
+from runtime.contract.statistics.chance import beyond
+from runtime.suites.choice import SUITE, ChoiceParams, Pinned
 from tests.unit.runtime.suites.models import reported
 
 
@@ -50,7 +51,7 @@ def test_accuracy_is_counted() -> None:
 
 def test_x22_chance_is_no_share_of_a_teacher() -> None:
     """A teacher at 40 % and a student that guesses: 62.5 % of the teacher by plain accuracies, nothing by ours."""
-    data = run(8, 5)
+    data = run(160, 100, 400)
     assert data["accuracy"]["student"]["value"] / data["accuracy"]["teacher"]["value"] == pytest.approx(0.625)
     assert data["of_teacher"]["value"] == pytest.approx(0.0)
 
@@ -166,5 +167,5 @@ def test_impossible_parameters_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_the_correction_is_abbotts() -> None:
-    assert [corrected(k, 4, 4) for k in (1, 4, 0)] == pytest.approx([0.0, 1.0, -1 / 3])
-    assert corrected(1, 2, 2) == 0.0
+    assert [beyond(k / 4, 4) for k in (1, 4, 0)] == pytest.approx([0.0, 1.0, -1 / 3])
+    assert beyond(1 / 2, 2) == 0.0

@@ -95,8 +95,8 @@ def test_models_are_compared_row_by_row() -> None:
 def test_a_runner_that_is_not_there_is_unavailable() -> None:
     data, _ = made({"student": double})
     for name in ("teacher", "ce_only", "coreml"):
-        for table in ("right", "above_trivial", "top_share"):
-            assert data[table][name]["tag"] == "unavailable"
+        for table in (data["right"], data["zoo"]["above"], data["top_share"]):
+            assert table[name]["tag"] == "unavailable"
     for name in ("kd_gain", "teacher_gain", "package_gain"):
         assert (data[name]["tag"], data["mcnemar"][name]["tag"]) == ("unavailable", "unavailable")
         assert (data[name]["unit"], data["mcnemar"][name]["unit"]) == ("item/item", "probability")
@@ -106,13 +106,14 @@ def test_without_rows_nothing_is_known() -> None:
     data, lines = made(ALL, rows=[])
     assert (data["items"]["value"], lines, data["worst"]) == (0, [], [])
     assert {one["tag"] for one in data["right"].values()} == {"unavailable"}
-    assert {one["tag"] for one in data["trivial"].values()} == {"unavailable"}
-    assert {one["tag"] for one in data["above_trivial"].values()} == {"unavailable"}
+    assert (data["zoo"]["gold"]["tag"], data["zoo"]["right"], data["zoo"]["best"]) == ("unavailable", {}, "")
+    assert {one["tag"] for one in data["zoo"]["above"].values()} == {"unavailable"}
 
 
 def trivial(rows: list[Mapping[str, object]], **params: Any) -> dict[str, int | None]:
     data, _ = made({"student": lambda _: ""}, rows, **params)
-    return {name: one.get("k") for name, one in data["trivial"].items()} | {"best": data["best_trivial"]}
+    assert data["zoo"]["gold"]["value"] == 1.0
+    return {name: one["k"] for name, one in data["zoo"]["right"].items()} | {"best": data["zoo"]["best"]}
 
 
 def test_what_needs_no_understanding_is_measured() -> None:
@@ -121,14 +122,20 @@ def test_what_needs_no_understanding_is_measured() -> None:
         "echo": 0,
         "constant": 2,
         "everything": 1,
-        "prompt_number": 4,
-        "best": "prompt_number",
+        "mute": 0,
+        "longest": 2,
+        "prior": 2,
+        "refuse_all": 0,
+        "first_number": 2,
+        "last_number": 0,
+        "largest_number": 4,
+        "best": "largest_number",
     }
 
 
 def test_a_number_of_the_prompt_is_given_in_the_form_that_is_asked() -> None:
     rows = [row("3,5 and -2e999", "#### 3,5"), row("1,5 and 2e999", "#### 1,5")]
-    assert trivial(rows, numeric={"after": "####", "strict": True, "decimal": ","})["prompt_number"] == 2
+    assert trivial(rows, numeric={"after": "####", "strict": True, "decimal": ","})["first_number"] == 2
 
 
 def test_equal_values_are_one_answer() -> None:
@@ -148,7 +155,7 @@ def test_of_a_conversation_the_last_words_are_repeated() -> None:
     whole = {**row("p", "4"), **asked}
     data, lines = made({"student": lambda _: "2 and 2 ?"}, [whole, whole], numeric={})
     assert [line["reason"] for line in lines] == ["echo", "echo"]
-    assert data["trivial"]["echo"]["k"] == 0
+    assert data["zoo"]["right"]["echo"]["k"] == 0
 
 
 def test_a_list_of_answers_is_as_long_as_it_may_be() -> None:
@@ -159,14 +166,14 @@ def test_a_list_of_answers_is_as_long_as_it_may_be() -> None:
     assert trivial(rows, **listed, contains={"others": 2})["everything"] == 4
     assert trivial(rows, **listed, contains={"others": 2, "longest": 9})["everything"] == 3
     assert trivial(rows, **listed, contains={"others": 2, "longest": 8})["everything"] == 2
-    assert trivial(rows, **listed)["prompt_number"] is None
+    assert "first_number" not in trivial(rows, **listed)
 
 
 @pytest.mark.parametrize("answer", ["red", "red or blue or green", "which ?"])
 def test_a_model_that_tricks_is_not_above_tricks(answer: str) -> None:
     rows = [row("which ?", ("red", "blue", "green")[n % 3], name=str(n)) for n in range(60)]
     data, _ = made({"student": lambda _: answer}, rows, match="contains", numeric={})
-    assert data["above_trivial"]["student"]["low"] <= 0
+    assert data["zoo"]["above"]["student"]["low"] <= 0
 
 
 def test_reasons_are_counted_and_the_most_frequent_output() -> None:

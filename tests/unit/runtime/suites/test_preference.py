@@ -42,6 +42,8 @@ def made(likes: Mapping[str, Likes], rows: Any = PAIRS, **params: Any) -> tuple[
     return preference.data_of(lines, rows, [], declared, 0), lines
 
 
+#: pairs of twelve that each guess by length, in characters, is right about
+LENGTHS = {"mute": 0, "longer": 11, "shorter": 1}
 ALL = {"teacher": but(), "student": but(1, 2), "ce_only": but(1, 2, 3), "coreml": but(2, 4)}
 
 
@@ -95,13 +97,13 @@ def test_the_declared_score_decides_and_both_are_shown() -> None:
 
 def test_a_guess_by_length_is_measured_on_the_same_pairs() -> None:
     data, _ = made(ALL)
-    # equally long answers: of them neither guess takes one
-    assert {name: one["k"] for name, one in data["trivial"].items()} == {"longer": 1, "shorter": 1}
+    assert {name: one["k"] for name, one in data["zoo"]["right"].items() if name != "random"} == LENGTHS
+    assert data["zoo"]["gold"]["k"] == len(PAIRS)
     rows = [{**PAIRS[n], "response": "good and long", "rejected": "bad one"} for n in range(9)] + PAIRS[9:]
     longer, _ = made({"student": lambda _, answer: 0.5 if len(answer.split()) == 3 else 0.4}, rows)
-    assert longer["best_trivial"] == "longer"
+    assert longer["zoo"]["best"] == "longer"
     assert longer["preferred"]["student"]["k"] == 9
-    assert (longer["above_trivial"]["student"]["wins"], longer["above_trivial"]["student"]["low"] > 0) == (0, False)
+    assert (longer["zoo"]["above"]["student"]["wins"], longer["zoo"]["above"]["student"]["low"] > 0) == (0, False)
 
 
 def test_the_package_is_asked_about_the_first_pairs() -> None:
@@ -109,7 +111,7 @@ def test_the_package_is_asked_about_the_first_pairs() -> None:
     assert {name: datum["n"] for name, datum in data["preferred"].items()} == {
         "teacher": 12, "student": 12, "ce_only": 12, "coreml": 5,
     }  # fmt: skip
-    assert data["above_trivial"]["coreml"]["n"] == data["package_gain"]["n"] == 5
+    assert data["zoo"]["above"]["coreml"]["n"] == data["package_gain"]["n"] == 5
     assert [line["row"] for line in lines if line["runner"] == "coreml"] == [f"r{n}" for n in range(1, 6)]
 
 
@@ -121,7 +123,7 @@ def test_one_number_that_is_none_makes_a_models_ranks_no_evidence(value: float) 
     data, lines = made({**ALL, "student": likes})
     for datum in (
         data["preferred"]["student"],
-        data["above_trivial"]["student"],
+        data["zoo"]["above"]["student"],
         data["teacher_gain"],
         data["kd_gain"],
     ):
@@ -133,7 +135,7 @@ def test_one_number_that_is_none_makes_a_models_ranks_no_evidence(value: float) 
 def test_no_pairs_are_no_evidence() -> None:
     data, _ = made(ALL, [])
     assert data["items"]["value"] == 0
-    absent = [data["preferred"]["student"], data["above_trivial"]["student"], data["teacher_gain"]]
+    absent = [data["preferred"]["student"], data["zoo"]["above"]["student"], data["teacher_gain"]]
     assert {datum["tag"] for datum in absent} == {"unavailable"}
 
 
