@@ -6,18 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kcompiler.facts import runners as further
 from kcompiler.facts.lengths import learns, lengths
 from kcompiler.facts.placing import chunk_tokens, device
 from kcompiler.facts.rounding import rounded
 from kcompiler.facts.stored import means, temperatures
-from kcompiler.facts.teacher import has_weights, of_teacher
+from kcompiler.facts.teacher import of_teacher
 from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
 from runtime import catalog, digest
-from runtime.contract import Step, places, unkeyed
+from runtime.contract import Step, Suite, places, unkeyed
 from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
+from runtime.contract.parity import OWN_ITEMS, port_of
 from runtime.contract.rounding import BITS
 from runtime.contract.signals import Likeliest
 from runtime.contract.validation import TOTAL, Validation
@@ -552,21 +554,20 @@ class Lowering:
     def evaluation(self) -> None:
         evaluation = self.spec.evaluation
         for i, written in enumerate(evaluation.suites):
-            suite = catalog.load("suites", written.use)
-            asked = ["teacher"] if has_weights(self.spec) else []
-            baselines = [name for name in evaluation.baselines if name in suite.baselines]
-            runners = [*asked, "student", *baselines, "coreml"]
+            suite: Suite = catalog.load("suites", written.use)
+            runners = further.own(self.spec, suite)
             takes = {
                 "dataset": self._rows(),
                 "tokenizer": "step:tokenizer#tokenizer",
                 "checkpoint": self._student(),
                 "package": "step:convert#package",
             }
-            if asked:
+            if "teacher" in runners:
                 takes["teacher"] = self._teacher
-            for name in baselines:
+            for name in (one for one in evaluation.baselines if one in runners):
                 takes[name] = f"step:train-{name}-{self.spec.training.stages[-1].name}#checkpoint"
             self._evaluate(written, i, runners, takes)
+            self._further(written, suite, runners)
 
     def _evaluate(self, written: Any, index: int, runners: Sequence[str], takes: Mapping[str, str]) -> None:
         """One suite, asked by one step, or by several and gathered by one more."""
@@ -590,6 +591,80 @@ class Lowering:
             one = self.add(f"{name}-shard-{shard}", "evaluate", mine, takes, origin=origin, after=["verify"])
             taken[f"shard_{shard}"] = f"step:{one}#lines"
         self.add(name, "gather", {**what, "shards": written.shards}, taken, origin=origin, after=["verify"])
+
+    def _further(self, written: Any, suite: Suite, runners: Sequence[str]) -> None:
+        """A suite through each further runner, and how far all of them are apart."""
+        ways = further.asked(self.spec, written)
+        for way in ways:
+            takes = {"dataset": self._rows(), **self._asked(way)}
+            settings, place = way.params.model_dump(mode="json"), way.kind.place
+            left_out = {*unkeyed(type(way.params)), "insecure"}
+            if place and way.place:
+                # what lies there is taken, and pinned; where it lies decides nothing
+                settings[place] = "taken"
+            self.add(
+                f"ask-{written.name}-{way.name}",
+                "ask",
+                {
+                    "suite": suite.name,
+                    "suite_version": suite.version,
+                    "params": written.params.model_dump(mode="json"),
+                    "split": written.split,
+                    "rows": {"source": written.rows.source, "subject": written.rows.class_} if written.rows else None,
+                    "runner": way.name,
+                    "use": way.kind.name,
+                    "use_version": way.kind.version,
+                    "settings": {name: value for name, value in settings.items() if name not in left_out},
+                    "pace": {name: value for name, value in settings.items() if name in left_out - {"insecure"}},
+                    "asks": way.asks,
+                    "words": "tokenizer" in takes,
+                    "threads": self.spec.execution.threads,
+                    "device": self._device if way.kind.on_device else "cpu",
+                    "usd": self.spec.budgets.usd,
+                    "purse": self.spec.metadata.name,
+                },
+                takes,
+                origin=way.pointer,
+                after=["verify"] if way.from_plan == "package" else (),
+                backend=way.kind.backend,
+            )
+        if ways:
+            takes = {port_of(way.name): f"step:ask-{written.name}-{way.name}#items" for way in ways}
+            self.add(
+                f"parity-{written.name}",
+                "parity",
+                {
+                    "suite": suite.name,
+                    "models": {**{name: further.OWN[name] for name in runners}, **{way.name: way.of for way in ways}},
+                    "further": [way.name for way in ways],
+                },
+                {OWN_ITEMS: f"step:evaluate-{written.name}#items", **takes},
+                origin="/evaluation/runners",
+            )
+
+    def _asked(self, way: further.Way) -> dict[str, str]:
+        """What a further runner asks, and the words of the spec where it asks a model of the plan."""
+        if way.place:
+            name = f"runner-{way.name}"
+            if all(entry.name != name for entry in self.inputs):
+                self.add_input(name, way.kind.place_kind, way.place, "", f"{way.pointer}/{way.kind.place}")
+            return {"model": f"input:{name}"}
+        if not way.kind.takes:
+            return {}
+        whose = self._teacher if way.of == "teacher" else self._student()
+        words = {"tokenizer": "step:tokenizer#tokenizer"}
+        if way.kind.takes == "gguf":
+            name = f"gguf-{way.name}"
+            if all(node.id != name for node in self.nodes):
+                self.add(
+                    name,
+                    "write_gguf",
+                    {"weights": way.params.weights},
+                    {"checkpoint": whose, **words},
+                    origin=way.pointer,
+                )
+            return {"model": f"step:{name}#gguf", **words}
+        return {"model": "step:convert#package" if way.kind.takes == "package" else whose, **words}
 
     def extra(self) -> None:
         """Steps of third parties, named in the spec's own `steps` section."""

@@ -483,6 +483,7 @@ def _plugins(front: Front, graph: Graph) -> list[dict[str, str]]:
     for spec in (form.spec for form in front.forms):
         used |= {("losses", loss.term) for stage in spec.training.stages for loss in stage.losses}
         used |= {("suites", suite.use) for suite in spec.evaluation.suites}
+        used |= {("runners", runner.use) for runner in spec.evaluation.runners}
         used |= {("generators", source.generator) for source in spec.data.sources if source.kind == "generator"}
         used |= {("teachers", spec.teacher.source), ("executors", spec.execution.executor)}
     found = []

@@ -24,7 +24,7 @@ from kcompiler.facts.teacher import IN_TEXT, SHOWN, apart, folder_at, folder_of,
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime import catalog
-from runtime.contract.hosted import LEAST_LOGPROBS, Hosted
+from runtime.contract.hosted import LEAST_LOGPROBS, Hosted, Reached, Server
 from runtime.contract.splits import TEST
 from runtime.contract.weights import REMOTE
 
@@ -69,17 +69,28 @@ def _pins(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _servers(spec: Spec) -> Iterator[tuple[str, str, Reached]]:
+    """(pointer, what it is, how it is reached) of every model behind a server."""
+    if isinstance(spec.teacher.params, Hosted):
+        yield "/teacher", "teacher", spec.teacher.params
+    for i, runner in enumerate(spec.evaluation.runners):
+        if isinstance(runner.params, Server):
+            yield f"/evaluation/runners/{i}", "runner", runner.params
+
+
 def _endpoint(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    params = spec.teacher.params
-    if not isinstance(params, Hosted):
-        return
+    for pointer, what, params in _servers(spec):
+        yield from _reached(tree, pointer, what, params)
+
+
+def _reached(tree: Tree, pointer: str, what: str, params: Reached) -> Iterator[Diagnostic]:
     parts = urlsplit(params.base_url)
     here = _is_local(parts.hostname or "")
     if params.insecure:
         if here or (parts.scheme == "https" and params.api_key is not None):
             yield tree.diagnostic(
                 "KC4228",
-                "/teacher/insecure",
+                f"{pointer}/insecure",
                 "nothing is insecure here",
                 on="key",
                 label="this machine is asked" if here else "it is asked over https and with a key",
@@ -89,7 +100,7 @@ def _endpoint(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     if parts.scheme == "http" and not here:
         yield tree.diagnostic(
             "KC4208",
-            "/teacher/base_url",
+            f"{pointer}/base_url",
             "prompts and key would cross the network in the clear",
             label="http, and not to this machine",
             help="write https://…; in a network of your own, `insecure: true` allows it",
@@ -97,8 +108,8 @@ def _endpoint(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     if params.api_key is None and not here:
         yield tree.diagnostic(
             "KC4208",
-            "/teacher/base_url",
-            "a hosted teacher is asked with a key",
+            f"{pointer}/base_url",
+            f"a hosted {what} is asked with a key",
             label="no `api_key` in this section",
             help="write `api_key: env:NAME`, the name of the environment variable that holds it; a server in a network "
             "of your own may have none with `insecure: true`",
@@ -107,21 +118,20 @@ def _endpoint(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 def _priced(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """A price that nobody has written is no price of zero: the bound on what is spent would hold nothing back."""
-    params = spec.teacher.params
-    if not isinstance(params, Hosted) or _is_local(urlsplit(params.base_url).hostname or ""):
-        return
-    lacking = [
-        key for key in ("usd_per_million_input", "usd_per_million_output") if f"/teacher/{key}" not in tree.values
-    ]
-    if lacking:
-        yield tree.diagnostic(
-            "KC4218",
-            "/teacher/base_url",
-            "a hosted teacher without a price",
-            label=f"no {' and no '.join(f'`{key}`' for key in lacking)} in this section",
-            help="write what the service charges for a million tokens, or 0 when asking costs nothing",
-            related=(tree.related("/budgets/usd", "this bound would hold nothing back"),),
-        )
+    for pointer, what, params in _servers(spec):
+        if _is_local(urlsplit(params.base_url).hostname or ""):
+            continue
+        prices = ("usd_per_million_input", "usd_per_million_output")
+        lacking = [key for key in prices if f"{pointer}/{key}" not in tree.values]
+        if lacking:
+            yield tree.diagnostic(
+                "KC4218",
+                f"{pointer}/base_url",
+                f"a hosted {what} without a price",
+                label=f"no {' and no '.join(f'`{key}`' for key in lacking)} in this section",
+                help="write what the service charges for a million tokens, or 0 when asking costs nothing",
+                related=(tree.related("/budgets/usd", "this bound would hold nothing back"),),
+            )
 
 
 def _likeliest(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -390,8 +400,8 @@ def _larger(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 CHECKS = (
     Check(_pins, "teacher", "student"),
-    Check(_endpoint, "teacher"),
-    Check(_priced, "teacher", "budgets"),
+    Check(_endpoint, "teacher", "evaluation"),
+    Check(_priced, "teacher", "budgets", "evaluation"),
     Check(_likeliest, "teacher", "evaluation"),
     Check(_cost, "teacher", "data", "budgets"),
     Check(_evaluated, "teacher", "evaluation"),

@@ -14,6 +14,7 @@ from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import sizes
 from kcompiler.facts.rounding import rounded
+from kcompiler.facts.runners import ways
 from kcompiler.facts.teacher import weights_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
@@ -66,6 +67,11 @@ def backends(spec: Spec) -> Iterator[tuple[str, Backend]]:
         if made.backend not in seen and made.backend in catalog.names("backends"):
             seen.add(made.backend)
             yield pointer, catalog.load("backends", made.backend)
+    for way in ways(spec):
+        asking = {way.kind.backend, "gguf"} if way.from_plan == "gguf" else {way.kind.backend}
+        for name in sorted(asking - seen):
+            seen.add(name)
+            yield f"{way.pointer}/use", catalog.load("backends", name)
     if rounded(spec) is not None:
         yield "/teacher/dtype", catalog.load("backends", "torchao")
     if table is not None:
@@ -161,8 +167,10 @@ def _errata(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 CHECKS = (
-    Check(_pins, "data", "teacher", "student", "steps"),
+    Check(_pins, "data", "teacher", "student", "steps", "evaluation"),
     Check(
-        _errata, "data", "teacher", "steps", "student", "tokenizer", "hardware", "shapes", "quantization", "risk_tier"
+        _errata,
+        *("data", "teacher", "steps", "student", "tokenizer", "hardware", "shapes", "quantization", "evaluation"),
+        "risk_tier",
     ),
 )

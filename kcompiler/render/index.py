@@ -19,6 +19,7 @@ ROOMS = {
     "generator": "generators",
     "backend": "backends",
     "executor": "executors",
+    "runner": "runners",
 }
 #: kind of subject → the words that ask for all of its names
 KINDS = {

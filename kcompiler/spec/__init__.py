@@ -11,7 +11,7 @@ from kcompiler.spec.budgets import Budgets
 from kcompiler.spec.composition import Include, Matrix, Profiles
 from kcompiler.spec.data import Data, GeneratorSource
 from kcompiler.spec.decisions import Decision
-from kcompiler.spec.evaluation import Evaluation, Suite
+from kcompiler.spec.evaluation import Evaluation, Runner, Suite
 from kcompiler.spec.execution import Execution
 from kcompiler.spec.hardware import Hardware
 from kcompiler.spec.metadata import Metadata
@@ -26,7 +26,7 @@ from kcompiler.spec.verification import Verification
 from runtime.contract.units import unit
 
 #: the parts whose further keys come from the catalog
-PLUGGED: tuple[type[Plugged], ...] = (Teacher, GeneratorSource, Loss, Suite, ExtraStep)
+PLUGGED: tuple[type[Plugged], ...] = (Teacher, GeneratorSource, Loss, Suite, Runner, ExtraStep)
 
 
 PackName = Annotated[

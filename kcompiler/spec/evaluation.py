@@ -44,6 +44,12 @@ class Suite(Plugged):
         "How many they are changes no byte of the report.",
         examples=[4],
     )
+    runners: Annotated[list[Name], Distinct] | None = Field(
+        default=None,
+        description="Which of evaluation.runners it questions besides; all that can answer it when absent.",
+        json_schema_extra=DISTINCT,
+        examples=[["fp16"]],
+    )
 
     @property
     def name(self) -> str:
@@ -55,10 +61,44 @@ class Suite(Plugged):
         return self.params.model_dump()
 
 
+class Runner(Plugged):
+    """One further way to ask a model. Its further keys belong to the way."""
+
+    room: ClassVar[str] = "runners"
+    key: ClassVar[str] = "use"
+    pattern: ClassVar[str] = "/evaluation/runners/*"
+    noun: ClassVar[str] = "runner"
+
+    use: str = Field(description="Which way.", json_schema_extra={ROOM: "runners"})
+    name: Name | None = Field(
+        default=None,
+        description="What it is called in suites, items and steps; the way's own name when absent.",
+        examples=["fp16"],
+    )
+    of: Literal["teacher", "student"] | None = Field(
+        default=None,
+        description="Whose answers it should give: how far it is from them is then a question of the way, and gated. "
+        "The student's when absent, where it asks no file, folder or address of its own.",
+        examples=["teacher"],
+    )
+
+    @property
+    def called(self) -> str:
+        """Its name in suites, items and steps."""
+        return self.name or self.use
+
+
 class Evaluation(Section):
-    """Suites, and the students trained beside ours for comparison."""
+    """Suites, further ways to ask, and the students trained beside ours for comparison."""
 
     suites: list[Suite] = Field(min_length=1, max_length=64, description="Evaluation suites.")
+    runners: list[Runner] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Further ways to ask: every suite that they can answer is asked through each, and a report "
+        "compares all of them item by item. Teacher, student, baselines and package are asked without being named.",
+        examples=[[{"name": "fp16", "use": "mil", "variant": "fp16"}]],
+    )
     baselines: Annotated[list[Literal["ce_only", "random_init"]], Distinct] = Field(
         default_factory=list,
         description="The same student, data order and steps, trained otherwise. `ce_only`: without the teacher. "

@@ -5,6 +5,10 @@ from runtime.contract import Backend
 BACKEND = Backend(
     name="coreml",
     version=1,
-    operations={"convert": "runtime.mil.convert:convert", "verify": "runtime.mil.verify:verify"},
+    operations={
+        "ask": "runtime.asking.ask:ask",
+        "convert": "runtime.mil.convert:convert",
+        "verify": "runtime.mil.verify:verify",
+    },
     requires={"coremltools": "9.0", "torch": "2.13.0", "safetensors": "0.8.0", "numpy": "2.4.6"},
 )

@@ -5,7 +5,11 @@ from runtime.contract import Backend
 BACKEND = Backend(
     name="http",
     version=1,
-    operations={"harvest": "runtime.data.harvest:harvest", "fetch": "runtime.data.fetch:fetch"},
+    operations={
+        "ask": "runtime.asking.ask:ask",
+        "harvest": "runtime.data.harvest:harvest",
+        "fetch": "runtime.data.fetch:fetch",
+    },
     requires={"httpx": "0.28.1", "stamina": "26.1.0", "huggingface_hub": "2.4.0"},
     extra="http",
 )

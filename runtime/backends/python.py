@@ -5,5 +5,10 @@ from runtime.contract import Backend
 BACKEND = Backend(
     name="python",
     version=1,
-    operations={"data": "runtime.data.prepare:prepare", "replay": "runtime.data.replay:replay"},
+    operations={
+        "ask": "runtime.asking.ask:ask",
+        "data": "runtime.data.prepare:prepare",
+        "parity": "runtime.asking.parity:compare",
+        "replay": "runtime.data.replay:replay",
+    },
 )

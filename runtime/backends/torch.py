@@ -18,6 +18,7 @@ BACKEND = Backend(
         "probe": "runtime.models.probes:probe",
         "export": "runtime.models.export:export",
         "evaluate": "runtime.models.evaluate:evaluate",
+        "ask": "runtime.asking.ask:ask",
         "gather": "runtime.models.gathering:gather",
     },
     devices="runtime.models.device:words",

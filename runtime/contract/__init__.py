@@ -1,7 +1,8 @@
 """What the machine promises: artifact kinds and the constants plug-ins export.
 
 No tensors, no clock, no environment. Every plug-in room holds one file per thing, found by file name, and each file
-exports exactly one of the constants below (`STEP`, `LOSS`, `SUITE`, `TEACHER`, `GENERATOR`, `BACKEND`, `EXECUTOR`).
+exports exactly one of the constants below (`STEP`, `LOSS`, `SUITE`, `TEACHER`, `GENERATOR`, `BACKEND`, `EXECUTOR`,
+`RUNNER`).
 
 Exceptions (all derive from `MachineError`):
 
@@ -102,6 +103,7 @@ KINDS: Mapping[str, str] = {
     "what that is worth in parts, and the reason where it is not right",
     "shard": "items.jsonl: the lines of some of the lots, before all are one",
     "times": "times.jsonl: how many seconds each lot took, by runner",
+    "gguf": "model.gguf: the checkpoint as llama.cpp reads it, its weights in float16 or float32",
     "report": "report.json in the common envelope (runtime/contract/report.py)",
 }
 
@@ -322,6 +324,8 @@ class Suite:
     name: str
     version: int
     params: type[Params]
+    #: what it asks of a runner: methods of `Runner`
+    asks: frozenset[str] = frozenset({"generate"})
     #: runner names without which the suite cannot answer
     runners: Sequence[str]
     #: (rows, runner's name, params) → which of the rows this runner is asked, in their order
@@ -367,6 +371,43 @@ class Suite:
     pairs: bool = False
     #: places of its data (`*`: any name) that are the same within a tolerance when it is asked again on an accelerator
     figures: Sequence[str] = ()
+
+
+#: what a runner may be asked: the methods of `Runner`
+METHODS = ("generate", "write", "weigh", "spell", "score")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerKind:
+    """One way in which an evaluated model answers: what it answers with, what it can be asked, and what opens it.
+
+    `opens` is "module:function", imported when a model is asked and never before: `open(asked)` takes a
+    `runtime.contract.asked.Asked` and returns a `Runner`. It raises Unavailable where this machine cannot do it.
+    """
+
+    name: str
+    version: int
+    params: type[Params]
+    opens: str
+    #: which methods of `Runner` it has
+    can: frozenset[str]
+    #: the backend whose pins and extra it needs
+    backend: str
+    #: kind of the artifact of the plan that it answers with: "checkpoint", "package" or "gguf"; "" where it never does
+    takes: str = ""
+    #: which of its parameters names a file or folder of the project that is asked instead, and what that is
+    place: str = ""
+    place_kind: str = "file"
+    #: whether asking again gives the same bytes
+    repeatable: bool = True
+    #: runs of tensors, which may be on a device
+    on_device: bool = False
+    #: computes no answer of a model: all that is made with it is marked as forged, so that no gate can pass on it
+    forges: bool = False
+
+    def placed(self, params: Any) -> str:
+        """The file or folder that it is told to ask, "" where it asks a model of the plan, or an address."""
+        return str(getattr(params, self.place) or "") if self.place else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -437,4 +478,5 @@ ENTRY_POINT_GROUPS: Mapping[str, str] = {
     "generators": "GENERATOR",
     "backends": "BACKEND",
     "executors": "EXECUTOR",
+    "runners": "RUNNER",
 }

@@ -260,7 +260,7 @@ def _generation(header: Header, config: Json) -> Json:
 
 
 def _weights(header: Header, architecture: str, config: Json) -> Iterator[Weight]:
-    wanted = dict(_places(architecture, config))
+    wanted = dict(places(architecture, config))
     for name, tensor in sorted(header.tensors.items()):
         if name == DIVISORS and config["rope_parameters"]["rope_type"] == "llama3":
             continue
@@ -274,7 +274,7 @@ def _weights(header: Header, architecture: str, config: Json) -> Iterator[Weight
         raise Unsupported(f"tensor `{next(iter(wanted))}` is not in it", "take a file that holds the whole model")
 
 
-def _places(architecture: str, config: Json) -> Iterator[tuple[str, tuple[str, tuple[int, ...], int]]]:
+def places(architecture: str, config: Json) -> Iterator[tuple[str, tuple[str, tuple[int, ...], int]]]:
     """Name in the file → (name in Transformers, shape, heads whose rows are stored in pairs)."""
     hidden, vocab, mlp = config["hidden_size"], config["vocab_size"], config["intermediate_size"]
     heads, kv, width = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]

@@ -1,7 +1,7 @@
-"""How a teacher behind an OpenAI-compatible HTTP interface is asked.
+"""How a model behind an OpenAI-compatible HTTP interface is asked.
 
-`Asking` is what spec and step share; `Hosted` adds what only the compiler reads, so that no step carries a parameter
-that has no effect there.
+`Asking` is what spec and step of a teacher share; `Hosted` adds what only the compiler reads, so that no step carries a
+parameter that has no effect there. `Server` is such a model where it is evaluated.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from runtime.contract.units import unit
 LEAST_LOGPROBS = 2
 
 
-class Asking(Params):
-    """Endpoint, sampling, limits and prices."""
+class Endpoint(Params):
+    """Where a server is, as whom and how fast it is asked, and what that costs."""
 
     base_url: str = Field(
         pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
@@ -42,40 +42,6 @@ class Asking(Params):
         default=None,
         description="`env:NAME` of the key; absent only for this machine or with `insecure: true`.",
         examples=["env:TEACHER_API_KEY"],
-    )
-    max_tokens: int = Field(
-        default=1024,
-        ge=1,
-        le=1_000_000,
-        description="Longest answer in tokens.",
-        examples=[1024],
-        json_schema_extra=unit("token"),
-    )
-    temperature: float = Field(
-        default=0.0,
-        ge=0,
-        le=2,
-        description="Sampling temperature; 0 is greedy.",
-        examples=[0.0],
-        json_schema_extra=unit("1"),
-    )
-    top_p: float = Field(
-        default=1.0, gt=0, le=1, description="Nucleus of the sampling.", examples=[1.0], json_schema_extra=unit("1")
-    )
-    top_logprobs: int = Field(
-        default=0,
-        ge=0,
-        le=20,
-        description="Likeliest tokens with log-probabilities per position; 0 asks for none.",
-        examples=[20],
-        json_schema_extra=unit("token"),
-    )
-    allow_missing: float = Field(
-        ge=0,
-        lt=1,
-        description="Share of training rows that may stay without a usable answer; they are left out.",
-        examples=[0.01],
-        json_schema_extra=unit("1"),
     )
     requests_per_minute: Annotated[int, UNKEYED] = Field(
         default=60,
@@ -127,7 +93,61 @@ class Asking(Params):
     )
 
 
-class Hosted(Asking):
+class Asking(Endpoint):
+    """An endpoint, sampling and what may be missing."""
+
+    max_tokens: int = Field(
+        default=1024,
+        ge=1,
+        le=1_000_000,
+        description="Longest answer in tokens.",
+        examples=[1024],
+        json_schema_extra=unit("token"),
+    )
+    temperature: float = Field(
+        default=0.0,
+        ge=0,
+        le=2,
+        description="Sampling temperature; 0 is greedy.",
+        examples=[0.0],
+        json_schema_extra=unit("1"),
+    )
+    top_p: float = Field(
+        default=1.0, gt=0, le=1, description="Nucleus of the sampling.", examples=[1.0], json_schema_extra=unit("1")
+    )
+    top_logprobs: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="Likeliest tokens with log-probabilities per position; 0 asks for none.",
+        examples=[20],
+        json_schema_extra=unit("token"),
+    )
+    allow_missing: float = Field(
+        ge=0,
+        lt=1,
+        description="Share of training rows that may stay without a usable answer; they are left out.",
+        examples=[0.01],
+        json_schema_extra=unit("1"),
+    )
+
+
+class Reached(Endpoint):
+    """What a spec says of an endpoint besides; the compiler alone reads it."""
+
+    insecure: bool = Field(
+        default=False,
+        description="Ask another machine over plain http, or without a key, as in a network of one's own: prompts, "
+        "answers and key cross it in the clear.",
+        examples=[False],
+    )
+
+
+class Server(Reached):
+    """What a spec says of a server whose model is evaluated: answers are greedy, and as long as the suite says."""
+
+
+class Hosted(Asking, Reached):
     """What a spec says of a hosted teacher."""
 
     parameters: int | None = Field(
@@ -136,12 +156,6 @@ class Hosted(Asking):
         description="Total parameters, where its maker states them.",
         examples=[1000000000000],
         json_schema_extra=unit("parameter"),
-    )
-    insecure: bool = Field(
-        default=False,
-        description="Ask another machine over plain http, or without a key, as in a network of one's own: prompts, "
-        "answers and key cross it in the clear.",
-        examples=[False],
     )
 
 

@@ -14,10 +14,10 @@ import stamina
 
 from runtime.contract import Refusal
 from runtime.contract.conversation import Prompt, messages_of, sent, tools_of
+from runtime.contract.hosted import Asking
 from runtime.contract.record import Answer, without_thoughts
 from runtime.contract.strict_json import dumps, loads
 from runtime.data.spend import Spend
-from runtime.steps.harvest import HarvestParams
 
 #: longest answer of a server that is read
 MOST_BYTES = 8 << 20
@@ -52,7 +52,7 @@ class Pace:
             raise Stopping
 
 
-def request_of(prompt: Prompt, params: HarvestParams) -> dict[str, Any]:
+def request_of(prompt: Prompt, params: Asking) -> dict[str, Any]:
     """One request, as it is kept: where it goes, and its body: chat completion of a user's turn, or a conversation."""
     tools = tools_of(prompt)
     body: dict[str, Any] = {
@@ -68,18 +68,18 @@ def request_of(prompt: Prompt, params: HarvestParams) -> dict[str, Any]:
     return {"url": f"{params.base_url.rstrip('/')}/chat/completions", "body": body}
 
 
-def usd(prompt_tokens: int, answered_tokens: int, params: HarvestParams) -> Decimal:
+def usd(prompt_tokens: int, answered_tokens: int, params: Asking) -> Decimal:
     """What so many tokens cost at the declared prices, exactly."""
     given, made = Decimal(str(params.usd_per_million_input)), Decimal(str(params.usd_per_million_output))
     return (prompt_tokens * given + answered_tokens * made) / _MILLION
 
 
-def most_usd(request: Mapping[str, Any], params: HarvestParams) -> Decimal:
+def most_usd(request: Mapping[str, Any], params: Asking) -> Decimal:
     """What one request can cost at most."""
     return usd(*most_tokens(request, params), params)
 
 
-def most_tokens(request: Mapping[str, Any], params: HarvestParams) -> tuple[int, int]:
+def most_tokens(request: Mapping[str, Any], params: Asking) -> tuple[int, int]:
     """Tokens of one request and of its answer at most, by any count."""
     messages, tools = request["body"]["messages"], request["body"].get("tools")
     text = messages[0]["content"] if len(messages) == 1 and not tools else dumps([messages, tools])
@@ -169,7 +169,7 @@ def _choices(tokens: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 class Client:
     """One server, asked politely: paced, retried where that helps, never with the key in a message."""
 
-    def __init__(self, params: HarvestParams, key: str, spend: Spend) -> None:
+    def __init__(self, params: Asking, key: str, spend: Spend) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(timeout=params.timeout_s, headers=headers, follow_redirects=False)
         self._stopping = threading.Event()

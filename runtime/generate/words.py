@@ -140,6 +140,10 @@ class Words:
         token of the text's own."""
         return list(self._at["start"].encode(text, add_special_tokens=True).ids)
 
+    def following(self, text: str) -> list[int]:
+        """The ids of a text that stands behind a chat, as an answer does; never a control token of its own."""
+        return list(self._at["section"].encode(text, add_special_tokens=False).ids)
+
     def _pieces(self, text: str, mark: str) -> list[int]:
         """The ids of a text whose control tokens are its own, all but those with `mark` inside."""
         encoded, control = self.backend.encode(text, add_special_tokens=False), set(self.control.values())

@@ -327,7 +327,12 @@ class Attempt:
         self._check_budget()
 
     def _forged(self) -> bool:
-        return self._task.forged or bool(catalog.load("backends", self._task.entry["backend"]).forges)
+        """Whether what this step gives was computed by nobody: what it takes, its backend or a plug-in that its params
+        name forges."""
+        entry = self._task.entry
+        step = catalog.load("steps", entry["kind"].partition("@")[0])
+        named = [("backends", entry["backend"]), *step.plugs(params_of(step, entry))]
+        return self._task.forged or any(getattr(catalog.load(room, name), "forges", False) for room, name in named)
 
     def _known(self) -> Attempts:
         return self._state.journal.past.attempts.get(self._task.key, Attempts())

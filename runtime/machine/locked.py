@@ -52,7 +52,7 @@ class _Input(_Part):
 
 
 class _Plugin(_Part):
-    room: Literal["steps", "losses", "suites", "teachers", "generators", "backends", "executors"]
+    room: Literal["steps", "losses", "suites", "teachers", "generators", "backends", "executors", "runners"]
     name: str
     distribution: str
     version: str

@@ -6,9 +6,9 @@ Both answer from the same token ids, so that a difference between them is a diff
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -49,10 +49,28 @@ def _batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
         yield batch
 
 
+class Speller(Protocol):
+    """What a runner needs of a tokenizer."""
+
+    vocab_size: int
+    pad_id: int
+    stop_ids: tuple[int, ...]
+
+    def encode_prompt(self, prompt: Prompt) -> list[int]: ...
+
+    def encode_pair(self, prompt: Prompt, response: Reply) -> Encoded: ...
+
+    def until_stop(self, ids: list[int]) -> list[int]: ...
+
+    def decode(self, ids: Iterable[int]) -> str: ...
+
+    def decode_response(self, ids: Iterable[int]) -> str: ...
+
+
 class HFRunner:
     """A Transformers checkpoint in float32."""
 
-    def __init__(self, name: str, model: PreTrainedModel, tokenizer: Tokenizer, told: Told = _silent) -> None:
+    def __init__(self, name: str, model: PreTrainedModel, tokenizer: Speller, told: Told = _silent) -> None:
         self.name, self._model, self._tokenizer, self._told = name, model.eval(), tokenizer, told
         self._context = build.context_of(model) or sys.maxsize
         head = model.get_output_embeddings().weight
@@ -176,7 +194,7 @@ class HFRunner:
         return torch.cat(new, dim=1) if new else ids_BT[:, :0]
 
 
-def _written(ids: list[int], tokenizer: Tokenizer) -> Written:
+def _written(ids: list[int], tokenizer: Speller) -> Written:
     """Rows of a batch go on until the longest has ended: what follows a row's own end is no part of it."""
     kept = tokenizer.until_stop(ids)
     return Written(text=tokenizer.decode_response(kept), ids=ids[: len(kept) + 1])
@@ -199,7 +217,7 @@ def _score(logits_SV: Tensor, reply: Sequence[int]) -> TokenScore:
 
 
 class CoreMLRunner:
-    """A saved Core ML package, executed by the MIL interpreter; keys and values are written by this host."""
+    """A saved Core ML package, executed by the MIL interpreter (or by Core ML); this host writes keys and values."""
 
     def __init__(
         self,
@@ -210,14 +228,16 @@ class CoreMLRunner:
         *,
         mode: Mode = "fp16_round",
         told: Told = _silent,
+        functions: Mapping[str, Any] | None = None,
     ) -> None:
+        """`functions` run the package otherwise: each has the interpreter's `run`."""
         self.name, self._contract, self._tokenizer, self._told = name, contract, tokenizer, told
         if contract.vocab_size != tokenizer.vocab_size:
             raise Refusal(
                 f"the package was made for {contract.vocab_size} tokens, the tokenizer has {tokenizer.vocab_size}",
                 action="use the tokenizer of the package",
             )
-        self._functions = {
+        self._functions = functions or {
             function: interpreter.Interpreter(opened, function, mode=mode, check=False)
             for function in contract.functions
         }

@@ -83,6 +83,7 @@ STEP = Step(
     code=(
         "runtime.models.threads",
         "runtime.models.device",
+        "runtime.contract.part",
         "runtime.contract.placing",
         "runtime.models.evaluate",
         "runtime.models.asking",

@@ -404,6 +404,7 @@ SUITE = Suite(
     name="answers",
     version=3,
     params=AnswersParams,
+    asks=frozenset({"generate", "score"}),
     runners=("teacher", "student"),
     figures=("validity.*", "gold_match.*", "gold_nll.*"),
     select=select,

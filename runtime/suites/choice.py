@@ -282,6 +282,7 @@ SUITE = Suite(
     name="choice",
     version=4,
     params=ChoiceParams,
+    asks=frozenset({"score"}),
     runners=("student",),
     figures=("accuracy.*",),
     select=select,

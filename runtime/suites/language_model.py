@@ -160,6 +160,7 @@ SUITE = Suite(
     name="language_model",
     version=3,
     params=LanguageModelParams,
+    asks=frozenset({"score"}),
     runners=("student",),
     trained=("ce_only",),
     baselines=("ce_only", "random_init"),

@@ -320,6 +320,7 @@ SUITE = Suite(
     name="preference",
     version=2,
     params=PreferenceParams,
+    asks=frozenset({"score"}),
     runners=("student",),
     figures=("preferred.*",),
     select=select,

@@ -216,6 +216,7 @@ SUITE = Suite(
     name="same_text",
     version=2,
     params=SameTextParams,
+    asks=frozenset({"write", "weigh", "spell"}),
     runners=("teacher", "student"),
     figures=("same.*",),
     select=select,

@@ -28,6 +28,7 @@ ROOMS = (
     "runtime.teachers",
     "runtime.backends",
     "runtime.executors",
+    "runtime.runners",
 )
 
 
@@ -51,10 +52,22 @@ def test_everything_an_operation_imports_is_in_the_steps_code(name):
     assert missing == set()
 
 
+@pytest.mark.parametrize("name", catalog.names("runners"))
+def test_everything_that_opens_a_runner_imports_is_in_the_code_of_step_ask(name):
+    opener = catalog.load("runners", name).opens.partition(":")[0]
+    code = catalog.load("steps", "ask").code
+    needed = {opener, *GRAPH.find_upstream_modules(opener)} - CARRIERS
+    assert opener in needed
+    assert {
+        one for one in needed if not one.startswith(ROOMS) and not covered(one, code) and not GRAPH.find_children(one)
+    } <= {"runtime.steps.ask"}
+
+
 def test_what_is_in_no_key_decides_how_fast_how_dear_or_how_safely_and_nothing_else():
     found = {name: unkeyed(catalog.load("steps", name).params) for name in catalog.names("steps")}
     assert {name: names for name, names in found.items() if names} == {
         "bootstrap": ["checkpoint_every"],
+        "ask": ["pace", "purse", "usd"],
         "harvest": [
             "api_key",
             "attempts",

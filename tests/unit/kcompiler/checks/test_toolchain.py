@@ -134,6 +134,15 @@ def used_backends() -> None:
     toolchain = importlib.import_module("kcompiler.checks.toolchain")
     assert [backend.name for _, backend in toolchain.backends(GOOD)] == ["python", "torch", "coreml"]
 
+    def further(**way: str) -> list[tuple[str, str]]:
+        made = spec(lambda data: data["evaluation"].update(runners=[way]))
+        return [(where, backend.name) for where, backend in toolchain.backends(made)][3:]
+
+    there = "/evaluation/runners/0/use"
+    assert further(use="torch") == []
+    assert further(use="gguf") == [(there, "gguf"), (there, "llama")]
+    assert further(use="gguf", path="m.gguf") == [(there, "llama")]
+
 
 def places() -> None:
     """Where an erratum is shown."""

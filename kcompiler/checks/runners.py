@@ -1,0 +1,134 @@
+"""Section `evaluation.runners`: who is asked, whether it can be, and whether anybody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kcompiler.checks import Check, World
+from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.facts.paths import wrong_folder, wrong_path
+from kcompiler.facts.runners import OWN, Way, answers, asked, ways
+from kcompiler.facts.teacher import has_weights
+from kcompiler.source import Tree
+from kcompiler.spec import Spec
+from runtime import catalog
+from runtime.contract import Suite
+from runtime.contract.gguf_model import FAMILIES
+
+
+def _names(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    seen: dict[str, Way] = {}
+    for way in ways(spec):
+        key = "name" if f"{way.pointer}/name" in tree.values else "use"
+        if way.name in OWN:
+            yield tree.diagnostic(
+                "KC4835",
+                f"{way.pointer}/{key}",
+                f"`{way.name}` is what suites call a model of this spec",
+                label="items would not say whose they are",
+                help=f"call it otherwise, such as `name: {way.name}-{way.kind.name}`",
+            )
+        elif way.name in seen:
+            yield tree.diagnostic(
+                "KC4411",
+                f"{way.pointer}/{key}",
+                f"two runners are called `{way.name}`",
+                label="again",
+                help="give each its own name",
+                related=(tree.related(f"{seen[way.name].pointer}/use", "the first"),),
+            )
+        seen.setdefault(way.name, way)
+
+
+def _named(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """What suites say of runners: each is declared, and can do what the suite asks."""
+    known = {way.name: way for way in ways(spec)}
+    for i, suite in enumerate(spec.evaluation.suites):
+        declared: Suite = catalog.load("suites", suite.use)
+        for j, name in enumerate(suite.runners or ()):
+            way = known.get(name)
+            if way is None:
+                yield tree.diagnostic(
+                    "KC4836",
+                    f"/evaluation/suites/{i}/runners/{j}",
+                    f"no further runner is called `{name}`",
+                    label="a model of this spec is asked without being named" if name in OWN else "",
+                    help=did_you_mean(name, list(known)) or "declare it in evaluation.runners, or remove it here",
+                )
+            elif not answers(way, declared):
+                yield tree.diagnostic(
+                    "KC4837",
+                    f"/evaluation/suites/{i}/runners/{j}",
+                    f"a runner `{way.kind.name}` cannot answer suite `{suite.use}`",
+                    label=_lacking(way, declared),
+                    help="leave it out here, or take another suite",
+                    related=(tree.related(f"{way.pointer}/use", "this one"),),
+                )
+
+
+def _lacking(way: Way, suite: Suite) -> str:
+    if suite.compare is not None:
+        return "it compares the answers of this spec's own models with each other"
+    needs = ", ".join(sorted(set(suite.asks) - way.kind.can))
+    return f"it has no `{needs}`"
+
+
+def _questioned(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    heard = {way.name for suite in spec.evaluation.suites for way in asked(spec, suite)}
+    for way in ways(spec):
+        if way.name not in heard:
+            able = [name for name in catalog.names("suites") if answers(way, catalog.load("suites", name))]
+            yield tree.diagnostic(
+                "KC4838",
+                f"{way.pointer}/use",
+                f"no suite questions the runner `{way.name}`",
+                label="nobody asks it",
+                help=f"add a suite that it can answer ({', '.join(able)}), or remove it",
+            )
+
+
+def _of(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Whose answers a runner gives: of a model that is here, in a form that it has."""
+    for way in ways(spec):
+        at = f"{way.pointer}/of" if f"{way.pointer}/of" in tree.values else f"{way.pointer}/use"
+        why = ""
+        if way.of == "teacher" and not has_weights(spec):
+            why = "the teacher of this spec only answers, and is questioned by no suite"
+        elif way.of == "teacher" and way.from_plan == "package":
+            why = "the package is the student's"
+        elif way.from_plan == "gguf" and (family := _family(spec, way.of)) not in (*FAMILIES, ""):
+            why = f"a `{family}` has no place in a GGUF file; written are {', '.join(FAMILIES)}"
+        elif way.of and way.kind.forges:
+            why = "it says what rows want to hear, and is nobody's answer"
+        if why:
+            yield tree.diagnostic(
+                "KC4839",
+                at,
+                f"runner `{way.name}` cannot be asked in the place of the {way.of}",
+                label=why,
+                help="write `of: student`" if way.of == "teacher" and way.from_plan else "remove `of`, or the runner",
+            )
+
+
+def _family(spec: Spec, of: str) -> str:
+    architecture = spec.student.architecture if of == "student" else getattr(spec.teacher.params, "architecture", None)
+    return str(getattr(architecture, "family", ""))
+
+
+def _places(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    for way in ways(spec):
+        if way.place:
+            pointer = f"{way.pointer}/{way.kind.place}"
+            if way.kind.place_kind == "file":
+                yield from wrong_path(tree, world, pointer, way.place, folder=False)
+            else:
+                yield from wrong_folder(tree, world, pointer, way.place)
+
+
+CHECKS = (
+    Check(_names, "evaluation"),
+    Check(_named, "evaluation"),
+    Check(_questioned, "evaluation"),
+    Check(_of, "evaluation", "student", "teacher"),
+    Check(_places, "evaluation"),
+)

@@ -1,0 +1,122 @@
+"""One suite × the rows it asks for × one further way to ask a model → its items, and what they come to.
+
+A runner that cannot do what the suite asks of it leaves no items: what they would show is unavailable, with its reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from runtime import catalog
+from runtime.asking.recorded import Recorded
+from runtime.asking.truth import Truth
+from runtime.contract import Context, Refusal, Runner, RunnerKind, Suite, items, lots, parity, rows
+from runtime.contract import report as facts
+from runtime.contract.asked import Asked, CannotAnswer
+from runtime.machine import durable
+from runtime.models.asking import Asking, Told
+from runtime.steps.ask import AskParams
+from runtime.tools import registry
+
+Row = Mapping[str, Any]
+
+
+def _plugged(room: str, name: str, version: int) -> Any:
+    try:
+        found = catalog.load(room, name)
+    except KeyError:
+        raise Refusal(
+            f"room `{room}` has nothing called `{name}`", action=f"use {', '.join(catalog.names(room))}"
+        ) from None
+    if found.version != version:
+        raise Refusal(
+            f"`{name}` of room `{room}` has version {found.version}, the plan was made for {version}",
+            action="plan again",
+        )
+    return found
+
+
+def _runner(kind: RunnerKind, params: AskParams, takes: Mapping[str, Path], ctx: Context, told: Told) -> Runner:
+    module, _, function = kind.opens.partition(":")
+    asked = Asked(
+        name=params.runner,
+        params=kind.params.model_validate({**params.settings, **params.pace}),
+        takes=takes,
+        ctx=ctx,
+        told=told,
+        device=params.device,
+        threads=params.threads,
+        purse=params.purse,
+        usd=params.usd,
+    )
+    return cast(Runner, getattr(importlib.import_module(module), function)(asked))
+
+
+def _answered(suite: Suite) -> Suite:
+    """The same suite, for runners that are told which rows are asked, or that remember the items themselves."""
+
+    def ask(
+        name: str, runner: Any, lot: Sequence[Row], tools: Sequence[Any], params: Any, seed: int
+    ) -> Sequence[Mapping[str, Any]]:
+        if isinstance(runner, Recorded):
+            known = zip(lot, runner.remembered(lot), strict=True)
+            return [one or items.line(row, name, None, {}, parity.NOT_RECORDED) for row, one in known]
+        if isinstance(runner, Truth):
+            runner.turn_to(lot)
+        return suite.ask(name, runner, lot, tools, params, seed)
+
+    return replace(suite, ask=ask)
+
+
+def _checked(suite: Suite, lines: Sequence[items.Line], held: Sequence[Row], tools: Sequence[Any], own: Any) -> None:
+    """Raises Refusal for a line that its output does not give: one from a file may say anything."""
+    lost = {one["row"] for one in lines if one["reason"] == parity.NOT_RECORDED}
+    known = [one for one in lines if one["row"] not in lost]
+    try:
+        # what a line is worth may depend on all rows, also on those without one
+        if suite.complete is not None and items.read(items.written(suite.complete(known, held, tools, own))) != known:
+            raise ValueError("a line is not what its output gives")
+        if suite.complete is None or not lost:
+            suite.data_of(known, [row for row in held if str(row["id"]) not in lost], tools, own, 0)
+    except ValueError as error:
+        raise Refusal(
+            f"the recorded items are not of this suite: {error}",
+            action="take the items.jsonl that this suite has written about these rows",
+            code="KR0220",
+        ) from None
+
+
+def ask(takes: Mapping[str, Path], params: AskParams, ctx: Context) -> None:
+    """Operation `ask`. Raises Unavailable where the model cannot be opened on this machine, Refusal for what is wrong
+    with it or with the rows."""
+    suite = cast(Suite, _plugged("suites", params.suite, params.suite_version))
+    kind = cast(RunnerKind, _plugged("runners", params.use, params.use_version))
+    own = suite.params.model_validate(params.params)
+    held: list[Row] = list(rows.load(takes["dataset"] / f"{params.split}.jsonl"))
+    if params.rows is not None:
+        held = [row for row in held if params.rows.holds(row)]
+    lots.distinct(held)
+    declared = takes["dataset"] / "tools.json"
+    tools = registry.load(declared) if declared.is_file() else []
+    suite.data_of([], held, tools, own, ctx.seed)
+    ctx.say(f"{suite.name}: {len(held)} rows, runner {params.runner} ({kind.name})")
+    why, lines = "", list[items.Line]()
+
+    def open_(_name: str, told: Told) -> Runner:
+        return _runner(kind, params, takes, ctx, told)
+
+    try:
+        lines = Asking(_answered(suite), own, held, tools, [params.runner], open_, ctx).lines()
+        if suite.complete is not None and kind.name != "recorded":
+            lines = items.read(items.written(suite.complete(lines, held, tools, own)))
+        _checked(suite, lines, held, tools, own)
+    except CannotAnswer as reason:
+        why = str(reason)
+        ctx.say(why)
+    durable.DISK.write(ctx.out("items") / items.FILE, items.written(lines))
+    data = {"suite": suite.name, "use": kind.name, **parity.asked(params.runner, lines, why)}
+    ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests))

@@ -1,0 +1,33 @@
+"""Items of a suite by its own runners and by further ones → the report of how far each two are apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from runtime.contract import BrokenEvidence, Context, items, parity
+from runtime.contract import report as facts
+from runtime.contract.parity import OWN_ITEMS, port_of
+from runtime.steps.parity import ParityParams
+
+
+def compare(takes: Mapping[str, Path], params: ParityParams, ctx: Context) -> None:
+    """Operation `parity`. Raises BrokenEvidence for items that are none, or that were asked differently."""
+    found: dict[str, list[items.Line]] = {}
+    for port in [OWN_ITEMS, *map(port_of, params.further)]:
+        try:
+            lines = items.by_runner(items.read((takes[port] / items.FILE).read_bytes()))
+        except (OSError, ValueError) as error:
+            raise BrokenEvidence(f"the items cannot be read: {error}", subject=f"{port}/{items.FILE}") from None
+        found |= {name: mine for name, mine in lines.items() if name in params.models}
+    try:
+        data = parity.pairs(found, params.models, ctx.seed)
+    except ValueError as error:
+        raise BrokenEvidence(str(error), subject=items.FILE) from None
+    every = {name: parity.asked(name, found.get(name, [])) for name in params.models}
+    sums = {name: {key: value for key, value in one.items() if key != "runner"} for name, one in every.items()}
+    told = {"suite": params.suite, "runners": sums, **data}
+    ctx.report("report", told, fingerprints=facts.fingerprints({}, ctx.digests))
+    pairs = {**data["ways"], **data["models"]}
+    for name, pair in pairs.items():
+        ctx.say(f"{name}: {len(pair['rows'])} of {pair['items']['value']} items apart")

@@ -1,0 +1,171 @@
+"""A model behind an OpenAI-compatible server → a runner: each question is paid for, kept and never asked twice.
+
+The transport, the purse and the kept answers are those of a hosted teacher (`runtime.data.chat`, `spend`, `kept`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import httpx
+
+from runtime.contract import Refusal, TokenScore, Unavailable, Written
+from runtime.contract.asked import Asked, CannotAnswer
+from runtime.contract.conversation import Prompt, Reply
+from runtime.contract.hosted import Asking
+from runtime.contract.secret import name_of
+from runtime.data import kept
+from runtime.data.chat import (
+    RETRIED,
+    Client,
+    Stopping,
+    answer_of,
+    is_version,
+    most_tokens,
+    request_of,
+    usage_of,
+    version_of,
+)
+from runtime.data.kept import Kept
+from runtime.data.secrets import secret
+from runtime.data.spend import BudgetReached, Spend
+
+
+class Server:
+    """Answers of one server. A question that stays without an answer stops the step: nothing is made up for it."""
+
+    def __init__(self, name: str, asking: Asking, key: str, purse: Spend, asked: Asked) -> None:
+        self.name, self._asking, self._key, self._spend = name, asking, key, purse
+        self._ctx, self._told = asked.ctx, asked.told
+        self._kept = Kept(asked.ctx.paid / "answers")
+        self._versions: Counter[str] = Counter()
+        self._lock, self._underway = threading.Lock(), 0
+
+    def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
+        """The greedy answer to each prompt, of at most so many tokens by the server's count.
+
+        Raises Refusal when the budget ends first, the server refuses, or it changes its version; Unavailable when a
+        question stays without an answer. What was answered is kept for whoever asks next.
+        """
+        asking = self._asking.model_copy(update={"max_tokens": max_new_tokens})
+        client, answered = Client(asking, self._key, self._spend), dict[Prompt, str]()
+        try:
+            with ThreadPoolExecutor(asking.concurrency) as pool:
+                futures = {one: pool.submit(self._one, client, one, asking) for one in dict.fromkeys(prompts)}
+                try:
+                    for prompt, future in futures.items():
+                        answered[prompt] = future.result()
+                        self._told(len(answered), len(futures), f"{self.name} answers")
+                except BaseException:
+                    client.stop()
+                    for future in futures.values():
+                        future.cancel()
+                    raise
+        finally:
+            client.close()
+        self._same_version()
+        return [answered[prompt] for prompt in prompts]
+
+    def _one(self, client: Client, prompt: Prompt, asking: Asking) -> str:
+        request = request_of(prompt, asking)
+        reply = self._kept.get(request)
+        if reply is not None and self._wanted(version_of(reply.value)):
+            # the writer was killed between keeping the answer and settling it
+            self._spend.settle(reply.reserved, reply.usd)
+            value = reply.value
+        else:
+            value = self._paid(client, request, asking)
+        with self._lock:
+            self._versions[version_of(value)] += 1
+        return answer_of(value, asking.base_url).text
+
+    def _paid(self, client: Client, request: Mapping[str, Any], asking: Asking) -> Any:
+        most = sum(most_tokens(request, asking))
+        self._send(most)
+        try:
+            value, reserved, cost = client.ask(request)
+        except Stopping:
+            raise Unavailable(f"{asking.base_url} was not asked on", needs="the same command again") from None
+        except BudgetReached as reached:
+            raise Refusal(
+                f"{self._spend.settled:.4f} US dollars are spent; the next request may cost {reached.most:.4f}",
+                action="raise budgets.usd; the answers so far are kept and not asked for again",
+                code="KR0112",
+            ) from None
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code not in RETRIED:
+                raise client.refusal(error) from None
+            raise self._silent(asking, f"status {error.response.status_code}") from None
+        except httpx.TransportError as error:
+            raise self._silent(asking, type(error).__name__) from None
+        finally:
+            self._send(-most)
+        counts = usage_of(value) if isinstance(value, dict) else None
+        # a server that does not count may have counted everything
+        self._ctx.used("teacher_tokens", sum(counts) if counts else most)
+        try:
+            answer_of(value, asking.base_url)
+            # kept before it is settled: a kill between the two leaves the answer, and what it cost at most
+            self._kept.put(request, kept.Reply(value=value, usd=cost, reserved=reserved))
+        except BaseException:
+            self._spend.lose(reserved)
+            raise
+        self._spend.settle(reserved, cost)
+        return value
+
+    def _silent(self, asking: Asking, why: str) -> Unavailable:
+        return Unavailable(
+            f"{asking.base_url} does not answer ({why}); what it has answered is kept",
+            needs="a server that is reachable, then the same command again",
+        )
+
+    def _send(self, tokens: int) -> None:
+        with self._lock:
+            self._underway += tokens
+            self._ctx.underway("teacher_tokens", self._underway)
+
+    def _wanted(self, version: str) -> bool:
+        return not self._asking.served_as or is_version(version, self._asking.served_as)
+
+    def _same_version(self) -> None:
+        """Raises Refusal unless all answers are of one version, and of the one that is asked for."""
+        wanted = self._asking.served_as
+        if all(map(self._wanted, self._versions)) if wanted else len(self._versions) <= 1:
+            return
+        told = ", ".join(f"{count} as {one or 'nothing'}" for one, count in sorted(self._versions.items()))
+        take = max(self._versions, key=lambda one: self._versions[one])
+        raise Refusal(
+            f"the server changed its model: it answered {told}" + (f", and {wanted} is wanted" if wanted else ""),
+            place=self._asking.base_url,
+            action=f'write `served_as: "{take}"` beside the runner; answers of that version are kept',
+            code="KR0117",
+        )
+
+    def write(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Written]:
+        raise self._cannot("token ids")
+
+    def weigh(self, prompt: Prompt, answer: Sequence[int], tokens: Sequence[int]) -> list[float]:
+        raise self._cannot("logits")
+
+    def spell(self, token: int) -> str:
+        raise self._cannot("token ids")
+
+    def score(self, pairs: Sequence[tuple[Prompt, Reply]]) -> list[TokenScore]:
+        raise self._cannot("how likely a given text is")
+
+    def _cannot(self, what: str) -> CannotAnswer:
+        return CannotAnswer(f"runner `{self.name}` answers chat completions, which do not say {what}")
+
+
+def opened(asked: Asked) -> Server:
+    """Raises Refusal for a key that is not set."""
+    given = asked.params
+    key = "" if given.api_key is None else secret(name_of(given.api_key))
+    fields = {name: getattr(given, name) for name in type(given).model_fields if name in Asking.model_fields}
+    purse = Spend(asked.ctx.paid, asked.purse, Decimal(str(asked.usd)))
+    return Server(asked.name, Asking(**fields, allow_missing=0.0), key, purse, asked)

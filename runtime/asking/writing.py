@@ -1,0 +1,128 @@
+"""A checkpoint and its words → a GGUF file that llama.cpp loads and in which it computes the same function.
+
+Names of tensors and keys are those by which GGUF files are read here (`runtime.contract.gguf_model`), so that a file
+that is written and one that is read are one format. Weights are float16 or float32, vectors float32 always.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from runtime.contract import BrokenEvidence, Context, Refusal, gguf_model, gguf_words
+from runtime.machine import durable
+from runtime.steps.write_gguf import WriteGgufParams
+
+FILE = "model.gguf"
+_TYPES = {"f16": gguf.LlamaFileType.MOSTLY_F16, "f32": gguf.LlamaFileType.ALL_F32}
+
+
+def write_gguf(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context) -> None:
+    """Operation `write_gguf`. Raises Refusal for a model that no GGUF architecture known here is."""
+    folder = takes["checkpoint"]
+    config = _json(folder / gguf_model.CONFIG)
+    family = str(config.get("model_type"))
+    if family not in gguf_model.FAMILIES:
+        raise _unfit(f"a `{family}` has no place in one; written are {', '.join(gguf_model.FAMILIES)}")
+    rotation = config.get("rope_parameters") or {}
+    if rotation.get("rope_type", "default") != "default":
+        raise _unfit(f"its rotary embedding is scaled ({rotation['rope_type']})")
+    tensors = load_file(folder / "model.safetensors")
+    heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
+    shape = {
+        **config,
+        "num_key_value_heads": config.get("num_key_value_heads") or heads,
+        "head_dim": config.get("head_dim") or hidden // heads,
+        "tie_word_embeddings": "lm_head.weight" not in tensors,
+    }
+    path = ctx.scratch / FILE
+    writer = gguf.GGUFWriter(str(path), family)
+    _keys(writer, shape, float(rotation.get("rope_theta", 10000.0)), params)
+    _words(writer, takes["tokenizer"], int(config["vocab_size"]))
+    for name, (place, extents, turned) in gguf_model.places(family, shape):
+        tensor = tensors.pop(place, None)
+        if tensor is None or tuple(tensor.shape) != extents:
+            raise _unfit(f"its weight {place} is not what a `{family}` has there")
+        writer.add_tensor(name, _stored(tensor, turned, params))
+    if tensors:
+        raise _unfit(f"its weight {sorted(tensors)[0]} has no place in one")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    durable.copy(path, ctx.out("gguf") / FILE)
+
+
+def _unfit(why: str) -> Refusal:
+    return Refusal(
+        f"the model cannot be written as a GGUF file: {why}",
+        action="take away the runner `gguf`, or take a student of one of those families",
+        code="KR0221",
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BrokenEvidence(f"{path.name} cannot be read: {error}", subject=path.name) from None
+    return dict(found)
+
+
+def _keys(writer: gguf.GGUFWriter, shape: Mapping[str, Any], theta: float, params: WriteGgufParams) -> None:
+    writer.add_name("student")
+    writer.add_context_length(int(shape["max_position_embeddings"]))
+    writer.add_embedding_length(int(shape["hidden_size"]))
+    writer.add_block_count(int(shape["num_hidden_layers"]))
+    writer.add_feed_forward_length(int(shape["intermediate_size"]))
+    writer.add_head_count(int(shape["num_attention_heads"]))
+    writer.add_head_count_kv(int(shape["num_key_value_heads"]))
+    writer.add_key_length(int(shape["head_dim"]))
+    writer.add_value_length(int(shape["head_dim"]))
+    writer.add_rope_dimension_count(int(shape["head_dim"]))
+    writer.add_layer_norm_rms_eps(float(shape["rms_norm_eps"]))
+    writer.add_rope_freq_base(theta)
+    writer.add_vocab_size(int(shape["vocab_size"]))
+    writer.add_file_type(_TYPES[params.weights])
+
+
+def _words(writer: gguf.GGUFWriter, tokenizer: Path, width: int) -> None:
+    """The tokens, so that the file is whole. Who asks here gives ids; a text is cut by the rule that is named, which is
+    that of the tokenizer where llama.cpp has it, and else its plainest."""
+    words, special = _json(tokenizer / "tokenizer.json"), _json(tokenizer / "contract.json")["special"]
+    vocabulary: dict[str, int] = dict(words["model"]["vocab"])
+    added = {int(one["id"]): one for one in words["added_tokens"]}
+    texts = {number: text for text, number in vocabulary.items()} | {i: str(one["content"]) for i, one in added.items()}
+    kinds = {i: gguf_words.CONTROL if one["special"] else gguf_words.USER_DEFINED for i, one in added.items()}
+    cut = next((name for name, rule in gguf_words.CUTS.items() if rule == words.get("pre_tokenizer")), "gpt-2")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(cut)
+    writer.add_token_list([texts.get(i, f"<unused-{i}>") for i in range(width)])
+    writer.add_token_types([kinds.get(i, gguf_words.NORMAL if i in texts else gguf_words.UNUSED) for i in range(width)])
+    merges = [one if isinstance(one, str) else " ".join(one) for one in words["model"].get("merges") or []]
+    if merges:
+        writer.add_token_merges(merges)
+    writer.add_bos_token_id(int(special["bos"]["id"]))
+    writer.add_eos_token_id(int(special["eos"]["id"]))
+    writer.add_pad_token_id(int(special["pad"]["id"]))
+    writer.add_add_bos_token(False)
+
+
+def _stored(tensor: torch.Tensor, turned: int, params: WriteGgufParams) -> np.ndarray[Any, Any]:
+    values = tensor.float()
+    if turned:
+        # Transformers has the two halves of a head one after the other, llama.cpp neighbouring rows in pairs
+        halves = values.reshape(turned, 2, values.shape[0] // turned // 2, *values.shape[1:])
+        values = halves.swapaxes(1, 2).reshape(values.shape)
+    wide = params.weights == "f32" or values.ndim == 1
+    stored: np.ndarray[Any, Any] = values.numpy().astype(np.float32 if wide else np.float16)
+    if not bool(np.isfinite(stored).all()):
+        raise _unfit("a weight is not finite in float16; write `weights: f32`")
+    return stored

@@ -1,0 +1,35 @@
+"""A checkpoint → a GGUF file of it, in float16 or float32, for the runner that asks llama.cpp."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from runtime.contract import Context, Params, Port, Step
+
+
+class WriteGgufParams(Params):
+    weights: Literal["f16", "f32"]
+
+
+def run(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context) -> None:
+    ctx.perform(takes, params)
+
+
+STEP = Step(
+    name="write_gguf",
+    version=1,
+    params=WriteGgufParams,
+    takes={"checkpoint": Port(kind="checkpoint"), "tokenizer": Port(kind="tokenizer")},
+    gives={"gguf": Port(kind="gguf")},
+    backend="gguf",
+    run=run,
+    code=(
+        "runtime.asking.writing",
+        "runtime.contract.gguf",
+        "runtime.contract.gguf_model",
+        "runtime.contract.gguf_words",
+    ),
+    lighter="take a smaller student",
+)

@@ -1,0 +1,99 @@
+"""Further runners: who is asked, in whose place, from where, and whether anybody asks them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+
+from runtime import catalog
+from tests.unit.kcompiler.checks.claims import Change, Claim, _parsed, disagrees, several, student
+
+SERVER = {"use": "openai", "base_url": "http://127.0.0.1:8000/v1", "model": "m"}
+
+
+def asked(*written: dict[str, Any], suites: list[dict[str, Any]] | None = None) -> Change:
+    def change(data: dict[str, Any]) -> None:
+        data["evaluation"]["runners"] = list(written)
+        if suites is not None:
+            data["evaluation"]["suites"] = suites
+
+    return change
+
+
+def hosted(data: dict[str, Any]) -> None:
+    data["teacher"] = {
+        "source": "recorded",
+        "path": "answers.jsonl",
+        "model": "m",
+        "allow_missing": 0.0,
+        "signals": ["text"],
+    }
+
+
+GOLD = {"use": "gold", "match": "exact"}
+CLAIMS = [
+    Claim("none", asked()),
+    Claim("every form of the student", asked({"use": "mil"}, {"use": "torch"}, {"use": "gguf"})),
+    Claim("the teacher in other ways", asked({"use": "torch", "of": "teacher"}, {"use": "gguf", "of": "teacher"})),
+    Claim("a teacher that only answers", several(asked({"use": "torch", "of": "teacher"}), hosted), ("KC4839",),
+          ("only answers",)),
+    Claim("the student beside it", several(asked({"use": "torch", "of": "student"}), hosted)),
+    Claim("a package of the teacher", asked({"use": "mil", "of": "teacher"}), ("KC4839",), ("write `of: student`",)),
+    Claim("a student of another family in llama.cpp",
+          several(asked({"use": "gguf"}), student(family="phi", head_dim=8)), ("KC4839",), ("a `phi` has no place",)),
+    Claim("the teacher of a family that is written", several(asked({"use": "gguf", "of": "teacher"}),
+                                                              student(family="phi", head_dim=8))),
+    Claim("another family in torch", several(asked({"use": "torch"}), student(family="phi", head_dim=8))),
+    Claim("gold in somebody's place", asked({"use": "verification_only", "of": "student"}, suites=[GOLD]), ("KC4839",),
+          ("nobody's answer", "remove `of`")),
+    Claim("gold in nobody's", asked({"use": "verification_only"}, suites=[GOLD])),
+    Claim("a file that is here", asked({"use": "gguf", "path": "m.gguf"}), files={"m.gguf": b"GGUF"}),
+    Claim("a file that is not", asked({"use": "gguf", "path": "m.gguf"}), ("KC4401",), ("no such file",)),
+    Claim("a folder that is here", asked({"use": "torch", "model": "m"}), files={"m/config.json": b"{}"}),
+    Claim("a folder that is not", asked({"use": "torch", "model": "m"}), ("KC4401",), ("no such folder",)),
+    Claim("a file where a folder is due", asked({"use": "torch", "model": "m"}), ("KC4404",), files={"m": b""}),
+    Claim("a server and a suite of texts", asked(SERVER, suites=[GOLD])),
+    Claim("a suite that compares its own", asked({"use": "torch"}, suites=[{"use": "same_text", "runners": ["torch"]}]),
+          ("KC4837",), ("each other",)),
+    Claim("a model of the spec by name", asked({"use": "torch"}, suites=[{**GOLD, "runners": ["torch", "student"]}]),
+          ("KC4836",), ("without being named",)),
+]  # fmt: skip
+
+
+def whom_a_suite_asks() -> None:
+    """Own models by what is trained, further ones by what they can, or by name."""
+    runners = importlib.import_module("kcompiler.facts.runners")
+    spec, _ = _parsed(asked({"use": "mil"}, SERVER, {"name": "again", "use": "torch"}, suites=[
+        {"use": "answers"}, {**GOLD, "runners": ["again"]}]))  # fmt: skip
+    first, second = spec.evaluation.suites
+    assert [way.name for way in runners.asked(spec, first)] == ["mil", "again"]
+    assert [way.name for way in runners.asked(spec, second)] == ["again"]
+    assert [(way.of, way.asks) for way in runners.ways(spec)] == [
+        ("student", "package"), ("", ""), ("student", "checkpoint")]  # fmt: skip
+
+
+def which_models_are_asked_unnamed() -> None:
+    runners = importlib.import_module("kcompiler.facts.runners")
+
+    def trained(data: dict[str, Any]) -> None:
+        data["evaluation"] = {"suites": [{"use": "answers"}], "baselines": ["ce_only"]}
+
+    spec, _ = _parsed(trained)
+    answers = catalog.load("suites", "answers")
+    assert runners.own(spec, answers) == ["teacher", "student", "ce_only", "coreml"]
+    assert "ce_only" not in runners.own(_parsed(lambda _: None)[0], answers)
+
+
+ARITHMETIC = (whom_a_suite_asks, which_models_are_asked_unnamed)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def test_runners_say(claim, tmp_path):
+    assert disagrees("runners", claim, tmp_path) == ""
+
+
+@pytest.mark.parametrize("check", ARITHMETIC, ids=lambda check: check.__name__)
+def test_parts(check):
+    check()

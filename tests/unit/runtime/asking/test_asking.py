@@ -1,0 +1,278 @@
+"""Further ways to ask one model: what cannot be asked is unavailable, what was not recorded is not made up, and how far
+two ways are apart is counted item by item."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime import catalog
+from runtime.asking.ask import ask
+from runtime.asking.parity import compare
+from runtime.contract import MachineError, Refusal, Unavailable, items, parity
+from runtime.steps.ask import AskParams
+from runtime.steps.parity import ParityParams
+from tests.unit.runtime.data.teaching import Server, Stage, completion, dataset
+
+PROMPTS = [f"What is {n} and {n}?" for n in range(6)]
+
+
+def rows_of(root: Path) -> Path:
+    """Six rows of test, each answered by A."""
+    folder = dataset(root / "dataset", PROMPTS)
+    (folder / "train.jsonl").rename(folder / "test.jsonl")
+    return folder
+
+
+def asked(root: Path, use: str, *, suite: str = "gold", file: Path | None = None, pace: Any = None, **settings: Any):
+    """The stage after asking, and its lines."""
+    stage = Stage(root / f"{use}-stage")
+    takes = {"dataset": rows_of(root), **({} if file is None else {"model": file})}
+    stage.digests = dict.fromkeys(takes, "sha256:" + "1" * 63 + "b")
+    params = AskParams(
+        suite=suite,
+        suite_version=catalog.load("suites", suite).version,
+        params={"gold": {"match": "exact"}, "choice": {"choices": ["A", "B"]}}[suite],
+        runner="way",
+        use=use,
+        use_version=1,
+        settings=settings,
+        pace=pace or {},
+        asks="" if file is None else "file",
+        purse="test",
+    )
+    ask(takes, params, stage)
+    return stage, items.read((stage.root / "items" / items.FILE).read_bytes())
+
+
+def there(url: str, **more: Any) -> dict[str, Any]:
+    return {"base_url": url, "model": "m", **more}
+
+
+FAST = {"requests_per_minute": 100000, "attempts": 2}
+
+
+def test_what_rows_want_to_hear_is_right_at_each(tmp_path: Path) -> None:
+    stage, lines = asked(tmp_path, "verification_only")
+    assert [line["output"] for line in lines] == ["A"] * 6
+    right = stage.data["report"]["right"]
+    assert (right["k"], right["n"]) == (6, 6)
+
+
+def test_a_server_is_asked_once_and_its_answers_are_kept(tmp_path: Path) -> None:
+    server = Server(lambda prompt, _: (200, {}, completion("A" if "3" in prompt else "B")))
+    try:
+        stage, lines = asked(tmp_path, "openai", pace=FAST, **there(server.url))
+        again, same = asked(tmp_path, "openai", pace=FAST, **there(server.url))
+    finally:
+        server.close()
+    assert (len(server.asked), lines) == (6, same)
+    assert {(body["temperature"], body["max_tokens"] > 0) for body in server.asked} == {(0.0, True)}
+    assert (stage.data["report"]["right"]["k"], again.data["report"]["right"]["k"]) == (1, 1)
+    assert stage.used_up["teacher_tokens"] == 6 * 13
+
+
+def test_what_a_server_cannot_say_is_unavailable(tmp_path: Path) -> None:
+    server = Server(lambda *_: (200, {}, completion("A")))
+    try:
+        stage, lines = asked(tmp_path, "openai", suite="choice", pace=FAST, **there(server.url))
+    finally:
+        server.close()
+    right = stage.data["report"]["right"]
+    assert (lines, server.asked, right["tag"]) == ([], [], "unavailable")
+    assert "how likely a given text is" in right["reason"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "said"),
+    [
+        (lambda *_: (503, {"Retry-After": "0"}, {}), Unavailable, "does not answer (status 503)"),
+        (lambda *_: (401, {}, {"error": "no"}), Refusal, "the server refuses: 401"),
+        (lambda *_: (200, {}, b"<html>"), Refusal, "is not JSON"),
+        (lambda *_: (200, {}, {"choices": []}), Refusal, "not that of a chat completion"),
+    ],
+)
+def test_a_question_without_an_answer_stops_the_step(tmp_path: Path, answer: Any, error: type, said: str) -> None:
+    server = Server(answer)
+    try:
+        with pytest.raises(error) as caught:
+            asked(tmp_path, "openai", pace=FAST, **there(server.url))
+    finally:
+        server.close()
+    assert isinstance(caught.value, MachineError)
+    assert said in str(caught.value)
+
+
+def test_a_server_that_changes_its_model_is_refused(tmp_path: Path) -> None:
+    server = Server(lambda prompt, _: (200, {}, {**completion("A"), "model": "m-2" if "4" in prompt else "m-1"}))
+    try:
+        with pytest.raises(Refusal) as caught:
+            asked(tmp_path, "openai", pace=FAST, **there(server.url))
+        # the advice is followed
+        with pytest.raises(Refusal):
+            asked(tmp_path, "openai", pace=FAST, **there(server.url, served_as="m-1"))
+    finally:
+        server.close()
+    assert caught.value.code == "KR0117"
+    assert 'served_as: "m-1"' in caught.value.action
+
+
+def test_asking_stops_before_the_budget(tmp_path: Path) -> None:
+    server = Server(lambda *_: (200, {}, completion("A")))
+    try:
+        with pytest.raises(Refusal) as caught:
+            asked(tmp_path, "openai", pace={**FAST, "usd_per_million_output": 100.0}, **there(server.url))
+    finally:
+        server.close()
+    assert (caught.value.code, server.asked) == ("KR0112", [])
+
+
+def recorded(root: Path, lines: list[dict[str, Any]]) -> Path:
+    path = root / "before.jsonl"
+    path.write_bytes(items.written(lines))
+    return path
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> list[dict[str, Any]]:
+    """What an earlier run wrote."""
+    return asked(tmp_path, "verification_only")[1]
+
+
+def test_what_was_recorded_is_answered_again(tmp_path: Path, before: list[dict[str, Any]]) -> None:
+    stage, lines = asked(tmp_path, "recorded", file=recorded(tmp_path, before), path="taken", runner="way")
+    assert lines == before
+    assert stage.data["report"]["right"]["k"] == 6
+
+
+@pytest.mark.parametrize("change", [{"row": "elsewhere"}, {"prompt": "sha256:" + "0" * 64}])
+def test_a_miss_is_unavailable_and_never_made_up(
+    tmp_path: Path, before: list[dict[str, Any]], change: dict[str, str]
+) -> None:
+    before[2] |= change
+    stage, lines = asked(tmp_path, "recorded", file=recorded(tmp_path, before), path="taken", runner="way")
+    assert (lines[2]["output"], lines[2]["reason"]) == (None, parity.NOT_RECORDED)
+    assert stage.data["report"]["right"]["reason"] == "1 of 6 items are not recorded"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda lines: lines[0].update(reason="nonsense"), "not of this suite"),
+        (lambda lines: lines[0].update(output="B"), "not of this suite"),
+        (lambda lines: lines.append({**lines[0], "output": "B"}), "two lines of row"),
+        (lambda lines: [line.update(runner="other") for line in lines], "name one of those in it: other"),
+    ],
+)
+def test_a_record_that_says_what_its_outputs_do_not_is_refused(
+    tmp_path: Path, before: list[dict[str, Any]], spoil: Any, said: str
+) -> None:
+    spoil(before)
+    with pytest.raises(Refusal) as caught:
+        asked(tmp_path, "recorded", file=recorded(tmp_path, before), path="taken", runner="way")
+    assert caught.value.code == "KR0220"
+    assert said in f"{caught.value.message}; {caught.value.action}"
+
+
+def test_a_file_that_is_no_record_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "before.jsonl").write_text("{}\n")
+    with pytest.raises(Refusal) as caught:
+        asked(tmp_path, "recorded", file=tmp_path / "before.jsonl", path="taken", runner="way")
+    assert caught.value.code == "KR0220"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="here Core ML predicts")
+def test_core_ml_is_unavailable_anywhere_but_on_a_mac(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    with pytest.raises(Unavailable) as caught:
+        asked(tmp_path, "coreml", file=tmp_path)
+    assert "predicts on a Mac" in caught.value.message
+
+
+def line(row: int, runner: str, right: bool, **parts: Any) -> dict[str, Any]:
+    """An item whose text says who wrote it."""
+    reason = "" if right else "other_answer"
+    return {
+        "row": f"r{row}",
+        "runner": runner,
+        "prompt": "sha256:" + "1" * 64,
+        "output": "7" if right else runner,
+        "parts": {"right": right, **parts},
+        "reason": reason,
+    }
+
+
+def several(n: int, worse: int, **parts: Any) -> dict[str, list[dict[str, Any]]]:
+    """Two runners of which the second is wrong at `worse` items."""
+    return {
+        "one": [line(i, "one", True, **parts) for i in range(n)],
+        "two": [line(i, "two", i >= worse, **parts) for i in range(n)],
+    }
+
+
+@pytest.mark.parametrize(("n", "worse"), [(64, 0), (100, 1), (100, 7), (2, 1)])
+def test_the_gap_is_the_farther_end_of_the_paired_interval(n: int, worse: int) -> None:
+    found = parity.pairs(several(n, worse), {"one": "student", "two": "student"}, 1)["ways"]["one and two"]
+    # Agresti and Min (2005): one half added to each of the four cells
+    middle = worse / (n + 2)
+    half = 1.959963984540054 * math.sqrt((worse + 1) / (n + 2) - middle**2) / math.sqrt(n + 2)
+    assert found["gap"]["value"] == worse / n
+    assert found["gap"]["high"] == pytest.approx(max(abs(middle - half), min(1.0, middle + half)))
+    assert found["rows"] == [f"r{i}" for i in range(worse)]
+    assert (found["disagreeing"]["k"], found["other_text"]["k"]) == (worse, worse)
+
+
+def test_the_gap_is_that_of_the_measure_that_is_farthest_apart() -> None:
+    lines = several(80, 0)
+    for i, (one, two) in enumerate(zip(*lines.values(), strict=True)):
+        one["parts"]["span_f1"], two["parts"]["span_f1"] = 1.0, 0.5 if i < 20 else 1.0
+    found = parity.pairs(lines, {"one": "student", "two": "student"}, 1)["ways"]["one and two"]
+    assert (found["gap"]["of"], found["gap"]["value"]) == ("span_f1", 0.125)
+    assert found["difference"]["right"]["value"] == 0.0
+
+
+def test_two_models_may_be_apart_and_two_ways_may_not() -> None:
+    lines = several(10, 3)
+    assert list(parity.pairs(lines, {"one": "", "two": ""}, 1)["models"]) == ["one and two"]
+    assert list(parity.pairs(lines, {"one": "teacher", "two": "student"}, 1)["models"]) == ["one and two"]
+    assert parity.pairs(lines, {"one": "teacher", "two": "teacher"}, 1)["models"] == {}
+
+
+def test_what_was_not_recorded_has_no_gap_and_nothing_in_common_has_none() -> None:
+    lines = several(80, 0)
+    lines["two"][5] |= {"output": None, "parts": {}, "reason": parity.NOT_RECORDED}
+    found = parity.compared(lines["one"], lines["two"], 1)
+    assert (found["gap"]["tag"], found["gap"]["reason"]) == ("unavailable", "1 items are not recorded")
+    alone = parity.compared(lines["one"], [], 1)
+    assert {alone["gap"]["tag"], alone["disagreeing"]["tag"], alone["other_text"]["tag"]} == {"unavailable"}
+
+
+def test_rows_that_were_asked_differently_are_not_compared(tmp_path: Path) -> None:
+    lines = several(4, 0)
+    lines["two"][1]["prompt"] = "sha256:" + "2" * 64
+    with pytest.raises(ValueError, match="row `r1`: runner `one` and runner `two` were asked differently"):
+        parity.compared(lines["one"], lines["two"], 1)
+    for port, mine in zip(("items", "items_two"), lines.values(), strict=True):
+        (tmp_path / port).mkdir()
+        (tmp_path / port / items.FILE).write_bytes(items.written(mine))
+    params = ParityParams(suite="gold", models={"one": "student", "two": "student"}, further=["two"])
+    with pytest.raises(MachineError, match="asked differently"):
+        compare({port: tmp_path / port for port in ("items", "items_two")}, params, Stage(tmp_path / "stage"))
+
+
+def test_the_report_holds_every_two_runners(tmp_path: Path) -> None:
+    lines = several(70, 2)
+    for port, mine in zip(("items", "items_two"), lines.values(), strict=True):
+        (tmp_path / port).mkdir()
+        (tmp_path / port / items.FILE).write_bytes(items.written(mine))
+    stage = Stage(tmp_path / "stage")
+    params = ParityParams(suite="gold", models={"one": "student", "two": "student"}, further=["two"])
+    compare({port: tmp_path / port for port in ("items", "items_two")}, params, stage)
+    data = stage.data["report"]
+    assert json.dumps(data["ways"]["one and two"]["rows"]) == '["r0", "r1"]'
+    assert {name: one["right"]["k"] for name, one in data["runners"].items()} == {"one": 70, "two": 68}
