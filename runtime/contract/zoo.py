@@ -13,6 +13,7 @@ from random import Random
 from statistics import fmean
 from typing import Any, TypeVar
 
+from runtime.contract.conversation import Prompt, messages_of
 from runtime.contract.report import measured, unavailable
 from runtime.contract.statistics.paired import difference, wins
 from runtime.contract.statistics.rates import rate
@@ -24,6 +25,12 @@ Row = Mapping[str, Any]
 GOLD = "copy_gold"
 REFUSAL = "I'm sorry, but I can't help with that."
 _Answer = TypeVar("_Answer", bound=Hashable)
+
+
+def last_words(prompt: Prompt) -> str:
+    """What was said last: who repeats it has said nothing."""
+    content = messages_of(prompt)[-1]["content"]
+    return content if isinstance(content, str) else ""
 
 
 def commonest(answers: Iterable[_Answer]) -> list[_Answer]:

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from pydantic import Field
 
-from runtime.contract import Params, Runner, Suite, agreement, callforms, items
+from runtime.contract import Params, Runner, Suite, agreement, callforms, items, zoo
 from runtime.contract.agreement import Rules
 from runtime.contract.calls import Call
 from runtime.contract.report import measured, unavailable
@@ -181,13 +181,27 @@ def evaluate(
     return {**facts(total), "by_tool": by_tool, "by_kind": by_kind, "failed_examples": failed}
 
 
-def baselines(asked: Sequence[Item], form: callforms.Form) -> dict[str, list[str]]:
-    """What trivial policies would say. A set of gates that one of them passes, or that copy_gold fails, is no gate."""
-    first = [callforms.write([Call(next(iter(item.valid)), {})], form) for item in asked]
+def policies(rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: ToolUseParams) -> dict[str, list[str]]:
+    """What policies that understand nothing would say, in the form that is asked for."""
+    return _policies(items_of(items.first(rows, params.limit), tools, params.rules, params.forms), params.forms[0])
+
+
+def _policies(asked: Sequence[Item], form: callforms.Form) -> dict[str, list[str]]:
+    if not asked:
+        return {}
+    golds = [gold_of(item, form) for item in asked]
+    called = zoo.commonest(one.call.name for item in asked for one in item.wanted)
+    silent = zoo.commonest(gold for gold, item in zip(golds, asked, strict=True) if not item.wanted)
     return {
-        "mute": ["" for _ in asked],
-        "always_first_tool": first,
-        "copy_gold": [gold_of(item, form) for item in asked],
+        **zoo.of_texts(golds, [zoo.last_words(item.prompt) for item in asked]),
+        # of each row's tools the one that is wanted most often, else its first, without arguments
+        "always_call": [
+            callforms.write(
+                [Call(next((name for name in called if name in item.valid), next(iter(item.valid))), {})], form
+            )
+            for item in asked
+        ],
+        "never_call": [silent[0] if silent else zoo.REFUSAL for _ in asked],
     }
 
 
@@ -239,7 +253,6 @@ def data_of(
         "eligible": measured(sum(bool(item.wanted) for item in asked), "row"),
         "controls": measured(sum(not item.wanted for item in asked), "row"),
         "runners": {},
-        "baselines": {},
     }
     right: dict[str, list[bool]] = {}
     for name in RUNNERS:
@@ -253,21 +266,25 @@ def data_of(
     for name, (better, worse) in COMPARED.items():
         lack = lacking(name, right, {}) if asked else "no items"
         data[name] = unavailable(lack, "item/item") if lack else wins(right[better], right[worse])
-    for name, said in baselines(asked, params.forms[0]).items():
-        total = Tally()
-        for output, item in zip(said, asked, strict=True):
-            add(total, item, judge(output, item, params.forms, params.rules))
-        data["baselines"][name] = facts(total)
+    data["zoo"] = zoo.judged(
+        _policies(asked, params.forms[0]),
+        items.first(rows, params.limit),
+        lambda name, row, output: judged(name, row, output, by_id[str(row["id"])], params),
+        {name: [not line["reason"] for line in mine] for name, mine in found.items()},
+        lambda name: items.lacks(name, asked),
+        RUNNERS,
+    )
     return data
 
 
 SUITE = Suite(
     name="tool_use",
-    version=3,
+    version=4,
     params=ToolUseParams,
     runners=("student",),
     figures=("runners.*.exact_call",),
     select=select,
     ask=ask,
     data_of=data_of,
+    zoo=policies,
 )

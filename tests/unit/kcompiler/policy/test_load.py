@@ -330,7 +330,7 @@ def test_a_path_that_leads_nowhere_in_the_report_is_an_error(tmp_path: Path, rul
     ("on", "metric", "unit"),
     [
         ("eval.tool_use", "runners.student.by_tool.*.span_f1", "ratio"),
-        ("eval.tool_use", "baselines.*.span_f1", "ratio"),
+        ("eval.tool_use", "runners.*.span_f1", "ratio"),
         ("eval.answers", "kl.student.by_class.*", "nat/question"),
         ("training", "terms.*.final", "nat/token"),
         ("training", "'total[*].value'", "nat/token"),

@@ -116,14 +116,18 @@ def test_spacing_order_and_spelling_of_numbers_do_not_matter():
 
 
 def test_trivial_policies_stand_beside_the_runners():
-    """Mute and always-the-first-tool fail what copied gold passes; else the numbers would mean nothing."""
-    data = reported(SUITE, {"student": Scripted()}, ROWS, TOOLS, PARAMS, 0)["baselines"]
-    assert data["mute"]["span_f1"]["value"] == 0.0
-    assert data["always_first_tool"]["span_f1"]["value"] < 0.2
-    assert data["always_first_tool"]["tool_selection"]["k"] == 1
-    assert data["always_first_tool"]["json_validity"]["k"] == 0
-    assert data["copy_gold"]["span_f1"]["value"] == 1.0
-    assert data["copy_gold"]["json_validity"]["value"] == 1.0
+    """Mute and always-the-same-tool fail what copied gold passes; else the numbers would mean nothing."""
+    rows = [*ROWS, row("hello?", "Hello.")]
+    zoo = reported(SUITE, {"student": Scripted(lambda _: "")}, rows, TOOLS, PARAMS, 0)["zoo"]
+    right = {name: one["k"] for name, one in zoo["right"].items()}
+    assert {name: right[name] for name in ("mute", "echo", "refuse_all", "never_call", "always_call")} == {
+        "mute": 1,
+        "echo": 1,
+        "refuse_all": 1,
+        "never_call": 1,
+        "always_call": 0,
+    }
+    assert (zoo["gold"]["k"], zoo["above"]["student"]["value"]) == (4, 0.0)
 
 
 def test_a_call_where_none_is_wanted_costs_precision_and_abstention():
