@@ -153,6 +153,8 @@ class Lowering:
             sources.append(entry)
         if data.tools:
             takes["tools"] = self.add_input("tools", "file", data.tools, "", "/data/tools")
+        if data.fixtures:
+            takes["fixtures"] = self.add_input("fixtures", "fixtures_folder", data.fixtures, "", "/data/fixtures")
         self.add(
             "data",
             "data",
@@ -161,6 +163,7 @@ class Lowering:
                 "held_out": data.held_out,
                 "validation": data.validation,
                 "has_tools": bool(data.tools),
+                "has_fixtures": bool(data.fixtures),
                 "learns": learns(self.spec),
             },
             takes,

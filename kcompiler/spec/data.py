@@ -189,6 +189,13 @@ class Data(Section):
         description="JSON file with the registry of tools, relative to the spec's folder.",
         examples=["tools/registry.json"],
     )
+    fixtures: str = Field(
+        default="",
+        max_length=1000,
+        description="Folder of what the tools were recorded to answer, which `kcompiler fixtures record` writes: suite "
+        "`scenarios` lets a model call tools, and answers it from there.",
+        examples=["tools/fixtures"],
+    )
     held_out: float = Field(
         default=0.2,
         ge=0,

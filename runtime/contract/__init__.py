@@ -85,8 +85,10 @@ def unkeyed(params: type[BaseModel]) -> list[str]:
 KINDS: Mapping[str, str] = {
     "file": "one file of the project, pinned by its SHA-256 (only as an input)",
     "rows_folder": "a folder of rows in Parquet or Arrow, pinned by its tree digest (only as an input)",
+    "fixtures_folder": "a folder of what tools were recorded to answer, pinned by its tree digest (only as an input)",
     "hf_folder": "a Transformers folder: one of the project, pinned by its tree digest, or a fetched one",
-    "dataset": "<split>.jsonl of dataset rows, tools.json when a registry is declared, manifest.json",
+    "dataset": "<split>.jsonl of dataset rows, tools.json when a registry is declared, fixtures/ when they are "
+    "answered from recordings, manifest.json",
     "tokenizer": "tokenizer.json, tokenizer_config.json, contract.json (special ids, template, vocabulary width), "
     "chat_template.jinja; with `template: chat` chat.json (template, system message, generation prompt, stop tokens)",
     "answers": "answers.jsonl (one line per row of the training split that has a usable answer) and manifest.json",
@@ -369,6 +371,8 @@ class Suite:
     unfit: Callable[[Any, str], str] | None = None
     #: its rows are preference pairs: of each the answer that was chosen, and `rejected`
     pairs: bool = False
+    #: its rows are scenarios: models call tools, and are answered from the fixtures beside them
+    answered: bool = False
     #: places of its data (`*`: any name) that are the same within a tolerance when it is asked again on an accelerator
     figures: Sequence[str] = ()
 

@@ -18,6 +18,7 @@ TRAINING = (
     "runtime.contract.rounding",
     "runtime.contract.rows",
     "runtime.contract.wanted",
+    "runtime.contract.scenario",
     "runtime.contract.shards",
     "runtime.contract.signals",
     "runtime.contract.splits",

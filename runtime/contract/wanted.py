@@ -7,7 +7,7 @@
 one right answer. `order` is "any" where the calls are independent, and "given" for a chain. `facts` are what
 a final answer must carry over from the results of tools before it: `type` says how a value is compared (text, number,
 date, id), `unit` which unit a number must have, `key` under which field of the result it stands. Everything here is
-declared with the data, never read from what a model said.
+declared with the data, never read from what a model said. What a scenario wants besides: runtime/contract/scenario.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, scenario
 from runtime.contract.strict_json import Json
 
 ORDERS = ("any", "given")
@@ -81,8 +81,11 @@ def _fact(value: Json, here: str, at: str) -> None:
 
 def checked(value: Json, here: str) -> None:
     """Whether a JSON value is what a row may want. Raises Refusal (KR0240) with what is wrong."""
-    if not isinstance(value, dict) or not value or not set(value) <= {"calls", "order", "facts", "locale"}:
-        raise _refuse("it must be an object of calls, order, facts and locale", here)
+    known = {"calls", "order", "facts", "locale", *scenario.FIELDS}
+    if not isinstance(value, dict) or not value or not set(value) <= known:
+        raise _refuse(f"it must be an object of {', '.join(sorted(known))}", here)
+    if why := scenario.fault(value):
+        raise _refuse(why, here)
     calls, facts = value.get("calls"), value.get("facts")
     if calls is not None:
         if not isinstance(calls, list) or len(calls) > MAX_CALLS:
@@ -98,8 +101,8 @@ def checked(value: Json, here: str) -> None:
             _fact(fact, here, f"facts[{number}]")
     if "locale" in value and (facts is None or value["locale"] not in LOCALES):
         raise _refuse(f"locale stands beside facts and is one of {', '.join(LOCALES)}", here)
-    if calls is None and facts is None:
-        raise _refuse("it wants nothing: write calls or facts", here)
+    if calls is None and facts is None and "state" not in value:
+        raise _refuse("it wants nothing: write calls, facts or state", here)
 
 
 def calls_of(row: Mapping[str, Any]) -> list[WantedCall] | None:

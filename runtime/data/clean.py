@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runtime.contract import Refusal
-from runtime.data import credentials
+from runtime.data import credentials, personal
 
 
 @dataclass(frozen=True, slots=True)
 class Cleaner:
-    """What is done with credentials: refused, or with `redact` replaced by a word; they are never kept."""
+    """What is done with credentials: refused, or with `redact` replaced by a word; they are never kept. Personal data
+    are refused unless `keep_personal`, for which whoever records has a reason."""
 
     place: str
     redact: bool = False
@@ -18,6 +19,14 @@ class Cleaner:
 
     def __call__(self, text: str) -> str:
         """Raises Refusal, without what was found."""
+        personally = [] if self.keep_personal else sorted({one.kind for one in personal.found(text)})
+        if personally:
+            raise Refusal(
+                f"a recorded text holds personal data ({', '.join(personally)})",
+                place=self.place,
+                action='leave these conversations out, or say why it may stand there: --keep-personal "made up"',
+                code="KR0236",
+            )
         kinds = credentials.found(text)
         if not kinds:
             return text

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import cast
 
 from runtime import catalog, digest
-from runtime.contract import Context, Generator, Refusal, calls, rows, sources, splits
+from runtime.contract import Context, Generator, Refusal, calls, fixtures, rows, sources, splits
 from runtime.contract import report as facts
 from runtime.contract.rows import Row
 from runtime.contract.strict_json import Json
 from runtime.machine import durable
 from runtime.steps.data import DataParams, Source
 from runtime.tools import registry
+from runtime.tools.broker import toolbox
 
 #: how many offending rows a refusal spells out
 NAMED = 10
@@ -100,6 +101,13 @@ def _write(
     _dump(folder / "manifest.json", manifest)
 
 
+def _copy(source: Path, to: Path) -> None:
+    """The files of a folder of fixtures, as they are."""
+    to.mkdir()
+    for path in sorted(source.iterdir()):
+        durable.write(to / path.name, path.read_text(encoding="utf-8"))
+
+
 def _dump(path: Path, value: Json) -> None:
     durable.write(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
@@ -107,6 +115,9 @@ def _dump(path: Path, value: Json) -> None:
 def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None:
     """Operation `data`. Duplicates are dropped before splitting; an overlap of prompts is refused with its rows."""
     tools = registry.load(takes["tools"]) if params.has_tools else []
+    if params.has_fixtures:
+        # refused before any row is read, where they are for other tools or malformed
+        fixtures.load(takes["fixtures"], tools, place="fixtures")
     unused: Counter[str] = Counter()
     found: list[tuple[str, Row]] = []
     for source in params.sources:
@@ -133,6 +144,8 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
     overlap = overlaps[splits.TRAIN, splits.TEST]
     folder = ctx.out("dataset")
     _write(folder, final, tools, params)
+    if params.has_fixtures:
+        _copy(takes["fixtures"], folder / toolbox.FOLDER)
     data = {
         "splits": {name: {"rows": facts.measured(len(split), "row")} for name, split in final.items()},
         "rows": facts.measured(sum(map(len, final.values())), "row"),

@@ -12,7 +12,7 @@ from runtime.contract import Context, Params, Refusal, Suite, items, lots, rows
 from runtime.contract import report as facts
 from runtime.contract.part import Part
 from runtime.machine import durable
-from runtime.tools import registry
+from runtime.tools.broker import toolbox
 
 
 class Asked(Protocol):
@@ -81,8 +81,7 @@ def of(takes: Mapping[str, Path], params: Asked, ctx: Context) -> Questions:
     if params.rows is not None:
         held = [row for row in held if params.rows.holds(row)]
     lots.distinct(held)
-    declared = takes["dataset"] / "tools.json"
-    tools = registry.load(declared) if declared.is_file() else []
+    tools = toolbox.of_dataset(takes["dataset"])
     suite.data_of([], held, tools, own, ctx.seed)
     ctx.say(f"{suite.name}: {len(held)} rows, runners {', '.join(params.runners)}")
     return Questions(suite=suite, params=own, rows=held, tools=tools, runners=params.runners)

@@ -45,6 +45,8 @@ class DataParams(Params):
     #: share of the rows that would be learnt from that is kept for validation, by another hash of the same kind
     validation: float = Field(default=0.0, ge=0.0, lt=1.0)
     has_tools: bool = False
+    #: whether the tools are answered from fixtures
+    has_fixtures: bool = False
     #: whether anything reads training rows; then there must be some
     learns: bool = True
 
@@ -57,6 +59,8 @@ def takes(params: DataParams) -> Ports:
     }
     if params.has_tools:
         ports["tools"] = Port(kind="file")
+    if params.has_fixtures:
+        ports["fixtures"] = Port(kind="fixtures_folder")
     return ports
 
 
@@ -82,6 +86,10 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.rows",
         "runtime.contract.wanted",
+        "runtime.contract.scenario",
+        "runtime.contract.fixtures",
+        "runtime.contract.expressions",
+        "runtime.contract.bounded",
         "runtime.contract.pairs",
         "runtime.contract.sources",
         "runtime.contract.formats",

@@ -65,6 +65,7 @@ STEP = Step(
         "runtime.contract.templates",
         "runtime.contract.rows",
         "runtime.contract.wanted",
+        "runtime.contract.scenario",
         "runtime.contract.pairs",
         "runtime.contract.program",
         "runtime.contract.report",

@@ -74,6 +74,11 @@ STEP = Step(
         "runtime.contract.toolset",
         "runtime.contract.jsonschemas",
         "runtime.contract.ecma",
+        "runtime.contract.bounded",
+        "runtime.contract.expressions",
+        "runtime.contract.fixtures",
+        "runtime.contract.wanted",
+        "runtime.contract.scenario",
     ),
     lighter="take fewer rows of the suite",
 )

@@ -58,6 +58,7 @@ STEP = Step(
         "runtime.contract.shards",
         "runtime.contract.rows",
         "runtime.contract.wanted",
+        "runtime.contract.scenario",
         "runtime.contract.splits",
         "runtime.contract.pairs",
         "runtime.contract.record",

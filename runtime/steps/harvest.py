@@ -43,6 +43,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.rows",
         "runtime.contract.wanted",
+        "runtime.contract.scenario",
         "runtime.contract.splits",
         "runtime.contract.pairs",
         "runtime.contract.record",

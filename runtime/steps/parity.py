@@ -45,6 +45,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.pairs",
         "runtime.contract.wanted",
+        "runtime.contract.scenario",
         "runtime.contract.rows",
     ),
 )

@@ -54,6 +54,7 @@ STEP = Step(
         "runtime.contract.templates",
         "runtime.contract.rows",
         "runtime.contract.wanted",
+        "runtime.contract.scenario",
         "runtime.contract.pairs",
         "runtime.contract.report",
         "runtime.contract.vocabulary",

@@ -45,6 +45,7 @@ STEP = Step(
         "runtime.contract.cut",
         "runtime.contract.rows",
         "runtime.contract.wanted",
+        "runtime.contract.scenario",
         "runtime.contract.pairs",
         "runtime.contract.report",
         "runtime.contract.architecture",

@@ -83,6 +83,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.rows",
         "runtime.contract.wanted",
+        "runtime.contract.scenario",
         "runtime.contract.pairs",
         "runtime.contract.templates",
         "runtime.contract.strict_json",

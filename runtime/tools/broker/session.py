@@ -63,6 +63,13 @@ class Session:
     _forgotten: set[str] = field(default_factory=set)
     used: set[str] = field(default_factory=set)
 
+    def refused(self, name: str, args: Mapping[str, Json]) -> Served | None:
+        """What a tool was recorded to say to arguments that it does not take; None where that was not recorded."""
+        tool = self.fixtures.tools.get(name)
+        lines = [tool.exact.get((scope, tool.key(args))) for scope in (self.item, "")] if tool else []
+        line = next((one for one in lines if one is not None and one.kind == "error"), None)
+        return self._said(line, line.result) if line else None
+
     def call(self, name: str, args: Mapping[str, Json]) -> Served | Miss:
         """The answer of a tool. A call changes the world of this item alone."""
         tool = self.fixtures.tools.get(name)

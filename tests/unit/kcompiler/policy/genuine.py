@@ -11,8 +11,9 @@ from typing import Any
 from runtime.contract import conversation
 from runtime.data import bfcl as questions
 from runtime.data.called import gold_of as called
-from runtime.suites import answers, bfcl, choice, gold, integration, language_model, preference, tool_use
+from runtime.suites import answers, bfcl, choice, gold, integration, language_model, preference, scenarios, tool_use
 from tests.unit.kcompiler.policy.suites import TOOLS, gold_of, report, tool_rows
+from tests.unit.runtime.suites import scenes as shopping
 from tests.unit.runtime.suites.models import Scripted, reported, row
 
 ASKED, CONTROLS, SILENT = 60, 30, "Nothing to do."
@@ -115,6 +116,25 @@ def carried(teacher: int = 0, student: int = 1, ce_only: int = 3, coreml: int | 
     runners = {name: Scripted(answers(count)) for name, count in wrong.items()}
     params = integration.IntegrationParams(coreml_limit=60)
     return report("integration", reported(integration.SUITE, runners, rows, [], params, 0))
+
+
+def scenes(teacher: int = 1, student: int = 3, ce_only: int = 6, coreml: int | None = None) -> dict[str, Any]:
+    """Report `eval.scenarios`: 60 tasks in a shop; how many of them each model answers without doing anything."""
+    wrong = {
+        "teacher": teacher,
+        "student": student,
+        "ce_only": ce_only,
+        "coreml": student if coreml is None else coreml,
+    }
+    return scenarios_of({name: shopping.first(count, lambda _row, _at: "No.") for name, count in wrong.items()})
+
+
+def scenarios_of(acts: Mapping[str, Any], count: int = 60) -> dict[str, Any]:
+    """Report `eval.scenarios` of models that act so in so many tasks."""
+    rows = [shopping.scene(number) for number in range(count)]
+    runners = {name: shopping.model(rows, how) for name, how in acts.items()}
+    params = scenarios.ScenariosParams(coreml_limit=60)
+    return report("scenarios", reported(scenarios.SUITE, runners, rows, shopping.shop(), params, 0))
 
 
 def right_answer(prompt: str) -> str:

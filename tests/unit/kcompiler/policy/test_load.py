@@ -413,6 +413,7 @@ def test_every_pack_is_found() -> None:
         "quality/integration",
         "quality/original",
         "quality/preference",
+        "quality/scenarios",
         "quality/transfer",
         "roles/choice",
         "roles/choice-share",

@@ -23,6 +23,7 @@ from tests.unit.kcompiler.policy.genuine import (
     golds,
     preferences,
     proportions,
+    scenes,
     texts,
     tools,
 )
@@ -40,11 +41,12 @@ LIVE = {
     "evaluate-preference": {**preferences(), **BOUND},
     "evaluate-bfcl": {**functions(), **BOUND},
     "evaluate-integration": {**carried(), **BOUND},
+    "evaluate-scenarios": {**scenes(), **BOUND},
     # thirty steps of training do not make a student that passes
     "evaluate-answers": {**proportions(), **BOUND},
 }
 EVERY: dict[str, dict[str, Any]] = {**REPORTS, **LIVE}
-SUITES = ("answers", "bfcl", "choice", "gold", "integration", "preference", "tool_use")
+SUITES = ("answers", "bfcl", "choice", "gold", "integration", "preference", "scenarios", "tool_use")
 SPEC = {
     "risk_tier": 3,
     "budgets": {"wall_s": 400.0, "cpu_s": 400.0},
@@ -66,6 +68,7 @@ PACKS = policy.load(
         "quality/gold",
         "quality/integration",
         "quality/preference",
+        "quality/scenarios",
         "quality/transfer",
     ],
     [assets.folder("policies")],

@@ -16,10 +16,22 @@ from kcompiler import assets, policy
 from kcompiler.judge import Verdict, judge
 from runtime.contract import report as facts
 from tests.unit.kcompiler.policy import test_reports
-from tests.unit.kcompiler.policy.genuine import choices, golds, preferences, proportions, sums, texts, tools
+from tests.unit.kcompiler.policy.genuine import (
+    choices,
+    golds,
+    preferences,
+    proportions,
+    scenarios_of,
+    scenes,
+    sums,
+    texts,
+    tools,
+)
+from tests.unit.runtime.suites import scenes as shopping
 
 PACKS = policy.load(
-    ["caws/core", "caws/tier-3", "quality/gold", "quality/preference", "quality/transfer"], [assets.folder("policies")]
+    ["caws/core", "caws/tier-3", "quality/gold", "quality/preference", "quality/scenarios", "quality/transfer"],
+    [assets.folder("policies")],
 )
 Report = dict[str, Any]
 
@@ -83,6 +95,20 @@ def without(report: Report, *paths: str) -> Report:
     return changed
 
 
+def acting(**how: Any) -> Report:
+    """Four models that do every task, but for those that act otherwise."""
+    right = dict.fromkeys(("teacher", "student", "ce_only", "coreml"), shopping.rightly)
+    return scenarios_of({**right, **how})
+
+
+looping = shopping.first(40, lambda row, _at: shopping.call("look", item=shopping.ITEMS[int(row["id"])]))
+unanswered = shopping.first(40, lambda _row, _at: shopping.call("look", item="hat"))
+
+
+def burning(row: dict[str, Any], at: int) -> str:
+    return shopping.rightly(row, at - 1) if at else shopping.call("burn", item="pen 1")
+
+
 NONE = facts.rate(0, 60)
 F1 = {"value": 1.0, "unit": "ratio", "tag": "measured", "tp": 60, "fp": 0, "fn": 0}
 BARE = {"value": 1.0, "unit": "ratio", "tag": "measured"}
@@ -133,6 +159,18 @@ WRONG: list[tuple[str, Callable[[], Report]]] = [
     ("nine nats beside 0.08 of the same without a teacher", lambda: texts(student=1e-16, ce_only=0.73)),
     ("nine nats, and so have all", lambda: texts(teacher=1e-16, student=1e-16, ce_only=1e-17)),
     ("no gain", lambda: texts(student=0.5, ce_only=0.5)),
+    ("a student that does a third of the tasks", lambda: scenes(student=40, ce_only=40)),
+    ("a student that does none, beside a teacher that does none", lambda: scenes(60, 60, 60)),
+    ("a package that does half", lambda: scenes(coreml=30)),
+    ("a student that never stops", lambda: acting(student=looping)),
+    ("a student that forty items were not answered for", lambda: acting(student=unanswered)),
+    ("a teacher that forty items were not answered for", lambda: acting(teacher=unanswered)),
+    ("a student that burns what it sells", lambda: acting(student=burning)),
+    ("fixtures that nobody has read", lambda: put(scenes(), fixtures_unreviewed=facts.measured(3, "line"))),
+    ("a hit rate of no calls", lambda: put(scenes(), fixture_hit_rate__student=facts.rate(0, 0))),
+    ("a hit rate just too low", lambda: put(scenes(), fixture_hit_rate__coreml=facts.rate(94, 100))),
+    ("tasks whose own paths fail", lambda: put(scenes(), zoo__gold=facts.rate(59, 60))),
+    ("five tasks", lambda: scenarios_of(dict.fromkeys(("student", "coreml", "teacher"), shopping.rightly), 5)),
     ("no gain over random weights", lambda: texts(random_init=0.9)),
     ("random weights are better", lambda: texts(random_init=0.93)),
     (

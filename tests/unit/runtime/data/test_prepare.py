@@ -13,11 +13,13 @@ import pytest
 from referencing import Registry, Resource
 
 from runtime import digest
-from runtime.contract import Refusal, Used, rows
+from runtime.contract import Refusal, Used, fixtures, rows
 from runtime.contract import report as facts
 from runtime.contract.peak import Peak
 from runtime.data.prepare import prepare
 from runtime.steps.data import DataParams
+from runtime.tools import registry
+from runtime.tools.broker import toolbox
 
 ROOT = Path(__file__).resolve().parents[4]
 TOOLS = ROOT / "specs" / "tools" / "registry.json"
@@ -347,3 +349,22 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path)
         prepare({}, DataParams(sources=[made]), Stage(tmp_path / name, seed))
     first, again, other = (digest.of_folder(tmp_path / name / "dataset") for name in "123")
     assert first == again != other
+
+
+def test_fixtures_go_into_the_dataset_as_they_are_and_are_read_from_there(tmp_path: Path):
+    tools = registry.load(TOOLS)
+    folder = tmp_path / "answers"
+    folder.mkdir()
+    lines = [fixtures.header(dict(tools[0]), tools), {"kind": "ignore_args", "result": "done"}]
+    (folder / f"{tools[0]['name']}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    stage = Stage(tmp_path / "out")
+    made = source("t", kind="generator", generator="toy_tools", params={"rows": 100})
+    takes = {"tools": TOOLS, "fixtures": folder}
+    prepare(takes, DataParams(sources=[made], has_tools=True, has_fixtures=True), stage)
+    box = toolbox.of_dataset(tmp_path / "out" / "dataset")
+    assert list(box) == tools
+    assert [line.result for line in toolbox.fixtures_of(box).lines()] == ["done"]
+    (folder / "world.jsonl").write_text("{}\n")
+    with pytest.raises(Refusal) as refused:
+        prepare(takes, DataParams(sources=[made], has_tools=True, has_fixtures=True), Stage(tmp_path / "again"))
+    assert refused.value.place == "fixtures/world.jsonl:1"

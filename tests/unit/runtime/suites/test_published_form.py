@@ -19,6 +19,7 @@ from runtime.data.bfcl import rows_of
 from runtime.tools import registry
 from tests.unit.kcompiler.policy.genuine import fact_row
 from tests.unit.runtime.suites.models import Scripted, reported, row
+from tests.unit.runtime.suites.scenes import scene, shop
 
 ROOT = Path(__file__).resolve().parents[4]
 TOOLS = registry.load(ROOT / "specs" / "tools" / "registry.json")
@@ -31,6 +32,7 @@ ROWS: Mapping[str, Sequence[Mapping[str, object]]] = {
     "choice": [row("q", "A"), row("p", "D")],
     "gold": [row("q", "Yes."), row("p", "No.")],
     "preference": [{**row("q", "Yes."), "rejected": "No."}, {**row("p", "No."), "rejected": "Well, yes."}],
+    "scenarios": [scene(1), scene(2)],
     "same_text": [row("q", "Yes."), row("p", "No.")],
 }
 #: what a suite must be told
@@ -50,7 +52,14 @@ def test_the_report_has_the_published_form(name: str, empty: bool, whole: bool):
     suite = catalog.load("suites", name)
     asked = ("teacher", "student", *suite.baselines, "coreml") if whole else suite.runners
     runners = {runner: Scripted(lambda _: "Yes.", lambda *_: 0.5) for runner in asked}
-    data = reported(suite, runners, [] if empty else ROWS[name], TOOLS, suite.params(**PARAMS.get(name, {})), 1)
+    data = reported(
+        suite,
+        runners,
+        [] if empty else ROWS[name],
+        shop() if name == "scenarios" else TOOLS,
+        suite.params(**PARAMS.get(name, {})),
+        1,
+    )
     report: dict[str, Any] = facts.envelope(
         kind=f"eval.{name}",
         step="evaluate",

@@ -1,0 +1,444 @@
+"""Tasks of several steps × models → whether each is done: a model calls, fixtures answer, until the model halts.
+
+What counts is declared by the row (`wanted`): the calls that are needed, tools that are forbidden, what of a small
+world must have changed, facts that the final answer must state, how many answers it may take. Code mode, several calls
+in one answer, is answered call by call in their order. An item is right when all of it holds and the model halted.
+
+A call that no fixture answers is a miss: it ends the item, is counted once and apart, and nothing of it is shown to the
+model. A call that no tool could carry out (malformed, unknown, arguments that do not fit) is the model's own mistake
+and no miss. Where fewer calls are answered than `least_hit_rate`, nothing is said of how well a model did.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from pydantic import Field
+
+from runtime.contract import Params, Refusal, Runner, Suite, callforms, calls, items, scenario, wanted, zoo
+from runtime.contract.agreement import Wanted, compared, prepared
+from runtime.contract.callforms import Form
+from runtime.contract.calls import Call, Fault
+from runtime.contract.conversation import Conversation, Message
+from runtime.contract.report import measured, unavailable
+from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
+from runtime.contract.statistics.rates import rate
+from runtime.contract.statistics.ratios import fieller, moments
+from runtime.contract.units import unit
+from runtime.data.integration import score
+from runtime.tools.broker.session import Miss, Session
+from runtime.tools.broker.toolbox import fixtures_of
+
+#: a chain is long from so many wanted calls on
+LONG = 3
+#: how the calls of a row's own path stand: one an answer, several in one answer, or a long chain of either
+PARTS = ("single", "several", "long")
+FORMS: tuple[Form, ...] = ("tagged", "native", "listed", "llama")
+
+
+class ScenariosParams(Params):
+    max_new_tokens: int = Field(
+        default=128,
+        ge=1,
+        description="Longest answer that is generated, each of several.",
+        examples=[128],
+        json_schema_extra=unit("token"),
+    )
+    turns: int = Field(
+        default=8,
+        ge=1,
+        le=scenario.MOST_TURNS,
+        description="Answers a model may give where a row does not say.",
+        examples=[8],
+        json_schema_extra=unit("answer"),
+    )
+    least_hit_rate: float = Field(
+        default=0.95,
+        ge=0.95,
+        le=1.0,
+        description="Share of calls that the fixtures must answer, or nothing is said of a model.",
+        examples=[0.98],
+        json_schema_extra=unit("1"),
+    )
+    limit: int = Field(
+        default=200,
+        ge=0,
+        description="Rows for the runners in torch, a fair sample; 0 takes all.",
+        examples=[200],
+        json_schema_extra=unit("row"),
+    )
+    coreml_limit: int = Field(
+        default=64, ge=1, description="Rows for the interpreted package.", examples=[64], json_schema_extra=unit("row")
+    )
+
+
+@dataclass(slots=True)
+class Played:
+    """One row as far as it was played."""
+
+    row: Mapping[str, Any]
+    session: Session
+    messages: list[Message]
+    beside: Sequence[Mapping[str, Any]]
+    made: list[Call] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+    served: int = 0
+    #: tool → the schema of its arguments
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    #: why it has ended; "" while it goes on
+    ended: str = ""
+
+    @property
+    def final(self) -> str:
+        return self.said[-1] if self.ended == "halted" else ""
+
+
+def _begun(row: Mapping[str, Any], tools: Sequence[Any]) -> Played:
+    first = scenario.asked(row, tools)
+    parameters = {str(tool["name"]): tool["parameters"] for tool in tools}
+    session = Session(fixtures_of(tools), str(row["id"]))
+    return Played(row, session, first.messages, first.tools, parameters=parameters)
+
+
+def _turns(row: Mapping[str, Any], params: ScenariosParams) -> int:
+    return int(row["wanted"].get("turns", params.turns))
+
+
+def _step(one: Played, text: str, params: ScenariosParams) -> None:
+    """What one answer of the model leads to."""
+    one.said.append(text)
+    fixtures = one.session.fixtures
+    found = callforms.read(text, FORMS, fixtures.validators)
+    if isinstance(found, Fault):
+        one.ended = "halted" if found.kind == "no_call" else found.kind
+        return
+    asked: list[dict[str, Any]] = []
+    results: list[Message] = []
+    for call in found:
+        wrong = calls.invalid(call, fixtures.validators)
+        answer = one.session.refused(call.name, call.args) if wrong else one.session.call(call.name, call.args)
+        if answer is None or isinstance(answer, Miss):
+            # whoever writes what no tool takes has not met a lack of fixtures
+            one.ended = wrong.kind if wrong else "miss"
+            return
+        one.made.append(call)
+        one.served += 1
+        one.results.append(answer.result)
+        name = f"call_{len(one.made)}"
+        function = {"name": call.name, "arguments": call.args}
+        asked.append({"id": name, "type": "function", "function": function})
+        results.append({"role": "tool", "content": answer.result, "tool_call_id": name, "name": call.name})
+    one.messages += [{"role": "assistant", "content": "", "tool_calls": asked}, *results]
+    if len(one.said) >= _turns(one.row, params):
+        one.ended = "no_halt"
+
+
+def _fits(call: Call, gold: Wanted) -> bool:
+    return compared(call, gold).fault is None
+
+
+def _matched(made: Sequence[Call], golds: Sequence[Wanted], *, ordered: bool) -> bool:
+    """Whether each wanted call was made, by a call of its own; others may stand between them."""
+    if ordered:
+        left = iter(made)
+        return all(any(_fits(call, gold) for call in left) for gold in golds)
+    taken: dict[int, int] = {}
+
+    def place(at: int, seen: set[int]) -> bool:
+        for number, call in enumerate(made):
+            if number not in seen and _fits(call, golds[at]):
+                seen.add(number)
+                if number not in taken or place(taken[number], seen):
+                    taken[number] = at
+                    return True
+        return False
+
+    return all(place(at, set()) for at in range(len(golds)))
+
+
+def _reason(one: Played) -> str:
+    """Why a scenario that has ended is not done; "" when it is."""
+    if one.ended != "halted":
+        return one.ended
+    row, gold = one.row, one.row["wanted"]
+    if any(call.name in gold.get("forbidden", ()) for call in one.made):
+        return "forbidden_call"
+    golds = [prepared(call, one.parameters.get(call.name, {})) for call in wanted.calls_of(row) or []]
+    if not _matched(one.made, golds, ordered=wanted.order_of(row) == "given"):
+        return "call_missing"
+    if "state" in gold and calls.arguments(one.session.changed()) != calls.arguments(gold["state"]):
+        return "other_state"
+    facts = wanted.facts_of(row)
+    if facts:
+        asked = str(row["messages"][scenario.begins(row) - 1]["content"])
+        found = score(one.final, facts, wanted.locale_of(row), asked, one.results, None)
+        if found.fault or found.semantic.missed:
+            return "fact_missing"
+    return ""
+
+
+def _line(name: str, one: Played, output: Mapping[str, Any], tools: Sequence[Any]) -> items.Line:
+    parts = {"answers": len(one.said), "served": one.served, "missed": int(one.ended == "miss")}
+    line = items.line(one.row, name, dict(output), parts, _reason(one))
+    return {**line, "prompt": items.prompt_digest(scenario.asked(one.row, tools))}
+
+
+def judged(name: str, row: Mapping[str, Any], output: Any, tools: Sequence[Any], params: ScenariosParams) -> items.Line:
+    """The line of one row, by playing again what the model said. Raises ValueError for what nobody can have said."""
+    if not isinstance(output, Mapping) or set(output) != {"said", "cut"} or not isinstance(output["cut"], bool):
+        raise ValueError("its output is not {said, cut}")
+    one = _begun(row, tools)
+    for text in output["said"]:
+        if one.ended or not isinstance(text, str):
+            raise ValueError("it says something after its end")
+        _step(one, text, params)
+    if bool(one.ended) is output["cut"]:
+        raise ValueError("it has no end, or two")
+    one.ended = "too_long" if output["cut"] else one.ended
+    return _line(name, one, output, tools)
+
+
+def select(rows: Sequence[Mapping[str, Any]], runner: str, params: ScenariosParams) -> Sequence[Mapping[str, Any]]:
+    """The rows that a runner is asked."""
+    asked = items.first(rows, params.limit)
+    return asked[: params.coreml_limit] if runner == "coreml" else asked
+
+
+def ask(
+    name: str,
+    runner: Runner,
+    rows: Sequence[Mapping[str, Any]],
+    tools: Sequence[Any],
+    params: ScenariosParams,
+    _seed: int,
+) -> list[items.Line]:
+    """A line for each row: all are played side by side, one answer at a time."""
+    played = [_begun(row, tools) for row in rows]
+    while going := [one for one in played if not one.ended]:
+        prompts = [Conversation.of(one.messages, one.beside) for one in going]
+        for one, text in zip(going, _answers(runner, going, prompts, params), strict=True):
+            if text is None:
+                one.ended = "too_long"
+            else:
+                _step(one, text, params)
+    return [_line(name, one, {"said": one.said, "cut": one.ended == "too_long"}, tools) for one in played]
+
+
+def _answers(
+    runner: Runner, going: Sequence[Played], prompts: Sequence[Conversation], params: ScenariosParams
+) -> list[str | None]:
+    """An answer each; None for a conversation that has grown beyond what the model reads."""
+    try:
+        return list(runner.generate(prompts, params.max_new_tokens))
+    except Refusal:
+        if not all(one.said for one in going):
+            # a row that does not fit from the beginning is a mistake of the data
+            raise
+    found: list[str | None] = []
+    for prompt in prompts:
+        try:
+            found += runner.generate([prompt], params.max_new_tokens)
+        except Refusal:
+            found.append(None)
+    return found
+
+
+def own_path(row: Mapping[str, Any]) -> list[str]:
+    """What a model would have said that takes the row's own path."""
+    return [
+        callforms.write([Call(c["function"]["name"], c["function"]["arguments"]) for c in message["tool_calls"]])
+        if "tool_calls" in message
+        else str(message["content"])
+        for message in scenario.path(row)
+    ]
+
+
+def _gold(rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: ScenariosParams) -> None:
+    """Every row is right by its own path. Raises Refusal for one that is not."""
+    for row in rows:
+        why = scenario.unfit(row)
+        if not why:
+            path = own_path(row)
+            line = judged(zoo.GOLD, row, _said(row, path, tools, params), tools, params)
+            reason = line["reason"] or ("" if line["output"]["said"] == path else "it ends early")
+            why = f"its own path is not right: {reason}" if reason else ""
+        if why:
+            raise Refusal(
+                f"row `{row['id']}` is no scenario that can be judged: {why}",
+                action="correct its `wanted` or its messages, or record what its path calls: kcompiler fixtures record",
+                code="KR0237",
+            )
+
+
+def policies(
+    rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: ScenariosParams
+) -> dict[str, list[dict[str, Any]]]:
+    """What policies that understand nothing would say, as far as they are let; and the rows' own paths."""
+    last = [str(row["messages"][scenario.begins(row) - 1]["content"]) for row in rows]
+    texts = {
+        name: [[text] for text in said]
+        for name, said in zoo.of_texts([own_path(row)[-1] for row in rows], last).items()
+    }
+    texts["no_call"] = [[own_path(row)[-1]] for row in rows]
+    texts[zoo.GOLD] = [own_path(row) for row in rows]
+    if tools:
+        first = callforms.write([Call(str(tools[0]["name"]), {})])
+        texts["always_first_tool"] = [[first] * _turns(row, params) for row in rows]
+    return {
+        name: [_said(row, mine, tools, params) for row, mine in zip(rows, said, strict=True)]
+        for name, said in texts.items()
+    }
+
+
+def _said(
+    row: Mapping[str, Any], texts: Sequence[str], tools: Sequence[Any], params: ScenariosParams
+) -> dict[str, Any]:
+    """The output of who says these texts, until the scenario ends; then, if it has not, nothing more."""
+    one = _begun(row, tools)
+    for text in [*texts, ""]:
+        if not one.ended:
+            _step(one, text, params)
+    return {"said": one.said, "cut": False}
+
+
+def data_of(
+    lines: Sequence[Mapping[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    tools: Sequence[Any],
+    params: ScenariosParams,
+    _seed: int,
+) -> dict[str, Any]:
+    """The data of report `eval.scenarios`. Raises ValueError for a line that is not what its output gives, Refusal
+    without fixtures, and for a row that its own path does not get right."""
+    asked = items.first(rows, params.limit)
+    held = fixtures_of(tools) if asked else None
+    _gold(asked, tools, params)
+    found = items.checked(
+        lines,
+        lambda name: select(rows, name, params),
+        lambda name, row, output: judged(name, row, output, tools, params),
+    )
+    hits = {name: _hits(mine) for name, mine in found.items()}
+    low = {
+        name: f"{served} of {calls_} calls were answered, less than {params.least_hit_rate:g}"
+        for name, (served, calls_) in hits.items()
+        if served < params.least_hit_rate * calls_
+    }
+    right = {name: [not line["reason"] for line in mine] for name, mine in found.items() if name not in low}
+    halted = {name: [_halted(line) for line in mine] for name, mine in found.items() if name not in low}
+    policed = policies(asked, tools, params)
+
+    def judge(name: str, row: Mapping[str, Any], output: Any) -> items.Line:
+        return judged(name, row, output, tools, params)
+
+    def absent(name: str, unit_: str) -> dict[str, Any]:
+        return unavailable(low.get(name) or items.lacks(name, asked), unit_)
+
+    def each(values: Mapping[str, Sequence[bool]]) -> dict[str, Any]:
+        return {
+            name: rate(sum(values[name]), len(values[name])) if name in values else absent(name, "ratio")
+            for name in RUNNERS
+        }
+
+    places = {part: [at for at, row in enumerate(asked) if _part(row) == part] for part in PARTS}
+
+    def of_part(name: str, part: str) -> dict[str, Any]:
+        mine = [right[name][at] for at in places[part] if at < len(right[name])] if name in right else []
+        return rate(sum(mine), len(mine)) if name in right else absent(name, "ratio")
+
+    return {
+        "items": measured(len(asked), "item"),
+        "by_part": {part: {name: of_part(name, part) for name in RUNNERS} for part in PARTS},
+        "right": each(right),
+        "halted": each(halted),
+        "fixture_hit_rate": {
+            name: rate(*hits[name]) if name in hits else unavailable(items.lacks(name, asked), "ratio")
+            for name in RUNNERS
+        },
+        "fixture_miss_count": {
+            name: measured(sum(line["parts"]["missed"] for line in found[name]), "item", n=len(found[name]))
+            if name in found
+            else unavailable(items.lacks(name, asked), "item")
+            for name in RUNNERS
+        },
+        "fixtures_unreviewed": measured(held.unreviewed, "line") if held else unavailable("no items", "line"),
+        "of_teacher": {name: _share(name, right, low) for name in ("student", "coreml")},
+        **{name: _compared(name, right, low, bool(asked)) for name in COMPARED},
+        "reasons": {
+            name: {
+                reason or "right": rate(count, len(mine))
+                for reason, count in sorted(Counter(line["reason"] for line in mine).items())
+            }
+            for name, mine in found.items()
+        },
+        "zoo": zoo.judged(
+            policed, asked, judge, right, lambda name: low.get(name) or items.lacks(name, asked), RUNNERS
+        ),
+    }
+
+
+def _hits(mine: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    served = sum(line["parts"]["served"] for line in mine)
+    return served, served + sum(line["parts"]["missed"] for line in mine)
+
+
+def _halted(line: Mapping[str, Any]) -> bool:
+    """Whether the model itself came to an end, rightly or not."""
+    return line["reason"] in ("", "forbidden_call", "call_missing", "other_state", "fact_missing")
+
+
+def _part(row: Mapping[str, Any]) -> str:
+    path = scenario.path(row)
+    made = [len(message.get("tool_calls", ())) for message in path]
+    return "long" if sum(made) >= LONG else "several" if max(made, default=0) > 1 else "single"
+
+
+def _share(name: str, right: Mapping[str, Sequence[bool]], low: Mapping[str, str]) -> dict[str, Any]:
+    """How many a model gets right for each that its teacher does, on the rows both were asked. Nobody is right here by
+    chance: `zoo` says what understanding nothing gets."""
+    for one in ("teacher", name):
+        if one not in right:
+            return unavailable(low.get(one) or f"no runner `{one}`", "1")
+    n = min(len(right["teacher"]), len(right[name]))
+    mine, theirs = ([float(one) for one in right[who][:n]] for who in (name, "teacher"))
+    if not sum(theirs):
+        return unavailable("the teacher has no item right", "1")
+    value = sum(mine) / sum(theirs)
+    ends = fieller(fmean(mine), fmean(theirs), *moments(mine, theirs)) if n > 1 else None
+    if ends is None:
+        return unavailable("the teacher's rate is not told from 0: the quotient has no interval", "1")
+    low_end, high_end = (max(0.0, end) for end in ends)
+    return measured(
+        value,
+        "1",
+        n=n,
+        low=min(low_end, value),
+        high=max(high_end, value),
+        confidence=0.95,
+        interval="Fieller, paired",
+    )
+
+
+def _compared(name: str, right: Mapping[str, Sequence[bool]], low: Mapping[str, str], some: bool) -> dict[str, Any]:
+    lack = (lacking(name, right, low)) if some else "no items"
+    first, second = COMPARED[name]
+    return unavailable(lack, "item/item") if lack else wins(right[first], right[second])
+
+
+SUITE = Suite(
+    name="scenarios",
+    version=1,
+    params=ScenariosParams,
+    runners=("student",),
+    figures=("right.*",),
+    select=select,
+    ask=ask,
+    data_of=data_of,
+    zoo=policies,
+    answered=True,
+)

@@ -1,0 +1,37 @@
+"""The folder of a dataset → its tools, and the fixtures they are answered from where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from runtime.contract import Refusal, fixtures
+from runtime.contract.fixtures import FixtureSet
+from runtime.tools import registry
+
+#: in the folder of a dataset
+FOLDER = "fixtures"
+
+
+class Toolbox(list[registry.Tool]):
+    """A registry's tools; `fixtures` are what they answer, None where they are not answered here."""
+
+    def __init__(self, tools: Iterable[registry.Tool] = (), held: FixtureSet | None = None) -> None:
+        super().__init__(tools)
+        self.fixtures = held
+
+
+def of_dataset(folder: Path) -> Toolbox:
+    """The tools of a dataset. Raises Refusal for files that are not what the data step wrote."""
+    declared = folder / "tools.json"
+    tools = registry.load(declared) if declared.is_file() else []
+    held = fixtures.load(folder / FOLDER, tools, place=FOLDER) if (folder / FOLDER).is_dir() else None
+    return Toolbox(tools, held)
+
+
+def fixtures_of(tools: object) -> FixtureSet:
+    """The fixtures beside the tools. Raises Refusal where there are none."""
+    held = getattr(tools, "fixtures", None)
+    if not isinstance(held, FixtureSet):
+        raise Refusal("no fixtures answer the tools", action="name their folder in data.fixtures")
+    return held

@@ -1,0 +1,147 @@
+"""Scenarios: what is wanted decides, never what a model did; a lack of fixtures is no fault of the model."""
+
+import pytest
+
+from runtime.contract import Refusal
+from runtime.suites import scenarios
+from runtime.suites.scenarios import SUITE, ScenariosParams
+from runtime.tools.broker.toolbox import Toolbox
+from tests.unit.runtime.suites import scenes
+from tests.unit.runtime.suites.models import lines_of, reported
+from tests.unit.runtime.suites.scenes import TOOLS, call, first, model, rightly, scene, shop, tagged
+
+ROWS = [scene(number) for number in range(12)]
+PARAMS = ScenariosParams()
+
+
+def reason(acts, row=ROWS[2], tools=None):
+    (line,) = lines_of(SUITE, {"student": model([row], acts)}, [row], tools or shop(), PARAMS)
+    return line["reason"]
+
+
+@pytest.mark.parametrize("acts", [rightly, tagged], ids=["native", "tagged"])
+def test_a_model_that_does_each_task_is_right_in_every_form(acts):
+    data = reported(SUITE, {"student": model(ROWS, acts)}, ROWS, shop(), PARAMS)
+    assert (data["right"]["student"]["k"], data["right"]["student"]["n"]) == (12, 12)
+    assert data["fixture_hit_rate"]["student"]["value"] == 1.0
+    assert data["fixture_miss_count"]["student"]["value"] == 0
+    assert {part: each["student"]["n"] for part, each in data["by_part"].items()} == {
+        "single": 4,
+        "several": 4,
+        "long": 4,
+    }
+    assert data["zoo"]["gold"]["k"] == 12
+    assert set(data["zoo"]["right"]) >= {"mute", "echo", "no_call", "always_first_tool", "refuse_all"}
+    assert {datum["k"] for datum in data["zoo"]["right"].values()} == {0}
+
+
+ITEM = scenes.ITEMS[2]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ([call("buy", item=ITEM, count=2), "All done."], "call_missing"),
+        ([call("buy", item=ITEM, count=1), call("buy", item=ITEM, count=2), "Now 6 are there."], "call_missing"),
+        ([call("buy", item=ITEM, count=2), call("buy", item=ITEM, count=1), "Now some are there."], "fact_missing"),
+        ([call("buy", item=ITEM, count=2), call("buy", item=ITEM, count=1), "Now 7 are there."], "fact_missing"),
+        (
+            [
+                call("buy", item=ITEM, count=2),
+                call("burn", item=ITEM),
+                call("buy", item=ITEM, count=1),
+                "Now 6 are there.",
+            ],
+            "forbidden_call",
+        ),
+        ([*[call("buy", item=ITEM, count=one) for one in (2, 1, 1)], "Now 6 are there."], "other_state"),
+        ([call("look", item=ITEM)] * 9, "no_halt"),
+        ([call("look", item="hat")], "miss"),
+        ([call("sell", item=ITEM)], "unknown_tool"),
+        ([call("buy", item=ITEM)], "missing_required"),
+        ([call("look", item=ITEM, colour="red")], "unexpected_argument"),
+        ([call("buy", item=ITEM, count=-3)], "value_refused"),
+        ([call("buy", item=ITEM, count="two")], "type_error"),
+        (['tool.call{"name":"look","args":{"item":'], "malformed_json"),
+        (["[look(item='pen')]"], "foreign_form"),
+        ([""], "call_missing"),
+    ],
+)
+def test_each_way_to_fail_has_its_reason(said, why):
+    assert reason(lambda _row, at: said[at]) == why
+
+
+def test_a_miss_ends_the_item_and_is_shown_to_nobody():
+    asked = model(ROWS[:1], lambda _row, _at: call("look", item="hat"))
+    (line,) = lines_of(SUITE, {"student": asked}, ROWS[:1], shop(), PARAMS)
+    assert len(asked.asked) == 1
+    assert line["parts"] == {"answers": 1, "served": 0, "missed": 1}
+
+
+def test_below_the_hit_rate_nothing_is_said_of_how_well_a_model_did():
+    unknown = first(2, lambda _row, _at: call("look", item="hat"))
+    data = reported(SUITE, {"student": model(ROWS, unknown), "teacher": model(ROWS)}, ROWS, shop(), PARAMS)
+    served = data["fixture_hit_rate"]["student"]
+    assert served["n"] - served["k"] == data["fixture_miss_count"]["student"]["value"] == 2
+    for name in ("right", "halted"):
+        assert data[name]["student"]["tag"] == "unavailable"
+        assert data[name]["teacher"]["tag"] == "measured"
+    assert data["teacher_gain"]["tag"] == data["of_teacher"]["student"]["tag"] == "unavailable"
+    assert data["zoo"]["above"]["student"]["tag"] == "unavailable"
+
+
+def test_a_model_is_compared_with_its_teacher_and_its_share_is_that_of_the_teachers_items():
+    mute = first(6, lambda _row, _at: "No.")
+    data = reported(SUITE, {"student": model(ROWS, mute), "teacher": model(ROWS)}, ROWS, shop(), PARAMS)
+    assert data["of_teacher"]["student"]["value"] == 0.5
+    assert data["of_teacher"]["student"]["low"] < 0.5 < data["of_teacher"]["student"]["high"]
+    assert (data["teacher_gain"]["wins"], data["teacher_gain"]["losses"]) == (0, 6)
+    assert data["reasons"]["student"]["call_missing"]["k"] == 6
+
+
+def test_a_line_that_says_otherwise_than_its_output_is_found():
+    lines = lines_of(SUITE, {"student": model(ROWS)}, ROWS, shop(), PARAMS)
+    for change in ({"reason": "miss"}, {"parts": {"answers": 1, "served": 9, "missed": 0}}):
+        with pytest.raises(ValueError, match="not what its output gives"):
+            SUITE.data_of([{**lines[0], **change}, *lines[1:]], ROWS, shop(), PARAMS, 0)
+    for output in ({"said": [], "cut": False}, {"said": ["a", "b"], "cut": False}, "text"):
+        with pytest.raises(ValueError, match=r"no end|after its end|is not \{said"):
+            SUITE.data_of([{**lines[0], "output": output}, *lines[1:]], ROWS, shop(), PARAMS, 0)
+
+
+def test_rows_are_answered_alike_whatever_lot_they_are_in():
+    whole, parts = (lines_of(SUITE, {"student": model(ROWS)}, ROWS, shop(), PARAMS, lots=lots) for lots in (1, 4))
+    assert whole == parts
+
+
+def test_a_row_that_its_own_path_does_not_get_right_is_refused():
+    wrong = {**ROWS[0], "wanted": {**ROWS[0]["wanted"], "state": {}}}
+    with pytest.raises(Refusal, match="own path is not right: other_state") as refused:
+        SUITE.data_of([], [wrong], shop(), PARAMS, 0)
+    assert refused.value.code == "KR0237"
+    with pytest.raises(Refusal, match="own path is not right: miss"):
+        SUITE.data_of([], ROWS, shop(["hat"]), PARAMS, 0)
+    plain = {key: value for key, value in ROWS[0].items() if key != "wanted"}
+    with pytest.raises(Refusal, match="neither calls nor a state"):
+        SUITE.data_of([], [plain], shop(), PARAMS, 0)
+
+
+def test_without_fixtures_no_scenario_is_judged():
+    with pytest.raises(Refusal, match="no fixtures"):
+        SUITE.data_of([], ROWS, Toolbox(TOOLS), PARAMS, 0)
+
+
+def test_a_conversation_that_outgrows_a_model_ends_and_others_go_on():
+    class Short(scenes.Scripted):
+        def generate(self, prompts, max_new_tokens):
+            if any(sum(one["role"] == "tool" for one in prompt.messages) > 1 for prompt in prompts):
+                raise Refusal("too long")
+            return super().generate(prompts, max_new_tokens)
+
+    runner = model(ROWS)
+    short = Short(runner._says)
+    found = {line["row"]: line for line in lines_of(SUITE, {"student": short}, ROWS, shop(), PARAMS)}
+    assert {line["reason"] for line in found.values()} == {"", "too_long"}
+    assert found["0"]["reason"] == ""
+    assert found["2"]["output"]["cut"] is True
+    assert scenarios.data_of(list(found.values()), ROWS, shop(), PARAMS, 0)["right"]["student"]["k"] == 4
