@@ -10,13 +10,14 @@ from kcompiler.facts import runners as further
 from kcompiler.facts.lengths import learns, lengths
 from kcompiler.facts.placing import chunk_tokens, device
 from kcompiler.facts.rounding import rounded
+from kcompiler.facts.speed import lengths_of, target
 from kcompiler.facts.stored import means, temperatures
 from kcompiler.facts.teacher import of_teacher
 from kcompiler.graph import Input, Node
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
 from runtime import catalog, digest
-from runtime.contract import Step, Suite, places, unkeyed
+from runtime.contract import Step, Suite, places, speed, unkeyed
 from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
 from runtime.contract.parity import OWN_ITEMS, port_of
@@ -669,6 +670,31 @@ class Lowering:
             return {"model": f"step:{name}#gguf", **words}
         return {"model": "step:convert#package" if way.kind.takes == "package" else whose, **words}
 
+    def benchmarks(self) -> None:
+        """Measurements of speed, and their comparison with a pinned report."""
+        for i, asked in enumerate(self.spec.evaluation.benchmarks):
+            of = {speed.RUNNERS[name].of for name in asked.runners}
+            given = {"checkpoint": self._student(), "package": "step:convert#package"}
+            name, origin = f"benchmark-{asked.id}", f"/evaluation/benchmarks/{i}"
+            self.add(
+                name,
+                "benchmark",
+                {
+                    **asked.model_dump(include={"id", "runners", "new_tokens", "warm_up", "repetitions", "price"}),
+                    "prompts": lengths_of(self.spec, asked),
+                    "target": target(self.spec),
+                    "threads": self.spec.execution.threads,
+                    "device": self._device,
+                },
+                {"tokenizer": "step:tokenizer#tokenizer", **{kind: given[kind] for kind in sorted(of)}},
+                origin=origin,
+                after=["verify"],
+            )
+            if asked.baseline is not None:
+                pinned = self.add_input(name, "file", asked.baseline, "", f"{origin}/baseline")
+                takes = {"now": f"step:{name}#report", "baseline": pinned}
+                self.add(f"regression-{asked.id}", "regression", {"id": asked.id}, takes, origin=f"{origin}/baseline")
+
     def extra(self) -> None:
         """Steps of third parties, named in the spec's own `steps` section."""
         for i, step in enumerate(self.spec.steps):
@@ -718,5 +744,6 @@ def lower(spec: Spec, root: Path, folder: Path, backend: str | None = None) -> t
     lowering.training()
     lowering.delivery()
     lowering.evaluation()
+    lowering.benchmarks()
     lowering.extra()
     return lowering.nodes, lowering.inputs

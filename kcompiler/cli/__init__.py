@@ -28,6 +28,7 @@ VERBS = {
     "data": ("data", "Look at rows as the student will read them: `data look`."),
     "fixtures": ("fixtures", "Tools answered from recordings: `fixtures record`, `check`, `stats`."),
     "apply": ("run", "Carry out a spec or a lock; resume what was interrupted."),
+    "bench": ("bench", "Measure how fast the student answers here; pin a baseline."),
     "generate": ("generate", "Let the student write: a prompt or a chat, freely or by a schema."),
     "serve": ("serve", "Answer OpenAI's chat completions over HTTP with the student."),
     "gate": ("evidence", "Judge report files by the rules of a lock."),

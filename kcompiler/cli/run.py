@@ -57,11 +57,11 @@ def apply(
     threads.settle()
     made, home, spec = _target(target, backend, profile)
     if backend is None:
-        _settle(made, home, spec, locked)
+        settle(made, home, spec, locked)
     with watched(made, sinks) as watch:
-        run, verdict, signal = _run(made, home, list(only) or None, list(force), watch)
+        run, verdict, signal = carried_out(made, home, list(only) or None, list(force), watch)
     _summary(run, verdict, full)
-    _leave(run, verdict, called(target, profile), signal, _asked_alone(made, only))
+    leave(run, verdict, called(target, profile), signal, _asked_alone(made, only))
     if not only and sum(step["kind"].startswith("export@") for step in made["steps"]) == 1:
         click.echo(f'next     kcompiler generate {spec} --prompt "…", or kcompiler deliver {spec} --to DIR')
 
@@ -96,7 +96,12 @@ def _target(target: Path, backend: str | None, profile: str) -> tuple[dict[str, 
     return made, home, called(spec, overlay)
 
 
-def _settle(made: dict[str, Any], home: project.Project, spec: str, locked: bool) -> None:
+def target_of(spec: Path, profile: str) -> tuple[dict[str, Any], project.Project, str]:
+    """The plan of a spec or a lock as it stands, and how it is called."""
+    return _target(spec, None, profile)
+
+
+def settle(made: dict[str, Any], home: project.Project, spec: str, locked: bool) -> None:
     """Bring the committed lock up to date, or refuse to."""
     from kcompiler import lock
 
@@ -167,7 +172,7 @@ def judge_of(made: Mapping[str, Any]) -> Callable[..., Any]:
     return verdict_of
 
 
-def _run(
+def carried_out(
     made: dict[str, Any], home: project.Project, only: list[str] | None, force: list[str], watch: Watch
 ) -> tuple[Run, Mapping[str, Any], int]:
     verdict_of = judge_of(made)
@@ -186,7 +191,7 @@ def aside(part: dict[str, Any], home: project.Project, again: str) -> Run:
     """
     with watched(part) as watch:
         run, signal = _carried_out(part, home, judge_of(part), None, [], watch, evidence=False)
-    _errors(run)
+    errors(run)
     if run.outcome == "interrupted":
         raise Outcome(128 + (signal or 2), "interrupted", again)
     if any(item.record is None for item in run.steps):
@@ -319,7 +324,7 @@ def _summary(run: Run, verdict: Mapping[str, Any], full: bool) -> None:
         for item in run.steps
     ]
     click.echo(human_run.steps(rows), nl=False)
-    _errors(run)
+    errors(run)
     click.echo(human_run.metrics(run.reports), nl=False)
     if run.outcome != "interrupted":
         click.echo(human_run.gates(verdict, full=full), nl=False)
@@ -331,7 +336,7 @@ def _shown(path: Path) -> str:
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
 
 
-def _errors(run: Run) -> None:
+def errors(run: Run) -> None:
     """What refused a step, before the gates that wait because of it."""
     from kcompiler.diagnostic import from_refusal
     from kcompiler.render import human
@@ -346,7 +351,7 @@ def _errors(run: Run) -> None:
                 click.echo(f"  {item.error}", err=True)
 
 
-def _leave(run: Run, verdict: Mapping[str, Any], target: str, signal: int, alone: frozenset[str] | None) -> None:
+def leave(run: Run, verdict: Mapping[str, Any], target: str, signal: int, alone: frozenset[str] | None) -> None:
     """The exit code. Of a part (`alone`) only its own steps are asked: the verdict on the whole stays what it is."""
     if run.outcome == "interrupted":
         for item in run.steps:

@@ -109,6 +109,15 @@ def gates(verdict: Mapping[str, Any], *, full: bool = False) -> str:
     return "\n".join(text) + "\n"
 
 
+def outcomes(found: Sequence[Mapping[str, Any]]) -> str:
+    """One line per rule of a part of the plan, and what is to be done where it does not pass; "" for no rule."""
+    lines = table([_gate(one, one["step"]) for one in found])
+    for one in found:
+        if one["blocks"]:
+            lines += [f"  ✗ {one['rule']} on {one['step']}: {one['reason']}", f"    remedy: {one['remedy']}"]
+    return "\n".join(["gates", *lines]) + "\n" if lines else ""
+
+
 def waits(outcome: Mapping[str, Any], verdict: Mapping[str, Any]) -> bool:
     """Whether a rule was not asked only because the step it judges has given no report."""
     return outcome["outcome"] == "not_evaluated" and outcome["step"] not in verdict["reports"]

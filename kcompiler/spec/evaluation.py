@@ -7,6 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from kcompiler.spec.base import DISTINCT, ROOM, Distinct, Name, Plugged, Section
+from runtime.contract import speed
+from runtime.contract.units import unit
 
 
 class Part(Section):
@@ -88,6 +90,69 @@ class Runner(Plugged):
         return self.name or self.use
 
 
+class Benchmark(Section):
+    """How fast the student answers, one answer at a time, on the machine that carries the spec out."""
+
+    id: Name = Field(
+        default="speed",
+        description="Its name in steps and reports, `benchmark-<id>`.",
+        examples=["short-prompts"],
+    )
+    runners: Annotated[list[speed.Name], Distinct] = Field(
+        default_factory=lambda: list[speed.Name](["torch", "mil"]),
+        min_length=1,
+        description="What answers. `torch`: the checkpoint; `mil`: the package in the interpreter, whose times are no "
+        "device's; `coreml`: the package in Core ML, on a Mac alone.",
+        json_schema_extra=DISTINCT,
+        examples=[["torch"]],
+    )
+    prompts: list[Annotated[int, Field(ge=1, le=10_000_000)]] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=32,
+        description="Tokens of the prompts, ascending; each length of shapes.prefill that leaves room for the new "
+        "tokens when absent.",
+        examples=[[64, 128]],
+        json_schema_extra=unit("token"),
+    )
+    new_tokens: int = Field(
+        default=32,
+        ge=2,
+        le=100_000,
+        description="Tokens of an answer, whatever its end token says.",
+        examples=[32],
+        json_schema_extra=unit("token"),
+    )
+    warm_up: int = Field(
+        default=2,
+        ge=1,
+        le=1000,
+        description="Answers before the first that counts.",
+        examples=[2],
+        json_schema_extra=unit("answer"),
+    )
+    repetitions: int = Field(
+        default=30,
+        ge=1,
+        le=10_000,
+        description="Answers of each length that count. A p95 takes 20 and a p99 100; the upper ends of their "
+        "intervals 72 and 368.",
+        examples=[30, 400],
+        json_schema_extra=unit("answer"),
+    )
+    baseline: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Report of an earlier benchmark, relative to the spec, that this one is compared with: "
+        "`kcompiler bench SPEC --pin PATH` writes it.",
+        examples=["baselines/speed.json"],
+    )
+    price: speed.Price | None = Field(
+        default=None, description="What the machine costs: a million queries are then estimated."
+    )
+
+
 class Evaluation(Section):
     """Suites, further ways to ask, and the students trained beside ours for comparison."""
 
@@ -104,4 +169,10 @@ class Evaluation(Section):
         description="The same student, data order and steps, trained otherwise. `ce_only`: without the teacher. "
         "`random_init`: with the same losses, from random weights in place of its checkpoint or cut.",
         json_schema_extra=DISTINCT,
+    )
+    benchmarks: list[Benchmark] = Field(
+        default_factory=list,
+        max_length=16,
+        description="Measurements of speed and memory, on the machine that carries the spec out.",
+        examples=[[{"repetitions": 100, "prompts": [64]}]],
     )

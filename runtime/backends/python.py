@@ -10,5 +10,6 @@ BACKEND = Backend(
         "data": "runtime.data.prepare:prepare",
         "parity": "runtime.asking.parity:compare",
         "replay": "runtime.data.replay:replay",
+        "regression": "runtime.timing.comparing:compare",
     },
 )

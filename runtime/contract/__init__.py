@@ -209,6 +209,8 @@ class Step:
     promise: str | Callable[[Any], str] = "bitwise"
     #: of a step that may promise "statistical"
     tolerance: Tolerance | Callable[[Any], Tolerance | None] | None = None
+    #: what it gives are times: they hold on this very machine alone, and are asked again on any other
+    timed: bool = False
     #: what takes less memory, said where there is not enough of it
     lighter: str = "take smaller models or fewer rows"
 

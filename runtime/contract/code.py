@@ -30,6 +30,7 @@ TRAINING = (
     "runtime.data.encode",
     "runtime.machine.host",
     "runtime.models.admission",
+    "runtime.models.gauge",
     "runtime.models.build",
     "runtime.models.device",
     "runtime.models.pouring",

@@ -1,7 +1,7 @@
 """A locked step → what an action key knows of the machine and of the devices that the step asks for.
 
 Of a step that chooses kernels by timing them the key knows the processor's model, too: two of one maker and with the
-same vectors need not choose alike.
+same vectors need not choose alike. Of a step that gives times it knows everything of the machine that has a name.
 
 Devices are asked of the step's backend, whose toolchain alone can tell: it is imported for a step that names a device
 beside the CPU, and for no other.
@@ -51,8 +51,20 @@ def recorded(history: History, spec: str) -> Words:
 
 def _here() -> Words:
     """The words of the processor for any step."""
-    here, model = host.words(), host.model()
-    return lambda step: {**here, "processor": model} if times_kernels(step["params"]) else here
+    here, model, timing = host.words(), host.model(), host.timing()
+
+    def of(step: Mapping[str, Any]) -> Mapping[str, str]:
+        if _measures(step):
+            return {**here, **{f"timing.{name}": value for name, value in timing.items()}}
+        return {**here, "processor": model} if times_kernels(step["params"]) else here
+
+    return of
+
+
+def _measures(step: Mapping[str, Any]) -> bool:
+    """Whether what a step gives are times."""
+    name = str(step.get("kind", "")).partition("@")[0]
+    return name in catalog.names("steps") and bool(catalog.load("steps", name).timed)
 
 
 def require(steps: Iterable[Mapping[str, Any]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import subprocess
 import sys
 from pathlib import Path
 
@@ -66,8 +67,31 @@ def hardware() -> dict[str, str | int]:
     }
 
 
+def timing() -> dict[str, str]:
+    """What a time depends on beside the program: all of `hardware`, how many processors this process may use, memory.
+
+    A time that was measured elsewhere is no time of this machine: these words enter the key of a step that measures.
+    """
+    may = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
+    found = {name: str(value) for name, value in hardware().items()}
+    return {**found, "kernels": kernels(), "usable": str(may), "memory": str(_memory())}
+
+
+def _memory() -> int:
+    """Bytes of the machine's memory; 0 where the system does not say."""
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
 def _processor() -> str:
-    return _first_processor().get("model name", "unknown")
+    named = _first_processor().get("model name")
+    if named is None and platform.system() == "Darwin":
+        # "Apple M1 Max"; no other word tells one chip from the next
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            told = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+            named = subprocess.run(told, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    return named or "unknown"
 
 
 def _first_processor() -> dict[str, str]:

@@ -148,6 +148,21 @@ class HFRunner:
             out = self._model(input_ids=self._ids([[*ids, *answer]]), use_cache=False)
         return [float(out.logits[0, -1, token]) for token in tokens]
 
+    @torch.inference_mode()
+    def reading(self, ids: Sequence[int]) -> Generator[Tensor, int, None]:
+        """The logits_V after a prompt, and after each token sent; past the context it refuses."""
+        cache = DynamicCache(config=self._model.config) if self._cached else None
+        seen, step = list(ids), list(ids)
+        while True:
+            self._fits(len(seen))
+            if cache is not None:
+                out = self._model(input_ids=self._ids([step]), past_key_values=cache, use_cache=True, logits_to_keep=1)
+            else:
+                out = self._model(input_ids=self._ids([seen]), use_cache=False)
+            token = yield out.logits[0, -1]
+            step = [token]
+            seen.append(token)
+
     def spell(self, token: int) -> str:
         return self._tokenizer.decode([token])
 
@@ -287,7 +302,7 @@ class CoreMLRunner:
 
     def weigh(self, prompt: Prompt, answer: Sequence[int], tokens: Sequence[int]) -> list[float]:
         """Logit of each of `tokens` after the prompt and so much of an answer, token by token as `write` reads it."""
-        reading = self._reading(self._tokenizer.encode_prompt(prompt))
+        reading = self.reading(self._tokenizer.encode_prompt(prompt))
         logits_V = next(reading)
         for token in answer:
             logits_V = reading.send(token)
@@ -297,7 +312,7 @@ class CoreMLRunner:
         return self._tokenizer.decode([token])
 
     def _continue(self, ids: list[int], room: int) -> list[int]:
-        reading = self._reading(ids)
+        reading = self.reading(ids)
         logits_V = next(reading)
         room = min(room, self._contract.kv_cache.context - len(ids))
         new: list[int] = []
@@ -308,7 +323,7 @@ class CoreMLRunner:
             logits_V = reading.send(new[-1])
         return new
 
-    def _reading(self, ids: list[int]) -> Generator[npt.NDArray[Any], int, None]:
+    def reading(self, ids: Sequence[int]) -> Generator[npt.NDArray[Any], int, None]:
         """The logits_V after a prompt, and after each token sent. The cache is float16, and this host's."""
         cache = self._contract.kv_cache
         shape_LHCD = (cache.layers, cache.heads, cache.context, cache.head_dim)

@@ -18,7 +18,7 @@ from runtime.contract.splits import TRAIN, VALIDATION
 from runtime.data import answers
 from runtime.data.encode import RESPONSE, encode
 from runtime.machine import host, saved
-from runtime.models import admission, build, tokenizer
+from runtime.models import admission, build, gauge, tokenizer
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.train import TrainParams
 from runtime.train import checkpointing, fused, memory, objective, packing, rounding, stored, telling
@@ -254,7 +254,7 @@ def fit(takes: Mapping[str, Path], params: TrainParams, ctx: Context, *, made_by
                 place=place,
             )
             # of the teacher's passes over all rows
-            memory.give_back()
+            gauge.give_back()
             room.abreast = trainer.lots
             room.widest = lambda: (trainer.record.widest, trainer.record.widest_supervised)
             if watched is not None:

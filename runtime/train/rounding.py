@@ -33,12 +33,13 @@ from runtime.contract.splits import TRAIN, VALIDATION
 from runtime.data.encode import RESPONSE, Example, encode
 from runtime.models import build, tokenizer
 from runtime.models import device as devices
+from runtime.models.gauge import give_back, trim
 from runtime.models.tokenizer import Tokenizer
 from runtime.steps.round_teacher import RoundTeacherParams
 from runtime.train import teaching
 from runtime.train.batches import Corpus
 from runtime.train.loop import deterministic
-from runtime.train.memory import give_back, size_of, trim
+from runtime.train.memory import size_of
 from runtime.train.teaching import head_of, hidden_of
 
 #: supervised tokens at which teacher and rounded teacher are compared, at most, and tokens whose logits exist at once

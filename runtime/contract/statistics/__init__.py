@@ -6,6 +6,7 @@
     clusters    items that come in families: the mean, and the error that families make
     repeated    tasks that are tried several times: pass^k
     ratios      of two paired means (Fieller)
+    quantiles   as they were observed, with distribution-free intervals
     multiple    several tests at once: Holm
     power       how many items, or how large a difference, before a test can tell
 

@@ -17,9 +17,10 @@ from runtime.contract import Refusal, footprint
 from runtime.contract.peak import Peak
 from runtime.machine import scarce
 from runtime.models import build
+from runtime.models.gauge import Gauge
 from runtime.train import memory
 from runtime.train.distill import train
-from runtime.train.memory import Gauge, Room
+from runtime.train.memory import Room
 from runtime.train.place import Place
 from tests.tensor.train import short_of_memory, test_passes, world
 

@@ -418,6 +418,11 @@ def test_every_pack_is_found() -> None:
         "roles/choice",
         "roles/choice-share",
         "roles/drafter",
+        "roles/drafter-speed",
         "roles/judge",
+        "roles/judge-speed",
         "roles/worker",
+        "roles/worker-speed",
+        "speed/measured",
+        "speed/regression",
     ]

@@ -40,6 +40,25 @@ def test_the_model_of_the_processor_counts_where_kernels_are_timed(words: device
     assert "processor" not in devices.recorded(History([]), "mine")(step(device="cuda", precision="fp32"))
 
 
+@pytest.mark.parametrize("name", [*host.timing()])
+def test_a_time_is_of_the_machine_with_every_name_it_has(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A measurement is reused where nothing of the machine differs, and nowhere else; other steps do not care."""
+    measured = {**step("benchmark-speed", device="cpu"), "kind": "benchmark@1"}
+    there, other = devices.words()(measured), {**step(), "kind": "train@1"}
+    before = devices.words()(other)
+    known = {**host.timing(), name: "another"}
+    monkeypatch.setattr(host, "timing", lambda: known)
+    assert devices.words()(measured) == {**there, f"timing.{name}": "another"}
+    assert devices.words()(other) == before
+
+
+def test_what_gives_times_promises_nothing_and_is_taken_by_no_other_than_its_comparison() -> None:
+    steps = [catalog.load("steps", name) for name in catalog.names("steps")]
+    timed = [one for one in steps if one.timed]
+    assert [(one.name, one.promise) for one in timed] == [("benchmark", "none")]
+    assert {port.kind for port in timed[0].gives.values()} == {"report"}
+
+
 def test_what_times_kernels_is_known_by_its_parameters() -> None:
     """`distill` carries out two steps and `recording` one; nothing else makes products by the kernel that was timed."""
     users = {

@@ -1,0 +1,90 @@
+"""Benchmarks: lengths that the shapes hold, different names, and a baseline that is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kcompiler.checks import Check, World
+from kcompiler.diagnostic import Diagnostic
+from kcompiler.facts.paths import located, wrong_path
+from kcompiler.facts.speed import lengths_of, not_pinned
+from kcompiler.source import Tree
+from kcompiler.spec import Spec
+
+
+def _names(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    seen: dict[str, int] = {}
+    for i, asked in enumerate(spec.evaluation.benchmarks):
+        if asked.id in seen:
+            first = f"/evaluation/benchmarks/{seen[asked.id]}"
+            yield tree.diagnostic(
+                "KC4880",
+                f"/evaluation/benchmarks/{i}",
+                f"two benchmarks are called `{asked.id}`",
+                label="its step would be the other one's",
+                help="give each an `id` of its own",
+                related=(tree.related(first, "the first of them"),),
+            )
+        seen.setdefault(asked.id, i)
+
+
+def _lengths(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    context, longest = spec.shapes.decode.context, max(spec.shapes.prefill)
+    for i, asked in enumerate(spec.evaluation.benchmarks):
+        pointer, room = f"/evaluation/benchmarks/{i}", context - asked.new_tokens
+        if not lengths_of(spec, asked):
+            least = min(spec.shapes.prefill)
+            yield tree.diagnostic(
+                "KC4882",
+                pointer,
+                f"no prefill leaves room for {asked.new_tokens:,} new tokens in a context of {context:,}",
+                label="nothing would be measured",
+                help=f"write `new_tokens: {context - least}` or fewer"
+                if context - least >= 2
+                else f"write `prompts: [{max(1, least // 2)}]` and fewer `new_tokens`",
+            )
+        for j, length in enumerate(asked.prompts or ()):
+            if j and length <= (asked.prompts or ())[j - 1]:
+                yield tree.diagnostic(
+                    "KC4884",
+                    f"{pointer}/prompts/{j}",
+                    "lengths of prompts ascend, each once",
+                    label=f"{length:,} comes after {(asked.prompts or ())[j - 1]:,}",
+                    help=f"write {sorted(set(asked.prompts or ()))}",
+                )
+            if length > min(longest, room):
+                most = f"the longest prefill takes {longest:,}"
+                if room < longest:
+                    most = f"{asked.new_tokens:,} new ones leave {max(0, room):,} of the context"
+                yield tree.diagnostic(
+                    "KC4881",
+                    f"{pointer}/prompts/{j}",
+                    "a prompt of this length cannot be answered by the package",
+                    label=f"{length:,} tokens, {most}",
+                    help=f"write {min(longest, room)} or fewer" if room > 0 else "ask for fewer `new_tokens`",
+                )
+
+
+def _baseline(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    for i, asked in enumerate(spec.evaluation.benchmarks):
+        if asked.baseline is None:
+            continue
+        pointer = f"/evaluation/benchmarks/{i}/baseline"
+        wrong = list(wrong_path(tree, world, pointer, asked.baseline, folder=False))
+        yield from wrong
+        path = located(asked.baseline, world)
+        if not wrong and path is not None and (why := not_pinned(path)):
+            yield tree.diagnostic(
+                "KC4883",
+                pointer,
+                "nothing can be compared with this baseline",
+                label=why,
+                help="take this line out, measure, and pin that: kcompiler bench SPEC --pin PATH",
+            )
+
+
+CHECKS = (
+    Check(_names, "evaluation"),
+    Check(_lengths, "evaluation", "shapes"),
+    Check(_baseline, "evaluation"),
+)

@@ -1,0 +1,25 @@
+"""A benchmark's report and a pinned earlier one → the report that compares them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from runtime.contract import Context, Refusal, speed
+from runtime.steps.regression import RegressionParams
+
+
+def compare(takes: Mapping[str, Path], params: RegressionParams, ctx: Context) -> None:
+    """Operation `regression`. Raises Refusal (KR0260) for a baseline that is no report of a benchmark, or one whose
+    figures are not what its own nanoseconds give."""
+    now = speed.pinned(takes["now"] / "report.json")
+    try:
+        data = speed.regression(now, speed.pinned(takes["baseline"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refusal(
+            f"the baseline of benchmark `{params.id}` cannot be compared with: {error}",
+            place="evaluation.benchmarks",
+            action="pin a report that was measured: kcompiler bench SPEC --pin PATH",
+            code="KR0260",
+        ) from error
+    ctx.report("report", {**data, "benchmark": params.id}, fingerprints={})

@@ -1,0 +1,134 @@
+"""`bench`: a newcomer's measurement, its baseline, and what the rules say of them. Times are real and none is asserted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.contract import speed
+from tests.flow.world import NAME, Home
+
+SPEC = f"specs/{NAME}.yaml"
+REGRESSION = ["speed/regression/regression-decode", "speed/regression/regression-first-token"]
+#: as short as rules let it be
+ASKED = {"prompts": [8], "new_tokens": 4, "warm_up": 1, "repetitions": 20}
+
+
+def asks(home: Home, *packs: str, **more: Any) -> None:
+    def edit(spec: dict[str, Any]) -> None:
+        spec["evaluation"]["benchmarks"] = [{**ASKED, **more}]
+        spec["policies"] = ["caws/core", "speed/measured", *packs]
+
+    home.change(edit)
+
+
+def outcomes(home: Home, pack: str) -> dict[str, tuple[str, str]]:
+    """Rule → outcome and reason, of one pack."""
+    verdict = json.loads((home.evidence / "verdict.json").read_text(encoding="utf-8"))
+    found = [one for one in verdict["outcomes"] if one["rule"].startswith(pack)]
+    return {one["rule"]: (one["outcome"], one["reason"]) for one in found}
+
+
+def report(home: Home, step: str = "benchmark-speed") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((home.evidence / "reports" / f"{step}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def slower(path: Path, factor: float) -> None:
+    """A baseline whose machine needed `factor` times as long, consistent in itself."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    for runner in found["data"]["runners"].values():
+        for name, one in runner["shapes"].items():
+            times = [
+                (max(1, int(first * factor)), max(1, int(rest * factor)))
+                for first, rest in zip(one["ns"]["first"], one["ns"]["rest"], strict=True)
+            ]
+            prompt, new = one["prompt_tokens"]["value"], one["new_tokens"]["value"]
+            runner["shapes"][name] = speed.shape(times, prompt, new, None)
+    path.write_text(json.dumps(found), encoding="utf-8")
+
+
+def test_a_spec_without_a_benchmark_is_told_how_to_ask(done: Home) -> None:
+    result = done.run("bench", SPEC).ended(2, "no-benchmark")
+    assert "benchmarks:" in result.err
+    asks(done)
+    assert done.run("bench", SPEC, "--id", "other").ended(2, "usage").err.count("speed")
+    assert "file of the project" in done.run("bench", SPEC, "--pin", "../away.json").ended(2, "usage").err
+
+
+def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
+    price = {"usd_per_hour": 0.1, "assumption": "a desktop, always busy"}
+    asks(done, price=price)
+    result = done.run("bench", SPEC, "--pin", "baselines/speed.json").ended(0, "")
+    assert "pinned   baseline: ../baselines/speed.json" in result.out
+    assert "no time of a device" in result.out
+    assert "USD/million queries, estimated" in result.out
+    found = report(done)["data"]
+    assert {name: one["level"] for name, one in found["runners"].items()} == {"torch": "", "mil": "L2"}
+    shape = found["runners"]["mil"]["shapes"]["prompt_8"]
+    assert shape["decode"]["p50"]["low"] > 0
+    assert shape["answer"]["p99"]["tag"] == "unavailable"
+    # what this machine does is nothing of what the Mac does that is meant
+    assert found["target"]["shapes"]["prompt_8"]["answer"]["p50"]["tag"] == "unavailable"
+    assert {found[name]["tag"] for name in ("energy", "carbon")} == {"unavailable"}
+
+    # nothing else runs for it, a plain apply takes what is there, and an audit finds nothing to complain of
+    done.apply().ended(0, "")
+    again = done.apply().ended(0, "")
+    assert set(again.steps().values()) == {"reused"}
+    done.run("bench", SPEC).ended(0, "")
+    done.audit().ended(0, "")
+
+    # the machine of the baseline took a thousand times as long: nothing is slower now
+    pinned = done.root / "baselines" / "speed.json"
+    original = pinned.read_text(encoding="utf-8")
+    slower(pinned, 1000)
+    asks(done, "speed/regression", baseline="../baselines/speed.json")
+    done.run("bench", SPEC).ended(0, "")
+    assert [outcomes(done, "speed/regression")[rule][0] for rule in REGRESSION] == ["pass", "pass"]
+    pins = {one["name"]: one for one in json.loads(done.lock.read_text(encoding="utf-8"))["inputs"]}
+    assert pins["benchmark-speed"]["path"] == "baselines/speed.json"
+
+    # and a thousandth
+    pinned.write_text(original, encoding="utf-8")
+    slower(pinned, 0.001)
+    result = done.apply().ended(1, "fail")
+    # the measurement stands; only the comparison is made again
+    assert result.steps()["benchmark-speed"] == "reused"
+    assert result.steps()["regression-speed"] == "committed"
+    assert [outcomes(done, "speed/regression")[rule][0] for rule in REGRESSION] == ["fail", "fail"]
+
+    # another machine says nothing
+    elsewhere = json.loads(original)
+    for runner in elsewhere["data"]["runners"].values():
+        runner["conditions"]["processor"] = "another"
+    pinned.write_text(json.dumps(elsewhere), encoding="utf-8")
+    done.apply().ended(1, "inconclusive")
+    for outcome, reason in outcomes(done, "speed/regression").values():
+        assert outcome not in ("pass", "fail")
+        assert "processor another" in reason
+
+    # no baseline, or one that was touched, is known before anything runs
+    pinned.write_text(original.replace('"value": ', '"value": 1', 1), encoding="utf-8")
+    assert "KC4883" in done.run("bench", SPEC).ended(1, "invalid").err
+    pinned.unlink()
+    gone = done.run("plan", SPEC).ended(1, "invalid")
+    assert "KC4401" in gone.err
+    assert f"{SPEC}:" in gone.err
+
+
+@pytest.mark.parametrize("pack", ["roles/worker-speed"])
+def test_a_roles_limits_are_inconclusive_on_another_machine(done: Home, pack: str) -> None:
+    def tier(spec: dict[str, Any]) -> None:
+        spec["evaluation"]["benchmarks"] = [{**ASKED, "runners": ["mil", "coreml"]}]
+        spec["policies"] = ["caws/core", pack]
+
+    done.change(tier)
+    done.run("bench", SPEC).ended(1, "inconclusive")
+    found = outcomes(done, pack)
+    assert len(found) == 6
+    assert {outcome for outcome, _ in found.values()} <= {"not_evaluated", "inconclusive"}
+    assert any("Apple M1 Max" in reason for _, reason in found.values())
