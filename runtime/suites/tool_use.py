@@ -11,9 +11,11 @@ An output with personal data that its row does not declare is not `privacy_ok`, 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, cast
 
 from pydantic import Field
@@ -26,7 +28,7 @@ from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.strict_json import Json
 from runtime.contract.units import unit
-from runtime.data.called import Item, gold_of, item_of, judge, reason
+from runtime.data.called import Item, Validators, gold_of, item_of, judge, reason
 from runtime.tools import registry
 
 
@@ -98,10 +100,15 @@ def items_of(
     forms: Sequence[callforms.Form] = (callforms.NATIVE,),
 ) -> list[Item]:
     """Rows as items. Raises Refusal as `item_of`, and where a row has no tools and nothing declares any."""
-    known = registry.checked(cast(Json, list(tools)), "tools.json") if tools or not _own(rows) else []
-    valid = registry.validators(known)
-    schemas = {tool["name"]: tool["parameters"] for tool in known}
+    valid, schemas = _declared(json.dumps(list(tools))) if tools or not _own(rows) else ({}, {})
     return [item_of(row, valid, schemas, rules, forms) for row in rows]
+
+
+@lru_cache(maxsize=4)
+def _declared(tools: str) -> tuple[Validators, Mapping[str, Any]]:
+    """Validators and schemas of a registry that is given as JSON text: it is the same for every lot. Raises Refusal."""
+    known = registry.checked(cast(Json, json.loads(tools)), "tools.json")
+    return registry.validators(known), {tool["name"]: tool["parameters"] for tool in known}
 
 
 def _own(rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -174,10 +181,18 @@ def evaluate(
         if (why := reason(parts)) and len(failed) < examples:
             failed.append({"id": item.id, "output": output[:500], "kind": why, "detail": parts["detail"]})
     by_tool = {
-        name: {key: facts(tally)[key] for key in ("span_f1", "json_validity", "tool_selection", "exact_call")}
+        name: {
+            "span_f1": f1(tally),
+            "json_validity": rate(tally.valid, tally.eligible),
+            "tool_selection": rate(tally.selected, tally.eligible),
+            "exact_call": rate(tally.exact, tally.eligible),
+        }
         for name, tally in sorted(per_tool.items())
     }
-    by_kind = {kind: facts(tally)["right"] for kind, tally in sorted(per_kind.items())}
+    by_kind = {
+        kind: rate(tally.exact + tally.abstained, tally.eligible + tally.controls)
+        for kind, tally in sorted(per_kind.items())
+    }
     return {**facts(total), "by_tool": by_tool, "by_kind": by_kind, "failed_examples": failed}
 
 
