@@ -90,6 +90,47 @@ def _judgeable(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 )
 
 
+def _wanted(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """What a row declares to be right can be judged, and is what the row itself answers."""
+    path = located(spec.data.tools, world) if spec.data.tools else None
+    tools = registry.tools(path) if path is not None and kind(path) == "file" else ()
+    for i, suite in enumerate(spec.evaluation.suites):
+        misfit = catalog.load("suites", suite.use).misfit
+        if misfit is None:
+            continue
+        for read in readable(spec.data, world):
+            judged = _judged(spec, suite, read)
+            wrong = [(row, why) for row in judged if (why := misfit(row.whole, tools, suite.params))]
+            if wrong:
+                yield tree.diagnostic(
+                    "KC4850",
+                    f"/evaluation/suites/{i}/use",
+                    f"suite `{suite.name}` cannot judge {len(wrong):,} of its rows by what they want",
+                    label=f"{wrong[0][0].place}: {wrong[0][1]}",
+                    help="correct `wanted` of these rows or their responses, or name with `rows: {source: …}` the "
+                    "source it is for",
+                    notes=tuple(f"{row.place}: {why}" for row, why in wrong[1 : 1 + _NAMED]),
+                    related=(tree.related(f"/data/sources/{read.index}/path", "the rows come from here"),),
+                )
+
+
+def _asked_any(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """A suite that is asked by rows of a kind has some."""
+    for i, suite in enumerate(spec.evaluation.suites):
+        reads = [read for read in readable(spec.data, world) if not read.content.wrong]
+        if len(reads) < len(spec.data.sources):
+            continue
+        rows = [row.whole for read in reads for row in _judged(spec, suite, read)]
+        if rows and not catalog.load("suites", suite.use).select(rows, "student", suite.params):
+            yield tree.diagnostic(
+                "KC4851",
+                f"/evaluation/suites/{i}/use",
+                f"suite `{suite.name}` would be asked none of its {len(rows):,} rows",
+                label="no row declares what it asks for",
+                help="declare `wanted: {facts: […]}` in rows of this split, or remove the suite",
+            )
+
+
 def _paired(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """Every row that a suite judges as a pair is one. A generator makes none."""
     for i, suite in enumerate(spec.evaluation.suites):
@@ -264,6 +305,8 @@ CHECKS = (
     Check(_calls, "data"),
     Check(_permitted, "data", "evaluation"),
     Check(_judgeable, "data", "evaluation"),
+    Check(_wanted, "data", "evaluation"),
+    Check(_asked_any, "data", "evaluation"),
     Check(_paired, "data", "evaluation"),
     Check(_worded, "data"),
     Check(_ids, "evaluation"),

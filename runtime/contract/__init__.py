@@ -371,6 +371,8 @@ class Suite:
     baselines: Sequence[str] = ("ce_only",)
     #: why a row with this response cannot be judged under these params, or ""; asked at validate
     unfit: Callable[[Any, str], str] | None = None
+    #: (row, tools, params) → why what a row declares to be right cannot be judged, or ""; asked at validate
+    misfit: Callable[[Mapping[str, Any], Sequence[Any], Any], str] | None = None
     #: its rows are preference pairs: of each the answer that was chosen, and `rejected`
     pairs: bool = False
     #: its rows are scenarios: models call tools, and are answered from the fixtures beside them

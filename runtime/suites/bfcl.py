@@ -6,7 +6,8 @@ left out is what the answers say. In three things this is stricter: calls are as
 possible are right, and not greedily; a call that is none (broken, or in a form that is not declared) counts as a call
 where none is due; and nothing of an answer is evaluated, which the published decoder does with sums.
 
-`gold` is the positive control: what the rows themselves say, written in the first declared form and read again.
+What understands nothing stands in `zoo`, and the positive control: what the rows themselves say, written in the first
+declared form and read again.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Runner, Suite, callforms, items
+from runtime.contract import Params, Refusal, Runner, Suite, callforms, items, zoo
 from runtime.contract.agreement import Rules
+from runtime.contract.calls import Call
 from runtime.contract.report import measured, unavailable
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.statistics.rates import rate
@@ -113,7 +115,7 @@ def _absent(why: str) -> dict[str, Any]:
 def data_of(
     lines: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
-    tools: Sequence[Any],
+    _tools: Sequence[Any],
     params: BfclParams,
     _seed: int,
 ) -> dict[str, Any]:
@@ -127,11 +129,9 @@ def data_of(
         lambda name: select(rows, name, params),
         lambda name, row, output: judged(name, row, output, by_id[str(row["id"])], params),
     )
-    gold = [judge(gold_of(item, params.forms[0]), item, params.forms, RULES, fits=False) for item in asked]
     data: dict[str, Any] = {
         "rows": measured(len(asked), "row"),
         "controls": measured(sum(not item.wanted for item in asked), "row"),
-        "gold": _scores(gold, whole)["accuracy"],
         "runners": {},
     }
     right: dict[str, list[bool]] = {}
@@ -145,7 +145,42 @@ def data_of(
     for name, (better, worse) in COMPARED.items():
         lack = lacking(name, right, {}) if asked else "no items"
         data[name] = unavailable(lack, "item/item") if lack else wins(right[better], right[worse])
+    data["zoo"] = zoo.judged(
+        _policies(asked, params.forms[0]),
+        whole,
+        lambda name, row, output: judged(name, row, output, by_id[str(row["id"])], params),
+        {name: [not line["reason"] for line in mine] for name, mine in found.items()},
+        lambda name: items.lacks(name, asked),
+        RUNNERS,
+    )
     return data
+
+
+def policies(rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: BfclParams) -> dict[str, list[str]]:
+    """What policies that understand nothing would say, in the first declared form."""
+    return _policies(items_of(items.first(rows, params.limit)), params.forms[0])
+
+
+def _policies(asked: Sequence[Item], form: callforms.Form) -> dict[str, list[str]]:
+    if not asked:
+        return {}
+    return {
+        **zoo.of_texts([gold_of(item, form) for item in asked], [str(item.prompt) for item in asked]),
+        # the first function that is offered, without arguments
+        "always_call": [callforms.write([Call(next(iter(item.valid)), {})], form) for item in asked],
+        "never_call": [zoo.REFUSAL for _ in asked],
+    }
+
+
+def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: BfclParams) -> str:
+    """Why a row is none of this benchmark, or ""."""
+    if not row.get("tools") or "wanted" not in row:
+        return "it has no tools of its own, or does not say in `wanted` which calls are right"
+    try:
+        items_of([row])
+    except Refusal as wrong:
+        return wrong.message
+    return ""
 
 
 SUITE = Suite(
@@ -157,4 +192,6 @@ SUITE = Suite(
     select=select,
     ask=ask,
     data_of=data_of,
+    misfit=misfit,
+    zoo=policies,
 )

@@ -5,8 +5,8 @@ answers are pooled before one division, so that a row of many facts weighs as ma
 row; `strict` is unavailable as soon as the tokens of one answer are not known, or a span cuts one: then nothing is
 proven about spans. How facts are found in a text is the matter of runtime/data/integration.py.
 
-An answer that repeats the tool's result, or lists what is no fact, counts for nothing. `baselines` are answers that
-understand nothing: silence, the marker that other harnesses look for, the results as they came, the question.
+An answer that repeats the tool's result, or lists what is no fact, counts for nothing. Among the policies of `zoo`
+that understand nothing are the marker that other harnesses look for, and the results as they came.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import MachineError, Params, Refusal, Runner, Suite, items, wanted
+from runtime.contract import MachineError, Params, Refusal, Runner, Suite, items, wanted, zoo
 from runtime.contract.conversation import Prompt
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
@@ -28,7 +28,7 @@ from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 from runtime.data import integration, personal
-from runtime.data.integration import Counts, Score
+from runtime.data.integration import Score
 
 MEASURES = ("lax", "semantic", "strict")
 #: what other harnesses take for the beginning of a span
@@ -220,25 +220,28 @@ def _absent(why: str) -> dict[str, Any]:
     return {**rates, "failed_examples": []}
 
 
-def baselines(asked: Sequence[Item]) -> dict[str, list[str]]:
-    """What answers say that understand nothing, and `copy_gold`, which is right."""
-    return {
-        "mute": ["" for _ in asked],
+def policies(
+    rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: IntegrationParams
+) -> dict[str, list[dict[str, Any]]]:
+    """What policies that understand nothing would answer."""
+    return _policies(items_of(select(rows, "student", params)))
+
+
+def _policies(asked: Sequence[Item]) -> dict[str, list[dict[str, Any]]]:
+    if not asked:
+        return {}
+    said = {
+        **zoo.of_texts([item.response for item in asked], [item.asked for item in asked]),
         "marker": [MARKER for _ in asked],
         "echo_result": ["\n".join(item.results) for item in asked],
-        "echo_question": [item.asked for item in asked],
-        "copy_gold": [item.response for item in asked],
     }
-
-
-def _counts(counts: Counts) -> list[int]:
-    return [counts.true, counts.false, counts.missed]
+    return {name: [{"text": text, "tokens": None} for text in texts] for name, texts in said.items()}
 
 
 def data_of(
     lines: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
-    tools: Sequence[Any],
+    _tools: Sequence[Any],
     params: IntegrationParams,
     _seed: int,
 ) -> dict[str, Any]:
@@ -255,7 +258,6 @@ def data_of(
         "rows": measured(len(asked), "row"),
         "facts": measured(sum(len(item.facts) for item in asked), "fact"),
         "runners": {},
-        "baselines": {},
     }
     right: dict[str, list[bool]] = {}
     for name in RUNNERS:
@@ -267,10 +269,24 @@ def data_of(
     for name, (better, worse) in COMPARED.items():
         lack = lacking(name, right, {}) if asked else "no items"
         data[name] = unavailable(lack, "item/item") if lack else wins(right[better], right[worse])
-    for name, said in baselines(asked).items():
-        scores = [_scored(item, text, None) for text, item in zip(said, asked, strict=True)]
-        data["baselines"][name] = f1([_counts(score.lax) for score in scores])
+    data["zoo"] = zoo.judged(
+        _policies(asked),
+        select(rows, "student", params),
+        lambda name, row, output: judged(name, row, output, by_id[str(row["id"])]),
+        {name: [not line["reason"] for line in mine] for name, mine in found.items()},
+        lambda name: items.lacks(name, asked),
+        RUNNERS,
+    )
     return data
+
+
+def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: IntegrationParams) -> str:
+    """Why a fact of a row is none that an answer could carry over, or ""."""
+    try:
+        items_of([row] if wanted.facts_of(row) else [])
+    except Refusal as wrong:
+        return wrong.message
+    return ""
 
 
 SUITE = Suite(
@@ -282,4 +298,6 @@ SUITE = Suite(
     select=select,
     ask=ask,
     data_of=data_of,
+    misfit=misfit,
+    zoo=policies,
 )

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 from pydantic import Field
 
-from runtime.contract import Params, Runner, Suite, agreement, callforms, items, zoo
+from runtime.contract import Params, Refusal, Runner, Suite, agreement, callforms, items, zoo
 from runtime.contract.agreement import Rules
 from runtime.contract.calls import Call
 from runtime.contract.report import measured, unavailable
@@ -292,6 +292,17 @@ def data_of(
     return data
 
 
+def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: ToolUseParams) -> str:
+    """Why what a row wants is not what it answers itself, or "". Rows that want nothing are judged by their calls."""
+    if "wanted" not in row or not (tools or row.get("tools")):
+        return ""
+    try:
+        items_of([row], tools, params.rules, params.forms)
+    except Refusal as wrong:
+        return wrong.message
+    return ""
+
+
 SUITE = Suite(
     name="tool_use",
     version=4,
@@ -301,5 +312,6 @@ SUITE = Suite(
     select=select,
     ask=ask,
     data_of=data_of,
+    misfit=misfit,
     zoo=policies,
 )

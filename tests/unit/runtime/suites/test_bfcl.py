@@ -110,7 +110,13 @@ def test_an_answer_outside_of_the_schema_cannot_be_given(tmp_path: Path) -> None
 def test_the_report_counts_by_category() -> None:
     rows = [row for name in data.CATEGORIES for row in data.rows_of(FOLDER, name)]
     found = reported(SUITE, {"student": Scripted(lambda _: data.NO_CALL)}, rows, [], PARAMS, 0)
-    assert (found["gold"]["k"], found["gold"]["n"]) == (96, 96)
+    assert (found["zoo"]["gold"]["k"], found["zoo"]["gold"]["n"]) == (96, 96)
+    assert {name: one["k"] for name, one in found["zoo"]["right"].items() if one["k"]} == {
+        # a third are controls, and silence in whatever words is right on them
+        **dict.fromkeys(("constant", "mute", "echo", "refuse_all", "never_call"), 32),
+        "longest": 1,
+        "prior": found["zoo"]["right"]["prior"]["k"],
+    }
     student = found["runners"]["student"]
     assert {name: one["k"] for name, one in student["by_category"].items()} == {
         **dict.fromkeys(data.CATEGORIES, 0),

@@ -133,13 +133,14 @@ def test_f1_is_of_pooled_counts() -> None:
 
 
 def test_gold_is_perfect_and_what_understands_nothing_is_zero() -> None:
-    baselines = said(lambda right: right)["baselines"]
-    assert {name: found["value"] for name, found in baselines.items()} == {
-        "mute": 0.0,
-        "marker": 0.0,
-        "echo_result": 0.0,
-        "echo_question": 0.0,
-        "copy_gold": 1.0,
+    """Of four distinct answers one is the constant, the longest, and perhaps drawn for its own row."""
+    zoo = said(lambda right: right)["zoo"]
+    assert (zoo["gold"]["k"], zoo["gold"]["n"]) == (4, 4)
+    right = {name: found["k"] for name, found in zoo["right"].items()}
+    assert right.pop("prior") <= 4
+    assert right == {
+        **dict.fromkeys(("mute", "echo", "refuse_all", "marker", "echo_result"), 0),
+        **dict.fromkeys(("constant", "longest"), 1),
     }
 
 

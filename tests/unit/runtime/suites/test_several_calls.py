@@ -220,3 +220,13 @@ def test_too_many_calls_are_none() -> None:
     assert isinstance(found, calls.Fault)
     assert found.kind == "wrong_form"
     assert callforms.read(said(*[ABBA] * 64), ["native"]) == (ABBA,) * 64
+
+
+def test_what_validate_asks_of_a_row_is_what_the_suite_refuses() -> None:
+    params = ToolUseParams()
+    assert SUITE.misfit is not None
+    assert SUITE.misfit(asked(said(ABBA), calls=wants("ABBA")), TOOLS, params) == ""
+    assert "not what it wants" in SUITE.misfit(asked(said(QUEEN), calls=wants("ABBA")), TOOLS, params)
+    # a row that says nothing is judged by its own call, and without tools there is nothing to judge by
+    assert SUITE.misfit(asked(said(QUEEN)), TOOLS, params) == ""
+    assert SUITE.misfit(asked(said(QUEEN), calls=wants("ABBA")), [], params) == ""
