@@ -62,6 +62,7 @@ STEP = Step(
         "runtime.contract.pairs",
         "runtime.contract.program",
         "runtime.contract.rows",
+        "runtime.contract.scenario",
         "runtime.contract.shards",
         "runtime.contract.strict_json",
         "runtime.contract.templates",

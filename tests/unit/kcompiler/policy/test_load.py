@@ -412,6 +412,7 @@ def test_every_pack_is_found() -> None:
         "quality/gold",
         "quality/integration",
         "quality/original",
+        "quality/parity",
         "quality/preference",
         "quality/scenarios",
         "quality/transfer",
