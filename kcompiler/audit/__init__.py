@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kcompiler.audit import evidence, plan, records, repeated
+from kcompiler.audit import evidence, items, plan, records, repeated
 from kcompiler.audit.finding import Audit, Finding, differs
 from kcompiler.lock import plan_digest
 from kcompiler.project import Project
@@ -47,6 +47,10 @@ def audit(root: Path, name: str) -> Audit:
         findings += repeated.promises(root, made, used, known, lines_shown)
     given, found = evidence.reports(folder, shown, used)
     findings += found
+    judged = 0
+    if known is not None:
+        judged, found = items.recomputed(root, made, used, given, shown)
+        findings += found
     run, found = evidence.run(folder / evidence.RUN, f"{shown}/{evidence.RUN}", made, used)
     findings += found
     everything = evidence.report_of_the_run(given, run)
@@ -55,6 +59,7 @@ def audit(root: Path, name: str) -> Audit:
         "steps": len(used),
         "artifacts": sum(len(record["gives"]) for record in used.values()) if known is not None else 0,
         "reports": len(everything),
+        "items": judged,
         "obligations": len(made["obligations"]),
         "journal lines": len(known or ()),
     }

@@ -35,7 +35,9 @@ def state_journal(root: Path) -> tuple[Sequence[Line] | None, list[Finding]]:
     """The lines of the project's own journal; None where there is no such project state."""
     folder = root / STATE
     if not folder.is_dir():
-        return None, [note(STATE, "no store here: artifacts are not hashed again, reports are")]
+        return None, [
+            note(STATE, "no store here: artifacts are not hashed again and reports not made again from their items")
+        ]
     journal, head = folder / JOURNAL, folder / HEAD
     data = journal.read_bytes() if journal.is_file() else b""
     return chain(data, head.read_bytes() if head.is_file() else None, f"{STATE}/{JOURNAL}")

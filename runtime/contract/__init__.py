@@ -363,6 +363,8 @@ class Suite:
     #: asked, as it stands in a line; "copy_gold" among them has the rows' own answers. Its data hold `zoo`, which
     #: `runtime.contract.zoo` makes of them. None where no answer is right or wrong
     zoo: Callable[[Sequence[Mapping[str, Any]], Sequence[Any], Any], Mapping[str, Sequence[Any]]] | None = None
+    #: how bad a line is, for whoever reads the worst of those that are as right or wrong; None: all are alike
+    cost: Callable[[Mapping[str, Any]], float] | None = None
     #: the responses its rows may have, under these params; None: any
     permits: Callable[[Any], Sequence[str]] | None = None
     #: runners that it needs besides, where a student was trained

@@ -86,8 +86,8 @@ class AnswersParams(Params):
         return answers
 
     def permitted(self) -> list[str]:
-        """Every permitted answer, in the order written."""
-        return [answer for group in self.answers.values() for answer in group]
+        """Every permitted answer, category by category in the order of their names: a lock keeps no other."""
+        return [answer for _, group in sorted(self.answers.items()) for answer in group]
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ def _rows_of(questions: Sequence[Question], answers: int) -> Distribution:
 def _categories(questions: Sequence[Question], found: Mapping[str, Found], params: AnswersParams) -> dict[str, Any]:
     """Class → category → mean probability of each runner."""
     edges, start = {}, 0
-    for category, group in params.answers.items():
+    for category, group in sorted(params.answers.items()):
         edges[category] = (start, start + len(group))
         start += len(group)
     table: dict[str, Any] = {}

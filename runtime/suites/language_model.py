@@ -168,4 +168,5 @@ SUITE = Suite(
     select=select,
     ask=ask,
     data_of=data_of,
+    cost=lambda line: float(line["parts"].get("nats_per_token", 0.0)),
 )

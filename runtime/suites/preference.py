@@ -327,5 +327,6 @@ SUITE = Suite(
     ask=ask,
     data_of=data_of,
     zoo=policies,
+    cost=lambda line: -float(line["parts"].get("margin", 0.0)),
     pairs=True,
 )
