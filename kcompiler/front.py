@@ -17,6 +17,9 @@ from kcompiler.spec import Spec
 from kcompiler.spec.parse import Parsed, parse
 from runtime.contract import Refusal
 
+#: what messages call the runners of the command line
+WORDS = "--runner"
+
 
 @dataclass(frozen=True)
 class Form:
@@ -49,6 +52,8 @@ class Front:
     fragments: tuple[Fragment, ...] = ()
     #: name of the file as messages show it
     shown: str = ""
+    #: runners of the command line, as a text
+    words: str = ""
 
     @property
     def name(self) -> str:
@@ -59,7 +64,8 @@ class Front:
     @property
     def sources(self) -> dict[str, bytes]:
         """File → bytes, of everything a diagnostic may quote."""
-        return {self.shown: self.source, **{one.path: one.data for one in self.fragments}}
+        said = {WORDS: self.words.encode()} if self.words else {}
+        return {self.shown: self.source, **said, **{one.path: one.data for one in self.fragments}}
 
 
 def compile_spec(
@@ -70,8 +76,11 @@ def compile_spec(
     packs: Sequence[Path] | None = None,
     limits: Limits = LIMITS,
     pure: bool | None = None,
+    words: str = "",
 ) -> Front:
     """Read, compose, parse and check one spec. References start at its folder and must stay below `root`.
+
+    `words` are further runners, a list in YAML, as if they stood in the section `evaluation`.
 
     `packs` are the folders that hold policy packs: by default those of the project, then the shipped ones.
     """
@@ -88,7 +97,9 @@ def compile_spec(
     if tree is None:
         return Front(path, None, None, ordered(found), data, shown=shown)
     folder = path.resolve().parent
-    composed = compose.compose(tree, root, folder, profile, limits)
+    further, wrong = source.load(WORDS, words.encode(), limits=limits, pure=pure) if words else (None, [])
+    found = [*found, *wrong]
+    composed = compose.compose(tree, root, folder, profile, limits, further)
     folders = (root / "policies", assets.folder("policies")) if packs is None else tuple(packs)
     forms, more = _forms(composed, checks.World(root, folder, folders), found)
     found = ordered([*found, *composed.diagnostics, *more])
@@ -105,6 +116,7 @@ def compile_spec(
         tuple(composed.profiles),
         tuple(composed.fragments),
         shown,
+        words,
     )
 
 

@@ -29,6 +29,7 @@ VERBS = {
     "fixtures": ("fixtures", "Tools answered from recordings: `fixtures record`, `check`, `stats`."),
     "apply": ("run", "Carry out a spec or a lock; resume what was interrupted."),
     "bench": ("bench", "Measure how fast the student answers here; pin a baseline."),
+    "evaluate": ("evaluating", "Ask a model that exists what a spec's suites ask."),
     "generate": ("generate", "Let the student write: a prompt or a chat, freely or by a schema."),
     "serve": ("serve", "Answer OpenAI's chat completions over HTTP with the student."),
     "gate": ("evidence", "Judge report files by the rules of a lock."),
@@ -88,7 +89,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run one verb and leave with its exit code; never a traceback for somebody's mistake."""
-    if sys.argv[1:2] not in (["data"], ["generate"], ["serve"]):
+    if sys.argv[1:2] not in (["data"], ["evaluate"], ["generate"], ["serve"]):
         # every other verb ends before its garbage could matter, and on a large plan a collector that runs while a
         # million small objects are made costs a quarter more; `apply` switches it on when it begins to run steps
         gc.disable()

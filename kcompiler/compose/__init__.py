@@ -42,10 +42,13 @@ class Composed:
     varied: frozenset[str] = frozenset()
 
 
-def compose(tree: Tree, root: Path, folder: Path, profile: str = "", limits: Limits = LIMITS) -> Composed:
-    """Every form of a spec. Nothing is read but the fragments it names, which must lie below `root`."""
+def compose(
+    tree: Tree, root: Path, folder: Path, profile: str = "", limits: Limits = LIMITS, further: Tree | None = None
+) -> Composed:
+    """Every form of a spec. Nothing is read but the fragments it names, which must lie below `root`. `further` is a
+    list of runners that are asked besides those of the spec."""
     data = tree.data if isinstance(tree.data, dict) else {}
-    if not profile and not data.keys() & {"include", "profiles", "matrix"}:
+    if not profile and further is None and not data.keys() & {"include", "profiles", "matrix"}:
         return Composed(tree, [Form((), tree)], [])
     draft = Draft(tree)
     fragments, found = include.merge(tree, draft, root, folder, limits) if "include" in data else ([], [])
@@ -55,6 +58,8 @@ def compose(tree: Tree, root: Path, folder: Path, profile: str = "", limits: Lim
         return Composed(None, [], found, names, fragments)
     if profile:
         found += _profile(draft, tree, profile, names)
+    if further is not None:
+        _asked_too(draft, further)
     base = draft.tree()
     if not isinstance(base.data, dict) or "matrix" not in base.data:
         return Composed(base, [Form((), base)], found, names, fragments)
@@ -68,6 +73,20 @@ def compose(tree: Tree, root: Path, folder: Path, profile: str = "", limits: Lim
         found += [item for item in wrong if item not in found]
         forms.append(Form(matrix.labels(dimensions, cell), made))
     return Composed(base, forms, found, names, fragments, frozenset(matrix.changed(base, dimensions)))
+
+
+def _asked_too(draft: Draft, further: Tree) -> None:
+    """Put runners behind those that the section `evaluation` has; a spec without that section is wrong anyway."""
+    evaluation = draft.data.get("evaluation") if isinstance(draft.data, dict) else None
+    if not isinstance(evaluation, dict) or not isinstance(further.data, list):
+        return
+    there = evaluation.get("runners")
+    if not isinstance(there, list):
+        draft.put("/evaluation/runners", further, "")
+        return
+    for at in range(len(further.data)):
+        there.append(None)
+        draft.put(f"/evaluation/runners/{len(there) - 1}", further, f"/{at}")
 
 
 def _names(profiles: object) -> list[str]:

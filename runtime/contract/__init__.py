@@ -408,6 +408,8 @@ class RunnerKind:
     #: which of its parameters names a file or folder of the project that is asked instead, and what that is
     place: str = ""
     place_kind: str = "file"
+    #: which of its parameters is the address that is asked
+    address: str = ""
     #: whether asking again gives the same bytes
     repeatable: bool = True
     #: runs of tensors, which may be on a device

@@ -12,5 +12,6 @@ RUNNER = RunnerKind(
     opens="runtime.asking.server:opened",
     can=frozenset({"generate"}),
     backend="http",
+    address="base_url",
     repeatable=False,
 )

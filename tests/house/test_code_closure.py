@@ -1,6 +1,8 @@
 """A step's key covers all of our code that decides its result: what its operation imports, directly or not, is in the
 step's declared `code`, or is a plug-in that its params name, or is the machine itself."""
 
+import importlib.util
+
 import grimp
 import pytest
 
@@ -50,6 +52,11 @@ def test_everything_an_operation_imports_is_in_the_steps_code(name):
         and not GRAPH.find_children(module)  # a package's __init__ is only a docstring in these rooms
     }
     assert missing == set()
+
+
+@pytest.mark.parametrize("name", catalog.names("steps"))
+def test_all_of_a_steps_code_is_there(name):
+    assert [one for one in catalog.load("steps", name).code if importlib.util.find_spec(one) is None] == []
 
 
 @pytest.mark.parametrize("name", catalog.names("runners"))

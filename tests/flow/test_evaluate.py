@@ -1,0 +1,140 @@
+"""`kcompiler evaluate`: a model that exists is asked what the suites of a spec ask, from a folder with a spec and rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kcompiler.cli import _main
+from kcompiler.policy import kinds
+from runtime import catalog
+from runtime.contract import RunnerKind
+from tests.unit.runtime.data.teaching import Server, completion
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEC = (ROOT / "tests/golden/validate/a-good-spec-has-no-diagnostics/spec.yaml").read_text(encoding="utf-8")
+FAST = "requests_per_minute=100000,attempts=2"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project of a spec and forty questions, each answered yes or no."""
+    spec = yaml.safe_load(SPEC)
+    rows = "".join(
+        json.dumps({"prompt": f"Is {n} even?", "response": "no" if n % 2 else "yes"}) + "\n" for n in range(40)
+    )
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs/faq.jsonl").write_text(rows)
+    spec["data"] = {
+        "sources": [
+            {"name": "learnt", "kind": "jsonl", "path": "faq.jsonl", "split": "auto", "license": "MIT"},
+        ],
+        "held_out": 0.5,
+    }
+    spec["evaluation"] = {"suites": [{"use": "gold", "match": "exact"}]}
+    (tmp_path / "specs/faq.yaml").write_text(yaml.safe_dump(spec))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = _main(["evaluate", "specs/faq.yaml", *words])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_server_is_asked_and_its_record_answers_again(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = Server(lambda prompt, _: (200, {}, completion("no" if int(prompt.split()[1]) % 2 else "yes")))
+    try:
+        code, out, err = run(capsys, "--runner", f"openai={server.url},model=m,{FAST}", "--to", "out")
+    finally:
+        server.close()
+    assert code == 0, err
+    items = lines(desk / "out/gold-openai.items.jsonl")
+    assert f"gold   openai  {len(items)} of {len(items)}" in out
+    assert len(items) == len(server.asked) > 10
+    report = json.loads((desk / "out/gold-openai.report.json").read_text())
+    assert (report["kind"], report["environment"]["forged"], report["data"]["right"]["k"]) == (
+        "asked",
+        False,
+        len(items),
+    )
+    # a run was not applied: nothing of the spec's own is said to be done
+    assert not (desk / "generated").exists()
+    recorded = "recorded=out/gold-openai.items.jsonl,runner=openai,name=before"
+    code, out, err = run(capsys, "--runner", recorded, "--to", "out")
+    assert code == 0, err
+    again = lines(desk / "out/gold-before.items.jsonl")
+    assert [{**line, "runner": "openai"} for line in again] == items
+    # rows that the record does not have are not answered
+    kept = (desk / "out/gold-openai.items.jsonl").read_text().splitlines(keepends=True)[1:]
+    (desk / "out/gold-openai.items.jsonl").write_text("".join(kept))
+    code, out, err = run(capsys, "--runner", recorded, "--to", "out")
+    assert code == 1
+    assert f"unavailable: 1 of {len(items)} items are not recorded" in out
+
+
+def test_a_server_that_is_not_there_is_said(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "--runner", f"openai=http://127.0.0.1:9/v1,model=m,{FAST}", "--to", "out")
+    assert code == 6
+    assert "does not answer (ConnectError); what it has answered is kept" in err
+    assert not (desk / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--runner", "mil,variant=fp17"), 1, "did you mean `fp16`?"),
+        (("--runner", "nobody"), 2, "no runner is called `nobody`"),
+        (("--runner", "verification_only=x"), 2, "asks no file, folder or address"),
+        (("--runner", "torch="), 2, "nothing stands behind the `=`"),
+        (("--runner", "mil,variant"), 2, "`variant` is not KEY=VALUE"),
+        (("--runner", "torch=../elsewhere"), 1, "a path leaves the project"),
+        (("--runner", "torch=nowhere"), 1, "no such folder"),
+        (("--runner", "openai=http://127.0.0.1:9/v1,model=m,name=student"), 1, "is what suites call a model"),
+        (("--runner", "openai=http://example.com/v1,model=m"), 1, "would cross the network in the clear"),
+        (("--runner", "mil", "--suite", "nothing"), 2, "no suite of specs/faq.yaml is called `nothing`"),
+        ((), 2, "declares no evaluation.runners"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(
+    desk: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], code: int, said: str
+) -> None:
+    found, _, err = run(capsys, *words, "--to", "out")
+    assert (found, said in err) == (code, True), err
+    assert not (desk / "out").exists()
+
+
+def verdict_on(report: dict[str, Any]) -> str:
+    """What a rule that asks for one thing alone, that somebody measured it, says of a report."""
+    judged = kinds.load("genuine").judge(kinds.load("genuine").params(), report, None, None)
+    return judged.word
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_no_gate_passes_on_gold_itself(
+    desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, honest: bool
+) -> None:
+    """The mutant is a runner that forges and does not say so: the mark is all that stops its report."""
+    kind: RunnerKind = catalog.load("runners", "verification_only")
+    if not honest:
+        object.__setattr__(kind, "forges", False)
+    try:
+        code, _, err = run(capsys, "--runner", "verification_only", "--to", "out")
+    finally:
+        object.__setattr__(kind, "forges", True)
+    assert code == 0, err
+    report = json.loads((desk / "out/gold-verification_only.report.json").read_text())
+    right = report["data"]["right"]
+    assert right["k"] == right["n"] > 10
+    assert report["environment"]["forged"] is honest
+    assert verdict_on(report) == ("fail" if honest else "pass")
