@@ -11,6 +11,9 @@ from kcompiler.facts.speed import lengths_of, not_pinned
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 
+#: tokens of an answer, at least
+FEWEST = 2
+
 
 def _names(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     seen: dict[str, int] = {}
@@ -40,8 +43,8 @@ def _lengths(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                 f"no prefill leaves room for {asked.new_tokens:,} new tokens in a context of {context:,}",
                 label="nothing would be measured",
                 help=f"write `new_tokens: {context - least}` or fewer"
-                if context - least >= 2
-                else f"write `prompts: [{max(1, least // 2)}]` and fewer `new_tokens`",
+                if context - least >= FEWEST
+                else "write shorter `prompts`, and `new_tokens` for which they leave room",
             )
         for j, length in enumerate(asked.prompts or ()):
             if j and length <= (asked.prompts or ())[j - 1]:

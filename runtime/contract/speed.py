@@ -28,6 +28,8 @@ from runtime.contract.units import unit
 KIND, COMPARED = "benchmark", "benchmark.regression"
 Name = Literal["torch", "mil", "coreml"]
 NS = 10**9
+#: nanoseconds of a day: no answer takes longer, and no product of times leaves the doubles
+LONGEST = 86_400 * NS
 #: bytes of a pinned report, at most
 MOST = 16 << 20
 #: one of a quotient's two intervals; both together hold at 0.95 (Bonferroni)
@@ -243,9 +245,17 @@ def _quotient(numerator: Sequence[int], denominator: Sequence[int]) -> dict[str,
 def consistent(data: Mapping[str, Any]) -> None:
     """Raises ValueError, KeyError or TypeError for data of a benchmark that are not what their nanoseconds give."""
     for name, runner in data["runners"].items():
+        said = runner["conditions"]
+        if not all(isinstance(one, str) for one in said.values()):
+            raise ValueError(f"{name}: what it was measured under is not said in words")
         for length, found in runner["shapes"].items():
             ns, new, prompt = found["ns"], found["new_tokens"]["value"], found["prompt_tokens"]["value"]
-            if named(prompt) != length or new < 2 or any(type(one) is not int or one < 0 for one in _numbers(ns)):
+            if (
+                named(prompt) != length
+                or new < 2
+                or said["new_tokens"] != str(new)
+                or not all(map(_is_time, _numbers(ns)))
+            ):
                 raise ValueError(f"{name}, {length}: no such times")
             times = list(zip(ns["first"], ns["rest"], strict=True))
             if not times:
@@ -254,6 +264,10 @@ def consistent(data: Mapping[str, Any]) -> None:
             for part in ("repetitions", "first_token", "decode", "answer"):
                 if made[part] != found[part]:
                     raise ValueError(f"{name}, {length}: `{part}` is not what the nanoseconds give")
+
+
+def _is_time(value: object) -> bool:
+    return type(value) is int and 0 <= value <= LONGEST
 
 
 def _numbers(ns: Mapping[str, Iterable[int]]) -> Iterator[Any]:

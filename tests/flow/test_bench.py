@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runtime.contract import speed
-from tests.flow.world import NAME, Home
+from tests.flow.world import NAME, Home, kcompiler
 
 SPEC = f"specs/{NAME}.yaml"
 REGRESSION = ["speed/regression/regression-decode", "speed/regression/regression-first-token"]
@@ -120,6 +120,7 @@ def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
     assert f"{SPEC}:" in gone.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pack", ["roles/worker-speed"])
 def test_a_roles_limits_are_inconclusive_on_another_machine(done: Home, pack: str) -> None:
     def tier(spec: dict[str, Any]) -> None:
@@ -132,3 +133,30 @@ def test_a_roles_limits_are_inconclusive_on_another_machine(done: Home, pack: st
     assert len(found) == 6
     assert {outcome for outcome, _ in found.values()} <= {"not_evaluated", "inconclusive"}
     assert any("Apple M1 Max" in reason for _, reason in found.values())
+
+
+@pytest.mark.slow
+def test_from_an_empty_folder_as_the_readme_says(tmp_path: Path) -> None:
+    """The shipped eight ball with twenty steps; no line is written by hand but the baseline that the command prints."""
+    kcompiler("init", "--template", "eight-ball", cwd=tmp_path).ended(0, "")
+    spec = tmp_path / "specs" / "eight-ball.yaml"
+    text = spec.read_text(encoding="utf-8").replace("  bench:\n", "  bench:\n    training.stages.kd.steps: 20\n")
+    spec.write_text(
+        text.replace("  steps: 250\n  batch_size: 32\n  opt", "  steps: 20\n  batch_size: 32\n  opt"), encoding="utf-8"
+    )
+    asked = ("bench", "specs/eight-ball.yaml", "--profile", "bench")
+    result = kcompiler(*asked, "--pin", "baselines/speed.json", cwd=tmp_path).ended(0, "")
+    line = next(one for one in result.out.splitlines() if one.startswith("pinned   ")).removeprefix("pinned   ")
+    spec.write_text(
+        spec.read_text(encoding="utf-8").replace("repetitions: 30}", f"repetitions: 30, {line}}}"), encoding="utf-8"
+    )
+    again = kcompiler(
+        "apply", "specs/eight-ball.yaml", "--profile", "bench", "--only", "regression-speed", cwd=tmp_path
+    )
+    # the measurement is the one that was pinned: as fast as itself
+    again.ended(0, "")
+    assert again.steps()["benchmark-speed"] == "reused"
+    found = json.loads((tmp_path / "generated/eight-ball@bench/evidence/reports/regression-speed.json").read_text())
+    assert found["data"]["compared"]["value"] == 1.0
+    shapes = [one for runner in found["data"]["runners"].values() for one in runner["shapes"].values()]
+    assert [one["decode"]["value"] for one in shapes] == [1.0] * 4

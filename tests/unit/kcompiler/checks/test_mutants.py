@@ -21,6 +21,7 @@ from tests.unit.kcompiler.checks import (
     test_recipe,
     test_roofline,
     test_runners,
+    test_speed,
     test_statistics,
     test_storing,
     test_toolchain,
@@ -37,6 +38,7 @@ _WHOLE = {
     "recipe": test_recipe,
     "roofline": test_roofline,
     "runners": test_runners,
+    "speed": test_speed,
     "statistics": test_statistics,
     "storing": test_storing,
     "toolchain": test_toolchain,
@@ -55,6 +57,7 @@ FEW = {
     "licences": 1,
     "names": 3,
     "secrets": 1,
+    "facts.speed": 2,
 }
 #: (module, line of its text, mutant) that no behaviour can show, and why
 UNNOTICEABLE: dict[tuple[str, str, str], str] = {

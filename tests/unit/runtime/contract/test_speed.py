@@ -19,7 +19,7 @@ MS = 10**6
 def runner(first_ms: int = 100, rest_ms: int = 310, n: int = 30, *, new: int = 32, **conditions: str) -> dict[str, Any]:
     times = [(first_ms * MS + i, rest_ms * MS + i) for i in range(n)]
     return {
-        "conditions": {**HERE, "torch": "2.13.0", "model": "a", **conditions},
+        "conditions": {**HERE, "torch": "2.13.0", "model": "a", "new_tokens": str(new), **conditions},
         "peak_memory": facts.measured(5, "B"),
         "shapes": {"prompt_64": speed.shape(times, 64, new, None)},
     }
@@ -112,13 +112,17 @@ class TestRegression:
         assert "high" in quotients(seven, seven)["first_token"]
 
     @pytest.mark.parametrize(
-        "other", [{"processor": "AMD EPYC"}, {"torch": "2.14.0"}, {"model": "b"}, {"threads": "4"}, {"new_tokens": "8"}]
+        "other", [{"processor": "AMD EPYC"}, {"torch": "2.14.0"}, {"model": "b"}, {"threads": "4"}]
     )
     def test_what_was_measured_otherwise_is_not_compared(self, other: dict[str, str]) -> None:
         found = quotients(data(torch=runner()), data(torch=runner(**other)))
         assert {one["tag"] for one in found.values()} == {"unavailable"}
         assert next(iter(other)) in found["decode"]["reason"]
         assert next(iter(other.values())) in found["decode"]["reason"]
+
+    def test_answers_of_another_length_are_not_compared(self) -> None:
+        found = quotients(data(torch=runner()), data(torch=runner(new=8)))
+        assert "new_tokens 8, here 32" in found["decode"]["reason"]
 
     def test_a_runner_that_is_new_or_gone_is_said_and_not_passed_over(self) -> None:
         both = speed.regression(data(torch=runner()), data(mil=runner()))
@@ -175,7 +179,14 @@ class TestPinned:
         with pytest.raises(ValueError, match=part):
             speed.pinned(self.file(tmp_path, data=found))
 
-    @pytest.mark.parametrize("first", [True, -1, 1.5, "1"])
+    def test_what_it_was_measured_under_is_said_in_words_and_is_of_these_answers(self, tmp_path: Path) -> None:
+        for wrong in ({"new_tokens": "31"}, {"threads": 2}):
+            found = data(torch=runner())
+            found["runners"]["torch"]["conditions"] |= wrong
+            with pytest.raises(ValueError, match=r"no such times|in words"):
+                speed.pinned(self.file(tmp_path, data=found))
+
+    @pytest.mark.parametrize("first", [True, -1, 1.5, "1", 2**53 - 1])
     def test_nanoseconds_are_whole_numbers_from_zero_on(self, tmp_path: Path, first: object) -> None:
         found = data(torch=runner())
         found["runners"]["torch"]["shapes"]["prompt_64"]["ns"]["first"][0] = first

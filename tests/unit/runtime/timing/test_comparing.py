@@ -23,7 +23,10 @@ def written(path: Path, value: float | None = None) -> Path:
     shape = speed.shape([(1000, 2000)] * 20, 8, 4, None)
     if value is not None:
         shape["decode"]["p50"]["value"] = value
-    data = {"benchmark": "speed", "runners": {"torch": {"conditions": {}, "shapes": {"prompt_8": shape}}}}
+    data = {
+        "benchmark": "speed",
+        "runners": {"torch": {"conditions": {"new_tokens": "4"}, "shapes": {"prompt_8": shape}}},
+    }
     around = {"backend": "torch", "forged": False}
     made = report.envelope(kind="benchmark", step="b", subject={}, fingerprints={}, environment=around, data=data)
     path.parent.mkdir(exist_ok=True)

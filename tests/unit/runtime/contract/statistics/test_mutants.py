@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from runtime.contract.statistics import clusters, multiple, power, ratios
+from runtime.contract.statistics import clusters, multiple, power, quantiles, ratios
 from tests.unit.kcompiler.judge.mutants import Mutant, mutants
 from tests.unit.runtime.contract.statistics import test_oracles as oracles
+from tests.unit.runtime.contract.statistics import test_quantiles as ordered
 
 #: comparisons that differ at equality only, which doubles never meet there or which then gives the same
 ALIKE = {
@@ -34,6 +35,8 @@ def _checks(name: str) -> None:
     elif name == "ratios":
         oracles.test_fiellers_ends_are_where_the_difference_is_just_told_from_nothing()
         oracles.test_of_a_denominator_that_may_be_0_there_is_no_quotient()
+    elif name == "quantiles":
+        ordered.check_everything()
     else:
         oracles.test_mcnemar_finds_the_least_difference_four_times_of_five(300, 0.1)
         oracles.test_the_least_difference_of_two_samples_is_that_of_statsmodels(0.1, 0.5, 388, 1, 0.8006720106783477)
@@ -66,7 +69,9 @@ def _ring(_signal: int, _frame: object) -> None:
     raise TimeoutError
 
 
-@pytest.mark.parametrize("module", [clusters, multiple, power, ratios], ids=lambda one: one.__name__.rpartition(".")[2])
+@pytest.mark.parametrize(
+    "module", [clusters, multiple, power, quantiles, ratios], ids=lambda one: one.__name__.rpartition(".")[2]
+)
 def test_every_comparison_turned_breaks_a_test(module: types.ModuleType, monkeypatch: pytest.MonkeyPatch):
     _checks(module.__name__.rpartition(".")[2])
     source = Path(str(module.__file__)).read_text(encoding="utf-8")

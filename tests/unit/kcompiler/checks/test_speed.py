@@ -1,0 +1,92 @@
+"""Benchmarks: what the package can answer, different names, and baselines that are measured reports."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.contract import report, speed
+from tests.unit.kcompiler.checks.claims import Change, Claim, _parsed, disagrees
+
+
+def asked(*benchmarks: dict[str, Any], prefill: list[int] | None = None, context: int = 64) -> Change:
+    def change(data: dict[str, Any]) -> None:
+        data["evaluation"]["benchmarks"] = list(benchmarks)
+        data["shapes"] = {"prefill": prefill or [16, 32], "decode": {"context": context}}
+
+    return change
+
+
+def measured(kind: str = "benchmark", *, forged: bool = False, decode: float | None = None) -> str:
+    shape = speed.shape([(1000, 2000)] * 20, 8, 4, None)
+    if decode is not None:
+        shape["decode"]["p50"]["value"] = decode
+    data = {"runners": {"torch": {"conditions": {"new_tokens": "4"}, "shapes": {"prompt_8": shape}}}}
+    around = {"backend": "torch", "forged": forged}
+    return report.dump(report.envelope(kind=kind, step="b", subject={}, fingerprints={}, environment=around, data=data))
+
+
+def pinned(text: str | bytes | None) -> dict[str, Any]:
+    return {} if text is None else {"files": {"old.json": text}}
+
+
+WITH = asked({"prompts": [8], "new_tokens": 4, "baseline": "old.json"})
+CLAIMS = [
+    Claim("none", asked()),
+    Claim("of what there is", asked({})),
+    Claim("two of different names", asked({"id": "a"}, {"id": "b"})),
+    Claim("two of one name", asked({"id": "a"}, {"id": "a"}), ("KC4880",), ("`a`",)),
+    Claim("three of one name", asked({}, {}, {"id": "b"}, {}), ("KC4880", "KC4880")),
+    Claim("as long as the longest prefill", asked({"prompts": [32], "new_tokens": 32})),
+    Claim("longer than it", asked({"prompts": [33], "new_tokens": 4}), ("KC4881",), ("the longest prefill takes 32", "32 or fewer")),
+    Claim("as long as the context leaves", asked({"prompts": [24], "new_tokens": 40})),
+    Claim("longer than that", asked({"prompts": [25], "new_tokens": 40}), ("KC4881",), ("leave 24 of the context", "24 or fewer")),
+    Claim("where nothing is left", asked({"prompts": [1], "new_tokens": 64}), ("KC4881",), ("leave 0", "fewer `new_tokens`")),
+    Claim("where one is left", asked({"prompts": [2], "new_tokens": 63}), ("KC4881",), ("write 1 or fewer",)),
+    Claim("where prefill and context bind alike", asked({"prompts": [33], "new_tokens": 32}), ("KC4881",), ("the longest prefill",)),
+    Claim("a prefill that just leaves room", asked({"new_tokens": 48})),
+    Claim("and none that does", asked({"new_tokens": 49}), ("KC4882",), ("new_tokens: 48",)),
+    Claim("no room whatever is asked", asked({"new_tokens": 4}, prefill=[63], context=64), ("KC4882",), ("shorter `prompts`",)),
+    Claim("room for the least", asked({"new_tokens": 4}, prefill=[62], context=64), ("KC4882",), ("new_tokens: 2`",)),
+    Claim("ascending", asked({"prompts": [8, 9], "new_tokens": 4})),
+    Claim("twice", asked({"prompts": [8, 8], "new_tokens": 4}), ("KC4884",), ("[8]",)),
+    Claim("descending", asked({"prompts": [16, 8], "new_tokens": 4}), ("KC4884",), ("[8, 16]",)),
+    Claim("a measured baseline", WITH, **pinned(measured())),
+    Claim("no such baseline", WITH, ("KC4401",)),
+    Claim("another report", WITH, ("KC4883",), ("not of kind",), **pinned(measured("run"))),
+    Claim("a forged one", WITH, ("KC4883",), ("forged",), **pinned(measured(forged=True))),
+    Claim("one that was touched", WITH, ("KC4883",), ("`decode`",), **pinned(measured(decode=1e9))),
+    Claim("no report at all", WITH, ("KC4883",), **pinned("[]")),
+    Claim("no text", WITH, ("KC4883",), **pinned(b"\xff\x00")),
+    Claim("an endless one", WITH, ("KC4883",), **pinned("[" * 100_000)),
+]  # fmt: skip
+
+
+def whom_a_target_means() -> None:
+    facts = importlib.import_module("kcompiler.facts.speed")
+    spec, _ = _parsed(lambda data: data["hardware"].update(profile="m2-max-64gb"))
+    assert facts.target(spec) == {"profile": "m2-max-64gb", "chip": "Apple M2 Max", "memory_bytes": 64 << 30}
+    unknown, _ = _parsed(lambda data: data["hardware"].update(profile="nobody"))
+    assert facts.target(unknown) is None
+
+
+def which_lengths_are_measured() -> None:
+    facts = importlib.import_module("kcompiler.facts.speed")
+    spec, _ = _parsed(asked({"new_tokens": 32}, {"new_tokens": 33}, {"prompts": [5]}, prefill=[16, 32, 64]))
+    assert [facts.lengths_of(spec, one) for one in spec.evaluation.benchmarks] == [[16, 32], [16], [5]]
+
+
+ARITHMETIC = (whom_a_target_means, which_lengths_are_measured)
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+def test_benchmarks_say(claim: Claim, tmp_path: Path) -> None:
+    assert disagrees("speed", claim, tmp_path) == ""
+
+
+@pytest.mark.parametrize("check", ARITHMETIC, ids=lambda check: check.__name__)
+def test_parts(check: Any) -> None:
+    check()
