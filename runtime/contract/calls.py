@@ -153,11 +153,14 @@ def invalid(call: Call, validators: Mapping[str, Validator]) -> Fault | None:
 
 
 def why_not(response: str, validators: Mapping[str, Validator]) -> str:
-    """Why a row's response is neither plain text nor a call that the registry allows; "" when it is one of the two."""
-    call = parse(response, validators)
-    if isinstance(call, Fault):
-        return "" if call.kind == "no_call" else f"{call.kind}: {call.detail}".removesuffix(": ")
-    fault = invalid(call, validators)
+    """Why a row's response is neither plain text nor calls that the registry allows; "" when it is one of the two."""
+    # it reads what this module reads one by one
+    from runtime.contract import callforms
+
+    found = callforms.read(response, (callforms.NATIVE,), validators)
+    if isinstance(found, Fault):
+        return "" if found.kind == "no_call" else f"{found.kind}: {found.detail}".removesuffix(": ")
+    fault = next((fault for call in found if (fault := invalid(call, validators))), None)
     return f"{fault.kind}: {fault.detail[:300]}" if fault else ""
 
 

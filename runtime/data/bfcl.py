@@ -33,6 +33,8 @@ NO_CALL = "None of these functions can answer that."
 _ANSWERS = ("possible_answer/BFCL_v4_{}.json", "BFCL_v4_{}.answers.json")
 _TYPES = {"dict": "object", "float": "number", "tuple": "array"}
 _KEPT = ("description", "enum", "default", "required", "maximum", "minimum", "minItems", "maxItems")
+#: fields of a row in the file that a data source reads
+_WRITTEN = ("id", "class", "messages", "tools", "wanted")
 #: most values that one accepted answer is written out to
 _MOST = 512
 
@@ -144,7 +146,9 @@ def rows_of(folder: Path, category: str) -> list[Row]:
 def convert(folder: Path, target: Path) -> tuple[int, str]:
     """Every category of a folder → one JSON Lines file. Returns rows and SHA-256."""
     there = [category for category in CATEGORIES if (folder / f"BFCL_v4_{category}.json").is_file()]
-    lines = [dumps(cast(dict[str, Json], row)) + "\n" for category in there for row in rows_of(folder, category)]
+    rows = [cast(dict[str, Json], row) for category in there for row in rows_of(folder, category)]
+    # prompt and response are the text of the messages, and a source is read by either
+    lines = [dumps({field: row[field] for field in _WRITTEN}) + "\n" for row in rows]
     if not lines:
         raise Refusal("no BFCL_v4_*.json in it", place=folder.name, action="name the folder of BFCL's data")
     data = "".join(lines).encode()

@@ -100,6 +100,7 @@ STEP = Step(
         "runtime.data.classic",
         "runtime.tools",
         "runtime.contract.calls",
+        "runtime.contract.callforms",
         "runtime.contract.jsonschemas",
         "runtime.contract.toolset",
         "runtime.contract.ecma",

@@ -230,3 +230,12 @@ def test_what_validate_asks_of_a_row_is_what_the_suite_refuses() -> None:
     # a row that says nothing is judged by its own call, and without tools there is nothing to judge by
     assert SUITE.misfit(asked(said(QUEEN)), TOOLS, params) == ""
     assert SUITE.misfit(asked(said(QUEEN), calls=wants("ABBA")), [], params) == ""
+
+
+def test_a_row_may_answer_with_several_calls() -> None:
+    """The data step and validate ask this of every response before a suite sees it."""
+    valid = registry.validators(TOOLS)
+    assert calls.why_not(said(ABBA, Call("stop", {})), valid) == ""
+    assert calls.why_not(said(ABBA, Call("stop", {"now": 1}), Call("play", {})), valid).startswith("missing_required")
+    assert calls.why_not(said(ABBA) + " and so on", valid).startswith("text_around_call")
+    assert calls.why_not("Nothing fits.", valid) == ""
