@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
+from kcompiler.checks.responses import judged
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import registry
 from kcompiler.facts.paths import kind, located, wrong_path
@@ -75,15 +76,7 @@ def _rows(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         if not catalog.load("suites", suite.use).answered:
             continue
         for read in readable(spec.data, world):
-            if suite.rows is not None and suite.rows.source not in (None, read.source.name):
-                continue
-            wrong = [
-                (row, why)
-                for row in read.content.rows
-                if spec.data.shares.split_of(read.source.split, row.prompt) == suite.split
-                and (suite.rows is None or suite.rows.class_ in (None, row.whole["class"]))
-                and (why := scenario.unfit(row.whole))
-            ]
+            wrong = [(row, why) for row in judged(spec, suite, read) if (why := scenario.unfit(row.whole))]
             if wrong:
                 yield tree.diagnostic(
                     "KC4843",

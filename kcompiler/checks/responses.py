@@ -56,7 +56,7 @@ def _permitted(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             continue
         permitted = list(permits(suite.params))
         for read in readable(spec.data, world):
-            wrong = [row for row in _judged(spec, suite, read) if row.response not in permitted]
+            wrong = [row for row in judged(spec, suite, read) if row.response not in permitted]
             if wrong:
                 yield tree.diagnostic(
                     "KC4518",
@@ -76,7 +76,7 @@ def _judgeable(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         if unfit is None:
             continue
         for read in readable(spec.data, world):
-            wrong = [(row, why) for row in _judged(spec, suite, read) if (why := unfit(suite.params, row.response))]
+            wrong = [(row, why) for row in judged(spec, suite, read) if (why := unfit(suite.params, row.response))]
             if wrong:
                 yield tree.diagnostic(
                     "KC5520",
@@ -99,8 +99,8 @@ def _wanted(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         if misfit is None:
             continue
         for read in readable(spec.data, world):
-            judged = _judged(spec, suite, read)
-            wrong = [(row, why) for row in judged if (why := misfit(row.whole, tools, suite.params))]
+            taken = list(judged(spec, suite, read))
+            wrong = [(row, why) for row in taken if (why := misfit(row.whole, tools, suite.params))]
             if wrong:
                 yield tree.diagnostic(
                     "KC4850",
@@ -120,7 +120,7 @@ def _asked_any(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         reads = [read for read in readable(spec.data, world) if not read.content.wrong]
         if len(reads) < len(spec.data.sources):
             continue
-        rows = [row.whole for read in reads for row in _judged(spec, suite, read)]
+        rows = [row.whole for read in reads for row in judged(spec, suite, read)]
         if rows and not catalog.load("suites", suite.use).select(rows, "student", suite.params):
             yield tree.diagnostic(
                 "KC4851",
@@ -143,7 +143,7 @@ def _paired(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             if source.split not in ("auto", suite.split):
                 continue
             read = reads.get(at)
-            rows = list(_judged(spec, suite, read)) if read is not None else []
+            rows = list(judged(spec, suite, read)) if read is not None else []
             wrong = [row for row in rows if REJECTED not in row.whole]
             if wrong or isinstance(source, GeneratorSource):
                 part = "generator" if isinstance(source, GeneratorSource) else "path"
@@ -164,7 +164,7 @@ def _answered(row: Row) -> bool:
     return bool(row.response)
 
 
-def _judged(spec: Spec, suite: Suite, read: Read) -> Iterator[Row]:
+def judged(spec: Spec, suite: Suite, read: Read) -> Iterator[Row]:
     """The rows of a file that a suite will be given."""
     if suite.rows is not None and suite.rows.source not in (None, read.source.name):
         return
@@ -241,7 +241,7 @@ def _parts(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         elif suite.rows.class_ is not None:
             reads = [read for read in readable(spec.data, world) if name in (None, read.source.name)]
             whole = len(reads) == (len(sources) if name is None else 1) and not any(r.content.wrong for r in reads)
-            if whole and not any(True for read in reads for _ in _judged(spec, suite, read)):
+            if whole and not any(True for read in reads for _ in judged(spec, suite, read)):
                 classes = sorted({row.whole["class"] for read in reads for row in read.content.rows})
                 yield tree.diagnostic(
                     "KC4473",

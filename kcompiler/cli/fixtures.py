@@ -82,6 +82,8 @@ def record(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         click.echo(f"{folder} is there already, and not empty", err=True)
         raise Outcome(2, "unusable-path", "name a folder that is not there yet, then the same command again")
+    if keep_personal and not keep_personal.strip():
+        raise click.UsageError("--keep-personal: say why they may be kept")
     known = registry.load(tools)
     provenance: dict[str, Any] = {"file": conversations.name, "sha256": digest.of_file(conversations)[7:]}
     if keep_personal:

@@ -20,7 +20,7 @@ from runtime.contract.asked import Asked, CannotAnswer
 from runtime.machine import durable
 from runtime.models.asking import Asking, Told
 from runtime.steps.ask import AskParams
-from runtime.tools import registry
+from runtime.tools.broker import toolbox
 
 Row = Mapping[str, Any]
 
@@ -100,8 +100,7 @@ def ask(takes: Mapping[str, Path], params: AskParams, ctx: Context) -> None:
     if params.rows is not None:
         held = [row for row in held if params.rows.holds(row)]
     lots.distinct(held)
-    declared = takes["dataset"] / "tools.json"
-    tools = registry.load(declared) if declared.is_file() else []
+    tools = toolbox.of_dataset(takes["dataset"])
     suite.data_of([], held, tools, own, ctx.seed)
     ctx.say(f"{suite.name}: {len(held)} rows, runner {params.runner} ({kind.name})")
     why, lines = "", list[items.Line]()

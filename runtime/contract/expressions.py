@@ -154,7 +154,7 @@ def members(expression: Expression, variable: str) -> set[str]:
 def evaluate(expression: Expression, variables: dict[str, Json], named: Mapping[str, Expression] | None = None) -> Json:
     """The value of an expression. `named` are further variables, worked out when they are first read, and kept: what is
     not needed may be unknown. Raises Unknown, and Wrong for an expression that has no value."""
-    found: Json = _Walk(variables, named or {}).value(expression.tree)
+    found: Json = _weighed(_Walk(variables, named or {}).value(expression.tree))
     return found
 
 
@@ -299,6 +299,22 @@ def _bounded(value: Any) -> Any:
     return value
 
 
+def _weighed(value: Any) -> Any:
+    """The value, unless it holds too much in all: lists that hold one list twice may be small here, and without end
+    when they are written."""
+    waiting, left = [value], MOST_SIZE
+    while waiting:
+        one = waiting.pop()
+        left -= 1 + len(one) if isinstance(one, str) else 1
+        if isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            waiting += one.values()
+        if left < 0 or len(waiting) > MOST_SIZE:
+            raise Wrong(f"a value of more than {MOST_SIZE} characters and items")
+    return value
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -317,6 +333,9 @@ def _listed(value: Any) -> list[Any]:
 
 def _same(left: Any, right: Any) -> bool:
     """Equality of JSON: true is not 1."""
+    for one in (left, right):
+        if isinstance(one, list | dict):
+            _weighed(one)
     return isinstance(left, bool) is isinstance(right, bool) and bool(left == right)
 
 
@@ -341,7 +360,7 @@ def _at(whole: Any, key: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(_weighed(value), ensure_ascii=False)
 
 
 def _known(whole: Any, key: Any) -> bool:
@@ -392,7 +411,7 @@ def _conditions(value: Any) -> list[bool]:
 
 def dumped(value: Any) -> str:
     """As Python's `json.dumps` writes it, which is how most tools answer."""
-    return json.dumps(value, allow_nan=False)
+    return json.dumps(_weighed(value), allow_nan=False)
 
 
 def _parsed(text: Any) -> Any:
@@ -429,7 +448,7 @@ _CALLS: Mapping[str, Callable[..., Any]] = {
     "number": _number,
     "parsed": _parsed,
     "round": _round,
-    "str": lambda value: value if isinstance(value, str) else json.dumps(value),
+    "str": _text,
     "sum": lambda value: sum(_number(one) for one in _listed(value)),
     "unknown": _unknown,
     "without": _without,

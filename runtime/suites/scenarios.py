@@ -90,6 +90,8 @@ class Played:
     served: int = 0
     #: tool → the schema of its arguments
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    #: the call that nothing answers, and what of the fixtures is nearest
+    lacks: str = ""
     #: why it has ended; "" while it goes on
     ended: str = ""
 
@@ -125,6 +127,9 @@ def _step(one: Played, text: str, params: ScenariosParams) -> None:
         if answer is None or isinstance(answer, Miss):
             # whoever writes what no tool takes has not met a lack of fixtures
             one.ended = wrong.kind if wrong else "miss"
+            if isinstance(answer, Miss):
+                one.lacks = f"{answer.tool}{calls.arguments(answer.args)}: {answer.why}"
+                one.lacks += f"; nearest {answer.near}" if answer.near else ""
             return
         one.made.append(call)
         one.served += 1
@@ -183,7 +188,8 @@ def _reason(one: Played) -> str:
 
 
 def _line(name: str, one: Played, output: Mapping[str, Any], tools: Sequence[Any]) -> items.Line:
-    parts = {"answers": len(one.said), "served": one.served, "missed": int(one.ended == "miss")}
+    parts: dict[str, Any] = {"answers": len(one.said), "served": one.served, "missed": int(one.ended == "miss")}
+    parts |= {"lacks": one.lacks} if one.lacks else {}
     line = items.line(one.row, name, dict(output), parts, _reason(one))
     return {**line, "prompt": items.prompt_digest(scenario.asked(one.row, tools))}
 

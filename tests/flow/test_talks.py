@@ -70,7 +70,7 @@ def talk(number: int) -> dict[str, list[dict[str, str]]]:
     }
 
 
-def teacher(folder: Path) -> None:
+def teacher(folder: Path, context: int = 256) -> None:
     """A small model with a tokenizer and the chat template of Qwen 3, in which earlier thoughts are not written."""
     backend = backend_of("qwen3")
     pad, bos, eos = formats.CONTROL["qwen3"]
@@ -82,7 +82,7 @@ def teacher(folder: Path) -> None:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=256,
+        max_position_embeddings=context,
         tie_word_embeddings=True,
         **{f"{name}_token_id": backend.token_to_id(text) for name, text in (("pad", pad), ("bos", bos), ("eos", eos))},
     )

@@ -144,6 +144,8 @@ def record(
     Raises Refusal for a call of a tool that the registry lacks, and for one that the declared lines answer otherwise.
     """
     known = {tool["name"]: tool for tool in tools}
+    if fixtures.WORLD.removesuffix(".jsonl") in known:
+        raise Refusal("a tool is called `world`, as the file of the world is", action="give the tool another name")
     for episode in episodes:
         for call in episode.calls:
             if call.tool not in known:

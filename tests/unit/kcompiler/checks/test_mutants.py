@@ -46,6 +46,7 @@ _WHOLE = {
 MODULES = [*modules(), "kcompiler.tables"]
 #: comparisons that a module has at least, where that is not five: a runner that makes no mutants kills all of them
 FEW = {
+    "fixtures": 4,
     "facts.paths": 1,
     "facts.placing": 4,
     "facts.lengths": 3,

@@ -133,3 +133,16 @@ def test_nothing_is_not_evaluated_and_mistakes_have_their_codes(home, capsys):
     assert run("record", "bad.jsonl", "--to", "fy") == 2
     assert run("check", "nowhere") == 1
     assert "code=70" not in capsys.readouterr().err
+
+
+def test_personal_data_are_kept_only_for_a_reason_that_stands_beside_them(home, capsys):
+    talks(home / "calls.jsonl", talk("a", ("find", {"q": "x"}, "write to ada@example.com")))
+    assert run("record", "calls.jsonl", "--to", "fx") == 2
+    err = capsys.readouterr().err
+    assert "personal data (mail)" in err
+    assert "ada@" not in err
+    assert run("record", "calls.jsonl", "--to", "fx", "--keep-personal", "made up") == 0
+    line = json.loads((home / "fx/find.jsonl").read_text(encoding="utf-8").splitlines()[1])
+    assert line["result"] == "write to ada@example.com"
+    assert line["provenance"]["personal"] == "made up"
+    assert run("record", "calls.jsonl", "--to", "fy", "--keep-personal", " ") == 2

@@ -147,6 +147,15 @@ def test_no_expression_takes_long_or_grows():
         value(doubled, a="x" * 100_000)
 
 
+def test_a_value_that_holds_one_list_many_times_is_never_written():
+    named = {"a0": expressions.parse("['x', 'x']", frozenset())}
+    for at in range(60):
+        named[f"a{at + 1}"] = expressions.parse(f"[a{at}, a{at}]", frozenset({f"a{at}"}))
+    for text in ("json(a60)", "str(a60)", "f'{a60}'", "a60 == [a59, a59]", "a60", "len([1]) if a60 in [a60] else 0"):
+        with pytest.raises(Wrong, match="characters and items"):
+            expressions.evaluate(expressions.parse(text, frozenset({"a60", "a59"})), {}, named)
+
+
 @pytest.mark.parametrize(
     "text",
     [

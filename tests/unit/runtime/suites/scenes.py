@@ -37,8 +37,8 @@ _LINES: Mapping[str, Sequence[Mapping[str, Any]]] = {
 }
 
 
-def shop(items: Sequence[str] = ITEMS) -> Toolbox:
-    """The tools with their fixtures; of other items nothing is known."""
+def lines(items: Sequence[str] = ITEMS) -> dict[str, list[dict[str, Any]]]:
+    """The fixtures of the tools, and the world; of other items nothing is known."""
     files: dict[str, list[dict[str, Any]]] = {
         tool["name"]: [header(tool, TOOLS), *({**line, "review": "accepted"} for line in _LINES[tool["name"]])]
         for tool in TOOLS
@@ -47,6 +47,12 @@ def shop(items: Sequence[str] = ITEMS) -> Toolbox:
         world_header(TOOLS),
         *({"collection": "stock", "key": one, "value": 9, "review": "accepted"} for one in items),
     ]
+    return files
+
+
+def shop(items: Sequence[str] = ITEMS) -> Toolbox:
+    """The tools with their fixtures."""
+    files = lines(items)
     return Toolbox(TOOLS, read({k: [(f"{k}:{i}", x) for i, x in enumerate(v, 1)] for k, v in files.items()}, TOOLS))
 
 

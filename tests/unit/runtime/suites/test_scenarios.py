@@ -75,7 +75,8 @@ def test_a_miss_ends_the_item_and_is_shown_to_nobody():
     asked = model(ROWS[:1], lambda _row, _at: call("look", item="hat"))
     (line,) = lines_of(SUITE, {"student": asked}, ROWS[:1], shop(), PARAMS)
     assert len(asked.asked) == 1
-    assert line["parts"] == {"answers": 1, "served": 0, "missed": 1}
+    lacks = 'look{"item":"hat"}: look:2 does not know: \'hat\''
+    assert line["parts"] == {"answers": 1, "served": 0, "missed": 1, "lacks": lacks}
 
 
 def test_below_the_hit_rate_nothing_is_said_of_how_well_a_model_did():
