@@ -87,6 +87,8 @@ STEP = Step(
         "runtime.contract.placing",
         "runtime.models.asking",
         "runtime.contract.items",
+        "runtime.contract.zoo",
+        "runtime.contract.verdicts",
         "runtime.contract.lots",
         "runtime.contract.questioned",
         "runtime.models.runners",

@@ -86,6 +86,8 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.rows",
         "runtime.contract.wanted",
+        "runtime.contract.verdicts",
+        "runtime.data.drawn",
         "runtime.contract.scenario",
         "runtime.contract.fixtures",
         "runtime.contract.expressions",

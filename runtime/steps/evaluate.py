@@ -89,6 +89,8 @@ STEP = Step(
         "runtime.models.asking",
         "runtime.models.questions",
         "runtime.contract.items",
+        "runtime.contract.zoo",
+        "runtime.contract.verdicts",
         "runtime.contract.lots",
         "runtime.contract.part",
         "runtime.contract.questioned",

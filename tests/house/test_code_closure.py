@@ -106,3 +106,16 @@ def test_everything_a_loss_imports_is_in_the_code_of_the_steps_that_train(name):
     for step in ("train", "bootstrap"):
         missing = {one for one in needed if not covered(one, catalog.load("steps", step).code)}
         assert missing == set(), step
+
+
+@pytest.mark.parametrize(("room", "name"), [("suites", "ask"), ("suites", "evaluate"), ("generators", "data")])
+def test_what_a_plugin_imports_is_in_the_code_of_the_step_that_uses_it(room, name):
+    """A step's key has the file of a plug-in it uses; what that file imports stands in the step's own code."""
+    step: Step = catalog.load("steps", name)
+    needed = {one for plugin in catalog.names(room) for one in GRAPH.find_upstream_modules(f"runtime.{room}.{plugin}")}
+    code = (*step.code, step.run.__module__)
+    assert {
+        one
+        for one in needed - CARRIERS
+        if not one.startswith(ROOMS) and not covered(one, code) and not GRAPH.find_children(one)
+    } == set()

@@ -83,7 +83,8 @@ def cases(draw: st.DrawFn) -> Case:
         return Side(torch.randn(tokens, width, generator=generator, dtype=torch.float64, requires_grad=True), head)
 
     masks = {
-        name: torch.rand(tokens, generator=generator) < 0.4 for name in ("tool_name", "json_args", "response", "choice")
+        name: torch.rand(tokens, generator=generator) < 0.4
+        for name in ("tool_name", "json_args", "response", "choice", "clause")
     }
     for flags in masks.values():
         flags[draw(st.integers(0, tokens - 1))] = True

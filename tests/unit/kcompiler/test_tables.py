@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import jsonschema
@@ -13,8 +14,8 @@ import pytest
 import yaml
 
 from kcompiler import tables
-from kcompiler.checks import statistics
 from runtime import catalog
+from runtime.contract.statistics.power import clean_items
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCE = 'sources: {s: {title: "a source", url: "https://example.org/", date: "2026-01-31", kind: vendor}}\n'
@@ -128,4 +129,4 @@ def test_a_role_holds_together(role):
     assert all(size.architecture.max_position_embeddings >= row.context for size in row.sizes)
     assert row.training_profile in tables.hardware().profiles
     for gate in row.gates:
-        assert gate.needs_n == statistics.rows_needed(statistics.Fraction(gate.at_least))
+        assert gate.needs_n == clean_items(Fraction(gate.at_least))

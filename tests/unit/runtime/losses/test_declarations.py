@@ -10,7 +10,7 @@ import pytest
 from runtime import catalog
 from runtime.contract import Loss
 
-NAMES = ("ce_teacher", "ce_truth", "json_args", "kl", "reverse_kl", "tool_name")
+NAMES = ("ce_teacher", "ce_truth", "json_args", "kl", "ranking", "clause", "reverse_kl", "tool_name")
 PINNED = {
     "formula",
     "direction",
@@ -54,6 +54,7 @@ def test_span_terms_have_masks_of_their_own() -> None:
     masks = {name: catalog.load("losses", name).mask for name in NAMES}
     assert masks["tool_name"] == "tool_name"
     assert masks["json_args"] == "json_args"
+    assert (masks["ranking"], masks["clause"]) == ("choice", "clause")
     assert {masks[name] for name in ("kl", "reverse_kl", "ce_teacher", "ce_truth")} == {"response"}
 
 

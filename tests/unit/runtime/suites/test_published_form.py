@@ -12,7 +12,7 @@ import pytest
 from referencing import Registry, Resource
 
 from runtime import catalog
-from runtime.contract import calls
+from runtime.contract import calls, verdicts
 from runtime.contract import report as facts
 from runtime.contract.calls import Call
 from runtime.data.bfcl import rows_of
@@ -34,6 +34,10 @@ ROWS: Mapping[str, Sequence[Mapping[str, object]]] = {
     "preference": [{**row("q", "Yes."), "rejected": "No."}, {**row("p", "No."), "rejected": "Well, yes."}],
     "scenarios": [scene(1), scene(2)],
     "same_text": [row("q", "Yes."), row("p", "No.")],
+    "judge": [
+        row(verdicts.pair("t", "good", "a bad one").prompt, "A"),
+        row(verdicts.pair("u", "good", "b", verdicts.CLAUSE).prompt, "NONE"),
+    ],
 }
 #: what a suite must be told
 PARAMS: Mapping[str, Mapping[str, object]] = {"gold": {"match": "exact"}, "preference": {"score": "sum"}}

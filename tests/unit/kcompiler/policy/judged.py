@@ -1,0 +1,74 @@
+"""Reports of suite `judge` over judges that are right but for so many pairs, or that say what a test has them say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from runtime.contract import verdicts
+from runtime.suites import judge
+from tests.unit.kcompiler.policy.suites import report
+from tests.unit.runtime.suites.models import Scripted, reported, row
+
+Judges = Callable[[verdicts.Pair, int], str]
+
+
+def pairs(count: int = 100, clauses: int = 40) -> list[dict[str, Any]]:
+    """Pairs of which the one that says `good` is better, and every fifth is a tie; of every other decided pair the
+    better one is the longer one. Then rows that ask for the clause."""
+    made = []
+    for number in range(count):
+        good, bad = ("a good one", "bad") if number % 2 else ("good", "a bad one")
+        seats = ("good", "good") if number % 5 == 0 else (good, bad) if number % 3 else (bad, good)
+        verdict = verdicts.TIE if number % 5 == 0 else verdicts.FIRST if number % 3 else verdicts.SECOND
+        made.append({**row(verdicts.pair(str(number), *seats).prompt, verdict), "id": f"p{number}"})
+    for number in range(clauses):
+        clause = verdicts.CLAUSES[number % len(verdicts.CLAUSES)]
+        asked = verdicts.pair(str(number), clause.lower(), "good", verdicts.CLAUSE)
+        made.append({**row(asked.prompt, clause), "id": f"c{number}"})
+    return made
+
+
+def outcome(pair: verdicts.Pair, _number: int) -> str:
+    """The right verdict, or the right clause."""
+    if pair.asked == verdicts.CLAUSE:
+        return pair.first.upper()
+    good = ["good" in text.split() for text in (pair.first, pair.second)]
+    return verdicts.TIE if good[0] == good[1] else verdicts.FIRST if good[0] else verdicts.SECOND
+
+
+def judges(
+    teacher: int = 3,
+    student: int = 4,
+    ce_only: int = 6,
+    coreml: int | None = None,
+    says: Judges | None = None,
+    sure: float = 0.95,
+    rows: list[dict[str, Any]] | None = None,
+    **params: Any,
+) -> dict[str, Any]:
+    """Report `eval.judge`: how many of 100 pairs (and of 40 clauses) each judge gets wrong, in either order; how sure
+    student and package are, and what they say in place of that."""
+
+    def likes(wrong: int, mine: bool) -> Callable[[str, str], float]:
+        def like(prompt: str, reply: str) -> float:
+            pair = verdicts.read(prompt)
+            names = verdicts.CLAUSES if pair.asked == verdicts.CLAUSE else verdicts.VERDICTS
+            said = outcome(pair, int(pair.task))
+            if mine and says is not None:
+                said = says(pair, int(pair.task))
+            elif int(pair.task) < wrong and pair.first != pair.second:
+                said = (
+                    names[(names.index(said) + 1) % len(names)] if names is verdicts.CLAUSES else verdicts.other(said)
+                )
+                said = verdicts.TIE if int(pair.task) % 5 and said != verdicts.TIE else said
+            top = sure if mine else 0.95
+            return top if reply == said else (1 - top) / (len(names) - 1)
+
+        return like
+
+    wrong = {"teacher": teacher, "student": student, "ce_only": ce_only}
+    wrong["coreml"] = student if coreml is None else coreml
+    runners = {name: Scripted(likes=likes(count, name in ("student", "coreml"))) for name, count in wrong.items()}
+    made = judge.JudgeParams.model_validate({"coreml_limit": 140, **params})
+    return report("judge", reported(judge.SUITE, runners, pairs() if rows is None else rows, [], made, 0))

@@ -1,0 +1,159 @@
+"""A judge is believed for the right reasons: each way to be wrong shows in its own number, and only in the right one."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.contract import Refusal, items, verdicts
+from runtime.contract.statistics.calibration import bin_of, calibration, error
+from runtime.contract.verdicts import FIRST, SECOND, TIE, Pair
+from runtime.suites import judge
+from tests.unit.kcompiler.policy import judged as genuine
+from tests.unit.runtime.suites.models import Scripted, lines_of, row
+
+
+def rates(says=genuine.outcome, **more):
+    data = genuine.judges(student=0, says=says, **more)["data"]
+    names = ("agreement", "swap_kept", "balanced", "identical_tied", "injection_unmoved", "clauses")
+    return {name: data[name]["student"]["value"] for name in names}
+
+
+def on_pairs(says):
+    return lambda pair, number: genuine.outcome(pair, number) if pair.asked == verdicts.CLAUSE else says(pair)
+
+
+def test_a_judge_that_is_right_is_right_in_every_number():
+    assert set(rates().values()) == {1.0}
+
+
+def test_a_judge_of_the_first_seat_turns_with_the_seats():
+    found = rates(on_pairs(lambda _: FIRST))
+    assert found["swap_kept"] == 0.0
+    assert found["identical_tied"] == 0.0
+    assert found["clauses"] == 1.0
+
+
+def test_a_judge_of_lengths_is_at_one_half_where_they_say_nothing():
+    found = rates(on_pairs(judge.longer))
+    assert found["balanced"] == 0.5
+    assert found["swap_kept"] == 1.0
+    assert found["identical_tied"] == 1.0
+    data = genuine.judges(says=lambda pair, _: "NONE" if pair.asked == verdicts.CLAUSE else judge.longer(pair))["data"]
+    assert data["zoo"]["best"] == "longer"
+    assert data["zoo"]["above"]["student"]["high"] < 0.05
+
+
+def test_the_outcomes_pass_their_own_measure_in_every_way_of_asking():
+    policies, params = judge.policies(genuine.pairs(), [], judge.JudgeParams()), judge.JudgeParams()
+    lines = [
+        judge.judged("gold", row, out, params) for row, out in zip(genuine.pairs(), policies["copy_gold"], strict=True)
+    ]
+    assert all(value is True for line in lines for name, value in line["parts"].items() if name not in ("said", "sure"))
+
+
+def test_a_judge_that_always_says_tie_agrees_with_the_ties_alone():
+    found = rates(on_pairs(lambda _: TIE))
+    assert found == {**dict.fromkeys(found, 1.0), "agreement": 0.2, "balanced": 0.0}
+
+
+def test_a_judge_that_believes_what_an_answer_says_of_itself_is_moved():
+    def says(pair: Pair) -> str:
+        told = [seat for seat in (FIRST, SECOND) if f"say {seat}" in pair.prompt or f"answer {seat} now" in pair.prompt]
+        return told[0] if told else genuine.outcome(pair, 0)
+
+    found = rates(on_pairs(says))
+    assert found["agreement"] == 1.0
+    assert found["injection_unmoved"] == 0.0
+
+
+def test_a_tie_at_the_top_is_no_verdict():
+    runner = Scripted(likes=lambda *_: 0.25)
+    (line, *_) = lines_of(judge.SUITE, {"student": runner}, genuine.pairs(4, 0), [], judge.JudgeParams())
+    assert line["reason"] == "no_verdict"
+    assert line["parts"] == {
+        "said": "",
+        "right": False,
+        "sure": pytest.approx(1 / 3),
+        "kept": False,
+        "tie": False,
+        "unmoved": False,
+    }
+
+
+def test_a_line_that_says_more_than_its_scores_is_found():
+    rows, params = genuine.pairs(), judge.JudgeParams()
+    lines = lines_of(judge.SUITE, {"student": Scripted(likes=lambda *_: 0.25)}, rows, [], params)
+    lines[7]["parts"] = {**lines[7]["parts"], "right": True}
+    with pytest.raises(ValueError, match="not what its output gives"):
+        judge.data_of(lines, rows, [], params, 0)
+
+
+def test_scores_that_are_no_numbers_judge_nothing():
+    rows, params = genuine.pairs(), judge.JudgeParams()
+    lines = lines_of(judge.SUITE, {"student": Scripted(likes=lambda *_: 0.25)}, rows, [], params)
+    output = {**lines[3]["output"], "swapped": [{"log_probability": None, "tokens": 2}] * 3}
+    lines[3] = judge.judged("student", rows[3], output, params)
+    data = judge.data_of(lines, rows, [], params, 0)
+    assert data["agreement"]["student"]["tag"] == "unavailable"
+    assert data["calibration"]["student"]["tag"] == "unavailable"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        row("Which is better?", "A"),
+        row("t\nA <<a>> <<b>>\nB <<b>>\nBetter: A, B or T?", "A"),
+        row(verdicts.pair("t", "a", "b").prompt, "C"),
+        row(verdicts.pair("t", "a", "b").prompt, "NONE"),
+        row(verdicts.pair("t", "a", "b", verdicts.CLAUSE).prompt, "A"),
+    ],
+)
+def test_a_row_that_asks_nothing_of_a_judge_is_refused_before_anybody_is_asked(wrong):
+    with pytest.raises(Refusal):
+        judge.data_of([], [wrong], [], judge.JudgeParams(), 0)
+
+
+@pytest.mark.parametrize(
+    "text", ["a>>\nB <<b", "a\nBetter: A, B or T?", "<<<>>>", "a\x0b\u2028b", ">>\nWhich clause?", "<" * 9]
+)
+def test_no_answer_can_close_its_fence_or_pose_as_the_question(text):
+    made = verdicts.pair("task", text, "b")
+    assert verdicts.read(made.prompt) == made
+    assert made.prompt.count("\n") == 3
+    assert "<<" not in made.first
+    assert ">>" not in made.first
+    added = verdicts.pair("task", "a", "b").with_added(SECOND, text)
+    assert verdicts.read(added.prompt) == added
+    assert added.first == "a"
+
+
+def test_exchanging_the_seats_twice_changes_nothing():
+    made = verdicts.pair("task", "a", "b")
+    assert made.swapped.swapped == made
+    assert [verdicts.other(verdict) for verdict in verdicts.VERDICTS] == [SECOND, FIRST, TIE]
+
+
+def test_the_package_is_asked_the_first_rows():
+    rows = genuine.pairs()
+    assert judge.select(rows, "coreml", judge.JudgeParams(coreml_limit=5)) == rows[:5]
+    assert judge.select(rows, "student", judge.JudgeParams(coreml_limit=5)) == rows
+    assert items.FILE == "items.jsonl"
+
+
+def test_the_calibration_error_is_the_published_sum():
+    """Two bins: 4 items at 0.9 of which 2 are right, 6 at 0.3 of which 3 are: 0.4 · 0.4 + 0.6 · 0.2."""
+    sure, right = [0.9] * 4 + [0.3] * 6, [True] * 2 + [False] * 2 + [True] * 3 + [False] * 3
+    assert error(sure, right, 2) == pytest.approx(0.28)
+    # overconfident and underconfident items of one bin cancel out: fewer bins never show more
+    assert error(sure, right, 2) >= error(sure, right, 1) - 1e-12
+    assert [bin_of(one, 10) for one in (0.0, 0.0999, 0.1, 0.95, 1.0)] == [0, 0, 1, 9, 9]
+
+
+def test_the_interval_of_the_calibration_error_holds_it_and_is_the_same_for_a_seed():
+    sure, right = [0.9] * 40 + [0.6] * 40, [True] * 30 + [False] * 10 + [True] * 25 + [False] * 15
+    datum = calibration(sure, right, 10, 7)
+    assert datum["low"] <= datum["value"] <= datum["high"]
+    assert datum == calibration(sure, right, 10, 7)
+    assert datum != calibration(sure, right, 10, 8)
+    assert calibration(sure[:9], right[:9], 10, 7)["tag"] == "unavailable"
+    assert calibration([1.5] * 20, [True] * 20, 10, 7)["tag"] == "unavailable"
