@@ -23,11 +23,11 @@ from runtime.mil import interpreter, package
 from runtime.models import admission, build
 
 Logits: TypeAlias = NDArray[np.float32]
-#: how a model can be run, and those that this machine cannot run yet
+#: how a model can be run, and those by which it does not write here
 RUNNERS = ("torch", "mil", "gguf", "coreml")
 ABSENT = {
-    "gguf": "no GGUF file is made or read by this version",
-    "coreml": "Core ML runs on a Mac, and this version has no bridge to it",
+    "gguf": "here the checkpoint and the package write; `kcompiler evaluate --runner gguf=FILE` asks a GGUF file",
+    "coreml": "here the checkpoint and the package write; on a Mac a suite asks it by `evaluation.runners`",
 }
 
 
