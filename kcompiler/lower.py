@@ -572,6 +572,18 @@ class Lowering:
                 takes[name] = f"step:train-{name}-{self.spec.training.stages[-1].name}#checkpoint"
             self._evaluate(written, i, runners, takes)
             self._further(written, suite, runners)
+            if written.efficiency:
+                self.add(
+                    f"efficiency-{written.name}",
+                    "efficiency",
+                    {"split": written.split},
+                    {
+                        "dataset": self._rows(),
+                        "tokenizer": "step:tokenizer#tokenizer",
+                        "items": f"step:evaluate-{written.name}#items",
+                    },
+                    origin=f"/evaluation/suites/{i}/efficiency",
+                )
 
     def _evaluate(self, written: Any, index: int, runners: Sequence[str], takes: Mapping[str, str]) -> None:
         """One suite, asked by one step, or by several and gathered by one more."""

@@ -1,4 +1,4 @@
-"""Benchmarks: lengths that the shapes hold, different names, and a baseline that is one."""
+"""Benchmarks, and what answers cost: lengths that the shapes hold, different names, and a baseline that is one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from kcompiler.facts.paths import located, wrong_path
 from kcompiler.facts.speed import lengths_of, not_pinned
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from runtime import catalog
 
+#: methods of a runner that write
+TEXTS = frozenset({"generate", "write"})
 #: tokens of an answer, at least
 FEWEST = 2
 
@@ -68,6 +71,19 @@ def _lengths(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                 )
 
 
+def _efficiency(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    for i, written in enumerate(spec.evaluation.suites):
+        suite = catalog.load("suites", written.use)
+        if written.efficiency and (suite.answered or suite.asks.isdisjoint(TEXTS)):
+            yield tree.diagnostic(
+                "KC4885",
+                f"/evaluation/suites/{i}/efficiency",
+                f"suite `{suite.name}` has no answers whose tokens could be counted",
+                label="its items are no single texts",
+                help="remove this, or ask for it in a suite in which models write, such as gold",
+            )
+
+
 def _baseline(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     for i, asked in enumerate(spec.evaluation.benchmarks):
         if asked.baseline is None:
@@ -87,6 +103,7 @@ def _baseline(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 
 
 CHECKS = (
+    Check(_efficiency, "evaluation"),
     Check(_names, "evaluation"),
     Check(_lengths, "evaluation", "shapes"),
     Check(_baseline, "evaluation"),

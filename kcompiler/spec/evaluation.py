@@ -53,6 +53,13 @@ class Suite(Plugged):
         examples=[["fp16"]],
     )
 
+    efficiency: bool = Field(
+        default=False,
+        description="Also report the Context Efficiency Score: 1 - (tokens read and written per right answer) / (those "
+        "of the teacher). For suites whose answers are texts.",
+        examples=[True],
+    )
+
     @property
     def name(self) -> str:
         """What its step is called after."""

@@ -20,6 +20,7 @@ BACKEND = Backend(
         "evaluate": "runtime.models.evaluate:evaluate",
         "ask": "runtime.asking.ask:ask",
         "gather": "runtime.models.gathering:gather",
+        "efficiency": "runtime.timing.spending:spend",
         "benchmark": "runtime.timing.benchmark:benchmark",
     },
     devices="runtime.models.device:words",

@@ -20,6 +20,7 @@ ASKED = {"prompts": [8], "new_tokens": 4, "warm_up": 1, "repetitions": 20}
 def asks(home: Home, *packs: str, **more: Any) -> None:
     def edit(spec: dict[str, Any]) -> None:
         spec["evaluation"]["benchmarks"] = [{**ASKED, **more}]
+        spec["evaluation"]["suites"][0]["efficiency"] = True
         spec["policies"] = ["caws/core", "speed/measured", *packs]
 
     home.change(edit)
@@ -81,6 +82,15 @@ def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
     assert set(again.steps().values()) == {"reused"}
     done.run("bench", SPEC).ended(0, "")
     done.audit().ended(0, "")
+
+    # tokens are counted of the texts that a suite's own items hold
+    cost = report(done, "efficiency-answers")["data"]
+    assert cost["reference"] == "teacher"
+    assert set(cost["runners"]) == {"teacher", "student", "ce_only", "coreml"}
+    for one in cost["runners"].values():
+        assert one["wrote"]["value"] >= one["right"]["n"] >= 20
+        assert one["read"]["value"] > one["right"]["n"]
+    assert cost["runners"]["teacher"]["score"]["reason"] == "it is the reference"
 
     # the machine of the baseline took a thousand times as long: nothing is slower now
     pinned = done.root / "baselines" / "speed.json"

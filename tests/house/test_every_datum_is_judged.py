@@ -115,7 +115,13 @@ def test_what_a_rule_reads_is_not_said_to_inform(kind: str) -> None:
 #: units of what may be below zero: what one thing has more than another
 DIFFERENCES = {"item/item", "nat/item", "nat/question", "nat/token"}
 #: a kind's own number that may be
-SIGNED = {("eval.choice", "1"), ("eval.same_text", "logit"), ("teacher.signals", "place"), ("training", "place")}
+SIGNED = {
+    ("efficiency", "1"),
+    ("eval.choice", "1"),
+    ("eval.same_text", "logit"),
+    ("teacher.signals", "place"),
+    ("training", "place"),
+}
 
 
 def numbers(node: Any, at: str = "") -> Iterator[tuple[str, str, str]]:

@@ -36,6 +36,9 @@ def pinned(text: str | bytes | None) -> dict[str, Any]:
 WITH = asked({"prompts": [8], "new_tokens": 4, "baseline": "old.json"})
 CLAIMS = [
     Claim("none", asked()),
+    Claim("tokens of texts", lambda data: data["evaluation"].update(suites=[{"use": "answers", "efficiency": True}])),
+    Claim("tokens of none", lambda data: data["evaluation"].update(suites=[{"use": "language_model", "efficiency": True}]),
+          ("KC4885",), ("`language_model`",)),
     Claim("of what there is", asked({})),
     Claim("two of different names", asked({"id": "a"}, {"id": "b"})),
     Claim("two of one name", asked({"id": "a"}, {"id": "a"}), ("KC4880",), ("`a`",)),

@@ -1,0 +1,35 @@
+"""Lines of items × rows × tokenizer → the tokens that each answer took."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime.contract import BrokenEvidence, Context, efficiency, items, rows
+from runtime.contract import report as facts
+from runtime.contract.parity import right
+from runtime.models import tokenizer as tokenizers
+from runtime.steps.efficiency import EfficiencyParams
+
+
+def spend(takes: Mapping[str, Path], params: EfficiencyParams, ctx: Context) -> None:
+    """Operation `efficiency`. Raises BrokenEvidence for a line that is of no row, or holds no text."""
+    words = tokenizers.load(takes["tokenizer"])
+    asked = {str(row["id"]): row for row in rows.load(takes["dataset"] / f"{params.split}.jsonl")}
+    spent: dict[str, dict[str, efficiency.Spent]] = {}
+    for line in items.read((takes["items"] / items.FILE).read_bytes()):
+        row, said = asked.get(line["row"]), _text(line["output"])
+        if row is None or said is None:
+            raise BrokenEvidence(f"row {line['row']} was not asked, or answered without a text", subject=items.FILE)
+        encoded = words.encode_pair(rows.prompt_of(row), said)
+        wrote = len(encoded.ids) - encoded.prompt_tokens
+        answer = efficiency.Spent(read=encoded.prompt_tokens, wrote=wrote, right=right(line))
+        spent.setdefault(line["runner"], {})[line["row"]] = answer
+    of = {port: takes[port] for port in ("dataset", "tokenizer")}
+    ctx.report("report", efficiency.data(spent), fingerprints=facts.fingerprints(of, ctx.digests))
+
+
+def _text(output: Any) -> str | None:
+    found = output.get("text") if isinstance(output, Mapping) else output
+    return found if isinstance(found, str) else None
