@@ -14,7 +14,7 @@ from typing import Any
 from kcompiler.audit.finding import Finding, broken, note
 from kcompiler.audit.records import STATE, Records
 from runtime import catalog
-from runtime.contract import Refusal, Suite, items, rows, strict_json
+from runtime.contract import Refusal, Suite, items, rows, strict_json, toolbox
 from runtime.contract.part import Part
 from runtime.contract.report import dump
 
@@ -78,8 +78,7 @@ def _apart(
         return
     part = None if params["rows"] is None else Part.model_validate(params["rows"])
     asked = [row for row in rows.load(dataset / f"{params['split']}.jsonl") if part is None or part.holds(row)]
-    declared = dataset / "tools.json"
-    tools: Any = strict_json.loads(declared.read_bytes()) if declared.is_file() else []
+    tools = toolbox.of_dataset(dataset)
     data = suite.data_of(held, asked, tools, suite.params.model_validate(params["params"]), int(step["seed"]))
     said = strict_json.loads(report)
     wrong = next(differing(strict_json.loads(dump(data)), said.get("data") if isinstance(said, dict) else None), "")

@@ -14,13 +14,12 @@ from typing import Any, cast
 from runtime import catalog
 from runtime.asking.recorded import Recorded
 from runtime.asking.truth import Truth
-from runtime.contract import Context, Refusal, Runner, RunnerKind, Suite, items, lots, parity, rows
+from runtime.contract import Context, Refusal, Runner, RunnerKind, Suite, items, lots, parity, rows, toolbox
 from runtime.contract import report as facts
 from runtime.contract.asked import Asked, CannotAnswer
 from runtime.machine import durable
 from runtime.models.asking import Asking, Told
 from runtime.steps.ask import AskParams
-from runtime.tools.broker import toolbox
 
 Row = Mapping[str, Any]
 

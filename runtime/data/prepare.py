@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import cast
 
 from runtime import catalog, digest
-from runtime.contract import Context, Generator, Refusal, calls, fixtures, rows, sources, splits
+from runtime.contract import Context, Generator, Refusal, calls, fixtures, rows, sources, splits, toolbox
 from runtime.contract import report as facts
 from runtime.contract.rows import Row
 from runtime.contract.strict_json import Json
 from runtime.machine import durable
 from runtime.steps.data import DataParams, Source
 from runtime.tools import registry
-from runtime.tools.broker import toolbox
 
 #: how many offending rows a refusal spells out
 NAMED = 10

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from runtime import catalog
-from runtime.contract import Context, Params, Refusal, Suite, items, lots, rows
+from runtime.contract import Context, Params, Refusal, Suite, items, lots, rows, toolbox
 from runtime.contract import report as facts
 from runtime.contract.part import Part
 from runtime.machine import durable
-from runtime.tools.broker import toolbox
 
 
 class Asked(Protocol):

@@ -101,6 +101,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.tools",
+        "runtime.contract.toolbox",
         "runtime.contract.rows",
         "runtime.contract.pairs",
         "runtime.data.classic",

@@ -101,6 +101,7 @@ STEP = Step(
         "runtime.contract.splits",
         "runtime.data.classic",
         "runtime.tools",
+        "runtime.contract.toolbox",
         "runtime.contract.calls",
         "runtime.contract.callforms",
         "runtime.contract.jsonschemas",

@@ -71,6 +71,7 @@ STEP = Step(
         "runtime.contract.report",
         "runtime.contract.strict_json",
         "runtime.tools",
+        "runtime.contract.toolbox",
         "runtime.contract.toolset",
         "runtime.contract.jsonschemas",
         "runtime.contract.ecma",

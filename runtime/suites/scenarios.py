@@ -28,10 +28,10 @@ from runtime.contract.report import measured, unavailable
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.statistics.ratios import fieller, moments
+from runtime.contract.toolbox import fixtures_of
 from runtime.contract.units import unit
 from runtime.data.integration import score
 from runtime.tools.broker.session import Miss, Session
-from runtime.tools.broker.toolbox import fixtures_of
 
 #: a chain is long from so many wanted calls on
 LONG = 3

@@ -13,13 +13,12 @@ import pytest
 from referencing import Registry, Resource
 
 from runtime import digest
-from runtime.contract import Refusal, Used, fixtures, rows
+from runtime.contract import Refusal, Used, fixtures, rows, toolbox
 from runtime.contract import report as facts
 from runtime.contract.peak import Peak
 from runtime.data.prepare import prepare
 from runtime.steps.data import DataParams
 from runtime.tools import registry
-from runtime.tools.broker import toolbox
 
 ROOT = Path(__file__).resolve().parents[4]
 TOOLS = ROOT / "specs" / "tools" / "registry.json"

@@ -9,7 +9,7 @@ from runtime.contract import callforms
 from runtime.contract.calls import Call
 from runtime.contract.conversation import Conversation, row_of
 from runtime.contract.fixtures import header, read, world_header
-from runtime.tools.broker.toolbox import Toolbox
+from runtime.contract.toolbox import Toolbox
 from tests.unit.runtime.suites.models import Scripted
 
 TEXT, COUNT = {"type": "string"}, {"type": "integer", "minimum": 1}

@@ -11,14 +11,14 @@ import jsonschema
 import pytest
 from referencing import Registry, Resource
 
-from runtime import catalog
+from runtime import catalog, digest
 from runtime.contract import calls, verdicts
 from runtime.contract import report as facts
 from runtime.contract.calls import Call
 from runtime.data.bfcl import rows_of
 from runtime.tools import registry
 from tests.unit.kcompiler.policy.genuine import fact_row
-from tests.unit.runtime.suites.models import Scripted, reported, row
+from tests.unit.runtime.suites.models import Scripted, lines_of, reported, row
 from tests.unit.runtime.suites.scenes import scene, shop
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -74,6 +74,25 @@ def test_the_report_has_the_published_form(name: str, empty: bool, whole: bool):
     )
     read = json.loads(facts.dump(report))
     assert [error.message for error in published(f"report.eval.{name}").iter_errors(read)] == []
+
+
+@pytest.mark.parametrize("name", sorted(ROWS))
+def test_a_report_is_made_again_from_what_a_lock_and_the_items_keep(name: str):
+    """A lock sorts the names in its params: nothing may depend on the order they were written in."""
+    suite = catalog.load("suites", name)
+    params = suite.params(**PARAMS.get(name, {}))
+    kept = suite.params.model_validate(json.loads(digest.canonical(params.model_dump(mode="json"))))
+    runners = {runner: Scripted(lambda _: "Yes.", lambda *_: 0.5) for runner in (*suite.runners, "coreml")}
+    tools = shop() if name == "scenarios" else TOOLS
+    lines = lines_of(suite, runners, ROWS[name], tools, params, 1)
+    made = suite.data_of(lines, ROWS[name], tools, params, 1)
+    assert facts.dump(suite.data_of(lines, ROWS[name], tools, kept, 1)) == facts.dump(made)
+    for at in (0, len(lines) - 1):
+        forged = [*lines[:at], {**lines[at], "reason": "forged"}, *lines[at + 1 :]]
+        with pytest.raises(ValueError, match="is not what its output gives: reason"):
+            suite.data_of(forged, ROWS[name], tools, kept, 1)
+        with pytest.raises(ValueError, match="runner `"):
+            suite.data_of([*lines[:at], *lines[at + 1 :]], ROWS[name], tools, kept, 1)
 
 
 def test_the_suites_here_are_all_there_are():

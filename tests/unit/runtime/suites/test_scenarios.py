@@ -3,9 +3,9 @@
 import pytest
 
 from runtime.contract import Refusal
+from runtime.contract.toolbox import Toolbox
 from runtime.suites import scenarios
 from runtime.suites.scenarios import SUITE, ScenariosParams
-from runtime.tools.broker.toolbox import Toolbox
 from tests.unit.runtime.suites import scenes
 from tests.unit.runtime.suites.models import lines_of, reported
 from tests.unit.runtime.suites.scenes import TOOLS, call, first, model, rightly, scene, shop, tagged
