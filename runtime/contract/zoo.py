@@ -88,7 +88,11 @@ def judged(
 ) -> dict[str, Any]:
     """`zoo` of a report. `judge(policy, row, output)` makes the line of an output, as of any runner. `models` says of
     each runner which of these rows it has right, from the first on; `absent(name)` why one of `names` is not there."""
-    right = {name: _right(lines) for name, lines in _lines(policies, rows, judge).items()}
+    # a line is dropped as soon as it is known whether it is right: there are as many as items times policies
+    right = {
+        name: [not judge(name, row, output)["reason"] for row, output in zip(rows, outputs, strict=True)]
+        for name, outputs in policies.items()
+    }
     gold = right.pop(GOLD, [])
     best = max(right, key=lambda name: sum(right[name]), default="")
     why = _unsound(gold) if rows else "no items"

@@ -6,10 +6,14 @@ Rows are those of the toy's generator over its registry, every tenth a control; 
 the others silent, cut short, of another tool, or of another value. Items are scored as `evaluate` scores them: asked in
 lots of 64 of a runner that has its answers ready, written as lines, read again, judged again and aggregated, by one
 process. Parts are measured apart, each alone over all items, so that their sum is that of one judging. Memory is the
-growth of the largest resident set from the rows on, for a tenth of the items and for all.
+growth of the largest resident set from the rows on: of the scorer alone, lot after lot into one tally, which is flat,
+and of the whole report, which holds a line and an item for each row (for a tenth of the items and for all).
 
 PYTHON is an interpreter that has inspect_ai (`pip install inspect_ai`). Its scorer `exact` compares the same outputs
 with the rows' own responses as texts: it reads no call, validates nothing and names no fault.
+
+Two busy cores gave 5.3 CPU s for the report of 10,000 items, in which nine policies of the zoo are judged on each item
+beside the runner, and 0.8 CPU s without memory beyond the rows for the scorer alone; inspect_ai's `exact` took 0.35.
 """
 
 from __future__ import annotations
@@ -89,6 +93,17 @@ def scored(rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], said: Sequen
     return tool_use.data_of(items.read(written), rows, tools, params, 0)
 
 
+def streamed(rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], said: Sequence[str]) -> tool_use.Tally:
+    """The scorer alone: nothing of a lot is kept but its counts."""
+    total = tool_use.Tally()
+    for start in range(0, len(rows), LOT):
+        for item, text in zip(
+            tool_use.items_of(rows[start : start + LOT], tools), said[start : start + LOT], strict=True
+        ):
+            tool_use.add(total, item, called.judge(text, item))
+    return total
+
+
 def parts(rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], said: Sequence[str]) -> dict[str, float]:
     """CPU seconds of each part of judging every item once."""
     found: dict[str, float] = {}
@@ -117,8 +132,9 @@ def main() -> int:
     rows = toy_tools.GENERATOR.rows(toy_tools.GENERATOR.params(rows=given.items, controls=0.1), tools, 1337)
     said = outputs(rows)
     scored(rows[:LOT], tools, said[:LOT])
-    base, began = peak(), time.perf_counter()
-    tenth = len(rows) // 10
+    base = peak()
+    alone, total = clock(lambda: streamed(rows, tools, said))
+    flat, tenth = peak() - base, len(rows) // 10
     scored(rows[:tenth], tools, said[:tenth])
     few, began = peak() - base, time.perf_counter()
     seconds, data = clock(lambda: scored(rows, tools, said))
@@ -127,6 +143,8 @@ def main() -> int:
     print(
         f"{len(rows)} items: {seconds:.2f} CPU s, {wall:.2f} s; right {student['right']['k']} of {student['right']['n']}"
     )
+    assert total.exact + total.abstained == student["right"]["k"]
+    print(f"the scorer alone: {alone:.2f} CPU s, {flat:.1f} MiB beyond the rows")
     print(f"memory beyond the rows: {few:.0f} MiB for {tenth} items, {grown:.0f} MiB for {len(rows)}")
     each = parts(rows, tools, said)
     for name, cost in each.items():
