@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from kcompiler import __version__, assets, checks, policy
 from kcompiler.checks import order
 from kcompiler.checks.memory import trainer
-from kcompiler.checks.statistics import rows_of
+from kcompiler.checks.statistics import margins, rows_of
 from kcompiler.compose import variants
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import stored
@@ -329,6 +329,16 @@ def undecidable(front: Front, project: Project) -> list[Diagnostic]:
     world = checks.World(project.root, folder, (project.root / "policies", assets.folder("policies")))
     asked = [check.ask(form.spec, form.tree, world) for form in front.forms for check in checks.checks_of("statistics")]
     return list(dict.fromkeys(item for found in asked for item in found if item.severity == "warning"))
+
+
+def told(front: Front, project: Project) -> list[str]:
+    """Of each margin between two models over the same rows, how small a difference so many rows can tell."""
+    if "statistics" not in checks.families():
+        return []
+    world = checks.World(
+        project.root, front.path.resolve().parent, (project.root / "policies", assets.folder("policies"))
+    )
+    return list(dict.fromkeys(one.said for form in front.forms if form.spec for one in margins(form.spec, world)))
 
 
 def _estimates(front: Front, project: Project, steps: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -23,6 +23,7 @@ from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.paths import kind, located
 from kcompiler.facts.rows import packed, readable
+from kcompiler.policy.datum import RATE
 from kcompiler.policy.kinds import relative
 from kcompiler.policy.kinds.bound import Params
 from kcompiler.source import Tree
@@ -30,10 +31,12 @@ from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
 from kcompiler.spec.evaluation import Part, Suite
 from runtime.contract import calls
-from runtime.contract.statistics.power import clean_floor, clean_items
+from runtime.contract.statistics.power import clean_floor, clean_items, differing_at_most, paired_difference
 
 #: standard deviations of a hash split that are granted before it is called too small
 SPREAD = 4
+#: share of the rows that is taken to be right in one of two models only, where nothing is measured yet
+DIFFERING = 0.1
 #: times that a row may stand in one batch; trials with a handful of rows have it several times
 REPEATED = 10
 _BLOCK = 1 << 20
@@ -156,21 +159,48 @@ class Gate:
         return clean_floor(self.rows.most) < self.floor
 
 
+@dataclass(frozen=True)
+class Margin:
+    """An obligation on the difference of two models over the same rows, in rows won or lost."""
+
+    rule: str
+    threshold: Fraction
+    rows: Rows
+
+    @property
+    def said(self) -> str:
+        """What so many rows can tell, at 5 % two-sided and 80 % power; it depends on how often the two differ."""
+        n, name = self.rows.expected, self.rule.rpartition("/")[2]
+        if not n:
+            return f"{name}: no rows"
+        least = paired_difference(n, DIFFERING)
+        told = f"from {least:.2g} on" if least < 1 else "of no size"
+        words = f"{name}: {_about(self.rows)} rows tell a difference {told} where {DIFFERING:.0%} of them differ"
+        margin = abs(float(self.threshold))
+        if not margin:
+            return words
+        return f"{words}; equals stay within {margin:g} where at most {differing_at_most(n, margin):.0%} do"
+
+
+def margins(spec: Spec, world: World) -> Iterator[Margin]:
+    """Every such obligation of the spec's suites whose rows are known."""
+    for one, _, suite in _obligations(spec, world):
+        if str(one["kind"]).partition("@")[0] != "relative":
+            continue
+        params = relative.Params.model_validate(one["params"])
+        if params.paired is None or params.unit != RATE:
+            continue
+        rows = _behind(spec, world, suite, _sides(params))
+        if rows is not None:
+            yield Margin(str(one["rule"]), Fraction(params.threshold), rows)
+
+
 def gates(spec: Spec, world: World) -> Iterator[Gate]:
     """Every obligation on a number in a report of one of the spec's suites, the fewest rows behind it."""
-    packs = policy.load(spec.policies, world.packs)
-    suites = {suite.name: (i, suite) for i, suite in enumerate(spec.evaluation.suites)}
-    makers: dict[str, list[str]] = {}
-    for name, (_, suite) in suites.items():
-        makers.setdefault(f"eval.{suite.use}", []).append(name)
-    values = {"evaluation": spec.evaluation.model_dump(mode="json", by_alias=True), "risk_tier": spec.risk_tier}
-    # what refers to other sections or is unfed is a matter of the plan, which says so itself
-    found, _ = policy.obligations(packs, values, makers)
-    for one in found:
+    for one, index, suite in _obligations(spec, world):
         params = _compared(str(one["kind"]).partition("@")[0], one["params"])
         if params is None:
             continue
-        index, suite = suites[str(one["from"]).removeprefix("step:")]
         rows = _behind(spec, world, suite, params)
         if rows is None:
             continue
@@ -180,13 +210,32 @@ def gates(spec: Spec, world: World) -> Iterator[Gate]:
         yield Gate(str(one["rule"]), params, floor, where, suite.use, rows, one["mode"] == "block")
 
 
+def _obligations(spec: Spec, world: World) -> Iterator[tuple[Mapping[str, Any], int, Suite]]:
+    """Every obligation on a report of one of the spec's suites, and which suite that is."""
+    packs = policy.load(spec.policies, world.packs)
+    suites = {suite.name: (i, suite) for i, suite in enumerate(spec.evaluation.suites)}
+    makers: dict[str, list[str]] = {}
+    for name, (_, suite) in suites.items():
+        makers.setdefault(f"eval.{suite.use}", []).append(name)
+    values = {"evaluation": spec.evaluation.model_dump(mode="json", by_alias=True), "risk_tier": spec.risk_tier}
+    # what refers to other sections or is unfed is a matter of the plan, which says so itself
+    found, _ = policy.obligations(packs, values, makers)
+    for one in found:
+        index, suite = suites[str(one["from"]).removeprefix("step:")]
+        yield one, index, suite
+
+
 def _compared(kind: str, params: Mapping[str, Any]) -> Params | None:
     """What a rule asks of how many; of a margin between two numbers, only how many must stand behind each."""
     if kind == "bound":
         return Params.model_validate(params)
     if kind != "relative":
         return None
-    margin = relative.Params.model_validate(params)
+    return _sides(relative.Params.model_validate(params))
+
+
+def _sides(margin: relative.Params) -> Params:
+    """What a margin asks of how many must stand behind each side."""
     sides = [margin.metric, *filter(None, (margin.to if not margin.of else None, margin.paired))]
     return Params(metric=sides, op=margin.op, threshold=margin.threshold, unit=relative.PAIRED, need=margin.need)
 

@@ -106,7 +106,7 @@ def plan(
 ) -> None:
     """Write generated/<name>/plan.lock when its content changed, and print what would run here and why."""
     from kcompiler import lock
-    from kcompiler.plan import kept, lock_path, undecidable
+    from kcompiler.plan import kept, lock_path, told, undecidable
 
     made, home, front = plan_of(spec, form, targets=targets, profile=profile)
     path = lock_path(home, made)
@@ -127,6 +127,7 @@ def plan(
         committed,
         entries,
         undecidable(front, home),
+        told(front, home),
         kept(front, home, made),
         where=home.shown(path),
         spec=called(spec, profile),
@@ -155,6 +156,7 @@ def _show_plan(
     committed: dict[str, Any] | None,
     entries: Sequence[Entry],
     doubts: Sequence[Diagnostic],
+    told: Sequence[str],
     kept: Mapping[str, str],
     *,
     where: str,
@@ -170,7 +172,7 @@ def _show_plan(
 
     digest = lock.plan_digest(made)
     if form == "json":
-        click.echo(json.plan(made, committed, entries, digest, doubts, kept), nl=False)
+        click.echo(json.plan(made, committed, entries, digest, doubts, told, kept), nl=False)
         return
     view = plan_view(
         made,
@@ -180,6 +182,7 @@ def _show_plan(
         digest=digest,
         old_digest=lock.plan_digest(committed) if committed else "",
         doubts=doubts,
+        told=told,
         kept=kept,
         full=full,
         # `apply SPEC` makes everything; a part is carried out by its lock

@@ -32,6 +32,7 @@ def plan(
     entries: Iterable[Entry],
     digest: str,
     doubts: Iterable[Diagnostic] = (),
+    told: Iterable[str] = (),
     kept: Mapping[str, str] | None = None,
 ) -> str:
     """The plan's identity, what changed against the committed lock, and what would happen to each step."""
@@ -44,6 +45,7 @@ def plan(
             "steps": [asdict(entry) for entry in entries],
             "obligations": len(made["obligations"]),
             "doubts": [asdict(item) for item in doubts],
+            "told": list(told),
             "budgets": made["budgets"],
             "estimates": made.get("estimates", {}),
             "kept": dict(kept or {}),

@@ -48,13 +48,15 @@ def plan_view(
     digest: str,
     old_digest: str = "",
     doubts: Sequence[Diagnostic] = (),
+    told: Sequence[str] = (),
     kept: Mapping[str, str] | None = None,
     next_command: str,
     full: bool = False,
 ) -> View:
     """What a person must know before apply: trust, then steps, gates, disk, spend, and the next command.
 
-    `kept` maps a step to the room that its artifact takes at most, by arithmetic.
+    `told` says what the rows can tell of each margin, `kept` maps a step to the room that its artifact takes at most,
+    by arithmetic.
     """
     same = old == new
     changes = [] if old is None or same else compare(old, new)
@@ -71,7 +73,8 @@ def plan_view(
         Section(title="lock", rows=_lock(changes, full)),
         Section(title="steps", rows=steps(entries, _follow(old, new), full=full)),
         Section(
-            title="gates", rows=[_gates(new["obligations"]), *(f"! {item.summary} [{item.code}]" for item in doubts)]
+            title="gates",
+            rows=[_gates(new["obligations"]), *told, *(f"! {item.summary} [{item.code}]" for item in doubts)],
         ),
         Section(title="disk", rows=[f"{step}  {words}" for step, words in sorted((kept or {}).items())]),
         Section(title="spend", rows=spend(entries, new["budgets"], new.get("estimates", {}))),

@@ -7,6 +7,9 @@ that understands nothing, such as the proportions of the rows alone (`zoo`). *Pr
 distribution of a model is from that of the rows (`distance`, total variation), and how large a share the most frequent
 answer has (`top_share`).
 
+Each answer is a class besides (`by_answer`, `macro_f1`, `confusion`), and `preserved` says how often the package gives
+the very answer of its checkpoint.
+
 Where answers are random by nature, as an eight ball's, `gold_match` has a low ceiling and the other two decide; where a
 question has one right answer all three do. Proportions are exact, not sampled: every runner scores every permitted
 answer to every question, and the probabilities are divided by their sum. Divergence is KL(teacher ‖ model) over the
@@ -35,6 +38,8 @@ from runtime.data.classic import ANSWERS
 
 Distribution = list[float]
 _PER_QUESTION = "nat/question"
+#: what stands in a table of confusion for an output that is no permitted answer
+NOT_PERMITTED = "(none of them)"
 #: nats by which a policy finds its own answer likelier than any other
 _SURE = 20.0
 
@@ -300,6 +305,8 @@ def data_of(
         else:
             found[name] = scored
             data["answer_mass"][name] = _mean(scored.masses, "probability")
+    texts = {name: [str(line["output"]["text"]) for line in mine] for name, mine in held.items()}
+    data |= _classified([str(row["response"]) for row in select(rows, "", params)], texts, answers)
     data["zoo"] = zoo.weighed(
         policies(rows, _tools, params),
         select(rows, "", params),
@@ -312,6 +319,37 @@ def data_of(
         seed,
     )
     return data | _likelihoods(questions, found, why, seed) | _proportions(questions, found, why, params)
+
+
+def _classified(golds: Sequence[str], texts: Mapping[str, Sequence[str]], answers: Sequence[str]) -> dict[str, Any]:
+    """Each answer as a class: how often it is found, and how often it is said rightly; what is said in its place; and
+    how often the package says the very same as its checkpoint."""
+    data: dict[str, Any] = {"by_answer": {}, "confusion": {}, "macro_f1": {}}
+    for name, said in texts.items():
+        pairs = Counter(zip(golds, said, strict=False))
+        table: dict[str, dict[str, Any]] = {gold: {} for gold in answers if any(pair[0] == gold for pair in pairs)}
+        for (gold, one), times in sorted(pairs.items()):
+            place = one if one in answers else NOT_PERMITTED
+            before = table[gold].get(place, measured(0, "question"))["value"]
+            table[gold][place] = measured(before + times, "question")
+        hits = {one: pairs[one, one] for one in answers}
+        of_gold = Counter(gold for gold, _ in pairs.elements())
+        of_said = Counter(one for _, one in pairs.elements())
+        scores = {}
+        for one in answers:
+            if of_gold[one]:
+                tp, fp, fn = hits[one], of_said[one] - hits[one], of_gold[one] - hits[one]
+                counts = {"tp": tp, "fp": fp, "fn": fn}
+                scores[one] = measured(2 * tp / (2 * tp + fp + fn), "ratio", n=of_gold[one], **counts)
+        data["confusion"][name] = table
+        data["by_answer"][name] = {
+            one: {"recall": rate(hits[one], of_gold[one]), "precision": rate(hits[one], of_said[one]), "f1": f1}
+            for one, f1 in scores.items()
+        }
+        data["macro_f1"][name] = _mean([f1["value"] for f1 in scores.values()], "1")
+    both = list(zip(texts.get("student", ()), texts.get("coreml", ()), strict=False))
+    data["preserved"] = rate(sum(one == other for one, other in both), len(both))
+    return data
 
 
 def _worth(found: Found | str, questions: Sequence[Question]) -> list[float]:

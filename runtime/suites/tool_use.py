@@ -196,26 +196,35 @@ def evaluate(
     return {**facts(total), "by_tool": by_tool, "by_kind": by_kind, "failed_examples": failed}
 
 
+#: calls that a policy which always calls chooses from
+_CALLED = 20
+
+
 def policies(rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: ToolUseParams) -> dict[str, list[str]]:
     """What policies that understand nothing would say, in the form that is asked for."""
     return _policies(items_of(items.first(rows, params.limit), tools, params.rules, params.forms), params.forms[0])
+
+
+def _call(item: Item, called: Sequence[tuple[str, frozenset[str]]], form: callforms.Form) -> str:
+    """The most frequent of these calls that a row's tools allow, else its first tool without arguments."""
+    fitting = (text for text, names in called if names <= item.valid.keys())
+    return next(fitting, None) or callforms.write([Call(next(iter(item.valid)), {})], form)
 
 
 def _policies(asked: Sequence[Item], form: callforms.Form) -> dict[str, list[str]]:
     if not asked:
         return {}
     golds = [gold_of(item, form) for item in asked]
-    called = zoo.commonest(one.call.name for item in asked for one in item.wanted)
+    # the calls that are wanted most often, with the tools that they need
+    called = zoo.commonest(
+        (gold, frozenset(one.call.name for one in item.wanted))
+        for gold, item in zip(golds, asked, strict=True)
+        if item.wanted
+    )[:_CALLED]
     silent = zoo.commonest(gold for gold, item in zip(golds, asked, strict=True) if not item.wanted)
     return {
         **zoo.of_texts(golds, [zoo.last_words(item.prompt) for item in asked]),
-        # of each row's tools the one that is wanted most often, else its first, without arguments
-        "always_call": [
-            callforms.write(
-                [Call(next((name for name in called if name in item.valid), next(iter(item.valid))), {})], form
-            )
-            for item in asked
-        ],
+        "always_call": [_call(item, called, form) for item in asked],
         "never_call": [silent[0] if silent else zoo.REFUSAL for _ in asked],
     }
 

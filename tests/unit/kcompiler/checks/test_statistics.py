@@ -210,6 +210,43 @@ def arithmetic() -> None:
     assert rows.at_most(11) == statistics.Rows(10, 11)
     assert rows.exact is False
     assert statistics.Rows(3, 3).exact is True
+    paired = {"metric": "a", "to": "b", "paired": "c", "op": ">=", "threshold": "-0.05", "unit": "ratio"}
+    found = [
+        ({"kind": "relative@1", "rule": "a/m", "params": paired}, 0, rows),
+        ({"kind": "relative@1", "rule": "a/unknown", "params": paired}, 0, None),
+        ({"kind": "relative@1", "rule": "a/nats", "params": {**paired, "unit": "nat/item"}}, 0, rows),
+        ({"kind": "relative@1", "rule": "a/points", "params": {**paired, "paired": None}}, 0, rows),
+        (
+            {
+                "kind": "bound@1",
+                "rule": "a/bound",
+                "params": {"metric": "a", "op": ">=", "threshold": "1", "unit": "1"},
+            },
+            0,
+            rows,
+        ),
+    ]
+    kept = statistics._obligations, statistics._behind
+    try:
+        statistics._obligations, statistics._behind = lambda *_: iter(found), lambda _s, _w, suite, _p: suite
+        assert [one.rule for one in statistics.margins(None, None)] == ["a/m"]
+    finally:
+        statistics._obligations, statistics._behind = kept
+    for threshold, n, said in (
+        (
+            "-0.05",
+            1100,
+            "m: 1,100 rows tell a difference from 0.027 on where 10% of them differ; equals stay within 0.05 where at most 35% do",
+        ),
+        (
+            "-0.1",
+            64,
+            "m: 64 rows tell a difference of no size where 10% of them differ; equals stay within 0.1 where at most 8% do",
+        ),
+        ("0", 150, "m: 150 rows tell a difference from 0.072 on where 10% of them differ"),
+        ("0.1", 0, "m: no rows"),
+    ):
+        assert statistics.Margin("a/m", Fraction(threshold), statistics.Rows(n, n)).said == said
 
 
 ARITHMETIC = (arithmetic,)

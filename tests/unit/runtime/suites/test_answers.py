@@ -202,3 +202,27 @@ def test_scores_that_are_no_numbers_have_no_proportions(wrong: float):
     assert data["kd_gain"]["tag"] == data["teacher_gain"]["tag"] == data["kl"]["student"]["all"]["tag"] == "unavailable"
     assert data["validity"]["student"]["k"] == 3
     assert data["gold_nll"]["ce_only"]["tag"] == "measured"
+
+
+def test_each_answer_is_a_class_with_what_is_said_in_its_place():
+    """Six questions, two answers of three; one output is not permitted, and the package turns one answer."""
+    rows = many(lambda n: "Yes." if n % 2 else "No.", 6)
+    said = {str(one["prompt"]): ("Yes.", "Yes.", "No.", "Yes.", "Perhaps.", "No.")[n] for n, one in enumerate(rows)}
+    turned = {**said, str(rows[0]["prompt"]): "No."}
+    student, package = (Scripted(words.__getitem__, lambda _p, _a: 0.3) for words in (said, turned))
+    params = PARAMS.model_copy(update={"coreml_limit": 6})
+    data = reported(SUITE, {"teacher": student, "student": student, "coreml": package}, rows, [], params, 0)
+    assert {
+        gold: {one: count["value"] for one, count in of.items()} for gold, of in data["confusion"]["student"].items()
+    } == {
+        "Yes.": {"Yes.": 2, "No.": 1},
+        "No.": {"Yes.": 1, "No.": 1, "(none of them)": 1},
+    }
+    yes = data["by_answer"]["student"]["Yes."]
+    assert (yes["recall"]["k"], yes["recall"]["n"], yes["precision"]["k"], yes["precision"]["n"]) == (2, 3, 2, 3)
+    assert yes["f1"]["value"] == pytest.approx(2 / 3)
+    no = data["by_answer"]["student"]["No."]["f1"]
+    assert (no["tp"], no["fp"], no["fn"], no["value"]) == (1, 1, 2, pytest.approx(2 / 5))
+    assert data["macro_f1"]["student"]["value"] == pytest.approx((2 / 3 + 2 / 5) / 2)
+    assert "Sure." not in data["by_answer"]["student"]
+    assert (data["preserved"]["k"], data["preserved"]["n"]) == (5, 6)

@@ -125,7 +125,7 @@ def test_trivial_policies_stand_beside_the_runners():
         "echo": 1,
         "refuse_all": 1,
         "never_call": 1,
-        "always_call": 0,
+        "always_call": 1,
     }
     assert (zoo["gold"]["k"], zoo["above"]["student"]["value"]) == (4, 0.0)
 
