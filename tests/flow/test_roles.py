@@ -114,7 +114,7 @@ def shrink(name: str, root: Path, source: Mapping[str, Any], training: int, leng
     ("name", "source", "lengths", "suite"),
     [
         ("worker-7b", {"rows": 3100}, [128, 256], "tool_use"),
-        ("judge-3b", {"rows": 300}, [128, 256], "choice"),
+        ("judge-3b", {"rows": 1500}, [128, 256], "judge"),
     ],
 )
 def test_a_shipped_role_runs_from_the_hub_to_the_verdict(
