@@ -296,6 +296,7 @@ SUITE = Suite(
     name="judge",
     version=1,
     params=JudgeParams,
+    asks=frozenset({"score"}),
     runners=("student",),
     figures=("agreement.*",),
     select=select,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runtime import catalog
-from runtime.contract import ENTRY_POINT_GROUPS, KINDS
+from runtime.contract import ENTRY_POINT_GROUPS, KINDS, METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERY = [(room, name) for room in ENTRY_POINT_GROUPS for name in catalog.names(room)]
@@ -50,3 +50,21 @@ def test_every_operation_of_a_backend_exists_as_a_file(name):
         assert operation in catalog.names("steps")
         module = target.partition(":")[0]
         assert (ROOT / (module.replace(".", "/") + ".py")).is_file()
+
+
+#: what a suite asks where it can be had, and does without elsewhere
+WELCOME = {"integration": {"write", "spell"}}
+
+
+@pytest.mark.parametrize("name", catalog.names("suites"))
+def test_a_suite_says_what_it_asks_of_a_runner(name):
+    """Runners are refused by it before anything is asked: every method of one that the suite's file calls."""
+    called = {
+        node.func.attr
+        for node in ast.walk(ast.parse((ROOT / f"runtime/suites/{name}.py").read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in METHODS
+        if ast.unparse(node.func.value).startswith("runner")
+    }
+    asks = catalog.load("suites", name).asks
+    assert called - WELCOME.get(name, set()) <= asks
+    assert asks
