@@ -57,7 +57,7 @@ def _passes(module: types.ModuleType, mutant: Mutant, monkeypatch: pytest.Monkey
                 if isinstance(thing, types.FunctionType) and thing.__module__ == "wrong":
                     patched.setattr(module, name, thing)
             _checks(module.__name__.rpartition(".")[2])
-    except (AssertionError, ArithmeticError, ValueError, LookupError, TimeoutError, pytest.fail.Exception):
+    except (AssertionError, ArithmeticError, ValueError, LookupError, TypeError, TimeoutError, pytest.fail.Exception):
         return False
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
