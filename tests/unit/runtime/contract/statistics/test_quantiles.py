@@ -72,7 +72,7 @@ def check_everything() -> None:
     for q, n in ((0.5, 6), (0.95, 72), (0.99, 368)):
         test_an_upper_end_takes_so_many_observations_and_no_fewer(q, n)
     for n in (6, 30):
-        test_the_ends_are_the_narrowest_ranks_that_keep_the_confidence(0.95, 0.5, n)
+        test_the_ends_are_the_narrowest_ranks_that_keep_the_confidence(0.5, n, 0.95)
     test_a_quantile_is_the_smallest_that_the_share_does_not_exceed()
     for sample, wrong in (([], 0.5), ([1.0], 0.0), ([1.0], 1.0)):
         test_of_nothing_there_is_no_quantile(sample, wrong)
