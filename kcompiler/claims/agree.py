@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 
-from kcompiler.claims.evidence import NUMERAL, Found, Unresolved, decimal_of, number_of
-from kcompiler.claims.extract import Claim
+from kcompiler.claims.evidence import Found, Unresolved, decimal_of, number_of
+from kcompiler.claims.extract import Claim, numerals
 from kcompiler.claims.policy import Policy, Relation
+from kcompiler.policy.datum import RATE
 
 HOLDS: Mapping[Relation, Callable[[Decimal, Decimal], bool]] = {
     "<": operator.lt,
@@ -32,32 +34,43 @@ def wrong(claim: Claim, found: Found, policy: Policy) -> str:
 
 
 def agrees(written: str, size: Decimal, value: Decimal) -> bool:
-    """Whether a written numeral, times the size of its unit, is the value rounded to the digits written."""
-    exponent = decimal_of(written).as_tuple().exponent
-    step = Decimal(1).scaleb(int(exponent)) * size
-    return abs(decimal_of(written) * size - value) <= step / 2
+    """Whether a written numeral, times the size of its unit, is the value rounded to the digits written.
+
+    `1e2` is written to the unit and not to the hundred, and nothing but zero is `0`: else coarse numerals say anything.
+    """
+    number = decimal_of(written)
+    exponent = min(int(number.as_tuple().exponent), 0)
+    if not number and not exponent:
+        return not value
+    return abs(number * size - value) <= Decimal(1).scaleb(exponent) * size / 2
 
 
 def _sizes(written: str, of_data: str, policy: Policy) -> tuple[Decimal, Decimal]:
-    """Sizes of the written and of the report's unit. Raises Unresolved for units of different dimensions."""
+    """Sizes of the written and of the report's unit. Raises Unresolved for units of different dimensions, and where
+    one side has a unit that the other leaves out; only a ratio, and a count of things that are named, need none."""
     mine = policy.unit(written) if written else None
     theirs = policy.data_unit(of_data) if of_data else None
-    if mine and of_data:
-        if theirs is None or theirs[0] != mine[0]:
-            raise Unresolved(f"it is in {of_data}, and `{written}` is no such unit")
-        return mine[1], theirs[1]
-    return (mine[1] if mine else Decimal(1)), Decimal(1)
+    if mine and (theirs is None or theirs[0] != mine[0]):
+        raise Unresolved(f"it is in {of_data or 'no unit'}, and `{written}` is no such unit")
+    if not mine and theirs and theirs[0] != "ratio":
+        raise Unresolved(f"it is in {of_data}, and no such unit is written behind the number")
+    return (mine[1] if mine else Decimal(1)), (theirs[1] if theirs else Decimal(1))
 
 
 def _number(claim: Claim, value: Decimal, unit: str, policy: Policy) -> str:
     size, of_data = _sizes(claim.unit, unit, policy)
     exact, stated = value * of_data, decimal_of(claim.numbers[0]) * size
     said = f"{value:f}{' ' + unit if unit else ''}"
+    if claim.unclear:
+        raise Unresolved("a denial stands close before the comparison: say `at most` or `at least`")
     if claim.compare:
         return "" if HOLDS[claim.compare](exact, stated) else f"{said}: not {claim.compare} what is written"
     if claim.about:
         near = abs(exact - stated) <= Decimal(str(policy.about)) * abs(exact)
         return "" if near else f"{said}, which is not about that"
+    if unit == RATE and stated in (0, 1):
+        # all and none are said of all and none: 996 of 1000 is not 100 %
+        return "" if exact == stated else said
     return "" if agrees(claim.numbers[0], size, exact) else said
 
 
@@ -72,7 +85,8 @@ def _interval(claim: Claim, found: Found, policy: Policy) -> str:
     if "low" not in found.datum or "high" not in found.datum:
         raise Unresolved("what stands there has no interval")
     ends = [number_of(found.datum[name]) for name in ("low", "high")]
-    size, of_data = _sizes(claim.unit, found.unit, policy)
+    # the unit stands behind the value that an interval belongs to, seldom behind its ends
+    size, of_data = _sizes(claim.unit, found.unit, policy) if claim.unit else (Decimal(1), Decimal(1))
     right = all(agrees(text, size, end * of_data) for text, end in zip(claim.numbers, ends, strict=True))
     if claim.word and "confidence" in found.datum:
         right = right and decimal_of(claim.word) == number_of(found.datum["confidence"]) * 100
@@ -80,13 +94,35 @@ def _interval(claim: Claim, found: Found, policy: Policy) -> str:
 
 
 def _in_record(claim: Claim, found: Found, policy: Policy) -> str:
-    """Of a recorded line the written numerals themselves are looked for; a comparison needs one number alone."""
+    """A claim beside those of a recorded line: the same counts, ends and level, or the same number in such a unit."""
     if len(found.lines) != 1:
         raise Unresolved("a record needs the words of one line: FILE#words")
-    there: list[str] = NUMERAL.findall(found.lines[0])
-    if claim.compare and len(there) != 1:
-        raise Unresolved("the line has more than one number")
+    there = [one for one in numerals(found.lines[0], policy) if one.numbers]
     if claim.compare:
-        return _number(claim, decimal_of(there[0]), "", policy)
-    known = {decimal_of(one) for one in there}
-    return "" if all(decimal_of(one) in known for one in claim.numbers) else f"`{found.lines[0].strip()[:120]}`"
+        if len(there) != 1 or len(there[0].numbers) != 1:
+            raise Unresolved("the line has more than one number")
+        recorded = decimal_of(there[0].numbers[0]) * _size(claim, there[0], policy)
+        return _number(replace(claim, unit=""), recorded, "", policy)
+    return "" if any(_same(claim, one, policy) for one in there) else f"`{found.lines[0].strip()[:120]}`"
+
+
+def _same(claim: Claim, recorded: Claim, policy: Policy) -> bool:
+    pair = ("share", "interval")
+    if (claim.kind in pair or recorded.kind in pair) and claim.kind != recorded.kind:
+        return False
+    if claim.word and claim.word != recorded.word:
+        return False
+    try:
+        size = _size(claim, recorded, policy)
+    except Unresolved:
+        return False
+    mine, theirs = ([decimal_of(number) for number in one.numbers] for one in (claim, recorded))
+    return mine == [number * size for number in theirs]
+
+
+def _size(claim: Claim, recorded: Claim, policy: Policy) -> Decimal:
+    """Size of a recorded unit in the one that is claimed. Raises Unresolved where they are of different kinds."""
+    one, other = policy.unit(claim.unit), policy.unit(recorded.unit)
+    if (one or ("",))[0] != (other or ("",))[0]:
+        raise Unresolved(f"it is in {recorded.unit or 'no unit'}, and not in {claim.unit or 'none'}")
+    return other[1] / one[1] if one and other else Decimal(1)

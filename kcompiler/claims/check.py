@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -38,13 +38,19 @@ class Checked:
         return Decimal(self.anchored) / total if total else Decimal(1)
 
 
-def check_document(file: str, text: str, *, folder: Path, root: Path, policy: Policy) -> Checked:
-    """`file` as shown in messages; anchors and links are looked up in `folder`, named paths in `root`."""
-    return _Check(file, text, folder, root, policy).run()
+def check_document(
+    file: str, text: str, *, folder: Path, root: Path, policy: Policy, documents: Collection[Path] = ()
+) -> Checked:
+    """`file` as shown in messages; anchors and links are looked up in `folder`, named paths in `root`.
+    `documents` are all that are checked beside it: none of them is evidence."""
+    return _Check(file, text, folder, root, policy, documents).run()
 
 
 class _Check:
-    def __init__(self, file: str, text: str, folder: Path, root: Path, policy: Policy) -> None:
+    def __init__(
+        self, file: str, text: str, folder: Path, root: Path, policy: Policy, documents: Collection[Path]
+    ) -> None:
+        self.documents = documents
         self.file, self.text, self.folder, self.root, self.policy = file, text, folder, root, policy
         self.found: list[Diagnostic] = []
         self.anchored = self.told = self.wrong = 0
@@ -126,7 +132,7 @@ class _Check:
                 self._grammar(anchor, "nothing before it in this paragraph, cell or item is left for it to bear out")
             else:
                 try:
-                    resolve(target, self.folder, self.root)
+                    resolve(target, self.folder, self.root, self.documents)
                 except Unresolved as reason:
                     self._lost(anchor, target, reason)
         return taken
@@ -160,7 +166,7 @@ class _Check:
             elif claim.kind == "status":
                 self._status(claim, target)
             else:
-                found = resolve(target, self.folder, self.root)
+                found = resolve(target, self.folder, self.root, self.documents)
                 if why := wrong(claim, found, self.policy):
                     code = "KC5607" if claim.compare else "KC5603"
                     self._say(
@@ -174,10 +180,15 @@ class _Check:
         self.wrong += claim.kind in self.policy.required and self.anchored == before
 
     def _related(self, claim: Claim, sides: tuple[str, str], relation: Relation) -> None:
-        first, second = (resolve(side, self.folder, self.root) for side in sides)
+        first, second = (resolve(side, self.folder, self.root, self.documents) for side in sides)
         if first.unit != second.unit:
             raise Unresolved(f"one is in {first.unit or 'nothing'}, the other in {second.unit or 'nothing'}")
-        allowed = self.policy.relations[claim.word]
+        allowed = self.policy.relation(claim.word, first.unit)
+        if not allowed:
+            unit = first.unit or "no unit"
+            raise Unresolved(
+                f"of what is in {unit}, `{claim.word}` has no direction: say `higher than` or `lower than`"
+            )
         if relation not in allowed or not HOLDS[relation](first.number, second.number):
             why = f"{first.number:f} {relation} {second.number:f}"
             wanted = "" if relation in allowed else f", and `{claim.word}` means {' or '.join(allowed)}"
@@ -189,7 +200,7 @@ class _Check:
             self.anchored += 1
 
     def _status(self, claim: Claim, target: str) -> None:
-        found = resolve(target, self.folder, self.root)
+        found = resolve(target, self.folder, self.root, self.documents)
         shown = self.policy.shows[found.kind]
         if self.policy.rank(claim.word) > self.policy.rank(shown):
             self._say(
@@ -217,7 +228,7 @@ class _Check:
 
     def _transcript(self, anchor: Anchor, start: int, end: int) -> None:
         try:
-            record = resolve(anchor.text, self.folder, self.root)
+            record = resolve(anchor.text, self.folder, self.root, self.documents)
             if record.kind != "record":
                 raise Unresolved("a fenced block is compared with a record, a file of text")
         except Unresolved as reason:

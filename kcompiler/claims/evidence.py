@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from kcompiler.claims.policy import Shown
+from kcompiler.policy import datum
 from runtime.contract import strict_json
 
 #: evidence is read whole
 MOST_BYTES = 32 * 2**20
+#: powers of ten of a number that is compared; far beyond every measurement, and small enough to be written out
+MOST_DIGITS = 60
+#: what only says something, and is no evidence of it
+DOCUMENTS = (".md", ".markdown", ".mdown", ".mkd", ".jsonl")
 NUMERAL = re.compile(r"[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 
 
@@ -41,12 +48,24 @@ def number_of(value: Any) -> Decimal:
     """A JSON number as it is written. Raises Unresolved for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unresolved(f"what stands there is no number: {str(value)[:60]!r}")
-    return Decimal(repr(value))
+    try:
+        return _bounded(Decimal(repr(value)))
+    except ValueError:
+        raise Unresolved("what stands there has too many digits") from None
 
 
 def decimal_of(text: str) -> Decimal:
-    """What a written numeral says, thousands in groups or not."""
-    return Decimal(text.replace("−", "-").replace(",", ""))
+    """What a written numeral says, thousands in groups or not. Raises Unresolved for one too large to compare."""
+    try:
+        return _bounded(Decimal(text.replace("−", "-").replace(",", "")))
+    except ArithmeticError:
+        raise Unresolved(f"`{text[:40]}` is no number that can be compared") from None
+
+
+def _bounded(number: Decimal) -> Decimal:
+    if not number.is_finite() or abs(number.adjusted()) > MOST_DIGITS:
+        raise Unresolved(f"no number between 1e-{MOST_DIGITS} and 1e{MOST_DIGITS}, which are compared")
+    return number
 
 
 def text_of(path: Path, root: Path) -> str:
@@ -64,13 +83,19 @@ def text_of(path: Path, root: Path) -> str:
         raise Unresolved(str(getattr(reason, "strerror", None) or reason)[:200]) from None
 
 
-def resolve(target: str, folder: Path, root: Path) -> Found:
+def resolve(target: str, folder: Path, root: Path, documents: Collection[Path] = ()) -> Found:
     """`FILE`, `FILE#dotted.key`, `FILE#/json/pointer`, or of a record that is no JSON `FILE#words of one line`.
 
-    A file is looked up in the document's folder, like a link. Raises Unresolved.
+    A file is looked up in the document's folder, like a link. A document says things and shows none: neither markdown
+    nor one of `documents`, those that are checked, is evidence. Raises Unresolved.
     """
     name, _, path = target.partition("#")
     text = text_of(folder / name, root)
+    real = (folder / name).resolve()
+    if real.suffix.lower() in DOCUMENTS or any(real.samefile(one) for one in documents):
+        raise Unresolved("a document is no evidence, of itself or of another")
+    if real.name == "rule.yaml" and path.startswith("params."):
+        return _threshold(text, path)
     if not name.endswith((".json", ".lock")):
         return _record(text, path) if path else Found(kind="record", lines=tuple(text.splitlines()))
     try:
@@ -85,15 +110,41 @@ def in_json(whole: Any, path: str) -> Found:
     value = whole
     for key in _keys(path):
         value = _member(value, key, path)
+        _trusted(value)
     kind = _kind(whole)
     if isinstance(value, Mapping) and "tag" in value:
-        if value["tag"] == "unavailable" or value.get("value") is None:
-            raise Unresolved(f"what stands there is unavailable: {str(value.get('reason', 'no value'))[:120]}")
         shown: Shown = "estimated" if value["tag"] == "estimated" else kind
         if kind == "report" and value["tag"] == "measured":
             shown = "measured"
         return Found(kind=shown, value=value["value"], unit=str(value.get("unit", "")), datum=value)
     return Found(kind=kind, value=value)
+
+
+def _trusted(value: Any) -> None:
+    """Raises Unresolved for a datum on the way that no gate would read either: of nothing, or contradicting itself."""
+    if not isinstance(value, Mapping) or "tag" not in value:
+        return
+    try:
+        read = datum.read(value)
+    except datum.BadDatum as reason:
+        raise Unresolved(f"the datum there contradicts itself: {reason}") from None
+    if read.tag == "unavailable":
+        raise Unresolved(f"what stands there is unavailable: {read.reason[:120]}")
+
+
+def _threshold(text: str, path: str) -> Found:
+    """A number of a rule's params, in the unit of the rule."""
+    try:
+        rule = yaml.load(text, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError):
+        raise Unresolved("no YAML") from None
+    value = rule
+    for key in _keys(path):
+        value = _member(value, key, path)
+    try:
+        return Found(kind="file", value=float(value), unit=str(rule["params"].get("unit", "")))
+    except (TypeError, ValueError):
+        raise Unresolved(f"what stands there is no number: {str(value)[:60]!r}") from None
 
 
 def _keys(path: str) -> list[str]:
@@ -118,11 +169,19 @@ def _kind(whole: Any) -> Shown:
     if not isinstance(whole, Mapping):
         return "file"
     if "verdict" in whole and "obligations" in whole:
-        return "verdict" if whole["verdict"] == "PASS" and whole.get("exit_code") == 0 else "file"
+        return "verdict" if _passed(whole) else "file"
     environment = whole.get("environment")
     if isinstance(environment, Mapping) and "data" in whole and environment.get("forged") is False:
         return "report"
     return "file"
+
+
+def _passed(verdict: Mapping[str, Any]) -> bool:
+    """Whether a verdict says that something was asked and passed; `obligations` is the digest of what was asked."""
+    counts, digest = verdict.get("counts"), verdict["obligations"]
+    passed = counts.get("pass") if isinstance(counts, Mapping) else None
+    judged = isinstance(passed, int) and passed > 0 and isinstance(digest, str) and digest.startswith("sha256:")
+    return judged and verdict["verdict"] == "PASS" and verdict.get("exit_code") == 0
 
 
 def _record(text: str, words: str) -> Found:

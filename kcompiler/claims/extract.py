@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -23,6 +23,11 @@ _LINK = re.compile(r"\]\(\s*([^)\s]+)[^)]*\)|<(https?:[^>]+)>|\bhttps?://\S+")
 _BREAK = re.compile(r"(?<!\\)\||\n(?=\s*(?:[-*+]|\d+[.)])\s)|\n(?=#)|\n\s*\n")
 _PATH = re.compile(r"[A-Za-z0-9_.@-]+(?:/[A-Za-z0-9_.@<>*-]+)+/?\Z")
 _NOT = re.compile(r"\b(?:not|no|never|nor|cannot|neither|without|before|pending|until|isn't|aren't|wasn't|n't)\b", re.I)
+#: words of a denial that deny nothing
+_SURE = re.compile(
+    r"\b(?:(?:without|no|beyond)(?: an?| any)? (?:doubt|question)|never before|not (?:only|just|merely|least))\b", re.I
+)
+_OPPOSITE: Mapping[Relation, Relation] = {">": "<=", "<": ">=", ">=": "<", "<=": ">"}
 _NUMBER = rf"(?P<number>{NUMERAL.pattern})"
 #: what makes a numeral part of a name, a version or a date and no claim
 _BEFORE = r"(?<![\w.,:/#=@^~$\-−])"
@@ -41,6 +46,8 @@ class Claim:
     compare: Relation | None = None
     about: bool = False
     word: str = ""
+    #: a denial stands close before its comparison, yet not right before it
+    unclear: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,11 +174,14 @@ def _patterns(
     unit = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(units, key=len, reverse=True))
     compare = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(comparisons, key=len, reverse=True))
     one = NUMERAL.pattern
-    interval = re.compile(rf"{_BEFORE}(?:(?P<level>\d+(?:\.\d+)?)\s*%\s+in\s+)?\[(?P<low>{one}),\s*(?P<high>{one})\]")
+    interval = re.compile(
+        rf"{_BEFORE}(?:(?P<level>\d+(?:\.\d+)?)\s*%\s+in\s+)?\[(?P<low>{one}),\s*(?P<high>{one})\]"
+        rf"(?:\s?(?P<unit>{unit})(?![\w/]))?"
+    )
     share = re.compile(rf"{_BEFORE}(?P<k>{one})(?:\s+of\s+|/)(?P<n>{one}){_AFTER}")
     number = re.compile(
         rf"(?:(?P<compare>{compare})\s*|(?P<about>\babout\s+))?{_BEFORE}{_NUMBER}"
-        rf"(?:\s?(?P<unit>{unit})(?![\w/]))?{_AFTER}"
+        rf"(?:[\s-]?(?P<unit>{unit})(?![\w/]))?{_AFTER}"
     )
     return interval, share, number
 
@@ -186,7 +196,7 @@ def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
     for found in interval.finditer(text, start, end):
         taken.append(found.span())
         level = found["level"] or ""
-        yield Claim("interval", *found.span(), numbers=(found["low"], found["high"]), word=level)
+        yield Claim("interval", *found.span(), (found["low"], found["high"]), found["unit"] or "", word=level)
     for found in share.finditer(text, start, end):
         if free(found):
             taken.append(found.span())
@@ -200,7 +210,15 @@ def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
             unit = " ".join((found["unit"] or "").split())
             sure: Kind = "number" if unit else "decimal" if "." in found["number"] else "bare"
             kind: Kind = "comparison" if compare and sure != "bare" else sure
-            yield Claim(kind, *found.span(), (found["number"],), unit, compare, found["about"] is not None)
+            unclear = False
+            if compare:
+                taken.append(found.span())
+                if _NOT.search(_words_before(text, start, found.start(), 1)):
+                    compare = _OPPOSITE[compare]
+                else:
+                    unclear = _denied(text, start, found.start())
+            about = found["about"] is not None
+            yield Claim(kind, *found.span(), (found["number"],), unit, compare, about, unclear=unclear)
     for found in _words(tuple(policy.relations)).finditer(text, start, end):
         if free(found) and not _denied(text, start, found.start()):
             yield Claim("relation", *found.span(), word=" ".join(found[0].lower().split()))
@@ -211,5 +229,10 @@ def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
 
 
 def _denied(text: str, start: int, at: int) -> bool:
-    """Whether one of the three words before a place denies what follows."""
-    return bool(_NOT.search(" ".join(text[max(start, at - 60) : at].split()[-3:])))
+    """Whether one of the three words before a place, in the same clause, denies what follows."""
+    return bool(_NOT.search(_words_before(text, start, at, 3)))
+
+
+def _words_before(text: str, start: int, at: int, most: int) -> str:
+    clause = re.split(r"[,;:!?]|\.\s", " ".join(text[max(start, at - 60) : at].split()) + " ")[-1]
+    return " ".join(_SURE.sub(" ", clause).split()[-most:])

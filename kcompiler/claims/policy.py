@@ -37,7 +37,9 @@ class Policy(Row):
     data_units: dict[str, list[str | float | int]] = Field(description="A report's unit → its dimension and size.")
     comparisons: dict[str, Relation] = Field(description="What stands before a number → how the value relates to it.")
     names: list[str] = Field(description="A number behind one of these words is a part of a name.")
-    relations: dict[str, list[Relation]] = Field(description="Words between two measured things → what they may mean.")
+    relations: dict[str, list[Relation] | dict[str, Relation]] = Field(
+        description="Words between two measured things → what they may mean, or dimension → what they mean there."
+    )
     statuses: list[Status] = Field(description="Lowest first.")
     shows: dict[Shown, str] = Field(description="Kind of evidence → the highest status that it shows.")
     banned: list[str] = Field(description="Superlatives that no evidence bears out.")
@@ -64,6 +66,14 @@ class Policy(Row):
     def data_unit(self, word: str) -> tuple[str, Decimal] | None:
         """Dimension and size of a report's unit."""
         return _entry(self.data_units.get(word))
+
+    def relation(self, word: str, data_unit: str) -> list[Relation]:
+        """What a relation may mean between two things measured in a unit; nothing where no direction is known."""
+        meant = self.relations[word]
+        if isinstance(meant, list):
+            return meant
+        dimension = (self.data_unit(data_unit) or ("", 0))[0]
+        return [meant[dimension]] if dimension in meant else []
 
     def rank(self, status: str) -> int:
         """Place of a status among all, the lowest 0."""

@@ -37,7 +37,7 @@ def claims(files: tuple[Path, ...], policy_path: Path | None, form: str) -> None
                 found = check_answers(shown, text, policy=rules)
             else:
                 folder = path.resolve().parent
-                found = check_document(shown, text, folder=folder, root=home.root, policy=rules)
+                found = check_document(shown, text, folder=folder, root=home.root, policy=rules, documents=files)
             show_diagnostics(list(found.diagnostics), form, {shown: text.encode()})
             wrong |= has_errors(found.diagnostics)
             counted = {"anchored": found.anchored, "told": found.told, "without": found.bare, "wrong": found.wrong}
