@@ -13,6 +13,8 @@ from kcompiler.facts.rows import readable, whole
 from kcompiler.facts.teacher import CONTEXT_KEYS, folder_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from kcompiler.spec.data import GeneratorSource
+from runtime import catalog
 
 #: fewer rows are a sample of what will come, not the data
 _ENOUGH_ROWS = 100
@@ -200,6 +202,30 @@ def _too_long(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _made_too_long(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Rows that a generator says it will make: known before any is made."""
+    spaced = any(" " in tag for tag in spec.tokenizer.single_token_tags)
+    if spec.data.too_long != "refuse" or spec.tokenizer.source != "train" or spaced:
+        return
+    bounds = lengths(spec)
+    for i, source in enumerate(spec.data.sources):
+        if not isinstance(source, GeneratorSource):
+            continue
+        words = catalog.load("generators", source.generator).words
+        if words is None:
+            continue
+        allowed = [bounds[source.split]] if source.split in bounds else list(bounds.values())
+        most, field = min(allowed)
+        if (tokens := words(source.params)) > most:
+            yield tree.diagnostic(
+                "KC4111",
+                f"/data/sources/{i}/params",
+                "rows are longer than anything reads",
+                label=f"`{source.generator}` makes rows of at least {tokens:,} tokens; {field} reads {most:,}",
+                help=f"make shorter ones, raise {field}, or write `too_long: drop` in `data`; rows are never cut",
+            )
+
+
 def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """Rows are as long as a stage allows, or as the longest prefill shape; the teacher reads every one of them."""
     stages = enumerate(spec.training.stages)
@@ -227,6 +253,7 @@ def _teacher_context(spec: Spec, world: World) -> tuple[int | None, str]:
 CHECKS = (
     Check(_never_trained, "shapes", "training"),
     Check(_too_long, "shapes", "tokenizer", "data", "training", "teacher"),
+    Check(_made_too_long, "shapes", "tokenizer", "data", "training", "teacher"),
     Check(_never_reached, "shapes", "tokenizer", "data"),
     Check(_ascending, "shapes"),
     Check(_prefill, "shapes", "student"),

@@ -450,6 +450,9 @@ class Generator:
     spans: frozenset[str] | None = None
     #: why it cannot work over these tools, or ""; asked at validate, so that nothing is begun in vain
     unfit: Callable[[Sequence[Any]], str] | None = None
+    #: words of its longest row under these params, no two of which are one token; None: it does not say. Asked at
+    #: validate
+    words: Callable[[Any], int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

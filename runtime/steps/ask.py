@@ -130,6 +130,7 @@ STEP = Step(
         "runtime.contract.statistics",
         "runtime.contract.calls",
         "runtime.contract.callforms",
+        "runtime.contract.cells",
         "runtime.contract.agreement",
         "runtime.contract.wanted",
         "runtime.contract.scenario",

@@ -104,6 +104,7 @@ STEP = Step(
         "runtime.contract.toolbox",
         "runtime.contract.calls",
         "runtime.contract.callforms",
+        "runtime.contract.cells",
         "runtime.contract.jsonschemas",
         "runtime.contract.toolset",
         "runtime.contract.ecma",

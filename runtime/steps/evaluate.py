@@ -134,6 +134,7 @@ STEP = Step(
         "runtime.contract.statistics",
         "runtime.contract.calls",
         "runtime.contract.callforms",
+        "runtime.contract.cells",
         "runtime.contract.agreement",
         "runtime.contract.wanted",
         "runtime.contract.jsonschemas",

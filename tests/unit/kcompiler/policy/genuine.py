@@ -11,7 +11,19 @@ from typing import Any
 from runtime.contract import conversation
 from runtime.data import bfcl as questions
 from runtime.data.called import gold_of as called
-from runtime.suites import answers, bfcl, choice, gold, integration, language_model, preference, scenarios, tool_use
+from runtime.generators.needles import GENERATOR as NEEDLES
+from runtime.suites import (
+    answers,
+    bfcl,
+    choice,
+    gold,
+    integration,
+    language_model,
+    needle,
+    preference,
+    scenarios,
+    tool_use,
+)
 from tests.unit.kcompiler.policy.suites import TOOLS, gold_of, report, tool_rows
 from tests.unit.runtime.suites import scenes as shopping
 from tests.unit.runtime.suites.models import Scripted, reported, row
@@ -230,6 +242,44 @@ def golds(
     made = gold.GoldParams.model_validate(declared)
     data = reported(gold.SUITE, runners, [row(*one) for one in asked], [], made, 0)
     return report("gold", data)
+
+
+@cache
+def _needles() -> tuple[Mapping[str, Any], ...]:
+    """Thirty prompts of each of two lengths and three depths, the cells in turn."""
+    return tuple(NEEDLES.rows(NEEDLES.params(rows=180, lengths=[80, 160], depths=[0, 50, 100]), [], 1337))
+
+
+def needles(
+    teacher: int = 1,
+    student: int = 2,
+    ce_only: int = 6,
+    coreml: int | None = None,
+    rows: int = 180,
+    cell: str = "",
+    says: Callable[[str, str], str] | None = None,
+    **params: Any,
+) -> dict[str, Any]:
+    """Report `eval.needle`: how many of 180 facts each model does not find, and, of student and package, all of a
+    `cell`. `says` is what these say to (prompt, answer)."""
+    asked = _needles()[:rows]
+    place = {str(one["prompt"]): number for number, one in enumerate(asked)}
+
+    def finds(wrong: int, mine: bool) -> Callable[[str], str]:
+        def say(prompt: str) -> str:
+            number = place[prompt]
+            answer, where = str(asked[number]["response"]), str(asked[number]["class"])
+            if mine and says is not None:
+                return says(prompt, answer)
+            return answer if number >= wrong and not (mine and where == cell) else "I do not know."
+
+        return say
+
+    wrong = {"teacher": teacher, "student": student, "ce_only": ce_only}
+    wrong["coreml"] = student if coreml is None else coreml
+    runners = {name: Scripted(finds(count, name in ("student", "coreml"))) for name, count in wrong.items()}
+    made = needle.NeedleParams.model_validate({"coreml_limit": 180, **params})
+    return report("needle", reported(needle.SUITE, runners, asked, [], made, 0))
 
 
 def preferences(

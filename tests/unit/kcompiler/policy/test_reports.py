@@ -21,6 +21,7 @@ from tests.unit.kcompiler.policy.genuine import (
     choices,
     functions,
     golds,
+    needles,
     preferences,
     proportions,
     scenes,
@@ -38,6 +39,7 @@ LIVE = {
     "evaluate-language_model": {**texts(), **BOUND},
     "evaluate-choice": {**choices(), **BOUND},
     "evaluate-gold": {**golds(), **BOUND},
+    "evaluate-needle": {**needles(), **BOUND},
     "evaluate-preference": {**preferences(), **BOUND},
     "evaluate-bfcl": {**functions(), **BOUND},
     "evaluate-integration": {**carried(), **BOUND},
@@ -46,7 +48,7 @@ LIVE = {
     "evaluate-answers": {**proportions(), **BOUND},
 }
 EVERY: dict[str, dict[str, Any]] = {**REPORTS, **LIVE}
-SUITES = ("answers", "bfcl", "choice", "gold", "integration", "preference", "scenarios", "tool_use")
+SUITES = ("answers", "bfcl", "choice", "gold", "integration", "needle", "preference", "scenarios", "tool_use")
 SPEC = {
     "risk_tier": 3,
     "budgets": {"wall_s": 400.0, "cpu_s": 400.0},
@@ -67,6 +69,7 @@ PACKS = policy.load(
         "quality/bfcl",
         "quality/gold",
         "quality/integration",
+        "quality/needle",
         "quality/preference",
         "quality/scenarios",
         "quality/transfer",

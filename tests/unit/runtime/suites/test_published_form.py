@@ -16,6 +16,7 @@ from runtime.contract import calls, verdicts
 from runtime.contract import report as facts
 from runtime.contract.calls import Call
 from runtime.data.bfcl import rows_of
+from runtime.generators.needles import GENERATOR as NEEDLES
 from runtime.tools import registry
 from tests.unit.kcompiler.policy.genuine import fact_row
 from tests.unit.runtime.suites.models import Scripted, lines_of, reported, row
@@ -31,6 +32,7 @@ ROWS: Mapping[str, Sequence[Mapping[str, object]]] = {
     "language_model": [row("q", "one two"), row("p", "three")],
     "choice": [row("q", "A"), row("p", "D")],
     "gold": [row("q", "Yes."), row("p", "No.")],
+    "needle": NEEDLES.rows(NEEDLES.params(rows=4, lengths=[64], depths=[0, 50]), [], 1),
     "preference": [{**row("q", "Yes."), "rejected": "No."}, {**row("p", "No."), "rejected": "Well, yes."}],
     "scenarios": [scene(1), scene(2)],
     "same_text": [row("q", "Yes."), row("p", "No.")],
