@@ -64,7 +64,7 @@ class NeedlesParams(Params):
         examples=[[0, 50, 100]], json_schema_extra=unit("percent"),
     )  # fmt: skip
     facts: int = Field(
-        default=8, ge=3, le=_MOST_FACTS, description="Facts of the same form; one of them is asked.", examples=[8],
+        default=8, ge=5, le=_MOST_FACTS, description="Facts of the same form; one of them is asked.", examples=[8],
         json_schema_extra=unit("fact"),
     )  # fmt: skip
 

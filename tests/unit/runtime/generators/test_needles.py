@@ -56,7 +56,7 @@ def test_no_trick_is_right_about_many() -> None:
     assert max(right.values()) < 0.4
 
 
-@pytest.mark.parametrize("facts", [3, 8, 20])
+@pytest.mark.parametrize("facts", [5, 8, 20])
 @pytest.mark.parametrize("length", [150, 151, 157])
 def test_the_shortest_prompts_are_whole(facts: int, length: int) -> None:
     made = GENERATOR.rows(NeedlesParams(rows=25, lengths=[length], facts=facts), [], 3)
@@ -78,6 +78,8 @@ def test_the_seed_decides_everything() -> None:
         ({"depths": [5, 5]}, "twice in `depths`"),
         ({"depths": [-1]}, "from 0 to 100"),
         ({"depths": [101]}, "from 0 to 100"),
+        # of three facts the second would always be the one
+        ({"facts": 4}, "greater than or equal to 5"),
     ],
 )
 def test_lengths_and_depths_that_mean_nothing_are_refused(declared: dict[str, Any], why: str) -> None:
