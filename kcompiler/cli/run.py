@@ -143,8 +143,10 @@ def _extras(distributions: Iterable[str]) -> list[str]:
     own = [name for name in catalog.names("backends") if catalog.distribution("backends", name) is None]
     backends = [catalog.load("backends", name) for name in own]
     common = {name for backend in backends if backend.extra == "run" for name in backend.requires}
-    lacking = set(distributions) - common
-    return ["run", *sorted({backend.extra for backend in backends if lacking & set(backend.requires)})]
+    more = sorted((one for one in backends if one.extra != "run"), key=lambda one: (len(one.requires), one.extra))
+    # several may hold it: the smallest is enough
+    least = {name: next(one.extra for one in more if name in one.requires) for name in set(distributions) - common}
+    return ["run", *sorted(set(least.values()))]
 
 
 def _stale(differences: Sequence[str], spec: str) -> Outcome:

@@ -9,6 +9,8 @@ from typing import Any
 PARITY, CHECKPOINT_FILE = "coreml.parity", "training.json"
 #: precision of a package by how much it is to be delivered first
 PRECISIONS = ("quantized", "fp16")
+#: kinds of what a step leaves that only judges
+_LEFT = ("report", "items", "times")
 
 
 class Undeliverable(Exception):
@@ -67,7 +69,7 @@ def chosen(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]], co
         package=records[convert]["gives"][_port(steps[convert], "package")]["digest"],
         checkpoint=kinds["checkpoint"],
         tokenizer=kinds["tokenizer"],
-        steps=frozenset(made | {one for one, step in steps.items() if _judges(step, package, about)}),
+        steps=frozenset(made | _judging(steps, package, about)),
     )
 
 
@@ -86,13 +88,18 @@ def precisions(report: Mapping[str, Any], verdict: Mapping[str, Any], verify: st
     return found
 
 
-def _judges(step: Mapping[str, Any], package: str, about: set[str]) -> bool:
-    """Whether a step only reports, and on the package or on what it was exported from. `items` are the lines of such a
-    report, one for each row."""
-    only = all(give["kind"] in ("report", "items") for give in step["gives"].values())
-    taken = set(step["takes"].values())
-    packages = {reference for reference in taken if reference.endswith("#package")}
-    return only and bool(taken & about) and packages <= {package}
+def _judging(steps: Mapping[str, Mapping[str, Any]], package: str, about: set[str]) -> set[str]:
+    """The steps that only report, on the package, on what it was exported from, or on what such a step has left: the
+    lines of its items, of which others make a whole or a comparison. No other package is among what they take."""
+    found: set[str] = set()
+    for name, step in steps.items():  # in the order of the lock: what is taken was given before
+        only = all(give["kind"] in _LEFT for give in step["gives"].values())
+        taken = set(step["takes"].values())
+        packages = {reference for reference in taken if reference.endswith("#package")}
+        joins = bool(taken & about) or any(_of([one]) in found for one in taken if one.startswith("step:"))
+        if only and joins and packages <= {package}:
+            found.add(name)
+    return found
 
 
 def _port(step: Mapping[str, Any], kind: str) -> str:

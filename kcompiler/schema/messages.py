@@ -242,6 +242,7 @@ _BOUNDS: Mapping[str, Callable[[Any], str]] = {
     "exclusiveMaximum": lambda bound: f"less than {bound:,}",
     "multipleOf": lambda bound: "a whole number" if bound == 1 else f"a multiple of {bound}",
     "minItems": lambda bound: f"a list of at least {bound} item{'s' if bound > 1 else ''}",
+    "minProperties": lambda bound: f"a mapping of at least {bound} key{'s' if bound > 1 else ''}",
     "maxItems": lambda bound: f"a list of at most {bound:,} items",
     "minLength": lambda bound: "not empty" if bound == 1 else f"at least {bound} characters long",
     "maxLength": lambda bound: f"at most {bound:,} characters long",

@@ -102,7 +102,6 @@ def _write(
 
 def _copy(source: Path, to: Path) -> None:
     """The files of a folder of fixtures, as they are."""
-    to.mkdir()
     for path in sorted(source.iterdir()):
         durable.write(to / path.name, path.read_text(encoding="utf-8"))
 

@@ -128,7 +128,7 @@ def test_the_card_speaks_of_every_gate_and_keeps_what_is_not_known(delivered: Pa
     verdict = read(delivered / "evidence" / "verdict.json")
     rules = {one["rule"] for one in verdict["outcomes"] if one["step"] != "apply"}
     assert len(rules) > 20
-    assert all(f"| {rule} |" in card for rule in rules)
+    assert [rule for rule in sorted(rules) if f"| {rule} |" not in card] == []
     assert "| verify | latency | needs a Mac |" in card
     assert "CC0-1.0" in card
 
