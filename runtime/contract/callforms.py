@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from runtime.contract import calls
+from runtime.contract.attempts import attempts
 from runtime.contract.calls import PREFIX, Call, Fault
 from runtime.contract.strict_json import Json, loads
 
@@ -30,6 +31,7 @@ _MAX_BRACKETS = 40
 _TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _LISTED = re.compile(r"\s*\[TOOL_CALLS\]\s*(\[.*\])\s*", re.DOTALL)
 _PYTHON = re.compile(r"\s*\[?\s*[A-Za-z_][\w.]*\s*\(")
+_FENCED = re.compile(r"```\w*\s(.*?)\s*```", re.DOTALL)
 _NAMED = ("name", "arguments")
 
 Found = Sequence[Call] | Fault | None
@@ -39,6 +41,7 @@ def read(text: str, forms: Sequence[Form] = ("native",), names: Iterable[str] = 
     """The calls of a text in the first of `forms` that it has, in their order; at least one.
 
     `names` are the tools of the registry, so that a call in none of the forms is not taken for silence."""
+    known = tuple(names)
     for form in forms:
         found = _READERS[form](text)
         if isinstance(found, Fault):
@@ -46,9 +49,23 @@ def read(text: str, forms: Sequence[Form] = ("native",), names: Iterable[str] = 
         if found is not None:
             if len(found) > MAX_CALLS:
                 return Fault("wrong_form", f"more than {MAX_CALLS} calls")
+            # only tagged calls may have text around them
+            if form == "tagged" and _attempts(_TAGGED.sub("\n", text).strip(), known):
+                return Fault("foreign_form", "beside the tagged calls stands one in another form")
             return tuple(found)
-    fault = calls.parse(text, names)
-    return fault if isinstance(fault, Fault) else Fault("foreign_form", f"not in the form {' or '.join(forms)}")
+    fault = calls.parse(text, known)
+    if isinstance(fault, Fault) and (fault.kind != "no_call" or not _attempts(text.strip(), known)):
+        return fault
+    return Fault("foreign_form", f"not in the form {' or '.join(forms)}")
+
+
+def _attempts(text: str, names: tuple[str, ...]) -> bool:
+    """Whether a text attempts a call: what any form would read is one, whichever are declared, in a fence as well."""
+    if PREFIX + "{" in text or attempts(text, names):
+        return True
+    fenced = _FENCED.fullmatch(text)
+    whole = fenced[1] if fenced else text
+    return any(found and not isinstance(found, Fault) for found in (reader(whole) for reader in _READERS.values()))
 
 
 def _native(text: str) -> Found:

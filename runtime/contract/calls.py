@@ -1,7 +1,7 @@
 """Text of a model ↔ tool calls: `tool.call{"name":"…","args":{…}}`, parsed strictly and compared item by item.
 
-A call in the form of somebody else (`<tool_call>`, `{"name": …, "arguments": …}`, `[TOOL_CALLS]`, `name(arg=1)`, our
-own prefix with a space, a line break or another case) is a call that nobody can carry out, and never silence.
+A call in the form of somebody else (runtime/contract/attempts.py) is a call that nobody can carry out, and never
+silence.
 
 The typed errors follow the Berkeley Function-Calling Leaderboard's idea of one named cause per failed call
 (gorilla.cs.berkeley.edu), with our own names.
@@ -10,7 +10,6 @@ The typed errors follow the Berkeley Function-Calling Leaderboard's idea of one 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from runtime import digest
 from runtime.contract import toolset
+from runtime.contract.attempts import attempts
 from runtime.contract.strict_json import Json, loads
 
 if TYPE_CHECKING:
@@ -45,27 +45,6 @@ ErrorKind = Literal[
     "missing_call",
     "call_on_control",
 ]
-
-_NAME_KEY = r"""["'](?:name|function|tool|tool_name|action)["']\s*:"""
-_ARGUMENTS_KEY = r"""["'](?:arguments|args|parameters|params|input|action_input)["']\s*:"""
-#: how calls are written that are not written our way: our own prefix misspelt, prefixes and control tokens of other
-#: chat templates, and objects with a name beside arguments
-_FOREIGN = re.compile(
-    "|".join(
-        (
-            r"""tool\.call\s*["']?\s*[{(\[:=>|]""",
-            r"""\b(?:tool|function)[_-]?calls?\s*["']?\s*[{(\[:=>|]""",
-            r"</?(?:tool_call|function_call|tool_use|function|invoke|tool|call)\b",
-            r"<\|[^|<>]{0,40}(?:tool|function|python_tag)[^|<>]{0,40}\|>",
-            r"\[/?(?:AVAILABLE_)?TOOL_CALLS?\]",
-            r"<[｜|]tool▁",
-            rf"{_NAME_KEY}[^{{}}]{{0,400}}?{_ARGUMENTS_KEY}",
-            rf"{_ARGUMENTS_KEY}.{{0,4000}}?{_NAME_KEY}",
-            r"\bAction\s*:\s*\S+\s+Action Input\s*:",
-        )
-    ),
-    re.IGNORECASE | re.DOTALL,
-)
 
 #: jsonschema keyword → kind; every other keyword is a value outside what the schema allows
 _KIND_OF_KEYWORD: Mapping[str, ErrorKind] = {
@@ -117,7 +96,7 @@ def parse(text: str, names: Iterable[str] = ()) -> Call | Fault:
     """
     stripped = text.strip()
     if PREFIX + "{" not in stripped:
-        return Fault("foreign_form", "not in the form tool.call{…}") if _attempts(stripped, names) else Fault("no_call")
+        return Fault("foreign_form", "not in the form tool.call{…}") if attempts(stripped, names) else Fault("no_call")
     if not stripped.startswith(PREFIX + "{"):
         return Fault("text_around_call", "before the call")
     try:
@@ -131,14 +110,6 @@ def parse(text: str, names: Iterable[str] = ()) -> Call | Fault:
     if not isinstance(name, str) or not isinstance(args, dict):
         return Fault("wrong_form", "name must be a string and args an object")
     return Call(name, args)
-
-
-def _attempts(text: str, names: Iterable[str]) -> bool:
-    """Whether a text that is no call of ours is one of somebody else's."""
-    if _FOREIGN.search(text):
-        return True
-    known = "|".join(re.escape(name) for name in names)
-    return bool(known) and bool(re.search(rf"(?<![\w.-])(?:{known})\s*[({{]", text))
 
 
 def invalid(call: Call, validators: Mapping[str, Validator]) -> Fault | None:

@@ -129,6 +129,7 @@ STEP = Step(
         "runtime.contract.architecture",
         "runtime.contract.statistics",
         "runtime.contract.calls",
+        "runtime.contract.attempts",
         "runtime.contract.callforms",
         "runtime.contract.cells",
         "runtime.contract.agreement",

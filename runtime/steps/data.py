@@ -103,6 +103,7 @@ STEP = Step(
         "runtime.tools",
         "runtime.contract.toolbox",
         "runtime.contract.calls",
+        "runtime.contract.attempts",
         "runtime.contract.callforms",
         "runtime.contract.cells",
         "runtime.contract.jsonschemas",

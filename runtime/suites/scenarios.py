@@ -199,8 +199,10 @@ def judged(name: str, row: Mapping[str, Any], output: Any, tools: Sequence[Any],
     if not isinstance(output, Mapping) or set(output) != {"said", "cut"} or not isinstance(output["cut"], bool):
         raise ValueError("its output is not {said, cut}")
     one = _begun(row, tools)
+    if not isinstance(output["said"], list) or not all(isinstance(text, str) for text in output["said"]):
+        raise ValueError("what it said is no list of texts")
     for text in output["said"]:
-        if one.ended or not isinstance(text, str):
+        if one.ended:
             raise ValueError("it says something after its end")
         _step(one, text, params)
     if bool(one.ended) is output["cut"]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from runtime.contract import toolset
+from runtime.contract import callforms, toolset
 from runtime.contract.calls import Call, Fault, difference, items, matches, parse, render, spans, why_not
 from runtime.contract.rows import text_of
 
@@ -120,3 +122,101 @@ def test_a_response_that_nobody_could_carry_out_is_told_why():
     assert why_not('tool.call{"name":"pay"}', valid).startswith("wrong_form")
     assert why_not('tool.call{"name":"pay"', valid).startswith("malformed_json")
     assert why_not("pay(amount=1)", valid).startswith("foreign_form")
+
+
+#: nothing of these is our form; `play` and `set_timer` are registered
+NAMED = [
+    '{"play": {"artist": "ABBA"}}',
+    '[{"play": {"artist": "ABBA"}}]',
+    '{"play":{"artist":"ABBA"},"stop":{}}',
+    '[{"stop": null}]',
+    'Sure: {"stop":{}}',
+    '["stop"]',
+    'functions.play({"artist":"ABBA"})',
+    'functions.play({"artist":"ABBA"}) Done.',
+    'print(default_api.play(artist="ABBA"))',
+    'to=functions.play<|message|>{"artist":"ABBA"}',
+    '```json\n[{"play": {"artist": "ABBA"}}]\n```',
+    "```tool_code\nunheard_of(1)\n```",
+    'play: {"artist": "ABBA"}',
+    '{"name": "play", "artist": "ABBA"}',
+    '{"tool":"play","tool_input":{"artist":"ABBA"}}',
+    '{"recipient_name":"functions.other","parameters":{"artist":"ABBA"}}',
+    "Action: play[ABBA]",
+    'Play(artist="ABBA")',
+    "<play><artist>ABBA</artist></play>",
+    'play（artist="ABBA"）',
+    "{name: play, args: {artist: ABBA}}",
+    "- name: play\n  artist: ABBA",
+    'tool\u200b.call{"name":"play","args":{}}',
+    "play artist=ABBA",
+    "play.run(artist='ABBA')",
+    "mcp__player__play(artist='ABBA')",
+    "setTimer(5)",
+]
+
+
+@pytest.mark.parametrize("form", get_args(callforms.Form))
+@pytest.mark.parametrize("text", NAMED)
+def test_a_registered_name_with_arguments_is_a_call_whichever_form_is_declared(text: str, form: callforms.Form):
+    found = callforms.read(text, [form], ["play", "stop", "set_timer"])
+    assert not isinstance(found, Fault) or found.kind != "no_call"
+
+
+@pytest.mark.parametrize("form", get_args(callforms.Form))
+@pytest.mark.parametrize("other", get_args(callforms.Form))
+def test_what_any_reader_reads_is_a_call_under_every_other_form(form: callforms.Form, other: callforms.Form):
+    """No name is registered here: the form alone tells."""
+    for text in (callforms.write([Call("f", {"a": 1})], form), f"```\n{callforms.write([Call('f', {})], form)}\n```"):
+        found = callforms.read(text, [other])
+        assert not isinstance(found, Fault) or found.kind != "no_call"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can play music, set_timer is another tool.",
+        'Tools such as `play`, "stop" and set_timer: none of them fits.',
+        "I will call play with artist ABBA.",
+        "Play: a word for children's games. I will play (or not).",
+        "To stop - that is what I want. It will display(er) nothing.",
+        "None of these functions can answer that.",
+        '{"answer": {"city": "Oslo"}, "n": [1, 2]}',
+    ],
+)
+def test_prose_that_names_a_tool_is_silence(text: str):
+    names = ["stop", "set_timer"] if "(or" in text else ["play", "stop", "set_timer"]
+    for form in get_args(callforms.Form):
+        found = callforms.read(text, [form], names)
+        assert isinstance(found, Fault)
+        assert found.kind in ("no_call", "malformed_json") if text.startswith("{") else found.kind == "no_call"
+
+
+TAGGED = callforms.write([Call("play", {"artist": "ABBA"})], "tagged")
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        'tool.call{"name":"stop","args":{}}',
+        '[TOOL_CALLS] [{"name":"stop","arguments":{}}]',
+        "stop()",
+        'functions.stop({"now":1})',
+        '<TOOL_CALL>{"name":"stop","arguments":{}}</TOOL_CALL>',
+        '\n<tool_call\n>{"name":"stop","arguments":{}}</tool_call>',
+        '<function_call>{"name":"stop","arguments":{}}</function_call>',
+        "<tool_call",
+        '{"stop":{}}',
+        "frobnicate(x=1)",
+    ],
+)
+def test_a_call_in_another_form_beside_a_tagged_one_is_a_fault(beside: str):
+    for text in (f"{TAGGED} {beside}", f"{beside} {TAGGED}"):
+        found = callforms.read(text, ["tagged", "native"], ["play", "stop"])
+        assert isinstance(found, Fault)
+        assert found.kind in ("foreign_form", "malformed_json")
+
+
+def test_words_around_tagged_calls_are_allowed():
+    found = callforms.read(f"I will play ABBA now. {TAGGED}\nThat is all.", ["tagged"], ["play", "stop"])
+    assert found == (Call("play", {"artist": "ABBA"}),)

@@ -151,3 +151,22 @@ def test_the_command_writes_rows_that_are_read_again(tmp_path: Path) -> None:
     assert "no tools" in SUITE.misfit({**read[0], "tools": []}, [], PARAMS)
     assert data.main([str(tmp_path), str(tmp_path / "none.jsonl")]) == 2
     assert data.main([]) == 2
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        'functions.{}({{"a":1}})',
+        "```tool_code\nprint(default_api.{}(a=1))\n```",
+        '```json\n[{{"{}":{{"a":1}}}}]\n```',
+        '{}: {{"a": 1}}',
+        '{{"{}":{{"a":1}},"b":{{}}}}',
+    ],
+)
+def test_an_undue_call_is_none_the_less_one_for_its_form(written: str) -> None:
+    asked = items_of(data.rows_of(FOLDER, "irrelevance"))
+    said = [written.format(next(iter(item.valid))) for item in asked]
+    assert asked
+    found = [judge(one, item, PARAMS.forms, RULES, fits=False) for one, item in zip(said, asked, strict=True)]
+    assert not any(one["right"] for one in found)
+    assert all(judge(data.NO_CALL, item, PARAMS.forms, RULES, fits=False)["right"] for item in asked)

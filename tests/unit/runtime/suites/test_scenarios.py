@@ -2,7 +2,8 @@
 
 import pytest
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, callforms
+from runtime.contract.calls import Call
 from runtime.contract.toolbox import Toolbox
 from runtime.suites import scenarios
 from runtime.suites.scenarios import SUITE, ScenariosParams
@@ -146,3 +147,25 @@ def test_a_conversation_that_outgrows_a_model_ends_and_others_go_on():
     assert found["0"]["reason"] == ""
     assert found["2"]["output"]["cut"] is True
     assert scenarios.data_of(list(found.values()), ROWS, shop(), PARAMS, 0)["right"]["student"]["k"] == 4
+
+
+BUY = callforms.write([Call("buy", {"item": scenes.ITEMS[0], "count": 2})], "tagged")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [f'{BUY} tool.call{{"name":"burn","args":{{"item":"pen 0"}}}}'],
+        [f'{BUY} functions.burn({{"item":"pen 0"}})'],
+        [BUY, 'functions.burn({"item":"pen 0"}) Done: now 7 are there.'],
+    ],
+)
+def test_a_forbidden_tool_in_a_form_nobody_carries_out_is_no_end_of_a_task(said):
+    line = scenarios.judged("student", ROWS[0], {"said": said, "cut": False}, shop(), PARAMS)
+    assert line["reason"] == "foreign_form"
+
+
+@pytest.mark.parametrize("said", [None, "ab", 5, [1], {"a": 1}])
+def test_what_was_said_is_a_list_of_texts(said):
+    with pytest.raises(ValueError, match="no list of texts"):
+        scenarios.judged("student", ROWS[0], {"said": said, "cut": False}, shop(), PARAMS)

@@ -1,0 +1,120 @@
+"""Whether a text that is no call of ours attempts one: in the form of somebody else, or of a registered tool.
+
+A call that nobody can carry out is no silence. The name of a tool in a sentence is no call: it takes arguments behind
+it, in whatever brackets, or a place where only a call has a name.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+_NAME_KEY = r"""["'](?:name|function|function_name|tool|tool_name|recipient_name|action)["']\s*:"""
+_ARGUMENTS_KEY = (
+    r"""["'](?:arguments|args|kwargs|parameters|params|inputs?|action_input|(?:tool|function)_(?:input|args|arguments"""
+    r"""|parameters))["']\s*:"""
+)
+#: how calls are written that are not written our way: our own prefix misspelt, prefixes and control tokens of other
+#: chat templates, namespaces that only hold tools, and objects with a name beside arguments
+_FOREIGN = re.compile(
+    "|".join(
+        (
+            r"""tool\.call\s*["']?\s*[{(\[:=>|]""",
+            r"""\b(?:tool|function)[_-]?calls?\s*["']?\s*[{(\[:=>|]""",
+            r"</?(?:tool_call|function_calls?|tool_use|function|invoke|tool|call)\b",
+            r"<\|[^|<>]{0,40}(?:tool|function|python_tag)[^|<>]{0,40}\|>",
+            r"\[/?(?:AVAILABLE_)?TOOL_CALLS?\]",
+            r"<[｜|]tool▁",
+            r"\b(?:functions|default_api)[.:]\w[\w.-]{0,100}\s*(?:[({\[]|<\|)",
+            r"\bto\s*=\s*(?:functions|tools)\.",
+            r"```\s*tool_(?:code|call)",
+            rf"{_NAME_KEY}[^{{}}]{{0,400}}?{_ARGUMENTS_KEY}",
+            rf"{_ARGUMENTS_KEY}.{{0,4000}}?{_NAME_KEY}",
+            r"\bAction\s*:\s*\S+\s+Action Input\s*:",
+        )
+    ),
+    re.IGNORECASE | re.DOTALL,
+)
+#: places of a text in which a value of JSON is looked for
+_PLACES = 64
+_KEYS = "name|function|function_name|tool|tool_name|recipient_name|action"
+
+
+def attempts(text: str, names: Iterable[str] = ()) -> bool:
+    """Whether a text attempts a call. `names` are the registered tools; each in whatever case and behind whatever
+    namespace, with arguments behind it in whatever brackets."""
+    # brackets of another width and characters that nobody sees are read as what they look like
+    plain = "".join(
+        one for one in unicodedata.normalize("NFKC", text) if one.isascii() or unicodedata.category(one) != "Cf"
+    )
+    if _FOREIGN.search(text) or _FOREIGN.search(plain):
+        return True
+    known = tuple(names)
+    if not known:
+        return False
+    exact, loose = _patterns(known)
+    return bool(exact.search(plain) or loose.search(plain)) or _in_json(plain, known)
+
+
+@lru_cache(maxsize=256)
+def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    here = r"(?:(?<![\w-])|(?<=__))"
+    exact = "|".join(re.escape(name) for name in names)
+    # what divides the words of a name is spelled in other ways where a name may not hold it
+    alike = "|".join(r"[._-]?".join(re.escape(part) for part in re.split(r"[._-]", name)) for name in names)
+    named = rf"{here}(?:{alike})"
+    quoted = r"""[`"'*]{0,3}"""
+    loose = "|".join(
+        (
+            # arguments right behind it, or behind a method of it
+            rf"{named}{quoted}(?:\.\w{{1,40}})?[({{\[<]",
+            rf"{named}{quoted}\s*(?:\{{|<\||\(\s*(?:[\w-]{{1,60}}\s*[=:]|[{{\[\"']))",
+            rf"{named}{quoted}\s*(?::|=|[-=]>)\s*[{{\[(]",
+            # arguments without brackets
+            rf"{named}{quoted}\s*[:,]?\s+(?:--)?[\w-]{{1,60}}\s*=\s*[^\s=]",
+            rf"{named}\s+--\w",
+            # places where only a call has a name
+            rf"[\"'](?:{alike})[\"']\s*:",
+            rf"</?\s*(?:{alike})\b",
+            rf"(?:^|[{{,])[ \t]*(?:-\s*)?[\"']?(?:{_KEYS})[\"']?\s*[:=]\s*[\"']?"
+            rf"(?:[\w.-]{{1,60}}[.:/])?(?:{alike})(?!\w)",
+            rf"\bto\s*=\s*(?:[\w.-]{{1,60}}[.:/])?(?:{alike})(?!\w)",
+        )
+    )
+    return re.compile(rf"{here}(?:{exact})\s*[({{]"), re.compile(loose, re.IGNORECASE | re.MULTILINE)
+
+
+def _in_json(text: str, names: tuple[str, ...]) -> bool:
+    """Whether a value of JSON in a text holds a tool's name, as a key or as a whole text."""
+    known = {name.casefold() for name in names}
+    decoder, at = json.JSONDecoder(), 0
+    for _ in range(_PLACES):
+        begin = re.compile(r"[{\[]").search(text, at)
+        if begin is None:
+            return False
+        try:
+            value, at = decoder.raw_decode(text, begin.start())
+        except (ValueError, RecursionError):
+            at = begin.end()
+            continue
+        if any(one.casefold() in known or one.casefold().rpartition(".")[2] in known for one in _texts(value)):
+            return True
+    return False
+
+
+def _texts(value: Any) -> list[str]:
+    stack, found = [value], []
+    while stack:
+        one = stack.pop()
+        if isinstance(one, str):
+            found.append(one)
+        elif isinstance(one, dict):
+            found += one
+            stack += one.values()
+        elif isinstance(one, list):
+            stack += one
+    return found
