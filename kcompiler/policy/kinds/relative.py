@@ -6,7 +6,8 @@ Both sides are exact fractions; a rate is nothing without its counts, and `need.
 
 Where both sides were measured on the same items, their points hide how sure the difference is: `paired` leads to the
 measured difference `metric - to`, and the unfavourable end of its interval is compared. A difference that is not the
-difference of its sides is refused, so that no other measurement can lend its interval.
+difference of its sides is refused, so that no other measurement can lend its interval; where one side was asked more
+items (the package is asked few), one that no choice of those among them could give.
 """
 
 from __future__ import annotations
@@ -149,14 +150,32 @@ def _decided(params: Params, found: Fraction, pointer: str, told: str) -> Judged
     )
 
 
+def _possible(params: Params, pairs: int, left: _Side, right: _Side) -> tuple[Fraction, Fraction] | None:
+    """Between which numbers the difference over so many pairs lies. Of a rate each item counts 0 or 1: those that are
+    no pair were right or wrong. Of another number of more items than there are pairs nothing is known."""
+    if left.n == right.n == pairs:
+        return left.value - right.value, left.value - right.value
+    if params.unit != RATE:
+        return None
+    (few, many), (little, much) = _right(pairs, left), _right(pairs, right)
+    return (few - much) / pairs, (many - little) / pairs
+
+
+def _right(pairs: int, side: _Side) -> tuple[Fraction, Fraction]:
+    """Of a rate's items so many are pairs: how many of these are right, at least and at most."""
+    good = side.value * side.n
+    return max(Fraction(0), good - (side.n - pairs)), min(good, Fraction(pairs))
+
+
 def _by_pairs(params: Params, found: _Side, left: _Side, right: _Side) -> Judged:
     """The unfavourable end of the interval around the difference of both sides."""
-    if found.n > min(left.n, right.n):
+    if found.n != min(left.n, right.n):
         return broken(f"{found.n} pairs of {left.n} and {right.n} items", found.pointer)
-    apart = left.value - right.value
+    possible = _possible(params, found.n, left, right)
     largest = max(abs(left.value), abs(right.value), Fraction(1))
-    if found.n == left.n == right.n and abs(found.value - apart) > _ROUNDING * largest:
-        return broken(f"{text_of(found.value)} is not the difference of its sides, {text_of(apart)}", found.pointer)
+    if possible and max(possible[0] - found.value, found.value - possible[1]) > _ROUNDING * largest:
+        shown = " to ".join(dict.fromkeys(map(text_of, possible)))
+        return broken(f"{text_of(found.value)} is not the difference of its sides, {shown}", found.pointer)
     name, end = ("low", found.low) if params.op in _UPWARDS else ("high", found.high)
     if end is None:
         return lacking(f"has no `{name}` end of an interval", found.pointer)

@@ -160,6 +160,11 @@ def evidence_of_sides() -> list[Claim]:
     ]
 
 
+def won(value: float) -> dict[str, Any]:
+    """A difference over ten pairs of rates."""
+    return number(value, "item/item", n=10, low=-1.0, high=1.0)
+
+
 GAIN = {"metric": "teacher", "to": "student", "op": ">", "threshold": "0", "unit": "nat", "paired": "gain"}
 
 
@@ -207,7 +212,7 @@ def pairs() -> list[Claim]:
             "more pairs than items of the one", "error", nats(0.5, n=51), (50, 60), first={"reason": "51 pairs of 50"}
         ),
         gain("more pairs than items of the other", "error", nats(0.5, n=51), (60, 50), first=bad),
-        gain("a part of the items has another mean", "pass", nats(0.6, n=49)),
+        gain("fewer pairs than both have items", "error", nats(0.5, n=49), first={"reason": "49 pairs of 50 and 50"}),
         gain("so it has where one side has more", "pass", nats(0.6), (60, 50)),
         gain("or the other", "pass", nats(0.6), (50, 60)),
         gain("pairs of nothing", "not_evaluated", nats(0.5, n=0), first={"reason": "no items"}),
@@ -230,6 +235,20 @@ def pairs() -> list[Claim]:
             "pass",
             reason="0.1 over 50 pairs; its `low` end -0.02 meets >= -0.05.",
         ),
+        *[
+            one(claim, sides(left, right, gain=apart), made(paired="gain", threshold="-2"), outcome)
+            for claim, left, right, apart, outcome in [
+                ("few of many at their best", facts.rate(9, 10), facts.rate(15, 20), won(0.4), "pass"),
+                ("few of many better than that", facts.rate(9, 10), facts.rate(15, 20), won(0.5), "error"),
+                ("few of many at their worst", facts.rate(9, 10), facts.rate(15, 20), won(-0.1), "pass"),
+                ("few of many worse than that", facts.rate(9, 10), facts.rate(15, 20), won(-0.2), "error"),
+                ("no more than all that are right", facts.rate(9, 10), facts.rate(5, 20), won(0.4), "pass"),
+                ("more than all that are right", facts.rate(9, 10), facts.rate(5, 20), won(0.3), "error"),
+                ("none of many need be right", facts.rate(9, 10), facts.rate(5, 20), won(0.9), "pass"),
+                ("many of which few are pairs", facts.rate(15, 20), facts.rate(9, 10), won(-0.4), "pass"),
+                ("many of which few are pairs, further off", facts.rate(15, 20), facts.rate(9, 10), won(-0.5), "error"),
+            ]
+        ],
         one(
             "large numbers are summed with large errors",
             sides(number(4e6, "nat", n=50), number(5e6, "nat", n=50), gain=number(1000004.0, "nat", n=50, low=1.0)),

@@ -53,7 +53,10 @@ def tool_use_report(
     runners = {"student": Scripted(student), "coreml": Scripted(coreml or student)}
     asked = tool_rows(60) if rows is None else rows
     silent = [row(f"How are you, {number}?", "Nothing to do.") for number in range(30)]
-    return report("tool_use", reported(tool_use.SUITE, runners, [*asked, *silent], TOOLS, tool_use.ToolUseParams(), 0))
+    return report(
+        "tool_use",
+        reported(tool_use.SUITE, runners, [*asked, *silent], TOOLS, tool_use.ToolUseParams(coreml_limit=1000), 0),
+    )
 
 
 def answers_report(questions: int, wrong: int = 0) -> dict[str, Any]:

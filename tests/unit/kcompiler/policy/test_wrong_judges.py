@@ -70,6 +70,12 @@ WRONG: list[tuple[str, Callable[[], Report], str]] = [
     ("calibration of no pairs", lambda: put("calibration.student", facts.unavailable("no items", "probability")), "judge-calibration"),
     ("agreement that is not a number", lambda: put("agreement.student", {"value": None, "unit": "ratio", "tag": "measured"}), "judge-agreement"),
     ("more sure pairs right than pairs", lambda: put("when_sure.student", facts.rate(98, 100)), "judge-agreement"),
+    ("a package that is far surer than it is right", lambda: put("calibration.coreml", facts.measured(0.14, "probability", n=100, low=0.1, high=0.16)), "judge-calibration"),
+    ("a package that says nothing", lambda: put("coverage.coreml", facts.rate(49, 100)), "judge-coverage"),
+    ("a package that is wrong when it is sure", lambda: put("when_sure.coreml", facts.rate(80, 100)), "judge-abstention"),
+    ("a package that was never sure", lambda: put("when_sure.coreml", facts.unavailable("no items", "ratio")), "judge-abstention"),
+    ("a package that knows no clause", lambda: put("clauses.coreml", facts.rate(16, 40)), "judge-clauses"),
+    ("a package that judges lengths", lambda: put("balanced.coreml", facts.rate(56, 80)), "judge-balanced"),
     ("outcomes that are wrong by themselves", lambda: put("zoo.gold", facts.rate(139, 140)), "judge-sound"),
 ]  # fmt: skip
 

@@ -69,6 +69,10 @@ WRONG: list[tuple[str, Callable[[], Report]]] = [
     ("rows of zero, and every metric kept", lambda: put(tools(), **{n: facts.measured(0, "row") for n in COUNTED})),
     ("every control is called", lambda: tools(everywhere=True)),
     ("two controls of thirty are called", lambda: put(tools(), **CALLED)),
+    ("the package calls on every control", lambda: put(tools(), **of_package(30))),
+    ("the package calls on one control of thirty", lambda: put(tools(), **of_package(1))),
+    ("the package met no control", lambda: put(tools(), runners__coreml__control_calls=ABSENT)),
+    ("the package met four controls", lambda: put(tools(), runners__coreml__control_calls=rate(0, 4))),
     ("calls on controls that do not add up", lambda: put(tools(), runners__student__control_calls=rate(0, 29))),
     ("one leak of ninety", lambda: put(tools(), runners__student__privacy_ok=rate(89, 90))),
     ("one leak of the package", lambda: put(tools(), runners__coreml__privacy_ok=rate(89, 90))),
@@ -106,6 +110,28 @@ CALLED = {
     "runners__student__control_abstention": rate(28, 30),
     "runners__student__right": rate(84, 90),
 }
+
+
+def of_package(called: int) -> dict[str, Any]:
+    """A package that is right but for the controls it calls on."""
+    return {
+        "runners__coreml__control_calls": rate(called, 30),
+        "runners__coreml__control_abstention": rate(30 - called, 30),
+        "runners__coreml__right": rate(86 - called, 90),
+    }
+
+
+@pytest.mark.parametrize("pack", ["caws/tier-3", "roles/worker"])
+@pytest.mark.parametrize("called", [0, 1, 30])
+def test_what_ships_stays_silent_on_controls(pack: str, called: int) -> None:
+    """By the rule about controls and no other: of enough requests the pairs hide thirty calls that nobody wanted."""
+    made = put(tools(), **of_package(called))
+    packs = policy.load([pack], [assets.folder("policies")])
+    spec = {**test_reports.SPEC, "evaluation": {"suites": [{"use": "tool_use"}], "baselines": ["ce_only"]}}
+    obligations, _ = policy.obligations(packs, spec, {made["kind"]: [made["step"]]})
+    blocked = {one.rule for one in judge({made["step"]: made}, obligations).outcomes if one.blocks}
+    rule = f"{pack}/tool-controls" if pack == "roles/worker" else f"{pack}/tool-package-controls"
+    assert (rule in blocked) is (called > 0)
 
 
 @pytest.mark.parametrize(("claim", "make"), WRONG, ids=[case[0] for case in WRONG])
