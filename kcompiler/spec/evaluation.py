@@ -45,6 +45,7 @@ class Suite(Plugged):
         description="Steps that share the rows, each of which may be carried out elsewhere and is made again alone. "
         "How many they are changes no byte of the report.",
         examples=[4],
+        json_schema_extra=unit("step"),
     )
     runners: Annotated[list[Name], Distinct] | None = Field(
         default=None,

@@ -55,7 +55,7 @@ def test_a_student_prefers_what_was_chosen(tmp_path: Path, monkeypatch: pytest.M
         one["rule"]: one["outcome"] for one in verdict["outcomes"] if one["rule"].startswith("quality/preference/")
     }
     assert set(gates.values()) == {"pass"}
-    assert len(gates) == 5
+    assert len(gates) == 6
     store = machine.look(tmp_path)[1]
     held = [store.read(one) for one in store.digests()]
     kept = (folder / "items.jsonl" for folder in held if (folder / "items.jsonl").is_file())

@@ -79,7 +79,8 @@ def test_it_does_so_of_the_likeliest_tokens_alone(name: str, base: dict[str, Pat
 
 
 def test_the_report_says_what_each_term_reaches(base: dict[str, Path], tmp_path: Path) -> None:
-    names = [name for name in NAMES if name != "choice_kl"]
+    # the rows here have no verdicts
+    names = [name for name in NAMES if catalog.load("losses", name).mask not in ("choice", "clause")]
     data = run(tmp_path, base, params(*names))
     assert sorted(data["terms"]) == sorted(names)
     student = build.build(world.architecture(), 7)

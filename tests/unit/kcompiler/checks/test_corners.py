@@ -540,9 +540,9 @@ CLAIMS: dict[str, list[Claim]] = {
               ("take a teacher of source bootstrap, gguf, hf or package, or replace the term by ce_truth or sequence_kd,",
                "ask this teacher for `choices` and use choice_kl")),
         Claim("one signal of two", several(losses("choice_kl"), hosted(["text"])), ("KC4201", "KC4204"),
-              ("add `choices` to teacher.signals\n",)),
+              ("add `choices` to teacher.signals, or replace the term by ranking, which",)),
         Claim("choices of a loaded teacher", losses("choice_kl"), ("KC4201", "KC4204"),
-              ("take a teacher of source openai or recorded\n",)),
+              ("take a teacher of source openai or recorded, or replace the term by ranking, which",)),
     ],
     "objectives": [
         Claim("a stage that promises quantization", stage(name="qat"), ("KC4611",)),
