@@ -71,6 +71,12 @@ def batch(size: int) -> Change:
     return lambda data: data["training"]["stages"][0].update(batch_size=size)
 
 
+def needles(words: int) -> Change:
+    """Rows of a generator that says how long they are."""
+    made = {"generator": "needles", "params": {"rows": 100, "lengths": [words], "facts": 5}}
+    return lambda data: data["data"]["sources"][0].update(made)
+
+
 def rows_made(count: int) -> Change:
     return lambda data: data["data"]["sources"][0].update(params={"rows": count})
 
@@ -515,6 +521,10 @@ CLAIMS: dict[str, list[Claim]] = {
             source(), lambda data: data["training"]["stages"][0].update(max_length=20)), ("KC4107", "KC4107", "KC4111"),
               ("rows.jsonl:1: at least 73 tokens; shapes.prefill reads 64 to test",),
               files={"rows.jsonl": lines("q12", response="b " * 70) + lines("a")}),
+        Claim("generated rows that just fit", needles(63), ()),
+        Claim("generated rows of a word too many", needles(64), ("KC4111",), ("rows of at least 65 tokens", "reads 64")),
+        Claim("a tag with a space may be many of their words",
+              several(needles(64), section("tokenizer", single_token_tags=["b b"])), ()),
         Claim("the shortest shape that can be probed", lambda data: data["shapes"].update(prefill=[3, 64])),
         Claim("one that cannot", lambda data: data["shapes"].update(prefill=[2, 64]), ("KC4110",)),
         Claim("the shortest cache", lambda data: data.update(
