@@ -5,6 +5,7 @@ The transport, the purse and the kept answers are those of a hosted teacher (`ru
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -82,7 +83,7 @@ class Server:
             value = self._paid(client, request, asking)
         with self._lock:
             self._versions[version_of(value)] += 1
-        return answer_of(value, asking.base_url).text
+        return said(value, asking.base_url)
 
     def _paid(self, client: Client, request: Mapping[str, Any], asking: Asking) -> Any:
         most = sum(most_tokens(request, asking))
@@ -160,6 +161,27 @@ class Server:
 
     def _cannot(self, what: str) -> CannotAnswer:
         return CannotAnswer(f"runner `{self.name}` answers chat completions, which do not say {what}")
+
+
+def said(value: Any, place: str) -> str:
+    """What a model answered, as suites read it: its text, and each call that the server gives apart from it as
+    `<tool_call>{"name": …, "arguments": …}</tool_call>`, in their order, with arguments as they came, sound or not: who
+    calls a tool is not silent. Raises what `answer_of` raises."""
+    text = answer_of(value, place).text
+    message = value["choices"][0]["message"]
+    calls = message.get("tool_calls") or [{"function": one} for one in [message.get("function_call")] if one]
+    return "\n".join([*([text] if text else []), *(_called(one) for one in calls)])
+
+
+def _called(call: Any) -> str:
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        body = json.dumps(call)
+    else:
+        given = function.get("arguments", "")
+        arguments = given if isinstance(given, str) else json.dumps(given)
+        body = f'{{"name": {json.dumps(function.get("name"))}, "arguments": {arguments.strip() or "{}"}}}'
+    return f"<tool_call>\n{body}\n</tool_call>"
 
 
 def opened(asked: Asked) -> Server:

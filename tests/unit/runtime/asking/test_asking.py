@@ -14,7 +14,8 @@ import pytest
 from runtime import catalog
 from runtime.asking.ask import ask
 from runtime.asking.parity import compare
-from runtime.contract import MachineError, Refusal, Unavailable, items, parity
+from runtime.asking.server import said
+from runtime.contract import MachineError, Refusal, Unavailable, callforms, calls, items, parity
 from runtime.steps.ask import AskParams
 from runtime.steps.parity import ParityParams
 from tests.unit.runtime.data.teaching import Server, Stage, completion, dataset
@@ -75,6 +76,46 @@ def test_a_server_is_asked_once_and_its_answers_are_kept(tmp_path: Path) -> None
     assert {(body["temperature"], body["max_tokens"] > 0) for body in server.asked} == {(0.0, True)}
     assert (stage.data["report"]["right"]["k"], again.data["report"]["right"]["k"]) == (1, 1)
     assert stage.used_up["teacher_tokens"] == 6 * 13
+
+
+def calling(*calls: Any, content: str | None = None) -> Any:
+    """A reply whose calls stand apart from its text."""
+    reply = completion("")
+    reply["choices"][0]["message"] |= {"content": content, "tool_calls": list(calls)}
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("reply", "fault"),
+    [
+        (calling({"function": {"name": "play", "arguments": '{"artist": "ABBA"}'}}), ""),
+        (calling({"function": {"name": "play", "arguments": {"artist": "ABBA"}}}), ""),
+        (calling({"function": {"name": "play", "arguments": '{"artist": '}}), "malformed_json"),
+        (calling({"function": {"name": "play"}}), ""),
+        (calling("play"), "wrong_form"),
+    ],
+)
+def test_a_call_that_a_server_gives_apart_is_no_silence(reply: Any, fault: str) -> None:
+    """Else who calls a tool at every request would be right at each that wants none."""
+    read = callforms.read(said(reply, "there"), ["tagged"], ["play"])
+    if isinstance(read, calls.Fault):
+        assert read.kind == fault
+    else:
+        assert ([call.name for call in read], fault) == (["play"], "")
+    elsewhere = callforms.read(said(reply, "there"), ["native"], ["play"])
+    assert isinstance(elsewhere, calls.Fault)
+    assert elsewhere.kind == "foreign_form"
+
+
+def test_text_stands_before_the_calls_in_their_order() -> None:
+    one, two = ({"function": {"name": name, "arguments": "{}"}} for name in ("first", "second"))
+    text = said(calling(one, two, content="Wait."), "there")
+    assert text.startswith("Wait.\n<tool_call>")
+    assert text.index('"first"') < text.index('"second"')
+    old = completion("")
+    old["choices"][0]["message"] |= {"content": None, "function_call": {"name": "play", "arguments": "{}"}}
+    assert '"play"' in said(old, "there")
+    assert said(completion("No."), "there") == "No."
 
 
 def test_what_a_server_cannot_say_is_unavailable(tmp_path: Path) -> None:
