@@ -10,8 +10,8 @@ import pytest
 
 from runtime.data.personal import Personal, found, leaked
 
-LABELLED = Path("/work/shared/data/pii/synth_dataset_v2.json")
-ARITHMETIC = Path("/work/shared/data/gsm8k/test.jsonl")
+BESIDE = Path(__file__).resolve().parents[5] / "shared/data"
+LABELLED, ARITHMETIC = BESIDE / "pii/synth_dataset_v2.json", BESIDE / "gsm8k/test.jsonl"
 
 
 @pytest.mark.parametrize(

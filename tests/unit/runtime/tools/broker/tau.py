@@ -9,7 +9,5 @@ from runtime.tools import registry
 ROOT = Path(__file__).resolve().parents[5]
 HERE = ROOT / "tests/data/tau_bench"
 TRIALS = ROOT.parent / "shared/data/tau_bench/gpt4o_airline_trials_0_2.json"
-if not TRIALS.is_file():
-    TRIALS = Path("/work/shared/data/tau_bench/gpt4o_airline_trials_0_2.json")
 TOOLS = registry.load(HERE / "tools.json")
 needs_trials = pytest.mark.skipif(not TRIALS.is_file(), reason="the trajectories of tau-bench are not at hand")
