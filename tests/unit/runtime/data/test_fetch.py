@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,7 @@ def test_what_the_hub_does_not_have_is_refused(tmp_path: Path, hub: Hub, reposit
 
 def test_a_hub_that_cannot_be_reached_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)  # the library asks five times, 23 s in all
     with pytest.raises(Unavailable, match="cannot be fetched"):
         fetch({}, FetchParams(repository="org/name", revision=COMMIT), Stage(tmp_path))
 
