@@ -88,14 +88,14 @@ def _inputs():
 
 def _plan(count: int, folder: Path) -> None:
     from kcompiler import lock
-    from kcompiler import plan as stage
     from kcompiler.graph import build
+    from kcompiler.plan import locked
     from runtime.contract import keys
 
     nodes, inputs = _nodes(count), _inputs()
     graph, problems = build(nodes, inputs)
     assert graph is not None, problems
-    toolchain = stage._toolchain(graph)
+    toolchain = locked.toolchain_of(graph)
     made = {
         "lock": {"format": lock.FORMAT, "key_scheme": keys.KEY_SCHEME, "hash": "sha256"},
         "made_by": {"name": "kcompiler", "version": "0"},
@@ -110,7 +110,7 @@ def _plan(count: int, folder: Path) -> None:
         "toolchain": toolchain,
         "plugins": [],
         "budgets": {"usd": 0.0, "gpu_hours": 0.0, "wall_s": 240.0},
-        "steps": stage._steps(graph, toolchain, []),
+        "steps": locked.steps_of(graph, toolchain, []),
         "obligations": [],
     }
     digest = lock.plan_digest(made)

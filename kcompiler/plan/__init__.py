@@ -1,0 +1,134 @@
+"""Spec → the content of plan.lock: the graph in order, every default, pin, key and obligation written out.
+
+A pure function of the spec's meaning, the pinned inputs, the policies, the schemas and the code: the same bytes on
+every machine. What will run here and now is the delta's business, not the plan's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kcompiler import assets, policy
+from kcompiler.checks import order
+from kcompiler.compose import variants
+from kcompiler.diagnostic import Diagnostic
+from kcompiler.front import Front
+from kcompiler.graph import Graph, Problem, build
+from kcompiler.lower import lower
+from kcompiler.plan.estimates import kept, told, undecidable
+from kcompiler.plan.locked import content, meaning
+from kcompiler.plan.obliged import APPLY, obligations
+from kcompiler.project import Project
+from kcompiler.source import Tree
+from runtime.contract import keys
+
+__all__ = [
+    "APPLY",
+    "kept",
+    "lock_path",
+    "make",
+    "meaning",
+    "obligations",
+    "problems",
+    "restrict",
+    "told",
+    "undecidable",
+]
+
+_CODES = {
+    "cycle": "KC3001",
+    "dangling": "KC3002",
+    "missing": "KC3003",
+    "kind": "KC3004",
+    "unknown_port": "KC3005",
+    "duplicate": "KC3006",
+}
+
+#: of a step: a report is a file of its name
+LONGEST_ID = 200
+
+
+class _Parts(NamedTuple):
+    """What a plan is written from."""
+
+    graph: Graph
+    packs: policy.Policy
+    obligations: list[dict[str, Any]]
+
+
+def make(front: Front, project: Project, backend: str | None = None) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
+    """The plan of a spec without errors, or why there is none."""
+    parts, found = _parts(front, project, backend)
+    return content(*parts, front, project) if parts is not None else None, found
+
+
+def problems(front: Front, project: Project) -> list[Diagnostic]:
+    """What is wrong with the graph and the policies of a spec without errors. No key is computed."""
+    return _parts(front, project, None)[1]
+
+
+def _parts(front: Front, project: Project, backend: str | None) -> tuple[_Parts | None, list[Diagnostic]]:
+    assert front.spec is not None
+    assert front.tree is not None
+    cells = []
+    for form in front.forms:
+        nodes, inputs = lower(form.spec, project.root, front.path.parent, backend)
+        cells.append(variants.Cell(form.labels, nodes, inputs))
+    nodes, inputs = variants.unite(cells)
+    longest = max((node.id for node in nodes), key=len)
+    if len(longest) > LONGEST_ID:
+        return None, [_long_id(front.tree, longest)]
+    graph, wrong = build(nodes, inputs)
+    if graph is None:
+        return None, [_diagnostic(problem, front) for problem in wrong]
+    if lacking := list(order.missing(graph.nodes)):
+        # no spec can bring this about: lowering makes the edges, whatever the sections say
+        raise RuntimeError(f"step `{lacking[0][0]}` does not come after `{lacking[0][1]}`")
+    packs = policy.load(front.spec.policies, [project.root / "policies", assets.folder("policies")])
+    settings = {node.id: node.params for node in graph.nodes}
+    asked, found = obligations(front, packs, graph.producers(), settings)
+    if any(item.severity == "error" for item in found):
+        return None, found
+    return _Parts(graph, packs, asked), found
+
+
+def restrict(plan: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:
+    """The part of a plan that makes `targets`, marked as a part. Raises KeyError: there is no such step.
+
+    Every obligation stays. What the part leaves out is then not evaluated, so that no verdict on a part can pass.
+    """
+    wanted = keys.needed(plan["steps"], targets)
+    steps = [step for step in plan["steps"] if step["id"] in wanted]
+    taken = {reference.removeprefix("input:") for step in steps for reference in step["takes"].values()}
+    return {
+        **plan,
+        "asked": {**plan["asked"], "targets": sorted(set(targets))},
+        "inputs": [entry for entry in plan["inputs"] if entry["name"] in taken],
+        "steps": steps,
+        "estimates": {step["id"]: plan["estimates"][step["id"]] for step in steps if step["id"] in plan["estimates"]},
+    }
+
+
+def lock_path(project: Project, plan: Mapping[str, Any]) -> Path:
+    """Where the lock of a plan is kept."""
+    return project.lock(str(plan["asked"]["name"]))
+
+
+def _long_id(tree: Tree, name: str) -> Diagnostic:
+    return tree.diagnostic(
+        "KC2120",
+        "/matrix",
+        f"the id of a step would have {len(name)} characters",
+        on="key",
+        label=f"`{name[:60]}…`; reports are files of these names, at most {LONGEST_ID} are possible",
+        help="give dimensions and their values shorter names",
+    )
+
+
+def _diagnostic(problem: Problem, front: Front) -> Diagnostic:
+    assert front.tree is not None
+    return front.tree.diagnostic(
+        _CODES[problem.what], problem.origin, problem.summary, label=problem.label, help=problem.help
+    )
