@@ -10,6 +10,7 @@ from kcompiler.facts import runners as further
 from kcompiler.facts.lengths import learns, lengths
 from kcompiler.facts.placing import chunk_tokens, device
 from kcompiler.facts.rounding import rounded
+from kcompiler.facts.ruling import ruled_by_suites
 from kcompiler.facts.speed import lengths_of, target
 from kcompiler.facts.stored import means, temperatures
 from kcompiler.facts.teacher import of_teacher
@@ -149,6 +150,7 @@ class Lowering:
                 takes[port] = self.add_input(port, kind, source.path, source.license, place, stated)
                 entry |= {"fields": dict(source.fields), "limit": source.limit, "responses": source.responses}
                 entry |= {"delimiter": source.form.delimiter, "columns": list(source.form.columns)}
+                entry |= {"calls": "suites" if ruled_by_suites(self.spec, source) else "tools"}
             else:
                 entry |= {"generator": source.generator, "params": source.params.model_dump(mode="json")}
             sources.append(entry)

@@ -13,6 +13,7 @@ from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts import registry
 from kcompiler.facts.paths import kind, located
 from kcompiler.facts.rows import Read, Row, readable
+from kcompiler.facts.ruling import ruled_by_suites
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource, GeneratorSource
@@ -25,12 +26,22 @@ from runtime.contract.rows import REJECTED
 _NAMED = 3
 
 
+#: where a suite is there that takes such rows as they are
+_RULED = (
+    "; rows of the benchmark of suite `{0}` are taken as they are in a source of `split: test` that no other suite "
+    "reads (`rows: {{source: …}}` says which one reads)"
+)
+
+
 def _calls(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """Calls in rows fit the registry."""
     path = located(spec.data.tools, world) if spec.data.tools else None
     tools = registry.tools(path) if path is not None and kind(path) == "file" else ()
     valid = toolset.validators(tools) if tools else {}
+    ruling = [suite for suite in spec.evaluation.suites if catalog.load("suites", suite.use).own_rules]
     for read in readable(spec.data, world):
+        if ruled_by_suites(spec, read.source):
+            continue
         wrong = [(row, why) for row in read.content.rows if (why := calls.why_not_row(row.whole, valid))]
         if wrong:
             own = bool(wrong[0][0].whole.get("tools"))
@@ -41,6 +52,7 @@ def _calls(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 + ("the tools beside its messages allow" if own else "the registry allows"),
                 label=f"{wrong[0][0].place}: {wrong[0][1]}",
                 help="correct the row, or the declaration of the tool"
+                + (_RULED.format(ruling[0].name) if ruling else "")
                 if "messages" in wrong[0][0].whole
                 else 'write calls as tool.call{"name":…,"args":{…}}, with arguments that fit the registry',
                 notes=tuple(f"{row.place}: {why}" for row, why in wrong[1 : 1 + _NAMED]),
@@ -302,7 +314,7 @@ def _unread(spec: Spec) -> tuple[str, str, str] | None:
 
 CHECKS = (
     Check(_asked, "data", "teacher", "training", "evaluation"),
-    Check(_calls, "data"),
+    Check(_calls, "data", "evaluation"),
     Check(_permitted, "data", "evaluation"),
     Check(_judgeable, "data", "evaluation"),
     Check(_wanted, "data", "evaluation"),

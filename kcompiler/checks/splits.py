@@ -13,7 +13,7 @@ from kcompiler.facts.rows import Read, Row, content_of, first_wrong, lacking, re
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource
-from runtime.contract.splits import SPLITS, TEST, TRAIN, VALIDATION, normalised
+from runtime.contract.splits import SPLITS, TEST, TRAIN, VALIDATION, normalised, question
 
 #: pairs that a message spells out, and how many characters of a prompt
 _EXAMPLES, _SHOWN = 3, 60
@@ -94,14 +94,16 @@ def _ids(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         )
 
 
-def _by_prompt(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+def _by_question(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
+    """Rows that ask the same, with the same tools beside it."""
+    found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        found.setdefault(normalised(row.prompt), []).append(row)
+        prompt, tools = question(row.whole)
+        found.setdefault((normalised(prompt), tools), []).append(row)
     return found
 
 
-def _contradicting(rows_of: Mapping[str, list[Row]]) -> list[list[Row]]:
+def _contradicting(rows_of: Mapping[tuple[str, str], list[Row]]) -> list[list[Row]]:
     """The rows of each prompt that has several answers."""
     return [rows for rows in rows_of.values() if len({row.response for row in rows}) > 1]
 
@@ -109,7 +111,7 @@ def _contradicting(rows_of: Mapping[str, list[Row]]) -> list[list[Row]]:
 def _one_answer(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """A prompt with several answers teaches their mixture; often a field that tells its rows apart was left out."""
     for read in readable(spec.data, world):
-        rows_of = _by_prompt(read.content.rows)
+        rows_of = _by_question(read.content.rows)
         several = _contradicting(rows_of)
         if not several:
             continue
@@ -129,7 +131,7 @@ def _one_answer(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 help=f'put it into the prompt: `prompt: "{_composed(read.source, apart)}"` in `fields`',
                 notes=note,
             )
-        else:
+        elif read.source.split in ("auto", TRAIN):
             yield tree.diagnostic(
                 "KC4508",
                 f"/data/sources/{read.index}/path",
@@ -148,7 +150,7 @@ QUESTION = ("input", "context", "system_prompt", "system")
 def _whole_question(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     """A field that such forms fill with a part of the question, filled here, and mapped to nothing."""
     for read in readable(spec.data, world):
-        several = _contradicting(_by_prompt(read.content.rows))
+        several = _contradicting(_by_question(read.content.rows))
         # KC4509 says the same of a field that tells answers apart, and more
         told = _telling_apart(several) if several else []
         for name in (one for one in QUESTION if one not in told):

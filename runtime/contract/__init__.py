@@ -377,6 +377,8 @@ class Suite:
     misfit: Callable[[Mapping[str, Any], Sequence[Any], Any], str] | None = None
     #: its rows are preference pairs: of each the answer that was chosen, and `rejected`
     pairs: bool = False
+    #: it judges calls by rules of its own: a benchmark calls answers right that do not fit the schemas beside them
+    own_rules: bool = False
     #: its rows are scenarios: models call tools, and are answered from the fixtures beside them
     answered: bool = False
     #: places of its data (`*`: any name) that are the same within a tolerance when it is asked again on an accelerator

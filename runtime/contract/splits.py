@@ -13,10 +13,11 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 from runtime.contract import Refusal
 from runtime.contract.rows import Row
-from runtime.contract.strict_json import dumps
+from runtime.contract.strict_json import Json, dumps
 
 _DOMAIN, _VALIDATED = b"kc.split.v1\0", b"kc.validation.v1\0"
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
@@ -116,16 +117,23 @@ def overlap(train: Iterable[Row], test: Iterable[Row]) -> Overlap:
     )
 
 
-def content(row: Row) -> tuple[str, str, str]:
-    """What makes a row itself: prompt, response, and the answer that was not chosen of a pair, "" of any other."""
+def question(row: Row) -> tuple[str, str]:
+    """What a row asks: its prompt, and the tools that are offered beside it ("" without any)."""
+    tools = row.get("tools")
+    return row["prompt"], dumps(cast(Json, tools)) if tools else ""
+
+
+def content(row: Row) -> tuple[str, str, str, str]:
+    """What makes a row itself: its question, its response, and the answer that was not chosen of a pair, "" of any
+    other."""
     rejected = row.get("rejected", "")
-    return row["prompt"], row["response"], rejected if isinstance(rejected, str) else dumps(rejected)
+    return *question(row), row["response"], rejected if isinstance(rejected, str) else dumps(rejected)
 
 
 def without_duplicates(rows: Iterable[Row]) -> tuple[list[Row], int]:
-    """Rows without those that repeat prompt and response (of a pair, both) of another; of equals the smallest id stays.
-    And the count."""
-    kept: dict[tuple[str, str, str], Row] = {}
+    """Rows without those that repeat question and response (of a pair, both) of another; of equals the smallest id
+    stays. And the count."""
+    kept: dict[tuple[str, str, str, str], Row] = {}
     count = 0
     for row in rows:
         count += 1

@@ -11,7 +11,6 @@ turn, and are written out.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import sys
 from collections.abc import Iterator, Mapping
@@ -20,9 +19,9 @@ from typing import Any, cast
 
 from runtime.contract import Refusal, conversation
 from runtime.contract.rows import Row, checked, objects
-from runtime.contract.strict_json import Json, dumps
+from runtime.contract.strict_json import Json
 from runtime.contract.toolset import misfit
-from runtime.machine import durable
+from runtime.data import converting
 
 #: category → whether its calls may come in any order; BFCL never asks for a given one
 CATEGORIES = ("simple_python", "multiple", "parallel", "parallel_multiple", "irrelevance")
@@ -148,26 +147,9 @@ def convert(folder: Path, target: Path) -> tuple[int, str]:
     there = [category for category in CATEGORIES if (folder / f"BFCL_v4_{category}.json").is_file()]
     rows = [cast(dict[str, Json], row) for category in there for row in rows_of(folder, category)]
     # prompt and response are the text of the messages, and a source is read by either
-    lines = [dumps({field: row[field] for field in _WRITTEN}) + "\n" for row in rows]
-    if not lines:
-        raise Refusal("no BFCL_v4_*.json in it", place=folder.name, action="name the folder of BFCL's data")
-    data = "".join(lines).encode()
-    durable.write(target, data)
-    return len(lines), hashlib.sha256(data).hexdigest()
-
-
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
-        count, digest = convert(Path(arguments[0]), Path(arguments[1]))
-    except (Refusal, durable.StorageFailed, OSError) as error:
-        print(f"{getattr(error, 'place', '')} {error}".strip(), file=sys.stderr)
-        return 2
-    print(f"{count} rows, sha256 {digest}, {Path(arguments[1]).stat().st_size} bytes")
-    return 0
+    lacking = Refusal("no BFCL_v4_*.json in it", place=folder.name, action="name the folder of BFCL's data")
+    return converting.written(({field: row[field] for field in _WRITTEN} for row in rows), target, lacking)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(converting.main(sys.argv[1:], convert, str(__doc__)))

@@ -9,15 +9,14 @@ with what is made from it: non-commercial, and shared alike.
 from __future__ import annotations
 
 import csv
-import hashlib
 import sys
 from pathlib import Path
 from typing import cast
 
 from runtime.contract import Refusal
 from runtime.contract.rows import Row, checked
-from runtime.contract.strict_json import Json, dumps
-from runtime.machine import durable
+from runtime.contract.strict_json import Json
+from runtime.data import converting
 
 #: "These are single-choice questions; give the letter of the right answer."
 ASKED = "以下是单项选择题，请直接给出正确答案的选项。"
@@ -53,26 +52,10 @@ def rows_of(path: Path) -> list[Row]:
 
 def convert(folder: Path, target: Path) -> tuple[int, str]:
     """Every subject of a folder in the order of their names → one JSON Lines file. Returns rows and SHA-256."""
-    lines = [dumps(cast(dict[str, Json], row)) + "\n" for path in sorted(folder.glob("*.csv")) for row in rows_of(path)]
-    if not lines:
-        raise Refusal("no *.csv in it", place=folder.name, action="name the folder `dev` or `test` of CMMLU")
-    data = "".join(lines).encode()
-    durable.write(target, data)
-    return len(lines), hashlib.sha256(data).hexdigest()
-
-
-def main(arguments: list[str]) -> int:
-    if len(arguments) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
-    try:
-        count, digest = convert(Path(arguments[0]), Path(arguments[1]))
-    except (Refusal, durable.StorageFailed, OSError) as error:
-        print(f"{getattr(error, 'place', '')} {error}".strip(), file=sys.stderr)
-        return 2
-    print(f"{count} rows, sha256 {digest}, {Path(arguments[1]).stat().st_size} bytes")
-    return 0
+    rows = (cast(dict[str, Json], row) for path in sorted(folder.glob("*.csv")) for row in rows_of(path))
+    lacking = Refusal("no *.csv in it", place=folder.name, action="name the folder `dev` or `test` of CMMLU")
+    return converting.written(rows, target, lacking)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(converting.main(sys.argv[1:], convert, str(__doc__)))

@@ -116,6 +116,7 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
     if params.has_fixtures:
         # refused before any row is read, where they are for other tools or malformed
         fixtures.load(takes["fixtures"], tools, place="fixtures")
+    ruled = _ruled_by_suites(params)
     unused: Counter[str] = Counter()
     found: list[tuple[str, Row]] = []
     for source in params.sources:
@@ -124,7 +125,7 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
         else:
             found += from_generator(source, tools, ctx.seed)
         ctx.say(f"{source.name}: {len(found)} rows so far")
-    _refuse_calls(found, tools)
+    _refuse_calls([(here, row) for here, row in found if row["source"] not in ruled], tools)
     shares = splits.Shares(params.held_out, params.validation)
     final, dropped = splits.assembled(found, {source.name: source.split for source in params.sources}, shares)
     needed = {*final} if params.learns else {splits.TEST}
@@ -167,6 +168,20 @@ def prepare(takes: Mapping[str, Path], params: DataParams, ctx: Context) -> None
     ctx.report("report", data, fingerprints={"tool_registry": registry.fingerprint(tools)})
     counts = ", ".join(f"{name}: {len(split)} rows" for name, split in final.items())
     ctx.say(f"{counts}, {dropped} duplicates dropped")
+
+
+def _ruled_by_suites(params: DataParams) -> set[str]:
+    """The sources whose calls suites judge by rules of their own. Raises Refusal where something might learn from one:
+    what no schema allows would be taught."""
+    ruled = [source for source in params.sources if source.calls == "suites"]
+    for source in ruled:
+        if source.split != splits.TEST:
+            raise Refusal(
+                f"source `{source.name}` gives rows to the split `{source.split}`, and no tool says which calls they "
+                "may hold",
+                action="plan again: calls that suites judge by rules of their own are tested by alone",
+            )
+    return {source.name for source in ruled}
 
 
 def _refuse_calls(found: Sequence[tuple[str, Row]], tools: Sequence[registry.Tool]) -> None:

@@ -27,6 +27,8 @@ class Source(Params):
     fields: dict[str, str] = Field(default_factory=dict)
     #: who answers the prompts
     responses: Literal["file", "teacher"] = "file"
+    #: who says which calls its rows may hold: tools, or suites by rules of their own, where nothing learns from them
+    calls: Literal["tools", "suites"] = "tools"
     #: of a CSV file: what stands between fields, and the names of the columns where there is no header
     delimiter: Literal[",", ";", "\t", "|"] = ","
     columns: list[str] = Field(default_factory=list)

@@ -194,4 +194,5 @@ SUITE = Suite(
     data_of=data_of,
     misfit=misfit,
     zoo=policies,
+    own_rules=True,
 )

@@ -689,6 +689,8 @@ CLAIMS: dict[str, list[Claim]] = {
                      for name in ("a.jsonl", "b.jsonl")}),
         Claim("a prompt with two answers", source(), ("KC4508",), ("1 of 3 prompts; one has 2 answers",),
               files={"rows.jsonl": lines("a", "q12", "b") + lines("A!", response="other")}),
+        Claim("in rows that are judged", sources({"path": "rows.jsonl", "split": "test"}, {"path": "a.jsonl", "split": "train"}),
+              (), files={"rows.jsonl": lines("a", "q12", "b") + lines("A!", response="other"), "a.jsonl": lines("t", "u")}),
         Claim("a prompt that stands twice with one answer", source(), (),
               files={"rows.jsonl": lines("a", "q12", "b") + lines("a")}),
         Claim("a second field of the question", source(), ("KC4510",), ("filled in 1 of 2 rows", "{prompt}\\n{context}"),
@@ -889,9 +891,51 @@ def baseline(data: dict[str, Any]) -> None:
     data["evaluation"]["baselines"] = ["ce_only"]
 
 
+def benchmark(split: str = "test", *suites: str, **rows: str) -> Change:
+    """Rows of a benchmark, beside rows to learn from, and who reads them: `bfcl`, and further suites."""
+    return several(
+        sources({"path": "0.jsonl", "split": "train"}, {"path": "1.jsonl", "split": split, "fields": {"messages": "messages"}}),
+        section("data", held_out=0.5),
+        section("evaluation", suites=[{"use": name, **({"rows": rows} if rows else {})} for name in ("bfcl", *suites)]),
+    )  # fmt: skip
+
+
+def published(*values: Any, wanted: Any = None) -> str:
+    """Questions of one function of an integer whose published answer is each of these values."""
+    tool = {"name": "f", "parameters": {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}}
+    rows = (
+        {
+            "messages": [
+                {"role": "user", "content": f"question {n}"},
+                {"role": "assistant", "content": "", "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"x": value}}}]},
+            ],
+            "tools": [{"type": "function", "function": tool}],
+            "wanted": {"calls": [{"name": "f", "args": {"x": [value if wanted is None else wanted]}}], "order": "any"},
+        }
+        for n, value in enumerate(values)
+    )  # fmt: skip
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+BENCHMARK = {"0.jsonl": of("a", "x", "y"), "1.jsonl": published("apple", 3)}
+UNFIT = "s1` holds a response that is no call the tools beside its messages allow"
 PROMPTS = {"answers.jsonl": ANSWERS, "rows.jsonl": '{"prompt": "p"}\n', "test.jsonl": lines("q", response="A")}
 TWO = {"0.jsonl": of("a", "x", "y"), "1.jsonl": of("b", "x", "z", answer="Alas")}
 CLAIMS["responses"] = [
+    Claim("answers of a benchmark that do not fit its own schemas", benchmark(), files=BENCHMARK),
+    Claim("and are not what it wants", benchmark(), ("KC4850",), ("its own response is not what it wants",),
+          files={**BENCHMARK, "1.jsonl": published("apple", wanted="pear")}),
+    Claim("where they are learnt from", benchmark("auto"), ("KC4517",), (UNFIT, "taken as they are in a source of `split: test`"),
+          files=BENCHMARK),
+    Claim("where the suite reads what is learnt from", several(benchmark("train"), section("evaluation", suites=[{"use": "bfcl", "split": "train"}])),
+          ("KC4517", "KC4850"), (UNFIT,), files=BENCHMARK),
+    Claim("where another suite reads them, too", benchmark("test", "language_model"), ("KC4517",), (UNFIT,), files=BENCHMARK),
+    Claim("each suite of its source, as the message advises",
+          several(benchmark("test", "language_model", source="s1"), lambda data: data["evaluation"]["suites"][1].update(rows={"source": "s0"})),
+          ("KC4473",), ("source `s0` gives no row",), files=BENCHMARK),
+    Claim("where nobody reads them", benchmark("test", source="s0"), ("KC4473", "KC4517"), (UNFIT,), files=BENCHMARK),
+    Claim("without a suite that takes such rows", several(benchmark(), section("evaluation", suites=[{"use": "language_model"}])), ("KC4517",),
+          ("or the declaration of the tool\n",), files=BENCHMARK),
     Claim("prompts that the teacher answers", prompts(), files=PROMPTS),
     Claim("prompts that are judged", prompts("auto"), ("KC4525",), ("split `auto`",), files=PROMPTS),
     Claim("prompts of a teacher that gives no text", prompts("train", section("teacher", signals=["choices"]), losses("choice_kl")),

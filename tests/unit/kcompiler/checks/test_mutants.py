@@ -58,6 +58,7 @@ FEW = {
     "licences": 1,
     "names": 3,
     "secrets": 1,
+    "facts.ruling": 4,
     "facts.speed": 2,
 }
 #: (module, line of its text, mutant) that no behaviour can show, and why

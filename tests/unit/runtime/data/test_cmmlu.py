@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runtime.contract import Refusal, rows
-from runtime.data import cmmlu
+from runtime.data import cmmlu, converting
 
 HEAD = ",Question,A,B,C,D,Answer\n"
 
@@ -69,10 +69,10 @@ def test_subjects_come_by_name_and_the_digest_is_of_the_bytes_written(tmp_path: 
 def test_the_command_says_what_it_made_or_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     subject(tmp_path / "dev", "law", "0,问,甲,乙,丙,丁,A")
     target = tmp_path / "dev.jsonl"
-    assert cmmlu.main([str(tmp_path / "dev"), str(target)]) == 0
+    assert converting.main([str(tmp_path / "dev"), str(target)], cmmlu.convert, "how") == 0
     assert capsys.readouterr().out.startswith("1 rows, sha256 ")
     (tmp_path / "empty").mkdir()
     for arguments in ([], [str(tmp_path / "empty"), str(target)], [str(tmp_path / "dev"), str(tmp_path / "dev")]):
-        assert cmmlu.main(arguments) == 2
+        assert converting.main(arguments, cmmlu.convert, "how") == 2
         assert "Traceback" not in capsys.readouterr().err
     assert target.read_text(encoding="utf-8").count("\n") == 1

@@ -367,3 +367,48 @@ def test_fixtures_go_into_the_dataset_as_they_are_and_are_read_from_there(tmp_pa
     with pytest.raises(Refusal) as refused:
         prepare(takes, DataParams(sources=[made], has_tools=True, has_fixtures=True), Stage(tmp_path / "again"))
     assert refused.value.place == "fixtures/world.jsonl:1"
+
+
+def offered(name: str, answer: Any, *tools: str) -> dict[str, Any]:
+    """A question with tools of an integer beside it, and a call that is its answer."""
+    parameters = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    call = {"type": "function", "function": {"name": tools[0], "arguments": {"x": answer}}}
+    return {
+        "id": name,
+        "messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}],
+        "tools": [{"type": "function", "function": {"name": one, "parameters": parameters}} for one in tools],
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"split": "test", "calls": "suites"}, ""),
+        ({"split": "test"}, "no call that the tools beside the messages allow"),
+        ({"split": "train", "calls": "suites"}, "gives rows to the split `train`"),
+        ({"split": "auto", "calls": "suites"}, "gives rows to the split `auto`"),
+        ({"split": "validation", "calls": "suites"}, "gives rows to the split `validation`"),
+    ],
+)
+def test_calls_that_no_tool_allows_are_tested_by_where_suites_judge_them_and_never_learnt(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    rows_ = write(tmp_path / "b.jsonl", offered("a", "apple", "f"))
+    learnt = write(tmp_path / "l.jsonl", *({"prompt": f"learn {n}", "response": "r"} for n in range(3)))
+    given = {"sources": [source("b", **changes), source("l", split="train")], "held_out": 0.5}
+    if not said:
+        assert run(tmp_path, {"b": rows_, "l": learnt}, **given).data["splits"]["test"]["rows"]["value"] == 1
+        return
+    with pytest.raises(Refusal) as refused:
+        run(tmp_path, {"b": rows_, "l": learnt}, **given)
+    assert said in refused.value.message
+
+
+def test_a_question_with_other_tools_beside_it_is_another(tmp_path: Path) -> None:
+    """BFCL asks 84 of its questions twice, with one function and with several."""
+    again = offered("d", 1, "f", "g")
+    rows_ = write(tmp_path / "b.jsonl", offered("a", 1, "f"), offered("b", 1, "f", "g"), offered("c", 1, "f"), again)
+    learnt = write(tmp_path / "l.jsonl", *({"prompt": f"learn {n}", "response": "r"} for n in range(3)))
+    made = run(tmp_path, {"b": rows_, "l": learnt}, sources=[source("b", split="test"), source("l", split="train")])
+    assert made.data["splits"]["test"]["rows"]["value"] == 2
+    assert made.data["duplicates_dropped"]["value"] == 2

@@ -12,6 +12,7 @@ from runtime.contract import Refusal, callforms
 from runtime.contract.calls import Call
 from runtime.contract.sources import Reader
 from runtime.data import bfcl as data
+from runtime.data import converting
 from runtime.data.called import Item, gold_of, judge
 from runtime.suites.bfcl import RULES, SUITE, BfclParams, items_of
 from tests.unit.runtime.suites.damaged import WAYS
@@ -143,14 +144,14 @@ def test_two_files_of_one_release_are_needed(tmp_path: Path) -> None:
 
 
 def test_the_command_writes_rows_that_are_read_again(tmp_path: Path) -> None:
-    assert data.main([str(FOLDER), str(tmp_path / "rows.jsonl")]) == 0
+    assert converting.main([str(FOLDER), str(tmp_path / "rows.jsonl")], data.convert, "how") == 0
     read = [found.row for found in Reader("bfcl", {}).file(tmp_path / "rows.jsonl")]
     assert read == [row for name in data.CATEGORIES for row in data.rows_of(FOLDER, name)]
     assert SUITE.misfit is not None
     assert {SUITE.misfit(row, [], PARAMS) for row in read} == {""}
     assert "no tools" in SUITE.misfit({**read[0], "tools": []}, [], PARAMS)
-    assert data.main([str(tmp_path), str(tmp_path / "none.jsonl")]) == 2
-    assert data.main([]) == 2
+    assert converting.main([str(tmp_path), str(tmp_path / "none.jsonl")], data.convert, "how") == 2
+    assert converting.main([], data.convert, "how") == 2
 
 
 @pytest.mark.parametrize(
