@@ -5,9 +5,10 @@ there as whole words, whatever its case and white space, or its number does in w
 value and unit, dates by day, ids letter by letter, in the locale of the row. *Strict*: semantic, for facts with a key
 only, and only where the bytes of the place are proven to be whole tokens.
 
-What an answer asserts besides (a number, a date, an id that is no fact and that nobody asked with) is a false positive.
-An answer that repeats the result itself, or that asserts more than a few things besides, integrates nothing: listing
-everything would find everything.
+What an answer asserts besides (a number, a date, an id that is no fact and that nobody asked with, or another value of
+the results) is a false positive, and a fact that is denied, or left open by "or", is not said (runtime/data/denied.py).
+An answer that repeats the result itself, in whatever dress (runtime/data/repeated.py), or that asserts or lists more
+than a few things besides, integrates nothing: listing everything would find everything.
 """
 
 from __future__ import annotations
@@ -20,12 +21,11 @@ from datetime import date
 from fractions import Fraction
 
 from runtime.contract.wanted import Fact
-from runtime.data import numbers
+from runtime.data import numbers, repeated
+from runtime.data.denied import denied
 
 #: assertions besides the facts, and places of one fact, from which on an answer only lists
 MOST_BESIDES, MOST_PLACES = 4, 3
-#: a result that is repeated whole is an echo from so many characters on
-_ECHO = 24
 _ENGLISH = "january february march april may june july august september october november december"
 _GERMAN_MONTHS = "januar februar märz april mai juni juli august september oktober november dezember"
 _MONTHS = {"en": _ENGLISH.split(" "), "de": _GERMAN_MONTHS.split(" ")}
@@ -113,11 +113,14 @@ def _over(found: Sequence[Said], start: int, end: int) -> bool:
     return any(one.start < end and start < one.end for one in found)
 
 
+def _pattern(value: str) -> re.Pattern[str]:
+    parts = [re.escape(part) for part in value.split()]
+    return re.compile(r"(?<!\w)(?<!\d[.,])" + r"\s+".join(parts) + r"(?!\w|[.,]\d)", re.IGNORECASE)
+
+
 def _words(text: str, value: str) -> list[tuple[int, int]]:
     """Where a value stands in a text as whole words; places are those of the text as it is."""
-    parts = [re.escape(part) for part in value.split()]
-    pattern = re.compile(r"(?<!\w)(?<!\d[.,])" + r"\s+".join(parts) + r"(?!\w|[.,]\d)", re.IGNORECASE)
-    return [match.span() for match in pattern.finditer(text)]
+    return [match.span() for match in _pattern(value).finditer(text)]
 
 
 def value_of(fact: Fact) -> object:
@@ -153,7 +156,7 @@ def _matched(
     facts: Sequence[Fact], text: str, assertions: Sequence[Said], *, lax: bool
 ) -> tuple[dict[int, tuple[int, int]], bool]:
     """Fact → its place, as many as can be at once, each place for one fact; and whether a fact is only repeated."""
-    places = [_places(fact, text, assertions, lax=lax) for fact in facts]
+    places = [[at for at in _places(fact, text, assertions, lax=lax) if not denied(text, *at)] for fact in facts]
     taken: dict[tuple[int, int], int] = {}
 
     def place(fact: int, tried: set[tuple[int, int]]) -> bool:
@@ -178,17 +181,28 @@ def _bytes(text: str, at: tuple[int, int]) -> tuple[int, int]:
     return start, start + len(text[at[0] : at[1]].encode())
 
 
-def echo(text: str, results: Sequence[str]) -> bool:
-    """Whether an answer holds a whole result of a tool as it came; an object may be spaced in another way."""
-    whole = re.sub(r"\s", "", text)
-    return any(len(result) >= _ECHO and re.sub(r"\s", "", result) in whole for result in results)
+def strangers(
+    facts: Sequence[Fact], results: Sequence[str], asked: str, declared: Sequence[str]
+) -> list[tuple[str, re.Pattern[str]]]:
+    """Values of results that are no facts, and how each is found in an answer: what was asked, and what a row's own
+    answer says, may be said."""
+    units = [unit for fact in facts for unit in _units(fact)]
+    found = repeated.strangers(results, [fact.value for fact in facts], units, [asked, *declared])
+    return [(value.casefold(), _pattern(value)) for value in found]
 
 
 def score(
-    text: str, facts: Sequence[Fact], locale: str, asked: str, results: Sequence[str], edges: Sequence[int] | None
+    text: str,
+    facts: Sequence[Fact],
+    locale: str,
+    asked: str,
+    results: Sequence[str],
+    edges: Sequence[int] | None,
+    beside: Sequence[tuple[str, re.Pattern[str]]] = (),
 ) -> Score:
     """One answer beside the facts of its row. `asked` is what the user said: repeating it asserts nothing. `edges` are
     the byte offsets at which tokens of the answer begin or end, its own end included; None where they are not known.
+    `beside` are the `strangers` of its row.
 
     Raises ValueError for a fact whose value is not of its type.
     """
@@ -196,27 +210,30 @@ def score(
     heard = {(one.kind, one.value) for one in said(asked, locale)}
     spans: list[tuple[int, int]] = []
     counts = {}
-    fault = "echo" if echo(text, results) else ""
+    low = text.casefold()
+    others = [at.span() for value, pattern in beside if value in low for at in pattern.finditer(text)]
+    fault = "echo" if repeated.echo(text, results) else ""
+    fault = fault or ("list" if repeated.listed(text, [asked, *results]) > MOST_BESIDES else "")
     matched: dict[str, dict[int, tuple[int, int]]] = {}
     for name, lax in (("lax", True), ("semantic", False)):
         found, listed = _matched(facts, text, assertions, lax=lax)
         matched[name] = found
         values = {(facts[i].type, value_of(facts[i])) for i in found}
         covered = list(found.values())
-        besides = [
-            one
-            for one in assertions
-            if not any(one.start < end and start < one.end for start, end in covered)
+        besides = sum(
+            not any(one.start < end and start < one.end for start, end in covered)
             and (one.kind, one.value) not in heard | values
-        ]
-        if listed or len(besides) > MOST_BESIDES:
+            for one in assertions
+        )
+        besides += sum(not any(s < end and start < e for start, end in covered) for s, e in others)
+        if listed or besides > MOST_BESIDES:
             fault = fault or "list"
-        counts[name] = Counts(len(found), len(besides), len(facts) - len(found))
+        counts[name] = Counts(len(found), besides, len(facts) - len(found))
     keyed = [index for index, fact in enumerate(facts) if fact.key]
     spans = sorted(_bytes(text, at) for at in matched["lax"].values())
-    nothing = Counts(0, len(assertions), len(facts))
+    nothing = Counts(0, len(assertions) + len(others), len(facts))
     if fault:
-        return Score(nothing, nothing, Counts(0, len(assertions), len(keyed)), "", (), fault)
+        return Score(nothing, nothing, Counts(0, nothing.false, len(keyed)), "", (), fault)
     if edges is None:
         return Score(counts["lax"], counts["semantic"], None, "its tokens are not known", tuple(spans), "")
     mine = {index: _bytes(text, at) for index, at in matched["semantic"].items() if index in keyed}

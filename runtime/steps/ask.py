@@ -109,6 +109,8 @@ STEP = Step(
         "runtime.data.numbers",
         "runtime.data.called",
         "runtime.data.integration",
+        "runtime.data.repeated",
+        "runtime.data.denied",
         "runtime.data.personal",
         "runtime.contract.bounded",
         "runtime.contract.expressions",

@@ -6,12 +6,15 @@ row; `strict` is unavailable as soon as the tokens of one answer are not known, 
 proven about spans. How facts are found in a text is the matter of runtime/data/integration.py.
 
 An answer that repeats the tool's result, or lists what is no fact, counts for nothing. Among the policies of `zoo`
-that understand nothing are the marker that other harnesses look for, and the results as they came.
+that understand nothing are the marker that other harnesses look for, and the results as they came, without their
+braces, as bare words, value by value, and read out field by field. Where every value of every result is a fact, who
+reads out is right, and then nobody is above it: such rows do not tell who chooses from who copies.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -19,7 +22,8 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import MachineError, Params, Refusal, Runner, Suite, items, wanted, zoo
+from runtime.contract import Params, Refusal, Runner, Suite, items, wanted, zoo
+from runtime.contract.asked import CannotAnswer
 from runtime.contract.conversation import Prompt
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
@@ -27,12 +31,14 @@ from runtime.contract.statistics import ratios
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
-from runtime.data import integration, personal
+from runtime.data import integration, personal, repeated
 from runtime.data.integration import Score
 
 MEASURES = ("lax", "semantic", "strict")
 #: what other harnesses take for the beginning of a span
 MARKER = "Integration:"
+#: what makes a result JSON
+_BARE = str.maketrans(dict.fromkeys('{}[]",:', " "))
 
 
 class IntegrationParams(Params):
@@ -75,6 +81,8 @@ class Item:
     results: tuple[str, ...]
     facts: tuple[wanted.Fact, ...]
     locale: str
+    #: values of the results that are no facts, and how they are found
+    beside: tuple[tuple[str, re.Pattern[str]], ...]
 
 
 def _item(row: Mapping[str, Any]) -> Item:
@@ -84,7 +92,9 @@ def _item(row: Mapping[str, Any]) -> Item:
     facts, locale = tuple(wanted.facts_of(row)), wanted.locale_of(row)
     why = integration.misfit(facts, locale, asked, results)
     right = f"{row['response']}\n{json.dumps(row['wanted'], ensure_ascii=False)}"
-    item = Item(str(row["id"]), prompt_of(row), str(row["response"]), right, asked, results, facts, locale)
+    response = str(row["response"])
+    beside = tuple(integration.strangers(facts, results, asked, [response]))
+    item = Item(str(row["id"]), prompt_of(row), response, right, asked, results, facts, locale, beside)
     if not why and not whole(_scored(item, item.response, None)):
         why = "its own response does not say its facts, or says something besides"
     if why:
@@ -107,7 +117,7 @@ def select(rows: Sequence[Mapping[str, Any]], runner: str, params: IntegrationPa
 
 def _scored(item: Item, text: str, tokens: Sequence[str] | None) -> Score:
     edges = None if tokens is None else integration.edges_of(text, tokens)
-    return integration.score(text, item.facts, item.locale, item.asked, item.results, edges)
+    return integration.score(text, item.facts, item.locale, item.asked, item.results, edges, item.beside)
 
 
 def whole(score: Score) -> bool:
@@ -146,7 +156,7 @@ def _outputs(runner: Runner, prompts: Sequence[Prompt], most: int) -> list[dict[
     try:
         written = runner.write(prompts, most)
         return [{"text": one.text, "tokens": _tokens(runner, one.text, one.ids)} for one in written]
-    except (MachineError, NotImplementedError):
+    except CannotAnswer:
         # what answers elsewhere gives no tokens
         return [{"text": text, "tokens": None} for text in runner.generate(prompts, most)]
 
@@ -220,6 +230,21 @@ def _absent(why: str) -> dict[str, Any]:
     return {**rates, "failed_examples": []}
 
 
+def _repeating(asked: Sequence[Item]) -> dict[str, list[str]]:
+    """What says the results, as they came or in another dress, whatever was asked."""
+    whole = ["\n".join(item.results) for item in asked]
+    held = [[field for result in item.results for field in repeated.fields(result)] for item in asked]
+    return {
+        "echo_result": whole,
+        "echo_stripped": [result[1:-1] for result in whole],
+        "echo_words": [" ".join(result.translate(_BARE).split()) for result in whole],
+        "all_values": [", ".join(value for _, value in fields) for fields in held],
+        "read_out": [" ".join(f"The {key.replace('_', ' ')} is {value}." for key, value in fields) for fields in held],
+        "first_value": [fields[0][1] if fields else "" for fields in held],
+        "last_value": [fields[-1][1] if fields else "" for fields in held],
+    }
+
+
 def policies(
     rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: IntegrationParams
 ) -> dict[str, list[dict[str, Any]]]:
@@ -233,7 +258,7 @@ def _policies(asked: Sequence[Item]) -> dict[str, list[dict[str, Any]]]:
     said = {
         **zoo.of_texts([item.response for item in asked], [item.asked for item in asked]),
         "marker": [MARKER for _ in asked],
-        "echo_result": ["\n".join(item.results) for item in asked],
+        **_repeating(asked),
     }
     return {name: [{"text": text, "tokens": None} for text in texts] for name, texts in said.items()}
 
@@ -291,7 +316,7 @@ def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: IntegrationPara
 
 SUITE = Suite(
     name="integration",
-    version=1,
+    version=2,
     params=IntegrationParams,
     runners=("student",),
     figures=("runners.*.whole",),

@@ -30,7 +30,7 @@ from runtime.contract.statistics.rates import rate
 from runtime.contract.statistics.ratios import fieller, moments
 from runtime.contract.toolbox import fixtures_of
 from runtime.contract.units import unit
-from runtime.data.integration import score
+from runtime.data.integration import score, strangers
 from runtime.tools.broker.session import Miss, Session
 
 #: a chain is long from so many wanted calls on
@@ -181,9 +181,13 @@ def _reason(one: Played) -> str:
     facts = wanted.facts_of(row)
     if facts:
         asked = str(row["messages"][scenario.begins(row) - 1]["content"])
-        found = score(one.final, facts, wanted.locale_of(row), asked, one.results, None)
+        own = str(row["messages"][-1]["content"])
+        beside = strangers(facts, one.results, asked, [own])
+        found = score(one.final, facts, wanted.locale_of(row), asked, one.results, None, beside)
         if found.fault or found.semantic.missed:
             return "fact_missing"
+        if found.semantic.false:
+            return "fact_besides"
     return ""
 
 
@@ -397,7 +401,7 @@ def _hits(mine: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
 
 def _halted(line: Mapping[str, Any]) -> bool:
     """Whether the model itself came to an end, rightly or not."""
-    return line["reason"] in ("", "forbidden_call", "call_missing", "other_state", "fact_missing")
+    return line["reason"] in ("", "forbidden_call", "call_missing", "other_state", "fact_missing", "fact_besides")
 
 
 def _part(row: Mapping[str, Any]) -> str:
@@ -440,7 +444,7 @@ def _compared(name: str, right: Mapping[str, Sequence[bool]], low: Mapping[str, 
 
 SUITE = Suite(
     name="scenarios",
-    version=1,
+    version=2,
     params=ScenariosParams,
     runners=("student",),
     figures=("right.*",),

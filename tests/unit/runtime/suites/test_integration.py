@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from runtime.contract import Refusal
+from runtime.contract.asked import CannotAnswer
+from runtime.contract.conversation import row_of
 from runtime.contract.wanted import Fact
-from runtime.data.integration import edges_of, score
+from runtime.data.integration import edges_of, score, strangers
 from runtime.suites.integration import SUITE, IntegrationParams, items_of
 from tests.unit.kcompiler.policy.genuine import carried, fact_row
 from tests.unit.runtime.suites.models import Scripted, lines_of, reported
@@ -90,6 +92,55 @@ def test_listing_everything_counts_for_nothing(text: str, fault: str) -> None:
     assert found.lax.missed == 5
 
 
+ORDER = '{"city":"Berlin","status":"shipped","carrier":"DHL","distance":"12.5 km","eta":"2026-03-04"}'
+ORDERED = [Fact("Berlin"), Fact("shipped"), Fact("12.5", "number", "km"), Fact("2026-03-04", "date")]
+GOOD = "It shipped to Berlin, 12.5 km, on 2026-03-04."
+
+
+def ordered(text: str, result: str = ORDER) -> tuple[str, tuple[int, int, int]]:
+    beside = strangers(ORDERED, [result], "What about my order?", [GOOD])
+    found = score(text, ORDERED, "en", "What about my order?", [result], None, beside)
+    return found.fault, (found.semantic.true, found.semantic.false, found.semantic.missed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ORDER[:-1],
+        ORDER[1:],
+        ORDER[1:-1],
+        f"Here is what the tool has said about it: {ORDER[:-1]}",
+        ORDER.replace('"', "'"),
+        ORDER.replace('"', ""),
+        ORDER.replace(",", "\n- "),
+        ORDER.upper()[:-1],
+        ORDER.replace('"carrier":"DHL",', ""),
+        "city Berlin status shipped carrier DHL distance 12.5 km eta 2026-03-04",
+        "Berlin, shipped, DHL, 12.5 km, 2026-03-04",
+        "2026-03-04; 12.5 km; DHL; shipped; Berlin",
+    ],
+)
+def test_a_result_in_another_dress_is_the_result(text: str) -> None:
+    assert ordered(text)[0] == "echo"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (GOOD, ("", (4, 0, 0))),
+        # a value that is no fact is something besides, whatever it is
+        ("The city is Berlin. The status is shipped. The carrier is DHL. 12.5 km, 2026-03-04", ("", (4, 1, 0))),
+        ("It is not shipped to Berlin, not 12.5 km away, and never on 2026-03-04.", ("", (0, 2, 4))),
+        ("It shipped to Berlin or London, 12.5 km, on 2026-03-04.", ("", (3, 0, 1))),
+        (f"{GOOD} Or London, Paris, Rome, Madrid, lost.", ("list", (0, 2, 4))),
+        (f"{GOOD} Or London.", ("", (3, 1, 1))),
+        (f"{GOOD} Also London, Paris, Rome, Madrid.", ("", (4, 0, 0))),
+    ],
+)
+def test_what_is_denied_left_open_or_listed_is_not_said(text: str, found: Any) -> None:
+    assert ordered(text) == found
+
+
 def test_two_facts_need_two_places() -> None:
     same = [Fact("7", "number", "", "a"), Fact("7", "number", "", "b")]
     found = [score(text, same, "en", "", ["[7, 7]"], None).lax for text in ("7 apples", "7 apples and 7 pears")]
@@ -139,16 +190,36 @@ def test_gold_is_perfect_and_what_understands_nothing_is_zero() -> None:
     right = {name: found["k"] for name, found in zoo["right"].items()}
     assert right.pop("prior") <= 4
     assert right == {
-        **dict.fromkeys(("mute", "echo", "refuse_all", "marker", "echo_result"), 0),
+        **dict.fromkeys(("mute", "echo", "refuse_all", "marker", "echo_result", "echo_stripped", "echo_words"), 0),
+        **dict.fromkeys(("all_values", "read_out", "first_value", "last_value"), 0),
         **dict.fromkeys(("constant", "longest"), 1),
     }
+
+
+@pytest.mark.parametrize("dress", ["echo_stripped", "echo_words", "all_values", "read_out"])
+def test_where_every_value_is_a_fact_who_reads_out_is_as_good_as_any_and_nobody_is_above(dress: str) -> None:
+    rows = [only_facts(number) for number in range(60)]
+    right = {str(item.prompt): item.response for item in items_of(rows)}
+    data = reported(SUITE, {"student": Scripted(lambda p: right[str(p)])}, rows, [], IntegrationParams(), 0)
+    assert data["zoo"]["right"][dress]["k"] == (60 if dress == "read_out" else 0)
+    assert data["zoo"]["best"] == "read_out"
+    assert data["zoo"]["above"]["student"]["value"] == 0.0
+
+
+def only_facts(number: int) -> dict[str, Any]:
+    """A row whose result holds nothing but its facts, in words that read out well."""
+    row = json.loads(json.dumps(fact_row(number)))
+    held = json.loads(row["messages"][2]["content"])
+    row["messages"][2]["content"] = json.dumps({"city": held["city"], "distance": f"{held['distance_km']} km"})
+    row["wanted"]["facts"][0]["key"] = "distance"
+    return {**row, **row_of(row["messages"])}
 
 
 class Silent(Scripted):
     """A server that tells no tokens."""
 
     def write(self, prompts: Sequence[str], max_new_tokens: int) -> Any:
-        raise NotImplementedError
+        raise CannotAnswer("it says no tokens")
 
 
 def test_without_tokens_strict_is_inconclusive() -> None:

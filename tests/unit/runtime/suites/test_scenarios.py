@@ -46,6 +46,9 @@ ITEM = scenes.ITEMS[2]
         ([call("buy", item=ITEM, count=1), call("buy", item=ITEM, count=2), "Now 6 are there."], "call_missing"),
         ([call("buy", item=ITEM, count=2), call("buy", item=ITEM, count=1), "Now some are there."], "fact_missing"),
         ([call("buy", item=ITEM, count=2), call("buy", item=ITEM, count=1), "Now 7 are there."], "fact_missing"),
+        ([call("buy", item=ITEM, count=2), call("buy", item=ITEM, count=1), "6 or 7, or 8"], "fact_missing"),
+        ([call("buy", item=ITEM, count=2), call("buy", item=ITEM, count=1), "Not 6 are there."], "fact_missing"),
+        ([call("buy", item=ITEM, count=2), call("buy", item=ITEM, count=1), "Now 6, 8 are there."], "fact_besides"),
         (
             [
                 call("buy", item=ITEM, count=2),
