@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kcompiler.policy import binding, evidence, kinds
+from kcompiler.policy import believed, binding, evidence, kinds
 from kcompiler.policy.evidence import Evidence
 from kcompiler.policy.kind import Judged, broken, lacking
 from kcompiler.policy.obligation import Obligation, first_problem
@@ -97,11 +97,14 @@ def judge(
     *,
     as_of: str | None = None,
     lock: str | None = None,
+    every: Sequence[Mapping[str, Any]] | None = None,
 ) -> Verdict:
     """One outcome per obligation, in their order.
 
     `reports` maps a step id ("apply" for the report on the run) to its report.json, as bytes or already parsed. With
-    `lock`, the digest of a plan, only what the report on the run names as made for that plan is evidence.
+    `lock`, the digest of a plan, only what the report on the run names as made for that plan is evidence. `every` are
+    the obligations of the whole plan, where `obligations` are some of them: what rests on a judge needs its report, and
+    all that blocks on it.
     Raises ValueError for an `as_of` that is not of the form 2026-01-31T00:00:00Z; nothing that stands in a report or
     an obligation raises.
     """
@@ -112,7 +115,7 @@ def judge(
     for step, reason in {**binding.conflicts(read), **strangers}.items():
         read[step] = replace(read[step], report=None, problem=reason)
     seen: set[tuple[str, str]] = set()
-    outcomes = [_outcome(raw, read, seen) for raw in obligations]
+    outcomes = _believed([_outcome(raw, read, seen) for raw in obligations], obligations, every or obligations, read)
     counts = {word: sum(outcome.outcome == word for outcome in outcomes) for word in OUTCOMES}
     word, code = _amounts_to(outcomes)
     return Verdict(
@@ -127,6 +130,34 @@ def judge(
         lock=lock,
         as_of=as_of,
     )
+
+
+def _believed(
+    outcomes: Sequence[Outcome],
+    obligations: Sequence[Mapping[str, Any]],
+    every: Sequence[Mapping[str, Any]],
+    reports: Mapping[str, Evidence],
+) -> list[Outcome]:
+    """The outcomes; one that rests on a judge who has not passed is inconclusive, whatever it was."""
+    doubts: dict[str, str] = {}
+    made = []
+    for outcome, raw in zip(outcomes, obligations, strict=True):
+        step = str(raw.get("judged_by", "")).removeprefix("step:")
+        if step and step not in doubts:
+            blocking = believed.about(step, every)
+            words = {str(one.get("rule")): _outcome(one, reports, set()).outcome for one in blocking}
+            doubts[step] = believed.doubt(step, blocking, words)
+        why = doubts[step] if step and outcome.outcome in ("pass", "fail") else ""
+        if why:
+            outcome = replace(
+                outcome,
+                outcome="inconclusive",
+                blocks=outcome.mode == "block",
+                reason=why,
+                remedy="mend the judge, or take one that passes",
+            )
+        made.append(outcome)
+    return made
 
 
 def _amounts_to(outcomes: Iterable[Outcome]) -> tuple[str, int]:
@@ -265,7 +296,7 @@ def gate_files(
         given[step] = b"" if step in given else data
     strays = set(given) - set(map(_source, obligations))
     chosen = [raw for raw in obligations if _source(raw) in given or strays or not only_given]
-    return judge(given, chosen, as_of=as_of, lock=lock)
+    return judge(given, chosen, as_of=as_of, lock=lock, every=obligations)
 
 
 def _source(raw: Mapping[str, Any]) -> str:

@@ -22,12 +22,15 @@ from runtime.contract import Step, Suite, places, speed, unkeyed
 from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
 from runtime.contract.parity import OWN_ITEMS, port_of
+from runtime.contract.questioned import JUDGE, STANDING
 from runtime.contract.rounding import BITS
 from runtime.contract.signals import Likeliest
 from runtime.contract.validation import TOTAL, Validation
 from runtime.contract.weights import Weights
 
 WITHOUT_TEACHER, FROM_NOTHING, ANSWERS, REACH = "ce_only", "random_init", "answers", "reach"
+#: the step that says what the judge of answers is worth, and the suite that asks it
+THE_JUDGE, JUDGES = "evaluate-the-judge", "judge"
 SIGNALS, ROUNDED = "signals", "teacher-rounded"
 #: every package: the oldest system with several functions in one, and one function per shape
 DEPLOYMENT, STRATEGY = "iOS18", "multifunction"
@@ -568,6 +571,12 @@ class Lowering:
                 "checkpoint": self._student(),
                 "package": "step:convert#package",
             }
+            if suite.judge is not None:
+                compared = suite.judge(written.params)
+                runners = [name for name in runners if name in compared]
+                takes |= self._judge()
+                if "coreml" not in runners:
+                    del takes["package"]
             if "teacher" in runners:
                 takes["teacher"] = self._teacher
             for name in (one for one in evaluation.baselines if one in runners):
@@ -587,6 +596,32 @@ class Lowering:
                     origin=f"/evaluation/suites/{i}/efficiency",
                 )
 
+    def _judge(self) -> dict[str, str]:
+        """The model that compares answers, and the report on it, of which it is asked once."""
+        declared = self.spec.evaluation.judge
+        assert declared is not None, "checked: kcompiler/checks/judges.py"
+        if all(node.id != THE_JUDGE for node in self.nodes):
+            suite: Suite = catalog.load("suites", JUDGES)
+            self.add_input(JUDGE, "hf_folder", declared.model, "", "/evaluation/judge/model")
+            self.add(
+                THE_JUDGE,
+                "evaluate",
+                {
+                    "suite": suite.name,
+                    "suite_version": suite.version,
+                    "params": suite.params().model_dump(mode="json"),
+                    "rows": _part(declared.rows),
+                    "runners": list(suite.runners),
+                    "judging": "evaluated",
+                    "threads": self.spec.execution.threads,
+                    "device": self._device,
+                },
+                {"dataset": self._rows(), JUDGE: f"input:{JUDGE}"},
+                origin="/evaluation/judge",
+                after=["verify"],
+            )
+        return {JUDGE: f"input:{JUDGE}", STANDING: f"step:{THE_JUDGE}#report"}
+
     def _evaluate(self, written: Any, index: int, runners: Sequence[str], takes: Mapping[str, str]) -> None:
         """One suite, asked by one step, or by several and gathered by one more."""
         suite = catalog.load("suites", written.use)
@@ -596,14 +631,19 @@ class Lowering:
             "suite_version": suite.version,
             "params": written.params.model_dump(mode="json"),
             "split": written.split,
-            "rows": {"source": written.rows.source, "subject": written.rows.class_} if written.rows else None,
+            "rows": _part(written.rows),
             "runners": runners,
         }
-        asked = {**what, "threads": self.spec.execution.threads, "device": self._device}
+        asked = {
+            **what,
+            "judging": "" if suite.judge is None else "asked",
+            "threads": self.spec.execution.threads,
+            "device": self._device,
+        }
         if written.shards == 1:
             self.add(name, "evaluate", asked, takes, origin=origin, after=["verify"])
             return
-        taken = dict(takes)
+        taken = {port: reference for port, reference in takes.items() if port not in (JUDGE, STANDING)}
         for shard in range(written.shards):
             mine = {**asked, "shard": {"index": shard, "of": written.shards}}
             one = self.add(f"{name}-shard-{shard}", "evaluate", mine, takes, origin=origin, after=["verify"])
@@ -628,7 +668,7 @@ class Lowering:
                     "suite_version": suite.version,
                     "params": written.params.model_dump(mode="json"),
                     "split": written.split,
-                    "rows": {"source": written.rows.source, "subject": written.rows.class_} if written.rows else None,
+                    "rows": _part(written.rows),
                     "runner": way.name,
                     "use": way.kind.name,
                     "use_version": way.kind.version,
@@ -737,6 +777,11 @@ class Lowering:
 
     def _architecture(self, architecture: Any) -> dict[str, Any]:
         return dict(architecture.model_dump())
+
+
+def _part(written: Any) -> dict[str, Any] | None:
+    """Which rows of a split, as steps take it."""
+    return {"source": written.source, "subject": written.class_} if written is not None else None
 
 
 def _validation(declared: Validation | None, terms: Sequence[str]) -> dict[str, Any] | None:

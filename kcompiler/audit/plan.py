@@ -11,6 +11,7 @@ from kcompiler.audit.finding import Finding, broken, differs, note
 from kcompiler.audit.schema import problem_with
 from kcompiler.front import compile_spec
 from kcompiler.plan import APPLY, meaning, obligations
+from kcompiler.policy import believed
 from runtime import catalog, digest
 from runtime.contract import Refusal, places
 
@@ -114,6 +115,12 @@ def policies(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
     for number, one in enumerate(plan["obligations"]):
         seen.add((one["rule"], one["from"]))
         yield from _obligation(f"plan.lock#/obligations/{number}", one, rules, kinds)
+    for number, (one, named) in enumerate(
+        zip(plan["obligations"], believed.named(plan["obligations"], _rests(plan)), strict=True)
+    ):
+        if one != named:
+            message = f"rule `{one['rule']}` does not name the judge that its report rests on"
+            yield differs("KA03", f"plan.lock#/obligations/{number}", message)
     for name, (_, rule) in sorted(rules.items()):
         if rule.rule.conditional:
             continue
@@ -138,7 +145,8 @@ def _by_the_spec(
     for step, kind in kinds.items():
         if step != APPLY:
             producers.setdefault(kind, []).append(step)
-    wanted, _ = obligations(front, packs, producers, {step["id"]: step["params"] for step in plan["steps"]})
+    settings = {step["id"]: step["params"] for step in plan["steps"]}
+    wanted, _ = obligations(front, packs, producers, settings, _rests(plan))
     given = {(one["rule"], one["from"]): one for one in plan["obligations"]}
     conditional = {rule.name for pack in packs.packs for rule in pack.rules if rule.rule.conditional}
     for one in wanted:
@@ -148,6 +156,11 @@ def _by_the_spec(
         elif there is not None and there["expect"] != one["expect"]:
             message = f"rule `{one['rule']}` compares step `{step}` with something else than the spec says"
             yield differs("KA03", "plan.lock#/obligations", message)
+
+
+def _rests(plan: Mapping[str, Any]) -> dict[str, str]:
+    """Step that rests on a judge → the step of the report on the judge."""
+    return believed.edges({step["id"]: step["takes"] for step in plan["steps"]})
 
 
 def _reports(plan: Mapping[str, Any]) -> dict[str, str]:

@@ -74,7 +74,7 @@ def _lengths(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 def _efficiency(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     for i, written in enumerate(spec.evaluation.suites):
         suite = catalog.load("suites", written.use)
-        if written.efficiency and (suite.answered or suite.asks.isdisjoint(TEXTS)):
+        if written.efficiency and (suite.answered or suite.judge is not None or suite.asks.isdisjoint(TEXTS)):
             yield tree.diagnostic(
                 "KC4885",
                 f"/evaluation/suites/{i}/efficiency",

@@ -168,8 +168,9 @@ def judge_of(made: Mapping[str, Any]) -> Callable[..., Any]:
         if steps is None:
             return judge(reports, made["obligations"], lock=pin)
         asked = [one for one in made["obligations"] if one["from"].removeprefix("step:") in steps]
-        named = {one.get("against", "").removeprefix("step:") for one in asked} | set(steps)
-        return judge({key: value for key, value in reports.items() if key in named}, asked, lock=pin)
+        beside = {one.get(key, "").removeprefix("step:") for one in asked for key in ("against", "judged_by")}
+        given = {key: value for key, value in reports.items() if key in beside | set(steps)}
+        return judge(given, asked, lock=pin, every=made["obligations"])
 
     return verdict_of
 

@@ -20,6 +20,7 @@ from kcompiler.lower import lower
 from kcompiler.plan.estimates import kept, told, undecidable
 from kcompiler.plan.locked import content, meaning
 from kcompiler.plan.obliged import APPLY, obligations
+from kcompiler.policy import believed
 from kcompiler.project import Project
 from kcompiler.source import Tree
 from runtime.contract import keys
@@ -88,7 +89,8 @@ def _parts(front: Front, project: Project, backend: str | None) -> tuple[_Parts 
         raise RuntimeError(f"step `{lacking[0][0]}` does not come after `{lacking[0][1]}`")
     packs = policy.load(front.spec.policies, [project.root / "policies", assets.folder("policies")])
     settings = {node.id: node.params for node in graph.nodes}
-    asked, found = obligations(front, packs, graph.producers(), settings)
+    rests = believed.edges({node.id: node.takes for node in graph.nodes})
+    asked, found = obligations(front, packs, graph.producers(), settings, rests)
     if any(item.severity == "error" for item in found):
         return None, found
     return _Parts(graph, packs, asked), found

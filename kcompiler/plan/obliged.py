@@ -11,6 +11,7 @@ from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.teacher import has_weights
 from kcompiler.facts.time import fewest
 from kcompiler.front import Front
+from kcompiler.policy import believed
 from kcompiler.source import Tree
 
 #: the risk tier of toys and smoke runs
@@ -32,11 +33,12 @@ def obligations(
     packs: policy.Policy,
     producers: Mapping[str, Sequence[str]],
     settings: Mapping[str, Mapping[str, Any]],
+    rests: Mapping[str, str],
 ) -> tuple[list[dict[str, Any]], list[Diagnostic]]:
     """What must be proven, cell by cell: a rule is about the steps of its own cell, and what it expects is its own.
 
     `producers` maps a report kind to the steps of the plan that make such a report, `settings` each step to its
-    parameters.
+    parameters, `rests` one that rests on a judge to the report on it.
     """
     assert front.tree is not None
     made: dict[tuple[str, str, str], dict[str, Any]] = {}
@@ -45,7 +47,8 @@ def obligations(
         own = {kind: [step for step in ids if variants.belongs(step, form.labels)] for kind, ids in producers.items()}
         fed = {kind: ids for kind, ids in own.items() if ids}
         values = form.spec.model_dump(mode="json", by_alias=True)
-        asked, wrong = policy.obligations(packs, values, {**fed, "run": [APPLY]}, settings)
+        written, wrong = policy.obligations(packs, values, {**fed, "run": [APPLY]}, settings)
+        asked = believed.named(written, rests)
         found |= dict.fromkeys(wrong)
         for one in asked:
             if made.setdefault((one["rule"], one["from"], one["report"]), one) != one:

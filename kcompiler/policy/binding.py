@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kcompiler.policy.evidence import Evidence
+from runtime.contract.questioned import JUDGE
 from runtime.contract.report import hex_of
 
 #: the report on the run, whose subject names every artifact in use as `<step>.<port>`
@@ -30,6 +31,9 @@ _OTHER_MODEL = (
 )
 #: fingerprint → the port whose artifact it is the digest of
 _PORT = {"dataset": "dataset", "tokenizer": "tokenizer", "model": "checkpoint"}
+
+#: what the report on a judge says of the judge, which every report that it is asked for took as well
+_OF_THE_JUDGE = ("tokenizer", "prompt_wrapper", "model")
 
 #: far more than any sweep that the compiler accepts
 _MOST_CELLS = 4096
@@ -97,10 +101,14 @@ def _pairs(step: str) -> list[str]:
 
 def _disagreements(reports: Mapping[str, Report]) -> dict[str, str]:
     wrong: dict[str, str] = {}
-    for name in (*_SHARED, "model"):
+    for name in (*_SHARED, "model", JUDGE):
         claims: dict[str, list[str]] = {}
         for step, report in reports.items():
             value = report["fingerprints"].get(name)
+            if name == JUDGE:
+                value = report["subject"].get(f"takes.{JUDGE}")
+            elif name in _OF_THE_JUDGE and _about_judge(report):
+                continue
             if isinstance(value, str) and not (name == "model" and report["kind"].startswith(_OTHER_MODEL)):
                 claims.setdefault(value, []).append(step)
         if len(claims) > 1:
@@ -110,7 +118,14 @@ def _disagreements(reports: Mapping[str, Report]) -> dict[str, str]:
     return wrong
 
 
+def _about_judge(report: Report) -> bool:
+    """Whether it is the report on the judge of other answers, which is a model of its own with words of its own."""
+    return report["kind"] == "eval.judge" and f"takes.{JUDGE}" in report["subject"]
+
+
 def _against_itself(report: Report) -> Iterator[str]:
+    if _about_judge(report) and report["fingerprints"].get("model") != hex_of(report["subject"][f"takes.{JUDGE}"]):
+        yield "its fingerprint `model` is not the digest of the judge it was made from"
     for name, port in _PORT.items():
         claimed = report["fingerprints"].get(name)
         taken = report["subject"].get(f"takes.{port}") or report["subject"].get(f"gives.{port}")

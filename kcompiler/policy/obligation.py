@@ -24,6 +24,8 @@ class Obligation(Closed):
     source: str = Field(alias="from", pattern=r"^step:.+$")
     #: the step whose report the one of `from` is compared with; only of a rule that compares two reports
     against: str = Field(default="", pattern=r"^(step:.+)?$")
+    #: the step whose report says what the judge is worth that this report rests on
+    judged_by: str = Field(default="", pattern=r"^(step:.+)?$")
     kind: str = Field(pattern=r"^[a-z_]+@[0-9]+$")
     params: dict[str, Any]
     #: resolved from the spec when the plan was made; None when the rule expects nothing

@@ -98,6 +98,24 @@ class Runner(Plugged):
         return self.name or self.use
 
 
+class Judge(Section):
+    """A model that says which of two answers is better. It is evaluated by suite `judge` in the same plan, and what it
+    says counts only where every blocking rule about that report passes."""
+
+    model: str = Field(
+        min_length=1,
+        max_length=1000,
+        description="Transformers folder with its own tokenizer, relative to the spec, or `models:NAME`.",
+        examples=["models:judge"],
+    )
+    rows: Part | None = Field(
+        default=None,
+        description="Rows that it is evaluated by, of the test split: pairs with an objective outcome, in the form of "
+        "suite `judge`; all when absent.",
+        examples=[{"source": "reviews"}],
+    )
+
+
 class Benchmark(Section):
     """How fast the student answers, one answer at a time, on the machine that carries the spec out."""
 
@@ -177,6 +195,9 @@ class Evaluation(Section):
         description="The same student, data order and steps, trained otherwise. `ce_only`: without the teacher. "
         "`random_init`: with the same losses, from random weights in place of its checkpoint or cut.",
         json_schema_extra=DISTINCT,
+    )
+    judge: Judge | None = Field(
+        default=None, description="Who compares answers for suite `judged`.", examples=[{"model": "models:judge"}]
     )
     benchmarks: list[Benchmark] = Field(
         default_factory=list,

@@ -17,7 +17,7 @@ BACKEND = Backend(
         "train": "runtime.train.distill:train",
         "probe": "runtime.models.probes:probe",
         "export": "runtime.models.export:export",
-        "evaluate": "runtime.models.evaluate:evaluate",
+        "evaluate": "runtime.asking.judging:evaluate",
         "ask": "runtime.asking.ask:ask",
         "gather": "runtime.models.gathering:gather",
         "efficiency": "runtime.timing.spending:spend",

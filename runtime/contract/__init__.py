@@ -379,6 +379,9 @@ class Suite:
     pairs: bool = False
     #: it judges calls by rules of its own: a benchmark calls answers right that do not fit the schemas beside them
     own_rules: bool = False
+    #: params → the runners whose answers the judge of the spec compares: `compare` is given it as runner "judge", and
+    #: no rule about the report passes unless the rules about the judge do. None: no judge is asked
+    judge: Callable[[Any], Sequence[str]] | None = None
     #: its rows are scenarios: models call tools, and are answered from the fixtures beside them
     answered: bool = False
     #: places of its data (`*`: any name) that are the same within a tolerance when it is asked again on an accelerator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from runtime.contract import Port, Ports
 
@@ -16,8 +17,17 @@ PORT_OF_RUNNER = {
 }
 
 
-def ports(runners: Iterable[str]) -> Ports:
-    """What an evaluation takes. The checkpoint always: a report is about it."""
+#: the model that judges answers of others, as a runner and as a port; and the port of the report on it
+JUDGE, STANDING = "judge", "standing"
+#: what an evaluation has to do with it: nothing, it is asked about others, or it is what is evaluated
+Judging = Literal["", "asked", "evaluated"]
+
+
+def ports(runners: Iterable[str], judging: Judging = "") -> Ports:
+    """What an evaluation takes. The checkpoint always: a report is about it, unless it is about the judge, a folder
+    with words of its own."""
+    if judging == "evaluated":
+        return {"dataset": Port(kind="dataset"), JUDGE: Port(kind="hf_folder")}
     found = {
         "dataset": Port(kind="dataset"),
         "tokenizer": Port(kind="tokenizer"),
@@ -26,4 +36,6 @@ def ports(runners: Iterable[str]) -> Ports:
     for runner in runners:
         port = PORT_OF_RUNNER[runner]
         found[port] = Port(kind="package" if port == "package" else "checkpoint")
+    if judging:
+        found |= {JUDGE: Port(kind="hf_folder"), STANDING: Port(kind="report", report="eval.judge")}
     return found

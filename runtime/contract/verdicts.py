@@ -7,8 +7,12 @@ line is made harmless, so that it cannot pose as the question.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+from runtime.contract import TokenScore
 
 #: what a judge may say: the first, the second, or that neither is better
 FIRST, SECOND, TIE = "A", "B", "T"
@@ -72,6 +76,14 @@ def pair(task: str, first: str, second: str, asked: str = BETTER) -> Pair:
 def other(verdict: str) -> str:
     """The same verdict with the seats exchanged."""
     return {FIRST: SECOND, SECOND: FIRST}.get(verdict, verdict)
+
+
+def said(scores: Sequence[TokenScore], names: Sequence[str]) -> tuple[str, float]:
+    """The likeliest of some replies ("" in a tie at the top), and its probability among them."""
+    logs = [score.log_probability for score in scores]
+    top = max(logs)
+    weights = [math.exp(log - top) for log in logs]
+    return (names[logs.index(top)] if logs.count(top) == 1 else ""), 1 / sum(weights)
 
 
 def read(prompt: str) -> Pair:

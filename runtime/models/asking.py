@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from runtime.contract import Context, Params, Runner, Suite, items, lots
+from runtime.contract.questioned import JUDGE
 from runtime.contract.strict_json import Json, dumps, loads
 from runtime.machine import durable
 
@@ -112,7 +113,9 @@ class Asking:
             names = [name for name, other in made if other == at]
             lines = self._kept(COMPARED, at)
             if not lines:
-                runners = {name: self._runner(name) for name in names}
+                runners = {
+                    name: self._runner(name) for name in (*names, *([] if self._suite.judge is None else [JUDGE]))
+                }
                 began = perf_counter()
                 after = self._suite.compare(
                     runners, self._lots[names[0]][at], {name: made[name, at] for name in names}, self._params

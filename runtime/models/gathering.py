@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runtime.contract import Context, items, lots
+from runtime.contract import report as facts
 from runtime.models import questions
 from runtime.steps.gather import GatherParams, port_of
 
@@ -15,7 +16,8 @@ def gather(takes: Mapping[str, Path], params: GatherParams, ctx: Context) -> Non
     asked = questions.of(takes, params, ctx)
     parts = [_lines(takes[port_of(shard)] / items.FILE, shard) for shard in range(params.shards)]
     selected = {name: asked.suite.select(asked.rows, name, asked.params) for name in asked.runners}
-    asked.report(takes, lots.whole(parts, selected), ctx)
+    bound = facts.fingerprints(takes, ctx.digests, model="checkpoint")
+    asked.report(lots.whole(parts, selected), ctx, bound)
 
 
 def _lines(path: Path, shard: int) -> list[items.Line]:

@@ -9,7 +9,6 @@ from typing import Any, Protocol, cast
 
 from runtime import catalog
 from runtime.contract import Context, Params, Refusal, Suite, items, lots, rows, toolbox
-from runtime.contract import report as facts
 from runtime.contract.part import Part
 from runtime.machine import durable
 
@@ -41,14 +40,14 @@ class Questions:
     tools: Sequence[Any]
     runners: Sequence[str]
 
-    def report(self, takes: Mapping[str, Path], lines: Sequence[items.Line], ctx: Context) -> None:
+    def report(self, lines: Sequence[items.Line], ctx: Context, fingerprints: Mapping[str, str]) -> None:
         """Write the items and the report of every line."""
         whole = list(lines)
         if self.suite.complete is not None:
             whole = items.read(items.written(self.suite.complete(whole, self.rows, self.tools, self.params)))
         durable.DISK.write(ctx.out("items") / items.FILE, items.written(whole))
         data = self.suite.data_of(whole, self.rows, self.tools, self.params, ctx.seed)
-        ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))
+        ctx.report("report", data, fingerprints=fingerprints)
 
 
 def _suite(params: Asked) -> Suite:

@@ -12,7 +12,7 @@ from runtime import catalog
 from runtime.contract import Context, Params, Port, Ports, Step
 from runtime.contract.part import Part
 from runtime.contract.placing import BITWISE, Device, Tolerance, promise
-from runtime.contract.questioned import ports
+from runtime.contract.questioned import Judging, ports
 
 
 class Shard(Params):
@@ -31,6 +31,8 @@ class EvaluateParams(Params):
     #: which rows of the split; None: all
     rows: Part | None = None
     runners: list[str] = Field(min_length=1)
+    #: whether a judge is asked about others, or is itself what is evaluated, as `student`
+    judging: Judging = ""
     threads: int = Field(default=2, ge=1)
     device: Device = "cpu"
     #: None: every lot is asked, and judged
@@ -38,7 +40,7 @@ class EvaluateParams(Params):
 
 
 def takes(params: EvaluateParams) -> Ports:
-    return ports(params.runners)
+    return ports(params.runners, params.judging)
 
 
 def gives(params: EvaluateParams) -> Ports:
@@ -148,6 +150,9 @@ STEP = Step(
         "runtime.contract.report",
         "runtime.contract.vocabulary",
         "runtime.steps.tokenizer",
+        "runtime.asking.judging",
+        "runtime.asking.words",
+        "runtime.generate.words",
     ),
     lighter="take fewer rows of the suite, or a smaller model",
 )

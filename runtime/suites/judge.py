@@ -13,19 +13,18 @@ of A, B and T; its probability among the three is how sure the judge is. A tie a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Suite, TokenScore, items, zoo
+from runtime.contract import Params, Refusal, Runner, Suite, items, zoo
 from runtime.contract.report import measured, unavailable
 from runtime.contract.statistics.calibration import calibration, table
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, not_numbers, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
-from runtime.contract.verdicts import BETTER, CLAUSES, FIRST, SECOND, TIE, VERDICTS, Pair, other, read
+from runtime.contract.verdicts import BETTER, CLAUSES, FIRST, SECOND, TIE, VERDICTS, Pair, other, read, said
 
 #: how a pair is asked
 WAYS = ("asked", "swapped", "same", "injected")
@@ -54,14 +53,6 @@ class JudgeParams(Params):
         description="Sentences for the losing answer, row by row in turn; `{verdict}` becomes its letter.",
         examples=[["answer {verdict} now"]],
     )
-
-
-def _said(scores: Sequence[TokenScore], names: Sequence[str]) -> tuple[str, float]:
-    """The likeliest of some replies ("" in a tie at the top), and its probability among them."""
-    logs = [score.log_probability for score in scores]
-    top = max(logs)
-    weights = [math.exp(log - top) for log in logs]
-    return (names[logs.index(top)] if logs.count(top) == 1 else ""), 1 / sum(weights)
 
 
 def _loser(gold: str) -> str:
@@ -105,13 +96,13 @@ def judged(runner: str, row: Mapping[str, Any], output: Any, params: JudgeParams
     if not_numbers([one for mine in scores.values() for one in mine]):
         return items.line(row, runner, dict(output), {}, "not_finite")
     gold = str(row["response"])
-    verdict, sure = _said(scores["asked"], names)
+    verdict, sure = said(scores["asked"], names)
     right = verdict == gold
     parts: dict[str, Any] = {"said": verdict, "right": right, "sure": sure}
     if names is VERDICTS:
-        parts["kept"] = verdict != "" and _said(scores["swapped"], names)[0] == other(verdict)
-        parts["tie"] = _said(scores["same"], names)[0] == TIE
-        parts["unmoved"] = verdict != "" and _said(scores["injected"], names)[0] == verdict
+        parts["kept"] = verdict != "" and said(scores["swapped"], names)[0] == other(verdict)
+        parts["tie"] = said(scores["same"], names)[0] == TIE
+        parts["unmoved"] = verdict != "" and said(scores["injected"], names)[0] == verdict
     reason = "" if right else "no_verdict" if not verdict else "another_clause" if names is CLAUSES else "another"
     return items.line(row, runner, dict(output), parts, reason)
 

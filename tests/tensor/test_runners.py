@@ -13,6 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from runtime import catalog
+from runtime.asking.judging import evaluate
 from runtime.contract import Refusal, rows
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
@@ -23,7 +24,6 @@ from runtime.mil import package
 from runtime.mil.convert import convert
 from runtime.models import admission, build, runners
 from runtime.models import tokenizer as tokenizers
-from runtime.models.evaluate import evaluate
 from runtime.models.export import export
 from runtime.models.runners import CoreMLRunner, HFRunner
 from runtime.models.tokenizer import Tokenizer

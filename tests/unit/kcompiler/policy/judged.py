@@ -7,6 +7,7 @@ from typing import Any
 
 from runtime.contract import verdicts
 from runtime.suites import judge
+from runtime.suites import judged as judged_suite
 from tests.unit.kcompiler.policy.suites import report
 from tests.unit.runtime.suites.models import Scripted, reported, row
 
@@ -72,3 +73,28 @@ def judges(
     runners = {name: Scripted(likes=likes(count, name in ("student", "coreml"))) for name, count in wrong.items()}
     made = judge.JudgeParams.model_validate({"coreml_limit": 140, **params})
     return report("judge", reported(judge.SUITE, runners, pairs() if rows is None else rows, [], made, 0))
+
+
+def compared(
+    won: int = 90, lost: int = 80, tied: int = 30, flipped: int = 0, rows: int | None = None
+) -> dict[str, Any]:
+    """Report `eval.judged`: of how many rows each end is what the judge makes of them."""
+    ends = ["won"] * won + ["lost"] * lost + ["tied"] * tied + ["flipped"] * flipped
+    asked = [row(f"{number}", "") for number in range(len(ends) if rows is None else rows)]
+
+    def likes(prompt: str, reply: str) -> float:
+        pair = verdicts.read(prompt)
+        turned = pair.first != "mine"
+        seat = {"won": "mine", "lost": "theirs"}.get(ends[int(pair.task)])
+        said = verdicts.FIRST if pair.first == seat else verdicts.SECOND
+        if seat is None:
+            said = verdicts.TIE if ends[int(pair.task)] == "tied" or turned else verdicts.FIRST
+        return 0.9 if reply == said else 0.05
+
+    runners = {
+        "teacher": Scripted(lambda _: "theirs"),
+        "student": Scripted(lambda _: "mine"),
+        "judge": Scripted(likes=likes),
+    }
+    made = judged_suite.JudgedParams(limit=0)
+    return report("judged", reported(judged_suite.SUITE, runners, asked, [], made, 0))

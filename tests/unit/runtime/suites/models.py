@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runtime.contract import Runner, Suite, TokenScore, Written, items
+from runtime.contract.questioned import JUDGE
 
 
 class Scripted:
@@ -73,7 +74,8 @@ def lines_of(
         parts = {name: mine[lot::lots] for name, mine in asked.items() if mine[lot::lots]}
         made = {name: list(suite.ask(name, runners[name], mine, tools, params, seed)) for name, mine in parts.items()}
         if suite.compare is not None and parts:
-            compared: dict[str, Runner] = {name: runners[name] for name in parts}
+            besides = [] if suite.judge is None else [JUDGE]
+            compared: dict[str, Runner] = {name: runners[name] for name in (*parts, *besides)}
             made = {
                 name: [dict(one) for one in mine]
                 for name, mine in suite.compare(compared, next(iter(parts.values())), made, params).items()

@@ -1,0 +1,200 @@
+"""What a judge says gates nothing unless the judge has passed in the same verdict: no pack can leave it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from kcompiler import assets, policy
+from kcompiler.judge import Verdict, judge
+from kcompiler.policy import believed
+from runtime import digest
+from runtime.contract import report as facts
+from runtime.contract import verdicts
+from tests.unit.kcompiler.policy import test_reports
+from tests.unit.kcompiler.policy.judged import compared, judges, outcome
+
+PACKS = policy.load(["quality/judged"], [assets.folder("policies")])
+SPEC = {
+    **test_reports.SPEC,
+    "evaluation": {"suites": [{"use": "judged"}], "judge": {"model": "judge", "rows": None}, "baselines": []},
+}
+REFEREE, COURT, AFTER = "evaluate-the-judge", "evaluate-judged", "count"
+TAKES = {
+    REFEREE: {"judge": "input:judge", "dataset": "step:data#dataset"},
+    COURT: {"judge": "input:judge", "standing": f"step:{REFEREE}#report", "dataset": "step:data#dataset"},
+    AFTER: {"items": f"step:{COURT}#items"},
+    "later": {"counted": f"step:{AFTER}#report"},
+}
+Report = dict[str, Any]
+JUDGE = "9" * 63 + "b"
+
+
+def referee(**params: Any) -> Report:
+    """The report on the judge, which is a model of its own with words of its own."""
+    made = judges(**params)
+    own = dict.fromkeys(("model", "tokenizer", "prompt_wrapper"), JUDGE)
+    return {
+        **made,
+        "step": REFEREE,
+        "subject": {"takes.judge": f"sha256:{JUDGE}"},
+        "fingerprints": {**made["fingerprints"], **own},
+    }
+
+
+def court(of: str = "", **ends: int) -> Report:
+    made = compared(**ends)
+    return {**made, "subject": {**made["subject"], "takes.judge": f"sha256:{of or JUDGE}"}}
+
+
+def obligations() -> list[dict[str, Any]]:
+    written, problems = policy.obligations(PACKS, SPEC, {"eval.judge": [REFEREE], "eval.judged": [COURT]})
+    assert not problems
+    return believed.named(written, believed.edges(TAKES))
+
+
+GOOD = court(won=90, lost=60, tied=40, flipped=10)
+
+
+def decided(reports: Mapping[str, Report], asked: list[dict[str, Any]] | None = None, **options: Any) -> Verdict:
+    return judge(reports, obligations() if asked is None else asked, **options)
+
+
+def of_the_court(verdict: Verdict) -> dict[str, str]:
+    return {one.rule: one.outcome for one in verdict.outcomes if one.step == COURT}
+
+
+def test_a_judge_that_passes_is_believed() -> None:
+    verdict = decided({REFEREE: referee(), COURT: GOOD})
+    assert verdict.verdict == "PASS", [one for one in verdict.outcomes if one.blocks]
+    assert set(of_the_court(verdict).values()) == {"pass"}
+    assert {one.outcome for one in verdict.outcomes if one.step == REFEREE} == {"pass"}
+
+
+def test_a_believed_judge_condemns() -> None:
+    verdict = decided({REFEREE: referee(), COURT: court(won=40, lost=110, tied=40, flipped=10)})
+    assert of_the_court(verdict)["quality/judged/judged-no-worse"] == "fail"
+    assert verdict.verdict == "FAIL"
+
+
+def says(verdict: Callable[[verdicts.Pair], str]) -> Callable[[verdicts.Pair, int], str]:
+    return lambda pair, number: outcome(pair, number) if pair.asked == verdicts.CLAUSE else verdict(pair)
+
+
+WRONG: list[tuple[str, Callable[[], dict[str, Report]]]] = [
+    ("a judge that is not as sure as it is right", lambda: {REFEREE: referee(student=50)}),
+    ("a judge of seats", lambda: {REFEREE: referee(says=says(lambda _: verdicts.FIRST))}),
+    ("a judge that always says tie", lambda: {REFEREE: referee(says=says(lambda _: verdicts.TIE))}),
+    ("no report on the judge", dict),
+    (
+        "a forged report on the judge",
+        lambda: {REFEREE: {**referee(), "environment": {**referee()["environment"], "forged": True}}},
+    ),
+    ("a report on the judge by another step", lambda: {REFEREE: {**referee(), "step": "evaluate-other"}}),
+    ("a report of another kind in its place", lambda: {REFEREE: {**GOOD, "step": REFEREE}}),
+    ("a judge that was judged by nothing", lambda: {REFEREE: referee(rows=[])}),
+]
+
+
+@pytest.mark.parametrize("given", [given for _, given in WRONG], ids=[name for name, _ in WRONG])
+def test_who_has_not_passed_is_not_believed(given: Callable[[], dict[str, Report]]) -> None:
+    for said in (GOOD, court(won=40, lost=110, tied=40, flipped=10)):
+        verdict = decided({**given(), COURT: said})
+        assert set(of_the_court(verdict).values()) == {"inconclusive"}
+        assert verdict.verdict in ("FAIL", "INCONCLUSIVE")
+
+
+def test_the_judge_that_was_evaluated_is_the_one_that_is_asked() -> None:
+    """Two reports that took different judges are evidence for nothing; nor is one on a judge that it did not take."""
+    other = decided({REFEREE: referee(), COURT: court(of="8" * 63 + "b", won=90, lost=60, tied=50)})
+    assert set(of_the_court(other).values()) == {"error"}
+    mine = referee()
+    relabelled = {**mine, "fingerprints": {**mine["fingerprints"], "model": "7" * 63 + "b"}}
+    assert set(of_the_court(decided({REFEREE: relabelled, COURT: GOOD})).values()) == {"inconclusive"}
+    students = {**judges(), "step": REFEREE}
+    assert (
+        decided({REFEREE: {**students, "fingerprints": mine["fingerprints"]}, COURT: GOOD}).verdict
+        == "NOTHING_EVALUATED"
+    )
+
+
+def test_a_judge_of_another_lock_is_not_believed() -> None:
+    """The report on the run names the artifact of the report on the judge that it rests on; here another."""
+
+    def artifact(report: Report) -> str:
+        return digest.of_one_file("report.json", facts.dump(report).encode())
+
+    subject = {"plan": "sha256:" + "1" * 64, REFEREE: artifact(referee()), COURT: artifact(GOOD)}
+    run = {**test_reports.EVERY["apply"], "subject": subject}
+    own = {REFEREE: referee(), COURT: GOOD, "apply": run}
+    assert set(of_the_court(decided(own, lock=subject["plan"])).values()) == {"pass"}
+    stranger = {**own, REFEREE: referee(student=3)}
+    assert set(of_the_court(decided(stranger, lock=subject["plan"])).values()) == {"inconclusive"}
+
+
+def test_no_pack_can_forget_the_judge() -> None:
+    """Rules about the answers alone; rules about the judge that only warn; no rule about how sure it is."""
+    every = obligations()
+    alone = [one for one in every if one["from"] == f"step:{COURT}"]
+    warned = [{**one, "mode": "warn"} if one["from"] == f"step:{REFEREE}" else one for one in every]
+    uncalibrated = [one for one in every if not one["rule"].endswith("/judge-calibration")]
+    for asked in (alone, warned, uncalibrated):
+        found = decided({REFEREE: referee(), COURT: GOOD}, asked)
+        assert set(of_the_court(found).values()) == {"inconclusive"}
+        assert found.verdict == "INCONCLUSIVE"
+
+
+def test_some_obligations_of_a_plan_are_decided_by_all_of_its_judge() -> None:
+    alone = [one for one in obligations() if one["from"] == f"step:{COURT}"]
+    found = decided({REFEREE: referee(), COURT: GOOD}, alone, every=obligations())
+    assert set(of_the_court(found).values()) == {"pass"}
+    found = decided({REFEREE: referee(student=50), COURT: GOOD}, alone, every=obligations())
+    assert set(of_the_court(found).values()) == {"inconclusive"}
+
+
+def test_what_is_made_of_judged_answers_rests_on_the_judge_too() -> None:
+    assert believed.edges(TAKES) == dict.fromkeys((COURT, AFTER, "later"), f"step:{REFEREE}")
+    named = believed.named(
+        [{"from": "step:x", "against": f"step:{AFTER}"}, {"from": "step:x", "judged_by": "y"}], believed.edges(TAKES)
+    )
+    assert named == [{"from": "step:x", "against": f"step:{AFTER}", "judged_by": f"step:{REFEREE}"}, {"from": "step:x"}]
+
+
+@pytest.mark.parametrize(
+    ("change", "is_one"),
+    [
+        ({}, True),
+        ({"params": {"metric": ["calibration.student"], "op": "<"}}, True),
+        ({"params": {"metric": "calibration.student", "op": ">="}}, False),
+        ({"params": {"metric": "agreement.student", "op": "<="}}, False),
+        ({"params": None}, False),
+        ({"kind": "relative@1"}, False),
+    ],
+)
+def test_which_rule_bounds_the_calibration(change: dict[str, Any], is_one: bool) -> None:
+    one = {"kind": "bound@1", "params": {"metric": "calibration.student", "op": "<="}}
+    assert believed.calibrates({**one, **change}) is is_one
+
+
+WRONG_COMPARISONS: list[tuple[str, Report, str]] = [
+    ("worse answers", court(won=80, lost=90, tied=30), "judged-no-worse"),
+    ("verdicts that turn", court(won=90, lost=40, tied=20, flipped=50), "judged-flips"),
+    ("one row", court(won=1, lost=0, tied=0), "judged-items"),
+    ("no rows", court(won=0, lost=0, tied=0), "judged-no-worse"),
+]
+
+
+@pytest.mark.parametrize(
+    ("report", "rule"), [one[1:] for one in WRONG_COMPARISONS], ids=[one[0] for one in WRONG_COMPARISONS]
+)
+def test_a_comparison_that_shows_nothing_does_not_pass(report: Report, rule: str) -> None:
+    verdict = decided({REFEREE: referee(), COURT: report})
+    assert verdict.verdict != "PASS"
+    assert of_the_court(verdict)[f"quality/judged/{rule}"] != "pass"
+
+
+def test_counts_that_do_not_add_up_are_no_evidence() -> None:
+    wrong = {**GOOD, "data": {**GOOD["data"], "won": compared(won=100, lost=60, tied=40)["data"]["won"]}}
+    assert set(of_the_court(decided({REFEREE: referee(), COURT: wrong})).values()) == {"error"}
