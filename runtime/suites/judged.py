@@ -86,7 +86,8 @@ def compare(
         for row, first, second in zip(rows, answers[params.first], answers[params.second], strict=True)
     ]
     asked = [(one.prompt, verdict) for two in pairs for one in (two, two.swapped) for verdict in VERDICTS]
-    scores = iter([items.of_score(one) for one in runners[JUDGE].score(asked)])
+    judge = runners[JUDGE]
+    scores = iter([items.of_score(one) for one in judge.score(asked)])
     made = [
         judged(params.first, row, {"text": text, **{order: [next(scores) for _ in VERDICTS] for order in ORDERS}})
         for row, text in zip(rows, answers[params.first], strict=True)

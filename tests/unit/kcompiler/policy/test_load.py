@@ -411,6 +411,7 @@ def test_every_pack_is_found() -> None:
         "quality/bfcl",
         "quality/gold",
         "quality/integration",
+        "quality/judged",
         "quality/needle",
         "quality/original",
         "quality/parity",

@@ -15,6 +15,7 @@ from runtime import catalog, digest
 from runtime.contract import calls, verdicts
 from runtime.contract import report as facts
 from runtime.contract.calls import Call
+from runtime.contract.questioned import JUDGE
 from runtime.data.bfcl import rows_of
 from runtime.generators.needles import GENERATOR as NEEDLES
 from runtime.tools import registry
@@ -36,11 +37,14 @@ ROWS: Mapping[str, Sequence[Mapping[str, object]]] = {
     "preference": [{**row("q", "Yes."), "rejected": "No."}, {**row("p", "No."), "rejected": "Well, yes."}],
     "scenarios": [scene(1), scene(2)],
     "same_text": [row("q", "Yes."), row("p", "No.")],
+    "judged": [row("t?", "good"), row("u?", "bad")],
     "judge": [
         row(verdicts.pair("t", "good", "a bad one").prompt, "A"),
         row(verdicts.pair("u", "good", "b", verdicts.CLAUSE).prompt, "NONE"),
     ],
 }
+#: who stands before a judge, and the judge
+COURT = ("student", "teacher", JUDGE)
 #: what a suite must be told
 PARAMS: Mapping[str, Mapping[str, object]] = {"gold": {"match": "exact"}, "preference": {"score": "sum"}}
 
@@ -56,7 +60,8 @@ def published(kind: str) -> jsonschema.Draft202012Validator:
 @pytest.mark.parametrize("whole", [True, False], ids=["every runner", "fewest runners"])
 def test_the_report_has_the_published_form(name: str, empty: bool, whole: bool):
     suite = catalog.load("suites", name)
-    asked = ("teacher", "student", *suite.baselines, "coreml") if whole else suite.runners
+    court = () if suite.judge is None else (JUDGE,)
+    asked = ("teacher", "student", *suite.baselines, "coreml", *court) if whole else suite.runners
     runners = {runner: Scripted(lambda _: "Yes.", lambda *_: 0.5) for runner in asked}
     data = reported(
         suite,
@@ -84,7 +89,8 @@ def test_a_report_is_made_again_from_what_a_lock_and_the_items_keep(name: str):
     suite = catalog.load("suites", name)
     params = suite.params(**PARAMS.get(name, {}))
     kept = suite.params.model_validate(json.loads(digest.canonical(params.model_dump(mode="json"))))
-    runners = {runner: Scripted(lambda _: "Yes.", lambda *_: 0.5) for runner in (*suite.runners, "coreml")}
+    asked = COURT if suite.judge is not None else (*suite.runners, "coreml")
+    runners = {runner: Scripted(lambda _: "Yes.", lambda *_: 0.5) for runner in asked}
     tools = shop() if name == "scenarios" else TOOLS
     lines = lines_of(suite, runners, ROWS[name], tools, params, 1)
     made = suite.data_of(lines, ROWS[name], tools, params, 1)
