@@ -2,7 +2,9 @@
 
 What counts is declared by the row (`wanted`): the calls that are needed, tools that are forbidden, what of a small
 world must have changed, facts that the final answer must state, how many answers it may take. Code mode, several calls
-in one answer, is answered call by call in their order. An item is right when all of it holds and the model halted.
+in one answer, is answered call by call in their order. An item is right when all of it holds and the model halted. A
+tool that is wanted may be called as often as it is wanted, or as the row's own path calls it: every call beyond that is
+a guess, and who tries every value has done no task. Other tools may be called to find out.
 
 A call that no fixture answers is a miss: it ends the item, is counted once and apart, and nothing of it is shown to the
 model. A call that no tool could carry out (malformed, unknown, arguments that do not fit) is the model's own mistake
@@ -35,6 +37,8 @@ from runtime.tools.broker.session import Miss, Session
 
 #: a chain is long from so many wanted calls on
 LONG = 3
+#: calls of a policy that makes every call of any row's path, at most
+_EVERY = 32
 #: how the calls of a row's own path stand: one an answer, several in one answer, or a long chain of either
 PARTS = ("single", "several", "long")
 FORMS: tuple[Form, ...] = ("tagged", "native", "listed", "llama")
@@ -166,6 +170,15 @@ def _matched(made: Sequence[Call], golds: Sequence[Wanted], *, ordered: bool) ->
     return all(place(at, set()) for at in range(len(golds)))
 
 
+def _guesses(one: Played) -> bool:
+    """Whether a tool that is wanted was called more often than its row wants it, and than the row's own path calls it:
+    who tries every value has called the right one, too."""
+    wants = Counter(call.name for call in wanted.calls_of(one.row) or [])
+    most = wants | Counter(call.name for call in _path_calls(one.row))
+    made = Counter(call.name for call in one.made)
+    return any(made[name] > most[name] for name in wants)
+
+
 def _reason(one: Played) -> str:
     """Why a scenario that has ended is not done; "" when it is."""
     if one.ended != "halted":
@@ -178,6 +191,8 @@ def _reason(one: Played) -> str:
         return "call_missing"
     if "state" in gold and calls.arguments(one.session.changed()) != calls.arguments(gold["state"]):
         return "other_state"
+    if _guesses(one):
+        return "surplus_call"
     facts = wanted.facts_of(row)
     if facts:
         asked = str(row["messages"][scenario.begins(row) - 1]["content"])
@@ -260,12 +275,18 @@ def _answers(
     return found
 
 
+def _calls_of(message: Message) -> list[Call]:
+    return [Call(one["function"]["name"], one["function"]["arguments"]) for one in message.get("tool_calls", ())]
+
+
+def _path_calls(row: Mapping[str, Any]) -> list[Call]:
+    return [call for message in scenario.path(row) for call in _calls_of(message)]
+
+
 def own_path(row: Mapping[str, Any]) -> list[str]:
     """What a model would have said that takes the row's own path."""
     return [
-        callforms.write([Call(c["function"]["name"], c["function"]["arguments"]) for c in message["tool_calls"]])
-        if "tool_calls" in message
-        else str(message["content"])
+        callforms.write(_calls_of(message)) if "tool_calls" in message else str(message["content"])
         for message in scenario.path(row)
     ]
 
@@ -298,6 +319,9 @@ def policies(
     }
     texts["no_call"] = [[own_path(row)[-1]] for row in rows]
     texts[zoo.GOLD] = [own_path(row) for row in rows]
+    made = {callforms.write([call]): call for row in rows for call in _path_calls(row)}
+    every = callforms.write([*made.values()][:_EVERY])
+    texts["every_call"] = [[every, own_path(row)[-1]] for row in rows]
     if tools:
         first = callforms.write([Call(str(tools[0]["name"]), {})])
         texts["always_first_tool"] = [[first] * _turns(row, params) for row in rows]
@@ -401,7 +425,15 @@ def _hits(mine: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
 
 def _halted(line: Mapping[str, Any]) -> bool:
     """Whether the model itself came to an end, rightly or not."""
-    return line["reason"] in ("", "forbidden_call", "call_missing", "other_state", "fact_missing", "fact_besides")
+    return line["reason"] in (
+        "",
+        "forbidden_call",
+        "call_missing",
+        "other_state",
+        "surplus_call",
+        "fact_missing",
+        "fact_besides",
+    )
 
 
 def _part(row: Mapping[str, Any]) -> str:

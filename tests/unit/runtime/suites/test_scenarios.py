@@ -32,7 +32,7 @@ def test_a_model_that_does_each_task_is_right_in_every_form(acts):
         "long": 4,
     }
     assert data["zoo"]["gold"]["k"] == 12
-    assert set(data["zoo"]["right"]) >= {"mute", "echo", "no_call", "always_first_tool", "refuse_all"}
+    assert set(data["zoo"]["right"]) >= {"mute", "echo", "no_call", "always_first_tool", "every_call", "refuse_all"}
     assert {datum["k"] for datum in data["zoo"]["right"].values()} == {0}
 
 
@@ -172,3 +172,40 @@ def test_a_forbidden_tool_in_a_form_nobody_carries_out_is_no_end_of_a_task(said)
 def test_what_was_said_is_a_list_of_texts(said):
     with pytest.raises(ValueError, match="no list of texts"):
         scenarios.judged("student", ROWS[0], {"said": said, "cut": False}, shop(), PARAMS)
+
+
+def loose(number):
+    """A row that bounds nothing but its calls."""
+    row = scene(number)
+    return {**row, "wanted": {name: row["wanted"][name] for name in ("calls", "order", "turns")}}
+
+
+@pytest.mark.parametrize(("counts", "why"), [([2], ""), ([1, 2], "surplus_call"), (range(1, 9), "surplus_call")])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_who_tries_every_value_has_done_no_task(counts, why, at_once):
+    row, guesses = loose(0), [Call("buy", {"item": scenes.ITEMS[0], "count": count}) for count in counts][:5]
+    tries = [callforms.write(guesses)] if at_once else [callforms.write([one]) for one in guesses]
+    line = scenarios.judged("student", row, {"said": [*tries, "ok"], "cut": False}, shop(), PARAMS)
+    assert line["reason"] == (why or "")
+
+
+def test_who_finds_out_first_guesses_nothing():
+    said = [*[call("look", item=scenes.ITEMS[0])] * 3, call("buy", item=scenes.ITEMS[0], count=2), "ok"]
+    line = scenarios.judged("student", loose(0), {"said": said, "cut": False}, shop(), PARAMS)
+    assert line["reason"] == ""
+
+
+def test_what_the_own_path_calls_besides_may_be_called():
+    """A chain of look, buy, buy: only one of the two is wanted, and three are too many."""
+    row = loose(2)
+    row["wanted"]["calls"] = row["wanted"]["calls"][1:]
+    buys = [call("buy", item=scenes.ITEMS[2], count=count) for count in (2, 1, 3)]
+    assert reason(lambda _row, at: [*buys[:2], "ok"][at], row) == ""
+    assert reason(lambda _row, at: [*buys, "ok"][at], row) == "surplus_call"
+
+
+def test_a_policy_that_calls_everything_is_right_nowhere():
+    rows = [loose(number) for number in range(6)]
+    data = reported(SUITE, {"student": model(rows)}, rows, shop(), PARAMS)
+    assert data["zoo"]["right"]["every_call"]["k"] == 0
+    assert data["zoo"]["above"]["student"]["value"] == 1.0
