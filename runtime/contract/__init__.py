@@ -361,7 +361,8 @@ class Suite:
     ) = None
     #: (rows, tools, params) → policy that understands nothing → its output for each row that a runner in torch is
     #: asked, as it stands in a line; "copy_gold" among them has the rows' own answers. Its data hold `zoo`, which
-    #: `runtime.contract.zoo` makes of them. None where no answer is right or wrong
+    #: `runtime.contract.zoo` makes of them. None where not a row says what is right, but another model: `data_of` then
+    #: makes them of its lines
     zoo: Callable[[Sequence[Mapping[str, Any]], Sequence[Any], Any], Mapping[str, Sequence[Any]]] | None = None
     #: how bad a line is, for whoever reads the worst of those that are as right or wrong; None: all are alike
     cost: Callable[[Mapping[str, Any]], float] | None = None

@@ -5,18 +5,22 @@ that the difference needs no correction for length or difficulty. Every gain is 
 `kd_gain` the student over the student without a teacher, `init_gain` over the student from random weights,
 `teacher_gain` over its teacher, `package_gain` the package over the checkpoint it was made of, `original_gain` the
 package over the teacher.
+
+What understands nothing (`zoo`) knows no tokens, so that it is compared by byte: nats of the whole text, over its bytes
+and its end. One policy finds every byte equally likely, the other as likely as it is among these very texts.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Runner, Suite, TokenScore, items
+from runtime.contract import Params, Runner, Suite, TokenScore, items, zoo
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of, reply_of
 from runtime.contract.statistics.intervals import t_interval
@@ -119,6 +123,36 @@ def ask(
     return [judged(name, row, items.of_score(score)) for row, score in zip(rows, scores, strict=True)]
 
 
+#: the unit of a text's worth, and what ends a text among its bytes
+_PER_BYTE, _END = "nat/byte", 256
+
+
+def _bytes_of(row: Mapping[str, Any]) -> list[int]:
+    return [*str(row["response"]).encode(), _END]
+
+
+def policies(
+    rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: LanguageModelParams
+) -> dict[str, list[dict[str, Any]]]:
+    """How likely policies that understand nothing find each text; bytes are their tokens."""
+    texts = [_bytes_of(row) for row in items.first(rows, params.limit)]
+    often = Counter(one for text in texts for one in text)
+    total = often.total()
+
+    def says(likely: Callable[[int], float]) -> list[dict[str, Any]]:
+        return [{"log_probability": math.fsum(map(likely, text)), "tokens": len(text)} for text in texts]
+
+    return {
+        zoo.GOLD: says(lambda _: 0.0),
+        "uniform": says(lambda _: -math.log(_END + 1)),
+        "prior": says(lambda one: math.log(often[one] / total)),
+    }
+
+
+def _by_byte(scores: Sequence[TokenScore], rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [score.log_probability / len(_bytes_of(row)) for score, row in zip(scores, rows, strict=False)]
+
+
 def data_of(
     lines: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
@@ -153,12 +187,23 @@ def data_of(
         without, student = scores["ce_only"], scores["student"]
         data["kd_gain_t"] = by_student_t(without, student)
         data["kd_wins"] = rate(sum(a > b for a, b in zip(_each(without), _each(student), strict=True)), len(asked))
+    data["zoo"] = zoo.weighed(
+        policies(rows, _tools, params) if asked else {},
+        asked,
+        judged,
+        lambda mine: _by_byte([items.score_of(line["output"]) for line in mine], asked),
+        {name: _by_byte(mine, asked) for name, mine in scores.items() if name not in why},
+        lambda name: why.get(name) or items.lacks(name, asked),
+        RUNNERS_OF_TEXTS,
+        _PER_BYTE,
+        seed,
+    )
     return data
 
 
 SUITE = Suite(
     name="language_model",
-    version=3,
+    version=4,
     params=LanguageModelParams,
     asks=frozenset({"score"}),
     runners=("student",),
@@ -168,5 +213,6 @@ SUITE = Suite(
     select=select,
     ask=ask,
     data_of=data_of,
+    zoo=policies,
     cost=lambda line: float(line["parts"].get("nats_per_token", 0.0)),
 )

@@ -5,6 +5,9 @@ is the original as far as its user can tell; where it says something else, the r
 the two tokens, how far the original held them apart, and how far the other model moved them. A package gives its logits
 in float16, and where the original's two are closer than one step of float16 at their size, no package can be asked to
 tell them apart: that is a tie. Everything else is a fault, small or large.
+
+What is right is what the original writes, and no row says it: the policies of `zoo` are made of its lines. An original
+that falls silent, or says one thing whatever it is asked, is written by anybody, and then no package is above them.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Runner, Suite, items
+from runtime.contract import Params, Runner, Suite, items, zoo
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
 from runtime.contract.statistics.rates import rate
@@ -209,12 +212,28 @@ def data_of(
         ties = sum(one["parts"].get("tie") is True for one in apart)
         data["ties"][name] = rate(ties, len(apart)) if apart else unavailable("no text differs", "ratio")
         data["different"] += different[:SHOWN]
+    originals = found.get("teacher", [])
+    data["zoo"] = zoo.judged(
+        _policies(asked, [one["output"] for one in originals]) if originals else {},
+        asked if originals else [],
+        again,
+        {name: [one["parts"]["same"] for one in found[name]] for name in JUDGED if name in found},
+        lambda name: items.lacks(name, asked),
+        JUDGED,
+    )
     return data
+
+
+def _policies(asked: Sequence[Mapping[str, Any]], originals: Sequence[Any]) -> dict[str, list[Any]]:
+    """What policies that understand nothing would write; the positive control is the original itself."""
+    texts = zoo.of_texts([str(one["text"]) for one in originals], [zoo.last_words(prompt_of(row)) for row in asked])
+    found: dict[str, list[Any]] = {name: [{"text": text, "ids": []} for text in said] for name, said in texts.items()}
+    return {**found, zoo.GOLD: list(originals)}
 
 
 SUITE = Suite(
     name="same_text",
-    version=2,
+    version=3,
     params=SameTextParams,
     asks=frozenset({"write", "weigh", "spell"}),
     runners=("teacher", "student"),

@@ -113,7 +113,7 @@ def test_what_a_rule_reads_is_not_said_to_inform(kind: str) -> None:
 
 
 #: units of what may be below zero: what one thing has more than another
-DIFFERENCES = {"item/item", "nat/item", "nat/question", "nat/token"}
+DIFFERENCES = {"item/item", "nat/byte", "nat/item", "nat/question", "nat/token"}
 #: a kind's own number that may be
 SIGNED = {
     ("efficiency", "1"),

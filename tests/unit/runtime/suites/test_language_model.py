@@ -160,3 +160,33 @@ def test_a_score_that_is_no_number_takes_every_datum_of_it_away(wrong: float, br
 def test_a_student_below_its_teacher_loses():
     datum = run(student=model(1.5, 0.2), ce_only=model(1.5, 0.2), teacher=model(1.0))["teacher_gain"]
     assert datum["high"] < -0.4
+
+
+def by_bytes(texts: list[str]) -> Scripted:
+    """A model that knows how often each byte stands in these texts, and nothing else."""
+    bytes_ = [byte for text in texts for byte in (*text.encode(), 256)]
+
+    def likes(_prompt: str, response: str) -> float:
+        return math.prod(bytes_.count(byte) / len(bytes_) for byte in (*response.encode(), 256))
+
+    return Scripted(likes=likes)
+
+
+def test_who_knows_no_more_than_bytes_is_above_nothing_and_texts_are_certain_by_themselves():
+    zoo = run(student=by_bytes([str(one["response"]) for one in ROWS]), ce_only=model(0.5))["zoo"]
+    assert (zoo["gold"]["k"], zoo["gold"]["n"], zoo["best"]) == (20, 20, "prior")
+    assert zoo["above"]["student"]["value"] == pytest.approx(0.0)
+    assert zoo["above"]["student"]["high"] < 1e-9
+    assert zoo["above"]["ce_only"]["low"] > 1.0
+    assert zoo["worth"]["uniform"]["value"] == pytest.approx(-math.log(257))
+    assert zoo["above"]["coreml"]["tag"] == "unavailable"
+
+
+def test_scores_that_are_none_are_above_nothing():
+    zoo = run(student=Scripted(likes=lambda *_: math.nan))["zoo"]
+    assert zoo["above"]["student"] == {
+        "value": None,
+        "unit": "nat/byte",
+        "tag": "unavailable",
+        "reason": "20 of 20 scores are not finite",
+    }

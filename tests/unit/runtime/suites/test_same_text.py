@@ -104,3 +104,27 @@ def test_where_one_answer_is_the_beginning_of_the_other_nothing_was_a_close_call
 def test_a_step_is_the_distance_of_two_float16_neighbours(size: float):
     below = np.float16(size) if np.float16(size) <= size else np.nextafter(np.float16(size), np.float16(0))
     assert step_at(size) == float(np.nextafter(below, np.float16(np.inf))) - float(below)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "right", "above"),
+    [
+        (lambda prompt: f"a text about {prompt}", 1, 0.95),
+        (lambda prompt: "" if prompt in ("q0", "q1") else f"about {prompt}", 2, 0.9),
+        (lambda _: "", 20, 0.0),
+        (lambda _: "I am a model.", 20, 0.0),
+        (lambda prompt: prompt, 20, 0.0),
+    ],
+)
+def test_an_original_that_anybody_could_be_shows_nothing_of_a_package(teacher, right, above):
+    data = judged(teacher, teacher, teacher)
+    zoo = data["zoo"]
+    assert (zoo["gold"]["k"], zoo["gold"]["n"]) == (20, 20)
+    assert max(one["k"] for one in zoo["right"].values()) == right
+    assert zoo["above"]["coreml"]["value"] == above
+    assert (zoo["above"]["coreml"]["low"] > 0) is (above > 0)
+
+
+def test_without_an_original_nothing_is_above_anything():
+    empty = reported(SUITE, {"teacher": Scripted(), "student": Scripted()}, [], [], SameTextParams(), 0)["zoo"]
+    assert {one["tag"] for one in (empty["gold"], *empty["above"].values())} == {"unavailable"}
