@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.paths import located, wrong_path
-from kcompiler.facts.speed import lengths_of, not_pinned
+from kcompiler.facts.speed import lengths_of, never_compared, not_pinned
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime import catalog
@@ -92,13 +92,25 @@ def _baseline(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         wrong = list(wrong_path(tree, world, pointer, asked.baseline, folder=False))
         yield from wrong
         path = located(asked.baseline, world)
-        if not wrong and path is not None and (why := not_pinned(path)):
+        if wrong or path is None:
+            continue
+        if why := not_pinned(path):
             yield tree.diagnostic(
                 "KC4883",
                 pointer,
                 "nothing can be compared with this baseline",
                 label=why,
                 help="take this line out, measure, and pin that: kcompiler bench SPEC --pin PATH",
+            )
+        elif apart := never_compared(spec, asked, path):
+            yield tree.diagnostic(
+                "KC4895",
+                pointer,
+                "this baseline was not measured as this benchmark is",
+                label=apart[0],
+                help="ask for what it has; or take this line out, pin what is asked now, and write it again: "
+                "kcompiler bench SPEC --pin PATH",
+                notes=tuple(apart[1:]),
             )
 
 

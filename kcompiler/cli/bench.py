@@ -23,7 +23,9 @@ _PASTE = """  benchmarks:
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--id", "wanted", metavar="NAME", help="Only the benchmark of this id.")
 @click.option(
-    "--pin", type=click.Path(path_type=Path), help="Keep the report in this file, as a baseline to compare with."
+    "--pin",
+    type=click.Path(path_type=Path),
+    help="Keep the report in this file, as a baseline to compare with, unless a rule blocks what was measured.",
 )
 @PROFILE
 def bench(spec: Path, wanted: str | None, pin: Path | None, profile: str) -> None:
@@ -56,8 +58,7 @@ def bench(spec: Path, wanted: str | None, pin: Path | None, profile: str) -> Non
     errors(run)
     _show(run.reports, force, verdict, only)
     if pin is not None and force[0] in run.texts:
-        write(home, pin, run.texts[force[0]].decode())
-        click.echo(f"pinned   baseline: {_from_spec(home, made, pin)}")
+        _pin(home, made, pin, run.texts[force[0]].decode(), _blocks(verdict, force[0]))
     leave(run, verdict, called(spec, profile), signal, frozenset(only))
 
 
@@ -74,6 +75,24 @@ def _from_spec(home: project.Project, made: Mapping[str, Any], path: Path) -> st
     """The file as the spec writes it."""
     folder = (home.root / str(made["asked"]["spec"])).resolve().parent
     return Path(os.path.relpath(path.resolve(), folder)).as_posix()
+
+
+def _blocks(verdict: Mapping[str, Any], step: str) -> list[str]:
+    """Rules that block what a step measured here. What the machine that is meant would do is in no baseline of this
+    one, and whether it became slower is what pinning anew answers."""
+    return [
+        f"{one['rule']}: {one['reason']}"
+        for one in verdict["outcomes"]
+        if one["step"] == step and one["blocks"] and not one["pointer"].startswith("/data/target/")
+    ]
+
+
+def _pin(home: project.Project, made: Mapping[str, Any], path: Path, text: str, blocks: list[str]) -> None:
+    if blocks:
+        click.echo(f"not pinned: {blocks[0]}", err=True)
+        return
+    write(home, path, text)
+    click.echo(f"pinned   baseline: {_from_spec(home, made, path)}")
 
 
 def _show(

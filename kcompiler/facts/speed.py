@@ -8,7 +8,7 @@ from typing import Any
 from kcompiler import tables
 from kcompiler.spec import Spec
 from kcompiler.spec.evaluation import Benchmark
-from runtime.contract import speed
+from runtime.contract import regression
 
 
 def lengths_of(spec: Spec, asked: Benchmark) -> list[int]:
@@ -34,7 +34,13 @@ def target(spec: Spec) -> dict[str, Any] | None:
 def not_pinned(path: Path) -> str:
     """Why a file is no report that a benchmark can be compared with, "" where it is."""
     try:
-        speed.pinned(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        regression.baseline(path)
+    except (OSError, *regression.NO_REPORT) as error:
         return f"it is no report of a benchmark: {error}"
     return ""
+
+
+def never_compared(spec: Spec, asked: Benchmark, path: Path) -> list[str]:
+    """What of a benchmark, or of a baseline, the other of the two has not: those rules could never be decided."""
+    wanted = {**asked.model_dump(), "prompts": lengths_of(spec, asked), "threads": spec.execution.threads}
+    return list(regression.unasked(regression.baseline(path), wanted))

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from kcompiler.policy import remade
 from kcompiler.policy.evidence import Evidence
 from runtime.contract.questioned import JUDGE
 from runtime.contract.report import hex_of
@@ -50,8 +51,12 @@ def conflicts(found: Mapping[str, Evidence]) -> dict[str, str]:
         if reason:
             wrong[step] = reason
     for cell in _cells(reports):
-        for step, reason in _disagreements({step: reports[step] for step in cell}).items():
+        of_cell = {step: reports[step] for step in cell}
+        for step, reason in _disagreements(of_cell).items():
             wrong.setdefault(step, reason)
+        for step, report in of_cell.items():
+            if reason := remade.of_another(report, of_cell):
+                wrong.setdefault(step, reason)
     return wrong
 
 

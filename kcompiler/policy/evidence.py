@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompiler import assets
-from kcompiler.policy import laws
+from kcompiler.policy import laws, remade
 from runtime import digest
 from runtime.contract import report as contract
 from runtime.contract import strict_json
@@ -93,6 +93,8 @@ def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
     # of a kind without a schema nobody knows what belongs together; what a rule reads of it is checked when it is read
     if name != ENVELOPE and (wrong := laws.broken(content["data"], schema.laws)):
         return Evidence(pin, None, f"it contradicts itself at /data{wrong}", used)
+    if name != ENVELOPE and (wrong := remade.contradiction(content)):
+        return Evidence(pin, None, f"it contradicts itself: {wrong}", used)
     return Evidence(pin, content, "", used)
 
 

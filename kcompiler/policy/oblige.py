@@ -96,7 +96,8 @@ def _of_rule(
     expect, problem = _resolved(loaded, spec_values)
     if problem is not None:
         return [], [problem]
-    made = [_obligation(pack, loaded, kind, step, expect) for kind, step in fed]
+    of_step = rule.expect is not None and rule.expect.step
+    made = [_obligation(pack, loaded, kind, step, settings.get(step) if of_step else expect) for kind, step in fed]
     if second := kinds.load(rule.kind).other(loaded.params):
         others = producers.get(second, ())
         if len(others) != 1:
@@ -230,7 +231,7 @@ def _unmet(loaded: LoadedRule, pointer: str, said: str, help_: str) -> Diagnosti
 
 
 def _resolved(loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[object, Diagnostic | None]:
-    """What the rule compares with, taken from the spec."""
+    """What the rule compares with, taken from the spec; None where each step's own parameters say it."""
     expect = loaded.rule.expect
     if expect is None:
         return None, None

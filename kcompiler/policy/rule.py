@@ -102,20 +102,22 @@ def written(value: object) -> str:
 
 
 class Expect(Closed):
-    """What the check compares with: a path `from` into the resolved spec, or a literal `value`.
+    """What the check compares with: a path `from` into the resolved spec, a literal `value`, or with `step` the
+    parameters of the step that makes the report.
 
     `format` turns each item into a name ("prefill_{}"); `plus` adds names that do not stand in the spec.
     """
 
     source: PathText | None = Field(default=None, alias="from")
     value: Any = None
+    step: Literal[True] | None = None
     format: str = "{}"
     plus: list[str] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_origin(self) -> Expect:
-        if (self.source is None) == (self.value is None):
-            raise ValueError("give either `from` or `value`")
+        if [self.source is None, self.value is None, self.step is None].count(False) != 1:
+            raise ValueError("give one of `from`, `value` and `step`")
         if self.format.count("{}") != 1 or re.search(r"[{}]", self.format.replace("{}", "")):
             raise ValueError("`format` holds {} exactly once")
         return self

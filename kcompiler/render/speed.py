@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kcompiler.render.human_run import table as columns
@@ -36,7 +36,19 @@ def table(data: Mapping[str, Any]) -> str:
             f"{_bytes(runner['size'])} on disk, loaded in {_seconds(runner['load'])}, {_bytes(runner['peak_memory'])}"
         )
         said.append(f"  {name}: {took} of memory: {runner['says']}")
+        said += [f"  {name}, {length}: {one}" for length, found in runner["shapes"].items() for one in _unknown(found)]
     return "\n".join([*lines, *columns(rows), *said]) + "\n"
+
+
+def _unknown(found: Mapping[str, Any]) -> Iterator[str]:
+    """Why a median is not known, and the times that were measured nevertheless."""
+    for name, part in (("first token", "first_token"), ("then", "decode")):
+        if found[part]["p50"]["value"] is None:
+            yield f"{name}: {found[part]['p50']['reason']}"
+    firsts, rests = found["ns"]["first"], found["ns"]["rest"]
+    if found["first_token"]["p50"]["value"] is None and firsts:
+        told = (f"{one / 1e6:.4g} ms, {other / 1e6:.4g} ms more" for one, other in zip(firsts, rests, strict=True))
+        yield f"measured: {'; '.join(told)}"
 
 
 def _between(datum: Mapping[str, Any], scale: float, unit: str) -> str:

@@ -21,11 +21,15 @@ def compare(takes: Mapping[str, Path], params: ParityParams, ctx: Context) -> No
             raise BrokenEvidence(f"the items cannot be read: {error}", subject=f"{port}/{items.FILE}") from None
         found |= {name: mine for name, mine in lines.items() if name in params.models}
     try:
-        data = parity.pairs(found, params.models, ctx.seed)
+        # one that could not be asked has no items, and its pairs say so
+        data = parity.pairs({name: found.get(name, []) for name in params.models}, params.models, ctx.seed)
     except ValueError as error:
         raise BrokenEvidence(str(error), subject=items.FILE) from None
     every = {name: parity.asked(name, found.get(name, [])) for name in params.models}
-    sums = {name: {key: value for key, value in one.items() if key != "runner"} for name, one in every.items()}
+    sums = {
+        name: {"model": params.models[name], **{key: value for key, value in one.items() if key != "runner"}}
+        for name, one in every.items()
+    }
     told = {"suite": params.suite, "runners": sums, **data}
     ctx.report("report", told, fingerprints=facts.fingerprints({}, ctx.digests))
     pairs = {**data["ways"], **data["models"]}

@@ -1,5 +1,5 @@
-"""Times of one answer after the other → the data of a report of kind `benchmark`, and two such reports → how far they
-are apart. No clock and no tensors: whoever audits a report computes the same of its nanoseconds.
+"""Times of one answer after the other → the data of a report of kind `benchmark`, and whether such data are what their
+nanoseconds give. No clock and no tensors: whoever judges a report computes the same.
 
 An answer begins with a prompt of P tokens; the first new token is there after `first` nanoseconds (the prefill and the
 choice), the other N - 1 after `rest` more. So
@@ -14,26 +14,27 @@ each as quantiles over the repetitions, which follow `warm_up` answers that are 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pydantic import Field
 
-from runtime.contract import Params, strict_json
-from runtime.contract.report import estimated, measured, rate, unavailable
-from runtime.contract.statistics.quantiles import ends, observed, quantile
+from runtime.contract import Params
+from runtime.contract.report import estimated, measured, unavailable
+from runtime.contract.statistics.quantiles import observed, quantile
 from runtime.contract.units import unit
 
-KIND, COMPARED = "benchmark", "benchmark.regression"
+KIND = "benchmark"
+#: the profile of a machine that no table knows
+NONE = "none"
+#: what nothing here can measure
+NO_METER = ("energy", "carbon")
 Name = Literal["torch", "mil", "coreml"]
 NS = 10**9
 #: nanoseconds of a day: no answer takes longer, and no product of times leaves the doubles
 LONGEST = 86_400 * NS
-#: bytes of a pinned report, at most
-MOST = 16 << 20
-#: one of a quotient's two intervals; both together hold at 0.95 (Bonferroni)
-EACH = 0.975
+#: tokens of an answer; no quotient of them leaves the doubles
+MOST_TOKENS = 10**9
 PER_MILLION = "USD/million queries"
 
 
@@ -70,6 +71,10 @@ class Price(Params):
         examples=["c7i.large on demand, us-east-1, 2026-06, always busy"],
     )
 
+    def told(self) -> dict[str, Any]:
+        """As a report has it."""
+        return {"hour": estimated(self.usd_per_hour, "USD/h", by="the spec"), "assumption": self.assumption}
+
 
 class Target(Params):
     """The machine that the student is meant for: the chip as its maker calls it, and its memory."""
@@ -78,13 +83,20 @@ class Target(Params):
     chip: str
     memory_bytes: int | None
 
+    def told(self) -> dict[str, Any]:
+        """As a report has it."""
+        unsaid = unavailable("no table says it", "B")
+        memory = unsaid if self.memory_bytes is None else estimated(self.memory_bytes, "B", by="the table of machines")
+        return {"profile": self.profile, "chip": self.chip, "memory": memory}
+
 
 def named(prompt: int) -> str:
     """What a prompt length is called in reports, so that a rule can name it."""
     return f"prompt_{prompt}"
 
 
-def _tokens(name: str) -> int:
+def tokens_of(name: str) -> int:
+    """The same backwards."""
     return int(name.removeprefix("prompt_"))
 
 
@@ -140,17 +152,17 @@ def _rates(times: Sequence[tuple[int, int]], new: int) -> dict[str, Any]:
 def target(wanted: Target | None, here: Mapping[str, str], runners: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What the package does on the machine that it is meant for; a time from anywhere else does not stand here."""
     if wanted is None:
-        return {"profile": "none", "shapes": {}}
-    lengths = sorted({length for one in runners.values() for length in one["shapes"]}, key=_tokens)
+        return {"profile": NONE, "shapes": {}}
+    lengths = sorted({length for one in runners.values() for length in one["shapes"]}, key=tokens_of)
     device = runners.get("coreml")
     why = elsewhere(wanted, here) or ("runner `coreml` was not asked" if device is None else "")
     gauge = unavailable(why, "B") if why or device is None else device["peak_memory"]
     shapes: dict[str, Any] = {}
     for length in lengths:
         found = None if why or device is None else device["shapes"].get(length)
-        made = found or no_shape(why, _tokens(length), 2, None)
+        made = found or no_shape(why, tokens_of(length), 2, None)
         shapes[length] = {name: made[name] for name in ("first_token", "decode", "answer")}
-    return {"profile": wanted.profile, "peak_memory": gauge, "shapes": shapes}
+    return {**wanted.told(), "peak_memory": gauge, "shapes": shapes}
 
 
 def elsewhere(wanted: Target, here: Mapping[str, str]) -> str:
@@ -163,113 +175,120 @@ def elsewhere(wanted: Target, here: Mapping[str, str]) -> str:
     return f"needs {wanted.chip} ({wanted.profile}), and this is {here.get('processor', 'another')}"
 
 
-def regression(now: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """Data of two reports of kind `benchmark` → the quotients now / before of what both measured alike.
-
-    Where a runner or a length is in one of them alone, or was measured under other conditions, the quotient is
-    unavailable with the reason. Raises ValueError for a report whose figures are not those of its nanoseconds.
-    """
-    consistent(now)
-    consistent(before)
-    runners: dict[str, Any] = {}
-    for name in sorted({*now["runners"], *before["runners"]}):
-        new, old = now["runners"].get(name), before["runners"].get(name)
-        found = {**(old or {}).get("shapes", {}), **(new or {}).get("shapes", {})}
-        runners[name] = {
-            "shapes": {length: _quotients(name, length, new, old) for length in sorted(found, key=_tokens)}
-        }
-    pairs = [one for runner in runners.values() for one in runner["shapes"].values()]
-    known = sum(1 for one in pairs if one["decode"]["value"] is not None)
-    return {"benchmark": now["benchmark"], "compared": rate(known, len(pairs)), "runners": runners}
-
-
-def pinned(path: Path) -> Mapping[str, Any]:
-    """Data of a pinned report. Raises OSError, and ValueError, KeyError, TypeError or AttributeError for a file that is
-    no measured report of a benchmark, or whose figures are not those of its nanoseconds."""
-    if path.stat().st_size > MOST:
-        raise ValueError(f"larger than {MOST >> 20} MiB")
-    report: Any = strict_json.loads(path.read_bytes())
-    if not isinstance(report, dict) or report.get("kind") != KIND:
-        raise ValueError(f"not of kind `{KIND}`")
-    if report["environment"]["forged"] is not False:
-        raise ValueError("forged: nothing was measured")
-    data: Mapping[str, Any] = report["data"]
-    consistent(data)
-    return data
-
-
-def _quotients(
-    runner: str, length: str, new: Mapping[str, Any] | None, old: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    why = _unlike(runner, length, new, old)
-    if why or new is None or old is None:
-        return {name: unavailable(why, "1") for name in ("first_token", "decode")}
-    one, other = new["shapes"][length]["ns"], old["shapes"][length]["ns"]
-    # of N - 1 tokens in both: the rates are as the inverse times
-    return {
-        "first_token": _quotient(one["first"], other["first"]),
-        "decode": _quotient(other["rest"], one["rest"]),
-    }
-
-
-def _unlike(runner: str, length: str, new: Mapping[str, Any] | None, old: Mapping[str, Any] | None) -> str:
-    """Why two measurements of a length say nothing about each other, "" where they do."""
-    if new is None or length not in new["shapes"]:
-        return f"the baseline has {length} through `{runner}`, which is not measured any more"
-    if old is None or length not in old["shapes"]:
-        return f"the baseline has no {length} through `{runner}`"
-    here, there = new["conditions"], old["conditions"]
-    apart = [name for name in sorted({*here, *there}) if here.get(name) != there.get(name)]
-    if apart:
-        told = (f"{name} {there.get(name, 'not said')}, here {here.get(name, 'not said')}" for name in apart)
-        return f"the baseline was measured otherwise: {'; '.join(told)}"
-    for whose, one in (("here", new), ("in the baseline", old)):
-        if not one["shapes"][length]["ns"]["first"]:
-            return f"`{runner}` was not available {whose}"
-    return ""
-
-
-def _quotient(numerator: Sequence[int], denominator: Sequence[int]) -> dict[str, Any]:
-    """Median of the one by median of the other, between the ends that 95 % leave it."""
-    if min(*numerator, *denominator) <= 0:
-        return unavailable("the clock was too coarse: tokens took no time", "1")
-    (low, high), (least, most) = ends(numerator, 0.5, EACH), ends(denominator, 0.5, EACH)
-    found = {}
-    if low is not None and high is not None and least is not None and most is not None:
-        found = {"low": low / most, "high": high / least}
-    value = quantile(numerator, 0.5) / quantile(denominator, 0.5)
-    n = min(len(numerator), len(denominator))
-    return measured(value, "1", n=n, **found, confidence=0.95, interval="of both medians, order statistics")
-
-
 def consistent(data: Mapping[str, Any]) -> None:
-    """Raises ValueError, KeyError or TypeError for data of a benchmark that are not what their nanoseconds give."""
-    for name, runner in data["runners"].items():
-        said = runner["conditions"]
-        if not all(isinstance(one, str) for one in said.values()):
-            raise ValueError(f"{name}: what it was measured under is not said in words")
-        for length, found in runner["shapes"].items():
-            ns, new, prompt = found["ns"], found["new_tokens"]["value"], found["prompt_tokens"]["value"]
-            if (
-                named(prompt) != length
-                or new < 2
-                or said["new_tokens"] != str(new)
-                or not all(map(_is_time, _numbers(ns)))
-            ):
-                raise ValueError(f"{name}, {length}: no such times")
-            times = list(zip(ns["first"], ns["rest"], strict=True))
-            if not times:
-                continue
-            made = shape(times, prompt, new, None)
-            for part in ("repetitions", "first_token", "decode", "answer"):
-                if made[part] != found[part]:
-                    raise ValueError(f"{name}, {length}: `{part}` is not what the nanoseconds give")
+    """Raises ValueError, KeyError, TypeError or AttributeError for data of a benchmark that are not what their own
+    nanoseconds, conditions, price and machine give."""
+    here, runners, price = data["machine"], data["runners"], _price(data.get("price"))
+    if not runners:
+        raise ValueError("no runner was asked")
+    if any(data[name]["value"] is not None for name in NO_METER):
+        raise ValueError("energy and carbon cannot be measured here")
+    lengths = {tuple(sorted(runner["shapes"])) for runner in runners.values()}
+    if len(lengths) > 1 or lengths == {()}:
+        raise ValueError("its runners were not asked the same lengths")
+    for name, runner in runners.items():
+        _is_of(name, runner, here, data["warm_up"]["value"])
+        known = {_is_shape(name, length, runner, data["repetitions"]["value"], price) for length in runner["shapes"]}
+        if known != {runner["load"]["value"] is not None}:
+            raise ValueError(f"{name}: it was measured in part, or without being loaded")
+        if known == {False} and runner["peak_memory"]["value"] is not None:
+            raise ValueError(f"{name}: memory of what was not loaded")
+    meant = _meant(data["target"])
+    if data["target"] != target(None if meant is None else Target(**meant), here, runners):
+        raise ValueError("`target` is not what its machine and its runners give")
 
 
-def _is_time(value: object) -> bool:
+def _price(said: Mapping[str, Any] | None) -> Price | None:
+    if said is None:
+        return None
+    price = Price(usd_per_hour=said["hour"]["value"], assumption=said["assumption"])
+    if said != price.told():
+        raise ValueError("`price` is not what somebody said that an hour costs")
+    return price
+
+
+def _is_of(name: str, runner: Mapping[str, Any], here: Mapping[str, str], warm_up: int) -> None:
+    """Whether a runner is what its name says, measured on the machine that the report is of."""
+    if name not in RUNNERS or {one: runner[one] for one in ("of", "level", "says")} != asdict(RUNNERS[name]):
+        raise ValueError(f"`{name}` is not what a runner of that name runs")
+    said = runner["conditions"]
+    if not all(isinstance(one, str) for one in said.values()):
+        raise ValueError(f"{name}: what it was measured under is not said in words")
+    apart = [one for one in sorted(here) if said.get(one) != here[one]]
+    if apart:
+        raise ValueError(f"{name}: measured under another `{apart[0]}` than the machine has")
+    if said["warm_up"] != str(warm_up):
+        raise ValueError(f"{name}: measured after another warm-up")
+
+
+def _is_shape(name: str, length: str, runner: Mapping[str, Any], repetitions: int, price: Price | None) -> bool:
+    """Whether a length was measured; its figures are what its nanoseconds give."""
+    found = runner["shapes"][length]
+    ns, new, prompt = found["ns"], found["new_tokens"]["value"], found["prompt_tokens"]["value"]
+    if (
+        named(prompt) != length
+        or not (type(new) is type(prompt) is int and 2 <= new <= MOST_TOKENS)
+        or runner["conditions"]["new_tokens"] != str(new)
+        or not all(map(is_time, numbers(ns)))
+    ):
+        raise ValueError(f"{name}, {length}: no such times")
+    times = list(zip(ns["first"], ns["rest"], strict=True))
+    if times and len(times) != repetitions:
+        raise ValueError(f"{name}, {length}: {len(times)} answers of {repetitions} repetitions")
+    why = "" if times else str(found["decode"]["p50"]["reason"])
+    made = shape(times, prompt, new, price) if times else no_shape(why, prompt, new, price)
+    for part in sorted({*made, *found}):
+        if made.get(part) != found.get(part):
+            raise ValueError(f"{name}, {length}: `{part}` is not what the nanoseconds give")
+    return bool(times)
+
+
+def is_time(value: object) -> bool:
+    """Whether a value is nanoseconds that an answer may take."""
     return type(value) is int and 0 <= value <= LONGEST
 
 
-def _numbers(ns: Mapping[str, Iterable[int]]) -> Iterator[Any]:
+def numbers(ns: Mapping[str, Iterable[int]]) -> Iterator[Any]:
+    """Every number of a length's nanoseconds."""
     yield from ns["first"]
     yield from ns["rest"]
+
+
+def unlike(asked: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
+    """In what a report is not what the parameters of its step asked for, as sentences."""
+    for said, wanted, found in (
+        ("benchmark", [asked["id"]], [data["benchmark"]]),
+        ("runners", asked["runners"], list(data["runners"])),
+        ("warm_up", [asked["warm_up"]], [data["warm_up"]["value"]]),
+        ("repetitions", [asked["repetitions"]], [data["repetitions"]["value"]]),
+        ("threads", [str(asked["threads"])], [data["machine"].get("threads")]),
+        ("price", [asked.get("price")], [_said(data.get("price"))]),
+        ("target", [asked.get("target")], [_meant(data["target"])]),
+    ):
+        yield from _apart(said, wanted, found)
+    for name, runner in data["runners"].items():
+        shapes = runner["shapes"].values()
+        yield from _apart(f"{name}: prompts", asked["prompts"], [one["prompt_tokens"]["value"] for one in shapes])
+        of_each = sorted({one["new_tokens"]["value"] for one in shapes})
+        yield from _apart(f"{name}: new_tokens", [asked["new_tokens"]], of_each)
+
+
+def _apart(said: str, wanted: Sequence[Any], found: Sequence[Any]) -> Iterator[str]:
+    """A sentence, where the one is not the other in any order."""
+    if len(wanted) != len(found) or any(wanted.count(one) != found.count(one) for one in wanted):
+        yield f"{said}: asked for {_listed(wanted)}, measured {_listed(found)}"
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values)) or "nothing"
+
+
+def _said(price: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if price is None else {"usd_per_hour": price["hour"]["value"], "assumption": price["assumption"]}
+
+
+def _meant(said: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Parameters of the machine that a report says is meant."""
+    if said["profile"] == NONE:
+        return None
+    return {"profile": said["profile"], "chip": said["chip"], "memory_bytes": said["memory"]["value"]}

@@ -40,7 +40,7 @@ def run(takes: Mapping[str, Path], params: BenchmarkParams, ctx: Context) -> Non
 
 STEP = Step(
     name="benchmark",
-    version=1,
+    version=2,
     params=BenchmarkParams,
     takes=takes,
     gives={"report": Port(kind="report", report=KIND)},

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from runtime.contract import Context, Params, Port, Step
-from runtime.contract.speed import COMPARED, KIND
+from runtime.contract.regression import KIND as COMPARED
+from runtime.contract.speed import KIND
 
 
 class RegressionParams(Params):
@@ -19,7 +20,7 @@ def run(takes: Mapping[str, Path], params: RegressionParams, ctx: Context) -> No
 
 STEP = Step(
     name="regression",
-    version=1,
+    version=2,
     params=RegressionParams,
     takes={"now": Port(kind="report", report=KIND), "baseline": Port(kind="file")},
     gives={"report": Port(kind="report", report=COMPARED)},
@@ -27,6 +28,7 @@ STEP = Step(
     run=run,
     code=(
         "runtime.timing.comparing",
+        "runtime.contract.regression",
         "runtime.contract.speed",
         "runtime.contract.statistics",
         "runtime.contract.report",

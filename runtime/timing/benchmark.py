@@ -63,8 +63,7 @@ def benchmark(takes: Mapping[str, Path], params: BenchmarkParams, ctx: Context) 
         "carbon": facts.unavailable(_NO_METER, "g"),
     }
     if params.price is not None:
-        hour = facts.estimated(params.price.usd_per_hour, "USD/h", by="the spec")
-        data["price"] = {"hour": hour, "assumption": params.price.assumption}
+        data["price"] = params.price.told()
     ctx.report("report", data, fingerprints=facts.fingerprints({"tokenizer": takes["tokenizer"]}, ctx.digests))
 
 
@@ -177,8 +176,14 @@ def _identity(name: speed.Name, folder: Path) -> str:
 
 def _told(name: str, shapes: Mapping[str, Any]) -> str:
     parts = [
-        f"{length}: first {one['first_token']['p50']['value'] or 0:.4f} s, "
-        f"then {one['decode']['p50']['value'] or 0:.1f} token/s"
+        f"{length}: first {_said(one['first_token']['p50'], '.4f')}, then {_said(one['decode']['p50'], '.1f')}"
         for length, one in shapes.items()
     ]
     return f"{name}: {'; '.join(parts)}"
+
+
+def _said(datum: Mapping[str, Any], digits: str) -> str:
+    """A number, or why there is none."""
+    if datum["value"] is None:
+        return f"not known ({datum['reason']})"
+    return f"{datum['value']:{digits}} {datum['unit']}"

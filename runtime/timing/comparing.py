@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.contract import Context, Refusal, speed
+from runtime.contract import Context, Refusal, regression
 from runtime.steps.regression import RegressionParams
 
 
 def compare(takes: Mapping[str, Path], params: RegressionParams, ctx: Context) -> None:
     """Operation `regression`. Raises Refusal (KR0260) for a baseline that is no report of a benchmark, or one whose
     figures are not what its own nanoseconds give."""
-    now = speed.pinned(takes["now"] / "report.json")
+    now = regression.pinned(takes["now"] / "report.json")
     try:
-        data = speed.regression(now, speed.pinned(takes["baseline"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        data = regression.regression(now, regression.baseline(takes["baseline"]))
+    except regression.NO_REPORT as error:
         raise Refusal(
             f"the baseline of benchmark `{params.id}` cannot be compared with: {error}",
             place="evaluation.benchmarks",

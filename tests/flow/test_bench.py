@@ -41,14 +41,18 @@ def report(home: Home, step: str = "benchmark-speed") -> dict[str, Any]:
 def slower(path: Path, factor: float) -> None:
     """A baseline whose machine needed `factor` times as long, consistent in itself."""
     found = json.loads(path.read_text(encoding="utf-8"))
-    for runner in found["data"]["runners"].values():
+    data = found["data"]
+    price = data.get("price") and speed.Price(
+        usd_per_hour=data["price"]["hour"]["value"], assumption=data["price"]["assumption"]
+    )
+    for runner in data["runners"].values():
         for name, one in runner["shapes"].items():
             times = [
                 (max(1, int(first * factor)), max(1, int(rest * factor)))
                 for first, rest in zip(one["ns"]["first"], one["ns"]["rest"], strict=True)
             ]
             prompt, new = one["prompt_tokens"]["value"], one["new_tokens"]["value"]
-            runner["shapes"][name] = speed.shape(times, prompt, new, None)
+            runner["shapes"][name] = speed.shape(times, prompt, new, price)
     path.write_text(json.dumps(found), encoding="utf-8")
 
 
@@ -112,10 +116,8 @@ def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
     assert [outcomes(done, "speed/regression")[rule][0] for rule in REGRESSION] == ["fail", "fail"]
 
     # another machine says nothing
-    elsewhere = json.loads(original)
-    for runner in elsewhere["data"]["runners"].values():
-        runner["conditions"]["processor"] = "another"
-    pinned.write_text(json.dumps(elsewhere), encoding="utf-8")
+    here = json.loads(original)["data"]["machine"]["processor"]
+    pinned.write_text(original.replace(here, "another"), encoding="utf-8")
     done.apply().ended(1, "inconclusive")
     for outcome, reason in outcomes(done, "speed/regression").values():
         assert outcome not in ("pass", "fail")
@@ -128,6 +130,25 @@ def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
     gone = done.run("plan", SPEC).ended(1, "invalid")
     assert "KC4401" in gone.err
     assert f"{SPEC}:" in gone.err
+
+    # a length more than the baseline has is known, too; the advice is to take the line out, pin, and write it again
+    pinned.write_text(original, encoding="utf-8")
+    asks(done, "speed/regression", baseline="../baselines/speed.json", prompts=[8, 16])
+    assert "no prompt of 16 tokens through `torch`" in done.run("plan", SPEC).ended(1, "invalid").err
+    asks(done, prompts=[8, 16])
+    line = done.run("bench", SPEC, "--pin", "baselines/speed.json").ended(0, "").out.splitlines()
+    assert "pinned   baseline: ../baselines/speed.json" in line
+    asks(done, "speed/regression", baseline="../baselines/speed.json", prompts=[8, 16])
+    done.run("plan", SPEC).ended(0, "")
+
+    # one answer is no median: it is told, no 0 stands for it, and nothing is pinned
+    asks(done, prompts=[8], repetitions=1)
+    alone = done.run("bench", SPEC, "--pin", "baselines/one.json").ended(1, "fail")
+    assert "0.0 token/s" not in alone.out + alone.err
+    assert "1 repetitions; a quantile of 0.5 takes 2 at least" in alone.out
+    assert "measured: " in alone.out
+    assert "not pinned: speed/measured/" in alone.err
+    assert not (done.root / "baselines" / "one.json").exists()
 
 
 @pytest.mark.slow

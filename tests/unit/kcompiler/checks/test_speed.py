@@ -10,6 +10,7 @@ import pytest
 
 from runtime.contract import report, speed
 from tests.unit.kcompiler.checks.claims import Change, Claim, _parsed, disagrees
+from tests.unit.runtime.contract import speeds
 
 
 def asked(*benchmarks: dict[str, Any], prefill: list[int] | None = None, context: int = 64) -> Change:
@@ -20,11 +21,22 @@ def asked(*benchmarks: dict[str, Any], prefill: list[int] | None = None, context
     return change
 
 
-def measured(kind: str = "benchmark", *, forged: bool = False, decode: float | None = None) -> str:
-    shape = speed.shape([(1000, 2000)] * 20, 8, 4, None)
+def measured(
+    kind: str = "benchmark",
+    *,
+    forged: bool = False,
+    decode: float | None = None,
+    n: int = 20,
+    lengths: tuple[int, ...] = (8,),
+    runners: tuple[speed.Name, ...] = ("torch",),
+    new: int = 4,
+    **conditions: str,
+) -> str:
+    told = {"threads": "2", **conditions}
+    found = {name: speeds.runner(name, told, {one: [(1000, 2000)] * n for one in lengths}, new=new) for name in runners}
+    data = speeds.data(found, {})
     if decode is not None:
-        shape["decode"]["p50"]["value"] = decode
-    data = {"runners": {"torch": {"conditions": {"new_tokens": "4"}, "shapes": {"prompt_8": shape}}}}
+        data["runners"]["torch"]["shapes"]["prompt_8"]["decode"]["p50"]["value"] = decode
     around = {"backend": "torch", "forged": forged}
     return report.dump(report.envelope(kind=kind, step="b", subject={}, fingerprints={}, environment=around, data=data))
 
@@ -33,7 +45,8 @@ def pinned(text: str | bytes | None) -> dict[str, Any]:
     return {} if text is None else {"files": {"old.json": text}}
 
 
-WITH = asked({"prompts": [8], "new_tokens": 4, "baseline": "old.json"})
+ASKED = {"runners": ["torch"], "prompts": [8], "new_tokens": 4, "warm_up": 2, "baseline": "old.json"}
+WITH = asked(ASKED)
 CLAIMS = [
     Claim("none", asked()),
     Claim("tokens of texts", lambda data: data["evaluation"].update(suites=[{"use": "answers", "efficiency": True}])),
@@ -62,6 +75,21 @@ CLAIMS = [
     Claim("another report", WITH, ("KC4883",), ("not of kind",), **pinned(measured("run"))),
     Claim("a forged one", WITH, ("KC4883",), ("forged",), **pinned(measured(forged=True))),
     Claim("one that was touched", WITH, ("KC4883",), ("`decode`",), **pinned(measured(decode=1e9))),
+    Claim("one in which nothing was measured", WITH, ("KC4883",), ("nothing in it was measured", "not here"),
+          **pinned(measured(n=0))),
+    Claim("one without runners", WITH, ("KC4883",), ("no runner",), **pinned(measured(runners=()))),
+    Claim("one whose runners have no lengths", WITH, ("KC4883",), ("lengths",), **pinned(measured(lengths=()))),
+    Claim("a length that it has not", asked({**ASKED, "prompts": [8, 16]}), ("KC4895",), ("no prompt of 16", "--pin"),
+          **pinned(measured())),
+    Claim("one that is not asked any more", WITH, ("KC4895",), ("prompt of 16 tokens through `torch`, which",),
+          **pinned(measured(lengths=(8, 16)))),
+    Claim("a runner that it has not", asked({**ASKED, "runners": ["torch", "mil"]}), ("KC4895",), ("no times of `mil`",),
+          **pinned(measured())),
+    Claim("a runner that is not asked", WITH, ("KC4895",), ("`mil`, which is not asked",),
+          **pinned(measured(runners=("torch", "mil")))),
+    Claim("answers of another length", WITH, ("KC4895",), ("new_tokens 5, not 4",), **pinned(measured(new=5))),
+    Claim("after another warm-up", asked({**ASKED, "warm_up": 3}), ("KC4895",), ("warm_up 2, not 3",), **pinned(measured())),
+    Claim("with other threads", WITH, ("KC4895",), ("threads 3, not 2",), **pinned(measured(threads="3"))),
     Claim("no report at all", WITH, ("KC4883",), **pinned("[]")),
     Claim("no text", WITH, ("KC4883",), **pinned(b"\xff\x00")),
     Claim("an endless one", WITH, ("KC4883",), **pinned("[" * 100_000)),

@@ -36,6 +36,7 @@ def claims() -> list[Claim]:
         *claims_kinds.bindings(),
         *claims_kinds.origins(),
         *claims_kinds.demands(),
+        *claims_kinds.asked_for(),
         *claims_relative.every(),
         *claims_dominance.every(),
         *claims_judging.sizes(),

@@ -1,4 +1,4 @@
-"""What the other kinds of check must say: covers, all_true, fingerprints, genuine."""
+"""What the other kinds of check must say: covers, all_true, fingerprints, genuine, as_asked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from runtime.contract import report as facts
 from tests.unit.kcompiler.judge.samples import ALONE, HEX, Claim, environment, number, obligation, one, report
+from tests.unit.runtime.contract import speeds
 
 
 def covering() -> list[Claim]:
@@ -223,4 +224,40 @@ def demands() -> list[Claim]:
         ),
         one("demanded and missing", {"y": number(1.0)}, strict, "not_evaluated"),
         one("demanded and no datum", {"x": "measured"}, strict, "error"),
+    ]
+
+
+def asked_for() -> list[Claim]:
+    here = {"processor": "one", "threads": "2"}
+    runner = speeds.runner("torch", here, {8: [(1000, 2000)] * 20}, new=4)
+    data = speeds.data({"torch": runner}, here)
+    asked = {
+        "id": "speed",
+        "runners": ["torch"],
+        "prompts": [8],
+        "new_tokens": 4,
+        "warm_up": 2,
+        "repetitions": 20,
+        "threads": 2,
+    }
+
+    def made(expect: object, outcome: str, claim: str, **more: Any) -> Claim:
+        given = report(data, kind="benchmark")
+        obliged = obligation({}, kind="as_asked@1", report="benchmark", expect=expect)
+        return Claim(claim, {"measure": given}, [obliged], [outcome], ALONE[outcome], more)
+
+    return [
+        made(asked, "pass", "what was asked for is there", reason="all that was asked for is there.", pointer="/data"),
+        made({**asked, "prompts": [8, 16]}, "fail", "a length is not there", reason="asked for 8, 16, measured 8"),
+        made({**asked, "warm_up": 1, "id": "x"}, "fail", "two things are not", reason="; ", pointer="/data"),
+        made(None, "not_evaluated", "nobody says what was asked"),
+        made([], "error", "a list is no parameters"),
+        made({}, "error", "parameters of another step"),
+        made({**asked, "runners": 7}, "error", "parameters that are none"),
+        one(
+            "a kind of which nobody knows what was asked",
+            {"x": {}},
+            obligation({}, kind="as_asked@1", expect=asked),
+            "error",
+        ),
     ]

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from runtime.contract import regression, speed
 from runtime.contract import report as facts
-from runtime.contract import speed
+from tests.unit.runtime.contract import speeds
 
 HERE = {"processor": "Apple M1 Max", "memory": str(64 << 30), "usable": "10"}
 MEANT = speed.Target(profile="m1-max-64gb", chip="Apple M1 Max", memory_bytes=64 << 30)
@@ -16,21 +17,21 @@ PRICE = speed.Price(usd_per_hour=0.36, assumption="a small server, always busy")
 MS = 10**6
 
 
-def runner(first_ms: int = 100, rest_ms: int = 310, n: int = 30, *, new: int = 32, **conditions: str) -> dict[str, Any]:
+def runner(
+    first_ms: int = 100, rest_ms: int = 310, n: int = 30, *, name: str = "torch", new: int = 32, **conditions: str
+) -> dict[str, Any]:
     times = [(first_ms * MS + i, rest_ms * MS + i) for i in range(n)]
-    return {
-        "conditions": {**HERE, "torch": "2.13.0", "model": "a", "new_tokens": str(new), **conditions},
-        "peak_memory": facts.measured(5, "B"),
-        "shapes": {"prompt_64": speed.shape(times, 64, new, None)},
-    }
+    told = {"torch": "2.13.0", "model": "a", **conditions}
+    return speeds.runner(name, {**HERE, **told}, {64: times}, new=new)
 
 
 def data(**runners: dict[str, Any]) -> dict[str, Any]:
-    return {"benchmark": "speed", "runners": runners}
+    """Of a machine of which nothing is said beside the conditions of each runner."""
+    return speeds.data(runners, {})
 
 
 def quotients(now: dict[str, Any], before: dict[str, Any], name: str = "torch") -> dict[str, Any]:
-    found: dict[str, Any] = speed.regression(now, before)["runners"][name]["shapes"]["prompt_64"]
+    found: dict[str, Any] = regression.regression(now, before)["runners"][name]["shapes"]["prompt_64"]
     return found
 
 
@@ -98,9 +99,8 @@ class TestRegression:
             assert one["low"] <= one["value"] <= one["high"]
 
     def test_noise_widens_the_unfavourable_end(self) -> None:
-        noisy = data(torch=runner())
         times = [(100 * MS + (i % 10) * 20 * MS, 310 * MS) for i in range(30)]
-        noisy["runners"]["torch"]["shapes"]["prompt_64"] = speed.shape(times, 64, 32, None)
+        noisy = data(torch=speeds.runner("torch", HERE, {64: times}, new=32))
         found = quotients(noisy, noisy)["first_token"]
         assert found["value"] == 1.0
         assert found["high"] > 1.2
@@ -125,7 +125,7 @@ class TestRegression:
         assert "new_tokens 8, here 32" in found["decode"]["reason"]
 
     def test_a_runner_that_is_new_or_gone_is_said_and_not_passed_over(self) -> None:
-        both = speed.regression(data(torch=runner()), data(mil=runner()))
+        both = regression.regression(data(torch=runner()), data(mil=runner(name="mil")))
         assert both["compared"]["k"] == 0
         assert both["compared"]["n"] == 2
         reasons = {name: one["shapes"]["prompt_64"]["decode"]["reason"] for name, one in both["runners"].items()}
@@ -133,8 +133,7 @@ class TestRegression:
         assert "has no prompt_64" in reasons["torch"]
 
     def test_what_was_not_available_is_not_compared(self) -> None:
-        absent = runner()
-        absent["shapes"]["prompt_64"] = speed.no_shape("no Mac", 64, 32, None)
+        absent = runner(n=0)
         assert "not available here" in quotients(data(torch=absent), data(torch=runner()))["decode"]["reason"]
         assert "in the baseline" in quotients(data(torch=runner()), data(torch=absent))["decode"]["reason"]
 
@@ -154,7 +153,7 @@ class TestPinned:
         return path
 
     def test_a_report_that_was_measured_is_read(self, tmp_path: Path) -> None:
-        assert list(speed.pinned(self.file(tmp_path))["runners"]) == ["torch"]
+        assert list(regression.pinned(self.file(tmp_path))["runners"]) == ["torch"]
 
     @pytest.mark.parametrize(
         "changed",
@@ -168,7 +167,7 @@ class TestPinned:
     )
     def test_anything_else_is_refused(self, tmp_path: Path, changed: dict[str, Any]) -> None:
         with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
-            speed.pinned(self.file(tmp_path, **changed))
+            regression.pinned(self.file(tmp_path, **changed))
 
     @pytest.mark.parametrize("part", ["first_token", "decode", "answer", "repetitions"])
     def test_a_figure_that_the_nanoseconds_do_not_give_is_refused(self, tmp_path: Path, part: str) -> None:
@@ -177,18 +176,18 @@ class TestPinned:
         place = place if part == "repetitions" else place["p50"]
         place["value"] *= 2
         with pytest.raises(ValueError, match=part):
-            speed.pinned(self.file(tmp_path, data=found))
+            regression.pinned(self.file(tmp_path, data=found))
 
     def test_what_it_was_measured_under_is_said_in_words_and_is_of_these_answers(self, tmp_path: Path) -> None:
         for wrong in ({"new_tokens": "31"}, {"threads": 2}):
             found = data(torch=runner())
             found["runners"]["torch"]["conditions"] |= wrong
             with pytest.raises(ValueError, match=r"no such times|in words"):
-                speed.pinned(self.file(tmp_path, data=found))
+                regression.pinned(self.file(tmp_path, data=found))
 
     @pytest.mark.parametrize("first", [True, -1, 1.5, "1", 2**53 - 1])
     def test_nanoseconds_are_whole_numbers_from_zero_on(self, tmp_path: Path, first: object) -> None:
         found = data(torch=runner())
         found["runners"]["torch"]["shapes"]["prompt_64"]["ns"]["first"][0] = first
         with pytest.raises(ValueError, match="no such times"):
-            speed.pinned(self.file(tmp_path, data=found))
+            regression.pinned(self.file(tmp_path, data=found))

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import Refusal, report, speed
+from runtime.contract import Refusal, report
 from runtime.steps.regression import RegressionParams
 from runtime.timing.comparing import compare
+from tests.unit.runtime.contract import speeds
 
 
 class Told:
@@ -20,13 +21,9 @@ class Told:
 
 
 def written(path: Path, value: float | None = None) -> Path:
-    shape = speed.shape([(1000, 2000)] * 20, 8, 4, None)
+    data = speeds.data({"torch": speeds.runner("torch", {}, {8: [(1000, 2000)] * 20}, new=4)}, {})
     if value is not None:
-        shape["decode"]["p50"]["value"] = value
-    data = {
-        "benchmark": "speed",
-        "runners": {"torch": {"conditions": {"new_tokens": "4"}, "shapes": {"prompt_8": shape}}},
-    }
+        data["runners"]["torch"]["shapes"]["prompt_8"]["decode"]["p50"]["value"] = value
     around = {"backend": "torch", "forged": False}
     made = report.envelope(kind="benchmark", step="b", subject={}, fingerprints={}, environment=around, data=data)
     path.parent.mkdir(exist_ok=True)

@@ -1,0 +1,42 @@
+"""A report × the parameters that the plan has of its step → it is about all that was asked for, and nothing else.
+
+A report that leaves out what it could not show, or shows something easier, is consistent in itself; what was asked
+stands in the plan alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kcompiler.policy.kind import Closed, Judged, Kind, broken, lacking
+from kcompiler.policy.remade import UNLIKE
+
+
+class Params(Closed):
+    """None: the kind of the report says what of the parameters it has to show."""
+
+
+def judge(_params: Params, report: Mapping[str, Any], expect: object, _other: object) -> Judged:
+    if expect is None:
+        return lacking("the plan does not say what was asked for")
+    unlike = UNLIKE.get(report["kind"])
+    if unlike is None or not isinstance(expect, Mapping):
+        return broken(f"nothing says what a report of kind `{report['kind']}` was asked for")
+    try:
+        apart = list(unlike(expect, report["data"]))
+    except (LookupError, TypeError, AttributeError) as error:
+        return broken(f"what the plan says is nothing that such a step is asked: {type(error).__name__} {error}")
+    found = "; ".join(apart) or "all that was asked for is there"
+    return Judged(word="fail" if apart else "pass", reason=found, pointer="/data")
+
+
+KIND = Kind(
+    name="as_asked",
+    version=1,
+    params=Params,
+    judge=judge,
+    expects=lambda _: True,
+    # each step's own parameters, `expect: {step: true}`, and nothing of the spec
+    accepts=lambda expect: expect is None,
+)
