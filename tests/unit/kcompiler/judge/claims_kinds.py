@@ -246,7 +246,16 @@ def asked_for() -> list[Claim]:
         obliged = obligation({}, kind="as_asked@1", report="benchmark", expect=expect)
         return Claim(claim, {"measure": given}, [obliged], [outcome], ALONE[outcome], more)
 
+    def other(claim: str, outcome: str, reason: str, **around: bool) -> Claim:
+        given = report(
+            {**data, "warm_up": facts.measured(1, "answer")}, kind="benchmark", environment=environment(**around)
+        )
+        obliged = obligation({}, kind="as_asked@1", report="benchmark", expect=asked)
+        return Claim(claim, {"measure": given}, [obliged], [outcome], ALONE[outcome], {"reason": reason})
+
     return [
+        other("times of another warm-up", "error", "it contradicts itself: torch: measured after another warm-up"),
+        other("made up, and said so", "not_evaluated", "forged", forged=True),
         made(asked, "pass", "what was asked for is there", reason="all that was asked for is there.", pointer="/data"),
         made({**asked, "prompts": [8, 16]}, "fail", "a length is not there", reason="asked for 8, 16, measured 8"),
         made({**asked, "warm_up": 1, "id": "x"}, "fail", "two things are not", reason="; ", pointer="/data"),
