@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -139,23 +140,22 @@ def _believed(
     reports: Mapping[str, Evidence],
 ) -> list[Outcome]:
     """The outcomes; one that rests on a judge who has not passed is inconclusive, whatever it was."""
-    doubts: dict[str, str] = {}
+
+    @cache
+    def doubt(step: str) -> tuple[str, str]:
+        blocking = believed.about(step, every)
+        found = [_outcome(one, reports, set()) for one in blocking]
+        return believed.doubt(
+            step, blocking, {one.rule: believed.Said(one.outcome, one.reason, one.remedy) for one in found}
+        )
+
     made = []
     for outcome, raw in zip(outcomes, obligations, strict=True):
         step = str(raw.get("judged_by", "")).removeprefix("step:")
-        if step and step not in doubts:
-            blocking = believed.about(step, every)
-            words = {str(one.get("rule")): _outcome(one, reports, set()).outcome for one in blocking}
-            doubts[step] = believed.doubt(step, blocking, words)
-        why = doubts[step] if step and outcome.outcome in ("pass", "fail") else ""
+        why, remedy = doubt(step) if step and outcome.outcome in ("pass", "fail") else ("", "")
         if why:
-            outcome = replace(
-                outcome,
-                outcome="inconclusive",
-                blocks=outcome.mode == "block",
-                reason=why,
-                remedy="mend the judge, or take one that passes",
-            )
+            blocks = outcome.mode == "block"
+            outcome = replace(outcome, outcome="inconclusive", blocks=blocks, reason=why, remedy=remedy)
         made.append(outcome)
     return made
 

@@ -9,12 +9,13 @@ to ask for it, and none can leave it out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 from runtime.contract.questioned import STANDING
 
-#: what a rule must bound from above, of the report on a judge
-CALIBRATION = "calibration."
+#: what a rule must bound from above, of the report on a judge; an error of 1 is the worst there is, and no bound
+CALIBRATION, WORST = "calibration.", 1
 _FROM_ABOVE = ("<", "<=")
 
 
@@ -22,7 +23,7 @@ def edges(takes: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Step that rests on a judge → "step:…" of the report on the judge. `takes`: step → port → reference."""
 
     def made_by(reference: str) -> str:
-        return reference.removeprefix("step:").partition("#")[0] if reference.startswith("step:") else ""
+        return reference.removeprefix("step:").partition("#")[0]
 
     found = {step: f"step:{made_by(ports[STANDING])}" for step, ports in takes.items() if STANDING in ports}
     while True:
@@ -55,21 +56,48 @@ def about(step: str, obligations: Iterable[Mapping[str, Any]]) -> list[Mapping[s
 
 
 def calibrates(one: Mapping[str, Any]) -> bool:
-    """Whether an obligation bounds the calibration error of a judge from above."""
+    """Whether an obligation bounds the calibration error of a judge from above, by less than the worst error."""
     params = one.get("params")
     if not isinstance(params, Mapping) or not str(one.get("kind", "")).startswith("bound@"):
         return False
     metric = params.get("metric")
     paths: Sequence[Any] = metric if isinstance(metric, list) else [metric]
-    return params.get("op") in _FROM_ABOVE and any(str(path).startswith(CALIBRATION) for path in paths)
+    bounds = params.get("op") in _FROM_ABOVE and any(str(path).startswith(CALIBRATION) for path in paths)
+    written = params.get("threshold")
+    return bounds and not _harmless(one.get("expect") if written is None else written)
 
 
-def doubt(step: str, blocking: Sequence[Mapping[str, Any]], outcomes: Mapping[str, str]) -> str:
-    """Why the judge whose report `step` makes is not believed, or "". `outcomes`: rule → what became of it there."""
+def _harmless(threshold: object) -> bool:
+    """Whether every error is within it, or it is no number."""
+    try:
+        return Fraction(str(threshold)) >= WORST
+    except (ValueError, ZeroDivisionError):
+        return True
+
+
+class Said(NamedTuple):
+    """What became of a rule about the judge."""
+
+    outcome: str
+    reason: str
+    remedy: str
+
+
+#: a rule that nothing was said of
+_NOTHING = Said("not_evaluated", "nothing was judged by it", "apply the whole plan")
+
+
+def doubt(step: str, blocking: Sequence[Mapping[str, Any]], outcomes: Mapping[str, Said]) -> tuple[str, str]:
+    """Why the judge whose report `step` makes is not believed, and what to do; or ("", ""). `outcomes`: by rule."""
     if not any(map(calibrates, blocking)):
-        return f"no blocking rule bounds the calibration error of the judge in the report of `{step}`"
+        return (
+            f"no blocking rule bounds the calibration error of the judge in the report of `{step}`",
+            "name pack quality/judged, or a pack of your own with such a rule about eval.judge",
+        )
     for one in blocking:
-        word = outcomes.get(str(one.get("rule")), "not_evaluated")
-        if word != "pass":
-            return f"the judge is not believed: of the report of `{step}`, rule `{one.get('rule')}` is {word}"
-    return ""
+        rule = str(one.get("rule"))
+        said = outcomes.get(rule, _NOTHING)
+        if said.outcome != "pass":
+            why = f"rule `{rule}` is {said.outcome}: {said.reason}"
+            return f"the judge is not believed: of the report of `{step}`, {why}", said.remedy
+    return "", ""

@@ -55,7 +55,7 @@ class ChoiceParams(Params):
     limit: int = Field(
         default=0,
         ge=0,
-        description="Rows for the runners in torch, in their order; 0 takes all.",
+        description="Rows for the runners in torch, a fair sample; 0 takes all.",
         examples=[0],
         json_schema_extra=unit("row"),
     )

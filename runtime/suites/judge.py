@@ -32,7 +32,7 @@ WAYS = ("asked", "swapped", "same", "injected")
 
 class JudgeParams(Params):
     limit: int = Field(
-        default=0, ge=0, description="Rows for the runners in torch, in their order; 0 takes all.", examples=[0],
+        default=0, ge=0, description="Rows for the runners in torch, a fair sample; 0 takes all.", examples=[0],
         json_schema_extra=unit("row"),
     )  # fmt: skip
     coreml_limit: int = Field(

@@ -44,7 +44,7 @@ class JudgedParams(Params):
         default=96, ge=1, description="Longest answer.", examples=[96], json_schema_extra=unit("token")
     )
     limit: int = Field(
-        default=200, ge=0, description="Rows, in their order; 0 takes all.", examples=[200],
+        default=200, ge=0, description="Rows, a fair sample; 0 takes all.", examples=[200],
         json_schema_extra=unit("row"),
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import digest
+from tests.unit.kcompiler.judge import claims_believed
 from tests.unit.kcompiler.judge.samples import HEX, bound, number, obligation, report
 
 ENVELOPE = {"unit": "1", "tag": "measured"}
@@ -370,4 +371,5 @@ CHECKS: list[Callable[[], None]] = [
     a_long_complaint_is_cut,
     a_time_is_a_utc_time,
     files_are_matched_by_the_step_they_name,
+    *claims_believed.CHECKS,
 ]

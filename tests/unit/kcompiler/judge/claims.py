@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.unit.kcompiler.judge import claims_dominance, claims_judging, claims_kinds, claims_numbers, claims_relative
+from tests.unit.kcompiler.judge import (
+    claims_believed,
+    claims_dominance,
+    claims_judging,
+    claims_kinds,
+    claims_numbers,
+    claims_relative,
+)
 from tests.unit.kcompiler.judge.samples import Claim
 
 
@@ -21,6 +28,7 @@ def claims() -> list[Claim]:
         *claims_judging.precedence(),
         *claims_judging.broken_obligations(),
         *claims_judging.broken_evidence(),
+        *claims_believed.claims(),
         *claims_numbers.operators(),
         *claims_numbers.tags(),
         *claims_numbers.places(),

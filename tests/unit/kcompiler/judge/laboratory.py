@@ -18,10 +18,12 @@ from kcompiler.policy import kinds
 from tests.unit.kcompiler.judge.samples import Claim, explains
 
 KINDS = [f"kcompiler.policy.kinds.{name}" for name in kinds.names()]
-BELOW = [f"kcompiler.policy.{name}" for name in ("path", "datum", "kind", "comparison", "obligation", "evidence")]
+BELOW = [
+    f"kcompiler.policy.{name}" for name in ("path", "datum", "kind", "comparison", "obligation", "evidence", "believed")
+]
 ROOM = "kcompiler.policy.kinds"
 JUDGE = "kcompiler.judge"
-EVIDENCE = "kcompiler.policy.evidence"
+EVIDENCE, BELIEVED = "kcompiler.policy.evidence", "kcompiler.policy.believed"
 SECONDS = 5
 
 Judge = Callable[..., Any]
@@ -29,11 +31,11 @@ Judge = Callable[..., Any]
 
 def family(target: str) -> list[str]:
     """The modules that must be made anew around a mutant, so that nobody keeps the real one; in the order of arrows."""
-    if target in (JUDGE, EVIDENCE):
+    if target in (JUDGE, EVIDENCE, BELIEVED):
         return list(dict.fromkeys([target, JUDGE]))
     if target in KINDS:
         return [ROOM, target, JUDGE]
-    return [*(name for name in BELOW if name != EVIDENCE), ROOM, *KINDS, JUDGE]
+    return [*(name for name in BELOW if name not in (EVIDENCE, BELIEVED)), ROOM, *KINDS, JUDGE]
 
 
 def source_of(module: str) -> Path:

@@ -15,6 +15,9 @@ from tests.unit.kcompiler.judge.mutants import mutants
 
 #: (module, line of its text, mutant) that no behaviour of the judge can show, and why
 UNNOTICEABLE = {
+    ("kcompiler.judge", "for outcome, raw in zip(outcomes, obligations, strict=True):", "True → False"): (
+        "there is one outcome of each obligation"
+    ),
     ("kcompiler.policy.kind", "margin: Fraction = Fraction(0)", "0 → 1"): (
         "of judgements with one word either all carry a margin or none does"
     ),

@@ -162,22 +162,6 @@ def test_what_is_made_of_judged_answers_rests_on_the_judge_too() -> None:
     assert named == [{"from": "step:x", "against": f"step:{AFTER}", "judged_by": f"step:{REFEREE}"}, {"from": "step:x"}]
 
 
-@pytest.mark.parametrize(
-    ("change", "is_one"),
-    [
-        ({}, True),
-        ({"params": {"metric": ["calibration.student"], "op": "<"}}, True),
-        ({"params": {"metric": "calibration.student", "op": ">="}}, False),
-        ({"params": {"metric": "agreement.student", "op": "<="}}, False),
-        ({"params": None}, False),
-        ({"kind": "relative@1"}, False),
-    ],
-)
-def test_which_rule_bounds_the_calibration(change: dict[str, Any], is_one: bool) -> None:
-    one = {"kind": "bound@1", "params": {"metric": "calibration.student", "op": "<="}}
-    assert believed.calibrates({**one, **change}) is is_one
-
-
 WRONG_COMPARISONS: list[tuple[str, Report, str]] = [
     ("worse answers", court(won=80, lost=90, tied=30), "judged-no-worse"),
     ("verdicts that turn", court(won=90, lost=40, tied=20, flipped=50), "judged-flips"),

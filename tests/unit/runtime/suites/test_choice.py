@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from runtime.contract import Refusal, TokenScore
+from runtime.contract import Refusal, TokenScore, splits
 from runtime.contract.statistics.chance import beyond
 from runtime.suites.choice import SUITE, ChoiceParams, Pinned
-from tests.unit.runtime.suites.models import reported
+from tests.unit.runtime.suites.models import reported, row
 
 
 class Knows:
@@ -169,3 +169,14 @@ def test_impossible_parameters_are_refused(wrong: dict[str, Any]) -> None:
 def test_the_correction_is_abbotts() -> None:
     assert [beyond(k / 4, 4) for k in (1, 4, 0)] == pytest.approx([0.0, 1.0, -1 / 3])
     assert beyond(1 / 2, 2) == 0.0
+
+
+@pytest.mark.parametrize("declared", [splits.TEST, "auto"])
+def test_the_package_is_asked_a_fair_sample_of_a_file_that_is_written_subject_by_subject(declared: str) -> None:
+    """Rows of a split stand in the order of a hash, so that its first are of no subject in particular."""
+    rows = [row(f"s{at:02d}-{number} what?", "A", f"s{at:02d}") for at in range(60) for number in range(170)]
+    final = splits.assign({declared: rows}, splits.Shares(0.5, 0))[splits.TEST]
+    asked = SUITE.select(final, "coreml", ChoiceParams())
+    assert len(asked) == 64
+    # of 60 equally large subjects 64 drawn rows meet 39.4
+    assert len({str(one["class"]) for one in asked}) >= 30
