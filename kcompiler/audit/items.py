@@ -14,12 +14,14 @@ from typing import Any
 from kcompiler.audit.finding import Finding, broken, note
 from kcompiler.audit.records import STATE, Records
 from runtime import catalog
-from runtime.contract import Refusal, Suite, items, rows, strict_json, toolbox
+from runtime.contract import Refusal, Suite, apart, items, parity, rows, strict_json, toolbox
 from runtime.contract.part import Part
 from runtime.contract.report import dump
 
 #: what kinds of report suites make begin with
 EVALUATION = "eval."
+#: the report of a further runner's items, and that of how far all are apart
+ASKED, PARITY = "asked", "parity"
 #: two numbers this near are one: another machine's logarithm may end in another digit
 NEAR = 1e-9
 
@@ -36,9 +38,9 @@ def lines(root: Path, record: Mapping[str, Any]) -> list[items.Line]:
 
 
 def judged(step: Mapping[str, Any]) -> bool:
-    """Whether a locked step leaves items, and a report that is made of them."""
-    kind = step["gives"].get("report", {}).get("report", "")
-    return "items" in step["gives"] and str(kind).startswith(EVALUATION)
+    """Whether the report of a locked step is made of items."""
+    kind = str(step["gives"].get("report", {}).get("report", ""))
+    return kind == PARITY or ("items" in step["gives"] and (kind == ASKED or kind.startswith(EVALUATION)))
 
 
 def recomputed(
@@ -51,19 +53,22 @@ def recomputed(
         if record is None or record["forged"] or report is None:
             continue
         subject = f"{shown}/reports/{step['id']}.json"
-        dataset = stored(root, str(record["components"].get("input.dataset")))
         try:
-            held = lines(root, record)
-            found = list(_apart(step, held, dataset, report, subject))
+            if step["gives"]["report"]["report"] == PARITY:
+                found, judged_lines = list(_pairs_apart(root, step, record, report, subject)), 0
+            else:
+                dataset = stored(root, str(record["components"].get("input.dataset")))
+                held = lines(root, record)
+                found, judged_lines = list(_apart(step, held, dataset, report, subject)), len(held)
         except OSError:
             findings.append(note(subject, "not made again: its items, or the rows they answer, are not in the store"))
             continue
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, Refusal) as reason:
             # a line that was put there may break whatever reads it
-            place = f"artifact `items` of step `{step['id']}`"
+            place = f"artifact `items` of step `{step['id']}`" if "items" in step["gives"] else "what it compares"
             findings.append(broken("KA25", subject, f"{place} is not what a suite leaves: {reason}"))
             continue
-        count += len(held)
+        count += judged_lines
         findings += found
     return count, findings
 
@@ -79,9 +84,63 @@ def _apart(
     part = None if params["rows"] is None else Part.model_validate(params["rows"])
     asked = [row for row in rows.load(dataset / f"{params['split']}.jsonl") if part is None or part.holds(row)]
     tools = toolbox.of_dataset(dataset)
-    data = suite.data_of(held, asked, tools, suite.params.model_validate(params["params"]), int(step["seed"]))
+    own, said = suite.params.model_validate(params["params"]), _data(report)
+    if step["gives"]["report"]["report"] == ASKED:
+        _answered(suite, held, asked, tools, own, params)
+        right = said.get("right") if isinstance(said, dict) else None
+        # why a runner could not be asked at all stands in no line; without lines nothing is right, whatever the reason
+        why = "" if held or not isinstance(right, dict) else str(right.get("reason", ""))
+        data = {"suite": suite.name, "use": params["use"], **parity.asked(params["runner"], held, why)}
+    else:
+        data = suite.data_of(held, asked, tools, own, int(step["seed"]))
+    yield from _compared(data, said, subject)
+
+
+def _answered(
+    suite: Suite, held: list[items.Line], asked: list[Any], tools: Any, own: Any, params: Mapping[str, Any]
+) -> None:
+    """Raises ValueError for a line of a further runner that its output does not give, and for one that is missing."""
+    if not held:
+        return
+    name = params["runner"]
+    due = suite.select(asked, name, own)
+    if [(one["row"], one["runner"]) for one in held] != [(str(row["id"]), name) for row in due]:
+        raise ValueError(f"its lines are not one of runner `{name}` for each row that it is asked")
+    lost = set[str]()
+    for row, one in zip(due, held, strict=True):
+        if one["reason"] == parity.NOT_RECORDED:
+            if params["use"] != "recorded" or one != items.line(row, name, None, {}, parity.NOT_RECORDED):
+                raise ValueError(f"row `{one['row']}` is said not to be recorded")
+            lost.add(one["row"])
+    known = [one for one in held if one["row"] not in lost]
+    # what a line is worth may depend on all rows, also on those without one
+    if suite.complete is not None:
+        again = items.read(items.written(suite.complete(known, asked, tools, own)))
+        apart = next((mine["row"] for mine, one in zip(known, again, strict=True) if mine != one), None)
+        if apart is not None:
+            raise ValueError(f"the line of row `{apart}` by runner `{name}` is not what its output gives")
+    if suite.complete is None or not lost:
+        suite.data_of(known, [row for row in asked if str(row["id"]) not in lost], tools, own, 0)
+
+
+def _pairs_apart(
+    root: Path, step: Mapping[str, Any], record: Mapping[str, Any], report: bytes, subject: str
+) -> Iterator[Finding]:
+    params, found = step["params"], dict[str, list[items.Line]]()
+    for port in (parity.OWN_ITEMS, *map(parity.port_of, params["further"])):
+        folder = stored(root, str(record["components"].get(f"input.{port}")))
+        found |= items.by_runner(items.read((folder / items.FILE).read_bytes()))
+    data = apart.told(params["suite"], found, params["models"], int(step["seed"]))
+    yield from _compared(data, _data(report), subject)
+
+
+def _data(report: bytes) -> Any:
     said = strict_json.loads(report)
-    wrong = next(differing(strict_json.loads(dump(data)), said.get("data") if isinstance(said, dict) else None), "")
+    return said.get("data") if isinstance(said, dict) else None
+
+
+def _compared(data: Mapping[str, Any], said: Any, subject: str) -> Iterator[Finding]:
+    wrong = next(differing(strict_json.loads(dump(data)), said), "")
     if wrong:
         yield broken("KA26", f"{subject}#/data{wrong}", "not what the items give")
 

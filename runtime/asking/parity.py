@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from runtime.contract import BrokenEvidence, Context, items, parity
+from runtime.contract import BrokenEvidence, Context, apart, items
 from runtime.contract import report as facts
 from runtime.contract.parity import OWN_ITEMS, port_of
 from runtime.steps.parity import ParityParams
@@ -19,19 +19,12 @@ def compare(takes: Mapping[str, Path], params: ParityParams, ctx: Context) -> No
             lines = items.by_runner(items.read((takes[port] / items.FILE).read_bytes()))
         except (OSError, ValueError) as error:
             raise BrokenEvidence(f"the items cannot be read: {error}", subject=f"{port}/{items.FILE}") from None
-        found |= {name: mine for name, mine in lines.items() if name in params.models}
+        found |= lines
     try:
-        # one that could not be asked has no items, and its pairs say so
-        data = parity.pairs({name: found.get(name, []) for name in params.models}, params.models, ctx.seed)
+        data = apart.told(params.suite, found, params.models, ctx.seed)
     except ValueError as error:
         raise BrokenEvidence(str(error), subject=items.FILE) from None
-    every = {name: parity.asked(name, found.get(name, [])) for name in params.models}
-    sums = {
-        name: {"model": params.models[name], **{key: value for key, value in one.items() if key != "runner"}}
-        for name, one in every.items()
-    }
-    told = {"suite": params.suite, "runners": sums, **data}
-    ctx.report("report", told, fingerprints=facts.fingerprints({}, ctx.digests))
+    ctx.report("report", data, fingerprints=facts.fingerprints({}, ctx.digests))
     pairs = {**data["ways"], **data["models"]}
     for name, pair in pairs.items():
         ctx.say(f"{name}: {len(pair['rows'])} of {pair['items']['value']} items apart")

@@ -37,6 +37,7 @@ STEP = Step(
     run=run,
     code=(
         "runtime.asking.parity",
+        "runtime.contract.apart",
         "runtime.contract.parity",
         "runtime.contract.items",
         "runtime.contract.statistics",

@@ -14,7 +14,7 @@ import pytest
 from kcompiler.audit import items as audited
 from kcompiler.render import items as rendered
 from runtime import catalog, digest
-from runtime.contract import Suite, items, rows
+from runtime.contract import Suite, apart, items, parity, rows
 from runtime.contract import report as facts
 from tests.unit.runtime.suites.models import Scripted, lines_of, row
 
@@ -154,6 +154,139 @@ def test_rows_of_another_part_are_other_rows(kept: Kept) -> None:
 @pytest.mark.parametrize("data", [b"[]\n", b"{", b'{"row":1}\n', b"\xff\n"])
 def test_items_that_are_none_are_damage(kept: Kept, data: bytes) -> None:
     assert [code for code, *_ in kept.audit(data)[1]] == ["KA25"]
+
+
+@dataclass
+class Further(Kept):
+    """The same store with a further runner's items, and how far they are from those of the suite's own."""
+
+    second: list[items.Line] = field(default_factory=list)
+    asked: dict[str, Any] = field(default_factory=dict)
+    pairs: dict[str, Any] = field(default_factory=dict)
+    use: str = "checkpoint"
+
+    def told(self) -> None:
+        """Reports that these items do give."""
+        both = items.by_runner([*self.lines, *self.second])
+        self.asked = {"suite": "gold", "use": self.use, **parity.asked("again", self.second)}
+        self.pairs = apart.told("gold", both, {"student": "student", "again": "student"}, 7)
+
+    def find(self) -> tuple[int, list[tuple[str, str, str]]]:
+        own = self.put(items.FILE, items.written(self.lines))
+        theirs = self.put(items.FILE, items.written(self.second))
+        dataset = self.put("test.jsonl", "".join(rows.written(ROWS, "test.jsonl")).encode())  # type: ignore[arg-type]
+        ask = {
+            "id": "ask-gold-again",
+            "seed": "7",
+            "params": {**STEP["params"], "runner": "again", "use": self.use},  # type: ignore[dict-item]
+            "gives": {"report": {"kind": "report", "report": "asked"}, "items": {"kind": "items"}},
+        }
+        pair = {
+            "id": "parity-gold",
+            "seed": "7",
+            "params": {"suite": "gold", "models": {"student": "student", "again": "student"}, "further": ["again"]},
+            "gives": {"report": {"kind": "report", "report": "parity"}},
+        }
+        records: dict[str, Any] = {
+            "ask-gold-again": {
+                "forged": False,
+                "components": {"input.dataset": dataset},
+                "gives": {"items": {"kind": "items", "digest": theirs}},
+            },
+            "parity-gold": {
+                "forged": False,
+                "components": {"input.items": own, "input.items_again": theirs},
+                "gives": {},
+            },
+        }
+        given = {
+            "ask-gold-again": facts.dump({"data": self.asked}).encode(),
+            "parity-gold": facts.dump({"data": self.pairs}).encode(),
+        }
+        count, found = audited.recomputed(self.root, {"steps": [ask, pair]}, records, given, "seen")
+        return count, [(one.code, one.subject, one.message) for one in found]
+
+
+@pytest.fixture
+def further(kept: Kept) -> Further:
+    second = [{**one, "runner": "again"} for one in kept.lines if one["runner"] == "student"]
+    made = Further(kept.root, kept.lines, kept.report, second=second)
+    made.told()
+    return made
+
+
+def test_a_further_runners_items_and_parity_are_made_again(further: Further) -> None:
+    assert further.find() == (12, [])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda lines: lines[3].update(reason=""), "row `r3` by runner `again` is not what its output gives"),
+        (lambda lines: lines[3].update(output="#### 3"), "row `r3` by runner `again` is not what its output gives"),
+        (lambda lines: lines.pop(3), "not one of runner `again` for each row"),
+        (lambda lines: lines.pop(), "not one of runner `again` for each row"),
+        (lambda lines: lines.append(lines[0]), "not one of runner `again` for each row"),
+        (lambda lines: lines[3].update(runner="student"), "not one of runner `again` for each row"),
+        (
+            lambda lines: lines[3].update(output=None, parts={}, reason=parity.NOT_RECORDED),
+            "row `r3` is said not to be recorded",
+        ),
+    ],
+)
+def test_a_changed_line_of_a_further_runner_is_found_with_reports_that_fit(
+    further: Further, change: Change, words: str
+) -> None:
+    further.second = json.loads(json.dumps(further.second))
+    change(further.second)
+    further.told()
+    count, found = further.find()
+    # a line under another runner's name is apart in the comparison as well
+    assert (count, found[0][:2]) == (0, ("KA25", "seen/reports/ask-gold-again.json"))
+    assert words in found[0][2]
+
+
+def test_what_was_not_recorded_is_no_damage_of_a_record(further: Further) -> None:
+    further.use = "recorded"
+    lost: dict[str, Any] = {"output": None, "parts": {}, "reason": parity.NOT_RECORDED}
+    further.second[3] = {**further.second[3], **lost}
+    further.told()
+    assert further.find() == (12, [])
+    further.second[3] = {**further.second[3], "output": "#### 3"}
+    further.told()
+    assert [code for code, *_ in further.find()[1]] == ["KA25"]
+
+
+def test_an_edited_report_of_a_further_runner_or_of_parity_is_found(further: Further) -> None:
+    further.asked["right"]["k"] = 12
+    further.pairs["ways"]["student and again"]["disagreeing"]["k"] = 1
+    assert further.find() == (
+        12,
+        [
+            ("KA26", "seen/reports/ask-gold-again.json#/data/right/k", "not what the items give"),
+            ("KA26", "seen/reports/parity-gold.json#/data/ways/student and again/disagreeing/k", "not what the items give"),
+        ],
+    )  # fmt: skip
+
+
+def test_a_runner_that_could_not_be_asked_has_no_items_and_nothing_right(further: Further) -> None:
+    further.second = []
+    further.told()
+    further.asked = {"suite": "gold", "use": further.use, **parity.asked("again", [], "no such machine")}
+    assert further.find() == (0, [])
+    further.asked["right"] = further.report["data"]["right"]["student"]
+    assert [(code, subject) for code, subject, _ in further.find()[1]] == [
+        ("KA26", "seen/reports/ask-gold-again.json#/data/right/confidence")
+    ]
+
+
+def test_parity_without_its_items_is_said_not_to_be_made_again(further: Further) -> None:
+    shown = further.find()
+    assert shown == (12, [])
+    shutil.rmtree(audited.stored(further.root, further.put(items.FILE, items.written(further.lines))))
+    kept = further.put
+    further.put = lambda name, data: "sha256:" + "0" * 64 if data == items.written(further.lines) else kept(name, data)  # type: ignore[method-assign]
+    assert [(code, subject) for code, subject, _ in further.find()[1]] == [("KA90", "seen/reports/parity-gold.json")]
 
 
 def test_the_worst_are_what_is_wrong_and_others_have_right() -> None:
