@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 from kcompiler.claims.evidence import Found, Unresolved, decimal_of, number_of
-from kcompiler.claims.extract import Claim, numerals
+from kcompiler.claims.extract import OPPOSITE, Claim, numerals
 from kcompiler.claims.policy import Policy, Relation
 from kcompiler.policy.datum import RATE
 
@@ -23,14 +23,34 @@ HOLDS: Mapping[Relation, Callable[[Decimal, Decimal], bool]] = {
 
 def wrong(claim: Claim, found: Found, policy: Policy) -> str:
     """Why a number, share, interval or comparison does not say what the evidence says. Raises Unresolved for evidence
-    that holds no such thing."""
+    that holds no such thing, and for what a rule asks: a looser bound would be true of it as well."""
+    if found.asked and claim.compare:
+        raise Unresolved("this is what a rule asks, so that it is quoted and not met: write `evidence: = FILE#key`")
     if found.lines:
         return _in_record(claim, found, policy)
     if claim.kind == "share":
-        return _share(claim, found)
+        return _share(claim, found, policy)
     if claim.kind == "interval":
         return _interval(claim, found, policy)
     return _number(claim, found.number, found.unit, policy)
+
+
+def quoted(claim: Claim, found: Found, policy: Policy) -> str:
+    """Why a number, or a share as its quotient, is not exactly what stands in the evidence. A comparison is to say what
+    the rule asks, or the opposite: `at most 0.1` passes, or what is `more than 0.1` does not. Raises Unresolved."""
+    if found.lines or claim.kind == "interval":
+        raise Unresolved("`=` compares one number with one value: FILE#dotted.key")
+    if claim.unclear:
+        raise Unresolved("a denial stands close before the comparison: say `at most` or `at least`")
+    written = [decimal_of(number) for number in claim.numbers]
+    if claim.kind == "share":
+        stated, exact = written[0], found.number * written[1]
+    else:
+        size, of_data = _sizes(claim.unit, found.unit, policy)
+        stated, exact = written[0] * size, found.number * of_data
+    asked = f"{found.op + ' ' if found.op else ''}{found.number:f}{' ' + found.unit if found.unit else ''}"
+    meant = {found.op, OPPOSITE.get(found.op)}
+    return "" if stated == exact and not (claim.compare and found.op and claim.compare not in meant) else asked
 
 
 def agrees(written: str, size: Decimal, value: Decimal) -> bool:
@@ -74,11 +94,17 @@ def _number(claim: Claim, value: Decimal, unit: str, policy: Policy) -> str:
     return "" if agrees(claim.numbers[0], size, exact) else said
 
 
-def _share(claim: Claim, found: Found) -> str:
+def _share(claim: Claim, found: Found, policy: Policy) -> str:
+    if claim.unclear:
+        raise Unresolved("a denial stands close before the comparison: say `at most` or `at least`")
     if "k" not in found.datum or "n" not in found.datum:
         raise Unresolved("what stands there has no counts `k` and `n`")
     k, n = number_of(found.datum["k"]), number_of(found.datum["n"])
-    return "" if (decimal_of(claim.numbers[0]), decimal_of(claim.numbers[1])) == (k, n) else f"{k} of {n}"
+    mine = (decimal_of(claim.numbers[0]), decimal_of(claim.numbers[1]))
+    if claim.compare:
+        # of as many: `below 19 of 20` says nothing about 900 of 1000
+        return "" if n == mine[1] and HOLDS[claim.compare](k, mine[0]) else f"{k} of {n}"
+    return "" if mine == (k, n) else f"{k} of {n}"
 
 
 def _interval(claim: Claim, found: Found, policy: Policy) -> str:
@@ -98,11 +124,13 @@ def _in_record(claim: Claim, found: Found, policy: Policy) -> str:
     if len(found.lines) != 1:
         raise Unresolved("a record needs the words of one line: FILE#words")
     there = [one for one in numerals(found.lines[0], policy) if one.numbers]
-    if claim.compare:
+    if claim.compare and claim.kind != "share":
         if len(there) != 1 or len(there[0].numbers) != 1:
             raise Unresolved("the line has more than one number")
         recorded = decimal_of(there[0].numbers[0]) * _size(claim, there[0], policy)
         return _number(replace(claim, unit=""), recorded, "", policy)
+    if claim.compare:
+        raise Unresolved("a share of a record is said as it stands there")
     return "" if any(_same(claim, one, policy) for one in there) else f"`{found.lines[0].strip()[:120]}`"
 
 

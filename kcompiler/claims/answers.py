@@ -29,11 +29,12 @@ class BadLine(ValueError):
 def check_answers(file: str, text: str, *, policy: Policy) -> Checked:
     """Every line of a JSON Lines text. Raises BadLine for one that cannot be read."""
     found: list[Diagnostic] = []
-    anchored = wrongly = 0
-    for number, line in enumerate(text.splitlines(), start=1):
+    anchored = wrongly = answers = 0
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         output, evidence = _read(line, number)
+        answers += 1
         for bad, start, code, why in _judged(output, evidence, policy):
             if not why:
                 anchored += 1
@@ -45,7 +46,7 @@ def check_answers(file: str, text: str, *, policy: Policy) -> Checked:
                     end_column=2, label=f"character {start + 1} of its `output`", help=_HELP,
                 )
             )  # fmt: skip
-    return Checked(tuple(found), anchored, wrong=wrongly)
+    return Checked(tuple(found), anchored, wrong=wrongly, answers=answers)
 
 
 def _read(line: str, number: int) -> tuple[str, Mapping[str, Any]]:
@@ -63,25 +64,25 @@ def _read(line: str, number: int) -> tuple[str, Mapping[str, Any]]:
 
 def _judged(output: str, evidence: Mapping[str, Any], policy: Policy) -> Iterator[tuple[str, int, str, str]]:
     """Claim, its place, the code and what is wrong with it ("" for nothing)."""
-    document = extract.document(output, policy)
+    document = extract.document(output, policy, spoken=True)
     given = list(_numbers(evidence))
     for block in document.blocks:
         rest = [claim for claim in block.claims if claim.kind not in ("relation", "status")]
         for anchor in block.anchors:
             mine = [claim for claim in rest if claim.end <= anchor.start]
             if not mine:
-                yield anchor.text, anchor.start, "KC5601", "bears out nothing: no number stands before it"
+                yield anchor.text, anchor.source[0], "KC5601", "bears out nothing: no number stands before it"
                 continue
             rest.remove(mine[-1])
-            said = output[mine[-1].start : mine[-1].end]
+            said = mine[-1].said
             try:
                 tool, _, path = anchor.text.partition("#")
                 if tool not in evidence:
                     raise Unresolved(f"no tool `{tool}` was asked")
                 why = wrong(mine[-1], in_json(evidence[tool], path), policy)
-                yield said, mine[-1].start, "KC5603", f"is not what `{anchor.text}` says: {why}" if why else ""
+                yield said, mine[-1].source[0], "KC5603", f"is not what `{anchor.text}` says: {why}" if why else ""
             except Unresolved as reason:
-                yield said, mine[-1].start, "KC5602", f"`{anchor.text}` leads nowhere: {reason}"
+                yield said, mine[-1].source[0], "KC5602", f"`{anchor.text}` leads nowhere: {reason}"
         for claim in rest:
             size = (policy.unit(claim.unit) or ("", Decimal(1)))[1]
             lost = [
@@ -90,9 +91,9 @@ def _judged(output: str, evidence: Mapping[str, Any], policy: Policy) -> Iterato
                 if not any(agrees(one, s, value) for value in given for s in {size, Decimal(1)})
             ]
             why = f"is no number that a tool gave ({', '.join(f'{decimal_of(one):f}' for one in lost)})" if lost else ""
-            yield output[claim.start : claim.end], claim.start, "KC5610", why
-    for start, end in document.banned:
-        yield output[start:end], start, "KC5605", "is a superlative that no evidence bears out"
+            yield claim.said, claim.source[0], "KC5610", why
+    for start, _, word in document.banned:
+        yield word, start, "KC5605", "is a superlative that no evidence bears out"
 
 
 def _numbers(value: Any) -> Iterator[Decimal]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import islice
 from pathlib import Path
 
-from kcompiler.claims import extract
-from kcompiler.claims.agree import HOLDS, wrong
+from kcompiler.claims import extract, subjects
+from kcompiler.claims.agree import HOLDS, quoted, wrong
 from kcompiler.claims.evidence import Unresolved, resolve
 from kcompiler.claims.extract import Anchor, Block, Claim
 from kcompiler.claims.policy import Policy, Relation
@@ -18,6 +20,8 @@ from kcompiler.diagnostic import Diagnostic, Severity, at, ordered
 _NONE = re.compile(r"none\b[\s,:;]*(.*)\Z", re.DOTALL)
 _RELATION = re.compile(r"\s(<=|>=|<|>|=)\s")
 _ELIDED = {"…", "..."}
+#: files that a path with `<name>` is looked for among
+_MOST_FILES = 10_000
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Checked:
     told: int = 0
     bare: int = 0
     wrong: int = 0
+    #: lines of answers that were read
+    answers: int = 0
 
     @property
     def coverage(self) -> Decimal:
@@ -53,6 +59,9 @@ class _Check:
         self.documents = documents
         self.file, self.text, self.folder, self.root, self.policy = file, text, folder, root, policy
         self.found: list[Diagnostic] = []
+        self.places = extract.Places(text)
+        self.known: dict[str, bool] = {}
+        self.counted: set[tuple[str, str, tuple[str, ...]]] = set()
         self.anchored = self.told = self.wrong = 0
         self.open: list[Claim] = []
         #: file of the anchor before, in the same block
@@ -61,13 +70,13 @@ class _Check:
     def run(self) -> Checked:
         document = extract.document(self.text, self.policy)
         for block in document.blocks:
-            if block.fenced:
-                self._transcript(block.anchors[0], *block.fenced)
+            if block.fenced is not None:
+                self._transcript(block.anchors[0], block.fenced)
             else:
                 self._block(block)
-        for start, end in document.banned:
+        for start, end, word in document.banned:
             self._say(
-                start, end, "KC5605", f"`{self.text[start:end]}` is a superlative that no evidence bears out",
+                start, end, "KC5605", f"`{word}` is a superlative that no evidence bears out",
                 "say what was measured, with its number and anchor, or leave the word out",
             )  # fmt: skip
         for start, end, path in document.paths:
@@ -75,7 +84,7 @@ class _Check:
         return self._counted()
 
     def _say(self, start: int, end: int, code: str, summary: str, help: str, severity: Severity = "error") -> None:
-        place = extract.place(self.text, start, end)
+        place = self.places.of(start, end)
         self.found.append(at(place, code=code, summary=summary, file=self.file, help=help, severity=severity))
 
     def _counted(self) -> Checked:
@@ -85,7 +94,7 @@ class _Check:
         short = self.anchored < least * total
         for claim in bare:
             self._say(
-                claim.start, claim.end, "KC5604", f"a {claim.kind} without evidence: {self._quoted(claim)}",
+                *claim.source, "KC5604", f"a {claim.kind} without evidence: {self._quoted(claim)}",
                 "put `<!-- evidence: FILE#key -->` behind it, or `<!-- evidence: none, REASON -->`, or leave it out",
                 "error" if short else "warning",
             )  # fmt: skip
@@ -97,23 +106,23 @@ class _Check:
         return Checked(tuple(ordered(self.found)), self.anchored, self.told, len(bare), self.wrong)
 
     def _quoted(self, claim: Claim) -> str:
-        return f"`{' '.join(self.text[claim.start : claim.end].split())}`"
+        return f"`{claim.said}`"
 
     def _block(self, block: Block) -> None:
         rest, self.last = list(block.claims), ""
         for anchor in block.anchors:
             before = [claim for claim in rest if claim.end <= anchor.start]
-            for claim in self._anchor(anchor, before):
+            for claim in self._anchor(anchor, before, block.text):
                 rest.remove(claim)
         for claim in rest:
             if claim.kind == "status":
                 self._say(
-                    claim.start, claim.end, "KC5606", f"{self._quoted(claim)} stands without evidence",
+                    *claim.source, "KC5606", f"{self._quoted(claim)} stands without evidence",
                     "add `<!-- evidence: FILE -->` behind it: a verdict, a report's datum, a record",
                 )  # fmt: skip
         self.open += [claim for claim in rest if claim.kind != "status"]
 
-    def _anchor(self, anchor: Anchor, before: Sequence[Claim]) -> list[Claim]:
+    def _anchor(self, anchor: Anchor, before: Sequence[Claim], block: str) -> list[Claim]:
         """Judges the claims that an anchor bears out, and gives them."""
         if none := _NONE.match(anchor.text):
             return self._told(anchor, none[1], before)
@@ -123,11 +132,11 @@ class _Check:
             return []
         taken: list[Claim] = []
         for target in reversed(targets):
-            relation = _RELATION.search(target)
+            relation = None if target.startswith("= ") else _RELATION.search(target)
             mine = [one for one in before if one not in taken and (one.kind == "relation") == bool(relation)]
             if mine:
                 taken.append(mine[-1])
-                self._judge(anchor, target, mine[-1], relation)
+                self._judge(anchor, target, mine[-1], relation, block)
             elif "#" in target or relation:
                 self._grammar(anchor, "nothing before it in this paragraph, cell or item is left for it to bear out")
             else:
@@ -139,13 +148,13 @@ class _Check:
 
     def _grammar(self, anchor: Anchor, why: str) -> None:
         self._say(
-            anchor.start, anchor.end, "KC5601", f"this anchor says nothing that can be checked: {why}",
+            *anchor.source, "KC5601", f"this anchor says nothing that can be checked: {why}",
             "`evidence: FILE#dotted.key` right behind the number; several, in their order, parted by `;`",
         )  # fmt: skip
 
     def _lost(self, anchor: Anchor, target: str, reason: Unresolved) -> None:
         self._say(
-            anchor.start, anchor.end, "KC5602", f"`{target}` leads nowhere: {reason}",
+            *anchor.source, "KC5602", f"`{target}` leads nowhere: {reason}",
             "name a file beside this document and a key that stands in it, or take the claim out",
         )  # fmt: skip
 
@@ -157,29 +166,39 @@ class _Check:
         self.told += sum(claim.kind in self.policy.required for claim in kept)
         return kept
 
-    def _judge(self, anchor: Anchor, target: str, claim: Claim, relation: re.Match[str] | None) -> None:
-        before = self.anchored
+    def _judge(self, anchor: Anchor, target: str, claim: Claim, relation: re.Match[str] | None, block: str) -> None:
+        before = len(self.found)
         try:
             if relation:
                 sides = target[: relation.start()].strip(), target[relation.end() :].strip()
-                self._related(claim, sides, _relation(relation[1]))
+                self._related(claim, sides, _relation(relation[1]), block)
             elif claim.kind == "status":
                 self._status(claim, target)
             else:
-                found = resolve(target, self.folder, self.root, self.documents)
-                if why := wrong(claim, found, self.policy):
+                quote = target.startswith("= ")
+                found = resolve(target.removeprefix("= "), self.folder, self.root, self.documents)
+                if why := (quoted if quote else wrong)(claim, found, self.policy):
                     code = "KC5607" if claim.compare else "KC5603"
                     self._say(
-                        claim.start, claim.end, code, f"{self._quoted(claim)} is not what `{target}` says: {why}",
+                        *claim.source, code, f"{self._quoted(claim)} is not what `{target}` says: {why}",
                         "write what the evidence says, or bring the evidence up to date",
                     )  # fmt: skip
-                elif claim.kind in self.policy.required:
-                    self.anchored += 1
+                else:
+                    self._counts(claim, target)
         except Unresolved as reason:
             self._lost(anchor, target, reason)
-        self.wrong += claim.kind in self.policy.required and self.anchored == before
+        else:
+            if len(self.found) == before:
+                return
+        self.wrong += claim.kind in self.policy.required
 
-    def _related(self, claim: Claim, sides: tuple[str, str], relation: Relation) -> None:
+    def _counts(self, claim: Claim, target: str) -> None:
+        """What is said again of the same evidence counts once."""
+        if claim.kind in self.policy.required and (target, claim.kind, claim.numbers) not in self.counted:
+            self.counted.add((target, claim.kind, claim.numbers))
+            self.anchored += 1
+
+    def _related(self, claim: Claim, sides: tuple[str, str], relation: Relation, block: str) -> None:
         first, second = (resolve(side, self.folder, self.root, self.documents) for side in sides)
         if first.unit != second.unit:
             raise Unresolved(f"one is in {first.unit or 'nothing'}, the other in {second.unit or 'nothing'}")
@@ -189,22 +208,27 @@ class _Check:
             raise Unresolved(
                 f"of what is in {unit}, `{claim.word}` has no direction: say `higher than` or `lower than`"
             )
-        if relation not in allowed or not HOLDS[relation](first.number, second.number):
+        if astray := subjects.astray(block, claim.start, claim.end, sides, self.policy):
+            self._say(
+                *claim.source, "KC5607", f"{self._quoted(claim)} is said of other things than are compared: {astray}",
+                "let the evidence name, left and right, what the words before and behind name",
+            )  # fmt: skip
+        elif relation not in allowed or not HOLDS[relation](first.number, second.number):
             why = f"{first.number:f} {relation} {second.number:f}"
             wanted = "" if relation in allowed else f", and `{claim.word}` means {' or '.join(allowed)}"
             self._say(
-                claim.start, claim.end, "KC5607", f"{self._quoted(claim)} does not hold: {why}{wanted}",
+                *claim.source, "KC5607", f"{self._quoted(claim)} does not hold: {why}{wanted}",
                 "write which of both the evidence puts first",
             )  # fmt: skip
-        elif "relation" in self.policy.required:
-            self.anchored += 1
+        else:
+            self._counts(claim, f"{sides[0]} {relation} {sides[1]}")
 
     def _status(self, claim: Claim, target: str) -> None:
         found = resolve(target, self.folder, self.root, self.documents)
         shown = self.policy.shows[found.kind]
         if self.policy.rank(claim.word) > self.policy.rank(shown):
             self._say(
-                claim.start, claim.end, "KC5606",
+                *claim.source, "KC5606",
                 f"{self._quoted(claim)} ({claim.word}) stands above its evidence: `{target}` shows `{shown}`",
                 f"say that it is {shown}, or bring evidence that shows `{claim.word}`",
             )  # fmt: skip
@@ -215,18 +239,26 @@ class _Check:
             "**" if re.fullmatch(r"<[^>]*>", part) else re.sub(r"<[^>]*>", "*", part)
             for part in path.rstrip("/").split("/")
         )
-        folders = {self.folder, self.root}
-        try:
-            known = any(next(folder.glob(pattern), None) is not None for folder in folders)
-        except (ValueError, OSError, NotImplementedError):
-            known = False
-        if not known:
+        if pattern not in self.known:
+            self.known[pattern] = any(self._inside(folder, pattern) for folder in {self.folder, self.root})
+        if pattern and not self.known[pattern]:
             self._say(
-                start, end, "KC5608", f"`{path}` does not exist",
+                start, end, "KC5608", f"`{path}` does not exist in this project",
                 "write the path as it is now, from the top of the project",
             )  # fmt: skip
 
-    def _transcript(self, anchor: Anchor, start: int, end: int) -> None:
+    def _inside(self, folder: Path, pattern: str) -> bool:
+        """Whether something inside of the project is called so, links followed."""
+        root = self.root.resolve()
+        try:
+            if "*" not in pattern:
+                real = (folder / pattern).resolve(strict=True)
+                return real.is_relative_to(root)
+            return any(found.resolve().is_relative_to(root) for found in islice(folder.glob(pattern), _MOST_FILES))
+        except (ValueError, OSError, NotImplementedError, RuntimeError):
+            return False
+
+    def _transcript(self, anchor: Anchor, quoted: Sequence[tuple[str, int]]) -> None:
         try:
             record = resolve(anchor.text, self.folder, self.root, self.documents)
             if record.kind != "record":
@@ -234,33 +266,70 @@ class _Check:
         except Unresolved as reason:
             self._lost(anchor, anchor.text, reason)
             return
-        known = [line.split() for line in record.lines]
-        offset = start
-        for line in self.text[start:end].splitlines(keepends=True):
-            remark = _remark(line, known)
-            stripped = line.strip()
-            if remark is None:
-                first = offset + len(line) - len(line.lstrip())
+        at, skipped = 0, False
+        rows = [line.split() for line in record.lines]
+        places: dict[tuple[str, ...], list[int]] = {}
+        for index, row in enumerate(rows):
+            places.setdefault(tuple(row), []).append(index)
+        for line, source in quoted:
+            if not line.strip():
+                continue
+            if line.strip() in _ELIDED:
+                skipped = True
+                continue
+            quote, _, remark = line.partition("  # ")
+            first = source + len(line) - len(line.lstrip())
+            next_at, why = _next(quote.split(), rows, places, at, skipped)
+            if why:
                 self._say(
-                    first, first + len(stripped), "KC5609", f"`{anchor.text}` has no line that begins like this",
-                    "paste it anew; a remark stands behind two spaces and `# `; `…` alone leaves lines out",
+                    first, first + len(line.strip()), "KC5609", f"`{anchor.text}` {why}",
+                    "paste it anew, whole lines in their order; a remark stands behind two spaces and `# `; `…` stands "
+                    "for the lines, or the end of a line, that are left out",
                 )  # fmt: skip
-            elif remark:
-                base = offset + line.index(remark)
-                for claim in extract.numerals(remark, self.policy):
-                    if claim.kind not in ("status", "bare"):
-                        self.open.append(_moved(claim, base))
             else:
-                self.anchored += sum(
-                    claim.kind in self.policy.required for claim in extract.numerals(stripped, self.policy)
-                )
-            offset += len(line)
+                at, skipped = next_at + 1, False
+            base = source + line.index(remark) if remark else 0
+            for claim in extract.numerals(remark, self.policy):
+                if claim.kind not in ("status", "bare"):
+                    there = (base + claim.start, base + claim.end)
+                    self.open.append(replace(claim, said=remark[claim.start : claim.end], source=there))
+        left = [row for row in rows[at:] if row]
+        if left and not skipped and quoted:
+            last = quoted[-1][1]
+            self._say(
+                last, last + 1, "KC5609", f"`{anchor.text}` goes on, with `{' '.join(left[0])[:60]}`",
+                "write `…` as the last line where the end of a record is left out",
+            )  # fmt: skip
 
 
-def _moved(claim: Claim, by: int) -> Claim:
-    from dataclasses import replace
-
-    return replace(claim, start=claim.start + by, end=claim.end + by)
+def _next(
+    words: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    places: Mapping[tuple[str, ...], Sequence[int]],
+    at: int,
+    skipped: bool,
+) -> tuple[int, str]:
+    """The recorded line that a quoted one is, or why it is none: whole, behind the one before, and right behind it
+    where nothing says that lines are left out."""
+    cut = bool(words) and words[-1] in _ELIDED
+    if not skipped:
+        while at < len(rows) and not rows[at]:
+            at += 1
+        here = rows[at] if at < len(rows) else []
+        if list(here) == list(words) or (cut and here and list(here[: len(words) - 1]) == list(words[:-1])):
+            return at, ""
+    if cut:
+        later = (i for i in range(at, len(rows)) if list(rows[i][: len(words) - 1]) == list(words[:-1]))
+        found = next(later, None)
+    else:
+        known = places.get(tuple(words), ())
+        found = next((i for i in known[bisect_left(known, at) :]), None)
+    if found is None:
+        longer = next((row for row in rows[at:] if list(row[: len(words)]) == list(words)), None)
+        if longer and not cut:
+            return at, f"goes on in this line, with `{' '.join(longer[len(words) :])[:60]}`"
+        return at, "has no line like this" + (" behind the line quoted before" if at else "")
+    return (found, "") if skipped else (at, f"has `{' '.join(rows[at])[:60]}` before this line, and nothing says so")
 
 
 def _relation(text: str) -> Relation:
@@ -271,22 +340,14 @@ def _relation(text: str) -> Relation:
 def _targets(text: str, file: str) -> tuple[list[str], str]:
     """The targets of an anchor, and the last file; one that begins with `#` is of the file before it."""
     found = []
-    for part in text.split(";"):
-        relation = _RELATION.search(part)
+    for part in (part.strip() for part in text.split(";")):
+        quote, part = ("= ", part[2:]) if part.startswith("= ") else ("", part)
+        relation = None if quote else _RELATION.search(part)
         sides = [part[: relation.start()], part[relation.end() :]] if relation else [part]
         whole = []
         for side in sides:
             target = file + side.strip() if side.strip().startswith("#") else side.strip()
             file = target.partition("#")[0]
             whole.append(target)
-        found.append(f" {relation[1]} ".join(whole) if relation else whole[0])
+        found.append(f" {relation[1]} ".join(whole) if relation else quote + whole[0])
     return found, file
-
-
-def _remark(line: str, known: Sequence[Sequence[str]]) -> str | None:
-    """What stands behind the recorded words of a line, "" for nothing, None for a line that is not recorded."""
-    if not line.strip() or line.strip() in _ELIDED:
-        return ""
-    quoted, _, remark = line.partition("  # ")
-    words = quoted.split()
-    return remark.strip() if any(list(row[: len(words)]) == words for row in known) else None

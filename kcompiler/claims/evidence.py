@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,12 @@ MOST_BYTES = 32 * 2**20
 MOST_DIGITS = 60
 #: what only says something, and is no evidence of it
 DOCUMENTS = (".md", ".markdown", ".mdown", ".mkd", ".jsonl")
-NUMERAL = re.compile(r"[-−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
+#: thousands in groups, a comma as the decimal sign where it can be no group's, or `.9`
+NUMERAL = re.compile(
+    r"[-−]?(?:(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|[1-9]\d{0,2}(?:\.\d{3})+,\d+|\d+,(?!\d{3}(?!\d))\d+|0,\d+|\d+(?:\.\d+)?)|\.\d+)"
+    r"(?:[eE][-+]?\d+)?"
+)
+_GROUPED = re.compile(r"-?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?(?:[eE].*)?")
 
 
 class Unresolved(Exception):
@@ -37,6 +42,9 @@ class Found:
     unit: str = ""
     datum: Mapping[str, Any] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
+    #: what a rule asks, and how a value relates to it where that is said: it is quoted and not met
+    asked: bool = False
+    op: str = ""
 
     @property
     def number(self) -> Decimal:
@@ -55,9 +63,15 @@ def number_of(value: Any) -> Decimal:
 
 
 def decimal_of(text: str) -> Decimal:
-    """What a written numeral says, thousands in groups or not. Raises Unresolved for one too large to compare."""
+    """What a written numeral says, thousands in groups or not, with a point or a comma. Raises Unresolved for one too
+    large to compare."""
     try:
-        return _bounded(Decimal(text.replace("−", "-").replace(",", "")))
+        plain = text.replace("−", "-")
+        if _GROUPED.fullmatch(plain):
+            plain = plain.replace(",", "")
+        elif "," in plain:
+            plain = plain.replace(".", "").replace(",", ".")
+        return _bounded(Decimal(plain))
     except ArithmeticError:
         raise Unresolved(f"`{text[:40]}` is no number that can be compared") from None
 
@@ -97,12 +111,13 @@ def resolve(target: str, folder: Path, root: Path, documents: Collection[Path] =
     if real.name == "rule.yaml" and path.startswith("params."):
         return _threshold(text, path)
     if not name.endswith((".json", ".lock")):
-        return _record(text, path) if path else Found(kind="record", lines=tuple(text.splitlines()))
+        found = _record(text, path) if path else Found(kind="record", lines=tuple(text.splitlines()))
+        return replace(found, asked=real.name == "rule.yaml")
     try:
         whole = strict_json.loads(text)
     except ValueError as reason:
         raise Unresolved(f"no JSON that can be trusted: {reason}") from None
-    return in_json(whole, path)
+    return replace(in_json(whole, path), asked=_keys(path)[-1:] == ["threshold"])
 
 
 def in_json(whole: Any, path: str) -> Found:
@@ -142,7 +157,8 @@ def _threshold(text: str, path: str) -> Found:
     for key in _keys(path):
         value = _member(value, key, path)
     try:
-        return Found(kind="file", value=float(value), unit=str(rule["params"].get("unit", "")))
+        unit, op = str(rule["params"].get("unit", "")), str(rule["params"].get("op", ""))
+        return Found(kind="file", value=float(value), unit=unit, asked=True, op=op)
     except (TypeError, ValueError):
         raise Unresolved(f"what stands there is no number: {str(value)[:60]!r}") from None
 

@@ -1,37 +1,39 @@
-"""Markdown text → its blocks, and the claims, anchors, banned words and named files in each, with their places."""
+"""Markdown text → its blocks, and the claims, anchors, banned words and named files in each, with their places.
+
+What is read is what a renderer shows (`markup`); offsets are of that text, `source` says where it stands in the file.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal
 
+from kcompiler.claims import markup
 from kcompiler.claims.evidence import NUMERAL
 from kcompiler.claims.policy import Policy, Relation
 from kcompiler.diagnostic import Place
 
+#: what holds where a comparison is denied
+OPPOSITE: Mapping[str, Relation] = {">": "<=", "<": ">=", ">=": "<", "<=": ">"}
 Kind = Literal["number", "decimal", "bare", "share", "interval", "comparison", "relation", "status"]
 
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})\s*([\w-]*)")
-_ANCHOR = re.compile(r"<!--\s*evidence:\s*(?P<hidden>.*?)\s*-->|\[evidence:\s*(?P<shown>[^\]]*?)\s*\]", re.DOTALL)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
-_LINK = re.compile(r"\]\(\s*([^)\s]+)[^)]*\)|<(https?:[^>]+)>|\bhttps?://\S+")
-#: a table's cell, a list's item, a heading: a claim and its anchor stand in the same one
-_BREAK = re.compile(r"(?<!\\)\||\n(?=\s*(?:[-*+]|\d+[.)])\s)|\n(?=#)|\n\s*\n")
+_ADDRESS = re.compile(r"\bhttps?://\S+")
 _PATH = re.compile(r"[A-Za-z0-9_.@-]+(?:/[A-Za-z0-9_.@<>*-]+)+/?\Z")
 _NOT = re.compile(r"\b(?:not|no|never|nor|cannot|neither|without|before|pending|until|isn't|aren't|wasn't|n't)\b", re.I)
 #: words of a denial that deny nothing
 _SURE = re.compile(
     r"\b(?:(?:without|no|beyond)(?: an?| any)? (?:doubt|question)|never before|not (?:only|just|merely|least))\b", re.I
 )
-_OPPOSITE: Mapping[Relation, Relation] = {">": "<=", "<": ">=", ">=": "<", "<=": ">"}
 _NUMBER = rf"(?P<number>{NUMERAL.pattern})"
 #: what makes a numeral part of a name, a version or a date and no claim
-_BEFORE = r"(?<![\w.,:/#=@^~$\-−])"
-_AFTER = r"(?![\w]|[.,:/]\d|-[A-Za-z0-9])"
+_BEFORE = r"(?<![\w.,/#@^~\-−])(?<!\d[:$])(?<![=!~]=)"
+_AFTER = r"(?![\w]|[.,/]\d|:\d|-[A-Za-z0-9])"
+_POINTING = {"this", "that", "each", "every", "our", "its", "the"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Claim:
     word: str = ""
     #: a denial stands close before its comparison, yet not right before it
     unclear: bool = False
+    said: str = ""
+    source: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -55,57 +59,79 @@ class Anchor:
     """What stands behind `evidence:`, and where."""
 
     start: int
-    end: int
     text: str
+    source: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch of prose whose anchors bear out its own claims, or a fenced one with the anchor before it."""
+    """A stretch of prose whose anchors bear out its own claims, or the lines of a fenced one, each with its place in
+    the source, and the anchor before it."""
 
     claims: tuple[Claim, ...] = ()
     anchors: tuple[Anchor, ...] = ()
-    fenced: tuple[int, int] | None = None
+    fenced: tuple[tuple[str, int], ...] | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)
 class Document:
-    """All that a text claims."""
+    """All that a text claims; of banned words and named files the words and their place in the source."""
 
     blocks: tuple[Block, ...]
-    banned: tuple[tuple[int, int], ...]
+    banned: tuple[tuple[int, int, str], ...]
     paths: tuple[tuple[int, int, str], ...]
 
 
-def document(text: str, policy: Policy) -> Document:
-    """The claims of a markdown text, in the order they stand."""
-    prose, fences = _fences(text)
-    anchors = [
-        Anchor(found.start(), found.end(), (found["hidden"] if found["hidden"] is not None else found["shown"]).strip())
-        for found in _ANCHOR.finditer(_blank(prose, _CODE))
-    ]
-    codes = [(found.start(2), found.end(2), found[2]) for found in _CODE.finditer(_blank(prose, _COMMENT))]
-    bare = _blank(_blank(_blank(prose, _ANCHOR), _COMMENT), _CODE)
-    links = [(found.start(1), found.end(1), found[1]) for found in _LINK.finditer(bare) if found[1]]
-    bare = _blank(bare, _LINK)
-    blocks, used = [], set[int]()
-    for start, end, typed in fences:
-        before = [anchor for anchor in anchors if anchor.end <= start and not prose[anchor.end : start].strip()]
-        if before:
-            used.add(before[-1].start)
-            blocks.append(Block(anchors=(before[-1],), fenced=(start, end)))
-        elif not typed:
+def document(text: str, policy: Policy, *, spoken: bool = False) -> Document:
+    """The claims of a markdown text, in the order they stand. Of what is `spoken`, a model's answer, code is read like
+    everything else."""
+    blocks, banned, paths = list[Block](), list[tuple[int, int, str]](), list[tuple[int, int, str]]()
+    stretches = markup.read(text, codes=None if spoken else _number_alone(tuple(policy.units)))
+    used = {id(before.anchors[-1]) for before, fence in pairwise(stretches) if _of_fence(before, fence)}
+    for index, one in enumerate(stretches):
+        anchors = tuple(Anchor(a.at, a.text, a.source) for a in one.anchors if id(a) not in used)
+        if one.info is None:
+            shown = _ADDRESS.sub(lambda found: markup.HOLE * len(found[0]), one.text)
+        elif index and _of_fence(stretches[index - 1], one):
+            before = stretches[index - 1].anchors[-1]
+            lines = tuple(markup.lines(one))
+            blocks.append(Block(anchors=(Anchor(before.at, before.text, before.source),), fenced=lines))
+            continue
+        elif one.info in policy.code and not spoken:
+            continue
+        else:
             # nothing can be anchored inside a fence: what it claims needs the record it was taken from
-            blocks.append(Block(claims=tuple(_claims(text, start, end, policy))))
-    for start, end in _spans(bare, [(anchor.start, anchor.end) for anchor in anchors]):
-        mine = tuple(a for a in anchors if start <= a.start < end and a.start not in used)
-        found = tuple(sorted(_claims(bare, start, end, policy), key=lambda claim: claim.start))
-        if mine or found:
-            blocks.append(Block(claims=found, anchors=mine))
-    banned = tuple((found.start(), found.end()) for found in _words(tuple(policy.banned)).finditer(bare))
-    named = [(a, b, path) for a, b, path in codes if _PATH.match(path) and path.split("/")[0] in policy.paths]
-    named += [(a, b, path.split("#")[0]) for a, b, path in links if not re.match(r"[a-z]+:|#", path)]
-    return Document(tuple(blocks), banned, tuple(sorted(named)))
+            shown = one.text
+        found = tuple(
+            replace(
+                claim, said=" ".join(shown[claim.start : claim.end].split()), source=one.source(claim.start, claim.end)
+            )
+            for claim in numerals(shown, policy)
+        )
+        if anchors or found:
+            blocks.append(Block(found, anchors, text=shown))
+        if one.info is None:
+            banned += [(*one.source(*word.span()), word[0]) for word in _words(tuple(policy.banned)).finditer(shown)]
+        paths += [
+            (*code.source, code.text)
+            for code in one.codes
+            if _PATH.match(code.text) and code.text.split("/")[0] in policy.paths
+        ]
+        paths += [
+            (*link.source, path)
+            for link in one.links
+            if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", link.text) and (path := re.split(r"[#?]", link.text)[0])
+        ]
+    return Document(tuple(blocks), tuple(banned), tuple(paths))
+
+
+def _of_fence(before: markup.Stretch, fence: markup.Stretch) -> bool:
+    """Whether a stretch ends in an anchor of its own line, directly before a fence."""
+    if fence.info is None or before.info is not None or not before.anchors:
+        return False
+    at = before.anchors[-1].at
+    return not before.text[before.text.rfind("\n", 0, at) + 1 :].replace(markup.HOLE, "").strip()
 
 
 def numerals(text: str, policy: Policy) -> list[Claim]:
@@ -113,51 +139,15 @@ def numerals(text: str, policy: Policy) -> list[Claim]:
     return sorted(_claims(text, 0, len(text), policy), key=lambda claim: claim.start)
 
 
-def place(text: str, start: int, end: int) -> Place:
-    """Where a stretch of text stands, for a message."""
-    line = text.count("\n", 0, start) + 1
-    last = text.count("\n", 0, end) + 1
-    column = start - (text.rfind("\n", 0, start) + 1) + 1
-    return Place(line, column, last, end - (text.rfind("\n", 0, end) + 1) + 1, start, end)
+class Places:
+    """Offsets of a text → places for messages."""
 
+    def __init__(self, text: str) -> None:
+        self._starts = [0, *(found.end() for found in re.finditer("\n", text))]
 
-def _fences(text: str) -> tuple[str, list[tuple[int, int, bool]]]:
-    """The text with fenced blocks blanked, where their contents stand, and whether that is code to be typed."""
-    out, spans, open_mark, begun, offset, typed = [], list[tuple[int, int, bool]](), "", 0, 0, False
-    for line in text.splitlines(keepends=True):
-        found = _FENCE.match(line)
-        if open_mark:
-            if found and found[1][0] == open_mark[0] and len(found[1]) >= len(open_mark) and not found[2]:
-                spans.append((begun, offset, typed))
-                open_mark = ""
-            out.append(_spaces(line))
-        elif found:
-            open_mark, begun, typed = found[1], offset + len(line), found[2] not in ("", "text", "console")
-            out.append(_spaces(line))
-        else:
-            out.append(line)
-        offset += len(line)
-    if open_mark:
-        spans.append((begun, offset, typed))
-    return "".join(out), spans
-
-
-def _spaces(text: str) -> str:
-    return re.sub(r"[^\n]", " ", text)
-
-
-def _blank(text: str, pattern: re.Pattern[str]) -> str:
-    return pattern.sub(lambda found: _spaces(found[0]), text)
-
-
-def _spans(text: str, anchors: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The blocks of a text; what looks like a break inside an anchor is none."""
-    start = 0
-    for found in _BREAK.finditer(text):
-        if not any(a <= found.start() < b for a, b in anchors):
-            yield start, found.start()
-            start = found.end()
-    yield start, len(text)
+    def of(self, start: int, end: int) -> Place:
+        line, last = bisect_right(self._starts, start), bisect_right(self._starts, end)
+        return Place(line, start - self._starts[line - 1] + 1, last, end - self._starts[last - 1] + 1, start, end)
 
 
 @lru_cache(maxsize=64)
@@ -168,55 +158,86 @@ def _words(words: tuple[str, ...]) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=8)
-def _patterns(
-    units: tuple[str, ...], comparisons: tuple[str, ...]
-) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    unit = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(units, key=len, reverse=True))
+def _unit(units: tuple[str, ...]) -> str:
+    """A written unit; `640 x 480` has none."""
+    words = (re.escape(word).replace(r"\ ", r"\s+") for word in sorted(units, key=len, reverse=True))
+    return rf"(?P<unit>{'|'.join(words)})(?![\w/]|(?<=[x×])\s?\d)"
+
+
+@lru_cache(maxsize=8)
+def _number_alone(units: tuple[str, ...]) -> re.Pattern[str]:
+    """Code that is nothing but a number: a reader takes it for one."""
+    one = NUMERAL.pattern
+    return re.compile(rf"[≥≤<>=]{{0,2}}\s*(?:{one}(?:\s?{_unit(units)})?|{one}(?:\s+of\s+|/){one}|\[{one},\s*{one}\])")
+
+
+@lru_cache(maxsize=8)
+def _patterns(units: tuple[str, ...], comparisons: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    unit = _unit(units)
     compare = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(comparisons, key=len, reverse=True))
+    compare = rf"(?:(?P<compare>{compare})\s*)"
     one = NUMERAL.pattern
     interval = re.compile(
-        rf"{_BEFORE}(?:(?P<level>\d+(?:\.\d+)?)\s*%\s+in\s+)?\[(?P<low>{one}),\s*(?P<high>{one})\]"
-        rf"(?:\s?(?P<unit>{unit})(?![\w/]))?"
+        rf"{_BEFORE}(?:(?P<level>\d+(?:\.\d+)?)\s*%\s+in\s+)?\[(?P<low>{one}),\s*(?P<high>{one})\](?:\s?{unit})?"
     )
-    share = re.compile(rf"{_BEFORE}(?P<k>{one})(?:\s+of\s+|/)(?P<n>{one}){_AFTER}")
+    # `7 of 9`, `7/9`, `7 right answers of 9`
+    share = re.compile(
+        rf"{compare}?{_BEFORE}(?P<k>{one})(?:\s+(?:[a-z]{{2,20}}\s+){{0,2}}of\s+|/)(?P<n>{one}){_AFTER}", re.IGNORECASE
+    )
+    span = re.compile(rf"{_BEFORE}(?P<low>{one})\s?[-–—]\s?(?P<high>{one})(?:[\s-]?{unit})?{_AFTER}")
     number = re.compile(
-        rf"(?:(?P<compare>{compare})\s*|(?P<about>\babout\s+))?{_BEFORE}{_NUMBER}"
-        rf"(?:[\s-]?(?P<unit>{unit})(?![\w/]))?{_AFTER}"
+        rf"(?:{compare}|(?P<about>\babout\s+))?{_BEFORE}{_NUMBER}(?:[\s-]?{unit})?{_AFTER}", re.IGNORECASE
     )
-    return interval, share, number
+    return interval, share, span, number
 
 
 def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
-    interval, share, number = _patterns(tuple(policy.units), tuple(policy.comparisons))
+    interval, share, span, number = _patterns(tuple(policy.units), tuple(policy.comparisons))
     taken: list[tuple[int, int]] = []
 
     def free(found: re.Match[str]) -> bool:
-        return not any(a < found.end() and found.start() < b for a, b in taken)
+        """Whether nothing was read there; what was read does not overlap, so that its neighbours are enough."""
+        at = bisect_left(taken, found.span())
+        return not (at and taken[at - 1][1] > found.start()) and not (at < len(taken) and taken[at][0] < found.end())
+
+    words = {word.lower(): relation for word, relation in policy.comparisons.items()}
+    units = {word.lower(): word for word in reversed(policy.units)}
+
+    def unit_of(found: re.Match[str]) -> str:
+        unit = " ".join((found["unit"] or "").split())
+        return unit if unit in policy.units else units.get(unit.lower(), "")
+
+    def compared(found: re.Match[str]) -> tuple[Relation | None, bool]:
+        """How a value relates to what is written, and whether a denial stands close before."""
+        compare = words.get(" ".join((found["compare"] or "").lower().split()))
+        if compare and _NOT.search(_words_before(text, start, found.start(), 1)):
+            return OPPOSITE[compare], False
+        return compare, bool(compare) and _denied(text, start, found.start())
 
     for found in interval.finditer(text, start, end):
-        taken.append(found.span())
+        insort(taken, found.span())
         level = found["level"] or ""
-        yield Claim("interval", *found.span(), (found["low"], found["high"]), found["unit"] or "", word=level)
+        yield Claim("interval", *found.span(), (found["low"], found["high"]), unit_of(found), word=level)
     for found in share.finditer(text, start, end):
         if free(found):
-            taken.append(found.span())
-            yield Claim("share", *found.span(), numbers=(found["k"], found["n"]))
-    words = {word.lower(): relation for word, relation in policy.comparisons.items()}
+            insort(taken, found.span())
+            compare, unclear = compared(found)
+            yield Claim("share", *found.span(), (found["k"], found["n"]), "", compare, unclear=unclear)
     names = {name.lower() for name in policy.names}
+    for found in span.finditer(text, start, end):
+        sure = _sure(found["low"] + found["high"], unit_of(found))
+        if free(found) and sure != "bare" and not _named(text, start, found.start("low"), names, unit_of(found)):
+            insort(taken, found.span())
+            for name in ("low", "high"):
+                yield Claim(sure, *found.span(name), (found[name],), unit_of(found))
     for found in number.finditer(text, start, end):
-        before = text[max(start, found.start("number") - 30) : found.start("number")].split()
-        if free(found) and not (before and before[-1].lower() in names):
-            compare = words.get(" ".join((found["compare"] or "").lower().split()))
-            unit = " ".join((found["unit"] or "").split())
-            sure: Kind = "number" if unit else "decimal" if "." in found["number"] else "bare"
-            kind: Kind = "comparison" if compare and sure != "bare" else sure
-            unclear = False
+        if free(found) and not _named(text, start, found.start("number"), names, unit_of(found)):
+            unit = unit_of(found)
+            sure = _sure(found["number"], unit)
+            compare, unclear = compared(found)
             if compare:
-                taken.append(found.span())
-                if _NOT.search(_words_before(text, start, found.start(), 1)):
-                    compare = _OPPOSITE[compare]
-                else:
-                    unclear = _denied(text, start, found.start())
+                insort(taken, found.span())
+            kind: Kind = "comparison" if compare and sure != "bare" else sure
             about = found["about"] is not None
             yield Claim(kind, *found.span(), (found["number"],), unit, compare, about, unclear=unclear)
     for found in _words(tuple(policy.relations)).finditer(text, start, end):
@@ -226,6 +247,16 @@ def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
         for found in _words(tuple(status.words)).finditer(text, start, end):
             if not _denied(text, start, found.start()):
                 yield Claim("status", *found.span(), word=status.name)
+
+
+def _sure(number: str, unit: str) -> Kind:
+    return "number" if unit else "decimal" if not number.replace("-", "").replace("−", "").isdigit() else "bare"
+
+
+def _named(text: str, start: int, at: int, names: Collection[str], unit: str) -> bool:
+    """Whether a number is a part of a name: `section 7.7`, and neither `this section 0.7` nor `section 7 %`."""
+    before = text[max(start, at - 30) : at].split()[-2:]
+    return not unit and bool(before) and before[-1].lower() in names and before[0].lower() not in _POINTING
 
 
 def _denied(text: str, start: int, at: int) -> bool:

@@ -40,9 +40,13 @@ class Policy(Row):
     relations: dict[str, list[Relation] | dict[str, Relation]] = Field(
         description="Words between two measured things → what they may mean, or dimension → what they mean there."
     )
+    subjects: dict[str, list[str]] = Field(
+        description="What a thing that is measured is called in text → what it may be called in the name of a place."
+    )
     statuses: list[Status] = Field(description="Lowest first.")
     shows: dict[Shown, str] = Field(description="Kind of evidence → the highest status that it shows.")
     banned: list[str] = Field(description="Superlatives that no evidence bears out.")
+    code: list[str] = Field(description="Info of a fence whose contents are to be typed or read by a machine.")
     paths: list[str] = Field(description="First folders of the paths that a document names as code.")
 
     @model_validator(mode="after")

@@ -20,7 +20,8 @@ def claims(files: tuple[Path, ...], policy_path: Path | None, form: str) -> None
     """Compare what documents (markdown) and answers (*.jsonl) claim with the evidence they name.
 
     `708 of 987 <!-- evidence: report.json#data.exact.student -->`; `kcompiler explain KC5601` says more. Exit 1 when
-    something is claimed that its evidence does not say.
+    something is not what its evidence says, or when too few claims have any (`coverage_minimum` of the policy; above
+    it, a claim without evidence is a warning); 3 when a file of answers has none.
     """
     from kcompiler.claims import answers, check_answers, check_document, policy
     from kcompiler.claims.evidence import Unresolved, text_of
@@ -33,8 +34,11 @@ def claims(files: tuple[Path, ...], policy_path: Path | None, form: str) -> None
             home = project.find(path)
             shown = home.shown(path)
             text = text_of(path, path.resolve().parent)
-            if path.suffix == ".jsonl":
+            if path.suffix.lower() == ".jsonl":
                 found = check_answers(shown, text, policy=rules)
+                if not found.answers:
+                    click.echo(f"{shown}: no line of it is an answer", err=True)
+                    raise Outcome(3, "no-answers", f"kcompiler claims {path}")
             else:
                 folder = path.resolve().parent
                 found = check_document(shown, text, folder=folder, root=home.root, policy=rules, documents=files)

@@ -1,6 +1,7 @@
 """What is a claim and what is none, and which claim an anchor bears out."""
 
 import json
+from decimal import Decimal
 
 import pytest
 from click.testing import CliRunner
@@ -45,7 +46,7 @@ def kinds(text: str) -> list[str]:
     [
         "Python 3.11 or newer, coremltools==9.0, v1.2.3, RFC 4180, 2026-01-31, section 7.7",
         "twelve rows, 20 answers, KC2104, int8, #17",
-        "`0.63` and ``3 s``",
+        "`x = 0.63` and ``sleep 3 s``",
         "[see](https://example.org/0.63/5 s) https://example.org/a?b=0.5",
         "<!-- 0.63 in a remark -->",
         "```sh\nsleep 3.5 s\n```",
@@ -65,7 +66,7 @@ def test_an_anchor_bears_out_what_stands_before_it_and_nothing_else(judged):
     assert judged("0.63 <!-- evidence: r.json#data.f1 --> and 0.70 <!-- evidence: r.json#data.guess -->").anchored == 2
     assert judged("0.63 and 0.70 <!-- evidence: r.json#data.f1; #data.guess -->").anchored == 2
     assert judged("0.63 and 0.5 <!-- evidence: r.json#data.f1 -->").wrong == 1
-    assert judged("| 0.63 | x <!-- evidence: r.json#data.f1 --> |").bare == 1
+    assert judged("| a | b |\n| - | - |\n| 0.63 | x <!-- evidence: r.json#data.f1 --> |").bare == 1
 
 
 def test_a_relation_is_evaluated(judged):
@@ -99,14 +100,19 @@ def test_a_status_does_not_stand_above_its_evidence(judged, words, evidence, cod
 
 
 def test_the_coverage_counts_what_is_told_and_what_is_wrong(judged):
-    good = "0.63 <!-- evidence: r.json#data.f1 -->\n\n"
+    # what is said once more of the same evidence is no further claim that has some
+    good = ("0.63", "0.628", "0.6", "62.8 %", "63 %", "314 of 500", "more than 0.5", "less than 0.7")
+    good = [f"{text} <!-- evidence: r.json#data.f1 -->\n\n" for text in good]
+    many, fewer = "".join(good[:7]), "".join(good[:6])
     told = "0.63 <!-- evidence: none, by hand -->\n\n"
     off = "0.64 <!-- evidence: r.json#data.f1 -->\n\n"
-    assert judged(good * 7 + told * 3).diagnostics == ()
-    assert [one.code for one in judged(good * 6 + told * 3).diagnostics] == ["KC5612"]
-    assert judged(good * 6 + told * 3 + off).coverage == judged(good * 6 + told * 4).coverage
-    assert {one.severity for one in judged(good * 7 + "0.6\n\n" * 3).diagnostics} == {"warning"}
-    assert {one.severity for one in judged(good * 6 + "0.6\n\n" * 3).diagnostics} == {"error"}
+    assert judged(many + told * 3).diagnostics == ()
+    assert [one.code for one in judged(fewer + told * 3).diagnostics] == ["KC5612"]
+    assert judged(fewer + told * 3 + off).coverage == judged(fewer + told * 4).coverage
+    assert {one.severity for one in judged(many + "0.6\n\n" * 3).diagnostics} == {"warning"}
+    assert {one.severity for one in judged(fewer + "0.6\n\n" * 3).diagnostics} == {"error"}
+    assert judged(good[0] * 7).coverage == 1
+    assert judged(good[0] * 7 + told).coverage < Decimal("0.6")
 
 
 def test_a_recorded_line_bears_out_its_numbers(judged):

@@ -1,6 +1,7 @@
 """False sentences beside evidence that does not bear them out, and the true sentence next to each."""
 
 import json
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -131,7 +132,7 @@ def test_a_denied_comparison_is_the_other_one(ended, words, key, code):
 )
 def test_which_end_is_the_better_one_depends_on_the_unit(ended, words, relation, code):
     """Of a share nothing says whether more of it is better: an error rate is one as well."""
-    assert ended(f"The student is {words} the teacher <!-- evidence: r.json#data.{relation} -->") == code
+    assert ended(f"This one is {words} that one <!-- evidence: r.json#data.{relation} -->") == code
 
 
 @pytest.mark.parametrize(
@@ -188,10 +189,143 @@ def test_a_record_is_read_with_its_units_and_in_its_order(ended, words, line, co
     assert ended(f"It is {words} <!-- evidence: rec.txt#{line} -->") == code
 
 
-def test_the_threshold_of_a_rule_is_read_with_its_unit(ended):
-    assert ended("at most 0.1 nat/token <!-- evidence: rule.yaml#params.threshold -->") == 0
-    assert ended("at most 0.1 s <!-- evidence: rule.yaml#params.threshold -->") == 1
-    assert ended("at most 0.1 nat/token <!-- evidence: rule.yaml#params.absent -->") == 1
+@pytest.mark.parametrize(
+    ("words", "evidence", "code"),
+    [
+        ("at most 0.1 nat/token", "= rule.yaml#params.threshold", 0),
+        ("more than 0.1 nat/token", "= rule.yaml#params.threshold", 0),
+        ("0.1 nat/token", "= rule.yaml#params.threshold", 0),
+        ("at most 0.10 nat/token", "= rule.yaml#params.threshold", 0),
+        ("1 nat/token of 10", "= rule.yaml#params.threshold", 1),
+        ("at least 0.1 nat/token", "= rule.yaml#params.threshold", 1),
+        ("less than 0.1 nat/token", "= rule.yaml#params.threshold", 1),
+        ("at most 38 nat/token", "= rule.yaml#params.threshold", 1),
+        ("at most 0.11 nat/token", "= rule.yaml#params.threshold", 1),
+        ("at most 0.1 s", "= rule.yaml#params.threshold", 1),
+        ("at most 0.1", "= rule.yaml#params.threshold", 1),
+        ("at most 38 nat/token", "rule.yaml#params.threshold", 1),
+        ("at most 0.1 nat/token", "rule.yaml#params.threshold", 1),
+        ("at most 38", "rule.yaml#threshold:", 1),
+        ("at most 0.1 nat/token", "= rule.yaml#threshold:", 1),
+        ("at most 0.1 nat/token", "= rule.yaml#params.absent", 1),
+        ("at least 0.95", "= lock.json#gates.threshold", 0),
+        ("at least 0.9", "lock.json#gates.threshold", 1),
+        ("at least 19 of 20", "= lock.json#gates.threshold", 0),
+        ("below 19 right answers of 20", "= lock.json#gates.threshold", 0),
+        ("at least 18 of 20", "= lock.json#gates.threshold", 1),
+        ("at least 63 of 100", "r.json#data.f1", 0),
+        ("at least 64 of 100", "r.json#data.f1", 1),
+        ("more than 63 of 100", "r.json#data.f1", 1),
+        ("at least 6 of 10", "r.json#data.f1", 1),
+        ("0.6", "= r.json#data.f1", 1),
+        ("0.63", "= r.json#data.f1", 0),
+    ],
+)
+def test_what_a_rule_asks_is_quoted_as_it_stands(ended, tmp_path, words, evidence, code):
+    """`at most 38` is true of 0.1 as well, and is not what the rule asks."""
+    (tmp_path / "lock.json").write_text(json.dumps({"gates": {"threshold": 0.95}}))
+    assert ended(f"Gates ask {words} <!-- evidence: {evidence} -->") == code
+
+
+@pytest.mark.parametrize(
+    ("sentence", "relation", "code"),
+    [
+        ("The teacher is higher than the student", "data.student > #data.teacher", 1),
+        ("The student is higher than the teacher", "data.student > #data.teacher", 0),
+        ("The teacher is lower than the student", "data.teacher < #data.student", 0),
+        ("The student exceeds the teacher", "data.student > #data.teacher", 0),
+        ("The teacher surpasses the student", "data.student > #data.teacher", 1),
+        ("The student is above the teacher", "data.student > #data.teacher", 0),
+        ("The student is below the teacher", "data.student > #data.teacher", 1),
+        ("The teacher is higher than the student", "data.f1 > #data.sixty", 1),
+        ("The new way is higher than the old way", "data.new > #data.old", 0),
+        ("The old way is higher than the new way", "data.new > #data.old", 1),
+        ("The new way is higher than before", "data.new > #data.old", 0),
+        ("It is higher than that", "data.f1 > #data.sixty", 0),
+        ("The student is higher than without the teacher", "data.student > #data.ce_only", 0),
+        ("The student is higher than without the teacher", "data.student > #data.teacher", 1),
+        ("The teacher knows more. The student is higher than that", "data.student > #data.old", 0),
+    ],
+)
+def test_a_relation_is_of_the_things_that_are_named(ended, tmp_path, sentence, relation, code):
+    data = {"student": 0.9, "teacher": 0.8, "ce_only": 0.7, "new": 0.9, "old": 0.5}
+    data = {name: {"value": value, "unit": "s", "tag": "measured", "n": 9} for name, value in data.items()}
+    report = {**REPORT, "data": REPORT["data"] | data}
+    (tmp_path / "r.json").write_text(json.dumps(report))
+    assert ended(f"{sentence} <!-- evidence: r.json#{relation} -->.") == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "F1=0.99", "acc=97 %", "accuracy:0.98", "F1>=0.9", "_0.99_", "0.**99**", "0.<!-- x -->99", "&#48;.99", "it is .99",
+        "97.5-98.1 %", "97–98 %", "0,97", "97,5 %", "1.234,5 rows", "3x", "$0.99$", "`0.99`", "`97 %`", "![F1 of 0.99](r.json)",
+        "In this section 97 % of calls are right.", "In this version 0.97 is reached.", "<p>0.99</p>", "<!--> 0.99 -->",
+        "| a |\n| - |\n| 0.99 |", "    0.99", "> 0.99", "```results\n0.99\n```", "7 right answers of 9", "98 PERCENT",
+    ],
+)  # fmt: skip
+def test_every_numeral_that_a_reader_sees_is_a_claim(ended, text):
+    assert ended(text + "\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "coremltools==9.0, 2024-12-19, 12:30, 1.2.3, section 7.7, v0.5, 640 x 480, int8, localhost:8000, a/0.5, #1.5",
+        "Python 3.8-3.11, ids 1,2,3 and `x=0.5`, [link](r.json#0.5), <https://example.org/0.5>",
+    ],
+)
+def test_names_are_no_claims(ended, text):
+    assert ended(text) == 0
+
+
+@pytest.mark.parametrize(
+    ("quoted", "code"),
+    [
+        ("a 1 s\nb 2 s\nverdict FAIL 3 of 9", 0),
+        ("a 1 s\n…\nverdict FAIL 3 of 9", 0),
+        ("…\nb 2 s\n…", 0),
+        ("a 1 s  # first\n…", 0),
+        ("a …\n…", 0),
+        ("a 1 s\nb 2 s\nverdict", 1),
+        ("a 1 s\nb 2 s", 1),
+        ("a 1 s\na 1 s\nb 2 s\nverdict FAIL 3 of 9", 1),
+        ("b 2 s\na 1 s\n…", 1),
+        ("…\nverdict FAIL 3 of 9\na 1 s\n…", 1),
+        ("a 1 s\nverdict FAIL 3 of 9", 1),
+        ("b 2 s\nverdict FAIL 3 of 9", 1),
+    ],
+)
+def test_a_transcript_is_whole_lines_in_their_order(ended, tmp_path, quoted, code):
+    (tmp_path / "rec.txt").write_text("a 1 s\n\nb 2 s\nverdict FAIL 3 of 9\n")
+    assert ended(f"<!-- evidence: rec.txt -->\n```text\n{quoted}\n```\n") == code
+
+
+def test_what_is_quoted_covers_nothing_else(ended, tmp_path):
+    (tmp_path / "rec.txt").write_text("0.9 s\n" * 9)
+    assert ended("<!-- evidence: rec.txt -->\n```text\n" + "0.9 s\n" * 9 + "```\n\n99.9 % right.") == 1
+    assert ended("0.63 <!-- evidence: r.json#data.f1 -->\n\n" * 9 + "99.9 % right.") == 1
+
+
+def test_a_path_does_not_lead_out_of_the_project(ended, tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "rootlink").symlink_to("/")
+    for path in ("rootlink/etc/passwd", "../../../../../../../../../etc/passwd", "/etc/passwd", "absent.json"):
+        assert ended(f"See [x]({path}).") == 1, path
+    assert ended("See [x](r.json), [y](./r.json#data), [z](#above), [w](https://example.org/absent).") == 0
+
+
+@pytest.mark.parametrize("unit", ["1 of 2 ", "<!-- evidence: ", "[evidence: ", "0.5 ", "a > 0.5 % ", "[x](r.json) "])
+def test_hostile_text_takes_time_in_proportion(unit, tmp_path):
+    from kcompiler.claims import check_document, shipped
+
+    def seconds(size: int) -> float:
+        begun = time.process_time()
+        check_document("d.md", unit * (size // len(unit)), folder=tmp_path, root=tmp_path, policy=shipped())
+        return time.process_time() - begun
+
+    seconds(1_000)
+    assert seconds(32_000) < 0.02 + 8 * max(seconds(8_000), 0.005)
 
 
 @pytest.mark.parametrize(
@@ -221,3 +355,37 @@ def test_a_verdict_over_nothing_verifies_nothing(ended, tmp_path):
     assert ended(text) == 1
     (tmp_path / "v.json").write_text(json.dumps({**VERDICT, "obligations": "sha256:0", "counts": {"pass": 3}}))
     assert ended(text) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!--\n```python\n-->\nF1 is 0.99 and it is verified. state-of-the-art",
+        "```python``` is our language.\n\nF1 is 0.99 and it is verified. state-of-the-art",
+        "Write `<!--` first. F1 is 0.99 and it is verified, state-of-the-art. Then `-->`.",
+        "Write <!-- first.\n\nF1 is 0.99 and it is verified, state-of-the-art.\n\nThen -->.",
+        "A ` stands here.\n\nF1 is 0.99 and it is verified, state-of-the-art.\n\nAnother ` there.",
+    ],
+)
+def test_what_a_reader_sees_is_looked_at(ended, text):
+    assert ended(text) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!-- a remark\n\nF1 is 0.99, state-of-the-art -->\n",
+        "```python\nx = 0.99\n```\n",
+        "- a list\n\n  ```python\n  x = 0.99\n  ```\n",
+        "`<!-- evidence: r.json#data.f1 -->` is how evidence is named",
+    ],
+)
+def test_what_no_reader_takes_for_a_claim_is_none(ended, text):
+    assert ended(text) == 0
+
+
+def test_answers_are_answers_by_any_case_of_their_name_and_end_with_a_line_feed(ended):
+    false, true = ({"output": f"\u2028It is {number}.0", "evidence": {"w": 21}} for number in (99, 21))
+    assert ended(json.dumps(false), "f.JSONL") == 1
+    assert ended(json.dumps(true, ensure_ascii=False) + "\r\n", "f.JSONL") == 0
+    assert ended("\n", "empty.jsonl") == 3
