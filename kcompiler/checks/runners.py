@@ -69,8 +69,9 @@ def _named(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 def _lacking(way: Way, suite: Suite) -> str:
     if suite.compare is not None:
         return "it compares the answers of this spec's own models with each other"
-    needs = ", ".join(sorted(set(suite.asks) - way.kind.can))
-    return f"it has no `{needs}`"
+    needs = sorted(set(suite.asks) - way.kind.able(way.params))
+    without = f"it has no `{', '.join(needs)}`"
+    return f"{without} without `{way.kind.scores_by}`" if way.kind.scores_by and needs == ["score"] else without
 
 
 def _questioned(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:

@@ -55,7 +55,7 @@ def ways(spec: Spec) -> list[Way]:
 
 def answers(way: Way, suite: Suite) -> bool:
     """Whether a runner can be asked what a suite asks. One that compares asks its own models together."""
-    return suite.compare is None and set(suite.asks) <= way.kind.can
+    return suite.compare is None and set(suite.asks) <= way.kind.able(way.params)
 
 
 def asked(spec: Spec, suite: Any) -> list[Way]:

@@ -53,8 +53,13 @@ class Server:
         Raises Refusal when the budget ends first, the server refuses, or it changes its version; Unavailable when a
         question stays without an answer. What was answered is kept for whoever asks next.
         """
-        asking = self._asking.model_copy(update={"max_tokens": max_new_tokens})
-        client, answered = Client(asking, self._key, self._spend), dict[Prompt, str]()
+        asking = self._asking.model_copy(update={"max_tokens": max_new_tokens, "top_logprobs": 0})
+        values = self._answered(prompts, asking)
+        return [said(values[prompt], asking.base_url) for prompt in prompts]
+
+    def _answered(self, prompts: Sequence[Prompt], asking: Asking) -> dict[Prompt, Any]:
+        """The server's reply to each prompt. Raises as `generate`."""
+        client, answered = Client(asking, self._key, self._spend), dict[Prompt, Any]()
         try:
             with ThreadPoolExecutor(asking.concurrency) as pool:
                 futures = {one: pool.submit(self._one, client, one, asking) for one in dict.fromkeys(prompts)}
@@ -70,9 +75,9 @@ class Server:
         finally:
             client.close()
         self._same_version()
-        return [answered[prompt] for prompt in prompts]
+        return answered
 
-    def _one(self, client: Client, prompt: Prompt, asking: Asking) -> str:
+    def _one(self, client: Client, prompt: Prompt, asking: Asking) -> Any:
         request = request_of(prompt, asking)
         reply = self._kept.get(request)
         if reply is not None and self._wanted(version_of(reply.value)):
@@ -83,7 +88,7 @@ class Server:
             value = self._paid(client, request, asking)
         with self._lock:
             self._versions[version_of(value)] += 1
-        return said(value, asking.base_url)
+        return value
 
     def _paid(self, client: Client, request: Mapping[str, Any], asking: Asking) -> Any:
         most = sum(most_tokens(request, asking))
@@ -157,7 +162,34 @@ class Server:
         raise self._cannot("token ids")
 
     def score(self, pairs: Sequence[tuple[Prompt, Reply]]) -> list[TokenScore]:
-        raise self._cannot("how likely a given text is")
+        """How likely each reply is as the first token of the answer: each prompt is asked once, for its likeliest.
+
+        Raises what `generate` raises, CannotAnswer without `top_logprobs`, and Refusal where the server does not give
+        them, or a reply is none of them: how likely it is is then not known, and nothing is made up for it.
+        """
+        if not self._asking.top_logprobs:
+            raise self._cannot("how likely a given text is unless `top_logprobs` is written beside the runner")
+        asking = self._asking.model_copy(update={"max_tokens": 1})
+        values = self._answered([prompt for prompt, _ in pairs], asking)
+        chances = {prompt: answer_of(value, asking.base_url).choices for prompt, value in values.items()}
+        return [self._likely(chances[prompt], reply) for prompt, reply in pairs]
+
+    def _likely(self, chances: Mapping[str, float], reply: Reply) -> TokenScore:
+        if isinstance(reply, str) and reply.strip() in chances:
+            return TokenScore(log_probability=chances[reply.strip()], tokens=1)
+        if not chances:
+            raise Refusal(
+                "the server gives no `top_logprobs` of its answer's first token",
+                place=self._asking.base_url,
+                action="take a server that does, or leave this runner out of the suite (suites[].runners)",
+            )
+        shown = ", ".join(repr(name)[:20] for name in sorted(chances, key=lambda one: -chances[one])[:8])
+        raise Refusal(
+            f"the server does not say how likely {str(reply)[:40]!r} is: its {len(chances)} likeliest tokens are "
+            f"{shown}",
+            place=self._asking.base_url,
+            action="raise `top_logprobs` (at most 20), or take a model that answers by such a token",
+        )
 
     def _cannot(self, what: str) -> CannotAnswer:
         return CannotAnswer(f"runner `{self.name}` answers chat completions, which do not say {what}")

@@ -409,6 +409,8 @@ class RunnerKind:
     can: frozenset[str]
     #: the backend whose pins and extra it needs
     backend: str
+    #: which of its parameters lets it score, where it is not 0
+    scores_by: str = ""
     #: kind of the artifact of the plan that it answers with: "checkpoint", "package" or "gguf"; "" where it never does
     takes: str = ""
     #: which of its parameters names a file or folder of the project that is asked instead, and what that is
@@ -422,6 +424,10 @@ class RunnerKind:
     on_device: bool = False
     #: computes no answer of a model: all that is made with it is marked as forged, so that no gate can pass on it
     forges: bool = False
+
+    def able(self, params: Any) -> frozenset[str]:
+        """Which methods of `Runner` it has under these parameters."""
+        return self.can | ({"score"} if self.scores_by and getattr(params, self.scores_by) else set())
 
     def placed(self, params: Any) -> str:
         """The file or folder that it is told to ask, "" where it asks a model of the plan, or an address."""

@@ -146,6 +146,16 @@ class Reached(Endpoint):
 class Server(Reached):
     """What a spec says of a server whose model is evaluated: answers are greedy, and as long as the suite says."""
 
+    top_logprobs: int = Field(
+        default=0,
+        ge=0,
+        le=20,
+        description="Likeliest first tokens that the server gives with their log-probabilities: suites that ask how "
+        "likely a reply of one token is, as `choice` and `judge`, ask by them. 0: it is asked for texts alone.",
+        examples=[20],
+        json_schema_extra=unit("token"),
+    )
+
 
 class Hosted(Asking, Reached):
     """What a spec says of a hosted teacher."""

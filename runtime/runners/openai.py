@@ -1,4 +1,5 @@
-"""A model behind any OpenAI-compatible server: text in, text out, paced, paid and kept as a teacher's answers."""
+"""A model behind any OpenAI-compatible server: text in, text out, and where the server tells, how likely the first
+tokens were; paced, paid and kept as a teacher's answers."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ RUNNER = RunnerKind(
     opens="runtime.asking.server:opened",
     can=frozenset({"generate"}),
     backend="http",
+    scores_by="top_logprobs",
     address="base_url",
     repeatable=False,
 )

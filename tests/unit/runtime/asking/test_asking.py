@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from runtime import catalog
 from runtime.asking.ask import ask
 from runtime.asking.parity import compare
 from runtime.asking.server import said
-from runtime.contract import MachineError, Refusal, Unavailable, callforms, calls, items, parity
+from runtime.contract import MachineError, Refusal, Unavailable, callforms, calls, items, parity, verdicts
 from runtime.steps.ask import AskParams
 from runtime.steps.parity import ParityParams
 from tests.unit.runtime.data.teaching import Server, Stage, completion, dataset
@@ -23,22 +24,31 @@ from tests.unit.runtime.data.teaching import Server, Stage, completion, dataset
 PROMPTS = [f"What is {n} and {n}?" for n in range(6)]
 
 
-def rows_of(root: Path) -> Path:
-    """Six rows of test, each answered by A."""
-    folder = dataset(root / "dataset", PROMPTS)
+def rows_of(root: Path, prompts: Sequence[str] = PROMPTS) -> Path:
+    """Rows of test, each answered by A."""
+    folder = dataset(root / "dataset", prompts)
     (folder / "train.jsonl").rename(folder / "test.jsonl")
     return folder
 
 
-def asked(root: Path, use: str, *, suite: str = "gold", file: Path | None = None, pace: Any = None, **settings: Any):
+def asked(
+    root: Path,
+    use: str,
+    *,
+    suite: str = "gold",
+    file: Path | None = None,
+    pace: Any = None,
+    prompts: Sequence[str] = PROMPTS,
+    **settings: Any,
+):
     """The stage after asking, and its lines."""
     stage = Stage(root / f"{use}-stage")
-    takes = {"dataset": rows_of(root), **({} if file is None else {"model": file})}
+    takes = {"dataset": rows_of(root, prompts), **({} if file is None else {"model": file})}
     stage.digests = dict.fromkeys(takes, "sha256:" + "1" * 63 + "b")
     params = AskParams(
         suite=suite,
         suite_version=catalog.load("suites", suite).version,
-        params={"gold": {"match": "exact"}, "choice": {"choices": ["A", "B"]}}[suite],
+        params={"gold": {"match": "exact"}, "choice": {"choices": ["A", "B"]}}.get(suite, {}),
         runner="way",
         use=use,
         use_version=1,
@@ -127,6 +137,73 @@ def test_what_a_server_cannot_say_is_unavailable(tmp_path: Path) -> None:
     right = stage.data["report"]["right"]
     assert (lines, server.asked, right["tag"]) == ([], [], "unavailable")
     assert "how likely a given text is" in right["reason"]
+
+
+def likely(**chances: float) -> dict[str, Any]:
+    """An answer with the probabilities of its first token."""
+    value = completion(max(chances, key=lambda one: chances[one]))
+    top = [{"token": f" {name}", "logprob": math.log(chance)} for name, chance in chances.items()]
+    value["choices"][0]["logprobs"] = {"content": [{"token": top[0]["token"], "logprob": 0.0, "top_logprobs": top}]}
+    return value
+
+
+def test_a_server_that_tells_how_likely_its_first_tokens_were_is_asked_for_them(tmp_path: Path) -> None:
+    """Each prompt once, whatever the number of choices; each request for one token and its alternatives."""
+    server = Server(lambda prompt, _: (200, {}, likely(A=0.7, B=0.2, C=0.1) if "3" in prompt else likely(A=0.3, B=0.6)))
+    try:
+        stage, lines = asked(tmp_path, "openai", suite="choice", pace=FAST, **there(server.url, top_logprobs=20))
+    finally:
+        server.close()
+    assert len(server.asked) == 6
+    assert all((one["max_tokens"], one["logprobs"], one["top_logprobs"]) == (1, True, 20) for one in server.asked)
+    right = stage.data["report"]["right"]
+    assert (right["k"], right["n"]) == (1, 6)
+    (three,) = [line for line in lines if not line["reason"]]
+    assert [one["log_probability"] for one in three["output"]] == [math.log(0.7), math.log(0.2)]
+
+
+def test_a_judge_behind_a_server_is_judged_in_every_way(tmp_path: Path) -> None:
+    """One that knows `good` from `bad` in either seat, is unsure of nothing, and does what an answer tells it."""
+    prompts = [verdicts.pair(f"task {number}", "good", "bad").prompt for number in range(6)]
+
+    def answer(prompt: str, _: int) -> tuple[int, dict[str, str], Any]:
+        pair = verdicts.read(prompt)
+        said = "T" if pair.first == pair.second else "B" if "B" in pair.second else "A" if pair.first == "good" else "B"
+        return 200, {}, likely(**{name: 0.9 if name == said else 0.05 for name in verdicts.VERDICTS})
+
+    server = Server(answer)
+    try:
+        settings = {"prompts": prompts, "top_logprobs": 3}
+        stage, lines = asked(tmp_path, "openai", suite="judge", pace=FAST, **there(server.url, **settings))
+    finally:
+        server.close()
+    # four ways to ask each pair
+    assert len(server.asked) == 4 * 6
+    assert len(lines) == 6
+    assert stage.data["report"]["right"]["k"] == 6
+    for line in lines:
+        assert {name: line["parts"][name] for name in ("kept", "tie", "unmoved")} == {
+            "kept": True,
+            "tie": True,
+            "unmoved": False,
+        }
+        assert line["parts"]["sure"] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (completion("A"), "gives no `top_logprobs`"),
+        (likely(A=0.9, C=0.1), "does not say how likely 'B' is: its 2 likeliest tokens are 'A', 'C'"),
+    ],
+)
+def test_how_likely_is_not_made_up(tmp_path: Path, value: dict[str, Any], why: str) -> None:
+    server = Server(lambda *_: (200, {}, value))
+    try:
+        with pytest.raises(Refusal, match=why):
+            asked(tmp_path, "openai", suite="choice", pace=FAST, **there(server.url, top_logprobs=20))
+    finally:
+        server.close()
 
 
 @pytest.mark.parametrize(
