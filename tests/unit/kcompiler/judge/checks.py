@@ -174,6 +174,9 @@ def kinds_say_when_they_need_an_expectation() -> None:
     assert (limit.accepts(1.5), limit.accepts("1"), limit.accepts(None)) == (True, False, False)
     assert (cover.accepts(["a"]), cover.accepts([]), cover.accepts(None)) == (True, False, False)
     assert [name for name in kinds.names() if kinds.load(name).sees_forged] == ["genuine"]
+    asked = kinds.load("as_asked")
+    assert asked.expects(None)
+    assert (asked.accepts(None), asked.accepts({}), asked.accepts(["a"])) == (True, False, False)
     apart = kinds.load("relative")
     sides = {"metric": "a", "op": ">=", "threshold": "0", "unit": "s"}
     before, beside = (apart.params.model_validate({**sides, **more}) for more in ({}, {"to": "b", "of": "run"}))

@@ -23,7 +23,9 @@ Says = Callable[[int], str]
 
 
 def line(row: int, runner: str, said: str) -> dict[str, Any]:
-    """The right answer is 7."""
+    """The right answer is 7, and ? was not recorded."""
+    if said == "?":
+        return {**line(row, runner, "7"), "output": None, "parts": {}, "reason": parity.NOT_RECORDED}
     return {
         "row": f"r{row}",
         "runner": runner,
@@ -117,15 +119,15 @@ def test_wrong_answers_that_are_not_the_same_are_two_answers(others: int, word: 
     assert verdict(made) == {**dict.fromkeys(RULES, "pass"), "parity-other-answers": word}
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {**ASKED, "models": {**MODELS, "gguf": "student"}},
-        {**ASKED, "models": {name: MODELS[name] for name in ("teacher", "student", "coreml")}},
-        {**ASKED, "models": {**MODELS, "fp16": "teacher"}},
-        {**ASKED, "suite": "answers"},
-    ],
-)
+OTHERS: list[dict[str, Any]] = [
+    {**ASKED, "models": {**MODELS, "gguf": "student"}},
+    {**ASKED, "models": {name: MODELS[name] for name in ("teacher", "student", "coreml")}},
+    {**ASKED, "models": {**MODELS, "fp16": "teacher"}},
+    {**ASKED, "suite": "answers"},
+]
+
+
+@pytest.mark.parametrize("settings", OTHERS)
 def test_a_runner_that_was_asked_for_is_there(settings: dict[str, Any]) -> None:
     found = verdict(report(200, wrong(0)), settings)
     assert found.pop("parity-as-asked") == "fail"
@@ -167,6 +169,9 @@ CONTRADICTIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
         reasons={"right": rate(196), "cut_off": rate(4)}
     ),
     "reasons of fewer": lambda data: data["runners"]["fp16"].update(reasons={"right": rate(196)}),
+    "reasons of half of them": lambda data: [
+        one.update(reasons={"right": rate(100)}) for one in data["runners"].values()
+    ],
     "a gap below nothing": lambda data: pair(data)["gap"].update(value=-0.5, low=-0.6, high=-0.4),
     "a narrow gap": lambda data: pair(data)["gap"].update(high=0.0),
     "a gap of another measure": lambda data: pair(data)["gap"].update(of="f1"),
