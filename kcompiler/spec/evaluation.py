@@ -128,9 +128,10 @@ class Benchmark(Section):
         default_factory=lambda: list[speed.Name](["torch", "mil"]),
         min_length=1,
         description="What answers. `torch`: the checkpoint; `mil`: the package in the interpreter, whose times are no "
-        "device's; `coreml`: the package in Core ML, on a Mac alone.",
+        "device's; `coreml`: the package in Core ML, on a Mac alone; `mil_fp16`, `coreml_fp16`: the float16 package "
+        "beside it, which does not ship, to see what quantization gains.",
         json_schema_extra=DISTINCT,
-        examples=[["torch"]],
+        examples=[["torch"], ["mil_fp16", "mil"]],
     )
     prompts: list[Annotated[int, Field(ge=1, le=10_000_000)]] | None = Field(
         default=None,

@@ -14,7 +14,7 @@ each as quantiles over the repetitions, which follow `warm_up` answers that are 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
@@ -29,7 +29,7 @@ KIND = "benchmark"
 NONE = "none"
 #: what nothing here can measure
 NO_METER = ("energy", "carbon")
-Name = Literal["torch", "mil", "coreml"]
+Name = Literal["torch", "mil", "coreml", "mil_fp16", "coreml_fp16"]
 NS = 10**9
 #: nanoseconds of a day: no answer takes longer, and no product of times leaves the doubles
 LONGEST = 86_400 * NS
@@ -40,17 +40,26 @@ PER_MILLION = "USD/million queries"
 
 @dataclass(frozen=True)
 class Meaning:
-    """What is run, by whom, and what a time of it says. `level` as of the package's attestation, "" of a checkpoint."""
+    """What is run, by whom, and what a time of it says. `level` as of the package's attestation, "" of a checkpoint;
+    `variant` is which package, "" of none."""
 
     of: Literal["checkpoint", "package"]
     level: str
     says: str
+    variant: Literal["", "quantized", "fp16"] = ""
 
 
+#: `target` speaks of the package that ships
+ON_DEVICE = "coreml"
+_HERE = "in a numpy interpreter on this machine: no time of a device"
 RUNNERS: Mapping[str, Meaning] = {
     "torch": Meaning("checkpoint", "", "the checkpoint in torch on this machine, not what ships"),
-    "mil": Meaning("package", "L2", "the package in a numpy interpreter on this machine: no time of a device"),
-    "coreml": Meaning("package", "L5", "the package in Core ML on this machine"),
+    "mil": Meaning("package", "L2", f"the package {_HERE}", "quantized"),
+    "coreml": Meaning("package", "L5", "the package in Core ML on this machine", "quantized"),
+    "mil_fp16": Meaning("package", "L2", f"the float16 package, which does not ship, {_HERE}", "fp16"),
+    "coreml_fp16": Meaning(
+        "package", "L5", "the float16 package, which does not ship, in Core ML on this machine", "fp16"
+    ),
 }
 
 
@@ -154,7 +163,7 @@ def target(wanted: Target | None, here: Mapping[str, str], runners: Mapping[str,
     if wanted is None:
         return {"profile": NONE, "shapes": {}}
     lengths = sorted({length for one in runners.values() for length in one["shapes"]}, key=tokens_of)
-    device = runners.get("coreml")
+    device = runners.get(ON_DEVICE)
     why = elsewhere(wanted, here) or ("runner `coreml` was not asked" if device is None else "")
     gauge = unavailable(why, "B") if why or device is None else device["peak_memory"]
     shapes: dict[str, Any] = {}
@@ -209,7 +218,8 @@ def _price(said: Mapping[str, Any] | None) -> Price | None:
 
 def _is_of(name: str, runner: Mapping[str, Any], here: Mapping[str, str], warm_up: int) -> None:
     """Whether a runner is what its name says, measured on the machine that the report is of."""
-    if name not in RUNNERS or {one: runner[one] for one in ("of", "level", "says")} != asdict(RUNNERS[name]):
+    meaning = RUNNERS.get(name)
+    if meaning is None or [runner[one] for one in ("of", "level", "says")] != [meaning.of, meaning.level, meaning.says]:
         raise ValueError(f"`{name}` is not what a runner of that name runs")
     said = runner["conditions"]
     if not all(isinstance(one, str) for one in said.values()):

@@ -36,9 +36,9 @@ VERSIONS: Mapping[str, Sequence[str]] = {
     "torch": ("torch", "transformers"),
     "mil": ("numpy",),
     "coreml": ("numpy",),
+    "mil_fp16": ("numpy",),
+    "coreml_fp16": ("numpy",),
 }
-#: of a package that is run
-SHIPPED = "quantized"
 _NO_METER = "this machine has no meter that a step may read"
 
 
@@ -123,9 +123,10 @@ def _opened(
     """Raises Unavailable for what this machine has no toolchain of."""
     if name == "torch":
         return runners.checkpoint(name, folder, tokenizer, on=on)
-    if name == "mil":
-        return runners.saved_package(name, folder, tokenizer, variant=SHIPPED)
-    params = catalog.load("runners", name).params(variant=SHIPPED)
+    variant = speed.RUNNERS[name].variant
+    if name.startswith("mil"):
+        return runners.saved_package(name, folder, tokenizer, variant=variant)
+    params = catalog.load("runners", "coreml").params(variant=variant)
     takes = {"model": folder, "tokenizer": words}
     return packaged.predicted(Asked(name=name, params=params, takes=takes, ctx=ctx, told=ctx.progress))
 
@@ -153,7 +154,8 @@ def _prompt(tokenizer: Tokenizer, length: int, seed: int) -> list[int]:
 
 def _size(name: speed.Name, folder: Path) -> int:
     """Bytes on disk of what is run."""
-    place = folder / f"{SHIPPED}.mlpackage" if speed.RUNNERS[name].of == "package" else folder
+    variant = speed.RUNNERS[name].variant
+    place = folder / f"{variant}.mlpackage" if variant else folder
     return sum(path.stat().st_size for path in sorted(place.rglob("*")) if path.is_file())
 
 
@@ -169,7 +171,9 @@ def _identity(name: speed.Name, folder: Path) -> str:
             "functions": {name: [one.kind, one.length] for name, one in contract.functions.items()},
             "cache": contract.kv_cache.model_dump(),
             "tensors": [[one.name, one.shape] for one in contract.tensors],
-            "recipe": "" if made is None else [made.recipe_sha256, made.islands, made.deployment],
+            "recipe": ""
+            if made is None or speed.RUNNERS[name].variant == "fp16"
+            else [made.recipe_sha256, made.islands, made.deployment],
         }
     return digest.of_value(form, "kc.form.v1")
 

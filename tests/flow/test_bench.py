@@ -141,6 +141,15 @@ def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
     asks(done, "speed/regression", baseline="../baselines/speed.json", prompts=[8, 16])
     done.run("plan", SPEC).ended(0, "")
 
+    # what quantization gains: the same work by both packages
+    asks(done, runners=["mil_fp16", "mil"])
+    assert "which does not ship" in done.run("bench", SPEC).ended(0, "").out
+    both = report(done)["data"]["runners"]
+    assert both["mil"]["size"]["value"] < both["mil_fp16"]["size"]["value"]
+    for one in both.values():
+        assert one["shapes"]["prompt_8"]["decode"]["p50"]["low"] > 0
+        assert one["peak_memory"]["tag"] == "measured"
+
     # one answer is no median: it is told, no 0 stands for it, and nothing is pinned
     asks(done, prompts=[8], repetitions=1)
     alone = done.run("bench", SPEC, "--pin", "baselines/one.json").ended(1, "fail")
