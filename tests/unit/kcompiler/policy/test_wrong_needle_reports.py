@@ -52,6 +52,9 @@ WRONG: tuple[tuple[str, Callable[[], Report]], ...] = (
     ("no lengths", lambda: put(needles(), by_length={})),
     ("cells of one prompt", lambda: put(needles(), cells__160__50__student=rate(1, 1))),
     ("a cell of nothing", lambda: put(needles(), cells__160__50__student=unavailable("no items", "ratio"))),
+    ("a cell that the total does not know of", lambda: put(needles(), cells__160__50__student=rate(29, 30))),
+    ("a total that the cells do not know of", lambda: put(needles(), right__student=rate(180, 180))),
+    ("a length that the total does not know of", lambda: put(needles(), by_length__160__coreml=rate(89, 90))),
     ("gold that is not found", lambda: put(needles(), zoo__gold=rate(179, 180))),
 )
 
@@ -65,6 +68,12 @@ def test_a_good_student_passes() -> None:
     verdict = judged(needles())
     assert (verdict.verdict, [one.rule for one in verdict.outcomes if one.outcome != "pass"]) == ("PASS", [])
     assert sum(one.rule.startswith("quality/needle/") for one in verdict.outcomes) == 9
+
+
+@pytest.mark.parametrize("make", [one[1] for one in WRONG if "know of" in one[0]])
+def test_cells_and_lengths_are_what_the_total_is_made_of(make: Callable[[], Report]) -> None:
+    outcomes = judged(make()).outcomes
+    assert any("does not hold" in one.reason for one in outcomes)
 
 
 def test_a_bad_cell_is_what_fails() -> None:
