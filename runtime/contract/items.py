@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -70,7 +71,7 @@ def by_runner(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[Line]]:
     """Runner → its lines, in their order."""
     found: dict[str, list[Line]] = {}
     for one in lines:
-        found.setdefault(str(one["runner"]), []).append(dict(one))
+        found.setdefault(str(one["runner"]), []).append(cast(Line, one))
     return found
 
 
@@ -140,8 +141,16 @@ def read(data: bytes) -> list[Line]:
             raise ValueError(f"line {number}: {why}") from None
         if not _is_line(one):
             raise ValueError(f"line {number} is not an object of {', '.join(FIELDS)}")
-        found.append(cast(Line, one))
+        found.append(_shared(cast(Line, one)))
     return found
+
+
+def _shared(one: Line) -> Line:
+    """The same line; words that stand in every line are held once for all of them."""
+    parts = {sys.intern(name): value for name, value in one["parts"].items()}
+    words = {name: sys.intern(one[name]) for name in ("runner", "reason")}
+    # the names of its fields are those of `FIELDS`, not those that were read
+    return {name: parts if name == "parts" else words.get(name, one[name]) for name in FIELDS}
 
 
 def _is_line(one: Any) -> bool:
