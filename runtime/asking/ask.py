@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from runtime import catalog
+from runtime.asking import served
 from runtime.asking.recorded import Recorded
 from runtime.asking.truth import Truth
 from runtime.contract import Context, Refusal, Runner, RunnerKind, Suite, items, lots, parity, rows, toolbox
@@ -117,4 +118,7 @@ def ask(takes: Mapping[str, Path], params: AskParams, ctx: Context) -> None:
         ctx.say(why)
     durable.DISK.write(ctx.out("items") / items.FILE, items.written(lines))
     data = {"suite": suite.name, "use": kind.name, **parity.asked(params.runner, lines, why)}
-    ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests))
+    hosted = served.told(ctx.scratch, str(params.settings["model"])) if kind.address else {}
+    if hosted.get("cut"):
+        ctx.say(f"{len(hosted['cut'])} answers were cut where the suite lets them end")
+    ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests), environment=hosted)

@@ -15,10 +15,12 @@ from typing import Any
 
 import httpx
 
+from runtime.asking.served import Served
 from runtime.contract import Refusal, TokenScore, Unavailable, Written
 from runtime.contract.asked import Asked, CannotAnswer
-from runtime.contract.conversation import Prompt, Reply
+from runtime.contract.conversation import Prompt, Reply, messages_of
 from runtime.contract.hosted import Asking
+from runtime.contract.items import prompt_digest
 from runtime.contract.secret import name_of
 from runtime.data import kept
 from runtime.data.chat import (
@@ -26,8 +28,8 @@ from runtime.data.chat import (
     Client,
     Stopping,
     answer_of,
-    is_version,
     most_tokens,
+    no_answer,
     request_of,
     usage_of,
     version_of,
@@ -44,14 +46,16 @@ class Server:
         self.name, self._asking, self._key, self._spend = name, asking, key, purse
         self._ctx, self._told = asked.ctx, asked.told
         self._kept = Kept(asked.ctx.paid / "answers")
-        self._versions: Counter[str] = Counter()
+        self._served = Served(asked.ctx.scratch, asking)
+        #: prompt → why the reply to it is no answer of the model
+        self._silent_at: dict[Prompt, str] = {}
         self._lock, self._underway = threading.Lock(), 0
 
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
         """The greedy answer to each prompt, of at most so many tokens by the server's count.
 
-        Raises Refusal when the budget ends first, the server refuses, or it changes its version; Unavailable when a
-        question stays without an answer. What was answered is kept for whoever asks next.
+        Raises Refusal when the budget ends first, the server refuses, another model answers, or a reply is no answer of
+        the model; Unavailable when a question stays without a reply. What was answered is kept for whoever asks next.
         """
         asking = self._asking.model_copy(update={"max_tokens": max_new_tokens, "top_logprobs": 0})
         values = self._answered(prompts, asking)
@@ -74,21 +78,42 @@ class Server:
                     raise
         finally:
             client.close()
-        self._same_version()
+        self._served.keep()
+        if self._silent_at:
+            raise self._unanswered(len(answered))
         return answered
 
     def _one(self, client: Client, prompt: Prompt, asking: Asking) -> Any:
-        request = request_of(prompt, asking)
+        request, scored = request_of(prompt, asking), bool(asking.top_logprobs)
         reply = self._kept.get(request)
-        if reply is not None and self._wanted(version_of(reply.value)):
+        if reply and self._served.wants(version_of(reply.value)) and not no_answer(reply.value, scored=scored):
             # the writer was killed between keeping the answer and settling it
             self._spend.settle(reply.reserved, reply.usd)
             value = reply.value
         else:
             value = self._paid(client, request, asking)
+        why = no_answer(value, scored=scored)
+        cut = not scored and answer_of(value, asking.base_url).truncated
         with self._lock:
-            self._versions[version_of(value)] += 1
+            self._served.add(version_of(value), prompt_digest(prompt) if cut else "")
+            if why:
+                self._silent_at[prompt] = why
         return value
+
+    def _unanswered(self, of: int) -> Refusal:
+        """What is said of replies that are no answers: nothing is made up for them, silence neither."""
+        found, self._silent_at = self._silent_at, {}
+        reasons = Counter(found.values())
+        told = ", ".join(f"{count} {why}" for why, count in sorted(reasons.items()))
+        first = next(iter(found))
+        text = (first if isinstance(first, str) else str(messages_of(first)[-1]["content"]))[:60]
+        return Refusal(
+            f"{len(found)} of {of} replies are no answer of the model: {told}; the first is to {text!r}",
+            place=self._asking.base_url,
+            action="the same command asks these again and keeps the others; where they stay so, raise the suite's "
+            "max_new_tokens for thoughts that end too late, and leave rows out that the server never answers",
+            code="KR0119",
+        )
 
     def _paid(self, client: Client, request: Mapping[str, Any], asking: Asking) -> Any:
         most = sum(most_tokens(request, asking))
@@ -117,7 +142,8 @@ class Server:
         try:
             answer_of(value, asking.base_url)
             # kept before it is settled: a kill between the two leaves the answer, and what it cost at most
-            self._kept.put(request, kept.Reply(value=value, usd=cost, reserved=reserved))
+            if not no_answer(value, scored=bool(asking.top_logprobs)):
+                self._kept.put(request, kept.Reply(value=value, usd=cost, reserved=reserved))
         except BaseException:
             self._spend.lose(reserved)
             raise
@@ -134,23 +160,6 @@ class Server:
         with self._lock:
             self._underway += tokens
             self._ctx.underway("teacher_tokens", self._underway)
-
-    def _wanted(self, version: str) -> bool:
-        return not self._asking.served_as or is_version(version, self._asking.served_as)
-
-    def _same_version(self) -> None:
-        """Raises Refusal unless all answers are of one version, and of the one that is asked for."""
-        wanted = self._asking.served_as
-        if all(map(self._wanted, self._versions)) if wanted else len(self._versions) <= 1:
-            return
-        told = ", ".join(f"{count} as {one or 'nothing'}" for one, count in sorted(self._versions.items()))
-        take = max(self._versions, key=lambda one: self._versions[one])
-        raise Refusal(
-            f"the server changed its model: it answered {told}" + (f", and {wanted} is wanted" if wanted else ""),
-            place=self._asking.base_url,
-            action=f'write `served_as: "{take}"` beside the runner; answers of that version are kept',
-            code="KR0117",
-        )
 
     def write(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Written]:
         raise self._cannot("token ids")

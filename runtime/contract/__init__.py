@@ -174,8 +174,16 @@ class Context(Protocol):
         """How to learn what this attempt has taken of memory so far; asked now and then, from another thread, so that
         it is known of an attempt that is killed, too."""
 
-    def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
-        """Write report.json for a report port: `data` inside the common envelope."""
+    def report(
+        self,
+        port: str,
+        data: Mapping[str, Any],
+        *,
+        fingerprints: Mapping[str, str],
+        environment: Mapping[str, Any] = ...,
+    ) -> None:
+        """Write report.json for a report port: `data` inside the common envelope, whose environment says what is given
+        here besides."""
 
     def perform(self, takes: Mapping[str, Path], params: Any) -> None:
         """Hand the step to its backend's operation of the same name."""

@@ -172,3 +172,8 @@ class Hosted(Asking, Reached):
 def gives(params: Hosted) -> frozenset[str]:
     """Signals under these parameters. One likeliest token compares nothing with anything: choices need two."""
     return frozenset({"text", "choices"} if params.top_logprobs >= LEAST_LOGPROBS else {"text"})
+
+
+def is_version(version: str, wanted: str) -> bool:
+    """Whether a version is the one that a spec names, with its fingerprint or with any."""
+    return version == wanted or ("#" not in wanted and version.partition("#")[0] == wanted)

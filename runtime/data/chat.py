@@ -105,11 +105,6 @@ def version_of(value: Mapping[str, Any]) -> str:
     return f"{model}#{fingerprint}" if fingerprint else model
 
 
-def is_version(version: str, wanted: str) -> bool:
-    """Whether a version is the one that a spec names, with its fingerprint or with any."""
-    return version == wanted or ("#" not in wanted and version.partition("#")[0] == wanted)
-
-
 def answer_of(value: Any, place: str) -> Answer:
     """The answer in a server's reply. Raises Refusal for a reply of another form.
 
@@ -135,6 +130,31 @@ def answer_of(value: Any, place: str) -> Answer:
             place=place,
             action="check base_url and model",
         ) from None
+
+
+#: how a reply ends that is an answer, as the servers there are say it; of another end nobody knows what came before it
+_ENDS = frozenset({"stop", "length", "tool_calls", "function_call", "eos_token", "stop_sequence", "end_turn"})
+
+
+def no_answer(value: Any, *, scored: bool = False) -> str:
+    """Why a reply in the form of a chat completion (`answer_of`) is no answer of the model, in a few words; "" for an
+    answer, which may be empty: a model may be silent, and who was stopped or let say nothing is not. Of one that is
+    `scored` the likeliest first tokens count, and not its text."""
+    first = value["choices"][0]
+    message, end = first["message"], first.get("finish_reason")
+    called = message.get("tool_calls") or message.get("function_call")
+    if message.get("role") not in (None, "assistant"):
+        return f"said by `{str(message['role'])[:40]}`"
+    if end is not None and end not in _ENDS:
+        return f"ended by `{str(end)[:40]}`"
+    if message.get("refusal"):
+        return "refused"
+    if scored:
+        return ""
+    if message.get("content") is None and not called:
+        return "without content"
+    cut = end == "length" and not called and not without_thoughts(message["content"]).strip()
+    return "cut before it began to answer" if cut else ""
 
 
 def _thinks(message: Mapping[str, Any]) -> bool:
@@ -170,6 +190,8 @@ class Client:
     """One server, asked politely: paced, retried where that helps, never with the key in a message."""
 
     def __init__(self, params: Asking, key: str, spend: Spend) -> None:
+        # what is tried again is counted and told by whoever asks, and not by lines of a log on the terminal
+        stamina.instrumentation.set_on_retry_hooks([])
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(timeout=params.timeout_s, headers=headers, follow_redirects=False)
         self._stopping = threading.Event()

@@ -21,6 +21,7 @@ import httpx
 from runtime.contract import Context, Refusal, Unavailable
 from runtime.contract import report as facts
 from runtime.contract.conversation import Prompt
+from runtime.contract.hosted import is_version
 from runtime.contract.record import EMPTY, NO_CHOICES, Answer
 from runtime.contract.rows import Row, prompt_of
 from runtime.contract.secret import name_of
@@ -30,7 +31,6 @@ from runtime.data.chat import (
     Client,
     Stopping,
     answer_of,
-    is_version,
     most_tokens,
     request_of,
     usage_of,

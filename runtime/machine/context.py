@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from runtime.contract import ASIDE, Backend, Params, Port, Ports, Refusal, Step, Used, strict_json
@@ -67,7 +68,7 @@ class StepContext:
         self.scratch, self.paid = folder / "work", paid
         self._call, self._out, self._watch, self._safe_point = call, folder / "out", watch, safe_point
         self._meter, self._disk = meter, disk
-        self._reports: dict[str, tuple[Mapping[str, Any], Mapping[str, str]]] = {}
+        self._reports: dict[str, tuple[Mapping[str, Any], Mapping[str, str], Mapping[str, Any]]] = {}
         self._next_progress = 0.0
         disk.folder(self.scratch)
 
@@ -113,16 +114,23 @@ class StepContext:
         """How to learn what was taken of memory so far; asked from another thread."""
         self._meter.peak = peak
 
-    def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
-        """Hand in the data of a report port.
+    def report(
+        self,
+        port: str,
+        data: Mapping[str, Any],
+        *,
+        fingerprints: Mapping[str, str],
+        environment: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """Hand in the data of a report port, and what its environment says besides.
 
         Raises ValueError for another port, a fingerprint that is none, or data that strict JSON cannot hold.
         """
         if self._port(port).kind != "report":
             raise ValueError(f"step `{self.step_id}` declares no report on port `{port}`")
         # Built now, so that what is wrong is raised where it is handed in, and again with the full subject.
-        strict_json.loads(dump(self._envelope(port, data, fingerprints, {})))
-        self._reports[port] = (data, fingerprints)
+        strict_json.loads(dump(self._envelope(port, data, fingerprints, {}, environment)))
+        self._reports[port] = (data, fingerprints, environment)
 
     def perform(self, takes: Mapping[str, Path], params: Any) -> None:
         """Import the backend's operation for this step and call it. Raises Refusal when it has none."""
@@ -144,8 +152,8 @@ class StepContext:
         takes = self._call.step.takes_of(self._call.params)
         subject = {f"takes.{port}": one for port, one in self.digests.items() if takes[port].kind not in ASIDE}
         subject |= {f"gives.{port}": one for port, one in gives.items() if self.gives[port].kind not in ASIDE}
-        for port, (data, fingerprints) in self._reports.items():
-            text = dump(self._envelope(port, data, fingerprints, subject))
+        for port, (data, fingerprints, more) in self._reports.items():
+            text = dump(self._envelope(port, data, fingerprints, subject, more))
             self._disk.write(self.out(port) / REPORT, text.encode())
 
     @property
@@ -154,14 +162,20 @@ class StepContext:
         return set(self._reports)
 
     def _envelope(
-        self, port: str, data: Mapping[str, Any], fingerprints: Mapping[str, str], subject: Mapping[str, str]
+        self,
+        port: str,
+        data: Mapping[str, Any],
+        fingerprints: Mapping[str, str],
+        subject: Mapping[str, str],
+        more: Mapping[str, Any],
     ) -> dict[str, Any]:
+        own = environment(self._call.backend.name, self.versions, forged=self._call.forged)
         return envelope(
             kind=self.gives[port].report,
             step=self.step_id,
             subject=subject,
             fingerprints=fingerprints,
-            environment=environment(self._call.backend.name, self.versions, forged=self._call.forged),
+            environment={**more, **own},
             data=data,
         )
 

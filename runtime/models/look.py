@@ -13,6 +13,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from runtime.contract import Used, rows
@@ -58,7 +59,14 @@ class Aside:
 
     def measures(self, peak: Callable[[], Peak]) -> None: ...
 
-    def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None: ...
+    def report(
+        self,
+        port: str,
+        data: Mapping[str, Any],
+        *,
+        fingerprints: Mapping[str, str],
+        environment: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None: ...
 
     def perform(self, takes: Mapping[str, Path], params: Any) -> None:
         raise NotImplementedError("nothing is handed on")

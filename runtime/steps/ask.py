@@ -89,6 +89,7 @@ STEP = Step(
         "runtime.asking.llama",
         "runtime.asking.packaged",
         "runtime.asking.recorded",
+        "runtime.asking.served",
         "runtime.asking.server",
         "runtime.asking.truth",
         "runtime.contract.gguf",

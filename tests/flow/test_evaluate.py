@@ -55,7 +55,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def test_a_server_is_asked_and_its_record_answers_again(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     server = Server(lambda prompt, _: (200, {}, completion("no" if int(prompt.split()[1]) % 2 else "yes")))
     try:
-        code, out, err = run(capsys, "--runner", f"openai={server.url},model=m,{FAST}", "--to", "out")
+        code, out, err = run(capsys, "--runner", f"openai={server.url},model=teacher-1,{FAST}", "--to", "out")
     finally:
         server.close()
     assert code == 0, err
@@ -63,7 +63,9 @@ def test_a_server_is_asked_and_its_record_answers_again(desk: Path, capsys: pyte
     assert f"gold   openai  {len(items)} of {len(items)}" in out
     assert len(items) == len(server.asked) > 10
     report = json.loads((desk / "out/gold-openai.report.json").read_text())
-    assert (report["kind"], report["environment"]["forged"], report["data"]["right"]["k"]) == (
+    told = report["environment"]
+    assert (told["model_asked"], told["model_answered"], told["cut"]) == ("teacher-1", "teacher-1", [])
+    assert (report["kind"], told["forged"], report["data"]["right"]["k"]) == (
         "asked",
         False,
         len(items),

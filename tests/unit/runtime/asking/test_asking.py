@@ -13,10 +13,14 @@ from typing import Any
 import pytest
 
 from runtime import catalog
+from runtime.asking import served
 from runtime.asking.ask import ask
 from runtime.asking.parity import compare
+from runtime.asking.served import Served, is_asked
 from runtime.asking.server import said
 from runtime.contract import MachineError, Refusal, Unavailable, callforms, calls, items, parity, verdicts
+from runtime.contract.hosted import Asking
+from runtime.data.chat import no_answer
 from runtime.steps.ask import AskParams
 from runtime.steps.parity import ParityParams
 from tests.unit.runtime.data.teaching import Server, Stage, completion, dataset
@@ -62,7 +66,7 @@ def asked(
 
 
 def there(url: str, **more: Any) -> dict[str, Any]:
-    return {"base_url": url, "model": "m", **more}
+    return {"base_url": url, "model": "teacher-1", **more}
 
 
 FAST = {"requests_per_minute": 100000, "attempts": 2}
@@ -238,6 +242,140 @@ def test_a_server_that_changes_its_model_is_refused(tmp_path: Path) -> None:
         server.close()
     assert caught.value.code == "KR0117"
     assert 'served_as: "m-1"' in caught.value.action
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "answers", "same"),
+    [
+        ("gpt-4o", "gpt-4o", True),
+        ("gpt-4o", "gpt-4o-2024-08-06#fp_1", True),
+        ("gpt-4o", "gpt-4o-0806", True),
+        ("claude", "claude@20240229", True),
+        ("m", "", True),
+        ("gpt-4o", "gpt-4o-mini", False),
+        ("gpt-4o", "gpt-4o-mini-2024-07-18", False),
+        ("llama-3", "llama-3-70", False),
+        ("llama-3", "llama-3.1-2024", False),
+        ("gpt-4", "gpt-4o", False),
+        ("gpt-4o", "gpt-4", False),
+        ("m", "somebody-else", False),
+    ],
+)
+def test_a_model_answers_under_its_name_or_that_of_a_dated_snapshot(asked_for: str, answers: str, same: bool) -> None:
+    assert is_asked(answers, asked_for) is same
+
+
+def test_another_model_is_refused_or_declared_and_stands_in_the_report(tmp_path: Path) -> None:
+    who = ["somebody-else"]
+    server = Server(lambda *_: (200, {}, {**completion("A"), "model": who[0]}))
+    try:
+        with pytest.raises(Refusal) as caught:
+            asked(tmp_path, "openai", pace=FAST, **there(server.url))
+        assert caught.value.code == "KR0118"
+        # the advice is followed, and nothing is asked again
+        stage, _ = asked(tmp_path, "openai", pace=FAST, **there(server.url, served_as="somebody-else"))
+        assert len(server.asked) == 6
+        assert stage.environment == {"model_asked": "teacher-1", "model_answered": "somebody-else", "cut": []}
+        # or the server is mended: what another model said is not taken
+        who[0] = "teacher-1"
+        (stage.root / "scratch" / served.FILE).unlink()
+        for lot in (stage.root / "scratch" / "lots").iterdir():
+            lot.unlink()
+        stage, _ = asked(tmp_path, "openai", pace=FAST, **there(server.url))
+    finally:
+        server.close()
+    assert (len(server.asked), stage.environment["model_answered"]) == (12, "teacher-1")
+
+
+def test_a_model_that_changes_between_two_attempts_is_noticed(tmp_path: Path) -> None:
+    asking = Asking(base_url="http://127.0.0.1/v1", model="m", allow_missing=0.0)
+    first = Served(tmp_path, asking)
+    first.add("m#1", cut="sha256:0")
+    first.keep()
+    later = Served(tmp_path, asking)
+    later.add("m#2")
+    with pytest.raises(Refusal) as caught:
+        later.keep()
+    assert caught.value.code == "KR0117"
+    # what is refused is not kept
+    assert served.told(tmp_path, "m") == {"model_asked": "m", "model_answered": "m#1", "cut": ["sha256:0"]}
+    (tmp_path / served.FILE).write_text("half")
+    assert served.told(tmp_path, "m") == {"model_asked": "m", "model_answered": "", "cut": []}
+
+
+def replied(message: dict[str, Any], finish: Any = "stop") -> Any:
+    reply = completion("")
+    reply["choices"][0] = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}
+    return reply
+
+
+NONE: Any = {"content": None}
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (replied({"content": ""}), ""),
+        (replied({"content": "A"}, finish=None), ""),
+        (replied({"content": "A", "refusal": None}), ""),
+        (replied({"content": "half a sen"}, "length"), ""),
+        (replied({**NONE, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}, "tool_calls"), ""),
+        (replied({**NONE, "function_call": {"name": "f", "arguments": "{}"}}, "function_call"), ""),
+        (replied({**NONE, "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}, "length"), ""),
+        (replied({"content": ""}, "content_filter"), "ended by `content_filter`"),
+        (replied({"content": "A"}, "content_filter"), "ended by `content_filter`"),
+        (replied({"content": "A"}, "error"), "ended by `error`"),
+        (replied({**NONE, "refusal": "I cannot."}), "refused"),
+        (replied(NONE), "without content"),
+        (replied({}), "without content"),
+        (replied({**NONE, "tool_calls": []}), "without content"),
+        (replied({"role": "user", "content": "A"}), "said by `user`"),
+        (replied({"content": ""}, "length"), "cut before it began to answer"),
+        (replied({"content": "<think>First of all"}, "length"), "cut before it began to answer"),
+    ],
+)
+def test_a_reply_that_is_no_answer_of_the_model_is_not_its_silence(tmp_path: Path, reply: Any, why: str) -> None:
+    """Silence is right wherever nothing is to be said: who was stopped would pass as silent."""
+    assert no_answer(reply) == why
+    if not why or "content" not in reply["choices"][0]["message"]:
+        return
+    bad = [True]
+    server = Server(lambda prompt, _: (200, {}, reply if "3" in prompt and bad[0] else completion("A")))
+    try:
+        with pytest.raises(Refusal) as caught:
+            asked(tmp_path, "openai", pace=FAST, **there(server.url))
+        assert caught.value.code == "KR0119"
+        assert f"1 of 6 replies are no answer of the model: 1 {why}; the first is to 'What is 3 and 3?'" in str(
+            caught.value
+        )
+        # the same command asks this one again, and no other
+        bad[0] = False
+        stage, lines = asked(tmp_path, "openai", pace=FAST, **there(server.url))
+    finally:
+        server.close()
+    assert (len(server.asked), len(lines)) == (7, 6)
+    assert all("error" not in line for line in stage.said)
+
+
+def test_an_answer_that_was_cut_is_marked(tmp_path: Path) -> None:
+    server = Server(lambda prompt, _: (200, {}, completion("A", finish="length" if "3" in prompt else "stop")))
+    try:
+        stage, lines = asked(tmp_path, "openai", pace=FAST, **there(server.url))
+    finally:
+        server.close()
+    (cut,) = stage.environment["cut"]
+    assert [line["prompt"] for line in lines if line["prompt"] == cut] == [cut]
+    assert "1 answers were cut where the suite lets them end" in stage.said
+
+
+def test_what_is_tried_again_is_not_told_by_a_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    server = Server(lambda _, count: (200, {}, completion("A")) if count else (503, {"Retry-After": "0"}, {}))
+    try:
+        asked(tmp_path, "openai", pace=FAST, **there(server.url))
+    finally:
+        server.close()
+    assert len(server.asked) == 12
+    assert capfd.readouterr() == ("", "")
 
 
 def test_asking_stops_before_the_budget(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from runtime.contract import Used, rows
@@ -27,6 +28,7 @@ class Stage:
         self.scratch, self.paid = root / "scratch", root / ".kcompiler" / "paid"
         self.scratch.mkdir(parents=True, exist_ok=True)
         self.data: dict[str, Any] = {}
+        self.environment: dict[str, Any] = {}
         self.said: list[str] = []
         self.used_up: dict[str, int] = {}
         #: the most that was under way at once, and what is now
@@ -54,7 +56,15 @@ class Stage:
         assert what == "teacher_tokens"
         self.now_underway, self.most_underway = amount, max(self.most_underway, amount)
 
-    def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
+    def report(
+        self,
+        port: str,
+        data: Mapping[str, Any],
+        *,
+        fingerprints: Mapping[str, str],
+        environment: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self.environment = dict(environment)
         self.data[port] = json.loads(json.dumps(data, allow_nan=False))
 
 
