@@ -686,15 +686,17 @@ class Lowering:
                 after=["verify"] if way.from_plan == "package" else (),
                 backend=way.kind.backend,
             )
-        if ways:
-            takes = {port_of(way.name): f"step:ask-{written.name}-{way.name}#items" for way in ways}
+        # what forges says nothing of how far the others are apart, and would make their report a forged one
+        honest = [way for way in ways if not way.kind.forges] or ways
+        if honest:
+            takes = {port_of(way.name): f"step:ask-{written.name}-{way.name}#items" for way in honest}
             self.add(
                 f"parity-{written.name}",
                 "parity",
                 {
                     "suite": suite.name,
-                    "models": {**{name: further.OWN[name] for name in runners}, **{way.name: way.of for way in ways}},
-                    "further": [way.name for way in ways],
+                    "models": {**{name: further.OWN[name] for name in runners}, **{way.name: way.of for way in honest}},
+                    "further": [way.name for way in honest],
                 },
                 {OWN_ITEMS: f"step:evaluate-{written.name}#items", **takes},
                 origin="/evaluation/runners",

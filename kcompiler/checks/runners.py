@@ -111,6 +111,21 @@ def _of(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _forging(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """What a runner says that computes no answer passes no gate, and so no verdict is reached."""
+    for way in ways(spec):
+        if way.kind.forges:
+            yield tree.diagnostic(
+                "KC4907",
+                f"{way.pointer}/use",
+                f"no verdict passes beside runner `{way.name}`",
+                severity="warning",
+                label="it says what each row wants to hear: its report is forged, and a gate blocks on that",
+                help=f"ask it aside, `kcompiler evaluate SPEC --runner {way.kind.name} --to DIR`, and remove it before "
+                "`apply`",
+            )
+
+
 def _family(spec: Spec, of: str) -> str:
     architecture = spec.student.architecture if of == "student" else getattr(spec.teacher.params, "architecture", None)
     return str(getattr(architecture, "family", ""))
@@ -131,5 +146,6 @@ CHECKS = (
     Check(_named, "evaluation"),
     Check(_questioned, "evaluation"),
     Check(_of, "evaluation", "student", "teacher"),
+    Check(_forging, "evaluation"),
     Check(_places, "evaluation"),
 )

@@ -15,6 +15,8 @@ from kcompiler.cli.plans import PROFILE, called, refused, show_diagnostics
 from kcompiler.cli.run import aside
 
 if TYPE_CHECKING:
+    from kcompiler.diagnostic import Diagnostic
+    from kcompiler.front import Front
     from kcompiler.project import Project
     from runtime.contract import RunnerKind
 
@@ -47,13 +49,13 @@ def evaluate(spec: Path, written: tuple[str, ...], suites: tuple[str, ...], out:
     front = compile_spec(spec, home.root, profile=profile, words=_text(said))
     words = [*(f"--runner {one}" for one in written), *(f"--suite {one}" for one in suites), f"--to {out}"]
     again = f"kcompiler evaluate {called(spec, profile)} {' '.join(words)}"
-    show_diagnostics(front.diagnostics, "human", front.sources, front.tree)
+    _show_wrong(front.diagnostics, front)
     if front.spec is None:
-        raise refused(front.diagnostics, f"kcompiler validate {called(spec, profile)}")
+        raise refused(front.diagnostics, _mended(front.diagnostics, spec, profile, again))
     made, found = plan.make(front, home)
-    show_diagnostics(found, "human", front.sources)
+    _show_wrong(found, front)
     if made is None:
-        raise refused(found, f"kcompiler validate {called(spec, profile)}")
+        raise refused(found, _mended(found, spec, profile, again))
     for name in suites:
         if name not in (known := [one.name for one in front.spec.evaluation.suites]):
             raise click.UsageError(f"no suite of {spec} is called `{name}`; there are {', '.join(known)}")
@@ -72,8 +74,27 @@ def evaluate(spec: Path, written: tuple[str, ...], suites: tuple[str, ...], out:
         run = aside(plan.restrict(made, [step["id"] for step in steps]), home, again)
     rows = _written(steps, run, home, out)
     _show(rows, out)
-    if any(datum["tag"] != "measured" for _, _, datum in rows):
+    if any(report["data"]["right"]["tag"] != "measured" for _, _, report in rows):
         raise Outcome(1, "unavailable", again)
+
+
+def _show_wrong(found: list[Diagnostic], front: Front) -> None:
+    """Diagnostics; of a file that is not there it is said where paths on the command line start."""
+    from dataclasses import replace
+
+    from kcompiler.front import WORDS
+
+    here = "paths of --runner start at the working folder, those of a spec at its own"
+    shown = [replace(one, help=here) if (one.file, one.code) == (WORDS, "KC4401") else one for one in found]
+    show_diagnostics(shown, "human", front.sources, front.tree)
+
+
+def _mended(found: list[Diagnostic], spec: Path, profile: str, again: str) -> str:
+    """What comes next where something is wrong: of the spec its own check tells more, of --runner it knows nothing."""
+    from kcompiler.front import WORDS
+
+    wrong = {one.file == WORDS for one in found if one.severity == "error"}
+    return f"mend --runner, then {again}" if wrong == {True} else f"kcompiler validate {called(spec, profile)}"
 
 
 def _suite(step: Mapping[str, Any]) -> str:
@@ -128,7 +149,7 @@ def _text(runners: list[dict[str, Any]]) -> str:
 def _written(
     steps: list[Mapping[str, Any]], run: Any, home: Project, out: Path
 ) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """(suite's step, runner, how many are right) of each; items and report are written."""
+    """(suite's step, runner, report) of each; items and report are written."""
     from runtime.contract.items import FILE
     from runtime.contract.report import dump
     from runtime.machine import apply as machine
@@ -144,7 +165,7 @@ def _written(
             items = store.read(run.digests[f"{step['id']}#items"]) / FILE
             durable.copy(items, out.absolute() / f"{name}.items.jsonl")
             durable.write(out.absolute() / f"{name}.report.json", dump(report))
-            rows.append((_suite(step), str(step["params"]["runner"]), report["data"]["right"]))
+            rows.append((_suite(step), str(step["params"]["runner"]), report))
     except durable.StorageFailed as failed:
         click.echo(str(failed), err=True)
         raise Outcome(6, "storage-failed", "free space or mend the disk, then the same command again") from None
@@ -155,8 +176,15 @@ def _show(rows: list[tuple[str, str, Mapping[str, Any]]], out: Path) -> None:
     from kcompiler.render.human_run import table
 
     lines = [["suite", "runner", "right"]]
-    for suite, runner, right in rows:
+    for suite, runner, report in rows:
+        right, environment = report["data"]["right"], report["environment"]
         told = f"{right['k']} of {right['n']}" if right["tag"] == "measured" else f"unavailable: {right['reason']}"
+        if environment["forged"]:
+            told += "  (forged: what the rows want to hear; no gate passes on it)"
+        if environment.get("cut"):
+            told += f"  ({len(environment['cut'])} answers were cut)"
+        if environment.get("served_as", environment.get("model")) not in ("", environment.get("model")):
+            told += f"  (answered as {environment['served_as']})"
         lines.append([suite, runner, told])
     click.echo("\n".join(table(lines, indent="")))
     click.echo(f"items and reports  {out}")

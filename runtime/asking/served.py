@@ -91,7 +91,7 @@ def told(folder: Path, asked: str) -> dict[str, Any]:
     kept = read(folder)
     named = kept["cut"][:MOST_NAMED]
     return {
-        "model_asked": asked,
-        "model_answered": ", ".join(sorted(kept["versions"])),
+        "model": asked,
+        "served_as": ", ".join(sorted(kept["versions"])),
         "cut": named + ([f"and {len(kept['cut']) - len(named)} more"] if kept["cut"][MOST_NAMED:] else []),
     }

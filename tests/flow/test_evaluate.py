@@ -64,7 +64,7 @@ def test_a_server_is_asked_and_its_record_answers_again(desk: Path, capsys: pyte
     assert len(items) == len(server.asked) > 10
     report = json.loads((desk / "out/gold-openai.report.json").read_text())
     told = report["environment"]
-    assert (told["model_asked"], told["model_answered"], told["cut"]) == ("teacher-1", "teacher-1", [])
+    assert (told["model"], told["served_as"], told["cut"]) == ("teacher-1", "teacher-1", [])
     assert (report["kind"], told["forged"], report["data"]["right"]["k"]) == (
         "asked",
         False,
@@ -114,6 +114,9 @@ def test_what_cannot_be_asked_is_refused(
     found, _, err = run(capsys, *words, "--to", "out")
     assert (found, said in err) == (code, True), err
     assert not (desk / "out").exists()
+    # the spec alone is valid: what comes next is the same command, mended
+    assert code != 1 or "next=mend --runner, then kcompiler evaluate specs/faq.yaml --runner" in err
+    assert "start at the spec's folder" not in err
 
 
 def verdict_on(report: dict[str, Any]) -> str:
@@ -131,7 +134,7 @@ def test_no_gate_passes_on_gold_itself(
     if not honest:
         object.__setattr__(kind, "forges", False)
     try:
-        code, _, err = run(capsys, "--runner", "verification_only", "--to", "out")
+        code, out, err = run(capsys, "--runner", "verification_only", "--to", "out")
     finally:
         object.__setattr__(kind, "forges", True)
     assert code == 0, err
@@ -140,3 +143,5 @@ def test_no_gate_passes_on_gold_itself(
     assert right["k"] == right["n"] > 10
     assert report["environment"]["forged"] is honest
     assert verdict_on(report) == ("fail" if honest else "pass")
+    assert ("forged: what the rows want to hear" in out) is honest
+    assert "warning[KC4907]" in err or not honest

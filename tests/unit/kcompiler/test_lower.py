@@ -327,3 +327,21 @@ def test_each_term_is_tried_once_before_any_training(tmp_path: Path) -> None:
     trained = [node for node in nodes.values() if node.step == "train"]
     assert len(trained) == 6
     assert all("reach" in node.after for node in trained)
+
+
+def test_what_forges_is_asked_and_is_no_part_of_how_far_the_others_are_apart(tmp_path):
+    gold, mil = {"name": "gold", "use": "verification_only"}, {"use": "mil"}
+
+    def among(*runners):
+        def change(data):
+            data["evaluation"] = {"suites": [{"use": "gold", "match": "exact"}], "runners": list(runners)}
+
+        return lowered(tmp_path, change)[0]
+
+    parity = among(gold, mil)["parity-gold"]
+    assert parity.params["further"] == ["mil"]
+    assert "gold" not in parity.params["models"]
+    assert set(parity.takes) == {"items", "items_mil"}
+    assert "ask-gold-gold" in among(gold, mil)
+    # alone there is nobody else, and the report is a forged one
+    assert among(gold)["parity-gold"].params["further"] == ["gold"]

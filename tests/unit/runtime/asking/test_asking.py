@@ -40,6 +40,7 @@ def asked(
     use: str,
     *,
     suite: str = "gold",
+    limit: int = 0,
     file: Path | None = None,
     pace: Any = None,
     prompts: Sequence[str] = PROMPTS,
@@ -52,7 +53,7 @@ def asked(
     params = AskParams(
         suite=suite,
         suite_version=catalog.load("suites", suite).version,
-        params={"gold": {"match": "exact"}, "choice": {"choices": ["A", "B"]}}.get(suite, {}),
+        params={"gold": {"match": "exact", "limit": limit}, "choice": {"choices": ["A", "B"]}}.get(suite, {}),
         runner="way",
         use=use,
         use_version=1,
@@ -275,7 +276,7 @@ def test_another_model_is_refused_or_declared_and_stands_in_the_report(tmp_path:
         # the advice is followed, and nothing is asked again
         stage, _ = asked(tmp_path, "openai", pace=FAST, **there(server.url, served_as="somebody-else"))
         assert len(server.asked) == 6
-        assert stage.environment == {"model_asked": "teacher-1", "model_answered": "somebody-else", "cut": []}
+        assert stage.environment == {"model": "teacher-1", "served_as": "somebody-else", "cut": []}
         # or the server is mended: what another model said is not taken
         who[0] = "teacher-1"
         (stage.root / "scratch" / served.FILE).unlink()
@@ -284,7 +285,7 @@ def test_another_model_is_refused_or_declared_and_stands_in_the_report(tmp_path:
         stage, _ = asked(tmp_path, "openai", pace=FAST, **there(server.url))
     finally:
         server.close()
-    assert (len(server.asked), stage.environment["model_answered"]) == (12, "teacher-1")
+    assert (len(server.asked), stage.environment["served_as"]) == (12, "teacher-1")
 
 
 def test_a_model_that_changes_between_two_attempts_is_noticed(tmp_path: Path) -> None:
@@ -298,9 +299,9 @@ def test_a_model_that_changes_between_two_attempts_is_noticed(tmp_path: Path) ->
         later.keep()
     assert caught.value.code == "KR0117"
     # what is refused is not kept
-    assert served.told(tmp_path, "m") == {"model_asked": "m", "model_answered": "m#1", "cut": ["sha256:0"]}
+    assert served.told(tmp_path, "m") == {"model": "m", "served_as": "m#1", "cut": ["sha256:0"]}
     (tmp_path / served.FILE).write_text("half")
-    assert served.told(tmp_path, "m") == {"model_asked": "m", "model_answered": "", "cut": []}
+    assert served.told(tmp_path, "m") == {"model": "m", "served_as": "", "cut": []}
 
 
 def replied(message: dict[str, Any], finish: Any = "stop") -> Any:
@@ -376,6 +377,19 @@ def test_what_is_tried_again_is_not_told_by_a_log(tmp_path: Path, capfd: pytest.
         server.close()
     assert len(server.asked) == 12
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_record_of_a_part_of_what_a_limit_asks_is_taken(tmp_path: Path) -> None:
+    """Rows beyond the limit take no lost row's place: nobody was ever asked them."""
+    lines = asked(tmp_path, "verification_only", limit=4)[1]
+    stage, again = asked(tmp_path, "recorded", limit=4, file=recorded(tmp_path, lines[:3]), path="taken", runner="way")
+    assert [one["reason"] for one in again] == ["", "", "", "not_recorded"]
+    assert stage.data["report"]["right"]["reason"] == "1 of 4 items are not recorded"
+    # a line that says otherwise than its output is found among them all the same
+    wrong = [{**lines[0], "reason": "other_answer"}, *lines[1:3]]
+    with pytest.raises(Refusal) as caught:
+        asked(tmp_path / "b", "recorded", limit=4, file=recorded(tmp_path, wrong), path="taken", runner="way")
+    assert caught.value.code == "KR0220"
 
 
 def test_asking_stops_before_the_budget(tmp_path: Path) -> None:
