@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from runtime.contract import Refusal
+from runtime.contract.asked import CannotAnswer
 from runtime.contract.conversation import Prompt, Reply, messages_of, sent, tools_of
 from runtime.generate import words
 from runtime.models.tokenizer import Encoded
@@ -35,12 +36,26 @@ class Folder:
         if not self._words.template and isinstance(prompt, str):
             return self._words.continued(prompt)
         try:
-            return self._words.encode(sent(messages_of(prompt)), tools_of(prompt))
+            ids = self._words.encode(sent(messages_of(prompt)), tools_of(prompt))
         except words.BadChat as error:
             raise Refusal(
                 f"a row cannot be written by the model's chat template: {error}",
                 action="take rows that are one question each, or another model",
             ) from None
+        self._tell(prompt, ids)
+        return ids
+
+    def _tell(self, prompt: Prompt, ids: list[int]) -> None:
+        """Raises CannotAnswer where a row offers tools that the text does not name: who is not told of a tool cannot
+        call it, and is right wherever none is to be called."""
+        names = [str(one["function"]["name"]) for one in tools_of(prompt)]
+        text = self._words.decode(ids) if names else ""
+        untold = [name for name in names if name not in text]
+        if untold:
+            raise CannotAnswer(
+                f"the model's chat template does not say which tools a row offers (`{untold[0]}`): say it in the row's "
+                "messages, as rows of `python -m runtime.data.bfcl … --prompted` do, or take another model"
+            )
 
     def encode_pair(self, prompt: Prompt, response: Reply) -> Encoded:
         """Prompt, answer and end. Raises Refusal for an answer that is more than a text."""

@@ -6,18 +6,24 @@ and one of possible answers; of `irrelevance` there are no answers, because no f
 say it. In its answers `""` means that an argument may be left out; an object's values are lists of accepted values in
 turn, and are written out.
 
-    python -m runtime.data.bfcl FOLDER rows.jsonl
+    python -m runtime.data.bfcl FOLDER rows.jsonl [--prompted]
+
+For models whose chat template writes no tools, `--prompted` says in a system message which functions there are, in the
+words and in the form that the leaderboard itself has for such models, and the answers are texts.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from runtime.contract import Refusal, conversation
+from runtime.contract import Refusal, callforms, conversation
+from runtime.contract.calls import Call
 from runtime.contract.rows import Row, checked, objects
 from runtime.contract.strict_json import Json
 from runtime.contract.toolset import misfit
@@ -34,6 +40,27 @@ _TYPES = {"dict": "object", "float": "number", "tuple": "array"}
 _KEPT = ("description", "enum", "default", "required", "maximum", "minimum", "minItems", "maxItems")
 #: fields of a row in the file that a data source reads
 _WRITTEN = ("id", "class", "messages", "tools", "wanted")
+#: bfcl-eval 2026.3.23, bfcl_eval/constants/default_prompts.py, `_DEFAULT_SYSTEM_PROMPT` (Apache-2.0), as it is
+_PROMPT = (
+    "You are an expert in composing functions. You are given a question and a set of possible functions. "
+    "Based on the question, you will need to make one or more function/tool calls to achieve the purpose.\n"
+    "If none of the functions can be used, point it out. If the given question lacks the parameters required "
+    "by the function, also point it out.\n"
+    "You should only return the function calls in your response.\n"
+    "\n"
+    "If you decide to invoke any of the function(s), you MUST put it in the format of "
+    "[func_name1(params_name1=params_value1, params_name2=params_value2...), func_name2(params)]\n"
+    "You SHOULD NOT include any other text in the response.\n"
+    "\n"
+    "At each turn, you should try your best to complete the tasks requested by the user within the current "
+    "turn. Continue to output functions to call until you have fulfilled the user's request to the best of "
+    "your ability. Once you have no more functions to call, the system will consider the current turn "
+    "complete and proceed to the next turn or task.\n"
+    "\n"
+    "Here is a list of functions in JSON format that you can invoke.\n"
+    "{functions}\n"
+    "\n"
+)
 #: most values that one accepted answer is written out to
 _MOST = 512
 
@@ -93,7 +120,14 @@ def _call(name: str, args: Mapping[str, list[Json]], parameters: Mapping[str, An
     return {"name": name, "args": accepted, **({"optional": optional} if optional else {})}
 
 
-def _row(asked: dict[str, Any], answers: list[Any], category: str, here: str) -> Row:
+def _prompted(question: list[Any], functions: list[Any]) -> list[Any]:
+    """A question behind the leaderboard's own system message, which joins one that it has."""
+    own = question[0]["content"] if question[0]["role"] == "system" else ""
+    told = _PROMPT.replace("{functions}", json.dumps(functions, indent=4)) + (f"\n\n{own}" if own else "")
+    return [{"role": "system", "content": told}, *(question[1:] if own else question)]
+
+
+def _row(asked: dict[str, Any], answers: list[Any], category: str, here: str, *, prompted: bool) -> Row:
     tools = [_tool(one, here) for one in asked["function"]]
     parameters = {one["function"]["name"]: one["function"]["parameters"] for one in tools}
     wanted = [_call(name, args, parameters[name]) for answer in answers for name, args in answer.items()]
@@ -103,7 +137,13 @@ def _row(asked: dict[str, Any], answers: list[Any], category: str, here: str) ->
         for one, answer in zip(wanted, answers, strict=True)
     ]
     reply: dict[str, Any] = {"content": "", "tool_calls": made} if made else {"content": NO_CALL}
-    messages = conversation.checked([*asked["question"][0], {"role": "assistant", **reply}], here)
+    question = asked["question"][0]
+    if prompted:
+        said = [_said(one, answer[one["name"]]) for one, answer in zip(wanted, answers, strict=True)]
+        calls = [Call(one["name"], args) for one, args in zip(wanted, said, strict=True)]
+        reply = {"content": callforms.write(calls, "python")} if made else reply
+        question = _prompted(question, asked["function"])
+    messages = conversation.checked([*question, {"role": "assistant", **reply}], here)
     row: dict[str, Any] = {
         "id": str(asked["id"]),
         "class": category,
@@ -120,8 +160,9 @@ def _said(call: Mapping[str, Any], answer: Mapping[str, list[Json]]) -> dict[str
     return {name: values[0] for name, values in call["args"].items() if any(one != "" for one in answer[name])}
 
 
-def rows_of(folder: Path, category: str) -> list[Row]:
-    """The rows of a category, in their order. Raises Refusal for files of another form."""
+def rows_of(folder: Path, category: str, *, prompted: bool = False) -> list[Row]:
+    """The rows of a category, in their order; `prompted`: the functions in a system message, the answers as texts.
+    Raises Refusal for files of another form."""
     path = folder / f"BFCL_v4_{category}.json"
     answers: dict[str, list[Any]] = {}
     if category != CONTROLS:
@@ -134,7 +175,7 @@ def rows_of(folder: Path, category: str) -> list[Row]:
     found = []
     for here, asked in objects(path):
         try:
-            found.append(_row(asked, answers.get(str(asked["id"]), []), category, here))
+            found.append(_row(asked, answers.get(str(asked["id"]), []), category, here, prompted=prompted))
         except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
             raise Refusal(f"no question of BFCL: {error!r}", place=here, action="take the file again") from None
         if category != CONTROLS and str(asked["id"]) not in answers:
@@ -142,14 +183,16 @@ def rows_of(folder: Path, category: str) -> list[Row]:
     return found
 
 
-def convert(folder: Path, target: Path) -> tuple[int, str]:
+def convert(folder: Path, target: Path, *, prompted: bool = False) -> tuple[int, str]:
     """Every category of a folder → one JSON Lines file. Returns rows and SHA-256."""
     there = [category for category in CATEGORIES if (folder / f"BFCL_v4_{category}.json").is_file()]
-    rows = [cast(dict[str, Json], row) for category in there for row in rows_of(folder, category)]
+    rows = [cast(dict[str, Json], row) for category in there for row in rows_of(folder, category, prompted=prompted)]
     # prompt and response are the text of the messages, and a source is read by either
     lacking = Refusal("no BFCL_v4_*.json in it", place=folder.name, action="name the folder of BFCL's data")
     return converting.written(({field: row[field] for field in _WRITTEN} for row in rows), target, lacking)
 
 
 if __name__ == "__main__":
-    sys.exit(converting.main(sys.argv[1:], convert, str(__doc__)))
+    given = [word for word in sys.argv[1:] if word != "--prompted"]
+    made = partial(convert, prompted="--prompted" in sys.argv[1:])
+    sys.exit(converting.main(given, made, str(__doc__)))

@@ -64,7 +64,7 @@ class BfclParams(Params):
 
 def items_of(rows: Sequence[Mapping[str, Any]]) -> list[Item]:
     """Rows as items. Raises Refusal for a row whose own response is not what it wants."""
-    return [item_of(row, {}, {}, RULES, fits=False) for row in rows]
+    return [item_of(row, {}, {}, RULES, FORMS, fits=False) for row in rows]
 
 
 def select(rows: Sequence[Mapping[str, Any]], runner: str, params: BfclParams) -> Sequence[Mapping[str, Any]]:

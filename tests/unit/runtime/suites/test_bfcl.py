@@ -154,6 +154,27 @@ def test_the_command_writes_rows_that_are_read_again(tmp_path: Path) -> None:
     assert converting.main([], data.convert, "how") == 2
 
 
+@pytest.mark.parametrize("category", data.CATEGORIES)
+def test_prompted_rows_ask_the_same_in_words(category: str) -> None:
+    """For a model whose template writes no tools: each is named in the messages, and answers are texts."""
+    rows, plain = (data.rows_of(FOLDER, category, prompted=prompted) for prompted in (True, False))
+    for row, item, other in zip(rows, items_of(rows), items_of(plain), strict=True):
+        first, *_, last = row["messages"]
+        assert (item.calls, item.wanted, item.order) == (other.calls, other.wanted, other.order)
+        assert (first["role"], "tool_calls" in last) == ("system", False)
+        assert all(json.dumps(tool["function"]["name"]) in first["content"] for tool in row["tools"])
+        assert judge(last["content"], item, PARAMS.forms, RULES, fits=False)["right"]
+
+
+def test_a_prompt_joins_a_system_message_of_the_question() -> None:
+    asked = data._prompted(
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "?"}], [{"name": "f{x}"}]
+    )
+    assert [one["role"] for one in asked] == ["system", "user"]
+    assert asked[0]["content"].endswith('    {\n        "name": "f{x}"\n    }\n]\n\n\n\nBe brief.')
+    assert asked[0]["content"].startswith("You are an expert in composing functions.")
+
+
 @pytest.mark.parametrize(
     "written",
     [
