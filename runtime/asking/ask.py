@@ -66,10 +66,18 @@ def _answered(suite: Suite) -> Suite:
             known = zip(lot, runner.remembered(lot), strict=True)
             return [one or items.line(row, name, None, {}, parity.NOT_RECORDED) for row, one in known]
         if isinstance(runner, Truth):
-            runner.turn_to(lot)
+            runner.turn_to(lot, _wanted(suite, lot, tools, params))
         return suite.ask(name, runner, lot, tools, params, seed)
 
     return replace(suite, ask=ask)
+
+
+def _wanted(suite: Suite, lot: Sequence[Row], tools: Sequence[Any], params: Any) -> list[str]:
+    """What each row of a lot wants to hear: where its answers are texts its suite knows the form, else its response."""
+    said = list(suite.zoo(lot, tools, params).get("copy_gold", ())) if suite.zoo is not None else []
+    if len(said) == len(lot) and all(isinstance(one, str) for one in said):
+        return said
+    return [str(row["response"]) for row in lot]
 
 
 def _checked(suite: Suite, lines: Sequence[items.Line], held: Sequence[Row], tools: Sequence[Any], own: Any) -> None:

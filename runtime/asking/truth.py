@@ -18,12 +18,13 @@ class Truth:
         self.name = name
         self._said: dict[Prompt, str] = {}
 
-    def turn_to(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """What is asked next is about these rows."""
-        self._said = {prompt_of(row): str(row["response"]) for row in reversed(rows)}
+    def turn_to(self, rows: Sequence[Mapping[str, Any]], wanted: Sequence[str]) -> None:
+        """What is asked next is about these rows, each of which wants to hear a text."""
+        both = list(zip(rows, wanted, strict=True))
+        self._said = {prompt_of(row): text for row, text in reversed(both)}
 
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
-        """The response of the row that asks so. Raises Refusal for a prompt of no row."""
+        """What the row that asks so wants to hear. Raises Refusal for a prompt of no row."""
         try:
             return [self._said[prompt] for prompt in prompts]
         except KeyError:
