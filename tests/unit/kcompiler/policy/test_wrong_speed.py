@@ -10,6 +10,7 @@ import pytest
 
 from kcompiler import assets, policy
 from kcompiler.judge import judge
+from kcompiler.policy import evidence
 from runtime.contract import regression, speed
 from runtime.contract import report as facts
 from tests.unit.runtime.contract import speeds
@@ -192,6 +193,8 @@ BY_HARDWARE = ("another machine than the report's",)
 def test_what_its_own_times_do_not_give_is_no_evidence(name: str) -> None:
     report = benchmark("coreml", MAC, [FAST] * 400)
     CONTRADICTIONS[name](report["data"])
+    # in words: no name of a key that is not there
+    assert not evidence.read(report).problem.endswith("'")
     found = outcomes(report, [*PACKS, "speed/measured"])
     assert set(found.values()) == {"error"}
 
