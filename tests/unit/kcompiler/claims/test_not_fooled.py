@@ -389,3 +389,52 @@ def test_answers_are_answers_by_any_case_of_their_name_and_end_with_a_line_feed(
     assert ended(json.dumps(false), "f.JSONL") == 1
     assert ended(json.dumps(true, ensure_ascii=False) + "\r\n", "f.JSONL") == 0
     assert ended("\n", "empty.jsonl") == 3
+
+
+@pytest.mark.parametrize(
+    ("output", "evidence", "code"),
+    [
+        ("It is `99` degrees.", {"t": 21}, 1),
+        ("It is `21` degrees.", {"t": 21}, 0),
+        ("x=98", {"t": 21}, 1),
+        ("It is 97,5 C.", {"t": 21}, 1),
+        ("It is 97,5 C.", {"t": 97.5}, 0),
+        ("```python\nprint(77)\n```", {"t": 21}, 1),
+        ("The first is higher than the second.", {"t": 21}, 1),
+        ("It was verified.", {"t": 21}, 1),
+        ("It takes 3 hours.", {"minutes": 3}, 1),
+        ("It takes 3 hours.", {"minutes": 180}, 0),
+        ("It takes 3 hours.", {"time_ms": 3}, 1),
+        ("It takes 3 minutes.", {"minutes": 3}, 0),
+        ("It takes 3.", {"minutes": 3}, 0),
+        ("It takes 3 hours.", {"min": 3}, 0),
+        ("It is 21 degrees.", {"t": "21 C"}, 0),
+        ("It is 22 degrees.", {"t": "21 C"}, 1),
+        ("It takes 3 hours.", {"t": "3 minutes"}, 1),
+        ("On May 6, 2024.", {"day": "2024-05-06"}, 0),
+        ("On May 7, 2024.", {"day": "2024-05-06"}, 1),
+    ],
+)
+def test_an_answer_says_nothing_besides_what_its_tools_gave(ended, output, evidence, code):
+    assert ended(json.dumps({"output": output, "evidence": {"w": evidence}}), "a.jsonl") == code
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("It is twice as fast.", 1),
+        ("It is three times better.", 1),
+        ("Half of all rows are right.", 1),
+        ("All gates pass.", 1),
+        ("There are zero errors.", 1),
+        ("It has no failures.", 1),
+        ("Not all gates pass.", 0),
+        ("It runs twice, three times a day, with half of it.", 0),
+        ("It is twice as large <!-- evidence: r.json#data.two -->", 0),
+        ("It is three times as large <!-- evidence: r.json#data.two -->", 1),
+    ],
+)
+def test_words_claim_as_numerals_do(ended, tmp_path, words, code):
+    two = {"value": 2.0, "unit": "1", "tag": "measured", "n": 9}
+    (tmp_path / "r.json").write_text(json.dumps({**REPORT, "data": {"two": two}}))
+    assert ended(words) == code
