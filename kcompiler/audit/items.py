@@ -37,10 +37,15 @@ def lines(root: Path, record: Mapping[str, Any]) -> list[items.Line]:
     return items.read((stored(root, record["gives"]["items"]["digest"]) / items.FILE).read_bytes())
 
 
+def left(step: Mapping[str, Any]) -> bool:
+    """Whether a locked step leaves items, and a report that is made of them."""
+    kind = str(step["gives"].get("report", {}).get("report", ""))
+    return "items" in step["gives"] and (kind == ASKED or kind.startswith(EVALUATION))
+
+
 def judged(step: Mapping[str, Any]) -> bool:
     """Whether the report of a locked step is made of items."""
-    kind = str(step["gives"].get("report", {}).get("report", ""))
-    return kind == PARITY or ("items" in step["gives"] and (kind == ASKED or kind.startswith(EVALUATION)))
+    return left(step) or step["gives"].get("report", {}).get("report") == PARITY
 
 
 def recomputed(

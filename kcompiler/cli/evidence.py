@@ -11,7 +11,7 @@ import click
 
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import FORMAT, PROFILE, called, located
-from kcompiler.project import Project
+from kcompiler.cli.worst import show_items
 
 
 @click.command()
@@ -92,13 +92,14 @@ def show(what: str, target: Path, step: str | None, worst: int, runner: str, pro
     """Print one part of the evidence of TARGET, which is a spec, a lock or a folder of generated/.
 
     `artifacts` says where the package, the checkpoints and the rest lie, and what each is for; `items` the worst
-    answers of an evaluation STEP, with what was asked (by digest), the output and the reason. With --format json these
-    and the verdict are for programs; the other parts are files and printed as they are.
+    answers of an evaluation STEP, with what was asked (by digest), the output and the reason; TARGET may be the folder
+    that `evaluate --to` wrote as well, and STEP one of its SUITE-RUNNER. With --format json these and the verdict are
+    for programs; the other parts are files and printed as they are.
     """
-    made, home, path = located(target, profile)
     if what == "items":
-        _show_items(made, home, called(target, profile), step, worst, runner, form)
+        show_items(target, profile, step, worst, runner, form)
         return
+    made, home, path = located(target, profile)
     evidence = home.evidence(made["asked"]["name"])
     if what == "lock":
         click.echo(path.read_text(encoding="utf-8"), nl=False)
@@ -132,39 +133,6 @@ def show(what: str, target: Path, step: str | None, worst: int, runner: str, pro
         click.echo(artifacts.dump(chosen) if form == "json" else artifacts.text(chosen), nl=False)
     else:
         click.echo(text, nl=False)
-
-
-def _show_items(
-    made: Mapping[str, Any], home: Project, target: str, step: str | None, count: int, runner: str, form: str
-) -> None:
-    from kcompiler.audit import items, records
-    from kcompiler.render import items as rendered
-    from runtime import catalog
-
-    known = {one["id"]: one for one in made["steps"] if items.judged(one)}
-    if step is None or step not in known:
-        raise click.UsageError(f"say which evaluation's items: {', '.join(known) or 'this plan has none'}")
-    folder = home.evidence(made["asked"]["name"])
-    used, _ = records.in_use(folder / records.JOURNAL, home.shown(folder / records.JOURNAL), None)
-    again = f"kcompiler apply {target}"
-    if step not in used:
-        click.echo(f"step `{step}` has no result yet", err=True)
-        raise Outcome(2, "no-evidence", again)
-    name = known[step]["params"]["suite"]
-    cost = catalog.load("suites", name).cost if name in catalog.names("suites") else None
-    try:
-        lines = items.lines(home.root, used[step])
-        found = rendered.worst(lines, cost, count, runner)
-    except (OSError, LookupError) as reason:
-        click.echo(f"the items of step `{step}` are not in the store of this project: {reason}", err=True)
-        raise Outcome(2, "no-evidence", again) from None
-    except (ValueError, TypeError) as reason:
-        click.echo(f"the items of step `{step}` are damaged: {reason}", err=True)
-        raise Outcome(3, "evidence-broken", f"kcompiler audit {target}") from None
-    runners = list(dict.fromkeys(one["runner"] for one in lines))
-    if runner and runner not in runners:
-        raise click.UsageError(f"no items of runner `{runner}` there: {', '.join(runners) or 'nobody was asked'}")
-    click.echo(rendered.dump(found) if form == "json" else rendered.text(step, lines, found), nl=False)
 
 
 @click.command()

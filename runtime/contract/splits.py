@@ -157,12 +157,19 @@ def assign(rows: Mapping[str, Iterable[Row]], shares: Shares) -> dict[str, list[
 def unique(found: Iterable[tuple[str, Row]]) -> list[Row]:
     """Rows whose ids are unique; (place, row) each. The same row twice is left to the caller.
 
-    Raises Refusal for one id of two contents.
+    Raises Refusal for one id of two contents, and for one that is written in two ways: after Unicode's canonical
+    composition nobody tells them apart.
     """
     first: dict[str, tuple[str, Row]] = {}
     rows = []
     for here, row in found:
-        place, other = first.setdefault(row["id"], (here, row))
+        place, other = first.setdefault(unicodedata.normalize("NFC", row["id"]), (here, row))
+        if other["id"] != row["id"]:
+            raise Refusal(
+                f"id {row['id']!a} is {other['id']!a} of {place}, written in another way",
+                place=here,
+                action="rename one of them",
+            )
         if content(other) != content(row):
             raise Refusal(
                 f"id `{row['id']}` was already used at {place} for another row", place=here, action="rename one of them"

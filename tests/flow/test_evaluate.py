@@ -72,6 +72,21 @@ def test_a_server_is_asked_and_its_record_answers_again(desk: Path, capsys: pyte
     )
     # a run was not applied: nothing of the spec's own is said to be done
     assert not (desk / "generated").exists()
+    # what it wrote can be read
+    assert _main(["show", "items", "out"]) == 2
+    assert "say which evaluation's items: gold-openai" in capsys.readouterr().err
+    assert _main(["show", "items", "out", "gold-openai", "--runner", "nobody"]) == 2
+    assert "no items of runner `nobody` there: openai" in capsys.readouterr().err
+    assert _main(["show", "items", "out", "gold-openai", "--worst", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert f"{len(items)} items of 1 runners, 0 not right; the 2 worst" in shown
+    assert shown.count("sha256:") == 2
+    (desk / "out/broken.items.jsonl").write_text("{")
+    (desk / "out/lonely.items.jsonl").write_text("")
+    assert _main(["show", "items", "out", "broken"]) == 3
+    assert "line 1 is incomplete" in capsys.readouterr().err
+    assert _main(["show", "items", "out", "lonely"]) == 2
+    assert "lonely.report.json: No such file" in capsys.readouterr().err
     recorded = "recorded=out/gold-openai.items.jsonl,runner=openai,name=before"
     code, out, err = run(capsys, "--runner", recorded, "--to", "out")
     assert code == 0, err

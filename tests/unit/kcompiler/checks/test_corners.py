@@ -680,6 +680,10 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("one id of two rows", source(), ("KC4507",), ("rows.jsonl:2: id `1` was already used at rows.jsonl:1",),
               files={"rows.jsonl": "".join(json.dumps({"id": 1, "prompt": name, "response": "r"}) + "\n"
                                            for name in ("a", "q12"))}),
+        Claim("one id, composed and not", source(), ("KC4507",),
+              (r"rows.jsonl:2: id 'cafe\u0301' is 'caf\xe9' of rows.jsonl:1, written in another way",),
+              files={"rows.jsonl": "".join(json.dumps({"id": name, "prompt": name, "response": "r"}) + "\n"
+                                           for name in ("caf\xe9", "cafe\u0301"))}),
         Claim("which the file means otherwise", source(fields={"id": ""}), (),
               files={"rows.jsonl": "".join(json.dumps({"id": 1, "prompt": name, "response": "r"}) + "\n"
                                            for name in ("a", "q12"))}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,16 @@ def test_pairs_of_one_answer_are_several_rows() -> None:
     assert (len(kept), dropped) == (2, 1)
     with pytest.raises(Refusal, match="was already used at 1"):
         splits.unique([("1", {**found[0], "id": "x"}), ("2", {**found[1], "id": "x"})])
+
+
+@pytest.mark.parametrize("again", ["e\u0301", "\u212b", "o\u0308"])
+def test_ids_that_are_one_after_composition_are_one(again: str) -> None:
+    """The same row, too: its lines and lots would be of two."""
+    (row,) = read(FORMS["texts"])
+    composed = unicodedata.normalize("NFC", again)
+    with pytest.raises(Refusal, match="of 1, written in another way"):
+        splits.unique([("1", {**row, "id": composed}), ("2", {**row, "id": again})])
+    assert len(splits.unique([("1", {**row, "id": again}), ("2", {**row, "id": again})])) == 2
 
 
 def test_an_answer_of_somebody_else_ends_the_pair() -> None:
