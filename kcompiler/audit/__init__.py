@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kcompiler.audit import evidence, items, plan, records, repeated
+from kcompiler.audit import again, evidence, items, plan, records, repeated
 from kcompiler.audit.finding import Audit, Finding, differs
 from kcompiler.lock import plan_digest
 from kcompiler.project import Project
@@ -50,10 +50,11 @@ def audit(root: Path, name: str) -> Audit:
     judged = 0
     if known is not None:
         judged, found = items.recomputed(root, made, used, given, shown)
-        findings += found
+        findings += [*found, *again.remade(root, made, used, given, shown)]
     run, found = evidence.run(folder / evidence.RUN, f"{shown}/{evidence.RUN}", made, used)
     findings += found
     everything = evidence.report_of_the_run(given, run)
+    findings += again.contradictions(everything, shown)
     word, found = evidence.verdict(folder / evidence.VERDICT, f"{shown}/{evidence.VERDICT}", made, everything)
     checked = {
         "steps": len(used),

@@ -219,6 +219,9 @@ class Step:
     tolerance: Tolerance | Callable[[Any], Tolerance | None] | None = None
     #: what it gives are times: they hold on this very machine alone, and are asked again on any other
     timed: bool = False
+    #: "module:function" that makes the data of its report again from (takes, params), for who audits it; "" of a report
+    #: that takes more than that
+    again: str = ""
     #: what takes less memory, said where there is not enough of it
     lighter: str = "take smaller models or fewer rows"
 

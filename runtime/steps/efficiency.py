@@ -25,6 +25,7 @@ STEP = Step(
     gives={"report": Port(kind="report", report=KIND)},
     backend="torch",
     run=run,
+    again="runtime.timing.spending:spent",
     code=(
         "runtime.timing.spending",
         "runtime.contract.efficiency",

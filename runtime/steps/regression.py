@@ -26,6 +26,7 @@ STEP = Step(
     gives={"report": Port(kind="report", report=COMPARED)},
     backend="python",
     run=run,
+    again="runtime.timing.comparing:quotients",
     code=(
         "runtime.timing.comparing",
         "runtime.contract.regression",

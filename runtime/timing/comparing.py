@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from runtime.contract import Context, Refusal, regression
 from runtime.steps.regression import RegressionParams
 
 
 def compare(takes: Mapping[str, Path], params: RegressionParams, ctx: Context) -> None:
-    """Operation `regression`. Raises Refusal (KR0260) for a baseline that is no report of a benchmark, or one whose
-    figures are not what its own nanoseconds give."""
+    """Operation `regression`. Raises Refusal (KR0260) as `quotients` does."""
+    ctx.report("report", quotients(takes, params), fingerprints={})
+
+
+def quotients(takes: Mapping[str, Path], params: RegressionParams) -> dict[str, Any]:
+    """The data of the report. Raises Refusal (KR0260) for a baseline that is no report of a benchmark, or one whose
+    figures are not those of its own nanoseconds."""
     now = regression.pinned(takes["now"] / "report.json")
     try:
         data = regression.regression(now, regression.baseline(takes["baseline"]))
@@ -22,4 +28,4 @@ def compare(takes: Mapping[str, Path], params: RegressionParams, ctx: Context) -
             action="pin a report that was measured: kcompiler bench SPEC --pin PATH",
             code="KR0260",
         ) from error
-    ctx.report("report", {**data, "benchmark": params.id}, fingerprints={})
+    return {**data, "benchmark": params.id}

@@ -15,9 +15,15 @@ from runtime.steps.efficiency import EfficiencyParams
 
 def spend(takes: Mapping[str, Path], params: EfficiencyParams, ctx: Context) -> None:
     """Operation `efficiency`. Raises BrokenEvidence for a line that is of no row, or holds no text."""
+    of = {port: takes[port] for port in ("dataset", "tokenizer")}
+    ctx.report("report", spent(takes, params), fingerprints=facts.fingerprints(of, ctx.digests))
+
+
+def spent(takes: Mapping[str, Path], params: EfficiencyParams) -> dict[str, Any]:
+    """The data of the report. Raises as `spend` does."""
     words = tokenizers.load(takes["tokenizer"])
     asked = {str(row["id"]): row for row in rows.load(takes["dataset"] / f"{params.split}.jsonl")}
-    spent: dict[str, dict[str, efficiency.Spent]] = {}
+    found: dict[str, dict[str, efficiency.Spent]] = {}
     for line in items.read((takes["items"] / items.FILE).read_bytes()):
         row, said = asked.get(line["row"]), _text(line["output"])
         if row is None or said is None:
@@ -25,9 +31,8 @@ def spend(takes: Mapping[str, Path], params: EfficiencyParams, ctx: Context) -> 
         encoded = words.encode_pair(rows.prompt_of(row), said)
         wrote = len(encoded.ids) - encoded.prompt_tokens
         answer = efficiency.Spent(read=encoded.prompt_tokens, wrote=wrote, right=right(line))
-        spent.setdefault(line["runner"], {})[line["row"]] = answer
-    of = {port: takes[port] for port in ("dataset", "tokenizer")}
-    ctx.report("report", efficiency.data(spent), fingerprints=facts.fingerprints(of, ctx.digests))
+        found.setdefault(line["runner"], {})[line["row"]] = answer
+    return efficiency.data(found)
 
 
 def _text(output: Any) -> str | None:

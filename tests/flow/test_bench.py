@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from runtime.contract import report as facts
 from runtime.contract import speed
 from tests.flow.world import NAME, Home, kcompiler
 
@@ -96,6 +97,17 @@ def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
         assert one["read"]["value"] > one["right"]["n"]
     assert cost["runners"]["teacher"]["score"]["reason"] == "it is the reference"
 
+    # whoever writes other tokens is found by the items, the rows and the tokenizer
+    path = done.evidence / "reports" / "efficiency-answers.json"
+    sound = path.read_text(encoding="utf-8")
+    edited = json.loads(sound)
+    edited["data"]["runners"]["student"]["read"]["value"] -= 1
+    path.write_text(facts.dump(edited), encoding="utf-8")
+    told = done.audit().ended(3, "evidence-broken").out
+    assert "KA28" in told
+    assert "efficiency-answers.json#/data/runners/student/read/value" in told
+    path.write_text(sound, encoding="utf-8")
+
     # the machine of the baseline took a thousand times as long: nothing is slower now
     pinned = done.root / "baselines" / "speed.json"
     original = pinned.read_text(encoding="utf-8")
@@ -103,6 +115,7 @@ def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
     asks(done, "speed/regression", baseline="../baselines/speed.json")
     done.run("bench", SPEC).ended(0, "")
     assert [outcomes(done, "speed/regression")[rule][0] for rule in REGRESSION] == ["pass", "pass"]
+    done.audit().ended(0, "")
     pins = {one["name"]: one for one in json.loads(done.lock.read_text(encoding="utf-8"))["inputs"]}
     assert pins["benchmark-speed"]["path"] == "baselines/speed.json"
 
