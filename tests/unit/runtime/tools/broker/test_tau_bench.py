@@ -44,7 +44,7 @@ def last(episodes):
 
 def test_trial_2_is_served_from_trials_0_and_1_and_never_wrongly(episodes, held):
     """As a broker runs, an item ends with its first miss. 18 of the 290 calls ask for flights, users and reservations
-    that no recorded result of trials 0 and 1 mentions; no fixture can know them, and one more (a gift card)."""
+    of which no recorded result of trials 0 and 1 tells; no fixture can know them, and one more (a gift card)."""
     found = measure(held[1], last(episodes))
     assert (found.total.calls, found.total.served, found.total.equal) == (290, 271, 271)
     assert found.wrong == []
