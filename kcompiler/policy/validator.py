@@ -1,8 +1,9 @@
 """A report schema × the envelope → a validator that makes each subschema once.
 
 jsonschema makes a new validator of every subschema for every value it meets, and looks every reference up again: of
-twelve reports of a small run a third of the time of an apply that has nothing to do. Here the four keywords that nearly
-all of it goes through keep what they have made; what is refused, and how it is said, is jsonschema's.
+twelve reports of a small run a third of the time of an apply that has nothing to do. Here the five keywords that nearly
+all of it goes through keep what they have made, and a value of the very type that is asked for is not asked about any
+further; what is refused, and how it is said, is jsonschema's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,18 @@ from runtime.contract.jsonschemas import Draft202012Validator, extend
 
 Schema = Mapping[str, Any]
 _ADDITIONAL = Draft202012Validator.VALIDATORS["additionalProperties"]
+_ITEMS = Draft202012Validator.VALIDATORS["items"]
+_TYPE = Draft202012Validator.VALIDATORS["type"]
+#: type of a value → the names it surely has; it may have others (1.0 is an integer)
+_SURE: Mapping[type, frozenset[str]] = {
+    dict: frozenset({"object"}),
+    list: frozenset({"array"}),
+    str: frozenset({"string"}),
+    int: frozenset({"integer", "number"}),
+    float: frozenset({"number"}),
+    bool: frozenset({"boolean"}),
+    type(None): frozenset({"null"}),
+}
 
 
 class Validators:
@@ -31,6 +44,8 @@ class Validators:
             "if": self._if,
             "properties": self._properties,
             "additionalProperties": self._additional,
+            "items": self._items,
+            "type": _type,
         }
         self._class = extend(Draft202012Validator, keywords)  # type: ignore[no-untyped-call]
         self._referred: dict[str, Any] = {}
@@ -74,10 +89,23 @@ class Validators:
                 if name not in declared:
                     yield from self._at(validator, allowed, instance, name)
 
-    def _at(self, validator: Any, schema: Any, instance: Mapping[str, Any], name: str) -> Iterator[Any]:
+    def _items(self, validator: Any, allowed: Any, instance: Any, schema: Schema) -> Iterator[Any]:
+        if not isinstance(allowed, dict) or "prefixItems" in schema:
+            yield from _ITEMS(validator, allowed, instance, schema)
+        elif isinstance(instance, list):
+            for place in range(len(instance)):
+                yield from self._at(validator, allowed, instance, place)
+
+    def _at(self, validator: Any, schema: Any, instance: Any, name: str | int) -> Iterator[Any]:
         for error in self._below(validator, schema).iter_errors(instance[name]):
             error.relative_path.appendleft(name)
             yield error
+
+
+def _type(validator: Any, types: str | list[str], instance: Any, schema: Schema) -> Iterator[Any]:
+    sure = _SURE.get(type(instance), frozenset())
+    if not (types in sure if isinstance(types, str) else not sure.isdisjoint(types)):
+        yield from _TYPE(validator, types, instance, schema)
 
 
 def _absolute(schema: Schema) -> dict[str, Any]:

@@ -72,3 +72,17 @@ def test_schemas_of_reports_name_nothing_below_their_top() -> None:
     for name, schema in SCHEMAS.items():
         inner = [place for place in places(schema) if place and place[-1] in ("$id", "$anchor", "$dynamicRef")]
         assert all(len(place) == 1 or place[-2] == "properties" for place in inner), name
+
+
+@pytest.mark.parametrize("types", ["integer", "number", "boolean", "string", "null", ["number", "null"], ["array", "object"]])  # fmt: skip
+def test_types_and_items_are_those_of_jsonschema(types: str | list[str]) -> None:
+    schema = {"$id": "https://example.com/a", "type": "array", "items": {"type": types}}
+    values: list[Any] = [True, 1, 1.0, 1.5, "1", None, [1], {"a": 1}]
+    mine, theirs = (
+        [(error.message, error.json_path) for error in validator.iter_errors(given)]
+        for given in (values,)
+        for validator in (Validators().of(schema), Draft202012Validator(schema))
+    )
+    assert mine == theirs
+    assert 0 < len(mine) < len(values)
+    assert [error.message for error in Validators().of(schema).iter_errors(1)] == ["1 is not of type 'array'"]
