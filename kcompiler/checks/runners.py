@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
+from kcompiler.checks.responses import judged
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts.paths import wrong_folder, wrong_path
-from kcompiler.facts.runners import OWN, Way, answers, asked, ways
+from kcompiler.facts.rows import readable
+from kcompiler.facts.runners import OWN, Way, answers, asked, by_first_tokens, ways
 from kcompiler.facts.teacher import has_weights
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
@@ -55,7 +57,7 @@ def _named(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                     label="a model of this spec is asked without being named" if name in OWN else "",
                     help=did_you_mean(name, list(known)) or "declare it in evaluation.runners, or remove it here",
                 )
-            elif not answers(way, declared):
+            elif not answers(way, declared, suite.params):
                 yield tree.diagnostic(
                     "KC4837",
                     f"/evaluation/suites/{i}/runners/{j}",
@@ -69,9 +71,34 @@ def _named(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 def _lacking(way: Way, suite: Suite) -> str:
     if suite.compare is not None:
         return "it compares the answers of this spec's own models with each other"
+    if set(suite.asks) <= way.kind.able(way.params):
+        return "it asks for replies of several tokens, and the server tells how likely the first is"
     needs = sorted(set(suite.asks) - way.kind.able(way.params))
     without = f"it has no `{', '.join(needs)}`"
     return f"{without} without `{way.kind.scores_by}`" if way.kind.scores_by and needs == ["score"] else without
+
+
+def _briefly(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
+    """Rows that a runner is asked by first tokens are answered by one."""
+    for i, written in enumerate(spec.evaluation.suites):
+        suite: Suite = catalog.load("suites", written.use)
+        brief = [way for way in asked(spec, written) if by_first_tokens(way, suite)]
+        if not brief or suite.replies is None:
+            continue
+        replies = set(suite.replies(written.params))
+        for read in readable(spec.data, world):
+            wrong = [row for row in judged(spec, written, read) if row.response not in replies]
+            if wrong:
+                yield tree.diagnostic(
+                    "KC4837",
+                    f"/evaluation/suites/{i}/use",
+                    f"runner `{brief[0].name}` cannot answer {len(wrong):,} rows of suite `{written.name}`",
+                    label=f"{wrong[0].place}: {wrong[0].response[:40]!r} is none of the first tokens that "
+                    "the server is asked for",
+                    help="name with `rows: {source: …}` rows that are answered by one of "
+                    f"{', '.join(sorted(replies))}, or leave the runner out with `runners: []`",
+                    related=(tree.related(f"{brief[0].pointer}/use", "this one"),),
+                )
 
 
 def _questioned(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -144,6 +171,7 @@ def _places(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 CHECKS = (
     Check(_names, "evaluation"),
     Check(_named, "evaluation"),
+    Check(_briefly, "evaluation", "data"),
     Check(_questioned, "evaluation"),
     Check(_of, "evaluation", "student", "teacher"),
     Check(_forging, "evaluation"),

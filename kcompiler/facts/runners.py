@@ -9,6 +9,7 @@ from kcompiler.facts.teacher import has_weights
 from kcompiler.spec import Spec
 from runtime import catalog
 from runtime.contract import RunnerKind, Suite
+from runtime.contract.hosted import is_first_token
 
 #: the models of a plan that suites question under these names; the package is the student's
 OWN = {**{name: name for name in ("teacher", "student", "ce_only", "random_init")}, "coreml": "student"}
@@ -53,9 +54,22 @@ def ways(spec: Spec) -> list[Way]:
     return found
 
 
-def answers(way: Way, suite: Suite) -> bool:
-    """Whether a runner can be asked what a suite asks. One that compares asks its own models together."""
-    return suite.compare is None and set(suite.asks) <= way.kind.able(way.params)
+def answers(way: Way, suite: Suite, params: Any = None) -> bool:
+    """Whether a runner can be asked what a suite asks (under some params, when None). One that compares asks its own
+    models together."""
+    if suite.compare is not None or not set(suite.asks) <= way.kind.able(way.params):
+        return False
+    return not by_first_tokens(way, suite) or in_a_word(suite, params)
+
+
+def by_first_tokens(way: Way, suite: Suite) -> bool:
+    """Whether a runner would tell a suite how likely first tokens are, and no more."""
+    return bool(way.kind.scores_by) and "score" in set(suite.asks) - way.kind.can
+
+
+def in_a_word(suite: Suite, params: Any = None) -> bool:
+    """Whether first tokens tell what a suite asks: it asks for replies that can be such tokens."""
+    return suite.replies is not None and (params is None or all(map(is_first_token, suite.replies(params))))
 
 
 def asked(spec: Spec, suite: Any) -> list[Way]:
@@ -63,7 +77,7 @@ def asked(spec: Spec, suite: Any) -> list[Way]:
     declared: Suite = catalog.load("suites", suite.use)
     if suite.runners is not None:
         return [way for way in ways(spec) if way.name in suite.runners]
-    return [way for way in ways(spec) if answers(way, declared)]
+    return [way for way in ways(spec) if answers(way, declared, suite.params)]
 
 
 def own(spec: Spec, suite: Suite) -> list[str]:

@@ -19,7 +19,7 @@ from runtime.asking.served import Served
 from runtime.contract import Refusal, TokenScore, Unavailable, Written
 from runtime.contract.asked import Asked, CannotAnswer
 from runtime.contract.conversation import Prompt, Reply, messages_of
-from runtime.contract.hosted import Asking
+from runtime.contract.hosted import Asking, is_first_token
 from runtime.contract.items import prompt_digest
 from runtime.contract.secret import name_of
 from runtime.data import kept
@@ -37,6 +37,9 @@ from runtime.data.chat import (
 from runtime.data.kept import Kept
 from runtime.data.secrets import secret
 from runtime.data.spend import BudgetReached, Spend
+
+#: signs that stand within words
+_INSIDE = "_-'’"
 
 
 class Server:
@@ -178,9 +181,13 @@ class Server:
         """
         if not self._asking.top_logprobs:
             raise self._cannot("how likely a given text is unless `top_logprobs` is written beside the runner")
-        asking = self._asking.model_copy(update={"max_tokens": 1})
+        for _, reply in pairs:
+            if not isinstance(reply, str) or not is_first_token(reply):
+                raise self._cannot(f"how likely {str(reply)[:40]!r} is, which is of several tokens")
+        # a second token tells whether the first is a word of its own
+        asking = self._asking.model_copy(update={"max_tokens": 2})
         values = self._answered([prompt for prompt, _ in pairs], asking)
-        chances = {prompt: answer_of(value, asking.base_url).choices for prompt, value in values.items()}
+        chances = {prompt: _chances(value, asking.base_url) for prompt, value in values.items()}
         return [self._likely(chances[prompt], reply) for prompt, reply in pairs]
 
     def _likely(self, chances: Mapping[str, float], reply: Reply) -> TokenScore:
@@ -202,6 +209,23 @@ class Server:
 
     def _cannot(self, what: str) -> CannotAnswer:
         return CannotAnswer(f"runner `{self.name}` answers chat completions, which do not say {what}")
+
+
+def _chances(value: Any, place: str) -> dict[str, float]:
+    """The likeliest first tokens of an answer. Raises Refusal where the first is only the beginning of a word: who says
+    `Answer`, or `B-`, has said neither A nor B."""
+    answer = answer_of(value, place)
+    chances = dict(answer.choices)
+    first = max(chances, key=lambda one: chances[one], default="")
+    text = answer.text.lstrip()
+    rest = text[len(first) : len(first) + 1] if first and text.startswith(first) else ""
+    if rest and not rest.isspace() and (rest.isalnum() or rest in _INSIDE):
+        raise Refusal(
+            f"the server's answer begins with {first!r} and goes on as {text[:20]!r}: its first token is no answer",
+            place=place,
+            action="take a model that answers by one of the words that it is asked for, and nothing else",
+        )
+    return chances
 
 
 def said(value: Any, place: str) -> str:

@@ -379,6 +379,9 @@ class Suite:
     cost: Callable[[Mapping[str, Any]], float] | None = None
     #: the responses its rows may have, under these params; None: any
     permits: Callable[[Any], Sequence[str]] | None = None
+    #: the replies that it asks how likely they are, under these params, at a row that is answered by one of them; None:
+    #: texts of any length
+    replies: Callable[[Any], Sequence[str]] | None = None
     #: runners that it needs besides, where a student was trained
     trained: Sequence[str] = ()
     #: students trained for comparison that it questions, where the spec has them trained

@@ -6,6 +6,7 @@ parameter that has no effect there. `Server` is such a model where it is evaluat
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import Field
@@ -14,6 +15,8 @@ from runtime.contract import UNKEYED, Params
 from runtime.contract.secret import Secret
 from runtime.contract.units import unit
 
+#: a letter or a short word, a small number, a sign
+_ONE_TOKEN = re.compile(r"[^\W\d_]{1,16}|\d{1,3}|[^\w\s]")
 #: an answer with fewer choices has no distribution over them
 LEAST_LOGPROBS = 2
 
@@ -172,6 +175,12 @@ class Hosted(Asking, Reached):
 def gives(params: Hosted) -> frozenset[str]:
     """Signals under these parameters. One likeliest token compares nothing with anything: choices need two."""
     return frozenset({"text", "choices"} if params.top_logprobs >= LEAST_LOGPROBS else {"text"})
+
+
+def is_first_token(reply: str) -> bool:
+    """Whether a reply can be the first token of an answer. Which tokens a server has nobody knows; of several words, or
+    of words and signs, is none."""
+    return _ONE_TOKEN.fullmatch(reply.strip()) is not None
 
 
 def is_version(version: str, wanted: str) -> bool:

@@ -289,5 +289,6 @@ SUITE = Suite(
     ask=ask,
     data_of=data_of,
     permits=lambda params: params.choices,
+    replies=lambda params: params.choices,
     zoo=policies,
 )

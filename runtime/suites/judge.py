@@ -295,4 +295,5 @@ SUITE = Suite(
     data_of=data_of,
     zoo=policies,
     permits=lambda _: (*VERDICTS, *CLAUSES),
+    replies=lambda _: VERDICTS,
 )

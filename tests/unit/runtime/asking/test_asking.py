@@ -19,7 +19,7 @@ from runtime.asking.parity import compare
 from runtime.asking.served import Served, is_asked
 from runtime.asking.server import said
 from runtime.contract import MachineError, Refusal, Unavailable, callforms, calls, items, parity, verdicts
-from runtime.contract.hosted import Asking
+from runtime.contract.hosted import Asking, is_first_token
 from runtime.data.chat import no_answer
 from runtime.steps.ask import AskParams
 from runtime.steps.parity import ParityParams
@@ -28,10 +28,11 @@ from tests.unit.runtime.data.teaching import Server, Stage, completion, dataset
 PROMPTS = [f"What is {n} and {n}?" for n in range(6)]
 
 
-def rows_of(root: Path, prompts: Sequence[str] = PROMPTS) -> Path:
-    """Rows of test, each answered by A."""
+def rows_of(root: Path, prompts: Sequence[str] = PROMPTS, response: str = "A") -> Path:
+    """Rows of test, each answered alike."""
     folder = dataset(root / "dataset", prompts)
-    (folder / "train.jsonl").rename(folder / "test.jsonl")
+    text = (folder / "train.jsonl").read_text().replace('"response":"A"', f'"response":"{response}"')
+    (folder / "train.jsonl").rename(folder / "test.jsonl").write_text(text)
     return folder
 
 
@@ -44,11 +45,12 @@ def asked(
     file: Path | None = None,
     pace: Any = None,
     prompts: Sequence[str] = PROMPTS,
+    response: str = "A",
     **settings: Any,
 ):
     """The stage after asking, and its lines."""
     stage = Stage(root / f"{use}-stage")
-    takes = {"dataset": rows_of(root, prompts), **({} if file is None else {"model": file})}
+    takes = {"dataset": rows_of(root, prompts, response), **({} if file is None else {"model": file})}
     stage.digests = dict.fromkeys(takes, "sha256:" + "1" * 63 + "b")
     params = AskParams(
         suite=suite,
@@ -153,18 +155,67 @@ def likely(**chances: float) -> dict[str, Any]:
 
 
 def test_a_server_that_tells_how_likely_its_first_tokens_were_is_asked_for_them(tmp_path: Path) -> None:
-    """Each prompt once, whatever the number of choices; each request for one token and its alternatives."""
+    """Each prompt once, whatever the number of choices; each request for the first token and its alternatives, and one more."""
     server = Server(lambda prompt, _: (200, {}, likely(A=0.7, B=0.2, C=0.1) if "3" in prompt else likely(A=0.3, B=0.6)))
     try:
         stage, lines = asked(tmp_path, "openai", suite="choice", pace=FAST, **there(server.url, top_logprobs=20))
     finally:
         server.close()
     assert len(server.asked) == 6
-    assert all((one["max_tokens"], one["logprobs"], one["top_logprobs"]) == (1, True, 20) for one in server.asked)
+    assert all((one["max_tokens"], one["logprobs"], one["top_logprobs"]) == (2, True, 20) for one in server.asked)
     right = stage.data["report"]["right"]
     assert (right["k"], right["n"]) == (1, 6)
     (three,) = [line for line in lines if not line["reason"]]
     assert [one["log_probability"] for one in three["output"]] == [math.log(0.7), math.log(0.2)]
+
+
+def going_on(text: str) -> dict[str, Any]:
+    """An answer whose first token is A, most likely, and which goes on."""
+    value = likely(A=0.7, B=0.2)
+    value["choices"][0]["message"]["content"] = text
+    return value
+
+
+@pytest.mark.parametrize("text", ["Answer", "A1", "A-", "A_b", "A's"])
+def test_a_first_token_that_is_the_beginning_of_a_word_is_no_verdict(tmp_path: Path, text: str) -> None:
+    server = Server(lambda *_: (200, {}, going_on(text)))
+    try:
+        with pytest.raises(Refusal, match="its first token is no answer"):
+            asked(tmp_path, "openai", suite="choice", pace=FAST, **there(server.url, top_logprobs=20))
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("text", ["A", " A", "A.", "A)", "A is", "A\n"])
+def test_what_stands_behind_a_word_does_not_change_it(tmp_path: Path, text: str) -> None:
+    server = Server(lambda *_: (200, {}, going_on(text)))
+    try:
+        stage, _ = asked(tmp_path, "openai", suite="choice", pace=FAST, **there(server.url, top_logprobs=20))
+    finally:
+        server.close()
+    assert stage.data["report"]["right"]["k"] == 6
+
+
+@pytest.mark.parametrize(
+    ("reply", "one"),
+    [("A", True), (" Yes", True), ("12", True), ("?", True), ("EVIDENCE_COMPLETENESS", False), ("1234", False),
+     ("Yes, of course", False), ("a b", False), ("A1", False), ("", False), ("ab" * 8, True), ("ab" * 8 + "c", False)],
+)  # fmt: skip
+def test_what_can_be_a_first_token(reply: str, one: bool) -> None:
+    assert is_first_token(reply) is one
+
+
+def test_rows_of_more_than_a_first_token_are_refused_before_anything_is_paid(tmp_path: Path) -> None:
+    """A generator makes them when it runs, and nobody can read them before."""
+    prompts = [verdicts.pair(f"task {number}", "good", "bad", verdicts.CLAUSE).prompt for number in range(3)]
+    server = Server(lambda *_: (200, {}, likely(A=0.7, B=0.2)))
+    try:
+        settings = {"prompts": prompts, "response": "NONE", "top_logprobs": 20}
+        with pytest.raises(Refusal, match="is answered by 'NONE', and the server tells how likely the first token"):
+            asked(tmp_path, "openai", suite="judge", pace=FAST, **there(server.url, **settings))
+    finally:
+        server.close()
+    assert server.asked == []
 
 
 def test_a_judge_behind_a_server_is_judged_in_every_way(tmp_path: Path) -> None:
