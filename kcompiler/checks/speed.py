@@ -118,5 +118,5 @@ CHECKS = (
     Check(_efficiency, "evaluation"),
     Check(_names, "evaluation"),
     Check(_lengths, "evaluation", "shapes"),
-    Check(_baseline, "evaluation"),
+    Check(_baseline, "evaluation", "shapes", "execution"),
 )

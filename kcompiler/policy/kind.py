@@ -59,6 +59,17 @@ class Read:
     unit: str = ""
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with the text at `key` of the params, at character `at` of it. `rule` is one word for why."""
+
+    key: str
+    rule: str
+    message: str
+    at: int
+    advice: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """One kind of check.
@@ -78,6 +89,8 @@ class Kind:
     accepts: Callable[[object], bool] = lambda _: True
     #: what a rule with these params reads of a report's data
     reads: Callable[[Any], list[Read]] = lambda _: []
+    #: what is wrong with these params in a rule about reports of a kind, beyond the paths that `reads` tells
+    faults: Callable[[Any, str], Iterable[Fault]] = lambda _, __: ()
     #: kind of the other report that a rule with these params compares with; "" for most
     other: Callable[[Any], str] = lambda _: ""
     #: this check decides about forged reports itself; no other check ever sees one

@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from kcompiler import source
-from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.diagnostic import Diagnostic, at, did_you_mean
 from kcompiler.policy import kinds, path, shape
-from kcompiler.policy.kind import Closed, Read
+from kcompiler.policy.kind import Closed, Fault, Read
 from kcompiler.policy.rule import PACK_NAME, Pack, Rule
 from runtime import digest
 
@@ -234,7 +234,11 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
                 help="give `expect: {from: …}`, or a threshold" if rule.expect is None else "remove one of the two",
             )
         )
-    problems += [found for one in kind.reads(params) for found in _misread(tree, rule, one)]
+    about = [one for one in shape.kinds() if rule.covers(one)] or [rule.on]
+    faults = dict.fromkeys(fault for one in about for fault in kind.faults(params, one))
+    problems += [_faulty(tree, fault) for fault in faults]
+    if not faults:
+        problems += [found for one in kind.reads(params) for found in _misread(tree, rule, one)]
     return LoadedRule(
         name=f"{pack.name}/{rule.id}",
         rule=rule,
@@ -243,6 +247,41 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
         tree=tree,
         folder=folder,
     ), problems
+
+
+#: why an expression is refused → the code of that cause
+_FAULTS = {
+    "absent": "KC6041", "path": "KC6041", "name": "KC6041", "word": "KC6041", "constant": "KC6041", "schema": "KC6041",
+    "types": "KC6042", "mixed": "KC6042", "unit": "KC6042", "division": "KC6042", "index": "KC6042",
+    "function": "KC6042", "nothing": "KC6043", "empty": "KC6043",
+}  # fmt: skip
+
+
+def _faulty(tree: source.Tree, fault: Fault) -> Diagnostic:
+    """An expression that a gate must not rest on, at the place in its text."""
+    pointer = f"/params/{fault.key}"
+    text = str(tree.get(pointer))
+    place = tree.place(pointer, "value")
+    shown = " ".join(text[fault.at : fault.at + 40].split()) or "the end"
+    within = tree.written(pointer).find(text)
+    if place.line == place.end_line and within >= 0:  # written as it is: the place is a character of the line
+        offset = within + fault.at
+        width = min(len(shown), place.end - place.start - offset) or 1
+        place = place._replace(
+            column=place.column + offset,
+            start=place.start + offset,
+            end_column=place.column + offset + width,
+            end=place.start + offset + width,
+        )
+    return at(
+        place,
+        code=_FAULTS.get(fault.rule, "KC6040"),
+        summary=fault.message,
+        file=tree.file_of(pointer),
+        pointer=pointer,
+        label=f"here: `{shown}`",
+        help=fault.advice,
+    )
 
 
 def _misread(tree: source.Tree, rule: Rule, read: Read) -> Iterator[Diagnostic]:

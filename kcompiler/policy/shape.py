@@ -94,9 +94,9 @@ def _is_name(node: Node) -> bool:
     return node.get("type") in ("string", "integer") or "enum" in node
 
 
-def follow(path: Path, start: Place) -> list[Place] | Lost:
-    """Every part of the schema that the path may lead to."""
-    places = [start]
+def follow(path: Path, start: Place | Sequence[Place]) -> list[Place] | Lost:
+    """Every part of the schema that the path may lead to, from one place or from several that are possible."""
+    places = [start] if isinstance(start, Place) else list(start)
     for step in path.steps:
         reached = [found for place in places for one in _forms(place) for found in _take(step, one)]
         if not reached:
@@ -107,7 +107,12 @@ def follow(path: Path, start: Place) -> list[Place] | Lost:
 
 def forms(places: Sequence[Place]) -> list[Node]:
     """Every schema that says what may stand at these places, without the references between."""
-    return [one.node for place in places for one in _forms(place)]
+    return [one.node for one in parts(places)]
+
+
+def parts(places: Sequence[Place]) -> list[Place]:
+    """The same, with the file of each."""
+    return [one for place in places for one in _forms(place)]
 
 
 def _forms(place: Place) -> Iterator[Place]:

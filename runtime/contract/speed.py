@@ -245,7 +245,7 @@ def _is_shape(name: str, length: str, runner: Mapping[str, Any], repetitions: in
     times = list(zip(ns["first"], ns["rest"], strict=True))
     if times and len(times) != repetitions:
         raise ValueError(f"{name}, {length}: {len(times)} answers of {repetitions} repetitions")
-    why = "" if times else str(found["decode"]["p50"].get("reason", ""))
+    why = str(found["decode"]["p50"].get("reason", ""))
     made = shape(times, prompt, new, price) if times else no_shape(why, prompt, new, price)
     for part in sorted({*made, *found}):
         if made.get(part) != found.get(part):
