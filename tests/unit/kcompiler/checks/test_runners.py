@@ -11,6 +11,7 @@ from runtime import catalog
 from tests.unit.kcompiler.checks.claims import Change, Claim, _parsed, disagrees, several, student
 
 SERVER = {"use": "openai", "base_url": "http://127.0.0.1:8000/v1", "model": "m"}
+TELLS = {**SERVER, "name": "tells", "top_logprobs": 5}
 
 
 def asked(*written: dict[str, Any], suites: list[dict[str, Any]] | None = None) -> Change:
@@ -30,6 +31,10 @@ def hosted(data: dict[str, Any]) -> None:
         "allow_missing": 0.0,
         "signals": ["text"],
     }
+
+
+def choosing(*choices: str) -> dict[str, Any]:
+    return {"use": "choice", "choices": list(choices), "runners": ["tells"]}
 
 
 GOLD = {"use": "gold", "match": "exact"}
@@ -56,6 +61,13 @@ CLAIMS = [
     Claim("a folder that is not", asked({"use": "torch", "model": "m"}), ("KC4401",), ("no such folder",)),
     Claim("a file where a folder is due", asked({"use": "torch", "model": "m"}), ("KC4404",), files={"m": b""}),
     Claim("a server and a suite of texts", asked(SERVER, suites=[GOLD])),
+    Claim("first tokens and words", asked(TELLS, suites=[choosing("Yes", "No")])),
+    Claim("first tokens and sentences", asked(TELLS, suites=[choosing("Yes", "By no means.")]), ("KC4837",),
+          ("replies of several tokens",)),
+    Claim("texts of any length", asked(TELLS, suites=[{"use": "language_model", "runners": ["tells"]}]), ("KC4837",),
+          ("replies of several tokens",)),
+    Claim("first tokens, and nobody asks for any", asked(TELLS, suites=[{**GOLD, "runners": []}]), ("KC4838",),
+          (", choice, ", ", judge, ")),
     Claim("a suite that compares its own", asked({"use": "torch"}, suites=[{"use": "same_text", "runners": ["torch"]}]),
           ("KC4837",), ("each other",)),
     Claim("a model of the spec by name", asked({"use": "torch"}, suites=[{**GOLD, "runners": ["torch", "student"]}]),
@@ -75,6 +87,14 @@ def whom_a_suite_asks() -> None:
         ("student", "package"), ("", ""), ("student", "checkpoint")]  # fmt: skip
 
 
+def whom_first_tokens_tell() -> None:
+    """A suite that names nobody asks whoever can answer it under its parameters."""
+    runners = importlib.import_module("kcompiler.facts.runners")
+    suites = [{"use": "choice", "id": name, "choices": ["Yes", other]} for name, other in (("a", "No"), ("b", "Not I"))]
+    spec, _ = _parsed(asked(TELLS, SERVER, suites=suites))
+    assert [[way.name for way in runners.asked(spec, suite)] for suite in spec.evaluation.suites] == [["tells"], []]
+
+
 def which_models_are_asked_unnamed() -> None:
     runners = importlib.import_module("kcompiler.facts.runners")
 
@@ -87,7 +107,7 @@ def which_models_are_asked_unnamed() -> None:
     assert "ce_only" not in runners.own(_parsed(lambda _: None)[0], answers)
 
 
-ARITHMETIC = (whom_a_suite_asks, which_models_are_asked_unnamed)
+ARITHMETIC = (whom_a_suite_asks, whom_first_tokens_tell, which_models_are_asked_unnamed)
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)

@@ -159,8 +159,8 @@ def _passes(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether the tests above are content with the mutant; one that comes to no end is not."""
     wrong = types.ModuleType("wrong")
     exec(mutant.compiled("wrong"), wrong.__dict__)
-    before = signal.signal(signal.SIGALRM, _ring)
-    signal.setitimer(signal.ITIMER_REAL, 5)
+    before = signal.signal(signal.SIGPROF, _ring)
+    signal.setitimer(signal.ITIMER_PROF, 5)
     try:
         with monkeypatch.context() as patched:
             for name in NAMES:
@@ -170,8 +170,8 @@ def _passes(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> bool:
     except (AssertionError, ArithmeticError, ValueError, IndexError, TimeoutError, pytest.fail.Exception):
         return False
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
     return True
 
 

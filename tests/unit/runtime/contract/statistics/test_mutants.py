@@ -48,9 +48,9 @@ def _checks(name: str) -> None:
 def _passes(module: types.ModuleType, mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> bool:
     wrong = types.ModuleType("wrong")
     exec(mutant.compiled("wrong"), wrong.__dict__)
-    before = signal.signal(signal.SIGALRM, _ring)
-    # a loop that comes to no end is noticed, too
-    signal.setitimer(signal.ITIMER_REAL, 2)
+    before = signal.signal(signal.SIGPROF, _ring)
+    # a loop that comes to no end is noticed, too; seconds are of this process, whatever computes beside it
+    signal.setitimer(signal.ITIMER_PROF, 2)
     try:
         with monkeypatch.context() as patched:
             for name, thing in vars(wrong).items():
@@ -60,8 +60,8 @@ def _passes(module: types.ModuleType, mutant: Mutant, monkeypatch: pytest.Monkey
     except (AssertionError, ArithmeticError, ValueError, LookupError, TypeError, TimeoutError, pytest.fail.Exception):
         return False
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
     return True
 
 
