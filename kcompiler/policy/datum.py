@@ -1,6 +1,7 @@
 """One node of a report → a datum whose tag, unit, counts and interval are consistent, or a refusal.
 
 The report envelope (runtime/contract/report.py) writes `{"value", "unit", "tag"}` and, behind a rate, `k` of `n`.
+Counts behind a comparison of two models (`wins`, `losses`) and behind an exact interval must give it.
 A gate reads the counts, not the quotient: a rate is compared as k/n in exact integers, because 2999 of 3000 written
 with three decimals is 1.0 (caws-and-origin.md, D1; evaluation-reliability.md, section 0.1).
 """
@@ -11,6 +12,8 @@ import math
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+
+from kcompiler.policy import recount
 
 TAGS = ("measured", "estimated", "unavailable")
 #: the unit of a rate, k of n items; a quotient of two measurements that counts nothing has the unit "1"
@@ -119,4 +122,7 @@ def read(node: object) -> Datum:
     value, low, high = _value(node), _limit(node, "low"), _limit(node, "high")
     if (low is not None and low > value) or (high is not None and high < value):
         raise BadDatum("the interval does not hold the value")
+    paired = _count(node, "n"), _count(node, "wins"), _count(node, "losses")
+    if wrong := recount.wrong(node, _counted(node), paired):
+        raise BadDatum(wrong)
     return Datum(unit, tag, value=value, n=_count(node, "n"), k=_count(node, "k"), low=low, high=high)

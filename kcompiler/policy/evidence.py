@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompiler import assets
-from kcompiler.policy import laws, remade
+from kcompiler.policy import derived, laws, remade
 from runtime import digest
 from runtime.contract import report as contract
 from runtime.contract import strict_json
@@ -44,6 +44,8 @@ class _Schema:
     digest: str
     #: what it says of how the numbers belong together
     laws: Sequence[Mapping[str, Any]]
+    #: and of which data are given by others
+    derived: Sequence[Mapping[str, Any]]
 
 
 @cache
@@ -68,8 +70,10 @@ def _schema(name: str) -> _Schema | None:
     if not _file(name).is_file():
         return None
     schema = _text(name)
-    said = schema.get("properties", {}).get("data", {}).get(laws.LAWS, ())
-    return _Schema(_validators().of(schema), digest.of_file(_file(name)), said)
+    said = schema.get("properties", {}).get("data", {})
+    return _Schema(
+        _validators().of(schema), digest.of_file(_file(name)), said.get(laws.LAWS, ()), said.get(derived.DERIVED, ())
+    )
 
 
 def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
@@ -91,7 +95,8 @@ def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
         complaint = f"{error.json_path}: {error.message[:200]}"
         return Evidence(pin, None, f"it does not satisfy schemas/{name}.schema.json at {complaint}", used)
     # of a kind without a schema nobody knows what belongs together; what a rule reads of it is checked when it is read
-    if name != ENVELOPE and (wrong := laws.broken(content["data"], schema.laws)):
+    data = content["data"]
+    if name != ENVELOPE and (wrong := laws.broken(data, schema.laws) or derived.broken(data, schema.derived)):
         return Evidence(pin, None, f"it contradicts itself at /data{wrong}", used)
     if name != ENVELOPE and (wrong := remade.contradiction(content)):
         return Evidence(pin, None, f"it contradicts itself: {wrong}", used)

@@ -33,7 +33,8 @@ def calibration(
     """Datum: the error, with a percentile bootstrap over items (Efron 1979).
 
     The error is a mean of absolute values and so never below what chance alone makes of a perfectly calibrated model:
-    the upper end is the cautious one, and what a gate reads.
+    the upper end is the cautious one, and what a gate reads. Where every bin is all right or all wrong drawing again
+    changes nothing, and that end is what the exact intervals of the bins' rates allow.
     """
     size = len(sure)
     if size < LEAST:
@@ -47,10 +48,20 @@ def calibration(
     found.sort()
     value = error(sure, right, bins)
     low, high = found[math.floor(0.025 * resamples)], found[math.ceil(0.975 * resamples) - 1]
+    if all(one["right"]["k"] in (0, one["right"]["n"]) for one in table(sure, right, bins)):
+        high = max(high, _allowed(sure, right, bins))
     return measured(
         value, "probability", n=size, low=min(low, value), high=max(high, value), confidence=0.95,
         interval="percentile bootstrap",
     )  # fmt: skip
+
+
+def _allowed(sure: Sequence[float], right: Sequence[bool], bins: int) -> float:
+    """The error where each bin's rate is the end of its interval that is farther from how sure the model was."""
+    return math.fsum(
+        one["right"]["n"] * max(abs(one["sure"]["value"] - one["right"][end]) for end in ("low", "high"))
+        for one in table(sure, right, bins)
+    ) / len(sure)
 
 
 def table(sure: Sequence[float], right: Sequence[bool], bins: int) -> list[dict[str, Any]]:

@@ -13,11 +13,15 @@ from typing import Any
 
 from runtime.contract.report import measured, unavailable
 from runtime.contract.statistics.intervals import exact_interval
-from runtime.contract.statistics.ratios import fieller, moments
+from runtime.contract.statistics.rates import EXACT
+from runtime.contract.statistics.ratios import fieller
 
 
 def beyond(share: float, choices: int) -> float:
-    """(a - 1/c) / (1 - 1/c): 0 is chance, 1 is all right, below 0 is worse than chance."""
+    """(a - 1/c) / (1 - 1/c): 0 is chance, 1 is all right, below 0 is worse than chance. Raises ValueError for fewer
+    than two choices, of which nothing is beyond chance."""
+    if choices < 2:
+        raise ValueError(f"of {choices} choices nothing is beyond chance")
     return (share - 1 / choices) / (1 - 1 / choices)
 
 
@@ -26,7 +30,7 @@ def corrected(k: int, n: int, choices: int) -> dict[str, Any]:
     if n == 0:
         return unavailable("no items", "1")
     low, high = (beyond(end, choices) for end in exact_interval(k, n))
-    return measured(beyond(k / n, choices), "1", n=n, low=low, high=high, confidence=0.95, interval="exact, two-sided")
+    return measured(beyond(k / n, choices), "1", n=n, low=low, high=high, confidence=0.95, interval=EXACT)
 
 
 def macro(right: Sequence[bool], families: Sequence[Hashable]) -> dict[str, Any]:
@@ -58,25 +62,45 @@ def macro(right: Sequence[bool], families: Sequence[Hashable]) -> dict[str, Any]
 
 
 def share_of(mine: Sequence[bool], other: Sequence[bool], choices: int) -> dict[str, Any]:
-    """Datum: what is left of another model's accuracy beyond chance, on the same items (Fieller's interval)."""
+    """Datum: what is left of another model's accuracy beyond chance, on the same items (Fieller's interval).
+
+    One half is added to each of the four cells before the errors are taken, as for paired differences: of two models
+    that are right about the few items there are, the quotient is not sure."""
     if len(mine) < 2 or len(mine) != len(other):
         return unavailable("fewer than two items in common", "1")
-    above, below = ([beyond(float(one), choices) for one in each] for each in (mine, other))
-    return _share(fmean(above), fmean(below), moments(above, below), len(mine))
+    both, whole = sum(a and b for a, b in zip(mine, other, strict=True)) + 0.5, len(mine) + 2
+    first, second = (sum(mine) + 1) / whole, (sum(other) + 1) / whole
+    above, below = (beyond(sum(one) / len(mine), choices) for one in (mine, other))
+    spread = first * (1 - first), second * (1 - second), both / whole - first * second
+    return _share(above, below, (beyond(first, choices), beyond(second, choices)), spread, whole, choices, len(mine))
 
 
 def share_of_counts(mine: Sequence[bool], k: int, n: int, choices: int) -> dict[str, Any]:
-    """Datum: the same where the other's k of n were counted elsewhere, item by item unknown."""
+    """Datum: the same where the other's k of n were counted elsewhere, item by item unknown. Raises ValueError for
+    counts that are none."""
+    if not 0 <= k <= n:
+        raise ValueError(f"{k} of {n} is no rate")
     if len(mine) < 2 or n < 2:
         return unavailable("fewer than two items", "1")
-    above = [beyond(float(one), choices) for one in mine]
-    # of n zeros and ones the variance of the mean is p (1 - p) / (n - 1), stretched as the values are
-    stretched = (k / n) * (1 - k / n) / (n - 1) / (1 - 1 / choices) ** 2
-    return _share(fmean(above), beyond(k / n, choices), (moments(above, above)[0], stretched, 0.0), len(mine))
+    whole = len(mine) + 2
+    first, second = (sum(mine) + 1) / whole, (k + 1) / (n + 2)
+    above, below = beyond(sum(mine) / len(mine), choices), beyond(k / n, choices)
+    spread = first * (1 - first), second * (1 - second) * whole / (n + 2), 0.0
+    return _share(above, below, (beyond(first, choices), beyond(second, choices)), spread, whole, choices, len(mine))
 
 
-def _share(above: float, below: float, spread: tuple[float, float, float], n: int) -> dict[str, Any]:
-    ends = fieller(above, below, *spread)
+def _share(
+    above: float,
+    below: float,
+    smoothed: tuple[float, float],
+    spread: tuple[float, float, float],
+    whole: int,
+    choices: int,
+    n: int,
+) -> dict[str, Any]:
+    """`spread`: variances of an item right by one, by the other, and what they have in common."""
+    stretched = (one / (whole - 1) / (1 - 1 / choices) ** 2 for one in spread)
+    ends = fieller(*smoothed, *stretched)
     if ends is None or below <= 0:
         return unavailable("the teacher is not told from chance", "1")
     value = above / below
@@ -87,5 +111,5 @@ def _share(above: float, below: float, spread: tuple[float, float, float], n: in
         low=min(ends[0], value),
         high=max(ends[1], value),
         confidence=0.95,
-        interval="Fieller, of the quotient",
+        interval="Fieller, of the quotient, one half added to each cell",
     )

@@ -29,18 +29,22 @@ def standard_error(values: Sequence[float], families: Sequence[Hashable]) -> flo
 
 
 def mean(values: Sequence[float], families: Sequence[Hashable], unit: str) -> dict[str, Any]:
-    """Datum: the mean with its 95 % interval, Student's t of one less than there are families."""
+    """Datum: the mean with its 95 % interval, Student's t of one less than there are families. Families that do not
+    differ at all tell nothing of how those differ that were not drawn; the ends of a mean of shares are shares."""
     number = len(set(families))
     if number < 2:
         return unavailable("fewer than two families of items", unit)
     middle, error = fmean(values), standard_error(values, families)
+    if error == 0:
+        return unavailable("families that do not differ tell of no error", unit)
+    shares = all(0 <= value <= 1 for value in values)
     half = t_quantile(0.975, number - 1) * error
     return measured(
         middle,
         unit,
         n=len(values),
-        low=middle - half,
-        high=middle + half,
+        low=max(0.0, middle - half) if shares else middle - half,
+        high=min(1.0, middle + half) if shares else middle + half,
         confidence=0.95,
         interval="clustered, Student t over families",
         families=number,

@@ -42,6 +42,13 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
     return 1.0 - math.exp(log) * _continued_fraction(b, a, 1.0 - x) / b
 
 
+def _refuse(k: int, n: int, confidence: float) -> None:
+    if type(k) is not int or type(n) is not int or not 0 <= k <= n or n == 0:
+        raise ValueError(f"{k} of {n} is no rate")
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"{confidence} is no confidence between 0 and 1")
+
+
 def rate_floor(k: int, n: int, alpha: float = 0.05) -> float:
     """Lower end of the exact one-sided interval of k of n (Clopper and Pearson 1934): the rate below which k or more
     would be rarer than `alpha`. Raises ValueError for no such rate."""
@@ -64,8 +71,9 @@ def rate_floor(k: int, n: int, alpha: float = 0.05) -> float:
 def exact_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Two-sided interval of k of n (Clopper and Pearson 1934): it holds the true rate at least so often as it says.
 
-    Raises ValueError for no such rate.
+    Raises ValueError for no such rate, and for a confidence that is none.
     """
+    _refuse(k, n, confidence)
     alpha = (1 - confidence) / 2
     # rounding may put an end a last digit beside the rate
     return min(rate_floor(k, n, alpha), k / n), max(1 - rate_floor(n - k, n, alpha), k / n)
@@ -74,10 +82,9 @@ def exact_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, flo
 def wilson_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Two-sided interval of k of n by the score test (Wilson 1927): shorter than the exact one, right on average.
 
-    Raises ValueError for no such rate.
+    Raises ValueError for no such rate, and for a confidence that is none.
     """
-    if not 0 <= k <= n or n == 0:
-        raise ValueError(f"{k} of {n} is no rate")
+    _refuse(k, n, confidence)
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     share, whole = k / n, n + z * z
     middle = (k + z * z / 2) / whole

@@ -35,6 +35,8 @@ RESAMPLES = 2000
 ALPHA = 0.05
 #: two-sided 95 % of the normal distribution
 _Z = 1.959963984540054
+PAIRED_WALD = "paired Wald, one half added to each cell"
+EXACT_MCNEMAR = "exact McNemar, two-sided"
 
 
 def not_numbers(scores: Sequence[TokenScore]) -> str:
@@ -66,17 +68,25 @@ def difference(
     return measured(mean, unit, n=len(pairs), **ends, confidence=0.95, interval="paired percentile bootstrap")
 
 
+def _split(better: Sequence[bool], worse: Sequence[bool]) -> tuple[int, int, int]:
+    """Items both have, those that only the first has right, and those that only the second has."""
+    pairs = list(zip(better, worse, strict=False))
+    return len(pairs), sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
+
+
 def wins(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
-    """Datum in `item/item`: (items only the first has right - items only the second has right) / items.
+    """Datum in `item/item`: (items only the first has right - items only the second has right) / items."""
+    return wins_of(*_split(better, worse))
+
+
+def wins_of(n: int, won: int, lost: int) -> dict[str, Any]:
+    """The same of counted pairs.
 
     The interval is Wald's for paired proportions with one half added to each of the four cells (Agresti and Min 2005),
     which keeps its coverage where few items differ. `wins` and `losses` are the items that differ.
     """
-    pairs = list(zip(better, worse, strict=False))
-    if len(pairs) < 2:
+    if n < 2:
         return unavailable("fewer than two items in common", "item/item")
-    n = len(pairs)
-    won, lost = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
     whole, up, down = n + 2, won + 0.5, lost + 0.5
     middle = (up - down) / whole
     half = _Z * math.sqrt((up + down) / whole - middle**2) / math.sqrt(whole)
@@ -88,7 +98,7 @@ def wins(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
         low=max(-1.0, min(middle - half, value)),
         high=min(1.0, max(middle + half, value)),
         confidence=0.95,
-        interval="paired Wald, one half added to each cell",
+        interval=PAIRED_WALD,
         wins=won,
         losses=lost,
     )
@@ -97,13 +107,16 @@ def wins(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
 def mcnemar(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
     """Datum: the exact two-sided p of McNemar's test (1947): how likely a split of the items that differ as uneven as
     this one, or more so, would be if the two were equally good. `wins` and `losses` are these items, b and c."""
-    pairs = list(zip(better, worse, strict=False))
-    if len(pairs) < 2:
+    return mcnemar_of(*_split(better, worse))
+
+
+def mcnemar_of(n: int, won: int, lost: int) -> dict[str, Any]:
+    """The same of counted pairs."""
+    if n < 2:
         return unavailable("fewer than two items in common", "probability")
-    won, lost = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
     tail = sum(math.comb(won + lost, i) for i in range(min(won, lost) + 1))
     p = min(1.0, 2 * tail / 2 ** (won + lost))
-    return measured(p, "probability", n=len(pairs), wins=won, losses=lost, test="exact McNemar, two-sided")
+    return measured(p, "probability", n=n, wins=won, losses=lost, test=EXACT_MCNEMAR)
 
 
 def mcnemars(better: Mapping[str, tuple[Sequence[bool], Sequence[bool]] | str]) -> dict[str, Any]:

@@ -25,7 +25,8 @@ def of_task(right: int, trials: int, k: int) -> float:
 def pass_k(tasks: Mapping[str, tuple[int, int]], k: int) -> dict[str, Any]:
     """Datum: pass^k over tasks, each (right, trials), with a two-sided 95 % interval over tasks.
 
-    Where each task is all or nothing the interval is the exact one of a rate; else Student's t over tasks.
+    Where each task is all or nothing the interval is the exact one of a rate; else Student's t over tasks, or, where
+    these do not differ and t would have no width, Hoeffding's (1963) of what lies between 0 and 1.
     """
     if not tasks:
         return unavailable("no tasks", "probability")
@@ -40,8 +41,11 @@ def pass_k(tasks: Mapping[str, tuple[int, int]], k: int) -> dict[str, Any]:
     elif len(values) < 2:
         return unavailable("one task has no interval", "probability")
     else:
-        low, high = t_interval(values)
-        low, high, name = max(0.0, low), min(1.0, high), "Student's t over tasks"
+        low, high, name = *t_interval(values), ""
+        if len(set(values)) == 1:
+            half = math.sqrt(math.log(2 / 0.05) / (2 * len(values)))
+            low, high, name = mean - half, mean + half, "Hoeffding over tasks"
+        low, high, name = max(0.0, low), min(1.0, high), name or "Student's t over tasks"
     return measured(mean, "probability", n=len(values), k_trials=k, low=low, high=high, confidence=0.95, interval=name)
 
 

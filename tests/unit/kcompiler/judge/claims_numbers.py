@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kcompiler.policy.recount import PAIRED
 from runtime.contract import report as facts
+from runtime.contract.statistics.paired import wins_of
 from tests.unit.kcompiler.judge.samples import Claim, bound, number, obligation, one, share
 
 
@@ -36,6 +38,13 @@ def rates() -> list[Claim]:
         one("counts of nothing are no rate", {"x": share(0, n=0, k=0)}, every, "not_evaluated", reason="on no items"),
         one("an F1 of 1.0 on no items", {"x": share(1.0, n=0, tp=9, fp=0, fn=0)}, every, "not_evaluated"),
         one("an F1 that does not say on how many items", {"x": share(1.0, tp=9, fp=0, fn=0)}, every, "error"),
+        one(
+            "a difference that its pairs do not give",
+            {"x": {**wins_of(80, 8, 2), "value": 0.5, "high": 0.6}},
+            obligation(bound("x", ">=", "0.01", PAIRED)),
+            "error",
+        ),
+        one("a difference of pairs", {"x": wins_of(80, 8, 2)}, obligation(bound("x", ">=", "0.01", PAIRED)), "pass"),
         one("a rate without counts", {"x": share(1.0)}, every, "error"),
         one("a rate of so many, and how many of them is not said", {"x": share(1.0, n=200)}, every, "error"),
         one("half an F1", {"x": share(1.0, n=9, tp=9)}, every, "error"),

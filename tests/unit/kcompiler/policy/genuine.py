@@ -189,21 +189,23 @@ def texts(
     return report("language_model", reported(language_model.SUITE, runners, rows, [], params, 1337))
 
 
-def choices(teacher: int = 2, student: int = 6, ce_only: int = 9, coreml: int | None = None) -> dict[str, Any]:
+def choices(
+    teacher: int = 2, student: int = 6, ce_only: int = 9, coreml: int | None = None, count: int = 80
+) -> dict[str, Any]:
     """Report `eval.choice`: how many of 80 rows each model gets wrong."""
 
     def likes(wrong: int) -> Callable[[str, str], float]:
         return lambda prompt, choice: 0.8 if (choice == "AB"[int(prompt) % 2]) == (int(prompt) >= wrong) else 0.1
 
-    rows = [row(f"{number}", "AB"[number % 2]) for number in range(80)]
+    rows = [row(f"{number}", "AB"[number % 2]) for number in range(count)]
     wrong = {
         "teacher": teacher,
         "student": student,
         "ce_only": ce_only,
         "coreml": student if coreml is None else coreml,
     }
-    runners = {name: Scripted(likes=likes(count)) for name, count in wrong.items()}
-    params = choice.ChoiceParams(choices=["A", "B"], coreml_limit=80)
+    runners = {name: Scripted(likes=likes(errors)) for name, errors in wrong.items()}
+    params = choice.ChoiceParams(choices=["A", "B"], coreml_limit=count)
     return report("choice", reported(choice.SUITE, runners, rows, [], params, 0))
 
 

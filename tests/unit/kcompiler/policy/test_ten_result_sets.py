@@ -15,7 +15,8 @@ import pytest
 
 from kcompiler import assets, policy
 from kcompiler.judge import Verdict, judge
-from runtime.contract.statistics.rates import rate
+from runtime.contract.statistics.paired import wins_of
+from runtime.contract.statistics.rates import EXACT, rate
 from tests.unit.kcompiler.policy.genuine import proportions
 from tests.unit.kcompiler.policy.suites import answers_report, gold_of, tool_rows, tool_use_report
 from tests.unit.runtime.suites.models import row
@@ -69,7 +70,10 @@ def fifty_times(node: Any) -> Any:
     if "tag" in node:
         counts = {name: 50 * node[name] for name in ("n", "k", "tp", "fp", "fn", "wins", "losses") if name in node}
         more = {"value": 50 * node["value"]} if node["unit"] == "row" else {}
-        return {**node, **counts, **more}
+        many = {**node, **counts, **more}
+        if "wins" in many:
+            return wins_of(many["n"], many["wins"], many["losses"])
+        return rate(many["k"], many["n"]) if many.get("interval") == EXACT else many
     return {name: fifty_times(one) for name, one in node.items()}
 
 

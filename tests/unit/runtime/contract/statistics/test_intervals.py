@@ -16,6 +16,7 @@ import pytest
 from runtime.contract.statistics import intervals
 from runtime.contract.statistics.intervals import (
     bootstrap_interval,
+    exact_interval,
     incomplete_beta,
     rate_floor,
     t_interval,
@@ -130,6 +131,20 @@ ALIKE = {
 }
 
 
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 2.0, -0.5, math.nan])
+def test_a_confidence_that_is_none_is_refused(confidence: float) -> None:
+    for interval in (exact_interval, wilson_interval):
+        with pytest.raises(ValueError, match="confidence"):
+            interval(1, 2, confidence)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0.5, 1), (1, 2.0), (3, 2), (-1, 2), (0, 0), (True, 2)])
+def test_counts_that_are_none_are_refused(k: int, n: int) -> None:
+    for interval in (exact_interval, wilson_interval):
+        with pytest.raises(ValueError, match="rate"):
+            interval(k, n)
+
+
 def test_every_comparison_turned_breaks_a_test(monkeypatch: pytest.MonkeyPatch):
     """A gate on the end of an interval rests on these functions alone."""
     source = Path(intervals.__file__).read_text(encoding="utf-8")
@@ -151,6 +166,10 @@ def _checks() -> Iterator[Callable[[], None]]:
     yield lambda: test_the_t_quantile_is_the_printed_one(2, 4.3026527)
     for probability, degrees in ((0.5, 3), (1.0, 3), (0.975, 0)):
         yield lambda p=probability, d=degrees: test_no_quantile_below_one_half_or_of_no_freedom(p, d)
+    for confidence in (0.0, 1.0):
+        yield lambda c=confidence: test_a_confidence_that_is_none_is_refused(c)
+    for k, n in ((0.5, 1), (1, 2.0), (3, 2), (-1, 2), (0, 0)):
+        yield lambda k=k, n=n: test_counts_that_are_none_are_refused(k, n)
     for sample in ([], [1.0]):
         yield lambda few=sample: test_one_value_has_no_interval(few)
 
