@@ -84,12 +84,20 @@ GIVEN += ("accuracy.*", "agreement.*", "calibration.*", "of_teacher*", "zoo.gold
 GIVEN += ("runners.*.accuracy", "runners.*.whole", "runners.*.nll_by_item", "reliability.*", "preferred.*", "chance")
 
 
+#: (kind, datum) that nothing beside it gives, and why: an audit with the items makes it again
+FREE = {
+    ("language_model", "zoo.above.*"): "in nat/byte, and how likely a runner finds the texts stands in nat/token",
+}
+
+
 @pytest.mark.parametrize("kind", MAKE)
 def test_no_datum_that_others_give_can_be_changed_alone(kind: str) -> None:
     report, asked, accepted = honest(kind), 0, []
     for at, datum in numbers(report["data"]):
         name = ".".join(map(str, at))
         if not any(fnmatch.fnmatchcase(name, pattern) for pattern in (*GIVEN, "right.*")):
+            continue
+        if any(kind == of and fnmatch.fnmatchcase(name, pattern) for of, pattern in FREE):
             continue
         for lied in forged(datum):
             asked += 1
