@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -155,7 +156,10 @@ def test_what_judges_a_checkpoint_counts_its_threads_too(
     asked: dict[str, Any] = {
         "probe": (probes.probe, {"lengths": [64], "decode_context": 64}),
         "export": (export.export, {"prefill": [64], "decode_context": 64}),
-        "evaluate": (evaluate.evaluate, {"suite": "language_model", "suite_version": 0, "runners": ["student"]}),
+        "evaluate": (
+            functools.partial(evaluate.evaluate, judge=None),
+            {"suite": "language_model", "suite_version": 0, "runners": ["student"]},
+        ),
         "generate_answers": (answering.generate_answers, {"model": "m", "longest": 64, "allow_missing": 0.5}),
     }
     run, params = asked[operation]

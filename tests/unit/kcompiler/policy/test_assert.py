@@ -10,15 +10,12 @@ from typing import Any
 
 import pytest
 
-from kcompiler import assets
 from kcompiler.policy import kinds
 from kcompiler.policy.kind import Judged
 from tests.unit.kcompiler.policy.test_load import changed, lab
 
 KIND = kinds.load("assert")
-SAMPLE = json.loads((assets.folder("policies") / "caws/tier-3/tool-rows/pass.json").read_text(encoding="utf-8"))[
-    "report"
-]
+SAMPLE = json.loads((Path(__file__).parent / "asserted.json").read_text(encoding="utf-8"))
 RIGHT = "report.runners.student.right"
 TOOLS = "report.runners.student.by_tool"
 
@@ -167,3 +164,27 @@ def test_a_report_without_a_schema_cannot_be_asserted_about(tmp_path: Path) -> N
     )
     (found,) = lab(tmp_path, rule=rule).problems
     assert (found.code, "no schema says" in found.summary) == ("KC6041", True)
+
+
+def caught(tmp_path: Path, params: str) -> tuple[int, int, int, int]:
+    """Line and columns of the one mistake in a rule with such parameters."""
+    rule = changed("kind: bound", "kind: assert").replace("on: eval.sound", "on: eval.tool_use")
+    rule = rule.replace('params: {metric: level, op: ">=", threshold: "0.5", unit: ratio}', params)
+    (found,) = lab(tmp_path, rule=rule).problems
+    return found.line, found.column, found.end_line, found.end_column
+
+
+def test_the_place_is_the_character_of_a_line_where_the_text_stands_as_it_is(tmp_path: Path) -> None:
+    plain = "params: {that: report.rowz.value > 1}"
+    at = plain.index("rowz") + 1
+    assert caught(tmp_path / "a", plain) == (5, at, 5, at + len("rowz.value > 1"))
+    assert caught(tmp_path / "b", "params: {that: 'report.rowz.value > 1'}")[1] == at + 1
+    # the end of the text is behind its last character
+    assert (
+        caught(tmp_path / "c", "params: {that: 'report.rows.value >'}")[1]
+        == len("params: {that: 'report.rows.value >") + 1
+    )
+    # a text of several lines, or with escapes: the whole of it
+    escaped = 'params: {that: "report.rowz.value\\t> 1"}'
+    assert caught(tmp_path / "d", escaped)[:2] == (5, escaped.index('"') + 1)
+    assert caught(tmp_path / "e", "params:\n  that: >-\n    report.rowz.value\n    > 1")[0] == 6
