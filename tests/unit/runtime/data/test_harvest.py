@@ -579,7 +579,10 @@ def test_a_kill_loses_no_acknowledged_answer_and_no_cent(
         monkeypatch.setenv("TEACHER_KEY", "second")
         harvest({"dataset": folder}, asked, stage)
         # what was sent before the kill is still read by the server, late where others need the processor
-        time.sleep(1)
+        seen = -1
+        while seen != len(server.asked):
+            seen = len(server.asked)
+            time.sleep(1)
         before = sum(one["Authorization"] == "Bearer first" for one in server.headers)
         assert 1 <= kept <= before < len(PROMPTS)
         assert len(server.asked) == before + len(PROMPTS) - kept
