@@ -17,8 +17,9 @@ import kcompiler
 from kcompiler.policy import kinds
 from tests.unit.kcompiler.judge.samples import Claim, explains
 
+EVERY_KIND = [f"kcompiler.policy.kinds.{name}" for name in kinds.names()]
 #: an expression has tests of its own, which tests/unit/kcompiler/test_turned.py turns
-KINDS = [f"kcompiler.policy.kinds.{name}" for name in kinds.names() if name != "assert"]
+KINDS = [name for name in EVERY_KIND if not name.endswith(".assert")]
 BELOW = [
     f"kcompiler.policy.{name}" for name in ("path", "datum", "kind", "comparison", "obligation", "evidence", "believed")
 ]
@@ -37,7 +38,7 @@ def family(target: str) -> list[str]:
         return list(dict.fromkeys([target, JUDGE]))
     if target in KINDS:
         return [ROOM, target, JUDGE]
-    return [*(name for name in BELOW if name not in (EVIDENCE, BELIEVED)), ROOM, *KINDS, JUDGE]
+    return [*(name for name in BELOW if name not in (EVIDENCE, BELIEVED)), ROOM, *EVERY_KIND, JUDGE]
 
 
 def source_of(module: str) -> Path:

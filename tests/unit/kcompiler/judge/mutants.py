@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import ast
 import copy
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType
+from typing import Any
+
+import pytest
 
 _COMPARE: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),
@@ -144,3 +148,9 @@ def _put(parent: ast.AST, name: str, index: int | None, node: ast.AST) -> None:
         setattr(parent, name, node)
     else:
         getattr(parent, name)[index] = node
+
+
+def long(module: str) -> Any:
+    """A module whose mutants take ten seconds and more: they are asked by KCOMPILER_MUTANTS=1 (tests/README.md)."""
+    unasked = "KCOMPILER_MUTANTS" not in os.environ
+    return pytest.param(module, marks=pytest.mark.skipif(unasked, reason="many mutants: KCOMPILER_MUTANTS=1"))

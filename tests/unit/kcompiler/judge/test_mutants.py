@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.kcompiler.judge.checks import CHECKS
 from tests.unit.kcompiler.judge.claims import about
-from tests.unit.kcompiler.judge.laboratory import BELOW, JUDGE, KINDS, source_of, survives
-from tests.unit.kcompiler.judge.mutants import mutants
+from tests.unit.kcompiler.judge.laboratory import BELIEVED, BELOW, JUDGE, KINDS, source_of, survives
+from tests.unit.kcompiler.judge.mutants import long, mutants
 
 #: (module, line of its text, mutant) that no behaviour of the judge can show, and why
 UNNOTICEABLE = {
@@ -33,7 +33,7 @@ UNNOTICEABLE = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", [*KINDS, *BELOW, JUDGE])
+@pytest.mark.parametrize("module", [*KINDS, *(long(one) if one == BELIEVED else one for one in BELOW), JUDGE])
 def test_no_mutant_survives(module: str) -> None:
     """Comparisons, checks, words and constants of the module: change any one and something says so."""
     source, claims = source_of(module).read_text(encoding="utf-8"), about(module)

@@ -14,7 +14,7 @@ import pytest
 from runtime.contract import parity, regression, speed
 from runtime.contract import report as facts
 from runtime.contract.statistics.paired import wins
-from tests.unit.kcompiler.judge.mutants import mutants
+from tests.unit.kcompiler.judge.mutants import long, mutants
 from tests.unit.kcompiler.policy import test_parity, test_wrong_speed
 from tests.unit.runtime.contract import speeds
 
@@ -226,7 +226,7 @@ def lines_of(source: str, functions: tuple[str, ...]) -> set[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DECIDE)
+@pytest.mark.parametrize("name", [long(one) for one in DECIDE])
 def test_no_mutant_survives(name: str) -> None:
     source = Path(str(MODULES[name].__file__)).read_text(encoding="utf-8")
     assert survives(name, compile(source, name, "exec"))

@@ -144,9 +144,17 @@ def test_the_clustered_error_is_that_of_statsmodels():
     """OLS(v, 1).fit(cov_type="cluster") with its correction."""
     values, families = [1, 1, 0, 1, 0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 2, 2, 2, 3, 3]
     assert clusters.standard_error(values, families) == pytest.approx(0.13466006584482768, rel=1e-12)
-    datum = clusters.mean(values, families, "1")
     half = float(stats.t.ppf(0.975, 3)) * 0.13466006584482768
-    assert (datum["low"], datum["high"]) == pytest.approx((0.6 - half, 0.6 + half))
+    datum = clusters.mean([2 * value for value in values], families, "1")
+    assert (datum["low"], datum["high"]) == pytest.approx((1.2 - 2 * half, 1.2 + 2 * half))
+    below = clusters.mean([-value for value in values], families, "1")
+    assert (below["low"], below["high"]) == pytest.approx((-0.6 - half, -0.6 + half))
+    # no mean of shares is above one, or below zero
+    share = clusters.mean(values, families, "1")
+    assert (share["low"], share["high"]) == (pytest.approx(0.6 - half), 1.0)
+    other = clusters.mean([1 - value for value in values], families, "1")
+    assert (other["low"], other["high"]) == (0.0, pytest.approx(0.4 + half))
+    assert clusters.mean([0.5, 0.5, 0.5, 0.5], [0, 0, 1, 1], "1")["tag"] == "unavailable"
     assert (datum["n"], datum["families"]) == (10, 4)
 
 
