@@ -256,6 +256,7 @@ class _Check:
                 return real.is_relative_to(root)
             return any(found.resolve().is_relative_to(root) for found in islice(folder.glob(pattern), _MOST_FILES))
         except (ValueError, OSError, NotImplementedError, RuntimeError):
+            # a zero byte, a name too long, a pattern from the root, links in a circle: nothing is called so
             return False
 
     def _transcript(self, anchor: Anchor, quoted: Sequence[tuple[str, int]]) -> None:

@@ -77,11 +77,11 @@ def read(folder: Path) -> dict[str, Any]:
     """What was kept in a folder; nothing where no server was asked, or the file was damaged."""
     try:
         kept = loads((folder / FILE).read_bytes())
-        versions, cut = kept["versions"], kept["cut"]  # type: ignore[call-overload,index]
-        if isinstance(versions, dict) and isinstance(cut, list):
-            return {"versions": versions, "cut": cut}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        pass
+    except (FileNotFoundError, ValueError):
+        kept = {}
+    versions, cut = (kept.get("versions"), kept.get("cut")) if isinstance(kept, dict) else (None, None)
+    if isinstance(versions, dict) and isinstance(cut, list):
+        return {"versions": versions, "cut": cut}
     return {"versions": {}, "cut": []}
 
 

@@ -42,6 +42,22 @@ TRAINING = (
     "runtime.train",
 )
 
+#: what interprets a package
+MIL = (
+    "runtime.mil.blob",
+    "runtime.mil.compile",
+    "runtime.mil.description",
+    "runtime.mil.errors",
+    "runtime.mil.findings",
+    "runtime.mil.interpreter",
+    "runtime.mil.inventory",
+    "runtime.mil.numerics",
+    "runtime.mil.ops",
+    "runtime.mil.package",
+    "runtime.mil.program",
+    "runtime.mil.step",
+)
+
 #: of every step that asks models, in whichever way, and judges what they answer
 ANSWERING = (
     "runtime.asking.words",
@@ -88,18 +104,7 @@ ANSWERING = (
     "runtime.data.personal",
     "runtime.data.repeated",
     "runtime.generate.words",
-    "runtime.mil.blob",
-    "runtime.mil.compile",
-    "runtime.mil.description",
-    "runtime.mil.errors",
-    "runtime.mil.findings",
-    "runtime.mil.interpreter",
-    "runtime.mil.inventory",
-    "runtime.mil.numerics",
-    "runtime.mil.ops",
-    "runtime.mil.package",
-    "runtime.mil.program",
-    "runtime.mil.step",
+    *MIL,
     "runtime.models.admission",
     "runtime.models.asking",
     "runtime.models.build",

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract.code import MIL
 from runtime.contract.placing import Device
 from runtime.contract.speed import KIND, RUNNERS, Name, Price, Target
 
@@ -70,18 +71,8 @@ STEP = Step(
         "runtime.contract.wanted",
         "runtime.contract.asked",
         "runtime.machine.host",
-        "runtime.mil.blob",
-        "runtime.mil.compile",
-        "runtime.mil.description",
-        "runtime.mil.errors",
-        "runtime.mil.findings",
-        "runtime.mil.interpreter",
-        "runtime.mil.inventory",
-        "runtime.mil.numerics",
-        "runtime.mil.ops",
-        "runtime.mil.package",
-        "runtime.mil.program",
-        "runtime.mil.step",
+        "runtime.contract.code",
+        *MIL,
         "runtime.models.admission",
         "runtime.models.build",
         "runtime.models.device",

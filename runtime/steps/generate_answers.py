@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Step
+from runtime.contract.code import MIL
 from runtime.contract.placing import Device, Tolerance, promise
 from runtime.contract.units import unit
 
@@ -69,18 +70,8 @@ STEP = Step(
         "runtime.contract.program",
         "runtime.contract.templates",
         "runtime.contract.vocabulary",
-        "runtime.mil.blob",
-        "runtime.mil.compile",
-        "runtime.mil.description",
-        "runtime.mil.errors",
-        "runtime.mil.findings",
-        "runtime.mil.interpreter",
-        "runtime.mil.inventory",
-        "runtime.mil.numerics",
-        "runtime.mil.ops",
-        "runtime.mil.package",
-        "runtime.mil.program",
-        "runtime.mil.step",
+        "runtime.contract.code",
+        *MIL,
         "runtime.steps.tokenizer",
     ),
     lighter="take a smaller teacher, or shorter rows",

@@ -20,10 +20,10 @@ from kcompiler.policy import cel, path, shape
 from kcompiler.policy.cel.evaluate import At, Run
 from kcompiler.policy.cel.syntax import Binary, Call, Node
 from kcompiler.policy.cel.types import BOOL, Thing, Type, said
-from kcompiler.policy.comparison import Need, distance
+from kcompiler.policy.comparison import Need, Op, distance
 from kcompiler.policy.kind import Closed, Fault, Judged, Kind, Read, broken, lacking, text_of
 
-_COMPARISONS = ("<", "<=", ">", ">=", "==")
+_COMPARISONS: Mapping[str, Op] = {"<": "<", "<=": "<=", ">": ">", ">=": ">=", "==": "=="}
 #: fields of a datum: what a rule reads of a report is the datum
 _FIELDS = ("value", "unit", "tag", "n", "k", "low", "high", "tp", "fp", "fn", "by", "reason")
 
@@ -110,7 +110,7 @@ def _told(run: Run, node: Node) -> tuple[Fraction, str, str]:
         return Fraction(0), "", ""
     if not isinstance(left, int | Fraction) or not isinstance(right, int | Fraction):
         return Fraction(0), "", ""
-    margin = distance(node.op, Fraction(left), Fraction(right))  # type: ignore[arg-type]
+    margin = distance(_COMPARISONS[node.op], Fraction(left), Fraction(right))
     return margin, text_of(Fraction(left)), f"{node.op} {text_of(Fraction(right))}"
 
 

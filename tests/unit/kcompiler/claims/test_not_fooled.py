@@ -324,8 +324,12 @@ def test_hostile_text_takes_time_in_proportion(unit, tmp_path):
         check_document("d.md", unit * (size // len(unit)), folder=tmp_path, root=tmp_path, policy=shipped())
         return time.process_time() - begun
 
+    def least(size: int) -> float:
+        """Of three: who computes beside it only ever adds."""
+        return min(seconds(size) for _ in range(3))
+
     seconds(1_000)
-    assert seconds(32_000) < 0.02 + 8 * max(seconds(8_000), 0.005)
+    assert least(32_000) < 0.02 + 8 * max(least(8_000), 0.005)  # sixteen, where it is quadratic
 
 
 @pytest.mark.parametrize(
