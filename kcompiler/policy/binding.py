@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kcompiler.policy import remade
 from kcompiler.policy.evidence import Evidence
+from kcompiler.policy.laws import remade
 from runtime.contract.questioned import JUDGE
 from runtime.contract.report import hex_of
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
-from kcompiler.policy import recount
+from kcompiler.policy.laws import counts
 
 TAGS = ("measured", "estimated", "unavailable")
 #: the unit of a rate, k of n items; a quotient of two measurements that counts nothing has the unit "1"
@@ -123,6 +123,6 @@ def read(node: object) -> Datum:
     if (low is not None and low > value) or (high is not None and high < value):
         raise BadDatum("the interval does not hold the value")
     paired = _count(node, "n"), _count(node, "wins"), _count(node, "losses")
-    if wrong := recount.wrong(node, _counted(node), paired):
+    if wrong := counts.wrong(node, _counted(node), paired):
         raise BadDatum(wrong)
     return Datum(unit, tag, value=value, n=_count(node, "n"), k=_count(node, "k"), low=low, high=high)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 from kcompiler import assets
-from kcompiler.policy import derived, laws, remade
+from kcompiler.policy.laws import whole
 from runtime import digest
 from runtime.contract import report as contract
 from runtime.contract import strict_json
@@ -42,10 +42,7 @@ class _Schema:
     validator: Any
     #: "sha256:…" of the file
     digest: str
-    #: what it says of how the numbers belong together
-    laws: Sequence[Mapping[str, Any]]
-    #: and of which data are given by others
-    derived: Sequence[Mapping[str, Any]]
+    content: Mapping[str, Any]
 
 
 @cache
@@ -70,10 +67,7 @@ def _schema(name: str) -> _Schema | None:
     if not _file(name).is_file():
         return None
     schema = _text(name)
-    said = schema.get("properties", {}).get("data", {})
-    return _Schema(
-        _validators().of(schema), digest.of_file(_file(name)), said.get(laws.LAWS, ()), said.get(derived.DERIVED, ())
-    )
+    return _Schema(_validators().of(schema), digest.of_file(_file(name)), schema)
 
 
 def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
@@ -95,11 +89,8 @@ def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
         complaint = f"{error.json_path}: {error.message[:200]}"
         return Evidence(pin, None, f"it does not satisfy schemas/{name}.schema.json at {complaint}", used)
     # of a kind without a schema nobody knows what belongs together; what a rule reads of it is checked when it is read
-    data = content["data"]
-    if name != ENVELOPE and (wrong := laws.broken(data, schema.laws) or derived.broken(data, schema.derived)):
-        return Evidence(pin, None, f"it contradicts itself at /data{wrong}", used)
-    if name != ENVELOPE and (wrong := remade.contradiction(content)):
-        return Evidence(pin, None, f"it contradicts itself: {wrong}", used)
+    if name != ENVELOPE and (wrong := whole.contradiction(content, schema.content)):
+        return Evidence(pin, None, f"it contradicts itself{wrong}", used)
     return Evidence(pin, content, "", used)
 
 

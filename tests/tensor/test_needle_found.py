@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from kcompiler import assets
-from kcompiler.policy import laws
+from kcompiler.policy.laws import sums
 from runtime.contract.statistics.rates import rate
 from runtime.generators.needles import GENERATOR, NeedlesParams
 from runtime.suites import needle
@@ -69,7 +69,7 @@ def test_a_real_model_finds_more_than_guessing_does() -> None:
     assert data["reasons"]["student"]["right"]["k"] == data["right"]["student"]["k"] < 24
     schema = json.loads((assets.folder("schemas") / "report.eval.needle.schema.json").read_text(encoding="utf-8"))
     held = schema["properties"]["data"]["x-laws"]
-    assert laws.broken(data, held) == ""
+    assert sums.broken(data, held) == ""
     data["cells"]["60"]["0"]["student"] = rate(0, 6)
     data["cells"]["60"]["100"]["student"] = rate(0, 6)
-    assert "does not hold" in laws.broken(data, held)
+    assert "does not hold" in sums.broken(data, held)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kcompiler.policy.kind import Closed, Judged, Kind, broken, lacking
-from kcompiler.policy.remade import UNLIKE
+from kcompiler.policy.laws.remade import UNLIKE
 
 
 class Params(Closed):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kcompiler.policy.recount import PAIRED
+from kcompiler.policy.laws.counts import PAIRED
 from runtime.contract import report as facts
 from runtime.contract.statistics.paired import wins_of
 from tests.unit.kcompiler.judge.samples import Claim, bound, number, obligation, one, share

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from kcompiler import assets
-from kcompiler.policy import evidence, laws, shape
-from kcompiler.policy.laws import LAWS
+from kcompiler.policy import evidence, shape
+from kcompiler.policy.laws import sums
+from kcompiler.policy.laws.sums import LAWS
 from runtime.contract import report as facts
 from tests.unit.kcompiler.judge.mutants import mutants
 from tests.unit.kcompiler.policy.test_reports import EVERY
@@ -57,14 +58,14 @@ HELD: list[tuple[str, str, str]] = [
 
 @pytest.mark.parametrize(("where", "law", "said"), HELD)
 def test_a_law_holds_or_says_where_it_does_not(where: str, law: str, said: str) -> None:
-    found = laws.broken(DATA, [{"in": where, "hold": [law]}])
+    found = sums.broken(DATA, [{"in": where, "hold": [law]}])
     assert (said in found) if said else found == ""
 
 
 @pytest.mark.parametrize("text", ["rows", "rows > eligible", "rows#m == eligible", "rows ==", "ro ws == rows"])
 def test_what_is_no_law_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"law|count|path|begin"):
-        laws.parse(text)
+        sums.parse(text)
 
 
 RATE = facts.rate(3, 4)
@@ -80,11 +81,11 @@ IMPOSSIBLE: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("claim", "datum"), IMPOSSIBLE, ids=[case[0] for case in IMPOSSIBLE])
 def test_counts_that_are_none_are_found_wherever_they_stand(claim: str, datum: dict[str, Any]) -> None:
-    assert laws.broken({"a": [{"b/c": datum}]}, []).startswith("/a/0/b~1c: "), claim
+    assert sums.broken({"a": [{"b/c": datum}]}, []).startswith("/a/0/b~1c: "), claim
 
 
 def test_a_sound_datum_contradicts_nothing() -> None:
-    assert laws.broken({"a": [RATE], "b": facts.measured(1.0, "nat", low=0.5, high=1.0), "c": "text"}, []) == ""
+    assert sums.broken({"a": [RATE], "b": facts.measured(1.0, "nat", low=0.5, high=1.0), "c": "text"}, []) == ""
 
 
 def stated() -> Iterator[tuple[str, str, str]]:
@@ -97,12 +98,12 @@ def stated() -> Iterator[tuple[str, str, str]]:
 @pytest.mark.parametrize(("kind", "where", "text"), list(stated()))
 def test_every_law_is_about_what_its_schema_has(kind: str, where: str, text: str) -> None:
     """A law about a name that is not there would say nothing for ever."""
-    law = laws.parse(text)
+    law = sums.parse(text)
     for term in (*law.left, *law.right):
         start = shape.of_report(kind)
         assert start is not None
         parent = "" if term.whole or not where else f"{where}."
-        whole = laws.parse(f"{parent}{term.text.partition('#')[0].removeprefix('/')} == rows").left[0].path
+        whole = sums.parse(f"{parent}{term.text.partition('#')[0].removeprefix('/')} == rows").left[0].path
         assert not isinstance(shape.follow(whole, start), shape.Lost), term.text
 
 
@@ -291,22 +292,22 @@ def test_a_report_that_contradicts_itself_is_no_evidence(
 
 
 def test_every_comparison_turned_breaks_a_claim() -> None:
-    source = Path(laws.__file__).read_text(encoding="utf-8")
+    source = Path(sums.__file__).read_text(encoding="utf-8")
     turned = [one for one in mutants(source) if isinstance(one.child, ast.Compare)]
     assert len(turned) > 6
-    assert [str(one) for one in turned if _content(one.compiled(laws.__name__))] == []
+    assert [str(one) for one in turned if _content(one.compiled(sums.__name__))] == []
 
 
 def _content(code: types.CodeType) -> bool:
     """Whether every claim above still holds of this version of the module."""
-    wrong = types.ModuleType(laws.__name__)
+    wrong = types.ModuleType(sums.__name__)
     try:
-        kept = sys.modules[laws.__name__]
-        sys.modules[laws.__name__] = wrong
+        kept = sys.modules[sums.__name__]
+        sys.modules[sums.__name__] = wrong
         try:
             exec(code, wrong.__dict__)
         finally:
-            sys.modules[laws.__name__] = kept
+            sys.modules[sums.__name__] = kept
         for where, law, said in HELD:
             found = wrong.broken(DATA, [{"in": where, "hold": [law]}])
             if not ((said in found) if said else found == ""):
