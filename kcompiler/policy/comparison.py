@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
-from kcompiler.policy.datum import Datum
+from kcompiler.policy.datum import RATE, Datum
 from kcompiler.policy.kind import Closed, Judged, broken, lacking
 
 Op = Literal[">=", ">", "<=", "<", "=="]
@@ -20,6 +20,23 @@ class Need(Closed):
     tag: Literal["measured", "estimated"] = "measured"
     #: least number of items behind it; fewer are inconclusive
     min_n: int | None = Field(default=None, ge=1)
+
+
+class HasNeed(Closed):
+    """What the params of rules about numbers of one unit have in common."""
+
+    unit: str = Field(min_length=1)
+    need: Need = Need()
+
+
+Rated = TypeVar("Rated", bound=HasNeed)
+
+
+def floored(params: Rated, least: int) -> Rated:
+    """The params of a rule about numbers of one unit: a rate stands on so many items, where they do not say it."""
+    if params.unit != RATE or params.need.min_n is not None:
+        return params
+    return params.model_copy(update={"need": params.need.model_copy(update={"min_n": least})})
 
 
 def holds(op: Op, value: Fraction, threshold: Fraction) -> bool:

@@ -93,6 +93,8 @@ class Kind:
     faults: Callable[[Any, str], Iterable[Fault]] = lambda _, __: ()
     #: kind of the other report that a rule with these params compares with; "" for most
     other: Callable[[Any], str] = lambda _: ""
+    #: these params for a pack in which a rate needs so many items, where they do not say it themselves
+    floored: Callable[[Any, int], Any] = lambda params, _: params
     #: this check decides about forged reports itself; no other check ever sees one
     sees_forged: bool = False
 

@@ -224,6 +224,7 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
     problems += wrong
     if params is None:
         return None, problems
+    params = kind.floored(params, pack.min_n)
     if kind.expects(params) != (rule.expect is not None):
         said = "says nothing it could compare with" if rule.expect is None else "says twice what to compare with"
         problems.append(

@@ -18,6 +18,8 @@ from kcompiler.policy.obligation import Mode
 
 #: `caws/core`: lower-case words joined by `/`; never a path that leaves the folder of packs
 PACK_NAME = r"^[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*$"
+#: items behind a rate where neither rule nor pack says how many: of 19 that are all right the true share may be 0.85
+LEAST = 20
 _KIND = r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*"
 
 
@@ -29,6 +31,8 @@ class Pack(Closed):
     title: str = Field(min_length=5)
     description: str = ""
     owner: str = ""
+    #: least number of items behind a rate, of every rule that does not say it itself; fewer are inconclusive
+    min_n: int = Field(default=LEAST, ge=1)
     #: the risk tiers of specs this pack may be used for
     risk_tiers: list[Literal[1, 2, 3]] = Field(default=[1, 2, 3], min_length=1)
 

@@ -30,7 +30,7 @@ from kcompiler.policy.cel.syntax import (
 )
 from kcompiler.policy.cel.types import ListOf, Thing, Type
 from kcompiler.policy.comparison import Need
-from kcompiler.policy.datum import BadDatum, Datum, fraction, read
+from kcompiler.policy.datum import RATE, BadDatum, Datum, fraction, read
 from kcompiler.policy.path import escape
 
 #: nodes walked in one evaluation; bits of a number, so that no product grows without bound
@@ -71,6 +71,8 @@ class Run:
     typed: Typed
     values: Mapping[str, Value]
     need: Need = field(default_factory=Need)
+    #: least number of items behind each rate that is read
+    rates: int | None = None
     steps: int = 0
     #: pointers of the data that were read, in order
     reads: list[str] = field(default_factory=list)
@@ -130,7 +132,7 @@ def _of_datum(run: Run, above: At, name: str) -> Value:
         datum = read(above.node)
     except BadDatum as error:
         raise Unsound(str(error), above.pointer) from None
-    _enough(run.need, datum, above.pointer)
+    _enough(run, datum, above.pointer)
     run.reads.append(above.pointer)
     found = {
         "value": datum.flag if datum.flag is not None else datum.value,
@@ -146,17 +148,18 @@ def _of_datum(run: Run, above: At, name: str) -> Value:
     return found
 
 
-def _enough(need: Need, datum: Datum, pointer: str) -> None:
+def _enough(run: Run, datum: Datum, pointer: str) -> None:
     if datum.tag == "unavailable":
         raise Lacking(f"unavailable: {datum.reason}", pointer)
-    if datum.tag == "estimated" and need.tag == "measured":
+    if datum.tag == "estimated" and run.need.tag == "measured":
         raise Lacking("estimated, not measured", pointer)
-    if need.min_n is None or datum.flag is not None:
+    least = run.rates if run.need.min_n is None and datum.unit == RATE else run.need.min_n
+    if least is None or datum.flag is not None:
         return
     if datum.n is None:
         raise Lacking("no count stands behind it", pointer)
-    if datum.n < need.min_n:
-        raise Undecided(f"{datum.n} items, at least {need.min_n} are needed", pointer)
+    if datum.n < least:
+        raise Undecided(f"{datum.n} items, at least {least} are needed", pointer)
 
 
 def _index(run: Run, node: Index) -> Value:

@@ -35,6 +35,8 @@ class Params(Closed):
     of: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*)?$")
     #: of each datum that is read
     need: Need = Need()
+    #: of each rate that is read, the least number of items behind it; fewer are inconclusive
+    rates_min_n: int | None = Field(default=None, ge=1)
 
 
 def _variables(kind: str, of: str) -> dict[str, Type]:
@@ -159,7 +161,7 @@ def judge(params: Params, report: Mapping[str, Any], _expect: object, other: Map
         if other is None:
             return lacking(f"no report `{params.of}`")
         values["other"] = At(other["data"], "/data")
-    run = Run(typed, values, params.need)
+    run = Run(typed, values, params.need, params.rates_min_n)
     least, count = None, 0
     for node in _parts(typed.tree):
         found = _part(run, params.that, node)
@@ -177,6 +179,11 @@ def judge(params: Params, report: Mapping[str, Any], _expect: object, other: Map
     return replace(least, matches=count)
 
 
+def _floored(params: Params, least: int) -> Params:
+    asked = params.rates_min_n if params.need.min_n is None else params.need.min_n
+    return params.model_copy(update={"rates_min_n": least}) if asked is None else params
+
+
 KIND = Kind(
     name="assert",
     version=1,
@@ -185,4 +192,5 @@ KIND = Kind(
     reads=_reads,
     faults=faults,
     other=lambda params: str(params.of),
+    floored=_floored,
 )

@@ -15,10 +15,9 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from kcompiler.policy import interval, path
-from kcompiler.policy.comparison import Need, Op, distance, holds, lacks
+from kcompiler.policy.comparison import HasNeed, Op, distance, floored, holds, lacks
 from kcompiler.policy.datum import BadDatum, Datum, fraction, read
 from kcompiler.policy.kind import (
-    Closed,
     DecimalText,
     Judged,
     Kind,
@@ -34,14 +33,12 @@ from kcompiler.policy.kind import (
 )
 
 
-class Params(Closed):
+class Params(HasNeed):
     """`metric` is a path into the report's data, or several; the threshold stands here or in the rule's `expect`."""
 
     metric: PathTexts
     op: Op
     threshold: DecimalText | None = None
-    unit: str = Field(min_length=1)
-    need: Need = Need()
     #: the measured value itself, or an end of its confidence interval
     on: Literal["point", "low", "high"] = "point"
     min_matches: int = Field(default=1, ge=1)
@@ -131,4 +128,5 @@ KIND = Kind(
     reads=lambda params: [Read("metric", text, ("number", "datum"), unit=params.unit) for text in params.metric],
     expects=lambda params: params.threshold is None,
     accepts=lambda expect: fraction(expect) is not None,
+    floored=floored,
 )

@@ -20,10 +20,9 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from kcompiler.policy import path
-from kcompiler.policy.comparison import Need, Op, distance, holds, lacks
+from kcompiler.policy.comparison import HasNeed, Op, distance, floored, holds, lacks
 from kcompiler.policy.datum import RATE, BadDatum, fraction, read
 from kcompiler.policy.kind import (
-    Closed,
     DecimalText,
     Judged,
     Kind,
@@ -44,10 +43,11 @@ _LEAVES = ("number", "datum")
 _UPWARDS = (">=", ">")
 
 
-class Params(Closed):
+class Params(HasNeed):
     """The difference or the quotient of `metric` and the other side is compared with `threshold`.
 
     `unit` is that of both sides and of their difference; where it is `ratio`, the paired difference is in `item/item`.
+    `need` is asked of each side, and of the paired difference.
     """
 
     metric: PathText
@@ -57,9 +57,6 @@ class Params(Closed):
     by: Literal["difference", "quotient"] = "difference"
     op: Op
     threshold: DecimalText
-    unit: str = Field(min_length=1)
-    #: of each side, and of the paired difference
-    need: Need = Need()
     paired: PathText | None = None
 
     @model_validator(mode="after")
@@ -212,4 +209,5 @@ KIND = Kind(
     expects=lambda params: params.to is None,
     accepts=lambda expect: isinstance(_pinned(expect), _Side),
     other=lambda params: str(params.of),
+    floored=floored,
 )

@@ -151,7 +151,7 @@ CLAIMS = [
     Claim("a file with a row per line", jsonl({"split": "test"}), files={**pack(), **lines(149)}),
     Claim("one line less", jsonl({"split": "test"}), ("KC4802",), ("148 rows",), files={**pack(), **lines(148)}),
     Claim("a last line without an end", jsonl({"split": "test"}), files={**pack(), **lines(149, "")}),
-    Claim("an empty file", jsonl({"split": "test"}), ("KC4802",), ("0 rows", "proves only > 0.0000"),
+    Claim("an empty file", jsonl({"split": "test"}), ("KC4803",), ("0 rows", "at least 20"), severity="error",
           files={**pack(), "rows.jsonl": ""}),
     Claim("the limit of a source", jsonl({"split": "test", "limit": 148}), ("KC4802",), files={**pack(), **lines(200)}),
     Claim("two sources add up", jsonl({"split": "test", "limit": 75}, {"split": "test", "path": "more.jsonl"}),
@@ -184,7 +184,7 @@ CLAIMS = [
           files=pack()),
     Claim("and its share", several(rows(149, 0.1), lambda d: d["evaluation"]["suites"][0].update(split="train")),
           ("KC4802",), ("about 134",), files=pack()),
-    Claim("nothing is held out", rows(300, 0.0), ("KC4802",), ("0 rows",), files=pack()),
+    Claim("nothing is held out", rows(300, 0.0), ("KC4803",), ("0 rows",), severity="error", files=pack()),
     Claim("an unknown pack is another matter", rows(300)),
 ]  # fmt: skip
 

@@ -77,6 +77,9 @@ def test_estimated_few_and_contradictory_numbers_are_no_evidence() -> None:
     assert judged(f"{RIGHT}.value >= 0.5", put, need={"tag": "estimated"}).word == "pass"
     assert judged(f"{RIGHT}.value >= 0.5", need={"min_n": 91}).word == "inconclusive"
     assert judged(f"{RIGHT}.value >= 0.5", need={"min_n": 90}).word == "pass"
+    assert judged(f"{RIGHT}.value >= 0.5", rates_min_n=91).word == "inconclusive"
+    assert judged(f"{RIGHT}.value >= 0.5 && report.rows.value >= 1", rates_min_n=90).word == "pass"
+    assert judged(f"{RIGHT}.value >= 0.5", rates_min_n=91, need={"min_n": 90}).word == "pass"
 
 
 def test_what_is_asked_for_and_not_there_is_missing_and_has_not_failed() -> None:

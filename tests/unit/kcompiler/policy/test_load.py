@@ -10,7 +10,7 @@ import pytest
 from kcompiler import assets, policy
 
 SHIPPED = assets.folder("policies")
-PACK = "name: lab\nversion: 2\ntitle: A pack of the lab\n"
+PACK = "name: lab\nversion: 2\ntitle: A pack of the lab\nmin_n: 1\n"
 RULE = """\
 id: loud
 title: The sound is loud
@@ -43,7 +43,7 @@ def test_a_sound_pack_loads_with_its_defaults_visible(tmp_path: Path) -> None:
         "op": ">=",
         "threshold": "0.5",
         "unit": "ratio",
-        "need": {"tag": "measured", "min_n": None},
+        "need": {"tag": "measured", "min_n": 1},
         "on": "point",
         "min_matches": 1,
     }

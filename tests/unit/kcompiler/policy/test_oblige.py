@@ -58,7 +58,7 @@ def test_an_obligation_says_what_who_and_how(tmp_path: Path) -> None:
                 "op": ">=",
                 "threshold": "0.5",
                 "unit": "ratio",
-                "need": {"tag": "measured", "min_n": None},
+                "need": {"tag": "measured", "min_n": 1},
                 "on": "point",
                 "min_matches": 1,
             },
