@@ -21,13 +21,16 @@ from pydantic import ValidationError
 from kcompiler.policy import believed, binding, evidence, kinds
 from kcompiler.policy.evidence import Evidence
 from kcompiler.policy.kind import Judged, broken, lacking
-from kcompiler.policy.obligation import Obligation, first_problem
+from kcompiler.policy.obligation import Obligation, Phase, first_problem
 from runtime import digest
 
 SCHEMA_VERSION = "1.0"
 OUTCOMES = ("pass", "fail", "inconclusive", "not_evaluated", "skipped", "error")
 #: an outcome that rests on evidence which was there and could be read
 EVALUATED = frozenset({"pass", "fail", "inconclusive"})
+
+#: of an outcome, what is written only where it is something else
+_USUAL = {"phase": "report", "effective_on": "", "advisory": ""}
 
 _AS_OF = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
@@ -53,6 +56,11 @@ class Outcome:
     matches: int
     #: "sha256:…" of the obligation as the lock has it
     obligation: str
+    phase: Phase = "report"
+    #: the day from which on the rule blocks; "" for one that always does
+    effective_on: str = ""
+    #: why what does not pass does not block yet: `until 2026-12-01`, `until release`; "" where it does
+    advisory: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +91,10 @@ class Verdict:
         """The verdict document (schemas/verdict.schema.json)."""
         content = asdict(self)
         content["schema_version"] = SCHEMA_VERSION
-        content["outcomes"] = [asdict(outcome) for outcome in self.outcomes]
+        content["outcomes"] = [
+            {key: value for key, value in asdict(outcome).items() if _USUAL.get(key) != value}
+            for outcome in self.outcomes
+        ]
         content["unjudged"] = list(self.unjudged)
         return content
 
@@ -99,13 +110,15 @@ def judge(
     as_of: str | None = None,
     lock: str | None = None,
     every: Sequence[Mapping[str, Any]] | None = None,
+    release: bool = False,
 ) -> Verdict:
     """One outcome per obligation, in their order.
 
     `reports` maps a step id ("apply" for the report on the run) to its report.json, as bytes or already parsed. With
     `lock`, the digest of a plan, only what the report on the run names as made for that plan is evidence. `every` are
     the obligations of the whole plan, where `obligations` are some of them: what rests on a judge needs its report, and
-    all that blocks on it.
+    all that blocks on it. A rule with a day blocks from then on, and without `as_of` always; one of phase release
+    where the judgement is of a `release`.
     Raises ValueError for an `as_of` that is not of the form 2026-01-31T00:00:00Z; nothing that stands in a report or
     an obligation raises.
     """
@@ -117,6 +130,7 @@ def judge(
         read[step] = replace(read[step], report=None, problem=reason)
     seen: set[tuple[str, str]] = set()
     outcomes = _believed([_outcome(raw, read, seen) for raw in obligations], obligations, every or obligations, read)
+    outcomes = [replace(one, **_relaxed(one, as_of, release)) for one in outcomes]
     counts = {word: sum(outcome.outcome == word for outcome in outcomes) for word in OUTCOMES}
     word, code = _amounts_to(outcomes)
     return Verdict(
@@ -158,6 +172,16 @@ def _believed(
             outcome = replace(outcome, outcome="inconclusive", blocks=blocks, reason=why, remedy=remedy)
         made.append(outcome)
     return made
+
+
+def _relaxed(outcome: Outcome, as_of: str | None, release: bool) -> dict[str, Any]:
+    """What is different of an outcome that would block, and does not yet."""
+    later = outcome.effective_on if as_of is not None and as_of < outcome.effective_on else ""
+    waits = later or ("release" if outcome.phase == "release" and not release else "")
+    if not waits or not outcome.blocks:
+        return {}
+    said = f"blocks from {later} on" if later else "blocks where it is delivered"
+    return {"blocks": False, "advisory": f"until {waits}", "reason": f"{outcome.reason} (advisory: {said})"}
 
 
 def _amounts_to(outcomes: Iterable[Outcome]) -> tuple[str, int]:
@@ -227,6 +251,8 @@ def _made(obligation: Obligation, judged: Judged | None, pin: str) -> Outcome:
         distance=shown.distance,
         matches=shown.matches,
         obligation=pin,
+        phase=obligation.phase,
+        effective_on=obligation.effective_on,
     )
 
 
@@ -281,6 +307,7 @@ def gate_files(
     as_of: str | None = None,
     lock: str | None = None,
     only_given: bool = False,
+    release: bool = False,
 ) -> Verdict:
     """The verdict over report files: each is matched by the `step` it names, else by its file name.
 
@@ -296,7 +323,7 @@ def gate_files(
         given[step] = b"" if step in given else data
     strays = set(given) - set(map(_source, obligations))
     chosen = [raw for raw in obligations if _source(raw) in given or strays or not only_given]
-    return judge(given, chosen, as_of=as_of, lock=lock, every=obligations)
+    return judge(given, chosen, as_of=as_of, lock=lock, every=obligations, release=release)
 
 
 def _source(raw: Mapping[str, Any]) -> str:

@@ -55,7 +55,8 @@ def audit(root: Path, name: str) -> Audit:
     findings += found
     everything = evidence.report_of_the_run(given, run)
     findings += again.contradictions(everything, shown)
-    word, found = evidence.verdict(folder / evidence.VERDICT, f"{shown}/{evidence.VERDICT}", made, everything)
+    opened = records.opened(known, plan_digest(made), folder / records.JOURNAL)
+    word, found = evidence.verdict(folder / evidence.VERDICT, f"{shown}/{evidence.VERDICT}", made, everything, opened)
     checked = {
         "steps": len(used),
         "artifacts": sum(len(record["gives"]) for record in used.values()) if known is not None else 0,

@@ -189,8 +189,14 @@ def _at(value: Any, *names: str) -> Any:
     return value
 
 
-def verdict(path: Path, subject: str, plan: Mapping[str, Any], given: Mapping[str, bytes]) -> tuple[str, list[Finding]]:
-    """The word of the verdict that the judge gives now, and whether the recorded one says the same, byte for byte."""
+def verdict(
+    path: Path, subject: str, plan: Mapping[str, Any], given: Mapping[str, bytes], opened: str
+) -> tuple[str, list[Finding]]:
+    """The word of the verdict that the judge gives now, and whether the recorded one says the same, byte for byte.
+
+    `opened` is when the run began, by its journal. A verdict as of an earlier time would leave out rules that were in
+    force; one as of a later time is only stricter.
+    """
     recorded: Any = None
     findings: list[Finding] = []
     try:
@@ -203,8 +209,13 @@ def verdict(path: Path, subject: str, plan: Mapping[str, Any], given: Mapping[st
     if not findings:
         problem = problem_with("verdict", recorded)
         findings = [broken("KA31", subject, problem)] if problem else []
-    # apply judges without a date: one that stands in the verdict was put there, and is never taken from it
-    again = judge(given, plan["obligations"], lock=lock.plan_digest(plan))
+    # apply judges with a date where a rule has one: any other that stands in the verdict was put there
+    dated = not findings and any(one.get("effective_on") for one in plan["obligations"])
+    said = recorded["as_of"] if dated else None
+    if said is not None and said < opened:
+        findings = [differs("KA32", f"{subject}#/as_of", f"judged as of {said}, and the run began at {opened}")]
+        said = opened
+    again = judge(given, plan["obligations"], lock=lock.plan_digest(plan), as_of=said)
     if not findings:
         findings = [
             differs("KA32", f"{subject}#{place}", message) for place, message in _unlike(recorded, again.to_json())
@@ -228,7 +239,7 @@ def _unlike(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[t
         yield "/outcomes", f"{len(counted)} outcomes for {len(again['outcomes'])} obligations"
         return
     for number, (old, new) in enumerate(zip(recorded["outcomes"], again["outcomes"], strict=True)):
-        changed = sorted(key for key in new if old[key] != new[key])
+        changed = sorted(key for key in {**old, **new} if old.get(key) != new.get(key))
         if changed:
             said = f"recorded {old['outcome']}, recomputed {new['outcome']}"
             yield f"/outcomes/{number}", f"rule `{new['rule']}` on step `{new['step']}`: {said} ({', '.join(changed)})"

@@ -15,6 +15,9 @@ from kcompiler.policy import believed
 from runtime import catalog, digest
 from runtime.contract import Refusal, places
 
+#: of an obligation, what the lock says only where it is something else
+_USUAL = {"phase": "report", "effective_on": ""}
+
 
 def read(path: Path, subject: str) -> tuple[dict[str, Any] | None, list[Finding]]:
     """The plan in a lock that satisfies its schema."""
@@ -190,9 +193,11 @@ def _obligation(
         "kind": loaded.kind,
         "params": loaded.params.model_dump(mode="json", by_alias=True),
         "remedy": rule.remedy,
+        "phase": rule.phase,
+        "effective_on": rule.effective_on,
         "report": kinds.get(one["from"].removeprefix("step:")),
     }
-    changed = sorted(key for key, value in wanted.items() if one[key] != value)
+    changed = sorted(key for key, value in wanted.items() if one.get(key, _USUAL.get(key)) != value)
     if changed or not rule.covers(one["report"]):
         names = ", ".join(changed) or "report"
         yield differs("KA03", place, f"the obligation differs from rule `{one['rule']}` in: {names}")

@@ -83,6 +83,17 @@ def committed_since(known: Sequence[Line] | None, plan: str) -> set[str]:
     return {str(line.data.get("step")) for line in (known or ())[newest:] if line.type == "step_committed"}
 
 
+def opened(known: Sequence[Line] | None, plan: str, kept: Path) -> str:
+    """When the newest run of the plan with this digest began; where the project's journal is not here, when the newest
+    of the lines kept with the evidence was written; "" where neither says."""
+    if known is None:
+        texts = kept.read_bytes().split(b"\n") if kept.is_file() else []
+        lines = [line for line in map(line_of, texts, range(1, len(texts) + 1)) if isinstance(line, Line)]
+    else:
+        lines = [line for line in known if line.type == "run_opened" and line.data.get("plan") == plan]
+    return max((str(line.content.get("ts", "")) for line in lines), default="")
+
+
 def against_lock(
     plan: Mapping[str, Any], records: Records, subject: str, committed: Collection[str] = ()
 ) -> Iterator[Finding]:

@@ -135,9 +135,33 @@ def _passed(made: Mapping[str, Any], home: project.Project, spec: str) -> None:
         click.echo(human_run.gates(recorded), err=True, nl=False)
         click.echo(f"only PASS is delivered, and the verdict is {result.verdict}", err=True)
         raise Outcome(int(recorded["exit_code"]) or 1, result.verdict.lower(), f"kcompiler show verdict {spec}")
+    _released(made, home, spec)
     if not (home.root / ".kcompiler").is_dir():
         click.echo("the evidence is here, and the artifacts that it is about are not: no .kcompiler", err=True)
         raise Outcome(4, "input-absent", f"kcompiler apply {spec}, or deliver where it was applied")
+
+
+def _released(made: Mapping[str, Any], home: project.Project, spec: str) -> None:
+    """Raises Outcome unless what passed when it was applied passes today, and as what is handed over: rules of phase
+    release decide here, and those whose day has come since. The reports were just found to be what the run rests on."""
+    from kcompiler import lock
+    from kcompiler.audit.evidence import REPORTS, RUN
+    from kcompiler.cli import clock
+    from kcompiler.judge import judge
+    from kcompiler.policy import binding
+    from kcompiler.render import human_run
+
+    asked = made["obligations"]
+    if not any("phase" in one or "effective_on" in one for one in asked):
+        return
+    folder = home.evidence(made["asked"]["name"])
+    given = {path.stem: path.read_bytes() for path in sorted((folder / REPORTS).glob("*.json"))}
+    given[binding.RUN] = (folder / RUN).read_bytes()
+    verdict = judge(given, asked, lock=lock.plan_digest(made), as_of=clock.as_of(asked), release=True)
+    if verdict.exit_code:
+        click.echo(human_run.gates(verdict.to_json()), err=True, nl=False)
+        click.echo(f"it passed when it was applied; as what is handed over today it is {verdict.verdict}", err=True)
+        raise Outcome(verdict.exit_code, verdict.verdict.lower(), f"mend what blocks, then kcompiler apply {spec}")
 
 
 def _conversion(known: list[str], step: str | None) -> str:

@@ -23,21 +23,37 @@ from kcompiler.cli.worst import show_items
     required=True,
     help="plan.lock (or spec) whose obligations are judged.",
 )
-@click.option("--as-of", metavar="TIME", help="Judge as of this UTC time, such as 2026-01-31T00:00:00Z.")
+@click.option(
+    "--as-of", metavar="TIME", help="Judge as of this UTC time, such as 2026-01-31T00:00:00Z; else as of now."
+)
+@click.option("--release", is_flag=True, help="Rules of phase release block, too, as they do in deliver.")
 @click.option("--only-given", is_flag=True, help="Judge only the steps whose reports are given.")
 @PROFILE
 @FORMAT
 def gate(
-    reports: tuple[Path, ...], lock_path: Path, as_of: str | None, only_given: bool, profile: str, form: str
+    reports: tuple[Path, ...],
+    lock_path: Path,
+    as_of: str | None,
+    release: bool,
+    only_given: bool,
+    profile: str,
+    form: str,
 ) -> None:
     """Judge report files by the obligations of a lock. A report that is left out blocks."""
     from kcompiler import lock
+    from kcompiler.cli import clock
     from kcompiler.judge import gate_files
 
     made, _, _ = located(lock_path, profile)
+    asked = made.get("obligations", [])
     try:
         verdict = gate_files(
-            reports, made.get("obligations", []), as_of=as_of, lock=lock.plan_digest(made), only_given=only_given
+            reports,
+            asked,
+            as_of=as_of or clock.as_of(asked),
+            lock=lock.plan_digest(made),
+            only_given=only_given,
+            release=release,
         )
     except OSError as reason:
         click.echo(f"cannot read {reason.filename}: {reason.strerror}", err=True)

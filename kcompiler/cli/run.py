@@ -157,6 +157,7 @@ def _stale(differences: Sequence[str], spec: str) -> Outcome:
 def judge_of(made: Mapping[str, Any]) -> Callable[..., Any]:
     """The judge of a plan's obligations: reports → verdict; of those about some steps alone, when they are named."""
     from kcompiler import lock
+    from kcompiler.cli import clock
     from kcompiler.judge import judge
     from kcompiler.policy.binding import RUN
 
@@ -166,11 +167,11 @@ def judge_of(made: Mapping[str, Any]) -> Callable[..., Any]:
         # between steps there is no report on the run yet, and everything was made for this plan
         pin = identity if RUN in reports else None
         if steps is None:
-            return judge(reports, made["obligations"], lock=pin)
+            return judge(reports, made["obligations"], lock=pin, as_of=clock.as_of(made["obligations"]))
         asked = [one for one in made["obligations"] if one["from"].removeprefix("step:") in steps]
         beside = {one.get(key, "").removeprefix("step:") for one in asked for key in ("against", "judged_by")}
         given = {key: value for key, value in reports.items() if key in beside | set(steps)}
-        return judge(given, asked, lock=pin, every=made["obligations"])
+        return judge(given, asked, lock=pin, every=made["obligations"], as_of=clock.as_of(asked))
 
     return verdict_of
 
@@ -223,7 +224,7 @@ def _carried_out(
 
     def judged(reports: Mapping[str, bytes], steps: Collection[str] | None) -> list[dict[str, Any]]:
         outcomes = verdict_of(reports, steps).outcomes
-        return [{**asdict(item), "blocking": item.mode == "block"} for item in outcomes]
+        return [{**asdict(item), "blocking": item.mode == "block" and not item.advisory} for item in outcomes]
 
     try:
         with machine.stoppable(_heard) as stop:

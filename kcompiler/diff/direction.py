@@ -14,6 +14,8 @@ Direction = Literal["", "stronger", "weaker", "incomparable"]
 Rule = Mapping[str, Any]
 
 _MODES = ("skip", "warn", "block")
+#: what blocks the release alone asks for less than what blocks every step after it, too
+_PHASES = ("release", "report")
 _TAGS = ("estimated", "measured")
 
 
@@ -51,6 +53,13 @@ def threshold(rule: Rule) -> str:
 def _moves(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
     if old["mode"] != new["mode"]:
         yield _rank(_MODES, old["mode"], new["mode"]), f"mode {old['mode']} → {new['mode']}"
+    if (was := old.get("phase", "report")) != (now := new.get("phase", "report")):
+        yield _rank(_PHASES, was, now), f"phase {was} → {now}"
+    if (was := old.get("effective_on", "")) != (now := new.get("effective_on", "")):
+        yield (
+            ("weaker" if now > was else "stronger"),
+            f"blocks from {was or 'the beginning'} → {now or 'the beginning'}",
+        )
     if old["kind"] != new["kind"]:
         yield "incomparable", f"kind {old['kind']} → {new['kind']}"
         return

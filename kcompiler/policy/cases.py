@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 from kcompiler.policy.kind import Closed
 from kcompiler.policy.load import LoadedRule
 from kcompiler.policy.obligation import first_problem
+from kcompiler.policy.oblige import timing
 from runtime.contract import strict_json
 
 CASES: Mapping[str, frozenset[str]] = {
@@ -125,6 +126,7 @@ def obligation(loaded: LoadedRule, case: Case) -> dict[str, Any]:
         "params": loaded.params.model_dump(mode="json", by_alias=True),
         "expect": copy.deepcopy(case.given),
         "remedy": loaded.rule.remedy,
+        **timing(loaded.rule),
     }
 
 

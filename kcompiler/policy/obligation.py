@@ -9,6 +9,10 @@ from pydantic import Field, ValidationError, model_validator
 from kcompiler.policy.kind import Closed
 
 Mode = Literal["block", "warn", "skip"]
+#: when a rule decides: over each report as it comes, or only where what was made is handed over
+Phase = Literal["report", "release"]
+#: a day, from whose first second on (UTC) a rule blocks
+DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 
 class Obligation(Closed):
@@ -31,6 +35,9 @@ class Obligation(Closed):
     #: resolved from the spec when the plan was made; None when the rule expects nothing
     expect: Any = None
     remedy: str = ""
+    #: left out of the lock where it is the usual one
+    phase: Phase = "report"
+    effective_on: str = Field(default="", pattern=rf"(^$|{DAY})")
 
     @model_validator(mode="after")
     def _skip_has_a_reason(self) -> Obligation:

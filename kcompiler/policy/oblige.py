@@ -16,7 +16,7 @@ from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.policy import kinds, path, shape
 from kcompiler.policy.kind import NUMBER
 from kcompiler.policy.load import LoadedPack, LoadedRule, Policy
-from kcompiler.policy.rule import Expect, When, Where, written
+from kcompiler.policy.rule import Expect, Rule, When, Where, written
 from runtime import catalog
 
 #: step → its parameters
@@ -122,7 +122,14 @@ def _obligation(pack: LoadedPack, loaded: LoadedRule, kind: str, step: str, expe
         "params": loaded.params.model_dump(mode="json", by_alias=True),
         "expect": expect,
         "remedy": rule.remedy,
+        **timing(rule),
     }
+
+
+def timing(rule: Rule) -> dict[str, str]:
+    """When the rule blocks, where that is not at once."""
+    phase = {} if rule.phase == "report" else {"phase": rule.phase}
+    return {**phase, **({"effective_on": rule.effective_on} if rule.effective_on else {})}
 
 
 def _is_asked(where: Where, params: Mapping[str, Any] | None) -> bool | None:

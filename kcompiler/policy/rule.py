@@ -7,6 +7,7 @@ owns the mode (CAWS); a skipped rule must say why, and stays visible in every ve
 from __future__ import annotations
 
 import re
+from datetime import date
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from kcompiler.policy.datum import fraction
 from kcompiler.policy.kind import NUMBER, Closed, PathText, text_of
-from kcompiler.policy.obligation import Mode
+from kcompiler.policy.obligation import DAY, Mode, Phase
 
 #: `caws/core`: lower-case words joined by `/`; never a path that leaves the folder of packs
 PACK_NAME = r"^[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*$"
@@ -143,6 +144,10 @@ class Rule(Closed):
     params: dict[str, Any] = Field(default_factory=dict)
     expect: Expect | None = None
     remedy: str = Field(min_length=5)
+    #: `release`: what does not pass stops `deliver`, and no step and no verdict of apply
+    phase: Phase = "report"
+    #: before this day (UTC) what does not pass is told and blocks nothing
+    effective_on: str = Field(default="", pattern=DAY)
     #: version of the pack in which the rule came
     since: int = Field(default=1, ge=1)
 
@@ -152,6 +157,22 @@ class Rule(Closed):
         if not re.fullmatch(r"[a-z_]+", kind):
             raise ValueError("a kind is one lower-case word")
         return kind
+
+    @field_validator("effective_on")
+    @classmethod
+    def _a_day(cls, day: str) -> str:
+        try:
+            date.fromisoformat(day)
+        except ValueError:
+            raise ValueError(f"{day} is no day of the calendar") from None
+        return day
+
+    @model_validator(mode="after")
+    def _blocks_some_time(self) -> Rule:
+        for key in ("effective_on", "phase"):
+            if self.mode != "block" and key in self.model_fields_set:
+                raise ValueError(f"`{key}` says when a rule blocks, and mode {self.mode} never does")
+        return self
 
     @model_validator(mode="after")
     def _skip_has_a_reason(self) -> Rule:

@@ -106,6 +106,8 @@ def gates(verdict: Mapping[str, Any], *, full: bool = False) -> str:
             text.append(f"  ✗ {outcome['rule']} on {outcome['step']}: {outcome['reason']}")
             if outcome["remedy"]:
                 text.append(f"    remedy: {outcome['remedy']}")
+        elif outcome.get("advisory"):
+            text.append(f"  ! {outcome['rule']} on {outcome['step']}: {outcome['reason']}")
     return "\n".join(text) + "\n"
 
 

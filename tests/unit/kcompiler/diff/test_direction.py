@@ -51,6 +51,9 @@ def bound(**changes):
         ({"threshold": None, "expect": None}, "incomparable"),
         ({"mode": "warn"}, "weaker"),
         ({"mode": "skip"}, "weaker"),
+        ({"phase": "release"}, "weaker"),
+        ({"phase": "report"}, ""),
+        ({"effective_on": "2026-12-01"}, "weaker"),
         ({"on": "low"}, "stronger"),
         ({"unit": "s"}, "incomparable"),
         ({"kind": "bound@2"}, "incomparable"),
@@ -116,6 +119,17 @@ def test_a_margin_moves(changes, expected):
 @pytest.mark.parametrize("changes", [{"expect": {"k": 9, "n": 10}}, {"against": "step:data"}])
 def test_another_side_is_another_gate(changes):
     assert direction(RELATIVE, {**RELATIVE, **changes})[0] == "incomparable"
+
+
+def test_a_gate_that_blocks_sooner_is_stronger():
+    dated, released = {**BASE, "effective_on": "2026-12-01"}, {**BASE, "phase": "release"}
+    assert direction(dated, BASE) == ("stronger", "blocks from 2026-12-01 → the beginning")
+    assert direction({**dated, "effective_on": "2026-11-30"}, dated) == (
+        "weaker",
+        "blocks from 2026-11-30 → 2026-12-01",
+    )
+    assert direction(released, BASE) == ("stronger", "phase release → report")
+    assert direction(released, dated)[0] == "incomparable"
 
 
 def test_a_margin_is_told_with_what_it_is_about():

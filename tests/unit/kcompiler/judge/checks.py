@@ -323,6 +323,57 @@ def a_time_is_a_utc_time() -> None:
         refuses(lambda text=text: judge.judge({}, [], as_of=text), ValueError)
 
 
+def a_rule_blocks_from_the_first_second_of_its_day_on() -> None:
+    judge = module("judge").judge
+    bad, good = ({"measure": report({"x": number(one)})} for one in (0.1, 0.9))
+    dated = obligation(bound("x", ">=", "0.5"), effective_on="2026-12-01")
+    for as_of, blocks in (
+        ("2026-11-30T23:59:59Z", False),
+        ("2026-12-01T00:00:00Z", True),
+        ("2027-01-01T00:00:00Z", True),
+        (None, True),
+    ):
+        verdict = judge(bad, [dated], as_of=as_of)
+        (outcome,) = verdict.outcomes
+        assert (outcome.outcome, outcome.mode, outcome.blocks) == ("fail", "block", blocks)
+        assert (verdict.verdict, verdict.exit_code) == (("FAIL", 1) if blocks else ("PASS", 0))
+        assert outcome.advisory == ("" if blocks else "until 2026-12-01")
+        assert outcome.reason.endswith(" (advisory: blocks from 2026-12-01 on)") is not blocks
+        written = verdict.to_json()["outcomes"][0]
+        assert (written["effective_on"], "advisory" in written, "phase" in written) == ("2026-12-01", not blocks, False)
+    passed = judge(good, [dated], as_of="2026-11-30T23:59:59Z").outcomes[0]
+    assert (passed.advisory, passed.reason) == ("", "0.9 meets >= 0.5")
+    # nothing, and what cannot be read, are no less missing before the day
+    assert judge({}, [dated], as_of="2026-01-01T00:00:00Z").exit_code == 3
+    wrong = judge(bad, [{**dated, "effective_on": "soon"}], as_of="2026-01-01T00:00:00Z")
+    assert (wrong.outcomes[0].outcome, wrong.outcomes[0].blocks) == ("error", True)
+    undated = judge(bad, [obligation(bound("x", ">=", "0.5"))], as_of="2026-01-01T00:00:00Z")
+    assert undated.exit_code == 1
+    assert not {"advisory", "effective_on", "phase"} & undated.to_json()["outcomes"][0].keys()
+
+
+def a_rule_of_the_release_blocks_the_release_alone() -> None:
+    judge = module("judge").judge
+    bad = {"measure": report({"x": number(0.1)})}
+    released = obligation(bound("x", ">=", "0.5"), phase="release")
+    kept, given = judge(bad, [released]), judge(bad, [released], release=True)
+    assert (kept.exit_code, kept.outcomes[0].outcome, kept.outcomes[0].advisory) == (0, "fail", "until release")
+    assert kept.outcomes[0].reason.endswith(" (advisory: blocks where it is delivered)")
+    assert (given.exit_code, given.outcomes[0].advisory) == (1, "")
+    assert given.to_json()["outcomes"][0]["phase"] == "release"
+    both = {**released, "effective_on": "2026-12-01"}
+    assert judge(bad, [both], release=True, as_of="2026-11-30T00:00:00Z").outcomes[0].advisory == "until 2026-12-01"
+    assert judge(bad, [both], as_of="2026-12-01T00:00:00Z").outcomes[0].advisory == "until release"
+    assert judge(bad, [both], release=True, as_of="2026-12-01T00:00:00Z").exit_code == 1
+    assert judge(bad, [{**released, "phase": "plan"}]).outcomes[0].outcome == "error"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "measure.json"
+        file.write_bytes(facts_text(bad["measure"]))
+        gate = module("judge").gate_files
+        assert [gate([file], [released], release=one).exit_code for one in (False, True)] == [0, 1]
+        assert gate([file], [released]).exit_code == 0
+
+
 def files_are_matched_by_the_step_they_name() -> None:
     """Each file is evidence for the step it names; two for one step are evidence for none; what is left out blocks."""
     judge = module("judge")
@@ -373,6 +424,8 @@ CHECKS: list[Callable[[], None]] = [
     the_verdict_names_all_it_looked_at,
     a_long_complaint_is_cut,
     a_time_is_a_utc_time,
+    a_rule_blocks_from_the_first_second_of_its_day_on,
+    a_rule_of_the_release_blocks_the_release_alone,
     files_are_matched_by_the_step_they_name,
     *claims_believed.CHECKS,
 ]

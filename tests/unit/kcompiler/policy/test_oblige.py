@@ -70,6 +70,23 @@ def test_an_obligation_says_what_who_and_how(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "timing"),
+    [
+        ("", {}),
+        ("phase: report\n", {}),
+        ("phase: release\n", {"phase": "release"}),
+        ("effective_on: 2026-12-01\n", {"effective_on": "2026-12-01"}),
+        ("effective_on: '2028-02-29'\nphase: release\n", {"phase": "release", "effective_on": "2028-02-29"}),
+    ],
+)
+def test_when_a_rule_blocks_stands_in_its_obligation(tmp_path: Path, said: str, timing: dict[str, str]) -> None:
+    obligations, problems = made(tmp_path, changed("remedy:", f"{said}remedy:"))
+    assert problems == []
+    assert {key: obligations[0][key] for key in ("phase", "effective_on") if key in obligations[0]} == timing
+    Obligation.model_validate(obligations[0])
+
+
+@pytest.mark.parametrize(
     ("on", "kinds"),
     [
         ("eval.sound", ["eval.sound"]),
