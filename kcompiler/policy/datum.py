@@ -120,7 +120,9 @@ def read(node: object) -> Datum:
     if nothing := _of_nothing(node):
         return Datum(unit, "unavailable", reason=nothing)
     value, low, high = _value(node), _limit(node, "low"), _limit(node, "high")
-    if (low is not None and low > value) or (high is not None and high < value):
+    # counts are exact, ends are doubles: an end may be the double of the value itself
+    written = Fraction(repr(float(value)))
+    if (low is not None and low > max(value, written)) or (high is not None and high < min(value, written)):
         raise BadDatum("the interval does not hold the value")
     paired = _count(node, "n"), _count(node, "wins"), _count(node, "losses")
     if wrong := counts.wrong(node, _counted(node), paired):

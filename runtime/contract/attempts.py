@@ -6,6 +6,7 @@ it, in whatever brackets, or a place where only a call has a name.
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import unicodedata
@@ -47,9 +48,11 @@ _KEYS = "name|function|function_name|tool|tool_name|recipient_name|action"
 def attempts(text: str, names: Iterable[str] = ()) -> bool:
     """Whether a text attempts a call. `names` are the registered tools; each in whatever case and behind whatever
     namespace, with arguments behind it in whatever brackets."""
-    # brackets of another width and characters that nobody sees are read as what they look like
+    # brackets of another width, characters that nobody sees and references of HTML are read as what they look like
     plain = "".join(
-        one for one in unicodedata.normalize("NFKC", text) if one.isascii() or unicodedata.category(one) != "Cf"
+        one
+        for one in unicodedata.normalize("NFKC", html.unescape(text))
+        if one.isascii() or unicodedata.category(one) != "Cf"
     )
     if _FOREIGN.search(text) or _FOREIGN.search(plain):
         return True
@@ -79,6 +82,17 @@ def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]
             rf"{named}\s+--\w",
             # places where only a call has a name
             rf"[\"'](?:{alike})[\"']\s*:",
+            # taken by its name out of something that holds tools, and called
+            rf"[\"'](?:{alike})[\"']\s*[\])]\s*[({{]",
+            # a heading, an arrow or a cell before arguments
+            rf"{named}[`\"'*:]{{0,4}}\s*```",
+            rf"{named}{quoted}\s*(?:[\u2190-\u21ff\u27f5-\u27ff]|\|)\s*`?[{{\[(]",
+            rf"^\s*\[+\s*(?:[\w-]{{1,60}}\.)?(?:{alike})\s*\]+\s*\n\s*[\w\"'-]{{1,60}}\s*=",
+            # an address, a request, and the languages of Lisp and SQL
+            rf"\b\w{{1,20}}://[^\s\"'<>]{{0,200}}?(?<![\w-])(?:{alike})\s*[?/({{]",
+            rf"\b(?:GET|POST|PUT|PATCH|DELETE)\s+[^\s\"'<>]{{0,200}}?/(?:{alike})(?![\w-])",
+            rf"\(\s*(?:{alike})\s+:\w",
+            rf"\b(?:CALL|EXEC|EXECUTE)\s+(?:{alike})\s+(?:WITH|USING)?\s*[@:({{\[\"']",
             rf"</?\s*(?:{alike})\b",
             rf"(?:^|[{{,])[ \t]*(?:-\s*)?[\"']?(?:{_KEYS})[\"']?\s*[:=]\s*[\"']?"
             rf"(?:[\w.-]{{1,60}}[.:/])?(?:{alike})(?!\w)",

@@ -95,7 +95,7 @@ def _dates(text: str, locale: str) -> Iterator[Said]:
 
 
 def said(text: str, locale: str) -> list[Said]:
-    """Every date, id and number that a text asserts, in its order; nothing stands in two of them."""
+    """Every date, id, number and unreadable numeral that a text asserts, in its order, each place once."""
     found = list(_dates(text, locale))
     for match in _ID.finditer(text):
         if not _WITH_UNIT.fullmatch(match[0]) and not _over(found, *match.span()):
@@ -106,6 +106,10 @@ def said(text: str, locale: str) -> list[Said]:
             behind = _CURRENCY.match(text, end)
             sign = behind[1] if behind and not number.unit else ""
             found.append(Said("number", number.value, number.unit or sign, start, end))
+    # numerals that nobody can read assert something, too: what it is stays their own text
+    for start, end in numbers.unread(text, decimal):
+        if not _over(found, start, end):
+            found.append(Said("numeral", text[start:end], "", start, end))
     return sorted(found, key=lambda one: one.start)
 
 

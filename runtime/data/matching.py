@@ -36,6 +36,7 @@ from runtime.contract import Params, bounded
 from runtime.contract.strict_json import MAX_DEPTH
 from runtime.contract.units import unit
 from runtime.data import numbers
+from runtime.data.denied import denied_everywhere
 
 Match = Literal["exact", "normalised", "numeric", "regex", "choice", "json", "contains"]
 MATCHES: Sequence[Match] = get_args(Match)
@@ -174,7 +175,7 @@ class Judged(NamedTuple):
     read: str = ""
 
 
-RIGHT, OTHER, EMPTY, ECHO = "right", "other_answer", "empty", "echo"
+RIGHT, OTHER, EMPTY, ECHO, DENIED = "right", "other_answer", "empty", "echo", "denied"
 #: reason → what it means, for people
 REASONS = {
     RIGHT: "the row's own answer",
@@ -190,7 +191,8 @@ REASONS = {
     "several_choices": "more than one choice is named",
     "not_json": "not one JSON value",
     "too_long": "longer than an answer may be",
-    "several_answers": "names the answers of other rows besides",
+    "several_answers": "names the answers of other rows, or other numbers of its prompt, besides",
+    DENIED: "names the answer and denies it, or leaves it open",
 }
 
 
@@ -204,6 +206,14 @@ class Known(NamedTuple):
     def of(cls, answers: Iterable[str]) -> Known:
         found = frozenset(filter(None, map(normalised, answers)))
         return cls(found, max((len(one.split()) for one in found), default=0))
+
+    def and_numbers_of(self, prompt: str, gold: str) -> Known:
+        """Where the answer holds a number: these, and the other words of the prompt that hold one. A list of all
+        numbers of a prompt holds every answer that is one of them."""
+        if not any(map(str.isdigit, normalised(gold))):
+            return self
+        numerals = {word for word in normalised(prompt).split() if any(map(str.isdigit, word))}
+        return Known(self.answers | numerals, max(self.words, 1))
 
     def inside(self, text: str) -> set[str]:
         """Those that stand in a normalised text as whole words."""
@@ -256,6 +266,8 @@ class Matcher:
         apart."""
         if not output.strip():
             return Judged(False, EMPTY)
+        if self.match == "contains":
+            known = known.and_numbers_of(prompt, gold)
         found = _JUDGES[self.match](self, output, gold, known)
         if not found.right and folded(output) == folded(prompt):
             return Judged(False, ECHO, found.read)
@@ -367,7 +379,11 @@ def _choice(matcher: Matcher, output: str, gold: str, _known: Known) -> Judged:
     named = _named(choices, output)
     if len(named) != 1:
         return Judged(False, "several_choices" if named else "no_choice", ", ".join(named))
-    return _equal(folded(named[0]) == folded(gold), named[0])
+    if folded(named[0]) != folded(gold):
+        return Judged(False, OTHER, named[0])
+    text = folded(output)
+    places = [match.span() for match in re.finditer(rf"(?<!\w){re.escape(folded(gold))}(?!\w)", text)]
+    return Judged(False, DENIED, named[0]) if denied_everywhere(text, places) else Judged(True, RIGHT, named[0])
 
 
 def _unfit_choice(matcher: Matcher, gold: str) -> str:
@@ -457,6 +473,12 @@ def _holds(text: str, answer: str) -> bool:
     return bool(answer) and f" {answer} " in f" {text} "
 
 
+def _where(output: str, wanted: str) -> list[tuple[int, int]]:
+    """Where the words of a normalised answer stand in an output as it is written."""
+    words = r"(?:[\W_]|\b(?:a|an|the)\b)+".join(r"['\u2019]?".join(map(re.escape, word)) for word in wanted.split())
+    return [match.span() for match in re.finditer(rf"(?<!\w){words}(?!\w)", output, re.IGNORECASE)]
+
+
 def _contains(matcher: Matcher, output: str, gold: str, known: Known) -> Judged:
     limits = matcher.contains
     if len(output) > limits.longest:
@@ -466,7 +488,11 @@ def _contains(matcher: Matcher, output: str, gold: str, known: Known) -> Judged:
         return Judged(False, OTHER, text)
     # what is a part of the right answer is said with it
     others = {one for one in known.inside(text) if not _holds(wanted, one)}
-    return Judged(False, "several_answers", text) if len(others) > limits.others else Judged(True, RIGHT, text)
+    if len(others) > limits.others:
+        return Judged(False, "several_answers", text)
+    return (
+        Judged(False, DENIED, text) if denied_everywhere(output, _where(output, wanted)) else Judged(True, RIGHT, text)
+    )
 
 
 def _unfit_words(matcher: Matcher, gold: str) -> str:

@@ -32,6 +32,10 @@ _WORD = r"(?:[^\W\d_]+|[%\u2030\u00b0][CF]?)"
 _UNIT = re.compile(rf"[ \u00a0\u202f]?(?P<unit>{_WORD}(?:/{_WORD})?)")
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[,\u00a0\u202f][0-9]{3})+(?:\.[0-9]+)?")
 _PLAIN = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?|[0-9]+/0*[1-9][0-9]*")
+#: what is a numeral and no digit from 0 to 9, with the letters of words, which are told apart by their category
+_OTHERS = re.compile(
+    r"(?:(?![0-9])\d)+|[\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2089\u2150-\u218b\u2460-\u249b\u24ea-\u24ff\u2776-\u2793]+"
+)
 _MIXED = re.compile(r"(?P<whole>[0-9]+) (?P<part>[0-9]+/0*[1-9][0-9]*)")
 
 
@@ -111,6 +115,15 @@ def first(text: str, decimal: str = ".") -> Found | str | None:
 def placed(text: str, decimal: str = ".") -> Sequence[tuple[int, int, Found]]:
     """Every number of a text that can be read, with where its digits begin and end."""
     return [(*run.span(), found) for run in _RUN.finditer(text) if (found := _read(text, run, decimal)) is not None]
+
+
+def unread(text: str, decimal: str = ".") -> Sequence[tuple[int, int]]:
+    """Where numerals stand that no notation explains: digits of other scripts, `1.2.3`, `5:30`, `3\u00b2`."""
+    found = [run.span() for run in _RUN.finditer(text) if _read(text, run, decimal) is None]
+    for match in _OTHERS.finditer(text):
+        if not any(start <= match.start() <= end or start <= match.end() <= end for start, end in found):
+            found.append(match.span())
+    return sorted(found)
 
 
 def all_of(text: str, decimal: str = ".") -> Sequence[Found]:

@@ -4,7 +4,8 @@ A row's class says how long it is and how deep its answer stands (`4096@50`), an
 (`runtime.contract.cells`): which rows count is known before anybody answers. An output is right by the declared
 `match`, as in suite `gold`. A mean hides the one depth at which nothing is found: `cells` holds every cell by itself.
 
-Among what needs no understanding (`zoo`) are the numbers of the prompt by their place: the first, the second, …
+Among what needs no understanding (`zoo`) are the numbers of the prompt by their place, the first, the second, …, and
+all of them.
 """
 
 from __future__ import annotations
@@ -73,13 +74,14 @@ def policies(rows: Sequence[Row], _tools: Sequence[Any], params: NeedleParams) -
     """What policies that understand nothing would say."""
     asked = items.first(rows, params.limit)
     found = gold.policies(rows, _tools, params)
-    if not asked or params.match != "numeric":
+    if not asked:
         return found
     held = [numbers.all_of(str(row["prompt"]), params.numeric.decimal) for row in asked]
     for place in range(_PLACES):
         found[f"number_{place + 1}"] = [
             f"{params.numeric.after} {each[place].text}" if place < len(each) else "" for each in held
         ]
+    found["numbers"] = [", ".join(dict.fromkeys(one.text for one in each)) for each in held]
     return found
 
 

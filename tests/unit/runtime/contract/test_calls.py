@@ -106,6 +106,10 @@ def test_a_declared_tool_with_brackets_behind_it_is_a_call(text: str):
         "My arguments are these: none.",
         "A tool call costs nothing.",
         "get_weather is a tool I do not need",
+        "See https://example.org/get_weather for more.",
+        "[get_weather]\nThis tool = nothing for me",
+        "You may call get_weather with a city.",
+        "| get_weather | tells the weather |",
     ],
 )
 def test_plain_text_is_no_call(text: str):
@@ -153,6 +157,17 @@ NAMED = [
     "play.run(artist='ABBA')",
     "mcp__player__play(artist='ABBA')",
     "setTimer(5)",
+    "await tools['play']({\"artist\": \"ABBA\"})",
+    "getattr(api, 'play')(**{'artist': 'ABBA'})",
+    '**play**\n```json\n{"artist": "ABBA"}\n```',
+    'play \u2192 {"artist": "ABBA"}',
+    '| tool | arguments |\n|---|---|\n| play | {"artist": "ABBA"} |',
+    '[play]\nartist = "ABBA"',
+    'POST /v1/play HTTP/1.1\n\n{"artist": "ABBA"}',
+    "tool://play?artist=ABBA",
+    '(play :artist "ABBA")',
+    'CALL play WITH {"artist": "ABBA"}',
+    "tool.call&#123;&quot;name&quot;:&quot;play&quot;,&quot;args&quot;:{}}",
 ]
 
 

@@ -135,9 +135,11 @@ CASES: list[tuple[Matcher, str, str, str]] = [
     (LETTER, "B", "A, or B or so", "several_choices"),
     (LETTER, "B", "B, a robe", "right"),
     (LETTER, "B", "B) a robe or a bed", "right"),
-    (LETTER, "B", "Not for B", "right"),
+    (LETTER, "B", "Good for B", "right"),
+    (LETTER, "B", "Not for B", "denied"),
     (CATS, "black cat", "a Black  Cat", "right"),
     (CATS, "cat", "a cat", "right"),
+    (CATS, "cat", "Is it a cat?", "denied"),
     (CATS, "cat", "a black cat", "other_answer"),
     (CATS, "cat", "a cat, no black cat", "several_choices"),
     (CATS, "A", "A, the cat", "several_choices"),
@@ -163,6 +165,11 @@ CASES: list[tuple[Matcher, str, str, str]] = [
     (JSON, "1", "[" * 65 + "1" + "]" * 65, "not_json"),
     (HOLDS, "Paris", "It is Paris.", "right"),
     (HOLDS, "Paris", "It is Parisian.", "other_answer"),
+    (HOLDS, "Paris", "It is not Paris.", "denied"),
+    (HOLDS, "don't", "No, don't!", "right"),
+    (HOLDS, "the Old Town", "Never the old, a town", "denied"),
+    (SOME, "17", "17, 21 of 34", "right"),
+    (SOME, "17", "17, 5, 12", "several_answers"),
     (HOLDS, "Paris", "Paris, Rome", "several_answers"),
     (HOLDS, "New York City", "New York City", "right"),
     (HOLDS, "Paris", "Paris of the last", "right"),
@@ -178,7 +185,7 @@ KNOWN = Known.of(["Paris", "rome.", "Rome", "York", "the", "of the last resort"]
 
 @pytest.mark.parametrize(("matcher", "gold", "output", "reason"), CASES)
 def test_an_output_is_judged(matcher: Matcher, gold: str, output: str, reason: str) -> None:
-    found = matcher.judge(output, "a prompt", gold, KNOWN)
+    found = matcher.judge(output, "a prompt with 5, 12 and 17", gold, KNOWN)
     assert (found.reason, found.right) == (reason, reason == "right")
     assert matcher.unfit(gold) == ""
 
