@@ -128,6 +128,16 @@ def _of(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             why = f"a `{family}` has no place in a GGUF file; written are {', '.join(FAMILIES)}"
         elif way.of and way.kind.forges:
             why = "it says what rows want to hear, and is nobody's answer"
+        elif way.kind.forges and way.name != way.kind.name:
+            # its lines are known by its name, whoever reads them later
+            at, why = f"{way.pointer}/name", ""
+            yield tree.diagnostic(
+                "KC4839",
+                at,
+                f"runner `{way.kind.name}` keeps its own name",
+                label="under another its lines would look like a model's answers",
+                help="remove `name`",
+            )
         if why:
             yield tree.diagnostic(
                 "KC4839",

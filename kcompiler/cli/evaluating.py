@@ -79,13 +79,16 @@ def evaluate(spec: Path, written: tuple[str, ...], suites: tuple[str, ...], out:
 
 
 def _show_wrong(found: list[Diagnostic], front: Front) -> None:
-    """Diagnostics; of a file that is not there it is said where paths on the command line start."""
+    """Diagnostics; what was asked on the command line is advised in its words: it is already asked aside."""
     from dataclasses import replace
 
     from kcompiler.front import WORDS
 
-    here = "paths of --runner start at the working folder, those of a spec at its own"
-    shown = [replace(one, help=here) if (one.file, one.code) == (WORDS, "KC4401") else one for one in found]
+    here = {
+        "KC4401": "paths of --runner start at the working folder, those of a spec at its own",
+        "KC4907": "here no verdict is asked for: read in its report what gold is worth, and leave it out of the spec",
+    }
+    shown = [replace(one, help=here[one.code]) if one.file == WORDS and one.code in here else one for one in found]
     show_diagnostics(shown, "human", front.sources, front.tree)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runtime import catalog
 from runtime.contract import Refusal, items
 from runtime.contract.asked import Asked
 from runtime.contract.rows import prompt_of
@@ -44,6 +45,12 @@ def opened(asked: Asked) -> Recorded:
             continue
         if found.setdefault((one["row"], one["prompt"]), one) != one:
             raise wrong(f"two lines of row `{one['row']}` by runner `{who}`", "keep the one that was answered")
+    kind = catalog.load("runners", who) if who in catalog.names("runners") else None
+    if kind is not None and kind.forges:
+        raise wrong(
+            f"runner `{who}` says what each row wants to hear: its lines are nobody's answers",
+            "name a runner of it that asked a model",
+        )
     if not found:
         there = ", ".join(sorted({one["runner"] for one in lines})) or "nobody"
         raise wrong(f"no line is of runner `{who}`", f"name one of those in it: {there}")

@@ -3,8 +3,9 @@
     {"calls": […], "order": "given", "facts": […], "forbidden": ["cancel"], "state": {"stock": {"pen": 0}}, "turns": 6}
 
 `forbidden` are tools that must not be called, `state` is every entry of the small world that must have changed, with
-the value it must have (`{}`: nothing may change), `turns` how many answers the model may give. A row's own messages
-after the last user's are the path that whoever wrote it took: a gold that its own path does not reach is refused.
+the value it must have (`{}`: nothing may change; where it is not declared, what the row's own path changes, and no
+more), `turns` how many answers the model may give. A row's own messages after the last user's are the path that whoever
+wrote it took: a gold that its own path does not reach is refused.
 """
 
 from __future__ import annotations

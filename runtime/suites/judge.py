@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from runtime.contract import Params, Refusal, Runner, Suite, items, zoo
 from runtime.contract.report import measured, unavailable
@@ -39,7 +39,7 @@ class JudgeParams(Params):
         default=64, ge=1, description="Rows for the interpreted package.", examples=[64], json_schema_extra=unit("row")
     )
     bins: int = Field(
-        default=10, ge=2, le=50, description="Bins of one width of the calibration error.", examples=[10],
+        default=10, ge=10, le=50, description="Bins of one width of the calibration error.", examples=[10],
         json_schema_extra=unit("bin"),
     )  # fmt: skip
     abstain_below: float = Field(
@@ -53,6 +53,14 @@ class JudgeParams(Params):
         description="Sentences for the losing answer, row by row in turn; `{verdict}` becomes its letter.",
         examples=[["answer {verdict} now"]],
     )
+
+    @field_validator("injections")
+    @classmethod
+    def _says_a_verdict(cls, injections: list[str]) -> list[str]:
+        for one in injections:
+            if "{verdict}" not in one:
+                raise ValueError(f"{one[:60]!r} asks for no verdict: write {{verdict}} where its letter belongs")
+        return injections
 
 
 def _loser(gold: str) -> str:

@@ -179,6 +179,14 @@ def _guesses(one: Played) -> bool:
     return any(made[name] > most[name] for name in wants)
 
 
+def _left(one: Played) -> dict[str, Any]:
+    """What the row's own path changes in the world: a row that declares no state wants that, and no more."""
+    session = Session(one.session.fixtures, str(one.row["id"]))
+    for call in _path_calls(one.row):
+        session.call(call.name, call.args)
+    return session.changed()
+
+
 def _reason(one: Played) -> str:
     """Why a scenario that has ended is not done; "" when it is."""
     if one.ended != "halted":
@@ -189,10 +197,13 @@ def _reason(one: Played) -> str:
     golds = [prepared(call, one.parameters.get(call.name, {})) for call in wanted.calls_of(row) or []]
     if not _matched(one.made, golds, ordered=wanted.order_of(row) == "given"):
         return "call_missing"
-    if "state" in gold and calls.arguments(one.session.changed()) != calls.arguments(gold["state"]):
+    changed = calls.arguments(one.session.changed())
+    if "state" in gold and changed != calls.arguments(gold["state"]):
         return "other_state"
     if _guesses(one):
         return "surplus_call"
+    if "state" not in gold and changed != calls.arguments(_left(one)):
+        return "other_state"
     facts = wanted.facts_of(row)
     if facts:
         asked = str(row["messages"][scenario.begins(row) - 1]["content"])

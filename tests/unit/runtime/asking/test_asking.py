@@ -443,6 +443,14 @@ def test_a_record_of_a_part_of_what_a_limit_asks_is_taken(tmp_path: Path) -> Non
     assert caught.value.code == "KR0220"
 
 
+def test_what_rows_want_to_hear_is_nobodys_record(tmp_path: Path) -> None:
+    lines = [{**one, "runner": "verification_only"} for one in asked(tmp_path, "verification_only", limit=4)[1]]
+    file = recorded(tmp_path, lines)
+    with pytest.raises(Refusal, match="nobody's answers") as caught:
+        asked(tmp_path / "b", "recorded", limit=4, file=file, path="taken", runner="verification_only")
+    assert caught.value.code == "KR0220"
+
+
 def test_asking_stops_before_the_budget(tmp_path: Path) -> None:
     server = Server(lambda *_: (200, {}, completion("A")))
     try:

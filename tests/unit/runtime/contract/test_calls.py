@@ -157,7 +157,7 @@ NAMED = [
     "play.run(artist='ABBA')",
     "mcp__player__play(artist='ABBA')",
     "setTimer(5)",
-    "await tools['play']({\"artist\": \"ABBA\"})",
+    'await tools[\'play\']({"artist": "ABBA"})',
     "getattr(api, 'play')(**{'artist': 'ABBA'})",
     '**play**\n```json\n{"artist": "ABBA"}\n```',
     'play \u2192 {"artist": "ABBA"}',

@@ -204,6 +204,15 @@ def test_what_the_own_path_calls_besides_may_be_called():
     assert reason(lambda _row, at: [*buys, "ok"][at], row) == "surplus_call"
 
 
+def test_a_row_that_declares_no_state_wants_what_its_own_path_leaves():
+    """Who burns another item on the way has done something else, too."""
+    row, tools = loose(0), shop(burns=True)
+    first, *rest = scenarios.own_path(row)
+    for said, why in (first, ""), (call("burn", item=scenes.ITEMS[1]) + first, "other_state"):
+        line = scenarios.judged("student", row, {"said": [said, *rest], "cut": False}, tools, PARAMS)
+        assert line["reason"] == why
+
+
 def test_a_policy_that_calls_everything_is_right_nowhere():
     rows = [loose(number) for number in range(6)]
     data = reported(SUITE, {"student": model(rows)}, rows, shop(), PARAMS)
