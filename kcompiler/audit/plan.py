@@ -201,5 +201,6 @@ def _obligation(
     if changed or not rule.covers(one["report"]):
         names = ", ".join(changed) or "report"
         yield differs("KA03", place, f"the obligation differs from rule `{one['rule']}` in: {names}")
-    if (rule.expect is None) != (one["expect"] is None):
+    says = rule.expect is not None or policy.kinds.load(rule.kind).pinned is not None
+    if says == (one["expect"] is None):
         yield differs("KA03", place, f"the obligation and rule `{one['rule']}` do not expect the same")

@@ -45,6 +45,13 @@ def threshold(rule: Rule) -> str:
         return f"{params.get('by')} to {other} {params.get('op')} {_plain(params.get('threshold'))}"
     if rule["kind"].startswith("dominance@"):
         return f"none above {params.get('factor')} times the others at {params.get('window')} points in a row"
+    if rule["kind"].startswith("trend@"):
+        return (
+            f"{params.get('of')} of the last {params.get('window')} points {params.get('op')} {params.get('threshold')}"
+        )
+    if rule["kind"].startswith("regression@"):
+        way = "lower" if params.get("better") == "higher" else "higher"
+        return f"{params.get('by')} to the baseline {way} by at most {params.get('margin')}"
     if expect is not None:
         return f"expects {_plain(expect)}"
     return str(rule["kind"]).partition("@")[0]

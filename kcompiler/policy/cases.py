@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from pydantic import Field, ValidationError
 
+from kcompiler.policy import kinds
 from kcompiler.policy.kind import Closed
 from kcompiler.policy.load import LoadedRule
 from kcompiler.policy.obligation import first_problem
@@ -110,6 +111,14 @@ def read(file: Path) -> Case:
     return case.model_copy(update={"report": report, "given": given})
 
 
+def _expected(loaded: LoadedRule, case: Case) -> Any:
+    """What the plan would have resolved: what the case says, or what lies beside the rule."""
+    pinned = kinds.load(loaded.rule.kind).pinned
+    if pinned is None or case.given is not None:
+        return copy.deepcopy(case.given)
+    return pinned(loaded.params, loaded.folder, loaded.rule.on)
+
+
 def obligation(loaded: LoadedRule, case: Case) -> dict[str, Any]:
     """The obligation this rule would become for the step and report kind of the case."""
     report = case.report or {}
@@ -124,7 +133,7 @@ def obligation(loaded: LoadedRule, case: Case) -> dict[str, Any]:
         "from": f"step:{report.get('step', 'nobody')}",
         "kind": loaded.kind,
         "params": loaded.params.model_dump(mode="json", by_alias=True),
-        "expect": copy.deepcopy(case.given),
+        "expect": _expected(loaded, case),
         "remedy": loaded.rule.remedy,
         **timing(loaded.rule),
     }

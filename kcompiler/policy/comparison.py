@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field
 
+from kcompiler.policy import interval
 from kcompiler.policy.datum import RATE, Datum
-from kcompiler.policy.kind import Closed, Judged, broken, lacking
+from kcompiler.policy.kind import Closed, Judged, broken, lacking, text_of
 
 Op = Literal[">=", ">", "<=", "<", "=="]
 
@@ -37,6 +38,44 @@ def floored(params: Rated, least: int) -> Rated:
     if params.unit != RATE or params.need.min_n is not None:
         return params
     return params.model_copy(update={"need": params.need.model_copy(update={"min_n": least})})
+
+
+def rates_floored(params: Any, least: int) -> Any:
+    """The same of params about numbers of several units, which say `rates_min_n` for the rates among them."""
+    said = params.rates_min_n if params.need.min_n is None else params.need.min_n
+    return params.model_copy(update={"rates_min_n": least}) if said is None else params
+
+
+def few(need: Need, rates_min_n: int | None, datum: Datum) -> str:
+    """That fewer items stand behind this datum than must, or ""; nothing of one that counts none."""
+    least = rates_min_n if need.min_n is None and datum.unit == RATE else need.min_n
+    if least is None or datum.n is None or datum.n >= least:
+        return ""
+    return f"{datum.n} items, at least {least} are needed"
+
+
+def end_of(datum: Datum, on: str) -> Fraction | None:
+    """The `point` of a datum, or the `low` or `high` end of its interval; None where it has none."""
+    if on == "point":
+        return datum.value
+    if datum.k is not None and datum.n:
+        return interval.lower(datum.k, datum.n) if on == "low" else interval.upper(datum.k, datum.n)
+    return datum.low if on == "low" else datum.high
+
+
+def decided(op: Op, found: Fraction, threshold: Fraction, pointer: str, told: str, matches: int = 1) -> Judged:
+    """Pass or fail of one number that was computed; `told` is the beginning of the sentence about it."""
+    inside, margin = holds(op, found, threshold), distance(op, found, threshold)
+    return Judged(
+        word="pass" if inside else "fail",
+        reason=f"{told} {'meets' if inside else 'misses'} {op} {text_of(threshold)}",
+        pointer=pointer,
+        observed=text_of(found),
+        threshold=f"{op} {text_of(threshold)}",
+        distance=text_of(margin),
+        matches=matches,
+        margin=margin,
+    )
 
 
 def holds(op: Op, value: Fraction, threshold: Fraction) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -93,6 +94,9 @@ class Kind:
     faults: Callable[[Any, str], Iterable[Fault]] = lambda _, __: ()
     #: kind of the other report that a rule with these params compares with; "" for most
     other: Callable[[Any], str] = lambda _: ""
+    #: what a rule in this folder compares with that lies beside it, for the lock. Raises ValueError where that is not
+    #: what the params say; None for most kinds, which compare with nothing of the kind
+    pinned: Callable[[Any, Path, str], Any] | None = None
     #: these params for a pack in which a rate needs so many items, where they do not say it themselves
     floored: Callable[[Any, int], Any] = lambda params, _: params
     #: this check decides about forged reports itself; no other check ever sees one

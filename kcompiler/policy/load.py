@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 from kcompiler import source
 from kcompiler.diagnostic import Diagnostic, at, did_you_mean
 from kcompiler.policy import kinds, path, shape
-from kcompiler.policy.kind import Closed, Fault, Read
+from kcompiler.policy.kind import Closed, Fault, Kind, Read
 from kcompiler.policy.rule import PACK_NAME, Pack, Rule
 from runtime import digest
 
@@ -153,10 +153,14 @@ def _pack(name: str, folder: Path) -> tuple[LoadedPack | None, Sequence[Diagnost
     return _same_pack(name, folder, text)
 
 
-def _rule_text(folder: Path) -> tuple[bytes, bool]:
-    """What stands in a rule's file, nothing where there is none; and whether the folder is a pack of its own."""
-    file = folder / RULE_FILE
-    return file.read_bytes() if file.is_file() else b"", (folder / PACK_FILE).is_file()
+def _rule_text(folder: Path) -> tuple[bytes, tuple[tuple[str, bytes], ...], bool]:
+    """What stands in a rule's file, if there is one; what lies in folders below; and whether the folder is a
+    pack of its own."""
+    file, below = folder / RULE_FILE, [one for one in folder.iterdir() if one.is_dir()]
+    whole = (folder / PACK_FILE).is_file()
+    files = [] if whole else sorted(one for sub in below for one in sub.rglob("*") if one.is_file())
+    kept = tuple((one.relative_to(folder).as_posix(), one.read_bytes()) for one in files)
+    return file.read_bytes() if file.is_file() else b"", kept, whole
 
 
 @lru_cache(maxsize=64)
@@ -238,6 +242,8 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
     about = [one for one in shape.kinds() if rule.covers(one)] or [rule.on]
     faults = dict.fromkeys(fault for one in about for fault in kind.faults(params, one))
     problems += [_faulty(tree, fault) for fault in faults]
+    if kind.pinned is not None:
+        problems += _unpinned(tree, rule, kind, params, folder)
     if not faults:
         problems += [found for one in kind.reads(params) for found in _misread(tree, rule, one)]
     return LoadedRule(
@@ -248,6 +254,21 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
         tree=tree,
         folder=folder,
     ), problems
+
+
+def _unpinned(tree: source.Tree, rule: Rule, kind: Kind, params: Closed, folder: Path) -> Iterator[Diagnostic]:
+    """What lies beside a rule and is not what it says."""
+    assert kind.pinned is not None
+    try:
+        kind.pinned(params, folder, rule.on)
+    except (OSError, ValueError) as error:
+        yield tree.diagnostic(
+            "KC6044",
+            "/params/baseline",
+            f"rule `{rule.id}` cannot compare with its baseline: {error}",
+            help="take a report that an earlier run wrote (generated/NAME/evidence/reports), put it there and write "
+            "its digest: `sha256sum FILE`",
+        )
 
 
 #: why an expression is refused → the code of that cause

@@ -240,6 +240,11 @@ def _unmet(loaded: LoadedRule, pointer: str, said: str, help_: str) -> Diagnosti
 def _resolved(loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[object, Diagnostic | None]:
     """What the rule compares with, taken from the spec; None where each step's own parameters say it."""
     expect = loaded.rule.expect
+    if (pinned := kinds.load(loaded.rule.kind).pinned) is not None:
+        try:
+            return pinned(loaded.params, loaded.folder, loaded.rule.on), None
+        except (OSError, ValueError) as error:
+            return {"missing": str(error)}, None  # what is wrong with it was said when the pack was loaded
     if expect is None:
         return None, None
     value: object = expect.value

@@ -119,7 +119,8 @@ def test_every_pack_and_rule_satisfies_the_published_schema() -> None:
 
 
 def test_every_kind_is_used_by_a_shipped_rule() -> None:
-    assert {rule.rule.kind for rule in RULES} == set(kinds.names())
+    # a baseline is somebody's own: no shipped rule can pin one
+    assert {rule.rule.kind for rule in RULES} == set(kinds.names()) - {"regression"}
 
 
 def test_every_code_of_policies_has_a_page() -> None:

@@ -20,7 +20,7 @@ from kcompiler.policy import cel, path, shape
 from kcompiler.policy.cel.evaluate import At, Run
 from kcompiler.policy.cel.syntax import Binary, Call, Node
 from kcompiler.policy.cel.types import BOOL, Thing, Type, said
-from kcompiler.policy.comparison import Need, Op, distance
+from kcompiler.policy.comparison import Need, Op, distance, rates_floored
 from kcompiler.policy.kind import Closed, Fault, Judged, Kind, Read, broken, lacking, text_of
 
 _COMPARISONS: Mapping[str, Op] = {"<": "<", "<=": "<=", ">": ">", ">=": ">=", "==": "=="}
@@ -179,11 +179,6 @@ def judge(params: Params, report: Mapping[str, Any], _expect: object, other: Map
     return replace(least, matches=count)
 
 
-def _floored(params: Params, least: int) -> Params:
-    asked = params.rates_min_n if params.need.min_n is None else params.need.min_n
-    return params.model_copy(update={"rates_min_n": least}) if asked is None else params
-
-
 KIND = Kind(
     name="assert",
     version=1,
@@ -192,5 +187,5 @@ KIND = Kind(
     reads=_reads,
     faults=faults,
     other=lambda params: str(params.of),
-    floored=_floored,
+    floored=rates_floored,
 )

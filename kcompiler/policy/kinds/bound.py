@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from kcompiler.policy import interval, path
-from kcompiler.policy.comparison import HasNeed, Op, distance, floored, holds, lacks
+from kcompiler.policy import path
+from kcompiler.policy.comparison import HasNeed, Op, distance, end_of, floored, holds, lacks
 from kcompiler.policy.datum import BadDatum, Datum, fraction, read
 from kcompiler.policy.kind import (
     DecimalText,
@@ -66,14 +66,6 @@ def _counterfactual(op: Op, datum: Datum, threshold: Fraction) -> str:
     return f"; {abs(target - datum.k)} of {datum.n} items must change"
 
 
-def _observed(params: Params, datum: Datum) -> Fraction | None:
-    if params.on == "point":
-        return datum.value
-    if datum.k is not None and datum.n:
-        return interval.lower(datum.k, datum.n) if params.on == "low" else interval.upper(datum.k, datum.n)
-    return datum.low if params.on == "low" else datum.high
-
-
 def _at(params: Params, match: path.Match, threshold: Fraction) -> Judged:
     if match.missing:
         return lacking(match.missing, match.pointer)
@@ -84,7 +76,7 @@ def _at(params: Params, match: path.Match, threshold: Fraction) -> Judged:
     lack = lacks(params.need, params.unit, datum, match.pointer)
     if lack is not None:
         return lack
-    value = _observed(params, datum)
+    value = end_of(datum, params.on)
     if value is None:
         return lacking(f"has no `{params.on}` end of an interval", match.pointer)
     inside, margin = holds(params.op, value, threshold), distance(params.op, value, threshold)

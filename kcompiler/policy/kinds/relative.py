@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, model_validator
 
 from kcompiler.policy import path
-from kcompiler.policy.comparison import HasNeed, Op, distance, floored, holds, lacks
+from kcompiler.policy.comparison import HasNeed, Op, decided, floored, lacks
 from kcompiler.policy.datum import RATE, BadDatum, fraction, read
 from kcompiler.policy.kind import (
     DecimalText,
@@ -55,6 +55,8 @@ class Params(HasNeed):
     #: kind of the report in which `to` stands, where it is another one
     of: str = Field(default="", pattern=r"^([a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*)?$")
     by: Literal["difference", "quotient"] = "difference"
+    #: what understands nothing reaches, by the same report: of a quotient it is taken off both sides first
+    chance: PathText | None = None
     op: Op
     threshold: DecimalText
     paired: PathText | None = None
@@ -65,6 +67,8 @@ class Params(HasNeed):
             raise ValueError("`of` names the report in which `to` stands; give `to`")
         if self.paired is not None and (self.to is None or self.by == "quotient" or self.op == "=="):
             raise ValueError("`paired` is the difference of two measured sides, and bounded on one side")
+        if self.chance is not None and (self.by != "quotient" or self.chance in (self.metric, self.to)):
+            raise ValueError("`chance` is taken off both sides of a quotient, and is neither of them")
         if self.metric == self.to and not self.of:
             raise ValueError("`metric` and `to` are one place: a number is always as good as itself")
         return self
@@ -105,6 +109,11 @@ def _apart(params: Params) -> str:
     return PAIRED if params.unit == RATE else params.unit
 
 
+def _pure(params: Params) -> str:
+    """Unit of what would be reached by guessing: of rates a pure number, which counts nothing."""
+    return "1" if params.unit == RATE else params.unit
+
+
 def _pinned(expect: object) -> _Side | Judged:
     """What was measured before, as the plan has it."""
     if expect is None:
@@ -133,18 +142,7 @@ def _other(params: Params, report: Mapping[str, Any], expect: object) -> _Side |
 
 
 def _decided(params: Params, found: Fraction, pointer: str, told: str) -> Judged:
-    threshold = Fraction(params.threshold)
-    inside, margin = holds(params.op, found, threshold), distance(params.op, found, threshold)
-    return Judged(
-        word="pass" if inside else "fail",
-        reason=f"{told} {'meets' if inside else 'misses'} {params.op} {text_of(threshold)}",
-        pointer=pointer,
-        observed=text_of(found),
-        threshold=f"{params.op} {text_of(threshold)}",
-        distance=text_of(margin),
-        matches=1,
-        margin=margin,
-    )
+    return decided(params.op, found, Fraction(params.threshold), pointer, told)
 
 
 def _possible(params: Params, pairs: int, left: _Side, right: _Side) -> tuple[Fraction, Fraction] | None:
@@ -180,6 +178,21 @@ def _by_pairs(params: Params, found: _Side, left: _Side, right: _Side) -> Judged
     return _decided(params, end, found.pointer, told)
 
 
+def _beyond_chance(params: Params, data: object, left: _Side, right: _Side) -> Judged:
+    """How much of what the other side reaches beyond chance this one reaches, too. Chance is no count of items: what
+    would be reached by guessing is often known and not measured."""
+    assert params.chance is not None
+    need = params.need.model_copy(update={"min_n": None, "tag": "estimated"})
+    chance = _measured(params.model_copy(update={"need": need}), params.chance, data, _pure(params))
+    if isinstance(chance, Judged):
+        return chance
+    if chance.value < 0 or right.value <= chance.value:
+        return lacking(f"{right.shown} is not beyond chance, {chance.shown}", chance.pointer)
+    found = (left.value - chance.value) / (right.value - chance.value)
+    told = f"{left.shown} of {right.shown}, both less chance {chance.shown}, is {text_of(found)}, which"
+    return _decided(params, found, left.pointer, told)
+
+
 def judge(params: Params, report: Mapping[str, Any], expect: object, other: Mapping[str, Any] | None) -> Judged:
     left = _measured(params, params.metric, report["data"], params.unit)
     right = _other(params, report if other is None else other, expect)
@@ -188,6 +201,8 @@ def judge(params: Params, report: Mapping[str, Any], expect: object, other: Mapp
         return worst(one for one in (left, right, pairs) if isinstance(one, Judged))
     if pairs is not None:
         return _by_pairs(params, pairs, left, right)
+    if params.chance is not None:
+        return _beyond_chance(params, report["data"], left, right)
     if params.by == "quotient" and (left.value < 0 or right.value <= 0):
         return lacking(f"{left.shown} and {right.shown} have no quotient that says anything", left.pointer)
     found = left.value - right.value if params.by == "difference" else left.value / right.value
@@ -204,6 +219,7 @@ KIND = Kind(
     reads=lambda params: [
         Read("metric", params.metric, _LEAVES, unit=params.unit),
         *([] if params.to is None else [Read("to", params.to, _LEAVES, params.of, params.unit)]),
+        *([] if params.chance is None else [Read("chance", params.chance, _LEAVES, unit=_pure(params))]),
         *([] if params.paired is None else [Read("paired", params.paired, _LEAVES, unit=_apart(params))]),
     ],
     expects=lambda params: params.to is None,

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from kcompiler.diff.direction import direction
+from kcompiler.diff.direction import direction, threshold
 
 BASE = {
     "rule": "lab/core/valid",
@@ -119,6 +119,15 @@ def test_a_margin_moves(changes, expected):
 @pytest.mark.parametrize("changes", [{"expect": {"k": 9, "n": 10}}, {"against": "step:data"}])
 def test_another_side_is_another_gate(changes):
     assert direction(RELATIVE, {**RELATIVE, **changes})[0] == "incomparable"
+
+
+def test_what_looks_back_is_told_short():
+    trend = {"of": "rises", "window": 6, "op": "<", "threshold": "5"}
+    assert threshold({"kind": "trend@1", "params": trend}) == "rises of the last 6 points < 5"
+    back = {"better": "higher", "by": "difference", "margin": "0.02"}
+    for better, way in (("higher", "lower"), ("lower", "higher")):
+        told = threshold({"kind": "regression@1", "params": {**back, "better": better}, "expect": {"data": {}}})
+        assert told == f"difference to the baseline {way} by at most 0.02"
 
 
 def test_a_gate_that_blocks_sooner_is_stronger():

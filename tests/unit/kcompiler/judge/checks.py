@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime import digest
-from tests.unit.kcompiler.judge import claims_believed
+from tests.unit.kcompiler.judge import checks_kinds, claims_believed
 from tests.unit.kcompiler.judge.samples import HEX, bound, number, obligation, report
 
 ENVELOPE = {"unit": "1", "tag": "measured"}
@@ -428,4 +428,5 @@ CHECKS: list[Callable[[], None]] = [
     a_rule_of_the_release_blocks_the_release_alone,
     files_are_matched_by_the_step_they_name,
     *claims_believed.CHECKS,
+    *checks_kinds.CHECKS,
 ]

@@ -8,7 +8,9 @@ from tests.unit.kcompiler.judge import (
     claims_judging,
     claims_kinds,
     claims_numbers,
+    claims_regression,
     claims_relative,
+    claims_trend,
 )
 from tests.unit.kcompiler.judge.samples import Claim
 
@@ -47,5 +49,7 @@ def claims() -> list[Claim]:
         *claims_kinds.asked_for(),
         *claims_relative.every(),
         *claims_dominance.every(),
+        *claims_trend.every(),
+        *claims_regression.every(),
         *claims_judging.sizes(),
     ]

@@ -20,6 +20,39 @@ def sides(student: Any, teacher: Any, **more: Any) -> dict[str, Any]:
     return {"student": student, "teacher": teacher, **more}
 
 
+def beyond_chance() -> list[Claim]:
+    """A quotient of what is left of both sides above guessing."""
+    asked = made(by="quotient", threshold="0.5", chance="chance")
+    quarter = number(0.25)
+    return [
+        one("half of what is beyond chance", sides(facts.rate(50, 100), facts.rate(75, 100), chance=quarter), asked, "pass",
+            observed="0.5", pointer="/data/student", reason="50/100 of 75/100, both less chance 0.25, is 0.5, which meets"),
+        one("less than half of it", sides(facts.rate(49, 100), facts.rate(75, 100), chance=quarter), asked, "fail",
+            observed="0.48"),
+        one("worse than chance", sides(facts.rate(20, 100), facts.rate(75, 100), chance=quarter), asked, "fail",
+            observed="-0.1"),
+        one("a teacher that guesses", sides(facts.rate(50, 100), facts.rate(25, 100), chance=quarter), asked,
+            "not_evaluated", reason="25/100 is not beyond chance, 0.25.", pointer="/data/chance"),
+        one("a teacher just beyond it", sides(facts.rate(26, 100), facts.rate(26, 100), chance=quarter), asked, "pass"),
+        one("chance is not there", sides(facts.rate(50, 100), facts.rate(75, 100)), asked, "not_evaluated"),
+        one("chance below nothing", sides(facts.rate(50, 100), facts.rate(75, 100), chance=number(-0.1)), asked,
+            "not_evaluated"),
+        one("chance of nothing", sides(facts.rate(50, 100), facts.rate(100, 100), chance=number(0)), asked, "pass"),
+        one("chance in another unit", sides(facts.rate(50, 100), facts.rate(75, 100), chance=number(1, "s")), asked,
+            "error"),
+        one("chance that is known and not measured",
+            sides(facts.rate(50, 100), facts.rate(75, 100), chance=facts.estimated(0.25, "1", by="choices")), asked, "pass"),
+        one("chance counts no items", sides(facts.rate(50, 100), facts.rate(75, 100), chance=quarter),
+            made(by="quotient", threshold="0.5", chance="chance", need={"min_n": 100}), "pass"),
+        one("chance of other numbers has their unit", sides(number(2, "s"), number(3, "s"), chance=number(1, "s")),
+            made(by="quotient", threshold="0.5", chance="chance", unit="s"), "pass", observed="0.5"),
+        one("chance of a difference", sides(facts.rate(50, 100), facts.rate(75, 100), chance=quarter),
+            made(chance="chance"), "error", reason="taken off both sides of a quotient"),
+        one("chance that is a side", sides(facts.rate(50, 100), facts.rate(75, 100), chance=quarter),
+            made(by="quotient", chance="teacher"), "error", reason="is neither of them"),
+    ]  # fmt: skip
+
+
 def margins() -> list[Claim]:
     """Every operator, at the margin and on both sides of it, in exact arithmetic."""
     hundred = [(89, "below"), (90, "at"), (91, "above")]
@@ -376,4 +409,12 @@ def senseless() -> list[Claim]:
 
 
 def every() -> list[Claim]:
-    return [*margins(), *evidence_of_sides(), *pairs(), *what_was_before(), *two_reports(), *senseless()]
+    return [
+        *beyond_chance(),
+        *margins(),
+        *evidence_of_sides(),
+        *pairs(),
+        *what_was_before(),
+        *two_reports(),
+        *senseless(),
+    ]
