@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kcompiler.delta import Entry
     from kcompiler.diagnostic import Diagnostic
     from kcompiler.front import Front
+    from kcompiler.plan.silent import Silent
 
 
 @click.command()
@@ -106,7 +107,7 @@ def plan(
 ) -> None:
     """Write generated/<name>/plan.lock when its content changed, and print what would run here and why."""
     from kcompiler import lock
-    from kcompiler.plan import kept, lock_path, told, undecidable
+    from kcompiler.plan import kept, lock_path, silent, told, undecidable
 
     made, home, front = plan_of(spec, form, targets=targets, profile=profile)
     path = lock_path(home, made)
@@ -129,6 +130,7 @@ def plan(
         undecidable(front, home),
         told(front, home),
         kept(front, home, made),
+        silent(front, home, made),
         where=home.shown(path),
         spec=called(spec, profile),
         raised="" if spent is None else f"raise {spent.place} in {called(spec, profile)}, then ",
@@ -158,6 +160,7 @@ def _show_plan(
     doubts: Sequence[Diagnostic],
     told: Sequence[str],
     kept: Mapping[str, str],
+    silent: Sequence[Silent],
     *,
     where: str,
     spec: str,
@@ -172,7 +175,7 @@ def _show_plan(
 
     digest = lock.plan_digest(made)
     if form == "json":
-        click.echo(json.plan(made, committed, entries, digest, doubts, told, kept), nl=False)
+        click.echo(json.plan(made, committed, entries, digest, doubts, told, kept, silent), nl=False)
         return
     view = plan_view(
         made,
@@ -184,6 +187,7 @@ def _show_plan(
         doubts=doubts,
         told=told,
         kept=kept,
+        silent=silent,
         full=full,
         # `apply SPEC` makes everything; a part is carried out by its lock
         next_command=f"{raised}kcompiler apply {where if made['asked'].get('targets') else spec}",

@@ -20,6 +20,7 @@ from kcompiler.lower import lower
 from kcompiler.plan.estimates import kept, told, undecidable
 from kcompiler.plan.locked import content, meaning
 from kcompiler.plan.obliged import APPLY, obligations
+from kcompiler.plan.silent import silent
 from kcompiler.policy import believed
 from kcompiler.project import Project
 from kcompiler.source import Tree
@@ -34,6 +35,7 @@ __all__ = [
     "obligations",
     "problems",
     "restrict",
+    "silent",
     "told",
     "undecidable",
 ]

@@ -275,13 +275,13 @@ def _unpinned(tree: source.Tree, rule: Rule, kind: Kind, params: Closed, folder:
 _FAULTS = {
     "absent": "KC6041", "path": "KC6041", "name": "KC6041", "word": "KC6041", "constant": "KC6041", "schema": "KC6041",
     "types": "KC6042", "mixed": "KC6042", "unit": "KC6042", "division": "KC6042", "index": "KC6042",
-    "function": "KC6042", "nothing": "KC6043", "empty": "KC6043",
+    "function": "KC6042", "compare": "KC6004", "nothing": "KC6043", "empty": "KC6043",
 }  # fmt: skip
 
 
 def _faulty(tree: source.Tree, fault: Fault) -> Diagnostic:
     """An expression that a gate must not rest on, at the place in its text."""
-    pointer = f"/params/{fault.key}"
+    pointer = f"/params/{fault.key}" if fault.key else "/kind"
     text = str(tree.get(pointer))
     place = tree.place(pointer, "value")
     shown = " ".join(text[fault.at : fault.at + 40].split()) or "the end"

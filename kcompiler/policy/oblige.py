@@ -6,17 +6,14 @@ anything is spent (plan-apply-policy.md, section 6 no. 1): the vacuous pass dies
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
 from types import MappingProxyType
 from typing import Any
 
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.policy import kinds, path, shape
-from kcompiler.policy.kind import NUMBER
+from kcompiler.policy import conditions, kinds, path, shape
 from kcompiler.policy.load import LoadedPack, LoadedRule, Policy
-from kcompiler.policy.rule import Expect, Rule, When, Where, written
+from kcompiler.policy.rule import Expect, Rule, Where, written
 from runtime import catalog
 
 #: step → its parameters
@@ -80,11 +77,12 @@ def _of_rule(
     settings: Settings,
 ) -> tuple[list[dict[str, Any]], list[Diagnostic]]:
     rule = loaded.rule
-    applies, problem = _applies(loaded, spec_values)
+    problem = _unknown(loaded, producers)
     if problem is not None:
         return [], [problem]
-    if not applies:
-        return [], []
+    silent, problem = conditions.applies(pack, loaded, spec_values)
+    if problem is not None or silent:
+        return [], [] if problem is None else [problem]
     fed = [(kind, step) for kind in sorted(producers) if rule.covers(kind) for step in producers[kind]]
     if not fed:
         return [], [] if rule.mode == "skip" else [_unfed(loaded, producers)]
@@ -156,87 +154,6 @@ def _no_parameter(loaded: LoadedRule, where: Where, steps: Sequence[str]) -> Dia
     )
 
 
-def _applies(loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[bool, Diagnostic | None]:
-    """Whether the rule is for this spec, and what is wrong with a condition that no spec could meet."""
-    applies = True
-    for pointer, when in loaded.rule.conditions:
-        met, problem = _met(loaded, pointer, when, spec_values)
-        if problem is not None:
-            return False, problem
-        applies = applies and met
-    return applies, None
-
-
-def _met(
-    loaded: LoadedRule, pointer: str, when: When, spec_values: Mapping[str, Any]
-) -> tuple[bool, Diagnostic | None]:
-    parsed = path.parse(when.spec)
-    values = [match.value for match in path.walk(parsed, spec_values) if not match.missing]
-    places = shape.follow(parsed, shape.of_spec())
-    if isinstance(places, shape.Lost) and not values:
-        return False, _no_field(loaded, f"{pointer}/spec", when.spec, places)
-    if when.some is not None:
-        return when.some is any(value not in (None, [], {}, "") for value in values), None
-    nodes = [] if isinstance(places, shape.Lost) else shape.forms(places)
-    for kind, way in (("array", "[*]"), ("object", ".<key>")):
-        if any(node.get("type") == kind for node in nodes) or any(isinstance(value, _JSON[kind]) for value in values):
-            return False, _unmet(
-                loaded, f"{pointer}/spec", f"`{when.spec}` is {_SAID[kind]}", f"write `{when.spec}{way}`"
-            )
-    found = {written(value) for value in values}
-    for text in when.texts:
-        if text not in found and nodes and not any(_possible(node, text) for node in nodes):
-            known = sorted({name for node in nodes for name in _names(node)})
-            said = f"`{when.spec}` can never be `{text}`"
-            return False, _unmet(loaded, f"{pointer}/has", said, did_you_mean(text, known) if known else _wants(nodes))
-    return not found.isdisjoint(when.texts), None
-
-
-_JSON: Mapping[str, type] = {"array": list, "object": dict}
-_SAID: Mapping[str, str] = {"array": "a list", "object": "an object"}
-
-
-def _names(node: Mapping[str, Any]) -> list[str]:
-    """The values that a schema enumerates; of names of plug-ins, those that are installed here."""
-    listed = [written(one) for one in node.get("enum", [node["const"]] if "const" in node else [])]
-    return [*listed, *catalog.names(node["x-room"])] if "x-room" in node else listed
-
-
-def _possible(node: Mapping[str, Any], text: str) -> bool:
-    """Whether a value that is written like this satisfies the schema."""
-    names = _names(node)
-    if names:
-        return text in names
-    types = node.get("type", [])
-    number = Fraction(text) if re.fullmatch(NUMBER, text) else None
-    for kind in [types] if isinstance(types, str) else types:
-        if kind == "string" or (kind == "boolean" and text in ("true", "false")):
-            return True
-        if number is not None and (kind == "number" or (kind == "integer" and number.denominator == 1)):
-            return bool(node.get("minimum", number) <= number <= node.get("maximum", number))
-    return False
-
-
-def _wants(nodes: Sequence[Mapping[str, Any]]) -> str:
-    kinds_ = sorted({str(node["type"]) for node in nodes if isinstance(node.get("type"), str)})
-    ends = [f"{word} {node[key]}" for node in nodes for key, word in _ENDS.items() if key in node]
-    return " ".join([f"a spec has {' or '.join(kinds_)} there,", *ends]).rstrip(",")
-
-
-_ENDS: Mapping[str, str] = {"minimum": "at least", "maximum": "at most"}
-
-
-def _unmet(loaded: LoadedRule, pointer: str, said: str, help_: str) -> Diagnostic:
-    return loaded.tree.diagnostic(
-        "KC6015",
-        pointer,
-        f"no spec can meet this condition: {said}",
-        label="the rule would never apply",
-        help=help_,
-        notes=("schemas/spec.schema.json says what may stand there",),
-    )
-
-
 def _resolved(loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[object, Diagnostic | None]:
     """What the rule compares with, taken from the spec; None where each step's own parameters say it."""
     expect = loaded.rule.expect
@@ -253,7 +170,7 @@ def _resolved(loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[objec
         matches = path.walk(parsed, spec_values)
         if any(match.missing for match in matches):
             places = shape.follow(parsed, shape.of_spec())
-            return None, _no_field(loaded, "/expect/from", expect.source, places)
+            return None, conditions.no_field(loaded, "/expect/from", expect.source, places)
         several = any(not isinstance(step, path.Field) for step in parsed.steps)
         value = [match.value for match in matches] if several else matches[0].value
     value = _named(expect, value)
@@ -275,15 +192,41 @@ def _named(expect: Expect, value: object) -> object:
     return [*items, *expect.plus]
 
 
-def _no_field(loaded: LoadedRule, pointer: str, text: str, places: Sequence[shape.Place] | shape.Lost) -> Diagnostic:
-    lost = places if isinstance(places, shape.Lost) else None
-    return loaded.tree.diagnostic(
-        "KC6011",
-        pointer,
-        f"the spec has nothing at `{text}`",
-        label=f"no spec has `{lost.step}` there" if lost else "not in this spec",
-        help=did_you_mean(lost.step, lost.known) if lost and lost.known else "look the path up in `kcompiler show`",
-    )
+def _unknown(loaded: LoadedRule, producers: Mapping[str, Sequence[str]]) -> Diagnostic | None:
+    """A report of a kind that nothing installed here makes, whatever a spec says: misspelt, whether or not the rule is
+    for this spec. A rule that is skipped, or an uninstalled plug-in's, may wait."""
+    rule = loaded.rule
+    wanted = {"/on": rule.on, "/params/of": kinds.load(rule.kind).other(loaded.params)}
+    for pointer, name in wanted.items():
+        if not name or rule.mode == "skip" or _made(name, producers) or _made(name, shape.kinds()):
+            continue
+        if _made(name, known := _by_plug_ins()):
+            continue
+        return loaded.tree.diagnostic(
+            "KC6045",
+            pointer,
+            f"no report is called `{name}`",
+            label="nothing that is installed makes such a report",
+            help=did_you_mean(name.removesuffix(".*"), sorted({*shape.kinds(), *producers, *known})),
+            notes=("a report of a plug-in is known where the plug-in is installed",),
+        )
+    return None
+
+
+def _made(name: str, known: Iterable[str]) -> bool:
+    """Whether a report of this name, or with `.*` one below it, is among those that are known."""
+    return name == "*" or any(one == name or (name.endswith(".*") and one.startswith(name[:-1])) for one in known)
+
+
+def _by_plug_ins() -> list[str]:
+    """Kinds of report that installed plug-ins of third parties make, as far as that does not hang on parameters."""
+    found = [f"{EVALUATION}{name}" for name in catalog.names("suites")]
+    for name in catalog.names("steps"):
+        if catalog.distribution("steps", name) is None:
+            continue
+        gives = catalog.load("steps", name).gives
+        found += [port.report for port in gives.values() if port.report] if isinstance(gives, Mapping) else []
+    return found
 
 
 def _unfed(loaded: LoadedRule, producers: Mapping[str, Sequence[str]]) -> Diagnostic:

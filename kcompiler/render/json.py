@@ -13,6 +13,7 @@ from kcompiler.diff.difference import compare, followers
 if TYPE_CHECKING:
     from kcompiler.audit import Audit
     from kcompiler.delta import Entry
+    from kcompiler.plan.silent import Silent
     from kcompiler.status import Stage
 
 
@@ -34,6 +35,7 @@ def plan(
     doubts: Iterable[Diagnostic] = (),
     told: Iterable[str] = (),
     kept: Mapping[str, str] | None = None,
+    silent: Iterable[Silent] = (),
 ) -> str:
     """The plan's identity, what changed against the committed lock, and what would happen to each step."""
     return _line(
@@ -44,6 +46,7 @@ def plan(
             "changes": None if committed is None else [asdict(item) for item in compare(committed, made)],
             "steps": [asdict(entry) for entry in entries],
             "obligations": len(made["obligations"]),
+            "silent": [asdict(one) for one in silent],
             "doubts": [asdict(item) for item in doubts],
             "told": list(told),
             "budgets": made["budgets"],

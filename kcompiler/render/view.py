@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kcompiler.delta import Entry
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.diff.difference import Change, compare, followers, short
 from kcompiler.render.fold import fold, label, pattern
 from kcompiler.render.human import inert, shortened
+
+if TYPE_CHECKING:
+    from kcompiler.plan.silent import Silent
 
 #: a bound on money is not called weak
 _WAYS = {("budget", "weaker"): "HIGHER", ("budget", "stronger"): "LOWER"}
@@ -50,13 +53,14 @@ def plan_view(
     doubts: Sequence[Diagnostic] = (),
     told: Sequence[str] = (),
     kept: Mapping[str, str] | None = None,
+    silent: Sequence[Silent] = (),
     next_command: str,
     full: bool = False,
 ) -> View:
     """What a person must know before apply: trust, then steps, gates, disk, spend, and the next command.
 
     `told` says what the rows can tell of each margin, `kept` maps a step to the room that its artifact takes at most,
-    by arithmetic.
+    by arithmetic; `silent` are the rules of the packs that ask nothing of this spec.
     """
     same = old == new
     changes = [] if old is None or same else compare(old, new)
@@ -74,7 +78,13 @@ def plan_view(
         Section(title="steps", rows=steps(entries, _follow(old, new), full=full)),
         Section(
             title="gates",
-            rows=[_gates(new["obligations"]), *told, *(f"! {item.summary} [{item.code}]" for item in doubts)],
+            rows=[
+                _gates(new["obligations"]),
+                *_later(new["obligations"]),
+                *told,
+                *(f"! {item.summary} [{item.code}]" for item in doubts),
+                *_silent(silent, full),
+            ],
         ),
         Section(title="disk", rows=[f"{step}  {words}" for step, words in sorted((kept or {}).items())]),
         Section(title="spend", rows=spend(entries, new["budgets"], new.get("estimates", {}))),
@@ -176,6 +186,27 @@ def _gates(obligations: Sequence[Mapping[str, Any]]) -> str:
     blocking = sum(1 for item in obligations if item["mode"] == "block")
     packs = sorted({item["pack"] for item in obligations})
     return f"{len(obligations)} obligations, {blocking} block ({', '.join(packs)})"
+
+
+def _later(obligations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rules that do not block as soon as their report is there."""
+    when = {item["rule"]: (item.get("effective_on", ""), item.get("phase", "report")) for item in obligations}
+    rows = []
+    for rule, (day, phase) in sorted(when.items()):
+        told = [*([f"from {day} on"] if day else []), *(["where it is delivered"] if phase == "release" else [])]
+        rows += [f"~ {rule} blocks {' and '.join(told)}"] if told else []
+    return rows
+
+
+def _silent(found: Sequence[Silent], full: bool) -> list[str]:
+    """Rules that ask nothing of this spec: how many for each reason, or each by its name."""
+    if full:
+        return [f"- {one.rule} is not asked: {one.because}" for one in found]
+    rows = []
+    for group in fold(found, lambda one: one.because):
+        count = len(group)
+        rows.append(f"- {count} rule{'s are' if count > 1 else ' is'} not asked: {group[0].because}")
+    return rows
 
 
 def spend(entries: Sequence[Entry], budgets: Mapping[str, Any], estimates: Mapping[str, Any]) -> list[str]:

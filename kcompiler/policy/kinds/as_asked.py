@@ -6,10 +6,10 @@ stands in the plan alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kcompiler.policy.kind import Closed, Judged, Kind, broken, lacking
+from kcompiler.policy.kind import Closed, Fault, Judged, Kind, broken, lacking
 from kcompiler.policy.laws.remade import UNLIKE
 
 
@@ -28,11 +28,21 @@ def judge(_params: Params, report: Mapping[str, Any], expect: object, _other: ob
     return Judged(word="fail" if apart else "pass", reason=found, pointer="/data")
 
 
+def faults(_params: Params, kind: str) -> Iterator[Fault]:
+    """Of most kinds of report nobody has said how they show what was asked for."""
+    if kind not in UNLIKE:
+        known = ", ".join(sorted(UNLIKE))
+        yield Fault(
+            "", "compare", f"a report `{kind}` is not compared with what was asked for", 0, f"these are: {known}"
+        )
+
+
 KIND = Kind(
     name="as_asked",
     version=1,
     params=Params,
     judge=judge,
+    faults=faults,
     expects=lambda _: True,
     # each step's own parameters, `expect: {step: true}`, and nothing of the spec
     accepts=lambda expect: expect is None,

@@ -437,6 +437,7 @@ def test_every_pack_is_found() -> None:
         "quality/gold",
         "quality/integration",
         "quality/judged",
+        "quality/learning",
         "quality/needle",
         "quality/original",
         "quality/parity",

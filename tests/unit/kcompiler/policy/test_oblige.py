@@ -20,6 +20,8 @@ SPEC: dict[str, Any] = {
     "teacher": {"source": "bootstrap", "store": None},
     "empty": {"suites": []},
 }
+#: the same about a report that some step makes in some spec
+KNOWN = changed("eval.sound", "eval.gold").replace("level", "items").replace("ratio", "item")
 SOUND = {"eval.sound": ["evaluate-sound"]}
 COVERS = """\
 id: loud
@@ -108,13 +110,13 @@ def test_each_step_that_makes_the_report_owes_it(tmp_path: Path) -> None:
 
 
 def test_a_rule_nobody_can_feed_is_an_error(tmp_path: Path) -> None:
-    obligations, problems = made(tmp_path, producers={"run": ["apply"]})
+    obligations, problems = made(tmp_path, KNOWN, producers={"run": ["apply"]})
     assert obligations == []
     assert [(one.code, one.severity, one.line) for one in problems] == [("KC6010", "error", 3)]
 
 
 def test_a_warning_nobody_can_feed_is_a_warning(tmp_path: Path) -> None:
-    _, problems = made(tmp_path, changed("kind:", "mode: warn\nkind:"), producers={})
+    _, problems = made(tmp_path, KNOWN.replace("kind:", "mode: warn\nkind:"), producers={})
     assert [(one.code, one.severity) for one in problems] == [("KC6010", "warning")]
 
 
@@ -128,8 +130,8 @@ def test_a_skipped_rule_needs_no_feeding_and_stays_visible(tmp_path: Path) -> No
 @pytest.mark.parametrize(("has", "applies"), [("sound", True), ("light", True), ("tool_use", False)])
 def test_a_rule_applies_when_the_spec_says_so(tmp_path: Path, has: str, applies: bool) -> None:
     """And where it does not apply, nobody has to feed it."""
-    rule = changed("kind:", f'when: {{spec: "evaluation.suites[*].use", has: {has}}}\nkind:')
-    producers = SOUND if applies else {}
+    rule = KNOWN.replace("kind:", f'when: {{spec: "evaluation.suites[*].use", has: {has}}}\nkind:')
+    producers = {"eval.gold": ["evaluate-gold"]} if applies else {}
     obligations, problems = made(tmp_path, rule, producers=producers)
     assert (len(obligations), problems) == (int(applies), [])
 
@@ -247,7 +249,7 @@ BESIDE = RULE.replace("bound", "relative").replace("metric: level", "metric: lev
     ids=["none", "two", "one"],
 )
 def test_a_report_to_compare_with_is_made_by_one_step(tmp_path: Path, makers: list[str], label: str) -> None:
-    obligations, problems = made(tmp_path, BESIDE, producers={**SOUND, **({"eval.light": makers} if makers else {})})
+    obligations, problems = made(tmp_path, BESIDE, producers={**SOUND, "eval.light": makers})
     assert [(one.code, one.label) for one in problems] == ([("KC6013", label)] if label else [])
     assert [one["against"] for one in obligations] == ([] if label else ["step:apply"])
 
