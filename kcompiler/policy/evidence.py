@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompiler import assets
+from kcompiler.policy import conforms
 from kcompiler.policy.laws import whole
 from runtime import digest
 from runtime.contract import report as contract
@@ -39,18 +40,30 @@ class Evidence:
 
 @dataclass(frozen=True)
 class _Schema:
-    validator: Any
+    #: whether a report satisfies it; None where only jsonschema can tell
+    accepts: conforms.Accepts | None
     #: "sha256:…" of the file
     digest: str
     content: Mapping[str, Any]
 
 
 @cache
-def _validators() -> Any:
+def _compiler() -> conforms.Compiler:
     """Of everything that may refer to the envelope."""
-    from kcompiler.policy.validator import Validators  # 70 ms that `validate` and `plan` need not pay
+    return conforms.Compiler(_text(ENVELOPE))
+
+
+@cache
+def _validators() -> Any:
+    """The same, for saying what is wrong."""
+    from kcompiler.policy.validator import Validators  # 70 ms that right reports need not pay
 
     return Validators(_text(ENVELOPE))
+
+
+@cache
+def _worded(name: str) -> Any:
+    return _validators().of(_text(name))
 
 
 def _text(name: str) -> Any:
@@ -67,12 +80,20 @@ def _schema(name: str) -> _Schema | None:
     if not _file(name).is_file():
         return None
     schema = _text(name)
-    return _Schema(_validators().of(schema), digest.of_file(_file(name)), schema)
+    return _Schema(_compiler().of(schema), digest.of_file(_file(name)), schema)
+
+
+def _complaint(content: Mapping[str, Any], name: str, schema: _Schema) -> str:
+    """Where and why a report does not satisfy a schema, or ""."""
+    if schema.accepts is not None and schema.accepts(content):
+        return ""
+    from runtime.contract.jsonschemas import best_match
+
+    error = best_match(_worded(name).iter_errors(content))
+    return "" if error is None else f"{error.json_path}: {error.message[:200]}"
 
 
 def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
-    from runtime.contract.jsonschemas import best_match
-
     kind = content.get("kind")
     if not isinstance(kind, str) or not _KIND.match(kind):
         return Evidence(pin, None, "it names no report kind")
@@ -84,9 +105,7 @@ def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
     found = {name: schema for name in names if (schema := _schema(name)) is not None}
     used = {name: schema.digest for name, schema in found.items()}
     name, schema = list(found.items())[-1]
-    error = best_match(schema.validator.iter_errors(content))
-    if error is not None:
-        complaint = f"{error.json_path}: {error.message[:200]}"
+    if complaint := _complaint(content, name, schema):
         return Evidence(pin, None, f"it does not satisfy schemas/{name}.schema.json at {complaint}", used)
     # of a kind without a schema nobody knows what belongs together; what a rule reads of it is checked when it is read
     if name != ENVELOPE and (wrong := whole.contradiction(content, schema.content)):
