@@ -13,6 +13,7 @@ from typing import Any
 from kcompiler import assets
 from kcompiler.policy import conforms
 from kcompiler.policy.laws import whole
+from kcompiler.policy.seen import Seen
 from runtime import digest
 from runtime.contract import report as contract
 from runtime.contract import strict_json
@@ -110,7 +111,7 @@ def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
     # of a kind without a schema nobody knows what belongs together; what a rule reads of it is checked when it is read
     if name != ENVELOPE and (wrong := whole.contradiction(content, schema.content)):
         return Evidence(pin, None, f"it contradicts itself{wrong}", used)
-    return Evidence(pin, content, "", used)
+    return Evidence(pin, Seen(content), "", used)
 
 
 def read(given: bytes | Mapping[str, Any]) -> Evidence:

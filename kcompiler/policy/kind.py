@@ -118,8 +118,13 @@ def worst(found: Iterable[Judged]) -> Judged:
     every = list(found)
     decisive = min(every, key=lambda one: (ORDER.index(one.word), one.margin))
     same = sum(one.word == decisive.word for one in every)
-    more = "" if same == 1 or decisive.word == "pass" else f" (and {same - 1} more like it)"
+    more = "" if decisive.word == "pass" else more_like_it(same)
     return replace(decisive, reason=decisive.reason + more, matches=len(every))
+
+
+def more_like_it(same: int) -> str:
+    """What follows the reason of the one that is told of so many."""
+    return "" if same == 1 else f" (and {same - 1} more like it)"
 
 
 def enough(decided: Judged, least: int) -> Judged:

@@ -8,14 +8,16 @@ measurement is demanded, or that has fewer items than needed, does not pass.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from kcompiler.policy import path
-from kcompiler.policy.comparison import HasNeed, Op, distance, end_of, floored, holds, lacks
+from kcompiler.policy.comparison import HasNeed, Need, Op, distance, end_of, floored, holds, lacks
 from kcompiler.policy.datum import BadDatum, Datum, fraction, read
 from kcompiler.policy.kind import (
     DecimalText,
@@ -26,11 +28,13 @@ from kcompiler.policy.kind import (
     broken,
     enough,
     lacking,
+    more_like_it,
     reachable,
     text_of,
     with_unit,
     worst,
 )
+from kcompiler.policy.seen import kept
 
 
 class Params(HasNeed):
@@ -66,28 +70,80 @@ def _counterfactual(op: Op, datum: Datum, threshold: Fraction) -> str:
     return f"; {abs(target - datum.k)} of {datum.n} items must change"
 
 
-def _at(params: Params, match: path.Match, threshold: Fraction) -> Judged:
+class _Value(NamedTuple):
+    """A number that can be compared, and where it stands."""
+
+    value: Fraction
+    nth: int
+    datum: Datum
+    pointer: str
+
+
+class _Places(NamedTuple):
+    """What the paths of a rule lead to, whatever it is compared with."""
+
+    matches: int
+    #: the worst of what cannot be compared
+    lack: Judged | None
+    #: the first of the least numbers and the first of the greatest, in the order of their places; empty without numbers
+    ends: Sequence[_Value]
+    #: every number, ascending
+    ordered: Sequence[Fraction]
+
+
+def _at(match: path.Match, nth: int, unit: str, need: Need, on: str) -> _Value | Judged:
     if match.missing:
         return lacking(match.missing, match.pointer)
     try:
         datum = read(match.value)
     except BadDatum as error:
         return broken(str(error), match.pointer)
-    lack = lacks(params.need, params.unit, datum, match.pointer)
+    lack = lacks(need, unit, datum, match.pointer)
     if lack is not None:
         return lack
-    value = end_of(datum, params.on)
+    value = end_of(datum, on)
     if value is None:
-        return lacking(f"has no `{params.on}` end of an interval", match.pointer)
+        return lacking(f"has no `{on}` end of an interval", match.pointer)
+    return _Value(value, nth, datum, match.pointer)
+
+
+def _ends(values: Sequence[_Value]) -> Sequence[_Value]:
+    return [of(values, key=lambda one: one.value) for of in (min, max)] if values else ()
+
+
+def _places(report: Mapping[str, Any], metric: Sequence[str], unit: str, need: Need, on: str) -> _Places:
+    matches = [match for text in metric for match in path.walk(path.parse(text), report["data"], "/data")]
+    found = [_at(match, nth, unit, need, on) for nth, match in enumerate(matches)]
+    lack = [one for one in found if isinstance(one, Judged)]
+    values = [one for one in found if isinstance(one, _Value)]
+    return _Places(
+        len(found),
+        worst(lack) if lack else None,
+        sorted(_ends(values), key=lambda one: one.nth),
+        sorted(one.value for one in values),
+    )
+
+
+def _outside(op: Op, ordered: Sequence[Fraction], threshold: Fraction) -> int:
+    """How many of the numbers miss the bound."""
+    below, above = bisect_left(ordered, threshold), len(ordered) - bisect_right(ordered, threshold)
+    equal = len(ordered) - below - above
+    return {">=": below, ">": below + equal, "<=": above, "<": above + equal, "==": below + above}[op]
+
+
+def _compared(params: Params, found: _Value, threshold: Fraction, outside: int) -> Judged:
+    datum, value = found.datum, found.value
     inside, margin = holds(params.op, value, threshold), distance(params.op, value, threshold)
     shown = f"{datum.k}/{datum.n}" if datum.k is not None and params.on == "point" else text_of(value)
     reason = f"{with_unit(shown, params.unit)} {'meets' if inside else 'misses'} {params.op} {text_of(threshold)}"
     if not inside and params.on == "point":
         reason += _counterfactual(params.op, datum, threshold)
+    if not inside:
+        reason += more_like_it(outside)
     return Judged(
         word="pass" if inside else "fail",
         reason=reason,
-        pointer=match.pointer,
+        pointer=found.pointer,
         observed=shown,
         threshold=f"{params.op} {text_of(threshold)}",
         distance=text_of(margin),
@@ -108,8 +164,14 @@ def judge(params: Params, report: Mapping[str, Any], expect: object, _other: obj
     threshold = _threshold(params, expect)
     if isinstance(threshold, Judged):
         return threshold
-    matches = [match for text in params.metric for match in path.walk(path.parse(text), report["data"], "/data")]
-    return enough(worst(_at(params, match, threshold) for match in matches), params.min_matches)
+    places = kept(_places, report, tuple(params.metric), params.unit, params.need, params.on)
+    found = [] if places.lack is None else [places.lack]
+    if places.ends:
+        # nothing between the least and the greatest is further outside, or less far inside
+        decisive = min(places.ends, key=lambda one: distance(params.op, one.value, threshold))
+        outside = _outside(params.op, places.ordered, threshold)
+        found.append(_compared(params, decisive, threshold, outside))
+    return enough(replace(worst(found), matches=places.matches), params.min_matches)
 
 
 KIND = Kind(

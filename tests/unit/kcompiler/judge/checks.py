@@ -316,6 +316,22 @@ def a_long_complaint_is_cut() -> None:
     assert problem.endswith(": '" + "9" * 199)
 
 
+def jsonschema_is_asked_for_what_only_it_can_tell() -> None:
+    """Of what is compiled, for words about what is wrong; and for all of what is not compiled."""
+    evidence, right = module("policy.evidence"), report({"x": number(1)})
+    schema, kept, asked = evidence._schema("report"), evidence._worded, []
+    evidence._worded = lambda name: asked.append(name) or kept(name)
+    try:
+        assert evidence._complaint(right, "report", schema) == ""
+        assert asked == []
+        unknown = type(schema)(None, schema.digest, schema.content)
+        assert evidence._complaint(right, "report", unknown) == ""
+        assert asked == ["report"]
+        assert "'kind' is a required property" in evidence._complaint({"a": 1}, "report", unknown)
+    finally:
+        evidence._worded = kept
+
+
 def a_time_is_a_utc_time() -> None:
     judge = module("judge")
     assert judge.judge({}, [], as_of="2026-01-31T00:00:00Z").as_of == "2026-01-31T00:00:00Z"
@@ -423,6 +439,7 @@ CHECKS: list[Callable[[], None]] = [
     a_report_that_contradicts_itself_is_no_evidence,
     the_verdict_names_all_it_looked_at,
     a_long_complaint_is_cut,
+    jsonschema_is_asked_for_what_only_it_can_tell,
     a_time_is_a_utc_time,
     a_rule_blocks_from_the_first_second_of_its_day_on,
     a_rule_of_the_release_blocks_the_release_alone,

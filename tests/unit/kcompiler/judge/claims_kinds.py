@@ -66,7 +66,8 @@ def flags() -> list[Claim]:
     two = obligation({"at": "p[*].passed", "min_matches": 2}, kind="all_true@1")
     yes, no = {"passed": facts.measured(True, "bool")}, {"passed": facts.measured(False, "bool")}
     return [
-        one("all true", {"p": [yes, yes]}, made, "pass", matches=2, observed="true"),
+        one("all true", {"p": [yes, yes]}, made, "pass", matches=2, observed="true", reason="is true."),
+        one("two of three are false", {"p": [no, yes, no]}, made, "fail", reason="is false (and 1 more like it)."),
         one("one that is true", {"p": [yes]}, made, "pass", matches=1),
         one(
             "one that is true where one is needed",

@@ -330,6 +330,25 @@ def places() -> list[Claim]:
             pointer="/data/v/1/x",
             reason="0.6 meets >= 0.5",
         ),
+        *counted(),
+    ]
+
+
+def counted() -> list[Claim]:
+    """How many of three numbers below, two equal ones and four above miss a bound, and which of them is told."""
+    data = {"v": [{"x": number(value)} for value in (2, 1, 3, 4, 0, 2, 3, 1, 4)]}
+    told = {">=": (2, 4), ">": (4, 4), "<=": (3, 3), "<": (5, 3), "==": (6, 3)}
+    return [
+        one(
+            f"all that miss {op} 2 are counted",
+            data,
+            obligation(bound("v[*].x", op, "2", min_matches=1)),
+            "fail",
+            pointer=f"/data/v/{place}/x",
+            reason=f"(and {more} more like it)",
+            matches=9,
+        )
+        for op, (more, place) in told.items()
     ]
 
 
