@@ -104,7 +104,7 @@ class Verdict:
 
 
 def judge(
-    reports: Mapping[str, bytes | Mapping[str, Any]],
+    reports: Mapping[str, bytes | Mapping[str, Any] | Evidence],
     obligations: Sequence[Mapping[str, Any]],
     *,
     as_of: str | None = None,
@@ -114,10 +114,10 @@ def judge(
 ) -> Verdict:
     """One outcome per obligation, in their order.
 
-    `reports` maps a step id ("apply" for the report on the run) to its report.json, as bytes or already parsed. With
-    `lock`, the digest of a plan, only what the report on the run names as made for that plan is evidence. `every` are
-    the obligations of the whole plan, where `obligations` are some of them: what rests on a judge needs its report, and
-    all that blocks on it. A rule with a day blocks from then on, and without `as_of` always; one of phase release
+    `reports` maps a step id ("apply" for the report on the run) to its report.json, as bytes, parsed, or read already.
+    With `lock`, the digest of a plan, only what the report on the run names as made for that plan is evidence. `every`
+    are the obligations of the whole plan, where `obligations` are some of them: what rests on a judge needs its report,
+    and all that blocks on it. A rule with a day blocks from then on, and without `as_of` always; one of phase release
     where the judgement is of a `release`.
     Raises ValueError for an `as_of` that is not of the form 2026-01-31T00:00:00Z; nothing that stands in a report or
     an obligation raises.

@@ -12,6 +12,7 @@ from pathlib import Path
 from kcompiler.audit import again, evidence, items, plan, records, repeated
 from kcompiler.audit.finding import Audit, Finding, differs
 from kcompiler.lock import plan_digest
+from kcompiler.policy import evidence as policy_evidence
 from kcompiler.project import Project
 
 __all__ = ["Audit", "Finding", "audit"]
@@ -30,16 +31,15 @@ def audit(root: Path, name: str) -> Audit:
     made, findings = plan.read(lock, project.shown(lock))
     if made is None:
         return Audit(findings=findings, checked={}, verdict="")
+    identity = plan_digest(made)
     findings = [*plan.pins(made, root), *plan.policies(made, root)]
     known, found = records.state_journal(root)
     findings += found
-    if known is not None and not any(
-        line.type == "run_opened" and line.data.get("plan") == plan_digest(made) for line in known
-    ):
+    if known is not None and not any(line.type == "run_opened" and line.data.get("plan") == identity for line in known):
         findings.append(
             differs("KA13", f"{records.STATE}/{records.JOURNAL}", "no run in the journal carried out this lock")
         )
-    committed = records.committed_since(known, plan_digest(made))
+    committed = records.committed_since(known, identity)
     used, found = records.in_use(folder / records.JOURNAL, lines_shown, known)
     findings += [*found, *records.against_lock(made, used, lines_shown, committed)]
     if known is not None:
@@ -51,12 +51,14 @@ def audit(root: Path, name: str) -> Audit:
     if known is not None:
         judged, found = items.recomputed(root, made, used, given, shown)
         findings += [*found, *again.remade(root, made, used, given, shown)]
-    run, found = evidence.run(folder / evidence.RUN, f"{shown}/{evidence.RUN}", made, used)
+    run, found = evidence.run(folder / evidence.RUN, f"{shown}/{evidence.RUN}", made, used, identity)
     findings += found
-    everything = evidence.report_of_the_run(given, run)
+    everything = {step: policy_evidence.read(data) for step, data in evidence.report_of_the_run(given, run).items()}
     findings += again.contradictions(everything, shown)
-    opened = records.opened(known, plan_digest(made), folder / records.JOURNAL)
-    word, found = evidence.verdict(folder / evidence.VERDICT, f"{shown}/{evidence.VERDICT}", made, everything, opened)
+    opened = records.opened(known, identity, folder / records.JOURNAL)
+    word, found = evidence.verdict(
+        folder / evidence.VERDICT, f"{shown}/{evidence.VERDICT}", made, everything, opened, identity
+    )
     checked = {
         "steps": len(used),
         "artifacts": sum(len(record["gives"]) for record in used.values()) if known is not None else 0,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kcompiler import lock
 from kcompiler.audit.finding import Finding, broken, differs
 from kcompiler.audit.records import Records
 from kcompiler.audit.schema import problem_with
 from kcompiler.judge import judge
 from kcompiler.plan import APPLY
+from kcompiler.policy.evidence import Evidence
 from runtime import digest
 from runtime.contract import strict_json
 from runtime.contract.footprint import LIBRARIES
@@ -66,8 +67,10 @@ def reports(folder: Path, shown: str, records: Records) -> tuple[dict[str, bytes
     return given, findings
 
 
-def run(path: Path, subject: str, plan: Mapping[str, Any], records: Records) -> tuple[bytes | None, list[Finding]]:
-    """The report on the run against the committed lines it was made from."""
+def run(
+    path: Path, subject: str, plan: Mapping[str, Any], records: Records, identity: str
+) -> tuple[bytes | None, list[Finding]]:
+    """The report on the run against the committed lines it was made from; `identity` is the digest of the plan."""
     if not path.is_file():
         return None, [broken("KA24", subject, "the report on the run is gone")]
     data = path.read_bytes()
@@ -81,7 +84,7 @@ def run(path: Path, subject: str, plan: Mapping[str, Any], records: Records) -> 
         broken("KA24", f"{subject}#{place}", "not what the committed lines say")
         for place in wrong(report, plan, records)
     ]
-    if _at(report, "subject", "plan") != lock.plan_digest(plan):
+    if _at(report, "subject", "plan") != identity:
         found.append(differs("KA24", f"{subject}#/subject/plan", "it is about another plan than this lock"))
     return data, found
 
@@ -190,12 +193,12 @@ def _at(value: Any, *names: str) -> Any:
 
 
 def verdict(
-    path: Path, subject: str, plan: Mapping[str, Any], given: Mapping[str, bytes], opened: str
+    path: Path, subject: str, plan: Mapping[str, Any], given: Mapping[str, Evidence], opened: str, identity: str
 ) -> tuple[str, list[Finding]]:
     """The word of the verdict that the judge gives now, and whether the recorded one says the same, byte for byte.
 
-    `opened` is when the run began, by its journal. A verdict as of an earlier time would leave out rules that were in
-    force; one as of a later time is only stricter.
+    `identity` is the digest of the plan. `opened` is when the run began, by its journal. A verdict as of an earlier
+    time would leave out rules that were in force; one as of a later time is only stricter.
     """
     recorded: Any = None
     findings: list[Finding] = []
@@ -215,7 +218,7 @@ def verdict(
     if said is not None and said < opened:
         findings = [differs("KA32", f"{subject}#/as_of", f"judged as of {said}, and the run began at {opened}")]
         said = opened
-    again = judge(given, plan["obligations"], lock=lock.plan_digest(plan), as_of=said)
+    again = judge(given, plan["obligations"], lock=identity, as_of=said)
     if not findings:
         findings = [
             differs("KA32", f"{subject}#{place}", message) for place, message in _unlike(recorded, again.to_json())
@@ -230,13 +233,13 @@ def _unlike(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[t
     for key in sorted(again.keys() - {"outcomes"}):
         if recorded[key] != again[key]:
             yield f"/{key}", f"recorded {_short(recorded[key])}, recomputed {_short(again[key])}"
-    counted = [outcome["obligation"] for outcome in recorded["outcomes"]]
+    counted = Counter(outcome["obligation"] for outcome in recorded["outcomes"])
     for outcome in again["outcomes"]:
-        times = counted.count(outcome["obligation"])
+        times = counted[outcome["obligation"]]
         if times != 1:
             yield "/outcomes", f"{times} outcomes for rule `{outcome['rule']}` on step `{outcome['step']}`, not one"
-    if len(counted) != len(again["outcomes"]):
-        yield "/outcomes", f"{len(counted)} outcomes for {len(again['outcomes'])} obligations"
+    if counted.total() != len(again["outcomes"]):
+        yield "/outcomes", f"{counted.total()} outcomes for {len(again['outcomes'])} obligations"
         return
     for number, (old, new) in enumerate(zip(recorded["outcomes"], again["outcomes"], strict=True)):
         changed = sorted(key for key in {**old, **new} if old.get(key) != new.get(key))

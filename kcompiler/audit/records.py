@@ -114,14 +114,19 @@ def against_lock(
     else:
         for name in absent:
             yield differs("KA13", subject, f"step `{name}` of the lock has no committed line")
+    made = {
+        f"step:{name}#{port}": give["digest"] for name, one in records.items() for port, give in one["gives"].items()
+    }
+    made |= {f"input:{entry['name']}": entry["digest"] for entry in plan["inputs"]}
     for name, step in steps.items():
         if name in records:
-            yield from _against_step(plan, step, records, subject)
+            yield from _against_step(plan, step, records, made, subject)
 
 
 def _against_step(
-    plan: Mapping[str, Any], step: Mapping[str, Any], records: Records, subject: str
+    plan: Mapping[str, Any], step: Mapping[str, Any], records: Records, made: Mapping[str, str], subject: str
 ) -> Iterator[Finding]:
+    """`made`: reference → the digest of what it gives."""
     record, name = records[step["id"]], step["id"]
     components = record["components"]
     if record["action"] != digest.of_value(components, "kc.action.v1"):
@@ -142,10 +147,6 @@ def _against_step(
     for part in sorted({*plugins, *(part for part in components if part.startswith("plugin."))}):
         if components.get(part) != plugins.get(part):
             yield differs("KA14", subject, f"step `{name}` was made with another {part} than the lock has")
-    made = {
-        f"step:{other}#{port}": give["digest"] for other, one in records.items() for port, give in one["gives"].items()
-    }
-    made |= {f"input:{entry['name']}": entry["digest"] for entry in plan["inputs"]}
     for port, reference in step["takes"].items():
         if components.get(f"input.{port}") != made.get(reference):
             yield differs("KA14", subject, f"step `{name}` took another `{port}` than `{reference}` gives")

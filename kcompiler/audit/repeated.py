@@ -6,6 +6,7 @@ promise is statistical lie within the tolerance of the lock, on whichever machin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ def promises(
 ) -> Iterator[Finding]:
     """One finding for each line in use that another line of the journal does not bear out."""
     committed = [line.data for line in known if line.type == "step_committed" and is_record(line.data)]
+    genuine = [one for one in committed if not one["forged"]]
+    alike = {exact: _by_parts(exact, genuine) for exact in (True, False)}
 
     def data_of(report: str) -> Mapping[str, Any] | None:
         return _data_of(root, report)
@@ -31,17 +34,25 @@ def promises(
         record = records.get(step["id"])
         if record is None or record["forged"]:
             continue
-        of_the_same = [one for one in committed if not one["forged"] and _made_of(step, one) == _made_of(step, record)]
+        exact = step["promise"] == placing.BITWISE
+        of_the_same = alike[exact].get(_made_of(exact, record), [])
         whys = [why for one in of_the_same for why in placing.unlike(step, one["gives"], record["gives"], data_of)]
         for why in dict.fromkeys(whys):
             yield differs("KA16", subject, f"step `{step['id']}` ({step['promise']}) was not reproduced: {why}")
 
 
-def _made_of(step: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, str]:
-    """Everything that a result of this promise may depend on."""
-    parts = dict(record["components"])
-    exact = step["promise"] == placing.BITWISE
-    return parts if exact else {name: value for name, value in parts.items() if not name.startswith(_MACHINE)}
+def _by_parts(exact: bool, records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """What it was made of → all that was made of it, in the order of the lines."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for one in records:
+        found.setdefault(_made_of(exact, one), []).append(one)
+    return found
+
+
+def _made_of(exact: bool, record: Mapping[str, Any]) -> str:
+    """Everything that a result may depend on, of an exact promise or of another, as one text."""
+    parts = record["components"].items()
+    return json.dumps({name: value for name, value in parts if exact or not name.startswith(_MACHINE)}, sort_keys=True)
 
 
 def _data_of(root: Path, report: str) -> Mapping[str, Any] | None:

@@ -73,16 +73,23 @@ def unbound(found: Mapping[str, Evidence], plan: str) -> dict[str, str]:
     if named != plan:
         said = f"plan {hex_of(named)[:8]}…" if named else "no plan"
         return dict.fromkeys(found, f"the report on the run is about {said}, not about {hex_of(plan)[:8]}…")
+    given = _given(run["subject"])
     return {
         step: "it is not the report that the run rests on"
         for step, item in found.items()
-        if step != RUN and item.report is not None and item.artifact not in _given(step, run["subject"])
+        if step != RUN and item.report is not None and item.artifact not in given.get(step, ())
     }
 
 
-def _given(step: str, subject: Mapping[str, str]) -> set[str]:
-    """Digests of what a step gave; the name of a report that is not the only one of its step ends with its port."""
-    return {value for port, value in subject.items() if port == step or port.startswith(f"{step}.")}
+def _given(subject: Mapping[str, str]) -> dict[str, set[str]]:
+    """Name of a report → digests of what its step gave: that of a report that is not the only one of its step ends with
+    its port."""
+    found: dict[str, set[str]] = {}
+    for port, value in subject.items():
+        parts = port.split(".")
+        for count in range(1, len(parts) + 1):
+            found.setdefault(".".join(parts[:count]), set()).add(value)
+    return found
 
 
 def _cells(steps: Iterable[str]) -> list[list[str]]:

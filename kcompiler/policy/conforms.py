@@ -206,6 +206,19 @@ def _multiple(said: Any) -> Accepts:
     return lambda value: not _number(value) or not value % said
 
 
+def _distinct(value: Any) -> Any:
+    """What is the same for two values that are equal as JSON has it, and for no others."""
+    if type(value) is list:
+        return tuple(map(_distinct, value))
+    if type(value) is dict:
+        return frozenset((name, _distinct(item)) for name, item in value.items())
+    return type(value) is bool, value
+
+
+def _unique(said: bool) -> Accepts:
+    return lambda value: not said or type(value) is not list or len(set(map(_distinct, value))) == len(value)
+
+
 def _dependent(said: Mapping[str, list[str]]) -> Accepts:
     return lambda value: (
         type(value) is not dict or all(name in value for one, names in said.items() if one in value for name in names)
@@ -218,9 +231,11 @@ _PLAIN: Mapping[str, Callable[[Any], Accepts]] = {
     "enum": _enum,
     "pattern": _pattern,
     "multipleOf": _multiple,
+    "uniqueItems": _unique,
     "dependentRequired": _dependent,
     "minimum": lambda said: lambda value: not _number(value) or bool(value >= said),
     "maximum": lambda said: lambda value: not _number(value) or bool(value <= said),
+    "exclusiveMinimum": lambda said: lambda value: not _number(value) or bool(value > said),
     "minLength": lambda said: lambda value: type(value) is not str or len(value) >= said,
     "minItems": lambda said: lambda value: type(value) is not list or len(value) >= said,
     "maxItems": lambda said: lambda value: type(value) is not list or len(value) <= said,

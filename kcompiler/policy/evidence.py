@@ -114,8 +114,11 @@ def _checked(content: Mapping[str, Any], pin: str) -> Evidence:
     return Evidence(pin, Seen(content), "", used)
 
 
-def read(given: bytes | Mapping[str, Any]) -> Evidence:
-    """Strictly read and checked. NaN, infinities, duplicate keys, and anything its schema forbids are problems."""
+def read(given: bytes | Mapping[str, Any] | Evidence) -> Evidence:
+    """Strictly read and checked, unless it is already. NaN, infinities, duplicate keys, and anything its schema forbids
+    are problems."""
+    if isinstance(given, Evidence):
+        return given
     if not isinstance(given, bytes):
         try:
             given = contract.dump(given).encode()

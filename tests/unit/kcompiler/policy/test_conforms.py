@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kcompiler.audit import schema as audited
 from kcompiler.policy import conforms, evidence
 from kcompiler.policy.validator import Validators
 from runtime.contract import strict_json
@@ -67,6 +68,7 @@ def _keywords(below: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             "pattern": st.sampled_from(["a$", "^a", "b", "^$"]),
             "multipleOf": st.sampled_from([1, 2]),
             "minimum": st.sampled_from([0, 1, 0.5]),
+            "exclusiveMinimum": st.sampled_from([0, 1, 0.5]),
             "maximum": st.sampled_from([0, 1, 0.5]),
             **dict.fromkeys(("minLength", "minItems", "maxItems", "minProperties"), COUNT),
             "required": NAMES,
@@ -110,6 +112,20 @@ def _without_references(node: Any) -> Any:
     if isinstance(node, dict):
         return {key: _without_references(item) for key, item in node.items() if key != "$ref"}
     return [_without_references(item) for item in node] if isinstance(node, list) else node
+
+
+@pytest.mark.parametrize("values", [[], [1, 1.0], [1, True], [0, False, None, ""], [[1], [True]], [[1], [1.0]], ["a", "b", "a"], [{"a": 1}, {"a": 1.0}], [{"a": 1}, {"b": 1}], "aa"], ids=str)  # fmt: skip
+def test_equal_items_are_those_of_jsonschema(values: Any) -> None:
+    for said in (True, False):
+        schema = {"$id": "a", "uniqueItems": said}
+        known = conforms.Compiler().of(schema)
+        assert known is not None
+        assert known(values) is (next(Validators().of(schema).iter_errors(values), None) is None)
+
+
+@pytest.mark.parametrize("name", ["plan", "verdict"])
+def test_what_an_auditor_reads_whole_is_compiled(name: str) -> None:
+    assert audited._accepts(name) is not None
 
 
 @pytest.mark.parametrize(
