@@ -16,14 +16,15 @@ from kcompiler.audit.items import differing, stored
 from kcompiler.audit.records import Records
 from kcompiler.plan import APPLY
 from kcompiler.policy import binding
-from kcompiler.policy.evidence import Evidence
+from kcompiler.policy import evidence as policy_evidence
 from runtime import catalog
 from runtime.contract import BrokenEvidence, Refusal, Step, places, strict_json
 from runtime.contract.report import dump
 
 
-def contradictions(found: Mapping[str, Evidence], shown: str) -> Iterator[Finding]:
-    """Reports that are no evidence, whatever else is at hand; `found` as the judge gets them."""
+def contradictions(given: Mapping[str, bytes | policy_evidence.Evidence], shown: str) -> Iterator[Finding]:
+    """Reports that are no evidence, whatever else is at hand; `given` as the judge gets them."""
+    found = {step: policy_evidence.read(data) for step, data in given.items()}
     wrong = {step: one.problem for step, one in found.items() if one.report is None} | binding.conflicts(found)
     for step, why in sorted(wrong.items()):
         name = "run.json" if step == APPLY else f"reports/{step}.json"

@@ -332,6 +332,13 @@ def jsonschema_is_asked_for_what_only_it_can_tell() -> None:
         evidence._worded = kept
 
 
+def what_was_read_is_not_read_again() -> None:
+    read = module("policy.evidence").read
+    found = read(report({"x": number(1)}))
+    assert found.problem == ""
+    assert read(found) is found
+
+
 def a_time_is_a_utc_time() -> None:
     judge = module("judge")
     assert judge.judge({}, [], as_of="2026-01-31T00:00:00Z").as_of == "2026-01-31T00:00:00Z"
@@ -440,6 +447,7 @@ CHECKS: list[Callable[[], None]] = [
     the_verdict_names_all_it_looked_at,
     a_long_complaint_is_cut,
     jsonschema_is_asked_for_what_only_it_can_tell,
+    what_was_read_is_not_read_again,
     a_time_is_a_utc_time,
     a_rule_blocks_from_the_first_second_of_its_day_on,
     a_rule_of_the_release_blocks_the_release_alone,
