@@ -5,19 +5,17 @@ What the codes mean stands in `outcome.EXITS`.
 
 from __future__ import annotations
 
-import errno
 import gc
 import importlib
 import io
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from kcompiler import __version__
-from kcompiler.cli.outcome import Outcome, exits
+from kcompiler.cli.outcome import Outcome, exits, outcome_of
 
 #: verb → module that defines it; a module is imported when its verb is asked for, so that --help stays fast
 VERBS = {
@@ -96,10 +94,6 @@ def main() -> None:
     sys.exit(_main(sys.argv[1:]))
 
 
-#: what says of a disk that it is full, over quota, read-only or broken, and not of a path that it is wrong
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
-
-
 def _main(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -110,53 +104,19 @@ def _main(arguments: list[str]) -> int:
     try:
         cli.main(arguments, prog_name="kcompiler", standalone_mode=False)
         return 0
-    except Outcome as outcome:
-        return outcome.leave()
     except click.exceptions.Exit as leave:
         return int(leave.exit_code)
     except click.ClickException as mistake:
         mistake.show()
         return Outcome(2, "usage", "kcompiler --help").leave()
-    except (click.Abort, KeyboardInterrupt):
-        return Outcome(130, "interrupted", "kcompiler apply").leave()
     except BrokenPipeError:
         # the reader went away (`| head`): nothing is wrong, and stdout must not be flushed again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as failure:
-        # a file where a folder should be, no permission, a full disk: said once, here, for every verb
-        click.echo(f"{failure.filename or 'the file system'}: {failure.strerror or failure}", err=True)
-        if failure.errno in _FULL:
-            return Outcome(6, "storage-failed", "free space or mend the disk, then the same command again").leave()
-        return Outcome(2, "unusable-path", "mend it, then the same command again").leave()
-    except Exception as bug:
-        if isinstance(bug, RuntimeError) and str(bug).startswith("Symlink loop"):
-            # before Python 3.13 pathlib says this of a path, with an error that is none of the file system
-            click.echo(str(bug), err=True)
-            return Outcome(2, "unusable-path", "remove the link, then the same command again").leave()
-        # whatever no rule of ours foresaw is our bug, and says so instead of showing frames
-        return _report_refusal(bug) or _report_bug(bug)
+    except (Exception, KeyboardInterrupt) as ended:
+        outcome = outcome_of(ended)
+        if outcome.code == 70 and os.environ.get("KCOMPILER_TRACEBACK"):
+            import traceback
 
-
-def _report_refusal(refusal: Exception) -> int:
-    """What the machine refused outside of a step; 0 when it is no refusal."""
-    from kcompiler.diagnostic import from_refusal
-    from kcompiler.render import human
-    from runtime.contract import Refusal
-
-    if not isinstance(refusal, Refusal):
-        return 0
-    click.echo(human.diagnostics([from_refusal(refusal)], {}), err=True, nl=False)
-    return Outcome(2, "refused", "mend it, then the same command again").leave()
-
-
-def _report_bug(bug: Exception) -> int:
-    import traceback
-
-    if os.environ.get("KCOMPILER_TRACEBACK"):
-        traceback.print_exception(bug)
-    last = traceback.extract_tb(bug.__traceback__)[-1]
-    place = f"{Path(last.filename).name}:{last.lineno}"
-    click.echo(f"kcompiler itself failed ({type(bug).__name__} at {place}): {bug}", err=True)
-    click.echo("set KCOMPILER_TRACEBACK=1 and run again to see where", err=True)
-    return Outcome(70, "bug", "report it").leave()
+            traceback.print_exception(ended)
+        return outcome.leave()

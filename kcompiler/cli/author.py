@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcompiler import project
+from kcompiler.cli.answer import Answer, answers
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import (
-    FORMAT,
-    LAID_OUT,
     PROFILE,
     called,
     delta_of,
     exhausted,
-    lay_out,
     plan_of,
     refused,
     show_diagnostics,
@@ -34,8 +32,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @PROFILE
-@FORMAT
-def validate(specs: tuple[Path, ...], profile: str, form: str) -> None:
+@answers("validate", of="specs")
+def validate(answer: Answer, specs: tuple[Path, ...], profile: str) -> None:
     """Parse, check the schema and the meaning of each spec; print every mistake at once.
 
     Without --profile, a spec is checked in the form of each of its profiles, too.
@@ -44,14 +42,19 @@ def validate(specs: tuple[Path, ...], profile: str, form: str) -> None:
 
     found: list[Diagnostic] = []
     failed: list[Path] = []
+    checked: list[dict[str, Any]] = []
+    answer.data = {"specs": checked}
     for spec in specs:
         diagnostics, front, forms = validated(spec, profile)
-        show_diagnostics(diagnostics, form, front.sources, front.tree)
+        show_diagnostics(diagnostics, answer.form, front.sources, front.tree)
         found += diagnostics
-        if has_errors(diagnostics):
+        wrong = has_errors(diagnostics)
+        shown = project.find(spec).shown(spec)
+        checked.append({"spec": shown, "valid": not wrong, "forms": forms.removeprefix(", ")})
+        if wrong:
             failed.append(spec)
-        elif form == "human":
-            click.echo(f"{project.find(spec).shown(spec)}: valid{forms}")
+        else:
+            answer.say(f"{shown}: valid{forms}\n")
     if failed:
         raise refused(found, f"kcompiler validate {called(failed[0], profile)}")
 
@@ -95,35 +98,31 @@ def validated(spec: Path, profile: str) -> tuple[list[Diagnostic], Front, str]:
     "--target", "targets", multiple=True, metavar="STEP", help="Only this step and what it needs; repeatable."
 )
 @PROFILE
-@LAID_OUT
+@answers("plan", of="spec")
 def plan(
+    answer: Answer,
     spec: Path,
     check: bool,
     detailed_exitcode: bool,
     full: bool,
     targets: tuple[str, ...],
     profile: str,
-    form: str,
 ) -> None:
     """Write generated/<name>/plan.lock when its content changed, and print what would run here and why."""
     from kcompiler import lock
     from kcompiler.plan import kept, lock_path, silent, told, undecidable
 
-    made, home, front = plan_of(spec, form, targets=targets, profile=profile)
+    made, home, front = plan_of(spec, answer.form, targets=targets, profile=profile)
     path = lock_path(home, made)
     committed = _committed(path)
     entries = delta_of(made, home)
-    if check and committed != made:
-        from kcompiler.diff.difference import compare
-        from kcompiler.render.view import rows_of
-
-        changes = rows_of(compare(committed, made)) if committed else [f"{home.shown(path)} does not exist"]
-        click.echo("\n".join(changes), err=True)
-        raise Outcome(1, "lock-would-change", f"kcompiler plan {called(spec, profile)}")
     if not check and committed != made:
         write(home, path, lock.dump(made))
     spent = exhausted(made, home, entries)
+    would_change = check and committed != made
+    first = f"kcompiler plan {called(spec, profile)}, then " if would_change else ""
     _show_plan(
+        answer,
         made,
         committed,
         entries,
@@ -133,10 +132,15 @@ def plan(
         silent(front, home, made),
         where=home.shown(path),
         spec=called(spec, profile),
-        raised="" if spent is None else f"raise {spent.place} in {called(spec, profile)}, then ",
+        raised=first if spent is None else f"raise {spent.place} in {called(spec, profile)}, then {first}",
         full=full,
-        form=form,
     )
+    if would_change:
+        from kcompiler.diff.difference import compare
+        from kcompiler.render.view import rows_of
+
+        changes = rows_of(compare(committed, made)) if committed else [f"{home.shown(path)} does not exist"]
+        raise Outcome(1, "lock-would-change", f"kcompiler plan {called(spec, profile)}", "\n".join(changes))
     if detailed_exitcode and any(entry.action != "reuse" for entry in entries):
         raise Outcome(10, "work", f"kcompiler apply {called(spec, profile)}")
 
@@ -154,6 +158,7 @@ def _committed(path: Path) -> dict[str, Any] | None:
 
 
 def _show_plan(
+    answer: Answer,
     made: dict[str, Any],
     committed: dict[str, Any] | None,
     entries: Sequence[Entry],
@@ -166,16 +171,16 @@ def _show_plan(
     spec: str,
     raised: str,
     full: bool,
-    form: str,
 ) -> None:
     """`raised`: what is to be done before the next apply can do anything."""
     from kcompiler import lock
-    from kcompiler.render import json
+    from kcompiler.render import human_plan, json
     from kcompiler.render.view import plan_view
 
-    digest = lock.plan_digest(made)
-    if form == "json":
-        click.echo(json.plan(made, committed, entries, digest, doubts, told, kept, silent), nl=False)
+    answer.plan = digest = lock.plan_digest(made)
+    answer.steps = json.states(entries)
+    answer.data = json.plan(made, committed, doubts, told, kept, silent)
+    if answer.form == "json":
         return
     view = plan_view(
         made,
@@ -192,7 +197,8 @@ def _show_plan(
         # `apply SPEC` makes everything; a part is carried out by its lock
         next_command=f"{raised}kcompiler apply {where if made['asked'].get('targets') else spec}",
     )
-    lay_out(view, form, f"kcompiler plan {spec} --full")
+    answer.laid_out(view)
+    answer.say(human_plan.text(view))
 
 
 @click.command()
@@ -212,11 +218,9 @@ def pin(spec: Path, check: bool) -> None:
     try:
         found = pinned(shown, spec.read_bytes(), World(home.root, spec.resolve().parent))
     except Unstable as reason:
-        click.echo(str(reason), err=True)
-        raise Outcome(2, "unreadable", f"kcompiler pin {spec}") from None
+        raise Outcome(2, "unreadable", f"kcompiler pin {spec}", str(reason)) from None
     except Unwritable as reason:
-        click.echo(str(reason), err=True)
-        raise Outcome(2, "unreadable", f"kcompiler validate {spec}") from None
+        raise Outcome(2, "unreadable", f"kcompiler validate {spec}", str(reason)) from None
     for one in found.pins:
         place = ":".join(str(part) for part in (one.file, one.line, one.column) if part)
         old = "(nothing)" if one.old is None else one.old
@@ -226,8 +230,12 @@ def pin(spec: Path, check: bool) -> None:
     for name, text in found.texts.items():
         write(home, home.root / name, text)
     if found.absent:
-        click.echo("not here, and without a pin:\n" + "\n".join(f"  {name}" for name in found.absent), err=True)
-        raise Outcome(4, "input-absent", f"put it there, then kcompiler pin {spec}")
+        raise Outcome(
+            4,
+            "input-absent",
+            f"put it there, then kcompiler pin {spec}",
+            "not here, and without a pin:\n" + "\n".join(f"  {name}" for name in found.absent),
+        )
     count = len(found.pins)
     click.echo(
         f"{shown}: {count} pin{'s' if count != 1 else ''} written" if count else f"{shown}: every pin is as it is"

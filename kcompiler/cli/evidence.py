@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from kcompiler.cli.answer import Answer, answers
 from kcompiler.cli.outcome import Outcome
-from kcompiler.cli.plans import FORMAT, PROFILE, called, located
+from kcompiler.cli.plans import PROFILE, called, located
 from kcompiler.cli.worst import show_items
 
 
@@ -29,50 +28,69 @@ from kcompiler.cli.worst import show_items
 @click.option("--release", is_flag=True, help="Rules of phase release block, too, as they do in deliver.")
 @click.option("--only-given", is_flag=True, help="Judge only the steps whose reports are given.")
 @PROFILE
-@FORMAT
+@answers("gate", of="lock_path")
 def gate(
+    answer: Answer,
     reports: tuple[Path, ...],
     lock_path: Path,
     as_of: str | None,
     release: bool,
     only_given: bool,
     profile: str,
-    form: str,
 ) -> None:
     """Judge report files by the obligations of a lock. A report that is left out blocks."""
     from kcompiler import lock
     from kcompiler.cli import clock
     from kcompiler.judge import gate_files
+    from kcompiler.render import human_run
 
     made, _, _ = located(lock_path, profile)
+    answer.plan = lock.plan_digest(made)
     asked = made.get("obligations", [])
     try:
         verdict = gate_files(
             reports,
             asked,
             as_of=as_of or clock.as_of(asked),
-            lock=lock.plan_digest(made),
+            lock=answer.plan,
             only_given=only_given,
             release=release,
         )
     except OSError as reason:
-        click.echo(f"cannot read {reason.filename}: {reason.strerror}", err=True)
-        raise Outcome(2, "unreadable", "kcompiler gate REPORT --lock LOCK") from None
+        raise Outcome(
+            2, "unreadable", "kcompiler gate REPORT --lock LOCK", f"cannot read {reason.filename}: {reason.strerror}"
+        ) from None
     except ValueError as reason:
         raise click.UsageError(str(reason)) from None
     if verdict.unjudged:
         strays = ", ".join(f"`{name}`" for name in verdict.unjudged)
         click.echo(f"no rule of this plan is about {strays}: damaged, or from another plan", err=True)
-    _show_verdict(verdict.to_json(), form)
+    found = verdict.to_json()
+    answer.data = found
+    answer.judged(found, str(made["asked"]["name"]), _files(reports).get)
+    answer.say(human_run.gates(found, full=True))
     if verdict.exit_code:
         raise Outcome(verdict.exit_code, verdict.verdict.lower(), "mend what blocks, then kcompiler apply")
 
 
-def _read(what: str, text: str, root: Path) -> Any:
-    """What a part of the evidence says, where it is more than printed. ValueError and the like: it is damaged."""
+def _files(reports: tuple[Path, ...]) -> dict[str, Path]:
+    """Step → the file that is its report: by the step it names, else by its own name, as the judge has it."""
+    from kcompiler.policy import evidence
+
+    found = {}
+    for path in reports:
+        report = evidence.read(path.read_bytes()).report
+        found[str(report["step"]) if report is not None else path.stem] = path
+    return found
+
+
+def _read(what: str, text: str, root: Path, *, parsed: bool) -> Any:
+    """What a part of the evidence says. A file that is only printed is read where its content is asked for (`parsed`):
+    whoever looks may see a damaged one as it is. ValueError and the like: it is damaged."""
+    from runtime.contract import strict_json
+
     if what == "verdict":
         from kcompiler.audit.schema import problem_with
-        from runtime.contract import strict_json
 
         verdict = strict_json.loads(text)
         if problem := problem_with("verdict", verdict):
@@ -80,20 +98,14 @@ def _read(what: str, text: str, root: Path) -> Any:
         return verdict
     if what == "artifacts":
         from kcompiler.render import artifacts
-        from runtime.contract import strict_json
 
         lines: list[Any] = [strict_json.loads(line) for line in text.splitlines()]
         return artifacts.listed([line["data"] for line in lines], root)
-    return None
-
-
-def _show_verdict(verdict: Mapping[str, Any], form: str) -> None:
-    from kcompiler.render import human_run
-
-    if form == "json":
-        click.echo(json.dumps(verdict, indent=2, sort_keys=True, ensure_ascii=False))
-    else:
-        click.echo(human_run.gates(verdict, full=True), nl=False)
+    if not parsed:
+        return None
+    if what == "journal":
+        return [strict_json.loads(line) for line in text.splitlines()]
+    return strict_json.loads(text)
 
 
 @click.command()
@@ -103,22 +115,28 @@ def _show_verdict(verdict: Mapping[str, Any], form: str) -> None:
 @click.option("--worst", type=click.IntRange(1), default=10, show_default=True, help="Of `items`: how many.")
 @click.option("--runner", metavar="NAME", default="", help="Of `items`: one runner's alone.")
 @PROFILE
-@FORMAT
-def show(what: str, target: Path, step: str | None, worst: int, runner: str, profile: str, form: str) -> None:
+@answers("show", of="target")
+def show(answer: Answer, what: str, target: Path, step: str | None, worst: int, runner: str, profile: str) -> None:
     """Print one part of the evidence of TARGET, which is a spec, a lock or a folder of generated/.
 
     `artifacts` says where the package, the checkpoints and the rest lie, and what each is for; `items` the worst
     answers of an evaluation STEP, with what was asked (by digest), the output and the reason; TARGET may be the folder
-    that `evaluate --to` wrote as well, and STEP one of its SUITE-RUNNER. With --format json these and the verdict are
-    for programs; the other parts are files and printed as they are.
+    that `evaluate --to` wrote as well, and STEP one of its SUITE-RUNNER. For people the other parts
+    are files and printed as they are; the forms of --format hold the same as data.
     """
+    answer.subject = " ".join((what, answer.subject, *([step] if step else [])))
+    answer.data = {"what": what, "step": step, "content": None}
     if what == "items":
-        show_items(target, profile, step, worst, runner, form)
+        found, text = show_items(target, profile, step, worst, runner)
+        _shown(answer, found, text)
         return
+    from kcompiler import lock
+
     made, home, path = located(target, profile)
     evidence = home.evidence(made["asked"]["name"])
+    answer.plan = lock.plan_digest(made)
     if what == "lock":
-        click.echo(path.read_text(encoding="utf-8"), nl=False)
+        _shown(answer, made, path.read_text(encoding="utf-8"))
         return
     if what == "report" and not step:
         known = ", ".join(sorted(item.stem for item in (evidence / "reports").glob("*.json"))) or "none yet"
@@ -127,16 +145,27 @@ def show(what: str, target: Path, step: str | None, worst: int, runner: str, pro
     files |= {"journal": "journal.jsonl", "artifacts": "journal.jsonl"}
     file = evidence / files[what]
     if not file.is_file() or not file.resolve().is_relative_to(evidence.resolve()):
-        click.echo(f"{home.shown(evidence / files[what])} does not exist", err=True)
-        raise Outcome(2, "no-evidence", f"kcompiler apply {called(target, profile)}")
+        raise Outcome(
+            2,
+            "no-evidence",
+            f"kcompiler apply {called(target, profile)}",
+            f"{home.shown(evidence / files[what])} does not exist",
+        )
     try:
         text = file.read_text(encoding="utf-8")
-        found = _read(what, text, home.root)
+        found = _read(what, text, home.root, parsed=not answer.human)
     except (ValueError, LookupError, TypeError, AttributeError) as reason:
-        click.echo(f"{home.shown(file)} is damaged: {str(reason)[:200]}", err=True)
-        raise Outcome(3, "evidence-broken", f"kcompiler apply {called(target, profile)}") from None
+        raise Outcome(
+            3,
+            "evidence-broken",
+            f"kcompiler apply {called(target, profile)}",
+            f"{home.shown(file)} is damaged: {str(reason)[:200]}",
+        ) from None
     if what == "verdict":
-        _show_verdict(found, form)
+        from kcompiler.render import human_run
+
+        answer.judged(found, str(made["asked"]["name"]))
+        _shown(answer, found, human_run.gates(found, full=True))
     elif what == "artifacts":
         from kcompiler.render import artifacts
 
@@ -146,26 +175,34 @@ def show(what: str, target: Path, step: str | None, worst: int, runner: str, pro
             from kcompiler.cli.plans import no_such_step
 
             raise no_such_step(step, [entry["artifact"].partition(".")[0] for entry in entries])
-        click.echo(artifacts.dump(chosen) if form == "json" else artifacts.text(chosen), nl=False)
+        _shown(answer, chosen, artifacts.text(chosen))
     else:
-        click.echo(text, nl=False)
+        _shown(answer, found, text)
+
+
+def _shown(answer: Answer, content: Any, text: str) -> None:
+    """One part of the evidence as data and as text."""
+    answer.data["content"] = content
+    answer.sections = [(str(answer.data["what"]), text.splitlines())]
+    answer.say(text)
 
 
 @click.command()
 @click.argument("target", type=click.Path(path_type=Path))
 @PROFILE
-@FORMAT
-def audit(target: Path, profile: str, form: str) -> None:
+@answers("audit", of="target")
+def audit(answer: Answer, target: Path, profile: str) -> None:
     """Recompute digests, journal, reports and verdict of TARGET (spec, lock or generated folder), and compare."""
+    from kcompiler import lock
     from kcompiler.audit import audit as recompute
     from kcompiler.render import human_run
-    from kcompiler.render import json as render_json
+    from kcompiler.render.places import finding
 
     made, home, _ = located(target, profile)
     result = recompute(home.root, made["asked"]["name"])
-    if form == "json":
-        click.echo(render_json.audit(result), nl=False)
-    else:
-        click.echo(human_run.audit(result), nl=False)
+    answer.plan, answer.verdict = lock.plan_digest(made), result.verdict
+    answer.data = {"word": result.word, "checked": dict(result.checked)}
+    answer.findings = [finding(one.code, one.severity, one.subject, one.message) for one in result.findings]
+    answer.say(human_run.audit(result))
     if result.exit_code:
         raise Outcome(result.exit_code, result.word, f"kcompiler apply {called(target, profile)}")

@@ -62,9 +62,16 @@ def refused(diagnostics: list[Diagnostic], next_command: str) -> Outcome:
 def show_diagnostics(
     diagnostics: list[Diagnostic], form: str, sources: dict[str, bytes], tree: Tree | None = None
 ) -> None:
-    """Diagnostics are data in JSON, so they go to stdout; for people to stderr, with sections to paste behind them."""
+    """Into the answer that is being made; for people also to stderr, with sections to paste behind them. Of a verb that
+    makes none they are data in JSON, and go to stdout."""
+    from kcompiler.cli.answer import current
     from kcompiler.render import human, json
 
+    answer = current()
+    if answer is not None:
+        answer.found(diagnostics)
+        if not answer.human:
+            return
     if form == "json":
         click.echo(json.diagnostics(diagnostics), nl=False)
     elif diagnostics:
@@ -150,8 +157,9 @@ def exhausted(made: Mapping[str, Any], home: project.Project, entries: Sequence[
 
 def evidence_broken(broken: Any) -> Outcome:
     """The journal or the store is not what was written."""
-    click.echo(f"evidence is broken: {broken.subject}: {broken.message}", err=True)
-    return Outcome(3, "evidence-broken", "kcompiler audit SPEC")
+    return Outcome(
+        3, "evidence-broken", "kcompiler audit SPEC", f"evidence is broken: {broken.subject}: {broken.message}"
+    )
 
 
 def _lock(path: Path) -> dict[str, Any]:
@@ -160,8 +168,7 @@ def _lock(path: Path) -> dict[str, Any]:
     try:
         return lock.read(path)
     except lock.UnreadableLock as reason:
-        click.echo(f"{path}: cannot be read as a lock: {reason}", err=True)
-        raise Outcome(2, "unreadable", "kcompiler plan SPEC") from None
+        raise Outcome(2, "unreadable", "kcompiler plan SPEC", f"{path}: cannot be read as a lock: {reason}") from None
 
 
 def located(target: Path, profile: str = "") -> tuple[dict[str, Any], project.Project, Path]:
@@ -176,9 +183,8 @@ def located(target: Path, profile: str = "") -> tuple[dict[str, Any], project.Pr
     else:
         path = target
     if not path.is_file():
-        click.echo(f"{path} does not exist", err=True)
         named = called(target, profile) if target.suffix in (".yaml", ".yml") else "SPEC"
-        raise Outcome(2, "no-lock", f"kcompiler plan {named}")
+        raise Outcome(2, "no-lock", f"kcompiler plan {named}", f"{path} does not exist")
     return _lock(path), project.of_lock(path), path
 
 

@@ -14,12 +14,13 @@ import click
 
 from kcompiler import project
 from kcompiler.cli import threads
-from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.answer import Answer, answers, say
+from kcompiler.cli.outcome import Outcome, refused_by_machine
 from kcompiler.cli.plans import PROFILE, begun, called, delta_of, evidence_broken, planned
 from kcompiler.cli.writing import write
 
 if TYPE_CHECKING:
-    from kcompiler.diagnostic import RefusalLike
+    from kcompiler.diagnostic import Diagnostic, RefusalLike
     from kcompiler.render.progress import Watch
     from runtime.machine.apply import Difference, Run
 
@@ -43,7 +44,9 @@ _ENDS = {"failed": (6, "step-failed")}
     help="Send the curves of trainings there, too: tensorboard:DIR, mlflow:URI, trackio:DIR; repeatable. No part of "
     "the plan.",
 )
+@answers("apply", of="target")
 def apply(
+    answer: Answer,
     target: Path,
     locked: bool,
     only: tuple[str, ...],
@@ -60,10 +63,15 @@ def apply(
         settle(made, home, spec, locked)
     with watched(made, sinks) as watch:
         run, verdict, signal = carried_out(made, home, list(only) or None, list(force), watch)
-    _summary(run, verdict, full)
-    leave(run, verdict, called(target, profile), signal, _asked_alone(made, only))
+    _summary(answer, run, verdict, str(made["asked"]["name"]), full)
+    alone = _asked_alone(made, only)
+    if alone is not None:
+        # what other steps lack blocks the whole, not the part
+        answer.outcomes = [one for one in answer.outcomes if one.step in alone]
+    leave(run, verdict, called(target, profile), signal, alone)
     if not only and sum(step["kind"].startswith("export@") for step in made["steps"]) == 1:
-        click.echo(f'next     kcompiler generate {spec} --prompt "…", or kcompiler deliver {spec} --to DIR')
+        answer.next = f'kcompiler generate {spec} --prompt "…", or kcompiler deliver {spec} --to DIR'
+        answer.say(f"next     {answer.next}\n")
 
 
 def _asked_alone(made: Mapping[str, Any], only: Sequence[str]) -> frozenset[str] | None:
@@ -88,8 +96,7 @@ def _target(target: Path, backend: str | None, profile: str) -> tuple[dict[str, 
         targets = [str(name) for name in committed["asked"].get("targets", [])]
         overlay = str(committed["asked"].get("profile", ""))
     except (lock.UnreadableLock, KeyError, TypeError) as reason:
-        click.echo(f"{target}: cannot be read as a lock: {reason}", err=True)
-        raise Outcome(2, "unreadable", "kcompiler plan SPEC") from None
+        raise Outcome(2, "unreadable", "kcompiler plan SPEC", f"{target}: cannot be read as a lock: {reason}") from None
     made, home = planned(spec, "human", backend, targets, overlay)
     if backend is None and made != committed:
         raise _stale(lock.difference(committed, made), called(spec, overlay))
@@ -126,13 +133,19 @@ def _world_differs(differences: Sequence[Difference], spec: str) -> Outcome:
     lines = [str(item) for item in differences]
     if all(item.absent for item in differences):
         places = "\n".join(f"  {item.absent}  {item.locked}" for item in differences)
-        click.echo(f"what the lock pins is not here:\n{places}", err=True)
-        return Outcome(4, "input-absent", f"put it there, then kcompiler apply {spec}")
+        return Outcome(
+            4,
+            "input-absent",
+            f"put it there, then kcompiler apply {spec}",
+            f"what the lock pins is not here:\n{places}",
+        )
     if any(item.kind != "toolchain" for item in differences):
         return _stale(lines, spec)
-    click.echo("the toolchain is not the one the lock pins:\n" + "\n".join(f"  {line}" for line in lines), err=True)
     return Outcome(
-        4, "toolchain-differs", f"pip install 'kcompiler[{','.join(_extras(item.name for item in differences))}]'"
+        4,
+        "toolchain-differs",
+        f"pip install 'kcompiler[{','.join(_extras(item.name for item in differences))}]'",
+        "the toolchain is not the one the lock pins:\n" + "\n".join(f"  {line}" for line in lines),
     )
 
 
@@ -150,8 +163,12 @@ def _extras(distributions: Iterable[str]) -> list[str]:
 
 
 def _stale(differences: Sequence[str], spec: str) -> Outcome:
-    click.echo("the lock is stale:\n" + "\n".join(f"  {line}" for line in differences), err=True)
-    return Outcome(4, "lock-stale", f"kcompiler plan {spec}")
+    return Outcome(
+        4,
+        "lock-stale",
+        f"kcompiler plan {spec}",
+        "the lock is stale:\n" + "\n".join(f"  {line}" for line in differences),
+    )
 
 
 def judge_of(made: Mapping[str, Any]) -> Callable[..., Any]:
@@ -248,22 +265,19 @@ def _carried_out(
             stale.differences, called(Path(made["asked"]["spec"]), str(made["asked"].get("profile", "")))
         ) from None
     except machine.Locked as locked:
-        click.echo(f"{locked}", err=True)
-        raise Outcome(5, "locked", "wait, then the same command again") from None
+        raise Outcome(5, "locked", "wait, then the same command again", f"{locked}") from None
     except machine.BrokenEvidence as broken:
         raise evidence_broken(broken) from None
     except machine.StorageFailed as failed:
-        click.echo(f"{failed}", err=True)
-        raise Outcome(6, "storage-failed", "free space or mend the disk, then kcompiler apply") from None
+        raise Outcome(6, "storage-failed", "free space or mend the disk, then kcompiler apply", f"{failed}") from None
     return run, stop.signal
 
 
 def _cut(made: Mapping[str, Any], home: project.Project, signal: int) -> Outcome:
     """The second signal: what was under way is left as it is."""
-    for step, left in begun(made, home, delta_of(made, home)).items():
-        click.echo(f"{step}: {left}", err=True)
+    left = [f"{step}: {words}" for step, words in begun(made, home, delta_of(made, home)).items()]
     spec = called(Path(made["asked"]["spec"]), str(made["asked"].get("profile", "")))
-    return Outcome(128 + (signal or 2), "interrupted", f"kcompiler apply {spec}")
+    return Outcome(128 + (signal or 2), "interrupted", f"kcompiler apply {spec}", "\n".join(left))
 
 
 def _heard(signal: int) -> None:
@@ -271,11 +285,7 @@ def _heard(signal: int) -> None:
 
 
 def _refusal(refusal: RefusalLike) -> Outcome:
-    from kcompiler.diagnostic import from_refusal
-    from kcompiler.render import human
-
-    click.echo(human.diagnostics([from_refusal(refusal)], {}), err=True, nl=False)
-    return Outcome(2, "refused", "mend it, then kcompiler apply")
+    return refused_by_machine(refusal, "mend it, then kcompiler apply")
 
 
 @contextlib.contextmanager
@@ -315,24 +325,36 @@ def _view(total: int) -> Watch:
     return Plain(lambda line: click.echo(line, err=True), total)
 
 
-def _summary(run: Run, verdict: Mapping[str, Any], full: bool) -> None:
+def _summary(answer: Answer, run: Run, verdict: Mapping[str, Any], name: str, full: bool) -> None:
+    """What became of each step, what was measured, what the judge said: into the answer, and for people in print."""
     from kcompiler.render import human_run
+    from kcompiler.result import StepState
 
-    rows = [
-        {
-            "step": item.step,
-            "action": item.status,
-            "wall_s": item.record["wall_s"] if item.record else None,
-            "why": item.detail or item.reason,
-        }
+    answer.wall_s = run.wall_s
+    answer.steps = [
+        StepState(
+            step=item.step,
+            action=item.status,
+            reason=item.reason,
+            why=item.detail or item.reason,
+            wall_s=item.record["wall_s"] if item.record else None,
+        )
         for item in run.steps
     ]
-    click.echo(human_run.steps(rows), nl=False)
-    errors(run)
-    click.echo(human_run.metrics(run.reports), nl=False)
+    answer.data = {
+        "run": run.outcome,
+        "counts": dict(run.counts),
+        "evidence": answer.home.shown(run.evidence),
+        "metrics": human_run.measured(run.reports),
+    }
     if run.outcome != "interrupted":
-        click.echo(human_run.gates(verdict, full=full), nl=False)
-    click.echo(f"evidence {_shown(run.evidence)}   {run.wall_s:.1f} s")
+        answer.judged(verdict, name)
+    answer.say(human_run.steps([{**vars(one)} for one in answer.steps]))
+    answer.found(errors(run))
+    answer.say(human_run.metrics(run.reports))
+    if run.outcome != "interrupted":
+        answer.say(human_run.gates(verdict, full=full))
+    answer.say(f"evidence {_shown(run.evidence)}   {run.wall_s:.1f} s\n")
 
 
 def _shown(path: Path) -> str:
@@ -340,28 +362,30 @@ def _shown(path: Path) -> str:
     return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.as_posix()
 
 
-def errors(run: Run) -> None:
-    """What refused a step, before the gates that wait because of it."""
-    from kcompiler.diagnostic import from_refusal
+def errors(run: Run) -> list[Diagnostic]:
+    """What refused a step, printed before the gates that wait because of it."""
+    from kcompiler.diagnostic import Diagnostic, from_refusal
     from kcompiler.render import human
     from runtime.contract import Refusal
 
+    found = []
     for item in run.steps:
         if item.error is not None:
             click.echo(f"step {item.step} refused:", err=True)
             if isinstance(item.error, Refusal):
-                click.echo(human.diagnostics([from_refusal(item.error)], {}), err=True, nl=False)
+                found.append(from_refusal(item.error))
+                click.echo(human.diagnostics(found[-1:], {}), err=True, nl=False)
             else:
+                found.append(Diagnostic(code="", summary=f"step {item.step}: {item.error}"))
                 click.echo(f"  {item.error}", err=True)
+    return found
 
 
 def leave(run: Run, verdict: Mapping[str, Any], target: str, signal: int, alone: frozenset[str] | None) -> None:
     """The exit code. Of a part (`alone`) only its own steps are asked: the verdict on the whole stays what it is."""
     if run.outcome == "interrupted":
-        for item in run.steps:
-            if item.status == "interrupted":
-                click.echo(f"{item.step}: {item.detail}", err=True)
-        raise Outcome(128 + (signal or 2), "interrupted", f"kcompiler apply {target}")
+        stopped = [f"{item.step}: {item.detail}" for item in run.steps if item.status == "interrupted"]
+        raise Outcome(128 + (signal or 2), "interrupted", f"kcompiler apply {target}", "\n".join(stopped))
     if run.outcome in _ENDS:
         from runtime.contract import Refusal
 
@@ -369,10 +393,8 @@ def leave(run: Run, verdict: Mapping[str, Any], target: str, signal: int, alone:
         # the same again would be refused again
         refused = any(isinstance(item.error, Refusal) for item in run.steps)
         raise Outcome(code, word, f"{'mend what was refused, then ' if refused else ''}kcompiler apply {target}")
-    if alone is not None:
-        blocking = [one for one in verdict["outcomes"] if one["blocks"] and one["step"] in alone]
-        if not blocking:
-            click.echo(f"part    the steps asked for are done; the whole plan is judged by kcompiler apply {target}")
-            return
+    if alone is not None and not any(one["blocks"] and one["step"] in alone for one in verdict["outcomes"]):
+        say(f"part    the steps asked for are done; the whole plan is judged by kcompiler apply {target}")
+        return
     if verdict["exit_code"] != 0:
         raise Outcome(verdict["exit_code"], str(verdict["verdict"]).lower(), f"kcompiler show verdict {target}")

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcompiler import project
+from kcompiler.cli.answer import Answer, answers
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import (
-    FORMAT,
     LAID_OUT,
     PROFILE,
     begun,
@@ -36,15 +36,16 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @PROFILE
-@FORMAT
-def status(spec: Path, profile: str, form: str) -> None:
+@answers("status", of="spec")
+def status(answer: Answer, spec: Path, profile: str) -> None:
     """Say where SPEC stands: per stage what it waits for, whether it is done, and what to do next."""
+    from kcompiler import lock
     from kcompiler.render import human_plan, json
     from kcompiler.render.stages import view
     from kcompiler.status import stages
     from runtime.contract import places
 
-    made, home = planned(spec, form, profile=profile)
+    made, home = planned(spec, answer.form, profile=profile)
     # a model that this machine has no place for is no plan at all
     absent = {
         str(item["path"]) for item in made["inputs"] if not places.place_of(home.root, str(item["path"])).exists()
@@ -53,11 +54,12 @@ def status(spec: Path, profile: str, form: str) -> None:
     found = stages(made, entries, _dates(home, made["asked"]["name"]), absent, begun(made, home, entries))
     judged = _verdict(home, made)
     spent = exhausted(made, home, entries)
-    following = _next(called(spec, profile), found, judged, spent)
-    if form == "json":
-        click.echo(json.status(found, following, judged, spent), nl=False)
-    else:
-        click.echo(human_plan.text(view(made["asked"]["name"], found, following, judged, spent)), nl=False)
+    answer.next = _next(called(spec, profile), found, judged, spent)
+    answer.plan, answer.data, answer.steps = lock.plan_digest(made), json.status(found, spent), json.states(entries)
+    if judged is not None:
+        answer.judged(judged, str(made["asked"]["name"]))
+    answer.laid_out(view(made["asked"]["name"], found, answer.next, judged, spent))
+    answer.say(human_plan.text(view(made["asked"]["name"], found, answer.next, judged, spent)))
 
 
 def _verdict(home: project.Project, made: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -147,8 +149,9 @@ def _readable(plan: dict[str, Any], name: str) -> dict[str, Any]:
 
     problem = problem_with("plan", plan)
     if problem:
-        click.echo(f"{name}: not a lock by schemas/plan.schema.json: {problem}", err=True)
-        raise Outcome(2, "unreadable", "kcompiler plan SPEC")
+        raise Outcome(
+            2, "unreadable", "kcompiler plan SPEC", f"{name}: not a lock by schemas/plan.schema.json: {problem}"
+        )
     return plan
 
 
@@ -160,8 +163,9 @@ def _of_revision(revision: str, inside: str, form: str) -> dict[str, Any]:
         try:
             return _readable(lock.load(_git("show", f"{revision}:{inside}").decode("utf-8")), f"{revision}:{inside}")
         except (lock.UnreadableLock, UnicodeDecodeError) as reason:
-            click.echo(f"{revision}:{inside}: cannot be read as a lock: {reason}", err=True)
-            raise Outcome(2, "unreadable", "kcompiler diff --help") from None
+            raise Outcome(
+                2, "unreadable", "kcompiler diff --help", f"{revision}:{inside}: cannot be read as a lock: {reason}"
+            ) from None
     top = _git("rev-parse", options=["--show-toplevel"]).decode().strip()
     # as git reads such a path: from the top of the repository, or from here when it starts with a dot
     here = _git("rev-parse", options=["--show-prefix"]).decode().strip() if inside.startswith("./") else ""
@@ -172,8 +176,9 @@ def _of_revision(revision: str, inside: str, form: str) -> dict[str, Any]:
                 tar.extractall(folder, filter="data")
         except tarfile.TarError as reason:
             # a link that leads out of the repository, a device
-            click.echo(f"{revision} holds what cannot be laid out: {reason}", err=True)
-            raise Outcome(2, "unreadable", "kcompiler diff --help") from None
+            raise Outcome(
+                2, "unreadable", "kcompiler diff --help", f"{revision} holds what cannot be laid out: {reason}"
+            ) from None
         (Path(folder) / ".kcompiler").mkdir(exist_ok=True)
         return planned(Path(folder) / here / inside, form)[0]
 

@@ -21,14 +21,15 @@ def written(folder: Path) -> list[str]:
     return sorted(path.name.removesuffix(ITEMS) for path in folder.glob(f"*{ITEMS}")) if folder.is_dir() else []
 
 
-def show_items(target: Path, profile: str, step: str | None, count: int, runner: str, form: str) -> None:
-    """Print the `count` worst; of one runner where it is named."""
+def show_items(
+    target: Path, profile: str, step: str | None, count: int, runner: str
+) -> tuple[list[dict[str, Any]], str]:
+    """The `count` worst, as lines and as text for people; of one runner where it is named."""
     names = written(target)
     if names:
-        _of_folder(target, names, step, count, runner, form)
-    else:
-        made, home, _ = located(target, profile)
-        _of_plan(made, home, called(target, profile), step, count, runner, form)
+        return _of_folder(target, names, step, count, runner)
+    made, home, _ = located(target, profile)
+    return _of_plan(made, home, called(target, profile), step, count, runner)
 
 
 def _chosen(step: str | None, known: Iterable[str]) -> str:
@@ -37,7 +38,9 @@ def _chosen(step: str | None, known: Iterable[str]) -> str:
     return step
 
 
-def _of_folder(folder: Path, names: list[str], name: str | None, count: int, runner: str, form: str) -> None:
+def _of_folder(
+    folder: Path, names: list[str], name: str | None, count: int, runner: str
+) -> tuple[list[dict[str, Any]], str]:
     from runtime.contract import items, strict_json
 
     name = _chosen(name, names)
@@ -47,17 +50,17 @@ def _of_folder(folder: Path, names: list[str], name: str | None, count: int, run
         report: Any = strict_json.loads((folder / f"{name}{REPORT}").read_bytes())
         suite = str(report["data"]["suite"])
     except OSError as reason:
-        click.echo(f"{reason.filename}: {reason.strerror}", err=True)
-        raise Outcome(2, "no-evidence", again) from None
+        raise Outcome(2, "no-evidence", again, f"{reason.filename}: {reason.strerror}") from None
     except (ValueError, LookupError, TypeError) as reason:
-        click.echo(f"{folder / name}{ITEMS} or its report is damaged: {reason}", err=True)
-        raise Outcome(3, "evidence-broken", again) from None
-    _print(f"{folder / name}{ITEMS}", lines, suite, count, runner, form, again)
+        raise Outcome(
+            3, "evidence-broken", again, f"{folder / name}{ITEMS} or its report is damaged: {reason}"
+        ) from None
+    return _worst(f"{folder / name}{ITEMS}", lines, suite, count, runner, again)
 
 
 def _of_plan(
-    made: Mapping[str, Any], home: Project, target: str, step: str | None, count: int, runner: str, form: str
-) -> None:
+    made: Mapping[str, Any], home: Project, target: str, step: str | None, count: int, runner: str
+) -> tuple[list[dict[str, Any]], str]:
     from kcompiler.audit import items, records
 
     known = {one["id"]: one for one in made["steps"] if items.left(one)}
@@ -66,31 +69,31 @@ def _of_plan(
     used, _ = records.in_use(folder / records.JOURNAL, home.shown(folder / records.JOURNAL), None)
     again = f"kcompiler apply {target}"
     if step not in used:
-        click.echo(f"step `{step}` has no result yet", err=True)
-        raise Outcome(2, "no-evidence", again)
+        raise Outcome(2, "no-evidence", again, f"step `{step}` has no result yet")
     try:
         lines = items.lines(home.root, used[step])
     except (OSError, LookupError) as reason:
-        click.echo(f"the items of step `{step}` are not in the store of this project: {reason}", err=True)
-        raise Outcome(2, "no-evidence", again) from None
+        raise Outcome(
+            2, "no-evidence", again, f"the items of step `{step}` are not in the store of this project: {reason}"
+        ) from None
     except (ValueError, TypeError) as reason:
-        click.echo(f"the items of step `{step}` are damaged: {reason}", err=True)
-        raise Outcome(3, "evidence-broken", f"kcompiler audit {target}") from None
+        raise Outcome(
+            3, "evidence-broken", f"kcompiler audit {target}", f"the items of step `{step}` are damaged: {reason}"
+        ) from None
     suite = str(known[step]["params"]["suite"])
-    _print(f"step `{step}`", lines, suite, count, runner, form, f"kcompiler audit {target}", title=step)
+    return _worst(f"step `{step}`", lines, suite, count, runner, f"kcompiler audit {target}", title=step)
 
 
-def _print(
+def _worst(
     whose: str,
     lines: list[dict[str, Any]],
     suite: str,
     count: int,
     runner: str,
-    form: str,
     mend: str,
     *,
     title: str = "",
-) -> None:
+) -> tuple[list[dict[str, Any]], str]:
     from kcompiler.render import items as rendered
     from runtime import catalog
 
@@ -101,6 +104,5 @@ def _print(
     try:
         found = rendered.worst(lines, cost, count, runner)
     except (ValueError, LookupError, TypeError) as reason:
-        click.echo(f"the items of {whose} are damaged: {reason}", err=True)
-        raise Outcome(3, "evidence-broken", mend) from None
-    click.echo(rendered.dump(found) if form == "json" else rendered.text(title or whose, lines, found), nl=False)
+        raise Outcome(3, "evidence-broken", mend, f"the items of {whose} are damaged: {reason}") from None
+    return found, rendered.text(title or whose, lines, found)

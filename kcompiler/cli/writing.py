@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
 from kcompiler.cli.outcome import Outcome
 from kcompiler.project import Project
 
@@ -17,10 +15,13 @@ def write(home: Project, path: Path, text: str) -> None:
     from runtime.machine.durable import write as write_durably
 
     if not path.resolve().is_relative_to(home.root.resolve()):
-        click.echo(f"{home.shown(path)} leads out of the project by a link; nothing is written there", err=True)
-        raise Outcome(2, "outside-project", "remove the link")
+        raise Outcome(
+            2,
+            "outside-project",
+            "remove the link",
+            f"{home.shown(path)} leads out of the project by a link; nothing is written there",
+        )
     try:
         write_durably(path, text)
     except StorageFailed as failed:
-        click.echo(str(failed), err=True)
-        raise Outcome(6, "storage-failed", "free space or mend the disk") from None
+        raise Outcome(6, "storage-failed", "free space or mend the disk", str(failed)) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,8 +50,3 @@ def text(entries: Iterable[Mapping[str, Any]]) -> str:
         lines += table([["path", entry["path"] if entry["here"] else f"{entry['path']}, which is not here"]])
         lines += table([["holds", names]]) if names else []
     return "\n".join(map(inert, lines)) + "\n"
-
-
-def dump(entries: Iterable[Mapping[str, Any]]) -> str:
-    """The same for programs."""
-    return json.dumps(list(entries), indent=2, ensure_ascii=False) + "\n"

@@ -48,14 +48,19 @@ def steps(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def metrics(reports: Mapping[str, Mapping[str, Any]]) -> str:
     """The numbers of the evaluation reports, each with its unit and the items behind it."""
-    rows = [
-        [step, path, show(datum)]
+    rows = [[one["step"], one["path"], show(one["datum"])] for one in measured(reports)]
+    return "\n".join(["metrics", *table(rows)]) + "\n" if rows else ""
+
+
+def measured(reports: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Those numbers, each as step, dotted path and datum."""
+    return [
+        {"step": step, "path": path, "datum": dict(datum)}
         for step, report in sorted(reports.items())
         if str(report.get("kind", "")).startswith("eval.")
         for path, datum in datums(report.get("data", {}), depth=3)
         if path.count(".") < 2 or (path.endswith(_WHOLE) and not path.startswith("baselines."))
     ]
-    return "\n".join(["metrics", *table(rows)]) + "\n" if rows else ""
 
 
 def datums(data: Any, path: str = "", depth: int = 2) -> Iterator[tuple[str, Mapping[str, Any]]]:

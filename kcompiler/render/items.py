@@ -34,11 +34,6 @@ def worst(
     return [{**mine[at], "right": list(right[str(mine[at]["row"])])} for at in chosen]
 
 
-def dump(found: Sequence[Line]) -> str:
-    """For programs: whole lines, each with the runners that have its row right."""
-    return json.dumps(list(found), indent=2, ensure_ascii=False) + "\n"
-
-
 def text(step: str, lines: Sequence[Line], found: Sequence[Line]) -> str:
     """For people: nothing that a model said can move their cursor, and a long output is cut."""
     wrong = sum(bool(one["reason"]) for one in lines)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from kcompiler.diagnostic import Diagnostic, RefusalLike
 from kcompiler.diff.difference import compare, followers
+from kcompiler.result import SCHEMA_VERSION, Result, StepState
 
 if TYPE_CHECKING:
-    from kcompiler.audit import Audit
     from kcompiler.delta import Entry
     from kcompiler.plan.silent import Silent
     from kcompiler.status import Stage
@@ -30,30 +30,40 @@ def _line(value: object) -> str:
 def plan(
     made: Mapping[str, Any],
     committed: Mapping[str, Any] | None,
-    entries: Iterable[Entry],
-    digest: str,
     doubts: Iterable[Diagnostic] = (),
     told: Iterable[str] = (),
     kept: Mapping[str, str] | None = None,
     silent: Iterable[Silent] = (),
-) -> str:
-    """The plan's identity, what changed against the committed lock, and what would happen to each step."""
-    return _line(
-        {
-            "plan": digest,
-            "name": made["asked"]["name"],
-            "targets": made["asked"].get("targets"),
-            "changes": None if committed is None else [asdict(item) for item in compare(committed, made)],
-            "steps": [asdict(entry) for entry in entries],
-            "obligations": len(made["obligations"]),
-            "silent": [asdict(one) for one in silent],
-            "doubts": [asdict(item) for item in doubts],
-            "told": list(told),
-            "budgets": made["budgets"],
-            "estimates": made.get("estimates", {}),
-            "kept": dict(kept or {}),
-        }
-    )
+) -> dict[str, Any]:
+    """What a plan alone says: what changed against the committed lock, what cannot be decided, bounds and estimates."""
+    return {
+        "name": made["asked"]["name"],
+        "targets": made["asked"].get("targets"),
+        "changes": None if committed is None else [asdict(item) for item in compare(committed, made)],
+        "obligations": len(made["obligations"]),
+        "silent": [asdict(one) for one in silent],
+        "doubts": [asdict(item) for item in doubts],
+        "told": list(told),
+        "budgets": dict(made["budgets"]),
+        "estimates": dict(made.get("estimates", {})),
+        "kept": dict(kept or {}),
+    }
+
+
+def states(entries: Iterable[Entry]) -> list[StepState]:
+    """What would happen to each step."""
+    return [
+        StepState(
+            step=entry.step,
+            action=entry.action,
+            reason=entry.reason,
+            why=entry.why,
+            wall_s=entry.wall_s,
+            foreseen_s=entry.foreseen_s,
+            forecast_s=None if entry.forecast is None else entry.forecast.wall_s,
+        )
+        for entry in entries
+    ]
 
 
 def diff(old: Mapping[str, Any], new: Mapping[str, Any], digests: tuple[str, str]) -> str:
@@ -62,25 +72,21 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any], digests: tuple[str, str
     return _line({"old": digests[0], "new": digests[1], "changes": changes, "follow": followers(old, new)})
 
 
-def status(
-    stages: Iterable[Stage], next_command: str, judged: Mapping[str, Any] | None, spent: RefusalLike | None = None
-) -> str:
-    """One object: the stages in order, the verdict on this plan (null before there is one), the budget that is used up
-    (null for none) and what to do next."""
-    word = None if judged is None else judged["verdict"]
+def status(stages: Iterable[Stage], spent: RefusalLike | None = None) -> dict[str, Any]:
+    """The stages in order, and the budget that is used up (null for none)."""
     used_up = None if spent is None else {"budget": spent.place, "message": spent.message}
-    found = [asdict(stage) for stage in stages]
-    return _line({"stages": found, "verdict": word, "used_up": used_up, "next": next_command})
+    return {"stages": [asdict(stage) for stage in stages], "used_up": used_up}
 
 
-def audit(result: Audit) -> str:
-    """One object: what was recomputed, the recomputed verdict and every finding."""
-    return _line(
-        {
-            "outcome": result.word,
-            "exit_code": result.exit_code,
-            "verdict": result.verdict,
-            "checked": dict(result.checked),
-            "findings": [asdict(finding) for finding in result.findings],
-        }
-    )
+def result(found: Result) -> str:
+    """One object: schemas/result.schema.json. Keys are sorted; nothing in it but times depends on when it was made."""
+    return _line(document(found))
+
+
+def document(found: Result) -> dict[str, Any]:
+    """A result as plain values. What is only for people (`headline`, `sections`) is left out."""
+    made = {name: value for name, value in asdict(found).items() if name not in ("headline", "sections", "parts")}
+    made |= {"schema_version": SCHEMA_VERSION, "parts": [document(part) for part in found.parts]}
+    # the words of the last line on stderr
+    made["outcome"] = made.pop("word")
+    return made

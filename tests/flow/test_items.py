@@ -16,7 +16,9 @@ def test_the_worst_answers_are_shown_with_what_was_asked_and_why(applied: tuple[
     shown = home.run("show", "items", "specs/tiny.yaml", STEP, "--worst", "2", "--runner", "coreml", code=LIGHT)
     assert shown.ended(0, "").out.count("sha256:") == 2
     assert "the 2 worst" in shown.out
-    listed = json.loads(home.run("show", "items", "specs/tiny.yaml", STEP, "--format", "json", code=LIGHT).out)
+    listed = json.loads(home.run("show", "items", "specs/tiny.yaml", STEP, "--format", "json", code=LIGHT).out)["data"][
+        "content"
+    ]
     assert len(listed) == 10
     held = items.read((home.stored(STEP, "items") / items.FILE).read_bytes())
     assert all({name: one[name] for name in items.FIELDS} in held for one in listed)

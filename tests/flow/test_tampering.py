@@ -170,7 +170,9 @@ class TestGate:
         home = applied[0]
         files = home.evidence / "reports" / "verify.json", home.evidence / "run.json"
         result = gated(home, *files, options=("--only-given", "--format", "json"))
-        found = {one["rule"]: one["outcome"] for one in json.loads(result.out)["outcomes"] if one["step"] == "verify"}
+        found = {
+            one["rule"]: one["outcome"] for one in json.loads(result.out)["data"]["outcomes"] if one["step"] == "verify"
+        }
         assert set(found.values()) == {"pass"}
 
     def test_a_report_passes_nothing_without_the_run_that_it_belongs_to(self, applied: tuple[Home, Result]) -> None:
@@ -190,14 +192,14 @@ class TestGate:
         result = home.run("gate", *files, "--lock", str(other), "--format", "json", code=LIGHT).ended(
             3, "nothing_evaluated"
         )
-        assert json.loads(result.out)["counts"]["pass"] == 0
+        assert json.loads(result.out)["data"]["counts"]["pass"] == 0
 
     def test_all_reports_give_the_verdict_of_apply(self, applied: tuple[Home, Result]) -> None:
         home = applied[0]
         reports = sorted((home.evidence / "reports").iterdir())
         result = gated(home, *reports, home.evidence / "run.json", options=("--format", "json")).ended(1, "fail")
         recorded = json.loads((home.evidence / "verdict.json").read_text(encoding="utf-8"))
-        assert json.loads(result.out)["outcomes"] == recorded["outcomes"]
+        assert json.loads(result.out)["data"]["outcomes"] == recorded["outcomes"]
 
     def test_a_report_that_is_left_out_blocks(self, applied: tuple[Home, Result]) -> None:
         home = applied[0]
@@ -236,7 +238,7 @@ class TestGate:
         rewrite(path, lambda report: report["fingerprints"].pop(name))
         result = gated(home, path, options=("--only-given", "--format", "json"))
         assert result.code in (1, 3)
-        found = {one["rule"]: one["outcome"] for one in json.loads(result.out)["outcomes"]}
+        found = {one["rule"]: one["outcome"] for one in json.loads(result.out)["data"]["outcomes"]}
         assert found["caws/core/fingerprints-parity"] != "pass"
 
     def test_a_forged_report_passes_nothing(self, applied: tuple[Home, Result], tmp_path: Path) -> None:
@@ -253,7 +255,7 @@ class TestGate:
 
     def blocks(self, result: Result) -> None:
         assert result.code in (1, 3), result.text
-        verdict = json.loads(result.out)
+        verdict = json.loads(result.out)["data"]
         assert verdict["outcomes"]
         assert not [one["rule"] for one in verdict["outcomes"] if one["outcome"] == "pass"]
         assert result.last["code"] == str(result.code)

@@ -58,7 +58,7 @@ def test_plan_as_json_and_markdown_names_the_same_digest(home, capsys):
     found = json.loads(capsys.readouterr().out)
     assert _main(["plan", SPEC, "--format", "markdown"]) == 0
     assert f"`{found['plan']}`" in capsys.readouterr().out
-    assert found["changes"] == []
+    assert found["data"]["changes"] == []
     assert [step["action"] for step in found["steps"]] == ["run"] * 11
 
 
@@ -138,7 +138,7 @@ def test_show_artifacts_says_where_they_lie_and_what_each_is_for(home, capsys):
     assert (home / path / "train.jsonl").is_file()
     assert "train.jsonl" in out
     assert _main(["show", "artifacts", SPEC, "data", "--format", "json"]) == 0
-    (entry,) = json.loads(capsys.readouterr().out)
+    (entry,) = json.loads(capsys.readouterr().out)["data"]["content"]
     assert (entry["path"], entry["here"], entry["kind"]) == (path, True, "dataset")
     assert _main(["show", "artifacts", SPEC, "dat"]) == 2
     assert "did you mean `data`" in capsys.readouterr().err
@@ -153,7 +153,7 @@ def test_a_target_that_is_not_there_is_a_mistake_with_a_suggestion(home, capsys)
 def test_status_says_where_somebody_stands(home, capsys):
     assert _main(["status", SPEC, "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [(stage["name"], stage["state"]) for stage in found["stages"]][:3] == [
+    assert [(stage["name"], stage["state"]) for stage in found["data"]["stages"]][:3] == [
         ("data", "ready"),
         ("tokenizer", "waits"),
         ("teacher", "waits"),
@@ -406,9 +406,9 @@ def test_a_gate_that_cannot_be_decided_stands_in_the_plan(tmp_path, monkeypatch,
     out = capsys.readouterr().out
     assert re.search(r"gates .*\n +! these rows cannot establish what rule `lab/valid-answers` asks.*\[KC4802\]", out)
     assert _main(["plan", "spec.yaml", "--format", "json"]) == 0
-    # the warning itself is one JSON line before the plan's
-    plan = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [item["code"] for item in plan["doubts"]] == ["KC4802"]
+    plan = json.loads(capsys.readouterr().out)
+    assert [item["code"] for item in plan["data"]["doubts"]] == ["KC4802"]
+    assert [item["code"] for item in plan["diagnostics"]] == ["KC4802"]
 
 
 def test_sections_that_are_missing_can_be_pasted_from_the_message(home, capsys):

@@ -1,0 +1,184 @@
+"""Every verb that answers has every form, however it ends: one result by the published schema, with the exit code."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jsonschema
+import pytest
+import referencing
+
+from kcompiler.cli import _main, answer
+from runtime.machine.lease import Lease
+
+ROOT = Path(__file__).resolve().parents[4]
+SPEC = "specs/eight-ball.yaml"
+FOLDER = "generated/eight-ball"
+SCHEMAS = {
+    path.name: referencing.Resource.from_contents(json.loads(path.read_text(encoding="utf-8")))
+    for path in (ROOT / "schemas").glob("[rv]e*.schema.json")
+}
+PUBLISHED = jsonschema.Draft202012Validator(
+    SCHEMAS["result.schema.json"].contents, registry=referencing.Registry().with_resources(SCHEMAS.items())
+)
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A project whose first step was carried out."""
+    home = tmp_path_factory.mktemp("begun")
+    shutil.copytree(ROOT / "specs", home / "specs", ignore=shutil.ignore_patterns("packaged", "gsm8k", "tools"))
+    (home / ".kcompiler").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        assert _main(["apply", SPEC, "--only", "data"]) == 0
+    return home
+
+
+@pytest.fixture
+def home(begun, tmp_path, monkeypatch):
+    shutil.copytree(begun, tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def ended(monkeypatch, capsys):
+    """Runs a verb: the result that it prints as JSON, by the schema, and written in every other form, too."""
+    write = answer.rendered
+
+    def every(result, form):
+        for other in answer.FORMS[2:]:
+            # nothing to annotate is no line
+            assert write(result, other).encode("utf-8") or other == "github"
+        return write(result, form)
+
+    monkeypatch.setattr(answer, "rendered", every)
+
+    def run(code, word, verb, *arguments):
+        capsys.readouterr()
+        assert _main([verb, *arguments, "--format", "json"]) == code
+        said = capsys.readouterr()
+        found = json.loads(said.out)
+        PUBLISHED.validate(found)
+        assert (found["verb"], found["code"], found["outcome"]) == (verb, code, word)
+        if code:
+            assert said.err.splitlines()[-1] == f"outcome={word} code={code} next={found['next']}"
+        return found
+
+    return run
+
+
+def damage(path, old, new):
+    text = (path).read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_the_schema_refuses_what_is_no_result(home, ended):
+    """The tests here could fail."""
+    found = ended(0, "ok", "validate", SPEC)
+    for bad in (
+        {**found, "code": 42},
+        {**found, "extra": 1},
+        {**found, "data": {"specs": [{"spec": SPEC}]}},
+        {**found, "verb": "plan"},
+        {key: value for key, value in found.items() if key != "outcome"},
+    ):
+        assert not PUBLISHED.is_valid(bad)
+
+
+def test_validate(home, ended):
+    assert ended(0, "ok", "validate", SPEC)["data"]["specs"][0]["valid"] is True
+    assert ended(2, "unreadable", "validate", "specs/none.yaml")["diagnostics"]
+    damage(home / SPEC, "risk_tier: 3", "risk_tier: 9")
+    found = ended(1, "invalid", "validate", SPEC)
+    assert found["data"]["specs"][0]["valid"] is False
+    assert [(one["pointer"], one["severity"]) for one in found["diagnostics"]] == [("/risk_tier", "error")]
+
+
+def test_plan(home, ended):
+    found = ended(0, "ok", "plan", SPEC)
+    assert [step["action"] for step in found["steps"]] == ["reuse"] + ["run"] * 10
+    assert found["data"]["changes"] == []
+    assert ended(10, "work", "plan", SPEC, "--detailed-exitcode")["plan"] == found["plan"]
+    damage(home / SPEC, "cpu_s: 600", "cpu_s: 1200")
+    found = ended(1, "lock-would-change", "plan", SPEC, "--check")
+    assert "600 → 1200" in found["message"]
+    assert [one["direction"] for one in found["data"]["changes"] if one["area"] == "budget"] == ["weaker"]
+    damage(home / ".kcompiler/journal.jsonl", '"hash":"', '"hash":"0')
+    assert "evidence is broken" in ended(3, "evidence-broken", "plan", SPEC)["message"]
+    damage(home / SPEC, "risk_tier: 3", "risk_tier: 9")
+    assert ended(1, "invalid", "plan", SPEC)["data"] == {}
+    assert ended(2, "unreadable", "plan", "specs/none.yaml")["diagnostics"]
+
+
+def test_apply(home, ended, monkeypatch):
+    found = ended(0, "ok", "apply", SPEC, "--only", "data")
+    assert {outcome["step"] for outcome in found["outcomes"]} == {"data"}
+    assert found["wall_s"] > 0
+    assert found["data"]["counts"]["reused"] == 1
+    assert "cannot be read as a lock" in ended(2, "unreadable", "apply", f"{FOLDER}/none.lock")["message"]
+    assert ended(2, "refused", "apply", SPEC, "--only", "dta")["diagnostics"]
+    with monkeypatch.context() as patch:
+        patch.setattr("kcompiler.plan.make", lambda *_: 1 / 0)
+        assert "ZeroDivisionError" in ended(70, "bug", "apply", SPEC)["message"]
+
+        def stopped(*_):
+            raise KeyboardInterrupt
+
+        patch.setattr("kcompiler.plan.make", stopped)
+        assert ended(130, "interrupted", "apply", SPEC)["steps"] == []
+    lease = Lease(home / ".kcompiler")
+    with lease:
+        assert ended(5, "locked", "apply", SPEC, "--only", "data")["message"]
+    damage(home / SPEC, "cpu_s: 600", "cpu_s: 1200")
+    assert "the lock is stale" in ended(4, "lock-stale", "apply", SPEC, "--locked")["message"]
+    found = ended(1, "fail", "apply", SPEC, "--backend", "null")
+    assert found["verdict"] == "FAIL"
+    assert any(one["blocks"] for one in found["outcomes"])
+
+
+def test_gate_and_what_is_shown_of_evidence(home, ended):
+    report = f"{FOLDER}/evidence/reports/data.json"
+    gate = ("gate", report, f"{FOLDER}/evidence/run.json", "--lock", FOLDER)
+    found = ended(1, "fail", *gate)
+    assert found["data"]["outcomes"]
+    assert {one["evidence"]["file"] for one in found["outcomes"] if one["step"] == "data"} == {report}
+    assert ended(3, "nothing_evaluated", "gate", report, "--lock", FOLDER, "--only-given")["verdict"]
+    assert ended(2, "unreadable", "gate", "none.json", "--lock", FOLDER)["message"]
+    assert ended(0, "ok", "status", SPEC)["data"]["stages"]
+    assert ended(2, "unreadable", "status", "specs/none.yaml")["diagnostics"]
+    for what in ("lock", "run", "verdict", "journal", "artifacts"):
+        assert ended(0, "ok", "show", what, SPEC)["data"]["content"]
+    assert ended(0, "ok", "show", "report", SPEC, "data")["data"]["content"]["step"] == "data"
+    assert ended(2, "no-evidence", "show", "report", SPEC, "verify")["data"]["content"] is None
+    assert ended(1, "unfinished", "audit", SPEC)["findings"]
+    damage(home / report, '"step": "data"', '"step": "other"')
+    found = ended(3, "evidence-broken", "audit", SPEC)
+    assert report in [one["where"]["file"] for one in found["findings"] if one["severity"] == "evidence"]
+    (home / FOLDER / "evidence/verdict.json").write_text("{")
+    assert ended(3, "evidence-broken", "show", "verdict", SPEC)["verdict"] == ""
+    assert ended(2, "no-lock", "audit", "generated/none")["message"]
+
+
+def test_github_gets_annotations_and_the_summary_of_the_step(home, monkeypatch, tmp_path, capsys):
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    (tmp_path / ".git").mkdir()
+    damage(home / SPEC, "risk_tier: 3", "risk_tier: 9")
+    capsys.readouterr()
+    assert _main(["validate", SPEC, "--format", "github"]) == 1
+    said = capsys.readouterr()
+    assert said.out.startswith(f"::error file=home/{SPEC},line=")
+    assert said.err == f"outcome=invalid code=1 next=kcompiler validate {SPEC}\n"
+    text = summary.read_text()
+    assert text.startswith("before\n### `kcompiler validate")
+    assert "risk_tier" in text or "KC2" in text
+
+
+@pytest.mark.parametrize("verb", ["validate", "plan", "apply", "gate", "status", "show", "audit"])
+def test_every_such_verb_takes_every_form(verb, capsys):
+    assert _main([verb, "--help"]) == 0
+    assert f"[{'|'.join(answer.FORMS)}]" in "".join(capsys.readouterr().out.split())
