@@ -39,6 +39,7 @@ VERBS = {
     "explain": ("explain", "Explain a diagnostic code, a spec field, a step or a rule."),
     "claims": ("claiming", "Compare what documents and answers claim with their evidence."),
     "audit": ("evidence", "Recompute the evidence of a run and compare."),
+    "ci": ("ci", "The one verb of a pipeline: validate, plan --check, apply, gate, audit."),
     "deliver": ("delivering", "Pack what passed: packages, weights, contract, evidence, card."),
 }
 

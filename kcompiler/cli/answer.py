@@ -38,7 +38,8 @@ _CURRENT: ContextVar[Answer | None] = ContextVar("answer", default=None)
 
 
 class Answer:
-    """The answer of one run of one verb, while it is made."""
+    """The answer of one run of one verb, while it is made. Form "" is that of a part of another answer: nothing is
+    printed on stdout."""
 
     def __init__(self, verb: str, subject: str, form: str, path: Path) -> None:
         self.verb, self.subject, self.form = verb, subject, form
@@ -100,11 +101,12 @@ class Answer:
         finally:
             _CURRENT.reset(before)
 
-    def _leave(self, ended: Outcome) -> None:
+    def made(self, ended: Outcome) -> Result:
+        """The answer as it stands, ended so."""
         from kcompiler.result import Result
 
         self.found(ended.found)
-        self.result = Result(
+        return Result(
             verb=self.verb,
             subject=self.subject,
             root=_below_checkout(self.home.root),
@@ -125,7 +127,10 @@ class Answer:
             sections=tuple((title, tuple(rows)) for title, rows in self.sections),
             parts=tuple(self.parts),
         )
-        if not self.human:
+
+    def _leave(self, ended: Outcome) -> None:
+        self.result = self.made(ended)
+        if self.form in FORMS[1:]:
             click.echo(rendered(self.result, self.form), nl=False)
             if self.form == "github":
                 # said by an annotation; a log is read by GitHub, so that no text of others may begin a line of it

@@ -41,7 +41,15 @@ MODELINE = "# yaml-language-server: $schema="
 @click.option("--license", "license_", default="", metavar="SPDX", help="Licence of the rows.")
 @click.option("--teacher-license", default="", metavar="SPDX", help="Licence of the teacher, where it does not say it.")
 @click.option("--owner", default="", help="Who answers for the student.")
-def init(folder: Path, template: str, listed: bool, teacher: str, data: Path | None, **flags: Any) -> None:
+@click.option(
+    "--ci",
+    "host",
+    type=click.Choice(["github", "gitlab"]),
+    help="Write a pipeline and pre-commit hooks for the specs that are there; with none, for the shipped one, too.",
+)
+def init(
+    folder: Path, template: str, listed: bool, teacher: str, data: Path | None, host: str | None, **flags: Any
+) -> None:
     """Begin a project: from a shipped spec, or, by --teacher and --data, from a model and rows of your own.
 
     A shipped spec is copied with everything it refers to. From a model and rows a spec is written that validates, each
@@ -52,6 +60,8 @@ def init(folder: Path, template: str, listed: bool, teacher: str, data: Path | N
             lacking = "--data FILE" if teacher else "--teacher MODEL"
             raise click.UsageError(f"a spec is written for a model and rows: add {lacking}")
         _begin(teacher, data, flags)
+        if host:
+            _pipelines(host, folder)
         return
     shipped = assets.folder("specs")
     known = _shipped(shipped)
@@ -60,6 +70,9 @@ def init(folder: Path, template: str, listed: bool, teacher: str, data: Path | N
         return
     if not folder.exists() and str(folder) in known:
         raise click.UsageError(f"`{folder}` is a shipped spec, no folder: kcompiler init --role {folder}")
+    if host and any(folder.glob("specs/*.yaml")):
+        _pipelines(host, folder)
+        return
     source = known.get(template)
     if source is None:
         from kcompiler.diagnostic import did_you_mean
@@ -77,7 +90,21 @@ def init(folder: Path, template: str, listed: bool, teacher: str, data: Path | N
             # pinned by its digest and not ours to pass on
             click.echo(f"absent   {folder / 'specs' / relative}: put it there, the spec says what it is", err=True)
     lay(folder)
+    if host:
+        _pipelines(host, folder)
+        return
     click.echo(f"next: kcompiler {_following(spec)} {spec}")
+
+
+def _pipelines(host: str, folder: Path) -> None:
+    from kcompiler.cli.pipelines import REQUIREMENTS, pipelines, specs_of
+
+    pipelines(host, folder, _write_new)
+    click.echo(
+        f"next: say in {folder / REQUIREMENTS} where pip finds kcompiler, commit what was written and the locks:"
+    )
+    for name in specs_of(folder):
+        click.echo(f"      kcompiler plan {folder / name}")
 
 
 def _begin(teacher: str, data: Path, flags: Mapping[str, Any]) -> None:

@@ -16,13 +16,13 @@ _UNTITLED = re.compile(r"[^A-Za-z0-9 -]")
 BUDGET = 65_536
 
 
-def text(view: View, *, whole: str, budget: int = BUDGET) -> str:
+def text(shown: View, *, whole: str, budget: int = BUDGET) -> str:
     """The view in at most `budget` bytes of UTF-8. The digest always stands in it; when something is cut, so does how
     much, and the command `whole` that prints everything."""
     # a headline in a code span is neither markup nor a mention
-    head = f"### `{_plain(view.headline)}`\n" + (f"\nlock `{_plain(view.digest)}`\n" if view.digest else "")
+    head = f"### `{_plain(shown.headline)}`\n" + (f"\nlock `{_plain(shown.digest)}`\n" if shown.digest else "")
     note = f"\n_{{}} of {{}} lines are left out here; the whole text: `{_plain(whole)}`_\n"
-    rows = [(block.title, row) for block in view.sections for row in block.rows]
+    rows = [(block.title, row) for block in shown.sections for row in block.rows]
     room = budget - len((head + note).encode()) - 100
     kept = []
     for title, row in rows:
@@ -31,7 +31,7 @@ def text(view: View, *, whole: str, budget: int = BUDGET) -> str:
         if room < 0:
             break
         kept.append((title, row))
-    titles = dict.fromkeys(block.title for block in view.sections)
+    titles = dict.fromkeys(block.title for block in shown.sections)
     body = "".join(_block(title, [row for of, row in kept if of == title]) for title in titles)
     cut = note.format(len(rows) - len(kept), len(rows)) if len(kept) < len(rows) else ""
     return head + body + cut
@@ -53,15 +53,22 @@ def _plain(line: str) -> str:
 def result(found: Result, *, budget: int = BUDGET) -> str:
     """A result in at most `budget` bytes: how it ended, what blocks, then the rest. Text of others stands in fences
     that it cannot end, so that it is neither markup nor a mention."""
-    command = f"kcompiler {found.verb} {found.subject}".strip()
-    headline = found.headline or f"{command}: {found.word}"
+    return text(view(found), whole=f"{_command(found)} --format json", budget=budget)
+
+
+def _command(found: Result) -> str:
+    return f"kcompiler {found.verb} {found.subject}".strip()
+
+
+def view(found: Result) -> View:
+    """A result as titled rows: how it ended, what blocks, then the rest."""
+    headline = found.headline or f"{_command(found)}: {found.word}"
     sections = [
         Section(title=_UNTITLED.sub(" ", title), rows=[inert(row) for row in rows])
         for title, rows in _sections(found)
         if rows
     ]
-    view = View(headline=headline, digest=found.plan, sections=sections)
-    return text(view, whole=f"{command} --format json", budget=budget)
+    return View(headline=headline, digest=found.plan, sections=sections)
 
 
 def _sections(found: Result) -> Iterator[tuple[str, Sequence[str]]]:

@@ -1,0 +1,187 @@
+"""The verb that a pipeline calls: ci. Every stage of every spec, their outputs in one folder, one exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kcompiler.cli.answer import Answer, answers, rendered
+from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.plans import PROFILE, called
+
+if TYPE_CHECKING:
+    from kcompiler.result import Result
+
+STAGES = ("validate", "plan", "apply", "gate", "audit")
+#: the files beside the folders of the specs, each in its form
+FILES = {"result.json": "json", "results.sarif": "sarif", "junit.xml": "junit", "summary.md": "markdown"}
+VERDICT = "verdict.json"
+
+
+@click.command()
+@click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    "out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder for the outputs: a new one, or that of an earlier ci.",
+)
+@PROFILE
+@answers("ci", of="specs")
+def ci(answer: Answer, specs: tuple[Path, ...], out: Path, profile: str) -> None:
+    """Validate, plan --check, apply, gate and audit each of SPECS; all outputs in one folder, and one exit code.
+
+    The code is the worst of all stages (70, a signal, 3, 2, 4, 5, 6, 1, 0). A stage that must not follow is not run,
+    and that is no pass: without a valid spec and an unchanged committed lock nothing is applied, without a verdict
+    nothing is judged again. Run again, it goes on from what is there and writes the same files.
+    """
+    from kcompiler.render import human_plan, markdown
+    from kcompiler.result import Result, worst
+
+    _claim(out, Result(verb="ci", subject=answer.subject, code=3, word="unfinished", message="it did not end"))
+    names: list[str] = []
+    for spec in specs:
+        parts, name = _stages(spec, profile, stopped=_stopped(answer.parts))
+        folder = name if name not in names else f"{name}-{len(names) + 1}"
+        names.append(folder)
+        answer.parts += parts
+        _lay_down(out / folder, parts, spec, name)
+    code = worst([part.code for part in answer.parts])
+    first = next(part for part in answer.parts if part.code == code)
+    answer.data = {"to": out.as_posix(), "specs": dict(zip(names, map(str, specs), strict=True))}
+    said = "\n".join(f"{part.verb} {part.subject}: {part.word}" for part in answer.parts if part.code)
+    ended = Outcome(code, first.word if code else "ok", first.next if code else "", said)
+    made = answer.made(ended)
+    for file, form in FILES.items():
+        _write(out / file, rendered(made, form))
+    answer.say(human_plan.text(markdown.view(made)))
+    if code:
+        raise ended
+
+
+def _claim(out: Path, unfinished: Result) -> None:
+    """Make the folder, or take one that an earlier ci wrote; what that said is gone before anything begins. Raises
+    Outcome for a folder of somebody else."""
+    result = out / "result.json"
+    if out.is_dir() and any(out.iterdir()):
+        try:
+            ours = json.loads(result.read_text(encoding="utf-8"))["verb"] == "ci"
+        except (OSError, ValueError, LookupError, TypeError):
+            ours = False
+        if not ours:
+            raise Outcome(2, "unusable-path", "name another folder by --to", f"{out} holds what no ci has written")
+        for file in (*(out / name for name in FILES), *(path for path in out.glob("*/*.json") if _is_stage(path))):
+            file.unlink(missing_ok=True)
+    _write(result, rendered(unfinished, "json"))
+
+
+def _is_stage(path: Path) -> bool:
+    return path.name == VERDICT or path.stem in STAGES
+
+
+def _stopped(parts: Sequence[Result]) -> Result | None:
+    """The stage that a signal or a defect of ours ended: nothing follows, of no spec."""
+    return next((part for part in parts if part.code == 70 or part.code > 128), None)
+
+
+def _stages(spec: Path, profile: str, stopped: Result | None) -> tuple[list[Result], str]:
+    """The result of every stage of one spec, and what the spec is called."""
+    from kcompiler import project
+    from kcompiler.cli import author, evidence, run
+
+    subject, found, name = called(spec, profile), [], spec.stem
+    for verb in STAGES:
+        if stopped is not None:
+            found.append(_not_run(verb, subject, stopped))
+            continue
+        home = project.find(spec)
+        folder = home.evidence(name)
+        given: Mapping[str, tuple[click.Command, dict[str, Any]]] = {
+            "validate": (author.validate, {"specs": (spec,), "profile": profile}),
+            "plan": (
+                author.plan,
+                {
+                    "check": True,
+                    "detailed_exitcode": False,
+                    "full": False,
+                    "targets": (),
+                    "spec": spec,
+                    "profile": profile,
+                },
+            ),
+            "apply": (
+                run.apply,
+                {"locked": True, "only": (), "force": (), "backend": None, "full": False, "sinks": ()}
+                | {"target": spec, "profile": profile},
+            ),
+            "gate": (
+                evidence.gate,
+                {"reports": _reports(folder), "lock_path": home.lock(name), "as_of": None}
+                | {"release": False, "only_given": False, "profile": ""},
+            ),
+            "audit": (evidence.audit, {"target": spec, "profile": profile}),
+        }
+        command, arguments = given[verb]
+        result = _stage(verb, command, subject, spec, arguments)
+        found.append(result)
+        click.echo(f"{verb} {subject}: {result.word}", err=True)
+        if verb == "plan":
+            name = str(result.data.get("name", name))
+        # a verdict that is no yes is still judged again and audited
+        if result.code and not (verb in ("apply", "gate") and result.verdict and _stopped([result]) is None):
+            stopped = result if verb != "audit" else None
+    return found, name
+
+
+def _reports(folder: Path) -> tuple[Path, ...]:
+    return (*sorted((folder / "reports").glob("*.json")), folder / "run.json")
+
+
+def _stage(verb: str, command: click.Command, subject: str, spec: Path, arguments: dict[str, Any]) -> Result:
+    """What a verb answers, however it ends; nothing of it is printed on stdout."""
+    answer = Answer(verb, subject, "", spec)
+    function = command.callback.__wrapped__  # type: ignore[union-attr]
+    try:
+        with answer.told():
+            function(answer=answer, **arguments)
+    except (Exception, KeyboardInterrupt):
+        # how it ended is part of the result
+        pass
+    assert answer.result is not None
+    return answer.result
+
+
+def _not_run(verb: str, subject: str, because: Result) -> Result:
+    """What stands in the place of a stage that must not follow: never a pass."""
+    from kcompiler.result import Result
+
+    why = f"not run, because {because.verb} {because.subject} ended with code {because.code}, {because.word}"
+    return Result(
+        verb=verb, subject=subject, root=because.root, code=because.code, word="not-run", next=because.next, message=why
+    )
+
+
+def _lay_down(folder: Path, parts: Sequence[Result], spec: Path, name: str) -> None:
+    """The result of each stage, and the verdict where one was reached."""
+    from kcompiler import project
+
+    for part in parts:
+        _write(folder / f"{part.verb}.json", rendered(part, "json"))
+    applied = next(part for part in parts if part.verb == "apply")
+    if applied.verdict:
+        _write(folder / VERDICT, project.find(spec).verdict(name).read_text(encoding="utf-8"))
+
+
+def _write(path: Path, text: str) -> None:
+    from runtime.machine import durable
+
+    try:
+        durable.DISK.folder(path.parent.absolute())
+        durable.write(path.absolute(), text)
+    except durable.StorageFailed as failed:
+        raise Outcome(6, "storage-failed", "free space or mend the disk, then the same command", str(failed)) from None

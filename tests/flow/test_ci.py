@@ -1,0 +1,62 @@
+"""`ci`: the one verb a pipeline calls. Its code is the worst of its stages, and a stage that did not run is no pass."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree as xml
+
+from tests.flow.world import LIGHT, Home
+
+SPEC = "specs/tiny.yaml"
+FILES = {"result.json", "results.sarif", "junit.xml", "summary.md"}
+
+
+def ci(home: Home, code: int, word: str, *options: str) -> list[tuple[str, int, str]]:
+    """Runs it; (verb, code, word) of every stage."""
+    home.run("ci", SPEC, "--to", "out", *options, code=LIGHT).ended(code, word if code else "")
+    found = json.loads((home.root / "out/result.json").read_text(encoding="utf-8"))
+    assert (found["code"], found["outcome"]) == (code, word)
+    assert {path.name for path in (home.root / "out").iterdir()} >= FILES
+    for part in found["parts"]:
+        (path,) = (home.root / "out").glob(f"*/{part['verb']}.json")
+        assert json.loads(path.read_text(encoding="utf-8")) == part
+    return [(part["verb"], part["code"], part["outcome"]) for part in found["parts"]]
+
+
+def test_what_passes_passes_twice(passed: Home, tmp_path) -> None:
+    home = passed.copy(tmp_path / "project")
+    yes = [(verb, 0, "ok") for verb in ("validate", "plan", "apply", "gate", "audit")]
+    assert ci(home, 0, "ok") == yes
+    verdict = home.root / "out/tiny/verdict.json"
+    assert verdict.read_bytes() == (home.evidence / "verdict.json").read_bytes()
+    assert ci(home, 0, "ok") == yes
+    # the lock of another spec: nothing is applied, and of what passed before nothing is left
+    home.spec.write_text(home.spec.read_text().replace("seed: ", "seed: 1"))
+    stages = ci(home, 1, "lock-would-change")
+    assert stages == [
+        ("validate", 0, "ok"),
+        ("plan", 1, "lock-would-change"),
+        *((verb, 1, "not-run") for verb in ("apply", "gate", "audit")),
+    ]
+    assert not verdict.exists()
+    cases = xml.fromstring((home.root / "out/junit.xml").read_bytes()).iter("testcase")
+    failed = {case.get("name") for case in cases if case.find("failure") is not None}
+    assert {f"{verb} {SPEC}" for verb in ("plan", "apply", "gate", "audit", "ci")} <= failed
+    told = home.run("ci", SPEC, "--to", "specs", code=LIGHT).ended(2, "unusable-path")
+    assert "holds what no ci has written" in told.err
+
+
+def test_a_verdict_that_is_no_yes_is_judged_again_and_audited(done: Home) -> None:
+    assert ci(done, 1, "fail") == [
+        ("validate", 0, "ok"),
+        ("plan", 0, "ok"),
+        ("apply", 1, "fail"),
+        ("gate", 1, "fail"),
+        ("audit", 0, "ok"),
+    ]
+    assert "caws/tier-3/answers-valid" in (done.root / "out/summary.md").read_text(encoding="utf-8")
+    report = done.evidence / "reports/verify.json"
+    # broken evidence is worse than a verdict
+    (done.state / "journal.jsonl").write_text("{}\n")
+    assert ci(done, 3, "evidence-broken")[1] == ("plan", 3, "evidence-broken")
+    assert report.is_file()
