@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from runtime.contract import UNKEYED, Params
 from runtime.contract.secret import Secret
@@ -31,6 +32,19 @@ class Endpoint(Params):
         "others with `insecure: true`.",
         examples=["https://api.example.com/v1"],
     )
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, base_url: str) -> str:
+        try:
+            parts = urlsplit(base_url)
+            port = parts.port
+        except ValueError as why:
+            raise ValueError(f"it is no address: {why}") from None
+        if not parts.hostname or port == 0:
+            raise ValueError("it is no address: no host, or port 0")
+        return base_url
+
     model: str = Field(
         min_length=1, max_length=200, description="Name of the model, as the server knows it.", examples=["teacher-1"]
     )

@@ -1,4 +1,7 @@
-"""Above the best policy: the best is the best, no gold among them, and gold is wholly right."""
+"""Above the best policy: the best is the best of all that are due, no gold among them, and gold is wholly right.
+
+`policies` of the schema are those that every report of the kind has, `numeric` those of one whose `match` is that.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,11 @@ def broken(data: Data, said: Mapping[str, Any]) -> Iterator[str]:
         if one is None or one.value is None or one.n != gold.n or one.value > best.value:
             yield f"/zoo/best: `{zoo['best']}` is not the best, or `{name}` was judged on other items"
             return
+    due = [*said.get("policies", ()), *(said.get("numeric", ()) if data.get("match") == "numeric" else ())]
+    if lacking := [name for name in due if name not in worth]:
+        # the best of what is left is no bound: who leaves out the policy that a model is, is above all others
+        yield f"/zoo/{'right' if 'right' in zoo else 'worth'}: no policy `{lacking[0]}` was judged"
+        return
     right = Side(best.value * best.n, best.n, best.k is not None)
     for name, node in above.items():
         if wrong := difference(node, side_of(data, said["of"], name, said.get("less", False)), right):

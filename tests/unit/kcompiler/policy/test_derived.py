@@ -160,3 +160,22 @@ def _schema(kind: str) -> list[Report]:
     found = evidence._schema(f"report.eval.{kind}")
     assert found is not None
     return list(found.content["properties"]["data"].get(formulas.DERIVED, ()))
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_a_policy_that_is_due_may_not_be_left_out(kind: str) -> None:
+    """Whoever leaves out the policy that a model is, is above all others; those of a suite stand in its schema."""
+    zoo = honest(kind)["data"].get("zoo", {})
+    key = "right" if "right" in zoo else "worth"
+    accepted = []
+    for name in zoo.get(key, {}):
+        left = {other_name: node for other_name, node in zoo[key].items() if other_name not in (name, zoo["best"])}
+        # the best is left where it is: its place is a law of its own
+        kept = {**left, zoo["best"]: zoo[key][zoo["best"]]}
+        if name != zoo["best"] and not evidence.read(other(kind, (f"zoo.{key}", kept))).problem:
+            accepted.append(name)
+    assert accepted == SPARE.get(kind, [])
+
+
+#: policies that are there for some rows only, or of a report that no policy bounds
+SPARE = {"scenarios": ["always_first_tool"], "language_model": ["uniform"]}
