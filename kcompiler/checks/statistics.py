@@ -205,6 +205,8 @@ def gates(spec: Spec, world: World) -> Iterator[Gate]:
         if rows is None:
             continue
         threshold = params.threshold if params.threshold is not None else one["expect"]
+        if threshold is None:
+            continue  # a rule that compares with nothing is refused when its pack is loaded
         floor = Fraction(str(threshold)) if params.op.startswith(">") else 1 - Fraction(str(threshold))
         where = f"/evaluation/suites/{index}/use"
         yield Gate(str(one["rule"]), params, floor, where, suite.use, rows, one["mode"] == "block")
