@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,9 @@ from kcompiler.cli.answer import Answer, answers
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import PROFILE, called, located
 from kcompiler.cli.worst import show_items
+
+if TYPE_CHECKING:
+    from kcompiler.project import Project
 
 
 @click.command()
@@ -108,8 +112,36 @@ def _read(what: str, text: str, root: Path, *, parsed: bool) -> Any:
     return strict_json.loads(text)
 
 
+def _explained(
+    made: Mapping[str, Any], home: Project, verdict: Mapping[str, Any], rule: str | None
+) -> list[dict[str, Any]]:
+    """Each outcome explained; of one rule alone where it is named, in full or by the end of its name."""
+    from kcompiler import assets, policy
+    from kcompiler.policy.binding import RUN
+    from kcompiler.policy.evidence import read
+    from kcompiler.policy.explained import records
+
+    folder = home.evidence(made["asked"]["name"])
+    files = {path.stem: path for path in sorted((folder / "reports").glob("*.json"))} | {RUN: folder / "run.json"}
+    reports = {name: read(path.read_bytes()).report for name, path in files.items() if path.is_file()}
+    packs = policy.load(
+        [str(one["pack"]) for one in made["policies"]], [home.root / "policies", assets.folder("policies")]
+    )
+    known = {name: report for name, report in reports.items() if report is not None}
+    found = records(verdict["outcomes"], made["obligations"], known, packs, made["policies"])
+    chosen = [one for one in found if rule is None or one["rule"] == rule or one["rule"].endswith(f"/{rule}")]
+    if rule is not None and not chosen:
+        from kcompiler.diagnostic import did_you_mean
+
+        names = {name for one in found for name in (one["rule"], one["rule"].rpartition("/")[2])}
+        raise click.UsageError(f"no such rule: `{rule}`; {did_you_mean(rule, sorted(names))}")
+    return chosen
+
+
 @click.command()
-@click.argument("what", type=click.Choice(["lock", "run", "report", "verdict", "journal", "artifacts", "items"]))
+@click.argument(
+    "what", type=click.Choice(["lock", "run", "report", "verdict", "rules", "journal", "artifacts", "items"])
+)
 @click.argument("target", type=click.Path(path_type=Path))
 @click.argument("step", required=False)
 @click.option("--worst", type=click.IntRange(1), default=10, show_default=True, help="Of `items`: how many.")
@@ -121,8 +153,10 @@ def show(answer: Answer, what: str, target: Path, step: str | None, worst: int, 
 
     `artifacts` says where the package, the checkpoints and the rest lie, and what each is for; `items` the worst
     answers of an evaluation STEP, with what was asked (by digest), the output and the reason; TARGET may be the folder
-    that `evaluate --to` wrote as well, and STEP one of its SUITE-RUNNER. For people the other parts
-    are files and printed as they are; the forms of --format hold the same as data.
+    that `evaluate --to` wrote as well, and STEP one of its SUITE-RUNNER. `rules` explains each outcome of the
+    verdict, or that of the rule named in place of STEP: its line, the place in the report, how far from the bound, and
+    what would change it. For people the other parts are files and printed as they are; the forms of --format hold the
+    same as data.
     """
     answer.subject = " ".join((what, answer.subject, *([step] if step else [])))
     answer.data = {"what": what, "step": step, "content": None}
@@ -141,7 +175,7 @@ def show(answer: Answer, what: str, target: Path, step: str | None, worst: int, 
     if what == "report" and not step:
         known = ", ".join(sorted(item.stem for item in (evidence / "reports").glob("*.json"))) or "none yet"
         raise click.UsageError(f"say which step's report: {known}")
-    files = {"run": "run.json", "verdict": "verdict.json", "report": f"reports/{step}.json"}
+    files = {"run": "run.json", "verdict": "verdict.json", "rules": "verdict.json", "report": f"reports/{step}.json"}
     files |= {"journal": "journal.jsonl", "artifacts": "journal.jsonl"}
     file = evidence / files[what]
     if not file.is_file() or not file.resolve().is_relative_to(evidence.resolve()):
@@ -153,7 +187,7 @@ def show(answer: Answer, what: str, target: Path, step: str | None, worst: int, 
         )
     try:
         text = file.read_text(encoding="utf-8")
-        found = _read(what, text, home.root, parsed=not answer.human)
+        found = _read("verdict" if what == "rules" else what, text, home.root, parsed=not answer.human)
     except (ValueError, LookupError, TypeError, AttributeError) as reason:
         raise Outcome(
             3,
@@ -166,6 +200,12 @@ def show(answer: Answer, what: str, target: Path, step: str | None, worst: int, 
 
         answer.judged(found, str(made["asked"]["name"]))
         _shown(answer, found, human_run.gates(found, full=True))
+    elif what == "rules":
+        from kcompiler.render import human_run
+
+        answer.judged(found, str(made["asked"]["name"]))
+        explained = _explained(made, home, found, step)
+        _shown(answer, explained, human_run.explanations(explained))
     elif what == "artifacts":
         from kcompiler.render import artifacts
 

@@ -94,6 +94,8 @@ class Kind:
     faults: Callable[[Any, str], Iterable[Fault]] = lambda _, __: ()
     #: kind of the other report that a rule with these params compares with; "" for most
     other: Callable[[Any], str] = lambda _: ""
+    #: what a check with several parts found in each, for people: text, value, and the parts below
+    parts: Callable[[Any, Mapping[str, Any], Mapping[str, Any] | None], list[dict[str, Any]]] | None = None
     #: what a rule in this folder compares with that lies beside it, for the lock. Raises ValueError where that is not
     #: what the params say; None for most kinds, which compare with nothing of the kind
     pinned: Callable[[Any, Path, str], Any] | None = None

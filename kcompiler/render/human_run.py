@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kcompiler.render.human import shortened
+from kcompiler.render.human import inert, shortened
 
 if TYPE_CHECKING:
     from kcompiler.audit import Audit
@@ -123,6 +123,35 @@ def outcomes(found: Sequence[Mapping[str, Any]]) -> str:
         if one["blocks"]:
             lines += [f"  ✗ {one['rule']} on {one['step']}: {one['reason']}", f"    remedy: {one['remedy']}"]
     return "\n".join(["gates", *lines]) + "\n" if lines else ""
+
+
+def explanations(found: Sequence[Mapping[str, Any]]) -> str:
+    """Each rule with what decided it, where both sides stand, and what would change it."""
+    lines: list[str] = []
+    for one in found:
+        lines.append(f"{_MARK[one['outcome']]} {one['rule']}: {one['title']}")
+        lines.append(f"    {one['outcome']}{', blocks' if one['blocks'] else ''}: {one['reason']}")
+        place, at = one["rule_at"], one["report_at"]
+        asked = "" if place is None else f"{place['file']}:{place['line']}:{place['column']}"
+        lines.append(f"    asked by  {asked or 'a pack that is not here as the plan has it'}")
+        lines.append(f"    decided   in the report of {at['step']}{' at ' + at['pointer'] if at['pointer'] else ''}")
+        if one["distance"]:
+            lines.append(f"    distance  {one['distance']}  ({one['observed']}, asked {one['threshold']})")
+        if one["counterfactual"]:
+            lines.append(f"    {one['counterfactual']}")
+        lines += _tree(one["tree"], 2)
+        if one["remedy"]:
+            lines.append(f"    remedy: {one['remedy']}")
+    return "\n".join(map(inert, lines)) + "\n" if lines else ""
+
+
+def _tree(parts: Sequence[Mapping[str, Any]], depth: int) -> list[str]:
+    """Each part of an expression under the one that it is a part of."""
+    lines = []
+    for part in parts:
+        lines.append(f"{'  ' * depth}{part['value']:<8} {part['text']}")
+        lines += _tree(part["parts"], depth + 1)
+    return lines
 
 
 def waits(outcome: Mapping[str, Any], verdict: Mapping[str, Any]) -> bool:

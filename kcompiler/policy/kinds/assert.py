@@ -18,7 +18,7 @@ from pydantic import Field
 
 from kcompiler.policy import cel, path, shape
 from kcompiler.policy.cel.evaluate import At, Run
-from kcompiler.policy.cel.syntax import Binary, Call, Node
+from kcompiler.policy.cel.syntax import Binary, Call, Literal, Node, Unary
 from kcompiler.policy.cel.types import BOOL, Thing, Type, said
 from kcompiler.policy.comparison import Need, Op, distance, rates_floored
 from kcompiler.policy.kind import Closed, Fault, Judged, Kind, Read, broken, lacking, text_of
@@ -179,6 +179,51 @@ def judge(params: Params, report: Mapping[str, Any], _expect: object, other: Map
     return replace(least, matches=count)
 
 
+def parts(params: Params, report: Mapping[str, Any], other: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The expression as a tree: what each part of `&&`, `||` and `!`, and each side of a comparison, came to."""
+    try:
+        typed = _compiled(params.that, str(report["kind"]), params.of)
+    except cel.Refused:
+        return []
+    values = {"report": At(report["data"], "/data")}
+    if params.of:
+        if other is None:
+            return []
+        values["other"] = At(other["data"], "/data")
+    return [_told_of(Run(typed, values, params.need, params.rates_min_n), params.that, typed.tree)]
+
+
+def _told_of(run: Run, text: str, node: Node) -> dict[str, Any]:
+    run = replace(run, steps=0, reads=[])
+    try:
+        value = run.value(node)
+        shown = text_of(Fraction(value)) if isinstance(value, int | Fraction) and not isinstance(value, bool) else value
+        came = str(shown).lower() if isinstance(value, bool) else "…" if isinstance(value, At | tuple) else str(shown)
+    except (cel.Unsound, cel.Undecided, cel.Lacking) as why:
+        came = f"undecided: {why.reason}"
+    reads = list(dict.fromkeys(run.reads))
+    below = _below(node)
+    return {
+        "text": _whole(" ".join(text[node.at : node.end].split())),
+        "value": came,
+        "reads": reads,
+        "parts": [_told_of(run, text, one) for one in below],
+    }
+
+
+def _whole(shown: str) -> str:
+    """A part with the brackets around its ends, which belong to no part of their own."""
+    opened = shown.count("(") - shown.count(")")
+    return "(" * -opened + shown + ")" * opened
+
+
+def _below(node: Node) -> list[Node]:
+    """The parts that a person wants to see by themselves; a literal says what it is."""
+    if isinstance(node, Binary) and (node.op in ("&&", "||") or node.op in _COMPARISONS or node.op == "!="):
+        return [one for one in (node.left, node.right) if not isinstance(one, Literal)]
+    return [node.of] if isinstance(node, Unary) and node.op == "!" else []
+
+
 KIND = Kind(
     name="assert",
     version=1,
@@ -186,6 +231,7 @@ KIND = Kind(
     judge=judge,
     reads=_reads,
     faults=faults,
+    parts=parts,
     other=lambda params: str(params.of),
     floored=rates_floored,
 )

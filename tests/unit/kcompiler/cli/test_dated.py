@@ -13,6 +13,7 @@ from kcompiler.audit import evidence
 from kcompiler.cli import clock, delivering
 from kcompiler.cli.outcome import Outcome
 from kcompiler.judge import judge
+from kcompiler.policy.evidence import Evidence, read
 from kcompiler.project import Project
 from kcompiler.render import human_run
 from runtime import digest
@@ -34,6 +35,10 @@ def given(made: dict[str, Any]) -> dict[str, bytes]:
         "measure.report": digest.of_one_file("report.json", MEASURED),
     }
     return {"measure": MEASURED, "apply": facts.dump(report({}, step="apply", subject=subject)).encode()}
+
+
+def read_all(found: dict[str, bytes]) -> dict[str, Evidence]:
+    return {step: read(text) for step, text in found.items()}
 
 
 def delivered(root: Path, made: dict[str, Any]) -> int:
@@ -75,7 +80,7 @@ def audited(folder: Path, made: dict[str, Any], as_of: str | None, opened: str) 
     found = given(made)
     path = folder / "verdict.json"
     path.write_text(judge(found, made["obligations"], lock=lock.plan_digest(made), as_of=as_of).dump())
-    word, findings = evidence.verdict(path, "verdict.json", made, found, opened)
+    word, findings = evidence.verdict(path, "verdict.json", made, read_all(found), opened, lock.plan_digest(made))
     return word, [one.subject for one in findings]
 
 
@@ -99,7 +104,7 @@ def test_an_advisory_that_was_written_into_a_verdict_disagrees(tmp_path: Path) -
     content["outcomes"][0] |= {"advisory": "until release", "blocks": False}
     path = tmp_path / "verdict.json"
     path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    word, findings = evidence.verdict(path, "verdict.json", made, found, AFTER)
+    word, findings = evidence.verdict(path, "verdict.json", made, read_all(found), AFTER, lock.plan_digest(made))
     assert (word, {one.code for one in findings}) == ("FAIL", {"KA32"})
 
 
