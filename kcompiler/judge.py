@@ -176,7 +176,8 @@ def _believed(
 
 def _relaxed(outcome: Outcome, as_of: str | None, release: bool) -> dict[str, Any]:
     """What is different of an outcome that would block, and does not yet."""
-    later = outcome.effective_on if as_of is not None and as_of < outcome.effective_on else ""
+    day = outcome.effective_on
+    later = day if day and as_of is not None and as_of < f"{day}T00:00:00Z" else ""
     waits = later or ("release" if outcome.phase == "release" and not release else "")
     if not waits or not outcome.blocks:
         return {}
