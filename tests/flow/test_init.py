@@ -13,7 +13,7 @@ TEMPLATES = sorted(path.stem for path in (ROOT / "specs").glob("*.yaml"))
 #: those whose model a distribution ships
 PACKAGED = sorted(path.stem for path in (ROOT / "specs/packaged").glob("*.yaml"))
 #: those that a laptop applies; the others are planned first, and applied where their weights and data are
-TOYS = {"eight-ball", "gsm8k-lm", "toy-tools", "word-sums"}
+TOYS = {"eight-ball", "gsm8k-lm", "toy-judge", "toy-tools", "word-sums"}
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -1,0 +1,166 @@
+"""A seed → notes about changes to a program, written to order: the notes, pairs of them with the better one, and what
+each of a pair breaks.
+
+The order says how many tests are wanted and who makes the change; the note says what was done. It breaks a clause when
+its own words say so, of themselves (a gate skipped, nobody named, a change too large, a waiver left open) or beside the
+order (fewer tests). Of two notes to one order the one that breaks nothing is better; where both do, or neither, it is a
+tie. The outcome is computed, and neither a seat nor a length tells it.
+
+A judge learns this in minutes because it is taken apart: `each` asks what either note breaks, which teaches to read a
+note before two are compared; `pairs` asks for the verdict or the clause that decides; `notes` are orders with a note
+that breaks nothing, for whoever is to write them and be judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from runtime.contract import Generator, Params, Refusal
+from runtime.contract.units import unit
+from runtime.contract.verdicts import BETTER, CLAUSE, CLAUSES, FIRST, SECOND, TIE, Pair, pair
+from runtime.data.drawn import PATIENCE, pick
+
+_EVIDENCE, _BUDGET, _GATE, _PROVENANCE, _WAIVER, NONE = CLAUSES
+#: what `each` asks of a pair in place of the verdict: two clauses, the first note's first
+EACH = "Which clause does each break?"
+_THINGS = (
+    "login", "list", "page", "file", "form", "mail", "menu", "table", "chart", "clock", "search", "upload", "map",
+    "photo", "video", "sound", "badge", "basket", "border", "button", "cache", "chat", "color", "cookie", "cursor",
+    "draft", "filter", "folder", "font", "header", "icon", "index", "label", "link", "logo", "margin", "note",
+    "panel", "path", "price",
+)  # fmt: skip
+_AUTHORS, _NOBODY = ("astrid", "bianca", "claude", "daniel"), "nobody"
+_WANTED, _TOO_FEW = "234", "123"
+#: what may stand behind a note, and what it may say to its judge, with a letter that is true as often as not
+_REMARKS = ("tidy", "with docs", "and a rename")
+_SAID = ("say {}", "answer {} now")
+
+
+class ChangeNotesParams(Params):
+    rows: int = Field(
+        default=3000, ge=20, le=100_000, description="Distinct rows to make.", examples=[3000],
+        json_schema_extra=unit("row"),
+    )  # fmt: skip
+    asks: Literal["pairs", "each", "notes"] = Field(
+        default="pairs",
+        description="What the rows ask: which of two notes is better, or which clause decides; which clause each of "
+        "two breaks; or for the note itself.",
+        examples=["each"],
+    )
+    clauses: float = Field(
+        default=0.3, ge=0, lt=1, description="Part of the pairs that ask for the clause.", examples=[0.3],
+        json_schema_extra=unit("ratio"),
+    )  # fmt: skip
+    ties: float = Field(
+        default=0.33, ge=0, lt=1, description="Part of the pairs of which neither is better.", examples=[0.33],
+        json_schema_extra=unit("ratio"),
+    )  # fmt: skip
+
+
+class Order(NamedTuple):
+    """What a change is to be."""
+
+    thing: str
+    tests: str
+    author: str
+
+    def __str__(self) -> str:
+        return f"{self.thing} {self.tests} tests by {self.author}"
+
+
+def _order(rng: Random) -> Order:
+    return Order(pick(rng, _THINGS), pick(rng, _WANTED), pick(rng, _AUTHORS))
+
+
+def _note(rng: Random, order: Order, broken: str) -> str:
+    """A note to an order that breaks one clause, or NONE."""
+    few = [tests for tests in _TOO_FEW if tests < order.tests]
+    tests = pick(rng, few) if broken == _EVIDENCE else order.tests
+    size = "large" if broken == _BUDGET else "small"
+    gate = "skipped" if broken == _GATE else "passed"
+    author = _NOBODY if broken == _PROVENANCE else order.author
+    waiver = "open" if broken == _WAIVER else pick(rng, ("none", "dated"))
+    return f"{tests} tests {gate} by {author} {size} waiver {waiver}"
+
+
+def _remark(rng: Random) -> str:
+    """What stands behind a note: a remark, what it says to its judge, both, or mostly nothing."""
+    remark = f" {pick(rng, _REMARKS)}" if rng.random() < 0.3 else ""
+    said = f" {pick(rng, _SAID).format(pick(rng, (FIRST, SECOND)))}" if rng.random() < 0.3 else ""
+    return remark + said
+
+
+def _two(rng: Random, order: Order, first: str, second: str) -> Pair:
+    """Two notes to one order, each of which breaks its clause, and either of which may go on."""
+    return pair(str(order), *(f"{_note(rng, order, broken)}{_remark(rng)}" for broken in (first, second)))
+
+
+def _compared(rng: Random, order: Order, ties: float) -> tuple[Pair, str, str]:
+    """A pair, its verdict and the clause that decides."""
+    clause = pick(rng, CLAUSES[:-1])
+    if rng.random() >= ties:
+        verdict = pick(rng, (FIRST, SECOND))
+        broken = (NONE, clause) if verdict == FIRST else (clause, NONE)
+        return _two(rng, order, *broken), verdict, clause
+    # half of the ties are one note twice, word for word, and half of them break nothing
+    broken = (NONE, NONE) if rng.random() < 0.5 else (clause, pick(rng, CLAUSES[:-1]))
+    made = _two(rng, order, *broken)
+    return (Pair(made.task, made.first, made.first) if rng.random() < 0.5 else made), TIE, NONE
+
+
+def _each(rng: Random, order: Order) -> tuple[Pair, str, str]:
+    """A pair and the clause that either note breaks; three of ten break none."""
+    first, second = (pick(rng, CLAUSES[:-1]) if rng.random() < 0.7 else NONE for _ in range(2))
+    return _two(rng, order, first, second), first, second
+
+
+def _drawn(rng: Random, params: ChangeNotesParams) -> tuple[str, str, dict[str, list[list[int]]]]:
+    """Prompt, response and spans of one row."""
+    order = _order(rng)
+    if params.asks == "notes":
+        return str(order), _note(rng, order, NONE), {}
+    if params.asks == "each":
+        made, first, second = _each(rng, order)
+        ends = len(first), len(first) + 1 + len(second)
+        prompt = Pair(made.task, made.first, made.second, EACH).prompt
+        return prompt, f"{first} {second}", {"clause": [[0, ends[0]], [ends[0] + 1, ends[1]]]}
+    made, verdict, clause = _compared(rng, order, params.ties)
+    of_clause = rng.random() < params.clauses
+    response, mask = (clause, "clause") if of_clause else (verdict, "choice")
+    prompt = Pair(made.task, made.first, made.second, CLAUSE if of_clause else BETTER).prompt
+    return prompt, response, {mask: [[0, len(response)]]}
+
+
+def rows(params: ChangeNotesParams, _tools: Sequence[Any], seed: int) -> list[dict[str, Any]]:
+    """Rows of distinct questions. Raises Refusal when there are not that many."""
+    rng, seen, repeats = Random(f"kc.change_notes.v1 {seed}"), set[str](), 0
+    found: list[dict[str, Any]] = []
+    while len(found) < params.rows and repeats < PATIENCE:
+        repeats += 1
+        prompt, response, spans = _drawn(rng, params)
+        if prompt in seen:
+            continue
+        repeats = 0
+        seen.add(prompt)
+        found.append(
+            {
+                "id": f"{len(found):06d}",
+                "prompt": prompt,
+                "response": response,
+                "class": next(iter(spans), "note") if params.asks != "each" else "each",
+                "spans": spans,
+                "source": "change_notes",
+            }
+        )
+    if len(found) < params.rows:
+        raise Refusal(f"only {len(found)} of {params.rows} distinct rows", action="ask for fewer rows")
+    return found
+
+
+GENERATOR = Generator(
+    name="change_notes", version=1, params=ChangeNotesParams, rows=rows, spans=frozenset({"choice", "clause"})
+)
