@@ -116,4 +116,5 @@ def test_a_judge_that_has_passed_gates_another_student_and_one_that_has_not_gate
     change(root, unlearnt)
     run("apply", SPEC).ended(1, "fail")
     assert set(outcomes(root, REFEREE).values()) == {"pass"}
-    assert outcomes(root, COURT)["judged-no-worse"] == "fail"
+    # what it writes is no note: of that the judge says now this and now that, which is no gain for anybody
+    assert outcomes(root, COURT)["judged-flips"] == "fail"
