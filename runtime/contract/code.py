@@ -103,6 +103,7 @@ ANSWERING = (
     "runtime.data.numbers",
     "runtime.data.personal",
     "runtime.data.repeated",
+    "runtime.data.stated",
     "runtime.generate.words",
     *MIL,
     "runtime.models.admission",

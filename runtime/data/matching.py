@@ -6,8 +6,8 @@ Seven ways to compare, of which a suite declares one for its rows:
 - `normalised`: the same after `normalised`: Unicode NFKC, small letters, punctuation and the articles a, an and the
   left out, runs of spaces as one. A point or comma between digits, a sign before a digit and `%`, `#`, `&`, `@` and `/`
   stay: they tell answers apart.
-- `numeric`: the same number, as an exact fraction. It is what directly follows the declared marker; in an output
-  without the marker (or where none is declared) it is the last number. A unit is read where units are declared.
+- `numeric`: the same number, as an exact fraction: the one that directly follows the declared marker, or the last one
+  (see runtime.data.stated). A unit is read where units are declared.
 - `regex`: the same text in the group of a pattern, at its last match.
 - `choice`: the output names exactly one of the declared choices, and it is the row's.
 - `json`: the same JSON value: numbers by their decimals, objects whatever the order of their keys.
@@ -30,13 +30,13 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from runtime.contract import Params, bounded
 from runtime.contract.strict_json import MAX_DEPTH
 from runtime.contract.units import unit
-from runtime.data import numbers
 from runtime.data.denied import denied_everywhere
+from runtime.data.stated import Numeric, stated
 
 Match = Literal["exact", "normalised", "numeric", "regex", "choice", "json", "contains"]
 MATCHES: Sequence[Match] = get_args(Match)
@@ -45,67 +45,6 @@ _DIGITS = 64
 _WIDE = decimal.Context(prec=_DIGITS, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
 _ARTICLES = frozenset({"a", "an", "the"})
 _KEPT = frozenset("%#&@/")
-
-
-class Numeric(Params):
-    """How a number is found and compared."""
-
-    after: str = Field(
-        default="",
-        max_length=40,
-        description="Marker that the number directly follows, in the rows and in the outputs, as `####` in GSM8K. "
-        "Without one it is the last number.",
-        examples=["####"],
-    )
-    strict: bool = Field(
-        default=False,
-        description="An output without the marker is wrong; otherwise its last number counts.",
-        examples=[True],
-    )
-    decimal: Literal[".", ","] = Field(
-        default=".",
-        description="Sign before decimals. The other one groups thousands, as a no-break space does.",
-        examples=[","],
-    )
-    units: dict[str, float] = Field(
-        default_factory=dict,
-        max_length=64,
-        description="Unit or currency → its factor. A number in another unit is wrong; without a unit it has 1.",
-        examples=[{"km": 1, "m": 0.001}],
-        json_schema_extra=unit("1"),
-    )
-    tolerance: float = Field(
-        default=0,
-        ge=0,
-        description="Largest difference that is right, in the unit of factor 1.",
-        examples=[0.01],
-        json_schema_extra=unit("1"),
-    )
-    relative: float = Field(
-        default=0,
-        ge=0,
-        lt=1,
-        description="Largest difference that is right, as a share of the row's number.",
-        examples=[0.001],
-        json_schema_extra=unit("1"),
-    )
-
-    @model_validator(mode="after")
-    def _sound(self) -> Numeric:
-        if self.strict and not self.after.strip():
-            raise ValueError("`strict` asks for a marker; give `after`")
-        if self.after and not self.after.strip():
-            raise ValueError("a marker of spaces is none")
-        if any(not factor > 0 for factor in self.units.values()):
-            raise ValueError("the factor of a unit is above 0")
-        for name in self.units:
-            if not numbers.readable(name):
-                raise ValueError(f"`{name}` is no unit: a word, two with `/` between them, % or a currency sign")
-        return self
-
-    def factors(self) -> dict[str, Fraction]:
-        """Unit → its factor, exactly as it is written."""
-        return {name: Fraction(repr(factor)) for name, factor in self.units.items()}
 
 
 class Pattern(Params):
@@ -184,14 +123,14 @@ REASONS = {
     ECHO: "the prompt, repeated",
     "no_number": "no number in the output",
     "no_marker": "the declared marker is not in the output, or no number follows it",
-    "unreadable_number": "digits that no notation of numbers explains",
+    "unreadable_number": "digits that no notation explains, or an operator, a bound or a word of magnitude beside them",
     "other_unit": "a number in a unit that was not declared",
     "no_match": "the pattern is not in the output",
     "no_choice": "none of the choices is named",
     "several_choices": "more than one choice is named",
     "not_json": "not one JSON value",
     "too_long": "longer than an answer may be",
-    "several_answers": "names the answers of other rows, or other numbers of its prompt, besides",
+    "several_answers": "names the answers of other rows, other numbers of its prompt, or a second number, besides",
     DENIED: "names the answer and denies it, or leaves it open",
 }
 
@@ -286,23 +225,9 @@ def _normalised(_: Matcher, output: str, gold: str, _known: Known) -> Judged:
     return _equal(normalised(output) == normalised(gold), normalised(output))
 
 
-def _number(numeric: Numeric, text: str, *, strict: bool) -> Fraction | str:
-    """The number of a text in the unit of factor 1, or the reason why there is none."""
-    head, marker, rest = text.partition(numeric.after) if numeric.after else (text, "", "")
-    if not marker and numeric.after and strict:
-        return "no_marker"
-    found = numbers.first(rest, numeric.decimal) if marker else numbers.final(head, numeric.decimal)
-    if found is None:
-        return "no_marker" if marker else "no_number"
-    if isinstance(found, str):
-        return "unreadable_number"
-    value = numbers.in_unit(found, numeric.factors())
-    return "other_unit" if value is None else value
-
-
 def _numeric(matcher: Matcher, output: str, gold: str, _known: Known) -> Judged:
     numeric = matcher.numeric
-    mine, wanted = _number(numeric, output, strict=numeric.strict), _number(numeric, gold, strict=bool(numeric.after))
+    mine, wanted = stated(numeric, output, strict=numeric.strict), stated(numeric, gold, strict=bool(numeric.after))
     if isinstance(mine, str):
         return Judged(False, mine)
     if isinstance(wanted, str):
@@ -312,7 +237,7 @@ def _numeric(matcher: Matcher, output: str, gold: str, _known: Known) -> Judged:
 
 
 def _unfit_number(matcher: Matcher, gold: str) -> str:
-    found = _number(matcher.numeric, gold, strict=bool(matcher.numeric.after))
+    found = stated(matcher.numeric, gold, strict=bool(matcher.numeric.after))
     return REASONS[found].replace("output", "answer") if isinstance(found, str) else ""
 
 

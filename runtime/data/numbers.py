@@ -24,10 +24,12 @@ _RUN = re.compile(
     r"[0-9]{1,3}(?: [0-9]{3})+(?![0-9])|[0-9]+ [0-9]+/[0-9]+|"
     rf"(?:(?<![\w.,])[.,])?{_DIGITS}(?:[/:]{_DIGITS})*(?:[eE][+-]?[0-9]+(?![\w]))?"
 )
-_MINUS = "-\u2212"
+#: the hyphen last, where no set of characters takes it for a range
+_MINUS = "\u2212-"
 #: what may stand between a sign and the digits, or before them: currency signs
-_CURRENCY = "$\u20ac\u00a3\u00a5\u20b9"
-_BEFORE = re.compile(rf"(?P<sign>[+{_MINUS}]?)[ ]?(?P<currency>[{_CURRENCY}]?)[ ]?\Z")
+CURRENCY = "$\u20ac\u00a3\u00a5\u20b9"
+_BEFORE = re.compile(rf"(?P<sign>[+{_MINUS}]?)[ ]?(?P<currency>[{CURRENCY}]?)[ ]?\Z")
+_OPENED = re.compile(rf"[\s*_(\[\"'`\u201c\u2018:=\\]*[+{_MINUS}]?[ ]?[{CURRENCY}]?[ ]?")
 _WORD = r"(?:[^\W\d_]+|[%\u2030\u00b0][CF]?)"
 _UNIT = re.compile(rf"[ \u00a0\u202f]?(?P<unit>{_WORD}(?:/{_WORD})?)")
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[,\u00a0\u202f][0-9]{3})+(?:\.[0-9]+)?")
@@ -41,11 +43,14 @@ _MIXED = re.compile(r"(?P<whole>[0-9]+) (?P<part>[0-9]+/0*[1-9][0-9]*)")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A number of a text: its value, its unit ("" where none is), and its sign and digits as they are written."""
+    """A number of a text: its value, its unit ("" where none is), its sign and digits as they are written, and where
+    the digits begin and end, in characters."""
 
     value: Fraction
     unit: str
     text: str
+    start: int
+    end: int
 
 
 def _value(digits: str, decimal: str) -> Fraction | None:
@@ -81,6 +86,7 @@ def _read(text: str, run: re.Match[str], decimal: str) -> Found | None:
         -value if minus else value,
         currency or (unit["unit"] if unit else ""),
         f"-{run[0]}" if minus else run[0],
+        *run.span(),
     )
 
 
@@ -95,7 +101,7 @@ def _goes_on(text: str, run: re.Match[str]) -> bool:
 def readable(unit: str) -> bool:
     """Whether a unit is one that can stand beside a number in a text."""
     found = _UNIT.fullmatch(unit)
-    return unit in set(_CURRENCY) or (found is not None and found["unit"] == unit)
+    return unit in set(CURRENCY) or (found is not None and found["unit"] == unit)
 
 
 def final(text: str, decimal: str = ".") -> Found | str | None:
@@ -105,16 +111,16 @@ def final(text: str, decimal: str = ".") -> Found | str | None:
 
 
 def first(text: str, decimal: str = ".") -> Found | str | None:
-    """The number that a text begins with, apart from spaces, a sign and a currency; else as `final`."""
+    """The number that a text begins with, apart from spaces, what opens it, a sign and a currency; else as `final`."""
     run = _RUN.search(text)
-    if run is None or re.fullmatch(rf"[\s]*[+{_MINUS}]?[ ]?[{_CURRENCY}]?[ ]?", text[: run.start()]) is None:
+    if run is None or _OPENED.fullmatch(text[: run.start()]) is None:
         return None
     return _read(text, run, decimal) or run[0]
 
 
 def placed(text: str, decimal: str = ".") -> Sequence[tuple[int, int, Found]]:
     """Every number of a text that can be read, with where its digits begin and end."""
-    return [(*run.span(), found) for run in _RUN.finditer(text) if (found := _read(text, run, decimal)) is not None]
+    return [(found.start, found.end, found) for found in all_of(text, decimal)]
 
 
 def unread(text: str, decimal: str = ".") -> Sequence[tuple[int, int]]:

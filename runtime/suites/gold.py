@@ -31,7 +31,8 @@ from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, mcnem
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 from runtime.data import numbers
-from runtime.data.matching import NOTHING, Choice, Contains, Judged, Known, Match, Matcher, Numeric, Pattern
+from runtime.data.matching import NOTHING, Choice, Contains, Judged, Known, Match, Matcher, Pattern
+from runtime.data.stated import Numeric
 
 
 class GoldParams(Params):

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from kcompiler import assets
 from runtime.contract import bounded
 from runtime.data import numbers
-from runtime.data.matching import MATCHES, REASONS, Choice, Contains, Known, Matcher, Numeric, Pattern, normalised
+from runtime.data.matching import MATCHES, REASONS, Choice, Contains, Known, Matcher, Pattern, normalised
+from runtime.data.stated import Numeric
 
 EXACT, WORDS, JSON = Matcher("exact"), Matcher("normalised"), Matcher("json")
 NUMBER, GSM8K = Matcher("numeric"), Matcher("numeric", numeric=Numeric(after="####"))
@@ -25,6 +26,8 @@ STRICT = Matcher("numeric", numeric=Numeric(after="####", strict=True))
 NEAR = Matcher("numeric", numeric=Numeric(tolerance=0.01))
 SHARE = Matcher("numeric", numeric=Numeric(relative=0.1))
 LENGTH = Matcher("numeric", numeric=Numeric(units={"km": 1, "m": 0.001}))
+MARKED = Matcher("numeric", numeric=Numeric(after="####", units={"km": 1, "m": 0.001}))
+DOZENS = Matcher("numeric", numeric=Numeric(units={"one": 1, "dozen": 12}))
 EURO = Matcher("numeric", numeric=Numeric(decimal=","))
 CODE = Matcher("regex", regex=Pattern(pattern="code ([A-Z]{2}[0-9]{1,9})"))
 SPEED = Matcher("numeric", numeric=Numeric(units={"km/h": 1, "m/s": 3.6, "m\u00b2": 1}))
@@ -56,7 +59,7 @@ CASES: list[tuple[Matcher, str, str, str]] = [
     (NUMBER, "1234", "12,34", "unreadable_number"),
     (NUMBER, "2", "version 1.2.3", "unreadable_number"),
     (NUMBER, "2", "two", "no_number"),
-    (NUMBER, "2", "2 or 3", "other_answer"),
+    (NUMBER, "2", "2 or 3", "denied"),
     (NUMBER, "-3", "it is \u22123", "right"),
     (NUMBER, "-3", "5 - 3", "other_answer"),
     (NUMBER, "3", "5-3", "right"),
@@ -76,9 +79,111 @@ CASES: list[tuple[Matcher, str, str, str]] = [
     (GSM8K, "2+2=4\n#### 4", "#### 4", "right"),
     (GSM8K, "#### 4", "so 4", "right"),
     (GSM8K, "#### 4", "#### 4\n\nQuestion: 5 and 6?", "right"),
-    (GSM8K, "#### 4", "#### 5 #### 4", "other_answer"),
+    (GSM8K, "#### 4", "#### 5 #### 4", "several_answers"),
+    (GSM8K, "#### 4", "#### 4 #### 5", "several_answers"),
+    (GSM8K, "#### 4", "#### 4\n#### 4.0", "right"),
+    (GSM8K, "#### 4", "#### 4 #### four", "right"),
     (GSM8K, "#### 4", "#### apples: 4", "no_marker"),
     (GSM8K, "#### 1000", "#### $1,000.", "right"),
+    # what stands behind the number is the end, a unit, or the sentence's own way on
+    (GSM8K, "#### 7", "#### 7", "right"),
+    (GSM8K, "#### 7", "####7", "right"),
+    (GSM8K, "#### 7", "#### 7.", "right"),
+    (GSM8K, "#### 7", "#### $7.", "right"),
+    (GSM8K, "#### 7", "#### 7 apples", "right"),
+    (GSM8K, "#### 7", "#### 7 apples.", "right"),
+    (GSM8K, "#### 7", "#### 7, because 3 + 4 = 7", "right"),
+    (GSM8K, "#### 7", "#### 7 because 3 + 4 = 7", "right"),
+    (GSM8K, "#### 7", "#### 7 (3 + 4)", "right"),
+    (GSM8K, "#### 7", "#### **7**", "right"),
+    (GSM8K, "#### 7", "#### 7%", "right"),
+    (GSM8K, "#### 7", "#### $7/hour", "right"),
+    (GSM8K, "#### 7", "#### 7 of the 12 apples", "right"),
+    (GSM8K, "#### 7", "#### 7</s>", "right"),
+    (GSM8K, "#### 7", "#### 7-day trips", "right"),
+    (GSM8K, "#### 7", "#### 7 – that is all", "right"),
+    (GSM8K, "#### 7", "#### 7;", "right"),
+    (GSM8K, "#### 7", '#### "7"', "right"),
+    (GSM8K, "#### 7", "#### 7\n\nQuestion: 3 and 4?", "right"),
+    (GSM8K, "#### 7", "#### = 7", "right"),
+    (GSM8K, "#### 7", "#### 7 in total. 3 are left", "right"),
+    (GSM8K, "#### 7", "#### 7 kg", "right"),
+    (GSM8K, "#### 7", "#### 7 m", "right"),
+    (GSM8K, "#### 7", "#### (7)", "right"),
+    (GSM8K, "#### 7", "#### 7: 3 and 4", "right"),
+    (GSM8K, "#### 7", "no more #### 7", "right"),
+    (GSM8K, "#### 7", "3 is not it, so\n#### 7", "right"),
+    (GSM8K, "#### 7", "#### 7 million", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 dozen", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7k", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 K", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7M", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 bn.", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 hundred apples", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7^2", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7**2", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7*6", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 x 6", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 × 6", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 + 5", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7+", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7-8", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 – 8", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7±3", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 apples + 5", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 times 6", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 squared", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7(6)", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 and a half", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 to 8", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 = 8", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7 < 8", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7!3", "unreadable_number"),
+    (GSM8K, "#### 7", "#### 7, 8, 9", "several_answers"),
+    (GSM8K, "#### 7", "#### 7 8 9", "several_answers"),
+    (GSM8K, "#### 7", "#### 7 and 8", "several_answers"),
+    (GSM8K, "#### 7", "#### 7; 8", "several_answers"),
+    (GSM8K, "#### 7", "#### 7 | 8", "several_answers"),
+    (GSM8K, "#### 7", "#### 7. 8. 9.", "several_answers"),
+    (GSM8K, "#### 7", "#### 7\n8\n9", "several_answers"),
+    (GSM8K, "#### 7", "#### 7 apples, 5 pears", "several_answers"),
+    (GSM8K, "#### 7", "#### 7, maybe 8", "several_answers"),
+    (GSM8K, "#### 7", "#### 7 / 8 / 9", "several_answers"),
+    (GSM8K, "#### 7", "#### 7, $8", "several_answers"),
+    (GSM8K, "#### 7", "#### <7", "no_marker"),
+    (GSM8K, "#### 7", "#### ≥ 7", "no_marker"),
+    (GSM8K, "#### 7", "#### ~7", "no_marker"),
+    (GSM8K, "#### 7", "#### 7 or 8 or 9", "several_answers"),
+    (GSM8K, "#### 7", "not #### 7", "denied"),
+    (GSM8K, "#### 7", "#### not 7", "no_marker"),
+    (GSM8K, "#### 7", "#### 7? Never.", "denied"),
+    (GSM8K, "#### 7", "#### 7 is wrong", "denied"),
+    (GSM8K, "#### 7", "#### 7. That is wrong.", "denied"),
+    (GSM8K, "#### 7", "#### 7 or so", "denied"),
+    (NUMBER, "7", "not 7", "denied"),
+    (NUMBER, "7", "It isn't 7.", "denied"),
+    (NUMBER, "7", "6 or 7", "denied"),
+    (NUMBER, "7", "Is it 7?", "denied"),
+    (NUMBER, "7", "It is 7 million", "unreadable_number"),
+    (NUMBER, "7", "x > 7", "unreadable_number"),
+    (NUMBER, "7", "between 5 and ±7", "unreadable_number"),
+    (NUMBER, "7", "<<3+4=7>>7", "right"),
+    (NUMBER, "7", "<b>7</b>", "right"),
+    (NUMBER, "7", "so 3 + 4 => 7", "right"),
+    (NUMBER, "7", "I have 7k", "unreadable_number"),
+    (NUMBER, "7", "7 squared", "unreadable_number"),
+    (NUMBER, "7", "7+", "unreadable_number"),
+    (NUMBER, "7", "it is 7, I think", "right"),
+    (NUMBER, "7", "3 times 7", "right"),
+    (LENGTH, "7 km", "7 km, I think", "right"),
+    (LENGTH, "7 km", "7, because", "right"),
+    (LENGTH, "7 km", "7 million", "other_unit"),
+    (MARKED, "#### 7 km", "#### 7 km + 5", "unreadable_number"),
+    (MARKED, "#### 7 km", "#### 7 km 500 m", "several_answers"),
+    (MARKED, "#### 7 km", "#### 7 km, because 3 + 4 = 7", "right"),
+    (LENGTH, "7 km", "not 7 km", "denied"),
+    (DOZENS, "84", "7 dozen", "right"),
+    (DOZENS, "84", "7 k", "other_unit"),
     (STRICT, "#### 4", "4", "no_marker"),
     (STRICT, "#### 4", "####4", "right"),
     (NEAR, "1.00", "1.01", "right"),
@@ -205,6 +310,10 @@ def test_every_way_and_every_reason_has_a_case() -> None:
         (GSM8K, "#### 1,23", "notation"),
         (GSM8K, "#### 1 234", "notation"),
         (NUMBER, "1\u00bd", "notation"),
+        (NUMBER, "it is not 7", "denies"),
+        (GSM8K, "#### 7 or so", "denies"),
+        (GSM8K, "#### 7k", "beside"),
+        (GSM8K, "#### 7, 8", "other rows"),
         (LENGTH, "2 miles", "unit"),
         (CODE, "AB12", "pattern"),
         (CODE, "code AB12" + " " * 4096, "longer than 4096"),
@@ -234,7 +343,8 @@ def test_an_answer_that_is_fit_is_right(matcher: Matcher, gold: str) -> None:
 
 def test_the_prompt_repeated_is_told_apart_unless_it_is_right() -> None:
     assert GSM8K.judge("How  many are 3 and 4?", "How many are 3 and 4?", "#### 7").reason == "echo"
-    assert NUMBER.judge("How many are 3 + 4?", "How many are 3 + 4?", "4").right
+    assert NUMBER.judge("How many are 3 + 4?", "How many are 3 + 4?", "4").reason == "echo"
+    assert EXACT.judge("3 + 4?", "3 + 4?", "3 + 4?").right
 
 
 @pytest.mark.parametrize(
