@@ -27,8 +27,8 @@ _LOOSE = 1e-6
 
 @lru_cache(maxsize=4096)
 def _beyond(k: int, n: int, end: float) -> float:
-    """How likely k or more of n are where each is right so often as `end`. Cheaper than the end from the counts."""
-    return (1.0 if end > 0 else 0.0) if k == 0 else incomplete_beta(k, n - k + 1, end)
+    """How likely k or more of n are, k > 0, where each is right so often as `end`. Cheaper than the end from counts."""
+    return incomplete_beta(k, n - k + 1, end)
 
 
 def _exact(k: int, n: int, low: object, high: object) -> bool:

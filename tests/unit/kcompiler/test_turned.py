@@ -27,6 +27,8 @@ from tests.unit.kcompiler.judge.mutants import Mutant, long, mutants
 HERE = Path(__file__).parent
 #: module → its tests
 MODULES = {
+    "kcompiler.audit.again": ("audit/test_again.py",),
+    "kcompiler.audit.items": ("audit/test_items.py",),
     "kcompiler.pin": ("test_pin.py",),
     "kcompiler.policy.cel.check": ("policy/test_cel.py", "policy/test_assert.py"),
     "kcompiler.policy.cel.evaluate": ("policy/test_cel.py", "policy/test_assert.py"),
@@ -38,7 +40,13 @@ MODULES = {
     "kcompiler.policy.shape": ("policy/test_load.py", "policy/test_oblige.py"),
     "runtime.contract.vocabulary": ("../runtime/contract/test_vocabulary.py",),
 }
-LONG = ("kcompiler.policy.binding", "kcompiler.policy.cel.check", "kcompiler.policy.cel.evaluate")
+LONG = (
+    "kcompiler.audit.again",
+    "kcompiler.audit.items",
+    "kcompiler.policy.binding",
+    "kcompiler.policy.cel.check",
+    "kcompiler.policy.cel.evaluate",
+)
 #: (module, mutant) that no behaviour can show, and why
 UNNOTICEABLE: dict[tuple[str, str], str] = {
     ("kcompiler.policy.cel.evaluate", "left < 0 → left <= 0"): "the rest of zero is zero, whatever its sign",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -307,3 +307,29 @@ def test_the_worst_are_what_is_wrong_and_others_have_right() -> None:
     assert "\x1b" not in text
     assert first["prompt"] in text
     assert first["reason"] == "off"
+
+
+def test_lines_of_a_suite_that_completes_none_are_judged_too(further: Further, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, lost = (
+        replace(catalog.load("suites", "gold"), complete=None),
+        {"output": None, "parts": {}, "reason": parity.NOT_RECORDED},
+    )
+    monkeypatch.setattr(audited.catalog, "load", lambda *_: plain)
+    assert further.find() == (12, [])
+    further.use = "recorded"
+    further.second = json.loads(json.dumps(further.second))
+    further.second[3] |= lost
+    further.told()
+    assert further.find() == (12, [])
+    further.second[2] |= {"output": "#### 3"}
+    further.told()
+    ((code, subject, message), *_) = further.find()[1]
+    assert (code, subject) == ("KA25", "seen/reports/ask-gold-again.json")
+    assert message.startswith("artifact `items` of step `ask-gold-again` is not what a suite leaves")
+
+
+def test_a_comparison_of_what_is_no_line_is_named(further: Further) -> None:
+    further.second = json.loads(json.dumps(further.second))
+    del further.second[3]["parts"]  # type: ignore[arg-type]
+    found = {subject: message for _, subject, message in further.find()[1]}
+    assert found["seen/reports/parity-gold.json"].startswith("what it compares is not what a suite leaves")
