@@ -57,8 +57,6 @@ CLAIMS = [
           ("no verdict passes beside runner `verification_only`",), severity="warning"),
     Claim("gold under another name", asked({"use": "verification_only", "name": "gold"}, suites=[GOLD]),
           ("KC4839", "KC4907"), ("keeps its own name", "remove `name`")),
-    Claim("no address", asked({**SERVER, "base_url": "https://["}), ("KC2110",), ("it is no address",)),
-    Claim("a port that is none", asked({**SERVER, "base_url": "https://a.example:99999/v1"}), ("KC2110",), ("it is no address",)),
     Claim("a file that is here", asked({"use": "gguf", "path": "m.gguf"}), files={"m.gguf": b"GGUF"}),
     Claim("a file that is not", asked({"use": "gguf", "path": "m.gguf"}), ("KC4401",), ("no such file",)),
     Claim("a folder that is here", asked({"use": "torch", "model": "m"}), files={"m/config.json": b"{}"}),
