@@ -161,15 +161,15 @@ def _of_revision(revision: str, inside: str, form: str) -> dict[str, Any]:
 
     if Path(inside).suffix not in (".yaml", ".yml"):
         try:
-            return _readable(lock.load(_git("show", f"{revision}:{inside}").decode("utf-8")), f"{revision}:{inside}")
+            return _readable(lock.load(git("show", f"{revision}:{inside}").decode("utf-8")), f"{revision}:{inside}")
         except (lock.UnreadableLock, UnicodeDecodeError) as reason:
             raise Outcome(
                 2, "unreadable", "kcompiler diff --help", f"{revision}:{inside}: cannot be read as a lock: {reason}"
             ) from None
-    top = _git("rev-parse", options=["--show-toplevel"]).decode().strip()
+    top = git("rev-parse", options=["--show-toplevel"]).decode().strip()
     # as git reads such a path: from the top of the repository, or from here when it starts with a dot
-    here = _git("rev-parse", options=["--show-prefix"]).decode().strip() if inside.startswith("./") else ""
-    archive = _git("archive", revision, options=["--format=tar"], at=top)
+    here = git("rev-parse", options=["--show-prefix"]).decode().strip() if inside.startswith("./") else ""
+    archive = git("archive", revision, options=["--format=tar"], at=top)
     with tempfile.TemporaryDirectory() as folder:
         try:
             with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
@@ -183,7 +183,7 @@ def _of_revision(revision: str, inside: str, form: str) -> dict[str, Any]:
         return planned(Path(folder) / here / inside, form)[0]
 
 
-def _git(verb: str, *names: str, options: Sequence[str] = (), at: str | None = None) -> bytes:
+def git(verb: str, *names: str, options: Sequence[str] = (), at: str | None = None) -> bytes:
     # a revision that starts with a dash is a revision: `--output=…` would write a file
     command = ["git", verb, *options, *(["--end-of-options", *names] if names else [])]
     try:

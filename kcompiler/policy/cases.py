@@ -2,13 +2,16 @@
 
 `pass.json` is `{"report": …, "given": …, "expect": {"outcome": "pass"}}`: a report as a step would write it, and what
 the plan would have resolved for the rule. `fail.json` and `missing.json` are the same, or say only what differs:
-`change` (JSON pointer → value) and `remove` in the report of pass.json; `report: null` means that none was given. The
-same judge decides as in apply and gate: kyverno's test command and its enforcement once disagreed (#7956).
+`change` (JSON pointer → value) and `remove` in the report of pass.json; `report: null` means that none was given.
+Further cases are called after what they expect: `pass-edge.json`, `fail-of-package.json`. The same judge decides as in
+apply and gate: kyverno's test command and its enforcement once disagreed (#7956).
 """
 
 from __future__ import annotations
 
 import copy
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,6 +43,12 @@ class Decided(Protocol):
     def matches(self) -> int: ...
     @property
     def reason(self) -> str: ...
+    @property
+    def blocks(self) -> bool: ...
+    @property
+    def observed(self) -> str: ...
+    @property
+    def threshold(self) -> str: ...
 
 
 class Judgement(Protocol):
@@ -53,11 +62,29 @@ Judge = Callable[[Mapping[str, Any], Sequence[Mapping[str, Any]]], Judgement]
 
 
 class Wanted(Closed):
-    """The outcome a case must have, where it must be found, and at how many places the rule must have looked."""
+    """The outcome a case must have and whether it blocks; where it must be found, at how many places the rule must have
+    looked, what it must have seen there and what it must have asked."""
 
     outcome: str
+    blocks: bool | None = None
     pointer: str | None = None
     matches: int | None = None
+    observed: str | None = None
+    threshold: str | None = None
+
+    def unmet(self, found: Decided) -> str:
+        """How an outcome differs from what is wanted; "" when it does not."""
+        if found.outcome != self.outcome:
+            return f"expected {self.outcome}, got {found.outcome}: {found.reason}"
+        for name, said in (("pointer", "it at {}"), ("matches", "{} places"), ("observed", "{} to be seen")):
+            asked, got = getattr(self, name), getattr(found, name)
+            if asked is not None and asked != got:
+                return f"expected {said.format(asked)}, got {got}"
+        if self.threshold is not None and self.threshold != found.threshold:
+            return f"expected that {self.threshold} is asked, and it is {found.threshold}"
+        if self.blocks is not None and self.blocks != found.blocks:
+            return f"expected that it {'blocks' if self.blocks else 'does not block'}, and it is the other way round"
+        return ""
 
 
 class Case(Closed):
@@ -82,6 +109,19 @@ def _parsed(file: Path) -> Case:
         raise ValueError(f"{file.name}: {first_problem(error)}") from None
 
 
+def apply(report: Any, change: Mapping[str, Any], remove: Sequence[str]) -> None:
+    """Changes a report in place. Raises ValueError where a pointer leads nowhere."""
+    try:
+        for pointer, value in change.items():
+            container, key = _place(report, pointer)
+            container[key] = value
+        for pointer in remove:
+            container, key = _place(report, pointer)
+            del container[key]
+    except (LookupError, TypeError, ValueError):
+        raise ValueError(f"{pointer} leads nowhere") from None
+
+
 def _place(report: Any, pointer: str) -> tuple[Any, str | int]:
     """The container that a JSON pointer leads to, and the key or index in it. Raises ValueError."""
     *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
@@ -99,14 +139,9 @@ def read(file: Path) -> Case:
     whole = _parsed(file.with_name("pass.json"))
     report = copy.deepcopy(whole.report)
     try:
-        for pointer, value in case.change.items():
-            container, key = _place(report, pointer)
-            container[key] = value
-        for pointer in case.remove:
-            container, key = _place(report, pointer)
-            del container[key]
-    except (LookupError, TypeError, ValueError):
-        raise ValueError(f"{file.name}: {pointer} leads nowhere in the report of pass.json") from None
+        apply(report, case.change, case.remove)
+    except ValueError as error:
+        raise ValueError(f"{file.name}: {error} in the report of pass.json") from None
     given = case.given if "given" in case.model_fields_set else whole.given
     return case.model_copy(update={"report": report, "given": given})
 
@@ -139,25 +174,71 @@ def obligation(loaded: LoadedRule, case: Case) -> dict[str, Any]:
     }
 
 
+_NAMED = re.compile(r"(pass|fail|missing)(-[a-z0-9]+)*")
+
+
+def names(loaded: LoadedRule) -> list[str]:
+    """The cases in a rule's folder: the three that every rule has, then further ones; a baseline that the rule pins is
+    none. Raises ValueError for another JSON file whose name does not say what it expects."""
+    further = []
+    pinned = getattr(getattr(loaded.params, "baseline", None), "file", None)
+    for file in sorted(loaded.folder.glob("*.json")):
+        if file.stem in CASES or file.name == pinned:
+            continue
+        if not _NAMED.fullmatch(file.stem):
+            raise ValueError(f"{file.name} is no case: call it after what it expects, such as pass-{file.name}")
+        further.append(file.stem)
+    return [*CASES, *further]
+
+
 def check(loaded: LoadedRule, judge: Judge) -> list[str]:
     """Every way in which the rule and its cases disagree, as `<rule>/<case>.json: …`; empty when there is none."""
     found: list[str] = []
-    for name, allowed in CASES.items():
+    try:
+        every = names(loaded)
+    except ValueError as error:
+        return [f"{loaded.name}: {error}"]
+    for name in every:
         place = f"{loaded.name}/{name}.json"
         try:
             case = read(loaded.folder / f"{name}.json")
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            found.append(f"{place}: {error.strerror or error}")
+            continue
+        except ValueError as error:
             found.append(f"{place}: {error}")
             continue
-        if case.expect.outcome not in allowed:
+        if case.expect.outcome not in CASES[name.partition("-")[0]]:
             found.append(f"{place}: a case of this name does not expect `{case.expect.outcome}`")
-            continue
-        reports = {} if case.report is None else {str(case.report.get("step")): case.report}
-        outcome = judge(reports, [obligation(loaded, case)]).outcomes[0]
-        if outcome.outcome != case.expect.outcome:
-            found.append(f"{place}: expected {case.expect.outcome}, got {outcome.outcome}: {outcome.reason}")
-        elif case.expect.pointer is not None and outcome.pointer != case.expect.pointer:
-            found.append(f"{place}: expected it at {case.expect.pointer}, got {outcome.pointer}")
-        elif case.expect.matches is not None and outcome.matches != case.expect.matches:
-            found.append(f"{place}: expected {case.expect.matches} places, got {outcome.matches}")
+        elif unmet := case.expect.unmet(judge(given(case), [obligation(loaded, case)]).outcomes[0]):
+            found.append(f"{place}: {unmet}")
     return found
+
+
+def given(case: Case) -> dict[str, Any]:
+    """The reports of a case, by the step that made them."""
+    return {} if case.report is None else {str(case.report.get("step")): case.report}
+
+
+def text(case: Mapping[str, Any]) -> str:
+    """A case as its file: a line for what is expected, a line for each change."""
+    lines = [f' "expect": {json.dumps(case["expect"], ensure_ascii=False)}']
+    if case.get("change"):
+        inner = [
+            f"  {json.dumps(pointer)}: {json.dumps(value, ensure_ascii=False)}"
+            for pointer, value in case["change"].items()
+        ]
+        lines.append(' "change": {\n' + ",\n".join(inner) + "\n }")
+    if case.get("remove"):
+        lines.append(f' "remove": {json.dumps(case["remove"])}')
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def expecting(written: str, wanted: Mapping[str, Any]) -> str:
+    """The text of a case file that expects this; whatever else stands in it stays as it is written. Raises ValueError
+    where there is no `expect` to be found at the top."""
+    found = re.search(r'^\{?\s*"expect":\s*|,\s*"expect":\s*', written, re.MULTILINE)
+    if found is None:
+        raise ValueError("no `expect` in it")
+    _, end = json.JSONDecoder().raw_decode(written, found.end())
+    return written[: found.end()] + json.dumps(wanted, ensure_ascii=False) + written[end:]

@@ -172,6 +172,13 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _distinct(value: list[str]) -> list[str]:
+    twice = next((one for one in value if value.count(one) > 1), None)
+    if twice is not None:
+        raise ValueError(f"`{twice}` stands twice: one place would count as two")
+    return value
+
+
 def _decimal_text(value: object) -> object:
     number = fraction(value)
     return value if number is None else text_of(number)
@@ -187,6 +194,7 @@ PathText = Annotated[str, AfterValidator(_path)]
 PathTexts = Annotated[
     list[PathText],
     BeforeValidator(_listed),
+    AfterValidator(_distinct),
     Field(min_length=1),
     WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "minItems": 1, "items": _TEXT}]}),
 ]

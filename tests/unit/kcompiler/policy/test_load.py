@@ -99,7 +99,7 @@ WRONG_RULES = [
     ),
     (
         "more flags than its paths lead to",
-        RULE.replace("bound", "all_true").replace("{", "{at: [level, level], min_matches: 3} #"),
+        RULE.replace("bound", "all_true").replace("{", "{at: [level, loud], min_matches: 3} #"),
         "KC6002",
         5,
         "there are 2 places",

@@ -1,0 +1,136 @@
+"""Two packs: what asks more is stronger, what asks less is weaker, and stronger lets nothing new through."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kcompiler import assets, policy
+from kcompiler.diff.packs import Moved, compare
+from kcompiler.judge import judge
+from kcompiler.policy import cases
+from kcompiler.policy.load import LoadedPack
+from runtime.contract import report as facts
+from tests.unit.kcompiler.judge.samples import report
+
+PARAMS = {"metric": ["level"], "op": ">=", "threshold": "0.5", "unit": "ratio"}
+RULE = {"id": "loud", "title": "It is loud", "on": "third.sound", "kind": "bound", "remedy": "make it loud"}
+PACK = {"name": "lab", "version": 1, "title": "A pack of one rule", "min_n": 1}
+
+
+def pack(root: Path, *rules: dict[str, Any], **header: Any) -> LoadedPack:
+    """A pack of rules that differ from RULE so."""
+    for changed in rules or ({},):
+        made = {**RULE, "params": PARAMS, **changed}
+        folder = root / "lab" / str(made["id"])
+        folder.mkdir(parents=True)
+        (folder / "rule.yaml").write_text(yaml.safe_dump(made))
+    (root / "lab" / "pack.yaml").write_text(yaml.safe_dump({**PACK, **header}))
+    loaded = policy.load(["lab"], [root])
+    assert list(loaded.problems) == []
+    return loaded.packs[0]
+
+
+def moved(tmp_path: Path, old: dict[str, Any], new: dict[str, Any]) -> Moved:
+    (found,) = compare(pack(tmp_path / "old", old), pack(tmp_path / "new", new))
+    return found
+
+
+def changed(**params: Any) -> dict[str, Any]:
+    return {"params": {**PARAMS, **params}}
+
+
+STRONGER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("a higher floor", {}, changed(threshold="0.6")),
+    ("a strict floor", {}, changed(op=">")),
+    ("the end of the interval", {}, changed(on="low")),
+    ("more items", {}, changed(need={"tag": "measured", "min_n": 30})),
+    ("a measurement", changed(need={"tag": "estimated"}), {}),
+    ("one more place", {}, changed(metric=["level", "other"])),
+    ("it blocks", {"mode": "warn"}, {}),
+    ("every report below", {}, {"on": "third.*"}),
+    ("without a condition", {"when": {"spec": "risk_tier", "has": 1}}, {}),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), [item[1:] for item in STRONGER], ids=[item[0] for item in STRONGER])
+def test_what_asks_more_is_stronger_and_the_reverse_weaker(
+    tmp_path: Path, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    there, back = moved(tmp_path / "a", old, new), moved(tmp_path / "b", new, old)
+    assert (there.way, there.weakens, back.way, back.weakens) == ("stronger", False, "weaker", True)
+    assert there.what
+
+
+OTHER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("another place", {}, changed(metric=["other"])),
+    ("another unit", {}, changed(unit="1")),
+    ("another kind", {}, {"kind": "all_true", "params": {"at": ["level"]}}),
+    ("more here, less there", {}, {**changed(threshold="0.6"), "mode": "warn"}),
+    ("another report", {}, {"on": "third.noise"}),
+]
+
+
+@pytest.mark.parametrize(("old", "new"), [item[1:] for item in OTHER], ids=[item[0] for item in OTHER])
+def test_what_cannot_be_compared_is_read_like_weaker(tmp_path: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    found = moved(tmp_path, old, new)
+    assert (found.way, found.weakens) == ("incomparable", True)
+
+
+def test_a_rule_that_is_gone_weakens_and_a_new_one_does_not(tmp_path: Path) -> None:
+    one, two = pack(tmp_path / "a"), pack(tmp_path / "b", {}, {"id": "louder"})
+    assert [(item.rule, item.way, item.weakens) for item in compare(one, two)][1:] == [("louder", "added", False)]
+    assert [(item.rule, item.way, item.weakens) for item in compare(two, one)][1:] == [("louder", "removed", True)]
+
+
+def test_the_head_of_a_pack_moves_all_of_its_rules(tmp_path: Path) -> None:
+    few, many = pack(tmp_path / "a"), pack(tmp_path / "b", min_n=20)
+    assert next((item.rule, item.way) for item in compare(many, few)) == ("pack.yaml", "weaker")
+    assert next((item.rule, item.way) for item in compare(few, many)) == ("pack.yaml", "stronger")
+    narrow = pack(tmp_path / "c", risk_tiers=[1])
+    assert compare(few, narrow)[0].weakens
+    assert not any(item.weakens for item in compare(narrow, few))
+
+
+def test_every_shipped_pack_is_the_same_as_itself() -> None:
+    root = assets.folder("policies")
+    for one in policy.load(policy.available([root]), [root]).packs:
+        assert {item.way for item in compare(one, one)} == {"same"}
+
+
+def test_stronger_lets_no_report_through_that_fails_the_old_rule(tmp_path: Path) -> None:
+    draw = random.Random(1337)
+
+    def params() -> dict[str, Any]:
+        op = draw.choice([">=", ">", "<=", "<", "=="])
+        ends = {">=": ["point", "low"], ">": ["point", "low"], "<=": ["point", "high"], "<": ["point", "high"]}
+        need = {"tag": draw.choice(["measured", "estimated"]), "min_n": draw.choice([2, 5, 9])}
+        metric = draw.choice([["level"], ["other"], ["level", "other"]])
+        threshold = draw.choice(["0", "0.3", "0.5", "0.6", "1"])
+        return changed(op=op, threshold=threshold, on=draw.choice(ends.get(op, ["point"])), need=need, metric=metric)
+
+    packs = [pack(tmp_path / str(number), params()) for number in range(40)]
+    reports = [
+        report({name: facts.rate(draw.randint(0, n), n) for name in ("level", "other")}, kind="third.sound", step="s")
+        for n in [draw.randint(1, 12) for _ in range(30)]
+    ]
+    passed = {one: {at for at, made in enumerate(reports) if passes(packs[one], made)} for one in range(40)}
+    counted = {"stronger": 0, "weaker": 0}
+    for old in range(40):
+        for new in range(40):
+            way = compare(packs[old], packs[new])[0].way
+            if way == "stronger":
+                assert passed[new] <= passed[old]
+            if way == "weaker":
+                assert passed[old] <= passed[new]
+            counted[way] = counted.get(way, 0) + 1
+    assert min(counted["stronger"], counted["weaker"]) > 20
+
+
+def passes(one: LoadedPack, made: dict[str, Any]) -> bool:
+    asked = cases.obligation(one.rules[0], cases.Case(report=made, expect=cases.Wanted(outcome="pass")))
+    return judge({"s": made}, [asked]).outcomes[0].outcome == "pass"
