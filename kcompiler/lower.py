@@ -299,10 +299,8 @@ class Lowering:
             self.load("teacher", weights, self.folders["teacher"], "/teacher")
             return
         if teacher.source == "openai":
-            # one purse for all cells of a sweep, all attempts and all later forms of the spec
-            money = {"usd": self.spec.budgets.usd, "purse": self.spec.metadata.name}
             asked = {**teacher.params.model_dump(include=set(Asking.model_fields)), "signals": list(teacher.signals)}
-            asked |= money
+            asked |= self._money()
             self.add("teacher", "harvest", asked, {"dataset": self._rows()}, origin="/teacher")
             return
         if teacher.source == "recorded":
@@ -602,7 +600,10 @@ class Lowering:
         assert declared is not None, "checked: kcompiler/checks/judges.py"
         if all(node.id != THE_JUDGE for node in self.nodes):
             suite: Suite = catalog.load("suites", JUDGES)
-            self.add_input(JUDGE, "hf_folder", declared.model, "", "/evaluation/judge/model")
+            served = self._served_judge()
+            whom = {} if declared.model is None else {JUDGE: f"input:{JUDGE}"}
+            if declared.model is not None:
+                self.add_input(JUDGE, "hf_folder", declared.model, "", "/evaluation/judge/model")
             self.add(
                 THE_JUDGE,
                 "evaluate",
@@ -613,14 +614,30 @@ class Lowering:
                     "rows": _part(declared.rows),
                     "runners": list(suite.runners),
                     "judging": "evaluated",
+                    **served,
                     "threads": self.spec.execution.threads,
-                    "device": self._device,
+                    # a server computes elsewhere
+                    "device": "cpu" if served else self._device,
                 },
-                {"dataset": self._rows(), JUDGE: f"input:{JUDGE}"},
+                {"dataset": self._rows(), **whom},
                 origin="/evaluation/judge",
                 after=["verify"],
+                backend="http" if served else "",
             )
-        return {JUDGE: f"input:{JUDGE}", STANDING: f"step:{THE_JUDGE}#report"}
+        standing = {STANDING: f"step:{THE_JUDGE}#report"}
+        return standing if declared.model is None else {JUDGE: f"input:{JUDGE}", **standing}
+
+    def _served_judge(self) -> dict[str, Any]:
+        """How a judge behind a server is asked, as step `evaluate` takes it; nothing where it is a folder."""
+        declared = self.spec.evaluation.judge
+        if declared is None or declared.server is None:
+            return {}
+        settings, pace = _served(declared.server)
+        return {"hosted": settings, "terms": {"pace": pace, **self._money()}}
+
+    def _money(self) -> dict[str, Any]:
+        """One purse for all steps and cells of a sweep, all attempts and all later forms of the spec."""
+        return {"usd": self.spec.budgets.usd, "purse": self.spec.metadata.name}
 
     def _evaluate(self, written: Any, index: int, runners: Sequence[str], takes: Mapping[str, str]) -> None:
         """One suite, asked by one step, or by several and gathered by one more."""
@@ -637,16 +654,20 @@ class Lowering:
         asked = {
             **what,
             "judging": "" if suite.judge is None else "asked",
+            **(self._served_judge() if suite.judge is not None else {}),
             "threads": self.spec.execution.threads,
             "device": self._device,
         }
+        backend = "torch_http" if "hosted" in asked else ""
         if written.shards == 1:
-            self.add(name, "evaluate", asked, takes, origin=origin, after=["verify"])
+            self.add(name, "evaluate", asked, takes, origin=origin, after=["verify"], backend=backend)
             return
         taken = {port: reference for port, reference in takes.items() if port not in (JUDGE, STANDING)}
         for shard in range(written.shards):
             mine = {**asked, "shard": {"index": shard, "of": written.shards}}
-            one = self.add(f"{name}-shard-{shard}", "evaluate", mine, takes, origin=origin, after=["verify"])
+            one = self.add(
+                f"{name}-shard-{shard}", "evaluate", mine, takes, origin=origin, after=["verify"], backend=backend
+            )
             taken[f"shard_{shard}"] = f"step:{one}#lines"
         self.add(name, "gather", {**what, "shards": written.shards}, taken, origin=origin, after=["verify"])
 
@@ -655,8 +676,7 @@ class Lowering:
         ways = further.asked(self.spec, written)
         for way in ways:
             takes = {"dataset": self._rows(), **self._asked(way)}
-            settings, place = way.params.model_dump(mode="json"), way.kind.place
-            left_out = {*unkeyed(type(way.params)), "insecure"}
+            (settings, pace), place = _served(way.params), way.kind.place
             if place and way.place:
                 # what lies there is taken, and pinned; where it lies decides nothing
                 settings[place] = "taken"
@@ -672,14 +692,13 @@ class Lowering:
                     "runner": way.name,
                     "use": way.kind.name,
                     "use_version": way.kind.version,
-                    "settings": {name: value for name, value in settings.items() if name not in left_out},
-                    "pace": {name: value for name, value in settings.items() if name in left_out - {"insecure"}},
+                    "settings": settings,
+                    "pace": pace,
                     "asks": way.asks,
                     "words": "tokenizer" in takes,
                     "threads": self.spec.execution.threads,
                     "device": self._device if way.kind.on_device else "cpu",
-                    "usd": self.spec.budgets.usd,
-                    "purse": self.spec.metadata.name,
+                    **self._money(),
                 },
                 takes,
                 origin=way.pointer,
@@ -779,6 +798,13 @@ class Lowering:
 
     def _architecture(self, architecture: Any) -> dict[str, Any]:
         return dict(architecture.model_dump())
+
+
+def _served(params: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of a runner, or of a server, that decide its answers, and those that decide no bit of them."""
+    settings, aside = params.model_dump(mode="json"), unkeyed(type(params))
+    keyed = {name: value for name, value in settings.items() if name not in (*aside, "insecure")}
+    return keyed, {name: value for name, value in settings.items() if name in aside}
 
 
 def _part(written: Any) -> dict[str, Any] | None:

@@ -103,7 +103,7 @@ def distribution(room: str, name: str) -> dict[str, str] | None:
 def code_of(step: Step, params: Any) -> str:
     """Digest of everything of ours whose text decides a step's result: the step's own file, its code and the built-in
     plug-ins it uses. A third party's plug-in counts by its distribution instead (`distribution`)."""
-    modules = {step.run.__module__, *step.code}
+    modules = {step.run.__module__, *step.code, *step.code_under(params)}
     modules |= {f"runtime.{room}.{name}" for room, name in step.plugs(params) if name in _built_in(room)}
     return _digest_of(tuple(sorted(modules)))
 

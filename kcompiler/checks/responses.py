@@ -17,7 +17,7 @@ from kcompiler.facts.ruling import ruled_by_suites
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.data import FileSource, GeneratorSource
-from kcompiler.spec.evaluation import Suite
+from kcompiler.spec.evaluation import Part, Suite
 from runtime import catalog
 from runtime.contract import calls, toolset
 from runtime.contract.rows import REJECTED
@@ -178,11 +178,16 @@ def _answered(row: Row) -> bool:
 
 def judged(spec: Spec, suite: Suite, read: Read) -> Iterator[Row]:
     """The rows of a file that a suite will be given."""
-    if suite.rows is not None and suite.rows.source not in (None, read.source.name):
+    yield from taken(spec, read, suite.split, suite.rows)
+
+
+def taken(spec: Spec, read: Read, split: str, part: Part | None) -> Iterator[Row]:
+    """The rows of a file that are in a split, and in a part of it."""
+    if part is not None and part.source not in (None, read.source.name):
         return
     for row in filter(_answered, read.content.rows):
-        split = spec.data.shares.split_of(read.source.split, row.prompt)
-        if split == suite.split and (suite.rows is None or suite.rows.class_ in (None, row.whole["class"])):
+        own = spec.data.shares.split_of(read.source.split, row.prompt)
+        if own == split and (part is None or part.class_ in (None, row.whole["class"])):
             yield row
 
 

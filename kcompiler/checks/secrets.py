@@ -60,7 +60,7 @@ def _texts(value: Value, pointer: str) -> Iterator[tuple[str, str]]:
 def _is_secret(pointer: str) -> bool:
     """Where a key is asked for: in the section, in an overlay of it, or as a value of a sweep over it."""
     place = re.sub(r"/\d+\Z", "", pointer) if pointer.startswith("/matrix/teacher.api_key/") else pointer
-    if re.fullmatch(r"(/profiles/[^/]*)?/evaluation[/.]runners/\d+/api_key", place):
+    if re.fullmatch(r"(/profiles/[^/]*)?/evaluation[/.](runners/\d+|judge[/.]server)[/.]api_key", place):
         return True
     overlaid = place.startswith(("/profiles/", "/matrix/")) and place.endswith(("/teacher.api_key", "/teacher/api_key"))
     return overlaid or place == "/teacher/api_key"

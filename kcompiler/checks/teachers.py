@@ -76,6 +76,9 @@ def _servers(spec: Spec) -> Iterator[tuple[str, str, Reached]]:
     for i, runner in enumerate(spec.evaluation.runners):
         if isinstance(runner.params, Server):
             yield f"/evaluation/runners/{i}", "runner", runner.params
+    judge = spec.evaluation.judge
+    if judge is not None and judge.server is not None:
+        yield "/evaluation/judge/server", "judge", judge.server
 
 
 def _endpoint(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:

@@ -72,6 +72,10 @@ def backends(spec: Spec) -> Iterator[tuple[str, Backend]]:
         for name in sorted(asking - seen):
             seen.add(name)
             yield f"{way.pointer}/use", catalog.load("backends", name)
+    judge = spec.evaluation.judge
+    if judge is not None and judge.server is not None:
+        for name in ("http", "torch_http"):
+            yield "/evaluation/judge/server", catalog.load("backends", name)
     if rounded(spec) is not None:
         yield "/teacher/dtype", catalog.load("backends", "torchao")
     if table is not None:

@@ -14,7 +14,8 @@ from typing import Any
 
 from kcompiler.policy.evidence import Evidence
 from kcompiler.policy.laws import remade
-from runtime.contract.questioned import JUDGE
+from runtime.contract.hosted import fingerprint, judge
+from runtime.contract.questioned import JUDGE, STANDING
 from runtime.contract.report import hex_of
 
 #: the report on the run, whose subject names every artifact in use as `<step>.<port>`
@@ -118,7 +119,7 @@ def _disagreements(reports: Mapping[str, Report]) -> dict[str, str]:
         for step, report in reports.items():
             value = report["fingerprints"].get(name)
             if name == JUDGE:
-                value = report["subject"].get(f"takes.{JUDGE}")
+                value = _judge(report)
             elif name in _OF_THE_JUDGE and _about_judge(report):
                 continue
             if isinstance(value, str) and not (name == "model" and report["kind"].startswith(_OTHER_MODEL)):
@@ -130,19 +131,40 @@ def _disagreements(reports: Mapping[str, Report]) -> dict[str, str]:
     return wrong
 
 
+def _judge(report: Report) -> str | None:
+    """The digits of the judge whose word a report is, or that it is about: of a folder it took, or of a model behind a
+    server; None of a report without one."""
+    taken = report["subject"].get(f"takes.{JUDGE}")
+    found: str | None = report["fingerprints"].get(JUDGE) if taken is None else hex_of(taken)
+    return found
+
+
 def _about_judge(report: Report) -> bool:
     """Whether it is the report on the judge of other answers, which is a model of its own with words of its own."""
-    return report["kind"] == "eval.judge" and f"takes.{JUDGE}" in report["subject"]
+    return report["kind"] == "eval.judge" and _judge(report) is not None
 
 
 def _against_itself(report: Report) -> Iterator[str]:
-    if _about_judge(report) and report["fingerprints"].get("model") != hex_of(report["subject"][f"takes.{JUDGE}"]):
+    mine, served = _judge(report), report["fingerprints"].get(JUDGE)
+    if _about_judge(report) and report["fingerprints"].get("model") != mine:
         yield "its fingerprint `model` is not the digest of the judge it was made from"
+    if served is not None and (served != mine or served != _served(report["environment"].get(JUDGE))):
+        yield "its fingerprint `judge` is not that of the model behind a server that its environment names"
+    if f"takes.{STANDING}" in report["subject"] and mine is None:
+        yield "it rests on a judge, and does not say on which"
     for name, port in _PORT.items():
         claimed = report["fingerprints"].get(name)
         taken = report["subject"].get(f"takes.{port}") or report["subject"].get(f"gives.{port}")
         if isinstance(claimed, str) and isinstance(taken, str) and claimed != hex_of(taken):
             yield f"its fingerprint `{name}` is not the digest of the {port} it was made from"
+
+
+def _served(which: Any) -> str:
+    """The digits of a model behind a server, by what a report says of it; "" where that is not what reports say."""
+    try:
+        return fingerprint(judge(**which))
+    except (TypeError, AttributeError):
+        return ""
 
 
 def _against_run(step: str, report: Report, run: Report | None) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from kcompiler.spec.base import DISTINCT, ROOM, Distinct, Name, Plugged, Section
 from runtime.contract import speed
+from runtime.contract.hosted import Server
 from runtime.contract.units import unit
 
 
@@ -99,14 +100,23 @@ class Runner(Plugged):
 
 
 class Judge(Section):
-    """A model that says which of two answers is better. It is evaluated by suite `judge` in the same plan, and what it
-    says counts only where every blocking rule about that report passes."""
+    """A model that says which of two answers is better: a folder, or one behind a server. It is evaluated by suite
+    `judge` in the same plan, and what it says counts only where every blocking rule about that report passes."""
 
-    model: str = Field(
+    model: str | None = Field(
+        default=None,
         min_length=1,
         max_length=1000,
-        description="Transformers folder with its own tokenizer, relative to the spec, or `models:NAME`.",
+        description="Transformers folder with its own tokenizer, relative to the spec, or `models:NAME`; this or "
+        "`server`.",
         examples=["models:judge"],
+    )
+    server: Server | None = Field(
+        default=None,
+        description="A model behind an OpenAI-compatible server; this or `model`. How likely a verdict is, the server "
+        "must tell: `top_logprobs` of at least 3, since A, B and T are all asked for, and the most there are is best. "
+        "Its answers must be of the same version in both steps that ask it.",
+        examples=[{"base_url": "http://127.0.0.1:8000/v1", "model": "judge-1", "top_logprobs": 20}],
     )
     rows: Part | None = Field(
         default=None,

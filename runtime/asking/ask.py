@@ -18,6 +18,7 @@ from runtime.asking.truth import Truth
 from runtime.contract import Context, Refusal, Runner, RunnerKind, Suite, items, lots, parity, rows, toolbox
 from runtime.contract import report as facts
 from runtime.contract.asked import Asked, CannotAnswer
+from runtime.contract.hosted import in_a_word
 from runtime.machine import durable
 from runtime.models.asking import Asking, Told
 from runtime.steps.ask import AskParams
@@ -100,17 +101,6 @@ def _checked(suite: Suite, lines: Sequence[items.Line], held: Sequence[Row], too
         ) from None
 
 
-def _in_a_word(replies: Sequence[str], asked: Sequence[Row]) -> None:
-    """Raises Refusal, before anything is paid, for rows that are answered by more than a first token."""
-    for row in asked:
-        if row["response"] not in replies:
-            raise Refusal(
-                f"row `{row['id']}` is answered by {str(row['response'])[:40]!r}, and the server tells how likely the "
-                "first token of an answer is",
-                action=f"name with `rows: {{source: …}}` rows that are answered by one of {', '.join(replies)}",
-            )
-
-
 def ask(takes: Mapping[str, Path], params: AskParams, ctx: Context) -> None:
     """Operation `ask`. Raises Unavailable where the model cannot be opened on this machine, Refusal for what is wrong
     with it or with the rows."""
@@ -124,7 +114,7 @@ def ask(takes: Mapping[str, Path], params: AskParams, ctx: Context) -> None:
     tools = toolbox.of_dataset(takes["dataset"])
     suite.data_of([], held, tools, own, ctx.seed)
     if kind.scores_by and "score" in set(suite.asks) - kind.can and suite.replies is not None:
-        _in_a_word(suite.replies(own), suite.select(held, params.runner, own))
+        in_a_word(suite.replies(own), suite.select(held, params.runner, own))
     ctx.say(f"{suite.name}: {len(held)} rows, runner {params.runner} ({kind.name})")
     why, lines = "", list[items.Line]()
 

@@ -30,8 +30,9 @@ def is_asked(version: str, model: str) -> bool:
 class Served:
     """The versions that answered, each with how often, and digests of the prompts whose answers were cut."""
 
-    def __init__(self, folder: Path, asking: Asking) -> None:
-        self._path, self._asking = folder / FILE, asking
+    def __init__(self, folder: Path, asking: Asking, beside: str = "beside the runner") -> None:
+        """`beside`: where the server is declared, in words."""
+        self._path, self._asking, self._beside = folder / FILE, asking, beside
         kept = read(folder)
         self._versions: Counter[str] = Counter(kept["versions"])
         self._cut: set[str] = set(kept["cut"])
@@ -57,14 +58,14 @@ class Served:
             raise Refusal(
                 f"the server changed its model: it answered {told}" + (f", and {wanted} is wanted" if wanted else ""),
                 place=self._asking.base_url,
-                action=f'write `served_as: "{take}"` beside the runner; answers of that version are kept',
+                action=f'write `served_as: "{take}"` {self._beside}; answers of that version are kept',
                 code="KR0117",
             )
         if strange:
             raise Refusal(
                 f"another model answers: `{self._asking.model}` was asked, and the server says `{take}`",
                 place=self._asking.base_url,
-                action=f'where that is the model that is meant, write `served_as: "{take}"` beside the runner; its '
+                action=f'where that is the model that is meant, write `served_as: "{take}"` {self._beside}; its '
                 "answers are kept",
                 code="KR0118",
             )

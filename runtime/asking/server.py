@@ -45,11 +45,19 @@ _INSIDE = "_-'’"
 class Server:
     """Answers of one server. A question that stays without an answer stops the step: nothing is made up for it."""
 
+    #: where the server is declared, and what to do without its log-probabilities, or without an answer, in words
+    beside = "beside the runner"
+    without = "take a server that does, or leave this runner out of the suite (suites[].runners)"
+    unanswered = (
+        "the same command asks these again and keeps the others; where they stay so, raise the suite's max_new_tokens "
+        "for thoughts that end too late, and leave rows out that the server never answers"
+    )
+
     def __init__(self, name: str, asking: Asking, key: str, purse: Spend, asked: Asked) -> None:
         self.name, self._asking, self._key, self._spend = name, asking, key, purse
         self._ctx, self._told = asked.ctx, asked.told
         self._kept = Kept(asked.ctx.paid / "answers")
-        self._served = Served(asked.ctx.scratch, asking)
+        self._served = Served(asked.ctx.scratch, asking, self.beside)
         #: prompt → why the reply to it is no answer of the model
         self._silent_at: dict[Prompt, str] = {}
         self._lock, self._underway = threading.Lock(), 0
@@ -113,8 +121,7 @@ class Server:
         return Refusal(
             f"{len(found)} of {of} replies are no answer of the model: {told}; the first is to {text!r}",
             place=self._asking.base_url,
-            action="the same command asks these again and keeps the others; where they stay so, raise the suite's "
-            "max_new_tokens for thoughts that end too late, and leave rows out that the server never answers",
+            action=self.unanswered,
             code="KR0119",
         )
 
@@ -180,7 +187,7 @@ class Server:
         them, or a reply is none of them: how likely it is is then not known, and nothing is made up for it.
         """
         if not self._asking.top_logprobs:
-            raise self._cannot("how likely a given text is unless `top_logprobs` is written beside the runner")
+            raise self._cannot(f"how likely a given text is unless `top_logprobs` is written {self.beside}")
         for _, reply in pairs:
             if not isinstance(reply, str) or not is_first_token(reply):
                 raise self._cannot(f"how likely {str(reply)[:40]!r} is, which is of several tokens")
@@ -197,7 +204,7 @@ class Server:
             raise Refusal(
                 "the server gives no `top_logprobs` of its answer's first token",
                 place=self._asking.base_url,
-                action="take a server that does, or leave this runner out of the suite (suites[].runners)",
+                action=self.without,
             )
         shown = ", ".join(repr(name)[:20] for name in sorted(chances, key=lambda one: -chances[one])[:8])
         raise Refusal(
@@ -249,10 +256,10 @@ def _called(call: Any) -> str:
     return f"<tool_call>\n{body}\n</tool_call>"
 
 
-def opened(asked: Asked) -> Server:
+def opened(asked: Asked, as_: type[Server] = Server) -> Server:
     """Raises Refusal for a key that is not set."""
     given = asked.params
     key = "" if given.api_key is None else secret(name_of(given.api_key))
     fields = {name: getattr(given, name) for name in type(given).model_fields if name in Asking.model_fields}
     purse = Spend(asked.ctx.paid, asked.purse, Decimal(str(asked.usd)))
-    return Server(asked.name, Asking(**fields, allow_missing=0.0), key, purse, asked)
+    return as_(asked.name, Asking(**fields, allow_missing=0.0), key, purse, asked)

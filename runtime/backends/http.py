@@ -1,4 +1,4 @@
-"""Clients of what is elsewhere: teachers behind HTTP, and repositories of weights."""
+"""Clients of what is elsewhere: teachers, runners and judges behind HTTP, and repositories of weights."""
 
 from runtime.contract import Backend
 
@@ -7,6 +7,7 @@ BACKEND = Backend(
     version=1,
     operations={
         "ask": "runtime.asking.ask:ask",
+        "evaluate": "runtime.asking.hosted_judge:evaluate",
         "harvest": "runtime.data.harvest:harvest",
         "fetch": "runtime.data.fetch:fetch",
     },

@@ -103,7 +103,8 @@ KINDS: Mapping[str, str] = {
     "states": "step-<number>: each as a checkpoint, with which the training went on; milestones and the last ones",
     "items": "items.jsonl: one line per runner and row that a suite judged: the digest of what was asked, the output, "
     "what that is worth in parts, and the reason where it is not right",
-    "shard": "items.jsonl: the lines of some of the lots, before all are one",
+    "shard": "items.jsonl: the lines of some of the lots, before all are one; judge.json: which model behind a server "
+    "has compared them",
     "times": "times.jsonl: how many seconds each lot took, by runner",
     "gguf": "model.gguf: the checkpoint as llama.cpp reads it, its weights in float16 or float32",
     "report": "report.json in the common envelope (runtime/contract/report.py)",
@@ -193,6 +194,10 @@ def _no_plugs(params: Any) -> Sequence[tuple[str, str]]:
     return ()
 
 
+def _no_code(params: Any) -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One instruction of the machine.
@@ -211,6 +216,8 @@ class Step:
     backend: str
     run: Callable[[Mapping[str, Path], Any, Context], None]
     code: Sequence[str] = ()
+    #: modules besides, which decide the result under some params alone
+    code_under: Callable[[Any], Sequence[str]] = _no_code
     plugs: Callable[[Any], Sequence[tuple[str, str]]] = _no_plugs
     #: what reproduction means here: "bitwise" (the same bytes on a machine of the same words), "statistical" (figures
     #: within `tolerance`), or "none"

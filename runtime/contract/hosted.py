@@ -7,12 +7,14 @@ parameter that has no effect there. `Server` is such a model where it is evaluat
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from runtime.contract import UNKEYED, Params
+from runtime import digest
+from runtime.contract import UNKEYED, Params, Refusal
 from runtime.contract.secret import Secret
 from runtime.contract.units import unit
 
@@ -195,6 +197,28 @@ def is_first_token(reply: str) -> bool:
     """Whether a reply can be the first token of an answer. Which tokens a server has nobody knows; of several words, or
     of words and signs, is none."""
     return _ONE_TOKEN.fullmatch(reply.strip()) is not None
+
+
+def in_a_word(replies: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Raises Refusal for rows that are answered by none of the replies of one token: asked before anything is paid."""
+    for row in rows:
+        if row["response"] not in replies:
+            raise Refusal(
+                f"row `{row['id']}` is answered by {str(row['response'])[:40]!r}, and the server tells how likely the "
+                "first token of an answer is",
+                action=f"name with `rows: {{source: …}}` rows that are answered by one of {', '.join(replies)}",
+            )
+
+
+def judge(base_url: str, model: str, served_as: str) -> dict[str, str]:
+    """Which model behind a server judged, as reports say it: where it was asked, by which name, and the version that
+    answered."""
+    return {"base_url": base_url.rstrip("/"), "model": model, "served_as": served_as}
+
+
+def fingerprint(judge: Mapping[str, str]) -> str:
+    """64 hexadecimal digits of what `judge` says."""
+    return digest.of_value(dict(judge), "kc.judge.v1").removeprefix("sha256:")
 
 
 def is_version(version: str, wanted: str) -> bool:

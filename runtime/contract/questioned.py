@@ -23,11 +23,16 @@ JUDGE, STANDING = "judge", "standing"
 Judging = Literal["", "asked", "evaluated"]
 
 
-def ports(runners: Iterable[str], judging: Judging = "") -> Ports:
+#: beside lines that a judge behind a server has compared: which model that was (`runtime.contract.hosted.judge`)
+WHICH = "judge.json"
+
+
+def ports(runners: Iterable[str], judging: Judging = "", *, hosted: bool = False) -> Ports:
     """What an evaluation takes. The checkpoint always: a report is about it, unless it is about the judge, a folder
-    with words of its own."""
+    with words of its own; one that is `hosted` behind a server is no artifact."""
+    judge = {} if hosted else {JUDGE: Port(kind="hf_folder")}
     if judging == "evaluated":
-        return {"dataset": Port(kind="dataset"), JUDGE: Port(kind="hf_folder")}
+        return {"dataset": Port(kind="dataset"), **judge}
     found = {
         "dataset": Port(kind="dataset"),
         "tokenizer": Port(kind="tokenizer"),
@@ -37,5 +42,5 @@ def ports(runners: Iterable[str], judging: Judging = "") -> Ports:
         port = PORT_OF_RUNNER[runner]
         found[port] = Port(kind="package" if port == "package" else "checkpoint")
     if judging:
-        found |= {JUDGE: Port(kind="hf_folder"), STANDING: Port(kind="report", report="eval.judge")}
+        found |= {**judge, STANDING: Port(kind="report", report="eval.judge")}
     return found

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = "1.0"
-FINGERPRINTS = ("dataset", "tool_registry", "tokenizer", "prompt_wrapper", "model")
+#: what a report is bound to; `judge` is the model behind a server whose word it is, or that it is about
+FINGERPRINTS = ("dataset", "tool_registry", "tokenizer", "prompt_wrapper", "model", "judge")
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 
 

@@ -22,6 +22,8 @@ Told = Callable[[int, int, str], None]
 Open = Callable[[str, Told], Runner]
 #: in the place of a runner: what the lines of a lot became when they were compared
 COMPARED = "compared"
+#: where lots that were answered lie, in the scratch folder of a step
+LOTS = "lots"
 #: in the artifact `times`
 TIMES = "times.jsonl"
 
@@ -50,7 +52,7 @@ class Asking:
             self._lots[name] = {at: made[at] for at in lots.shared(len(made), *shard) if made[at]}
         self._total = sum(len(lot) for several in self._lots.values() for lot in several.values())
         self._runners: dict[str, Runner] = {}
-        self._folder = ctx.scratch / "lots"
+        self._folder = ctx.scratch / LOTS
         #: lines that are there, and rows of the lot that is being asked
         self._done = self._lot = 0
         #: (runner, number of a lot) → how many rows it has, and how many seconds it took

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import torch
 
-from runtime.contract import Context, Refusal, Runner, items, strict_json
+from runtime.contract import Context, Runner, items
 from runtime.contract import report as facts
-from runtime.contract.questioned import JUDGE, PORT_OF_RUNNER, STANDING
+from runtime.contract.questioned import JUDGE, PORT_OF_RUNNER, WHICH
+from runtime.contract.strict_json import dumps
 from runtime.machine import durable
 from runtime.models import questions, runners, threads
 from runtime.models import tokenizer as tokenizers
 from runtime.models.asking import TIMES, Asking, Told
 from runtime.steps.evaluate import EvaluateParams
 
-#: (name, folder, device, told) → the runner of a judge
-OpenJudge = Callable[[str, Path, str, Told], Runner]
+
+class Judge(Protocol):
+    """The judge of an evaluation: one that compares answers of others, or that is what is evaluated."""
+
+    def check(self) -> None:
+        """Before anybody is asked. Raises Refusal where the report that says what it is worth is about another."""
+
+    def open(self, name: str, told: Told) -> Runner:
+        """Its runner. Raises Refusal where it cannot be asked."""
+
+    def fingerprints(self) -> dict[str, str]:
+        """By what a report on it is bound to it, once all was asked."""
+
+    def which(self) -> dict[str, str]:
+        """Once all was asked: which model it was, of one behind a server that was asked anything; else nothing."""
 
 
 def _opened(name: str, takes: Mapping[str, Path], tokenizer: tokenizers.Tokenizer, device: str, told: Told) -> Runner:
@@ -29,41 +43,23 @@ def _opened(name: str, takes: Mapping[str, Path], tokenizer: tokenizers.Tokenize
     return runners.checkpoint(name, takes[port], tokenizer, told, on=device)
 
 
-def _is_the_one(takes: Mapping[str, Path], ctx: Context) -> None:
-    """Raises Refusal where the report that says what the judge is worth is about another model."""
-    said: Any = strict_json.loads((takes[STANDING] / "report.json").read_bytes())
-    of = said["fingerprints"].get("model")
-    if of != facts.hex_of(ctx.digests[JUDGE]):
-        raise Refusal(
-            "the judge is not the model that its report is about",
-            action="take both from evaluation.judge: port `standing` is the report on the folder of port `judge`",
-        )
-
-
-def _bound(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) -> dict[str, str]:
-    """The fingerprints of the report; words and template of a judge are files of its folder, and bound with it."""
-    if params.judging != "evaluated":
-        return facts.fingerprints(takes, ctx.digests, model="checkpoint")
-    found = facts.fingerprints(takes, ctx.digests, model=JUDGE)
-    return {**found, "tokenizer": found["model"], "prompt_wrapper": found["model"]}
-
-
-def evaluate(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context, judge: OpenJudge) -> None:
-    """What operation `evaluate` does; `judge` opens a model with words of its own.
+def evaluate(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context, judge: Judge) -> None:
+    """What operation `evaluate` does.
 
     An empty split is no failure: every rate of it is unavailable, and no gate passes on it.
     """
     asked = questions.of(takes, params, ctx)
-    tokenizer = None if params.judging == "evaluated" else tokenizers.load(takes["tokenizer"])
-    if params.judging == "asked":
-        _is_the_one(takes, ctx)
+    alone = params.judging == "evaluated"
+    tokenizer = None if alone else tokenizers.load(takes["tokenizer"])
+    if params.judging:
+        judge.check()
     # known before the first is opened: a shard may have nobody to ask
     device = params.device
     shard = (0, 1) if params.shard is None else (params.shard.index, params.shard.of)
 
     def open_(name: str, told: Told) -> Runner:
         if tokenizer is None or name == JUDGE:
-            return judge(name, takes[JUDGE], device, told)
+            return judge.open(name, told)
         return _opened(name, takes, tokenizer, device, told)
 
     before = torch.get_num_threads()
@@ -74,7 +70,11 @@ def evaluate(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context, ju
     finally:
         torch.set_num_threads(before)
     durable.DISK.write(ctx.out("seconds") / TIMES, asking.times())
-    if params.shard is None:
-        asked.report(lines, ctx, _bound(takes, params, ctx))
-    else:
+    which = judge.which() if params.judging else {}
+    if params.shard is not None:
         durable.DISK.write(ctx.out("lines") / items.FILE, items.written(lines))
+        if which:
+            durable.DISK.write(ctx.out("lines") / WHICH, dumps({**which}).encode())
+        return
+    bound = facts.fingerprints(takes, ctx.digests, model="" if alone else "checkpoint")
+    asked.report(lines, ctx, {**bound, **(judge.fingerprints() if params.judging else {})}, questions.judged_by(which))

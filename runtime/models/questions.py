@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, cast
 
 from runtime import catalog
 from runtime.contract import Context, Params, Refusal, Suite, items, lots, rows, toolbox
 from runtime.contract.part import Part
+from runtime.contract.questioned import JUDGE
 from runtime.machine import durable
 
 
@@ -40,14 +42,20 @@ class Questions:
     tools: Sequence[Any]
     runners: Sequence[str]
 
-    def report(self, lines: Sequence[items.Line], ctx: Context, fingerprints: Mapping[str, str]) -> None:
+    def report(
+        self,
+        lines: Sequence[items.Line],
+        ctx: Context,
+        fingerprints: Mapping[str, str],
+        environment: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         """Write the items and the report of every line."""
         whole = list(lines)
         if self.suite.complete is not None:
             whole = items.read(items.written(self.suite.complete(whole, self.rows, self.tools, self.params)))
         durable.DISK.write(ctx.out("items") / items.FILE, items.written(whole))
         data = self.suite.data_of(whole, self.rows, self.tools, self.params, ctx.seed)
-        ctx.report("report", data, fingerprints=fingerprints)
+        ctx.report("report", data, fingerprints=fingerprints, environment=environment)
 
 
 def _suite(params: Asked) -> Suite:
@@ -69,6 +77,11 @@ def _suite(params: Asked) -> Suite:
             action="give it that runner",
         )
     return suite
+
+
+def judged_by(which: Mapping[str, str]) -> dict[str, Any]:
+    """What the environment of a report says of a judge behind a server (`runtime.contract.hosted.judge`)."""
+    return {JUDGE: dict(which)} if which else {}
 
 
 def of(takes: Mapping[str, Path], params: Asked, ctx: Context) -> Questions:

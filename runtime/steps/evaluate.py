@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from runtime import catalog
-from runtime.contract import Context, Params, Port, Ports, Step
+from runtime.contract import UNKEYED, Context, Params, Port, Ports, Step
 from runtime.contract.code import ANSWERING
 from runtime.contract.part import Part
 from runtime.contract.placing import BITWISE, Device, Tolerance, promise
@@ -23,6 +23,15 @@ class Shard(Params):
     of: int = Field(ge=2)
 
 
+class Terms(Params):
+    """How fast a server is asked, and whose money that costs: what decides no bit of its answers."""
+
+    pace: dict[str, Any] = Field(default_factory=dict)
+    #: US dollars at which asking stops, before they are exceeded, and whose they are
+    usd: float = Field(ge=0)
+    purse: str = Field(min_length=1)
+
+
 class EvaluateParams(Params):
     suite: str
     suite_version: int
@@ -34,6 +43,10 @@ class EvaluateParams(Params):
     runners: list[str] = Field(min_length=1)
     #: whether a judge is asked about others, or is itself what is evaluated, as `student`
     judging: Judging = ""
+    #: settings of a judge behind a server (`runtime.contract.hosted.Server`); None: it is a folder, or there is none
+    hosted: dict[str, Any] | None = None
+    #: of that server
+    terms: Annotated[Terms | None, UNKEYED] = None
     threads: int = Field(default=2, ge=1)
     device: Device = "cpu"
     #: None: every lot is asked, and judged
@@ -41,7 +54,7 @@ class EvaluateParams(Params):
 
 
 def takes(params: EvaluateParams) -> Ports:
-    return ports(params.runners, params.judging)
+    return ports(params.runners, params.judging, hosted=params.hosted is not None)
 
 
 def gives(params: EvaluateParams) -> Ports:
@@ -63,14 +76,36 @@ def tolerance(params: EvaluateParams) -> Tolerance | None:
 
 
 def promised(params: EvaluateParams) -> str:
-    """Of a suite without figures, and of a shard, which has none, nothing can be promised but on the processor."""
+    """Of a suite without figures, and of a shard, which has none, nothing can be promised but on the processor; where
+    a server answers, nothing anywhere."""
+    if params.hosted is not None:
+        return "none"
     said = promise(params.device)
     return said if said == BITWISE or (tolerance(params) is not None and params.shard is None) else "none"
+
+
+def served(params: EvaluateParams) -> tuple[str, ...]:
+    """What asks a server is the business of steps that do."""
+    return SERVED if params.hosted is not None else ()
 
 
 def run(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context) -> None:
     ctx.perform(takes, params)
 
+
+#: our code behind an evaluation that asks a judge behind a server, beside that of any other
+SERVED = (
+    "runtime.asking.hosted_judge",
+    "runtime.asking.served",
+    "runtime.asking.server",
+    "runtime.contract.hosted",
+    "runtime.contract.record",
+    "runtime.contract.secret",
+    "runtime.data.chat",
+    "runtime.data.kept",
+    "runtime.data.secrets",
+    "runtime.data.spend",
+)
 
 STEP = Step(
     name="evaluate",
@@ -90,5 +125,6 @@ STEP = Step(
         "runtime.models.questions",
         "runtime.asking.judging",
     ),
+    code_under=served,
     lighter="take fewer rows of the suite, or a smaller model",
 )

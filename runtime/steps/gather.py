@@ -61,6 +61,8 @@ STEP = Step(
     code=(
         "runtime.models.gathering",
         "runtime.models.questions",
+        "runtime.contract.hosted",
+        "runtime.contract.secret",
         "runtime.contract.items",
         "runtime.contract.lots",
         "runtime.contract.part",

@@ -1,92 +1,49 @@
-"""Answers of student and teacher before a judge, from a folder to the gates: a judge who has not passed decides nothing."""
+"""Answers of student and teacher before a judge, from a folder or a server to the gates: a judge who has not passed
+decides nothing."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from kcompiler import lock
-from runtime.contract import items
-from runtime.contract.verdicts import FIRST, SECOND, TIE, pair
-from tests.flow.world import ROOT, Home, make
-
-REFEREE, COURT = "evaluate-the-judge", "evaluate-judged"
-
-
-def folder(to: Path, text: str) -> None:
-    """A tiny llama with its own tokenizer, which has learnt nothing."""
-    to.mkdir()
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    end = [AddedToken("<|endoftext|>", special=True)]
-    trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=end, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
-    )
-    backend.train_from_iterator([text], trainer)
-    backend.save(str(to / "tokenizer.json"))
-    torch.manual_seed(3)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = LlamaConfig(
-        vocab_size=300, max_position_embeddings=512, num_key_value_heads=1, bos_token_id=0, eos_token_id=0, **sizes
-    )
-    LlamaForCausalLM(config).save_pretrained(to)
+from runtime.contract import hosted, items
+from runtime.contract.verdicts import Pair
+from tests.flow.courts import COURT, EVEN, KEY, REFEREE, apply, court, knows, of_the_court, outcomes, there
+from tests.flow.world import Home, make
 
 
-def pairs() -> str:
-    """Which of two numbers is more, each with its outcome."""
-    rows = []
-    for number in range(80):
-        one, two = number % 7, number % 5
-        gold = FIRST if one > two else SECOND if two > one else TIE
-        rows.append({"prompt": pair(f"{number} more?", str(one), str(two)).prompt, "response": gold})
-    return "".join(json.dumps(row) + "\n" for row in rows)
+def another_model_between_the_steps_decides_nothing(home: Home) -> None:
+    """Refused where it answers; evaluated anew by what the message advises; swapped reports are no evidence."""
+    home.change(lambda data: data.update(policies=["quality/judged"]))
+    with there(home, EVEN) as (server, state):
 
+        def turns(asked: Pair, value: Any) -> Any:
+            return value if knows(asked) else {**value, "model": "judge-1-0601"}
 
-def court(home: Home) -> Home:
-    def edit(data: dict[str, Any]) -> None:
-        (known,) = data["data"]["sources"]
-        data["data"]["sources"].append(
-            {"name": "pairs", "kind": "jsonl", "path": "pairs.jsonl", "split": "test", "license": "MIT"}
-        )
-        data["data"]["held_out"] = 0.1
-        # one shape and hardly any training: who is compared need know nothing
-        data["shapes"] |= {"prefill": [96], "decode": {"context": 96}}
-        for trained in (data["teacher"], data["training"]["stages"][0]):
-            trained["steps"] = 4
-            trained["optimizer"]["warmup_steps"] = 1
-        for who in ("teacher", "student"):
-            data[who]["architecture"]["max_position_embeddings"] = 96
-        part = {"source": known["name"]}
-        data["evaluation"] = {
-            "suites": [{"use": "judged", "rows": part, "max_new_tokens": 8}],
-            "judge": {"model": "judge", "rows": {"source": "pairs"}},
-        }
-        data["policies"] = ["caws/core", "quality/judged"]
-
-    home.change(edit)
-    lenient = home.root / "policies/lab/lenient"
-    shutil.copytree(ROOT / "policies/quality/judged", lenient)
-    pack = lenient / "pack.yaml"
-    pack.write_text(pack.read_text().replace("name: quality/judged", "name: lab/lenient"))
-    for rule in lenient.glob("judge-*/rule.yaml"):
-        if rule.parent.name != "judge-sound":
-            rule.write_text(rule.read_text().replace("mode: block", "mode: warn"))
-    (home.spec.parent / "pairs.jsonl").write_text(pairs())
-    folder(home.spec.parent / "judge", pairs())
-    return home
-
-
-def outcomes(home: Home) -> dict[tuple[str, str], dict[str, Any]]:
-    verdict = json.loads((home.evidence / "verdict.json").read_text())
-    return {(one["step"], one["rule"].rpartition("/")[2]): one for one in verdict["outcomes"]}
+        state["reply"] = turns
+        found = apply(home)
+        assert found.code != 0, found.text
+        found.ended(found.code, found.last["outcome"])
+        assert "KR0127" in found.err
+        assert "`judge-1` was evaluated" in found.err
+        assert of_the_court(home) <= {"not_evaluated"}
+        # the advice is followed: the judge is evaluated anew
+        state["reply"], state["model"] = (lambda _, value: value), "judge-1-0601"
+        home.change(lambda data: data["evaluation"]["judge"]["server"].update(served_as="judge-1-0601"))
+        apply(home).ended(0, "")
+        assert of_the_court(home) == {"pass"}
+        report = json.loads((home.evidence / f"reports/{COURT}.json").read_text())
+        about = json.loads((home.evidence / f"reports/{REFEREE}.json").read_text())
+        which = hosted.judge(server.url, "judge-1", "judge-1-0601")
+        assert report["environment"]["judge"] == about["environment"]["judge"] == which
+        assert report["fingerprints"]["judge"] == about["fingerprints"]["model"] == hosted.fingerprint(which)
+        home.audit().ended(0, "")
+        assert {one["Authorization"] for one in server.headers} == {f"Bearer {KEY}"}
+        assert not [path for path in home.root.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
 
 
 @pytest.mark.slow
@@ -115,6 +72,7 @@ def test_what_a_judge_says_counts_for_nothing_until_it_has_passed(tmp_path: Path
     # the audit judges the lines of both reports again, and every obligation names the judge
     count = len(held) + len(items.read((home.stored(REFEREE, "items") / items.FILE).read_bytes()))
     assert f"{count} items" in home.audit().ended(0, "").out
+    another_model_between_the_steps_decides_nothing(home)
     plan = json.loads(home.lock.read_text())
     assert {one.get("judged_by") for one in plan["obligations"] if one["from"] == f"step:{COURT}"} == {
         f"step:{REFEREE}"

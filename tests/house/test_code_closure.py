@@ -54,6 +54,24 @@ def test_everything_an_operation_imports_is_in_the_steps_code(name):
     assert missing == set()
 
 
+def test_an_evaluation_that_asks_a_server_has_what_asks_it_in_its_code_and_no_other_has():
+    step: Step = catalog.load("steps", "evaluate")
+    asked = {"suite": "judge", "suite_version": 1, "runners": ["student"]}
+    hosted = {"hosted": {"model": "m"}, "terms": {"usd": 0.0, "purse": "p"}, "judging": "evaluated"}
+    assert step.code_under(step.params.model_validate(asked)) == ()
+    code = (*step.code, *step.code_under(step.params.model_validate(asked | hosted)), step.run.__module__)
+    for backend in ("http", "torch_http"):
+        operation = catalog.load("backends", backend).operations["evaluate"].partition(":")[0]
+        needed = {operation, *GRAPH.find_upstream_modules(operation)} - CARRIERS
+        assert "runtime.data.chat" in needed
+        assert {
+            one
+            for one in needed
+            if not one.startswith(ROOMS) and not covered(one, code) and not GRAPH.find_children(one)
+        } == set()
+    assert [one for one in code if importlib.util.find_spec(one) is None] == []
+
+
 @pytest.mark.parametrize("name", catalog.names("steps"))
 def test_all_of_a_steps_code_is_there(name):
     assert [one for one in catalog.load("steps", name).code if importlib.util.find_spec(one) is None] == []
@@ -75,6 +93,7 @@ def test_what_is_in_no_key_decides_how_fast_how_dear_or_how_safely_and_nothing_e
     assert {name: names for name, names in found.items() if names} == {
         "bootstrap": ["checkpoint_every"],
         "ask": ["pace", "purse", "usd"],
+        "evaluate": ["terms"],
         "harvest": [
             "api_key",
             "attempts",

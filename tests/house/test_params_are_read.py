@@ -36,8 +36,12 @@ def read_in(module: str) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def modules(step: Step) -> set[str]:
-    operation = catalog.load("backends", step.backend).operations[step.name].partition(":")[0]
-    return {operation, *GRAPH.find_upstream_modules(operation), step.run.__module__} - {"runtime.machine.ledger"}
+    """What carries it out, by whichever backend: what a server needs, who asks none does not read."""
+    found = {step.run.__module__}
+    for name in catalog.names("backends"):
+        operation = catalog.load("backends", name).operations.get(step.name, "").partition(":")[0]
+        found |= {operation, *GRAPH.find_upstream_modules(operation)} if operation else set()
+    return found - {"runtime.machine.ledger"}
 
 
 def inside(annotation: object) -> Iterator[type[BaseModel]]:

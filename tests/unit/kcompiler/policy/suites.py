@@ -14,7 +14,7 @@ from runtime.tools import registry
 from tests.unit.runtime.suites.models import Scripted, reported, row
 
 TOOLS = registry.load(Path(__file__).resolve().parents[4] / "specs" / "tools" / "registry.json")
-HEX = {name: digit * 63 + "b" for name, digit in zip(facts.FINGERPRINTS, "12345", strict=True)}
+HEX = {name: digit * 63 + "b" for name, digit in zip(facts.FINGERPRINTS[:5], "12345", strict=True)}
 Says = Callable[[str], str]
 
 

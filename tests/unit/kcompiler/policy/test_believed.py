@@ -11,8 +11,8 @@ from kcompiler import assets, policy
 from kcompiler.judge import Verdict, judge
 from kcompiler.policy import believed
 from runtime import digest
+from runtime.contract import hosted, verdicts
 from runtime.contract import report as facts
-from runtime.contract import verdicts
 from tests.unit.kcompiler.policy import test_reports
 from tests.unit.kcompiler.policy.judged import compared, judges, outcome
 
@@ -118,6 +118,70 @@ def test_the_judge_that_was_evaluated_is_the_one_that_is_asked() -> None:
         decided({REFEREE: {**students, "fingerprints": mine["fingerprints"]}, COURT: GOOD}).verdict
         == "NOTHING_EVALUATED"
     )
+
+
+WHICH = hosted.judge("http://127.0.0.1:8000/v1", "judge-1", "judge-1-0301")
+
+
+def served(report: Report, which: dict[str, str] = WHICH) -> Report:
+    """The same report, where the judge is behind a server."""
+    pin = hosted.fingerprint(which)
+    own = ("judge", "model", "tokenizer", "prompt_wrapper") if report["kind"] == "eval.judge" else ("judge",)
+    subject = {port: value for port, value in report["subject"].items() if port != "takes.judge"}
+    return {
+        **report,
+        "subject": subject,
+        "fingerprints": {**report["fingerprints"], **dict.fromkeys(own, pin)},
+        "environment": {**report["environment"], "judge": which},
+    }
+
+
+def resting(report: Report) -> Report:
+    return {**report, "subject": {**report["subject"], "takes.standing": "sha256:" + "4" * 63 + "b"}}
+
+
+def test_a_judge_behind_a_server_is_believed_where_the_same_model_judged_and_was_judged() -> None:
+    verdict = decided({REFEREE: served(referee()), COURT: resting(served(GOOD))})
+    assert verdict.verdict == "PASS", [one for one in verdict.outcomes if one.blocks]
+    assert set(of_the_court(verdict).values()) == {"pass"}
+    failed = decided({REFEREE: served(referee(student=50)), COURT: resting(served(GOOD))})
+    assert set(of_the_court(failed).values()) == {"inconclusive"}
+
+
+def without(report: Report, section: str, name: str) -> Report:
+    return {**report, section: {key: value for key, value in report[section].items() if key != name}}
+
+
+def having(report: Report, section: str, **changes: Any) -> Report:
+    return {**report, section: {**report[section], **changes}}
+
+
+OTHERS = [{**WHICH, name: f"{text}x"} for name, text in WHICH.items()]
+NOT_THE_ONE: list[tuple[str, Report, Report]] = [
+    *(("another model compares", served(referee()), served(GOOD, which)) for which in OTHERS),
+    ("a folder compares", served(referee()), GOOD),
+    ("a folder was judged", referee(), served(GOOD)),
+    ("which compares is not said", served(referee()), resting(without(served(GOOD), "fingerprints", "judge"))),
+    ("where is not said", served(referee()), without(served(GOOD), "environment", "judge")),
+    ("where is no place", served(referee()), having(served(GOOD), "environment", judge="http://127.0.0.1")),
+    ("more is said of it", served(referee()), having(served(GOOD), "environment", judge={**WHICH, "more": "x"})),
+    ("it has no words", served(referee()), having(served(GOOD), "environment", judge={**WHICH, "model": 3})),
+    ("its version was renamed", served(referee()), having(served(GOOD), "environment", judge=OTHERS[2])),
+    ("the report on it names another", having(served(referee()), "environment", judge=OTHERS[2]), served(GOOD)),
+    (
+        "the report on it is of another model",
+        having(served(referee()), "fingerprints", model="7" * 63 + "b"),
+        served(GOOD),
+    ),
+    ("it is a folder, too", served(referee()), having(served(GOOD), "subject", **{"takes.judge": f"sha256:{JUDGE}"})),
+]
+
+
+@pytest.mark.parametrize(("about", "said"), [one[1:] for one in NOT_THE_ONE], ids=[one[0] for one in NOT_THE_ONE])
+def test_two_reports_of_different_judges_behind_servers_are_evidence_for_nothing(about: Report, said: Report) -> None:
+    found = decided({REFEREE: about, COURT: said})
+    assert set(of_the_court(found).values()) <= {"error", "inconclusive"}
+    assert found.verdict != "PASS"
 
 
 def test_a_judge_of_another_lock_is_not_believed() -> None:
