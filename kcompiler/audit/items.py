@@ -7,14 +7,15 @@ number of the report from the lines.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kcompiler.audit.finding import Finding, broken, note
 from kcompiler.audit.records import STATE, Records
 from runtime import catalog
-from runtime.contract import Refusal, Suite, apart, items, parity, rows, strict_json, toolbox
+from runtime.contract import Refusal, Suite, apart, items, parity, rows, spool, strict_json, toolbox
 from runtime.contract.part import Part
 from runtime.contract.report import dump
 
@@ -32,9 +33,9 @@ def stored(root: Path, digest: str) -> Path:
     return root / STATE / "store" / scheme / text[:2] / text
 
 
-def lines(root: Path, record: Mapping[str, Any]) -> list[items.Line]:
+def lines(root: Path, record: Mapping[str, Any]) -> items.Lines:
     """The lines of a committed evaluation. Raises OSError where they are not here, ValueError where they are none."""
-    return items.read((stored(root, record["gives"]["items"]["digest"]) / items.FILE).read_bytes())
+    return items.load(stored(root, record["gives"]["items"]["digest"]) / items.FILE)
 
 
 def left(step: Mapping[str, Any]) -> bool:
@@ -79,7 +80,7 @@ def recomputed(
 
 
 def _apart(
-    step: Mapping[str, Any], held: list[items.Line], dataset: Path, report: bytes, subject: str
+    step: Mapping[str, Any], held: Sequence[items.Line], dataset: Path, report: bytes, subject: str
 ) -> Iterator[Finding]:
     params, name = step["params"], step["params"]["suite"]
     suite: Suite | None = catalog.load("suites", name) if name in catalog.names("suites") else None
@@ -87,7 +88,7 @@ def _apart(
         yield note(subject, f"not made again: suite `{name}` {params['suite_version']} is not the one that is here")
         return
     part = None if params["rows"] is None else Part.model_validate(params["rows"])
-    asked = [row for row in rows.load(dataset / f"{params['split']}.jsonl") if part is None or part.holds(row)]
+    asked = rows.kept(dataset / f"{params['split']}.jsonl", *([] if part is None else [part.holds]))
     tools = toolbox.of_dataset(dataset)
     own, said = suite.params.model_validate(params["params"]), _data(report)
     if step["gives"]["report"]["report"] == ASKED:
@@ -102,39 +103,47 @@ def _apart(
 
 
 def _answered(
-    suite: Suite, held: list[items.Line], asked: list[Any], tools: Any, own: Any, params: Mapping[str, Any]
+    suite: Suite,
+    held: Sequence[items.Line],
+    asked: Sequence[Mapping[str, Any]],
+    tools: Any,
+    own: Any,
+    params: Mapping[str, Any],
 ) -> None:
     """Raises ValueError for a line of a further runner that its output does not give, and for one that is missing."""
     if not held:
         return
     name = params["runner"]
     due = suite.select(asked, name, own)
-    if [(one["row"], one["runner"]) for one in held] != [(str(row["id"]), name) for row in due]:
+    there = array("I")
+    if len(held) != len(due):
         raise ValueError(f"its lines are not one of runner `{name}` for each row that it is asked")
-    lost = set[str]()
-    for row, one in zip(due, held, strict=True):
-        if one["reason"] == parity.NOT_RECORDED:
-            if params["use"] != "recorded" or one != items.line(row, name, None, {}, parity.NOT_RECORDED):
-                raise ValueError(f"row `{one['row']}` is said not to be recorded")
-            lost.add(one["row"])
-    known = [one for one in held if one["row"] not in lost]
+    for at, (row, one) in enumerate(zip(due, held, strict=True)):
+        if (one["row"], one["runner"]) != (str(row["id"]), name):
+            raise ValueError(f"its lines are not one of runner `{name}` for each row that it is asked")
+        if one["reason"] != parity.NOT_RECORDED:
+            there.append(at)
+        elif params["use"] != "recorded" or one != items.line(row, name, None, {}, parity.NOT_RECORDED):
+            raise ValueError(f"row `{one['row']}` is said not to be recorded")
+    lost = len(there) < len(held)
+    known = spool.picked(held, there) if lost else held
     # what a line is worth may depend on all rows, also on those without one
     if suite.complete is not None:
-        again = items.read(items.written(suite.complete(known, asked, tools, own)))
+        again = items.made(suite.complete(known, asked, tools, own))
         apart = next((mine["row"] for mine, one in zip(known, again, strict=True) if mine != one), None)
         if apart is not None:
             raise ValueError(f"the line of row `{apart}` by runner `{name}` is not what its output gives")
     if suite.complete is None or not lost:
-        suite.data_of(known, [row for row in asked if str(row["id"]) not in lost], tools, own, 0)
+        suite.data_of(known, spool.picked(due, there) if lost else asked, tools, own, 0)
 
 
 def _pairs_apart(
     root: Path, step: Mapping[str, Any], record: Mapping[str, Any], report: bytes, subject: str
 ) -> Iterator[Finding]:
-    params, found = step["params"], dict[str, list[items.Line]]()
+    params, found = step["params"], dict[str, Sequence[items.Line]]()
     for port in (parity.OWN_ITEMS, *map(parity.port_of, params["further"])):
         folder = stored(root, str(record["components"].get(f"input.{port}")))
-        found |= items.by_runner(items.read((folder / items.FILE).read_bytes()))
+        found |= items.by_runner(items.load(folder / items.FILE))
     data = apart.told(params["suite"], found, params["models"], int(step["seed"]))
     yield from _compared(data, _data(report), subject)
 

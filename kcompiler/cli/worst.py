@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ def _of_folder(
     name = _chosen(name, names)
     again = f"kcompiler evaluate SPEC --runner … --to {folder}"
     try:
-        lines = items.read((folder / f"{name}{ITEMS}").read_bytes())
+        lines = items.load(folder / f"{name}{ITEMS}")
         report: Any = strict_json.loads((folder / f"{name}{REPORT}").read_bytes())
         suite = str(report["data"]["suite"])
     except OSError as reason:
@@ -86,7 +86,7 @@ def _of_plan(
 
 def _worst(
     whose: str,
-    lines: list[dict[str, Any]],
+    lines: Sequence[dict[str, Any]],
     suite: str,
     count: int,
     runner: str,

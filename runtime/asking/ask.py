@@ -6,6 +6,7 @@ A runner that cannot do what the suite asks of it leaves no items: what they wou
 from __future__ import annotations
 
 import importlib
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from runtime import catalog
 from runtime.asking import served
 from runtime.asking.recorded import Recorded
 from runtime.asking.truth import Truth
-from runtime.contract import Context, Refusal, Runner, RunnerKind, Suite, items, lots, parity, rows, toolbox
+from runtime.contract import Context, Refusal, Runner, RunnerKind, Suite, items, lots, parity, rows, spool, toolbox
 from runtime.contract import report as facts
 from runtime.contract.asked import Asked, CannotAnswer
 from runtime.contract.hosted import in_a_word
@@ -81,18 +82,23 @@ def _wanted(suite: Suite, lot: Sequence[Row], tools: Sequence[Any], params: Any)
     return [str(row["response"]) for row in lot]
 
 
-def _checked(suite: Suite, lines: Sequence[items.Line], held: Sequence[Row], tools: Sequence[Any], own: Any) -> None:
+def _checked(
+    suite: Suite, lines: Sequence[items.Line], held: Sequence[Row], tools: Sequence[Any], own: Any, ctx: Context
+) -> None:
     """Raises Refusal for a line that its output does not give: one from a file may say anything."""
-    lost = {one["row"] for one in lines if one["reason"] == parity.NOT_RECORDED}
-    known = [one for one in lines if one["row"] not in lost]
+    there = array("I", (at for at, one in enumerate(lines) if one["reason"] != parity.NOT_RECORDED))
+    lost = len(there) < len(lines)
+    known = spool.picked(lines, there) if lost else lines
     try:
         # what a line is worth may depend on all rows, also on those without one
-        if suite.complete is not None and items.read(items.written(suite.complete(known, held, tools, own))) != known:
-            raise ValueError("a line is not what its output gives")
+        if suite.complete is not None:
+            again = items.made(suite.complete(known, held, tools, own), ctx.scratch)
+            if any(one != mine for one, mine in zip(again, known, strict=True)):
+                raise ValueError("a line is not what its output gives")
         if suite.complete is None or not lost:
-            # whom a limit leaves out was never asked, and takes no lost row's place
-            due = suite.select(held, known[0]["runner"], own) if lost and known else held
-            suite.data_of(known, [row for row in due if str(row["id"]) not in lost], tools, own, 0)
+            # whom a limit leaves out was never asked, and takes no lost row's place; of who is asked there is a line
+            due = spool.picked(suite.select(held, known[0]["runner"], own), there) if lost and known else held
+            suite.data_of(known, due, tools, own, 0)
     except ValueError as error:
         raise Refusal(
             f"the recorded items are not of this suite: {error}",
@@ -107,16 +113,14 @@ def ask(takes: Mapping[str, Path], params: AskParams, ctx: Context) -> None:
     suite = cast(Suite, _plugged("suites", params.suite, params.suite_version))
     kind = cast(RunnerKind, _plugged("runners", params.use, params.use_version))
     own = suite.params.model_validate(params.params)
-    held: list[Row] = list(rows.load(takes["dataset"] / f"{params.split}.jsonl"))
-    if params.rows is not None:
-        held = [row for row in held if params.rows.holds(row)]
+    held = rows.kept(takes["dataset"] / f"{params.split}.jsonl", *([] if params.rows is None else [params.rows.holds]))
     lots.distinct(held)
     tools = toolbox.of_dataset(takes["dataset"])
     suite.data_of([], held, tools, own, ctx.seed)
     if kind.scores_by and "score" in set(suite.asks) - kind.can and suite.replies is not None:
         in_a_word(suite.replies(own), suite.select(held, params.runner, own))
     ctx.say(f"{suite.name}: {len(held)} rows, runner {params.runner} ({kind.name})")
-    why, lines = "", list[items.Line]()
+    why, lines = "", items.made([])
 
     def open_(_name: str, told: Told) -> Runner:
         return _runner(kind, params, takes, ctx, told)
@@ -124,12 +128,12 @@ def ask(takes: Mapping[str, Path], params: AskParams, ctx: Context) -> None:
     try:
         lines = Asking(_answered(suite), own, held, tools, [params.runner], open_, ctx).lines()
         if suite.complete is not None and kind.name != "recorded":
-            lines = items.read(items.written(suite.complete(lines, held, tools, own)))
-        _checked(suite, lines, held, tools, own)
+            lines = items.made(suite.complete(lines, held, tools, own), ctx.scratch)
+        _checked(suite, lines, held, tools, own, ctx)
     except CannotAnswer as reason:
         why = str(reason)
         ctx.say(why)
-    durable.DISK.write(ctx.out("items") / items.FILE, items.written(lines))
+    durable.DISK.pour(ctx.out("items") / items.FILE, lines.pieces(), lines.size)
     data = {"suite": suite.name, "use": kind.name, **parity.asked(params.runner, lines, why)}
     hosted = served.told(ctx.scratch, str(params.settings["model"])) if kind.address else {}
     if hosted.get("cut"):

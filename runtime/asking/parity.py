@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from runtime.contract import BrokenEvidence, Context, apart, items
@@ -13,10 +13,10 @@ from runtime.steps.parity import ParityParams
 
 def compare(takes: Mapping[str, Path], params: ParityParams, ctx: Context) -> None:
     """Operation `parity`. Raises BrokenEvidence for items that are none, or that were asked differently."""
-    found: dict[str, list[items.Line]] = {}
+    found: dict[str, Sequence[items.Line]] = {}
     for port in [OWN_ITEMS, *map(port_of, params.further)]:
         try:
-            lines = items.by_runner(items.read((takes[port] / items.FILE).read_bytes()))
+            lines = items.by_runner(items.load(takes[port] / items.FILE))
         except (OSError, ValueError) as error:
             raise BrokenEvidence(f"the items cannot be read: {error}", subject=f"{port}/{items.FILE}") from None
         found |= lines

@@ -9,12 +9,15 @@ its output is found. No time stands in it: a repetition gives the same bytes.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast, overload
 
-from runtime.contract import TokenScore
+from runtime.contract import TokenScore, spool
 from runtime.contract.conversation import Conversation, Prompt
 from runtime.contract.rows import prompt_of
 from runtime.contract.strict_json import dumps, loads
@@ -60,6 +63,30 @@ def score_of(value: Any) -> TokenScore:
     return TokenScore(log_probability=math.nan if number is None else float(number), tokens=tokens)
 
 
+class Scores(Sequence[TokenScore]):
+    """Scores, one after the other, in sixteen bytes each."""
+
+    def __init__(self) -> None:
+        self._logs, self._tokens = array("d"), array("q")
+
+    def append(self, score: TokenScore) -> None:
+        """One more."""
+        self._logs.append(score.log_probability)
+        self._tokens.append(score.tokens)
+
+    def __len__(self) -> int:
+        return len(self._logs)
+
+    @overload
+    def __getitem__(self, at: int) -> TokenScore: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[TokenScore]: ...
+    def __getitem__(self, at: int | slice) -> TokenScore | Sequence[TokenScore]:
+        if isinstance(at, slice):
+            return spool.picked(self, range(len(self))[at])
+        return TokenScore(log_probability=self._logs[at], tokens=self._tokens[at])
+
+
 def text_of(output: Any) -> str:
     """An output that is a text. Raises ValueError for another."""
     if not isinstance(output, str):
@@ -67,45 +94,87 @@ def text_of(output: Any) -> str:
     return output
 
 
-def by_runner(lines: Iterable[Mapping[str, Any]]) -> dict[str, list[Line]]:
+class Lines(spool.Each[Line]):
+    """Lines of `items.jsonl`, read from it when they are asked for."""
+
+    def __init__(self, texts: spool.Spool, places: Mapping[str, Sequence[int]]) -> None:
+        super().__init__(len(texts), lambda at: _shared(json.loads(texts[at].decode())))
+        #: the lines as they are written, and runner → where its lines stand, in their order
+        self.texts, self.places = texts, places
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes of the file."""
+        for at in range(len(self)):
+            yield self.texts[at] + b"\n"
+
+    @property
+    def size(self) -> int:
+        """How many bytes these are."""
+        return self.texts.size + len(self)
+
+
+def made(lines: Iterable[Mapping[str, Any]], folder: Path | None = None) -> Lines:
+    """Lines as whoever goes on reads them, beyond memory, in a file of `folder`. Raises as `written` does."""
+    if isinstance(lines, Lines):
+        return lines
+    texts = spool.Spool(folder)
+    places: dict[str, array[int]] = {}
+    for number, one in enumerate(lines, start=1):
+        data = text(one)
+        places.setdefault(_line(data, number)["runner"], array("I")).append(len(texts))
+        texts.append(data)
+    return Lines(texts, places)
+
+
+def by_runner(lines: Iterable[Mapping[str, Any]]) -> dict[str, Sequence[Line]]:
     """Runner → its lines, in their order."""
-    found: dict[str, list[Line]] = {}
-    for one in lines:
-        found.setdefault(str(one["runner"]), []).append(cast(Line, one))
+    every = cast(Sequence[Line], lines if isinstance(lines, Sequence) else list(lines))
+    places = every.places if isinstance(every, Lines) else _places(every)
+    return {name: spool.picked(every, mine) for name, mine in places.items()}
+
+
+def _places(lines: Sequence[Line]) -> dict[str, array[int]]:
+    found: dict[str, array[int]] = {}
+    for at, one in enumerate(lines):
+        found.setdefault(str(one["runner"]), array("I")).append(at)
     return found
 
 
-def checked(
+def walk(
     lines: Iterable[Mapping[str, Any]],
-    rows_of: Callable[[str], Sequence[Row]],
-    judged: Callable[[str, Row, Any], Mapping[str, Any]],
-) -> dict[str, list[Line]]:
-    """Runner → its lines, when each is what its output gives, and they are those of its rows, in their order.
+    rows: Sequence[Row],
+    asked: Callable[[str], int],
+    judged: Callable[[str, int, Any], Mapping[str, Any]],
+) -> Iterator[tuple[int, Mapping[str, Line]]]:
+    """(Number of a row, runner → its line) of every row, one after the other, when each line is what its output gives.
 
-    `rows_of(runner)` are the rows it is asked; `judged(runner, row, output)` makes a line again. Raises ValueError that
-    names the first line which is not so.
+    Every runner is asked the first `asked(runner)` of these rows, in their order; `judged(runner, number of a row,
+    output)` makes a line again. Raises ValueError that names the first line which is not so.
     """
     found = by_runner(lines)
-    for runner, mine in found.items():
-        rows = rows_of(runner)
-        for row, one in zip(rows, mine, strict=False):
-            _same(row, one, runner, judged)
-        if len(mine) < len(rows):
-            raise ValueError(f"runner `{runner}` has no line for row `{rows[len(mine)]['id']}`")
-        if len(mine) > len(rows):
-            raise ValueError(
-                f"runner `{runner}` has a line for row `{mine[len(rows)].get('row')}`, which it is not asked"
-            )
-    return found
+    due = {name: min(asked(name), len(rows)) for name in found}
+    for at, row in enumerate(rows):
+        mine = {name: theirs[at] for name, theirs in found.items() if at < min(due[name], len(theirs))}
+        for name, one in mine.items():
+            _same(row, at, one, name, judged)
+        yield at, mine
+    for name, theirs in found.items():
+        if len(theirs) < due[name]:
+            raise ValueError(f"runner `{name}` has no line for row `{rows[len(theirs)]['id']}`")
+        if len(theirs) > due[name]:
+            further = theirs[due[name]].get("row")
+            raise ValueError(f"runner `{name}` has a line for row `{further}`, which it is not asked")
 
 
-def _same(row: Row, one: Mapping[str, Any], runner: str, judged: Callable[[str, Row, Any], Mapping[str, Any]]) -> None:
+def _same(
+    row: Row, at: int, one: Mapping[str, Any], runner: str, judged: Callable[[str, int, Any], Mapping[str, Any]]
+) -> None:
     if tuple(one) != FIELDS:
         raise ValueError(f"a line of runner `{runner}` has not the fields {', '.join(FIELDS)}")
     if one["row"] != str(row["id"]):
         raise ValueError(f"runner `{runner}` has a line for row `{one['row']}` where row `{row['id']}` is due")
     try:
-        again = judged(runner, row, one["output"])
+        again = judged(runner, at, one["output"])
     except ValueError as why:
         raise ValueError(f"the line of row `{row['id']}` by runner `{runner}`: {why}") from None
     apart = [name for name in FIELDS if again[name] != one[name]]
@@ -123,9 +192,14 @@ def first(rows: Sequence[Row], limit: int) -> Sequence[Row]:
     return rows[:limit] if limit else rows
 
 
+def text(line: Mapping[str, Any]) -> bytes:
+    """A line as it stands in `items.jsonl`, without its end. Raises ValueError for a number that is not finite."""
+    return dumps(cast(Any, dict(line))).encode()
+
+
 def written(lines: Iterable[Mapping[str, Any]]) -> bytes:
-    """Lines as they stand in `items.jsonl`. Raises ValueError for a number that is not finite."""
-    return "".join(dumps(cast(Any, dict(one))) + "\n" for one in lines).encode()
+    """Lines as they stand in `items.jsonl`. Raises as `text`."""
+    return b"".join(text(one) + b"\n" for one in lines)
 
 
 def read(data: bytes) -> list[Line]:
@@ -133,16 +207,32 @@ def read(data: bytes) -> list[Line]:
     *texts, rest = data.split(b"\n")
     if rest:
         raise ValueError(f"line {len(texts) + 1} is incomplete")
-    found: list[Line] = []
-    for number, text in enumerate(texts, start=1):
-        try:
-            one = loads(text)
-        except ValueError as why:
-            raise ValueError(f"line {number}: {why}") from None
-        if not _is_line(one):
-            raise ValueError(f"line {number} is not an object of {', '.join(FIELDS)}")
-        found.append(_shared(cast(Line, one)))
-    return found
+    return [_line(text, number) for number, text in enumerate(texts, start=1)]
+
+
+def load(path: Path) -> Lines:
+    """The same of a file, whose lines stay there. Raises OSError where it is not, ValueError as `read`."""
+    texts, start = spool.Spool.over(path), 0
+    places: dict[str, array[int]] = {}
+    with path.open("rb") as ahead:
+        for number, text in enumerate(ahead, start=1):
+            if not text.endswith(b"\n"):
+                raise ValueError(f"line {number} is incomplete")
+            one = _line(text[:-1], number)
+            places.setdefault(one["runner"], array("I")).append(number - 1)
+            texts.add(start, len(text) - 1)
+            start += len(text)
+    return Lines(texts, places)
+
+
+def _line(text: bytes, number: int) -> Line:
+    try:
+        one = loads(text)
+    except ValueError as why:
+        raise ValueError(f"line {number}: {why}") from None
+    if not _is_line(one):
+        raise ValueError(f"line {number} is not an object of {', '.join(FIELDS)}")
+    return _shared(cast(Line, one))
 
 
 def _shared(one: Line) -> Line:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, spool
 
 #: rows of a lot, about: so much is asked again after a kill, and so much can share a batch
 ROWS = 64
@@ -29,11 +30,11 @@ def number(rows: int) -> int:
     return max(1, -(-rows // ROWS))
 
 
-def of(rows: Sequence[Row]) -> list[list[Row]]:
-    """The lots of these rows, each in their order; one may be empty."""
-    found: list[list[Row]] = [[] for _ in range(number(len(rows)))]
-    for row in rows:
-        found[place(str(row["id"]), len(found))].append(row)
+def of(rows: Sequence[Row]) -> list[array[int]]:
+    """The lots of these rows: the numbers of each one's rows, in their order; one may be empty."""
+    found = [array("I") for _ in range(number(len(rows)))]
+    for at, row in enumerate(rows):
+        found[place(str(row["id"]), len(found))].append(at)
     return found
 
 
@@ -42,12 +43,35 @@ def shared(lots: int, shard: int, shards: int) -> range:
     return range(shard, lots, shards)
 
 
-def whole(parts: Sequence[Sequence[Mapping[str, Any]]], asked: Mapping[str, Sequence[Row]]) -> list[dict[str, Any]]:
+def whole(
+    parts: Sequence[Sequence[Mapping[str, Any]]], asked: Mapping[str, Sequence[Row]]
+) -> Sequence[Mapping[str, Any]]:
     """The lines of all shards as one that asks everything leaves them: runner by runner, in the order of each one's
     rows (`asked`).
 
     Raises Refusal for a line that is lost, stands there twice, or is in a shard that was not to ask it.
     """
+    shards, places, ahead = array("I"), array("I"), [0] * len(parts)
+    for runner, rows in asked.items():
+        count = number(len(rows))
+        for row in rows:
+            shard = place(str(row["id"]), count) % len(parts)
+            at = ahead[shard]
+            one = parts[shard][at] if at < len(parts[shard]) else {}
+            if (one.get("runner"), one.get("row")) != (runner, str(row["id"])):
+                return _each_found(parts, asked)
+            shards.append(shard)
+            places.append(at)
+            ahead[shard] += 1
+    if ahead != [len(lines) for lines in parts]:
+        return _each_found(parts, asked)
+    return spool.Each(len(shards), lambda at: parts[shards[at]][places[at]])
+
+
+def _each_found(
+    parts: Sequence[Sequence[Mapping[str, Any]]], asked: Mapping[str, Sequence[Row]]
+) -> list[dict[str, Any]]:
+    """The same of lines in any order, which are all in memory. Raises as `whole`."""
     due: dict[tuple[str, str], int] = {}
     for runner, rows in asked.items():
         count = number(len(rows))
@@ -77,13 +101,19 @@ def no_whole(message: str) -> Refusal:
 
 def distinct(rows: Sequence[Row]) -> None:
     """Raises Refusal for two rows whose ids are one after Unicode's canonical composition: nobody tells them apart."""
+    found = spool.keys(_composed(row) for row in rows)
+    alike = spool.repeated(found)
     seen: dict[str, str] = {}
-    for row in rows:
+    for row in (row for at, row in enumerate(rows) if found[at] in alike) if alike else ():
         name = str(row["id"])
-        other = seen.setdefault(unicodedata.normalize("NFC", name), name)
+        other = seen.setdefault(_composed(row), name)
         if other is not name:
             raise Refusal(
                 f"rows {other!a} and {name!a} have one id, written in two ways",
                 action="give each row an id of its own",
                 code="KR0211",
             )
+
+
+def _composed(row: Row) -> str:
+    return unicodedata.normalize("NFC", str(row["id"]))

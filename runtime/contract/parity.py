@@ -11,6 +11,7 @@ texts: two right answers may be written in two ways, two wrong ones that differ 
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, permutations
@@ -46,14 +47,17 @@ def right(line: Mapping[str, Any]) -> bool:
 def asked(name: str, lines: Sequence[Mapping[str, Any]], why: str = "") -> dict[str, Any]:
     """What one runner's items come to; `why` it could not be asked, or "". Of items that were not recorded nobody knows
     whether they are right, and of the others no rate is one of all."""
-    lost = sum(line["reason"] == NOT_RECORDED for line in lines)
+    reasons, k = Counter[str](), 0
+    for line in lines:
+        reasons[str(line["reason"]) or "right"] += 1
+        k += right(line)
+    lost = reasons[NOT_RECORDED]
     why = why or (f"{lost} of {len(lines)} items are not recorded" if lost else "")
-    reasons = Counter(str(line["reason"]) or "right" for line in lines)
     return {
         "runner": name,
         "items": measured(len(lines), "item"),
-        "right": unavailable(why, "ratio") if why else rate(sum(map(right, lines)), len(lines)),
-        "reasons": {reason: rate(count, len(lines)) for reason, count in sorted(reasons.items())},
+        "right": unavailable(why, "ratio") if why else rate(k, len(lines)),
+        "reasons": {reason: rate(count, len(lines)) for reason, count in sorted(reasons.items()) if count},
     }
 
 
@@ -74,48 +78,67 @@ def pairs(
 
 def compared(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
     """Two runners on the rows that both were asked. Raises ValueError for a row that they were asked differently."""
-    theirs = {line["row"]: line for line in other}
-    both = [(line, theirs[line["row"]]) for line in one if line["row"] in theirs]
-    for mine, its in both:
+    apart, disagreeing, others, lost, texts, same = list[str](), 0, 0, 0, 0, 0
+    hits = bytearray(), bytearray()
+    numbers: dict[str, tuple[array[float], array[float]]] = {}
+    for mine, its in _both(one, other):
         if mine["prompt"] != its["prompt"]:
             raise ValueError(
                 f"row `{mine['row']}`: runner `{mine['runner']}` and runner `{its['runner']}` were asked differently"
             )
-    apart = [str(mine["row"]) for mine, its in both if _parts(mine) != _parts(its)]
-    lost = sum(NOT_RECORDED in (mine["reason"], its["reason"]) for mine, its in both)
-    differences = {"right": wins([right(mine) for mine, _ in both], [right(its) for _, its in both])}
-    if both:
-        # rows have the parts that their data set gives them, whatever is answered: those of the first are those of all
-        for part in (name for name in both[0][0]["parts"] if name == "f1" or name.endswith("_f1")):
-            numbers = [[line["parts"].get(part) for line in side] for side in zip(*both, strict=True)]
-            known = [pair for pair in zip(*numbers, strict=True) if None not in pair]
-            differences[part] = difference([a for a, _ in known], [b for _, b in known], GAP, seed)
+        if not hits[0]:
+            # rows have the parts that their data set gives them, whatever is answered: those of the first are all's
+            known = [part for part in mine["parts"] if part == "f1" or part.endswith("_f1")]
+            numbers = {part: (array("d"), array("d")) for part in known}
+        for side, line in zip(hits, (mine, its), strict=True):
+            side.append(right(line))
+        for part, sides in numbers.items():
+            pair = [line["parts"].get(part) for line in (mine, its)]
+            if None not in pair:
+                for side_, number in zip(sides, pair, strict=True):
+                    side_.append(number)
+        if _parts(mine) != _parts(its):
+            disagreeing += 1
+            apart += [str(mine["row"])] if len(apart) < MOST_NAMED else []
+        lost += NOT_RECORDED in (mine["reason"], its["reason"])
+        others += _other_answer(mine, its)
+        first, second = _text(mine["output"]), _text(its["output"])
+        # of scores the last digits differ between ways; where texts were asked for, they are the same or not
+        if first is not None and second is not None:
+            texts += 1
+            same += first == second
+    items = len(hits[0])
+    differences = {
+        "right": wins(*hits),
+        **{part: difference(*sides, GAP, seed) for part, sides in numbers.items()},
+    }
+    any_right = any(map(any, hits))
     return {
-        "items": measured(len(both), "item"),
+        "items": measured(items, "item"),
         "difference": differences,
-        "gap": unavailable(f"{lost} items are not recorded", GAP) if lost else _gap(differences, _any_right(both)),
-        "disagreeing": rate(len(apart), len(both)),
-        "other_answer": rate(sum(_other_answer(mine, its) for mine, its in both), len(both)),
-        "other_text": _other_text(both),
-        "rows": apart[:MOST_NAMED],
+        "gap": unavailable(f"{lost} items are not recorded", GAP) if lost else _gap(differences, any_right),
+        "disagreeing": rate(disagreeing, items),
+        "other_answer": rate(others, items),
+        "other_text": rate(texts - same, texts),
+        "rows": apart,
     }
 
 
-def _any_right(both: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> bool:
-    return any(right(line) for pair in both for line in pair)
+def _both(
+    one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """The two lines of every row that both have."""
+    if all(mine["row"] == its["row"] for mine, its in zip(one, other, strict=False)):
+        yield from zip(one, other, strict=False)
+        return
+    places = {line["row"]: at for at, line in enumerate(other)}
+    yield from ((line, other[places[line["row"]]]) for line in one if line["row"] in places)
 
 
 def _other_answer(mine: Mapping[str, Any], its: Mapping[str, Any]) -> bool:
     if _parts(mine) != _parts(its):
         return True
     return not right(mine) and _text(mine["output"]) != _text(its["output"])
-
-
-def _other_text(both: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Any]:
-    """How many texts are not the same, where texts were asked for: of scores the last digits differ between ways."""
-    texts = [(_text(mine["output"]), _text(its["output"])) for mine, its in both]
-    known = [(a, b) for a, b in texts if a is not None and b is not None]
-    return rate(sum(a != b for a, b in known), len(known))
 
 
 def _text(output: Any) -> str | None:

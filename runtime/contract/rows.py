@@ -5,11 +5,14 @@ The published form is `schemas/dataset-row.schema.json`; a test keeps the two eq
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import collections
+import json
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NotRequired, TypedDict, cast
 
-from runtime.contract import Refusal, conversation, pairs
+from runtime.contract import Refusal, conversation, pairs, spool
 from runtime.contract import wanted as wants
 from runtime.contract.conversation import Conversation, Prompt, Reply, Turn
 from runtime.contract.strict_json import Json, dumps, loads
@@ -72,13 +75,17 @@ def lines_of(file: BinaryIO, *, place: str, max_bytes: int = MAX_LINE_BYTES) -> 
 def objects(path: Path, *, place: str = "", max_bytes: int = MAX_LINE_BYTES) -> Iterator[tuple[str, dict[str, Json]]]:
     """Each line of a JSON Lines file as (place, object). Raises Refusal for anything but one strict JSON object."""
     for here, line in lines(path, place=place, max_bytes=max_bytes):
-        try:
-            value = loads(line)
-        except ValueError as error:
-            raise Refusal(f"not JSON: {error}", place=here, action=_ACTION) from None
-        if not isinstance(value, dict):
-            raise Refusal("a row must be a JSON object", place=here, action=_ACTION)
-        yield here, value
+        yield here, _object(line, here)
+
+
+def _object(line: bytes, here: str) -> dict[str, Json]:
+    try:
+        value = loads(line)
+    except ValueError as error:
+        raise Refusal(f"not JSON: {error}", place=here, action=_ACTION) from None
+    if not isinstance(value, dict):
+        raise Refusal("a row must be a JSON object", place=here, action=_ACTION)
+    return value
 
 
 def checked(value: dict[str, Json], here: str, names: Mapping[str, str] | None = None, *, answered: bool = True) -> Row:
@@ -180,6 +187,27 @@ def read(path: Path, *, place: str = "", max_bytes: int = MAX_LINE_BYTES) -> Ite
 def load(path: Path, *, place: str = "") -> list[Row]:
     """All rows of a dataset file at once. Raises what `read` raises."""
     return list(read(path, place=place))
+
+
+def kept(path: Path, holds: Callable[[Row], bool] = lambda _: True) -> Sequence[Row]:
+    """The rows of a dataset file of which `holds` is true. They stay in the file and are read when they are asked for;
+    all were looked at before. Raises what `read` raises."""
+    texts, ids, start = spool.Spool.over(path), array("Q"), 0
+    with path.open("rb") as file:
+        try:
+            for here, line in lines_of(file, place=path.name):
+                row = checked(_object(line, here), here, answered=False)
+                ids.append(spool.key(row["id"]))
+                if holds(row):
+                    texts.add(start, len(line))
+                start = file.tell()
+            wrong = bool(spool.repeated(ids))
+        except Refusal:
+            wrong = True
+    if wrong:
+        # what is wrong first is named by whoever knows all ids
+        collections.deque(read(path), maxlen=0)
+    return spool.Each(len(texts), lambda at: cast(Row, json.loads(texts[at].decode())))
 
 
 def written(rows: Iterable[Row], name: str) -> list[str]:

@@ -7,12 +7,14 @@ all are open at the end. Of several shards each asks its own lots; what they lea
 from __future__ import annotations
 
 import hashlib
+import itertools
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from runtime.contract import Context, Params, Runner, Suite, items, lots
+from runtime.contract import Context, Params, Runner, Suite, items, lots, spool
 from runtime.contract.questioned import JUDGE
 from runtime.contract.strict_json import Json, dumps, loads
 from runtime.machine import durable
@@ -26,6 +28,32 @@ COMPARED = "compared"
 LOTS = "lots"
 #: in the artifact `times`
 TIMES = "times.jsonl"
+
+
+class Gathered:
+    """Lines that come lot by lot, kept beyond memory until they stand in the order of their rows."""
+
+    def __init__(self, folder: Path, asked: Mapping[str, int]) -> None:
+        self._texts = spool.Spool(folder)
+        #: runner → number of a row → which of the texts its line is, -1 where it has none
+        self._of = {name: array("q", [-1]) * rows for name, rows in asked.items()}
+
+    def take(self, lines: Sequence[items.Line], rows: Sequence[int]) -> None:
+        """One runner's lines of the rows of these numbers."""
+        for row, one in zip(rows, lines, strict=True):
+            self._of[one["runner"]][row] = len(self._texts)
+            self._texts.append(items.text(one))
+
+    def lines(self) -> items.Lines:
+        """All of them, runner by runner."""
+        places, count = dict[str, Sequence[int]](), 0
+        for name, mine in self._of.items():
+            mine = self._of[name] = array("q", (one for one in mine if one >= 0))
+            if mine:
+                places[name] = range(count, count + len(mine))
+                count += len(mine)
+        self._texts.order(itertools.chain.from_iterable(self._of.values()))
+        return items.Lines(self._texts, places)
 
 
 class Asking:
@@ -45,8 +73,8 @@ class Asking:
     ) -> None:
         self._suite, self._params, self._tools, self._open, self._ctx = suite, params, tools, open_, ctx
         self._asked = {name: suite.select(rows, name, params) for name in names}
-        #: runner → number of a lot → its rows
-        self._lots: dict[str, dict[int, list[lots.Row]]] = {}
+        #: runner → number of a lot → the numbers of its rows
+        self._lots: dict[str, dict[int, array[int]]] = {}
         for name, mine in self._asked.items():
             made = lots.of(mine)
             self._lots[name] = {at: made[at] for at in lots.shared(len(made), *shard) if made[at]}
@@ -58,25 +86,36 @@ class Asking:
         #: (runner, number of a lot) → how many rows it has, and how many seconds it took
         self._took: dict[tuple[str, int], tuple[int, float]] = {}
 
-    def lines(self) -> list[items.Line]:
-        """Every line, runner by runner, in the order of each one's rows."""
+    def lines(self) -> items.Lines:
+        """Every line, runner by runner, in the order of each one's rows. Of all lots one is in memory."""
         durable.DISK.folder(self._folder)
         durable.sweep(self._folder)
-        made = {(name, at): self._kept(name, at) for name, several in self._lots.items() for at in several}
-        self._done = sum(map(len, made.values()))
+        gathered = Gathered(self._ctx.scratch, {name: len(mine) for name, mine in self._asked.items()})
+        there = [(name, at) for name, several in self._lots.items() for at in several]
+        # what is compared is gathered afterwards
+        take = gathered.take if self._suite.compare is None else lambda _, __: None
+        waiting = set[tuple[str, int]]()
+        for name, at in there:
+            if found := self._kept(name, at):
+                take(found, self._lots[name][at])
+                self._done += len(found)
+            else:
+                waiting.add((name, at))
         self._ctx.kept(self._done)
-        for (name, at), found in made.items():
-            if not found:
-                made[name, at] = self._ask(name, at)
-                self._done += len(made[name, at])
+        for name, at in there:
+            if (name, at) in waiting:
+                found = self._ask(name, at)
+                take(found, self._lots[name][at])
+                self._done += len(found)
                 self._ctx.kept(self._done)
             if self._suite.compare is None and at == max(self._lots[name]):
                 self._runners.pop(name, None)
         if self._suite.compare is not None:
-            made = self._compared(made)
-        by_row = {(name, one["row"]): one for (name, _), found in made.items() for one in found}
-        order = [(name, str(row["id"])) for name, mine in self._asked.items() for row in mine]
-        return [by_row[place] for place in order if place in by_row]
+            for at in sorted({at for _, at in there}):
+                names = [name for name, other in there if other == at]
+                for name, mine in items.by_runner(self._compared(names, at)).items():
+                    gathered.take(mine, self._lots[name][at])
+        return gathered.lines()
 
     def times(self) -> bytes:
         """One line for each lot: its runner, which it is, of how many rows, and how many seconds it took, in whichever
@@ -96,8 +135,11 @@ class Asking:
         """How far a runner is within a lot, as how far all is."""
         self._ctx.progress(self._done + self._lot * done // max(1, total), self._total, note)
 
+    def _rows(self, name: str, at: int) -> list[lots.Row]:
+        return [self._asked[name][row] for row in self._lots[name][at]]
+
     def _ask(self, name: str, at: int) -> list[items.Line]:
-        rows = self._lots[name][at]
+        rows = self._rows(name, at)
         self._lot = len(rows)
         runner = self._runner(name)
         began = perf_counter()
@@ -107,25 +149,18 @@ class Asking:
             raise ValueError(f"suite `{self._suite.name}` gave other lines than it was asked for")
         return self._keep(name, at, found, seconds)
 
-    def _compared(self, made: Mapping[tuple[str, int], list[items.Line]]) -> dict[tuple[str, int], list[items.Line]]:
+    def _compared(self, names: Sequence[str], at: int) -> list[items.Line]:
         assert self._suite.compare is not None
         self._lot = 0
-        found: dict[tuple[str, int], list[items.Line]] = {}
-        for at in sorted({at for _, at in made}):
-            names = [name for name, other in made if other == at]
-            lines = self._kept(COMPARED, at)
-            if not lines:
-                runners = {
-                    name: self._runner(name) for name in (*names, *([] if self._suite.judge is None else [JUDGE]))
-                }
-                began = perf_counter()
-                after = self._suite.compare(
-                    runners, self._lots[names[0]][at], {name: made[name, at] for name in names}, self._params
-                )
-                seconds = perf_counter() - began
-                lines = self._keep(COMPARED, at, [one for name in names for one in after[name]], seconds)
-            found |= {(name, at): mine for name, mine in items.by_runner(lines).items()}
-        return found
+        lines = self._kept(COMPARED, at)
+        if lines:
+            return lines
+        runners = {name: self._runner(name) for name in (*names, *([] if self._suite.judge is None else [JUDGE]))}
+        before = {name: self._kept(name, at) for name in names}
+        began = perf_counter()
+        after = self._suite.compare(runners, self._rows(names[0], at), before, self._params)
+        seconds = perf_counter() - began
+        return self._keep(COMPARED, at, [one for name in names for one in after[name]], seconds)
 
     def _path(self, name: str, at: int) -> Path:
         return self._folder / f"{name}-{at}.jsonl"

@@ -72,7 +72,7 @@ def evaluate(takes: Mapping[str, Path], params: EvaluateParams, ctx: Context, ju
     durable.DISK.write(ctx.out("seconds") / TIMES, asking.times())
     which = judge.which() if params.judging else {}
     if params.shard is not None:
-        durable.DISK.write(ctx.out("lines") / items.FILE, items.written(lines))
+        durable.DISK.pour(ctx.out("lines") / items.FILE, lines.pieces(), lines.size)
         if which:
             durable.DISK.write(ctx.out("lines") / WHICH, dumps({**which}).encode())
         return

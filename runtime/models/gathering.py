@@ -35,8 +35,8 @@ def _judge(paths: Sequence[Path]) -> dict[str, str]:
     return dict(found[0]) if found else {}
 
 
-def _lines(path: Path, shard: int) -> list[items.Line]:
+def _lines(path: Path, shard: int) -> items.Lines:
     try:
-        return items.read(path.read_bytes())
+        return items.load(path)
     except ValueError as reason:
         raise lots.no_whole(f"what shard {shard} left cannot be read: {reason}") from None

@@ -44,17 +44,17 @@ class Questions:
 
     def report(
         self,
-        lines: Sequence[items.Line],
+        lines: Sequence[Mapping[str, Any]],
         ctx: Context,
         fingerprints: Mapping[str, str],
         environment: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         """Write the items and the report of every line."""
-        whole = list(lines)
-        if self.suite.complete is not None:
-            whole = items.read(items.written(self.suite.complete(whole, self.rows, self.tools, self.params)))
-        durable.DISK.write(ctx.out("items") / items.FILE, items.written(whole))
-        data = self.suite.data_of(whole, self.rows, self.tools, self.params, ctx.seed)
+        complete = self.suite.complete
+        whole = lines if complete is None else complete(lines, self.rows, self.tools, self.params)
+        kept = items.made(whole, ctx.scratch)
+        durable.DISK.pour(ctx.out("items") / items.FILE, kept.pieces(), kept.size)
+        data = self.suite.data_of(kept, self.rows, self.tools, self.params, ctx.seed)
         ctx.report("report", data, fingerprints=fingerprints, environment=environment)
 
 
@@ -88,9 +88,7 @@ def of(takes: Mapping[str, Path], params: Asked, ctx: Context) -> Questions:
     """Raises Refusal for rows that cannot be judged, before anybody is asked."""
     suite = _suite(params)
     own = suite.params.model_validate(params.params)
-    held: list[Mapping[str, Any]] = list(rows.load(takes["dataset"] / f"{params.split}.jsonl"))
-    if params.rows is not None:
-        held = [row for row in held if params.rows.holds(row)]
+    held = rows.kept(takes["dataset"] / f"{params.split}.jsonl", *([] if params.rows is None else [params.rows.holds]))
     lots.distinct(held)
     tools = toolbox.of_dataset(takes["dataset"])
     suite.data_of([], held, tools, own, ctx.seed)

@@ -63,6 +63,7 @@ STEP = Step(
         "runtime.contract.pairs",
         "runtime.contract.program",
         "runtime.contract.rows",
+        "runtime.contract.spool",
         "runtime.contract.scenario",
         "runtime.contract.shards",
         "runtime.contract.strict_json",

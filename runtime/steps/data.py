@@ -87,6 +87,7 @@ STEP = Step(
         "runtime.data.prepare",
         "runtime.contract.conversation",
         "runtime.contract.rows",
+        "runtime.contract.spool",
         "runtime.contract.wanted",
         "runtime.contract.verdicts",
         "runtime.data.drawn",

@@ -35,6 +35,7 @@ STEP = Step(
         "runtime.contract.parity",
         "runtime.contract.report",
         "runtime.contract.rows",
+        "runtime.contract.spool",
         "runtime.contract.scenario",
         "runtime.contract.statistics",
         "runtime.contract.strict_json",

@@ -69,6 +69,7 @@ STEP = Step(
         "runtime.contract.questioned",
         "runtime.contract.conversation",
         "runtime.contract.rows",
+        "runtime.contract.spool",
         "runtime.contract.pairs",
         "runtime.contract.report",
         "runtime.contract.strict_json",

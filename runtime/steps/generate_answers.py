@@ -58,6 +58,7 @@ STEP = Step(
         "runtime.data.answers",
         "runtime.contract.shards",
         "runtime.contract.rows",
+        "runtime.contract.spool",
         "runtime.contract.wanted",
         "runtime.contract.scenario",
         "runtime.contract.splits",

@@ -42,6 +42,7 @@ STEP = Step(
         "runtime.data.secrets",
         "runtime.contract.conversation",
         "runtime.contract.rows",
+        "runtime.contract.spool",
         "runtime.contract.wanted",
         "runtime.contract.scenario",
         "runtime.contract.splits",

@@ -48,5 +48,6 @@ STEP = Step(
         "runtime.contract.wanted",
         "runtime.contract.scenario",
         "runtime.contract.rows",
+        "runtime.contract.spool",
     ),
 )

@@ -53,6 +53,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.templates",
         "runtime.contract.rows",
+        "runtime.contract.spool",
         "runtime.contract.wanted",
         "runtime.contract.scenario",
         "runtime.contract.pairs",

@@ -36,6 +36,7 @@ STEP = Step(
         "runtime.data.answers",
         "runtime.contract.conversation",
         "runtime.contract.rows",
+        "runtime.contract.spool",
         "runtime.contract.wanted",
         "runtime.contract.scenario",
         "runtime.contract.splits",

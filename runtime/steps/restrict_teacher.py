@@ -44,6 +44,7 @@ STEP = Step(
         "runtime.data.encode",
         "runtime.contract.cut",
         "runtime.contract.rows",
+        "runtime.contract.spool",
         "runtime.contract.wanted",
         "runtime.contract.scenario",
         "runtime.contract.pairs",

@@ -82,6 +82,7 @@ STEP = Step(
         "runtime.models.tokenizer",
         "runtime.contract.conversation",
         "runtime.contract.rows",
+        "runtime.contract.spool",
         "runtime.contract.wanted",
         "runtime.contract.scenario",
         "runtime.contract.pairs",

@@ -19,19 +19,19 @@ permitted answers, in nats per question.
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from pydantic import Field, field_validator
 
-from runtime.contract import Params, Refusal, Runner, Suite, items, zoo
-from runtime.contract.conversation import Prompt
+from runtime.contract import Params, Refusal, Runner, Suite, items, spool, zoo
+from runtime.contract.conversation import Conversation
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
-from runtime.contract.statistics.paired import COMPARED, RUNNERS, difference, lacking, not_numbers
+from runtime.contract.statistics.paired import COMPARED, RUNNERS, Numbers, difference, lacking, not_numbers
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 from runtime.data.classic import ANSWERS
@@ -42,6 +42,8 @@ _PER_QUESTION = "nat/question"
 NOT_PERMITTED = "(none of them)"
 #: nats by which a policy finds its own answer likelier than any other
 _SURE = 20.0
+#: outputs that are no answer and are shown
+_QUOTED = 5
 
 
 class AnswersParams(Params):
@@ -95,39 +97,50 @@ class AnswersParams(Params):
         return [answer for _, group in sorted(self.answers.items()) for answer in group]
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A distinct prompt with the answers that rows give to it."""
+class Questions:
+    """Distinct prompts in the order of the rows, each with the answers that rows give to it, by number. Raises Refusal
+    for a row that is answered by none of the answers."""
 
-    prompt: Prompt
-    subject: str
-    golds: list[int]
+    def __init__(self, rows: Sequence[Mapping[str, Any]], params: AnswersParams) -> None:
+        place = {answer: index for index, answer in enumerate(params.permitted())}
+        self._golds = array("I")
+        for row in rows:
+            gold = place.get(str(row["response"]))
+            if gold is None:
+                raise Refusal(
+                    f"row `{row['id']}` is answered by {str(row['response'])[:40]!r}, which is no permitted answer",
+                    action="write it under `answers` of the suite, or correct the row",
+                )
+            self._golds.append(gold)
+        self._groups = _alike(rows)
+        #: the first row of each
+        self.rows = items.first(spool.picked(rows, self._groups.firsts), params.limit)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def golds(self, at: int) -> list[int]:
+        """The answers that rows give to one of them."""
+        return [self._golds[row] for row in self._groups.members(at)]
+
+    def subject(self, at: int) -> str:
+        """The class of one of them."""
+        return str(self.rows[at]["class"])
 
 
-def questions_of(rows: Sequence[Mapping[str, Any]], params: AnswersParams) -> list[Question]:
-    """Distinct prompts in the order of the rows. Raises Refusal for a row that is answered by none of the answers."""
-    place = {answer: index for index, answer in enumerate(params.permitted())}
-    found: dict[Prompt, Question] = {}
-    for row in rows:
-        gold = place.get(str(row["response"]))
-        if gold is None:
-            raise Refusal(
-                f"row `{row['id']}` is answered by {str(row['response'])[:40]!r}, which is no permitted answer",
-                action="write it under `answers` of the suite, or correct the row",
-            )
+def _alike(rows: Sequence[Mapping[str, Any]]) -> spool.Groups:
+    """Rows that ask the same."""
+
+    def told(row: Mapping[str, Any]) -> str:
         prompt = prompt_of(row)
-        question = found.setdefault(prompt, Question(prompt, str(row["class"]), []))
-        question.golds.append(gold)
-    asked = list(found.values())
-    return asked[: params.limit] if params.limit else asked
+        return f"messages {prompt.text}" if isinstance(prompt, Conversation) else f"text {prompt}"
+
+    return spool.Groups(map(told, rows))
 
 
 def select(rows: Sequence[Mapping[str, Any]], runner: str, params: AnswersParams) -> Sequence[Mapping[str, Any]]:
     """The first row of each question that a runner is asked."""
-    firsts: dict[Prompt, Mapping[str, Any]] = {}
-    for row in rows:
-        firsts.setdefault(prompt_of(row), row)
-    asked = items.first(list(firsts.values()), params.limit)
+    asked = items.first(spool.picked(rows, _alike(rows).firsts), params.limit)
     return asked[: params.coreml_limit] if runner == "coreml" else asked
 
 
@@ -168,39 +181,22 @@ def ask(
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What one runner thinks of each question: its distribution over the answers, and the mass that is on them."""
-
-    shares: list[Distribution]
-    masses: list[float]
-
-    def gold_nll(self, questions: Sequence[Question]) -> list[float]:
-        """Nats that the rows' answers cost, per question."""
-        return [
-            fmean(-math.log(share[gold]) if share[gold] > 0.0 else math.inf for gold in question.golds)
-            for question, share in zip(questions, self.shares, strict=False)
-        ]
-
-    def mean(self) -> Distribution:
-        return [fmean(column) for column in zip(*self.shares, strict=True)]
+def _logs(line: Mapping[str, Any]) -> list[float]:
+    return [items.score_of(one).log_probability for one in line["output"]["scores"]]
 
 
-def _found(lines: Sequence[Mapping[str, Any]]) -> Found | str:
-    """Distributions over the answers, or why there are none."""
-    each = [[items.score_of(one) for one in line["output"]["scores"]] for line in lines]
-    if why := not_numbers([score for scores in each for score in scores]):
-        return why
-    shares, masses = [], []
-    for scores in each:
-        logs = [score.log_probability for score in scores]
-        top = max(logs)
-        weights = [math.exp(log - top) for log in logs]
-        total = sum(weights)
-        shares.append([weight / total for weight in weights])
-        # what rounding may add to a sum is no probability
-        masses.append(min(1.0, math.exp(top + math.log(total))))
-    return Found(shares, masses)
+def _shares(logs: Sequence[float]) -> tuple[Distribution, float]:
+    """The distribution over the answers, and the mass that is on them."""
+    top = max(logs)
+    weights = [math.exp(log - top) for log in logs]
+    total = sum(weights)
+    # what rounding may add to a sum is no probability
+    return [weight / total for weight in weights], min(1.0, math.exp(top + math.log(total)))
+
+
+def _gold_nll(golds: Sequence[int], share: Distribution) -> float:
+    """Nats that the rows' answers to a question cost."""
+    return fmean(-math.log(share[gold]) if share[gold] > 0.0 else math.inf for gold in golds)
 
 
 def divergence(teacher: Distribution, student: Distribution) -> float:
@@ -221,43 +217,72 @@ def _mean(values: Sequence[float], unit: str) -> dict[str, Any]:
     return measured(fmean(values), unit, n=len(values)) if values else unavailable("no items", unit)
 
 
-def _rows_of(questions: Sequence[Question], answers: int) -> Distribution:
-    """How the rows' answers are distributed; each question counts once."""
+def _mean_of(values: spool.Sum | None, unit: str) -> dict[str, Any]:
+    return measured(values.mean, unit, n=values.count) if values else unavailable("no items", unit)
+
+
+def _rows_of(questions: Questions, count: int, answers: int) -> Distribution:
+    """How the rows' answers to the first questions are distributed; each question counts once."""
     shares = [0.0] * answers
-    for question in questions:
-        for gold in question.golds:
-            shares[gold] += 1 / len(question.golds) / len(questions)
+    for at in range(count):
+        golds = questions.golds(at)
+        for gold in golds:
+            shares[gold] += 1 / len(golds) / count
     return [min(1.0, share) for share in shares]
 
 
-def _categories(questions: Sequence[Question], found: Mapping[str, Found], params: AnswersParams) -> dict[str, Any]:
-    """Class → category → mean probability of each runner."""
-    edges, start = {}, 0
-    for category, group in sorted(params.answers.items()):
-        edges[category] = (start, start + len(group))
-        start += len(group)
-    table: dict[str, Any] = {}
-    for subject in sorted({question.subject for question in questions}):
-        mine = [index for index, question in enumerate(questions) if question.subject == subject]
-        table[subject] = {
-            category: {
-                name: _mean([min(1.0, sum(of.shares[i][low:high])) for i in mine if i < len(of.shares)], "probability")
-                for name, of in found.items()
-            }
-            for category, (low, high) in edges.items()
-        }
-    return table
+class _Runner:
+    """What one runner says and thinks of question after question.
 
+    Kept of each question are what the rows' answers cost, the mass on all answers, and how far the teacher is, in eight
+    bytes each: the intervals of comparisons need the first. Of distributions sums are kept."""
 
-def _divergences(questions: Sequence[Question], teacher: Found, other: Found) -> dict[str, Any]:
-    each = [divergence(p, q) for p, q in zip(teacher.shares, other.shares, strict=False)]
-    by_class: dict[str, list[float]] = {question.subject: [] for question in questions}
-    for value, question in zip(each, questions, strict=False):
-        by_class[question.subject].append(value)
-    return {
-        "all": _mean(each, _PER_QUESTION),
-        "by_class": {name: _mean(values, _PER_QUESTION) for name, values in sorted(by_class.items())},
-    }
+    def __init__(self, params: AnswersParams) -> None:
+        self.answers, self._edges, start = params.permitted(), {}, 0
+        for category, group in sorted(params.answers.items()):
+            self._edges[category] = (start, start + len(group))
+            start += len(group)
+        self.count = self.valid = self.matches = 0
+        self.wrong: list[str] = []
+        #: (the row's own answer, what was said: None where it is not permitted) → how often
+        self.said: Counter[tuple[str, str | None]] = Counter()
+        self.numbers = Numbers()
+        self.masses, self.nll = array("d"), array("d")
+        self._columns = [spool.Sum() for _ in self.answers]
+        #: class → category → its probability; class → how far from the teacher
+        self.categories: dict[str, dict[str, spool.Sum]] = {}
+        self.divergences, self.apart = spool.Sum(), dict[str, spool.Sum]()
+
+    def add(self, line: items.Line, row: Mapping[str, Any], subject: str, golds: Sequence[int]) -> Distribution | None:
+        """The next line. Gives its distribution, None where its scores are no numbers."""
+        text = str(line["output"]["text"])
+        valid = text in self.answers
+        self.count += 1
+        self.valid += valid
+        self.matches += valid and text in {self.answers[gold] for gold in golds}
+        self.wrong += [] if valid or len(self.wrong) >= _QUOTED else [text]
+        self.said[str(row["response"]), text if valid else None] += 1
+        self.numbers.add(map(items.score_of, line["output"]["scores"]))
+        if self.numbers.why:
+            return None
+        share, mass = _shares(_logs(line))
+        self.masses.append(mass)
+        self.nll.append(_gold_nll(golds, share))
+        for column, one in zip(self._columns, share, strict=True):
+            column.add(one)
+        mine = self.categories.setdefault(subject, {category: spool.Sum() for category in self._edges})
+        for category, (low, high) in self._edges.items():
+            mine[category].add(min(1.0, sum(share[low:high])))
+        return share
+
+    def from_teacher(self, subject: str, nats: float) -> None:
+        """How far the teacher's distribution is from the one that was added last."""
+        self.divergences.add(nats)
+        self.apart.setdefault(subject, spool.Sum()).add(nats)
+
+    def mean(self) -> Distribution:
+        """Its mean distribution."""
+        return [column.mean for column in self._columns]
 
 
 def data_of(
@@ -272,103 +297,114 @@ def data_of(
     Raises Refusal for a row whose response is none of the permitted answers, ValueError for a line that is not what its
     output gives.
     """
-    questions, answers = questions_of(rows, params), params.permitted()
-    held = items.checked(
-        lines,
-        lambda name: select(rows, name, params),
-        lambda name, row, output: judged(name, row, output, params),
-    )
+    questions, answers = Questions(rows, params), params.permitted()
+    asked = questions.rows
+
+    def again(name: str, at: int, output: Any) -> items.Line:
+        return judged(name, asked[at], output, params)
+
+    def worth(at: int, line: Mapping[str, Any]) -> float:
+        return -_gold_nll(questions.golds(at), _shares(_logs(line))[0])
+
+    trivial = zoo.Weighed(_policies(questions, params), len(questions), again, worth, _PER_QUESTION)
+    held, subjects = dict[str, _Runner](), dict[str, None]()
+    for at, mine in items.walk(lines, asked, lambda name: len(select(rows, name, params)), again):
+        subject, golds = questions.subject(at), questions.golds(at)
+        subjects[subject] = None
+        shares = {
+            name: held.setdefault(name, _Runner(params)).add(line, asked[at], subject, golds)
+            for name, line in mine.items()
+        }
+        teacher = shares.get("teacher")
+        for name, share in shares.items():
+            if teacher is not None and share is not None:
+                held[name].from_teacher(subject, divergence(teacher, share))
+        trivial.add(at)
     data: dict[str, Any] = {
         "questions": measured(len(questions), "question"),
         "answers": measured(len(answers), "answer"),
         **{name: {} for name in ("validity", "gold_match", "invalid_examples", "answer_mass")},
     }
-    found: dict[str, Found] = {}
+    found: dict[str, _Runner] = {}
     why: dict[str, str] = {}
     for name in RUNNERS:
         if name not in held:
-            why[name] = items.lacks(name, questions)
+            why[name] = items.lacks(name, questions.rows)
             data["validity"][name] = data["gold_match"][name] = unavailable(why[name], "ratio")
             data["answer_mass"][name] = unavailable(why[name], "probability")
             continue
-        outputs = [str(line["output"]["text"]) for line in held[name]]
-        wrong = [output for output in outputs if output not in answers]
-        golds = [[answers[gold] for gold in question.golds] for question in questions]
-        matches = sum(output in mine for output, mine in zip(outputs, golds, strict=False))
-        data["validity"][name] = rate(len(outputs) - len(wrong), len(outputs))
-        data["gold_match"][name] = rate(matches, len(outputs))
-        data["invalid_examples"][name] = wrong[:5]
-        scored = _found(held[name])
-        if isinstance(scored, str):
-            why[name] = scored
-            data["answer_mass"][name] = unavailable(scored, "probability")
+        one = held[name]
+        data["validity"][name] = rate(one.valid, one.count)
+        data["gold_match"][name] = rate(one.matches, one.count)
+        data["invalid_examples"][name] = one.wrong
+        if lack := one.numbers.why:
+            why[name] = lack
+            data["answer_mass"][name] = unavailable(lack, "probability")
         else:
-            found[name] = scored
-            data["answer_mass"][name] = _mean(scored.masses, "probability")
-    texts = {name: [str(line["output"]["text"]) for line in mine] for name, mine in held.items()}
-    data |= _classified([str(row["response"]) for row in select(rows, "", params)], texts, answers)
-    data["zoo"] = zoo.weighed(
-        policies(rows, _tools, params),
-        select(rows, "", params),
-        lambda name, row, output: judged(name, row, output, params),
-        lambda mine: _worth(_found(mine), questions),
-        {name: _worth(of, questions) for name, of in found.items()},
+            found[name] = one
+            data["answer_mass"][name] = _mean(one.masses, "probability")
+    data |= _classified(held, answers)
+    by_name = items.by_runner(lines)
+    both = zip(by_name.get("student", ()), by_name.get("coreml", ()), strict=False)
+    same = bytearray(one["output"]["text"] == other["output"]["text"] for one, other in both)
+    data["preserved"] = rate(sum(same), len(same))
+    data["zoo"] = trivial.data(
+        {name: array("d", (-value for value in one.nll)) for name, one in found.items()},
         lambda name: why[name],
         RUNNERS,
-        _PER_QUESTION,
         seed,
     )
-    return data | _likelihoods(questions, found, why, seed) | _proportions(questions, found, why, params)
+    return data | _likelihoods(found, why, seed) | _proportions(questions, subjects, found, why, params)
 
 
-def _classified(golds: Sequence[str], texts: Mapping[str, Sequence[str]], answers: Sequence[str]) -> dict[str, Any]:
-    """Each answer as a class: how often it is found, and how often it is said rightly; what is said in its place; and
-    how often the package says the very same as its checkpoint."""
+def _classified(held: Mapping[str, _Runner], answers: Sequence[str]) -> dict[str, Any]:
+    """Each answer as a class: how often it is found, and how often it is said rightly; what is said in its place."""
     data: dict[str, Any] = {"by_answer": {}, "confusion": {}, "macro_f1": {}}
-    for name, said in texts.items():
-        pairs = Counter(zip(golds, said, strict=False))
-        table: dict[str, dict[str, Any]] = {gold: {} for gold in answers if any(pair[0] == gold for pair in pairs)}
-        for (gold, one), times in sorted(pairs.items()):
-            place = one if one in answers else NOT_PERMITTED
-            before = table[gold].get(place, measured(0, "question"))["value"]
-            table[gold][place] = measured(before + times, "question")
-        hits = {one: pairs[one, one] for one in answers}
-        of_gold = Counter(gold for gold, _ in pairs.elements())
-        of_said = Counter(one for _, one in pairs.elements())
+    for name, one in held.items():
+        table: dict[str, Counter[str]] = {}
+        of_gold, of_said = Counter[str](), Counter[str]()
+        for (gold, said), times in one.said.items():
+            table.setdefault(gold, Counter())[NOT_PERMITTED if said is None else said] += times
+            of_gold[gold] += times
+            if said is not None:
+                of_said[said] += times
+        hits = {answer: one.said[answer, answer] for answer in answers}
         scores = {}
-        for one in answers:
-            if of_gold[one]:
-                tp, fp, fn = hits[one], of_said[one] - hits[one], of_gold[one] - hits[one]
+        for answer in answers:
+            if of_gold[answer]:
+                tp, fp, fn = hits[answer], of_said[answer] - hits[answer], of_gold[answer] - hits[answer]
                 counts = {"tp": tp, "fp": fp, "fn": fn}
-                scores[one] = measured(2 * tp / (2 * tp + fp + fn), "ratio", n=of_gold[one], **counts)
-        data["confusion"][name] = table
+                scores[answer] = measured(2 * tp / (2 * tp + fp + fn), "ratio", n=of_gold[answer], **counts)
+        data["confusion"][name] = {
+            gold: {place: measured(times, "question") for place, times in places.items()}
+            for gold, places in table.items()
+        }
         data["by_answer"][name] = {
-            one: {"recall": rate(hits[one], of_gold[one]), "precision": rate(hits[one], of_said[one]), "f1": f1}
-            for one, f1 in scores.items()
+            answer: {
+                "recall": rate(hits[answer], of_gold[answer]),
+                "precision": rate(hits[answer], of_said[answer]),
+                "f1": f1,
+            }
+            for answer, f1 in scores.items()
         }
         data["macro_f1"][name] = _mean([f1["value"] for f1 in scores.values()], "1")
-    both = list(zip(texts.get("student", ()), texts.get("coreml", ()), strict=False))
-    data["preserved"] = rate(sum(one == other for one, other in both), len(both))
     return data
-
-
-def _worth(found: Found | str, questions: Sequence[Question]) -> list[float]:
-    """Nats of the rows' own answers, more of them better. Raises ValueError for scores that are none."""
-    if isinstance(found, str):
-        raise ValueError(found)
-    return [-value for value in found.gold_nll(questions)]
 
 
 def policies(
     rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: AnswersParams
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, Sequence[dict[str, Any]]]:
     """What policies that understand nothing would say and score: `uniform` says nothing and finds all answers equally
     likely, `prior` finds each as likely as it is among the rows."""
-    asked, answers = select(rows, "", params), params.permitted()
-    golds = [str(row["response"]) for row in asked]
-    if not golds:
+    return _policies(Questions(rows, params), params)
+
+
+def _policies(questions: Questions, params: AnswersParams) -> dict[str, Sequence[dict[str, Any]]]:
+    answers, count = params.permitted(), len(questions)
+    if not count:
         return {}
-    shares = _rows_of(questions_of(rows, params), len(answers))
+    golds = spool.picked(answers, array("I", (questions.golds(at)[0] for at in range(count))))
+    shares = _rows_of(questions, count, len(answers))
     likely = [math.log(share) if share > 0.0 else -_SURE for share in shares]
     often = answers[shares.index(max(shares))]
     longest = max(answers, key=len)
@@ -376,65 +412,80 @@ def policies(
     def says(text: str, logs: Sequence[float]) -> dict[str, Any]:
         return {"text": text, "scores": [{"log_probability": log, "tokens": 1} for log in logs]}
 
-    def only(one: str) -> list[float]:
-        return [0.0 if one == each else -_SURE for each in answers]
+    def only(one: str) -> dict[str, Any]:
+        return says(one, [0.0 if one == each else -_SURE for each in answers])
 
+    drawn = zoo.by_prior(golds)
     return {
-        zoo.GOLD: [says(gold, only(gold)) for gold in golds],
-        "uniform": [says("", [0.0] * len(answers)) for _ in golds],
-        "prior": [says(text, likely) for text in zoo.by_prior(golds)],
-        "constant": [says(often, only(often)) for _ in golds],
-        "longest": [says(longest, only(longest)) for _ in golds],
+        zoo.GOLD: spool.Each(count, lambda at: only(golds[at])),
+        "uniform": spool.same(says("", [0.0] * len(answers)), count),
+        "prior": spool.Each(count, lambda at: says(drawn[at], likely)),
+        "constant": spool.same(only(often), count),
+        "longest": spool.same(only(longest), count),
     }
 
 
-def _likelihoods(
-    questions: Sequence[Question], found: Mapping[str, Found], why: Mapping[str, str], seed: int
-) -> dict[str, Any]:
+def _likelihoods(found: Mapping[str, _Runner], why: Mapping[str, str], seed: int) -> dict[str, Any]:
     """What the rows' own answers cost each model, and each comparison of two models by it."""
-    nll = {name: of.gold_nll(questions) for name, of in found.items()}
     data: dict[str, Any] = {
         "gold_nll": {
-            name: unavailable(why[name], _PER_QUESTION) if name in why else _mean(nll[name], _PER_QUESTION)
+            name: unavailable(why[name], _PER_QUESTION) if name in why else _mean(found[name].nll, _PER_QUESTION)
             for name in RUNNERS
         }
     }
+    worth = {name: array("d", (-value for value in one.nll)) for name, one in found.items()}
     for name, (better, worse) in COMPARED.items():
         lack = lacking(name, found, why)
         data[name] = (
-            unavailable(lack, _PER_QUESTION)
-            if lack
-            else difference([-value for value in nll[better]], [-value for value in nll[worse]], _PER_QUESTION, seed)
+            unavailable(lack, _PER_QUESTION) if lack else difference(worth[better], worth[worse], _PER_QUESTION, seed)
         )
     return data
 
 
 def _proportions(
-    questions: Sequence[Question], found: Mapping[str, Found], why: Mapping[str, str], params: AnswersParams
+    questions: Questions,
+    subjects: Iterable[str],
+    found: Mapping[str, _Runner],
+    why: Mapping[str, str],
+    params: AnswersParams,
 ) -> dict[str, Any]:
     """How the models' answers are distributed, against the rows' and against the teacher's."""
     data: dict[str, Any] = {name: {} for name in ("distance", "top_share", "kl")}
     size = len(params.permitted())
     data["top_share"]["rows"] = (
-        measured(max(_rows_of(questions, size)), "probability", n=len(questions))
-        if questions
+        measured(max(_rows_of(questions, len(questions), size)), "probability", n=len(questions))
+        if len(questions)
         else unavailable("no items", "probability")
     )
     for name in RUNNERS:
-        lack = why.get(name) or ("" if questions else "no items")
+        lack = why.get(name) or ("" if len(questions) else "no items")
         if lack:
             data["distance"][name] = data["top_share"][name] = unavailable(lack, "probability")
         else:
-            n, mean = len(found[name].shares), found[name].mean()
-            data["distance"][name] = measured(distance(mean, _rows_of(questions[:n], size)), "probability", n=n)
+            n, mean = found[name].count, found[name].mean()
+            data["distance"][name] = measured(distance(mean, _rows_of(questions, n, size)), "probability", n=n)
             data["top_share"][name] = measured(max(mean), "probability", n=n)
+    subjects = sorted(subjects)
     for name in RUNNERS[1:]:
         lack = why.get("teacher") or why.get(name) or ""
         if lack:
             data["kl"][name] = {"all": unavailable(lack, _PER_QUESTION), "by_class": {}}
         else:
-            data["kl"][name] = _divergences(questions, found["teacher"], found[name])
-    data["categories"] = _categories(questions, found, params)
+            one = found[name]
+            data["kl"][name] = {
+                "all": _mean_of(one.divergences, _PER_QUESTION),
+                "by_class": {subject: _mean_of(one.apart.get(subject), _PER_QUESTION) for subject in subjects},
+            }
+    data["categories"] = {
+        subject: {
+            category: {
+                name: _mean_of(one.categories.get(subject, {}).get(category), "probability")
+                for name, one in found.items()
+            }
+            for category in params.answers
+        }
+        for subject in subjects
+    }
     return data
 
 

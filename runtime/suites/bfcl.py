@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Suite, callforms, items, zoo
+from runtime.contract import Params, Refusal, Runner, Suite, callforms, items, spool, zoo
 from runtime.contract.agreement import Rules
 from runtime.contract.calls import Call
 from runtime.contract.report import measured, unavailable
@@ -62,9 +62,10 @@ class BfclParams(Params):
     )
 
 
-def items_of(rows: Sequence[Mapping[str, Any]]) -> list[Item]:
-    """Rows as items. Raises Refusal for a row whose own response is not what it wants."""
-    return [item_of(row, {}, {}, RULES, FORMS, fits=False) for row in rows]
+def items_of(rows: Sequence[Mapping[str, Any]]) -> Sequence[Item]:
+    """Rows as items, each made when it is asked for. Then it raises Refusal for a row whose own response is not what it
+    wants."""
+    return spool.Each(len(rows), lambda at: item_of(rows[at], {}, {}, RULES, FORMS, fits=False))
 
 
 def select(rows: Sequence[Mapping[str, Any]], runner: str, params: BfclParams) -> Sequence[Mapping[str, Any]]:
@@ -83,24 +84,38 @@ def ask(
     name: str, runner: Runner, rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: BfclParams, _seed: int
 ) -> list[items.Line]:
     """A line for each row."""
-    asked = items_of(rows)
+    asked = list(items_of(rows))
     outputs = runner.generate([item.prompt for item in asked], params.max_new_tokens)
     whole = zip(rows, outputs, asked, strict=True)
     return [judged(name, row, output, item, params) for row, output, item in whole]
 
 
-def _scores(parts: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    right, whole, faults = Counter[str](), Counter[str](), Counter[str]()
-    for one, row in zip(parts, rows, strict=True):
-        whole[row["class"]] += 1
-        right[row["class"]] += one["right"]
-        faults.update(one["faults"][:1])
-    return {
-        "accuracy": rate(sum(right.values()), sum(whole.values())),
-        "privacy_ok": rate(sum(not one["personal"] for one in parts), len(parts)),
-        "by_category": {name: rate(right[name], count) for name, count in sorted(whole.items())},
-        "faults": {kind: rate(count, len(parts)) for kind, count in sorted(faults.items())},
-    }
+class _Answered:
+    """What one runner's answers come to, one after the other."""
+
+    def __init__(self) -> None:
+        self._right, self._whole, self._faults = Counter[str](), Counter[str](), Counter[str]()
+        self._private = 0
+        #: of each item in a byte: whether its calls are right, and whether nothing is wrong with it
+        self.right, self.sound = bytearray(), bytearray()
+
+    def add(self, row: Mapping[str, Any], line: items.Line) -> None:
+        one = line["parts"]
+        self._whole[row["class"]] += 1
+        self._right[row["class"]] += one["right"]
+        self._faults.update(one["faults"][:1])
+        self._private += not one["personal"]
+        self.right.append(one["right"])
+        self.sound.append(not line["reason"])
+
+    def data(self) -> dict[str, Any]:
+        count = len(self.right)
+        return {
+            "accuracy": rate(self._right.total(), count),
+            "privacy_ok": rate(self._private, count),
+            "by_category": {name: rate(self._right[name], each) for name, each in sorted(self._whole.items())},
+            "faults": {kind: rate(each, count) for kind, each in sorted(self._faults.items())},
+        }
 
 
 def _absent(why: str) -> dict[str, Any]:
@@ -123,52 +138,50 @@ def data_of(
     that cannot be judged."""
     whole = items.first(rows, params.limit)
     asked = items_of(whole)
-    by_id = {item.id: item for item in asked}
-    found = items.checked(
-        lines,
-        lambda name: select(rows, name, params),
-        lambda name, row, output: judged(name, row, output, by_id[str(row["id"])], params),
-    )
+
+    def again(name: str, at: int, output: Any) -> items.Line:
+        return judged(name, whole[at], output, asked[at], params)
+
+    trivial = zoo.Right(_policies(asked, params.forms[0]), len(asked), again)
+    found, controls = dict[str, _Answered](), 0
+    for at, mine in items.walk(lines, whole, lambda name: len(select(rows, name, params)), again):
+        controls += not asked[at].wanted
+        for name, line in mine.items():
+            found.setdefault(name, _Answered()).add(whole[at], line)
+        trivial.add(at)
     data: dict[str, Any] = {
         "rows": measured(len(asked), "row"),
-        "controls": measured(sum(not item.wanted for item in asked), "row"),
-        "runners": {},
+        "controls": measured(controls, "row"),
+        "runners": {
+            name: found[name].data() if name in found else _absent(items.lacks(name, asked)) for name in RUNNERS
+        },
     }
-    right: dict[str, list[bool]] = {}
-    for name in RUNNERS:
-        if name not in found:
-            data["runners"][name] = _absent(items.lacks(name, asked))
-            continue
-        parts = [line["parts"] for line in found[name]]
-        data["runners"][name] = _scores(parts, whole[: len(parts)])
-        right[name] = [bool(one["right"]) for one in parts]
+    right = {name: found[name].right for name in RUNNERS if name in found}
     for name, (better, worse) in COMPARED.items():
         lack = lacking(name, right, {}) if asked else "no items"
         data[name] = unavailable(lack, "item/item") if lack else wins(right[better], right[worse])
-    data["zoo"] = zoo.judged(
-        _policies(asked, params.forms[0]),
-        whole,
-        lambda name, row, output: judged(name, row, output, by_id[str(row["id"])], params),
-        {name: [not line["reason"] for line in mine] for name, mine in found.items()},
-        lambda name: items.lacks(name, asked),
-        RUNNERS,
+    data["zoo"] = trivial.data(
+        {name: mine.sound for name, mine in found.items()}, lambda name: items.lacks(name, asked), RUNNERS
     )
     return data
 
 
-def policies(rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: BfclParams) -> dict[str, list[str]]:
+def policies(rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: BfclParams) -> dict[str, Sequence[str]]:
     """What policies that understand nothing would say, in the first declared form."""
     return _policies(items_of(items.first(rows, params.limit)), params.forms[0])
 
 
-def _policies(asked: Sequence[Item], form: callforms.Form) -> dict[str, list[str]]:
-    if not asked:
+def _policies(asked: Sequence[Item], form: callforms.Form) -> dict[str, Sequence[str]]:
+    golds = spool.texts(gold_of(item, form) for item in asked)
+    if not golds:
         return {}
     return {
-        **zoo.of_texts([gold_of(item, form) for item in asked], [str(item.prompt) for item in asked]),
+        **zoo.of_texts(golds, spool.Each(len(asked), lambda at: str(asked[at].prompt))),
         # the first function that is offered, without arguments
-        "always_call": [callforms.write([Call(next(iter(item.valid)), {})], form) for item in asked],
-        "never_call": [zoo.REFUSAL for _ in asked],
+        "always_call": spool.Each(
+            len(asked), lambda at: callforms.write([Call(next(iter(asked[at].valid)), {})], form)
+        ),
+        "never_call": spool.same(zoo.REFUSAL, len(asked)),
     }
 
 
@@ -177,7 +190,7 @@ def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: BfclParams) -> 
     if not row.get("tools") or "wanted" not in row:
         return "it has no tools of its own, or does not say in `wanted` which calls are right"
     try:
-        items_of([row])
+        items_of([row])[0]
     except Refusal as wrong:
         return wrong.message
     return ""

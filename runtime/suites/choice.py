@@ -13,17 +13,17 @@ is no answer: it counts as wrong and is counted in `ties`. Scores that are not f
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from runtime.contract import Params, Refusal, Runner, Suite, TokenScore, items, zoo
+from runtime.contract import Params, Refusal, Runner, Suite, TokenScore, items, spool, zoo
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
 from runtime.contract.statistics import chance, clusters
-from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, not_numbers, wins
+from runtime.contract.statistics.paired import COMPARED, RUNNERS, Numbers, lacking, not_numbers, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 
@@ -73,13 +73,18 @@ class ChoiceParams(Params):
         return self
 
 
-@dataclass(frozen=True, slots=True)
 class Answers:
-    """Of one runner, row by row: whether it chose rightly, and whether nothing was likeliest."""
+    """Of one runner, row by row in a byte: whether it chose rightly, and whether nothing was likeliest."""
 
-    right: list[bool]
-    right_by_length: list[bool]
-    tied: list[bool]
+    def __init__(self) -> None:
+        self.right, self.right_by_length, self.tied = bytearray(), bytearray(), bytearray()
+        self.numbers = Numbers()
+
+    def add(self, line: items.Line) -> None:
+        """The next line; one whose scores are no numbers chose nothing."""
+        self.numbers.add(map(items.score_of, line["output"]))
+        for name, kept in (("right", self.right), ("right_by_length", self.right_by_length), ("tied", self.tied)):
+            kept.append(line["parts"].get(name, False))
 
 
 def _whole(score: TokenScore) -> float:
@@ -147,30 +152,30 @@ def data_of(
                 action=f"responses are one of {', '.join(params.choices)}",
             )
     asked = items.first(rows, params.limit)
-    held = items.checked(
-        lines,
-        lambda name: select(rows, name, params),
-        lambda name, row, output: judged(name, row, output, params),
-    )
-    found: dict[str, Answers] = {}
-    broken: dict[str, str] = {}
-    for name, mine in held.items():
-        wrong = not_numbers([items.score_of(one) for line in mine for one in line["output"]])
-        if wrong:
-            broken[name] = wrong
-        else:
-            found[name] = Answers(
-                **{part: [line["parts"][part] for line in mine] for part in ("right", "right_by_length", "tied")}
-            )
+    #: the classes of the rows, by number
+    known: dict[str, int] = {}
+    subjects = array("I", (known.setdefault(str(row["class"]), len(known)) for row in asked))
+
+    def again(name: str, at: int, output: Any) -> items.Line:
+        return judged(name, asked[at], output, params)
+
+    trivial = zoo.Right(policies(asked, _tools, params), len(asked), again)
+    held = dict[str, Answers]()
+    for at, mine in items.walk(lines, asked, lambda name: len(select(rows, name, params)), again):
+        for name, line in mine.items():
+            held.setdefault(name, Answers()).add(line)
+        trivial.add(at)
+    broken = {name: answers.numbers.why for name, answers in held.items() if answers.numbers.why}
+    found = {name: answers for name, answers in held.items() if name not in broken}
     counts = {name: (sum(answers.right), len(answers.right)) for name, answers in found.items()}
     pinned = params.teacher is not None and "teacher" not in held
     if params.teacher is not None and pinned:
         counts["teacher"] = (params.teacher.correct, params.teacher.n)
     why = {name: items.lacks(name, asked) for name in RUNNERS if name not in held} | broken
 
-    subjects, size = [str(row["class"]) for row in asked], len(params.choices)
+    size = len(params.choices)
 
-    def shares(of: Callable[[Answers], list[bool]]) -> dict[str, Any]:
+    def shares(of: Callable[[Answers], bytearray]) -> dict[str, Any]:
         return {
             name: rate(sum(of(found[name])), len(of(found[name]))) if name in found else unavailable(why[name], "ratio")
             for name in RUNNERS
@@ -204,11 +209,8 @@ def data_of(
         "of_teacher": _of_teacher(counts, found, params),
         "teacher_pinned": pinned,
         **{name: _compared(name, found, broken, asked) for name in COMPARED},
-        "by_class": _by_class(asked, found),
-        "zoo": zoo.judged(
-            policies(asked, _tools, params),
-            asked,
-            lambda name, row, output: judged(name, row, output, params),
+        "by_class": _by_class(known, subjects, found),
+        "zoo": trivial.data(
             {name: answers.right for name, answers in found.items()},
             lambda name: why.get(name) or items.lacks(name, asked),
             RUNNERS,
@@ -226,16 +228,18 @@ def _compared(
     return wins(found[first].right, found[second].right)
 
 
-def _by_class(rows: Sequence[Mapping[str, Any]], found: Mapping[str, Answers]) -> dict[str, Any]:
+def _by_class(known: Mapping[str, int], subjects: Sequence[int], found: Mapping[str, Answers]) -> dict[str, Any]:
     """Class → runner → accuracy; of the first classes only where there are very many."""
-    table: dict[str, Any] = {}
-    for subject in sorted({str(row["class"]) for row in rows})[:MOST_CLASSES]:
-        mine = [index for index, row in enumerate(rows) if str(row["class"]) == subject]
-        table[subject] = {}
-        for name, answers in found.items():
-            right = [answers.right[index] for index in mine if index < len(answers.right)]
-            table[subject][name] = rate(sum(right), len(right))
-    return table
+    right = {name: [0] * len(known) for name in found}
+    asked = {name: [0] * len(known) for name in found}
+    for name, answers in found.items():
+        for subject, hit in zip(subjects, answers.right, strict=False):
+            right[name][subject] += hit
+            asked[name][subject] += 1
+    return {
+        subject: {name: rate(right[name][known[subject]], asked[name][known[subject]]) for name in found}
+        for subject in sorted(known)[:MOST_CLASSES]
+    }
 
 
 def _of_teacher(
@@ -252,24 +256,32 @@ def _of_teacher(
 
 def policies(
     rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: ChoiceParams
-) -> dict[str, list[list[dict[str, Any]]]]:
+) -> dict[str, Sequence[list[dict[str, Any]]]]:
     """What policies that understand nothing would score: one choice far above the others."""
     asked, choices = items.first(rows, params.limit), params.choices
-    golds = [str(row["response"]) for row in asked]
+    right = array("I", (choices.index(str(row["response"])) for row in asked))
+    golds = spool.picked(choices, right)
     if not golds:
         return {}
 
-    def takes(taken: Sequence[str]) -> list[list[dict[str, Any]]]:
-        return [[{"log_probability": 0.0 if one == each else -9.0, "tokens": 1} for each in choices] for one in taken]
+    def takes(taken: Sequence[str]) -> Sequence[list[dict[str, Any]]]:
+        def scores(at: int) -> list[dict[str, Any]]:
+            one = taken[at]
+            return [{"log_probability": 0.0 if one == each else -9.0, "tokens": 1} for each in choices]
+
+        return spool.Each(len(taken), scores)
+
+    def always(one: str) -> Sequence[list[dict[str, Any]]]:
+        return takes(spool.same(one, len(golds)))
 
     return {
         zoo.GOLD: takes(golds),
         # nothing above the others
-        "mute": takes([""] * len(golds)),
-        "constant": takes([zoo.commonest(golds)[0]] * len(golds)),
-        "longest": takes([max(choices, key=len)] * len(golds)),
+        "mute": always(""),
+        "constant": always(zoo.commonest(golds)[0]),
+        "longest": always(max(choices, key=len)),
         "prior": takes(zoo.by_prior(golds)),
-        "random": takes([choices[int(digest[:8], 16) % len(choices)] for digest in map(_digest, asked)]),
+        "random": takes(spool.Each(len(asked), lambda at: choices[int(_digest(asked[at])[:8], 16) % len(choices)])),
     }
 
 

@@ -16,14 +16,17 @@ What an output is worth follows from it and the rows, so that the report is made
 from __future__ import annotations
 
 import hashlib
+import heapq
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field, model_validator
 
-from runtime.contract import Params, Refusal, Runner, Suite, items, zoo
+from runtime.contract import Params, Refusal, Runner, Suite, items, spool, zoo
 from runtime.contract.conversation import Prompt, messages_of
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
@@ -31,7 +34,8 @@ from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, mcnem
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 from runtime.data import numbers
-from runtime.data.matching import NOTHING, Choice, Contains, Judged, Known, Match, Matcher, Pattern
+from runtime.data.matching import NOTHING, RIGHT, Choice, Contains, Known, Match, Matcher, Pattern
+from runtime.data.numbers import Found
 from runtime.data.stated import Numeric
 
 
@@ -117,49 +121,48 @@ class Item:
         return content if isinstance(content, str) else self.prompt
 
 
-def items_of(rows: Sequence[Mapping[str, Any]], params: GoldParams) -> list[Item]:
-    """The rows that are judged. Raises Refusal for one whose own answer cannot be compared as declared."""
-    matcher = params.matcher()
-    taken = rows[: params.limit] if params.limit else rows
-    found = [Item(str(row["id"]), str(row["prompt"]), str(row["response"]), prompt_of(row)) for row in taken]
-    for item in found:
-        if why := matcher.unfit(item.gold):
-            raise Refusal(
-                f"row `{item.row}` cannot be judged by `{params.match}`: {why}: {item.gold[-60:]!r}",
-                action="correct the row, or declare another `match` for the suite",
-            )
-    return found
+def items_of(rows: Sequence[Mapping[str, Any]]) -> Sequence[Item]:
+    """Rows as items, each made when it is asked for."""
+
+    def item(at: int) -> Item:
+        row = rows[at]
+        return Item(str(row["id"]), str(row["prompt"]), str(row["response"]), prompt_of(row))
+
+    return spool.Each(len(rows), item)
 
 
 class Judge:
-    """The declared comparison over these items."""
+    """The declared comparison over the rows that are judged. Raises Refusal for one whose own answer cannot be compared
+    as declared.
 
-    def __init__(self, asked: Sequence[Item], params: GoldParams, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.items, self.params, self._matcher = asked, params, params.matcher()
-        self._by_row = {item.row: item for item in asked}
-        self.of = {str(row["id"]): row for row in rows}
+    Of every distinct answer its place is kept. `contains` also keeps the answers themselves: whether an output names
+    the answer of another row is asked of each output."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]], params: GoldParams) -> None:
+        self.rows, self.params, self._matcher = items.first(rows, params.limit), params, params.matcher()
+        self.items = items_of(self.rows)
+        self._golds = spool.texts(item.gold for item in self.items)
+        read = spool.texts(self._read(at) for at in range(len(self.items)))
         #: distinct answers by what is read out of them, most frequent first
-        read = Counter(self._matcher.judge(item.gold, "", item.gold).read for item in asked)
-        firsts: dict[str, str] = {}
-        for item in asked:
-            firsts.setdefault(self._matcher.judge(item.gold, "", item.gold).read, item.gold)
-        self.answers = [firsts[one] for one, _ in read.most_common()]
+        self.answers = spool.picked(self._golds, spool.commonest(read, len(read)))
         self._known = Known.of(self.answers) if params.match == "contains" else NOTHING
 
-    def each(self, outputs: Sequence[str]) -> list[Judged]:
-        """One verdict per output; outputs may be fewer than items, from the first on."""
-        return [
-            self._matcher.judge(output, item.last, item.gold, self._known)
-            for output, item in zip(outputs, self.items, strict=False)
-        ]
+    def _read(self, at: int) -> str:
+        item = self.items[at]
+        if why := self._matcher.unfit(item.gold):
+            raise Refusal(
+                f"row `{item.row}` cannot be judged by `{self.params.match}`: {why}: {item.gold[-60:]!r}",
+                action="correct the row, or declare another `match` for the suite",
+            )
+        return self._matcher.judge(item.gold, "", item.gold).read
 
-    def judged(self, name: str, row: Mapping[str, Any], output: Any) -> items.Line:
-        """The line of one output. Raises ValueError where it is no text."""
-        return self.line(str(row["id"]), items.line(row, name, items.text_of(output), {}))
+    def judged(self, name: str, at: int, output: Any) -> items.Line:
+        """The line of one output to the row of this number. Raises ValueError where it is no text."""
+        return self.line(at, items.line(self.rows[at], name, items.text_of(output), {}))
 
-    def line(self, row: str, one: items.Line) -> items.Line:
-        """A line about one of the rows, with the verdict on its output."""
-        item = self._by_row[row]
+    def line(self, at: int, one: items.Line) -> items.Line:
+        """A line about the row of this number, with the verdict on its output."""
+        item = self.items[at]
         found = self._matcher.judge(str(one["output"]), item.last, item.gold, self._known)
         return {
             **one,
@@ -167,18 +170,19 @@ class Judge:
             "reason": "" if found.right else found.reason,
         }
 
-    def policies(self) -> dict[str, list[str]]:
+    def policies(self) -> dict[str, Sequence[str]]:
         """What policies that understand nothing would say of each item."""
-        if not self.items:
-            return {}
         count = len(self.items)
-        said = zoo.of_texts([item.gold for item in self.items], [item.last for item in self.items])
+        if not count:
+            return {}
+        said = zoo.of_texts(self._golds, spool.Each(count, lambda at: self.items[at].last))
         # of answers that are read alike the one is as frequent as all of them
-        said |= {"constant": [self.answers[0]] * count, "everything": [self._list()] * count}
+        said |= {"constant": spool.same(self.answers[0], count), "everything": spool.same(self._list(), count)}
         return said | (self._numbers() if self.params.match == "numeric" else {})
 
     def _list(self) -> str:
-        """As many of the answers as an output may name, the most frequent first."""
+        """As many of the answers as an output may name, the most frequent first: all of them, where none is too many.
+        Then this one text is as long as they are."""
         if self.params.match != "contains":
             return ", ".join(self.answers)
         said, limits = "", self.params.contains
@@ -187,16 +191,30 @@ class Judge:
             said = longer if len(longer) <= limits.longest else said
         return said
 
-    def _numbers(self) -> dict[str, list[str]]:
-        """The first, the last and the largest number of each prompt; who knows the marker writes it."""
-        numeric = self.params.numeric
-        found = [numbers.all_of(item.prompt, numeric.decimal) for item in self.items]
-        picks = {
-            "first_number": [one[0] if one else None for one in found],
-            "last_number": [one[-1] if one else None for one in found],
-            "largest_number": [max(one, key=lambda number: number.value) if one else None for one in found],
+    def numbers(self, pick: Callable[[Sequence[Found]], Found | None]) -> Sequence[str]:
+        """What says one number of each prompt; who knows the marker writes it."""
+        after = self.params.numeric.after
+
+        def said(at: int) -> str:
+            found = self.prompted[at]
+            one = pick(found) if found else None
+            return f"{after} {one.text}" if one else ""
+
+        return spool.Each(len(self.items), said)
+
+    @cached_property
+    def prompted(self) -> Sequence[Sequence[Found]]:
+        """The numbers of each prompt."""
+        decimal = self.params.numeric.decimal
+        return spool.Each(len(self.items), lambda at: numbers.all_of(self.items[at].prompt, decimal))
+
+    def _numbers(self) -> dict[str, Sequence[str]]:
+        """The first, the last and the largest number of each prompt."""
+        return {
+            "first_number": self.numbers(lambda found: found[0]),
+            "last_number": self.numbers(lambda found: found[-1]),
+            "largest_number": self.numbers(lambda found: max(found, key=lambda number: number.value)),
         }
-        return {name: [f"{numeric.after} {one.text}" if one else "" for one in pick] for name, pick in picks.items()}
 
 
 def select(rows: Sequence[Mapping[str, Any]], runner: str, params: GoldParams) -> Sequence[Mapping[str, Any]]:
@@ -220,10 +238,46 @@ def ask(
 
 def complete(
     lines: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: GoldParams
-) -> list[items.Line]:
-    """The same lines with the verdict on each."""
-    judge = Judge(items_of(rows, params), params, rows)
-    return [judge.line(str(one["row"]), {**one}) for one in lines]
+) -> Sequence[items.Line]:
+    """The same lines with the verdict on each. Every runner's are in the order of its rows."""
+    judge = Judge(rows, params)
+    places, ahead = array("I"), dict[str, int]()
+    for one in lines:
+        at = ahead.get(one["runner"], 0)
+        while at < len(judge.rows) and str(judge.rows[at]["id"]) != one["row"]:
+            at += 1
+        if at == len(judge.rows):
+            raise ValueError(f"runner `{one['runner']}` has a line for row `{one['row']}`, which is not its next")
+        places.append(at)
+        ahead[one["runner"]] = at + 1
+    return spool.Each(len(lines), lambda at: judge.line(places[at], {**lines[at]}))
+
+
+class Answered:
+    """What one runner's outputs come to, one after the other."""
+
+    def __init__(self) -> None:
+        self.right, self.reasons = bytearray(), Counter[str]()
+        self._said = array("Q")
+
+    def add(self, line: items.Line) -> None:
+        """The next line."""
+        self.right.append(line["parts"]["right"])
+        self.reasons[line["reason"] or RIGHT] += 1
+        self._said.append(spool.key(line["output"]))
+
+    @property
+    def top_share(self) -> dict[str, Any]:
+        """How often the most frequent output is said."""
+        return rate(spool.most(self._said), len(self._said))
+
+
+def reasons_of(found: Mapping[str, Answered]) -> dict[str, Any]:
+    """Runner → why its outputs are right or wrong, and how many of them."""
+    return {
+        name: {reason: rate(count, len(mine.right)) for reason, count in sorted(mine.reasons.items())}
+        for name, mine in found.items()
+    }
 
 
 def data_of(
@@ -238,14 +292,15 @@ def data_of(
     Raises ValueError for a line that says otherwise than its output, or that is about another row; Refusal for a row
     whose own answer cannot be compared as declared.
     """
-    judge = Judge(items_of(rows, params), params, rows)
-    found = items.checked(lines, lambda name: select(rows, name, params), judge.judged)
-    return _data(judge, {name: [str(line["output"]) for line in mine] for name, mine in found.items()})
-
-
-def _data(judge: Judge, outputs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    verdicts = {name: judge.each(outputs[name]) for name in RUNNERS if name in outputs}
-    right = {name: [one.right for one in mine] for name, mine in verdicts.items()}
+    judge = Judge(rows, params)
+    trivial = zoo.Right(judge.policies(), len(judge.rows), judge.judged)
+    found = dict[str, Answered]()
+    for at, mine in items.walk(lines, judge.rows, lambda name: len(select(rows, name, params)), judge.judged):
+        for name, line in mine.items():
+            found.setdefault(name, Answered()).add(line)
+        trivial.add(at)
+    known = {name: found[name] for name in RUNNERS if name in found}
+    right = {name: mine_.right for name, mine_ in known.items()}
 
     def absent(name: str, unit_: str) -> dict[str, Any]:
         return unavailable(items.lacks(name, judge.items), unit_)
@@ -260,71 +315,51 @@ def _data(judge: Judge, outputs: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         },
         **{name: _compared(name, right) for name in COMPARED},
         "mcnemar": mcnemars({name: lacking(name, right, {}) or _sides(name, right) for name in COMPARED}),
-        "reasons": {
-            name: {
-                reason: rate(count, len(mine)) for reason, count in sorted(Counter(one.reason for one in mine).items())
-            }
-            for name, mine in verdicts.items()
-        },
-        "top_share": {
-            name: rate(max(Counter(outputs[name]).values()), len(outputs[name]))
-            if outputs.get(name)
-            else absent(name, "ratio")
-            for name in RUNNERS
-        },
-        "worst": _worst(judge, outputs, verdicts),
-        "zoo": zoo.judged(
-            judge.policies(),
-            [judge.of[item.row] for item in judge.items],
-            judge.judged,
-            right,
-            lambda name: items.lacks(name, judge.items),
-            RUNNERS,
-        ),
+        "reasons": reasons_of(known),
+        "top_share": {name: known[name].top_share if name in known else absent(name, "ratio") for name in RUNNERS},
+        "worst": _worst(judge, items.by_runner(lines), right),
+        "zoo": trivial.data(right, lambda name: items.lacks(name, judge.items), RUNNERS),
     }
 
 
-def _compared(name: str, right: Mapping[str, Sequence[bool]]) -> dict[str, Any]:
+def _compared(name: str, right: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     lack = lacking(name, right, {})
     return unavailable(lack, "item/item") if lack else wins(*_sides(name, right))
 
 
-def _sides(name: str, right: Mapping[str, Sequence[bool]]) -> tuple[Sequence[bool], Sequence[bool]]:
+def _sides(name: str, right: Mapping[str, Sequence[int]]) -> tuple[Sequence[int], Sequence[int]]:
     first, second = COMPARED[name]
     return right[first], right[second]
 
 
 def _worst(
-    judge: Judge, outputs: Mapping[str, Sequence[str]], verdicts: Mapping[str, Sequence[Judged]]
+    judge: Judge, lines: Mapping[str, Sequence[items.Line]], right: Mapping[str, Sequence[int]]
 ) -> list[dict[str, Any]]:
     """Rows that the student or the package has wrong: first those its teacher, its baseline or its checkpoint has
     right, by how many of these do; then in the order of the rows."""
 
     def lost(index: int) -> tuple[int, int]:
-        one = {name: mine[index].right for name, mine in verdicts.items() if index < len(mine)}
+        one = {name: bool(mine[index]) for name, mine in right.items() if index < len(mine)}
         losses = sum(one.get(worse, False) and not one.get(mine, True) for mine, worse in COMPARED.values())
         return -losses, index
 
     def failed(index: int) -> bool:
-        return any(
-            not mine[index].right
-            for name, mine in verdicts.items()
-            if name in ("student", "coreml") and index < len(mine)
-        )
+        return any(not right[name][index] for name in ("student", "coreml") if index < len(right.get(name, ())))
 
-    chosen = sorted((index for index in range(len(judge.items)) if failed(index)), key=lost)
-    return [
-        {
-            "row": judge.items[index].row,
-            "prompt": shown(judge.items[index].prompt, judge.params.quote),
-            "answer": shown(judge.items[index].gold, judge.params.quote),
-            "outputs": {
-                name: shown(said[index], judge.params.quote) for name, said in outputs.items() if index < len(said)
-            },
-            "reasons": {name: mine[index].reason for name, mine in verdicts.items() if index < len(mine)},
+    chosen = heapq.nsmallest(judge.params.examples, filter(failed, range(len(judge.items))), key=lost)
+    quote = judge.params.quote
+
+    def of(index: int) -> dict[str, Any]:
+        item, said = judge.items[index], {name: lines[name][index] for name in right if index < len(right[name])}
+        return {
+            "row": item.row,
+            "prompt": shown(item.prompt, quote),
+            "answer": shown(item.gold, quote),
+            "outputs": {name: shown(line["output"], quote) for name, line in said.items()},
+            "reasons": {name: line["reason"] or RIGHT for name, line in said.items()},
         }
-        for index in chosen[: judge.params.examples]
-    ]
+
+    return [of(index) for index in chosen]
 
 
 def shown(text: str, quote: int) -> str:
@@ -334,9 +369,9 @@ def shown(text: str, quote: int) -> str:
     return text if len(text) <= quote else f"{text[:quote]}…"
 
 
-def policies(rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: GoldParams) -> dict[str, list[str]]:
+def policies(rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: GoldParams) -> dict[str, Sequence[str]]:
     """What policies that understand nothing would say."""
-    return Judge(items_of(rows, params), params, rows).policies()
+    return Judge(rows, params).policies()
 
 
 SUITE = Suite(

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Suite, items, wanted, zoo
+from runtime.contract import Params, Refusal, Runner, Suite, items, spool, wanted, zoo
 from runtime.contract.asked import CannotAnswer
 from runtime.contract.conversation import Prompt
 from runtime.contract.report import measured, unavailable
@@ -104,14 +105,16 @@ def _item(row: Mapping[str, Any]) -> Item:
     return item
 
 
-def items_of(rows: Sequence[Mapping[str, Any]]) -> list[Item]:
-    """Rows as items. Raises Refusal (KR0242) for a fact that is none, or that the row itself does not carry over."""
-    return [_item(row) for row in rows]
+def items_of(rows: Sequence[Mapping[str, Any]]) -> Sequence[Item]:
+    """Rows as items, each made when it is asked for. Then it raises Refusal (KR0242) for a fact that is none, or that
+    the row itself does not carry over."""
+    return spool.Each(len(rows), lambda at: _item(rows[at]))
 
 
 def select(rows: Sequence[Mapping[str, Any]], runner: str, params: IntegrationParams) -> Sequence[Mapping[str, Any]]:
     """The rows with facts that a runner is asked."""
-    asked = items.first([row for row in rows if wanted.facts_of(row)], params.limit)
+    there = array("I", (at for at, row in enumerate(rows) if wanted.facts_of(row)))
+    asked = items.first(spool.picked(rows, there), params.limit)
     return asked[: params.coreml_limit] if runner == "coreml" else asked
 
 
@@ -170,57 +173,90 @@ def ask(
     _seed: int,
 ) -> list[items.Line]:
     """A line for each row."""
-    asked = items_of(rows)
+    asked = list(items_of(rows))
     outputs = _outputs(runner, [item.prompt for item in asked], params.max_new_tokens)
     return [judged(name, row, output, item) for row, output, item in zip(rows, outputs, asked, strict=True)]
 
 
-def f1(counts: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Micro-F1 of the pooled counts, with them; `n` is the answers. It is the quotient of two sums over answers, and
-    its interval is that of such a quotient (Fieller): answers are sampled, not facts."""
-    true, false, missed = (sum(one[at] for one in counts) for at in range(3))
-    if not counts or not 2 * true + false + missed:
-        return unavailable("no facts", "ratio")
-    value = 2 * true / (2 * true + false + missed)
-    found: dict[str, Any] = {"n": len(counts), "tp": true, "fp": false, "fn": missed}
-    if ends := _interval([2.0 * one[0] for one in counts], [2.0 * one[0] + one[1] + one[2] for one in counts]):
-        low, high = max(0.0, min(ends[0], value)), min(1.0, max(ends[1], value))
-        found |= {"low": low, "high": high, "confidence": 0.95, "interval": "Fieller, over answers"}
-    return measured(value, "ratio", **found)
+class _Pooled:
+    """Counts of all answers: of true, false and missed facts."""
+
+    def __init__(self) -> None:
+        self._all = [0, 0, 0]
+        # of each answer the two sides of its F1
+        self._above, self._below = array("I"), array("I")
+
+    def add(self, counts: Sequence[int]) -> None:
+        """Those of the next answer."""
+        true, false, missed = counts
+        self._all = [before + one for before, one in zip(self._all, counts, strict=True)]
+        self._above.append(2 * true)
+        self._below.append(2 * true + false + missed)
+
+    def f1(self) -> dict[str, Any]:
+        """Micro-F1 of the pooled counts, with them; `n` is the answers. It is the quotient of two sums over answers,
+        and its interval is that of such a quotient (Fieller): answers are sampled, not facts."""
+        true, false, missed = self._all
+        if not 2 * true + false + missed:
+            return unavailable("no facts", "ratio")
+        value = 2 * true / (2 * true + false + missed)
+        found: dict[str, Any] = {"n": len(self._above), "tp": true, "fp": false, "fn": missed}
+        if ends := self._interval():
+            low, high = max(0.0, min(ends[0], value)), min(1.0, max(ends[1], value))
+            found |= {"low": low, "high": high, "confidence": 0.95, "interval": "Fieller, over answers"}
+        return measured(value, "ratio", **found)
+
+    def _interval(self) -> tuple[float, float] | None:
+        above, below = self._above, self._below
+        if len(above) < 2:
+            return None
+        return ratios.fieller(fmean(above), fmean(below), *ratios.moments(above, below))
+
+    def said(self) -> dict[str, Any]:
+        """How many of the facts are said."""
+        return rate(self._all[0], self._all[0] + self._all[2])
 
 
-def _interval(above: Sequence[float], below: Sequence[float]) -> tuple[float, float] | None:
-    if len(above) < 2:
-        return None
-    return ratios.fieller(fmean(above), fmean(below), *ratios.moments(above, below))
+class _Answered:
+    """What one runner's answers come to, one after the other."""
 
+    def __init__(self, examples: int) -> None:
+        self._examples, self._failed = examples, list[dict[str, str]]()
+        self._pooled = {name: _Pooled() for name in MEASURES}
+        self._unproven, self._why, self._private = 0, "", 0
+        #: of each answer in a byte: whether every fact is said and nothing besides, and whether nothing is wrong at all
+        self.right, self.sound = bytearray(), bytearray()
 
-def _said(counts: Sequence[Sequence[int]]) -> dict[str, Any]:
-    return rate(sum(one[0] for one in counts), sum(one[0] + one[2] for one in counts))
+    def add(self, line: items.Line) -> None:
+        """The next line."""
+        parts = line["parts"]
+        for name, pooled in self._pooled.items():
+            if parts[name] is not None:
+                pooled.add(parts[name])
+        if parts["strict"] is None:
+            self._why = self._why or parts["unproven"]
+            self._unproven += 1
+        self._private += not parts["personal"]
+        if line["reason"] and len(self._failed) < self._examples:
+            output = line["output"]["text"][:500]
+            self._failed.append({"id": str(line["row"]), "output": output, "kind": line["reason"]})
+        self.right.append(line["reason"] in ("", "personal_data"))
+        self.sound.append(not line["reason"])
 
-
-def _facts(lines: Sequence[Mapping[str, Any]], examples: int) -> dict[str, Any]:
-    parts = [line["parts"] for line in lines]
-    unproven = [one["unproven"] for one in parts if one["strict"] is None]
-    failed = [
-        {"id": str(line["row"]), "output": line["output"]["text"][:500], "kind": line["reason"]}
-        for line in lines
-        if line["reason"]
-    ]
-    found: dict[str, Any] = {name: f1([one[name] for one in parts]) for name in ("lax", "semantic")}
-    found["strict"] = (
-        unavailable(f"of {len(unproven)} answers of {len(parts)} {unproven[0]}", "ratio")
-        if unproven
-        else f1([one["strict"] for one in parts])
-    )
-    return {
-        **found,
-        "facts_said": _said([one["lax"] for one in parts]),
-        "facts_meant": _said([one["semantic"] for one in parts]),
-        "whole": rate(sum(line["reason"] in ("", "personal_data") for line in lines), len(lines)),
-        "privacy_ok": rate(sum(not one["personal"] for one in parts), len(parts)),
-        "failed_examples": failed[:examples],
-    }
+    def data(self) -> dict[str, Any]:
+        """What the report says of it."""
+        count, pooled = len(self.right), self._pooled
+        return {
+            **{name: pooled[name].f1() for name in ("lax", "semantic")},
+            "strict": unavailable(f"of {self._unproven} answers of {count} {self._why}", "ratio")
+            if self._unproven
+            else pooled["strict"].f1(),
+            "facts_said": pooled["lax"].said(),
+            "facts_meant": pooled["semantic"].said(),
+            "whole": rate(sum(self.right), count),
+            "privacy_ok": rate(self._private, count),
+            "failed_examples": self._failed,
+        }
 
 
 def _absent(why: str) -> dict[str, Any]:
@@ -230,37 +266,47 @@ def _absent(why: str) -> dict[str, Any]:
     return {**rates, "failed_examples": []}
 
 
-def _repeating(asked: Sequence[Item]) -> dict[str, list[str]]:
+def _repeating(asked: Sequence[Item]) -> dict[str, Callable[[int], str]]:
     """What says the results, as they came or in another dress, whatever was asked."""
-    whole = ["\n".join(item.results) for item in asked]
-    held = [[field for result in item.results for field in repeated.fields(result)] for item in asked]
+    held = spool.Each(
+        len(asked), lambda at: [field for result in asked[at].results for field in repeated.fields(result)]
+    )
+
+    def all_(at: int) -> str:
+        return "\n".join(asked[at].results)
+
     return {
-        "echo_result": whole,
-        "echo_stripped": [result[1:-1] for result in whole],
-        "echo_words": [" ".join(result.translate(_BARE).split()) for result in whole],
-        "all_values": [", ".join(value for _, value in fields) for fields in held],
-        "read_out": [" ".join(f"The {key.replace('_', ' ')} is {value}." for key, value in fields) for fields in held],
-        "first_value": [fields[0][1] if fields else "" for fields in held],
-        "last_value": [fields[-1][1] if fields else "" for fields in held],
+        "echo_result": all_,
+        "echo_stripped": lambda at: all_(at)[1:-1],
+        "echo_words": lambda at: " ".join(all_(at).translate(_BARE).split()),
+        "all_values": lambda at: ", ".join(value for _, value in held[at]),
+        "read_out": lambda at: " ".join(f"The {key.replace('_', ' ')} is {value}." for key, value in held[at]),
+        "first_value": lambda at: held[at][0][1] if held[at] else "",
+        "last_value": lambda at: held[at][-1][1] if held[at] else "",
     }
 
 
 def policies(
     rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: IntegrationParams
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, Sequence[dict[str, Any]]]:
     """What policies that understand nothing would answer."""
     return _policies(items_of(select(rows, "student", params)))
 
 
-def _policies(asked: Sequence[Item]) -> dict[str, list[dict[str, Any]]]:
-    if not asked:
+def _policies(asked: Sequence[Item]) -> dict[str, Sequence[dict[str, Any]]]:
+    golds = spool.texts(item.response for item in asked)
+    if not golds:
         return {}
     said = {
-        **zoo.of_texts([item.response for item in asked], [item.asked for item in asked]),
-        "marker": [MARKER for _ in asked],
-        **_repeating(asked),
+        **zoo.of_texts(golds, spool.Each(len(asked), lambda at: asked[at].asked)),
+        "marker": spool.same(MARKER, len(asked)),
+        **{name: spool.Each(len(asked), text) for name, text in _repeating(asked).items()},
     }
-    return {name: [{"text": text, "tokens": None} for text in texts] for name, texts in said.items()}
+    return {name: _said(texts) for name, texts in said.items()}
+
+
+def _said(texts: Sequence[str]) -> Sequence[dict[str, Any]]:
+    return spool.Each(len(texts), lambda at: {"text": texts[at], "tokens": None})
 
 
 def data_of(
@@ -272,35 +318,32 @@ def data_of(
 ) -> dict[str, Any]:
     """The data of report `eval.integration`. Raises ValueError for a line that is not what its output gives, Refusal
     for facts that are none."""
-    asked = items_of(select(rows, "student", params))
-    by_id = {item.id: item for item in asked}
-    found = items.checked(
-        lines,
-        lambda name: select(rows, name, params),
-        lambda name, row, output: judged(name, row, output, by_id[str(row["id"])]),
-    )
+    whole_ = select(rows, "student", params)
+    asked = items_of(whole_)
+
+    def again(name: str, at: int, output: Any) -> items.Line:
+        return judged(name, whole_[at], output, asked[at])
+
+    trivial = zoo.Right(_policies(asked), len(asked), again)
+    found, facts = dict[str, _Answered](), 0
+    for at, mine in items.walk(lines, whole_, lambda name: len(select(rows, name, params)), again):
+        facts += len(asked[at].facts)
+        for name, line in mine.items():
+            found.setdefault(name, _Answered(params.examples)).add(line)
+        trivial.add(at)
     data: dict[str, Any] = {
         "rows": measured(len(asked), "row"),
-        "facts": measured(sum(len(item.facts) for item in asked), "fact"),
-        "runners": {},
+        "facts": measured(facts, "fact"),
+        "runners": {
+            name: found[name].data() if name in found else _absent(items.lacks(name, asked)) for name in RUNNERS
+        },
     }
-    right: dict[str, list[bool]] = {}
-    for name in RUNNERS:
-        if name not in found:
-            data["runners"][name] = _absent(items.lacks(name, asked))
-            continue
-        data["runners"][name] = _facts(found[name], params.examples)
-        right[name] = [line["reason"] in ("", "personal_data") for line in found[name]]
+    right = {name: found[name].right for name in RUNNERS if name in found}
     for name, (better, worse) in COMPARED.items():
         lack = lacking(name, right, {}) if asked else "no items"
         data[name] = unavailable(lack, "item/item") if lack else wins(right[better], right[worse])
-    data["zoo"] = zoo.judged(
-        _policies(asked),
-        select(rows, "student", params),
-        lambda name, row, output: judged(name, row, output, by_id[str(row["id"])]),
-        {name: [not line["reason"] for line in mine] for name, mine in found.items()},
-        lambda name: items.lacks(name, asked),
-        RUNNERS,
+    data["zoo"] = trivial.data(
+        {name: mine_.sound for name, mine_ in found.items()}, lambda name: items.lacks(name, asked), RUNNERS
     )
     return data
 
@@ -308,7 +351,7 @@ def data_of(
 def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: IntegrationParams) -> str:
     """Why a fact of a row is none that an answer could carry over, or ""."""
     try:
-        items_of([row] if wanted.facts_of(row) else [])
+        list(items_of([row] if wanted.facts_of(row) else []))
     except Refusal as wrong:
         return wrong.message
     return ""

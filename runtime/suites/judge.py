@@ -13,12 +13,13 @@ of A, B and T; its probability among the three is how sure the judge is. A tie a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field, field_validator
 
-from runtime.contract import Params, Refusal, Runner, Suite, items, zoo
+from runtime.contract import Params, Refusal, Runner, Suite, items, spool, zoo
 from runtime.contract.report import measured, unavailable
 from runtime.contract.statistics.calibration import calibration, table
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, not_numbers, wins
@@ -169,23 +170,24 @@ def policies(
 ) -> Mapping[str, Sequence[Any]]:
     """What judges without understanding put out for each row, and `copy_gold`, which has the outcomes."""
     asked = select(rows, "", params)
-    golds = [str(row["response"]) for row in asked]
+    known = (*VERDICTS, *CLAUSES)
+    golds = spool.picked(known, array("B", (known.index(str(row["response"])) for row in asked)))
     of_clauses = zoo.commonest(gold for gold in golds if gold in CLAUSES) or list(CLAUSES)
     of_pairs = zoo.commonest(gold for gold in golds if gold in VERDICTS) or list(VERDICTS)
-    drawn = dict(zip((str(row["id"]) for row in asked), zoo.by_prior(golds), strict=True))
+    drawn = zoo.by_prior(golds)
 
-    def put(says: Callable[[Mapping[str, Any], str, Pair], str]) -> list[dict[str, Any]]:
-        return [
-            {way: _certain(_names(row), says(row, way, pair)) for way, pair in ways(row, params).items()}
-            for row in asked
-        ]
+    def put(says: Callable[[int, str, Pair], str]) -> Sequence[dict[str, Any]]:
+        def scores(at: int) -> dict[str, Any]:
+            row = asked[at]
+            return {way: _certain(_names(row), says(at, way, pair)) for way, pair in ways(row, params).items()}
 
-    def seated(of: Callable[[Pair], str]) -> list[dict[str, Any]]:
+        return spool.Each(len(asked), scores)
+
+    def seated(of: Callable[[Pair], str]) -> Sequence[dict[str, Any]]:
         return put(lambda _, __, pair: of_clauses[0] if pair.asked != BETTER else of(pair))
 
-    def gold(row: Mapping[str, Any], way: str, _pair: Pair) -> str:
-        outcome = str(row["response"])
-        return {"swapped": other(outcome), "same": TIE}.get(way, outcome)
+    def gold(at: int, way: str, _pair: Pair) -> str:
+        return {"swapped": other(golds[at]), "same": TIE}.get(way, golds[at])
 
     return {
         zoo.GOLD: put(gold),
@@ -194,18 +196,43 @@ def policies(
         "second": seated(lambda _: SECOND),
         "tie": seated(lambda _: TIE),
         "constant": seated(lambda _: of_pairs[0]),
-        "prior": put(lambda row, _, __: drawn[str(row["id"])]),
+        "prior": put(lambda at, _, __: drawn[at]),
     }
 
 
-def balanced(rows: Sequence[Mapping[str, Any]]) -> list[int]:
-    """Places of decided pairs of which the longer answer wins exactly as often as it loses: the first of each kind."""
-    seats = [longer(read(str(row["prompt"]))) for row in rows]
-    decided = [at for at, row in enumerate(rows) if row["response"] != TIE]
-    won = [at for at in decided if seats[at] == rows[at]["response"]]
-    lost = [at for at in decided if seats[at] == other(str(rows[at]["response"]))]
-    size = min(len(won), len(lost))
-    return sorted([*won[:size], *lost[:size]])
+def _lean(row: Mapping[str, Any]) -> str:
+    """Whether the longer answer of a pair won or lost; "" where neither is so."""
+    seat, gold = longer(read(str(row["prompt"]))), str(row["response"])
+    if gold == TIE:
+        return ""
+    return "won" if seat == gold else "lost" if seat == other(gold) else ""
+
+
+class _Answered:
+    """What one runner says of each row, in twelve bytes."""
+
+    PARTS = ("right", "kept", "tie", "unmoved")
+
+    def __init__(self) -> None:
+        self._of, self._sure = {part: bytearray() for part in self.PARTS}, array("d")
+        #: of each in a byte whether it is right; and whether all scores are numbers
+        self.sound, self.numbers = bytearray(), True
+
+    def add(self, line: items.Line) -> None:
+        """The next line."""
+        self.numbers &= bool(line["parts"])
+        self.sound.append(not line["reason"])
+        self._sure.append(line["parts"].get("sure", 0.0))
+        for part, kept in self._of.items():
+            kept.append(line["parts"].get(part, False))
+
+    def of(self, places: Iterable[int], part: str) -> bytearray:
+        """A part of those at these places that it was asked."""
+        return bytearray(self._of[part][at] for at in places if at < len(self.sound))
+
+    def sure(self, places: Iterable[int]) -> list[float]:
+        """How sure it was of these."""
+        return [self._sure[at] for at in places if at < len(self.sound)]
 
 
 def data_of(
@@ -219,38 +246,43 @@ def data_of(
     row that asks nothing of a judge."""
     _checked(rows)
     asked = items.first(rows, params.limit)
-    held = items.checked(
-        lines,
-        lambda name: select(rows, name, params),
-        lambda name, row, output: judged(name, row, output, params),
-    )
-    why = {name: items.lacks(name, asked) for name in RUNNERS if name not in held}
-    for name, mine in held.items():
-        if any(not line["parts"] for line in mine):
-            why[name] = "a score is not finite"
-    pairs = [at for at, row in enumerate(asked) if _names(row) is VERDICTS]
-    clauses = [at for at, row in enumerate(asked) if _names(row) is CLAUSES]
-    even = [pairs[at] for at in balanced([asked[at] for at in pairs])]
-    sound = {name: mine for name, mine in held.items() if name not in why}
 
-    def parts(name: str, places: Sequence[int], part: str) -> list[Any]:
-        return [sound[name][at]["parts"][part] for at in places if at < len(sound[name])]
+    def again(name: str, at: int, output: Any) -> items.Line:
+        return judged(name, asked[at], output, params)
+
+    trivial = zoo.Right(policies(rows, [], params), len(asked), again)
+    held = dict[str, _Answered]()
+    pairs, clauses, leans = array("I"), array("I"), {"won": array("I"), "lost": array("I")}
+    for at, mine in items.walk(lines, asked, lambda name: len(select(rows, name, params)), again):
+        about_pairs = _names(asked[at]) is VERDICTS
+        (pairs if about_pairs else clauses).append(at)
+        if about_pairs and (lean := _lean(asked[at])):
+            leans[lean].append(at)
+        for name, line in mine.items():
+            held.setdefault(name, _Answered()).add(line)
+        trivial.add(at)
+    why = {name: items.lacks(name, asked) for name in RUNNERS if name not in held}
+    why |= {name: "a score is not finite" for name, answered in held.items() if not answered.numbers}
+    # of which the longer answer wins exactly as often as it loses: the first of each kind
+    size = min(map(len, leans.values()))
+    even = array("I", sorted([*leans["won"][:size], *leans["lost"][:size]]))
+    sound = {name: answered for name, answered in held.items() if name not in why}
 
     def each(make: Callable[[str], dict[str, Any]], unit_: str) -> dict[str, Any]:
         return {name: unavailable(why[name], unit_) if name in why else make(name) for name in RUNNERS}
 
     def share(places: Sequence[int], part: str) -> dict[str, Any]:
         def of(name: str) -> dict[str, Any]:
-            found = parts(name, places, part)
+            found = sound[name].of(places, part)
             return rate(sum(found), len(found))
 
         return each(of, "ratio")
 
-    def sure_ones(name: str) -> list[bool]:
-        found = zip(parts(name, pairs, "sure"), parts(name, pairs, "right"), strict=True)
-        return [right for sure, right in found if sure >= params.abstain_below]
+    def sure_ones(name: str) -> bytearray:
+        found = zip(sound[name].sure(pairs), right[name], strict=True)
+        return bytearray(hit for sure, hit in found if sure >= params.abstain_below)
 
-    right = {name: parts(name, pairs, "right") for name in sound}
+    right = {name: answered.of(pairs, "right") for name, answered in sound.items()}
     return {
         "items": measured(len(asked), "item"),
         "pairs": measured(len(pairs), "item"),
@@ -265,24 +297,19 @@ def data_of(
         "injection_unmoved": share(pairs, "unmoved"),
         "clauses": share(clauses, "right"),
         "calibration": each(
-            lambda name: calibration(parts(name, pairs, "sure"), right[name], params.bins, seed), "probability"
+            lambda name: calibration(sound[name].sure(pairs), right[name], params.bins, seed), "probability"
         ),
         "coverage": each(lambda name: rate(len(sure_ones(name)), len(right[name])), "ratio"),
         "when_sure": each(lambda name: rate(sum(sure_ones(name)), len(sure_ones(name))), "ratio"),
-        "reliability": {name: table(parts(name, pairs, "sure"), right[name], params.bins) for name in sound},
-        "zoo": zoo.judged(
-            policies(rows, [], params),
-            asked,
-            lambda name, row, output: judged(name, row, output, params),
-            {name: [not line["reason"] for line in mine] for name, mine in sound.items()},
-            lambda name: why.get(name, "no items"),
-            RUNNERS,
+        "reliability": {name: table(sound[name].sure(pairs), right[name], params.bins) for name in sound},
+        "zoo": trivial.data(
+            {name: answered.sound for name, answered in sound.items()}, lambda name: why.get(name, "no items"), RUNNERS
         ),
         **{name: _compared(name, right, why) for name in COMPARED},
     }
 
 
-def _compared(name: str, right: Mapping[str, Sequence[bool]], why: Mapping[str, str]) -> dict[str, Any]:
+def _compared(name: str, right: Mapping[str, Sequence[int]], why: Mapping[str, str]) -> dict[str, Any]:
     absent = {runner: reason for runner, reason in why.items() if not reason.startswith("no runner")}
     lack = lacking(name, right, absent)
     if lack:

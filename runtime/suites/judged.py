@@ -11,6 +11,7 @@ rule about this report is decided unless every blocking rule about that one has 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from runtime.contract.conversation import Conversation
 from runtime.contract.questioned import JUDGE
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
-from runtime.contract.statistics.paired import not_numbers, wins
+from runtime.contract.statistics.paired import not_numbers, wins_of
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 from runtime.contract.verdicts import FIRST, SECOND, TIE, VERDICTS, Pair, other, pair, said
@@ -126,25 +127,26 @@ def data_of(
 ) -> dict[str, Any]:
     """The data of report `eval.judged`. Raises ValueError for a line that is not what its output gives."""
     asked = items.first(rows, params.limit)
-    held = items.checked(
-        lines,
-        lambda name: select(rows, name, params),
-        lambda name, row, output: (judged if name == params.first else _answer)(name, row, output),
-    )
-    absent = next((name for name in (params.first, params.second) if name not in held), "")
-    mine = held.get(params.first, [])
-    why = items.lacks(absent, asked) if absent else ""
-    if not why and any(not one["parts"] for one in mine):
-        why = "a score is not finite"
-    ends = [] if why else [one["parts"]["end"] for one in mine]
+    found, numbers, ends = set[str](), True, Counter[str]()
+
+    def again(name: str, at: int, output: Any) -> items.Line:
+        return (judged if name == params.first else _answer)(name, asked[at], output)
+
+    for _, mine in items.walk(lines, asked, lambda name: len(select(rows, name, params)), again):
+        found |= mine.keys()
+        if params.first in mine:
+            parts = mine[params.first]["parts"]
+            numbers &= bool(parts)
+            ends[parts.get("end", "")] += 1
+    absent = next((name for name in (params.first, params.second) if name not in found), "")
+    why = items.lacks(absent, asked) if absent else "" if numbers else "a score is not finite"
+    count = ends.total()
     return {
         "items": measured(len(asked), "item"),
         "first": params.first,
         "second": params.second,
-        **{end: unavailable(why, "ratio") if why else rate(sum(one == end for one in ends), len(ends)) for end in ENDS},
-        "net": unavailable(why, "item/item")
-        if why
-        else wins([one == "won" for one in ends], [one == "lost" for one in ends]),
+        **{end: unavailable(why, "ratio") if why else rate(ends[end], count) for end in ENDS},
+        "net": unavailable(why, "item/item") if why else wins_of(count, ends["won"], ends["lost"]),
     }
 
 

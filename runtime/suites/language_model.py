@@ -13,6 +13,7 @@ and its end. One policy finds every byte equally likely, the other as likely as 
 from __future__ import annotations
 
 import math
+from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
@@ -20,7 +21,7 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Runner, Suite, TokenScore, items, zoo
+from runtime.contract import Params, Runner, Suite, TokenScore, items, spool, zoo
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of, reply_of
 from runtime.contract.statistics.intervals import t_interval
@@ -66,8 +67,8 @@ def _of(scores: Sequence[TokenScore], why: str) -> dict[str, Any]:
 _UNITS = {"nll": "nat/token", "nll_by_item": "nat/token", "perplexity": "1"}
 
 
-def _each(scores: Sequence[TokenScore]) -> list[float]:
-    return [-score.log_probability / score.tokens for score in scores]
+def _each(scores: Sequence[TokenScore]) -> array[float]:
+    return array("d", (-score.log_probability / score.tokens for score in scores))
 
 
 def gain(worse: Sequence[TokenScore], better: Sequence[TokenScore], seed: int, resamples: int) -> dict[str, Any]:
@@ -75,8 +76,8 @@ def gain(worse: Sequence[TokenScore], better: Sequence[TokenScore], seed: int, r
     if any(a.tokens != b.tokens for a, b in zip(worse, better, strict=False)):
         raise ValueError("a paired difference needs the same tokens on both sides")
     return difference(
-        [-value for value in _each(better)],
-        [-value for value in _each(worse)],
+        array("d", (-value for value in _each(better))),
+        array("d", (-value for value in _each(worse))),
         seed=seed,
         unit="nat/token",
         resamples=resamples,
@@ -85,7 +86,7 @@ def gain(worse: Sequence[TokenScore], better: Sequence[TokenScore], seed: int, r
 
 def by_student_t(worse: Sequence[TokenScore], better: Sequence[TokenScore]) -> dict[str, Any]:
     """The same mean with the interval of Student's t, as a second opinion on the bootstrap."""
-    differences = [a - b for a, b in zip(_each(worse), _each(better), strict=True)]
+    differences = array("d", (a - b for a, b in zip(_each(worse), _each(better), strict=True)))
     if len(differences) < 2:
         return unavailable("fewer than two items in common", "nat/token")
     low, high = t_interval(differences)
@@ -133,14 +134,20 @@ def _bytes_of(row: Mapping[str, Any]) -> list[int]:
 
 def policies(
     rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: LanguageModelParams
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, Sequence[dict[str, Any]]]:
     """How likely policies that understand nothing find each text; bytes are their tokens."""
-    texts = [_bytes_of(row) for row in items.first(rows, params.limit)]
-    often = Counter(one for text in texts for one in text)
+    asked = items.first(rows, params.limit)
+    often = Counter[int]()
+    for row in asked:
+        often.update(_bytes_of(row))
     total = often.total()
 
-    def says(likely: Callable[[int], float]) -> list[dict[str, Any]]:
-        return [{"log_probability": math.fsum(map(likely, text)), "tokens": len(text)} for text in texts]
+    def says(likely: Callable[[int], float]) -> Sequence[dict[str, Any]]:
+        def score(at: int) -> dict[str, Any]:
+            text = _bytes_of(asked[at])
+            return {"log_probability": math.fsum(map(likely, text)), "tokens": len(text)}
+
+        return spool.Each(len(asked), score)
 
     return {
         zoo.GOLD: says(lambda _: 0.0),
@@ -149,8 +156,8 @@ def policies(
     }
 
 
-def _by_byte(scores: Sequence[TokenScore], rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    return [score.log_probability / len(_bytes_of(row)) for score, row in zip(scores, rows, strict=False)]
+def _by_byte(score: TokenScore, row: Mapping[str, Any]) -> float:
+    return score.log_probability / len(_bytes_of(row))
 
 
 def data_of(
@@ -163,8 +170,21 @@ def data_of(
     """The data of report `eval.language_model`. What a runner that is not there would show is `unavailable`. Raises
     ValueError for a line that is not what its output gives."""
     asked = items.first(rows, params.limit)
-    held = items.checked(lines, lambda name: select(rows, name, params), judged)
-    scores = {name: [items.score_of(line["output"]) for line in mine] for name, mine in held.items()}
+
+    def again(name: str, at: int, output: Any) -> items.Line:
+        return judged(name, asked[at], output)
+
+    def worth(at: int, line: Mapping[str, Any]) -> float:
+        return _by_byte(items.score_of(line["output"]), asked[at])
+
+    trivial = zoo.Weighed(policies(rows, _tools, params) if asked else {}, len(asked), again, worth, _PER_BYTE)
+    scores: dict[str, items.Scores] = {}
+    by_byte: dict[str, array[float]] = {}
+    for at, mine in items.walk(lines, asked, lambda name: len(select(rows, name, params)), again):
+        for name, line in mine.items():
+            scores.setdefault(name, items.Scores()).append(items.score_of(line["output"]))
+            by_byte.setdefault(name, array("d")).append(worth(at, line))
+        trivial.add(at)
     why: dict[str, str] = {}
     data: dict[str, Any] = {"items": measured(len(asked), "item"), "runners": {}}
     for name in RUNNERS_OF_TEXTS:
@@ -187,15 +207,10 @@ def data_of(
         without, student = scores["ce_only"], scores["student"]
         data["kd_gain_t"] = by_student_t(without, student)
         data["kd_wins"] = rate(sum(a > b for a, b in zip(_each(without), _each(student), strict=True)), len(asked))
-    data["zoo"] = zoo.weighed(
-        policies(rows, _tools, params) if asked else {},
-        asked,
-        judged,
-        lambda mine: _by_byte([items.score_of(line["output"]) for line in mine], asked),
-        {name: _by_byte(mine, asked) for name, mine in scores.items() if name not in why},
+    data["zoo"] = trivial.data(
+        {name: each for name, each in by_byte.items() if name not in why},
         lambda name: why.get(name) or items.lacks(name, asked),
         RUNNERS_OF_TEXTS,
-        _PER_BYTE,
         seed,
     )
     return data

@@ -10,19 +10,18 @@ all of them.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Refusal, Suite, items, zoo
+from runtime.contract import Refusal, Suite, items, spool, zoo
 from runtime.contract.cells import Cell, cell_of
 from runtime.contract.report import measured, unavailable
-from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
+from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins_of
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
-from runtime.data import numbers
 from runtime.data.matching import Match
 from runtime.suites import gold
 
@@ -48,17 +47,17 @@ class NeedleParams(gold.GoldParams):
 Row = Mapping[str, Any]
 
 
-def _cells(rows: Sequence[Row], params: NeedleParams) -> list[Cell]:
-    """The cell of each row that is judged. Raises Refusal for a row that is in none."""
-    found = []
-    for row in items.first(rows, params.limit):
+def _cells(rows: Sequence[Row]) -> list[Cell]:
+    """The distinct cells of the rows. Raises Refusal for a row that is in none."""
+    found = set[Cell]()
+    for row in rows:
         try:
-            found.append(cell_of(row, str(row["response"])))
+            found.add(cell_of(row, str(row["response"])))
         except ValueError as why:
             raise Refusal(
                 f"row `{row['id']}` has no length and depth: {why}", action="correct the row, or leave it out"
             ) from None
-    return found
+    return sorted(found, key=lambda cell: (cell.length, cell.depth))
 
 
 def misfit(row: Row, _tools: Sequence[Any], params: NeedleParams) -> str:
@@ -70,19 +69,57 @@ def misfit(row: Row, _tools: Sequence[Any], params: NeedleParams) -> str:
     return params.matcher().unfit(str(row["response"]))
 
 
-def policies(rows: Sequence[Row], _tools: Sequence[Any], params: NeedleParams) -> dict[str, list[str]]:
+def policies(rows: Sequence[Row], _tools: Sequence[Any], params: NeedleParams) -> dict[str, Sequence[str]]:
     """What policies that understand nothing would say."""
-    asked = items.first(rows, params.limit)
-    found = gold.policies(rows, _tools, params)
-    if not asked:
+    return _policies(gold.Judge(rows, params))
+
+
+def _policies(judge: gold.Judge) -> dict[str, Sequence[str]]:
+    found = judge.policies()
+    if not judge.rows:
         return found
-    held = [numbers.all_of(str(row["prompt"]), params.numeric.decimal) for row in asked]
-    for place in range(_PLACES):
-        found[f"number_{place + 1}"] = [
-            f"{params.numeric.after} {each[place].text}" if place < len(each) else "" for each in held
-        ]
-    found["numbers"] = [", ".join(dict.fromkeys(one.text for one in each)) for each in held]
-    return found
+
+    def by_place(place: int) -> Sequence[str]:
+        return judge.numbers(lambda each: each[place] if place < len(each) else None)
+
+    def each(at: int) -> str:
+        return ", ".join(dict.fromkeys(one.text for one in judge.prompted[at]))
+
+    found |= {f"number_{place + 1}": by_place(place) for place in range(_PLACES)}
+    return {**found, "numbers": spool.Each(len(judge.rows), each)}
+
+
+class _Shares:
+    """Of some of the rows: how many each runner has right, and how the student and its teacher differ."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, list[int]] = {}
+        self._pairs = {name: [0, 0, 0] for name in COMPARED}
+
+    def add(self, right: Mapping[str, bool]) -> None:
+        """One more of them, by whom it was answered."""
+        for name, hit in right.items():
+            counts = self._counts.setdefault(name, [0, 0])
+            counts[0] += hit
+            counts[1] += 1
+        for name, (one, other) in COMPARED.items():
+            if one in right and other in right:
+                pair, more = self._pairs[name], int(right[one]) - int(right[other])
+                pair[0] += 1
+                pair[1] += more > 0
+                pair[2] += more < 0
+
+    def data(self, absent: Mapping[str, str]) -> dict[str, Any]:
+        """Runner → its rate; `absent` says why one is not there."""
+        return {
+            name: unavailable(absent[name], "ratio") if name in absent else rate(*self._counts.get(name, (0, 0)))
+            for name in RUNNERS
+        }
+
+    def compared(self, name: str, there: Mapping[str, Any]) -> dict[str, Any]:
+        """The datum of this comparison, by the runners that are there."""
+        lack = lacking(name, there, {})
+        return unavailable(lack, "item/item") if lack else wins_of(*self._pairs[name])
 
 
 def data_of(
@@ -94,66 +131,41 @@ def data_of(
 ) -> dict[str, Any]:
     """The data of report `eval.needle`. Raises ValueError for a line that is not what its output gives, Refusal for a
     row that cannot be judged."""
-    cells = _cells(rows, params)
-    asked = items.first(rows, params.limit)
-    judge = gold.Judge(gold.items_of(rows, params), params, rows)
-    found = items.checked(lines, lambda name: gold.select(rows, name, params), judge.judged)
-    right = {name: [bool(line["parts"]["right"]) for line in mine] for name, mine in found.items()}
-
-    def share(name: str, places: Sequence[int]) -> dict[str, Any]:
-        if name not in right:
-            return unavailable(items.lacks(name, asked), "ratio")
-        hits = [right[name][at] for at in places if at < len(right[name])]
-        return rate(sum(hits), len(hits))
-
-    def shares(places: Sequence[int]) -> dict[str, Any]:
-        return {name: share(name, places) for name in RUNNERS}
-
-    def where(length: int, depth: int | None = None) -> list[int]:
-        return [at for at, cell in enumerate(cells) if cell.length == length and depth in (None, cell.depth)]
-
+    cells = _cells(items.first(rows, params.limit))
+    judge = gold.Judge(rows, params)
+    trivial = zoo.Right(_policies(judge), len(judge.rows), judge.judged)
+    found = dict[str, gold.Answered]()
+    whole, of_length, of_cell = _Shares(), defaultdict[int, _Shares](_Shares), defaultdict[Cell, _Shares](_Shares)
+    for at, mine in items.walk(lines, judge.rows, lambda name: len(gold.select(rows, name, params)), judge.judged):
+        cell = cell_of(judge.rows[at], str(judge.rows[at]["response"]))
+        right = {name: bool(line["parts"]["right"]) for name, line in mine.items()}
+        for shares in (whole, of_length[cell.length], of_cell[cell]):
+            shares.add(right)
+        for name, line in mine.items():
+            found.setdefault(name, gold.Answered()).add(line)
+        trivial.add(at)
+    absent = {name: items.lacks(name, judge.rows) for name in RUNNERS if name not in found}
     lengths = sorted({cell.length for cell in cells})
     table = {
-        str(length): {
-            str(depth): shares(where(length, depth))
-            for depth in sorted({cell.depth for cell in cells if cell.length == length})
-        }
+        str(length): {str(cell.depth): of_cell[cell].data(absent) for cell in cells if cell.length == length}
         for length in lengths
     }
     return {
-        "items": measured(len(asked), "item"),
+        "items": measured(len(judge.rows), "item"),
         "match": params.match,
-        "right": shares(range(len(asked))),
-        **{name: _compared(name, right, range(len(asked))) for name in COMPARED},
-        "by_length": {str(length): shares(where(length)) for length in lengths},
-        "teacher_by_length": {str(length): _compared("teacher_gain", right, where(length)) for length in lengths},
+        "right": whole.data(absent),
+        **{name: whole.compared(name, found) for name in COMPARED},
+        "by_length": {str(length): of_length[length].data(absent) for length in lengths},
+        "teacher_by_length": {str(length): of_length[length].compared("teacher_gain", found) for length in lengths},
         "cells": table,
         "worst_cell": {name: _worst(name, table) for name in RUNNERS},
-        "reasons": {
-            name: {
-                reason: rate(count, len(mine))
-                for reason, count in sorted(Counter(line["reason"] or "right" for line in mine).items())
-            }
-            for name, mine in found.items()
-            if name in RUNNERS
-        },
-        "zoo": zoo.judged(
-            policies(rows, _tools, params),
-            asked,
-            judge.judged,
-            right,
-            lambda name: items.lacks(name, asked),
+        "reasons": gold.reasons_of({name: mine_ for name, mine_ in found.items() if name in RUNNERS}),
+        "zoo": trivial.data(
+            {name: mine_.right for name, mine_ in found.items()},
+            lambda name: items.lacks(name, judge.rows),
             RUNNERS,
         ),
     }
-
-
-def _compared(name: str, right: Mapping[str, Sequence[bool]], places: Sequence[int]) -> dict[str, Any]:
-    if lack := lacking(name, right, {}):
-        return unavailable(lack, "item/item")
-    first, second = (right[one] for one in COMPARED[name])
-    both = [at for at in places if at < min(len(first), len(second))]
-    return wins([first[at] for at in both], [second[at] for at in both])
 
 
 def _worst(name: str, table: Mapping[str, Mapping[str, Any]]) -> str:

@@ -19,19 +19,21 @@ What is preferred follows from the scores, so that the report is made again from
 from __future__ import annotations
 
 import hashlib
+import heapq
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Suite, TokenScore, items, zoo
+from runtime.contract import Params, Refusal, Runner, Suite, TokenScore, items, spool, zoo
 from runtime.contract.conversation import Prompt, Reply
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import REJECTED, prompt_of, rejected_of, reply_of
 from runtime.contract.statistics.intervals import t_interval
-from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, mcnemars, not_numbers, wins
+from runtime.contract.statistics.paired import COMPARED, RUNNERS, Numbers, lacking, mcnemars, not_numbers, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 
@@ -104,8 +106,38 @@ def _value(side: TokenScore, score: Score) -> float:
     return side.log_probability if score == "sum" else side.log_probability / max(1, side.tokens)
 
 
-def pairs_of(rows: Sequence[Mapping[str, Any]], limit: int) -> list[Pair]:
-    """The pairs that are judged. Raises Refusal for a row that is none."""
+class Verdicts(Sequence[Verdict]):
+    """What a model finds of pair after pair."""
+
+    def __init__(self) -> None:
+        self._chosen, self._rejected, self._numbers = items.Scores(), items.Scores(), Numbers()
+
+    def append(self, one: Verdict) -> None:
+        """Of the next pair."""
+        self._chosen.append(one.chosen)
+        self._rejected.append(one.rejected)
+        self._numbers.add((one.chosen, one.rejected))
+
+    @property
+    def why(self) -> str:
+        """Why they are no evidence, or ""."""
+        return self._numbers.why
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @overload
+    def __getitem__(self, at: int) -> Verdict: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Verdict]: ...
+    def __getitem__(self, at: int | slice) -> Verdict | Sequence[Verdict]:
+        if isinstance(at, slice):
+            return spool.picked(self, range(len(self))[at])
+        return Verdict(self._chosen[at], self._rejected[at])
+
+
+def pairs_of(rows: Sequence[Mapping[str, Any]], limit: int) -> Sequence[Pair]:
+    """The pairs that are judged, each made when it is asked for. Raises Refusal for a row that is none."""
     taken = rows[:limit] if limit else rows
     none = next((row for row in taken if REJECTED not in row), None)
     if none is not None:
@@ -113,7 +145,12 @@ def pairs_of(rows: Sequence[Mapping[str, Any]], limit: int) -> list[Pair]:
             f"row `{none['id']}` of source `{none['source']}` is no preference pair",
             action="name with `rows: {source: …}` of the suite the source that has `chosen` and `rejected`",
         )
-    return [Pair(str(row["id"]), prompt_of(row), reply_of(row), rejected_of(row)) for row in taken]
+
+    def pair(at: int) -> Pair:
+        row = taken[at]
+        return Pair(str(row["id"]), prompt_of(row), reply_of(row), rejected_of(row))
+
+    return spool.Each(len(taken), pair)
 
 
 def select(rows: Sequence[Mapping[str, Any]], runner: str, params: PreferenceParams) -> Sequence[Mapping[str, Any]]:
@@ -147,7 +184,7 @@ def ask(
     _seed: int,
 ) -> list[items.Line]:
     """A line for each pair."""
-    pairs = pairs_of(rows, 0)
+    pairs = list(pairs_of(rows, 0))
     scores = runner.score([(one.asked, side) for one in pairs for side in (one.chosen, one.rejected)])
     both = zip(map(items.of_score, scores[::2]), map(items.of_score, scores[1::2]), strict=True)
     return [
@@ -168,25 +205,21 @@ def data_of(
     Raises ValueError for a line that says otherwise than its scores, or that is about another row; Refusal for a row
     that is no pair.
     """
-    pairs_of(rows, params.limit)
-    found = items.checked(
-        lines,
-        lambda name: select(rows, name, params),
-        lambda name, row, output: judged(name, row, output, params.score),
-    )
-    return _data(rows, {name: [_verdict(line["output"]) for line in mine] for name, mine in found.items()}, params)
+    pairs, asked = pairs_of(rows, params.limit), items.first(rows, params.limit)
 
+    def again(name: str, at: int, output: Any) -> items.Line:
+        return judged(name, asked[at], output, params.score)
 
-def _data(
-    rows: Sequence[Mapping[str, Any]], found: Mapping[str, Sequence[Verdict]], params: PreferenceParams
-) -> dict[str, Any]:
-    pairs = pairs_of(rows, params.limit)
+    trivial = zoo.Right(policies(rows, (), params), len(pairs), again)
+    found = dict[str, Verdicts]()
+    for at, mine in items.walk(lines, asked, lambda name: len(select(rows, name, params)), again):
+        for name, line in mine.items():
+            found.setdefault(name, Verdicts()).append(_verdict(line["output"]))
+        trivial.add(at)
     why = {name: items.lacks(name, pairs) for name in RUNNERS if name not in found}
-    for name, mine in found.items():
-        if wrong := not_numbers([side for one in mine for side in (one.chosen, one.rejected)]):
-            why[name] = wrong
-    sound = {name: mine for name, mine in found.items() if name not in why}
-    right = {name: _preferred(mine, params.score) for name, mine in sound.items()}
+    why |= {name: verdicts.why for name, verdicts in found.items() if verdicts.why}
+    sound = {name: verdicts for name, verdicts in found.items() if name not in why}
+    right = {name: _preferred(verdicts, params.score) for name, verdicts in sound.items()}
 
     def each(make: Callable[[str], dict[str, Any]], unit_: str) -> dict[str, Any]:
         return {name: unavailable(why[name], unit_) if name in why else make(name) for name in RUNNERS}
@@ -202,39 +235,38 @@ def _data(
         **{name: _compared(name, right, why) for name in COMPARED},
         "mcnemar": mcnemars({name: _lack(name, right, why) or _sides(name, right) for name in COMPARED}),
         "worst": _worst(pairs, sound, params),
-        "zoo": zoo.judged(
-            policies(rows, (), params),
-            items.first(rows, params.limit),
-            lambda name, row, output: judged(name, row, output, params.score),
-            right,
-            lambda name: why[name],
-            RUNNERS,
-        ),
+        "zoo": trivial.data(right, lambda name: why[name], RUNNERS),
     }
 
 
-def _preferred(mine: Sequence[Verdict], score: Score) -> list[bool]:
-    return [one.margin(score) > 0 for one in mine]
+def _preferred(mine: Sequence[Verdict], score: Score) -> bytearray:
+    return bytearray(one.margin(score) > 0 for one in mine)
 
 
 def policies(
     rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: PreferenceParams
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, Sequence[dict[str, Any]]]:
     """What policies that understand nothing would prefer: of two equally long answers, none."""
     pairs = pairs_of(rows, params.limit)
     if not pairs:
         return {}
 
-    def takes(chosen: Sequence[int]) -> list[dict[str, Any]]:
-        return [{side: _sure(one * sign) for side, sign in (("chosen", 1), ("rejected", -1))} for one in chosen]
+    def takes(chosen: Callable[[Pair], int]) -> Sequence[dict[str, Any]]:
+        def scores(at: int) -> dict[str, Any]:
+            one = chosen(pairs[at])
+            return {side: _sure(one * sign) for side, sign in (("chosen", 1), ("rejected", -1))}
 
-    longer = [len(str(one.chosen)) - len(str(one.rejected)) for one in pairs]
+        return spool.Each(len(pairs), scores)
+
+    def longer(one: Pair) -> int:
+        return len(str(one.chosen)) - len(str(one.rejected))
+
     return {
-        zoo.GOLD: takes([1] * len(pairs)),
-        "mute": takes([0] * len(pairs)),
+        zoo.GOLD: takes(lambda _: 1),
+        "mute": takes(lambda _: 0),
         "longer": takes(longer),
-        "shorter": takes([-one for one in longer]),
-        "random": takes([1 if int(hashlib.sha256(one.row.encode()).hexdigest()[0], 16) % 2 else -1 for one in pairs]),
+        "shorter": takes(lambda one: -longer(one)),
+        "random": takes(lambda one: 1 if int(hashlib.sha256(one.row.encode()).hexdigest()[0], 16) % 2 else -1),
     }
 
 
@@ -247,7 +279,7 @@ def _scored(sound: Mapping[str, Sequence[Verdict]], why: Mapping[str, str], scor
     """Runner → what it would prefer by this score, and by how much: the mean over pairs, with Student's interval."""
 
     def margin(mine: Sequence[Verdict]) -> dict[str, Any]:
-        margins = [one.margin(score) for one in mine]
+        margins = array("d", (one.margin(score) for one in mine))
         if len(margins) < 2:
             return unavailable("fewer than two items", UNITS[score])
         low, high = t_interval(margins)
@@ -265,16 +297,16 @@ def _scored(sound: Mapping[str, Sequence[Verdict]], why: Mapping[str, str], scor
     }
 
 
-def _lack(name: str, right: Mapping[str, Sequence[bool]], why: Mapping[str, str]) -> str:
+def _lack(name: str, right: Mapping[str, Sequence[int]], why: Mapping[str, str]) -> str:
     return lacking(name, right, {who: reason for who, reason in why.items() if not reason.startswith("no ")})
 
 
-def _sides(name: str, right: Mapping[str, Sequence[bool]]) -> tuple[Sequence[bool], Sequence[bool]]:
+def _sides(name: str, right: Mapping[str, Sequence[int]]) -> tuple[Sequence[int], Sequence[int]]:
     first, second = COMPARED[name]
     return right[first], right[second]
 
 
-def _compared(name: str, right: Mapping[str, Sequence[bool]], why: Mapping[str, str]) -> dict[str, Any]:
+def _compared(name: str, right: Mapping[str, Sequence[int]], why: Mapping[str, str]) -> dict[str, Any]:
     lack = _lack(name, right, why)
     return unavailable(lack, "item/item") if lack else wins(*_sides(name, right))
 
@@ -296,7 +328,7 @@ def _worst(
         losses = sum(one.get(worse, 0.0) > 0 and one.get(mine, 1.0) <= 0 for mine, worse in COMPARED.values())
         return -losses, min(judged(index)), index
 
-    wrong = [index for index in range(len(pairs)) if any(margin <= 0 for margin in judged(index))]
+    wrong = (index for index in range(len(pairs)) if any(margin <= 0 for margin in judged(index)))
     return [
         {
             "row": pairs[index].row,
@@ -305,7 +337,7 @@ def _worst(
             "rejected": shown(str(pairs[index].rejected), params.quote),
             "margins": {name: measured(margin, UNITS[params.score]) for name, margin in margins(index).items()},
         }
-        for index in sorted(wrong, key=lost)[: params.examples]
+        for index in heapq.nsmallest(params.examples, wrong, key=lost)
     ]
 
 

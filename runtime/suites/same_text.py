@@ -13,13 +13,14 @@ that falls silent, or says one thing whatever it is asked, is written by anybody
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Runner, Suite, items, zoo
+from runtime.contract import Params, Runner, Suite, items, spool, zoo
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of
 from runtime.contract.statistics.rates import rate
@@ -176,17 +177,23 @@ def data_of(
     """The data of report `eval.same_text`. What a runner that is not there would show is `unavailable`. Raises
     ValueError for a line that is not what its output gives beside the original's."""
     asked = rows[: params.limit]
-    wanted = {str(one["row"]): one["output"] for one in lines if one["runner"] == "teacher"}
+    originals = items.by_runner(lines).get("teacher", ())
 
-    def again(name: str, row: Mapping[str, Any], output: Any) -> items.Line:
-        if name == "teacher":
-            judged(name, row, output, output)
-            return items.line(row, name, output, {})
-        if str(row["id"]) not in wanted:
+    def wanted(at: int) -> Any:
+        if at >= len(originals) or originals[at]["row"] != str(asked[at]["id"]):
             raise ValueError("the original has none to compare it with")
-        return judged(name, row, output, wanted[str(row["id"])])
+        return originals[at]["output"]
 
-    found = items.checked(lines, lambda name: select(rows, name, params), again)
+    def again(name: str, at: int, output: Any) -> items.Line:
+        if name == "teacher":
+            judged(name, asked[at], output, output)
+            return items.line(asked[at], name, output, {})
+        return judged(name, asked[at], output, wanted(at))
+
+    found = dict[str, _Answered]()
+    for at, mine in items.walk(lines, asked, lambda name: len(select(rows, name, params)), again):
+        for name in (name for name in JUDGED if name in mine):
+            found.setdefault(name, _Answered(name)).add(mine[name], wanted(at))
     data: dict[str, Any] = {
         "items": measured(len(asked), "item"), "same": {}, "common": {}, "ties": {}, "different": []
     }  # fmt: skip
@@ -195,40 +202,60 @@ def data_of(
             for part, of in (("same", "ratio"), ("common", "1"), ("ties", "ratio")):
                 data[part][name] = unavailable(items.lacks(name, asked), of)
             continue
-        mine = found[name]
-        apart = [one for one in mine if not one["parts"]["same"]]
-        data["same"][name] = rate(len(mine) - len(apart), len(mine))
-        data["common"][name] = measured(fmean(one["parts"]["common"] for one in mine), "1", n=len(mine))
-        different: list[dict[str, Any]] = [
-            {
-                "runner": name,
-                "row": one["row"],
-                "original": wanted[one["row"]]["text"][:LONGEST],
-                "text": one["output"]["text"][:LONGEST],
-                "parting": _parting(one, wanted[one["row"]]),
-            }
-            for one in apart
-        ]
-        ties = sum(one["parts"].get("tie") is True for one in apart)
-        data["ties"][name] = rate(ties, len(apart)) if apart else unavailable("no text differs", "ratio")
-        data["different"] += different[:SHOWN]
-    originals = found.get("teacher", [])
-    data["zoo"] = zoo.judged(
-        _policies(asked, [one["output"] for one in originals]) if originals else {},
-        asked if originals else [],
-        again,
-        {name: [one["parts"]["same"] for one in found[name]] for name in JUDGED if name in found},
-        lambda name: items.lacks(name, asked),
-        JUDGED,
+        one = found[name]
+        count, apart = len(one.same), len(one.same) - sum(one.same)
+        data["same"][name] = rate(count - apart, count)
+        data["common"][name] = measured(fmean(one.common), "1", n=count)
+        data["ties"][name] = rate(one.ties, apart) if apart else unavailable("no text differs", "ratio")
+        data["different"] += one.different
+    whole = len(asked) if originals else 0
+    trivial = zoo.Right(_policies(asked, originals) if originals else {}, whole, again)
+    for at in range(whole):
+        trivial.add(at)
+    data["zoo"] = trivial.data(
+        {name: one.same for name, one in found.items()}, lambda name: items.lacks(name, asked), JUDGED
     )
     return data
 
 
-def _policies(asked: Sequence[Mapping[str, Any]], originals: Sequence[Any]) -> dict[str, list[Any]]:
+class _Answered:
+    """What one runner's texts come to beside the original's, one after the other."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self.same, self.common, self.ties = name, bytearray(), array("d"), 0
+        #: the first that differ
+        self.different: list[dict[str, Any]] = []
+
+    def add(self, line: items.Line, wanted: Mapping[str, Any]) -> None:
+        """The next line, and what the original gave."""
+        same = bool(line["parts"]["same"])
+        self.same.append(same)
+        self.common.append(line["parts"]["common"])
+        if same:
+            return
+        self.ties += line["parts"].get("tie") is True
+        if len(self.different) < SHOWN:
+            self.different.append(
+                {
+                    "runner": self._name,
+                    "row": line["row"],
+                    "original": wanted["text"][:LONGEST],
+                    "text": line["output"]["text"][:LONGEST],
+                    "parting": _parting(line, wanted),
+                }
+            )
+
+
+def _policies(asked: Sequence[Mapping[str, Any]], originals: Sequence[items.Line]) -> dict[str, Sequence[Any]]:
     """What policies that understand nothing would write; the positive control is the original itself."""
-    texts = zoo.of_texts([str(one["text"]) for one in originals], [zoo.last_words(prompt_of(row)) for row in asked])
-    found: dict[str, list[Any]] = {name: [{"text": text, "ids": []} for text in said] for name, said in texts.items()}
-    return {**found, zoo.GOLD: list(originals)}
+    golds = spool.texts(str(one["output"]["text"]) for one in originals)
+    texts = zoo.of_texts(golds, spool.Each(len(asked), lambda at: zoo.last_words(prompt_of(asked[at]))))
+    found: dict[str, Sequence[Any]] = {name: _written(said) for name, said in texts.items()}
+    return {**found, zoo.GOLD: spool.Each(len(originals), lambda at: originals[at]["output"])}
+
+
+def _written(texts: Sequence[str]) -> Sequence[dict[str, Any]]:
+    return spool.Each(len(texts), lambda at: {"text": texts[at], "ids": []})
 
 
 SUITE = Suite(

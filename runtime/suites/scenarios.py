@@ -13,15 +13,16 @@ and no miss. Where fewer calls are answered than `least_hit_rate`, nothing is sa
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Suite, callforms, calls, items, scenario, wanted, zoo
+from runtime.contract import Params, Refusal, Runner, Suite, callforms, calls, items, scenario, spool, wanted, zoo
 from runtime.contract.agreement import Wanted, compared, prepared
 from runtime.contract.callforms import Form
 from runtime.contract.calls import Call, Fault
@@ -321,25 +322,39 @@ def _gold(rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: Scena
 
 def policies(
     rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: ScenariosParams
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, Sequence[dict[str, Any]]]:
     """What policies that understand nothing would say, as far as they are let; and the rows' own paths."""
-    last = [str(row["messages"][scenario.begins(row) - 1]["content"]) for row in rows]
-    texts = {
-        name: [[text] for text in said]
-        for name, said in zoo.of_texts([own_path(row)[-1] for row in rows], last).items()
-    }
-    texts["no_call"] = [[own_path(row)[-1]] for row in rows]
-    texts[zoo.GOLD] = [own_path(row) for row in rows]
-    made = {callforms.write([call]): call for row in rows for call in _path_calls(row)}
-    every = callforms.write([*made.values()][:_EVERY])
-    texts["every_call"] = [[every, own_path(row)[-1]] for row in rows]
+    finals = spool.texts(own_path(row)[-1] for row in rows)
+
+    def last(at: int) -> str:
+        return str(rows[at]["messages"][scenario.begins(rows[at]) - 1]["content"])
+
+    def only(texts: Sequence[str]) -> Callable[[int], list[str]]:
+        return lambda at: [texts[at]]
+
+    said = {name: only(texts) for name, texts in zoo.of_texts(finals, spool.Each(len(rows), last)).items()}
+    said["no_call"] = only(finals)
+    said[zoo.GOLD] = lambda at: own_path(rows[at])
+    every = callforms.write(_every(rows))
+    said["every_call"] = lambda at: [every, finals[at]]
     if tools:
         first = callforms.write([Call(str(tools[0]["name"]), {})])
-        texts["always_first_tool"] = [[first] * _turns(row, params) for row in rows]
-    return {
-        name: [_said(row, mine, tools, params) for row, mine in zip(rows, said, strict=True)]
-        for name, said in texts.items()
-    }
+        said["always_first_tool"] = lambda at: [first] * _turns(rows[at], params)
+
+    def outputs(texts: Callable[[int], list[str]]) -> Sequence[dict[str, Any]]:
+        return spool.Each(len(rows), lambda at: _said(rows[at], texts(at), tools, params))
+
+    return {name: outputs(texts) for name, texts in said.items()}
+
+
+def _every(rows: Sequence[Mapping[str, Any]]) -> list[Call]:
+    """The first distinct calls of the rows' paths."""
+    made: dict[str, Call] = {}
+    for row in rows:
+        made |= {callforms.write([call]): call for call in _path_calls(row)}
+        if len(made) >= _EVERY:
+            break
+    return [*made.values()][:_EVERY]
 
 
 def _said(
@@ -365,50 +380,41 @@ def data_of(
     asked = items.first(rows, params.limit)
     held = fixtures_of(tools) if asked else None
     _gold(asked, tools, params)
-    found = items.checked(
-        lines,
-        lambda name: select(rows, name, params),
-        lambda name, row, output: judged(name, row, output, tools, params),
-    )
-    hits = {name: _hits(mine) for name, mine in found.items()}
+
+    def again(name: str, at: int, output: Any) -> items.Line:
+        return judged(name, asked[at], output, tools, params)
+
+    trivial = zoo.Right(policies(asked, tools, params), len(asked), again)
+    found = dict[str, _Answered]()
+    for at, mine in items.walk(lines, asked, lambda name: len(select(rows, name, params)), again):
+        for name, line in mine.items():
+            found.setdefault(name, _Answered()).add(line, _part(asked[at]))
+        trivial.add(at)
+    hits = {name: (one.served, one.served + one.missed) for name, one in found.items()}
     low = {
         name: f"{served} of {calls_} calls were answered, less than {params.least_hit_rate:g}"
         for name, (served, calls_) in hits.items()
         if served < params.least_hit_rate * calls_
     }
-    right = {name: [not line["reason"] for line in mine] for name, mine in found.items() if name not in low}
-    halted = {name: [_halted(line) for line in mine] for name, mine in found.items() if name not in low}
-    policed = policies(asked, tools, params)
-
-    def judge(name: str, row: Mapping[str, Any], output: Any) -> items.Line:
-        return judged(name, row, output, tools, params)
+    right = {name: one.right for name, one in found.items() if name not in low}
 
     def absent(name: str, unit_: str) -> dict[str, Any]:
         return unavailable(low.get(name) or items.lacks(name, asked), unit_)
 
-    def each(values: Mapping[str, Sequence[bool]]) -> dict[str, Any]:
-        return {
-            name: rate(sum(values[name]), len(values[name])) if name in values else absent(name, "ratio")
-            for name in RUNNERS
-        }
-
-    places = {part: [at for at, row in enumerate(asked) if _part(row) == part] for part in PARTS}
-
-    def of_part(name: str, part: str) -> dict[str, Any]:
-        mine = [right[name][at] for at in places[part] if at < len(right[name])] if name in right else []
-        return rate(sum(mine), len(mine)) if name in right else absent(name, "ratio")
+    def each(make: Callable[[_Answered], dict[str, Any]]) -> dict[str, Any]:
+        return {name: make(found[name]) if name in right else absent(name, "ratio") for name in RUNNERS}
 
     return {
         "items": measured(len(asked), "item"),
-        "by_part": {part: {name: of_part(name, part) for name in RUNNERS} for part in PARTS},
-        "right": each(right),
-        "halted": each(halted),
+        "by_part": {part: each(functools.partial(_Answered.of_part, part=part)) for part in PARTS},
+        "right": each(lambda one: rate(sum(one.right), len(one.right))),
+        "halted": each(lambda one: rate(one.halted, len(one.right))),
         "fixture_hit_rate": {
             name: rate(*hits[name]) if name in hits else unavailable(items.lacks(name, asked), "ratio")
             for name in RUNNERS
         },
         "fixture_miss_count": {
-            name: measured(sum(line["parts"]["missed"] for line in found[name]), "item", n=len(found[name]))
+            name: measured(found[name].missed, "item", n=len(found[name].right))
             if name in found
             else unavailable(items.lacks(name, asked), "item")
             for name in RUNNERS
@@ -417,21 +423,35 @@ def data_of(
         "of_teacher": {name: _share(name, right, low) for name in ("student", "coreml")},
         **{name: _compared(name, right, low, bool(asked)) for name in COMPARED},
         "reasons": {
-            name: {
-                reason or "right": rate(count, len(mine))
-                for reason, count in sorted(Counter(line["reason"] for line in mine).items())
-            }
-            for name, mine in found.items()
+            name: {reason or "right": rate(count, len(one.right)) for reason, count in sorted(one.reasons.items())}
+            for name, one in found.items()
         },
-        "zoo": zoo.judged(
-            policed, asked, judge, right, lambda name: low.get(name) or items.lacks(name, asked), RUNNERS
-        ),
+        "zoo": trivial.data(right, lambda name: low.get(name) or items.lacks(name, asked), RUNNERS),
     }
 
 
-def _hits(mine: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    served = sum(line["parts"]["served"] for line in mine)
-    return served, served + sum(line["parts"]["missed"] for line in mine)
+class _Answered:
+    """What one runner's lines come to, one after the other."""
+
+    def __init__(self) -> None:
+        self.right, self.reasons = bytearray(), Counter[str]()
+        self.served = self.missed = self.halted = 0
+        self._parts = {part: [0, 0] for part in PARTS}
+
+    def add(self, line: items.Line, part: str) -> None:
+        """The next line, of a row that is such a part."""
+        hit = not line["reason"]
+        self.right.append(hit)
+        self.reasons[line["reason"]] += 1
+        self.served += line["parts"]["served"]
+        self.missed += line["parts"]["missed"]
+        self.halted += _halted(line)
+        self._parts[part][0] += hit
+        self._parts[part][1] += 1
+
+    def of_part(self, part: str) -> dict[str, Any]:
+        """How many of such rows it has right."""
+        return rate(*self._parts[part])
 
 
 def _halted(line: Mapping[str, Any]) -> bool:
@@ -453,7 +473,7 @@ def _part(row: Mapping[str, Any]) -> str:
     return "long" if sum(made) >= LONG else "several" if max(made, default=0) > 1 else "single"
 
 
-def _share(name: str, right: Mapping[str, Sequence[bool]], low: Mapping[str, str]) -> dict[str, Any]:
+def _share(name: str, right: Mapping[str, Sequence[int]], low: Mapping[str, str]) -> dict[str, Any]:
     """How many a model gets right for each that its teacher does, on the rows both were asked. Nobody is right here by
     chance: `zoo` says what understanding nothing gets."""
     for one in ("teacher", name):
@@ -479,7 +499,7 @@ def _share(name: str, right: Mapping[str, Sequence[bool]], low: Mapping[str, str
     )
 
 
-def _compared(name: str, right: Mapping[str, Sequence[bool]], low: Mapping[str, str], some: bool) -> dict[str, Any]:
+def _compared(name: str, right: Mapping[str, Sequence[int]], low: Mapping[str, str], some: bool) -> dict[str, Any]:
     lack = (lacking(name, right, low)) if some else "no items"
     first, second = COMPARED[name]
     return unavailable(lack, "item/item") if lack else wins(right[first], right[second])

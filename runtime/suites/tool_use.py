@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, cast
 
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Suite, agreement, callforms, items, zoo
+from runtime.contract import Params, Refusal, Runner, Suite, agreement, callforms, items, spool, zoo
 from runtime.contract.agreement import Rules
 from runtime.contract.calls import Call
 from runtime.contract.report import measured, unavailable
@@ -98,10 +98,11 @@ def items_of(
     tools: Sequence[Any],
     rules: Rules = agreement.EXACT,
     forms: Sequence[callforms.Form] = (callforms.NATIVE,),
-) -> list[Item]:
-    """Rows as items. Raises Refusal as `item_of`, and where a row has no tools and nothing declares any."""
+) -> Sequence[Item]:
+    """Rows as items, each made when it is asked for: then it raises Refusal as `item_of`. Raises Refusal where a row
+    has no tools and nothing declares any."""
     valid, schemas = _declared(json.dumps(list(tools))) if tools or not _own(rows) else ({}, {})
-    return [item_of(row, valid, schemas, rules, forms) for row in rows]
+    return spool.Each(len(rows), lambda at: item_of(rows[at], valid, schemas, rules, forms))
 
 
 @lru_cache(maxsize=4)
@@ -167,40 +168,53 @@ def absent(why: str) -> dict[str, Any]:
     return {**rates, "faults": {}, "by_tool": {}, "by_kind": {}, "failed_examples": []}
 
 
-def evaluate(
-    outputs: Sequence[str], judged: Sequence[Mapping[str, Any]], items: Sequence[Item], examples: int
-) -> dict[str, Any]:
-    """All facts of one runner: pooled, by the wanted tools, by kind of row, and a few failed rows in full."""
-    total, per_tool, per_kind = Tally(), dict[str, Tally](), dict[str, Tally]()
-    failed: list[dict[str, str]] = []
-    for output, parts, item in zip(outputs, judged, items, strict=True):
-        add(total, item, parts)
-        add(per_kind.setdefault(item.kind, Tally()), item, parts)
+class Answered:
+    """All facts of one runner, item by item: pooled, by the wanted tools, by kind of row, and a few failed rows."""
+
+    def __init__(self, examples: int) -> None:
+        self._total, self._examples = Tally(), examples
+        self._per_tool, self._per_kind = dict[str, Tally](), dict[str, Tally]()
+        self._failed: list[dict[str, str]] = []
+        #: of each item in a byte: whether its calls are right, and whether nothing is wrong with it
+        self.right, self.sound = bytearray(), bytearray()
+
+    def add(self, item: Item, output: str, parts: Mapping[str, Any]) -> None:
+        """The next item, what was said, and what it is worth."""
+        add(self._total, item, parts)
+        add(self._per_kind.setdefault(item.kind, Tally()), item, parts)
         for name in {one.call.name for one in item.wanted}:
-            add(per_tool.setdefault(name, Tally()), item, parts)
-        if (why := reason(parts)) and len(failed) < examples:
-            failed.append({"id": item.id, "output": output[:500], "kind": why, "detail": parts["detail"]})
-    by_tool = {
-        name: {
-            "span_f1": f1(tally),
-            "json_validity": rate(tally.valid, tally.eligible),
-            "tool_selection": rate(tally.selected, tally.eligible),
-            "exact_call": rate(tally.exact, tally.eligible),
+            add(self._per_tool.setdefault(name, Tally()), item, parts)
+        why = reason(parts)
+        if why and len(self._failed) < self._examples:
+            self._failed.append({"id": item.id, "output": output[:500], "kind": why, "detail": parts["detail"]})
+        self.right.append(parts["right"])
+        self.sound.append(not why)
+
+    def data(self) -> dict[str, Any]:
+        """What the report says of it."""
+        by_tool = {
+            name: {
+                "span_f1": f1(tally),
+                "json_validity": rate(tally.valid, tally.eligible),
+                "tool_selection": rate(tally.selected, tally.eligible),
+                "exact_call": rate(tally.exact, tally.eligible),
+            }
+            for name, tally in sorted(self._per_tool.items())
         }
-        for name, tally in sorted(per_tool.items())
-    }
-    by_kind = {
-        kind: rate(tally.exact + tally.abstained, tally.eligible + tally.controls)
-        for kind, tally in sorted(per_kind.items())
-    }
-    return {**facts(total), "by_tool": by_tool, "by_kind": by_kind, "failed_examples": failed}
+        by_kind = {
+            kind: rate(tally.exact + tally.abstained, tally.eligible + tally.controls)
+            for kind, tally in sorted(self._per_kind.items())
+        }
+        return {**facts(self._total), "by_tool": by_tool, "by_kind": by_kind, "failed_examples": self._failed}
 
 
 #: calls that a policy which always calls chooses from
 _CALLED = 20
 
 
-def policies(rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: ToolUseParams) -> dict[str, list[str]]:
+def policies(
+    rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: ToolUseParams
+) -> dict[str, Sequence[str]]:
     """What policies that understand nothing would say, in the form that is asked for."""
     return _policies(items_of(items.first(rows, params.limit), tools, params.rules, params.forms), params.forms[0])
 
@@ -211,21 +225,27 @@ def _call(item: Item, called: Sequence[tuple[str, frozenset[str]]], form: callfo
     return next(fitting, None) or callforms.write([Call(next(iter(item.valid)), {})], form)
 
 
-def _policies(asked: Sequence[Item], form: callforms.Form) -> dict[str, list[str]]:
-    if not asked:
+def _policies(asked: Sequence[Item], form: callforms.Form) -> dict[str, Sequence[str]]:
+    wants = bytearray()
+
+    def answers() -> Iterator[str]:
+        for item in asked:
+            wants.append(bool(item.wanted))
+            yield gold_of(item, form)
+
+    golds = spool.texts(answers())
+    if not golds:
         return {}
-    golds = [gold_of(item, form) for item in asked]
     # the calls that are wanted most often, with the tools that they need
-    called = zoo.commonest(
-        (gold, frozenset(one.call.name for one in item.wanted))
-        for gold, item in zip(golds, asked, strict=True)
-        if item.wanted
-    )[:_CALLED]
-    silent = zoo.commonest(gold for gold, item in zip(golds, asked, strict=True) if not item.wanted)
+    called = [
+        (golds[at], frozenset(one.call.name for one in asked[at].wanted))
+        for at in spool.commonest(golds, _CALLED, wants)
+    ]
+    silent = spool.commonest(golds, among=bytes(not one for one in wants))
     return {
-        **zoo.of_texts(golds, [zoo.last_words(item.prompt) for item in asked]),
-        "always_call": [_call(item, called, form) for item in asked],
-        "never_call": [silent[0] if silent else zoo.REFUSAL for _ in asked],
+        **zoo.of_texts(golds, spool.Each(len(asked), lambda at: zoo.last_words(asked[at].prompt))),
+        "always_call": spool.Each(len(asked), lambda at: _call(asked[at], called, form)),
+        "never_call": spool.same(golds[silent[0]] if silent else zoo.REFUSAL, len(asked)),
     }
 
 
@@ -250,7 +270,7 @@ def ask(
     _seed: int,
 ) -> list[items.Line]:
     """A line for each row."""
-    asked = items_of(rows, tools, params.rules, params.forms)
+    asked = list(items_of(rows, tools, params.rules, params.forms))
     outputs = runner.generate([item.prompt for item in asked], params.max_new_tokens)
     whole = zip(rows, outputs, asked, strict=True)
     return [judged(name, row, output, item, params) for row, output, item in whole]
@@ -265,38 +285,33 @@ def data_of(
 ) -> dict[str, Any]:
     """The data of report `eval.tool_use`. Raises ValueError for a line that is not what its output gives, Refusal
     where no tool is declared, or for a gold call that does not fit."""
-    asked = items_of(items.first(rows, params.limit), tools, params.rules, params.forms)
-    by_id = {item.id: item for item in asked}
-    found = items.checked(
-        lines,
-        lambda name: select(rows, name, params),
-        lambda name, row, output: judged(name, row, output, by_id[str(row["id"])], params),
-    )
+    whole = items.first(rows, params.limit)
+    asked = items_of(whole, tools, params.rules, params.forms)
+
+    def again(name: str, at: int, output: Any) -> items.Line:
+        return judged(name, whole[at], output, asked[at], params)
+
+    trivial = zoo.Right(_policies(asked, params.forms[0]), len(asked), again)
+    found, eligible = dict[str, Answered](), 0
+    for at, mine in items.walk(lines, whole, lambda name: len(select(rows, name, params)), again):
+        eligible += bool(asked[at].wanted)
+        for name, line in mine.items():
+            found.setdefault(name, Answered(params.examples)).add(asked[at], line["output"], line["parts"])
+        trivial.add(at)
     data: dict[str, Any] = {
         "rows": measured(len(asked), "row"),
-        "eligible": measured(sum(bool(item.wanted) for item in asked), "row"),
-        "controls": measured(sum(not item.wanted for item in asked), "row"),
-        "runners": {},
+        "eligible": measured(eligible, "row"),
+        "controls": measured(len(asked) - eligible, "row"),
+        "runners": {
+            name: found[name].data() if name in found else absent(items.lacks(name, asked)) for name in RUNNERS
+        },
     }
-    right: dict[str, list[bool]] = {}
-    for name in RUNNERS:
-        if name not in found:
-            data["runners"][name] = absent(items.lacks(name, asked))
-            continue
-        mine = asked[: len(found[name])]
-        outputs, parts = [line["output"] for line in found[name]], [line["parts"] for line in found[name]]
-        data["runners"][name] = evaluate(outputs, parts, mine, params.examples)
-        right[name] = [bool(one["right"]) for one in parts]
+    right = {name: found[name].right for name in RUNNERS if name in found}
     for name, (better, worse) in COMPARED.items():
         lack = lacking(name, right, {}) if asked else "no items"
         data[name] = unavailable(lack, "item/item") if lack else wins(right[better], right[worse])
-    data["zoo"] = zoo.judged(
-        _policies(asked, params.forms[0]),
-        items.first(rows, params.limit),
-        lambda name, row, output: judged(name, row, output, by_id[str(row["id"])], params),
-        {name: [not line["reason"] for line in mine] for name, mine in found.items()},
-        lambda name: items.lacks(name, asked),
-        RUNNERS,
+    data["zoo"] = trivial.data(
+        {name: mine.sound for name, mine in found.items()}, lambda name: items.lacks(name, asked), RUNNERS
     )
     return data
 
@@ -306,7 +321,7 @@ def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: ToolUseParams) 
     if "wanted" not in row or not (tools or row.get("tools")):
         return ""
     try:
-        items_of([row], tools, params.rules, params.forms)
+        items_of([row], tools, params.rules, params.forms)[0]
     except Refusal as wrong:
         return wrong.message
     return ""

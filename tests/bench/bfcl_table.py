@@ -77,7 +77,7 @@ def main() -> int:
     oracle = published(given.folder, given.published) if given.published else None
     params = bfcl.BfclParams()
     print(f"{'right of':<20}" + "".join(f"{category:>20}" for category in data.CATEGORIES))
-    columns: dict[str, list[Item]] = {c: bfcl.items_of(data.rows_of(given.folder, c)) for c in data.CATEGORIES}
+    columns: dict[str, list[Item]] = {c: list(bfcl.items_of(data.rows_of(given.folder, c))) for c in data.CATEGORIES}
     wrong, compared = 0, 0
     for way in ("gold", *WAYS, REVERSED):
         cells = []

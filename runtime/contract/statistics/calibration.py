@@ -19,7 +19,7 @@ def bin_of(confidence: float, bins: int) -> int:
     return min(int(confidence * bins), bins - 1)
 
 
-def error(sure: Sequence[float], right: Sequence[bool], bins: int) -> float:
+def error(sure: Sequence[float], right: Sequence[int], bins: int) -> float:
     """Σ over bins of (items in it / all) · |mean confidence - share right| (Naeini et al. 2015, ECE)."""
     sums = [0.0] * bins
     for confidence, good in zip(sure, right, strict=True):
@@ -28,7 +28,7 @@ def error(sure: Sequence[float], right: Sequence[bool], bins: int) -> float:
 
 
 def calibration(
-    sure: Sequence[float], right: Sequence[bool], bins: int, seed: int, *, resamples: int = 1000
+    sure: Sequence[float], right: Sequence[int], bins: int, seed: int, *, resamples: int = 1000
 ) -> dict[str, Any]:
     """Datum: the error, with a percentile bootstrap over items (Efron 1979).
 
@@ -56,7 +56,7 @@ def calibration(
     )  # fmt: skip
 
 
-def _allowed(sure: Sequence[float], right: Sequence[bool], bins: int) -> float:
+def _allowed(sure: Sequence[float], right: Sequence[int], bins: int) -> float:
     """The error where each bin's rate is the end of its interval that is farther from how sure the model was."""
     return math.fsum(
         one["right"]["n"] * max(abs(one["sure"]["value"] - one["right"][end]) for end in ("low", "high"))
@@ -64,7 +64,7 @@ def _allowed(sure: Sequence[float], right: Sequence[bool], bins: int) -> float:
     ) / len(sure)
 
 
-def table(sure: Sequence[float], right: Sequence[bool], bins: int) -> list[dict[str, Any]]:
+def table(sure: Sequence[float], right: Sequence[int], bins: int) -> list[dict[str, Any]]:
     """Per bin: its items, how many are right, and how sure the model was on average; empty ones are left out."""
     found = []
     for number in range(bins):

@@ -33,10 +33,10 @@ def corrected(k: int, n: int, choices: int) -> dict[str, Any]:
     return measured(beyond(k / n, choices), "1", n=n, low=low, high=high, confidence=0.95, interval=EXACT)
 
 
-def macro(right: Sequence[bool], families: Sequence[Hashable]) -> dict[str, Any]:
+def macro(right: Sequence[int], families: Sequence[Hashable]) -> dict[str, Any]:
     """Datum: the mean of the families' rates, each counting once however many items it has. The families are these and
     no sample of others, so that the error is of the items within them."""
-    groups: dict[Hashable, list[bool]] = {}
+    groups: dict[Hashable, list[int]] = {}
     for one, family in zip(right, families, strict=True):
         groups.setdefault(family, []).append(one)
     if not groups:
@@ -61,7 +61,7 @@ def macro(right: Sequence[bool], families: Sequence[Hashable]) -> dict[str, Any]
     )
 
 
-def share_of(mine: Sequence[bool], other: Sequence[bool], choices: int) -> dict[str, Any]:
+def share_of(mine: Sequence[int], other: Sequence[int], choices: int) -> dict[str, Any]:
     """Datum: what is left of another model's accuracy beyond chance, on the same items (Fieller's interval).
 
     One half is added to each of the four cells before the errors are taken, as for paired differences: of two models
@@ -75,7 +75,7 @@ def share_of(mine: Sequence[bool], other: Sequence[bool], choices: int) -> dict[
     return _share(above, below, (beyond(first, choices), beyond(second, choices)), spread, whole, choices, len(mine))
 
 
-def share_of_counts(mine: Sequence[bool], k: int, n: int, choices: int) -> dict[str, Any]:
+def share_of_counts(mine: Sequence[int], k: int, n: int, choices: int) -> dict[str, Any]:
     """Datum: the same where the other's k of n were counted elsewhere, item by item unknown. Raises ValueError for
     counts that are none."""
     if not 0 <= k <= n:

@@ -7,7 +7,7 @@ for the model that is named first. Standard library only.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -39,14 +39,32 @@ PAIRED_WALD = "paired Wald, one half added to each cell"
 EXACT_MCNEMAR = "exact McNemar, two-sided"
 
 
-def not_numbers(scores: Sequence[TokenScore]) -> str:
-    """Why scores are no evidence, or "". One NaN or infinity is enough: it would order, or average, anything."""
-    wrong = sum(not math.isfinite(score.log_probability) for score in scores)
-    if wrong:
-        return f"{wrong} of {len(scores)} scores are not finite"
-    if any(score.tokens < 1 for score in scores):
-        return "a score of no tokens"
-    return ""
+class Numbers:
+    """Scores, some after the others: whether they are evidence."""
+
+    def __init__(self) -> None:
+        self._count = self._wrong = self._empty = 0
+
+    def add(self, scores: Iterable[TokenScore]) -> None:
+        """More of them."""
+        for score in scores:
+            self._count += 1
+            self._wrong += not math.isfinite(score.log_probability)
+            self._empty += score.tokens < 1
+
+    @property
+    def why(self) -> str:
+        """Why they are none, or "". One NaN or infinity is enough: it would order, or average, anything."""
+        if self._wrong:
+            return f"{self._wrong} of {self._count} scores are not finite"
+        return "a score of no tokens" if self._empty else ""
+
+
+def not_numbers(scores: Iterable[TokenScore]) -> str:
+    """Why these scores are no evidence, or ""."""
+    found = Numbers()
+    found.add(scores)
+    return found.why
 
 
 def difference(
@@ -68,13 +86,14 @@ def difference(
     return measured(mean, unit, n=len(pairs), **ends, confidence=0.95, interval="paired percentile bootstrap")
 
 
-def _split(better: Sequence[bool], worse: Sequence[bool]) -> tuple[int, int, int]:
+def _split(better: Sequence[int], worse: Sequence[int]) -> tuple[int, int, int]:
     """Items both have, those that only the first has right, and those that only the second has."""
-    pairs = list(zip(better, worse, strict=False))
-    return len(pairs), sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
+    won = sum(a > b for a, b in zip(better, worse, strict=False))
+    lost = sum(b > a for a, b in zip(better, worse, strict=False))
+    return min(len(better), len(worse)), won, lost
 
 
-def wins(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
+def wins(better: Sequence[int], worse: Sequence[int]) -> dict[str, Any]:
     """Datum in `item/item`: (items only the first has right - items only the second has right) / items."""
     return wins_of(*_split(better, worse))
 
@@ -104,7 +123,7 @@ def wins_of(n: int, won: int, lost: int) -> dict[str, Any]:
     )
 
 
-def mcnemar(better: Sequence[bool], worse: Sequence[bool]) -> dict[str, Any]:
+def mcnemar(better: Sequence[int], worse: Sequence[int]) -> dict[str, Any]:
     """Datum: the exact two-sided p of McNemar's test (1947): how likely a split of the items that differ as uneven as
     this one, or more so, would be if the two were equally good. `wins` and `losses` are these items, b and c."""
     return mcnemar_of(*_split(better, worse))
@@ -119,7 +138,7 @@ def mcnemar_of(n: int, won: int, lost: int) -> dict[str, Any]:
     return measured(p, "probability", n=n, wins=won, losses=lost, test=EXACT_MCNEMAR)
 
 
-def mcnemars(better: Mapping[str, tuple[Sequence[bool], Sequence[bool]] | str]) -> dict[str, Any]:
+def mcnemars(better: Mapping[str, tuple[Sequence[int], Sequence[int]] | str]) -> dict[str, Any]:
     """Comparison → its `mcnemar`, or `unavailable` with the reason given in its place. All of them are one family:
     `adjusted` is p after Holm, and `significant` says whether that is below `alpha`."""
     found = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from runtime.contract.conversation import Conversation
 ROWS: list[dict[str, Any]] = [{"id": f"r{n}", "prompt": f"q{n}", "response": "a"} for n in range(300)]
 
 
-def judged(runner: str, row: items.Row, output: Any) -> items.Line:
-    return items.line(row, runner, items.text_of(output), {"right": output == "a"}, "" if output == "a" else "wrong")
+def judged(runner: str, at: int, output: Any) -> items.Line:
+    return items.line(
+        ROWS[at], runner, items.text_of(output), {"right": output == "a"}, "" if output == "a" else "wrong"
+    )
 
 
-LINES = [judged(name, row, "a" if number % 2 else "b") for name in "xy" for number, row in enumerate(ROWS[:4])]
+LINES = [judged(name, at, "a" if at % 2 else "b") for name in "xy" for at in range(4)]
 
 
 def changed(at: int, **change: Any) -> list[items.Line]:
@@ -25,9 +28,12 @@ def changed(at: int, **change: Any) -> list[items.Line]:
 
 
 def test_sound_lines_are_given_back_by_runner() -> None:
-    found = items.checked(items.read(items.written(LINES)), lambda _: ROWS[:4], judged)
+    found = items.by_runner(items.made(LINES))
     assert {name: len(mine) for name, mine in found.items()} == {"x": 4, "y": 4}
     assert [*found["x"], *found["y"]] == LINES
+    walked = list(items.walk(items.made(LINES), ROWS, lambda _: 4, judged))
+    assert [at for at, _ in walked] == list(range(len(ROWS)))
+    assert [line for name in "xy" for _, mine in walked if (line := mine.get(name))] == LINES
 
 
 @pytest.mark.parametrize(
@@ -48,7 +54,7 @@ def test_sound_lines_are_given_back_by_runner() -> None:
 )
 def test_a_line_that_is_not_what_its_output_gives_is_named(lines: list[items.Line], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        items.checked(lines, lambda _: ROWS[:4], judged)
+        list(items.walk(lines, ROWS[:4], lambda _: 4, judged))
 
 
 @pytest.mark.parametrize(
@@ -61,9 +67,12 @@ def test_a_line_that_is_not_what_its_output_gives_is_named(lines: list[items.Lin
         (items.written(changed(0, runner=1)), "line 1 is not an object of row"),
     ],
 )
-def test_a_file_of_another_form_is_refused_with_its_line(data: bytes, words: str) -> None:
+def test_a_file_of_another_form_is_refused_with_its_line(data: bytes, words: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=words):
         items.read(data)
+    (tmp_path / items.FILE).write_bytes(data)
+    with pytest.raises(ValueError, match=words):
+        items.load(tmp_path / items.FILE)
 
 
 def test_what_is_asked_is_digested_with_its_tools() -> None:
@@ -76,10 +85,11 @@ def test_what_is_asked_is_digested_with_its_tools() -> None:
 def test_a_lot_depends_on_the_rows_alone() -> None:
     made = lots.of(ROWS)
     assert len(made) == lots.number(300) == 5
-    assert sorted(row["id"] for lot in made for row in lot) == sorted(row["id"] for row in ROWS)
-    assert all(lots.place(row["id"], 5) == at for at, lot in enumerate(made) for row in lot)
+    assert sorted(at for lot in made for at in lot) == list(range(300))
+    assert all(lots.place(ROWS[row]["id"], 5) == at for at, lot in enumerate(made) for row in lot)
     mixed = random.Random(1).sample(ROWS, len(ROWS))
-    assert [{row["id"] for row in lot} for lot in lots.of(mixed)] == [{row["id"] for row in lot} for lot in made]
+    again = [{mixed[at]["id"] for at in lot} for lot in lots.of(mixed)]
+    assert again == [{ROWS[at]["id"] for at in lot} for lot in made]
     # printf r0 | sha256sum begins so
     assert lots.place("r0", 2**64) == 0xDD191696E15E2EE2
 

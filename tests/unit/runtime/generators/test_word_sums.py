@@ -8,7 +8,7 @@ import pytest
 
 from runtime.contract import Refusal, rows
 from runtime.generators.word_sums import GENERATOR, WordSumsParams
-from runtime.suites.gold import GoldParams, Judge, items_of
+from runtime.suites.gold import GoldParams, Judge
 
 MADE = GENERATOR.rows(WordSumsParams(rows=3000), [], 1)
 
@@ -31,9 +31,9 @@ def test_the_reckoning_and_the_answer_are_right() -> None:
 
 def test_no_trick_is_right_about_many() -> None:
     params = GoldParams.model_validate({"match": "numeric", "numeric": {"after": "####", "strict": True}, "limit": 0})
-    judge = Judge(items_of(MADE, params), params, MADE)
+    judge = Judge(MADE, params)
     lines = {
-        name: [judge.judged(name, row, said) for row, said in zip(MADE, outputs, strict=True)]
+        name: [judge.judged(name, at, said) for at, said in enumerate(outputs)]
         for name, outputs in judge.policies().items()
     }
     right = {name: sum(not line["reason"] for line in mine) / len(MADE) for name, mine in lines.items()}

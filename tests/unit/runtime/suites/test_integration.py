@@ -254,7 +254,7 @@ def changed(**fact: str) -> Mapping[str, Any]:
 )
 def test_a_fact_that_is_none_is_refused(row: Mapping[str, Any], says: str) -> None:
     with pytest.raises(Refusal) as refused:
-        items_of([row])
+        list(items_of([row]))
     assert refused.value.code == "KR0242"
     assert says in refused.value.message
 
@@ -263,7 +263,7 @@ def test_a_fact_that_the_question_gives_away_is_refused() -> None:
     row = json.loads(json.dumps(fact_row(3)))
     row["messages"][0]["content"] += " 3.5 km?"
     with pytest.raises(Refusal, match="said by whoever asked"):
-        items_of([row])
+        list(items_of([row]))
 
 
 def test_a_line_is_judged_again() -> None:
