@@ -60,7 +60,14 @@ class Stage:
     def measures(self, peak: Callable[[], Peak]) -> None:
         self.peak = peak
 
-    def report(self, port: str, data: Mapping[str, Any], *, fingerprints: Mapping[str, str]) -> None:
+    def report(
+        self,
+        port: str,
+        data: Mapping[str, Any],
+        *,
+        fingerprints: Mapping[str, str],
+        environment: Mapping[str, Any] | None = None,
+    ) -> None:
         whole = facts.envelope(
             kind=port, step=self.step_id, subject=self.digests, fingerprints=fingerprints, environment={}, data=data
         )
