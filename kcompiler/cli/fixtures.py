@@ -89,8 +89,16 @@ def record(
     if keep_personal:
         provenance["personal"] = keep_personal
     declared = recording.declared(declare, known) if declare else {}
+    episodes = _episodes(conversations, trials)
+    left = [place for one in episodes for place in one.unfinished]
+    if left:
+        told = "1 recorded call has" if len(left) == 1 else f"{len(left)} recorded calls have"
+        click.echo(f"{told} no result and no fixture, the first at {left[0]}")
+    if not declared and not any(one.calls for one in episodes):
+        click.echo(f"{conversations.name} has no call with a result: there is nothing to record", err=True)
+        raise Outcome(3, "nothing-evaluated", "give conversations in which tools are called and answer")
     made = recording.record(
-        _episodes(conversations, trials),
+        episodes,
         known,
         declared,
         provenance=provenance,

@@ -19,7 +19,7 @@ from stdnum.us import ssn
 #: a longer text is looked at in pieces of this many characters that overlap by the longest thing there is to find
 _PIECE, _LONGEST = 1 << 16, 320
 _MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
-_CARD = re.compile(r"(?<![\w.,-])(?:[2-6]|1800)(?:[ -]?\d){11,18}(?![\w-]|[.,]\d)")
+_CARD = re.compile(r"(?<![\w.,-])(?:[2-6]\d{3}(?:\.\d{4}){3}|(?:[2-6]|1800)(?:[ -]?\d){11,18})(?![\w-]|[.,]\d)")
 _IBAN = re.compile(r"(?<!\w)[A-Za-z]{2}\d{2}(?:[ ]?[A-Za-z0-9]){11,30}(?!\w)")
 _SSN = re.compile(r"(?<![\w-])\d{3}([- ])\d{2}\1\d{4}(?![\w-])")
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)")
@@ -30,7 +30,7 @@ _CARD_DIGITS = (13, 14, 15, 16, 19)
 
 @dataclass(frozen=True, slots=True)
 class Personal:
-    """One thing that was found: its kind, and its value without spaces and hyphens, in lower case."""
+    """One thing that was found: its kind, and its value without spaces, points and hyphens, in lower case."""
 
     kind: str
     value: str
@@ -44,7 +44,7 @@ def _plain(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    return re.sub(r"[ -]", "", text).lower()
+    return re.sub(r"[ .-]", "", text).lower()
 
 
 def _address(text: str) -> bool:

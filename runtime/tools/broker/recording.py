@@ -38,12 +38,14 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One recorded conversation: which item, which trial, its calls in order; `reward` where it was judged."""
+    """One recorded conversation: which item, which trial, its calls in order; `reward` where it was judged.
+    `unfinished` are the places of calls without a result."""
 
     item: str
     trial: int
     calls: tuple[Made, ...]
     reward: float | None
+    unfinished: tuple[str, ...] = ()
 
 
 def load(path: Path) -> list[Episode]:
@@ -87,10 +89,13 @@ def _episode(one: Json, here: str) -> Episode:
     checked = conversation.checked(messages, here, answered=False)
     waiting: dict[str, dict[str, Any]] = {}
     unnamed: list[dict[str, Any]] = []
-    calls = []
+    calls, left = [], list[str]()
+    asked = here
     for number, message in enumerate(checked):
         if message["role"] == "assistant":
             made = message.get("tool_calls", [])
+            left += [asked] * len(unnamed)
+            asked = f"{here}.messages[{number}]"
             waiting, unnamed = {call["id"]: call for call in made if "id" in call}, list(made)
         if message["role"] != "tool":
             continue
@@ -100,7 +105,8 @@ def _episode(one: Json, here: str) -> Episode:
         unnamed.remove(call)
         inner = call["function"]
         calls.append(Made(inner["name"], inner["arguments"], message["content"], f"{here}.messages[{number}]"))
-    return Episode(str(name), trial, tuple(calls), None if reward is None else float(reward))
+    left += [asked] * len(unnamed)
+    return Episode(str(name), trial, tuple(calls), None if reward is None else float(reward), tuple(left))
 
 
 def declared(folder: Path, tools: Sequence[registry.Tool]) -> dict[str, list[tuple[str, dict[str, Json]]]]:
@@ -243,8 +249,16 @@ def _cleaned(value: Any, clean: Cleaned) -> Any:
     if isinstance(value, list):
         return [_cleaned(item, clean) for item in value]
     if isinstance(value, dict):
-        return {name: _cleaned(item, clean) for name, item in value.items()}
+        return {name: _field(name, item, clean) for name, item in value.items()}
     return value
+
+
+def _field(name: str, value: Any, clean: Cleaned) -> Any:
+    """A text is cleaned beside the name of its field, too: `password` says what its value is."""
+    if not isinstance(value, str):
+        return _cleaned(value, clean)
+    beside = clean(f"{name}={(alone := clean(value))}")
+    return beside.removeprefix(f"{name}=") if beside.startswith(f"{name}=") else alone
 
 
 def written(lines: Iterable[Mapping[str, Json]]) -> str:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from kcompiler.cli import _main
+from runtime.data import credentials
 
 TOOLS = [
     {"name": name, "description": "", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}}}
@@ -114,6 +115,73 @@ def test_credentials_are_refused_and_on_demand_replaced(home, capsys):
     text = (home / "fx/find.jsonl").read_text(encoding="utf-8")
     assert key not in text
     assert "[key of OpenAI or Anthropic]" in text
+
+
+SECRETS = (
+    "Authorization: Basic dXNlcjpwYXNz",
+    '{"Authorization": "Token abc123"}',
+    "https://user:pass@host/x",
+    "postgresql://me:hunter2@db:5432/x",
+    "password=hunter2",
+    'he said {"db_password": "hunter2"}',
+    "PASSWORD: hunter2",
+    "client_secret='abcd'",
+    "api-key: 9f8e7d",
+    "?access_token=abcdef&x=1",
+)
+NO_SECRETS = (
+    "Password: must have 8 characters",
+    "the password is wrong",
+    "max_tokens=4096, next_page_token=CAUQAA",
+    "https://host:8080/x@y, mailto:me",
+    "password=*****, token=<TOKEN>, secret=$SECRET, api_key=null",
+    "authorization: required",
+    "secret: nobody knows",
+)
+
+
+@pytest.mark.parametrize("said", SECRETS)
+def test_a_value_behind_a_word_for_a_secret_is_refused_and_on_demand_replaced(said):
+    assert len(credentials.found(said)) >= 1
+    assert credentials.found(credentials.without(said)) == []
+    assert not any(
+        value in credentials.without(said) for value in ("hunter2", "dXNlcjpwYXNz", "pass@", "abc", "9f8e7d")
+    )
+
+
+@pytest.mark.parametrize("said", NO_SECRETS)
+def test_a_word_for_a_secret_alone_is_none(said):
+    assert credentials.found(said) == []
+
+
+def test_an_argument_that_is_named_as_a_secret_is_one(home, capsys):
+    talks(home / "calls.jsonl", talk("a", ("find", {"q": "x", "login": {"password": "hunter2"}}, "ok")))
+    assert run("record", "calls.jsonl", "--to", "fx") == 2
+    assert "error[KR0236]" in capsys.readouterr().err
+    assert run("record", "calls.jsonl", "--to", "fx", "--redact") == 0
+    assert "hunter2" not in (home / "fx/find.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("card", ["4111.1111.1111.1111", "4111 1111 1111 1111"])
+def test_a_card_is_refused_however_it_is_written(home, capsys, card):
+    talks(home / "calls.jsonl", talk("a", ("find", {"q": "x"}, f"the card {card}.")))
+    assert run("record", "calls.jsonl", "--to", "fx") == 2
+    assert "holds personal data" in capsys.readouterr().err
+
+
+def test_a_call_without_its_result_is_named_and_a_recording_of_none_is_refused(home, capsys):
+    asked = talk("c", ("find", {"q": "z"}, "found z"))
+    asked["messages"].pop()
+    talks(home / "calls.jsonl", asked)
+    assert run("record", "calls.jsonl", "--to", "fx") == 3
+    shown = capsys.readouterr()
+    assert "calls.jsonl[1].messages[1]" in shown.out + shown.err
+    assert "outcome=nothing-evaluated code=3" in shown.err
+    assert "fixtures accept" not in shown.out + shown.err
+    assert not (home / "fx").exists()
+    talks(home / "calls.jsonl", *SEEN, asked)
+    assert run("record", "calls.jsonl", "--to", "fx") == 0
+    assert "1 recorded call has no result" in capsys.readouterr().out
 
 
 def test_a_tool_that_answers_one_call_in_two_ways_is_refused(home, capsys):
