@@ -422,6 +422,7 @@ def data_of(
         "fixtures_unreviewed": measured(held.unreviewed, "line") if held else unavailable("no items", "line"),
         "of_teacher": {name: _share(name, right, low) for name in ("student", "coreml")},
         **{name: _compared(name, right, low, bool(asked)) for name in COMPARED},
+        "halted_gains": {name: _compared(name, halted, low, bool(asked)) for name in ("teacher_gain", "package_gain")},
         "reasons": {
             name: {reason or "right": rate(count, len(one.right)) for reason, count in sorted(one.reasons.items())}
             for name, one in found.items()

@@ -10,8 +10,10 @@ from runtime.contract.statistics.paired import OF_TEXTS
 
 
 def broken(data: Data, said: Mapping[str, Any]) -> Iterator[str]:
-    """Two models over the same items."""
+    """Two models over the same items; with `"under": NAME` the differences stand under that name."""
+    under = said.get("under", "")
+    held = data.get(under, {}) if under else data
     for name, runners in OF_TEXTS.items():
         sides = [side_of(data, said["of"], runner, said.get("less", False)) for runner in runners]
-        if name in data and (wrong := difference(data[name], *sides)):
-            yield f"/{name}: {wrong}"
+        if name in held and (wrong := difference(held[name], *sides)):
+            yield f"{'/' if under else ''}{under}/{name}: {wrong}"

@@ -92,6 +92,7 @@ def test_below_the_hit_rate_nothing_is_said_of_how_well_a_model_did():
         assert data[name]["student"]["tag"] == "unavailable"
         assert data[name]["teacher"]["tag"] == "measured"
     assert data["teacher_gain"]["tag"] == data["of_teacher"]["student"]["tag"] == "unavailable"
+    assert data["halted_gains"]["teacher_gain"]["tag"] == "unavailable"
     assert data["zoo"]["above"]["student"]["tag"] == "unavailable"
 
 
@@ -102,6 +103,8 @@ def test_a_model_is_compared_with_its_teacher_and_its_share_is_that_of_the_teach
     assert data["of_teacher"]["student"]["low"] < 0.5 < data["of_teacher"]["student"]["high"]
     assert (data["teacher_gain"]["wins"], data["teacher_gain"]["losses"]) == (0, 6)
     assert data["reasons"]["student"]["call_missing"]["k"] == 6
+    halted = data["halted_gains"]["teacher_gain"]
+    assert (halted["wins"], halted["losses"], halted["low"] < 0 < halted["high"]) == (0, 0, True)
 
 
 def test_a_line_that_says_otherwise_than_its_output_is_found():
