@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -30,11 +31,16 @@ _ENGLISH = "january february march april may june july august september october 
 _GERMAN_MONTHS = "januar februar märz april mai juni juli august september oktober november dezember"
 _MONTHS = {"en": _ENGLISH.split(" "), "de": _GERMAN_MONTHS.split(" ")}
 _ISO = re.compile(r"(?<![\w-])(\d{4})-(\d\d)-(\d\d)(?![\w-])")
+_SLASHED = re.compile(r"(?<![\w/-])(\d{4})/(\d{1,2})/(\d{1,2})(?![\w/-])")
 _GERMAN = re.compile(r"(?<![\w.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\w]|\.\d)")
 _DAY_FIRST = re.compile(r"(?<![\w.])(\d{1,2})(?:\.|st|nd|rd|th)?\s+(?:of\s+)?([^\W\d_]{3,9})\.?,?\s+(\d{4})(?!\w)")
 _MONTH_FIRST = re.compile(r"(?<!\w)([^\W\d_]{3,9})\.?\s+(\d{1,2})(?:st|nd|rd|th)?,?\s+(\d{4})(?!\w)")
 #: letters and digits together; a number with its unit behind it is none
 _ID = re.compile(r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[^\W\d_])[\w-]{4,64}(?![\w-])")
+#: Han, Hiragana, Katakana, Thai, Lao, Burmese, Khmer
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003134f]"
+)
 _CURRENCY = re.compile("[ \u00a0\u202f]?([$€£¥₹])")
 _WITH_UNIT = re.compile(r"-?\d+(?:st|nd|rd|th|[^\W\d_]{1,4})")
 
@@ -86,7 +92,7 @@ def _day(year: str, month: str | int, day: str, locale: str) -> date | None:
 
 
 def _dates(text: str, locale: str) -> Iterator[Said]:
-    ways = [(_ISO, 1, 2, 3), (_DAY_FIRST, 3, 2, 1), (_MONTH_FIRST, 3, 1, 2)]
+    ways = [(_ISO, 1, 2, 3), (_SLASHED, 1, 2, 3), (_DAY_FIRST, 3, 2, 1), (_MONTH_FIRST, 3, 1, 2)]
     for pattern, year, month, day in ways + ([(_GERMAN, 3, 2, 1)] if locale == "de" else []):
         for match in pattern.finditer(text):
             made = _day(match[year], match[month], match[day], locale)
@@ -118,8 +124,17 @@ def _over(found: Sequence[Said], start: int, end: int) -> bool:
 
 
 def _pattern(value: str) -> re.Pattern[str]:
-    parts = [re.escape(part) for part in value.split()]
-    return re.compile(r"(?<!\w)(?<!\d[.,])" + r"\s+".join(parts) + r"(?!\w|[.,]\d)", re.IGNORECASE)
+    """A value as whole words, its accents as one character with their letter or as one of their own."""
+    forms = dict.fromkeys((value, unicodedata.normalize("NFC", value), unicodedata.normalize("NFD", value)))
+    said_ = "|".join(r"\s+".join(re.escape(part) for part in form.split()) for form in forms)
+    # scripts without spaces between words have no whole ones
+    before = "" if _UNSPACED.match(value.strip()[:1]) else r"(?<!\w)(?<!\d[.,])"
+    behind = "" if _UNSPACED.match(value.strip()[-1:]) else r"(?!\w|[.,]\d)"
+    return re.compile(rf"{before}(?:{said_})(?![\u0300-\u036f]){behind}", re.IGNORECASE)
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def _words(text: str, value: str) -> list[tuple[int, int]]:
@@ -152,7 +167,9 @@ def _places(fact: Fact, text: str, assertions: Sequence[Said], *, lax: bool) -> 
                 found.append((one.start, one.end))
     if fact.type == "text" or (lax and not found) or (fact.type == "id" and not found):
         exact = fact.type == "id" and not lax
-        found += [(s, e) for s, e in _words(text, fact.value) if not exact or text[s:e] == fact.value]
+        found += [
+            (s, e) for s, e in _words(text, fact.value) if not exact or _composed(text[s:e]) == _composed(fact.value)
+        ]
     return found
 
 
@@ -192,7 +209,7 @@ def strangers(
     answer says, may be said."""
     units = [unit for fact in facts for unit in _units(fact)]
     found = repeated.strangers(results, [fact.value for fact in facts], units, [asked, *declared])
-    return [(value.casefold(), _pattern(value)) for value in found]
+    return [(_composed(value).casefold(), _pattern(value)) for value in found]
 
 
 def score(
@@ -214,7 +231,7 @@ def score(
     heard = {(one.kind, one.value) for one in said(asked, locale)}
     spans: list[tuple[int, int]] = []
     counts = {}
-    low = text.casefold()
+    low = _composed(text).casefold()
     others = [at.span() for value, pattern in beside if value in low for at in pattern.finditer(text)]
     fault = "echo" if repeated.echo(text, results) else ""
     fault = fault or ("list" if repeated.listed(text, [asked, *results]) > MOST_BESIDES else "")

@@ -70,6 +70,28 @@ def test_what_is_not_said_is_missed_and_what_is_said_besides_is_counted(text: st
     assert counts(text) == (lax, semantic)
 
 
+@pytest.mark.parametrize(
+    ("value", "kind", "text", "found"),
+    [
+        ("Z\u00fcrich", "text", "to Zu\u0308rich", (1, 0, 0)),
+        ("Zu\u0308rich", "text", "to Z\u00fcrich", (1, 0, 0)),
+        ("Zu", "text", "to Zu\u0308rich", (0, 0, 1)),
+        ("Zu", "text", "to Zu\u0308", (0, 0, 1)),
+        ("\u5317\u4eac", "text", "\u5317\u4eac\u5f88\u597d", (1, 0, 0)),
+        ("2025-03-04", "date", "on 2025/3/4", (1, 0, 0)),
+        ("2025-03-04", "date", "on 2025/03/05", (0, 1, 1)),
+        ("2025-03-04", "date", "on 03/04/2025", (0, 1, 1)),
+        ("2025-03-04", "date", "on 05.04.2025", (0, 1, 1)),
+    ],
+)
+def test_a_fact_is_found_in_every_form_of_its_letters_and_a_wrong_date_in_digits_is_said(
+    value: str, kind: Any, text: str, found: tuple[int, int, int]
+) -> None:
+    result = json.dumps({"a": value, "bbbbbbbbbbbbbbbb": "cccccccccccccc", "ddd": "eeeeeeeee"}, ensure_ascii=False)
+    one = score(text, [Fact(value=value, type=kind)], "en", "q", [result], None)
+    assert (one.lax.true, one.lax.false, one.lax.missed) == found
+
+
 def test_what_the_user_said_is_nothing_besides() -> None:
     assert counts("From 4 people: Oslo", asked="How far is it for 4 people?")[0] == (1, 0, 4)
     assert counts("From 5 people: Oslo", asked="How far is it for 4 people?")[0] == (1, 1, 4)
