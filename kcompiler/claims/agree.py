@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -28,11 +29,25 @@ def wrong(claim: Claim, found: Found, policy: Policy) -> str:
         raise Unresolved("this is what a rule asks, so that it is quoted and not met: write `evidence: = FILE#key`")
     if found.lines:
         return _in_record(claim, found, policy)
+    _readable(claim, found)
     if claim.kind == "share":
         return _share(claim, found, policy)
     if claim.kind == "interval":
         return _interval(claim, found, policy)
     return _number(claim, found.number, found.unit, policy)
+
+
+#: words that say a difference, which is what stands where two were compared over the same items
+_APART = re.compile(
+    r"(?:.* by|(?:percentage )?(?:less|more|fewer|better|worse|higher|lower|faster|slower|smaller|larger).*)\Z"
+)
+
+
+def _readable(claim: Claim, found: Found) -> None:
+    """Raises Unresolved for a number that a word beside it makes another one."""
+    difference = "paired" in str(found.datum.get("interval", ""))
+    if claim.changed and not (difference and _APART.match(claim.changed)):
+        raise Unresolved(f"`{claim.changed}` makes it another number: write the number that stands there, without it")
 
 
 def quoted(claim: Claim, found: Found, policy: Policy) -> str:
@@ -42,6 +57,8 @@ def quoted(claim: Claim, found: Found, policy: Policy) -> str:
         raise Unresolved("`=` compares one number with one value: FILE#dotted.key")
     if claim.unclear:
         raise Unresolved("a denial stands close before the comparison: say `at most` or `at least`")
+    if not _APART.match(claim.changed):
+        _readable(claim, found)
     written = [decimal_of(number) for number in claim.numbers]
     if claim.kind == "share":
         stated, exact = written[0], found.number * written[1]
@@ -138,7 +155,7 @@ def _same(claim: Claim, recorded: Claim, policy: Policy) -> bool:
     pair = ("share", "interval")
     if (claim.kind in pair or recorded.kind in pair) and claim.kind != recorded.kind:
         return False
-    if claim.word and claim.word != recorded.word:
+    if (claim.word and claim.word != recorded.word) or (claim.changed and claim.changed != recorded.changed):
         return False
     try:
         size = _size(claim, recorded, policy)

@@ -6,6 +6,7 @@ What is read is what a renderer shows (`markup`); offsets are of that text, `sou
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -42,6 +43,18 @@ _TIMES = re.compile(
     r"(?=\s+(?:as\s+[a-z]+|better|worse|more|less|fewer|(?:fast|slow|larg|small|long|short|high|low|cheap|bigg)er)\b)",
     re.IGNORECASE,
 )
+#: words around a number that make it another one, before and behind it
+_CHANGED_BEFORE = re.compile(
+    r"\b(?P<word>(?:is|was|are|were)\s+not|isn't|wasn't|aren't|weren't|not|minus|plus|negative|twice|thrice|half|double|triple"
+    r"|(?:rose|rises|fell|falls|grew|grows|gained|gains|lost|loses|dropped|drops|improved|improves|increased|increases"
+    r"|decreased|decreases|shrank|shrinks|up|down|better|worse|higher|lower|off|wrong)\s+by)\s+(?:only\s+)?[*_`]*\Z",
+    re.IGNORECASE,
+)
+_CHANGED_BEHIND = re.compile(
+    r"[*_`)]*[ \u00a0-]?(?P<word>(?:hundred|thousand|million|billion|trillion|dozen|lakh|crore)s?|times\s+\d|squared"
+    r"|cubed|(?:percentage\s+)?(?:less|more|fewer|better|worse|higher|lower|faster|slower|smaller|larger)(?:\s+than)?)(?!\w)",
+    re.IGNORECASE,
+)
 _PART = re.compile(r"\b(?P<word>half|a third|a quarter|two thirds|three quarters)(?= of all\b)", re.IGNORECASE)
 _POINTING = {"this", "that", "each", "every", "our", "its", "the"}
 
@@ -60,6 +73,8 @@ class Claim:
     word: str = ""
     #: a denial stands close before its comparison, yet not right before it
     unclear: bool = False
+    #: a word right before or behind the number that makes it another one
+    changed: str = ""
     said: str = ""
     source: tuple[int, int] = (0, 0)
 
@@ -144,8 +159,23 @@ def _of_fence(before: markup.Stretch, fence: markup.Stretch) -> bool:
     return not before.text[before.text.rfind("\n", 0, at) + 1 :].replace(markup.HOLE, "").strip()
 
 
+def _plain(text: str) -> str:
+    """The same text, each place the same, with the digits 0 to 9 and a point for those of other scripts and widths."""
+    if not text.isascii():
+        text = "".join(_digit(char) for char in text)
+        text = re.sub(r"(?<=[0-9])\u066b(?=[0-9])|(?<=\b0)\u00b7(?=[0-9])", ".", text)
+    return re.sub(r"(?<![\w.,])(0) ([.,]) ([0-9]+)", r"\1\2\3  ", text)
+
+
+def _digit(char: str) -> str:
+    if char == "\uff0e":
+        return "."
+    return char if char.isascii() or not char.isdecimal() else str(unicodedata.decimal(char))
+
+
 def numerals(text: str, policy: Policy) -> list[Claim]:
     """Every claim of a plain text and every other numeral in it."""
+    text = _plain(text)
     return sorted(_claims(text, 0, len(text), policy), key=lambda claim: claim.start)
 
 
@@ -192,7 +222,9 @@ def _patterns(units: tuple[str, ...], comparisons: tuple[str, ...]) -> tuple[re.
     )
     # `7 of 9`, `7/9`, `7 right answers of 9`
     share = re.compile(
-        rf"{compare}?{_BEFORE}(?P<k>{one})(?:\s+(?:[a-z]{{2,20}}\s+){{0,2}}of\s+|/)(?P<n>{one}){_AFTER}", re.IGNORECASE
+        rf"{compare}?{_BEFORE}(?P<k>{one})(?:\s+(?:[a-z]{{2,20}}\s+){{0,2}}of\s+(?:every\s+)?|/|\s+in\s+(?:every\s+)?(?=10+\b))"
+        rf"(?P<n>{one}){_AFTER}(?!(?<=0)\s?{_unit(units).replace('?P<unit>', '?:')})",
+        re.IGNORECASE,
     )
     span = re.compile(rf"{_BEFORE}(?P<low>{one})\s?[-–—]\s?(?P<high>{one})(?:[\s-]?{unit})?{_AFTER}")
     number = re.compile(
@@ -224,6 +256,12 @@ def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
             return OPPOSITE[compare], False
         return compare, bool(compare) and _denied(text, start, found.start())
 
+    def changed(found: re.Match[str], number: str) -> str:
+        """A word beside a number that makes it another one: its value is not what is written."""
+        before = "" if found["compare"] else text[max(start, found.start(number) - 30) : found.start(number)]
+        there = _CHANGED_BEFORE.search(before) or _CHANGED_BEHIND.match(text, found.end(), min(end, found.end() + 30))
+        return " ".join(there["word"].lower().split()) if there else ""
+
     for found in interval.finditer(text, start, end):
         insort(taken, found.span())
         level = found["level"] or ""
@@ -232,7 +270,8 @@ def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
         if free(found):
             insort(taken, found.span())
             compare, unclear = compared(found)
-            yield Claim("share", *found.span(), (found["k"], found["n"]), "", compare, unclear=unclear)
+            other = changed(found, "k")
+            yield Claim("share", *found.span(), (found["k"], found["n"]), "", compare, unclear=unclear, changed=other)
     names = {name.lower() for name in policy.names}
     for found in span.finditer(text, start, end):
         sure = _sure(found["low"] + found["high"], unit_of(found))
@@ -249,7 +288,9 @@ def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
                 insort(taken, found.span())
             kind: Kind = "comparison" if compare and sure != "bare" else sure
             about = found["about"] is not None
-            yield Claim(kind, *found.span(), (found["number"],), unit, compare, about, unclear=unclear)
+            other = changed(found, "number")
+            said = (found["number"],)
+            yield Claim(kind, *found.span(), said, unit, compare, about, unclear=unclear, changed=other)
     for found in _TIMES.finditer(text, start, end):
         if free(found):
             insort(taken, found.span("times"))

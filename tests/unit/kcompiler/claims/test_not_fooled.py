@@ -24,6 +24,7 @@ REPORT = {
         "fast": {"value": 1.0, "unit": "s", "tag": "measured", "n": 10},
         "slowly": {"value": 10.0, "unit": "token/s", "tag": "measured", "n": 10},
         "quickly": {"value": 20.0, "unit": "token/s", "tag": "measured", "n": 10},
+        "gain": {"value": 0.03, "unit": "item/item", "tag": "measured", "n": 100, "interval": "paired Wald"},
         "raw": 5000000000,
         "rows": 7,
     },
@@ -442,3 +443,60 @@ def test_words_claim_as_numerals_do(ended, tmp_path, words, code):
     two = {"value": 2.0, "unit": "1", "tag": "measured", "n": 9}
     (tmp_path / "r.json").write_text(json.dumps({**REPORT, "data": {"two": two}}))
     assert ended(words) == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "7 million rows <!-- evidence: r.json#data.rows -->",
+        "7 dozen rows <!-- evidence: r.json#data.rows -->",
+        "F1 is not 0.63 <!-- evidence: r.json#data.f1 -->",
+        "F1 is minus 0.63 <!-- evidence: r.json#data.f1 -->",
+        "F1 is twice 0.63 <!-- evidence: r.json#data.f1 -->",
+        "F1 rose by 0.63 <!-- evidence: r.json#data.f1 -->",
+        "F1 is 63 % less <!-- evidence: r.json#data.f1 -->",
+        "not 63 of 100 <!-- evidence: r.json#data.f1 -->",
+        "rows 12 million <!-- evidence: rec.txt#rows 12 -->",
+    ],
+)
+def test_a_word_that_makes_it_another_number_is_no_decoration(ended, text):
+    assert ended(text) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "7 rows, a million words <!-- evidence: r.json#data.rows -->",
+        "F1 is 0.63, not less <!-- evidence: r.json#data.f1 -->",
+        "It is 0.03 less <!-- evidence: r.json#data.gain -->",
+        "It rose by 0.03 <!-- evidence: r.json#data.gain -->",
+    ],
+)
+def test_the_same_words_where_they_say_nothing_of_the_number_or_a_difference_stands_there(ended, text):
+    assert ended(text) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "99 out of every 100 were right",
+        "F1 of 99 in 100",
+        "F1 = 0\u00b799",
+        "F1 = \u0660\u066b\u0669\u0669",
+        "F1 = \uff10\uff0e\uff19\uff19",
+        "F1 = 0 . 99",
+        "It matches the teacher",
+        "It is as good as its teacher",
+        "It outranks the teacher",
+        "It halves the error",
+        "Every item is right",
+        "It never fails",
+    ],
+)
+def test_a_share_a_decimal_and_a_relation_in_another_dress_are_claims(ended, text):
+    assert ended(text) == 1
+
+
+@pytest.mark.parametrize("text", ["chapter 3 in 4 parts", "it holds 2\u00b73 = 6", "In 2024 . 12 people came"])
+def test_what_only_looks_like_one_is_none(ended, text):
+    assert ended(text) == 0
