@@ -397,6 +397,7 @@ def data_of(
         if served < params.least_hit_rate * calls_
     }
     right = {name: one.right for name, one in found.items() if name not in low}
+    halted = {name: one.halted for name, one in found.items() if name not in low}
 
     def absent(name: str, unit_: str) -> dict[str, Any]:
         return unavailable(low.get(name) or items.lacks(name, asked), unit_)
@@ -408,7 +409,7 @@ def data_of(
         "items": measured(len(asked), "item"),
         "by_part": {part: each(functools.partial(_Answered.of_part, part=part)) for part in PARTS},
         "right": each(lambda one: rate(sum(one.right), len(one.right))),
-        "halted": each(lambda one: rate(one.halted, len(one.right))),
+        "halted": each(lambda one: rate(sum(one.halted), len(one.halted))),
         "fixture_hit_rate": {
             name: rate(*hits[name]) if name in hits else unavailable(items.lacks(name, asked), "ratio")
             for name in RUNNERS
@@ -435,8 +436,8 @@ class _Answered:
     """What one runner's lines come to, one after the other."""
 
     def __init__(self) -> None:
-        self.right, self.reasons = bytearray(), Counter[str]()
-        self.served = self.missed = self.halted = 0
+        self.right, self.halted, self.reasons = bytearray(), bytearray(), Counter[str]()
+        self.served = self.missed = 0
         self._parts = {part: [0, 0] for part in PARTS}
 
     def add(self, line: items.Line, part: str) -> None:
@@ -446,7 +447,7 @@ class _Answered:
         self.reasons[line["reason"]] += 1
         self.served += line["parts"]["served"]
         self.missed += line["parts"]["missed"]
-        self.halted += _halted(line)
+        self.halted.append(_halted(line))
         self._parts[part][0] += hit
         self._parts[part][1] += 1
 
