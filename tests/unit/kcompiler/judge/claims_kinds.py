@@ -102,15 +102,15 @@ def flags() -> list[Claim]:
         ),
         one(
             "three flags at two places",
-            {"p": yes},
-            obligation({"at": ["p.passed", "p.passed"], "min_matches": 3}, kind="all_true@1"),
+            {"p": yes, "q": yes},
+            obligation({"at": ["p.passed", "q.passed"], "min_matches": 3}, kind="all_true@1"),
             "error",
             reason="there are 2 places",
         ),
         one(
             "two flags at two places",
-            {"p": yes},
-            obligation({"at": ["p.passed", "p.passed"], "min_matches": 2}, kind="all_true@1"),
+            {"p": yes, "q": yes},
+            obligation({"at": ["p.passed", "q.passed"], "min_matches": 2}, kind="all_true@1"),
             "pass",
         ),
         one(
