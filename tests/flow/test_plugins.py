@@ -202,7 +202,7 @@ def test_a_rule_that_nothing_feeds_is_refused_before_anything_runs(fresh: Home) 
     gate(fresh, 10)
     fresh.change(lambda data: data["policies"].append("local"))
     result = fresh.run("plan", SPEC, code=LIGHT).ended(1, "invalid")
-    assert "error[KC6010]" in result.err
+    assert "error[KC6045]" in result.err
     assert "policies/local/light-enough/rule.yaml:" in result.err
     assert not (fresh.root / "generated").exists()
 

@@ -111,12 +111,12 @@ CHANGES: dict[str, tuple[str, Callable[[dict[str, Path]], None], set[str]]] = {
     "keys between heads, in float32": ("float32", heads_exchanged("float32"), {"parity-float32", "parity-cache"}),
     "another activation": ("float32", another_function, {"parity-float32"}),
     "no decode from one prefill": (
-        "goldens", index_without(lambda case: case["start"] != "prefill_32"), {"parity-goldens", "parity-starts"},
+        "goldens", index_without(lambda case: case["start"] != "prefill_32"), {"parity-goldens", "parity-starts", "parity-top1"},
     ),
     "no decode at an edge": (
         "goldens", index_without(lambda case: case["prompt_tokens"] != 16), {"parity-goldens"},
     ),
-    "fewer steps": ("goldens", fewer_steps, {"parity-goldens"}),
+    "fewer steps": ("goldens", fewer_steps, {"parity-goldens", "parity-top1", "parity-greedy"}),
     "fewer prompts": ("goldens", fewer_prompts, {"parity-goldens"}),
 }  # fmt: skip
 

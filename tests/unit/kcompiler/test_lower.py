@@ -330,7 +330,7 @@ def test_each_term_is_tried_once_before_any_training(tmp_path: Path) -> None:
 
 
 def test_what_forges_is_asked_and_is_no_part_of_how_far_the_others_are_apart(tmp_path):
-    gold, mil = {"name": "gold", "use": "verification_only"}, {"use": "mil"}
+    gold, mil = {"use": "verification_only"}, {"use": "mil"}
 
     def among(*runners):
         def change(data):
@@ -340,8 +340,8 @@ def test_what_forges_is_asked_and_is_no_part_of_how_far_the_others_are_apart(tmp
 
     parity = among(gold, mil)["parity-gold"]
     assert parity.params["further"] == ["mil"]
-    assert "gold" not in parity.params["models"]
+    assert "verification_only" not in parity.params["models"]
     assert set(parity.takes) == {"items", "items_mil"}
-    assert "ask-gold-gold" in among(gold, mil)
+    assert "ask-gold-verification_only" in among(gold, mil)
     # alone there is nobody else, and the report is a forged one
-    assert among(gold)["parity-gold"].params["further"] == ["gold"]
+    assert among(gold)["parity-gold"].params["further"] == ["verification_only"]

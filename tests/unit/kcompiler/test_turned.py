@@ -32,12 +32,12 @@ MODULES = {
     "kcompiler.pin": ("test_pin.py",),
     "kcompiler.policy.cel.check": ("policy/test_cel.py", "policy/test_assert.py"),
     "kcompiler.policy.cel.evaluate": ("policy/test_cel.py", "policy/test_assert.py"),
-    "kcompiler.policy.kinds.assert": ("policy/test_assert.py",),
+    "kcompiler.policy.kinds.assert": ("policy/test_assert.py", "policy/test_explained.py"),
     "kcompiler.policy.binding": ("judge/test_plans.py", "judge/test_binding.py", "policy/test_believed.py"),
-    "kcompiler.policy.load": ("policy/test_load.py", "policy/test_assert.py"),
-    "kcompiler.policy.oblige": ("policy/test_oblige.py",),
+    "kcompiler.policy.load": ("policy/test_load.py", "policy/test_assert.py", "policy/test_baseline.py"),
+    "kcompiler.policy.oblige": ("policy/test_oblige.py", "policy/test_conditions.py"),
     "kcompiler.policy.rule": ("policy/test_load.py", "policy/test_oblige.py"),
-    "kcompiler.policy.shape": ("policy/test_load.py", "policy/test_oblige.py"),
+    "kcompiler.policy.shape": ("policy/test_load.py", "policy/test_oblige.py", "policy/test_conditions.py"),
     "runtime.contract.vocabulary": ("../runtime/contract/test_vocabulary.py",),
 }
 LONG = (
@@ -46,6 +46,11 @@ LONG = (
     "kcompiler.policy.binding",
     "kcompiler.policy.cel.check",
     "kcompiler.policy.cel.evaluate",
+    "kcompiler.policy.kinds.assert",
+    "kcompiler.policy.load",
+    "kcompiler.policy.oblige",
+    "kcompiler.policy.rule",
+    "kcompiler.policy.shape",
 )
 #: (module, mutant) that no behaviour can show, and why
 UNNOTICEABLE: dict[tuple[str, str], str] = {

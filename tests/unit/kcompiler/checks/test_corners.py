@@ -210,6 +210,13 @@ def asked(**more: Any) -> Change:
     )
 
 
+def served_judge(**more: Any) -> Change:
+    """A judge behind a server, that compares answers."""
+    server = {"base_url": "http://127.0.0.1:8000/v1", "model": "m", **more}
+    judge = {"server": server, "rows": {"source": "answers"}}
+    return lambda data: data["evaluation"].update(suites=[{"use": "judged"}], judge=judge)
+
+
 def recorded(**more: Any) -> Change:
     teacher = {"source": "recorded", "path": "answers.jsonl", "model": "m", "signals": ["text"], "allow_missing": 0}
     return several(
@@ -487,6 +494,10 @@ CLAIMS: dict[str, list[Claim]] = {
     "statistics": [
         Claim("a batch of ten times the rows", several(rows_made(60), batch(600)), ()),
         Claim("one row more", several(rows_made(60), batch(601)), ("KC4612",), ("each stands in it 12.5 times",)),
+    ],
+    "judges": [
+        Claim("as many likeliest tokens as verdicts", served_judge(top_logprobs=3)),
+        Claim("one less", served_judge(top_logprobs=2), ("KC4879",), ("2 likeliest tokens for the 3 verdicts",)),
     ],
     "names": [
         Claim("another spec of this name", unchanged, ("KC4430",), ("other.yaml",), files=OTHER),

@@ -138,6 +138,15 @@ def used_backends() -> None:
         made = spec(lambda data: data["evaluation"].update(runners=[way]))
         return [(where, backend.name) for where, backend in toolchain.backends(made)][3:]
 
+    def judged(**which: object) -> list[tuple[str, str]]:
+        judge = {"rows": {"source": "answers"}, **which}
+        made = spec(lambda data: data["evaluation"].update(suites=[{"use": "judged"}], judge=judge))
+        return [(where, backend.name) for where, backend in toolchain.backends(made)][3:]
+
+    server = {"base_url": "http://127.0.0.1:8000/v1", "model": "m", "top_logprobs": 3}
+    at = "/evaluation/judge/server"
+    assert judged(server=server) == [(at, "http"), (at, "torch_http")]
+    assert judged(model="judge") == []
     there = "/evaluation/runners/0/use"
     assert further(use="torch") == []
     assert further(use="gguf") == [(there, "gguf"), (there, "llama")]
