@@ -41,6 +41,8 @@ MODULES = {
     "runtime.contract.vocabulary": ("../runtime/contract/test_vocabulary.py",),
 }
 LONG = (
+    "kcompiler.pin",
+    "runtime.contract.vocabulary",
     "kcompiler.audit.again",
     "kcompiler.audit.items",
     "kcompiler.policy.binding",
