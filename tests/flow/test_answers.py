@@ -15,6 +15,7 @@ from transformers import PhiConfig, PhiForCausalLM
 
 from runtime import digest
 from tests.flow.world import ROOT, SIGNALLED, Result, kcompiler, signals
+from tests.longer import longer
 from tests.unit.runtime.data.teaching import completion, serving
 
 LETTERS = "ABCD"
@@ -346,6 +347,7 @@ def test_a_damaged_store_is_said_and_never_a_crash(tmp_path: Path) -> None:
         assert len(server.asked) == 50
 
 
+@longer
 @pytest.mark.slow
 def test_the_shipped_spec_of_a_hosted_teacher_passes_in_small(tmp_path: Path) -> None:
     """specs/phi-cmmlu.yaml with its profile `mini`, on a tiny phi, questions of one line and a server that is fairly

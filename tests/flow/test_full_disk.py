@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.flow.world import BLOCKED, NAME, Home, Result
+from tests.longer import longer
 
 KIB = 1024
 #: begins a command under a limit on the size of each file it writes
@@ -80,6 +81,7 @@ def test_a_full_disk_stops_each_step_with_exit_6_and_more_room_lets_it_go_on(
     assert fresh.run("audit", f"specs/{NAME}.yaml").ended(0, "").code == 0
 
 
+@longer
 @pytest.mark.slow
 def test_a_file_that_may_not_grow_stops_each_step_the_same_way(fresh: Home) -> None:
     def apply(size: int) -> Result:

@@ -21,6 +21,7 @@ from kcompiler.facts.models import total
 from runtime import catalog
 from runtime.contract.architecture import Architecture
 from tests.flow.world import ROOT, kcompiler
+from tests.longer import also
 from tests.unit.runtime.data.hub import COMMIT, serving
 
 REPOSITORY = "mistralai/Mixtral-8x7B-Instruct-v0.1"
@@ -114,7 +115,7 @@ def shrink(name: str, root: Path, source: Mapping[str, Any], training: int, leng
     ("name", "source", "lengths", "suite"),
     [
         ("worker-7b", {"rows": 3100}, [128, 256], "tool_use"),
-        ("judge-3b", {"rows": 1500}, [128, 256], "judge"),
+        also("judge-3b", {"rows": 1500}, [128, 256], "judge"),
     ],
 )
 def test_a_shipped_role_runs_from_the_hub_to_the_verdict(

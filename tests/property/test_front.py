@@ -16,6 +16,7 @@ from kcompiler.render import human
 from kcompiler.render import json as json_form
 from kcompiler.source import load
 from kcompiler.spec.parse import parse
+from tests.longer import LONG
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = jsonschema.Draft202012Validator(schema.published())
@@ -71,7 +72,7 @@ def mistaken(draw):
 
 
 @given(mistaken())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250 if LONG else 100, deadline=None)
 def test_what_the_schema_accepts_the_models_accept(data):
     """The published schema is the promise: nobody may pass it and fail later for structure."""
     tree, found = load("f.yaml", json.dumps(data, ensure_ascii=False).encode())
@@ -87,7 +88,7 @@ def test_what_the_schema_accepts_the_models_accept(data):
 
 
 @given(mistaken())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500 if LONG else 200, deadline=None)
 def test_what_the_models_show_to_be_sound_the_schema_accepts(data):
     """A spec in which the models find nothing is not held against the schema: that would find nothing either."""
     tree, _ = load("f.yaml", json.dumps(data, ensure_ascii=False).encode())
@@ -104,7 +105,7 @@ def test_shipped_specs_are_sound_by_the_models_alone():
 
 
 @given(mistaken())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 if LONG else 60, deadline=None)
 def test_no_spec_makes_it_raise_and_every_mistake_has_a_place(tmp_path_factory, data):
     home = tmp_path_factory.getbasetemp() / "mistaken"
     home.mkdir(exist_ok=True)

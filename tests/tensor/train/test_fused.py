@@ -18,6 +18,7 @@ from runtime.models import build
 from runtime.steps.train import Term
 from runtime.train import fused, objective
 from runtime.train.objective import Bound
+from tests.longer import also
 from tests.tensor.train.world import architecture
 
 CUDA = torch.device("cuda")
@@ -122,7 +123,7 @@ def test_another_kind_of_normalisation_is_seen() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
-@pytest.mark.parametrize("name", ["kl", "ce_truth"])
+@pytest.mark.parametrize("name", [also("kl"), "ce_truth"])
 def test_what_the_compiler_makes_is_the_plain_loss(name: str) -> None:
     one = bound(name)
     assert fused._same(fused._compiled(one), one, torch.device("cpu"), 97)
