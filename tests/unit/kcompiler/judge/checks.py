@@ -375,6 +375,16 @@ def a_rule_blocks_from_the_first_second_of_its_day_on() -> None:
     assert not {"advisory", "effective_on", "phase"} & undated.to_json()["outcomes"][0].keys()
 
 
+def few_reports_show_what_was_asked_for() -> None:
+    as_asked = module("policy.kinds.as_asked")
+    known, params = sorted(as_asked.UNLIKE), as_asked.KIND.params()
+    assert [fault for kind in known for fault in as_asked.KIND.faults(params, kind)] == []
+    (fault,) = as_asked.KIND.faults(params, "sample")
+    assert (fault.key, fault.rule, fault.at) == ("", "compare", 0)
+    assert fault.message == "a report `sample` is not compared with what was asked for"
+    assert fault.advice == f"these are: {', '.join(known)}"
+
+
 def a_rule_of_the_release_blocks_the_release_alone() -> None:
     judge = module("judge").judge
     bad = {"measure": report({"x": number(0.1)})}
@@ -434,6 +444,7 @@ def files_are_matched_by_the_step_they_name() -> None:
 
 
 CHECKS: list[Callable[[], None]] = [
+    few_reports_show_what_was_asked_for,
     data_that_contradict_themselves_are_no_datum,
     data_are_read_exactly,
     paths_that_are_no_paths_are_refused,

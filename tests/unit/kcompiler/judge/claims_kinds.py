@@ -108,6 +108,13 @@ def flags() -> list[Claim]:
             reason="there are 2 places",
         ),
         one(
+            "one place named twice",
+            {"p": yes},
+            obligation({"at": ["p.passed", "p.passed"], "min_matches": 2}, kind="all_true@1"),
+            "error",
+            reason="`p.passed` stands twice",
+        ),
+        one(
             "two flags at two places",
             {"p": yes, "q": yes},
             obligation({"at": ["p.passed", "q.passed"], "min_matches": 2}, kind="all_true@1"),
