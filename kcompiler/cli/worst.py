@@ -96,8 +96,9 @@ def _worst(
 ) -> tuple[list[dict[str, Any]], str]:
     from kcompiler.render import items as rendered
     from runtime import catalog
+    from runtime.contract import items
 
-    runners = list(dict.fromkeys(one["runner"] for one in lines))
+    runners = list(items.by_runner(lines))
     if runner and runner not in runners:
         raise click.UsageError(f"no items of runner `{runner}` there: {', '.join(runners) or 'nobody was asked'}")
     cost = catalog.load("suites", suite).cost if suite in catalog.names("suites") else None

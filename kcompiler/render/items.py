@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 import json
-from collections.abc import Callable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kcompiler.render.human import inert
 from kcompiler.render.human_run import table
+from runtime.contract import spool
 
 Line = Mapping[str, Any]
 #: so much of an output is shown to people
@@ -20,25 +23,43 @@ def worst(
     """The worst lines, of one runner or of all: those that are not right before those that are; of these first what
     most other runners have right, then what costs most, then in their order. Each with the runners that have its row
     right."""
-    right: dict[str, list[str]] = {}
-    for one in lines:
-        right.setdefault(str(one["row"]), []).extend([] if one["reason"] else [str(one["runner"])])
-    mine = [one for one in lines if runner in ("", one["runner"])]
+    # of a line is kept whether it is right and, of those that are looked for, what it costs
+    sound, costs, mine = bytearray(), array("d"), array("I")
+
+    def rows() -> Iterator[str]:
+        for at, one in enumerate(lines):
+            sound.append(not one["reason"])
+            if runner in ("", one["runner"]):
+                mine.append(at)
+                costs.append(cost(one) if cost else 0.0)
+            yield str(one["row"])
+
+    groups = spool.Groups(rows())
+    right = array("I", bytes(4 * len(groups)))
+    for at, group in enumerate(groups.of):
+        right[group] += sound[at]
 
     def badness(place: int) -> tuple[bool, int, float, int]:
-        one = mine[place]
-        wrong = bool(one["reason"])
-        return not wrong, -len(right[str(one["row"])]) if wrong else 0, -cost(one) if cost else 0.0, place
+        at = mine[place]
+        return bool(sound[at]), 0 if sound[at] else -right[groups.of[at]], -costs[place], place
 
-    chosen = sorted(range(len(mine)), key=badness)[:count]
-    return [{**mine[at], "right": list(right[str(mine[at]["row"])])} for at in chosen]
+    chosen = heapq.nsmallest(count, range(len(mine)), key=badness)
+    return [
+        {
+            **lines[at],
+            "right": [str(lines[other]["runner"]) for other in groups.members(groups.of[at]) if sound[other]],
+        }
+        for at in map(mine.__getitem__, chosen)
+    ]
 
 
 def text(step: str, lines: Sequence[Line], found: Sequence[Line]) -> str:
     """For people: nothing that a model said can move their cursor, and a long output is cut."""
-    wrong = sum(bool(one["reason"]) for one in lines)
-    asked = len({str(one["runner"]) for one in lines})
-    said = [f"{step}: {len(lines)} items of {asked} runners, {wrong} not right; the {len(found)} worst"]
+    wrong, asked = 0, set[str]()
+    for one in lines:
+        wrong += bool(one["reason"])
+        asked.add(str(one["runner"]))
+    said = [f"{step}: {len(lines)} items of {len(asked)} runners, {wrong} not right; the {len(found)} worst"]
     for one in found:
         who = [name for name in one["right"] if name != one["runner"]]
         said.append(f"{one['row']}   {one['runner']}: {one['reason'] or 'right'}")

@@ -12,8 +12,9 @@ the teacher where it answers here, else the same student without one (`ce_only`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Mapping
+from itertools import compress
 from typing import Any
 
 from runtime.contract.report import measured, unavailable
@@ -24,17 +25,29 @@ KIND = "efficiency"
 REFERENCES = ("teacher", "ce_only")
 
 
-@dataclass(frozen=True)
 class Spent:
-    """What one answer took: tokens of the prompt, tokens of the answer with its end, and whether it is right."""
+    """What one runner's answers to the rows of a data set took, in ten bytes a row: tokens of the prompt, tokens of the
+    answer with its end, and whether it is right."""
 
-    read: int
-    wrote: int
-    right: bool
+    def __init__(self, rows: int) -> None:
+        self._read, self._wrote = array("I", bytes(4 * rows)), array("I", bytes(4 * rows))
+        #: whether a row was answered, and whether its answer is right
+        self.there, self._right = bytearray(rows), bytearray(rows)
+
+    def add(self, row: int, read: int, wrote: int, right: bool) -> None:
+        """The answer to the row of this number."""
+        self._read[row], self._wrote[row] = read, wrote
+        self.there[row], self._right[row] = True, right
+
+    def sums(self, among: Iterable[int]) -> tuple[int, int, int, int]:
+        """Answers, tokens read, tokens written and right answers, of the rows that are true in `among`."""
+        chosen = bytes(among)
+        read, wrote, right = (sum(compress(each, chosen)) for each in (self._read, self._wrote, self._right))
+        return sum(chosen), read, wrote, right
 
 
-def data(spent: Mapping[str, Mapping[str, Spent]]) -> dict[str, Any]:
-    """Data of the report. `spent`: runner → row → what its answer took."""
+def data(spent: Mapping[str, Spent]) -> dict[str, Any]:
+    """Data of the report. `spent`: runner → what its answers to the same rows took."""
     reference = next((name for name in REFERENCES if name in spent), "")
     return {
         "reference": reference or "none",
@@ -42,30 +55,29 @@ def data(spent: Mapping[str, Mapping[str, Spent]]) -> dict[str, Any]:
     }
 
 
-def _of(name: str, reference: str, spent: Mapping[str, Mapping[str, Spent]]) -> dict[str, Any]:
-    mine, other = spent[name], spent.get(reference, {})
-    whole = list(mine.values())
-    shared = [row for row in mine if row in other]
+def _of(name: str, reference: str, spent: Mapping[str, Spent]) -> dict[str, Any]:
+    mine, other = spent[name], spent.get(reference)
+    answers, read, wrote, right = mine.sums(mine.there)
     return {
-        "right": rate(sum(one.right for one in whole), len(whole)),
-        "read": measured(sum(one.read for one in whole), "token"),
-        "wrote": measured(sum(one.wrote for one in whole), "token"),
-        "per_right": _per_right(whole),
-        "score": _score([mine[row] for row in shared], [other[row] for row in shared], name == reference),
+        "right": rate(right, answers),
+        "read": measured(read, "token"),
+        "wrote": measured(wrote, "token"),
+        "per_right": _per_right(answers, read, wrote, right),
+        "score": _score(mine, other, name == reference),
     }
 
 
-def _per_right(answers: Sequence[Spent]) -> dict[str, Any]:
-    right = sum(one.right for one in answers)
+def _per_right(answers: int, read: int, wrote: int, right: int) -> dict[str, Any]:
     if not right:
         return unavailable("no answer is right", "token")
-    return measured(sum(one.read + one.wrote for one in answers) / right, "token", n=len(answers))
+    return measured((read + wrote) / right, "token", n=answers)
 
 
-def _score(mine: Sequence[Spent], other: Sequence[Spent], itself: bool) -> dict[str, Any]:
-    if itself or not other:
+def _score(mine: Spent, other: Spent | None, itself: bool) -> dict[str, Any]:
+    shared = bytes(map(min, mine.there, other.there)) if other else b""
+    if itself or other is None or not any(shared):
         return unavailable("it is the reference" if itself else "no reference answered these rows", "1")
-    one, two = _per_right(mine)["value"], _per_right(other)["value"]
+    one, two = (_per_right(*side.sums(shared))["value"] for side in (mine, other))
     if one is None or two is None:
         return unavailable("no answer is right on one of the sides", "1")
-    return measured(1 - one / two, "1", n=len(mine))
+    return measured(1 - one / two, "1", n=sum(shared))

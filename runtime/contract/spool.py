@@ -174,6 +174,20 @@ def repeated(found: array[int]) -> set[int]:
     return {one for at, one in enumerate(ordered[1:]) if ordered[at] == one}
 
 
+class Places:
+    """Texts of a sequence → where they stand, in twelve bytes each."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        found = keys(values)
+        self._places = array("I", sorted(range(len(found)), key=found.__getitem__))
+        self._keys = array("Q", (found[at] for at in self._places))
+
+    def of(self, text: str) -> array[int]:
+        """Where a text may stand: where one of its key does."""
+        sought = key(text)
+        return self._places[bisect_left(self._keys, sought) : bisect_right(self._keys, sought)]
+
+
 class Groups:
     """Equal texts of a sequence as groups, numbered as they first stand there. Of each text its group is kept, of each
     group where it stands first, and its members in their order."""

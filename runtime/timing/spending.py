@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runtime.contract import BrokenEvidence, Context, efficiency, items, rows
+from runtime.contract import BrokenEvidence, Context, efficiency, items, rows, spool
 from runtime.contract import report as facts
 from runtime.contract.parity import right
 from runtime.models import tokenizer as tokenizers
@@ -22,16 +22,17 @@ def spend(takes: Mapping[str, Path], params: EfficiencyParams, ctx: Context) -> 
 def spent(takes: Mapping[str, Path], params: EfficiencyParams) -> dict[str, Any]:
     """The data of the report. Raises as `spend` does."""
     words = tokenizers.load(takes["tokenizer"])
-    asked = {str(row["id"]): row for row in rows.load(takes["dataset"] / f"{params.split}.jsonl")}
-    found: dict[str, dict[str, efficiency.Spent]] = {}
-    for line in items.read((takes["items"] / items.FILE).read_bytes()):
-        row, said = asked.get(line["row"]), _text(line["output"])
-        if row is None or said is None:
+    asked = rows.kept(takes["dataset"] / f"{params.split}.jsonl")
+    places = spool.Places(str(row["id"]) for row in asked)
+    found: dict[str, efficiency.Spent] = {}
+    for line in items.load(takes["items"] / items.FILE):
+        at = next((at for at in places.of(line["row"]) if asked[at]["id"] == line["row"]), None)
+        said = _text(line["output"])
+        if at is None or said is None:
             raise BrokenEvidence(f"row {line['row']} was not asked, or answered without a text", subject=items.FILE)
-        encoded = words.encode_pair(rows.prompt_of(row), said)
-        wrote = len(encoded.ids) - encoded.prompt_tokens
-        answer = efficiency.Spent(read=encoded.prompt_tokens, wrote=wrote, right=right(line))
-        found.setdefault(line["runner"], {})[line["row"]] = answer
+        encoded = words.encode_pair(rows.prompt_of(asked[at]), said)
+        read, wrote = encoded.prompt_tokens, len(encoded.ids) - encoded.prompt_tokens
+        found.setdefault(line["runner"], efficiency.Spent(len(asked))).add(at, read, wrote, right(line))
     return efficiency.data(found)
 
 

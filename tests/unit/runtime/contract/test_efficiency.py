@@ -5,8 +5,12 @@ import pytest
 from runtime.contract.efficiency import Spent, data
 
 
-def answers(read: int, wrote: int, right: int, n: int = 10) -> dict[str, Spent]:
-    return {f"r{i}": Spent(read, wrote, i < right) for i in range(n)}
+def answers(read: int, wrote: int, right: int, n: int = 10) -> Spent:
+    """Of eleven rows the first `n` are answered."""
+    found = Spent(11)
+    for at in range(n):
+        found.add(at, read, wrote, at < right)
+    return found
 
 
 def test_it_is_what_a_right_answer_saves_beside_the_reference() -> None:
@@ -28,8 +32,9 @@ def test_to_be_short_and_wrong_is_no_merit() -> None:
 
 def test_both_sides_are_of_the_same_rows() -> None:
     """The package is asked fewer rows: the teacher's others do not count beside it."""
-    teacher = answers(20, 20, 10) | {"dear": Spent(1000, 1000, False)}
-    found = data({"teacher": teacher, "coreml": {"r0": Spent(20, 20, True)}})
+    teacher = answers(20, 20, 10)
+    teacher.add(10, 1000, 1000, False)
+    found = data({"teacher": teacher, "coreml": answers(20, 20, 1, n=1)})
     assert found["runners"]["coreml"]["score"] == {"value": 0.0, "unit": "1", "tag": "measured", "n": 1}
 
 
@@ -37,6 +42,11 @@ def test_without_a_reference_there_is_no_score() -> None:
     found = data({"student": answers(1, 1, 1)})
     assert found["reference"] == "none"
     assert found["runners"]["student"]["score"]["tag"] == "unavailable"
+    apart = answers(1, 1, 0, n=0)
+    apart.add(10, 1, 1, True)
+    found = data({"teacher": answers(2, 2, 10), "student": apart})
+    assert found["runners"]["student"]["score"]["reason"] == "no reference answered these rows"
+    assert found["runners"]["student"]["per_right"]["value"] == 2
     beside = data({"ce_only": answers(2, 2, 10), "student": answers(1, 1, 10)})
     assert beside["runners"]["ce_only"]["score"]["reason"] == "it is the reference"
     assert beside["runners"]["student"]["score"]["value"] == 0.5

@@ -126,6 +126,18 @@ def test_equal_texts_are_one_group() -> None:
     assert [[*found.members(group)] for group in range(len(found))] == [[0, 2, 5], [1, 4], [3]]
 
 
+def test_a_text_is_found_where_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [f"{n * n % 23}" for n in range(60)]
+    for key in (spool.key, lambda text: len(text)):
+        # even where many texts share a key
+        monkeypatch.setattr(spool, "key", key)
+        places = spool.Places(values)
+        for text in {*values, "none"}:
+            assert [at for at in places.of(text) if values[at] == text] == [
+                at for at, one in enumerate(values) if one == text
+            ]
+
+
 def test_a_row_that_is_wrong_is_named_as_by_who_reads_all(tmp_path: Path) -> None:
     for lines in ([0, 1, 0], [0, "{", 0], [0, 0, "{"]):
         path = tmp_path / "rows.jsonl"
