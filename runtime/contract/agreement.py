@@ -224,7 +224,13 @@ class Agreement:
 
 def agreed(made: Sequence[Call], wanted: Sequence[Wanted], order: str = "any", rules: Rules = EXACT) -> Agreement:
     """Every call assigned to a wanted one; what has no partner is a fault."""
-    if len(made) == len(wanted) == 1 or order == "given":
+    if not made:
+        lost = sum(1 + sum(name not in one.call.optional for name in one.call.args) for one in wanted)
+        return Agreement(0, 0, lost, tuple(Fault("missing_call", one.call.name) for one in wanted))
+    if len(made) == len(wanted) == 1:
+        pair = compared(made[0], wanted[0], rules)
+        return Agreement(pair.true, pair.false, pair.missed, (pair.fault,) if pair.fault else ())
+    if order == "given":
         places = [(i, i) for i in range(min(len(made), len(wanted)))]
         table = {place: compared(made[place[0]], wanted[place[1]], rules) for place in places}
     else:

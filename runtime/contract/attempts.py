@@ -49,22 +49,27 @@ def attempts(text: str, names: Iterable[str] = ()) -> bool:
     """Whether a text attempts a call. `names` are the registered tools; each in whatever case and behind whatever
     namespace, with arguments behind it in whatever brackets."""
     # brackets of another width, characters that nobody sees and references of HTML are read as what they look like
-    plain = "".join(
-        one
-        for one in unicodedata.normalize("NFKC", html.unescape(text))
-        if one.isascii() or unicodedata.category(one) != "Cf"
-    )
-    if _FOREIGN.search(text) or _FOREIGN.search(plain):
+    plain = text
+    if "&" in text or not text.isascii():
+        plain = "".join(
+            one
+            for one in unicodedata.normalize("NFKC", html.unescape(text))
+            if one.isascii() or unicodedata.category(one) != "Cf"
+        )
+    if _FOREIGN.search(text) or (plain != text and _FOREIGN.search(plain)):
         return True
     known = tuple(names)
     if not known:
         return False
-    exact, loose = _patterns(known)
-    return bool(exact.search(plain) or loose.search(plain)) or _in_json(plain, known)
+    named, exact, loose = _patterns(known)
+    if named.search(plain) and (exact.search(plain) or loose.search(plain)):
+        return True
+    return _in_json(plain, known)
 
 
 @lru_cache(maxsize=256)
-def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """What stands in every text that one of the other two finds something in: it is looked for sooner."""
     here = r"(?:(?<![\w-])|(?<=__))"
     exact = "|".join(re.escape(name) for name in names)
     # what divides the words of a name is spelled in other ways where a name may not hold it
@@ -99,7 +104,8 @@ def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]
             rf"\bto\s*=\s*(?:[\w.-]{{1,60}}[.:/])?(?:{alike})(?!\w)",
         )
     )
-    return re.compile(rf"{here}(?:{exact})\s*[({{]"), re.compile(loose, re.IGNORECASE | re.MULTILINE)
+    flags = re.IGNORECASE | re.MULTILINE
+    return re.compile(alike, flags), re.compile(rf"{here}(?:{exact})\s*[({{]"), re.compile(loose, flags)
 
 
 def _in_json(text: str, names: tuple[str, ...]) -> bool:

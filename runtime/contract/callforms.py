@@ -54,15 +54,18 @@ def read(text: str, forms: Sequence[Form] = ("native",), names: Iterable[str] = 
                 return Fault("foreign_form", "beside the tagged calls stands one in another form")
             return tuple(found)
     fault = calls.parse(text, known)
-    if isinstance(fault, Fault) and (fault.kind != "no_call" or not _attempts(text.strip(), known)):
+    if isinstance(fault, Fault) and (fault.kind != "no_call" or not _readable(text.strip())):
         return fault
     return Fault("foreign_form", f"not in the form {' or '.join(forms)}")
 
 
 def _attempts(text: str, names: tuple[str, ...]) -> bool:
     """Whether a text attempts a call: what any form would read is one, whichever are declared, in a fence as well."""
-    if PREFIX + "{" in text or attempts(text, names):
-        return True
+    return PREFIX + "{" in text or attempts(text, names) or _readable(text)
+
+
+def _readable(text: str) -> bool:
+    """Whether any form would read calls in a text, in a fence as well."""
     fenced = _FENCED.fullmatch(text)
     whole = fenced[1] if fenced else text
     return any(found and not isinstance(found, Fault) for found in (reader(whole) for reader in _READERS.values()))

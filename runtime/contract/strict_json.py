@@ -39,9 +39,9 @@ def _float(text: str) -> Any:
 
 
 def _int(text: str) -> Any:
-    if len(text) > 17 or abs(int(text)) > MAX_INTEGER:
-        return _Fault(f"integer beyond 2^53 - 1: {text[:40]}")
-    return int(text)
+    if len(text) <= 17 and -MAX_INTEGER <= (value := int(text)) <= MAX_INTEGER:
+        return value
+    return _Fault(f"integer beyond 2^53 - 1: {text[:40]}")
 
 
 def _wide(text: str) -> Any:
@@ -82,19 +82,31 @@ _WIDE = json.JSONDecoder(
 )
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _simple(value: Any) -> bool:
+    """Whether nothing can be wrong with what the decoder made but where it stands."""
+    kind = type(value)
+    return value.isascii() if kind is str else kind is int or kind is float or kind is bool or value is None
+
+
 def _check(value: Any, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         _check_text(value)
-    elif isinstance(value, list):
-        for item in value:
-            _check(item, depth + 1)
-    elif isinstance(value, dict):
+    elif kind is dict:
         for name, item in value.items():
             _check_text(name)
-            _check(item, depth + 1)
-    elif isinstance(value, _Fault):
+            if depth == MAX_DEPTH or not _simple(item):
+                _check(item, depth + 1)
+    elif kind is list:
+        for item in value:
+            if depth == MAX_DEPTH or not _simple(item):
+                _check(item, depth + 1)
+    elif kind is _Fault:
         raise ValueError(value.why)
 
 
@@ -162,4 +174,4 @@ def members(text: str | bytes, asked: Callable[[str], bool]) -> tuple[dict[str, 
 
 def dumps(value: Json) -> str:
     """One line of compact text in the order of the keys given. Raises ValueError for NaN and infinities."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(value)

@@ -288,6 +288,50 @@ def _decimal(value: float) -> Fraction:
     return Fraction(repr(value))
 
 
+#: keywords that say something about a value and ask nothing of it
+_NOTES = frozenset({"title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment"})
+_PLAIN: Mapping[str, tuple[type, ...]] = {
+    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,),
+}  # fmt: skip
+
+
+def _plainly(value: Any, schema: Any) -> bool:
+    """Whether a text, a number or a truth value is what a schema of a few plain keywords allows. False says nothing:
+    then the library looks."""
+    if not isinstance(schema, dict):
+        return False
+    kind = type(value)
+    number = kind is int or kind is float
+    for keyword, asked in schema.items():
+        if keyword == "type":
+            sure = isinstance(asked, str) and kind in _PLAIN.get(asked, ())
+        elif keyword == "enum":
+            sure = kind is str and value in asked
+        elif keyword == "minimum":
+            sure = number and value >= asked
+        elif keyword == "maximum":
+            sure = number and value <= asked
+        elif keyword == "multipleOf":
+            sure = kind is int and type(asked) is int and value % asked == 0
+        elif keyword == "minLength":
+            sure = kind is str and len(value) >= asked
+        elif keyword == "maxLength":
+            sure = kind is str and len(value) <= asked
+        else:
+            sure = keyword in _NOTES
+        if not sure:
+            return False
+    return True
+
+
+def _properties(validator: Any, properties: Any, instance: Any, _schema: Any) -> Iterator[Any]:
+    """As the library, which makes a validator anew for every property of every value: here only where it must look."""
+    if isinstance(instance, dict):
+        for name, schema in properties.items():
+            if name in instance and not _plainly(instance[name], schema):
+                yield from validator.descend(instance[name], schema, path=name, schema_path=name)
+
+
 def _multiple_of(_validator: Any, divisor: Any, instance: Any, _schema: Any) -> Iterator[Any]:
     from jsonschema.exceptions import ValidationError
 
@@ -342,6 +386,7 @@ def _validator() -> Any:
     return make(
         Draft202012Validator,
         {
+            "properties": _properties,
             "multipleOf": _multiple_of,
             "pattern": _pattern,
             "format": _format,

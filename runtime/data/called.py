@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any
 
 from jsonschema.protocols import Validator
 
@@ -22,6 +23,57 @@ from runtime.contract.wanted import WantedCall
 from runtime.data import personal
 
 Validators = Mapping[str, Validator]
+#: so many texts are remembered, of at most so many characters: what a policy says that always says the same, and what
+#: is looked at several times for one row
+_TEXTS, _LONGEST = 64, 4096
+#: different answers to one row that are judged once, by whoever judges runners and policies row by row
+SAYINGS = 16
+
+
+class _Registry:
+    """Validators as a key: the same only as themselves."""
+
+    __slots__ = ("valid",)
+
+    def __init__(self, valid: Validators) -> None:
+        self.valid = valid
+
+    def __hash__(self) -> int:
+        return id(self.valid)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Registry) and other.valid is self.valid
+
+
+@lru_cache(maxsize=_TEXTS)
+def _read(text: str, forms: tuple[callforms.Form, ...], tools: _Registry) -> tuple[Call, ...] | Fault:
+    return callforms.read(text, forms, tools.valid)
+
+
+@lru_cache(maxsize=_TEXTS)
+def _unfit(text: str, forms: tuple[callforms.Form, ...], tools: _Registry) -> tuple[Fault, ...]:
+    return _misfits(_read(text, forms, tools), tools.valid)
+
+
+def _misfits(found: tuple[Call, ...] | Fault, valid: Validators) -> tuple[Fault, ...]:
+    """Why calls do not fit the registry, of each that does not."""
+    made = () if isinstance(found, Fault) else found
+    return tuple(fault for call in made if (fault := calls.invalid(call, valid)))
+
+
+class _Heard:
+    """A text by its calls."""
+
+    __slots__ = ("_key", "_short", "found")
+
+    def __init__(self, text: str, forms: Sequence[callforms.Form], valid: Validators) -> None:
+        self._key = text, tuple(forms), _Registry(valid)
+        self._short = len(text) <= _LONGEST
+        self.found = (_read if self._short else _read.__wrapped__)(*self._key)
+
+    def misfits(self) -> tuple[Fault, ...]:
+        """Why they do not fit the registry, of each that does not."""
+        return _unfit(*self._key) if self._short else _misfits(self.found, self._key[2].valid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +96,19 @@ class Item:
         return "single" if len(self.wanted) == 1 else "chain" if self.order == "given" else "several"
 
 
-def _said(row: Mapping[str, Any], valid: Validators, forms: Sequence[callforms.Form]) -> tuple[Call, ...] | Fault:
-    """The calls of a row's own response: of its last message, or in its text."""
+def _said(
+    row: Mapping[str, Any], valid: Validators, forms: Sequence[callforms.Form], fits: bool
+) -> tuple[tuple[Call, ...], Fault | None]:
+    """The calls of a row's own response, of its last message or in its text, and what is wrong with them; where `fits`,
+    also by the registry."""
     last = row["messages"][-1] if "messages" in row else {}
     if "tool_calls" in last:
-        return tuple(Call(one["function"]["name"], one["function"]["arguments"]) for one in last["tool_calls"])
-    found = callforms.read(str(row["response"]), [callforms.NATIVE, *forms], valid)
-    return () if isinstance(found, Fault) and found.kind == "no_call" else found
+        made = tuple(Call(one["function"]["name"], one["function"]["arguments"]) for one in last["tool_calls"])
+        return made, next(iter(_misfits(made, valid)), None) if fits else None
+    heard = _Heard(str(row["response"]), tuple(dict.fromkeys((callforms.NATIVE, *forms))), valid)
+    if isinstance(heard.found, Fault):
+        return (), None if heard.found.kind == "no_call" else heard.found
+    return heard.found, next(iter(heard.misfits()), None) if fits else None
 
 
 def item_of(
@@ -67,16 +125,12 @@ def item_of(
     if row.get("tools"):
         valid = calls.beside(json.dumps(row["tools"]))
         schemas = {one["function"]["name"]: one["function"].get("parameters") or {} for one in row["tools"]}
-    said = _said(row, valid, forms)
-    fault = said if isinstance(said, Fault) else None
-    if fault is None and fits:
-        fault = next((why for call in cast(tuple[Call, ...], said) if (why := calls.invalid(call, valid))), None)
+    made, fault = _said(row, valid, forms, fits)
     if fault is not None:
         raise Refusal(
             f"row `{row['id']}`: its own response is no valid call: {fault.kind} {fault.detail}",
             action="correct the row or the tool registry",
         )
-    made = cast(tuple[Call, ...], said)
     declared, order = wanted.calls_of(row), wanted.order_of(row)
     golds = [WantedCall(one.name, {k: [v] for k, v in one.args.items()}) for one in made]
     whole = tuple(
@@ -104,7 +158,8 @@ def judge(
     """The parts of one output's score: counts, flags, and a named fault for each call that is wrong.
 
     Where `fits`, a call is right only if it also fits the schema of its tool."""
-    found = callforms.read(output, forms, item.valid)
+    heard = _Heard(output, forms, item.valid)
+    found = heard.found
     made = () if isinstance(found, Fault) else found
     agreed = agreement.agreed(made, item.wanted, item.order, rules)
     parts: dict[str, Any] = {"tp": agreed.true, "fp": agreed.false, "fn": agreed.missed}
@@ -119,7 +174,7 @@ def judge(
         parts |= {"parsed": False, "valid": False, "selected": False, "right": False}
         faults = [found]
     else:
-        misfits = [fault for call in made if (fault := calls.invalid(call, item.valid))]
+        misfits = heard.misfits()
         selected = sorted(call.name for call in made) == sorted(one.call.name for one in item.wanted)
         faults = [*misfits, *agreed.faults] if fits else list(agreed.faults)
         parts |= {"parsed": True, "valid": not misfits, "selected": selected, "right": not faults}

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from stdnum import iban, luhn
@@ -18,12 +19,15 @@ from stdnum.us import ssn
 
 #: a longer text is looked at in pieces of this many characters that overlap by the longest thing there is to find
 _PIECE, _LONGEST = 1 << 16, 320
+#: what was found in a text of at most so many characters is remembered for a while
+_SHORT = 4096
 _MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
 _CARD = re.compile(r"(?<![\w.,-])(?:[2-6]\d{3}(?:\.\d{4}){3}|(?:[2-6]|1800)(?:[ -]?\d){11,18})(?![\w-]|[.,]\d)")
 _IBAN = re.compile(r"(?<!\w)[A-Za-z]{2}\d{2}(?:[ ]?[A-Za-z0-9]){11,30}(?!\w)")
 _SSN = re.compile(r"(?<![\w-])\d{3}([- ])\d{2}\1\d{4}(?![\w-])")
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
+_DIGIT = re.compile(r"\d")
 #: lengths in which cards are issued; those of twelve digits are Maestro's, which begin with 5 or 6
 _CARD_DIGITS = (13, 14, 15, 16, 19)
 
@@ -63,7 +67,7 @@ def _iban(text: str) -> str:
 def _in_piece(text: str) -> Iterator[Personal]:
     if "@" in text:
         yield from (Personal("mail", found[0].lower()) for found in _MAIL.finditer(text))
-    if not any(map(str.isdigit, text)) and ":" not in text:
+    if ":" not in text and not _DIGIT.search(text):
         return
     for found in _CARD.finditer(text):
         digits = _value(found[0])
@@ -82,11 +86,19 @@ def _in_piece(text: str) -> Iterator[Personal]:
 
 def found(text: str) -> frozenset[Personal]:
     """Everything personal in a text."""
+    return _of_short(text) if len(text) <= _SHORT else _of(text)
+
+
+def _of(text: str) -> frozenset[Personal]:
     plain = _plain(text)
     if len(plain) <= _PIECE:
         return frozenset(_in_piece(plain))
     starts = range(0, len(plain), _PIECE - _LONGEST)
     return frozenset(one for start in starts for one in _in_piece(plain[start : start + _PIECE]))
+
+
+#: what is said of many rows is looked at once
+_of_short = lru_cache(maxsize=64)(_of)
 
 
 def leaked(output: str, right: str) -> list[str]:

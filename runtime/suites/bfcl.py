@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field
@@ -25,7 +26,7 @@ from runtime.contract.report import measured, unavailable
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
-from runtime.data.called import Item, gold_of, item_of, judge, reason
+from runtime.data.called import SAYINGS, Item, gold_of, item_of, judge, reason
 
 #: those of the published checker (bfcl-eval 2026.3.23, bfcl_eval/eval_checker/ast_eval/ast_checker.py)
 RULES = Rules(strings="folded", numbers="kind", lists="ordered", defaults="written")
@@ -139,10 +140,18 @@ def data_of(
     whole = items.first(rows, params.limit)
     asked = items_of(whole)
 
-    def again(name: str, at: int, output: Any) -> items.Line:
-        return judged(name, whole[at], output, asked[at], params)
+    @lru_cache(maxsize=SAYINGS)
+    def parts(at: int, output: str) -> dict[str, Any]:
+        return judge(output, asked[at], params.forms, RULES, fits=False)
 
-    trivial = zoo.Right(_policies(asked, params.forms[0]), len(asked), again)
+    def again(name: str, at: int, output: Any) -> items.Line:
+        found = parts(at, items.text_of(output))
+        return items.line(whole[at], name, output, found, reason(found))
+
+    def worth(_: str, at: int, output: str) -> Mapping[str, str]:
+        return {"reason": reason(parts(at, output))}
+
+    trivial = zoo.Right(_policies(asked, params.forms[0]), len(asked), worth)
     found, controls = dict[str, _Answered](), 0
     for at, mine in items.walk(lines, whole, lambda name: len(select(rows, name, params)), again):
         controls += not asked[at].wanted

@@ -28,7 +28,7 @@ from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.strict_json import Json
 from runtime.contract.units import unit
-from runtime.data.called import Item, Validators, gold_of, item_of, judge, reason
+from runtime.data.called import SAYINGS, Item, Validators, gold_of, item_of, judge, reason
 from runtime.tools import registry
 
 
@@ -288,10 +288,18 @@ def data_of(
     whole = items.first(rows, params.limit)
     asked = items_of(whole, tools, params.rules, params.forms)
 
-    def again(name: str, at: int, output: Any) -> items.Line:
-        return judged(name, whole[at], output, asked[at], params)
+    @lru_cache(maxsize=SAYINGS)
+    def parts(at: int, output: str) -> dict[str, Any]:
+        return judge(output, asked[at], params.forms, params.rules)
 
-    trivial = zoo.Right(_policies(asked, params.forms[0]), len(asked), again)
+    def again(name: str, at: int, output: Any) -> items.Line:
+        found = parts(at, items.text_of(output))
+        return items.line(whole[at], name, output, found, reason(found))
+
+    def worth(_: str, at: int, output: str) -> Mapping[str, str]:
+        return {"reason": reason(parts(at, output))}
+
+    trivial = zoo.Right(_policies(asked, params.forms[0]), len(asked), worth)
     found, eligible = dict[str, Answered](), 0
     for at, mine in items.walk(lines, whole, lambda name: len(select(rows, name, params)), again):
         eligible += bool(asked[at].wanted)

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from runtime.contract import callforms, toolset
+from runtime.contract import attempts, callforms, toolset
 from runtime.contract.calls import Call, Fault, difference, items, matches, parse, render, spans, why_not
 from runtime.contract.rows import text_of
 
@@ -169,6 +169,26 @@ NAMED = [
     'CALL play WITH {"artist": "ABBA"}',
     "tool.call&#123;&quot;name&quot;:&quot;play&quot;,&quot;args&quot;:{}}",
 ]
+
+
+def test_what_is_looked_for_first_stands_wherever_a_name_is_found():
+    """A registered name is looked for before the patterns around it."""
+    names = ("play", "stop.now", "set_timer")
+    named, exact, loose = attempts._patterns(names)
+    texts = [
+        *NAMED,
+        "stop.now(1)",
+        "STOP-NOW: {}",
+        "StopNow --x",
+        "set.timer{",
+        "settimer = [",
+        "__play(",
+        "display(er)",
+    ]
+    texts += [text.replace("play", name) for text in NAMED for name in names]
+    found = [text for text in texts if exact.search(text) or loose.search(text)]
+    assert len(found) > 50
+    assert all(named.search(text) for text in found)
 
 
 @pytest.mark.parametrize("form", get_args(callforms.Form))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from runtime.contract import ecma, toolset
+from runtime.contract.jsonschemas import Draft202012Validator
 
 ROOT = Path(__file__).resolve().parents[4]
 BFCL = ROOT / "tests" / "data" / "bfcl" / "functions.json"
@@ -230,3 +231,57 @@ def _json_schema(schema: Any) -> Any:
         if made["type"] == "any":
             del made["type"]
     return made
+
+
+SIMPLE = [
+    {},
+    {"type": "integer"},
+    {"type": "number", "minimum": 0.5, "maximum": 3},
+    {"type": "integer", "multipleOf": 2, "title": "x", "default": "y"},
+    {"type": "boolean", "description": "x"},
+    {"type": ["string", "null"]},
+    {"type": "string", "minLength": 1, "maxLength": 2, "examples": ["abc"]},
+    {"enum": ["a", 1, True, None]},
+    {"type": "string", "enum": ["a"], "pattern": "b"},
+    {"minimum": 1, "minLength": 2},
+    {"multipleOf": 0.5},
+    {"type": "array", "items": {"type": "integer"}},
+    {"type": "object", "properties": {"a": {"type": "integer", "maximum": 1}}},
+    {"not": {"type": "integer"}, "type": "integer"},
+    {"const": "a"},
+    {"x-note": 1, "type": "string"},
+]
+VALUES = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    2,
+    3,
+    1.0,
+    1.5,
+    -0.0,
+    4.0,
+    "",
+    "a",
+    "b",
+    "abc",
+    [],
+    [1],
+    ["1"],
+    {},
+    {"a": 1},
+    {"a": 2},
+]
+
+
+@pytest.mark.parametrize("schema", [*SIMPLE, True, False], ids=json.dumps)
+def test_plain_values_are_judged_as_the_library_judges_them(schema: Any):
+    """What is seen at a glance to fit is not looked at again: it is what the library finds nothing wrong with."""
+    whole = {"type": "object", "properties": {"a": schema}}
+    for value in VALUES:
+        found = toolset.validator(whole).iter_errors({"a": value, "b": 1})
+        right = Draft202012Validator(whole).iter_errors({"a": value, "b": 1})
+        seen = [(list(error.absolute_path), list(error.absolute_schema_path), error.validator) for error in found]
+        assert seen == [(list(e.absolute_path), list(e.absolute_schema_path), e.validator) for e in right], value
