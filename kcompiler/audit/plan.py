@@ -9,6 +9,7 @@ from typing import Any
 from kcompiler import assets, compose, lock, policy, source
 from kcompiler.audit.finding import Finding, broken, differs, note
 from kcompiler.audit.schema import problem_with
+from kcompiler.diff import strengthens
 from kcompiler.front import compile_spec
 from kcompiler.plan import APPLY, meaning, obligations
 from kcompiler.policy import believed
@@ -106,7 +107,7 @@ def _meaning(name: str, data: bytes, root: Path, profile: str) -> str | None:
 def policies(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
     """The packs by digest, and the obligations against their rules: none changed, none left out, none made up."""
     packs = policy.load([one["pack"] for one in plan["policies"]], [root / "policies", assets.folder("policies")])
-    for problem in packs.problems:
+    for problem in [*packs.problems, *strengthens.weaker(packs.packs)]:
         yield differs("KA02", problem.file or "policies", problem.summary)
     now = {pin["pack"]: pin for pin in packs.pins()}
     for one in plan["policies"]:

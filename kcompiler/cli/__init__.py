@@ -30,7 +30,7 @@ VERBS = {
     "evaluate": ("evaluating", "Ask a model that exists what a spec's suites ask."),
     "generate": ("generate", "Let the student write: a prompt or a chat, freely or by a schema."),
     "serve": ("serve", "Answer OpenAI's chat completions over HTTP with the student."),
-    "policy": ("policy", "Write policy packs: `policy test` their cases, `diff` two of them."),
+    "policy": ("policy", "Write policy packs: `policy new`, `test`, `lint`, `doc`, `diff`."),
     "gate": ("evidence", "Judge report files by the rules of a lock."),
     "show": ("evidence", "Print a lock, a run's summary, a report or the verdict."),
     "status": ("views", "Say where you stand: per stage what it waits for, done, next."),

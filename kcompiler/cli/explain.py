@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("subject", required=False, default="")
+@click.argument("words", nargs=-1, metavar="[SUBJECT]")
 @click.option(
     "--spec", type=click.Path(path_type=Path), help="Also what this spec says of it: a field's value, a step's delta."
 )
-def explain(subject: str, spec: Path | None) -> None:
-    """Explain SUBJECT: a code (KC2104), field:path, step:name, gate:pack/id, loss:name, suite:name, … or a bare name.
+def explain(words: tuple[str, ...], spec: Path | None) -> None:
+    """Explain SUBJECT: a code (KC2104), field:path, step:name, gate:pack/id, report:kind, loss:name, … or a bare name.
+    `report eval.tool_use` is `report:eval.tool_use`: every datum a report holds, for whoever writes a rule.
 
     Without SUBJECT: every kind there is, with its names. `losses`, `gates`, `codes`, …: all names of that kind.
 
@@ -27,6 +28,9 @@ def explain(subject: str, spec: Path | None) -> None:
     """
     from kcompiler.render import index, pages
 
+    if len(words) > 2:
+        raise click.UsageError(f"explain one subject, or a kind and a name; `{words[2]}` is one too many")
+    subject = ":".join(words)
     if not subject:
         click.echo(index.overview(), nl=False)
         return
@@ -34,7 +38,7 @@ def explain(subject: str, spec: Path | None) -> None:
         # a code needs nothing of a spec, and is what people ask for most
         asked = _asked(subject, spec) if spec is not None and not pages.is_code(subject) else None
         click.echo(pages.explain(subject, asked), nl=False)
-    except pages.Unknown as unknown:
+    except index.Unknown as unknown:
         click.echo(str(unknown), err=True)
         raise Outcome(2, "unknown-subject", "kcompiler explain --help") from None
 

@@ -1,29 +1,30 @@
-"""The verbs of whoever writes rules: policy test, policy diff."""
+"""The verbs of whoever writes rules: policy new, test, lint, doc, diff."""
 
 from __future__ import annotations
 
-import shutil
-import tarfile
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from io import BytesIO
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from kcompiler.cli import authoring
 from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.packs import named
 from kcompiler.cli.plans import FORMAT
 
 if TYPE_CHECKING:
-    from kcompiler.policy.load import LoadedPack, LoadedRule
+    from kcompiler.policy.load import LoadedRule
     from kcompiler.policy.score import Lived
 
 
 @click.group()
 def policy() -> None:
     """Write policy packs: prove by cases that a rule decides as it should, and compare two versions."""
+
+
+policy.add_command(authoring.new)
+policy.add_command(authoring.lint)
+policy.add_command(authoring.doc)
 
 
 @policy.command()
@@ -44,9 +45,10 @@ def test(packs: tuple[str, ...], add: bool, no_mutants: bool, form: str) -> None
     from kcompiler.policy import cases, score
 
     told: list[dict[str, Any]] = []
-    with _named(packs) as found:
+    with named(packs) as found:
         for pack in found:
-            for rule in pack.rules:
+            # what a pack takes over has its cases where it lies
+            for rule in pack.own:
                 wrong = cases.check(rule, judge)
                 made = None if wrong or no_mutants else score.scored(rule, judge)
                 lived = [] if made is None else [one for one in made.lived if one.mutant.asked]
@@ -126,7 +128,7 @@ def diff(old: str, new: str, allowed: tuple[tuple[str, str], ...], form: str) ->
     blank = next((rule for rule, reason in allowed if len(reason.strip()) < 5), None)
     if blank is not None:
         raise click.UsageError(f"--allow-weaker {blank}: say why it may be weaker")
-    with _named((old,)) as before, _named((new,)) as after:
+    with named((old,)) as before, named((new,)) as after:
         moved = compare(before[0], after[0])
     strange = sorted(set(why) - {one.rule for one in moved if one.weakens})
     if strange:
@@ -145,76 +147,3 @@ def diff(old: str, new: str, allowed: tuple[tuple[str, str], ...], form: str) ->
         click.echo(f"{sum(one.way == 'same' for one in moved)} rules are the same")
     if any(one.weakens and one.rule not in why for one in moved):
         raise Outcome(1, "weaker", f"kcompiler policy diff {old} {new} --allow-weaker RULE WHY")
-
-
-@contextmanager
-def _named(packs: tuple[str, ...]) -> Iterator[list[LoadedPack]]:
-    """Packs by their names, folders or revisions. Raises Outcome with every diagnostic printed."""
-    from kcompiler import assets, project
-    from kcompiler.policy import available, load
-
-    home = project.find(Path.cwd())
-    own, shipped = home.root / "policies", assets.folder("policies")
-    with tempfile.TemporaryDirectory() as scratch:
-        found: list[LoadedPack] = []
-        for number, name in enumerate(packs or (available([own]) if own.is_dir() else ())):
-            roots, called = _placed(name, [own, shipped], Path(scratch) / str(number), home.root)
-            found.append(_loaded(load([called], roots), home.root))
-        if not found:
-            click.echo(f"{home.shown(own)} has no pack", err=True)
-            raise Outcome(2, "no-such-pack", "kcompiler policy test caws/core")
-        yield found
-
-
-def _placed(name: str, roots: list[Path], scratch: Path, root: Path) -> tuple[list[Path], str]:
-    """Where to look for a pack, and by which name."""
-    revision, colon, inside = name.partition(":")
-    if colon and not Path(name).exists():
-        return [_of_revision(revision, scratch, root)], inside.removeprefix("policies/").rstrip("/")
-    folder = Path(name)
-    if not (folder / "pack.yaml").is_file():
-        return roots, name
-    called = _called(folder)
-    place = scratch / "policies" / called
-    if folder.resolve().parts[-len(Path(called).parts) :] == Path(called).parts:
-        return [folder.resolve().parents[len(Path(called).parts) - 1]], called
-    shutil.copytree(folder, place)
-    return [scratch / "policies"], called
-
-
-def _called(folder: Path) -> str:
-    """The name that a pack gives itself; its folder's where that cannot be read, which the loader then says."""
-    import re
-
-    from kcompiler import source
-    from kcompiler.policy.rule import PACK_NAME
-
-    tree, _ = source.load("pack.yaml", (folder / "pack.yaml").read_bytes())
-    name = tree.get("/name") if tree is not None and isinstance(tree.data, dict) and "name" in tree.data else None
-    return name if isinstance(name, str) and re.fullmatch(PACK_NAME, name) else folder.resolve().name
-
-
-def _of_revision(revision: str, scratch: Path, root: Path) -> Path:
-    from kcompiler.cli.views import git
-
-    archive = git("archive", revision, "policies", options=["--format=tar"], at=str(root))
-    try:
-        with tarfile.open(fileobj=BytesIO(archive)) as tar:
-            tar.extractall(scratch, filter="data")
-    except tarfile.TarError as reason:
-        click.echo(f"{revision} holds what cannot be laid out: {reason}", err=True)
-        raise Outcome(2, "unreadable", "kcompiler policy diff --help") from None
-    return scratch / "policies"
-
-
-def _loaded(found: Any, root: Path) -> LoadedPack:
-    from kcompiler.cli.plans import show_diagnostics
-
-    if found.problems or not found.packs:
-        files = {one.file: root / one.file for one in found.problems if one.file}
-        show_diagnostics(
-            list(found.problems), "human", {name: path.read_bytes() for name, path in files.items() if path.is_file()}
-        )
-        raise Outcome(2, "no-such-pack" if not found.packs else "unreadable", "mend it, then the same command again")
-    pack: LoadedPack = found.packs[0]
-    return pack

@@ -31,7 +31,7 @@ def compare(old: LoadedPack, new: LoadedPack) -> list[Moved]:
     """Every rule of both packs, by its id: packs of two names are compared as two versions of one."""
     before = {one.rule.id: one for one in old.rules}
     after = {one.rule.id: one for one in new.rules}
-    found = [_moved(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
+    found = [moved(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
     return [*_tiers(old, new), *found]
 
 
@@ -47,14 +47,15 @@ def _tiers(old: LoadedPack, new: LoadedPack) -> Iterator[Moved]:
         yield Moved(rule="pack.yaml", way="incomparable", what=what, weakens=True)
 
 
-def _moved(name: str, old: LoadedRule | None, new: LoadedRule | None) -> Moved:
+def moved(name: str, old: LoadedRule | None, new: LoadedRule | None) -> Moved:
+    """What became of one rule; None: there is no such rule on that side."""
     if old is None or new is None:
-        way, what = direction(_plain(old), _plain(new))
+        way, what = direction(plain(old) if old else None, plain(new) if new else None)
         gone: Way = "added" if old is None else "removed"
         return Moved(rule=name, way=gone, what=what, weakens=way == "weaker")
     moves: list[tuple[Direction, str]] = []
-    way, what = direction(_plain(old), _plain(new))
-    if _plain(old) != _plain(new):
+    way, what = direction(plain(old), plain(new))
+    if plain(old) != plain(new):
         moves.append((way, what))
     moves += _applies(old.rule, new.rule)
     ways = {one for one, _ in moves if one}
@@ -66,10 +67,8 @@ def _moved(name: str, old: LoadedRule | None, new: LoadedRule | None) -> Moved:
     return Moved(rule=name, way=decided, what=text, weakens=decided != "stronger")
 
 
-def _plain(loaded: LoadedRule | None) -> dict[str, Any] | None:
+def plain(loaded: LoadedRule) -> dict[str, Any]:
     """What an obligation of the rule would say, before a spec has resolved what it expects."""
-    if loaded is None:
-        return None
     rule = loaded.rule
     made: dict[str, Any] = {
         "mode": rule.mode,

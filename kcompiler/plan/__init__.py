@@ -14,6 +14,7 @@ from kcompiler import assets, policy
 from kcompiler.checks import order
 from kcompiler.compose import variants
 from kcompiler.diagnostic import Diagnostic
+from kcompiler.diff import strengthens
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Problem, build
 from kcompiler.lower import lower
@@ -93,6 +94,7 @@ def _parts(front: Front, project: Project, backend: str | None) -> tuple[_Parts 
     settings = {node.id: node.params for node in graph.nodes}
     rests = believed.edges({node.id: node.takes for node in graph.nodes})
     asked, found = obligations(front, packs, graph.producers(), settings, rests)
+    found = [*found, *strengthens.weaker(packs.packs)]
     if any(item.severity == "error" for item in found):
         return None, found
     return _Parts(graph, packs, asked), found

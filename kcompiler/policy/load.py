@@ -3,6 +3,9 @@
     policies/<pack>/pack.yaml
     policies/<pack>/<rule-id>/{rule.yaml, pass.json, fail.json, missing.json}
 
+A pack that `strengthens` another has all its rules, too: each as it is, or its own of the same id (that this one is
+stronger is `kcompiler/diff/strengthens.py`'s to say).
+
 A pack of the project has another name than every shipped one. Whatever cannot be read is an error, never a rule that
 quietly is not there: an unknown key, kind or mode, a folder without rule.yaml, a name that differs from its folder.
 """
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,16 +43,25 @@ class LoadedRule:
     params: Closed
     tree: source.Tree
     folder: Path
+    #: of the pack below: it lies there, with its cases
+    inherited: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedPack:
-    """A pack and its rules, sorted by id. `digest` covers the meaning of pack.yaml and every rule.yaml."""
+    """A pack and its rules, sorted by id. `digest` covers the meaning of pack.yaml and every rule.yaml, those of the
+    pack `below` that it strengthens among them."""
 
     pack: Pack
     digest: str
     rules: Sequence[LoadedRule]
     tree: source.Tree
+    below: LoadedPack | None = None
+
+    @property
+    def own(self) -> list[LoadedRule]:
+        """The rules that lie in its own folder."""
+        return [one for one in self.rules if not one.inherited]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +92,7 @@ def load(names: Iterable[str], roots: Iterable[Path]) -> Policy:
         if folder is None:
             problems += missing
             continue
-        pack, wrong = _pack(name, folder)
+        pack, wrong = _whole(name, folder, folders, ())
         problems += wrong
         if pack is not None:
             found.append(pack)
@@ -127,6 +139,68 @@ def _find(name: str, roots: Sequence[Path]) -> tuple[Path | None, list[Diagnosti
             help=did_you_mean(name, available(root for root in roots if root.is_dir())),
         )
     ]
+
+
+def _whole(
+    name: str, folder: Path, roots: Sequence[Path], above: Sequence[str]
+) -> tuple[LoadedPack | None, list[Diagnostic]]:
+    """A pack with the rules of the one that it strengthens; `above` are the packs that led here."""
+    pack, wrong = _pack(name, folder)
+    problems = list(wrong)
+    if pack is None or not pack.pack.strengthens:
+        return pack, problems
+    base = pack.pack.strengthens
+    if base in (*above, name):
+        return None, [
+            *problems,
+            pack.tree.diagnostic(
+                "KC6047",
+                "/strengthens",
+                f"pack `{name}` would strengthen itself",
+                label=" → ".join([*above, name, base]),
+                help="name the pack below, whose floors are lower",
+            ),
+        ]
+    place, missing = _find(base, roots)
+    if place is None:
+        there = [replace(one, file="", pointer="") for one in missing]
+        return None, [
+            *problems,
+            *(
+                pack.tree.diagnostic(one.code, "/strengthens", one.summary, label="no such pack", help=one.help)
+                for one in there
+            ),
+        ]
+    below, wrong = _whole(base, place, roots, (*above, name))
+    problems += wrong
+    if below is None:
+        return None, problems
+    return _above(pack, below), problems
+
+
+def _above(pack: LoadedPack, below: LoadedPack) -> LoadedPack:
+    """A pack with what it takes over: under its own name, and with its own least number of items."""
+    own = {one.rule.id: one for one in pack.rules}
+    taken = [
+        replace(
+            one,
+            name=f"{pack.pack.name}/{one.rule.id}",
+            params=_floored(one, max(pack.pack.min_n, below.pack.min_n)),
+            inherited=True,
+        )
+        for one in below.rules
+        if one.rule.id not in own
+    ]
+    rules = sorted([*pack.rules, *taken], key=lambda one: one.rule.id)
+    meaning = {"pack": pack.tree.data, "rules": {one.rule.id: one.tree.data for one in rules}}
+    pin = digest.of_value(meaning, "kc.pack.v1")
+    return replace(pack, digest=pin, rules=tuple(rules), below=below)
+
+
+def _floored(loaded: LoadedRule, least: int) -> Closed:
+    kind = kinds.load(loaded.rule.kind)
+    params: Closed = kind.floored(kind.params.model_validate(loaded.rule.params), least)
+    return params
 
 
 def _text(folder: Path) -> dict[str, bytes]:
@@ -186,7 +260,7 @@ def _read_pack(name: str, folder: Path) -> tuple[LoadedPack | None, Sequence[Dia
         problems += wrong
         if rule is not None:
             rules.append(rule)
-    if not rules and not problems:
+    if not rules and not problems and not pack.strengthens:
         problems.append(
             tree.diagnostic("KC6006", "/name", f"pack `{name}` has no rule", help=f"add {shown}/<rule>/{RULE_FILE}")
         )

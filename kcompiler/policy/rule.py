@@ -34,6 +34,8 @@ class Pack(Closed):
     owner: str = ""
     #: least number of items behind a rate, of every rule that does not say it itself; fewer are inconclusive
     min_n: int = Field(default=LEAST, ge=1)
+    #: a pack whose rules all belong to this one, too: each as it is, or stronger under the same id
+    strengthens: str = Field(default="", pattern=rf"(^$|{PACK_NAME})")
     #: the risk tiers of specs this pack may be used for
     risk_tiers: list[Literal[1, 2, 3]] = Field(default=[1, 2, 3], min_length=1)
 
@@ -64,6 +66,13 @@ class When(Closed):
         if (self.has is None) == (self.some is None):
             raise ValueError("give either `has` or `some`")
         return self
+
+    @property
+    def said(self) -> str:
+        """In words."""
+        if self.has is None:
+            return f"{self.spec} is {'there' if self.some else 'not there'}"
+        return f"{self.spec} is {' or '.join(self.texts)}"
 
     @property
     def texts(self) -> list[str]:

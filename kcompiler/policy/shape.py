@@ -57,6 +57,12 @@ def of_report(kind: str) -> Place | None:
     return None if schema is None else Place(schema["properties"]["data"], name)
 
 
+def title_of(kind: str) -> str:
+    """What the schema of a kind of report says of the whole; "" of a kind without one."""
+    schema = _file(f"report.{kind}.schema.json") or {}
+    return str(schema.get("title", ""))
+
+
 @cache
 def kinds() -> tuple[str, ...]:
     """Every kind of report that has a schema, sorted."""

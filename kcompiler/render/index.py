@@ -26,10 +26,15 @@ KINDS = {
     "code": ("code", "codes"),
     "field": ("field", "fields", "spec"),
     "gate": ("gate", "gates", "rule", "rules", "policies", "packs"),
+    "report": ("report", "reports"),
     **{kind: (kind, room) for kind, room in ROOMS.items()},
 }
 #: columns of the overview
 _WIDTH = 110
+
+
+class Unknown(Exception):
+    """No page for a subject; the message says what there is."""
 
 
 def kind_of(word: str) -> str:
@@ -48,6 +53,7 @@ def overview() -> str:
     rows = [["code", ", ".join(f"{start}… {families[start]} ({count})" for start, count in counts.items())]]
     rows.append(["field:", ", ".join(_fields())])
     rows.append(["gate:", ", ".join(f"{pack} ({len(rules)})" for pack, rules in _gates().items())])
+    rows.append(["report:", ", ".join(_reports())])
     rows += [[f"{kind}:", ", ".join(_plugins(kind))] for kind in ROOMS]
     wide = max(len(name) for name, _ in rows)
     for name, text in rows:
@@ -64,6 +70,8 @@ def names(kind: str) -> str:
         rows = [[f"field:{name}", text] for name, text in _fields().items()]
     elif kind == "gate":
         rows = [[f"gate:{name}", title] for rules in _gates().values() for name, title in rules.items()]
+    elif kind == "report":
+        rows = [[f"report:{name}", text] for name, text in _reports().items()]
     else:
         rows = [[f"{kind}:{name}", text] for name, text in _plugins(kind).items()]
     return "\n".join(table(rows, indent="")) + "\n"
@@ -79,10 +87,18 @@ def near(word: str) -> str:
     """What somebody may have meant by a word that names nothing: a kind, or a plug-in."""
     words = [one for several in KINDS.values() for one in several]
     known = {**dict.fromkeys(words), **{f"{kind}:{name}": None for kind in ROOMS for name in _plugins(kind)}}
+    known |= {f"report:{name}": None for name in _reports()}
     found = diagnostic.suggest(word, known) or [
         one for one in known if diagnostic.suggest(word, [one.rpartition(":")[2]])
     ]
     return f"did you mean `{found[0]}`?" if found else ""
+
+
+def _reports() -> dict[str, str]:
+    """Kind of report → what its schema is titled."""
+    from kcompiler.policy import shape
+
+    return {name: shape.title_of(name) for name in shape.kinds()}
 
 
 def _fields() -> dict[str, str]:

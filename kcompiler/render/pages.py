@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kcompiler import assets, diagnostic
-from kcompiler.render import index
+from kcompiler.render import index, reports
 from kcompiler.render.human import inert
-from kcompiler.render.index import KINDS, ROOMS
+from kcompiler.render.index import KINDS, ROOMS, Unknown
 
 if TYPE_CHECKING:
     from kcompiler.delta import Entry
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 _NUMBER = re.compile(r"[A-Za-z]{1,3}\d+")
 _SUBJECTS = "a code such as KC2104, or one of " + ", ".join(f"{kind}:" for kind in KINDS if kind != "code")
-
-
-class Unknown(Exception):
-    """No page for a subject; the message says what there is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +41,8 @@ def explain(subject: str, asked: Asked | None = None) -> str:
         return index.names(prefix)
     if prefix == "field":
         return _field(rest) + (_written(rest, asked) if asked else "")
+    if prefix == "report":
+        return reports.page(rest)
     if prefix in ("rule", "gate"):
         # a pack of the project itself is known only through its plan
         planned = _gate(rest, asked.plan) if asked and asked.plan is not None else ""
@@ -66,7 +64,7 @@ def _bare(name: str, asked: Asked | None) -> str:
     if kind := index.kind_of(name):
         return index.names(kind)
     found = []
-    for prefix in ("field", "gate", *ROOMS):
+    for prefix in ("field", "gate", "report", *ROOMS):
         try:
             found.append((f"{prefix}:{name}", explain(f"{prefix}:{name}", asked)))
         except Unknown:

@@ -1,8 +1,8 @@
-"""Names of tables of facts → the facts, typed: hardware, toolchain, errata and roles. Data, never code, decides.
+"""Names of tables of facts → the facts, typed: hardware, toolchain, errata, roles, gates. Data, never code, decides.
 
 Each table is one YAML file beside this one, read by the same strict loader as specs and typed by a closed model, so
 that a misspelt key or a number without a source never becomes a silent default. The published JSON Schemas
-(`schemas/{hardware,toolchain,errata,roles}.schema.json`) are the models' own.
+(`schemas/{errata,gates,hardware,roles,toolchain}.schema.json`) are the models' own.
 """
 
 from __future__ import annotations
@@ -223,6 +223,61 @@ class Role(Row):
     training_profile: str = Field(description="Machine whose memory holds the training.")
 
 
+class Limit(Row):
+    """What the texts ask of a gate, as a number in the unit of the rules."""
+
+    op: Literal[">=", "<=", ">", "<", "=="]
+    value: str = Field(pattern=r"^(0|[1-9][0-9]*)(\.[0-9]+)?$")
+
+
+class Ruling(Row):
+    """A rule of a shipped pack that decides a gate."""
+
+    rule: str = Field(pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)+$")
+    why: str = Field(default="", description="Why it asks something else; absent where it asks the same.")
+
+
+class Registered(Row):
+    """A gate that the project's founding texts name, and what asks it here."""
+
+    id: str = Field(pattern=r"^[a-z]+\.[a-z0-9_]+$")
+    title: str = Field(min_length=10)
+    said: str = Field(min_length=3, description="What the texts ask, in words.")
+    asks: list[Limit] = Field(default_factory=list, description="The same as numbers, where it is any.")
+    missing: str = Field(min_length=4, description="What the texts want where the datum is absent.")
+    rules: list[Ruling] = Field(default_factory=list)
+    built_in: list[str] = Field(
+        default_factory=list, description="Codes of refusals, or files of the code that decides it without a rule."
+    )
+    awaits: str = Field(default="", description="The report that would decide it, where nothing makes it yet.")
+
+    @model_validator(mode="after")
+    def _answered(self) -> Registered:
+        if not (self.rules or self.built_in or self.awaits):
+            raise ValueError("a gate has a rule, is built in, or waits for a report")
+        return self
+
+    @property
+    def state(self) -> Literal["rule", "another", "built in", "waits"]:
+        """How far the gate is asked here."""
+        if self.rules:
+            return "another" if all(one.why for one in self.rules) else "rule"
+        return "built in" if self.built_in else "waits"
+
+
+class Gates(Row):
+    """Table `gates`: the register."""
+
+    gates: list[Registered]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Gates:
+        names = [one.id for one in self.gates]
+        if len(set(names)) != len(names):
+            raise ValueError("an id stands twice")
+        return self
+
+
 class Settled(Row):
     """A contradiction of the sources, settled in one value."""
 
@@ -240,6 +295,7 @@ class Roles(Row):
 
 TABLES: dict[str, type[BaseModel]] = {
     "errata": Errata,
+    "gates": Gates,
     "hardware": Hardware,
     "roles": Roles,
     "toolchain": Toolchain,
@@ -285,6 +341,11 @@ def errata() -> Errata:
 @cache
 def roles() -> Roles:
     return read("roles.yaml", (_HERE / "roles.yaml").read_bytes(), Roles)
+
+
+@cache
+def gates() -> Gates:
+    return read("gates.yaml", (_HERE / "gates.yaml").read_bytes(), Gates)
 
 
 def document(name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from kcompiler import assets, diagnostic, policy
+from kcompiler.diff.strengthens import weaker
 from kcompiler.judge import judge
 from kcompiler.policy import cases, kinds, score
 from kcompiler.policy.load import LoadedRule
@@ -19,7 +20,7 @@ from kcompiler.policy.published import document
 ROOT = Path(__file__).resolve().parents[2]
 POLICIES, SCHEMAS = assets.folder("policies"), assets.folder("schemas")
 PACKS = policy.load(policy.available([POLICIES]), [POLICIES])
-RULES = [rule for pack in PACKS.packs for rule in pack.rules]
+RULES = [rule for pack in PACKS.packs for rule in pack.own]
 
 
 def named(rule: LoadedRule) -> str:
@@ -29,6 +30,14 @@ def named(rule: LoadedRule) -> str:
 def test_every_pack_loads() -> None:
     assert list(PACKS.problems) == []
     assert len(RULES) == len(list(POLICIES.rglob("rule.yaml")))
+
+
+def test_a_tier_only_strengthens_the_one_below() -> None:
+    assert list(weaker(PACKS.packs)) == []
+    tiers = {pack.pack.name: pack for pack in PACKS.packs if pack.pack.name.startswith("caws/tier-")}
+    ids = {name: {rule.rule.id for rule in pack.rules} for name, pack in tiers.items()}
+    assert ids["caws/tier-3"] <= ids["caws/tier-2"] <= ids["caws/tier-1"]
+    assert [pack.pack.risk_tiers for _, pack in sorted(tiers.items())] == [[1], [2], [3]]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=named)
@@ -101,7 +110,8 @@ def test_every_kind_is_used_by_a_shipped_rule() -> None:
 def test_every_code_of_policies_has_a_page() -> None:
     used = {
         code
-        for path in [*(ROOT / "kcompiler" / "policy").rglob("*.py"), *(ROOT / "kcompiler" / "plan").rglob("*.py")]
+        for room in ("diff", "plan", "policy")
+        for path in (ROOT / "kcompiler" / room).rglob("*.py")
         for code in re.findall(r"KC6\d{3}", path.read_text())
     }
     assert used == {code for code in diagnostic.codes() if code.startswith("KC6")}

@@ -1,0 +1,43 @@
+"""A kind of report → whole reports of that kind from the cases of shipped rules, each once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from kcompiler import assets
+from kcompiler.policy import cases
+from runtime.contract import strict_json
+
+
+@lru_cache(maxsize=4)
+def of(kind: str) -> tuple[Mapping[str, Any], ...]:
+    """Reports of shipped cases, the passing ones first; a few of the others are no evidence, which the judge says."""
+    return tuple(_found(kind))
+
+
+def _found(kind: str) -> Iterator[Mapping[str, Any]]:
+    seen: set[str] = set()
+    folder = assets.folder("policies")
+    first = sorted(folder.rglob("pass*.json"))
+    for file in [*first, *sorted(one for one in folder.rglob("*.json") if one not in set(first))]:
+        report = _report(file, kind)
+        text = json.dumps(report, sort_keys=True)
+        if report is not None and text not in seen:
+            seen.add(text)
+            yield report
+
+
+def _report(file: Any, kind: str) -> Mapping[str, Any] | None:
+    """The report of a case, if it is one of this kind. The text is looked at first: most are long, and of another."""
+    text, whole = file.read_bytes(), file.with_name("pass.json")
+    named = f'"kind": "{kind}"'.encode()
+    if named not in text and not (whole.is_file() and named in whole.read_bytes()):
+        return None
+    try:
+        report = cases.read(file).report if file.name != "baseline.json" else strict_json.loads(text)
+    except (OSError, ValueError):
+        return None
+    return report if isinstance(report, Mapping) and report.get("kind") == kind else None
