@@ -136,6 +136,14 @@ def _interval(claim: Claim, found: Found, policy: Policy) -> str:
     return "" if right else f"[{ends[0]:f}, {ends[1]:f}] at {found.datum.get('confidence', 'no')} confidence"
 
 
+def numbers_of(found: Found, policy: Policy) -> list[Decimal]:
+    """Of how many items evidence is: the `n` of a datum, or any number of a recorded line; nothing where that is not
+    said."""
+    if found.lines:
+        return [decimal_of(number) for one in numerals(found.lines[0], policy) for number in one.numbers]
+    return [number_of(found.datum["n"])] if "n" in found.datum else []
+
+
 def _in_record(claim: Claim, found: Found, policy: Policy) -> str:
     """A claim beside those of a recorded line: the same counts, ends and level, or the same number in such a unit."""
     if len(found.lines) != 1:

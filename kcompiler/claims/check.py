@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 
 from kcompiler.claims import extract, subjects
-from kcompiler.claims.agree import HOLDS, quoted, wrong
-from kcompiler.claims.evidence import Unresolved, resolve
+from kcompiler.claims.agree import HOLDS, numbers_of, quoted, wrong
+from kcompiler.claims.evidence import Found, Unresolved, decimal_of, resolve
 from kcompiler.claims.extract import Anchor, Block, Claim
 from kcompiler.claims.policy import Policy, Relation
 from kcompiler.diagnostic import Diagnostic, Severity, at, ordered
@@ -112,7 +112,7 @@ class _Check:
         rest, self.last = list(block.claims), ""
         for anchor in block.anchors:
             before = [claim for claim in rest if claim.end <= anchor.start]
-            for claim in self._anchor(anchor, before, block.text):
+            for claim in self._anchor(anchor, before, block):
                 rest.remove(claim)
         for claim in rest:
             if claim.kind == "status":
@@ -122,7 +122,7 @@ class _Check:
                 )  # fmt: skip
         self.open += [claim for claim in rest if claim.kind != "status"]
 
-    def _anchor(self, anchor: Anchor, before: Sequence[Claim], block: str) -> list[Claim]:
+    def _anchor(self, anchor: Anchor, before: Sequence[Claim], block: Block) -> list[Claim]:
         """Judges the claims that an anchor bears out, and gives them."""
         if none := _NONE.match(anchor.text):
             return self._told(anchor, none[1], before)
@@ -166,18 +166,19 @@ class _Check:
         self.told += sum(claim.kind in self.policy.required for claim in kept)
         return kept
 
-    def _judge(self, anchor: Anchor, target: str, claim: Claim, relation: re.Match[str] | None, block: str) -> None:
+    def _judge(self, anchor: Anchor, target: str, claim: Claim, relation: re.Match[str] | None, block: Block) -> None:
         before = len(self.found)
         try:
             if relation:
                 sides = target[: relation.start()].strip(), target[relation.end() :].strip()
-                self._related(claim, sides, _relation(relation[1]), block)
+                self._related(claim, sides, _relation(relation[1]), block.text)
             elif claim.kind == "status":
                 self._status(claim, target)
             else:
                 quote = target.startswith("= ")
                 found = resolve(target.removeprefix("= "), self.folder, self.root, self.documents)
-                if why := (quoted if quote else wrong)(claim, found, self.policy):
+                other = "" if quote else self._of_another(anchor, claim, target, found, block)
+                if why := (quoted if quote else wrong)(claim, found, self.policy) or other:
                     code = "KC5607" if claim.compare else "KC5603"
                     self._say(
                         *claim.source, code, f"{self._quoted(claim)} is not what `{target}` says: {why}",
@@ -191,6 +192,21 @@ class _Check:
             if len(self.found) == before:
                 return
         self.wrong += claim.kind in self.policy.required
+
+    def _of_another(self, anchor: Anchor, claim: Claim, target: str, found: Found, block: Block) -> str:
+        """Why the evidence is of another quantity than is named beside the number, or of another number of items."""
+        start, end = claim.start, claim.end
+        if named := subjects.mismeasured(block.text, start, end, target, self.policy):
+            return f"it is another quantity than `{named}`"
+        if claim.kind == "share":
+            return ""
+        for at_, behind, numeral in subjects.counted(block.text, start, end):
+            if any(at_ < one.start <= behind + 1 for one in block.anchors if one is not anchor):
+                continue  # it has evidence of its own
+            known = numbers_of(found, self.policy)
+            if known and decimal_of(numeral) not in known:
+                return f"it is of {' or '.join(f'{one:f}' for one in known)} items, and not of {numeral}"
+        return ""
 
     def _counts(self, claim: Claim, target: str) -> None:
         """What is said again of the same evidence counts once."""

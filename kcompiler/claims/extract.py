@@ -56,6 +56,16 @@ _CHANGED_BEHIND = re.compile(
     re.IGNORECASE,
 )
 _PART = re.compile(r"\b(?P<word>half|a third|a quarter|two thirds|three quarters)(?= of all\b)", re.IGNORECASE)
+#: between a measured quantity and what it is; and a thing behind a number, which it counts
+_SAID = re.compile(
+    r"(?:\s+(?:score|value))?[\s*_`\"'\ufffc]*(?:[=:→]|\b(?:is|was|are|were|of|at|reaches|reached|hits|scores|now|to)\b)?"
+    r"(?:\s+(?:about|only|now|exactly|even|up\s+to|still))?[\s*_`|]*",
+    re.IGNORECASE,
+)
+_COUNTED = re.compile(
+    r"[ \u00a0-](?!(?:on|over|for|in|with|and|or|after|at|by|from|than|of|while|but|points?)\b)[^\W\d_]{2,}",
+    re.IGNORECASE,
+)
 _POINTING = {"this", "that", "each", "every", "our", "its", "the"}
 
 
@@ -283,6 +293,8 @@ def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
         if free(found) and not _named(text, start, found.start("number"), names, unit_of(found)):
             unit = unit_of(found)
             sure = _sure(found["number"], unit)
+            if sure == "bare" and _measure(text, start, found.start("number"), end, found.end(), policy):
+                sure = "number"
             compare, unclear = compared(found)
             if compare:
                 insort(taken, found.span())
@@ -310,6 +322,14 @@ def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
 
 def _sure(number: str, unit: str) -> Kind:
     return "number" if unit else "decimal" if not number.replace("-", "").replace("−", "").isdigit() else "bare"
+
+
+def _measure(text: str, start: int, at: int, end: int, behind: int, policy: Policy) -> bool:
+    """Whether a whole number is said of a measured quantity: `F1 is 99`, and neither `recall 3 rows` nor `F1 of 3`."""
+    clause = text[max(start, at - 60) : at]
+    before = [found.end() for found in _words(tuple(policy.measures)).finditer(clause)]
+    said = bool(before) and _SAID.fullmatch(clause, before[-1])
+    return bool(said) and not _COUNTED.match(text, behind, end)
 
 
 def _named(text: str, start: int, at: int, names: Collection[str], unit: str) -> bool:

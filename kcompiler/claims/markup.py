@@ -2,7 +2,7 @@
 
 Structure is CommonMark's with tables, as markdown-it-py reads it: what is a fence, inline code, a comment or a link is
 decided there and nowhere else. What a renderer hides (comments, tags, targets of links) is in no stretch; what it shows
-is, with entities and escapes resolved and emphasis taken away.
+is, with entities and escapes resolved and emphasis taken away; so are titles and what stands for a picture.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ from markdown_it.token import Token
 _EVIDENCE = re.compile(r"<!--\s*evidence:\s*(.*?)\s*--!?>\Z", re.DOTALL)
 _SHOWN = re.compile(r"\[evidence:([^\[\]]*)\]")
 _COMMENT_OR_TAG = re.compile(r"<!--(?:-?>|.*?(?:--!?>|\Z))|</?([A-Za-z][A-Za-z0-9-]*)[^<>]*>|<[!?][^<>]*>", re.DOTALL)
+#: attributes that a reader is shown, or is read by what reads aloud
+_ATTRIBUTE = re.compile(
+    r"""[\s"'](?:title|alt|aria-label|aria-description|placeholder|label|summary)\s*=\s*"""
+    r"""(?:"(?P<a>[^"]*)"|'(?P<b>[^']*)'|(?P<c>[^\s"'<>=`]+))""",
+    re.IGNORECASE,
+)
 #: tags that part no words
 _INLINE = {"a", "abbr", "b", "bdi", "bdo", "cite", "code", "del", "dfn", "em", "font", "i", "ins", "kbd", "mark", "q"}
 _INLINE |= {"s", "samp", "small", "span", "strike", "strong", "sub", "sup", "tt", "u", "var", "wbr"}
@@ -145,7 +151,7 @@ class _Reader:
         return at
 
     def _inline(self, tokens: Sequence[Token], out: Stretch) -> None:
-        quiet, links = False, list[tuple[int, str]]()
+        quiet, links = False, list[tuple[int, str, str]]()
         for token in tokens:
             if token.type == "text":
                 if not quiet and token.content:
@@ -163,21 +169,30 @@ class _Reader:
                 at = self._seek(token.content)
                 if found := _EVIDENCE.match(token.content):
                     out.anchor(found[1], at, at + len(token.content))
-                elif (tag := _COMMENT_OR_TAG.match(token.content)) and tag[1] and tag[1].lower() not in _INLINE:
-                    out.add(" ", at)
+                elif (tag := _COMMENT_OR_TAG.match(token.content)) and tag[1]:
+                    if tag[1].lower() not in _INLINE:
+                        out.add(" ", at)
+                    _attributes(token.content, at, out)
             elif token.type == "link_open":
                 # of an address between angle brackets the text is no claim
                 quiet = token.markup == "autolink"
-                links.append((self.cursor, str(token.attrGet("href") or "")))
+                links.append((self.cursor, str(token.attrGet("href") or ""), str(token.attrGet("title") or "")))
             elif token.type == "link_close":
                 quiet = False
                 if links:
-                    start, href = links.pop()
+                    start, href, title = links.pop()
                     out.links.append(Named(unquote(href), (start, max(start + 1, self.cursor))))
+                    self._title(title, out)
             elif token.type == "image":
                 start = self.cursor
                 self._inline(token.children or [], out)
                 out.links.append(Named(unquote(str(token.attrGet("src") or "")), (start, max(start + 1, self.cursor))))
+                self._title(str(token.attrGet("title") or ""), out)
+
+    def _title(self, title: str, out: Stretch) -> None:
+        """What is shown over a link or a picture."""
+        if title:
+            out.add(f" {title} ", max(0, self._seek(title) - 1))
 
     def _html(self, content: str, out: Stretch) -> None:
         at = 0
@@ -187,8 +202,10 @@ class _Reader:
             start = self._seek(found[0])
             if anchor := _EVIDENCE.match(found[0]):
                 out.anchor(anchor[1], start, start + len(found[0]))
-            elif found[1] and found[1].lower() not in _INLINE:
-                out.add(" ", start)
+            elif found[1]:
+                if found[1].lower() not in _INLINE:
+                    out.add(" ", start)
+                _attributes(found[0], start, out)
         self._plain(content[at:], out)
 
     def _plain(self, text: str, out: Stretch) -> None:
@@ -213,6 +230,15 @@ class _Reader:
         if token.map:
             self.cursor = self.starts[min(token.map[1], len(self.starts) - 1)]
         self.found.append(stretch)
+
+
+def _attributes(tag: str, at: int, out: Stretch) -> None:
+    """What a tag that stands at a place of the source shows by its attributes."""
+    for found in _ATTRIBUTE.finditer(tag):
+        name = found.lastgroup
+        if name and found[name].strip():
+            # a space stands before, in the place of the quotation mark
+            out.add(f" {html.unescape(found[name])} ", at + max(0, found.start(name) - 1))
 
 
 def lines(stretch: Stretch) -> Iterator[tuple[str, int]]:

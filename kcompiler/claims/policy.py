@@ -43,6 +43,11 @@ class Policy(Row):
     subjects: dict[str, list[str]] = Field(
         description="What a thing that is measured is called in text → what it may be called in the name of a place."
     )
+    measures: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="What a measured quantity is called in text → the parts of a key that name it. A number beside one "
+        "is a claim, also without a point or a unit, and its evidence may be of no other.",
+    )
     statuses: list[Status] = Field(description="Lowest first.")
     shows: dict[Shown, str] = Field(description="Kind of evidence → the highest status that it shows.")
     banned: list[str] = Field(description="Superlatives that no evidence bears out.")

@@ -1,5 +1,6 @@
-"""The words around a relation × the two places its evidence names → whether both speak of the same things.
+"""The words around a claim × the places its evidence names → whether both speak of the same things.
 
+`Error rate 0.87` is not borne out by an F1 of 0.87, and `n = 5000, F1 0.87` not by one of a thousand items.
 `The teacher is higher than the student` is not borne out by the student's value above the teacher's. What words a thing
 goes by is data (`subjects` of the policy); a thing that is not listed there is known by the parts in which the names of
 both places differ.
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from kcompiler.claims.evidence import NUMERAL
 from kcompiler.claims.policy import Policy
 
 #: how far from a relation its subjects are looked for
@@ -34,6 +36,46 @@ def astray(text: str, start: int, end: int, sides: tuple[str, str], policy: Poli
             if here & (other - mine) and not here & (mine - other):
                 return f"`{sorted(here & (other - mine))[0]}` is named on the other side"
     return ""
+
+
+def mismeasured(text: str, start: int, end: int, target: str, policy: Policy) -> str:
+    """Which measured quantity is named beside a number that stands in a text from `start` to `end`, where its evidence
+    is of another one; or nothing. A key that names no known quantity may be of any."""
+    pattern, known = _pattern(tuple(policy.measures)), {name.lower(): names for name, names in policy.measures.items()}
+    # decimals hold no end of a clause
+    clause = re.split(r"[.;,!?](?=\s|$)", text[max(0, start - _NEAR) : start])[-1].lower()
+    behind = re.match(r"[\s*_`)]*(?:of\s+)?", text[end : end + _NEAR])
+    assert behind is not None
+    named = pattern.findall(clause)
+    if not named and (right := pattern.match(text[end : end + _NEAR].lower(), behind.end())):
+        named = [right[0]]
+    here = [" ".join(one.split()) for one in named]
+    parts, key = set(_parts(target)), set(_parts(target.partition("#")[2]))
+    if not here or any(parts & set(known[one]) for one in here):
+        return ""
+    return here[-1] if key & {name for names in known.values() for name in names} else ""
+
+
+#: of how many items something is, in words
+_ITEMS = "(?:items|rows|examples|questions|samples|prompts|texts|answers|pairs|cases|calls|conversations|documents)"
+_COUNT = re.compile(
+    rf"(?<![\w.])[nN]\s?=\s?(?P<n>{NUMERAL.pattern})(?![\w.]\w)"
+    rf"|\b(?:over|on|across|among|with)\s+(?:all\s+)?(?P<items>{NUMERAL.pattern})\s+(?:[a-z-]+\s+){{0,2}}{_ITEMS}\b",
+    re.IGNORECASE,
+)
+
+
+def counted(text: str, start: int, end: int) -> list[tuple[int, int, str]]:
+    """Of how many items a number is said to be in its own sentence: each place, and the numeral that stands there."""
+    before = re.split(r"[.;!?](?=\s|$)|\n\s*\n", text[max(0, start - _NEAR) : start])[-1]
+    behind = re.split(r"[.;!?](?=\s|$)|\n\s*\n", text[end : end + _NEAR])[0]
+    first = start - len(before)
+    found = []
+    for match in _COUNT.finditer(text, first, end + len(behind)):
+        name = "n" if match["n"] else "items"
+        if match.end(name) <= start or match.start(name) >= end:
+            found.append((match.start(name), match.end(), match[name]))
+    return found
 
 
 def _parts(target: str) -> Iterator[str]:

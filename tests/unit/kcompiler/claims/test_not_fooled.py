@@ -500,3 +500,82 @@ def test_a_share_a_decimal_and_a_relation_in_another_dress_are_claims(ended, tex
 @pytest.mark.parametrize("text", ["chapter 3 in 4 parts", "it holds 2\u00b73 = 6", "In 2024 . 12 people came"])
 def test_what_only_looks_like_one_is_none(ended, text):
     assert ended(text) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("error rate 0.63 <!-- evidence: r.json#data.f1 -->", 1),
+        ("The error rate is 63 % <!-- evidence: r.json#data.f1 -->", 1),
+        ("It has a recall of 0.63 <!-- evidence: r.json#data.f1 -->", 1),
+        ("63 % precision <!-- evidence: r.json#data.f1 -->", 1),
+        ("F1 0.63 <!-- evidence: r.json#data.f1 -->", 0),
+        ("F1 and recall are 0.63 <!-- evidence: r.json#data.f1 -->", 0),
+        ("An error rate is no F1. It is 0.63 <!-- evidence: r.json#data.f1 -->", 0),
+        # a key that names no quantity may be of any
+        ("The accuracy is 0.6 <!-- evidence: r.json#data.sixty -->", 0),
+    ],
+)
+def test_the_quantity_that_is_named_is_the_one_of_the_evidence(ended, text, code):
+    assert ended(text) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("n = 5000, F1 0.63 <!-- evidence: r.json#data.f1 -->", 1),
+        ("F1 (N=5,000) is 0.63 <!-- evidence: r.json#data.f1 -->", 1),
+        ("Over 5000 held-out rows the F1 is 0.63 <!-- evidence: r.json#data.f1 -->", 1),
+        ("F1 is 0.63 <!-- evidence: r.json#data.f1 --> (n = 5000)", 1),
+        ("At n = 13, rows are 12 <!-- evidence: rec.txt#rows -->", 1),
+        ("n = 100, F1 0.63 <!-- evidence: r.json#data.f1 -->", 0),
+        ("Over 100 rows the F1 is 0.63 <!-- evidence: r.json#data.f1 -->", 0),
+        ("It learnt from n = 5000. Its F1 is 0.63 <!-- evidence: r.json#data.f1 -->", 0),
+        # with evidence of its own it is of something else
+        ("On 7 <!-- evidence: r.json#data.rows --> rows the F1 is 0.63 <!-- evidence: r.json#data.f1 -->", 0),
+        ("On 7 rows <!-- evidence: r.json#data.rows --> the F1 is 0.63 <!-- evidence: r.json#data.f1 -->", 0),
+    ],
+)
+def test_the_number_of_items_is_that_of_the_evidence(ended, text, code):
+    assert ended(text) == code
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "F1 is 99",
+        "The F1 score reaches 99.",
+        "F1=99",
+        "Accuracy: **99**",
+        "accuracy at 99 on all rows",
+        "```mermaid\ngraph TD\n  A[F1 0.99] --> B\n```",
+        '```mermaid\npie\n  "F1" : 99\n```',
+        '<p title="F1 0.99">It is good.</p>',
+        'It is <abbr title="F1 0.99">good</abbr>.',
+        '<img src="r.json" alt="F1 0.99">',
+        "<img src='r.json' alt='F1 of 99 %'>",
+        "It is <img src=r.json alt=0.99> good.",
+        '<div aria-label="it is production-ready">x</div>',
+        '[It](r.json "F1 0.99") is good.',
+        '![It](r.json "F1 0.99") is good.',
+        "It matches the original",
+        "It is on par with the teacher",
+        "It is as good as the teacher",
+    ],
+)
+def test_what_is_drawn_shown_over_something_or_whole_is_a_claim(ended, text):
+    assert ended(text) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "We recall 3 rows, and an accuracy of 2 digits",
+        '<img src="r.json" alt="a drawing" width="0.99">',
+        '<!-- <p title="F1 0.99"> -->',
+        '[It](r.json "a report") is good.',
+        '<p title="F1 0.63">It <!-- evidence: r.json#data.f1 --></p>',
+    ],
+)
+def test_what_is_neither_drawn_nor_said_of_a_quantity_is_none(ended, text):
+    assert ended(text) == 0
