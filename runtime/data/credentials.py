@@ -2,12 +2,19 @@
 
 Found are forms that are made to be recognised (prefixes of keys, private keys in PEM, JSON web tokens, values of
 Authorization headers), a user and password in an address, and what stands behind a word for a secret (`password=`,
-`"api_key": `). A password that nothing names is not looked for, and nothing here says that it is absent.
+`"api_key": `), also where it is spelled with characters that nobody sees, with escapes of JSON, or as base64 of text. A
+password that nothing names is not looked for, and nothing here says that it is absent.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
 import re
+from collections.abc import Iterator
+
+from runtime.contract.seen import seen
 
 #: what stands where a value was left out
 _LEFT_OUT = r"(?!(?:null|none|true|false|string|redacted|required|optional|x{3,}|\*+|\.{3})\b|[*.$<%{(\[])"
@@ -49,13 +56,63 @@ _FORMS: dict[str, re.Pattern[str]] = {
 }
 
 
+#: base64 of at least 12 bytes, of either alphabet; wrapped into lines, too; and how often text is base64 of base64
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{16,}+={0,2}")
+_WRAPPED = re.compile(r"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{4,}+\r?\n)+[A-Za-z0-9+/_-]{2,}+={0,2}")
+_DEEPEST, _ENCODED = 3, "credentials in base64"
+
+
+def _decoded(run: str) -> str:
+    """The text that a run of base64 is of, or ""."""
+    letters = re.sub(r"[\s=]", "", run).translate(str.maketrans("-_", "+/"))
+    try:
+        text = base64.b64decode(letters + "=" * (-len(letters) % 4), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return ""
+    return text if all(one.isprintable() or one.isspace() for one in text) else ""
+
+
+def _encoded(text: str, depth: int) -> Iterator[tuple[int, int]]:
+    """Where base64 stands that is of a text with credentials; no two of the places overlap."""
+    end = 0
+    runs = [run for form in (_WRAPPED, _BASE64) for run in form.finditer(text)] if depth < _DEEPEST else []
+    # of those that begin at one place the longest first: a word in a line before may be no part of it
+    for run in sorted(runs, key=lambda one: (one.start(), -one.end())):
+        if run.start() >= end and (inner := _decoded(run[0])) and _kinds(inner, depth + 1):
+            end = run.end()
+            yield run.span()
+
+
+def _kinds(text: str, depth: int) -> set[str]:
+    kinds = {kind for kind, form in _FORMS.items() if form.search(text)}
+    return kinds | ({_ENCODED} if next(_encoded(text, depth), None) else set())
+
+
+def _unescaped(text: str) -> str:
+    """JSON in a text without the escapes that only hide what a character is; any other text as it is."""
+    if "\\" not in text or text.lstrip()[:1] not in ("{", "[", '"'):
+        return text
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
 def found(text: str) -> list[str]:
     """Kinds of the credentials in a text, sorted."""
-    return sorted(kind for kind, form in _FORMS.items() if form.search(text))
+    return sorted(_kinds(text, 0) | _kinds(seen(_unescaped(text)), 0))
 
 
 def without(text: str) -> str:
-    """The text with a word in the place of each."""
+    """The text with a word in the place of each. Where characters that nobody sees, or escapes, hide one, the text is
+    written as it looks."""
+    text = _without(text)
+    return _without(seen(_unescaped(text))) if found(text) else text
+
+
+def _without(text: str) -> str:
+    for start, end in [*_encoded(text, 0)][::-1]:
+        text = f"{text[:start]}[{_ENCODED}]{text[end:]}"
     for kind, form in _FORMS.items():
         text = form.sub(rf"\g<keep>[{kind}]" if "keep" in form.groupindex else f"[{kind}]", text)
     return text

@@ -8,7 +8,6 @@ language; they are not looked for, and nothing here says that they are absent. C
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +15,8 @@ from ipaddress import ip_address
 
 from stdnum import iban, luhn
 from stdnum.us import ssn
+
+from runtime.contract.seen import seen
 
 #: a longer text is looked at in pieces of this many characters that overlap by the longest thing there is to find
 _PIECE, _LONGEST = 1 << 16, 320
@@ -38,13 +39,6 @@ class Personal:
 
     kind: str
     value: str
-
-
-def _plain(text: str) -> str:
-    """Full-width digits as digits, and without characters that nobody sees."""
-    if text.isascii():
-        return text
-    return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
 
 
 def _value(text: str) -> str:
@@ -90,7 +84,7 @@ def found(text: str) -> frozenset[Personal]:
 
 
 def _of(text: str) -> frozenset[Personal]:
-    plain = _plain(text)
+    plain = seen(text)
     if len(plain) <= _PIECE:
         return frozenset(_in_piece(plain))
     starts = range(0, len(plain), _PIECE - _LONGEST)

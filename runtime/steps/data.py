@@ -107,6 +107,7 @@ STEP = Step(
         "runtime.contract.toolbox",
         "runtime.contract.calls",
         "runtime.contract.attempts",
+        "runtime.contract.seen",
         "runtime.contract.callforms",
         "runtime.contract.cells",
         "runtime.contract.jsonschemas",

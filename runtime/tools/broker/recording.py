@@ -16,6 +16,7 @@ from runtime import digest
 from runtime.contract import Refusal, conversation, expressions, fixtures, rows
 from runtime.contract.expressions import Unknown, Wrong
 from runtime.contract.fixtures import Fixture, FixtureSet
+from runtime.contract.seen import seen
 from runtime.contract.strict_json import Json, dumps, loads
 from runtime.tools import registry
 from runtime.tools.broker.session import Served, Session
@@ -249,16 +250,21 @@ def _cleaned(value: Any, clean: Cleaned) -> Any:
     if isinstance(value, list):
         return [_cleaned(item, clean) for item in value]
     if isinstance(value, dict):
-        return {name: _field(name, item, clean) for name, item in value.items()}
+        return {clean(name): _field(name, item, clean) for name, item in value.items()}
     return value
 
 
 def _field(name: str, value: Any, clean: Cleaned) -> Any:
-    """A text is cleaned beside the name of its field, too: `password` says what its value is."""
-    if not isinstance(value, str):
+    """A text or number is cleaned beside the name of its field, too: `password` says what its value is, and so it does
+    with characters between its letters that nobody sees."""
+    if isinstance(value, list):
+        return [_field(name, item, clean) for item in value]
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         return _cleaned(value, clean)
-    beside = clean(f"{name}={(alone := clean(value))}")
-    return beside.removeprefix(f"{name}=") if beside.startswith(f"{name}=") else alone
+    alone, label = clean(str(value)), seen(name)
+    beside = clean(f"{label}={alone}")
+    kept = beside.removeprefix(f"{label}=") if beside.startswith(f"{label}=") else alone
+    return value if kept == str(value) else kept
 
 
 def written(lines: Iterable[Mapping[str, Json]]) -> str:

@@ -1,5 +1,6 @@
 """`kcompiler fixtures`, as people run it: what it writes, what it says, and that its advice works."""
 
+import base64
 import json
 
 import pytest
@@ -129,7 +130,34 @@ SECRETS = (
     "api-key: 9f8e7d",
     "?access_token=abcdef&x=1",
 )
+
+
+def in_base64(text, *, urlsafe=False):
+    return (base64.urlsafe_b64encode if urlsafe else base64.b64encode)(text.encode()).decode()
+
+
+#: the same words, as nobody sees that they are there
+SECRETS += (
+    "pass\u200bword=hunter2",
+    "pass\u00adw\ufe0ford = hunter2",
+    "p\u034fassword\u3164=hunter2",
+    "\uff50\uff41\uff53\uff53\uff57\uff4f\uff52\uff44\uff1dhunter2",
+    '{"p\\u0061ssword": "hunter2"}',
+    '{"pass\\u200bword": "hunter2"}',
+    in_base64("password=hunter2"),
+    "config: " + in_base64('{"db": {"password": "hunter2"}}') + ", as it was",
+    in_base64("https://user:pass@host/x").rstrip("="),
+    in_base64("Authorization: Token abc123 ~~~???", urlsafe=True),
+    in_base64(in_base64("client_secret='abcd'")),
+    base64.encodebytes(b"password=hunter2, and a long remark about what this is for and who wrote it").decode(),
+    f"config\n{in_base64('password=hunter2')}\nend",
+)
 NO_SECRETS = (
+    in_base64("It is 21 degrees in Oslo, and it rains."),
+    in_base64("the password is wrong"),
+    "sha256:" + "5ca1ab1e" * 8,
+    "A/B/C/D/E/F/G/H/I/J/K/L/M/N/O/P",
+    "zero\u200bwidth = nothing",
     "Password: must have 8 characters",
     "the password is wrong",
     "max_tokens=4096, next_page_token=CAUQAA",
@@ -154,12 +182,24 @@ def test_a_word_for_a_secret_alone_is_none(said):
     assert credentials.found(said) == []
 
 
-def test_an_argument_that_is_named_as_a_secret_is_one(home, capsys):
-    talks(home / "calls.jsonl", talk("a", ("find", {"q": "x", "login": {"password": "hunter2"}}, "ok")))
+@pytest.mark.parametrize(
+    "login",
+    [
+        {"password": "hunter2"},
+        {"pass\u200bword": "hunter2"},
+        {"password": ["hunter2"]},
+        {"note": in_base64("password=hunter2")},
+        {"password=hunter2": 1},
+        {"api_key": 12345678},
+    ],
+)
+def test_an_argument_that_is_named_as_a_secret_is_one(home, capsys, login):
+    talks(home / "calls.jsonl", talk("a", ("find", {"q": "x", "login": login}, "ok")))
     assert run("record", "calls.jsonl", "--to", "fx") == 2
     assert "error[KR0236]" in capsys.readouterr().err
     assert run("record", "calls.jsonl", "--to", "fx", "--redact") == 0
-    assert "hunter2" not in (home / "fx/find.jsonl").read_text(encoding="utf-8")
+    written = (home / "fx/find.jsonl").read_text(encoding="utf-8")
+    assert not any(word in written for word in ("hunter2", in_base64("password=hunter2"), "12345678"))
 
 
 @pytest.mark.parametrize("card", ["4111.1111.1111.1111", "4111 1111 1111 1111"])
