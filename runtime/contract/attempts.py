@@ -1,18 +1,21 @@
 """Whether a text that is no call of ours attempts one: in the form of somebody else, or of a registered tool.
 
 A call that nobody can carry out is no silence. The name of a tool in a sentence is no call: it takes arguments behind
-it, in whatever brackets, or a place where only a call has a name.
+it, in whatever brackets, or a place where only a call has a name. Arguments without a name are one where they are
+those of a registered tool and nothing else is said.
 """
 
 from __future__ import annotations
 
+import ast
 import html
 import json
 import re
-import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
+
+from runtime.contract.seen import seen
 
 _NAME_KEY = r"""["'](?:name|function|function_name|tool|tool_name|recipient_name|action)["']\s*:"""
 _ARGUMENTS_KEY = (
@@ -49,13 +52,7 @@ def attempts(text: str, names: Iterable[str] = ()) -> bool:
     """Whether a text attempts a call. `names` are the registered tools; each in whatever case and behind whatever
     namespace, with arguments behind it in whatever brackets."""
     # brackets of another width, characters that nobody sees and references of HTML are read as what they look like
-    plain = text
-    if "&" in text or not text.isascii():
-        plain = "".join(
-            one
-            for one in unicodedata.normalize("NFKC", html.unescape(text))
-            if one.isascii() or unicodedata.category(one) != "Cf"
-        )
+    plain = seen(html.unescape(text)) if "&" in text or not text.isascii() else text
     if _FOREIGN.search(text) or (plain != text and _FOREIGN.search(plain)):
         return True
     known = tuple(names)
@@ -124,6 +121,52 @@ def _in_json(text: str, names: tuple[str, ...]) -> bool:
         if any(one.casefold() in known or one.casefold().rpartition(".")[2] in known for one in _texts(value)):
             return True
     return False
+
+
+#: of a tool the names of its arguments, and of those that it needs
+Arguments = Mapping[str, tuple[frozenset[str], frozenset[str]]]
+
+
+def arguments_of(schema: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of the arguments that the schema of a tool's parameters declares, and of those that it needs."""
+    return frozenset(schema.get("properties") or ()), frozenset(schema.get("required") or ())
+
+
+def bare(text: str, tools: Arguments) -> bool:
+    """Whether a text is nothing but arguments of a tool: an object, or a list of them, whose keys are arguments of one
+    registered tool, those among them that it needs; in a fence, quoted or behind a colon as well."""
+    whole = seen(html.unescape(text)).strip()
+    fenced = _FENCE.search(whole)
+    inner = (fenced[1] if fenced else whole).strip().strip("`").strip()
+    value = _literal(inner[inner.index("{") if _LEAD.match(inner) else 0 :])
+    made = value if isinstance(value, list) else [value]
+    return bool(made) and all(isinstance(one, dict) and _of_a_tool(frozenset(one), tools) for one in made)
+
+
+#: a word or a few before an object; a fence, whatever stands around it
+_LEAD = re.compile(r"[^{}\[\]\n]{0,80}[:=]\s*\{")
+#: the parser of Python is not made for hostile text
+_MOST_PYTHON, _MOST_BRACKETS = 2_000, 40
+_NESTS = re.compile(r"[{\[(]|[-+~](?=[-+~])")
+_FENCE = re.compile(r"```[\w-]*\s(.*?)```", re.DOTALL)
+
+
+def _literal(text: str) -> Any:
+    """The value of a text of JSON, or of a short one of Python; None where it is neither."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    if len(text) > _MOST_PYTHON or len(_NESTS.findall(text)) > _MOST_BRACKETS or "\\" in text:
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
+
+
+def _of_a_tool(keys: frozenset[str], tools: Arguments) -> bool:
+    return bool(keys) and any(needed <= keys <= known for known, needed in tools.values())
 
 
 def _texts(value: Any) -> list[str]:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from runtime.contract import calls
-from runtime.contract.attempts import attempts
+from runtime.contract.attempts import arguments_of, attempts, bare
 from runtime.contract.calls import PREFIX, Call, Fault
 from runtime.contract.strict_json import Json, loads
 
@@ -32,6 +32,8 @@ _TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _LISTED = re.compile(r"\s*\[TOOL_CALLS\]\s*(\[.*\])\s*", re.DOTALL)
 _PYTHON = re.compile(r"\s*\[?\s*[A-Za-z_][\w.]*\s*\(")
 _FENCED = re.compile(r"```\w*\s(.*?)\s*```", re.DOTALL)
+#: a brace, or what may be read as one
+_MAY_BE_BARE = re.compile(r"[{&]|[^\x00-\x7f]")
 _NAMED = ("name", "arguments")
 
 Found = Sequence[Call] | Fault | None
@@ -40,7 +42,8 @@ Found = Sequence[Call] | Fault | None
 def read(text: str, forms: Sequence[Form] = ("native",), names: Iterable[str] = ()) -> tuple[Call, ...] | Fault:
     """The calls of a text in the first of `forms` that it has, in their order; at least one.
 
-    `names` are the tools of the registry, so that a call in none of the forms is not taken for silence."""
+    `names` are the tools of the registry, so that a call in none of the forms is not taken for silence; with their
+    validators, arguments alone are not either."""
     known = tuple(names)
     for form in forms:
         found = _READERS[form](text)
@@ -54,9 +57,17 @@ def read(text: str, forms: Sequence[Form] = ("native",), names: Iterable[str] = 
                 return Fault("foreign_form", "beside the tagged calls stands one in another form")
             return tuple(found)
     fault = calls.parse(text, known)
-    if isinstance(fault, Fault) and (fault.kind != "no_call" or not _readable(text.strip())):
+    if isinstance(fault, Fault) and (fault.kind != "no_call" or not (_readable(text.strip()) or _bare(text, names))):
         return fault
     return Fault("foreign_form", f"not in the form {' or '.join(forms)}")
+
+
+def _bare(text: str, names: Iterable[str]) -> bool:
+    """Whether a text is nothing but arguments of a tool, where their validators say which these are."""
+    if not isinstance(names, Mapping) or not _MAY_BE_BARE.search(text):
+        return False
+    schemas = {name: getattr(one, "schema", None) for name, one in names.items()}
+    return bare(text, {name: arguments_of(one) for name, one in schemas.items() if isinstance(one, Mapping)})
 
 
 def _attempts(text: str, names: tuple[str, ...]) -> bool:

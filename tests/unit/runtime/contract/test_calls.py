@@ -128,6 +128,63 @@ def test_a_response_that_nobody_could_carry_out_is_told_why():
     assert why_not("pay(amount=1)", valid).startswith("foreign_form")
 
 
+WEATHER = [
+    {
+        "name": "get_weather",
+        "description": "",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+            "required": ["city"],
+        },
+    },
+    {"name": "stop", "description": "", "parameters": {"type": "object", "properties": {}}},
+]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"city": "Dublin", "days": 6}',
+        '{"city": "Dublin"}',
+        '{"city": 7, "days": "six"}',
+        '[{"city": "Dublin"}, {"city": "Oslo", "days": 1}]',
+        '```json\n{"city": "Dublin", "days": 6}\n```',
+        'Here it is:\n```\n{"city": "Dublin"}\n```\n',
+        'Arguments: {"city": "Dublin", "days": 6}',
+        "{'city': 'Dublin', 'days': 6}",
+        "{&quot;city&quot;: &quot;Dublin&quot;}",
+        '\uff5b"city": "Dub\u200blin"\uff5d',
+        '{"ci\u200bty": "Dublin"}',
+    ],
+)
+def test_nothing_but_the_arguments_of_a_declared_tool_are_a_call_without_its_name(text: str):
+    valid = toolset.validators(WEATHER)
+    assert callforms.read(text, (callforms.NATIVE,), valid) == Fault("foreign_form", "not in the form native")
+    # whoever does not know what the tools take cannot tell
+    assert callforms.read(text, (callforms.NATIVE,), ["get_weather", "stop"]) == Fault("no_call")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        "[]",
+        '{"days": 6}',
+        '{"city": "Dublin", "country": "IE"}',
+        '{"answer": 4}',
+        '{"city": "Dublin"',
+        'In Dublin a day has {"city": "Dublin"} in it.',
+        "{city}",
+        "-" * 3000,
+        "[" * 3000,
+        "{'a': " + "-" * 500 + "1}",
+    ],
+)
+def test_other_objects_are_answers(text: str):
+    assert callforms.read(text, (callforms.NATIVE,), toolset.validators(WEATHER)) == Fault("no_call")
+
+
 #: nothing of these is our form; `play` and `set_timer` are registered
 NAMED = [
     '{"play": {"artist": "ABBA"}}',

@@ -201,6 +201,7 @@ def test_the_package_answers_only_the_first_rows_and_says_so():
         'Tool.call{"name":"get_weather","args":{"city":"Oslo"}}',
         "tool.call(get_weather)",
         'get_weather(city="Oslo")',
+        '{"city": "Oslo"}',
     ],
 )
 def test_a_foreign_call_costs_precision_on_a_control_and_validity_elsewhere(said: str):
