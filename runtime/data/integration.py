@@ -5,8 +5,9 @@ there as whole words, whatever its case and white space, or its number does in w
 value and unit, dates by day, ids letter by letter, in the locale of the row. *Strict*: semantic, for facts with a key
 only, and only where the bytes of the place are proven to be whole tokens.
 
-What an answer asserts besides (a number, a date, an id that is no fact and that nobody asked with, or another value of
-the results) is a false positive, and a fact that is denied, or left open by "or", is not said (runtime/data/denied.py).
+What an answer asserts besides (a number in digits or in English words, a date, an id that is no fact and that nobody
+asked with, or another value of the results) is a false positive, and a fact that is denied, or left open by "or", is
+not said (runtime/data/denied.py).
 An answer that repeats the result itself, in whatever dress (runtime/data/repeated.py), or that asserts or lists more
 than a few things besides, integrates nothing: listing everything would find everything.
 """
@@ -22,7 +23,7 @@ from datetime import date
 from fractions import Fraction
 
 from runtime.contract.wanted import Fact
-from runtime.data import numbers, repeated
+from runtime.data import numbers, repeated, spelled
 from runtime.data.denied import denied
 
 #: assertions besides the facts, and places of one fact, from which on an answer only lists
@@ -112,6 +113,9 @@ def said(text: str, locale: str) -> list[Said]:
             behind = _CURRENCY.match(text, end)
             sign = behind[1] if behind and not number.unit else ""
             found.append(Said("number", number.value, number.unit or sign, start, end))
+    for number in spelled.placed(text) if locale == "en" else ():
+        if not _over(found, number.start, number.end):
+            found.append(Said("number", number.value, number.unit, number.start, number.end))
     # numerals that nobody can read assert something, too: what it is stays their own text
     for start, end in numbers.unread(text, decimal):
         if not _over(found, start, end):
@@ -220,15 +224,17 @@ def score(
     results: Sequence[str],
     edges: Sequence[int] | None,
     beside: Sequence[tuple[str, re.Pattern[str]]] = (),
+    declared: str = "",
 ) -> Score:
     """One answer beside the facts of its row. `asked` is what the user said: repeating it asserts nothing. `edges` are
     the byte offsets at which tokens of the answer begin or end, its own end included; None where they are not known.
-    `beside` are the `strangers` of its row.
+    `beside` are the `strangers` of its row, `declared` is its own answer: the words for numbers in it may be said.
 
     Raises ValueError for a fact whose value is not of its type.
     """
     assertions = said(text, locale)
     heard = {(one.kind, one.value) for one in said(asked, locale)}
+    heard |= {("number", one.value) for one in spelled.placed(declared)} if locale == "en" else set()
     spans: list[tuple[int, int]] = []
     counts = {}
     low = _composed(text).casefold()

@@ -120,7 +120,7 @@ def select(rows: Sequence[Mapping[str, Any]], runner: str, params: IntegrationPa
 
 def _scored(item: Item, text: str, tokens: Sequence[str] | None) -> Score:
     edges = None if tokens is None else integration.edges_of(text, tokens)
-    return integration.score(text, item.facts, item.locale, item.asked, item.results, edges, item.beside)
+    return integration.score(text, item.facts, item.locale, item.asked, item.results, edges, item.beside, item.response)
 
 
 def whole(score: Score) -> bool:

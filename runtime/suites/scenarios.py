@@ -210,7 +210,7 @@ def _reason(one: Played) -> str:
         asked = str(row["messages"][scenario.begins(row) - 1]["content"])
         own = str(row["messages"][-1]["content"])
         beside = strangers(facts, one.results, asked, [own])
-        found = score(one.final, facts, wanted.locale_of(row), asked, one.results, None, beside)
+        found = score(one.final, facts, wanted.locale_of(row), asked, one.results, None, beside, own)
         if found.fault or found.semantic.missed:
             return "fact_missing"
         if found.semantic.false:

@@ -92,6 +92,32 @@ def test_a_fact_is_found_in_every_form_of_its_letters_and_a_wrong_date_in_digits
     assert (one.lax.true, one.lax.false, one.lax.missed) == found
 
 
+@pytest.mark.parametrize(
+    ("text", "lax", "semantic"),
+    [
+        ("Oslo is twelve and a half km away", (2, 0, 3), (2, 0, 3)),
+        ("Oslo is twelve point five miles away", (2, 0, 3), (1, 1, 4)),
+        # another value, in words
+        ("Oslo is seven kilometres away", (1, 1, 4), (1, 1, 4)),
+        ("Oslo is twenty-three km away, at minus four degrees", (1, 2, 4), (1, 2, 4)),
+        ("12.5 km, not a hundred, to Oslo", (2, 1, 3), (2, 1, 3)),
+        # no number is meant
+        ("One of two ways to Oslo", (1, 0, 4), (1, 0, 4)),
+    ],
+)
+def test_a_number_in_words_is_said_like_one_in_digits(text: str, lax: Any, semantic: Any) -> None:
+    assert counts(text) == (lax, semantic)
+
+
+def test_number_words_of_the_question_and_of_the_rows_own_answer_may_be_said() -> None:
+    assert counts("For twenty people: Oslo", asked="How far is it for 20 people?")[0] == (1, 0, 4)
+    assert counts("For thirty people: Oslo", asked="How far is it for twenty people?")[0] == (1, 1, 4)
+    own = score("For twenty people: Oslo", FACTS, "en", "", [RESULT], None, (), "Oslo, twenty people")
+    assert (own.lax.true, own.lax.false) == (1, 0)
+    # German words are not read
+    assert counts("Oslo, twenty km", "de")[0] == (1, 0, 4)
+
+
 def test_what_the_user_said_is_nothing_besides() -> None:
     assert counts("From 4 people: Oslo", asked="How far is it for 4 people?")[0] == (1, 0, 4)
     assert counts("From 5 people: Oslo", asked="How far is it for 4 people?")[0] == (1, 1, 4)
