@@ -76,6 +76,27 @@ def test_the_cases_notice_a_slip_in_the_rule(rule: LoadedRule) -> None:
     assert [one.mutant.what for one in found.lived] == []
 
 
+def at_the_point(rule: LoadedRule) -> bool:
+    """Whether a rule decides a share of items by the share itself. All of them, or none, is a count and no estimate."""
+    params = rule.params.model_dump(by_alias=True)
+    if rule.rule.kind == "assert":
+        return re.search(r"\.(?:k|value)\b", params["that"]) is not None
+    judged = params.get("unit") == "ratio" and params.get("op", "==") != "=="
+    return judged and params.get("on", "point") == "point" and params.get("paired") is None
+
+
+def test_a_rule_over_a_share_decides_on_its_bound_or_says_why_the_point_is_right() -> None:
+    """Each rate carries a bound, and a rule says on which of both it gates (DESIGN.md, 6)."""
+    asked = [rule for rule in RULES if at_the_point(rule)]
+    assert len(asked) > 5
+    said = {rule.name: (rule.folder / "rule.yaml").read_text(encoding="utf-8").partition("\nid: ")[0] for rule in asked}
+    assert [name for name, head in said.items() if not re.search(r"^# The point: \w+", head, re.MULTILINE)] == []
+    ends = [
+        rule.name for rule in RULES if rule not in asked and "# The point:" in (rule.folder / "rule.yaml").read_text()
+    ]
+    assert ends == []
+
+
 @pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.schema.json")), ids=lambda path: path.name)
 def test_a_schema_is_a_schema(path: Path) -> None:
     """In the draft its name says: the twin for editors is draft-07, every other one is 2020-12."""
