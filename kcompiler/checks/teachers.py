@@ -29,9 +29,6 @@ from runtime.contract.splits import TEST
 from runtime.contract.weights import REMOTE
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
-_MILLION, _CENT = 10**6, Fraction(1, 100)
-#: no tokenizer in use writes text in fewer tokens than one for so many bytes; long words of English reach 15
-_BYTES_PER_TOKEN = 16
 
 
 def _pins(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -163,59 +160,7 @@ def _is_local(host: str) -> bool:
         return host == "localhost"
 
 
-def _cost(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
-    """What the answers cost at least and at most, against budgets.usd; and whether that can be said here."""
-    params = spec.teacher.params
-    if not isinstance(params, Hosted):
-        return
-    prompts, unread = _prompts(spec, world)
-    sizes = [len(prompt.encode()) for prompt in prompts]
-    given, made = Fraction(str(params.usd_per_million_input)), Fraction(str(params.usd_per_million_output))
-    # a source that cannot be read has a row of a token, and that has an answer of one
-    rows, tokens = len(sizes) + len(unread), sum(-(-size // _BYTES_PER_TOKEN) for size in sizes) + len(unread)
-    least = (tokens * given + rows * made) / _MILLION
-    most = (sum(sizes) * given + len(sizes) * params.max_tokens * made) / _MILLION
-    budget = Fraction(str(spec.budgets.usd))
-    shown = [
-        f"{len(sizes):,} distinct prompts of {sum(sizes):,} bytes; {params.usd_per_million_input:g} and "
-        f"{params.usd_per_million_output:g} USD for a million tokens read and written",
-        f"least: a token for {_BYTES_PER_TOKEN} bytes, answers of one token: {float(least):,.2f} USD",
-    ]
-    if not unread:
-        shown.append(f"most: a token for each byte, answers of {params.max_tokens:,} tokens: {float(most):,.2f} USD")
-    told = f"at least {float(least):,.2f} are" if least >= _CENT else "more is"
-    if least > budget:
-        yield tree.diagnostic(
-            "KC4210",
-            "/budgets/usd",
-            "the teacher's answers cost more than may be spent",
-            label=f"{float(budget):g} USD, {told} needed",
-            help="raise budgets.usd, take fewer rows (`limit`), or a cheaper teacher",
-            notes=tuple(shown),
-        )
-    elif unread and (given or made):
-        yield tree.diagnostic(
-            "KC4219",
-            "/budgets/usd",
-            "what the teacher's answers cost cannot be said here",
-            severity="warning",
-            label=f"{float(budget):g} USD; {', '.join(unread)} could not be counted",
-            help="asking stops before the bound; what was answered is kept",
-            notes=tuple(shown),
-        )
-    elif most > budget:
-        yield tree.diagnostic(
-            "KC4210",
-            "/budgets/usd",
-            "long answers would cost more than may be spent",
-            severity="warning",
-            label=f"{float(budget):g} USD, at most {float(most):,.2f} are needed",
-            help="asking stops before the bound; what was answered is kept. Lower max_tokens, or raise budgets.usd",
-            notes=tuple(shown),
-        )
-
-
-def _prompts(spec: Spec, world: World) -> tuple[list[str], list[str]]:
+def prompts_of(spec: Spec, world: World) -> tuple[list[str], list[str]]:
     """The distinct prompts that are learnt from or validated by, as far as they can be read here, and the sources that
     cannot."""
     read = {one.index: one for one in readable(spec.data, world) if not one.content.wrong}
@@ -307,7 +252,7 @@ def _covered(spec: Spec, tree: Tree, world: World, record: Recorded) -> Iterator
             label="nothing gives this signal",
             help="record log-probabilities of the choices, or remove the signal",
         )
-    prompts, unread = _prompts(spec, world)
+    prompts, unread = prompts_of(spec, world)
     if unread or not prompts:
         return
     lost = [prompt for prompt in prompts if prompt not in record.answers]
@@ -406,7 +351,6 @@ CHECKS = (
     Check(_endpoint, "teacher", "evaluation"),
     Check(_priced, "teacher", "budgets", "evaluation"),
     Check(_likeliest, "teacher", "evaluation"),
-    Check(_cost, "teacher", "data", "budgets"),
     Check(_evaluated, "teacher", "evaluation"),
     Check(_responses, "training"),
     Check(_record, "teacher", "data"),

@@ -19,7 +19,7 @@ from kcompiler.checks import World
 from kcompiler.facts.models import total
 from kcompiler.source import load
 from runtime import catalog, digest
-from runtime.contract import splits, toolset
+from runtime.contract import splits, toolset, verdicts
 from runtime.contract.architecture import Architecture
 from runtime.contract.formats import Form
 from tests import gguf_files
@@ -215,6 +215,33 @@ def served_judge(**more: Any) -> Change:
     server = {"base_url": "http://127.0.0.1:8000/v1", "model": "m", **more}
     judge = {"server": server, "rows": {"source": "answers"}}
     return lambda data: data["evaluation"].update(suites=[{"use": "judged"}], judge=judge)
+
+
+def paid_judge(usd: float, *, given: float = 0.0, made: float = 0.0) -> Change:
+    """A judge behind a server that is paid, judged by one pair, and asked about one row."""
+    server = {"api_key": "env:KEY", "usd_per_million_input": given, "usd_per_million_output": made, "top_logprobs": 3}
+
+    def change(data: dict[str, Any]) -> None:
+        data["evaluation"]["judge"]["rows"] = {"source": "s1"}
+        data["evaluation"]["suites"][0] = {"use": "judged", "rows": {"source": "s2"}, "max_new_tokens": 4}
+
+    return several(
+        sources(
+            {"path": "rows.jsonl", "split": "train"},
+            {"path": "pairs.jsonl", "split": "test"},
+            {"path": "notes.jsonl", "split": "test"},
+        ),
+        served_judge(base_url="https://judge.example.com/v1", **server),
+        section("budgets", usd=usd),
+        change,
+    )
+
+
+#: one pair for a judge, and one row whose answers it compares
+PAIRS = {
+    "pairs.jsonl": json.dumps({"prompt": verdicts.pair("Which?", "one", "two").prompt, "response": "A"}) + "\n",
+    "notes.jsonl": json.dumps({"prompt": "Write a note.", "response": "A note."}) + "\n",
+}
 
 
 def recorded(**more: Any) -> Change:
@@ -498,6 +525,34 @@ CLAIMS: dict[str, list[Claim]] = {
     "judges": [
         Claim("as many likeliest tokens as verdicts", served_judge(top_logprobs=3)),
         Claim("one less", served_judge(top_logprobs=2), ("KC4879",), ("2 likeliest tokens for the 3 verdicts",)),
+    ],
+    "costs": [
+        Claim("a cent too much", several(asked(usd_per_million_output=10_000.0), source(split="train")),
+              ("KC4210",), ("at least 0.01 are",), files={"rows.jsonl": lines("p")}),
+        Claim("a cent that may be spent", several(asked(usd_per_million_output=10_000.0, max_tokens=1),
+              source(split="train"), section("budgets", usd=0.01)), files={"rows.jsonl": lines("p")}),
+        Claim("less than a cent", several(asked(usd_per_million_output=9_999.0), source(split="train")), ("KC4210",),
+              ("0 USD, more is needed",), files={"rows.jsonl": lines("p")}),
+        Claim("a source that cannot be counted, for nothing", asked(usd_per_million_input=0.5), ("KC4210",),
+              ("more is needed",)),
+        Claim("one that is bounded", several(asked(usd_per_million_input=0.5), section("budgets", usd=1)), ("KC4219",),
+              ("`answers` could not be counted",), severity="warning"),
+        Claim("one that only judges", several(asked(usd_per_million_input=0.5), section("budgets", usd=1),
+              sources({"path": "rows.jsonl", "split": "train"}, {"path": "gone.jsonl", "split": "test"})),
+              files={"rows.jsonl": lines("p")}),
+        Claim("a free service", asked()),
+        *(Claim(name, paid_judge(usd, **prices), codes, told, severity=severity, files=PAIRS)
+          for name, usd, prices, codes, told, severity in (
+            ("a judge's questions", 0, {"given": 1e4}, ("KC4210",), ("the judge's verdicts cost more", "a cheaper judge"), "error"),
+            ("its verdicts", 0.04, {"made": 1e4}, ("KC4210",), ("0.04 USD, at least 0.05 are needed",), "error"),
+            ("as much as it may cost", 0.12, {"made": 1e4}, (), (), ""),
+            ("a cent less", 0.11, {"made": 1e4}, ("KC4210",), ("at most 0.12 are", "or `limit` of the suite"), "warning"),
+            ("one that costs nothing", 0, {}, (), (), ""))),
+        Claim("pairs that cannot be counted", paid_judge(9, made=1e4), ("KC4219",), ("`s1` could not be counted",),
+              files={"notes.jsonl": PAIRS["notes.jsonl"]}, severity="warning"),
+        Claim("teacher and judge of one purse", several(asked(usd_per_million_output=1e4, max_tokens=1),
+              paid_judge(0.05, made=1e4)), ("KC4210",), ("the teacher's answers and the judge's verdicts cost",
+              "a cheaper teacher or judge", "the judge: 4 distinct"), files={**PAIRS, "rows.jsonl": lines("p")}),
     ],
     "names": [
         Claim("another spec of this name", unchanged, ("KC4430",), ("other.yaml",), files=OTHER),
@@ -786,20 +841,6 @@ CLAIMS: dict[str, list[Claim]] = {
               files={"answers.jsonl": ANSWERS, "rows.jsonl": lines("p", "q", "r")}),
         Claim("none answered is never allowed", recorded(allow_missing=0.999), ("KC4213",), ("2 of 2 prompts",),
               files={"answers.jsonl": ANSWERS, "rows.jsonl": lines("q", "r")}),
-        Claim("a cent too much", several(asked(usd_per_million_output=10_000.0), source(split="train")),
-              ("KC4210",), ("at least 0.01 are",), files={"rows.jsonl": lines("p")}),
-        Claim("a cent that may be spent", several(asked(usd_per_million_output=10_000.0, max_tokens=1),
-              source(split="train"), section("budgets", usd=0.01)), files={"rows.jsonl": lines("p")}),
-        Claim("less than a cent", several(asked(usd_per_million_output=9_999.0), source(split="train")), ("KC4210",),
-              ("0 USD, more is needed",), files={"rows.jsonl": lines("p")}),
-        Claim("a source that cannot be counted, for nothing", asked(usd_per_million_input=0.5), ("KC4210",),
-              ("more is needed",)),
-        Claim("one that is bounded", several(asked(usd_per_million_input=0.5), section("budgets", usd=1)), ("KC4219",),
-              ("`answers` could not be counted",), severity="warning"),
-        Claim("one that only judges", several(asked(usd_per_million_input=0.5), section("budgets", usd=1),
-              sources({"path": "rows.jsonl", "split": "train"}, {"path": "gone.jsonl", "split": "test"})),
-              files={"rows.jsonl": lines("p")}),
-        Claim("a free service", asked()),
         Claim("a service without a price", several(asked(), lambda data: data["teacher"].pop("usd_per_million_output")),
               ("KC4218",), ("no `usd_per_million_output` in",)),
         Claim("a server of this machine has none", several(asked(base_url="http://127.0.0.1:8000/v1"),
