@@ -21,18 +21,20 @@ from kcompiler.cli.outcome import Outcome, outcome_of
 
 if TYPE_CHECKING:
     from kcompiler.diagnostic import Diagnostic
+    from kcompiler.render.html.run import Run
     from kcompiler.render.view import View
     from kcompiler.result import AuditFinding, Result, RuleOutcome, StepState
 
 #: forms of a result; `human` is what verbs print as they go
-FORMS = ("human", "json", "sarif", "junit", "github", "markdown")
+FORMS = ("human", "json", "sarif", "junit", "github", "markdown", "html")
 FORM = click.option(
     "--format",
     "form",
     type=click.Choice(FORMS),
     default="human",
     show_default=True,
-    help="json and sarif for programs, junit for test reports, github for annotations and step summary.",
+    help="json and sarif for programs, junit for test reports, github for annotations and step summary, html for "
+    "people: one page about the run, complete in itself.",
 )
 _CURRENT: ContextVar[Answer | None] = ContextVar("answer", default=None)
 
@@ -54,6 +56,7 @@ class Answer:
         self.headline, self.sections = "", [("", [""])][:0]
         self.parts: list[Result] = []
         self.result: Result | None = None
+        self._look: Callable[[], Run] | None = None
 
     @property
     def human(self) -> bool:
@@ -82,6 +85,23 @@ class Answer:
         self.verdict = str(verdict["verdict"])
         self.plan = str(verdict.get("lock") or self.plan)
         self.outcomes = outcomes(verdict, self.home, name, file_of)
+
+    def about(
+        self,
+        home: project.Project,
+        plan: Mapping[str, Any],
+        verdict: Mapping[str, Any] | None = None,
+        files: Mapping[str, Path] | None = None,
+    ) -> None:
+        """The answer is about the run of a plan, as its evidence lies there when the answer is written; or about
+        `files` (step → report) that `verdict` is about."""
+
+        def look() -> Run:
+            from kcompiler.render.html import run
+
+            return run.look(home, plan, verdict, files)
+
+        self._look = look
 
     @contextlib.contextmanager
     def told(self) -> Iterator[Answer]:
@@ -131,7 +151,8 @@ class Answer:
     def _leave(self, ended: Outcome) -> None:
         self.result = self.made(ended)
         if self.form in FORMS[1:]:
-            click.echo(rendered(self.result, self.form), nl=False)
+            runs = {} if self._look is None or self.form != "html" else {self.result.subject: self._look()}
+            click.echo(rendered(self.result, self.form, runs), nl=False)
             if self.form == "github":
                 # said by an annotation; a log is read by GitHub, so that no text of others may begin a line of it
                 ended.message = ""
@@ -168,8 +189,12 @@ def answers(verb: str, of: str) -> Callable[[Callable[..., None]], Callable[...,
     return wrap
 
 
-def rendered(result: Result, form: str) -> str:
-    """A result in a form that is written from it alone."""
+def rendered(result: Result, form: str, runs: Mapping[str, Run] | None = None) -> str:
+    """A result in a form that is written from it alone, or with what lies here of its runs (by subject)."""
+    if form == "html":
+        from kcompiler.render.html import page
+
+        return page.result(result, runs)
     from kcompiler.render import github, json, junit, markdown, sarif
 
     write: Mapping[str, Callable[[Result], str]] = {

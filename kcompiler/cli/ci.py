@@ -14,11 +14,18 @@ from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import PROFILE, called
 
 if TYPE_CHECKING:
+    from kcompiler.render.html.run import Run
     from kcompiler.result import Result
 
 STAGES = ("validate", "plan", "apply", "gate", "audit")
 #: the files beside the folders of the specs, each in its form
-FILES = {"result.json": "json", "results.sarif": "sarif", "junit.xml": "junit", "summary.md": "markdown"}
+FILES = {
+    "result.json": "json",
+    "results.sarif": "sarif",
+    "junit.xml": "junit",
+    "summary.md": "markdown",
+    "report.html": "html",
+}
 VERDICT = "verdict.json"
 
 
@@ -45,12 +52,14 @@ def ci(answer: Answer, specs: tuple[Path, ...], out: Path, profile: str) -> None
 
     _claim(out, Result(verb="ci", subject=answer.subject, code=3, word="unfinished", message="it did not end"))
     names: list[str] = []
+    runs: dict[str, Run] = {}
     for spec in specs:
         parts, name = _stages(spec, profile, stopped=_stopped(answer.parts))
         folder = name if name not in names else f"{name}-{len(names) + 1}"
         names.append(folder)
         answer.parts += parts
         _lay_down(out / folder, parts, spec, name)
+        runs |= _run_of(parts, spec, name)
     code = worst([part.code for part in answer.parts])
     first = next(part for part in answer.parts if part.code == code)
     answer.data = {"to": out.as_posix(), "specs": dict(zip(names, map(str, specs), strict=True))}
@@ -58,7 +67,7 @@ def ci(answer: Answer, specs: tuple[Path, ...], out: Path, profile: str) -> None
     ended = Outcome(code, first.word if code else "ok", first.next if code else "", said)
     made = answer.made(ended)
     for file, form in FILES.items():
-        _write(out / file, rendered(made, form))
+        _write(out / file, rendered(made, form, runs))
     answer.say(human_plan.text(markdown.view(made)))
     if code:
         raise ended
@@ -175,6 +184,20 @@ def _lay_down(folder: Path, parts: Sequence[Result], spec: Path, name: str) -> N
     applied = next(part for part in parts if part.verb == "apply")
     if applied.verdict:
         _write(folder / VERDICT, project.find(spec).verdict(name).read_text(encoding="utf-8"))
+
+
+def _run_of(parts: Sequence[Result], spec: Path, name: str) -> dict[str, Run]:
+    """Subject of the stages → the run that they were about; none where nothing was judged now: what an earlier run left
+    there is not theirs."""
+    from kcompiler import lock, project
+    from kcompiler.render.html.run import look
+
+    applied = next(part for part in parts if part.verb == "apply")
+    home = project.find(spec)
+    try:
+        return {applied.subject: look(home, lock.read(home.lock(name)))} if applied.verdict else {}
+    except lock.UnreadableLock:
+        return {}
 
 
 def _write(path: Path, text: str) -> None:

@@ -71,7 +71,9 @@ def gate(
         click.echo(f"no rule of this plan is about {strays}: damaged, or from another plan", err=True)
     found = verdict.to_json()
     answer.data = found
-    answer.judged(found, str(made["asked"]["name"]), _files(reports).get)
+    files = _files(reports)
+    answer.judged(found, str(made["asked"]["name"]), files.get)
+    answer.about(home, made, found, files)
     answer.say(human_run.gates(found, full=True))
     if verdict.exit_code:
         raise Outcome(verdict.exit_code, verdict.verdict.lower(), "mend what blocks, then kcompiler apply")
@@ -116,19 +118,15 @@ def _explained(
     made: Mapping[str, Any], home: Project, verdict: Mapping[str, Any], rule: str | None
 ) -> list[dict[str, Any]]:
     """Each outcome explained; of one rule alone where it is named, in full or by the end of its name."""
-    from kcompiler import assets, policy
     from kcompiler.policy.binding import RUN
     from kcompiler.policy.evidence import read
-    from kcompiler.policy.explained import records
+    from kcompiler.render.explaining import explained
 
     folder = home.evidence(made["asked"]["name"])
     files = {path.stem: path for path in sorted((folder / "reports").glob("*.json"))} | {RUN: folder / "run.json"}
     reports = {name: read(path.read_bytes()).report for name, path in files.items() if path.is_file()}
-    packs = policy.load(
-        [str(one["pack"]) for one in made["policies"]], [home.root / "policies", assets.folder("policies")]
-    )
     known = {name: report for name, report in reports.items() if report is not None}
-    found = records(verdict["outcomes"], made["obligations"], known, packs, made["policies"])
+    found = explained(made, home, verdict, known)
     chosen = [one for one in found if rule is None or one["rule"] == rule or one["rule"].endswith(f"/{rule}")]
     if rule is not None and not chosen:
         from kcompiler.diagnostic import did_you_mean
@@ -138,18 +136,36 @@ def _explained(
     return chosen
 
 
-@click.command()
-@click.argument(
-    "what", type=click.Choice(["lock", "run", "report", "verdict", "rules", "journal", "artifacts", "items"])
-)
-@click.argument("target", type=click.Path(path_type=Path))
+#: what of the evidence `show` prints
+PARTS = ("lock", "run", "report", "verdict", "rules", "journal", "artifacts", "items")
+
+
+class _Show(click.Command):
+    """`show SPEC` alone is `show verdict SPEC`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        what, target = ctx.params.get("what"), ctx.params.get("target")
+        if what in PARTS and target is None:
+            raise click.UsageError("Missing argument 'TARGET'.", ctx)
+        if what not in PARTS and target is not None:
+            raise click.UsageError(f"{what!r} is not one of {', '.join(PARTS)}.", ctx)
+        if target is None:
+            ctx.params |= {"what": "verdict", "target": Path(str(what))}
+        return rest
+
+
+@click.command(cls=_Show)
+@click.argument("what", metavar=f"[{'|'.join(PARTS)}]")
+@click.argument("target", type=click.Path(path_type=Path), required=False, metavar="TARGET")
 @click.argument("step", required=False)
 @click.option("--worst", type=click.IntRange(1), default=10, show_default=True, help="Of `items`: how many.")
 @click.option("--runner", metavar="NAME", default="", help="Of `items`: one runner's alone.")
 @PROFILE
 @answers("show", of="target")
 def show(answer: Answer, what: str, target: Path, step: str | None, worst: int, runner: str, profile: str) -> None:
-    """Print one part of the evidence of TARGET, which is a spec, a lock or a folder of generated/.
+    """Print one part of the evidence of TARGET, which is a spec, a lock or a folder of generated/; the verdict, where
+    no part is named. `--format html` is one page about the whole run.
 
     `artifacts` says where the package, the checkpoints and the rest lie, and what each is for; `items` the worst
     answers of an evaluation STEP, with what was asked (by digest), the output and the reason; TARGET may be the folder
@@ -169,6 +185,7 @@ def show(answer: Answer, what: str, target: Path, step: str | None, worst: int, 
     made, home, path = located(target, profile)
     evidence = home.evidence(made["asked"]["name"])
     answer.plan = lock.plan_digest(made)
+    answer.about(home, made)
     if what == "lock":
         _shown(answer, made, path.read_text(encoding="utf-8"))
         return
@@ -240,6 +257,7 @@ def audit(answer: Answer, target: Path, profile: str) -> None:
 
     made, home, _ = located(target, profile)
     result = recompute(home.root, made["asked"]["name"])
+    answer.about(home, made)
     answer.plan, answer.verdict = lock.plan_digest(made), result.verdict
     answer.data = {"word": result.word, "checked": dict(result.checked)}
     answer.findings = [finding(one.code, one.severity, one.subject, one.message) for one in result.findings]

@@ -63,6 +63,7 @@ def apply(
         settle(made, home, spec, locked)
     with watched(made, sinks) as watch:
         run, verdict, signal = carried_out(made, home, list(only) or None, list(force), watch)
+    answer.about(home, made)
     _summary(answer, run, verdict, str(made["asked"]["name"]), full)
     alone = _asked_alone(made, only)
     if alone is not None:

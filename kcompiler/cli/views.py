@@ -58,6 +58,7 @@ def status(answer: Answer, spec: Path, profile: str) -> None:
     answer.plan, answer.data, answer.steps = lock.plan_digest(made), json.status(found, spent), json.states(entries)
     if judged is not None:
         answer.judged(judged, str(made["asked"]["name"]))
+        answer.about(home, made)
     answer.laid_out(view(made["asked"]["name"], found, answer.next, judged, spent))
     answer.say(human_plan.text(view(made["asked"]["name"], found, answer.next, judged, spent)))
 

@@ -74,13 +74,13 @@ def datums(data: Any, path: str = "", depth: int = 2) -> Iterator[tuple[str, Map
             yield from datums(data[key], f"{path}.{key}" if path else key, depth - 1)
 
 
-def show(datum: Mapping[str, Any]) -> str:
-    """A datum as people write it."""
+def show(datum: Mapping[str, Any], *, ends: bool = True) -> str:
+    """A datum as people write it; with the ends of its interval, unless these stand elsewhere."""
     if datum["tag"] == "unavailable":
         return f"unavailable: {datum.get('reason', '')}"
     value = datum["value"]
     number = f"{value:.4g}" if isinstance(value, float) else str(value)
-    interval = f" [{datum['low']:.4g}, {datum['high']:.4g}]" if "low" in datum and "high" in datum else ""
+    interval = f" [{datum['low']:.4g}, {datum['high']:.4g}]" if ends and "low" in datum and "high" in datum else ""
     counts = f" ({datum['k']} of {datum['n']})" if "k" in datum else f" (n = {datum['n']})" if "n" in datum else ""
     unit = "" if datum["unit"] in ("ratio", "flag", "1") else f" {datum['unit']}"
     estimate = " estimated" if datum["tag"] == "estimated" else ""

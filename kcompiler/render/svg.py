@@ -39,8 +39,11 @@ class _Layout:
     height: float
 
 
-def draw(picture: Picture, colors: Mapping[str, str], below: Callable[[Box], str], caption: str) -> str:
-    """The same picture gives the same text. Names are escaped; there is no script, link, font or image in it."""
+def draw(
+    picture: Picture, colors: Mapping[str, str], below: Callable[[Box], str], caption: str, *, style: bool = True
+) -> str:
+    """The same picture gives the same text. Names are escaped; there is no script, link, font or image in it. Without
+    `style` the page that holds it says how its classes look."""
     level = {box.name: box.level for box in picture.boxes}
     chains = [_chain(number, line, level) for number, line in enumerate(picture.lines)]
     place = _layout(_columns(picture, chains), picture, below)
@@ -49,7 +52,7 @@ def draw(picture: Picture, colors: Mapping[str, str], below: Callable[[Box], str
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{total:.0f}" height="{place.height + 24:.0f}" '
         f'viewBox="0 0 {total:.0f} {place.height + 24:.0f}" role="img">',
-        f"<title>{_escape(caption)}</title><style>{_STYLE}</style>",
+        f"<title>{_escape(caption)}</title>{f'<style>{_STYLE}</style>' if style else ''}",
         *(_curve(line, chain, level, place) for line, chain in zip(picture.lines, chains, strict=True)),
         *(text for box in picture.boxes for text in _box(box, place, colors, below(box))),
         f'<text class="k" x="{_MARGIN}" y="{place.height + 10:.0f}">critical path: {_escape(caption)}</text>',

@@ -6,9 +6,10 @@ import json
 from xml.etree import ElementTree as xml
 
 from tests.flow.world import LIGHT, Home
+from tests.unit.kcompiler.render.html.pages import checked, words
 
 SPEC = "specs/tiny.yaml"
-FILES = {"result.json", "results.sarif", "junit.xml", "summary.md"}
+FILES = {"result.json", "results.sarif", "junit.xml", "summary.md", "report.html"}
 
 
 def ci(home: Home, code: int, word: str, *options: str) -> list[tuple[str, int, str]]:
@@ -23,12 +24,18 @@ def ci(home: Home, code: int, word: str, *options: str) -> list[tuple[str, int, 
     return [(part["verb"], part["code"], part["outcome"]) for part in found["parts"]]
 
 
+def page(home: Home) -> str:
+    """What a person reads of it."""
+    return words(checked((home.root / "out/report.html").read_text(encoding="utf-8")))
+
+
 def test_what_passes_passes_twice(passed: Home, tmp_path) -> None:
     home = passed.copy(tmp_path / "project")
     yes = [(verb, 0, "ok") for verb in ("validate", "plan", "apply", "gate", "audit")]
     assert ci(home, 0, "ok") == yes
     verdict = home.root / "out/tiny/verdict.json"
     assert verdict.read_bytes() == (home.evidence / "verdict.json").read_bytes()
+    assert "✓ Passed tiny" in page(home)
     assert ci(home, 0, "ok") == yes
     # the lock of another spec: nothing is applied, and of what passed before nothing is left
     home.spec.write_text(home.spec.read_text().replace("seed: ", "seed: 1"))
@@ -39,6 +46,8 @@ def test_what_passes_passes_twice(passed: Home, tmp_path) -> None:
         *((verb, 1, "not-run") for verb in ("apply", "gate", "audit")),
     ]
     assert not verdict.exists()
+    assert "✗ No: lock-would-change" in page(home)
+    assert "Passed" not in page(home)
     cases = xml.fromstring((home.root / "out/junit.xml").read_bytes()).iter("testcase")
     failed = {case.get("name") for case in cases if case.find("failure") is not None}
     assert {f"{verb} {SPEC}" for verb in ("plan", "apply", "gate", "audit", "ci")} <= failed
@@ -55,6 +64,27 @@ def test_a_verdict_that_is_no_yes_is_judged_again_and_audited(done: Home) -> Non
         ("audit", 0, "ok"),
     ]
     assert "caws/tier-3/answers-valid" in (done.root / "out/summary.md").read_text(encoding="utf-8")
+    said = page(done)
+    # why, where, and what to do; then all that was measured, made and said
+    for part in (
+        "✗ Did not pass tiny",
+        "What blocks (4)",
+        "caws/tier-3/answers-valid on step evaluate-answers: failed, blocks",
+        "generated/tiny/evidence/reports/evaluate-answers.json:",
+        "/data/validity/",
+        "answers-valid/rule.yaml:",
+        "exact, two-sided at 95 %, as reported",
+        "Step train-kd",
+        "The 10 worst:",
+        "Row eight-ball-",
+        "The row's own answer",
+        "Steps (11)",
+        "budgets.cpu_s",
+        "runs in the journal of this project",
+    ):
+        assert part in said, part
+    assert "What lies here is not whole" not in said
+    assert "the row is not here" not in said
     report = done.evidence / "reports/verify.json"
     # broken evidence is worse than a verdict
     (done.state / "journal.jsonl").write_text("{}\n")

@@ -10,6 +10,7 @@ import referencing
 
 from kcompiler.cli import _main, answer
 from runtime.machine.lease import Lease
+from tests.unit.kcompiler.render.html.pages import checked, words
 
 ROOT = Path(__file__).resolve().parents[4]
 SPEC = "specs/eight-ball.yaml"
@@ -47,11 +48,11 @@ def ended(monkeypatch, capsys):
     """Runs a verb: the result that it prints as JSON, by the schema, and written in every other form, too."""
     write = answer.rendered
 
-    def every(result, form):
+    def every(result, form, runs):
         for other in answer.FORMS[2:]:
             # nothing to annotate is no line
             assert write(result, other).encode("utf-8") or other == "github"
-        return write(result, form)
+        return write(result, form, runs)
 
     monkeypatch.setattr(answer, "rendered", every)
 
@@ -160,6 +161,64 @@ def test_gate_and_what_is_shown_of_evidence(home, ended):
     (home / FOLDER / "evidence/verdict.json").write_text("{")
     assert ended(3, "evidence-broken", "show", "verdict", SPEC)["verdict"] == ""
     assert ended(2, "no-lock", "audit", "generated/none")["message"]
+
+
+def test_a_page_is_about_the_run_that_a_verb_is_about(home, capsys):
+    """The same page, whichever verb asks for it, but for what only that verb says; twice the same bytes."""
+
+    def page(code, *arguments):
+        capsys.readouterr()
+        assert _main([*arguments, "--format", "html"]) == code
+        return capsys.readouterr().out
+
+    evidence = [f"{FOLDER}/evidence/reports/data.json", f"{FOLDER}/evidence/run.json"]
+    pages = {
+        "apply": page(0, "apply", SPEC, "--only", "data"),
+        "show": page(0, "show", SPEC),
+        "verdict": page(0, "show", "verdict", FOLDER),
+        "run": page(0, "show", "run", SPEC),
+        "status": page(0, "status", SPEC),
+        "gate": page(1, "gate", *evidence, "--lock", FOLDER),
+        "audit": page(1, "audit", SPEC),
+    }
+    assert page(0, "show", SPEC) == pages["show"]
+    for verb, text in pages.items():
+        said = words(checked(text))
+        assert "eight-ball" in said
+        assert "✓ Passed" not in said
+        assert "Steps (11)" in said
+        # a report that was judged, and one that was not made
+        assert "Every source and the whole dataset have rows" in said or "data#/data" in said, verb
+        if verb != "apply":
+            assert "rules on step evaluate-answers" in said, verb
+    assert "What the audit found" in words(checked(pages["audit"]))
+    assert "1 of 10 steps" in pages["audit"] or "unfinished" in pages["audit"]
+    # without a run the page is of the result alone
+    said = words(checked(page(2, "show", f"{FOLDER}/none.lock")))
+    assert "no-lock" in said
+    damage(home / SPEC, "risk_tier: 3", "risk_tier: 9")
+    said = words(checked(page(1, "validate", SPEC)))
+    assert "What to do" in said
+    assert "specs/eight-ball.yaml:" in said
+    assert words(checked(page(1, "apply", SPEC))).count("✗ No: invalid") == 1
+    (home / FOLDER / "evidence/verdict.json").write_text("{")
+    said = words(checked(page(3, "show", "verdict", FOLDER)))
+    assert "✗ No: evidence-broken" in said
+    assert "is damaged and says nothing" in said
+
+
+def test_show_of_a_spec_alone_is_its_verdict(home, capsys):
+    assert _main(["show", "verdict", SPEC]) == 0
+    said = capsys.readouterr().out
+    assert _main(["show", SPEC]) == 0
+    assert capsys.readouterr().out == said
+    for wrong, told in (
+        (["show", "verdict"], "TARGET"),
+        (["show", "verdic", SPEC], "'verdic' is not one of lock, run"),
+    ):
+        assert _main(wrong) == 2
+        assert told in capsys.readouterr().err
+    assert _main(["show"]) == 2
 
 
 def test_github_gets_annotations_and_the_summary_of_the_step(home, monkeypatch, tmp_path, capsys):
