@@ -27,7 +27,11 @@ MOST, MOST_CARDS = 2000, 100
 
 def section(outcomes: Sequence[RuleOutcome], run: Run | None, key: str) -> dict[str, Any]:
     """Everything about gates; `key` makes their ids differ from those of another run on the page."""
-    cards = [_card(one, run, f"{key}-gate-{number}") for number, one in enumerate(outcomes, start=1)]
+    excused = run.excused if run is not None else {}
+    cards = [
+        {**_card(one, run, f"{key}-gate-{number}"), "waiver": excused.get((one.rule, one.step))}
+        for number, one in enumerate(outcomes, start=1)
+    ]
     waiting = [one for one in cards if one["waits"]]
     told = [one for one in cards if not one["waits"]]
     sorts = {

@@ -32,10 +32,16 @@ _NONE = re.compile(
 _LINES = 400
 _VERDICTS: Mapping[str, tuple[str, str, str]] = {
     "PASS": ("pass", "✓", "Passed"),
+    "WAIVED": ("warn", "~", "Passed with waivers"),
+    "WAIVER_REQUIRED": ("fail", "✗", "Did not pass, waivers are required"),
     "FAIL": ("fail", "✗", "Did not pass"),
     "INCONCLUSIVE": ("warn", "?", "Undecided, which is no pass"),
     "NOTHING_EVALUATED": ("fail", "!", "Nothing was evaluated"),
 }
+
+
+#: verdicts that let through
+_YES = ("PASS", "WAIVED")
 
 
 class Lines(str):
@@ -181,7 +187,7 @@ def _head(found: Result, groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     words = dict.fromkeys(one["verdict"] for one in groups if one["verdict"])
     verdict = next(iter(words)) if len(words) == 1 else ""
     yes = found.code in ANSWERED_YES
-    if verdict and (yes or found.word == verdict.lower() or (verdict != "PASS" and found.code == 1)):
+    if verdict and (yes or found.word == verdict.lower() or (verdict not in _YES and found.code in (1, 7))):
         state = _VERDICTS.get(verdict, ("info", "·", verdict))
     elif not yes:
         state = ("fail", "✗", f"No: {found.word}")
@@ -191,7 +197,7 @@ def _head(found: Result, groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         state = ("warn", "?", "Not judged")
     else:
         state = ("pass", "✓", "Yes")
-    if state[0] == "pass" and any(one["troubles"] for one in groups):
+    if state[2] in ("Yes", *(_VERDICTS[word][2] for word in _YES)) and any(one["troubles"] for one in groups):
         state = ("warn", "!", f"{state[2]}, but what lies here is not what was judged")
     alone = groups[0] if len(groups) == 1 else None
     if alone is not None and alone["part"] and yes:

@@ -57,7 +57,11 @@ class Run:
         """What to do after a verdict: mend and carry out, or have it recomputed."""
         profile = self.plan["asked"].get("profile", "")
         spec = f"{self.plan['asked']['spec']}{f' --profile {profile}' if profile else ''}"
-        return f"kcompiler audit {spec}" if verdict == "PASS" else f"mend what blocks, then kcompiler apply {spec}"
+        return (
+            f"kcompiler audit {spec}"
+            if verdict in ("PASS", "WAIVED")
+            else f"mend what blocks, then kcompiler apply {spec}"
+        )
 
     @property
     def steps(self) -> Sequence[Mapping[str, Any]]:
@@ -68,6 +72,12 @@ class Run:
     def evaluations(self) -> list[Mapping[str, Any]]:
         """The steps that leave items, and a report that is made of them."""
         return [step for step in self.steps if audited.left(step)]
+
+    @property
+    def excused(self) -> dict[tuple[str, str], Mapping[str, Any]]:
+        """(rule, step) → the waiver that excuses what the rule found there."""
+        found = (self.verdict or {}).get("outcomes", ())
+        return {(one["rule"], one["step"]): one["waiver"] for one in found if one.get("waiver")}
 
     def stored(self, digest: object) -> Path | None:
         """The folder of an artifact; None where it is not here or what names it is no digest."""

@@ -56,8 +56,12 @@ def checked(text: str) -> Any:
         if name == "svg":
             hidden, said = one.get("aria-hidden") == "true", one.get("aria-label") or one.findtext("{*}title")
             assert hidden or (one.get("role") == "img" and said)
-        if one.get("role") == "region":
+        if "scroll" in (one.get("class") or "").split():
             assert one.get("aria-label")
+        if name == "section":
+            assert one.get("aria-label") or one.get("aria-labelledby")
+        # what scrolls can be reached by keys
+        if name != "main" and (set((one.get("class") or "").split()) & {"scroll", "long"}):
             assert one.get("tabindex") == "0"
     headings = [int(name[1]) for name, _ in found if re.fullmatch("h[1-6]", name)]
     assert headings[0] == 1

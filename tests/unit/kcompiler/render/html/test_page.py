@@ -79,6 +79,9 @@ def test_the_first_line_is_never_better_than_the_result():
         badge(Result(verb="gate", subject="a", code=3, word="nothing_evaluated", verdict="NOTHING_EVALUATED"))
         == "! Nothing was evaluated"
     )
+    assert badge(of(code=0, verdict="WAIVED")) == "~ Passed with waivers"
+    assert badge(of(code=7, verdict="WAIVER_REQUIRED")) == "✗ Did not pass, waivers are required"
+    assert badge(Result(verb="audit", subject="a", code=3, word="evidence-broken", verdict="WAIVED")).startswith("✗ No")
     assert badge(Result(verb="validate", subject="a", code=0, word="ok")) == "✓ Yes"
     assert badge(Result(verb="validate", subject="a", code=1, word="invalid")) == "✗ No: invalid"
     part = Result(verb="gate", subject="a", code=0, word="ok", verdict="PASS")

@@ -173,7 +173,7 @@ def hostile_run(root, bad):
     blocking = outcome("fail")
     return Run(
         home=Project(root), plan=plan, digest=bad, lines=lines, reports=reports, committed={bad: record}, troubles=[bad],
-        verdict={"verdict": "FAIL", "as_of": bad, "reports": {"data": ""}}, outcomes=[blocking],
+        verdict={"verdict": "FAIL", "as_of": bad, "reports": {"data": ""}, "outcomes": [{"rule": blocking.rule, "step": blocking.step, "waiver": {"id": bad, "was": bad, "until": bad}}]}, outcomes=[blocking],
         explained={(blocking.rule, blocking.step): known},
     )  # fmt: skip
 
