@@ -48,7 +48,7 @@ def gate(
     from kcompiler.judge import gate_files
     from kcompiler.render import human_run
 
-    made, _, _ = located(lock_path, profile)
+    made, home, _ = located(lock_path, profile)
     answer.plan = lock.plan_digest(made)
     asked = made.get("obligations", [])
     try:
