@@ -89,7 +89,7 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The verdict document (schemas/verdict.schema.json)."""
-        content = asdict(self)
+        content = asdict(replace(self, outcomes=()))
         content["schema_version"] = SCHEMA_VERSION
         content["outcomes"] = [
             {key: value for key, value in asdict(outcome).items() if _USUAL.get(key) != value}

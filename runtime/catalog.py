@@ -120,3 +120,4 @@ def forget() -> None:
     _built_in.cache_clear()
     load.cache_clear()
     _digest_of.cache_clear()
+    digest.parts_of.cache_clear()

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,14 @@ def _files_of(module: str) -> Iterable[tuple[str, Path]]:
 
 def of_code(modules: Iterable[str]) -> str:
     """ "sha256:…" over the source text of modules (packages: recursively), line ends normalised."""
-    parts = {}
-    for module in sorted(set(modules)):
-        for name, path in _files_of(module):
-            parts[name] = hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+    parts = {name: part for module in sorted(set(modules)) for name, part in parts_of(module)}
     return of_value(parts, "kc.code.v1")
+
+
+@cache
+def parts_of(module: str) -> tuple[tuple[str, str], ...]:
+    """Name and digest of each file of a module; those of one process are those that it read first."""
+    return tuple(
+        (name, hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest())
+        for name, path in _files_of(module)
+    )

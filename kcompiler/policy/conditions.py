@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from kcompiler.diagnostic import Diagnostic, did_you_mean
@@ -62,7 +63,7 @@ def _met(loaded: LoadedRule, pointer: str, when: When, spec_values: Mapping[str,
     """Why this condition does not hold, or ""."""
     parsed = path.parse(when.spec)
     values = [match.value for match in path.walk(parsed, spec_values) if not match.missing]
-    places = shape.follow(parsed, shape.of_spec())
+    places = _of_spec(parsed)
     if isinstance(places, shape.Lost) and not values:
         return "", no_field(loaded, f"{pointer}/spec", when.spec, places)
     if when.some is not None:
@@ -81,6 +82,12 @@ def _met(loaded: LoadedRule, pointer: str, when: When, spec_values: Mapping[str,
             return "", _unmet(loaded, f"{pointer}/has", said, did_you_mean(text, known) if known else _wants(nodes))
     said = f"`{when.spec}` is {', '.join(sorted(found)) or 'not there'}, not {' or '.join(when.texts)}"
     return "" if not found.isdisjoint(when.texts) else said, None
+
+
+@lru_cache(maxsize=256)
+def _of_spec(parsed: path.Path) -> list[shape.Place] | shape.Lost:
+    """Where in the schema of a spec a path leads: many rules ask for the same few."""
+    return shape.follow(parsed, shape.of_spec())
 
 
 _JSON: Mapping[str, type] = {"array": list, "object": dict}
