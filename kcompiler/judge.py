@@ -1,9 +1,9 @@
-"""Reports × obligations → one outcome each, and the verdict. Pure: no clock, no spec, no graph.
+"""Reports × obligations × waivers → one outcome each, and the verdict. Pure: no clock, no spec, no graph.
 
 The same function decides inside apply, in `gate`, in `audit` and in tests, so that they cannot disagree (kyverno
-#17473 and #7956 are what happens otherwise). Only `pass` lets a blocking rule through. Missing, unreadable, forged,
-estimated where measured was asked, too little: none of them is a pass, and a judgement that looked at nothing is not
-one either.
+#17473 and #7956 are what happens otherwise). Only `pass`, and what a waiver in force excuses, lets a blocking rule
+through. Missing, unreadable, forged, estimated where measured was asked, too little: none of them is a pass, and a
+judgement that looked at nothing is not one either.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from kcompiler import waiver
 from kcompiler.policy import believed, binding, evidence, kinds
 from kcompiler.policy.evidence import Evidence
 from kcompiler.policy.kind import Judged, broken, lacking
-from kcompiler.policy.obligation import Obligation, Phase, first_problem
+from kcompiler.policy.obligation import Obligation, Phase, Waivable, first_problem
 from runtime import digest
 
 SCHEMA_VERSION = "1.0"
-OUTCOMES = ("pass", "fail", "inconclusive", "not_evaluated", "skipped", "error")
+OUTCOMES = ("pass", "fail", "waived", "inconclusive", "not_evaluated", "skipped", "error")
 #: an outcome that rests on evidence which was there and could be read
 EVALUATED = frozenset({"pass", "fail", "inconclusive"})
 
 #: of an outcome, what is written only where it is something else
-_USUAL = {"phase": "report", "effective_on": "", "advisory": ""}
+_USUAL = {"phase": "report", "effective_on": "", "advisory": "", "waivable": False, "waiver": None}
 
 _AS_OF = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
@@ -61,13 +62,18 @@ class Outcome:
     effective_on: str = ""
     #: why what does not pass does not block yet: `until 2026-12-01`, `until release`; "" where it does
     advisory: str = ""
+    #: it blocks, and by the pack a waiver could let it through
+    waivable: bool = False
+    #: of an outcome that is waived: `id`, `digest` and `until` of the waiver, what it excuses (`was`), and its `use`
+    waiver: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """All outcomes and what they amount to, with the digest of everything that was looked at.
 
-    `verdict` is PASS, FAIL, INCONCLUSIVE (nothing failed, yet something blocking could not be decided) or
+    `verdict` is PASS, WAIVED (nothing blocks, and something would without its waiver), FAIL, INCONCLUSIVE (nothing
+    failed, yet something blocking could not be decided), WAIVER_REQUIRED (all that blocks could be waived) or
     NOTHING_EVALUATED.
     """
 
@@ -86,6 +92,8 @@ class Verdict:
     #: "sha256:…" identity of the plan they come from, when there is one
     lock: str | None
     as_of: str | None
+    #: every waiver that was at hand: `id`, `digest`, and in `used` each report it has excused, before and now
+    waivers: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The verdict document (schemas/verdict.schema.json)."""
@@ -96,6 +104,8 @@ class Verdict:
             for outcome in self.outcomes
         ]
         content["unjudged"] = list(self.unjudged)
+        if not self.waivers:
+            del content["waivers"]
         return content
 
     def dump(self) -> str:
@@ -111,6 +121,7 @@ def judge(
     lock: str | None = None,
     every: Sequence[Mapping[str, Any]] | None = None,
     release: bool = False,
+    waivers: waiver.Waivers = waiver.NONE,
 ) -> Verdict:
     """One outcome per obligation, in their order.
 
@@ -118,7 +129,8 @@ def judge(
     With `lock`, the digest of a plan, only what the report on the run names as made for that plan is evidence. `every`
     are the obligations of the whole plan, where `obligations` are some of them: what rests on a judge needs its report,
     and all that blocks on it. A rule with a day blocks from then on, and without `as_of` always; one of phase release
-    where the judgement is of a `release`.
+    where the judgement is of a `release`. Of the `waivers` those excuse something that are in force at `as_of`; without
+    it none is.
     Raises ValueError for an `as_of` that is not of the form 2026-01-31T00:00:00Z; nothing that stands in a report or
     an obligation raises.
     """
@@ -129,8 +141,14 @@ def judge(
     for step, reason in {**binding.conflicts(read), **strangers}.items():
         read[step] = replace(read[step], report=None, problem=reason)
     seen: set[tuple[str, str]] = set()
-    outcomes = _believed([_outcome(raw, read, seen) for raw in obligations], obligations, every or obligations, read)
+    found = [_outcome(raw, read, seen) for raw in obligations]
+    outcomes = _believed([one for one, _ in found], obligations, every or obligations, read)
     outcomes = [replace(one, **_relaxed(one, as_of, release)) for one in outcomes]
+    desk = waiver.Desk(waivers, as_of)
+    outcomes = [
+        replace(one, **_excused(one, judged, raw, desk, read)) if one.blocks and judged is not None else one
+        for one, (_, judged), raw in zip(outcomes, found, obligations, strict=True)
+    ]
     counts = {word: sum(outcome.outcome == word for outcome in outcomes) for word in OUTCOMES}
     word, code = _amounts_to(outcomes)
     return Verdict(
@@ -144,7 +162,40 @@ def judge(
         obligations=digest.of_value(list(obligations), "kc.obligations.v1"),
         lock=lock,
         as_of=as_of,
+        waivers=[
+            {"id": one.waiver.id, "digest": one.digest, "used": desk.uses(one.waiver.id)} for one in waivers.given
+        ],
     )
+
+
+def _excused(
+    outcome: Outcome, judged: Judged, raw: Mapping[str, Any], desk: waiver.Desk, reports: Mapping[str, Evidence]
+) -> dict[str, Any]:
+    """What is different of an outcome that blocks, where a waiver could let it through or does."""
+    try:
+        terms = Waivable.model_validate(raw["waivable"]) if raw.get("waivable") else None
+    except ValidationError:
+        # an obligation that cannot be read is an error, which nobody excuses
+        terms = None
+    found = waiver.Found(
+        rule=outcome.rule,
+        step=outcome.step,
+        outcome=outcome.outcome,
+        tags=judged.tags,
+        miss=-judged.margin,
+        report=reports[outcome.step].digest if outcome.step in reports else "",
+    )
+    given = desk.ask(found, terms)
+    if isinstance(given, str):
+        reason = f"{outcome.reason} ({given})" if given else outcome.reason
+        return {"reason": reason, "waivable": terms is not None and outcome.outcome in terms.outcomes}
+    said = f"{outcome.reason} (waived by {given.id} until {given.until})"
+    return {
+        "outcome": "waived",
+        "blocks": False,
+        "reason": said,
+        "waiver": {**asdict(given), "was": outcome.outcome},
+    }
 
 
 def _believed(
@@ -158,7 +209,7 @@ def _believed(
     @cache
     def doubt(step: str) -> tuple[str, str]:
         blocking = believed.about(step, every)
-        found = [_outcome(one, reports, set()) for one in blocking]
+        found = [_outcome(one, reports, set())[0] for one in blocking]
         return believed.doubt(
             step, blocking, {one.rule: believed.Said(one.outcome, one.reason, one.remedy) for one in found}
         )
@@ -186,13 +237,15 @@ def _relaxed(outcome: Outcome, as_of: str | None, release: bool) -> dict[str, An
 
 
 def _amounts_to(outcomes: Iterable[Outcome]) -> tuple[str, int]:
-    """The word and the exit code (plan-apply-policy.md 7.3): 3 before 2 before 1."""
+    """The word and the exit code (plan-apply-policy.md 7.3): 3 before 2 before 1 before 7."""
     every = list(outcomes)
     blocking = [outcome for outcome in every if outcome.blocks]
-    if not any(outcome.outcome in EVALUATED for outcome in every):
+    if not any((one.waiver["was"] if one.waiver else one.outcome) in EVALUATED for one in every):
         return "NOTHING_EVALUATED", 3
     if not blocking:
-        return "PASS", 0
+        return "WAIVED" if any(outcome.waiver for outcome in every) else "PASS", 0
+    if all(outcome.waivable for outcome in blocking):
+        return "WAIVER_REQUIRED", 7
     if any(outcome.outcome == "error" for outcome in blocking):
         return "FAIL", 2
     if any(outcome.outcome == "fail" for outcome in blocking):
@@ -200,19 +253,25 @@ def _amounts_to(outcomes: Iterable[Outcome]) -> tuple[str, int]:
     return "INCONCLUSIVE", 1
 
 
-def _outcome(raw: Mapping[str, Any], reports: Mapping[str, Evidence], seen: set[tuple[str, str]]) -> Outcome:
+def _outcome(
+    raw: Mapping[str, Any], reports: Mapping[str, Evidence], seen: set[tuple[str, str]]
+) -> tuple[Outcome, Judged | None]:
+    """What became of an obligation, and what its check found; None of a rule that is skipped."""
     pin = digest.of_value(dict(raw), "kc.obligation.v1")
     try:
         obligation = Obligation.model_validate(dict(raw))
     except ValidationError as error:
-        return _made(_unreadable(raw), broken(f"the obligation is malformed: {first_problem(error)}"), pin)
+        judged = broken(f"the obligation is malformed: {first_problem(error)}")
+        return _made(_unreadable(raw), judged, pin), judged
     key = (obligation.rule, obligation.step)
     if key in seen:
-        return _made(obligation, broken("the same obligation stands twice"), pin)
+        judged = broken("the same obligation stands twice")
+        return _made(obligation, judged, pin), judged
     seen.add(key)
     if obligation.mode == "skip":
-        return _made(obligation, None, pin)
-    return _made(obligation, _judged(obligation, reports), pin)
+        return _made(obligation, None, pin), None
+    judged = _judged(obligation, reports)
+    return _made(obligation, judged, pin), judged
 
 
 def _unreadable(raw: Mapping[str, Any]) -> Obligation:
@@ -309,6 +368,7 @@ def gate_files(
     lock: str | None = None,
     only_given: bool = False,
     release: bool = False,
+    waivers: waiver.Waivers = waiver.NONE,
 ) -> Verdict:
     """The verdict over report files: each is matched by the `step` it names, else by its file name.
 
@@ -324,7 +384,7 @@ def gate_files(
         given[step] = b"" if step in given else data
     strays = set(given) - set(map(_source, obligations))
     chosen = [raw for raw in obligations if _source(raw) in given or strays or not only_given]
-    return judge(given, chosen, as_of=as_of, lock=lock, every=obligations, release=release)
+    return judge(given, chosen, as_of=as_of, lock=lock, every=obligations, release=release, waivers=waivers)
 
 
 def _source(raw: Mapping[str, Any]) -> str:

@@ -120,11 +120,21 @@ def plan_digest(plan: Mapping[str, Any]) -> str:
     return digest.of_plan(plan)
 
 
+def unwaived_digest(plan: Mapping[str, Any]) -> str:
+    """The same of the plan as it was before any waiver: what a waiver for one plan names."""
+    asked = {key: value for key, value in plan["asked"].items() if key != "policy_as_of"}
+    return digest.of_plan({**{key: value for key, value in plan.items() if key != "waivers"}, "asked": asked})
+
+
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What changed between two plans, one line per thing: sections, then steps by id with the changed params."""
     lines = []
     for section in sorted((set(old) | set(new)) - {"steps"}):
-        if old.get(section) != new.get(section):
+        if section == "asked":
+            lines += [
+                f"~ {path} {was!r} → {now!r}" for path, was, now in changed(old.get(section), new.get(section), section)
+            ]
+        elif old.get(section) != new.get(section):
             lines.append(f"~ {section}")
     before = {step["id"]: step for step in old.get("steps", [])}
     after = {step["id"]: step for step in new.get("steps", [])}

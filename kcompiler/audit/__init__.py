@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kcompiler.audit import again, evidence, items, plan, records, repeated
+from kcompiler.audit import again, evidence, items, plan, records, repeated, waivers
 from kcompiler.audit.finding import Audit, Finding, differs
 from kcompiler.lock import plan_digest
 from kcompiler.policy import evidence as policy_evidence
@@ -18,8 +18,9 @@ from kcompiler.project import Project
 __all__ = ["Audit", "Finding", "audit"]
 
 
-def audit(root: Path, name: str) -> Audit:
-    """Recompute everything about the spec `name` of the project at `root`. Nothing is written.
+def audit(root: Path, name: str, now: str = "") -> Audit:
+    """Recompute everything about the spec `name` of the project at `root`. Nothing is written. `now` (UTC, such as
+    2026-01-31T00:00:00Z) is the time of the audit: no verdict may be of a later one.
 
     Findings of severity "evidence" (exit 3) mean damage, loss or forgery; "disagreement" (exit 1) means that two sound
     things do not say the same, such as a lock and a spec that was edited since; "unfinished" (exit 1) that steps of the
@@ -57,7 +58,14 @@ def audit(root: Path, name: str) -> Audit:
     findings += again.contradictions(everything, shown)
     opened = records.opened(known, identity, folder / records.JOURNAL)
     word, found = evidence.verdict(
-        folder / evidence.VERDICT, f"{shown}/{evidence.VERDICT}", made, everything, opened, identity
+        folder / evidence.VERDICT,
+        f"{shown}/{evidence.VERDICT}",
+        made,
+        everything,
+        opened,
+        identity,
+        at_hand=lambda recorded: waivers.at_hand(root, made, folder, shown, recorded, known),
+        now=now,
     )
     checked = {
         "steps": len(used),

@@ -13,6 +13,7 @@ from kcompiler.audit.schema import problem_with
 from kcompiler.judge import judge
 from kcompiler.plan import APPLY
 from kcompiler.policy.evidence import Evidence
+from kcompiler.waiver import NONE, Waivers
 from runtime import digest
 from runtime.contract import strict_json
 from runtime.contract.footprint import LIBRARIES
@@ -192,13 +193,27 @@ def _at(value: Any, *names: str) -> Any:
     return value
 
 
+def _no_waivers(_recorded: Mapping[str, Any]) -> tuple[Waivers, list[Finding]]:
+    return NONE, []
+
+
 def verdict(
-    path: Path, subject: str, plan: Mapping[str, Any], given: Mapping[str, Evidence], opened: str, identity: str
+    path: Path,
+    subject: str,
+    plan: Mapping[str, Any],
+    given: Mapping[str, Evidence],
+    opened: str,
+    identity: str,
+    *,
+    at_hand: Callable[[Mapping[str, Any]], tuple[Waivers, list[Finding]]] = _no_waivers,
+    now: str = "",
 ) -> tuple[str, list[Finding]]:
     """The word of the verdict that the judge gives now, and whether the recorded one says the same, byte for byte.
 
     `identity` is the digest of the plan. `opened` is when the run began, by its journal. A verdict as of an earlier
-    time would leave out rules that were in force; one as of a later time is only stricter.
+    time would leave out rules that were in force, or have a waiver that was over; one as of a later time is only
+    stricter, as far as that time has come: `now` is when the audit is made. `at_hand` says with which waivers a
+    recorded verdict was given.
     """
     recorded: Any = None
     findings: list[Finding] = []
@@ -213,26 +228,30 @@ def verdict(
         problem = problem_with("verdict", recorded)
         findings = [broken("KA31", subject, problem)] if problem else []
     # apply judges with a date where a rule has one: any other that stands in the verdict was put there
-    dated = not findings and any(one.get("effective_on") for one in plan["obligations"])
+    held, about = at_hand(recorded) if not findings else (NONE, [])
+    dated = not findings and (held.given or any(one.get("effective_on") for one in plan["obligations"]))
     said = recorded["as_of"] if dated else None
     if said is not None and said < opened:
         findings = [differs("KA32", f"{subject}#/as_of", f"judged as of {said}, and the run began at {opened}")]
         said = opened
-    again = judge(given, plan["obligations"], lock=identity, as_of=said)
+    elif said is not None and now and said > now:
+        findings = [differs("KA32", f"{subject}#/as_of", f"judged as of {said}, and it is {now}")]
+        said = now
+    again = judge(given, plan["obligations"], lock=identity, as_of=said, waivers=held)
     if not findings:
         findings = [
             differs("KA32", f"{subject}#{place}", message) for place, message in _unlike(recorded, again.to_json())
         ]
         if not findings and text != again.dump().encode():
             findings = [differs("KA32", subject, "the text is not as the judge writes it")]
-    return again.verdict, findings
+    return again.verdict, [*about, *findings]
 
 
 def _unlike(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(pointer, message) for each difference between two verdicts that both satisfy the schema."""
-    for key in sorted(again.keys() - {"outcomes"}):
-        if recorded[key] != again[key]:
-            yield f"/{key}", f"recorded {_short(recorded[key])}, recomputed {_short(again[key])}"
+    for key in sorted((again.keys() | recorded.keys()) - {"outcomes"}):
+        if recorded.get(key) != again.get(key):
+            yield f"/{key}", f"recorded {_short(recorded.get(key))}, recomputed {_short(again.get(key))}"
     counted = Counter(outcome["obligation"] for outcome in recorded["outcomes"])
     for outcome in again["outcomes"]:
         times = counted[outcome["obligation"]]

@@ -17,7 +17,7 @@ from runtime import catalog, digest
 from runtime.contract import Refusal, places
 
 #: of an obligation, what the lock says only where it is something else
-_USUAL = {"phase": "report", "effective_on": ""}
+_USUAL = {"phase": "report", "effective_on": "", "waivable": None}
 
 
 def read(path: Path, subject: str) -> tuple[dict[str, Any] | None, list[Finding]]:
@@ -196,6 +196,7 @@ def _obligation(
         "remedy": rule.remedy,
         "phase": rule.phase,
         "effective_on": rule.effective_on,
+        "waivable": loaded.terms.get("waivable"),
         "report": kinds.get(one["from"].removeprefix("step:")),
     }
     changed = sorted(key for key, value in wanted.items() if one.get(key, _USUAL.get(key)) != value)

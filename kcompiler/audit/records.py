@@ -83,6 +83,15 @@ def committed_since(known: Sequence[Line] | None, plan: str) -> set[str]:
     return {str(line.data.get("step")) for line in (known or ())[newest:] if line.type == "step_committed"}
 
 
+def waiver_uses(lines: Sequence[Line]) -> dict[str, frozenset[str]]:
+    """Waiver → what it excused, by these lines."""
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        if line.type == "waiver_used":
+            found.setdefault(str(line.data.get("waiver", "")), set()).add(str(line.data.get("use", "")))
+    return {name: frozenset(used) for name, used in found.items()}
+
+
 def opened(known: Sequence[Line] | None, plan: str, kept: Path) -> str:
     """When the newest run of the plan with this digest began; where the project's journal is not here, when the newest
     of the lines kept with the evidence was written; "" where neither says."""

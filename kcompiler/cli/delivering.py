@@ -117,8 +117,9 @@ def _fresh(target: Path, profile: str) -> tuple[dict[str, Any], project.Project,
 
 
 def _passed(made: Mapping[str, Any], home: project.Project, spec: str) -> None:
-    """Raises Outcome unless an audit finds the evidence sound, the artifacts here and the verdict a PASS."""
+    """Raises Outcome unless an audit finds the evidence sound, the artifacts here and nothing that blocks."""
     from kcompiler.audit import audit as recompute
+    from kcompiler.cli import clock
     from kcompiler.render import human_run
     from runtime.contract import strict_json
 
@@ -126,14 +127,14 @@ def _passed(made: Mapping[str, Any], home: project.Project, spec: str) -> None:
     if not home.evidence(name).is_dir():
         click.echo(f"{home.shown(home.evidence(name))} does not exist", err=True)
         raise Outcome(2, "no-evidence", f"kcompiler apply {spec}{instead(home, name)}")
-    result = recompute(home.root, name)
+    result = recompute(home.root, name, clock.now())
     if result.exit_code:
         click.echo(human_run.audit(result), err=True, nl=False)
         raise Outcome(result.exit_code, result.word, f"kcompiler apply {spec}")
-    if result.verdict != "PASS":
+    if result.verdict not in ("PASS", "WAIVED"):
         recorded: Any = strict_json.loads(home.verdict(name).read_bytes())
         click.echo(human_run.gates(recorded), err=True, nl=False)
-        click.echo(f"only PASS is delivered, and the verdict is {result.verdict}", err=True)
+        click.echo(f"only PASS and WAIVED are delivered, and the verdict is {result.verdict}", err=True)
         raise Outcome(int(recorded["exit_code"]) or 1, result.verdict.lower(), f"kcompiler show verdict {spec}")
     _released(made, home, spec)
     if not (home.root / ".kcompiler").is_dir():
@@ -143,21 +144,24 @@ def _passed(made: Mapping[str, Any], home: project.Project, spec: str) -> None:
 
 def _released(made: Mapping[str, Any], home: project.Project, spec: str) -> None:
     """Raises Outcome unless what passed when it was applied passes today, and as what is handed over: rules of phase
-    release decide here, and those whose day has come since. The reports were just found to be what the run rests on."""
+    release decide here, those whose day has come since, and no waiver that is over. The reports were just found to be
+    what the run rests on."""
     from kcompiler import lock
     from kcompiler.audit.evidence import REPORTS, RUN
-    from kcompiler.cli import clock
+    from kcompiler.cli import clock, excuses
     from kcompiler.judge import judge
     from kcompiler.policy import binding
     from kcompiler.render import human_run
 
     asked = made["obligations"]
-    if not any("phase" in one or "effective_on" in one for one in asked):
+    waivers, _ = excuses.at_hand(made, home)
+    if not waivers.given and not any("phase" in one or "effective_on" in one for one in asked):
         return
     folder = home.evidence(made["asked"]["name"])
     given = {path.stem: path.read_bytes() for path in sorted((folder / REPORTS).glob("*.json"))}
     given[binding.RUN] = (folder / RUN).read_bytes()
-    verdict = judge(given, asked, lock=lock.plan_digest(made), as_of=clock.as_of(asked), release=True)
+    at = clock.as_of(asked, waivers.given)
+    verdict = judge(given, asked, lock=lock.plan_digest(made), as_of=at, release=True, waivers=waivers)
     if verdict.exit_code:
         click.echo(human_run.gates(verdict.to_json()), err=True, nl=False)
         click.echo(f"it passed when it was applied; as what is handed over today it is {verdict.verdict}", err=True)

@@ -44,21 +44,23 @@ def gate(
 ) -> None:
     """Judge report files by the obligations of a lock. A report that is left out blocks."""
     from kcompiler import lock
-    from kcompiler.cli import clock
+    from kcompiler.cli import clock, excuses
     from kcompiler.judge import gate_files
     from kcompiler.render import human_run
 
     made, home, _ = located(lock_path, profile)
     answer.plan = lock.plan_digest(made)
     asked = made.get("obligations", [])
+    waivers, _ = excuses.at_hand(made, home)
     try:
         verdict = gate_files(
             reports,
             asked,
-            as_of=as_of or clock.as_of(asked),
+            as_of=as_of or clock.as_of(asked, waivers.given),
             lock=answer.plan,
             only_given=only_given,
             release=release,
+            waivers=waivers,
         )
     except OSError as reason:
         raise Outcome(
@@ -252,11 +254,12 @@ def audit(answer: Answer, target: Path, profile: str) -> None:
     """Recompute digests, journal, reports and verdict of TARGET (spec, lock or generated folder), and compare."""
     from kcompiler import lock
     from kcompiler.audit import audit as recompute
+    from kcompiler.cli import clock
     from kcompiler.render import human_run
     from kcompiler.render.places import finding
 
     made, home, _ = located(target, profile)
-    result = recompute(home.root, made["asked"]["name"])
+    result = recompute(home.root, made["asked"]["name"], clock.now())
     answer.about(home, made)
     answer.plan, answer.verdict = lock.plan_digest(made), result.verdict
     answer.data = {"word": result.word, "checked": dict(result.checked)}

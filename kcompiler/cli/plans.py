@@ -101,7 +101,27 @@ def plan_of(
     show_diagnostics(found, form, front.sources)
     if made is None:
         raise refused(found, f"kcompiler validate {called(spec, profile)}")
+    made = _dated(made, home)
     return (part_of(made, targets) if targets else made), home, front
+
+
+def _dated(made: dict[str, Any], home: project.Project) -> dict[str, Any]:
+    """The plan with the time at which its waivers and dated rules were looked at: that of the committed lock while they
+    stand as they stood then, else now. A plan that nothing dated speaks in has none."""
+    from kcompiler import lock, waiver
+    from kcompiler.cli import clock
+
+    now = clock.as_of(made["obligations"], made.get("waivers", ()))
+    if now is None:
+        return made
+    try:
+        before = str(lock.read(home.lock(str(made["asked"]["name"])))["asked"].get("policy_as_of", ""))
+    except lock.UnreadableLock:
+        before = ""
+    loaded, _ = waiver.load(home.root / waiver.FOLDER)
+    law = [waiver.law(made["obligations"], loaded, made.get("waivers", ()), at) for at in (before, now) if at]
+    as_of = before if len(law) == 2 and before <= now and law[0] == law[1] else now
+    return {**made, "asked": {**made["asked"], "policy_as_of": as_of}}
 
 
 def part_of(made: dict[str, Any], targets: Sequence[str]) -> dict[str, Any]:

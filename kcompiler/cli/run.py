@@ -172,24 +172,27 @@ def _stale(differences: Sequence[str], spec: str) -> Outcome:
     )
 
 
-def judge_of(made: Mapping[str, Any]) -> Callable[..., Any]:
-    """The judge of a plan's obligations: reports → verdict; of those about some steps alone, when they are named."""
+def judge_of(made: Mapping[str, Any], home: project.Project) -> Callable[..., Any]:
+    """The judge of a plan's obligations: reports → verdict; of those about some steps alone, when they are named. What
+    a waiver excuses for one of them counts for the next."""
     from kcompiler import lock
-    from kcompiler.cli import clock
+    from kcompiler.cli import clock, excuses
     from kcompiler.judge import judge
     from kcompiler.policy.binding import RUN
 
-    identity = lock.plan_digest(made)
+    identity, at_hand = lock.plan_digest(made), excuses.Held(made, home)
 
     def verdict_of(reports: Mapping[str, bytes], steps: Collection[str] | None = None) -> Any:
         # between steps there is no report on the run yet, and everything was made for this plan
-        pin = identity if RUN in reports else None
+        pin, held = identity if RUN in reports else None, at_hand.waivers
         if steps is None:
-            return judge(reports, made["obligations"], lock=pin, as_of=clock.as_of(made["obligations"]))
+            at = clock.as_of(made["obligations"], held.given)
+            return at_hand.after(judge(reports, made["obligations"], lock=pin, as_of=at, waivers=held))
         asked = [one for one in made["obligations"] if one["from"].removeprefix("step:") in steps]
         beside = {one.get(key, "").removeprefix("step:") for one in asked for key in ("against", "judged_by")}
         given = {key: value for key, value in reports.items() if key in beside | set(steps)}
-        return judge(given, asked, lock=pin, every=made["obligations"], as_of=clock.as_of(asked))
+        at = clock.as_of(asked, held.given)
+        return at_hand.after(judge(given, asked, lock=pin, every=made["obligations"], as_of=at, waivers=held))
 
     return verdict_of
 
@@ -197,12 +200,14 @@ def judge_of(made: Mapping[str, Any]) -> Callable[..., Any]:
 def carried_out(
     made: dict[str, Any], home: project.Project, only: list[str] | None, force: list[str], watch: Watch
 ) -> tuple[Run, Mapping[str, Any], int]:
-    verdict_of = judge_of(made)
+    from kcompiler.cli import excuses
+
+    verdict_of = judge_of(made, home)
     run, signal = _carried_out(made, home, verdict_of, only, force, watch)
     verdict = verdict_of(run.texts)
-    folder = home.verdict(made["asked"]["name"])
     # also after an interruption: an old PASS must not stand beside the evidence of a part
-    write(home, folder, verdict.dump())
+    write(home, home.verdict(made["asked"]["name"]), verdict.dump())
+    excuses.keep(made, home)
     return run, {**verdict.to_json(), "exit_code": verdict.exit_code}, signal
 
 
@@ -212,7 +217,7 @@ def aside(part: dict[str, Any], home: project.Project, again: str) -> Run:
     Raises Outcome unless every step has a result; `again` is the command that asked.
     """
     with watched(part) as watch:
-        run, signal = _carried_out(part, home, judge_of(part), None, [], watch, evidence=False)
+        run, signal = _carried_out(part, home, judge_of(part, home), None, [], watch, evidence=False)
     errors(run)
     if run.outcome == "interrupted":
         raise Outcome(128 + (signal or 2), "interrupted", again)
@@ -242,7 +247,10 @@ def _carried_out(
 
     def judged(reports: Mapping[str, bytes], steps: Collection[str] | None) -> list[dict[str, Any]]:
         outcomes = verdict_of(reports, steps).outcomes
-        return [{**asdict(item), "blocking": item.mode == "block" and not item.advisory} for item in outcomes]
+        return [
+            {**asdict(item), "blocking": item.mode == "block" and not item.advisory and item.outcome != "waived"}
+            for item in outcomes
+        ]
 
     try:
         with machine.stoppable(_heard) as stop:
@@ -398,4 +406,8 @@ def leave(run: Run, verdict: Mapping[str, Any], target: str, signal: int, alone:
         say(f"part    the steps asked for are done; the whole plan is judged by kcompiler apply {target}")
         return
     if verdict["exit_code"] != 0:
-        raise Outcome(verdict["exit_code"], str(verdict["verdict"]).lower(), f"kcompiler show verdict {target}")
+        # other rules may block only because nothing came after this one
+        rule = next((one["rule"] for one in verdict["outcomes"] if one.get("waivable")), "")
+        following = f"mend what blocks, or kcompiler waiver new {target} --rule {rule}"
+        word = str(verdict["verdict"]).lower().replace("_", "-")
+        raise Outcome(verdict["exit_code"], word, following if rule else f"kcompiler show verdict {target}")

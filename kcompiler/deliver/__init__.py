@@ -20,6 +20,7 @@ from kcompiler.deliver.sbom import sbom
 from kcompiler.plan import APPLY
 from kcompiler.project import Project
 from kcompiler.spec import Spec
+from kcompiler.waiver import FOLDER
 from runtime import digest
 from runtime.contract import BrokenEvidence, delivery, program, strict_json
 from runtime.contract.delivery import EVIDENCE, HUGGINGFACE, PACKAGES, SUMS, Item
@@ -36,7 +37,8 @@ _HOSTS = {"hosts/python/host.py": "python.txt", "hosts/swift/Host.swift": "swift
 
 
 def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, describe: Describe) -> dict[str, Item]:
-    """Path in the delivery → the file. `made` is a lock whose evidence an audit found sound and whose verdict is PASS.
+    """Path in the delivery → the file. `made` is a lock whose evidence an audit found sound, and by whose verdict
+    nothing blocks: PASS or WAIVED.
 
     Raises Undeliverable, and BrokenEvidence for what is no longer what the audit saw.
     """
@@ -44,8 +46,10 @@ def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, desc
     evidence = home.evidence(name)
     text = home.verdict(name).read_bytes()
     verdict: Any = strict_json.loads(text)
-    if verdict["verdict"] != "PASS" or verdict["lock"] != locks.plan_digest(made):
-        raise BrokenEvidence("it is not the PASS of this lock that was audited", subject=home.shown(home.verdict(name)))
+    if verdict["verdict"] not in ("PASS", "WAIVED") or verdict["lock"] != locks.plan_digest(made):
+        raise BrokenEvidence(
+            "it is not the verdict on this lock that was audited", subject=home.shown(home.verdict(name))
+        )
     given = _reports(evidence, verdict)
     used, _ = records.in_use(evidence / records.JOURNAL, records.JOURNAL, None)
     parts = chosen(made, used, convert)
@@ -65,6 +69,11 @@ def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, desc
     found |= {f"{EVIDENCE}/reports/{key}.json": _item(data) for key, data in given.items() if key != APPLY}
     found[f"{EVIDENCE}/run.json"] = _item(given[APPLY])
     found[f"{EVIDENCE}/verdict.json"] = _item(text)
+    for one in verdict.get("waivers", ()):
+        data = (evidence / FOLDER / f"{one['id']}.yaml").read_bytes()
+        if digest.of_bytes(data) != one["digest"]:
+            raise BrokenEvidence("it is not the waiver that the verdict was given with", subject=str(one["id"]))
+        found[f"{EVIDENCE}/{FOLDER}/{one['id']}.yaml"] = _item(data)
     found[f"{EVIDENCE}/plan.lock"] = _item(locks.dump(made))
 
     folder = _place(home, parts.package)

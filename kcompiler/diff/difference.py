@@ -18,7 +18,7 @@ _JUDGED = "eval."
 #: where the sources of rows of a data step stand, each by its name
 _SOURCES = "params.sources."
 Plan = Mapping[str, Any]
-Area = Literal["asked", "input", "policy", "gate", "plugin", "toolchain", "code", "schema", "budget", "step"]
+Area = Literal["asked", "input", "policy", "waiver", "gate", "plugin", "toolchain", "code", "schema", "budget", "step"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,7 @@ def compare(old: Plan, new: Plan) -> list[Change]:
         *_asked(old, new),
         *_named(old, new, "inputs", "input", "name"),
         *_named(old, new, "policies", "policy", "pack"),
+        *_waivers(old, new),
         *_gates(old, new),
         *_named(old, new, "plugins", "plugin", "name"),
         *_versions(old, new),
@@ -134,6 +135,26 @@ def _named(
                 old=_json(value),
                 new=_json(other),
             )
+
+
+def _waivers(old: Plan, new: Plan) -> Iterator[Change]:
+    """A waiver more may let something pass; one less cannot."""
+    before = {entry["id"]: entry for entry in old.get("waivers", [])}
+    after = {entry["id"]: entry for entry in new.get("waivers", [])}
+    for name in sorted({*before, *after}):
+        was, now = before.get(name), after.get(name)
+        if was == now:
+            continue
+        entry = now or was or {}
+        gained: Direction = "weaker" if was is None else "stronger" if now is None else "incomparable"
+        yield Change(
+            area="waiver",
+            sign="+" if was is None else "-" if now is None else "~",
+            name=name,
+            what=f"{', '.join(entry['rules'])} until {entry['until']}  {short(entry['digest'])}",
+            direction=gained,
+            trust=True,
+        )
 
 
 def _gates(old: Plan, new: Plan) -> Iterator[Change]:

@@ -67,6 +67,8 @@ def _moves(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
             ("weaker" if now > was else "stronger"),
             f"blocks from {was or 'the beginning'} → {now or 'the beginning'}",
         )
+    if (was := old.get("waivable")) != (now := new.get("waivable")):
+        yield _waivable(was, now)
     if old["kind"] != new["kind"]:
         yield "incomparable", f"kind {old['kind']} → {new['kind']}"
         return
@@ -76,6 +78,20 @@ def _moves(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
         yield from _relative(old, new)
     elif old.get("expect") != new.get("expect") or old["params"] != new["params"]:
         yield from _sets(old, new)
+
+
+def _waivable(was: Rule | None, now: Rule | None) -> tuple[Direction, str]:
+    """More that can be excused, by fewer, by more people, or for longer, is weaker."""
+    if was is None or now is None:
+        return ("weaker", "can be waived") if was is None else ("stronger", "can no longer be waived")
+    ways = {
+        _subset(now["outcomes"], was["outcomes"]),
+        _count(was["min"], now["min"]),
+        _count(now["max_days"], was["max_days"]),
+        _subset([*now["approvers"].items()], [*was["approvers"].items()]),
+    } - {""}
+    keys = [key for key in ("outcomes", "min", "max_days", "approvers") if was[key] != now[key]]
+    return (ways.pop() if len(ways) == 1 else "incomparable"), f"waivable: {', '.join(keys)}"
 
 
 def _bound(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:

@@ -76,6 +76,7 @@ def plain(loaded: LoadedRule) -> dict[str, Any]:
         "params": loaded.params.model_dump(mode="json", by_alias=True),
         "phase": rule.phase,
         "effective_on": rule.effective_on,
+        **loaded.terms,
     }
     if rule.expect is not None:
         said = rule.expect.model_dump(mode="json", by_alias=True)

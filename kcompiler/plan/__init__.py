@@ -22,6 +22,7 @@ from kcompiler.plan.estimates import kept, told, undecidable
 from kcompiler.plan.locked import content, meaning
 from kcompiler.plan.obliged import APPLY, obligations
 from kcompiler.plan.silent import silent
+from kcompiler.plan.waived import waived
 from kcompiler.policy import believed
 from kcompiler.project import Project
 from kcompiler.source import Tree
@@ -65,7 +66,14 @@ class _Parts(NamedTuple):
 def make(front: Front, project: Project, backend: str | None = None) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
     """The plan of a spec without errors, or why there is none."""
     parts, found = _parts(front, project, backend)
-    return content(*parts, front, project) if parts is not None else None, found
+    if parts is None:
+        return None, found
+    made = content(*parts, front, project)
+    held, wrong = waived(made, project)
+    found = [*found, *wrong]
+    if any(one.severity == "error" for one in wrong):
+        return None, found
+    return {**made, **({"waivers": held} if held else {})}, found
 
 
 def problems(front: Front, project: Project) -> list[Diagnostic]:

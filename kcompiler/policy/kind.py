@@ -44,6 +44,18 @@ class Judged:
     matches: int = 0
     #: `distance` as a number; of equally bad places the one with the least margin decides
     margin: Fraction = Fraction(0)
+    #: how the other places ended, each as `tag` says it: what decides must not hide them from who would excuse it
+    beside: frozenset[str] = frozenset()
+
+    @property
+    def tag(self) -> str:
+        """The word; of a failure whose distance is not known, one that is no word."""
+        return "unmeasured" if self.word == "fail" and not self.distance else self.word
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """How every place ended."""
+        return self.beside | {self.tag}
 
 
 @dataclass(frozen=True)
@@ -101,6 +113,8 @@ class Kind:
     pinned: Callable[[Any, Path, str], Any] | None = None
     #: these params for a pack in which a rate needs so many items, where they do not say it themselves
     floored: Callable[[Any, int], Any] = lambda params, _: params
+    #: whether what fails is some distance from its bound; None where that hangs on the rule
+    measures: bool | None = False
     #: this check decides about forged reports itself; no other check ever sees one
     sees_forged: bool = False
 
@@ -121,7 +135,8 @@ def worst(found: Iterable[Judged]) -> Judged:
     decisive = min(every, key=lambda one: (ORDER.index(one.word), one.margin))
     same = sum(one.word == decisive.word for one in every)
     more = "" if decisive.word == "pass" else more_like_it(same)
-    return replace(decisive, reason=decisive.reason + more, matches=len(every))
+    tags = frozenset().union(*(one.tags for one in every))
+    return replace(decisive, reason=decisive.reason + more, matches=len(every), beside=tags)
 
 
 def more_like_it(same: int) -> str:

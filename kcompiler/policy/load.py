@@ -13,24 +13,21 @@ quietly is not there: an unknown key, kind or mode, a folder without rule.yaml, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from kcompiler import source
 from kcompiler.diagnostic import Diagnostic, at, did_you_mean
 from kcompiler.policy import kinds, path, shape
 from kcompiler.policy.kind import Closed, Fault, Kind, Read
-from kcompiler.policy.rule import PACK_NAME, Pack, Rule
+from kcompiler.policy.rule import PACK_NAME, Pack, Rule, terms
+from kcompiler.policy.typed import typed
 from runtime import digest
 
 PACK_FILE, RULE_FILE = "pack.yaml", "rule.yaml"
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +40,8 @@ class LoadedRule:
     params: Closed
     tree: source.Tree
     folder: Path
+    #: under `waivable`, on which terms a waiver lets the rule through; empty where none can
+    terms: Mapping[str, Any]
     #: of the pack below: it lies there, with its cases
     inherited: bool = False
 
@@ -246,7 +245,7 @@ def _same_pack(name: str, folder: Path, _text: object) -> tuple[LoadedPack | Non
 def _read_pack(name: str, folder: Path) -> tuple[LoadedPack | None, Sequence[Diagnostic]]:
     shown = f"policies/{name}"
     tree, problems = _read(folder / PACK_FILE, f"{shown}/{PACK_FILE}")
-    pack, wrong = _typed(Pack, tree)
+    pack, wrong = typed(Pack, tree)
     problems = [*problems, *wrong]
     if tree is None or pack is None:
         return None, problems
@@ -271,12 +270,21 @@ def _read_pack(name: str, folder: Path) -> tuple[LoadedPack | None, Sequence[Dia
 
 def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list[Diagnostic]]:
     tree, problems = _read(folder / RULE_FILE, shown)
-    rule, wrong = _typed(Rule, tree)
+    rule, wrong = typed(Rule, tree)
     problems = [*problems, *wrong]
     if tree is None or rule is None:
         return None, problems
     if rule.id != folder.name:
         problems.append(_named(tree, "/id", rule.id, folder.name))
+    if rule.excusable and pack.approval is None:
+        problems.append(
+            tree.diagnostic(
+                "KC6101",
+                "/waivable",
+                f"rule `{rule.id}` can be waived, and pack `{pack.name}` names nobody who could approve that",
+                help="add `approvers` and `approval` to pack.yaml, or leave `waivable` out",
+            )
+        )
     if rule.since > pack.version:
         problems.append(
             tree.diagnostic(
@@ -298,7 +306,7 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
         )
         return None, problems
     kind = kinds.load(rule.kind)
-    params, wrong = _typed(kind.params, tree, rule.params, "/params")
+    params, wrong = typed(kind.params, tree, rule.params, "/params")
     problems += wrong
     if params is None:
         return None, problems
@@ -327,6 +335,7 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
         params=params,
         tree=tree,
         folder=folder,
+        terms=terms(pack, rule),
     ), problems
 
 
@@ -438,59 +447,3 @@ def _named(tree: source.Tree, pointer: str, said: str, folder: str) -> Diagnosti
     return tree.diagnostic(
         "KC6005", pointer, f"it calls itself `{said}` and lies in `{folder}`", help="give both the same name"
     )
-
-
-def _typed(
-    model: type[Model], tree: source.Tree | None, value: object = None, base: str = ""
-) -> tuple[Model | None, list[Diagnostic]]:
-    """The tree (or the part `value` of it that stands at `base`) as a model, or what is wrong with it."""
-    if tree is None:
-        return None, []
-    try:
-        return model.model_validate(tree.data if not base else value), []
-    except ValidationError as error:
-        return None, list(_problems(model, tree, base, error))
-
-
-def _problems(model: type[BaseModel], tree: source.Tree, base: str, error: ValidationError) -> Iterator[Diagnostic]:
-    """Unknown keys first: a misspelt key is also a missing one, and says more."""
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
-    for item in sorted(errors, key=lambda one: one["type"] != "extra_forbidden"):
-        pointer = base
-        for part in item["loc"]:
-            pointer = source.child(pointer, part)
-        key = ".".join(str(part) for part in item["loc"]) or "this file"
-        extra = item["type"] == "extra_forbidden"
-        summary = f"`{key}`: {item['msg'].removeprefix('Value error, ')}"
-        help_ = did_you_mean(str(item["loc"][-1]), _fields(model, item["loc"][:-1])) if extra else ""
-        if extra:
-            summary = f"unknown key `{item['loc'][-1]}`"
-            if model is Rule and item["loc"] == ("waivable",):
-                help_ = "leave it out: no rule can be waived; one that must not block has `mode: warn`"
-        elif item["type"] == "missing":
-            summary = f"the key `{key}` is missing"
-        yield tree.diagnostic(
-            "KC6002",
-            pointer,
-            summary,
-            on="key" if extra else "auto",
-            help=help_,
-            notes=("schemas/policy.schema.json describes packs and rules",),
-        )
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    """Keys of one model as they are written."""
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _fields(model: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
-    """Keys a model knows at a place, for suggestions; nothing below the first level of nesting."""
-    if not loc:
-        return _keys(model)
-    field = model.model_fields.get(str(loc[0]))
-    candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field is not None else []
-    for candidate in candidates:
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return _keys(candidate)
-    return []

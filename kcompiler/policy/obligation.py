@@ -15,6 +15,20 @@ Phase = Literal["report", "release"]
 DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 
+#: what somebody may excuse; broken evidence nobody can
+Excusable = Literal["fail", "inconclusive", "not_evaluated"]
+
+
+class Waivable(Closed):
+    """The terms on which a waiver lets the rule through: which outcomes it may excuse, how many of the `approvers`
+    (name → OpenSSH public key) must approve it, and how many days it may last."""
+
+    outcomes: list[Excusable] = Field(min_length=1)
+    min: int = Field(ge=1)
+    max_days: int = Field(ge=1)
+    approvers: dict[str, str] = Field(min_length=1)
+
+
 class Obligation(Closed):
     """As it stands in the lock. `from` names the step that must produce the report; `kind` is `name@version`."""
 
@@ -38,6 +52,8 @@ class Obligation(Closed):
     #: left out of the lock where it is the usual one
     phase: Phase = "report"
     effective_on: str = Field(default="", pattern=rf"(^$|{DAY})")
+    #: left out of the lock where no waiver can let the rule through
+    waivable: Waivable | None = None
 
     @model_validator(mode="after")
     def _skip_has_a_reason(self) -> Obligation:

@@ -121,6 +121,7 @@ def _obligation(pack: LoadedPack, loaded: LoadedRule, kind: str, step: str, expe
         "expect": expect,
         "remedy": rule.remedy,
         **timing(rule),
+        **loaded.terms,
     }
 
 

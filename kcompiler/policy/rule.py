@@ -6,6 +6,7 @@ owns the mode (CAWS); a skipped rule must say why, and stays visible in every ve
 
 from __future__ import annotations
 
+import base64
 import re
 from datetime import date
 from fractions import Fraction
@@ -15,13 +16,50 @@ from pydantic import Field, field_validator, model_validator
 
 from kcompiler.policy.datum import fraction
 from kcompiler.policy.kind import NUMBER, Closed, PathText, text_of
-from kcompiler.policy.obligation import DAY, Mode, Phase
+from kcompiler.policy.obligation import DAY, Excusable, Mode, Phase
 
 #: `caws/core`: lower-case words joined by `/`; never a path that leaves the folder of packs
 PACK_NAME = r"^[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*$"
 #: items behind a rate where neither rule nor pack says how many: of 19 that are all right the true share may be 0.85
 LEAST = 20
 _KIND = r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*"
+
+
+#: who writes, owns or approves something: a handle or an address, never a sentence
+PERSON = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$"
+_BLOB = b"\0\0\0\x0bssh-ed25519\0\0\0 "
+
+
+class Approver(Closed):
+    """Somebody who may approve: the name, and the public key as OpenSSH writes it, without its comment."""
+
+    name: str = Field(pattern=PERSON)
+    key: str
+
+    @field_validator("key")
+    @classmethod
+    def _ed25519(cls, key: str) -> str:
+        kind, _, text = key.partition(" ")
+        try:
+            blob = base64.b64decode(text, validate=True)
+        except ValueError:
+            blob = b""
+        if kind != "ssh-ed25519" or len(blob) != len(_BLOB) + 32 or not blob.startswith(_BLOB):
+            raise ValueError("write the two first words of an id_ed25519.pub: ssh-ed25519 AAAA…")
+        return key
+
+
+class OfWaivers(Closed):
+    """How many must approve a waiver of a rule of the pack, and how many days one may last."""
+
+    min: int = Field(ge=1)
+    max_days: int = Field(default=90, ge=1, le=366)
+
+
+class Approval(Closed):
+    """What is approved, and by how many of the pack's approvers."""
+
+    waiver: OfWaivers
 
 
 class Pack(Closed):
@@ -38,6 +76,22 @@ class Pack(Closed):
     strengthens: str = Field(default="", pattern=rf"(^$|{PACK_NAME})")
     #: the risk tiers of specs this pack may be used for
     risk_tiers: list[Literal[1, 2, 3]] = Field(default=[1, 2, 3], min_length=1)
+    #: who may approve what `approval` asks to be approved
+    approvers: list[Approver] = Field(default=[])
+    approval: Approval | None = None
+
+    @model_validator(mode="after")
+    def _enough_approvers(self) -> Pack:
+        for what in ("name", "key"):
+            every = [str(getattr(one, what)).casefold() if what == "name" else one.key for one in self.approvers]
+            twice = next((one for one in every if every.count(one) > 1), None)
+            if twice is not None:
+                raise ValueError(f"`approvers` has the {what} `{twice}` twice: one of them would count as two")
+        if bool(self.approvers) != (self.approval is not None):
+            raise ValueError("`approvers` and `approval` belong together: who may approve, and how many must")
+        if self.approval is not None and self.approval.waiver.min > len(self.approvers):
+            raise ValueError(f"{self.approval.waiver.min} must approve a waiver, and there are {len(self.approvers)}")
+        return self
 
 
 Scalar = str | bool | int | float
@@ -157,6 +211,8 @@ class Rule(Closed):
     phase: Phase = "report"
     #: before this day (UTC) what does not pass is told and blocks nothing
     effective_on: str = Field(default="", pattern=DAY)
+    #: outcomes that a waiver may excuse; `true` is [fail]. What could not be decided has to be named
+    waivable: bool | list[Excusable] = False
     #: version of the pack in which the rule came
     since: int = Field(default=1, ge=1)
 
@@ -184,6 +240,14 @@ class Rule(Closed):
         return self
 
     @model_validator(mode="after")
+    def _something_to_excuse(self) -> Rule:
+        if self.waivable == [] or (isinstance(self.waivable, list) and len(set(self.waivable)) < len(self.waivable)):
+            raise ValueError("`waivable` names each outcome that a waiver may excuse once; `false` is none")
+        if self.waivable and self.mode != "block":
+            raise ValueError(f"`waivable` is about what blocks, and mode {self.mode} never does")
+        return self
+
+    @model_validator(mode="after")
     def _skip_has_a_reason(self) -> Rule:
         if (self.mode == "skip") != bool(self.reason.strip()):
             raise ValueError("`reason` belongs to mode skip, and mode skip needs one")
@@ -197,6 +261,13 @@ class Rule(Closed):
         return [("/when", self.when)] if self.when else []
 
     @property
+    def excusable(self) -> list[Excusable]:
+        """The outcomes that a waiver may excuse."""
+        if isinstance(self.waivable, list):
+            return self.waivable
+        return ["fail"] if self.waivable else []
+
+    @property
     def conditional(self) -> bool:
         """Whether the rule is not for every spec, or not for every step that makes its report."""
         return self.when is not None or self.where is not None
@@ -206,3 +277,18 @@ class Rule(Closed):
         if self.on.endswith(".*"):
             return report.startswith(self.on[:-1])
         return self.on in ("*", report)
+
+
+def terms(pack: Pack, rule: Rule) -> dict[str, Any]:
+    """On which terms a waiver lets the rule through, where one can."""
+    if not rule.excusable or pack.approval is None:
+        return {}
+    asked = pack.approval.waiver
+    return {
+        "waivable": {
+            "outcomes": list(rule.excusable),
+            "min": asked.min,
+            "max_days": asked.max_days,
+            "approvers": {one.name: one.key for one in pack.approvers},
+        }
+    }

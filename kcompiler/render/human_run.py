@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: outcome → the mark in front of a gate's line
 _MARK = {
     "pass": "✓",
+    "waived": "~",
     "skipped": "-",
     "fail": "✗",
     "inconclusive": "?",
@@ -111,6 +112,8 @@ def gates(verdict: Mapping[str, Any], *, full: bool = False) -> str:
             text.append(f"  ✗ {outcome['rule']} on {outcome['step']}: {outcome['reason']}")
             if outcome["remedy"]:
                 text.append(f"    remedy: {outcome['remedy']}")
+        elif outcome["outcome"] == "waived":
+            text.append(f"  ~ {outcome['rule']} on {outcome['step']}: {outcome['reason']}")
         elif outcome.get("advisory"):
             text.append(f"  ! {outcome['rule']} on {outcome['step']}: {outcome['reason']}")
     return "\n".join(text) + "\n"

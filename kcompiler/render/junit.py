@@ -104,7 +104,7 @@ def _cases(found: Result) -> Iterator[_Case]:
                 file=finding.where.file,
             )
     ended = f"outcome={found.word} code={found.code} next={found.next}"
-    mark = "" if found.code in ANSWERED_YES else "failure" if found.code == 1 else "error"
+    mark = "" if found.code in ANSWERED_YES else "failure" if found.code in (1, 7) else "error"
     yield _Case(
         group="kcompiler",
         name=f"{found.verb} {found.subject}",

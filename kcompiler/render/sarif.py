@@ -50,7 +50,7 @@ def result(found: Result) -> str:
         "columnKind": "unicodeCodePoints",
         "invocations": [
             {
-                "executionSuccessful": found.code in ANSWERED_YES or found.code == 1,
+                "executionSuccessful": found.code in (*ANSWERED_YES, 1, 7),
                 "exitCode": found.code,
                 "exitCodeDescription": inert(found.word),
             }
@@ -91,7 +91,7 @@ def _of(found: Result, rules: dict[str, dict[str, Any]]) -> Iterator[dict[str, A
             yield _rule(outcome, found.root, rules)
     for one in found.findings:
         yield _finding(one, found.root, rules)
-    stopped = found.code not in (*ANSWERED_YES, 1) and not any(one.severity == "error" for one in found.diagnostics)
+    stopped = found.code not in (*ANSWERED_YES, 1, 7) and not any(one.severity == "error" for one in found.diagnostics)
     if stopped and not any(one.blocks for one in found.outcomes) and not found.findings:
         yield _stop(found, rules)
 

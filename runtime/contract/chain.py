@@ -39,6 +39,7 @@ TYPES: Mapping[str, str] = {
     "step_committed": "the outputs are in the store: from here on the step counts as done",
     "artifact_quarantined": "an artifact no longer had its digest and was moved away",
     "gate_evaluated": "the judge looked at the reports",
+    "waiver_used": "a waiver excused a report for the first time",
     "tail_repaired": "an incomplete last line, never acknowledged, was cut",
     "run_closed": "the writer is done; `head` anchors the line before",
 }

@@ -74,6 +74,8 @@ class Past:
     _texts: dict[int, bytes] = field(default_factory=dict)
     attempts: dict[str, Attempts] = field(default_factory=dict)
     fence: int = 0
+    #: each waiver with what it excused
+    uses: set[tuple[str, str]] = field(default_factory=set)
     #: name of a spec → what the attempts that were made for it took, as far as they are over
     _paid: dict[str, Spent] = field(default_factory=dict)
 
@@ -96,7 +98,9 @@ class Past:
 
     def add(self, line: Line) -> None:
         self.fence = line.fence
-        if line.type == "step_committed":
+        if line.type == "waiver_used":
+            self.uses.add((str(line.data.get("waiver", "")), str(line.data.get("use", ""))))
+        elif line.type == "step_committed":
             self.records.append(line.data)
             self._texts[id(line.data)] = line.text
             known = self.attempts.pop(line.data["action"], Attempts())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from runtime.machine.durable import StorageFailed
 from runtime.machine.journal import Attempts
 from runtime.machine.locked import RUN
 from runtime.machine.meter import Spent, spent_of
-from runtime.machine.run import Judge, Run, Status, StepResult, blocks, counted, tally, word
+from runtime.machine.run import Judge, Outcome, Run, Status, StepResult, blocks, counted, tally, word
 from runtime.machine.state import State, steps_of, unfinished_of
 
 
@@ -118,6 +118,7 @@ class Walk:
         texts = {**self._texts, RUN: dump(own).encode()}
         outcomes = self._judge(texts, None)
         self._state.journal.append("gate_evaluated", tally(outcomes, ""))
+        self._count_uses(outcomes)
         lines = [self._state.journal.past.line_of(record) for record in records.values()]
         folder = self._root / "generated" / self._spec / "evidence"
         if kept:
@@ -346,6 +347,16 @@ class Walk:
         stopping = [outcome["rule"] for outcome in outcomes if blocks(outcome)]
         for outcome in outcomes:
             self._tell("gate", step, outcome=dict(outcome))
+        self._count_uses(outcomes)
         if stopping:
             self._gated[step] = ", ".join(stopping)
             self._state.journal.append("gate_evaluated", tally(outcomes, step))
+
+    def _count_uses(self, outcomes: Sequence[Outcome]) -> None:
+        """What a waiver excuses is written down once, before anything rests on it."""
+        for outcome in outcomes:
+            used = outcome.get("waiver")
+            if used and (used["id"], used["use"]) not in self._state.journal.past.uses:
+                said = {"waiver": used["id"], "digest": used["digest"], "use": used["use"]}
+                about = {"spec": self._spec, "rule": outcome["rule"], "step": outcome["step"], "was": used["was"]}
+                self._state.journal.append("waiver_used", {**said, **about})

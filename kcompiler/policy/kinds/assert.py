@@ -163,8 +163,14 @@ def judge(params: Params, report: Mapping[str, Any], _expect: object, other: Map
         values["other"] = At(other["data"], "/data")
     run = Run(typed, values, params.need, params.rates_min_n)
     least, count = None, 0
-    for node in _parts(typed.tree):
+    nodes = _parts(typed.tree)
+    for number, node in enumerate(nodes):
         found = _part(run, params.that, node)
+        if found.word == "fail":
+            rest = [_part(run, params.that, one) for one in nodes[number + 1 :]]
+            failed = [one.margin for one in rest if one.word == "fail"]
+            tags = frozenset().union(*(one.tags for one in rest))
+            return replace(found, beside=tags, margin=min([found.margin, *failed]))
         if found.word != "pass":
             return found
         count += found.matches
@@ -226,6 +232,7 @@ def _below(node: Node) -> list[Node]:
 
 KIND = Kind(
     name="assert",
+    measures=None,
     version=1,
     params=Params,
     judge=judge,

@@ -176,6 +176,7 @@ def judge(params: Params, report: Mapping[str, Any], expect: object, _other: obj
 
 KIND = Kind(
     name="bound",
+    measures=True,
     version=1,
     params=Params,
     judge=judge,

@@ -149,6 +149,7 @@ def judge(params: Params, report: Mapping[str, Any], _expect: object, _other: ob
         threshold=f"< {params.window}",
         distance=str(params.window - len(run)),
         matches=len(points),
+        margin=Fraction(params.window - len(run)),
     )
 
 
@@ -158,6 +159,7 @@ def _below(params: Params, last: str) -> str:
 
 KIND = Kind(
     name="dominance",
+    measures=True,
     version=1,
     params=Params,
     judge=judge,

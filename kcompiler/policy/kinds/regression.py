@@ -177,6 +177,7 @@ def judge(params: Params, report: Mapping[str, Any], expect: object, _other: obj
 
 KIND = Kind(
     name="regression",
+    measures=True,
     version=1,
     params=Params,
     judge=judge,

@@ -213,6 +213,7 @@ def judge(params: Params, report: Mapping[str, Any], expect: object, other: Mapp
 
 KIND = Kind(
     name="relative",
+    measures=True,
     version=1,
     params=Params,
     judge=judge,

@@ -145,6 +145,7 @@ def judge(params: Params, report: Mapping[str, Any], _expect: object, _other: ob
 
 KIND = Kind(
     name="trend",
+    measures=True,
     version=1,
     params=Params,
     judge=judge,

@@ -13,9 +13,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from kcompiler import waiver
 from runtime import digest
 from tests.unit.kcompiler.judge import checks_kinds, claims_believed
 from tests.unit.kcompiler.judge.samples import HEX, bound, number, obligation, report
+from tests.unit.kcompiler.waiver import world as excuses
 
 ENVELOPE = {"unit": "1", "tag": "measured"}
 
@@ -271,6 +273,68 @@ def a_report_that_contradicts_itself_is_no_evidence() -> None:
     assert read(whole).problem == ""
 
 
+def waivers_excuse_what_they_name() -> None:
+    judge = module("judge")
+    one, two, use = (
+        excuses.given(),
+        excuses.given(id="WV-0002", rules=["lab/second"]),
+        digest.of_bytes(excuses.missed()),
+    )
+
+    def verdict(*obligations: dict[str, Any], given: Any = (one, two)) -> Any:
+        held = waiver.Waivers(given=given, spec="lab", plan=excuses.PLAN)
+        return judge.judge({"measure": excuses.missed()}, obligations, as_of=excuses.NOW, waivers=held)
+
+    def said(*obligations: dict[str, Any], **more: Any) -> tuple[str, int, list[tuple[str, bool, bool]]]:
+        made = verdict(*obligations, **more)
+        return made.verdict, made.exit_code, [(each.outcome, each.blocks, each.waivable) for each in made.outcomes]
+
+    excused, second = excuses.asked(), excuses.asked(rule="lab/second")
+    third, firm = excuses.asked(rule="lab/third"), excuses.asked(rule="lab/firm", waivable=None)
+    assert said(excused) == ("WAIVED", 0, [("waived", False, False)])
+    assert said(excused, second) == ("WAIVED", 0, 2 * [("waived", False, False)])
+    assert said(excused, third) == ("WAIVER_REQUIRED", 7, [("waived", False, False), ("fail", True, True)])
+    assert said(third, firm) == ("FAIL", 1, [("fail", True, True), ("fail", True, False)])
+    assert said(excuses.asked(mode="warn", waivable=None)) == ("PASS", 0, [("fail", False, False)])
+    assert said(excused, given=()) == ("WAIVER_REQUIRED", 7, [("fail", True, True)])
+    # what passes needs none, and what cannot be read is excused by none
+    assert said(excuses.asked(bound("x", ">=", "0.1"))) == ("PASS", 0, [("pass", False, False)])
+    assert said({**excused, "waivable": {"outcomes": []}}, third)[2][0] == ("error", True, False)
+    # a waiver of missing evidence lets a judgement of nothing be one of nothing
+    lenient = {**excuses.TERMS, "outcomes": ["not_evaluated"]}
+    gone = excuses.asked(bound("y", ">=", "0.5"), waivable=lenient)
+    assert said(gone) == ("NOTHING_EVALUATED", 3, [("waived", False, False)])
+    assert said(gone, excuses.asked(bound("x", ">=", "0.1"), rule="lab/third"))[:2] == ("WAIVED", 0)
+    absent = excuses.asked(bound("y", ">=", "0.5"), waivable=lenient, from_="step:never")
+    made = verdict(absent)
+    assert made.outcomes[0].waiver["use"] == f"never of {excuses.PLAN}"
+    # the worst miss and the very report
+    narrow, exact = (excuses.given(magnitude=at) for at in ("0.0499", "0.05"))
+    assert said(excused, given=(narrow,))[0] == "WAIVER_REQUIRED"
+    assert said(excused, given=(exact,))[0] == "WAIVED"
+    named = excuses.given(subject={"report": use, "steps": ["measure"]})
+    assert said(excused, given=(named,))[0] == "WAIVED"
+    assert verdict(third).outcomes[0].reason == "0.45 misses >= 0.5"
+    assert "(WV-0001 does not excuse it: it misses by 0.05" in verdict(excused, given=(narrow,)).outcomes[0].reason
+    made = verdict(excused)
+    assert made.outcomes[0].reason == "0.45 misses >= 0.5 (waived by WV-0001 until 2026-12-20)"
+    assert made.outcomes[0].waiver == {
+        "id": "WV-0001", "digest": one.digest, "until": "2026-12-20", "use": use, "was": "fail",
+    }  # fmt: skip
+    content = made.to_json()
+    assert content["waivers"] == [
+        {"id": "WV-0001", "digest": one.digest, "used": [use]},
+        {"id": "WV-0002", "digest": two.digest, "used": []},
+    ]
+    assert "waivable" not in content["outcomes"][0]
+    assert verdict(third).to_json()["outcomes"][0]["waivable"] is True
+    assert {"waivers", "waiver"}.isdisjoint(
+        {*verdict(third, given=()).to_json(), *verdict(third).to_json()["outcomes"][0]}
+    )
+    # of a skipped rule there is nothing to excuse
+    assert said(excuses.asked(mode="skip", reason="not here", waivable=None))[2] == [("skipped", False, False)]
+
+
 def the_verdict_names_all_it_looked_at() -> None:
     judge = module("judge")
     given = {"measure": report({"x": number(0.9)}), "other": report({"x": number(0.9)}, step="other")}
@@ -281,6 +345,7 @@ def the_verdict_names_all_it_looked_at() -> None:
     assert verdict.counts == {
         "pass": 1,
         "fail": 0,
+        "waived": 0,
         "inconclusive": 0,
         "not_evaluated": 1,
         "skipped": 0,
@@ -455,6 +520,7 @@ CHECKS: list[Callable[[], None]] = [
     kinds_say_what_they_read,
     checks_do_not_lean_on_the_schema,
     a_report_that_contradicts_itself_is_no_evidence,
+    waivers_excuse_what_they_name,
     the_verdict_names_all_it_looked_at,
     a_long_complaint_is_cut,
     jsonschema_is_asked_for_what_only_it_can_tell,

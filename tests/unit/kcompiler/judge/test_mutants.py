@@ -18,6 +18,11 @@ UNNOTICEABLE = {
     ("kcompiler.judge", "for outcome, raw in zip(outcomes, obligations, strict=True):", "True → False"): (
         "there is one outcome of each obligation"
     ),
+    (
+        "kcompiler.judge",
+        "for one, (_, judged), raw in zip(outcomes, found, obligations, strict=True)",
+        "True → False",
+    ): ("there is one outcome of each obligation"),
     ("kcompiler.policy.kind", "margin: Fraction = Fraction(0)", "0 → 1"): (
         "of judgements with one word either all carry a margin or none does"
     ),

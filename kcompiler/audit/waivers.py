@@ -1,0 +1,107 @@
+"""The waivers that a verdict was given with → as the judge had them, and every place where something says otherwise.
+
+The evidence keeps a copy of each. The verdict names it by digest, the lock does, and the project has the file itself:
+all four must agree. What was revoked since excused what it excused while it was in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kcompiler import lock, waiver
+from kcompiler.audit.finding import Finding, broken, differs, note
+from kcompiler.audit.journal import Line
+from kcompiler.audit.records import waiver_uses
+from kcompiler.waiver.load import parsed
+
+
+def at_hand(
+    root: Path,
+    plan: Mapping[str, Any],
+    folder: Path,
+    shown: str,
+    recorded: Mapping[str, Any],
+    known: Sequence[Line] | None,
+) -> tuple[waiver.Waivers, list[Finding]]:
+    """What the judge was told of waivers, by the `recorded` verdict and the copies in `folder`/waivers. `known` are the
+    lines of the project's journal, where it is here."""
+    said = {str(one["id"]): one for one in recorded.get("waivers", ())}
+    listed = {str(one["id"]): str(one["digest"]) for one in plan.get("waivers", ())}
+    findings = list(_copies(folder / waiver.FOLDER, f"{shown}/{waiver.FOLDER}", said))
+    if {name: one["digest"] for name, one in said.items()} != listed:
+        message = "the verdict was given with other waivers than the lock names"
+        findings.append(differs("KA34", f"{shown}/verdict.json#/waivers", message))
+    given = []
+    for name, one in sorted(said.items()):
+        place = f"{shown}/{waiver.FOLDER}/{name}.yaml"
+        path = folder / waiver.FOLDER / f"{name}.yaml"
+        loaded = parsed(path.read_bytes(), place)[0] if path.is_file() else None
+        if loaded is None or loaded.digest != one["digest"]:
+            continue  # `_copies` says so, and what is not here excuses nothing
+        given.append(waiver.Given(waiver=loaded.waiver, digest=loaded.digest))
+        findings += _since(root, name, loaded)
+    if known is not None:
+        findings += _uses(said, _until_closed(known, str(recorded.get("lock"))), f"{shown}/verdict.json#/waivers")
+    # what this verdict itself excused counts once, with or without it
+    used = {name: frozenset(one["used"]) for name, one in said.items()}
+    held = waiver.Waivers(given=given, spec=str(plan["asked"]["name"]), plan=lock.unwaived_digest(plan), used=used)
+    return held, findings
+
+
+def _copies(folder: Path, shown: str, said: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    """Each waiver of the verdict lies here as it was, and no other."""
+    from runtime import digest
+
+    for name, one in sorted(said.items()):
+        path = folder / f"{name}.yaml"
+        if not path.is_file():
+            yield broken("KA33", f"{shown}/{name}.yaml", "the waiver that the verdict was given with is gone")
+        elif digest.of_bytes(path.read_bytes()) != one["digest"]:
+            yield broken("KA33", f"{shown}/{name}.yaml", "not the waiver that the verdict was given with")
+        elif parsed(path.read_bytes(), path.name)[0] is None:
+            yield broken("KA33", f"{shown}/{name}.yaml", "it cannot be read as a waiver")
+    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
+        if path.stem not in said or path.suffix != ".yaml":
+            yield differs("KA34", f"{shown}/{path.name}", "the verdict was given without this waiver")
+
+
+def _since(root: Path, name: str, copy: waiver.Loaded) -> Iterator[Finding]:
+    """What became of the project's own file."""
+    place = f"{waiver.FOLDER}/{name}.yaml"
+    path = root / place
+    if not path.is_file():
+        yield differs("KA34", place, "the waiver is gone, and the verdict rests on it")
+        return
+    data = path.read_bytes()
+    if data == copy.data:
+        return
+    now = parsed(data, place)[0]
+    if now is not None and now.waiver.model_copy(update={"revoked": copy.waiver.revoked}) == copy.waiver:
+        revoked = now.waiver.revoked
+        when = "" if revoked is None else f" on {revoked.on} by {revoked.by}"
+        yield note(
+            place, f"revoked{when}, after the verdict that rests on it" if when else "its text was laid out anew"
+        )
+        return
+    yield differs("KA34", place, "the waiver was edited after the verdict that rests on it")
+
+
+def _until_closed(known: Sequence[Line], plan: str) -> Sequence[Line]:
+    """The lines up to the end of the newest run of a plan."""
+    opened = [
+        number for number, line in enumerate(known) if line.type == "run_opened" and line.data.get("plan") == plan
+    ]
+    if not opened:
+        return known
+    closed = (number for number, line in enumerate(known) if number > opened[-1] and line.type == "run_closed")
+    return known[: next(closed, len(known)) + 1]
+
+
+def _uses(said: Mapping[str, Mapping[str, Any]], known: Sequence[Line], subject: str) -> Iterator[Finding]:
+    uses = waiver_uses(known)
+    for name, one in sorted(said.items()):
+        if frozenset(one["used"]) != uses.get(name, frozenset()):
+            counted = f"{len(one['used'])} uses of {name} in the verdict, {len(uses.get(name, ()))} in the journal"
+            yield differs("KA34", subject, counted)

@@ -1,0 +1,112 @@
+"""A rule that may be waived, from the apply that it stops to the audit after its waiver was revoked, as advised each time."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.flow.world import LIGHT, Home
+from tests.longer import longer
+from tests.unit.kcompiler.waiver.world import PACK
+
+SPEC = "specs/tiny.yaml"
+RULE = "team/rows/cheap"
+CHEAP = """\
+id: cheap
+title: It costs next to nothing
+on: run
+kind: bound
+params: {metric: cpu, op: "<=", threshold: "0.001", unit: s}
+remedy: train less
+waivable: true
+"""
+
+
+def governed(data: dict[str, Any]) -> None:
+    data["policies"] = ["caws/core", "team/rows"]
+
+
+def asked(home: Home) -> Home:
+    """The project with a rule that no run of it meets."""
+    folder = home.root / "policies" / "team" / "rows"
+    (folder / "cheap").mkdir(parents=True)
+    (folder / "cheap" / "rule.yaml").write_text(CHEAP)
+    (folder / "pack.yaml").write_text(PACK)
+    home.change(governed)
+    return home
+
+
+def filled(text: str, today: str) -> str:
+    """What `waiver new` left blank, filled in."""
+    blanks = {
+        "reason": "third_party_constraint",
+        "description": json.dumps("the crawl of the other half is down, and nobody but us sees this student"),
+        "mitigation": json.dumps("shown to nobody but us until then"),
+        "author": "dee",
+        "owner": "eli",
+    }
+    for key, value in blanks.items():
+        assert text.count(f'\n{key}: ""') == 1
+        text = text.replace(f'\n{key}: ""', f"\n{key}: {value}")
+    both = ", ".join(f"{{by: {name}, on: {today}}}" for name in ("ana", "bo"))
+    return text.replace("\napprovals: []", f"\napprovals: [{both}]")
+
+
+def verdict(home: Home) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((home.evidence / "verdict.json").read_text())
+    return content
+
+
+def excused(home: Home) -> Path:
+    """Follows the advice of each command, from the rule that stops to a sound audit; the file of the waiver."""
+    asked(home)
+    today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+    stopped = home.apply(code=LIGHT).ended(7, "waiver-required")
+    advice = f"kcompiler waiver new {SPEC} --rule {RULE}"
+    assert stopped.last["next"].endswith(advice)
+    # the advice, with what it leaves blank
+    told = home.run(*advice.split()[1:], code=LIGHT).ended(0, "")
+    file = home.root / "waivers" / "WV-0001.yaml"
+    assert told.out.startswith("wrote waivers/WV-0001.yaml; fill in reason, description, mitigation, author, owner, ")
+    file.write_text(filled(file.read_text(), today))
+    assert home.run("waiver", "check", code=LIGHT).ended(0, "").out == "1 waiver, 0 errors, 0 warnings\n"
+    # in force
+    done = home.apply(code=LIGHT).ended(0, "")
+    assert f"~ {RULE} on apply: " in done.out
+    assert "verdict  WAIVED" in done.out
+    (used,) = [line["data"] for line in home.journal() if line["type"] == "waiver_used"]
+    assert (used["waiver"], used["rule"], used["step"], used["was"]) == ("WV-0001", RULE, "apply", "fail")
+    assert verdict(home)["waivers"] == [{"id": "WV-0001", "digest": used["digest"], "used": [used["use"]]}]
+    assert "sound" in home.run("audit", SPEC, code=LIGHT).ended(0, "").out
+    return file
+
+
+def test_from_the_rule_that_stops_to_an_audit_of_what_was_waived(passed: Home, tmp_path: Path) -> None:
+    excused(passed.copy(tmp_path / "project"))
+
+
+@longer
+def test_what_becomes_of_a_waiver_afterwards(passed: Home, tmp_path: Path) -> None:
+    home = passed.copy(tmp_path / "project")
+    file = excused(home)
+    # the same again is no further use
+    home.apply("--locked", code=LIGHT).ended(0, "")
+    assert [line["type"] for line in home.journal()].count("waiver_used") == 1
+    # wider afterwards: found, and stale
+    text = file.read_text()
+    file.write_text(text.replace("magnitude:", "# wider\nmagnitude:").replace('magnitude: "', 'magnitude: "9'))
+    assert "KA34" in home.run("audit", SPEC, code=LIGHT).ended(1, "disagreement").out
+    home.apply("--locked", code=LIGHT).ended(4, "lock-stale")
+    file.write_text(text)
+    # the copy that the verdict rests on
+    copy = home.evidence / "waivers" / "WV-0001.yaml"
+    copy.write_text(text.replace("dee", "max"))
+    assert "KA33" in home.run("audit", SPEC, code=LIGHT).ended(3, "evidence-broken").out
+    copy.write_text(text)
+    # revoked: what it excused stays as it was, and is excused no more
+    home.run("waiver", "revoke", str(file), "--by", "ana", "--reason", "the crawl is back", code=LIGHT).ended(0, "")
+    assert "revoked on" in home.run("audit", SPEC, code=LIGHT).ended(0, "").out
+    assert "revoked" in home.run("waiver", "list", code=LIGHT).ended(0, "").out
+    assert "WV-0001 does not excuse it: revoked" in home.apply(code=LIGHT).ended(7, "waiver-required").out
