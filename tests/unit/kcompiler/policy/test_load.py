@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kcompiler import assets, policy
+from tests.unit.kcompiler.waiver import world as excuses
 
 SHIPPED = assets.folder("policies")
 PACK = "name: lab\nversion: 2\ntitle: A pack of the lab\nmin_n: 1\n"
@@ -60,7 +61,7 @@ WRONG_RULES = [
     ("an unknown mode", changed("kind:", "mode: deny\nkind:"), "KC6002", 4, "mode"),
     ("a mode that is no text", changed("kind:", "mode: 1\nkind:"), "KC6002", 4, "mode"),
     ("a text for a version", changed("kind:", "since: 'one'\nkind:"), "KC6002", 4, "since"),
-    ("a rule that may be waived", changed("kind:", "waivable: true\nkind:"), "KC6002", 4, "unknown key `waivable`"),
+    ("a rule that nobody may waive", changed("kind:", "waivable: true\nkind:"), "KC6101", 4, "names nobody who could"),
     ("skip without a reason", changed("kind:", "mode: skip\nkind:"), "KC6002", 1, "reason"),
     ("skip with an empty reason", changed("kind:", "mode: skip\nreason: ' '\nkind:"), "KC6002", 1, "reason"),
     ("a reason without skip", changed("kind:", "reason: later\nkind:"), "KC6002", 1, "reason"),
@@ -177,11 +178,12 @@ def test_suggestions_reach_into_the_parameters(tmp_path: Path) -> None:
     assert "`bound`" in lab(tmp_path, rule=changed("kind: bound", "kind: bounds")).problems[0].help
 
 
-def test_who_asks_for_waivers_is_told_that_there_are_none_and_the_advice_loads(tmp_path: Path) -> None:
-    problem = lab(tmp_path, rule=changed("kind:", "waivable: true\nkind:")).problems[0]
-    assert problem.help == "leave it out: no rule can be waived; one that must not block has `mode: warn`"
-    assert lab(tmp_path, rule=RULE).problems == ()
-    assert lab(tmp_path, rule=changed("kind:", "mode: warn\nkind:")).problems == ()
+def test_who_asks_for_waivers_is_told_who_must_approve_them_and_the_advice_loads(tmp_path: Path) -> None:
+    waivable = changed("kind:", "waivable: true\nkind:")
+    problem = lab(tmp_path, rule=waivable).problems[0]
+    assert problem.help == "add `approvers` and `approval` to pack.yaml, or leave `waivable` out"
+    assert lab(tmp_path, pack=PACK + excuses.PACK.partition("min_n: 1\n")[2], rule=waivable).problems == ()
+    assert lab(tmp_path).problems == ()
 
 
 WRONG_PACKS = [
