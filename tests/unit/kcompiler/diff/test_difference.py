@@ -29,7 +29,7 @@ def at(value, path):
 
 LEAVES = sorted(spots(BASE), key=str)
 #: values whose change means nothing by itself
-SILENT = {"sources", "lock"}
+SILENT = {"sources", "lock", "estimates"}
 #: the version of a rule's pack is told once, under the packs; what the rule asks, under the rule
 TOLD_ELSEWHERE = {"derivation", "pack"}
 
