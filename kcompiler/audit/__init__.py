@@ -33,7 +33,7 @@ def audit(root: Path, name: str, now: str = "") -> Audit:
     if made is None:
         return Audit(findings=findings, checked={}, verdict="")
     identity = plan_digest(made)
-    findings = [*plan.pins(made, root), *plan.policies(made, root)]
+    findings = [*plan.pins(made, root), *plan.policies(made, root), *plan.approved(made, project, now)]
     known, found = records.state_journal(root)
     findings += found
     if known is not None and not any(line.type == "run_opened" and line.data.get("plan") == identity for line in known):

@@ -6,16 +6,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kcompiler import assets, compose, lock, policy, source
+from kcompiler import approval, assets, compose, lock, policy, source
 from kcompiler.audit.finding import Finding, broken, differs, note
 from kcompiler.audit.schema import problem_with
 from kcompiler.diff import strengthens
 from kcompiler.front import compile_spec
 from kcompiler.plan import APPLY, meaning, obligations
 from kcompiler.policy import believed
+from kcompiler.project import Project
 from runtime import catalog, digest
 from runtime.contract import Refusal, places
 
+#: where nobody says when an audit is made
+_EVER = "9999-12-31T23:59:59Z"
 #: of an obligation, what the lock says only where it is something else
 _USUAL = {"phase": "report", "effective_on": "", "waivable": None}
 
@@ -51,6 +54,15 @@ def pins(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
             yield differs("KA02", f"schemas/{file.name}", "the schema is not the one that was planned with")
     for entry in plan["plugins"]:
         yield from _plugin(entry)
+
+
+def approved(plan: Mapping[str, Any], home: Project, now: str) -> Iterator[Finding]:
+    """Whether those whom the packs name have signed the lock; `now` is when that is asked."""
+    if all(step["backend"] == "null" for step in plan["steps"]):
+        return
+    folder = home.generated(str(plan["asked"]["name"])) / approval.FOLDER
+    for line in approval.standing(plan, folder, now or _EVER).lacking:
+        yield differs("KA35", home.shown(folder), line)
 
 
 def _plugin(entry: Mapping[str, str]) -> Iterator[Finding]:

@@ -32,6 +32,8 @@ VERBS = {
     "serve": ("serve", "Answer OpenAI's chat completions over HTTP with the student."),
     "policy": ("policy", "Write policy packs: `policy new`, `test`, `lint`, `doc`, `diff`."),
     "waiver": ("waiving", "Exceptions with an end: `waiver new`, `list`, `check`, `revoke`."),
+    "approve": ("approving", "Sign a lock: apply asks for it where a pack or risk tier 1 does."),
+    "approvals": ("approving", "Say who signed a lock, and what nobody has approved yet."),
     "gate": ("evidence", "Judge report files by the rules of a lock."),
     "show": ("evidence", "Print a lock, a run's summary, a report or the verdict."),
     "status": ("views", "Say where you stand: per stage what it waits for, done, next."),

@@ -201,7 +201,9 @@ def carried_out(
     made: dict[str, Any], home: project.Project, only: list[str] | None, force: list[str], watch: Watch
 ) -> tuple[Run, Mapping[str, Any], int]:
     from kcompiler.cli import excuses
+    from kcompiler.cli.approving import require
 
+    require(made, home)
     verdict_of = judge_of(made, home)
     run, signal = _carried_out(made, home, verdict_of, only, force, watch)
     verdict = verdict_of(run.texts)
@@ -216,6 +218,9 @@ def aside(part: dict[str, Any], home: project.Project, again: str) -> Run:
 
     Raises Outcome unless every step has a result; `again` is the command that asked.
     """
+    from kcompiler.cli.approving import require
+
+    require(part, home)
     with watched(part) as watch:
         run, signal = _carried_out(part, home, judge_of(part, home), None, [], watch, evidence=False)
     errors(run)

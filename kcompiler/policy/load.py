@@ -71,11 +71,25 @@ class Policy:
     problems: Sequence[Diagnostic]
 
     def pins(self) -> list[dict[str, Any]]:
-        """What the lock says about the packs: under which law was it planned."""
+        """What the lock says about the packs: under which law was it planned, and who must approve it."""
         return [
-            {"pack": one.pack.name, "version": one.pack.version, "digest": one.digest, "rules": len(one.rules)}
+            {
+                "pack": one.pack.name,
+                "version": one.pack.version,
+                "digest": one.digest,
+                "rules": len(one.rules),
+                **_approval(one.pack),
+            }
             for one in self.packs
         ]
+
+
+def _approval(pack: Pack) -> dict[str, Any]:
+    """How many of whom must sign a lock; nothing where the pack does not ask."""
+    asked = None if pack.approval is None else pack.approval.lock
+    if asked is None:
+        return {}
+    return {"approval": {"min": asked.min, "approvers": {one.name: one.key for one in pack.approvers}}}
 
 
 def load(names: Iterable[str], roots: Iterable[Path]) -> Policy:
@@ -276,7 +290,7 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
         return None, problems
     if rule.id != folder.name:
         problems.append(_named(tree, "/id", rule.id, folder.name))
-    if rule.excusable and pack.approval is None:
+    if rule.excusable and (pack.approval is None or pack.approval.waiver is None):
         problems.append(
             tree.diagnostic(
                 "KC6101",

@@ -56,10 +56,23 @@ class OfWaivers(Closed):
     max_days: int = Field(default=90, ge=1, le=366)
 
 
+class OfLocks(Closed):
+    """How many must sign a lock before it is applied."""
+
+    min: int = Field(ge=1)
+
+
 class Approval(Closed):
     """What is approved, and by how many of the pack's approvers."""
 
-    waiver: OfWaivers
+    waiver: OfWaivers | None = None
+    lock: OfLocks | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Approval:
+        if self.waiver is None and self.lock is None:
+            raise ValueError("say what is approved: `waiver`, `lock`, or both")
+        return self
 
 
 class Pack(Closed):
@@ -89,8 +102,10 @@ class Pack(Closed):
                 raise ValueError(f"`approvers` has the {what} `{twice}` twice: one of them would count as two")
         if bool(self.approvers) != (self.approval is not None):
             raise ValueError("`approvers` and `approval` belong together: who may approve, and how many must")
-        if self.approval is not None and self.approval.waiver.min > len(self.approvers):
-            raise ValueError(f"{self.approval.waiver.min} must approve a waiver, and there are {len(self.approvers)}")
+        for what in ("waiver", "lock") if self.approval is not None else ():
+            asked = getattr(self.approval, what)
+            if asked is not None and asked.min > len(self.approvers):
+                raise ValueError(f"{asked.min} must approve a {what}, and there are {len(self.approvers)}")
         return self
 
 
@@ -281,7 +296,7 @@ class Rule(Closed):
 
 def terms(pack: Pack, rule: Rule) -> dict[str, Any]:
     """On which terms a waiver lets the rule through, where one can."""
-    if not rule.excusable or pack.approval is None:
+    if not rule.excusable or pack.approval is None or pack.approval.waiver is None:
         return {}
     asked = pack.approval.waiver
     return {

@@ -1,0 +1,150 @@
+"""A lock × envelopes signed by people × whom its packs name → whether it may be applied, and what nobody has approved.
+
+`generated/<name>/approvals/<who>.dsse.json` is one person's approval: a DSSE envelope over an in-toto statement about
+the lock's bytes, whose predicate says what the plan meant, step by step. It stands for every plan of the same meaning.
+Who may sign, and how many must, is said by the packs that the lock pins; whoever owns the spec approves nothing. A
+person is a key: what another pack calls by the same name is somebody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kcompiler import dsse, lock
+from runtime import digest
+
+PREDICATE = "urn:kcompiler:approval:v1"
+FOLDER, END = "approvals", ".dsse.json"
+#: what a plan says beside its steps and does not change with the part that is asked for
+_SECTIONS = ("budgets", "obligations", "plugins", "policies", "schemas", "sources", "toolchain", "waivers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demand:
+    """How many of whom (name → public key) a pack wants to sign."""
+
+    pack: str
+    min: int
+    approvers: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """One person's approval whose signature is good: by which key, of which plan, when, and what it meant."""
+
+    who: str
+    key: str
+    plan: str
+    on: str
+    steps: Mapping[str, str]
+    sections: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a lock stands: whose approvals are of it, what is lacking in words, what nobody has approved."""
+
+    by: Sequence[Given]
+    lacking: Sequence[str]
+    unapproved: Sequence[str]
+    #: envelopes that count for nobody, each with the reason
+    refused: Sequence[str]
+
+
+def demands(made: Mapping[str, Any]) -> list[Demand]:
+    """What the packs of a plan ask for."""
+    return [
+        Demand(pack=one["pack"], min=one["approval"]["min"], approvers=one["approval"]["approvers"])
+        for one in made["policies"]
+        if "approval" in one
+    ]
+
+
+def _meaning(made: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """Step → its derivation, and section → digest of what it says."""
+    asked = {key: value for key, value in made["asked"].items() if key != "targets"}
+    sections = {name: digest.of_value(made[name], "kc.section.v1") for name in _SECTIONS if name in made}
+    return (
+        {step["id"]: digest.of_value(step, "kc.step.v1") for step in made["steps"]},
+        {**sections, "asked": digest.of_value(asked, "kc.section.v1")},
+    )
+
+
+def statement(made: Mapping[str, Any], data: bytes, who: str, on: str) -> dict[str, Any]:
+    """What `who` signs about the lock whose bytes are `data`."""
+    steps, sections = _meaning(made)
+    said = {"plan": lock.plan_digest(made), "reviewer": who, "decision": "approve", "on": on}
+    return dsse.statement(
+        {"plan.lock": digest.of_bytes(data)}, PREDICATE, {**said, "steps": steps, "sections": sections}
+    )
+
+
+def person(made: Mapping[str, Any], key: str) -> str:
+    """The name that a pack has for a public key; "" for none."""
+    return next((name for one in demands(made) for name, theirs in one.approvers.items() if theirs == key), "")
+
+
+def standing(made: Mapping[str, Any], folder: Path, now: str) -> Standing:
+    """Where a lock stands by the envelopes in `folder`, at a time (2026-01-31T00:00:00Z)."""
+    asked = demands(made)
+    given, refused = _read(folder, asked, str(made["asked"]["owner"]), now)
+    steps, sections = _meaning(made)
+    plan, part = lock.plan_digest(made), bool(made["asked"].get("targets"))
+    by = [one for one in given if one.plan == plan or (part and _within(steps, sections, one))]
+    lacking = []
+    for one in asked:
+        count = len({each.key for each in by if each.key in one.approvers.values()})
+        if count < one.min:
+            names = ", ".join(sorted(one.approvers))
+            lacking.append(f"{count} of {one.min} approvals for pack `{one.pack}`; of {names}")
+    if not asked and made["asked"]["risk_tier"] == 1:
+        lacking.append("risk tier 1 needs an approval, and no pack of the spec names who gives it")
+    known = {(name, pin) for one in given for name, pin in one.steps.items()}
+    said = {(name, pin) for one in given for name, pin in one.sections.items()}
+    unapproved = [f"step {name} {pin}" for name, pin in steps.items() if (name, pin) not in known]
+    unapproved += [f"section {name} {pin}" for name, pin in sorted(sections.items()) if (name, pin) not in said]
+    return Standing(by=by, lacking=lacking, unapproved=unapproved if lacking else [], refused=refused)
+
+
+def _within(steps: Mapping[str, str], sections: Mapping[str, str], given: Given) -> bool:
+    """Whether everything of a part was approved with the whole."""
+    return steps.items() <= given.steps.items() and dict(sections) == dict(given.sections)
+
+
+def _read(folder: Path, asked: Sequence[Demand], owner: str, now: str) -> tuple[list[Given], list[str]]:
+    """Whose signatures are good, and why others are not."""
+    names: dict[str, list[str]] = {}
+    for one in asked:
+        for name, key in one.approvers.items():
+            names.setdefault(key, []).append(name)
+    # the principal is the key itself: a name may mean somebody else in another pack
+    lines = "".join(f"{key.partition(' ')[2]} {key}\n" for key in names)
+    allowed = dsse.allowed_signers(lines, "pack.yaml") if names else []
+    given: list[Given] = []
+    refused: list[str] = []
+    for path in sorted(folder.glob(f"*{END}")) if folder.is_dir() else []:
+        try:
+            found = dsse.verify(path.read_bytes(), allowed, now)
+            said = found.statement["predicate"]
+            if found.statement["predicateType"] != PREDICATE or said.get("decision") != "approve":
+                raise dsse.Unreadable("it is no approval of a plan")
+            texts = [str(said[name]) for name in ("plan", "on")]
+            steps, sections = ({str(k): str(v) for k, v in said[name].items()} for name in ("steps", "sections"))
+        except (OSError, dsse.Unreadable, LookupError, TypeError, AttributeError) as why:
+            refused.append(f"{path.name}: {why}")
+            continue
+        refused += [f"{path.name}: {why}" for why in found.refused]
+        for signer in found.signers:
+            key = f"ssh-ed25519 {signer.who}"
+            if owner.casefold() in map(str.casefold, names[key]):
+                refused.append(f"{path.name}: `{owner}` owns the spec")
+            elif texts[1] > now:
+                refused.append(f"{path.name}: it is of {texts[1]}, which has not come")
+            else:
+                given.append(
+                    Given(who=names[key][0], key=key, plan=texts[0], on=texts[1], steps=steps, sections=sections)
+                )
+    return given, refused

@@ -1,0 +1,27 @@
+"""A lock whose approvals are gone, or of another plan, disagrees with its packs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kcompiler import approval
+from kcompiler.audit import plan as audited
+from kcompiler.project import Project
+from tests.unit.kcompiler.approval.test_approval import ANA, NOW, plan, signed
+
+
+def test_a_lock_without_its_approvals_is_found(tmp_path: Path) -> None:
+    home = Project(tmp_path)
+    folder = home.generated("lab") / approval.FOLDER
+    folder.mkdir(parents=True)
+    made = plan(steps=[{"id": "data", "derivation": "1", "backend": "torch"}])
+    assert [one.code for one in audited.approved(made, home, NOW)] == ["KA35"]
+    path = signed(folder, made, ANA, "ana")
+    assert list(audited.approved(made, home, NOW)) == []
+    assert list(audited.approved(made, home, "")) == []
+    assert [one.severity for one in audited.approved({**made, "budgets": {}}, home, NOW)] == ["disagreement"]
+    path.unlink()
+    assert [one.subject for one in audited.approved(made, home, NOW)] == ["generated/lab/approvals"]
+    # what is forged costs nothing
+    forged = [{**one, "backend": "null"} for one in made["steps"]]
+    assert list(audited.approved({**made, "steps": forged}, home, NOW)) == []
