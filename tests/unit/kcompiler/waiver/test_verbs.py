@@ -61,9 +61,9 @@ def test_every_form_says_the_same(
     elif form == "sarif":
         assert "error" in {one["level"] for one in json.loads(said.out)["runs"][0]["results"]}
     else:
-        assert {"junit": "<failure", "github": "::error", "markdown": "mistakes", "human": "error["}[form] in (
-            said.out + said.err
-        )
+        assert {"junit": "<failure", "html": "WV-0001", "github": "::error", "markdown": "mistakes", "human": "error["}[
+            form
+        ] in (said.out + said.err)
 
 
 def test_a_list_is_data_and_foretells_the_end(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
