@@ -331,6 +331,11 @@ def waivers_excuse_what_they_name() -> None:
     assert {"waivers", "waiver"}.isdisjoint(
         {*verdict(third, given=()).to_json(), *verdict(third).to_json()["outcomes"][0]}
     )
+    # a kind says whether a magnitude can be compared with what it finds
+    room = module("policy.kinds")
+    measures = {name: room.load(name).measures for name in room.names()}
+    distant = {"bound", "relative", "regression", "trend", "dominance"}
+    assert measures == {name: True if name in distant else None if name == "assert" else False for name in measures}
     # of a skipped rule there is nothing to excuse
     assert said(excuses.asked(mode="skip", reason="not here", waivable=None))[2] == [("skipped", False, False)]
 
