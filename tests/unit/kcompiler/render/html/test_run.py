@@ -84,6 +84,22 @@ def test_a_verdict_that_is_gone_damaged_or_of_another_plan(home):
     assert "✓ Passed" not in page(home)
 
 
+def test_several_runs_stand_on_one_page_each_with_its_own_verdict(home, tmp_path):
+    bad = hostile_run(tmp_path, "b</td>")
+    runs = {"a": look(home, lock.read(home.lock(long_run.NAME))), "b": bad}
+    parts = [
+        Result(verb="gate", subject="a", code=0, word="ok", verdict="PASS"),
+        Result(verb="gate", subject="b", code=1, word="fail", verdict="FAIL"),
+        # nothing was carried out
+        Result(verb="gate", subject="c", code=1, word="not-run", message="not run, because plan c ended with code 1"),
+    ]
+    said = words(checked(result(Result(verb="ci", subject="a b c", code=1, word="fail", parts=tuple(parts)), runs)))
+    assert said.startswith("Skip to the result kcompiler ci a b c ✗ No: fail a b c")
+    assert "✓ Passed long 2 of 2 gates passed" in said
+    assert "✗ Did not pass b</td> 1 of 1 gates blocks" in said
+    assert "not run, because plan c ended with code 1" in said
+
+
 def test_without_state_or_journal_the_rest_is_told(home):
     shutil.rmtree(home.root / ".kcompiler")
     (home.evidence(long_run.NAME) / "journal.jsonl").unlink()
