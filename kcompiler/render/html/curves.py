@@ -41,10 +41,13 @@ def section(run: Run) -> list[dict[str, Any]]:
 
 
 def _named(data: Any) -> Iterable[tuple[str, list[Point]]]:
-    yield "total", _points(at(data, "total"))
-    terms = at(data, "terms")
-    for name, term in sorted(terms.items()) if isinstance(terms, Mapping) else ():
-        yield f"term {name}", _points(at(term, "curve"))
+    total, terms = _points(at(data, "total")), at(data, "terms")
+    found = sorted(terms.items()) if isinstance(terms, Mapping) else []
+    curves = [(f"term {name}", _points(at(term, "curve"))) for name, term in found]
+    # a loss of one term alone is that term
+    alone = len(curves) == 1 and curves[0][1] == total
+    yield f"total, which is {curves[0][0]}" if alone else "total", total
+    yield from [] if alone else curves
     yield f"validation ({at(data, 'validation', 'metric') or 'metric'})", _points(at(data, "validation", "curve"))
 
 

@@ -54,7 +54,7 @@ def section(outcomes: Sequence[RuleOutcome], run: Run | None, key: str) -> dict[
         "packs": [
             {
                 "name": pack,
-                "rows": found[:MOST],
+                "rows": sorted(found, key=lambda one: not one["blocks"])[:MOST],
                 "left": len(found[MOST:]),
                 "passed": sum(one["status"] == "pass" for one in found),
                 "count": len(found),

@@ -68,13 +68,16 @@ def _rows(dataset: Path | None, split: str, wanted: Iterable[str]) -> dict[str, 
 
 def _item(one: Mapping[str, Any], row: rows.Row | None) -> dict[str, Any]:
     output = one["output"] if isinstance(one["output"], str) else json.dumps(one["output"], ensure_ascii=False)
+    # of an answer with its scores the answer is read first
+    said = one["output"].get("text") if isinstance(one["output"], Mapping) else None
+    head = said if isinstance(said, str) else output
     # what lies here under that id may be another row
     same = row is not None and items.prompt_digest(rows.prompt_of(row)) == one["prompt"]
     return {
         "row": str(one["row"]),
         "runner": str(one["runner"]),
         "reason": str(one["reason"]),
-        "head": output[:_HEAD] + ("…" if len(output) > _HEAD else ""),
+        "head": head[:_HEAD] + ("…" if len(head) > _HEAD else ""),
         "output": _cut(output),
         "prompt": _cut(row["prompt"]) if row is not None and same else None,
         "digest": str(one["prompt"]),

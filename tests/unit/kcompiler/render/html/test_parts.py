@@ -114,3 +114,16 @@ def test_a_small_line_stays_in_its_place(values):
         assert 0 <= x <= history.WIDTH
         assert 0 <= y <= history.HEIGHT
     assert found["count"] == len(values)
+
+
+def test_a_loss_of_one_term_is_one_curve():
+    curve = [{"step": measured(step, "step"), "value": measured(9.0 - step, "nat/token")} for step in range(3)]
+    other = [{**point, "value": measured(1.0, "nat/token")} for point in curve]
+
+    def names(**terms):
+        data = {"total": curve, "terms": {name: {"curve": points} for name, points in terms.items()}}
+        return [name for name, points in curves._named(data) if points]
+
+    assert names(ce=curve) == ["total, which is term ce"]
+    assert names(ce=other) == ["total", "term ce"]
+    assert names(ce=curve, kl=other) == ["total", "term ce", "term kl"]
