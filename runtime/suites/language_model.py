@@ -6,8 +6,9 @@ that the difference needs no correction for length or difficulty. Every gain is 
 `teacher_gain` over its teacher, `package_gain` the package over the checkpoint it was made of, `original_gain` the
 package over the teacher.
 
-What understands nothing (`zoo`) knows no tokens, so that it is compared by byte: nats of the whole text, over its bytes
-and its end. One policy finds every byte equally likely, the other as likely as it is among these very texts.
+What understands nothing (`zoo`) knows no tokens, so that it is compared by byte: nats of a text, over the bytes that a
+text has on average, its end among them. Over all texts that is all nats over all bytes, which follows from `nll` and
+its tokens. One policy finds every byte equally likely, the other as likely as it is among these very texts.
 """
 
 from __future__ import annotations
@@ -156,10 +157,6 @@ def policies(
     }
 
 
-def _by_byte(score: TokenScore, row: Mapping[str, Any]) -> float:
-    return score.log_probability / len(_bytes_of(row))
-
-
 def data_of(
     lines: Sequence[Mapping[str, Any]],
     rows: Sequence[Mapping[str, Any]],
@@ -174,8 +171,10 @@ def data_of(
     def again(name: str, at: int, output: Any) -> items.Line:
         return judged(name, asked[at], output)
 
-    def worth(at: int, line: Mapping[str, Any]) -> float:
-        return _by_byte(items.score_of(line["output"]), asked[at])
+    size = sum(len(_bytes_of(row)) for row in asked)
+
+    def worth(_at: int, line: Mapping[str, Any]) -> float:
+        return items.score_of(line["output"]).log_probability * len(asked) / size
 
     trivial = zoo.Weighed(policies(rows, _tools, params) if asked else {}, len(asked), again, worth, _PER_BYTE)
     scores: dict[str, items.Scores] = {}
@@ -213,12 +212,13 @@ def data_of(
         RUNNERS_OF_TEXTS,
         seed,
     )
+    data["zoo"]["bytes"] = measured(size, "byte")
     return data
 
 
 SUITE = Suite(
     name="language_model",
-    version=4,
+    version=5,
     params=LanguageModelParams,
     asks=frozenset({"score"}),
     runners=("student",),

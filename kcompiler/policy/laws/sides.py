@@ -53,6 +53,15 @@ def side_of(data: Data, of: Sequence[str], runner: str, less: bool) -> Side | No
     return Side(-total if less else total, whole, all(one.k is not None for one in found))
 
 
+def spread(data: Data, side: Side | None, runner: str, items: str, per: str, count: int) -> Side | None:
+    """A sum over other things than items, as one over the items behind `items`: over so much of `per` as one of all
+    `count` items has on average. None where that is not measured."""
+    whole, behind = measured(_at(data, per)), measured(_at(data, items.replace("*", runner)))
+    if side is None or whole is None or behind is None or not whole.value or behind.n is None:
+        return None
+    return Side(side.value * count / whole.value, behind.n, False)
+
+
 def _right(pairs: int, side: Side) -> tuple[Fraction, Fraction]:
     """Of a rate's items so many are pairs: how many of these are right, at least and at most."""
     return max(Fraction(0), side.value - (side.n - pairs)), min(side.value, Fraction(pairs))

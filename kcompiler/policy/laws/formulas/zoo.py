@@ -1,14 +1,19 @@
 """Above the best policy: the best is the best of all that are due, no gold among them, and gold is wholly right.
 
 `policies` of the schema are those that every report of the kind has, `numeric` those of one whose `match` is that.
+`constant` says what a policy is worth whatever the items are, and `rising` that each of some is worth at least what the
+one before is. With `items` and `per`, what a model is worth is `of`, summed, over so much of `per` as an item has on
+average; so many items are behind `items`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
-from kcompiler.policy.laws.sides import Data, Side, difference, measured, side_of
+from kcompiler.policy.datum import Datum
+from kcompiler.policy.laws.sides import Data, Side, apart, difference, measured, side_of, spread
 from runtime.contract.zoo import GOLD
 
 
@@ -36,7 +41,25 @@ def broken(data: Data, said: Mapping[str, Any]) -> Iterator[str]:
         # the best of what is left is no bound: who leaves out the policy that a model is, is above all others
         yield f"/zoo/{'right' if 'right' in zoo else 'worth'}: no policy `{lacking[0]}` was judged"
         return
+    if said_wrong := _known(worth, said):
+        yield said_wrong
+        return
     right = Side(best.value * best.n, best.n, best.k is not None)
     for name, node in above.items():
-        if wrong := difference(node, side_of(data, said["of"], name, said.get("less", False)), right):
+        side = side_of(data, said["of"], name, said.get("less", False))
+        if "per" in said:
+            side = spread(data, side, name, said["items"], said["per"], best.n)
+        if wrong := difference(node, side, right):
             yield f"/zoo/above/{name}: {wrong}"
+
+
+def _known(worth: Mapping[str, Datum | None], said: Mapping[str, Any]) -> str:
+    """What a policy is not worth, whatever the items are, or ""."""
+    values = {name: one.value for name, one in worth.items() if one is not None and one.value is not None}
+    for name, value in said.get("constant", {}).items():
+        if apart(float(values[name]), value):
+            return f"/zoo/worth/{name}: {float(values[name])!r} is not {value!r}"
+    for low, high in pairwise(said.get("rising", ())):
+        if values[high] < values[low] and apart(float(values[high]), float(values[low])):
+            return f"/zoo/worth/{high}: less than `{low}`"
+    return ""

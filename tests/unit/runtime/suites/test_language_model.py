@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from random import Random
 from statistics import fmean
 
@@ -12,6 +14,7 @@ from runtime.contract import TokenScore
 from runtime.suites.language_model import SUITE, LanguageModelParams, gain
 from tests.unit.runtime.suites.models import Scripted, reported, row
 
+SCHEMAS = Path(__file__).resolve().parents[4] / "schemas"
 PARAMS = LanguageModelParams(coreml_limit=3, resamples=400)
 ROWS = [row(f"q{n}", "word " * (n % 4 + 1)) for n in range(20)]
 
@@ -179,6 +182,10 @@ def test_who_knows_no_more_than_bytes_is_above_nothing_and_texts_are_certain_by_
     assert zoo["above"]["student"]["high"] < 1e-9
     assert zoo["above"]["ce_only"]["low"] > 1.0
     assert zoo["worth"]["uniform"]["value"] == pytest.approx(-math.log(257))
+    laws = json.loads((SCHEMAS / "report.eval.language_model.schema.json").read_text(encoding="utf-8"))
+    said = laws["properties"]["data"]["x-derived"][-1]
+    assert said["constant"] == {"uniform": pytest.approx(-math.log(257))}
+    assert zoo["bytes"]["value"] == sum(len(str(one["response"]).encode()) + 1 for one in ROWS)
     assert zoo["above"]["coreml"]["tag"] == "unavailable"
 
 
