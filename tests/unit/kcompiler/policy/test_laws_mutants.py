@@ -68,6 +68,11 @@ UNNOTICEABLE: dict[tuple[str, str], str] = {
         "at / width - ROUNDING <= float(sure.value or 0) <= (at + 1) / width + ROUNDING → at / width - ROUNDING <= float(sure.value or 0) < (at + 1) / width + ROUNDING",
     ): EXACTLY,
     (LAWS + "formulas.chance", "n > _MOST → n >= _MOST"): "it bounds work",
+    (
+        LAWS + "formulas.zoo",
+        "values[high] < values[low] → values[high] <= values[low]",
+    ): "equal numbers are not apart",
+    (LAWS + "formulas.zoo", "'right' in zoo → 'right' not in zoo"): "it says where, of a report that is refused",
     (LAWS + "formulas.mcnemar", "adjusted[name] < ALPHA → adjusted[name] <= ALPHA"): "no p of counts is exactly 0.05",
 }
 
@@ -118,6 +123,9 @@ WRONG: dict[str, Callable[[], Report]] = {
     "a mean over classes that are not told": lambda: changed("choice", lambda data: familiar(data, True)),
     "a share of a teacher that is always right": lambda: shared(6, 0),
     "a share where no item is right in both": lambda: shared(80, 2),
+    "a policy of numbers that was not judged": lambda: changed(
+        "gold", lambda data: data["zoo"]["right"].pop("last_number")
+    ),
     "more wins and losses than there are": lambda: changed("choice", more_on_both_sides),
 }
 PAIR = wins_of(10, 7, 3)
