@@ -770,6 +770,19 @@ class Lowering:
                 takes = {"now": f"step:{name}#report", "baseline": pinned}
                 self.add(f"regression-{asked.id}", "regression", {"id": asked.id}, takes, origin=f"{origin}/baseline")
 
+    def readiness(self) -> None:
+        """What files of a team's CI say of the code around the student."""
+        asked = self.spec.readiness
+        if asked is None:
+            return
+        files = asked.files()
+        takes = {
+            name: self.add_input(f"readiness-{name}", "file", file, "", f"/readiness/{name}")
+            for name, file in files.items()
+        }
+        params = {"files": list(files), "revision": asked.revision}
+        self.add("readiness", "readiness", params, takes, origin="/readiness")
+
     def extra(self) -> None:
         """Steps of third parties, named in the spec's own `steps` section."""
         for i, step in enumerate(self.spec.steps):
@@ -832,5 +845,6 @@ def lower(spec: Spec, root: Path, folder: Path, backend: str | None = None) -> t
     lowering.delivery()
     lowering.evaluation()
     lowering.benchmarks()
+    lowering.readiness()
     lowering.extra()
     return lowering.nodes, lowering.inputs

@@ -170,7 +170,8 @@ def obligation(loaded: LoadedRule, case: Case) -> dict[str, Any]:
         "params": loaded.params.model_dump(mode="json", by_alias=True),
         "expect": _expected(loaded, case),
         "remedy": loaded.rule.remedy,
-        **timing(loaded.rule),
+        # as where it blocks: a rule of phase release is decided where something is handed over
+        **{key: value for key, value in timing(loaded.rule).items() if key != "phase"},
     }
 
 

@@ -16,6 +16,7 @@ from kcompiler.spec.execution import Execution
 from kcompiler.spec.hardware import Hardware
 from kcompiler.spec.metadata import Metadata
 from kcompiler.spec.quantization import Quantization
+from kcompiler.spec.readiness import Readiness
 from kcompiler.spec.shapes import Shapes
 from kcompiler.spec.steps import ExtraStep
 from kcompiler.spec.student import Student
@@ -71,6 +72,9 @@ class Spec(Section):
         description="Packs of rules that judge the reports.",
         json_schema_extra=DISTINCT,
         examples=[["caws/core", "caws/tier-3"]],
+    )
+    readiness: Readiness | None = Field(
+        default=None, description="Files in which CI says how ready the code around the student is."
     )
     execution: Execution = Field(default_factory=Execution, description="Where and how steps run.")
     steps: list[ExtraStep] = Field(default_factory=list, max_length=1000, description="Further steps, by the catalog.")

@@ -9,6 +9,7 @@ BACKEND = Backend(
         "ask": "runtime.asking.ask:ask",
         "data": "runtime.data.prepare:prepare",
         "parity": "runtime.asking.parity:compare",
+        "readiness": "runtime.data.readiness:gather",
         "replay": "runtime.data.replay:replay",
         "regression": "runtime.timing.comparing:compare",
     },
