@@ -12,25 +12,16 @@ from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.source import Tree, Value, child
 from kcompiler.spec import Spec
+from kcompiler.veil import KEY
 from runtime.contract.secret import PATTERN
 
 _REFERENCE = re.compile(PATTERN)
-#: keys of well-known services by the form each gives them, anywhere in a text. After `sk-` without a known word at
-#: least one digit must stand in an unbroken run: names of models and runs begin so, too
-_KEY = re.compile(
-    r"(?<![A-Za-z0-9])(?:"
-    r"sk[-_](?:(?:proj|svcacct|admin|live|test|or-v1|ant-[a-z]{1,8}\d{1,4})[-_][A-Za-z0-9_-]{20,}"
-    r"|(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{20,})"
-    r"|[pr]k_(?:live|test)_[A-Za-z0-9]{16,}|(?:hf|gsk|gh[oprsu]|r8)_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}"
-    r"|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{20,}|xai-[A-Za-z0-9]{30,}|nvapi-[A-Za-z0-9_-]{30,}"
-    r"|A[KS]IA[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{35}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,})"
-)
 
 
 def _secrets(_spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """Keys written out, and references to the environment where nothing is secret: a lock must mean one thing."""
     for pointer, text in _texts(tree.data, ""):
-        if _KEY.search(text):
+        if KEY.search(text):
             yield tree.diagnostic(
                 "KC4209",
                 pointer,

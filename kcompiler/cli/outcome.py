@@ -6,12 +6,21 @@ import errno
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
+from kcompiler.veil import veiled
+
 if TYPE_CHECKING:
     from kcompiler.diagnostic import Diagnostic, RefusalLike
+
+
+class LockedLike(Protocol):
+    """`runtime.machine.lease.Locked`, without importing it."""
+
+    silent_s: float | None
+
 
 #: every exit code that anybody can meet, and what it means; --help and the README say the same
 EXITS: dict[int, str] = {
@@ -44,8 +53,9 @@ class Outcome(Exception):
         self, code: int, word: str, next_command: str, message: str = "", found: Sequence[Diagnostic] = ()
     ) -> None:
         super().__init__(word)
-        self.code, self.word, self.next_command = code, word, next_command
-        self.message, self.found = message, found
+        # a key that somebody wrote on the command line stands in the command that is to be repeated
+        self.code, self.word, self.next_command = code, word, veiled(next_command)
+        self.message, self.found = veiled(message), found
 
     def leave(self) -> int:
         if self.message:
@@ -72,6 +82,14 @@ def outcome_of(ended: BaseException) -> Outcome:
         # before Python 3.13 pathlib says this of a path, with an error that is none of the file system
         return Outcome(2, "unusable-path", "remove the link, then the same command again", str(ended))
     return _refusal(ended) or _bug(ended)
+
+
+def locked(holder: LockedLike) -> Outcome:
+    """Somebody else holds the project's state."""
+    wait = "wait, then the same command again"
+    if holder.silent_s is not None:
+        wait = "wait, or where that machine is dead: kcompiler state unlock"
+    return Outcome(5, "locked", wait, f"{holder}; kcompiler state lock-info says more")
 
 
 def refused_by_machine(refusal: RefusalLike, next_command: str) -> Outcome:

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 
 from kcompiler.diagnostic import Diagnostic, Related, Severity
+from kcompiler.veil import veiled
 
 _COLORS: Mapping[str, str] = {"error": "1;31", "warning": "1;33", "note": "1;36", "frame": "1;34", "bold": "1"}
 _INERT = re.compile(
@@ -84,7 +85,7 @@ def _snippet(
         if label:
             yield f"{gutter} {paint('=', 'frame')} {inert(label)}"
         return
-    line = known[item.line - 1]
+    line = veiled(known[item.line - 1])
     several = isinstance(item, Diagnostic) and item.end_line > item.line
     start = item.column - 1
     end = len(line.rstrip()) if several else min(item.end_column - 1, len(line))

@@ -55,7 +55,15 @@ def lines(path: Path, kind: str, asked: frozenset[str]) -> Iterator[tuple[int, s
     command = [sys.executable, "-I", str(PROGRAM)]
     # a folder of its own, so that nothing that lies about is imported
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=PROGRAM.parent
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=PROGRAM.parent,
+        # no key of anybody for what reads a stranger's file
+        env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
+        # Ctrl-C on a terminal is for whoever reads from it, who comes to a safe point first
+        start_new_session=True,
     ) as process:
         try:
             request = {"path": str(path.absolute()), "kind": kind, "asked": sorted(asked), "most": rows.MAX_LINE_BYTES}

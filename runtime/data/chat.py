@@ -17,6 +17,7 @@ from runtime.contract.conversation import Prompt, messages_of, sent, tools_of
 from runtime.contract.hosted import Asking
 from runtime.contract.record import Answer, without_thoughts
 from runtime.contract.strict_json import dumps, loads
+from runtime.data.secrets import gives_away, readable, without
 from runtime.data.spend import Spend
 
 #: longest answer of a server that is read
@@ -264,11 +265,21 @@ class Client:
         if len(reply.content) > MOST_BYTES:
             raise Refusal("the server's reply is too long", place=self._params.base_url, action="lower max_tokens")
         try:
-            return loads(reply.content)
+            value = loads(reply.content)
         except ValueError:
             raise Refusal(
                 "the server's reply is not JSON", place=self._params.base_url, action="check base_url"
             ) from None
+        if gives_away(dumps(value), self._key):
+            # kept, it would stand in an answer, a report or a message from here on
+            raise Refusal(
+                "the server's reply holds the key that it was asked with, and was not kept",
+                place=self._params.base_url,
+                action="ask the server itself, or one that repeats no headers; where the key is no secret, take a word "
+                "that no answer holds",
+                code="KR0134",
+            )
+        return value
 
     def _again(self, error: Exception) -> bool | float:
         """Whether to try again, or after how many seconds the server asks us to."""
@@ -282,7 +293,7 @@ class Client:
     def refusal(self, error: httpx.HTTPStatusError) -> Refusal:
         """What the server said against a request, without the key in case it repeats it."""
         # first without the key, then cut: half a key is a secret, too
-        said = error.response.text.replace(self._key, "***") if self._key else error.response.text
+        said = without(readable(error.response.text), self._key)
         return Refusal(
             f"the server refuses: {error.response.status_code} {said[:300]}",
             place=self._params.base_url,

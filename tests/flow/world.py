@@ -240,7 +240,7 @@ def kcompiler(
 
 
 #: variables that nothing reads before the command line does
-TAME = {"KC_SIGNAL", "KC_EVENT", "KC_PATH", "KC_COUNT", "TEACHER_KEY"}
+TAME = {"KC_SIGNAL", "KC_EVENT", "KC_PATH", "KC_COUNT", "TEACHER_KEY", "KCOMPILER_TRACEBACK"}
 
 
 @functools.cache

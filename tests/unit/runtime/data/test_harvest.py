@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -129,6 +130,33 @@ def test_a_key_is_taken_out_before_words_are_cut(tmp_path: Path, monkeypatch: py
         ):
             run(tmp_path / str(before), params(server.url, api_key="env:TEACHER_KEY", concurrency=1), PROMPTS[:1])
         assert CANARY[:4] not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [CANARY, base64.b64encode(f"user:{CANARY}".encode()).decode(), CANARY.encode().hex(), f"<{CANARY}>"],
+    ids=["itself", "base64", "hex", "inside"],
+)
+def test_a_reply_that_repeats_the_key_is_refused_and_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str
+) -> None:
+    monkeypatch.setenv("TEACHER_KEY", CANARY)
+    with (
+        serving(lambda _p, _c: (200, {}, completion(f"I am asked by {shape}"))) as server,
+        pytest.raises(Refusal, match="holds the key that it was asked with") as refused,
+    ):
+        run(tmp_path, params(server.url, api_key="env:TEACHER_KEY", concurrency=1, **DEAR), PROMPTS[:1])
+    assert refused.value.code == "KR0134"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and shape.encode() in path.read_bytes()]
+    assert Spend(tmp_path / "run/.kcompiler/paid", "p", Decimal(9)).lost == len(server.asked) == 1, "it may have cost"
+
+
+def test_a_key_that_is_a_word_may_stand_in_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What local servers are asked with is no secret, and answers must be what they are."""
+    monkeypatch.setenv("TEACHER_KEY", "EMPTY")
+    with serving(lambda _p, _c: (200, {}, completion("the set is EMPTY"))) as server:
+        run(tmp_path, params(server.url, api_key="env:TEACHER_KEY"))
+    assert [path for path in tmp_path.rglob("*.json*") if b"the set is EMPTY" in path.read_bytes()]
 
 
 def test_the_key_is_sent_and_written_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
