@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-#: seconds for the start of a program
-STARTING = 60.0
+#: seconds for the start of a program, and those of processor time that it may take beyond what is waited for
+STARTING, SPARE = 60.0, 5.0
 
 
 class Stopped(Exception):
@@ -38,6 +38,8 @@ class Contained:
             stderr=subprocess.DEVNULL,
             env={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
             cwd="/",
+            # Ctrl-C on a terminal is for whoever waits for it, who comes to a safe point first
+            start_new_session=True,
         )
         weakref.finalize(self, _end, self.process)
 

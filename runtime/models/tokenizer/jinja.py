@@ -4,8 +4,9 @@ The environment is that of Transformers 5.23 (`utils/chat_template_utils.py`): j
 lstrip_blocks, loop controls, `{% generation %}`, and its own tojson, raise_exception, namespace and dict; there is no
 loader, so nothing can be included or imported. Only `strftime_now` differs: it tells the date that the spec declares.
 
-One JSON object a line, each answered by one: `{bytes, characters}`, the caps; `{template, date}`; then requests
-`{messages, tools, add_generation_prompt, …}`, by `{text}` or `{error, line}`. Standard library and jinja2 only.
+One JSON object a line, each answered by one: `{bytes, characters, seconds}`, the caps; `{template, date}`; then
+requests `{messages, tools, add_generation_prompt, …}`, by `{text}` or `{error, line}`. Standard library and jinja2
+only.
 """
 
 import datetime
@@ -119,6 +120,13 @@ def _failed(error: BaseException) -> dict[str, Any]:
     return {"error": said[:500], "line": _line(error)}
 
 
+def _last(seconds: float) -> None:
+    """Live for so many seconds of processor time more at most, also where nobody is left who could kill it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    most = int(used.ru_utime + used.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+
+
 def main() -> None:
     """Answer line by line until the input ends. What a template does wrong is an answer, never the end."""
     caps = json.loads(sys.stdin.readline())
@@ -136,6 +144,7 @@ def main() -> None:
         line = sys.stdin.readline()
         if not line:
             return
+        _last(caps["seconds"])
         try:
             request = json.loads(line)
             if template is None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from runtime.contract import Refusal, rows
-from runtime.models.tokenizer.contained import STARTING, Contained, Stopped
+from runtime.models.tokenizer.contained import SPARE, STARTING, Contained, Stopped
 
 #: texts that are written together, the seconds that they may take, and address space in bytes: a vocabulary of a
 #: million pieces and the texts of a row of the largest size fit
@@ -34,7 +34,7 @@ def prove(folder: Path, given: Iterable[str]) -> None:
         return
     try:
         process = Contained(_PROGRAM)
-        process.answer({"bytes": MEMORY}, STARTING)
+        process.answer({"bytes": MEMORY, "seconds": STARTING + SPARE}, STARTING)
         # a large vocabulary takes seconds to read
         if "error" in process.answer({"path": str(path.resolve())}, STARTING):
             return

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.contract import Refusal, Unavailable
-from runtime.models.tokenizer.contained import STARTING, Contained, Stopped
+from runtime.models.tokenizer.contained import SPARE, STARTING, Contained, Stopped
 
 #: seconds for one text, address space in bytes, characters of a text, characters of a template
 SECONDS, MEMORY, CHARACTERS, TEMPLATE = 10.0, 1 << 30, 4 << 20, 1 << 20
@@ -37,7 +37,8 @@ class Sandbox:
                 action="take the template that belongs to this model",
                 code="KR0170",
             )
-        self._program, self._caps = {"template": template, "date": date}, {"bytes": memory, "characters": CHARACTERS}
+        self._program = {"template": template, "date": date}
+        self._caps = {"bytes": memory, "characters": CHARACTERS, "seconds": seconds + SPARE}
         self._seconds = seconds
         self._process: Contained | None = None
         self._start()

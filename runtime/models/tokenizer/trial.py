@@ -1,8 +1,8 @@
 """Texts through the tokenizer of somebody's folder, in a process of its own: started by `proving`, never imported.
 
-One JSON object a line, each answered by one: `{bytes}`, the cap on its memory; `{path}`, of a tokenizer.json; then
-requests `{texts}`, each answered by `{tokens}`, how many they are. A file that cannot be read is answered by `{error}`.
-Standard library and tokenizers only.
+One JSON object a line, each answered by one: `{bytes, seconds}`, the caps on its memory and on each answer; `{path}`,
+of a tokenizer.json; then requests `{texts}`, each answered by `{tokens}`, how many they are. A file that cannot be read
+is answered by `{error}`. Standard library and tokenizers only.
 """
 
 import json
@@ -12,6 +12,13 @@ import sys
 
 #: how much of a library's message is told
 _SAID = 300
+
+
+def _last(seconds: float) -> None:
+    """Live for so many seconds of processor time more at most, also where nobody is left who could kill it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    most = int(used.ru_utime + used.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
 
 
 def main() -> None:
@@ -35,6 +42,7 @@ def main() -> None:
         line = sys.stdin.readline()
         if not line:
             return
+        _last(caps["seconds"])
         request = json.loads(line)
         try:
             if tokenizer is None:
