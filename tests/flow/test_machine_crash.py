@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -270,6 +271,21 @@ def test_a_failing_disk_at_every_operation_gives_a_clean_error_and_keeps_what_wa
         assert str(root) in message
         check_recovered(root, content, expected)
     assert at > 100
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EXDEV])
+def test_a_disk_that_fails_in_another_way_says_so_and_keeps_what_was_there(folder: Path, number: int) -> None:
+    """What it says of each is its own; where it may fail is asked above."""
+    expected = undisturbed(folder, short)
+    for at in range(3, 130, 31):
+        root = folder / str(at)
+        root.mkdir()
+        content = short(root)
+        with pytest.raises(StorageFailed) as failed:
+            go(root, content, disk=Failing(at, number, onwards=False))
+        assert failed.value.errno == number
+        assert re.search("input/output error|read-only|different file systems", str(failed.value))
+        check_recovered(root, content, expected)
 
 
 def test_a_real_limit_on_file_size_anywhere_gives_a_clean_error(folder: Path) -> None:
