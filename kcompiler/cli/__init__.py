@@ -37,7 +37,7 @@ VERBS = {
     "gate": ("evidence", "Judge report files by the rules of a lock."),
     "show": ("evidence", "Print a lock, a run's summary, a report or the verdict."),
     "status": ("views", "Say where you stand: per stage what it waits for, done, next."),
-    "state": ("state", "Remove what no present lock needs: `state gc`."),
+    "state": ("state", "Look into .kcompiler: `state list`, `verify`, `gc`, `lock-info`, `unlock`, `resolve`."),
     "diff": ("views", "Compare two locks, specs or revisions by meaning."),
     "graph": ("views", "Draw the steps of a spec."),
     "explain": ("explain", "Explain a diagnostic code, a spec field, a step or a rule."),

@@ -171,17 +171,18 @@ def say(line: str) -> None:
         click.echo(line)
 
 
-def answers(verb: str, of: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def answers(verb: str, of: str = "", *, path: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A verb whose answer has every form: adds --format, hands the function an `answer`. `of` is the parameter that
-    says what the verb is about: a path or several."""
+    says what the verb is about: a path or several; where it is no `path`, or there is none, the project is that of the
+    current folder."""
 
     def wrap(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*, form: str, **given: Any) -> None:
-            named = given[of] if isinstance(given[of], tuple) else (given[of],)
+            named = () if not of else given[of] if isinstance(given[of], tuple) else (given[of],)
             profile = f" --profile {given['profile']}" if given.get("profile") else ""
             words = " ".join(str(one) for one in named) + profile
-            with Answer(verb, words, form, Path(named[0])).told() as answer:
+            with Answer(verb, words, form, Path(named[0]) if path and named else Path.cwd()).told() as answer:
                 function(answer=answer, **given)
 
         return FORM(run)

@@ -15,7 +15,7 @@ import click
 from kcompiler import project
 from kcompiler.cli import threads
 from kcompiler.cli.answer import Answer, answers, say
-from kcompiler.cli.outcome import Outcome, refused_by_machine
+from kcompiler.cli.outcome import Outcome, locked, refused_by_machine
 from kcompiler.cli.plans import PROFILE, begun, called, delta_of, evidence_broken, planned
 from kcompiler.cli.writing import write
 
@@ -258,7 +258,7 @@ def _carried_out(
         ]
 
     try:
-        with machine.stoppable(_heard) as stop:
+        with machine.stoppable(_heard, _dying) as stop:
             try:
                 run = machine.apply(
                     made,
@@ -278,8 +278,8 @@ def _carried_out(
         raise _world_differs(
             stale.differences, called(Path(made["asked"]["spec"]), str(made["asked"].get("profile", "")))
         ) from None
-    except machine.Locked as locked:
-        raise Outcome(5, "locked", "wait, then the same command again", f"{locked}") from None
+    except machine.Locked as holder:
+        raise locked(holder) from None
     except machine.BrokenEvidence as broken:
         raise evidence_broken(broken) from None
     except machine.StorageFailed as failed:
@@ -295,7 +295,12 @@ def _cut(made: Mapping[str, Any], home: project.Project, signal: int) -> Outcome
 
 
 def _heard(signal: int) -> None:
-    click.echo("stopping at the next safe point; once more to stop now", err=True)
+    click.echo("stopping at the next safe point; once more to stop now, a third time to die", err=True)
+
+
+def _dying(signal: int) -> None:
+    # by a thread, while the main one may hold the lock of any stream
+    os.write(2, f"outcome=killed code={128 + signal} next=the same command, which goes on from there\n".encode())
 
 
 def _refusal(refusal: RefusalLike) -> Outcome:

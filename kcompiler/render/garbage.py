@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kcompiler.render.human import inert
 from kcompiler.render.human_run import table
@@ -12,6 +12,28 @@ from kcompiler.render.view import size
 
 if TYPE_CHECKING:
     from runtime.machine.apply import Garbage, Item
+
+
+def data(found: Garbage, root: Path, *, dry_run: bool) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "removed": not dry_run,
+        "items": [
+            {
+                "room": room,
+                "name": item.digest,
+                "spec": item.spec,
+                "of": item.name,
+                "bytes": item.size_bytes,
+                "path": item.path.relative_to(root).as_posix(),
+            }
+            for room, items in (("work", found.scratch), ("artifact", found.artifacts))
+            for item in items
+        ],
+        "bytes": found.size_bytes,
+        "kept_artifacts": found.kept_artifacts,
+        "kept_work": found.kept_scratch,
+    }
 
 
 def text(found: Garbage, locks: Sequence[str], root: Path, *, dry_run: bool) -> str:

@@ -37,10 +37,12 @@ TYPES: Mapping[str, str] = {
     "step_failed": "an attempt ended without a result",
     "step_staged": "an attempt has produced all outputs; their digests are known",
     "step_committed": "the outputs are in the store: from here on the step counts as done",
+    "step_settled": "somebody said of an attempt without an end that it has no result; its scratch folder is gone",
     "artifact_quarantined": "an artifact no longer had its digest and was moved away",
     "gate_evaluated": "the judge looked at the reports",
     "waiver_used": "a waiver excused a report for the first time",
     "tail_repaired": "an incomplete last line, never acknowledged, was cut",
+    "lease_taken": "a writer that did not give the lease back was succeeded, after silence or by hand: whose it was",
     "run_closed": "the writer is done; `head` anchors the line before",
 }
 

@@ -76,7 +76,34 @@ class Kept:
         return path.relative_to(self._folder.parents[2]).as_posix()
 
 
+def checked(folder: Path) -> tuple[int, dict[Path, str]]:
+    """How many kept answers are what was written under their names, and what is wrong with each that is not. Changes
+    nothing."""
+    sound, damaged = 0, dict[Path, str]()
+    for path in sorted(folder.glob("[0-9a-f][0-9a-f]/*.json")):
+        try:
+            request = _content(path.read_bytes())["request"]
+            if not isinstance(request, dict) or f"{_sum(request)}.json" != path.name:
+                raise _Damaged("the answer to another request")
+            sound += 1
+        except _Damaged as error:
+            damaged[path] = str(error)
+        except OSError as error:
+            damaged[path] = error.strerror or type(error).__name__
+    return sound, damaged
+
+
 def _read(text: bytes, request: Mapping[str, Any]) -> Reply:
+    content = _content(text)
+    if content["request"] != request:
+        raise _Damaged("the answer to another request")
+    try:
+        return Reply(value=content["reply"], usd=Decimal(content["usd"]), reserved=content["reserved"])
+    except InvalidOperation:
+        raise _Damaged("states no cost") from None
+
+
+def _content(text: bytes) -> dict[str, Any]:
     try:
         file = loads(text)
     except ValueError as error:
@@ -89,12 +116,7 @@ def _read(text: bytes, request: Mapping[str, Any]) -> Reply:
     reserved, usd = content.get("reserved"), content.get("usd")
     if content.keys() != _KEYS or not isinstance(reserved, str) or not isinstance(usd, str):
         raise _Damaged("not the form of a kept answer")
-    if content["request"] != request:
-        raise _Damaged("the answer to another request")
-    try:
-        return Reply(value=content["reply"], usd=Decimal(usd), reserved=reserved)
-    except InvalidOperation:
-        raise _Damaged("states no cost") from None
+    return content
 
 
 def _sum(value: Mapping[str, Any]) -> str:

@@ -33,11 +33,17 @@ class BudgetReached(Exception):
         self.most = most
 
 
+def check(folder: Path) -> None:
+    """Raises BrokenEvidence when the record of what was spent is not what was written. Changes nothing."""
+    Spend(folder, "", _ZERO, mend=False)
+
+
 class Spend:
     """The money of one purse. Amounts are exact decimals of US dollars."""
 
-    def __init__(self, folder: Path, purse: str, limit: Decimal) -> None:
-        """Raises BrokenEvidence when the file is not what was written: what was spent is then not known."""
+    def __init__(self, folder: Path, purse: str, limit: Decimal, *, mend: bool = True) -> None:
+        """Raises BrokenEvidence when the file is not what was written: what was spent is then not known. Unless it may
+        `mend`, an incomplete last line stays."""
         self._path, self._purse, self._limit = folder / FILE, purse, limit
         self._more = threading.Condition()
         #: reservations of this purse without an end, and those of them that are on their way now
@@ -47,7 +53,7 @@ class Spend:
         self.settled = _ZERO
         self._count, self._last = 0, _START
         self._failed: durable.StorageFailed | None = None
-        self._load()
+        self._load(mend)
 
     @property
     def unknown(self) -> Decimal:
@@ -109,7 +115,7 @@ class Spend:
             raise
         self._count, self._last = self._count + 1, _hash(body)
 
-    def _load(self) -> None:
+    def _load(self, mend: bool) -> None:
         try:
             *lines, torn = self._path.read_bytes().split(b"\n")
         except FileNotFoundError:
@@ -124,7 +130,7 @@ class Spend:
                     "lower budgets.usd by what was spent",
                     subject=f".kcompiler/{self._path.parent.name}/{FILE}:{number}",
                 ) from None
-        if torn:
+        if torn and mend:
             # never acknowledged, so that nothing was sent for it
             durable.DISK.cut(self._path, self._path.stat().st_size - len(torn))
 

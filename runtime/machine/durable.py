@@ -18,7 +18,8 @@ from pathlib import Path
 
 from runtime.contract import MachineError
 
-_TEMPORARY = ".kc-tmp-"
+#: how the name of a file begins that is not whole yet
+TEMPORARY = ".kc-tmp-"
 _WORDS = {
     errno.ENOSPC: "no space is left on the device",
     errno.EDQUOT: "the disk quota is used up",
@@ -104,7 +105,7 @@ class Disk:
         self._replace(path, lambda temporary: self.duplicate(source, temporary), source.stat().st_size)
 
     def _replace(self, path: Path, fill: Callable[[Path], None], size_bytes: int) -> None:
-        temporary = path.with_name(f"{_TEMPORARY}{os.getpid()}-{path.name}")
+        temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
         try:
             self.ensure(path.parent)
             fill(temporary)
@@ -247,7 +248,7 @@ def copy(source: Path, path: Path) -> None:
 
 def sweep(folder: Path) -> list[str]:
     """Remove temporary files that a killed writer left directly in `folder`; their names, sorted."""
-    found = sorted(path.name for path in folder.glob(f"{_TEMPORARY}*"))
+    found = sorted(path.name for path in folder.glob(f"{TEMPORARY}*"))
     for name in found:
         _unlink(folder / name)
     return found

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.contract import chain
 from runtime.contract.keys import History, predict
 from runtime.machine import devices
 from runtime.machine.durable import erase
-from runtime.machine.journal import Past, load
+from runtime.machine.inventory import records_of, size_of
+from runtime.machine.journal import JOURNAL, Past, load
 from runtime.machine.locked import check
 from runtime.machine.stale import requirements
 from runtime.machine.state import FOLDER, State
@@ -93,7 +93,7 @@ def _garbage(
                 open_steps.add((name, decision.step))
                 last = history.last(name, decision.step)
                 records += [] if last is None else [last]
-        records += _evidence(root / "generated" / name / "evidence" / "journal.jsonl")
+        records += records_of(root / "generated" / name / "evidence" / JOURNAL)
     used = {give["digest"] for record in records for give in record["gives"].values()}
     made = {
         give["digest"]: (str(record["spec"]), f"{record['step']}#{port}")
@@ -116,14 +116,5 @@ def _garbage(
     )
 
 
-def _evidence(path: Path) -> list[Mapping[str, Any]]:
-    """The committed records that evidence consists of; none before there is any."""
-    if not path.is_file():
-        return []
-    lines = path.read_bytes().splitlines(keepends=True)
-    return [chain.unseal(line, subject=f"{path.name}:{number}").data for number, line in enumerate(lines, 1)]
-
-
 def _item(digest: str, made: tuple[str, str], path: Path) -> Item:
-    size = sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
-    return Item(digest=digest, spec=made[0], name=made[1], size_bytes=size, path=path)
+    return Item(digest=digest, spec=made[0], name=made[1], size_bytes=size_of(path), path=path)

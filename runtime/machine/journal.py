@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.contract import BrokenEvidence
-from runtime.contract.chain import GENESIS, Chain, Line, check_head, head_text, read, seal, unseal
+from runtime.contract.chain import GENESIS, TYPES, Chain, Line, check_head, head_text, read, seal, unseal
 from runtime.contract.peak import Peak, higher, peak_of
 from runtime.machine.durable import DISK, Disk
 from runtime.machine.meter import NOTHING, SECONDS, TOKENS, Spent, Way, spent_of, way_of
@@ -59,6 +59,8 @@ class Attempts:
     #: spec and step of the newest attempt
     of: tuple[str, str] = ("", "")
     staged: Mapping[str, Any] | None = None
+    #: type of the newest line about them
+    newest: str = ""
 
     def way_of(self, number: int) -> Way | None:
         """How far an attempt came whose end is known."""
@@ -109,6 +111,7 @@ class Past:
         elif line.type in ("step_claimed", "step_staged", "step_failed", "step_interrupted", "step_killed"):
             known = self.attempts.setdefault(line.data["action"], Attempts())
             known.of = (str(line.data.get("spec", "")), str(line.data.get("step", "")))
+            known.newest = line.type
             if line.type == "step_claimed":
                 known.claimed += 1
                 known.staged, known.failed, known.mended_by, known.fence = None, "", "", line.fence
@@ -126,6 +129,24 @@ class Past:
                 known.spent += ended.spent
                 known.peak = higher(known.peak, peak_of(line.data))
                 self._pay(known.of[0], ended.spent)
+        elif line.type == "step_settled":
+            self._settle(line)
+
+    def _settle(self, line: Line) -> None:
+        """An attempt has no result because somebody said so; what it took is known by its own lines, or by this."""
+        known = self.attempts.setdefault(line.data["action"], Attempts())
+        known.newest, known.staged, known.mended_by = line.type, None, ""
+        known.failed = "somebody said that it has no result"
+        if known.ended < known.claimed:
+            known.ended += 1
+            ended = known.ended_at[known.claimed] = Ended(spent_of(line.data), way_of(line.data))
+            known.spent += ended.spent
+            self._pay(known.of[0], ended.spent)
+
+
+def open_spent(known: Attempts) -> Spent:
+    """What the newest attempt took and no line counts yet: of one that had staged all it made, what that line says."""
+    return NOTHING if known.staged is None else _newest(known, known.staged)
 
 
 def _newest(known: Attempts, line: Mapping[str, Any]) -> Spent:
@@ -153,6 +174,10 @@ def load(state: Path) -> tuple[Chain, Past]:
     check_head(chain, head, subject=JOURNAL)
     past = Past()
     for line in chain.lines:
+        if line.type not in TYPES:
+            # it may undo what lines before it say
+            told = f"`{line.type}` is no event that this version knows: a later version of kcompiler wrote it"
+            raise BrokenEvidence(told, subject=f"{JOURNAL}:{line.seq}")
         past.add(line)
     return chain, past
 

@@ -53,6 +53,8 @@ class State:
                 disk=disk,
                 now=now,
             )
+            if self.lease.before:
+                self.journal.append("lease_taken", taken_over(self.lease.before, "silence"))
             self.store = Store(self.folder, disk)
             self.store.sweep()
             self.history = History(self.journal.past.records)
@@ -95,6 +97,11 @@ class State:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def taken_over(owner: Mapping[str, Any], by: str) -> dict[str, Any]:
+    """The data of a `lease_taken` line: whose lease it was, and whether "silence" or a "hand" ended it."""
+    return {"of": {name: owner.get(name) for name in ("id", "pid", "host", "taken", "fence")}, "by": by}
 
 
 def look(root: Path) -> tuple[History, Store]:

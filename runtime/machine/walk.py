@@ -177,10 +177,7 @@ class Walk:
 
     def _step(self, step: Mapping[str, Any]) -> StepResult:
         """Decide one step whose inputs are known, and carry it out when it must run."""
-        gives = {name: result.record["gives"] if result.record else None for name, result in self._results.items()}
-        taken = inputs_of(step, self._pins, gives)
-        around = environment(self._lock["toolchain"], self._requires[step["backend"]], self._host(step))
-        parts = components(step, taken, around, self._lock.get("plugins", []))
+        taken, parts = self._components(step)
         forced = step["id"] in self._forced and step["id"] in self._wanted
         decision = decide(
             step, parts, self._state.history, spec=self._spec, present=self._state.store.present, forced=forced
@@ -200,8 +197,12 @@ class Walk:
             return self._leave(blocked(step["id"], "over_budget", self._exhausted))
         self._quarantine(decision)
         self._say_unused(step, parts)
+        task = self._task(step, parts, taken)
+        return self._carry_out(task, decision, fresh=forced)
+
+    def _task(self, step: Mapping[str, Any], parts: Mapping[str, str | None], taken: Mapping[str, str | None]) -> Task:
         estimate = self._lock.get("estimates", {}).get(step["id"])
-        task = Task(
+        return Task(
             entry=step,
             spec=self._spec,
             key=action_key(parts),
@@ -218,7 +219,37 @@ class Walk:
             forecast=forecast(estimate, self._state.history.last(self._spec, step["id"])),
             budgets=self._lock.get("budgets", {}),
         )
-        return self._carry_out(task, decision, fresh=forced)
+
+    def _components(self, step: Mapping[str, Any]) -> tuple[dict[str, str | None], dict[str, str | None]]:
+        """What a step takes, by port, and what its key is made of; None for what has no result."""
+        gives = {name: result.record["gives"] if result.record else None for name, result in self._results.items()}
+        taken = inputs_of(step, self._pins, gives)
+        around = environment(self._lock["toolchain"], self._requires[step["backend"]], self._host(step))
+        return taken, components(step, taken, around, self._lock.get("plugins", []))
+
+    def settle(self, name: str, action: str) -> Mapping[str, Any] | None:
+        """Commit what an attempt at step `name` under the key `action` had staged: the record, or None when its outputs
+        are not what they were. Runs nothing. Raises LookupError when the lock asks for another form of the step.
+        """
+        self._wanted, self._forced = set(), set()
+        for step in self._lock["steps"]:
+            if step["id"] == name:
+                taken, parts = self._components(step)
+                if None in parts.values() or action_key(parts) != action:
+                    break
+                return self._attempt(self._task(step, parts, taken)).finish_staged()
+            self._results[step["id"]] = self._blocked(step) or self._step(step)
+        raise LookupError(f"the lock asks for another form of step `{name}`, or what it takes has no result here")
+
+    def _attempt(self, task: Task) -> Attempt:
+        return Attempt(
+            task,
+            self._state,
+            self._root,
+            watch=self._watch,
+            stop_requested=self._stop_requested,
+            budget=self._budget.beside(total(spent for name, spent in self._spent.items() if name != task.id)),
+        )
 
     def _say_unused(self, step: Mapping[str, Any], parts: Mapping[str, str | None]) -> None:
         """A state that another form of this very step has saved is not gone on with; by what they differ is said."""
@@ -239,14 +270,7 @@ class Walk:
         return record is not None and bool(record["forged"])
 
     def _carry_out(self, task: Task, decision: Decision, *, fresh: bool) -> StepResult:
-        attempt = Attempt(
-            task,
-            self._state,
-            self._root,
-            watch=self._watch,
-            stop_requested=self._stop_requested,
-            budget=self._budget.beside(total(spent for name, spent in self._spent.items() if name != task.id)),
-        )
+        attempt = self._attempt(task)
         earlier = self._state.history.of_key(task.key)
         known = self._state.journal.past.attempts.get(task.key)
         self._tell(

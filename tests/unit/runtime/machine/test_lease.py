@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 
 from runtime.contract import BrokenEvidence
 from runtime.machine import saved
-from runtime.machine.lease import Lease, Locked, boot_id, read_note
+from runtime.machine.lease import NOTE, SILENT_S, Lease, Locked, alive, boot_id, break_lease, holder, read_note
 from tests.unit.runtime.machinery import environ
 
 
@@ -164,3 +167,107 @@ def test_a_saved_state_whose_index_nests_too_deep_is_none(tmp_path: Path) -> Non
     path.write_text("[" * 200_000)
     assert saved.read(path) == (None, "its index cannot be read (RecursionError)")
     assert saved.step_of(tmp_path) is None
+
+
+def elsewhere(tmp_path: Path, silent_s: float, **more: object) -> dict[str, object]:
+    """The note of a writer on another machine that did not give the lease back, touched so many seconds ago."""
+    note = {"pid": 1, "host": "other.example", "boot": "b" * 36, "taken": "2026-11-20T00:00:00Z", "fence": 7}
+    note |= {"id": "abcdef012345", **more}
+    path = tmp_path / NOTE
+    path.write_text(json.dumps(note))
+    then = time.time() - silent_s
+    os.utime(path, (then, then))
+    return note
+
+
+@pytest.mark.parametrize("silent_s", [0.0, SILENT_S - 30, -3600.0], ids=["now", "within the time", "clock set back"])
+def test_a_writer_of_another_machine_keeps_its_lease_while_it_may_live(tmp_path: Path, silent_s: float) -> None:
+    """The flock of another machine may not be seen here; its note is."""
+    note = elsewhere(tmp_path, silent_s)
+    with pytest.raises(
+        Locked, match=r"process 1 on other\.example since 2026-11-20T00:00:00Z, another machine"
+    ) as caught:
+        Lease(tmp_path)
+    assert caught.value.owner == note
+    assert ("a clock was set back" in str(caught.value)) == (silent_s < 0)
+    assert holder(tmp_path).state == "elsewhere"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".kc-tmp-")] == []
+    assert read_note(tmp_path / NOTE) == note
+
+
+def test_a_writer_of_another_machine_that_is_silent_counts_as_dead(tmp_path: Path) -> None:
+    note = elsewhere(tmp_path, SILENT_S + 60)
+    assert holder(tmp_path).state == "silent"
+    with Lease(tmp_path) as lease:
+        assert lease.before == note
+        assert lease.sign(0) == 8
+    assert holder(tmp_path).state == "free"
+
+
+@pytest.mark.parametrize("more", [{"boot": boot_id()}, {"host": socket.gethostname()}], ids=["same kernel", "rebooted"])
+def test_of_this_machine_the_lock_alone_decides(tmp_path: Path, more: dict[str, str]) -> None:
+    if "" in more.values():
+        pytest.skip("this kernel has no id")
+    elsewhere(tmp_path, 0.0, **more)
+    assert holder(tmp_path).state == "left"
+    with Lease(tmp_path) as lease:
+        assert lease.before == {}
+
+
+def test_what_was_given_back_is_nobodys_wherever_it_was(tmp_path: Path) -> None:
+    elsewhere(tmp_path, 0.0, given_back=True)
+    assert holder(tmp_path).state == "free"
+    Lease(tmp_path).release()
+
+
+def test_a_holder_gives_signs_of_life_until_it_gives_the_lease_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.machine.lease.BEAT_S", 0.01)
+    path = tmp_path / NOTE
+    with Lease(tmp_path) as lease:
+        lease.sign(0)
+        os.utime(path, (1, 1))
+        deadline = time.monotonic() + 10
+        while path.stat().st_mtime < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    assert read_note(path)["given_back"] is True
+    os.utime(path, (1, 1))
+    time.sleep(0.05)
+    assert path.stat().st_mtime == 1
+
+
+def test_a_broken_lease_is_free_and_its_holder_writes_no_more(tmp_path: Path) -> None:
+    with Lease(tmp_path) as lease:
+        lease.sign(0)
+        found = holder(tmp_path)
+        assert (found.state, found.held, found.id) == ("lives", True, lease.id)
+        with pytest.raises(Locked):
+            break_lease(tmp_path, "0" * 12)
+        lease.confirm()
+        break_lease(tmp_path, lease.id)
+        with pytest.raises(BrokenEvidence, match="taken away"):
+            lease.confirm()
+        with Lease(tmp_path) as thief:
+            assert thief.sign(0) == lease.fence + 1
+            lease.release()
+            thief.confirm()
+    assert read_note(tmp_path / NOTE)["id"] == thief.id
+
+
+def test_who_only_looks_keeps_nobody_out(tmp_path: Path) -> None:
+    Lease(tmp_path).release()
+    descriptor = os.open(tmp_path / "lease", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    threading.Timer(0.02, os.close, (descriptor,)).start()
+    Lease(tmp_path).release()
+
+
+def test_a_killed_holder_is_told_from_a_living_one(tmp_path: Path) -> None:
+    assert holder(tmp_path).state == "free"
+    with hold(tmp_path, 60) as process:
+        assert (holder(tmp_path).state, holder(tmp_path).note["pid"]) == ("lives", process.pid)
+        process.kill()
+    assert (holder(tmp_path).state, holder(tmp_path).note["pid"]) == ("left", process.pid)
+    assert alive(tmp_path / NOTE) == 0

@@ -119,6 +119,13 @@ def test_what_a_killed_attempt_kept_is_told_before_any_writer_comes_by(root: Pat
     assert unfinished_of(folder, action, known).keeps
 
 
+def kept(path: Path) -> None:
+    """As if the lease had not been given back."""
+    note = json.loads(path.read_bytes())
+    del note["given_back"]
+    path.write_text(json.dumps(note))
+
+
 def test_a_killed_writer_is_not_at_work_and_a_living_one_is(root: Path) -> None:
     polls = iter(range(20))
     apply(chain(root, rounds=40), root=root, judge=approve, stop_requested=lambda: next(polls, None) is None)
@@ -131,6 +138,7 @@ def test_a_killed_writer_is_not_at_work_and_a_living_one_is(root: Path) -> None:
     from runtime.contract.chain import head_text
 
     (state / "head").write_bytes(head_text(newest["seq"], newest["hash"]))
+    kept(state / "lease.json")
     assert [one.process for one in unfinished(root).values()] == [os.getpid()]
     note = json.loads((state / "lease.json").read_bytes())
     (state / "lease.json").write_text(json.dumps({**note, "boot": "another"}))
@@ -143,6 +151,8 @@ def test_a_killed_writer_is_not_at_work_and_a_living_one_is(root: Path) -> None:
 def test_a_note_of_nobody_who_lives_here_names_nobody(root: Path, change: dict[str, object]) -> None:
     apply(chain(root), root=root, judge=approve)
     path = root / ".kcompiler/lease.json"
+    assert alive(path) == 0, "it was given back"
+    kept(path)
     assert alive(path) == os.getpid()
     path.write_text(json.dumps({**json.loads(path.read_bytes()), **change}))
     assert alive(path) == 0
