@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.world import LIGHT, NAME, SIGNALLED, STEPS, Home, Result, command, environment, signals
+from tests.longer import also
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +70,7 @@ def test_a_killed_training_continues_where_its_last_state_was(done: Home) -> Non
     assert {what for step, what in result.steps().items() if step != "train-kd"} == {"reused"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, also(signal.SIGINT)])
 def test_a_signal_while_training_stops_in_order_and_the_next_apply_continues(done: Home, number: int) -> None:
     before = done.digests()
     done.lose("train-kd", "checkpoint")
