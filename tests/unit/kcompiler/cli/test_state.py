@@ -50,10 +50,10 @@ def run(capsys, monkeypatch):
     """`kcompiler state …` twice, for people and as JSON by the published schema: exit code, stdout, stderr, result."""
     write = answer.rendered
 
-    def every(result, form):
+    def every(result, form, runs):
         for other in answer.FORMS[2:]:
             write(result, other)
-        return write(result, form)
+        return write(result, form, runs)
 
     monkeypatch.setattr(answer, "rendered", every)
 
