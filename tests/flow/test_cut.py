@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from runtime import digest
 from tests.flow.world import QUALITY, ROOT, Home
+from tests.longer import longer
 
 #: far more ids than the answers of the eight ball use
 VOCABULARY = 900
@@ -78,6 +79,7 @@ def cut_from_it(home: Home, cut: dict[str, Any], known: Sequence[str] = (), **mo
     home.change(edit)
 
 
+@longer
 def test_a_student_is_cut_over_fewer_ids_and_trained(fresh: Home) -> None:
     cut_from_it(
         fresh,
@@ -129,6 +131,7 @@ def tables(first: int, last: int) -> list[dict[str, str]]:
     ]
 
 
+@longer
 def test_the_weights_that_are_kept_are_compared_with_random_ones(fresh: Home) -> None:
     """A teacher that knows its rows, a student cut from it, and the same student from random weights."""
     home, taught = fresh.root / "specs", tables(0, 60)

@@ -114,7 +114,7 @@ def shrink(name: str, root: Path, source: Mapping[str, Any], training: int, leng
 @pytest.mark.parametrize(
     ("name", "source", "lengths", "suite"),
     [
-        ("worker-7b", {"rows": 3100}, [128, 256], "tool_use"),
+        also("worker-7b", {"rows": 3100}, [128, 256], "tool_use"),
         also("judge-3b", {"rows": 1500}, [128, 256], "judge"),
     ],
 )

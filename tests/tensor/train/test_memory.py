@@ -22,6 +22,7 @@ from runtime.train import memory
 from runtime.train.distill import train
 from runtime.train.memory import Room
 from runtime.train.place import Place
+from tests.longer import longer
 from tests.tensor.train import short_of_memory, test_passes, world
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the kernel keeps no highest value")
@@ -219,6 +220,7 @@ def safe(one: Room, rows: int) -> int:
     return round(least * memory.SLACK + (peak - least) * memory.SPARE)
 
 
+@longer
 def test_as_little_as_possible_is_changed() -> None:
     """On both sides of each border, by the formula."""
     one = room()
@@ -266,6 +268,7 @@ def test_doubtful_words_are_of_memory_where_the_pass_does_not_fit(
         raise RuntimeError("could not create a primitive")
 
 
+@longer
 def test_memory_that_nobody_measured_is_not_advised_by(tmp_path: Path) -> None:
     """The next setting that takes less, until there is none."""
     one, said = {"micro_batch": 4}, []

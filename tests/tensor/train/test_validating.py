@@ -22,6 +22,7 @@ from runtime.train import distill, loop, objective
 from runtime.train.batches import rows_of
 from runtime.train.distill import corpus_of, train
 from runtime.train.loop import Trainer
+from tests.longer import also
 from tests.tensor.train import world
 from tests.tensor.train.test_resume import Interrupted, Stopped, flip
 from tests.tensor.train.world import Stage
@@ -362,7 +363,7 @@ class Inside(Stage):
             raise contract.Stopped
 
 
-@pytest.mark.parametrize("at", [0, 2, 6])
+@pytest.mark.parametrize("at", [also(0), 2, also(6)])
 def test_stopped_inside_a_validation_it_keeps_what_was_trained_and_validates_again(
     base: dict[str, Path], tmp_path: Path, at: int
 ) -> None:

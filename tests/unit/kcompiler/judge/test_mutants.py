@@ -38,7 +38,7 @@ UNNOTICEABLE = {
 
 
 #: asked every time; the others by the documented command
-QUICK = (JUDGE, "kcompiler.policy.kinds.bound", "kcompiler.policy.kinds.genuine", "kcompiler.policy.datum")
+QUICK = (JUDGE, "kcompiler.policy.kinds.bound", "kcompiler.policy.kinds.genuine")
 
 
 @pytest.mark.slow

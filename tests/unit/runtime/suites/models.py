@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -56,6 +58,18 @@ def row(prompt: str, response: str, subject: str = "", name: str = "") -> Mappin
     }
 
 
+_SEEN: set[str] = set()
+
+
+def _empty(suite: Suite, rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: Any, seed: int) -> None:
+    """Reports on no answers at all, as the step does before it asks anybody; the same rows and parameters once."""
+    about = [suite.name, params.model_dump(mode="json"), list(map(dict, rows)), list(tools), seed]
+    key = hashlib.sha256(json.dumps(about, default=repr).encode()).hexdigest()
+    if key not in _SEEN:
+        suite.data_of([], rows, tools, params, seed)
+        _SEEN.add(key)
+
+
 def lines_of(
     suite: Suite,
     runners: Mapping[str, Any],
@@ -66,7 +80,7 @@ def lines_of(
     lots: int = 2,
 ) -> list[items.Line]:
     """The lines that a suite leaves: every runner is asked in so many lots, as `runtime.models.asking` does."""
-    suite.data_of([], rows, tools, params, seed)
+    _empty(suite, rows, tools, params, seed)
     asked = {name: suite.select(rows, name, params) for name in runners}
     asked = {name: mine for name, mine in asked.items() if mine}
     found: dict[tuple[str, str], items.Line] = {}
