@@ -15,7 +15,7 @@ from typing import Any
 
 from kcompiler import waiver
 from runtime import digest
-from tests.unit.kcompiler.judge import checks_kinds, claims_believed
+from tests.unit.kcompiler.judge import checks_kinds, claims_believed, claims_dominance
 from tests.unit.kcompiler.judge.samples import HEX, bound, number, obligation, report
 from tests.unit.kcompiler.waiver import world as excuses
 
@@ -331,6 +331,18 @@ def waivers_excuse_what_they_name() -> None:
     assert {"waivers", "waiver"}.isdisjoint(
         {*verdict(third, given=()).to_json(), *verdict(third).to_json()["outcomes"][0]}
     )
+    # what is not measured is excused as it stands, and nothing else that ends in the same word
+    there = excuses.asked({"at": "y"}, kind="presence@1")
+    assert said(there, given=(excuses.given(magnitude="9"),))[0] == "WAIVER_REQUIRED"
+    assert said(there, given=(named,))[0] == "WAIVED"
+    assert said(excuses.asked({"at": "x"}, kind="presence@1"))[0] == "PASS"
+    # points in a row are a distance, too
+    data = claims_dominance.two(*4 * [claims_dominance.HIGH])
+    rows = {"measure": report(data)}
+    for covers, word in (("0.5", "WAIVER_REQUIRED"), ("1", "WAIVED")):
+        held = waiver.Waivers(given=[excuses.given(magnitude=covers)], spec="lab", plan=excuses.PLAN)
+        asked = {**claims_dominance.asked(), "waivable": excuses.TERMS}
+        assert judge.judge(rows, [asked], as_of=excuses.NOW, waivers=held).verdict == word
     # a kind says whether a magnitude can be compared with what it finds
     room = module("policy.kinds")
     measures = {name: room.load(name).measures for name in room.names()}

@@ -36,6 +36,16 @@ def test_the_first_part_that_is_not_true_decides_and_is_told() -> None:
     assert f"`{RIGHT}.value > 0.99` is false, with ~0.9444444444" in found.reason
 
 
+def test_a_part_that_fails_hides_nothing_of_those_after_it() -> None:
+    """Whoever would excuse a failure must see every other one, the worst of them, and what is missing."""
+    found = judged(f"report.controls.value >= 1000 && report.rows.value >= 100000 && has({RIGHT}.low)")
+    assert (found.word, found.distance, found.tags) == ("fail", "-970", {"fail", "not_evaluated"})
+    assert found.margin < -90000
+    assert judged("report.controls.value >= 1000 && report.rows.value >= 1").tags == {"fail", "pass"}
+    assert judged("report.controls.value >= 1000 && report.rows.value >= 1").margin == -970
+    assert judged("report.rows.value >= 1 && report.controls.value >= 1000").tags == {"fail"}
+
+
 def test_of_a_pass_the_least_margin_is_told() -> None:
     found = judged(f"report.rows.value >= 30 && {RIGHT}.value > 0.9 && report.controls.value >= 20")
     assert (found.word, found.matches, found.pointer) == ("pass", 3, "/data/runners/student/right")
