@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kcompiler import assets, diagnostic
-from kcompiler.render import index, reports
+from kcompiler.render import index
 from kcompiler.render.human import inert
 from kcompiler.render.index import KINDS, ROOMS, Unknown
 
@@ -42,6 +42,8 @@ def explain(subject: str, asked: Asked | None = None) -> str:
     if prefix == "field":
         return _field(rest) + (_written(rest, asked) if asked else "")
     if prefix == "report":
+        from kcompiler.render import reports  # reads packs, which a code needs nothing of
+
         return reports.page(rest)
     if prefix in ("rule", "gate"):
         # a pack of the project itself is known only through its plan
