@@ -100,6 +100,25 @@ def test_several_runs_stand_on_one_page_each_with_its_own_verdict(home, tmp_path
     assert "not run, because plan c ended with code 1" in said
 
 
+def test_of_what_is_waived_the_waiver_is_named(home):
+    """A verdict with an excuse says what it excuses and until when, and never that all passed."""
+    place = home.verdict(long_run.NAME)
+    verdict = json.loads(place.read_text())
+    excused = {"id": "WV-0001", "digest": long_run.HEX, "until": "2027-01-31", "use": long_run.HEX, "was": "fail"}
+    verdict["outcomes"][0] |= {"outcome": "waived", "blocks": False, "waiver": excused}
+    verdict["counts"] |= {"waived": 1, "pass": 1}
+    place.write_text(json.dumps({**verdict, "verdict": "WAIVED"}))
+    said = page(home)
+    assert "~ Passed with waivers long 1 of 2 gates passed, 1 waived, and none blocks." in said
+    assert "Waived (1) These did not pass, and an exception lets them through." in said
+    assert "WV-0001 excuses fail until 2027-01-31" in said
+    assert "is damaged" not in said
+    # what lies there is not what was excused
+    report = home.evidence(long_run.NAME) / "reports/s000009.json"
+    report.write_text(report.read_text() + "\n")
+    assert "Passed with waivers, but what lies here is not what was judged" in page(home)
+
+
 def test_without_state_or_journal_the_rest_is_told(home):
     shutil.rmtree(home.root / ".kcompiler")
     (home.evidence(long_run.NAME) / "journal.jsonl").unlink()
