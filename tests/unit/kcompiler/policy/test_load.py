@@ -434,7 +434,12 @@ def test_meaning_changes_the_digest(tmp_path: Path, rule: str) -> None:
 def test_every_pack_is_found() -> None:
     assert policy.available([SHIPPED]) == [
         "caws/core",
+        "caws/tier-1",
+        "caws/tier-2",
         "caws/tier-3",
+        "evaluation",
+        "export-coreml",
+        "performance",
         "quality/bfcl",
         "quality/gold",
         "quality/integration",
@@ -456,4 +461,5 @@ def test_every_pack_is_found() -> None:
         "roles/worker-speed",
         "speed/measured",
         "speed/regression",
+        "training",
     ]
