@@ -74,10 +74,11 @@ class StepState:
 @dataclass(frozen=True, kw_only=True)
 class AuditFinding:
     """One finding of an audit. Severity "evidence" is damage, loss or forgery, "disagreement" that two sound things do
-    not say the same, "unfinished" that something has no result yet; a "note" changes no exit code."""
+    not say the same, "unfinished" that something has no result yet, "unsigned" that nobody vouches for it; a "note"
+    changes no exit code."""
 
     code: str
-    severity: Literal["evidence", "disagreement", "unfinished", "note"]
+    severity: Literal["evidence", "disagreement", "unfinished", "unsigned", "note"]
     message: str
     where: Where
 

@@ -2,7 +2,8 @@
 
 Reads the committed lock, the evidence beside it and, where it exists, the project's own store and journal. Trusts none
 of them: pins, policies and obligations are compared with the files, the journal's chain is verified by code of its own,
-artifacts and reports are hashed again, and the verdict is judged again (plan-apply-policy.md, 7.9).
+artifacts and reports are hashed again, and the verdict is judged again (plan-apply-policy.md, 7.9). `packing` makes a
+ZIP file of it, and `bundle` audits that without the project.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from kcompiler.project import Project
 __all__ = ["Audit", "Finding", "audit"]
 
 
-def audit(root: Path, name: str, now: str = "") -> Audit:
+def audit(root: Path, name: str, now: str = "", *, bundled: bool = False) -> Audit:
     """Recompute everything about the spec `name` of the project at `root`. Nothing is written. `now` (UTC, such as
     2026-01-31T00:00:00Z) is the time of the audit: no verdict may be of a later one.
+
+    `bundled` is a project that was unpacked from a bundle: packs are its own alone, and inputs, data and weights that
+    are not in it are notes.
 
     Findings of severity "evidence" (exit 3) mean damage, loss or forgery; "disagreement" (exit 1) means that two sound
     things do not say the same, such as a lock and a spec that was edited since; "unfinished" (exit 1) that steps of the
@@ -33,7 +37,11 @@ def audit(root: Path, name: str, now: str = "") -> Audit:
     if made is None:
         return Audit(findings=findings, checked={}, verdict="")
     identity = plan_digest(made)
-    findings = [*plan.pins(made, root), *plan.policies(made, root), *plan.approved(made, project, now)]
+    findings = [
+        *plan.pins(made, root, bundled=bundled),
+        *plan.policies(made, root, bundled=bundled),
+        *plan.approved(made, project, now),
+    ]
     known, found = records.state_journal(root)
     findings += found
     if known is not None and not any(line.type == "run_opened" and line.data.get("plan") == identity for line in known):
@@ -44,7 +52,7 @@ def audit(root: Path, name: str, now: str = "") -> Audit:
     used, found = records.in_use(folder / records.JOURNAL, lines_shown, known)
     findings += [*found, *records.against_lock(made, used, lines_shown, committed)]
     if known is not None:
-        findings += records.artifacts(root, used)
+        findings += records.artifacts(root, used, bundled=bundled)
         findings += repeated.promises(root, made, used, known, lines_shown)
     given, found = evidence.reports(folder, shown, used)
     findings += found

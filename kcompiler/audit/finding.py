@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Severity = Literal["evidence", "disagreement", "unfinished", "note"]
+Severity = Literal["evidence", "disagreement", "unfinished", "unsigned", "note"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +32,17 @@ class Audit:
 
     @property
     def exit_code(self) -> int:
-        """3 for broken evidence, 1 for a disagreement or an unfinished run, 0 when everything was recomputed as it
-        stands."""
+        """3 for broken evidence, 1 for a disagreement or an unfinished run, 7 for a bundle that nobody who is trusted
+        vouches for, 0 when everything was recomputed as it stands."""
         found = self._severities
-        return 3 if "evidence" in found else 1 if found & {"disagreement", "unfinished"} else 0
+        apart = 1 if found & {"disagreement", "unfinished"} else 7 if "unsigned" in found else 0
+        return 3 if "evidence" in found else apart
 
     @property
     def word(self) -> str:
         """The outcome in one word, for the last line of the command."""
         apart = "disagreement" if "disagreement" in self._severities else "unfinished"
-        return {0: "sound", 1: apart, 3: "evidence-broken"}[self.exit_code]
+        return {0: "sound", 1: apart, 3: "evidence-broken", 7: "self-consistent-unsigned"}[self.exit_code]
 
     @property
     def _severities(self) -> set[Severity]:

@@ -33,13 +33,16 @@ def read(path: Path, subject: str) -> tuple[dict[str, Any] | None, list[Finding]
     return (None, [broken("KA01", subject, problem)]) if problem else (plan, [])
 
 
-def pins(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
+def pins(plan: Mapping[str, Any], root: Path, *, bundled: bool = False) -> Iterator[Finding]:
     """Sources, inputs and schemas as they are now, against the digests in the lock."""
     if plan["asked"]["spec"] not in [entry["path"] for entry in plan["sources"]]:
         yield differs("KA02", plan["asked"]["spec"], "the lock does not pin the spec that it names")
     for entry in plan["sources"]:
         yield from _source(plan, entry, root)
-    for entry in plan["inputs"]:
+    if bundled and plan["inputs"]:
+        named = ", ".join(entry["name"] for entry in plan["inputs"])
+        yield note("inputs", f"not in the bundle, and not hashed again: {named}")
+    for entry in () if bundled else plan["inputs"]:
         try:
             path = places.place_of(root, entry["path"])
             found = digest.of_file(path) if entry["kind"] == "file" else _folder(path)
@@ -52,6 +55,8 @@ def pins(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
         file = assets.folder("schemas") / f"{entry['id']}.schema.json"
         if not file.is_file() or digest.of_file(file) != entry["digest"]:
             yield differs("KA02", f"schemas/{file.name}", "the schema is not the one that was planned with")
+    if bundled:
+        yield from _held_schemas(plan, root / "schemas")
     for entry in plan["plugins"]:
         yield from _plugin(entry)
 
@@ -63,6 +68,23 @@ def approved(plan: Mapping[str, Any], home: Project, now: str) -> Iterator[Findi
     folder = home.generated(str(plan["asked"]["name"])) / approval.FOLDER
     for line in approval.standing(plan, folder, now or _EVER).lacking:
         yield differs("KA35", home.shown(folder), line)
+
+
+def schemas_of(plan: Mapping[str, Any]) -> list[str]:
+    """The schemas that the lock pins and its evidence must satisfy: of the lock, the verdict and every report."""
+    kinds = {str(give["report"]) for step in plan["steps"] for give in step["gives"].values() if give.get("report")}
+    due = {"plan", "verdict", "report", "report.run", *(f"report.{kind}" for kind in kinds)}
+    return sorted(due & {str(entry["id"]) for entry in plan["schemas"]})
+
+
+def _held_schemas(plan: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
+    """The schemas that a bundle holds, for whoever has none, against the lock."""
+    pins = {str(entry["id"]): entry["digest"] for entry in plan["schemas"]}
+    held = {path.name.removesuffix(".schema.json") for path in folder.glob("*.schema.json")}
+    for name in sorted({*schemas_of(plan), *held}):
+        file = folder / f"{name}.schema.json"
+        if not file.is_file() or digest.of_file(file) != pins.get(name):
+            yield differs("KA02", f"schemas/{file.name}", "the schema in the bundle is not the one of the lock")
 
 
 def _plugin(entry: Mapping[str, str]) -> Iterator[Finding]:
@@ -116,9 +138,10 @@ def _meaning(name: str, data: bytes, root: Path, profile: str) -> str | None:
     )
 
 
-def policies(plan: Mapping[str, Any], root: Path) -> Iterator[Finding]:
+def policies(plan: Mapping[str, Any], root: Path, *, bundled: bool = False) -> Iterator[Finding]:
     """The packs by digest, and the obligations against their rules: none changed, none left out, none made up."""
-    packs = policy.load([one["pack"] for one in plan["policies"]], [root / "policies", assets.folder("policies")])
+    shipped = [] if bundled else [assets.folder("policies")]
+    packs = policy.load([one["pack"] for one in plan["policies"]], [root / "policies", *shipped])
     for problem in [*packs.problems, *strengthens.weaker(packs.packs)]:
         yield differs("KA02", problem.file or "policies", problem.summary)
     now = {pin["pack"]: pin for pin in packs.pins()}

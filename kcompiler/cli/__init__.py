@@ -42,7 +42,7 @@ VERBS = {
     "graph": ("views", "Draw the steps of a spec."),
     "explain": ("explain", "Explain a diagnostic code, a spec field, a step or a rule."),
     "claims": ("claiming", "Compare what documents and answers claim with their evidence."),
-    "audit": ("evidence", "Recompute the evidence of a run and compare."),
+    "audit": ("auditing", "Recompute the evidence of a run, or a bundle of it, and compare."),
     "ci": ("ci", "The one verb of a pipeline: validate, plan --check, apply, gate, audit."),
     "deliver": ("delivering", "Pack what passed: packages, weights, contract, evidence, card."),
 }

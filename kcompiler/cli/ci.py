@@ -101,7 +101,7 @@ def _stopped(parts: Sequence[Result]) -> Result | None:
 def _stages(spec: Path, profile: str, stopped: Result | None) -> tuple[list[Result], str]:
     """The result of every stage of one spec, and what the spec is called."""
     from kcompiler import project
-    from kcompiler.cli import author, evidence, run
+    from kcompiler.cli import auditing, author, evidence, run
 
     subject, found, name = called(spec, profile), [], spec.stem
     for verb in STAGES:
@@ -133,7 +133,7 @@ def _stages(spec: Path, profile: str, stopped: Result | None) -> tuple[list[Resu
                 {"reports": _reports(folder), "lock_path": home.lock(name), "as_of": None}
                 | {"release": False, "only_given": False, "profile": ""},
             ),
-            "audit": (evidence.audit, {"target": spec, "profile": profile}),
+            "audit": (auditing.audit, {"target": spec, "profile": profile}),
         }
         command, arguments = given[verb]
         result = _stage(verb, command, subject, spec, arguments)

@@ -1,4 +1,4 @@
-"""The verbs of reviewers: gate, show, audit."""
+"""The verbs of reviewers: gate, show."""
 
 from __future__ import annotations
 
@@ -244,26 +244,3 @@ def _shown(answer: Answer, content: Any, text: str) -> None:
     answer.data["content"] = content
     answer.sections = [(str(answer.data["what"]), text.splitlines())]
     answer.say(text)
-
-
-@click.command()
-@click.argument("target", type=click.Path(path_type=Path))
-@PROFILE
-@answers("audit", of="target")
-def audit(answer: Answer, target: Path, profile: str) -> None:
-    """Recompute digests, journal, reports and verdict of TARGET (spec, lock or generated folder), and compare."""
-    from kcompiler import lock
-    from kcompiler.audit import audit as recompute
-    from kcompiler.cli import clock
-    from kcompiler.render import human_run
-    from kcompiler.render.places import finding
-
-    made, home, _ = located(target, profile)
-    result = recompute(home.root, made["asked"]["name"], clock.now())
-    answer.about(home, made)
-    answer.plan, answer.verdict = lock.plan_digest(made), result.verdict
-    answer.data = {"word": result.word, "checked": dict(result.checked)}
-    answer.findings = [finding(one.code, one.severity, one.subject, one.message) for one in result.findings]
-    answer.say(human_run.audit(result))
-    if result.exit_code:
-        raise Outcome(result.exit_code, result.word, f"kcompiler apply {called(target, profile)}")

@@ -31,7 +31,7 @@ EXITS: dict[int, str] = {
     4: "the lock is stale, or what it pins is not here",
     5: "another run holds the project's state",
     6: "a step or the disk failed; the same command goes on from there",
-    7: "a waiver or an approval is needed, from those whom the pack names",
+    7: "a waiver, an approval or a signature is needed, from those whom the pack or the reader names",
     10: "there is work to do (only with --detailed-exitcode)",
     70: "a defect of kcompiler: report it",
     129: "stopped by SIGHUP; the same command goes on from there",

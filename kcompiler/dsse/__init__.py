@@ -44,6 +44,7 @@ __all__ = [
     "private_key",
     "public_line",
     "revoked_keys",
+    "shown",
     "sign",
     "statement",
     "verify",
@@ -98,6 +99,11 @@ def _public(key: Ed25519PrivateKey) -> bytes:
 def public_line(key: Ed25519PrivateKey) -> str:
     """`ssh-ed25519 AAAA…`, as it stands in a file of allowed signers after the principals."""
     return f"{signed.KEY_KIND} {base64.b64encode(signed.blob_of(_public(key))).decode()}"
+
+
+def shown(key: Ed25519PrivateKey) -> str:
+    """The fingerprint of a key: what may be told of it."""
+    return fingerprint_of(_public(key))
 
 
 def sign(statement: Mapping[str, Any], *keys: Ed25519PrivateKey) -> dict[str, Any]:

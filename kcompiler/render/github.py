@@ -15,7 +15,7 @@ from kcompiler.result import ANSWERED_YES, Result, Where
 #: annotations of one level that GitHub shows of a step
 MOST = 10
 _COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}
-_FINDINGS = {"evidence": "error", "disagreement": "error", "unfinished": "error", "note": "note"}
+_FINDINGS = {"evidence": "error", "disagreement": "error", "unfinished": "error", "unsigned": "error", "note": "note"}
 
 
 class _Note(NamedTuple):

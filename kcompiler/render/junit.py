@@ -19,7 +19,7 @@ from kcompiler.result import ANSWERED_YES, Result, RuleOutcome
 _FORBIDDEN = re.compile("[\ufffe\uffff]")
 #: how a step ended in an apply, and how severe a finding is → the mark of its case; no mark is a pass
 _STEPS = {"failed": "error", "interrupted": "error", "blocked": "skipped", "skipped": "skipped"}
-_FINDINGS = {"evidence": "error", "disagreement": "failure", "unfinished": "failure", "note": ""}
+_FINDINGS = {"evidence": "error", "disagreement": "failure", "unfinished": "failure", "unsigned": "failure", "note": ""}
 
 
 @dataclass(frozen=True, kw_only=True)

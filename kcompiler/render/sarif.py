@@ -24,7 +24,7 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 FINGERPRINT = "kcompiler/v1"
 #: results that code hosts take of a run (GitHub shows the first 5,000); what is left out is one result more
 MOST = 5_000
-_LEVELS = {"evidence": "error", "disagreement": "error", "unfinished": "error", "note": "note"}
+_LEVELS = {"evidence": "error", "disagreement": "error", "unfinished": "error", "unsigned": "error", "note": "note"}
 _RANK = {"error": 0, "warning": 1, "note": 2}
 
 

@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from kcompiler import front, lock, plan
-from kcompiler.audit import Audit, audit
+from kcompiler.audit import Audit, audit, packing
 from kcompiler.judge import judge
+from kcompiler.policy import evidence
 from kcompiler.project import Project
 from runtime.machine import apply as machine
 from runtime.machine.durable import protect
+from tests.unit.kcompiler.audit.forger import JOURNAL, Files, forge, reseal
 
 ROOT = Path(__file__).resolve().parents[4]
 NAME = "eight-ball"
@@ -96,3 +98,37 @@ def bundle(carried_out: Path, tmp_path: Path) -> Bundle:
     shutil.copytree(carried_out, root)
     protect(root / ".kcompiler" / "store", writable=True)
     return Bundle(root)
+
+
+@pytest.fixture(scope="session")
+def measured(carried_out: Path) -> Files:
+    """The files of a bundle of such a project, as if its reports had been measured: data of the passing case of a rule
+    about each kind, so that most rules are decided. No digest of it is wrong."""
+    packed = packing.files(carried_out, NAME)
+    lines = [json.loads(line) for line in packed[JOURNAL].splitlines()]
+    committed = [line for line in lines if line["type"] == "step_committed"]
+    data: dict[str, Any] = {}
+    for file in sorted((ROOT / "policies").rglob("pass.json")):
+        report = json.loads(file.read_text(encoding="utf-8"))["report"]
+        if report is not None and report["kind"] not in data and evidence.read(report).report is not None:
+            data.setdefault(report["kind"], report["data"])
+    reports = f"generated/{NAME}/evidence/reports/"
+    unlike = {
+        path for path, text in packed.items() if path.startswith(reports) and json.loads(text)["kind"] not in data
+    }
+    # what is judged again from its answers, and what no case tells the data of, stays as null made it
+    apart = {one["data"]["step"] for one in committed if "items" in one["data"]["gives"]}
+    apart |= {path.removeprefix(reports).removesuffix(".json") for path in unlike}
+    for one in committed:
+        one["data"]["forged"] = one["data"]["step"] in apart
+    kept, places = f"generated/{NAME}/evidence/journal.jsonl", [lines.index(one) for one in committed]
+    packed[JOURNAL] = reseal(b"\n".join(json.dumps(line).encode() for line in lines))
+    packed[kept] = b"".join(packed[JOURNAL].splitlines(keepends=True)[place] for place in places)
+
+    def genuine(reports: dict[str, Any]) -> None:
+        for step, report in reports.items():
+            if step not in apart:
+                report["environment"] |= {"forged": False, "backend": "torch"}
+                report["data"] = data[report["kind"]]
+
+    return forge(packed, NAME, genuine)

@@ -1,0 +1,147 @@
+"""A project and the name of a spec → the ZIP file that a stranger audits without either: a bundle.
+
+It is laid out as the project is, so that what is unpacked can be looked at with the usual verbs, less what a verdict
+can be recomputed without: weights, data and inputs. The same evidence gives the same bytes.
+
+    manifest.json            the digest of every other file; what is signed
+    verify.py                the stand-alone verifier (kcompiler/verifier)
+    generated/<name>/        plan.lock, evidence/, approvals/
+    .kcompiler/              the whole journal and its anchored head; of the store the answers of evaluations
+    policies/, packs/        the packs as their authors wrote them, and by what they mean, whose digest the lock pins
+    schemas/                 of the lock, the verdict and every report
+    specs/, …                the sources that the lock pins
+    waivers/                 what the project has there
+    signatures/              DSSE envelopes over the manifest; the only files that the manifest does not name
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kcompiler import approval, assets, lock, policy, verifier
+from kcompiler.audit.evidence import RUN, VERDICT
+from kcompiler.audit.items import stored
+from kcompiler.audit.journal import chain
+from kcompiler.audit.plan import schemas_of
+from kcompiler.audit.records import HEAD, HELD, JOURNAL, STATE, in_use
+from kcompiler.project import Project
+from kcompiler.verifier.main import FORMAT, MANIFEST, PACKS, PREDICATE, SCHEMAS, SIGNATURES
+from kcompiler.verifier.zipped import pack
+from runtime import digest
+from runtime.contract import strict_json
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+VERIFIER, WAIVERS = "verify.py", "waivers"
+
+
+class Incomplete(Exception):
+    """There is no whole evidence to be packed; the message says what is lacking."""
+
+
+def files(root: Path, name: str) -> dict[str, bytes]:
+    """Path in the bundle → bytes, with the manifest. Raises Incomplete; UnreadableLock; OSError."""
+    project = Project(root)
+    made = lock.read(project.lock(name))
+    found = {project.shown(path): path.read_bytes() for path in _evidence(project, name)}
+    found |= {f"{STATE}/{one}": _read(root / STATE / one) for one in (JOURNAL, HEAD)}
+    records, _ = in_use(project.evidence(name) / JOURNAL, JOURNAL, None)
+    for record in records.values():
+        for give in record["gives"].values():
+            if give.get("kind") in HELD:
+                found |= dict(_folder(stored(root, give["digest"]), root))
+    for path in (one["path"] for one in made["sources"]):
+        found[path] = _read(root / path)
+    found |= dict(_policies(root, made))
+    found |= {f"{SCHEMAS}{one}.schema.json": data for one, data in _schemas(made)}
+    if (root / WAIVERS).is_dir():
+        found |= dict(_folder(root / WAIVERS, root))
+    found[VERIFIER] = verifier.assembled().encode()
+    return {**found, MANIFEST: _manifest(found, name, made, root)}
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise Incomplete(f"{path.name} is not there: {path.parent.name}/{path.name} belongs to the evidence")
+    return path.read_bytes()
+
+
+def _evidence(project: Project, name: str) -> Iterator[Path]:
+    folder = project.evidence(name)
+    for needed in (project.lock(name), folder / JOURNAL, folder / RUN, folder / VERDICT):
+        if not needed.is_file():
+            raise Incomplete(f"{project.shown(needed)} is not there: apply the whole plan first")
+    yield project.lock(name)
+    yield from sorted((project.generated(name) / approval.FOLDER).glob(f"*{approval.END}"))
+    yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _folder(folder: Path, root: Path) -> Iterator[tuple[str, bytes]]:
+    """Every file below, by its path from the root. Raises Incomplete where the folder is gone."""
+    if not folder.is_dir():
+        raise Incomplete(
+            f"{folder.relative_to(root).as_posix()} is gone from the store: `kcompiler apply` makes it anew"
+        )
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield path.relative_to(root).as_posix(), path.read_bytes()
+
+
+def _policies(root: Path, made: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    names = [str(one["pack"]) for one in made["policies"]]
+    loaded = policy.load(names, [root / "policies", assets.folder("policies")])
+    for one in loaded.packs:
+        meaning = {"pack": one.tree.data, "rules": {rule.rule.id: rule.tree.data for rule in one.rules}}
+        yield f"{PACKS}{one.pack.name}.json", _text(meaning)
+        for rule in one.rules:
+            # the cases beside a rule are its tests; what lies in folders below is what it compares with
+            inside = (path for below in sorted(rule.folder.iterdir()) if below.is_dir() for path in below.rglob("*"))
+            for path in [rule.folder / "rule.yaml", *(path for path in inside if path.is_file())]:
+                yield f"policies/{one.pack.name}/{path.relative_to(rule.folder.parent).as_posix()}", path.read_bytes()
+        yield f"policies/{one.pack.name}/pack.yaml", (one.rules[0].folder.parent / "pack.yaml").read_bytes()
+
+
+def _schemas(made: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    for one in schemas_of(made):
+        yield one, (assets.folder("schemas") / f"{one}.schema.json").read_bytes()
+
+
+def _text(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _manifest(found: Mapping[str, bytes], name: str, made: Mapping[str, Any], root: Path) -> bytes:
+    lines, _ = chain(found[f"{STATE}/{JOURNAL}"], found[f"{STATE}/{HEAD}"], JOURNAL)
+    recorded: Any = strict_json.loads(found[Project(root).shown(Project(root).verdict(name))])
+    return _text(
+        {
+            "format": FORMAT,
+            "name": name,
+            "plan": lock.plan_digest(made),
+            "head": lines[-1].hash if lines else "",
+            "verdict": recorded.get("verdict") if isinstance(recorded, dict) else None,
+            "files": {path: digest.of_bytes(data).removeprefix("sha256:") for path, data in sorted(found.items())},
+        }
+    )
+
+
+def signed(found: Mapping[str, bytes], keys: Sequence[Ed25519PrivateKey]) -> dict[str, bytes]:
+    """The same files with the signature of each key: a statement about the manifest, which says what it amounts to."""
+    from kcompiler import dsse
+
+    manifest: Any = strict_json.loads(found[MANIFEST])
+    predicate = {key: manifest[key] for key in ("name", "plan", "head", "verdict")}
+    statement = dsse.statement({MANIFEST: digest.of_bytes(found[MANIFEST])}, PREDICATE, predicate)
+    made = dict(found)
+    for number, key in enumerate(keys, start=1):
+        made[f"{SIGNATURES}{number}.dsse.json"] = dsse.dump(dsse.sign(statement, key)).encode()
+    return made
+
+
+def bundle(root: Path, name: str, keys: Sequence[Ed25519PrivateKey] = ()) -> bytes:
+    """The bytes of the ZIP file. Raises as `files` does."""
+    return pack(signed(files(root, name), keys))

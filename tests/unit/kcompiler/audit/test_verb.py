@@ -1,0 +1,107 @@
+"""`audit` as people call it: the bundle it writes and the one it reads, each end with its exit code and what comes next."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from kcompiler import dsse
+from kcompiler.cli import _main
+from tests.unit.kcompiler.audit.conftest import NAME
+
+SPEC = f"specs/{NAME}.yaml"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("desk")
+    key = Ed25519PrivateKey.generate()
+    (folder / "key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    (folder / "allowed").write_text(f"ci@example.com {dsse.public_line(key)}\n", encoding="utf-8")
+    (folder / "empty").write_text("", encoding="utf-8")
+    return folder
+
+
+def ended(capsys: Any, *words: str) -> tuple[int, str, str]:
+    code = _main(["audit", *words])
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_a_bundle_is_written_signed_and_audited_elsewhere(
+    carried_out: Path, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(carried_out)
+    out, plain = str(desk / "out.zip"), str(desk / "plain.zip")
+    code, said, err = ended(capsys, SPEC, "--bundle", out, "--sign-key", str(desk / "key"))
+    assert (code, err) == (0, "")
+    assert f"bundle      {out}" in said
+    assert "signed by SHA256:" in said
+    assert ended(capsys, SPEC, "--bundle", plain, "--verifier", str(desk / "verify.py"))[0] == 0
+    monkeypatch.chdir(desk)
+    code, said, err = ended(capsys, out, "--key", "allowed")
+    assert (code, err) == (0, "")
+    assert "audit       sound" in said
+    code, said, err = ended(capsys, plain)
+    assert code == 7
+    assert "proves nothing about who made it" in said
+    last = err.splitlines()[-1]
+    assert last.startswith("outcome=self-consistent-unsigned code=7 next=kcompiler audit")
+    # what is advised works
+    assert (
+        ended(
+            capsys, out, *last.partition(f"{plain} ")[2].partition(",")[0].replace("ALLOWED_SIGNERS", "allowed").split()
+        )[0]
+        == 0
+    )
+    code, said, _ = ended(capsys, out, "--key", "allowed", "--format", "json")
+    assert (code, json.loads(said)["data"]["word"]) == (0, "sound")
+    alone = [sys.executable, "-I", "-S", "verify.py", "out.zip", "--key", "allowed"]
+    assert subprocess.run(alone, capture_output=True, check=False, env=dict(os.environ)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((SPEC, "--sign-key", "{desk}/key"), "say with --bundle where to write it"),
+        ((SPEC, "--key", "{desk}/allowed"), "are of a bundle"),
+        ((SPEC, "--bundle", "{desk}/none/out.zip"), "there is no such folder"),
+        ((SPEC, "--bundle", "{desk}/o.zip", "--sign-key", "{desk}/allowed"), "not an OpenSSH private key"),
+        ((SPEC, "--bundle", "{desk}/o.zip", "--sign-key", "{desk}/none"), "none"),
+        (("{desk}/none.zip",), "cannot read"),
+        (("{desk}/out.zip", "--bundle", "{desk}/o.zip"), "is a bundle already"),
+        (("{desk}/out.zip", "--key", "{desk}/none"), "cannot read"),
+        (("{desk}/out.zip", "--key", "{desk}/empty"), "no ssh-ed25519 key stands in it"),
+        (("{desk}/out.zip", "--key", "{desk}/allowed", "--as-of", "soon"), "not a UTC time"),
+        (("{desk}/out.zip", "--head", "12"), "64 hexadecimal digits"),
+        (("{desk}/out.zip", "--revoked", "{desk}/allowed"), "--key"),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, tuple) else "",
+)
+def test_wrong_words_are_answered_with_what_to_do(
+    carried_out: Path, desk: Path, words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(carried_out)
+    code, _, err = ended(capsys, *(word.format(desk=desk) for word in words))
+    assert code == 2
+    assert said in err
+    assert "outcome=" in err.splitlines()[-1]
+
+
+def test_what_is_not_sound_is_not_packed(carried_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    shutil.copytree(carried_out, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    path = Path(f"generated/{NAME}/evidence/reports/data.json")
+    path.write_text(path.read_text(encoding="utf-8").replace("data.splits", "data.splitz"), encoding="utf-8")
+    assert _main(["audit", SPEC, "--bundle", "out.zip"]) == 3
+    assert not Path("out.zip").exists()
