@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -153,12 +153,7 @@ def _of_bundle(answer: Answer, path: Path, trust: Trust) -> None:
     result, manifest = audit_bundle(_read(path), trust)
     answer.plan = str(manifest.get("plan", ""))
     _told(answer, result)
+    if result.exit_code == 7:
+        raise Outcome(7, result.word, f"kcompiler audit {path} --key ALLOWED_SIGNERS, or --head HEX from who made it")
     if result.exit_code:
-        following: dict[int, Any] = {
-            7: f"kcompiler audit {path} --key ALLOWED_SIGNERS, or --head HEX from somebody you trust",
-        }
-        raise Outcome(
-            result.exit_code,
-            result.word,
-            following.get(result.exit_code, "ask for the bundle again: kcompiler audit SPEC --bundle FILE"),
-        )
+        raise Outcome(result.exit_code, result.word, "ask for the bundle again: kcompiler audit SPEC --bundle FILE")
