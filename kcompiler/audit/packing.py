@@ -27,6 +27,7 @@ from kcompiler.audit.items import stored
 from kcompiler.audit.journal import chain
 from kcompiler.audit.plan import schemas_of
 from kcompiler.audit.records import HEAD, HELD, JOURNAL, STATE, in_use
+from kcompiler.policy.load import PACK_FILE, RULE_FILE
 from kcompiler.project import Project
 from kcompiler.verifier.main import FORMAT, MANIFEST, PACKS, PREDICATE, SCHEMAS, SIGNATURES
 from kcompiler.verifier.zipped import pack
@@ -56,7 +57,7 @@ def files(root: Path, name: str) -> dict[str, bytes]:
                 found |= dict(_folder(stored(root, give["digest"]), root))
     for path in (one["path"] for one in made["sources"]):
         found[path] = _read(root / path)
-    found |= dict(_policies(root, made))
+    found |= dict(_policies(root, [str(one["pack"]) for one in made["policies"]]))
     found |= {f"{SCHEMAS}{one}.schema.json": data for one, data in _schemas(made)}
     if (root / WAIVERS).is_dir():
         found |= dict(_folder(root / WAIVERS, root))
@@ -91,18 +92,22 @@ def _folder(folder: Path, root: Path) -> Iterator[tuple[str, bytes]]:
             yield path.relative_to(root).as_posix(), path.read_bytes()
 
 
-def _policies(root: Path, made: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
-    names = [str(one["pack"]) for one in made["policies"]]
-    loaded = policy.load(names, [root / "policies", assets.folder("policies")])
-    for one in loaded.packs:
+def _policies(root: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    roots = [root / "policies", assets.folder("policies")]
+    waiting = list(policy.load(names, roots).packs)
+    for one in waiting:
         meaning = {"pack": one.tree.data, "rules": {rule.rule.id: rule.tree.data for rule in one.rules}}
         yield f"{PACKS}{one.pack.name}.json", _text(meaning)
-        for rule in one.rules:
+        name = f"policies/{one.pack.name}"
+        folder = next(below / one.pack.name for below in roots if (below / one.pack.name / PACK_FILE).is_file())
+        yield f"{name}/{PACK_FILE}", (folder / PACK_FILE).read_bytes()
+        for rule in one.own:
             # the cases beside a rule are its tests; what lies in folders below is what it compares with
             inside = (path for below in sorted(rule.folder.iterdir()) if below.is_dir() for path in below.rglob("*"))
-            for path in [rule.folder / "rule.yaml", *(path for path in inside if path.is_file())]:
-                yield f"policies/{one.pack.name}/{path.relative_to(rule.folder.parent).as_posix()}", path.read_bytes()
-        yield f"policies/{one.pack.name}/pack.yaml", (one.rules[0].folder.parent / "pack.yaml").read_bytes()
+            for path in [rule.folder / RULE_FILE, *(path for path in inside if path.is_file())]:
+                yield f"{name}/{path.relative_to(rule.folder.parent).as_posix()}", path.read_bytes()
+        if one.below is not None:
+            waiting.append(one.below)
 
 
 def _schemas(made: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:

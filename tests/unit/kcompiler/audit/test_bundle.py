@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from kcompiler import dsse, verifier
+from kcompiler import assets, dsse, policy, verifier
 from kcompiler.audit import Audit, packing
 from kcompiler.audit.bundle import audit_bundle
 from kcompiler.verifier import main
@@ -418,6 +418,21 @@ def _sources(text_: str) -> dict[str, str]:
     exec(text_.partition('\nsys.modules["verifier"]')[0], space)
     found: dict[str, str] = space["_MODULES"]
     return found
+
+
+def test_every_shipped_pack_means_the_same_in_a_bundle(tmp_path: Path) -> None:
+    """With those that it strengthens, and without any that lies elsewhere."""
+    shipped = assets.folder("policies")
+    names = policy.available([shipped])
+    for path, data in packing._policies(tmp_path / "nowhere", names):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    there = policy.load(names, [tmp_path / "policies"])
+    assert there.problems == ()
+    assert there.pins() == policy.load(names, [shipped]).pins()
+    for pin in there.pins():
+        meaning = json.loads((tmp_path / f"packs/{pin['pack']}.json").read_text(encoding="utf-8"))
+        assert digest.of_value(meaning, "kc.pack.v1") == pin["digest"]
 
 
 @pytest.mark.parametrize("lacking", ["evidence/run.json", "evidence/verdict.json", "evidence/journal.jsonl"])
