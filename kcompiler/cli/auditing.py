@@ -72,6 +72,7 @@ def audit(
 
     made, home, _ = located(target, profile)
     result = recompute(home.root, made["asked"]["name"])
+    answer.about(home, made)
     answer.plan = lock.plan_digest(made)
     _told(answer, result)
     if result.exit_code:
