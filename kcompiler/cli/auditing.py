@@ -69,9 +69,10 @@ def audit(
         raise click.UsageError("--sign-key signs a bundle; say with --bundle where to write it")
     from kcompiler import lock
     from kcompiler.audit import audit as recompute
+    from kcompiler.cli import clock
 
     made, home, _ = located(target, profile)
-    result = recompute(home.root, made["asked"]["name"])
+    result = recompute(home.root, made["asked"]["name"], clock.now())
     answer.about(home, made)
     answer.plan = lock.plan_digest(made)
     _told(answer, result)
