@@ -201,11 +201,34 @@ def _zoo(data: Data, said: Data) -> Iterator[str]:
         yield "/zoo/best: not the best, or one was judged on other items"
     elif any(name not in worth for name in due):
         yield "/zoo: a policy was not judged"
+    elif _known_otherwise(worth, said):
+        yield "/zoo: a policy is worth something else than it must be, whatever the items are"
     else:
         right = _Side(best.value * best.n, best.n, best.k is not None)
         for name, node in above.items():
-            if why := _difference(node, _side(data, said["of"], name, said.get("less", False)), right):
+            side = _side(data, said["of"], name, said.get("less", False))
+            if "per" in said:
+                side = _spread(data, side, name, said, best.n)
+            if why := _difference(node, side, right):
                 yield f"/zoo/above/{name}: {why}"
+
+
+def _known_otherwise(worth: Mapping[str, Optional[Datum]], said: Data) -> bool:
+    values = {name: one.value for name, one in worth.items() if one is not None and one.value is not None}
+    if any(not statistics.near(float(values[name]), value) for name, value in said.get("constant", {}).items()):
+        return True
+    rising = said.get("rising", ())
+    pairs = [(float(values[low]), float(values[high])) for low, high in zip(rising, rising[1:])]
+    return any(high < low and not statistics.near(high, low) for low, high in pairs)
+
+
+def _spread(data: Data, side: Optional[_Side], runner: str, said: Data, count: int) -> Optional[_Side]:
+    """A sum over other things than items, as one over the items behind `items`."""
+    whole = measured(text_at(data, *said["per"].split(".")))
+    behind = measured(text_at(data, *said["items"].replace("*", runner).split(".")))
+    if side is None or whole is None or behind is None or not whole.value or behind.n is None:
+        return None
+    return _Side(side.value * count / whole.value, behind.n, False)
 
 
 def _calibration(data: Data, _said: Data) -> Iterator[str]:
