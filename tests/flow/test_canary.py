@@ -20,12 +20,13 @@ import pytest
 
 from tests.flow.test_answers import edited, hosted, letter_of, project, spec
 from tests.flow.world import MAIN, Result, kcompiler
+from tests.longer import also
 from tests.unit.runtime.data.teaching import Server, completion
 
 #: of a form that no pattern knows, with signs that addresses and JSON write otherwise
 KEY = 'cnry+8d21/Qx="Zz9&k%7'
 WHOLE = bool(os.environ.get("KCOMPILER_CANARY"))
-FORMS = ("human", "json", "sarif", "junit", "github", "markdown") if WHOLE else ("human", "json", "github")
+FORMS = ("human", "json", "sarif", "junit", "github", "markdown") if WHOLE else ("human", "json")
 
 #: every program that is started is written down, with its arguments and what it is told of the environment
 TOLD = (
@@ -62,7 +63,8 @@ class Watch:
         self._thread.start()
 
     def _look(self) -> None:
-        while not self._end.wait(0.05):
+        # a program that lives for less is told by the audit hook
+        while not self._end.wait(0.05 if WHOLE else 0.5):
             for entry in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
                     self.lists.add(entry.read_bytes())
@@ -142,7 +144,7 @@ WAYS: dict[str, Any] = {
     "ends by it": (200, {}, said(finish_reason=KEY)),
     "is packed wrongly": (200, {"Content-Encoding": "gzip"}, KEY.encode()),
 }
-QUICK = ("refuses and repeats it", "refuses and repeats it in escapes", "answers with it in base64", "calls itself so")
+QUICK = ("refuses and repeats it", "answers with it in base64")
 
 
 @pytest.mark.slow
@@ -214,7 +216,7 @@ def literal(home: Path, key: str) -> tuple[list[list[str]], list[Path]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("key", ["sk-proj-0123456789abcdefghijklmnop", "a-word-of-no-form-8d21"])
+@pytest.mark.parametrize("key", [also("sk-proj-0123456789abcdefghijklmnop"), also("a-word-of-no-form-8d21")])
 def test_a_key_that_somebody_wrote_into_a_spec_is_refused_and_not_repeated(tmp_path: Path, key: str) -> None:
     home = project(
         tmp_path / "project",

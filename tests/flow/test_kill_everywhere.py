@@ -1,7 +1,7 @@
 """The small plan of the real command line under kill -9: two hundred times at random, and before every system call.
 
 Documented and run as one command, `KCOMPILER_CRASH=1 python -m pytest -s tests/flow/test_machine_crash.py
-tests/flow/test_kill_everywhere.py` (about a quarter of an hour); the quick set kills a few times.
+tests/flow/test_kill_everywhere.py` (about half an hour on two cores); the quick set kills a few times.
 KCOMPILER_SEED=N repeats the moments of a run, whose seed is printed.
 """
 
@@ -29,9 +29,8 @@ from tests.unit.runtime import machinery
 WHOLE = "KCOMPILER_CRASH" in os.environ
 KILLS = 200 if WHOLE else 4
 SEED = int(os.environ.get("KCOMPILER_SEED") or time.time_ns() % 1_000_000)
-#: what the quick set asks for
-OPTIONS = () if WHOLE else ("--only", "tokenizer")
-END = (1, "fail") if WHOLE else (0, "")
+#: a small plan: rows and their tokenizer (kills of the whole of it: test_kills.py)
+OPTIONS = ("--only", "tokenizer")
 
 
 class Acknowledged:
@@ -62,7 +61,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_is_do
     chance = random.Random(SEED)
     quiet = fresh.copy(tmp_path / "quiet")
     began = time.monotonic()
-    quiet.apply(*OPTIONS).ended(*END)
+    quiet.apply(*OPTIONS).ended(0, "")
     whole_s = time.monotonic() - began
     kills = runs = 0
     before: dict[str, int] = {}
@@ -78,11 +77,9 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_is_do
                 kills += 1
                 last = home.journal()[-1]["type"] if (home.state / "journal.jsonl").exists() else "nothing"
                 before[last] = before.get(last, 0) + 1
-        ended.ended(*END)
+        ended.ended(0, "")
         assert home.digests() == quiet.digests()
         assert home.run("state", "verify").ended(0, "").out.startswith("sound")
-        if WHOLE:
-            assert home.audit().ended(0, "").code == 0
         runs += 1
         shutil.rmtree(home.root / ".kcompiler" / "scratch")
     print(f"{kills} kills in {runs} runs; the last line was then: {before}")
