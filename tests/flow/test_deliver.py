@@ -266,7 +266,7 @@ def refused(home: Home, ends: int, word: str, **options: Any) -> Result:
 
 def test_a_fail_is_not_delivered(applied: tuple[Home, Result]) -> None:
     result = refused(applied[0], 1, "fail", code=LIGHT)
-    assert "only PASS is delivered, and the verdict is FAIL" in result.err
+    assert "only PASS and WAIVED are delivered, and the verdict is FAIL" in result.err
     assert "caws/tier-3/answers-valid" in result.err
 
 

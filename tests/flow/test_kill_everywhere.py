@@ -59,10 +59,12 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_is_do
 ) -> None:
     print(f"\nseed {SEED}: KCOMPILER_SEED={SEED} repeats these moments")
     chance = random.Random(SEED)
-    quiet = fresh.copy(tmp_path / "quiet")
-    began = time.monotonic()
-    quiet.apply(*OPTIONS).ended(0, "")
-    whole_s = time.monotonic() - began
+    # the first pays for imports that later ones do not: what a run takes is the second's time
+    for name in ("first", "quiet"):
+        quiet = fresh.copy(tmp_path / name)
+        began = time.monotonic()
+        quiet.apply(*OPTIONS, code=TIMED.format(seconds=3600.0)).ended(0, "")
+        whole_s = time.monotonic() - began
     kills = runs = 0
     before: dict[str, int] = {}
     while kills < KILLS:
@@ -70,7 +72,8 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_is_do
         lines, ended = Acknowledged(home), Result(-1, "", "")
         while ended.code == -1 or ended.code == -signal.SIGKILL:
             # half of the moments soon, while things begin and are recovered; none after all was done
-            seconds = chance.uniform(0.0, whole_s * chance.choice([0.1, 1.0])) if kills < KILLS else 3600.0
+            share = chance.uniform(0.0, chance.choice([0.1, 1.0])) if WHOLE else chance.uniform(0.1, 0.9)
+            seconds = whole_s * share if kills < KILLS else 3600.0
             ended = home.apply(*OPTIONS, code=TIMED.format(seconds=seconds))
             lines.look()
             if ended.code == -signal.SIGKILL:
@@ -83,7 +86,7 @@ def test_killed_at_random_moments_nothing_acknowledged_is_lost_and_nothing_is_do
         runs += 1
         shutil.rmtree(home.root / ".kcompiler" / "scratch")
     print(f"{kills} kills in {runs} runs; the last line was then: {before}")
-    assert len(before) > 1
+    assert len(before) > 1 or not WHOLE
 
 
 PROGRAM = """

@@ -85,7 +85,15 @@ def consistent() -> None:
     assert refused("errata", erratum(**here).replace("compute_unit", "compute_units"))
 
 
-CHECKS: tuple[Callable[[], None], ...] = (numbers, consistent)
+def distinct() -> None:
+    """A gate stands in the register once."""
+    gate = "  - {id: a.b, title: A gate of ten letters, said: so it is, missing: fail, awaits: a report}\n"
+    assert not refused("gates", f"gates:\n{gate}")
+    assert not refused("gates", f"gates:\n{gate}{gate.replace('a.b', 'a.c')}")
+    assert refused("gates", f"gates:\n{gate}{gate}")
+
+
+CHECKS: tuple[Callable[[], None], ...] = (numbers, consistent, distinct)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

@@ -550,6 +550,10 @@ CLAIMS: dict[str, list[Claim]] = {
             ("one that costs nothing", 0, {}, (), (), ""))),
         Claim("pairs that cannot be counted", paid_judge(9, made=1e4), ("KC4219",), ("`s1` could not be counted",),
               files={"notes.jsonl": PAIRS["notes.jsonl"]}, severity="warning"),
+        Claim("rows to compare that cannot be counted", paid_judge(9, made=1e4), ("KC4219",),
+              ("`s2` could not be counted",), files={"pairs.jsonl": PAIRS["pairs.jsonl"]}, severity="warning"),
+        Claim("rows that no judge is asked about", several(paid_judge(9, made=1e4), lambda data: data["data"]["sources"].append(
+              {**data["data"]["sources"][-1], "name": "s3", "path": "gone.jsonl"})), files=PAIRS),
         Claim("teacher and judge of one purse", several(asked(usd_per_million_output=1e4, max_tokens=1),
               paid_judge(0.05, made=1e4)), ("KC4210",), ("the teacher's answers and the judge's verdicts cost",
               "a cheaper teacher or judge", "the judge: 4 distinct"), files={**PAIRS, "rows.jsonl": lines("p")}),

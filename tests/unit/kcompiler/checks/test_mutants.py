@@ -57,6 +57,7 @@ FEW = {
     "facts.registry": 2,
     "facts.teacher": 4,
     "licences": 1,
+    "readiness": 2,
     "names": 3,
     "secrets": 1,
     "facts.ruling": 4,

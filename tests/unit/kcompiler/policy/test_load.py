@@ -451,6 +451,7 @@ def test_every_pack_is_found() -> None:
         "quality/preference",
         "quality/scenarios",
         "quality/transfer",
+        "release",
         "roles/choice",
         "roles/choice-share",
         "roles/drafter",
