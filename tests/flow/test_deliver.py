@@ -19,6 +19,7 @@ from kcompiler.deliver.card import number
 from runtime.contract import delivery
 from tests.flow.conftest import core_alone
 from tests.flow.world import LIGHT, NAME, ROOT, Home, Result, environment, flip
+from tests.longer import longer
 
 SPEC = f"specs/{NAME}.yaml"
 FULL = """
@@ -279,6 +280,7 @@ def test_what_was_not_decided_is_not_delivered(fresh: Home) -> None:
 
 
 @pytest.mark.slow
+@longer
 def test_of_a_sweep_one_conversion_is_named_and_the_card_speaks_of_that_cell(passed: Home, tmp_path: Path) -> None:
     home = passed.copy(tmp_path / "project")
     recipes = {word: {"quantization.default.weights": word} for word in ("int8", "fp16")}

@@ -13,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from runtime import digest
 from tests.flow.world import Home
+from tests.longer import longer
 from tests.tensor.test_tokenizer import words_of
 from tests.unit.runtime.data.hub import COMMIT, serving
 
@@ -72,6 +73,7 @@ def test_a_teacher_of_a_hub_that_sees_the_answer_is_refused_where_it_enters(fres
 
 
 @pytest.mark.slow
+@longer
 def test_threads_that_the_environment_holds_back_are_refused_and_the_advice_helps(fresh: Home) -> None:
     fresh.change(lambda data: data["execution"].update(threads=2))
     result = fresh.apply("--only", "teacher", env={"OMP_THREAD_LIMIT": "1"}).ended(6, "step-failed")

@@ -68,6 +68,7 @@ def rising(apply: Callable[[int], Result], first: int, factor: float) -> list[st
 
 
 @pytest.mark.slow
+@longer
 def test_a_full_disk_stops_each_step_with_exit_6_and_more_room_lets_it_go_on(
     fresh: Home, disk: Callable[[int], None]
 ) -> None:

@@ -173,7 +173,7 @@ def check_recovered(root: Path, content: Mapping[str, Any], expected: Mapping[st
 
 
 #: of the operations of a run, every third; each one with KCOMPILER_CRASH=1 (tests/README.md)
-STRIDE = 1 if "KCOMPILER_CRASH" in os.environ else 3
+STRIDE = 1 if "KCOMPILER_CRASH" in os.environ else 7
 
 
 def test_kill_9_at_every_durable_operation(folder: Path) -> None:
@@ -197,7 +197,7 @@ def test_kill_9_at_every_other_change_of_a_file(folder: Path) -> None:
     expected = undisturbed(folder, short)
     at = 0
     while True:
-        at += STRIDE if STRIDE == 1 else 5
+        at += STRIDE if STRIDE == 1 else 11
         root = folder / str(at)
         root.mkdir()
         content = short(root)

@@ -15,6 +15,7 @@ import pytest
 
 from runtime import digest
 from tests.flow.world import LIGHT, NAME, SIGNALLED, Home, signals
+from tests.longer import longer
 
 SPEC = f"specs/{NAME}.yaml"
 
@@ -290,6 +291,7 @@ def test_an_edited_plug_in_is_never_taken_for_the_one_that_was_used(done: Home, 
 
 
 @pytest.mark.slow
+@longer
 def test_a_setting_without_effect_may_change_while_a_run_is_stopped(done: Home) -> None:
     """How often a state is saved is in the lock and in no key: changing it runs nothing again, and work goes on."""
     done.change(lambda data: data["training"]["stages"][0].update(checkpoint_every=5))

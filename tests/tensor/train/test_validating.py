@@ -22,7 +22,7 @@ from runtime.train import distill, loop, objective
 from runtime.train.batches import rows_of
 from runtime.train.distill import corpus_of, train
 from runtime.train.loop import Trainer
-from tests.longer import also
+from tests.longer import also, longer
 from tests.tensor.train import world
 from tests.tensor.train.test_resume import Interrupted, Stopped, flip
 from tests.tensor.train.world import Stage
@@ -293,6 +293,7 @@ def test_a_resume_goes_on_with_what_was_seen_and_kept(base: dict[str, Path], tmp
         assert digest.of_folder(again.root / port) == digest.of_folder(quiet.root / port)
 
 
+@longer
 def test_another_policy_does_not_go_on_from_a_state(base: dict[str, Path], tmp_path: Path) -> None:
     asked, scratch = stopped_at_seven(base, tmp_path / "cut")
     for number, changed in enumerate(
