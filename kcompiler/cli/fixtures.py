@@ -115,6 +115,11 @@ def record(
             f"{len(made.unanswered)} recorded calls are not answered by what is declared, the first at {first.place} "
             f"(`{first.tool}`): what they need was never recorded",
         )
+    if made.unshown:
+        told = "1 declared line answers" if len(made.unshown) == 1 else f"{len(made.unshown)} declared lines answer"
+        click.echo(
+            f"{told} no recorded call, the first at {made.unshown[0]}: nothing here shows that the tool works so"
+        )
     click.echo(f"next: read them, then kcompiler fixtures accept {folder} --tools {tools}")
 
 

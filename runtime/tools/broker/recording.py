@@ -111,7 +111,11 @@ def _episode(one: Json, here: str) -> Episode:
 
 
 def declared(folder: Path, tools: Sequence[registry.Tool]) -> dict[str, list[tuple[str, dict[str, Json]]]]:
-    """The files of a folder whose lines say how tools work; a header may leave to us for which registry they are."""
+    """The files of a folder whose lines say how tools work; a header may leave to us for which registry they are.
+
+    Raises Refusal for a line that says what a tool answered, or what a world holds: such a thing is recorded. Whoever
+    has accepted a line elsewhere has not seen it beside these records: it is `unreviewed` again.
+    """
     known = {tool["name"]: tool for tool in tools}
     found = {}
     for path in sorted(folder.glob("*.jsonl")):
@@ -119,7 +123,16 @@ def declared(folder: Path, tools: Sequence[registry.Tool]) -> dict[str, list[tup
         if lines and lines[0][1].get("tool") in known:
             here, head = lines[0]
             lines[0] = here, {**fixtures.header(cast(Any, known[str(head["tool"])]), tools), **head}
-        found[str(path)] = lines
+        for here, line in lines[1:]:
+            recorded = line.get("kind") in ("exact", "error") or path.name == fixtures.WORLD
+            if recorded:
+                raise Refusal(
+                    "the line says what was answered once, and no conversation here says so",
+                    place=here,
+                    action="remove it and record the conversation; a declaration says how a tool works",
+                    code="KR0235",
+                )
+        found[str(path)] = [*lines[:1], *((here, {**line, "review": "unreviewed"}) for here, line in lines[1:])]
     return found
 
 
@@ -131,6 +144,8 @@ class Recorded:
     by_kind: Counter[str] = field(default_factory=Counter)
     #: calls that the declared lines of a tool do not answer, and that no exact line may stand for
     unanswered: list[Made] = field(default_factory=list)
+    #: places of declared lines that answer no recorded call: nothing here shows that the tool works so
+    unshown: list[str] = field(default_factory=list)
 
 
 #: what is done with text that must not be kept: (text) → text; raises Refusal
@@ -166,6 +181,7 @@ def record(
     found = Recorded()
     exact: dict[str, dict[str, tuple[Made, Episode]]] = {}
     states: dict[tuple[str, str], str] = {}
+    shown = set[str]()
     valid = registry.validators(tools)
     for episode in episodes:
         session = Session(made, episode.item)
@@ -180,6 +196,7 @@ def record(
                         code="KR0235",
                     )
                 found.by_kind[answer.kind] += 1
+                shown.add(answer.place)
                 continue
             tool = made.tools.get(call.tool)
             if tool is not None and any(line.kind in ("stateful", "ignore_args") for line in tool.lines()):
@@ -195,6 +212,7 @@ def record(
                 )
             exact.setdefault(call.tool, {}).setdefault(key, (call, episode))
             found.by_kind["exact"] += 1
+    found.unshown = [line.place for tool in made.tools.values() for line in tool.lines() if line.place not in shown]
     _write(found, made, declared, exact, tools, valid, provenance, clean)
     return found
 

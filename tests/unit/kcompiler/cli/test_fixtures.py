@@ -254,3 +254,37 @@ def test_personal_data_are_kept_only_for_a_reason_that_stands_beside_them(home, 
     assert line["result"] == "write to ada@example.com"
     assert line["provenance"]["personal"] == "made up"
     assert run("record", "calls.jsonl", "--to", "fy", "--keep-personal", " ") == 2
+
+
+def declare(home, name, *lines):
+    folder = home / "declared"
+    folder.mkdir(exist_ok=True)
+    header = {"format": 1, "world": True} if name == "world" else {"format": 1, "tool": name}
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in (header, *lines)), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("find", {"kind": "exact", "args": {"q": "z"}, "result": "found z", "review": "accepted"}),
+        ("find", {"kind": "error", "args": {"q": 1}, "result": "no", "review": "accepted"}),
+        ("world", {"collection": "money", "key": "nobody", "value": "1000000", "review": "accepted"}),
+    ],
+)
+def test_what_was_answered_once_is_recorded_and_never_declared(home, capsys, name, line):
+    declare(home, name, line)
+    assert run("record", "calls.jsonl", "--declare", "declared", "--to", "fx") == 2
+    assert f"declared/{name}.jsonl:2" in capsys.readouterr().err
+    assert not (home / "fx").exists()
+    (home / f"declared/{name}.jsonl").unlink()
+    assert run("record", "calls.jsonl", "--declare", "declared", "--to", "fx") == 0
+
+
+def test_a_declared_line_is_unreviewed_beside_new_records_and_one_that_answers_nothing_is_named(home, capsys):
+    shape = {"type": "object", "properties": {"q": {"const": "Utopia"}}, "required": ["q"]}
+    declare(home, "find", {"kind": "matcher", "schema": shape, "result": "perfect", "review": "accepted"})
+    assert run("record", "calls.jsonl", "--declare", "declared", "--to", "fx") == 0
+    assert "1 declared line answers no recorded call, the first at declared/find.jsonl:2" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (home / "fx/find.jsonl").read_text(encoding="utf-8").splitlines()[1:]]
+    assert {line["review"] for line in lines} == {"unreviewed"}
+    assert run("check", "fx") == 1
