@@ -141,6 +141,9 @@ def _held(folder: Path, tools: Path, word: str) -> Any:
     if wrong:
         click.echo(human.diagnostics(ordered(map(from_refusal, wrong)), {}), err=True, nl=False)
         raise Outcome(1, word, f"mend them, then kcompiler fixtures check {folder} --tools {tools}")
+    if held is None or not held.lines():
+        click.echo(f"{folder} has no fixture: there is nothing to look at", err=True)
+        raise Outcome(3, "nothing-evaluated", f"kcompiler fixtures record CONVERSATIONS --tools {tools} --to {folder}")
     return held
 
 

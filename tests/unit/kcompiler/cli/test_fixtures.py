@@ -288,3 +288,12 @@ def test_a_declared_line_is_unreviewed_beside_new_records_and_one_that_answers_n
     lines = [json.loads(line) for line in (home / "fx/find.jsonl").read_text(encoding="utf-8").splitlines()[1:]]
     assert {line["review"] for line in lines} == {"unreviewed"}
     assert run("check", "fx") == 1
+
+
+def test_a_folder_without_fixtures_is_no_success(home, capsys):
+    (home / "empty").mkdir()
+    for verb, more in (("check", ()), ("accept", ()), ("stats", ("--calls", "calls.jsonl"))):
+        assert run(verb, "empty", *more) == 3
+        advice = capsys.readouterr().err.rpartition("next=kcompiler ")[2].split()
+    assert _main([word.replace("CONVERSATIONS", "calls.jsonl") for word in advice]) == 0
+    assert run("accept", "empty") == 0
