@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     "repeatable. The spec's own evaluation.runners when absent.",
 )
 @click.option("--suite", "suites", multiple=True, metavar="NAME", help="Only this suite of the spec; repeatable.")
-@click.option("--to", "out", type=click.Path(path_type=Path), required=True, help="Folder for items and reports.")
+@click.option(
+    "--to", "out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for items and reports."
+)
 @PROFILE
 def evaluate(spec: Path, written: tuple[str, ...], suites: tuple[str, ...], out: Path, profile: str) -> None:
     """Ask a model that exists what the suites of SPEC ask, over its rows: a folder, a file, or a server.
@@ -123,6 +125,8 @@ def _read(text: str, spec: Path) -> dict[str, Any]:
             why = f"runner `{use}` asks no file, folder or address" if where else "nothing stands behind the `=`"
             raise click.UsageError(f"`{head}`: {why}")
         found[key] = _path(where, spec) if kind.place else where
+        if use == "torch" and Path(where).is_dir() and not (Path(where) / "config.json").is_file():
+            raise click.UsageError(f"`{head}`: no model lies there: a folder of one has a config.json")
     for pair in pairs:
         key, mark, value = pair.partition("=")
         if not key or not mark:

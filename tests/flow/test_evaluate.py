@@ -117,6 +117,7 @@ def test_a_server_that_is_not_there_is_said(desk: Path, capsys: pytest.CaptureFi
         (("--runner", "mil,variant"), 2, "`variant` is not KEY=VALUE"),
         (("--runner", "torch=../elsewhere"), 1, "a path leaves the project"),
         (("--runner", "torch=nowhere"), 1, "no such folder"),
+        (("--runner", "torch=."), 2, "no model lies there: a folder of one has a config.json"),
         (("--runner", "openai=http://127.0.0.1:9/v1,model=m,name=student"), 1, "is what suites call a model"),
         (("--runner", "openai=http://example.com/v1,model=m"), 1, "would cross the network in the clear"),
         (("--runner", "mil", "--suite", "nothing"), 2, "no suite of specs/faq.yaml is called `nothing`"),
@@ -160,3 +161,10 @@ def test_no_gate_passes_on_gold_itself(
     assert verdict_on(report) == ("fail" if honest else "pass")
     assert ("forged: what the rows want to hear" in out) is honest
     assert "warning[KC4907]" in err or not honest
+
+
+def test_nobody_is_asked_where_the_answers_have_no_place(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (desk / "out").write_text("a file")
+    code, _, err = run(capsys, "--runner", f"openai=http://127.0.0.1:9/v1,model=m,{FAST}", "--to", "out")
+    assert code == 2
+    assert "is a file" in err
