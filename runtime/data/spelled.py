@@ -42,27 +42,38 @@ _MEASURES = (
 )
 _UNIT = re.compile(rf"[\s-]+(?P<unit>{_MEASURES})(?!\w)", re.IGNORECASE)
 _ORDINAL = re.compile(r"[\s-]+(?:first|second|third|(?:four|fif|six|seven|eigh|nin)th)\b", re.IGNORECASE)
+#: what people say with a number in it that counts nothing
+_IDIOMS = re.compile(
+    r"\bone\s+day\b|\b(?:give\s+me|just|wait|hold\s+on(?:\s+for)?)\s+one\s+(?:second|minute|moment)\b"
+    r"|\bone\s+(?:second|minute|moment),?\s+please\b"
+    r"|\b(?:an?|one)\s+hundred\s+per\s?cent\s+(?:sure|certain|confident|positive)\b"
+    r"|\b(?:an?|one)\s+(?:hundred|thousand|million)\s+(?:thanks|apologies)\b"
+    r"|\btwenty[\s-]four\s+hours\s+a\s+day\b|\btwenty\s+questions\b",
+    re.IGNORECASE,
+)
 _NEXT = re.compile(r"[\s-]+(?P<unit>[^\W\d_]+)")
 
 
 def placed(text: str) -> list[Found]:
     """Every number that is spelled out in a text, in its order."""
     found = []
+    idioms = _IDIOMS.finditer(text)
+    idiom = next(idioms, None)
     for match in _NUMBER.finditer(text):
+        while idiom is not None and idiom.end() <= match.start():
+            idiom = next(idioms, None)
+        if idiom is not None and idiom.start() <= match.start():
+            continue
         if _ORDINAL.match(text, match.end()) and match["whole"].lower().endswith("ty"):
             continue
         value = _value(match)
         measured = _UNIT.match(text, match.end())
         small = value <= _DETERMINER and not (match["sign"] or match["digits"] or match["part"])
-        if small and (measured is None or _idiom(match["whole"], measured["unit"])):
+        if small and measured is None:
             continue
         unit = measured or _NEXT.match(text, match.end())
         found.append(Found(value, unit["unit"] if unit else "", match[0], *match.span()))
     return found
-
-
-def _idiom(number: str, unit: str) -> bool:
-    return (number.lower(), unit.lower()) == ("one", "day")
 
 
 def _value(match: re.Match[str]) -> Fraction:

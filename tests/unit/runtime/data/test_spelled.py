@@ -25,6 +25,10 @@ from runtime.data.spelled import placed
         ("two and three quarters", Fraction(11, 4), ""),
         ("zero point oh five percent", Fraction(1, 20), "percent"),
         ("ONE HUNDRED EUROS", 100, "EUROS"),
+        ("one hundred percent of it", 100, "percent"),
+        ("it takes one minute", 1, "minute"),
+        ("twenty-four hours later", 24, "hours"),
+        ("Just one second, please: forty miles", 40, "miles"),
     ],
 )
 def test_a_number_in_words_is_the_number(text, value, unit):
@@ -35,7 +39,8 @@ def test_a_number_in_words_is_the_number(text, value, unit):
 @pytest.mark.parametrize(
     "text",
     ["two cities, one of them", "One day it rains.", "someone, often, tenfold, weight, stone-cold", "a few hundreds",
-     "the first, the twenty-first", "half of it", "a", "", "the twenty second of May", "point five"],
+     "Just one second: wait", "One minute, please.", "one hundred percent sure", "A thousand thanks!",
+     "open twenty-four hours a day", "a game of twenty questions", "the first, the twenty-first", "half of it", "a", "", "the twenty second of May", "point five"],
 )  # fmt: skip
 def test_what_is_no_number_or_a_determiner_is_none(text):
     assert [one.text for one in placed(text)] == []
@@ -45,7 +50,9 @@ def test_numbers_in_a_row_are_several():
     assert [one.value for one in placed("nineteen eighty-four, twenty twenty")] == [19, 84, 20, 20]
 
 
-@pytest.mark.parametrize("unit", ["one hundred thousand and ", "a ", "twenty ", "one ", "minus "])
+@pytest.mark.parametrize(
+    "unit", ["one hundred thousand and ", "a ", "twenty ", "one ", "minus ", "one minute, please "]
+)
 def test_hostile_text_takes_time_in_proportion(unit):
     def seconds(size):
         begun = time.process_time()
