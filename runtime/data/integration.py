@@ -24,6 +24,7 @@ from fractions import Fraction
 
 from runtime.contract.wanted import Fact
 from runtime.data import numbers, repeated, spelled
+from runtime.data.altered import altered, excepted
 from runtime.data.denied import denied
 
 #: assertions besides the facts, and places of one fact, from which on an answer only lists
@@ -178,10 +179,18 @@ def _places(fact: Fact, text: str, assertions: Sequence[Said], *, lax: bool) -> 
 
 
 def _matched(
-    facts: Sequence[Fact], text: str, assertions: Sequence[Said], *, lax: bool
+    facts: Sequence[Fact], text: str, assertions: Sequence[Said], *, lax: bool, so: Sequence[bool]
 ) -> tuple[dict[int, tuple[int, int]], bool]:
-    """Fact → its place, as many as can be at once, each place for one fact; and whether a fact is only repeated."""
-    places = [[at for at in _places(fact, text, assertions, lax=lax) if not denied(text, *at)] for fact in facts]
+    """Fact → its place, as many as can be at once, each place for one fact; and whether a fact is only repeated. `so`:
+    the row's own answer says the fact as a bound or a part, so that an answer may."""
+    places = [
+        [
+            at
+            for at in _places(fact, text, assertions, lax=lax)
+            if not denied(text, *at) and (allowed or not _otherwise(fact, text, *at))
+        ]
+        for fact, allowed in zip(facts, so, strict=True)
+    ]
     taken: dict[tuple[int, int], int] = {}
 
     def place(fact: int, tried: set[tuple[int, int]]) -> bool:
@@ -199,6 +208,10 @@ def _matched(
     alike = {fact.value: sum(one.value == fact.value for one in facts) for fact in facts}
     listed = any(len(set(at)) > MOST_PLACES * alike[fact.value] for fact, at in zip(facts, places, strict=True))
     return {fact: at for at, fact in taken.items()}, listed
+
+
+def _otherwise(fact: Fact, text: str, start: int, end: int) -> bool:
+    return altered(text, start, end) if fact.type == "number" else excepted(text, start)
 
 
 def _bytes(text: str, at: tuple[int, int]) -> tuple[int, int]:
@@ -235,6 +248,8 @@ def score(
     assertions = said(text, locale)
     heard = {(one.kind, one.value) for one in said(asked, locale)}
     heard |= {("number", one.value) for one in spelled.placed(declared)} if locale == "en" else set()
+    own = said(declared, locale)
+    so = [any(_otherwise(fact, declared, *at) for at in _places(fact, declared, own, lax=True)) for fact in facts]
     spans: list[tuple[int, int]] = []
     counts = {}
     low = _composed(text).casefold()
@@ -243,7 +258,7 @@ def score(
     fault = fault or ("list" if repeated.listed(text, [asked, *results]) > MOST_BESIDES else "")
     matched: dict[str, dict[int, tuple[int, int]]] = {}
     for name, lax in (("lax", True), ("semantic", False)):
-        found, listed = _matched(facts, text, assertions, lax=lax)
+        found, listed = _matched(facts, text, assertions, lax=lax, so=so)
         matched[name] = found
         values = {(facts[i].type, value_of(facts[i])) for i in found}
         covered = list(found.values())
