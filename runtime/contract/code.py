@@ -100,6 +100,7 @@ ANSWERING = (
     "runtime.contract.zoo",
     "runtime.data.called",
     "runtime.data.classic",
+    "runtime.data.altered",
     "runtime.data.denied",
     "runtime.data.integration",
     "runtime.data.matching",

@@ -359,7 +359,7 @@ def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: IntegrationPara
 
 SUITE = Suite(
     name="integration",
-    version=2,
+    version=3,
     params=IntegrationParams,
     runners=("student",),
     figures=("runners.*.whole",),

@@ -509,7 +509,7 @@ def _compared(name: str, right: Mapping[str, Sequence[int]], low: Mapping[str, s
 
 SUITE = Suite(
     name="scenarios",
-    version=2,
+    version=3,
     params=ScenariosParams,
     runners=("student",),
     figures=("right.*",),
