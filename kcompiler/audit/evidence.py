@@ -13,6 +13,7 @@ from kcompiler.audit.schema import problem_with
 from kcompiler.judge import judge
 from kcompiler.plan import APPLY
 from kcompiler.policy.evidence import Evidence
+from kcompiler.verifier.records import RESUMED, SUMS
 from kcompiler.waiver import NONE, Waivers
 from runtime import digest
 from runtime.contract import strict_json
@@ -21,19 +22,6 @@ from runtime.contract.peak import NUMBERS, PEAK
 
 LINE_ENDS = "write `generated/** -text` into .gitattributes and check the folder out again"
 REPORTS, RUN, VERDICT = "reports", "run.json", "verdict.json"
-#: number of the report → what it is for one committed line
-_SUMS: Mapping[str, Callable[[Mapping[str, Any]], float | None]] = {
-    "wall": lambda record: None if record["lost_attempts"] else record["wall_s"],
-    "cpu": lambda record: None if record["lost_attempts"] else record["cpu_s"],
-    "gpu": lambda record: None if record["lost_attempts"] else record["gpu_s"],
-    "attempts": lambda record: record["attempts"],
-    "lost_attempts": lambda record: record["lost_attempts"],
-    "bytes": lambda record: sum(give["bytes"] for give in record["gives"].values()),
-    "training_tokens": lambda record: None if record["lost_attempts"] else record.get("training_tokens"),
-    "teacher_tokens": lambda record: None if record["lost_attempts"] else record.get("teacher_tokens"),
-}
-#: what the report says of an attempt that came after another, and what the line says
-_RESUMED = {"attempt": "attempt", "at": "at", "repeated": "repeated", "lost": "lost_s"}
 
 
 def _artifact(report: bytes) -> str:
@@ -103,7 +91,7 @@ def wrong(report: Mapping[str, Any], plan: Mapping[str, Any], records: Records) 
         yield "/data/steps"
         return
     missing = [step["id"] for step in plan["steps"] if step["id"] not in records]
-    for name, of in _SUMS.items():
+    for name, of in SUMS.items():
         for step, record in records.items():
             if _at(steps, step, name, "value") != of(record):
                 yield f"/data/steps/{step}/{name}"
@@ -130,7 +118,7 @@ def _wrong_about_time(
         again += resumes
         told = _at(steps, step, "resumes")
         said = [_taken_up(one) for one in told] if isinstance(told, list) else None
-        if said != [[*(one[name] for name in _RESUMED.values()), one["changed"]] for one in resumes]:
+        if said != [[*(one[name] for name in RESUMED.values()), one["changed"]] for one in resumes]:
             yield f"/data/steps/{step}/resumes"
         made, off = _at(record, "forecast", "wall_s"), None
         seconds = record["wall_s"] - sum(one["lost_s"] or 0 for one in resumes)
@@ -144,7 +132,7 @@ def _wrong_about_time(
         took, foreseen = took + seconds, foreseen + (made or 0.0)
     sums: dict[str, float | None] = {"resumes": len(again)}
     for name in ("repeated", "lost"):
-        parts = [one[_RESUMED[name]] for one in again]
+        parts = [one[RESUMED[name]] for one in again]
         sums[name] = None if None in parts else round(sum(parts), 6)
     sums["estimated"] = round(foreseen, 6) if known else None
     sums["estimate_error"] = round(abs(took - foreseen) / took, 6) if known else None
@@ -184,7 +172,7 @@ def _bytes(value: Any) -> int:
 
 
 def _taken_up(one: Any) -> list[Any]:
-    return [*(_at(one, name, "value") for name in _RESUMED), _at(one, "changed")]
+    return [*(_at(one, name, "value") for name in RESUMED), _at(one, "changed")]
 
 
 def _at(value: Any, *names: str) -> Any:

@@ -8,27 +8,13 @@ from typing import Any
 
 from kcompiler.audit.finding import Finding, broken, differs, note
 from kcompiler.audit.journal import Line, chain, line_of
+from kcompiler.verifier.records import NEEDED
 from runtime import digest
 from runtime.contract import keys
 
 STATE, JOURNAL, HEAD = ".kcompiler", "journal.jsonl", "head"
 #: kinds of artifacts that a bundle holds
 HELD = ("items",)
-_NEEDED: Mapping[str, tuple[type, ...]] = {
-    "step": (str,),
-    "action": (str,),
-    "kind": (str,),
-    "backend": (str,),
-    "forged": (bool,),
-    "components": (dict,),
-    "params": (dict,),
-    "gives": (dict,),
-    "wall_s": (int, float),
-    "cpu_s": (int, float),
-    "gpu_s": (int, float),
-    "attempts": (int,),
-    "lost_attempts": (int,),
-}
 
 Records = Mapping[str, Mapping[str, Any]]
 
@@ -70,7 +56,7 @@ def in_use(path: Path, subject: str, known: Sequence[Line] | None) -> tuple[Reco
 
 
 def is_record(data: Mapping[str, Any]) -> bool:
-    if any(not isinstance(data.get(key), kind) for key, kind in _NEEDED.items()):
+    if any(not isinstance(data.get(key), kind) for key, kind in NEEDED.items()):
         return False
     return all(
         isinstance(give, dict) and isinstance(give.get("digest"), str) and isinstance(give.get("bytes"), int)

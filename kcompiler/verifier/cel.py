@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from kcompiler.verifier.datum import RATE, BadDatum, exact_number, is_datum, read
 from kcompiler.verifier.paths import escaped
@@ -148,7 +148,8 @@ class _Parser:
 class _Run:
     def __init__(self, values: Mapping[str, Any], need: Mapping[str, Any], rates: Optional[int]) -> None:
         self.values, self.need, self.rates = dict(values), need, rates
-        self.steps, self.reads = 0, set()  # type: ignore[var-annotated]
+        self.steps = 0
+        self.reads: Set[str] = set()
 
     def value(self, node: Node) -> Any:
         self.steps += 1

@@ -18,7 +18,7 @@ _GENESIS = "sha256:" + 64 * "0"
 _LIBRARIES = 96_000_000
 Finding = Tuple[str, str, str]
 Record = Mapping[str, Any]
-_NEEDED: Mapping[str, Tuple[type, ...]] = {
+NEEDED: Mapping[str, Tuple[type, ...]] = {
     "step": (str,),
     "action": (str,),
     "kind": (str,),
@@ -90,7 +90,7 @@ def chain(data: bytes, head: bytes, subject: str) -> Tuple[List[Line], List[Find
 
 def is_record(data: Any) -> bool:
     """Whether a line's data are those of a committed step."""
-    if not isinstance(data, dict) or any(not isinstance(data.get(key), kind) for key, kind in _NEEDED.items()):
+    if not isinstance(data, dict) or any(not isinstance(data.get(key), kind) for key, kind in NEEDED.items()):
         return False
     return all(
         isinstance(give, dict) and isinstance(give.get("digest"), str) and isinstance(give.get("bytes"), int)
@@ -177,7 +177,8 @@ def _apart(plan: Record, step: Record, record: Record, made: Mapping[str, str]) 
 # --- the report on the run
 
 
-_SUMS: Mapping[str, Callable[[Record], Any]] = {
+#: number of the report on the run → what it is for one committed line
+SUMS: Mapping[str, Callable[[Record], Any]] = {
     "wall": lambda one: None if one["lost_attempts"] else one["wall_s"],
     "cpu": lambda one: None if one["lost_attempts"] else one["cpu_s"],
     "gpu": lambda one: None if one["lost_attempts"] else one["gpu_s"],
@@ -187,7 +188,8 @@ _SUMS: Mapping[str, Callable[[Record], Any]] = {
     "training_tokens": lambda one: None if one["lost_attempts"] else one.get("training_tokens"),
     "teacher_tokens": lambda one: None if one["lost_attempts"] else one.get("teacher_tokens"),
 }
-_RESUMED = {"attempt": "attempt", "at": "at", "repeated": "repeated", "lost": "lost_s"}
+#: what the report says of an attempt that came after another, and what the line says
+RESUMED = {"attempt": "attempt", "at": "at", "repeated": "repeated", "lost": "lost_s"}
 
 
 def run_wrong(report: Any, plan: Record, records: Mapping[str, Record], identity: str) -> Iterator[str]:
@@ -202,7 +204,7 @@ def run_wrong(report: Any, plan: Record, records: Mapping[str, Record], identity
         yield "/data/steps"
         return
     missing = [step["id"] for step in plan["steps"] if step["id"] not in records]
-    for name, of in _SUMS.items():
+    for name, of in SUMS.items():
         parts = [of(record) for record in records.values()]
         total = None if missing or None in parts else round(sum(parts), 6)
         for step, record in records.items():
@@ -227,8 +229,8 @@ def _time_wrong(content: Any, steps: Any, records: Mapping[str, Record], missing
         told = text_at(steps, step, "resumes")
         said = None
         if isinstance(told, list):
-            said = [[*(text_at(one, name, "value") for name in _RESUMED), text_at(one, "changed")] for one in told]
-        if said != [[*(one[name] for name in _RESUMED.values()), one["changed"]] for one in resumes]:
+            said = [[*(text_at(one, name, "value") for name in RESUMED), text_at(one, "changed")] for one in told]
+        if said != [[*(one[name] for name in RESUMED.values()), one["changed"]] for one in resumes]:
             yield f"/data/steps/{step}/resumes"
         made, off = text_at(record, "forecast", "wall_s"), None
         seconds = record["wall_s"] - sum(one["lost_s"] or 0 for one in resumes)
@@ -241,7 +243,7 @@ def _time_wrong(content: Any, steps: Any, records: Mapping[str, Record], missing
         took, foreseen = took + seconds, foreseen + (made or 0.0)
     sums: Dict[str, Any] = {"resumes": len(taken)}
     for name in ("repeated", "lost"):
-        parts = [one[_RESUMED[name]] for one in taken]
+        parts = [one[RESUMED[name]] for one in taken]
         sums[name] = None if None in parts else round(sum(parts), 6)
     sums["estimated"] = round(foreseen, 6) if known else None
     sums["estimate_error"] = round(abs(took - foreseen) / took, 6) if known else None

@@ -1,46 +1,15 @@
 """Every verb that answers has every form, however it ends: one result by the published schema, with the exit code."""
 
 import json
-import shutil
-from pathlib import Path
 
-import jsonschema
 import pytest
-import referencing
 
 from kcompiler.cli import _main, answer
 from runtime.machine.lease import Lease
+from tests.unit.kcompiler.cli.conftest import PUBLISHED, SPEC
 from tests.unit.kcompiler.render.html.pages import checked, words
 
-ROOT = Path(__file__).resolve().parents[4]
-SPEC = "specs/eight-ball.yaml"
 FOLDER = "generated/eight-ball"
-SCHEMAS = {
-    path.name: referencing.Resource.from_contents(json.loads(path.read_text(encoding="utf-8")))
-    for path in (ROOT / "schemas").glob("[rv]e*.schema.json")
-}
-PUBLISHED = jsonschema.Draft202012Validator(
-    SCHEMAS["result.schema.json"].contents, registry=referencing.Registry().with_resources(SCHEMAS.items())
-)
-
-
-@pytest.fixture(scope="module")
-def begun(tmp_path_factory):
-    """A project whose first step was carried out."""
-    home = tmp_path_factory.mktemp("begun")
-    shutil.copytree(ROOT / "specs", home / "specs", ignore=shutil.ignore_patterns("packaged", "gsm8k", "tools"))
-    (home / ".kcompiler").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        assert _main(["apply", SPEC, "--only", "data"]) == 0
-    return home
-
-
-@pytest.fixture
-def home(begun, tmp_path, monkeypatch):
-    shutil.copytree(begun, tmp_path / "home")
-    monkeypatch.chdir(tmp_path / "home")
-    return tmp_path / "home"
 
 
 @pytest.fixture
