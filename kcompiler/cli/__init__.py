@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from kcompiler import __version__
-from kcompiler.cli.outcome import Outcome, exits, outcome_of
+from kcompiler.cli.outcome import Outcome, exits, help_of, outcome_of
 
 #: verb → module that defines it; a module is imported when its verb is asked for, so that --help stays fast
 VERBS = {
@@ -113,7 +113,7 @@ def _main(arguments: list[str]) -> int:
         return int(leave.exit_code)
     except click.ClickException as mistake:
         mistake.show()
-        return Outcome(2, "usage", "kcompiler --help").leave()
+        return Outcome(2, "usage", help_of(mistake)).leave()
     except BrokenPipeError:
         # the reader went away (`| head`): nothing is wrong, and stdout must not be flushed again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

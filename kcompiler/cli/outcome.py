@@ -64,12 +64,18 @@ class Outcome(Exception):
         return self.code
 
 
+def help_of(mistake: click.ClickException) -> str:
+    """The command that says how the verb is used that was used wrongly."""
+    context = getattr(mistake, "ctx", None)
+    return f"{context.command_path if context is not None else 'kcompiler'} --help"
+
+
 def outcome_of(ended: BaseException) -> Outcome:
     """How a verb ends that raised this; whatever no rule of ours foresaw is our bug, and says so without frames."""
     if isinstance(ended, Outcome):
         return ended
     if isinstance(ended, click.ClickException):
-        return Outcome(2, "usage", "kcompiler --help", ended.format_message())
+        return Outcome(2, "usage", help_of(ended), ended.format_message())
     if isinstance(ended, click.Abort | KeyboardInterrupt):
         return Outcome(130, "interrupted", "kcompiler apply")
     if isinstance(ended, OSError):

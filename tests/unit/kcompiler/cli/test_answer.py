@@ -210,3 +210,12 @@ def test_github_gets_annotations_and_the_summary_of_the_step(home, monkeypatch, 
 def test_every_such_verb_takes_every_form(verb, capsys):
     assert _main([verb, "--help"]) == 0
     assert f"[{'|'.join(answer.FORMS)}]" in "".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("words", [["waiver", "new", "--nothing"], ["plan", SPEC, "--nothing"], ["nothing"]])
+def test_a_wrong_use_names_the_help_of_its_verb_and_that_helps(home, capsys, words):
+    assert _main(words) == 2
+    advice = capsys.readouterr().err.rpartition("next=kcompiler ")[2].split()
+    assert advice == [*(word for word in words if word in ("waiver", "new", "plan")), "--help"]
+    assert _main(advice) == 0
+    assert "Usage: kcompiler" in capsys.readouterr().out
