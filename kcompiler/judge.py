@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kcompiler import waiver
-from kcompiler.policy import believed, binding, evidence, kinds
+from kcompiler.policy import believed, binding, counterfactual, evidence, kinds
 from kcompiler.policy.evidence import Evidence
 from kcompiler.policy.kind import Judged, broken, lacking
 from kcompiler.policy.obligation import Obligation, Phase, Waivable, first_problem
@@ -31,7 +31,14 @@ OUTCOMES = ("pass", "fail", "waived", "inconclusive", "not_evaluated", "skipped"
 EVALUATED = frozenset({"pass", "fail", "inconclusive"})
 
 #: of an outcome, what is written only where it is something else
-_USUAL = {"phase": "report", "effective_on": "", "advisory": "", "waivable": False, "waiver": None}
+_USUAL = {
+    "phase": "report",
+    "effective_on": "",
+    "advisory": "",
+    "counterfactual": "",
+    "waivable": False,
+    "waiver": None,
+}
 
 _AS_OF = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
@@ -62,6 +69,8 @@ class Outcome:
     effective_on: str = ""
     #: why what does not pass does not block yet: `until 2026-12-01`, `until release`; "" where it does
     advisory: str = ""
+    #: of what does not pass: from where on it would, in words; "" where nothing exact can be said
+    counterfactual: str = ""
     #: it blocks, and by the pack a waiver could let it through
     waivable: bool = False
     #: of an outcome that is waived: `id`, `digest` and `until` of the waiver, what it excuses (`was`), and its `use`
@@ -271,7 +280,18 @@ def _outcome(
     if obligation.mode == "skip":
         return _made(obligation, None, pin), None
     judged = _judged(obligation, reports)
-    return _made(obligation, judged, pin), judged
+    made = _made(obligation, judged, pin)
+    if made.outcome != "pass":
+        made = replace(made, counterfactual=_otherwise(raw, made, reports))
+    return made, judged
+
+
+def _otherwise(raw: Mapping[str, Any], made: Outcome, reports: Mapping[str, Evidence]) -> str:
+    """What would have to be different for it to pass."""
+    found = reports.get(made.step)
+    node = None if found is None else counterfactual.at(found.report, made.pointer)
+    said = {"outcome": made.outcome, "reason": made.reason, "threshold": made.threshold}
+    return counterfactual.of(raw, said, node)
 
 
 def _unreadable(raw: Mapping[str, Any]) -> Obligation:

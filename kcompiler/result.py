@@ -53,6 +53,8 @@ class RuleOutcome:
     observed: str
     threshold: str
     distance: str
+    #: of what does not pass: from where on it would, in words; "" where nothing exact can be said
+    counterfactual: str = ""
     evidence: Where
     declared: Where = Where()
 

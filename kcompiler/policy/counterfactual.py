@@ -62,3 +62,16 @@ def _items(op: Op, bound: Fraction, datum: Datum, end: str) -> str:
         middle = (inside + outside) // 2
         inside, outside = (middle, outside) if passes(middle) else (inside, middle)
     return f": {inside} of {datum.n} items or {'more' if upwards else 'fewer'}, and there are {datum.k}"
+
+
+def at(report: Any, pointer: str) -> Any:
+    """What stands at a JSON pointer; None where nothing does."""
+    for part in pointer.split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(report, list) and name.isdigit() and int(name) < len(report):
+            report = report[int(name)]
+        elif isinstance(report, Mapping) and name in report:
+            report = report[name]
+        else:
+            return None
+    return report

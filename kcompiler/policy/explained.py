@@ -37,7 +37,7 @@ def records(
     for outcome in outcomes:
         obligation = by_name.get((outcome["rule"], outcome["step"]), {})
         report = reports.get(outcome["step"])
-        node = None if report is None else _at(report, outcome["pointer"])
+        node = None if report is None else counterfactual.at(report, outcome["pointer"])
         found.append(
             {
                 **{key: outcome[key] for key in _KEPT},
@@ -59,19 +59,6 @@ _KEPT = (
 
 def _is(name: str, pin: str, pinned: Mapping[str, Any]) -> bool:
     return bool(pinned.get("pack") == name and pinned.get("digest") == pin)
-
-
-def _at(report: Any, pointer: str) -> Any:
-    """What stands at a JSON pointer; None where nothing does."""
-    for part in pointer.split("/")[1:]:
-        name = part.replace("~1", "/").replace("~0", "~")
-        if isinstance(report, list) and name.isdigit() and int(name) < len(report):
-            report = report[int(name)]
-        elif isinstance(report, Mapping) and name in report:
-            report = report[name]
-        else:
-            return None
-    return report
 
 
 def _place(rule: LoadedRule | None) -> dict[str, Any] | None:

@@ -134,6 +134,8 @@ def _rule(outcome: RuleOutcome) -> _Case:
     facts = [
         f"observed {outcome.observed}" if outcome.observed else "",
         f"asked {outcome.threshold}" if outcome.threshold else "",
+        f"distance {outcome.distance}" if outcome.distance else "",
+        outcome.counterfactual,
     ]
     said = "\n".join(
         part for part in (outcome.title, outcome.reason, *facts, outcome.evidence.text, outcome.remedy) if part

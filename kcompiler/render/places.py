@@ -53,6 +53,7 @@ def outcomes(
                 observed=one["observed"],
                 threshold=one["threshold"],
                 distance=one["distance"],
+                counterfactual=one.get("counterfactual", ""),
                 evidence=Where(file=home.shown(path), line=line, pointer=one["pointer"]),
                 declared=Where(file=home.shown(rule), line=1) if _is_file(rule) else Where(),
             )

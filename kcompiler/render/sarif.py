@@ -139,6 +139,14 @@ def _rule(one: RuleOutcome, root: str, rules: dict[str, dict[str, Any]]) -> dict
     made = _result(
         rules, one.rule, level, said, one.evidence, root, one.status, title=one.title or one.rule, page=one.remedy
     )
+    told = {
+        "pointer": one.evidence.pointer,
+        "observed": one.observed,
+        "threshold": one.threshold,
+        "distance": one.distance,
+        "counterfactual": one.counterfactual,
+    }
+    made["properties"] = {"blocks": one.blocks} | {name: inert(text) for name, text in told.items() if text}
     if one.declared.file:
         made["relatedLocations"] = [
             {

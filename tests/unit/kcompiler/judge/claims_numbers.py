@@ -148,6 +148,34 @@ def counterfactuals() -> list[Claim]:
         must(">", "1", 6, "; no outcome"),
         must("<", "0", 6, "; no outcome"),
         must("==", "1", 6, "6/10 ratio misses == 1"),
+        *otherwise(),
+    ]
+
+
+def otherwise() -> list[Claim]:
+    """From where on it would pass, as the verdict has it: of what does not, and only where that can be said."""
+    most, many = (obligation(bound("x", ">=", "0.75", "ratio", **more)) for more in ({}, {"need": {"min_n": 20}}))
+    said = "passes from 0.75 on: 8 of 10 items or more, and there are 6"
+    return [
+        one(
+            "a share that failed: of how many it would not", {"x": facts.rate(6, 10)}, most, "fail", counterfactual=said
+        ),
+        one("a share that passed: nothing", {"x": facts.rate(8, 10)}, most, "pass", counterfactual=""),
+        one(
+            "too few items: how many would do",
+            {"x": facts.rate(6, 10)},
+            many,
+            "inconclusive",
+            counterfactual="decided from 20 items on; there are 10",
+        ),
+        one("what is not there: nothing", {}, most, "not_evaluated", counterfactual=""),
+        one(
+            "a number that counts nothing: where the bound is",
+            {"x": number(0.5)},
+            obligation(bound("x", ">", "0.5")),
+            "fail",
+            counterfactual="passes above 0.5",
+        ),
     ]
 
 

@@ -27,7 +27,10 @@ def said(datum: object, op: str, threshold: str, *, kind: str = "bound@1", **par
     unit = "ratio" if isinstance(datum, dict) and "k" in datum else "1"
     made = obligation(bound("x", op, threshold, unit=unit, **params), kind=kind)
     outcome = judge({"measure": report({"x": datum})}, [made]).to_json()["outcomes"][0]
-    return counterfactual.of(made, outcome, datum)
+    found = counterfactual.of(made, outcome, datum)
+    # the verdict itself says it of what does not pass, and leaves out what it has not
+    assert outcome.get("counterfactual") == (found if found and outcome["outcome"] != "pass" else None)
+    return found
 
 
 def rate(k: int, n: int = 30) -> dict[str, Any]:

@@ -45,7 +45,20 @@ OUTCOME = st.builds(
     st.sampled_from(STATUS),
     st.booleans(),
     **dict.fromkeys(
-        ["rule", "pack", "title", "step", "report", "reason", "remedy", "observed", "threshold", "distance"], TEXT
+        [
+            "rule",
+            "pack",
+            "title",
+            "step",
+            "report",
+            "reason",
+            "remedy",
+            "observed",
+            "threshold",
+            "distance",
+            "counterfactual",
+        ],
+        TEXT,
     ),
     evidence=WHERE,
     declared=WHERE,
@@ -86,6 +99,7 @@ def outcome(status, *, mode="block", rule="team/rows/many", reason="60 of 100"):
         rule=rule, pack="team/rows", title="Enough rows", mode=mode, status=status,
         blocks=mode == "block" and status not in ("pass", "waived"), step="data", report="data.splits", reason=reason,
         remedy="bring more rows", observed="60", threshold=">= 100", distance="-40",
+        counterfactual="passes from 100 on",
         evidence=Where(file="generated/x/evidence/reports/data.json", line=7, pointer="/data/rows"),
         declared=Where(file="policies/team/rows/many/rule.yaml", line=1),
     )  # fmt: skip

@@ -138,6 +138,22 @@ def test_junit_tells_apart_what_did_not_pass(status):
     assert status in ("pass", "waived", "skipped") or marks["skipped"].startswith(f"advisory: {status}: ")
 
 
+def test_both_say_what_was_seen_how_far_off_and_what_would_pass():
+    found = of(outcome("fail"), code=1)
+    (result,) = results_of(found)
+    assert result["properties"] == {
+        "blocks": True,
+        "pointer": "/data/rows",
+        "observed": "60",
+        "threshold": ">= 100",
+        "distance": "-40",
+        "counterfactual": "passes from 100 on",
+    }
+    (mark,) = cases_of(found)["team/rows/many on data"]
+    assert mark.text.splitlines()[-4:-1] == ["distance -40", "passes from 100 on", mark.text.splitlines()[-2]]
+    assert {"observed 60", "asked >= 100"} < set(mark.text.splitlines())
+
+
 def test_sarif_levels_say_what_blocks():
     found = of(*(outcome(status, rule=f"t/{status}") for status in STATUS))
     levels = {one["ruleId"]: one["level"] for one in results_of(found)}
