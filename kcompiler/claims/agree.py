@@ -38,7 +38,7 @@ def wrong(claim: Claim, found: Found, policy: Policy) -> str:
 
 
 #: words that say a difference, which is what stands where two were compared over the same items
-_APART = re.compile(
+APART = re.compile(
     r"(?:.* by|(?:percentage )?(?:less|more|fewer|better|worse|higher|lower|faster|slower|smaller|larger).*)\Z"
 )
 
@@ -46,7 +46,7 @@ _APART = re.compile(
 def _readable(claim: Claim, found: Found) -> None:
     """Raises Unresolved for a number that a word beside it makes another one."""
     difference = "paired" in str(found.datum.get("interval", ""))
-    if claim.changed and not (difference and _APART.match(claim.changed)):
+    if claim.changed and not (difference and APART.match(claim.changed)):
         raise Unresolved(f"`{claim.changed}` makes it another number: write the number that stands there, without it")
 
 
@@ -57,7 +57,7 @@ def quoted(claim: Claim, found: Found, policy: Policy) -> str:
         raise Unresolved("`=` compares one number with one value: FILE#dotted.key")
     if claim.unclear:
         raise Unresolved("a denial stands close before the comparison: say `at most` or `at least`")
-    if not _APART.match(claim.changed):
+    if not APART.match(claim.changed):
         _readable(claim, found)
     written = [decimal_of(number) for number in claim.numbers]
     if claim.kind == "share":
@@ -105,6 +105,8 @@ def _number(claim: Claim, value: Decimal, unit: str, policy: Policy) -> str:
     if claim.about:
         near = abs(exact - stated) <= Decimal(str(policy.about)) * abs(exact)
         return "" if near else f"{said}, which is not about that"
+    if claim.exact:
+        return "" if exact == stated else f"{said}, which is not exactly that"
     if unit == RATE and stated in (0, 1):
         # all and none are said of all and none: 996 of 1000 is not 100 %
         return "" if exact == stated else said

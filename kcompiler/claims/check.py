@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import islice
@@ -12,14 +11,15 @@ from pathlib import Path
 
 from kcompiler.claims import extract, subjects
 from kcompiler.claims.agree import HOLDS, numbers_of, quoted, wrong
-from kcompiler.claims.evidence import Found, Unresolved, decimal_of, resolve
+from kcompiler.claims.current import Standing, standing
+from kcompiler.claims.evidence import Found, Unresolved, decimal_of, resolve, text_of
 from kcompiler.claims.extract import Anchor, Block, Claim
 from kcompiler.claims.policy import Policy, Relation
+from kcompiler.claims.transcript import ELIDED, following
 from kcompiler.diagnostic import Diagnostic, Severity, at, ordered
 
 _NONE = re.compile(r"none\b[\s,:;]*(.*)\Z", re.DOTALL)
 _RELATION = re.compile(r"\s(<=|>=|<|>|=)\s")
-_ELIDED = {"…", "..."}
 #: files that a path with `<name>` is looked for among
 _MOST_FILES = 10_000
 
@@ -34,6 +34,8 @@ class Checked:
     told: int = 0
     bare: int = 0
     wrong: int = 0
+    #: of those that are anchored, by evidence of a run of other code, or of a plan that is not committed
+    earlier: int = 0
     #: lines of answers that were read
     answers: int = 0
 
@@ -52,6 +54,14 @@ def check_document(
     return _Check(file, text, folder, root, policy, documents).run()
 
 
+class Stale(Unresolved):
+    """Evidence that no apply of today would give; `help` is what renews it."""
+
+    def __init__(self, why: str, help: str, *, first: bool) -> None:
+        super().__init__(why)
+        self.help, self.first = help, first
+
+
 class _Check:
     def __init__(
         self, file: str, text: str, folder: Path, root: Path, policy: Policy, documents: Collection[Path]
@@ -62,7 +72,11 @@ class _Check:
         self.places = extract.Places(text)
         self.known: dict[str, bool] = {}
         self.counted: set[tuple[str, str, tuple[str, ...]]] = set()
-        self.anchored = self.told = self.wrong = 0
+        self.anchored = self.told = self.wrong = self.earlier = 0
+        #: name of a file of evidence → how it stands to the committed plan
+        self.standings: dict[str, Standing] = {}
+        #: of those that are of an earlier run, the anchor that names it first
+        self.old: list[tuple[Anchor, str, Standing]] = []
         self.open: list[Claim] = []
         #: file of the anchor before, in the same block
         self.last = ""
@@ -81,6 +95,12 @@ class _Check:
             )  # fmt: skip
         for start, end, path in document.paths:
             self._named(start, end, path)
+        for anchor, name, stands in self.old:
+            self._say(
+                *anchor.source, "KC5614", f"`{name}` is of an earlier run: {stands.earlier}",
+                f"to have it of today: kcompiler apply {stands.spec}, then kcompiler claims --renew {self.file}"
+                if stands.spec else "commit the plan that it is of", "warning",
+            )  # fmt: skip
         return self._counted()
 
     def _say(self, start: int, end: int, code: str, summary: str, help: str, severity: Severity = "error") -> None:
@@ -103,7 +123,7 @@ class _Check:
                 0, 0, "KC5612", f"{self.anchored} of {total} claims have evidence, and at least {least} of them are to",
                 "anchor more of what is told, or leave it out",
             )  # fmt: skip
-        return Checked(tuple(ordered(self.found)), self.anchored, self.told, len(bare), self.wrong)
+        return Checked(tuple(ordered(self.found)), self.anchored, self.told, len(bare), self.wrong, self.earlier)
 
     def _quoted(self, claim: Claim) -> str:
         return f"`{claim.said}`"
@@ -141,7 +161,7 @@ class _Check:
                 self._grammar(anchor, "nothing before it in this paragraph, cell or item is left for it to bear out")
             else:
                 try:
-                    resolve(target, self.folder, self.root, self.documents)
+                    self._resolve(anchor, target)
                 except Unresolved as reason:
                     self._lost(anchor, target, reason)
         return taken
@@ -152,7 +172,28 @@ class _Check:
             "`evidence: FILE#dotted.key` right behind the number; several, in their order, parted by `;`",
         )  # fmt: skip
 
+    def _resolve(self, anchor: Anchor, target: str) -> Found:
+        """What stands at a place of evidence that an apply of today would give. Raises Unresolved."""
+        name = target.partition("#")[0]
+        first = name not in self.standings
+        if first:
+            text_of(self.folder / name, self.root)
+            self.standings[name] = standing((self.folder / name).resolve(), self.root.resolve())
+        stands = self.standings[name]
+        if stands.stale:
+            renew = f"kcompiler apply {stands.spec}" if stands.spec else "apply the spec that it is of"
+            help = f"{renew}, then kcompiler claims --renew {self.file}, and write what the evidence says then"
+            raise Stale(stands.stale, help, first=first)
+        if stands.earlier and first:
+            self.old.append((anchor, name, stands))
+        return resolve(target, self.folder, self.root, self.documents)
+
     def _lost(self, anchor: Anchor, target: str, reason: Unresolved) -> None:
+        if isinstance(reason, Stale):
+            if reason.first:
+                name = target.partition("#")[0]
+                self._say(*anchor.source, "KC5613", f"`{name}` is no evidence any more: {reason}", reason.help)
+            return
         self._say(
             *anchor.source, "KC5602", f"`{target}` leads nowhere: {reason}",
             "name a file beside this document and a key that stands in it, or take the claim out",
@@ -171,12 +212,12 @@ class _Check:
         try:
             if relation:
                 sides = target[: relation.start()].strip(), target[relation.end() :].strip()
-                self._related(claim, sides, _relation(relation[1]), block.text)
+                self._related(anchor, claim, sides, _relation(relation[1]), block.text)
             elif claim.kind == "status":
-                self._status(claim, target)
+                self._status(anchor, claim, target)
             else:
                 quote = target.startswith("= ")
-                found = resolve(target.removeprefix("= "), self.folder, self.root, self.documents)
+                found = self._resolve(anchor, target.removeprefix("= "))
                 other = "" if quote else self._of_another(anchor, claim, target, found, block)
                 if why := (quoted if quote else wrong)(claim, found, self.policy) or other:
                     code = "KC5607" if claim.compare else "KC5603"
@@ -196,8 +237,11 @@ class _Check:
     def _of_another(self, anchor: Anchor, claim: Claim, target: str, found: Found, block: Block) -> str:
         """Why the evidence is of another quantity than is named beside the number, or of another number of items."""
         start, end = claim.start, claim.end
-        if named := subjects.mismeasured(block.text, start, end, target, self.policy):
+        if named := subjects.mismeasured(block.text, start, end, target, block.context, self.policy):
             return f"it is another quantity than `{named}`"
+        since = max((one.end for one in block.claims if one.numbers and one.end <= start), default=0)
+        if named := subjects.of_other(block.text, since, start, end, target, block.context, self.policy):
+            return f"it is not of `{named}`"
         if claim.kind == "share":
             return ""
         for at_, behind, numeral in subjects.counted(block.text, start, end):
@@ -213,9 +257,11 @@ class _Check:
         if claim.kind in self.policy.required and (target, claim.kind, claim.numbers) not in self.counted:
             self.counted.add((target, claim.kind, claim.numbers))
             self.anchored += 1
+            names = [part.partition("#")[0] for part in _RELATION.sub(";", target.removeprefix("= ")).split(";")]
+            self.earlier += any(self.standings[name].earlier for name in names if name in self.standings)
 
-    def _related(self, claim: Claim, sides: tuple[str, str], relation: Relation, block: str) -> None:
-        first, second = (resolve(side, self.folder, self.root, self.documents) for side in sides)
+    def _related(self, anchor: Anchor, claim: Claim, sides: tuple[str, str], relation: Relation, block: str) -> None:
+        first, second = (self._resolve(anchor, side) for side in sides)
         if first.unit != second.unit:
             raise Unresolved(f"one is in {first.unit or 'nothing'}, the other in {second.unit or 'nothing'}")
         allowed = self.policy.relation(claim.word, first.unit)
@@ -239,9 +285,12 @@ class _Check:
         else:
             self._counts(claim, f"{sides[0]} {relation} {sides[1]}")
 
-    def _status(self, claim: Claim, target: str) -> None:
-        found = resolve(target, self.folder, self.root, self.documents)
+    def _status(self, anchor: Anchor, claim: Claim, target: str) -> None:
+        found = self._resolve(anchor, target)
         shown = self.policy.shows[found.kind]
+        if self.standings[target.partition("#")[0]].earlier:
+            # what was measured or judged was so then
+            shown = min(shown, self.policy.shows["record"], key=self.policy.rank)
         if self.policy.rank(claim.word) > self.policy.rank(shown):
             self._say(
                 *claim.source, "KC5606",
@@ -277,7 +326,7 @@ class _Check:
 
     def _transcript(self, anchor: Anchor, quoted: Sequence[tuple[str, int]]) -> None:
         try:
-            record = resolve(anchor.text, self.folder, self.root, self.documents)
+            record = self._resolve(anchor, anchor.text)
             if record.kind != "record":
                 raise Unresolved("a fenced block is compared with a record, a file of text")
         except Unresolved as reason:
@@ -291,12 +340,12 @@ class _Check:
         for line, source in quoted:
             if not line.strip():
                 continue
-            if line.strip() in _ELIDED:
+            if line.strip() in ELIDED:
                 skipped = True
                 continue
             quote, _, remark = line.partition("  # ")
             first = source + len(line) - len(line.lstrip())
-            next_at, why = _next(quote.split(), rows, places, at, skipped)
+            next_at, why = following(quote.split(), rows, places, at, skipped)
             if why:
                 self._say(
                     first, first + len(line.strip()), "KC5609", f"`{anchor.text}` {why}",
@@ -317,36 +366,6 @@ class _Check:
                 last, last + 1, "KC5609", f"`{anchor.text}` goes on, with `{' '.join(left[0])[:60]}`",
                 "write `…` as the last line where the end of a record is left out",
             )  # fmt: skip
-
-
-def _next(
-    words: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    places: Mapping[tuple[str, ...], Sequence[int]],
-    at: int,
-    skipped: bool,
-) -> tuple[int, str]:
-    """The recorded line that a quoted one is, or why it is none: whole, behind the one before, and right behind it
-    where nothing says that lines are left out."""
-    cut = bool(words) and words[-1] in _ELIDED
-    if not skipped:
-        while at < len(rows) and not rows[at]:
-            at += 1
-        here = rows[at] if at < len(rows) else []
-        if list(here) == list(words) or (cut and here and list(here[: len(words) - 1]) == list(words[:-1])):
-            return at, ""
-    if cut:
-        later = (i for i in range(at, len(rows)) if list(rows[i][: len(words) - 1]) == list(words[:-1]))
-        found = next(later, None)
-    else:
-        known = places.get(tuple(words), ())
-        found = next((i for i in known[bisect_left(known, at) :]), None)
-    if found is None:
-        longer = next((row for row in rows[at:] if list(row[: len(words)]) == list(words)), None)
-        if longer and not cut:
-            return at, f"goes on in this line, with `{' '.join(longer[len(words) :])[:60]}`"
-        return at, "has no line like this" + (" behind the line quoted before" if at else "")
-    return (found, "") if skipped else (at, f"has `{' '.join(rows[at])[:60]}` before this line, and nothing says so")
 
 
 def _relation(text: str) -> Relation:

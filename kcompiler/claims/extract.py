@@ -17,6 +17,7 @@ from typing import Literal
 from kcompiler.claims import markup
 from kcompiler.claims.evidence import NUMERAL
 from kcompiler.claims.policy import Policy, Relation
+from kcompiler.claims.spelled import spelled
 from kcompiler.diagnostic import Place
 
 #: what holds where a comparison is denied
@@ -45,16 +46,18 @@ _TIMES = re.compile(
 )
 #: words around a number that make it another one, before and behind it
 _CHANGED_BEFORE = re.compile(
-    r"\b(?P<word>(?:is|was|are|were)\s+not|isn't|wasn't|aren't|weren't|not|minus|plus|negative|twice|thrice|half|double|triple"
+    r"(?:(?P<sign>±|\+/[-−])\s*|\b(?P<word>(?:is|was|are|were)\s+not|isn't|wasn't|aren't|weren't|not|never|minus|plus|negative|twice|thrice"
+    r"|half|double|triple"
     r"|(?:rose|rises|fell|falls|grew|grows|gained|gains|lost|loses|dropped|drops|improved|improves|increased|increases"
-    r"|decreased|decreases|shrank|shrinks|up|down|better|worse|higher|lower|off|wrong)\s+by)\s+(?:only\s+)?[*_`]*\Z",
+    r"|decreased|decreases|shrank|shrinks|up|down|better|worse|higher|lower|off|wrong)\s+by)\s+(?:only\s+)?)[*_`]*\Z",
     re.IGNORECASE,
 )
 _CHANGED_BEHIND = re.compile(
     r"[*_`)]*[ \u00a0-]?(?P<word>(?:hundred|thousand|million|billion|trillion|dozen|lakh|crore)s?|times\s+\d|squared"
-    r"|cubed|(?:percentage\s+)?(?:less|more|fewer|better|worse|higher|lower|faster|slower|smaller|larger)(?:\s+than)?)(?!\w)",
+    r"|cubed|per\s+(?!cent\b|mille\b)[a-z]+|(?:percentage\s+)?(?:less|more|fewer|better|worse|higher|lower|faster|slower|smaller|larger)(?:\s+than)?)(?!\w)",
     re.IGNORECASE,
 )
+_EXACT = re.compile(r"\b(?:exactly|precisely)\s+[*_`]*\Z", re.IGNORECASE)
 _PART = re.compile(r"\b(?P<word>half|a third|a quarter|two thirds|three quarters)(?= of all\b)", re.IGNORECASE)
 #: between a measured quantity and what it is; and a thing behind a number, which it counts
 _SAID = re.compile(
@@ -85,6 +88,8 @@ class Claim:
     unclear: bool = False
     #: a word right before or behind the number that makes it another one
     changed: str = ""
+    #: `exactly` stands before it: it is not rounded
+    exact: bool = False
     said: str = ""
     source: tuple[int, int] = (0, 0)
 
@@ -107,6 +112,8 @@ class Block:
     anchors: tuple[Anchor, ...] = ()
     fenced: tuple[tuple[str, int], ...] | None = None
     text: str = ""
+    #: of a cell, what stands first in its row and above it
+    context: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,10 +149,10 @@ def document(text: str, policy: Policy, *, spoken: bool = False) -> Document:
             replace(
                 claim, said=" ".join(shown[claim.start : claim.end].split()), source=one.source(claim.start, claim.end)
             )
-            for claim in numerals(shown, policy)
+            for claim in numerals(shown, policy, spoken=spoken)
         )
         if anchors or found:
-            blocks.append(Block(found, anchors, text=shown))
+            blocks.append(Block(found, anchors, text=shown, context=one.context))
         if one.info is None:
             banned += [(*one.source(*word.span()), word[0]) for word in _words(tuple(policy.banned)).finditer(shown)]
         paths += [
@@ -183,10 +190,10 @@ def _digit(char: str) -> str:
     return char if char.isascii() or not char.isdecimal() else str(unicodedata.decimal(char))
 
 
-def numerals(text: str, policy: Policy) -> list[Claim]:
-    """Every claim of a plain text and every other numeral in it."""
+def numerals(text: str, policy: Policy, *, spoken: bool = False) -> list[Claim]:
+    """Every claim of a plain text and every other numeral in it; of what is `spoken` also numbers that are words."""
     text = _plain(text)
-    return sorted(_claims(text, 0, len(text), policy), key=lambda claim: claim.start)
+    return sorted(_claims(text, 0, len(text), policy, spoken), key=lambda claim: claim.start)
 
 
 class Places:
@@ -243,14 +250,17 @@ def _patterns(units: tuple[str, ...], comparisons: tuple[str, ...]) -> tuple[re.
     return interval, share, span, number
 
 
-def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
+def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool) -> Iterator[Claim]:
     interval, share, span, number = _patterns(tuple(policy.units), tuple(policy.comparisons))
     taken: list[tuple[int, int]] = []
 
-    def free(found: re.Match[str]) -> bool:
+    def unread(first: int, last: int) -> bool:
         """Whether nothing was read there; what was read does not overlap, so that its neighbours are enough."""
-        at = bisect_left(taken, found.span())
-        return not (at and taken[at - 1][1] > found.start()) and not (at < len(taken) and taken[at][0] < found.end())
+        at = bisect_left(taken, (first, last))
+        return not (at and taken[at - 1][1] > first) and not (at < len(taken) and taken[at][0] < last)
+
+    def free(found: re.Match[str]) -> bool:
+        return unread(*found.span())
 
     words = {word.lower(): relation for word, relation in policy.comparisons.items()}
     units = {word.lower(): word for word in reversed(policy.units)}
@@ -270,7 +280,10 @@ def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
         """A word beside a number that makes it another one: its value is not what is written."""
         before = "" if found["compare"] else text[max(start, found.start(number) - 30) : found.start(number)]
         there = _CHANGED_BEFORE.search(before) or _CHANGED_BEHIND.match(text, found.end(), min(end, found.end() + 30))
-        return " ".join(there["word"].lower().split()) if there else ""
+        if there is None:
+            return ""
+        said = there.groupdict()
+        return " ".join((said["word"] or said.get("sign") or "").lower().split())
 
     for found in interval.finditer(text, start, end):
         insort(taken, found.span())
@@ -301,8 +314,9 @@ def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
             kind: Kind = "comparison" if compare and sure != "bare" else sure
             about = found["about"] is not None
             other = changed(found, "number")
-            said = (found["number"],)
-            yield Claim(kind, *found.span(), said, unit, compare, about, unclear=unclear, changed=other)
+            said, first = (found["number"],), found.start("number")
+            exact = _EXACT.search(text, max(start, first - 20), first) is not None
+            yield Claim(kind, *found.span(), said, unit, compare, about, unclear=unclear, changed=other, exact=exact)
     for found in _TIMES.finditer(text, start, end):
         if free(found):
             insort(taken, found.span("times"))
@@ -311,6 +325,10 @@ def _claims(text: str, start: int, end: int, policy: Policy) -> Iterator[Claim]:
     for found in _PART.finditer(text, start, end):
         if free(found):
             yield Claim("number", *found.span(), (_WORDS[found["word"].lower()],))
+    for one in spelled(text, start, end, alone=spoken):
+        if unread(one.start, one.end):
+            insort(taken, (one.start, one.end))
+            yield Claim(one.kind, one.start, one.end, one.numbers, one.unit)
     for found in _words(tuple(policy.relations)).finditer(text, start, end):
         if free(found) and not _denied(text, start, found.start()):
             yield Claim("relation", *found.span(), word=" ".join(found[0].lower().split()))

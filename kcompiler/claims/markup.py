@@ -56,6 +56,8 @@ class Stretch:
     links: list[Named] = field(default_factory=list)
     #: None of prose; of a fence the first word of its info, "" without one
     info: str | None = None
+    #: of a cell, what stands first in its row and above it
+    context: tuple[str, ...] = ()
     _pieces: list[str] = field(default_factory=list)
     _length: int = 0
     _offsets: list[int] = field(default_factory=list)
@@ -105,6 +107,33 @@ def _parser() -> MarkdownIt:
     return MarkdownIt("commonmark").enable(["table", "strikethrough"]).disable("text_join")
 
 
+class _Table:
+    """Cells as they come → what each belongs to: the first cell of its row, and the head of its column."""
+
+    def __init__(self) -> None:
+        self._heads: list[Stretch] = []
+        self._row: list[Stretch] = []
+        self._of: list[tuple[Stretch, list[Stretch]]] = []
+
+    def see(self, token: Token) -> None:
+        if token.type == "table_open":
+            self._heads = []
+        elif token.type == "tr_open":
+            self._row = []
+        elif token.type == "thead_close":
+            self._heads = self._row
+
+    def cell(self, stretch: Stretch) -> None:
+        at = len(self._row)
+        self._row.append(stretch)
+        if self._heads:
+            self._of.append((stretch, [*self._row[:1][: at > 0], *self._heads[at : at + 1]]))
+
+    def close(self) -> None:
+        for stretch, names in self._of:
+            stretch.context = tuple(one.text for one in names if one is not stretch)
+
+
 class _Reader:
     def __init__(self, text: str, codes: re.Pattern[str] | None) -> None:
         self.text, self.codes = text, codes
@@ -116,7 +145,9 @@ class _Reader:
         tokens = _parser().parse(self.text)
         #: line behind the stretch before and its depth; a comment that touches a paragraph belongs to it
         touches: tuple[int, int] | None = None
+        table = _Table()
         for index, token in enumerate(tokens):
+            table.see(token)
             if token.type not in ("inline", "html_block", "fence", "code_block"):
                 continue
             if token.map:
@@ -134,12 +165,15 @@ class _Reader:
                 self.found[-1].add("\n", self.cursor)
             if token.type == "inline":
                 self._inline(token.children or [], self.found[-1])
+                if cell:
+                    table.cell(self.found[-1])
             else:
                 self._html(token.content, self.found[-1])
             paragraph = token.type == "html_block" or tokens[index - 1].type == "paragraph_open"
             touches = (token.map[1], depth) if token.map and paragraph else None
         for stretch in self.found:
             stretch.close()
+        table.close()
         return self.found
 
     def _seek(self, piece: str) -> int:

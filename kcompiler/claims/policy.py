@@ -48,6 +48,10 @@ class Policy(Row):
         description="What a measured quantity is called in text → the parts of a key that name it. A number beside one "
         "is a claim, also without a point or a unit, and its evidence may be of no other.",
     )
+    quantiles: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="What of a measured quantity is told, such as its median → the parts of a key that name it.",
+    )
     statuses: list[Status] = Field(description="Lowest first.")
     shows: dict[Shown, str] = Field(description="Kind of evidence → the highest status that it shows.")
     banned: list[str] = Field(description="Superlatives that no evidence bears out.")

@@ -1,6 +1,7 @@
 """The words around a claim × the places its evidence names → whether both speak of the same things.
 
-`Error rate 0.87` is not borne out by an F1 of 0.87, and `n = 5000, F1 0.87` not by one of a thousand items.
+`Error rate 0.87` is not borne out by an F1 of 0.87, `p99 0.9 s` not by a median, `the student gets 0.87` not by what
+the teacher gets, and `n = 5000, F1 0.87` not by one of a thousand items.
 `The teacher is higher than the student` is not borne out by the student's value above the teacher's. What words a thing
 goes by is data (`subjects` of the policy); a thing that is not listed there is known by the parts in which the names of
 both places differ.
@@ -9,7 +10,7 @@ both places differ.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from kcompiler.claims.evidence import NUMERAL
@@ -38,10 +39,24 @@ def astray(text: str, start: int, end: int, sides: tuple[str, str], policy: Poli
     return ""
 
 
-def mismeasured(text: str, start: int, end: int, target: str, policy: Policy) -> str:
-    """Which measured quantity is named beside a number that stands in a text from `start` to `end`, where its evidence
-    is of another one; or nothing. A key that names no known quantity may be of any."""
-    pattern, known = _pattern(tuple(policy.measures)), {name.lower(): names for name, names in policy.measures.items()}
+def mismeasured(text: str, start: int, end: int, target: str, context: Sequence[str], policy: Policy) -> str:
+    """Which measured quantity, or which of its quantiles, is named beside a number that stands in a text from `start`
+    to `end`, where its evidence is of another one; or nothing. A key that names no known one may be of any. Of a cell
+    `context` is what stands first in its row and above it: it is asked where the cell itself names nothing."""
+    return next(
+        (
+            one
+            for table in (policy.measures, policy.quantiles)
+            if (one := _other(table, text, start, end, target, context))
+        ),
+        "",
+    )
+
+
+def _other(
+    table: Mapping[str, Sequence[str]], text: str, start: int, end: int, target: str, context: Sequence[str]
+) -> str:
+    pattern, known = _pattern(tuple(table)), {name.lower(): names for name, names in table.items()}
     # decimals hold no end of a clause
     clause = re.split(r"[.;,!?](?=\s|$)", text[max(0, start - _NEAR) : start])[-1].lower()
     behind = re.match(r"[\s*_`)]*(?:of\s+)?", text[end : end + _NEAR])
@@ -49,11 +64,39 @@ def mismeasured(text: str, start: int, end: int, target: str, policy: Policy) ->
     named = pattern.findall(clause)
     if not named and (right := pattern.match(text[end : end + _NEAR].lower(), behind.end())):
         named = [right[0]]
-    here = [" ".join(one.split()) for one in named]
+    named = named or next((found for one in context if (found := pattern.findall(one.lower()))), [])
     parts, key = set(_parts(target)), set(_parts(target.partition("#")[2]))
+    here = [" ".join(one.split()) for one in named]
     if not here or any(parts & set(known[one]) for one in here):
         return ""
     return here[-1] if key & {name for names in known.values() for name in names} else ""
+
+
+def of_other(text: str, since: int, start: int, end: int, target: str, context: Sequence[str], policy: Policy) -> str:
+    """Whose number it is said to be, where its evidence is somebody else's; or nothing. Asked are the words of its
+    clause behind `since`, where the number before ends, then those right behind it, then the context of a cell. A key
+    that names nobody known may be of anybody."""
+    before = re.split(r"[.;!?](?=\s|$)", text[max(since, start - _NEAR) : start])[-1].lower()
+    behind = re.split(r"[.;:,!?](?=\s|$)|\d", text[end : end + _NEAR])[0].lower()
+    for words, last in ((before, True), (behind, False), *((one.lower(), False) for one in context)):
+        things = [(found, names) for found, names in _things(words, policy) if not _beside(words, found)]
+        if things:
+            found, names = things[-1] if last else things[0]
+            key = set(_parts(target.partition("#")[2]))
+            somebody = {name for names in policy.subjects.values() for name in names}
+            return " ".join(found[0].split()) if key & somebody and not key & names else ""
+    return ""
+
+
+_THAN = re.compile(
+    r"\b(?:than|behind|above|below|over|under|as|like|unlike|beats?|from|of|to|by|for|against|and|or)\s+(?:(?:the|its|an?)\s+)?\Z"
+)
+_HAS = re.compile(r"[\s*_`]*(?:=|\b(?:with|gets?|got|at|has|had|reach(?:es|ed)?|is|was|scores?)\b)")
+
+
+def _beside(words: str, found: re.Match[str]) -> bool:
+    """Whether a thing is only what something else is compared with: `more than the teacher`."""
+    return bool(_THAN.search(words[: found.start()])) and not _HAS.match(words, found.end())
 
 
 #: of how many items something is, in words

@@ -33,23 +33,13 @@ VERDICT = {"verdict": "PASS", "exit_code": 0, "obligations": [], "counts": {"pas
 RULE = 'id: x\nparams:\n  op: "<="\n  threshold: "0.1"\n  unit: nat/token\n'
 
 
-@pytest.fixture
-def ended(tmp_path, monkeypatch):
-    """The exit code of `kcompiler claims` for a document of this text."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(autouse=True)
+def files(tmp_path):
     (tmp_path / "r.json").write_text(json.dumps(REPORT))
     (tmp_path / "v.json").write_text(json.dumps(VERDICT))
     (tmp_path / "rec.txt").write_text("data committed 4.1 s, 7 of 9, 95 % in [0.1, 0.9]\nweight 4.1 s\nrows 12\n")
     (tmp_path / "rule.yaml").write_text(RULE)
     (tmp_path / "other.md").write_text("The F1 is 0.99\n")
-
-    def run(text: str, name: str = "d.md") -> int:
-        (tmp_path / name).write_text(text)
-        done = CliRunner().invoke(cli, ["claims", name])
-        assert "itself failed" not in done.output
-        return getattr(done.exception, "code", done.exit_code)
-
-    return run
 
 
 @pytest.mark.parametrize(
