@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from graphlib import CycleError, TopologicalSorter
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, cast
@@ -198,10 +199,17 @@ def _schema(root: dict[str, Json]) -> str:
 
 
 def _malformed(root: dict[str, Json]) -> str:
+    return _malformed_text(json.dumps(root))
+
+
+@lru_cache(maxsize=1024)
+def _malformed_text(written: str) -> str:
+    """Kept by its text: the functions of a benchmark come again with every row and every model, and asking JSON
+    Schema's own schema is the dearest part of reading them."""
     # imported here: a spec without tools need not pay for it
     from runtime.contract.jsonschemas import Draft202012Validator, best_match
 
-    error = best_match(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(root))
+    error = best_match(Draft202012Validator(Draft202012Validator.META_SCHEMA).iter_errors(json.loads(written)))
     if error is None:
         return ""
     place = "/".join(["#", *map(str, error.absolute_path)])

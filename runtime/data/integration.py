@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
+from functools import lru_cache
 
 from runtime.contract.wanted import Fact
 from runtime.data import numbers, repeated, spelled
@@ -102,8 +103,12 @@ def _dates(text: str, locale: str) -> Iterator[Said]:
                 yield Said("date", made, "", *match.span())
 
 
-def said(text: str, locale: str) -> list[Said]:
-    """Every date, id, number and unreadable numeral that a text asserts, in its order, each place once."""
+@lru_cache(maxsize=256)
+def said(text: str, locale: str) -> Sequence[Said]:
+    """Every date, id, number and unreadable numeral that a text asserts, in its order, each place once.
+
+    The last few are kept: what was asked, and a row's own answer, stand beside every model's answer to it.
+    """
     found = list(_dates(text, locale))
     for match in _ID.finditer(text):
         if not _WITH_UNIT.fullmatch(match[0]) and not _over(found, *match.span()):
@@ -121,7 +126,7 @@ def said(text: str, locale: str) -> list[Said]:
     for start, end in numbers.unread(text, decimal):
         if not _over(found, start, end):
             found.append(Said("numeral", text[start:end], "", start, end))
-    return sorted(found, key=lambda one: one.start)
+    return tuple(sorted(found, key=lambda one: one.start))
 
 
 def _over(found: Sequence[Said], start: int, end: int) -> bool:

@@ -24,6 +24,7 @@ from runtime.suites import (
     scenarios,
     tool_use,
 )
+from tests.unit.kcompiler.policy.kept import kept
 from tests.unit.kcompiler.policy.suites import TOOLS, gold_of, report, tool_rows
 from tests.unit.runtime.suites import scenes as shopping
 from tests.unit.runtime.suites.models import Scripted, reported, row
@@ -45,6 +46,7 @@ def calls(wrong: int, *, everywhere: bool = False) -> Callable[[str], str]:
     return says
 
 
+@kept
 def tools(
     teacher: int = 1,
     student: int = 4,
@@ -73,6 +75,7 @@ def _functions() -> tuple[Mapping[str, Any], ...]:
     return tuple(row for name in questions.CATEGORIES for row in questions.rows_of(folder, name))
 
 
+@kept
 def functions(teacher: int = 1, student: int = 4, ce_only: int = 6, coreml: int | None = None) -> dict[str, Any]:
     """Report `eval.bfcl`: 64 questions and 32 that no function fits; how many of the first each model gets wrong."""
     rows = _functions()
@@ -114,6 +117,7 @@ def fact_row(number: int) -> Mapping[str, Any]:
     }
 
 
+@kept
 def carried(teacher: int = 0, student: int = 1, ce_only: int = 3, coreml: int | None = None) -> dict[str, Any]:
     """Report `eval.integration`: 60 answers of two facts each; how many each model gets wrong."""
     rows = [fact_row(number) for number in range(60)]
@@ -130,6 +134,7 @@ def carried(teacher: int = 0, student: int = 1, ce_only: int = 3, coreml: int | 
     return report("integration", reported(integration.SUITE, runners, rows, [], params, 0))
 
 
+@kept
 def scenes(teacher: int = 1, student: int = 3, ce_only: int = 6, coreml: int | None = None) -> dict[str, Any]:
     """Report `eval.scenarios`: 60 tasks in a shop; how many of them each model answers without doing anything."""
     wrong = {
@@ -153,6 +158,7 @@ def right_answer(prompt: str) -> str:
     return ANSWERS[int(prompt.split()[0]) % 3]
 
 
+@kept
 def proportions(
     teacher: float = 0.8, student: float = 0.75, ce_only: float = 0.7, mass: float = 0.98
 ) -> dict[str, Any]:
@@ -168,6 +174,7 @@ def proportions(
     return report("answers", reported(answers.SUITE, runners, rows, [], params, 0))
 
 
+@kept
 def texts(
     teacher: float = 0.95,
     student: float = 0.9,
@@ -189,6 +196,7 @@ def texts(
     return report("language_model", reported(language_model.SUITE, runners, rows, [], params, 1337))
 
 
+@kept
 def choices(
     teacher: int = 2, student: int = 6, ce_only: int = 9, coreml: int | None = None, count: int = 80
 ) -> dict[str, Any]:
@@ -214,6 +222,7 @@ def sums(number: int) -> tuple[str, str]:
     return f"Tom has {number + 2} apples and {number % 3 + 1} pears.", f"He has\n#### {2 * number + 100}"
 
 
+@kept
 def golds(
     teacher: int = 6,
     student: int = 8,
@@ -252,6 +261,7 @@ def _needles() -> tuple[Mapping[str, Any], ...]:
     return tuple(NEEDLES.rows(NEEDLES.params(rows=180, lengths=[80, 160], depths=[0, 50, 100]), [], 1337))
 
 
+@kept
 def needles(
     teacher: int = 1,
     student: int = 2,
@@ -284,6 +294,7 @@ def needles(
     return report("needle", reported(needle.SUITE, runners, asked, [], made, 0))
 
 
+@kept
 def preferences(
     teacher: int = 16,
     student: int = 18,

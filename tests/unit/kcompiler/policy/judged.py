@@ -8,6 +8,7 @@ from typing import Any
 from runtime.contract import verdicts
 from runtime.suites import judge
 from runtime.suites import judged as judged_suite
+from tests.unit.kcompiler.policy.kept import kept
 from tests.unit.kcompiler.policy.suites import report
 from tests.unit.runtime.suites.models import Scripted, reported, row
 
@@ -38,6 +39,7 @@ def outcome(pair: verdicts.Pair, _number: int) -> str:
     return verdicts.TIE if good[0] == good[1] else verdicts.FIRST if good[0] else verdicts.SECOND
 
 
+@kept
 def judges(
     teacher: int = 3,
     student: int = 4,
@@ -75,6 +77,7 @@ def judges(
     return report("judge", reported(judge.SUITE, runners, pairs() if rows is None else rows, [], made, 0))
 
 
+@kept
 def compared(
     won: int = 90, lost: int = 80, tied: int = 30, flipped: int = 0, rows: int | None = None
 ) -> dict[str, Any]:
