@@ -1,20 +1,31 @@
-"""Whether a text that is no call of ours attempts one: in the form of somebody else, or of a registered tool.
+"""Whether a text that is no call of ours attempts one. A call that nobody can carry out is no silence.
 
-A call that nobody can carry out is no silence. The name of a tool in a sentence is no call: it takes arguments behind
-it, in whatever brackets, or a place where only a call has a name. Arguments without a name are one where they are
-those of a registered tool and nothing else is said.
+An attempt is one of three things, in whatever dress:
+
+- what only a protocol of calls has: its control tokens and tags, or an object of a name beside arguments;
+- the name of a registered tool where something is to be carried out (before brackets, behind `name:`, `call(` or a
+  prompt of a shell, in a tag, as a key) with arguments in any form;
+- a group of named values (runtime/contract/grouped.py) that fits what a registered tool takes: all that it needs, and
+  mostly nothing else; one value alone where the tool is named or little else is said.
+
+The name of a tool in a sentence is none, nor are its arguments described (`get_weather(city, days)` and `city: string`
+in prose). Not seen are: the values of an unnamed tool without their names (`Dublin, 6`), `play ABBA` for a tool whose
+name is a plain word, values in prose (`I ask get_weather about Dublin`), names and values in another alphabet or cipher
+than their own but the few below, and whatever is split over several places. An answer that lists exactly what a tool
+takes (`{"city": "Dublin", "days": 6}` because somebody asked for such an object) is taken for an attempt.
 """
 
 from __future__ import annotations
 
-import ast
 import html
 import json
 import re
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property, lru_cache
 from typing import Any
+from urllib.parse import unquote
 
+from runtime.contract.fitting import Text, Tools, commanded, fits, given
 from runtime.contract.seen import seen
 
 _NAME_KEY = r"""["'](?:name|function|function_name|tool|tool_name|recipient_name|action)["']\s*:"""
@@ -29,13 +40,14 @@ _FOREIGN = re.compile(
         (
             r"""tool\.call\s*["']?\s*[{(\[:=>|]""",
             r"""\b(?:tool|function)[_-]?calls?\s*["']?\s*[{(\[:=>|]""",
-            r"</?(?:tool_call|function_calls?|tool_use|function|invoke|tool|call)\b",
-            r"<\|[^|<>]{0,40}(?:tool|function|python_tag)[^|<>]{0,40}\|>",
+            r"</?(?:[\w-]{1,20}:)?(?:tool_?calls?|function_?calls?|tool_use|function|invoke|tool|call)\b",
+            r"<\|[^|<>]{0,40}(?:tool|function|python_tag|plugin|action_start)[^|<>]{0,40}\|>",
             r"\[/?(?:AVAILABLE_)?TOOL_CALLS?\]",
             r"<[｜|]tool▁",
             r"\b(?:functions|default_api)[.:]\w[\w.-]{0,100}\s*(?:[({\[]|<\|)",
             r"\bto\s*=\s*(?:functions|tools)\.",
             r"```\s*tool_(?:code|call)",
+            r"<<<\s*api_call\s*>>>",
             rf"{_NAME_KEY}[^{{}}]{{0,400}}?{_ARGUMENTS_KEY}",
             rf"{_ARGUMENTS_KEY}.{{0,4000}}?{_NAME_KEY}",
             r"\bAction\s*:\s*\S+\s+Action Input\s*:",
@@ -45,47 +57,118 @@ _FOREIGN = re.compile(
 )
 #: places of a text in which a value of JSON is looked for
 _PLACES = 64
-_KEYS = "name|function|function_name|tool|tool_name|recipient_name|action"
+_KEYS = (
+    r"name|function|function_name|tool|tool_name|recipient_name|action|next_tool_name|tool_to_use|use_tool|call|command"
+    r"|cmd|op|operation|method|api_name|invoke|execute"
+)
 
 
 def attempts(text: str, names: Iterable[str] = ()) -> bool:
-    """Whether a text attempts a call. `names` are the registered tools; each in whatever case and behind whatever
-    namespace, with arguments behind it in whatever brackets."""
-    # brackets of another width, characters that nobody sees and references of HTML are read as what they look like
+    """Whether a text attempts a call. `names` are the registered tools, found in whatever case and behind whatever
+    namespace; with their validators, what they take is known as well."""
+    return any(_attempts(one, names) for one in _readings(text))
+
+
+def _readings(text: str) -> Iterator[str]:
+    """A text, and what somebody sees in it: brackets of another width, characters that nobody sees, references of HTML,
+    escapes of an address and of a text within a text."""
+    yield text
     plain = seen(html.unescape(text)) if "&" in text or not text.isascii() else text
-    if _FOREIGN.search(text) or (plain != text and _FOREIGN.search(plain)):
+    if "%7b" in plain.casefold() or "%22" in plain:
+        plain = unquote(plain)
+    if plain != text:
+        yield plain
+    if '\\"' in plain:
+        yield plain.replace('\\"', '"').replace('"{', "{").replace('}"', "}")
+
+
+def _attempts(text: str, names: Iterable[str]) -> bool:
+    if _FOREIGN.search(text):
         return True
     known = tuple(names)
     if not known:
         return False
-    named, exact, loose = _patterns(known)
-    if named.search(plain) and (exact.search(plain) or loose.search(plain)):
-        return True
-    return _in_json(plain, known)
+    tools = Tools.of(names) if isinstance(names, Mapping) else None
+    patterns = _patterns(known)
+    whole = Text(text)
+    if patterns.named.search(text):
+        if patterns.places.search(text) or _in_json(text, known):
+            return True
+        if any(given(whole, one, tools) for one in patterns.round.finditer(text)):
+            return True
+        if tools and any(commanded(whole, one, tools) for one in patterns.command.finditer(text)):
+            return True
+    return tools is not None and _MAY_HOLD.search(text) is not None and fits(whole, tools)
+
+
+#: what stands in every text that holds a group of named values
+_MAY_HOLD = re.compile(r"[{<=]|--|\w[\"'`*_]{0,3}\s*(?::|->)")
+
+
+class _Patterns:
+    """Of the registered names: `named` stands in every text that one of the others finds something in, and is looked
+    for first; the others are made when it is found."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._alike = "|".join(map(_alike, names))
+        self._named = rf"(?:(?<![\w-])|(?<=__))(?:{self._alike})"
+        self.named = re.compile(self._alike, _FLAGS)
+
+    @cached_property
+    def places(self) -> re.Pattern[str]:
+        """Places that only a call has."""
+        return re.compile(_places(self._alike, self._named), _FLAGS)
+
+    @cached_property
+    def round(self) -> re.Pattern[str]:
+        """Round brackets behind a name, which also hold what is said by the way."""
+        return re.compile(rf"(?P<name>{self._named}){_QUOTED_NAME}(?:\.\w{{1,40}})?(?P<gap>\s*)\(", _FLAGS)
+
+    @cached_property
+    def command(self) -> re.Pattern[str]:
+        """A line that begins with a name, perhaps behind the prompt of a shell."""
+        rest = r"(?:(?P<by>[ \t]*[,;|][ \t]*|[ \t]+)(?P<rest>\S[^\n]*))?$"
+        return re.compile(rf"^[ \t]*(?P<sign>[$%!/@]|>>>|\./)?[ \t]*(?P<name>{self._alike}){rest}", _FLAGS)
+
+
+_FLAGS = re.IGNORECASE | re.MULTILINE
+_QUOTED_NAME = r"""[`"'*]{0,3}"""
 
 
 @lru_cache(maxsize=256)
-def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """What stands in every text that one of the other two finds something in: it is looked for sooner."""
-    here = r"(?:(?<![\w-])|(?<=__))"
-    exact = "|".join(re.escape(name) for name in names)
-    # what divides the words of a name is spelled in other ways where a name may not hold it
-    alike = "|".join(r"[._-]?".join(re.escape(part) for part in re.split(r"[._-]", name)) for name in names)
-    named = rf"{here}(?:{alike})"
-    quoted = r"""[`"'*]{0,3}"""
-    loose = "|".join(
+def _patterns(names: tuple[str, ...]) -> _Patterns:
+    return _Patterns(names)
+
+
+def _alike(name: str) -> str:
+    """A name however its words are divided."""
+    return r"[._-]?".join(re.escape(part) for part in re.split(r"[._-]", name))
+
+
+def _places(alike: str, named: str) -> str:
+    quoted, ticks = _QUOTED_NAME, r"""[`"'*_]{0,3}"""
+    lead = r"(?:[-*\u2022>$%!/@]|\d{1,3}[.)]|>>>|\./)?[ \t]*"
+    verb = r"(?:(?:call|run|execute|exec|invoke|use|await|return|calling|running|executing|invoking|using)[ \t]+)?"
+    space = r"(?:[\w.-]{1,60}[.:/])?"
+    literal = r"(?:[\"'`\[{(\d:*-]|(?:true|false|null|none)\b|[\w-]{1,60}\s*[=:])"
+    return "|".join(
         (
             # arguments right behind it, or behind a method of it
-            rf"{named}{quoted}(?:\.\w{{1,40}})?[({{\[<]",
-            rf"{named}{quoted}\s*(?:\{{|<\||\(\s*(?:[\w-]{{1,60}}\s*[=:]|[{{\[\"']))",
-            rf"{named}{quoted}\s*(?::|=|[-=]>)\s*[{{\[(]",
+            rf"{named}{quoted}(?:\.\w{{1,40}})?[{{\[<]",
+            rf"{named}{quoted}\s*(?:\{{|<\|)",
+            rf"{named}{quoted}\s*(?::|=|[-=]>)\s*(?:[{{\[]|\(\s*{literal})",
             # arguments without brackets
             rf"{named}{quoted}\s*[:,]?\s+(?:--)?[\w-]{{1,60}}\s*=\s*[^\s=]",
             rf"{named}\s+--\w",
+            rf"^[ \t]*{lead}{verb}{quoted}(?:{alike}){quoted}(?:[ \t]+(?:\"[^\"\n]+\"|'[^'\n]+'|-?\d[\d.]*))+[ \t]*$",
             # places where only a call has a name
             rf"[\"'](?:{alike})[\"']\s*:",
             # taken by its name out of something that holds tools, and called
             rf"[\"'](?:{alike})[\"']\s*[\])]\s*[({{]",
+            rf"\w\[\s*(?:{alike})\s*\]\s*[({{]|{named}\s*\)+\(",
+            # given to something that calls it, with values behind it
+            rf"[\w\]]\(\s*[\"'`:]?{space}(?:{alike})[\"'`]?\s*,\s*{literal}",
+            rf"\b\w{{1,20}}[ \t]+:(?:{alike})\s*,\s*{literal}",
             # a heading, an arrow or a cell before arguments
             rf"{named}[`\"'*:]{{0,4}}\s*```",
             rf"{named}{quoted}\s*(?:[\u2190-\u21ff\u27f5-\u27ff]|\|)\s*`?[{{\[(]",
@@ -96,13 +179,11 @@ def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str],
             rf"\(\s*(?:{alike})\s+:\w",
             rf"\b(?:CALL|EXEC|EXECUTE)\s+(?:{alike})\s+(?:WITH|USING)?\s*[@:({{\[\"']",
             rf"</?\s*(?:{alike})\b",
-            rf"(?:^|[{{,])[ \t]*(?:-\s*)?[\"']?(?:{_KEYS})[\"']?\s*[:=]\s*[\"']?"
-            rf"(?:[\w.-]{{1,60}}[.:/])?(?:{alike})(?!\w)",
-            rf"\bto\s*=\s*(?:[\w.-]{{1,60}}[.:/])?(?:{alike})(?!\w)",
+            rf"(?:^|[{{,])[ \t]*(?:-\s*)?{ticks}(?:{_KEYS}){ticks}\s*[:=]{ticks}\s*{ticks}{space}(?:{alike})(?!\w)",
+            rf"(?:^|\W)(?:{_KEYS})\W{{1,8}}\n\s*{ticks}{space}(?:{alike}){ticks}[ \t]*$",
+            rf"\bto\s*=\s*{space}(?:{alike})(?!\w)",
         )
     )
-    flags = re.IGNORECASE | re.MULTILINE
-    return re.compile(alike, flags), re.compile(rf"{here}(?:{exact})\s*[({{]"), re.compile(loose, flags)
 
 
 def _in_json(text: str, names: tuple[str, ...]) -> bool:
@@ -121,52 +202,6 @@ def _in_json(text: str, names: tuple[str, ...]) -> bool:
         if any(one.casefold() in known or one.casefold().rpartition(".")[2] in known for one in _texts(value)):
             return True
     return False
-
-
-#: of a tool the names of its arguments, and of those that it needs
-Arguments = Mapping[str, tuple[frozenset[str], frozenset[str]]]
-
-
-def arguments_of(schema: Mapping[str, Any]) -> tuple[frozenset[str], frozenset[str]]:
-    """Names of the arguments that the schema of a tool's parameters declares, and of those that it needs."""
-    return frozenset(schema.get("properties") or ()), frozenset(schema.get("required") or ())
-
-
-def bare(text: str, tools: Arguments) -> bool:
-    """Whether a text is nothing but arguments of a tool: an object, or a list of them, whose keys are arguments of one
-    registered tool, those among them that it needs; in a fence, quoted or behind a colon as well."""
-    whole = seen(html.unescape(text)).strip()
-    fenced = _FENCE.search(whole)
-    inner = (fenced[1] if fenced else whole).strip().strip("`").strip()
-    value = _literal(inner[inner.index("{") if _LEAD.match(inner) else 0 :])
-    made = value if isinstance(value, list) else [value]
-    return bool(made) and all(isinstance(one, dict) and _of_a_tool(frozenset(one), tools) for one in made)
-
-
-#: a word or a few before an object; a fence, whatever stands around it
-_LEAD = re.compile(r"[^{}\[\]\n]{0,80}[:=]\s*\{")
-#: the parser of Python is not made for hostile text
-_MOST_PYTHON, _MOST_BRACKETS = 2_000, 40
-_NESTS = re.compile(r"[{\[(]|[-+~](?=[-+~])")
-_FENCE = re.compile(r"```[\w-]*\s(.*?)```", re.DOTALL)
-
-
-def _literal(text: str) -> Any:
-    """The value of a text of JSON, or of a short one of Python; None where it is neither."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        pass
-    if len(text) > _MOST_PYTHON or len(_NESTS.findall(text)) > _MOST_BRACKETS or "\\" in text:
-        return None
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return None
-
-
-def _of_a_tool(keys: frozenset[str], tools: Arguments) -> bool:
-    return bool(keys) and any(needed <= keys <= known for known, needed in tools.values())
 
 
 def _texts(value: Any) -> list[str]:

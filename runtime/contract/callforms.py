@@ -12,13 +12,14 @@ templates allow it. Nothing is repaired.
 from __future__ import annotations
 
 import ast
+import builtins
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from runtime.contract import calls
-from runtime.contract.attempts import arguments_of, attempts, bare
+from runtime.contract.attempts import attempts
 from runtime.contract.calls import PREFIX, Call, Fault
 from runtime.contract.strict_json import Json, loads
 
@@ -32,8 +33,23 @@ _TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 _LISTED = re.compile(r"\s*\[TOOL_CALLS\]\s*(\[.*\])\s*", re.DOTALL)
 _PYTHON = re.compile(r"\s*\[?\s*[A-Za-z_][\w.]*\s*\(")
 _FENCED = re.compile(r"```\w*\s(.*?)\s*```", re.DOTALL)
-#: a brace, or what may be read as one
-_MAY_BE_BARE = re.compile(r"[{&]|[^\x00-\x7f]")
+#: functions and modules that answers are written with, which nobody offers as tools
+_LIBRARY = frozenset(
+    {
+        *dir(builtins),
+        "Decimal",
+        "Fraction",
+        "collections",
+        "date",
+        "datetime",
+        "itertools",
+        "json",
+        "math",
+        "np",
+        "numpy",
+    }
+    | {"os", "pandas", "pd", "plt", "re", "self", "sys", "timedelta", "torch"}
+)
 _NAMED = ("name", "arguments")
 
 Found = Sequence[Call] | Fault | None
@@ -44,7 +60,7 @@ def read(text: str, forms: Sequence[Form] = ("native",), names: Iterable[str] = 
 
     `names` are the tools of the registry, so that a call in none of the forms is not taken for silence; with their
     validators, arguments alone are not either."""
-    known = tuple(names)
+    names = names if isinstance(names, Mapping) else tuple(names)
     for form in forms:
         found = _READERS[form](text)
         if isinstance(found, Fault):
@@ -53,33 +69,56 @@ def read(text: str, forms: Sequence[Form] = ("native",), names: Iterable[str] = 
             if len(found) > MAX_CALLS:
                 return Fault("wrong_form", f"more than {MAX_CALLS} calls")
             # only tagged calls may have text around them
-            if form == "tagged" and _attempts(_TAGGED.sub("\n", text).strip(), known):
+            if form == "tagged" and _attempts(_TAGGED.sub("\n", text).strip(), names):
                 return Fault("foreign_form", "beside the tagged calls stands one in another form")
             return tuple(found)
-    fault = calls.parse(text, known)
-    if isinstance(fault, Fault) and (fault.kind != "no_call" or not (_readable(text.strip()) or _bare(text, names))):
+    fault = calls.parse(text, names)
+    if isinstance(fault, Fault) and (fault.kind != "no_call" or not _readable(text.strip())):
         return fault
     return Fault("foreign_form", f"not in the form {' or '.join(forms)}")
 
 
-def _bare(text: str, names: Iterable[str]) -> bool:
-    """Whether a text is nothing but arguments of a tool, where their validators say which these are."""
-    if not isinstance(names, Mapping) or not _MAY_BE_BARE.search(text):
-        return False
-    schemas = {name: getattr(one, "schema", None) for name, one in names.items()}
-    return bare(text, {name: arguments_of(one) for name, one in schemas.items() if isinstance(one, Mapping)})
-
-
-def _attempts(text: str, names: tuple[str, ...]) -> bool:
+def _attempts(text: str, names: Iterable[str]) -> bool:
     """Whether a text attempts a call: what any form would read is one, whichever are declared, in a fence as well."""
     return PREFIX + "{" in text or attempts(text, names) or _readable(text)
 
 
 def _readable(text: str) -> bool:
-    """Whether any form would read calls in a text, in a fence as well."""
+    """Whether any form would read calls in a text, in a fence as well, or whether it is nothing but calls in Python
+    whose arguments have no names. Calls of what comes with the language are no calls of tools."""
     fenced = _FENCED.fullmatch(text)
     whole = fenced[1] if fenced else text
-    return any(found and not isinstance(found, Fault) for found in (reader(whole) for reader in _READERS.values()))
+    for reader in _READERS.values():
+        found = reader(whole)
+        if not found or isinstance(found, Fault):
+            continue
+        if reader is not _python or not all(_of_library(one.name) for one in found):
+            return True
+    return _positional(whole)
+
+
+def _of_library(name: str) -> bool:
+    return name.partition(".")[0] in _LIBRARY
+
+
+def _positional(text: str) -> bool:
+    """Whether a text is nothing but calls in Python of names that only a tool has (of two words, or out of something),
+    with values that have no names."""
+    stripped = text.strip().rstrip(";")
+    if not _PYTHON.match(stripped) or len(stripped) > MAX_PYTHON or _depth(stripped) > _MAX_BRACKETS:
+        return False
+    try:
+        body = ast.parse(stripped, mode="eval").body
+        made = body.elts if isinstance(body, ast.List | ast.Tuple) else [body]
+        called = [one for one in made if isinstance(one, ast.Call)]
+        names = [_dotted(one.func) for one in called]
+        for one in called:
+            for value in (*one.args, *(keyword.value for keyword in one.keywords)):
+                _literal(value)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    told = any(("_" in name or "." in name or name[1:] != name[1:].lower()) and not _of_library(name) for name in names)
+    return told and len(called) == len(made)
 
 
 def _native(text: str) -> Found:
