@@ -163,6 +163,21 @@ def _forging(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _recorded(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """What was recorded of a runner that computes no answer is nobody's answer either."""
+    forging = {name for name in catalog.names("runners") if catalog.load("runners", name).forges}
+    for way in ways(spec):
+        who = getattr(way.params, "runner", None)
+        if way.kind.name == "recorded" and who in forging:
+            yield tree.diagnostic(
+                "KC4844",
+                f"{way.pointer}/runner",
+                f"what runner `{who}` said is nobody's answer",
+                label="it said what each row wants to hear; recorded, it would look like a model's",
+                help="name a runner of that file that asked a model",
+            )
+
+
 def _family(spec: Spec, of: str) -> str:
     architecture = spec.student.architecture if of == "student" else getattr(spec.teacher.params, "architecture", None)
     return str(getattr(architecture, "family", ""))
@@ -185,5 +200,6 @@ CHECKS = (
     Check(_questioned, "evaluation"),
     Check(_of, "evaluation", "student", "teacher"),
     Check(_forging, "evaluation"),
+    Check(_recorded, "evaluation"),
     Check(_places, "evaluation"),
 )

@@ -28,6 +28,7 @@ VERBS = {
     "apply": ("run", "Carry out a spec or a lock; resume what was interrupted."),
     "bench": ("bench", "Measure how fast the student answers here; pin a baseline."),
     "evaluate": ("evaluating", "Ask a model that exists what a spec's suites ask."),
+    "trials": ("trials", "Say how often tasks are right in all of k trials: pass^k."),
     "generate": ("generate", "Let the student write: a prompt or a chat, freely or by a schema."),
     "serve": ("serve", "Answer OpenAI's chat completions over HTTP with the student."),
     "policy": ("policy", "Write policy packs: `policy new`, `test`, `lint`, `doc`, `diff`."),

@@ -51,13 +51,15 @@ def evaluate(spec: Path, written: tuple[str, ...], suites: tuple[str, ...], out:
     front = compile_spec(spec, home.root, profile=profile, words=_text(said))
     words = [*(f"--runner {one}" for one in written), *(f"--suite {one}" for one in suites), f"--to {out}"]
     again = f"kcompiler evaluate {called(spec, profile)} {' '.join(words)}"
+    # what was wrong is not advised again
+    mended = " ".join([f"kcompiler evaluate {called(spec, profile)} --runner …", *words[len(written) :]])
     _show_wrong(front.diagnostics, front)
     if front.spec is None:
-        raise refused(front.diagnostics, _mended(front.diagnostics, spec, profile, again))
+        raise refused(front.diagnostics, _mended(front.diagnostics, spec, profile, mended))
     made, found = plan.make(front, home)
     _show_wrong(found, front)
     if made is None:
-        raise refused(found, _mended(found, spec, profile, again))
+        raise refused(found, _mended(found, spec, profile, mended))
     for name in suites:
         if name not in (known := [one.name for one in front.spec.evaluation.suites]):
             raise click.UsageError(f"no suite of {spec} is called `{name}`; there are {', '.join(known)}")

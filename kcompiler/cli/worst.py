@@ -28,6 +28,13 @@ def show_items(
     names = written(target)
     if names:
         return _of_folder(target, names, step, count, runner)
+    if target.is_dir() and not (target / "plan.lock").is_file():
+        raise Outcome(
+            2,
+            "no-evidence",
+            f"kcompiler evaluate SPEC --runner … --to {target}, or name a spec: kcompiler show items SPEC STEP",
+            f"{target} holds no SUITE-RUNNER{ITEMS}, as `evaluate --to` writes them, and is no folder of a plan",
+        )
     made, home, _ = located(target, profile)
     return _of_plan(made, home, called(target, profile), step, count, runner)
 

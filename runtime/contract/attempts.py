@@ -9,10 +9,11 @@ An attempt is one of three things, in whatever dress:
   mostly nothing else; one value alone where the tool is named or little else is said.
 
 The name of a tool in a sentence is none, nor are its arguments described (`get_weather(city, days)` and `city: string`
-in prose). Not seen are: the values of an unnamed tool without their names (`Dublin, 6`), `play ABBA` for a tool whose
-name is a plain word, values in prose (`I ask get_weather about Dublin`), names and values in another alphabet or cipher
-than their own but the few below, and whatever is split over several places. An answer that lists exactly what a tool
-takes (`{"city": "Dublin", "days": 6}` because somebody asked for such an object) is taken for an attempt.
+in prose). Not seen are: the values of an unnamed tool without their names (`Dublin, 6`), or with one name in no bracket
+(`days: 6`), `play ABBA` for a tool whose name is a plain word, values in prose (`I ask get_weather about Dublin`),
+names and values in another alphabet or cipher than those of `_readings`, and what is split over several places. An
+answer that lists exactly what a tool takes (`{"city": "Dublin", "days": 6}` because somebody asked for such an object)
+is taken for an attempt.
 """
 
 from __future__ import annotations

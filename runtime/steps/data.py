@@ -107,6 +107,8 @@ STEP = Step(
         "runtime.contract.toolbox",
         "runtime.contract.calls",
         "runtime.contract.attempts",
+        "runtime.contract.fitting",
+        "runtime.contract.grouped",
         "runtime.contract.seen",
         "runtime.contract.callforms",
         "runtime.contract.cells",

@@ -87,6 +87,11 @@ def test_a_server_is_asked_and_its_record_answers_again(desk: Path, capsys: pyte
     assert "line 1 is incomplete" in capsys.readouterr().err
     assert _main(["show", "items", "out", "lonely"]) == 2
     assert "lonely.report.json: No such file" in capsys.readouterr().err
+    # a folder without either is no plan's
+    assert _main(["show", "items", "specs", "gold-openai"]) == 2
+    err = capsys.readouterr().err
+    assert "specs holds no SUITE-RUNNER.items.jsonl" in err
+    assert "next=kcompiler evaluate SPEC --runner … --to specs, or name a spec: kcompiler show items SPEC STEP" in err
     recorded = "recorded=out/gold-openai.items.jsonl,runner=openai,name=before"
     code, out, err = run(capsys, "--runner", recorded, "--to", "out")
     assert code == 0, err
@@ -117,6 +122,11 @@ def test_a_server_that_is_not_there_is_said(desk: Path, capsys: pytest.CaptureFi
         (("--runner", "mil,variant"), 2, "`variant` is not KEY=VALUE"),
         (("--runner", "torch=../elsewhere"), 1, "a path leaves the project"),
         (("--runner", "torch=nowhere"), 1, "no such folder"),
+        (
+            ("--runner", "recorded=specs/faq.jsonl,runner=verification_only"),
+            1,
+            "what runner `verification_only` said is nobody's answer",
+        ),
         (("--runner", "torch=."), 2, "no model lies there: a folder of one has a config.json"),
         (("--runner", "openai=http://127.0.0.1:9/v1,model=m,name=student"), 1, "is what suites call a model"),
         (("--runner", "openai=http://example.com/v1,model=m"), 1, "would cross the network in the clear"),
@@ -131,7 +141,7 @@ def test_what_cannot_be_asked_is_refused(
     assert (found, said in err) == (code, True), err
     assert not (desk / "out").exists()
     # the spec alone is valid: what comes next is the same command, mended
-    assert code != 1 or "next=mend --runner, then kcompiler evaluate specs/faq.yaml --runner" in err
+    assert code != 1 or "next=mend --runner, then kcompiler evaluate specs/faq.yaml --runner … " in err
     assert "start at the spec's folder" not in err
 
 

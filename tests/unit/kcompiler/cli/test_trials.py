@@ -1,0 +1,124 @@
+"""`kcompiler trials`, as people run it: pass^k of recorded conversations and of repeated evaluations."""
+
+import itertools
+import json
+import os
+from fractions import Fraction
+
+import pytest
+
+from kcompiler.cli import _main
+from runtime.contract import items
+from tests.unit.runtime.tools.broker.tau import TRIALS, needs_trials
+
+
+def talks(path, *some):
+    said = [{"role": "user", "content": "go"}, {"role": "assistant", "content": "done"}]
+    lines = [{"id": item, "trial": trial, "reward": reward, "messages": said} for item, trial, reward in some]
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
+    return str(path)
+
+
+def evaluated(path, right, runner="gguf", prompt="p"):
+    lines = [
+        dict(
+            zip(
+                items.FIELDS,
+                (f"row-{at}", runner, f"{prompt}{at}", "x", {"right": one}, "" if one else "no"),
+                strict=True,
+            )
+        )
+        for at, one in enumerate(right)
+    ]
+    path.write_bytes(items.written(lines))
+    return str(path)
+
+
+def run(capsys, *words):
+    capsys.readouterr()
+    code = _main(["trials", *words])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+MIXED = [(item, trial, float(item != "c" or trial == 0)) for item in "abcd" for trial in range(3)]
+
+
+def test_a_task_counts_for_k_where_all_of_k_trials_are_right(tmp_path, capsys):
+    """Three tasks are always right, one in one of three: 3.33 of 4, then 3 of 4."""
+    code, out, err = run(capsys, talks(tmp_path / "t.jsonl", *MIXED))
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "4 tasks, 3 trials each"
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [
+        ["pass^1", "0.8333"],
+        ["pass^2", "0.7500"],
+        ["pass^3", "0.7500"],
+    ]
+    assert "95 % in [" in out
+
+
+def test_files_of_items_are_trials_of_the_same_rows(tmp_path, capsys):
+    first = evaluated(tmp_path / "a.items.jsonl", [True, True, False])
+    second = evaluated(tmp_path / "b.items.jsonl", [True, False, False])
+    code, out, err = run(capsys, first, second, "--format", "json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["tasks"], found["trials"]) == (3, {"fewest": 2, "most": 2})
+    assert [round(one["value"], 6) for one in found["pass"]] == [0.5, round(1 / 3, 6)]
+
+
+@pytest.mark.parametrize(
+    ("rewards", "code", "says"),
+    [
+        ([("a", 0, None)], 2, "has no `reward`"),
+        ([("a", 0, 7)], 2, "`reward` is 7.0, not from 0 to 1"),
+        ([("a", 0, 1.0), ("a", 0, 1.0)], 2, "trial 0 twice"),
+    ],
+)
+def test_what_says_nothing_of_trials_is_refused(tmp_path, capsys, rewards, code, says):
+    found, _, err = run(capsys, talks(tmp_path / "t.jsonl", *rewards))
+    assert found == code
+    assert says in err
+
+
+def test_what_cannot_be_known_of_one_task_is_said(tmp_path, capsys):
+    code, out, _ = run(capsys, talks(tmp_path / "t.jsonl", ("a", 0, 0.5), ("a", 1, 1.0)))
+    assert code == 0
+    assert "pass^1  unavailable: one task has no interval" in out
+
+
+def test_files_that_are_not_trials_of_one_thing_are_refused(tmp_path, capsys):
+    first = evaluated(tmp_path / "a.items.jsonl", [True, True])
+    for words, says in (
+        ([first, first], "stands there twice"),
+        ([first, evaluated(tmp_path / "b.items.jsonl", [True])], "were not asked the same: row `row-1`"),
+        ([first, evaluated(tmp_path / "c.items.jsonl", [True, True], prompt="q")], "not asked the same: row `row-0`"),
+        ([first, evaluated(tmp_path / "d.items.jsonl", [True, True], "torch"), "--runner", "gguf"], "nobody called"),
+        ([first, talks(tmp_path / "t.jsonl", *MIXED)], "is no SUITE-RUNNER.items.jsonl"),
+        ([talks(tmp_path / "t.jsonl", *MIXED), "--runner", "gguf"], "recorded conversations have none"),
+        ([evaluated(tmp_path / "e.items.jsonl", [True], "verification_only")], "nobody's answers"),
+        ([], "Missing argument"),
+    ):
+        code, _, err = run(capsys, *words)
+        assert code == 2, (words, err)
+        assert says in err
+    (tmp_path / "z.items.jsonl").write_text("{")
+    code, _, err = run(capsys, str(tmp_path / "z.items.jsonl"))
+    assert code == 3
+    assert "line 1 is incomplete" in err
+
+
+@needs_trials
+def test_tau_bench_as_it_is_published(capsys):
+    """The numbers of an independent count over all choices of trials."""
+    code, out, _ = run(capsys, os.fspath(TRIALS), "--format", "json")
+    assert code == 0
+    right = {}
+    for one in json.loads(TRIALS.read_text(encoding="utf-8")):
+        right.setdefault(one["task_id"], []).append(one["reward"] == 1.0)
+    for k, one in enumerate(json.loads(out)["pass"], start=1):
+        shares = [
+            Fraction(sum(map(all, itertools.combinations(tried, k))), len([*itertools.combinations(tried, k)]))
+            for tried in right.values()
+        ]
+        assert one["value"] == pytest.approx(float(sum(shares) / len(shares)), abs=1e-12)
