@@ -14,12 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from kcompiler import dsse, lock
+from kcompiler.verifier.approvals import END, PREDICATE, SECTIONS, asked_for
 from runtime import digest
 
-PREDICATE = "urn:kcompiler:approval:v1"
-FOLDER, END = "approvals", ".dsse.json"
-#: what a plan says beside its steps and does not change with the part that is asked for
-_SECTIONS = ("budgets", "obligations", "plugins", "policies", "schemas", "sources", "toolchain", "waivers")
+__all__ = [
+    "END",
+    "FOLDER",
+    "PREDICATE",
+    "Demand",
+    "Given",
+    "Standing",
+    "asked_for",
+    "demands",
+    "person",
+    "standing",
+    "statement",
+    "words",
+]
+
+FOLDER = "approvals"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +79,7 @@ def demands(made: Mapping[str, Any]) -> list[Demand]:
 def _meaning(made: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
     """Step → its derivation, and section → digest of what it says."""
     asked = {key: value for key, value in made["asked"].items() if key != "targets"}
-    sections = {name: digest.of_value(made[name], "kc.section.v1") for name in _SECTIONS if name in made}
+    sections = {name: digest.of_value(made[name], "kc.section.v1") for name in SECTIONS if name in made}
     return (
         {step["id"]: digest.of_value(step, "kc.step.v1") for step in made["steps"]},
         {**sections, "asked": digest.of_value(asked, "kc.section.v1")},
@@ -87,10 +100,11 @@ def person(made: Mapping[str, Any], key: str) -> str:
     return next((name for one in demands(made) for name, theirs in one.approvers.items() if theirs == key), "")
 
 
-def standing(made: Mapping[str, Any], folder: Path, now: str) -> Standing:
-    """Where a lock stands by the envelopes in `folder`, at a time (2026-01-31T00:00:00Z)."""
+def standing(made: Mapping[str, Any], folder: Path, now: str, revoked: frozenset[str] = frozenset()) -> Standing:
+    """Where a lock stands by the envelopes in `folder`, at a time (2026-01-31T00:00:00Z); `revoked` are fingerprints of
+    keys that no longer count."""
     asked = demands(made)
-    given, refused = _read(folder, asked, str(made["asked"]["owner"]), now)
+    given, refused = _read(folder, asked, str(made["asked"]["owner"]), now, revoked)
     steps, sections = _meaning(made)
     plan, part = lock.plan_digest(made), bool(made["asked"].get("targets"))
     by = [one for one in given if one.plan == plan or (part and _within(steps, sections, one))]
@@ -109,12 +123,23 @@ def standing(made: Mapping[str, Any], folder: Path, now: str) -> Standing:
     return Standing(by=by, lacking=lacking, unapproved=unapproved if lacking else [], refused=refused)
 
 
+def words(made: Mapping[str, Any], folder: Path, now: str) -> list[str]:
+    """Who has approved a lock and what is lacking, a line each; nothing where nobody has to."""
+    if (not demands(made) and made["asked"]["risk_tier"] != 1) or not asked_for(made):
+        return []
+    found = standing(made, folder, now)
+    by = [f"approved by {one.who} on {one.on}" for one in found.by]
+    return [*by, *(f"lacking: {line}" for line in found.lacking), *(f"refused: {line}" for line in found.refused)]
+
+
 def _within(steps: Mapping[str, str], sections: Mapping[str, str], given: Given) -> bool:
     """Whether everything of a part was approved with the whole."""
     return steps.items() <= given.steps.items() and dict(sections) == dict(given.sections)
 
 
-def _read(folder: Path, asked: Sequence[Demand], owner: str, now: str) -> tuple[list[Given], list[str]]:
+def _read(
+    folder: Path, asked: Sequence[Demand], owner: str, now: str, revoked: frozenset[str]
+) -> tuple[list[Given], list[str]]:
     """Whose signatures are good, and why others are not."""
     names: dict[str, list[str]] = {}
     for one in asked:
@@ -127,7 +152,7 @@ def _read(folder: Path, asked: Sequence[Demand], owner: str, now: str) -> tuple[
     refused: list[str] = []
     for path in sorted(folder.glob(f"*{END}")) if folder.is_dir() else []:
         try:
-            found = dsse.verify(path.read_bytes(), allowed, now)
+            found = dsse.verify(path.read_bytes(), allowed, now, revoked)
             said = found.statement["predicate"]
             if found.statement["predicateType"] != PREDICATE or said.get("decision") != "approve":
                 raise dsse.Unreadable("it is no approval of a plan")

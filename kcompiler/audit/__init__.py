@@ -8,20 +8,26 @@ ZIP file of it, and `bundle` audits that without the project.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from kcompiler.audit import again, evidence, items, plan, records, repeated, waivers
+from kcompiler.audit import again, evidence, forecast, items, plan, records, repeated, waivers
 from kcompiler.audit.finding import Audit, Finding, differs
 from kcompiler.lock import plan_digest
 from kcompiler.policy import evidence as policy_evidence
 from kcompiler.project import Project
+from kcompiler.waiver import Waivers
 
 __all__ = ["Audit", "Finding", "audit"]
 
 
-def audit(root: Path, name: str, now: str = "", *, bundled: bool = False) -> Audit:
+def audit(
+    root: Path, name: str, now: str = "", *, bundled: bool = False, revoked: frozenset[str] = frozenset()
+) -> Audit:
     """Recompute everything about the spec `name` of the project at `root`. Nothing is written. `now` (UTC, such as
-    2026-01-31T00:00:00Z) is the time of the audit: no verdict may be of a later one.
+    2026-01-31T00:00:00Z) is the time of the audit: no verdict may be of a later one, and waivers stand as they do then.
+    `revoked` are fingerprints of keys whose approvals no longer count.
 
     `bundled` is a project that was unpacked from a bundle: packs are its own alone, and inputs, data and weights that
     are not in it are notes.
@@ -40,7 +46,7 @@ def audit(root: Path, name: str, now: str = "", *, bundled: bool = False) -> Aud
     findings = [
         *plan.pins(made, root, bundled=bundled),
         *plan.policies(made, root, bundled=bundled),
-        *plan.approved(made, project, now),
+        *plan.approved(made, project, now, revoked),
     ]
     known, found = records.state_journal(root)
     findings += found
@@ -65,6 +71,13 @@ def audit(root: Path, name: str, now: str = "", *, bundled: bool = False) -> Aud
     everything = {step: policy_evidence.read(data) for step, data in evidence.report_of_the_run(given, run).items()}
     findings += again.contradictions(everything, shown)
     opened = records.opened(known, identity, folder / records.JOURNAL)
+    told: list[tuple[Waivers, str]] = []
+
+    def at_hand(recorded: Mapping[str, Any]) -> tuple[Waivers, list[Finding]]:
+        held, about = waivers.at_hand(root, made, folder, shown, recorded, known)
+        told.append((held, str(recorded["verdict"])))
+        return held, about
+
     word, found = evidence.verdict(
         folder / evidence.VERDICT,
         f"{shown}/{evidence.VERDICT}",
@@ -72,7 +85,7 @@ def audit(root: Path, name: str, now: str = "", *, bundled: bool = False) -> Aud
         everything,
         opened,
         identity,
-        at_hand=lambda recorded: waivers.at_hand(root, made, folder, shown, recorded, known),
+        at_hand=at_hand,
         now=now,
     )
     checked = {
@@ -83,4 +96,9 @@ def audit(root: Path, name: str, now: str = "", *, bundled: bool = False) -> Aud
         "obligations": len(made["obligations"]),
         "journal lines": len(known or ()),
     }
-    return Audit(findings=[*findings, *found], checked=checked, verdict=word)
+    standing = [
+        line
+        for held, recorded in (told if now else ())
+        for line in forecast.standing(made, everything, identity, held, recorded, now)
+    ]
+    return Audit(findings=[*findings, *found], checked=checked, verdict=word, standing=standing)

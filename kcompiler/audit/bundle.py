@@ -14,8 +14,11 @@ from typing import Any
 
 from kcompiler import policy
 from kcompiler.audit.finding import Audit, Finding, broken, differs
-from kcompiler.verifier.main import MANIFEST, PACKS, UNSIGNED, Trust, opened, vouched
+from kcompiler.verifier.excused import FOLDER, MEANING, TEXT, is_meaning, meaning_of
+from kcompiler.verifier.main import UNSIGNED
+from kcompiler.verifier.sealed import MANIFEST, PACKS, Trust, opened, vouched
 from kcompiler.verifier.zipped import BadZip
+from kcompiler.waiver.load import parsed
 from runtime import digest
 from runtime.contract import strict_json
 
@@ -35,11 +38,13 @@ def audit_bundle(data: bytes, trust: Trust) -> tuple[Audit, Mapping[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for name, content in files.items():
+            if is_meaning(name):
+                continue  # what authors wrote is read here, and below compared with what a stranger is told
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        result = audit(root, str(manifest["name"]), trust.as_of, bundled=True)
-        findings = [*result.findings, *_meanings(root, files)]
+        result = audit(root, str(manifest["name"]), trust.as_of, bundled=True, revoked=trust.revoked)
+        findings = [*result.findings, *_meanings(root, files), *_waivers(files)]
     if not names:
         findings.append(Finding(code="KA54", severity="unsigned", subject=MANIFEST, message=UNSIGNED))
     return replace(result, findings=findings, checked={"files": len(files), **result.checked}), manifest
@@ -55,6 +60,21 @@ def _meanings(root: Path, files: Mapping[str, bytes]) -> Iterator[Finding]:
         meaning = digest.of_value(strict_json.loads(told[one.pack.name]), "kc.pack.v1")
         if meaning != one.digest:
             yield differs("KA02", f"{PACKS}{one.pack.name}.json", "the pack is not what its rules say")
+
+
+def _waivers(files: Mapping[str, bytes]) -> Iterator[Finding]:
+    """What the bundle says that each waiver means, against the text of its author."""
+    texts = {name.removesuffix(MEANING) + TEXT for name in files if is_meaning(name)}
+    texts |= {name for name in files if is_meaning(name.removesuffix(TEXT) + MEANING)}
+    for text in sorted(texts):
+        read = parsed(files[text], text)[0] if text in files else None
+        if read is None:
+            continue  # the audit says so
+        said, wrong = meaning_of(files, text)
+        if wrong and not text.startswith(FOLDER):
+            yield broken("KA33", text, wrong)
+        elif wrong or said != read.waiver.meaning:
+            yield differs("KA34", text, wrong or "what stands beside it is not what the waiver says")
 
 
 #: what the verifier found something wrong with → the code

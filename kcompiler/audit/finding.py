@@ -29,6 +29,8 @@ class Audit:
     findings: Sequence[Finding]
     checked: Mapping[str, int]
     verdict: str
+    #: where the waivers stand at the time of the audit, and what ends or begins to block later
+    standing: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:

@@ -10,7 +10,8 @@ can be recomputed without: weights, data and inputs. The same evidence gives the
     policies/, packs/        the packs as their authors wrote them, and by what they mean, whose digest the lock pins
     schemas/                 of the lock, the verdict and every report
     specs/, …                the sources that the lock pins
-    waivers/                 what the project has there
+    waivers/                 what the project has there; beside each waiver, and its copy in the evidence, what it means
+                             as JSON, whose digest the lock pins
     signatures/              DSSE envelopes over the manifest; the only files that the manifest does not name
 """
 
@@ -29,15 +30,18 @@ from kcompiler.audit.plan import schemas_of
 from kcompiler.audit.records import HEAD, HELD, JOURNAL, STATE, in_use
 from kcompiler.policy.load import PACK_FILE, RULE_FILE
 from kcompiler.project import Project
-from kcompiler.verifier.main import FORMAT, MANIFEST, PACKS, PREDICATE, SCHEMAS, SIGNATURES
+from kcompiler.verifier.excused import MEANING, TEXT, is_meaning
+from kcompiler.verifier.sealed import FORMAT, MANIFEST, PACKS, PREDICATE, SCHEMAS, SIGNATURES
 from kcompiler.verifier.zipped import pack
+from kcompiler.waiver.load import FOLDER as WAIVERS
+from kcompiler.waiver.load import parsed
 from runtime import digest
 from runtime.contract import strict_json
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-VERIFIER, WAIVERS = "verify.py", "waivers"
+VERIFIER = "verify.py"
 
 
 class Incomplete(Exception):
@@ -61,6 +65,7 @@ def files(root: Path, name: str) -> dict[str, bytes]:
     found |= {f"{SCHEMAS}{one}.schema.json": data for one, data in _schemas(made)}
     if (root / WAIVERS).is_dir():
         found |= dict(_folder(root / WAIVERS, root))
+    found |= dict(_waivers(found))
     found[VERIFIER] = verifier.assembled().encode()
     return {**found, MANIFEST: _manifest(found, name, made, root)}
 
@@ -113,6 +118,15 @@ def _policies(root: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
 def _schemas(made: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
     for one in schemas_of(made):
         yield one, (assets.folder("schemas") / f"{one}.schema.json").read_bytes()
+
+
+def _waivers(found: Mapping[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """What each waiver among the files means, for whoever reads no YAML; nothing of one that cannot be read."""
+    for path, data in found.items():
+        name = path.removesuffix(TEXT) + MEANING
+        read = parsed(data, path)[0] if path.endswith(TEXT) and is_meaning(name) else None
+        if read is not None:
+            yield name, _text({"source": read.digest, "waiver": read.waiver.meaning})
 
 
 def _text(value: Any) -> bytes:

@@ -61,13 +61,19 @@ def pins(plan: Mapping[str, Any], root: Path, *, bundled: bool = False) -> Itera
         yield from _plugin(entry)
 
 
-def approved(plan: Mapping[str, Any], home: Project, now: str) -> Iterator[Finding]:
-    """Whether those whom the packs name have signed the lock; `now` is when that is asked."""
-    if all(step["backend"] == "null" for step in plan["steps"]):
+def approved(
+    plan: Mapping[str, Any], home: Project, now: str, revoked: frozenset[str] = frozenset()
+) -> Iterator[Finding]:
+    """Whether those whom the packs name have signed the lock; `now` is when that is asked, `revoked` the fingerprints
+    of keys that no longer count."""
+    if not approval.asked_for(plan):
         return
     folder = home.generated(str(plan["asked"]["name"])) / approval.FOLDER
-    for line in approval.standing(plan, folder, now or _EVER).lacking:
+    found = approval.standing(plan, folder, now or _EVER, revoked)
+    for line in found.lacking:
         yield differs("KA35", home.shown(folder), line)
+    for line in (*(f"approved by {one.who} on {one.on}" for one in found.by), *found.refused):
+        yield note(home.shown(folder), line)
 
 
 def schemas_of(plan: Mapping[str, Any]) -> list[str]:

@@ -29,6 +29,7 @@ def at_hand(
     lines of the project's journal, where it is here."""
     said = {str(one["id"]): one for one in recorded.get("waivers", ())}
     listed = {str(one["id"]): str(one["digest"]) for one in plan.get("waivers", ())}
+    meanings = {str(one["id"]): str(one["meaning"]) for one in plan.get("waivers", ())}
     findings = list(_copies(folder / waiver.FOLDER, f"{shown}/{waiver.FOLDER}", said))
     if {name: one["digest"] for name, one in said.items()} != listed:
         message = "the verdict was given with other waivers than the lock names"
@@ -40,6 +41,12 @@ def at_hand(
         loaded = parsed(path.read_bytes(), place)[0] if path.is_file() else None
         if loaded is None or loaded.digest != one["digest"]:
             continue  # `_copies` says so, and what is not here excuses nothing
+        if name in listed and meanings[name] != loaded.meaning:
+            findings.append(differs("KA34", place, "it does not mean what the lock says of it"))
+            continue
+        most = loaded.waiver.max_uses
+        if most is not None and len(one["used"]) > most:
+            findings.append(differs("KA34", place, f"{len(one['used'])} uses, and it allows {most}"))
         given.append(waiver.Given(waiver=loaded.waiver, digest=loaded.digest))
         findings += _since(root, name, loaded)
     if known is not None:

@@ -93,9 +93,11 @@ def require(made: Mapping[str, Any], home: Project) -> None:
     """Raises Outcome 7 unless a plan is approved as its packs ask, or nothing of it is real."""
     if not any("approval" in one for one in made["policies"]) and made["asked"]["risk_tier"] != 1:
         return
-    if all(step["backend"] == "null" for step in made["steps"]):
-        return  # forged artifacts cost nothing, and no gate passes on them
+    from kcompiler.approval import asked_for
     from kcompiler.cli import clock
+
+    if not asked_for(made):
+        return  # forged artifacts cost nothing, and no gate passes on them
 
     found = _standing(made, home, clock.now())
     if found.lacking:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from kcompiler.audit import Audit
     from kcompiler.project import Project
-    from kcompiler.verifier.main import Trust
+    from kcompiler.verifier.sealed import Trust
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -32,7 +32,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--key", type=_FILE, help="Of a bundle: the allowed signers, in a file as ssh-keygen has them.")
 @click.option("--revoked", type=_FILE, help="Of a bundle: keys that no longer count, or their fingerprints.")
 @click.option("--head", metavar="HEX", default="", help="Of a bundle: hash of the journal's newest line, known before.")
-@click.option("--as-of", metavar="TIME", default="", help="Of a bundle: keys are valid at this UTC time; else now.")
+@click.option("--as-of", metavar="TIME", default="", help="As of this UTC time, 2026-01-31T00:00:00Z; else now.")
 @answers("audit", of="target")
 def audit(
     answer: Answer,
@@ -50,6 +50,8 @@ def audit(
 
     TARGET is a spec, a lock or a folder of generated/; or a bundle, a ZIP file that --bundle wrote, which needs no
     project: then --key or --head says who vouches for it, and without either it is self-consistent, unsigned (exit 7).
+    Waivers and rules with a day are looked at as they are at --as-of: where each waiver stands, the verdict then, and
+    what ends later is told, and changes no exit code, which is about the evidence.
     A bundle holds the stand-alone verifier, `python3 -I verify.py BUNDLE`, which needs nothing but Python.
     """
     if verifier is not None:
@@ -63,16 +65,15 @@ def audit(
             )
         _of_bundle(answer, target, _trust(key, revoked, head, as_of))
         return
-    if key or revoked or head or as_of:
-        raise click.UsageError("--key, --revoked, --head and --as-of are of a bundle, a ZIP file")
+    if key or revoked or head:
+        raise click.UsageError("--key, --revoked and --head are of a bundle, a ZIP file")
     if sign_key and bundle is None:
         raise click.UsageError("--sign-key signs a bundle; say with --bundle where to write it")
     from kcompiler import lock
     from kcompiler.audit import audit as recompute
-    from kcompiler.cli import clock
 
     made, home, _ = located(target, profile)
-    result = recompute(home.root, made["asked"]["name"], clock.now())
+    result = recompute(home.root, made["asked"]["name"], _trust(None, None, "", as_of).as_of)
     answer.about(home, made)
     answer.plan = lock.plan_digest(made)
     _told(answer, result)
@@ -87,7 +88,9 @@ def _told(answer: Answer, result: Audit) -> None:
     from kcompiler.render.places import finding
 
     answer.verdict = result.verdict
-    answer.data = {"word": result.word, "checked": dict(result.checked)}
+    told = {"checked": dict(result.checked), "standing": list(result.standing), "bundle": None}
+    answer.data = {"word": result.word, **told}
+    answer.sections = [("standing", list(result.standing))]
     answer.findings = [finding(one.code, one.severity, one.subject, one.message) for one in result.findings]
     answer.say(human_run.audit(result))
 
@@ -109,6 +112,7 @@ def _packed(answer: Answer, home: Project, name: str, path: Path, keys: Sequence
     """Writes the bundle of evidence that was just found sound."""
     from kcompiler import dsse
     from kcompiler.audit import packing
+    from runtime import digest
 
     signers = []
     for file in keys:
@@ -121,8 +125,12 @@ def _packed(answer: Answer, home: Project, name: str, path: Path, keys: Sequence
     except packing.Incomplete as why:
         raise Outcome(3, "evidence-incomplete", f"kcompiler apply {asked}", str(why)) from None
     _write(path, data)
-    signed = f"signed by {', '.join(map(dsse.shown, signers))}" if signers else "unsigned: --sign-key KEY signs it"
-    answer.say(f"bundle      {path}: {len(data)} bytes, {signed}\n")
+    by = list(map(dsse.shown, signers))
+    signed = f"signed by {', '.join(by)}" if by else "unsigned: --sign-key KEY signs it"
+    told = f"{path}: {len(data)} bytes, {signed}"
+    answer.data["bundle"] = {"path": path.as_posix(), "sha256": digest.of_bytes(data)[7:], "signed_by": by}
+    answer.sections = [*answer.sections, ("bundle", [told])]
+    answer.say(f"bundle      {told}\n")
 
 
 def _read(path: Path) -> bytes:
@@ -134,10 +142,10 @@ def _read(path: Path) -> bytes:
 
 def _trust(key: Path | None, revoked: Path | None, head: str, as_of: str) -> Trust:
     """What whoever asks trusts. Raises Outcome for a file or word that says nothing."""
-    from kcompiler.verifier import main
+    from kcompiler.verifier import sealed
 
     try:
-        return main.trusted(
+        return sealed.trusted(
             # an empty file is one that allows nobody, and not the absence of one
             key=_read(key).decode() or "#" if key else "",
             revoked=_read(revoked).decode() or "#" if revoked else "",

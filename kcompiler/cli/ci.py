@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -26,7 +26,7 @@ FILES = {
     "summary.md": "markdown",
     "report.html": "html",
 }
-VERDICT = "verdict.json"
+VERDICT, BUNDLE = "verdict.json", "bundle.zip"
 
 
 @click.command()
@@ -38,9 +38,18 @@ VERDICT = "verdict.json"
     required=True,
     help="Folder for the outputs: a new one, or that of an earlier ci.",
 )
+@click.option("--bundle", is_flag=True, help="Also the evidence of each as a bundle, once it was found sound.")
+@click.option(
+    "--sign-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    help="Of --bundle: sign it with this OpenSSH private key.",
+)
 @PROFILE
 @answers("ci", of="specs")
-def ci(answer: Answer, specs: tuple[Path, ...], out: Path, profile: str) -> None:
+def ci(
+    answer: Answer, specs: tuple[Path, ...], out: Path, bundle: bool, sign_key: tuple[Path, ...], profile: str
+) -> None:
     """Validate, plan --check, apply, gate and audit each of SPECS; all outputs in one folder, and one exit code.
 
     The code is the worst of all stages (70, a signal, 3, 2, 4, 5, 6, 1, 0). A stage that must not follow is not run,
@@ -50,12 +59,15 @@ def ci(answer: Answer, specs: tuple[Path, ...], out: Path, profile: str) -> None
     from kcompiler.render import human_plan, markdown
     from kcompiler.result import Result, worst
 
+    if sign_key and not bundle:
+        raise click.UsageError("--sign-key signs a bundle; say --bundle, too")
     _claim(out, Result(verb="ci", subject=answer.subject, code=3, word="unfinished", message="it did not end"))
     names: list[str] = []
     runs: dict[str, Run] = {}
     for spec in specs:
-        parts, name = _stages(spec, profile, stopped=_stopped(answer.parts))
-        folder = name if name not in names else f"{name}-{len(names) + 1}"
+        wanted = _Bundle(out, tuple(names), sign_key) if bundle else None
+        parts, name = _stages(spec, profile, _stopped(answer.parts), wanted)
+        folder = _folder(name, names)
         names.append(folder)
         answer.parts += parts
         _lay_down(out / folder, parts, spec, name)
@@ -84,13 +96,13 @@ def _claim(out: Path, unfinished: Result) -> None:
             ours = False
         if not ours:
             raise Outcome(2, "unusable-path", "name another folder by --to", f"{out} holds what no ci has written")
-        for file in (*(out / name for name in FILES), *(path for path in out.glob("*/*.json") if _is_stage(path))):
+        for file in (*(out / name for name in FILES), *(path for path in out.glob("*/*") if _is_stage(path))):
             file.unlink(missing_ok=True)
     _write(result, rendered(unfinished, "json"))
 
 
 def _is_stage(path: Path) -> bool:
-    return path.name == VERDICT or path.stem in STAGES
+    return path.name in (VERDICT, BUNDLE) or (path.suffix == ".json" and path.stem in STAGES)
 
 
 def _stopped(parts: Sequence[Result]) -> Result | None:
@@ -98,7 +110,26 @@ def _stopped(parts: Sequence[Result]) -> Result | None:
     return next((part for part in parts if part.code == 70 or part.code > 128), None)
 
 
-def _stages(spec: Path, profile: str, stopped: Result | None) -> tuple[list[Result], str]:
+def _folder(name: str, taken: Sequence[str]) -> str:
+    """Of the outputs of one spec."""
+    return name if name not in taken else f"{name}-{len(taken) + 1}"
+
+
+class _Bundle(NamedTuple):
+    """Where the bundle of a spec goes (the folders that are `taken` are those of specs before it), and who signs it."""
+
+    out: Path
+    taken: Sequence[str]
+    keys: tuple[Path, ...]
+
+    def asked(self, name: str) -> dict[str, Any]:
+        """What the audit is asked beside the spec."""
+        folder = self.out / _folder(name, self.taken)
+        _made(folder)
+        return {"bundle": folder / BUNDLE, "sign_key": self.keys}
+
+
+def _stages(spec: Path, profile: str, stopped: Result | None, bundle: _Bundle | None) -> tuple[list[Result], str]:
     """The result of every stage of one spec, and what the spec is called."""
     from kcompiler import project
     from kcompiler.cli import auditing, author, evidence, run
@@ -133,7 +164,11 @@ def _stages(spec: Path, profile: str, stopped: Result | None) -> tuple[list[Resu
                 {"reports": _reports(folder), "lock_path": home.lock(name), "as_of": None}
                 | {"release": False, "only_given": False, "profile": ""},
             ),
-            "audit": (auditing.audit, {"target": spec, "profile": profile}),
+            "audit": (
+                auditing.audit,
+                {"target": spec, "profile": profile}
+                | (bundle.asked(name) if bundle is not None and verb == "audit" else {}),
+            ),
         }
         command, arguments = given[verb]
         result = _stage(verb, command, subject, spec, arguments)
@@ -200,11 +235,21 @@ def _run_of(parts: Sequence[Result], spec: Path, name: str) -> dict[str, Run]:
         return {}
 
 
-def _write(path: Path, text: str) -> None:
+def _made(folder: Path) -> None:
+    """The folder. Raises Outcome where the disk refuses."""
     from runtime.machine import durable
 
     try:
-        durable.DISK.folder(path.parent.absolute())
+        durable.DISK.folder(folder.absolute())
+    except durable.StorageFailed as failed:
+        raise Outcome(6, "storage-failed", "free space or mend the disk, then the same command", str(failed)) from None
+
+
+def _write(path: Path, text: str) -> None:
+    from runtime.machine import durable
+
+    _made(path.parent)
+    try:
         durable.write(path.absolute(), text)
     except durable.StorageFailed as failed:
         raise Outcome(6, "storage-failed", "free space or mend the disk, then the same command", str(failed)) from None

@@ -53,6 +53,22 @@ def at_hand(made: Mapping[str, Any], home: Project) -> tuple[Waivers, dict[str, 
     return told, texts
 
 
+def standing(made: Mapping[str, Any], home: Project, recorded: Mapping[str, Any], now: str) -> list[str]:
+    """Where the waivers and dated rules of a plan stand, and what its `recorded` verdict will be on later days."""
+    from kcompiler import lock
+    from kcompiler.audit import forecast
+    from kcompiler.audit.evidence import REPORTS, RUN
+    from kcompiler.policy import binding
+
+    if not made.get("waivers") and not any(one.get("effective_on") for one in made["obligations"]):
+        return []
+    folder = home.evidence(str(made["asked"]["name"]))
+    files = {path.stem: path for path in sorted((folder / REPORTS).glob("*.json"))} | {binding.RUN: folder / RUN}
+    given = {step: path.read_bytes() for step, path in files.items() if path.is_file()}
+    held, _ = at_hand(made, home)
+    return forecast.standing(made, given, lock.plan_digest(made), held, str(recorded["verdict"]), now)
+
+
 class Held:
     """What is at hand while a plan is carried out. It is looked up with the first report, when the run holds the
     project's state: until then another may use a waiver up."""

@@ -163,6 +163,8 @@ def unlock(answer: Answer, named: str) -> None:
             first = f"end process {kept.owner.get('pid', '?')}, or" if kept.silent_s is None else "where it is dead:"
             raise Outcome(5, "locked", f"{first} {freed}", f"{kept}") from None
     answer.data = render.holder(found)
+    if named and found.state == "free":
+        raise Outcome(2, "no-holder", "kcompiler state lock-info", f"nobody holds the lease: `{named}` names no holder")
     answer.say("nobody holds the lease\n" if found.state == "free" else f"freed   {lease.words(found.note)}\n")
 
 

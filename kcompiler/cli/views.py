@@ -54,13 +54,28 @@ def status(answer: Answer, spec: Path, profile: str) -> None:
     found = stages(made, entries, _dates(home, made["asked"]["name"]), absent, begun(made, home, entries))
     judged = _verdict(home, made)
     spent = exhausted(made, home, entries)
+    told = _told(made, home, judged)
     answer.next = _next(called(spec, profile), found, judged, spent)
-    answer.plan, answer.data, answer.steps = lock.plan_digest(made), json.status(found, spent), json.states(entries)
+    answer.plan, answer.data, answer.steps = (
+        lock.plan_digest(made),
+        json.status(found, spent, told),
+        json.states(entries),
+    )
     if judged is not None:
         answer.judged(judged, str(made["asked"]["name"]))
         answer.about(home, made)
-    answer.laid_out(view(made["asked"]["name"], found, answer.next, judged, spent))
-    answer.say(human_plan.text(view(made["asked"]["name"], found, answer.next, judged, spent)))
+    answer.laid_out(view(made["asked"]["name"], found, answer.next, judged, spent, told))
+    answer.say(human_plan.text(view(made["asked"]["name"], found, answer.next, judged, spent, told)))
+
+
+def _told(made: Mapping[str, Any], home: project.Project, judged: Mapping[str, Any] | None) -> dict[str, Sequence[str]]:
+    """Who has approved the plan, and where the waivers stand that its verdict was given with."""
+    from kcompiler import approval
+    from kcompiler.cli import clock, excuses
+
+    now, folder = clock.now(), home.generated(str(made["asked"]["name"])) / approval.FOLDER
+    standing = [] if judged is None else excuses.standing(made, home, judged, now)
+    return {"approvals": approval.words(made, folder, now), "standing": standing}
 
 
 def _verdict(home: project.Project, made: Mapping[str, Any]) -> Mapping[str, Any] | None:

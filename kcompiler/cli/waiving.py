@@ -88,14 +88,19 @@ def _verdict(home: project.Project, name: str, again: str) -> Mapping[str, Any]:
 
 def _blocking(verdict: Mapping[str, Any], rule: str, step: str) -> Mapping[str, Any]:
     """The outcome that a waiver is asked for."""
-    from kcompiler.diagnostic import did_you_mean
+    from kcompiler.diagnostic import suggest
 
     blocking = [one for one in verdict["outcomes"] if one["blocks"]]
     named = [one for one in blocking if one["rule"] == rule or one["rule"].endswith(f"/{rule}")]
     chosen = [one for one in named if step in ("", one["step"])]
     if not named:
-        near = did_you_mean(rule, sorted({one["rule"] for one in blocking})) or "nothing does"
-        raise click.UsageError(f"`{rule}` does not block; {near}")
+        every = {one["rule"] for one in verdict["outcomes"]}
+        blocks = sorted({one["rule"] for one in blocking})
+        if not any(one == rule or one.endswith(f"/{rule}") for one in every):
+            near = suggest(rule, sorted({name for one in every for name in (one, one.rpartition("/")[2])}))
+            meant = f"; did you mean {' or '.join(f'`{name}`' for name in near)}?" if near else ""
+            raise click.UsageError(f"no rule of this plan is called `{rule}`{meant}")
+        raise click.UsageError(f"`{rule}` does not block; {', '.join(blocks) or 'nothing'} does")
     if len(chosen) != 1:
         known = ", ".join(one["step"] for one in named)
         raise click.UsageError(f"say by --step on which of these it is to be waived: {known}")

@@ -30,6 +30,7 @@ def waived(made: Mapping[str, Any], project: Project) -> tuple[list[dict[str, An
             {
                 "id": one.waiver.id,
                 "digest": one.digest,
+                "meaning": one.meaning,
                 "rules": sorted({str(each["rule"]) for each in asked}),
                 "until": one.waiver.expires,
             }

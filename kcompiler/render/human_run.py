@@ -173,5 +173,6 @@ def audit(result: Audit) -> str:
     lines = [f"recomputed  {counted or 'nothing'}"]
     if result.verdict:
         lines.append(f"verdict     {result.verdict}")
+    lines += [f"standing    {line}" for line in result.standing]
     rows = [[finding.code, finding.severity, finding.subject, finding.message] for finding in result.findings]
     return "\n".join([*lines, *table(rows, indent=""), f"audit       {result.word}"]) + "\n"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from kcompiler.diagnostic import Diagnostic, RefusalLike
@@ -72,10 +73,13 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any], digests: tuple[str, str
     return _line({"old": digests[0], "new": digests[1], "changes": changes, "follow": followers(old, new)})
 
 
-def status(stages: Iterable[Stage], spent: RefusalLike | None = None) -> dict[str, Any]:
-    """The stages in order, and the budget that is used up (null for none)."""
+def status(
+    stages: Iterable[Stage], spent: RefusalLike | None = None, told: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> dict[str, Any]:
+    """The stages in order, the budget that is used up (null for none), and lines on approvals and waivers."""
     used_up = None if spent is None else {"budget": spent.place, "message": spent.message}
-    return {"stages": [asdict(stage) for stage in stages], "used_up": used_up}
+    lines = {name: list(told.get(name, ())) for name in ("approvals", "standing")}
+    return {"stages": [asdict(stage) for stage in stages], "used_up": used_up, **lines}
 
 
 def result(found: Result) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from kcompiler.diagnostic import RefusalLike
@@ -22,9 +23,10 @@ def view(
     next_command: str,
     judged: Mapping[str, Any] | None = None,
     spent: RefusalLike | None = None,
+    told: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> View:
     """`>` can start now, `·` waits, `=` is done, `-` is not asked for. `judged` is the verdict on this plan, if any;
-    `spent` says which budget is used up."""
+    `spent` says which budget is used up, `told` what more there is, by its title."""
     rows = [
         [
             _SIGN[stage.state],
@@ -42,6 +44,7 @@ def view(
         Section(title="stages", rows=[inert(row) for row in table(rows, indent="")]),
         Section(title="budget", rows=[inert(spent.message)] if spent else []),
         Section(title="verdict", rows=[inert(row) for row in _judged(judged)]),
+        *(Section(title=title, rows=[inert(row) for row in rows]) for title, rows in told.items()),
         Section(title="next", rows=[inert(next_command)]),
     ]
     shown = [section for section in sections if section.rows]

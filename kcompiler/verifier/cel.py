@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 from kcompiler.verifier.datum import RATE, BadDatum, exact_number, is_datum, read
 from kcompiler.verifier.paths import escaped
+from kcompiler.verifier.said import Said, distance
 from kcompiler.verifier.statistics import lower, upper
 
 _TOKEN = re.compile(
@@ -331,21 +332,48 @@ def _parts(node: Node) -> List[Node]:
     return [*_parts(node[2]), *_parts(node[3])] if node[:2] == ("binary", "&&") else [node]
 
 
-def asserted(params: Mapping[str, Any], data: Mapping[str, Any], other: Optional[Mapping[str, Any]]) -> str:
+def _part(run: _Run, node: Node) -> Said:
+    """How one of the parts joined by `&&` ended. Raises NotRead."""
+    run.reads = set()
+    try:
+        holds = run.value(node) is True
+        asks = node[:2] == ("call", "has") or node[:2] == ("binary", "in")
+        if not holds and asks:
+            return Said("not_evaluated")
+        return Said("pass" if holds else "fail", _margin(run, node))
+    except Stopped as stopped:
+        return Said(stopped.word)
+    except (LookupError, TypeError, AttributeError, ArithmeticError):
+        return Said("error")
+
+
+def _margin(run: _Run, node: Node) -> Optional[Fraction]:
+    """Of a comparison of numbers how far inside of its bound it is; None of anything else."""
+    if node[0] != "binary" or node[1] not in (*_ORDERED, "=="):
+        return None
+    left, right = run.value(node[2]), run.value(node[3])
+    if any(isinstance(side, bool) or not isinstance(side, (int, Fraction)) for side in (left, right)):
+        return None
+    return distance(node[1], Fraction(left), Fraction(right))
+
+
+def asserted(params: Mapping[str, Any], data: Mapping[str, Any], other: Optional[Mapping[str, Any]]) -> Said:
     """The outcome of `assert`: the first of the parts joined by `&&` that is not true decides. Raises NotRead."""
     tree = _Parser(params["that"]).whole()
     values: Dict[str, Any] = {"report": _At(data, "/data")}
     if other is not None:
         values["other"] = _At(other, "/data")
     run, count = _Run(values, params["need"], params["rates_min_n"]), 0
-    for node in _parts(tree):
-        run.reads = set()
-        try:
-            holds = run.value(node) is True
-        except Stopped as stopped:
-            return stopped.word
-        if not holds:
-            asks = node[:2] == ("call", "has") or node[:2] == ("binary", "in")
-            return "not_evaluated" if asks else "fail"
+    nodes = _parts(tree)
+    for number, node in enumerate(nodes):
+        found = _part(run, node)
+        if found.word == "fail":
+            rest = [_part(run, one) for one in nodes[number + 1 :]]
+            margin = found.margin
+            if margin is not None:
+                margin = min([margin, *(one.margin or Fraction(0) for one in rest if one.word == "fail")])
+            return Said("fail", margin, frozenset(tag for one in rest for tag in one.tags) | found.tags)
+        if found.word != "pass":
+            return found
         count += len(run.reads)
-    return "pass" if count else "not_evaluated"
+    return Said("pass" if count else "not_evaluated")

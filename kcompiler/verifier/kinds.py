@@ -1,7 +1,7 @@
-"""A kind of check × a report → its outcome in one word. Standard library only.
+"""A kind of check × a report → how it ended. Standard library only.
 
 `error` evidence that makes no sense, `fail` outside the bound, `not_evaluated` not there, `inconclusive` too little.
-The words, and nothing else, are what the judge of kcompiler says: why it says so stands in the verdict.
+Word and distance are what the judge of kcompiler says: why it says so stands in the verdict.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Opt
 from kcompiler.verifier import again, cel
 from kcompiler.verifier.datum import PAIRED, RATE, BadDatum, Datum, end_of, exact_number, read
 from kcompiler.verifier.paths import Place, walk
+from kcompiler.verifier.said import Said, decided, enough, worst
 
-#: the first of several decides
-ORDER = ("error", "fail", "not_evaluated", "inconclusive", "pass")
 _ROUNDING = Fraction(1, 10**6)
 Params = Mapping[str, Any]
 Report = Mapping[str, Any]
@@ -28,26 +27,6 @@ class Stop(Exception):
     def __init__(self, word: str) -> None:
         super().__init__(word)
         self.word = word
-
-
-def _worst(words: Sequence[str]) -> str:
-    return min(words, key=ORDER.index)
-
-
-def _enough(words: Sequence[str], least: int) -> str:
-    word = _worst(words)
-    return "not_evaluated" if word == "pass" and len(words) < least else word
-
-
-def _decided(op: str, value: Fraction, threshold: Fraction) -> str:
-    inside = {
-        ">=": value >= threshold,
-        ">": value > threshold,
-        "<=": value <= threshold,
-        "<": value < threshold,
-        "==": value == threshold,
-    }[op]
-    return "pass" if inside else "fail"
 
 
 def _datum(place: Place) -> Datum:
@@ -75,21 +54,29 @@ def _number(place: Place, unit: str, need: Params) -> Datum:
     return found
 
 
-def _each(places: Sequence[Place], of: Callable[[Place], str]) -> List[str]:
-    words = []
+def _each(places: Sequence[Place], of: Callable[[Place], Union[str, Said]]) -> List[Said]:
+    found = []
     for place in places:
         try:
-            words.append(of(place))
+            found.append(_said(of(place)))
         except Stop as stop:
-            words.append(stop.word)
-    return words
+            found.append(Said(stop.word))
+    return found
+
+
+def _said(found: Union[str, Said]) -> Said:
+    return Said(found) if isinstance(found, str) else found
+
+
+def _first(words: Sequence[str]) -> Said:
+    return worst([Said(word) for word in words])
 
 
 def _places(texts: Sequence[str], report: Report) -> List[Place]:
     return [place for text in texts for place in walk(text, report["data"], "/data")]
 
 
-def _bound(params: Params, report: Report, expect: Any, _other: Any) -> str:
+def _bound(params: Params, report: Report, expect: Any, _other: Any) -> Union[str, Said]:
     if params["threshold"] is not None:
         threshold: Optional[Fraction] = Fraction(params["threshold"])
     elif expect is None:
@@ -100,14 +87,14 @@ def _bound(params: Params, report: Report, expect: Any, _other: Any) -> str:
         return "error"
     bound = threshold
 
-    def of(place: Place) -> str:
+    def of(place: Place) -> Union[str, Said]:
         value = end_of(_number(place, params["unit"], params["need"]), params["on"])
-        return "not_evaluated" if value is None else _decided(params["op"], value, bound)
+        return "not_evaluated" if value is None else decided(params["op"], value, bound)
 
-    return _enough(_each(_places(params["metric"], report), of), params["min_matches"])
+    return enough(_each(_places(params["metric"], report), of), params["min_matches"])
 
 
-def _all_true(params: Params, report: Report, _expect: Any, _other: Any) -> str:
+def _all_true(params: Params, report: Report, _expect: Any, _other: Any) -> Union[str, Said]:
     def of(place: Place) -> str:
         found = _datum(place)
         if found.tag == "unavailable":
@@ -118,10 +105,10 @@ def _all_true(params: Params, report: Report, _expect: Any, _other: Any) -> str:
             return "not_evaluated"
         return "pass" if found.flag else "fail"
 
-    return _enough(_each(_places(params["at"], report), of), params["min_matches"])
+    return enough(_each(_places(params["at"], report), of), params["min_matches"])
 
 
-def _presence(params: Params, report: Report, _expect: Any, _other: Any) -> str:
+def _presence(params: Params, report: Report, _expect: Any, _other: Any) -> Union[str, Said]:
     need = params["need"]
 
     def of(place: Place) -> str:
@@ -134,7 +121,7 @@ def _presence(params: Params, report: Report, _expect: Any, _other: Any) -> str:
         least = params["rates_min_n"] if need["min_n"] is None and found.unit == RATE else need["min_n"]
         return "inconclusive" if least is not None and found.n is not None and found.n < least else "pass"
 
-    return _enough(_each(_places(params["at"], report), of), params["min_matches"])
+    return enough(_each(_places(params["at"], report), of), params["min_matches"])
 
 
 def _as_asked(_params: Params, report: Report, expect: Any, _other: Any) -> str:
@@ -158,7 +145,7 @@ def _identifier(value: Any) -> Optional[str]:
     return str(number) if number is not None and number.denominator == 1 else None
 
 
-def _covers(params: Params, report: Report, expect: Any, _other: Any) -> str:
+def _covers(params: Params, report: Report, expect: Any, _other: Any) -> Union[str, Said]:
     if expect is None:
         return "not_evaluated"
     names = [_identifier(item) for item in expect] if isinstance(expect, list) else []
@@ -179,10 +166,10 @@ def _covers(params: Params, report: Report, expect: Any, _other: Any) -> str:
         return "fail" if extra or not set(names) <= set(found) or len(set(found)) < len(found) else "pass"
 
     whole = [Place("/data", report["data"])]
-    return _worst(_each(whole if params["each"] is None else walk(params["each"], report["data"], "/data"), of))
+    return worst(_each(whole if params["each"] is None else walk(params["each"], report["data"], "/data"), of))
 
 
-def _fingerprints(params: Params, report: Report, _expect: Any, _other: Any) -> str:
+def _fingerprints(params: Params, report: Report, _expect: Any, _other: Any) -> Union[str, Said]:
     words = []
     for name in params["names"]:
         value = report["fingerprints"].get(name)
@@ -192,7 +179,7 @@ def _fingerprints(params: Params, report: Report, _expect: Any, _other: Any) -> 
             words.append("error")
         else:
             words.append("fail" if len(set(value)) == 1 else "pass")
-    return _worst(words)
+    return _first(words)
 
 
 _PLACEHOLDER = re.compile(
@@ -210,18 +197,18 @@ def _placeholder(node: Any, quoted: Sequence[str]) -> bool:
     return isinstance(node, dict) and any(_placeholder(node[name], quoted) for name in node if name not in quoted)
 
 
-def _genuine(params: Params, report: Report, _expect: Any, _other: Any) -> str:
+def _genuine(params: Params, report: Report, _expect: Any, _other: Any) -> Union[str, Said]:
     environment = report["environment"]
     backend = environment.get("backend")
     real = environment.get("forged") is False and isinstance(backend, str) and backend not in ("", "null", "none")
     sections = (report[name] for name in ("subject", "environment", "data"))
     stands = any(_placeholder(section, params["quoted"]) for section in sections)
-    words = ["fail" if not real or stands else "pass", "pass" if report["data"] else "not_evaluated"]
-    words += _each(
+    found = [Said("fail" if not real or stands else "pass"), Said("pass" if report["data"] else "not_evaluated")]
+    found += _each(
         _places(params["measured"], report),
         lambda place: "pass" if _datum(place).tag == "measured" else "not_evaluated",
     )
-    return _worst(words)
+    return worst(found)
 
 
 # --- two numbers
@@ -267,7 +254,7 @@ def _tried(of: Callable[[], _Side]) -> Union[_Side, str]:
         return stop.word
 
 
-def _relative(params: Params, report: Report, expect: Any, other: Optional[Report]) -> str:
+def _relative(params: Params, report: Report, expect: Any, other: Optional[Report]) -> Union[str, Said]:
     unit, need, counted = params["unit"], params["need"], params["paired"] is not None
     data = report["data"]
     sides = [_tried(lambda: _side(params["metric"], data, unit, need, counted))]
@@ -281,7 +268,7 @@ def _relative(params: Params, report: Report, expect: Any, other: Optional[Repor
         sides.append(_tried(lambda: _side(params["paired"], data, apart, need, True)))
     lacks = [one for one in sides if isinstance(one, str)]
     if lacks:
-        return _worst(lacks)
+        return _first(lacks)
     left, right, *pairs = (one for one in sides if isinstance(one, _Side))
     if pairs:
         return _by_pairs(params, pairs[0], left, right)
@@ -296,10 +283,10 @@ def _relative(params: Params, report: Report, expect: Any, other: Optional[Repor
     elif params["by"] == "quotient" and (left.value < 0 or right.value <= 0):
         return "not_evaluated"
     found = left.value - right.value if params["by"] == "difference" else left.value / right.value
-    return _decided(params["op"], found, Fraction(params["threshold"]))
+    return decided(params["op"], found, Fraction(params["threshold"]))
 
 
-def _by_pairs(params: Params, found: _Side, left: _Side, right: _Side) -> str:
+def _by_pairs(params: Params, found: _Side, left: _Side, right: _Side) -> Union[str, Said]:
     if found.n != min(left.n, right.n):
         return "error"
     possible = None
@@ -312,7 +299,7 @@ def _by_pairs(params: Params, found: _Side, left: _Side, right: _Side) -> str:
     if possible and max(possible[0] - found.value, found.value - possible[1]) > most:
         return "error"
     end = found.low if params["op"] in (">=", ">") else found.high
-    return "not_evaluated" if end is None else _decided(params["op"], end, Fraction(params["threshold"]))
+    return "not_evaluated" if end is None else decided(params["op"], end, Fraction(params["threshold"]))
 
 
 def _right(pairs: int, side: _Side) -> Tuple[Fraction, Fraction]:
@@ -320,7 +307,7 @@ def _right(pairs: int, side: _Side) -> Tuple[Fraction, Fraction]:
     return max(Fraction(0), good - (side.n - pairs)), min(good, Fraction(pairs))
 
 
-def _regression(params: Params, report: Report, expect: Any, _other: Any) -> str:
+def _regression(params: Params, report: Report, expect: Any, _other: Any) -> Union[str, Said]:
     if not isinstance(expect, dict):
         return "not_evaluated"
     if "missing" in expect:
@@ -336,7 +323,7 @@ def _regression(params: Params, report: Report, expect: Any, _other: Any) -> str
     threshold = Fraction(1 if quotient else 0) + (-margin if higher else margin)
     end = "point" if params["on"] == "point" else "low" if higher else "high"
 
-    def of(place: Place) -> str:
+    def of(place: Place) -> Union[str, Said]:
         if place.missing:
             return "not_evaluated"
         if place.pointer not in before:
@@ -349,21 +336,21 @@ def _regression(params: Params, report: Report, expect: Any, _other: Any) -> str
             except Stop as stop:
                 words.append(stop.word)
         if words:
-            return _worst(words)
+            return _first(words)
         new, old = end_of(two[0], end), two[1].value
         if new is None or old is None or (quotient and (new < 0 or old <= 0)):
             return "not_evaluated"
-        return _decided(">=" if higher else "<=", new / old if quotient else new - old, threshold)
+        return decided(">=" if higher else "<=", new / old if quotient else new - old, threshold)
 
     places = _places(params["metric"], report)
     gone = len(set(before) - {place.pointer for place in places})
-    return _worst([*_each(places, of), *["inconclusive"] * gone])
+    return worst([*_each(places, of), *[Said("inconclusive")] * gone])
 
 
 # --- series
 
 
-def _trend(params: Params, report: Report, _expect: Any, _other: Any) -> str:
+def _trend(params: Params, report: Report, _expect: Any, _other: Any) -> Union[str, Said]:
     points: Dict[Fraction, Fraction] = {}
     for point in walk(params["series"], report["data"], "/data"):
         if point.missing:
@@ -395,7 +382,7 @@ def _trend(params: Params, report: Report, _expect: Any, _other: Any) -> str:
         sign = 1 if of == "rises" else -1
         ups = [sign * (after - before) > 0 for before, after in zip(last, last[1:])]
         found_value = Fraction(max([len(list(run)) for up, run in itertools.groupby(ups) if up], default=0))
-    return _decided(params["op"], found_value, Fraction(params["threshold"]))
+    return decided(params["op"], found_value, Fraction(params["threshold"]))
 
 
 def _shares(params: Params, thing: Place) -> Iterator[Tuple[Fraction, Fraction]]:
@@ -424,7 +411,7 @@ def _positive(place: Place) -> Optional[Fraction]:
     return found.value
 
 
-def _dominance(params: Params, report: Report, _expect: Any, _other: Any) -> str:
+def _dominance(params: Params, report: Report, _expect: Any, _other: Any) -> Union[str, Said]:
     things = walk(params["of"], report["data"], "/data")
     points: Dict[Fraction, Dict[str, Fraction]] = {}
     for thing in things:
@@ -444,15 +431,15 @@ def _dominance(params: Params, report: Report, _expect: Any, _other: Any) -> str
         (_, second), (name, largest) = sorted(shares.items(), key=lambda one: one[1])[-2:]
         above.append(name if largest > Fraction(params["factor"]) * second else "")
     longest = max([len(list(run)) for name, run in itertools.groupby(above) if name], default=0)
-    return "fail" if longest >= params["window"] else "pass"
+    return Said("fail" if longest >= params["window"] else "pass", Fraction(params["window"] - longest))
 
 
-def _assert(params: Params, report: Report, _expect: Any, other: Optional[Report]) -> str:
+def _assert(params: Params, report: Report, _expect: Any, other: Optional[Report]) -> Union[str, Said]:
     return cel.asserted(params, report["data"], None if other is None else other["data"])
 
 
 #: kind and version → the check
-KINDS: Mapping[str, Callable[[Params, Report, Any, Optional[Report]], str]] = {
+KINDS: Mapping[str, Callable[[Params, Report, Any, Optional[Report]], Union[str, Said]]] = {
     "all_true@1": _all_true,
     "as_asked@1": _as_asked,
     "assert@1": _assert,
@@ -470,13 +457,13 @@ KINDS: Mapping[str, Callable[[Params, Report, Any, Optional[Report]], str]] = {
 SEES_FORGED = ("genuine@1",)
 
 
-def outcome(kind: str, params: Params, report: Report, expect: Any, other: Optional[Report]) -> str:
-    """The word of a check of a known kind. Raises `cel.NotRead` for an expression that is not read here."""
+def outcome(kind: str, params: Params, report: Report, expect: Any, other: Optional[Report]) -> Said:
+    """How a check of a known kind ended. Raises `cel.NotRead` for an expression that is not read here."""
     try:
-        return KINDS[kind](params, report, expect, other)
+        return _said(KINDS[kind](params, report, expect, other))
     except Stop as stop:
-        return stop.word
+        return Said(stop.word)
     except cel.NotRead:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
-        return "error"
+        return Said("error")

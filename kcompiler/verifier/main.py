@@ -16,31 +16,18 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from datetime import datetime, timezone
-from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from kcompiler.verifier import records, signed, verdict
+from kcompiler.verifier import approvals, excused, forecast, records, verdict, waivers
 from kcompiler.verifier.reading import digest_of, digest_of_bytes, digest_of_files, strict, text_at
 from kcompiler.verifier.records import Finding
+from kcompiler.verifier.sealed import JOURNAL, MANIFEST, PACKS, SCHEMAS, Trust, opened, trusted, vouched
 from kcompiler.verifier.shaped import NotKnown
-from kcompiler.verifier.zipped import BadZip, unpack
+from kcompiler.verifier.zipped import BadZip
 
-FORMAT = "kcompiler-bundle/1"
-MANIFEST, SIGNATURES, SCHEMAS, PACKS = "manifest.json", "signatures/", "schemas/", "packs/"
-JOURNAL, HEAD, STORE = ".kcompiler/journal.jsonl", ".kcompiler/head", ".kcompiler/store/"
-#: predicate of the statement that vouches for a bundle: its subject is manifest.json
-PREDICATE = "https://kcompiler.dev/evidence/v1"
+HEAD, STORE = ".kcompiler/head", ".kcompiler/store/"
 WORDS = {0: "sound", 1: "disagreement", 2: "not-recomputed", 3: "evidence-broken", 7: "self-consistent-unsigned"}
 UNSIGNED = "self-consistent, unsigned: proves nothing about who made it"
-
-
-class Trust(NamedTuple):
-    """What whoever asks knows from elsewhere: keys, and the hash of the journal's newest line."""
-
-    allowed: Tuple[signed.Allowed, ...] = ()
-    revoked: FrozenSet[str] = frozenset()
-    head: str = ""
-    as_of: str = "1970-01-01T00:00:00Z"
 
 
 class Checked(NamedTuple):
@@ -50,6 +37,8 @@ class Checked(NamedTuple):
     vouched: Tuple[str, ...]
     verdict: str
     counts: Mapping[str, int]
+    #: where the waivers stand at the time that was asked about, and what ends later
+    standing: Tuple[str, ...] = ()
 
     @property
     def code(self) -> int:
@@ -79,59 +68,6 @@ def differs(subject: str, message: str) -> Finding:
     return "disagreement", subject, message
 
 
-def opened(data: bytes) -> Tuple[Dict[str, bytes], Dict[str, Any]]:
-    """The files of a bundle and its manifest. Raises BadZip for what is no bundle."""
-    files = unpack(data)
-    try:
-        manifest = strict(files[MANIFEST])
-        if manifest["format"] != FORMAT or not all(isinstance(manifest[key], str) for key in ("name", "plan", "head")):
-            raise ValueError(f"{MANIFEST} is not of format {FORMAT}")
-        if not all(isinstance(one, str) for one in manifest["files"].values()):
-            raise ValueError(f"{MANIFEST} does not state digests")
-    except KeyError as why:
-        raise BadZip(f"it has no {why}") from None
-    except (ValueError, LookupError, TypeError, AttributeError) as why:
-        raise BadZip(f"{MANIFEST} cannot be read: {why}") from None
-    return files, manifest
-
-
-#: what is wrong: with the files, a signature or the head; with which of them; and how
-Wrong = Tuple[str, str, str]
-
-
-def vouched(files: Mapping[str, bytes], manifest: Mapping[str, Any], trust: Trust) -> Tuple[List[str], List[Wrong]]:
-    """Who vouches for a bundle, and what is not as the manifest, the signatures or the head that is known say."""
-    names: List[str] = []
-    found: List[Wrong] = [("files", *one) for one in _unlisted(files, manifest["files"])]
-    mine = digest_of_bytes(files[MANIFEST])
-    for name in sorted(name for name in files if name.startswith(SIGNATURES)):
-        try:
-            one = signed.verify(files[name], trust.allowed, trust.as_of, trust.revoked)
-        except signed.Unreadable as why:
-            found.append(("signature", name, str(why)))
-            continue
-        if one.statement["predicateType"] != PREDICATE or f"sha256:{signed.about(one.statement, MANIFEST)}" != mine:
-            found.append(("signature", name, "it is the signature of something else than this manifest"))
-        elif trust.allowed and not one.signers:
-            found.append(("signature", name, "; ".join(one.refused)))
-        else:
-            names += [f"{signer.who} {signer.fingerprint}" for signer in one.signers]
-    if trust.head and trust.head != manifest["head"]:
-        found.append(("head", JOURNAL, f"its newest line is {manifest['head']}, and not {trust.head}"))
-    elif trust.head:
-        names.append(f"journal head {trust.head}")
-    return names, found
-
-
-def _unlisted(files: Mapping[str, bytes], listed: Mapping[str, str]) -> Iterator[Tuple[str, str]]:
-    there = {name for name in files if name != MANIFEST and not name.startswith(SIGNATURES)}
-    for name in sorted(there ^ listed.keys()):
-        yield name, "it is in the manifest and gone" if name in listed else "the manifest does not name it"
-    for name in sorted(there & listed.keys()):
-        if digest_of_bytes(files[name]) != f"sha256:{listed[name]}":
-            yield name, "it does not have the digest that the manifest states"
-
-
 def check(data: bytes, trust: Trust) -> Checked:
     """Everything about the bytes of a bundle."""
     try:
@@ -144,7 +80,7 @@ def check(data: bytes, trust: Trust) -> Checked:
         # of what is not even listed, or signed by somebody else, nothing further is worth a line
         return Checked(tuple(broken(subject, message) for _, subject, message in wrong), (), "", counts)
     try:
-        word, more, findings = _contents(files, manifest)
+        word, more, findings, standing = _contents(files, manifest, trust)
     except Unsound as unsound:
         return Checked(tuple(unsound.findings), tuple(names), "", counts)
     except NotKnown as why:
@@ -152,11 +88,13 @@ def check(data: bytes, trust: Trust) -> Checked:
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as why:
         said = f"it cannot be read: {type(why).__name__}: {why}"
         return Checked((broken("the bundle", said),), tuple(names), "", counts)
-    return Checked(tuple(findings), tuple(names), word, {**counts, **more})
+    return Checked(tuple(findings), tuple(names), word, {**counts, **more}, tuple(standing))
 
 
-def _contents(files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Tuple[str, Dict[str, int], List[Finding]]:
-    """The verdict's word, what was counted, and what was found."""
+def _contents(
+    files: Mapping[str, bytes], manifest: Mapping[str, Any], trust: Trust
+) -> Tuple[str, Dict[str, int], List[Finding], List[str]]:
+    """The verdict's word, what was counted, what was found, and where the waivers stand."""
     folder = f"generated/{manifest['name']}"
     evidence, lock = f"{folder}/evidence", f"{folder}/plan.lock"
     plan = strict(files[lock])
@@ -173,7 +111,7 @@ def _contents(files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Tuple[
         findings.append(differs(JOURNAL, "no run in the journal carried out this lock"))
     used, found = records.in_use(files[f"{evidence}/journal.jsonl"], known, f"{evidence}/journal.jsonl")
     findings += [*found, *records.against_lock(plan, used, f"{evidence}/journal.jsonl")]
-    findings += [*_packs(files, plan, lock), *_artifacts(files, used)]
+    findings += [*_packs(files, plan, lock), *_approved(files, folder, plan, trust), *_artifacts(files, used)]
     reports, found = _reports(files, evidence, used)
     findings += found
     run = f"{evidence}/run.json"
@@ -188,9 +126,14 @@ def _contents(files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> Tuple[
         findings.append(broken(run if step == verdict.RUN else f"{evidence}/reports/{step}.json", why))
     recorded = f"{evidence}/verdict.json"
     opened = max((str(line.content["ts"]) for line in begun), default="")
-    word, found = _verdict(strict(files[recorded]), recorded, plan, read, identity, opened, schemas)
+    said = strict(files[recorded])
+    if wrong_at := schemas.shapes.wrong(said, schemas.of["verdict"]):
+        raise Unsound([*findings, broken(recorded, f"it does not satisfy its schema at {wrong_at}")])
+    held, found = excused.at_hand(files, evidence, plan, said, known, recorded)
+    findings += found
+    word, found = _verdict(said, recorded, plan, read, identity, (opened, trust.as_of), held)
     counts = {"steps": len(used), "reports": len(read), "obligations": len(plan["obligations"]), "lines": len(known)}
-    return word, counts, [*findings, *found]
+    return word, counts, [*findings, *found], _standing(plan, read, identity, trust.as_of, held, said)
 
 
 def _schemas(files: Mapping[str, bytes], plan: Mapping[str, Any], lock: str) -> verdict.Schemas:
@@ -237,6 +180,8 @@ def _packs(files: Mapping[str, bytes], plan: Mapping[str, Any], lock: str) -> It
         meaning = strict(files[path])
         if digest_of(meaning, "kc.pack.v1") != pin["digest"]:
             yield differs(path, "the pack is not the one that was planned with")
+        if pin.get("approval") != _approval(meaning["pack"]):
+            yield differs(path, "the lock asks for other approvals than the pack")
         for name, rule in meaning["rules"].items():
             rules[f"{pin['pack']}/{name}"] = (f"{pin['pack']}@{meaning['pack']['version']}", rule)
             meaning_of[f"{pin['pack']}/{name}"] = meaning["pack"]
@@ -276,6 +221,14 @@ def _terms(pack: Mapping[str, Any], rule: Mapping[str, Any]) -> Dict[str, Any]:
         return {}
     approvers = {one["name"]: one["key"] for one in pack.get("approvers", ())}
     return {"outcomes": outcomes, "min": asked["min"], "max_days": asked.get("max_days", 90), "approvers": approvers}
+
+
+def _approval(pack: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+    """How many of whom must sign a lock, by the pack; None where it does not ask."""
+    asked = text_at(pack, "approval", "lock")
+    if asked is None:
+        return None
+    return {"min": asked["min"], "approvers": {one["name"]: one["key"] for one in pack.get("approvers", ())}}
 
 
 _USUAL = {"phase": "report", "effective_on": ""}
@@ -342,27 +295,57 @@ def _reports(
     return given, [*found, *(differs(path, "no committed step gave this report") for path in extra)]
 
 
+def _approved(files: Mapping[str, bytes], folder: str, plan: Mapping[str, Any], trust: Trust) -> Iterator[Finding]:
+    """Whether those whom the packs name have signed the lock, as far as that is asked."""
+    if not approvals.asked_for(plan):
+        return
+    place = f"{folder}/approvals"
+    held = {path[len(place) + 1 :]: data for path, data in files.items() if path.startswith(f"{place}/")}
+    found = approvals.standing(plan, held, trust.as_of, trust.revoked)
+    yield from (differs(place, line) for line in found.lacking)
+    yield from (("note", place, line) for line in (*found.by, *found.refused))
+
+
+def _standing(
+    plan: Mapping[str, Any],
+    read: Mapping[str, verdict.Evidence],
+    identity: str,
+    as_of: str,
+    held: waivers.Waivers,
+    recorded: Mapping[str, Any],
+) -> List[str]:
+    """Where the waivers stand at a time, what the verdict is then, and what ends or begins later."""
+    asked = plan["obligations"]
+    if not held.given and not any(one.get("effective_on") for one in asked):
+        return []
+
+    def at(moment: str) -> str:
+        return verdict.verdict(read, asked, identity, moment, held).word or "not recomputed"
+
+    return forecast.told(asked, held, as_of, at, recorded["verdict"])
+
+
 def _verdict(
     recorded: Any,
     subject: str,
     plan: Mapping[str, Any],
     read: Mapping[str, verdict.Evidence],
     identity: str,
-    opened: str,
-    schemas: verdict.Schemas,
+    between: Tuple[str, str],
+    held: waivers.Waivers,
 ) -> Tuple[str, List[Finding]]:
-    """The recomputed word, and where the recorded verdict says something else."""
-    wrong = schemas.shapes.wrong(recorded, schemas.of["verdict"])
-    if wrong:
-        return "", [broken(subject, f"it does not satisfy its schema at {wrong}")]
+    """The recomputed word, and where the recorded verdict says something else. It is of a time `between` the beginning
+    of the run and the audit."""
     found: List[Finding] = []
-    if recorded.get("waivers") or plan.get("waivers"):
-        found.append(("unknown", subject, "it rests on waivers, which are not read here: kcompiler audit does"))
-    as_of = recorded["as_of"] if any(one.get("effective_on") for one in plan["obligations"]) else None
-    if as_of is not None and as_of < opened:
-        found.append(differs(f"{subject}#/as_of", f"judged as of {as_of}, and the run began at {opened}"))
-        as_of = opened
-    now = verdict.verdict(read, plan["obligations"], identity, as_of)
+    dated = bool(held.given) or any(one.get("effective_on") for one in plan["obligations"])
+    as_of = recorded["as_of"] if dated else None
+    if as_of is not None and as_of < between[0]:
+        found.append(differs(f"{subject}#/as_of", f"judged as of {as_of}, and the run began at {between[0]}"))
+        as_of = between[0]
+    elif as_of is not None and as_of > between[1]:
+        found.append(differs(f"{subject}#/as_of", f"judged as of {as_of}, and it is {between[1]}"))
+        as_of = between[1]
+    now = verdict.verdict(read, plan["obligations"], identity, as_of, held)
     found += [("unknown", subject, f"not recomputed: {one}") for one in now.unknown]
     told: Dict[str, Any] = {
         "lock": identity,
@@ -370,9 +353,12 @@ def _verdict(
         "reports": {step: one.digest for step, one in read.items()},
     }
     if not now.unknown:
-        told.update({"verdict": now.word, "exit_code": now.code, "counts": now.counts})
+        told.update({"verdict": now.word, "exit_code": now.code, "counts": now.counts, "as_of": as_of})
+        told["waivers"] = list(now.waivers) or None
     found += [
-        differs(f"{subject}#/{key}", "recomputed, it is another") for key, one in told.items() if recorded[key] != one
+        differs(f"{subject}#/{key}", "recomputed, it is another")
+        for key, one in told.items()
+        if recorded.get(key) != one
     ]
     if len(recorded["outcomes"]) != len(now.outcomes):
         found.append(differs(f"{subject}#/outcomes", "not one for each obligation"))
@@ -382,32 +368,18 @@ def _verdict(
         if (
             not same
             or old["obligation"] != pin
-            or (new.word != verdict.NOT_RECOMPUTED and (old["outcome"], old["blocks"]) != (new.word, new.blocks))
+            or (new.word != verdict.NOT_RECOMPUTED and _told(old) != (new.word, new.blocks, new.waivable, new.waiver))
         ):
             said = f"rule `{new.rule}` on step `{new.step}`: recorded {old['outcome']}, recomputed {new.word}"
             found.append(differs(f"{subject}#/outcomes/{number}", said))
     return now.word, found
 
 
+def _told(outcome: Mapping[str, Any]) -> Tuple[Any, ...]:
+    return outcome["outcome"], outcome["blocks"], outcome.get("waivable", False), outcome.get("waiver")
+
+
 # --- the command line
-
-
-def trusted(key: str, revoked: str, head: str, as_of: str, names: Tuple[str, str]) -> Trust:
-    """What somebody trusts, from the texts of two files of these names, "" for none. Raises ValueError."""
-    as_of = as_of or datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    if re.match(r"\d{4}-\d\d-\d\d\Z", as_of):
-        as_of += "T00:00:00Z"
-    try:
-        datetime.strptime(as_of, "%Y-%m-%dT%H:%M:%SZ")
-    except ValueError:
-        raise ValueError(f"--as-of {as_of!r} is not a UTC time such as 2026-01-31T00:00:00Z") from None
-    if head and not re.match(r"(sha256:)?[0-9a-f]{64}\Z", head):
-        raise ValueError(f"--head {head!r} is not 64 hexadecimal digits")
-    if revoked and not key:
-        raise ValueError("revoked keys without --key: of signatures that nobody is asked about")
-    allowed = signed.allowed_signers(key, names[0]) if key else []
-    dead = signed.revoked_keys(revoked, names[1]) if revoked else frozenset()
-    return Trust(tuple(allowed), dead, f"sha256:{head[-64:]}" if head else "", as_of)
 
 
 def _text(path: str) -> str:
@@ -423,6 +395,7 @@ def shown(found: Checked) -> List[str]:
     lines = [f"{severity:12s}  {subject}: {message}" for severity, subject, message in found.findings]
     lines.append("looked at     " + ", ".join(f"{count} {what}" for what, count in found.counts.items()))
     lines.append(f"verdict       {found.verdict or 'not recomputed'}")
+    lines += [f"standing      {line}" for line in found.standing]
     lines += [f"vouched for   by {one}" for one in found.vouched]
     if found.code == 7:
         lines.append(UNSIGNED)
@@ -438,7 +411,9 @@ def main(words: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--key", default="", help="file of allowed signers, as ssh-keygen has them")
     parser.add_argument("--revoked", default="", help="file of revoked keys, or of their fingerprints")
     parser.add_argument("--head", default="", help="hash of the journal's newest line, known from elsewhere")
-    parser.add_argument("--as-of", default="", help="keys are valid at this UTC time, such as 2026-01-31; else now")
+    parser.add_argument(
+        "--as-of", default="", help="keys and waivers as of this UTC time, such as 2026-01-31; else now"
+    )
     arguments = parser.parse_args(words)
     try:
         names = (arguments.key, arguments.revoked)

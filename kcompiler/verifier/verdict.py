@@ -11,8 +11,9 @@ import math
 import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from kcompiler.verifier import again, cel, kinds, laws
+from kcompiler.verifier import again, cel, kinds, laws, waivers
 from kcompiler.verifier.reading import digest_of, digest_of_bytes, digest_of_files, first, strict, text_at
+from kcompiler.verifier.said import Said
 from kcompiler.verifier.shaped import NotKnown, Shapes
 
 NOT_RECOMPUTED = "not_recomputed"
@@ -55,6 +56,8 @@ class Outcome(NamedTuple):
     blocks: bool
     #: it blocks, and by the lock a waiver could let it through
     waivable: bool = False
+    #: of one that is waived, what the verdict says of the waiver
+    waiver: Optional[Dict[str, str]] = None
 
 
 class Verdict(NamedTuple):
@@ -65,6 +68,8 @@ class Verdict(NamedTuple):
     counts: Dict[str, int]
     outcomes: Tuple[Outcome, ...]
     unknown: Tuple[str, ...]
+    #: every waiver that was at hand, with what it has excused
+    waivers: Tuple[Dict[str, Any], ...] = ()
 
 
 class Schemas:
@@ -280,45 +285,45 @@ def _read(step: str, kind: str, found: Mapping[str, Evidence]) -> Report:
     return one.report
 
 
-def _word(raw: Mapping[str, Any], found: Mapping[str, Evidence]) -> str:
+def _said(raw: Mapping[str, Any], found: Mapping[str, Evidence]) -> Said:
     try:
         report = _read(_step(raw["from"]), raw["report"], found)
         if raw["kind"] not in kinds.KINDS:
-            return NOT_RECOMPUTED
+            return Said(NOT_RECOMPUTED)
         if raw["kind"] not in kinds.SEES_FORGED and report["environment"]["forged"] is not False:
-            return "not_evaluated"
+            return Said("not_evaluated")
         second, other = str(raw["params"].get("of") or "") if raw["kind"] in _OF_TWO else "", None
         if bool(second) != bool(raw.get("against", "")):
-            return "error"
+            return Said("error")
         if second:
             other = _read(_step(raw["against"]), second, found)
             if other["environment"]["forged"] is not False:
-                return "not_evaluated"
+                return Said("not_evaluated")
         return kinds.outcome(raw["kind"], raw["params"], report, raw.get("expect"), other)
     except kinds.Stop as stop:
-        return stop.word
+        return Said(stop.word)
     except cel.NotRead:
-        return NOT_RECOMPUTED
+        return Said(NOT_RECOMPUTED)
 
 
 #: kinds that may read a second report, of the kind that their parameter `of` names
 _OF_TWO = ("assert@1", "relative@1")
 
 
-def _outcome(raw: Mapping[str, Any], found: Mapping[str, Evidence], seen: Set[Tuple[str, str]]) -> Outcome:
+def _outcome(raw: Mapping[str, Any], found: Mapping[str, Evidence], seen: Set[Tuple[str, str]]) -> Tuple[Outcome, Said]:
     step, rule = _step(raw.get("from", "step:?")), str(raw.get("rule", "?"))
     if _malformed(raw) or (rule, step) in seen:
         mode = "block" if _malformed(raw) else raw["mode"]
-        return Outcome(rule, step, mode, "error", mode == "block")
+        return Outcome(rule, step, mode, "error", mode == "block"), Said("error")
     seen.add((rule, step))
-    word = "skipped" if raw["mode"] == "skip" else _word(raw, found)
-    return Outcome(rule, step, raw["mode"], word, raw["mode"] == "block" and word != "pass")
+    said = Said("skipped") if raw["mode"] == "skip" else _said(raw, found)
+    return Outcome(rule, step, raw["mode"], said.word, raw["mode"] == "block" and said.word != "pass"), said
 
 
 def _doubted(judge: str, obligations: Sequence[Mapping[str, Any]], found: Mapping[str, Evidence]) -> str:
     """What a judge is worth whose report a step makes: "" where it is believed, else the word for what rests on it."""
     blocking = [one for one in obligations if one.get("from") == f"step:{judge}" and one.get("mode") == "block"]
-    words = [_outcome(one, found, set()).word for one in blocking]
+    words = [_outcome(one, found, set())[0].word for one in blocking]
     if NOT_RECOMPUTED in words:
         return NOT_RECOMPUTED
     return "" if any(map(_calibrates, blocking)) and all(word == "pass" for word in words) else "inconclusive"
@@ -339,18 +344,23 @@ def _calibrates(one: Mapping[str, Any]) -> bool:
 
 
 def verdict(
-    found: Mapping[str, Evidence], obligations: Sequence[Mapping[str, Any]], plan: Optional[str], as_of: Optional[str]
+    found: Mapping[str, Evidence],
+    obligations: Sequence[Mapping[str, Any]],
+    plan: Optional[str],
+    as_of: Optional[str],
+    held: waivers.Waivers = waivers.NONE,
 ) -> Verdict:
-    """What the judge must have said at `as_of` (None where no rule has a day)."""
+    """What the judge must have said at `as_of` (None where no rule has a day and no waiver was at hand)."""
     read = dict(found)
     strangers = {} if plan is None else unbound(read, plan)
     for step, why in {**conflicts(read), **strangers}.items():
         read[step] = read[step]._replace(report=None, problem=why)
     seen: Set[Tuple[str, str]] = set()
     doubts: Dict[str, str] = {}
+    desk = waivers.Desk(held, as_of)
     outcomes = []
     for raw in obligations:
-        one, judge = _outcome(raw, read, seen), _step(raw.get("judged_by", ""))
+        (one, said), judge = _outcome(raw, read, seen), _step(raw.get("judged_by", ""))
         if judge and one.word in ("pass", "fail"):
             if judge not in doubts:
                 doubts[judge] = _doubted(judge, obligations, read)
@@ -360,21 +370,32 @@ def verdict(
         early = bool(day) and as_of is not None and as_of < f"{day}T00:00:00Z"
         if early or raw.get("phase", "report") == "release":
             one = one._replace(blocks=False)
-        if one.blocks and one.word in raw.get("waivable", {}).get("outcomes", ()):
-            one = one._replace(waivable=True)
-        outcomes.append(one)
+        outcomes.append(_excused(one, said, raw, desk, read) if one.blocks else one)
     counts = {word: sum(one.word == word for one in outcomes) for word in WORDS}
     unknown = [f"rule `{one.rule}` on step `{one.step}`" for one in outcomes if one.word == NOT_RECOMPUTED]
     word, code = ("", 2) if unknown else _amounts_to(outcomes)
-    return Verdict(word, code, counts, tuple(outcomes), tuple(unknown))
+    return Verdict(word, code, counts, tuple(outcomes), tuple(unknown), tuple(desk.told()))
+
+
+def _excused(
+    one: Outcome, said: Said, raw: Mapping[str, Any], desk: waivers.Desk, read: Mapping[str, Evidence]
+) -> Outcome:
+    """What blocks, where a waiver lets it through or could."""
+    asked = raw.get("waivable")
+    terms = asked if isinstance(asked, dict) and _are_terms(asked) else None
+    report = read[one.step].digest if one.step in read else ""
+    given = desk.ask(waivers.Blocking(one.rule, one.step, report, one.word, said), terms)
+    if given is not None:
+        return one._replace(word="waived", blocks=False, waiver=given)
+    return one._replace(waivable=terms is not None and one.word in terms["outcomes"])
 
 
 def _amounts_to(outcomes: Sequence[Outcome]) -> Tuple[str, int]:
     blocking = {one.word for one in outcomes if one.blocks}
-    if not any(one.word in EVALUATED for one in outcomes):
+    if not any((one.waiver["was"] if one.waiver else one.word) in EVALUATED for one in outcomes):
         return "NOTHING_EVALUATED", 3
     if not blocking:
-        return "PASS", 0
+        return "WAIVED" if any(one.waiver for one in outcomes) else "PASS", 0
     if all(one.waivable for one in outcomes if one.blocks):
         return "WAIVER_REQUIRED", 7
     if "error" in blocking:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -139,3 +139,8 @@ class Waiver(Closed):
     def days(self) -> int:
         """How many days it lasts."""
         return (date.fromisoformat(self.expires) - date.fromisoformat(self.created)).days
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What the file says whatever its layout, for whoever reads no YAML."""
+        return self.model_dump(mode="json", exclude_none=True)

@@ -30,6 +30,11 @@ class Loaded:
     tree: source.Tree = field(repr=False)
     data: bytes = field(repr=False)
 
+    @property
+    def meaning(self) -> str:
+        """ "sha256:…" of what it means."""
+        return digest.of_value(self.waiver.meaning, "kc.waiver.v1")
+
 
 def load(folder: Path, shown: str = FOLDER) -> tuple[Sequence[Loaded], Sequence[Diagnostic]]:
     """Every waiver of a folder, by id; a folder that is not there has none. `shown` is how messages call it."""

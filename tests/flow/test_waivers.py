@@ -66,6 +66,9 @@ def excused(home: Home) -> Path:
     stopped = home.apply(code=LIGHT).ended(7, "waiver-required")
     advice = f"kcompiler waiver new {SPEC} --rule {RULE}"
     assert stopped.last["next"].endswith(advice)
+    unknown = "no rule of this plan is called `chep`; did you mean `cheap`?"
+    for name, said in (("chep", unknown), ("run-complete", "`run-complete` does not block; team/rows/cheap does")):
+        assert said in home.run("waiver", "new", SPEC, "--rule", name, code=LIGHT).ended(2, "usage").err
     # the advice, with what it leaves blank
     told = home.run(*advice.split()[1:], code=LIGHT).ended(0, "")
     file = home.root / "waivers" / "WV-0001.yaml"
@@ -79,7 +82,12 @@ def excused(home: Home) -> Path:
     (used,) = [line["data"] for line in home.journal() if line["type"] == "waiver_used"]
     assert (used["waiver"], used["rule"], used["step"], used["was"]) == ("WV-0001", RULE, "apply", "fail")
     assert verdict(home)["waivers"] == [{"id": "WV-0001", "digest": used["digest"], "used": [used["use"]]}]
-    assert "sound" in home.run("audit", SPEC, code=LIGHT).ended(0, "").out
+    audited = home.run("audit", SPEC, code=LIGHT).ended(0, "").out
+    assert "audit       sound" in audited
+    ends = "waiver WV-0001 ends in 30 days, on "
+    for told in (audited, home.run("status", SPEC, code=LIGHT).ended(0, "").out):
+        (line,) = [line for line in told.splitlines() if ends in line]
+        assert line.endswith(": then the verdict is WAIVER_REQUIRED")
     return file
 
 

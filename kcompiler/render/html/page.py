@@ -148,7 +148,7 @@ def _group(subject: str, parts: Sequence[Result], run: Run | None, nth: int) -> 
         "printed": [
             {"title": title, "rows": list(rows[:_LINES]), "left": len(rows[_LINES:])}
             for part in parts
-            for title, rows in part.sections
+            for title, rows in (*part.sections, ("approvals", run.approvals if run and part is parts[-1] else ()))
             if rows
         ],
     }

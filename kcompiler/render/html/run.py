@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kcompiler import approval
 from kcompiler.audit import items as audited
 from kcompiler.audit import journal, records
 from kcompiler.audit.schema import problem_with
@@ -25,6 +26,8 @@ from kcompiler.result import RuleOutcome
 from runtime.contract import strict_json
 
 Report = Mapping[str, Any]
+#: a page is the same on every day
+_EVER = "9999-12-31T23:59:59Z"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 
@@ -47,6 +50,8 @@ class Run:
     committed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: lines of the project's journal about runs of this spec and its evaluations, each right by its own hash
     lines: Sequence[journal.Line] = ()
+    #: who has approved the plan, and what is lacking, by all that was ever signed
+    approvals: Sequence[str] = ()
     troubles: Sequence[str] = ()
 
     @property
@@ -128,6 +133,7 @@ def look(
         reports=reports,
         committed={str(line.data["step"]): line.data for line in kept if _is_committed(line)},
         lines=past,
+        approvals=approval.words(plan, home.generated(name) / approval.FOLDER, _EVER) if own else (),
         troubles=troubles,
     )
 

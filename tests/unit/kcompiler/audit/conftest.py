@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,10 +75,13 @@ def carried_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return carry_out(tmp_path_factory.mktemp("audited"))
 
 
-def carry_out(root: Path, only: Sequence[str] | None = None) -> Path:
-    """The plan, or some of its steps, in an empty folder."""
+def carry_out(root: Path, only: Sequence[str] | None = None, policies: str = "") -> Path:
+    """The plan, or some of its steps, in an empty folder, or in one with the packs that `policies` name."""
     (root / "specs").mkdir()
-    shutil.copy(ROOT / "specs" / "eight-ball.yaml", root / "specs")
+    text = (ROOT / "specs" / "eight-ball.yaml").read_text(encoding="utf-8")
+    if policies:
+        text = re.sub(r"(?m)^policies:.*\n(?:  .*\n|\n)*", f"policies: {policies}\n", text)
+    (root / "specs" / "eight-ball.yaml").write_text(text, encoding="utf-8")
     home, spec = Project(root), root / "specs" / "eight-ball.yaml"
     compiled = front.compile_spec(spec, root)
     made, problems = plan.make(compiled, home, "null")
@@ -104,7 +108,11 @@ def bundle(carried_out: Path, tmp_path: Path) -> Bundle:
 def measured(carried_out: Path) -> Files:
     """The files of a bundle of such a project, as if its reports had been measured: data of the passing case of a rule
     about each kind, so that most rules are decided. No digest of it is wrong."""
-    packed = packing.files(carried_out, NAME)
+    return made_real(packing.files(carried_out, NAME))
+
+
+def made_real(packed: Files) -> Files:
+    """The same of any such bundle."""
     lines = [json.loads(line) for line in packed[JOURNAL].splitlines()]
     committed = [line for line in lines if line["type"] == "step_committed"]
     data: dict[str, Any] = {}

@@ -12,7 +12,8 @@ from typing import Any
 
 from kcompiler import lock
 from kcompiler.judge import judge
-from kcompiler.verifier.main import MANIFEST, SIGNATURES
+from kcompiler.verifier.sealed import MANIFEST, SIGNATURES
+from kcompiler.waiver import NONE, Waivers
 from runtime import digest
 from runtime.contract import chain
 
@@ -46,8 +47,11 @@ def forge(
     change: Callable[[dict[str, Any]], None] = lambda _: None,
     *,
     plan: Callable[[dict[str, Any]], None] = lambda _: None,
+    waivers: Waivers = NONE,
+    as_of: str | None = None,
 ) -> Files:
-    """`change` gets the reports of the steps, by step, and changes them in place; `plan` the lock."""
+    """`change` gets the reports of the steps, by step, and changes them in place; `plan` the lock. The verdict is given
+    with `waivers` at `as_of`, or else at the time it was given."""
     folder = f"generated/{name}"
     evidence, reports = f"{folder}/evidence", f"{folder}/evidence/reports/"
     made = dict(files)
@@ -75,7 +79,13 @@ def forge(
     given = {path.removeprefix(reports).removesuffix(".json"): made[path] for path in before}
     given["apply"] = made[f"{evidence}/run.json"]
     recorded = json.loads(made[f"{evidence}/verdict.json"])
-    verdict = judge(given, planned["obligations"], lock=lock.plan_digest(planned), as_of=recorded["as_of"])
+    verdict = judge(
+        given,
+        planned["obligations"],
+        lock=lock.plan_digest(planned),
+        as_of=as_of or recorded["as_of"],
+        waivers=waivers,
+    )
     made[f"{evidence}/verdict.json"] = verdict.dump().encode()
     return manifest(made)
 

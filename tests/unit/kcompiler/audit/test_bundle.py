@@ -18,7 +18,7 @@ from kcompiler import assets, dsse, policy, verifier
 from kcompiler.audit import Audit, packing
 from kcompiler.audit.bundle import audit_bundle
 from kcompiler.verifier import main
-from kcompiler.verifier.main import MANIFEST, PREDICATE, Trust
+from kcompiler.verifier.sealed import MANIFEST, PREDICATE, Trust
 from kcompiler.verifier.zipped import BadZip, pack, unpack
 from runtime import digest
 from tests.longer import LONG

@@ -34,7 +34,13 @@ class World:
             folder.mkdir(parents=True)
             (folder / "WV-0001.yaml").write_text(TEXT)
         (loaded,), _ = waiver.load(root / "waivers")
-        entry = {"id": "WV-0001", "digest": loaded.digest, "rules": ["lab/rule"], "until": loaded.waiver.expires}
+        entry = {
+            "id": "WV-0001",
+            "digest": loaded.digest,
+            "meaning": loaded.meaning,
+            "rules": ["lab/rule"],
+            "until": loaded.waiver.expires,
+        }
         self.plan: dict[str, Any] = {"asked": {"name": "lab"}, "obligations": [asked()], "waivers": [entry]}
         identity = lock.plan_digest(self.plan)
         subject = {"plan": identity, "measure.report": digest.of_one_file("report.json", missed())}
@@ -101,7 +107,7 @@ DAMAGE: list[tuple[str, Callable[[World], Any], set[str], str]] = [
     ("the project's was widened", lambda world: of_project(world, WIDER), {"KA34"}, "WAIVED"),
     ("the project's was prolonged", lambda world: of_project(world, TEXT.replace("2026-12-20", "2027-01-15")), {"KA34"}, "WAIVED"),
     ("the project's is gone", lambda world: (world.root / "waivers/WV-0001.yaml").unlink(), {"KA34"}, "WAIVED"),
-    ("all were widened alike", forged, {"KA34", "KA32"}, "WAIVED"),
+    ("all were widened alike", forged, {"KA34", "KA32"}, "WAIVER_REQUIRED"),
     ("a copy was added", lambda world: (world.folder / "waivers/WV-0002.yaml").write_text(TEXT), {"KA34"}, "WAIVED"),
     ("a use was forgotten", lambda world: world.rewrite(lambda one: one["waivers"][0].update(used=[])), {"KA34", "KA32"}, "WAIVED"),
     ("a use is not in the journal", lambda world: world.lines.pop(1), {"KA34"}, "WAIVED"),

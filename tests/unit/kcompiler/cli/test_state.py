@@ -189,6 +189,9 @@ def test_what_was_paid_for_is_verified_too(home, run):
 def test_who_holds_the_lease_is_told_and_kept_unless_by_its_id(home, run):
     assert run(0, "lock-info")[0].startswith("nobody holds the lease")
     assert run(0, "unlock")[0] == "nobody holds the lease\n"
+    _, err, found = run(2, "unlock", "--force", "abc")
+    assert "nobody holds the lease: `abc` names no holder" in err
+    assert (found["outcome"], found["next"]) == ("no-holder", "kcompiler state lock-info")
     with Lease(home / ".kcompiler") as lease:
         lease.sign(100, taken="2026-11-20T00:00:00Z")
         out, _, found = run(0, "lock-info")

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from kcompiler import judge as judging
 from kcompiler import policy
 from kcompiler.judge import judge
-from kcompiler.policy import cases
+from kcompiler.policy import cases, evidence
 from kcompiler.policy.load import LoadedRule
 from kcompiler.verifier import verdict
 from runtime.contract.report import dump
@@ -69,6 +70,35 @@ def test_every_case_of_every_shipped_rule() -> None:
     assert len(seen) >= 11
     assert all({"pass", "fail"} < words for words in seen.values()), "each kind in each way"
     assert {"error", "inconclusive", "not_evaluated"} <= set.union(*seen.values())
+
+
+#: kinds whose failures are no distance from a bound
+NO_DISTANCE = ("all_true", "as_asked", "covers", "fingerprints", "genuine", "presence")
+
+
+def test_how_far_a_rule_fails_and_how_every_place_ended() -> None:
+    """What a waiver is compared with: of some failing cases of each kind, KCOMPILER_LONG=1 of all."""
+    looked: dict[str, int] = {}
+    measured: set[str] = set()
+    for rule in rules():
+        for name, case in cases_of(rule):
+            kind = rule.rule.kind
+            enough = looked.get(kind, 0) >= (2 if kind in measured or kind in NO_DISTANCE else 40)
+            if case.expect.outcome != "fail" or (enough and not LONG):
+                continue
+            looked[kind] = looked.get(kind, 0) + 1
+            given, raw = (
+                {step: dump(one).encode() for step, one in cases.given(case).items()},
+                cases.obligation(rule, case),
+            )
+            _, one = judging._outcome(raw, {step: evidence.read(data) for step, data in given.items()}, set())
+            _, other = verdict._outcome(raw, {step: VERIFIER.evidence(data) for step, data in given.items()}, set())
+            assert one is not None
+            assert other.tags - {"pass"} == one.tags - {"pass"}, name
+            assert other.margin == (one.margin if one.distance else None), name
+            measured |= {kind} if one.distance else set()
+    assert len(looked) >= 11
+    assert measured == looked.keys() - set(NO_DISTANCE)
 
 
 def places(node: Any, pointer: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

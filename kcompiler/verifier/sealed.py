@@ -1,0 +1,97 @@
+"""The bytes of a bundle × what somebody trusts → its files, and who vouches for them. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Tuple
+
+from kcompiler.verifier import signed
+from kcompiler.verifier.reading import digest_of_bytes, strict
+from kcompiler.verifier.zipped import BadZip, unpack
+
+FORMAT = "kcompiler-bundle/1"
+MANIFEST, SIGNATURES, SCHEMAS, PACKS = "manifest.json", "signatures/", "schemas/", "packs/"
+JOURNAL = ".kcompiler/journal.jsonl"
+#: predicate of the statement that vouches for a bundle: its subject is manifest.json
+PREDICATE = "https://kcompiler.dev/evidence/v1"
+
+
+class Trust(NamedTuple):
+    """What whoever asks knows from elsewhere: keys, and the hash of the journal's newest line."""
+
+    allowed: Tuple[signed.Allowed, ...] = ()
+    revoked: FrozenSet[str] = frozenset()
+    head: str = ""
+    as_of: str = "1970-01-01T00:00:00Z"
+
+
+def opened(data: bytes) -> Tuple[Dict[str, bytes], Dict[str, Any]]:
+    """The files of a bundle and its manifest. Raises BadZip for what is no bundle."""
+    files = unpack(data)
+    try:
+        manifest = strict(files[MANIFEST])
+        if manifest["format"] != FORMAT or not all(isinstance(manifest[key], str) for key in ("name", "plan", "head")):
+            raise ValueError(f"{MANIFEST} is not of format {FORMAT}")
+        if not all(isinstance(one, str) for one in manifest["files"].values()):
+            raise ValueError(f"{MANIFEST} does not state digests")
+    except KeyError as why:
+        raise BadZip(f"it has no {why}") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as why:
+        raise BadZip(f"{MANIFEST} cannot be read: {why}") from None
+    return files, manifest
+
+
+#: what is wrong: with the files, a signature or the head; with which of them; and how
+Wrong = Tuple[str, str, str]
+
+
+def vouched(files: Mapping[str, bytes], manifest: Mapping[str, Any], trust: Trust) -> Tuple[List[str], List[Wrong]]:
+    """Who vouches for a bundle, and what is not as the manifest, the signatures or the head that is known say."""
+    names: List[str] = []
+    found: List[Wrong] = [("files", *one) for one in _unlisted(files, manifest["files"])]
+    mine = digest_of_bytes(files[MANIFEST])
+    for name in sorted(name for name in files if name.startswith(SIGNATURES)):
+        try:
+            one = signed.verify(files[name], trust.allowed, trust.as_of, trust.revoked)
+        except signed.Unreadable as why:
+            found.append(("signature", name, str(why)))
+            continue
+        if one.statement["predicateType"] != PREDICATE or f"sha256:{signed.about(one.statement, MANIFEST)}" != mine:
+            found.append(("signature", name, "it is the signature of something else than this manifest"))
+        elif trust.allowed and not one.signers:
+            found.append(("signature", name, "; ".join(one.refused)))
+        else:
+            names += [f"{signer.who} {signer.fingerprint}" for signer in one.signers]
+    if trust.head and trust.head != manifest["head"]:
+        found.append(("head", JOURNAL, f"its newest line is {manifest['head']}, and not {trust.head}"))
+    elif trust.head:
+        names.append(f"journal head {trust.head}")
+    return names, found
+
+
+def _unlisted(files: Mapping[str, bytes], listed: Mapping[str, str]) -> Iterator[Tuple[str, str]]:
+    there = {name for name in files if name != MANIFEST and not name.startswith(SIGNATURES)}
+    for name in sorted(there ^ listed.keys()):
+        yield name, "it is in the manifest and gone" if name in listed else "the manifest does not name it"
+    for name in sorted(there & listed.keys()):
+        if digest_of_bytes(files[name]) != f"sha256:{listed[name]}":
+            yield name, "it does not have the digest that the manifest states"
+
+
+def trusted(key: str, revoked: str, head: str, as_of: str, names: Tuple[str, str]) -> Trust:
+    """What somebody trusts, from the texts of two files of these names, "" for none. Raises ValueError."""
+    as_of = as_of or datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if re.match(r"\d{4}-\d\d-\d\d\Z", as_of):
+        as_of += "T00:00:00Z"
+    try:
+        datetime.strptime(as_of, "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        raise ValueError(f"--as-of {as_of!r} is not a UTC time such as 2026-01-31T00:00:00Z") from None
+    if head and not re.match(r"(sha256:)?[0-9a-f]{64}\Z", head):
+        raise ValueError(f"--head {head!r} is not 64 hexadecimal digits")
+    if revoked and not key:
+        raise ValueError("revoked keys without --key: of signatures that nobody is asked about")
+    allowed = signed.allowed_signers(key, names[0]) if key else []
+    dead = signed.revoked_keys(revoked, names[1]) if revoked else frozenset()
+    return Trust(tuple(allowed), dead, f"sha256:{head[-64:]}" if head else "", as_of)

@@ -1,0 +1,246 @@
+"""Waivers as kcompiler read them × a time × what blocks → which of them excuses it. Standard library only.
+
+No YAML is read here: beside each waiver's file a bundle holds what it means as JSON, the lock pins the digests of both,
+and `kcompiler audit` reads the file itself. A waiver that its own rules refuse (`wrong`) excuses nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from fractions import Fraction
+from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set
+
+from kcompiler.verifier.reading import digest_of
+from kcompiler.verifier.said import UNMEASURED, Said
+
+REASONS = (
+    "architectural_refactor",
+    "emergency_hotfix",
+    "experimental_feature",
+    "infrastructure_limitation",
+    "legacy_integration",
+    "performance_critical",
+    "security_patch",
+    "third_party_constraint",
+    "other",
+)
+_NAME = "[a-z0-9][a-z0-9-]*"
+_RULE = re.compile(rf"{_NAME}(/{_NAME})*/{_NAME}\Z")
+_ID = re.compile(r"WV-[0-9]{4,8}\Z")
+_PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}\Z")
+_PIN = re.compile(r"(sha256:[0-9a-f]{64})?\Z")
+_NUMBER = re.compile(r"(0|[1-9][0-9]*)(\.[0-9]+)?\Z")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+#: characters that a description, and a mitigation, must have
+_TOLD, _MENDED = 50, 20
+_NEEDED = {"id", "title", "rules", "subject", "reason", "description", "mitigation", "author", "owner"}
+_NEEDED |= {"created", "expires"}
+_OTHERS = {"magnitude", "approvals", "max_uses", "revoked"}
+Waiver = Mapping[str, Any]
+Terms = Mapping[str, Any]
+
+
+class Given(NamedTuple):
+    """A waiver and the digest of its file."""
+
+    waiver: Waiver
+    digest: str
+
+
+class Waivers(NamedTuple):
+    """What a judgement is told: the waivers, the plan's name, its digest without waivers, what each has excused."""
+
+    given: Sequence[Given] = ()
+    spec: str = ""
+    plan: str = ""
+    used: Mapping[str, FrozenSet[str]] = {}
+
+
+NONE = Waivers()
+
+
+class State(NamedTuple):
+    """Where a waiver stands, and why it is not active; "" where it is."""
+
+    status: str
+    why: str = ""
+
+
+class Blocking(NamedTuple):
+    """What a rule found that would block: where, the digest of the report ("" for none), its word, and how."""
+
+    rule: str
+    step: str
+    report: str
+    word: str
+    said: Said
+
+
+def meaning_digest(waiver: Waiver) -> str:
+    """ "sha256:…" of what a waiver means, as the lock pins it."""
+    return digest_of(waiver, "kc.waiver.v1")
+
+
+def unwaived(plan: Mapping[str, Any]) -> str:
+    """The digest of a plan as it was before any waiver."""
+    asked = {key: value for key, value in plan["asked"].items() if key != "policy_as_of"}
+    kept = {key: value for key, value in plan.items() if key != "waivers"}
+    return digest_of({**kept, "asked": asked}, "kc.plan.v1")
+
+
+# --- what a waiver must be
+
+
+def wrong(one: Any) -> str:
+    """Why this is no waiver, or ""."""
+    try:
+        return next(_wrong(one), "")
+    except (ValueError, LookupError, TypeError, AttributeError) as why:
+        return f"it cannot be read: {why}"
+
+
+def _wrong(one: Any) -> Iterator[str]:
+    keys = one.keys()
+    if not keys >= _NEEDED or not keys <= _NEEDED | _OTHERS:
+        yield "it has other keys than a waiver"
+    texts = {"id": _ID, "author": _PERSON, "owner": _PERSON, "created": _DAY, "expires": _DAY}
+    yield from (f"`{name}` is none" for name, form in texts.items() if not form.match(one[name]))
+    if one["reason"] not in REASONS or not isinstance(one["title"], str) or len(one["title"]) < 5:
+        yield "it has no title, or no reason of the list"
+    for name, least in (("description", _TOLD), ("mitigation", _MENDED)):
+        if len(" ".join(one[name].split())) < least:
+            yield f"its {name} is blank"
+    rules = one["rules"]
+    if not isinstance(rules, list) or not rules or len(set(rules)) < len(rules) or not all(map(_RULE.match, rules)):
+        yield "it does not name rules by their full names"
+    if date.fromisoformat(one["expires"]) <= date.fromisoformat(one["created"]):
+        yield "it ends before it begins"
+    if not _is_subject(one["subject"]):
+        yield "it does not say what it is about"
+    magnitude, most = one.get("magnitude"), one.get("max_uses")
+    if magnitude is not None and (len(magnitude) > 40 or not _NUMBER.match(magnitude)):
+        yield "its magnitude is no number from 0 on"
+    if most is not None and (type(most) is not int or most < 1):
+        yield "`max_uses` is no count"
+    listed = [*one.get("approvals", ()), *([] if one.get("revoked") is None else [one["revoked"]])]
+    for said in listed:
+        date.fromisoformat(said["on"])
+        if not _PERSON.match(said["by"]) or not _DAY.match(said["on"]):
+            yield "somebody who approved or revoked it has no name"
+    if any(said.keys() != {"by", "on"} for said in one.get("approvals", ())):
+        yield "an approval has other keys"
+    ended = one.get("revoked")
+    if ended is not None and (ended.keys() != {"by", "on", "reason"} or len(ended["reason"]) < 10):
+        yield "it was revoked without a reason"
+
+
+def _is_subject(about: Mapping[str, Any]) -> bool:
+    pins = all(isinstance(about.get(name, ""), str) and _PIN.match(about.get(name, "")) for name in ("lock", "report"))
+    steps = about.get("steps", [])
+    texts = (
+        isinstance(about.get("spec", ""), str) and isinstance(steps, list) and all(isinstance(s, str) for s in steps)
+    )
+    named = any(about.get(name) for name in ("spec", "lock", "report"))
+    return bool(pins and texts and named) and about.keys() <= {"spec", "lock", "report", "steps"}
+
+
+# --- whether it is in force
+
+
+def days_between(start: str, end: str) -> int:
+    """Whole days from one day (2026-01-31) to another."""
+    return (date.fromisoformat(end) - date.fromisoformat(start)).days
+
+
+def _approvers(waiver: Waiver, terms: Terms, today: str) -> int:
+    """How many approvals of a waiver count on a day."""
+    barred = {waiver["author"].casefold(), waiver["owner"].casefold()}
+    seen: Dict[str, str] = {}
+    for one in waiver.get("approvals", ()):
+        who, on = one["by"], one["on"]
+        known = who.casefold() not in barred and who in terms["approvers"] and who not in seen
+        if known and waiver["created"] <= on < waiver["expires"]:
+            seen[who] = on
+    return sum(on <= today for on in seen.values())
+
+
+def state(waiver: Waiver, terms: Terms, as_of: str, used: int = 0) -> State:
+    """The status at a time of a waiver that has excused so many reports before."""
+    today, ended, days = as_of[:10], waiver.get("revoked"), days_between(waiver["created"], waiver["expires"])
+    if ended is not None and ended["on"] <= today:
+        return State("revoked", f"revoked on {ended['on']} by {ended['by']}")
+    if waiver["expires"] <= today:
+        return State("expired", f"ended on {waiver['expires']}")
+    if today < waiver["created"]:
+        return State("pending", f"begins on {waiver['created']}")
+    if days > terms["max_days"]:
+        return State("pending", f"lasts {days} days, and the pack allows {terms['max_days']}")
+    count, most = _approvers(waiver, terms, today), waiver.get("max_uses")
+    if count < terms["min"]:
+        return State("pending", f"{count} of {terms['min']} approvals")
+    if most is not None and used >= most:
+        return State("exhausted", f"all of its {most} uses are used")
+    return State("active")
+
+
+# --- what it excuses
+
+
+class Desk:
+    """Hands out waivers during one judgement, and counts."""
+
+    def __init__(self, waivers: Waivers, as_of: Optional[str]) -> None:
+        self._waivers, self._as_of = waivers, as_of
+        self._used: Dict[str, Set[str]] = {
+            one.waiver["id"]: set(waivers.used.get(one.waiver["id"], ())) for one in waivers.given
+        }
+
+    def ask(self, found: Blocking, terms: Optional[Terms]) -> Optional[Dict[str, str]]:
+        """What an outcome says of the waiver that excuses it; None where none does. The narrowest goes first, and among
+        equals one that has excused this very report."""
+        use = found.report or f"{found.step} of {self._waivers.plan}"
+        naming = [one for one in self._waivers.given if found.rule in one.waiver["rules"]]
+        width = {one.digest: Fraction(one.waiver.get("magnitude") or 0) for one in naming}
+        for one in sorted(
+            naming, key=lambda o: (width[o.digest], use not in self._used[o.waiver["id"]], o.waiver["id"])
+        ):
+            if self._excuses(one.waiver, found, terms, use):
+                self._used[one.waiver["id"]].add(use)
+                until = one.waiver["expires"]
+                return {"id": one.waiver["id"], "digest": one.digest, "until": until, "use": use, "was": found.word}
+        return None
+
+    def told(self) -> List[Dict[str, Any]]:
+        """Every waiver that was at hand, with each report that it has excused."""
+        used = self._used
+        return [
+            {"id": one.waiver["id"], "digest": one.digest, "used": sorted(used[one.waiver["id"]])}
+            for one in self._waivers.given
+        ]
+
+    def _excuses(self, waiver: Waiver, found: Blocking, terms: Optional[Terms], use: str) -> bool:
+        if terms is None or self._as_of is None:
+            return False
+        used = self._used[waiver["id"]]
+        if state(waiver, terms, self._as_of, 0 if use in used else len(used)).status != "active":
+            return False
+        return _is_about(waiver["subject"], found, self._waivers) and _covers(waiver, found, terms)
+
+
+def _is_about(about: Mapping[str, Any], found: Blocking, waivers: Waivers) -> bool:
+    wanted = (("spec", waivers.spec), ("lock", waivers.plan), ("report", found.report))
+    named = all(about.get(name, "") in ("", value) for name, value in wanted)
+    return named and (not about.get("steps") or found.step in about["steps"])
+
+
+def _covers(waiver: Waiver, found: Blocking, terms: Terms) -> bool:
+    words = {"fail" if tag == UNMEASURED else tag for tag in found.said.tags | {found.word}} - {"pass"}
+    if words - set(terms["outcomes"]):
+        return False
+    if found.word != "fail":
+        return True
+    if UNMEASURED in found.said.tags:
+        return bool(waiver["subject"].get("report"))
+    magnitude, margin = waiver.get("magnitude"), found.said.margin
+    return magnitude is not None and margin is not None and -margin <= Fraction(magnitude)
