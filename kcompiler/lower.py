@@ -637,7 +637,13 @@ class Lowering:
 
     def _money(self) -> dict[str, Any]:
         """One purse for all steps and cells of a sweep, all attempts and all later forms of the spec."""
-        return {"usd": self.spec.budgets.usd, "purse": self.spec.metadata.name}
+        budgets = self.spec.budgets
+        return {
+            "usd": budgets.usd,
+            "purse": self.spec.metadata.name,
+            "teacher_calls": budgets.teacher_calls,
+            "teacher_tokens": budgets.teacher_tokens,
+        }
 
     def _evaluate(self, written: Any, index: int, runners: Sequence[str], takes: Mapping[str, str]) -> None:
         """One suite, asked by one step, or by several and gathered by one more."""

@@ -13,6 +13,7 @@ from kcompiler.cli.answer import Answer, answers
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import (
     PROFILE,
+    accounts,
     called,
     delta_of,
     exhausted,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from kcompiler.diagnostic import Diagnostic
     from kcompiler.front import Front
     from kcompiler.plan.silent import Silent
+    from kcompiler.render.accounts import Accounts
 
 
 @click.command()
@@ -118,7 +120,7 @@ def plan(
     entries = delta_of(made, home)
     if not check and committed != made:
         write(home, path, lock.dump(made))
-    spent = exhausted(made, home, entries)
+    spent, accounted = exhausted(made, home, entries), accounts(made, home, entries)
     would_change = check and committed != made
     first = f"kcompiler plan {called(spec, profile)}, then " if would_change else ""
     _show_plan(
@@ -134,6 +136,7 @@ def plan(
         spec=called(spec, profile),
         raised=first if spent is None else f"raise {spent.place} in {called(spec, profile)}, then {first}",
         full=full,
+        accounted=accounted,
     )
     if would_change:
         from kcompiler.diff.difference import compare
@@ -171,6 +174,7 @@ def _show_plan(
     spec: str,
     raised: str,
     full: bool,
+    accounted: Accounts,
 ) -> None:
     """`raised`: what is to be done before the next apply can do anything."""
     from kcompiler import lock
@@ -179,7 +183,7 @@ def _show_plan(
 
     answer.plan = digest = lock.plan_digest(made)
     answer.steps = json.states(entries)
-    answer.data = json.plan(made, committed, doubts, told, kept, silent)
+    answer.data = json.plan(made, committed, doubts, told, kept, silent, accounted)
     if answer.form == "json":
         return
     view = plan_view(
@@ -193,6 +197,7 @@ def _show_plan(
         told=told,
         kept=kept,
         silent=silent,
+        accounted=accounted,
         full=full,
         # `apply SPEC` makes everything; a part is carried out by its lock
         next_command=f"{raised}kcompiler apply {where if made['asked'].get('targets') else spec}",

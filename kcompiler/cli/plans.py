@@ -175,6 +175,18 @@ def exhausted(made: Mapping[str, Any], home: project.Project, entries: Sequence[
     return machine.used_up(home.root, made, done, [one.key for one in entries if one.action != "reuse"])
 
 
+def accounts(made: Mapping[str, Any], home: project.Project, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """What is spent of each budget that stops a run, set aside and left. Raises Outcome 3 for a damaged record."""
+    from runtime.machine import apply as machine
+
+    done = [one.key for one in entries if one.action == "reuse"]
+    try:
+        found = machine.accounts(home.root, made, done, [one.key for one in entries if one.action != "reuse"])
+    except machine.BrokenEvidence as broken:
+        raise evidence_broken(broken) from None
+    return [one.data() for one in found]
+
+
 def evidence_broken(broken: Any) -> Outcome:
     """The journal or the store is not what was written."""
     return Outcome(

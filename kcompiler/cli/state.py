@@ -239,12 +239,13 @@ def _paid(root: Path) -> tuple[int, list[Any]]:
     """How many paid answers are sound, and what is damaged of them or of the record of what was spent."""
     from kcompiler.render import state as render
     from runtime.contract import BrokenEvidence
-    from runtime.data import kept, spend
+    from runtime.data import kept
+    from runtime.machine import purse
 
     sound, damaged = kept.checked(root / ".kcompiler" / "paid" / "answers")
     faults = [render.paid(path.relative_to(root).as_posix(), why) for path, why in damaged.items()]
     try:
-        spend.check(root / ".kcompiler" / "paid")
+        purse.check(root / ".kcompiler" / "paid")
     except BrokenEvidence as broken:
         faults.append(render.paid(broken.subject, broken.message))
     return sound, faults

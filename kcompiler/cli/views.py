@@ -18,6 +18,7 @@ from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import (
     LAID_OUT,
     PROFILE,
+    accounts,
     begun,
     called,
     delta_of,
@@ -53,19 +54,20 @@ def status(answer: Answer, spec: Path, profile: str) -> None:
     entries = delta_of(made, home)
     found = stages(made, entries, _dates(home, made["asked"]["name"]), absent, begun(made, home, entries))
     judged = _verdict(home, made)
-    spent = exhausted(made, home, entries)
+    spent, accounted = exhausted(made, home, entries), accounts(made, home, entries)
     told = _told(made, home, judged)
     answer.next = _next(called(spec, profile), found, judged, spent)
     answer.plan, answer.data, answer.steps = (
         lock.plan_digest(made),
-        json.status(found, spent, told),
+        json.status(found, spent, told, accounted),
         json.states(entries),
     )
     if judged is not None:
         answer.judged(judged, str(made["asked"]["name"]))
         answer.about(home, made)
-    answer.laid_out(view(made["asked"]["name"], found, answer.next, judged, spent, told))
-    answer.say(human_plan.text(view(made["asked"]["name"], found, answer.next, judged, spent, told)))
+    shown = view(made["asked"]["name"], found, answer.next, judged, spent, told, accounted)
+    answer.laid_out(shown)
+    answer.say(human_plan.text(shown))
 
 
 def _told(made: Mapping[str, Any], home: project.Project, judged: Mapping[str, Any] | None) -> dict[str, Sequence[str]]:

@@ -15,6 +15,7 @@ from kcompiler.result import SCHEMA_VERSION, Result, StepState
 if TYPE_CHECKING:
     from kcompiler.delta import Entry
     from kcompiler.plan.silent import Silent
+    from kcompiler.render.accounts import Accounts
     from kcompiler.status import Stage
 
 
@@ -35,6 +36,7 @@ def plan(
     told: Iterable[str] = (),
     kept: Mapping[str, str] | None = None,
     silent: Iterable[Silent] = (),
+    accounted: Accounts = (),
 ) -> dict[str, Any]:
     """What a plan alone says: what changed against the committed lock, what cannot be decided, bounds and estimates."""
     return {
@@ -46,6 +48,7 @@ def plan(
         "doubts": [asdict(item) for item in doubts],
         "told": list(told),
         "budgets": dict(made["budgets"]),
+        "accounts": [dict(one) for one in accounted],
         "estimates": dict(made.get("estimates", {})),
         "kept": dict(kept or {}),
     }
@@ -74,12 +77,21 @@ def diff(old: Mapping[str, Any], new: Mapping[str, Any], digests: tuple[str, str
 
 
 def status(
-    stages: Iterable[Stage], spent: RefusalLike | None = None, told: Mapping[str, Sequence[str]] = MappingProxyType({})
+    stages: Iterable[Stage],
+    spent: RefusalLike | None = None,
+    told: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    accounted: Accounts = (),
 ) -> dict[str, Any]:
-    """The stages in order, the budget that is used up (null for none), and lines on approvals and waivers."""
+    """The stages in order, the budget that is used up (null for none), lines on approvals and waivers, and what is
+    spent of each budget, set aside and left."""
     used_up = None if spent is None else {"budget": spent.place, "message": spent.message}
     lines = {name: list(told.get(name, ())) for name in ("approvals", "standing")}
-    return {"stages": [asdict(stage) for stage in stages], "used_up": used_up, **lines}
+    return {
+        "stages": [asdict(stage) for stage in stages],
+        "used_up": used_up,
+        "accounts": [dict(one) for one in accounted],
+        **lines,
+    }
 
 
 def result(found: Result) -> str:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from kcompiler.diagnostic import RefusalLike
+from kcompiler.render import accounts
 from kcompiler.render.human import inert, shortened
 from kcompiler.render.human_run import table, waits
 from kcompiler.render.view import Section, View
@@ -24,9 +25,11 @@ def view(
     judged: Mapping[str, Any] | None = None,
     spent: RefusalLike | None = None,
     told: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    accounted: accounts.Accounts = (),
 ) -> View:
     """`>` can start now, `·` waits, `=` is done, `-` is not asked for. `judged` is the verdict on this plan, if any;
-    `spent` says which budget is used up, `told` what more there is, by its title."""
+    `spent` says which budget is used up, `told` what more there is, by its title, `accounted` what of each budget is
+    spent, set aside and left."""
     rows = [
         [
             _SIGN[stage.state],
@@ -43,6 +46,7 @@ def view(
     sections = [
         Section(title="stages", rows=[inert(row) for row in table(rows, indent="")]),
         Section(title="budget", rows=[inert(spent.message)] if spent else []),
+        Section(title="spend", rows=[inert(row) for row in accounts.rows(accounted)]),
         Section(title="verdict", rows=[inert(row) for row in _judged(judged)]),
         *(Section(title=title, rows=[inert(row) for row in rows]) for title, rows in told.items()),
         Section(title="next", rows=[inert(next_command)]),

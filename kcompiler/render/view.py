@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kcompiler.delta import Entry
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.diff.difference import Change, compare, followers, short
+from kcompiler.render import accounts
 from kcompiler.render.fold import fold, label, pattern
 from kcompiler.render.human import inert, shortened
 
@@ -54,13 +55,15 @@ def plan_view(
     told: Sequence[str] = (),
     kept: Mapping[str, str] | None = None,
     silent: Sequence[Silent] = (),
+    accounted: accounts.Accounts = (),
     next_command: str,
     full: bool = False,
 ) -> View:
     """What a person must know before apply: trust, then steps, gates, disk, spend, and the next command.
 
     `told` says what the rows can tell of each margin, `kept` maps a step to the room that its artifact takes at most,
-    by arithmetic; `silent` are the rules of the packs that ask nothing of this spec.
+    by arithmetic; `silent` are the rules of the packs that ask nothing of this spec, `accounted` what
+    is spent of each budget, set aside and left.
     """
     same = old == new
     changes = [] if old is None or same else compare(old, new)
@@ -87,7 +90,9 @@ def plan_view(
             ],
         ),
         Section(title="disk", rows=[f"{step}  {words}" for step, words in sorted((kept or {}).items())]),
-        Section(title="spend", rows=spend(entries, new["budgets"], new.get("estimates", {}))),
+        Section(
+            title="spend", rows=[*spend(entries, new["budgets"], new.get("estimates", {})), *accounts.rows(accounted)]
+        ),
         Section(title="next", rows=[next_command]),
     ]
     count = f"{len(new['steps'])} step{'s' if len(new['steps']) != 1 else ''}"

@@ -9,9 +9,10 @@ from runtime.contract.units import unit
 
 
 class Budgets(Section):
-    """Upper bounds of a whole run over all its attempts. Money, accelerators, tokens and the wall clock stop it when
-    they are used up, and it goes on when the bound is raised; processor time is judged. Money, accelerators and tokens
-    are counted for the spec's name, whatever is edited; time is that of the plan at hand."""
+    """Upper bounds of a whole run over all its attempts. Money, calls, accelerators, tokens and the wall clock stop it
+    when they are used up, and it goes on when the bound is raised; processor time is judged. What a step or a request
+    takes is set aside before it begins. Money, calls, accelerators and tokens are counted for the spec's name, whatever
+    is edited; time is that of the plan at hand."""
 
     usd: float = Field(
         ge=0,
@@ -43,9 +44,19 @@ class Budgets(Section):
         ge=0,
         le=10**15,
         description="Tokens that hosted teachers may be sent and answer with, over all cells, attempts and resumed "
-        "runs; more stops the run. For a teacher that has no price per token. No bound unless written.",
+        "runs; asking stops before a request that may exceed them. For a teacher that has no price per token. No bound "
+        "unless written.",
         examples=[50_000_000],
         json_schema_extra=unit("token"),
+    )
+    teacher_calls: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**12,
+        description="Requests that may be sent to hosted teachers, judges and models, tried again or not, over all "
+        "cells, attempts and resumed runs; asking stops before there are more. No bound unless written.",
+        examples=[20_000],
+        json_schema_extra=unit("call"),
     )
     wall_s: float = Field(
         gt=0,

@@ -54,6 +54,8 @@ def _runner(kind: RunnerKind, params: AskParams, takes: Mapping[str, Path], ctx:
         threads=params.threads,
         purse=params.purse,
         usd=params.usd,
+        teacher_calls=params.teacher_calls,
+        teacher_tokens=params.teacher_tokens,
     )
     return cast(Runner, getattr(importlib.import_module(module), function)(asked))
 

@@ -102,6 +102,8 @@ class Hosted:
                 threads=self._threads,
                 purse=self._terms.purse,
                 usd=self._terms.usd,
+                teacher_calls=self._terms.teacher_calls,
+                teacher_tokens=self._terms.teacher_tokens,
             ),
             _Runner,
         )

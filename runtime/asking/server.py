@@ -1,6 +1,7 @@
 """A model behind an OpenAI-compatible server → a runner: each question is paid for, kept and never asked twice.
 
-The transport, the purse and the kept answers are those of a hosted teacher (`runtime.data.chat`, `spend`, `kept`).
+The transport, the purse and the kept answers are those of a hosted teacher (`runtime.data.chat`, `kept`,
+`runtime.machine.purse`).
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from runtime.data.chat import (
     most_tokens,
     no_answer,
     request_of,
-    usage_of,
+    tokens_of,
     version_of,
 )
 from runtime.data.kept import Kept
 from runtime.data.secrets import secret
-from runtime.data.spend import BudgetReached, Spend
+from runtime.machine.purse import Bounds, BudgetReached, Spend
 
 #: signs that stand within words
 _INSIDE = "_-'’"
@@ -99,7 +100,7 @@ class Server:
         reply = self._kept.get(request)
         if reply and self._served.wants(version_of(reply.value)) and not no_answer(reply.value, scored=scored):
             # the writer was killed between keeping the answer and settling it
-            self._spend.settle(reply.reserved, reply.usd)
+            self._spend.settle(reply.reserved, reply.usd, tokens_of(reply.value, sum(most_tokens(request, asking))))
             value = reply.value
         else:
             value = self._paid(client, request, asking)
@@ -133,11 +134,7 @@ class Server:
         except Stopping:
             raise Unavailable(f"{asking.base_url} was not asked on", needs="the same command again") from None
         except BudgetReached as reached:
-            raise Refusal(
-                f"{self._spend.settled:.4f} US dollars are spent; the next request may cost {reached.most:.4f}",
-                action="raise budgets.usd; the answers so far are kept and not asked for again",
-                code="KR0112",
-            ) from None
+            raise self._spend.refusal(reached) from None
         except httpx.HTTPStatusError as error:
             if error.response.status_code not in RETRIED:
                 raise client.refusal(error) from None
@@ -146,9 +143,8 @@ class Server:
             raise self._silent(asking, type(error).__name__) from None
         finally:
             self._send(-most)
-        counts = usage_of(value) if isinstance(value, dict) else None
-        # a server that does not count may have counted everything
-        self._ctx.used("teacher_tokens", sum(counts) if counts else most)
+        tokens = tokens_of(value, most)
+        self._ctx.used("teacher_tokens", tokens)
         try:
             answer_of(value, asking.base_url)
             # kept before it is settled: a kill between the two leaves the answer, and what it cost at most
@@ -157,7 +153,7 @@ class Server:
         except BaseException:
             self._spend.lose(reserved)
             raise
-        self._spend.settle(reserved, cost)
+        self._spend.settle(reserved, cost, tokens)
         return value
 
     def _silent(self, asking: Asking, why: str) -> Unavailable:
@@ -261,5 +257,6 @@ def opened(asked: Asked, as_: type[Server] = Server) -> Server:
     given = asked.params
     key = "" if given.api_key is None else secret(name_of(given.api_key))
     fields = {name: getattr(given, name) for name in type(given).model_fields if name in Asking.model_fields}
-    purse = Spend(asked.ctx.paid, asked.purse, Decimal(str(asked.usd)))
+    bounds = Bounds(usd=Decimal(str(asked.usd)), calls=asked.teacher_calls, tokens=asked.teacher_tokens)
+    purse = Spend(asked.ctx.paid, asked.purse, bounds)
     return as_(asked.name, Asking(**fields, allow_missing=0.0), key, purse, asked)

@@ -30,3 +30,6 @@ class Asked:
     #: whose money a hosted model is paid from, and how much of it there is in US dollars
     purse: str = ""
     usd: float = 0.0
+    #: how many requests, and tokens of them and their answers, that purse may pay for in all; None: no bound
+    teacher_calls: int | None = None
+    teacher_tokens: int | None = None

@@ -18,7 +18,7 @@ from runtime.contract.hosted import Asking
 from runtime.contract.record import Answer, without_thoughts
 from runtime.contract.strict_json import dumps, loads
 from runtime.data.secrets import gives_away, readable, without
-from runtime.data.spend import Spend
+from runtime.machine.purse import Spend
 
 #: longest answer of a server that is read
 MOST_BYTES = 8 << 20
@@ -96,6 +96,12 @@ def usage_of(value: Mapping[str, Any]) -> tuple[int, int] | None:
     if not all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
         return None
     return int(counts[0] or 0), int(counts[1] or 0)
+
+
+def tokens_of(value: Any, most: int) -> int:
+    """Tokens of prompt and answer together; a server that does not count may have counted everything."""
+    counts = usage_of(value) if isinstance(value, dict) else None
+    return sum(counts) if counts else most
 
 
 def version_of(value: Mapping[str, Any]) -> str:
@@ -219,9 +225,9 @@ class Client:
         ):
             with attempt:
                 self._pace.wait()
-                reserved = self._spend.reserve(most)
+                reserved = self._spend.reserve(most, sum(most_tokens(request, self._params)))
                 if self._stopping.is_set():
-                    self._end(reserved, known=True)
+                    self._spend.settle(reserved, Decimal(0), calls=0)
                     raise Stopping
                 if attempt.num > 1:
                     self.retries += 1
@@ -239,7 +245,10 @@ class Client:
                         action="check base_url, and what stands between it and this machine",
                     ) from None
                 except BaseException as error:
-                    self._end(reserved, known=isinstance(error, _UNSENT))
+                    if isinstance(error, _UNSENT):
+                        self._spend.settle(reserved, Decimal(0), calls=0)
+                    else:
+                        self._spend.lose(reserved)
                     raise
                 return self._paid(reply, reserved, most)
         raise AssertionError("unreachable")

@@ -2,8 +2,8 @@
 
 An answer belongs to the project (`.kcompiler/paid/answers`, see kept.py): a kill at any moment loses no acknowledged
 one, and whoever asks the same request again, in another attempt, cell or spec, is answered from there. What is spent
-belongs to the project, too (`.kcompiler/paid/spend.jsonl`, see spend.py): it is bounded before each request by what
-that can cost at most. All answers of a step are of one version of the model.
+belongs to the project, too (`.kcompiler/paid/spend.jsonl`, see machine/purse.py): it is bounded before each request by
+what that can cost at most. All answers of a step are of one version of the model.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ from runtime.data.chat import (
     answer_of,
     most_tokens,
     request_of,
+    tokens_of,
     usage_of,
     version_of,
 )
 from runtime.data.kept import Kept, Reply
 from runtime.data.secrets import secret
-from runtime.data.spend import BudgetReached, Spend
+from runtime.machine.purse import Bounds, BudgetReached, Spend
 from runtime.steps.harvest import HarvestParams
 
 #: damaged answers that are named one by one
@@ -52,7 +53,8 @@ def harvest(takes: Mapping[str, Path], params: HarvestParams, ctx: Context) -> N
     """
     key = "" if params.api_key is None else secret(name_of(params.api_key))
     asked = answers.training_rows(takes["dataset"])
-    spend = Spend(ctx.paid, params.purse, Decimal(str(params.usd)))
+    bounds = Bounds(usd=Decimal(str(params.usd)), calls=params.teacher_calls, tokens=params.teacher_tokens)
+    spend = Spend(ctx.paid, params.purse, bounds)
     client = Client(params, key, spend)
     try:
         run = _Run(params, asked, Kept(ctx.paid / "answers"), spend, client, ctx)
@@ -127,7 +129,8 @@ class _Run:
             if reply is None or not self._wanted(version_of(reply.value)):
                 continue
             # the writer was killed between keeping the answer and settling it
-            self._spend.settle(reply.reserved, reply.usd)
+            most = sum(most_tokens(request, self._params))
+            self._spend.settle(reply.reserved, reply.usd, tokens_of(reply.value, most))
             fault = answer_of(reply.value, self._params.base_url).fault(self._params.signals)
             if fault in (EMPTY, NO_CHOICES):
                 continue
@@ -156,19 +159,9 @@ class _Run:
             try:
                 future.result()
             except BudgetReached as reached:
-                raise self._spent(reached.most) from None
+                raise self._spend.refusal(reached) from None
         self._ctx.progress(len(self._given), len(self._given) + len(rest))
         return list(rest)
-
-    def _spent(self, most: Decimal) -> Refusal:
-        unknown, lost = self._spend.unknown, self._spend.lost
-        more = f", up to {unknown:.4f} more for {lost} requests whose end is not known" if lost else ""
-        return Refusal(
-            f"{self._spend.settled:.4f} US dollars are spent{more}; the next request may cost {most:.4f}, and "
-            f"{self._params.usd:g} may be spent",
-            action="raise budgets.usd; the answers so far are kept and not asked for again",
-            code="KR0112",
-        )
 
     def _one(self, request: _Request, ids: Sequence[str]) -> None:
         try:
@@ -205,9 +198,8 @@ class _Run:
         except httpx.TransportError as error:
             self._fail(type(error).__name__)
             return
-        # a server that does not count may have counted everything
-        counts = usage_of(value) if isinstance(value, dict) else None
-        self._ctx.used("teacher_tokens", sum(counts) if counts else most)
+        tokens = tokens_of(value, most)
+        self._ctx.used("teacher_tokens", tokens)
         reply = Reply(value=value, usd=cost, reserved=reserved)
         try:
             answer_of(value, self._params.base_url)
@@ -218,7 +210,7 @@ class _Run:
         except BaseException:
             self._spend.lose(reserved)
             raise
-        self._spend.settle(reserved, cost)
+        self._spend.settle(reserved, cost, tokens)
         self._take(reply, ids)
         self._check_versions()
         self._check_use()

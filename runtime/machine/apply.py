@@ -13,6 +13,7 @@ from typing import Any
 from runtime.contract import BrokenEvidence, Refusal, Unavailable
 from runtime.contract.keys import Decision, predict
 from runtime.machine import devices
+from runtime.machine.account import look as accounts
 from runtime.machine.attempt import StepCrashed
 from runtime.machine.budget import used_up
 from runtime.machine.context import Watch
@@ -43,6 +44,7 @@ __all__ = [
     "Store",
     "Unavailable",
     "Unfinished",
+    "accounts",
     "apply",
     "collect",
     "forecast",

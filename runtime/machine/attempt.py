@@ -18,7 +18,7 @@ from runtime.contract.forecast import WORK, Forecast
 from runtime.contract.peak import PEAK, Peak, higher, peak_of
 from runtime.contract.places import NoPlace
 from runtime.machine import scarce
-from runtime.machine.budget import UNLIMITED, Budget
+from runtime.machine.budget import UNLIMITED, Budget, aside, rest
 from runtime.machine.context import REPORT, Call, StepContext, Watch
 from runtime.machine.durable import StorageFailed, erase, is_storage_trouble
 from runtime.machine.journal import Attempts, name_of
@@ -60,6 +60,8 @@ class Task:
     forecast: Forecast | None
     #: those of the run, as the lock names them
     budgets: Mapping[str, Any]
+    #: what it takes from its beginning to its end, as far as that can be said
+    takes: Spent = NOTHING
 
     @property
     def id(self) -> str:
@@ -114,16 +116,18 @@ class Attempt:
         self._check_budget()
         # of work that another version of the machine left nobody knows what was read: it starts anew
         fresh = fresh or not (self._folder / READ).is_file()
+        reserved = self._task.takes if fresh else rest(self._task.takes, self._known())
+        self._budget.afford(self._task.id, reserved, self._known().counted, self._paid)
         erase(self._folder if fresh else self._folder / "out")
         number = self._known().claimed + 1
         # before the claim, so that there is no claimed attempt without a sign of life
         self._meter = Meter(self._folder, number, self._state.disk)
         try:
-            return self._metered(call, number)
+            return self._metered(call, number, reserved)
         finally:
             self._end()
 
-    def _metered(self, call: Call, number: int) -> Mapping[str, Any]:
+    def _metered(self, call: Call, number: int, reserved: Spent) -> Mapping[str, Any]:
         meter = self._running()
         task = self._task
         claim = {
@@ -131,6 +135,7 @@ class Attempt:
             "params": task.entry["params"],
             "components": dict(task.components),
             "budgets": dict(task.budgets),
+            "reserved": aside(reserved),
         }
         self._state.journal.append("step_claimed", {**self._name(), **claim})
         try:
@@ -308,6 +313,7 @@ class Attempt:
             "params": entry["params"],
             "gives": dict(gives),
             **spent.data(),
+            **({} if known.held == NOTHING else {"held": aside(known.held)}),
             **_memory(peak),
             "resumes": list(again),
             **({} if self._task.work is None else {WORK: self._task.work}),
@@ -341,8 +347,13 @@ class Attempt:
         return {"spec": self._task.spec, "step": self._task.id, "action": self._task.key}
 
     def _check_budget(self) -> None:
-        now = Spent() if self._meter is None else self._meter.spent()
-        self._budget.check(self._known().spent + now, self._paid + now)
+        known = self._known()
+        if self._meter is None:
+            self._budget.check(known.counted, self._paid)
+            return
+        # what was set aside for it has become what it takes
+        now = self._meter.spent()
+        self._budget.check(known.spent + known.held + now, self._paid + now)
 
     def _running(self) -> Meter:
         assert self._meter is not None, "the meter runs from before the claim"

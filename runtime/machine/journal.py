@@ -42,6 +42,10 @@ class Attempts:
     ended_at: dict[int, Ended] = field(default_factory=dict)
     #: what those attempts took
     spent: Spent = NOTHING
+    #: what was set aside for the newest attempt, until a line says what it took
+    reserved: Spent = NOTHING
+    #: what was set aside for attempts that were killed and left no sign: nobody knows that they took less
+    held: Spent = NOTHING
     #: the most that they took of memory
     peak: Peak | None = None
     #: number of an attempt → the parameters of the step as it was claimed
@@ -61,6 +65,11 @@ class Attempts:
     staged: Mapping[str, Any] | None = None
     #: type of the newest line about them
     newest: str = ""
+
+    @property
+    def counted(self) -> Spent:
+        """What counts against a budget, with what is set aside for an attempt without an end."""
+        return self.spent + self.held + self.reserved
 
     def way_of(self, number: int) -> Way | None:
         """How far an attempt came whose end is known."""
@@ -90,9 +99,13 @@ class Past:
         a result or without, in use or not."""
         found = self._paid.get(name, NOTHING)
         for known in self.attempts.values():
-            if known.staged is not None and name_of(known.of[0]) == name:
-                found += _newest(known, known.staged)
+            if name_of(known.of[0]) == name:
+                found += open_spent(known)
         return found
+
+    def aside(self, name: str) -> Spent:
+        """The part of `paid` that is set aside for attempts of which no line says yet what they took."""
+        return sum((one.reserved for one in self.attempts.values() if name_of(one.of[0]) == name), NOTHING)
 
     def _pay(self, spec: str, spent: Spent) -> None:
         name = name_of(spec)
@@ -110,19 +123,25 @@ class Past:
             self._pay(known.of[0] or str(line.data.get("spec", "")), _newest(known, line.data))
         elif line.type in ("step_claimed", "step_staged", "step_failed", "step_interrupted", "step_killed"):
             known = self.attempts.setdefault(line.data["action"], Attempts())
+            if line.type == "step_claimed":
+                # nobody will know what the one before took
+                known.held += open_spent(known)
+                self._pay(known.of[0], open_spent(known))
             known.of = (str(line.data.get("spec", "")), str(line.data.get("step", "")))
             known.newest = line.type
             if line.type == "step_claimed":
                 known.claimed += 1
+                known.reserved = spent_of(line.data.get("reserved", {}))
                 known.staged, known.failed, known.mended_by, known.fence = None, "", "", line.fence
                 known.params[known.claimed] = line.data.get("params", {})
                 if "budgets" in line.data:
                     known.budgets[known.claimed] = {"budgets": line.data["budgets"]}
                 known.components = line.data.get("components", {})
             elif line.type == "step_staged":
-                known.staged = line.data
+                known.staged, known.reserved = line.data, NOTHING
             else:
                 known.ended += 1
+                known.staged, known.reserved = None, NOTHING
                 known.failed = str(line.data.get("message", ""))
                 known.mended_by = str(line.data.get("mended_by", ""))
                 ended = known.ended_at[known.claimed] = Ended(spent_of(line.data), way_of(line.data))
@@ -138,15 +157,16 @@ class Past:
         known.newest, known.staged, known.mended_by = line.type, None, ""
         known.failed = "somebody said that it has no result"
         if known.ended < known.claimed:
-            known.ended += 1
+            known.ended, known.reserved = known.ended + 1, NOTHING
             ended = known.ended_at[known.claimed] = Ended(spent_of(line.data), way_of(line.data))
             known.spent += ended.spent
             self._pay(known.of[0], ended.spent)
 
 
 def open_spent(known: Attempts) -> Spent:
-    """What the newest attempt took and no line counts yet: of one that had staged all it made, what that line says."""
-    return NOTHING if known.staged is None else _newest(known, known.staged)
+    """What counts for the newest attempt as long as no line says how it ended: of one that had staged all it made, what
+    that line says; of any other what was set aside for it."""
+    return known.reserved if known.staged is None else _newest(known, known.staged)
 
 
 def _newest(known: Attempts, line: Mapping[str, Any]) -> Spent:

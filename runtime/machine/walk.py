@@ -9,7 +9,7 @@ from typing import Any
 
 from runtime import digest
 from runtime.contract import BrokenEvidence, MachineError, Refusal, Stopped, Unavailable, placing
-from runtime.contract.forecast import WORK, forecast
+from runtime.contract.forecast import WORK, Forecast, forecast
 from runtime.contract.keys import (
     REASONS,
     Decision,
@@ -28,12 +28,12 @@ from runtime.contract.keys import (
 from runtime.contract.report import dump
 from runtime.machine import devices, evidence, stale
 from runtime.machine.attempt import Attempt, Task
-from runtime.machine.budget import OverBudget, budget_of, spent_on, total
+from runtime.machine.budget import NOT_BEGUN, OverBudget, budget_of, spent_on, taken, total, whole
 from runtime.machine.context import REPORT, Watch
 from runtime.machine.durable import StorageFailed
 from runtime.machine.journal import Attempts
 from runtime.machine.locked import RUN
-from runtime.machine.meter import Spent, spent_of
+from runtime.machine.meter import Spent
 from runtime.machine.run import Judge, Outcome, Run, Status, StepResult, blocks, counted, tally, word
 from runtime.machine.state import State, steps_of, unfinished_of
 
@@ -66,6 +66,8 @@ class Walk:
         self._reports: dict[str, dict[str, Any]] = {}
         self._budget = budget_of(lock)
         self._spent: dict[str, Spent] = {}
+        #: step that is to run → what it will take, as far as that is known
+        self._foreseen: dict[str, Spent] = {}
         self._stopped = False
         self._exhausted = ""
         self._opened = False
@@ -87,6 +89,7 @@ class Walk:
         devices.require(step for step in self._lock["steps"] if step["id"] in running)
         self._wanted, self._forced = needed(self._lock["steps"], only), force
         self._spent = spent_on(self._state.journal.past, expected)
+        self._foreseen = {step["id"]: self._takes(step)[1] for step in self._lock["steps"] if step["id"] in running}
         plan = digest.of_plan(dict(self._lock))
         asked = {"spec": self._spec, "plan": plan, "only": only, "force": sorted(force)}
         self._state.journal.append("run_opened", asked)
@@ -107,7 +110,7 @@ class Walk:
             result = self._blocked(step) or self._step(step)
             self._results[step["id"]] = result
             if result.record is not None:
-                self._spent[step["id"]] = spent_of(result.record)
+                self._spent[step["id"]] = taken(result.record)
                 self._gate(step["id"], result.record)
 
     def close(self, began: float, kept: bool = True) -> Run:
@@ -177,7 +180,7 @@ class Walk:
 
     def _step(self, step: Mapping[str, Any]) -> StepResult:
         """Decide one step whose inputs are known, and carry it out when it must run."""
-        taken, parts = self._components(step)
+        given, parts = self._components(step)
         forced = step["id"] in self._forced and step["id"] in self._wanted
         decision = decide(
             step, parts, self._state.history, spec=self._spec, present=self._state.store.present, forced=forced
@@ -197,17 +200,24 @@ class Walk:
             return self._leave(blocked(step["id"], "over_budget", self._exhausted))
         self._quarantine(decision)
         self._say_unused(step, parts)
-        task = self._task(step, parts, taken)
+        task = self._task(step, parts, given)
         return self._carry_out(task, decision, fresh=forced)
 
-    def _task(self, step: Mapping[str, Any], parts: Mapping[str, str | None], taken: Mapping[str, str | None]) -> Task:
+    def _takes(self, step: Mapping[str, Any]) -> tuple[Forecast | None, Spent]:
+        """How long a step takes, where that can be said, and what else."""
+        last = self._state.history.last(self._spec, step["id"])
+        made = forecast(self._lock.get("estimates", {}).get(step["id"]), last)
+        return made, whole(made, last, str(step["params"].get("device", "cpu")))
+
+    def _task(self, step: Mapping[str, Any], parts: Mapping[str, str | None], given: Mapping[str, str | None]) -> Task:
         estimate = self._lock.get("estimates", {}).get(step["id"])
+        made, takes = self._takes(step)
         return Task(
             entry=step,
             spec=self._spec,
             key=action_key(parts),
             components={name: value for name, value in parts.items() if value is not None},
-            digests={port: value for port, value in taken.items() if value is not None},
+            digests={port: value for port, value in given.items() if value is not None},
             inputs={
                 port: self._inputs[parse_reference(reference)[1]]
                 for port, reference in step["takes"].items()
@@ -216,8 +226,9 @@ class Walk:
             executor=stale.executor_of(self._lock),
             forged=any(self._is_forged(name) for name in producers({**step, "after": []})),
             work=None if estimate is None else estimate[WORK],
-            forecast=forecast(estimate, self._state.history.last(self._spec, step["id"])),
+            forecast=made,
             budgets=self._lock.get("budgets", {}),
+            takes=takes,
         )
 
     def _components(self, step: Mapping[str, Any]) -> tuple[dict[str, str | None], dict[str, str | None]]:
@@ -234,10 +245,10 @@ class Walk:
         self._wanted, self._forced = set(), set()
         for step in self._lock["steps"]:
             if step["id"] == name:
-                taken, parts = self._components(step)
+                given, parts = self._components(step)
                 if None in parts.values() or action_key(parts) != action:
                     break
-                return self._attempt(self._task(step, parts, taken)).finish_staged()
+                return self._attempt(self._task(step, parts, given)).finish_staged()
             self._results[step["id"]] = self._blocked(step) or self._step(step)
         raise LookupError(f"the lock asks for another form of step `{name}`, or what it takes has no result here")
 
@@ -248,7 +259,10 @@ class Walk:
             self._root,
             watch=self._watch,
             stop_requested=self._stop_requested,
-            budget=self._budget.beside(total(spent for name, spent in self._spent.items() if name != task.id)),
+            budget=self._budget.beside(
+                total(spent for name, spent in self._spent.items() if name != task.id),
+                total(spent for name, spent in self._foreseen.items() if name not in self._results and name != task.id),
+            ),
         )
 
     def _say_unused(self, step: Mapping[str, Any], parts: Mapping[str, str | None]) -> None:
@@ -286,7 +300,8 @@ class Walk:
             record = (None if fresh else attempt.finish_staged()) or attempt.run(fresh=fresh)
         except OverBudget as over:
             self._spend(task)
-            self._exhausted = over.refusal.message
+            if over.refusal.code != NOT_BEGUN:
+                self._exhausted = over.refusal.message
             return self._refused(decision, over.refusal)
         except Stopped:
             self._stopped = True
@@ -305,7 +320,7 @@ class Walk:
 
     def _spend(self, task: Task) -> None:
         """What a step took counts for those after it, whatever became of it."""
-        self._spent[task.id] = self._state.journal.past.attempts.get(task.key, Attempts()).spent
+        self._spent[task.id] = self._state.journal.past.attempts.get(task.key, Attempts()).counted
 
     def _data_of(self, report: str) -> Mapping[str, Any] | None:
         """The data of a stored report; None when it is gone."""

@@ -42,6 +42,9 @@ class AskParams(Params):
     #: US dollars at which asking stops, before they are exceeded, and whose they are
     usd: Annotated[float, UNKEYED] = Field(default=0.0, ge=0)
     purse: Annotated[str, UNKEYED] = Field(min_length=1)
+    #: requests, and tokens of them and their answers, that may be in all; None: no bound
+    teacher_calls: Annotated[int | None, UNKEYED] = Field(default=None, ge=0)
+    teacher_tokens: Annotated[int | None, UNKEYED] = Field(default=None, ge=0)
 
 
 def _kind(params: AskParams) -> RunnerKind | None:
@@ -102,7 +105,7 @@ STEP = Step(
         "runtime.data.chat",
         "runtime.data.kept",
         "runtime.data.secrets",
-        "runtime.data.spend",
+        "runtime.machine.purse",
     ),
     lighter="take fewer rows of the suite, or a smaller model",
 )

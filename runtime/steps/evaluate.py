@@ -30,6 +30,9 @@ class Terms(Params):
     #: US dollars at which asking stops, before they are exceeded, and whose they are
     usd: float = Field(ge=0)
     purse: str = Field(min_length=1)
+    #: requests, and tokens of them and their answers, that may be in all; None: no bound
+    teacher_calls: int | None = Field(default=None, ge=0)
+    teacher_tokens: int | None = Field(default=None, ge=0)
 
 
 class EvaluateParams(Params):
@@ -104,7 +107,7 @@ SERVED = (
     "runtime.data.chat",
     "runtime.data.kept",
     "runtime.data.secrets",
-    "runtime.data.spend",
+    "runtime.machine.purse",
 )
 
 STEP = Step(

@@ -19,6 +19,9 @@ class HarvestParams(Asking):
     usd: Annotated[float, UNKEYED] = Field(ge=0)
     #: whose money it is: everything that is asked under one name is paid from the same `usd`
     purse: Annotated[str, UNKEYED] = Field(min_length=1)
+    #: requests, and tokens of them and their answers, that may be in all; None: no bound
+    teacher_calls: Annotated[int | None, UNKEYED] = Field(default=None, ge=0)
+    teacher_tokens: Annotated[int | None, UNKEYED] = Field(default=None, ge=0)
 
 
 def run(takes: Mapping[str, Path], params: HarvestParams, ctx: Context) -> None:
@@ -37,7 +40,7 @@ STEP = Step(
         "runtime.data.harvest",
         "runtime.data.chat",
         "runtime.data.kept",
-        "runtime.data.spend",
+        "runtime.machine.purse",
         "runtime.data.answers",
         "runtime.data.secrets",
         "runtime.contract.conversation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -254,7 +255,13 @@ def test_money_is_the_projects_across_attempts_cells_and_specs(tmp_path: Path) -
         home = project(
             tmp_path / "project", spec(hosted(server.url, **prices()), [{"term": "sequence_kd", "weight": 1.0}])
         )
-        edited(home, **{"budgets.usd": 0.03})
+        edited(home, **{"budgets.usd": 0.2, "budgets.teacher_calls": 3})
+        asks(home, 6, "step-failed")
+        assert len(server.asked) == 3
+        told = kcompiler("status", "letters.yaml", cwd=home).ended(0, "").out
+        assert re.search(r"teacher_calls +3 spent +0 set aside +0 left of 3", told)
+        assert re.search(r"usd +0\.0039 spent +0 set aside +0\.196 left of 0\.2", told)
+        edited(home, **{"budgets.usd": 0.03, "budgets.teacher_calls": 48})
         spent = asks(home, 6, "step-failed")
         assert "KR0112" in spent.err
         assert "raise budgets.usd" in spent.err

@@ -92,7 +92,7 @@ def test_what_is_in_no_key_decides_how_fast_how_dear_or_how_safely_and_nothing_e
     found = {name: unkeyed(catalog.load("steps", name).params) for name in catalog.names("steps")}
     assert {name: names for name, names in found.items() if names} == {
         "bootstrap": ["checkpoint_every"],
-        "ask": ["pace", "purse", "usd"],
+        "ask": ["pace", "purse", "teacher_calls", "teacher_tokens", "usd"],
         "evaluate": ["terms"],
         "harvest": [
             "api_key",
@@ -100,6 +100,8 @@ def test_what_is_in_no_key_decides_how_fast_how_dear_or_how_safely_and_nothing_e
             "concurrency",
             "purse",
             "requests_per_minute",
+            "teacher_calls",
+            "teacher_tokens",
             "timeout_s",
             "usd",
             "usd_per_million_input",

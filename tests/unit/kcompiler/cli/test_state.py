@@ -8,8 +8,8 @@ import pytest
 
 from kcompiler.cli import _main, answer
 from runtime.data.kept import Kept, Reply
-from runtime.data.spend import Spend
 from runtime.machine.lease import NOTE, Lease
+from runtime.machine.purse import Spend
 from tests.unit.kcompiler.cli.conftest import PUBLISHED, SPEC
 
 

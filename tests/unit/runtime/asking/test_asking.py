@@ -46,6 +46,7 @@ def asked(
     pace: Any = None,
     prompts: Sequence[str] = PROMPTS,
     response: str = "A",
+    calls: int | None = None,
     **settings: Any,
 ):
     """The stage after asking, and its lines."""
@@ -61,6 +62,7 @@ def asked(
         use_version=1,
         settings=settings,
         pace=pace or {},
+        teacher_calls=calls,
         asks="" if file is None else "file",
         purse="test",
     )
@@ -459,6 +461,16 @@ def test_asking_stops_before_the_budget(tmp_path: Path) -> None:
     finally:
         server.close()
     assert (caught.value.code, server.asked) == ("KR0112", [])
+
+
+def test_asking_stops_before_there_are_more_calls_than_may_be(tmp_path: Path) -> None:
+    server = Server(lambda *_: (200, {}, completion("A")))
+    try:
+        with pytest.raises(Refusal, match="2 requests were sent to servers, and 2 may be") as caught:
+            asked(tmp_path, "openai", pace=FAST, calls=2, **there(server.url))
+        assert (caught.value.code, len(server.asked)) == ("KR0112", 2)
+    finally:
+        server.close()
 
 
 def recorded(root: Path, lines: list[dict[str, Any]]) -> Path:

@@ -21,8 +21,8 @@ from runtime.contract.conversation import Conversation
 from runtime.data import answers
 from runtime.data.chat import most_tokens, most_usd, request_of
 from runtime.data.harvest import harvest
-from runtime.data.spend import Spend
 from runtime.machine.durable import StorageFailed
+from runtime.machine.purse import Spend
 from runtime.steps.harvest import HarvestParams
 from tests.unit.runtime.data.teaching import Reply, Stage, completion, dataset, serving
 
@@ -238,6 +238,37 @@ def test_spending_stops_before_the_bound_and_goes_on_where_it_stopped(tmp_path: 
     assert len(server.asked) == len(PROMPTS)
     assert stage.data["report"]["reused"]["value"] == first
     assert stage.data["report"]["usd"]["value"] == stage.data["report"]["usd_of_purse"]["value"] == 0.156
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_calls_stop_before_the_bound_tried_again_or_not(tmp_path: Path, concurrency: int) -> None:
+    """Nothing costs anything, and each try is a call; the advice, followed, asks only the rest."""
+
+    def answer(prompt: str, count: int) -> Reply:
+        return (429, {"Retry-After": "0"}, {}) if count == 0 and prompt == PROMPTS[0] else plain(prompt, count)
+
+    with serving(answer) as server:
+        for _ in range(2):
+            with pytest.raises(Refusal, match="5 requests were sent to servers, and 5 may be") as caught:
+                run(tmp_path, params(server.url, teacher_calls=5, concurrency=concurrency))
+            assert len(server.asked) == 5
+        assert (caught.value.code, caught.value.place) == ("KR0112", "budgets.teacher_calls")
+        assert caught.value.action.startswith("raise budgets.teacher_calls;")
+        stage = run(tmp_path, params(server.url, teacher_calls=13, concurrency=concurrency))
+    assert len(server.asked) == 13
+    assert stage.data["report"]["answered"]["k"] == 12
+
+
+def test_tokens_stop_before_the_bound(tmp_path: Path) -> None:
+    with serving(plain) as server:
+        asked = params(server.url, max_tokens=20, concurrency=1)
+        each, most_of_one = 13, sum(most_tokens(request_of(PROMPTS[0], asked), asked))
+        bound = 3 * each + most_of_one - 1
+        with pytest.raises(Refusal, match=f"39 tokens were sent .* may take {most_of_one}, and {bound} may") as caught:
+            run(tmp_path, params(server.url, max_tokens=20, concurrency=1, teacher_tokens=bound))
+        assert (caught.value.place, len(server.asked)) == ("budgets.teacher_tokens", 3)
+        run(tmp_path, params(server.url, max_tokens=20, concurrency=1, teacher_tokens=12 * each + most_of_one))
+    assert len(server.asked) == 12
 
 
 def test_requests_at_the_same_time_give_back_what_they_do_not_use(tmp_path: Path) -> None:
@@ -578,7 +609,7 @@ from pathlib import Path
 sys.path[:0] = [{root!r}]
 from tests.unit.runtime.data.teaching import Stage
 from runtime.data.harvest import harvest
-from runtime.data.spend import Spend
+from runtime.machine.purse import Spend
 from runtime.steps.harvest import HarvestParams
 folder = Path({folder!r})
 harvest({{"dataset": folder / "dataset"}}, HarvestParams(**json.loads({params!r})), Stage(folder / "run"))

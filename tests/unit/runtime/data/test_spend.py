@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from runtime.contract import BrokenEvidence
 from runtime.data.kept import Kept, Reply
-from runtime.data.spend import FILE, BudgetReached, Spend
 from runtime.machine import durable
 from runtime.machine.durable import Disk, StorageFailed
+from runtime.machine.purse import FILE, Amount, Bounds, BudgetReached, Spend
 
 CENT = Decimal("0.01")
 
@@ -264,3 +264,47 @@ def test_an_answer_under_the_name_of_another_request_is_none(tmp_path: Path) -> 
     found = [store.get({"q": 1}), store.get({"q": 2})]
     assert found.count(None) == 1
     assert list(store.damaged.values()) == ["the answer to another request"]
+
+
+def test_calls_and_tokens_are_bounded_as_money_is_and_what_was_never_sent_is_no_call(tmp_path: Path) -> None:
+    spend = Spend(tmp_path, "p", Bounds(usd=Decimal(0), calls=3, tokens=100))
+    free = Decimal(0)
+    spend.settle(spend.reserve(free, 60), free, 20)
+    unsent = spend.reserve(free, 60)
+    spend.settle(unsent, free, calls=0)
+    spend.lose(spend.reserve(free, 50))
+    with pytest.raises(BudgetReached) as reached:
+        spend.reserve(free, 31)
+    assert (reached.value.name, reached.value.needs) == ("teacher_tokens", 31)
+    assert "70 tokens were sent" in spend.refusal(reached.value).message
+    spend.settle(spend.reserve(free, 30), free, 30)
+    with pytest.raises(BudgetReached) as reached:
+        spend.reserve(free)
+    assert reached.value.name == "teacher_calls"
+    refusal = spend.refusal(reached.value)
+    assert refusal.message == "3 requests were sent to servers, and 3 may be"
+    assert (refusal.place, refusal.code) == ("budgets.teacher_calls", "KR0112")
+    again = Spend(tmp_path, "p", Bounds(usd=free, calls=4, tokens=100))
+    assert (again.taken, again.aside) == (spend.taken, spend.aside)
+    assert (again.taken + again.aside) == Amount(calls=3, tokens=100)
+    again.settle(again.reserve(free), free)
+    with pytest.raises(BudgetReached):
+        Spend(tmp_path, "p", Bounds(usd=free, calls=4)).reserve(free)
+
+
+def test_a_line_of_an_earlier_version_is_of_one_call_and_of_tokens_that_nobody_counted(tmp_path: Path) -> None:
+    spend = Spend(tmp_path, "p", Decimal(1))
+    spend._add({"is": "reserved", "as": "x", "purse": "p", "usd": "0.5"})
+    spend._add({"is": "reserved", "as": "y", "purse": "p", "usd": "0.25"})
+    spend._add({"is": "settled", "as": "x", "usd": "0.125"})
+    old = Spend(tmp_path, "p", Decimal(1))
+    assert old.taken == Amount(usd=Decimal("0.125"), calls=1)
+    assert old.aside == Amount(usd=Decimal("0.25"), calls=1)
+
+
+@pytest.mark.parametrize("more", [{"calls": -1}, {"calls": 1.5}, {"tokens": -1}, {"tokens": True}, {"tokens": "9"}])
+def test_no_line_states_a_count_that_is_none(tmp_path: Path, more: dict[str, object]) -> None:
+    spend = Spend(tmp_path, "p", Decimal(1))
+    spend._add({"is": "reserved", "as": "x", "purse": "p", "usd": "0", **more})
+    with pytest.raises(BrokenEvidence, match="no count"):
+        Spend(tmp_path, "p", Decimal(1))
