@@ -105,17 +105,17 @@ def _positional(text: str) -> bool:
     """Whether a text is nothing but calls in Python of names that only a tool has (of two words, or out of something),
     with values that have no names."""
     stripped = text.strip().rstrip(";")
-    if not _PYTHON.match(stripped) or len(stripped) > MAX_PYTHON or _depth(stripped) > _MAX_BRACKETS:
+    if not _PYTHON.match(stripped):
         return False
     try:
-        body = ast.parse(stripped, mode="eval").body
+        body = parsed(stripped)
         made = body.elts if isinstance(body, ast.List | ast.Tuple) else [body]
         called = [one for one in made if isinstance(one, ast.Call)]
         names = [_dotted(one.func) for one in called]
         for one in called:
             for value in (*one.args, *(keyword.value for keyword in one.keywords)):
                 _literal(value)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except ValueError:
         return False
     told = any(("_" in name or "." in name or name[1:] != name[1:].lower()) and not _of_library(name) for name in names)
     return told and len(called) == len(made)
@@ -236,12 +236,23 @@ def _python(text: str) -> Found:
     if len(stripped) > MAX_PYTHON or _depth(stripped) > _MAX_BRACKETS:
         return Fault("wrong_form", "too long or too deep to be a call")
     try:
-        body = ast.parse(stripped, mode="eval").body
+        body = parsed(stripped)
         made = [_of_tree(one) for one in (body.elts if isinstance(body, ast.List) else [body])]
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except ValueError as error:
         # a sentence with a bracket is no call: whether it attempts one is for the caller to say
         return Fault("malformed_json", f"no call in Python: {str(error)[:80]}") if stripped.startswith("[") else None
     return made
+
+
+def parsed(text: str) -> ast.expr:
+    """A text as one expression of Python, which is read and never run. Raises ValueError for what is none, and for what
+    is too long or too deep for its parser."""
+    if len(text) > MAX_PYTHON or _depth(text) > _MAX_BRACKETS:
+        raise ValueError("too long or too deep")
+    try:
+        return ast.parse(text, mode="eval").body
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(str(error)) from None
 
 
 def _depth(text: str) -> int:

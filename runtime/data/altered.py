@@ -24,7 +24,7 @@ _BOUND = re.compile(
     re.IGNORECASE,
 )
 _MAGNITUDE = (
-    r"[\s-]*(?:hundred|thousand|million|billion|trillion|dozen|lakh|crore)s?\b|\s?[kKMB]\b|\s?(?:bn|mn|mio|mrd)\b"
+    r"[\s-]*(?i:hundred|thousand|million|billion|trillion|dozen|lakh|crore)s?\b|\s?[kKMB]\b|\s?(?:bn|mn|mio|mrd)\b"
 )
 _POWER = (
     r"(?:\s?[^\W\d_]{1,12})?(?:\s*(?:\^|\*{1,2}\s*\d|[\u00d7x]\s*\d|[\u00b2\u00b3]|/\s*\d)"
@@ -33,6 +33,7 @@ _POWER = (
 )
 _NUMBER = re.compile(r"[\d.,\u00a0\u202f ]*\d")
 _BEHIND_IT = re.compile(rf"{_MAGNITUDE}|(?i:{_POWER})")
+_SCALED = re.compile(_MAGNITUDE)
 
 
 def excepted(text: str, start: int) -> bool:
@@ -45,5 +46,8 @@ def altered(text: str, start: int, end: int) -> bool:
     number = _NUMBER.match(text, start, end)
     if excepted(text, start) or number is None:
         return excepted(text, start)
-    behind = _BEHIND_IT.match(text, number.end(), number.end() + _BEHIND)
+    at = number.end()
+    scaled = _SCALED.match(text, at, end)
+    at = scaled.end() if scaled else at
+    behind = _BEHIND_IT.match(text, at, at + _BEHIND)
     return bool(behind or _BOUND.search(text[max(0, start - _BEFORE) : start]))

@@ -5,9 +5,9 @@ there as whole words, whatever its case and white space, or its number does in w
 value and unit, dates by day, ids letter by letter, in the locale of the row. *Strict*: semantic, for facts with a key
 only, and only where the bytes of the place are proven to be whole tokens.
 
-What an answer asserts besides (a number in digits or in English words, a date, an id that is no fact and that nobody
-asked with, or another value of the results) is a false positive, and a fact that is denied, or left open by "or", is
-not said (runtime/data/denied.py).
+What an answer asserts besides (a number in digits or in English words, an amount without one such as `several hundred
+miles`, a date, an id that is no fact and that nobody asked with, or another value of the results) is a false positive,
+and a fact that is denied, or left open by "or", is not said (runtime/data/denied.py).
 An answer that repeats the result itself, in whatever dress (runtime/data/repeated.py), or that asserts or lists more
 than a few things besides, integrates nothing: listing everything would find everything.
 """
@@ -34,9 +34,16 @@ _ENGLISH = "january february march april may june july august september october 
 _GERMAN_MONTHS = "januar februar märz april mai juni juli august september oktober november dezember"
 _MONTHS = {"en": _ENGLISH.split(" "), "de": _GERMAN_MONTHS.split(" ")}
 _ISO = re.compile(r"(?<![\w-])(\d{4})-(\d\d)-(\d\d)(?![\w-])")
+#: a day with its time, as machines write it
+_STAMP = re.compile(
+    r"(?<![\w-])(?P<day>(\d{4})-(\d\d)-(\d\d))[Tt](?P<time>\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)"
+    r"(?:[Zz]|[+-](?P<zone>\d\d:?\d\d))?(?![\w-])"
+)
+_MIDNIGHT = re.compile(r"[0:.,]+")
 _SLASHED = re.compile(r"(?<![\w/-])(\d{4})/(\d{1,2})/(\d{1,2})(?![\w/-])")
 _GERMAN = re.compile(r"(?<![\w.])(\d{1,2})\.(\d{1,2})\.(\d{4})(?![\w]|\.\d)")
 _DAY_FIRST = re.compile(r"(?<![\w.])(\d{1,2})(?:\.|st|nd|rd|th)?\s+(?:of\s+)?([^\W\d_]{3,9})\.?,?\s+(\d{4})(?!\w)")
+_DASHED = re.compile(r"(?<![\w-])(\d{1,2})-([^\W\d_]{3,9})-(\d{4})(?![\w-])")
 _MONTH_FIRST = re.compile(r"(?<!\w)([^\W\d_]{3,9})\.?\s+(\d{1,2})(?:st|nd|rd|th)?,?\s+(\d{4})(?!\w)")
 #: letters and digits together; a number with its unit behind it is none
 _ID = re.compile(r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[^\W\d_])[\w-]{4,64}(?![\w-])")
@@ -44,19 +51,38 @@ _ID = re.compile(r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[^\W\d_])[\w-]{4,64}(?![\w-])"
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003134f]"
 )
+#: what a number in digits is multiplied by, and the unit behind that
+_SCALES = {
+    "en": {
+        "hundred": 10**2,
+        "dozen": 12,
+        "thousand": 10**3,
+        "k": 10**3,
+        "million": 10**6,
+        "mn": 10**6,
+        "billion": 10**9,
+    }
+    | {"bn": 10**9, "trillion": 10**12},
+    "de": {"tausend": 10**3, "million": 10**6, "millionen": 10**6, "mio": 10**6, "milliarde": 10**9}
+    | {"milliarden": 10**9, "mrd": 10**9, "billion": 10**12, "billionen": 10**12},
+}
+_SCALE = re.compile(r"(?:(?<=\d)(?P<short>k)|[ \u00a0\u202f-]?(?P<long>[^\W\d_]{2,10}))(?!\w)")
+_BEHIND_SCALE = re.compile(r"\.?[ \u00a0\u202f]?((?:[^\W\d_]+|[%\u2030\u00b0][CF]?)(?:/[^\W\d_]+)?)")
 _CURRENCY = re.compile("[ \u00a0\u202f]?([$€£¥₹])")
 _WITH_UNIT = re.compile(r"-?\d+(?:st|nd|rd|th|[^\W\d_]{1,4})")
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One assertion of a text: its kind, its value, its unit, and where it stands, in characters."""
+    """One assertion of a text: its kind, its value, its unit, and where it stands, in characters. `bare` is a number
+    without the scale behind it (`2.5 million`): its value, its unit and where its digits end."""
 
     kind: str
     value: object
     unit: str
     start: int
     end: int
+    bare: tuple[object, str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +121,13 @@ def _day(year: str, month: str | int, day: str, locale: str) -> date | None:
 
 
 def _dates(text: str, locale: str) -> Iterator[Said]:
-    ways = [(_ISO, 1, 2, 3), (_SLASHED, 1, 2, 3), (_DAY_FIRST, 3, 2, 1), (_MONTH_FIRST, 3, 1, 2)]
+    for match in _STAMP.finditer(text):
+        made = _day(match[2], match[3], match[4], locale)
+        if made is not None:
+            # midnight says nothing but the day
+            whole = _MIDNIGHT.fullmatch(match["time"])
+            yield Said("date", made, "", match.start(), match.end() if whole else match.end("day"))
+    ways = [(_ISO, 1, 2, 3), (_SLASHED, 1, 2, 3), (_DAY_FIRST, 3, 2, 1), (_DASHED, 3, 2, 1), (_MONTH_FIRST, 3, 1, 2)]
     for pattern, year, month, day in ways + ([(_GERMAN, 3, 2, 1)] if locale == "de" else []):
         for match in pattern.finditer(text):
             made = _day(match[year], match[month], match[day], locale)
@@ -118,15 +150,34 @@ def said(text: str, locale: str) -> Sequence[Said]:
         if not _over(found, start, end):
             behind = _CURRENCY.match(text, end)
             sign = behind[1] if behind and not number.unit else ""
-            found.append(Said("number", number.value, number.unit or sign, start, end))
+            found.append(
+                _scaled(text, number, end, locale) or Said("number", number.value, number.unit or sign, start, end)
+            )
     for number in spelled.placed(text) if locale == "en" else ():
         if not _over(found, number.start, number.end):
             found.append(Said("number", number.value, number.unit, number.start, number.end))
+    for start, end in spelled.vague(text) if locale == "en" else ():
+        if not _over(found, start, end):
+            found.append(Said("numeral", text[start:end].casefold(), "", start, end))
     # numerals that nobody can read assert something, too: what it is stays their own text
     for start, end in numbers.unread(text, decimal):
         if not _over(found, start, end):
             found.append(Said("numeral", text[start:end], "", start, end))
     return tuple(sorted(found, key=lambda one: one.start))
+
+
+def _scaled(text: str, number: numbers.Found, end: int, locale: str) -> Said | None:
+    """A number in digits with a scale behind it."""
+    behind = _SCALE.match(text, end)
+    word = (behind["short"] or behind["long"].casefold().removesuffix("s" if locale == "en" else "")) if behind else ""
+    times = _SCALES[locale].get(word)
+    if behind is None or times is None:
+        return None
+    unit = _BEHIND_SCALE.match(text, behind.end())
+    currency = number.unit if number.unit in numbers.CURRENCY else ""
+    said_ = currency or (unit[1] if unit else "")
+    bare = number.value, f"{behind[0].strip()} {said_}".strip(), end
+    return Said("number", number.value * times, said_, number.start, behind.end(), bare)
 
 
 def _over(found: Sequence[Said], start: int, end: int) -> bool:
@@ -172,15 +223,24 @@ def _places(fact: Fact, text: str, assertions: Sequence[Said], *, lax: bool) -> 
     if fact.type != "text":
         value, units = value_of(fact), _units(fact)
         for one in assertions:
-            same = one.kind == fact.type and one.value == value
-            if same and (lax or not units or one.unit.casefold() in units):
+            if one.kind != fact.type:
+                continue
+            if one.value == value and (lax or not units or one.unit.casefold() in units):
                 found.append((one.start, one.end))
+            elif one.bare and one.bare[0] == value and (lax or not units or _of_scale(one.bare[1], units)):
+                found.append((one.start, one.bare[2]))
     if fact.type == "text" or (lax and not found) or (fact.type == "id" and not found):
         exact = fact.type == "id" and not lax
         found += [
             (s, e) for s, e in _words(text, fact.value) if not exact or _composed(text[s:e]) == _composed(fact.value)
         ]
     return found
+
+
+def _of_scale(unit: str, units: frozenset[str]) -> bool:
+    """Whether a scale, with its unit or without, is one of the declared units (`million`, `million km`)."""
+    low = unit.casefold()
+    return low in units or low.partition(" ")[0] in units
 
 
 def _matched(
@@ -213,6 +273,15 @@ def _matched(
     alike = {fact.value: sum(one.value == fact.value for one in facts) for fact in facts}
     listed = any(len(set(at)) > MOST_PLACES * alike[fact.value] for fact, at in zip(facts, places, strict=True))
     return {fact: at for at, fact in taken.items()}, listed
+
+
+def _times(result: str, facts: Sequence[Fact]) -> Iterator[str]:
+    """The times of day that a result writes into one word with a day that is a fact."""
+    days = {fact.value for fact in facts if fact.type == "date"}
+    for match in _STAMP.finditer(result) if days else ():
+        if match["day"] in days:
+            yield match["time"]
+            yield match["zone"] or ""
 
 
 def _otherwise(fact: Fact, text: str, start: int, end: int) -> bool:
@@ -254,6 +323,8 @@ def score(
     heard = {(one.kind, one.value) for one in said(asked, locale)}
     heard |= {("number", one.value) for one in spelled.placed(declared)} if locale == "en" else set()
     own = said(declared, locale)
+    heard |= {("numeral", one.value) for one in own if one.kind == "numeral"}
+    heard |= {("numeral", time) for result in results for time in _times(result, facts)}
     so = [any(_otherwise(fact, declared, *at) for at in _places(fact, declared, own, lax=True)) for fact in facts]
     spans: list[tuple[int, int]] = []
     counts = {}

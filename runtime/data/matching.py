@@ -12,7 +12,7 @@ Seven ways to compare, of which a suite declares one for its rows:
 - `choice`: the output names exactly one of the declared choices, and it is the row's.
 - `json`: the same JSON value: numbers by their decimals, objects whatever the order of their keys.
 - `contains`: the row's answer stands in the output as whole words, both normalised. The output is short, and names few
-  of the other rows' answers: a list of everything is no answer.
+  of the other rows' answers, and of what in its own prompt might as well be the answer: a list of everything is none.
 
 Nothing is repaired: an output that cannot be read is wrong, with the reason.
 """
@@ -100,7 +100,8 @@ class Contains(Params):
     others: int = Field(
         default=1,
         ge=0,
-        description="Most answers of other rows that the output may hold besides.",
+        description="Most answers of other rows, and other values of its prompt that might as well be the answer, that "
+        "the output may hold besides.",
         examples=[0],
         json_schema_extra=unit("answer"),
     )
@@ -130,7 +131,8 @@ REASONS = {
     "several_choices": "more than one choice is named",
     "not_json": "not one JSON value",
     "too_long": "longer than an answer may be",
-    "several_answers": "names the answers of other rows, other numbers of its prompt, or a second number, besides",
+    "several_answers": "names besides the answers of other rows, other values of its prompt that might as well be the "
+    "answer, or a second number",
     DENIED: "names the answer and denies it, or leaves it open",
 }
 
@@ -146,13 +148,13 @@ class Known(NamedTuple):
         found = frozenset(filter(None, map(normalised, answers)))
         return cls(found, max((len(one.split()) for one in found), default=0))
 
-    def and_numbers_of(self, prompt: str, gold: str) -> Known:
-        """Where the answer holds a number: these, and the other words of the prompt that hold one. A list of all
-        numbers of a prompt holds every answer that is one of them."""
-        if not any(map(str.isdigit, normalised(gold))):
+    def and_rivals_of(self, prompt: str, gold: str) -> Known:
+        """These, and what of the prompt might as well be the answer (`rivals`). A list of all that stands where an
+        answer could holds every answer."""
+        found = rivals(prompt, gold)
+        if not found:
             return self
-        numerals = {word for word in normalised(prompt).split() if any(map(str.isdigit, word))}
-        return Known(self.answers | numerals, max(self.words, 1))
+        return Known(self.answers | found, max(self.words, *(len(one.split()) for one in found)))
 
     def inside(self, text: str) -> set[str]:
         """Those that stand in a normalised text as whole words."""
@@ -162,6 +164,52 @@ class Known(NamedTuple):
 
 
 NOTHING = Known(frozenset(), 0)
+_TOKEN = re.compile(r"\w+(?:[-.'\u2019:/]\w+)*|[.!?,;:\n]")
+#: shortest code in capital letters
+_CODE = 4
+
+
+@lru_cache(maxsize=32)
+def rivals(prompt: str, gold: str) -> frozenset[str]:
+    """What of a prompt might as well be its answer, normalised, but for the answer itself: words with a digit where it
+    holds one, codes in capitals as long as it, and what stands between the same neighbours and is written alike
+    (`The number of X is KVXYW.` beside `The number of Y is ZVJPQ.`)."""
+    wanted = normalised(gold)
+    found = set[str]()
+    if any(map(str.isdigit, wanted)):
+        found |= {word for word in normalised(prompt).split() if any(map(str.isdigit, word))}
+    tokens, mine = _TOKEN.findall(prompt), _TOKEN.findall(gold)
+    low, shapes = [one.casefold() for one in tokens], [_shape(one) for one in tokens]
+    shape, count = [_shape(one) for one in mine], len(mine)
+    if not count or "" in shape:
+        return frozenset(found - {wanted})
+    if count == 1 and shape[0] == "A" and len(gold.strip()) >= _CODE:
+        found |= {
+            normalised(one)
+            for one, kind in zip(tokens, shapes, strict=True)
+            if kind == "A" and len(one) == len(mine[0])
+        }
+    places = [at for at in range(len(tokens) - count + 1) if shapes[at : at + count] == shape]
+
+    def beside(at: int) -> tuple[str, str]:
+        before = low[at - 1] if at and shapes[at - 1] else ""
+        return before, low[at + count] if at + count < len(tokens) and shapes[at + count] else ""
+
+    folded_ = [one.casefold() for one in mine]
+    frames = {beside(at) for at in places if low[at : at + count] == folded_}
+    found |= {normalised(" ".join(tokens[at : at + count])) for at in places if frames and beside(at) in frames}
+    return frozenset(found - {wanted, ""})
+
+
+def _shape(token: str) -> str:
+    """How a word is written: with a digit, in capitals, with one at its start, or small; "" for what ends a clause."""
+    if not any(map(str.isalnum, token)):
+        return ""
+    if any(map(str.isdigit, token)):
+        return "9"
+    if token.isupper():
+        return "A" if len(token) > 1 else "Aa"
+    return "Aa" if token[:1].isupper() else "a"
 
 
 def normalised(text: str) -> str:
@@ -206,7 +254,7 @@ class Matcher:
         if not output.strip():
             return Judged(False, EMPTY)
         if self.match == "contains":
-            known = known.and_numbers_of(prompt, gold)
+            known = known.and_rivals_of(prompt, gold)
         found = _JUDGES[self.match](self, output, gold, known)
         if not found.right and folded(output) == folded(prompt):
             return Judged(False, ECHO, found.read)

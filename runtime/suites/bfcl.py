@@ -2,9 +2,13 @@
 
 Rows are those of `runtime.data.bfcl`, their class the category. The rules of the published checker are declared in
 `RULES`: texts are compared folded, an integer is no float but where the schema says number, an argument that may be
-left out is what the answers say. In three things this is stricter: calls are assigned to answers so that as many as
-possible are right, and not greedily; a call that is none (broken, or in a form that is not declared) counts as a call
-where none is due; and nothing of an answer is evaluated, which the published decoder does with sums.
+left out is what the answers say. An answer is unwrapped as the published decoder does it: backticks, line ends and
+spaces around it say nothing, nor do quotation marks, and calls may stand without the brackets of their list. Where no
+call is due, whatever that decoder reads as one is a call (`foo(1, 2)`). The verdicts differ in four things, all but the
+first of which make this one stricter: calls are assigned to answers so that as many as possible are right, and not
+greedily; a call that is none (broken, or in a form that is not declared) counts as a call where none is due; values
+without names are no arguments, where the published decoder leaves them out; and nothing of an answer is evaluated: a
+value is a literal, where the published decoder adds sums up and takes a bare name or another call for its own text.
 
 What understands nothing stands in `zoo`, and the positive control: what the rows themselves say, written in the first
 declared form and read again.
@@ -12,6 +16,8 @@ declared form and read again.
 
 from __future__ import annotations
 
+import ast
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -69,6 +75,66 @@ def items_of(rows: Sequence[Mapping[str, Any]]) -> Sequence[Item]:
     return spool.Each(len(rows), lambda at: item_of(rows[at], {}, {}, RULES, FORMS, fits=False))
 
 
+def _listed(output: str) -> str:
+    """An answer as the published decoder reads it: without what wraps it, in the brackets of a list."""
+    text = output.strip("`\n ")
+    text = text if text.startswith("[") else f"[{text}"
+    return (text if text.endswith("]") else f"{text}]").strip().strip("'")
+
+
+def decodes(output: str) -> bool:
+    """Whether the published decoder reads a call in an answer: each element of the list is one, and its named values
+    are what it knows. Values without names, and whatever is called, say nothing. Nothing is evaluated."""
+    if not _MAY_CALL.search(output):
+        return False
+    try:
+        body = callforms.parsed(_listed(output))
+    except ValueError:
+        return False
+    made = [body] if isinstance(body, ast.Call) else getattr(body, "elts", [])
+    return bool(made) and all(
+        isinstance(one, ast.Call) and all(_known(each.value) for each in one.keywords) for one in made
+    )
+
+
+_MAY_CALL = re.compile(r"\S\s*\(")
+
+
+def _known(value: ast.expr | None) -> bool:
+    """Whether the published decoder makes a value of it; of a sum only what it is made of is asked here."""
+    match value:
+        case ast.Constant() | ast.Name() | ast.Subscript():
+            return True
+        case ast.UnaryOp():
+            return isinstance(value.operand, ast.Constant) and isinstance(value.operand.value, int | float)
+        case ast.List() | ast.Tuple():
+            return all(map(_known, value.elts))
+        case ast.Dict():
+            return all(map(_known, (*value.keys, *value.values)))
+        case ast.BinOp():
+            return _sum(value)
+        case ast.Call():
+            return all(_known(one.value) for one in value.keywords)
+    return False
+
+
+def _sum(value: ast.expr) -> bool:
+    """Whether a sum is one of numbers, or of texts, which can be added up."""
+    if isinstance(value, ast.BinOp):
+        return _sum(value.left) and _sum(value.right)
+    return isinstance(value, ast.Constant) or (isinstance(value, ast.UnaryOp) and _sum(value.operand))
+
+
+def parts_of(output: str, item: Item, forms: Sequence[callforms.Form]) -> dict[str, Any]:
+    """The parts of one answer's score (`runtime.data.called.judge`), read as the published decoder reads it."""
+    if "python" not in forms or not decodes(output):
+        return judge(output, item, forms, RULES, fits=False)
+    parts = judge(_listed(output), item, forms, RULES, fits=False)
+    if not item.wanted and parts["right"]:
+        parts |= {"right": False, "fp": parts["fp"] + 1, "faults": ["call_on_control"], "detail": ""}
+    return parts
+
+
 def select(rows: Sequence[Mapping[str, Any]], runner: str, params: BfclParams) -> Sequence[Mapping[str, Any]]:
     """The rows that a runner is asked."""
     asked = items.first(rows, params.limit)
@@ -77,7 +143,7 @@ def select(rows: Sequence[Mapping[str, Any]], runner: str, params: BfclParams) -
 
 def judged(runner: str, row: Mapping[str, Any], output: Any, item: Item, params: BfclParams) -> items.Line:
     """The line of one row. Raises ValueError for an output that is no text."""
-    parts = judge(items.text_of(output), item, params.forms, RULES, fits=False)
+    parts = parts_of(items.text_of(output), item, params.forms)
     return items.line(row, runner, output, parts, reason(parts))
 
 
@@ -142,7 +208,7 @@ def data_of(
 
     @lru_cache(maxsize=SAYINGS)
     def parts(at: int, output: str) -> dict[str, Any]:
-        return judge(output, asked[at], params.forms, RULES, fits=False)
+        return parts_of(output, asked[at], params.forms)
 
     def again(name: str, at: int, output: Any) -> items.Line:
         found = parts(at, items.text_of(output))

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from runtime.data.spelled import placed
+from runtime.data.spelled import placed, vague
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,18 @@ from runtime.data.spelled import placed
         ("it takes one minute", 1, "minute"),
         ("twenty-four hours later", 24, "hours"),
         ("Just one second, please: forty miles", 40, "miles"),
+        ("The distance is seven.", 7, ""),
+        ("Distance: eleven", 11, ""),
+        ("Eight.", 8, ""),
+        ("It is far. Ten!", 10, ""),
+        ("One.", 1, ""),
+        ("two and a half million people", 2_500_000, "people"),
+        ("two point five thousand euros", 2500, "euros"),
+        ("half a kilometre away", Fraction(1, 2), "kilometre"),
+        ("three quarters of an hour", Fraction(3, 4), "hour"),
+        ("a third of the league", Fraction(1, 3), "league"),
+        ("XIV km away", 14, "km"),
+        ("about MCMXC metres", 1990, "metres"),
     ],
 )
 def test_a_number_in_words_is_the_number(text, value, unit):
@@ -40,10 +52,31 @@ def test_a_number_in_words_is_the_number(text, value, unit):
     "text",
     ["two cities, one of them", "One day it rains.", "someone, often, tenfold, weight, stone-cold", "a few hundreds",
      "Just one second: wait", "One minute, please.", "one hundred percent sure", "A thousand thanks!",
-     "open twenty-four hours a day", "a game of twenty questions", "the first, the twenty-first", "half of it", "a", "", "the twenty second of May", "point five"],
+     "open twenty-four hours a day", "a game of twenty questions", "the first, the twenty-first", "half of it", "a", "", "the twenty second of May", "point five",
+     "That is one.", "It is one of the two.", "There are two ways: by car, by train", "Half the people", "the second half of a minute",
+     "I am XL", "IIII km", "MIX it", "one, two or three of them"],
 )  # fmt: skip
 def test_what_is_no_number_or_a_determiner_is_none(text):
     assert [one.text for one in placed(text)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["several hundred kilometres", "hundreds of km", "thousands of miles", "a few dozen leagues", "many million dollars",
+     "a couple of kilometres", "a few miles", "hundreds of thousands of years", "countless miles"],
+)  # fmt: skip
+def test_an_amount_without_a_number_is_one_none_the_less(text):
+    said = f"It is {text}, they say."
+    assert [said[start:end] for start, end in vague(said)] == [text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a few things", "many thanks", "a couple of days later", "in a few seconds", "several people", "hundreds of options",
+     "some time", "a thousand miles", "many years ago", "few know", "How many miles is it?", "how many million dollars"],
+)  # fmt: skip
+def test_what_people_say_of_time_and_things_is_none(text):
+    assert vague(text) == []
 
 
 def test_numbers_in_a_row_are_several():
@@ -51,7 +84,8 @@ def test_numbers_in_a_row_are_several():
 
 
 @pytest.mark.parametrize(
-    "unit", ["one hundred thousand and ", "a ", "twenty ", "one ", "minus ", "one minute, please "]
+    "unit",
+    ["one hundred thousand and ", "a ", "twenty ", "one ", "minus ", "one minute, please ", "half a mile ", "XIV km "],
 )
 def test_hostile_text_takes_time_in_proportion(unit):
     def seconds(size):

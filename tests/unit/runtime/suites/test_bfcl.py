@@ -14,7 +14,7 @@ from runtime.contract.sources import Reader
 from runtime.data import bfcl as data
 from runtime.data import converting
 from runtime.data.called import Item, gold_of, judge
-from runtime.suites.bfcl import RULES, SUITE, BfclParams, items_of
+from runtime.suites.bfcl import RULES, SUITE, BfclParams, decodes, items_of, parts_of
 from tests.unit.runtime.suites.damaged import WAYS
 from tests.unit.runtime.suites.models import Scripted, reported
 
@@ -39,6 +39,55 @@ def test_gold_is_right_in_every_form_and_damage_never(category: str) -> None:
             assert made is None or not right(item, made), (item.id, name)
             damaged += made is not None
     assert damaged >= (32 if category == data.CONTROLS else 7 * 16 - 3)
+
+
+#: how gold is wrapped → whether the published decoder reads it
+WRAPPED = {
+    "{}": True,
+    "`[{}]`": True,
+    "```\n[{}]\n```": True,
+    "```\n{}\n```": True,
+    "  [{}]\n": True,
+    "[{}": True,
+    "```python\n[{}]\n```": False,
+    "'[{}]'": False,
+    "Here: [{}]": False,
+    "[{}].": False,
+}
+
+
+@pytest.mark.parametrize("category", [name for name in data.CATEGORIES if name != data.CONTROLS])
+@pytest.mark.parametrize("wrap", WRAPPED)
+def test_gold_is_unwrapped_as_the_published_decoder_does_it(category: str, wrap: str) -> None:
+    """Each of these verdicts is the published one (tests/bench/bfcl_decoder.py)."""
+    for item in items_of(data.rows_of(FOLDER, category))[:6]:
+        said = wrap.format(gold_of(item, "python")[1:-1])
+        assert decodes(said) is WRAPPED[wrap]
+        assert parts_of(said, item, PARAMS.forms)["right"] is WRAPPED[wrap], said
+        # where Python is not declared it is not read so
+        assert not parts_of(said, item, ["json"])["right"]
+
+
+DECODED = [json.loads(line) for line in (FOLDER / "decoded.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def test_where_no_call_is_due_what_the_published_decoder_reads_is_one() -> None:
+    """100 texts and what bfcl-eval 2026.3.23 says of each: right here is right there, and never the other way round."""
+    item = items_of(data.rows_of(FOLDER, data.CONTROLS))[0]
+    stricter = []
+    assert sum(call for _, call in DECODED) == 50
+    for text, call in DECODED:
+        assert decodes(text) is call, text
+        parts = parts_of(text, item, PARAMS.forms)
+        assert parts["right"] is (parts["faults"] == [])
+        assert not (call and parts["right"]), text
+        if not call and not parts["right"]:
+            stricter.append(text)
+    # calls that are none, and calls in other forms, are calls here
+    assert {"```python\nfoo(a=1)\n```", '{"name": "foo", "arguments": {"a": 1}}', "[foo(a=1)]'"} <= {*stricter}
+    assert not {"", "I cannot help with that.", "Note(this) is no call", "f(x) = 2x", "Sure (of course)"} & {*stricter}
+    # where Python is not declared, its decoder is not asked
+    assert parts_of("a(b)", item, ["json"])["right"]
 
 
 def question(tmp_path: Path, answer: dict[str, Any], properties: dict[str, Any], required: list[str]) -> Item:

@@ -103,10 +103,79 @@ def test_a_fact_is_found_in_every_form_of_its_letters_and_a_wrong_date_in_digits
         ("12.5 km, not a hundred, to Oslo", (2, 1, 3), (2, 1, 3)),
         # no number is meant
         ("One of two ways to Oslo", (1, 0, 4), (1, 0, 4)),
+        # amounts that are no numbers, what is all that is said, parts, Roman numerals
+        ("12.5 km to Oslo, several hundred kilometres, hundreds of miles", (2, 2, 3), (2, 2, 3)),
+        ("12.5 km to Oslo. The distance is seven. Eight. Ten.", (2, 3, 3), (2, 3, 3)),
+        ("12.5 km to Oslo, half a kilometre, a quarter of a mile", (2, 2, 3), (2, 2, 3)),
+        ("12.5 km to Oslo, XIV km, LXX miles", (2, 2, 3), (2, 2, 3)),
     ],
 )
 def test_a_number_in_words_is_said_like_one_in_digits(text: str, lax: Any, semantic: Any) -> None:
     assert counts(text) == (lax, semantic)
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text", "found"),
+    [
+        ("2500000", "", "2.5 million of them", (1, 0, 0)),
+        ("2500000", "", "two and a half million", (1, 0, 0)),
+        ("2500000", "km", "2.5 million km away", (1, 0, 0)),
+        ("2500000", "$", "for $2.5 million", (1, 0, 0)),
+        ("12000", "", "12k", (1, 0, 0)),
+        ("144", "eggs", "12 dozen eggs", (1, 0, 0)),
+        ("2500000", "km", "2.5 million miles", (0, 1, 1)),
+        ("2500000", "", "more than 2.5 million", (0, 1, 1)),
+        ("2500000", "", "2.6 million", (0, 1, 1)),
+        # the scale is what the fact does not say
+        ("2.5", "", "2.5 million", (0, 1, 1)),
+        ("2.5", "km", "2.5 million km", (0, 1, 1)),
+        ("2.5", "", "two and a half million", (0, 1, 1)),
+        ("7", "", "The distance is seven.", (1, 0, 0)),
+        ("0.5", "kilometre", "half a kilometre", (1, 0, 0)),
+    ],
+)
+def test_a_number_with_a_scale_is_the_product(value: str, unit: str, text: str, found: tuple[int, int, int]) -> None:
+    result = json.dumps({"a": float(value), "bbbbbbbbbbbbbbbb": "cccccccccccccc", "ddd": "eeeeeeeee"})
+    one = score(text, [Fact(value, "number", unit)], "en", "q", [result], None)
+    assert (one.semantic.true, one.semantic.false, one.semantic.missed) == found
+
+
+def test_a_scale_may_be_the_unit_of_a_fact() -> None:
+    """The row's own answer says it so; in German, too."""
+    for locale, text, unit in (
+        ("en", "It is 2.5 million.", "million|million km"),
+        ("de", "2,5 Millionen", "Millionen"),
+    ):
+        fact = [Fact("2.5", "number", unit)]
+        one = score(text, fact, locale, "q", ['{"a": 2.5, "b": "cccccccccccccccccccccc", "d": "e"}'], None, (), text)
+        assert (one.semantic.true, one.semantic.false) == (1, 0)
+    german = [Fact("2500000", "number", "km")]
+    assert (
+        score("2,5 Millionen km", german, "de", "q", ['{"a": 2500000, "b": "ccccccccccccccc"}'], None).semantic.true
+        == 1
+    )
+
+
+STAMPED = '{"at": "2025-03-04T10:00:00+01:00", "bbbbbbbbbbbbbbbb": "cccccccccccccc", "ddd": "eeeeeeeee"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("on 4-Mar-2025", (1, 0, 0)),
+        ("on 04-March-2025", (1, 0, 0)),
+        ("on 5-Mar-2025", (0, 1, 1)),
+        ("at 2025-03-04T00:00:00Z", (1, 0, 0)),
+        ("at 2025-03-04T10:00:00+01:00", (1, 0, 0)),
+        # another time than the result has is something besides
+        ("at 2025-03-04T11:00:00Z", (1, 1, 0)),
+        ("at 2025-03-05T10:00:00+01:00", (0, 1, 1)),
+        ("at 2025-13-04T10:00:00", (0, 1, 1)),
+    ],
+)
+def test_a_day_may_have_its_month_in_letters_or_its_time(text: str, found: tuple[int, int, int]) -> None:
+    one = score(text, [Fact("2025-03-04", "date")], "en", "q", [STAMPED], None)
+    assert (one.semantic.true, one.semantic.false, one.semantic.missed) == found
 
 
 def test_number_words_of_the_question_and_of_the_rows_own_answer_may_be_said() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -115,6 +116,36 @@ def test_a_line_that_says_otherwise_than_its_output_is_found() -> None:
     lines[0] = {**lines[0], "parts": {**lines[0]["parts"], "right": True}, "reason": ""}
     with pytest.raises(ValueError, match="is not what its output gives"):
         needle.data_of(lines, ROWS, [], PARAMS, 0)
+
+
+LETTERS = str.maketrans("0123456789", "QWXZKVJYGP")
+
+
+@pytest.mark.parametrize("written", [str.upper, str.lower, str.title])
+def test_who_lists_all_codes_of_a_prompt_finds_none_of_them(written: Callable[[str], str]) -> None:
+    """Codes of letters are told by what stands around them, in whatever case."""
+
+    def spelled(text: str) -> str:
+        return re.sub(r"\b\d{5}\b", lambda number: written(number[0].translate(LETTERS)), text)
+
+    rows = [{**row, "prompt": spelled(row["prompt"]), "response": spelled(row["response"])} for row in ROWS]
+    gold = {row["prompt"]: row["response"] for row in rows}
+    every = {row["response"] for row in rows}
+    params = needle.NeedleParams(match="contains")
+
+    def listed(prompt: str) -> str:
+        found = re.findall(r"number of \w+ \w+ is (\w+)", prompt)
+        assert gold[prompt] in found
+        assert len(found) > 2
+        return ", ".join(dict.fromkeys(found))
+
+    def said(prompt: str) -> str:
+        return f"The number of it is {gold[prompt]}, as the text says."
+
+    data = reported(needle.SUITE, {"teacher": Scripted(said), "student": Scripted(listed)}, rows, [], params)
+    assert len(every) > 2
+    assert (data["right"]["teacher"]["k"], data["right"]["student"]["k"]) == (len(rows), 0)
+    assert data["reasons"]["student"]["several_answers"]["k"] == len(rows)
 
 
 def test_without_rows_nothing_is_known() -> None:
