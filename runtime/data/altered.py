@@ -26,14 +26,17 @@ _BOUND = re.compile(
 _MAGNITUDE = (
     r"[\s-]*(?i:hundred|thousand|million|billion|trillion|dozen|lakh|crore)s?\b|\s?[kKMB]\b|\s?(?:bn|mn|mio|mrd)\b"
 )
+_PART = r"\s+and\s+(?:an?|one|three)\s+(?:half|third|quarters?)\b"
 _POWER = (
     r"(?:\s?[^\W\d_]{1,12})?(?:\s*(?:\^|\*{1,2}\s*\d|[\u00d7x]\s*\d|[\u00b2\u00b3]|/\s*\d)"
     r"|\s+(?:squared|cubed|times|longer|shorter|higher|lower|more\s+than|less\s+than|fewer|too\s+(?:few|many|much))\b"
+    rf"|{_PART}"
     r"|\s*\(in\s+(?:hundred|thousand|million|billion)s?\))"
 )
 _NUMBER = re.compile(r"[\d.,\u00a0\u202f ]*\d")
 _BEHIND_IT = re.compile(rf"{_MAGNITUDE}|(?i:{_POWER})")
-_SCALED = re.compile(_MAGNITUDE)
+#: what may stand within the place of a number
+_SCALED = re.compile(rf"{_MAGNITUDE}|(?i:{_PART})")
 
 
 def excepted(text: str, start: int) -> bool:

@@ -66,6 +66,12 @@ _SCALES = {
     "de": {"tausend": 10**3, "million": 10**6, "millionen": 10**6, "mio": 10**6, "milliarde": 10**9}
     | {"milliarden": 10**9, "mrd": 10**9, "billion": 10**12, "billionen": 10**12},
 }
+#: a part behind a number in digits
+_AND_PART = re.compile(r"\s+and\s+(?P<times>an?|one|three)\s+(?P<part>half|third|quarters?)(?!\w)", re.IGNORECASE)
+_PARTS = {"half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4), "quarters": Fraction(1, 4)}
+#: what labels the lines of a list, and what people say with a number in it that counts nothing
+_LABEL = re.compile(r"^[ \t]*(\d{1,2})[.)][ \t]+(?=\S)", re.MULTILINE)
+_IDIOM = re.compile(r"(?<![\w/.])24/7(?![\w/])")
 _SCALE = re.compile(r"(?:(?<=\d)(?P<short>k)|[ \u00a0\u202f-]?(?P<long>[^\W\d_]{2,10}))(?!\w)")
 _BEHIND_SCALE = re.compile(r"\.?[ \u00a0\u202f]?((?:[^\W\d_]+|[%\u2030\u00b0][CF]?)(?:/[^\W\d_]+)?)")
 _CURRENCY = re.compile("[ \u00a0\u202f]?([$€£¥₹])")
@@ -142,12 +148,13 @@ def said(text: str, locale: str) -> Sequence[Said]:
     The last few are kept: what was asked, and a row's own answer, stand beside every model's answer to it.
     """
     found = list(_dates(text, locale))
+    idle = _idle(text)
     for match in _ID.finditer(text):
         if not _WITH_UNIT.fullmatch(match[0]) and not _over(found, *match.span()):
             found.append(Said("id", match[0], "", *match.span()))
     decimal = "," if locale == "de" else "."
     for start, end, number in numbers.placed(text, decimal):
-        if not _over(found, start, end):
+        if start not in idle and not _over(found, start, end):
             behind = _CURRENCY.match(text, end)
             sign = behind[1] if behind and not number.unit else ""
             found.append(
@@ -166,8 +173,30 @@ def said(text: str, locale: str) -> Sequence[Said]:
     return tuple(sorted(found, key=lambda one: one.start))
 
 
+def _idle(text: str) -> frozenset[int]:
+    """Where numbers begin that count nothing: idioms, and the labels of lists, each from 1 on without a gap."""
+    runs: list[list[int]] = []
+    due = 0
+    for label in _LABEL.finditer(text):
+        number = int(label[1])
+        if number == 1:
+            runs.append([])
+        due = number + 1 if number and runs and number in (1, due) else 0
+        if due:
+            runs[-1].append(label.start(1))
+    return frozenset(
+        [one.start() for one in _IDIOM.finditer(text)] + [at for run in runs if len(run) > 1 for at in run]
+    )
+
+
 def _scaled(text: str, number: numbers.Found, end: int, locale: str) -> Said | None:
-    """A number in digits with a scale behind it."""
+    """A number in digits with a scale behind it, or with a part (`7 and a half`)."""
+    part = _AND_PART.match(text, end) if locale == "en" else None
+    if part is not None:
+        count = 3 if part["times"].casefold() == "three" else 1
+        unit = _BEHIND_SCALE.match(text, part.end())
+        value = number.value + count * _PARTS[part["part"].casefold()]
+        return Said("number", value, unit[1] if unit else "", number.start, part.end())
     behind = _SCALE.match(text, end)
     word = (behind["short"] or behind["long"].casefold().removesuffix("s" if locale == "en" else "")) if behind else ""
     times = _SCALES[locale].get(word)

@@ -103,6 +103,15 @@ def test_a_fact_is_found_in_every_form_of_its_letters_and_a_wrong_date_in_digits
         ("12.5 km, not a hundred, to Oslo", (2, 1, 3), (2, 1, 3)),
         # no number is meant
         ("One of two ways to Oslo", (1, 0, 4), (1, 0, 4)),
+        ("12 and a half km to Oslo", (2, 0, 3), (2, 0, 3)),
+        ("12.5 and a half km to Oslo", (1, 1, 4), (1, 1, 4)),
+        # labels of a list, and idioms
+        ("1. It is 12.5 km away\n2. It is Oslo\n3. That is all", (2, 0, 3), (2, 0, 3)),
+        ("1. far\n2. It is 12.5 km\n\nElse\n1) Oslo\n  2) near\n4) no", (2, 1, 3), (2, 1, 3)),
+        ("12.5 km to Oslo, open 24/7", (2, 0, 3), (2, 0, 3)),
+        ("1. It is 12.5 km away\n7. It is Oslo", (2, 2, 3), (2, 2, 3)),
+        ("7. It is 12.5 km away\n8. It is Oslo", (2, 2, 3), (2, 2, 3)),
+        ("1. It is 12.5 km to Oslo", (2, 1, 3), (2, 1, 3)),
         # amounts that are no numbers, what is all that is said, parts, Roman numerals
         ("12.5 km to Oslo, several hundred kilometres, hundreds of miles", (2, 2, 3), (2, 2, 3)),
         ("12.5 km to Oslo. The distance is seven. Eight. Ten.", (2, 3, 3), (2, 3, 3)),
