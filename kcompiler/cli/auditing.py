@@ -12,7 +12,9 @@ from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import PROFILE, called, located
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from kcompiler.audit import Audit
     from kcompiler.project import Project
@@ -27,7 +29,15 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--bundle", type=_FILE, help="Write the evidence of TARGET into this ZIP file, for whoever has no project."
 )
-@click.option("--sign-key", type=_FILE, multiple=True, help="Of --bundle: sign it with this OpenSSH private key.")
+@click.option(
+    "--export",
+    "exported",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Make this folder: in-toto statements, ML-BOM, model card, model signatures, and the evidence of TARGET.",
+)
+@click.option(
+    "--sign-key", type=_FILE, multiple=True, help="Of --bundle and --export: sign with this OpenSSH private key."
+)
 @click.option("--verifier", type=_FILE, help="Write the stand-alone verifier into this file; it is in a bundle, too.")
 @click.option("--key", type=_FILE, help="Of a bundle: the allowed signers, in a file as ssh-keygen has them.")
 @click.option("--revoked", type=_FILE, help="Of a bundle: keys that no longer count, or their fingerprints.")
@@ -39,6 +49,7 @@ def audit(
     target: Path,
     profile: str,
     bundle: Path | None = None,
+    exported: Path | None = None,
     sign_key: tuple[Path, ...] = (),
     verifier: Path | None = None,
     key: Path | None = None,
@@ -48,27 +59,29 @@ def audit(
 ) -> None:
     """Recompute digests, journal, reports and verdict of TARGET, and compare.
 
-    TARGET is a spec, a lock or a folder of generated/; or a bundle, a ZIP file that --bundle wrote, which needs no
-    project: then --key or --head says who vouches for it, and without either it is self-consistent, unsigned (exit 7).
-    Waivers and rules with a day are looked at as they are at --as-of: where each waiver stands, the verdict then, and
-    what ends later is told, and changes no exit code, which is about the evidence.
+    TARGET is a spec, a lock or a folder of generated/; or a bundle, a ZIP file that --bundle wrote, or a folder that
+    --export made, which need no project: then --key or --head says who vouches for it, and without either it is
+    self-consistent, unsigned (exit 7). Waivers and rules with a day are looked at as they are at --as-of: where each
+    waiver stands, the verdict then, and what ends later is told, and changes no exit code, which is about the evidence.
     A bundle holds the stand-alone verifier, `python3 -I verify.py BUNDLE`, which needs nothing but Python.
     """
     if verifier is not None:
         from kcompiler.verifier import assembled
 
         _write(verifier, assembled().encode())
-    if target.suffix == ".zip":
-        if bundle is not None or sign_key or profile:
+    if target.suffix == ".zip" or _is_export(target):
+        if bundle is not None or exported is not None or sign_key or profile:
             raise click.UsageError(
-                "--bundle, --sign-key and --profile are of a project, and TARGET is a bundle already"
+                "--bundle, --export, --sign-key and --profile are of a project, and TARGET is evidence of one already"
             )
-        _of_bundle(answer, target, _trust(key, revoked, head, as_of))
+        _of_others(answer, target, _trust(key, revoked, head, as_of))
         return
     if key or revoked or head:
-        raise click.UsageError("--key, --revoked and --head are of a bundle, a ZIP file")
-    if sign_key and bundle is None:
-        raise click.UsageError("--sign-key signs a bundle; say with --bundle where to write it")
+        raise click.UsageError("--key, --revoked and --head are of a bundle or an export")
+    if sign_key and bundle is None and exported is None:
+        raise click.UsageError(
+            "--sign-key signs a bundle or an export; say with --bundle or --export where to write it"
+        )
     from kcompiler import lock
     from kcompiler.audit import audit as recompute
 
@@ -79,8 +92,19 @@ def audit(
     _told(answer, result)
     if result.exit_code:
         raise Outcome(result.exit_code, result.word, f"kcompiler apply {called(target, profile)}")
+    name, asked = str(made["asked"]["name"]), called(target, profile)
     if bundle is not None:
-        _packed(answer, home, str(made["asked"]["name"]), bundle, sign_key, called(target, profile))
+        _packed(answer, home, name, bundle, sign_key, asked)
+    if exported is not None:
+        _exported(answer, home, name, exported, sign_key, asked)
+
+
+def _is_export(target: Path) -> bool:
+    if not target.is_dir() or not (target / "manifest.json").is_file():
+        return False
+    from kcompiler.export.audited import is_export
+
+    return is_export(target)
 
 
 def _told(answer: Answer, result: Audit) -> None:
@@ -88,7 +112,7 @@ def _told(answer: Answer, result: Audit) -> None:
     from kcompiler.render.places import finding
 
     answer.verdict = result.verdict
-    told = {"checked": dict(result.checked), "standing": list(result.standing), "bundle": None}
+    told = {"checked": dict(result.checked), "standing": list(result.standing), "bundle": None, "export": None}
     answer.data = {"word": result.word, **told}
     answer.sections = [("standing", list(result.standing))]
     answer.findings = [finding(one.code, one.severity, one.subject, one.message) for one in result.findings]
@@ -108,11 +132,9 @@ def _write(path: Path, data: bytes) -> None:
         raise Outcome(6, "storage-failed", "free space or mend the disk", str(failed)) from None
 
 
-def _packed(answer: Answer, home: Project, name: str, path: Path, keys: Sequence[Path], asked: str) -> None:
-    """Writes the bundle of evidence that was just found sound."""
+def _signers(keys: Sequence[Path]) -> list[Ed25519PrivateKey]:
+    """The private keys in files. Raises Outcome for what is none."""
     from kcompiler import dsse
-    from kcompiler.audit import packing
-    from runtime import digest
 
     signers = []
     for file in keys:
@@ -120,10 +142,70 @@ def _packed(answer: Answer, home: Project, name: str, path: Path, keys: Sequence
             signers.append(dsse.private_key(file.read_bytes()))
         except dsse.Unreadable as why:
             raise Outcome(2, "unreadable", "name another key with --sign-key", f"{file}: {why}") from None
+    return signers
+
+
+def _bundle(home: Project, name: str, signers: Sequence[Ed25519PrivateKey], asked: str) -> bytes:
+    from kcompiler.audit import packing
+
     try:
-        data = packing.bundle(home.root, name, signers)
+        return packing.bundle(home.root, name, signers)
     except packing.Incomplete as why:
         raise Outcome(3, "evidence-incomplete", f"kcompiler apply {asked}", str(why)) from None
+
+
+def _exported(answer: Answer, home: Project, name: str, folder: Path, keys: Sequence[Path], asked: str) -> None:
+    """Makes the folder of an export of evidence that was just found sound."""
+    from kcompiler import dsse, export
+    from kcompiler.export.facts import gather
+    from runtime.contract import BrokenEvidence
+
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not _is_export(folder))):
+        raise Outcome(2, "unusable-path", "name a folder that is not there yet", f"{folder} holds what is no export")
+    signers = _signers(keys)
+    data = _bundle(home, name, signers, asked)
+    try:
+        files = export.files(gather(home.root, name), data, signers)
+    except BrokenEvidence as lacking:
+        raise Outcome(
+            4,
+            "input-absent",
+            f"kcompiler apply {asked}, or export where it was applied",
+            f"{lacking.subject}: {lacking}",
+        ) from None
+    _lay_out(folder, files)
+    by = list(map(dsse.shown, signers))
+    told = f"{folder}: {len(files)} files, " + (
+        f"signed by {', '.join(by)}" if by else "unsigned: --sign-key KEY signs"
+    )
+    answer.data["export"] = {"path": folder.as_posix(), "files": len(files), "signed_by": by}
+    answer.sections = [*answer.sections, ("export", [told])]
+    answer.say(f"export      {told}\n")
+
+
+def _lay_out(folder: Path, files: Mapping[str, bytes]) -> None:
+    """The folder with these files and no others; raises Outcome where the disk refuses."""
+    from runtime.machine.durable import DISK, StorageFailed
+
+    try:
+        for path in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else []:
+            if path.is_file() and path.relative_to(folder).as_posix() not in files:
+                path.unlink()
+        for path in sorted({(folder / name).parent.absolute() for name in files}):
+            DISK.folder(path)
+    except StorageFailed as failed:
+        raise Outcome(6, "storage-failed", "free space or mend the disk", str(failed)) from None
+    for name, data in files.items():
+        _write(folder / name, data)
+
+
+def _packed(answer: Answer, home: Project, name: str, path: Path, keys: Sequence[Path], asked: str) -> None:
+    """Writes the bundle of evidence that was just found sound."""
+    from kcompiler import dsse
+    from runtime import digest
+
+    signers = _signers(keys)
+    data = _bundle(home, name, signers, asked)
     _write(path, data)
     by = list(map(dsse.shown, signers))
     signed = f"signed by {', '.join(by)}" if by else "unsigned: --sign-key KEY signs it"
@@ -157,13 +239,19 @@ def _trust(key: Path | None, revoked: Path | None, head: str, as_of: str) -> Tru
         raise Outcome(2, "unreadable", "kcompiler audit --help", str(why)) from None
 
 
-def _of_bundle(answer: Answer, path: Path, trust: Trust) -> None:
+def _of_others(answer: Answer, path: Path, trust: Trust) -> None:
+    """The audit of a bundle or an export."""
     from kcompiler.audit.bundle import audit_bundle
+    from kcompiler.export.audited import audit_export
 
-    result, manifest = audit_bundle(_read(path), trust)
+    result, manifest = audit_export(path, trust) if path.is_dir() else audit_bundle(_read(path), trust)
     answer.plan = str(manifest.get("plan", ""))
     _told(answer, result)
     if result.exit_code == 7:
         raise Outcome(7, result.word, f"kcompiler audit {path} --key ALLOWED_SIGNERS, or --head HEX from who made it")
     if result.exit_code:
-        raise Outcome(result.exit_code, result.word, "ask for the bundle again: kcompiler audit SPEC --bundle FILE")
+        raise Outcome(
+            result.exit_code,
+            result.word,
+            f"ask for it again: kcompiler audit SPEC {'--export DIR' if path.is_dir() else '--bundle FILE'}",
+        )

@@ -265,7 +265,7 @@ FORGED: list[tuple[str, Callable[[Files], Files], tuple[int, int]]] = [
 ]  # fmt: skip
 
 
-QUICK = FORGED if LONG else FORGED[::2]
+QUICK = FORGED if LONG else FORGED[::3]
 
 
 @pytest.mark.parametrize(("forged", "expected"), [one[1:] for one in QUICK], ids=[one[0] for one in QUICK])

@@ -83,7 +83,7 @@ def test_how_far_a_rule_fails_and_how_every_place_ended() -> None:
     for rule in rules():
         for name, case in cases_of(rule):
             kind = rule.rule.kind
-            enough = looked.get(kind, 0) >= (2 if kind in measured or kind in NO_DISTANCE else 40)
+            enough = looked.get(kind, 0) >= (1 if kind in measured or kind in NO_DISTANCE else 40)
             if case.expect.outcome != "fail" or (enough and not LONG):
                 continue
             looked[kind] = looked.get(kind, 0) + 1
