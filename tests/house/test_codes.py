@@ -27,7 +27,8 @@ REFUSED = sorted(
 FOUND = sorted(
     {
         code
-        for path in [*(ROOT / "kcompiler/audit").rglob("*.py"), ROOT / "kcompiler/render/state.py"]
+        for room in ("audit", "export", "render")
+        for path in (ROOT / "kcompiler" / room).rglob("*.py")
         for code in re.findall(r"\"(KA\d{2})\"", path.read_text(encoding="utf-8"))
     }
 )

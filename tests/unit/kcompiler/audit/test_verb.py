@@ -71,13 +71,14 @@ def test_a_bundle_is_written_signed_and_audited_elsewhere(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((SPEC, "--sign-key", "{desk}/key"), "say with --bundle where to write it"),
+        ((SPEC, "--sign-key", "{desk}/key"), "say with --bundle or --export where to write it"),
         ((SPEC, "--key", "{desk}/allowed"), "are of a bundle"),
         ((SPEC, "--bundle", "{desk}/none/out.zip"), "there is no such folder"),
         ((SPEC, "--bundle", "{desk}/o.zip", "--sign-key", "{desk}/allowed"), "not an OpenSSH private key"),
         ((SPEC, "--bundle", "{desk}/o.zip", "--sign-key", "{desk}/none"), "none"),
+        ((SPEC, "--export", "{desk}"), "holds what is no export"),
         (("{desk}/none.zip",), "cannot read"),
-        (("{desk}/out.zip", "--bundle", "{desk}/o.zip"), "is a bundle already"),
+        (("{desk}/out.zip", "--bundle", "{desk}/o.zip"), "is evidence of one already"),
         (("{desk}/out.zip", "--key", "{desk}/none"), "cannot read"),
         (("{desk}/out.zip", "--key", "{desk}/empty"), "no ssh-ed25519 key stands in it"),
         (("{desk}/out.zip", "--key", "{desk}/allowed", "--as-of", "soon"), "not a UTC time"),
