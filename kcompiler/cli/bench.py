@@ -25,7 +25,7 @@ _PASTE = """  benchmarks:
 @click.option(
     "--pin",
     type=click.Path(path_type=Path),
-    help="Keep the report in this file, as a baseline to compare with, unless a rule blocks what was measured.",
+    help="Keep the report, and that on its run, in this file, as a baseline, unless a rule blocks what was measured.",
 )
 @PROFILE
 def bench(spec: Path, wanted: str | None, pin: Path | None, profile: str) -> None:
@@ -34,6 +34,8 @@ def bench(spec: Path, wanted: str | None, pin: Path | None, profile: str) -> Non
     Exit 0 when no rule about speed blocks; the verdict on the whole stays with apply.
     """
     from kcompiler.cli import threads
+    from kcompiler.policy.binding import RUN
+    from runtime.contract.regression import pin as pinned
     from runtime.contract.speed import KIND
 
     threads.settle()
@@ -58,7 +60,7 @@ def bench(spec: Path, wanted: str | None, pin: Path | None, profile: str) -> Non
     errors(run)
     _show(run.reports, force, verdict, only)
     if pin is not None and force[0] in run.texts:
-        _pin(home, made, pin, run.texts[force[0]].decode(), _blocks(verdict, force[0]))
+        _pin(home, made, pin, pinned(run.reports[force[0]], run.reports[RUN]), _blocks(verdict, force[0]))
     leave(run, verdict, called(spec, profile), signal, frozenset(only))
 
 

@@ -357,7 +357,23 @@ def _unpinned(tree: source.Tree, rule: Rule, kind: Kind, params: Closed, folder:
     """What lies beside a rule and is not what it says."""
     assert kind.pinned is not None
     try:
-        kind.pinned(params, folder, rule.on)
+        found = kind.pinned(params, folder, rule.on)
+        if "missing" in found:
+            yield tree.diagnostic(
+                "KC6048",
+                "/params/baseline",
+                f"rule `{rule.id}` has nothing to compare with: {found['missing']}",
+                help="put the report of an earlier run there (generated/NAME/evidence/reports) and the report on that "
+                "run (generated/NAME/evidence/run.json), or take the rule out until there is one",
+            )
+        elif "plan" not in found and getattr(params, "unanchored", "") != "allowed":
+            yield tree.diagnostic(
+                "KC6049",
+                "/params/baseline",
+                f"nothing says of which run the baseline of rule `{rule.id}` is",
+                help="put generated/NAME/evidence/run.json of that run beside it and name it: "
+                "`run: baseline/run.json`; or say `unanchored: allowed` under `params`",
+            )
     except (OSError, ValueError) as error:
         yield tree.diagnostic(
             "KC6044",

@@ -315,6 +315,8 @@ def _regression(params: Params, report: Report, expect: Any, _other: Any) -> Uni
     before, bound, now = expect.get("data"), expect.get("fingerprints"), report["fingerprints"]
     if not isinstance(before, dict) or not isinstance(bound, dict):
         return "error"
+    if params.get("unanchored") != "allowed" and not isinstance(expect.get("plan"), str):
+        return "inconclusive"
     known = [name for name in params["same"] if name in now or name in bound]
     if not known or any(now.get(name) != bound.get(name) for name in known):
         return "inconclusive"
@@ -449,7 +451,7 @@ KINDS: Mapping[str, Callable[[Params, Report, Any, Optional[Report]], Union[str,
     "fingerprints@1": _fingerprints,
     "genuine@1": _genuine,
     "presence@1": _presence,
-    "regression@1": _regression,
+    "regression@2": _regression,
     "relative@1": _relative,
     "trend@1": _trend,
 }

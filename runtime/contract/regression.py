@@ -10,12 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from runtime import digest
 from runtime.contract import speed, strict_json
-from runtime.contract.report import measured, rate, unavailable
+from runtime.contract.report import dump, measured, rate, unavailable
 from runtime.contract.speed import tokens_of
 from runtime.contract.statistics.quantiles import ends, quantile
 
 KIND = "benchmark.regression"
+#: what a file is that is pinned: a report, and the report on the run that made it
+PINNED = "benchmark.pinned"
 #: bytes of a pinned report, at most
 MOST = 16 << 20
 #: one of a quotient's two intervals; both together hold at 0.95 (Bonferroni)
@@ -83,9 +86,16 @@ def of_another(data: Mapping[str, Any], benchmark: Mapping[str, Any]) -> str:
 def pinned(path: Path) -> Mapping[str, Any]:
     """Data of a report that lies in a file; it may hold nothing that was measured. Raises OSError, and one of NO_REPORT
     for a file that is no report of a benchmark, or whose figures are not those of its nanoseconds."""
+    return _measured(_whole(path))
+
+
+def _whole(path: Path) -> Any:
     if path.stat().st_size > MOST:
         raise ValueError(f"larger than {MOST >> 20} MiB")
-    report: Any = strict_json.loads(path.read_bytes())
+    return strict_json.loads(path.read_bytes())
+
+
+def _measured(report: Any) -> Mapping[str, Any]:
     if not isinstance(report, dict) or report.get("kind") != speed.KIND:
         raise ValueError(f"not of kind `{speed.KIND}`")
     if report["environment"]["forged"] is not False:
@@ -95,9 +105,27 @@ def pinned(path: Path) -> Mapping[str, Any]:
     return data
 
 
+def pin(report: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """The text of a baseline: a report of a benchmark with the report on the run that made it, which names its plan
+    and, by digest, the report."""
+    return dump({"kind": PINNED, "report": report, "run": run})
+
+
 def baseline(path: Path) -> Mapping[str, Any]:
-    """The same of a file that times are compared with: it holds some. Raises as `pinned` does."""
-    data = pinned(path)
+    """The same of a file that times are compared with, as `pin` writes it: it holds some, and it is of a run. Raises as
+    `pinned` does."""
+    whole = _whole(path)
+    if isinstance(whole, dict) and whole.get("kind") == speed.KIND:
+        raise ValueError("it is tied to no run: the report on the run that made it is not beside it")
+    if not isinstance(whole, dict) or whole.get("kind") != PINNED:
+        raise ValueError(f"not of kind `{PINNED}`")
+    data = _measured(whole["report"])
+    made = digest.of_one_file("report.json", dump(whole["report"]).encode())
+    subject = whole["run"]["subject"]
+    if whole["run"]["environment"]["forged"] is not False or not isinstance(subject.get("plan"), str):
+        raise ValueError("the run that it names was forged, or is of no plan")
+    if made not in subject.values():
+        raise ValueError("the run that it names made no such report: one of both was changed")
     shapes = [(name, one) for name, runner in data["runners"].items() for one in runner["shapes"].values()]
     if not any(one["ns"]["first"] for _, one in shapes):
         name, one = shapes[0]

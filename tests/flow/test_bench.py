@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runtime import digest
 from runtime.contract import report as facts
 from runtime.contract import speed
 from tests.flow.world import NAME, Home, kcompiler
@@ -39,10 +41,11 @@ def report(home: Home, step: str = "benchmark-speed") -> dict[str, Any]:
     return found
 
 
-def slower(path: Path, factor: float) -> None:
-    """A baseline whose machine needed `factor` times as long, consistent in itself."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    data = found["data"]
+def slower(path: Path, factor: float, change: Callable[[str], str] = str) -> None:
+    """A baseline whose machine needed `factor` times as long, consistent in itself, and forged with the run that it is
+    of: that is the whole of what lies there, and only a signature could tell."""
+    found = json.loads(change(path.read_text(encoding="utf-8")))
+    data = found["report"]["data"]
     price = data.get("price") and speed.Price(
         usd_per_hour=data["price"]["hour"]["value"], assumption=data["price"]["assumption"]
     )
@@ -54,7 +57,16 @@ def slower(path: Path, factor: float) -> None:
             ]
             prompt, new = one["prompt_tokens"]["value"], one["new_tokens"]["value"]
             runner["shapes"][name] = speed.shape(times, prompt, new, price)
+    _, name = made_by(found)
+    found["run"]["subject"][name] = digest.of_one_file("report.json", facts.dump(found["report"]).encode())
     path.write_text(json.dumps(found), encoding="utf-8")
+
+
+def made_by(pinned: dict[str, Any]) -> tuple[str, str]:
+    """The plan of the run that a baseline is of, and what that run calls the report."""
+    subject = pinned["run"]["subject"]
+    name = next(name for name in subject if name.startswith("benchmark-") and name.endswith(".report"))
+    return subject["plan"], name
 
 
 def test_a_spec_without_a_benchmark_is_told_how_to_ask(done: Home) -> None:
@@ -129,12 +141,26 @@ def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
     assert [outcomes(done, "speed/regression")[rule][0] for rule in REGRESSION] == ["fail", "fail"]
 
     # another machine says nothing
-    here = json.loads(original)["data"]["machine"]["processor"]
-    pinned.write_text(original.replace(here, "another"), encoding="utf-8")
+    pinned.write_text(original, encoding="utf-8")
+    here = json.loads(original)["report"]["data"]["machine"]["processor"]
+    slower(pinned, 1.0, lambda text: text.replace(here, "another"))
     done.apply().ended(1, "inconclusive")
     for outcome, reason in outcomes(done, "speed/regression").values():
         assert outcome not in ("pass", "fail")
         assert "processor another" in reason
+
+    # a report is of the run that it is pinned with, whose plan is the committed one, and is none without it
+    pinned.write_text(original, encoding="utf-8")
+    kept = json.loads(original)
+    assert made_by(kept)[0].startswith("sha256:")
+    assert kept["run"]["subject"][made_by(kept)[1]] == digest.of_one_file(
+        "report.json", facts.dump(kept["report"]).encode()
+    )
+    kept["report"]["data"]["machine"]["processor"] = "another"
+    pinned.write_text(json.dumps(kept), encoding="utf-8")
+    assert "made no such report" in done.run("plan", SPEC).ended(1, "invalid").err
+    pinned.write_text(facts.dump(json.loads(original)["report"]), encoding="utf-8")
+    assert "tied to no run" in done.run("plan", SPEC).ended(1, "invalid").err
 
     # no baseline, or one that was touched, is known before anything runs
     pinned.write_text(original.replace('"value": ', '"value": 1', 1), encoding="utf-8")

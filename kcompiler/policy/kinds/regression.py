@@ -1,9 +1,11 @@
 """A number of a report × the same number of a pinned earlier report → not worse than it was, by more than a margin.
 
 The baseline is a report that lies in the rule's own folder, named with its digest; what the rule needs of it stands in
-the lock. It says something only where both were measured on the same: the fingerprints that `same` names must be equal,
-or nothing is decided. Nor is it where the baseline is gone, or where one of the two has a place that the other has not,
-so that a shape that is left out cannot pass. A rate is compared by its counts.
+the lock. Beside it lies the report on the run that made it, which names that run's plan and, by digest, the report: a
+number that no run is named for decides nothing, unless the rule says `unanchored: allowed`. It says something only
+where both were measured on the same: the fingerprints that `same` names must be equal, or nothing is decided. Nor is it
+where the baseline is gone, or where one of the two has a place that the other has not, so that a shape that is left out
+cannot pass. A rate is compared by its counts.
 """
 
 from __future__ import annotations
@@ -33,13 +35,16 @@ from kcompiler.policy.kind import (
 from runtime import digest
 from runtime.contract import strict_json
 
+_BELOW = r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)+$"
 Bound = Literal["dataset", "tool_registry", "tokenizer", "prompt_wrapper", "model"]
 
 
 class Baseline(Closed):
-    """`file` is a report in the rule's folder, in a folder of it; `digest` is "sha256:…" of its bytes."""
+    """`file` is a report in the rule's folder, in a folder of it; `digest` is "sha256:…" of its bytes. `run` is the
+    report on the run that made it (generated/NAME/evidence/run.json), in a folder of the rule's, too."""
 
-    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)+$")
+    file: str = Field(pattern=_BELOW)
+    run: str | None = Field(default=None, pattern=_BELOW)
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
 
 
@@ -56,6 +61,8 @@ class Params(HasNeed):
     margin: DecimalText
     by: Literal["difference", "quotient"] = "difference"
     on: Literal["point", "end"] = "point"
+    #: what a baseline is worth that no run is named for
+    unanchored: Literal["inconclusive", "allowed"] = "inconclusive"
     #: fingerprints that must be equal
     same: list[Bound] = Field(default=["dataset", "tool_registry", "tokenizer", "prompt_wrapper"], min_length=1)
 
@@ -104,7 +111,22 @@ def pinned(params: Params, folder: Path, kind: str) -> dict[str, Any]:
     places = {match.pointer: match.value for match in _places(params, report["data"]) if not match.missing}
     if not places:
         raise ValueError(f"`{params.baseline.file}` has nothing at {', '.join(params.metric)}")
-    return {"report": params.baseline.digest, "fingerprints": report["fingerprints"], "data": places}
+    said = {"report": params.baseline.digest, "fingerprints": report["fingerprints"], "data": places}
+    return said | ({} if params.baseline.run is None else {"plan": _plan_of(data, folder, params.baseline.run)})
+
+
+def _plan_of(data: bytes, folder: Path, run: str) -> str:
+    """The plan of the run that made a report. Raises ValueError where the report on the run names no such report."""
+    file = folder / run
+    if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"no report on its run lies at `{run}`")
+    found: Any = strict_json.loads(file.read_bytes())
+    subject = found.get("subject") if isinstance(found, dict) and found.get("kind") == "run" else None
+    if not isinstance(subject, dict) or found.get("environment", {}).get("forged") is not False:
+        raise ValueError(f"`{run}` is no report on a run that was carried out")
+    if not isinstance(subject.get("plan"), str) or digest.of_one_file("report.json", data) not in subject.values():
+        raise ValueError(f"the run of `{run}` made no such report")
+    return str(subject["plan"])
 
 
 def _places(params: Params, data: object) -> list[path.Match]:
@@ -165,6 +187,8 @@ def judge(params: Params, report: Mapping[str, Any], expect: object, _other: obj
     before, bound = expect.get("data"), expect.get("fingerprints")
     if not isinstance(before, Mapping) or not isinstance(bound, Mapping):
         return broken("what the plan says of the baseline is no report")
+    if params.unanchored != "allowed" and not isinstance(expect.get("plan"), str):
+        return _undecided("the baseline is unanchored: nothing says of which run it is")
     apart = _apart(params, report["fingerprints"], bound)
     if apart is not None:
         return apart
@@ -178,7 +202,7 @@ def judge(params: Params, report: Mapping[str, Any], expect: object, _other: obj
 KIND = Kind(
     name="regression",
     measures=True,
-    version=1,
+    version=2,
     params=Params,
     judge=judge,
     reads=lambda params: [Read("metric", text, ("number", "datum"), unit=params.unit) for text in params.metric],

@@ -51,7 +51,7 @@ class Compared:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "report.json").write_text(facts.dump(self.now))
         (self.root / BEFORE).parent.mkdir(exist_ok=True)
-        (self.root / BEFORE).write_text(facts.dump(self.before))
+        (self.root / BEFORE).write_text(speeds.pinned(self.before))
         return self.find()
 
     def find(self) -> list[tuple[str, str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def measured(
     if decode is not None:
         data["runners"]["torch"]["shapes"]["prompt_8"]["decode"]["p50"]["value"] = decode
     around = {"backend": "torch", "forged": forged}
-    return report.dump(report.envelope(kind=kind, step="b", subject={}, fingerprints={}, environment=around, data=data))
+    made = report.envelope(kind=kind, step="b", subject={}, fingerprints={}, environment=around, data=data)
+    return speeds.pinned(made)
 
 
 def pinned(text: str | bytes | None) -> dict[str, Any]:
@@ -72,6 +74,12 @@ CLAIMS = [
     Claim("descending", asked({"prompts": [16, 8], "new_tokens": 4}), ("KC4884",), ("[8, 16]",)),
     Claim("a measured baseline", WITH, **pinned(measured())),
     Claim("no such baseline", WITH, ("KC4401",)),
+    Claim("a report without its run", WITH, ("KC4883",), ("tied to no run", "--pin"),
+          **pinned(report.dump(json.loads(measured())["report"]))),
+    Claim("a report that its run did not make", WITH, ("KC4883",), ("made no such report",),
+          **pinned(measured().replace('"step": "b"', '"step": "c"'))),
+    Claim("the run of no plan", WITH, ("KC4883",), ("is of no plan",),
+          **pinned(measured().replace('"plan": "', '"other": "'))),
     Claim("another report", WITH, ("KC4883",), ("not of kind",), **pinned(measured("run"))),
     Claim("a forged one", WITH, ("KC4883",), ("forged",), **pinned(measured(forged=True))),
     Claim("one that was touched", WITH, ("KC4883",), ("`decode`",), **pinned(measured(decode=1e9))),

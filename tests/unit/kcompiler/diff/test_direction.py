@@ -126,7 +126,7 @@ def test_what_looks_back_is_told_short():
     assert threshold({"kind": "trend@1", "params": trend}) == "rises of the last 6 points < 5"
     back = {"better": "higher", "by": "difference", "margin": "0.02"}
     for better, way in (("higher", "lower"), ("lower", "higher")):
-        told = threshold({"kind": "regression@1", "params": {**back, "better": better}, "expect": {"data": {}}})
+        told = threshold({"kind": "regression@2", "params": {**back, "better": better}, "expect": {"data": {}}})
         assert told == f"difference to the baseline {way} by at most 0.02"
 
 

@@ -14,6 +14,8 @@ from runtime.contract import report as facts
 from tests.unit.kcompiler.judge import claims_regression, claims_trend
 from tests.unit.kcompiler.judge.samples import report
 
+HEX_PLAN = "sha256:" + "1" * 64
+
 
 def _kind(name: str) -> Any:
     return importlib.import_module("kcompiler.policy.kinds").load(name)
@@ -100,6 +102,19 @@ def a_baseline_is_what_its_rule_pins() -> None:
             "fingerprints": good["fingerprints"],
             "data": {"/data/right": right},
         }
+        run = folder / "baseline" / "run.json"
+        of = {"file": "baseline/measure.json", "run": "baseline/run.json", "digest": made.baseline.digest}
+        assert "no report on its run" in _refused(params(baseline=of), folder)
+        subject = {"plan": HEX_PLAN, "b.report": digest.of_one_file("report.json", file.read_bytes())}
+        around = {"backend": "machine", "forged": False}
+        run.write_text(
+            json.dumps(
+                facts.envelope(kind="run", step="apply", subject=subject, fingerprints={}, environment=around, data={})
+            )
+        )
+        assert pinned(params(baseline=of), folder, "sample")["plan"] == HEX_PLAN
+        run.write_text(run.read_text().replace("b.report", "plan.other").replace("1111", "2222"))
+        assert pinned(params(baseline=of), folder, "sample")["plan"] != HEX_PLAN
         assert pinned(params(metric="shapes[*].right"), folder, "sample")["data"] == {"/data/shapes/0/right": right}
         assert "is a report `sample`, and the rule is about `eval.gold`" in _refused(made, folder, "eval.gold")
         assert "has nothing at left" in _refused(params(metric="left"), folder)

@@ -18,12 +18,13 @@ BOUND = {name: HEX[name] for name in ("dataset", "tool_registry", "tokenizer", "
 
 
 def made(expect: object, **params: Any) -> dict[str, Any]:
-    return obligation({**PARAMS, **params}, kind="regression@1", expect=expect)
+    return obligation({**PARAMS, **params}, kind="regression@2", expect=expect)
 
 
 def before(right: Any, **changes: Any) -> dict[str, Any]:
     """What the lock says of a baseline."""
-    return {"report": "sha256:" + "0" * 64, "fingerprints": dict(BOUND), "data": {"/data/right": right}} | changes
+    pins = {"report": "sha256:" + "0" * 64, "plan": "sha256:" + "1" * 64, "fingerprints": dict(BOUND)}
+    return {**pins, "data": {"/data/right": right}} | changes
 
 
 def held(claim: str, bound: dict[str, str], pinned: dict[str, str], word: str, **more: Any) -> Claim:
@@ -84,6 +85,11 @@ def baselines() -> list[Claim]:
         one("the plan names none", good, made(None), "not_evaluated", reason="the plan names no baseline."),
         one("the plan names something else", good, made("x"), "not_evaluated"),
         one("a baseline without data", good, made({"fingerprints": {}}), "error", reason="is no report"),
+        one("a baseline of no run", good, made({name: part for name, part in was.items() if name != "plan"}),
+            "inconclusive", reason="the baseline is unanchored: nothing says of which run it is.", pointer=""),
+        one("a run that is no text", good, made({**was, "plan": 1}), "inconclusive", reason="unanchored"),
+        one("a baseline of no run that is allowed", good,
+            made({name: part for name, part in was.items() if name != "plan"}, unanchored="allowed"), "pass"),
         one("a baseline without fingerprints", good, made({"data": {}}), "error", reason="is no report"),
         held("another dataset", HEX, {**BOUND, "dataset": HEX["model"]}, "inconclusive",
              reason="the baseline was measured on another dataset.", pointer="/fingerprints/dataset"),

@@ -22,12 +22,13 @@ on: eval.sound
 kind: regression
 params:
   metric: level
-  baseline: {file: baseline/sound.json, digest: "DIGEST"}
+  baseline: {file: baseline/sound.json, run: baseline/run.json, digest: "DIGEST"}
   better: higher
   margin: "0.05"
   unit: ratio
 remedy: turn it up
 """
+PLAN = "sha256:" + "1" * 64
 GOOD = report({"level": facts.rate(80, 100)}, kind="eval.sound")
 SPEC = {"risk_tier": 3}
 
@@ -37,7 +38,15 @@ def put(folder: Path, content: object = GOOD, rule: str = RULE, pin: str = "") -
     file = folder / "policies" / "lab" / "loud" / "baseline" / "sound.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content))
+    file.with_name("run.json").write_text(json.dumps(run_of(file.read_bytes())))
     return lab(folder, rule=rule.replace("DIGEST", pin or digest.of_bytes(file.read_bytes())))
+
+
+def run_of(report: bytes) -> dict[str, Any]:
+    """The report on a run that made a report."""
+    subject = {"plan": PLAN, "measure.report": digest.of_one_file("report.json", report)}
+    around = {"backend": "machine", "forged": False}
+    return facts.envelope(kind="run", step="apply", subject=subject, fingerprints={}, environment=around, data={})
 
 
 def asked(found: policy.Policy) -> list[dict[str, Any]]:
@@ -55,6 +64,7 @@ def test_the_lock_holds_what_is_compared_with(tmp_path: Path) -> None:
     made = asked(put(tmp_path))
     assert made[0]["expect"] == {
         "report": made[0]["params"]["baseline"]["digest"],
+        "plan": PLAN,
         "fingerprints": GOOD["fingerprints"],
         "data": {"/data/level": facts.rate(80, 100)},
     }
@@ -65,7 +75,9 @@ def test_the_lock_holds_what_is_compared_with(tmp_path: Path) -> None:
 def test_a_baseline_that_is_gone_decides_nothing(tmp_path: Path) -> None:
     put(tmp_path)
     (tmp_path / "policies" / "lab" / "loud" / "baseline" / "sound.json").unlink()
-    made = asked(policy.load(["lab"], [tmp_path / "policies"]))
+    found = policy.load(["lab"], [tmp_path / "policies"])
+    assert [(one.code, one.file, one.line) for one in found.problems] == [("KC6048", "policies/lab/loud/rule.yaml", 7)]
+    made = asked(found)
     assert made[0]["expect"] == {"missing": "no baseline `baseline/sound.json` lies beside the rule"}
     assert word(made, 100) == ("inconclusive", 1)
 
@@ -98,6 +110,43 @@ def test_a_baseline_that_was_written_anew_is_noticed_and_the_advice_mends_it(tmp
     assert word(made, 1) == ("pass", 0)
 
 
+def test_a_baseline_of_no_run_decides_nothing_and_the_advice_mends_it(tmp_path: Path) -> None:
+    found = put(tmp_path, rule=RULE.replace("run: baseline/run.json, ", ""))
+    assert [(one.code, one.line) for one in found.problems] == [("KC6049", 7)]
+    assert "run: baseline/run.json" in found.problems[0].help
+    assert word(asked(found), 100) == ("inconclusive", 1)
+    # either of both that it advises
+    assert put(tmp_path).problems == ()
+    text = RULE.replace("run: baseline/run.json, ", "").replace("  unit:", "  unanchored: allowed\n  unit:")
+    found = put(tmp_path, rule=text)
+    assert found.problems == ()
+    assert word(asked(found), 80) == ("pass", 0)
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda _: None, "no report on its run lies at `baseline/run.json`"),
+        (lambda run: run["subject"].pop("plan"), "made no such report"),
+        (lambda run: run["subject"].pop("measure.report"), "made no such report"),
+        (lambda run: run["subject"].update({"measure.report": PLAN}), "made no such report"),
+        (lambda run: run["environment"].update(forged=True), "is no report on a run"),
+        (lambda run: run.update(kind="eval.sound"), "is no report on a run"),
+        (lambda run: run.clear(), "is no report on a run"),
+    ],
+)
+def test_a_run_that_did_not_make_it_is_none(tmp_path: Path, edit: Any, said: str) -> None:
+    put(tmp_path)
+    folder = tmp_path / "policies" / "lab" / "loud"
+    file = folder / "baseline" / "run.json"
+    run = json.loads(file.read_text())
+    edit(run)
+    file.unlink() if "lies at" in said else file.write_text(json.dumps(run))
+    (problem,) = policy.load(["lab"], [tmp_path / "policies"]).problems
+    assert (problem.code, problem.line) == ("KC6044", 7)
+    assert said in problem.summary
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -107,6 +156,8 @@ def test_a_baseline_that_was_written_anew_is_noticed_and_the_advice_mends_it(tmp
         ("file: baseline/sound.json", "file: baseline/../../sound.json", "file"),
         ("DIGEST", "sha256:12", "digest"),
         (', digest: "DIGEST"', "", "digest"),
+        ("run: baseline/run.json", "run: ../run.json", "run"),
+        ("  unit: ratio\n", "  unit: ratio\n  unanchored: yes please\n", "unanchored"),
         ("better: higher", "better: more", "better"),
         ('margin: "0.05"', 'margin: "-1"', "from 0 on"),
         ("  better: higher\n", "", "better"),

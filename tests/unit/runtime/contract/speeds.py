@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runtime import digest
+from runtime.contract import regression, speed
 from runtime.contract import report as facts
-from runtime.contract import speed
 
 Times = Mapping[int, Sequence[tuple[int, int]]]
 
@@ -54,3 +55,15 @@ def data(
         "carbon": facts.unavailable("no meter", "g"),
         **({} if price is None else {"price": price.told()}),
     }
+
+
+def run_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report on the run that made a report."""
+    subject = {"plan": "sha256:" + "1" * 64, "b.report": digest.of_one_file("report.json", facts.dump(report).encode())}
+    around = {"backend": "machine", "forged": False}
+    return facts.envelope(kind="run", step="apply", subject=subject, fingerprints={}, environment=around, data={})
+
+
+def pinned(report: Mapping[str, Any]) -> str:
+    """A baseline of a report, as `bench --pin` writes it."""
+    return regression.pin(report, run_of(report))

@@ -28,18 +28,19 @@ def written(path: Path, value: float | None = None) -> Path:
     made = report.envelope(kind="benchmark", step="b", subject={}, fingerprints={}, environment=around, data=data)
     path.parent.mkdir(exist_ok=True)
     path.write_text(report.dump(made))
+    path.with_name("baseline.json").write_text(speeds.pinned(made))
     return path
 
 
 def test_the_same_is_as_fast_as_itself(tmp_path: Path) -> None:
     told, now = Told(), written(tmp_path / "now" / "report.json")
-    compare({"now": now.parent, "baseline": now}, RegressionParams(id="short"), told)  # type: ignore[arg-type]
+    compare({"now": now.parent, "baseline": now.with_name("baseline.json")}, RegressionParams(id="short"), told)  # type: ignore[arg-type]
     assert told.data["benchmark"] == "short"
     assert told.data["runners"]["torch"]["shapes"]["prompt_8"]["decode"]["value"] == 1.0
 
 
 def test_a_baseline_that_was_touched_is_refused(tmp_path: Path) -> None:
-    now, then = written(tmp_path / "now" / "report.json"), written(tmp_path / "then.json", value=7.0)
+    now, then = written(tmp_path / "now" / "report.json"), written(tmp_path / "then" / "report.json", value=7.0)
     with pytest.raises(Refusal, match="`decode` is not what the nanoseconds give") as refused:
-        compare({"now": now.parent, "baseline": then}, RegressionParams(id="short"), Told())  # type: ignore[arg-type]
+        compare({"now": now.parent, "baseline": then.with_name("baseline.json")}, RegressionParams(id="short"), Told())  # type: ignore[arg-type]
     assert refused.value.code == "KR0260"
