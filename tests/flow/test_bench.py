@@ -156,7 +156,7 @@ def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
     assert kept["run"]["subject"][made_by(kept)[1]] == digest.of_one_file(
         "report.json", facts.dump(kept["report"]).encode()
     )
-    kept["report"]["data"]["machine"]["processor"] = "another"
+    kept["report"]["step"] = "another"
     pinned.write_text(json.dumps(kept), encoding="utf-8")
     assert "made no such report" in done.run("plan", SPEC).ended(1, "invalid").err
     pinned.write_text(facts.dump(json.loads(original)["report"]), encoding="utf-8")
