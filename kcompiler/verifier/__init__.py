@@ -20,6 +20,7 @@ MODULES = (
     "said",
     "shaped",
     "again",
+    "formulas",
     "laws",
     "cel",
     "kinds",

@@ -109,12 +109,22 @@ def read(node: Any) -> Datum:
     return Datum(unit, tag, value=value, n=n, k=_count(node, "k"), low=low, high=high)
 
 
+def measured(node: Any) -> Optional[Datum]:
+    """A measured number, or None."""
+    try:
+        found = read(node)
+    except BadDatum:
+        return None
+    return found if found.value is not None and found.tag == "measured" else None
+
+
 def _lawful(node: Dict[str, Any], counted: Optional[Tuple[int, int]]) -> None:
     """Raises BadDatum where an interval or a comparison is not what the counts beside it give."""
     if node.get("confidence", CONFIDENCE) != CONFIDENCE:
         raise BadDatum("another confidence than 0.95")
     n, won, lost = (_count(node, name) for name in ("n", "wins", "losses"))
-    exact = node.get("interval") == EXACT and "k" in node and counted is not None
+    # ends beside k of n are read as the exact ones, whatever they are called
+    exact = "k" in node and (node.get("interval") == EXACT or "low" in node or "high" in node)
     if exact and counted is not None and not is_exact(*counted, node.get("low"), node.get("high")):
         raise BadDatum("its interval is not the exact one of its counts")
     paired = node["unit"] == PAIRED

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Any, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from kcompiler.verifier import again, statistics
-from kcompiler.verifier.datum import EXACT_MCNEMAR, BadDatum, Datum, exact_number, is_datum, read
+from kcompiler.verifier import again, formulas, statistics
+from kcompiler.verifier.datum import EXACT_MCNEMAR, BadDatum, Datum, exact_number, is_datum, measured, read
 from kcompiler.verifier.paths import Place, escaped, walk
 from kcompiler.verifier.reading import first, text_at
 
@@ -40,8 +40,16 @@ def contradiction(report: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     for one in said.get("x-derived", ()):
         if one["formula"] not in _FORMULAS:
             raise UnknownLaw(f"formula `{one['formula']}`")
-        wrong = wrong or first(_FORMULAS[one["formula"]](data, one))
+        wrong = wrong or _kept(one, data)
     return wrong or again.contradiction(report)
+
+
+def _kept(said: Data, data: Data) -> str:
+    try:
+        return first(_FORMULAS[said["formula"]](data, said))
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as why:
+        # a forged report may break whatever computes with it
+        return f": nothing can be computed of it: {why}"
 
 
 def _impossible(node: Any, at: str) -> Iterator[str]:
@@ -94,15 +102,6 @@ class _Side(NamedTuple):
     counted: bool
 
 
-def measured(node: Any) -> Optional[Datum]:
-    """A measured number, or None."""
-    try:
-        found = read(node)
-    except BadDatum:
-        return None
-    return found if found.value is not None and found.tag == "measured" else None
-
-
 def _side(data: Any, of: Sequence[str], runner: str, less: bool) -> Optional[_Side]:
     nodes = [text_at(data, *text.replace("*", runner).split(".")) for text in of]
     found = [one for one in map(measured, nodes) if one is not None]
@@ -133,6 +132,8 @@ def _difference(node: Any, left: Optional[_Side], right: Optional[_Side]) -> str
             return "more won or lost than its sides have right and wrong"
         (few, many), (little, much) = _right(found.n, left), _right(found.n, right)
         least, most = few - much, many - little
+    elif not formulas.of_items(node):
+        return "not the interval of its items and their standard deviation"
     elif left.n == right.n:
         least = most = left.value - right.value
     else:
@@ -146,6 +147,26 @@ def _unlike(node: Any, expected: statistics.Found) -> bool:
     if node["value"] is None or expected is None:
         return (node["value"] is None) != (expected is None)
     return not all(statistics.near(node.get(name), one) for name, one in zip(("value", "low", "high"), expected))
+
+
+def _common(data: Data, name: str, mine: _Side, teacher: _Side) -> bool:
+    """Whether a share of the teacher's is that of the items both have right, and each alone."""
+    node = data["of_teacher"][name]
+    counts = [node.get(count) for count in ("both", "wins", "losses")]
+    if any(type(one) is not int or one < 0 for one in counts) or node.get("n") != min(mine.n, teacher.n):
+        return False
+    (both, won, lost), n = counts, node["n"]
+    for side, right in ((mine, both + won), (teacher, both + lost)):
+        if not right <= side.value <= right + side.n - n:
+            return False
+    gain = data["teacher_gain"]
+    if name == "student" and gain.get("n") == n and (gain.get("wins"), gain.get("losses")) != (won, lost):
+        return False
+    ends = statistics.quotient(n, (both + won, both + lost), (both + won, both + lost, both))
+    if ends is None or both + won + lost > n:
+        return False
+    value = (both + won) / (both + lost)
+    return not _unlike(node, (value, min(max(0.0, ends[0]), value), max(ends[1], value)))
 
 
 def _gains(data: Data, said: Data) -> Iterator[str]:
@@ -165,7 +186,7 @@ def _share(data: Data, said: Data) -> Iterator[str]:
             continue
         if teacher is None or mine is None or not teacher.value:
             yield f"/of_teacher/{name}: a share of what was not measured"
-        elif mine.n == teacher.n and not statistics.near(node["value"], float(mine.value / teacher.value)):
+        elif not _common(data, name, mine, teacher):
             yield f"/of_teacher/{name}: not the share of the two"
 
 
@@ -241,23 +262,41 @@ def _calibration(data: Data, _said: Data) -> Iterator[str]:
         if n != found.n or agreed is None or (k, n) != (agreed.k, agreed.n):
             yield f"/reliability/{name}: its bins hold {k} right of {n}"
             continue
-        why, total = _binned(bins, data["bins"]["value"])
-        if why or not statistics.near(node["value"], total / n):
+        why, cells = _binned(bins, data["bins"]["value"])
+        if why or _unlike(node, statistics.calibrated(cells)):
             yield f"/calibration/{name}: {why or 'not that of its bins'}"
+        elif not _sure(data, name, bins):
+            yield f"/coverage/{name}: not what its bins allow"
 
 
-def _binned(bins: Sequence[Sequence[Optional[Datum]]], width: int) -> Tuple[str, float]:
-    """Why bins are none, or ""; and the error that they hold, times their items."""
-    total, seen = 0.0, set()
+def _sure(data: Data, name: str, bins: Sequence[Sequence[Optional[Datum]]]) -> bool:
+    """Whether what a model is sure enough of is at least the bins wholly above, and at most those partly so."""
+    least, width = data["abstain_below"]["value"], data["bins"]["value"]
+    for place, count in (("coverage", "n"), ("when_sure", "k")):
+        found = measured(data[place].get(name))
+        low = high = 0
+        for right, _, number in bins:
+            at, many = float(number.value or 0) if number else 0.0, getattr(right, count) or 0
+            low += many if at / width >= least else 0
+            high += many if (at + 1) / width > least - _NEAR or at + 1 == width else 0
+        if found is not None and not low <= (found.k or 0) <= high:
+            return False
+    return True
+
+
+def _binned(bins: Sequence[Sequence[Optional[Datum]]], width: int) -> Tuple[str, List[Tuple[int, int, float]]]:
+    """Why bins are none, or ""; and of each what is right, of how many, and how sure these are."""
+    cells: List[Tuple[int, int, float]] = []
+    seen = set()
     for right, sure, number in bins:
         if right is None or sure is None or number is None or right.n != sure.n:
-            return "a bin of no items", 0.0
+            return "a bin of no items", cells
         at, mean = float(number.value or 0), float(sure.value or 0)
         if not at / width - _NEAR <= mean <= (at + 1) / width + _NEAR or at in seen:
-            return "a bin does not hold what is in it, or stands there twice", 0.0
+            return "a bin does not hold what is in it, or stands there twice", cells
         seen.add(at)
-        total += abs(float((sure.value or 0) * (sure.n or 0)) - (right.k or 0))
-    return "", total
+        cells.append((right.k or 0, right.n or 0, mean))
+    return "", cells
 
 
 def _chance(data: Data, _said: Data) -> Iterator[str]:
@@ -311,4 +350,5 @@ _FORMULAS: Mapping[str, Callable[[Data, Data], Iterator[str]]] = {
     "zoo": _zoo,
     "calibration": _calibration,
     "chance": _chance,
+    **formulas.FORMULAS,
 }

@@ -92,6 +92,7 @@ def is_exact(k: int, n: int, low: Any, high: Any) -> bool:
     return below and above
 
 
+@lru_cache(maxsize=1024)
 def t_quantile(probability: float, degrees: int) -> float:
     """The quantile of Student's t above one half."""
 
@@ -188,6 +189,30 @@ def _fieller(above: float, below: float, spread: Sequence[float]) -> Ends:
         return None
     half = math.sqrt(max(0.0, b * b - a * c))
     return (b - half) / a, (b + half) / a
+
+
+def quotient(n: int, sums: Tuple[int, int], squares: Tuple[int, int, int]) -> Ends:
+    """The interval of a quotient of two sums over n items, of the sums of their squares and of their products."""
+    if n < 2:
+        return None
+    (above, below), (first, second, both), whole = sums, squares, n * n * (n - 1)
+    spread = [n * first - above * above, n * second - below * below, n * both - above * below]
+    return _fieller(above / n, below / n, [one / whole for one in spread])
+
+
+def calibrated(cells: Sequence[Tuple[int, int, float]]) -> Found:
+    """The expected calibration error (Naeini et al. 2015) of bins (right, items, mean confidence), as the mean over
+    items of how far each is off on the side of its bin, with Student's interval; bins that are all right or all wrong
+    scatter nothing, and have the exact intervals of their rates."""
+    n = sum(items for _, items, _ in cells)
+    value = min(1.0, math.fsum(abs(items * sure - k) for k, items, sure in cells) / n)
+    squares = math.fsum(k * (1 - sure) ** 2 + (items - k) * sure**2 for k, items, sure in cells)
+    half = t_quantile(0.975, n - 1) * math.sqrt(max(0.0, squares - n * value**2) / (n - 1) / n)
+    high = value + half
+    if all(k in (0, items) for k, items, _ in cells):
+        off = [items * max(abs(sure - end) for end in exact(k, items)) for k, items, sure in cells]
+        high = max(high, math.fsum(off) / n)
+    return value, max(0.0, value - half), min(1.0, high)
 
 
 def share(mine: Tuple[int, int], other: Tuple[int, int], both: Optional[int], choices: int) -> Found:

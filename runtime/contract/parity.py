@@ -18,7 +18,7 @@ from itertools import combinations, permutations
 from typing import Any
 
 from runtime.contract.report import measured, unavailable
-from runtime.contract.statistics.paired import difference, wins
+from runtime.contract.statistics.paired import bootstrap, wins
 from runtime.contract.statistics.rates import rate
 
 KIND = "parity"
@@ -110,7 +110,7 @@ def compared(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]
     items = len(hits[0])
     differences = {
         "right": wins(*hits),
-        **{part: difference(*sides, GAP, seed) for part, sides in numbers.items()},
+        **{part: bootstrap(*sides, GAP, seed) for part, sides in numbers.items()},
     }
     any_right = any(map(any, hits))
     return {

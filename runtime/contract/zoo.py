@@ -129,7 +129,7 @@ class Weighed:
                 self._values[name].append(self._worth(at, line))
 
     def data(
-        self, models: Mapping[str, Sequence[float]], absent: Callable[[str], str], names: Sequence[str], seed: int
+        self, models: Mapping[str, Sequence[float]], absent: Callable[[str], str], names: Sequence[str]
     ) -> dict[str, Any]:
         """As `Right.data`; `models` says how good each of a runner's lines is."""
         best = max(self._values, key=lambda name: fmean(self._values[name]), default="")
@@ -141,7 +141,7 @@ class Weighed:
             "above": {
                 name: unavailable(why or absent(name), self._unit)
                 if why or name not in models
-                else difference(models[name], self._values[best], self._unit, seed)
+                else difference(models[name], self._values[best], self._unit)
                 for name in names
             },
         }

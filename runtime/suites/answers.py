@@ -290,7 +290,7 @@ def data_of(
     rows: Sequence[Mapping[str, Any]],
     _tools: Sequence[Any],
     params: AnswersParams,
-    seed: int,
+    _seed: int,
 ) -> dict[str, Any]:
     """The data of report `eval.answers`. What a runner that is not there would show is `unavailable`.
 
@@ -352,9 +352,8 @@ def data_of(
         {name: array("d", (-value for value in one.nll)) for name, one in found.items()},
         lambda name: why[name],
         RUNNERS,
-        seed,
     )
-    return data | _likelihoods(found, why, seed) | _proportions(questions, subjects, found, why, params)
+    return data | _likelihoods(found, why) | _proportions(questions, subjects, found, why, params)
 
 
 def _classified(held: Mapping[str, _Runner], answers: Sequence[str]) -> dict[str, Any]:
@@ -425,7 +424,7 @@ def _policies(questions: Questions, params: AnswersParams) -> dict[str, Sequence
     }
 
 
-def _likelihoods(found: Mapping[str, _Runner], why: Mapping[str, str], seed: int) -> dict[str, Any]:
+def _likelihoods(found: Mapping[str, _Runner], why: Mapping[str, str]) -> dict[str, Any]:
     """What the rows' own answers cost each model, and each comparison of two models by it."""
     data: dict[str, Any] = {
         "gold_nll": {
@@ -437,7 +436,7 @@ def _likelihoods(found: Mapping[str, _Runner], why: Mapping[str, str], seed: int
     for name, (better, worse) in COMPARED.items():
         lack = lacking(name, found, why)
         data[name] = (
-            unavailable(lack, _PER_QUESTION) if lack else difference(worth[better], worth[worse], _PER_QUESTION, seed)
+            unavailable(lack, _PER_QUESTION) if lack else difference(worth[better], worth[worse], _PER_QUESTION)
         )
     return data
 
@@ -491,7 +490,7 @@ def _proportions(
 
 SUITE = Suite(
     name="answers",
-    version=3,
+    version=4,
     params=AnswersParams,
     asks=frozenset({"generate", "score"}),
     runners=("teacher", "student"),

@@ -235,9 +235,7 @@ def data_of(
     for name, (better, worse) in COMPARED.items():
         lack = lacking(name, right, {}) if asked else "no items"
         data[name] = unavailable(lack, "item/item") if lack else wins(right[better], right[worse])
-    data["zoo"] = trivial.data(
-        {name: mine.sound for name, mine in found.items()}, lambda name: items.lacks(name, asked), RUNNERS
-    )
+    data["zoo"] = trivial.data(right, lambda name: items.lacks(name, asked), RUNNERS)
     return data
 
 

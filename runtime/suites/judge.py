@@ -240,7 +240,7 @@ def data_of(
     rows: Sequence[Mapping[str, Any]],
     _tools: Sequence[Any],
     params: JudgeParams,
-    seed: int,
+    _seed: int,
 ) -> dict[str, Any]:
     """The data of report `eval.judge`. Raises ValueError for a line that is not what its output gives, Refusal for a
     row that asks nothing of a judge."""
@@ -296,9 +296,7 @@ def data_of(
         "identical_tied": share(pairs, "tie"),
         "injection_unmoved": share(pairs, "unmoved"),
         "clauses": share(clauses, "right"),
-        "calibration": each(
-            lambda name: calibration(sound[name].sure(pairs), right[name], params.bins, seed), "probability"
-        ),
+        "calibration": each(lambda name: calibration(sound[name].sure(pairs), right[name], params.bins), "probability"),
         "coverage": each(lambda name: rate(len(sure_ones(name)), len(right[name])), "ratio"),
         "when_sure": each(lambda name: rate(sum(sure_ones(name)), len(sure_ones(name))), "ratio"),
         "reliability": {name: table(sound[name].sure(pairs), right[name], params.bins) for name in sound},
@@ -320,7 +318,7 @@ def _compared(name: str, right: Mapping[str, Sequence[int]], why: Mapping[str, s
 
 SUITE = Suite(
     name="judge",
-    version=1,
+    version=2,
     params=JudgeParams,
     asks=frozenset({"score"}),
     runners=("student",),

@@ -25,8 +25,7 @@ from pydantic import Field
 from runtime.contract import Params, Runner, Suite, TokenScore, items, spool, zoo
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import prompt_of, reply_of
-from runtime.contract.statistics.intervals import t_interval
-from runtime.contract.statistics.paired import OF_TEXTS, RUNNERS_OF_TEXTS, difference, lacking, not_numbers
+from runtime.contract.statistics.paired import OF_TEXTS, RUNNERS_OF_TEXTS, bootstrap, difference, lacking, not_numbers
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 
@@ -46,7 +45,7 @@ class LanguageModelParams(Params):
         default=2000,
         ge=200,
         le=100_000,
-        description="Resamples of the bootstrap.",
+        description="Resamples of the bootstrap, the second opinion on `kd_gain`.",
         examples=[2000],
         json_schema_extra=unit("resample"),
     )
@@ -72,29 +71,16 @@ def _each(scores: Sequence[TokenScore]) -> array[float]:
     return array("d", (-score.log_probability / score.tokens for score in scores))
 
 
-def gain(worse: Sequence[TokenScore], better: Sequence[TokenScore], seed: int, resamples: int) -> dict[str, Any]:
-    """Datum: mean over the items both have of (worse - better) in nats per token. A positive `low` is a gain."""
-    if any(a.tokens != b.tokens for a, b in zip(worse, better, strict=False)):
+def _worth(scores: Sequence[TokenScore], other: Sequence[TokenScore]) -> array[float]:
+    """How good each text's tokens are found, per token. Raises ValueError where another model's are other tokens."""
+    if any(a.tokens != b.tokens for a, b in zip(scores, other, strict=False)):
         raise ValueError("a paired difference needs the same tokens on both sides")
-    return difference(
-        array("d", (-value for value in _each(better))),
-        array("d", (-value for value in _each(worse))),
-        seed=seed,
-        unit="nat/token",
-        resamples=resamples,
-    )
+    return array("d", (-value for value in _each(scores)))
 
 
-def by_student_t(worse: Sequence[TokenScore], better: Sequence[TokenScore]) -> dict[str, Any]:
-    """The same mean with the interval of Student's t, as a second opinion on the bootstrap."""
-    differences = array("d", (a - b for a, b in zip(_each(worse), _each(better), strict=True)))
-    if len(differences) < 2:
-        return unavailable("fewer than two items in common", "nat/token")
-    low, high = t_interval(differences)
-    method = "paired Student t over items"
-    return measured(
-        fmean(differences), "nat/token", n=len(differences), low=low, high=high, confidence=0.95, interval=method
-    )
+def gain(worse: Sequence[TokenScore], better: Sequence[TokenScore]) -> dict[str, Any]:
+    """Datum: mean over the items both have of (worse - better) in nats per token. A positive `low` is a gain."""
+    return difference(_worth(better, worse), _worth(worse, better), "nat/token")
 
 
 def select(rows: Sequence[Mapping[str, Any]], runner: str, params: LanguageModelParams) -> Sequence[Mapping[str, Any]]:
@@ -196,21 +182,19 @@ def data_of(
             why[name] = reason
     for name, (better, worse) in OF_TEXTS.items():
         lack = lacking(name, scores, why) if asked else "no items"
-        data[name] = (
-            unavailable(lack, "nat/token") if lack else gain(scores[worse], scores[better], seed, params.resamples)
-        )
+        data[name] = unavailable(lack, "nat/token") if lack else gain(scores[worse], scores[better])
     lack = lacking("kd_gain", scores, why) if asked else "no items"
     if lack:
-        data |= {"kd_gain_t": unavailable(lack, "nat/token"), "kd_wins": unavailable(lack, "ratio")}
+        data |= {"kd_gain_bootstrap": unavailable(lack, "nat/token"), "kd_wins": unavailable(lack, "ratio")}
     else:
         without, student = scores["ce_only"], scores["student"]
-        data["kd_gain_t"] = by_student_t(without, student)
+        sides = _worth(student, without), _worth(without, student)
+        data["kd_gain_bootstrap"] = bootstrap(*sides, "nat/token", seed, params.resamples)
         data["kd_wins"] = rate(sum(a > b for a, b in zip(_each(without), _each(student), strict=True)), len(asked))
     data["zoo"] = trivial.data(
         {name: each for name, each in by_byte.items() if name not in why},
         lambda name: why.get(name) or items.lacks(name, asked),
         RUNNERS_OF_TEXTS,
-        seed,
     )
     data["zoo"]["bytes"] = measured(size, "byte")
     return data
@@ -218,7 +202,7 @@ def data_of(
 
 SUITE = Suite(
     name="language_model",
-    version=5,
+    version=6,
     params=LanguageModelParams,
     asks=frozenset({"score"}),
     runners=("student",),

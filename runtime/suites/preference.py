@@ -23,7 +23,6 @@ import heapq
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any, Literal, overload
 
 from pydantic import Field
@@ -32,7 +31,7 @@ from runtime.contract import Params, Refusal, Runner, Suite, TokenScore, items, 
 from runtime.contract.conversation import Prompt, Reply
 from runtime.contract.report import measured, unavailable
 from runtime.contract.rows import REJECTED, prompt_of, rejected_of, reply_of
-from runtime.contract.statistics.intervals import t_interval
+from runtime.contract.statistics import means
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, Numbers, lacking, mcnemars, not_numbers, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
@@ -279,12 +278,7 @@ def _scored(sound: Mapping[str, Sequence[Verdict]], why: Mapping[str, str], scor
     """Runner → what it would prefer by this score, and by how much: the mean over pairs, with Student's interval."""
 
     def margin(mine: Sequence[Verdict]) -> dict[str, Any]:
-        margins = array("d", (one.margin(score) for one in mine))
-        if len(margins) < 2:
-            return unavailable("fewer than two items", UNITS[score])
-        low, high = t_interval(margins)
-        ends = {"low": low, "high": high, "confidence": 0.95, "interval": "Student t over items"}
-        return measured(fmean(margins), UNITS[score], n=len(margins), **ends)
+        return means.student(array("d", (one.margin(score) for one in mine)), UNITS[score])
 
     return {
         name: {"preferred": unavailable(why[name], "ratio"), "margin": unavailable(why[name], UNITS[score])}
@@ -350,7 +344,7 @@ def shown(text: str, quote: int) -> str:
 
 SUITE = Suite(
     name="preference",
-    version=2,
+    version=3,
     params=PreferenceParams,
     asks=frozenset({"score"}),
     runners=("student",),

@@ -17,7 +17,6 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 from typing import Any
 
 from pydantic import Field
@@ -30,7 +29,7 @@ from runtime.contract.conversation import Conversation, Message
 from runtime.contract.report import measured, unavailable
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.statistics.rates import rate
-from runtime.contract.statistics.ratios import fieller, moments
+from runtime.contract.statistics.ratios import kept
 from runtime.contract.toolbox import fixtures_of
 from runtime.contract.units import unit
 from runtime.data.integration import score, strangers
@@ -481,24 +480,9 @@ def _share(name: str, right: Mapping[str, Sequence[int]], low: Mapping[str, str]
     for one in ("teacher", name):
         if one not in right:
             return unavailable(low.get(one) or f"no runner `{one}`", "1")
-    n = min(len(right["teacher"]), len(right[name]))
-    mine, theirs = ([float(one) for one in right[who][:n]] for who in (name, "teacher"))
-    if not sum(theirs):
-        return unavailable("the teacher has no item right", "1")
-    value = sum(mine) / sum(theirs)
-    ends = fieller(fmean(mine), fmean(theirs), *moments(mine, theirs)) if n > 1 else None
-    if ends is None:
-        return unavailable("the teacher's rate is not told from 0: the quotient has no interval", "1")
-    low_end, high_end = (max(0.0, end) for end in ends)
-    return measured(
-        value,
-        "1",
-        n=n,
-        low=min(low_end, value),
-        high=max(high_end, value),
-        confidence=0.95,
-        interval="Fieller, paired",
-    )
+    sides = list(zip(right[name], right["teacher"], strict=False))
+    split = [sum(side == one for side in sides) for one in ((1, 1), (1, 0), (0, 1))]
+    return kept(len(sides), *split)
 
 
 def _compared(name: str, right: Mapping[str, Sequence[int]], low: Mapping[str, str], some: bool) -> dict[str, Any]:
@@ -509,7 +493,7 @@ def _compared(name: str, right: Mapping[str, Sequence[int]], low: Mapping[str, s
 
 SUITE = Suite(
     name="scenarios",
-    version=3,
+    version=4,
     params=ScenariosParams,
     runners=("student",),
     figures=("right.*",),

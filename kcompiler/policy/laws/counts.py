@@ -49,7 +49,8 @@ def wrong(
     """Why a number is not what the counts beside it give, or ""."""
     if node.get("confidence", CONFIDENCE) != CONFIDENCE:
         return f"`confidence` {node['confidence']!r} is not {CONFIDENCE}"
-    exact = node.get("interval") == EXACT and "k" in node
+    # ends beside k of n are gated as the exact ones, whatever they are called
+    exact = "k" in node and (node.get("interval") == EXACT or "low" in node or "high" in node)
     if exact and counted is not None and not _exact(*counted, node.get("low"), node.get("high")):
         return f"its interval is not the exact one of {counted[0]}/{counted[1]}"
     paired = node["unit"] == PAIRED

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from kcompiler.policy.datum import BadDatum, Datum, read
+from runtime.contract.statistics import means
 
 #: doubles were summed in another order: a datum may be this far from its formula, of the largest number involved
 ROUNDING = 1e-9
@@ -23,10 +24,33 @@ class Side(NamedTuple):
     counted: bool
 
 
-def _at(data: object, text: str) -> object:
+def at(data: object, text: str) -> object:
+    """What names with dots between them lead to, or None."""
     for name in text.split("."):
         data = data.get(name) if isinstance(data, Mapping) else None
     return data
+
+
+def runners(data: Data, text: str) -> list[str]:
+    """The models for which the first `*` of a text stands."""
+    held = at(data, text.partition(".*")[0])
+    return sorted(held) if isinstance(held, Mapping) else []
+
+
+def every(data: Data, text: str, runner: str) -> list[object]:
+    """All that a text leads to in which `[*]` stands for every name there, and `*` for the model's."""
+    found: list[object] = [data]
+    for part in text.split("."):
+        key = runner if part == "*" else part.removesuffix("[*]")
+        found = [one[key] for one in found if isinstance(one, Mapping) and key in one]
+        if part.endswith("[*]"):
+            found = [value for one in found if isinstance(one, Mapping) for value in one.values()]
+    return found
+
+
+def placed(text: str, runner: str) -> str:
+    """The JSON pointer of a text with a `*`."""
+    return "/" + text.replace("*", runner).replace(".", "/")
 
 
 def measured(node: object) -> Datum | None:
@@ -45,7 +69,7 @@ def apart(found: object, expected: float) -> bool:
 
 def side_of(data: Data, of: Sequence[str], runner: str, less: bool) -> Side | None:
     """What the runner has right or is worth, or None where that is not measured. A sum's parts may be of no items."""
-    found = [one for text in of if (one := measured(_at(data, text.replace("*", runner)))) is not None]
+    found = [one for text in of if (one := measured(at(data, text.replace("*", runner)))) is not None]
     if not found or any(one.n is None or one.value is None for one in found):
         return None
     total = sum((one.value * one.n for one in found if one.value is not None and one.n is not None), Fraction(0))
@@ -53,10 +77,23 @@ def side_of(data: Data, of: Sequence[str], runner: str, less: bool) -> Side | No
     return Side(-total if less else total, whole, all(one.k is not None for one in found))
 
 
+def mean_wrong(node: Mapping[str, Any]) -> str:
+    """Why an interval of a mean is not Student's, of the items and the standard deviation beside it, or ""."""
+    n, sd = node.get("n", 0), node.get("sd", -1)
+    if node.get("interval") != means.STUDENT or type(n) is not int or n < 2 or type(sd) not in (int, float) or sd < 0:
+        return f"no `n`, `sd` and interval `{means.STUDENT}` of a mean"
+    half = means.half_of(n, sd)
+    slack = ROUNDING * max(1.0, abs(node["value"]), half)
+    for name, end in (("low", node["value"] - half), ("high", node["value"] + half)):
+        if type(node.get(name)) not in (int, float) or abs(node[name] - end) > slack:
+            return f"`{name}` {node.get(name)!r} is not {end!r}, of {n} items and their standard deviation {sd!r}"
+    return ""
+
+
 def spread(data: Data, side: Side | None, runner: str, items: str, per: str, count: int) -> Side | None:
     """A sum over other things than items, as one over the items behind `items`: over so much of `per` as one of all
     `count` items has on average. None where that is not measured."""
-    whole, behind = measured(_at(data, per)), measured(_at(data, items.replace("*", runner)))
+    whole, behind = measured(at(data, per)), measured(at(data, items.replace("*", runner)))
     if side is None or whole is None or behind is None or not whole.value or behind.n is None:
         return None
     return Side(side.value * count / whole.value, behind.n, False)
@@ -84,6 +121,8 @@ def difference(node: Mapping[str, Any], left: Side | None, right: Side | None) -
             return f"{won} won and {lost} lost are more than its sides have right and wrong"
         (few, many), (little, much) = _right(found.n, left), _right(found.n, right)
         least, most = few - much, many - little
+    elif wrong := mean_wrong(node):
+        return wrong
     elif left.n == right.n:
         least = most = left.value - right.value
     else:
@@ -96,8 +135,9 @@ def difference(node: Mapping[str, Any], left: Side | None, right: Side | None) -
 
 def unlike(node: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     """Why a datum is not the one that its counts give, or ""."""
-    names = [name for name in _ENDS if name in expected]
     if node["value"] is None or expected["value"] is None:
         return "" if node["value"] is expected["value"] else "its counts say otherwise than it"
-    wrong = [name for name in names if apart(node.get(name), expected[name])]
-    return f"`{wrong[0]}` {node.get(wrong[0])!r} is not {expected[wrong[0]]!r}" if wrong else ""
+    for name in _ENDS:
+        if (name in node) is not (name in expected) or (name in node and apart(node[name], expected[name])):
+            return f"`{name}` {node.get(name)!r} is not {expected.get(name)!r}"
+    return ""

@@ -25,7 +25,7 @@ from kcompiler.policy.datum import BadDatum, fraction, read
 
 #: keyword of a report's schema, beside the properties of its data
 LAWS = "x-laws"
-COUNTS = ("n", "k", "tp", "fp", "fn")
+COUNTS = ("n", "k", "tp", "fp", "fn", "wins", "losses")
 _LAW = re.compile(r"(?P<left>.+) (?P<op>==|<=) (?P<right>.+)")
 
 

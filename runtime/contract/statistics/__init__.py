@@ -2,6 +2,7 @@
 
     intervals   of a rate (exact, Wilson) and of a mean (Student's t, bootstrap)
     rates       k of n as a datum of a report, with its interval
+    means       of items' values, as a datum with Student's interval and what that is made of
     paired      two models on the same items: difference, items won and lost, McNemar
     clusters    items that come in families: the mean, and the error that families make
     repeated    tasks that are tried several times: pass^k

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from random import Random
 from typing import Any
 
 from runtime.contract.report import measured, unavailable
+from runtime.contract.statistics.intervals import exact_interval
+from runtime.contract.statistics.means import half_of
 from runtime.contract.statistics.rates import rate
 
-#: items below which a bootstrap says nothing of an error that is a sum over bins
+#: items below which nothing is said of an error that is a sum over bins
 LEAST = 10
 
 
@@ -19,49 +20,37 @@ def bin_of(confidence: float, bins: int) -> int:
     return min(int(confidence * bins), bins - 1)
 
 
-def error(sure: Sequence[float], right: Sequence[int], bins: int) -> float:
-    """Σ over bins of (items in it / all) · |mean confidence - share right| (Naeini et al. 2015, ECE)."""
-    sums = [0.0] * bins
-    for confidence, good in zip(sure, right, strict=True):
-        sums[bin_of(confidence, bins)] += confidence - good
-    return sum(map(abs, sums)) / len(sure)
-
-
-def calibration(
-    sure: Sequence[float], right: Sequence[int], bins: int, seed: int, *, resamples: int = 1000
-) -> dict[str, Any]:
-    """Datum: the error, with a percentile bootstrap over items (Efron 1979).
-
-    The error is a mean of absolute values and so never below what chance alone makes of a perfectly calibrated model:
-    the upper end is the cautious one, and what a gate reads. Where every bin is all right or all wrong drawing again
-    changes nothing, and that end is what the exact intervals of the bins' rates allow.
-    """
-    size = len(sure)
-    if size < LEAST:
+def calibration(sure: Sequence[float], right: Sequence[int], bins: int) -> dict[str, Any]:
+    """Datum: the expected calibration error of the bins of `table`."""
+    if len(sure) < LEAST:
         return unavailable(f"fewer than {LEAST} items", "probability")
     if not all(math.isfinite(one) and 0 <= one <= 1 for one in sure):
         return unavailable("a confidence is no probability", "probability")
-    rng, found = Random(seed), list[float]()
-    for _ in range(resamples):
-        drawn = [int(rng.random() * size) for _ in range(size)]
-        found.append(error([sure[index] for index in drawn], [right[index] for index in drawn], bins))
-    found.sort()
-    value = error(sure, right, bins)
-    low, high = found[math.floor(0.025 * resamples)], found[math.ceil(0.975 * resamples) - 1]
-    if all(one["right"]["k"] in (0, one["right"]["n"]) for one in table(sure, right, bins)):
-        high = max(high, _allowed(sure, right, bins))
+    cells = table(sure, right, bins)
+    return of_bins([(one["right"]["k"], one["right"]["n"], one["sure"]["value"]) for one in cells])
+
+
+def of_bins(cells: Sequence[tuple[int, int, float]]) -> dict[str, Any]:
+    """Datum: Σ over bins of (items in it / all) · |mean confidence - share right| (Naeini et al. 2015, ECE); a cell is
+    (right, items, mean confidence), and more than one item is in all.
+
+    The error is the mean over items of ±(confidence - right), with the sign of its bin, and so has Student's interval;
+    each item is taken to be as sure as its bin is on average. As a mean of absolute values it is never below what
+    chance alone makes of a perfectly calibrated model: the upper end is the cautious one, and what a gate reads. Where
+    every bin is all right or all wrong nothing scatters, and that end is what the exact intervals of its rates allow.
+    """
+    size = sum(n for _, n, _ in cells)
+    value = min(1.0, math.fsum(abs(n * sure - k) for k, n, sure in cells) / size)
+    squares = math.fsum(k * (1 - sure) ** 2 + (n - k) * sure**2 for k, n, sure in cells)
+    half = half_of(size, math.sqrt(max(0.0, squares - size * value**2) / (size - 1)))
+    high = value + half
+    if all(k in (0, n) for k, n, _ in cells):
+        allowed = (n * max(abs(sure - end) for end in exact_interval(k, n)) for k, n, sure in cells)
+        high = max(high, math.fsum(allowed) / size)
     return measured(
-        value, "probability", n=size, low=min(low, value), high=max(high, value), confidence=0.95,
-        interval="percentile bootstrap",
+        value, "probability", n=size, low=max(0.0, value - half), high=min(1.0, high), confidence=0.95,
+        interval="Student t over items, of their bins",
     )  # fmt: skip
-
-
-def _allowed(sure: Sequence[float], right: Sequence[int], bins: int) -> float:
-    """The error where each bin's rate is the end of its interval that is farther from how sure the model was."""
-    return math.fsum(
-        one["right"]["n"] * max(abs(one["sure"]["value"] - one["right"][end]) for end in ("low", "high"))
-        for one in table(sure, right, bins)
-    ) / len(sure)
 
 
 def table(sure: Sequence[float], right: Sequence[int], bins: int) -> list[dict[str, Any]]:

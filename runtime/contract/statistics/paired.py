@@ -13,7 +13,7 @@ from typing import Any
 
 from runtime.contract import TokenScore
 from runtime.contract.report import measured, unavailable
-from runtime.contract.statistics import multiple
+from runtime.contract.statistics import means, multiple
 from runtime.contract.statistics.intervals import bootstrap_interval
 
 #: what a suite compares, as datum → (the model it speaks for, the model it is compared with)
@@ -67,18 +67,31 @@ def not_numbers(scores: Iterable[TokenScore]) -> str:
     return found.why
 
 
-def difference(
-    better: Sequence[float], worse: Sequence[float], unit: str, seed: int, resamples: int = RESAMPLES
-) -> dict[str, Any]:
-    """Datum: mean of better - worse item by item, with a paired percentile bootstrap (Efron 1979).
-
-    The items are those both have, from the first on: the package is asked fewer.
-    """
+def _pairs(better: Sequence[float], worse: Sequence[float], unit: str) -> list[float] | dict[str, Any]:
+    """The differences of the items both have, from the first on (the package is asked fewer), or why there are none."""
     pairs = [a - b for a, b in zip(better, worse, strict=False)]
     if len(pairs) < 2:
         return unavailable("fewer than two items in common", unit)
     if not all(map(math.isfinite, pairs)):
         return unavailable("a difference is not finite", unit)
+    return pairs
+
+
+def difference(better: Sequence[float], worse: Sequence[float], unit: str) -> dict[str, Any]:
+    """Datum: mean of better - worse item by item, with the interval of Student's paired t and the standard deviation
+    that it follows from."""
+    pairs = _pairs(better, worse, unit)
+    return pairs if isinstance(pairs, dict) else means.student(pairs, unit)
+
+
+def bootstrap(
+    better: Sequence[float], worse: Sequence[float], unit: str, seed: int, resamples: int = RESAMPLES
+) -> dict[str, Any]:
+    """Datum: the same mean with a paired percentile bootstrap (Efron 1979), which asks nothing of how the differences
+    are distributed. Its ends follow from the items alone."""
+    pairs = _pairs(better, worse, unit)
+    if isinstance(pairs, dict):
+        return pairs
     low, high = bootstrap_interval(pairs, seed, resamples=resamples)
     mean = fmean(pairs)
     # rounding may put the ends of a constant sample a last digit beside its mean

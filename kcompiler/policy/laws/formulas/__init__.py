@@ -49,4 +49,9 @@ def load(name: str) -> Formula:
 
 def broken(data: Mapping[str, Any], formulas: Sequence[Mapping[str, Any]]) -> str:
     """The first datum that contradicts the others. Raises KeyError for a formula that does not exist."""
-    return next((why for one in formulas for why in load(one["formula"])(data, one)), "")
+    due = [(load(one["formula"]), one) for one in formulas]
+    try:
+        return next((why for formula, one in due for why in formula(data, one)), "")
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        # a forged report may break whatever computes with it
+        return f": nothing can be computed of it: {error}"

@@ -1,11 +1,13 @@
-"""The error of calibration is the sum over its bins, and these hold the items that agreement counts."""
+"""The error of calibration is the sum over its bins, and these hold the items that agreement counts; so does what a
+model is sure enough of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kcompiler.policy.laws.sides import ROUNDING, Data, apart, measured
+from kcompiler.policy.laws.sides import ROUNDING, Data, measured, unlike
+from runtime.contract.statistics import calibration
 
 
 def broken(data: Data, _said: Mapping[str, Any]) -> Iterator[str]:
@@ -21,7 +23,7 @@ def broken(data: Data, _said: Mapping[str, Any]) -> Iterator[str]:
         if n != found.n or agreed is None or (k, n) != (agreed.k, agreed.n):
             yield f"/reliability/{name}: its bins hold {k} right of {n}"
             continue
-        total, width = 0.0, data["bins"]["value"]
+        cells, width = list[tuple[int, int, float]](), data["bins"]["value"]
         for right, sure, number in read_bins:
             if right is None or sure is None or number is None or right.n != sure.n:
                 yield f"/reliability/{name}: a bin of no items"
@@ -29,8 +31,23 @@ def broken(data: Data, _said: Mapping[str, Any]) -> Iterator[str]:
             at = float(number.value or 0)
             if not at / width - ROUNDING <= float(sure.value or 0) <= (at + 1) / width + ROUNDING:
                 yield f"/reliability/{name}: bin {at:g} of {width} does not hold {float(sure.value or 0)!r}"
-            total += abs(float((sure.value or 0) * (sure.n or 0)) - (right.k or 0))
+            cells.append((right.k or 0, right.n or 0, float(sure.value or 0)))
         if len({one[2].value for one in read_bins if one[2]}) != len(read_bins):
             yield f"/reliability/{name}: a bin stands there twice"
-        elif apart(node["value"], total / n):
-            yield f"/calibration/{name}: {node['value']!r} is not the {total / n!r} of its bins"
+        elif wrong := unlike(node, calibration.of_bins(cells)):
+            yield f"/calibration/{name}: {wrong}, of its bins"
+        else:
+            yield from _sure(data, name, bins, width)
+
+
+def _sure(data: Data, name: str, bins: Sequence[Mapping[str, Any]], width: int) -> Iterator[str]:
+    """Bins wholly above what is sure enough are in it, those wholly below are not."""
+    least, coverage, agreed = data["abstain_below"]["value"], data["coverage"].get(name), data["when_sure"].get(name)
+    edges = [(one["bin"]["value"], one["right"]) for one in bins]
+    above = [node for at, node in edges if at / width >= least]
+    some = [node for at, node in edges if (at + 1) / width > least - ROUNDING or at + 1 == width]
+    for place, node, count in (("coverage", coverage, "n"), ("when_sure", agreed, "k")):
+        found = measured(node)
+        low, high = (sum(one[count] for one in nodes) for nodes in (above, some))
+        if found is not None and not low <= (found.k or 0) <= high:
+            yield f"/{place}/{name}: {found.k}, and its bins have {low} to {high}"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from random import Random
+from statistics import fmean, stdev
+
 import pytest
 
 from runtime.contract import Refusal, items, verdicts
-from runtime.contract.statistics.calibration import bin_of, calibration, error
+from runtime.contract.statistics.calibration import bin_of, calibration, of_bins
+from runtime.contract.statistics.intervals import exact_interval
 from runtime.contract.verdicts import FIRST, SECOND, TIE, Pair
 from runtime.suites import judge
 from tests.unit.kcompiler.policy import judged as genuine
@@ -143,17 +148,35 @@ def test_the_package_is_asked_the_first_rows():
 def test_the_calibration_error_is_the_published_sum():
     """Two bins: 4 items at 0.9 of which 2 are right, 6 at 0.3 of which 3 are: 0.4 · 0.4 + 0.6 · 0.2."""
     sure, right = [0.9] * 4 + [0.3] * 6, [True] * 2 + [False] * 2 + [True] * 3 + [False] * 3
-    assert error(sure, right, 2) == pytest.approx(0.28)
+    assert calibration(sure, right, 2)["value"] == pytest.approx(0.28)
     # overconfident and underconfident items of one bin cancel out: fewer bins never show more
-    assert error(sure, right, 2) >= error(sure, right, 1) - 1e-12
+    assert calibration(sure, right, 2)["value"] >= calibration(sure, right, 1)["value"] - 1e-12
     assert [bin_of(one, 10) for one in (0.0, 0.0999, 0.1, 0.95, 1.0)] == [0, 0, 1, 9, 9]
 
 
-def test_the_interval_of_the_calibration_error_holds_it_and_is_the_same_for_a_seed():
+def test_the_interval_of_the_calibration_error_follows_from_its_bins():
     sure, right = [0.9] * 40 + [0.6] * 40, [True] * 30 + [False] * 10 + [True] * 25 + [False] * 15
-    datum = calibration(sure, right, 10, 7)
+    datum = calibration(sure, right, 10)
     assert datum["low"] <= datum["value"] <= datum["high"]
-    assert datum == calibration(sure, right, 10, 7)
-    assert datum != calibration(sure, right, 10, 8)
-    assert calibration(sure[:9], right[:9], 10, 7)["tag"] == "unavailable"
-    assert calibration([1.5] * 20, [True] * 20, 10, 7)["tag"] == "unavailable"
+    # each item is off by ±(confidence - right): 30 and 25 are right, both bins are too sure or not sure enough
+    off = [0.9 - one for one in right[:40]] + [one - 0.6 for one in right[40:]]
+    assert datum["value"] == pytest.approx(fmean(off))
+    assert datum["high"] - datum["value"] == pytest.approx(1.990450 * stdev(off) / math.sqrt(80), rel=1e-5)
+    again = of_bins([(25, 40, 0.6), (30, 40, 0.9)])
+    assert [datum[name] for name in ("value", "low", "high")] == pytest.approx(
+        [again[name] for name in ("value", "low", "high")]
+    )
+    assert calibration(sure[:9], right[:9], 10)["tag"] == "unavailable"
+    assert calibration([1.5] * 20, [True] * 20, 10)["tag"] == "unavailable"
+    # where nothing scatters, what the exact intervals of the rates allow
+    assert of_bins([(20, 20, 0.95)])["high"] == pytest.approx(0.95 - exact_interval(20, 20)[0])
+
+
+def test_the_upper_end_of_the_calibration_error_covers_the_truth():
+    """A model that is right 0.15 more seldom than it says: 400 reports of 150 verdicts."""
+    rng, below = Random(11), 0
+    for _ in range(400):
+        sure = [0.65 + 0.3 * rng.random() for _ in range(150)]
+        datum = calibration(sure, [rng.random() < one - 0.15 for one in sure], 10)
+        below += datum["high"] < 0.15
+    assert below <= 400 * 0.05

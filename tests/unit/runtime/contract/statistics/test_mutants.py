@@ -35,6 +35,10 @@ def _checks(name: str) -> None:
     elif name == "ratios":
         oracles.test_fiellers_ends_are_where_the_difference_is_just_told_from_nothing()
         oracles.test_of_a_denominator_that_may_be_0_there_is_no_quotient()
+        oracles.test_sums_give_the_interval_of_the_answers_themselves()
+        oracles.test_a_share_is_of_what_both_have_right_and_each_alone()
+        for counts, squares, can_be in oracles.SQUARES:
+            oracles.test_sums_of_squares_that_no_answers_have(counts, squares, can_be)
     elif name == "quantiles":
         ordered.check_everything()
     else:

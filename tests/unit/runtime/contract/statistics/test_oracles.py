@@ -191,17 +191,69 @@ def test_fiellers_interval_is_nearly_the_bootstraps():
     other = stats.bootstrap(
         (above, below), lambda x, y, axis: x.mean(axis) / y.mean(axis), paired=True, method="percentile", rng=3
     ).confidence_interval
-    x, y = above.tolist(), below.tolist()
-    ours = ratios.fieller(sum(x) / 400, sum(y) / 400, *ratios.moments(x, y))
+    squares = [int((one * other_).sum()) for one, other_ in ((above, above), (below, below), (above, below))]
+    ours = ratios.of_sums(400, int(above.sum()), int(below.sum()), squares)
     assert ours == pytest.approx((other.low, other.high), abs=0.01)
 
 
 def test_of_a_denominator_that_may_be_0_there_is_no_quotient():
     assert ratios.fieller(0.3, 0.01, 0.0004, 0.0004, 0.0) is None
     assert ratios.fieller(0.5, 0.5, 0.0, 0.0, 0.0) == (1.0, 1.0)
-    with pytest.raises(ValueError, match="two values"):
-        ratios.moments([1.0], [1.0])
-    assert ratios.moments([1.0, 3.0], [2.0, 6.0]) == (1.0, 4.0, 2.0)
+    assert ratios.of_sums(1, 2, 3, (4, 9, 6)) is None
+    assert ratios.of_sums(2, 2, 3, (4, 9, 6)) is None
+    assert ratios.of_sums(2, 4, 4, (8, 8, 8)) == (1.0, 1.0)
+
+
+def test_sums_give_the_interval_of_the_answers_themselves():
+    rng = numpy.random.default_rng(3)
+    true, false, missed = (rng.integers(0, 4, 60) for _ in range(3))
+    above, below = 2 * true, 2 * true + false + missed
+    spread = numpy.cov(above, below) / 60
+    squares = [int((one * two).sum()) for one, two in ((above, above), (below, below), (above, below))]
+    counts = [int(one.sum()) for one in (true, false, missed)]
+    found = ratios.f1_of(60, *counts, squares)
+    ends = ratios.fieller(above.mean(), below.mean(), spread[0, 0], spread[1, 1], spread[0, 1])
+    assert (found["low"], found["high"]) == pytest.approx(ends)
+    assert [found[name] for name in ratios.SUMS] == squares
+    assert ratios.possible(60, *counts, squares)
+    assert ratios.f1_of(3, 0, 0, 0, [0, 0, 0])["tag"] == "unavailable"
+    assert "low" not in ratios.f1_of(1, 1, 0, 0, [4, 4, 4])
+
+
+#: (items, TP, FP, FN), sums of squares and products, whether some items have them
+SQUARES: list[tuple[tuple[int, ...], tuple[int, ...], bool]] = [
+    ((2, 2, 0, 0), (8, 8, 8), True),
+    # all in one answer, and what is wrong in the other
+    ((2, 2, 1, 0), (16, 17, 16), True),
+    ((2, 2, 1, 0), (12, 17, 12), True),
+    ((2, 2, 1, 0), (8, 17, 16), False),
+    ((2, 2, 1, 0), (10, 17, 14), False),
+    # four of one answer are no less than twice two
+    ((4, 1, 3, 0), (0, 5, 0), False),
+    ((2, 2, 0, 0), (16, 8, 8), False),
+    ((2, 2, 0, 0), (8, 7, 8), False),
+    ((2, 0, 3, 0), (0, 5, 0), True),
+    ((2, 0, 3, 0), (0, 2, 0), False),
+    ((3, 0, 3, 0), (0, 3, 0), True),
+    ((2, 4, 0, 0), (16, 32, 16), False),
+    # the sides of an answer rise together less than their own squares allow
+    ((3, 2, 2, 0), (8, 12, 8), True),
+    ((3, 2, 2, 0), (8, 30, 30), False),
+]
+
+
+@pytest.mark.parametrize(("counts", "squares", "can_be"), SQUARES)
+def test_sums_of_squares_that_no_answers_have(counts: tuple[int, ...], squares: tuple[int, ...], can_be: bool):
+    assert ratios.possible(*counts, squares) is can_be
+
+
+def test_a_share_is_of_what_both_have_right_and_each_alone():
+    found = ratios.kept(60, 50, 4, 6)
+    assert (found["value"], found["both"], found["wins"], found["losses"]) == (54 / 56, 50, 4, 6)
+    assert found["low"] < found["value"] < found["high"]
+    assert ratios.kept(60, 0, 5, 0)["tag"] == "unavailable"
+    assert ratios.kept(4, 0, 2, 1)["tag"] == "unavailable"
+    assert ratios.kept(60, 0, 0, 50)["low"] == 0.0
 
 
 @pytest.mark.parametrize(("n", "differing"), [(300, 0.1), (1000, 0.3)])

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from runtime.contract import TokenScore
-from runtime.contract.statistics.paired import difference, lacking, not_numbers, wins
+from runtime.contract.statistics.paired import bootstrap, difference, lacking, not_numbers, wins
 
 
 def scores(*logs: float, tokens: int = 2) -> list[TokenScore]:
@@ -28,26 +28,40 @@ def test_a_score_of_no_tokens_has_no_mean():
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_items_compare_nothing(count: int):
-    assert difference([1.0] * count, [0.0] * count, "nat", 1)["tag"] == "unavailable"
+    assert difference([1.0] * count, [0.0] * count, "nat")["tag"] == "unavailable"
+    assert bootstrap([1.0] * count, [0.0] * count, "nat", 1)["tag"] == "unavailable"
     assert wins([True] * count, [False] * count)["tag"] == "unavailable"
 
 
 def test_a_difference_that_is_no_number_is_none():
-    assert difference([1.0, math.inf], [0.0, 0.0], "nat", 1)["tag"] == "unavailable"
-    assert difference([math.inf, 1.0], [math.inf, 1.0], "nat", 1)["tag"] == "unavailable"
+    for sides in (([1.0, math.inf], [0.0, 0.0]), ([math.inf, 1.0], [math.inf, 1.0])):
+        assert difference(*sides, "nat")["tag"] == "unavailable"
+        assert bootstrap(*sides, "nat", 1)["tag"] == "unavailable"
 
 
 def test_the_difference_is_signed_and_over_the_items_both_have():
-    datum = difference([2.0, 3.0, 9.0], [1.0, 1.0], "nat", 1)
-    assert (datum["value"], datum["n"], datum["unit"]) == (1.5, 2, "nat")
-    assert datum["low"] <= 1.5 <= datum["high"]
-    assert difference([1.0, 1.0], [2.0, 3.0], "nat", 1)["value"] == -1.5
+    sides = [2.0, 3.0, 9.0], [1.0, 1.0]
+    for datum in (difference(*sides, "nat"), bootstrap(*sides, "nat", 1)):
+        assert (datum["value"], datum["n"], datum["unit"]) == (1.5, 2, "nat")
+        assert datum["low"] <= 1.5 <= datum["high"]
+    assert difference([1.0, 1.0], [2.0, 3.0], "nat")["value"] == -1.5
+
+
+def test_the_ends_follow_from_the_items_and_their_standard_deviation():
+    """Student's t of 4 degrees is 2.776; the two ways of asking agree where there are many."""
+    datum = difference([1.0, 2.0, 3.0, 4.0, 5.0], [0.0] * 5, "nat")
+    assert datum["sd"] == pytest.approx(math.sqrt(2.5))
+    assert datum["high"] - 3.0 == pytest.approx(2.7764451052 * datum["sd"] / math.sqrt(5))
+    rng = Random(4)
+    many = [rng.gauss(0.3, 1.0) for _ in range(400)]
+    one, other = difference(many, [0.0] * 400, "nat"), bootstrap(many, [0.0] * 400, "nat", 1)
+    assert (one["low"], one["high"]) == pytest.approx((other["low"], other["high"]), abs=0.01)
 
 
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 1e-9])
 def test_the_interval_of_a_constant_holds_it(value: float):
-    datum = difference([value] * 7, [0.0] * 7, "nat", 1)
-    assert datum["low"] <= datum["value"] <= datum["high"]
+    for datum in (difference([value] * 7, [0.0] * 7, "nat"), bootstrap([value] * 7, [0.0] * 7, "nat", 1)):
+        assert datum["low"] <= datum["value"] <= datum["high"]
 
 
 def test_wins_count_the_items_that_differ():

@@ -1,0 +1,233 @@
+"""Every datum of every suite's report, forged by itself: a law refuses it, or it is listed here as free, with the reason.
+
+A datum is changed as a forger would: its value, its ends, how many items it is of, a count, all that goes with these
+made again. What is refused is refused by whoever reads the report, and by the stand-alone verifier as well. What is not
+refused follows from nothing else in the report: `FREE` says why, and who finds it. Quick: some data of each report;
+`KCOMPILER_LONG=1`: all, and nothing is listed in vain.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+import pytest
+
+from kcompiler import assets
+from kcompiler.policy import evidence
+from kcompiler.policy.laws import whole
+from kcompiler.verifier import laws
+from runtime.contract.statistics import means, ratios
+from runtime.contract.statistics.paired import mcnemar_of, wins_of
+from runtime.contract.statistics.rates import rate
+from tests.longer import LONG
+from tests.unit.kcompiler.policy import judged
+from tests.unit.kcompiler.policy.test_derived import MAKE, numbers
+
+Report = dict[str, Any]
+#: one datum in so many is forged where not all are
+EVERY = 1 if LONG else 13
+
+
+class Free(NamedTuple):
+    """Data of a kind of report (`*`: of every kind) that may be changed in these ways by themselves, and why."""
+
+    kind: str
+    paths: tuple[str, ...]
+    how: tuple[str, ...]
+    why: str
+
+
+#: what was counted or measured item by item and stands in the report once: whoever has the items makes the whole report
+#: again and compares it (`kcompiler audit`, KA26)
+COUNTED = "counted of the items, and said once: audit counts them again"
+#: how far items scatter: with it the ends move, which follow from it
+SCATTER = "how items scatter is said once: audit computes it again from them"
+#: shown for people, a few of all; no rule reads one
+SHOWN = "an example for people to look at: audit makes it again"
+PAIRED = ("kd_gain", "teacher_gain", "package_gain", "zoo.above.*")
+FREE: tuple[Free, ...] = (
+    # what a model has right and wrong alone is bounded by what it has right; where McNemar's test stands beside it, it
+    # is said twice
+    Free("*", PAIRED, ("pairs",), "which items two models differ on: audit asks the items"),
+    Free("*", ("zoo.right.*",), ("k",), "below the best policy: audit asks every policy again"),
+    Free("answers", ("zoo.worth.*",), ("value",), "below the best policy: audit asks every policy again"),
+    Free("answers", PAIRED, ("sd",), SCATTER),
+    Free("language_model", (*PAIRED, "init_gain", "original_gain"), ("sd",), SCATTER),
+    Free("language_model", ("kd_gain_bootstrap",), ("ends",), "a second opinion that follows from the items alone"),
+    Free("preference", ("scores.*.*.margin",), ("sd", "value"), "how much likelier: audit asks the items' scores"),
+    Free("integration", tuple(f"runners.*.{one}" for one in ("lax", "semantic", "strict")), ("sums",), SCATTER),
+    Free("answers", ("answer_mass.*", "distance.*"), ("value",), COUNTED),
+    Free("answers", ("preserved",), ("k",), COUNTED),
+    Free("bfcl", ("runners.*.privacy_ok",), ("k",), COUNTED),
+    Free("choice", ("by_length.*", "ties.*"), ("k",), COUNTED),
+    Free("gold", ("answers",), ("value",), COUNTED),
+    Free("gold", ("top_share.*",), ("k",), COUNTED),
+    Free("integration", ("runners.*.privacy_ok",), ("k",), COUNTED),
+    Free("judge", ("abstain_below",), ("value",), "as the spec asked, within a bin: audit has its lock"),
+    Free("judge", ("balanced.*", "identical_tied.*", "injection_unmoved.*", "swap_kept.*"), ("k",), COUNTED),
+    Free("language_model", ("kd_wins",), ("k",), COUNTED),
+    Free("preference", ("scores.*.*.preferred", "ties.*"), ("k",), COUNTED),
+    Free("preference", ("worst.*.margins.*",), ("value",), SHOWN),
+    Free("same_text", ("common.*",), ("value",), COUNTED),
+    Free("same_text", ("ties.*",), ("k",), COUNTED),
+    Free("same_text", ("different.*",), ("value",), SHOWN),
+    Free("scenarios", ("fixture_hit_rate.*",), ("n",), COUNTED),
+    Free("scenarios", ("fixtures_unreviewed",), ("value",), "of the fixtures, and of no item: audit has the tools"),
+    Free("tool_use", ("runners.*.privacy_ok",), ("k",), COUNTED),
+)
+
+
+def _same_text() -> Report:
+    """The report of a passing case of a shipped rule: a model that writes needs more than a script."""
+    case = assets.folder("policies") / "quality/original/original-above-trivial/pass.json"
+    report: Report = json.loads(case.read_text(encoding="utf-8"))["report"]
+    return report
+
+
+EACH: dict[str, Callable[[], Report]] = {**MAKE, "judged": judged.compared, "same_text": _same_text}
+
+
+@cache
+def honest(kind: str) -> Report:
+    report: Report = json.loads(json.dumps(EACH[kind]()))
+    return report
+
+
+@cache
+def schema(kind: str) -> Any:
+    found = evidence._schema(f"report.eval.{kind}")
+    assert found is not None
+    return found
+
+
+def refused(kind: str, report: Report) -> bool:
+    """Whether its schema or a law refuses a report; both texts of the laws say the same of what its schema allows."""
+    known = schema(kind)
+    if known.accepts is None or not known.accepts(report):
+        return True
+    wrong = whole.contradiction(report, known.content)
+    again = laws.contradiction(report, known.content)
+    assert bool(wrong) == bool(again), (wrong, again)
+    return bool(wrong)
+
+
+def forged(datum: Report) -> Iterator[tuple[str, Report]]:
+    """Ways in which a forger would change a datum, each consistent in itself where it can be."""
+    if isinstance(datum["value"], bool):
+        yield "value", {**datum, "value": not datum["value"]}
+    elif "test" in datum:
+        won = datum["wins"] + (1 if datum["wins"] + datum["losses"] < datum["n"] else -1)
+        yield "wins", {**datum, **mcnemar_of(datum["n"], won, datum["losses"])}
+        yield "value", {**datum, "value": datum["value"] / 2 + 0.1}
+    elif "both" in datum:
+        yield "both", ratios.kept(datum["n"], datum["both"] - 1, datum["wins"], datum["losses"])
+        yield "wins", ratios.kept(datum["n"], datum["both"], datum["wins"] + 1, datum["losses"])
+        yield "losses", ratios.kept(datum["n"], datum["both"] - 1, datum["wins"], datum["losses"] + 1)
+        yield "ends", narrow(datum)
+    elif "wins" in datum:
+        n, won, lost = datum["n"], datum["wins"], datum["losses"]
+        yield "wins", {**datum, **wins_of(n, won + (1 if won + lost < n else -1), lost)}
+        if won + lost + 2 <= n:
+            yield "pairs", {**datum, **wins_of(n, won + 1, lost + 1)}
+        if won and lost:
+            yield "pairs", {**datum, **wins_of(n, won - 1, lost - 1)}
+        yield "n", {**datum, **wins_of(n + 1, won, lost)}
+        yield "ends", narrow(datum)
+    elif "tp" in datum:
+        for count in ("tp", "fp", "fn"):
+            counts = {name: datum[name] + (name == count) for name in ("tp", "fp", "fn")}
+            value = 2 * counts["tp"] / (2 * counts["tp"] + counts["fp"] + counts["fn"])
+            yield count, held({**datum, **counts, "value": value})
+        yield "n", {**datum, "n": datum["n"] + 1}
+        if "low" in datum:
+            yield "ends", narrow(datum)
+            squares = [datum[name] for name in ratios.SUMS]
+            counted = (datum["n"], datum["tp"], datum["fp"], datum["fn"])
+            yield "sums", ratios.f1_of(*counted, [squares[0], squares[1] + 1, squares[2]])
+    elif "k" in datum:
+        k, n = datum["k"], datum["n"]
+        for one in (rate(k - 1 if k else 1, n), rate(min(k + 2, n) if k < n else max(0, n - n // 3), n)):
+            yield "k", {**datum, **{name: one[name] for name in datum if name in one}}
+        one = rate(2 * k, 2 * n)
+        yield "n", {**datum, **{name: one[name] for name in datum if name in one}}
+        if "low" in datum:
+            yield "ends", narrow(datum)
+    else:
+        yield from _of_number(datum)
+
+
+def _of_number(datum: Report) -> Iterator[tuple[str, Report]]:
+    whole_ = isinstance(datum["value"], int)
+    for step in (1, -1) if whole_ else (0.01, -0.01, 0.3):
+        value = datum["value"] + step
+        yield "value", {**datum, "value": value, **{end: datum[end] + step for end in ("low", "high") if end in datum}}
+    # of what scatters less than rounding, nothing narrower is to be told
+    if "low" in datum and datum["high"] - datum["low"] > 1e-6:
+        yield "ends", narrow(datum)
+    if "sd" in datum:
+        yield "sd", means.student_of(datum["n"], datum["value"], datum["sd"] / 2 + 0.001, datum["unit"])
+        yield "n", means.student_of(datum["n"] + 1, datum["value"], datum["sd"], datum["unit"])
+    elif "n" in datum:
+        yield "n", {**datum, "n": datum["n"] * 2}
+
+
+def narrow(datum: Report) -> Report:
+    """As sure as can be."""
+    width = datum["high"] - datum["low"]
+    low, high = datum["value"] - width / 100, datum["value"] + width / 100
+    return {**datum, "low": low, "high": high} if width else {**datum, "low": datum["low"] - 0.01}
+
+
+def held(datum: Report) -> Report:
+    """With ends that hold the value."""
+    ends = {"low": min, "high": max}
+    return {**datum, **{end: pick(datum[end], datum["value"]) for end, pick in ends.items() if end in datum}}
+
+
+def free(kind: str, path: str, how: str) -> list[int]:
+    """Which lines of the table say that a datum may be changed so."""
+    return [
+        number
+        for number, one in enumerate(FREE)
+        if one.kind in ("*", kind) and how in one.how and any(fnmatch.fnmatchcase(path, each) for each in one.paths)
+    ]
+
+
+def accepted(kind: str, every: int = EVERY, start: int = 0) -> Iterator[tuple[str, str]]:
+    """(path, how) of each datum that is not refused when it is changed."""
+    report = json.loads(json.dumps(honest(kind)))
+    for at, datum in list(numbers(report["data"]))[start::every]:
+        place: Any = report["data"]
+        for name in at[:-1]:
+            place = place[name]
+        for how, lied in forged(dict(datum)):
+            if lied == datum:
+                continue
+            place[at[-1]] = lied
+            if not refused(kind, report):
+                yield ".".join(map(str, at)), how
+        place[at[-1]] = datum
+
+
+@pytest.mark.parametrize("kind", EACH)
+def test_an_honest_report_obeys(kind: str) -> None:
+    assert evidence.read(EACH[kind]()).problem == ""
+    assert not refused(kind, json.loads(json.dumps(honest(kind))))
+
+
+@pytest.mark.parametrize("kind", EACH)
+def test_no_datum_is_forged_by_itself(kind: str) -> None:
+    found = list(accepted(kind))
+    assert [one for one in found if not free(kind, *one)] == []
+
+
+def test_nothing_is_free_in_vain() -> None:
+    """Which ways are free is looked at again, where all are asked."""
+    if LONG:
+        used = {number for kind in EACH for one in accepted(kind) for number in free(kind, *one)}
+        assert sorted(used) == list(range(len(FREE)))
+    assert all(one.why for one in FREE)
