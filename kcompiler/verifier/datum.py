@@ -123,8 +123,7 @@ def _lawful(node: Dict[str, Any], counted: Optional[Tuple[int, int]]) -> None:
     if node.get("confidence", CONFIDENCE) != CONFIDENCE:
         raise BadDatum("another confidence than 0.95")
     n, won, lost = (_count(node, name) for name in ("n", "wins", "losses"))
-    # ends beside k of n are read as the exact ones, whatever they are called
-    exact = "k" in node and (node.get("interval") == EXACT or "low" in node or "high" in node)
+    exact = node.get("interval") == EXACT and "k" in node and counted is not None
     if exact and counted is not None and not is_exact(*counted, node.get("low"), node.get("high")):
         raise BadDatum("its interval is not the exact one of its counts")
     paired = node["unit"] == PAIRED

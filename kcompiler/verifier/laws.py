@@ -58,6 +58,12 @@ def _impossible(node: Any, at: str) -> Iterator[str]:
             read(node)
         except BadDatum as why:
             yield f"{at}: {why}"
+        else:
+            # ends beside k of n are those that a gate takes in their place, whatever they are called
+            ends = node.get("low"), node.get("high")
+            said = node["tag"] == "measured" and "k" in node and ends != (None, None)
+            if said and not statistics.is_exact(node["k"], node["n"], *ends):
+                yield f"{at}: its interval is not the exact one of its counts"
     elif isinstance(node, dict):
         for name, item in node.items():
             yield from _impossible(item, f"{at}/{escaped(name)}")

@@ -41,6 +41,19 @@ def _exact(k: int, n: int, low: object, high: object) -> bool:
     return below and above
 
 
+def unnamed(node: Mapping[str, object]) -> str:
+    """Why ends beside k of n are not those that a gate takes in their place, whatever they are called, or ""."""
+    k, n = node.get("k"), node.get("n")
+    if (
+        node.get("tag") != "measured"
+        or not isinstance(k, int)
+        or not isinstance(n, int)
+        or not {"low", "high"} & node.keys()
+    ):
+        return ""
+    return "" if _exact(k, n, node.get("low"), node.get("high")) else f"its interval is not the exact one of {k}/{n}"
+
+
 def wrong(
     node: Mapping[str, object],
     counted: tuple[int, int] | None,
@@ -49,8 +62,7 @@ def wrong(
     """Why a number is not what the counts beside it give, or ""."""
     if node.get("confidence", CONFIDENCE) != CONFIDENCE:
         return f"`confidence` {node['confidence']!r} is not {CONFIDENCE}"
-    # ends beside k of n are gated as the exact ones, whatever they are called
-    exact = "k" in node and (node.get("interval") == EXACT or "low" in node or "high" in node)
+    exact = node.get("interval") == EXACT and "k" in node
     if exact and counted is not None and not _exact(*counted, node.get("low"), node.get("high")):
         return f"its interval is not the exact one of {counted[0]}/{counted[1]}"
     paired = node["unit"] == PAIRED

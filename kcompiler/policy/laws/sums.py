@@ -22,6 +22,7 @@ from typing import Any
 
 from kcompiler.policy import path
 from kcompiler.policy.datum import BadDatum, fraction, read
+from kcompiler.policy.laws import counts
 
 #: keyword of a report's schema, beside the properties of its data
 LAWS = "x-laws"
@@ -82,6 +83,9 @@ def _impossible(node: object, pointer: str) -> Iterator[str]:
                 read(node)
             except BadDatum as error:
                 yield f"{pointer}: {error}"
+            else:
+                if wrong := counts.unnamed(node):
+                    yield f"{pointer}: {wrong}"
             return
         for name, item in node.items():
             yield from _impossible(item, f"{pointer}/{path.escape(name)}")

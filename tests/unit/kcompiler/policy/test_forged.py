@@ -156,6 +156,7 @@ def forged(datum: Report) -> Iterator[tuple[str, Report]]:
         yield "n", {**datum, **{name: one[name] for name in datum if name in one}}
         if "low" in datum:
             yield "ends", narrow(datum)
+            yield "ends", {**narrow(datum), "interval": "of another name"}
     else:
         yield from _of_number(datum)
 
