@@ -3,12 +3,13 @@
 Rows are those of `runtime.data.bfcl`, their class the category. The rules of the published checker are declared in
 `RULES`: texts are compared folded, an integer is no float but where the schema says number, an argument that may be
 left out is what the answers say. An answer is unwrapped as the published decoder does it: backticks, line ends and
-spaces around it say nothing, nor do quotation marks, and calls may stand without the brackets of their list. Where no
-call is due, whatever that decoder reads as one is a call (`foo(1, 2)`). The verdicts differ in four things, all but the
-first of which make this one stricter: calls are assigned to answers so that as many as possible are right, and not
-greedily; a call that is none (broken, or in a form that is not declared) counts as a call where none is due; values
-without names are no arguments, where the published decoder leaves them out; and nothing of an answer is evaluated: a
-value is a literal, where the published decoder adds sums up and takes a bare name or another call for its own text.
+spaces around it say nothing, and calls may stand without the brackets of their list. Where no call is due, whatever
+that decoder reads as one is a call (`foo(1, 2)`). In three things this is stricter: a call that is none (broken, or in
+a form that is not declared) counts as a call where none is due; values without names are no arguments, where the
+published decoder leaves them out; and nothing of an answer is evaluated: a value is a literal, where the published
+decoder adds sums up and takes a bare name or another call for its own text. In two it is more lenient: calls are
+assigned to answers so that as many as possible are right, and not greedily; and a tuple is a list, there only where the
+schema says so.
 
 What understands nothing stands in `zoo`, and the positive control: what the rows themselves say, written in the first
 declared form and read again.

@@ -145,6 +145,23 @@ def test_the_published_rules(tmp_path: Path, schema: Any, accepted: Any, value: 
     assert right(item, [Call("f", {"x": value})]) is same
 
 
+@pytest.mark.parametrize(
+    ("said", "same"),
+    [
+        # as published
+        ("f(x=[1.0, 2.0])", True),
+        # stricter: the published decoder leaves out what has no name, and adds up
+        ("f([1.0, 2.0], x=[1.0, 2.0])", False),
+        ("f(x=[1.0, 1.0 + 1.0])", False),
+        # more lenient: a tuple is a list there only where the schema says tuple
+        ("f(x=(1.0, 2.0))", True),
+    ],
+)
+def test_where_the_published_checker_says_otherwise(tmp_path: Path, said: str, same: bool) -> None:
+    item = question(tmp_path, {"x": [[1.0, 2.0]]}, {"x": FLOATS}, ["x"])
+    assert parts_of(said, item, PARAMS.forms)["right"] is same
+
+
 def test_what_the_schema_requires_may_not_be_left_out(tmp_path: Path) -> None:
     for required, same in (([], True), (["x"], False)):
         item = question(tmp_path, {"x": [1, ""]}, {"x": INTEGER}, required)
