@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompiler import dsse, lock
+from kcompiler.verifier import signed
 from kcompiler.verifier.approvals import END, PREDICATE, SECTIONS, asked_for
 from runtime import digest
 
@@ -145,11 +146,15 @@ def _read(
     for one in asked:
         for name, key in one.approvers.items():
             names.setdefault(key, []).append(name)
-    # the principal is the key itself: a name may mean somebody else in another pack
-    lines = "".join(f"{key.partition(' ')[2]} {key}\n" for key in names)
-    allowed = dsse.allowed_signers(lines, "pack.yaml") if names else []
     given: list[Given] = []
     refused: list[str] = []
+    allowed: list[dsse.Allowed] = []
+    for key in names:
+        try:
+            # the principal is the key itself: a name may mean somebody else in another pack
+            allowed.append(dsse.Allowed(key.partition(" ")[2], signed.public_key(key), "", "", ()))
+        except dsse.Unreadable as why:
+            refused.append(f"{', '.join(names[key])}: {why}")
     for path in sorted(folder.glob(f"*{END}")) if folder.is_dir() else []:
         try:
             found = dsse.verify(path.read_bytes(), allowed, now, revoked)

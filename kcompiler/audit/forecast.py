@@ -15,7 +15,7 @@ from kcompiler.verifier import waivers as alone
 def standing(
     plan: Mapping[str, Any],
     given: Mapping[str, bytes | Evidence],
-    identity: str,
+    identity: str | None,
     held: waiver.Waivers,
     recorded: str,
     as_of: str,

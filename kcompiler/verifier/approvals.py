@@ -79,9 +79,14 @@ def _read(
     for _, approval in demands:
         for name, key in approval["approvers"].items():
             names.setdefault(key, []).append(name)
-    allowed = [signed.Allowed(key, signed.public_key(key), "", "", ()) for key in names]
     given: List[_Given] = []
     refused: List[str] = []
+    allowed: List[signed.Allowed] = []
+    for key in names:
+        try:
+            allowed.append(signed.Allowed(key, signed.public_key(key), "", "", ()))
+        except signed.Unreadable as why:
+            refused.append(f"{', '.join(names[key])}: {why}")
     for file, data in sorted(envelopes.items()):
         try:
             found = signed.verify(data, allowed, as_of, revoked)

@@ -5,6 +5,12 @@ from __future__ import annotations
 import json
 from xml.etree import ElementTree as xml
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from kcompiler import dsse
+from kcompiler.verifier import main
+from kcompiler.verifier.sealed import Trust
 from tests.flow.world import LIGHT, Home
 from tests.unit.kcompiler.render.html.pages import checked, words
 
@@ -36,7 +42,17 @@ def test_what_passes_passes_twice(passed: Home, tmp_path) -> None:
     verdict = home.root / "out/tiny/verdict.json"
     assert verdict.read_bytes() == (home.evidence / "verdict.json").read_bytes()
     assert "✓ Passed tiny" in page(home)
-    assert ci(home, 0, "ok") == yes
+    key = Ed25519PrivateKey.generate()
+    file = home.root.parent / "key"
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    assert ci(home, 0, "ok", "--bundle", "--sign-key", str(file)) == yes
+    bundle = home.root / "out/tiny/bundle.zip"
+    known = Trust(
+        tuple(dsse.allowed_signers(f"ci {dsse.public_line(key)}", "ci")), frozenset(), "", "2100-01-01T00:00:00Z"
+    )
+    assert main.check(bundle.read_bytes(), known).code == 0
+    assert f"out/tiny/bundle.zip: {bundle.stat().st_size} bytes, signed by {dsse.shown(key)}" in page(home)
+    assert dsse.shown(key) in (home.root / "out/summary.md").read_text(encoding="utf-8")
     # the lock of another spec: nothing is applied, and of what passed before nothing is left
     home.spec.write_text(home.spec.read_text().replace("seed: ", "seed: 1"))
     stages = ci(home, 1, "lock-would-change")
@@ -46,6 +62,9 @@ def test_what_passes_passes_twice(passed: Home, tmp_path) -> None:
         *((verb, 1, "not-run") for verb in ("apply", "gate", "audit")),
     ]
     assert not verdict.exists()
+    assert not bundle.exists()
+    told = home.run("ci", SPEC, "--to", "out", "--sign-key", str(file), code=LIGHT).ended(2, "usage")
+    assert "--sign-key signs a bundle; say --bundle, too" in told.err
     assert "✗ No: lock-would-change" in page(home)
     assert "Passed" not in page(home)
     cases = xml.fromstring((home.root / "out/junit.xml").read_bytes()).iter("testcase")

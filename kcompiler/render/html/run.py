@@ -120,6 +120,8 @@ def look(
     if verdict is not None:
         found = outcomes(verdict, home, name, files.get)
         known = {(one["rule"], one["report_at"]["step"]): one for one in explained(plan, home, verdict, reports)}
+    approvals, wrong = _approvals(plan, home) if own else ([], [])
+    troubles += wrong
     evaluations = [str(step["id"]) for step in plan["steps"] if audited.left(step)]
     kept = _lines(folder / records.JOURNAL, evaluations) if own else []
     past = _lines(home.root / records.STATE / records.JOURNAL, evaluations) if own else []
@@ -133,9 +135,18 @@ def look(
         reports=reports,
         committed={str(line.data["step"]): line.data for line in kept if _is_committed(line)},
         lines=past,
-        approvals=approval.words(plan, home.generated(name) / approval.FOLDER, _EVER) if own else (),
+        approvals=approvals,
         troubles=troubles,
     )
+
+
+def _approvals(plan: Mapping[str, Any], home: Project) -> tuple[list[str], list[str]]:
+    """Who has approved the plan, a line each, and why that cannot be said."""
+    folder = home.generated(str(plan["asked"]["name"])) / approval.FOLDER
+    try:
+        return approval.words(plan, folder, _EVER), []
+    except (ValueError, LookupError, TypeError, AttributeError) as reason:
+        return [], [f"Who must approve this plan cannot be read: {reason}"]
 
 
 def _verdict(path: Path, home: Project) -> tuple[Mapping[str, Any] | None, list[str]]:

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kcompiler import approval, waiver
+from kcompiler.audit import forecast
 from kcompiler.judge import judge
 from kcompiler.policy import kinds
 from kcompiler.verifier import approvals, verdict
+from kcompiler.verifier import forecast as ahead
 from kcompiler.verifier import waivers as alone
 from runtime import digest
 from runtime.contract import report as facts
@@ -193,3 +195,46 @@ def test_approvals_that_count(tmp_path: Path) -> None:
     assert not standing(tmp_path, part)
     assert standing(tmp_path, {**part, "obligations": []})
     assert standing(tmp_path, signing.plan(policies=[{"pack": "p"}]))
+
+
+@pytest.mark.parametrize("key", ["ssh-ed25519 AAAA", "ssh-ed25519 ====", signing.KEYS["ana"] + "AAAA"])
+def test_a_key_of_a_lock_that_is_none_is_nobody_s(tmp_path: Path, key: str) -> None:
+    """Whoever is sent a lock that was made up is told so."""
+    made = signing.plan(policies=[{"pack": "p", "approval": {"min": 1, "approvers": {"ana": key}}}])
+    signing.signed(tmp_path, made, signing.ANA, "ana")
+    assert standing(tmp_path, made) == ["0 of 1 approvals for pack `p`; of ana"]
+
+
+@pytest.mark.parametrize("as_of", ["2026-11-28T12:00:00Z", "2026-12-05T00:00:00Z", "2026-12-31T00:00:00Z"])
+def test_what_is_foreseen(as_of: str) -> None:
+    """A rule that begins to block, and a waiver that ends."""
+    dated = asked(bound("x", ">=", "0.9"), rule="lab/later", waivable=None, effective_on="2026-12-05")
+    rules, reports = [locked(asked()), locked(dated)], {"measure": missed()}
+    held = waiver.Waivers(given=[given()], spec="lab", plan=PLAN)
+    recorded = judge(reports, rules, as_of=NOW, waivers=held).verdict
+    assert recorded == "WAIVED"
+    lines = forecast.standing({"obligations": rules}, reports, None, held, recorded, as_of)
+    read = {step: VERIFIER.evidence(text) for step, text in reports.items()}
+    known = alone.Waivers([alone.Given(given().waiver.meaning, given().digest)], "lab", PLAN)
+    told = ahead.told(rules, known, as_of, lambda at: verdict.verdict(read, rules, None, at, known).word, recorded)
+    assert lines == told
+    later = "rule lab/later begins to block in 7 days, on 2026-12-05: then the verdict is FAIL"
+    assert (
+        lines
+        == {
+            "2026-11-28T12:00:00Z": [
+                "waiver WV-0001 is active as of 2026-11-28T12:00:00Z",
+                later,
+                "waiver WV-0001 ends in 22 days, on 2026-12-20: then the verdict is FAIL",
+            ],
+            "2026-12-05T00:00:00Z": [
+                "waiver WV-0001 is active as of 2026-12-05T00:00:00Z",
+                "the verdict was WAIVED when it was given; as of 2026-12-05T00:00:00Z it is FAIL",
+                "waiver WV-0001 ends in 15 days, on 2026-12-20: then the verdict is FAIL",
+            ],
+            "2026-12-31T00:00:00Z": [
+                "waiver WV-0001 is expired as of 2026-12-31T00:00:00Z: ended on 2026-12-20",
+                "the verdict was WAIVED when it was given; as of 2026-12-31T00:00:00Z it is FAIL",
+            ],
+        }[as_of]
+    )

@@ -4,8 +4,9 @@ import json
 import shutil
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from kcompiler import lock
+from kcompiler import approval, dsse, lock
 from kcompiler.policy.binding import RUN
 from kcompiler.project import Project
 from kcompiler.render.html.page import result
@@ -117,6 +118,23 @@ def test_of_what_is_waived_the_waiver_is_named(home):
     report = home.evidence(long_run.NAME) / "reports/s000009.json"
     report.write_text(report.read_text() + "\n")
     assert "Passed with waivers, but what lies here is not what was judged" in page(home)
+
+
+def test_who_has_approved_it_is_named_and_what_is_lacking(home):
+    key = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    made = lock.read(home.lock(long_run.NAME))
+    made["policies"] = [{"pack": "team/law", "approval": {"min": 1, "approvers": {"ana": dsse.public_line(key)}}}]
+    made["steps"][0]["backend"] = "torch"
+    made["asked"] |= {"owner": "team", "risk_tier": 1}
+    home.lock(long_run.NAME).write_text(lock.dump(made))
+    assert "lacking: 0 of 1 approvals for pack `team/law`; of ana" in page(home)
+    folder = home.generated(long_run.NAME) / approval.FOLDER
+    folder.mkdir()
+    said = approval.statement(made, home.lock(long_run.NAME).read_bytes(), "ana", "2026-11-28T12:00:00Z")
+    (folder / "ana.dsse.json").write_text(dsse.dump(dsse.sign(said, key)))
+    assert "approved by ana on 2026-11-28T12:00:00Z" in page(home)
+    home.lock(long_run.NAME).write_text(lock.dump({**made, "policies": [{"pack": "team/law", "approval": 3}]}))
+    assert "Who must approve this plan cannot be read" in page(home)
 
 
 def test_without_state_or_journal_the_rest_is_told(home):
