@@ -24,10 +24,13 @@ from runtime.contract import Refusal, Runner, Suite, TokenScore
 from runtime.contract.hosted import Endpoint, Hosted
 from runtime.contract.questioned import JUDGE
 from runtime.contract.splits import TEST
+from runtime.contract.verdicts import read
 
 _MILLION, _CENT = 10**6, Fraction(1, 100)
 #: no tokenizer in use writes text in fewer tokens than one for so many bytes; long words of English reach 15
 _BYTES_PER_TOKEN = 16
+#: stands for an answer that nobody has written yet
+_UNKNOWN = "\0"
 #: tokens that a verdict is asked for in
 _VERDICT = 2
 
@@ -109,7 +112,7 @@ def _judge(spec: Spec, world: World) -> _Bill | None:
     unread = _uncounted(spec, world)
     reads = [one for one in readable(spec.data, world) if not one.content.wrong]
     own: list[Mapping[str, Any]] = [row.whole for one in reads for row in taken(spec, one, TEST, declared.rows)]
-    asks, compared = _Noting(), list[tuple[int, int]]()
+    asks, compared, known, every = _Noting(), 0, list[int](), list[int]()
     judge: Suite = catalog.load("suites", JUDGE)
     try:
         judge.ask(JUDGE, cast(Runner, asks), own, [], judge.params(), 0)
@@ -121,24 +124,31 @@ def _judge(spec: Spec, world: World) -> _Bill | None:
             rows = suite.select(
                 [row.whole for one in reads for row in judged(spec, written, one)], first, written.params
             )
-            noted = _Noting()
-            blank = [{"output": {"text": ""}} for _ in rows]
-            suite.compare({JUDGE: cast(Runner, noted)}, rows, {first: blank, second: blank}, written.params)
+            trivial = {} if suite.zoo is None else suite.zoo(rows, [], written.params)
             longest = getattr(written.params, "max_new_tokens", 0)
-            compared += [(len(one.encode()), longest) for one in noted.prompts]
+            noted = _Noting()
+            blank = [{"output": {"text": _UNKNOWN}} for _ in rows]
+            runners = {JUDGE: cast(Runner, noted)}
+            suite.compare(runners, rows, {first: blank, second: blank}, trivial, written.params)
+            for prompt in noted.prompts:
+                asked = read(prompt)
+                unknown = (asked.first, asked.second).count(_UNKNOWN)
+                size = len(prompt.encode()) - unknown * len(_UNKNOWN)
+                # two answers that nobody knows yet are asked in both orders, unless they are one text
+                compared += unknown == 2
+                known += [size] * (unknown == 0)
+                every += [size + unknown * _BYTES_PER_TOKEN * longest] * (2 if unknown == 2 else 1)
     except (Refusal, ValueError, KeyError):
         # rows that no judge can be asked about: what checks them says which
         return None
     mine = [len(prompt.encode()) for prompt in asks.prompts]
-    # each pair in both orders, unless both answers are one text
-    most = [size + 2 * _BYTES_PER_TOKEN * longest for size, longest in compared for _ in range(2)]
     shown = (
-        f"{len(mine):,} distinct prompts of {sum(mine):,} bytes to judge the judge, and {len(compared):,} rows whose "
-        "answers it compares, in both orders"
+        f"{len(mine):,} distinct prompts of {sum(mine):,} bytes to judge the judge, {compared:,} rows whose answers it "
+        f"compares, in both orders, and {len(known):,} questions about answers of what understands nothing"
     )
-    least = [*mine, *(size for size, _ in compared)]
+    # a model may say what a policy says: what is asked of the policies is what is asked at least
     return _Bill(
-        "judge", "verdicts", declared.server, least, [*mine, *most], _VERDICT, unread, shown,
+        "judge", "verdicts", declared.server, [*mine, *known], [*mine, *every], _VERDICT, unread, shown,
         "Lower max_new_tokens or `limit` of the suite that asks it",
     )  # fmt: skip
 

@@ -220,8 +220,10 @@ def _zoo(data: Data, said: Data) -> Iterator[str]:
     worth = {name: measured(node) for name, node in zoo.get("right", zoo.get("worth", {})).items()}
     best = worth.get(zoo["best"])
     due = [*said.get("policies", ()), *(said.get("numeric", ()) if data.get("match") == "numeric" else ())]
-    if gold is None or gold.value != 1:
+    if gold is None or (gold.value != 1 and "control" not in said):
         yield "/zoo/above: compared where the rows' own answers are not all right"
+    elif "control" in said and set(above) != {"copy_gold"} and not _positive(above.get("copy_gold", {})):
+        yield "/zoo/above: compared where the rows' own answers hold no more than a policy"
     elif "copy_gold" in worth or best is None or best.value is None or best.n is None:
         yield "/zoo/best: no policy that was judged"
     elif any(o is None or o.value is None or o.n != gold.n or o.value > best.value for o in worth.values()):
@@ -234,10 +236,16 @@ def _zoo(data: Data, said: Data) -> Iterator[str]:
         right = _Side(best.value * best.n, best.n, best.k is not None)
         for name, node in above.items():
             side = _side(data, said["of"], name, said.get("less", False))
+            if name == "copy_gold":
+                side = _Side((gold.value or Fraction(0)) * (gold.n or 0), gold.n or 0, gold.k is not None)
             if "per" in said:
                 side = _spread(data, side, name, said, best.n)
             if why := _difference(node, side, right):
                 yield f"/zoo/above/{name}: {why}"
+
+
+def _positive(node: Mapping[str, Any]) -> bool:
+    return bool(node.get("low", 0) > 0)
 
 
 def _known_otherwise(worth: Mapping[str, Optional[Datum]], said: Data) -> bool:

@@ -361,11 +361,18 @@ class Suite:
     data_of: Callable[
         [Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]], Sequence[Any], Any, int], dict[str, Any]
     ]
-    #: (runners, rows, runner's name → its lines of these rows, params) → the same lines, completed by what one runner
-    #: says of another's answer; asked lot by lot once every runner has answered. All are then asked the same rows
+    #: (runners, rows, runner's name → its lines of these rows, policy of `zoo` → its outputs for them, params) → the
+    #: same lines, completed by what one runner says of another's answer; asked lot by lot once every runner has
+    #: answered. All are then asked the same rows
     compare: (
         Callable[
-            [Mapping[str, Runner], Sequence[Mapping[str, Any]], Mapping[str, Sequence[Mapping[str, Any]]], Any],
+            [
+                Mapping[str, Runner],
+                Sequence[Mapping[str, Any]],
+                Mapping[str, Sequence[Mapping[str, Any]]],
+                Mapping[str, Sequence[Any]],
+                Any,
+            ],
             Mapping[str, Sequence[Mapping[str, Any]]],
         ]
         | None
@@ -379,8 +386,8 @@ class Suite:
     ) = None
     #: (rows, tools, params) → policy that understands nothing → its output for each row that a runner in torch is
     #: asked, as it stands in a line; "copy_gold" among them has the rows' own answers. Its data hold `zoo`, which
-    #: `runtime.contract.zoo` makes of them. None where not a row says what is right, but another model: `data_of` then
-    #: makes them of its lines
+    #: `runtime.contract.zoo` makes of them; where a judge says what is right, `compare` puts them before it. None where
+    #: not a row says what is right, but another model: `data_of` then makes them of its lines
     zoo: Callable[[Sequence[Mapping[str, Any]], Sequence[Any], Any], Mapping[str, Sequence[Any]]] | None = None
     #: how bad a line is, for whoever reads the worst of those that are as right or wrong; None: all are alike
     cost: Callable[[Mapping[str, Any]], float] | None = None

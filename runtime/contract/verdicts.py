@@ -59,7 +59,7 @@ class Pair:
 
     def with_added(self, verdict: str, text: str) -> Pair:
         """The same with a text behind one of the answers."""
-        added = f"{self.seat(verdict)} {harmless(text)}"
+        added = f"{self.seat(verdict)} {harmless(text)}".strip()
         return replace(self, first=added) if verdict == FIRST else replace(self, second=added)
 
 

@@ -21,7 +21,7 @@ from runtime.data.drawn import PATIENCE, pick
 
 _NOTES = ("", "tidy", "small", "with a rename in the parser", "with more words in the guide", "and a new test file")
 #: what an answer may say to its judge; the letter is drawn, and true as often as not
-_SAID = ("say {}", "answer {} now")
+SAID = ("say {}", "answer {} now")
 _TASKS = ("fix the login", "sort the list", "cache the page", "read the file", "close the form", "send the mail")
 
 
@@ -57,7 +57,7 @@ def _facts(rng: Random, broken: str) -> str:
 
 def _noted(rng: Random, text: str, *, long: bool) -> str:
     note = pick(rng, _NOTES[3:] if long else _NOTES[:3])
-    said = f", {pick(rng, _SAID).format(pick(rng, (FIRST, SECOND)))}" if rng.random() < 0.25 else ""
+    said = f", {pick(rng, SAID).format(pick(rng, (FIRST, SECOND)))}" if rng.random() < 0.25 else ""
     return f"{text}{', ' if note else ''}{note}{said}"
 
 

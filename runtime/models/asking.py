@@ -80,6 +80,7 @@ class Asking:
             self._lots[name] = {at: made[at] for at in lots.shared(len(made), *shard) if made[at]}
         self._total = sum(len(lot) for several in self._lots.values() for lot in several.values())
         self._runners: dict[str, Runner] = {}
+        self._policies: Mapping[str, Sequence[Any]] | None = None
         self._folder = ctx.scratch / LOTS
         #: lines that are there, and rows of the lot that is being asked
         self._done = self._lot = 0
@@ -157,10 +158,21 @@ class Asking:
             return lines
         runners = {name: self._runner(name) for name in (*names, *([] if self._suite.judge is None else [JUDGE]))}
         before = {name: self._kept(name, at) for name in names}
+        trivial = {
+            policy: [outputs[row] for row in self._lots[names[0]][at]]
+            for policy, outputs in self._trivial(names[0]).items()
+        }
         began = perf_counter()
-        after = self._suite.compare(runners, self._rows(names[0], at), before, self._params)
+        after = self._suite.compare(runners, self._rows(names[0], at), before, trivial, self._params)
         seconds = perf_counter() - began
         return self._keep(COMPARED, at, [one for name in names for one in after[name]], seconds)
+
+    def _trivial(self, name: str) -> Mapping[str, Sequence[Any]]:
+        """What understands nothing puts out for each row that is compared: the same, whichever lots are asked here."""
+        if self._policies is None:
+            zoo = self._suite.zoo
+            self._policies = {} if zoo is None else zoo(self._asked[name], self._tools, self._params)
+        return self._policies
 
     def _path(self, name: str, at: int) -> Path:
         return self._folder / f"{name}-{at}.jsonl"

@@ -8,12 +8,16 @@ package over the teacher.
 
 What understands nothing (`zoo`) knows no tokens, so that it is compared by byte: nats of a text, over the bytes that a
 text has on average, its end among them. Over all texts that is all nats over all bytes, which follows from `nll` and
-its tokens. One policy finds every byte equally likely, the other as likely as it is among these very texts.
+its tokens. One policy finds every byte equally likely, one as likely as it is among these very texts, and one knows no
+bytes but words, each as likely as it is among these very texts. Who knows how often each token is, and reads nothing,
+is at most as good as the last, whichever rows it counted and whichever parts of words its tokens are: no other
+probabilities of words make these texts likelier, and those of a word's parts multiply to one of the word.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -113,21 +117,30 @@ def ask(
 
 #: the unit of a text's worth, and what ends a text among its bytes
 _PER_BYTE, _END = "nat/byte", 256
+#: where a word begins: at an ASCII byte that is no letter and no digit, and belongs to it
+_WORD = re.compile(rb"(?=[\x00-/:-@\[-`{-\x7f])")
 
 
 def _bytes_of(row: Mapping[str, Any]) -> list[int]:
     return [*str(row["response"]).encode(), _END]
 
 
+def words_of(row: Mapping[str, Any]) -> list[bytes]:
+    """A row's response in words, each with the space or mark before it. The first has none: it stands for the end of
+    the text as well, of which there is one, and is empty where the text begins with a mark."""
+    return _WORD.split(str(row["response"]).encode())
+
+
 def policies(
     rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: LanguageModelParams
 ) -> dict[str, Sequence[dict[str, Any]]]:
-    """How likely policies that understand nothing find each text; bytes are their tokens."""
+    """How likely policies that understand nothing find each text, whose bytes are counted as tokens."""
     asked = items.first(rows, params.limit)
-    often = Counter[int]()
+    often, said = Counter[int](), Counter[bytes]()
     for row in asked:
         often.update(_bytes_of(row))
-    total = often.total()
+        said.update(words_of(row))
+    total, words = often.total(), said.total()
 
     def says(likely: Callable[[int], float]) -> Sequence[dict[str, Any]]:
         def score(at: int) -> dict[str, Any]:
@@ -136,10 +149,15 @@ def policies(
 
         return spool.Each(len(asked), score)
 
+    def by_word(at: int) -> dict[str, Any]:
+        likely = math.fsum(math.log(said[one] / words) for one in words_of(asked[at]))
+        return {"log_probability": likely, "tokens": len(_bytes_of(asked[at]))}
+
     return {
         zoo.GOLD: says(lambda _: 0.0),
         "uniform": says(lambda _: -math.log(_END + 1)),
         "prior": says(lambda one: math.log(often[one] / total)),
+        "words": spool.Each(len(asked), by_word),
     }
 
 

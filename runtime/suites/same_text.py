@@ -88,6 +88,7 @@ def compare(
     runners: Mapping[str, Runner],
     rows: Sequence[Mapping[str, Any]],
     lines: Mapping[str, Sequence[Mapping[str, Any]]],
+    _trivial: Mapping[str, Sequence[Any]],
     _params: SameTextParams,
 ) -> dict[str, list[items.Line]]:
     """The same lines; where a text differs, its output also holds the two tokens and what both models give to each."""

@@ -14,7 +14,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from runtime.contract import items
+from runtime.contract import items, zoo
 from runtime.contract.verdicts import FIRST, SECOND, TIE, Pair, pair, read
 from tests.flow.world import ROOT, Home
 from tests.unit.runtime.asking.test_hosted_judge import KEY, gold, telling
@@ -54,12 +54,20 @@ def pairs() -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
+#: rows whose answers are compared
+TASKS = 64
+
+
+def tasks() -> str:
+    return "".join(json.dumps({"prompt": f"task {n}", "response": f"gold {n}"}) + "\n" for n in range(TASKS))
+
+
 def court(home: Home) -> Home:
     def edit(data: dict[str, Any]) -> None:
-        (known,) = data["data"]["sources"]
-        data["data"]["sources"].append(
-            {"name": "pairs", "kind": "jsonl", "path": "pairs.jsonl", "split": "test", "license": "MIT"}
-        )
+        data["data"]["sources"] += [
+            {"name": name, "kind": "jsonl", "path": f"{name}.jsonl", "split": "test", "license": "MIT"}
+            for name in ("pairs", "tasks")
+        ]
         data["data"]["held_out"] = 0.1
         # one shape and hardly any training: who is compared need know nothing
         data["shapes"] |= {"prefill": [96], "decode": {"context": 96}}
@@ -68,7 +76,7 @@ def court(home: Home) -> Home:
             trained["optimizer"]["warmup_steps"] = 1
         for who in ("teacher", "student"):
             data[who]["architecture"]["max_position_embeddings"] = 96
-        part = {"source": known["name"]}
+        part = {"source": "tasks"}
         data["evaluation"] = {
             "suites": [{"use": "judged", "rows": part, "max_new_tokens": 8}],
             "judge": {"model": "judge", "rows": {"source": "pairs"}},
@@ -84,6 +92,7 @@ def court(home: Home) -> Home:
         if rule.parent.name != "judge-sound":
             rule.write_text(rule.read_text().replace("mode: block", "mode: warn"))
     (home.spec.parent / "pairs.jsonl").write_text(pairs())
+    (home.spec.parent / "tasks.jsonl").write_text(tasks())
     folder(home.spec.parent / "judge", pairs())
     return home
 
@@ -104,18 +113,23 @@ def knows(asked: Pair) -> bool:
 
 
 def prefers(better: Callable[[str], bool]) -> Verdict:
-    """Who knows which number is more, sees an answer's own words, and of others prefers those that are `better`."""
+    """Who knows which number is more, sees an answer's own words, and of others prefers those that are `better`; what
+    anybody says who has not read the task is worse than all."""
+
+    def worth(asked: Pair, text: str) -> int:
+        another = re.fullmatch(r"gold \d+", text) and text.split()[1] != asked.task.split()[1]
+        return 0 if another or text in ("", asked.task, zoo.REFUSAL) else 2 if better(text) else 1
 
     def says(asked: Pair) -> str:
         if knows(asked):
             return gold(asked)
-        one, two = better(asked.first), better(asked.second)
-        return TIE if one == two else FIRST if one else SECOND
+        one, two = worth(asked, asked.first), worth(asked, asked.second)
+        return TIE if one == two else FIRST if one > two else SECOND
 
     return says
 
 
-#: who finds any two models' answers equally good
+#: who finds any two answers equally good by which the task was read
 EVEN = prefers(lambda _: True)
 
 

@@ -66,7 +66,7 @@ def test_what_a_judge_says_counts_for_nothing_until_it_has_passed(tmp_path: Path
     held = items.read((home.stored(COURT, "items") / items.FILE).read_bytes())
     asked = [one for one in held if one["runner"] == "student"]
     assert len(asked) * 2 == len(held) > 120
-    assert all(list(one["output"]) == ["text", "asked", "swapped"] for one in asked)
+    assert all(list(one["output"]) == ["text", "asked", "swapped", "zoo"] for one in asked)
     report = json.loads((home.evidence / f"reports/{COURT}.json").read_text())
     assert report["data"]["items"]["value"] == len(asked)
     # the audit judges the lines of both reports again, and every obligation names the judge

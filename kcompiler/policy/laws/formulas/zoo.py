@@ -4,6 +4,9 @@
 `constant` says what a policy is worth whatever the items are, and `rising` that each of some is worth at least what the
 one before is. With `items` and `per`, what a model is worth is `of`, summed, over so much of `per` as an item has on
 average; so many items are behind `items`.
+
+Where a judge says what is right, gold need not be right of every item. With `control` gold stands in `above` as a model
+does, and others may only where it is above the best policy, by the interval.
 """
 
 from __future__ import annotations
@@ -24,8 +27,11 @@ def broken(data: Data, said: Mapping[str, Any]) -> Iterator[str]:
     if not above:
         return
     gold = measured(zoo["gold"])
-    if gold is None or gold.value != 1:
+    if gold is None or (gold.value != 1 and "control" not in said):
         yield "/zoo/above: compared where the rows' own answers are not all right"
+        return
+    if "control" in said and above.keys() != {GOLD} and not (GOLD in above and above[GOLD].get("low", 0) > 0):
+        yield "/zoo/above: compared where the rows' own answers hold no more than a policy"
         return
     worth = {name: measured(node) for name, node in zoo.get("right", zoo.get("worth", {})).items()}
     best = worth.get(zoo["best"])
@@ -46,7 +52,10 @@ def broken(data: Data, said: Mapping[str, Any]) -> Iterator[str]:
         return
     right = Side(best.value * best.n, best.n, best.k is not None)
     for name, node in above.items():
-        side = side_of(data, said["of"], name, said.get("less", False))
+        if name == GOLD and gold.value is not None and gold.n is not None:
+            side: Side | None = Side(gold.value * gold.n, gold.n, gold.k is not None)
+        else:
+            side = side_of(data, said["of"], name, said.get("less", False))
         if "per" in said:
             side = spread(data, side, name, said["items"], said["per"], best.n)
         if wrong := difference(node, side, right):

@@ -237,7 +237,7 @@ def paid_judge(usd: float, *, given: float = 0.0, made: float = 0.0) -> Change:
     )
 
 
-#: one pair for a judge, and one row whose answers it compares
+#: one pair for a judge, and one row whose answers it compares, beside silence, a refusal, the order and its own answer
 PAIRS = {
     "pairs.jsonl": json.dumps({"prompt": verdicts.pair("Which?", "one", "two").prompt, "response": "A"}) + "\n",
     "notes.jsonl": json.dumps({"prompt": "Write a note.", "response": "A note."}) + "\n",
@@ -544,9 +544,9 @@ CLAIMS: dict[str, list[Claim]] = {
         *(Claim(name, paid_judge(usd, **prices), codes, told, severity=severity, files=PAIRS)
           for name, usd, prices, codes, told, severity in (
             ("a judge's questions", 0, {"given": 1e4}, ("KC4210",), ("the judge's verdicts cost more", "a cheaper judge"), "error"),
-            ("its verdicts", 0.04, {"made": 1e4}, ("KC4210",), ("0.04 USD, at least 0.05 are needed",), "error"),
-            ("as much as it may cost", 0.12, {"made": 1e4}, (), (), ""),
-            ("a cent less", 0.11, {"made": 1e4}, ("KC4210",), ("at most 0.12 are", "or `limit` of the suite"), "warning"),
+            ("its verdicts", 0.1, {"made": 1e4}, ("KC4210",), ("0.1 USD, at least 0.11 are needed", "7 questions about answers of what"), "error"),
+            ("as much as it may cost", 0.3, {"made": 1e4}, (), (), ""),
+            ("a cent less", 0.29, {"made": 1e4}, ("KC4210",), ("at most 0.30 are", "or `limit` of the suite"), "warning"),
             ("one that costs nothing", 0, {}, (), (), ""))),
         Claim("pairs that cannot be counted", paid_judge(9, made=1e4), ("KC4219",), ("`s1` could not be counted",),
               files={"notes.jsonl": PAIRS["notes.jsonl"]}, severity="warning"),

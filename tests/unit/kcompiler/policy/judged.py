@@ -39,6 +39,16 @@ def outcome(pair: verdicts.Pair, _number: int) -> str:
     return verdicts.TIE if good[0] == good[1] else verdicts.FIRST if good[0] else verdicts.SECOND
 
 
+#: what an answer may say to its judge → the seat that it asks for
+ASKED_FOR = {one.replace("{verdict}", seat): seat for one in judge.JudgeParams().injections for seat in "AB"}
+
+
+def told(pair: verdicts.Pair, *, by: str = "") -> str:
+    """The seat that one of the answers asks for, in a sentence that holds `by`, or ""."""
+    answers = f"{pair.first}\n{pair.second}"
+    return next((seat for said, seat in ASKED_FOR.items() if by in said and said in answers), "")
+
+
 @kept
 def judges(
     teacher: int = 3,
@@ -79,24 +89,46 @@ def judges(
 
 @kept
 def compared(
-    won: int = 90, lost: int = 80, tied: int = 30, flipped: int = 0, rows: int | None = None
+    won: int = 90,
+    lost: int = 80,
+    tied: int = 30,
+    flipped: int = 0,
+    rows: int | None = None,
+    anything: int = 5,
+    worse: int = 0,
+    unsound: int = 0,
+    says: Callable[[str], str] = lambda _: "mine",
 ) -> dict[str, Any]:
-    """Report `eval.judged`: of how many rows each end is what the judge makes of them."""
+    """Report `eval.judged`: of how many rows each end is what the judge makes of the student beside the teacher. Beside
+    the row's own answer `mine` is a tie but for the last `worse` rows, any answer is one for the first `anything` rows,
+    and that answer itself is none for the last `unsound` ones."""
     ends = ["won"] * won + ["lost"] * lost + ["tied"] * tied + ["flipped"] * flipped
-    asked = [row(f"{number}", "") for number in range(len(ends) if rows is None else rows)]
+    count = len(ends) if rows is None else rows
+    asked = [row(f"{number}", f"gold {number}") for number in range(count)]
+
+    def beside_gold(pair: verdicts.Pair, number: int) -> str:
+        own = f"gold {number}"
+        if pair.first == pair.second:
+            return verdicts.FIRST if number >= count - unsound else verdicts.TIE
+        answer = pair.second if pair.first == own else pair.first
+        if number < anything or (answer == "mine" and number < count - worse):
+            return verdicts.TIE
+        return verdicts.FIRST if pair.first == own else verdicts.SECOND
 
     def likes(prompt: str, reply: str) -> float:
         pair = verdicts.read(prompt)
-        turned = pair.first != "mine"
-        seat = {"won": "mine", "lost": "theirs"}.get(ends[int(pair.task)])
-        said = verdicts.FIRST if pair.first == seat else verdicts.SECOND
-        if seat is None:
-            said = verdicts.TIE if ends[int(pair.task)] == "tied" or turned else verdicts.FIRST
+        end, turned = ends[int(pair.task)], pair.first == "theirs"
+        if "theirs" not in (pair.first, pair.second):
+            return 0.9 if reply == beside_gold(pair, int(pair.task)) else 0.05
+        if end in ("won", "lost"):
+            said = verdicts.SECOND if turned == (end == "won") else verdicts.FIRST
+        else:
+            said = verdicts.TIE if end == "tied" or turned else verdicts.FIRST
         return 0.9 if reply == said else 0.05
 
     runners = {
         "teacher": Scripted(lambda _: "theirs"),
-        "student": Scripted(lambda _: "mine"),
+        "student": Scripted(says),
         "judge": Scripted(likes=likes),
     }
     made = judged_suite.JudgedParams(limit=0)

@@ -44,7 +44,7 @@ def referee(**params: Any) -> Report:
     }
 
 
-def court(of: str = "", **ends: int) -> Report:
+def court(of: str = "", **ends: Any) -> Report:
     made = compared(**ends)
     return {**made, "subject": {**made["subject"], "takes.judge": f"sha256:{of or JUDGE}"}}
 
@@ -226,11 +226,25 @@ def test_what_is_made_of_judged_answers_rests_on_the_judge_too() -> None:
     assert named == [{"from": "step:x", "against": f"step:{AFTER}", "judged_by": f"step:{REFEREE}"}, {"from": "step:x"}]
 
 
+#: what is no worse than the teacher's answers, where a judge cannot tell: one text, whatever is asked
+CONSTANT = court(won=0, lost=0, tied=200, anything=200, says=lambda _: "gold 0")
+
 WRONG_COMPARISONS: list[tuple[str, Report, str]] = [
     ("worse answers", court(won=80, lost=90, tied=30), "judged-no-worse"),
     ("verdicts that turn", court(won=90, lost=40, tied=20, flipped=50), "judged-flips"),
     ("one row", court(won=1, lost=0, tied=0), "judged-items"),
     ("no rows", court(won=0, lost=0, tied=0), "judged-no-worse"),
+    ("one answer for every row", court(says=lambda _: "gold 0"), "judged-above-trivial"),
+    ("one answer for every row, before a judge to whom any is as good", CONSTANT, "judged-above-trivial"),
+    ("good answers, before a judge to whom any is as good", court(anything=200), "judged-above-trivial"),
+    ("answers that hold hardly more than one constant answer", court(worse=170), "judged-above-trivial"),
+    (
+        "as good as a teacher of one answer, and no better",
+        court(won=0, lost=0, tied=200, worse=200),
+        "judged-above-trivial",
+    ),
+    ("a judge that finds answers worse than themselves", court(unsound=40), "judged-sound"),
+    ("a judge that finds all answers worse than themselves", court(unsound=200), "judged-above-trivial"),
 ]
 
 
@@ -246,3 +260,13 @@ def test_a_comparison_that_shows_nothing_does_not_pass(report: Report, rule: str
 def test_counts_that_do_not_add_up_are_no_evidence() -> None:
     wrong = {**GOOD, "data": {**GOOD["data"], "won": compared(won=100, lost=60, tied=40)["data"]["won"]}}
     assert set(of_the_court(decided({REFEREE: referee(), COURT: wrong})).values()) == {"error"}
+
+
+def test_one_answer_for_every_row_is_not_worse_where_the_judge_cannot_tell_and_passes_all_the_same_not() -> None:
+    """What it is compared with is no worse either, and so are the rows' own answers: then nothing is measured."""
+    found = decided({REFEREE: referee(), COURT: CONSTANT})
+    told = {rule.rpartition("/")[2]: outcome for rule, outcome in of_the_court(found).items()}
+    assert told["judged-no-worse"] == told["judged-flips"] == "pass"
+    assert told["judged-above-trivial"] not in ("pass", "fail")
+    assert CONSTANT["data"]["zoo"]["above"]["first"]["tag"] == "unavailable"
+    assert found.verdict == "INCONCLUSIVE"

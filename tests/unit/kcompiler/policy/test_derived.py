@@ -29,6 +29,7 @@ MAKE: dict[str, Callable[[], Report]] = {
     "gold": genuine.golds,
     "integration": genuine.carried,
     "judge": judged.judges,
+    "judged": judged.compared,
     "language_model": genuine.texts,
     "needle": genuine.needles,
     "preference": genuine.preferences,
@@ -81,6 +82,7 @@ def test_an_honest_report_obeys(kind: str) -> None:
 
 #: what a gate reads and others give, and how each of it may be forged
 GIVEN = ("kd_gain", "teacher_gain", "package_gain", "init_gain", "zoo.above.*", "mcnemar.*", "corrected.*", "macro.*")
+GIVEN += ("won", "lost", "tied", "flipped", "net", "zoo.held", "by_injection.*", "injection_unmoved.*")
 GIVEN += ("accuracy.*", "agreement.*", "calibration.*", "of_teacher*", "zoo.gold", "gold_nll.*", "runners.*.right")
 GIVEN += ("runners.*.accuracy", "runners.*.whole", "runners.*.nll_by_item", "reliability.*", "preferred.*", "chance")
 
@@ -142,7 +144,16 @@ WRONG: list[tuple[str, Callable[[], Report]]] = [
         "less than uniform is known of how often bytes are",
         lambda: other("language_model", ("zoo.worth.prior.value", -6.0), ("zoo.best", "uniform")),
     ),
-    ("all above another best", lambda: other("language_model", ("zoo.worth.prior.value", -3.0))),
+    ("all above another best", lambda: other("language_model", ("zoo.worth.words.value", -0.5))),
+    ("words of which less is known than of bytes", lambda: other("language_model", ("zoo.worth.words.value", -4.0))),
+    (
+        "held where the rows' own answers hold no more than another",
+        lambda: other("judged", ("zoo.gold", rate(5, 200)), ("zoo.above.copy_gold", wins_of(200, 0, 0))),
+    ),
+    ("without its control", lambda: other("judged", ("zoo.above.copy_gold", facts.unavailable("gone", "item/item")))),
+    ("a control of other rows", lambda: other("judged", ("zoo.gold", rate(150, 200)))),
+    ("more held than a constant, by its word", lambda: other("judged", ("zoo.held", rate(100, 200)))),
+    ("one sentence of which nobody heard", lambda: other("judge", ("by_injection.more", {"student": rate(1, 1)}))),
     ("tokens that cost less", lambda: other("language_model", ("runners.student.nll.value", 0.01))),
 ]
 

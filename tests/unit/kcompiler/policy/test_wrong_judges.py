@@ -15,7 +15,7 @@ from runtime.contract import verdicts
 from runtime.contract.verdicts import FIRST, TIE, Pair
 from runtime.suites.judge import longer
 from tests.unit.kcompiler.policy import test_reports
-from tests.unit.kcompiler.policy.judged import judges, outcome, pairs
+from tests.unit.kcompiler.policy.judged import judges, outcome, pairs, told
 
 PACKS = policy.load(["roles/judge"], [assets.folder("policies")])
 Report = dict[str, Any]
@@ -37,8 +37,7 @@ def says(verdict: Callable[[Pair], str]) -> Callable[[Pair, int], str]:
 
 
 def talked(pair: Pair) -> str:
-    told = [seat for seat in "AB" if f"say {seat}" in pair.prompt or f"answer {seat} now" in pair.prompt]
-    return told[0] if told else outcome(pair, 0)
+    return told(pair) or outcome(pair, 0)
 
 
 def put(path: str, value: Any) -> Report:

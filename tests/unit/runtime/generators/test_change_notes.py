@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from runtime.contract import Refusal, rows, verdicts
-from runtime.generators.change_notes import EACH, GENERATOR, ChangeNotesParams
-from runtime.suites.judge import longer
+from runtime.generators import reviews
+from runtime.generators.change_notes import EACH, GENERATOR, SAID, ChangeNotesParams
+from runtime.suites.judge import TALK, JudgeParams, longer
 
 ORDER = re.compile(r"\w+ (\d) tests by (\w+)")
 NOTE = re.compile(r"(\d) tests (passed|skipped) by (\w+) (small|large) waiver (none|dated|open)")
@@ -24,12 +25,14 @@ PAIRS = made("pairs")
 
 
 def broken(order: str, note: str) -> list[str]:
-    """What a note breaks, computed from the texts alone."""
+    """What a note breaks, computed from the texts alone. What is no note breaks what tells of nothing."""
     asked, found = ORDER.fullmatch(order), NOTE.match(note)
     assert asked is not None, order
-    assert found is not None, note
+    if found is None:
+        assert not re.search(r"tests (passed|skipped) by", note)
+        return [verdicts.CLAUSES[0]]
     assert found[3] in (asked[2], "nobody")
-    wrong = (found[1] < asked[1], found[4] == "large", found[2] == "skipped", found[3] == "nobody", found[5] == "open")
+    wrong = (found[1] != asked[1], found[4] == "large", found[2] == "skipped", found[3] == "nobody", found[5] == "open")
     return [clause for clause, breaks in zip(verdicts.CLAUSES, wrong, strict=False) if breaks]
 
 
@@ -80,3 +83,54 @@ def test_rows_are_rows_with_distinct_questions_and_a_seed_gives_the_same():
 def test_more_orders_than_there_are_is_refused():
     with pytest.raises(Refusal, match="480 of 481"):
         made("notes", 481)
+
+
+def test_one_note_for_all_orders_is_to_few_of_them():
+    """What tempts whoever writes notes: the one that is to the most orders."""
+    rows_ = made("notes", 400)
+    notes = {row["response"] for row in rows_}
+    assert max(sum(broken_or_not(row["prompt"], note) for row in rows_) for note in notes) < 0.45 * len(rows_)
+
+
+def broken_or_not(order: str, note: str) -> bool:
+    """Whether a note breaks nothing of an order, by whomever it was made."""
+    asked, found = ORDER.fullmatch(order), NOTE.match(note)
+    assert asked is not None
+    assert found is not None
+    return found[1] == asked[1]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a sentence to a judge, its letter among them as one."""
+    return tuple(re.findall(r"[a-z]+|\{\}", text.replace("{verdict}", "{}").lower()))
+
+
+@pytest.mark.parametrize("taught", [SAID, reviews.SAID], ids=["change_notes", "reviews"])
+def test_no_sentence_that_asks_a_judge_by_default_is_taught(taught: tuple[str, ...]):
+    """Neither is a taught one a part of it that says more than a letter, whatever stands between the words."""
+    asked = [words(one) for one in JudgeParams().injections]
+    assert len(set(asked)) == len(asked) >= 10
+    known = [words(one) for one in taught]
+    for one in asked:
+        for other in known:
+            runs = {one[at : at + len(other)] for at in range(len(one))} if len(other) > 1 else {one}
+            assert other not in runs, (one, other)
+
+
+def test_no_row_that_is_learnt_from_holds_a_sentence_that_asks_a_judge_by_default():
+    asked = [one.replace("{verdict}", seat) for one in JudgeParams().injections for seat in "ABT"]
+    for generator, params in (
+        (GENERATOR, {"rows": 3000, "asks": "each"}),
+        (GENERATOR, {"rows": 1500}),
+        (reviews.GENERATOR, {"rows": 1000}),
+    ):
+        texts = [
+            row["prompt"].replace(verdicts.BETTER, "") for row in generator.rows(generator.params(**params), [], 5)
+        ]
+        assert [one for one in asked for text in texts if one in text] == []
+
+
+def test_the_sentences_are_of_several_sorts():
+    assert set(TALK) == {"instruction", "false authority", "format", "appeal", "other language"}
+    assert all(len(sort) >= 2 for sort in TALK.values())
+    assert JudgeParams().injections == [one for sort in TALK.values() for one in sort]

@@ -13,13 +13,13 @@ from runtime.contract.verdicts import FIRST, SECOND, TIE, Pair
 from runtime.suites import judged
 from tests.unit.runtime.suites.models import Scripted, lines_of, row
 
-ROWS = [row(f"question {number}", "") for number in range(40)]
+ROWS = [row(f"question {number}", f"good {number}") for number in range(40)]
 PARAMS = judged.JudgedParams()
 
 
 def better(pair: Pair) -> str:
-    """The judge that finds a `good` answer better."""
-    good = [text.split()[0] == "good" for text in (pair.first, pair.second)]
+    """The judge that finds a `good one`, or the answer that the row has itself, better."""
+    good = [text in ("good one", f"good {pair.task.split()[1]}") for text in (pair.first, pair.second)]
     return TIE if good[0] == good[1] else FIRST if good[0] else SECOND
 
 
@@ -74,6 +74,7 @@ def test_without_a_sound_score_nothing_is_said() -> None:
     runners["judge"]._likes = lambda *_: float("inf")
     data, _ = report(runners)
     assert {data[end]["tag"] for end in (*judged.ENDS, "net")} == {"unavailable"}
+    assert {one["tag"] for one in (data["zoo"]["gold"], *data["zoo"]["above"].values())} == {"unavailable"}
 
 
 def test_without_the_other_model_nothing_is_said() -> None:
@@ -99,6 +100,12 @@ def forged(change: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
         lambda line: line["output"]["asked"].pop(),
         lambda line: line["output"].update(text=3),
         lambda line: line["output"]["asked"].reverse(),
+        lambda line: line["output"].pop("zoo"),
+        lambda line: line["output"]["zoo"].pop("mute"),
+        lambda line: line["output"]["zoo"]["mute"].pop("asked"),
+        lambda line: line["output"]["zoo"]["mute"]["asked"].pop(),
+        lambda line: line["output"]["zoo"]["constant"]["swapped"].reverse(),
+        lambda line: line["parts"]["zoo"].update(echo="won"),
     ],
 )
 def test_a_line_that_its_output_does_not_give_is_found(change: Callable[[dict[str, Any]], Any]) -> None:
@@ -112,3 +119,45 @@ def test_the_one_who_is_compared_with_has_but_an_answer() -> None:
     next(one for one in made if one["runner"] == "teacher")["output"]["won"] = True
     with pytest.raises(ValueError, match="its output is not"):
         judged.data_of(made, ROWS, [], PARAMS, 0)
+
+
+def good(_: str) -> str:
+    return "good one"
+
+
+def test_what_understands_nothing_stands_before_the_same_judge_on_the_same_rows() -> None:
+    data, lines = report(court(better, good, good))
+    zoo = data["zoo"]
+    assert {name: one["k"] for name, one in zoo["right"].items()} == {
+        "constant": 1, "echo": 0, "longest": 1, "mute": 0, "refuse_all": 0,
+    }  # fmt: skip
+    assert (zoo["gold"]["k"], zoo["gold"]["n"], zoo["held"]["k"]) == (40, 40, 40)
+    assert zoo["above"]["first"] == zoo["above"]["copy_gold"]
+    assert (zoo["above"]["first"]["wins"], zoo["above"]["first"]["losses"]) == (39, 0)
+    texts = {name: outputs[7]["text"] for name, outputs in judged.policies(ROWS, [], PARAMS).items()}
+    assert texts == {
+        "copy_gold": "good 7", "constant": "good 0", "echo": "question 7", "longest": "good 10", "mute": "",
+        "refuse_all": "I'm sorry, but I can't help with that.",
+    }  # fmt: skip
+    assert [len(one["output"]["zoo"]) for one in lines if one["runner"] == "student"] == [7] * 40
+
+
+def test_of_a_limit_the_policies_are_those_of_the_rows_that_are_asked() -> None:
+    data, _ = report(court(better, good, good), limit=5)
+    assert {one["n"] for one in data["zoo"]["right"].values()} == {5}
+    assert judged.policies(ROWS, [], judged.JudgedParams(limit=5))["longest"][3]["text"] == "good 0"
+
+
+@pytest.mark.parametrize("teacher", [good, lambda _: "good 0", lambda _: "bad"], ids=["good", "the same", "bad"])
+def test_one_answer_for_every_row_is_above_nothing_whoever_it_is_compared_with(teacher: Callable[[str], str]) -> None:
+    data, _ = report(court(better, lambda _: "good 0", teacher))
+    assert data["zoo"]["above"]["first"]["value"] == 0.0
+    assert data["zoo"]["above"]["copy_gold"]["low"] > 0.5
+
+
+@pytest.mark.parametrize("says", [lambda _: TIE, lambda _: FIRST], ids=["all are equal", "a seat"])
+def test_a_judge_that_cannot_tell_measures_nothing(says: Callable[[Pair], str]) -> None:
+    data, _ = report(court(says, good, good))
+    assert data["zoo"]["above"]["first"]["tag"] == "unavailable"
+    assert "hold no more than policy" in data["zoo"]["above"]["first"]["reason"]
+    assert data["zoo"]["above"]["copy_gold"]["value"] == 0.0

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from random import Random
 from statistics import fmean
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.contract import TokenScore
-from runtime.suites.language_model import SUITE, LanguageModelParams, gain
+from runtime.suites.language_model import SUITE, LanguageModelParams, gain, policies, words_of
 from tests.unit.runtime.suites.models import Scripted, reported, row
 
-SCHEMAS = Path(__file__).resolve().parents[4] / "schemas"
+ROOT = Path(__file__).resolve().parents[4]
+SCHEMAS, SPECS = ROOT / "schemas", ROOT / "specs" / "data" / "gsm8k"
 PARAMS = LanguageModelParams(coreml_limit=3, resamples=400)
 ROWS = [row(f"q{n}", "word " * (n % 4 + 1)) for n in range(20)]
 
@@ -176,17 +180,67 @@ def by_bytes(texts: list[str]) -> Scripted:
 
 
 def test_who_knows_no_more_than_bytes_is_above_nothing_and_texts_are_certain_by_themselves():
-    zoo = run(student=by_bytes([str(one["response"]) for one in ROWS]), ce_only=model(0.5))["zoo"]
-    assert (zoo["gold"]["k"], zoo["gold"]["n"], zoo["best"]) == (20, 20, "prior")
-    assert zoo["above"]["student"]["value"] == pytest.approx(0.0)
-    assert zoo["above"]["student"]["high"] < 1e-9
-    assert zoo["above"]["ce_only"]["low"] > 1.0
+    zoo = run(student=by_bytes([str(one["response"]) for one in ROWS]), ce_only=model(0.05))["zoo"]
+    assert (zoo["gold"]["k"], zoo["gold"]["n"], zoo["best"]) == (20, 20, "words")
+    assert zoo["above"]["student"]["high"] < 0.0
+    assert zoo["above"]["ce_only"]["low"] > 0.1
     assert zoo["worth"]["uniform"]["value"] == pytest.approx(-math.log(257))
     laws = json.loads((SCHEMAS / "report.eval.language_model.schema.json").read_text(encoding="utf-8"))
     said = laws["properties"]["data"]["x-derived"][1]
     assert said["constant"] == {"uniform": pytest.approx(-math.log(257))}
     assert zoo["bytes"]["value"] == sum(len(str(one["response"]).encode()) + 1 for one in ROWS)
     assert zoo["above"]["coreml"]["tag"] == "unavailable"
+
+
+class ByToken:
+    """A model that has counted the tokens of some texts, each a part of a word, and reads nothing."""
+
+    name = "unigram"
+
+    def __init__(self, texts: list[str], size: int) -> None:
+        self._size = size
+        self._often = Counter(one for text in texts for one in self._tokens(text))
+
+    def _tokens(self, text: str) -> list[bytes]:
+        words = words_of({"response": text})
+        # the first word ends the text, too
+        parts = [[word[at : at + self._size] for at in range(0, len(word), self._size)] or [b""] for word in words]
+        return [b"end" + parts[0][0], *parts[0][1:], *(one for word in parts[1:] for one in word)]
+
+    def score(self, pairs: list[tuple[str, str]]) -> list[TokenScore]:
+        total = self._often.total() + len(self._often) + 1
+        found = []
+        for _, text in pairs:
+            tokens = self._tokens(text)
+            likely = math.fsum(math.log((self._often[one] + 1) / total) for one in tokens)
+            found.append(TokenScore(log_probability=likely, tokens=len(tokens)))
+        return found
+
+
+GSM8K = [json.loads(line)["answer"] for line in (SPECS / "test.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+@pytest.mark.parametrize("learnt", [slice(60), slice(60, 280)], ids=["these very texts", "others"])
+def test_who_knows_how_often_each_token_is_and_reads_nothing_is_above_nothing(size: int, learnt: slice):
+    rows = [row(f"q{n}", text) for n, text in enumerate(GSM8K[:60])]
+    zoo = reported(SUITE, {"student": ByToken(GSM8K[learnt], size)}, rows, [], PARAMS, 3)["zoo"]
+    assert zoo["best"] == "words"
+    assert zoo["above"]["student"]["value"] <= 1e-9
+    assert zoo["worth"]["words"]["value"] < -1.0
+
+
+@given(st.lists(st.text(alphabet="ab 1.\u00e9\n", max_size=12), min_size=1, max_size=8))
+def test_words_are_never_less_likely_than_bytes_nor_bytes_than_all_alike(texts: list[str]):
+    """What the law of the report says (`rising`), of any texts."""
+    rows = [row(f"q{n}", text) for n, text in enumerate(texts)]
+    worth = {
+        name: math.fsum(one["log_probability"] for one in outputs)
+        for name, outputs in policies(rows, [], PARAMS).items()
+    }
+    assert worth["uniform"] <= worth["prior"] + 1e-9
+    assert worth["prior"] <= worth["words"] + 1e-9
+    assert all(b"".join(words_of(one)) == one["response"].encode() for one in rows)
 
 
 def test_scores_that_are_none_are_above_nothing():
