@@ -30,6 +30,8 @@ from runtime.contract.verdicts import BETTER, CLAUSE, CLAUSES, FIRST, SECOND, TI
 from runtime.data.drawn import PATIENCE, pick
 
 _EVIDENCE, _BUDGET, _GATE, _PROVENANCE, _WAIVER, NONE = CLAUSES
+#: what is drawn to be broken; the one that is hardest to see, since the order must be read, more often than the others
+_BREAKS = (_EVIDENCE, *CLAUSES[:-1])
 #: what `each` asks of a pair in place of the verdict: two clauses, the first note's first
 EACH = "Which clause does each break?"
 _THINGS = (
@@ -39,7 +41,9 @@ _THINGS = (
     "panel", "path", "price",
 )  # fmt: skip
 _AUTHORS, _NOBODY = ("astrid", "bianca", "claude", "daniel"), "nobody"
-_WANTED, _TESTS = "234", "12345"
+#: how many tests are ordered, and what else a note may tell of: mostly what is to another order, which only who reads
+#: the order tells apart
+_WANTED, _TESTS = "234", "22334415"
 _REMARKS = ("tidy", "with docs", "and a rename")
 #: what may stand behind a note and talks to its judge; the letter is drawn, and true as often as not
 SAID = (
@@ -94,7 +98,7 @@ def _note(rng: Random, order: Order, broken: str) -> str:
     """A note to an order that breaks one clause, or NONE."""
     tests = order.tests
     if broken == _EVIDENCE:
-        if rng.random() < 0.3:
+        if rng.random() < 0.2:
             return _no_note(rng, order)
         tests = pick(rng, [other for other in _TESTS if other != order.tests])
     size = "large" if broken == _BUDGET else "small"
@@ -145,20 +149,20 @@ def _two(rng: Random, order: Order, first: str, second: str) -> Pair:
 
 def _compared(rng: Random, order: Order, ties: float) -> tuple[Pair, str, str]:
     """A pair, its verdict and the clause that decides."""
-    clause = pick(rng, CLAUSES[:-1])
+    clause = pick(rng, _BREAKS)
     if rng.random() >= ties:
         verdict = pick(rng, (FIRST, SECOND))
         broken = (NONE, clause) if verdict == FIRST else (clause, NONE)
         return _two(rng, order, *broken), verdict, clause
     # half of the ties are one note twice, word for word, and half of them break nothing
-    broken = (NONE, NONE) if rng.random() < 0.5 else (clause, pick(rng, CLAUSES[:-1]))
+    broken = (NONE, NONE) if rng.random() < 0.5 else (clause, pick(rng, _BREAKS))
     made = _two(rng, order, *broken)
     return (Pair(made.task, made.first, made.first) if rng.random() < 0.5 else made), TIE, NONE
 
 
 def _each(rng: Random, order: Order) -> tuple[Pair, str, str]:
     """A pair and the clause that either note breaks; three of ten break none."""
-    first, second = (pick(rng, CLAUSES[:-1]) if rng.random() < 0.7 else NONE for _ in range(2))
+    first, second = (pick(rng, _BREAKS) if rng.random() < 0.7 else NONE for _ in range(2))
     return _two(rng, order, first, second), first, second
 
 

@@ -113,23 +113,24 @@ def knows(asked: Pair) -> bool:
 
 
 def prefers(better: Callable[[str], bool]) -> Verdict:
-    """Who knows which number is more, sees an answer's own words, and of others prefers those that are `better`; what
-    anybody says who has not read the task is worse than all."""
+    """Who knows which number is more, sees an answer's own words, and of two models prefers answers that are `better`;
+    beside a row's own answer any is as good but for what is said by whom has not read the task."""
 
-    def worth(asked: Pair, text: str) -> int:
-        another = re.fullmatch(r"gold \d+", text) and text.split()[1] != asked.task.split()[1]
-        return 0 if another or text in ("", asked.task, zoo.REFUSAL) else 2 if better(text) else 1
+    def unread(asked: Pair, text: str, own: str) -> bool:
+        return text in ("", asked.task, zoo.REFUSAL) or (re.fullmatch(r"gold \d+", text) is not None and text != own)
 
     def says(asked: Pair) -> str:
         if knows(asked):
             return gold(asked)
-        one, two = worth(asked, asked.first), worth(asked, asked.second)
-        return TIE if one == two else FIRST if one > two else SECOND
+        own = f"gold {asked.task.split()[1]}"
+        answers = (asked.first, asked.second)
+        one, two = (not unread(asked, text, own) if own in answers else better(text) for text in answers)
+        return TIE if one == two else FIRST if one else SECOND
 
     return says
 
 
-#: who finds any two answers equally good by which the task was read
+#: who finds any two models' answers equally good
 EVEN = prefers(lambda _: True)
 
 

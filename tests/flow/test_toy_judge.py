@@ -1,7 +1,8 @@
 """A judge that is trained here passes the floors of every judge, and then gates a student: PASS for one that writes what
-it should, not PASS for one that learnt nothing, and nothing at all where the judge is not as sure as it is right.
+it should, not PASS for one that learnt nothing or one answer for every order, and nothing at all where the judge is not
+as sure as it is right.
 
-Four whole runs are not for every test command: KCOMPILER_JUDGE=1 python -m pytest tests/flow/test_toy_judge.py
+Five whole runs are not for every test command: KCOMPILER_JUDGE=1 python -m pytest tests/flow/test_toy_judge.py
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from kcompiler.front import compile_spec
 from kcompiler.lower import lower
+from runtime.generators.change_notes import GENERATOR
 from tests.flow.world import ROOT, Result, kcompiler
 
 JUDGE, JUDGED = "toy-judge", "change-notes"
@@ -51,6 +54,9 @@ def test_the_judged_spec_compiles_where_the_judge_has_a_place(tmp_path: Path) ->
     by_name = {node.id: node for node in nodes}
     assert by_name[COURT].takes["standing"] == f"step:{REFEREE}#report"
     assert "package" in by_name[COURT].takes
+    # nor is anything wrong with the rows of one answer, which a student further below learns
+    change(root, constant(root))
+    assert compile_spec(root / SPEC, root).diagnostics == []
 
 
 def verdict(root: Path, name: str) -> dict[str, Any]:
@@ -75,6 +81,30 @@ def unlearnt(data: dict[str, Any]) -> None:
     stage["steps"], stage["optimizer"]["warmup_steps"] = 4, 1
 
 
+def constant(root: Path) -> Callable[[dict[str, Any]], None]:
+    """Rows to learn from that have one answer: of all notes to order the one that is to the most orders. What the
+    student is judged by stays as it was; whom it is compared with learnt the same."""
+    made = GENERATOR.rows(GENERATOR.params(rows=440, asks="notes"), [], 7)
+    note = Counter(row["response"] for row in made).most_common(1)[0][0]
+    for name, rows, answer in (("learnt", made[:330], note), ("held", made[330:], "")):
+        lines = [json.dumps({"prompt": row["prompt"], "response": answer or row["response"]}) for row in rows]
+        (root / f"specs/judged/{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def edit(data: dict[str, Any]) -> None:
+        (_, pairs) = data["data"]["sources"]
+        data["data"]["sources"] = [
+            *(
+                {"name": name, "kind": "jsonl", "path": f"{name}.jsonl", "split": split, "license": "CC0-1.0"}
+                for name, split in (("learnt", "train"), ("held", "test"))
+            ),
+            pairs,
+        ]
+        data["data"].pop("held_out")
+        data["evaluation"]["suites"][0] |= {"rows": {"source": "held"}}
+
+    return edit
+
+
 def unsure(folder: Path, to: Path) -> Path:
     """The same judge with the same verdicts, each of which it finds hardly likelier than the others."""
     shutil.copytree(folder, to)
@@ -84,7 +114,7 @@ def unsure(folder: Path, to: Path) -> Path:
     return to
 
 
-@pytest.mark.skipif("KCOMPILER_JUDGE" not in os.environ, reason="KCOMPILER_JUDGE: four whole runs")
+@pytest.mark.skipif("KCOMPILER_JUDGE" not in os.environ, reason="KCOMPILER_JUDGE: five whole runs")
 @pytest.mark.slow
 def test_a_judge_that_has_passed_gates_another_student_and_one_that_has_not_gates_nothing(tmp_path: Path) -> None:
     root = project(tmp_path / "project")
@@ -110,6 +140,17 @@ def test_a_judge_that_has_passed_gates_another_student_and_one_that_has_not_gate
     about = outcomes(root, REFEREE)
     assert (about["judge-calibration"], about["judge-agreement"]) == ("fail", "pass")
     assert set(outcomes(root, COURT).values()) == {"not_evaluated"}
+
+    # a student that learnt one answer for every order: it is no worse than its teacher, which says the same, and has
+    # read nothing; the rows' own answers hold far more
+    place(root, sound)
+    written = (root / SPEC).read_text(encoding="utf-8")
+    change(root, constant(root))
+    run("apply", SPEC).ended(1, "fail")
+    told = outcomes(root, COURT)
+    assert (told["judged-no-worse"], told["judged-above-trivial"]) == ("pass", "fail"), told
+    assert set(outcomes(root, REFEREE).values()) == {"pass"}
+    (root / SPEC).write_text(written, encoding="utf-8")
 
     # a student that learnt nothing, before the judge that has passed
     place(root, sound)
