@@ -59,7 +59,9 @@ TASKS = 64
 
 
 def tasks() -> str:
-    return "".join(json.dumps({"prompt": f"task {n}", "response": f"gold {n}"}) + "\n" for n in range(TASKS))
+    return "".join(
+        json.dumps({"prompt": f"Will my plan {n} work?", "response": f"gold {n}"}) + "\n" for n in range(TASKS)
+    )
 
 
 def court(home: Home) -> Home:
@@ -69,11 +71,13 @@ def court(home: Home) -> Home:
             for name in ("pairs", "tasks")
         ]
         data["data"]["held_out"] = 0.1
-        # one shape and hardly any training: who is compared need know nothing
+        # one shape and little training: who is compared need know nothing, but must say something, since silence is
+        # worth nothing
         data["shapes"] |= {"prefill": [96], "decode": {"context": 96}}
         for trained in (data["teacher"], data["training"]["stages"][0]):
-            trained["steps"] = 4
+            trained["steps"] = 60
             trained["optimizer"]["warmup_steps"] = 1
+        data["training"]["stages"][0]["optimizer"]["learning_rate"] = 5.0e-3
         for who in ("teacher", "student"):
             data[who]["architecture"]["max_position_embeddings"] = 96
         part = {"source": "tasks"}
@@ -122,7 +126,7 @@ def prefers(better: Callable[[str], bool]) -> Verdict:
     def says(asked: Pair) -> str:
         if knows(asked):
             return gold(asked)
-        own = f"gold {asked.task.split()[1]}"
+        own = f"gold {asked.task.split()[3]}"
         answers = (asked.first, asked.second)
         one, two = (not unread(asked, text, own) if own in answers else better(text) for text in answers)
         return TIE if one == two else FIRST if one else SECOND
