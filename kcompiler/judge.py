@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,7 +23,7 @@ from kcompiler import waiver
 from kcompiler.policy import believed, binding, counterfactual, evidence, kinds
 from kcompiler.policy.evidence import Evidence
 from kcompiler.policy.kind import Judged, broken, lacking
-from kcompiler.policy.obligation import Obligation, Phase, Waivable, first_problem
+from kcompiler.policy.obligation import EARLY, Obligation, Phase, Waivable, first_problem
 from runtime import digest
 
 SCHEMA_VERSION = "1.0"
@@ -249,7 +250,9 @@ def _amounts_to(outcomes: Iterable[Outcome]) -> tuple[str, int]:
     """The word and the exit code (plan-apply-policy.md 7.3): 3 before 2 before 1 before 7."""
     every = list(outcomes)
     blocking = [outcome for outcome in every if outcome.blocks]
-    if not any((one.waiver["was"] if one.waiver else one.outcome) in EVALUATED for one in every):
+    # what a plan says of itself is no evidence of anything that was made
+    made = [one for one in every if one.phase not in EARLY]
+    if not any((one.waiver["was"] if one.waiver else one.outcome) in EVALUATED for one in made):
         return "NOTHING_EVALUATED", 3
     if not blocking:
         return "WAIVED" if any(outcome.waiver for outcome in every) else "PASS", 0
@@ -389,8 +392,10 @@ def gate_files(
     only_given: bool = False,
     release: bool = False,
     waivers: waiver.Waivers = waiver.NONE,
+    own: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Verdict:
-    """The verdict over report files: each is matched by the `step` it names, else by its file name.
+    """The verdict over report files: each is matched by the `step` it names, else by its file name. `own` are the
+    reports that the plan makes of itself; no file stands in for one.
 
     Every obligation counts, so that a report left out blocks; with `only_given` just those of the steps that were
     given. Two files for one step are evidence for neither. A file that belongs to no step of the plan could stand for
@@ -403,8 +408,8 @@ def gate_files(
         step = str(found["step"]) if found is not None else path.stem
         given[step] = b"" if step in given else data
     strays = set(given) - set(map(_source, obligations))
-    chosen = [raw for raw in obligations if _source(raw) in given or strays or not only_given]
-    return judge(given, chosen, as_of=as_of, lock=lock, every=obligations, release=release, waivers=waivers)
+    chosen = [raw for raw in obligations if _source(raw) in {*given, *own} or strays or not only_given]
+    return judge({**given, **own}, chosen, as_of=as_of, lock=lock, every=obligations, release=release, waivers=waivers)
 
 
 def _source(raw: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from kcompiler.audit.schema import problem_with
 from kcompiler.judge import judge
 from kcompiler.plan import APPLY
 from kcompiler.policy.evidence import Evidence
+from kcompiler.verifier import facts
 from kcompiler.verifier.records import RESUMED, SUMS
 from kcompiler.waiver import NONE, Waivers
 from runtime import digest
@@ -225,7 +226,7 @@ def verdict(
     elif said is not None and now and said > now:
         findings = [differs("KA32", f"{subject}#/as_of", f"judged as of {said}, and it is {now}")]
         said = now
-    again = judge(given, plan["obligations"], lock=identity, as_of=said, waivers=held)
+    again = judge({**given, **facts.reports(plan)}, plan["obligations"], lock=identity, as_of=said, waivers=held)
     if not findings:
         findings = [
             differs("KA32", f"{subject}#{place}", message) for place, message in _unlike(recorded, again.to_json())

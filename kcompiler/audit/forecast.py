@@ -7,8 +7,9 @@ from typing import Any
 
 from kcompiler import waiver
 from kcompiler.judge import judge
+from kcompiler.policy import evidence
 from kcompiler.policy.evidence import Evidence
-from kcompiler.verifier import forecast
+from kcompiler.verifier import facts, forecast
 from kcompiler.verifier import waivers as alone
 
 
@@ -25,6 +26,7 @@ def standing(
     asked = plan["obligations"]
     if not held.given and not any(one.get("effective_on") for one in asked):
         return []
+    given = {**given, **{step: evidence.read(one) for step, one in facts.reports(plan).items()}}
     told = alone.Waivers(
         given=[alone.Given(one.waiver.meaning, one.digest) for one in held.given],
         spec=held.spec,

@@ -14,6 +14,7 @@ from kcompiler.front import compile_spec
 from kcompiler.plan import APPLY, meaning, obligations
 from kcompiler.policy import believed
 from kcompiler.project import Project
+from kcompiler.verifier import facts
 from runtime import catalog, digest
 from runtime.contract import Refusal, places
 
@@ -79,6 +80,7 @@ def approved(
 def schemas_of(plan: Mapping[str, Any]) -> list[str]:
     """The schemas that the lock pins and its evidence must satisfy: of the lock, the verdict and every report."""
     kinds = {str(give["report"]) for step in plan["steps"] for give in step["gives"].values() if give.get("report")}
+    kinds |= set(facts.asked(plan))
     due = {"plan", "verdict", "report", "report.run", *(f"report.{kind}" for kind in kinds)}
     return sorted(due & {str(entry["id"]) for entry in plan["schemas"]})
 
@@ -170,7 +172,7 @@ def policies(plan: Mapping[str, Any], root: Path, *, bundled: bool = False) -> I
         if rule.rule.conditional:
             continue
         for step, kind in sorted(kinds.items()):
-            if rule.rule.covers(kind) and (name, f"step:{step}") not in seen:
+            if _covers(rule, kind) and (name, f"step:{step}") not in seen:
                 yield differs("KA03", "plan.lock#/obligations", f"rule `{name}` asks nothing of step `{step}`")
     yield from _by_the_spec(plan, root, packs, kinds)
 
@@ -188,7 +190,7 @@ def _by_the_spec(
         return
     producers: dict[str, list[str]] = {}
     for step, kind in kinds.items():
-        if step != APPLY:
+        if step not in (APPLY, *facts.KINDS):
             producers.setdefault(kind, []).append(step)
     settings = {step["id"]: step["params"] for step in plan["steps"]}
     wanted, _ = obligations(front, packs, producers, settings, _rests(plan))
@@ -213,7 +215,12 @@ def _reports(plan: Mapping[str, Any]) -> dict[str, str]:
     made = {
         step["id"]: give["report"] for step in plan["steps"] for give in step["gives"].values() if give.get("report")
     }
-    return {**made, APPLY: "run"}
+    return {**made, APPLY: "run", **{kind: kind for kind in facts.KINDS}}
+
+
+def _covers(loaded: policy.LoadedRule, kind: str) -> bool:
+    """Whether a rule is about a kind of report; about those that a plan makes of itself only by their own name."""
+    return loaded.rule.on == kind if kind in facts.KINDS else loaded.rule.covers(kind)
 
 
 def _obligation(
@@ -241,7 +248,7 @@ def _obligation(
         "report": kinds.get(one["from"].removeprefix("step:")),
     }
     changed = sorted(key for key, value in wanted.items() if one.get(key, _USUAL.get(key)) != value)
-    if changed or not rule.covers(one["report"]):
+    if changed or not _covers(loaded, one["report"]):
         names = ", ".join(changed) or "report"
         yield differs("KA03", place, f"the obligation differs from rule `{one['rule']}` in: {names}")
     says = rule.expect is not None or policy.kinds.load(rule.kind).pinned is not None

@@ -223,8 +223,10 @@ def _obligations(spec: Spec, world: World) -> Iterator[tuple[Mapping[str, Any], 
     # what refers to other sections or is unfed is a matter of the plan, which says so itself
     found, _ = policy.obligations(packs, values, makers)
     for one in found:
-        index, suite = suites[str(one["from"]).removeprefix("step:")]
-        yield one, index, suite
+        # what a plan says of itself counts no rows
+        if (step := str(one["from"]).removeprefix("step:")) in suites:
+            index, suite = suites[step]
+            yield one, index, suite
 
 
 def _compared(kind: str, params: Mapping[str, Any]) -> Params | None:

@@ -152,6 +152,7 @@ def _released(made: Mapping[str, Any], home: project.Project, spec: str) -> None
     from kcompiler.judge import judge
     from kcompiler.policy import binding
     from kcompiler.render import human_run
+    from kcompiler.verifier import facts
 
     asked = made["obligations"]
     waivers, _ = excuses.at_hand(made, home)
@@ -161,7 +162,9 @@ def _released(made: Mapping[str, Any], home: project.Project, spec: str) -> None
     given = {path.stem: path.read_bytes() for path in sorted((folder / REPORTS).glob("*.json"))}
     given[binding.RUN] = (folder / RUN).read_bytes()
     at = clock.as_of(asked, waivers.given)
-    verdict = judge(given, asked, lock=lock.plan_digest(made), as_of=at, release=True, waivers=waivers)
+    verdict = judge(
+        {**given, **facts.reports(made)}, asked, lock=lock.plan_digest(made), as_of=at, release=True, waivers=waivers
+    )
     if verdict.exit_code:
         click.echo(human_run.gates(verdict.to_json()), err=True, nl=False)
         click.echo(f"it passed when it was applied; as what is handed over today it is {verdict.verdict}", err=True)

@@ -44,6 +44,7 @@ def evaluate(spec: Path, written: tuple[str, ...], suites: tuple[str, ...], out:
     """
     environment()
     from kcompiler import plan, project
+    from kcompiler.cli import clock
     from kcompiler.front import compile_spec
 
     home = project.find(spec)
@@ -56,7 +57,7 @@ def evaluate(spec: Path, written: tuple[str, ...], suites: tuple[str, ...], out:
     _show_wrong(front.diagnostics, front)
     if front.spec is None:
         raise refused(front.diagnostics, _mended(front.diagnostics, spec, profile, mended))
-    made, found = plan.make(front, home)
+    made, found = plan.make(front, home, as_of=clock.now())
     _show_wrong(found, front)
     if made is None:
         raise refused(found, _mended(found, spec, profile, mended))

@@ -47,6 +47,7 @@ def gate(
     from kcompiler.cli import clock, excuses
     from kcompiler.judge import gate_files
     from kcompiler.render import human_run
+    from kcompiler.verifier import facts
 
     made, home, _ = located(lock_path, profile)
     answer.plan = lock.plan_digest(made)
@@ -61,6 +62,7 @@ def gate(
             only_given=only_given,
             release=release,
             waivers=waivers,
+            own=facts.reports(made),
         )
     except OSError as reason:
         raise Outcome(

@@ -95,9 +95,10 @@ def plan_of(
 ) -> tuple[dict[str, Any], project.Project, Front]:
     """The same with what the text said."""
     from kcompiler import plan as stage
+    from kcompiler.cli import clock
 
     front, home = compiled(spec, form, profile)
-    made, found = stage.make(front, home, backend)
+    made, found = stage.make(front, home, backend, clock.now())
     show_diagnostics(found, form, front.sources)
     if made is None:
         raise refused(found, f"kcompiler validate {called(spec, profile)}")

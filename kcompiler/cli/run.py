@@ -179,15 +179,16 @@ def judge_of(made: Mapping[str, Any], home: project.Project) -> Callable[..., An
     from kcompiler.cli import clock, excuses
     from kcompiler.judge import judge
     from kcompiler.policy.binding import RUN
+    from kcompiler.verifier import facts
 
-    identity, at_hand = lock.plan_digest(made), excuses.Held(made, home)
+    identity, at_hand, own = lock.plan_digest(made), excuses.Held(made, home), facts.reports(made)
 
     def verdict_of(reports: Mapping[str, bytes], steps: Collection[str] | None = None) -> Any:
         # between steps there is no report on the run yet, and everything was made for this plan
         pin, held = identity if RUN in reports else None, at_hand.waivers
         if steps is None:
             at = clock.as_of(made["obligations"], held.given)
-            return at_hand.after(judge(reports, made["obligations"], lock=pin, as_of=at, waivers=held))
+            return at_hand.after(judge({**reports, **own}, made["obligations"], lock=pin, as_of=at, waivers=held))
         asked = [one for one in made["obligations"] if one["from"].removeprefix("step:") in steps]
         beside = {one.get(key, "").removeprefix("step:") for one in asked for key in ("against", "judged_by")}
         given = {key: value for key, value in reports.items() if key in beside | set(steps)}

@@ -14,8 +14,8 @@ Direction = Literal["", "stronger", "weaker", "incomparable"]
 Rule = Mapping[str, Any]
 
 _MODES = ("skip", "warn", "block")
-#: what blocks the release alone asks for less than what blocks every step after it, too
-_PHASES = ("release", "report")
+#: what blocks the release alone asks for less than what blocks every step after it, and that less than what blocks all
+_PHASES = ("release", "report", "plan", "compile")
 _TAGS = ("estimated", "measured")
 
 

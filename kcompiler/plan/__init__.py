@@ -18,6 +18,7 @@ from kcompiler.diff import strengthens
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Problem, build
 from kcompiler.lower import lower
+from kcompiler.plan.decided import at_compile, at_plan
 from kcompiler.plan.estimates import kept, told, undecidable
 from kcompiler.plan.locked import content, meaning
 from kcompiler.plan.obliged import APPLY, obligations
@@ -63,25 +64,30 @@ class _Parts(NamedTuple):
     obligations: list[dict[str, Any]]
 
 
-def make(front: Front, project: Project, backend: str | None = None) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
-    """The plan of a spec without errors, or why there is none."""
-    parts, found = _parts(front, project, backend)
+def make(
+    front: Front, project: Project, backend: str | None = None, as_of: str | None = None
+) -> tuple[dict[str, Any] | None, list[Diagnostic]]:
+    """The plan of a spec without errors, or why there is none. Rules that decide before anything runs decide as of
+    `as_of`; without it, one with a day only warns."""
+    parts, found = _parts(front, project, backend, as_of)
     if parts is None:
         return None, found
     made = content(*parts, front, project)
     held, wrong = waived(made, project)
+    made |= {"waivers": held} if held else {}
+    wrong += at_plan(front, parts.packs, made, as_of)
     found = [*found, *wrong]
-    if any(one.severity == "error" for one in wrong):
-        return None, found
-    return {**made, **({"waivers": held} if held else {})}, found
+    return (None if any(one.severity == "error" for one in wrong) else made), found
 
 
 def problems(front: Front, project: Project) -> list[Diagnostic]:
     """What is wrong with the graph and the policies of a spec without errors. No key is computed."""
-    return _parts(front, project, None)[1]
+    return _parts(front, project, None, None)[1]
 
 
-def _parts(front: Front, project: Project, backend: str | None) -> tuple[_Parts | None, list[Diagnostic]]:
+def _parts(
+    front: Front, project: Project, backend: str | None, as_of: str | None
+) -> tuple[_Parts | None, list[Diagnostic]]:
     assert front.spec is not None
     assert front.tree is not None
     cells = []
@@ -103,6 +109,8 @@ def _parts(front: Front, project: Project, backend: str | None) -> tuple[_Parts 
     rests = believed.edges({node.id: node.takes for node in graph.nodes})
     asked, found = obligations(front, packs, graph.producers(), settings, rests)
     found = [*found, *strengthens.weaker(packs.packs)]
+    if not any(item.severity == "error" for item in found):
+        found += at_compile(front, graph, packs, asked, as_of)
     if any(item.severity == "error" for item in found):
         return None, found
     return _Parts(graph, packs, asked), found

@@ -29,7 +29,7 @@ def content(
     """The lock of a spec without errors."""
     assert front.spec is not None
     assert front.tree is not None
-    toolchain, plugins = toolchain_of(graph), _plugins(front, graph)
+    toolchain, plugins = toolchain_of(graph), plugins_of(front, graph)
     steps = steps_of(graph, toolchain, plugins)
     return {
         "lock": {"format": FORMAT, "key_scheme": keys.KEY_SCHEME, "hash": "sha256"},
@@ -139,7 +139,8 @@ def toolchain_of(graph: Graph) -> dict[str, str]:
     return pins
 
 
-def _plugins(front: Front, graph: Graph) -> list[dict[str, str]]:
+def plugins_of(front: Front, graph: Graph) -> list[dict[str, str]]:
+    """The code of third parties that a plan uses, each by its distribution and the digest of its bytes."""
     used = {("steps", node.step) for node in graph.nodes} | {("backends", node.backend) for node in graph.nodes}
     for spec in (form.spec for form in front.forms):
         used |= {("losses", loss.term) for stage in spec.training.stages for loss in stage.losses}

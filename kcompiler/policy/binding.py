@@ -14,6 +14,7 @@ from typing import Any
 
 from kcompiler.policy.evidence import Evidence
 from kcompiler.policy.laws import remade
+from kcompiler.policy.obligation import EARLY
 from runtime.contract.hosted import fingerprint, judge
 from runtime.contract.questioned import JUDGE, STANDING
 from runtime.contract.report import hex_of
@@ -65,8 +66,10 @@ def unbound(found: Mapping[str, Evidence], plan: str) -> dict[str, str]:
     """Step → why its report is not known to belong to the plan with this digest.
 
     A report of a step says nothing about plans, because it is reused across them. The report on the run names its plan,
-    and the digest of every artifact that it rests on, reports among them.
+    and the digest of every artifact that it rests on, reports among them. What the plan says of itself is read out of
+    it by whoever asks.
     """
+    found = {step: item for step, item in found.items() if step not in EARLY}
     run = found[RUN].report if RUN in found else None
     if run is None:
         return dict.fromkeys(found, "which plan it belongs to, only run.json says, and that is not given")

@@ -65,11 +65,16 @@ def _place(rule: LoadedRule | None) -> dict[str, Any] | None:
     """Where the rule says what it asks; None where its pack is not here as the plan has it."""
     if rule is None:
         return None
-    params = rule.tree.get("/params")
-    asking = next((name for name in _ASKING if isinstance(params, Mapping) and name in params), "")
-    pointer = f"/params/{asking}" if asking else "/kind"
+    pointer = asking(rule)
     place = rule.tree.place(pointer, "value")
     return {"file": rule.tree.file_of(pointer), "line": place.line, "column": place.column}
+
+
+def asking(rule: LoadedRule) -> str:
+    """JSON pointer to what the rule asks."""
+    params = rule.tree.get("/params") if rule.rule.params else None
+    name = next((name for name in _ASKING if isinstance(params, Mapping) and name in params), "")
+    return f"/params/{name}" if name else "/kind"
 
 
 def _tree(

@@ -23,6 +23,7 @@ from kcompiler import source
 from kcompiler.diagnostic import Diagnostic, at, did_you_mean
 from kcompiler.policy import kinds, path, shape
 from kcompiler.policy.kind import Closed, Fault, Kind, Read
+from kcompiler.policy.phases import misplaced
 from kcompiler.policy.rule import PACK_NAME, Pack, Rule, terms
 from kcompiler.policy.typed import typed
 from runtime import digest
@@ -308,6 +309,7 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
                 help="raise the version in pack.yaml",
             )
         )
+    problems += misplaced(tree, rule)
     if rule.kind not in kinds.names():
         problems.append(
             tree.diagnostic(

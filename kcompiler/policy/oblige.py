@@ -13,6 +13,7 @@ from typing import Any
 from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.policy import conditions, kinds, path, shape
 from kcompiler.policy.load import LoadedPack, LoadedRule, Policy
+from kcompiler.policy.obligation import EARLY
 from kcompiler.policy.rule import Expect, Rule, Where, written
 from runtime import catalog
 
@@ -83,7 +84,9 @@ def _of_rule(
     silent, problem = conditions.applies(pack, loaded, spec_values)
     if problem is not None or silent:
         return [], [] if problem is None else [problem]
-    fed = [(kind, step) for kind in sorted(producers) if rule.covers(kind) for step in producers[kind]]
+    # what a plan says of itself no step makes, and no rule is about it by the way
+    own = [(rule.on, rule.on)] if rule.on in EARLY else []
+    fed = own or [(kind, step) for kind in sorted(producers) if rule.covers(kind) for step in producers[kind]]
     if not fed:
         return [], [] if rule.mode == "skip" else [_unfed(loaded, producers)]
     if rule.where is not None:

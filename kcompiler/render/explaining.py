@@ -8,6 +8,7 @@ from typing import Any
 from kcompiler import assets, policy
 from kcompiler.policy.explained import records
 from kcompiler.project import Project
+from kcompiler.verifier import facts
 
 
 def explained(
@@ -16,4 +17,5 @@ def explained(
     """One record an outcome, in their order. `reports` maps a step to its report, as far as it can be read."""
     names = [str(one["pack"]) for one in plan["policies"]]
     packs = policy.load(names, [home.root / "policies", assets.folder("policies")])
-    return records(verdict["outcomes"], plan["obligations"], reports, packs, plan["policies"])
+    known = {**reports, **facts.reports(plan)}
+    return records(verdict["outcomes"], plan["obligations"], known, packs, plan["policies"])

@@ -10,6 +10,7 @@ from typing import Any
 
 from kcompiler.project import Project
 from kcompiler.result import AuditFinding, RuleOutcome, Where
+from kcompiler.verifier import facts
 
 #: the step whose report is about the run itself; it lies beside the others
 _RUN = "apply"
@@ -63,6 +64,8 @@ def outcomes(
 
 def _report(home: Project, name: str, step: str) -> Path:
     evidence = home.evidence(name)
+    if step in facts.KINDS:
+        return home.lock(name)  # it follows from that alone, and lies nowhere
     return evidence / "run.json" if step == _RUN else evidence / "reports" / f"{step}.json"
 
 

@@ -15,6 +15,7 @@ from kcompiler.diff.difference import Change, compare, followers, short
 from kcompiler.render import accounts
 from kcompiler.render.fold import fold, label, pattern
 from kcompiler.render.human import inert, shortened
+from kcompiler.verifier import facts
 
 if TYPE_CHECKING:
     from kcompiler.plan.silent import Silent
@@ -83,6 +84,7 @@ def plan_view(
             title="gates",
             rows=[
                 _gates(new["obligations"]),
+                *_before(new["obligations"]),
                 *_later(new["obligations"]),
                 *told,
                 *(f"! {item.summary} [{item.code}]" for item in doubts),
@@ -191,6 +193,12 @@ def _gates(obligations: Sequence[Mapping[str, Any]]) -> str:
     blocking = sum(1 for item in obligations if item["mode"] == "block")
     packs = sorted({item["pack"] for item in obligations})
     return f"{len(obligations)} obligations, {blocking} block ({', '.join(packs)})"
+
+
+def _before(obligations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rules that have decided on this very plan: it would not be there, had one that blocks not passed."""
+    rules = sorted({str(item["rule"]) for item in obligations if item.get("phase") in facts.KINDS})
+    return [f"= {', '.join(rules)}: decided before any step runs"] if rules else []
 
 
 def _later(obligations: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 #: each after those it imports
 MODULES = (
     "reading",
+    "facts",
     "zipped",
     "ed25519",
     "signed",

@@ -18,7 +18,7 @@ import re
 import sys
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from kcompiler.verifier import approvals, excused, forecast, records, verdict, waivers
+from kcompiler.verifier import approvals, excused, facts, forecast, records, verdict, waivers
 from kcompiler.verifier.reading import digest_of, digest_of_bytes, digest_of_files, strict, text_at
 from kcompiler.verifier.records import Finding
 from kcompiler.verifier.sealed import JOURNAL, MANIFEST, PACKS, SCHEMAS, Trust, opened, trusted, vouched
@@ -131,8 +131,9 @@ def _contents(
         raise Unsound([*findings, broken(recorded, f"it does not satisfy its schema at {wrong_at}")])
     held, found = excused.at_hand(files, evidence, plan, said, known, recorded)
     findings += found
-    word, found = _verdict(said, recorded, plan, read, identity, (opened, trust.as_of), held)
     counts = {"steps": len(used), "reports": len(read), "obligations": len(plan["obligations"]), "lines": len(known)}
+    read.update({step: schemas.evidence(facts.dump(one)) for step, one in facts.reports(plan).items()})
+    word, found = _verdict(said, recorded, plan, read, identity, (opened, trust.as_of), held)
     return word, counts, [*findings, *found], _standing(plan, read, identity, trust.as_of, held, said)
 
 
@@ -145,7 +146,13 @@ def _schemas(files: Mapping[str, bytes], plan: Mapping[str, Any], lock: str) -> 
         if path.startswith(SCHEMAS) and path.endswith(ending)
     }
     pins = {entry["id"]: entry["digest"] for entry in plan["schemas"]}
-    due = {"plan", "verdict", "report", "report.run", *(f"report.{kind}" for kind in _kinds(plan).values())}
+    due = {
+        "plan",
+        "verdict",
+        "report",
+        "report.run",
+        *(f"report.{kind}" for kind in [*_kinds(plan).values(), *facts.asked(plan)]),
+    }
     found = [
         broken(f"{SCHEMAS}{name}{ending}", "the schema is gone") for name in sorted(due & pins.keys() - raw.keys())
     ]
@@ -185,7 +192,7 @@ def _packs(files: Mapping[str, bytes], plan: Mapping[str, Any], lock: str) -> It
         for name, rule in meaning["rules"].items():
             rules[f"{pin['pack']}/{name}"] = (f"{pin['pack']}@{meaning['pack']['version']}", rule)
             meaning_of[f"{pin['pack']}/{name}"] = meaning["pack"]
-    kinds = _kinds(plan)
+    kinds = dict(_kinds(plan), **{kind: kind for kind in facts.KINDS})
     seen = set()
     for number, one in enumerate(plan["obligations"]):
         place = f"{lock}#/obligations/{number}"
@@ -235,6 +242,8 @@ _USUAL = {"phase": "report", "effective_on": ""}
 
 
 def _covers(on: str, kind: str) -> bool:
+    if kind in facts.KINDS:
+        return on == kind
     return on in ("*", kind) or (on.endswith(".*") and kind.startswith(on[:-1]))
 
 

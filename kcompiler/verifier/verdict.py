@@ -11,7 +11,7 @@ import math
 import re
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-from kcompiler.verifier import again, cel, kinds, laws, waivers
+from kcompiler.verifier import again, cel, facts, kinds, laws, waivers
 from kcompiler.verifier.reading import digest_of, digest_of_bytes, digest_of_files, first, strict, text_at
 from kcompiler.verifier.said import Said
 from kcompiler.verifier.shaped import NotKnown, Shapes
@@ -58,6 +58,8 @@ class Outcome(NamedTuple):
     waivable: bool = False
     #: of one that is waived, what the verdict says of the waiver
     waiver: Optional[Dict[str, str]] = None
+    #: it is about what the plan says of itself, and no evidence of anything that was made
+    early: bool = False
 
 
 class Verdict(NamedTuple):
@@ -128,7 +130,8 @@ def conflicts(found: Mapping[str, Evidence]) -> Dict[str, str]:
 
 
 def unbound(found: Mapping[str, Evidence], plan: str) -> Dict[str, str]:
-    """Step → why its report is not known to belong to the plan with this digest."""
+    """Step → why its report is not known to belong to the plan with this digest; what the plan says of itself does."""
+    found = {step: one for step, one in found.items() if step not in facts.KINDS}
     run = found[RUN].report if RUN in found else None
     if run is None or run["subject"].get("plan", "") != plan:
         return dict.fromkeys(found, "no report on a run of this plan says that it belongs there")
@@ -253,7 +256,11 @@ def _malformed(raw: Mapping[str, Any]) -> bool:
     day = raw.get("effective_on", "")
     named = all(raw[name] for name in ("rule", "pack", "report")) and re.match(r"step:.+$", raw["from"])
     others = all(not raw.get(name) or raw[name].startswith("step:") for name in ("against", "judged_by"))
-    known = raw["mode"] in ("block", "warn", "skip") and raw.get("phase", "report") in ("report", "release")
+    known = raw["mode"] in ("block", "warn", "skip") and raw.get("phase", "report") in (
+        *facts.KINDS,
+        "report",
+        "release",
+    )
     dated = not day or re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}$", day)
     skips = (raw["mode"] == "skip") == bool(raw.get("reason", ""))
     return not (named and others and known and dated and skips and re.match(r"[a-z_]+@[0-9]+$", raw["kind"]))
@@ -367,9 +374,11 @@ def verdict(
             if doubts[judge]:
                 one = one._replace(word=doubts[judge], blocks=one.mode == "block")
         day = str(raw.get("effective_on", ""))
-        early = bool(day) and as_of is not None and as_of < f"{day}T00:00:00Z"
-        if early or raw.get("phase", "report") == "release":
+        waits = bool(day) and as_of is not None and as_of < f"{day}T00:00:00Z"
+        if waits or raw.get("phase", "report") == "release":
             one = one._replace(blocks=False)
+        if not _malformed(raw):
+            one = one._replace(early=raw.get("phase", "report") in facts.KINDS)
         outcomes.append(_excused(one, said, raw, desk, read) if one.blocks else one)
     counts = {word: sum(one.word == word for one in outcomes) for word in WORDS}
     unknown = [f"rule `{one.rule}` on step `{one.step}`" for one in outcomes if one.word == NOT_RECOMPUTED]
@@ -392,7 +401,8 @@ def _excused(
 
 def _amounts_to(outcomes: Sequence[Outcome]) -> Tuple[str, int]:
     blocking = {one.word for one in outcomes if one.blocks}
-    if not any((one.waiver["was"] if one.waiver else one.word) in EVALUATED for one in outcomes):
+    made = [one for one in outcomes if not one.early]
+    if not any((one.waiver["was"] if one.waiver else one.word) in EVALUATED for one in made):
         return "NOTHING_EVALUATED", 3
     if not blocking:
         return "WAIVED" if any(one.waiver for one in outcomes) else "PASS", 0

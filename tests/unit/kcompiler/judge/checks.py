@@ -467,6 +467,24 @@ def few_reports_show_what_was_asked_for() -> None:
     assert fault.advice == f"these are: {', '.join(known)}"
 
 
+def what_a_plan_says_of_itself_is_judged_and_is_no_evidence_of_anything_made() -> None:
+    """It needs no run that names it; and nothing was evaluated where it alone was."""
+    judge, pin = module("judge"), "sha256:" + HEX["model"]
+    given = {"plan": report({"x": number(0.9)}, step="plan", fingerprints={}, subject={})}
+    early = obligation(bound("x", ">=", "0.5"), phase="plan", from_="step:plan")
+    late = obligation(bound("x", ">=", "0.5"), rule="lab/late")
+    found = judge.judge(given, [early], lock=pin)
+    assert (found.verdict, found.exit_code, found.outcomes[0].outcome) == ("NOTHING_EVALUATED", 3, "pass")
+    # beside evidence it counts like any other rule: what does not pass blocks
+    both = {**given, "measure": report({"x": number(0.9)})}
+    assert judge.judge(both, [early, late]).verdict == "PASS"
+    high = {**early, "params": bound("x", ">=", "0.95")}
+    assert judge.judge(both, [high, late]).exit_code == 1
+    assert judge.judge(both, [late], lock=pin).outcomes[0].outcome == "error"
+    (one,) = judge.gate_files([], [early], own=given, only_given=True).outcomes
+    assert one.outcome == "pass"
+
+
 def a_rule_of_the_release_blocks_the_release_alone() -> None:
     judge = module("judge").judge
     bad = {"measure": report({"x": number(0.1)})}
@@ -480,7 +498,7 @@ def a_rule_of_the_release_blocks_the_release_alone() -> None:
     assert judge(bad, [both], release=True, as_of="2026-11-30T00:00:00Z").outcomes[0].advisory == "until 2026-12-01"
     assert judge(bad, [both], as_of="2026-12-01T00:00:00Z").outcomes[0].advisory == "until release"
     assert judge(bad, [both], release=True, as_of="2026-12-01T00:00:00Z").exit_code == 1
-    assert judge(bad, [{**released, "phase": "plan"}]).outcomes[0].outcome == "error"
+    assert judge(bad, [{**released, "phase": "later"}]).outcomes[0].outcome == "error"
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "measure.json"
         file.write_bytes(facts_text(bad["measure"]))
@@ -545,6 +563,7 @@ CHECKS: list[Callable[[], None]] = [
     a_time_is_a_utc_time,
     a_rule_blocks_from_the_first_second_of_its_day_on,
     a_rule_of_the_release_blocks_the_release_alone,
+    what_a_plan_says_of_itself_is_judged_and_is_no_evidence_of_anything_made,
     files_are_matched_by_the_step_they_name,
     *claims_believed.CHECKS,
     *checks_kinds.CHECKS,

@@ -21,6 +21,9 @@ params: {metric: validity.student, op: ">=", threshold: "0.9", unit: ratio}
 remedy: train longer
 """
 PACK = "name: lab\nversion: 1\ntitle: Rules of the laboratory\n"
+OWN = RULE.replace("eval.answers", "plan").replace(
+    'validity.student, op: ">=", threshold: "0.9", unit: ratio', 'signatures, op: ">=", threshold: "1", unit: signature'
+)
 RELATIVE = RULE.replace("bound", "relative").replace("validity.student", "validity.coreml, to: validity.student")
 EXPRESSION = RULE.replace("bound", "assert").replace(
     '{metric: validity.student, op: ">=", threshold: "0.9", unit: ratio}', '{that: "EXPRESSION"}'
@@ -98,7 +101,27 @@ MISTAKES: dict[str, tuple[str, str, int]] = {
     "a key twice": (edited("remedy:", "kind: bound\nremedy:"), "KC1011", 6),
     "a misspelt kind": (edited("kind: bound", "kind: bond"), "KC6003", 4),
     "an unknown mode": (edited("kind:", "mode: deny\nkind:"), "KC6002", 4),
-    "a phase that nothing enforces": (edited("kind:", "phase: compile\nkind:"), "KC6002", 4),
+    "a phase that is none": (edited("kind:", "phase: later\nkind:"), "KC6002", 4),
+    "a phase before its report": (edited("kind:", "phase: compile\nkind:"), "KC6055", 3),
+    "what a plan says, at the end of a run": (OWN, "KC6055", 3),
+    "what a plan says, while it is compiled": (edited("kind:", "phase: compile\nkind:", OWN), "KC6055", 3),
+    "a choice of steps where there is none": (
+        edited("kind:", "phase: plan\nwhere: {step: steps, at_least: 1}\nkind:", OWN),
+        "KC6055",
+        5,
+    ),
+    "parameters of a step where there is none": (
+        edited("kind:", "phase: plan\nexpect: {step: true}\nkind:", OWN.replace('threshold: "1", ', "")),
+        "KC6055",
+        5,
+    ),
+    "a report of a step to compare a plan with": (
+        OWN.replace("kind: bound", "phase: plan\nkind: relative").replace(
+            'threshold: "1"', 'threshold: "1", to: wall, of: run'
+        ),
+        "KC6055",
+        6,
+    ),
     "a day that is none": (edited("kind:", "effective_on: 2026-13-01\nkind:"), "KC6002", 4),
     "an id of another rule": (edited("id: valid", "id: other"), "KC6005", 1),
     "an expression that is no truth": (assertion("report.validity.student.value"), "KC6042", 5),

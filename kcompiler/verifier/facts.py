@@ -1,0 +1,151 @@
+"""A lock → what it says of itself, as the reports `compile` and `plan`: what rules of these phases decide on before any
+step runs. Standard library only: the compiler, the judge's callers and a stranger's verifier read one text.
+
+`compile` is what the spec's text and the files it names give; `plan` what is known once the graph is ordered, pinned
+and estimated. Both follow from the lock alone, so that nothing of them is kept, and nothing of them can be forged
+without another lock.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Dict, Iterator, List, Mapping
+
+COMPILE, PLAN = "compile", "plan"
+#: kinds of report that a plan makes of itself; each is that of a step of the same name
+KINDS = (COMPILE, PLAN)
+
+#: a bound of the section `budgets` → its name in the report, and its unit
+_BOUNDS = {
+    "usd": ("usd", "USD"),
+    "gpu_hours": ("gpu", "hour"),
+    "wall_s": ("wall", "s"),
+    "cpu_s": ("cpu", "s"),
+    "training_tokens": ("training_tokens", "token"),
+    "teacher_tokens": ("teacher_tokens", "token"),
+}
+
+
+def reports(lock: Mapping[str, Any]) -> Dict[str, Any]:
+    """Step → report, of those that an obligation of the lock is about; none where no rule asks."""
+    made = {COMPILE: compiled, PLAN: planned}
+    return {kind: made[kind](lock) for kind in asked(lock)}
+
+
+def asked(lock: Mapping[str, Any]) -> List[str]:
+    """The kinds of report that an obligation of the lock is about."""
+    named = {one.get("report") for one in lock.get("obligations", ())}
+    return [kind for kind in KINDS if kind in named]
+
+
+def dump(report: Mapping[str, Any]) -> bytes:
+    """Its bytes, as those of every report are written."""
+    return (json.dumps(report, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def compiled(lock: Mapping[str, Any]) -> Dict[str, Any]:
+    """Of `inputs`, `steps` (their `kind` and `params`), `plugins` and `budgets`; nothing that a key is needed for."""
+    kinds: Dict[str, int] = {}
+    for step in lock["steps"]:
+        name = step["kind"].partition("@")[0]
+        kinds[name] = kinds.get(name, 0) + 1
+    lengths = [step["params"]["steps"] for step in lock["steps"] if step["kind"].partition("@")[0] == "train"]
+    named = {
+        one.strip() for part in (lock["inputs"], [step["params"] for step in lock["steps"]]) for one in _licences(part)
+    }
+    return _report(
+        COMPILE,
+        {
+            "licenses": {"count": _measured(len(named - {""}), "licence"), "names": sorted(named - {""})},
+            "steps": {
+                "all": _measured(len(lock["steps"]), "step"),
+                "by_kind": {name: _measured(kinds[name], "step") for name in sorted(kinds)},
+            },
+            "trainings": {
+                "all": _measured(len(lengths), "training"),
+                "longest": _measured(max(lengths), "step") if lengths else _unavailable("nothing is trained", "step"),
+            },
+            "inputs": {
+                "all": _measured(len(lock["inputs"]), "input"),
+                "bytes": _measured(sum(one["bytes"] for one in lock["inputs"]), "byte"),
+            },
+            "plugins": _measured(len({one["distribution"] for one in lock["plugins"]}), "distribution"),
+            "budgets": {
+                name: _unavailable("no bound is written", unit)
+                if lock["budgets"].get(key) is None
+                else _measured(lock["budgets"][key], unit)
+                for key, (name, unit) in _BOUNDS.items()
+            },
+        },
+    )
+
+
+def planned(lock: Mapping[str, Any]) -> Dict[str, Any]:
+    """Of `estimates`, `budgets`, `obligations`, `policies` and `waivers`."""
+    estimates = list(lock["estimates"].values())
+    seconds = [one["wall_s"] for one in estimates if "wall_s" in one]
+    known = bool(estimates) and len(seconds) == len(estimates)
+    whole = round(sum(seconds), 6)
+    none = "nothing is trained" if not estimates else "no machine with figures is named under hardware.training_profile"
+    # what rules of these phases ask is decided already: they are not counted among those that are still to come
+    later = [one for one in lock["obligations"] if one["report"] not in KINDS]
+    signers = [one["approval"]["min"] for one in lock["policies"] if "approval" in one]
+    return _report(
+        PLAN,
+        {
+            "trainings": {
+                "work": _estimated(sum(one["gigaoperations"] for one in estimates), "gigaoperation")
+                if estimates
+                else _unavailable(none, "gigaoperation"),
+                "wall": _estimated(whole, "s") if known else _unavailable(none, "s"),
+                "of_budget": _estimated(round(whole / lock["budgets"]["wall_s"], 9), "1")
+                if known
+                else _unavailable(none, "1"),
+            },
+            "obligations": {
+                "block": _measured(sum(one["mode"] == "block" for one in later), "rule"),
+                "warn": _measured(sum(one["mode"] == "warn" for one in later), "rule"),
+                "skip": _measured(sum(one["mode"] == "skip" for one in later), "rule"),
+                "waivable": _measured(sum("waivable" in one for one in later), "rule"),
+            },
+            "signatures": _measured(max(signers, default=0), "signature"),
+            "waivers": _measured(len(lock.get("waivers", ())), "waiver"),
+        },
+    )
+
+
+def _licences(value: Any) -> Iterator[str]:
+    """Every text that stands under `license`, wherever it does."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            if key == "license" and isinstance(one, str):
+                yield one
+            else:
+                yield from _licences(one)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _licences(one)
+
+
+def _report(kind: str, data: Dict[str, Any]) -> Dict[str, Any]:
+    return {
+        "kind": kind,
+        "schema_version": "1.0",
+        "step": kind,
+        "subject": {},
+        "fingerprints": {},
+        "environment": {"forged": False, "backend": "kcompiler"},
+        "data": data,
+    }
+
+
+def _measured(value: Any, unit: str) -> Dict[str, Any]:
+    return {"value": value, "unit": unit, "tag": "measured"}
+
+
+def _estimated(value: Any, unit: str) -> Dict[str, Any]:
+    return {"value": value, "unit": unit, "tag": "estimated", "by": "arithmetic of the plan"}
+
+
+def _unavailable(reason: str, unit: str) -> Dict[str, Any]:
+    return {"value": None, "unit": unit, "tag": "unavailable", "reason": reason}
