@@ -27,6 +27,8 @@ FILES = {
     "report.html": "html",
 }
 VERDICT, BUNDLE = "verdict.json", "bundle.zip"
+#: what became of the packs since a revision
+PACKS = "packs.json"
 
 
 @click.command()
@@ -45,28 +47,58 @@ VERDICT, BUNDLE = "verdict.json", "bundle.zip"
     multiple=True,
     help="Of --bundle: sign it with this OpenSSH private key.",
 )
+@click.option("--base", metavar="REVISION", help="No pack of the project may be weaker than in this revision of git.")
+@click.option(
+    "--allow-weaker",
+    "allowed",
+    nargs=2,
+    multiple=True,
+    metavar="PACK/RULE WHY",
+    help="Of --base: this rule may be, for this reason; it stands in the outputs.",
+)
 @PROFILE
 @answers("ci", of="specs")
 def ci(
-    answer: Answer, specs: tuple[Path, ...], out: Path, bundle: bool, sign_key: tuple[Path, ...], profile: str
+    answer: Answer,
+    specs: tuple[Path, ...],
+    out: Path,
+    bundle: bool,
+    sign_key: tuple[Path, ...],
+    base: str | None,
+    allowed: tuple[tuple[str, str], ...],
+    profile: str,
 ) -> None:
     """Validate, plan --check, apply, gate and audit each of SPECS; all outputs in one folder, and one exit code.
 
     The code is the worst of all stages (70, a signal, 3, 2, 4, 5, 6, 1, 0). A stage that must not follow is not run,
     and that is no pass: without a valid spec and an unchanged committed lock nothing is applied, without a verdict
     nothing is judged again. Run again, it goes on from what is there and writes the same files.
+
+    With --base, the first stage is `policy diff` of every pack of the project: where a rule is weaker and nobody says
+    why, nothing else is done.
     """
     from kcompiler.render import human_plan, markdown
     from kcompiler.result import Result, worst
 
     if sign_key and not bundle:
         raise click.UsageError("--sign-key signs a bundle; say --bundle, too")
+    if allowed and base is None:
+        raise click.UsageError("--allow-weaker is about a revision; say which by --base")
+    blank = next((rule for rule, reason in allowed if len(reason.strip()) < 5), None)
+    if blank is not None:
+        raise click.UsageError(f"--allow-weaker {blank}: say why it may be weaker")
     _claim(out, Result(verb="ci", subject=answer.subject, code=3, word="unfinished", message="it did not end"))
     names: list[str] = []
     runs: dict[str, Run] = {}
+    weaker = None
+    if base is not None:
+        compared = _compared(base, dict(allowed), specs[0])
+        answer.parts.append(compared)
+        _write(out / PACKS, rendered(compared, "json"))
+        weaker = compared if compared.code else None
     for spec in specs:
         wanted = _Bundle(out, tuple(names), sign_key) if bundle else None
-        parts, name = _stages(spec, profile, _stopped(answer.parts), wanted)
+        parts, name = _stages(spec, profile, weaker or _stopped(answer.parts), wanted)
         folder = _folder(name, names)
         names.append(folder)
         answer.parts += parts
@@ -96,7 +128,7 @@ def _claim(out: Path, unfinished: Result) -> None:
             ours = False
         if not ours:
             raise Outcome(2, "unusable-path", "name another folder by --to", f"{out} holds what no ci has written")
-        for file in (*(out / name for name in FILES), *(path for path in out.glob("*/*") if _is_stage(path))):
+        for file in (*(out / name for name in (*FILES, PACKS)), *(path for path in out.glob("*/*") if _is_stage(path))):
             file.unlink(missing_ok=True)
     _write(result, rendered(unfinished, "json"))
 
@@ -197,6 +229,22 @@ def _stage(verb: str, command: click.Command, subject: str, spec: Path, argument
         # how it ended is part of the result
         pass
     assert answer.result is not None
+    return answer.result
+
+
+def _compared(base: str, allowed: Mapping[str, str], spec: Path) -> Result:
+    """The packs of the project against a revision of git, however that ends."""
+    from kcompiler.cli import since
+
+    answer = Answer(since.VERB, base, "", spec)
+    try:
+        with answer.told():
+            since.held_to(answer, base, allowed)
+    except (Exception, KeyboardInterrupt):
+        # how it ended is part of the result
+        pass
+    assert answer.result is not None
+    click.echo(f"{since.VERB} {base}: {answer.result.word}", err=True)
     return answer.result
 
 

@@ -31,7 +31,7 @@ def named(packs: tuple[str, ...]) -> Iterator[list[LoadedPack]]:
         found: list[LoadedPack] = []
         for number, name in enumerate(packs or (available([own]) if own.is_dir() else ())):
             roots, called = _placed(name, [own, shipped], Path(scratch) / str(number), home.root)
-            found.append(_loaded(load([called], roots), home.root))
+            found.append(loaded(load([called], roots), home.root))
         if not found:
             click.echo(f"{home.shown(own)} has no pack", err=True)
             raise Outcome(2, "no-such-pack", "kcompiler policy test caws/core")
@@ -42,7 +42,7 @@ def _placed(name: str, roots: list[Path], scratch: Path, root: Path) -> tuple[li
     """Where to look for a pack, and by which name."""
     revision, colon, inside = name.partition(":")
     if colon and not Path(name).exists():
-        return [_of_revision(revision, scratch, root)], inside.removeprefix("policies/").rstrip("/")
+        return then_and_shipped(laid_out(revision, scratch, root)), inside.removeprefix("policies/").rstrip("/")
     folder = Path(name)
     if not (folder / "pack.yaml").is_file():
         return roots, name
@@ -66,7 +66,18 @@ def _called(folder: Path) -> str:
     return name if isinstance(name, str) and re.fullmatch(PACK_NAME, name) else folder.resolve().name
 
 
-def _of_revision(revision: str, scratch: Path, root: Path) -> Path:
+def then_and_shipped(then: Path) -> list[Path]:
+    """Where packs of a revision are looked for: what one of them strengthens is of then as well, or ships with
+    kcompiler. A checkout of kcompiler has its own."""
+    from kcompiler import assets
+    from kcompiler.policy import available
+
+    shipped = assets.folder("policies")
+    return [then] if set(available([then])) & set(available([shipped])) else [then, shipped]
+
+
+def laid_out(revision: str, scratch: Path, root: Path) -> Path:
+    """The folder of packs as it was in a revision of git. Raises Outcome."""
     from kcompiler.cli.views import git
 
     archive = git("archive", revision, "policies", options=["--format=tar"], at=str(root))
@@ -79,7 +90,8 @@ def _of_revision(revision: str, scratch: Path, root: Path) -> Path:
     return scratch / "policies"
 
 
-def _loaded(found: Any, root: Path) -> LoadedPack:
+def loaded(found: Any, root: Path) -> LoadedPack:
+    """The one pack that was loaded. Raises Outcome with every diagnostic printed."""
     from kcompiler.cli.plans import show_diagnostics
 
     if found.problems or not found.packs:

@@ -14,6 +14,7 @@ from kcompiler.audit.items import stored
 from kcompiler.judge import judge
 from kcompiler.plan import APPLY
 from kcompiler.project import Project
+from kcompiler.verifier import facts
 from runtime import digest
 from runtime.contract import BrokenEvidence, strict_json
 
@@ -80,7 +81,8 @@ def gather(root: Path, name: str, trees: Trees | None = None) -> Facts:
     verdict: Any = strict_json.loads(home.verdict(name).read_bytes())
     held, _ = waivers.at_hand(root, plan, folder, home.shown(folder), verdict, known)
     obligations = plan["obligations"]
-    released = judge(reports, obligations, lock=identity, as_of=verdict["as_of"], release=True, waivers=held)
+    own = {step: facts.dump(one) for step, one in facts.reports(plan).items()}
+    released = judge({**reports, **own}, obligations, lock=identity, as_of=verdict["as_of"], release=True, waivers=held)
     digests = [give["digest"] for one in used.values() for give in one["gives"].values()]
     return Facts(
         name=name,

@@ -61,6 +61,20 @@ def valid(text, name):
     return jsonschema.Draft7Validator(schema).is_valid(document)
 
 
+def _compares_with_what_was_there_before(home, script):
+    """Of a push the revision before it; of a schedule, and of the first push of all, none."""
+    asked = script.replace("kcompiler ci", "printf '%s ' ci")
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "first"], cwd=home, check=True)
+    for before, wanted in (("HEAD", ["--base", "HEAD"]), ("0" * 40, []), ("", [])):
+        found = subprocess.run(["bash", "-ec", asked], cwd=home, env={**os.environ, "BEFORE": before},
+                               capture_output=True, text=True)  # fmt: skip
+        assert found.returncode == 0, found.stderr
+        words = found.stdout.split()
+        assert words[:4] == ["ci", SPEC, "--to", "kcompiler-out"]
+        assert words[-len(wanted) :] == wanted if wanted else "--base" not in words
+
+
 def test_a_workflow_of_github_is_one_and_its_commands_run(home, capsys):
     assert _main(["init", "--ci", "github"]) == 0
     text = (home / ".github/workflows/kcompiler.yml").read_text()
@@ -79,6 +93,7 @@ def test_a_workflow_of_github_is_one_and_its_commands_run(home, capsys):
     assert not [said for job in jobs.values() for step in job["steps"] if "${{" in (said := step.get("run", ""))]
     ci = next(step["run"] for step in jobs["evaluate"]["steps"] if "kcompiler ci" in step.get("run", ""))
     assert f"kcompiler ci {SPEC} --to kcompiler-out" in ci
+    _compares_with_what_was_there_before(home, ci)
     (home / SPEC).write_text((home / SPEC).read_text().replace("risk_tier: 3", "risk_tier: 9"))
     assert run(steps["Validate"]) == 1
 

@@ -1,0 +1,135 @@
+"""`ci --base`: no pack of a project is weaker than in a revision of git, unless somebody says why; else nothing is run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from kcompiler import assets
+from kcompiler.cli import _main
+
+CASE = Path(__file__).resolve().parents[3] / "golden" / "plan" / "a-good-spec-is-planned-without-a-word"
+RULE = """\
+id: few
+title: The student is gated in time
+on: run
+kind: bound
+params: {metric: cpu, op: "<=", threshold: "60", unit: s}
+remedy: train less
+"""
+
+
+def git(*words: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    return subprocess.run(["git", *who, *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project under git whose spec names a pack of its own, which strengthens a shipped one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".kcompiler").mkdir()
+    (tmp_path / "specs").mkdir()
+    text = (CASE / "spec.yaml").read_text()
+    (tmp_path / "specs/a.yaml").write_text(text.replace("[caws/core]", "[caws/core, acme/lab]"))
+    below = tmp_path / "policies/acme/lab"
+    (below / "few").mkdir(parents=True)
+    (below / "pack.yaml").write_text(
+        "name: acme/lab\nversion: 1\ntitle: Rules of the lab\nstrengthens: training\nmin_n: 20\n"
+    )
+    (below / "few/rule.yaml").write_text(RULE)
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "first")
+    return tmp_path
+
+
+def ci(code: int, *options: str) -> dict[str, Any]:
+    assert _main(["ci", "specs/a.yaml", "--to", "out", "--base", "HEAD", *options]) == code
+    found = json.loads(Path("out/result.json").read_text())
+    schema = json.loads((assets.folder("schemas") / "result.schema.json").read_text())
+    jsonschema.validate(found, schema)
+    assert json.loads(Path("out/packs.json").read_text()) == found["parts"][0]
+    parts: dict[str, Any] = {part["verb"]: part for part in found["parts"]}
+    assert list(parts) == ["policy diff", "validate", "plan", "apply", "gate", "audit"]
+    return parts
+
+
+def edit(file: str, old: str, new: str) -> None:
+    text = Path(file).read_text()
+    assert text.count(old) == 1
+    Path(file).write_text(text.replace(old, new))
+
+
+#: claim → what is done, the rule that is weaker, how
+WEAKER = {
+    "a threshold that lets more through": (("few/rule.yaml", '"60"', '"90"'), "acme/lab/few", "weaker"),
+    "a rule that only warns": (("few/rule.yaml", "kind:", "mode: warn\nkind:"), "acme/lab/few", "weaker"),
+    "fewer items behind a rate": (("pack.yaml", "min_n: 20", "min_n: 10"), "acme/lab/pack.yaml", "weaker"),
+    "the rules of a pack below": (("pack.yaml", "strengthens: training\n", ""), "acme/lab/length-kept", "removed"),
+}
+
+
+@pytest.mark.parametrize("claim", WEAKER)
+def test_a_weaker_pack_stops_everything(home: Path, capsys: pytest.CaptureFixture[str], claim: str) -> None:
+    (file, old, new), rule, way = WEAKER[claim]
+    edit(f"policies/acme/lab/{file}", old, new)
+    parts = ci(1)
+    assert parts["policy diff"]["outcome"] == "weaker"
+    rows = {one["rule"]: one for one in parts["policy diff"]["data"]["rules"]}
+    assert (rows[rule]["way"], rows[rule]["weakens"], rows[rule]["allowed"]) == (way, True, None)
+    assert {part["outcome"] for verb, part in parts.items() if verb != "policy diff"} == {"not-run"}
+    told = capsys.readouterr()
+    assert f"{way:<12}  {rule}  " in told.out
+    assert told.err.splitlines()[-1] == "outcome=weaker code=1 next=kcompiler policy diff HEAD:acme/lab acme/lab"
+    # and what it advises says the same
+    assert _main(["policy", "diff", "HEAD:acme/lab", "acme/lab"]) == 1
+
+
+def test_a_pack_that_is_gone_is_weaker(home: Path) -> None:
+    shutil.rmtree("policies/acme")
+    rows = ci(1)["policy diff"]["data"]["rules"]
+    assert {(one["rule"], one["way"]) for one in rows} == {
+        ("acme/lab/few", "removed"),
+        ("acme/lab/length-kept", "removed"),
+    }
+
+
+def test_somebody_says_why_and_it_stands_in_the_output(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit("policies/acme/lab/few/rule.yaml", '"60"', '"90"')
+    parts = ci(1, "--allow-weaker", "acme/lab/few", "two runs share the machine")
+    # what comes next is asked: no lock is committed here
+    assert [parts[verb]["outcome"] for verb in ("policy diff", "validate", "plan")] == ["ok", "ok", "lock-would-change"]
+    assert parts["policy diff"]["data"]["rules"][0]["allowed"] == "two runs share the machine"
+    assert "allowed: two runs share the machine" in Path("out/summary.md").read_text()
+
+
+def test_the_same_a_stronger_and_a_new_pack_go_on(home: Path) -> None:
+    assert ci(1)["policy diff"]["outcome"] == "ok"
+    edit("policies/acme/lab/few/rule.yaml", '"60"', '"50"')
+    shutil.copytree("policies/acme/lab/few", "policies/new/few")
+    Path("policies/new/pack.yaml").write_text("name: new\nversion: 1\ntitle: Rules that are new\n")
+    parts = ci(1)
+    assert parts["policy diff"]["outcome"] == "ok"
+    assert [one["way"] for one in parts["policy diff"]["data"]["rules"]] == ["stronger"]
+    assert parts["plan"]["outcome"] == "lock-would-change"
+
+
+def test_wrong_uses_are_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["ci", "specs/a.yaml", "--to", "out"]
+    assert _main([*words, "--allow-weaker", "acme/lab/few", "for a reason"]) == 2
+    assert "say which by --base" in capsys.readouterr().err
+    assert _main([*words, "--base", "HEAD", "--allow-weaker", "acme/lab/few", " "]) == 2
+    assert "say why it may be weaker" in capsys.readouterr().err
+    assert ci(2, "--allow-weaker", "acme/lab/few", "for a reason")["policy diff"]["outcome"] == "usage"
+    assert _main([*words, "--base", "nowhere"]) == 2
+    assert json.loads(Path("out/packs.json").read_text())["outcome"] == "no-such-revision"
+    # a pack that today's reader cannot read is no pack that is not weaker
+    edit("policies/acme/lab/few/rule.yaml", "kind: bound", "kind: bond")
+    assert ci(2)["policy diff"]["outcome"] == "unreadable"
