@@ -88,15 +88,15 @@ def _derived(files: Mapping[str, bytes], told: Mapping[str, str], inner: Mapping
                     (root / name).parent.mkdir(parents=True, exist_ok=True)
                     (root / name).write_bytes(content)
             facts = gather(root, str(inner["name"]), trees)
+        wanted = _wanted(files, facts)
     except BrokenEvidence as why:
         yield broken("KA55", export.TREES, f"{why.subject}: {why.message}")
         return
     except (ValueError, LookupError, TypeError, AttributeError) as why:
-        yield broken("KA55", export.TREES, f"it cannot be read: {why}")
+        yield broken("KA55", export.TREES, f"nothing can be derived from it: {why}")
         return
     if {"name": facts.name, "plan": facts.digest, "head": facts.head} != told:
         yield differs("KA55", MANIFEST, "it is about another run than the evidence")
-    wanted = _wanted(files, facts)
     there = {path for path in files if path != MANIFEST and not path.startswith(SIGNATURES)}
     for path in sorted(there ^ wanted.keys()):
         yield differs("KA55", path, "it is gone" if path in wanted else "the evidence gives no such file")

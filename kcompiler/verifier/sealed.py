@@ -33,6 +33,8 @@ def opened(data: bytes) -> Tuple[Dict[str, bytes], Dict[str, Any]]:
         manifest = strict(files[MANIFEST])
         if manifest["format"] != FORMAT or not all(isinstance(manifest[key], str) for key in ("name", "plan", "head")):
             raise ValueError(f"{MANIFEST} is not of format {FORMAT}")
+        if re.search(r"[/\\\0]", manifest["name"]) or manifest["name"] in ("", ".", ".."):
+            raise ValueError(f"{MANIFEST} names no folder of generated/")
         if not all(isinstance(one, str) for one in manifest["files"].values()):
             raise ValueError(f"{MANIFEST} does not state digests")
     except KeyError as why:

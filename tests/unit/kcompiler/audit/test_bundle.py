@@ -96,6 +96,12 @@ def test_the_head_that_is_known_from_elsewhere_vouches_for_it(measured: Files) -
     assert codes(measured, Trust(head="sha256:" + "0" * 64, as_of=NOW)) == {"KA53"}
 
 
+@pytest.mark.parametrize("name", ["", "..", "../other", "a/b", "a\\b"])
+def test_a_manifest_names_a_folder_and_none_elsewhere(measured: Files, name: str) -> None:
+    spoilt = text({**json.loads(measured[MANIFEST]), "name": name})
+    assert both({**measured, MANIFEST: spoilt}, NOBODY) == (3, 3)
+
+
 # --- tampering: what is done, to signed files, and what both must say with and without the signature
 
 

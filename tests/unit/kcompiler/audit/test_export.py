@@ -329,3 +329,8 @@ class TestVerb:
             verdict.write_bytes(sound)
         assert not (tmp_path / "out").exists()
         assert packing.bundle(carried_out, NAME)
+
+
+@pytest.mark.parametrize("trees", [b"", b"[]", b"{}", b'{"sha256:0": 3}'])
+def test_trees_that_are_none_are_named(made: Files, tmp_path: Path, trees: bytes) -> None:
+    assert audited(tmp_path, again({**made, "trees.json": trees}, OURS), OURS) == (3, {"KA55"})
