@@ -164,8 +164,8 @@ class _Answered:
     def __init__(self) -> None:
         self._right, self._whole, self._faults = Counter[str](), Counter[str](), Counter[str]()
         self._private = 0
-        #: of each item in a byte: whether its calls are right, and whether nothing is wrong with it
-        self.right, self.sound = bytearray(), bytearray()
+        #: of each item in a byte: whether its calls are right
+        self.right = bytearray()
 
     def add(self, row: Mapping[str, Any], line: items.Line) -> None:
         one = line["parts"]
@@ -174,7 +174,6 @@ class _Answered:
         self._faults.update(one["faults"][:1])
         self._private += not one["personal"]
         self.right.append(one["right"])
-        self.sound.append(not line["reason"])
 
     def data(self) -> dict[str, Any]:
         count = len(self.right)
@@ -272,7 +271,7 @@ def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: BfclParams) -> 
 
 SUITE = Suite(
     name="bfcl",
-    version=1,
+    version=2,
     params=BfclParams,
     runners=("student",),
     figures=("runners.*.accuracy",),

@@ -210,8 +210,8 @@ class _Answered:
         self._examples, self._failed = examples, list[dict[str, str]]()
         self._pooled = {name: _Pooled() for name in MEASURES}
         self._unproven, self._why, self._private = 0, "", 0
-        #: of each answer in a byte: whether every fact is said and nothing besides, and whether nothing is wrong at all
-        self.right, self.sound = bytearray(), bytearray()
+        #: of each answer in a byte: whether every fact is said and nothing besides
+        self.right = bytearray()
 
     def add(self, line: items.Line) -> None:
         """The next line."""
@@ -227,7 +227,6 @@ class _Answered:
             output = line["output"]["text"][:500]
             self._failed.append({"id": str(line["row"]), "output": output, "kind": line["reason"]})
         self.right.append(line["reason"] in ("", "personal_data"))
-        self.sound.append(not line["reason"])
 
     def data(self) -> dict[str, Any]:
         """What the report says of it."""

@@ -175,8 +175,8 @@ class Answered:
         self._total, self._examples = Tally(), examples
         self._per_tool, self._per_kind = dict[str, Tally](), dict[str, Tally]()
         self._failed: list[dict[str, str]] = []
-        #: of each item in a byte: whether its calls are right, and whether nothing is wrong with it
-        self.right, self.sound = bytearray(), bytearray()
+        #: of each item in a byte: whether its calls are right
+        self.right = bytearray()
 
     def add(self, item: Item, output: str, parts: Mapping[str, Any]) -> None:
         """The next item, what was said, and what it is worth."""
@@ -188,7 +188,6 @@ class Answered:
         if why and len(self._failed) < self._examples:
             self._failed.append({"id": item.id, "output": output[:500], "kind": why, "detail": parts["detail"]})
         self.right.append(parts["right"])
-        self.sound.append(not why)
 
     def data(self) -> dict[str, Any]:
         """What the report says of it."""
@@ -335,7 +334,7 @@ def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: ToolUseParams) 
 
 SUITE = Suite(
     name="tool_use",
-    version=4,
+    version=5,
     params=ToolUseParams,
     runners=("student",),
     figures=("runners.*.exact_call",),
