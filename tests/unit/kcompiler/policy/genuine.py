@@ -21,6 +21,7 @@ from runtime.suites import (
     language_model,
     needle,
     preference,
+    same_text,
     scenarios,
     tool_use,
 )
@@ -182,11 +183,12 @@ def texts(
     coreml: float | None = None,
     items: int = 40,
     random_init: float = 0.1,
+    uneven: float = 0.0,
 ) -> dict[str, Any]:
-    """Report `eval.language_model`: how likely each model finds each text."""
+    """Report `eval.language_model`: how likely each model finds each text; where `uneven`, differences scatter."""
 
     def likes(base: float) -> Callable[[str, str], float]:
-        return lambda prompt, _: base * (1.0 - int(prompt) % 7 / 100)
+        return lambda prompt, _: float(base ** (1 + uneven * (int(prompt) % 5)) * (1.0 - int(prompt) % 7 / 100))
 
     rows = [row(f"{number}", f"text number {number}") for number in range(items)]
     each = {"teacher": teacher, "student": student, "ce_only": ce_only, "random_init": random_init}
@@ -327,3 +329,24 @@ def preferences(
     made = preference.PreferenceParams.model_validate({"score": "per_token", "coreml_limit": 80, **params})
     data = reported(preference.SUITE, runners, pairs, [], made, 0)
     return report("preference", data)
+
+
+@kept
+def originals(apart: int = 3) -> dict[str, Any]:
+    """Report `eval.same_text`: of 20 texts so many of the package part from the original's, the first in a close call."""
+    said = {f"q{number}": f"a text about {number}" for number in range(20)}
+    parted = list(said)[:apart]
+
+    def weighs(size: float) -> Callable[[str, str], float]:
+        return lambda text, token: 12.0 - size * (token == "X") - (0.0 if text.startswith(parted[0]) else size)
+
+    runners = {
+        "teacher": Scripted(lambda prompt: said[prompt], weighs=weighs(0.001)),
+        "student": Scripted(lambda prompt: said[prompt]),
+        "coreml": Scripted(
+            lambda prompt: f"{said[prompt]}X" if prompt in parted else said[prompt], weighs=weighs(0.002)
+        ),
+    }
+    rows = [row(prompt, "unused") for prompt in said]
+    data = reported(same_text.SUITE, runners, rows, [], same_text.SameTextParams(), 0)
+    return report("same_text", data)
