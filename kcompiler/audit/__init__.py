@@ -66,7 +66,9 @@ def audit(
     if known is not None:
         judged, found = items.recomputed(root, made, used, given, shown)
         findings += [*found, *again.remade(root, made, used, given, shown)]
-    run, found = evidence.run(folder / evidence.RUN, f"{shown}/{evidence.RUN}", made, used, identity)
+    run, found = evidence.run(
+        folder / evidence.RUN, f"{shown}/{evidence.RUN}", made, used, identity, known, records.purse(root)
+    )
     findings += found
     everything = {step: policy_evidence.read(data) for step, data in evidence.report_of_the_run(given, run).items()}
     findings += again.contradictions(everything, shown)

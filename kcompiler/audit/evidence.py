@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from kcompiler.audit.finding import Finding, broken, differs
+from kcompiler.audit.journal import Line
 from kcompiler.audit.records import Records
 from kcompiler.audit.schema import problem_with
 from kcompiler.judge import judge
 from kcompiler.plan import APPLY
 from kcompiler.policy.evidence import Evidence
-from kcompiler.verifier import facts
+from kcompiler.verifier import facts, ledger
 from kcompiler.verifier.records import RESUMED, SUMS
 from kcompiler.waiver import NONE, Waivers
 from runtime import digest
@@ -58,9 +59,16 @@ def reports(folder: Path, shown: str, records: Records) -> tuple[dict[str, bytes
 
 
 def run(
-    path: Path, subject: str, plan: Mapping[str, Any], records: Records, identity: str
+    path: Path,
+    subject: str,
+    plan: Mapping[str, Any],
+    records: Records,
+    identity: str,
+    known: Sequence[Line] | None = None,
+    purse: bytes = b"",
 ) -> tuple[bytes | None, list[Finding]]:
-    """The report on the run against the committed lines it was made from; `identity` is the digest of the plan."""
+    """The report on the run against the committed lines it was made from, and the whole journal where it is here;
+    `identity` is the digest of the plan, `purse` the record of what was bought."""
     if not path.is_file():
         return None, [broken("KA24", subject, "the report on the run is gone")]
     data = path.read_bytes()
@@ -73,6 +81,10 @@ def run(
     found = [
         broken("KA24", f"{subject}#{place}", "not what the committed lines say")
         for place in wrong(report, plan, records)
+    ]
+    found += [
+        broken("KA24", f"{subject}#{place}", "not what the journal and the record of what was bought say")
+        for place in ledger.wrong(report, plan, records, identity, known, purse)
     ]
     if _at(report, "subject", "plan") != identity:
         found.append(differs("KA24", f"{subject}#/subject/plan", "it is about another plan than this lock"))

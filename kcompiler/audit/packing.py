@@ -6,7 +6,8 @@ can be recomputed without: weights, data and inputs. The same evidence gives the
     manifest.json            the digest of every other file; what is signed
     verify.py                the stand-alone verifier (kcompiler/verifier)
     generated/<name>/        plan.lock, evidence/, approvals/
-    .kcompiler/              the whole journal and its anchored head; of the store the answers of evaluations
+    .kcompiler/              the whole journal and its anchored head, the record of what was bought; of the store the
+                             answers of evaluations
     policies/, packs/        the packs as their authors wrote them, and by what they mean, whose digest the lock pins
     schemas/                 of the lock, the verdict and every report
     specs/, …                the sources that the lock pins
@@ -27,7 +28,7 @@ from kcompiler.audit.evidence import RUN, VERDICT
 from kcompiler.audit.items import stored
 from kcompiler.audit.journal import chain
 from kcompiler.audit.plan import schemas_of
-from kcompiler.audit.records import HEAD, HELD, JOURNAL, STATE, in_use
+from kcompiler.audit.records import HEAD, HELD, JOURNAL, PURSE, STATE, in_use, purse
 from kcompiler.policy.load import PACK_FILE, RULE_FILE
 from kcompiler.project import Project
 from kcompiler.verifier.excused import MEANING, TEXT, is_meaning
@@ -54,6 +55,8 @@ def files(root: Path, name: str) -> dict[str, bytes]:
     made = lock.read(project.lock(name))
     found = {project.shown(path): path.read_bytes() for path in _evidence(project, name)}
     found |= {f"{STATE}/{one}": _read(root / STATE / one) for one in (JOURNAL, HEAD)}
+    if paid := purse(root):
+        found[f"{STATE}/{PURSE}"] = paid
     records, _ = in_use(project.evidence(name) / JOURNAL, JOURNAL, None)
     for record in records.values():
         for give in record["gives"].values():

@@ -12,7 +12,7 @@ from kcompiler.verifier.records import NEEDED
 from runtime import digest
 from runtime.contract import keys
 
-STATE, JOURNAL, HEAD = ".kcompiler", "journal.jsonl", "head"
+STATE, JOURNAL, HEAD, PURSE = ".kcompiler", "journal.jsonl", "head", "paid/spend.jsonl"
 #: kinds of artifacts that a bundle holds
 HELD = ("items",)
 
@@ -29,6 +29,12 @@ def state_journal(root: Path) -> tuple[Sequence[Line] | None, list[Finding]]:
     journal, head = folder / JOURNAL, folder / HEAD
     data = journal.read_bytes() if journal.is_file() else b""
     return chain(data, head.read_bytes() if head.is_file() else None, f"{STATE}/{JOURNAL}")
+
+
+def purse(root: Path) -> bytes:
+    """The record of what was bought of servers; nothing where nothing was."""
+    path = root / STATE / PURSE
+    return path.read_bytes() if path.is_file() else b""
 
 
 def in_use(path: Path, subject: str, known: Sequence[Line] | None) -> tuple[Records, list[Finding]]:

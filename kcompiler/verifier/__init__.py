@@ -27,6 +27,7 @@ MODULES = (
     "kinds",
     "waivers",
     "verdict",
+    "ledger",
     "records",
     "approvals",
     "forecast",

@@ -26,6 +26,7 @@ from kcompiler.verifier.shaped import NotKnown
 from kcompiler.verifier.zipped import BadZip
 
 HEAD, STORE = ".kcompiler/head", ".kcompiler/store/"
+PURSE = ".kcompiler/paid/spend.jsonl"
 WORDS = {0: "sound", 1: "disagreement", 2: "not-recomputed", 3: "evidence-broken", 7: "self-consistent-unsigned"}
 UNSIGNED = "self-consistent, unsigned: proves nothing about who made it"
 
@@ -115,7 +116,7 @@ def _contents(
     reports, found = _reports(files, evidence, used)
     findings += found
     run = f"{evidence}/run.json"
-    for place in records.run_wrong(strict(files[run]), plan, used, identity):
+    for place in records.run_wrong(strict(files[run]), plan, used, identity, known, files.get(PURSE, b"")):
         findings.append(broken(f"{run}#{place}", "not what the committed lines say"))
     read = {step: schemas.evidence(data) for step, data in {**reports, verdict.RUN: files[run]}.items()}
     findings += [

@@ -10,6 +10,7 @@ import hashlib
 import re
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from kcompiler.verifier import ledger
 from kcompiler.verifier.reading import digest_of, strict, text_at
 
 _LINE = re.compile(rb'(?P<body>\{.*),"hash":"(?P<hash>sha256:[0-9a-f]{64})"\}\Z', re.DOTALL)
@@ -192,8 +193,16 @@ SUMS: Mapping[str, Callable[[Record], Any]] = {
 RESUMED = {"attempt": "attempt", "at": "at", "repeated": "repeated", "lost": "lost_s"}
 
 
-def run_wrong(report: Any, plan: Record, records: Mapping[str, Record], identity: str) -> Iterator[str]:
-    """JSON pointers of what a report on the run says and the committed lines do not."""
+def run_wrong(
+    report: Any,
+    plan: Record,
+    records: Mapping[str, Record],
+    identity: str,
+    lines: Optional[Sequence[Line]] = None,
+    purse: bytes = b"",
+) -> Iterator[str]:
+    """JSON pointers of what a report on the run says and the committed lines do not; nor the whole journal, where it is
+    given, and the record of what was bought."""
     content, steps = text_at(report, "data"), text_at(report, "data", "steps")
     subject = {f"{name}.{port}": give["digest"] for name, one in records.items() for port, give in one["gives"].items()}
     if text_at(report, "subject") != {**subject, "plan": identity}:
@@ -212,6 +221,7 @@ def run_wrong(report: Any, plan: Record, records: Mapping[str, Record], identity
                 yield f"/data/steps/{step}/{name}"
         if text_at(content, name, "value") != total:
             yield f"/data/{name}"
+    yield from ledger.wrong(report, plan, records, identity, lines, purse)
     yield from _time_wrong(content, steps, records, missing)
     yield from _memory_wrong(content, steps, records, plan)
     done = [text_at(content, "done", "k"), text_at(content, "done", "n"), text_at(content, "missing")]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.contract import Refusal, Stopped
-from runtime.contract.forecast import Forecast
+from runtime.contract.forecast import Forecast, lost_s
 from runtime.contract.keys import Decision
 from runtime.machine.journal import Attempts, Past, load, name_of
 from runtime.machine.meter import NOTHING, TOKENS, Spent, spent_of
@@ -163,10 +163,13 @@ def whole(made: Forecast | None, last: Mapping[str, Any] | None, device: str) ->
         return Spent(wall_s=made.wall_s, gpu_s=0.0 if device == "cpu" else made.wall_s)
     took = spent_of(last)
     share = made.wall_s / took.wall_s if took.wall_s else 0.0
+    useful_s = took.wall_s - lost_s(last)
+    # of tokens nobody knows which were read in vain
+    more = made.wall_s / useful_s if useful_s > 0 else 1.0
     return Spent(
         wall_s=made.wall_s,
         gpu_s=took.gpu_s * share,
-        training_tokens=math.floor(took.training_tokens * share),
+        training_tokens=math.floor(took.training_tokens * more),
     )
 
 

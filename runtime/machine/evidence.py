@@ -20,6 +20,7 @@ from runtime.contract import BrokenEvidence, strict_json
 from runtime.contract.forecast import error, lost_s
 from runtime.contract.peak import NUMBERS, off, peak_of
 from runtime.contract.report import dump, envelope, estimated, measured, rate, unavailable
+from runtime.machine.account import Account
 from runtime.machine.context import REPORT, environment
 from runtime.machine.durable import Disk, sweep
 from runtime.machine.locked import RUN
@@ -57,13 +58,19 @@ def parse(text: bytes, key: str) -> dict[str, Any]:
     return value
 
 
-def run_report(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def run_report(
+    lock: Mapping[str, Any],
+    records: Mapping[str, Mapping[str, Any]],
+    accounts: Sequence[Account] = (),
+    counted: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
     """The report of kind `run`. `records`: step id → the committed record in use; steps without one are missing.
 
     Times are what the attempts of the step took, in seconds, wherever and whenever it was carried out: by the wall
     clock, of processors, of accelerators. An attempt that was killed counts until shortly after its last sign of life;
     lost attempts left none, and a sum with any of them is unavailable. What an estimate said, when the step was begun,
-    stands beside what was measured.
+    stands beside what was measured. `accounts`: what is spent of each budget; `counted`: until which line of the
+    journal, and of the record of what was bought.
     """
     steps: dict[str, Any] = {}
     # which plan it belongs to: the reports themselves are reused across plans and cannot say
@@ -98,11 +105,25 @@ def run_report(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]
             data[name] = unavailable(f"{', '.join(lost)}: {_LOST}", unit)
         else:
             data[name] = _sum([step[name] for step in steps.values()], unit)
+    data |= _budgets(accounts, counted or {})
     data |= _overall(records, missing)
     data |= _memory_error(records, list(lock.get("estimates", {})))
     forged = any(record["forged"] for record in records.values())
     surroundings = environment("machine", lock["toolchain"], forged=forged)
     return envelope(kind="run", step=RUN, subject=subject, fingerprints={}, environment=surroundings, data=data)
+
+
+def _budgets(accounts: Sequence[Account], counted: Mapping[str, int]) -> dict[str, Any]:
+    """What is set aside for an attempt without an end counts as spent: nobody knows that it took less."""
+    spent = {one.name: (one, round(one.spent + one.reserved, 9)) for one in accounts}
+    return {
+        "budgets": {
+            name: {"spent": measured(value, one.unit), "left": measured(round(one.limit - value, 9), one.unit)}
+            for name, (one, value) in spent.items()
+        },
+        "budgets_kept": rate(sum(value <= one.limit for one, value in spent.values()), len(spent)),
+        "counted": {name: measured(counted.get(name, 0), "count") for name in ("journal", "purse")},
+    }
 
 
 #: datum → its unit

@@ -21,6 +21,18 @@ from runtime.machine.meter import NOTHING, SECONDS, TOKENS, Spent, Way, spent_of
 
 JOURNAL, HEAD = "journal.jsonl", "head"
 _TRIES = 100
+#: types of lines about attempts
+_COUNTING = frozenset(
+    {
+        "step_claimed",
+        "step_committed",
+        "step_failed",
+        "step_interrupted",
+        "step_killed",
+        "step_settled",
+        "step_staged",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -89,6 +101,8 @@ class Past:
     uses: set[tuple[str, str]] = field(default_factory=set)
     #: name of a spec → what the attempts that were made for it took, as far as they are over
     _paid: dict[str, Spent] = field(default_factory=dict)
+    #: the same → number of the newest line about any of them
+    _counted: dict[str, int] = field(default_factory=dict)
 
     def line_of(self, record: Mapping[str, Any]) -> bytes:
         """The journal line of one of `records` (this very object), as it stands in the file."""
@@ -111,8 +125,15 @@ class Past:
         name = name_of(spec)
         self._paid[name] = self._paid.get(name, NOTHING) + spent
 
+    def counted(self, name: str) -> int:
+        """The number of the newest line that says what an attempt took, or that one begins, for a spec of this name; 0
+        for none."""
+        return self._counted.get(name, 0)
+
     def add(self, line: Line) -> None:
         self.fence = line.fence
+        if line.type in _COUNTING:
+            self._counted[name_of(str(line.data.get("spec", "")))] = line.seq
         if line.type == "waiver_used":
             self.uses.add((str(line.data.get("waiver", "")), str(line.data.get("use", ""))))
         elif line.type == "step_committed":

@@ -84,6 +84,8 @@ class Spend:
         self._away: set[str] = set()
         #: what requests took whose end is known
         self.taken = NOTHING
+        #: number of the newest line about this purse; 0 for none
+        self.mark = 0
         self._count, self._last = 0, _START
         self._failed: durable.StorageFailed | None = None
         self._load(mend)
@@ -195,6 +197,7 @@ class Spend:
             self._failed = error
             raise
         self._count, self._last = self._count + 1, _hash(body)
+        self.mark = self._count
 
     def _load(self, mend: bool) -> None:
         try:
@@ -231,10 +234,10 @@ class Spend:
         if entry["is"] == "reserved":
             purses[entry["as"]] = entry["purse"]
             if entry["purse"] == self._purse:
-                self._open[entry["as"]] = one
+                self._open[entry["as"]], self.mark = one, number
         elif purses.pop(entry["as"]) == self._purse:
             del self._open[entry["as"]]
-            self.taken += one
+            self.taken, self.mark = self.taken + one, number
 
 
 def _hash(body: Mapping[str, Any]) -> str:

@@ -26,12 +26,13 @@ from runtime.contract.keys import (
     producers,
 )
 from runtime.contract.report import dump
-from runtime.machine import devices, evidence, stale
+from runtime.machine import devices, evidence, purse, stale
+from runtime.machine.account import accounts
 from runtime.machine.attempt import Attempt, Task
 from runtime.machine.budget import NOT_BEGUN, OverBudget, budget_of, spent_on, taken, total, whole
 from runtime.machine.context import REPORT, Watch
 from runtime.machine.durable import StorageFailed
-from runtime.machine.journal import Attempts
+from runtime.machine.journal import Attempts, name_of
 from runtime.machine.locked import RUN
 from runtime.machine.meter import Spent
 from runtime.machine.run import Judge, Outcome, Run, Status, StepResult, blocks, counted, tally, word
@@ -66,6 +67,8 @@ class Walk:
         self._reports: dict[str, dict[str, Any]] = {}
         self._budget = budget_of(lock)
         self._spent: dict[str, Spent] = {}
+        #: step → its action key, as far as it is known
+        self._keys: dict[str, str] = {}
         #: step that is to run → what it will take, as far as that is known
         self._foreseen: dict[str, Spent] = {}
         self._stopped = False
@@ -88,6 +91,7 @@ class Walk:
         running = {one.step for one in expected if one.action == "run"}
         devices.require(step for step in self._lock["steps"] if step["id"] in running)
         self._wanted, self._forced = needed(self._lock["steps"], only), force
+        self._keys = {one.step: one.key for one in expected}
         self._spent = spent_on(self._state.journal.past, expected)
         self._foreseen = {step["id"]: self._takes(step)[1] for step in self._lock["steps"] if step["id"] in running}
         plan = digest.of_plan(dict(self._lock))
@@ -116,7 +120,12 @@ class Walk:
     def close(self, began: float, kept: bool = True) -> Run:
         """Judge everything, write the evidence (unless it is not to be kept), close the run in the journal."""
         records = {name: result.record for name, result in self._results.items() if result.record is not None}
-        own = evidence.run_report(self._lock, records)
+        past, name = self._state.journal.past, name_of(self._spec)
+        bought = purse.look(self._state.paid, name)
+        waiting = [key for step, key in self._keys.items() if step not in records]
+        upto = {"journal": past.counted(name), "purse": bought.mark}
+        spent = accounts(self._lock, past, bought, records.values(), waiting)
+        own = evidence.run_report(self._lock, records, spent, upto)
         reports = {**self._reports, RUN: own}
         texts = {**self._texts, RUN: dump(own).encode()}
         outcomes = self._judge(texts, None)
@@ -141,7 +150,9 @@ class Walk:
             wall_s=time.perf_counter() - began,
             evidence=folder,
         )
-        self._state.journal.append("run_closed", self._closing(run.outcome))
+        self._state.journal.append(
+            "run_closed", {**self._closing(run.outcome), **({"bought": bought.mark} if kept else {})}
+        )
         self._tell("finished", None, outcome=run.outcome, counts=run.counts, wall_s=run.wall_s, outcomes=list(outcomes))
         return run
 
@@ -285,6 +296,7 @@ class Walk:
 
     def _carry_out(self, task: Task, decision: Decision, *, fresh: bool) -> StepResult:
         attempt = self._attempt(task)
+        self._keys[task.id] = task.key
         earlier = self._state.history.of_key(task.key)
         known = self._state.journal.past.attempts.get(task.key)
         self._tell(

@@ -119,6 +119,8 @@ SIGNED = {
     ("efficiency", "1"),
     ("eval.choice", "1"),
     ("eval.same_text", "logit"),
+    # what is left of a budget
+    *(("run", unit) for unit in ("USD", "call", "hour", "s", "token")),
     ("teacher.signals", "place"),
     ("training", "place"),
 }

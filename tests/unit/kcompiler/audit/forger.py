@@ -104,11 +104,17 @@ def _journal(made: Files, evidence: str) -> None:
     """The chain again, line for line, and the lines that are kept with the evidence."""
     sizes = {artifact(data): len(data) for path, data in made.items() if path.startswith(f"{evidence}/reports/")}
     prev, lines, new = chain.GENESIS, [], {}
+    keys = {
+        data["action"]: digest.of_value(data["components"], "kc.action.v1")
+        for data in (json.loads(line)["data"] for line in made[JOURNAL].splitlines())
+        if "components" in data
+    }
     for line in made[JOURNAL].splitlines():
         body = json.loads(line)
         old = body.pop("hash")
+        if body["data"].get("action") in keys:
+            body["data"]["action"] = keys[body["data"]["action"]]
         if body["type"] == "step_committed":
-            body["data"]["action"] = digest.of_value(body["data"]["components"], "kc.action.v1")
             for give in body["data"]["gives"].values():
                 give["bytes"] = sizes.get(give["digest"], give["bytes"])
         sealed = chain.seal({**body, "prev": prev}).rstrip(b"\n")
