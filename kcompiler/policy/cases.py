@@ -2,7 +2,9 @@
 
 `pass.json` is `{"report": …, "given": …, "expect": {"outcome": "pass"}}`: a report as a step would write it, and what
 the plan would have resolved for the rule. `fail.json` and `missing.json` are the same, or say only what differs:
-`change` (JSON pointer → value) and `remove` in the report of pass.json; `report: null` means that none was given.
+`change` (JSON pointer → value) and `remove` in the report of pass.json; `report: null` means that none was given. With
+`like`, a case of another rule, by its path from this one, takes the place of pass.json: rules of several packs about
+one report need it once.
 Further cases are called after what they expect: `pass-edge.json`, `fail-of-package.json`. The same judge decides as in
 apply and gate: kyverno's test command and its enforcement once disagreed (#7956).
 """
@@ -88,9 +90,11 @@ class Wanted(Closed):
 
 
 class Case(Closed):
-    """One case file. Without `report`, it is the report of pass.json with `change` and `remove` applied."""
+    """One case file. Without `report`, it is the report of pass.json, or of the case `like`, with `change` and `remove`
+    applied."""
 
     report: dict[str, Any] | None = None
+    like: str = Field(default="", pattern=r"^((\.\./)+[a-z0-9-]+(/[a-z0-9-]+)*/[a-z0-9-]+\.json)?$")
     given: Any = None
     change: dict[str, Any] = Field(default_factory=dict)
     remove: list[str] = Field(default_factory=list)
@@ -98,7 +102,7 @@ class Case(Closed):
 
     @property
     def differs(self) -> bool:
-        """Whether the case is told by its difference from the passing one."""
+        """Whether the case is told by its difference from another."""
         return "report" not in self.model_fields_set
 
 
@@ -132,16 +136,28 @@ def _place(report: Any, pointer: str) -> tuple[Any, str | int]:
 
 def read(file: Path) -> Case:
     """The case in a file, its report complete. Raises ValueError when it is not strict JSON or not a case, or when a
-    pointer leads nowhere; OSError when it cannot be read."""
+    pointer, or what it is like, leads nowhere; OSError when it cannot be read."""
+    return _whole(file, ())
+
+
+def _whole(file: Path, above: tuple[Path, ...]) -> Case:
+    """`above` are the cases that led here."""
     case = _parsed(file)
     if not case.differs:
+        if case.like:
+            raise ValueError(f"{file.name}: it has a report, and is `like` another")
         return case
-    whole = _parsed(file.with_name("pass.json"))
+    base = file.parent / (case.like or "pass.json")
+    if base.resolve() in (file.resolve(), *above):
+        raise ValueError(f"{file.name}: it is told by its difference from itself")
+    if not (base.parent / "rule.yaml").is_file():
+        raise ValueError(f"{file.name}: `{case.like}` is no case of a rule")
+    whole = _whole(base, (*above, file.resolve()))
     report = copy.deepcopy(whole.report)
     try:
         apply(report, case.change, case.remove)
     except ValueError as error:
-        raise ValueError(f"{file.name}: {error} in the report of pass.json") from None
+        raise ValueError(f"{file.name}: {error} in the report of {case.like or 'pass.json'}") from None
     given = case.given if "given" in case.model_fields_set else whole.given
     return case.model_copy(update={"report": report, "given": given})
 
@@ -224,6 +240,8 @@ def given(case: Case) -> dict[str, Any]:
 def text(case: Mapping[str, Any]) -> str:
     """A case as its file: a line for what is expected, a line for each change."""
     lines = [f' "expect": {json.dumps(case["expect"], ensure_ascii=False)}']
+    if case.get("like"):
+        lines.append(f' "like": {json.dumps(case["like"])}')
     if case.get("change"):
         inner = [
             f"  {json.dumps(pointer)}: {json.dumps(value, ensure_ascii=False)}"

@@ -16,7 +16,7 @@ import pytest
 from kcompiler import front, lock, plan
 from kcompiler.audit import Audit, audit, packing
 from kcompiler.judge import judge
-from kcompiler.policy import evidence
+from kcompiler.policy import cases, evidence
 from kcompiler.project import Project
 from runtime.machine import apply as machine
 from runtime.machine.durable import protect
@@ -117,7 +117,7 @@ def passing() -> dict[str, Any]:
     """Kind of report → the data of a passing case about it."""
     data: dict[str, Any] = {}
     for file in sorted((ROOT / "policies").rglob("pass.json")):
-        report = json.loads(file.read_text(encoding="utf-8"))["report"]
+        report = cases.read(file).report
         if report is not None and report["kind"] not in data and evidence.read(report).report is not None:
             data.setdefault(report["kind"], report["data"])
     return data

@@ -72,3 +72,53 @@ def test_a_wrong_case_is_reported(tmp_path: Path, claim: str, changes: dict[str,
     assert len(found) == 1, (claim, found)
     assert words in found[0]
     assert found[0].startswith(f"lab/loud/{next(iter(changes))}.json")
+
+
+def beside(folder: Path, content: Any) -> Path:
+    """A case of another rule, in a pack beside the one of `complaints`."""
+    rule = folder / "policies" / "other" / "sound"
+    rule.mkdir(parents=True)
+    (rule / "rule.yaml").write_text("id: sound\n")
+    (rule / "pass.json").write_text(json.dumps(content))
+    return rule / "pass.json"
+
+
+LIKE = "../../other/sound/pass.json"
+QUIET = report({"level": facts.rate(1, 10)}, kind="eval.sound", step="evaluate-sound")
+
+
+def test_a_case_may_be_like_one_of_another_rule(tmp_path: Path) -> None:
+    beside(tmp_path, {"report": QUIET, "expect": {"outcome": "fail"}})
+    good = {"like": LIKE, "change": {"/data/level": facts.rate(9, 10)}, "expect": {"outcome": "pass"}}
+    assert complaints(tmp_path, **{"pass": good}, fail={"like": LIKE, "expect": {"outcome": "fail"}}) == []
+    case = cases.read(tmp_path / "policies" / "lab" / "loud" / "pass.json")
+    assert case.report == GOOD
+    assert json.loads(cases.text(good)) == good
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        ({"like": "../../other/sound/gone.json"}, "No such file"),
+        ({"like": "../../other/pass.json"}, "is no case of a rule"),
+        ({"like": "/etc/passwd.json"}, "like"),
+        ({"like": "pass.json"}, "like"),
+        ({"like": "../../other/sound/rule.yaml"}, "like"),
+        ({"like": "../loud/pass.json"}, "difference from itself"),
+        ({}, "difference from itself"),
+        ({"like": LIKE, "report": GOOD}, "it has a report, and is `like` another"),
+        ({"like": LIKE, "change": {"/data/loud/x": 1}}, "leads nowhere in the report of ../../other/sound/pass.json"),
+    ],
+)
+def test_a_case_that_is_like_none_is_named(tmp_path: Path, case: dict[str, Any], said: str) -> None:
+    beside(tmp_path, {"report": GOOD, "expect": {"outcome": "pass"}})
+    found = complaints(tmp_path, **{"pass": {**case, "expect": {"outcome": "pass"}}})
+    assert found
+    assert all("lab/loud/" in line and said in line for line in found), found
+
+
+def test_two_cases_that_are_like_each_other_are_like_none(tmp_path: Path) -> None:
+    beside(tmp_path, {"like": "../../lab/loud/pass.json", "expect": {"outcome": "pass"}})
+    found = complaints(tmp_path, **{"pass": {"like": LIKE, "expect": {"outcome": "pass"}}})
+    assert len(found) == 3
+    assert all("difference from itself" in line for line in found)
