@@ -130,7 +130,7 @@ def _made(pack: str, asked: Asked, scratch: Path, folder: Path) -> dict[str, str
         raise click.UsageError(f"no example of a report `{asked.kind}` fails this rule: look at the threshold")
     for place, text in drafted.items():
         (here / asked.rule / place).write_text(text, encoding="utf-8")
-    lived = [one for one in score.scored(loaded, judge).lived if one.mutant.asked]
+    lived = [one for one in score.scored(loaded, judge).lived if one.asked]
     score.write(loaded, lived)
     for one in (one for one in lived if one.case is None):
         click.echo(f"no change of one datum notices {one.mutant.what}: write a case from a whole report", err=True)

@@ -51,7 +51,7 @@ def test(packs: tuple[str, ...], add: bool, no_mutants: bool, form: str) -> None
             for rule in pack.own:
                 wrong = cases.check(rule, judge)
                 made = None if wrong or no_mutants else score.scored(rule, judge)
-                lived = [] if made is None else [one for one in made.lived if one.mutant.asked]
+                lived = [] if made is None else [one for one in made.lived if one.asked]
                 wrote = score.write(rule, lived) if add and lived else []
                 wrong = cases.check(rule, judge) if wrote else wrong
                 still = [one for one in lived if one.case is None] if wrote else lived

@@ -27,8 +27,9 @@ _UNITS = ("1", "item")
 _STRICT = {">=": ">", ">": ">=", "<=": "<", "<": "<="}
 
 
-#: Slips that are told and not asked for. One in a `side` of a paired comparison ends in an error, never in a pass: the
-#: pair decides. How much evidence is demanded can often be told only by another whole report, whose numbers agree.
+#: Slips that are asked for only where a report with one datum changed would tell them. One in a `side` of a paired
+#: comparison ends in an error, never in a pass: the pair decides. How much evidence is demanded can often be told only
+#: by another whole report, whose numbers agree, and an estimate is often no evidence beside what follows from it.
 UNASKED = frozenset({"side", "tag", "min_n", "rates_min_n", "min_matches"})
 
 
@@ -42,7 +43,7 @@ class Mutant:
 
     @property
     def asked(self) -> bool:
-        """Whether a blocking rule's cases must notice it."""
+        """Whether a blocking rule's cases must notice it, whatever it takes to tell it."""
         return self.sort not in UNASKED
 
 

@@ -34,6 +34,11 @@ class Lived:
     name: str = ""
     case: Mapping[str, Any] | None = None
 
+    @property
+    def asked(self) -> bool:
+        """Whether a blocking rule's cases must notice it: most always, the others where a case was found that would."""
+        return self.mutant.asked or self.case is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
