@@ -1,0 +1,70 @@
+"""Spec → nodes and inputs: probes, export, conversion and verification of the student."""
+
+from __future__ import annotations
+
+from kcompiler.lower.nodes import Nodes
+
+#: every package: the oldest system with several functions in one, and one function per shape
+DEPLOYMENT, STRATEGY = "iOS18", "multifunction"
+
+
+class Delivery(Nodes):
+    """Sections `shapes`, `verification` and `quantization`."""
+
+    def delivery(self) -> None:
+        """Probes, export, conversion and verification of the last stage's student."""
+        shapes, threads = self.spec.shapes, self.spec.execution.threads
+        lengths, context = list(shapes.prefill), shapes.decode.context
+        asked = self.spec.verification
+        goldens = {"golden_prompts": asked.prompts, "decode_steps": asked.decode_steps}
+        model = {
+            "dataset": self._rows(),
+            "tokenizer": "step:tokenizer#tokenizer",
+            "checkpoint": self._student(),
+        }
+        self.add(
+            "probe",
+            "probe",
+            {"lengths": lengths, "decode_context": context, "threads": threads, "device": self._device},
+            model,
+            origin="/shapes",
+        )
+        self.add(
+            "export",
+            "export",
+            {"prefill": lengths, "decode_context": context, "threads": threads, "device": self._device, **goldens},
+            model,
+            origin="/shapes",
+            after=["tokenizer", "probe"],
+        )
+        quantization = self.spec.quantization
+        recipe = {
+            "default": quantization.default.model_dump(),
+            "rules": [rule.model_dump() for rule in quantization.rules],
+        }
+        islands = list(quantization.islands)
+        self.add(
+            "convert",
+            "convert",
+            {
+                "deployment": DEPLOYMENT,
+                "strategy": STRATEGY,
+                "recipe": recipe,
+                "islands": islands,
+            },
+            {"program": "step:export#program"},
+            origin="/quantization",
+            after=["export"],
+        )
+        self.add(
+            "verify",
+            "verify",
+            {"recipe": recipe, "islands": islands, **goldens},
+            {
+                "package": "step:convert#package",
+                "float32": "step:convert#float32",
+                "goldens": "step:export#goldens",
+                **model,
+            },
+            origin="/quantization",
+        )
