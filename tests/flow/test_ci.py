@@ -87,7 +87,7 @@ def test_a_verdict_that_is_no_yes_is_judged_again_and_audited(done: Home) -> Non
     # why, where, and what to do; then all that was measured, made and said
     for part in (
         "✗ Did not pass tiny",
-        "What blocks (4)",
+        "What blocks (5)",
         "caws/tier-3/answers-valid on step evaluate-answers: failed, blocks",
         "generated/tiny/evidence/reports/evaluate-answers.json:",
         "/data/validity/",
