@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kcompiler import policy
+from kcompiler import lock, policy
 from kcompiler.audit.finding import Audit, Finding, broken, differs
 from kcompiler.verifier.excused import FOLDER, MEANING, TEXT, is_meaning, meaning_of
 from kcompiler.verifier.main import UNSIGNED
@@ -44,22 +44,35 @@ def audit_bundle(data: bytes, trust: Trust) -> tuple[Audit, Mapping[str, Any]]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         result = audit(root, str(manifest["name"]), trust.as_of, bundled=True, revoked=trust.revoked)
-        findings = [*result.findings, *_meanings(root, files), *_waivers(files)]
+        findings = [*result.findings, *_meanings(root, files, str(manifest["name"])), *_waivers(files)]
     if not names:
         findings.append(Finding(code="KA54", severity="unsigned", subject=MANIFEST, message=UNSIGNED))
     return replace(result, findings=findings, checked={"files": len(files), **result.checked}), manifest
 
 
-def _meanings(root: Path, files: Mapping[str, bytes]) -> Iterator[Finding]:
+def _meanings(root: Path, files: Mapping[str, bytes], name: str) -> Iterator[Finding]:
     """The packs by what they mean, which the stand-alone verifier reads, against the text of their authors."""
     told = {
-        name.removeprefix(PACKS).removesuffix(".json"): data for name, data in files.items() if name.startswith(PACKS)
+        path.removeprefix(PACKS).removesuffix(".json"): data for path, data in files.items() if path.startswith(PACKS)
     }
-    packs = policy.load(sorted(told), [root / "policies"])
+    try:
+        plan: Any = lock.read(root / f"generated/{name}/plan.lock")
+        pinned = {str(one["pack"]) for one in plan["policies"]}
+    except (lock.UnreadableLock, LookupError, TypeError):
+        pinned = set()  # the audit says so
+    packs = policy.load(sorted(told.keys() | pinned), [root / "policies"])
     for one in packs.packs:
-        meaning = digest.of_value(strict_json.loads(told[one.pack.name]), "kc.pack.v1")
+        place = f"{PACKS}{one.pack.name}.json"
+        if one.pack.name not in told:
+            yield broken("KA02", place, "the pack is gone")
+            continue
+        try:
+            meaning = digest.of_value(strict_json.loads(told[one.pack.name]), "kc.pack.v1")
+        except ValueError as reason:
+            yield broken("KA02", place, f"the pack cannot be read: {reason}")
+            continue
         if meaning != one.digest:
-            yield differs("KA02", f"{PACKS}{one.pack.name}.json", "the pack is not what its rules say")
+            yield differs("KA02", place, "the pack is not what its rules say")
 
 
 def _waivers(files: Mapping[str, bytes]) -> Iterator[Finding]:

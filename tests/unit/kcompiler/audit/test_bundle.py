@@ -163,6 +163,13 @@ def test_any_file_that_is_spoilt_is_noticed_where_the_manifest_was_made_anew(mea
         assert alone in ((1, 3, 7) if path in authors else (1, 3)), path
 
 
+@pytest.mark.parametrize("how", SPOILT)
+def test_what_a_pack_means_is_noticed_where_it_cannot_be_read(measured: Files, how: str) -> None:
+    path = next(one for one in sorted(measured) if one.startswith("packs/"))
+    mine, alone = both(manifest(SPOILT[how](measured, path)), NOBODY)
+    assert {mine, alone} <= {1, 3}
+
+
 def earlier(files: Files) -> Files:
     """A report of another run: genuine, and not of this one."""
     path = f"{EVIDENCE}/reports/verify.json"
