@@ -292,7 +292,7 @@ def _sure(data: Data, name: str, bins: Sequence[Sequence[Optional[Datum]]]) -> b
         for right, _, number in bins:
             at, many = float(number.value or 0) if number else 0.0, getattr(right, count) or 0
             low += many if at / width >= least else 0
-            high += many if (at + 1) / width > least - _NEAR or at + 1 == width else 0
+            high += many if (at + 1) / width > least - _NEAR else 0
         if found is not None and not low <= (found.k or 0) <= high:
             return False
     return True

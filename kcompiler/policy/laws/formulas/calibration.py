@@ -45,7 +45,7 @@ def _sure(data: Data, name: str, bins: Sequence[Mapping[str, Any]], width: int) 
     least, coverage, agreed = data["abstain_below"]["value"], data["coverage"].get(name), data["when_sure"].get(name)
     edges = [(one["bin"]["value"], one["right"]) for one in bins]
     above = [node for at, node in edges if at / width >= least]
-    some = [node for at, node in edges if (at + 1) / width > least - ROUNDING or at + 1 == width]
+    some = [node for at, node in edges if (at + 1) / width > least - ROUNDING]
     for place, node, count in (("coverage", coverage, "n"), ("when_sure", agreed, "k")):
         found = measured(node)
         low, high = (sum(one[count] for one in nodes) for nodes in (above, some))

@@ -60,9 +60,9 @@ def _masses(data: Data, name: str) -> Iterator[str]:
     shares = [_pooled(parts) for parts in held.values()]
     if any(n != whole.n for n, _ in shares):
         yield f"/categories: of other questions than `{name}` was asked"
-    elif top is not None and top.value is not None and shares:
+    elif top is not None and shares:
         most, single = max(mean for _, mean in shares), data["answers"]["value"] == len(shares)
-        if float(top.value) > most + ROUNDING or (single and apart(float(top.value), most)):
+        if (mine := float(top.value or 0)) > most + ROUNDING or (single and apart(mine, most)):
             yield f"/top_share/{name}: its category has {most!r}"
     rows, far = measured(data["top_share"]["rows"]), measured(data["distance"].get(name))
     # what one distribution's likeliest answer has more than the other's lies apart

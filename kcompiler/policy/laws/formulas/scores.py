@@ -30,6 +30,8 @@ def broken(data: Data, _said: Mapping[str, Any]) -> Iterator[str]:
                 elif (mine.k == mine.n and margin.value <= 0) or (mine.k == 0 and margin.value > 0):
                     yield f"{place}/margin: on the other side than what is preferred"
     for number, one in enumerate(data["worst"]):
-        judged = [found.value for name in ("student", "coreml") if (found := measured(one["margins"].get(name)))]
-        if all(value is not None and value > 0 for value in judged):
+        judged = [
+            float(found.value or 0) for name in ("student", "coreml") if (found := measured(one["margins"].get(name)))
+        ]
+        if all(value > 0 for value in judged):
             yield f"/worst/{number}: it is ranked rightly"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ from runtime.contract.toolbox import FOLDER, Toolbox
 from tests.longer import LONG, also
 from tests.unit.kcompiler.policy import genuine, judged
 from tests.unit.kcompiler.policy.test_derived import numbers
-from tests.unit.kcompiler.policy.test_forged import EACH, FREE, Report, about, forged, free, put
+from tests.unit.kcompiler.policy.test_forged import EACH, FREE, Report, about, anew, forged, free, put
 from tests.unit.runtime.suites import scenes
 from tests.unit.runtime.suites.models import lines_of
 
@@ -35,13 +34,6 @@ class Asked(NamedTuple):
     seed: int
 
 
-def _anew(make: Callable[[], Report]) -> Callable[[], Report]:
-    """A maker of a report that makes it again."""
-    if isinstance(make, partial):
-        return partial(_anew(make.func), **make.keywords)
-    return getattr(make, "__wrapped__", make)
-
-
 def _asked(kind: str) -> tuple[Report, Asked]:
     """The honest report of a kind, and its items."""
     seen: list[Asked] = []
@@ -54,7 +46,7 @@ def _asked(kind: str) -> tuple[Report, Asked]:
     with pytest.MonkeyPatch.context() as patched:
         for module in (genuine, judged):
             patched.setattr(module, "reported", reported)
-        report = _anew(EACH[kind])()
+        report = anew(EACH[kind])()
     (one,) = seen
     return json.loads(json.dumps(report)), one
 

@@ -147,11 +147,11 @@ def scenes(teacher: int = 1, student: int = 3, ce_only: int = 6, coreml: int | N
     return scenarios_of({name: shopping.first(count, lambda _row, _at: "No.") for name, count in wrong.items()})
 
 
-def scenarios_of(acts: Mapping[str, Any], count: int = 60) -> dict[str, Any]:
-    """Report `eval.scenarios` of models that act so in so many tasks."""
+def scenarios_of(acts: Mapping[str, Any], count: int = 60, limit: int = 60) -> dict[str, Any]:
+    """Report `eval.scenarios` of models that act so in so many tasks; the package is asked no more than `limit`."""
     rows = [shopping.scene(number) for number in range(count)]
     runners = {name: shopping.model(rows, how) for name, how in acts.items()}
-    params = scenarios.ScenariosParams(coreml_limit=60)
+    params = scenarios.ScenariosParams(coreml_limit=limit)
     return report("scenarios", reported(scenarios.SUITE, runners, rows, shopping.shop(), params, 0))
 
 

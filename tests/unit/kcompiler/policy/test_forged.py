@@ -53,6 +53,7 @@ FREE: tuple[Free, ...] = (
     # is said twice
     Free("*", PAIRED, ("pairs",), "which items two models differ on: audit asks the items"),
     Free("*", ("zoo.right.*",), ("k",), "below the best policy: audit asks every policy again"),
+    Free("language_model", ("zoo.worth.prior",), ("value",), "below the best policy: audit asks every policy again"),
     Free("answers", ("zoo.worth.*",), ("value",), "below the best policy: audit asks every policy again"),
     Free("answers", PAIRED, ("sd",), SCATTER),
     Free("language_model", (*PAIRED, "init_gain", "original_gain"), ("sd",), SCATTER),
@@ -86,6 +87,13 @@ EACH: dict[str, Callable[[], Report]] = {
     "language_model": partial(genuine.texts, uneven=0.1),
     "same_text": genuine.originals,
 }
+
+
+def anew(make: Callable[[], Report]) -> Callable[[], Report]:
+    """A maker of a report that makes it again, and keeps none."""
+    if isinstance(make, partial):
+        return partial(anew(make.func), **make.keywords)
+    return getattr(make, "__wrapped__", make)
 
 
 @cache
