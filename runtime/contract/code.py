@@ -108,6 +108,7 @@ ANSWERING = (
     "runtime.data.matching",
     "runtime.data.numbers",
     "runtime.data.personal",
+    "runtime.data.readings",
     "runtime.data.repeated",
     "runtime.data.spelled",
     "runtime.data.stated",

@@ -2,19 +2,21 @@
 
 Found are forms that are made to be recognised (prefixes of keys, private keys in PEM, JSON web tokens, values of
 Authorization headers), a user and password in an address, and what stands behind a word for a secret (`password=`,
-`"api_key": `), also where it is spelled with characters that nobody sees, with escapes of JSON, or as base64 of text. A
-password that nothing names is not looked for, and nothing here says that it is absent.
+`"api_key": `), also where it is spelled with characters that nobody sees, with escapes, with a dash for a hyphen, in
+italics, or as base64 of text. A password that nothing names is not looked for, and nothing here says that it is absent.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
-from runtime.contract.seen import seen
+from runtime.data.readings import decoded, hyphened, readings, unmarked
 
 #: what stands where a value was left out
 _LEFT_OUT = r"(?!(?:null|none|true|false|string|redacted|required|optional|x{3,}|\*+|\.{3})\b|[*.$<%{(\[])"
@@ -29,15 +31,17 @@ _FORMS: dict[str, re.Pattern[str]] = {
         r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY-----[A-Za-z0-9+/=\s\\]{0,20000}"
         r"(?:-----END [A-Z0-9 ]{1,60}-----)?"
     ),
-    "web token": re.compile(r"\beyJ[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{8,2000}"),
-    "key of OpenAI or Anthropic": re.compile(r"\bsk-[A-Za-z0-9_-]{20,300}"),
-    "key of AWS": re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"),
-    "token of GitHub": re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{50,255})"),
-    "token of GitLab": re.compile(r"\bglpat-[A-Za-z0-9_-]{20,100}"),
-    "token of Slack": re.compile(r"\bxox[abeoprs]-[A-Za-z0-9-]{10,250}"),
-    "token of Hugging Face": re.compile(r"\bhf_[A-Za-z0-9]{30,100}\b"),
-    "key of Google": re.compile(r"\bAIza[A-Za-z0-9_-]{35}\b"),
-    "key of Stripe": re.compile(r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,200}\b"),
+    "web token": re.compile(
+        r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,2000}\.eyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{8,2000}"
+    ),
+    "key of OpenAI or Anthropic": re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{20,300}"),
+    "key of AWS": re.compile(r"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    "token of GitHub": re.compile(r"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{50,255})"),
+    "token of GitLab": re.compile(r"(?<![A-Za-z0-9])glpat-[A-Za-z0-9_-]{20,100}"),
+    "token of Slack": re.compile(r"(?<![A-Za-z0-9])xox[abeoprs]-[A-Za-z0-9-]{10,250}"),
+    "token of Hugging Face": re.compile(r"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,100}(?![A-Za-z0-9])"),
+    "key of Google": re.compile(r"(?<![A-Za-z0-9])AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9])"),
+    "key of Stripe": re.compile(r"(?<![A-Za-z0-9])[rs]k_(?:live|test)_[A-Za-z0-9]{16,200}(?![A-Za-z0-9])"),
     "authorization": re.compile(
         r"\b(?:Bearer|Basic)\s{1,4}[A-Za-z0-9._~+/=-]{16,4000}"
         rf"|(?P<keep>\b(?:proxy-)?authorization\\?[\"']?\s{{0,4}}[:=]\s{{0,4}}\\?[\"']?)(?:(?:Basic|Bearer|Token|Digest"
@@ -84,30 +88,50 @@ def _encoded(text: str, depth: int) -> Iterator[tuple[int, int]]:
 
 
 def _kinds(text: str, depth: int) -> set[str]:
-    kinds = {kind for kind, form in _FORMS.items() if form.search(text)}
-    return kinds | ({_ENCODED} if next(_encoded(text, depth), None) else set())
+    kinds = set[str]()
+    for reading in _looked_at(text):
+        kinds |= {kind for kind, form in _FORMS.items() if form.search(reading)}
+        kinds |= {_ENCODED} if next(_encoded(reading, depth), None) else set()
+    return kinds
 
 
-def _unescaped(text: str) -> str:
-    """JSON in a text without the escapes that only hide what a character is; any other text as it is."""
-    if "\\" not in text or text.lstrip()[:1] not in ("{", "[", '"'):
-        return text
-    try:
-        return json.dumps(json.loads(text), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text
+def _looked_at(text: str) -> list[str]:
+    """The text, and what is read in it; none twice."""
+    plain = readings(text)
+    return list(dict.fromkeys([text, *plain, *(unmarked(hyphened(one, everywhere=True), names=True) for one in plain)]))
 
 
 def found(text: str) -> list[str]:
     """Kinds of the credentials in a text, sorted."""
-    return sorted(_kinds(text, 0) | _kinds(seen(_unescaped(text)), 0))
+    return sorted(_kinds(text, 0))
 
 
 def without(text: str) -> str:
-    """The text with a word in the place of each. Where characters that nobody sees, or escapes, hide one, the text is
-    written as it looks."""
+    """The text with a word in the place of each. JSON stays JSON. Where characters that nobody sees, or escapes, hide
+    one in another text, it is written as it looks."""
     text = _without(text)
-    return _without(seen(_unescaped(text))) if found(text) else text
+    if not found(text):
+        return text
+    with contextlib.suppress(ValueError, RecursionError):
+        text = json.dumps(_within(json.loads(text)), ensure_ascii=False)
+    while kinds := found(text):
+        shown = next((one for one in map(_without, _looked_at(text)) if not found(one)), None)
+        further = decoded(text)
+        if shown is None and further == text:  # two that stand across each other
+            return " ".join(f"[{kind}]" for kind in kinds)
+        text = further if shown is None else shown
+    return text
+
+
+def _within(value: Any) -> Any:
+    """What JSON says, without the credentials in its texts."""
+    if isinstance(value, str):
+        return without(value)
+    if isinstance(value, list):
+        return [_within(one) for one in value]
+    if isinstance(value, dict):
+        return {without(name): _within(one) for name, one in value.items()}
+    return value
 
 
 def _without(text: str) -> str:

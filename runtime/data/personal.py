@@ -16,15 +16,28 @@ from ipaddress import ip_address
 from stdnum import iban, luhn
 from stdnum.us import ssn
 
-from runtime.contract.seen import seen
+from runtime.data.readings import hyphened, readings, unmarked
 
 #: a longer text is looked at in pieces of this many characters that overlap by the longest thing there is to find
 _PIECE, _LONGEST = 1 << 16, 320
 #: what was found in a text of at most so many characters is remembered for a while
 _SHORT = 4096
-_MAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![\w-])")
-_CARD = re.compile(r"(?<![\w.,-])(?:[2-6]\d{3}(?:\.\d{4}){3}|(?:[2-6]|1800)(?:[ -]?\d){11,18})(?![\w-]|[.,]\d)")
-_IBAN = re.compile(r"(?<!\w)[A-Za-z]{2}\d{2}(?:[ ]?[A-Za-z0-9]){11,30}(?!\w)")
+# of an escape (`\n`, `\u00e9`, `%20`) the letters begin no address: what stands behind it is read without it
+_MAIL = re.compile(
+    r"(?<![\w.+-])(?!(?<=\\)(?:[bfnrt]|[ux][0-9A-Fa-f]{2})|(?<=%)[0-9A-Fa-f]{2})"
+    r"[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}(?:xn--[A-Za-z0-9-]{1,59}|[^\W\d_]{2,24})(?!\w|-[^\W_])"
+)
+_CARD = re.compile(
+    r"(?<![\w.,-])(?:[2-6]\d{3}(?:\.\d{4}){3}|[2-6]\d{3}(?:(?: ?- ?| {1,4}|\t)\d{4}){3}"
+    r"|(?:[2-6]|1800)(?:[ -]?\d){11,18})(?![\w-]|[.,]\d)"
+)
+#: a card that goes on in the next line. Columns of numbers look like it: there it begins as cards that are issued do
+_FOLDED = re.compile(
+    r"(?<![\w.,-])(?=(?:[46]|5[0-8]|2[2-7]|3[47]))(?=[\d \t\\-]{3,30}\r?\n[ \t>]{0,8}\d)"
+    r"(?:\d{4}(?:[ \t-]{0,3}\\?(?:\r?\n[ \t>]{0,8})?\d{4}){3}"
+    r"|3\d{3}[ \t-]{0,3}\\?(?:\r?\n[ \t>]{0,8})?\d{6}[ \t-]{0,3}\\?(?:\r?\n[ \t>]{0,8})?\d{5})(?![\w-]|[.,]\d)"
+)
+_IBAN = re.compile(r"(?<!\w)[A-Za-z]{2}\d{2}(?:(?: ?- ?| {1,2}|[ \t]{0,3}\r?\n[ \t]{0,8})?[A-Za-z0-9]){11,30}(?!\w)")
 _SSN = re.compile(r"(?<![\w-])\d{3}([- ])\d{2}\1\d{4}(?![\w-])")
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
@@ -35,14 +48,14 @@ _CARD_DIGITS = (13, 14, 15, 16, 19)
 
 @dataclass(frozen=True, slots=True)
 class Personal:
-    """One thing that was found: its kind, and its value without spaces, points and hyphens, in lower case."""
+    """One thing that was found: its kind, and its value without spaces, lines, points and hyphens, in lower case."""
 
     kind: str
     value: str
 
 
 def _value(text: str) -> str:
-    return re.sub(r"[ .-]", "", text).lower()
+    return re.sub(r"[\s.>\\-]", "", text).lower()
 
 
 def _address(text: str) -> bool:
@@ -54,7 +67,7 @@ def _address(text: str) -> bool:
 
 def _iban(text: str) -> str:
     """The IBAN that a run of letters and digits begins with, or ""."""
-    whole = text.replace(" ", "").upper()
+    whole = _value(text).upper()
     return next((whole[:size] for size in range(len(whole), 14, -1) if iban.is_valid(whole[:size])), "")
 
 
@@ -63,7 +76,7 @@ def _in_piece(text: str) -> Iterator[Personal]:
         yield from (Personal("mail", found[0].lower()) for found in _MAIL.finditer(text))
     if ":" not in text and not _DIGIT.search(text):
         return
-    for found in _CARD.finditer(text):
+    for found in (*_CARD.finditer(text), *_FOLDED.finditer(text)):
         digits = _value(found[0])
         proper = len(digits) in _CARD_DIGITS or (len(digits) == 12 and digits[0] in "56")
         if proper and luhn.is_valid(digits):
@@ -84,11 +97,16 @@ def found(text: str) -> frozenset[Personal]:
 
 
 def _of(text: str) -> frozenset[Personal]:
-    plain = seen(text)
-    if len(plain) <= _PIECE:
-        return frozenset(_in_piece(plain))
-    starts = range(0, len(plain), _PIECE - _LONGEST)
-    return frozenset(one for start in starts for one in _in_piece(plain[start : start + _PIECE]))
+    # a dash ends an address of mail, and is a hyphen of a card: each text is looked at with both
+    plain = [unmarked(one) for one in readings(text)]
+    both = dict.fromkeys([*plain, *map(hyphened, plain)])
+    return frozenset(one for reading in both for one in _of_reading(reading))
+
+
+def _of_reading(plain: str) -> Iterator[Personal]:
+    starts = [0] if len(plain) <= _PIECE else range(0, len(plain), _PIECE - _LONGEST)
+    for start in starts:
+        yield from _in_piece(plain[start : start + _PIECE])
 
 
 #: what is said of many rows is looked at once

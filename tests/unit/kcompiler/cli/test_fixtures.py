@@ -151,7 +151,26 @@ SECRETS += (
     in_base64(in_base64("client_secret='abcd'")),
     base64.encodebytes(b"password=hunter2, and a long remark about what this is for and who wrote it").decode(),
     f"config\n{in_base64('password=hunter2')}\nend",
+    'he said {"p\\u0061ssword": "hunter2"}, and went',
+    "password\u2060&#61;hunter2",
+    "login?password%3Dhunter2",
+    in_base64('{"note": "x\\tpassword=hunter2"}'),
+    "api\u2011key: 9f8e7d",
+    "**password**: hunter2",
+    "_password_: `hunter2`",
 )
+#: credentials by their form: whatever stands before them, they are what they are
+FORMED = (
+    "AKIAIOSFODNN7EXAMPLE",
+    "hf_" + "a1" * 17,
+    "ghp_" + "a1" * 18,
+    "sk-" + "a1" * 17,
+    "Bearer " + "a1" * 17,
+    "api_key=hunter22",
+    "token: hunter22x",
+    "https://u:p4ss@host/x",
+)
+BESIDE = ("key\n{}", "key\t{}", "key:\r\n{}\nend", 'he said "\b{}"', "_{}_", "it is **{}**, is it", "caf\u00e9 {}")
 NO_SECRETS = (
     in_base64("It is 21 degrees in Oslo, and it rains."),
     in_base64("the password is wrong"),
@@ -165,6 +184,9 @@ NO_SECRETS = (
     "password=*****, token=<TOKEN>, secret=$SECRET, api_key=null",
     "authorization: required",
     "secret: nobody knows",
+    '{"note": "first\\nsecond\\ttask-aaaaaaaaaaaaaaaaaaaaaaaaaaaa", "path": "C:\\\\new\\\\table"}',
+    "_TOKEN = compiled(words)",
+    "risk-averse_and_disk-full, 100%25 of max_tokens",
 )
 
 
@@ -175,6 +197,32 @@ def test_a_value_behind_a_word_for_a_secret_is_refused_and_on_demand_replaced(sa
     assert not any(
         value in credentials.without(said) for value in ("hunter2", "dXNlcjpwYXNz", "pass@", "abc", "9f8e7d")
     )
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+@pytest.mark.parametrize("formed", FORMED)
+def test_a_letter_of_an_escape_hides_no_credential(formed, beside):
+    """Plain, in JSON, in JSON of JSON, and where JSON is only a part of a text, or was cut off."""
+    said, secret = beside.format(formed), formed.split()[-1].split("=")[-1].split("//")[-1].split("@")[0]
+    once = json.dumps({"note": [said]})
+    for text in (said, once, json.dumps({"body": once}), f"result: {once}, as asked", once[:-3]):
+        assert credentials.found(text) != [], text
+        cleaned = credentials.without(text)
+        assert (credentials.found(cleaned), secret in cleaned) == ([], False), cleaned
+    assert list(json.loads(credentials.without(once))) == ["note"]
+    assert list(json.loads(json.loads(credentials.without(json.dumps({"body": once})))["body"])) == ["note"]
+
+
+def test_a_credential_behind_an_escape_is_not_written(home, capsys):
+    """As a tool gives JSON: refused, and on demand replaced, and the rest of the result is as it was."""
+    talks(home / "calls.jsonl", talk("a", ("find", {"q": "x"}, json.dumps({"note": "key\n" + FORMED[0], "n": 7}))))
+    assert run("record", "calls.jsonl", "--to", "fx") == 2
+    assert "error[KR0236]" in capsys.readouterr().err
+    assert not (home / "fx").exists()
+    assert run("record", "calls.jsonl", "--to", "fx", "--redact") == 0
+    written = (home / "fx/find.jsonl").read_text(encoding="utf-8")
+    assert FORMED[0] not in written
+    assert "[key of AWS]" in written
 
 
 @pytest.mark.parametrize("said", NO_SECRETS)

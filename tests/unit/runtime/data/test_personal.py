@@ -27,10 +27,38 @@ LABELLED, ARITHMETIC = BESIDE / "pii/synth_dataset_v2.json", BESIDE / "gsm8k/tes
         ("mail Anna.B+c@example.co.uk!", "mail", "anna.b+c@example.co.uk"),
         ("host 192.0.2.7", "ip", "192.0.2.7"),
         ("host 2001:db8::7", "ip", "2001:db8::7"),
+        ("card 4111 1111\n1111 1111.", "card", "4111111111111111"),
+        ("card 4111-1111-1111-\r\n> 1111", "card", "4111111111111111"),
+        ("3782 822463\n10005", "card", "378282246310005"),
+        ("4111–1111–1111–1111", "card", "4111111111111111"),
+        ("4111 − 1111 − 1111 − 1111", "card", "4111111111111111"),
+        ("4111—1111—1111—1111", "card", "4111111111111111"),
+        ("it is **4111 1111 1111 1111**", "card", "4111111111111111"),
+        ("DE89-3704-0044-0532-0130-00", "iban", "de89370400440532013000"),
+        ("GB42–NAWI–0445–4264–7886–19", "iban", "gb42nawi04454264788619"),
+        ("DE89 3704 0044\n0532 0130 00", "iban", "de89370400440532013000"),
+        ("SSN 078‑05‑1121", "ssn", "078051121"),
+        ("write to _john@example.com_ instead", "mail", "john@example.com"),
+        ("write to __john@example.com__.", "mail", "john@example.com"),
+        ("write to *john@example.com*", "mail", "john@example.com"),
+        ("to john@example.com—he is in", "mail", "john@example.com"),
+        ("john@example.com–5 times", "mail", "john@example.com"),
+        ("ann@xn--mnchen-3ya.xn--p1ai", "mail", "ann@xn--mnchen-3ya.xn--p1ai"),
+        ("john&#64;example.com", "mail", "john@example.com"),
+        ("mailto:john%40example.com", "mail", "john@example.com"),
+        ("_192.0.2.7_", "ip", "192.0.2.7"),
     ],
 )
 def test_it_is_found(text: str, kind: str, value: str) -> None:
-    assert Personal(kind, value) in found(text)
+    """Plain, and behind a line of a string of JSON: whole, in JSON of JSON, in a text, and cut off."""
+    inside = json.dumps({"answer": f"I have it:\n{text}"})
+    for each in (text, inside, json.dumps([inside]), f"So: {inside}, or", inside[:-1]):
+        assert Personal(kind, value) in found(each), each
+
+
+@pytest.mark.parametrize("text", ['{"to": "john\\u0040example.com"}', r"john\x40example.com", r"john\u{40}example.com"])
+def test_a_character_is_what_it_is_read_as(text: str) -> None:
+    assert found(text) == {Personal("mail", "john@example.com")}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +75,11 @@ def test_it_is_found(text: str, kind: str, value: str) -> None:
         "1234567890123456 boxes",
         "3.1415926535897932",
         "It costs $4,111,111,111,111,111.",
+        "2019 2020\n2021 2022\n2023 2024",
+        "4\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1\n1",
+        "order_4111111111111111_x",
+        "4111 - 1111 = 3000",
+        "100 % of 50%20",
         "",
     ],
 )
@@ -57,6 +90,22 @@ def test_it_is_not_found(text: str) -> None:
 def test_what_the_row_declares_is_no_leak() -> None:
     assert leaked("write to a@example.org", 'tool.call{"to":"a@example.org"}') == []
     assert leaked("write to b@example.org and 192.0.2.7", "write to a@example.org") == ["ip", "mail"]
+
+
+@pytest.mark.parametrize(
+    ("output", "right"),
+    [
+        (r'tool.call{"text": "hi\njohn@example.com"}', 'tool.call{"text": "hi john@example.com"}'),
+        (r'tool.call{"text": "hi\tjohn@example.com"}', 'tool.call{"text": "hi\\njohn@example.com"}'),
+        (r'tool.call{"text": "\u00fcber john\u0040example.com"}', 'tool.call{"text": "über john@example.com"}'),
+        ("It is _john@example.com_.", "It is john@example.com."),
+        ("4111 1111\n1111 1111", "4111111111111111"),
+        (r'tool.call{"text": "\u00e9a@example.com"}', 'tool.call{"text": "éa@example.com"}'),
+        ("x?to=%20john@example.com", "x?to=+ john@example.com"),
+    ],
+)
+def test_what_the_row_declares_may_be_written_otherwise(output: str, right: str) -> None:
+    assert leaked(output, right) == []
 
 
 def test_a_long_text_is_looked_at_to_its_end() -> None:
