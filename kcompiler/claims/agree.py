@@ -82,6 +82,21 @@ def agrees(written: str, size: Decimal, value: Decimal) -> bool:
     return abs(number * size - value) <= Decimal(1).scaleb(exponent) * size / 2
 
 
+def nears(written: str, size: Decimal, value: Decimal, policy: Policy) -> bool:
+    """Whether a numeral behind `~` is the value rounded to its last digit that is no zero, and not off by more than
+    what is written as `about` may be: `~90` is 91.4, and `~99` is not 91."""
+    number = decimal_of(written)
+    exponent = int(number.as_tuple().exponent)
+    if exponent >= 0 and number * size != 1:  # nor is it all, where it is not
+        exponent = int(number.normalize().as_tuple().exponent)
+    off = abs(number * size - value)
+    return (
+        bool(number)
+        and off <= Decimal(1).scaleb(exponent) * size / 2
+        and off <= Decimal(str(policy.about)) * abs(value)
+    )
+
+
 def _sizes(written: str, of_data: str, policy: Policy) -> tuple[Decimal, Decimal]:
     """Sizes of the written and of the report's unit. Raises Unresolved for units of different dimensions, and where
     one side has a unit that the other leaves out; only a ratio, and a count of things that are named, need none."""
@@ -105,6 +120,8 @@ def _number(claim: Claim, value: Decimal, unit: str, policy: Policy) -> str:
     if claim.about:
         near = abs(exact - stated) <= Decimal(str(policy.about)) * abs(exact)
         return "" if near else f"{said}, which is not about that"
+    if claim.near and nears(claim.numbers[0], size, exact, policy):
+        return ""
     if claim.exact:
         return "" if exact == stated else f"{said}, which is not exactly that"
     if unit == RATE and stated in (0, 1):

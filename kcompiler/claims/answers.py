@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 from kcompiler.claims import extract
-from kcompiler.claims.agree import APART, HOLDS, agrees, wrong
+from kcompiler.claims.agree import APART, HOLDS, agrees, nears, wrong
 from kcompiler.claims.check import Checked
 from kcompiler.claims.evidence import Unresolved, decimal_of, in_json, number_of
 from kcompiler.claims.extract import Claim
@@ -176,7 +176,7 @@ def _unborne(claim: Claim, text: str, given: _Given, policy: Policy) -> str:
         else:
             lost = [
                 value for value, numeral in zip(said, claim.numbers, strict=True)
-                if not _given(f"{value * times:f}" if times != 1 else numeral, claim.unit, known, policy)
+                if not _given(f"{value * times:f}" if times != 1 else numeral, claim.unit, known, policy, claim.near)
             ]  # fmt: skip
     except Unresolved as reason:
         return f"is no number that could be compared: {reason}"
@@ -232,15 +232,19 @@ def _days_and_times(value: Any) -> tuple[frozenset[tuple[int, int, int]], frozen
     return frozenset(days), frozenset(times)
 
 
-def _given(numeral: str, unit: str, given: Sequence[tuple[Decimal, str]], policy: Policy) -> bool:
+def _given(numeral: str, unit: str, given: Sequence[tuple[Decimal, str]], policy: Policy, near: bool) -> bool:
     """Whether a tool gave a number: one whose unit is known in that unit, another as it is or in the written one."""
+
+    def says(size: Decimal, value: Decimal) -> bool:
+        return agrees(numeral, size, value) or (near and nears(numeral, size, value, policy))
+
     dimension, size = policy.unit(unit) or ("", Decimal(1))
     for value, theirs in given:
         known = policy.unit(theirs)
         if known and unit:
-            if known[0] == dimension and agrees(numeral, size, value * known[1]):
+            if known[0] == dimension and says(size, value * known[1]):
                 return True
-        elif agrees(numeral, Decimal(1), value) or (not known and agrees(numeral, size, value)):
+        elif says(Decimal(1), value) or (not known and says(size, value)):
             return True
     return False
 
@@ -254,7 +258,7 @@ def _numbers(value: Any, policy: Policy, unit: str = "") -> Iterator[tuple[Decim
         for item in value:
             yield from _numbers(item, policy, unit)
     elif isinstance(value, str):
-        for claim in extract.numerals(value, policy):
+        for claim in extract.numerals(value, policy, glued=True):
             times = Decimal(_factor(claim.changed) or 1)
             for one in claim.numbers:
                 with suppress(Unresolved):

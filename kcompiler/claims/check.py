@@ -9,8 +9,9 @@ from decimal import Decimal
 from itertools import islice
 from pathlib import Path
 
-from kcompiler.claims import extract, subjects
+from kcompiler.claims import extract, stated, subjects
 from kcompiler.claims.agree import HOLDS, numbers_of, quoted, wrong
+from kcompiler.claims.clause import sentence
 from kcompiler.claims.current import Standing, standing
 from kcompiler.claims.evidence import Found, Unresolved, decimal_of, resolve, text_of
 from kcompiler.claims.extract import Anchor, Block, Claim
@@ -78,6 +79,8 @@ class _Check:
         #: of those that are of an earlier run, the anchor that names it first
         self.old: list[tuple[Anchor, str, Standing]] = []
         self.open: list[Claim] = []
+        #: claims of this block, each with what its evidence says
+        self.borne: list[tuple[Claim, str, tuple[Found, ...]]] = []
         #: file of the anchor before, in the same block
         self.last = ""
 
@@ -129,18 +132,41 @@ class _Check:
         return f"`{claim.said}`"
 
     def _block(self, block: Block) -> None:
-        rest, self.last = list(block.claims), ""
+        rest, self.last, self.borne = [one for one in block.claims if one.kind != "significance"], "", []
         for anchor in block.anchors:
             before = [claim for claim in rest if claim.end <= anchor.start]
             for claim in self._anchor(anchor, before, block):
                 rest.remove(claim)
-        for claim in rest:
-            if claim.kind == "status":
+        for claim in (one for one in rest if one.kind == "status"):
+            # `was measured at 0.9 s`: what bears out the number says how it was had
+            said = [
+                (target, sides[0]) for one, target, sides in self.borne if 0 <= one.start - claim.end < 3 and target
+            ]
+            if said and claim.word in ("estimated", "measured"):
+                self._status(claim, *said[0])
+            else:
                 self._say(
                     *claim.source, "KC5606", f"{self._quoted(claim)} stands without evidence",
                     "add `<!-- evidence: FILE -->` behind it: a verdict, a report's datum, a record",
                 )  # fmt: skip
+        self._significance(block)
         self.open += [claim for claim in rest if claim.kind != "status"]
+
+    def _significance(self, block: Block) -> None:
+        """What is called significant is so by a test, or by the interval of a difference, in the same sentence."""
+        for one in (one for one in block.claims if one.kind == "significance"):
+            first, last = sentence(block.text, one.start, one.end)
+            yes = one.word != "no"
+            sides = [found for claim, _, found in self.borne if first <= claim.start < last]
+            said = [stated.insignificant(one) for one in sides]
+            if (not sides and one.word != "yes") or (yes in [not no for no in said if no is not None]):
+                continue
+            why = "no test stands behind it" if all(no is None for no in said) else "its evidence says the opposite"
+            self._say(
+                *one.source, "KC5606", f"{self._quoted(one)} is not shown: {why}",
+                "name as evidence, in the same sentence, the test (`significant` with its `test` and `alpha`) or the "
+                "interval of the difference, or leave the word out",
+            )  # fmt: skip
 
     def _anchor(self, anchor: Anchor, before: Sequence[Claim], block: Block) -> list[Claim]:
         """Judges the claims that an anchor bears out, and gives them."""
@@ -212,12 +238,14 @@ class _Check:
         try:
             if relation:
                 sides = target[: relation.start()].strip(), target[relation.end() :].strip()
-                self._related(anchor, claim, sides, _relation(relation[1]), block.text)
+                self._related(anchor, claim, sides, _relation(relation[1]), block)
             elif claim.kind == "status":
-                self._status(anchor, claim, target)
+                self._status(claim, target, self._resolve(anchor, target))
             else:
                 quote = target.startswith("= ")
                 found = self._resolve(anchor, target.removeprefix("= "))
+                self.borne.append((claim, target.removeprefix("= "), (found,)))
+                self._untold(claim, block, found)
                 other = "" if quote else self._of_another(anchor, claim, target, found, block)
                 if why := (quoted if quote else wrong)(claim, found, self.policy) or other:
                     code = "KC5607" if claim.compare else "KC5603"
@@ -234,6 +262,13 @@ class _Check:
                 return
         self.wrong += claim.kind in self.policy.required
 
+    def _untold(self, claim: Claim, block: Block, found: Found) -> None:
+        if why := stated.untold(block.text, claim.start, claim.end, block.context, found, self.policy):
+            self._say(
+                *claim.source, "KC5606", f"{self._quoted(claim)} stands above its evidence: {why}",
+                "write `estimated` right beside it, or bring evidence that was measured",
+            )  # fmt: skip
+
     def _of_another(self, anchor: Anchor, claim: Claim, target: str, found: Found, block: Block) -> str:
         """Why the evidence is of another quantity than is named beside the number, or of another number of items."""
         start, end = claim.start, claim.end
@@ -242,6 +277,8 @@ class _Check:
         since = max((one.end for one in block.claims if one.numbers and one.end <= start), default=0)
         if named := subjects.of_other(block.text, since, start, end, target, block.context, self.policy):
             return f"it is not of `{named}`"
+        if not stated.of_a_test(block.text, start, found, target):
+            return "it is no p of a test"
         if claim.kind == "share":
             return ""
         for at_, behind, numeral in subjects.counted(block.text, start, end):
@@ -260,8 +297,11 @@ class _Check:
             names = [part.partition("#")[0] for part in _RELATION.sub(";", target.removeprefix("= ")).split(";")]
             self.earlier += any(self.standings[name].earlier for name in names if name in self.standings)
 
-    def _related(self, anchor: Anchor, claim: Claim, sides: tuple[str, str], relation: Relation, block: str) -> None:
+    def _related(self, anchor: Anchor, claim: Claim, sides: tuple[str, str], relation: Relation, block: Block) -> None:
         first, second = (self._resolve(anchor, side) for side in sides)
+        self.borne.append((claim, "", (first, second)))
+        for found in (first, second):
+            self._untold(claim, block, found)
         if first.unit != second.unit:
             raise Unresolved(f"one is in {first.unit or 'nothing'}, the other in {second.unit or 'nothing'}")
         allowed = self.policy.relation(claim.word, first.unit)
@@ -270,7 +310,7 @@ class _Check:
             raise Unresolved(
                 f"of what is in {unit}, `{claim.word}` has no direction: say `higher than` or `lower than`"
             )
-        if astray := subjects.astray(block, claim.start, claim.end, sides, self.policy):
+        if astray := subjects.astray(block.text, claim.start, claim.end, sides, self.policy):
             self._say(
                 *claim.source, "KC5607", f"{self._quoted(claim)} is said of other things than are compared: {astray}",
                 "let the evidence name, left and right, what the words before and behind name",
@@ -285,8 +325,7 @@ class _Check:
         else:
             self._counts(claim, f"{sides[0]} {relation} {sides[1]}")
 
-    def _status(self, anchor: Anchor, claim: Claim, target: str) -> None:
-        found = self._resolve(anchor, target)
+    def _status(self, claim: Claim, target: str, found: Found) -> None:
         shown = self.policy.shows[found.kind]
         if self.standings[target.partition("#")[0]].earlier:
             # what was measured or judged was so then
@@ -356,7 +395,7 @@ class _Check:
                 at, skipped = next_at + 1, False
             base = source + line.index(remark) if remark else 0
             for claim in extract.numerals(remark, self.policy):
-                if claim.kind not in ("status", "bare"):
+                if claim.kind not in ("status", "bare", "significance"):
                     there = (base + claim.start, base + claim.end)
                     self.open.append(replace(claim, said=remark[claim.start : claim.end], source=there))
         left = [row for row in rows[at:] if row]

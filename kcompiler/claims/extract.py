@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Literal
 
 from kcompiler.claims import markup
+from kcompiler.claims.clause import NOT, denied, significances, words_before
 from kcompiler.claims.evidence import NUMERAL
 from kcompiler.claims.policy import Policy, Relation
 from kcompiler.claims.spelled import spelled
@@ -22,18 +23,13 @@ from kcompiler.diagnostic import Place
 
 #: what holds where a comparison is denied
 OPPOSITE: Mapping[str, Relation] = {">": "<=", "<": ">=", ">=": "<", "<=": ">"}
-Kind = Literal["number", "decimal", "bare", "share", "interval", "comparison", "relation", "status"]
+Kind = Literal["number", "decimal", "bare", "share", "interval", "comparison", "relation", "status", "significance"]
 
 _ADDRESS = re.compile(r"\bhttps?://\S+")
 _PATH = re.compile(r"[A-Za-z0-9_.@-]+(?:/[A-Za-z0-9_.@<>*-]+)+/?\Z")
-_NOT = re.compile(r"\b(?:not|no|never|nor|cannot|neither|without|before|pending|until|isn't|aren't|wasn't|n't)\b", re.I)
-#: words of a denial that deny nothing
-_SURE = re.compile(
-    r"\b(?:(?:without|no|beyond)(?: an?| any)? (?:doubt|question)|never before|not (?:only|just|merely|least))\b", re.I
-)
 _NUMBER = rf"(?P<number>{NUMERAL.pattern})"
 #: what makes a numeral part of a name, a version or a date and no claim
-_BEFORE = r"(?<![\w.,/#@^~\-−])(?<!\d[:$])(?<![=!~]=)"
+_BEFORE = r"(?<!\w)(?<!\w[.@/^\-−])(?<![\-−](?=[\-−]))(?<!\d[,:$])"
 _AFTER = r"(?![\w]|[.,/]\d|:\d|-[A-Za-z0-9])"
 _WORDS = {"twice": "2", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8"}
 _WORDS |= {"nine": "9", "ten": "10", "half": "0.5", "a third": "0.33", "a quarter": "0.25"}
@@ -61,7 +57,7 @@ _EXACT = re.compile(r"\b(?:exactly|precisely)\s+[*_`]*\Z", re.IGNORECASE)
 _PART = re.compile(r"\b(?P<word>half|a third|a quarter|two thirds|three quarters)(?= of all\b)", re.IGNORECASE)
 #: between a measured quantity and what it is; and a thing behind a number, which it counts
 _SAID = re.compile(
-    r"(?:\s+(?:score|value))?[\s*_`\"'\ufffc]*(?:[=:→]|\b(?:is|was|are|were|of|at|reaches|reached|hits|scores|now|to)\b)?"
+    r"(?:\s+(?:score|value))?[\s*_`\"'\ufffc]*(?:[=!~]=|[=:→]|\b(?:is|was|are|were|of|at|reaches|reached|hits|scores|now|to)\b)?"
     r"(?:\s+(?:about|only|now|exactly|even|up\s+to|still))?[\s*_`|]*",
     re.IGNORECASE,
 )
@@ -83,6 +79,8 @@ class Claim:
     unit: str = ""
     compare: Relation | None = None
     about: bool = False
+    #: `~` stands before it
+    near: bool = False
     word: str = ""
     #: a denial stands close before its comparison, yet not right before it
     unclear: bool = False
@@ -190,10 +188,11 @@ def _digit(char: str) -> str:
     return char if char.isascii() or not char.isdecimal() else str(unicodedata.decimal(char))
 
 
-def numerals(text: str, policy: Policy, *, spoken: bool = False) -> list[Claim]:
-    """Every claim of a plain text and every other numeral in it; of what is `spoken` also numbers that are words."""
+def numerals(text: str, policy: Policy, *, spoken: bool = False, glued: bool = False) -> list[Claim]:
+    """Every claim of a plain text and every other numeral in it; of what is `spoken` also numbers that are words.
+    `glued`: also what a sign makes a name in a document, `#12` or `@12`; so is it of what is spoken."""
     text = _plain(text)
-    return sorted(_claims(text, 0, len(text), policy, spoken), key=lambda claim: claim.start)
+    return sorted(_claims(text, 0, len(text), policy, spoken, glued or spoken), key=lambda claim: claim.start)
 
 
 class Places:
@@ -245,12 +244,13 @@ def _patterns(units: tuple[str, ...], comparisons: tuple[str, ...]) -> tuple[re.
     )
     span = re.compile(rf"{_BEFORE}(?P<low>{one})\s?[-–—]\s?(?P<high>{one})(?:[\s-]?{unit})?{_AFTER}")
     number = re.compile(
-        rf"(?:{compare}|(?P<about>\babout\s+))?{_BEFORE}{_NUMBER}(?:[\s-]?{unit})?{_AFTER}", re.IGNORECASE
+        rf"(?:{compare}|(?P<about>\babout\s+)|(?P<near>[~≈∼≃≅]\s?))?{_BEFORE}{_NUMBER}(?:[\s-]?{unit})?{_AFTER}",
+        re.IGNORECASE,
     )
     return interval, share, span, number
 
 
-def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool) -> Iterator[Claim]:
+def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool, glued: bool) -> Iterator[Claim]:
     interval, share, span, number = _patterns(tuple(policy.units), tuple(policy.comparisons))
     taken: list[tuple[int, int]] = []
 
@@ -272,9 +272,9 @@ def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool) -> It
     def compared(found: re.Match[str]) -> tuple[Relation | None, bool]:
         """How a value relates to what is written, and whether a denial stands close before."""
         compare = words.get(" ".join((found["compare"] or "").lower().split()))
-        if compare and _NOT.search(_words_before(text, start, found.start(), 1)):
+        if compare and NOT.search(words_before(text, start, found.start(), 1)):
             return OPPOSITE[compare], False
-        return compare, bool(compare) and _denied(text, start, found.start())
+        return compare, bool(compare) and denied(text, start, found.start())
 
     def changed(found: re.Match[str], number: str) -> str:
         """A word beside a number that makes it another one: its value is not what is written."""
@@ -290,7 +290,7 @@ def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool) -> It
         level = found["level"] or ""
         yield Claim("interval", *found.span(), (found["low"], found["high"]), unit_of(found), word=level)
     for found in share.finditer(text, start, end):
-        if free(found):
+        if free(found) and (glued or not _glued(text, found.start("k"))):
             insort(taken, found.span())
             compare, unclear = compared(found)
             other = changed(found, "k")
@@ -304,9 +304,11 @@ def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool) -> It
                 yield Claim(sure, *found.span(name), (found[name],), unit_of(found))
     for found in number.finditer(text, start, end):
         if free(found) and not _named(text, start, found.start("number"), names, unit_of(found)):
-            unit = unit_of(found)
-            sure = _sure(found["number"], unit)
-            if sure == "bare" and _measure(text, start, found.start("number"), end, found.end(), policy):
+            unit, first = unit_of(found), found.start("number")
+            sure, measure = _sure(found["number"], unit), _measure(text, start, first, end, found.end(), policy)
+            if _glued(text, first) and not (glued or unit or measure):
+                continue
+            if sure == "bare" and measure:
                 sure = "number"
             compare, unclear = compared(found)
             if compare:
@@ -314,9 +316,12 @@ def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool) -> It
             kind: Kind = "comparison" if compare and sure != "bare" else sure
             about = found["about"] is not None
             other = changed(found, "number")
-            said, first = (found["number"],), found.start("number")
+            said = (found["number"],)
             exact = _EXACT.search(text, max(start, first - 20), first) is not None
-            yield Claim(kind, *found.span(), said, unit, compare, about, unclear=unclear, changed=other, exact=exact)
+            yield Claim(
+                kind, *found.span(), said, unit, compare, about, found["near"] is not None,
+                unclear=unclear, changed=other, exact=exact,
+            )  # fmt: skip
     for found in _TIMES.finditer(text, start, end):
         if free(found):
             insort(taken, found.span("times"))
@@ -330,11 +335,14 @@ def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool) -> It
             insort(taken, (one.start, one.end))
             yield Claim(one.kind, one.start, one.end, one.numbers, one.unit)
     for found in _words(tuple(policy.relations)).finditer(text, start, end):
-        if free(found) and not _denied(text, start, found.start()):
+        if free(found) and not denied(text, start, found.start()):
             yield Claim("relation", *found.span(), word=" ".join(found[0].lower().split()))
+    if not spoken:
+        for first, last, word in significances(text):
+            yield Claim("significance", first, last, word=word)
     for status in policy.statuses:
         for found in _words(tuple(status.words)).finditer(text, start, end):
-            if not _denied(text, start, found.start()):
+            if not denied(text, start, found.start()):
                 yield Claim("status", *found.span(), word=status.name)
 
 
@@ -356,11 +364,6 @@ def _named(text: str, start: int, at: int, names: Collection[str], unit: str) ->
     return not unit and bool(before) and before[-1].lower() in names and before[0].lower() not in _POINTING
 
 
-def _denied(text: str, start: int, at: int) -> bool:
-    """Whether one of the three words before a place, in the same clause, denies what follows."""
-    return bool(_NOT.search(_words_before(text, start, at, 3)))
-
-
-def _words_before(text: str, start: int, at: int, most: int) -> str:
-    clause = re.split(r"[,;:!?]|\.\s", " ".join(text[max(start, at - 60) : at].split()) + " ")[-1]
-    return " ".join(_SURE.sub(" ", clause).split()[-most:])
+def _glued(text: str, at: int) -> bool:
+    """Whether a number stands right behind a sign that makes it a name: `#12`, `@12`, `name==12`."""
+    return text[max(0, at - 1) : at] in ("#", "@", "/", "^") or text[max(0, at - 2) : at] in ("==", "!=", "~=")

@@ -52,6 +52,13 @@ class Policy(Row):
         default_factory=dict,
         description="What of a measured quantity is told, such as its median → the parts of a key that name it.",
     )
+    estimates: list[str] = Field(
+        default_factory=list,
+        description="Words that say of a number beside them that it is estimated; one of them stands beside each.",
+    )
+    measurings: list[str] = Field(
+        default_factory=list, description="Words that say that it was measured, which is not said of an estimate."
+    )
     statuses: list[Status] = Field(description="Lowest first.")
     shows: dict[Shown, str] = Field(description="Kind of evidence → the highest status that it shows.")
     banned: list[str] = Field(description="Superlatives that no evidence bears out.")
