@@ -7,7 +7,7 @@ only, and only where the bytes of the place are proven to be whole tokens.
 
 What an answer asserts besides (a number in digits or in English words, an amount without one such as `several hundred
 miles`, a date, an id that is no fact and that nobody asked with, or another value of the results) is a false positive,
-and a fact that is denied, or left open by "or", is not said (runtime/data/denied.py).
+and a fact that is denied, left open by "or", or only supposed, is not said (runtime/data/denied.py).
 An answer that repeats the result itself, in whatever dress (runtime/data/repeated.py), or that asserts or lists more
 than a few things besides, integrates nothing: listing everything would find everything.
 """
@@ -25,8 +25,8 @@ from functools import lru_cache
 
 from runtime.contract.wanted import Fact
 from runtime.data import numbers, repeated, spelled
-from runtime.data.altered import altered, excepted
-from runtime.data.denied import denied
+from runtime.data.altered import altered, excepted, rated, renamed
+from runtime.data.denied import denied, supposed, supposing
 
 #: assertions besides the facts, and places of one fact, from which on an answer only lists
 MOST_BESIDES, MOST_PLACES = 4, 3
@@ -76,6 +76,9 @@ _SCALE = re.compile(r"(?:(?<=\d)(?P<short>k)|[ \u00a0\u202f-]?(?P<long>[^\W\d_]{
 _BEHIND_SCALE = re.compile(r"\.?[ \u00a0\u202f]?((?:[^\W\d_]+|[%\u2030\u00b0][CF]?)(?:/[^\W\d_]+)?)")
 _CURRENCY = re.compile("[ \u00a0\u202f]?([$€£¥₹])")
 _WITH_UNIT = re.compile(r"-?\d+(?:st|nd|rd|th|[^\W\d_]{1,4})")
+
+
+_BY_THE_HOUR = re.compile(r"/|\b(?:per|an?)\b|ph$|ps$|kmh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,15 +276,16 @@ def _of_scale(unit: str, units: frozenset[str]) -> bool:
 
 
 def _matched(
-    facts: Sequence[Fact], text: str, assertions: Sequence[Said], *, lax: bool, so: Sequence[bool]
+    facts: Sequence[Fact], text: str, assertions: Sequence[Said], *, lax: bool, so: Sequence[bool], free: bool
 ) -> tuple[dict[int, tuple[int, int]], bool]:
     """Fact → its place, as many as can be at once, each place for one fact; and whether a fact is only repeated. `so`:
-    the row's own answer says the fact as a bound or a part, so that an answer may."""
+    the row's own answer says the fact as a bound or a part, so that an answer may; `free`: the question supposes
+    something, so that an answer may, too."""
     places = [
         [
             at
             for at in _places(fact, text, assertions, lax=lax)
-            if not denied(text, *at) and (allowed or not _otherwise(fact, text, *at))
+            if not denied(text, *at) and (allowed or not _otherwise(fact, text, *at, free=free))
         ]
         for fact, allowed in zip(facts, so, strict=True)
     ]
@@ -313,8 +317,18 @@ def _times(result: str, facts: Sequence[Fact]) -> Iterator[str]:
             yield match["zone"] or ""
 
 
-def _otherwise(fact: Fact, text: str, start: int, end: int) -> bool:
-    return altered(text, start, end) if fact.type == "number" else excepted(text, start)
+def _otherwise(fact: Fact, text: str, start: int, end: int, *, free: bool) -> bool:
+    if not free and supposed(text, start, end):
+        return True
+    if fact.type == "number":
+        return altered(text, start, end) or (_plain(fact) and rated(text, start, end))
+    return excepted(text, start) or (fact.type == "text" and renamed(text, start, end))
+
+
+def _plain(fact: Fact) -> bool:
+    """Whether a fact declares its unit, and by no hour."""
+    units = _units(fact)
+    return bool(units) and not any(_BY_THE_HOUR.search(one) for one in units)
 
 
 def _bytes(text: str, at: tuple[int, int]) -> tuple[int, int]:
@@ -354,7 +368,11 @@ def score(
     own = said(declared, locale)
     heard |= {("numeral", one.value) for one in own if one.kind == "numeral"}
     heard |= {("numeral", time) for result in results for time in _times(result, facts)}
-    so = [any(_otherwise(fact, declared, *at) for at in _places(fact, declared, own, lax=True)) for fact in facts]
+    free = supposing(asked)
+    so = [
+        any(_otherwise(fact, declared, *at, free=free) for at in _places(fact, declared, own, lax=True))
+        for fact in facts
+    ]
     spans: list[tuple[int, int]] = []
     counts = {}
     low = _composed(text).casefold()
@@ -363,7 +381,7 @@ def score(
     fault = fault or ("list" if repeated.listed(text, [asked, *results]) > MOST_BESIDES else "")
     matched: dict[str, dict[int, tuple[int, int]]] = {}
     for name, lax in (("lax", True), ("semantic", False)):
-        found, listed = _matched(facts, text, assertions, lax=lax, so=so)
+        found, listed = _matched(facts, text, assertions, lax=lax, so=so, free=free)
         matched[name] = found
         values = {(facts[i].type, value_of(facts[i])) for i in found}
         covered = list(found.values())

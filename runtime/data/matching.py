@@ -8,11 +8,14 @@ Seven ways to compare, of which a suite declares one for its rows:
   stay: they tell answers apart.
 - `numeric`: the same number, as an exact fraction: the one that directly follows the declared marker, or the last one
   (see runtime.data.stated). A unit is read where units are declared.
-- `regex`: the same text in the group of a pattern, at its last match.
+- `regex`: the same text in the group of a pattern, at its last match, which ends no word in its middle.
 - `choice`: the output names exactly one of the declared choices, and it is the row's.
 - `json`: the same JSON value: numbers by their decimals, objects whatever the order of their keys.
 - `contains`: the row's answer stands in the output as whole words, both normalised. The output is short, and names few
   of the other rows' answers, and of what in its own prompt might as well be the answer: a list of everything is none.
+
+Where an output may be a sentence (`numeric`, `regex`, `choice`, `contains`), it says what it does not deny, leave open,
+except or suppose (runtime.data.denied, runtime.data.altered).
 
 Nothing is repaired: an output that cannot be read is wrong, with the reason.
 """
@@ -35,7 +38,8 @@ from pydantic import Field, field_validator
 from runtime.contract import Params, bounded
 from runtime.contract.strict_json import MAX_DEPTH
 from runtime.contract.units import unit
-from runtime.data.denied import denied_everywhere
+from runtime.data.altered import excepted, renamed
+from runtime.data.denied import denied, supposed, supposing
 from runtime.data.stated import Numeric, stated
 
 Match = Literal["exact", "normalised", "numeric", "regex", "choice", "json", "contains"]
@@ -138,10 +142,12 @@ REASONS = {
 
 
 class Known(NamedTuple):
-    """Answers of all rows, normalised, and the most words that one of them has."""
+    """Answers of all rows, normalised, and the most words that one of them has; and whether the question supposes
+    something, so that an answer may, too."""
 
     answers: frozenset[str]
     words: int
+    supposing: bool = False
 
     @classmethod
     def of(cls, answers: Iterable[str]) -> Known:
@@ -255,7 +261,7 @@ class Matcher:
             return Judged(False, EMPTY)
         if self.match == "contains":
             known = known.and_rivals_of(prompt, gold)
-        found = _JUDGES[self.match](self, output, gold, known)
+        found = _JUDGES[self.match](self, output, gold, known._replace(supposing=supposing(prompt)))
         if not found.right and folded(output) == folded(prompt):
             return Judged(False, ECHO, found.read)
         return found
@@ -294,21 +300,48 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return bounded.compiled(pattern)
 
 
-def _captured(matcher: Matcher, text: str) -> str | None:
-    """What the pattern holds at its last match, or None."""
+def _captured(matcher: Matcher, text: str) -> re.Match[str] | None:
+    """The last match of the pattern, or None."""
     if matcher.regex is None or len(text) > bounded.LONGEST:
         return None
     found = None
     for one in _compiled(matcher.regex.pattern).finditer(text):
-        found = one[one.re.groups]
+        found = one
     return found
 
 
-def _regex(matcher: Matcher, output: str, gold: str, _known: Known) -> Judged:
+def _cut(match: re.Match[str]) -> tuple[bool, bool]:
+    """Whether a word goes on before a match, and behind it."""
+    text, (start, end) = match.string, match.span()
+    before, behind = text[max(0, start - 1) : start + 1], text[max(0, end - 1) : end + 1]
+    inside = end > start
+    return (
+        inside and start > 0 and all(map(str.isalnum, before)),
+        inside and end < len(text) and all(map(str.isalnum, behind)),
+    )
+
+
+def _unsaid(text: str, start: int, end: int, known: Known) -> bool:
+    """Whether what stands here is not said: denied, left open, excepted, or supposed where nobody asked for that."""
+    if denied(text, start, end) or excepted(text, start):
+        return True
+    return not known.supposing and supposed(text, start, end)
+
+
+def _regex(matcher: Matcher, output: str, gold: str, known: Known) -> Judged:
     if len(output) > bounded.LONGEST:
         return Judged(False, "too_long")
-    mine = _captured(matcher, output)
-    return Judged(False, "no_match") if mine is None else _equal(mine == _captured(matcher, gold), mine)
+    mine, wanted = _captured(matcher, output), _captured(matcher, gold)
+    if mine is None:
+        return Judged(False, "no_match")
+    read = str(mine[mine.re.groups] or "")
+    if wanted is None or mine[mine.re.groups] != wanted[wanted.re.groups]:
+        return Judged(False, OTHER, read)
+    # what the row's own answer does, an output may do
+    if any(a and not b for a, b in zip(_cut(mine), _cut(wanted), strict=True)):
+        return Judged(False, OTHER, read)
+    unsaid = _unsaid(output, *mine.span(), known) and not _unsaid(gold, *wanted.span(), known)
+    return Judged(False, DENIED, read) if unsaid else Judged(True, RIGHT, read)
 
 
 def _unfit_pattern(matcher: Matcher, gold: str) -> str:
@@ -325,14 +358,18 @@ def _named(choices: Sequence[str], output: str) -> list[str]:
         text, count = re.subn(rf"(?<!\w){re.escape(choice)}(?!\w)", "\0", text)
         found |= {choice} if count else set()
     letters = [choice for choice in map(folded, choices) if len(choice) == 1]
-    found |= {letter for letter in letters if _stands(letter, text)} | _in_one_breath(letters, text)
+    found |= {letter for letter in letters if _stands(letter, text)} | _in_one_breath(letters, _EMPHASIS.sub("", text))
     return [choice for choice in choices if folded(choice) in found]
+
+
+#: what only emphasises a word
+_EMPHASIS = re.compile(r"(?<!\w)[*_`]{1,3}(?=\w)|(?<=[\w.):])[*_`]{1,3}(?!\w)")
 
 
 def _stands(letter: str, text: str) -> bool:
     # a letter is also a word: it counts where an answer stands. "a robe" names no choice, "a)" does
     letter = re.escape(letter)
-    alone = rf"[(\[]{letter}[)\]]|^{letter}(?:$|[.):,;\]])|(?<!\w){letter}[.!]?$"
+    alone = rf"[(\[]{letter}[)\]]|[*_`]{letter}[.):]?[*_`]|^{letter}(?:$|[.):,;\]])|(?<!\w){letter}[.!]?$"
     return re.search(alone, text) is not None
 
 
@@ -347,7 +384,7 @@ def _in_one_breath(letters: Sequence[str], text: str) -> set[str]:
     return {letter for chain in found for letter in re.findall(rf"(?<!\w){one}(?!\w)", chain[0])}
 
 
-def _choice(matcher: Matcher, output: str, gold: str, _known: Known) -> Judged:
+def _choice(matcher: Matcher, output: str, gold: str, known: Known) -> Judged:
     choices = [] if matcher.choice is None else matcher.choice.choices
     named = _named(choices, output)
     if len(named) != 1:
@@ -356,7 +393,8 @@ def _choice(matcher: Matcher, output: str, gold: str, _known: Known) -> Judged:
         return Judged(False, OTHER, named[0])
     text = folded(output)
     places = [match.span() for match in re.finditer(rf"(?<!\w){re.escape(folded(gold))}(?!\w)", text)]
-    return Judged(False, DENIED, named[0]) if denied_everywhere(text, places) else Judged(True, RIGHT, named[0])
+    unsaid = bool(places) and all(_unsaid(text, *at, known) for at in places)
+    return Judged(False, DENIED, named[0]) if unsaid else Judged(True, RIGHT, named[0])
 
 
 def _unfit_choice(matcher: Matcher, gold: str) -> str:
@@ -463,9 +501,9 @@ def _contains(matcher: Matcher, output: str, gold: str, known: Known) -> Judged:
     others = {one for one in known.inside(text) if not _holds(wanted, one)}
     if len(others) > limits.others:
         return Judged(False, "several_answers", text)
-    return (
-        Judged(False, DENIED, text) if denied_everywhere(output, _where(output, wanted)) else Judged(True, RIGHT, text)
-    )
+    places = _where(output, wanted)
+    unsaid = bool(places) and all(_unsaid(output, *at, known) or renamed(output, *at) for at in places)
+    return Judged(False, DENIED, text) if unsaid else Judged(True, RIGHT, text)
 
 
 def _unfit_words(matcher: Matcher, gold: str) -> str:

@@ -3,8 +3,8 @@
 The number directly follows the declared marker; in a text without the marker (or where none is declared) it is the last
 one. Behind it stands the end of the answer, a unit, or the sentence's own way on (`7 apples`, `7, because 3 + 4 = 7`).
 An operator (`7^2`, `7 + 5`, `7±3`), a bound before it (`> 7`) or a word of magnitude (`7k`, `7 million`) makes it
-another number; more numbers in one breath (`7, 8`, `7 or 8`), or behind the marker when it comes again, are several
-answers. Numbers that are spelled out in words are not read.
+another number; more numbers in one breath (`7, 8`, `7 or 8`, `7, wait: 8`), or behind the marker when it comes again,
+are several answers. Numbers that are spelled out in words are not read.
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ _COUNT = rf"(?:{_NUMBER}|(?:half|one|two|three|four|five|six|seven|eight|nine|te
 #: closing brackets, quotation marks, emphasis and tags belong to the number that they close
 _CLOSED = re.compile(r"(?:[\"'\u201d\u2019*_`)\]}$]|</?[A-Za-z][^<>\n]{0,40}>)+")
 _CALCULATED = re.compile(
-    rf"\(\d|[^\s\w.,;:|&/]\d"
+    rf"\(\d|[^\s\w.,;:|&/]\d|(?:ish|[ij])(?!\w)"
     rf"|{_SPACE}(?:[\^\u00b1+\u00d7\u00f7\u00b7\u22c5\u221a]|\\+(?:times|cdot|pm|div|over)"
     rf"|(?:[*]{{1,2}}|[-\u2212\u2010-\u2015=<>\u2264\u2265\u2260~]+|[xX]){_SPACE}{_NUMBER}"
     rf"|(?:times|plus|minus|over|to|through|bis|up\s+to|point|mal|hoch|geteilt\s+durch|divided\s+by|multiplied\s+by)\s+{_COUNT}"
+    rf"|(?:[\u2192\u21d2\u279c\u2794\u21a6\u2026]|\.{{2,3}}|(?:vs\.?|versus|per|mod|modulo|(?:in\s+)?base)(?!\w)){_SPACE}{_NUMBER}"
+    r"|(?:to|raised\s+to)\s+the\s+(?:power\b|\d)|in\s+(?:10|100|1,?000|1,?000,?000|ten|a\s+(?:hundred|thousand|million))(?=\W*(?:\n|\Z))"
+    r"|gross(?=\W*(?:\n|\Z)|\s+of\b)|[(\[]?(?:negative|minus|below(?:\s+zero)?)(?=\W*(?:\n|\Z))|at\s+(?:most|least)\b"
     r"|(?:squared|cubed|factorial)\b|and\s+an?\s+(?:half|third|quarter|fifth|eighth|tenth)\b)",
     re.IGNORECASE,
 )
 _MAGNITUDE = re.compile(
     r"[ \t\u00a0\u202f-]?[(\[]?(?:(?i:(?:hundred|thousand|million|billion|trillion|dozen|lakh|crore|bn|mn)s?|mio|mrd"
+    r"|tens|(?:ten|hundred|thousand|million|billion)ths|(?:hundred|thousand|million)th|halves|thirds|(?:fif|six|seven|eigh|nin)ths"
     r"|hundert|tausend|millionen|milliarden?|billionen|dutzend)|[kKMB])(?!\w)"
 )
 _AND = (
@@ -51,6 +55,13 @@ _MORE = re.compile(
     re.IGNORECASE,
 )
 _MORE_OF_IT = re.compile(_JOINED, re.IGNORECASE)
+#: another number in its place: `7, wait: 8`
+_CORRECTED = re.compile(
+    rf"[^\d\n.!?]{{0,30}}?(?:[,;:.!?(\[\u2013\u2014\u2026-]|\.{{2,3}}){_SPACE}(?:no|nope|wait|sorry|oops|hm+|actually|correction|scratch\s+that"
+    r"|I\s+meant?|(?:or\s+)?rather|make\s+(?:that|it)|nein|moment|eigentlich)\b"
+    rf"(?:\W+(?:no|wait|sorry|that|that['\u2019]s|it|it['\u2019]s|is|should|be|the|answer|actually|make|rather)\b){{0,5}}[^\w\n]{{0,3}}?{_NUMBER}",
+    re.IGNORECASE,
+)
 #: a thing that is counted: no conjunction, no preposition
 _THING = re.compile(
     r"[ \u00a0\u202f]?(?!(?:because|since|as|so|for|if|when|while|of|in|at|by|from|with|than|that|which|per|and|or|to"
@@ -59,7 +70,8 @@ _THING = re.compile(
 )
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>\s*\Z")
 _BOUND = re.compile(
-    rf"(?:(?<![<>=-])[<>]=?|[\u2264\u2265\u2260\u00b1^]|\+/?[-\u2212]){_SPACE}[{numbers.CURRENCY}]?[ ]?\Z"
+    rf"(?:[\u221a\u221b]|\b(?i:sqrt|log|ln|negative){_SPACE}\(?"
+    rf"|(?<![<>=-])[<>]=?|[\u2264\u2265\u2260\u00b1^]|\+/?[-\u2212]){_SPACE}[{numbers.CURRENCY}]?[ ]?\Z"
 )
 
 
@@ -171,4 +183,4 @@ def _beyond(behind: str, *, named: bool) -> str:
         return "unreadable_number"
     if any(_CALCULATED.match(rest) for rest in (behind, closed, counted)):
         return "unreadable_number"
-    return "several_answers" if _MORE.match(closed) or _MORE_OF_IT.match(counted) else ""
+    return "several_answers" if _CORRECTED.match(behind) or _MORE.match(closed) or _MORE_OF_IT.match(counted) else ""

@@ -342,7 +342,7 @@ def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: IntegrationPara
 
 SUITE = Suite(
     name="integration",
-    version=4,
+    version=5,
     params=IntegrationParams,
     runners=("student",),
     figures=("runners.*.whole",),
