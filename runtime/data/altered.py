@@ -56,9 +56,8 @@ _RATE = re.compile(
 )
 #: what is to be done with it makes another value, unless only in some case
 _CALCULATED = re.compile(
-    r"[^\n]{0,80}?[.;,:(\u2013\u2014-][ \t]*(?:(?:and|then|but|now|please|just)\s+)*(?:(?:add|subtract|take\s+(?:away|off)"
-    r"|multiply|divide|double"
-    r"|halve|triple|square)\b[^.;!?\n]{0,30}?\b(?:that|this|it|the\s+(?:number|value|result|distance|figure|total))\b"
+    r"[^\n]{0,80}?[.;,:(\u2013\u2014-][ \t]*(?:(?:and|then|but|now|please|just)\s+)*(?:(?:add"
+    r"|subtract|take\s+(?:away|off)|multiply|divide|double|halve|triple|square)\b[^.;!?\n]{0,30}?\b(?:that|this|it|the\s+(?:number|value|result|distance|figure|total))\b"
     r"(?![^.!?\n]*\b(?:if|for|when|unless)\b)|(?:plus|minus|times)\s+(?:\d|two|three|four|five|six|seven|eight|nine|ten)\b(?=\s*(?:[).!;]|\n|\Z)))",
     re.IGNORECASE,
 )
