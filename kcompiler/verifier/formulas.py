@@ -276,6 +276,42 @@ def _scores(data: Data, _said: Data) -> Iterator[str]:
             yield f"/worst/{number}: it is ranked rightly"
 
 
+_MADE_OF = ("n", "tokens", "right", "reference_tokens", "reference_right")
+
+
+def _efficiency(data: Data, _said: Data) -> Iterator[str]:
+    runners = data["runners"]
+    reference = next((name for name in ("teacher", "ce_only") if name in runners), "none")
+    if data["reference"] != reference:
+        yield "/reference: another is compared with"
+    for name, one in runners.items():
+        k, n, found = one["right"]["k"], one["right"]["n"], measured(one["per_right"])
+        if (found is None) != (k == 0):
+            yield f"/runners/{name}/per_right: {k} answers are right"
+        elif found is not None and (found.n != n or not statistics.near(one["per_right"]["value"], _took(one) / k)):
+            yield f"/runners/{name}/per_right: not its tokens by its right answers"
+        if one["score"]["tag"] == "measured" and (
+            reference in ("none", name) or not _scored(one["score"], one, runners[reference])
+        ):
+            yield f"/runners/{name}/score: not of what its two sides took"
+
+
+def _took(one: Data) -> int:
+    return int(one["read"]["value"] + one["wrote"]["value"])
+
+
+def _scored(node: Data, mine: Data, other: Data) -> bool:
+    counts: List[Any] = [node.get(name) for name in _MADE_OF]
+    if any(type(one) is not int or one < 1 for one in counts):
+        return False
+    n, tokens, right, its_tokens, its_right = counts
+    for side, spent, k in ((mine, tokens, right), (other, its_tokens, its_right)):
+        left, others, took = side["right"]["n"] - n, side["right"]["k"] - k, _took(side)
+        if not 0 <= others <= left or k > n or spent > took or (spent == took) != (left == 0):
+            return False
+    return statistics.near(node["value"], 1 - (tokens / right) / (its_tokens / its_right))
+
+
 FORMULAS: Mapping[str, Callable[[Data, Data], Iterator[str]]] = {
     "parts": _parts,
     "reasons": _reasons,
@@ -284,4 +320,5 @@ FORMULAS: Mapping[str, Callable[[Data, Data], Iterator[str]]] = {
     "distributions": _distributions,
     "likelihood": _likelihood,
     "scores": _scores,
+    "efficiency": _efficiency,
 }

@@ -23,6 +23,8 @@ from runtime.contract.statistics.rates import rate
 KIND = "efficiency"
 #: who is compared with, the first that is there
 REFERENCES = ("teacher", "ce_only")
+#: what a score is made of, over the rows that both sides answered: tokens and right answers, and those of the reference
+MADE_OF = ("tokens", "right", "reference_tokens", "reference_right")
 
 
 class Spent:
@@ -77,7 +79,9 @@ def _score(mine: Spent, other: Spent | None, itself: bool) -> dict[str, Any]:
     shared = bytes(map(min, mine.there, other.there)) if other else b""
     if itself or other is None or not any(shared):
         return unavailable("it is the reference" if itself else "no reference answered these rows", "1")
-    one, two = (_per_right(*side.sums(shared))["value"] for side in (mine, other))
-    if one is None or two is None:
+    (_, *spent, right), (_, *its, its_right) = (side.sums(shared) for side in (mine, other))
+    if not right or not its_right:
         return unavailable("no answer is right on one of the sides", "1")
-    return measured(1 - one / two, "1", n=sum(shared))
+    made = (sum(spent), right, sum(its), its_right)
+    value = 1 - (made[0] / right) / (made[2] / its_right)
+    return measured(value, "1", n=sum(shared), **dict(zip(MADE_OF, made, strict=True)))

@@ -77,12 +77,13 @@ def wrong(
         return f"{won} won and {lost} lost of {n}"
     expected = (wins_of if paired else mcnemar_of)(n, won, lost)
     for name in ("value", "low", "high"):
-        if name in expected and not _close(node.get(name), expected[name]):
+        if name in expected and not near(node.get(name), expected[name]):
             return f"`{name}` {node.get(name)!r} is not {expected[name]!r}, of {won} won and {lost} lost of {n}"
     return ""
 
 
-def _close(found: object, expected: object) -> bool:
+def near(found: object, expected: object) -> bool:
+    """Whether two numbers are one but for rounding."""
     if not isinstance(found, int | float) or not isinstance(expected, int | float):
         return found is expected
     return math.isclose(found, expected, rel_tol=_ROUNDING, abs_tol=_ROUNDING)

@@ -19,11 +19,13 @@ import pytest
 from kcompiler.policy import evidence
 from kcompiler.policy.laws import whole
 from kcompiler.verifier import laws
+from runtime.contract import efficiency
 from runtime.contract.statistics import means, ratios
 from runtime.contract.statistics.paired import mcnemar_of, wins_of
 from runtime.contract.statistics.rates import rate
 from tests.longer import LONG
 from tests.unit.kcompiler.policy import genuine, judged
+from tests.unit.kcompiler.policy.suites import report as report_of
 from tests.unit.kcompiler.policy.test_derived import MAKE, numbers
 
 Report = dict[str, Any]
@@ -89,6 +91,25 @@ EACH: dict[str, Callable[[], Report]] = {
 }
 
 
+def spending(fewer: int = 0, teacher: int = 38, package: int = 30) -> Report:
+    """Report `efficiency` of forty rows; so many of them the package was not asked. What both have right."""
+    sides = {
+        "teacher": (teacher, 24, 0),
+        "student": (30, 20, 0),
+        "ce_only": (25, 22, 0),
+        "coreml": (package, 21, fewer),
+    }
+    found = {name: efficiency.Spent(40) for name in sides}
+    for name, (right, wrote, without) in sides.items():
+        for at in range(40 - without):
+            found[name].add(at, 30, wrote + at % 3, at >= 40 - right)
+    return {**report_of("efficiency", efficiency.data(found)), "kind": efficiency.KIND}
+
+
+#: reports of suites, and those that are made of a suite's items
+FORGED: dict[str, Callable[[], Report]] = {**EACH, "efficiency": spending}
+
+
 def anew(make: Callable[[], Report]) -> Callable[[], Report]:
     """A maker of a report that makes it again, and keeps none."""
     if isinstance(make, partial):
@@ -98,13 +119,13 @@ def anew(make: Callable[[], Report]) -> Callable[[], Report]:
 
 @cache
 def honest(kind: str) -> Report:
-    report: Report = json.loads(json.dumps(EACH[kind]()))
+    report: Report = json.loads(json.dumps(FORGED[kind]()))
     return report
 
 
 @cache
 def schema(kind: str) -> Any:
-    found = evidence._schema(f"report.eval.{kind}")
+    found = evidence._schema(f"report.{honest(kind)['kind']}")
     assert found is not None
     return found
 
@@ -230,13 +251,13 @@ def accepted(kind: str, every: int = EVERY) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-@pytest.mark.parametrize("kind", EACH)
+@pytest.mark.parametrize("kind", FORGED)
 def test_an_honest_report_obeys(kind: str) -> None:
-    assert evidence.read(EACH[kind]()).problem == ""
+    assert evidence.read(FORGED[kind]()).problem == ""
     assert not refused(kind, json.loads(json.dumps(honest(kind))))
 
 
-@pytest.mark.parametrize("kind", EACH)
+@pytest.mark.parametrize("kind", FORGED)
 def test_no_datum_is_forged_by_itself(kind: str) -> None:
     assert [one for one in accepted(kind) if not free(kind, *one)] == []
 
@@ -244,6 +265,80 @@ def test_no_datum_is_forged_by_itself(kind: str) -> None:
 def test_nothing_is_free_in_vain() -> None:
     """Which ways are free is looked at again, where all are asked."""
     if LONG:
-        used = {number for kind in EACH for one in accepted(kind) for number in free(kind, *one)}
+        used = {number for kind in FORGED for one in accepted(kind) for number in free(kind, *one)}
         assert sorted(used) == list(range(len(FREE)))
     assert all(one.why for one in FREE)
+
+
+def _score(**counts: float) -> Callable[[Report], object]:
+    """Another score of the package, that follows of what it says that it was made of."""
+
+    def change(data: Report) -> None:
+        node = data["runners"]["coreml"]["score"]
+        node |= counts
+        node["value"] = 1 - (node["tokens"] / node["right"]) / (node["reference_tokens"] / node["reference_right"])
+
+    return change
+
+
+def _one(runner: str, place: str, **new: Any) -> Callable[[Report], object]:
+    return lambda data: data["runners"][runner][place].update(new)
+
+
+TAUGHT = sum(30 + 24 + at % 3 for at in range(40))
+NOTHING = {"value": None, "tag": "unavailable", "reason": "no answer is right", "unit": "token"}
+SPENT: dict[str, tuple[int, Callable[[Report], object]]] = {
+    "a score of 7": (0, _one("student", "score", value=7.0)),
+    "a better score": (0, _one("student", "score", value=0.99)),
+    "a score without what it was made of": (0, lambda data: data["runners"]["student"]["score"].pop("tokens")),
+    "fewer tokens": (0, _score(tokens=100)),
+    "more right": (0, _score(right=31)),
+    "a dearer reference": (0, _score(reference_tokens=5000)),
+    "a reference that is right less often": (0, _score(reference_right=20)),
+    "a score of more answers than there are": (0, _one("coreml", "score", n=41)),
+    "a score of no answers": (0, _one("coreml", "score", n=0)),
+    "all tokens, of fewer answers": (10, _score(reference_tokens=TAUGHT)),
+    "more tokens than all": (10, _score(tokens=10_000)),
+    "more right than all": (10, _score(right=31)),
+    "more of the reference wrong than there are": (10, _score(reference_right=27)),
+    "more of the reference right than were shared": (10, _score(reference_right=31)),
+    "more tokens than all of the reference": (10, _score(reference_tokens=5000)),
+    "a score of the reference": (
+        0,
+        lambda data: data["runners"]["teacher"].update(score=data["runners"]["student"]["score"]),
+    ),
+    "another reference": (0, lambda data: data.update(reference="ce_only")),
+    "no reference": (0, lambda data: data.update(reference="none")),
+    "fewer tokens by right answer": (0, _one("student", "per_right", value=1.0)),
+    "by right answers of others": (0, _one("student", "per_right", n=41)),
+    "nothing by right answers": (0, lambda data: data["runners"]["ce_only"].update(per_right=NOTHING)),
+    "something by no right answers": (0, lambda data: data["runners"]["ce_only"].update(right=rate(0, 40))),
+}
+
+
+def few() -> list[Report]:
+    """Honest reports of a package that was asked fewer rows: of a teacher that is always right, of one right answer."""
+    return [spending(10), spending(10, teacher=40), spending(0, package=1)]
+
+
+@pytest.mark.parametrize("report", few())
+def test_a_package_that_is_asked_fewer_rows_has_its_score(report: Report) -> None:
+    assert not refused("efficiency", json.loads(json.dumps(report)))
+
+
+@pytest.mark.parametrize("claim", SPENT)
+def test_what_a_right_answer_took_is_not_said_otherwise(claim: str) -> None:
+    fewer, change = SPENT[claim]
+    report = json.loads(json.dumps(spending(fewer)))
+    assert not refused("efficiency", report)
+    change(report["data"])
+    assert refused("efficiency", report)
+
+
+def test_without_a_right_answer_nothing_is_said_of_them() -> None:
+    found = {name: efficiency.Spent(3) for name in ("teacher", "student")}
+    for at in range(3):
+        found["teacher"].add(at, 3, 4, True)
+        found["student"].add(at, 3, 4, False)
+    report = json.loads(json.dumps({**spending(), "data": efficiency.data(found)}))
+    assert not refused("efficiency", report)

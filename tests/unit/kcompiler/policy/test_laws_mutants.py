@@ -11,6 +11,7 @@ import copy
 import fnmatch
 import importlib
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -283,13 +284,21 @@ def forgeries() -> Iterator[Report]:
         for at, one in derived.numbers(report["data"]):
             if any(fnmatch.fnmatchcase(".".join(map(str, at)), pattern) for pattern in (*derived.GIVEN, "right.*")):
                 yield from (derived.put(report, at, lied) for lied in derived.forged(one))
-    for kind in alone.EACH:
+    for kind in alone.FORGED:
         report = copy.deepcopy(alone.honest(kind))
         for at, one in derived.numbers(alone.honest(kind)["data"]):
             for _, lied in alone.forged(dict(one)):
                 before = alone.put(report["data"], at, lied)
                 yield report
                 alone.put(report["data"], at, before)
+
+
+def spent() -> Iterator[Report]:
+    """What right answers took, said otherwise."""
+    for fewer, change in alone.SPENT.values():
+        report = json.loads(json.dumps(alone.spending(fewer)))
+        change(report["data"])
+        yield report
 
 
 def _agrees(node: Report) -> bool:
@@ -339,10 +348,17 @@ def _case(made: Report) -> Case | None:
 @cache
 def cases() -> tuple[list[Case], list[Case]]:
     """Reports that obey, and those that a law, and no schema, refuses."""
-    made = [*map(derived.honest, derived.MAKE), *map(alone.honest, alone.EACH), *(make() for make in HONEST.values())]
+    made = [
+        *map(derived.honest, derived.MAKE),
+        *map(alone.honest, alone.FORGED),
+        *alone.few(),
+        *(make() for make in HONEST.values()),
+    ]
     honest = [one for one in map(_case, made) if one is not None]
     assert len(honest) == len(made)
-    told = itertools.chain(forgeries(), (make() for _, make in derived.WRONG), (make() for make in WRONG.values()))
+    told = itertools.chain(
+        forgeries(), spent(), (make() for _, make in derived.WRONG), (make() for make in WRONG.values())
+    )
     return honest, [one for one in map(_case, told) if one is not None and one.laws]
 
 

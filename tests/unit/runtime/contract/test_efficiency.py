@@ -35,7 +35,8 @@ def test_both_sides_are_of_the_same_rows() -> None:
     teacher = answers(20, 20, 10)
     teacher.add(10, 1000, 1000, False)
     found = data({"teacher": teacher, "coreml": answers(20, 20, 1, n=1)})
-    assert found["runners"]["coreml"]["score"] == {"value": 0.0, "unit": "1", "tag": "measured", "n": 1}
+    of = {"tokens": 40, "right": 1, "reference_tokens": 40, "reference_right": 1}
+    assert found["runners"]["coreml"]["score"] == {"value": 0.0, "unit": "1", "tag": "measured", "n": 1, **of}
 
 
 def test_without_a_reference_there_is_no_score() -> None:
