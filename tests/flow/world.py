@@ -33,6 +33,7 @@ QUALITY = {
     BLOCKED,
     "caws/tier-3/answers-above-trivial",
     "caws/tier-3/answers-distance",
+    "caws/tier-3/answers-diverse",
     "caws/tier-3/answers-mass",
 }
 STEPS = [
