@@ -22,6 +22,7 @@ from kcompiler.claims.check import Checked
 from kcompiler.claims.evidence import Unresolved, decimal_of, in_json, number_of
 from kcompiler.claims.extract import Claim
 from kcompiler.claims.policy import Policy
+from kcompiler.claims.stated import NONE
 from kcompiler.diagnostic import Diagnostic
 from runtime.contract import strict_json
 
@@ -125,7 +126,11 @@ def _judged(output: str, evidence: Mapping[str, Any], policy: Policy) -> Iterato
     for block in document.blocks:
         rest = [claim for claim in block.claims if claim.kind not in ("relation", "status")]
         for claim in block.claims:
-            if claim.kind in ("relation", "status"):
+            if claim.kind == "status" and NONE.fullmatch(claim.said):
+                # `no errors`: a tool gave 0, or a list of nothing
+                why = "" if _nothing(evidence) else "is nothing that a tool gave: no 0 and no empty list is there"
+                yield claim.said, claim.source[0], "KC5610", why
+            elif claim.kind in ("relation", "status"):
                 code = "KC5604" if claim.kind == "relation" else "KC5606"
                 yield (
                     claim.said,
@@ -154,6 +159,14 @@ def _judged(output: str, evidence: Mapping[str, Any], policy: Policy) -> Iterato
     yield from _calendar(output, given)
     for start, _, word in document.banned:
         yield word, start, "KC5605", "is a superlative that no evidence bears out"
+
+
+def _nothing(value: Any) -> bool:
+    """Whether a 0 or an empty list stands in what tools gave."""
+    if isinstance(value, Mapping | list):
+        inner = value.values() if isinstance(value, Mapping) else value
+        return value == [] or any(_nothing(item) for item in inner)
+    return not isinstance(value, bool | str) and value == 0
 
 
 def _unborne(claim: Claim, text: str, given: _Given, policy: Policy) -> str:

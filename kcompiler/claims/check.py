@@ -6,23 +6,20 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
 
 from kcompiler.claims import extract, stated, subjects
 from kcompiler.claims.agree import HOLDS, numbers_of, quoted, wrong
-from kcompiler.claims.clause import sentence
 from kcompiler.claims.current import Standing, standing
 from kcompiler.claims.evidence import Found, Unresolved, decimal_of, resolve, text_of
 from kcompiler.claims.extract import Anchor, Block, Claim
+from kcompiler.claims.paths import named
 from kcompiler.claims.policy import Policy, Relation
 from kcompiler.claims.transcript import ELIDED, following
 from kcompiler.diagnostic import Diagnostic, Severity, at, ordered
 
 _NONE = re.compile(r"none\b[\s,:;]*(.*)\Z", re.DOTALL)
 _RELATION = re.compile(r"\s(<=|>=|<|>|=)\s")
-#: files that a path with `<name>` is looked for among
-_MOST_FILES = 10_000
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ class _Check:
         self.old: list[tuple[Anchor, str, Standing]] = []
         self.open: list[Claim] = []
         #: claims of this block, each with what its evidence says
-        self.borne: list[tuple[Claim, str, tuple[Found, ...]]] = []
+        self.borne: list[stated.Borne] = []
         #: file of the anchor before, in the same block
         self.last = ""
 
@@ -132,7 +129,7 @@ class _Check:
         return f"`{claim.said}`"
 
     def _block(self, block: Block) -> None:
-        rest, self.last, self.borne = [one for one in block.claims if one.kind != "significance"], "", []
+        rest, self.last, self.borne = [one for one in block.claims if one.kind not in stated.BESIDE], "", []
         for anchor in block.anchors:
             before = [claim for claim in rest if claim.end <= anchor.start]
             for claim in self._anchor(anchor, before, block):
@@ -149,24 +146,9 @@ class _Check:
                     *claim.source, "KC5606", f"{self._quoted(claim)} stands without evidence",
                     "add `<!-- evidence: FILE -->` behind it: a verdict, a report's datum, a record",
                 )  # fmt: skip
-        self._significance(block)
+        for claim, why, help in stated.unshown(block, self.borne):
+            self._say(*claim.source, "KC5606", f"{self._quoted(claim)} is not shown: {why}", help)
         self.open += [claim for claim in rest if claim.kind != "status"]
-
-    def _significance(self, block: Block) -> None:
-        """What is called significant is so by a test, or by the interval of a difference, in the same sentence."""
-        for one in (one for one in block.claims if one.kind == "significance"):
-            first, last = sentence(block.text, one.start, one.end)
-            yes = one.word != "no"
-            sides = [found for claim, _, found in self.borne if first <= claim.start < last]
-            said = [stated.insignificant(one) for one in sides]
-            if (not sides and one.word != "yes") or (yes in [not no for no in said if no is not None]):
-                continue
-            why = "no test stands behind it" if all(no is None for no in said) else "its evidence says the opposite"
-            self._say(
-                *one.source, "KC5606", f"{self._quoted(one)} is not shown: {why}",
-                "name as evidence, in the same sentence, the test (`significant` with its `test` and `alpha`) or the "
-                "interval of the difference, or leave the word out",
-            )  # fmt: skip
 
     def _anchor(self, anchor: Anchor, before: Sequence[Claim], block: Block) -> list[Claim]:
         """Judges the claims that an anchor bears out, and gives them."""
@@ -326,6 +308,8 @@ class _Check:
             self._counts(claim, f"{sides[0]} {relation} {sides[1]}")
 
     def _status(self, claim: Claim, target: str, found: Found) -> None:
+        if stated.is_none(claim, target, found):
+            return
         shown = self.policy.shows[found.kind]
         if self.standings[target.partition("#")[0]].earlier:
             # what was measured or judged was so then
@@ -339,29 +323,13 @@ class _Check:
 
     def _named(self, start: int, end: int, path: str) -> None:
         """A path may stand for several: `generated/<name>/plan.lock`; one of them is to be there."""
-        pattern = "/".join(
-            "**" if re.fullmatch(r"<[^>]*>", part) else re.sub(r"<[^>]*>", "*", part)
-            for part in path.rstrip("/").split("/")
-        )
-        if pattern not in self.known:
-            self.known[pattern] = any(self._inside(folder, pattern) for folder in {self.folder, self.root})
-        if pattern and not self.known[pattern]:
+        if path not in self.known:
+            self.known[path] = named(path, {self.folder, self.root}, self.root)
+        if not self.known[path]:
             self._say(
                 start, end, "KC5608", f"`{path}` does not exist in this project",
                 "write the path as it is now, from the top of the project",
             )  # fmt: skip
-
-    def _inside(self, folder: Path, pattern: str) -> bool:
-        """Whether something inside of the project is called so, links followed."""
-        root = self.root.resolve()
-        try:
-            if "*" not in pattern:
-                real = (folder / pattern).resolve(strict=True)
-                return real.is_relative_to(root)
-            return any(found.resolve().is_relative_to(root) for found in islice(folder.glob(pattern), _MOST_FILES))
-        except (ValueError, OSError, NotImplementedError, RuntimeError):
-            # a zero byte, a name too long, a pattern from the root, links in a circle: nothing is called so
-            return False
 
     def _transcript(self, anchor: Anchor, quoted: Sequence[tuple[str, int]]) -> None:
         try:
@@ -395,7 +363,7 @@ class _Check:
                 at, skipped = next_at + 1, False
             base = source + line.index(remark) if remark else 0
             for claim in extract.numerals(remark, self.policy):
-                if claim.kind not in ("status", "bare", "significance"):
+                if claim.kind not in ("status", "bare", *stated.BESIDE):
                     there = (base + claim.start, base + claim.end)
                     self.open.append(replace(claim, said=remark[claim.start : claim.end], source=there))
         left = [row for row in rows[at:] if row]

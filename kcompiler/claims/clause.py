@@ -16,6 +16,13 @@ _SIGNIFICANT = re.compile(
     r"(?!\s+(?:digit|bit|byte|figure|figures|bits|digits|bytes|place|places|decimal|decimals)\b)",
     re.IGNORECASE,
 )
+#: before and behind the word, where it is said of a difference: `significant changes` may be any
+_IS = re.compile(r"\b(?:is|are|was|were)\s+(?:[a-z]+ly\s+)?\Z", re.IGNORECASE)
+_WHAT = re.compile(
+    r"\s+(?:[a-z-]+\s+)?(?:gain|improvement|advantage|difference|effect|increase|decrease|reduction|speed-?up|better|worse"
+    r"|[a-z]{3,}er)s?\b",
+    re.IGNORECASE,
+)
 #: how far a sentence reaches at most
 _FAR = 400
 #: words of a sentence that may only speak of significance
@@ -42,11 +49,14 @@ def words_before(text: str, start: int, at: int, most: int) -> str:
 
 
 def significances(text: str) -> list[tuple[int, int, str]]:
-    """Where a text says of something that it is significant (`yes`), or `no`, that it is not, or `perhaps`."""
+    """Where a text says of something that it is significant (`yes`), or `no`, that it is not, or `perhaps`,
+    where it may be no more than a word."""
     said = []
     for found in _SIGNIFICANT.finditer(text):
         first, _ = sentence(text, *found.span())
         no = found["none"] is not None or denied(text, first, found.start())
-        perhaps = _UNSURE.search(text, first, found.start()) is not None
+        sure = found[0].lower().startswith("statis") or _WHAT.match(text, found.end())
+        sure = sure or _IS.search(text, max(first, found.start() - 30), found.start())
+        perhaps = not sure or _UNSURE.search(text, first, found.start()) is not None
         said.append((found.start(), found.end(), "no" if no else "perhaps" if perhaps else "yes"))
     return said

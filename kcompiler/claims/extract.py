@@ -18,12 +18,14 @@ from kcompiler.claims import markup
 from kcompiler.claims.clause import NOT, denied, significances, words_before
 from kcompiler.claims.evidence import NUMERAL
 from kcompiler.claims.policy import Policy, Relation
-from kcompiler.claims.spelled import spelled
+from kcompiler.claims.spelled import ALL, COMPARED, parts, spelled
 from kcompiler.diagnostic import Place
 
 #: what holds where a comparison is denied
 OPPOSITE: Mapping[str, Relation] = {">": "<=", "<": ">=", ">=": "<", "<=": ">"}
-Kind = Literal["number", "decimal", "bare", "share", "interval", "comparison", "relation", "status", "significance"]
+Kind = Literal[
+    "number", "decimal", "bare", "share", "interval", "comparison", "relation", "status", "significance", "whole"
+]
 
 _ADDRESS = re.compile(r"\bhttps?://\S+")
 _PATH = re.compile(r"[A-Za-z0-9_.@-]+(?:/[A-Za-z0-9_.@<>*-]+)+/?\Z")
@@ -31,15 +33,6 @@ _NUMBER = rf"(?P<number>{NUMERAL.pattern})"
 #: what makes a numeral part of a name, a version or a date and no claim
 _BEFORE = r"(?<!\w)(?<!\w[.@/^\-−])(?<![\-−](?=[\-−]))(?<!\d[,:$])"
 _AFTER = r"(?![\w]|[.,/]\d|:\d|-[A-Za-z0-9])"
-_WORDS = {"twice": "2", "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8"}
-_WORDS |= {"nine": "9", "ten": "10", "half": "0.5", "a third": "0.33", "a quarter": "0.25"}
-_WORDS |= {"two thirds": "0.67", "three quarters": "0.75"}
-#: quantities that are compared in words: `twice as fast`, `three times better`, `half of all rows`
-_TIMES = re.compile(
-    r"\b(?P<times>twice|(?P<word>two|three|four|five|six|seven|eight|nine|ten) times)"
-    r"(?=\s+(?:as\s+[a-z]+|better|worse|more|less|fewer|(?:fast|slow|larg|small|long|short|high|low|cheap|bigg)er)\b)",
-    re.IGNORECASE,
-)
 #: words around a number that make it another one, before and behind it
 _CHANGED_BEFORE = re.compile(
     r"(?:(?P<sign>±|\+/[-−])\s*|\b(?P<word>(?:is|was|are|were)\s+not|isn't|wasn't|aren't|weren't|not|never|minus|plus|negative|twice|thrice"
@@ -53,8 +46,13 @@ _CHANGED_BEHIND = re.compile(
     r"|cubed|per\s+(?!cent\b|mille\b)[a-z]+|(?:percentage\s+)?(?:less|more|fewer|better|worse|higher|lower|faster|slower|smaller|larger)(?:\s+than)?)(?!\w)",
     re.IGNORECASE,
 )
+#: behind the whole of a share, `990 calls in 1000 are valid`, and not behind `3 steps in 10 runs`
+_CLOSED = (
+    r"(?:\s+(?:is|are|was|were|pass|fail|get|got|go|went|have|had|work|come|came|end)(?:e?s|ed)?\b|\s*(?:[.,;:!?)|]|$))"
+)
+#: `34 / 7,184` are two numbers, and `990 / 1000 valid` is a share
+_JUDGED = re.compile(r"\b(?:valid|right|correct|pass|fail|accura|score|wrong|exact|solve|success|agree)", re.IGNORECASE)
 _EXACT = re.compile(r"\b(?:exactly|precisely)\s+[*_`]*\Z", re.IGNORECASE)
-_PART = re.compile(r"\b(?P<word>half|a third|a quarter|two thirds|three quarters)(?= of all\b)", re.IGNORECASE)
 #: between a measured quantity and what it is; and a thing behind a number, which it counts
 _SAID = re.compile(
     r"(?:\s+(?:score|value))?[\s*_`\"'\ufffc]*(?:[=!~]=|[=:→]|\b(?:is|was|are|were|of|at|reaches|reached|hits|scores|now|to)\b)?"
@@ -238,13 +236,15 @@ def _patterns(units: tuple[str, ...], comparisons: tuple[str, ...]) -> tuple[re.
     )
     # `7 of 9`, `7/9`, `7 right answers of 9`
     share = re.compile(
-        rf"{compare}?{_BEFORE}(?P<k>{one})(?:\s+(?:[a-z]{{2,20}}\s+){{0,2}}of\s+(?:every\s+)?|/|\s+in\s+(?:every\s+)?(?=10+\b))"
+        rf"{compare}?{_BEFORE}(?P<k>{one})(?:\s+(?:[a-z]{{2,20}}\s+){{0,2}}of\s+(?:every\s+)?|\s?/\s?"
+        rf"|\s+in\s+(?:every\s+)?(?=10+\b)|\s+(?:[a-z]{{2,20}}\s+){{1,2}}in\s+(?:every\s+)?(?=10+{_CLOSED}))"
         rf"(?P<n>{one}){_AFTER}(?!(?<=0)\s?{_unit(units).replace('?P<unit>', '?:')})",
         re.IGNORECASE,
     )
     span = re.compile(rf"{_BEFORE}(?P<low>{one})\s?[-–—]\s?(?P<high>{one})(?:[\s-]?{unit})?{_AFTER}")
     number = re.compile(
-        rf"(?:{compare}|(?P<about>\babout\s+)|(?P<near>[~≈∼≃≅]\s?))?{_BEFORE}{_NUMBER}(?:[\s-]?{unit})?{_AFTER}",
+        rf"(?:{compare}|(?P<about>\babout\s+)|(?P<near>[~≈∼≃≅]\s?))?{_BEFORE}{_NUMBER}"
+        rf"(?:[\s-]?{unit}|\s+(?P<times>times)(?={COMPARED}))?{_AFTER}",
         re.IGNORECASE,
     )
     return interval, share, span, number
@@ -267,6 +267,8 @@ def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool, glued
 
     def unit_of(found: re.Match[str]) -> str:
         unit = " ".join((found["unit"] or "").split())
+        if found.groupdict().get("times"):
+            return "×"
         return unit if unit in policy.units else units.get(unit.lower(), "")
 
     def compared(found: re.Match[str]) -> tuple[Relation | None, bool]:
@@ -279,7 +281,9 @@ def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool, glued
     def changed(found: re.Match[str], number: str) -> str:
         """A word beside a number that makes it another one: its value is not what is written."""
         before = "" if found["compare"] else text[max(start, found.start(number) - 30) : found.start(number)]
-        there = _CHANGED_BEFORE.search(before) or _CHANGED_BEHIND.match(text, found.end(), min(end, found.end() + 30))
+        times = found.groupdict().get("times")
+        there = _CHANGED_BEFORE.search(before)
+        there = there if there or times else _CHANGED_BEHIND.match(text, found.end(), min(end, found.end() + 30))
         if there is None:
             return ""
         said = there.groupdict()
@@ -290,7 +294,8 @@ def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool, glued
         level = found["level"] or ""
         yield Claim("interval", *found.span(), (found["low"], found["high"]), unit_of(found), word=level)
     for found in share.finditer(text, start, end):
-        if free(found) and (glued or not _glued(text, found.start("k"))):
+        two = " / " in found[0] and not _JUDGED.search(text, max(start, found.start() - 40), min(end, found.end() + 40))
+        if free(found) and not two and (glued or not _glued(text, found.start("k"))):
             insort(taken, found.span())
             compare, unclear = compared(found)
             other = changed(found, "k")
@@ -322,24 +327,19 @@ def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool, glued
                 kind, *found.span(), said, unit, compare, about, found["near"] is not None,
                 unclear=unclear, changed=other, exact=exact,
             )  # fmt: skip
-    for found in _TIMES.finditer(text, start, end):
-        if free(found):
-            insort(taken, found.span("times"))
-            word = found["word"].lower() if found["word"] else "twice"
-            yield Claim("number", *found.span("times"), (_WORDS[word],), "×")
-    for found in _PART.finditer(text, start, end):
-        if free(found):
-            yield Claim("number", *found.span(), (_WORDS[found["word"].lower()],))
-    for one in spelled(text, start, end, alone=spoken):
+    for one in (*parts(text, start, end, wide=not spoken), *spelled(text, start, end, alone=spoken)):
         if unread(one.start, one.end):
             insort(taken, (one.start, one.end))
-            yield Claim(one.kind, one.start, one.end, one.numbers, one.unit)
+            yield Claim(one.kind, one.start, one.end, one.numbers, one.unit, one.compare, changed=one.changed)
     for found in _words(tuple(policy.relations)).finditer(text, start, end):
         if free(found) and not denied(text, start, found.start()):
             yield Claim("relation", *found.span(), word=" ".join(found[0].lower().split()))
     if not spoken:
         for first, last, word in significances(text):
             yield Claim("significance", first, last, word=word)
+        for all_ in ALL.finditer(text, start, end):
+            if not denied(text, start, all_.start()):
+                yield Claim("whole", *all_.span())
     for status in policy.statuses:
         for found in _words(tuple(status.words)).finditer(text, start, end):
             if not denied(text, start, found.start()):

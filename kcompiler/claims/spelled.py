@@ -29,15 +29,58 @@ _SHARE = re.compile(
     rf"{_BOUND}(?P<k>{_WHOLE})(?:\s+[a-z]{{2,20}})?\s+(?:out\s+)?(?:of|in)\s+(?:every\s+|all\s+)?(?P<n>{_WHOLE})(?![\w-])",
     re.I,
 )
-_PERCENT = re.compile(rf"{_BOUND}(?P<number>{_ANY})\s*(?P<unit>%|percent\b|per\s+cent\b)", re.I)
+_PERCENT = re.compile(rf"{_BOUND}(?P<number>{_ANY})\s*(?P<unit>%|percent\b|pct\b|per\s+cent\b)", re.I)
 _POINT = re.compile(rf"{_BOUND}(?P<number>{_DECIMAL})(?![\w-])", re.I)
 _FOLD = re.compile(rf"{_BOUND}(?P<number>\d+(?:[.,]\d+)?|{_SMALL})[- ]?fold(?!\w|[- ]cross)", re.I)
 _VERB = re.compile(
     r"\b(?P<verb>doubl|tripl|quadrupl|halv)(?:e|es|ed|ing)\s+(?:the|its|their|our)\b(?!\s+error\b)", re.I
 )
 _VERBS = {"doubl": "2", "tripl": "3", "quadrupl": "4", "halv": "0.5"}
+_PARTS = {"half": "0.5", "a third": "0.33", "a quarter": "0.25", "a tenth": "0.1"}
+_PARTS |= {"two thirds": "0.67", "three quarters": "0.75"}
+_PART_WORDS = rf"(?P<word>{'|'.join(_PARTS)})"
+_TIMES = {"twice": "2"} | {f"{word} times": str(value) for value, word in enumerate((*_ONES, "ten")) if value > 1}
+#: behind `twice`, `3 times`: what is compared
+COMPARED = (
+    r"\s+(?:as\s+[a-z]+|better|worse|more|less|fewer"
+    r"|(?:fast|slow|larg|small|long|short|high|low|cheap|bigg)er)\b"
+)
+_MULTIPLE = re.compile(rf"\b(?P<times>{'|'.join(_TIMES)})(?={COMPARED})", re.I)
+#: of how many items something is, in words
+ITEMS = "(?:items|rows|examples|questions|samples|prompts|texts|answers|pairs|cases|calls|conversations|documents)"
+_THINGS = (
+    rf"(?:{ITEMS}|queries|requests|responses|replies|tests|rules|gates|tasks|errors|mistakes|failures|users|time|memory"
+    r"|costs?|price|latency|energy|speed)\b"
+)
+_OWN = r"(?:the|its|our|their|these|those|all)\s+"
+_ALL_OF = re.compile(rf"\b{_PART_WORDS}(?=\s+of\s+all\b)", re.I)
+#: `half the answers`, `two thirds of wrong calls`; `a third answer` is another one
+_PART = re.compile(
+    rf"\b{_PART_WORDS}(?=(?:\s+of\s+(?:{_OWN})?|(?<=half)\s+{_OWN})(?:[a-z-]{{2,20}}\s+)?{_THINGS})", re.I
+)
+_BY_PART = re.compile(
+    r"\b(?:cuts?|reduc(?:es?|ed)|fell|falls?|drops?|dropped|shrinks?|shrank|lower(?:s|ed)|rises?|rose|grew|grows?"
+    r"|(?:in|de)creas(?:es?|ed)|improv(?:es?|ed)|sav(?:es?|ed)|slash(?:es|ed))\s+(?:[\w-]{1,20}\s+){0,4}?"
+    rf"by\s+(?:about\s+)?{_PART_WORDS}\b",
+    re.I,
+)
+_MOST = re.compile(
+    rf"\b(?:(?:an?|the)\s+(?:(?:vast|large|clear|great|overwhelming)\s+)?majority(?=\s+of\s+(?:{_OWN})?(?:[a-z-]{{2,20}}\s+)?{_THINGS})"
+    rf"|most(?=\s+(?:of\s+{_OWN})?(?:[a-z-]{{2,20}}\s+)?{ITEMS}\s+(?:is|are|was|were|pass(?:ed)?|succeed(?:ed)?)\b))",
+    re.I,
+)
+#: `all 72 rules pass`: none does not
+ALL = re.compile(
+    r"\b(?:all|each|every\s+one)\s+(?:of\s+)?(?:(?:the|our|its|these|those)\s+)?\d[\d,.]*(?:\s*(?:of|/)\s*\d[\d,.]*)?"
+    r"\s+(?:[a-z-]{2,20}\s+){0,2}"
+    r"(?:pass(?:es|ed)?|succeed(?:s|ed)?|h[eo]lds?|(?:is|are|was|were)\s+(?:right|correct|valid|green|verified|sound|fine))(?![\w-])",
+    re.I,
+)
 _ODDS = re.compile(r"(?<![\w.:])(?P<k>\d+):(?P<n>[1-9]\d*)\s+(?:odds|ratio|against|for|in\s+favou?r)\b", re.I)
 _ALONE = re.compile(rf"{_BOUND}(?P<said>(?:is|are|was|were|at|costs?)\s+)?(?P<number>{_ANY})(?![\w-])", re.I)
+_OVER = re.compile(
+    rf"\b(?:over|on|across|among|with)\s+(?:all\s+)?(?P<n>{_WHOLE})\s+(?:[a-z-]{{2,20}}\s+){{0,2}}{ITEMS}\b", re.I
+)
 #: least whole part of a share in words: `one of two ways` is no measurement
 _LEAST = 10
 
@@ -46,11 +89,38 @@ _LEAST = 10
 class Spelled:
     """A quantity in words: `number`s as numerals, the unit where one is said."""
 
-    kind: Literal["share", "number", "bare"]
+    kind: Literal["share", "number", "bare", "comparison"]
     start: int
     end: int
     numbers: tuple[str, ...]
     unit: str = ""
+    compare: Literal[">"] | None = None
+    #: what makes it another number
+    changed: str = ""
+
+
+def parts(text: str, start: int, end: int, *, wide: bool) -> Iterator[Spelled]:
+    """Every multiple and part in words; `wide`: also of named things, and a majority, which is more than half."""
+    for found in _MULTIPLE.finditer(text, start, end):
+        yield Spelled("number", *found.span("times"), (_TIMES[" ".join(found["times"].lower().split())],), "×")
+    for found in (
+        one for pattern in ((_ALL_OF, _PART) if wide else (_ALL_OF,)) for one in pattern.finditer(text, start, end)
+    ):
+        yield Spelled("number", *found.span(), (_PARTS[found["word"].lower()],))
+    if wide:
+        for found in _BY_PART.finditer(text, start, end):
+            # of a half it is the same what is left
+            by = "" if found["word"].lower() == "half" else "changed by"
+            yield Spelled("number", *found.span("word"), (_PARTS[found["word"].lower()],), changed=by)
+        for found in _MOST.finditer(text, start, end):
+            yield Spelled("comparison", *found.span(), ("0.5",), compare=">")
+
+
+def counts(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
+    """Of how many items something is said to be, in words: `over ten thousand rows`; each place and its numeral."""
+    for found in _OVER.finditer(text, start, end):
+        if float(value := _value(found["n"])) >= _LEAST:
+            yield *found.span("n"), value
 
 
 def spelled(text: str, start: int, end: int, *, alone: bool) -> Iterator[Spelled]:

@@ -13,8 +13,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
+from kcompiler.claims import spelled
 from kcompiler.claims.evidence import NUMERAL
 from kcompiler.claims.policy import Policy
+from kcompiler.claims.spelled import ITEMS
 
 #: how far from a relation its subjects are looked for
 _NEAR = 160
@@ -99,11 +101,9 @@ def _beside(words: str, found: re.Match[str]) -> bool:
     return bool(_THAN.search(words[: found.start()])) and not _HAS.match(words, found.end())
 
 
-#: of how many items something is, in words
-_ITEMS = "(?:items|rows|examples|questions|samples|prompts|texts|answers|pairs|cases|calls|conversations|documents)"
 _COUNT = re.compile(
     rf"(?<![\w.])[nN]\s?=\s?(?P<n>{NUMERAL.pattern})(?![\w.]\w)"
-    rf"|\b(?:over|on|across|among|with)\s+(?:all\s+)?(?P<items>{NUMERAL.pattern})\s+(?:[a-z-]+\s+){{0,2}}{_ITEMS}\b",
+    rf"|\b(?:over|on|across|among|with)\s+(?:all\s+)?(?P<items>{NUMERAL.pattern})\s+(?:[a-z-]+\s+){{0,2}}{ITEMS}\b",
     re.IGNORECASE,
 )
 
@@ -118,7 +118,8 @@ def counted(text: str, start: int, end: int) -> list[tuple[int, int, str]]:
         name = "n" if match["n"] else "items"
         if match.end(name) <= start or match.start(name) >= end:
             found.append((match.start(name), match.end(), match[name]))
-    return found
+    words = spelled.counts(text, first, end + len(behind))
+    return found + [one for one in words if one[1] <= start or one[0] >= end]
 
 
 def _parts(target: str) -> Iterator[str]:

@@ -56,7 +56,7 @@ def at(text):
         ("F1==0.99", 1),
         ("Calls valid: #99 %, @98 %", 1),
         ("F1...0.99", 1),
-        ("See #12, a/0.5, @0.5, name==9.0, name~=1.5, ids 1,2,3, km^2, top-5, GPT-4 and 1.2.3", 0),
+        ("See #12, a/0.5, @0.5, name==9.0, name~=1.5, ids 1,2,3, km^2, top-5, GPT-4, a 9B model and 1.2.3", 0),
     ],
 )
 def test_a_sign_before_a_number_hides_it_only_where_it_makes_a_name(ended, text, code):
@@ -118,6 +118,8 @@ def test_an_estimate_is_called_one_and_never_measured(ended, text, code):
         ("It is statistically better: 0.02 {unsure}", 1),
         ("A significant F1 of 0.61 {f1}", 1),
         ("The gain is statistically significant.", 1),
+        ("It is significantly faster.", 1),
+        ("It has a couple of significant changes.", 0),
         ("The gain of 0.02 {sure} is not significant.", 1),
         ("No significant loss: F1 0.61 {f1}", 1),
         ("The gain is significant, p = 0.3 {p_no}", 1),
