@@ -29,7 +29,8 @@ class Rules(Params):
     strings: Literal["exact", "nfc", "folded"] = Field(
         default="exact",
         description="exact: letter by letter; nfc: as Unicode's canonical composition; folded: lower case without "
-        "spaces and , . / - _ * ^, single quotes as double ones, not deeper than a list of texts or an object.",
+        "spaces and , . / - _ * ^, single quotes as double ones, not deeper than a list of texts or an object, and "
+        "only where the first accepted value is of the type in the schema, which is text where it names none.",
         examples=["exact"],
     )
     numbers: Literal["value", "kind"] = Field(
@@ -125,6 +126,13 @@ def _of_kind(value: Any, accepted: Sequence[Json], schema: Any, optional: bool) 
     )
 
 
+def _compared(value: Json, accepted: Sequence[Json], schema: Any, rules: Rules) -> Any:
+    """As `frozen`; what stands for a value of another type (a variable's name where a list is due) is not folded."""
+    if rules.strings == "folded" and accepted and type(accepted[0]) is not _kind(schema):
+        return _raw(value)
+    return frozen(value, rules)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A wanted call, its accepted values frozen for comparing: made once, compared often."""
@@ -141,9 +149,12 @@ class Wanted:
 def prepared(call: WantedCall, parameters: Mapping[str, Any], rules: Rules = EXACT) -> Wanted:
     """A wanted call beside the schema of its tool's arguments."""
     schemas = parameters.get("properties", {})
-    values = {name: frozenset(frozen(value, rules) for value in accepted) for name, accepted in call.args.items()}
+    values = {
+        name: frozenset(_compared(value, accepted, schemas.get(name, {}), rules) for value in accepted)
+        for name, accepted in call.args.items()
+    }
     declared = {
-        name: frozen(schema["default"], rules)
+        name: _compared(schema["default"], call.args.get(name, ()), schema, rules)
         for name, schema in schemas.items()
         if rules.defaults == "declared" and isinstance(schema, dict) and "default" in schema
     }
@@ -189,10 +200,9 @@ def compared(call: Call, wanted: Wanted, rules: Rules = EXACT) -> Pair:
             false += 1
             fault = fault or Fault("extra_argument", name)
             continue
-        right = frozen(value, rules) in wanted.values[name]
-        if rules.numbers == "kind" and not _of_kind(
-            value, accepted, wanted.schemas.get(name, {}), name in gold.optional
-        ):
+        schema = wanted.schemas.get(name, {})
+        right = _compared(value, accepted, schema, rules) in wanted.values[name]
+        if rules.numbers == "kind" and not _of_kind(value, accepted, schema, name in gold.optional):
             fault, right = fault or Fault("type_error", name), False
         if right:
             true += 1

@@ -4,8 +4,9 @@ Seven ways to compare, of which a suite declares one for its rows:
 
 - `exact`: the same characters.
 - `normalised`: the same after `normalised`: Unicode NFKC, small letters, punctuation and the articles a, an and the
-  left out, runs of spaces as one. A point or comma between digits, a sign before a digit and `%`, `#`, `&`, `@` and `/`
-  stay: they tell answers apart.
+  left out, runs of spaces as one. A point or comma between digits, a sign before a digit, a hyphen or star between two
+  operands (`3 - 5`) and `%`, `#`, `&`, `@` and `/` stay: they tell answers apart. So do a raised number (`10²` is
+  `10^2`, though `m²` is `m2`) and an `A` that is a name and no article (`Vitamin A`).
 - `numeric`: the same number, as an exact fraction: the one that directly follows the declared marker, or the last one
   (see runtime.data.stated). A unit is read where units are declared.
 - `regex`: the same text in the group of a pattern, at its last match, which ends no word in its middle.
@@ -47,7 +48,19 @@ MATCHES: Sequence[Match] = get_args(Match)
 #: longest text of a JSON number that is compared
 _DIGITS = 64
 _WIDE = decimal.Context(prec=_DIGITS, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
-_ARTICLES = frozenset({"a", "an", "the"})
+_ARTICLES = frozenset({"an", "the"})
+#: an article stands before a word; else the letter is a name, as it is in capitals behind a word
+_A, _NAMED_A = re.compile(r"(?<![\w-])a(?=\s+\w)"), re.compile(r"(?<=\w )A(?!\w)")
+_LETTER_A = re.compile(r"(?<!\w)[Aa](?!\w)")
+_POWER = re.compile(r"(?<=[^\W_])[\u207a\u207b]?[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+|(?<=[)\]])[\u00b2\u00b3]")
+_LOWERED = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b", "0123456789-", "\u207a")
+_LENGTH = re.compile(r"(?<![^\W\d_])(?:[cdkm]?m|ft|in|yd|mi)\Z", re.IGNORECASE)
+_PART = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
+_DASHES = "-\u2010-\u2015\u2212"
+#: an operator: between numbers, with a space on both sides or on none; between a number and a letter, with spaces
+_OPERATOR = re.compile(
+    rf"(?<=[0-9])( ?)([{_DASHES}*])\1(?=[0-9])|(?<=\b[0-9b-z]) ([{_DASHES}*]) (?=[0-9b-z]\b)", re.IGNORECASE
+)
 _KEPT = frozenset("%#&@/")
 
 
@@ -218,11 +231,25 @@ def _shape(token: str) -> str:
     return "Aa" if token[:1].isupper() else "a"
 
 
-def normalised(text: str) -> str:
-    """What `normalised` compares: see the head of this file. May be empty."""
-    folded_ = unicodedata.normalize("NFKC", text).casefold()
+def normalised(text: str, *, letters: bool = False) -> str:
+    """What `normalised` compares: see the head of this file. May be empty. `letters`: every `a` stays."""
+    text = _PART.sub(" ", _POWER.sub(_lowered, text))
+    folded_ = unicodedata.normalize("NFKC", text).casefold().replace("\u2044", "/")
+    folded_ = _OPERATOR.sub(lambda one: "\u2217" if "*" in one[0] else "\u2212", folded_)
+    folded_ = folded_ if letters else _A.sub("", folded_)
     kept = "".join(_kept(folded_, at) for at in range(len(folded_)))
     return " ".join(word for word in kept.split() if word not in _ARTICLES)
+
+
+def _lowered(raised: re.Match[str]) -> str:
+    """A raised number as it is written where nothing can be raised."""
+    digits = raised[0].translate(_LOWERED)
+    return digits if _LENGTH.search(raised.string[max(0, raised.start() - 3) : raised.start()]) else f"^{digits}"
+
+
+def _names_kept(one: str, other: str) -> bool:
+    """Whether every `A` that is a name in a text stands in the other."""
+    return len(_NAMED_A.findall(one)) <= len(_LETTER_A.findall(other))
 
 
 def _kept(text: str, at: int) -> str:
@@ -276,7 +303,8 @@ def _exact(_: Matcher, output: str, gold: str, _known: Known) -> Judged:
 
 
 def _normalised(_: Matcher, output: str, gold: str, _known: Known) -> Judged:
-    return _equal(normalised(output) == normalised(gold), normalised(output))
+    same_words = normalised(output) == normalised(gold)
+    return _equal(same_words and _names_kept(gold, output) and _names_kept(output, gold), normalised(output))
 
 
 def _numeric(matcher: Matcher, output: str, gold: str, _known: Known) -> Judged:
@@ -484,9 +512,14 @@ def _holds(text: str, answer: str) -> bool:
     return bool(answer) and f" {answer} " in f" {text} "
 
 
+def _letter(char: str) -> str:
+    """Where a character of a normalised answer stands in an output as it is written: operators in any dress."""
+    return rf" ?[{_DASHES}*] ?" if char in "-\u2217" else re.escape(char)
+
+
 def _where(output: str, wanted: str) -> list[tuple[int, int]]:
     """Where the words of a normalised answer stand in an output as it is written."""
-    words = r"(?:[\W_]|\b(?:a|an|the)\b)+".join(r"['\u2019]?".join(map(re.escape, word)) for word in wanted.split())
+    words = r"(?:[\W_]|\b(?:a|an|the)\b)+".join(r"['\u2019]?".join(map(_letter, word)) for word in wanted.split())
     return [match.span() for match in re.finditer(rf"(?<!\w){words}(?!\w)", output, re.IGNORECASE)]
 
 
@@ -495,10 +528,12 @@ def _contains(matcher: Matcher, output: str, gold: str, known: Known) -> Judged:
     if len(output) > limits.longest:
         return Judged(False, "too_long")
     text, wanted = normalised(output), normalised(gold)
-    if not _holds(text, wanted):
+    spelled = normalised(output, letters=True)
+    if not (_holds(text, wanted) or _holds(spelled, wanted)) or not _names_kept(gold, output):
         return Judged(False, OTHER, text)
     # what is a part of the right answer is said with it
-    others = {one for one in known.inside(text) if not _holds(wanted, one)}
+    inside = known.inside(text) | (known.inside(spelled) if spelled != text else set())
+    others = {one for one in inside if not _holds(wanted, one)}
     if len(others) > limits.others:
         return Judged(False, "several_answers", text)
     places = _where(output, wanted)

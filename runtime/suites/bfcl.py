@@ -271,7 +271,7 @@ def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: BfclParams) -> 
 
 SUITE = Suite(
     name="bfcl",
-    version=2,
+    version=3,
     params=BfclParams,
     runners=("student",),
     figures=("runners.*.accuracy",),

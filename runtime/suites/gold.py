@@ -376,7 +376,7 @@ def policies(rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: G
 
 SUITE = Suite(
     name="gold",
-    version=3,
+    version=4,
     params=GoldParams,
     runners=("student",),
     figures=("right.*",),

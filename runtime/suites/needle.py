@@ -181,7 +181,7 @@ def _worst(name: str, table: Mapping[str, Mapping[str, Any]]) -> str:
 
 SUITE = Suite(
     name="needle",
-    version=2,
+    version=3,
     params=NeedleParams,
     runners=("student",),
     figures=("right.*", "by_length.*.*", "cells.*.*.*"),

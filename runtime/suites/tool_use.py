@@ -334,7 +334,7 @@ def misfit(row: Mapping[str, Any], tools: Sequence[Any], params: ToolUseParams) 
 
 SUITE = Suite(
     name="tool_use",
-    version=5,
+    version=6,
     params=ToolUseParams,
     runners=("student",),
     figures=("runners.*.exact_call",),

@@ -134,6 +134,15 @@ FLOATS = {"type": "array", "items": {"type": "float"}}
         ({"type": "dict"}, [{"min": [1]}], {"min": 1, "more": 1}, False),
         # a value of the kind of the answers, where the schema says another
         (STRING, [5], 5, True),
+        # a text that stands for such a value (a variable) is compared as it is
+        (FLOATS, ["data['x']"], "data['x']", True),
+        (FLOATS, ["data['x']"], 'data["x"]', False),
+        (FLOATS, ["data"], "Data", False),
+        (INTEGER, ["n_1"], "n1", False),
+        ({"type": "dict"}, ["d.e"], "de", False),
+        (STRING, [["A b"]], ["ab"], False),
+        (STRING, [5, "A b"], "ab", False),
+        ({"type": "any"}, ["A b"], "ab", True),
         # texts and lists that may be left out may be empty
         (STRING, ["a", ""], "", True),
         (FLOATS, [[1.0], ""], [], True),
