@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from kcompiler.cli.plans import FORMAT
 
 #: how far a reward may be from 1, as tau-bench has it
 _CLOSE = 1e-6
+#: suites that score texts: of no item they say that it is right
+_SCORED = ("language_model",)
 
 
 @click.command()
@@ -24,8 +27,8 @@ def trials(files: tuple[Path, ...], runner: str, form: str) -> None:
     """Say how often a task is right in all of k trials: pass^k, from 1 to as many as each task was tried.
 
     FILES are recorded conversations ({"id", "trial", "reward", "messages"}, as tau-bench writes them; right is reward
-    1), or the SUITE-RUNNER.items.jsonl of several runs of `evaluate` over the same rows, each file one trial. A task
-    counts once, however often it was tried: the interval is over tasks.
+    1), or the SUITE-RUNNER.items.jsonl of several runs of `evaluate` over the same rows, each file one trial: of one
+    runner and one suite, and each row once. A task counts once, however often it was tried: the interval is over tasks.
     """
     from runtime.contract.statistics import repeated
 
@@ -71,7 +74,7 @@ def _of_items(files: Sequence[Path], runner: str, again: str) -> list[tuple[str,
     from runtime import catalog
     from runtime.contract import items, parity
 
-    found, first = [], dict[str, str]()
+    found, first, known = [], dict[str, str](), dict[tuple[str, str], Path]()
     for path in files:
         try:
             lines = [one for one in items.load(path) if not runner or one["runner"] == runner]
@@ -84,13 +87,40 @@ def _of_items(files: Sequence[Path], runner: str, again: str) -> list[tuple[str,
         if len(names) != 1:
             there = ", ".join(names) or f"nobody called `{runner}`" if runner else ", ".join(names) or "nobody"
             raise click.UsageError(f"{path} must hold the lines of one runner, there {there}; name it with --runner")
+        suite = _suite(path, names[0])
+        known.setdefault((suite, names[0]), path)
+        if len(known) > 1:
+            told = " and ".join(f"{there} of suite `{of}` and runner `{name}`" for (of, name), there in known.items())
+            raise click.UsageError(f"{told}: trials are of one suite and one runner")
+        lost = next((one for one in lines if one["reason"] == parity.NOT_RECORDED), None)
+        if lost is not None:
+            raise click.UsageError(f"{path}: row `{lost['row']}` is not recorded: nobody knows whether it is right")
         asked = {str(one["row"]): str(one["prompt"]) for one in lines}
+        if len(asked) < len(lines):
+            twice = next(row for row, count in Counter(str(one["row"]) for one in lines).items() if count > 1)
+            raise click.UsageError(f"{path}: row `{twice}` stands there twice; a file is one trial")
         first = first or asked
         odd = sorted(first.keys() ^ asked.keys()) or [row for row in first if first[row] != asked[row]]
         if odd:
             raise click.UsageError(f"{path} and {files[0]} were not asked the same: row `{odd[0]}`")
         found += [(str(one["row"]), parity.right(one)) for one in lines]
     return found
+
+
+def _suite(path: Path, runner: str) -> str:
+    """The suite that a file's name says, as `evaluate` writes it. Raises UsageError."""
+    from runtime import catalog
+
+    stem = path.name.removesuffix(".items.jsonl")
+    suite = stem.removesuffix(f"-{runner}")
+    if suite == stem or suite not in catalog.names("suites"):
+        raise click.UsageError(
+            f"{path}: its name does not say which suite runner `{runner}` was asked; "
+            f"call it SUITE-{runner}.items.jsonl, as `kcompiler evaluate` does"
+        )
+    if suite in _SCORED:
+        raise click.UsageError(f"{path}: items of suite `{suite}` are scored, and none is right or wrong")
+    return suite
 
 
 def _text(data: Mapping[str, Any]) -> str:

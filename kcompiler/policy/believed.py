@@ -2,7 +2,8 @@
 
 A suite that asks a judge takes the report on the judge. Every obligation about a report that was made so, or of
 anything made of it, names the step of that report; its outcome stands only where all that blocks on the judge's report
-passes in the same verdict, and a blocking rule bounds how far the judge's certainty is from its rightness. No pack has
+passes in the same verdict, and a blocking rule bounds how far the judge's certainty is from its rightness, below what
+a judge has that is merely always sure. No pack has
 to ask for it, and none can leave it out.
 """
 
@@ -14,9 +15,12 @@ from typing import Any, NamedTuple
 
 from runtime.contract.questioned import STANDING
 
-#: what a rule must bound from above, of the report on a judge; an error of 1 is the worst there is, and no bound
-CALIBRATION, WORST = "calibration.", 1
-_FROM_ABOVE = ("<", "<=")
+#: what a rule must bound from above, of the report on a judge: the error of the model that judges, or of every model
+CALIBRATION = ("calibration.student", "calibration.*")
+#: a judge that is always sure, and right so often as quality/judged asks at least (0.75), errs by this: a bound at or
+#: above it says nothing
+ALWAYS_SURE = Fraction(1, 4)
+_FROM_ABOVE, _ENDS = ("<", "<="), ("point", "high")
 
 
 def edges(takes: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
@@ -56,21 +60,23 @@ def about(step: str, obligations: Iterable[Mapping[str, Any]]) -> list[Mapping[s
 
 
 def calibrates(one: Mapping[str, Any]) -> bool:
-    """Whether an obligation bounds the calibration error of a judge from above, by less than the worst error."""
+    """Whether an obligation bounds the calibration error of a judge, or its upper end, by less than that of a judge who
+    is always sure."""
     params = one.get("params")
     if not isinstance(params, Mapping) or not str(one.get("kind", "")).startswith("bound@"):
         return False
     metric = params.get("metric")
     paths: Sequence[Any] = metric if isinstance(metric, list) else [metric]
-    bounds = params.get("op") in _FROM_ABOVE and any(str(path).startswith(CALIBRATION) for path in paths)
+    above = params.get("op") in _FROM_ABOVE and params.get("on", "point") in _ENDS
+    bounds = above and any(path in CALIBRATION for path in paths)
     written = params.get("threshold")
     return bounds and not _harmless(one.get("expect") if written is None else written)
 
 
 def _harmless(threshold: object) -> bool:
-    """Whether every error is within it, or it is no number."""
+    """Whether the error of a judge who is always sure is within it, or it is no number."""
     try:
-        return Fraction(str(threshold)) >= WORST
+        return Fraction(str(threshold)) >= ALWAYS_SURE
     except (ValueError, ZeroDivisionError):
         return True
 
@@ -92,7 +98,8 @@ def doubt(step: str, blocking: Sequence[Mapping[str, Any]], outcomes: Mapping[st
     if not any(map(calibrates, blocking)):
         return (
             f"no blocking rule bounds the calibration error of the judge in the report of `{step}`",
-            "name pack quality/judged, or a pack of your own with such a rule about eval.judge",
+            "name pack quality/judged, or a pack of your own with a rule of kind bound about eval.judge: "
+            f"`metric: calibration.student`, `on: high`, a threshold below {float(ALWAYS_SURE)}",
         )
     for one in blocking:
         rule = str(one.get("rule"))

@@ -342,10 +342,13 @@ def _calibrates(one: Mapping[str, Any]) -> bool:
         return False
     metric = params.get("metric")
     texts = metric if isinstance(metric, list) else [metric]
-    bounds = params.get("op") in ("<=", "<") and any(str(text).startswith("calibration.") for text in texts)
+    above = params.get("op") in ("<=", "<") and params.get("on", "point") in ("point", "high")
+    bounds = above and any(text in ("calibration.student", "calibration.*") for text in texts)
     written = params.get("threshold")
     try:
-        return bounds and float(str(one.get("expect") if written is None else written)) < 1
+        return (
+            bounds and float(str(one.get("expect") if written is None else written)) < 0.25
+        )  # what a judge errs by that is always sure
     except ValueError:
         return False
 

@@ -19,17 +19,30 @@ def talks(path, *some):
     return str(path)
 
 
+def worth(right):
+    """Output, parts and reason of an item; None: it is not recorded."""
+    return (None, {}, "not_recorded") if right is None else ("x", {"right": right}, "" if right else "no")
+
+
+def twice(path):
+    """One file with each of its lines twice."""
+    evaluated(path, [True, False])
+    path.write_bytes(path.read_bytes() * 2)
+    return str(path)
+
+
 def evaluated(path, right, runner="gguf", prompt="p"):
     lines = [
         dict(
             zip(
                 items.FIELDS,
-                (f"row-{at}", runner, f"{prompt}{at}", "x", {"right": one}, "" if one else "no"),
+                (f"row-{at}", runner, f"{prompt}{at}", *worth(one)),
                 strict=True,
             )
         )
         for at, one in enumerate(right)
     ]
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(items.written(lines))
     return str(path)
 
@@ -58,8 +71,8 @@ def test_a_task_counts_for_k_where_all_of_k_trials_are_right(tmp_path, capsys):
 
 
 def test_files_of_items_are_trials_of_the_same_rows(tmp_path, capsys):
-    first = evaluated(tmp_path / "a.items.jsonl", [True, True, False])
-    second = evaluated(tmp_path / "b.items.jsonl", [True, False, False])
+    first = evaluated(tmp_path / "1/gold-gguf.items.jsonl", [True, True, False])
+    second = evaluated(tmp_path / "2/gold-gguf.items.jsonl", [True, False, False])
     code, out, err = run(capsys, first, second, "--format", "json")
     assert (code, err) == (0, "")
     found = json.loads(out)
@@ -88,16 +101,28 @@ def test_what_cannot_be_known_of_one_task_is_said(tmp_path, capsys):
 
 
 def test_files_that_are_not_trials_of_one_thing_are_refused(tmp_path, capsys):
-    first = evaluated(tmp_path / "a.items.jsonl", [True, True])
+    first = evaluated(tmp_path / "1/gold-gguf.items.jsonl", [True, True])
     for words, says in (
         ([first, first], "stands there twice"),
-        ([first, evaluated(tmp_path / "b.items.jsonl", [True])], "were not asked the same: row `row-1`"),
-        ([first, evaluated(tmp_path / "c.items.jsonl", [True, True], prompt="q")], "not asked the same: row `row-0`"),
-        ([first, evaluated(tmp_path / "d.items.jsonl", [True, True], "torch"), "--runner", "gguf"], "nobody called"),
+        ([first, evaluated(tmp_path / "2/gold-gguf.items.jsonl", [True])], "were not asked the same: row `row-1`"),
+        (
+            [first, evaluated(tmp_path / "3/gold-gguf.items.jsonl", [True, True], prompt="q")],
+            "not asked the same: row `row-0`",
+        ),
+        (
+            [first, evaluated(tmp_path / "4/gold-torch.items.jsonl", [True, True], "torch"), "--runner", "gguf"],
+            "nobody called",
+        ),
         ([first, talks(tmp_path / "t.jsonl", *MIXED)], "is no SUITE-RUNNER.items.jsonl"),
         ([talks(tmp_path / "t.jsonl", *MIXED), "--runner", "gguf"], "recorded conversations have none"),
         ([evaluated(tmp_path / "e.items.jsonl", [True], "verification_only")], "nobody's answers"),
         ([], "Missing argument"),
+        ([first, str(tmp_path / "4/gold-torch.items.jsonl")], "trials are of one suite and one runner"),
+        ([first, evaluated(tmp_path / "5/needle-gguf.items.jsonl", [True, True])], "trials are of one suite"),
+        ([evaluated(tmp_path / "6/language_model-gguf.items.jsonl", [True, True])], "none is right or wrong"),
+        ([evaluated(tmp_path / "some.items.jsonl", [True, True])], "call it SUITE-gguf.items.jsonl"),
+        ([twice(tmp_path / "7/gold-gguf.items.jsonl")], "row `row-0` stands there twice; a file is one trial"),
+        ([evaluated(tmp_path / "8/gold-gguf.items.jsonl", [True, None])], "row `row-1` is not recorded"),
     ):
         code, _, err = run(capsys, *words)
         assert code == 2, (words, err)

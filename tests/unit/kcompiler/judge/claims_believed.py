@@ -91,7 +91,8 @@ def claims() -> list[Claim]:
             ["inconclusive", "pass"],
             doubted,
             reason="no blocking rule bounds the calibration error of the judge in the report of `referee`.",
-            remedy="name pack quality/judged, or a pack of your own with such a rule about eval.judge",
+            remedy="name pack quality/judged, or a pack of your own with a rule of kind bound about eval.judge: "
+            "`metric: calibration.student`, `on: high`, a threshold below 0.25",
         ),
         _claim("a rule that warns is none", _given(), [MINE, {**SURE, "mode": "warn"}], ["inconclusive", "pass"], doubted),
         _claim("a rule about another step is none", _given(), [{**MINE, "judged_by": "step:x"}, SURE], ["inconclusive", "pass"], doubted),
@@ -156,7 +157,7 @@ def a_bound_of_calibration_bounds_something() -> None:
     calibrates = _module().calibrates
     for made in (
         SURE,
-        {**SURE, "params": bound(["right", "calibration.student"], "<", "0.999")},
+        {**SURE, "params": bound(["right", "calibration.student"], "<", "0.249")},
         {**SURE, "params": bound("calibration.*", "<="), "expect": 0.2},
     ):
         assert calibrates(made) is True, made
@@ -168,9 +169,15 @@ def a_bound_of_calibration_bounds_something() -> None:
         {**SURE, "params": {}},
         {**SURE, "params": bound("calibration.student", ">=", "0.1")},
         {**SURE, "params": bound("calibration.student", "==", "0.1")},
+        {**SURE, "params": {**bound("calibration.student", "<=", "0.1"), "on": "low"}},
+        {**SURE, "params": bound("calibration.ce_only", "<=", "0.1")},
+        {**SURE, "params": bound(["items", "calibration.coreml"], "<=", "0.1")},
         {**SURE, "params": bound("calibrations", "<=", "0.1")},
-        *({**SURE, "params": bound("calibration.student", "<=", limit)} for limit in ("1", "1.0", "7", "x", "1/0", [])),
-        *({**SURE, "params": bound("calibration.student", "<="), "expect": limit} for limit in (None, 1, True, {})),
+        *(
+            {**SURE, "params": bound("calibration.student", "<=", limit)}
+            for limit in ("0.25", "0.9999", "7", "x", "1/0", [])
+        ),
+        *({**SURE, "params": bound("calibration.student", "<="), "expect": limit} for limit in (None, 0.25, True, {})),
     ):
         assert calibrates(made) is False, made
 
