@@ -188,7 +188,7 @@ def _digit(char: str) -> str:
 
 def numerals(text: str, policy: Policy, *, spoken: bool = False, glued: bool = False) -> list[Claim]:
     """Every claim of a plain text and every other numeral in it; of what is `spoken` also numbers that are words.
-    `glued`: also what a sign makes a name in a document, `#12` or `@12`; so is it of what is spoken."""
+    `glued`: also what a sign or a word makes a name in a document, `#12` or `section 12`; so of what is spoken."""
     text = _plain(text)
     return sorted(_claims(text, 0, len(text), policy, spoken, glued or spoken), key=lambda claim: claim.start)
 
@@ -303,12 +303,16 @@ def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool, glued
     names = {name.lower() for name in policy.names}
     for found in span.finditer(text, start, end):
         sure = _sure(found["low"] + found["high"], unit_of(found))
-        if free(found) and sure != "bare" and not _named(text, start, found.start("low"), names, unit_of(found)):
+        if (
+            free(found)
+            and sure != "bare"
+            and (glued or not _named(text, start, found.start("low"), names, unit_of(found)))
+        ):
             insort(taken, found.span())
             for name in ("low", "high"):
                 yield Claim(sure, *found.span(name), (found[name],), unit_of(found))
     for found in number.finditer(text, start, end):
-        if free(found) and not _named(text, start, found.start("number"), names, unit_of(found)):
+        if free(found) and (glued or not _named(text, start, found.start("number"), names, unit_of(found))):
             unit, first = unit_of(found), found.start("number")
             sure, measure = _sure(found["number"], unit), _measure(text, start, first, end, found.end(), policy)
             if _glued(text, first) and not (glued or unit or measure):
