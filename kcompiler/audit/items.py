@@ -67,7 +67,9 @@ def recomputed(
                 held = lines(root, record)
                 found, judged_lines = list(_apart(step, held, dataset, report, subject)), len(held)
         except OSError:
-            findings.append(note(subject, "not made again: its items, or the rows they answer, are not in the store"))
+            why = "its items, or the rows they answer, are not in the store"
+            word = "what no other number in it gives is the word of who made it, or signed it"
+            findings.append(note(subject, f"not made again: {why}; {word}"))
             continue
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, Refusal) as reason:
             # a line that was put there may break whatever reads it

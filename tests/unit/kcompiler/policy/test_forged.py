@@ -43,7 +43,7 @@ class Free(NamedTuple):
 
 
 #: what was counted or measured item by item and stands in the report once: whoever has the items makes the whole report
-#: again and compares it (`kcompiler audit`, KA26)
+#: again and compares it (`kcompiler audit`, KA26); without the rows, as in a bundle, it says that nobody did (KA90)
 COUNTED = "counted of the items, and said once: audit counts them again"
 #: how far items scatter: with it the ends move, which follow from it
 SCATTER = "how items scatter is said once: audit computes it again from them"
