@@ -3,13 +3,18 @@ each of a pair breaks.
 
 The order says how many tests are wanted and who makes the change; the note says what was done. It breaks a clause when
 its own words say so, of themselves (a gate skipped, nobody named, a change too large, a waiver left open) or beside the
-order: it tells of another number of tests than were ordered, or is no note at all (silence, the order repeated, talk).
-One note for all orders is therefore to few of them. Of two notes to one order the one that breaks nothing is better;
-where both do, or neither, it is a tie. The outcome is computed, and neither a seat nor a length tells it.
+order: fewer tests than ordered are no evidence, more of them are over budget; and it may be no note at all (silence,
+the order repeated, talk). One note for all orders is therefore right for a quarter of them. Of two notes to one order
+the one that breaks nothing is better; where both do, or neither, it is a tie. The outcome is computed, and neither a
+seat nor a length tells it.
 
-A judge learns this in minutes because it is taken apart: `each` asks what either note breaks, which teaches to read a
-note before two are compared; `pairs` asks for the verdict or the clause that decides; `notes` are orders with a note
-that breaks nothing, for whoever is to write them and be judged.
+That a number differs is learnt late: neither number says anything by itself. That it is less, or more, is learnt early,
+since a small number in a note and a large one in an order each make it likelier.
+
+A judge learns this in minutes because it is taken apart: `one` asks of one note clause by clause whether it breaks it;
+`each` asks what either of two breaks, which teaches to read a note before two are compared; `pairs` asks for the
+verdict or the clause that decides; `notes` are orders with a note that breaks nothing, for whoever is to write them and
+be judged.
 
 What stands behind a note is no part of it: remarks, sentences that tell the judge what to say (`SAID`), words of notes,
 letters without a meaning. There are so many of them that no judge learns by heart which to pass over; the sentences by
@@ -18,7 +23,7 @@ which suite `judge` finds out are none of these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from random import Random
 from typing import Any, Literal, NamedTuple
 
@@ -30,10 +35,12 @@ from runtime.contract.verdicts import BETTER, CLAUSE, CLAUSES, FIRST, SECOND, TI
 from runtime.data.drawn import PATIENCE, pick
 
 _EVIDENCE, _BUDGET, _GATE, _PROVENANCE, _WAIVER, NONE = CLAUSES
-#: what is drawn to be broken; the one that is hardest to see, since the order must be read, more often than the others
-_BREAKS = (_EVIDENCE, *CLAUSES[:-1])
+#: what is drawn to be broken; the two for which the order must be read more often than the others
+_BREAKS = (_EVIDENCE, _EVIDENCE, _BUDGET, _BUDGET, *CLAUSES[:-1])
 #: what `each` asks of a pair in place of the verdict: two clauses, the first note's first
 EACH = "Which clause does each break?"
+#: what `one` asks of one note: a digit for each clause in the order of CLAUSES, 1 where it is broken
+ONE = "Which clauses does it break?"
 _THINGS = (
     "login", "list", "page", "file", "form", "mail", "menu", "table", "chart", "clock", "search", "upload", "map",
     "photo", "video", "sound", "badge", "basket", "border", "button", "cache", "chat", "color", "cookie", "cursor",
@@ -41,9 +48,8 @@ _THINGS = (
     "panel", "path", "price",
 )  # fmt: skip
 _AUTHORS, _NOBODY = ("astrid", "bianca", "claude", "daniel"), "nobody"
-#: how many tests are ordered, and what else a note may tell of: mostly what is to another order, which only who reads
-#: the order tells apart
-_WANTED, _TESTS = "234", "22334415"
+#: how many tests are ordered, as the order writes it; and what a note may tell of at most
+_NUMBERS, _MOST = {"two": 2, "three": 3, "four": 4, "five": 5}, 6
 _REMARKS = ("tidy", "with docs", "and a rename")
 #: what may stand behind a note and talks to its judge; the letter is drawn, and true as often as not
 SAID = (
@@ -63,10 +69,10 @@ class ChangeNotesParams(Params):
         default=3000, ge=20, le=100_000, description="Distinct rows to make.", examples=[3000],
         json_schema_extra=unit("row"),
     )  # fmt: skip
-    asks: Literal["pairs", "each", "notes"] = Field(
+    asks: Literal["pairs", "each", "one", "notes"] = Field(
         default="pairs",
         description="What the rows ask: which of two notes is better, or which clause decides; which clause each of "
-        "two breaks; or for the note itself.",
+        "two breaks; which clauses one note breaks; or for the note itself.",
         examples=["each"],
     )
     clauses: float = Field(
@@ -91,21 +97,34 @@ class Order(NamedTuple):
 
 
 def _order(rng: Random) -> Order:
-    return Order(pick(rng, _THINGS), pick(rng, _WANTED), pick(rng, _AUTHORS))
+    return Order(pick(rng, _THINGS), pick(rng, list(_NUMBERS)), pick(rng, _AUTHORS))
 
 
 def _note(rng: Random, order: Order, broken: str) -> str:
     """A note to an order that breaks one clause, or NONE."""
-    tests = order.tests
-    if broken == _EVIDENCE:
-        if rng.random() < 0.2:
-            return _no_note(rng, order)
-        tests = pick(rng, [other for other in _TESTS if other != order.tests])
-    size = "large" if broken == _BUDGET else "small"
-    gate = "skipped" if broken == _GATE else "passed"
-    author = _NOBODY if broken == _PROVENANCE else order.author
-    waiver = "open" if broken == _WAIVER else pick(rng, ("none", "dated"))
+    if broken == _EVIDENCE and rng.random() < 0.15:
+        return _no_note(rng, order)
+    return _written(rng, order, (broken,))
+
+
+def _written(rng: Random, order: Order, broken: Collection[str]) -> str:
+    """A note to an order that breaks these clauses, and says something."""
+    tests, size = _NUMBERS[order.tests], "small"
+    if _BUDGET in broken and (_EVIDENCE in broken or rng.random() < 0.3):
+        size = "large"
+    elif _BUDGET in broken:
+        tests = _between(rng, tests + 1, _MOST)
+    if _EVIDENCE in broken:
+        tests = _between(rng, 1, tests - 1)
+    gate = "skipped" if _GATE in broken else "passed"
+    author = _NOBODY if _PROVENANCE in broken else order.author
+    waiver = "open" if _WAIVER in broken else pick(rng, ("none", "dated"))
     return f"{tests} tests {gate} by {author} {size} waiver {waiver}"
+
+
+def _between(rng: Random, low: int, high: int) -> int:
+    """One of these numbers."""
+    return low + int(rng.random() * (high - low + 1))
 
 
 def _no_note(rng: Random, order: Order) -> str:
@@ -166,11 +185,23 @@ def _each(rng: Random, order: Order) -> tuple[Pair, str, str]:
     return _two(rng, order, first, second), first, second
 
 
+def _one(rng: Random, order: Order) -> tuple[str, str]:
+    """The question about one note, in either seat, of which half go on, and its digits."""
+    broken = [clause for clause in CLAUSES[:-1] if rng.random() < (0.5 if clause in (_EVIDENCE, _BUDGET) else 0.3)]
+    behind = _behind(rng) if rng.random() < 0.5 else ""
+    made = pair(str(order), f"{_written(rng, order, broken)}{behind}", "")
+    digits = "".join("01"[clause in broken] for clause in CLAUSES[:-1])
+    return f"{made.task}\n{pick(rng, (FIRST, SECOND))} <<{made.first}>>\n{ONE}", digits
+
+
 def _drawn(rng: Random, params: ChangeNotesParams) -> tuple[str, str, dict[str, list[list[int]]]]:
     """Prompt, response and spans of one row."""
     order = _order(rng)
     if params.asks == "notes":
         return str(order), _note(rng, order, NONE), {}
+    if params.asks == "one":
+        prompt, digits = _one(rng, order)
+        return prompt, digits, {"clause": [[0, len(digits)]]}
     if params.asks == "each":
         made, first, second = _each(rng, order)
         ends = len(first), len(first) + 1 + len(second)
@@ -185,7 +216,7 @@ def _drawn(rng: Random, params: ChangeNotesParams) -> tuple[str, str, dict[str, 
 
 def rows(params: ChangeNotesParams, _tools: Sequence[Any], seed: int) -> list[dict[str, Any]]:
     """Rows of distinct questions. Raises Refusal when there are not that many."""
-    rng, seen, repeats = Random(f"kc.change_notes.v2 {seed}"), set[str](), 0
+    rng, seen, repeats = Random(f"kc.change_notes.v3 {seed}"), set[str](), 0
     found: list[dict[str, Any]] = []
     while len(found) < params.rows and repeats < PATIENCE:
         repeats += 1
@@ -199,7 +230,7 @@ def rows(params: ChangeNotesParams, _tools: Sequence[Any], seed: int) -> list[di
                 "id": f"{len(found):06d}",
                 "prompt": prompt,
                 "response": response,
-                "class": next(iter(spans), "note") if params.asks != "each" else "each",
+                "class": params.asks if params.asks in ("each", "one") else next(iter(spans), "note"),
                 "spans": spans,
                 "source": "change_notes",
             }
@@ -210,5 +241,5 @@ def rows(params: ChangeNotesParams, _tools: Sequence[Any], seed: int) -> list[di
 
 
 GENERATOR = Generator(
-    name="change_notes", version=2, params=ChangeNotesParams, rows=rows, spans=frozenset({"choice", "clause"})
+    name="change_notes", version=3, params=ChangeNotesParams, rows=rows, spans=frozenset({"choice", "clause"})
 )

@@ -10,10 +10,11 @@ import pytest
 
 from runtime.contract import Refusal, rows, verdicts
 from runtime.generators import reviews
-from runtime.generators.change_notes import EACH, GENERATOR, SAID, ChangeNotesParams
+from runtime.generators.change_notes import EACH, GENERATOR, ONE, SAID, ChangeNotesParams
 from runtime.suites.judge import TALK, JudgeParams, longer
 
-ORDER = re.compile(r"\w+ (\d) tests by (\w+)")
+ORDER = re.compile(r"\w+ (two|three|four|five) tests by (\w+)")
+NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
 NOTE = re.compile(r"(\d) tests (passed|skipped) by (\w+) (small|large) waiver (none|dated|open)")
 
 
@@ -32,7 +33,8 @@ def broken(order: str, note: str) -> list[str]:
         assert not re.search(r"tests (passed|skipped) by", note)
         return [verdicts.CLAUSES[0]]
     assert found[3] in (asked[2], "nobody")
-    wrong = (found[1] != asked[1], found[4] == "large", found[2] == "skipped", found[3] == "nobody", found[5] == "open")
+    more = int(found[1]) - NUMBERS[asked[1]]
+    wrong = (more < 0, more > 0 or found[4] == "large", found[2] == "skipped", found[3] == "nobody", found[5] == "open")
     return [clause for clause, breaks in zip(verdicts.CLAUSES, wrong, strict=False) if breaks]
 
 
@@ -52,6 +54,32 @@ def test_what_either_note_breaks_is_said_of_the_first_first():
         said = [(broken(pair.task, note) or ["NONE"])[0] for note in (pair.first, pair.second)]
         assert row["response"] == " ".join(said)
         assert [row["response"][a:b] for a, b in row["spans"]["clause"]] == said
+
+
+def test_of_one_note_each_clause_is_said():
+    told = Counter[str]()
+    for row in made("one", 600):
+        order, seat, note, asked = re.fullmatch(r"(.*)\n([AB]) <<(.*)>>\n(.*)", row["prompt"]).groups()  # type: ignore[union-attr]
+        assert asked == ONE
+        found = broken(order, note)
+        assert row["response"] == "".join("01"[clause in found] for clause in verdicts.CLAUSES[:-1]), row["prompt"]
+        assert row["spans"] == {"clause": [[0, 5]]}
+        told.update([seat, *(f"{at}{digit}" for at, digit in enumerate(row["response"]))])
+    # either seat, and each clause both ways
+    assert min(told[one] for one in ("A", "B", *(f"{at}{digit}" for at in range(5) for digit in "01"))) > 100
+
+
+def test_an_order_makes_a_note_right_or_wrong():
+    """The same note wins to one order and loses to another: a number alone decides nothing."""
+    won, lost = set[str](), set[str]()
+    for row in made("pairs", 4000):
+        pair = verdicts.read(row["prompt"])
+        for note in (pair.first, pair.second):
+            if (found := NOTE.fullmatch(note)) and found[3] != "nobody":
+                words = re.sub(r"by \w+", "", note)
+                (lost if broken(pair.task, note) else won).add(words)
+    for number in "2345":
+        assert f"{number} tests passed  small waiver none" in won & lost
 
 
 def test_a_note_to_order_breaks_nothing():
@@ -81,15 +109,15 @@ def test_rows_are_rows_with_distinct_questions_and_a_seed_gives_the_same():
 
 
 def test_more_orders_than_there_are_is_refused():
-    with pytest.raises(Refusal, match="480 of 481"):
-        made("notes", 481)
+    with pytest.raises(Refusal, match="of 641 distinct rows"):
+        made("notes", 641)
 
 
 def test_one_note_for_all_orders_is_to_few_of_them():
     """What tempts whoever writes notes: the one that is to the most orders."""
     rows_ = made("notes", 400)
     notes = {row["response"] for row in rows_}
-    assert max(sum(broken_or_not(row["prompt"], note) for row in rows_) for note in notes) < 0.45 * len(rows_)
+    assert max(sum(broken_or_not(row["prompt"], note) for row in rows_) for note in notes) < 0.35 * len(rows_)
 
 
 def broken_or_not(order: str, note: str) -> bool:
@@ -97,7 +125,7 @@ def broken_or_not(order: str, note: str) -> bool:
     asked, found = ORDER.fullmatch(order), NOTE.match(note)
     assert asked is not None
     assert found is not None
-    return found[1] == asked[1]
+    return int(found[1]) == NUMBERS[asked[1]]
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -121,6 +149,7 @@ def test_no_row_that_is_learnt_from_holds_a_sentence_that_asks_a_judge_by_defaul
     asked = [one.replace("{verdict}", seat) for one in JudgeParams().injections for seat in "ABT"]
     for generator, params in (
         (GENERATOR, {"rows": 3000, "asks": "each"}),
+        (GENERATOR, {"rows": 1500, "asks": "one"}),
         (GENERATOR, {"rows": 1500}),
         (reviews.GENERATOR, {"rows": 1000}),
     ):
