@@ -63,7 +63,7 @@ def _moved(home: project.Project, revision: str) -> list[tuple[str, Moved]]:
     from kcompiler import assets
     from kcompiler.cli.packs import laid_out, loaded, then_and_shipped
     from kcompiler.cli.views import git
-    from kcompiler.diff.packs import compare, moved
+    from kcompiler.diff.packs import compare, gone
     from kcompiler.policy import available, load
 
     own, shipped = home.root / "policies", assets.folder("policies")
@@ -83,5 +83,5 @@ def _moved(home: project.Project, revision: str) -> list[tuple[str, Moved]]:
             if name in now:
                 found += [(name, one) for one in compare(old, loaded(load([name], [own, shipped]), home.root))]
             else:
-                found += [(name, moved(rule.rule.id, rule, None)) for rule in old.rules]
+                found += [(name, one) for one in gone(old)]
     return found

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kcompiler.diff import approval
 from kcompiler.diff.direction import Direction, direction, number
 from kcompiler.lock import ABSENT, changed
 
@@ -123,8 +124,10 @@ def _named(
             entry = was or now or {}
             parts = [short(entry[part]) for part in ("path", "version", "digest", "code", "license") if entry.get(part)]
             yield Change(area=area, sign="+" if was is None else "-", name=name, what="  ".join(parts), trust=True)
+        yield from _approval(area, name, was or {}, now or {})
+        if was is None or now is None:
             continue
-        for dotted, value, other in _leaves(was, now):
+        for dotted, value, other in _leaves(*({k: v for k, v in one.items() if k != "approval"} for one in (was, now))):
             yield Change(
                 area=area,
                 sign="~",
@@ -135,6 +138,22 @@ def _named(
                 old=_json(value),
                 new=_json(other),
             )
+
+
+def _approval(area: Area, name: str, was: Plan, now: Plan) -> Iterator[Change]:
+    """Who must sign the lock: of a pack that comes or goes as well."""
+    for one in approval.moves(was.get("approval"), now.get("approval")):
+        yield Change(
+            area=area,
+            sign="~",
+            name=name,
+            what=f"{one.path} {moved(one.old, one.new)}",
+            direction=one.direction,
+            trust=True,
+            path=one.path,
+            old=one.old,
+            new=one.new,
+        )
 
 
 def _waivers(old: Plan, new: Plan) -> Iterator[Change]:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kcompiler.diff import approval
 from kcompiler.diff.direction import Direction, direction
-from kcompiler.policy.load import LoadedPack, LoadedRule
+from kcompiler.policy.load import LoadedPack, LoadedRule, signers
 from kcompiler.policy.rule import Rule
 
 Way = Literal["same", "stronger", "weaker", "incomparable", "added", "removed"]
@@ -32,10 +33,15 @@ def compare(old: LoadedPack, new: LoadedPack) -> list[Moved]:
     before = {one.rule.id: one for one in old.rules}
     after = {one.rule.id: one for one in new.rules}
     found = [moved(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
-    return [*_tiers(old, new), *found]
+    return [*_head(old, new), *_promise(old, new), *_signers(old, new), *found]
 
 
-def _tiers(old: LoadedPack, new: LoadedPack) -> Iterator[Moved]:
+def gone(old: LoadedPack) -> list[Moved]:
+    """What a pack takes with it that is there no longer: its rules, and whoever had to sign a lock."""
+    return [*_signers(old, None), *(moved(one.rule.id, one, None) for one in old.rules)]
+
+
+def _head(old: LoadedPack, new: LoadedPack) -> Iterator[Moved]:
     """What pack.yaml says of all rules: where it may be used, and of how many items a rate must be."""
     if old.pack.min_n != new.pack.min_n:
         less = new.pack.min_n < old.pack.min_n
@@ -47,12 +53,35 @@ def _tiers(old: LoadedPack, new: LoadedPack) -> Iterator[Moved]:
         yield Moved(rule="pack.yaml", way="incomparable", what=what, weakens=True)
 
 
+def _promise(old: LoadedPack, new: LoadedPack) -> Iterator[Moved]:
+    """What `strengthens` names: without it nothing holds the pack to another one's floors any more, now or later."""
+    was, now = old.pack.strengthens, new.pack.strengthens
+    if was == now:
+        return
+    held, below = set(), new.below
+    while below is not None:
+        held.add(below.pack.name)
+        below = below.below
+    way: Way = "stronger" if not was or was in held else "incomparable" if now else "weaker"
+    what = f"strengthens {was or 'none'} → {now or 'none'}"
+    yield Moved(rule="pack.yaml", way=way, what=what, weakens=way != "stronger")
+
+
+def _signers(old: LoadedPack, new: LoadedPack | None) -> Iterator[Moved]:
+    """Who must sign a lock before it is applied; None: the pack is gone. Who approves a waiver moves each rule."""
+    asked = [{} if one is None else signers(one.pack) for one in (old, new)]
+    for step in approval.moves(*(one.get("approval") for one in asked)):
+        assert step.direction
+        what = f"{step.path} {step.old or 'none'} → {step.new or 'none'}"
+        yield Moved(rule="pack.yaml", way=step.direction, what=what, weakens=step.direction != "stronger")
+
+
 def moved(name: str, old: LoadedRule | None, new: LoadedRule | None) -> Moved:
     """What became of one rule; None: there is no such rule on that side."""
     if old is None or new is None:
         way, what = direction(plain(old) if old else None, plain(new) if new else None)
-        gone: Way = "added" if old is None else "removed"
-        return Moved(rule=name, way=gone, what=what, weakens=way == "weaker")
+        became: Way = "added" if old is None else "removed"
+        return Moved(rule=name, way=became, what=what, weakens=way == "weaker")
     moves: list[tuple[Direction, str]] = []
     way, what = direction(plain(old), plain(new))
     if plain(old) != plain(new):

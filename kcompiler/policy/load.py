@@ -79,13 +79,13 @@ class Policy:
                 "version": one.pack.version,
                 "digest": one.digest,
                 "rules": len(one.rules),
-                **_approval(one.pack),
+                **signers(one.pack),
             }
             for one in self.packs
         ]
 
 
-def _approval(pack: Pack) -> dict[str, Any]:
+def signers(pack: Pack) -> dict[str, Any]:
     """How many of whom must sign a lock; nothing where the pack does not ask."""
     asked = None if pack.approval is None else pack.approval.lock
     if asked is None:

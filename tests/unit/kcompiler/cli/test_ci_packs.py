@@ -101,6 +101,21 @@ def test_a_pack_that_is_gone_is_weaker(home: Path) -> None:
     }
 
 
+def test_a_signature_less_is_weaker_whether_the_pack_is_there_or_gone(home: Path) -> None:
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
+    head = Path("policies/acme/lab/pack.yaml")
+    without = head.read_text()
+    head.write_text(f"{without}approvers: [{{name: ana, key: {key}}}]\napproval: {{lock: {{min: 1}}}}\n")
+    git("commit", "-qam", "signed")
+    head.write_text(without)
+    row = {"rule": "acme/lab/pack.yaml", "way": "weaker", "what": "approval.min 1 → none", "weakens": True}
+    assert ci(1)["policy diff"]["data"]["rules"] == [{**row, "allowed": None}]
+    assert _main(["policy", "diff", "HEAD:acme/lab", "acme/lab"]) == 1
+    assert _main(["policy", "diff", "acme/lab", "HEAD:acme/lab"]) == 0
+    shutil.rmtree("policies/acme")
+    assert row.items() <= ci(1)["policy diff"]["data"]["rules"][0].items()
+
+
 def test_somebody_says_why_and_it_stands_in_the_output(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit("policies/acme/lab/few/rule.yaml", '"60"', '"90"')
     parts = ci(1, "--allow-weaker", "acme/lab/few", "two runs share the machine")

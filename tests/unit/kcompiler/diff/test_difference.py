@@ -144,3 +144,29 @@ def test_one_more_source_hides_no_change_of_the_others():
         "params.sources.a.split",
         "params.sources.b.split",
     }
+
+
+def test_who_signs_the_lock_is_told_with_its_direction():
+    def plan(approval):
+        made = copy.deepcopy(BASE)
+        made["policies"][0].pop("approval", None)
+        if approval:
+            made["policies"][0]["approval"] = approval
+        return made
+
+    def ways(old, new):
+        found = compare(plan(old), plan(new))
+        assert all(one.trust and one.area == "policy" for one in found)
+        return [(one.path, one.direction) for one in found]
+
+    two = {"min": 2, "approvers": {"ana": "A", "bo": "B"}}
+    assert ways(two, {**two, "min": 1}) == [("approval.min", "weaker")]
+    assert ways({**two, "min": 1}, two) == [("approval.min", "stronger")]
+    assert ways(two, None) == [("approval.min", "weaker")]
+    assert ways(None, two) == [("approval.min", "stronger")]
+    assert ways(two, {**two, "approvers": {"ana": "C", "bo": "B"}}) == [("approval.approvers.ana", "incomparable")]
+    # and of a pack that goes or comes
+    without = plan(None)
+    del without["policies"][0]
+    assert [(one.sign, one.direction) for one in compare(plan(two), without)] == [("-", ""), ("~", "weaker")]
+    assert [(one.sign, one.direction) for one in compare(without, plan(two))] == [("+", ""), ("~", "stronger")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from kcompiler import assets, policy
-from kcompiler.diff.packs import Moved, compare
+from kcompiler.diff.packs import Moved, compare, gone
 from kcompiler.judge import judge
 from kcompiler.policy import cases
 from kcompiler.policy.load import LoadedPack
@@ -94,6 +95,83 @@ def test_the_head_of_a_pack_moves_all_of_its_rules(tmp_path: Path) -> None:
     narrow = pack(tmp_path / "c", risk_tiers=[1])
     assert compare(few, narrow)[0].weakens
     assert not any(item.weakens for item in compare(narrow, few))
+
+
+def key(number: int) -> str:
+    blob = b"\0\0\0\x0bssh-ed25519\0\0\0 " + bytes([number]) * 32
+    return f"ssh-ed25519 {base64.b64encode(blob).decode()}"
+
+
+ANA, BO, CY = ({"name": name, "key": key(number)} for number, name in enumerate(("ana", "bo", "cy")))
+
+
+def signed(least: int, *approvers: dict[str, str]) -> dict[str, Any]:
+    """The head of a pack that wants so many of them to sign a lock."""
+    return {"approvers": list(approvers), "approval": {"lock": {"min": least}}}
+
+
+TWO = signed(2, ANA, BO)
+SIGNERS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
+    ("one signature less", TWO, signed(1, ANA, BO), ["weaker"]),
+    ("one signature more", signed(1, ANA, BO), TWO, ["stronger"]),
+    ("nobody has to sign", TWO, {}, ["weaker"]),
+    ("somebody has to sign", {}, TWO, ["stronger"]),
+    ("only waivers are approved", TWO, {**TWO, "approval": {"waiver": {"min": 2}}}, ["weaker"]),
+    ("somebody else may sign", TWO, signed(2, ANA, BO, CY), ["incomparable"]),
+    ("somebody may sign no more", signed(2, ANA, BO, CY), TWO, ["stronger"]),
+    ("another key", TWO, signed(2, ANA, {**BO, "key": CY["key"]}), ["incomparable"]),
+    ("another name for a key", TWO, signed(2, ANA, {**BO, "name": "cy"}), ["stronger", "incomparable"]),
+    (
+        "keys that change hands",
+        TWO,
+        signed(2, {**ANA, "key": BO["key"]}, {**BO, "key": ANA["key"]}),
+        ["incomparable"] * 2,
+    ),
+    ("another order", TWO, signed(2, BO, ANA), []),
+    ("how long a waiver of no rule lasts", {**TWO, "approval": {"lock": {"min": 2}, "waiver": {"min": 2}}}, TWO, []),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "ways"), [item[1:] for item in SIGNERS], ids=[item[0] for item in SIGNERS])
+def test_who_signs_a_lock_moves_the_pack(
+    tmp_path: Path, old: dict[str, Any], new: dict[str, Any], ways: list[str]
+) -> None:
+    found = [one for one in compare(pack(tmp_path / "a", **old), pack(tmp_path / "b", **new)) if one.way != "same"]
+    assert [one.way for one in found] == ways
+    assert all(one.rule == "pack.yaml" and one.what.startswith("approval.") for one in found)
+    assert [one.weakens for one in found] == [way != "stronger" for way in ways]
+
+
+def test_a_pack_that_is_gone_takes_its_signers_with_it(tmp_path: Path) -> None:
+    assert [(one.rule, one.way, one.weakens) for one in gone(pack(tmp_path / "a", **TWO))] == [
+        ("pack.yaml", "weaker", True),
+        ("loud", "removed", True),
+    ]
+    assert [one.rule for one in gone(pack(tmp_path / "b"))] == ["loud"]
+
+
+def test_a_promise_that_is_taken_back_is_weaker_though_every_rule_stays(tmp_path: Path) -> None:
+    def above(name: str, **header: Any) -> LoadedPack:
+        root = tmp_path / name
+        pack(root)
+        for below, more in (("mid", {"strengthens": "lab"}), ("top", header)):
+            (root / below / "loud").mkdir(parents=True)
+            (root / below / "pack.yaml").write_text(yaml.safe_dump({**PACK, "name": below, **more}))
+            (root / below / "loud" / "rule.yaml").write_text(yaml.safe_dump({**RULE, "params": PARAMS}))
+        loaded = policy.load(["top"], [root])
+        assert list(loaded.problems) == []
+        return loaded.packs[0]
+
+    none, lab, mid = above("n"), above("l", strengthens="lab"), above("m", strengthens="mid")
+
+    def ways(old: LoadedPack, new: LoadedPack) -> list[tuple[str, str, bool]]:
+        return [(one.rule, one.way, one.weakens) for one in compare(old, new) if one.way != "same"]
+
+    assert ways(lab, none) == [("pack.yaml", "weaker", True)]
+    assert ways(mid, lab) == [("pack.yaml", "incomparable", True)]
+    # what strengthens `mid` strengthens `lab`, too
+    assert ways(lab, mid) == ways(none, lab) == [("pack.yaml", "stronger", False)]
+    assert ways(mid, mid) == []
 
 
 def test_every_shipped_pack_is_the_same_as_itself() -> None:
