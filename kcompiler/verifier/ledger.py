@@ -176,7 +176,7 @@ def wrong(
         yield "/data/budgets"
         return
     for name, limit in limits.items():
-        if not _near(text_at(told, name, "left", "value"), limit - spent[name]):
+        if not _near(text_at(told, name, "left", "value"), max(0, limit - spent[name])):
             yield f"/data/budgets/{name}/left"
     kept = [text_at(report, "data", "budgets_kept", one) for one in ("k", "n")]
     if kept != [sum(spent[name] <= limit for name, limit in limits.items()), len(limits)]:

@@ -118,7 +118,8 @@ def _budgets(accounts: Sequence[Account], counted: Mapping[str, int]) -> dict[st
     spent = {one.name: (one, round(one.spent + one.reserved, 9)) for one in accounts}
     return {
         "budgets": {
-            name: {"spent": measured(value, one.unit), "left": measured(round(one.limit - value, 9), one.unit)}
+            # what is over a budget is seen in `spent`; of a budget that is used up nothing is left, not less
+            name: {"spent": measured(value, one.unit), "left": measured(max(0, round(one.limit - value, 9)), one.unit)}
             for name, (one, value) in spent.items()
         },
         "budgets_kept": rate(sum(value <= one.limit for one, value in spent.values()), len(spent)),

@@ -294,7 +294,7 @@ def test_explain_takes_a_name_without_its_kind(home, capsys):
     assert _main(["explain", "kl"]) == 0
     assert capsys.readouterr().out.startswith("loss:kl\n")
     assert _main(["explain", "data"]) == 0
-    assert capsys.readouterr().out.endswith("see also step:data\n")
+    assert capsys.readouterr().out.endswith("see also gate:data, step:data\n")
     assert _main(["explain", "convert", "--spec", SPEC]) == 0
     assert "derivation" in capsys.readouterr().out
     assert _main(["explain", "hardware.target"]) == 2

@@ -229,4 +229,4 @@ def test_what_is_overdrawn_is_not_kept(story: tuple[Told, dict[str, float]]) -> 
     told, _ = story
     run = apply(plan(told.root, 5, usd=0.3), root=told.root, judge=approve)
     kept, budgets = run.reports["apply"]["data"]["budgets_kept"], run.reports["apply"]["data"]["budgets"]
-    assert (kept["k"], kept["n"], budgets["usd"]["left"]["value"]) == (5, 6, -0.075)
+    assert (kept["k"], kept["n"], budgets["usd"]["left"]["value"]) == (5, 6, 0)
