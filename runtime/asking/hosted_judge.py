@@ -67,8 +67,11 @@ class Hosted:
         if params.hosted is None or params.terms is None:
             raise Refusal("this backend asks a judge behind a server, and none is named", action="plan again")
         self._takes, self._ctx, self._alone = takes, ctx, params.judging == "evaluated"
-        self._terms, self._device, self._threads = params.terms, params.device, params.threads
-        self._server = Server.model_validate({**params.hosted, **self._terms.pace})
+        terms, self._device, self._threads = params.terms, params.device, params.threads
+        self._server = Server.model_validate({**params.hosted, **terms.pace})
+        # read before anybody is asked: a shard may have nobody to ask
+        self._purse, self._usd = terms.purse, terms.usd
+        self._calls, self._tokens = terms.teacher_calls, terms.teacher_tokens
         #: the version that the report on the judge is about
         self._evaluated = ""
 
@@ -100,10 +103,10 @@ class Hosted:
                 told=told,
                 device=self._device,
                 threads=self._threads,
-                purse=self._terms.purse,
-                usd=self._terms.usd,
-                teacher_calls=self._terms.teacher_calls,
-                teacher_tokens=self._terms.teacher_tokens,
+                purse=self._purse,
+                usd=self._usd,
+                teacher_calls=self._calls,
+                teacher_tokens=self._tokens,
             ),
             _Runner,
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from runtime import catalog
-from runtime.contract import MachineError, Refusal, Stopped
+from runtime.contract import ASIDE, MachineError, Refusal, Stopped
 from runtime.contract.forecast import WORK, Forecast
 from runtime.contract.peak import PEAK, Peak, higher, peak_of
 from runtime.contract.places import NoPlace
@@ -236,7 +236,12 @@ class Attempt:
             call.step.gives_of(params)
             self._check_ledger(call, ledger)
         self._check_takes()
-        others = {port: self._stage(port) for port, give in call.gives.items() if give.kind != "report"}
+        others = {
+            # of many who divide the work one may have nobody to ask
+            port: self._stage(port, bare=give.kind in ASIDE)
+            for port, give in call.gives.items()
+            if give.kind != "report"
+        }
         ports = {port for port, give in call.gives.items() if give.kind == "report"}
         for port in sorted(ports):
             if port not in ctx.reported or (self._folder / "out" / port / REPORT).exists():
@@ -254,7 +259,7 @@ class Attempt:
         self._state.disk.write(path, "".join(f"{name}\n" for name in read).encode())
         return Ledger(read, lambda name: self._state.disk.append(path, f"{name}\n".encode()))
 
-    def _stage(self, port: str, *, report: bool = False) -> Staged:
+    def _stage(self, port: str, *, report: bool = False, bare: bool = False) -> Staged:
         folder = self._folder / "out" / port
         if report and str(self._folder) in (folder / REPORT).read_text(encoding="utf-8"):
             raise self._refusal(f"the report on port `{port}` contains a path of this machine", "KR0105")
@@ -262,7 +267,7 @@ class Attempt:
             staged = self._state.store.stage(folder) if folder.is_dir() else None
         except ValueError as error:
             raise self._refusal(f"output port `{port}`: {error}", "KR0105") from error
-        if staged is None or staged.size_bytes == 0:
+        if staged is None or (staged.size_bytes == 0 and not bare):
             raise self._refusal(f"output port `{port}` was left empty", "KR0105")
         return staged
 

@@ -9,23 +9,23 @@ import pytest
 
 from tests.flow.world import MAIN, SIGNALLED, Home, signals
 
-SHARDS = [f"evaluate-answers-shard-{number}" for number in range(2)]
-#: thirty rows are one lot; here they are three
+SHARDS = [f"evaluate-answers-shard-{number}" for number in range(4)]
+#: thirty rows are one lot; here they are three, so that one of four shards has nobody to ask
 SMALL = """
 from runtime.contract import lots
 lots.ROWS = 10
 """
 
 
-def two(data: dict[str, Any]) -> None:
-    data["evaluation"]["suites"][0]["shards"] = 2
+def four(data: dict[str, Any]) -> None:
+    data["evaluation"]["suites"][0]["shards"] = 4
 
 
 @pytest.mark.slow
 def test_killed_between_lots_a_sharded_evaluation_ends_as_one_step_alone(done: Home) -> None:
     done.apply("--force", "evaluate-answers", code=SMALL + MAIN).ended(1, "fail")
     before = done.digests()
-    done.change(two)
+    done.change(four)
     # the first shard's second lot is answered, and not yet durable
     kill = signals(signal.SIGKILL, "os.rename", r"work/lots/.*\.jsonl", 2)
     result = done.apply(code=SMALL + SIGNALLED, env=kill)
