@@ -63,7 +63,7 @@ def told(facts: Facts) -> Facts:
     file = next(
         path
         for path in sorted((ROOT / "policies").rglob("pass.json"))
-        if (json.loads(path.read_text())["report"] or {}).get("kind") == "eval.tool_use"
+        if (json.loads(path.read_text()).get("report") or {}).get("kind") == "eval.tool_use"
     )
     report = {**json.loads(file.read_text())["report"], "step": EVALUATED}
     return replace(facts, reports={**facts.reports, EVALUATED: text(report)})

@@ -544,7 +544,7 @@ CLAIMS: dict[str, list[Claim]] = {
         *(Claim(name, paid_judge(usd, **prices), codes, told, severity=severity, files=PAIRS)
           for name, usd, prices, codes, told, severity in (
             ("a judge's questions", 0, {"given": 1e4}, ("KC4210",), ("the judge's verdicts cost more", "a cheaper judge"), "error"),
-            ("its verdicts", 0.1, {"made": 1e4}, ("KC4210",), ("0.1 USD, at least 0.11 are needed", "7 questions about answers of what"), "error"),
+            ("its verdicts", 0.1, {"made": 1e4}, ("KC4210",), ("0.1 USD, at least 0.11 are needed", "7 questions about answers of what", " 1 rows whose answers it compares"), "error"),
             ("as much as it may cost", 0.3, {"made": 1e4}, (), (), ""),
             ("a cent less", 0.29, {"made": 1e4}, ("KC4210",), ("at most 0.30 are", "or `limit` of the suite"), "warning"),
             ("one that costs nothing", 0, {}, (), (), ""))),

@@ -30,7 +30,8 @@ def parsed(change=None, ignoring=frozenset()) -> Parsed:
 def test_every_shipped_spec_is_a_spec():
     for path in sorted((ROOT / "specs").glob("*.yaml")):
         tree, _ = load(path.name, path.read_bytes())
-        if "include" not in tree.data:
+        # what is included, and the sizes of a student that is cut from its teacher, come with the whole compiler
+        if "include" not in tree.data and tree.data["student"].get("architecture") != "from cut":
             assert isinstance(parse(tree).spec, Spec), path.name
 
 
