@@ -47,14 +47,18 @@ PACKS = "packs.json"
     multiple=True,
     help="Of --bundle: sign it with this OpenSSH private key.",
 )
-@click.option("--base", metavar="REVISION", help="No pack of the project may be weaker than in this revision of git.")
+@click.option(
+    "--base",
+    metavar="REVISION",
+    help="No pack, and nothing that a spec is asked, may be weaker than in this revision of git.",
+)
 @click.option(
     "--allow-weaker",
     "allowed",
     nargs=2,
     multiple=True,
     metavar="PACK/RULE WHY",
-    help="Of --base: this rule may be, for this reason; it stands in the outputs.",
+    help="Of --base: this rule (or PACK/pack.yaml, NAME/risk_tier) may be, for this reason; it stands in the outputs.",
 )
 @PROFILE
 @answers("ci", of="specs")
@@ -70,12 +74,12 @@ def ci(
 ) -> None:
     """Validate, plan --check, apply, gate and audit each of SPECS; all outputs in one folder, and one exit code.
 
-    The code is the worst of all stages (70, a signal, 3, 2, 4, 5, 6, 1, 0). A stage that must not follow is not run,
+    The code is the worst of all stages (70, a signal, 3, 2, 4, 5, 6, 1, 7, 0). A stage that must not follow is not run,
     and that is no pass: without a valid spec and an unchanged committed lock nothing is applied, without a verdict
     nothing is judged again. Run again, it goes on from what is there and writes the same files.
 
-    With --base, the first stage is `policy diff` of every pack of the project: where a rule is weaker and nobody says
-    why, nothing else is done.
+    With --base, the first stage is `policy diff` of every pack of the project, and of what the committed lock of each
+    spec asked then: where a rule is weaker or no longer asked and nobody says why, nothing else is done.
     """
     from kcompiler.render import human_plan, markdown
     from kcompiler.result import Result, worst
@@ -92,7 +96,7 @@ def ci(
     runs: dict[str, Run] = {}
     weaker = None
     if base is not None:
-        compared = _compared(base, dict(allowed), specs[0])
+        compared = _compared(base, dict(allowed), specs)
         answer.parts.append(compared)
         _write(out / PACKS, rendered(compared, "json"))
         weaker = compared if compared.code else None
@@ -232,14 +236,14 @@ def _stage(verb: str, command: click.Command, subject: str, spec: Path, argument
     return answer.result
 
 
-def _compared(base: str, allowed: Mapping[str, str], spec: Path) -> Result:
-    """The packs of the project against a revision of git, however that ends."""
+def _compared(base: str, allowed: Mapping[str, str], specs: Sequence[Path]) -> Result:
+    """The packs of the project and what its specs are asked, against a revision of git, however that ends."""
     from kcompiler.cli import since
 
-    answer = Answer(since.VERB, base, "", spec)
+    answer = Answer(since.VERB, base, "", specs[0])
     try:
         with answer.told():
-            since.held_to(answer, base, allowed)
+            since.held_to(answer, base, allowed, specs)
     except (Exception, KeyboardInterrupt):
         # how it ended is part of the result
         pass

@@ -1,12 +1,13 @@
-"""Every pack of a project now and in a revision of git → what became of its rules: a stage of `ci` that no weaker pack
-passes without somebody who says why."""
+"""Every pack of a project, and what the lock of each spec asks, now and in a revision of git → what became of it: a
+stage of `ci` that nothing weaker passes without somebody who says why."""
 
 from __future__ import annotations
 
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,47 +16,124 @@ from kcompiler.cli.answer import Answer
 from kcompiler.cli.outcome import Outcome
 
 if TYPE_CHECKING:
-    from kcompiler.diff.packs import Moved
+    from kcompiler.diff.difference import Change
+    from kcompiler.diff.packs import Moved, Way
 
 VERB = "policy diff"
 
 
-def held_to(answer: Answer, revision: str, allowed: Mapping[str, str]) -> None:
-    """Compare the packs and put what moved into the answer. `allowed` maps `PACK/RULE` to why it may be weaker. Raises
-    Outcome: 1 where a rule is weaker, gone or cannot be compared and nobody says why; 2 where there is no such revision
-    or a pack cannot be read."""
-    moved = _moved(answer.home, revision)
-    weaker = {f"{pack}/{one.rule}" for pack, one in moved if one.weakens}
-    strange = sorted(set(allowed) - weaker)
-    if strange:
-        raise click.UsageError(f"--allow-weaker {strange[0]}: that rule is not weaker than in {revision}")
-    rows = []
-    for pack, one in moved:
-        name = f"{pack}/{one.rule}"
-        if one.way != "same":
-            why = f"  allowed: {allowed[name]}" if name in allowed else ""
-            rows.append(f"{one.way:<12}  {name}  {one.what}{why}")
+def held_to(answer: Answer, revision: str, allowed: Mapping[str, str], specs: Sequence[Path]) -> None:
+    """Compare the packs, and what the locks of `specs` ask, and put what moved into the answer. `allowed` maps
+    `PACK/RULE` to why it may be weaker. Raises Outcome: 1 where something is weaker, gone or cannot be compared and
+    nobody says why; 2 where there is no such revision, or a pack or a lock of it cannot be read."""
+    moved = [(f"{pack}/{one.rule}", one) for pack, one in _moved(answer.home, revision)]
     same = sum(one.way == "same" for _, one in moved)
-    answer.sections = [("packs", [*rows, f"{same} rules are as in {revision}"])]
+    moved = [(name, one) for name, one in moved if one.way != "same"]
+    asked = [(lock, one) for spec in specs for lock, one in _asked(answer.home, revision, spec)]
+    weaker = {name for name, one in moved if one.weakens} | {one.rule for _, one in asked if one.weakens}
+    refuse_others(allowed, weaker, f" than in {revision}")
+    rows = [(name, one) for name, one in moved] + [(one.rule, one) for _, one in asked]
+    said = {
+        name: [
+            f"{one.way:<12}  {name}  {one.what}{f'  allowed: {allowed[name]}' if name in allowed else ''}"
+            for other, one in rows
+            if other == name
+        ]
+        for name, _ in rows
+    }
+    answer.sections = [
+        ("packs", [*(row for each in said.values() for row in each), f"{same} rules are as in {revision}"])
+    ]
     answer.data = {
         "base": revision,
-        "rules": [
-            {
-                "rule": f"{pack}/{one.rule}",
-                "way": one.way,
-                "what": one.what,
-                "weakens": one.weakens,
-                "allowed": allowed.get(f"{pack}/{one.rule}"),
-            }
-            for pack, one in moved
-            if one.way != "same"
-        ],
+        "rules": [_row(name, one, allowed) for name, one in moved],
+        "asked": [{"lock": lock, **_row(one.rule, one, allowed)} for lock, one in asked],
     }
     left = sorted(weaker - set(allowed))
     if left:
-        pack = left[0].rpartition("/")[0]
-        said = "\n".join(row for row in rows if any(f"  {name}  " in row for name in left))
-        raise Outcome(1, "weaker", f"kcompiler policy diff {revision}:{pack} {pack}", said)
+        pack = next((name for name, one in moved if name in left and one.weakens), "").rpartition("/")[0]
+        lock = next((lock for lock, one in asked if one.rule in left), "")
+        again = f"policy diff {revision}:{pack} {pack}" if pack else f"diff --exit-code {revision}:./{lock} {lock}"
+        raise Outcome(1, "weaker", f"kcompiler {again}", "\n".join(row for name in left for row in said[name]))
+
+
+def refuse_others(allowed: Iterable[str], weaker: Set[str], than: str = "") -> None:
+    """Raises UsageError where --allow-weaker names what is not weaker; it says which names are."""
+    strange = sorted(set(allowed) - weaker)
+    if strange:
+        known = f"; what is: {', '.join(sorted(weaker))}" if weaker else "; nothing is"
+        raise click.UsageError(f"--allow-weaker {strange[0]}: that is not weaker{than}{known}")
+
+
+def _row(name: str, one: Moved, allowed: Mapping[str, str]) -> dict[str, Any]:
+    why = allowed.get(name)
+    return {"rule": name, "way": one.way, "what": one.what, "weakens": one.weakens, "allowed": why}
+
+
+def _asked(home: project.Project, revision: str, spec: Path) -> Iterator[tuple[str, Moved]]:
+    """(place of a lock, what became of something that it asked of a spec), by the lock that was committed then. A spec
+    that is called otherwise now is held to what it was asked under its old name, and one that lies elsewhere by its
+    name. That the lock of today is that of today's spec, and is there, is `plan --check`'s to say."""
+    from kcompiler import lock
+    from kcompiler.cli.views import git, readable
+    from kcompiler.diff.difference import compare
+
+    listed = git("ls-tree", revision, options=["-rz", "--name-only"], at=str(home.root)).decode("utf-8", "replace")
+    places = [line for line in listed.split("\0") if re.fullmatch(r"generated/[^/]+/plan\.lock", line)]
+    if not places:
+        return
+
+    def then(place: str) -> dict[str, Any]:
+        data = git("show", f"{revision}:./{place}", at=str(home.root))
+        try:
+            return readable(lock.load(data.decode("utf-8")), f"{revision}:{place}")
+        except (lock.UnreadableLock, UnicodeDecodeError) as why:
+            said = f"{revision}:{place}: cannot be read as a lock: {why}"
+            raise Outcome(2, "unreadable", "name a revision whose lock this version reads by --base", said) from None
+
+    shown = home.shown(spec)
+    for path in sorted((home.root / "generated").glob("*/plan.lock")):
+        try:
+            now = lock.read(path)
+        except lock.UnreadableLock:
+            continue  # `plan --check` says so
+        if now["asked"]["spec"] != shown:
+            continue
+        place = home.shown(path)
+        if place in places:
+            before = [then(place)]
+        else:
+            form = str(now["asked"]["name"]).partition("@")[2]
+            every = [then(one) for one in places if _form(one) == form]
+            before = [one for one in every if one["asked"]["spec"] == shown]
+        for one in before:
+            for change in compare(one, readable(now, place)):
+                if (found := _of_trust(change, str(now["asked"]["name"]))) is not None:
+                    yield place, found
+
+
+def _form(place: str) -> str:
+    """The profile or the cell of a sweep that a lock is of."""
+    return place.split("/")[1].partition("@")[2]
+
+
+def _of_trust(change: Change, name: str) -> Moved | None:
+    """An obligation, an approval or the tier of the spec `name` that moved; None for anything else."""
+    from kcompiler.diff.packs import Moved
+
+    if not change.direction:
+        return None
+    if change.area == "gate":
+        rule, _, step = change.name.partition(" on ")
+        what = f"asked of {name} on {step}: {change.what}"
+    elif change.area == "policy" and change.path.startswith("approval."):
+        rule, what = f"{change.name}/pack.yaml", f"asked of {name}: {change.what}"
+    elif change.area == "asked" and change.name == "risk_tier":
+        rule, what = f"{name}/risk_tier", change.what
+    else:
+        return None
+    way: Way = {"-": "removed", "+": "added"}.get(change.sign, change.direction)  # type: ignore[assignment]
+    return Moved(rule=rule, way=way, what=what, weakens=change.direction != "stronger")
 
 
 def _moved(home: project.Project, revision: str) -> list[tuple[str, Moved]]:

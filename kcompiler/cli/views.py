@@ -158,10 +158,10 @@ def _side(name: str, form: str) -> dict[str, Any]:
         path = path / "plan.lock"
     if path.suffix in (".yaml", ".yml"):
         return planned(path, form)[0]
-    return _readable(located(path)[0], name)
+    return readable(located(path)[0], name)
 
 
-def _readable(plan: dict[str, Any], name: str) -> dict[str, Any]:
+def readable(plan: dict[str, Any], name: str) -> dict[str, Any]:
     """A lock whose parts are where they belong. Raises Outcome: somebody has edited it into something else."""
     from kcompiler.audit.schema import problem_with
 
@@ -179,7 +179,7 @@ def _of_revision(revision: str, inside: str, form: str) -> dict[str, Any]:
 
     if Path(inside).suffix not in (".yaml", ".yml"):
         try:
-            return _readable(lock.load(git("show", f"{revision}:{inside}").decode("utf-8")), f"{revision}:{inside}")
+            return readable(lock.load(git("show", f"{revision}:{inside}").decode("utf-8")), f"{revision}:{inside}")
         except (lock.UnreadableLock, UnicodeDecodeError) as reason:
             raise Outcome(
                 2, "unreadable", "kcompiler diff --help", f"{revision}:{inside}: cannot be read as a lock: {reason}"

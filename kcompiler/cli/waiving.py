@@ -52,6 +52,7 @@ def new(target: Path, rule: str, step: str, days: int, profile: str) -> None:
         click.echo(f"{outcome['rule']} is {outcome['outcome']}, and its pack lets nobody excuse that", err=True)
         raise Outcome(1, "not-waivable", f"kcompiler show rules {called(target, profile)}")
     folder = home.root / room.FOLDER
+    held = Waivable.model_validate(terms)
     name = draft.next_id(path.name for path in folder.glob("WV-*"))
     path = folder / f"{name}.yaml"
     text = draft.text(
@@ -59,12 +60,14 @@ def new(target: Path, rule: str, step: str, days: int, profile: str) -> None:
         outcome,
         str(made["asked"]["name"]),
         str(verdict["reports"].get(outcome["step"], "")),
-        Waivable.model_validate(terms),
+        held,
         clock.now()[:10],
         days,
     )
     write(home, path, text)
     click.echo(f"wrote {home.shown(path)}; fill in {', '.join(draft.BLANKS)}")
+    if days > held.max_days:
+        click.echo(f"it lasts {held.max_days} days, not {days}: the pack of {outcome['rule']} allows no more", err=True)
     click.echo("next: kcompiler waiver check")
 
 

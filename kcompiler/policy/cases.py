@@ -219,6 +219,9 @@ def check(loaded: LoadedRule, judge: Judge) -> list[str]:
         place = f"{loaded.name}/{name}.json"
         try:
             case = read(loaded.folder / f"{name}.json")
+        except FileNotFoundError:
+            found.append(f"{place}: there is no such case")
+            continue
         except OSError as error:
             found.append(f"{place}: {error.strerror or error}")
             continue

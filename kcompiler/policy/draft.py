@@ -138,18 +138,31 @@ def drafted(loaded: LoadedRule, judge: Judge) -> dict[str, str]:
     right = next(search.ended("pass"), None)
     if right is None:
         raise ValueError(f"no example of a report `{loaded.rule.on}` passes this rule: look at the threshold")
-    made = {"pass.json": _whole("pass", right)}
+    made = {"pass.json": _whole(search.decided(right), right)}
     for change in search.changed(right):
         said = search.decided(_with(right, change))
         word = said.outcome if said.outcome in ("pass", "fail") else "missing"
         if "is no evidence" in said.reason or word == "pass" or f"{word}.json" in made:
             continue
-        wanted = {"outcome": said.outcome, **({"blocks": True} if said.outcome == "fail" else {})}
+        wanted = {"outcome": said.outcome, **({"blocks": said.blocks} if said.outcome == "fail" else {})}
         told = {"expect": wanted, "change": change.change, "remove": change.remove}
         made[f"{word}.json"] = cases.text(told)
     made |= _failing(search, "fail.json" not in made)
     made.setdefault("missing.json", '{"expect": {"outcome": "not_evaluated"}, "report": null}\n')
     return made
+
+
+def completed(loaded: LoadedRule, judge: Judge) -> list[str]:
+    """Writes the cases of a rule that are not there, beside it, and returns their names: none where it has the three
+    that every rule has. Raises ValueError where none can be drafted, OSError."""
+    if all((loaded.folder / f"{name}.json").exists() for name in cases.CASES):
+        return []
+    if loaded.rule.kind != "bound" or loaded.rule.expect is not None:
+        raise ValueError("only cases of a `bound` with a threshold of its own can be drafted: write them by hand")
+    absent = {name: text for name, text in drafted(loaded, judge).items() if not (loaded.folder / name).exists()}
+    for name, text in absent.items():
+        (loaded.folder / name).write_text(text, encoding="utf-8")
+    return [name.removesuffix(".json") for name in absent]
 
 
 def _failing(search: _Search, first: bool) -> dict[str, str]:
@@ -161,17 +174,17 @@ def _failing(search: _Search, first: bool) -> dict[str, str]:
         return made
     seen: set[str] = set()
     for report in search.ended("fail"):
-        pointer = search.decided(report).pointer
-        if pointer in seen:
+        said = search.decided(report)
+        if said.pointer in seen:
             continue
-        seen.add(pointer)
+        seen.add(said.pointer)
         name = "fail.json" if first and not made else f"fail-{len(seen)}.json"
-        made[name] = _whole("fail", report)
+        made[name] = _whole(said, report)
         if len(made) == min(len(paths), _FAILING):
             break
     return made
 
 
-def _whole(outcome: str, report: Mapping[str, Any]) -> str:
-    expect = {"outcome": outcome, **({"blocks": True} if outcome == "fail" else {})}
+def _whole(said: Decided, report: Mapping[str, Any]) -> str:
+    expect = {"outcome": said.outcome, **({"blocks": said.blocks} if said.outcome == "fail" else {})}
     return json.dumps({"expect": expect, "report": report}, indent=1, ensure_ascii=False) + "\n"

@@ -70,7 +70,8 @@ def excused(home: Home) -> Path:
     for name, said in (("chep", unknown), ("run-complete", "`run-complete` does not block; team/rows/cheap does")):
         assert said in home.run("waiver", "new", SPEC, "--rule", name, code=LIGHT).ended(2, "usage").err
     # the advice, with what it leaves blank
-    told = home.run(*advice.split()[1:], code=LIGHT).ended(0, "")
+    told = home.run(*advice.split()[1:], "--days", "900", code=LIGHT).ended(0, "")
+    assert f"it lasts 60 days, not 900: the pack of {RULE} allows no more" in told.err
     file = home.root / "waivers" / "WV-0001.yaml"
     assert told.out.startswith("wrote waivers/WV-0001.yaml; fill in reason, description, mitigation, author, owner, ")
     file.write_text(filled(file.read_text(), today))
@@ -84,7 +85,7 @@ def excused(home: Home) -> Path:
     assert verdict(home)["waivers"] == [{"id": "WV-0001", "digest": used["digest"], "used": [used["use"]]}]
     audited = home.run("audit", SPEC, code=LIGHT).ended(0, "").out
     assert "audit       sound" in audited
-    ends = "waiver WV-0001 ends in 30 days, on "
+    ends = "waiver WV-0001 ends in 60 days, on "
     for told in (audited, home.run("status", SPEC, code=LIGHT).ended(0, "").out):
         (line,) = [line for line in told.splitlines() if ends in line]
         assert line.endswith(": then the verdict is WAIVER_REQUIRED")

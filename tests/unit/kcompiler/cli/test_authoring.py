@@ -115,6 +115,35 @@ def test_what_cannot_be_a_rule_is_refused_and_nothing_is_written(
     assert not (empty / "policies").exists()
 
 
+@pytest.mark.parametrize("mode", ["block", "warn"])
+def test_the_cases_that_are_missing_are_written_as_is_advised(
+    empty: Path, capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    assert run("new", "acme") == 0
+    folder = empty / "policies" / "acme" / "round-trip"
+    edit(folder / "rule.yaml", "mode: block", f"mode: {mode}")
+    for file in folder.glob("*.json"):
+        file.unlink()
+    capsys.readouterr()
+    assert run("test", "acme", "--no-mutants") == 1
+    said = capsys.readouterr()
+    assert said.out.count("there is no such case") == 3
+    assert said.err.endswith("next=kcompiler policy test acme --add\n")
+    assert run("test", "acme", "--add") == 0
+    assert {"wrote acme/round-trip/pass.json", "wrote acme/round-trip/missing.json"} < set(
+        capsys.readouterr().out.splitlines()
+    )
+    kept = {file: file.read_bytes() for file in folder.iterdir()}
+    assert run("test", "acme", "--add") == 0
+    assert {file: file.read_bytes() for file in folder.iterdir()} == kept
+    # what is there is not written again, and what nobody can draft is said
+    edit(folder / "rule.yaml", '"0.99"', '"7"')
+    (folder / "fail.json").unlink()
+    assert run("test", "acme", "--add", "--no-mutants") == 1
+    assert "no example of a report `tokenizer.contract` passes this rule" in capsys.readouterr().out
+    assert not (folder / "fail.json").exists()
+
+
 def test_lint_says_what_is_wrong_at_its_line(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("lint") == 2
     assert run("new", "acme") == 0

@@ -13,6 +13,8 @@ import pytest
 
 from kcompiler import assets
 from kcompiler.cli import _main
+from kcompiler.cli.ci import ci as verb
+from kcompiler.result import URGENCY
 
 CASE = Path(__file__).resolve().parents[3] / "golden" / "plan" / "a-good-spec-is-planned-without-a-word"
 RULE = """\
@@ -114,6 +116,64 @@ def test_a_signature_less_is_weaker_whether_the_pack_is_there_or_gone(home: Path
     assert _main(["policy", "diff", "acme/lab", "HEAD:acme/lab"]) == 0
     shutil.rmtree("policies/acme")
     assert row.items() <= ci(1)["policy diff"]["data"]["rules"][0].items()
+
+
+def test_what_a_spec_was_asked_may_not_go_with_its_pack_its_tier_or_its_name(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
+    with Path("policies/acme/lab/pack.yaml").open("a") as head:
+        head.write(f"approvers: [{{name: ana, key: {key}}}]\napproval: {{lock: {{min: 1}}}}\n")
+    assert _main(["plan", "specs/a.yaml"]) == 0
+    git("add", "-A")
+    git("commit", "-qm", "locked")
+    (place,) = Path("generated").glob("*/plan.lock")
+    # no longer asked: the packs are as they were
+    edit("specs/a.yaml", ", acme/lab]", "]")
+    assert _main(["plan", "specs/a.yaml"]) == 0
+    capsys.readouterr()
+    found = ci(1)["policy diff"]
+    gone = {"acme/lab/few": "removed", "acme/lab/pack.yaml": "weaker"}
+    assert (found["outcome"], found["data"]["rules"]) == ("weaker", [])
+    assert {one["rule"]: one["way"] for one in found["data"]["asked"]} == gone
+    assert all(one["weakens"] and one["lock"] == place.as_posix() for one in found["data"]["asked"])
+    advice = capsys.readouterr().err.splitlines()[-1].partition("next=kcompiler ")[2]
+    assert advice == f"diff --exit-code HEAD:./{place} {place}"
+    assert _main(advice.split()) == 1
+    # a name that is not weaker is answered with those that are
+    refused = ci(2, "--allow-weaker", "acme/lab/fewer", "for a reason")["policy diff"]
+    assert refused["outcome"] == "usage"
+    assert refused["message"].endswith("not weaker than in HEAD; what is: acme/lab/few, acme/lab/pack.yaml")
+    # another tier, under another name; what is allowed goes on, to a lock that is not that of the spec
+    made = json.loads(place.read_text())
+    made["asked"] |= {"risk_tier": 3, "name": "renamed"}
+    git("checkout", "-q", "generated")
+    edit(place.as_posix(), '"risk_tier": 3', '"risk_tier": 2')
+    git("commit", "-qam", "stricter")
+    shutil.rmtree(place.parent)
+    Path("generated/renamed").mkdir()
+    Path("generated/renamed/plan.lock").write_text(json.dumps(made))
+    found = ci(1)["policy diff"]
+    assert {one["rule"]: one["way"] for one in found["data"]["asked"]} == {**gone, "renamed/risk_tier": "weaker"}
+    words = [word for rule in [*gone, "renamed/risk_tier"] for word in ("--allow-weaker", rule, "the lab is closed")]
+    parts = ci(1, *words)
+    assert (parts["policy diff"]["outcome"], parts["plan"]["outcome"]) == ("ok", "lock-would-change")
+    assert {one["allowed"] for one in parts["policy diff"]["data"]["asked"]} == {"the lab is closed"}
+    # the same lock, and one that cannot be read then
+    shutil.rmtree("generated/renamed")
+    git("checkout", "-q", "generated")
+    assert ci(1)["policy diff"]["data"]["asked"] == []
+    text = place.read_text()
+    place.write_text("{}")
+    git("commit", "-qam", "broken")
+    place.write_text(text)
+    assert ci(2)["policy diff"]["outcome"] == "unreadable"
+
+
+def test_the_help_has_the_order_of_the_codes() -> None:
+    codes = [str(code) for code in URGENCY if code < 128 and code != 10]
+    said = " ".join(str(verb.help).split())
+    assert f"({', '.join([codes[0], 'a signal', *codes[1:]])})" in said
 
 
 def test_somebody_says_why_and_it_stands_in_the_output(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,6 +91,9 @@ def test_weaker_needs_a_reason(home: Path, capsys: pytest.CaptureFixture[str]) -
     assert "allowed: a trial until May" in capsys.readouterr().out
     assert run("diff", "roles/drafter", "acme", "--allow-weaker", "kd-gain", " ") == 2
     assert run("diff", "roles/drafter", "acme", "--allow-weaker", "package", "not weaker at all") == 2
+    assert "--allow-weaker package: that is not weaker; what is: kd-gain" in capsys.readouterr().err
+    assert run("diff", "acme", "roles/drafter", "--allow-weaker", "package", "not weaker at all") == 2
+    assert "that is not weaker; nothing is" in capsys.readouterr().err
     assert run("diff", "roles/drafter", "acme", "--format", "json") == 1
 
 
