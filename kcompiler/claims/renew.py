@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from kcompiler import lock
 from kcompiler.claims import extract
@@ -60,7 +61,8 @@ def _of_run(home: Path, paths: list[Path], root: Path, found: Renewed) -> None:
     source, plan = home.parent / EVIDENCE, home.parent / LOCK
     try:
         run, made = (source / RUN).read_text(encoding="utf-8"), plan.read_text(encoding="utf-8")
-        of_plan = strict_json.loads(run)["subject"]["plan"]  # type: ignore[index,call-overload]
+        told: Any = strict_json.loads(run)
+        of_plan = told["subject"]["plan"]
         here = lock.plan_digest(lock.load(made))
     except (OSError, ValueError, KeyError, TypeError, lock.UnreadableLock):
         found.left.append(f"{shown}: no evidence of an apply lies beside it: kcompiler apply SPEC")

@@ -132,7 +132,7 @@ def _of_trust(change: Change, name: str) -> Moved | None:
         rule, what = f"{name}/risk_tier", change.what
     else:
         return None
-    way: Way = {"-": "removed", "+": "added"}.get(change.sign, change.direction)  # type: ignore[assignment]
+    way: Way = "removed" if change.sign == "-" else "added" if change.sign == "+" else change.direction
     return Moved(rule=rule, way=way, what=what, weakens=change.direction != "stronger")
 
 

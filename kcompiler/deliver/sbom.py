@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kcompiler.cyclonedx import document, part, said
 from kcompiler.spec import Spec
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "kcompiler/sbom")
@@ -20,43 +21,16 @@ _STUDENT = "student"
 def sbom(lock: Mapping[str, Any], spec: Spec, plan_sha256: str, packages: Mapping[str, str]) -> str:
     """The document's text. `packages` maps the path of each delivered package to its tree digest in hex."""
     parts = [*_models(spec), *_data(lock, spec), *_toolchain(lock)]
-    made = lock["made_by"]
-    document = {
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, plan_sha256)}",
-        "version": 1,
-        "metadata": {
-            "component": {
-                "type": "machine-learning-model",
-                "bom-ref": _STUDENT,
-                "name": lock["asked"]["name"],
-                "properties": [
-                    _property("plan", plan_sha256),
-                    *(_property(f"tree:{path}", digest) for path, digest in sorted(packages.items())),
-                ],
-            },
-            "tools": {"components": [{"type": "application", "name": made["name"], "version": made["version"]}]},
-        },
-        "components": parts,
-        "dependencies": [
-            {"ref": _STUDENT, "dependsOn": [part["bom-ref"] for part in parts]},
-            *({"ref": part["bom-ref"]} for part in parts),
+    model = {
+        "bom-ref": _STUDENT,
+        "name": lock["asked"]["name"],
+        "properties": [
+            said("plan", plan_sha256),
+            *(said(f"tree:{path}", digest) for path, digest in sorted(packages.items())),
         ],
     }
-    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _property(name: str, value: str) -> dict[str, str]:
-    return {"name": f"kcompiler:{name}", "value": value}
-
-
-def _part(kind: str, ref: str, name: str, license: str, **more: Any) -> dict[str, Any]:
-    part: dict[str, Any] = {"type": kind, "bom-ref": ref, "name": name, **more}
-    if license:
-        part["licenses"] = [{"expression": license}]
-    return part
+    made = document(uuid.uuid5(_NAMESPACE, plan_sha256), lock["made_by"], model, parts)
+    return json.dumps(made, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _models(spec: Spec) -> Iterator[dict[str, Any]]:
@@ -71,24 +45,24 @@ def _models(spec: Spec) -> Iterator[dict[str, Any]]:
         stated = {key: getattr(model, key, None) for key in ("model", "distribution", "file", "revision")}
         found = {key: str(value) for key, value in stated.items() if value}
         name = found.get("model") or found.get("distribution") or f"{spec.metadata.name}-{ref}"
-        properties = [_property("source", source), *(_property(key, value) for key, value in sorted(found.items()))]
-        yield _part("machine-learning-model", ref, name, license.strip(), properties=properties)
+        properties = [said("source", source), *(said(key, value) for key, value in sorted(found.items()))]
+        yield part("machine-learning-model", ref, name, license.strip(), properties=properties)
 
 
 def _data(lock: Mapping[str, Any], spec: Spec) -> Iterator[dict[str, Any]]:
     pins = {entry["name"]: entry["digest"] for entry in lock["inputs"] if entry["kind"] == "file"}
     for source in spec.data.sources:
-        more: dict[str, Any] = {"properties": [_property("kind", str(source.kind)), _property("split", source.split)]}
+        more: dict[str, Any] = {"properties": [said("kind", str(source.kind)), said("split", source.split)]}
         pin = pins.get(f"source_{source.name}")
         if pin is not None:
             more["hashes"] = [{"alg": "SHA-256", "content": pin.removeprefix("sha256:")}]
-        yield _part("data", f"data/{source.name}", source.name, source.license.strip(), **more)
+        yield part("data", f"data/{source.name}", source.name, source.license.strip(), **more)
 
 
 def _toolchain(lock: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name, version in sorted(lock["toolchain"].items()):
         purl = f"pkg:pypi/{name.replace('_', '-')}@{version}"
-        yield _part("library", purl, name, "", version=version, purl=purl)
+        yield part("library", purl, name, "", version=version, purl=purl)
     for plugin in lock["plugins"]:
         ref = f"plugin/{plugin['room']}/{plugin['name']}"
-        yield _part("library", ref, plugin["name"], "", properties=[_property("code", plugin["code"])])
+        yield part("library", ref, plugin["name"], "", properties=[said("code", plugin["code"])])

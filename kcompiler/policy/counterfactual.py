@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 from kcompiler.policy.comparison import Op, end_of, holds
 from kcompiler.policy.datum import BadDatum, Datum, read
@@ -32,13 +32,14 @@ def of(obligation: Mapping[str, Any], outcome: Mapping[str, Any], node: object) 
     asked = _ASKED.match(str(outcome["threshold"]))
     if asked is None or outcome["outcome"] not in ("pass", "fail"):
         return ""
-    op, bound = asked["op"], Fraction(asked["bound"])
+    # the pattern has no other operators
+    op, bound = cast(Op, asked["op"]), Fraction(asked["bound"])
     said = f"passes {_WORDS[op].format(asked['bound'])}"
     if not str(obligation["kind"]).startswith("bound@"):
         return said
     end = str(obligation["params"].get("on", "point"))
     try:
-        items = _items(op, bound, read(node), end)  # type: ignore[arg-type]
+        items = _items(op, bound, read(node), end)
     except BadDatum:
         return said
     return f"{said}{'' if end == 'point' else f' at its {end} end'}{items}"

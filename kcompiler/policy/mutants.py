@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from kcompiler.policy import interval, kinds, path, shape
 from kcompiler.policy.cel import syntax
+from kcompiler.policy.comparison import Op
 from kcompiler.policy.datum import RATE, BadDatum, Datum, read
 from kcompiler.policy.kind import NUMBER, Closed, Kind, Read, text_of
 from kcompiler.policy.load import LoadedRule
@@ -231,7 +232,7 @@ def _data(loaded: LoadedRule, report: Report | None) -> list[Datum]:
     return [one for one in found if one.k is not None and one.n]
 
 
-def _by_item(limit: Fraction, op: str, on: str, datum: Datum) -> list[Fraction | None]:
+def _by_item(limit: Fraction, op: Op, on: str, datum: Datum) -> list[Fraction | None]:
     """The limits at which one item more, and one fewer, of the datum's n passes."""
     assert datum.n is not None
     n = datum.n
@@ -250,11 +251,11 @@ def _by_item(limit: Fraction, op: str, on: str, datum: Datum) -> list[Fraction |
     return [seen(edge - 1), seen(edge + 1)]
 
 
-def inside(op: str, on: str, k: int, n: int, limit: Fraction) -> bool:
+def inside(op: Op, on: str, k: int, n: int, limit: Fraction) -> bool:
     from kcompiler.policy.comparison import holds
 
     value = Fraction(k, n) if on == "point" else interval.lower(k, n) if on == "low" else interval.upper(k, n)
-    return holds(op, value, limit)  # type: ignore[arg-type]
+    return holds(op, value, limit)
 
 
 def _expressions(text: str, report: Report | None) -> Iterator[tuple[str, str]]:

@@ -172,7 +172,9 @@ def project(root: Path, steps: int) -> None:
     from kcompiler.project import Project
     from runtime.contract import chain
     from runtime.contract.report import dump
-    from runtime.machine import evidence
+    from runtime.machine import evidence, purse
+    from runtime.machine.account import PAID, accounts
+    from runtime.machine.journal import load
 
     lock, home, state = locked(steps), Project(root), root / ".kcompiler"
     records, reports = carried_out(lock, state / "store")
@@ -194,7 +196,12 @@ def project(root: Path, steps: int) -> None:
     home.lock(NAME).write_text(locks.dump(lock), encoding="utf-8")
     for name, text in reports.items():
         (folder / "reports" / f"{name}.json").write_bytes(text)
-    own = dump(evidence.run_report(lock, records)).encode()
+    # what was spent is counted of the journal, as the machine does at the end of a run
+    _, past = load(state)
+    bought = purse.look(state / PAID, NAME)
+    spent = accounts(lock, past, bought, records.values(), [])
+    upto = {"journal": past.counted(NAME), "purse": bought.mark}
+    own = dump(evidence.run_report(lock, records, spent, upto)).encode()
     (folder / "run.json").write_bytes(own)
     (folder / "journal.jsonl").write_bytes(b"".join(committed))
     verdict = judge({**reports, "apply": own}, lock["obligations"], lock=plan)

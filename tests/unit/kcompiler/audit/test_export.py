@@ -245,7 +245,9 @@ class TestOthersReadIt:
         from in_toto_attestation.v1.statement import Statement
 
         every = {**export.statements(facts), "summary": export.summary(facts, {})}
+        assert len(every) > len(facts.records)
         for content in every.values():
+            # raises for what is no statement
             message = ParseDict(content, statement_pb2.Statement())
             Statement.copy_from_pb(message).validate()
 

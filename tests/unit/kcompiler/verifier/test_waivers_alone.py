@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import eq, ge, gt, le, lt
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,17 @@ def test_evidence_that_is_none(data: bytes) -> None:
     agreed(given(), data=data, obligations=[asked(waivable=every)])
 
 
-@pytest.mark.parametrize("as_of", ["2026-11-21T23:59:59Z", "2026-11-22T00:00:00Z", "2026-12-20T00:00:00Z", None])
-def test_the_time(as_of: str | None) -> None:
-    agreed(given(), as_of=as_of)
+@pytest.mark.parametrize(
+    ("as_of", "word"),
+    [
+        ("2026-11-21T23:59:59Z", "WAIVER_REQUIRED"),
+        ("2026-11-22T00:00:00Z", "WAIVED"),
+        ("2026-12-20T00:00:00Z", "WAIVER_REQUIRED"),
+        (None, "WAIVER_REQUIRED"),
+    ],
+)
+def test_the_time(as_of: str | None, word: str) -> None:
+    assert agreed(given(), as_of=as_of) == word
 
 
 TWO = facts.dump(report({"all": {"a": number(0.45), "b": number(0.4)}, "flag": facts.measured(False, "bool")})).encode()
@@ -117,11 +126,14 @@ def test_a_law(values: list[int], op: str, covers: str, who: set[str], outcomes:
     approvals = [{"by": name, "on": "2026-11-21"} for name in sorted(who)]
     text = facts.dump(report({"all": data})).encode()
     terms = {**TERMS, "outcomes": outcomes}
-    agreed(
+    word = agreed(
         given(magnitude=covers, approvals=approvals),
         data=text,
         obligations=[asked(bound("all.*", op, "5"), waivable=terms)],
     )
+    holds = {">=": ge, ">": gt, "<=": le, "<": lt, "==": eq}[op]
+    # a waiver never makes a PASS of what is missed
+    assert (word == "PASS") == (not lost and all(holds(value, 5) for value in values))
 
 
 #: what makes a waiver's content none, for the model and for the verifier alike
