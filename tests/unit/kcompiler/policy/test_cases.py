@@ -99,7 +99,7 @@ def test_a_case_may_be_like_one_of_another_rule(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("case", "said"),
     [
-        ({"like": "../../other/sound/gone.json"}, "No such file"),
+        ({"like": "../../other/sound/gone.json"}, "there is no such case"),
         ({"like": "../../other/pass.json"}, "is no case of a rule"),
         ({"like": "/etc/passwd.json"}, "like"),
         ({"like": "pass.json"}, "like"),
