@@ -23,45 +23,27 @@ Nothing is repaired: an output that cannot be read is wrong, with the reason.
 
 from __future__ import annotations
 
-import decimal
 import json
 import re
-import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from pydantic import Field, field_validator
 
 from runtime.contract import Params, bounded
-from runtime.contract.strict_json import MAX_DEPTH
 from runtime.contract.units import unit
 from runtime.data.altered import excepted, renamed
 from runtime.data.denied import denied, supposed, supposing
+from runtime.data.json_values import same, shortest, value
+from runtime.data.normal_form import folded, holds, names_kept, normalised, where
+from runtime.data.rivals import NOTHING, Known
 from runtime.data.stated import Numeric, stated
 
 Match = Literal["exact", "normalised", "numeric", "regex", "choice", "json", "contains"]
 MATCHES: Sequence[Match] = get_args(Match)
-#: longest text of a JSON number that is compared
-_DIGITS = 64
-_WIDE = decimal.Context(prec=_DIGITS, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
-_ARTICLES = frozenset({"an", "the"})
-#: an article stands before a word; else the letter is a name, as it is in capitals behind a word
-_A, _NAMED_A = re.compile(r"(?<![\w-])a(?=\s+\w)"), re.compile(r"(?<=\w )A(?!\w)")
-_LETTER_A = re.compile(r"(?<!\w)[Aa](?!\w)")
-_POWER = re.compile(r"(?<=[^\W_])[\u207a\u207b]?[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+|(?<=[)\]])[\u00b2\u00b3]")
-_LOWERED = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b", "0123456789-", "\u207a")
-_LENGTH = re.compile(r"(?<![^\W\d_])(?:[cdkm]?m|ft|in|yd|mi)\Z", re.IGNORECASE)
-_PART = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
-_DASHES = "-\u2010-\u2015\u2212"
-#: an operator: between numbers, with a space on both sides or on none; between a number and a letter, with spaces
-_OPERATOR = re.compile(
-    rf"(?<=[0-9])( ?)([{_DASHES}*])\1(?=[0-9])|(?<=\b[0-9b-z]) ([{_DASHES}*]) (?=[0-9b-z]\b)", re.IGNORECASE
-)
-_KEPT = frozenset("%#&@/")
 
 
 class Pattern(Params):
@@ -154,119 +136,6 @@ REASONS = {
 }
 
 
-class Known(NamedTuple):
-    """Answers of all rows, normalised, and the most words that one of them has; and whether the question supposes
-    something, so that an answer may, too."""
-
-    answers: frozenset[str]
-    words: int
-    supposing: bool = False
-
-    @classmethod
-    def of(cls, answers: Iterable[str]) -> Known:
-        found = frozenset(filter(None, map(normalised, answers)))
-        return cls(found, max((len(one.split()) for one in found), default=0))
-
-    def and_rivals_of(self, prompt: str, gold: str) -> Known:
-        """These, and what of the prompt might as well be the answer (`rivals`). A list of all that stands where an
-        answer could holds every answer."""
-        found = rivals(prompt, gold)
-        if not found:
-            return self
-        return Known(self.answers | found, max(self.words, *(len(one.split()) for one in found)))
-
-    def inside(self, text: str) -> set[str]:
-        """Those that stand in a normalised text as whole words."""
-        words = text.split()
-        ends = ((i, j) for i in range(len(words)) for j in range(i + 1, min(i + self.words, len(words)) + 1))
-        return {part for i, j in ends if (part := " ".join(words[i:j])) in self.answers}
-
-
-NOTHING = Known(frozenset(), 0)
-_TOKEN = re.compile(r"\w+(?:[-.'\u2019:/]\w+)*|[.!?,;:\n]")
-#: shortest code in capital letters
-_CODE = 4
-
-
-@lru_cache(maxsize=32)
-def rivals(prompt: str, gold: str) -> frozenset[str]:
-    """What of a prompt might as well be its answer, normalised, but for the answer itself: words with a digit where it
-    holds one, codes in capitals as long as it, and what stands between the same neighbours and is written alike
-    (`The number of X is KVXYW.` beside `The number of Y is ZVJPQ.`)."""
-    wanted = normalised(gold)
-    found = set[str]()
-    if any(map(str.isdigit, wanted)):
-        found |= {word for word in normalised(prompt).split() if any(map(str.isdigit, word))}
-    tokens, mine = _TOKEN.findall(prompt), _TOKEN.findall(gold)
-    low, shapes = [one.casefold() for one in tokens], [_shape(one) for one in tokens]
-    shape, count = [_shape(one) for one in mine], len(mine)
-    if not count or "" in shape:
-        return frozenset(found - {wanted})
-    if count == 1 and shape[0] == "A" and len(gold.strip()) >= _CODE:
-        found |= {
-            normalised(one)
-            for one, kind in zip(tokens, shapes, strict=True)
-            if kind == "A" and len(one) == len(mine[0])
-        }
-    places = [at for at in range(len(tokens) - count + 1) if shapes[at : at + count] == shape]
-
-    def beside(at: int) -> tuple[str, str]:
-        before = low[at - 1] if at and shapes[at - 1] else ""
-        return before, low[at + count] if at + count < len(tokens) and shapes[at + count] else ""
-
-    folded_ = [one.casefold() for one in mine]
-    frames = {beside(at) for at in places if low[at : at + count] == folded_}
-    found |= {normalised(" ".join(tokens[at : at + count])) for at in places if frames and beside(at) in frames}
-    return frozenset(found - {wanted, ""})
-
-
-def _shape(token: str) -> str:
-    """How a word is written: with a digit, in capitals, with one at its start, or small; "" for what ends a clause."""
-    if not any(map(str.isalnum, token)):
-        return ""
-    if any(map(str.isdigit, token)):
-        return "9"
-    if token.isupper():
-        return "A" if len(token) > 1 else "Aa"
-    return "Aa" if token[:1].isupper() else "a"
-
-
-def normalised(text: str, *, letters: bool = False) -> str:
-    """What `normalised` compares: see the head of this file. May be empty. `letters`: every `a` stays."""
-    text = _PART.sub(" ", _POWER.sub(_lowered, text))
-    folded_ = unicodedata.normalize("NFKC", text).casefold().replace("\u2044", "/")
-    folded_ = _OPERATOR.sub(lambda one: "\u2217" if "*" in one[0] else "\u2212", folded_)
-    folded_ = folded_ if letters else _A.sub("", folded_)
-    kept = "".join(_kept(folded_, at) for at in range(len(folded_)))
-    return " ".join(word for word in kept.split() if word not in _ARTICLES)
-
-
-def _lowered(raised: re.Match[str]) -> str:
-    """A raised number as it is written where nothing can be raised."""
-    digits = raised[0].translate(_LOWERED)
-    return digits if _LENGTH.search(raised.string[max(0, raised.start() - 3) : raised.start()]) else f"^{digits}"
-
-
-def _names_kept(one: str, other: str) -> bool:
-    """Whether every `A` that is a name in a text stands in the other."""
-    return len(_NAMED_A.findall(one)) <= len(_LETTER_A.findall(other))
-
-
-def _kept(text: str, at: int) -> str:
-    char = text[at]
-    if not unicodedata.category(char).startswith("P") or char in _KEPT:
-        return "-" if char == "\u2212" else char
-    before, after = text[at - 1 : at], text[at + 1 : at + 2]
-    if after.isdigit() and ((char in ".,:" and before.isdigit()) or (char == "-" and not before.isalnum())):
-        return char
-    return "" if char in "'\u2019" else " "
-
-
-def folded(text: str) -> str:
-    """NFKC, small letters, runs of spaces as one: what a choice is compared by."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
 @dataclass(frozen=True)
 class Matcher:
     """One way to compare, with what was declared for it. Frozen: what it says depends on its arguments alone."""
@@ -304,7 +173,7 @@ def _exact(_: Matcher, output: str, gold: str, _known: Known) -> Judged:
 
 def _normalised(_: Matcher, output: str, gold: str, _known: Known) -> Judged:
     same_words = normalised(output) == normalised(gold)
-    return _equal(same_words and _names_kept(gold, output) and _names_kept(output, gold), normalised(output))
+    return _equal(same_words and names_kept(gold, output) and names_kept(output, gold), normalised(output))
 
 
 def _numeric(matcher: Matcher, output: str, gold: str, _known: Known) -> Judged:
@@ -430,97 +299,20 @@ def _unfit_choice(matcher: Matcher, gold: str) -> str:
     return "" if folded(gold) in {folded(choice) for choice in choices} else "it is none of the choices"
 
 
-class _Twice(ValueError):
-    """A key that stands twice has two values."""
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _Twice("duplicate key")
-    return found
-
-
-def _decimal(text: str) -> Decimal:
-    try:
-        if len(text) > _DIGITS:
-            raise ValueError(f"a number of {len(text)} characters")
-        return Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"number out of range: {text}") from None
-
-
-def _shortest(number: Decimal) -> str:
-    """One spelling of a number, so that equal answers are counted as one."""
-    return str(_WIDE.normalize(number))
-
-
-def _constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_pairs, parse_float=_decimal, parse_int=_decimal, parse_constant=_constant, strict=True
-)
-
-
-def _value(text: str) -> Any:
-    """A JSON value with its numbers as decimals. Raises ValueError."""
-    try:
-        value = _DECODER.decode(text.strip())
-    except RecursionError:
-        raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
-    _shallow(value, 0)
-    return value
-
-
-def _shallow(value: Any, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise ValueError(f"nested deeper than {MAX_DEPTH}")
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            _shallow(item, depth + 1)
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two JSON values are one: true is not 1, 1.0 is 1, and the order of keys says nothing."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(item, other[key]) for key, item in one.items())
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return type(one) is type(other) and bool(one == other)
-
-
 def _json(_: Matcher, output: str, gold: str, _known: Known) -> Judged:
     try:
-        mine = _value(output)
+        mine = value(output)
     except ValueError:
         return Judged(False, "not_json")
-    return _equal(same(mine, _value(gold)), json.dumps(mine, sort_keys=True, default=_shortest))
+    return _equal(same(mine, value(gold)), json.dumps(mine, sort_keys=True, default=shortest))
 
 
 def _unfit_json(_: Matcher, gold: str) -> str:
     try:
-        _value(gold)
+        value(gold)
     except ValueError as error:
         return f"it is not JSON: {error}"
     return ""
-
-
-def _holds(text: str, answer: str) -> bool:
-    """Whether an answer stands in a text as whole words, both normalised."""
-    return bool(answer) and f" {answer} " in f" {text} "
-
-
-def _letter(char: str) -> str:
-    """Where a character of a normalised answer stands in an output as it is written: operators in any dress."""
-    return rf" ?[{_DASHES}*] ?" if char in "-\u2217" else re.escape(char)
-
-
-def _where(output: str, wanted: str) -> list[tuple[int, int]]:
-    """Where the words of a normalised answer stand in an output as it is written."""
-    words = r"(?:[\W_]|\b(?:a|an|the)\b)+".join(r"['\u2019]?".join(map(_letter, word)) for word in wanted.split())
-    return [match.span() for match in re.finditer(rf"(?<!\w){words}(?!\w)", output, re.IGNORECASE)]
 
 
 def _contains(matcher: Matcher, output: str, gold: str, known: Known) -> Judged:
@@ -529,14 +321,14 @@ def _contains(matcher: Matcher, output: str, gold: str, known: Known) -> Judged:
         return Judged(False, "too_long")
     text, wanted = normalised(output), normalised(gold)
     spelled = normalised(output, letters=True)
-    if not (_holds(text, wanted) or _holds(spelled, wanted)) or not _names_kept(gold, output):
+    if not (holds(text, wanted) or holds(spelled, wanted)) or not names_kept(gold, output):
         return Judged(False, OTHER, text)
     # what is a part of the right answer is said with it
     inside = known.inside(text) | (known.inside(spelled) if spelled != text else set())
-    others = {one for one in inside if not _holds(wanted, one)}
+    others = {one for one in inside if not holds(wanted, one)}
     if len(others) > limits.others:
         return Judged(False, "several_answers", text)
-    places = _where(output, wanted)
+    places = where(output, wanted)
     unsaid = bool(places) and all(_unsaid(output, *at, known) or renamed(output, *at) for at in places)
     return Judged(False, DENIED, text) if unsaid else Judged(True, RIGHT, text)
 

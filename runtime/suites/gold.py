@@ -34,8 +34,9 @@ from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, mcnem
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
 from runtime.data import numbers
-from runtime.data.matching import NOTHING, RIGHT, Choice, Contains, Known, Match, Matcher, Pattern
+from runtime.data.matching import RIGHT, Choice, Contains, Match, Matcher, Pattern
 from runtime.data.numbers import Found
+from runtime.data.rivals import NOTHING, Known
 from runtime.data.stated import Numeric
 
 

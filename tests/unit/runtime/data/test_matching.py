@@ -17,7 +17,9 @@ from pydantic import ValidationError
 from kcompiler import assets
 from runtime.contract import bounded
 from runtime.data import numbers
-from runtime.data.matching import MATCHES, REASONS, Choice, Contains, Known, Matcher, Pattern, normalised
+from runtime.data.matching import MATCHES, REASONS, Choice, Contains, Matcher, Pattern
+from runtime.data.normal_form import normalised
+from runtime.data.rivals import Known
 from runtime.data.stated import Numeric
 
 EXACT, WORDS, JSON = Matcher("exact"), Matcher("normalised"), Matcher("json")
