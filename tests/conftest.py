@@ -4,6 +4,7 @@ Weights that a test draws are those of its neighbour's first draw too: what a ti
 gate today as it was yesterday. `KCOMPILER_EXPLORE=1 python -m pytest tests/property` draws new examples.
 """
 
+import gc
 import os
 import sys
 
@@ -34,3 +35,10 @@ def _same_chance() -> None:
     # whoever has not imported torch draws nothing from it, and does not wait for it
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: no collection of garbage looks through it again. A training collects before it
+    measures memory, and half of its time here would be that."""
+    gc.collect()
+    gc.freeze()
