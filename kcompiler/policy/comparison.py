@@ -89,6 +89,37 @@ def holds(op: Op, value: Fraction, threshold: Fraction) -> bool:
     }[op]
 
 
+#: the least and the greatest that a number can be; None where there is no end
+Ends = tuple[Fraction | None, Fraction | None]
+
+
+def never_missed(op: Op, ends: Ends, threshold: Fraction) -> bool:
+    """Whether every number between these ends is inside the bound."""
+    low, high = ends
+    if op in (">=", ">"):
+        return low is not None and holds(op, low, threshold)
+    if op in ("<=", "<"):
+        return high is not None and holds(op, high, threshold)
+    return low == high == threshold
+
+
+def apart(one: Ends, other: Ends) -> Ends:
+    """Between what the difference of two numbers lies."""
+    (low, high), (least, most) = one, other
+    return (
+        None if low is None or most is None else low - most,
+        None if high is None or least is None else high - least,
+    )
+
+
+def unmissed(ends: Ends) -> str:
+    """What is said of a bound that every number there is inside of."""
+    low, high = (None if end is None else text_of(end) for end in ends)
+    if low is not None and high is not None:
+        return f"it is always between {low} and {high}"
+    return f"it is always {low} or more" if low is not None else f"it is always {high} or less"
+
+
 def distance(op: Op, value: Fraction, threshold: Fraction) -> Fraction:
     """How far inside (positive) or outside (negative) the bound; for `==`, minus the difference."""
     if op in (">=", ">"):

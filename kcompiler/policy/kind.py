@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -104,6 +104,8 @@ class Kind:
     reads: Callable[[Any], list[Read]] = lambda _: []
     #: what is wrong with these params in a rule about reports of a kind, beyond the paths that `reads` tells
     faults: Callable[[Any, str], Iterable[Fault]] = lambda _, __: ()
+    #: why no report of any of these kinds can fail a rule with these params; None where one can, or nobody knows
+    idle: Callable[[Any, Sequence[str]], Fault | None] = lambda _, __: None
     #: kind of the other report that a rule with these params compares with; "" for most
     other: Callable[[Any], str] = lambda _: ""
     #: what a check with several parts found in each, for people: text, value, and the parts below

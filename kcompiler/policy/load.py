@@ -343,6 +343,8 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
     if kind.pinned is not None:
         problems += _unpinned(tree, rule, kind, params, folder)
     if not faults:
+        idle = kind.idle(params, about)
+        problems += [] if idle is None else [_faulty(tree, idle)]
         problems += [found for one in kind.reads(params) for found in _misread(tree, rule, one)]
     return LoadedRule(
         name=f"{pack.name}/{rule.id}",
@@ -390,7 +392,7 @@ def _unpinned(tree: source.Tree, rule: Rule, kind: Kind, params: Closed, folder:
 _FAULTS = {
     "absent": "KC6041", "path": "KC6041", "name": "KC6041", "word": "KC6041", "constant": "KC6041", "schema": "KC6041",
     "types": "KC6042", "mixed": "KC6042", "unit": "KC6042", "division": "KC6042", "index": "KC6042",
-    "function": "KC6042", "compare": "KC6004", "nothing": "KC6043", "empty": "KC6043",
+    "function": "KC6042", "compare": "KC6004", "nothing": "KC6043", "empty": "KC6043", "idle": "KC6060",
 }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from kcompiler import assets
-from kcompiler.policy.path import Every, Field, Path, Values, Where
+from kcompiler.policy.path import Every, Field, Path, Values, Where, parse
 from runtime.contract.units import UNIT
 
 Node = Mapping[str, Any]
@@ -102,6 +102,40 @@ def range_of(places: Sequence[Place]) -> tuple[Fraction | None, Fraction | None]
         found.append([Fraction(value[key]) if key in value else None for key in ("minimum", "maximum")])
     lows, highs = {one[0] for one in found}, {one[1] for one in found}
     return (lows.pop() if len(lows) == 1 else None), (highs.pop() if len(highs) == 1 else None)
+
+
+def ends(kinds_: Sequence[str], text: str) -> tuple[Fraction | None, Fraction | None]:
+    """The least and the largest number that may stand where a path leads, in reports of any of these kinds."""
+    found = []
+    for kind in kinds_:
+        start = of_report(kind)
+        places = Lost(text) if start is None else follow(parse(text), start)
+        found.append((None, None) if isinstance(places, Lost) else range_of(places))
+    lows, highs = [low for low, _ in found], [high for _, high in found]
+    return (
+        None if None in lows else min((one for one in lows if one is not None), default=None),
+        None if None in highs else max((one for one in highs if one is not None), default=None),
+    )
+
+
+def whole(places: Sequence[Place]) -> bool:
+    """Whether only whole numbers may stand at these places, by the definitions of their leaves."""
+    defined = (_file(ENVELOPE) or {}).get("$defs", {})
+    names = [str(one.node["$ref"]).rpartition("/")[2] for place in places for one in _forms(place) if leaf(one)]
+    return bool(names) and all(
+        defined[name].get("properties", {}).get("value", {}).get("multipleOf") == 1 for name in names
+    )
+
+
+def plain_range(places: Sequence[Place]) -> tuple[Fraction | None, Fraction | None]:
+    """The same as `range_of` of numbers that are no data: ends that every schema of a number there gives."""
+    numbers = [node for node in forms(places) if "type" in node]
+    lows = [Fraction(str(node["minimum"])) if "minimum" in node else None for node in numbers]
+    highs = [Fraction(str(node["maximum"])) if "maximum" in node else None for node in numbers]
+    return (
+        None if None in lows else min((one for one in lows if one is not None), default=None),
+        None if None in highs else max((one for one in highs if one is not None), default=None),
+    )
 
 
 def reads(place: Place, leaves: Sequence[str]) -> bool:

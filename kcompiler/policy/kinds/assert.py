@@ -8,7 +8,7 @@ The expression is read as the list of its `&&`: the first that is not true decid
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import Field
 
 from kcompiler.policy import cel, path, shape
+from kcompiler.policy.cel.certain import truths
 from kcompiler.policy.cel.evaluate import At, Run
 from kcompiler.policy.cel.syntax import Binary, Call, Literal, Node, Unary
 from kcompiler.policy.cel.types import BOOL, Thing, Type, said
@@ -69,6 +70,19 @@ def faults(params: Params, kind: str) -> Iterator[Fault]:
         _compiled(params.that, kind, params.of)
     except cel.Refused as refused:
         yield Fault("that", refused.rule, refused.message, refused.at, refused.advice)
+
+
+def idle(params: Params, about: Sequence[str]) -> Fault | None:
+    """That the expression is true of every report."""
+    if not all(truths(_compiled(params.that, kind, params.of)) == {True} for kind in about):
+        return None
+    return Fault(
+        "that",
+        "idle",
+        "no report can make this false",
+        0,
+        "ask what can be otherwise; that something was measured at all is asked by `kind: presence`",
+    )
 
 
 def _reads(params: Params) -> list[Read]:
@@ -238,6 +252,7 @@ KIND = Kind(
     judge=judge,
     reads=_reads,
     faults=faults,
+    idle=idle,
     parts=parts,
     other=lambda params: str(params.of),
     floored=rates_floored,

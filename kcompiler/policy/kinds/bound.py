@@ -16,11 +16,23 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from kcompiler.policy import path
-from kcompiler.policy.comparison import HasNeed, Need, Op, distance, end_of, floored, holds, lacks
+from kcompiler.policy import path, shape
+from kcompiler.policy.comparison import (
+    HasNeed,
+    Need,
+    Op,
+    distance,
+    end_of,
+    floored,
+    holds,
+    lacks,
+    never_missed,
+    unmissed,
+)
 from kcompiler.policy.datum import BadDatum, Datum, fraction, read
 from kcompiler.policy.kind import (
     DecimalText,
+    Fault,
     Judged,
     Kind,
     PathTexts,
@@ -174,6 +186,17 @@ def judge(params: Params, report: Mapping[str, Any], expect: object, _other: obj
     return enough(replace(worst(found), matches=places.matches), params.min_matches)
 
 
+def idle(params: Params, about: Sequence[str]) -> Fault | None:
+    """That no number the schema lets stand there misses the threshold. Of an end of an interval it says nothing."""
+    if params.threshold is None or params.on != "point":
+        return None
+    ends = [shape.ends(about, text) for text in params.metric]
+    if not all(never_missed(params.op, one, Fraction(params.threshold)) for one in ends):
+        return None
+    said = f"no number at `{params.metric[0]}` can miss `{params.op} {params.threshold}`: {unmissed(ends[0])}"
+    return Fault("threshold", "idle", said, 0, "that it was measured at all is asked by `kind: presence`")
+
+
 KIND = Kind(
     name="bound",
     measures=True,
@@ -184,4 +207,5 @@ KIND = Kind(
     expects=lambda params: params.threshold is None,
     accepts=lambda expect: fraction(expect) is not None,
     floored=floored,
+    idle=idle,
 )

@@ -10,19 +10,20 @@ cannot pass. A rate is compared by its counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kcompiler.policy import path
-from kcompiler.policy.comparison import HasNeed, Op, decided, end_of, floored, lacks
+from kcompiler.policy import path, shape
+from kcompiler.policy.comparison import HasNeed, Op, apart, decided, end_of, floored, lacks, never_missed
 from kcompiler.policy.datum import BadDatum, Datum, read
 from kcompiler.policy.kind import (
     Closed,
     DecimalText,
+    Fault,
     Judged,
     Kind,
     PathTexts,
@@ -189,14 +190,26 @@ def judge(params: Params, report: Mapping[str, Any], expect: object, _other: obj
         return broken("what the plan says of the baseline is no report")
     if params.unanchored != "allowed" and not isinstance(expect.get("plan"), str):
         return _undecided("the baseline is unanchored: nothing says of which run it is")
-    apart = _apart(params, report["fingerprints"], bound)
-    if apart is not None:
-        return apart
+    other = _apart(params, report["fingerprints"], bound)
+    if other is not None:
+        return other
     matches = _places(params, report["data"])
     found = [_at(params, match, before) for match in matches]
     gone = sorted(set(before) - {match.pointer for match in matches})
     found += [_undecided(f"the baseline has a number at {pointer}, and this report has none") for pointer in gone]
     return worst(found)
+
+
+def idle(params: Params, about: Sequence[str]) -> Fault | None:
+    """That no number the schema lets stand there is so much worse than any other."""
+    if params.by == "quotient" or params.on != "point":
+        return None
+    for text in params.metric:
+        ends = shape.ends(about, text)
+        if not never_missed(params.op, apart(ends, ends), params.threshold):
+            return None
+    said = f"no number at `{params.metric[0]}` can be worse than another by more than {params.margin}"
+    return Fault("margin", "idle", said, 0, "say how much worse it may be, so that a worse one fails")
 
 
 KIND = Kind(
@@ -208,4 +221,5 @@ KIND = Kind(
     reads=lambda params: [Read("metric", text, ("number", "datum"), unit=params.unit) for text in params.metric],
     pinned=pinned,
     floored=floored,
+    idle=idle,
 )

@@ -12,18 +12,19 @@ items (the package is asked few), one that no choice of those among them could g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from kcompiler.policy import path
-from kcompiler.policy.comparison import HasNeed, Op, decided, floored, lacks
+from kcompiler.policy import path, shape
+from kcompiler.policy.comparison import Ends, HasNeed, Op, apart, decided, floored, lacks, never_missed, unmissed
 from kcompiler.policy.datum import RATE, BadDatum, fraction, read
 from kcompiler.policy.kind import (
     DecimalText,
+    Fault,
     Judged,
     Kind,
     PathText,
@@ -211,6 +212,24 @@ def judge(params: Params, report: Mapping[str, Any], expect: object, other: Mapp
     return _decided(params, found, left.pointer, f"{told} {with_unit(text_of(found), pure)}, which")
 
 
+def idle(params: Params, about: Sequence[str]) -> Fault | None:
+    """That no two numbers the schemas let stand there are so far apart. Of pairs, and of what is beyond chance, it says
+    nothing."""
+    if params.paired is not None or params.chance is not None:
+        return None
+    # two sides that have a quotient are not negative
+    ends: Ends = (Fraction(0), None)
+    if params.by == "difference":
+        if params.to is None:
+            return None
+        other = shape.ends([params.of] if params.of else about, params.to)
+        ends = apart(shape.ends(about, params.metric), other)
+    if not never_missed(params.op, ends, Fraction(params.threshold)):
+        return None
+    said = f"no {params.by} of the two can miss `{params.op} {params.threshold}`: {unmissed(ends)}"
+    return Fault("threshold", "idle", said, 0, "say how far apart they may be, so that a worse one fails")
+
+
 KIND = Kind(
     name="relative",
     measures=True,
@@ -227,4 +246,5 @@ KIND = Kind(
     accepts=lambda expect: isinstance(_pinned(expect), _Side),
     other=lambda params: str(params.of),
     floored=floored,
+    idle=idle,
 )

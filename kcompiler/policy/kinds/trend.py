@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from kcompiler.policy import path
-from kcompiler.policy.comparison import HasNeed, Op, decided, floored, holds, lacks
+from kcompiler.policy import path, shape
+from kcompiler.policy.comparison import HasNeed, Op, apart, decided, floored, holds, lacks, never_missed, unmissed
 from kcompiler.policy.datum import BadDatum, read
-from kcompiler.policy.kind import DecimalText, Judged, Kind, PathText, Read, broken, lacking, text_of, with_unit
+from kcompiler.policy.kind import DecimalText, Fault, Judged, Kind, PathText, Read, broken, lacking, text_of, with_unit
 
 #: where it is, its number, and where that stands in the report
 _Point = tuple[Fraction, Fraction, str]
@@ -143,6 +143,17 @@ def judge(params: Params, report: Mapping[str, Any], _expect: object, _other: ob
     return decided(params.op, found, Fraction(params.threshold), points[-1][2], told, len(points))
 
 
+def idle(params: Params, about: Sequence[str]) -> Fault | None:
+    """That no two means of numbers the schema lets stand there are so far apart."""
+    if params.of != "change":
+        return None
+    ends = shape.ends(about, f"{params.series}.{params.value}")
+    if not never_missed(params.op, apart(ends, ends), Fraction(params.threshold)):
+        return None
+    said = f"no change can miss `{params.op} {params.threshold}`: {unmissed(apart(ends, ends))}"
+    return Fault("threshold", "idle", said, 0, "say how much it may change, so that a worse series fails")
+
+
 KIND = Kind(
     name="trend",
     measures=True,
@@ -154,4 +165,5 @@ KIND = Kind(
         Read("at", f"{params.series}.{params.at}", ("number", "datum")),
     ],
     floored=floored,
+    idle=idle,
 )

@@ -1,0 +1,183 @@
+"""A rule that no report can fail is refused when its pack is loaded; one that some report fails never is."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kcompiler import diagnostic
+from kcompiler.policy import cases, kinds
+from runtime.contract import report as facts
+from tests.unit.kcompiler.policy.test_load import RULE, lab
+
+SAMPLE = json.loads((Path(__file__).parent / "asserted.json").read_text(encoding="utf-8"))
+ROWS, STUDENT = "report.rows.value", "report.runners.student"
+RIGHT, TOOLS, FAILED = f"{STUDENT}.right", f"{STUDENT}.by_tool", f"{STUDENT}.failed_examples"
+#: kind of report, expression
+ALWAYS = [
+    ("eval.tool_use", f"{ROWS} >= 0 || true"),
+    ("eval.tool_use", f"true || {ROWS} > 1000"),
+    ("eval.tool_use", f"{ROWS} == {ROWS}"),
+    ("eval.tool_use", f"{ROWS} >= 0"),
+    ("eval.tool_use", f"!({ROWS} < 0)"),
+    ("eval.tool_use", f"0.5 > -{ROWS}"),
+    ("eval.tool_use", f"{RIGHT}.value <= 1"),
+    ("eval.tool_use", f"{RIGHT}.k >= 0 && {RIGHT}.n >= 1"),
+    ("eval.tool_use", f"{RIGHT}.k > -1"),
+    ("eval.tool_use", f"size({TOOLS}) >= 0"),
+    ("eval.tool_use", f"{FAILED}.size() > -1"),
+    ("eval.tool_use", f"{RIGHT}.value >= 0.9 || {RIGHT}.value < 0.9"),
+    ("eval.tool_use", f"{ROWS} > report.controls.value || report.controls.value >= {ROWS}"),
+    ("eval.tool_use", f"{ROWS} > 0.5 || {ROWS} < 0.5"),
+    ("eval.tool_use", f"2.0 * {RIGHT}.value + 0.1 > {RIGHT}.value"),
+    ("eval.tool_use", f"{ROWS} + report.controls.value >= report.controls.value"),
+    ("eval.tool_use", f"abs({RIGHT}.value - 0.5) >= 0"),
+    ("eval.tool_use", f"max({RIGHT}.value, 0.5) >= 0.5"),
+    ("eval.tool_use", f"rate_high({RIGHT}.k, {RIGHT}.n) <= 1"),
+    ("eval.tool_use", f"double({RIGHT}.k) / double({RIGHT}.n) >= 0"),
+    ("eval.tool_use", 'report.zoo.best == "mute" || report.zoo.best != "mute"'),
+    ("eval.tool_use", 'report.zoo.best.startsWith("")'),
+    ("eval.tool_use", f"has({STUDENT}.right)"),
+    ("eval.tool_use", f"size({TOOLS}) < 1 || {TOOLS}.all(t, {TOOLS}[t].exact_call.value >= 0)"),
+    ("eval.tool_use", f"{RIGHT}.value > 0.9 ? {ROWS} >= 0 : {RIGHT}.value <= 0.9"),
+    ("eval.tool_use", f"{RIGHT}.value in [0.5] || !({RIGHT}.value in [0.5])"),
+    ("probes", "size(report.probes) >= 1"),
+    ("probes", "report.probes.exists(p, p.passed.value || !p.passed.value)"),
+    ("probes", 'report.probes.all(p, p.subject == "checkpoint" || p.subject == "functions")'),
+    ("probes", 'report.probes.all(p, p.passed.tag in ["measured", "estimated", "unavailable"])'),
+]
+#: expression that is nearly one of those, and what of the report makes it false
+HONEST: list[tuple[str, dict[str, Any]]] = [
+    (f"{ROWS} >= 1", {"/rows": 0}),
+    (f"{ROWS} > 0", {"/rows": 0}),
+    (f"{ROWS} >= 0 && {RIGHT}.value > 0.5", {"/runners/student/right": (1, 90)}),
+    (f"{ROWS} >= 0 || {RIGHT}.value > 0.5 ? {RIGHT}.n >= 90 : true", {"/runners/student/right": (80, 80)}),
+    (f"false || {ROWS} >= 90", {"/rows": 89}),
+    (f"{ROWS} == report.eligible.value + report.controls.value", {"/rows": 91}),
+    (f"{ROWS} != {ROWS} || {ROWS} > 5", {"/rows": 5}),
+    (f"{RIGHT}.value < 1", {"/runners/student/right": (90, 90)}),
+    (f"{RIGHT}.value != 1", {"/runners/student/right": (90, 90)}),
+    (f"{RIGHT}.value > 0", {"/runners/student/right": (0, 90)}),
+    (f"{RIGHT}.k >= 1", {"/runners/student/right": (0, 90)}),
+    (f"{RIGHT}.n >= 2", {"/runners/student/right": (1, 1)}),
+    (f"size({TOOLS}) >= 1", {"/runners/student/by_tool": {}}),
+    (f"size({TOOLS}) >= 1 && {TOOLS}.all(t, {TOOLS}[t].exact_call.value >= 0)", {"/runners/student/by_tool": {}}),
+    (f"{TOOLS}.exists(t, {TOOLS}[t].exact_call.value >= 0)", {"/runners/student/by_tool": {}}),
+    (f"{RIGHT}.value > 0.9 || {RIGHT}.value < 0.9", {"/runners/student/right": (81, 90)}),
+    (f"{ROWS} > report.controls.value || report.controls.value > {ROWS}", {"/rows": 30}),
+    (f"{ROWS} > 1.5 || {ROWS} < 0.5", {"/rows": 1}),
+    (f"{RIGHT}.value > 0.5 || {RIGHT}.value < 0.6 && {RIGHT}.n > 20", {"/runners/student/right": (5, 20)}),
+    (f"2.0 * {RIGHT}.value > {RIGHT}.value", {"/runners/student/right": (0, 90)}),
+    (f"{ROWS} + report.controls.value > report.controls.value", {"/rows": 0}),
+    (f"{ROWS} * {RIGHT}.value > 0", {"/rows": 0}),
+    (f"abs({RIGHT}.value - 0.5) > 0", {"/runners/student/right": (45, 90)}),
+    (f"max({RIGHT}.value, 0.5) > 0.5", {"/runners/student/right": (45, 90)}),
+    (f"rate_low({RIGHT}.k, {RIGHT}.n) > 0", {"/runners/student/right": (0, 90)}),
+    ('report.zoo.best == "always" || report.zoo.best != "constant"', {"/zoo/best": "constant"}),
+    ('report.zoo.best.startsWith("m") || report.zoo.best.startsWith("c")', {"/zoo/best": "echo"}),
+    (f"{RIGHT}.value > 0.9 ? {ROWS} >= 0 : {RIGHT}.value <= 0.8", {"/runners/student/right": (77, 90)}),
+    (f'{RIGHT}.unit == "ratio"', {"/runners/student/right/unit": "percent"}),
+]
+
+
+def judged(that: str, change: dict[str, Any]) -> str:
+    report = copy.deepcopy(SAMPLE)
+    for pointer, value in change.items():
+        made = facts.rate(*value) if isinstance(value, tuple) else value
+        made = facts.measured(made, "row") if type(made) is int else made
+        cases.apply(report["data"], {pointer: made}, [])
+    kind = kinds.load("assert")
+    return kind.judge(kind.params.model_validate({"that": that}), report, None, None).word
+
+
+@pytest.mark.parametrize(("about", "that"), ALWAYS)
+def test_an_expression_that_no_report_makes_false_is_refused_at_its_line(tmp_path: Path, about: str, that: str) -> None:
+    (found,) = lab(tmp_path, rule=rule("assert", {"that": that}, about)).problems
+    assert (found.code, found.file, found.line) == ("KC6060", "policies/lab/loud/rule.yaml", 5)
+    assert "kind: presence" in found.help
+
+
+@pytest.mark.parametrize(("that", "change"), HONEST)
+def test_an_expression_that_some_report_makes_false_is_a_rule(
+    tmp_path: Path, that: str, change: dict[str, Any]
+) -> None:
+    assert lab(tmp_path, rule=rule("assert", {"that": that})).problems == ()
+    assert judged(that, change) == "fail"
+
+
+def rule(kind: str, params: dict[str, Any], about: str = "eval.tool_use") -> str:
+    found = RULE.replace("on: eval.sound", f"on: {about}").replace("kind: bound", f"kind: {kind}")
+    return found.replace('{metric: level, op: ">=", threshold: "0.5", unit: ratio}', json.dumps(params))
+
+
+RATE = {"metric": "runners.student.right", "unit": "ratio"}
+COUNT = {"metric": "rows", "unit": "row"}
+TWO = {**RATE, "to": "runners.teacher.right"}
+LINE = {"series": "signals.beside[*]", "at": "shift", "value": "share", "unit": "1", "window": 2}
+BASE = {"file": "baseline/r.json", "digest": f"sha256:{'0' * 64}"}
+#: kind, params that no number misses, the key that is pointed at, what makes them a rule
+NEVER = [
+    ("bound", {**COUNT, "op": ">=", "threshold": "0"}, "threshold", {"op": ">"}),
+    ("bound", {**COUNT, "op": ">", "threshold": "-1"}, "threshold", {"threshold": "0"}),
+    ("bound", {**RATE, "op": ">=", "threshold": "0"}, "threshold", {"threshold": "0.01"}),
+    ("bound", {**RATE, "op": "<=", "threshold": "1"}, "threshold", {"op": "<"}),
+    ("bound", {**RATE, "op": "<", "threshold": "1.5"}, "threshold", {"threshold": "1"}),
+    ("bound", {**RATE, "metric": ["rows", "controls"], "unit": "row", "op": ">=", "threshold": "0"}, "threshold",
+     {"threshold": "1"}),
+    ("relative", {**TWO, "op": ">=", "threshold": "-1"}, "threshold", {"threshold": "-0.99"}),
+    ("relative", {**TWO, "op": "<=", "threshold": "1"}, "threshold", {"op": "<"}),
+    ("relative", {**TWO, "by": "quotient", "op": ">=", "threshold": "0"}, "threshold", {"op": ">"}),
+    ("trend", {**LINE, "of": "change", "op": ">=", "threshold": "-1"}, "threshold", {"of": "slope"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "params", "key", "mend"), NEVER)
+def test_a_bound_that_no_number_misses_is_refused_at_its_number(
+    tmp_path: Path, kind: str, params: dict[str, Any], key: str, mend: dict[str, Any]
+) -> None:
+    about = "training" if kind == "trend" else "eval.tool_use"
+    (found,) = lab(tmp_path / "a", rule=rule(kind, params, about)).problems
+    assert (found.code, found.pointer, found.line) == ("KC6060", f"/params/{key}", 5)
+    assert "always" in found.summary
+    assert lab(tmp_path / "b", rule=rule(kind, {**params, **mend}, about)).problems == ()
+
+
+def test_a_regression_may_not_allow_everything(tmp_path: Path) -> None:
+    params = {**RATE, "better": "higher", "margin": "1", "baseline": BASE}
+    codes = [one.code for one in lab(tmp_path / "a", rule=rule("regression", params)).problems]
+    assert codes == ["KC6048", "KC6060"]
+    mended = lab(tmp_path / "b", rule=rule("regression", {**params, "margin": "0.99"})).problems
+    assert [one.code for one in mended] == ["KC6048"]
+
+
+def test_a_rule_about_several_kinds_is_idle_where_it_is_of_each(tmp_path: Path) -> None:
+    """`rows` is a count in every report that has it; a report of a kind that nobody knows may hold any number."""
+    params = {"metric": "rows", "unit": "row", "op": ">=", "threshold": "0"}
+    assert [one.code for one in lab(tmp_path / "a", rule=rule("bound", params)).problems] == ["KC6060"]
+    assert lab(tmp_path / "b", rule=rule("bound", params, "eval.sound")).problems == ()
+
+
+def test_a_condition_a_waiver_or_a_mode_saves_no_such_rule(tmp_path: Path) -> None:
+    for more in ("mode: warn", "when: {spec: risk_tier, has: 1}", "effective_on: 2999-01-01", "phase: release"):
+        text = rule("assert", {"that": f"{ROWS} >= 0"}).replace("remedy:", f"{more}\nremedy:")
+        assert "KC6060" in [one.code for one in lab(tmp_path / more[:4], rule=text).problems]
+
+
+def test_the_advice_of_the_page_is_a_rule(tmp_path: Path) -> None:
+    wrong, right = diagnostic.explain("KC6060").page.split("```yaml\n")[1:]
+    for text, codes in ((wrong, ["KC6060"]), (right, [])):
+        body = "id: loud\ntitle: It is loud\n" + text.partition("```")[0] + "remedy: turn it up\n"
+        assert [one.code for one in lab(tmp_path / str(len(codes)), rule=body).problems] == codes
+
+
+def test_what_has_too_many_parts_is_not_decided(tmp_path: Path) -> None:
+    """Never refused without proof: the cases of the rule decide then."""
+    names = ("precision", "recall", "json_parses", "json_validity", "tool_selection", "exact_call", "right", "span_f1")
+    parts = [f"{STUDENT}.{name}.value {op} 0.{digit}" for name in names for op, digit in ((">", 9), ("<=", 9))]
+    assert lab(tmp_path, rule=rule("assert", {"that": " || ".join(parts[:12])})).problems != ()
+    more = " || ".join(f"{part} && {part.replace('0.9', '0.8')}" for part in parts)
+    assert lab(tmp_path, rule=rule("assert", {"that": more})).problems == ()
