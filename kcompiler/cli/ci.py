@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kcompiler.render.html.run import Run
     from kcompiler.result import Result
 
-STAGES = ("validate", "plan", "apply", "gate", "audit")
+STAGES = ("validate", "plan", "policy", "apply", "gate", "audit")
 #: the files beside the folders of the specs, each in its form
 FILES = {
     "result.json": "json",
@@ -72,11 +72,15 @@ def ci(
     allowed: tuple[tuple[str, str], ...],
     profile: str,
 ) -> None:
-    """Validate, plan --check, apply, gate and audit each of SPECS; all outputs in one folder, and one exit code.
+    """Validate, plan --check, policy lint and test, apply, gate and audit each of SPECS; all outputs in one folder, and
+    one exit code.
 
     The code is the worst of all stages (70, a signal, 3, 2, 4, 5, 6, 1, 7, 0). A stage that must not follow is not run,
     and that is no pass: without a valid spec and an unchanged committed lock nothing is applied, without a verdict
     nothing is judged again. Run again, it goes on from what is there and writes the same files.
+
+    Stage `policy` asks the project's own packs that the plan names what `policy lint` and `policy test` ask: nothing is
+    applied under a rule of which no case shows that it fails.
 
     With --base, the first stage is `policy diff` of every pack of the project, and of what the committed lock of each
     spec asked then: where a rule is weaker or no longer asked and nobody says why, nothing else is done.
@@ -168,7 +172,7 @@ class _Bundle(NamedTuple):
 def _stages(spec: Path, profile: str, stopped: Result | None, bundle: _Bundle | None) -> tuple[list[Result], str]:
     """The result of every stage of one spec, and what the spec is called."""
     from kcompiler import project
-    from kcompiler.cli import auditing, author, evidence, run
+    from kcompiler.cli import auditing, author, evidence, proving, run
 
     subject, found, name = called(spec, profile), [], spec.stem
     for verb in STAGES:
@@ -206,8 +210,11 @@ def _stages(spec: Path, profile: str, stopped: Result | None, bundle: _Bundle | 
                 | (bundle.asked(name) if bundle is not None and verb == "audit" else {}),
             ),
         }
-        command, arguments = given[verb]
-        result = _stage(verb, command, subject, spec, arguments)
+        if verb == proving.VERB:
+            result = _proven(subject, spec, name)
+        else:
+            command, arguments = given[verb]
+            result = _stage(verb, command, subject, spec, arguments)
         found.append(result)
         click.echo(f"{verb} {subject}: {result.word}", err=True)
         if verb == "plan":
@@ -229,6 +236,22 @@ def _stage(verb: str, command: click.Command, subject: str, spec: Path, argument
     try:
         with answer.told():
             function(answer=answer, **arguments)
+    except (Exception, KeyboardInterrupt):
+        # how it ended is part of the result
+        pass
+    assert answer.result is not None
+    return answer.result
+
+
+def _proven(subject: str, spec: Path, name: str) -> Result:
+    """What the project's own packs are worth that the plan of a spec names, however that ends."""
+    from kcompiler import lock
+    from kcompiler.cli import proving
+
+    answer = Answer(proving.VERB, subject, "", spec)
+    try:
+        with answer.told():
+            proving.held_to(answer, lock.read(answer.home.lock(name)))
     except (Exception, KeyboardInterrupt):
         # how it ended is part of the result
         pass

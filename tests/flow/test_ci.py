@@ -37,7 +37,7 @@ def page(home: Home) -> str:
 
 def test_what_passes_passes_twice(passed: Home, tmp_path) -> None:
     home = passed.copy(tmp_path / "project")
-    yes = [(verb, 0, "ok") for verb in ("validate", "plan", "apply", "gate", "audit")]
+    yes = [(verb, 0, "ok") for verb in ("validate", "plan", "policy", "apply", "gate", "audit")]
     assert ci(home, 0, "ok") == yes
     verdict = home.root / "out/tiny/verdict.json"
     assert verdict.read_bytes() == (home.evidence / "verdict.json").read_bytes()
@@ -59,7 +59,7 @@ def test_what_passes_passes_twice(passed: Home, tmp_path) -> None:
     assert stages == [
         ("validate", 0, "ok"),
         ("plan", 1, "lock-would-change"),
-        *((verb, 1, "not-run") for verb in ("apply", "gate", "audit")),
+        *((verb, 1, "not-run") for verb in ("policy", "apply", "gate", "audit")),
     ]
     assert not verdict.exists()
     assert not bundle.exists()
@@ -78,6 +78,7 @@ def test_a_verdict_that_is_no_yes_is_judged_again_and_audited(done: Home) -> Non
     assert ci(done, 1, "fail") == [
         ("validate", 0, "ok"),
         ("plan", 0, "ok"),
+        ("policy", 0, "ok"),
         ("apply", 1, "fail"),
         ("gate", 1, "fail"),
         ("audit", 0, "ok"),

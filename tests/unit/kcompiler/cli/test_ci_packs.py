@@ -13,6 +13,8 @@ import pytest
 
 from kcompiler import assets
 from kcompiler.cli import _main
+from kcompiler.cli.answer import rendered
+from kcompiler.cli.ci import _proven as stage
 from kcompiler.cli.ci import ci as verb
 from kcompiler.result import URGENCY
 
@@ -59,7 +61,7 @@ def ci(code: int, *options: str) -> dict[str, Any]:
     jsonschema.validate(found, schema)
     assert json.loads(Path("out/packs.json").read_text()) == found["parts"][0]
     parts: dict[str, Any] = {part["verb"]: part for part in found["parts"]}
-    assert list(parts) == ["policy diff", "validate", "plan", "apply", "gate", "audit"]
+    assert list(parts) == ["policy diff", "validate", "plan", "policy", "apply", "gate", "audit"]
     return parts
 
 
@@ -208,3 +210,94 @@ def test_wrong_uses_are_said(home: Path, capsys: pytest.CaptureFixture[str]) -> 
     # a pack that today's reader cannot read is no pack that is not weaker
     edit("policies/acme/lab/few/rule.yaml", "kind: bound", "kind: bond")
     assert ci(2)["policy diff"]["outcome"] == "unreadable"
+
+
+@pytest.fixture
+def locked(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same project with a pack that its cases prove, and the lock of its spec; made once."""
+    kept = tmp_path_factory.getbasetemp() / "locked"
+    if not kept.exists():
+        edit(
+            "policies/acme/lab/few/rule.yaml", "params:", "# a minute of this machine is what the lab pays for\nparams:"
+        )
+        assert _main(["policy", "test", "acme/lab", "--add"]) == 0
+        assert _main(["plan", "specs/a.yaml"]) == 0
+        git("add", "-A")
+        git("commit", "-qm", "proven and locked")
+        shutil.copytree(home, kept)
+    shutil.copytree(kept, home, dirs_exist_ok=True)
+    return home
+
+
+def proven() -> tuple[int, dict[str, Any]]:
+    """What stage `policy` says of the project's packs: code and result."""
+    (place,) = Path("generated").glob("*/plan.lock")
+    found = stage("specs/a.yaml", Path("specs/a.yaml"), place.parent.name)
+    return found.code, json.loads(rendered(found, "json"))
+
+
+def test_a_pack_that_its_cases_prove_goes_on(locked: Path) -> None:
+    code, found = proven()
+    assert (code, found["data"]) == (0, {"packs": ["acme/lab"], "rules": 1, "findings": 0})
+    # without a pack of its own there is nothing to ask: shipped ones are proven where they are made
+    edit("specs/a.yaml", ", acme/lab]", "]")
+    assert _main(["plan", "specs/a.yaml"]) == 0
+    assert proven()[1]["data"] == {"packs": [], "rules": 0, "findings": 0}
+
+
+FAIL = "policies/acme/lab/few/fail.json"
+
+
+def no_fail() -> None:
+    Path(FAIL).unlink()
+
+
+def a_fail_that_passes() -> None:
+    Path(FAIL).write_text('{"expect": {"outcome": "pass"}}')
+
+
+def a_slip() -> None:
+    for file in Path("policies/acme/lab/few").glob("*-*.json"):
+        file.unlink()
+
+
+def no_source() -> None:
+    edit("policies/acme/lab/few/rule.yaml", "# a minute of this machine is what the lab pays for\n", "")
+
+
+@pytest.mark.parametrize(
+    ("break_", "code"),
+    [(no_fail, "KC6050"), (a_fail_that_passes, "KC6050"), (a_slip, "KC6054"), (no_source, "KC6052")],
+)
+def test_a_rule_that_nothing_proves_is_found(locked: Path, break_: Any, code: str) -> None:
+    break_()
+    ended, said = proven()
+    assert (ended, said["outcome"], said["next"]) == (1, "findings", "kcompiler policy lint acme/lab")
+    (found,) = said["diagnostics"]
+    assert (found["code"], found["file"]) == (code, "policies/acme/lab/few/rule.yaml")
+
+
+def test_nothing_is_applied_under_a_rule_that_nothing_proves(locked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    no_fail()
+    parts = ci(1)
+    assert [parts[verb]["outcome"] for verb in ("policy diff", "validate", "plan")] == ["ok"] * 3
+    assert parts["policy"]["outcome"] == "findings"
+    assert {parts[verb]["outcome"] for verb in ("apply", "gate", "audit")} == {"not-run"}
+    assert "KC6050" in Path("out/results.sarif").read_text()
+    assert json.loads(Path(f"out/{next(Path('generated').iterdir()).name}/policy.json").read_text()) == parts["policy"]
+    # and what it advises says the same, and what that advises mends it
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "outcome=findings code=1 next=kcompiler policy lint acme/lab"
+    assert _main(["policy", "lint", "acme/lab"]) == 1
+    assert _main(["policy", "test", "acme/lab", "--add"]) == 0
+    assert proven()[0] == 0
+
+
+def test_a_rule_that_no_report_can_fail_ends_every_verb(locked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    edit("policies/acme/lab/few/rule.yaml", 'op: "<=", threshold: "60"', 'op: ">=", threshold: "0"')
+    git("commit", "-qam", "idle")
+    for code, *words in ((1, "plan", "specs/a.yaml"), (2, "policy", "test"), (2, "policy", "lint", "acme/lab")):
+        assert _main(list(map(str, words))) == code
+        told = capsys.readouterr()
+        assert "KC6060" in told.out + told.err
+        assert "policies/acme/lab/few/rule.yaml:6:" in told.out + told.err
