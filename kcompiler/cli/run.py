@@ -17,6 +17,7 @@ from kcompiler.cli import threads
 from kcompiler.cli.answer import Answer, answers, say
 from kcompiler.cli.outcome import Outcome, locked, refused_by_machine
 from kcompiler.cli.plans import PROFILE, begun, called, delta_of, evidence_broken, planned
+from kcompiler.cli.standing import spare
 from kcompiler.cli.writing import write
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ _ENDS = {"failed": (6, "step-failed")}
 @click.option("--locked", is_flag=True, help="Refuse (exit 4) when the committed lock would change.")
 @click.option("--only", multiple=True, metavar="STEP", help="Only this step and what it needs; repeatable.")
 @click.option("--force", multiple=True, metavar="STEP", help="Run this step although it could be reused; repeatable.")
-@click.option("--backend", type=click.Choice(["null"]), help="Forge every artifact; no gate can pass on that.")
+@click.option(
+    "--backend",
+    type=click.Choice(["null"]),
+    help="Forge every artifact; no gate can pass on that. Refused where the evidence of a real run stands.",
+)
 @PROFILE
 @click.option("--full", is_flag=True, help="List each report a rule passed on.")
 @click.option(
@@ -61,6 +66,8 @@ def apply(
     made, home, spec = _target(target, backend, profile)
     if backend is None:
         settle(made, home, spec, locked)
+    else:
+        spare(home, str(made["asked"]["name"]))
     with watched(made, sinks) as watch:
         run, verdict, signal = carried_out(made, home, list(only) or None, list(force), watch)
     answer.about(home, made)

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from kcompiler.cli import _main
+from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.standing import spare
+from kcompiler.project import Project
 from runtime.machine.lease import Lease
 from tests.unit.runtime import machinery
 
@@ -110,6 +113,33 @@ def test_only_a_step_whose_gate_blocks_is_no_success(home, capsys):
     (folder / "rule.yaml").write_text(rule.replace("id: data-held-out", "id: many").replace('"1"', '"1000000"'))
     assert _main(["apply", SPEC, "--only", "data"]) == 1
     assert "✗ team/rows/many on data" in capsys.readouterr().out
+
+
+def test_forged_evidence_takes_the_place_of_no_other(home, capsys):
+    folder = home / "generated/eight-ball/evidence"
+    assert _main(["apply", SPEC, "--only", "data"]) == 0
+
+    def files():
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    before, journal = files(), (home / ".kcompiler/journal.jsonl").read_bytes()
+    capsys.readouterr()
+    assert _main(["apply", LOCK, "--backend", "null"]) == 2
+    said, last = capsys.readouterr().err.splitlines()[-2:]
+    assert "holds the evidence of a real run (generated/eight-ball/evidence/reports/data.json and 1 more)" in said
+    assert (files(), (home / ".kcompiler/journal.jsonl").read_bytes()) == (before, journal)
+    way = re.fullmatch(r"outcome=evidence-stands code=2 next=mv (\S+) (\S+), then the same command", last)
+    shutil.move(home / way[1], home / way[2])
+    assert _main(["apply", SPEC, "--backend", "null"]) == 1
+    assert json.loads((folder / "run.json").read_text())["environment"]["forged"] is True
+    # forged over forged is nothing lost; a report that cannot be read may be real
+    spare(Project(home), "eight-ball")
+    (folder / "reports/data.json").write_text("{")
+    with pytest.raises(Outcome):
+        spare(Project(home), "eight-ball")
+    shutil.rmtree(folder)
+    shutil.move(home / way[2], home / way[1])
+    assert files() == before
 
 
 def test_status_tells_the_verdict_on_this_plan_and_on_no_other(home, capsys):
