@@ -11,9 +11,11 @@ Accounts = Sequence[Mapping[str, Any]]
 
 
 def rows(accounts: Accounts) -> list[str]:
-    """A row for each budget that stops a run; none while nothing was spent of any and nothing is set aside."""
-    if not any(one["spent"] or one["reserved"] for one in accounts):
+    """A row for each budget that stops a run; none while nothing was spent of any and nothing is set aside, nor by
+    earlier plans of the name."""
+    if not any(one["spent"] or one["reserved"] or one.get("earlier") for one in accounts):
         return []
+    before = [_before(one) for one in accounts]
     return table(
         [
             [
@@ -21,11 +23,19 @@ def rows(accounts: Accounts) -> list[str]:
                 f"{_number(one['spent'])} spent",
                 f"{_number(one['reserved'])} set aside",
                 f"{_number(one['left'])} left of {_number(one['limit'])}",
+                *([said] if any(before) else []),
             ]
-            for one in accounts
+            for one, said in zip(accounts, before, strict=True)
         ],
         indent="",
     )
+
+
+def _before(one: Mapping[str, Any]) -> str:
+    """What earlier plans of the spec's name took; "" where that is nothing, or not known."""
+    if not one.get("earlier"):
+        return ""
+    return f"{_number(one['earlier'])} by earlier plans, {'beside that' if one['name'] == 'wall_s' else 'of that'}"
 
 
 def _number(amount: float) -> str:

@@ -12,7 +12,8 @@ class Budgets(Section):
     """Upper bounds of a whole run over all its attempts. Money, calls, accelerators, tokens and the wall clock stop it
     when they are used up, and it goes on when the bound is raised; processor time is judged. What a step or a request
     takes is set aside before it begins. Money, calls, accelerators and tokens are counted for the spec's name, whatever
-    is edited; time is that of the plan at hand."""
+    is edited: who wants to spend anew writes a higher number, which stands in the difference of two versions and of two
+    plans. Time is that of the plan at hand; `plan` and `status` show what earlier plans of the name took."""
 
     usd: float = Field(
         ge=0,
@@ -62,7 +63,8 @@ class Budgets(Section):
         gt=0,
         le=1e9,
         description="Seconds of wall-clock time that all attempts at this plan may take; more stops the run at the "
-        "next safe point of its step.",
+        "next safe point of its step. A step that an edit makes anew is counted anew: of a bound over all plans of the "
+        "name, write gpu_hours, tokens or usd.",
         examples=[3600],
         json_schema_extra=unit("second"),
     )

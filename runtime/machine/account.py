@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from runtime.machine import purse
 from runtime.machine.budget import taken, total
 from runtime.machine.journal import Attempts, Past, load, name_of, open_spent
+from runtime.machine.meter import NOTHING, TOKENS, Spent
 from runtime.machine.state import FOLDER
 
 _HOUR_S = 3600
@@ -26,6 +27,9 @@ class Account:
     limit: float
     spent: float
     reserved: float = 0.0
+    #: what attempts took that were made for the spec's name and are no part of the plan at hand: a part of `spent`, and
+    #: of `wall_s`, which each plan has anew, beside it. None where no line says for which plan something was bought
+    earlier: float | None = None
 
     @property
     def left(self) -> float:
@@ -39,7 +43,7 @@ def accounts(
     lock: Mapping[str, Any],
     past: Past,
     bought: purse.Spend,
-    done: Iterable[Mapping[str, Any]],
+    done: Collection[Mapping[str, Any]],
     waiting: Iterable[str],
 ) -> list[Account]:
     """Each budget that the lock names and that stops a run. `done`: committed records in use; `waiting`: action keys
@@ -52,6 +56,7 @@ def accounts(
     staged = total(open_spent(one) for one in left if one.staged is not None)
     held = total(one.reserved for one in left)
     open_ = bought.aside
+    before = _earlier(name, paid, done, left)
     found = {
         "usd": ("USD", float(bought.taken.usd), float(open_.usd)),
         "gpu_hours": ("hour", (paid.gpu_s - aside.gpu_s) / _HOUR_S, aside.gpu_s / _HOUR_S),
@@ -61,10 +66,36 @@ def accounts(
         "wall_s": ("s", known.wall_s + staged.wall_s, held.wall_s),
     }
     return [
-        Account(name=budget, unit=unit, limit=named[budget], spent=round(spent, 9), reserved=round(reserved, 9))
+        Account(
+            name=budget,
+            unit=unit,
+            limit=named[budget],
+            spent=round(spent, 9),
+            reserved=round(reserved, 9),
+            earlier=before.get(budget),
+        )
         for budget, (unit, spent, reserved) in found.items()
         if named.get(budget) is not None
     ]
+
+
+def _earlier(
+    name: str, paid: Spent, done: Iterable[Mapping[str, Any]], left: Iterable[Attempts]
+) -> dict[str, float | None]:
+    """Budget → what other plans of the name took: the whole, less what this one uses and has begun."""
+    own = total(
+        [
+            *(taken(one) for one in done if name_of(str(one.get("spec", ""))) == name),
+            *(
+                one.counted + (NOTHING if one.staged is None else open_spent(one))
+                for one in left
+                if name_of(one.of[0]) == name
+            ),
+        ]
+    )
+    apart = {one: max(0.0, getattr(paid, one) - getattr(own, one)) for one in ("wall_s", "gpu_s", *TOKENS)}
+    hours = apart.pop("gpu_s") / _HOUR_S
+    return {one: round(value, 6) for one, value in (apart | {"gpu_hours": hours}).items()}
 
 
 def look(root: Path, lock: Mapping[str, Any], done: Iterable[str], left: Iterable[str]) -> list[Account]:

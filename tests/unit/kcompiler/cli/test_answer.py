@@ -1,6 +1,7 @@
 """Every verb that answers has every form, however it ends: one result by the published schema, with the exit code."""
 
 import json
+import shutil
 
 import pytest
 
@@ -104,6 +105,9 @@ def test_apply(home, ended, monkeypatch):
         assert ended(5, "locked", "apply", SPEC, "--only", "data")["message"]
     damage(home / SPEC, "cpu_s: 600", "cpu_s: 1200")
     assert "the lock is stale" in ended(4, "lock-stale", "apply", SPEC, "--locked")["message"]
+    kept = ended(2, "evidence-stands", "apply", SPEC, "--backend", "null")["next"].split(",")[0].split()
+    assert kept[0] == "mv"
+    shutil.move(home / kept[1], home / kept[2])
     found = ended(1, "fail", "apply", SPEC, "--backend", "null")
     assert found["verdict"] == "FAIL"
     assert any(one["blocks"] for one in found["outcomes"])

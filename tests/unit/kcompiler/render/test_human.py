@@ -5,7 +5,7 @@ import re
 import pytest
 
 from kcompiler.diagnostic import Diagnostic, Related
-from kcompiler.render import human
+from kcompiler.render import accounts, human
 
 
 def one(line: str, start: int, end: int, **more) -> list[str]:
@@ -124,3 +124,17 @@ def test_the_count_is_said_in_words():
     assert human.summary(made) == "2 errors, 1 warning, 1 note"
     assert human.summary([]) == "no mistakes"
     assert human.diagnostics([], {}) == ""
+
+
+def test_a_budget_tells_what_earlier_plans_took() -> None:
+    wall = {"name": "wall_s", "spent": 3.25, "reserved": 0, "left": 23.25, "limit": 26.5, "earlier": 14.7}
+    usd = {"name": "usd", "spent": 0, "reserved": 0, "left": 5, "limit": 5, "earlier": None}
+    tokens = {"name": "training_tokens", "spent": 410, "reserved": 0, "left": 90, "limit": 500, "earlier": 200}
+    assert accounts.rows([usd, wall, tokens]) == [
+        "usd              0 spent     0 set aside  5 left of 5",
+        "wall_s           3.25 spent  0 set aside  23.2 left of 26.5  14.7 by earlier plans, beside that",
+        "training_tokens  410 spent   0 set aside  90 left of 500     200 by earlier plans, of that",
+    ]
+    # a plan that has not begun, whose name has taken something
+    assert accounts.rows([{**wall, "spent": 0, "left": 26.5}]) != []
+    assert accounts.rows([{**wall, "spent": 0, "left": 26.5, "earlier": 0.0}, usd]) == []

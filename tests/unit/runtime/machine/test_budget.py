@@ -14,7 +14,7 @@ from runtime.contract import Refusal
 from runtime.contract import report as facts
 from runtime.contract.peak import off
 from runtime.machine import meter, saved
-from runtime.machine.apply import apply, collect, forecast, unfinished, used_up
+from runtime.machine.apply import accounts, apply, collect, forecast, unfinished, used_up
 from runtime.machine.budget import Budget, OverBudget, total
 from runtime.machine.meter import FILE, Spent
 from tests.unit.runtime.machinery import Watched, approve, chain, lock, step
@@ -236,6 +236,38 @@ def test_no_edit_gives_back_what_was_paid_for(root: Path) -> None:
     assert to_the_end(other, root).outcome == "done"
     forced = to_the_end({**on(root), "budgets": {**BOUNDS, "gpu_hours": hours * 0.99}}, root, force=["grow"])
     assert forced.outcome == "failed", "making it again is paid again"
+
+
+def accounted(lock: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    found = forecast(lock, root=root)
+    done = [one.key for one in found if one.record is not None]
+    known = accounts(root, lock, done, [one.key for one in found if one.record is None])
+    return {one.name: one for one in known}
+
+
+def test_what_earlier_plans_of_the_name_took_is_told(root: Path) -> None:
+    """Tokens of a superseded plan count on; time does not, and is shown beside the bound that begins anew."""
+    bounds = {"training_tokens": 500, "teacher_calls": 7}
+    first, second = on(root, **bounds), on(root, rounds=21, **bounds)
+    assert {one.earlier for one in accounted(first, root).values()} == {0.0, None}
+    assert to_the_end(first, root).outcome == "done"
+    wall = accounted(first, root)["wall_s"]
+    assert (wall.earlier, wall.spent > 0.2) == (0.0, True)
+    for spent, run in ((200, False), (410, True)):
+        if run:
+            assert to_the_end(second, root).outcome == "done"
+        known = accounted(second, root)
+        assert (known["training_tokens"].spent, known["training_tokens"].earlier) == (spent, 200)
+        assert known["training_tokens"].left == 500 - spent
+        assert 0.2 < known["wall_s"].earlier <= wall.spent
+        assert known["teacher_calls"].earlier is None, "no line says for which plan something was bought"
+    assert known["wall_s"].left + known["wall_s"].spent == known["wall_s"].limit
+    # the step of the first plan that comes back is its own again, and that of the second an earlier one's
+    assert accounted(first, root)["training_tokens"].earlier == 210
+    assert to_the_end(on(root, rounds=22, **bounds), root).outcome == "failed"
+    # another spec has made nothing, and no profile is another
+    assert {one.earlier for one in accounted(on(root, name="other", **bounds), root).values()} == {0.0, None}
+    assert accounted(on(root, rounds=23, name="toy@mini", **bounds), root)["training_tokens"].earlier == 410
 
 
 @pytest.mark.usefixtures("beating")
