@@ -124,6 +124,8 @@ def read(node: object) -> Datum:
     written = Fraction(repr(float(value)))
     if (low is not None and low > max(value, written)) or (high is not None and high < min(value, written)):
         raise BadDatum("the interval does not hold the value")
+    if unit == RATE and ((low is not None and low < 0) or (high is not None and high > 1)):
+        raise BadDatum("the interval of a rate goes beyond 0 to 1")
     paired = _count(node, "n"), _count(node, "wins"), _count(node, "losses")
     if wrong := counts.wrong(node, _counted(node), paired):
         raise BadDatum(wrong)

@@ -105,6 +105,8 @@ def read(node: Any) -> Datum:
         high is not None and high < shown and _exactly(high) < value
     ):
         raise BadDatum("the interval does not hold the value")
+    if unit == RATE and ((low is not None and low < 0) or (high is not None and high > 1)):
+        raise BadDatum("the interval of a rate goes beyond 0 to 1")
     _lawful(node, counted)
     return Datum(unit, tag, value=value, n=n, k=_count(node, "k"), low=low, high=high)
 

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 
 from kcompiler.policy import path, shape
 from kcompiler.policy.comparison import (
+    Ends,
     HasNeed,
     Need,
     Op,
@@ -29,7 +30,7 @@ from kcompiler.policy.comparison import (
     never_missed,
     unmissed,
 )
-from kcompiler.policy.datum import BadDatum, Datum, fraction, read
+from kcompiler.policy.datum import RATE, BadDatum, Datum, fraction, read
 from kcompiler.policy.kind import (
     DecimalText,
     Fault,
@@ -187,10 +188,12 @@ def judge(params: Params, report: Mapping[str, Any], expect: object, _other: obj
 
 
 def idle(params: Params, about: Sequence[str]) -> Fault | None:
-    """That no number the schema lets stand there misses the threshold. Of an end of an interval it says nothing."""
-    if params.threshold is None or params.on != "point":
+    """That no number the schema lets stand there misses the threshold; where the interval may end is known of rates
+    alone."""
+    if params.threshold is None or (params.on != "point" and params.unit != RATE):
         return None
-    ends = [shape.ends(about, text) for text in params.metric]
+    rate: Ends = (Fraction(0), Fraction(1))
+    ends = [shape.ends(about, text) if params.on == "point" else rate for text in params.metric]
     if not all(never_missed(params.op, one, Fraction(params.threshold)) for one in ends):
         return None
     said = f"no number at `{params.metric[0]}` can miss `{params.op} {params.threshold}`: {unmissed(ends[0])}"

@@ -197,6 +197,19 @@ def intervals() -> list[Claim]:
         one("no high end, no answer", {"x": number(0.5, "nats", low=0.1)}, cap, "not_evaluated"),
         one("an interval above its value is none", {"x": number(0.5, "nats", low=0.6)}, gain, "error"),
         one("an interval below its value is none", {"x": number(0.5, "nats", high=0.4)}, cap, "error"),
+        *(
+            one(
+                f"the interval of an F1 is within 0 and 1: {claim}",
+                {"x": share(0.75, tp=3, fp=1, fn=1, n=5, **{end: far})},
+                rule,
+                "error",
+            )
+            for claim, end, far, rule in (
+                ("its low end", "low", -0.01, obligation(bound("x", ">=", "0.1", "ratio", on="low"))),
+                ("its high end", "high", 1.01, obligation(bound("x", "<=", "0.9", "ratio", on="high"))),
+                ("whoever asks", "low", -0.01, obligation(bound("x", ">=", "0.1", "ratio"))),
+            )
+        ),
         one("an interval may be a point", {"x": number(0.5, "nats", low=0.5, high=0.5)}, gain, "pass"),
         one(
             "the low end of a rate is computed from its counts, whatever the report says",

@@ -128,6 +128,8 @@ NEVER = [
     ("bound", {**RATE, "op": "<", "threshold": "1.5"}, "threshold", {"threshold": "1"}),
     ("bound", {**RATE, "metric": ["rows", "controls"], "unit": "row", "op": ">=", "threshold": "0"}, "threshold",
      {"threshold": "1"}),
+    ("bound", {**RATE, "op": ">=", "threshold": "0", "on": "low"}, "threshold", {"op": ">"}),
+    ("bound", {**RATE, "op": "<=", "threshold": "1", "on": "high"}, "threshold", {"op": "<"}),
     ("relative", {**TWO, "op": ">=", "threshold": "-1"}, "threshold", {"threshold": "-0.99"}),
     ("relative", {**TWO, "op": "<=", "threshold": "1"}, "threshold", {"op": "<"}),
     ("relative", {**TWO, "by": "quotient", "op": ">=", "threshold": "0"}, "threshold", {"op": ">"}),
