@@ -15,7 +15,7 @@ from typing import Any
 
 from kcompiler import waiver
 from runtime import digest
-from tests.unit.kcompiler.judge import checks_kinds, claims_believed, claims_dominance
+from tests.unit.kcompiler.judge import checks_idle, checks_kinds, claims_believed, claims_dominance
 from tests.unit.kcompiler.judge.samples import HEX, bound, number, obligation, report
 from tests.unit.kcompiler.waiver import world as excuses
 
@@ -567,4 +567,5 @@ CHECKS: list[Callable[[], None]] = [
     files_are_matched_by_the_step_they_name,
     *claims_believed.CHECKS,
     *checks_kinds.CHECKS,
+    *checks_idle.CHECKS,
 ]

@@ -210,6 +210,12 @@ def intervals() -> list[Claim]:
                 ("whoever asks", "low", -0.01, obligation(bound("x", ">=", "0.1", "ratio"))),
             )
         ),
+        one(
+            "the interval of an F1 may be all that is possible",
+            {"x": share(0.75, tp=3, fp=1, fn=1, n=5, low=0.0, high=1.0)},
+            obligation(bound("x", ">=", "0.1", "ratio", on="low")),
+            "fail",
+        ),
         one("an interval may be a point", {"x": number(0.5, "nats", low=0.5, high=0.5)}, gain, "pass"),
         one(
             "the low end of a rate is computed from its counts, whatever the report says",
