@@ -172,9 +172,7 @@ def judge(
         obligations=digest.of_value(list(obligations), "kc.obligations.v1"),
         lock=lock,
         as_of=as_of,
-        waivers=[
-            {"id": one.waiver.id, "digest": one.digest, "used": desk.uses(one.waiver.id)} for one in waivers.given
-        ],
+        waivers=[waiver.told(one, desk.uses(one.waiver.id)) for one in waivers.given],
     )
 
 

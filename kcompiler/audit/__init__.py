@@ -76,7 +76,7 @@ def audit(
     told: list[tuple[Waivers, str]] = []
 
     def at_hand(recorded: Mapping[str, Any]) -> tuple[Waivers, list[Finding]]:
-        held, about = waivers.at_hand(root, made, folder, shown, recorded, known)
+        held, about = waivers.at_hand(root, made, folder, shown, recorded, known, revoked)
         told.append((held, str(recorded["verdict"])))
         return held, about
 

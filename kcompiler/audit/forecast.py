@@ -28,7 +28,10 @@ def standing(
         return []
     given = {**given, **{step: evidence.read(one) for step, one in facts.reports(plan).items()}}
     told = alone.Waivers(
-        given=[alone.Given(one.waiver.meaning, one.digest) for one in held.given],
+        given=[
+            alone.Given(one.waiver.meaning, one.digest, [alone.Approved(by.key, by.on) for by in one.approvals])
+            for one in held.given
+        ],
         spec=held.spec,
         plan=held.plan,
         used=held.used,

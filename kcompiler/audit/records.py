@@ -86,6 +86,18 @@ def waiver_uses(lines: Sequence[Line]) -> dict[str, frozenset[str]]:
     return {name: frozenset(used) for name, used in found.items()}
 
 
+def waiver_ends(lines: Sequence[Line]) -> dict[str, dict[str, str]]:
+    """Waiver → its revocation (`by`, `on`, `reason`) by these lines; the earliest, where there are several."""
+    found: dict[str, dict[str, str]] = {}
+    for line in lines:
+        if line.type == "waiver_revoked":
+            end = {name: str(line.data.get(name, "")) for name in ("by", "on", "reason")}
+            name = str(line.data.get("waiver", ""))
+            if name not in found or end["on"] < found[name]["on"]:
+                found[name] = end
+    return found
+
+
 def opened(known: Sequence[Line] | None, plan: str, kept: Path) -> str:
     """When the newest run of the plan with this digest began; where the project's journal is not here, when the newest
     of the lines kept with the evidence was written; "" where neither says."""

@@ -32,7 +32,7 @@ VERBS = {
     "generate": ("generate", "Let the student write: a prompt or a chat, freely or by a schema."),
     "serve": ("serve", "Answer OpenAI's chat completions over HTTP with the student."),
     "policy": ("policy", "Write policy packs: `policy new`, `test`, `lint`, `doc`, `diff`."),
-    "waiver": ("waiving", "Exceptions with an end: `waiver new`, `list`, `check`, `revoke`."),
+    "waiver": ("waiving", "Exceptions with an end: `waiver new`, `approve`, `list`, `check`, `revoke`."),
     "approve": ("approving", "Sign a lock: apply asks for it where a pack or risk tier 1 does."),
     "approvals": ("approving", "Say who signed a lock, and what nobody has approved yet."),
     "gate": ("evidence", "Judge report files by the rules of a lock."),

@@ -13,6 +13,8 @@ from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import FORMAT, PROFILE, called, located
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from kcompiler.approval import Standing
     from kcompiler.project import Project
 
@@ -31,15 +33,12 @@ def approve(target: Path, key_path: Path, profile: str) -> None:
     from kcompiler.cli.writing import write
 
     made, home, path = located(target, profile)
-    try:
-        key = dsse.private_key(key_path.read_bytes())
-    except dsse.Unreadable as why:
-        raise Outcome(2, "unreadable", "kcompiler approve SPEC --key FILE", f"{key_path}: {why}") from None
+    key = signing_key(key_path, "kcompiler approve SPEC --key FILE")
     public = dsse.public_line(key)
     who = approval.person(made, public)
     if not who:
         names = sorted({name for one in approval.demands(made) for name in one.approvers})
-        known = f"; these are: {', '.join(names)}" if names else ": no pack asks for approvals of a lock"
+        known = f"; these are: {', '.join(names)}" if names else "; no pack asks for approvals of a lock"
         raise Outcome(1, "not-an-approver", f"kcompiler approvals {target}", f"{public} is no approver's key{known}")
     if who.casefold() == str(made["asked"]["owner"]).casefold():
         raise Outcome(
@@ -53,6 +52,16 @@ def approve(target: Path, key_path: Path, profile: str) -> None:
     for line in before.unapproved:
         click.echo(f"approved  {line}")
     click.echo(f"{who} approves {lock.plan_digest(made)}: {home.shown(file)}")
+
+
+def signing_key(path: Path, again: str) -> Ed25519PrivateKey:
+    """The private key in a file, for the command `again`. Raises Outcome."""
+    from kcompiler import dsse
+
+    try:
+        return dsse.private_key(path.read_bytes())
+    except dsse.Unreadable as why:
+        raise Outcome(2, "unreadable", again, f"{path}: {why}") from None
 
 
 @click.command()

@@ -2,53 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from kcompiler.project import Project
 
 if TYPE_CHECKING:
+    from kcompiler.audit.finding import Finding
+    from kcompiler.audit.journal import Line
     from kcompiler.judge import Verdict
     from kcompiler.waiver import Loaded, Waivers
 
 
-def uses(home: Project) -> dict[str, frozenset[str]]:
-    """Waiver → what it has excused in this project, by its journal. Raises Outcome: the journal is damaged."""
+class Known(NamedTuple):
+    """What is known here of waivers beside their files, by id: the reports that each has excused, and revocations.
+    `lost` are files of evidence that could tell of more uses and cannot be read."""
+
+    used: Mapping[str, frozenset[str]]
+    ends: Mapping[str, Mapping[str, str]]
+    lost: Sequence[str]
+
+
+def known(home: Project) -> Known:
+    """By the journal, and by every verdict that lies in generated/: what either tells of counts, so that a journal that
+    was removed gives no use back. A clone that has neither cannot know of uses elsewhere. Raises Outcome: the journal
+    is damaged."""
     from kcompiler.audit import records
     from kcompiler.cli.plans import evidence_broken
 
-    if not (home.root / records.STATE / records.JOURNAL).is_file():
-        return {}
-    lines, findings = records.state_journal(home.root)
+    lines: Sequence[Line] | None = ()
+    findings: Sequence[Finding] = ()
+    if (home.root / records.STATE / records.JOURNAL).is_file():
+        lines, findings = records.state_journal(home.root)
     broken = next((one for one in findings if one.severity == "evidence"), None)
     if broken is not None:
         raise evidence_broken(broken)
-    return records.waiver_uses(lines or ())
+    used = dict(records.waiver_uses(lines or ()))
+    lost = []
+    for path in sorted((home.root / "generated").glob("*/evidence/verdict.json")):
+        try:
+            for name, more in _told(path).items():
+                used[name] = used.get(name, frozenset()) | more
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            lost.append(home.shown(path))
+    return Known(used, records.waiver_ends(lines or ()), lost)
+
+
+def _told(path: Path) -> dict[str, frozenset[str]]:
+    """Waiver → what it had excused when a verdict was given."""
+    from runtime.contract import strict_json
+
+    verdict: Any = strict_json.loads(path.read_bytes())
+    return {str(one["id"]): frozenset(map(str, one["used"])) for one in verdict.get("waivers", ())}
+
+
+def remember(home: Project) -> None:
+    """Write into the journal each revocation that a file of waivers/ tells of and no line does: who removes it from the
+    file later undoes nothing."""
+    from kcompiler import waiver
+    from kcompiler.waiver import draft
+
+    loaded, _ = waiver.load(home.root / waiver.FOLDER)
+    told = [one.waiver for one in loaded if one.waiver.revoked is not None]
+    if not told:
+        return
+    ends = known(home).ends
+    new = [one for one in told if one.id not in ends or draft.revocation(one)["on"] < ends[one.id]["on"]]
+    if new:
+        from kcompiler.cli.state import of_machine
+        from runtime.machine import settle
+
+        with of_machine("list"):
+            settle.revoked(home.root, [{"waiver": one.id, **draft.revocation(one)} for one in new])
 
 
 def at_hand(made: Mapping[str, Any], home: Project) -> tuple[Waivers, dict[str, bytes]]:
-    """What a judgement is told of waivers, and the text of each; nothing where the lock names none. One that is no
-    longer what the lock names is not at hand, which is said."""
+    """What a judgement is told of waivers, and the files of each, with their signatures; nothing where the lock names
+    none. One that is no longer what the lock names is not at hand, which is said; nor is one whose uses are to be
+    counted where evidence that could tell of some cannot be read."""
     from kcompiler import lock, waiver
 
     if not made.get("waivers"):
         return waiver.NONE, {}
     loaded, _ = waiver.load(home.root / waiver.FOLDER)
     here: Mapping[str, Loaded] = {one.waiver.id: one for one in loaded}
-    given, texts = [], {}
+    given, texts, about = [], {}, known(home)
     for entry in made["waivers"]:
         found = here.get(entry["id"])
         if found is None or found.digest != entry["digest"]:
             click.echo(f"waiver {entry['id']} is not what the lock names: it excuses nothing; plan again", err=True)
             continue
-        given.append(waiver.Given(waiver=found.waiver, digest=found.digest))
-        texts[found.waiver.id] = found.data
+        if about.lost and found.waiver.max_uses is not None:
+            said = f"how often waiver {entry['id']} was used cannot be known: {', '.join(about.lost)} cannot be read"
+            click.echo(f"{said}: it excuses nothing; restore what is damaged, or remove it", err=True)
+            continue
+        given.append(waiver.given(found, made["obligations"], about.ends))
+        texts[f"{found.waiver.id}.yaml"] = found.data
+        texts |= {f"{found.waiver.id}/{name}": data for name, data in found.envelopes.items()}
     told = waiver.Waivers(
-        given=given, spec=str(made["asked"]["name"]), plan=lock.unwaived_digest(made), used=uses(home)
+        given=given, spec=str(made["asked"]["name"]), plan=lock.unwaived_digest(made), used=about.used
     )
     return told, texts
 
@@ -94,8 +151,10 @@ def keep(made: Mapping[str, Any], home: Project) -> None:
 
     _, texts = at_hand(made, home)
     folder = home.evidence(str(made["asked"]["name"])) / "waivers"
-    for path in sorted(folder.glob("*")) if folder.is_dir() else []:
-        if path.stem not in texts:
+    for path in sorted(folder.rglob("*"), reverse=True) if folder.is_dir() else []:
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+        elif not path.is_dir() and path.relative_to(folder).as_posix() not in texts:
             path.unlink()
     for name, data in texts.items():
-        write(home, folder / f"{name}.yaml", data.decode("utf-8", "surrogateescape"))
+        write(home, folder / name, data.decode("utf-8", "surrogateescape"))

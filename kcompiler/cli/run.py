@@ -212,6 +212,7 @@ def carried_out(
     from kcompiler.cli.approving import require
 
     require(made, home)
+    excuses.remember(home)
     verdict_of = judge_of(made, home)
     run, signal = _carried_out(made, home, verdict_of, only, force, watch)
     verdict = verdict_of(run.texts)

@@ -37,7 +37,7 @@ def list_(answer: Answer) -> None:
     from kcompiler.render import state as render
 
     root = _root(answer, "list")
-    with _machine("list"):
+    with of_machine("list"):
         from runtime.machine import inventory
 
         found = inventory.items(root)
@@ -53,7 +53,7 @@ def show(answer: Answer, name: str) -> None:
     from kcompiler.render import state as render
 
     root = _root(answer, "list")
-    with _machine("list"):
+    with of_machine("list"):
         from runtime.machine import inventory
         from runtime.machine.store import Store
 
@@ -75,7 +75,7 @@ def verify(answer: Answer, repair: bool) -> None:
     from kcompiler.render import state as render
 
     root = _root(answer, "verify")
-    with _machine("verify"):
+    with of_machine("verify"):
         from runtime.machine import verify as machine
 
         found = machine.verify(root)
@@ -115,7 +115,7 @@ def gc(answer: Answer, dry_run: bool) -> None:
 
     root = _root(answer, "gc")
     locks = _locks(answer.home)
-    with _machine("gc"):
+    with of_machine("gc"):
         from runtime.machine import apply as machine
 
         found = (machine.garbage if dry_run else machine.collect)(root, locks.values())
@@ -153,7 +153,7 @@ def unlock(answer: Answer, named: str) -> None:
     root = _root(answer, "unlock")
     from runtime.machine import lease, settle
 
-    with _machine("unlock", "kcompiler state lock-info"):
+    with of_machine("unlock", "kcompiler state lock-info"):
         try:
             found = settle.unlock(root, named)
         except settle.NotSettled as reason:
@@ -183,7 +183,7 @@ def resolve(answer: Answer, step: str, end: str, spec: str) -> None:
     root = _root(answer, "resolve")
     from runtime.machine import settle
 
-    with _machine("resolve"):
+    with of_machine("resolve"):
         try:
             if end == "failed":
                 name, action = settle.failed(root, step, spec)
@@ -252,7 +252,7 @@ def _paid(root: Path) -> tuple[int, list[Any]]:
 
 
 @contextlib.contextmanager
-def _machine(verb: str, again: str = "") -> Iterator[None]:
+def of_machine(verb: str, again: str = "") -> Iterator[None]:
     """What the machine cannot do as an outcome."""
     from runtime.machine import apply as machine
 

@@ -1,4 +1,4 @@
-"""The verbs of exceptions: waiver new, list, check, revoke."""
+"""The verbs of exceptions: waiver new, approve, list, check, revoke."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from kcompiler.waiver.check import Asked
 
 AS_OF = click.option("--as-of", metavar="TIME", default="", help="As of this UTC time, 2026-01-31T00:00:00Z; else now.")
+KEY = click.option(
+    "--key", "key_path", type=click.Path(path_type=Path), required=True, help="Private key of `ssh-keygen -t ed25519`."
+)
 _WHERE = click.argument("folder", type=click.Path(path_type=Path), default=Path("waivers"))
 
 
@@ -68,7 +71,65 @@ def new(target: Path, rule: str, step: str, days: int, profile: str) -> None:
     click.echo(f"wrote {home.shown(path)}; fill in {', '.join(draft.BLANKS)}")
     if days > held.max_days:
         click.echo(f"it lasts {held.max_days} days, not {days}: the pack of {outcome['rule']} allows no more", err=True)
+    click.echo(
+        f"next: kcompiler waiver check; then each approver: kcompiler waiver approve {home.shown(path)} --key FILE"
+    )
+
+
+@waiver.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@KEY
+def approve(file: Path, key_path: Path) -> None:
+    """Sign the waiver in FILE as one of the approvers whom the packs of its rules name.
+
+    The signature lies in a folder beside it, waivers/<id>/<who>.dsse.json, and is for the waiver as it is: who edits
+    the waiver has it approved again.
+    """
+    from kcompiler import dsse
+    from kcompiler.cli import clock, excuses
+    from kcompiler.cli.approving import signing_key
+    from kcompiler.cli.writing import write
+    from kcompiler.waiver import approved, ended
+    from kcompiler.waiver.status import counted
+
+    home = project.find(file)
+    found, again = _file(home, file), f"kcompiler waiver approve {home.shown(file)} --key FILE"
+    key = signing_key(key_path, again)
+    public, now = dsse.public_line(key), clock.now()
+    rules, _ = _rules(home, [found])
+    terms = [rules[name].terms for name in found.waiver.rules if name in rules]
+    asked = [one for one in terms if one is not None]
+    names = {theirs: name for one in asked for name, theirs in one.approvers.items()}
+    if public not in names:
+        whose = f"; these are: {', '.join(sorted(names.values()))}" if names else "; none of its rules can be waived"
+        raise Outcome(1, "not-an-approver", "kcompiler waiver list", f"{public} is no approver's key{whose}")
+    after = ended(found.waiver, excuses.known(home).ends)
+    if after.revoked is not None or after.expires <= now[:10]:
+        how = f"ended on {after.expires}" if after.revoked is None else f"was revoked on {after.revoked.on}"
+        raise Outcome(1, "over", "kcompiler waiver new SPEC --rule RULE", f"{home.shown(file)} {how}")
+    mine = approved.Approved(key=public, on=now, file="")
+    void = [why for one in asked if public in one.approvers.values() for why in counted(after, [mine], one)[1]]
+    if void:
+        raise Outcome(1, "does-not-count", "kcompiler waiver list", f"this approval would not count: {void[0].why}")
+    said = approved.statement(found.waiver, found.data, names[public], now)
+    path = home.root / found.file.removesuffix(".yaml") / f"{names[public]}{approved.END}"
+    write(home, path, dsse.dump(dsse.sign(said, key)))
+    click.echo(f"{names[public]} approves {found.waiver.id}: {home.shown(path)}")
     click.echo("next: kcompiler waiver check")
+
+
+def _file(home: project.Project, file: Path) -> Loaded:
+    """The waiver in a file. Raises Outcome, and says what is wrong with it."""
+    from kcompiler.render import human
+    from kcompiler.waiver.load import read
+
+    shown = home.shown(file)
+    found, problems = read(file, shown)
+    if found is None:
+        texts = {shown: file.read_bytes()} if file.is_file() else {}
+        click.echo(human.diagnostics(problems, texts), err=True, nl=False)
+        raise Outcome(2, "unreadable", "kcompiler waiver list")
+    return found
 
 
 def _verdict(home: project.Project, name: str, again: str) -> Mapping[str, Any]:
@@ -120,7 +181,11 @@ def _is(obligation: Mapping[str, Any], outcome: Mapping[str, Any]) -> bool:
 @AS_OF
 @answers("waiver list", of="folder")
 def listed(answer: Answer, folder: Path, as_of: str) -> None:
-    """Say of each waiver whether it is in force, until when, and what it was used for."""
+    """Say of each waiver whether it is in force, until when, and how often it was used.
+
+    Uses and revocations are those that the project's journal (.kcompiler) and the verdicts in generated/ tell of. A
+    clone with neither knows of none elsewhere: where `max_uses` matters, keep one of the two with the project.
+    """
     from kcompiler.render.human_run import table
 
     at = _time(as_of)
@@ -149,6 +214,7 @@ def check(answer: Answer, folder: Path, as_of: str, strict: bool) -> None:
 
     Exit 1 when one excuses nothing, 7 when approvals are all that is missing.
     """
+    from kcompiler.cli import excuses
     from kcompiler.diagnostic import ordered
     from kcompiler.render import human
     from kcompiler.waiver import check as stage
@@ -157,14 +223,14 @@ def check(answer: Answer, folder: Path, as_of: str, strict: bool) -> None:
     loaded, problems, rows = _looked(answer, folder, at)
     home, used = answer.home, {one["id"]: one["used"] for one in rows}
     rules, unreadable = _rules(home, loaded)
-    verdicts = _verdicts(home)
+    verdicts, ends = _verdicts(home), excuses.known(home).ends
     found = ordered(
         [
             *problems,
             *(
                 each
                 for one in loaded
-                for each in stage.findings(one, rules, at, used[one.waiver.id], verdicts, unreadable)
+                for each in stage.findings(one, rules, at, used[one.waiver.id], verdicts, unreadable, ends)
             ),
         ]
     )
@@ -195,8 +261,11 @@ def _looked(
     answer: Answer, folder: Path, at: str
 ) -> tuple[Sequence[Loaded], Sequence[Diagnostic], list[dict[str, Any]]]:
     """The waivers of a folder, and what is told of each."""
+    from dataclasses import replace
+
     from kcompiler import waiver as room
     from kcompiler.cli import excuses
+    from kcompiler.waiver.check import states
     from kcompiler.waiver.status import SOON, days_left
 
     if not folder.is_dir() and folder != Path("waivers"):
@@ -204,13 +273,14 @@ def _looked(
     home = answer.home
     loaded, problems = room.load(folder, home.shown(folder))
     rules, _ = _rules(home, loaded)
-    used = excuses.uses(home)
+    known = excuses.known(home)
     rows: list[dict[str, Any]] = []
     for one in loaded:
-        count = len(used.get(one.waiver.id, ()))
+        count = len(known.used.get(one.waiver.id, ()))
         terms = [rules[name].terms for name in one.waiver.rules if name in rules]
-        states = [room.state(one.waiver, each, at, count) for each in terms if each is not None]
-        worst = next((each for each in states if each.status != "active"), states[0] if states else None)
+        after = replace(one, waiver=room.ended(one.waiver, known.ends))
+        stands = states(after, [each for each in terms if each is not None], at, count)
+        worst = next((each for each in stands if each.status != "active"), stands[0] if stands else None)
         rows.append(
             {
                 "id": one.waiver.id,
@@ -268,25 +338,29 @@ def _verdicts(home: project.Project) -> dict[str, Mapping[str, Any]]:
 @click.option("--by", required=True, metavar="NAME", help="Who revokes it.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why, in at least ten characters.")
 def revoke(file: Path, by: str, reason: str) -> None:
-    """End a waiver today, for good: the file stays, as a record of what was excused."""
+    """End a waiver today, for good. The file stays, as a record of what was excused; the project's journal has the
+    revocation, too, so that it holds when the line is removed. Where there is no journal here, the next apply that sees
+    the line writes it down.
+    """
     from kcompiler.cli import clock
+    from kcompiler.cli.state import of_machine
     from kcompiler.cli.writing import write
-    from kcompiler.render import human
     from kcompiler.waiver import draft
-    from kcompiler.waiver.load import parsed, read
+    from kcompiler.waiver.load import parsed
 
     home = project.find(file)
-    shown = home.shown(file)
-    found, problems = read(file, shown)
-    if found is None:
-        texts = {shown: file.read_bytes()} if file.is_file() else {}
-        click.echo(human.diagnostics(problems, texts), err=True, nl=False)
-        raise Outcome(2, "unreadable", "kcompiler waiver list")
+    shown, found = home.shown(file), _file(home, file)
     if found.waiver.revoked is not None:
         raise Outcome(1, "revoked", "kcompiler waiver list", f"{shown} was revoked on {found.waiver.revoked.on}")
     text = draft.revoked(found.data.decode(), by, clock.now()[:10], reason)
     after, wrong = parsed(text.encode(), shown)
     if after is None:
         raise click.UsageError(f"--by and --reason do not fit: {wrong[0].summary}")
+    if (home.root / ".kcompiler" / "journal.jsonl").is_file():
+        from runtime.machine import settle
+
+        # first what lasts: a file that is not written then is found by an audit
+        with of_machine("list"):
+            settle.revoked(home.root, [{"waiver": found.waiver.id, **draft.revocation(after.waiver)}])
     write(home, file.absolute(), text)
     click.echo(f"{found.waiver.id} excuses nothing from {clock.now()[:10]} on; plan what it excused again")

@@ -21,6 +21,7 @@ from kcompiler.plan import APPLY
 from kcompiler.project import Project
 from kcompiler.spec import Spec
 from kcompiler.waiver import FOLDER
+from kcompiler.waiver.load import envelopes
 from runtime import digest
 from runtime.contract import BrokenEvidence, delivery, program, strict_json
 from runtime.contract.delivery import EVIDENCE, HUGGINGFACE, PACKAGES, SUMS, Item
@@ -74,6 +75,8 @@ def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, desc
         if digest.of_bytes(data) != one["digest"]:
             raise BrokenEvidence("it is not the waiver that the verdict was given with", subject=str(one["id"]))
         found[f"{EVIDENCE}/{FOLDER}/{one['id']}.yaml"] = _item(data)
+        for file, envelope in envelopes(evidence / FOLDER / str(one["id"])).items():
+            found[f"{EVIDENCE}/{FOLDER}/{one['id']}/{file}"] = _item(envelope)
     found[f"{EVIDENCE}/plan.lock"] = _item(locks.dump(made))
 
     folder = _place(home, parts.package)

@@ -6,9 +6,10 @@ the digests of both, and the project has the file itself: all must agree.
 
 from __future__ import annotations
 
-from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Set, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from kcompiler.verifier import waivers
+from kcompiler.verifier.approvals import END
 from kcompiler.verifier.reading import digest_of_bytes, strict
 from kcompiler.verifier.records import Finding, Line
 
@@ -46,14 +47,18 @@ def at_hand(
     recorded: Mapping[str, Any],
     known: Sequence[Line],
     subject: str,
+    revoked: FrozenSet[str] = frozenset(),
 ) -> Tuple[waivers.Waivers, List[Finding]]:
-    """What the judge was told of waivers by the `recorded` verdict (at `subject`), and where that does not hold."""
+    """What the judge was told of waivers by the `recorded` verdict (at `subject`), and where that does not hold;
+    `revoked` are fingerprints of keys that no longer count."""
     said = {one["id"]: one for one in recorded.get("waivers", ())}
     listed = {one["id"]: one for one in plan.get("waivers", ())}
     found: List[Finding] = []
     if {name: one["digest"] for name, one in said.items()} != {name: one["digest"] for name, one in listed.items()}:
         message = "the verdict was given with other waivers than the lock names"
         found.append(("disagreement", f"{subject}#/waivers", message))
+    then = _until_closed(known, str(recorded["lock"]))
+    ends = _ends(then)
     given = []
     for name, one in sorted(said.items()):
         place = f"{evidence}/{FOLDER}/{name}{TEXT}"
@@ -69,10 +74,20 @@ def at_hand(
         most = waiver.get("max_uses")
         if most is not None and len(one["used"]) > most:
             found.append(("disagreement", place, f"{len(one['used'])} uses, and it allows {most}"))
-        given.append(waivers.Given(waiver, one["digest"]))
+        keys = {
+            str(key)
+            for each in plan["obligations"]
+            if each["rule"] in waiver["rules"] and "waivable" in each
+            for key in each["waivable"]["approvers"].values()
+        }
+        folder = f"{evidence}/{FOLDER}/{name}/"
+        envelopes = {path: data for path, data in files.items() if path.startswith(folder)}
+        by = waivers.approvals(waiver, envelopes, keys, revoked)
+        given.append(waivers.Given(_ended(waiver, ends.get(name)), one["digest"], by))
         found += _since(files, name, place, waiver)
     found += _strays(files, evidence, said)
-    found += _uses(said, _until_closed(known, str(recorded["lock"])), f"{subject}#/waivers")
+    found += _uses(said, recorded, then, f"{subject}#/waivers")
+    found += _undone(files, _ends(known))
     # what this verdict itself excused counts once, with or without it
     used = {name: frozenset(one["used"]) for name, one in said.items()}
     return waivers.Waivers(given, str(plan["asked"]["name"]), waivers.unwaived(plan), used), found
@@ -98,7 +113,45 @@ def _strays(files: Mapping[str, bytes], evidence: str, said: Mapping[str, Any]) 
     folder = f"{evidence}/{FOLDER}/"
     known = {f"{folder}{name}{end}" for name in said for end in (TEXT, MEANING)}
     for path in sorted(path for path in files if path.startswith(folder) and path not in known):
-        yield "disagreement", path, "the verdict was given without this waiver"
+        name, _, rest = path[len(folder) :].partition("/")
+        if not rest or name not in said:
+            yield "disagreement", path, "the verdict was given without this waiver"
+        elif "/" in rest or not rest.endswith(END):
+            yield "disagreement", path, "it is no approval of the waiver"
+
+
+def _ends(known: Sequence[Line]) -> Dict[str, Dict[str, str]]:
+    """Waiver → its earliest revocation by these lines."""
+    found: Dict[str, Dict[str, str]] = {}
+    for line in known:
+        if line.content["type"] == "waiver_revoked":
+            data = line.content["data"]
+            end = {name: str(data.get(name, "")) for name in ("by", "on", "reason")}
+            name = str(data.get("waiver", ""))
+            if name not in found or end["on"] < found[name]["on"]:
+                found[name] = end
+    return found
+
+
+def _ended(waiver: Mapping[str, Any], end: Optional[Mapping[str, str]]) -> Mapping[str, Any]:
+    """The waiver with a revocation that its own text does not tell, or tells of a later day."""
+    said = waiver.get("revoked")
+    if end is None or (said is not None and said["on"] <= end["on"]):
+        return waiver
+    return {**waiver, "revoked": dict(end)}
+
+
+def _undone(files: Mapping[str, bytes], ends: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
+    """Revocations that the journal knows and a file no longer tells."""
+    for name, end in sorted(ends.items()):
+        place = f"{FOLDER}/{name}{TEXT}"
+        said = f"the journal says that it was revoked on {end['on']} by {end['by']}"
+        if place not in files:
+            yield "disagreement", place, f"the waiver is gone, and {said}"
+            continue
+        now, wrong = meaning_of(files, place)
+        if not wrong and _ended(now, end) != now:
+            yield "disagreement", place, f"the file does not tell of its end, and {said}"
 
 
 def _until_closed(known: Sequence[Line], plan: str) -> Sequence[Line]:
@@ -114,17 +167,21 @@ def _until_closed(known: Sequence[Line], plan: str) -> Sequence[Line]:
     return known[: next(ends, len(known)) + 1]
 
 
-def _uses(said: Mapping[str, Any], known: Sequence[Line], subject: str) -> Iterator[Finding]:
+def _uses(
+    said: Mapping[str, Any], recorded: Mapping[str, Any], known: Sequence[Line], subject: str
+) -> Iterator[Finding]:
+    """The count of the verdict against the journal: what the verdict excused stands in both."""
     counted: Dict[str, Set[str]] = {}
     for line in known:
         if line.content["type"] == "waiver_used":
             data = line.content["data"]
             counted.setdefault(str(data.get("waiver", "")), set()).add(str(data.get("use", "")))
     for name, one in sorted(said.items()):
-        uses: FrozenSet[str] = frozenset(counted.get(name, ()))
-        if frozenset(one["used"]) != uses:
-            yield (
-                "disagreement",
-                subject,
-                f"{len(one['used'])} uses of {name} in the verdict, {len(uses)} in the journal",
-            )
+        told, uses = set(one["used"]), counted.get(name, set())
+        excused = (each["waiver"] for each in recorded["outcomes"] if each.get("waiver"))
+        own = {str(each["use"]) for each in excused if each["id"] == name}
+        if not own <= uses <= told:
+            yield "disagreement", subject, f"{len(told)} uses of {name} in the verdict, {len(uses)} in the journal"
+        elif told - uses:
+            message = f"{len(told - uses)} of {len(told)} uses of {name} are known by earlier evidence alone"
+            yield "note", subject, message

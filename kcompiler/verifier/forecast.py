@@ -35,7 +35,7 @@ def standing(obligations: Obligations, held: Waivers, as_of: str) -> List[Tuple[
         most = one.waiver.get("max_uses")
         # what it has excused already it excuses again: the count alone takes nothing from this verdict
         count = used if most is None else min(used, most - 1)
-        states = [state(one.waiver, terms, as_of, count) for terms in _terms(obligations, one)]
+        states = [state(one, terms, as_of, count) for terms in _terms(obligations, one)]
         found.append((name, next((each for each in states if each.status != "active"), (states or [_NOBODY])[0])))
     return found
 

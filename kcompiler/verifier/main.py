@@ -130,7 +130,7 @@ def _contents(
     said = strict(files[recorded])
     if wrong_at := schemas.shapes.wrong(said, schemas.of["verdict"]):
         raise Unsound([*findings, broken(recorded, f"it does not satisfy its schema at {wrong_at}")])
-    held, found = excused.at_hand(files, evidence, plan, said, known, recorded)
+    held, found = excused.at_hand(files, evidence, plan, said, known, recorded, trust.revoked)
     findings += found
     counts = {"steps": len(used), "reports": len(read), "obligations": len(plan["obligations"]), "lines": len(known)}
     read.update({step: schemas.evidence(facts.dump(one)) for step, one in facts.reports(plan).items()})

@@ -11,6 +11,7 @@ from datetime import date
 from fractions import Fraction
 from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set
 
+from kcompiler.verifier import signed
 from kcompiler.verifier.reading import digest_of
 from kcompiler.verifier.said import UNMEASURED, Said
 
@@ -36,16 +37,29 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _TOLD, _MENDED = 50, 20
 _NEEDED = {"id", "title", "rules", "subject", "reason", "description", "mitigation", "author", "owner"}
 _NEEDED |= {"created", "expires"}
-_OTHERS = {"magnitude", "approvals", "max_uses", "revoked"}
+_OTHERS = {"magnitude", "max_uses", "revoked"}
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z\Z")
+#: of what somebody signs about a waiver
+PREDICATE = "urn:kcompiler:waiver-approval:v1"
+#: what is said behind the number of approvals that there are
+SIGN = ": `kcompiler waiver approve` signs one"
 Waiver = Mapping[str, Any]
 Terms = Mapping[str, Any]
 
 
+class Approved(NamedTuple):
+    """A good signature under a waiver: the key (`ssh-ed25519 AAAA…`), and when by its own word."""
+
+    key: str
+    on: str
+
+
 class Given(NamedTuple):
-    """A waiver and the digest of its file."""
+    """A waiver, the digest of its file, and the good signatures under it."""
 
     waiver: Waiver
     digest: str
+    approvals: Sequence[Approved] = ()
 
 
 class Waivers(NamedTuple):
@@ -123,16 +137,13 @@ def _wrong(one: Any) -> Iterator[str]:
         yield "its magnitude is no number from 0 on"
     if most is not None and (type(most) is not int or most < 1):
         yield "`max_uses` is no count"
-    listed = [*one.get("approvals", ()), *([] if one.get("revoked") is None else [one["revoked"]])]
-    for said in listed:
-        date.fromisoformat(said["on"])
-        if not _PERSON.match(said["by"]) or not _DAY.match(said["on"]):
-            yield "somebody who approved or revoked it has no name"
-    if any(said.keys() != {"by", "on"} for said in one.get("approvals", ())):
-        yield "an approval has other keys"
     ended = one.get("revoked")
-    if ended is not None and (ended.keys() != {"by", "on", "reason"} or len(ended["reason"]) < 10):
-        yield "it was revoked without a reason"
+    if ended is not None:
+        date.fromisoformat(ended["on"])
+        if not _PERSON.match(ended["by"]) or not _DAY.match(ended["on"]):
+            yield "who revoked it has no name"
+        if ended.keys() != {"by", "on", "reason"} or len(ended["reason"]) < 10:
+            yield "it was revoked without a reason"
 
 
 def _is_subject(about: Mapping[str, Any]) -> bool:
@@ -153,20 +164,47 @@ def days_between(start: str, end: str) -> int:
     return (date.fromisoformat(end) - date.fromisoformat(start)).days
 
 
-def _approvers(waiver: Waiver, terms: Terms, today: str) -> int:
-    """How many approvals of a waiver count on a day."""
+def approvals(
+    waiver: Waiver, envelopes: Mapping[str, bytes], keys: Set[str], revoked: FrozenSet[str]
+) -> List[Approved]:
+    """The good signatures in envelopes (file name → bytes) by one of the keys, oldest first; a key counts unless its
+    fingerprint is among the `revoked`."""
+    pin = meaning_digest({key: value for key, value in waiver.items() if key != "revoked"})
+    allowed, found = [], []
+    for key in sorted(keys):
+        try:
+            allowed.append(signed.Allowed(key, signed.public_key(key), "", "", ()))
+        except signed.Unreadable:
+            continue  # nobody signs with what is no key
+    for _, data in sorted(envelopes.items()):
+        try:
+            one = signed.verify(data, allowed, "1970-01-01T00:00:00Z", revoked)
+            said = one.statement["predicate"]
+            kind, decision = one.statement["predicateType"], said.get("decision")
+            if (kind, decision, said["waiver"]) != (PREDICATE, "approve", pin) or not _MOMENT.match(said["on"]):
+                continue
+        except (ValueError, LookupError, TypeError, AttributeError):
+            continue
+        found += [Approved(signer.who, said["on"]) for signer in one.signers]
+    return sorted(found, key=lambda one: (one.on, one.key))
+
+
+def approvers(given: Given, terms: Terms, as_of: str) -> List[str]:
+    """The names of those whose approvals count at a time: each a key of the pack, and neither author nor owner."""
+    waiver, names = given.waiver, {key: name for name, key in terms["approvers"].items()}
     barred = {waiver["author"].casefold(), waiver["owner"].casefold()}
     seen: Dict[str, str] = {}
-    for one in waiver.get("approvals", ()):
-        who, on = one["by"], one["on"]
-        known = who.casefold() not in barred and who in terms["approvers"] and who not in seen
-        if known and waiver["created"] <= on < waiver["expires"]:
-            seen[who] = on
-    return sum(on <= today for on in seen.values())
+    for one in given.approvals:
+        who = names.get(one.key, "")
+        known = who and who.casefold() not in barred and who not in seen
+        if known and waiver["created"] <= one.on[:10] < waiver["expires"]:
+            seen[who] = one.on
+    return sorted(who for who, on in seen.items() if on <= as_of)
 
 
-def state(waiver: Waiver, terms: Terms, as_of: str, used: int = 0) -> State:
+def state(given: Given, terms: Terms, as_of: str, used: int = 0) -> State:
     """The status at a time of a waiver that has excused so many reports before."""
+    waiver = given.waiver
     today, ended, days = as_of[:10], waiver.get("revoked"), days_between(waiver["created"], waiver["expires"])
     if ended is not None and ended["on"] <= today:
         return State("revoked", f"revoked on {ended['on']} by {ended['by']}")
@@ -176,9 +214,9 @@ def state(waiver: Waiver, terms: Terms, as_of: str, used: int = 0) -> State:
         return State("pending", f"begins on {waiver['created']}")
     if days > terms["max_days"]:
         return State("pending", f"lasts {days} days, and the pack allows {terms['max_days']}")
-    count, most = _approvers(waiver, terms, today), waiver.get("max_uses")
+    count, most = len(approvers(given, terms, as_of)), waiver.get("max_uses")
     if count < terms["min"]:
-        return State("pending", f"{count} of {terms['min']} approvals")
+        return State("pending", f"{count} of {terms['min']} approvals{SIGN}")
     if most is not None and used >= most:
         return State("exhausted", f"all of its {most} uses are used")
     return State("active")
@@ -205,25 +243,32 @@ class Desk:
         for one in sorted(
             naming, key=lambda o: (width[o.digest], use not in self._used[o.waiver["id"]], o.waiver["id"])
         ):
-            if self._excuses(one.waiver, found, terms, use):
+            if terms is not None and self._excuses(one, found, terms, use):
                 self._used[one.waiver["id"]].add(use)
-                until = one.waiver["expires"]
-                return {"id": one.waiver["id"], "digest": one.digest, "until": until, "use": use, "was": found.word}
+                who = ", ".join(approvers(one, terms, self._as_of or ""))
+                said = {"id": one.waiver["id"], "digest": one.digest, "until": one.waiver["expires"], "use": use}
+                return {**said, "approved": who, "was": found.word}
         return None
 
     def told(self) -> List[Dict[str, Any]]:
         """Every waiver that was at hand, with each report that it has excused."""
         used = self._used
         return [
-            {"id": one.waiver["id"], "digest": one.digest, "used": sorted(used[one.waiver["id"]])}
+            {
+                "id": one.waiver["id"],
+                "digest": one.digest,
+                "used": sorted(used[one.waiver["id"]]),
+                **({"revoked": one.waiver["revoked"]} if one.waiver.get("revoked") is not None else {}),
+            }
             for one in self._waivers.given
         ]
 
-    def _excuses(self, waiver: Waiver, found: Blocking, terms: Optional[Terms], use: str) -> bool:
-        if terms is None or self._as_of is None:
+    def _excuses(self, given: Given, found: Blocking, terms: Terms, use: str) -> bool:
+        if self._as_of is None:
             return False
+        waiver = given.waiver
         used = self._used[waiver["id"]]
-        if state(waiver, terms, self._as_of, 0 if use in used else len(used)).status != "active":
+        if state(given, terms, self._as_of, 0 if use in used else len(used)).status != "active":
             return False
         return _is_about(waiver["subject"], found, self._waivers) and _covers(waiver, found, terms)
 

@@ -4,10 +4,10 @@ A waiver removes violations that it names and changes no rule: not its mode, not
 worked out from the time that is given and stands in no file.
 """
 
-from kcompiler.waiver.effect import NONE, Desk, Found, Given, Granted, Waivers
+from kcompiler.waiver.effect import NONE, Desk, Found, Given, Granted, Waivers, given, told
 from kcompiler.waiver.file import Waiver
 from kcompiler.waiver.load import FOLDER, Loaded, load
-from kcompiler.waiver.status import State, law, state
+from kcompiler.waiver.status import State, ended, law, state
 
 __all__ = [
     "FOLDER",
@@ -20,7 +20,10 @@ __all__ = [
     "State",
     "Waiver",
     "Waivers",
+    "ended",
+    "given",
     "law",
     "load",
     "state",
+    "told",
 ]

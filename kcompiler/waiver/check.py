@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -11,8 +12,12 @@ from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.policy import kinds
 from kcompiler.policy.load import LoadedPack
 from kcompiler.policy.obligation import Waivable
+from kcompiler.verifier.waivers import SIGN
+from kcompiler.waiver import draft
+from kcompiler.waiver.approved import read
+from kcompiler.waiver.file import Waiver
 from kcompiler.waiver.load import Loaded
-from kcompiler.waiver.status import SOON, days_left, state, voids
+from kcompiler.waiver.status import SOON, State, counted, days_left, ended, state
 
 #: a magnitude of more than so many times the miss is wider than needed
 _WIDE = 2
@@ -72,11 +77,15 @@ def findings(
     used: int,
     verdicts: Mapping[str, Mapping[str, Any]],
     unreadable: frozenset[str] = frozenset(),
+    ends: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> list[Diagnostic]:
     """Everything there is to say of a waiver at a time. `verdicts` maps a name to the recorded verdict on it; of a pack
-    that is `unreadable` nothing is said."""
+    that is `unreadable` nothing is said. `ends` are the revocations that the journal knows, by id."""
     waiver = one.waiver
     found: list[Diagnostic] = []
+    after = ended(waiver, ends or {})
+    if after.revoked is not None and after != waiver:
+        return [_undone(one, after)]
     if waiver.revoked is not None and waiver.revoked.on <= as_of[:10]:
         return []  # a record of what was once excused
     for index, name in _rules(one):
@@ -92,8 +101,10 @@ def findings(
                     help=did_you_mean(name, rules),
                 )
             )
-    known = [rules[name].terms for name in waiver.rules if name in rules]
-    found += _out_of_force(one, [one for one in known if one is not None], as_of, used)
+    terms = [rules[name].terms for name in waiver.rules if name in rules]
+    known = [each for each in terms if each is not None]
+    found += _signatures(one, known)
+    found += _out_of_force(one, known, as_of, used)
     found += _not_needed(one, verdicts)
     return _once(found)
 
@@ -151,18 +162,47 @@ def _against(one: Loaded, index: int, rule: Asked) -> Iterator[Diagnostic]:
             label="it is never in force",
             help="end it earlier; who still needs it then writes another",
         )
-    for void in voids(waiver, rule.terms):
-        yield one.tree.diagnostic(
-            "KC6105",
-            f"/approvals/{void.index}",
-            f"this approval does not count: {void.why}",
-            help=f"{rule.terms.min} of these must approve: {', '.join(sorted(rule.terms.approvers))}",
+
+
+def _undone(one: Loaded, after: Waiver) -> Diagnostic:
+    """A revocation that the journal knows and the file no longer tells."""
+    said = draft.revocation(after)
+    return one.tree.diagnostic(
+        "KC6106",
+        "/revoked" if one.waiver.revoked is not None else "/id",
+        f"it was revoked on {said['on']} by {said['by']}, and the file does not say so: it stays revoked",
+        on="key",
+        label="it excuses nothing any more",
+        help=f"write it back: revoked: {json.dumps(said, ensure_ascii=False)}",
+    )
+
+
+def _signatures(one: Loaded, known: Sequence[Waivable]) -> Iterator[Diagnostic]:
+    """Signatures that count for nobody, on the terms of each rule."""
+    keys = {key for terms in known for key in terms.approvers.values()}
+    good, refused = read(one.waiver, one.envelopes, keys)
+    said = {(each.file, each.why) for each in refused}
+    who = ", ".join(sorted({name for terms in known for name in terms.approvers}))
+    for terms in known:
+        said |= {(each.file, each.why) for each in counted(one.waiver, good, terms)[1]}
+    for file, why in sorted(said) if known else ():
+        yield Diagnostic(
+            code="KC6105",
+            file=f"{one.file.removesuffix('.yaml')}/{file}",
+            summary=f"this approval does not count: {why}",
+            help=f"remove the file; of these each signs the waiver as it is: {who}",
         )
 
 
+def states(one: Loaded, known: Sequence[Waivable], as_of: str, used: int) -> list[State]:
+    """Where a waiver stands at a time, on each of these terms."""
+    keys = {key for terms in known for key in terms.approvers.values()}
+    good, _ = read(one.waiver, one.envelopes, keys)
+    return [state(one.waiver, good, terms, as_of, used) for terms in known]
+
+
 def _out_of_force(one: Loaded, known: Sequence[Waivable], as_of: str, used: int) -> Iterator[Diagnostic]:
-    states = [state(one.waiver, terms, as_of, used) for terms in known]
-    shown = {each.status: each.why for each in states}
+    shown = {each.status: each.why for each in states(one, known, as_of, used)}
     if "expired" in shown or (not known and one.waiver.expires <= as_of[:10]):
         yield one.tree.diagnostic(
             "KC6106",
@@ -179,15 +219,14 @@ def _out_of_force(one: Loaded, known: Sequence[Waivable], as_of: str, used: int)
             label="it excuses no further report",
             help="remove the file; who still needs it writes another, which is approved again",
         )
-    elif "pending" in shown and shown["pending"].endswith("approvals"):
+    elif "pending" in shown and shown["pending"].endswith(SIGN):
+        who = ", ".join(sorted({name for terms in known for name in terms.approvers}))
         yield one.tree.diagnostic(
             APPROVAL,
-            "/approvals" if one.waiver.approvals else "/id",
-            f"it has {shown['pending']}",
-            on="key",
+            "/id",
+            f"it has {shown['pending'].removesuffix(SIGN)}",
             label="it excuses nothing yet",
-            help="add `{by: NAME, on: DAY}` under `approvals` for each who approves: "
-            + ", ".join(sorted({name for terms in known for name in terms.approvers})),
+            help=f"each who approves runs `kcompiler waiver approve {one.file} --key FILE`; of {who}",
         )
     elif (left := days_left(one.waiver, as_of)) <= SOON:
         yield one.tree.diagnostic(

@@ -11,10 +11,10 @@ from fractions import Fraction
 from typing import Any
 
 from kcompiler.policy.obligation import Waivable
-from kcompiler.waiver.file import MENDED, REASONS, TOLD
+from kcompiler.waiver.file import MENDED, REASONS, TOLD, Waiver
 
 #: what a person has to fill in, in the order of the file
-BLANKS = ("reason", "description", "mitigation", "author", "owner", "approvals")
+BLANKS = ("reason", "description", "mitigation", "author", "owner")
 #: digits kept of a miss that has no end
 _DIGITS = 6
 
@@ -47,8 +47,8 @@ def text(name: str, outcome: Mapping[str, Any], spec: str, report: str, terms: W
         'owner: ""  # who answers for it',
         f"created: {today}",
         f"expires: {ends}  # at most {terms.max_days} days later; on this day it is over",
-        f"approvals: []  # {terms.min} of {', '.join(sorted(terms.approvers))}, none of them author or owner:"
-        " - {by: NAME, on: DAY}",
+        f"# then {terms.min} of {', '.join(sorted(terms.approvers))}, none of them author or owner, sign it as it is:",
+        f"# kcompiler waiver approve waivers/{name}.yaml --key FILE",
     ]
     return "".join(f"{line}\n" for line in lines if line)
 
@@ -69,3 +69,10 @@ def revoked(data: str, by: str, today: str, reason: str) -> str:
     """The text of a waiver with its end written behind it."""
     said = json.dumps({"by": by, "on": today, "reason": reason}, ensure_ascii=False)
     return f"{data.rstrip()}\nrevoked: {said}\n"
+
+
+def revocation(waiver: Waiver) -> dict[str, str]:
+    """What a waiver's file says of its end; {} where it has none."""
+    return (
+        {} if waiver.revoked is None else {name: str(getattr(waiver.revoked, name)) for name in ("by", "on", "reason")}
+    )

@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 from kcompiler.policy.kind import text_of
 from kcompiler.policy.obligation import Waivable
+from kcompiler.waiver.approved import Approved, read
 from kcompiler.waiver.file import Waiver
-from kcompiler.waiver.status import state
+from kcompiler.waiver.load import Loaded
+from kcompiler.waiver.status import counted, ended, state
 
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """A waiver and the "sha256:…" of the bytes it was read from."""
+    """A waiver, the "sha256:…" of the bytes it was read from, and the good signatures under it."""
 
     waiver: Waiver
     digest: str
+    approvals: Sequence[Approved] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +60,13 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Granted:
-    """The waiver that excuses a violation. `use` is what is counted."""
+    """The waiver that excuses a violation. `use` is what is counted, `approved` names who had signed."""
 
     id: str
     digest: str
     until: str
     use: str
+    approved: str
 
 
 class Desk:
@@ -79,28 +84,55 @@ class Desk:
         for one in sorted(
             naming, key=lambda one: (_width(one.waiver), use not in self._used[one.waiver.id], one.waiver.id)
         ):
-            refused = self._refused(one.waiver, found, terms, use)
-            if refused:
+            refused = self._refused(one, found, terms, use)
+            if refused or terms is None:
                 why.append(f"{one.waiver.id} does not excuse it: {refused}")
                 continue
             self._used[one.waiver.id].add(use)
-            return Granted(id=one.waiver.id, digest=one.digest, until=one.waiver.expires, use=use)
+            who = approvers(one, terms, self._as_of or "")
+            return Granted(id=one.waiver.id, digest=one.digest, until=one.waiver.expires, use=use, approved=who)
         return "; ".join(why)
 
     def uses(self, waiver: str) -> list[str]:
         """What a waiver has excused, with what this judgement has added."""
         return sorted(self._used[waiver])
 
-    def _refused(self, waiver: Waiver, found: Found, terms: Waivable | None, use: str) -> str:
+    def _refused(self, given: Given, found: Found, terms: Waivable | None, use: str) -> str:
+        waiver = given.waiver
         if terms is None:
             return "the rule cannot be waived"
         if self._as_of is None:
             return "no time was given to judge at"
         used = self._used[waiver.id]
-        at = state(waiver, terms, self._as_of, 0 if use in used else len(used))
+        at = state(waiver, given.approvals, terms, self._as_of, 0 if use in used else len(used))
         if at.status != "active":
             return f"{at.status}, {at.why}"
         return _elsewhere(waiver, found, self._waivers) or _beyond(waiver, found, terms)
+
+
+def given(
+    one: Loaded,
+    obligations: Sequence[Mapping[str, Any]],
+    ends: Mapping[str, Mapping[str, Any]],
+    dead: frozenset[str] = frozenset(),
+) -> Given:
+    """A waiver as a judgement is told of it: with what the keys that the `obligations` allow have signed, and revoked
+    where `ends` says so; `dead` are fingerprints of keys that no longer count."""
+    asked = [each["waivable"] for each in obligations if each["rule"] in one.waiver.rules and "waivable" in each]
+    keys = {str(key) for terms in asked for key in terms["approvers"].values()}
+    approvals, _ = read(one.waiver, one.envelopes, keys, dead)
+    return Given(waiver=ended(one.waiver, ends), digest=one.digest, approvals=approvals)
+
+
+def approvers(one: Given, terms: Waivable, as_of: str) -> str:
+    """The names of those whose approvals count at a time, with commas."""
+    return ", ".join(sorted(who for who, on in counted(one.waiver, one.approvals, terms)[0].items() if on <= as_of))
+
+
+def told(one: Given, used: Sequence[str]) -> dict[str, Any]:
+    """What a verdict says of a waiver that was at hand."""
+    revoked = {} if one.waiver.revoked is None else {"revoked": one.waiver.revoked.model_dump(mode="json")}
+    return {"id": one.waiver.id, "digest": one.digest, "used": list(used), **revoked}
 
 
 def _width(waiver: Waiver) -> Fraction:

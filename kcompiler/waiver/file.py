@@ -60,15 +60,6 @@ class Subject(Closed):
         return self
 
 
-class Approved(Closed):
-    """Somebody's approval; the name is that of an approver of the rule's pack."""
-
-    by: str = Field(pattern=PERSON)
-    on: str = Field(pattern=DAY)
-
-    _day = field_validator("on")(_a_day)
-
-
 class Revoked(Closed):
     """From this day on it excuses nothing."""
 
@@ -81,7 +72,7 @@ class Revoked(Closed):
 
 class Waiver(Closed):
     """`waivers/<id>.yaml`. Days are UTC: it is in force from the first second of `created` to the last before
-    `expires`."""
+    `expires`. Who approves it signs it, in a file of their own (`kcompiler.waiver.approved`)."""
 
     id: str = Field(pattern=ID)
     title: str = Field(min_length=5)
@@ -95,7 +86,6 @@ class Waiver(Closed):
     mitigation: str
     author: str = Field(pattern=PERSON)
     owner: str = Field(pattern=PERSON)
-    approvals: list[Approved] = Field(default_factory=list)
     created: str = Field(pattern=DAY)
     expires: str = Field(pattern=DAY)
     #: how many reports it may excuse; each counts once, however often it is judged

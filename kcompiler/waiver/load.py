@@ -5,30 +5,34 @@ Whatever cannot be read excuses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kcompiler import source
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.policy.typed import typed
+from kcompiler.waiver.approved import END
 from kcompiler.waiver.file import Waiver
 from runtime import digest
 
 FOLDER = "waivers"
 CODE = "KC6102"
+_NAMES = "unknown key `approvals`"
 _NOTE = "schemas/waiver.schema.json describes a waiver"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A waiver with the text it was read from. `digest` is "sha256:…" of the file's bytes."""
+    """A waiver with the text it was read from. `digest` is "sha256:…" of the file's bytes; `envelopes` are the
+    signatures in the folder beside it, by the names of their files."""
 
     waiver: Waiver
     digest: str
     file: str
     tree: source.Tree = field(repr=False)
     data: bytes = field(repr=False)
+    envelopes: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def meaning(self) -> str:
@@ -63,19 +67,26 @@ def load(folder: Path, shown: str = FOLDER) -> tuple[Sequence[Loaded], Sequence[
 
 
 def read(file: Path, shown: str) -> tuple[Loaded | None, list[Diagnostic]]:
-    """One file, or what is wrong with it."""
+    """One file with its signatures, or what is wrong with it."""
     try:
         data = file.read_bytes()
+        held = envelopes(file.with_suffix(""))
     except OSError as reason:
         return None, [Diagnostic(code=CODE, file=shown, summary=f"cannot be read: {reason.strerror or reason}")]
-    return parsed(data, shown)
+    return parsed(data, shown, held)
 
 
-def parsed(data: bytes, shown: str) -> tuple[Loaded | None, list[Diagnostic]]:
-    """The same of bytes; the name of the file is the last part of `shown`."""
+def envelopes(folder: Path) -> dict[str, bytes]:
+    """The signatures in the folder of a waiver, by the names of their files. Raises OSError."""
+    files = sorted(folder.glob(f"*{END}")) if folder.is_dir() else []
+    return {path.name: path.read_bytes() for path in files if path.is_file()}
+
+
+def parsed(data: bytes, shown: str, held: Mapping[str, bytes] | None = None) -> tuple[Loaded | None, list[Diagnostic]]:
+    """The same of bytes, with the signatures that are `held`; the name of the file is the last part of `shown`."""
     tree, problems = source.load(shown, data)
     waiver, wrong = typed(Waiver, tree, code=CODE, note=_NOTE)
-    problems += wrong
+    problems += [_signed(one, shown) if one.summary == _NAMES else one for one in wrong]
     if tree is None or waiver is None:
         return None, problems
     if f"{waiver.id}.yaml" != shown.rpartition("/")[2]:
@@ -89,4 +100,14 @@ def parsed(data: bytes, shown: str) -> tuple[Loaded | None, list[Diagnostic]]:
         )
     if any(one.severity == "error" for one in problems):
         return None, problems
-    return Loaded(waiver=waiver, digest=digest.of_bytes(data), file=shown, tree=tree, data=data), problems
+    pin = digest.of_bytes(data)
+    return Loaded(waiver=waiver, digest=pin, file=shown, tree=tree, data=data, envelopes=held or {}), problems
+
+
+def _signed(found: Diagnostic, shown: str) -> Diagnostic:
+    """Names that somebody wrote into a waiver are nobody's approval."""
+    return replace(
+        found,
+        summary="names under `approvals` count as nobody: who approves a waiver signs it",
+        help=f"leave the key out; each approver runs `kcompiler waiver approve {shown} --key FILE`",
+    )

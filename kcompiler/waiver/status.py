@@ -5,13 +5,15 @@ Of 18 waivers of a project whose files stored it, 17 said `active` a month after
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 from kcompiler.policy.obligation import Waivable
-from kcompiler.waiver.file import Waiver
+from kcompiler.verifier.waivers import SIGN
+from kcompiler.waiver.approved import Approved, read
+from kcompiler.waiver.file import Revoked, Waiver
 
 if TYPE_CHECKING:
     from kcompiler.waiver.load import Loaded
@@ -31,31 +33,48 @@ class State:
 
 @dataclass(frozen=True, kw_only=True)
 class Void:
-    """An approval that does not count: which one of the list, and why."""
+    """A good signature that does not count: of whom, in which file, and why."""
 
-    index: int
+    file: str
     why: str
 
 
-def voids(waiver: Waiver, terms: Waivable) -> Iterator[Void]:
-    """Approvals that count at no time."""
+def counted(waiver: Waiver, approvals: Sequence[Approved], terms: Waivable) -> tuple[dict[str, str], list[Void]]:
+    """Who has approved it on the terms of a rule (name by the pack → when), and why the other signatures do not
+    count. A key counts once, and for nobody who wrote or owns the waiver."""
     theirs = {waiver.author.casefold(): "wrote the waiver", waiver.owner.casefold(): "owns the waiver"}
-    seen: set[str] = set()
-    for index, one in enumerate(waiver.approvals):
-        if one.by.casefold() in theirs:
-            yield Void(index=index, why=f"`{one.by}` {theirs[one.by.casefold()]}")
-        elif one.by not in terms.approvers:
-            yield Void(index=index, why=f"`{one.by}` is no approver of the pack")
-        elif one.by in seen:
-            yield Void(index=index, why=f"`{one.by}` approves a second time")
-        elif not waiver.created <= one.on < waiver.expires:
-            yield Void(index=index, why=f"{one.on} is not between the day it was written and the day it ends")
+    names = {key: name for name, key in terms.approvers.items()}
+    found: dict[str, str] = {}
+    void = []
+    for one in approvals:
+        who = names.get(one.key, "")
+        if not who:
+            void.append(Void(file=one.file, why="it is signed by no approver of the pack"))
+        elif who.casefold() in theirs:
+            void.append(Void(file=one.file, why=f"`{who}` {theirs[who.casefold()]}"))
+        elif who in found:
+            void.append(Void(file=one.file, why=f"`{who}` approves a second time"))
+        elif not waiver.created <= one.on[:10] < waiver.expires:
+            void.append(Void(file=one.file, why=f"{one.on} is not between the day it was written and the day it ends"))
         else:
-            seen.add(one.by)
+            found[who] = one.on
+    return found, void
 
 
-def state(waiver: Waiver, terms: Waivable, as_of: str, used: int = 0) -> State:
-    """The status at `as_of` (2026-01-31T00:00:00Z) of a waiver that has excused `used` reports before."""
+def ended(waiver: Waiver, ends: Mapping[str, Mapping[str, Any]]) -> Waiver:
+    """The waiver with its revocation by `ends` (id → `by`, `on`, `reason`), where its file tells of none or of a later
+    one: what was revoked once stays so."""
+    end = ends.get(waiver.id)
+    if end is None or (waiver.revoked is not None and waiver.revoked.on <= str(end["on"])):
+        return waiver
+    # as a line of the journal has it: whatever it says ends the waiver
+    revoked = Revoked.model_construct(by=str(end["by"]), on=str(end["on"]), reason=str(end["reason"]))
+    return waiver.model_copy(update={"revoked": revoked})
+
+
+def state(waiver: Waiver, approvals: Sequence[Approved], terms: Waivable, as_of: str, used: int = 0) -> State:
+    """The status at `as_of` (2026-01-31T00:00:00Z) of a waiver that bears these good signatures and has excused `used`
+    reports before."""
     today = as_of[:10]
     if waiver.revoked is not None and waiver.revoked.on <= today:
         return State(status="revoked", why=f"revoked on {waiver.revoked.on} by {waiver.revoked.by}")
@@ -65,10 +84,9 @@ def state(waiver: Waiver, terms: Waivable, as_of: str, used: int = 0) -> State:
         return State(status="pending", why=f"begins on {waiver.created}")
     if waiver.days > terms.max_days:
         return State(status="pending", why=f"lasts {waiver.days} days, and the pack allows {terms.max_days}")
-    void = {one.index for one in voids(waiver, terms)}
-    count = sum(index not in void and one.on <= today for index, one in enumerate(waiver.approvals))
+    count = sum(on <= as_of for on in counted(waiver, approvals, terms)[0].values())
     if count < terms.min:
-        return State(status="pending", why=f"{count} of {terms.min} approvals")
+        return State(status="pending", why=f"{count} of {terms.min} approvals{SIGN}")
     if waiver.max_uses is not None and used >= waiver.max_uses:
         return State(status="exhausted", why=f"all of its {waiver.max_uses} uses are used")
     return State(status="active")
@@ -84,12 +102,13 @@ def law(
 ) -> list[str]:
     """What is in force at a time, in words: which dated rules block, and where each waiver stands that the plan lists,
     on each rule's terms. How often one was used is not asked."""
-    today, here = as_of[:10], {one.waiver.id: one.waiver for one in loaded}
+    today, here = as_of[:10], {one.waiver.id: one for one in loaded}
     found = {f"{one['rule']} blocks" for one in obligations if one.get("effective_on", "~") <= today}
     for entry in listed:
         waiver = here.get(entry["id"])
         for one in obligations:
             if waiver is not None and one["rule"] in entry["rules"] and "waivable" in one:
                 terms = Waivable.model_validate(one["waivable"])
-                found.add(f"{entry['id']} on {one['rule']}: {state(waiver, terms, as_of).status}")
+                approvals, _ = read(waiver.waiver, waiver.envelopes, terms.approvers.values())
+                found.add(f"{entry['id']} on {one['rule']}: {state(waiver.waiver, approvals, terms, as_of).status}")
     return sorted(found)

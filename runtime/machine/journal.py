@@ -99,6 +99,8 @@ class Past:
     fence: int = 0
     #: each waiver with what it excused
     uses: set[tuple[str, str]] = field(default_factory=set)
+    #: each waiver that was revoked → the earliest day
+    ends: dict[str, str] = field(default_factory=dict)
     #: name of a spec → what the attempts that were made for it took, as far as they are over
     _paid: dict[str, Spent] = field(default_factory=dict)
     #: the same → number of the newest line about any of them
@@ -136,6 +138,9 @@ class Past:
             self._counted[name_of(str(line.data.get("spec", "")))] = line.seq
         if line.type == "waiver_used":
             self.uses.add((str(line.data.get("waiver", "")), str(line.data.get("use", ""))))
+        elif line.type == "waiver_revoked":
+            name, day = str(line.data.get("waiver", "")), str(line.data.get("on", ""))
+            self.ends[name] = min(day, self.ends.get(name, day))
         elif line.type == "step_committed":
             self.records.append(line.data)
             self._texts[id(line.data)] = line.text

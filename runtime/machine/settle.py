@@ -1,4 +1,4 @@
-"""What somebody who knows better says of a lease or of an attempt → written down, so that the next apply goes on.
+"""What somebody who knows better says of a lease, an attempt or a waiver → written down, for the next apply.
 
 Nothing here guesses: a lease is taken from a holder that may live only under the name of that very holding, and an
 attempt counts as committed only when every output is, byte for byte, what it had staged.
@@ -6,7 +6,7 @@ attempt counts as committed only when every output is, byte for byte, what it ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,16 @@ def committed(root: Path, step: str, lock: Mapping[str, Any], disk: Disk = DISK)
         if record is None:
             raise NotSettled("not_whole", f"step `{step}` left no outputs that are, byte for byte, what it had staged")
         return record
+
+
+def revoked(root: Path, ends: Iterable[Mapping[str, str]], disk: Disk = DISK) -> None:
+    """Write down that these waivers excuse nothing any more (`waiver`, `by`, `on`, `reason`), unless a line says so
+    already of the same day or an earlier one. Raises Locked, BrokenEvidence, StorageFailed."""
+    with State(root, disk=disk) as state:
+        for one in ends:
+            known = state.journal.past.ends.get(one["waiver"])
+            if known is None or one["on"] < known:
+                state.journal.append("waiver_revoked", one)
 
 
 def _open(folder: Path, past: Past) -> dict[str, tuple[str, str]]:

@@ -408,6 +408,11 @@ class Walk:
         for outcome in outcomes:
             used = outcome.get("waiver")
             if used and (used["id"], used["use"]) not in self._state.journal.past.uses:
-                said = {"waiver": used["id"], "digest": used["digest"], "use": used["use"]}
+                said = {
+                    "waiver": used["id"],
+                    "digest": used["digest"],
+                    "approved": used["approved"],
+                    "use": used["use"],
+                }
                 about = {"spec": self._spec, "rule": outcome["rule"], "step": outcome["step"], "was": used["was"]}
                 self._state.journal.append("waiver_used", {**said, **about})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from pathlib import Path
 from typing import Any
 
 from tests.flow.world import LIGHT, Home
 from tests.longer import longer
-from tests.unit.kcompiler.waiver.world import PACK
+from tests.unit.kcompiler.waiver.test_signed import key_file
+from tests.unit.kcompiler.waiver.world import PACK, PEOPLE
 
 SPEC = "specs/tiny.yaml"
 RULE = "team/rows/cheap"
@@ -38,7 +38,7 @@ def asked(home: Home) -> Home:
     return home
 
 
-def filled(text: str, today: str) -> str:
+def filled(text: str) -> str:
     """What `waiver new` left blank, filled in."""
     blanks = {
         "reason": "third_party_constraint",
@@ -50,8 +50,7 @@ def filled(text: str, today: str) -> str:
     for key, value in blanks.items():
         assert text.count(f'\n{key}: ""') == 1
         text = text.replace(f'\n{key}: ""', f"\n{key}: {value}")
-    both = ", ".join(f"{{by: {name}, on: {today}}}" for name in ("ana", "bo"))
-    return text.replace("\napprovals: []", f"\napprovals: [{both}]")
+    return text
 
 
 def verdict(home: Home) -> dict[str, Any]:
@@ -62,7 +61,6 @@ def verdict(home: Home) -> dict[str, Any]:
 def excused(home: Home) -> Path:
     """Follows the advice of each command, from the rule that stops to a sound audit; the file of the waiver."""
     asked(home)
-    today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
     stopped = home.apply(code=LIGHT).ended(7, "waiver-required")
     advice = f"kcompiler waiver new {SPEC} --rule {RULE}"
     assert stopped.last["next"].endswith(advice)
@@ -73,8 +71,19 @@ def excused(home: Home) -> Path:
     told = home.run(*advice.split()[1:], "--days", "900", code=LIGHT).ended(0, "")
     assert f"it lasts 60 days, not 900: the pack of {RULE} allows no more" in told.err
     file = home.root / "waivers" / "WV-0001.yaml"
-    assert told.out.startswith("wrote waivers/WV-0001.yaml; fill in reason, description, mitigation, author, owner, ")
-    file.write_text(filled(file.read_text(), today))
+    assert told.out.startswith("wrote waivers/WV-0001.yaml; fill in reason, description, mitigation, author, owner\n")
+    file.write_text(filled(file.read_text()))
+    # a name is nobody's approval: that is a signature, by the command that is told
+    lacking = home.run("waiver", "check", code=LIGHT).ended(7, "approval-needed").err
+    sign = "kcompiler waiver approve waivers/WV-0001.yaml --key FILE"
+    assert f"`{sign}`" in lacking
+    assert (
+        "pending, 0 of 2 approvals: `kcompiler waiver approve` signs one"
+        in home.apply(code=LIGHT).ended(7, "waiver-required").out
+    )
+    for who in ("ana", "bo"):
+        key = key_file(home.root / ".kcompiler" / who, PEOPLE[who])
+        assert f"{who} approves WV-0001" in home.run(*sign.split()[1:-1], key, code=LIGHT).ended(0, "").out
     assert home.run("waiver", "check", code=LIGHT).ended(0, "").out == "1 waiver, 0 errors, 0 warnings\n"
     # in force
     done = home.apply(code=LIGHT).ended(0, "")
@@ -82,6 +91,7 @@ def excused(home: Home) -> Path:
     assert "verdict  WAIVED" in done.out
     (used,) = [line["data"] for line in home.journal() if line["type"] == "waiver_used"]
     assert (used["waiver"], used["rule"], used["step"], used["was"]) == ("WV-0001", RULE, "apply", "fail")
+    assert used["approved"] == "ana, bo"
     assert verdict(home)["waivers"] == [{"id": "WV-0001", "digest": used["digest"], "used": [used["use"]]}]
     audited = home.run("audit", SPEC, code=LIGHT).ended(0, "").out
     assert "audit       sound" in audited
@@ -118,4 +128,9 @@ def test_what_becomes_of_a_waiver_afterwards(passed: Home, tmp_path: Path) -> No
     home.run("waiver", "revoke", str(file), "--by", "ana", "--reason", "the crawl is back", code=LIGHT).ended(0, "")
     assert "revoked on" in home.run("audit", SPEC, code=LIGHT).ended(0, "").out
     assert "revoked" in home.run("waiver", "list", code=LIGHT).ended(0, "").out
+    assert [line["type"] for line in home.journal()].count("waiver_revoked") == 1
     assert "WV-0001 does not excuse it: revoked" in home.apply(code=LIGHT).ended(7, "waiver-required").out
+    # the line is removed again: it undoes nothing
+    file.write_text(text)
+    assert "WV-0001 does not excuse it: revoked" in home.apply(code=LIGHT).ended(7, "waiver-required").out
+    assert "does not tell of its end" in home.run("audit", SPEC, code=LIGHT).ended(1, "disagreement").out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from kcompiler.audit.bundle import audit_bundle
 from kcompiler.verifier import main
 from kcompiler.verifier.sealed import Trust
 from kcompiler.verifier.zipped import pack
+from kcompiler.waiver import approved as signing
 from kcompiler.waiver.load import parsed
 from tests.longer import LONG
 from tests.unit.kcompiler.audit.conftest import NAME, carry_out, made_real
@@ -57,9 +59,6 @@ author: dee
 owner: eli
 created: 2026-05-20
 expires: 2026-06-29
-approvals:
-  - {{by: ana, on: 2026-05-21}}
-  - {{by: bo, on: 2026-05-22}}
 max_uses: 1
 """
 
@@ -97,18 +96,36 @@ def real(plan: dict[str, Any]) -> None:
         step["backend"] = "torch"
 
 
-def read(words: str) -> Any:
-    loaded, problems = parsed(words.encode(), f"{OWN}.yaml")
+def read(words: str, held: dict[str, bytes] | None = None) -> Any:
+    loaded, problems = parsed(words.encode(), f"{OWN}.yaml", held)
     assert loaded is not None, problems
     return loaded
 
 
+def envelope(words: str, who: str, key: Ed25519PrivateKey, on: str = "2026-05-22T00:00:00Z") -> bytes:
+    """The approval of a waiver with these words."""
+    return dsse.dump(dsse.sign(signing.statement(read(words).waiver, words.encode(), who, on), key)).encode()
+
+
+def two(words: str) -> dict[str, bytes]:
+    """What ana and bo sign of them."""
+    return {f"{who}.dsse.json": envelope(words, who, PEOPLE[who]) for who in ("ana", "bo")}
+
+
 def told(
-    files: Files, words: str = WAIVER, *, believed: str = "", others: tuple[str, ...] = (), asks: bool = True
+    files: Files,
+    words: str = WAIVER,
+    *,
+    believed: str = "",
+    others: tuple[str, ...] = (),
+    asks: bool = True,
+    signed: dict[str, bytes] | None = None,
+    ends: dict[str, str] | None = None,
 ) -> Files:
-    """The bundle of the same run with this waiver at hand. Whoever lies has the judge believe that it says something
-    else, and everything else agree; `others` are uses of it before this run, and the lock `asks` for approvals or not."""
-    loaded, seen = read(words), read(believed or words)
+    """The bundle of the same run with this waiver at hand, `signed` by two or as is said. Whoever lies has the judge
+    believe that it says something else, or that two signed it, and everything else agree; `others` are uses of it
+    before this run, the lock `asks` for approvals or not, and a line of the run `ends` it."""
+    loaded, seen = read(words), read(believed or words, two(believed or words))
     pin = {"id": "WV-0001", "digest": loaded.digest, "meaning": loaded.meaning}
 
     def excusing(made: dict[str, Any]) -> None:
@@ -119,7 +136,7 @@ def told(
 
     planned = json.loads(files[LOCK])
     real(planned)
-    given = waiver.Given(waiver=seen.waiver, digest=loaded.digest)
+    given = replace(waiver.given(seen, planned["obligations"], {}), digest=loaded.digest)
     used = {"WV-0001": frozenset(others)}
     held = waiver.Waivers(given=[given], spec=NAME, plan=lock.unwaived_digest(planned), used=used)
     made = forge(files, NAME, plan=excusing, waivers=held, as_of=JUDGED)
@@ -128,7 +145,11 @@ def told(
     for use in json.loads(made[f"{EVIDENCE}/verdict.json"])["waivers"][0]["used"]:
         data = {"waiver": "WV-0001", "digest": loaded.digest, "use": use}
         lines.insert(end, {**lines[end], "type": "waiver_used", "data": data})
+    if ends is not None:
+        lines.insert(end, {**lines[end], "type": "waiver_revoked", "data": {"waiver": "WV-0001", **ends}})
     made = chained(made, lines)
+    held_by = two(words) if signed is None else signed
+    made |= {f"{place}/{name}": data for place in (COPY, OWN) for name, data in held_by.items()}
     meaning = text({"source": loaded.digest, "waiver": loaded.waiver.meaning})
     made |= {f"{COPY}.yaml": loaded.data, f"{OWN}.yaml": loaded.data, f"{COPY}.json": meaning, f"{OWN}.json": meaning}
     return manifest(made)
@@ -256,6 +277,13 @@ FORGED: list[tuple[str, Callable[[Files], Files], tuple[int, int]]] = [
     ("PASS was made of WAIVED", edited(f"{EVIDENCE}/verdict.json", '"verdict": "WAIVED"', '"verdict": "PASS"'), (1, 1)),
     ("judged before the run began", edited(f"{EVIDENCE}/verdict.json", JUDGED, "2026-05-31T23:59:59Z"), (1, 1)),
     ("judged tomorrow", edited(f"{EVIDENCE}/verdict.json", JUDGED, "2026-06-16T00:00:00Z"), (1, 1)),
+    ("a signature under the copy is gone", without(f"{COPY}/bo.dsse.json"), (1, 1)),
+    ("a signature under the copy was cut", lambda files: {**files, f"{COPY}/bo.dsse.json": files[f"{COPY}/bo.dsse.json"][:-30]}, (1, 1)),
+    ("a signature under the copy by a key of nobody", lambda files: {**files, f"{COPY}/bo.dsse.json": envelope(WAIVER, "bo", MAL)}, (1, 1)),
+    ("one signed twice", lambda files: {**files, f"{COPY}/bo.dsse.json": files[f"{COPY}/ana.dsse.json"]}, (1, 1)),
+    ("a third beside two", lambda files: {**files, f"{COPY}/mal.dsse.json": envelope(WAIVER, "mal", MAL)}, (0, 0)),
+    ("more beside the signatures", lambda files: {**files, f"{COPY}/note.txt": b"bo said yes"}, (1, 1)),
+    ("signatures of no waiver", lambda files: {**files, f"{EVIDENCE}/waivers/WV-0002/bo.dsse.json": files[f"{COPY}/bo.dsse.json"]}, (1, 1)),
     ("no approval", without(ENVELOPE), (1, 1)),
     ("an approval of another lock", replaced(ANA, budgets={"wall_s": 1}), (1, 1)),
     ("an approval by a key of nobody", replaced(MAL), (1, 1)),
@@ -299,9 +327,6 @@ LIES: list[tuple[str, str, str]] = [
     ("it was revoked", "max_uses: 1", "revoked: {by: ana, on: 2026-06-01, reason: the crawl is back}"),
     ("it had not begun", "created: 2026-05-20", "created: 2026-06-02"),
     ("it lasts too long", "expires: 2026-06-29", "expires: 2026-09-29"),
-    ("one approved", "  - {by: bo, on: 2026-05-22}\n", ""),
-    ("one approved twice", "by: bo", "by: ana"),
-    ("a stranger approved", "by: bo", "by: mal"),
     ("its owner approved", "owner: eli", "owner: Bo"),
     ("its author approved", "author: dee", "author: ana"),
     ("it covers less", '"1000000"', '"1"'),
@@ -315,6 +340,44 @@ LIES: list[tuple[str, str, str]] = [
 
 
 SOME = LIES if LONG else LIES[::4]
+
+
+#: claim, and who has signed in truth, where the judge was made to believe that ana and bo had
+UNSIGNED: list[tuple[str, dict[str, bytes]]] = [
+    ("one signed", {"ana": envelope(WAIVER, "ana", ANA)}),
+    ("nobody signed", {}),
+    ("one signed twice", {"ana": envelope(WAIVER, "ana", ANA), "bo": envelope(WAIVER, "bo", ANA)}),
+    ("a stranger signed", {"ana": envelope(WAIVER, "ana", ANA), "bo": envelope(WAIVER, "bo", MAL)}),
+    ("one signed less", {"ana": envelope(WAIVER, "ana", ANA), "bo": envelope(WAIVER.replace('"1000000"', '"1"'), "bo", BO)}),
+    ("one signed afterwards", {"ana": envelope(WAIVER, "ana", ANA), "bo": envelope(WAIVER, "bo", BO, "2026-06-02T00:00:00Z")}),
+]  # fmt: skip
+FEW = UNSIGNED if LONG else UNSIGNED[2:4]
+
+
+@pytest.mark.parametrize("signed", [one[1] for one in FEW], ids=[one[0] for one in FEW])
+def test_a_waiver_that_too_few_signed_is_no_excuse_though_everything_says_so(
+    plain: Files, signed: dict[str, bytes]
+) -> None:
+    """KCOMPILER_LONG=1: each."""
+    made = approved(told(plain, signed={f"{who}.dsse.json": data for who, data in signed.items()}))
+    assert json.loads(made[f"{EVIDENCE}/verdict.json"])["verdict"] == "WAIVED"
+    one, other = both(made)
+    assert (one.exit_code, other.code) == (1, 1), (one.findings, other.findings)
+    assert one.verdict == other.verdict == "WAIVER_REQUIRED"
+
+
+def test_what_was_revoked_stays_so_whatever_its_file_says(plain: Files, sound: Files) -> None:
+    end = {"by": "ana", "on": "2026-05-31", "reason": "the crawl is back"}
+    made = approved(told(plain, ends=end))
+    one, other = both(made)
+    assert (one.exit_code, other.code, one.verdict, other.verdict) == (1, 1, "WAIVER_REQUIRED", "WAIVER_REQUIRED")
+    # revoked since, and the line is gone from the file: what was excused stays, and both say so
+    lines = [json.loads(line) for line in sound[JOURNAL].splitlines()]
+    since = {**lines[-1], "type": "waiver_revoked", "data": {"waiver": "WV-0001", **end, "on": "2026-06-10"}}
+    one, other = both(manifest(chained(sound, [*lines, since])))
+    assert (one.exit_code, other.code, one.verdict, other.verdict) == (1, 1, "WAIVED", "WAIVED")
+    assert any("does not tell of its end" in found.message for found in one.findings)
+    assert any("does not tell of its end" in message for _, _, message in other.findings)
 
 
 @pytest.mark.parametrize(("old", "new"), [one[1:] for one in SOME], ids=[one[0] for one in SOME])
@@ -358,7 +421,9 @@ def test_a_revocation_since_changes_nothing_of_what_it_excused(sound: Files) -> 
 
 
 def test_a_key_that_was_revoked_approves_nothing(sound: Files) -> None:
-    assert codes(sound, trust(revoked=BO)) == (0, 0)
+    assert codes(sound, trust(revoked=MAL)) == (0, 0)
+    # bo's is under the waiver, ana's under the lock, too
+    assert codes(sound, trust(revoked=BO)) == (1, 1)
     assert codes(sound, trust(revoked=ANA)) == (1, 1)
 
 

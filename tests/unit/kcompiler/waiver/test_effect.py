@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from kcompiler.audit.schema import problem_with
 from kcompiler.judge import judge
-from kcompiler.waiver import NONE, Waivers
+from kcompiler.waiver import NONE, Waivers, ended
 from runtime import digest
 from runtime.contract import report as facts
 from tests.unit.kcompiler.judge.samples import bound, number, report
@@ -29,7 +30,6 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("one of two approved", {"approvals": [ANA]}, "pending, 1 of 2 approvals"),
     ("one approved twice", {"approvals": [ANA, ANA]}, "pending, 1 of 2 approvals"),
     ("a stranger approved", {"approvals": [ANA, {**BO, "by": "mal"}]}, "pending, 1 of 2 approvals"),
-    ("another writing of a name", {"approvals": [ANA, {**BO, "by": "Bo"}]}, "pending, 1 of 2 approvals"),
     ("the author approved", {"author": "bo"}, "pending, 1 of 2 approvals"),
     ("the author in capitals approved", {"author": "BO"}, "pending, 1 of 2 approvals"),
     ("the owner approved", {"owner": "ana"}, "pending, 1 of 2 approvals"),
@@ -68,6 +68,7 @@ def test_a_waiver_excuses_what_it_names_and_the_verdict_says_so() -> None:
     use = digest.of_bytes(missed())
     assert outcome.waiver == {
         "id": "WV-0001", "digest": given().digest, "until": "2026-12-20", "use": use, "was": "fail",
+        "approved": "ana, bo",
     }  # fmt: skip
     assert verdict.counts["waived"] == 1
     assert verdict.counts["pass"] == 0
@@ -92,6 +93,19 @@ def test_the_time_that_is_given_decides_and_no_time_excuses_nothing(as_of: str |
 def test_a_revoked_waiver_excuses_what_was_judged_before() -> None:
     one = given(revoked={"by": "ana", "on": "2026-11-28", "reason": "mended since"})
     assert judged(one, as_of="2026-11-27T23:59:59Z").verdict == "WAIVED"
+
+
+def test_what_the_journal_says_of_its_end_is_an_end_whatever_its_file_says() -> None:
+    one = given()
+    for day, word in (("2026-11-28", "WAIVER_REQUIRED"), ("2026-11-29", "WAIVED")):
+        after = ended(one.waiver, {"WV-0001": {"by": "ana", "on": day, "reason": "mended since"}})
+        verdict = judged(replace(one, waiver=after))
+        assert verdict.verdict == word
+        assert verdict.to_json()["waivers"][0]["revoked"] == {"by": "ana", "on": day, "reason": "mended since"}
+        assert not problem_with("verdict", verdict.to_json())
+        # the earlier of two counts
+        assert ended(after, {"WV-0001": {"by": "bo", "on": "2026-12-01", "reason": "later"}}) == after
+    assert ended(one.waiver, {"WV-0002": {}}) == one.waiver
 
 
 @pytest.mark.parametrize(

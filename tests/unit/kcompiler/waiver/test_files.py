@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,14 @@ from tests.unit.kcompiler.waiver.world import NOW, PACK, RULES, WAIVER, project
 MANY = "team/rows/many"
 
 
-def found(root: Path, as_of: str = NOW, used: int = 0) -> list[tuple[str, str, int, str]]:
+def found(root: Path, as_of: str = NOW, used: int = 0, **told: Any) -> list[tuple[str, str, int, str]]:
     """(code, severity, line, summary) of everything that is said of the one waiver."""
     loaded, problems = waiver.load(root / "waivers")
     packs = policy.load(["team/rows"], [root / "policies", assets.folder("policies")])
     assert packs.problems == ()
-    more = [each for one in loaded for each in check.findings(one, check.of_packs(packs.packs), as_of, used, {})]
+    more = [
+        each for one in loaded for each in check.findings(one, check.of_packs(packs.packs), as_of, used, {}, **told)
+    ]
     return [(one.code, one.severity, one.line, one.summary) for one in [*problems, *more]]
 
 
@@ -31,7 +34,7 @@ def changed(old: str, new: str) -> str:
 
 #: claim, text, code, line, part of the summary
 WRONG = [
-    ("an unknown key", WAIVER + "status: active\n", "KC6102", 17, "unknown key `status`"),
+    ("an unknown key", WAIVER + "status: active\n", "KC6102", 14, "unknown key `status`"),
     ("a misspelt key", changed("magnitude:", "magnitud:"), "KC6102", 5, "unknown key `magnitud`"),
     ("no owner", changed("owner: eli\n", ""), "KC6102", 1, "the key `owner` is missing"),
     ("an id of another form", changed("WV-0001", "W-1"), "KC6102", 1, "`id`: "),
@@ -53,23 +56,19 @@ WRONG = [
     ("a day that is none", changed("created: 2026-11-20", "created: 2026-02-30"), "KC6102", 11, "no day of the calendar"),
     ("a time of day", changed("expires: 2026-12-20", 'expires: "2026-12-20T00:00:00Z"'), "KC6102", 12, "`expires`: "),
     ("an end before the beginning", changed("expires: 2026-12-20", "expires: 2026-11-20"), "KC6102", 1, "it ends on 2026-11-20"),
-    ("an approval without its day", changed("{by: ana, on: 2026-11-21}", "ana"), "KC6102", 14, "`approvals.0`: "),
-    ("no use", changed("max_uses: 2", "max_uses: 0"), "KC6102", 16, "`max_uses`: "),
-    ("a revocation without reason", WAIVER + "revoked: {by: ana, on: 2026-11-27, reason: done}\n", "KC6102", 17, "`revoked.reason`: "),
-    ("a key twice", WAIVER + "expires: 2027-12-20\n", "KC1011", 17, "expires"),
+    ("names as approvals", WAIVER + "approvals: [{by: ana, on: 2026-11-21}]\n", "KC6102", 14, "count as nobody: who approves a waiver signs it"),
+    ("no use", changed("max_uses: 2", "max_uses: 0"), "KC6102", 13, "`max_uses`: "),
+    ("a revocation without reason", WAIVER + "revoked: {by: ana, on: 2026-11-27, reason: done}\n", "KC6102", 14, "`revoked.reason`: "),
+    ("a key twice", WAIVER + "expires: 2027-12-20\n", "KC1011", 14, "expires"),
     ("no mapping", "- WV-0001\n", "KC6102", 1, "this file"),
     ("a misspelt rule", changed("rows/many", "rows/manny"), "KC6103", 3, "no rule is called"),
     ("a rule that nobody may waive", changed("rows/many", "rows/strict"), "KC6104", 3, "has no key `waivable`"),
     ("a rule that blocks nothing", changed("rows/many", "rows/told"), "KC6104", 3, "has mode warn"),
-    ("approved by the author", changed("author: dee", "author: ana"), "KC6105", 14, "`ana` wrote the waiver"),
-    ("approved by the owner", changed("owner: eli", "owner: Bo"), "KC6105", 15, "`bo` owns the waiver"),
-    ("approved by a stranger", changed("by: bo", "by: mal"), "KC6105", 15, "`mal` is no approver of the pack"),
-    ("approved twice by one", changed("by: bo", "by: ana"), "KC6105", 15, "`ana` approves a second time"),
-    ("approved before it was written", changed("on: 2026-11-22", "on: 2026-11-01"), "KC6105", 15, "2026-11-01 is not between"),
+    ("approved by the author", changed("author: dee", "author: ana"), "KC6105", 0, "`ana` wrote the waiver"),
+    ("approved by the owner", changed("owner: eli", "owner: Bo"), "KC6105", 0, "`bo` owns the waiver"),
     ("longer than the pack allows", changed("expires: 2026-12-20", "expires: 2027-02-20"), "KC6106", 12, "lasts 92 days"),
     ("no magnitude where one is measured", changed('magnitude: "0.05"\n', ""), "KC6108", 3, "does not say how far"),
     ("a magnitude where none is measured", changed("rows/many", "rows/held"), "KC6108", 5, "measures no distance"),
-    ("one of two approvals", changed("  - {by: bo, on: 2026-11-22}\n", ""), "KC6109", 13, "it has 1 of 2 approvals"),
 ]  # fmt: skip
 
 
@@ -120,7 +119,7 @@ def test_a_waiver_that_lies_elsewhere_is_told(tmp_path: Path) -> None:
         (PACK.replace("name: bo", "name: Ana"), "has the name `ana` twice"),
         (PACK.replace("{min: 2", "{min: 4"), "4 must approve a waiver, and there are 3"),
         (PACK.partition("approval:")[0], "belong together"),
-        (PACK.replace("AAAAC3NzaC1lZDI1NTE5AAAAILH1", "AAAAC3NzaC1lZDI1NTE5AAAA"), "id_ed25519.pub"),
+        (PACK.replace("AAAAC3NzaC1lZDI1NTE5AAAAI", "AAAAC3NzaC1lZDI1NTE5AAAA"), "id_ed25519.pub"),
         (PACK.replace("key: ssh-ed25519", "key: ssh-rsa", 1), "id_ed25519.pub"),
         (PACK.replace("max_days: 60", "max_days: 400"), "max_days"),
     ],

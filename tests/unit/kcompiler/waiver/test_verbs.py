@@ -16,7 +16,7 @@ from kcompiler.cli.answer import FORMS
 from kcompiler.policy.obligation import Waivable
 from kcompiler.waiver import draft
 from kcompiler.waiver.load import parsed
-from tests.unit.kcompiler.waiver.world import NOW, TERMS, WAIVER, asked, judged, missed, project
+from tests.unit.kcompiler.waiver.world import NOW, TERMS, WAIVER, asked, envelope, judged, missed, project
 
 SCHEMAS = {
     path.name: referencing.Resource.from_contents(json.loads(path.read_text(encoding="utf-8")))
@@ -39,7 +39,7 @@ CASES = [
     (WIDE, [], 0),
     (WIDE, ["--strict"], 1),
     (WAIVER.replace("author: dee", "author: ana"), [], 1),
-    (WAIVER.replace("  - {by: bo, on: 2026-11-22}\n", ""), [], 7),
+    (WAIVER + "# one\n", [], 7),
     (WAIVER + "colour: red\n", [], 1),
 ]
 
@@ -51,7 +51,9 @@ CASES = [
 def test_every_form_says_the_same(
     home: Path, capsys: pytest.CaptureFixture[str], text: str, arguments: list[str], code: int, form: str
 ) -> None:
-    (home / "waivers" / "WV-0001.yaml").write_text(text)
+    project(home, text, signed={"ana": "2026-11-21"} if code == 7 else None)
+    if code == 7:
+        (home / "waivers" / "WV-0001" / "bo.dsse.json").unlink()
     assert _main(["waiver", "check", "--as-of", NOW, "--format", form, *arguments]) == code
     said = capsys.readouterr()
     if form == "json":
@@ -67,7 +69,7 @@ def test_every_form_says_the_same(
 
 
 def test_a_list_is_data_and_foretells_the_end(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (home / "waivers" / "WV-0001.yaml").write_text(WIDE)
+    project(home, WIDE)
     assert _main(["waiver", "list", "--as-of", NOW, "--format", "json"]) == 0
     found = json.loads(capsys.readouterr().out)
     PUBLISHED.validate(found)
@@ -125,7 +127,7 @@ def test_a_draft_is_a_waiver_when_its_blanks_are_filled(unmeasured: bool) -> Non
     text = draft.text("WV-0001", verdict["outcomes"][0], "lab", verdict["reports"]["measure"], terms, "2026-11-20", 400)
     loaded, problems = parsed(text.encode(), "waivers/WV-0001.yaml")
     assert loaded is None
-    assert all(any(f"`{blank}`" in one.summary for one in problems) for blank in draft.BLANKS if blank != "approvals")
+    assert all(any(f"`{blank}`" in one.summary for one in problems) for blank in draft.BLANKS)
     for blank, value in {
         "reason": "other",
         "description": 60 * "x",
@@ -134,10 +136,11 @@ def test_a_draft_is_a_waiver_when_its_blanks_are_filled(unmeasured: bool) -> Non
         "owner": "eli",
     }.items():
         text = text.replace(f'\n{blank}: ""', f"\n{blank}: {value}")
-    text = text.replace("approvals: []", "approvals: [{by: ana, on: 2026-11-21}, {by: bo, on: 2026-11-21}]")
-    loaded, problems = parsed(text.encode(), "waivers/WV-0001.yaml")
+    held = {who: envelope(text, who, "2026-11-21") for who in ("ana", "bo")}
+    assert "# kcompiler waiver approve waivers/WV-0001.yaml --key FILE" in text
+    loaded, problems = parsed(text.encode(), "waivers/WV-0001.yaml", held)
     assert problems == []
     assert loaded is not None
     assert loaded.waiver.days == TERMS["max_days"]
-    one = waiver.Given(waiver=loaded.waiver, digest=loaded.digest)
+    one = waiver.given(loaded, [obligation], {})
     assert judged(one, data=missed(), obligations=[obligation]).verdict == "WAIVED"

@@ -6,19 +6,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from kcompiler import waiver
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from kcompiler import dsse, waiver
 from kcompiler.judge import Verdict, judge
+from kcompiler.waiver import approved
+from kcompiler.waiver.load import parsed
 from runtime import digest
 from runtime.contract import report as facts
 from tests.unit.kcompiler.judge.samples import bound, number, obligation, report
 
 NOW = "2026-11-28T12:00:00Z"
 PLAN = "sha256:" + 64 * "a"
-KEYS = {
-    "ana": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILH1czIUYvDJuWVFRsKhgpsIO0ZnnAAjrEi5QyFrbj/6",
-    "bo": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIP79NLb7e+MiPNgAJA2opYqAX2a/Am6/1LA6Ch5rGkY3",
-    "cy": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAID4h+MpbcVqS4tgWeIJsflDBtcR0Vcz6P++Er4ZffcRT",
+PEOPLE = {
+    name: Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
+    for number, name in enumerate(("ana", "bo", "cy", "mal", "dee", "eli"), start=1)
 }
+#: whom the packs here allow to approve; the others have keys, too
+KEYS = {name: dsse.public_line(PEOPLE[name]) for name in ("ana", "bo", "cy")}
 TERMS = {"outcomes": ["fail"], "min": 2, "max_days": 60, "approvers": KEYS}
 APPROVERS = "".join(f"  - {{name: {name}, key: {key}}}\n" for name, key in KEYS.items())
 PACK = (
@@ -77,15 +83,46 @@ author: dee
 owner: eli
 created: 2026-11-20
 expires: 2026-12-20
-approvals:
-  - {by: ana, on: 2026-11-21}
-  - {by: bo, on: 2026-11-22}
 max_uses: 2
 """
 
 
-def project(root: Path, text: str = WAIVER, name: str = "WV-0001", pack: str = PACK, **rules: str) -> Path:
-    """A project with the pack and one waiver; `rules` replace files of rules."""
+#: who has signed the waiver, and on which day
+SIGNED = {"ana": "2026-11-21", "bo": "2026-11-22"}
+
+
+def envelope(text: str, who: str, on: str, key: Ed25519PrivateKey | None = None, **predicate: Any) -> bytes:
+    """The approval of a waiver with this text, in the name and by the key of somebody."""
+    made = waiver.Waiver.model_validate(yaml.load(text, yaml.BaseLoader) | _number(text))
+    said = approved.statement(made, text.encode(), who, on if "T" in on else f"{on}T00:00:00Z")
+    said["predicate"] |= predicate
+    return dsse.dump(dsse.sign(said, key or PEOPLE[who])).encode()
+
+
+def _number(text: str) -> dict[str, Any]:
+    """The one key of a waiver that is no text."""
+    most = yaml.safe_load(text).get("max_uses")
+    return {} if most is None else {"max_uses": most}
+
+
+def sign(file: Path, signed: Mapping[str, str] = SIGNED) -> None:
+    """These people (name → day) approve the waiver in a file as it is."""
+    file.with_suffix("").mkdir(exist_ok=True)
+    for who, on in signed.items():
+        path = file.with_suffix("") / f"{who}{approved.END}"
+        path.write_bytes(envelope(file.read_text(), who, on))
+
+
+def project(
+    root: Path,
+    text: str = WAIVER,
+    name: str = "WV-0001",
+    pack: str = PACK,
+    signed: Mapping[str, str] | None = None,
+    **rules: str,
+) -> Path:
+    """A project with the pack and one waiver; `rules` replace files of rules. It is `signed` as it is, or where that is
+    left out as WAIVER would be by two."""
     home = root / "policies" / "team" / "rows"
     for rule, content in {**RULES, **rules}.items():
         (home / rule).mkdir(parents=True, exist_ok=True)
@@ -93,12 +130,15 @@ def project(root: Path, text: str = WAIVER, name: str = "WV-0001", pack: str = P
     (home / "pack.yaml").write_text(pack)
     (root / "waivers").mkdir(exist_ok=True)
     (root / "waivers" / f"{name}.yaml").write_text(text)
+    if parsed(text.encode(), f"waivers/{name}.yaml")[0] is not None:
+        sign(root / "waivers" / f"{name}.yaml", SIGNED if signed is None else signed)
     (root / ".kcompiler").mkdir(exist_ok=True)
     return root
 
 
 def given(**changes: Any) -> waiver.Given:
-    """The waiver of a rule of the laboratory, with these keys changed; a key that is None is left out."""
+    """The waiver of a rule of the laboratory, with these keys changed; a key that is None is left out. `approvals` say
+    who has signed it, and on which day."""
     made: dict[str, Any] = {
         "id": "WV-0001",
         "title": "Fewer than asked",
@@ -112,10 +152,14 @@ def given(**changes: Any) -> waiver.Given:
         "owner": "eli",
         "created": "2026-11-20",
         "expires": "2026-12-20",
-        "approvals": [{"by": "ana", "on": "2026-11-21"}, {"by": "bo", "on": "2026-11-22"}],
+        "approvals": [{"by": who, "on": on} for who, on in SIGNED.items()],
     } | changes
+    signed = [
+        approved.Approved(key=dsse.public_line(PEOPLE[one["by"]]), on=f"{one['on']}T00:00:00Z", file=f"{one['by']}")
+        for one in made.pop("approvals")
+    ]
     read = waiver.Waiver.model_validate({key: value for key, value in made.items() if value is not None})
-    return waiver.Given(waiver=read, digest=digest.of_value(made, "test"))
+    return waiver.Given(waiver=read, digest=digest.of_value(made, "test"), approvals=signed)
 
 
 def missed(value: float = 0.45, **more: Any) -> bytes:
