@@ -13,7 +13,6 @@ import click
 from kcompiler.project import Project
 
 if TYPE_CHECKING:
-    from kcompiler.audit.finding import Finding
     from kcompiler.audit.journal import Line
     from kcompiler.judge import Verdict
     from kcompiler.waiver import Loaded, Waivers
@@ -30,55 +29,76 @@ class Known(NamedTuple):
 
 def known(home: Project) -> Known:
     """By the journal, and by every verdict that lies in generated/: what either tells of counts, so that a journal that
-    was removed gives no use back. A clone that has neither cannot know of uses elsewhere. Raises Outcome: the journal
-    is damaged."""
+    was removed gives no use back and undoes no revocation. A clone that has neither cannot know of those elsewhere.
+    Raises Outcome: the journal is damaged."""
+    from kcompiler.audit import records
+
+    lines = _journal(home)
+    used, ends, lost = dict(records.waiver_uses(lines)), dict(records.waiver_ends(lines)), []
+    for path in sorted((home.root / "generated").glob("*/evidence/verdict.json")):
+        try:
+            for name, told in _told(path).items():
+                used[name] = used.get(name, frozenset()) | told.used
+                if told.end and (name not in ends or told.end["on"] < ends[name]["on"]):
+                    ends[name] = told.end
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            lost.append(home.shown(path))
+    return Known(used, ends, lost)
+
+
+def _journal(home: Project) -> Sequence[Line]:
     from kcompiler.audit import records
     from kcompiler.cli.plans import evidence_broken
 
-    lines: Sequence[Line] | None = ()
-    findings: Sequence[Finding] = ()
-    if (home.root / records.STATE / records.JOURNAL).is_file():
-        lines, findings = records.state_journal(home.root)
+    if not (home.root / records.STATE / records.JOURNAL).is_file():
+        return ()
+    lines, findings = records.state_journal(home.root)
     broken = next((one for one in findings if one.severity == "evidence"), None)
     if broken is not None:
         raise evidence_broken(broken)
-    used = dict(records.waiver_uses(lines or ()))
-    lost = []
-    for path in sorted((home.root / "generated").glob("*/evidence/verdict.json")):
-        try:
-            for name, more in _told(path).items():
-                used[name] = used.get(name, frozenset()) | more
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
-            lost.append(home.shown(path))
-    return Known(used, records.waiver_ends(lines or ()), lost)
+    return lines or ()
 
 
-def _told(path: Path) -> dict[str, frozenset[str]]:
-    """Waiver → what it had excused when a verdict was given."""
+class _Told(NamedTuple):
+    """What a verdict tells of a waiver: what it had excused, and its revocation; {} for none."""
+
+    used: frozenset[str]
+    end: dict[str, str]
+
+
+def _told(path: Path) -> dict[str, _Told]:
     from runtime.contract import strict_json
 
     verdict: Any = strict_json.loads(path.read_bytes())
-    return {str(one["id"]): frozenset(map(str, one["used"])) for one in verdict.get("waivers", ())}
+    found = {}
+    for one in verdict.get("waivers", ()):
+        end = {name: str(one["revoked"][name]) for name in ("by", "on", "reason")} if "revoked" in one else {}
+        found[str(one["id"])] = _Told(frozenset(map(str, one["used"])), end)
+    return found
 
 
 def remember(home: Project) -> None:
-    """Write into the journal each revocation that a file of waivers/ tells of and no line does: who removes it from the
-    file later undoes nothing."""
+    """Write into the journal each revocation that a file of waivers/ or a verdict tells of and no line does: who
+    removes it there later undoes nothing."""
     from kcompiler import waiver
+    from kcompiler.audit import records
     from kcompiler.waiver import draft
 
     loaded, _ = waiver.load(home.root / waiver.FOLDER)
-    told = [one.waiver for one in loaded if one.waiver.revoked is not None]
-    if not told:
+    if not loaded:
         return
-    ends = known(home).ends
-    new = [one for one in told if one.id not in ends or draft.revocation(one)["on"] < ends[one.id]["on"]]
+    before, told = records.waiver_ends(_journal(home)), known(home).ends
+    new = []
+    for one in loaded:
+        end = draft.revocation(waiver.ended(one.waiver, told))
+        if end and (one.waiver.id not in before or end["on"] < before[one.waiver.id]["on"]):
+            new.append({"waiver": one.waiver.id, **end})
     if new:
         from kcompiler.cli.state import of_machine
         from runtime.machine import settle
 
         with of_machine("list"):
-            settle.revoked(home.root, [{"waiver": one.id, **draft.revocation(one)} for one in new])
+            settle.revoked(home.root, new)
 
 
 def at_hand(made: Mapping[str, Any], home: Project) -> tuple[Waivers, dict[str, bytes]]:

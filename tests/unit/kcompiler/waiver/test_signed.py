@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,7 @@ def test_a_revocation_holds_when_its_line_is_removed(home: Path, capsys: pytest.
 
 
 def test_a_revocation_that_only_a_file_tells_of_is_written_down(home: Path) -> None:
-    """It came from another clone; the next apply writes it into the journal here."""
+    """It came from another clone, or the journal is gone; the next apply writes it into the journal here."""
     from kcompiler.cli import excuses
     from kcompiler.project import Project
 
@@ -212,6 +213,13 @@ def test_a_revocation_that_only_a_file_tells_of_is_written_down(home: Path) -> N
     excuses.remember(Project(home))
     (home / FILE).write_text(WAIVER)
     end = {"by": "ana", "on": "2026-12-10", "reason": "the crawl is back"}
+    assert excuses.known(Project(home)).ends == {"WV-0001": end}
+    # a verdict that was given since tells of it, too: who removes the journal as well undoes nothing
+    uses({"waivers": [{"id": "WV-0001", "used": [], "revoked": end}]})(home)
+    shutil.rmtree(home / ".kcompiler")
+    assert excuses.known(Project(home)).ends == {"WV-0001": end}
+    excuses.remember(Project(home))
+    (home / "generated" / "lab" / "evidence" / "verdict.json").unlink()
     assert excuses.known(Project(home)).ends == {"WV-0001": end}
     # once; an earlier day is more, a later one is not
     size = (home / ".kcompiler" / "journal.jsonl").stat().st_size
