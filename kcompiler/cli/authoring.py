@@ -156,22 +156,33 @@ def _write(home: Project, file: Path, text: str) -> None:
 @click.command()
 @click.argument("packs", nargs=-1, metavar="[PACK]...")
 @click.option("--no-mutants", is_flag=True, help="Do not ask which slips in a rule its cases notice.")
+@click.option(
+    "--spec",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Ask also what a plan of this spec, which need not name PACK, would have for each rule to read.",
+)
 @FORMAT
-def lint(packs: tuple[str, ...], no_mutants: bool, form: str) -> None:
+def lint(packs: tuple[str, ...], no_mutants: bool, spec: Path | None, form: str) -> None:
     """Say what nobody should trust in each PACK (its name or its folder; without one, every pack of the project).
 
     A rule without cases or that they do not prove, a share compared without its interval, a number without a source, a
     condition that no spec can meet, a rule that stands twice, a slip that no case notices, a rule that is weaker than
-    the pack's own promise. Exit 1 when there is any.
+    the pack's own promise. With --spec also a report that no step of its plan makes, and a name that it does not have.
+    Exit 1 when there is any.
     """
-    from kcompiler.cli.plans import show_diagnostics
+    from kcompiler.cli.plans import compiled, show_diagnostics
     from kcompiler.diagnostic import ordered
     from kcompiler.diff.strengthens import weaker
     from kcompiler.judge import judge
+    from kcompiler.policy import Policy
     from kcompiler.policy import lint as stage
 
     with named(packs) as found:
         wrong = ordered([*stage.findings(found, judge, mutants=not no_mutants), *weaker(found)])
+        if spec is not None:
+            from kcompiler import plan
+
+            wrong = ordered([*wrong, *plan.asked_by(*compiled(spec, form), Policy(packs=found, problems=()))])
         rules = [rule for pack in found for rule in pack.own]
         sources = {rule.tree.file_of(""): (rule.folder / "rule.yaml").read_bytes() for rule in rules}
         show_diagnostics(wrong, form, sources)

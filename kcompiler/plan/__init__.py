@@ -18,10 +18,11 @@ from kcompiler.diff import strengthens
 from kcompiler.front import Front
 from kcompiler.graph import Graph, Problem, build
 from kcompiler.lower import lower
+from kcompiler.plan import named
 from kcompiler.plan.decided import at_compile, at_plan
 from kcompiler.plan.estimates import kept, told, undecidable
 from kcompiler.plan.locked import content, meaning
-from kcompiler.plan.obliged import APPLY, obligations
+from kcompiler.plan.obliged import APPLY, obligations, written
 from kcompiler.plan.silent import silent
 from kcompiler.plan.waived import waived
 from kcompiler.policy import believed
@@ -31,6 +32,7 @@ from runtime.contract import keys
 
 __all__ = [
     "APPLY",
+    "asked_by",
     "kept",
     "lock_path",
     "make",
@@ -88,6 +90,23 @@ def problems(front: Front, project: Project) -> list[Diagnostic]:
 def _parts(
     front: Front, project: Project, backend: str | None, as_of: str | None
 ) -> tuple[_Parts | None, list[Diagnostic]]:
+    graph, wrong = _graph(front, project, backend)
+    if graph is None:
+        return None, wrong
+    assert front.spec is not None
+    packs = policy.load(front.spec.policies, [project.root / "policies", assets.folder("policies")])
+    asked, found = obligations(front, packs, *_made(graph))
+    found = [*found, *strengthens.weaker(packs.packs)]
+    if not any(item.severity == "error" for item in found):
+        found += named.unnamed(graph, packs, asked)
+    if not any(item.severity == "error" for item in found):
+        found += at_compile(front, graph, packs, asked, as_of)
+    if any(item.severity == "error" for item in found):
+        return None, found
+    return _Parts(graph, packs, asked), found
+
+
+def _graph(front: Front, project: Project, backend: str | None) -> tuple[Graph | None, list[Diagnostic]]:
     assert front.spec is not None
     assert front.tree is not None
     cells = []
@@ -104,16 +123,23 @@ def _parts(
     if lacking := list(order.missing(graph.nodes)):
         # no spec can bring this about: lowering makes the edges, whatever the sections say
         raise RuntimeError(f"step `{lacking[0][0]}` does not come after `{lacking[0][1]}`")
-    packs = policy.load(front.spec.policies, [project.root / "policies", assets.folder("policies")])
+    return graph, []
+
+
+def _made(graph: Graph) -> tuple[dict[str, list[str]], dict[str, Mapping[str, Any]], dict[str, str]]:
+    """Who makes which report, by which parameters, and which of them rest on a judge."""
     settings = {node.id: node.params for node in graph.nodes}
-    rests = believed.edges({node.id: node.takes for node in graph.nodes})
-    asked, found = obligations(front, packs, graph.producers(), settings, rests)
-    found = [*found, *strengthens.weaker(packs.packs)]
-    if not any(item.severity == "error" for item in found):
-        found += at_compile(front, graph, packs, asked, as_of)
-    if any(item.severity == "error" for item in found):
-        return None, found
-    return _Parts(graph, packs, asked), found
+    return graph.producers(), settings, believed.edges({node.id: node.takes for node in graph.nodes})
+
+
+def asked_by(front: Front, project: Project, packs: policy.Policy) -> list[Diagnostic]:
+    """What rules of these packs ask that a plan of a spec without errors could not answer: a report that no step makes,
+    a name that the plan does not have. The spec need not name the packs."""
+    graph, wrong = _graph(front, project, None)
+    if graph is None:
+        return wrong
+    asked, found = written(front, packs, *_made(graph))
+    return [*found, *named.unnamed(graph, packs, asked)]
 
 
 def restrict(plan: Mapping[str, Any], targets: Sequence[str]) -> dict[str, Any]:

@@ -40,6 +40,27 @@ def obligations(
     `producers` maps a report kind to the steps of the plan that make such a report, `settings` each step to its
     parameters, `rests` one that rests on a judge to the report on it.
     """
+    asked, found = written(front, packs, producers, settings, rests)
+    if not any(item.severity == "error" for item in found):
+        found += [
+            *_idle(front, packs, asked),
+            *_ungated(front, asked, producers),
+            *_uncompared(front),
+            *_unoriginal(front, asked),
+            *_unknowable(front, asked),
+            *_undecidable(front, asked, settings),
+        ]
+    return asked, list(dict.fromkeys(found))
+
+
+def written(
+    front: Front,
+    packs: policy.Policy,
+    producers: Mapping[str, Sequence[str]],
+    settings: Mapping[str, Mapping[str, Any]],
+    rests: Mapping[str, str],
+) -> tuple[list[dict[str, Any]], list[Diagnostic]]:
+    """The same of packs that the spec need not name: what is wrong is about their rules alone."""
     assert front.tree is not None
     made: dict[tuple[str, str, str], dict[str, Any]] = {}
     found: dict[Diagnostic, None] = {}
@@ -47,25 +68,13 @@ def obligations(
         own = {kind: [step for step in ids if variants.belongs(step, form.labels)] for kind, ids in producers.items()}
         fed = {kind: ids for kind, ids in own.items() if ids}
         values = form.spec.model_dump(mode="json", by_alias=True)
-        written, wrong = policy.obligations(packs, values, {**fed, "run": [APPLY]}, settings)
-        asked = believed.named(written, rests)
+        ours, wrong = policy.obligations(packs, values, {**fed, "run": [APPLY]}, settings)
+        asked = believed.named(ours, rests)
         found |= dict.fromkeys(wrong)
         for one in asked:
             if made.setdefault((one["rule"], one["from"], one["report"]), one) != one:
                 found[_two_answers(front.tree, one)] = None
-    asked = [made[key] for key in sorted(made, key=lambda key: (key[0], key[1]))]
-    if not any(item.severity == "error" for item in found):
-        found |= dict.fromkeys(
-            [
-                *_idle(front, packs, asked),
-                *_ungated(front, asked, producers),
-                *_uncompared(front),
-                *_unoriginal(front, asked),
-                *_unknowable(front, asked),
-                *_undecidable(front, asked, settings),
-            ]
-        )
-    return asked, list(found)
+    return [made[key] for key in sorted(made, key=lambda key: (key[0], key[1]))], list(found)
 
 
 def _idle(front: Front, packs: policy.Policy, asked: Sequence[Mapping[str, Any]]) -> Iterator[Diagnostic]:

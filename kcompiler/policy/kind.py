@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -58,6 +59,12 @@ class Judged:
         return self.beside | {self.tag}
 
 
+#: kind of report → fact of a plan → the names in it that the plan fixes
+Fixed = Mapping[str, Mapping[str, Sequence[str]]]
+#: where no plan is asked
+UNFIXED: Fixed = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class Read:
     """One path of a rule, standing at `key` of the params: it leads to such leaves in the rule's report, or in `of`.
@@ -102,8 +109,9 @@ class Kind:
     accepts: Callable[[object], bool] = lambda _: True
     #: what a rule with these params reads of a report's data
     reads: Callable[[Any], list[Read]] = lambda _: []
-    #: what is wrong with these params in a rule about reports of a kind, beyond the paths that `reads` tells
-    faults: Callable[[Any, str], Iterable[Fault]] = lambda _, __: ()
+    #: what is wrong with these params in a rule about reports of a kind, beyond the paths that `reads` tells; in those
+    #: of a plan, where one is given
+    faults: Callable[[Any, str, Fixed], Iterable[Fault]] = lambda *_: ()
     #: why no report of any of these kinds can fail a rule with these params; None where one can, or nobody knows
     idle: Callable[[Any, Sequence[str]], Fault | None] = lambda _, __: None
     #: kind of the other report that a rule with these params compares with; "" for most

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from kcompiler import source
-from kcompiler.diagnostic import Diagnostic, at, did_you_mean
-from kcompiler.policy import kinds, path, shape
-from kcompiler.policy.kind import Closed, Fault, Kind, Read
+from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.policy import kinds, reading
+from kcompiler.policy.kind import Closed, Kind
 from kcompiler.policy.phases import misplaced
 from kcompiler.policy.rule import PACK_NAME, Pack, Rule, terms
 from kcompiler.policy.typed import typed
@@ -337,15 +337,9 @@ def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list
                 help="give `expect: {from: …}`, or a threshold" if rule.expect is None else "remove one of the two",
             )
         )
-    about = [one for one in shape.kinds() if rule.covers(one)] or [rule.on]
-    faults = dict.fromkeys(fault for one in about for fault in kind.faults(params, one))
-    problems += [_faulty(tree, fault) for fault in faults]
     if kind.pinned is not None:
         problems += _unpinned(tree, rule, kind, params, folder)
-    if not faults:
-        idle = kind.idle(params, about)
-        problems += [] if idle is None else [_faulty(tree, idle)]
-        problems += [found for one in kind.reads(params) for found in _misread(tree, rule, one)]
+    problems += reading.wrong(tree, rule, kind, params)
     return LoadedRule(
         name=f"{pack.name}/{rule.id}",
         rule=rule,
@@ -386,95 +380,6 @@ def _unpinned(tree: source.Tree, rule: Rule, kind: Kind, params: Closed, folder:
             help="take a report that an earlier run wrote (generated/NAME/evidence/reports), put it there and write "
             "its digest: `sha256sum FILE`",
         )
-
-
-#: why an expression is refused → the code of that cause
-_FAULTS = {
-    "absent": "KC6041", "path": "KC6041", "name": "KC6041", "word": "KC6041", "constant": "KC6041", "schema": "KC6041",
-    "types": "KC6042", "mixed": "KC6042", "unit": "KC6042", "division": "KC6042", "index": "KC6042",
-    "function": "KC6042", "compare": "KC6004", "nothing": "KC6043", "empty": "KC6043", "idle": "KC6060",
-}  # fmt: skip
-
-
-def _faulty(tree: source.Tree, fault: Fault) -> Diagnostic:
-    """An expression that a gate must not rest on, at the place in its text."""
-    pointer = f"/params/{fault.key}" if fault.key else "/kind"
-    text = str(tree.get(pointer))
-    place = tree.place(pointer, "value")
-    shown = " ".join(text[fault.at : fault.at + 40].split()) or "the end"
-    within = tree.written(pointer).find(text)
-    if place.line == place.end_line and within >= 0:  # written as it is: the place is a character of the line
-        offset = within + fault.at
-        width = min(len(shown), place.end - place.start - offset) or 1
-        place = place._replace(
-            column=place.column + offset,
-            start=place.start + offset,
-            end_column=place.column + offset + width,
-            end=place.start + offset + width,
-        )
-    return at(
-        place,
-        code=_FAULTS.get(fault.rule, "KC6040"),
-        summary=fault.message,
-        file=tree.file_of(pointer),
-        pointer=pointer,
-        label=f"here: `{shown}`",
-        help=fault.advice,
-    )
-
-
-def _misread(tree: source.Tree, rule: Rule, read: Read) -> Iterator[Diagnostic]:
-    """A path that leads nowhere in the report it is about, by that report's schema, or to what the kind cannot read."""
-    for kind in [read.of] if read.of else [one for one in shape.kinds() if rule.covers(one)]:
-        start = shape.of_report(kind)
-        if start is None:
-            continue
-        found = shape.follow(path.parse(read.text), start)
-        if isinstance(found, shape.Lost):
-            label, help_ = f"`{found.step}` is not in it", did_you_mean(found.step, found.known)
-        elif read.leaves and not any(shape.reads(one, read.leaves) for one in found):
-            label, help_ = "something else stands there", f"name a path that leads to a {read.leaves[0]}"
-        elif read.unit and (units := shape.units(found)) and units != {read.unit}:
-            yield _other_unit(tree, read, kind, units)
-            continue
-        else:
-            continue
-        yield tree.diagnostic(
-            "KC6014",
-            _written(tree, read),
-            f"no report `{kind}` has a {read.leaves[0] if read.leaves else 'place'} at `{read.text}`",
-            label=label,
-            help=help_,
-            notes=(f"schemas/report.{kind}.schema.json says what such a report holds",),
-        )
-
-
-def _other_unit(tree: source.Tree, read: Read, kind: str, units: set[str]) -> Diagnostic:
-    """A rule speaks of one unit and the report of another: it would be an error at every run, after everything."""
-    several = len(units) > 1
-    shown = ", ".join(f"`{one}`" for one in sorted(units))
-    return tree.diagnostic(
-        "KC6020",
-        "/params/unit",
-        f"`{read.text}` of report `{kind}` is {'in several units' if several else f'in {shown}'}, "
-        f"the rule speaks of `{read.unit}`",
-        label=f"there: {shown}" if several else "another unit",
-        help="make a rule for each of them" if several else f"write `unit: {_plain(units)}`, and a threshold in it",
-        notes=(f"schemas/report.{kind}.schema.json says what such a report holds",),
-    )
-
-
-def _plain(units: set[str]) -> str:
-    """The unit as YAML has it: the pure number's is a text."""
-    (unit,) = units
-    return f'"{unit}"' if unit.isdigit() else unit
-
-
-def _written(tree: source.Tree, read: Read) -> str:
-    """Where the path stands: one of several, or the only one."""
-    pointer = f"/params/{read.key}"
-    value = tree.get(pointer)
-    return source.child(pointer, value.index(read.text)) if isinstance(value, list) else pointer
 
 
 def _named(tree: source.Tree, pointer: str, said: str, folder: str) -> Diagnostic:

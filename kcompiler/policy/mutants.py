@@ -19,7 +19,7 @@ from kcompiler.policy import interval, kinds, path, shape
 from kcompiler.policy.cel import syntax
 from kcompiler.policy.comparison import Op
 from kcompiler.policy.datum import RATE, BadDatum, Datum, read
-from kcompiler.policy.kind import NUMBER, Closed, Kind, Read, text_of
+from kcompiler.policy.kind import NUMBER, UNFIXED, Closed, Kind, Read, text_of
 from kcompiler.policy.load import LoadedRule
 
 Report = Mapping[str, Any]
@@ -73,13 +73,13 @@ def _loads(loaded: LoadedRule, kind: Kind, params: Mapping[str, Any]) -> bool:
     if kind.expects(typed) != (loaded.rule.expect is not None) or kind.other(typed) != kind.other(loaded.params):
         return False
     about = [one for one in shape.kinds() if loaded.rule.covers(one)] or [loaded.rule.on]
-    return not any(kind.faults(typed, one) for one in about if _faulty(kind, typed, one)) and all(
+    return not any(kind.faults(typed, one, UNFIXED) for one in about if _faulty(kind, typed, one)) and all(
         _leads(loaded, one) for one in kind.reads(typed)
     )
 
 
 def _faulty(kind: Kind, params: Closed, about: str) -> bool:
-    return any(True for _ in kind.faults(params, about))
+    return any(True for _ in kind.faults(params, about, UNFIXED))
 
 
 def _leads(loaded: LoadedRule, read_: Read) -> bool:

@@ -7,10 +7,12 @@ schema of a spec: a misspelt name would otherwise be found only when the report 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from kcompiler import assets
@@ -18,6 +20,12 @@ from kcompiler.policy.path import Every, Field, Path, Values, Where, parse
 from runtime.contract.units import UNIT
 
 Node = Mapping[str, Any]
+#: fact of a plan → the names that it fixes
+Names = Mapping[str, Sequence[str]]
+#: what says, of an object whose keys are names and of a name that selects, which fact of a plan fixes them
+KEYS = "x-keys"
+#: the fact of names that no plan fixes: they are those that were found
+FOUND = "found"
 ENVELOPE = "report.schema.json"
 #: definitions of the envelope that are leaves: what a rule may read
 LEAVES = ("number", "flag", "datum", "name")
@@ -27,10 +35,24 @@ NUMBERS = ("amount", "cosine", "count", "rate", "share")
 
 @dataclass(frozen=True)
 class Place:
-    """A part of a schema, with the file that its references start from."""
+    """A part of a schema, with the file that its references start from. `fixed` are the names that a plan fixes; of a
+    fact that is not in it nothing is known."""
 
     node: Node
     file: str
+    fixed: Names = field(default_factory=dict)
+
+    def to(self, node: Node) -> Place:
+        """Another part of the same file."""
+        return replace(self, node=node)
+
+    def named(self) -> Sequence[str] | None:
+        """The keys that an object here can have, or the texts that a name here can be; None where any may be."""
+        listed = self.node.get("propertyNames", self.node).get("enum")
+        known = self.fixed.get(str(self.node.get(KEYS, "")))
+        if listed is None or known is None:
+            return known if listed is None else list(map(str, listed))
+        return [name for name in map(str, listed) if name in known]
 
 
 @dataclass(frozen=True)
@@ -50,11 +72,12 @@ def _file(name: str) -> Node | None:
     return content
 
 
-def of_report(kind: str) -> Place | None:
-    """The schema of the data of this kind of report; None where there is none: a third party's kind."""
+def of_report(kind: str, fixed: Names = MappingProxyType({})) -> Place | None:
+    """The schema of the data of this kind of report; None where there is none: a third party's kind. `fixed`: of a
+    report of a step of a plan that fixes these names."""
     name = f"report.{kind}.schema.json"
     schema = _file(name)
-    return None if schema is None else Place(schema["properties"]["data"], name)
+    return None if schema is None else Place(schema["properties"]["data"], name, fixed)
 
 
 def title_of(kind: str) -> str:
@@ -180,13 +203,13 @@ def _forms(place: Place) -> Iterator[Place]:
         node: Any = _file(file)
         for part in inner.split("/")[1:]:
             node = node[part]
-        yield from _forms(Place(node, file))
+        yield from _forms(Place(node, file, place.fixed))
     for key in ("allOf", "anyOf", "oneOf"):
         for one in place.node.get(key, ()):
-            yield from _forms(Place(one, place.file))
+            yield from _forms(place.to(one))
     for key in ("then", "else"):
         if isinstance(place.node.get(key), Mapping):
-            yield from _forms(Place(place.node[key], place.file))
+            yield from _forms(place.to(place.node[key]))
 
 
 def _take(step: Field | Every | Values | Where, place: Place) -> Iterator[Place]:
@@ -194,37 +217,44 @@ def _take(step: Field | Every | Values | Where, place: Place) -> Iterator[Place]
     further = place.node.get("additionalProperties")
     items = place.node.get("items")
     if isinstance(step, Field):
-        allowed = place.node.get("propertyNames", {}).get("enum")
-        if step.name in properties:
-            yield Place(properties[step.name], place.file)
-        elif isinstance(further, Mapping) and (allowed is None or step.name in allowed):
-            yield Place(further, place.file)
+        if _keyed(place, step.name):
+            below = properties.get(step.name, further)
+            if isinstance(below, Mapping):
+                yield place.to(below)
     elif isinstance(step, Values):
-        yield from (Place(one, place.file) for one in properties.values())
+        yield from (place.to(one) for name, one in properties.items() if _keyed(place, name))
         if isinstance(further, Mapping):
-            yield Place(further, place.file)
+            yield place.to(further)
     elif isinstance(items, Mapping):
-        below = Place(items, place.file)
-        if isinstance(step, Every) or any(_selects(step, one.node) for one in _forms(below)):
+        below = place.to(items)
+        if isinstance(step, Every) or any(_selects(step, one) for one in _forms(below)):
             yield below
 
 
-def _selects(step: Where, node: Node) -> bool:
+def _keyed(place: Place, name: str) -> bool:
+    """Whether an object here can have a key of this name, as far as its names are known."""
+    known = place.named()
+    pattern = place.node.get("propertyNames", {}).get("pattern", "")
+    return (known is None or name in known) and re.search(pattern, name) is not None
+
+
+def _selects(step: Where, place: Place) -> bool:
     """Whether an element like this can have the text that is asked for at the key."""
-    key = node.get("properties", {}).get(step.key)
-    return key is not None and step.value in key.get("enum", (step.value,))
+    key = place.node.get("properties", {}).get(step.key)
+    known = None if key is None else place.to(key).named()
+    return key is not None and (known is None or step.value in known)
 
 
 def _lost(step: Field | Every | Values | Where, places: Sequence[Place]) -> Lost:
     """The part of a step that leads nowhere, and what could stand in its place."""
-    nodes = forms(places)
+    whole = parts(places)
     if isinstance(step, Where):
-        items = [Place(node["items"], one.file) for one in places for node in forms([one]) if "items" in node]
-        keys = {name: node for one in forms(items) for name, node in one.get("properties", {}).items()}
+        items = [one.to(one.node["items"]) for one in whole if "items" in one.node]
+        keys = {name: one.to(node) for one in parts(items) for name, node in one.node.get("properties", {}).items()}
         if step.key in keys:
-            return Lost(step.value, tuple(map(str, keys[step.key].get("enum", ()))))
+            return Lost(step.value, tuple(keys[step.key].named() or ()))
         return Lost(step.key, tuple(sorted(keys)))
-    known = {name for node in nodes for name in node.get("properties", ())}
-    known |= {name for node in nodes for name in node.get("propertyNames", {}).get("enum", ())}
+    known = {name for one in whole for name in one.node.get("properties", ()) if _keyed(one, name)}
+    known |= {name for one in whole if "additionalProperties" in one.node for name in one.named() or ()}
     text = step.name if isinstance(step, Field) else ".*" if isinstance(step, Values) else "[*]"
     return Lost(text, tuple(sorted(known)))

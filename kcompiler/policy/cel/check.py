@@ -249,6 +249,9 @@ def _contained(node: Binary, left: Type, right: Type) -> Type:
     if isinstance(right, ListOf) and (_same(left, right.item) or _both_numbers(left, right.item)):
         return BOOL
     if isinstance(right, Thing) and not right.datum and _is(left, "string"):
+        if isinstance(node.left, Literal) and isinstance(found := right.field(str(node.left.value)), Lost):
+            advice = did_you_mean(str(node.left.value), found.known)
+            raise Refused("path", f"`{node.left.value}` is never in `{_shown(node.right)}`", node.left.at, advice)
         return BOOL
     raise Refused("types", f"{said(left)} is never in {said(right)}", node.at)
 
@@ -409,7 +412,7 @@ def _macro(check: _Check, node: Node, facts: Facts, up: bool | None) -> Type:
     if isinstance(above, ListOf):
         item: Type = above.item
     elif isinstance(above, Thing) and not above.datum:
-        item = Scalar("string", key_of=path_of(node.of))
+        item = Scalar("string", above.names, key_of=path_of(node.of))
     else:
         raise Refused("types", f"{said(above)} has no elements", node.of.at)
     if node.name in check.variables:

@@ -64,6 +64,14 @@ class Thing:
         """Whether its keys are names that differ from report to report."""
         return any(isinstance(node.get("additionalProperties"), dict) for node in shape.forms(self.places))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What its keys can be, where a schema or a plan lists them all."""
+        opened = [one for one in shape.parts(self.places) if isinstance(one.node.get("additionalProperties"), dict)]
+        listed = [one.named() for one in opened]
+        known = [name for some in listed if some is not None for name in some]
+        return tuple(sorted({*known})) if opened and None not in listed else ()
+
     def field(self, name: str) -> Type | shape.Lost | None:
         """What stands in a field; None where things of several types may."""
         found = shape.follow(Path(name, (Field(name),)), self.places)
@@ -97,23 +105,29 @@ def typed(places: Sequence[Place]) -> Type | None:
     parts = shape.parts(places)
     leaves = {shape.leaf(one) for one in parts} - {""}
     if leaves:
-        return STRING if leaves == {"name"} else None if "name" in leaves else Thing(tuple(places))
+        return (
+            Scalar("string", _words(parts))
+            if leaves == {"name"}
+            else None
+            if "name" in leaves
+            else Thing(tuple(places))
+        )
     names = {name for one in parts for name in _names(one.node)}
     if names == {"object"}:
         return Thing(tuple(places))
     if names == {"array"}:
-        items = [Place(one.node["items"], one.file) for one in parts if isinstance(one.node.get("items"), dict)]
+        items = [one.to(one.node["items"]) for one in parts if isinstance(one.node.get("items"), dict)]
         item = typed(items) if items else None
         return None if item is None else ListOf(item, any(one.node.get("minItems", 0) > 0 for one in parts))
     if len(names) != 1 or (name := names.pop()) not in _OF_JSON:
         return None
-    words = [one.node["enum"] if "enum" in one.node else [one.node["const"]] for one in parts if _listed(one.node)]
-    texts = tuple(sorted({text for some in words for text in some if isinstance(text, str)}))
-    return Scalar("string", texts) if name == "string" else _OF_JSON[name]
+    return Scalar("string", _words(parts)) if name == "string" else _OF_JSON[name]
 
 
-def _listed(node: Mapping[str, Any]) -> bool:
-    return "enum" in node or "const" in node
+def _words(parts: Sequence[Place]) -> tuple[str, ...]:
+    """The texts that are possible, where a schema or a plan lists them."""
+    listed = [[one.node["const"]] if "const" in one.node else one.named() or () for one in parts]
+    return tuple(sorted({text for some in listed for text in some if isinstance(text, str)}))
 
 
 def _names(node: Mapping[str, Any]) -> list[str]:
@@ -130,5 +144,5 @@ def _requires(place: Place, name: str) -> bool:
     if name in place.node.get("required", ()):
         return True
     if isinstance(place.node.get("$ref"), str) and not shape.leaf(place):
-        return any(_requires(one, name) for one in shape.parts([Place({"$ref": place.node["$ref"]}, place.file)])[1:])
-    return any(_requires(Place(one, place.file), name) for one in place.node.get("allOf", ()))
+        return any(_requires(one, name) for one in shape.parts([place.to({"$ref": place.node["$ref"]})])[1:])
+    return any(_requires(place.to(one), name) for one in place.node.get("allOf", ()))

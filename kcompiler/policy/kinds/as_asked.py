@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kcompiler.policy.kind import Closed, Fault, Judged, Kind, broken, lacking
+from kcompiler.policy.kind import UNFIXED, Closed, Fault, Fixed, Judged, Kind, broken, lacking
 from kcompiler.policy.laws.remade import UNLIKE
 
 
@@ -28,7 +28,7 @@ def judge(_params: Params, report: Mapping[str, Any], expect: object, _other: ob
     return Judged(word="fail" if apart else "pass", reason=found, pointer="/data")
 
 
-def faults(_params: Params, kind: str) -> Iterator[Fault]:
+def faults(_params: Params, kind: str, _fixed: Fixed = UNFIXED) -> Iterator[Fault]:
     """Of most kinds of report nobody has said how they show what was asked for."""
     if kind not in UNLIKE:
         known = ", ".join(sorted(UNLIKE))

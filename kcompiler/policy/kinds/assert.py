@@ -22,7 +22,7 @@ from kcompiler.policy.cel.evaluate import At, Run
 from kcompiler.policy.cel.syntax import Binary, Call, Literal, Node, Unary
 from kcompiler.policy.cel.types import BOOL, Thing, Type, said
 from kcompiler.policy.comparison import Need, Op, distance, rates_floored
-from kcompiler.policy.kind import Closed, Fault, Judged, Kind, Read, broken, lacking, text_of
+from kcompiler.policy.kind import UNFIXED, Closed, Fault, Fixed, Judged, Kind, Read, broken, lacking, text_of
 
 _COMPARISONS: Mapping[str, Op] = {"<": "<", "<=": "<=", ">": ">", ">=": ">=", "==": "=="}
 #: fields of a datum: what a rule reads of a report is the datum
@@ -40,13 +40,16 @@ class Params(Closed):
     rates_min_n: int | None = Field(default=None, ge=1)
 
 
-def _variables(kind: str, of: str) -> dict[str, Type]:
-    """What stands in a report of each kind. Raises Refused where there is no schema to say so."""
+def _variables(kind: str, of: str, fixed: Fixed) -> dict[str, Type]:
+    """What stands in a report of each kind, in those of a plan that fixes these names.
+
+    Raises Refused where there is no schema to say so.
+    """
     found: dict[str, Type] = {}
     for name, one in (("report", kind), ("other", of)):
         if not one:
             continue
-        place = shape.of_report(one)
+        place = shape.of_report(one, fixed.get(one, {}))
         if place is None:
             raise cel.Refused("schema", f"no schema says what a report `{one}` holds", 0, "use another kind of check")
         found[name] = Thing((place,))
@@ -55,7 +58,11 @@ def _variables(kind: str, of: str) -> dict[str, Type]:
 
 @lru_cache(maxsize=512)
 def _compiled(text: str, kind: str, of: str) -> cel.Typed:
-    typed = cel.compiled(text, _variables(kind, of))
+    return _typed(text, kind, of, {})
+
+
+def _typed(text: str, kind: str, of: str, fixed: Fixed) -> cel.Typed:
+    typed = cel.compiled(text, _variables(kind, of, fixed))
     if typed.type != BOOL:
         raise cel.Refused("types", f"a rule is true or false, and this is {said(typed.type)}", typed.tree.at)
     for name in ("report", *(["other"] if of else [])):
@@ -64,10 +71,13 @@ def _compiled(text: str, kind: str, of: str) -> cel.Typed:
     return typed
 
 
-def faults(params: Params, kind: str) -> Iterator[Fault]:
+def faults(params: Params, kind: str, fixed: Fixed = UNFIXED) -> Iterator[Fault]:
     """What is wrong with the expression over reports of this kind: at most one."""
     try:
-        _compiled(params.that, kind, params.of)
+        if fixed:
+            _typed(params.that, kind, params.of, fixed)
+        else:
+            _compiled(params.that, kind, params.of)
     except cel.Refused as refused:
         yield Fault("that", refused.rule, refused.message, refused.at, refused.advice)
 
