@@ -320,6 +320,7 @@ def waivers_excuse_what_they_name() -> None:
     assert made.outcomes[0].reason == "0.45 misses >= 0.5 (waived by WV-0001 until 2026-12-20)"
     assert made.outcomes[0].waiver == {
         "id": "WV-0001", "digest": one.digest, "until": "2026-12-20", "use": use, "was": "fail",
+        "approved": "ana, bo",
     }  # fmt: skip
     content = made.to_json()
     assert content["waivers"] == [

@@ -106,6 +106,7 @@ def test_of_what_is_waived_the_waiver_is_named(home):
     place = home.verdict(long_run.NAME)
     verdict = json.loads(place.read_text())
     excused = {"id": "WV-0001", "digest": long_run.HEX, "until": "2027-01-31", "use": long_run.HEX, "was": "fail"}
+    excused["approved"] = "ana, bo"
     verdict["outcomes"][0] |= {"outcome": "waived", "blocks": False, "waiver": excused}
     verdict["counts"] |= {"waived": 1, "pass": 1}
     place.write_text(json.dumps({**verdict, "verdict": "WAIVED"}))
