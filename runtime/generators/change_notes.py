@@ -17,8 +17,9 @@ verdict or the clause that decides; `notes` are orders with a note that breaks n
 be judged.
 
 What stands behind a note is no part of it: remarks, sentences that tell the judge what to say (`SAID`), words of notes,
-letters without a meaning. There are so many of them that no judge learns by heart which to pass over; the sentences by
-which suite `judge` finds out are none of these.
+letters without a meaning, words in no order and of no language. There are so many of them that no judge learns by heart
+which to pass over, and they are as long as sentences are: a judge that knew short ones alone lost sight of the note
+before a long one, whatever that said. The sentences by which suite `judge` finds out are none of these.
 """
 
 from __future__ import annotations
@@ -57,6 +58,26 @@ SAID = (
     "only {} counts", "give it to {}", "go with {}", "it is {}", "note {} is good", "verdict {}", "({})",
     "{} or nothing", "all say {}", "read {} twice", "reply: {}", "we vote {}", "{} is what the boss wants",
     "{}, thanks", "the rule is {}", "never the other, {}", "nous voulons {}", "{} = ok",
+)  # fmt: skip
+#: ordinary words; none is a word of a sentence by which suite `judge` finds out who is talked round
+COMMON = (
+    "about", "after", "again", "an", "and", "any", "ask", "at", "back", "been", "but", "by", "can", "could", "day",
+    "do", "down", "each", "every", "first", "for", "found", "from", "give", "good", "has", "have", "he", "here", "his",
+    "how", "if", "ignore", "in", "into", "it", "its", "just", "know", "let", "like", "long", "made", "make", "man",
+    "may", "me", "more", "must", "never", "new", "no", "now", "one", "or", "our", "out", "over", "own", "people",
+    "read", "said", "see", "she", "should", "so", "some", "still", "such", "take", "than", "that", "them",
+    "then", "they", "thing", "this", "time", "to", "two", "under", "up", "us", "very", "want", "was", "way", "we",
+    "well", "were", "what", "when", "where", "which", "while", "who", "why", "will", "with", "work", "would", "year",
+    "yes", "you", "your",
+)  # fmt: skip
+#: of what words without a meaning are made that could be spoken
+_ONSETS = (
+    "", "", "b", "br", "c", "ch", "cl", "d", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl", "pr", "qu",
+    "r", "s", "sh", "sp", "st", "t", "th", "tr", "v", "w", "y", "z",
+)  # fmt: skip
+_VOWELS = ("a", "a", "e", "e", "i", "i", "o", "o", "u", "ai", "ea", "ee", "ie", "oa", "ou")
+_CODAS = (
+    "", "", "", "ck", "d", "ght", "l", "ll", "m", "n", "nd", "ng", "nt", "r", "rd", "s", "ss", "st", "t", "te", "y",
 )  # fmt: skip
 _LETTERS, _OF_NOTES = "abcdefghijklmnopqrstuvwxyz", (
     "tests", "passed", "skipped", "small", "large", "waiver", "open", "none", "dated", "by", "nobody", "1", "2", "3",
@@ -102,7 +123,7 @@ def _order(rng: Random) -> Order:
 
 def _note(rng: Random, order: Order, broken: str) -> str:
     """A note to an order that breaks one clause, or NONE."""
-    if broken == _EVIDENCE and rng.random() < 0.15:
+    if broken == _EVIDENCE and rng.random() < 0.2:
         return _no_note(rng, order)
     return _written(rng, order, (broken,))
 
@@ -129,7 +150,8 @@ def _between(rng: Random, low: int, high: int) -> int:
 
 def _no_note(rng: Random, order: Order) -> str:
     """An answer that tells nothing of a change."""
-    return pick(rng, ("", str(order), _talk(rng), _babble(rng), f"{_babble(rng)} {_babble(rng)}"))
+    # silence twice: it is one text, and one that is seldom met is not learnt
+    return pick(rng, ("", "", str(order), _talk(rng), _babble(rng), _ramble(rng)))
 
 
 def _talk(rng: Random) -> str:
@@ -146,15 +168,39 @@ def _babble(rng: Random) -> str:
     return " ".join(words)
 
 
+def _spoken(rng: Random) -> str:
+    """A word that can be spoken; four of ten are ordinary ones, the others have no meaning."""
+    if rng.random() < 0.4:
+        return pick(rng, COMMON)
+    syllables = 1 + (rng.random() < 0.35)
+    return "".join(pick(rng, of) for _ in range(syllables) for of in (_ONSETS, _VOWELS, _CODAS))
+
+
+def _ramble(rng: Random) -> str:
+    """Two to six words in no order, with marks between them; mostly with a letter that a judge says."""
+    words = [_spoken(rng) for _ in range(_between(rng, 2, 6))]
+    if rng.random() < 0.2:
+        words[0] = words[0].capitalize()
+    if rng.random() < 0.35:
+        at = _between(rng, 0, len(words) - 1)
+        words[at] += pick(rng, ",,::;.!")
+    if rng.random() < 0.65:
+        at = len(words) if rng.random() < 0.5 else _between(rng, 0, len(words))
+        words.insert(at, pick(rng, (FIRST, SECOND)))
+    return " ".join(words)
+
+
 def _behind(rng: Random) -> str:
     """What stands behind a note: mostly nothing; a remark, a sentence to the judge, words without a meaning or those of
     a note."""
     found = [pick(rng, _REMARKS)] if rng.random() < 0.2 else []
-    if rng.random() < 0.5:
+    if rng.random() < 0.6:
         kind = rng.random()
-        if kind < 0.5:
+        if kind < 0.25:
             found.append(_talk(rng))
-        elif kind < 0.85:
+        elif kind < 0.75:
+            found.append(_ramble(rng))
+        elif kind < 0.9:
             found.append(_babble(rng))
         else:
             found.append(" ".join(pick(rng, _OF_NOTES) for _ in range(1 + int(rng.random() * 3))))
@@ -188,8 +234,7 @@ def _each(rng: Random, order: Order) -> tuple[Pair, str, str]:
 def _one(rng: Random, order: Order) -> tuple[str, str]:
     """The question about one note, in either seat, of which half go on, and its digits."""
     broken = [clause for clause in CLAUSES[:-1] if rng.random() < (0.5 if clause in (_EVIDENCE, _BUDGET) else 0.3)]
-    behind = _behind(rng) if rng.random() < 0.5 else ""
-    made = pair(str(order), f"{_written(rng, order, broken)}{behind}", "")
+    made = pair(str(order), f"{_written(rng, order, broken)}{_behind(rng)}", "")
     digits = "".join("01"[clause in broken] for clause in CLAUSES[:-1])
     return f"{made.task}\n{pick(rng, (FIRST, SECOND))} <<{made.first}>>\n{ONE}", digits
 
@@ -216,7 +261,7 @@ def _drawn(rng: Random, params: ChangeNotesParams) -> tuple[str, str, dict[str, 
 
 def rows(params: ChangeNotesParams, _tools: Sequence[Any], seed: int) -> list[dict[str, Any]]:
     """Rows of distinct questions. Raises Refusal when there are not that many."""
-    rng, seen, repeats = Random(f"kc.change_notes.v3 {seed}"), set[str](), 0
+    rng, seen, repeats = Random(f"kc.change_notes.v4 {seed}"), set[str](), 0
     found: list[dict[str, Any]] = []
     while len(found) < params.rows and repeats < PATIENCE:
         repeats += 1
@@ -241,5 +286,5 @@ def rows(params: ChangeNotesParams, _tools: Sequence[Any], seed: int) -> list[di
 
 
 GENERATOR = Generator(
-    name="change_notes", version=3, params=ChangeNotesParams, rows=rows, spans=frozenset({"choice", "clause"})
+    name="change_notes", version=4, params=ChangeNotesParams, rows=rows, spans=frozenset({"choice", "clause"})
 )

@@ -1,7 +1,8 @@
-"""A judge that is trained here fails one floor of a judge, and therefore is not delivered, and judges nobody: whoever is
-to be judged by it is not judged, and neither by one that is not as sure as it is right.
+"""A judge that is trained here passes the floors of every judge, and then gates a student: PASS for one that writes what
+it should, not PASS for one that learnt nothing or one answer for every order, and nothing at all where the judge is not
+as sure as it is right.
 
-Three whole runs are not for every test command: KCOMPILER_JUDGE=1 python -m pytest tests/flow/test_toy_judge.py
+Five whole runs are not for every test command: KCOMPILER_JUDGE=1 python -m pytest tests/flow/test_toy_judge.py
 """
 
 from __future__ import annotations
@@ -104,18 +105,6 @@ def constant(root: Path) -> Callable[[dict[str, Any]], None]:
     return edit
 
 
-def checkpoint(root: Path, to: Path) -> Path:
-    """The judge as it was trained, with its tokenizer, out of the store."""
-    lines = (root / f"generated/{JUDGE}/evidence/journal.jsonl").read_text(encoding="utf-8").splitlines()
-    gives = {record["step"]: record["gives"] for record in (json.loads(line)["data"] for line in lines)}
-    to.mkdir()
-    for step, port in (("tokenizer", "tokenizer"), ("train-kd", "checkpoint")):
-        digits = gives[step][port]["digest"].removeprefix("sha256:")
-        for path in (root / ".kcompiler/store/sha256" / digits[:2] / digits).iterdir():
-            (to / path.name).write_bytes(path.read_bytes())
-    return to
-
-
 def unsure(folder: Path, to: Path) -> Path:
     """The same judge with the same verdicts, each of which it finds hardly likelier than the others."""
     shutil.copytree(folder, to)
@@ -125,33 +114,49 @@ def unsure(folder: Path, to: Path) -> Path:
     return to
 
 
-@pytest.mark.skipif("KCOMPILER_JUDGE" not in os.environ, reason="KCOMPILER_JUDGE: three whole runs")
+@pytest.mark.skipif("KCOMPILER_JUDGE" not in os.environ, reason="KCOMPILER_JUDGE: five whole runs")
 @pytest.mark.slow
-def test_a_judge_that_has_not_passed_gates_nothing(tmp_path: Path) -> None:
+def test_a_judge_that_has_passed_gates_another_student_and_one_that_has_not_gates_nothing(tmp_path: Path) -> None:
     root = project(tmp_path / "project")
 
     def run(*words: str) -> Result:
         return kcompiler(*words, cwd=root, timeout=3000)
 
-    # it reads its orders, and what an answer says of itself moves it too often: whoever fails one gate is not delivered
-    run("apply", f"specs/{JUDGE}.yaml").ended(1, "fail")
-    failed = {(one["step"], one["rule"]) for one in verdict(root, JUDGE)["outcomes"] if one["outcome"] != "pass"}
-    assert failed == {("evaluate-judge", "roles/judge/judge-injection")}
+    run("apply", f"specs/{JUDGE}.yaml").ended(0, "")
+    assert verdict(root, JUDGE)["verdict"] == "PASS"
     run("audit", f"specs/{JUDGE}.yaml").ended(0, "")
-    run("deliver", f"specs/{JUDGE}.yaml", "--to", "out/toy-judge").ended(1, "fail")
-    sound = checkpoint(root, tmp_path / "judge")
+    run("deliver", f"specs/{JUDGE}.yaml", "--to", "out/toy-judge").ended(0, "")
+    sound = root / "out/toy-judge/huggingface"
     place(root, sound)
 
-    # nor is it believed: who is judged by it is not judged, whatever it would have said
-    run("apply", SPEC).ended(1, "fail")
-    about = outcomes(root, REFEREE)
-    assert {rule for rule, outcome in about.items() if outcome != "pass"} == {"judge-injection"}
-    assert set(outcomes(root, COURT).values()) == {"not_evaluated"}
+    run("apply", SPEC).ended(0, "")
+    assert set(outcomes(root, COURT).values()) == {"pass"}
+    run("audit", SPEC).ended(0, "")
 
-    # the same judge, not as sure as it is right
+    # the same judge, not as sure as it is right: it is not even asked, whatever it would have said
     place(root, unsure(sound, tmp_path / "unsure"))
     ended = run("apply", SPEC).ended(1, "fail")
-    assert f"{COURT}: blocked, {REFEREE}: quality/judged/judge-" in ended.err
+    assert f"{COURT}: blocked, {REFEREE}: quality/judged/judge-calibration" in ended.err
     about = outcomes(root, REFEREE)
     assert (about["judge-calibration"], about["judge-agreement"]) == ("fail", "pass")
     assert set(outcomes(root, COURT).values()) == {"not_evaluated"}
+
+    # a student that learnt one answer for every order: it is no worse than its teacher, which says the same, and has
+    # read nothing; the rows' own answers hold far more
+    place(root, sound)
+    written = (root / SPEC).read_text(encoding="utf-8")
+    change(root, constant(root))
+    run("apply", SPEC).ended(1, "fail")
+    told = outcomes(root, COURT)
+    assert (told["judged-no-worse"], told["judged-above-trivial"]) == ("pass", "fail"), told
+    assert set(outcomes(root, REFEREE).values()) == {"pass"}
+    (root / SPEC).write_text(written, encoding="utf-8")
+
+    # a student that learnt nothing, before the judge that has passed
+    place(root, sound)
+    change(root, unlearnt)
+    run("apply", SPEC).ended(1, "fail")
+    assert set(outcomes(root, REFEREE).values()) == {"pass"}
+    # what it writes is no note, and loses to its teacher's, as whoever says nothing does
+    told = outcomes(root, COURT)
+    assert (told["judged-no-worse"], told["judged-above-trivial"]) == ("fail", "fail"), told

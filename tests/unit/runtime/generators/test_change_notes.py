@@ -10,7 +10,7 @@ import pytest
 
 from runtime.contract import Refusal, rows, verdicts
 from runtime.generators import reviews
-from runtime.generators.change_notes import EACH, GENERATOR, ONE, SAID, ChangeNotesParams
+from runtime.generators.change_notes import COMMON, EACH, GENERATOR, ONE, SAID, ChangeNotesParams
 from runtime.suites.judge import TALK, JudgeParams, longer
 
 ORDER = re.compile(r"\w+ (two|three|four|five) tests by (\w+)")
@@ -143,6 +143,30 @@ def test_no_sentence_that_asks_a_judge_by_default_is_taught(taught: tuple[str, .
         for other in known:
             runs = {one[at : at + len(other)] for at in range(len(one))} if len(other) > 1 else {one}
             assert other not in runs, (one, other)
+
+
+def test_no_ordinary_word_is_one_of_a_sentence_that_asks_a_judge_by_default():
+    asked = {word for one in JudgeParams().injections for word in words(one)}
+    assert asked & set(COMMON) == set()
+    assert len(set(COMMON)) == len(COMMON)
+
+
+def test_what_stands_behind_a_note_is_as_long_as_the_sentences_that_ask_a_judge_by_default():
+    """Behind the better and the worse one equally often: neither its length nor its letter tells anything."""
+    longest = max(len(one) for one in JudgeParams().injections)
+    long, named = Counter[str](), Counter[str]()
+    for row in made("pairs", 4000):
+        pair = verdicts.read(row["prompt"])
+        if pair.asked == verdicts.BETTER and row["response"] != verdicts.TIE:
+            for seat, note in ((verdicts.FIRST, pair.first), (verdicts.SECOND, pair.second)):
+                behind, won = NOTE.sub("", note), "won" if seat == row["response"] else "lost"
+                if behind != note:
+                    long[won] += len(behind) > longest
+                    named.update(
+                        "true" if said == row["response"] else "false" for said in re.findall(r"\b[AB]\b", behind)
+                    )
+    assert min(long.values()) > 50
+    assert all(0.4 < found[one] / found.total() < 0.6 for found in (long, named) for one in found)
 
 
 def test_no_row_that_is_learnt_from_holds_a_sentence_that_asks_a_judge_by_default():
