@@ -62,9 +62,8 @@ class Budgets(Section):
     wall_s: float = Field(
         gt=0,
         le=1e9,
-        description="Seconds of wall-clock time that all attempts at this plan may take; more stops the run at the "
-        "next safe point of its step. A step that an edit makes anew is counted anew: of a bound over all plans of the "
-        "name, write gpu_hours, tokens or usd.",
+        description="Seconds of wall-clock time that all attempts at this plan may take, of steps that an edit makes "
+        "anew only the new ones; more stops the run at the next safe point of its step.",
         examples=[3600],
         json_schema_extra=unit("second"),
     )
