@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from runtime.machine.inventory import Item
     from runtime.machine.settle import NotSettled
 
+#: digits that a digest is named by, at least
+_LEAST = 4
 #: what is left where the journal itself is damaged
 _RESTORE = "restore .kcompiler from a copy, or move it away: the next apply makes everything anew"
 
@@ -49,7 +52,8 @@ def list_(answer: Answer) -> None:
 @click.argument("name")
 @answers("state show", of="name", path=False)
 def show(answer: Answer, name: str) -> None:
-    """Print one thing: NAME is a digest or its first digits, a step, or SPEC:STEP. Artifacts are hashed again."""
+    """Print one thing: NAME is a digest or its first digits (4 or more), a step, or SPEC:STEP. Artifacts are hashed
+    again; of one that was put aside both are shown."""
     from kcompiler.render import state as render
 
     root = _root(answer, "list")
@@ -222,13 +226,20 @@ def _named(found: Sequence[Item], name: str) -> list[Item]:
     exact = [one for one in found if _is_called(one, name)]
     if exact:
         return exact
-    near = [one for one in found if len(digits) >= 4 and one.name.removeprefix("sha256:").startswith(digits)]
-    if len(near) == 1:
-        return near
-    if near:
+    few = len(digits) < _LEAST
+    near = [] if few else [one for one in found if one.name.removeprefix("sha256:").startswith(digits)]
+    if len({_digest(one) for one in near}) > 1:
         names = ", ".join(one.name for one in near[:5])
         raise Outcome(2, "several", "kcompiler state show, with more digits", f"{digits} begins {len(near)}: {names}")
-    raise Outcome(2, "no-such-item", "kcompiler state list", f"nothing in .kcompiler is called {name}")
+    if not near:
+        more = f"; of a digest, write {_LEAST} digits or more" if few and re.fullmatch("[0-9a-f]*", digits) else ""
+        raise Outcome(2, "no-such-item", "kcompiler state list", f"nothing in .kcompiler is called {name}{more}")
+    return near
+
+
+def _digest(item: Item) -> str:
+    """What a name is of: what was put aside is called by its digest and a number."""
+    return item.name.removeprefix("sha256:").partition("-")[0]
 
 
 def _is_called(item: Item, name: str) -> bool:

@@ -27,7 +27,7 @@ _LINE = re.compile(
     r'(?P<who>"[^"]+"|[^\s"]+)\s+(?:(?P<options>(?:[^\s"]|"[^"]*")+)\s+)?'
     r"(?P<kind>(?:ssh|ecdsa|sk)-[a-z0-9@.-]+)\s+(?P<key>[A-Za-z0-9+/]+=*)(?:\s.*)?\Z"
 )
-_OPTION = re.compile(r'(?P<name>[a-z-]+)(?:="(?P<value>[^"]*)")?(?:,|\Z)')
+_OPTION = re.compile(r'(?P<name>[A-Za-z-]+)(?:="(?P<value>[^"]*)")?(?:,|\Z)')
 _TIME = re.compile(r"(\d{8})(\d{4})?(\d\d)?Z?\Z")
 
 
@@ -36,7 +36,8 @@ class Unreadable(ValueError):
 
 
 class Allowed(NamedTuple):
-    """One key that may sign, for whom, and from when to when (14 digits, or "" for no end)."""
+    """One key that may sign, for whom, and from when to when (14 digits, or "" for no end). `namespaces` are patterns;
+    none allow everything."""
 
     who: str
     key: bytes
@@ -106,7 +107,7 @@ def allowed_signers(text: str, name: str) -> List[Allowed]:
         try:
             options = _options(match["options"] or "")
             if match["kind"] == KEY_KIND:
-                spaces = tuple(one.strip() for one in options.get("namespaces", "").split(",") if one.strip())
+                spaces = tuple(options["namespaces"].split(",")) if "namespaces" in options else ()
                 after, before = (_time(options.get(f"valid-{end}", "")) for end in ("after", "before"))
                 found.append(Allowed(match["who"].strip('"'), _key(match["key"]), after, before, spaces))
         except Unreadable as why:
@@ -121,15 +122,12 @@ def _options(text: str) -> Dict[str, str]:
     at = 0
     while at < len(text):
         match = _OPTION.match(text, at)
-        if (
-            match is None
-            or match["name"] not in ("namespaces", "valid-after", "valid-before")
-            or match["value"] is None
-        ):
+        name = "" if match is None else match["name"].lower()
+        if match is None or name not in ("namespaces", "valid-after", "valid-before") or match["value"] is None:
             raise Unreadable(f"option `{text[at:][:40]}` is not understood")
-        if match["name"] in found or not match["value"].strip():
-            raise Unreadable(f"option `{match['name']}` says nothing, or stands twice")
-        found[match["name"]] = match["value"]
+        if name in found or not match["value"].strip():
+            raise Unreadable(f"option `{name}` says nothing, or stands twice")
+        found[name] = match["value"]
         at = match.end()
     return found
 
@@ -231,9 +229,21 @@ def _barred(one: Allowed, moment: str, revoked: FrozenSet[str]) -> str:
         return f"{name} is valid from {one.after} on"
     if one.before and moment >= one.before:
         return f"{name} was valid until {one.before}"
-    if one.namespaces and NAMESPACE not in one.namespaces:
+    if one.namespaces and not _listed(NAMESPACE, one.namespaces):
         return f"{name} is not for namespace `{NAMESPACE}`"
     return ""
+
+
+def _listed(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a list of patterns has a name, as OpenSSH reads one: some pattern fits, and none that begins with `!`
+    does. `*` stands for any characters, `?` for one, every other character for itself."""
+    fits = [one for one in patterns if re.fullmatch(_pattern(one[1:] if one.startswith("!") else one), name)]
+    return bool(fits) and not any(one.startswith("!") for one in fits)
+
+
+def _pattern(text: str) -> str:
+    words = {"*": ".*", "?": "."}
+    return "".join(words.get(one) or re.escape(one) for one in re.sub(r"[*]+", "*", text))
 
 
 def about(statement: Mapping[str, Any], name: str) -> str:

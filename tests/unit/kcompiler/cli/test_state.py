@@ -110,6 +110,7 @@ def test_what_is_not_there_cannot_be_shown(home, run, name):
     assert found["outcome"] == "no-such-item"
     assert "\x1b" not in err
     assert found["next"] == "kcompiler state list"
+    assert ("of a digest, write 4 digits or more" in err) == (name in ("sha256:", "abc"))
 
 
 def test_a_damaged_artifact_is_found_put_aside_and_made_again(home, run):
@@ -137,7 +138,13 @@ def test_a_damaged_artifact_is_found_put_aside_and_made_again(home, run):
     out, _, found = run(0, "verify")
     assert [one["code"] for one in found["findings"]] == ["KA42"]
     assert "put aside" in out
-    assert run(0, "list")[2]["data"]["items"][-1]["room"] == "quarantine"
+    aside = run(0, "list")[2]["data"]["items"][-1]
+    assert aside["room"] == "quarantine"
+    # by its digest, or the first digits of it, both are shown: what was put aside, and what was made in its place
+    for name in (f"sha256:{victim.name}", victim.name, victim.name[:8]):
+        items = run(0, "show", name)[2]["data"]["items"]
+        assert [(one["room"], one["sound"]) for one in items] == [("artifact", True), ("quarantine", None)]
+    assert [one["room"] for one in run(0, "show", aside["name"])[2]["data"]["items"]] == ["quarantine"]
 
 
 def test_a_damaged_journal_stops_all_but_verify_and_the_advice_works(home, run):

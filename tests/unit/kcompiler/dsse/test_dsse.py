@@ -92,6 +92,58 @@ def test_a_key_in_its_time_and_place_does(options: str) -> None:
     assert len(dsse.verify(dsse.sign(STATEMENT, ALICE), listed(ALICE, options=options), NOW).signers) == 1
 
 
+#: a list of namespaces → whether a key with it may sign for `kcompiler`
+NAMESPACES = {
+    "*": True,
+    "kcompiler": True,
+    "git,kcompiler": True,
+    "git,*": True,
+    "kcomp*": True,
+    "k?ompiler": True,
+    "*compiler*": True,
+    "k*r,git": True,
+    "k**r": True,
+    "*,!git": True,
+    "git": False,
+    "Kcompiler": False,
+    "kcompile?r": False,
+    "kcompiler?": False,
+    "*,!kcompiler": False,
+    "!kcompiler,*": False,
+    "!k*,*": False,
+    "!git": False,
+    "k.*": False,
+    "[k]compiler": False,
+    "git, kcompiler": False,
+    "git,,x": False,
+}
+
+
+@pytest.mark.parametrize("spaces", NAMESPACES)
+def test_namespaces_are_patterns(spaces: str) -> None:
+    found = dsse.verify(dsse.sign(STATEMENT, ALICE), listed(ALICE, options=f'namespaces="{spaces}"'), NOW)
+    assert (len(found.signers) == 1) is NAMESPACES[spaces]
+
+
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen is not here")
+def test_ssh_keygen_reads_the_same_patterns(tmp_path: Path) -> None:
+    """The keys and the file are those that ssh-keygen has, so it must not read a line otherwise."""
+    key, text, allowed = tmp_path / "key", tmp_path / "text", tmp_path / "allowed"
+    text.write_text("said\n")
+    asked = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(key)]
+    assert subprocess.run(asked, check=False).returncode == 0
+    signing = ["ssh-keygen", "-q", "-Y", "sign", "-f", str(key), "-n", "kcompiler", str(text)]
+    assert subprocess.run(signing, check=False, capture_output=True).returncode == 0
+    said = {}
+    for spaces in NAMESPACES:
+        allowed.write_text(f'alice namespaces="{spaces}" {key.with_suffix(".pub").read_text()}')
+        names = ["-f", str(allowed), "-I", "alice", "-n", "kcompiler", "-s", str(tmp_path / "text.sig")]
+        with text.open("rb") as given:
+            run = subprocess.run(["ssh-keygen", "-Y", "verify", *names], stdin=given, check=False, capture_output=True)
+        said[spaces] = run.returncode == 0
+    assert said == NAMESPACES
+
+
 @pytest.mark.parametrize("form", ["fingerprint", "key"])
 def test_a_revoked_key_does_not_sign(form: str) -> None:
     line = dsse.fingerprint_of(listed(ALICE)[0].key) if form == "fingerprint" else dsse.public_line(ALICE) + " lost"
