@@ -46,6 +46,14 @@ def known(home: Project) -> Known:
     return Known(used, ends, lost)
 
 
+def unseen(home: Project, about: Known) -> list[str]:
+    """Files that tell of uses and revocations and are not here, or cannot be read."""
+    from kcompiler.audit import records
+
+    journal = home.root / records.STATE / records.JOURNAL
+    return [*([] if journal.is_file() else [home.shown(journal)]), *about.lost]
+
+
 def _journal(home: Project) -> Sequence[Line]:
     from kcompiler.audit import records
     from kcompiler.cli.plans import evidence_broken

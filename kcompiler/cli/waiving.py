@@ -191,7 +191,11 @@ def listed(answer: Answer, folder: Path, as_of: str) -> None:
     at = _time(as_of)
     _, problems, rows = _looked(answer, folder, at)
     answer.found(problems)
-    answer.say("\n".join(table([_row(one) for one in rows], indent="")) + "\n" if rows else "no waivers\n")
+    unseen = answer.data["unseen"]
+    lines = table([_row(one, least=bool(unseen)) for one in rows], indent="")
+    answer.say("\n".join(lines) + "\n" if rows else "no waivers\n")
+    for place in unseen if rows else ():
+        answer.say(f"{place} cannot be read here: uses and revocations that it alone tells of are not known\n")
     for one in rows:
         if one["id"] in answer.data["soon"]:
             answer.say(f"{one['id']} ends in {one['days_left']} days\n")
@@ -199,9 +203,15 @@ def listed(answer: Answer, folder: Path, as_of: str) -> None:
         raise Outcome(1, "invalid", f"kcompiler waiver check {folder}")
 
 
-def _row(one: Mapping[str, Any]) -> list[str]:
+def _row(one: Mapping[str, Any], *, least: bool) -> list[str]:
     why = f" ({one['why']})" if one["why"] else ""
-    return [one["id"], f"{one['status']}{why}", f"until {one['until']}", f"{one['used']} used", one["title"]]
+    return [
+        one["id"],
+        f"{one['status']}{why}",
+        f"until {one['until']}",
+        f"{'at least ' if least else ''}{one['used']} used",
+        one["title"],
+    ]
 
 
 @waiver.command()
@@ -296,7 +306,7 @@ def _looked(
             }
         )
     soon = [one["id"] for one in rows if one["status"] == "active" and one["days_left"] <= SOON]
-    answer.data = {"as_of": at, "waivers": rows, "soon": soon}
+    answer.data = {"as_of": at, "waivers": rows, "soon": soon, "unseen": excuses.unseen(home, known)}
     return loaded, problems, rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -180,7 +181,12 @@ def text_of(value: Fraction) -> str:
     shown = format(decimal.normalize(), "f")
     if Fraction(decimal) == value and len(shown) <= 24:
         return shown
-    return f"~{float(value):.10g}"
+    try:
+        near: float | Decimal = float(value)
+    except OverflowError:
+        near = decimal.normalize()
+    # what is beyond the doubles, and what is nothing to them, is told as well
+    return f"~{near or decimal.normalize():.10g}"
 
 
 def with_unit(shown: str, unit: str) -> str:
@@ -209,7 +215,15 @@ def _decimal_text(value: object) -> object:
     return value if number is None else text_of(number)
 
 
+def _decimal_digits(text: str) -> str:
+    if not re.fullmatch(NUMBER, text) or len(text) > LONGEST:
+        raise ValueError(f'write decimal digits, such as "0.05", at most {LONGEST} of them and no exponent')
+    return text
+
+
 _TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
+#: characters of one at most
+LONGEST = 40
 #: exact decimal text
 NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
 
@@ -227,6 +241,6 @@ PathTexts = Annotated[
 DecimalText = Annotated[
     str,
     BeforeValidator(_decimal_text),
-    Field(pattern=NUMBER, max_length=40),
+    AfterValidator(_decimal_digits),
     WithJsonSchema({"type": ["string", "number"], "pattern": NUMBER}),
 ]

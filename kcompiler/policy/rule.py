@@ -10,9 +10,9 @@ import base64
 import re
 from datetime import date
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from kcompiler.policy.datum import fraction
 from kcompiler.policy.kind import NUMBER, Closed, PathText, text_of
@@ -30,10 +30,22 @@ PERSON = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}$"
 _BLOB = b"\0\0\0\x0bssh-ed25519\0\0\0 "
 
 
+def _person(name: str) -> str:
+    if not re.fullmatch(PERSON, name):
+        raise ValueError(
+            "write a handle or an address, such as ana or ana@example.org; it begins with a letter or a digit"
+        )
+    return name
+
+
+#: who writes, owns or approves something
+Person = Annotated[str, AfterValidator(_person), WithJsonSchema({"pattern": PERSON, "type": "string"})]
+
+
 class Approver(Closed):
     """Somebody who may approve: the name, and the public key as OpenSSH writes it, without its comment."""
 
-    name: str = Field(pattern=PERSON)
+    name: Person
     key: str
 
     @field_validator("key")

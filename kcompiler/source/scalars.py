@@ -46,6 +46,13 @@ def resolve(text: str) -> bool | int | float | str | None:
         number = float(text)
         if not math.isfinite(number):
             raise _not_finite(text)
+        if not number and re.search("[1-9]", text.lower().partition("e")[0]):
+            raise NotANumber(
+                "KC1021",
+                "a number too small to be kept",
+                "it would be 0",
+                "write 0, or the smallest number that is meant",
+            )
         # adding zero turns -0.0 into 0.0: RFC 8785 writes both as 0
         return number + 0.0
     if _NOT_FINITE.match(text):

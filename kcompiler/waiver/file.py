@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from kcompiler.policy.kind import Closed, DecimalText
 from kcompiler.policy.obligation import DAY
-from kcompiler.policy.rule import PACK_NAME, PERSON
+from kcompiler.policy.rule import PACK_NAME, Person
 
 #: why a team goes on without what a rule asks for; the list is closed, so that reasons can be counted (CAWS)
 Reason = Literal[
@@ -63,7 +63,7 @@ class Subject(Closed):
 class Revoked(Closed):
     """From this day on it excuses nothing."""
 
-    by: str = Field(pattern=PERSON)
+    by: Person
     on: str = Field(pattern=DAY)
     reason: str = Field(min_length=10)
 
@@ -84,8 +84,8 @@ class Waiver(Closed):
     reason: Reason
     description: str
     mitigation: str
-    author: str = Field(pattern=PERSON)
-    owner: str = Field(pattern=PERSON)
+    author: Person
+    owner: Person
     created: str = Field(pattern=DAY)
     expires: str = Field(pattern=DAY)
     #: how many reports it may excuse; each counts once, however often it is judged

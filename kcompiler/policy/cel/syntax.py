@@ -220,7 +220,12 @@ def _decimal(text: str, at: int) -> Fraction:
     digits, _, exponent = text.lower().partition("e")
     if len(digits) > _MOST_EXPONENT or len(exponent) > 5 or abs(int(exponent or 0)) > _MOST_EXPONENT:
         raise Refused("range", f"a number beyond {_MOST_EXPONENT} digits", at)
-    return Fraction(("0" if digits.startswith(".") else "") + digits) * Fraction(10) ** int(exponent or 0)
+    number = Fraction(("0" if digits.startswith(".") else "") + digits) * Fraction(10) ** int(exponent or 0)
+    try:
+        float(number)
+    except OverflowError:
+        raise Refused("range", "a number beyond every double", at, "no datum of a report is as large") from None
+    return number
 
 
 def _string(text: str, at: int, opened: str) -> tuple[str, int]:

@@ -61,6 +61,11 @@ MISTAKES: dict[str, tuple[str, str, int]] = {
     "no number for a threshold": (edited('"0.9"', "high"), "KC6002", 5),
     "NaN": (edited('"0.9"', ".nan"), "KC1020", 5),
     "NaN as a text": (edited('"0.9"', '"NaN"'), "KC6002", 5),
+    "a number with an exponent": (edited('"0.9"', '"1e308"'), "KC6002", 5),
+    "a number as large as a double": (edited('"0.9"', "1e308"), "KC6002", 5),
+    "a number beyond the doubles": (edited('"0.9"', "1e400"), "KC1020", 5),
+    "a number that would be 0": (edited('"0.9"', "1e-400"), "KC1021", 5),
+    "a number beyond the doubles in an expression": (assertion("report.validity.student.value > 1e400"), "KC6040", 5),
     "infinity": (edited('"0.9"', "-.inf"), "KC1020", 5),
     "no metric": (edited("metric: validity.student", "metric: []"), "KC6002", 5),
     "no fingerprint": (

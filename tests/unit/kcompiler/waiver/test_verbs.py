@@ -16,6 +16,7 @@ from kcompiler.cli.answer import FORMS
 from kcompiler.policy.obligation import Waivable
 from kcompiler.waiver import draft
 from kcompiler.waiver.load import parsed
+from runtime.machine.state import State
 from tests.unit.kcompiler.waiver.world import NOW, TERMS, WAIVER, asked, envelope, judged, missed, project
 
 SCHEMAS = {
@@ -79,6 +80,26 @@ def test_a_list_is_data_and_foretells_the_end(home: Path, capsys: pytest.Capture
     assert "WV-0001 ends in 7 days" in capsys.readouterr().out
     assert _main(["waiver", "list", "--as-of", "2026-12-05T00:00:00Z"]) == 0
     assert "expired (ended on 2026-12-05)" in capsys.readouterr().out
+
+
+def test_a_list_says_where_uses_cannot_be_known(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without the journal no use is known: that is not the same as none."""
+    assert _main(["waiver", "list", "--as-of", NOW]) == 0
+    said = capsys.readouterr().out
+    assert "at least 0 used" in said
+    assert ".kcompiler/journal.jsonl cannot be read here" in said
+    with State(home) as state:
+        state.journal.append("waiver_used", {"waiver": "WV-0001", "use": "a"})
+    assert _main(["waiver", "list", "--as-of", NOW]) == 0
+    said = capsys.readouterr().out
+    assert "  1 used" in said
+    assert "cannot be read" not in said
+    (home / "generated/lab/evidence").mkdir(parents=True, exist_ok=True)
+    (home / "generated/lab/evidence/verdict.json").write_text("{")
+    assert _main(["waiver", "list", "--as-of", NOW, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    PUBLISHED.validate(found)
+    assert found["data"]["unseen"] == ["generated/lab/evidence/verdict.json"]
 
 
 @pytest.mark.parametrize(
