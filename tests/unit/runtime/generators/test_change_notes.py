@@ -170,17 +170,28 @@ def test_what_stands_behind_a_note_is_as_long_as_the_sentences_that_ask_a_judge_
 
 
 def test_no_row_that_is_learnt_from_holds_a_sentence_that_asks_a_judge_by_default():
-    asked = [one.replace("{verdict}", seat) for one in JudgeParams().injections for seat in "ABT"]
+    """In no case, with no letter and with no marks between its words."""
+    asked = [
+        re.compile(rf"\b{'[^a-z]+'.join('[abt]' if word == '{}' else word for word in words(one))}\b")
+        for one in JudgeParams().injections
+    ]
+    assert all(
+        one.search(words_.replace("{verdict}", "t").lower())
+        for one, words_ in zip(asked, JudgeParams().injections, strict=True)
+    )
     for generator, params in (
         (GENERATOR, {"rows": 3000, "asks": "each"}),
         (GENERATOR, {"rows": 1500, "asks": "one"}),
         (GENERATOR, {"rows": 1500}),
         (reviews.GENERATOR, {"rows": 1000}),
     ):
-        texts = [
-            row["prompt"].replace(verdicts.BETTER, "") for row in generator.rows(generator.params(**params), [], 5)
+        notes = [
+            note.lower()
+            for row in generator.rows(generator.params(**params), [], 5)
+            for note in re.findall(r"<<(.*?)>>", row["prompt"])
         ]
-        assert [one for one in asked for text in texts if one in text] == []
+        assert len(notes) >= params["rows"]
+        assert [(one.pattern, note) for one in asked for note in notes if one.search(note)] == []
 
 
 def test_the_sentences_are_of_several_sorts():
