@@ -65,12 +65,13 @@ def pairs(
     lines: Mapping[str, Sequence[Mapping[str, Any]]], models: Mapping[str, str], seed: int
 ) -> dict[str, dict[str, Any]]:
     """Every two runners: under `ways` those that ask one model, under `models` the others. `models` maps a runner to
-    whose answers it gives, "" for a model of its own.
+    whose answers it gives, "" for a model of its own. The order of `lines` and `models` decides nothing, neither how a
+    pair is named nor which side is taken from which: a run has them as its spec does, an auditor as the lock does.
 
     Raises ValueError where two runners were asked something else about one row.
     """
     found: dict[str, dict[str, Any]] = {"ways": {}, "models": {}}
-    for one, other in combinations(lines, 2):
+    for one, other in combinations(sorted(lines), 2):
         same = models[one] and models[one] == models[other]
         found["ways" if same else "models"][f"{one} and {other}"] = compared(lines[one], lines[other], seed)
     return found

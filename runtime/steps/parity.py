@@ -29,7 +29,7 @@ def run(takes: Mapping[str, Path], params: ParityParams, ctx: Context) -> None:
 
 STEP = Step(
     name="parity",
-    version=2,
+    version=3,
     params=ParityParams,
     takes=takes,
     gives={"report": Port(kind="report", report="parity")},

@@ -80,6 +80,8 @@ def test_a_spec_without_a_benchmark_is_told_how_to_ask(done: Home) -> None:
 def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
     price = {"usd_per_hour": 0.1, "assumption": "a desktop, always busy"}
     asks(done, price=price)
+    # a second way to ask: its steps are made and audited with the others
+    done.change(lambda spec: spec["evaluation"].update(runners=[{"name": "fp16", "use": "mil", "variant": "fp16"}]))
     result = done.run("bench", SPEC, "--pin", "baselines/speed.json").ended(0, "")
     assert "pinned   baseline: ../baselines/speed.json" in result.out
     assert "no time of a device" in result.out
@@ -95,6 +97,8 @@ def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
 
     # nothing else runs for it, a plain apply takes what is there, and an audit finds nothing to complain of
     done.apply().ended(0, "")
+    apart = report(done, "parity-answers")["data"]
+    assert {"coreml and fp16", "fp16 and student"} <= apart["ways"].keys()
     again = done.apply().ended(0, "")
     assert set(again.steps().values()) == {"reused"}
     done.run("bench", SPEC).ended(0, "")

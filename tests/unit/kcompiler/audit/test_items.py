@@ -259,12 +259,12 @@ def test_what_was_not_recorded_is_no_damage_of_a_record(further: Further) -> Non
 
 def test_an_edited_report_of_a_further_runner_or_of_parity_is_found(further: Further) -> None:
     further.asked["right"]["k"] = 12
-    further.pairs["ways"]["student and again"]["disagreeing"]["k"] = 1
+    further.pairs["ways"]["again and student"]["disagreeing"]["k"] = 1
     assert further.find() == (
         12,
         [
             ("KA26", "seen/reports/ask-gold-again.json#/data/right/k", "not what the items give"),
-            ("KA26", "seen/reports/parity-gold.json#/data/ways/student and again/disagreeing/k", "not what the items give"),
+            ("KA26", "seen/reports/parity-gold.json#/data/ways/again and student/disagreeing/k", "not what the items give"),
         ],
     )  # fmt: skip
 

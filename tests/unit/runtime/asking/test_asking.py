@@ -584,6 +584,14 @@ def test_two_models_may_be_apart_and_two_ways_may_not() -> None:
     assert parity.pairs(lines, {"one": "teacher", "two": "teacher"}, 1)["models"] == {}
 
 
+def test_the_order_in_which_runners_are_named_decides_nothing() -> None:
+    lines, models = several(10, 3), {"one": "student", "two": "student"}
+    turned = {name: lines[name] for name in reversed(lines)}
+    found = parity.pairs(lines, models, 1)
+    assert parity.pairs(turned, dict(reversed(models.items())), 1) == found
+    assert found["ways"]["one and two"]["difference"]["right"]["value"] == 0.3
+
+
 def test_what_was_not_recorded_has_no_gap_and_nothing_in_common_has_none() -> None:
     lines = several(80, 0)
     lines["two"][5] |= {"output": None, "parts": {}, "reason": parity.NOT_RECORDED}
