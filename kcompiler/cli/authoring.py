@@ -32,7 +32,7 @@ def new(pack: str, name: str, kind: str, metric: str, op: str, threshold: str) -
     Without --on and --metric the rule asks how many rows survive the tokenizer. Nothing is overwritten.
     """
     from kcompiler import project
-    from kcompiler.policy import draft
+    from kcompiler.policy import draft, shape
     from kcompiler.policy.rule import PACK_NAME
 
     if not re.fullmatch(PACK_NAME, pack):
@@ -63,6 +63,8 @@ def new(pack: str, name: str, kind: str, metric: str, op: str, threshold: str) -
         _write(home, folder / place, text)
     click.echo(f"next: kcompiler policy test {pack}")
     click.echo(f"then name `{pack}` under `policies` of a spec")
+    if shape.opens(kind, metric):
+        click.echo(f"whether a plan has that name: kcompiler policy lint {pack} --spec SPEC")
 
 
 def _free(home: Project, pack: str, folder: Path) -> None:
@@ -125,9 +127,10 @@ def _made(pack: str, asked: Asked, scratch: Path, folder: Path) -> dict[str, str
     try:
         drafted = draft.drafted(loaded, judge)
     except ValueError as reason:
-        raise click.UsageError(str(reason)) from None
+        raise click.UsageError(f"{reason} ({draft.seen(asked.kind, asked.metric)})") from None
     if "fail.json" not in drafted:
-        raise click.UsageError(f"no example of a report `{asked.kind}` fails this rule: look at the threshold")
+        seen = draft.seen(asked.kind, asked.metric)
+        raise click.UsageError(f"no example of a report `{asked.kind}` fails this rule: look at the threshold ({seen})")
     for place, text in drafted.items():
         (here / asked.rule / place).write_text(text, encoding="utf-8")
     lived = [one for one in score.scored(loaded, judge).lived if one.asked]

@@ -16,7 +16,9 @@ from typing import Any
 
 from kcompiler.policy import cases, examples, kinds, path
 from kcompiler.policy.cases import Case, Decided, Judge, Wanted
+from kcompiler.policy.datum import fraction
 from kcompiler.policy.edges import Change, changes
+from kcompiler.policy.kind import text_of
 from kcompiler.policy.load import LoadedRule
 
 #: example reports that are tried as they are; those of which one datum is changed, and how often: one that follows from
@@ -93,6 +95,16 @@ def end_of(kind: str, metric: str, op: str) -> str:
     return "point"
 
 
+def seen(kind: str, metric: str) -> str:
+    """What the shipped examples of a report have at a path, for whoever looks for a threshold; "" for nothing."""
+    found = set()
+    for one in examples.of(kind)[:_REPORTS]:
+        places = path.walk(path.parse(metric), examples.called(one, kind, [metric])["data"])
+        found |= {fraction(match.value.get("value")) for match in places if isinstance(match.value, Mapping)}
+    known = sorted(one for one in found if one is not None)
+    return f"examples have {text_of(known[0])} to {text_of(known[-1])} there" if known else "no example has it"
+
+
 @dataclass
 class _Search:
     loaded: LoadedRule
@@ -113,7 +125,9 @@ class _Search:
 
     def tried(self) -> Iterator[tuple[Mapping[str, Any], Change]]:
         """Whole reports, then each with one datum changed."""
-        whole = examples.of(self.loaded.rule.on)
+        kind = self.loaded.rule.on
+        texts = [one.text for one in kinds.load(self.loaded.rule.kind).reads(self.loaded.params) if not one.of]
+        whole = [examples.called(one, kind, texts) for one in examples.of(kind)]
         yield from ((report, Change()) for report in whole)
         for report in whole[:_CHANGED]:
             yield from ((report, one) for one in self.changed(report))

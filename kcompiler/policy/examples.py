@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 from kcompiler import assets
-from kcompiler.policy import cases
+from kcompiler.policy import cases, path, shape
 from runtime.contract import strict_json
 
 
@@ -16,6 +17,26 @@ from runtime.contract import strict_json
 def of(kind: str) -> tuple[Mapping[str, Any], ...]:
     """Reports of shipped cases, the passing ones first; a few of the others are no evidence, which the judge says."""
     return tuple(_found(kind))
+
+
+def called(report: Mapping[str, Any], kind: str, texts: Iterable[str]) -> Mapping[str, Any]:
+    """The report with names that its schema leaves open as these paths have them: what a plan of the author's calls its
+    steps stands in no shipped example. The same report where it has them already."""
+    made: dict[str, Any] = copy.deepcopy(dict(report))
+    for text in texts:
+        node: Any = made["data"]
+        start = shape.of_report(kind)
+        places = [] if start is None else [start]
+        for step in path.parse(text).steps:
+            fixed = {name for one in shape.parts(places) for name in one.node.get("properties", ())}
+            found = shape.follow(path.Path("", (step,)), places)
+            if not isinstance(step, path.Field) or not isinstance(node, dict) or isinstance(found, shape.Lost):
+                break
+            other = sorted(set(node) - fixed)
+            if step.name not in node and step.name not in fixed and other:
+                node[step.name] = node.pop(other[0])
+            node, places = node.get(step.name), found
+    return made if made != report else report
 
 
 def _found(kind: str) -> Iterator[Mapping[str, Any]]:

@@ -181,6 +181,19 @@ def follow(path: Path, start: Place | Sequence[Place]) -> list[Place] | Lost:
     return places
 
 
+def opens(kind: str, text: str) -> bool:
+    """Whether a path into a report of this kind goes by a name that its schema leaves open."""
+    places = [one for one in [of_report(kind)] if one is not None]
+    for step in parse(text).steps:
+        if isinstance(step, Field) and not any(step.name in one.node.get("properties", ()) for one in parts(places)):
+            return True
+        found = follow(Path("", (step,)), places)
+        if isinstance(found, Lost):
+            return False
+        places = found
+    return False
+
+
 def forms(places: Sequence[Place]) -> list[Node]:
     """Every schema that says what may stand at these places, without the references between."""
     return [one.node for one in parts(places)]

@@ -103,7 +103,7 @@ def test_a_second_rule_joins_the_pack_and_nothing_is_overwritten(
         (("acme", "--on", "eval.tool_us", "--metric", "rows"), "did you mean `eval.tool_use`?"),
         (("acme", "--on", "eval.tool_use", "--metric", "runers.student.right"), "did you mean `runners`?"),
         (("acme", "--on", "eval.tool_use", "--metric", "zoo.best"), "is no number"),
-        (("acme", "--on", "eval.tool_use", "--metric", "rows", "--threshold", "1000000"), "look at the threshold"),
+        (("acme", "--on", "eval.tool_use", "--metric", "rows", "--threshold", "1000000"), "threshold (examples have "),
         (("acme", "--threshold", "much"), "threshold"),
     ],
 )
@@ -113,6 +113,18 @@ def test_what_cannot_be_a_rule_is_refused_and_nothing_is_written(
     assert run("new", *words) == 2
     assert said in capsys.readouterr().err
     assert not (empty / "policies").exists()
+
+
+def test_a_rule_about_a_name_of_a_plan_gets_cases_with_that_name(
+    empty: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No shipped example has a step of that name."""
+    words = ("--on", "run", "--metric", "steps.train-huge.cpu", "--op", "<=", "--threshold", "100")
+    assert run("new", "acme", *words) == 0
+    assert "kcompiler policy lint acme --spec SPEC" in capsys.readouterr().out
+    cases = empty / "policies" / "acme" / "train-huge-cpu"
+    assert "train-huge" in json.loads((cases / "pass.json").read_text())["report"]["data"]["steps"]
+    assert run("test", "acme") == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("mode", ["block", "warn"])
