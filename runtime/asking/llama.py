@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.asking.words import Folder
-from runtime.contract import Refusal, TokenScore, Unavailable, Written, gguf_model
+from runtime.contract import Refusal, Said, TokenScore, Unavailable, Written, gguf_model
 from runtime.contract.asked import Asked
 from runtime.contract.conversation import Prompt, Reply
 from runtime.contract.gguf import Broken
@@ -81,6 +81,11 @@ class LlamaRunner:
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
         """Greedy continuation until a token that ends it, `max_new_tokens` or the end of the context."""
         return [one.text for one in self.write(prompts, max_new_tokens)]
+
+    def say(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Said]:
+        """The same, with whether no token ended it."""
+        written = self.write(prompts, max_new_tokens)
+        return [Said(text=one.text, cut=not {*one.ids[-1:]} & {*self._words.stop_ids}) for one in written]
 
     def write(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Written]:
         """The same, with the tokens."""

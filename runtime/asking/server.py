@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from runtime.asking.served import Served
-from runtime.contract import Refusal, TokenScore, Unavailable, Written
+from runtime.contract import Refusal, Said, TokenScore, Unavailable, Written
 from runtime.contract.asked import Asked, CannotAnswer
 from runtime.contract.conversation import Prompt, Reply, messages_of
 from runtime.contract.hosted import Asking, is_first_token
@@ -64,14 +64,19 @@ class Server:
         self._lock, self._underway = threading.Lock(), 0
 
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
-        """The greedy answer to each prompt, of at most so many tokens by the server's count.
+        """The greedy answer to each prompt, of at most so many tokens by the server's count. Raises as `say`."""
+        return [one.text for one in self.say(prompts, max_new_tokens)]
+
+    def say(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Said]:
+        """The same, with whether the server cut it (`finish_reason: length`).
 
         Raises Refusal when the budget ends first, the server refuses, another model answers, or a reply is no answer of
         the model; Unavailable when a question stays without a reply. What was answered is kept for whoever asks next.
         """
         asking = self._asking.model_copy(update={"max_tokens": max_new_tokens, "top_logprobs": 0})
         values = self._answered(prompts, asking)
-        return [said(values[prompt], asking.base_url) for prompt in prompts]
+        place, found = asking.base_url, [values[prompt] for prompt in prompts]
+        return [Said(text=said(one, place), cut=answer_of(one, place).truncated) for one in found]
 
     def _answered(self, prompts: Sequence[Prompt], asking: Asking) -> dict[Prompt, Any]:
         """The server's reply to each prompt. Raises as `generate`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runtime.contract import Refusal, TokenScore, Written
+from runtime.contract import Refusal, Said, TokenScore, Written
 from runtime.contract.asked import Asked, CannotAnswer
 from runtime.contract.conversation import Prompt, Reply
 from runtime.contract.rows import prompt_of
@@ -31,6 +31,9 @@ class Truth:
             raise Refusal(
                 f"runner `{self.name}` is asked what no row asks", action="take a suite that asks the rows' own prompts"
             ) from None
+
+    def say(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Said]:
+        return [Said(text=text, cut=False) for text in self.generate(prompts, max_new_tokens)]
 
     def write(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Written]:
         raise self._cannot()

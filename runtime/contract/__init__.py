@@ -313,6 +313,14 @@ class Written:
     ids: Sequence[int]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """A greedy answer's text, and whether it was cut: no token ended it before `max_new_tokens` or the context did."""
+
+    text: str
+    cut: bool
+
+
 class Runner(Protocol):
     """A model that a suite may question: a checkpoint in torch, or a saved CoreML package through the interpreter."""
 
@@ -320,6 +328,9 @@ class Runner(Protocol):
 
     def generate(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[str]:
         """Greedy continuation of each prompt's template, without the end token."""
+
+    def say(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Said]:
+        """The same, with whether an answer was cut."""
 
     def write(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Written]:
         """The same, with the tokens that were chosen."""
@@ -418,7 +429,7 @@ class Suite:
 
 
 #: what a runner may be asked: the methods of `Runner`
-METHODS = ("generate", "write", "weigh", "spell", "score")
+METHODS = ("generate", "say", "write", "weigh", "spell", "score")
 
 
 @dataclass(frozen=True, kw_only=True)

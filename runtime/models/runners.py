@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from runtime.contract import Refusal, TokenScore, Written
+from runtime.contract import Refusal, Said, TokenScore, Written
 from runtime.contract.conversation import Prompt, Reply
 from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
@@ -132,6 +132,11 @@ class HFRunner:
         return [one.text for one in self.write(prompts, max_new_tokens)]
 
     @torch.inference_mode()
+    def say(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Said]:
+        """The same, with whether no token ended it."""
+        return [_said(one, self._tokenizer) for one in self.write(prompts, max_new_tokens)]
+
+    @torch.inference_mode()
     def write(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Written]:
         """The same, with the tokens."""
         return [_written(new, self._tokenizer) for new in self._continued(prompts, lambda _: max_new_tokens)]
@@ -215,6 +220,10 @@ def _written(ids: list[int], tokenizer: Speller) -> Written:
     return Written(text=tokenizer.decode_response(kept), ids=ids[: len(kept) + 1])
 
 
+def _said(written: Written, tokenizer: Speller) -> Said:
+    return Said(text=written.text, cut=not {*written.ids[-1:]} & {*tokenizer.stop_ids})
+
+
 def _of_pair(logits_TV: Tensor, pair: Encoded) -> TokenScore:
     """Token i is predicted at position i - 1."""
     first, last = pair.prompt_tokens, len(pair.ids)
@@ -290,6 +299,10 @@ class CoreMLRunner:
         """Greedy continuation as an app would make it: one prefill, then one decode per token, until a token that ends
         it, `max_new_tokens` or the end of the context, as of a checkpoint."""
         return [one.text for one in self.write(prompts, max_new_tokens)]
+
+    def say(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Said]:
+        """The same, with whether no token ended it."""
+        return [_said(one, self._tokenizer) for one in self.write(prompts, max_new_tokens)]
 
     def write(self, prompts: Sequence[Prompt], max_new_tokens: int) -> list[Written]:
         """The same, with the tokens."""

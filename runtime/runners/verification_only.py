@@ -14,7 +14,7 @@ RUNNER = RunnerKind(
     version=1,
     params=NoParams,
     opens="runtime.asking.truth:opened",
-    can=frozenset({"generate"}),
+    can=frozenset({"generate", "say"}),
     backend="python",
     forges=True,
 )

@@ -6,6 +6,9 @@ in one answer, is answered call by call in their order. An item is right when al
 tool that is wanted may be called as often as it is wanted, or as the row's own path calls it: every call beyond that is
 a guess, and who tries every value has done no task. Other tools may be called to find out.
 
+An answer that was cut at `max_new_tokens`, or by the end of the context, is no end, whatever it says: who never stops
+has not halted. It ends the item, and calls in it are not carried out. So does a conversation that outgrows its model.
+
 A call that no fixture answers is a miss: it ends the item, is counted once and apart, and nothing of it is shown to the
 model. A call that no tool could carry out (malformed, unknown, arguments that do not fit) is the model's own mistake
 and no miss. Where fewer calls are answered than `least_hit_rate`, nothing is said of how well a model did.
@@ -21,7 +24,7 @@ from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Suite, callforms, calls, items, scenario, spool, wanted, zoo
+from runtime.contract import Params, Refusal, Runner, Said, Suite, callforms, calls, items, scenario, spool, wanted, zoo
 from runtime.contract.agreement import Wanted, compared, prepared
 from runtime.contract.callforms import Form
 from runtime.contract.calls import Call, Fault
@@ -37,6 +40,9 @@ from runtime.tools.broker.session import Miss, Session
 
 #: a chain is long from so many wanted calls on
 LONG = 3
+#: what ends an item from without: an answer that was cut, and a conversation beyond what the model reads
+ANSWER, CONVERSATION = "answer", "conversation"
+_CUT = {ANSWER: "cut", CONVERSATION: "too_long"}
 #: calls of a policy that makes every call of any row's path, at most
 _EVERY = 32
 #: how the calls of a row's own path stand: one an answer, several in one answer, or a long chain of either
@@ -48,7 +54,7 @@ class ScenariosParams(Params):
     max_new_tokens: int = Field(
         default=128,
         ge=1,
-        description="Longest answer that is generated, each of several.",
+        description="Longest answer that is generated, each of several; one that is cut ends its item, not right.",
         examples=[128],
         json_schema_extra=unit("token"),
     )
@@ -147,6 +153,12 @@ def _step(one: Played, text: str, params: ScenariosParams) -> None:
         one.ended = "no_halt"
 
 
+def _end(one: Played, cut: str, text: str | None = None) -> None:
+    """It ends from without, by an answer that was cut or before one."""
+    one.said += [] if text is None else [text]
+    one.ended = _CUT[cut]
+
+
 def _fits(call: Call, gold: Wanted) -> bool:
     return compared(call, gold).fault is None
 
@@ -226,18 +238,23 @@ def _line(name: str, one: Played, output: Mapping[str, Any], tools: Sequence[Any
 
 def judged(name: str, row: Mapping[str, Any], output: Any, tools: Sequence[Any], params: ScenariosParams) -> items.Line:
     """The line of one row, by playing again what the model said. Raises ValueError for what nobody can have said."""
-    if not isinstance(output, Mapping) or set(output) != {"said", "cut"} or not isinstance(output["cut"], bool):
+    if not isinstance(output, Mapping) or set(output) != {"said", "cut"} or output["cut"] not in ("", *_CUT):
         raise ValueError("its output is not {said, cut}")
     one = _begun(row, tools)
     if not isinstance(output["said"], list) or not all(isinstance(text, str) for text in output["said"]):
         raise ValueError("what it said is no list of texts")
-    for text in output["said"]:
+    cut = output["cut"]
+    for place, text in enumerate(output["said"], start=1):
         if one.ended:
             raise ValueError("it says something after its end")
-        _step(one, text, params)
-    if bool(one.ended) is output["cut"]:
+        if cut == ANSWER and place == len(output["said"]):
+            _end(one, ANSWER, text)
+        else:
+            _step(one, text, params)
+    if bool(one.ended) is (cut == CONVERSATION):
         raise ValueError("it has no end, or two")
-    one.ended = "too_long" if output["cut"] else one.ended
+    if cut == CONVERSATION:
+        _end(one, CONVERSATION)
     return _line(name, one, output, tools)
 
 
@@ -259,28 +276,34 @@ def ask(
     played = [_begun(row, tools) for row in rows]
     while going := [one for one in played if not one.ended]:
         prompts = [Conversation.of(one.messages, one.beside) for one in going]
-        for one, text in zip(going, _answers(runner, going, prompts, params), strict=True):
-            if text is None:
-                one.ended = "too_long"
+        for one, answer in zip(going, _answers(runner, going, prompts, params), strict=True):
+            if answer is None:
+                _end(one, CONVERSATION)
+            elif answer.cut:
+                _end(one, ANSWER, answer.text)
             else:
-                _step(one, text, params)
-    return [_line(name, one, {"said": one.said, "cut": one.ended == "too_long"}, tools) for one in played]
+                _step(one, answer.text, params)
+    return [_line(name, one, _output(one), tools) for one in played]
+
+
+def _output(one: Played) -> dict[str, Any]:
+    return {"said": one.said, "cut": next((cut for cut, reason in _CUT.items() if reason == one.ended), "")}
 
 
 def _answers(
     runner: Runner, going: Sequence[Played], prompts: Sequence[Conversation], params: ScenariosParams
-) -> list[str | None]:
+) -> list[Said | None]:
     """An answer each; None for a conversation that has grown beyond what the model reads."""
     try:
-        return list(runner.generate(prompts, params.max_new_tokens))
+        return list(runner.say(prompts, params.max_new_tokens))
     except Refusal:
         if not all(one.said for one in going):
             # a row that does not fit from the beginning is a mistake of the data
             raise
-    found: list[str | None] = []
+    found: list[Said | None] = []
     for prompt in prompts:
         try:
-            found += runner.generate([prompt], params.max_new_tokens)
+            found += runner.say([prompt], params.max_new_tokens)
         except Refusal:
             found.append(None)
     return found
@@ -364,7 +387,7 @@ def _said(
     for text in [*texts, ""]:
         if not one.ended:
             _step(one, text, params)
-    return {"said": one.said, "cut": False}
+    return _output(one)
 
 
 def data_of(
@@ -493,8 +516,9 @@ def _compared(name: str, right: Mapping[str, Sequence[int]], low: Mapping[str, s
 
 SUITE = Suite(
     name="scenarios",
-    version=4,
+    version=5,
     params=ScenariosParams,
+    asks=frozenset({"say"}),
     runners=("student",),
     figures=("right.*",),
     select=select,

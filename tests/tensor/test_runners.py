@@ -178,6 +178,10 @@ def test_generation_stops_at_its_bounds(here: World):
     assert here.runner().generate([prompt], 3)[0] == greedy(here.runner()._model, here.words, prompt, 3)
     assert here.runner(context=length + 3).generate([prompt], NEW)[0] in whole
     assert here.runner(context=length).generate([prompt], NEW) == [""]
+    # stopped by a bound is cut; a bound that is reached by the token that ends it is none
+    cut = here.runner().say([prompt], 3)[0]
+    assert (cut.text, cut.cut) == (here.runner().generate([prompt], 3)[0], True)
+    assert here.runner(context=length).say([prompt], NEW)[0].cut is True
     assert here.runner().generate([], NEW) == []
     assert here.runner().score([]) == []
 
@@ -212,6 +216,10 @@ def test_the_end_token_ends_an_answer_and_stray_control_tokens_are_seen(here: Wo
         runner = HFRunner("p", parrot, here.words)  # type: ignore[arg-type]
         parrot.calls = 0
         assert runner.generate(["Why?"], NEW) == [said]
+        for room in (len(script), 1, NEW):
+            parrot.calls = 0
+            (answer,) = runner.say(["Why?"], room)
+            assert answer.cut is (here.words.eos_id not in script[:room])
 
 
 def test_another_vocabulary_is_refused(here: World):
@@ -232,6 +240,8 @@ def test_the_float16_package_continues_like_its_checkpoint(here: World, packaged
     runner = runners.saved_package("coreml", packaged, here.words, variant="fp16")
     prompts = [prompt for prompt, _ in here.pairs[:6]]
     assert runner.generate(prompts, NEW) == here.runner().generate(prompts, NEW)
+    for room in (1, 3):
+        assert runner.say(prompts, room) == here.runner().say(prompts, room)
 
 
 @pytest.mark.parametrize("kind", ["torch", "whole text", "package"])

@@ -84,6 +84,7 @@ def test_what_it_says_is_what_torch_says(takes: dict[str, Path], tmp_path: Path)
     torch_runner = runners.checkpoint("student", takes["checkpoint"], words)
     prompts = list(QUESTIONS)
     assert runner.generate(prompts, 8) == torch_runner.generate(prompts, 8)
+    assert runner.say(prompts, 8) == torch_runner.say(prompts, 8)
     assert [one.ids for one in runner.write(prompts, 8)] == [one.ids for one in torch_runner.write(prompts, 8)]
     pairs = [(prompt, answer) for prompt in prompts for answer in ("It is certain.", "Ask again later.")]
     for mine, its in zip(runner.score(pairs), torch_runner.score(pairs), strict=True):

@@ -22,6 +22,7 @@ def test_a_folder_and_its_server_give_one_answer(folder, plain, tmp_path: Path) 
     here = checkpoint.opened(Asked(name="here", params=TorchParams(model="taken"), takes={"model": folder}, **common))
     said = there.generate(PROMPTS, 12)
     assert said == here.generate(PROMPTS, 12)
+    assert there.say(PROMPTS, 12) == here.say(PROMPTS, 12)
     # one answer to everything would show nothing
     assert len(set(said)) > 2
     lines = [

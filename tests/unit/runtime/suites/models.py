@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from runtime.contract import Runner, Suite, TokenScore, Written, items
+from runtime.contract import Runner, Said, Suite, TokenScore, Written, items
 from runtime.contract.questioned import JUDGE
 
 
@@ -29,6 +29,11 @@ class Scripted:
     def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
         self.asked += prompts
         return [" ".join(self._says(prompt).split(" ")[:max_new_tokens]) for prompt in prompts]
+
+    def say(self, prompts: Sequence[str], max_new_tokens: int) -> list[Said]:
+        self.asked += prompts
+        whole = [self._says(prompt).split(" ") for prompt in prompts]
+        return [Said(text=" ".join(one[:max_new_tokens]), cut=len(one) > max_new_tokens) for one in whole]
 
     def write(self, prompts: Sequence[str], max_new_tokens: int) -> list[Written]:
         said = self.generate(prompts, max_new_tokens)

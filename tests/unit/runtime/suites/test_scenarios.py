@@ -112,9 +112,14 @@ def test_a_line_that_says_otherwise_than_its_output_is_found():
     for change in ({"reason": "miss"}, {"parts": {"answers": 1, "served": 9, "missed": 0}}):
         with pytest.raises(ValueError, match="not what its output gives"):
             SUITE.data_of([{**lines[0], **change}, *lines[1:]], ROWS, shop(), PARAMS, 0)
-    for output in ({"said": [], "cut": False}, {"said": ["a", "b"], "cut": False}, "text"):
-        with pytest.raises(ValueError, match=r"no end|after its end|is not \{said"):
-            SUITE.data_of([{**lines[0], "output": output}, *lines[1:]], ROWS, shop(), PARAMS, 0)
+    for said, cut in (
+        ([], ""), (["a", "b"], ""), (["a"], "conversation"), ([], "answer"), (["a", "b"], "answer"), (["a"], False),
+        (["a"], "never"), (["a"], ["answer"]),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"no end|two|after its end|is not \{said"):
+            SUITE.data_of([{**lines[0], "output": {"said": said, "cut": cut}}, *lines[1:]], ROWS, shop(), PARAMS, 0)
+    with pytest.raises(ValueError, match=r"is not \{said"):
+        SUITE.data_of([{**lines[0], "output": "text"}, *lines[1:]], ROWS, shop(), PARAMS, 0)
 
 
 def test_rows_are_answered_alike_whatever_lot_they_are_in():
@@ -141,18 +146,43 @@ def test_without_fixtures_no_scenario_is_judged():
 
 def test_a_conversation_that_outgrows_a_model_ends_and_others_go_on():
     class Short(scenes.Scripted):
-        def generate(self, prompts, max_new_tokens):
+        def say(self, prompts, max_new_tokens):
             if any(sum(one["role"] == "tool" for one in prompt.messages) > 1 for prompt in prompts):
                 raise Refusal("too long")
-            return super().generate(prompts, max_new_tokens)
+            return super().say(prompts, max_new_tokens)
 
     runner = model(ROWS)
     short = Short(runner._says)
     found = {line["row"]: line for line in lines_of(SUITE, {"student": short}, ROWS, shop(), PARAMS)}
     assert {line["reason"] for line in found.values()} == {"", "too_long"}
     assert found["0"]["reason"] == ""
-    assert found["2"]["output"]["cut"] is True
+    assert found["2"]["output"]["cut"] == "conversation"
     assert scenarios.data_of(list(found.values()), ROWS, shop(), PARAMS, 0)["right"]["student"]["k"] == 4
+
+
+def test_an_answer_that_was_cut_is_no_end_whatever_it_says():
+    """Not the right answer with words behind it, no newlines, and no call that was whole before the words ran out."""
+    params = ScenariosParams(max_new_tokens=40)
+    endless = " and so on" * 30
+
+    def answers(row, at):
+        wanted = rightly(row, at)
+        last = at + 1 == len(scenarios.own_path(row))
+        return {0: wanted + endless, 1: "\n" + " \n" * 60 if last else wanted, 2: wanted + endless}[int(row["id"]) % 3]
+
+    lines = lines_of(SUITE, {"student": model(ROWS, answers), "teacher": model(ROWS)}, ROWS, shop(), params)
+    found = {line["row"]: line for line in lines if line["runner"] == "student"}
+    assert {line["reason"] for line in found.values()} == {"cut"}
+    assert {line["output"]["cut"] for line in found.values()} == {"answer"}
+    assert [found[row]["parts"]["answers"] for row in "012"] == [1, 2, 1]
+    data = SUITE.data_of(lines, ROWS, shop(), params, 0)
+    assert (data["halted"]["student"]["k"], data["halted"]["teacher"]["k"]) == (0, 12)
+    assert data["reasons"]["student"]["cut"]["k"] == data["halted_gains"]["teacher_gain"]["losses"] == 12
+    # who takes the mark off has ended, or not: the rest of the line tells
+    for row in ROWS[:3]:
+        line = found[row["id"]]
+        with pytest.raises(ValueError, match=r"no end|not what its output gives"):
+            SUITE.data_of([{**line, "output": {**line["output"], "cut": ""}}], [row], shop(), params, 0)
 
 
 BUY = callforms.write([Call("buy", {"item": scenes.ITEMS[0], "count": 2})], "tagged")
@@ -167,14 +197,14 @@ BUY = callforms.write([Call("buy", {"item": scenes.ITEMS[0], "count": 2})], "tag
     ],
 )
 def test_a_forbidden_tool_in_a_form_nobody_carries_out_is_no_end_of_a_task(said):
-    line = scenarios.judged("student", ROWS[0], {"said": said, "cut": False}, shop(), PARAMS)
+    line = scenarios.judged("student", ROWS[0], {"said": said, "cut": ""}, shop(), PARAMS)
     assert line["reason"] == "foreign_form"
 
 
 @pytest.mark.parametrize("said", [None, "ab", 5, [1], {"a": 1}])
 def test_what_was_said_is_a_list_of_texts(said):
     with pytest.raises(ValueError, match="no list of texts"):
-        scenarios.judged("student", ROWS[0], {"said": said, "cut": False}, shop(), PARAMS)
+        scenarios.judged("student", ROWS[0], {"said": said, "cut": ""}, shop(), PARAMS)
 
 
 def loose(number):
@@ -188,13 +218,13 @@ def loose(number):
 def test_who_tries_every_value_has_done_no_task(counts, why, at_once):
     row, guesses = loose(0), [Call("buy", {"item": scenes.ITEMS[0], "count": count}) for count in counts][:5]
     tries = [callforms.write(guesses)] if at_once else [callforms.write([one]) for one in guesses]
-    line = scenarios.judged("student", row, {"said": [*tries, "ok"], "cut": False}, shop(), PARAMS)
+    line = scenarios.judged("student", row, {"said": [*tries, "ok"], "cut": ""}, shop(), PARAMS)
     assert line["reason"] == (why or "")
 
 
 def test_who_finds_out_first_guesses_nothing():
     said = [*[call("look", item=scenes.ITEMS[0])] * 3, call("buy", item=scenes.ITEMS[0], count=2), "ok"]
-    line = scenarios.judged("student", loose(0), {"said": said, "cut": False}, shop(), PARAMS)
+    line = scenarios.judged("student", loose(0), {"said": said, "cut": ""}, shop(), PARAMS)
     assert line["reason"] == ""
 
 
@@ -212,7 +242,7 @@ def test_a_row_that_declares_no_state_wants_what_its_own_path_leaves():
     row, tools = loose(0), shop(burns=True)
     first, *rest = scenarios.own_path(row)
     for said, why in (first, ""), (call("burn", item=scenes.ITEMS[1]) + first, "other_state"):
-        line = scenarios.judged("student", row, {"said": [said, *rest], "cut": False}, tools, PARAMS)
+        line = scenarios.judged("student", row, {"said": [said, *rest], "cut": ""}, tools, PARAMS)
         assert line["reason"] == why
 
 
