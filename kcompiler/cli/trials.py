@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ def trials(files: tuple[Path, ...], runner: str, form: str) -> None:
     """Say how often a task is right in all of k trials: pass^k, from 1 to as many as each task was tried.
 
     FILES are recorded conversations ({"id", "trial", "reward", "messages"}, as tau-bench writes them; right is reward
-    1), or the SUITE-RUNNER.items.jsonl of several runs of `evaluate` over the same rows, each file one trial: of one
-    runner and one suite, and each row once. A task counts once, however often it was tried: the interval is over tasks.
+    1), or the SUITE-RUNNER.items.jsonl of several runs of `evaluate` over the same rows, each file one trial, with the
+    report that `evaluate` writes beside it: of one model, one runner and one suite, and each row once. A task counts
+    once, however often it was tried: the interval is over tasks.
     """
     from runtime.contract.statistics import repeated
 
@@ -71,27 +73,24 @@ def _of_conversations(files: Sequence[Path]) -> list[tuple[str, bool]]:
 def _of_items(files: Sequence[Path], runner: str, again: str) -> list[tuple[str, bool]]:
     """(row, whether it was right) of each file's lines. Raises Outcome or UsageError where they are not of the same
     questions."""
-    from runtime import catalog
     from runtime.contract import items, parity
 
-    found, first, known = [], dict[str, str](), dict[tuple[str, str], Path]()
+    found, first, known = [], dict[str, str](), dict[_Of, Path]()
     for path in files:
         try:
             lines = [one for one in items.load(path) if not runner or one["runner"] == runner]
         except ValueError as error:
             raise Outcome(3, "evidence-broken", again, f"{path} is damaged: {error}") from None
         names = sorted({str(one["runner"]) for one in lines})
-        forging = [name for name in names if name in catalog.names("runners") and catalog.load("runners", name).forges]
-        if forging:
-            raise click.UsageError(f"{path}: what runner `{forging[0]}` said are nobody's answers")
         if len(names) != 1:
             there = ", ".join(names) or f"nobody called `{runner}`" if runner else ", ".join(names) or "nobody"
             raise click.UsageError(f"{path} must hold the lines of one runner, there {there}; name it with --runner")
-        suite = _suite(path, names[0])
-        known.setdefault((suite, names[0]), path)
+        known.setdefault(_of(path, names[0], again), path)
         if len(known) > 1:
-            told = " and ".join(f"{there} of suite `{of}` and runner `{name}`" for (of, name), there in known.items())
-            raise click.UsageError(f"{told}: trials are of one suite and one runner")
+            told = " and ".join(
+                f"{there} of suite `{of.name}`, runner `{of.runner}`, {of.model}" for of, there in known.items()
+            )
+            raise click.UsageError(f"{told}: trials are of one suite, one runner and one model")
         lost = next((one for one in lines if one["reason"] == parity.NOT_RECORDED), None)
         if lost is not None:
             raise click.UsageError(f"{path}: row `{lost['row']}` is not recorded: nobody knows whether it is right")
@@ -107,20 +106,53 @@ def _of_items(files: Sequence[Path], runner: str, again: str) -> list[tuple[str,
     return found
 
 
-def _suite(path: Path, runner: str) -> str:
-    """The suite that a file's name says, as `evaluate` writes it. Raises UsageError."""
-    from runtime import catalog
+@dataclass(frozen=True)
+class _Of:
+    """Whose answers a file of items holds, and to what."""
 
-    stem = path.name.removesuffix(".items.jsonl")
-    suite = stem.removesuffix(f"-{runner}")
-    if suite == stem or suite not in catalog.names("suites"):
-        raise click.UsageError(
-            f"{path}: its name does not say which suite runner `{runner}` was asked; "
-            f"call it SUITE-{runner}.items.jsonl, as `kcompiler evaluate` does"
-        )
+    step: str
+    name: str
+    runner: str
+    model: str
+
+
+def _of(path: Path, runner: str, again: str) -> _Of:
+    """What the report beside a file of items says that they are. Raises UsageError, and Outcome for a report that is
+    none, or that is of other items."""
+    from runtime import digest
+    from runtime.contract import items, strict_json
+
+    beside = path.with_name(path.name.removesuffix(".items.jsonl") + ".report.json")
+    try:
+        report: Any = strict_json.loads(beside.read_bytes())
+        data, environment, subject = report["data"], report["environment"], report["subject"]
+        of = [report["kind"], report["step"], data["suite"], data["runner"], data["use"], subject["gives.items"]]
+        model = [environment.get("model", ""), environment.get("served_as", ""), subject.get("takes.model", "")]
+        if not all(isinstance(one, str) for one in [*of, *model]):
+            raise TypeError("a name in it is no text")
+    except FileNotFoundError:
+        why = "`kcompiler evaluate` writes it beside the items, and it says which suite and model they are of"
+        raise click.UsageError(f"{beside} is not there: {why}; put it there") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise Outcome(3, "evidence-broken", again, f"{beside} is damaged: {error}") from None
+    kind, step, suite, named, use, held = of
+    asked, served, weights = model
+    if kind != "asked":
+        raise click.UsageError(f"{beside} is no report of one runner's items, as `kcompiler evaluate` writes it")
+    if held != digest.of_one_file(items.FILE, path.read_bytes()):
+        raise Outcome(3, "evidence-broken", again, f"{beside} is not of these items: {path} has another digest")
+    if environment.get("forged") is not False:
+        raise click.UsageError(f"{path}: what runner `{runner}` said are nobody's answers")
+    if named != runner:
+        raise Outcome(3, "evidence-broken", again, f"{beside} is of runner `{named}`, {path} of `{runner}`")
     if suite in _SCORED:
         raise click.UsageError(f"{path}: items of suite `{suite}` are scored, and none is right or wrong")
-    return suite
+    if use == "recorded":
+        raise click.UsageError(
+            f"{path}: answers that were recorded do not say whose they are; name the files that were"
+        )
+    told = f"model `{asked}`" + (f" served as `{served}`" if served else "") if asked else f"weights {weights}"
+    return _Of(step, suite, runner, told)
 
 
 def _text(data: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 
 from kcompiler.cli import _main
+from runtime import digest
 from runtime.contract import items
 from tests.unit.runtime.tools.broker.tau import TRIALS, needs_trials
 
@@ -28,10 +29,30 @@ def twice(path):
     """One file with each of its lines twice."""
     evaluated(path, [True, False])
     path.write_bytes(path.read_bytes() * 2)
+    reported(path)
     return str(path)
 
 
-def evaluated(path, right, runner="gguf", prompt="p"):
+def reported(path, runner="gguf", suite="gold", **more):
+    """The report beside items, as `evaluate` writes it. `model`: of a server; `weights`: of a folder or a plan."""
+    model, weights = more.get("model", ""), more.get("weights", "sha256:1")
+    report = {
+        "kind": more.get("kind", "asked"),
+        "step": f"ask-{path.name.removesuffix('.items.jsonl')}",
+        "subject": {
+            "gives.items": digest.of_one_file(items.FILE, path.read_bytes()),
+            **({} if model else {"takes.model": weights}),
+        },
+        "environment": {
+            "forged": more.get("forged", False),
+            **({"model": model, "served_as": more.get("served_as", "")} if model else {}),
+        },
+        "data": {"suite": suite, "runner": runner, "use": more.get("use", "openai" if model else "gguf")},
+    }
+    path.with_name(path.name.replace(".items.jsonl", ".report.json")).write_text(json.dumps(report))
+
+
+def evaluated(path, right, runner="gguf", prompt="p", **more):
     lines = [
         dict(
             zip(
@@ -44,6 +65,7 @@ def evaluated(path, right, runner="gguf", prompt="p"):
     ]
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(items.written(lines))
+    reported(path, runner, **more)
     return str(path)
 
 
@@ -78,6 +100,60 @@ def test_files_of_items_are_trials_of_the_same_rows(tmp_path, capsys):
     found = json.loads(out)
     assert (found["tasks"], found["trials"]) == (3, {"fewest": 2, "most": 2})
     assert [round(one["value"], 6) for one in found["pass"]] == [0.5, round(1 / 3, 6)]
+
+
+def test_a_suite_with_an_id_is_known_by_its_report(tmp_path, capsys):
+    """`evaluate` calls the files of a suite by its id: the kind of suite stands in the report."""
+    files = [evaluated(tmp_path / f"{at}/route-gguf.items.jsonl", [True, bool(at)]) for at in (0, 1)]
+    code, out, err = run(capsys, *files)
+    assert (code, err) == (0, "")
+    assert "2 tasks, 2 trials each" in out
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "says"),
+    [
+        ({"model": "shopgpt"}, {"model": "m-badcount"}, "model `shopgpt` and "),
+        ({"model": "a", "served_as": "a-2026-01-01"}, {"model": "a", "served_as": "a-2026-06-01"}, "a-2026-06-01"),
+        ({"weights": "sha256:1"}, {"weights": "sha256:2"}, "sha256:2"),
+        ({"use": "recorded"}, {"use": "recorded"}, "answers that were recorded do not say whose they are"),
+        ({"forged": True}, {}, "nobody's answers"),
+        ({"kind": "eval.gold"}, {}, "is no report of one runner"),
+    ],
+)
+def test_trials_are_of_one_model(tmp_path, capsys, one, other, says):
+    files = [
+        evaluated(tmp_path / f"{at}/gold-way.items.jsonl", [True, True], "way", **more)
+        for at, more in enumerate((one, other))
+    ]
+    code, out, err = run(capsys, *files)
+    assert (code, out) == (2, "")
+    assert says in err
+
+
+def test_items_belong_to_the_report_beside_them(tmp_path, capsys):
+    file = tmp_path / "gold-gguf.items.jsonl"
+    evaluated(file, [True, False])
+    report = tmp_path / "gold-gguf.report.json"
+    text = report.read_text()
+    for damage, code, says in (
+        (text.replace("sha256:", "sha256:0"), 3, "is not of these items"),
+        (text[:-9], 3, "is damaged"),
+        ("[]", 3, "is damaged"),
+        (json.dumps({**json.loads(text), "environment": {"model": ["a"]}}), 3, "is damaged"),
+        (text.replace('"runner": "gguf"', '"runner": "mil"'), 3, "is of runner `mil`"),
+    ):
+        report.write_text(damage)
+        found, out, err = run(capsys, str(file))
+        assert (found, out) == (code, ""), damage
+        assert says in err
+    report.unlink()
+    found, _, err = run(capsys, str(file))
+    assert found == 2
+    assert "gold-gguf.report.json is not there" in err
+    # what it advises
+    report.write_text(text)
+    assert run(capsys, str(file))[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -115,12 +191,19 @@ def test_files_that_are_not_trials_of_one_thing_are_refused(tmp_path, capsys):
         ),
         ([first, talks(tmp_path / "t.jsonl", *MIXED)], "is no SUITE-RUNNER.items.jsonl"),
         ([talks(tmp_path / "t.jsonl", *MIXED), "--runner", "gguf"], "recorded conversations have none"),
-        ([evaluated(tmp_path / "e.items.jsonl", [True], "verification_only")], "nobody's answers"),
+        ([evaluated(tmp_path / "e.items.jsonl", [True], "verification_only", forged=True)], "nobody's answers"),
         ([], "Missing argument"),
-        ([first, str(tmp_path / "4/gold-torch.items.jsonl")], "trials are of one suite and one runner"),
-        ([first, evaluated(tmp_path / "5/needle-gguf.items.jsonl", [True, True])], "trials are of one suite"),
-        ([evaluated(tmp_path / "6/language_model-gguf.items.jsonl", [True, True])], "none is right or wrong"),
-        ([evaluated(tmp_path / "some.items.jsonl", [True, True])], "call it SUITE-gguf.items.jsonl"),
+        ([first, str(tmp_path / "4/gold-torch.items.jsonl")], "trials are of one suite, one runner and one model"),
+        (
+            [first, evaluated(tmp_path / "5/needle-gguf.items.jsonl", [True, True], suite="needle")],
+            "trials are of one suite",
+        ),
+        # two suites of one kind and of the same rows ask for other things
+        ([first, evaluated(tmp_path / "5/loose-gguf.items.jsonl", [True, True])], "trials are of one suite"),
+        (
+            [evaluated(tmp_path / "6/said-gguf.items.jsonl", [True, True], suite="language_model")],
+            "none is right or wrong",
+        ),
         ([twice(tmp_path / "7/gold-gguf.items.jsonl")], "row `row-0` stands there twice; a file is one trial"),
         ([evaluated(tmp_path / "8/gold-gguf.items.jsonl", [True, None])], "row `row-1` is not recorded"),
     ):
