@@ -58,7 +58,7 @@ class Suite(Plugged):
     efficiency: bool = Field(
         default=False,
         description="Also report the Context Efficiency Score: 1 - (tokens read and written per right answer) / (those "
-        "of the teacher). For suites whose answers are texts.",
+        "of the teacher, or of `ce_only` where it answers no suite: `reference` says whose). For suites of texts.",
         examples=[True],
     )
 

@@ -57,6 +57,15 @@ def data(spent: Mapping[str, Spent]) -> dict[str, Any]:
     }
 
 
+def told(found: Mapping[str, Any]) -> str:
+    """Whom the scores of a report compare with, in words."""
+    name = found["reference"]
+    if name == REFERENCES[0]:
+        return f"compared with runner `{name}`"
+    whom = "nobody" if name == "none" else f"runner `{name}`"
+    return f"compared with {whom}: no teacher answers here"
+
+
 def _of(name: str, reference: str, spent: Mapping[str, Spent]) -> dict[str, Any]:
     mine, other = spent[name], spent.get(reference)
     answers, read, wrote, right = mine.sums(mine.there)

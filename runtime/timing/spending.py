@@ -16,7 +16,9 @@ from runtime.steps.efficiency import EfficiencyParams
 def spend(takes: Mapping[str, Path], params: EfficiencyParams, ctx: Context) -> None:
     """Operation `efficiency`. Raises BrokenEvidence for a line that is of no row, or holds no text."""
     of = {port: takes[port] for port in ("dataset", "tokenizer")}
-    ctx.report("report", spent(takes, params), fingerprints=facts.fingerprints(of, ctx.digests))
+    found = spent(takes, params)
+    ctx.report("report", found, fingerprints=facts.fingerprints(of, ctx.digests))
+    ctx.say(efficiency.told(found))
 
 
 def spent(takes: Mapping[str, Path], params: EfficiencyParams) -> dict[str, Any]:

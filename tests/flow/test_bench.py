@@ -129,7 +129,8 @@ def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
     original = pinned.read_text(encoding="utf-8")
     slower(pinned, 1000)
     asks(done, "speed/regression", baseline="../baselines/speed.json")
-    done.run("bench", SPEC).ended(0, "")
+    done.run("bench", SPEC, "--pin", "baselines/again.json").ended(0, "")
+    assert (done.root / "baselines" / "again.json").exists()
     assert [outcomes(done, "speed/regression")[rule][0] for rule in REGRESSION] == ["pass", "pass"]
     done.audit().ended(0, "")
     pins = {one["name"]: one for one in json.loads(done.lock.read_text(encoding="utf-8"))["inputs"]}

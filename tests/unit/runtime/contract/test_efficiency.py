@@ -2,7 +2,7 @@
 
 import pytest
 
-from runtime.contract.efficiency import Spent, data
+from runtime.contract.efficiency import Spent, data, told
 
 
 def answers(read: int, wrote: int, right: int, n: int = 10) -> Spent:
@@ -42,6 +42,7 @@ def test_both_sides_are_of_the_same_rows() -> None:
 def test_without_a_reference_there_is_no_score() -> None:
     found = data({"student": answers(1, 1, 1)})
     assert found["reference"] == "none"
+    assert told(found) == "compared with nobody: no teacher answers here"
     assert found["runners"]["student"]["score"]["tag"] == "unavailable"
     apart = answers(1, 1, 0, n=0)
     apart.add(10, 1, 1, True)
@@ -49,5 +50,7 @@ def test_without_a_reference_there_is_no_score() -> None:
     assert found["runners"]["student"]["score"]["reason"] == "no reference answered these rows"
     assert found["runners"]["student"]["per_right"]["value"] == 2
     beside = data({"ce_only": answers(2, 2, 10), "student": answers(1, 1, 10)})
+    assert told(beside) == "compared with runner `ce_only`: no teacher answers here"
+    assert told(data({"teacher": answers(2, 2, 10)})) == "compared with runner `teacher`"
     assert beside["runners"]["ce_only"]["score"]["reason"] == "it is the reference"
     assert beside["runners"]["student"]["score"]["value"] == 0.5
