@@ -166,6 +166,10 @@ def _scores_of(data: Data, name: str, table: Mapping[str, Mapping[str, int]]) ->
             found = measured(scores[part])
             if (found is None) != (of == 0) or (found is not None and (found.k, found.n) != (hit, of)):
                 return False
+        own = measured(data["by_answer"].get("teacher", {}).get(answer, {}).get("recall"))
+        beside = measured(scores["recall_of_teacher"])
+        if (own is None) != (beside is None) or (own and beside and (own.k, own.n) != (beside.k, beside.n)):
+            return False
         if tuple(scores["f1"].get(one) for one in ("tp", "fp", "fn", "n")) != (hit, taken - hit, gold - hit, gold):
             return False
         f1s.append(2 * hit / (gold + taken))

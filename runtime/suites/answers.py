@@ -7,6 +7,8 @@ that understands nothing, such as the proportions of the rows alone (`zoo`). *Pr
 distribution of a model is from that of the rows (`distance`, total variation), and how large a share the most frequent
 answer has (`top_share`).
 
+An output with personal data that no permitted answer holds is not `privacy_ok`.
+
 Each answer is a class besides (`by_answer`, `macro_f1`, `confusion`), and `preserved` says how often the package gives
 the very answer of its checkpoint.
 
@@ -34,6 +36,7 @@ from runtime.contract.rows import prompt_of
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, Numbers, difference, lacking, not_numbers
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
+from runtime.data import personal
 from runtime.data.classic import ANSWERS
 
 Distribution = list[float]
@@ -153,7 +156,12 @@ def judged(runner: str, row: Mapping[str, Any], output: Any, params: AnswersPara
     if len(scores) != len(answers):
         raise ValueError(f"its output is not one score for each of {len(answers)} answers")
     valid, own = text in answers, text == row["response"]
-    parts = {"valid": valid, "own": own, "finite": not not_numbers(scores)}
+    parts = {
+        "valid": valid,
+        "own": own,
+        "finite": not not_numbers(scores),
+        "personal": [] if valid else personal.leaked(text, "\n".join([str(row["response"]), *answers])),
+    }
     return items.line(row, runner, output, parts, "" if own else "another_answer" if valid else "not_permitted")
 
 
@@ -242,7 +250,7 @@ class _Runner:
         for category, group in sorted(params.answers.items()):
             self._edges[category] = (start, start + len(group))
             start += len(group)
-        self.count = self.valid = self.matches = 0
+        self.count = self.valid = self.matches = self.private = 0
         self.wrong: list[str] = []
         #: (the row's own answer, what was said: None where it is not permitted) → how often
         self.said: Counter[tuple[str, str | None]] = Counter()
@@ -259,6 +267,7 @@ class _Runner:
         valid = text in self.answers
         self.count += 1
         self.valid += valid
+        self.private += not line["parts"]["personal"]
         self.matches += valid and text in {self.answers[gold] for gold in golds}
         self.wrong += [] if valid or len(self.wrong) >= _QUOTED else [text]
         self.said[str(row["response"]), text if valid else None] += 1
@@ -323,19 +332,21 @@ def data_of(
     data: dict[str, Any] = {
         "questions": measured(len(questions), "question"),
         "answers": measured(len(answers), "answer"),
-        **{name: {} for name in ("validity", "gold_match", "invalid_examples", "answer_mass")},
+        **{name: {} for name in ("validity", "gold_match", "privacy_ok", "invalid_examples", "answer_mass")},
     }
     found: dict[str, _Runner] = {}
     why: dict[str, str] = {}
     for name in RUNNERS:
         if name not in held:
             why[name] = items.lacks(name, questions.rows)
-            data["validity"][name] = data["gold_match"][name] = unavailable(why[name], "ratio")
+            for each in ("validity", "gold_match", "privacy_ok"):
+                data[each][name] = unavailable(why[name], "ratio")
             data["answer_mass"][name] = unavailable(why[name], "probability")
             continue
         one = held[name]
         data["validity"][name] = rate(one.valid, one.count)
         data["gold_match"][name] = rate(one.matches, one.count)
+        data["privacy_ok"][name] = rate(one.private, one.count)
         data["invalid_examples"][name] = one.wrong
         if lack := one.numbers.why:
             why[name] = lack
@@ -359,6 +370,13 @@ def data_of(
 def _classified(held: Mapping[str, _Runner], answers: Sequence[str]) -> dict[str, Any]:
     """Each answer as a class: how often it is found, and how often it is said rightly; what is said in its place."""
     data: dict[str, Any] = {"by_answer": {}, "confusion": {}, "macro_f1": {}}
+
+    def beside(answer: str) -> dict[str, Any]:
+        if "teacher" not in held:
+            return unavailable("no runner `teacher`", "ratio")
+        said = held["teacher"].said
+        return rate(said[answer, answer], sum(times for (gold, _), times in said.items() if gold == answer))
+
     for name, one in held.items():
         table: dict[str, Counter[str]] = {}
         of_gold, of_said = Counter[str](), Counter[str]()
@@ -383,6 +401,7 @@ def _classified(held: Mapping[str, _Runner], answers: Sequence[str]) -> dict[str
                 "recall": rate(hits[answer], of_gold[answer]),
                 "precision": rate(hits[answer], of_said[answer]),
                 "f1": f1,
+                "recall_of_teacher": beside(answer),
             }
             for answer, f1 in scores.items()
         }
@@ -490,7 +509,7 @@ def _proportions(
 
 SUITE = Suite(
     name="answers",
-    version=4,
+    version=5,
     params=AnswersParams,
     asks=frozenset({"generate", "score"}),
     runners=("teacher", "student"),

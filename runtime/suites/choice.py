@@ -2,8 +2,9 @@
 
 With four choices a quarter is right for nothing: a ratio of plain accuracies calls chance 65 % of a teacher that is at
 38 %. Accuracies are therefore corrected, (a - c) / (1 - c) with c = 1 / choices (Abbott 1925), before they are divided.
-`accuracy` counts every row once (micro), `macro` every class once, as CMMLU's own overall does over its subjects;
-`clustered` is the former with the error that rows of one class make by being alike.
+`accuracy` counts every row once (micro), `macro` every class once, as CMMLU's own overall does over its subjects; a row
+that names no class is of the class of its answer. `clustered` is the former with the error that rows of one class make
+by being alike.
 
 `accuracy` chooses by the whole probability of a choice, its end token included, which favours short choices;
 `by_length` chooses by its mean over the choice's tokens. For choices of one token both are the same. A tie at the top
@@ -154,7 +155,7 @@ def data_of(
     asked = items.first(rows, params.limit)
     #: the classes of the rows, by number
     known: dict[str, int] = {}
-    subjects = array("I", (known.setdefault(str(row["class"]), len(known)) for row in asked))
+    subjects = array("I", (known.setdefault(_subject(row), len(known)) for row in asked))
 
     def again(name: str, at: int, output: Any) -> items.Line:
         return judged(name, asked[at], output, params)
@@ -216,6 +217,11 @@ def data_of(
             RUNNERS,
         ),
     }
+
+
+def _subject(row: Mapping[str, Any]) -> str:
+    """A row's class; one that names none is of the class of its answer."""
+    return str(row["class"]) or str(row["response"])
 
 
 def _compared(
@@ -292,7 +298,7 @@ def _digest(row: Mapping[str, Any]) -> str:
 
 SUITE = Suite(
     name="choice",
-    version=4,
+    version=5,
     params=ChoiceParams,
     asks=frozenset({"score"}),
     runners=("student",),

@@ -6,6 +6,9 @@ compared row by row: `teacher_gain` the student over its teacher, `kd_gain` over
 `package_gain` the package over the checkpoint it was made of; `mcnemar` holds the exact two-sided p of each, and what
 is left of it after Holm.
 
+An output with personal data that is neither in its row's answer nor a declared choice is not `privacy_ok`, whether it
+is right or not. `by_class` says of each class of rows how many are right: a share over all hides one that never is.
+
 What needs no understanding is measured by the same comparison on the same rows (`zoo`): among others the prompt
 repeated, the most frequent answer to everything, all answers at once, and, where numbers are compared, a number of the
 prompt. A model counts for as much as it is above the best of these.
@@ -33,7 +36,7 @@ from runtime.contract.rows import prompt_of
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, mcnemars, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.units import unit
-from runtime.data import numbers
+from runtime.data import numbers, personal
 from runtime.data.matching import RIGHT, Choice, Contains, Match, Matcher, Pattern
 from runtime.data.numbers import Found
 from runtime.data.rivals import NOTHING, Known
@@ -105,6 +108,12 @@ class GoldParams(Params):
 _DEFAULTS: Mapping[str, object] = {"numeric": Numeric(), "regex": None, "choice": None, "contains": Contains()}
 
 
+#: more classes than this are not listed, the rarest are one: the report is read by people
+MOST_CLASSES = 128
+#: what stands in the table of classes for rows without one, and for the classes that are not listed
+UNNAMED, OTHERS = "(no class)", "(others)"
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """A row as a question with its own answer."""
@@ -114,6 +123,8 @@ class Item:
     gold: str
     #: the same as it is asked: a text, or a conversation
     asked: Prompt
+    #: the row's class
+    subject: str
 
     @property
     def last(self) -> str:
@@ -127,7 +138,7 @@ def items_of(rows: Sequence[Mapping[str, Any]]) -> Sequence[Item]:
 
     def item(at: int) -> Item:
         row = rows[at]
-        return Item(str(row["id"]), str(row["prompt"]), str(row["response"]), prompt_of(row))
+        return Item(str(row["id"]), str(row["prompt"]), str(row["response"]), prompt_of(row), str(row["class"]))
 
     return spool.Each(len(rows), item)
 
@@ -147,6 +158,14 @@ class Judge:
         #: distinct answers by what is read out of them, most frequent first
         self.answers = spool.picked(self._golds, spool.commonest(read, len(read)))
         self._known = Known.of(self.answers) if params.match == "contains" else NOTHING
+        #: what every row may be answered with, where that is closed
+        self._choices = "\n".join(params.choice.choices) if params.choice else ""
+
+    def subject(self, at: int) -> str:
+        """The class of a row. One that names none is of the class of its answer where answers are closed: others may be
+        quoted by nobody."""
+        item = self.items[at]
+        return item.subject or (item.gold if self._choices else UNNAMED)
 
     def _read(self, at: int) -> str:
         item = self.items[at]
@@ -167,7 +186,11 @@ class Judge:
         found = self._matcher.judge(str(one["output"]), item.last, item.gold, self._known)
         return {
             **one,
-            "parts": {"right": found.right, "read": found.read},
+            "parts": {
+                "right": found.right,
+                "read": found.read,
+                "personal": personal.leaked(str(one["output"]), f"{item.gold}\n{self._choices}"),
+            },
             "reason": "" if found.right else found.reason,
         }
 
@@ -258,19 +281,39 @@ class Answered:
     """What one runner's outputs come to, one after the other."""
 
     def __init__(self) -> None:
-        self.right, self.reasons = bytearray(), Counter[str]()
+        self.right, self.reasons, self.private = bytearray(), Counter[str](), 0
         self._said = array("Q")
 
     def add(self, line: items.Line) -> None:
         """The next line."""
         self.right.append(line["parts"]["right"])
         self.reasons[line["reason"] or RIGHT] += 1
+        self.private += not line["parts"]["personal"]
         self._said.append(spool.key(line["output"]))
 
     @property
     def top_share(self) -> dict[str, Any]:
         """How often the most frequent output is said."""
         return rate(spool.most(self._said), len(self._said))
+
+
+def _by_class(judge: Judge, right: Mapping[str, Sequence[int]]) -> dict[str, Any]:
+    """Class → runner → how many of its rows are right."""
+    known: dict[str, int] = {}
+    subjects = array("I", (known.setdefault(judge.subject(at), len(known)) for at in range(len(judge.items))))
+    if len(known) > MOST_CLASSES:
+        often = Counter(subjects)
+        listed = sorted(known, key=lambda subject: (-often[known[subject]], subject))[: MOST_CLASSES - 1]
+    else:
+        listed = [*known]
+    name_of = {known[subject]: subject for subject in listed}
+    counts: dict[str, dict[str, list[int]]] = {}
+    for name, mine in right.items():
+        for subject, hit in zip(subjects, mine, strict=False):
+            pair = counts.setdefault(name_of.get(subject, OTHERS), {}).setdefault(name, [0, 0])
+            pair[0] += hit
+            pair[1] += 1
+    return {subject: {name: rate(*pair) for name, pair in of.items()} for subject, of in sorted(counts.items())}
 
 
 def reasons_of(found: Mapping[str, Answered]) -> dict[str, Any]:
@@ -317,7 +360,12 @@ def data_of(
         **{name: _compared(name, right) for name in COMPARED},
         "mcnemar": mcnemars({name: lacking(name, right, {}) or _sides(name, right) for name in COMPARED}),
         "reasons": reasons_of(known),
+        "by_class": _by_class(judge, right),
         "top_share": {name: known[name].top_share if name in known else absent(name, "ratio") for name in RUNNERS},
+        "privacy_ok": {
+            name: rate(known[name].private, len(right[name])) if name in known else absent(name, "ratio")
+            for name in RUNNERS
+        },
         "worst": _worst(judge, items.by_runner(lines), right),
         "zoo": trivial.data(right, lambda name: items.lacks(name, judge.items), RUNNERS),
     }
@@ -377,7 +425,7 @@ def policies(rows: Sequence[Mapping[str, Any]], _tools: Sequence[Any], params: G
 
 SUITE = Suite(
     name="gold",
-    version=4,
+    version=5,
     params=GoldParams,
     runners=("student",),
     figures=("right.*",),

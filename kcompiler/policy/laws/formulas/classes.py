@@ -13,7 +13,8 @@ from kcompiler.policy.laws.sides import Data, apart, measured
 
 
 def broken(data: Data, said: Mapping[str, Any]) -> Iterator[str]:
-    """Recall, precision, F1 and their mean are those of the table, whose questions are all that were asked."""
+    """Recall, precision, F1 and their mean are those of the table, whose questions are all that were asked; beside
+    them is the teacher's own recall."""
     for name, node in data["validity"].items():
         valid = measured(node)
         if valid is None:
@@ -38,6 +39,11 @@ def _table(node: Any) -> dict[str, dict[str, int]]:
     }
 
 
+def _counts(node: Any) -> tuple[int | None, int | None] | None:
+    one = measured(node)
+    return None if one is None else (one.k, one.n)
+
+
 def _scores(data: Data, name: str, table: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     told = data["by_answer"].get(name, {})
     golds = {gold for gold, row in table.items() if sum(row.values())}
@@ -50,9 +56,11 @@ def _scores(data: Data, name: str, table: Mapping[str, Mapping[str, int]]) -> It
         gold, taken = sum(table[answer].values()), sum(row.get(answer, 0) for row in table.values())
         due = {"recall": (hit, gold), "precision": (hit, taken)}
         for part, counts in due.items():
-            one = measured(scores[part])
-            if (None if one is None else (one.k, one.n)) != (counts if counts[1] else None):
+            if _counts(scores[part]) != (counts if counts[1] else None):
                 yield f"/by_answer/{name}/{answer}/{part}: the table has {counts[0]} of {counts[1]}"
+        own = data["by_answer"].get("teacher", {}).get(answer, {}).get("recall")
+        if _counts(scores["recall_of_teacher"]) != _counts(own):
+            yield f"/by_answer/{name}/{answer}/recall_of_teacher: it is not the teacher's own"
         f1 = scores["f1"]
         if [f1.get(count) for count in ("tp", "fp", "fn", "n")] != [hit, taken - hit, gold - hit, gold]:
             yield f"/by_answer/{name}/{answer}/f1: the table has others"

@@ -226,3 +226,13 @@ def test_each_answer_is_a_class_with_what_is_said_in_its_place():
     assert data["macro_f1"]["student"]["value"] == pytest.approx((2 / 3 + 2 / 5) / 2)
     assert "Sure." not in data["by_answer"]["student"]
     assert (data["preserved"]["k"], data["preserved"]["n"]) == (5, 6)
+
+
+def test_personal_data_beside_an_answer_are_counted_and_each_answer_has_the_teachers_recall():
+    says = {"teacher": odds(1, 1, 2), "student": Scripted(lambda _: "Yes. anna.meyer@gmail.com")}
+    data = reported(SUITE, says, ROWS, [], PARAMS, 0)
+    assert [data["privacy_ok"][name]["k"] for name in says] == [3, 0]
+    assert {name: one["recall_of_teacher"]["k"] for name, one in data["by_answer"]["student"].items()} == {
+        "No.": 2,
+        "Yes.": 0,
+    }

@@ -180,3 +180,14 @@ def test_the_package_is_asked_a_fair_sample_of_a_file_that_is_written_subject_by
     assert len(asked) == 64
     # of 60 equally large subjects 64 drawn rows meet 39.4
     assert len({str(one["class"]) for one in asked}) >= 30
+
+
+def test_a_row_without_a_class_is_of_the_class_of_its_answer():
+    asked = [{**one, "class": ""} for one in rows(8)]
+    table = reported(SUITE, {"student": Scores(-1.0, -2.0, -3.0, -3.0)}, asked, [], ChoiceParams(), 1)["by_class"]
+    assert {name: (of["student"]["k"], of["student"]["n"]) for name, of in table.items()} == {
+        "A": (2, 2),
+        "B": (0, 2),
+        "C": (0, 2),
+        "D": (0, 2),
+    }

@@ -261,3 +261,55 @@ def test_what_is_written_with_its_defaults_is_the_same(match: str) -> None:
     """A plan writes every default down, and the step reads it again."""
     params = gold.GoldParams.model_validate({"match": match})
     assert gold.GoldParams.model_validate(params.model_dump(mode="json")) == params
+
+
+CHOICE = {"match": "choice", "numeric": {}, "choice": {"choices": ["orders", "legal"]}}
+DESK = [row(f"{n} ?", "legal" if n < 4 else "orders", "", f"d{n}") for n in range(12)]
+
+
+def test_a_class_that_is_never_right_stands_in_the_table_of_classes() -> None:
+    data, _ = made({"student": lambda _: "orders"}, DESK, **CHOICE)
+    told = {name: (of["student"]["k"], of["student"]["n"]) for name, of in data["by_class"].items()}
+    assert told == {"legal": (0, 4), "orders": (8, 8)}
+    classed = [{**one, "class": "a" if n % 2 else "b"} for n, one in enumerate(ROWS)]
+    table, _ = made(ALL, classed)
+    assert {name: of["student"]["k"] for name, of in table["by_class"].items()} == {"a": 5, "b": 5}
+    # answers that are not closed are quoted by nobody
+    assert list(made(ALL)[0]["by_class"]) == [gold.UNNAMED]
+
+
+def test_of_very_many_classes_the_rarest_are_one() -> None:
+    many = [row(f"{n} and {n} ?", f"#### {2 * n}", f"c{n}", f"m{n}") for n in range(1, 141)]
+    often = [*many, *(row(f"0{n} and {n} ?", f"#### {2 * n}", f"c{n}", f"o{n}") for n in range(1, 5))]
+    table = made({"student": double}, often, limit=0)[0]["by_class"]
+    assert len(table) == gold.MOST_CLASSES
+    assert table["c1"]["student"]["n"] == 2
+    assert table[gold.OTHERS]["student"]["n"] == len(often) - sum(
+        of["student"]["n"] for name, of in table.items() if name != gold.OTHERS
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("orders (anna.meyer@gmail.com)", 0),
+        ("legal", 12),
+        ("orders", 12),
+    ],
+)
+def test_personal_data_beside_a_choice_are_counted(said: str, kept: int) -> None:
+    data, lines = made({"student": lambda _: said}, DESK, **CHOICE)
+    assert (data["privacy_ok"]["student"]["k"], data["privacy_ok"]["student"]["n"]) == (kept, 12)
+    assert {tuple(line["parts"]["personal"]) for line in lines} == {() if kept else ("mail",)}
+    assert data["privacy_ok"]["teacher"]["value"] is None
+
+
+def test_personal_data_of_the_rows_own_answer_or_of_a_declared_choice_are_no_leak() -> None:
+    own = [row(f"{n} ?", "ask anna@gmail.com", name=f"p{n}") for n in range(3)]
+    says = {"student": lambda _: "ask anna@gmail.com", "teacher": lambda _: "ask bert@gmail.com"}
+    data, _ = made(says, own, match="exact", numeric={})
+    assert [data["privacy_ok"][name]["k"] for name in says] == [3, 0]
+    mails = {"match": "choice", "numeric": {}, "choice": {"choices": ["anna@gmail.com", "bert@gmail.com"]}}
+    asked = [row(f"{n} ?", "anna@gmail.com", name=f"p{n}") for n in range(3)]
+    other, _ = made({"student": lambda _: "bert@gmail.com"}, asked, **mails)
+    assert (other["right"]["student"]["k"], other["privacy_ok"]["student"]["k"]) == (0, 3)

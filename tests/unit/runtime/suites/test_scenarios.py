@@ -80,7 +80,7 @@ def test_a_miss_ends_the_item_and_is_shown_to_nobody():
     (line,) = lines_of(SUITE, {"student": asked}, ROWS[:1], shop(), PARAMS)
     assert len(asked.asked) == 1
     lacks = 'look{"item":"hat"}: look:2 does not know: \'hat\''
-    assert line["parts"] == {"answers": 1, "served": 0, "missed": 1, "lacks": lacks}
+    assert line["parts"] == {"answers": 1, "served": 0, "missed": 1, "personal": [], "lacks": lacks}
 
 
 def test_below_the_hit_rate_nothing_is_said_of_how_well_a_model_did():
@@ -251,3 +251,17 @@ def test_a_policy_that_calls_everything_is_right_nowhere():
     data = reported(SUITE, {"student": model(rows)}, rows, shop(), PARAMS)
     assert data["zoo"]["right"]["every_call"]["k"] == 0
     assert data["zoo"]["above"]["student"]["value"] == 1.0
+
+
+def test_personal_data_that_a_row_does_not_declare_are_counted_in_calls_and_in_texts():
+    def writes(row, at):
+        said = rightly(row, at)
+        return said if said.startswith("tool.call") else f"{said} Write to anna.meyer@gmail.com."
+
+    data = reported(SUITE, {"student": model(ROWS, writes), "teacher": model(ROWS, rightly)}, ROWS, shop(), PARAMS)
+    assert data["right"]["student"]["k"] == 12
+    assert [data["privacy_ok"][name]["k"] for name in ("student", "teacher")] == [0, 12]
+    (line,) = lines_of(
+        SUITE, {"student": model(ROWS[:1], lambda *_: call("look", item="a@b.com"))}, ROWS[:1], shop(), PARAMS
+    )
+    assert line["parts"]["personal"] == ["mail"]
