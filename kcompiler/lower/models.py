@@ -8,9 +8,11 @@ from kcompiler.facts.lengths import learns, lengths
 from kcompiler.facts.ruling import ruled_by_suites
 from kcompiler.lower.nodes import Nodes
 from kcompiler.spec.data import FileSource
+from runtime import catalog
 from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
 from runtime.contract.rounding import BITS
+from runtime.contract.splits import TEST
 from runtime.contract.weights import Weights
 
 
@@ -129,6 +131,11 @@ class Models(Nodes):
         cut = self.spec.student.cut
         return cut is not None and cut.vocabulary is not None
 
+    def _asked_with_tools(self) -> list[str]:
+        """Splits whose rows the package is asked as scenarios; it reads their first prompt in one prefill."""
+        suites = [one for one in self.spec.evaluation.suites if catalog.load("suites", one.use).answered]
+        return sorted({one.split for one in suites} & {TEST})
+
     def tokenizer(self) -> None:
         tokenizer = self.spec.tokenizer
         takes = {"dataset": "step:data#dataset"}
@@ -157,6 +164,7 @@ class Models(Nodes):
                 "lengths": {
                     name: {"tokens": tokens, "field": field} for name, (tokens, field) in lengths(self.spec).items()
                 },
+                "asked_with_tools": self._asked_with_tools(),
                 "too_long": self.spec.data.too_long,
             },
             takes,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from runtime import digest
-from runtime.contract import Context, Refusal, rows
+from runtime.contract import Context, Refusal, rows, scenario, strict_json
 from runtime.contract import report as facts
 from runtime.contract.rows import Row
 from runtime.machine import durable
@@ -35,11 +35,12 @@ def fit(dataset: Path, tokenizer: Tokenizer, params: TokenizerParams, ctx: Conte
     for split, bound in sorted(params.lengths.items()):
         most, field = bound.tokens, bound.field
         whole = rows.load(dataset / f"{split}.jsonl")
-        sized = [(row, size_of(row, tokenizer, split)) for row in whole]
+        tools = tools_of(dataset) if split in params.asked_with_tools else None
+        sized = [(row, size_of(row, tokenizer, split, tools)) for row in whole]
         long = [(row, size) for row, size in sized if size > most]
         kept[split] = [row for row, size in sized if size <= most]
         if long and params.too_long == "refuse":
-            raise _refusal(split, most, field, long, len(whole))
+            raise _refusal(split, most, field, long, len(whole), " with their tools" if tools else "")
         if not kept[split]:
             raise Refusal(
                 f"all {len(whole)} rows of the split `{split}` are longer than {most} tokens",
@@ -52,12 +53,21 @@ def fit(dataset: Path, tokenizer: Tokenizer, params: TokenizerParams, ctx: Conte
     return found
 
 
-def size_of(row: Row, tokenizer: Tokenizer, split: str) -> int:
-    """Tokens of the longest sequence that is read of a row: of a held-out pair either answer is one.
+def tools_of(dataset: Path) -> list[Any]:
+    """The tools beside the rows, as the data step checked and wrote them."""
+    path = dataset / "tools.json"
+    return cast(list[Any], strict_json.loads(path.read_bytes())) if path.is_file() else []
+
+
+def size_of(row: Row, tokenizer: Tokenizer, split: str, tools: Sequence[Any] | None = None) -> int:
+    """Tokens of the longest sequence that is read of a row: of a held-out pair either answer is one, and of a scenario
+    the first prompt with the tools that it is asked with. `tools`: those of the registry, where a suite asks so.
 
     Raises Refusal for a rejected answer that the template does not write.
     """
     longest = max(len(one.ids) for one in tokenizer.sequences(row))
+    if tools is not None and not scenario.unfit(row):
+        longest = max(longest, len(tokenizer.encode_prompt(scenario.asked(row, tools))))
     if rows.REJECTED not in row or split != JUDGED:
         return longest
     try:
@@ -71,7 +81,7 @@ def size_of(row: Row, tokenizer: Tokenizer, split: str) -> int:
         ) from None
 
 
-def _refusal(split: str, most: int, field: str, long: Sequence[tuple[Row, int]], count: int) -> Refusal:
+def _refusal(split: str, most: int, field: str, long: Sequence[tuple[Row, int]], count: int, beside: str) -> Refusal:
     longest = sorted(long, key=lambda item: (-item[1], item[0]["id"]))
     named = "; ".join(
         f"row `{row['id']}` of source `{row['source']}`, {size} tokens: {row['prompt'][:SHOWN]!r}"
@@ -79,7 +89,7 @@ def _refusal(split: str, most: int, field: str, long: Sequence[tuple[Row, int]],
     )
     more = f"; and {len(long) - NAMED} more" if len(long) > NAMED else ""
     return Refusal(
-        f"{len(long)} of {count} rows of the split `{split}` are longer than {most} tokens: {named}{more}",
+        f"{len(long)} of {count} rows of the split `{split}` are longer than {most} tokens{beside}: {named}{more}",
         place=field,
         action=f"shorten or remove them, raise {field} to {longest[0][1]}, or write `data.too_long: drop`; rows "
         "are never cut",

@@ -21,7 +21,7 @@ from runtime.contract.peak import Peak
 from runtime.contract.rows import Row
 from runtime.data.encode import RESPONSE, Example, encode
 from runtime.machine import durable
-from runtime.models.fitting import size_of
+from runtime.models.fitting import size_of, tools_of
 from runtime.models.tokenizer import Tokenizer, load, made
 from runtime.steps.tokenizer import TokenizerParams
 
@@ -98,12 +98,13 @@ def look(
     bound = params["lengths"].get(split)
     shown: list[dict[str, Any]] = []
     sized: list[tuple[int, Row]] = []
+    tools = tools_of(dataset) if split in params.get("asked_with_tools", ()) else None
     for row in itertools.islice(rows.read(dataset / f"{split}.jsonl"), MEASURED):
         # a conversation whose earlier turns stand behind other words when they are asked is several sequences
         examples = encode(row, words, masks if len(shown) < count else ())
         if len(shown) < count:
             shown += [_shown(row, example, words) for example in examples]
-        sized.append((size_of(row, words, split), row))
+        sized.append((size_of(row, words, split, tools), row))
     total = int(json.loads((dataset / "manifest.json").read_text(encoding="utf-8"))["splits"][split]["rows"])
     sizes = [size for size, _ in sized]
     return {

@@ -48,6 +48,8 @@ class TokenizerParams(Params):
     shared_with: Literal["", "teacher", "student"] = ""
     #: split → what its rows may measure, begin and end token included
     lengths: dict[Literal["train", "validation", "test"], Bound] = Field(default_factory=dict)
+    #: splits whose conversations a suite asks from their first prompt on, with the tools of the registry
+    asked_with_tools: list[Literal["test"]] = Field(default_factory=list)
     #: what becomes of a row that is longer
     too_long: Literal["refuse", "drop"] = "refuse"
 

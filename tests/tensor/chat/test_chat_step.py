@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from runtime.contract import Refusal, conversation, rows
+from runtime.contract import Refusal, conversation, rows, scenario
 from runtime.models import fitting
 from runtime.models import tokenizer as tokenizers
 from runtime.models.prompts import texts_of
@@ -19,6 +19,7 @@ from runtime.train import distill, objective
 from tests.tensor.chat import formats
 from tests.tensor.chat.test_chat_templates import ASK, FOUR, SAY, SIZE, SUM, SYSTEM, backend_of
 from tests.tensor.export.world import Stage, dataset
+from tests.unit.runtime.suites import scenes
 
 
 def teacher(folder: Path, family: str, template: str | None) -> Path:
@@ -107,6 +108,31 @@ def test_lengths_are_those_of_what_is_read(tmp_path: Path) -> None:
             continue
         with pytest.raises(Refusal, match="talk-1"):
             made(tmp_path / "long", "smollm2", data, folder, lengths=bound)
+
+
+def test_a_scenario_is_as_long_as_its_first_prompt_with_its_tools(tmp_path: Path) -> None:
+    """Known before anything is trained: the longest prefill reads it, and what a row says itself is far shorter."""
+    row = scenes.scene(0)
+    data = talks(tmp_path / "data", row["messages"])
+    found = [{**rows.load(data / "test.jsonl")[0], "wanted": row["wanted"]}]
+    (data / "test.jsonl").write_text("".join(rows.written(found, "test.jsonl")), encoding="utf-8")
+    (data / "tools.json").write_text(json.dumps(scenes.TOOLS), encoding="utf-8")
+    folder = teacher(tmp_path / "t", "qwen3", formats.QWEN3)
+    made(tmp_path, "qwen3", data, folder)
+    words = tokenizers.load(tmp_path / "out/tokenizer")
+    first = len(words.encode_prompt(scenario.asked(found[0], scenes.TOOLS)))
+    itself = max(len(one.ids) for one in words.sequences(found[0]))
+    assert first > itself + 100
+    for tokens, asked, fits in ((first, ["test"], True), (first - 1, ["test"], False), (itself, [], True)):
+        more = {"lengths": {"test": Bound(tokens=tokens, field="shapes.prefill")}, "asked_with_tools": asked}
+        if fits:
+            stage = made(tmp_path / f"fits-{tokens}", "qwen3", data, folder, **more)
+            assert stage.reports["report"]["data"]["too_long"]["test"]["k"] == 0
+            continue
+        with pytest.raises(Refusal, match=f"longer than {tokens} tokens with their tools: row `talk-0`") as caught:
+            made(tmp_path / "long", "qwen3", data, folder, **more)
+        # the advice is the first of these, which fits
+        assert f"raise shapes.prefill to {first}," in caught.value.action
 
 
 def test_a_student_reads_a_talk_by_its_turns_and_the_teachers_answer_in_the_place_of_the_last(tmp_path: Path) -> None:

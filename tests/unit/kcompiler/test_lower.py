@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import pytest
 
 from runtime import digest
+from runtime.contract.fixtures import WORLD
+from runtime.tools.broker import recording
 from tests.unit.kcompiler.compiling import ROOT, STAGE, lowered
+from tests.unit.runtime.suites import scenes
 
 EVERY = [
     "data",
@@ -166,6 +170,22 @@ def test_the_baseline_is_the_same_student_without_the_teacher(tmp_path: Path) ->
     assert different == {"losses", "needs_teacher"}
     assert baseline.seed == student.seed
     assert nodes["evaluate-answers"].takes["ce_only"] == "step:train-ce_only-kd#checkpoint"
+
+
+@pytest.mark.parametrize(("suite", "asked"), [("scenarios", ["test"]), ("answers", [])])
+def test_rows_that_are_asked_with_tools_are_measured_so(tmp_path: Path, suite: str, asked: list[str]) -> None:
+    (tmp_path / "specs/fixtures").mkdir(parents=True)
+    (tmp_path / "specs/tools.json").write_text(json.dumps(scenes.TOOLS), encoding="utf-8")
+    for name, lines in scenes.lines().items():
+        file = tmp_path / "specs/fixtures" / (WORLD if name == "world" else f"{name}.jsonl")
+        file.write_text(recording.written(lines), encoding="utf-8")
+
+    def asks(data: dict[str, Any]) -> None:
+        data["evaluation"]["suites"] = [{"use": suite}]
+        data["data"].update({"tools": "tools.json"} | ({"fixtures": "fixtures"} if asked else {}))
+
+    nodes, _ = lowered(tmp_path, asks)
+    assert nodes["tokenizer"].params["asked_with_tools"] == asked
 
 
 def test_a_baseline_from_random_weights_differs_in_nothing_else(tmp_path: Path) -> None:
