@@ -158,3 +158,36 @@ def test_the_verb_ends_as_the_others_do(tmp_path, monkeypatch):
     first, last = (json.loads(line) for line in text.splitlines()[:2])
     assert (first["code"], first["line"], first["column"]) == ("KC5604", 1, 10)
     assert last == {"file": "bad.md", "coverage": "0.0000", "anchored": 0, "told": 0, "without": 1, "wrong": 0}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Perfect accuracy.",
+        "Every message is routed rightly.",
+        "It never makes a mistake.",
+        "Zero hallucinations.",
+        "GDPR compliant and certified.",
+        "It is certified.",
+    ],
+)
+def test_an_absolute_without_evidence_is_found(judged, text):
+    assert {one.code for one in judged(text).diagnostics} <= {"KC5604", "KC5605", "KC5606"}
+    assert judged(text).diagnostics
+
+
+@pytest.mark.parametrize("unit", ["token/s", "tok/s", "tokens/s", "tokens/sec", "tokens per second", "tokens a second"])
+def test_a_rate_of_tokens_is_read_in_every_way_that_it_is_written(tmp_path, unit):
+    datum = {"value": 613, "unit": "token/s", "tag": "measured"}
+    (tmp_path / "speed.json").write_text(json.dumps({**REPORT, "data": {"decode": datum}}))
+    for number, codes in ((613, []), (614, ["KC5603"])):
+        text = f"It writes {number} {unit} <!-- evidence: speed.json#data.decode -->."
+        found = check_document("d.md", text, folder=tmp_path, root=tmp_path, policy=shipped())
+        assert [one.code for one in found.diagnostics] == codes
+
+
+@pytest.mark.parametrize(
+    "text", ["A gate never passes on nothing.", "No error is thrown away.", "An answer may be perfect or not."]
+)
+def test_honest_prose_with_never_and_no_is_no_claim(judged, text):
+    assert judged(text).diagnostics == ()
