@@ -14,10 +14,11 @@ from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import PROFILE, called
 
 if TYPE_CHECKING:
+    from kcompiler.cli.change import Bounds
     from kcompiler.render.html.run import Run
     from kcompiler.result import Result
 
-STAGES = ("validate", "plan", "policy", "apply", "gate", "audit")
+STAGES = ("validate", "plan", "change", "policy", "apply", "gate", "audit")
 #: the files beside the folders of the specs, each in its form
 FILES = {
     "result.json": "json",
@@ -58,7 +59,8 @@ PACKS = "packs.json"
     nargs=2,
     multiple=True,
     metavar="PACK/RULE WHY",
-    help="Of --base: this rule (or PACK/pack.yaml, NAME/risk_tier) may be, for this reason; it stands in the outputs.",
+    help="Of --base: this rule (or PACK/pack.yaml, NAME/risk_tier, NAME/budgets.files) may be, for this reason; it "
+    "stands in the outputs.",
 )
 @PROFILE
 @answers("ci", of="specs")
@@ -84,7 +86,12 @@ def ci(
 
     With --base, the first stage is `policy diff` of every pack of the project, and of what the committed lock of each
     spec asked then: where a rule is weaker or no longer asked and nobody says why, nothing else is done.
+
+    A spec with `budgets.files` or `budgets.lines` has a stage `change`: how much of its own sources is another since
+    the history left --base, held to the bound that the base has. Without --base nobody counts, which is no pass.
     """
+    from kcompiler import project
+    from kcompiler.cli import change
     from kcompiler.render import human_plan, markdown
     from kcompiler.result import Result, worst
 
@@ -100,13 +107,15 @@ def ci(
     runs: dict[str, Run] = {}
     weaker = None
     if base is not None:
-        compared = _compared(base, dict(allowed), specs)
+        compared = _compared(base, dict(allowed), specs, profile)
         answer.parts.append(compared)
         _write(out / PACKS, rendered(compared, "json"))
         weaker = compared if compared.code else None
     for spec in specs:
         wanted = _Bundle(out, tuple(names), sign_key) if bundle else None
-        parts, name = _stages(spec, profile, weaker or _stopped(answer.parts), wanted)
+        then = base if weaker is None else None
+        bounds = change.bounds(project.find(spec), spec, profile, then, {rule for rule, _ in allowed})
+        parts, name = _stages(spec, profile, weaker or _stopped(answer.parts), wanted, (bounds, base))
         folder = _folder(name, names)
         names.append(folder)
         answer.parts += parts
@@ -169,13 +178,17 @@ class _Bundle(NamedTuple):
         return {"bundle": folder / BUNDLE, "sign_key": self.keys}
 
 
-def _stages(spec: Path, profile: str, stopped: Result | None, bundle: _Bundle | None) -> tuple[list[Result], str]:
-    """The result of every stage of one spec, and what the spec is called."""
+def _stages(
+    spec: Path, profile: str, stopped: Result | None, bundle: _Bundle | None, change: tuple[Bounds, str | None]
+) -> tuple[list[Result], str]:
+    """The result of every stage of one spec, and what the spec is called. `change`: what bounds one, and since when."""
     from kcompiler import project
     from kcompiler.cli import auditing, author, evidence, proving, run
 
     subject, found, name = called(spec, profile), [], spec.stem
     for verb in STAGES:
+        if verb == "change" and not change[0].held:
+            continue
         if stopped is not None:
             found.append(_not_run(verb, subject, stopped))
             continue
@@ -212,6 +225,8 @@ def _stages(spec: Path, profile: str, stopped: Result | None, bundle: _Bundle | 
         }
         if verb == proving.VERB:
             result = _proven(subject, spec, name)
+        elif verb == "change":
+            result = _measured(subject, spec, name, *change)
         else:
             command, arguments = given[verb]
             result = _stage(verb, command, subject, spec, arguments)
@@ -259,14 +274,30 @@ def _proven(subject: str, spec: Path, name: str) -> Result:
     return answer.result
 
 
-def _compared(base: str, allowed: Mapping[str, str], specs: Sequence[Path]) -> Result:
+def _measured(subject: str, spec: Path, name: str, bounds: Bounds, base: str | None) -> Result:
+    """How large the change to a spec's sources is, however that ends."""
+    from kcompiler import lock
+    from kcompiler.cli import change
+
+    answer = Answer(change.VERB, subject, "", spec)
+    try:
+        with answer.told():
+            change.held_to(answer, bounds, spec, base, lock.read(answer.home.lock(name)))
+    except (Exception, KeyboardInterrupt):
+        # how it ended is part of the result
+        pass
+    assert answer.result is not None
+    return answer.result
+
+
+def _compared(base: str, allowed: Mapping[str, str], specs: Sequence[Path], profile: str) -> Result:
     """The packs of the project and what its specs are asked, against a revision of git, however that ends."""
     from kcompiler.cli import since
 
     answer = Answer(since.VERB, base, "", specs[0])
     try:
         with answer.told():
-            since.held_to(answer, base, allowed, specs)
+            since.held_to(answer, base, allowed, specs, profile)
     except (Exception, KeyboardInterrupt):
         # how it ended is part of the result
         pass

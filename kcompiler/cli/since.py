@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kcompiler import project
+from kcompiler.cli import change
 from kcompiler.cli.answer import Answer
 from kcompiler.cli.outcome import Outcome
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 VERB = "policy diff"
 
 
-def held_to(answer: Answer, revision: str, allowed: Mapping[str, str], specs: Sequence[Path]) -> None:
+def held_to(
+    answer: Answer, revision: str, allowed: Mapping[str, str], specs: Sequence[Path], profile: str = ""
+) -> None:
     """Compare the packs, and what the locks of `specs` ask, and put what moved into the answer. `allowed` maps
     `PACK/RULE` to why it may be weaker. Raises Outcome: 1 where something is weaker, gone or cannot be compared and
     nobody says why; 2 where there is no such revision, or a pack or a lock of it cannot be read."""
@@ -30,6 +33,8 @@ def held_to(answer: Answer, revision: str, allowed: Mapping[str, str], specs: Se
     same = sum(one.way == "same" for _, one in moved)
     moved = [(name, one) for name, one in moved if one.way != "same"]
     asked = [(lock, one) for spec in specs for lock, one in _asked(answer.home, revision, spec)]
+    sizes = [(spec, one) for spec in specs for one in change.moved(answer.home, spec, profile, revision)]
+    asked += [(answer.home.shown(spec), one) for spec, one in sizes]
     weaker = {name for name, one in moved if one.weakens} | {one.rule for _, one in asked if one.weakens}
     refuse_others(allowed, weaker, f" than in {revision}")
     rows = [(name, one) for name, one in moved] + [(one.rule, one) for _, one in asked]
@@ -47,14 +52,15 @@ def held_to(answer: Answer, revision: str, allowed: Mapping[str, str], specs: Se
     answer.data = {
         "base": revision,
         "rules": [_row(name, one, allowed) for name, one in moved],
-        "asked": [{"lock": lock, **_row(one.rule, one, allowed)} for lock, one in asked],
+        "asked": [{"lock": place, **_row(one.rule, one, allowed)} for place, one in asked],
     }
     left = sorted(weaker - set(allowed))
     if left:
         pack = next((name for name, one in moved if name in left and one.weakens), "").rpartition("/")[0]
         lock = next((lock for lock, one in asked if one.rule in left), "")
         again = f"policy diff {revision}:{pack} {pack}" if pack else f"diff --exit-code {revision}:./{lock} {lock}"
-        raise Outcome(1, "weaker", f"kcompiler {again}", "\n".join(row for name in left for row in said[name]))
+        following = f"kcompiler {again}" if pack or lock.endswith(".lock") else f"git diff {revision} -- {lock}"
+        raise Outcome(1, "weaker", following, "\n".join(row for name in left for row in said[name]))
 
 
 def refuse_others(allowed: Iterable[str], weaker: Set[str], than: str = "") -> None:
@@ -107,8 +113,8 @@ def _asked(home: project.Project, revision: str, spec: Path) -> Iterator[tuple[s
             every = [then(one) for one in places if _form(one) == form]
             before = [one for one in every if one["asked"]["spec"] == shown]
         for one in before:
-            for change in compare(one, readable(now, place)):
-                if (found := _of_trust(change, str(now["asked"]["name"]))) is not None:
+            for each in compare(one, readable(now, place)):
+                if (found := _of_trust(each, str(now["asked"]["name"]))) is not None:
                     yield place, found
 
 

@@ -37,7 +37,7 @@ def at_compile(
         "inputs": [{"bytes": one.bytes, "license": one.license} for one in graph.inputs],
         "steps": [{"kind": f"{one.step}@{one.version}", "params": one.params} for one in graph.nodes],
         "plugins": plugins_of(front, graph),
-        "budgets": front.spec.budgets.model_dump(mode="json", exclude_none=True),
+        "budgets": front.spec.budgets.of_runs(),
         "obligations": [one for one in asked if one.get("phase") == facts.COMPILE],
     }
     yield from _told(front, packs, decided(known, as_of, (facts.COMPILE,)), as_of)

@@ -58,7 +58,7 @@ def content(
         ],
         "toolchain": toolchain,
         "plugins": plugins,
-        "budgets": front.spec.budgets.model_dump(mode="json", exclude_none=True),
+        "budgets": front.spec.budgets.of_runs(),
         "steps": steps,
         "estimates": estimates(front, project, steps),
         "obligations": obligations,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from pydantic import Field
 
 from kcompiler.spec.base import Section
@@ -13,7 +15,12 @@ class Budgets(Section):
     when they are used up, and it goes on when the bound is raised; processor time is judged. What a step or a request
     takes is set aside before it begins. Money, calls, accelerators and tokens are counted for the spec's name, whatever
     is edited: who wants to spend anew writes a higher number, which stands in the difference of two versions and of two
-    plans. Time is that of the plan at hand; `plan` and `status` show what earlier plans of the name took."""
+    plans. Time is that of the plan at hand; `plan` and `status` show what earlier plans of the name took.
+
+    Files and lines bound a change to the spec's sources, and no run."""
+
+    #: what is counted of a change to the sources, and of no run
+    OF_CHANGES: ClassVar[frozenset[str]] = frozenset({"files", "lines"})
 
     usd: float = Field(
         ge=0,
@@ -76,3 +83,27 @@ class Budgets(Section):
         examples=[3600],
         json_schema_extra=unit("second"),
     )
+    files: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**9,
+        description="Files that one change may touch of the spec's own sources: the spec and what it includes, the "
+        "rows and folders it names, the packs, waivers and plug-ins in its project; nothing generated. "
+        "`kcompiler ci --base` counts them as git does, a moved or a binary file as one, and holds the change to the "
+        "bound that its base has. No bound unless written.",
+        examples=[25],
+        json_schema_extra=unit("file"),
+    )
+    lines: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**12,
+        description="Lines that one change may add and delete, together, in the files that `files` is about, as git "
+        "counts them; a binary file has none. No bound unless written.",
+        examples=[1000],
+        json_schema_extra=unit("line"),
+    )
+
+    def of_runs(self) -> dict[str, Any]:
+        """The bounds of a run that are written, or by default, as they stand in a lock."""
+        return self.model_dump(mode="json", exclude_none=True, exclude=set(self.OF_CHANGES))

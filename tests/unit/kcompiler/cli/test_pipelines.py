@@ -62,13 +62,14 @@ def valid(text, name):
 
 
 def _compares_with_what_was_there_before(home, script):
-    """Of a push the revision before it; of a schedule, and of the first push of all, none."""
+    """Of a push the revision before it; of the first push of all none; of a schedule, which changes nothing, itself."""
     asked = script.replace("kcompiler ci", "printf '%s ' ci")
     who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "first"], cwd=home, check=True)
-    for before, wanted in (("HEAD", ["--base", "HEAD"]), ("0" * 40, []), ("", [])):
-        found = subprocess.run(["bash", "-ec", asked], cwd=home, env={**os.environ, "BEFORE": before},
-                               capture_output=True, text=True)  # fmt: skip
+    base, push = ["--base", "HEAD"], "push"
+    for event, before, wanted in ((push, "HEAD", base), (push, "0" * 40, []), (push, "", []), ("schedule", "", base)):
+        around = {**os.environ, "BEFORE": before, "GITHUB_EVENT_NAME": event}
+        found = subprocess.run(["bash", "-ec", asked], cwd=home, env=around, capture_output=True, text=True)
         assert found.returncode == 0, found.stderr
         words = found.stdout.split()
         assert words[:4] == ["ci", SPEC, "--to", "kcompiler-out"]
