@@ -536,7 +536,7 @@ def _compared(name: str, right: Mapping[str, Sequence[int]], low: Mapping[str, s
 
 SUITE = Suite(
     name="scenarios",
-    version=5,
+    version=6,
     params=ScenariosParams,
     asks=frozenset({"say"}),
     runners=("student",),
