@@ -59,8 +59,8 @@ PACKS = "packs.json"
     nargs=2,
     multiple=True,
     metavar="PACK/RULE WHY",
-    help="Of --base: this rule (or PACK/pack.yaml, NAME/risk_tier, NAME/budgets.files) may be, for this reason; it "
-    "stands in the outputs.",
+    help="Of --base: this rule (or PACK/pack.yaml, NAME/risk_tier, NAME/budgets.usd, NAME/budgets.files, NAME/spec) "
+    "may be, for this reason; it stands in the outputs.",
 )
 @PROFILE
 @answers("ci", of="specs")
@@ -85,7 +85,8 @@ def ci(
     applied under a rule of which no case shows that it fails.
 
     With --base, the first stage is `policy diff` of every pack of the project, and of what the committed lock of each
-    spec asked then: where a rule is weaker or no longer asked and nobody says why, nothing else is done.
+    spec asked then, also where the spec has another name or another file, or is gone: where a rule is weaker or no
+    longer asked, or a budget is higher, and nobody says why, nothing else is done.
 
     A spec with `budgets.files` or `budgets.lines` has a stage `change`: how much of its own sources is another since
     the history left --base, held to the bound that the base has. Without --base nobody counts, which is no pass.

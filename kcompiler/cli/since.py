@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from kcompiler.diff.difference import Change
     from kcompiler.diff.packs import Moved, Way
 
+Plan = Mapping[str, Any]
 VERB = "policy diff"
+#: budgets that are counted for a spec's name, whatever its plans (the others are of the plan at hand)
+_OF_A_NAME = ("usd", "gpu_hours", "training_tokens", "teacher_tokens", "teacher_calls")
 
 
 def held_to(
@@ -32,12 +35,13 @@ def held_to(
     moved = [(f"{pack}/{one.rule}", one) for pack, one in _moved(answer.home, revision)]
     same = sum(one.way == "same" for _, one in moved)
     moved = [(name, one) for name, one in moved if one.way != "same"]
-    asked = [(lock, one) for spec in specs for lock, one in _asked(answer.home, revision, spec)]
-    sizes = [(spec, one) for spec in specs for one in change.moved(answer.home, spec, profile, revision)]
-    asked += [(answer.home.shown(spec), one) for spec, one in sizes]
-    weaker = {name for name, one in moved if one.weakens} | {one.rule for _, one in asked if one.weakens}
+    asked = list(_asked(answer.home, revision, specs))
+    for spec in specs:
+        place = answer.home.shown(spec)
+        asked += [_Asked(place, place, place, one) for one in change.moved(answer.home, spec, profile, revision)]
+    weaker = {name for name, one in moved if one.weakens} | {one.moved.rule for one in asked if one.moved.weakens}
     refuse_others(allowed, weaker, f" than in {revision}")
-    rows = [(name, one) for name, one in moved] + [(one.rule, one) for _, one in asked]
+    rows = [(name, one) for name, one in moved] + [(one.moved.rule, one.moved) for one in asked]
     said = {
         name: [
             f"{one.way:<12}  {name}  {one.what}{f'  allowed: {allowed[name]}' if name in allowed else ''}"
@@ -46,21 +50,28 @@ def held_to(
         ]
         for name, _ in rows
     }
+    behind = _left_behind(answer.home)
     answer.sections = [
-        ("packs", [*(row for each in said.values() for row in each), f"{same} rules are as in {revision}"])
+        ("packs", [*(row for each in said.values() for row in each), f"{same} rules are as in {revision}"]),
+        ("left behind", [f"{place} is of {spec}, which is not there: remove it" for place, spec in behind.items()]),
     ]
     answer.data = {
         "base": revision,
         "rules": [_row(name, one, allowed) for name, one in moved],
-        "asked": [{"lock": place, **_row(one.rule, one, allowed)} for place, one in asked],
+        "left_behind": list(behind),
+        "asked": [{"lock": one.now or one.then, **_row(one.moved.rule, one.moved, allowed)} for one in asked],
     }
     left = sorted(weaker - set(allowed))
     if left:
         pack = next((name for name, one in moved if name in left and one.weakens), "").rpartition("/")[0]
-        lock = next((lock for lock, one in asked if one.rule in left), "")
-        again = f"policy diff {revision}:{pack} {pack}" if pack else f"diff --exit-code {revision}:./{lock} {lock}"
-        following = f"kcompiler {again}" if pack or lock.endswith(".lock") else f"git diff {revision} -- {lock}"
-        raise Outcome(1, "weaker", following, "\n".join(row for name in left for row in said[name]))
+        lock = next((one for one in asked if one.moved.rule in left), None)
+        again = f"kcompiler policy diff {revision}:{pack} {pack}"
+        if not pack and lock is not None:
+            again = f"kcompiler diff --exit-code {revision}:./{lock.then} {lock.now}"
+            again = again if lock.now else f"git show {revision}:./{lock.spec}"
+            # a bound on a change stands in the spec alone
+            again = f"git diff {revision} -- {lock.spec}" if lock.now == lock.spec else again
+        raise Outcome(1, "weaker", again, "\n".join(row for name in left for row in said[name]))
 
 
 def refuse_others(allowed: Iterable[str], weaker: Set[str], than: str = "") -> None:
@@ -76,57 +87,143 @@ def _row(name: str, one: Moved, allowed: Mapping[str, str]) -> dict[str, Any]:
     return {"rule": name, "way": one.way, "what": one.what, "weakens": one.weakens, "allowed": why}
 
 
-def _asked(home: project.Project, revision: str, spec: Path) -> Iterator[tuple[str, Moved]]:
-    """(place of a lock, what became of something that it asked of a spec), by the lock that was committed then. A spec
-    that is called otherwise now is held to what it was asked under its old name, and one that lies elsewhere by its
-    name. That the lock of today is that of today's spec, and is there, is `plan --check`'s to say."""
-    from kcompiler import lock
-    from kcompiler.cli.views import git, readable
+class _Asked(NamedTuple):
+    """What became of something that a lock asked: `then` and `now` are its places, "" where there is none now."""
+
+    then: str
+    now: str
+    spec: str
+    moved: Moved
+
+
+def _asked(home: project.Project, revision: str, specs: Sequence[Path]) -> Iterator[_Asked]:
+    """What became of everything that the locks which were committed then asked of specs. A lock is held to the one that
+    lay at its place, and to that of its spec under another name. A spec that is gone is held against the new one that
+    is most like it, each new one against one; with none left it is gone. That the lock of today is that of today's
+    spec, and is there, is `plan --check`'s to say: of the `specs` at hand."""
     from kcompiler.diff.difference import compare
 
-    listed = git("ls-tree", revision, options=["-rz", "--name-only"], at=str(home.root)).decode("utf-8", "replace")
-    places = [line for line in listed.split("\0") if re.fullmatch(r"generated/[^/]+/plan\.lock", line)]
-    if not places:
+    listed = _names(home, revision)
+    then = [line for line in listed if re.fullmatch(r"generated/[^/]+/plan\.lock", line)]
+    if not then:
         return
+    now = {place: plan for place, plan in _locks(home) if (home.root / plan["asked"]["spec"]).exists()}
+    shown = [home.shown(spec) for spec in specs]
+    new = {place for place in now if place not in then}
+    gone: dict[str, dict[str, Plan]] = {}
+    for place in then:
+        if place in now:
+            if now[place]["asked"]["spec"] in shown:
+                yield from _between(place, _then(home, revision, place), place, now[place])
+            continue
+        was = _then(home, revision, place)
+        path = str(was["asked"]["spec"])
+        same = [one for one, lock in now.items() if lock["asked"]["spec"] == path and _form(one) == _form(place)]
+        new.difference_update(same)
+        if path in shown:
+            for one in same:
+                yield from _between(place, was, one, now[one])
+        elif path in listed and not (home.root / path).exists():
+            gone.setdefault(path, {})[place] = was
+    fresh = {path: [one for one in now if now[one]["asked"]["spec"] == path] for path in shown}
+    fresh = {path: ours for path, ours in fresh.items() if ours and new.issuperset(ours)}
+    pairs = {
+        (path, other): [(old, one) for old in gone[path] for one in fresh[other] if _form(old) == _form(one)]
+        for path in gone
+        for other in fresh
+    }
+    cost = {
+        pair: sum(len(compare(gone[pair[0]][old], now[one])) for old, one in places)
+        for pair, places in pairs.items()
+        if places
+    }
+    while cost:
+        path, other = min(cost, key=lambda pair: (cost[pair], pair))
+        for old, one in pairs[path, other]:
+            yield from _between(old, gone[path][old], one, now[one])
+        cost = {pair: count for pair, count in cost.items() if pair[0] != path and pair[1] != other}
+        del gone[path]
+    for path, locks in sorted(gone.items()):
+        for place, was in sorted(locks.items()):
+            blocks = sum(one["mode"] == "block" for one in was.get("obligations", []))
+            what = f"{path} is gone, and no spec that is new takes its place; {blocks} rules blocked it"
+            row = _moved_row(f"{_name(place)}/spec", "removed", what, True)
+            yield _Asked(place, "", path, row)
 
-    def then(place: str) -> dict[str, Any]:
-        data = git("show", f"{revision}:./{place}", at=str(home.root))
-        try:
-            return readable(lock.load(data.decode("utf-8")), f"{revision}:{place}")
-        except (lock.UnreadableLock, UnicodeDecodeError) as why:
-            said = f"{revision}:{place}: cannot be read as a lock: {why}"
-            raise Outcome(2, "unreadable", "name a revision whose lock this version reads by --base", said) from None
 
-    shown = home.shown(spec)
+def _locks(home: project.Project) -> Iterator[tuple[str, Plan]]:
+    """Place → lock, of those that lie here now and can be read."""
+    from kcompiler import lock
+    from kcompiler.cli.views import readable
+
     for path in sorted((home.root / "generated").glob("*/plan.lock")):
         try:
-            now = lock.read(path)
+            yield home.shown(path), readable(lock.read(path), home.shown(path))
         except lock.UnreadableLock:
             continue  # `plan --check` says so
-        if now["asked"]["spec"] != shown:
-            continue
-        place = home.shown(path)
-        if place in places:
-            before = [then(place)]
-        else:
-            form = str(now["asked"]["name"]).partition("@")[2]
-            every = [then(one) for one in places if _form(one) == form]
-            before = [one for one in every if one["asked"]["spec"] == shown]
-        for one in before:
-            for each in compare(one, readable(now, place)):
-                if (found := _of_trust(each, str(now["asked"]["name"]))) is not None:
-                    yield place, found
+
+
+def _left_behind(home: project.Project) -> dict[str, str]:
+    """Place of a lock → its spec, where that is not there."""
+    return {
+        place: str(plan["asked"]["spec"])
+        for place, plan in _locks(home)
+        if not (home.root / plan["asked"]["spec"]).exists()
+    }
+
+
+def _then(home: project.Project, revision: str, place: str) -> Plan:
+    """A lock as it was committed then. Raises Outcome."""
+    from kcompiler import lock
+    from kcompiler.cli.views import git, readable
+
+    data = git("show", f"{revision}:./{place}", at=str(home.root))
+    try:
+        return readable(lock.load(data.decode("utf-8")), f"{revision}:{place}")
+    except (lock.UnreadableLock, UnicodeDecodeError) as why:
+        said = f"{revision}:{place}: cannot be read as a lock: {why}"
+        raise Outcome(2, "unreadable", "name a revision whose lock this version reads by --base", said) from None
+
+
+def _names(home: project.Project, revision: str) -> list[str]:
+    """Every file of the project in a revision, relative to its root. Raises Outcome."""
+    from kcompiler.cli.views import git
+
+    listed = git("ls-tree", revision, options=["-rz", "--name-only"], at=str(home.root))
+    return listed.decode("utf-8", "replace").split("\0")
+
+
+def _between(then: str, was: Plan, now: str, plan: Plan) -> Iterator[_Asked]:
+    """What moved between two locks: what weighs, and the name where money was counted for it."""
+    from kcompiler.diff.difference import compare
+
+    name, spec = str(plan["asked"]["name"]), str(plan["asked"]["spec"])
+    for each in compare(was, plan):
+        if (found := _of_trust(each, name)) is not None:
+            yield _Asked(then, now, spec, found)
+    counted = sorted(key for key in _OF_A_NAME if was.get("budgets", {}).get(key))
+    if then != now and counted:
+        what = f"{_name(then)} → {_name(now)}: {', '.join(counted)} that were spent for the old name count no more"
+        yield _Asked(then, now, spec, _moved_row(f"{name}/name", "weaker", what, True))
+
+
+def _moved_row(rule: str, way: Way, what: str, weakens: bool) -> Moved:
+    from kcompiler.diff.packs import Moved
+
+    return Moved(rule=rule, way=way, what=what, weakens=weakens)
+
+
+def _name(place: str) -> str:
+    return place.split("/")[1]
 
 
 def _form(place: str) -> str:
     """The profile or the cell of a sweep that a lock is of."""
-    return place.split("/")[1].partition("@")[2]
+    return _name(place).partition("@")[2]
 
 
 def _of_trust(change: Change, name: str) -> Moved | None:
-    """An obligation, an approval or the tier of the spec `name` that moved; None for anything else."""
-    from kcompiler.diff.packs import Moved
-
+    """An obligation, an approval, the tier or a budget of the spec `name` that moved; None for anything else."""
     if not change.direction:
         return None
     if change.area == "gate":
@@ -136,10 +233,12 @@ def _of_trust(change: Change, name: str) -> Moved | None:
         rule, what = f"{change.name}/pack.yaml", f"asked of {name}: {change.what}"
     elif change.area == "asked" and change.name == "risk_tier":
         rule, what = f"{name}/risk_tier", change.what
+    elif change.area == "budget":
+        rule, what = f"{name}/budgets.{change.name}", change.what
     else:
         return None
     way: Way = "removed" if change.sign == "-" else "added" if change.sign == "+" else change.direction
-    return Moved(rule=rule, way=way, what=what, weakens=change.direction != "stronger")
+    return _moved_row(rule, way, what, change.direction != "stronger")
 
 
 def _moved(home: project.Project, revision: str) -> list[tuple[str, Moved]]:
