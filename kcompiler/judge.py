@@ -23,7 +23,8 @@ from kcompiler import waiver
 from kcompiler.policy import believed, binding, counterfactual, evidence, kinds
 from kcompiler.policy.evidence import Evidence
 from kcompiler.policy.kind import Judged, broken, lacking
-from kcompiler.policy.obligation import EARLY, Obligation, Phase, Waivable, first_problem
+from kcompiler.policy.obligation import BEFORE, Obligation, Phase, Waivable, first_problem
+from kcompiler.verifier.facts import START
 from runtime import digest
 
 SCHEMA_VERSION = "1.0"
@@ -248,8 +249,8 @@ def _amounts_to(outcomes: Iterable[Outcome]) -> tuple[str, int]:
     """The word and the exit code (plan-apply-policy.md 7.3): 3 before 2 before 1 before 7."""
     every = list(outcomes)
     blocking = [outcome for outcome in every if outcome.blocks]
-    # what a plan says of itself is no evidence of anything that was made
-    made = [one for one in every if one.phase not in EARLY]
+    # what a plan says of itself, or a machine of a step that begins, is no evidence of anything that was made
+    made = [one for one in every if one.phase not in BEFORE]
     if not any((one.waiver["was"] if one.waiver else one.outcome) in EVALUATED for one in made):
         return "NOTHING_EVALUATED", 3
     if not blocking:
@@ -369,6 +370,8 @@ def _judged(obligation: Obligation, reports: Mapping[str, Evidence]) -> Judged:
 def _read(step: str, kind: str, reports: Mapping[str, Evidence]) -> Mapping[str, Any] | Judged:
     """The report of a step, which is of this kind; or why there is none to be judged."""
     found = reports.get(step)
+    if found is None and kind == START:
+        return lacking("the step has no result, or began before this was asked (`kcompiler apply --force`)")
     if found is None:
         return lacking(f"step `{step}` has given no report")
     report = found.report

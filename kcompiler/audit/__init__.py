@@ -60,7 +60,7 @@ def audit(
     if known is not None:
         findings += records.artifacts(root, used, bundled=bundled)
         findings += repeated.promises(root, made, used, known, lines_shown)
-    given, found = evidence.reports(folder, shown, used)
+    given, found = evidence.reports(folder, shown, used, made, known, records.purse(root))
     findings += found
     judged = 0
     if known is not None:

@@ -14,7 +14,7 @@ from kcompiler.audit.schema import problem_with
 from kcompiler.judge import judge
 from kcompiler.plan import APPLY
 from kcompiler.policy.evidence import Evidence
-from kcompiler.verifier import facts, ledger
+from kcompiler.verifier import facts, ledger, starts
 from kcompiler.verifier.records import RESUMED, SUMS
 from kcompiler.waiver import NONE, Waivers
 from runtime import digest
@@ -32,8 +32,16 @@ def _artifact(report: bytes) -> str:
     return digest.of_value([entry], "kc.tree.v1")
 
 
-def reports(folder: Path, shown: str, records: Records) -> tuple[dict[str, bytes], list[Finding]]:
-    """Step → bytes of its report, each compared with the artifact that was committed; and what else lies there."""
+def reports(
+    folder: Path,
+    shown: str,
+    records: Records,
+    plan: Mapping[str, Any],
+    known: Sequence[Line] | None = None,
+    purse: bytes = b"",
+) -> tuple[dict[str, bytes], list[Finding]]:
+    """Step → bytes of its report, each compared with the artifact that was committed, or with the lines of the journal
+    about the beginning of a step; and what else lies there."""
     given: dict[str, bytes] = {}
     findings: list[Finding] = []
     for name, record in records.items():
@@ -51,6 +59,14 @@ def reports(folder: Path, shown: str, records: Records) -> tuple[dict[str, bytes
                 if _artifact(given[key].replace(b"\r\n", b"\n")) == give["digest"]:
                     unlike += "; only its line ends differ, as git's core.autocrlf makes them: " + LINE_ENDS
                 findings.append(broken("KA22", subject, unlike))
+    for key, one in facts.starts(plan, records).items():
+        path = folder / REPORTS / f"{key}.json"
+        given[key] = path.read_bytes() if path.is_file() else b""
+        if given[key] != facts.dump(one):
+            message = "not what the committed line says of the beginning of the step"
+            findings.append(broken("KA22", f"{shown}/{REPORTS}/{key}.json", message))
+    for step, message in starts.wrong(plan, records, known, purse):
+        findings.append(broken("KA22", f"{shown}/{REPORTS}/{facts.start_of(step)}.json", message))
     wanted = {f"{key}.json" for key in given}
     for path in sorted((folder / REPORTS).glob("*")):
         if path.name not in wanted:
@@ -95,6 +111,7 @@ def wrong(report: Mapping[str, Any], plan: Mapping[str, Any], records: Records) 
     """JSON pointers of everything in the report that does not follow from the records."""
     content, steps = _at(report, "data"), _at(report, "data", "steps")
     subject = {f"{name}.{port}": give["digest"] for name, one in records.items() for port, give in one["gives"].items()}
+    subject |= {key: _artifact(facts.dump(one)) for key, one in facts.starts(plan, records).items()}
     claimed = _at(report, "subject")
     if not isinstance(claimed, dict) or {port: one for port, one in claimed.items() if port != "plan"} != subject:
         yield "/subject"

@@ -190,9 +190,12 @@ def _by_the_spec(
         return
     producers: dict[str, list[str]] = {}
     for step, kind in kinds.items():
-        if step not in (APPLY, *facts.KINDS):
+        if step != APPLY and kind not in (*facts.KINDS, facts.START):
             producers.setdefault(kind, []).append(step)
     settings = {step["id"]: step["params"] for step in plan["steps"]}
+    settings |= policy.starting(
+        (step["id"], step["kind"].partition("@")[0], step["backend"], step["params"]) for step in plan["steps"]
+    )
     wanted, _ = obligations(front, packs, producers, settings, _rests(plan))
     given = {(one["rule"], one["from"]): one for one in plan["obligations"]}
     conditional = {rule.name for pack in packs.packs for rule in pack.rules if rule.rule.conditional}
@@ -215,12 +218,13 @@ def _reports(plan: Mapping[str, Any]) -> dict[str, str]:
     made = {
         step["id"]: give["report"] for step in plan["steps"] for give in step["gives"].values() if give.get("report")
     }
-    return {**made, APPLY: "run", **{kind: kind for kind in facts.KINDS}}
+    begun = {facts.start_of(step["id"]): facts.START for step in plan["steps"]}
+    return {**made, APPLY: "run", **{kind: kind for kind in facts.KINDS}, **begun}
 
 
 def _covers(loaded: policy.LoadedRule, kind: str) -> bool:
-    """Whether a rule is about a kind of report; about those that a plan makes of itself only by their own name."""
-    return loaded.rule.on == kind if kind in facts.KINDS else loaded.rule.covers(kind)
+    """Whether a rule is about a kind of report; about those that no step makes only by their own name."""
+    return loaded.rule.on == kind if kind in (*facts.KINDS, facts.START) else loaded.rule.covers(kind)
 
 
 def _obligation(

@@ -421,6 +421,9 @@ def leave(run: Run, verdict: Mapping[str, Any], target: str, signal: int, alone:
         # the same again would be refused again
         refused = any(isinstance(item.error, Refusal) for item in run.steps)
         raise Outcome(code, word, f"{'mend what was refused, then ' if refused else ''}kcompiler apply {target}")
+    if held := [item for item in run.steps if item.reason == "held_back"]:
+        told = "\n".join(f"{item.step} did not begin: {item.detail}" for item in held)
+        raise Outcome(1, "held-back", f"mend it, then kcompiler apply {target}", told)
     if alone is not None and not any(one["blocks"] and one["step"] in alone for one in verdict["outcomes"]):
         say(f"part    the steps asked for are done; the whole plan is judged by kcompiler apply {target}")
         return

@@ -15,7 +15,7 @@ Rule = Mapping[str, Any]
 
 _MODES = ("skip", "warn", "block")
 #: what blocks the release alone asks for less than what blocks every step after it, and that less than what blocks all
-_PHASES = ("release", "report", "plan", "compile")
+_PHASES = ("release", "report", "pre-step", "plan", "compile")
 _TAGS = ("estimated", "measured")
 
 

@@ -129,6 +129,7 @@ def _graph(front: Front, project: Project, backend: str | None) -> tuple[Graph |
 def _made(graph: Graph) -> tuple[dict[str, list[str]], dict[str, Mapping[str, Any]], dict[str, str]]:
     """Who makes which report, by which parameters, and which of them rest on a judge."""
     settings = {node.id: node.params for node in graph.nodes}
+    settings |= policy.starting((node.id, node.step, node.backend, node.params) for node in graph.nodes)
     return graph.producers(), settings, believed.edges({node.id: node.takes for node in graph.nodes})
 
 

@@ -68,7 +68,8 @@ def written(
         own = {kind: [step for step in ids if variants.belongs(step, form.labels)] for kind, ids in producers.items()}
         fed = {kind: ids for kind, ids in own.items() if ids}
         values = form.spec.model_dump(mode="json", by_alias=True)
-        ours, wrong = policy.obligations(packs, values, {**fed, "run": [APPLY]}, settings)
+        mine = {step: params for step, params in settings.items() if variants.belongs(step, form.labels)}
+        ours, wrong = policy.obligations(packs, values, {**fed, "run": [APPLY]}, mine)
         asked = believed.named(ours, rests)
         found |= dict.fromkeys(wrong)
         for one in asked:

@@ -4,6 +4,16 @@ Knows reports and rules, and nothing of specs, graphs or plans: what a rule need
 """
 
 from kcompiler.policy.load import LoadedPack, LoadedRule, Policy, available, load
-from kcompiler.policy.oblige import EVALUATION, obligations, ungated
+from kcompiler.policy.oblige import EVALUATION, obligations, starting, ungated
 
-__all__ = ["EVALUATION", "LoadedPack", "LoadedRule", "Policy", "available", "load", "obligations", "ungated"]
+__all__ = [
+    "EVALUATION",
+    "LoadedPack",
+    "LoadedRule",
+    "Policy",
+    "available",
+    "load",
+    "obligations",
+    "starting",
+    "ungated",
+]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from kcompiler.policy import cases, examples, kinds, path
+from kcompiler.policy import cases, examples, kinds, path, phases
 from kcompiler.policy.cases import Case, Decided, Judge, Wanted
 from kcompiler.policy.datum import fraction
 from kcompiler.policy.edges import Change, changes
@@ -56,6 +56,7 @@ class Asked:
             f"id: {self.rule}",
             f"title: {json.dumps(self.title, ensure_ascii=False)}",
             f"on: {self.kind}",
+            *([f"phase: {phases.OWN[self.kind]}"] if self.kind in phases.OWN else []),
             "mode: block",
             "kind: bound",
             "params:",

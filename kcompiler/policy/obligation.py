@@ -9,11 +9,14 @@ from pydantic import Field, ValidationError, model_validator
 from kcompiler.policy.kind import Closed
 
 Mode = Literal["block", "warn", "skip"]
-#: when a rule decides: when a spec is compiled or planned, over each report as it comes, or only where what was made is
-#: handed over
-Phase = Literal["compile", "plan", "report", "release"]
+#: when a rule decides: when a spec is compiled or planned, right before a step begins, over each report as it comes, or
+#: only where what was made is handed over
+Phase = Literal["compile", "plan", "pre-step", "report", "release"]
 #: phases that decide before any step runs, on what a plan says of itself
 EARLY = ("compile", "plan")
+#: the phase that decides before a step, and those in which nothing is made yet
+PRE_STEP = "pre-step"
+BEFORE = (*EARLY, PRE_STEP)
 #: a day, from whose first second on (UTC) a rule blocks
 DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 

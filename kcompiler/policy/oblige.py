@@ -15,6 +15,7 @@ from kcompiler.policy import conditions, kinds, path, shape
 from kcompiler.policy.load import LoadedPack, LoadedRule, Policy
 from kcompiler.policy.obligation import EARLY
 from kcompiler.policy.rule import Expect, Rule, Where, written
+from kcompiler.verifier.facts import START, start_of
 from runtime import catalog
 
 #: step → its parameters
@@ -86,6 +87,10 @@ def _of_rule(
         return [], [] if problem is None else [problem]
     # what a plan says of itself no step makes, and no rule is about it by the way
     own = [(rule.on, rule.on)] if rule.on in EARLY else []
+    if rule.on == START:
+        own = [(START, key) for key in sorted(settings) if key.startswith(start_of(""))]
+        if rule.where is not None and (problem := _no_step(loaded, rule.where, [settings[key] for _, key in own])):
+            return [], [problem]
     fed = own or [(kind, step) for kind in sorted(producers) if rule.covers(kind) for step in producers[kind]]
     if not fed:
         return [], [] if rule.mode == "skip" else [_unfed(loaded, producers)]
@@ -146,6 +151,34 @@ def _is_asked(where: Where, params: Mapping[str, Any] | None) -> bool | None:
     if where.at_least is not None:
         return len(values) >= where.at_least
     return written(where.has) in map(written, values)
+
+
+def starting(steps: Iterable[tuple[str, str, str, Mapping[str, Any]]]) -> dict[str, Mapping[str, Any]]:
+    """Name of the report on a step that begins → what `where` chooses by: its `name` (without what a sweep adds),
+    `kind`, `backend` and `params`. `steps` are id, kind, backend and parameters of each."""
+    return {
+        start_of(step): {"name": step.partition("@")[0], "kind": kind, "backend": backend, "params": params}
+        for step, kind, backend, params in steps
+    }
+
+
+def _no_step(loaded: LoadedRule, where: Where, steps: Sequence[Mapping[str, Any]]) -> Diagnostic | None:
+    """A step that no plan can have: of a kind or backend that is not installed, or of a name that this plan has not."""
+    rooms = {"kind": "steps", "backend": "backends"}
+    if where.has is None or where.step not in ("name", *rooms):
+        return None
+    room = rooms.get(where.step)
+    known = sorted({str(one["name"]) for one in steps} if room is None else {*catalog.names(room)})
+    if not steps or written(where.has) in known:
+        return None
+    return loaded.tree.diagnostic(
+        "KC6026",
+        "/where/has",
+        f"no step has the {where.step} `{written(where.has)}`",
+        label="the rule would never apply",
+        help=did_you_mean(written(where.has), known),
+        notes=() if room else (f"steps of this plan: {', '.join(known)}",),
+    )
 
 
 def _no_parameter(loaded: LoadedRule, where: Where, steps: Sequence[str]) -> Diagnostic:

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, mod
 
 from kcompiler.policy.datum import fraction
 from kcompiler.policy.kind import NUMBER, Closed, PathText, text_of
-from kcompiler.policy.obligation import DAY, EARLY, Excusable, Mode, Phase
+from kcompiler.policy.obligation import BEFORE, DAY, Excusable, Mode, Phase
 
 #: `caws/core`: lower-case words joined by `/`; never a path that leaves the folder of packs
 PACK_NAME = r"^[a-z0-9][a-z0-9-]*(/[a-z0-9][a-z0-9-]*)*$"
@@ -234,8 +234,8 @@ class Rule(Closed):
     params: dict[str, Any] = Field(default_factory=dict)
     expect: Expect | None = None
     remedy: str = Field(min_length=5)
-    #: `compile`, `plan`: what does not pass is refused before any step runs; `release`: it stops `deliver`, and no step
-    #: and no verdict of apply
+    #: `compile`, `plan`: what does not pass is refused before any step runs; `pre-step`: it holds back the step that is
+    #: about to begin; `release`: it stops `deliver`, and no step and no verdict of apply
     phase: Phase = "report"
     #: before this day (UTC) what does not pass is told and blocks nothing
     effective_on: str = Field(default="", pattern=DAY)
@@ -262,8 +262,8 @@ class Rule(Closed):
 
     @model_validator(mode="after")
     def _blocks_some_time(self) -> Rule:
-        # one that decides before any step runs looks at something else than the others: that is no matter of blocking
-        for key in ("effective_on", *(() if self.phase in EARLY else ("phase",))):
+        # one that decides before anything is made looks at something else than the others: no matter of blocking
+        for key in ("effective_on", *(() if self.phase in BEFORE else ("phase",))):
             if self.mode != "block" and key in self.model_fields_set:
                 raise ValueError(f"`{key}` says when a rule blocks, and mode {self.mode} never does")
         return self

@@ -86,6 +86,12 @@ def title_of(kind: str) -> str:
     return str(schema.get("title", ""))
 
 
+def examples(kind: str) -> Sequence[Node]:
+    """Whole reports that the schema of this kind shows."""
+    found: Sequence[Node] = (_file(f"report.{kind}.schema.json") or {}).get("examples", ())
+    return found
+
+
 @cache
 def kinds() -> tuple[str, ...]:
     """Every kind of report that has a schema, sorted."""

@@ -196,9 +196,15 @@ def _gates(obligations: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _before(obligations: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Rules that have decided on this very plan: it would not be there, had one that blocks not passed."""
+    """Rules that have decided on this very plan, which would not be there, had one that blocks not passed; and those
+    that decide right before a step begins."""
     rules = sorted({str(item["rule"]) for item in obligations if item.get("phase") in facts.KINDS})
-    return [f"= {', '.join(rules)}: decided before any step runs"] if rules else []
+    rows = [f"= {', '.join(rules)}: decided before any step runs"] if rules else []
+    begun: dict[str, list[str]] = {}
+    for item in obligations:
+        if item.get("phase") == facts.PRE_STEP and item["mode"] != "skip":
+            begun.setdefault(str(item["rule"]), []).append(str(item["from"]).partition(facts.start_of(""))[2])
+    return [*rows, *(f"~ {rule} decides right before it begins: {label(begun[rule])}" for rule in sorted(begun))]
 
 
 def _later(obligations: Sequence[Mapping[str, Any]]) -> list[str]:

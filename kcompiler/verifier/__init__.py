@@ -28,6 +28,7 @@ MODULES = (
     "waivers",
     "verdict",
     "ledger",
+    "starts",
     "records",
     "approvals",
     "forecast",

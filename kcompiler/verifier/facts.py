@@ -14,6 +14,9 @@ from typing import Any, Dict, Iterator, List, Mapping
 COMPILE, PLAN = "compile", "plan"
 #: kinds of report that a plan makes of itself; each is that of a step of the same name
 KINDS = (COMPILE, PLAN)
+#: kind of the report on a step that is about to begin, and the phase of rules about it
+START, PRE_STEP = "start", "pre-step"
+PHASES = (*KINDS, PRE_STEP)
 
 #: a bound of the section `budgets` → its name in the report, and its unit
 _BOUNDS = {
@@ -29,13 +32,29 @@ _BOUNDS = {
 def reports(lock: Mapping[str, Any]) -> Dict[str, Any]:
     """Step → report, of those that an obligation of the lock is about; none where no rule asks."""
     made = {COMPILE: compiled, PLAN: planned}
-    return {kind: made[kind](lock) for kind in asked(lock)}
+    return {kind: made[kind](lock) for kind in asked(lock) if kind in made}
 
 
 def asked(lock: Mapping[str, Any]) -> List[str]:
     """The kinds of report that an obligation of the lock is about."""
     named = {one.get("report") for one in lock.get("obligations", ())}
-    return [kind for kind in KINDS if kind in named]
+    return [kind for kind in (*KINDS, START) if kind in named]
+
+
+def start_of(step: str) -> str:
+    """What the report on a step that begins is called."""
+    return f"{START}.{step}"
+
+
+def starts(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) -> Dict[str, Any]:
+    """Its name → each such report that an obligation of the lock is about, out of the committed line of its step; none
+    of a step that began without being asked."""
+    about = {one.get("from") for one in lock.get("obligations", ()) if one.get("report") == START}
+    return {
+        start_of(step): _report(START, record[START], start_of(step))
+        for step, record in records.items()
+        if START in record and f"step:{start_of(step)}" in about
+    }
 
 
 def dump(report: Mapping[str, Any]) -> bytes:
@@ -127,11 +146,11 @@ def _licences(value: Any) -> Iterator[str]:
             yield from _licences(one)
 
 
-def _report(kind: str, data: Dict[str, Any]) -> Dict[str, Any]:
+def _report(kind: str, data: Dict[str, Any], step: str = "") -> Dict[str, Any]:
     return {
         "kind": kind,
         "schema_version": "1.0",
-        "step": kind,
+        "step": step or kind,
         "subject": {},
         "fingerprints": {},
         "environment": {"forged": False, "backend": "kcompiler"},

@@ -49,45 +49,62 @@ def name_of(spec: Any) -> str:
     return str(spec).partition("@")[0]
 
 
-def paid(contents: Sequence[Record], name: str) -> Dict[str, float]:
-    """What the attempts took, by these lines, that were made for a spec of this name."""
-    found: Dict[str, Dict[str, float]] = {}
-    actions: Dict[str, _Known] = {}
+class Paid:
+    """What attempts took, line by line, for each name of a spec."""
 
-    def pay(spec: str, amount: Record) -> None:
-        purse = found.setdefault(name_of(spec), dict.fromkeys(NAMES, 0))
+    def __init__(self) -> None:
+        self._found: Dict[str, Dict[str, float]] = {}
+        self._actions: Dict[str, _Known] = {}
+
+    def of(self, name: str) -> Dict[str, float]:
+        """What the attempts took, by the lines so far, that were made for a spec of this name."""
+        found = dict(self._found.get(name, dict.fromkeys(NAMES, 0)))
+        for known in self._actions.values():
+            if name_of(known.of) == name:
+                amount = known.open()
+                found = {one: found[one] + amount.get(one, 0) for one in NAMES}
+        return found
+
+    def _pay(self, spec: str, amount: Record) -> None:
+        purse = self._found.setdefault(name_of(spec), dict.fromkeys(NAMES, 0))
         for one in NAMES:
             purse[one] += amount.get(one, 0)
 
-    for content in contents:
+    def add(self, content: Record) -> None:
+        """One more line."""
         kind, data = content["type"], content["data"]
         if kind not in _COUNTING:
-            continue
+            return
         spec = str(data.get("spec", ""))
-        known = actions.setdefault(data["action"], _Known())
+        known = self._actions.setdefault(data["action"], _Known())
         if kind == "step_committed":
-            pay(known.of or spec, known.newest(data))
-            del actions[data["action"]]
+            self._pay(known.of or spec, known.newest(data))
+            del self._actions[data["action"]]
         elif kind == "step_settled":
             if known.ended < known.claimed:
-                pay(known.of, data)
+                self._pay(known.of, data)
                 known.ended += 1
             known.staged, known.reserved = None, {}
         elif kind == "step_claimed":
-            pay(known.of, known.open())
+            self._pay(known.of, known.open())
             known.of, known.claimed, known.staged = spec, known.claimed + 1, None
             known.reserved = data.get("reserved", {})
         elif kind == "step_staged":
             known.of, known.staged, known.reserved = spec, data, {}
         else:
             known.of = spec
-            pay(spec, data)
+            self._pay(spec, data)
             known.ended += 1
             known.spent = {one: known.spent[one] + data.get(one, 0) for one in NAMES}
             known.staged, known.reserved = None, {}
-    for known in actions.values():
-        pay(known.of, known.open())
-    return found.get(name, dict.fromkeys(NAMES, 0))
+
+
+def paid(contents: Sequence[Record], name: str) -> Dict[str, float]:
+    """What the attempts took, by these lines, that were made for a spec of this name."""
+    found = Paid()
+    for content in contents:
+        found.add(content)
+    return found.of(name)
 
 
 class Marks:

@@ -18,7 +18,7 @@ import re
 import sys
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from kcompiler.verifier import approvals, excused, facts, forecast, records, verdict, waivers
+from kcompiler.verifier import approvals, excused, facts, forecast, records, starts, verdict, waivers
 from kcompiler.verifier.reading import digest_of, digest_of_bytes, digest_of_files, strict, text_at
 from kcompiler.verifier.records import Finding
 from kcompiler.verifier.sealed import JOURNAL, MANIFEST, PACKS, SCHEMAS, Trust, opened, trusted, vouched
@@ -113,8 +113,10 @@ def _contents(
     used, found = records.in_use(files[f"{evidence}/journal.jsonl"], known, f"{evidence}/journal.jsonl")
     findings += [*found, *records.against_lock(plan, used, f"{evidence}/journal.jsonl")]
     findings += [*_packs(files, plan, lock), *_approved(files, folder, plan, trust), *_artifacts(files, used)]
-    reports, found = _reports(files, evidence, used)
+    reports, found = _reports(files, evidence, used, plan)
     findings += found
+    for step, message in starts.wrong(plan, used, known, files.get(PURSE, b"")):
+        findings.append(broken(f"{evidence}/reports/{facts.start_of(step)}.json", message))
     run = f"{evidence}/run.json"
     for place in records.run_wrong(strict(files[run]), plan, used, identity, known, files.get(PURSE, b"")):
         findings.append(broken(f"{run}#{place}", "not what the committed lines say"))
@@ -194,6 +196,7 @@ def _packs(files: Mapping[str, bytes], plan: Mapping[str, Any], lock: str) -> It
             rules[f"{pin['pack']}/{name}"] = (f"{pin['pack']}@{meaning['pack']['version']}", rule)
             meaning_of[f"{pin['pack']}/{name}"] = meaning["pack"]
     kinds = dict(_kinds(plan), **{kind: kind for kind in facts.KINDS})
+    kinds.update({facts.start_of(step["id"]): facts.START for step in plan["steps"]})
     seen = set()
     for number, one in enumerate(plan["obligations"]):
         place = f"{lock}#/obligations/{number}"
@@ -243,7 +246,7 @@ _USUAL = {"phase": "report", "effective_on": ""}
 
 
 def _covers(on: str, kind: str) -> bool:
-    if kind in facts.KINDS:
+    if kind in (*facts.KINDS, facts.START):
         return on == kind
     return on in ("*", kind) or (on.endswith(".*") and kind.startswith(on[:-1]))
 
@@ -284,7 +287,7 @@ def _artifacts(files: Mapping[str, bytes], used: Mapping[str, Any]) -> Iterator[
 
 
 def _reports(
-    files: Mapping[str, bytes], evidence: str, used: Mapping[str, Any]
+    files: Mapping[str, bytes], evidence: str, used: Mapping[str, Any], plan: Mapping[str, Any]
 ) -> Tuple[Dict[str, bytes], List[Finding]]:
     """Step → its report, each compared with the artifact that was committed; and what else lies there."""
     given: Dict[str, bytes] = {}
@@ -300,6 +303,11 @@ def _reports(
                 given[key] = files[path]
                 if digest_of_files({"report.json": files[path]}) != give["digest"]:
                     found.append(broken(path, f"not the report that step `{step}` committed"))
+    for key, one in facts.starts(plan, used).items():
+        path = f"{evidence}/reports/{key}.json"
+        given[key] = files.get(path, b"")
+        if given[key] != facts.dump(one):
+            found.append(broken(path, "not what the committed line says of the beginning of the step"))
     wanted = {f"{evidence}/reports/{key}.json" for key in given}
     extra = sorted(path for path in files if path.startswith(f"{evidence}/reports/") and path not in wanted)
     return given, [*found, *(differs(path, "no committed step gave this report") for path in extra)]

@@ -10,8 +10,8 @@ import hashlib
 import re
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from kcompiler.verifier import ledger
-from kcompiler.verifier.reading import digest_of, strict, text_at
+from kcompiler.verifier import facts, ledger
+from kcompiler.verifier.reading import digest_of, digest_of_files, strict, text_at
 
 _LINE = re.compile(rb'(?P<body>\{.*),"hash":"(?P<hash>sha256:[0-9a-f]{64})"\}\Z', re.DOTALL)
 _KEYS = {"seq": int, "prev": str, "run": str, "fence": int, "ts": str, "type": str, "data": dict}
@@ -205,6 +205,8 @@ def run_wrong(
     given, and the record of what was bought."""
     content, steps = text_at(report, "data"), text_at(report, "data", "steps")
     subject = {f"{name}.{port}": give["digest"] for name, one in records.items() for port, give in one["gives"].items()}
+    begun = facts.starts(plan, records)
+    subject.update({key: digest_of_files({"report.json": facts.dump(one)}) for key, one in begun.items()})
     if text_at(report, "subject") != {**subject, "plan": identity}:
         yield "/subject"
     if text_at(report, "environment", "forged") is not any(record["forged"] for record in records.values()):

@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
     waivable: bool = False
     #: of one that is waived, what the verdict says of the waiver
     waiver: Optional[Dict[str, str]] = None
-    #: it is about what the plan says of itself, and no evidence of anything that was made
+    #: it is about what the plan says of itself, or a step that begins, and no evidence of anything that was made
     early: bool = False
 
 
@@ -257,7 +257,7 @@ def _malformed(raw: Mapping[str, Any]) -> bool:
     named = all(raw[name] for name in ("rule", "pack", "report")) and re.match(r"step:.+$", raw["from"])
     others = all(not raw.get(name) or raw[name].startswith("step:") for name in ("against", "judged_by"))
     known = raw["mode"] in ("block", "warn", "skip") and raw.get("phase", "report") in (
-        *facts.KINDS,
+        *facts.PHASES,
         "report",
         "release",
     )
@@ -381,7 +381,7 @@ def verdict(
         if waits or raw.get("phase", "report") == "release":
             one = one._replace(blocks=False)
         if not _malformed(raw):
-            one = one._replace(early=raw.get("phase", "report") in facts.KINDS)
+            one = one._replace(early=raw.get("phase", "report") in facts.PHASES)
         outcomes.append(_excused(one, said, raw, desk, read) if one.blocks else one)
     counts = {word: sum(one.word == word for one in outcomes) for word in WORDS}
     unknown = [f"rule `{one.rule}` on step `{one.step}`" for one in outcomes if one.word == NOT_RECOMPUTED]

@@ -32,6 +32,7 @@ REASONS: Mapping[str, str] = {
     "upstream_failed": "a step before it failed or is blocked itself",
     "over_budget": "a budget of the run is used up",
     "gate_blocked": "a blocking rule did not pass on a step before it",
+    "held_back": "a rule of phase pre-step does not let it begin",
     "not_selected": "not among the steps that were asked for, nor needed by them",
     "stopped": "the run was stopped before its turn",
 }

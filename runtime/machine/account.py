@@ -15,6 +15,15 @@ from runtime.machine.state import FOLDER
 
 _HOUR_S = 3600
 PAID = "paid"
+#: budget that stops a run → its unit
+UNITS: Mapping[str, str] = {
+    "usd": "USD",
+    "gpu_hours": "hour",
+    "training_tokens": "token",
+    "teacher_tokens": "token",
+    "teacher_calls": "call",
+    "wall_s": "s",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,23 +67,23 @@ def accounts(
     open_ = bought.aside
     before = _earlier(name, paid, done, left)
     found = {
-        "usd": ("USD", float(bought.taken.usd), float(open_.usd)),
-        "gpu_hours": ("hour", (paid.gpu_s - aside.gpu_s) / _HOUR_S, aside.gpu_s / _HOUR_S),
-        "training_tokens": ("token", paid.training_tokens - aside.training_tokens, aside.training_tokens),
-        "teacher_tokens": ("token", paid.teacher_tokens, 0),
-        "teacher_calls": ("call", bought.taken.calls, open_.calls),
-        "wall_s": ("s", known.wall_s + staged.wall_s, held.wall_s),
+        "usd": (float(bought.taken.usd), float(open_.usd)),
+        "gpu_hours": ((paid.gpu_s - aside.gpu_s) / _HOUR_S, aside.gpu_s / _HOUR_S),
+        "training_tokens": (paid.training_tokens - aside.training_tokens, aside.training_tokens),
+        "teacher_tokens": (paid.teacher_tokens, 0),
+        "teacher_calls": (bought.taken.calls, open_.calls),
+        "wall_s": (known.wall_s + staged.wall_s, held.wall_s),
     }
     return [
         Account(
             name=budget,
-            unit=unit,
+            unit=UNITS[budget],
             limit=named[budget],
             spent=round(spent, 9),
             reserved=round(reserved, 9),
             earlier=before.get(budget),
         )
-        for budget, (unit, spent, reserved) in found.items()
+        for budget, (spent, reserved) in found.items()
         if named.get(budget) is not None
     ]
 

@@ -27,6 +27,7 @@ from runtime.machine.locked import params_of
 from runtime.machine.meter import NOTHING, Meter, Spent, spent_of
 from runtime.machine.resumed import resumes
 from runtime.machine.stale import digest_of, installed, place_of
+from runtime.machine.starting import START, Gate
 from runtime.machine.state import READ, State
 from runtime.machine.store import Staged
 
@@ -80,9 +81,12 @@ class Attempt:
         watch: Watch,
         stop_requested: Callable[[], bool],
         budget: Budget = UNLIMITED,
+        gate: Gate | None = None,
     ) -> None:
         self._task, self._state, self._root = task, state, root
         self._watch, self._stop_requested, self._budget = watch, stop_requested, budget
+        #: what a rule lets pass, or does not, before any work
+        self._gate = gate
         self._folder = state.scratch(task.key)
         self._meter: Meter | None = None
         self._paid = NOTHING
@@ -107,8 +111,8 @@ class Attempt:
     def run(self, *, fresh: bool) -> Mapping[str, Any]:
         """One attempt to its end: the committed record. `fresh` forgets checkpoints of earlier attempts.
 
-        Raises Refusal and Unavailable (the step's own refusals, journaled), Stopped, OverBudget and KeyboardInterrupt
-        (journaled as interrupted), BrokenEvidence, StorageFailed, and StepCrashed for everything else.
+        Raises Refusal and Unavailable (the step's own refusals, journaled), Stopped, OverBudget, NotBegun and
+        KeyboardInterrupt (journaled as interrupted), BrokenEvidence, StorageFailed, StepCrashed for everything else.
         """
         call = self._prepare()
         self._state.count_killed(self._task.key, staged=True)
@@ -137,8 +141,11 @@ class Attempt:
             "budgets": dict(task.budgets),
             "reserved": aside(reserved),
         }
-        self._state.journal.append("step_claimed", {**self._name(), **claim})
+        start = {} if self._gate is None else {START: self._gate.facts(number, reserved)}
+        self._state.journal.append("step_claimed", {**self._name(), **claim, **start})
         try:
+            if self._gate is not None:
+                self._gate.ask(start[START])
             gives = self._carried_out(call)
         except (Stopped, KeyboardInterrupt):
             self._state.journal.append("step_interrupted", {**self._name(), **meter.data()})
@@ -312,6 +319,7 @@ class Attempt:
             "kind": entry["kind"],
             "backend": entry["backend"],
             "forged": self._forged(),
+            **({} if known.start is None else {START: known.start}),
             "promise": entry["promise"],
             "derivation": entry["derivation"],
             "components": dict(self._task.components),

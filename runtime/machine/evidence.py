@@ -20,6 +20,7 @@ from runtime.contract import BrokenEvidence, strict_json
 from runtime.contract.forecast import error, lost_s
 from runtime.contract.peak import NUMBERS, off, peak_of
 from runtime.contract.report import dump, envelope, estimated, measured, rate, unavailable
+from runtime.machine import starting
 from runtime.machine.account import Account
 from runtime.machine.context import REPORT, environment
 from runtime.machine.durable import Disk, sweep
@@ -80,6 +81,8 @@ def run_report(
         if record is None:
             continue
         subject.update({f"{step['id']}.{port}": give["digest"] for port, give in record["gives"].items()})
+        begun = starting.texts(lock, step["id"], record)
+        subject.update({key: digest.of_one_file(REPORT, text) for key, text in begun.items()})
         steps[step["id"]] = {
             **{name: _seconds(record, f"{name}_s") for name in ("cpu", "gpu", "wall")},
             "attempts": measured(record["attempts"], "count"),

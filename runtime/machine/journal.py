@@ -75,6 +75,8 @@ class Attempts:
     #: spec and step of the newest attempt
     of: tuple[str, str] = ("", "")
     staged: Mapping[str, Any] | None = None
+    #: what was known when the newest attempt began, where a rule asks about it
+    start: Mapping[str, Any] | None = None
     #: type of the newest line about them
     newest: str = ""
 
@@ -163,6 +165,7 @@ class Past:
                 if "budgets" in line.data:
                     known.budgets[known.claimed] = {"budgets": line.data["budgets"]}
                 known.components = line.data.get("components", {})
+                known.start = line.data.get("start")
             elif line.type == "step_staged":
                 known.staged, known.reserved = line.data, NOTHING
             else:

@@ -26,7 +26,7 @@ from runtime.contract.keys import (
     producers,
 )
 from runtime.contract.report import dump
-from runtime.machine import devices, evidence, purse, stale
+from runtime.machine import devices, evidence, purse, stale, starting
 from runtime.machine.account import accounts
 from runtime.machine.attempt import Attempt, Task
 from runtime.machine.budget import NOT_BEGUN, OverBudget, budget_of, spent_on, taken, total, whole
@@ -71,6 +71,8 @@ class Walk:
         self._keys: dict[str, str] = {}
         #: step that is to run → what it will take, as far as that is known
         self._foreseen: dict[str, Spent] = {}
+        #: reports about steps that are about to begin, which rules ask for
+        self._starts = starting.asked(lock)
         self._stopped = False
         self._exhausted = ""
         self._opened = False
@@ -264,17 +266,48 @@ class Walk:
         raise LookupError(f"the lock asks for another form of step `{name}`, or what it takes has no result here")
 
     def _attempt(self, task: Task) -> Attempt:
+        held = starting.key_of(task.id) in self._starts
         return Attempt(
             task,
             self._state,
             self._root,
             watch=self._watch,
             stop_requested=self._stop_requested,
+            gate=self._before(task) if held else None,
             budget=self._budget.beside(
                 total(spent for name, spent in self._spent.items() if name != task.id),
                 total(spent for name, spent in self._foreseen.items() if name not in self._results and name != task.id),
             ),
         )
+
+    def _before(self, task: Task) -> starting.Gate:
+        """What is known before a step begins, and the rules of phase pre-step that decide on it."""
+
+        def facts(attempt: int, reserved: Spent) -> Mapping[str, Any]:
+            past, name = self._state.journal.past, name_of(self._spec)
+            bought = purse.look(self._state.paid, name)
+            done = {one: found.record for one, found in self._results.items() if found.record is not None}
+            waiting = [key for step, key in self._keys.items() if step not in done]
+            spent = accounts(self._lock, past, bought, done.values(), waiting)
+            there = [
+                (self._root / task.inputs[port]["path"]).exists()
+                if port in task.inputs
+                else self._state.store.present(task.digests.get(port, "")) is True
+                for port in task.entry["takes"]
+            ]
+            return starting.facts(task.entry, task.executor, attempt, there, spent, reserved, bought.mark)
+
+        def ask(data: Mapping[str, Any]) -> None:
+            key = starting.key_of(task.id)
+            given = {**self._texts, key: starting.text(task.id, data)}
+            outcomes = [one for one in self._judge(given, {key}) if one["step"] == key]
+            for outcome in outcomes:
+                self._tell("gate", task.id, outcome=dict(outcome))
+            if stopping := [one for one in outcomes if blocks(one)]:
+                self._state.journal.append("gate_evaluated", tally(outcomes, task.id))
+                raise starting.NotBegun("; ".join(f"{one['rule']}: {one.get('remedy', '')}" for one in stopping))
+
+        return starting.Gate(facts, ask)
 
     def _say_unused(self, step: Mapping[str, Any], parts: Mapping[str, str | None]) -> None:
         """A state that another form of this very step has saved is not gone on with; by what they differ is said."""
@@ -315,6 +348,9 @@ class Walk:
             if over.refusal.code != NOT_BEGUN:
                 self._exhausted = over.refusal.message
             return self._refused(decision, over.refusal)
+        except starting.NotBegun as held:
+            self._spend(task)
+            return self._leave(blocked(task.id, "held_back", str(held)))
         except Stopped:
             self._stopped = True
             self._tell("interrupted", task.id)
@@ -388,12 +424,13 @@ class Walk:
 
     def _gate(self, step: str, record: Mapping[str, Any]) -> None:
         """Ask the judge about the reports of this step; what blocks on it stops all that comes after it."""
-        texts = evidence.reports_of(record, self._state.store)
-        if not texts:
+        texts = evidence.reports_of(record, self._state.store) | starting.texts(self._lock, step, record)
+        # a step that began before there was such a rule was never asked, which is no pass
+        asked = {step, *texts, *({starting.key_of(step)} & self._starts)}
+        if not texts and len(asked) == 1:
             return
         self._texts.update(texts)
         self._reports.update({key: evidence.parse(text, key) for key, text in texts.items()})
-        asked = {step, *texts}
         outcomes = [one for one in self._judge(dict(self._texts), asked) if one["step"] in asked]
         stopping = [outcome["rule"] for outcome in outcomes if blocks(outcome)]
         for outcome in outcomes:

@@ -162,6 +162,74 @@ def test_killed_before_it_is_settled_all_of_it_counts(
     assert told(root, form(root, NEXT))["gpu_hours"].spent > after["gpu_hours"].spent
 
 
+def asked(content: Mapping[str, Any], *steps: str) -> dict[str, Any]:
+    """The same, with a rule of phase pre-step about these steps."""
+    rules = [{"rule": "lab/kept", "mode": "block", "report": "start", "from": f"step:start.{one}"} for one in steps]
+    return {**content, "obligations": [*content["obligations"], *rules]}
+
+
+class Strict:
+    """A judge that holds a step back until an attempt of this number."""
+
+    def __init__(self, least: int) -> None:
+        self.least, self.seen = least, list[dict[str, Any]]()
+
+    def __call__(self, reports: Mapping[str, bytes], steps: Any = None) -> list[dict[str, Any]]:
+        found = []
+        for key in steps or ():
+            if key.startswith("start."):
+                report = json.loads(reports[key])
+                self.seen.append(report["data"])
+                word = "pass" if report["data"]["attempt"]["value"] >= self.least else "fail"
+                about = {"rule": "lab/kept", "step": key, "remedy": "wait"}
+                found.append({**about, "outcome": word, "blocking": True, "blocks": word == "fail"})
+        return found
+
+
+def test_a_rule_holds_back_one_step_and_gives_back_what_was_set_aside(root: Path, known: dict[str, float]) -> None:
+    content, judge = asked(form(root, NEXT), "grow"), Strict(2)
+    before = told(root, content)
+    run = go(root, content, judge=judge)
+    assert run.outcome == "blocked"
+    assert {one.step: (one.status, one.reason) for one in run.steps} == {
+        "make": ("reused", "unchanged"),
+        "grow": ("blocked", "held_back"),
+        "join": ("blocked", "upstream_failed"),
+        "aside": ("blocked", "upstream_failed"),
+    }
+    assert run.steps[1].detail == "lab/kept: wait"
+    (data,) = judge.seen
+    assert data["budgets"]["wall_s"]["reserved"]["value"] == pytest.approx(known["wall_s"])
+    assert (data["inputs"]["all"]["value"], data["inputs"]["missing"]["value"]) == (1, 0)
+    assert [(line.type, line.data.get("blocking")) for line in lines(root)[-5:-2]] == [
+        ("step_claimed", None),
+        ("gate_evaluated", ["lab/kept"]),
+        ("step_interrupted", None),
+    ]
+    after = told(root, content)
+    assert {one.reserved for one in after.values()} == {0.0}
+    assert after["wall_s"].spent - before["wall_s"].spent < known["wall_s"], "it did no work"
+    assert go(root, content, judge=judge).outcome == "done", "asked again, it passes"
+    # what was not done before it was asked is no evidence, and what was committed is
+    texts = {path.stem: json.loads(path.read_text()) for path in (root / "generated/toy/evidence/reports").glob("*")}
+    assert texts["start.grow"]["data"] == judge.seen[1] == claims(root)[-1].data["start"]
+
+
+def test_killed_between_the_report_and_the_step_it_is_asked_again(root: Path, known: dict[str, float]) -> None:
+    content, judge = asked(form(root, NEXT), "grow"), Strict(1)
+    assert in_child(dying, root, content, "step_claimed", "after") == -signal.SIGKILL
+    assert claims(root)[-1].data["start"]["attempt"]["value"] == 1, "it is durable before anything is decided"
+    assert go(root, content, judge=judge).outcome == "done"
+    assert [one["attempt"]["value"] for one in judge.seen] == [2, 2], "before the step, and with its reports"
+    (record,) = [line.data for line in lines(root) if line.type == "step_committed" and "start" in line.data]
+    assert record["start"] == claims(root)[-1].data["start"] == judge.seen[1]
+
+
+def test_a_plan_without_such_a_rule_says_nothing_of_it(root: Path, known: dict[str, float]) -> None:
+    assert go(root, form(root, NEXT)).outcome == "done"
+    assert not any("start" in line.data for line in lines(root))
+
+
 def test_killed_when_it_is_settled_it_counts_once(root: Path, known: dict[str, float]) -> None:
     assert in_child(dying, root, form(root, NEXT), "step_staged", "after") == -signal.SIGKILL
     staged = told(root, form(root, NEXT))

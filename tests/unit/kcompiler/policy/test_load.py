@@ -134,7 +134,7 @@ WRONG_RULES = [
     ("a phase of a warning", changed("remedy:", "mode: warn\nphase: release\nremedy:"), "KC6002", 1, "never does"),
     (
         "a phase that nothing enforces",
-        changed("remedy:", "phase: pre-step\nremedy:"),
+        changed("remedy:", "phase: post-step\nremedy:"),
         "KC6002",
         6,
         "'report' or 'release'",

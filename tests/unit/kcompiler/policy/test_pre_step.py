@@ -1,0 +1,312 @@
+"""A rule of phase pre-step decides right before each step begins, on what the machine says of it then; it holds back
+that step alone, is asked again, and decides the same in the verdict, in an audit and in a stranger's hands."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kcompiler import lock
+from kcompiler.audit import audit, packing, records
+from kcompiler.audit.bundle import audit_bundle
+from kcompiler.cli import _main
+from kcompiler.cli.run import judge_of
+from kcompiler.front import compile_spec
+from kcompiler.judge import judge
+from kcompiler.plan import make
+from kcompiler.project import Project
+from kcompiler.verifier import facts, main, starts
+from kcompiler.verifier.main import Trust
+from kcompiler.verifier.zipped import pack
+from runtime.machine import apply as machine
+from tests.unit.kcompiler.audit.forger import JOURNAL, Files, forge
+from tests.unit.kcompiler.policy.test_phases import NOW, PACK, project
+
+TRIES = """\
+id: tries
+title: The data are made at the right attempt
+on: start
+phase: pre-step
+where: {step: name, has: data}
+kind: bound
+params: {metric: attempt, op: "OP", threshold: "NUMBER", unit: count}
+remedy: ask whoever keeps the pack
+"""
+LEFT = """\
+id: left
+title: Some time is left before each step
+on: start
+phase: pre-step
+kind: bound
+params: {metric: budgets.wall_s.left_share, op: ">=", threshold: "0.1", unit: "1"}
+remedy: raise budgets.wall_s
+"""
+EVIDENCE = "generated/answers/evidence"
+
+
+def tries(op: str, number: str) -> dict[str, str]:
+    return {"tries": TRIES.replace("OP", op).replace("NUMBER", number)}
+
+
+def test_what_does_not_pass_holds_the_step_back_and_is_asked_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = project(tmp_path, tries(">=", "2"))
+    assert _main(["apply", str(spec), "--backend", "null"]) == 1
+    told = capsys.readouterr()
+    assert "data did not begin: lab/tries: ask whoever keeps the pack" in told.err
+    assert "data: gate lab/tries is fail: 1 count misses >= 2" in told.err
+    assert re.search(r"\noutcome=held-back code=1 next=mend it, then kcompiler apply \S+\n$", told.err)
+    assert not list((tmp_path / EVIDENCE / "reports").glob("start*")), "of an attempt that came to nothing"
+    verdict = json.loads(Project(tmp_path).verdict("answers").read_text())
+    (one,) = (one for one in verdict["outcomes"] if one["rule"] == "lab/tries")
+    assert (one["outcome"], one["blocks"], one["phase"], one["step"]) == (
+        "not_evaluated",
+        True,
+        "pre-step",
+        "start.data",
+    )
+    # the next attempt is the second; a run without any result is not taken for a forged one
+    (tmp_path / EVIDENCE).rename(tmp_path / "kept")
+    assert _main(["apply", str(spec), "--backend", "null"]) == 1
+    assert "held-back" not in capsys.readouterr().err
+    verdict = json.loads(Project(tmp_path).verdict("answers").read_text())
+    (one,) = (one for one in verdict["outcomes"] if one["rule"] == "lab/tries")
+    assert (one["outcome"], one["observed"]) == ("pass", "2")
+
+
+def test_a_step_that_began_before_the_rule_was_never_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = project(tmp_path, tries("<=", "9"))
+    held = spec.read_text()
+    spec.write_text(held.replace(", lab]", "]"))
+    assert _main(["apply", str(spec), "--backend", "null"]) == 1
+    spec.write_text(held)
+    capsys.readouterr()
+    assert _main(["apply", str(spec), "--backend", "null"]) == 1
+    told = capsys.readouterr().err
+    advice = "began before this was asked (`kcompiler apply --force`)"
+    assert f"data: gate lab/tries is not_evaluated: the step has no result, or {advice}" in told
+    assert _main(["apply", str(spec), "--backend", "null", "--force", "data"]) == 1
+    assert advice not in capsys.readouterr().err
+    verdict = json.loads(Project(tmp_path).verdict("answers").read_text())
+    assert [one["outcome"] for one in verdict["outcomes"] if one["rule"] == "lab/tries"] == ["pass"]
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("{step: name, has: dta}", "no step has the name `dta`"),
+        ("{step: kind, has: trian}", "no step has the kind `trian`"),
+        ("{step: params.devise, has: cuda}", "has a parameter at `params.devise`"),
+    ],
+)
+def test_a_misspelt_step_is_an_error_at_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], where: str, words: str
+) -> None:
+    spec = project(tmp_path, {"tries": tries("<=", "9")["tries"].replace("{step: name, has: data}", where)})
+    assert _main(["plan", str(spec)]) == 1
+    told = capsys.readouterr().err
+    assert re.findall(r"error\[(KC\d+)\]", told) == ["KC6026"], told
+    assert words in told
+    assert "--> policies/lab/tries/rule.yaml:5:" in told
+    if "params" not in where:
+        assert "did you mean `" in told
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("phase: pre-step\n", ""),
+        ("phase: pre-step", "phase: release"),
+        ("phase: pre-step", "phase: plan"),
+        ("on: start", "on: eval.answers"),
+        ("on: start", "on: plan"),
+        ("remedy:", "waivable: true\nremedy:"),
+    ],
+)
+def test_it_is_about_steps_that_begin_and_about_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str
+) -> None:
+    text = tries("<=", "9")["tries"]
+    assert text.count(old) == 1
+    spec = project(tmp_path, {"tries": text.replace(old, new)})
+    (tmp_path / "policies/lab/pack.yaml").write_text(PACK)
+    assert _main(["plan", str(spec)]) == 1
+    assert "KC6055" in re.findall(r"error\[(KC\d+)\]", capsys.readouterr().err)
+
+
+def test_new_rules_about_it_are_proven_by_their_cases(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "policies").mkdir()
+    asked = ["--metric", "budgets.usd.left_share", "--op", ">=", "--threshold", "0.1"]
+    assert _main(["policy", "new", "lab", "--on", "start", *asked]) == 0
+    assert "phase: pre-step\n" in (tmp_path / "policies/lab/usd-left-share/rule.yaml").read_text()
+    assert _main(["policy", "test", "lab"]) == 0
+    assert re.search(r"1 rules, 4 cases, \d+ slips, 0 unnoticed", capsys.readouterr().out)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A plan with such rules carried out by the null backend; nothing else is asked until the end."""
+    root = tmp_path_factory.mktemp("begun")
+    home = Project(root)
+    spec = project(root, {**tries("<=", "9"), "left": LEFT})
+    spec.write_text(spec.read_text().replace("gpu_hours: 0", "gpu_hours: 2"))
+    made, _ = make(compile_spec(spec, root), home, "null")
+    assert made is not None
+    home.lock("answers").parent.mkdir(parents=True)
+    home.lock("answers").write_text(lock.dump(made), encoding="utf-8")
+    ask = judge_of(made, home)
+
+    def only_before(reports: Mapping[str, bytes], steps: Any = None) -> list[dict[str, Any]]:
+        asked = {one for one in steps or () if one.startswith("start.")}
+        return [{**asdict(one), "blocking": one.mode == "block"} for one in ask(reports, asked).outcomes]
+
+    run = machine.apply(made, root=root, judge=only_before)
+    assert run.outcome == "done"
+    given = {**run.texts, **facts.reports(made)}
+    verdict = judge(given, made["obligations"], lock=lock.plan_digest(made))
+    home.verdict("answers").write_text(verdict.dump(), encoding="utf-8")
+    mine = {(one.rule, one.step): one.outcome for one in verdict.outcomes if one.phase == "pre-step"}
+    steps = [step["id"] for step in made["steps"]]
+    assert mine == {("lab/tries", "start.data"): "pass"} | {("lab/left", f"start.{one}"): "pass" for one in steps}
+    return root
+
+
+def test_an_audit_and_a_stranger_decide_the_same(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [one for one in audit(done, "answers").findings if one.severity != "note"] == []
+    data = packing.bundle(done, "answers")
+    found, alone = audit_bundle(data, Trust(as_of=NOW))[0], main.check(data, Trust(as_of=NOW))
+    assert [one for one in found.findings if one.severity not in ("note", "unsigned")] == []
+    assert (found.exit_code, alone.code, alone.findings) == (7, 7, ())
+    made = lock.read(Project(done).lock("answers"))
+    used = {json.loads(line)["data"]["step"]: json.loads(line)["data"] for line in lines_of(done)}
+    for step, one in facts.starts(made, used).items():
+        assert facts.dump(one) == (done / EVIDENCE / "reports" / f"{step}.json").read_bytes(), "one text on both sides"
+    assert _main(["show", "rules", str(Project(done).lock("answers")), "tries"]) == 0
+    assert "/data/attempt" in capsys.readouterr().out
+
+
+def lines_of(root: Path) -> list[bytes]:
+    return (root / EVIDENCE / "journal.jsonl").read_bytes().splitlines()
+
+
+def richer(data: dict[str, Any]) -> None:
+    data["budgets"]["gpu_hours"]["spent"]["value"] = 0.25
+    data["budgets"]["gpu_hours"]["left"]["value"] -= 0.25
+    share = data["budgets"]["gpu_hours"]["left"]["value"] / data["budgets"]["gpu_hours"]["limit"]["value"]
+    data["budgets"]["gpu_hours"]["left_share"]["value"] = share
+
+
+def bolder(data: dict[str, Any]) -> None:
+    data["budgets"]["wall_s"]["left_share"]["value"] = 0.5
+
+
+def other(data: dict[str, Any]) -> None:
+    data["device"] = "cuda"
+
+
+def later(data: dict[str, Any]) -> None:
+    data["began"] = "2026-01-01T00:00:00Z"
+
+
+def again(data: dict[str, Any]) -> None:
+    data["attempt"]["value"] = 3
+
+
+BOTH = ("step_committed", "step_claimed")
+
+
+@pytest.mark.parametrize(("types", "lie"), [(BOTH[:1], later), (BOTH, richer), (BOTH, other)])
+def test_a_forged_beginning_is_found_with_every_digest_made_again(
+    done: Path, types: tuple[str, ...], lie: Callable[[dict[str, Any]], None]
+) -> None:
+    """Whoever forges the line that set aside for the step, too, has the sums and the lock against them."""
+    files: Files = packing.files(done, "answers")
+
+    def relied(text: bytes) -> bytes:
+        line = json.loads(text)
+        if line["type"] in types and line["data"]["step"] == "train-kd":
+            lie(line["data"]["start"])
+        return json.dumps(line).encode()
+
+    for path in (JOURNAL, f"{EVIDENCE}/journal.jsonl"):
+        files[path] = b"".join(relied(text) + b"\n" for text in files[path].splitlines())
+    forged = pack(forge(files, "answers", lambda reports: lie(reports["start.train-kd"]["data"])))
+    found, alone = audit_bundle(forged, Trust(as_of=NOW))[0], main.check(forged, Trust(as_of=NOW))
+    place = f"{EVIDENCE}/reports/start.train-kd.json"
+    assert {one.subject for one in found.findings if one.severity == "evidence"} == {place}
+    assert {one.code for one in found.findings if one.severity == "evidence"} == {"KA22"}
+    assert {subject for _, subject, _ in alone.findings} == {place}
+    assert (found.exit_code, alone.code) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("lie", "words"),
+    [
+        (bolder, "of budget `wall_s` it says something else than the line that set aside for the step"),
+        (again, "it is not what the line of the journal says that set aside for the step"),
+        (None, "no line of the journal says that the step begins"),
+    ],
+)
+def test_a_beginning_contradicts_the_line_that_set_aside_for_it(
+    done: Path, lie: Callable[[dict[str, Any]], None] | None, words: str
+) -> None:
+    made = lock.read(Project(done).lock("answers"))
+    lines, _ = records.state_journal(done)
+    assert lines is not None
+    used, _ = records.in_use(done / EVIDENCE / "journal.jsonl", "journal", lines)
+    assert list(starts.wrong(made, used, lines, b"")) == []
+    assert list(starts.wrong(made, used, None, b"")) == []
+    if lie is None:
+        lines = [line for line in lines if line.type != "step_claimed" or line.data["step"] != "train-kd"]
+    else:
+        # the parsed lines are shared by all tests of this module
+        lines, used = copy.deepcopy((lines, used))
+        for data in [line.data for line in lines if line.type in BOTH] + list(used.values()):
+            if data["step"] == "train-kd":
+                lie(data["start"])
+    assert list(starts.wrong(made, used, lines, b"")) == [("train-kd", words)]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_report_that_is_changed_or_gone_is_found(done: Path, tmp_path: Path, gone: bool) -> None:
+    root = tmp_path / "spoilt"
+    shutil.copytree(done, root)
+    path = root / EVIDENCE / "reports" / "start.data.json"
+    if gone:
+        path.unlink()
+    else:
+        path.write_text(path.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+    assert "KA22" in {one.code for one in audit(root, "answers").findings}
+
+
+def test_a_paid_step_needs_money_and_a_switch_stops_all(tmp_path: Path) -> None:
+    """The two rules of README, for a spec that pays nobody."""
+    paid = LEFT.replace("wall_s", "usd").replace("kind: bound", "where: {step: kind, has: harvest}\nkind: bound")
+    switch = tries("<=", "0")["tries"].replace("where: {step: name, has: data}\n", "")
+    spec = project(tmp_path, {"left": paid, "tries": switch})
+    made, found = make(compile_spec(spec, tmp_path), Project(tmp_path))
+    assert made is not None, found
+    asked = [one for one in made["obligations"] if one["pack"] == "lab@1"]
+    assert [one["from"] for one in asked] == sorted(f"step:start.{step['id']}" for step in made["steps"])
+    assert {one["rule"] for one in asked} == {"lab/tries"}
+
+
+def test_the_plan_says_which_rules_ask_before_a_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = project(tmp_path, {**tries("<=", "9"), "left": LEFT})
+    assert _main(["plan", str(spec)]) == 0
+    told = capsys.readouterr().out
+    assert "~ lab/tries decides right before it begins: data" in told
+    assert re.search(r"~ lab/left decides right before it begins: \S+ ×10", told)
