@@ -124,7 +124,7 @@ class Plain:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.write, self.total, self.every_s, self.clock = write, total, every_s, clock
-        self.count, self.shown_at, self.pace = 0, 0.0, Pace(clock)
+        self.count, self.shown_at, self.begun, self.pace = 0, 0.0, "", Pace(clock)
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         line = self._line(event)
@@ -136,7 +136,7 @@ class Plain:
         self.pace.saw(event)
         if kind == "step_started":
             self.pace.begin()
-            self.shown_at = self.clock()
+            self.shown_at, self.begun = self.clock(), step
             return f"{self._next()} {step}: {shortened(event.get('detail') or event.get('reason', ''))}"
         if kind == "progress":
             if self.clock() - self.shown_at < self.every_s:
@@ -144,11 +144,9 @@ class Plain:
             self.shown_at = self.clock()
             more = ", ".join(filter(None, (event.get("note", ""), self.pace.words)))
             return f"        {step}: {event['done']}/{event['total']} {more}".rstrip()
-        return (
-            f"{self._next() if kind in ('step_reused', 'blocked') else '       '} {ended(event)}"
-            if ended(event)
-            else ""
-        )
+        # one that was begun, and held back, is counted already
+        first = kind in ("step_reused", "blocked") and step != self.begun
+        return f"{self._next() if first else '       '} {ended(event)}" if ended(event) else ""
 
     def _next(self) -> str:
         self.count += 1
@@ -212,11 +210,11 @@ class Live:
         elif event["event"] == "progress" and self.task is not None:
             note = "  ".join(filter(None, (event.get("note", ""), self.pace.words)))
             self.bar.update(self.task, total=event["total"], completed=event["done"], note=note)
-        if event["event"] in ("step_committed", "step_failed") and self.task is not None:
+        if event["event"] in ("step_reused", "blocked") and self.task is None:
+            self.count += 1
+        if event["event"] in ("step_committed", "step_failed", "blocked") and self.task is not None:
             self.bar.remove_task(self.task)
             self.task = None
-        if event["event"] in ("step_reused", "blocked"):
-            self.count += 1
         line = ended(event)
         if line:
             self.bar.console.print(line, highlight=False, markup=False)

@@ -64,6 +64,7 @@ def test_what_does_not_pass_holds_the_step_back_and_is_asked_again(
     told = capsys.readouterr()
     assert "data did not begin: lab/tries: ask whoever keeps the pack" in told.err
     assert "data: gate lab/tries is fail: 1 count misses >= 2" in told.err
+    assert "\n        data: blocked, lab/tries" in told.err, "counted when it began"
     assert re.search(r"\noutcome=held-back code=1 next=mend it, then kcompiler apply \S+\n$", told.err)
     assert not list((tmp_path / EVIDENCE / "reports").glob("start*")), "of an attempt that came to nothing"
     verdict = json.loads(Project(tmp_path).verdict("answers").read_text())
