@@ -484,6 +484,14 @@ def what_a_plan_says_of_itself_is_judged_and_is_no_evidence_of_anything_made() -
     assert judge.judge(both, [late], lock=pin).outcomes[0].outcome == "error"
     (one,) = judge.gate_files([], [early], own=given, only_given=True).outcomes
     assert one.outcome == "pass"
+    # of a step that began before a rule asked about it nothing can be had but by beginning it again
+    begun = obligation(bound("x", ">=", "0.5"), phase="pre-step", from_="step:start.measure", report="start")
+    (lost,), (missing,) = judge.judge({}, [begun]).outcomes, judge.judge({}, [late]).outcomes
+    assert (lost.outcome, missing.outcome) == ("not_evaluated", "not_evaluated")
+    assert "apply --force" in lost.reason
+    assert "--force" not in missing.reason
+    began = {"start.measure": report({"x": number(0.9)}, step="start.measure", kind="start.x")}
+    assert "--force" not in judge.judge(began, [begun]).outcomes[0].reason
 
 
 def a_rule_of_the_release_blocks_the_release_alone() -> None:
