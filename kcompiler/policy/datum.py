@@ -76,6 +76,8 @@ def _counted(node: dict[str, object]) -> tuple[int, int] | None:
     """The counts behind a value: `k` of `n`, or of an F1 the hits `tp` among `fp` and `fn`; None for other numbers."""
     tp, fp, fn = _count(node, "tp"), _count(node, "fp"), _count(node, "fn")
     if tp is not None and fp is not None and fn is not None:
+        if "k" in node:
+            raise BadDatum("`k` beside `tp`, `fp` and `fn`: one value has one count behind it")
         return 2 * tp, 2 * tp + fp + fn
     k, n = _count(node, "k"), _count(node, "n")
     return None if k is None else (k, n or 0)

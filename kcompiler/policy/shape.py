@@ -121,13 +121,14 @@ def units(places: Sequence[Place]) -> set[str]:
     return {str(one.node[UNIT]) for place in places for one in _forms(place) if leaf(one) and UNIT in one.node}
 
 
-def range_of(places: Sequence[Place]) -> tuple[Fraction | None, Fraction | None]:
-    """The least and the largest number that may stand at any of these places; None where there is no end."""
+def range_of(places: Sequence[Place], field: str = "value") -> tuple[Fraction | None, Fraction | None]:
+    """The least and the largest number that may stand in this field of a datum at any of these places; None where there
+    is no end."""
     defined = (_file(ENVELOPE) or {}).get("$defs", {})
     found = []
     for one in (form for place in places for form in _forms(place) if leaf(form)):
         name = str(one.node["$ref"]).partition("#/$defs/")[2]
-        value = defined[name].get("properties", {}).get("value", {})
+        value = defined[name].get("properties", {}).get(field, {})
         found.append([Fraction(value[key]) if key in value else None for key in ("minimum", "maximum")])
     lows, highs = {one[0] for one in found}, {one[1] for one in found}
     return (lows.pop() if len(lows) == 1 else None), (highs.pop() if len(highs) == 1 else None)

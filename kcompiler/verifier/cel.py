@@ -206,8 +206,8 @@ class _Run:
             "value": found.flag if found.flag is not None else found.value,
             "k": found.k,
             "n": found.n,
-            "low": exact_number(found.low),
-            "high": exact_number(found.high),
+            "low": _beyond(min, found.low, found.value),
+            "high": _beyond(max, found.high, found.value),
         }.get(name)
         if name in ("tp", "fp", "fn") and isinstance(above.node.get(name), int):
             value = above.node[name]
@@ -310,6 +310,12 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "rate_low": _rate(lower),
     "rate_high": _rate(upper),
 }
+
+
+def _beyond(of: Callable[..., Fraction], end: Any, value: Optional[Fraction]) -> Optional[Fraction]:
+    """An end of an interval: where it is the double of the value, it is the value."""
+    written = exact_number(end)
+    return None if written is None or value is None else of(written, value)
 
 
 def _seen(raw: Any, pointer: str) -> Any:

@@ -68,6 +68,8 @@ def _counted(node: Dict[str, Any]) -> Optional[Tuple[int, int]]:
     """Hits and whole behind a value: k of n, or of an F1 twice tp of it with fp and fn."""
     tp, fp, fn = (_count(node, name) for name in ("tp", "fp", "fn"))
     if tp is not None and fp is not None and fn is not None:
+        if "k" in node:
+            raise BadDatum("`k` beside `tp`, `fp` and `fn`")
         return 2 * tp, 2 * tp + fp + fn
     k, n = _count(node, "k"), _count(node, "n")
     return None if k is None else (k, n or 0)

@@ -138,8 +138,9 @@ def _of_datum(run: Run, above: At, name: str) -> Value:
         "value": datum.flag if datum.flag is not None else datum.value,
         "k": datum.k,
         "n": datum.n,
-        "low": datum.low,
-        "high": datum.high,
+        # counts are exact, ends are doubles: the double of the value is the value
+        "low": None if datum.low is None or datum.value is None else min(datum.low, datum.value),
+        "high": None if datum.high is None or datum.value is None else max(datum.high, datum.value),
     }.get(name)
     if name in ("tp", "fp", "fn") and isinstance(above.node.get(name), int):
         found = int(above.node[name])

@@ -260,14 +260,14 @@ def test_the_largest_number_is_still_one() -> None:
     assert run.truth(typed.tree)
 
 
-DATUM = {"value": 0.5, "unit": "ratio", "tag": "measured", "k": 1, "n": 2, "tp": 1, "fp": 1, "fn": 1}
+DATUM = {"value": 0.5, "unit": "ratio", "tag": "measured", "k": 1, "n": 2}
 
 
 def test_a_datum_says_of_itself_what_it_says() -> None:
-    data = {"d": DATUM, "f": {"value": 2.0, "unit": "s", "tag": "measured", "by": "clock"}}
+    data: dict[str, dict[str, Any]] = {"d": DATUM, "f": {"value": 2.0, "unit": "s", "tag": "measured", "by": "clock"}}
+    f1 = {"value": 0.5, "unit": "ratio", "tag": "measured", "n": 2, "tp": 1, "fp": 1, "fn": 1}
     for text, said in {
         "report.d.k + report.d.n": 3,
-        "has(report.d.tp) && report.d.tp == 1 && has(report.d.fn) && report.d.fn == 1": True,
         "has(report.d.low)": False,
         "report.f.unit": "s",
         "has(report.f.by) ? report.f.by : 'nobody'": "clock",
@@ -277,6 +277,10 @@ def test_a_datum_says_of_itself_what_it_says() -> None:
         "rate_high(4, 4)": 1,
     }.items():
         assert cel.evaluated(cel.compiled(text, {"report": REPORT}), {"report": data}) == said, text
+    text = "has(report.d.tp) && report.d.tp == 1 && has(report.d.fn) && report.d.fn == 1"
+    assert cel.evaluated(cel.compiled(text, {"report": REPORT}), {"report": {"d": f1}}) is True
+    with pytest.raises(cel.Unsound, match="one value has one count behind it"):
+        cel.evaluated(cel.compiled(text, {"report": REPORT}), {"report": {"d": {**f1, "k": 1}}})
     for text in ("rate_low(5, 4) > 0.0", "rate_low(-1, 4) > 0.0", "rate_low(0, 0) >= 0.0"):
         with pytest.raises(cel.Unsound, match="no rate"):
             cel.evaluated(cel.compiled(text, {}), {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from kcompiler import diagnostic
 from kcompiler.policy import cases, kinds
 from runtime.contract import report as facts
+from runtime.contract.statistics import rates
 from tests.unit.kcompiler.policy.test_load import RULE, lab
 
 SAMPLE = json.loads((Path(__file__).parent / "asserted.json").read_text(encoding="utf-8"))
@@ -45,11 +47,38 @@ ALWAYS = [
     ("eval.tool_use", f"size({TOOLS}) < 1 || {TOOLS}.all(t, {TOOLS}[t].exact_call.value >= 0)"),
     ("eval.tool_use", f"{RIGHT}.value > 0.9 ? {ROWS} >= 0 : {RIGHT}.value <= 0.9"),
     ("eval.tool_use", f"{RIGHT}.value in [0.5] || !({RIGHT}.value in [0.5])"),
+    ("eval.tool_use", f"{RIGHT}.k <= {RIGHT}.n"),
+    ("eval.tool_use", f"{RIGHT}.n >= {RIGHT}.k && {RIGHT}.value <= 1.0"),
+    ("eval.tool_use", f"!({RIGHT}.k > {RIGHT}.n)"),
+    ("eval.tool_use", f"{RIGHT}.k < {RIGHT}.n + 1"),
+    ("eval.tool_use", f"{RIGHT}.k - {RIGHT}.n <= 0"),
+    ("eval.tool_use", f"2 * {RIGHT}.k <= {RIGHT}.n + {RIGHT}.k"),
+    ("eval.tool_use", f"{RIGHT}.value * double({RIGHT}.n) <= double({RIGHT}.n)"),
+    ("eval.tool_use", f"double({RIGHT}.n) * {RIGHT}.value == double({RIGHT}.k)"),
+    ("eval.tool_use", f"{RIGHT}.value * {RIGHT}.value <= {RIGHT}.value"),
+    ("eval.tool_use", f"(1.0 - {RIGHT}.value) * double({RIGHT}.n) >= 0"),
+    ("eval.tool_use", f"{RIGHT}.n * {RIGHT}.k >= {RIGHT}.k * {RIGHT}.n"),
+    ("eval.tool_use", f"double({RIGHT}.k) / double({RIGHT}.n) <= 1"),
+    ("eval.tool_use", f"double({RIGHT}.k) / double({RIGHT}.n) == {RIGHT}.value"),
+    ("eval.tool_use", f"!has({RIGHT}.low) || {RIGHT}.value >= {RIGHT}.low"),
+    ("eval.tool_use", f"!has({RIGHT}.low) || !has({RIGHT}.high) || {RIGHT}.low <= {RIGHT}.high"),
+    ("eval.tool_use", f"!has({RIGHT}.low) || {RIGHT}.low <= {RIGHT}.value + 0.5"),
+    ("eval.tool_use", f"!has({RIGHT}.low) || {RIGHT}.low >= 0"),
+    ("eval.tool_use", f"!has({RIGHT}.high) || {RIGHT}.high < 1.5"),
+    ("eval.tool_use", "!has(report.kd_gain.low) || report.kd_gain.low <= report.kd_gain.value"),
+    ("eval.tool_use", f"rate_low({RIGHT}.k, {RIGHT}.n) <= {RIGHT}.value"),
+    ("eval.tool_use", f"rate_low({RIGHT}.k, {RIGHT}.n + 1) <= rate_high({RIGHT}.k, {RIGHT}.n + 1)"),
+    ("eval.tool_use", f"max(report.controls.value, {ROWS}) >= {ROWS}"),
+    ("eval.tool_use", f"min({RIGHT}.k, {RIGHT}.n) <= {RIGHT}.n"),
+    ("eval.tool_use", "abs(report.kd_gain.value) >= report.kd_gain.value"),
+    ("eval.tool_use", f"{ROWS} > report.controls.value || report.controls.value > 2.0 || {ROWS} <= 2.0"),
     ("probes", "size(report.probes) >= 1"),
     ("probes", "report.probes.exists(p, p.passed.value || !p.passed.value)"),
     ("probes", 'report.probes.all(p, p.subject == "checkpoint" || p.subject == "functions")'),
     ("probes", 'report.probes.all(p, p.passed.tag in ["measured", "estimated", "unavailable"])'),
 ]
+
+
 #: expression that is nearly one of those, and what of the report makes it false
 HONEST: list[tuple[str, dict[str, Any]]] = [
     (f"{ROWS} >= 1", {"/rows": 0}),
@@ -80,6 +109,26 @@ HONEST: list[tuple[str, dict[str, Any]]] = [
     ('report.zoo.best == "always" || report.zoo.best != "constant"', {"/zoo/best": "constant"}),
     ('report.zoo.best.startsWith("m") || report.zoo.best.startsWith("c")', {"/zoo/best": "echo"}),
     (f"{RIGHT}.value > 0.9 ? {ROWS} >= 0 : {RIGHT}.value <= 0.8", {"/runners/student/right": (77, 90)}),
+    (f"{RIGHT}.k < {RIGHT}.n", {"/runners/student/right": (90, 90)}),
+    (f"{RIGHT}.k <= {RIGHT}.n - 1", {"/runners/student/right": (90, 90)}),
+    (f"{RIGHT}.n <= {RIGHT}.k", {"/runners/student/right": (89, 90)}),
+    (f"2 * {RIGHT}.k <= {RIGHT}.n", {"/runners/student/right": (46, 90)}),
+    (f"{RIGHT}.value * double({RIGHT}.n) < double({RIGHT}.n)", {"/runners/student/right": (90, 90)}),
+    (f"{RIGHT}.value * {RIGHT}.value < {RIGHT}.value", {"/runners/student/right": (0, 90)}),
+    (f"{RIGHT}.value * double({ROWS}) <= double({RIGHT}.n)", {"/runners/student/right": (30, 30)}),
+    (f"{RIGHT}.k * {RIGHT}.k <= {RIGHT}.n", {"/runners/student/right": (10, 90)}),
+    (f"double({RIGHT}.k) / double({RIGHT}.n) < 1", {"/runners/student/right": (90, 90)}),
+    (f"double({RIGHT}.k) / {ROWS} <= 0.5", {"/rows": 90, "/runners/student/right": (80, 90)}),
+    (f"has({RIGHT}.low) && {RIGHT}.value > {RIGHT}.low", {"/runners/student/right": rates.rate(0, 90)}),
+    (f"has({RIGHT}.high) && {RIGHT}.high < 1", {"/runners/student/right": rates.rate(90, 90)}),
+    (
+        f"has({RIGHT}.low) && has({RIGHT}.high) && {RIGHT}.high - {RIGHT}.low < 0.1",
+        {"/runners/student/right": rates.rate(1, 2)},
+    ),
+    (f"rate_low({RIGHT}.k, {RIGHT}.n) < {RIGHT}.value", {"/runners/student/right": (0, 90)}),
+    (f"max({RIGHT}.value, 0.2) > {RIGHT}.value", {"/runners/student/right": (81, 90)}),
+    (f"abs({RIGHT}.value - 0.5) > {RIGHT}.value - 0.5", {"/runners/student/right": (81, 90)}),
+    (f"{ROWS} > report.controls.value || report.controls.value > 2.0 || {ROWS} < 2.0", {"/rows": 2, "/controls": 2}),
     (f'{RIGHT}.unit == "ratio"', {"/runners/student/right/unit": "percent"}),
 ]
 
@@ -183,3 +232,32 @@ def test_what_has_too_many_parts_is_not_decided(tmp_path: Path) -> None:
     assert lab(tmp_path, rule=rule("assert", {"that": " || ".join(parts[:12])})).problems != ()
     more = " || ".join(f"{part} && {part.replace('0.9', '0.8')}" for part in parts)
     assert lab(tmp_path, rule=rule("assert", {"that": more})).problems == ()
+
+
+#: right answers of questions
+SIZES = ((0, 1), (1, 1), (0, 7), (3, 7), (7, 7), (1, 3), (45, 90), (89, 90), (1, 5000), (4999, 5000))
+_TERMS = ("value", "low", "high", "double(D.k)", "double(D.n)", "double(D.k) / double(D.n)", "rate_low(D.k, D.n)")
+
+
+def _term(rng: random.Random, depth: int = 2) -> str:
+    if depth and rng.random() < 0.6:
+        return f"({_term(rng, depth - 1)} {rng.choice('+-*')} {_term(rng, depth - 1)})"
+    found = rng.choice((*_TERMS, "0.5", "1.0", "2.0"))
+    return (found if found[0] in "dr0123" else f"D.{found}").replace("D.", f"{RIGHT}.")
+
+
+def test_what_is_called_always_true_is_true_of_every_rate() -> None:
+    """Refused without proof, an honest rule could not be written."""
+    rng, seen = random.Random(7), 0
+    kind = kinds.load("assert")
+    there = f"!has({RIGHT}.low) || !has({RIGHT}.high) || "
+    reports = [{**SAMPLE, "data": copy.deepcopy(SAMPLE["data"])} for _ in range(len(SIZES))]
+    for report, (k, n) in zip(reports, SIZES, strict=True):
+        cases.apply(report["data"], {"/runners/student/right": rates.rate(k, n)}, [])
+    for _ in range(120):
+        one = f"{_term(rng)} {rng.choice(('<=', '>=', '<', '>', '=='))} {_term(rng)}"
+        params = kind.params.model_validate({"that": there + one})
+        if not list(kind.faults(params, "eval.tool_use", {})) and kind.idle(params, ["eval.tool_use"]):
+            seen += 1
+            assert "fail" not in {kind.judge(params, report, None, None).word for report in reports}, one
+    assert seen > 10
