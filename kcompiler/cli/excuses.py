@@ -185,4 +185,4 @@ def keep(made: Mapping[str, Any], home: Project) -> None:
         elif not path.is_dir() and path.relative_to(folder).as_posix() not in texts:
             path.unlink()
     for name, data in texts.items():
-        write(home, folder / name, data.decode("utf-8", "surrogateescape"))
+        write(home, folder / name, data)

@@ -37,7 +37,10 @@ def waiver() -> None:
 @click.option("--days", type=click.IntRange(1), default=30, show_default=True, help="How long it is to last.")
 @PROFILE
 def new(target: Path, rule: str, step: str, days: int, profile: str) -> None:
-    """Write a waiver for what RULE found in the verdict on TARGET; what only people know is left blank."""
+    """Write a waiver for what RULE found in the verdict on TARGET; what only people know is left blank.
+
+    A rule that a waiver excuses now may be named, too: the next one is approved before that one ends.
+    """
     from kcompiler import waiver as room
     from kcompiler.cli import clock
     from kcompiler.cli.writing import write
@@ -51,7 +54,7 @@ def new(target: Path, rule: str, step: str, days: int, profile: str) -> None:
         (one.get("waivable") for one in made["obligations"] if _is(one, outcome)),
         None,
     )
-    if terms is None or not outcome.get("waivable"):
+    if terms is None or not (outcome.get("waivable") or outcome["outcome"] == "waived"):
         click.echo(f"{outcome['rule']} is {outcome['outcome']}, and its pack lets nobody excuse that", err=True)
         raise Outcome(1, "not-waivable", f"kcompiler show rules {called(target, profile)}")
     folder = home.root / room.FOLDER
@@ -151,10 +154,10 @@ def _verdict(home: project.Project, name: str, again: str) -> Mapping[str, Any]:
 
 
 def _blocking(verdict: Mapping[str, Any], rule: str, step: str) -> Mapping[str, Any]:
-    """The outcome that a waiver is asked for."""
+    """The outcome that a waiver is asked for: one that blocks, or that another waiver excuses until it ends."""
     from kcompiler.diagnostic import suggest
 
-    blocking = [one for one in verdict["outcomes"] if one["blocks"]]
+    blocking = [one for one in verdict["outcomes"] if one["blocks"] or one["outcome"] == "waived"]
     named = [one for one in blocking if one["rule"] == rule or one["rule"].endswith(f"/{rule}")]
     chosen = [one for one in named if step in ("", one["step"])]
     if not named:
@@ -193,7 +196,7 @@ def listed(answer: Answer, folder: Path, as_of: str) -> None:
     answer.found(problems)
     unseen = answer.data["unseen"]
     lines = table([_row(one, least=bool(unseen)) for one in rows], indent="")
-    answer.say("\n".join(lines) + "\n" if rows else "no waivers\n")
+    answer.say("\n".join(lines) + "\n" if rows else _nothing(problems))
     for place in unseen if rows else ():
         answer.say(f"{place} cannot be read here: uses and revocations that it alone tells of are not known\n")
     for one in rows:
@@ -201,6 +204,11 @@ def listed(answer: Answer, folder: Path, as_of: str) -> None:
             answer.say(f"{one['id']} ends in {one['days_left']} days\n")
     if any(one.severity == "error" for one in problems):
         raise Outcome(1, "invalid", f"kcompiler waiver check {folder}")
+
+
+def _nothing(problems: Sequence[Diagnostic]) -> str:
+    unread = sorted({one.file for one in problems if one.severity == "error"})
+    return f"no waiver can be read: {', '.join(unread)}\n" if unread else "no waivers\n"
 
 
 def _row(one: Mapping[str, Any], *, least: bool) -> list[str]:

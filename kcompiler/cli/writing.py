@@ -8,7 +8,7 @@ from kcompiler.cli.outcome import Outcome
 from kcompiler.project import Project
 
 
-def write(home: Project, path: Path, text: str) -> None:
+def write(home: Project, path: Path, text: str | bytes) -> None:
     """Replace or create a file of the project. Raises Outcome: a link leads out of the project, or the disk refuses."""
     # imported here: verbs that write nothing do without the machine
     from runtime.machine.durable import StorageFailed

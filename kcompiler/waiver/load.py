@@ -5,13 +5,14 @@ Whatever cannot be read excuses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kcompiler import source
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.policy.typed import typed
+from kcompiler.veil import KEY
 from kcompiler.waiver.approved import END
 from kcompiler.waiver.file import Waiver
 from runtime import digest
@@ -84,6 +85,8 @@ def envelopes(folder: Path) -> dict[str, bytes]:
 
 def parsed(data: bytes, shown: str, held: Mapping[str, bytes] | None = None) -> tuple[Loaded | None, list[Diagnostic]]:
     """The same of bytes, with the signatures that are `held`; the name of the file is the last part of `shown`."""
+    if keys := list(_keys(data, shown)):
+        return None, keys
     tree, problems = source.load(shown, data)
     waiver, wrong = typed(Waiver, tree, code=CODE, note=_NOTE)
     problems += [_signed(one, shown) if one.summary == _NAMES else one for one in wrong]
@@ -102,6 +105,20 @@ def parsed(data: bytes, shown: str, held: Mapping[str, bytes] | None = None) -> 
         return None, problems
     pin = digest.of_bytes(data)
     return Loaded(waiver=waiver, digest=pin, file=shown, tree=tree, data=data, envelopes=held or {}), problems
+
+
+def _keys(data: bytes, shown: str) -> Iterator[Diagnostic]:
+    """Keys written out, in comments too: a waiver is printed, and copied into evidence as it is."""
+    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
+        for found in KEY.finditer(line):
+            yield Diagnostic(
+                code="KC4209",
+                file=shown,
+                line=number,
+                column=found.start() + 1,
+                summary="this looks like a key",
+                help="revoke it, then take it out: whoever reads the evidence reads the waiver",
+            )
 
 
 def _signed(found: Diagnostic, shown: str) -> Diagnostic:

@@ -85,6 +85,16 @@ def excused(home: Home) -> Path:
         key = key_file(home.root / ".kcompiler" / who, PEOPLE[who])
         assert f"{who} approves WV-0001" in home.run(*sign.split()[1:-1], key, code=LIGHT).ended(0, "").out
     assert home.run("waiver", "check", code=LIGHT).ended(0, "").out == "1 waiver, 0 errors, 0 warnings\n"
+    # what is no signature excuses nothing and stops nothing, and is kept as it is
+    void = home.root / "waivers" / "WV-0001" / "z.dsse.json"
+    void.write_bytes(b"\377\376")
+    wrong = home.run("waiver", "check", code=LIGHT).ended(1, "invalid").err
+    assert "KC6105" in wrong
+    assert "waivers/WV-0001/z.dsse.json" in wrong
+    home.apply(code=LIGHT).ended(0, "")
+    assert (home.evidence / "waivers" / "WV-0001" / "z.dsse.json").read_bytes() == b"\377\376"
+    home.run("audit", SPEC, code=LIGHT).ended(0, "")
+    void.unlink()
     # in force
     done = home.apply(code=LIGHT).ended(0, "")
     assert f"~ {RULE} on apply: " in done.out
@@ -99,6 +109,12 @@ def excused(home: Home) -> Path:
     for told in (audited, home.run("status", SPEC, code=LIGHT).ended(0, "").out):
         (line,) = [line for line in told.splitlines() if ends in line]
         assert line.endswith(": then the verdict is WAIVER_REQUIRED")
+    # the next one is written while this one lasts
+    told = home.run("waiver", "new", SPEC, "--rule", RULE, code=LIGHT).ended(0, "")
+    assert told.out.startswith("wrote waivers/WV-0002.yaml")
+    again = home.root / "waivers" / "WV-0002.yaml"
+    assert "magnitude: " in again.read_text()
+    again.unlink()
     return file
 
 

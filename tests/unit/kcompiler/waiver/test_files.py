@@ -32,6 +32,8 @@ def changed(old: str, new: str) -> str:
     return WAIVER.replace(old, new)
 
 
+#: no key of anybody
+KEY = "0a1b2c3d4e5f6a7b8c9d0e1f"
 #: claim, text, code, line, part of the summary
 WRONG = [
     ("an unknown key", WAIVER + "status: active\n", "KC6102", 14, "unknown key `status`"),
@@ -67,6 +69,8 @@ WRONG = [
     ("names as approvals", WAIVER + "approvals: [{by: ana, on: 2026-11-21}]\n", "KC6102", 14, "count as nobody: who approves a waiver signs it"),
     ("no use", changed("max_uses: 2", "max_uses: 0"), "KC6102", 13, "`max_uses`: "),
     ("a revocation without reason", WAIVER + "revoked: {by: ana, on: 2026-11-27, reason: done}\n", "KC6102", 14, "`revoked.reason`: "),
+    ("a key in its title", changed("title: ", f"title: sk-{KEY} "), "KC4209", 2, "looks like a key"),
+    ("a key in a comment", WAIVER + f"# AKIA{'Q' * 16}\n", "KC4209", 14, "looks like a key"),
     ("a key twice", WAIVER + "expires: 2027-12-20\n", "KC1011", 14, "expires"),
     ("no mapping", "- WV-0001\n", "KC6102", 1, "this file"),
     ("a misspelt rule", changed("rows/many", "rows/manny"), "KC6103", 3, "no rule is called"),

@@ -129,6 +129,12 @@ def test_without_waivers_nothing_is_wrong(home: Path, capsys: pytest.CaptureFixt
     assert "no waivers" in capsys.readouterr().out
 
 
+def test_a_list_of_what_cannot_be_read_says_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "waivers" / "WV-0001.yaml").write_text(WAIVER + "colour: red\n")
+    assert _main(["waiver", "list", "--as-of", NOW]) == 1
+    assert "no waiver can be read: waivers/WV-0001.yaml" in capsys.readouterr().out
+
+
 def test_a_revoked_waiver_is_revoked_once(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     revoke = ["waiver", "revoke", "waivers/WV-0001.yaml", "--by", "ana", "--reason", "the crawl is back"]
     assert _main(revoke) == 0
