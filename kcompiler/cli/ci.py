@@ -62,6 +62,9 @@ PACKS = "packs.json"
     help="Of --base: this rule (or PACK/pack.yaml, NAME/risk_tier, NAME/budgets.usd, NAME/budgets.files, NAME/spec) "
     "may be, for this reason; it stands in the outputs.",
 )
+@click.option(
+    "--plan-only", is_flag=True, help="Apply nothing, as for a pull request: the stages before `apply` alone."
+)
 @PROFILE
 @answers("ci", of="specs")
 def ci(
@@ -72,6 +75,7 @@ def ci(
     sign_key: tuple[Path, ...],
     base: str | None,
     allowed: tuple[tuple[str, str], ...],
+    plan_only: bool,
     profile: str,
 ) -> None:
     """Validate, plan --check, policy lint and test, apply, gate and audit each of SPECS; all outputs in one folder, and
@@ -96,6 +100,8 @@ def ci(
     from kcompiler.render import human_plan, markdown
     from kcompiler.result import Result, worst
 
+    if bundle and plan_only:
+        raise click.UsageError("--bundle is of a run; --plan-only has none")
     if sign_key and not bundle:
         raise click.UsageError("--sign-key signs a bundle; say --bundle, too")
     if allowed and base is None:
@@ -116,7 +122,8 @@ def ci(
         wanted = _Bundle(out, tuple(names), sign_key) if bundle else None
         then = base if weaker is None else None
         bounds = change.bounds(project.find(spec), spec, profile, then, {rule for rule, _ in allowed})
-        parts, name = _stages(spec, profile, weaker or _stopped(answer.parts), wanted, (bounds, base))
+        verbs = STAGES[: STAGES.index("apply")] if plan_only else STAGES
+        parts, name = _stages(spec, profile, weaker or _stopped(answer.parts), wanted, (bounds, base), verbs)
         folder = _folder(name, names)
         names.append(folder)
         answer.parts += parts
@@ -180,14 +187,19 @@ class _Bundle(NamedTuple):
 
 
 def _stages(
-    spec: Path, profile: str, stopped: Result | None, bundle: _Bundle | None, change: tuple[Bounds, str | None]
+    spec: Path,
+    profile: str,
+    stopped: Result | None,
+    bundle: _Bundle | None,
+    change: tuple[Bounds, str | None],
+    verbs: Sequence[str],
 ) -> tuple[list[Result], str]:
     """The result of every stage of one spec, and what the spec is called. `change`: what bounds one, and since when."""
     from kcompiler import project
     from kcompiler.cli import auditing, author, evidence, proving, run
 
     subject, found, name = called(spec, profile), [], spec.stem
-    for verb in STAGES:
+    for verb in verbs:
         if verb == "change" and not change[0].held:
             continue
         if stopped is not None:
@@ -323,8 +335,8 @@ def _lay_down(folder: Path, parts: Sequence[Result], spec: Path, name: str) -> N
 
     for part in parts:
         _write(folder / f"{part.verb}.json", rendered(part, "json"))
-    applied = next(part for part in parts if part.verb == "apply")
-    if applied.verdict:
+    applied = next((part for part in parts if part.verb == "apply"), None)
+    if applied is not None and applied.verdict:
         _write(folder / VERDICT, project.find(spec).verdict(name).read_text(encoding="utf-8"))
 
 
@@ -334,10 +346,10 @@ def _run_of(parts: Sequence[Result], spec: Path, name: str) -> dict[str, Run]:
     from kcompiler import lock, project
     from kcompiler.render.html.run import look
 
-    applied = next(part for part in parts if part.verb == "apply")
+    applied = next((part for part in parts if part.verb == "apply" and part.verdict), None)
     home = project.find(spec)
     try:
-        return {applied.subject: look(home, lock.read(home.lock(name)))} if applied.verdict else {}
+        return {applied.subject: look(home, lock.read(home.lock(name)))} if applied is not None else {}
     except lock.UnreadableLock:
         return {}
 

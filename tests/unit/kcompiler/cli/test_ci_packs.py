@@ -202,6 +202,8 @@ def test_wrong_uses_are_said(home: Path, capsys: pytest.CaptureFixture[str]) -> 
     words = ["ci", "specs/a.yaml", "--to", "out"]
     assert _main([*words, "--allow-weaker", "acme/lab/few", "for a reason"]) == 2
     assert "say which by --base" in capsys.readouterr().err
+    assert _main([*words, "--plan-only", "--bundle"]) == 2
+    assert "--plan-only has none" in capsys.readouterr().err
     assert _main([*words, "--base", "HEAD", "--allow-weaker", "acme/lab/few", " "]) == 2
     assert "say why it may be weaker" in capsys.readouterr().err
     assert ci(2, "--allow-weaker", "acme/lab/few", "for a reason")["policy diff"]["outcome"] == "usage"

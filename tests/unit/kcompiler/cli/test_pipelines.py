@@ -61,19 +61,34 @@ def valid(text, name):
     return jsonschema.Draft7Validator(schema).is_valid(document)
 
 
-def _compares_with_what_was_there_before(home, script):
-    """Of a push the revision before it; of the first push of all none; of a schedule, which changes nothing, itself."""
-    asked = script.replace("kcompiler ci", "printf '%s ' ci")
-    who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "first"], cwd=home, check=True)
-    base, push = ["--base", "HEAD"], "push"
-    for event, before, wanted in ((push, "HEAD", base), (push, "0" * 40, []), (push, "", []), ("schedule", "", base)):
-        around = {**os.environ, "BEFORE": before, "GITHUB_EVENT_NAME": event}
-        found = subprocess.run(["bash", "-ec", asked], cwd=home, env=around, capture_output=True, text=True)
-        assert found.returncode == 0, found.stderr
-        words = found.stdout.split()
-        assert words[:4] == ["ci", SPEC, "--to", "kcompiler-out"]
-        assert words[-len(wanted) :] == wanted if wanted else "--base" not in words
+WHO = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+
+
+def _asked(home, script, gh, code=0, **env):
+    """The words of `kcompiler ci` in a step, where `gh` prints so, or fails for None."""
+    bin_ = home.parent / "fake"
+    bin_.mkdir(exist_ok=True)
+    said = "exit 4" if gh is None else f"echo {gh}"
+    (bin_ / "gh").write_text(f"#!/bin/sh\ncase \"$*\" in *'--branch main --event push --status success'*) {said} ;; *) exit 9 ;; esac\n")  # fmt: skip
+    (bin_ / "gh").chmod(0o755)
+    env = {**os.environ, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}", "BRANCH": "main", **env}
+    script = script.replace("kcompiler ci", "echo ci")
+    found = subprocess.run(["bash", "-ec", script], cwd=home, env=env, capture_output=True, text=True)
+    assert found.returncode == code, found.stderr
+    return found.stdout.splitlines()[-1].partition(" --to kcompiler-out")[2].split() if code == 0 else []
+
+
+def _compares_with_what_passed(home, script):
+    """The last revision that passed, not the one before; where none has, the one before; and no answer is an end."""
+    form = ["--format", "github"]
+    for event in ({"BEFORE": "weak"}, {"BEFORE": ""}):
+        assert _asked(home, script, "green", **event) == [*form, "--base", "green"]
+        assert _asked(home, script, "green", TRUSTED="given", **event) == [*form, "--base", "given"]
+        assert _asked(home, script, None, code=4, **event) == []
+    assert _asked(home, script, "", BEFORE="gone") == [*form, "--base", "gone"]
+    assert _asked(home, script, "", BEFORE="", GITHUB_EVENT_NAME="schedule") == [*form, "--base", "HEAD"]
+    for nothing in ("0" * 40, ""):
+        assert _asked(home, script, "", BEFORE=nothing) == form
 
 
 def test_a_workflow_of_github_is_one_and_its_commands_run(home, capsys):
@@ -94,9 +109,46 @@ def test_a_workflow_of_github_is_one_and_its_commands_run(home, capsys):
     assert not [said for job in jobs.values() for step in job["steps"] if "${{" in (said := step.get("run", ""))]
     ci = next(step["run"] for step in jobs["evaluate"]["steps"] if "kcompiler ci" in step.get("run", ""))
     assert f"kcompiler ci {SPEC} --to kcompiler-out" in ci
-    _compares_with_what_was_there_before(home, ci)
+    _compares_with_what_passed(home, ci)
+    # a pull request is held to its target, and what is not there is no target
+    subprocess.run(["git", "add", "-A"], cwd=home, check=True)
+    subprocess.run(["git", *WHO, "commit", "-qm", "first"], cwd=home, check=True)
+    weaker = steps["Nothing is weaker"]
+    assert f"kcompiler ci {SPEC} --plan-only" in weaker
+    assert shell(home, "BASE=HEAD\n" + weaker) == 0
+    parts = json.loads((home / "kcompiler-out/ci/result.json").read_text())["parts"]
+    assert [part["verb"] for part in parts] == ["policy diff", "validate", "plan", "policy"]
+    assert shell(home, "BASE=origin/none\n" + weaker) == 2
+    edited = (home / SPEC).read_text()
+    (home / SPEC).write_text(edited.replace("usd: 0", "usd: 9"))
+    assert (home / SPEC).read_text() != edited
+    assert _main(["plan", SPEC]) == 0
+    assert shell(home, "BASE=HEAD\n" + weaker) == 1
+    (home / SPEC).write_text(edited)
     (home / SPEC).write_text((home / SPEC).read_text().replace("risk_tier: 3", "risk_tier: 9"))
     assert run(steps["Validate"]) == 1
+
+
+def test_a_pipeline_of_gitlab_compares_with_what_passed(home):
+    assert _main(["init", "--ci", "gitlab"]) == 0
+    jobs = yaml.safe_load((home / ".gitlab-ci.yml").read_text())
+    request = jobs["kcompiler-plan"]["script"][-1]
+    assert request.endswith('--plan-only --to kcompiler-out/ci --base "$CI_MERGE_REQUEST_DIFF_BASE_SHA"')
+    subprocess.run(["git", *WHO, "commit", "-q", "--allow-empty", "-m", "first"], cwd=home, check=True)
+    script = "\n".join(jobs[".kcompiler-evaluate"]["script"][1:])
+    # nobody knows which one passed
+    assert shell(home, script.replace("kcompiler ci", "echo > asked")) == 1
+    assert not (home / "kcompiler-green").exists()
+    # a job that fails leaves no mark, one that passes its revision, which the next is held to
+    assert shell(home, "KCOMPILER_BASE=given\n" + script.replace("kcompiler ci", "false")) == 1
+    assert not (home / "kcompiler-green").exists()
+    assert shell(home, "KCOMPILER_BASE=given\n" + script.replace("kcompiler ci", "echo > asked")) == 0
+    assert (home / "asked").read_text().split()[-2:] == ["--base", "given"]
+    assert shell(home, script.replace("kcompiler ci", "echo > asked")) == 0
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=home, capture_output=True, text=True).stdout.strip()
+    assert (home / "asked").read_text().split()[-2:] == ["--base", head]
+    caches = [jobs[".kcompiler-evaluate"]["cache"], *jobs["kcompiler-apply"]["cache"]]
+    assert [one["paths"] for one in caches] == [["kcompiler-green"], ["kcompiler-green"], [".kcompiler"]]
 
 
 @pytest.mark.parametrize(("host", "file", "schema"), [
