@@ -7,19 +7,20 @@ project, in a folder of its own, where weights, data and inputs are not missed.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kcompiler import lock, policy
-from kcompiler.audit.finding import Audit, Finding, broken, differs
+from kcompiler import lock
+from kcompiler.audit.finding import Audit, Finding, broken, differs, note
+from kcompiler.audit.journal import chain
+from kcompiler.verifier import assembled, sealed, texts
 from kcompiler.verifier.excused import FOLDER, MEANING, TEXT, is_meaning, meaning_of
 from kcompiler.verifier.main import UNSIGNED
-from kcompiler.verifier.sealed import MANIFEST, PACKS, Trust, opened, vouched
+from kcompiler.verifier.sealed import MANIFEST, Trust, opened, vouched
 from kcompiler.verifier.zipped import BadZip
 from kcompiler.waiver.load import parsed
-from runtime import digest
 from runtime.contract import strict_json
 
 
@@ -44,35 +45,34 @@ def audit_bundle(data: bytes, trust: Trust) -> tuple[Audit, Mapping[str, Any]]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         result = audit(root, str(manifest["name"]), trust.as_of, bundled=True, revoked=trust.revoked)
-        findings = [*result.findings, *_meanings(root, files, str(manifest["name"])), *_waivers(files)]
+        told = {(one.code, one.severity, one.subject) for one in result.findings}
+        more = (one for one in _alike(files, manifest, names) if (one.code, one.severity, one.subject) not in told)
+        findings = [*result.findings, *more, *_waivers(files)]
     if not names:
         findings.append(Finding(code="KA54", severity="unsigned", subject=MANIFEST, message=UNSIGNED))
     return replace(result, findings=findings, checked={"files": len(files), **result.checked}), manifest
 
 
-def _meanings(root: Path, files: Mapping[str, bytes], name: str) -> Iterator[Finding]:
-    """The packs by what they mean, which the stand-alone verifier reads, against the text of their authors."""
-    told = {
-        path.removeprefix(PACKS).removesuffix(".json"): data for path, data in files.items() if path.startswith(PACKS)
-    }
+def _alike(files: Mapping[str, bytes], manifest: Mapping[str, Any], names: Sequence[str]) -> Iterator[Finding]:
+    """The texts, the claims of the manifest and the verifier, as the stand-alone verifier looks at them."""
+    name = str(manifest["name"])
+    folder = f"generated/{name}"
     try:
-        plan: Any = lock.read(root / f"generated/{name}/plan.lock")
-        pinned = {str(one["pack"]) for one in plan["policies"]}
-    except (lock.UnreadableLock, LookupError, TypeError):
-        pinned = set()  # the audit says so
-    packs = policy.load(sorted(told.keys() | pinned), [root / "policies"])
-    for one in packs.packs:
-        place = f"{PACKS}{one.pack.name}.json"
-        if one.pack.name not in told:
-            yield broken("KA02", place, "the pack is gone")
-            continue
-        try:
-            meaning = digest.of_value(strict_json.loads(told[one.pack.name]), "kc.pack.v1")
-        except ValueError as reason:
-            yield broken("KA02", place, f"the pack cannot be read: {reason}")
-            continue
-        if meaning != one.digest:
-            yield differs("KA02", place, "the pack is not what its rules say")
+        plan: Any = lock.load(files[f"{folder}/plan.lock"].decode())
+        found = list(texts.wrong(files, plan, folder))
+        recorded: Any = strict_json.loads(files[f"{folder}/evidence/verdict.json"])
+        head = chain(files[sealed.JOURNAL], files[texts.HEAD], sealed.JOURNAL)[0][-1].hash
+        holds = {"plan": lock.plan_digest(plan), "head": head, "verdict": recorded["verdict"]}
+    except (lock.UnreadableLock, ValueError, LookupError, TypeError, AttributeError):
+        return  # the audit says so
+    found += [("disagreement", sealed.MANIFEST, message) for message in sealed.claims(manifest, holds)]
+    found += sealed.verifier(files, names, assembled().encode())
+    for severity, subject, message in found:
+        if severity == "note":
+            yield note(subject, message)
+        else:
+            code = "KA51" if subject in (sealed.MANIFEST, sealed.VERIFIER) else "KA02"
+            yield (broken if severity == "evidence" else differs)(code, subject, message)
 
 
 def _waivers(files: Mapping[str, bytes]) -> Iterator[Finding]:

@@ -8,12 +8,15 @@ can be recomputed without: weights, data and inputs. The same evidence gives the
     generated/<name>/        plan.lock, evidence/, approvals/
     .kcompiler/              the whole journal and its anchored head, the record of what was bought; of the store the
                              answers of evaluations
-    policies/, packs/        the packs as their authors wrote them, and by what they mean, whose digest the lock pins
+    policies/, packs/        the packs file by file, and each as a whole, whose digest the lock pins
     schemas/                 of the lock, the verdict and every report
-    specs/, …                the sources that the lock pins
+    specs/, …                the sources that the lock pins: the spec, composed, and its fragments
     waivers/                 what the project has there; beside each waiver, and its copy in the evidence, what it means
                              as JSON, whose digest the lock pins
     signatures/              DSSE envelopes over the manifest; the only files that the manifest does not name
+
+The spec and the files of packs are written as JSON, which is YAML: their layout and comments are pinned by nothing, and
+whoever has only Python can tell what they say.
 """
 
 from __future__ import annotations
@@ -27,12 +30,12 @@ from kcompiler import approval, assets, lock, policy, verifier
 from kcompiler.audit.evidence import RUN, VERDICT
 from kcompiler.audit.items import stored
 from kcompiler.audit.journal import chain
-from kcompiler.audit.plan import schemas_of
+from kcompiler.audit.plan import composed, schemas_of
 from kcompiler.audit.records import HEAD, HELD, JOURNAL, PURSE, STATE, in_use, purse
 from kcompiler.policy.load import PACK_FILE, RULE_FILE
 from kcompiler.project import Project
 from kcompiler.verifier.excused import MEANING, TEXT, is_meaning
-from kcompiler.verifier.sealed import FORMAT, MANIFEST, PACKS, PREDICATE, SCHEMAS, SIGNATURES
+from kcompiler.verifier.sealed import FORMAT, MANIFEST, PACKS, PREDICATE, SCHEMAS, SIGNATURES, VERIFIER
 from kcompiler.verifier.zipped import pack
 from kcompiler.waiver.load import FOLDER as WAIVERS
 from kcompiler.waiver.load import parsed
@@ -41,8 +44,6 @@ from runtime.contract import strict_json
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-VERIFIER = "verify.py"
 
 
 class Incomplete(Exception):
@@ -64,6 +65,7 @@ def files(root: Path, name: str) -> dict[str, bytes]:
                 found |= dict(_folder(stored(root, give["digest"]), root))
     for path in (one["path"] for one in made["sources"]):
         found[path] = _read(root / path)
+    found[made["asked"]["spec"]] = _spec(root, made)
     found |= dict(_policies(root, [str(one["pack"]) for one in made["policies"]]))
     found |= {f"{SCHEMAS}{one}.schema.json": data for one, data in _schemas(made)}
     if (root / WAIVERS).is_dir():
@@ -101,21 +103,29 @@ def _folder(folder: Path, root: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _policies(root: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    roots = [root / "policies", assets.folder("policies")]
-    waiting = list(policy.load(names, roots).packs)
+    waiting = list(policy.load(names, [root / "policies", assets.folder("policies")]).packs)
     for one in waiting:
-        meaning = {"pack": one.tree.data, "rules": {rule.rule.id: rule.tree.data for rule in one.rules}}
-        yield f"{PACKS}{one.pack.name}.json", _text(meaning)
+        yield f"{PACKS}{one.pack.name}.json", _text(one.meaning)
         name = f"policies/{one.pack.name}"
-        folder = next(below / one.pack.name for below in roots if (below / one.pack.name / PACK_FILE).is_file())
-        yield f"{name}/{PACK_FILE}", (folder / PACK_FILE).read_bytes()
+        yield f"{name}/{PACK_FILE}", _text(one.tree.data)
         for rule in one.own:
-            # the cases beside a rule are its tests; what lies in folders below is what it compares with
-            inside = (path for below in sorted(rule.folder.iterdir()) if below.is_dir() for path in below.rglob("*"))
-            for path in [rule.folder / RULE_FILE, *(path for path in inside if path.is_file())]:
-                yield f"{name}/{path.relative_to(rule.folder.parent).as_posix()}", path.read_bytes()
+            yield f"{name}/{rule.rule.id}/{RULE_FILE}", _text(rule.tree.data)
+            # the cases beside a rule are its tests; what it compares with lies in folders below
+            baseline = getattr(rule.params, "baseline", None)
+            for file in (getattr(baseline, part, None) for part in ("file", "run")):
+                if file and (rule.folder / file).is_file():
+                    yield f"{name}/{rule.rule.id}/{file}", (rule.folder / file).read_bytes()
         if one.below is not None:
             waiting.append(one.below)
+
+
+def _spec(root: Path, made: Mapping[str, Any]) -> bytes:
+    """The spec as JSON, with its fragments and its profile, which is what the lock pins."""
+    path = str(made["asked"]["spec"])
+    said = composed(path, _read(root / path), root, str(made["asked"].get("profile", "")))
+    if said is None:
+        raise Incomplete(f"{path} cannot be read, and belongs to the evidence")
+    return _text(said)
 
 
 def _schemas(made: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:

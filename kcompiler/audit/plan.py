@@ -11,7 +11,7 @@ from kcompiler.audit.finding import Finding, broken, differs, note
 from kcompiler.audit.schema import problem_with
 from kcompiler.diff import strengthens
 from kcompiler.front import compile_spec
-from kcompiler.plan import APPLY, meaning, obligations
+from kcompiler.plan import APPLY, meaning, obligations, said
 from kcompiler.policy import believed
 from kcompiler.project import Project
 from kcompiler.verifier import facts
@@ -36,10 +36,11 @@ def read(path: Path, subject: str) -> tuple[dict[str, Any] | None, list[Finding]
 
 def pins(plan: Mapping[str, Any], root: Path, *, bundled: bool = False) -> Iterator[Finding]:
     """Sources, inputs and schemas as they are now, against the digests in the lock."""
+    profile = _profile(plan, bundled)
     if plan["asked"]["spec"] not in [entry["path"] for entry in plan["sources"]]:
         yield differs("KA02", plan["asked"]["spec"], "the lock does not pin the spec that it names")
     for entry in plan["sources"]:
-        yield from _source(plan, entry, root)
+        yield from _source(plan, entry, root, profile)
     if bundled and plan["inputs"]:
         named = ", ".join(entry["name"] for entry in plan["inputs"])
         yield note("inputs", f"not in the bundle, and not hashed again: {named}")
@@ -91,7 +92,9 @@ def _held_schemas(plan: Mapping[str, Any], folder: Path) -> Iterator[Finding]:
     held = {path.name.removesuffix(".schema.json") for path in folder.glob("*.schema.json")}
     for name in sorted({*schemas_of(plan), *held}):
         file = folder / f"{name}.schema.json"
-        if not file.is_file() or digest.of_file(file) != pins.get(name):
+        if not file.is_file():
+            yield broken("KA02", f"schemas/{file.name}", "the schema is gone")
+        elif digest.of_file(file) != pins.get(name):
             yield differs("KA02", f"schemas/{file.name}", "the schema in the bundle is not the one of the lock")
 
 
@@ -116,7 +119,12 @@ def _folder(path: Path) -> str:
     return digest.of_folder(path)
 
 
-def _source(plan: Mapping[str, Any], entry: Mapping[str, Any], root: Path) -> Iterator[Finding]:
+def _profile(plan: Mapping[str, Any], bundled: bool) -> str:
+    """The one that is laid over the spec's text: in a bundle it has been."""
+    return "" if bundled else str(plan["asked"].get("profile", ""))
+
+
+def _source(plan: Mapping[str, Any], entry: Mapping[str, Any], root: Path, profile: str) -> Iterator[Finding]:
     """The spec by what it means, with its fragments and its profile; any other file by its bytes."""
     spec, path = entry["path"] == plan["asked"]["spec"], root / entry["path"]
     what = "the spec" if spec else "the fragment"
@@ -125,25 +133,26 @@ def _source(plan: Mapping[str, Any], entry: Mapping[str, Any], root: Path) -> It
     except OSError as reason:
         yield differs("KA02", entry["path"], f"{what} cannot be read: {reason.strerror}")
         return
-    found = (
-        _meaning(entry["path"], data, root, str(plan["asked"].get("profile", ""))) if spec else digest.of_bytes(data)
-    )
+    found = _meaning(entry["path"], data, root, profile) if spec else digest.of_bytes(data)
     if "meaning" in entry and entry["meaning"] != found:
         yield differs("KA02", entry["path"], f"{what} does not say what was planned")
     elif "bytes" in entry and entry["bytes"] != digest.of_bytes(data):
         yield differs("KA02", entry["path"], f"{what} is not the text that was planned")
 
 
-def _meaning(name: str, data: bytes, root: Path, profile: str) -> str | None:
-    """What a spec says, composed; None when it cannot be read."""
+def composed(name: str, data: bytes, root: Path, profile: str) -> dict[str, Any] | None:
+    """What a spec says, with its fragments and a profile; None when it cannot be read."""
     tree, _ = source.load(name, data)
     if tree is None:
         return None
-    composed = compose.compose(tree, root, (root / name).resolve().parent, profile)
-    wrong = any(item.severity == "error" for item in composed.diagnostics)
-    return (
-        None if composed.base is None or wrong or not isinstance(composed.base.data, dict) else meaning(composed.base)
-    )
+    made = compose.compose(tree, root, (root / name).resolve().parent, profile)
+    wrong = any(item.severity == "error" for item in made.diagnostics)
+    return None if made.base is None or wrong or not isinstance(made.base.data, dict) else said(made.base)
+
+
+def _meaning(name: str, data: bytes, root: Path, profile: str) -> str | None:
+    found = composed(name, data, root, profile)
+    return None if found is None else meaning(found)
 
 
 def policies(plan: Mapping[str, Any], root: Path, *, bundled: bool = False) -> Iterator[Finding]:
@@ -174,17 +183,17 @@ def policies(plan: Mapping[str, Any], root: Path, *, bundled: bool = False) -> I
         for step, kind in sorted(kinds.items()):
             if _covers(rule, kind) and (name, f"step:{step}") not in seen:
                 yield differs("KA03", "plan.lock#/obligations", f"rule `{name}` asks nothing of step `{step}`")
-    yield from _by_the_spec(plan, root, packs, kinds)
+    yield from _by_the_spec(plan, root, packs, kinds, _profile(plan, bundled))
 
 
 def _by_the_spec(
-    plan: Mapping[str, Any], root: Path, packs: policy.Policy, kinds: Mapping[str, str]
+    plan: Mapping[str, Any], root: Path, packs: policy.Policy, kinds: Mapping[str, str], profile: str
 ) -> Iterator[Finding]:
     """What only the spec decides: whether a conditional rule applies, and what a rule compares with."""
-    if any(True for entry in plan["sources"] for _ in _source(plan, entry, root)):
+    if any(True for entry in plan["sources"] for _ in _source(plan, entry, root, profile)):
         return  # `pins` says already that the spec is not what was planned
     path = plan["asked"]["spec"]
-    front = compile_spec(root / path, root, profile=str(plan["asked"].get("profile", "")))
+    front = compile_spec(root / path, root, profile=profile)
     if front.spec is None:
         yield note(path, "the spec does not compile here: what its conditional rules ask was not worked out again")
         return

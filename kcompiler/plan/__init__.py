@@ -21,7 +21,7 @@ from kcompiler.lower import lower
 from kcompiler.plan import named
 from kcompiler.plan.decided import at_compile, at_plan
 from kcompiler.plan.estimates import kept, told, undecidable
-from kcompiler.plan.locked import content, meaning
+from kcompiler.plan.locked import content, meaning, said
 from kcompiler.plan.obliged import APPLY, obligations, written
 from kcompiler.plan.silent import silent
 from kcompiler.plan.waived import waived
@@ -40,6 +40,7 @@ __all__ = [
     "obligations",
     "problems",
     "restrict",
+    "said",
     "silent",
     "told",
     "undecidable",

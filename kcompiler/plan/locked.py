@@ -71,15 +71,19 @@ def _sources(front: Front, project: Project) -> list[dict[str, str]]:
     Profiles that were not asked for mean nothing here.
     """
     assert front.base is not None
-    spec = {"path": project.shown(front.path), "meaning": meaning(front.base)}
+    spec = {"path": project.shown(front.path), "meaning": meaning(said(front.base))}
     pinned = sorted(front.fragments, key=lambda one: one.path)
     return [spec, *({"path": one.path, "meaning": f"sha256:{one.sha256}"} for one in pinned)]
 
 
-def meaning(base: Tree) -> str:
-    """ "sha256:…" of what a composed spec says."""
+def said(base: Tree) -> dict[str, Any]:
+    """What a composed spec says."""
     assert isinstance(base.data, dict)
-    said = {key: value for key, value in base.data.items() if key not in ("include", "profiles")}
+    return {key: value for key, value in base.data.items() if key not in ("include", "profiles")}
+
+
+def meaning(said: Mapping[str, Any]) -> str:
+    """ "sha256:…" of it."""
     return digest.of_value(said, "kc.spec.v1")
 
 

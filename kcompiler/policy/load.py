@@ -49,14 +49,20 @@ class LoadedRule:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedPack:
-    """A pack and its rules, sorted by id. `digest` covers the meaning of pack.yaml and every rule.yaml, those of the
-    pack `below` that it strengthens among them."""
+    """A pack and its rules, sorted by id. `digest` covers the meaning of pack.yaml and every rule.yaml, and all of the
+    pack `below` that it strengthens: its floors hold here, too."""
 
     pack: Pack
     digest: str
     rules: Sequence[LoadedRule]
     tree: source.Tree
     below: LoadedPack | None = None
+
+    @property
+    def meaning(self) -> dict[str, Any]:
+        """What the digest is of."""
+        said = {"pack": self.tree.data, "rules": {one.rule.id: one.tree.data for one in self.rules}}
+        return said if self.below is None else {**said, "below": self.below.digest}
 
     @property
     def own(self) -> list[LoadedRule]:
@@ -206,9 +212,8 @@ def _above(pack: LoadedPack, below: LoadedPack) -> LoadedPack:
         if one.rule.id not in own
     ]
     rules = sorted([*pack.rules, *taken], key=lambda one: one.rule.id)
-    meaning = {"pack": pack.tree.data, "rules": {one.rule.id: one.tree.data for one in rules}}
-    pin = digest.of_value(meaning, "kc.pack.v1")
-    return replace(pack, digest=pin, rules=tuple(rules), below=below)
+    made = replace(pack, rules=tuple(rules), below=below)
+    return replace(made, digest=digest.of_value(made.meaning, "kc.pack.v1"))
 
 
 def _floored(loaded: LoadedRule, least: int) -> Closed:
@@ -278,9 +283,8 @@ def _read_pack(name: str, folder: Path) -> tuple[LoadedPack | None, Sequence[Dia
         problems.append(
             tree.diagnostic("KC6006", "/name", f"pack `{name}` has no rule", help=f"add {shown}/<rule>/{RULE_FILE}")
         )
-    meaning = {"pack": tree.data, "rules": {rule.rule.id: rule.tree.data for rule in rules}}
-    pin = digest.of_value(meaning, "kc.pack.v1")
-    return LoadedPack(pack=pack, digest=pin, rules=tuple(rules), tree=tree), problems
+    made = LoadedPack(pack=pack, digest="", rules=tuple(rules), tree=tree)
+    return replace(made, digest=digest.of_value(made.meaning, "kc.pack.v1")), problems
 
 
 def _rule(pack: Pack, folder: Path, shown: str) -> tuple[LoadedRule | None, list[Diagnostic]]:

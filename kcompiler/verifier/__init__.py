@@ -34,6 +34,7 @@ MODULES = (
     "forecast",
     "excused",
     "sealed",
+    "texts",
     "main",
 )
 _START = """#!/usr/bin/env python3
@@ -54,7 +55,11 @@ for _name, _text in _MODULES.items():
     setattr(sys.modules["verifier"], _name, _module)
 
 if __name__ == "__main__":
-    sys.exit(sys.modules["verifier.main"].main())
+    _own = b""
+    if "__file__" in globals():
+        with open(__file__, "rb") as _file:
+            _own = _file.read()
+    sys.exit(sys.modules["verifier.main"].main(own=_own))
 """
 
 

@@ -18,15 +18,14 @@ import re
 import sys
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from kcompiler.verifier import approvals, excused, facts, forecast, records, starts, verdict, waivers
+from kcompiler.verifier import approvals, excused, facts, forecast, records, sealed, starts, texts, verdict, waivers
 from kcompiler.verifier.reading import digest_of, digest_of_bytes, digest_of_files, strict, text_at
 from kcompiler.verifier.records import Finding
 from kcompiler.verifier.sealed import JOURNAL, MANIFEST, PACKS, SCHEMAS, Trust, opened, trusted, vouched
 from kcompiler.verifier.shaped import NotKnown
+from kcompiler.verifier.texts import HEAD, PURSE, STORE
 from kcompiler.verifier.zipped import BadZip
 
-HEAD, STORE = ".kcompiler/head", ".kcompiler/store/"
-PURSE = ".kcompiler/paid/spend.jsonl"
 WORDS = {0: "sound", 1: "disagreement", 2: "not-recomputed", 3: "evidence-broken", 7: "self-consistent-unsigned"}
 UNSIGNED = "self-consistent, unsigned: proves nothing about who made it"
 
@@ -69,8 +68,8 @@ def differs(subject: str, message: str) -> Finding:
     return "disagreement", subject, message
 
 
-def check(data: bytes, trust: Trust) -> Checked:
-    """Everything about the bytes of a bundle."""
+def check(data: bytes, trust: Trust, own: bytes = b"") -> Checked:
+    """Everything about the bytes of a bundle; `own` is the text of the verifier that is asked, where it is known."""
     try:
         files, manifest = opened(data)
     except BadZip as why:
@@ -89,6 +88,7 @@ def check(data: bytes, trust: Trust) -> Checked:
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as why:
         said = f"it cannot be read: {type(why).__name__}: {why}"
         return Checked((broken("the bundle", said),), tuple(names), "", counts)
+    findings += sealed.verifier(files, names, own)
     return Checked(tuple(findings), tuple(names), word, {**counts, **more}, tuple(standing))
 
 
@@ -103,8 +103,6 @@ def _contents(
     identity = digest_of(plan, "kc.plan.v1")
     known, findings = records.chain(files[JOURNAL], files[HEAD], JOURNAL)
     head = known[-1].hash if known else ""
-    told = {"plan": identity, "head": head}
-    findings += [differs(MANIFEST, f"`{key}` is another") for key, value in told.items() if manifest.get(key) != value]
     begun = [
         line for line in known if line.content["type"] == "run_opened" and line.content["data"].get("plan") == identity
     ]
@@ -112,12 +110,15 @@ def _contents(
         findings.append(differs(JOURNAL, "no run in the journal carried out this lock"))
     used, found = records.in_use(files[f"{evidence}/journal.jsonl"], known, f"{evidence}/journal.jsonl")
     findings += [*found, *records.against_lock(plan, used, f"{evidence}/journal.jsonl")]
-    findings += [*_packs(files, plan, lock), *_approved(files, folder, plan, trust), *_artifacts(files, used)]
+    findings += [*texts.wrong(files, plan, folder), *_obligations(files, plan, lock)]
+    findings += [*_approved(files, folder, plan, trust), *_artifacts(files, used)]
     reports, found = _reports(files, evidence, used, plan)
     findings += found
     for step, message in starts.wrong(plan, used, known, files.get(PURSE, b"")):
         findings.append(broken(f"{evidence}/reports/{facts.start_of(step)}.json", message))
     run = f"{evidence}/run.json"
+    if text_at(strict(files[run]), "subject", "plan") != identity:
+        findings.append(differs(f"{run}#/subject/plan", "it is about another plan than this lock"))
     for place in records.run_wrong(strict(files[run]), plan, used, identity, known, files.get(PURSE, b"")):
         findings.append(broken(f"{run}#{place}", "not what the committed lines say"))
     read = {step: schemas.evidence(data) for step, data in {**reports, verdict.RUN: files[run]}.items()}
@@ -132,6 +133,8 @@ def _contents(
     said = strict(files[recorded])
     if wrong_at := schemas.shapes.wrong(said, schemas.of["verdict"]):
         raise Unsound([*findings, broken(recorded, f"it does not satisfy its schema at {wrong_at}")])
+    told = {"plan": identity, "head": head, "verdict": said["verdict"]}
+    findings += [differs(MANIFEST, message) for message in sealed.claims(manifest, told)]
     held, found = excused.at_hand(files, evidence, plan, said, known, recorded, trust.revoked)
     findings += found
     counts = {"steps": len(used), "reports": len(read), "obligations": len(plan["obligations"]), "lines": len(known)}
@@ -178,18 +181,15 @@ def _kinds(plan: Mapping[str, Any]) -> Dict[str, str]:
     return {**made, verdict.RUN: "run"}
 
 
-def _packs(files: Mapping[str, bytes], plan: Mapping[str, Any], lock: str) -> Iterator[Finding]:
-    """The packs by digest, and the obligations against their rules: none changed, none left out, none made up."""
+def _obligations(files: Mapping[str, bytes], plan: Mapping[str, Any], lock: str) -> Iterator[Finding]:
+    """The obligations against the rules of the packs: none changed, none left out, none made up."""
     rules: Dict[str, Tuple[str, Mapping[str, Any]]] = {}
     meaning_of: Dict[str, Mapping[str, Any]] = {}
+    meanings, _ = texts.packs(files, plan)
     for pin in plan["policies"]:
-        path = f"{PACKS}{pin['pack']}.json"
-        if path not in files:
-            yield broken(path, "the pack is gone")
-            continue
-        meaning = strict(files[path])
-        if digest_of(meaning, "kc.pack.v1") != pin["digest"]:
-            yield differs(path, "the pack is not the one that was planned with")
+        path, meaning = f"{PACKS}{pin['pack']}.json", meanings.get(pin["pack"])
+        if meaning is None:
+            continue  # which was told
         if pin.get("approval") != _approval(meaning["pack"]):
             yield differs(path, "the lock asks for other approvals than the pack")
         for name, rule in meaning["rules"].items():
@@ -420,7 +420,7 @@ def shown(found: Checked) -> List[str]:
     return [re.sub(r"[^\x20-\x7e\u00a0-\ud7ff]", "?", line) for line in lines]
 
 
-def main(words: Optional[Sequence[str]] = None) -> int:
+def main(words: Optional[Sequence[str]] = None, own: bytes = b"") -> int:
     """The command line's exit code."""
     parser = argparse.ArgumentParser(
         prog="verify.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -442,7 +442,7 @@ def main(words: Optional[Sequence[str]] = None) -> int:
         print(f"cannot answer: {why}", file=sys.stderr)
         print("outcome=usage code=2", file=sys.stderr)
         return 2
-    found = check(data, trust)
+    found = check(data, trust, own)
     for line in shown(found):
         print(line)
     print(f"outcome={WORDS[found.code]} code={found.code}", file=sys.stderr if found.code else sys.stdout)

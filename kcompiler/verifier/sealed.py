@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
-from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from kcompiler.verifier import signed
 from kcompiler.verifier.reading import digest_of_bytes, strict
@@ -12,7 +12,9 @@ from kcompiler.verifier.zipped import BadZip, unpack
 
 FORMAT = "kcompiler-bundle/1"
 MANIFEST, SIGNATURES, SCHEMAS, PACKS = "manifest.json", "signatures/", "schemas/", "packs/"
-JOURNAL = ".kcompiler/journal.jsonl"
+VERIFIER, JOURNAL = "verify.py", ".kcompiler/journal.jsonl"
+#: in place of a name, where the head that is known from elsewhere vouches
+_HEAD = "journal head "
 #: predicate of the statement that vouches for a bundle: its subject is manifest.json
 PREDICATE = "https://kcompiler.dev/evidence/v1"
 
@@ -68,8 +70,35 @@ def vouched(files: Mapping[str, bytes], manifest: Mapping[str, Any], trust: Trus
     if trust.head and trust.head != manifest["head"]:
         found.append(("head", JOURNAL, f"its newest line is {manifest['head']}, and not {trust.head}"))
     elif trust.head:
-        names.append(f"journal head {trust.head}")
-    return names, found
+        names.append(_HEAD + trust.head)
+    return list(dict.fromkeys(names)), found
+
+
+def claims(manifest: Mapping[str, Any], holds: Mapping[str, Any]) -> Iterator[str]:
+    """What a manifest says of the evidence, and the evidence `holds` another."""
+    for key, value in holds.items():
+        if manifest.get(key) != value:
+            yield f"it says that `{key}` is {_short(manifest.get(key))}, and the evidence has {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    return str(value)[:80]
+
+
+def verifier(files: Mapping[str, bytes], names: Sequence[str], own: bytes) -> Iterator[Tuple[str, str, str]]:
+    """Where the verifier in a bundle is another than the one that is asked, `own`; b"" where nobody knows that. One of
+    another version is good where somebody whose key is trusted signed it: whom the bundle is of, by `names`."""
+    if not own or _plain(files.get(VERIFIER, own)) == _plain(own):
+        return
+    message = "it is another verifier than the one that is asked: what it says of this bundle is not this answer"
+    if any(not name.startswith(_HEAD) for name in names):
+        yield "note", VERIFIER, f"{message}; whoever signed the bundle vouches for it"
+    else:
+        yield "disagreement", VERIFIER, message
+
+
+def _plain(text: bytes) -> bytes:
+    return text.replace(b"\r\n", b"\n")
 
 
 def _unlisted(files: Mapping[str, bytes], listed: Mapping[str, str]) -> Iterator[Tuple[str, str]]:

@@ -1,0 +1,119 @@
+"""The spec, its fragments and the packs of a bundle × its lock → where a text is not what the lock pins.
+
+A bundle has them in the one form that every reader reads alike: as JSON, which is YAML, too. So nobody has to believe
+that a text says what its digest stands for: the digest is made of the text that a person reads. Standard library only.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, List, Mapping, Set, Tuple
+
+from kcompiler.verifier.reading import digest_of, digest_of_bytes, strict, text_at
+from kcompiler.verifier.records import Finding
+from kcompiler.verifier.sealed import JOURNAL, MANIFEST, PACKS, SCHEMAS, SIGNATURES, VERIFIER
+
+HEAD, STORE, PURSE = ".kcompiler/head", ".kcompiler/store/", ".kcompiler/paid/spend.jsonl"
+POLICIES, PACK_FILE, RULE_FILE, WAIVERS = "policies/", "pack.yaml", "rule.yaml", "waivers/"
+_GONE, _OTHER = "it belongs to the bundle, and is gone", "it does not say what was planned"
+Files = Mapping[str, bytes]
+
+
+def wrong(files: Files, plan: Mapping[str, Any], folder: str) -> Iterator[Finding]:
+    """Everything that these texts say and the lock does not; and every file that has no place in the bundle of what is
+    generated in `folder`."""
+    yield from _sources(files, plan)
+    yield from packs(files, plan)[1]
+    known = {MANIFEST, VERIFIER, JOURNAL, HEAD, PURSE, f"{folder}/plan.lock", *(one["path"] for one in plan["sources"])}
+    below = (SIGNATURES, SCHEMAS, PACKS, POLICIES, STORE, WAIVERS, f"{folder}/evidence/", f"{folder}/approvals/")
+    for path in sorted(files):
+        if path not in known and not path.startswith(below):
+            yield "disagreement", path, "a bundle has no such file"
+
+
+def _sources(files: Files, plan: Mapping[str, Any]) -> Iterator[Finding]:
+    """The spec by what it says, composed; its fragments by their bytes."""
+    spec = plan["asked"]["spec"]
+    if spec not in [entry["path"] for entry in plan["sources"]]:
+        yield "disagreement", spec, "the lock does not pin the spec that it names"
+    for entry in plan["sources"]:
+        path, pin = entry["path"], entry.get("meaning", entry.get("bytes"))
+        if path not in files:
+            yield "evidence", path, _GONE
+        elif path == spec:
+            yield from _unlike(files, path, "kc.spec.v1", pin)
+        elif digest_of_bytes(files[path]) != pin:
+            yield "disagreement", path, _OTHER
+
+
+def _unlike(files: Files, path: str, domain: str, pin: Any) -> Iterator[Finding]:
+    """A file that a bundle has as JSON, against the digest of what it must say."""
+    if path not in files:
+        yield "evidence", path, _GONE
+        return
+    try:
+        found = digest_of(strict(files[path]), domain)
+    except ValueError as why:
+        yield "evidence", path, f"it cannot be read as a bundle has it: {why}"
+        return
+    if found != pin:
+        yield "disagreement", path, _OTHER
+
+
+def packs(files: Files, plan: Mapping[str, Any]) -> Tuple[Dict[str, Any], List[Finding]]:
+    """Pack → what it means, of each that the lock names, and of those that they strengthen; and what is wrong with the
+    text of any."""
+    found: List[Finding] = []
+    meanings: Dict[str, Any] = {}
+    waiting = [(one["pack"], one["digest"]) for one in plan["policies"]]
+    for name, pin in waiting:
+        path = f"{PACKS}{name}.json"
+        if name in meanings:
+            continue
+        here = list(_unlike(files, path, "kc.pack.v1", pin))
+        found += here
+        if any(severity == "evidence" for severity, _, _ in here):
+            continue
+        meaning = strict(files[path])
+        if not all(isinstance(text_at(meaning, part), dict) for part in ("pack", "rules")):
+            found.append(("evidence", path, "it is no pack"))
+            continue
+        meanings[name] = meaning
+        if meaning["pack"].get("strengthens"):
+            waiting.append((str(meaning["pack"]["strengthens"]), meaning.get("below")))
+    known = {f"{PACKS}{name}.json" for name in meanings}
+    for name, meaning in meanings.items():
+        known |= _texts_of(files, name, meaning, meanings, found)
+    found += [
+        ("disagreement", path, "no pack of the lock has this file")
+        for path in sorted(files)
+        if path.startswith((PACKS, POLICIES)) and path not in known
+    ]
+    return meanings, found
+
+
+def _texts_of(
+    files: Files, name: str, meaning: Mapping[str, Any], meanings: Mapping[str, Any], found: List[Finding]
+) -> Set[str]:
+    """The files of a pack; what is wrong with them is put to what was `found`."""
+    folder = f"{POLICIES}{name}/"
+    taken = text_at(meanings.get(str(meaning["pack"].get("strengthens"))), "rules") or {}
+    known = {folder + PACK_FILE}
+    found += _unlike(files, folder + PACK_FILE, "", digest_of(meaning["pack"], ""))
+    for rule, says in meaning["rules"].items():
+        path = f"{folder}{rule}/{RULE_FILE}"
+        if path not in files and taken.get(rule) == says:
+            continue  # of the pack below: there it lies
+        known.add(path)
+        found += _unlike(files, path, "", digest_of(says, ""))
+        baseline = text_at(says, "params", "baseline")
+        if isinstance(baseline, dict):
+            known |= _baseline(files, f"{folder}{rule}/", baseline, found)
+    return known
+
+
+def _baseline(files: Files, folder: str, baseline: Mapping[str, Any], found: List[Finding]) -> Set[str]:
+    """The earlier report that a rule compares with, by the digest that the rule pins, and the report on its run."""
+    path, run = folder + str(baseline["file"]), folder + str(baseline.get("run"))
+    if path in files and digest_of_bytes(files[path]) != baseline["digest"]:
+        found.append(("disagreement", path, "it is not the baseline that the rule pins"))
+    return {path, run} if baseline.get("run") else {path}
