@@ -26,6 +26,7 @@ def explain(words: tuple[str, ...], spec: Path | None) -> None:
 
     With --spec, step:ID says why a step of the plan runs or is reused, and gate:ID what the plan asks of it.
     """
+    from kcompiler import project
     from kcompiler.render import index, pages
 
     if len(words) > 2:
@@ -37,7 +38,8 @@ def explain(words: tuple[str, ...], spec: Path | None) -> None:
     try:
         # a code needs nothing of a spec, and is what people ask for most
         asked = _asked(subject, spec) if spec is not None and not pages.is_code(subject) else None
-        click.echo(pages.explain(subject, asked), nl=False)
+        own = project.find(spec or Path.cwd()).root / "policies"
+        click.echo(pages.explain(subject, asked, own), nl=False)
     except index.Unknown as unknown:
         click.echo(str(unknown), err=True)
         raise Outcome(2, "unknown-subject", "kcompiler explain --help") from None

@@ -49,7 +49,8 @@ def _unproven(loaded: LoadedRule, judge: Judge) -> Iterator[Diagnostic]:
             "/id",
             f"rule `{loaded.name}` is not proven by its cases",
             label=line.removeprefix(f"{loaded.name}/").removeprefix(f"{loaded.name}: "),
-            help="a passing, a failing and a missing case lie beside rule.yaml; `kcompiler policy new` writes such",
+            help="a passing, a failing and a missing case lie beside rule.yaml; `kcompiler policy test --add` writes "
+            "those of a `bound` with a threshold of its own, others are written by hand",
         )
 
 

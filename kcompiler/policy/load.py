@@ -234,7 +234,13 @@ def _read(file: Path, shown: str) -> tuple[source.Tree | None, list[Diagnostic]]
     except OSError as error:
         reason = error.strerror or str(error)
         return None, [Diagnostic(code="KC6002", summary=f"cannot read {shown}: {reason}", file=shown)]
-    return source.load(shown, data)
+    tree, found = source.load(shown, data)
+    return tree, [_of_a_rule(one) if one.code == "KC1018" else one for one in found]
+
+
+def _of_a_rule(found: Diagnostic) -> Diagnostic:
+    """An empty file of a pack is no spec."""
+    return replace(found, summary="the file is empty", help="`kcompiler policy new` writes a pack to start from")
 
 
 def _pack(name: str, folder: Path) -> tuple[LoadedPack | None, Sequence[Diagnostic]]:

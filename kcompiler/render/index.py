@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 from kcompiler import assets, diagnostic
@@ -77,9 +78,9 @@ def names(kind: str) -> str:
     return "\n".join(table(rows, indent="")) + "\n"
 
 
-def pack(name: str) -> str:
-    """One line per rule of a shipped pack; "" for what is none."""
-    rows = [[f"gate:{rule}", title] for rule, title in _gates().get(name, {}).items()]
+def pack(name: str, own: Path | None = None) -> str:
+    """One line per rule of a pack; "" for what is none. `own` is a project's folder of packs."""
+    rows = [[f"gate:{rule}", title] for rule, title in _gates(own).get(name, {}).items()]
     return "\n".join(table(rows, indent="")) + "\n" if rows else ""
 
 
@@ -107,12 +108,17 @@ def _fields() -> dict[str, str]:
     return {name: str(node.get("description", "")) for name, node in published()["properties"].items()}
 
 
-def _gates() -> dict[str, dict[str, str]]:
-    """Pack → rule → title, of the shipped packs."""
+def roots(own: Path | None) -> list[Path]:
+    """The folders of packs: those of a project before the shipped ones."""
+    return [*([own] if own is not None and own.is_dir() else []), assets.folder("policies")]
+
+
+def _gates(own: Path | None = None) -> dict[str, dict[str, str]]:
+    """Pack → rule → title, of the shipped packs and a project's own."""
     from kcompiler import policy
 
-    roots = [assets.folder("policies")]
-    packs = policy.load(policy.available(roots), roots).packs
+    folders = roots(own)
+    packs = policy.load(policy.available(folders), folders).packs
     return {pack.pack.name: {one.name: one.rule.title for one in pack.rules} for pack in packs}
 
 

@@ -6,9 +6,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kcompiler import assets, diagnostic
+from kcompiler import diagnostic
 from kcompiler.render import index
 from kcompiler.render.human import inert
 from kcompiler.render.index import KINDS, ROOMS, Unknown
@@ -32,11 +33,12 @@ class Asked:
     entries: Sequence[Entry] = ()
 
 
-def explain(subject: str, asked: Asked | None = None) -> str:
-    """The page of a subject; with `asked`, what one spec says of it follows. Raises Unknown."""
+def explain(subject: str, asked: Asked | None = None, own: Path | None = None) -> str:
+    """The page of a subject; with `asked`, what one spec says of it follows; `own` is the project's folder of
+    packs. Raises Unknown."""
     prefix, colon, rest = subject.partition(":")
     if not colon:
-        return _code(subject) if is_code(subject) else _bare(subject, asked)
+        return _code(subject) if is_code(subject) else _bare(subject, asked, own)
     if not rest and prefix in KINDS:
         return index.names(prefix)
     if prefix == "field":
@@ -48,7 +50,7 @@ def explain(subject: str, asked: Asked | None = None) -> str:
     if prefix in ("rule", "gate"):
         # a pack of the project itself is known only through its plan
         planned = _gate(rest, asked.plan) if asked and asked.plan is not None else ""
-        return planned or index.pack(rest) or _rule(rest)
+        return planned or index.pack(rest, own) or _rule(rest, own)
     if prefix == "step" and asked is not None and asked.plan is not None:
         return _step(rest, asked.plan, asked.entries)
     if prefix in ROOMS:
@@ -61,14 +63,14 @@ def is_code(subject: str) -> bool:
     return _NUMBER.fullmatch(subject) is not None
 
 
-def _bare(name: str, asked: Asked | None) -> str:
+def _bare(name: str, asked: Asked | None, own: Path | None) -> str:
     """The page of a name without its kind: the first kind that knows it; the others are named below."""
     if kind := index.kind_of(name):
         return index.names(kind)
     found = []
     for prefix in ("field", "gate", "report", *ROOMS):
         try:
-            found.append((f"{prefix}:{name}", explain(f"{prefix}:{name}", asked)))
+            found.append((f"{prefix}:{name}", explain(f"{prefix}:{name}", asked, own)))
         except Unknown:
             continue
     if not found:
@@ -242,10 +244,10 @@ def _plugin(room: str, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rule(name: str) -> str:
+def _rule(name: str, own: Path | None) -> str:
     from kcompiler import policy
 
-    roots = [assets.folder("policies")]
+    roots = index.roots(own)
     pack_name = name.rpartition("/")[0]
     packs = policy.load([pack_name], roots).packs
     for pack in packs:
@@ -253,7 +255,9 @@ def _rule(name: str) -> str:
             if loaded.name == name:
                 return _show_rule(loaded)
     known = [rule.name for item in policy.load(policy.available(roots), roots).packs for rule in item.rules]
-    raise Unknown(f"no such rule: `{name}`; {diagnostic.did_you_mean(name, known)}")
+    near = diagnostic.suggest(name, known)
+    more = diagnostic.did_you_mean(name, near) if near else "`kcompiler explain gates` lists those that are shipped"
+    raise Unknown(f"no such rule: `{name}`; {more}")
 
 
 def _show_rule(loaded: Any) -> str:

@@ -105,6 +105,8 @@ def allowed_signers(text: str, name: str) -> List[Allowed]:
         if match is None:
             raise Unreadable(f"{name}:{number}: not a line `PRINCIPALS [OPTIONS] {KEY_KIND} AAAA…`")
         try:
+            if any(one.startswith("!") for one in match["who"].strip('"').split(",")):
+                raise Unreadable(f"`{match['who']}` says who does not sign; name those who do")
             options = _options(match["options"] or "")
             if match["kind"] == KEY_KIND:
                 spaces = tuple(options["namespaces"].split(",")) if "namespaces" in options else ()

@@ -75,7 +75,8 @@ def verify(root: Path) -> Verified:
 
 
 def repair(root: Path, disk: Disk = DISK) -> Verified:
-    """Verify, and move every damaged artifact to quarantine, with a line in the journal: apply makes it again.
+    """Verify, and move every damaged artifact to quarantine, with a line in the journal: apply makes it again. What
+    evidence names of them is damage until then.
 
     Raises Locked while an apply is at work, BrokenEvidence for a damaged journal, which nobody can mend, StorageFailed.
     """
@@ -95,7 +96,10 @@ def repair(root: Path, disk: Disk = DISK) -> Verified:
             data = {"step": makers.get(fault.digest, ""), "digest": fault.digest, "place": place.name}
             state.journal.append("artifact_quarantined", data)
             mended.append(replace(fault, mended=f"moved to {FOLDER}/quarantine/{place.name}"))
-        return replace(found, faults=mended)
+        # what evidence names and was put aside is not there until it is made again
+        known = {fault.subject for fault in found.faults if not fault.digest}
+        gone = [one for one in _gone(root, state.journal.past, state.store) if one.subject not in known]
+        return replace(found, faults=[*mended, *gone])
 
 
 def _left(room: Room, subject: str, message: str) -> Fault:

@@ -377,6 +377,19 @@ def test_explain_alone_lists_every_kind_and_each_name_it_lists_has_a_page(home, 
         capsys.readouterr()
 
 
+def test_explain_knows_the_rules_of_the_project(home, capsys):
+    mine = home / "policies" / "team" / "rows"
+    assert _main(["policy", "new", "team/rows", "--rule", "few", "--on", "training", "--metric", "steps", "--op", ">=",
+                  "--threshold", "1"]) == 0  # fmt: skip
+    assert mine.is_dir()
+    capsys.readouterr()
+    for subject in ("team/rows/few", "gate:team/rows/few", "team/rows"):
+        assert _main(["explain", subject]) == 0
+        assert "team/rows/few" in capsys.readouterr().out
+    assert _main(["explain", "gate:zzz/zzz"]) == 2
+    assert "`kcompiler explain gates` lists those" in capsys.readouterr().err
+
+
 def test_explain_lists_the_rules_of_a_pack_and_guesses_what_was_meant(home, capsys):
     assert _main(["explain", "gate:caws/tier-3"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]

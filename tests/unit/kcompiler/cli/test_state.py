@@ -129,7 +129,9 @@ def test_a_damaged_artifact_is_found_put_aside_and_made_again(home, run):
     assert victim.relative_to(home).as_posix() in out
     assert err.splitlines()[-1].endswith("next=kcompiler state verify --repair")
     run(3, "show", victim.name)
-    out, _, _ = run(0, "verify", "--repair", changes=True)
+    out, err, _ = run(3, "verify", "--repair", changes=True)
+    assert out.startswith("damaged ")
+    assert err.splitlines()[-1].endswith("next=kcompiler apply SPEC, which makes again what is gone")
     assert f"moved to .kcompiler/quarantine/{victim.name}-1" in out
     _, err, found = run(3, "verify")
     assert found["findings"][0]["message"] == "gone, though the evidence of eight-ball names it"

@@ -220,6 +220,8 @@ def test_what_is_no_statement_is_not_signed(change: dict[str, Any]) -> None:
         ("alice", "not a line"),
         ("alice ssh-ed25519 !!!!", "not a line"),
         ("alice ssh-ed25519 AAAA", "no ssh-ed25519 key"),
+        ("!alice ssh-ed25519 {key}", "says who does not sign"),
+        ("*,!alice ssh-ed25519 {key}", "says who does not sign"),
         ("alice cert-authority ssh-ed25519 {key}", "option `cert-authority` is not understood"),
         ('alice touch-required,namespaces="kcompiler" ssh-ed25519 {key}', "is not understood"),
         ('alice valid-before="soon" ssh-ed25519 {key}', "no time"),

@@ -63,6 +63,7 @@ WRONG_RULES = [
     ("a text for a version", changed("kind:", "since: 'one'\nkind:"), "KC6002", 4, "since"),
     ("a rule that nobody may waive", changed("kind:", "waivable: true\nkind:"), "KC6101", 4, "names nobody who could"),
     ("skip without a reason", changed("kind:", "mode: skip\nkind:"), "KC6002", 1, "reason"),
+    ("nothing", "", "KC1018", 1, "the file is empty"),
     ("skip with an empty reason", changed("kind:", "mode: skip\nreason: ' '\nkind:"), "KC6002", 1, "reason"),
     ("a reason without skip", changed("kind:", "reason: later\nkind:"), "KC6002", 1, "reason"),
     ("no remedy", changed("remedy: turn it up\n", ""), "KC6002", 1, "remedy"),
