@@ -20,6 +20,7 @@ from kcompiler.deliver.sbom import sbom
 from kcompiler.plan import APPLY
 from kcompiler.project import Project
 from kcompiler.spec import Spec
+from kcompiler.verifier import facts
 from kcompiler.waiver import FOLDER
 from kcompiler.waiver.load import envelopes
 from runtime import digest
@@ -27,7 +28,7 @@ from runtime.contract import BrokenEvidence, delivery, program, strict_json
 from runtime.contract.delivery import EVIDENCE, HUGGINGFACE, PACKAGES, SUMS, Item
 from runtime.contract.report import hex_of
 
-__all__ = ["Chosen", "Undeliverable", "chosen", "conversions", "files"]
+__all__ = ["Chosen", "Undeliverable", "chosen", "conversions", "files", "given_of"]
 
 #: (folder of a package artifact, its variants) → what `runtime.mil.describe` says of them
 Describe = Callable[[Path, Sequence[str]], Mapping[str, Any]]
@@ -51,7 +52,7 @@ def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, desc
         raise BrokenEvidence(
             "it is not the verdict on this lock that was audited", subject=home.shown(home.verdict(name))
         )
-    given = _reports(evidence, verdict)
+    given = given_of(evidence, verdict, made)
     used, _ = records.in_use(evidence / records.JOURNAL, records.JOURNAL, None)
     parts = chosen(made, used, convert)
     reports: dict[str, Any] = {key: strict_json.loads(data) for key, data in given.items()}
@@ -95,14 +96,21 @@ def _item(content: str | bytes) -> Item:
     return Item(source=data, sha256=hex_of(digest.of_bytes(data)))
 
 
-def _reports(evidence: Path, verdict: Mapping[str, Any]) -> dict[str, bytes]:
-    """Step → bytes of the report that the verdict was given on."""
+def given_of(evidence: Path, verdict: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, bytes]:
+    """Step → bytes of the report that the verdict was given on.
+
+    What the lock says of itself lies in no file: whoever judges the delivery again makes it of the lock. Raises
+    BrokenEvidence for another report than that.
+    """
+    own = {step: facts.dump(one) for step, one in facts.reports(made).items()}
     given = {}
     for step, pin in verdict["reports"].items():
         path = evidence / "run.json" if step == APPLY else evidence / "reports" / f"{step}.json"
-        given[step] = path.read_bytes()
-        if digest.of_bytes(given[step]) != pin:
+        data = own[step] if step in own else path.read_bytes()
+        if digest.of_bytes(data) != pin:
             raise BrokenEvidence("it is not the report that the verdict was given on", subject=str(path))
+        if step not in own:
+            given[step] = data
     return given
 
 

@@ -17,6 +17,7 @@ from kcompiler import lock
 from kcompiler.audit import audit, packing
 from kcompiler.audit.bundle import audit_bundle
 from kcompiler.cli import _main
+from kcompiler.deliver import given_of
 from kcompiler.front import compile_spec
 from kcompiler.judge import gate_files, judge
 from kcompiler.plan import make
@@ -24,6 +25,7 @@ from kcompiler.plan.decided import decided
 from kcompiler.project import Project
 from kcompiler.verifier import facts, main
 from kcompiler.verifier.main import Trust
+from runtime.contract import BrokenEvidence
 from runtime.machine import apply as machine
 
 CASE = Path(__file__).resolve().parents[3] / "golden" / "plan" / "a-good-spec-is-planned-without-a-word"
@@ -205,3 +207,14 @@ def test_a_file_stands_in_for_no_report_of_the_plan(done: Path) -> None:
     (one,) = gate_files([file], asked, own=facts.reports(made)).outcomes
     assert (one.outcome, one.threshold) == ("pass", ">= 10")
     assert judge({}, asked).outcomes[0].outcome == "not_evaluated"
+
+
+def test_a_delivery_needs_no_file_of_what_the_plan_says_of_itself(done: Path) -> None:
+    home = Project(done)
+    made, verdict = lock.read(home.lock("answers")), json.loads(home.verdict("answers").read_text())
+    assert set(facts.KINDS) < set(verdict["reports"])
+    given = given_of(home.evidence("answers"), verdict, made)
+    assert set(given) == set(verdict["reports"]) - set(facts.KINDS)
+    other = {**made, "budgets": {**made["budgets"], "wall_s": 1}}
+    with pytest.raises(BrokenEvidence, match="not the report that the verdict was given on"):
+        given_of(home.evidence("answers"), verdict, other)
