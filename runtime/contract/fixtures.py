@@ -32,14 +32,20 @@ from typing import Any, cast
 from runtime import digest
 from runtime.contract import Refusal, bounded, expressions, rows, toolset
 from runtime.contract.expressions import Expression, Unknown, Wrong
-from runtime.contract.strict_json import Json
+from runtime.contract.strict_json import Json, dumps
 
 FORMAT = 1
+#: what a tool's header may say besides
+_MAY_HEAD = {"normalise"}
 WORLD = "world.jsonl"
 KINDS = ("exact", "error", "matcher", "ignore_args", "pure", "stateful")
+#: what was answered once: such a line is recorded, and never declared
+RECORDED = ("exact", "error")
 #: a set larger than this is an attack, or a database
 MOST_LINES, MOST_LINE_BYTES = 200_000, 1 << 20
 _ACTION = "correct the line, or remove it"
+#: names that a message lists at most
+_SOME = 12
 _ITEM = re.compile(r"item:.{1,200}\Z")
 
 
@@ -176,16 +182,47 @@ def schema_digest(parameters: Mapping[str, Json]) -> str:
 
 def header(tool: Mapping[str, Any], tools: Sequence[Mapping[str, Any]]) -> dict[str, Json]:
     """The first line of a tool's file."""
+    return _header(tool, toolset.fingerprint(tools))
+
+
+def world_header(tools: Sequence[Mapping[str, Any]]) -> dict[str, Json]:
+    return _world_header(toolset.fingerprint(tools))
+
+
+def _header(tool: Mapping[str, Any], registry: str) -> dict[str, Json]:
     return {
         "format": FORMAT,
         "tool": tool["name"],
-        "registry": toolset.fingerprint(tools),
+        "registry": registry,
         "schema": schema_digest(tool["parameters"]),
     }
 
 
-def world_header(tools: Sequence[Mapping[str, Any]]) -> dict[str, Json]:
-    return {"format": FORMAT, "world": True, "registry": toolset.fingerprint(tools)}
+def _world_header(registry: str) -> dict[str, Json]:
+    return {"format": FORMAT, "world": True, "registry": registry}
+
+
+def completed(
+    lines: Sequence[tuple[str, dict[str, Json]]], place: str, tools: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, dict[str, Json]]]:
+    """A tool's declared file, whose header may leave to us for which registry it is, with its whole header.
+
+    Raises Refusal with the header to write, which names no registry: KR0231 where there is none, KR0230 where it is of
+    other tools."""
+    here, head = lines[0] if lines else (f"{place}:1", {})
+    whole = header(_meant(head, place, here, {tool["name"]: tool for tool in tools}), tools)
+    short: dict[str, Json] = {"format": FORMAT, "tool": whole["tool"]}
+    _formed(head, here, short)
+    if "tool" not in head:
+        raise _wrong("the header names no tool", here, _header_advice(head, short))
+    if any(name in head and head[name] != whole[name] for name in ("registry", "schema")):
+        raise Refusal(
+            "these lines were declared for another registry",
+            place=here,
+            action=f"{_header_advice(head, short)}, where they hold for this registry, too",
+            code="KR0230",
+        )
+    return [(here, {**whole, **head}), *lines[1:]]
 
 
 def load(
@@ -216,14 +253,12 @@ def read(
     known = {tool["name"]: tool for tool in tools}
     later: list[tuple[Tool, Sequence[tuple[str, dict[str, Json]]]]] = []
     for name, lines in files.items():
-        if not lines:
-            raise _wrong("an empty file: its first line must be the header", f"{name}:1", "write the header")
-        here, head = lines[0]
-        if head.get("world") is True:
-            _head(head, here, made.registry, {"format", "world", "registry"})
+        here, head = lines[0] if lines else (f"{name}:1", {})
+        if head.get("world") is True or (Path(name).name == WORLD and "tool" not in head):
+            _head(head, here, _world_header(made.registry))
             _read_world(lines[1:], made)
             continue
-        later.append((_tool(head, here, made, known), lines[1:]))
+        later.append((_tool(head, name, here, made, known), lines[1:]))
     for tool, lines in later:
         for here, line in lines:
             try:
@@ -251,21 +286,43 @@ def _wrong(message: str, place: str, action: str = _ACTION) -> Refusal:
     return Refusal(message, place=place, action=action, code="KR0231")
 
 
-def _only(line: Mapping[str, Json], here: str, needs: set[str], may: set[str]) -> None:
+def _only(line: Mapping[str, Json], here: str, needs: set[str], may: set[str], action: str = "") -> None:
     unknown, missing = sorted(set(line) - needs - may), sorted(needs - set(line))
     if unknown or missing:
         what = [f"unknown field `{name[:40]}`" for name in unknown] + [f"missing field `{name}`" for name in missing]
-        raise _wrong(", ".join(what), here, f"it has {', '.join(sorted(needs | may))}")
+        raise _wrong(", ".join(what), here, action or f"it has {', '.join(sorted(needs | may))}")
 
 
-def _head(head: Mapping[str, Json], here: str, made_for: str, needs: set[str], may: set[str] | None = None) -> None:
+def _meant(head: Mapping[str, Json], name: str, here: str, known: Mapping[str, Any]) -> Any:
+    """The tool that a file is of: its header names it, and where it does not, the name of the file."""
+    tool = head.get("tool", Path(name).stem)
+    if not isinstance(tool, str) or tool not in known:
+        some = ", ".join(sorted(known)[:_SOME]) + (", …" if len(known) > _SOME else "")
+        raise _wrong(f"the registry has no tool {tool!r}"[:120], here, f"name a tool of the registry: {some}")
+    return known[tool]
+
+
+def _header_advice(head: Mapping[str, Json], right: Mapping[str, Json]) -> str:
+    """Which header to write, and where: a first line that is a fixture stays, below it."""
+    kept = {name: head[name] for name in _MAY_HEAD & set(head) if "tool" in right}
+    where = "above this line" if {"kind", "collection"} & set(head) else "in its place" if head else "as its first line"
+    return f"write {dumps({**right, **kept})} {where}"
+
+
+def _formed(head: Mapping[str, Json], here: str, right: Mapping[str, Json]) -> None:
     if head.get("format") != FORMAT:
-        raise _wrong(
-            f"the first line is no header of format {FORMAT}",
-            here,
-            'write {"format": 1, "tool": …, "registry": …}',
-        )
-    _only(head, here, needs, may or set())
+        what = f"the first line is no header of format {FORMAT}" if head else "an empty file: it has no header"
+        raise _wrong(what, here, _header_advice(head, right))
+
+
+def _head(head: Mapping[str, Json], here: str, right: Mapping[str, Json]) -> None:
+    """Holds a first line against the header that is right there."""
+    _formed(head, here, right)
+    _only(head, here, set(right), _MAY_HEAD if "tool" in right else set(), _header_advice(head, right))
+    _same_registry(head, here, str(right["registry"]))
+
+
+def _same_registry(head: Mapping[str, Json], here: str, made_for: str) -> None:
     if head["registry"] != made_for:
         raise Refusal(
             f"these fixtures were made for registry {str(head['registry'])[:12]}…, and here is {made_for[:12]}…",
@@ -275,14 +332,15 @@ def _head(head: Mapping[str, Json], here: str, made_for: str, needs: set[str], m
         )
 
 
-def _tool(head: Mapping[str, Json], here: str, made: FixtureSet, known: Mapping[str, Any]) -> Tool:
-    _head(head, here, made.registry, {"format", "tool", "registry", "schema"}, {"normalise"})
-    name = head["tool"]
-    if not isinstance(name, str) or name not in known:
-        raise _wrong(f"the registry has no tool {name!r}", here, "name a tool of the registry")
+def _tool(head: Mapping[str, Json], file: str, here: str, made: FixtureSet, known: Mapping[str, Any]) -> Tool:
+    if head.get("format") == FORMAT and "registry" in head:
+        # another registry has other tools, and that is what is wrong then
+        _same_registry(head, here, made.registry)
+    meant = _meant(head, file, here, known)
+    name, parameters = meant["name"], meant["parameters"]
+    _head(head, here, _header(meant, made.registry))
     if name in made.tools:
         raise Refusal(f"`{name}` has two files", place=here, action="put its lines into one", code="KR0232")
-    parameters = known[name]["parameters"]
     if head["schema"] != schema_digest(parameters):
         raise Refusal(
             f"`{name}` had other parameters when these fixtures were made",
@@ -306,9 +364,13 @@ def _tool(head: Mapping[str, Json], here: str, made: FixtureSet, known: Mapping[
     return made.tools[name]
 
 
+#: fields that a line of the world must have, and may have
+WORLD_LINE = ({"collection", "key", "value"}, {"provenance", "review"})
+
+
 def _read_world(lines: Sequence[tuple[str, dict[str, Json]]], made: FixtureSet) -> None:
     for here, line in lines:
-        _only(line, here, {"collection", "key", "value"}, {"provenance", "review"})
+        _only(line, here, *WORLD_LINE)
         made.unreviewed += _review(line, here) == "unreviewed"
         collection, key = line["collection"], line["key"]
         if not isinstance(collection, str) or not collection.isidentifier() or not isinstance(key, str):
@@ -321,7 +383,8 @@ def _read_world(lines: Sequence[tuple[str, dict[str, Json]]], made: FixtureSet) 
         entries[key] = line["value"]
 
 
-_NEEDS: Mapping[str, tuple[set[str], set[str]]] = {
+#: kind → fields that such a line must have, and fields that it may have
+NEEDS: Mapping[str, tuple[set[str], set[str]]] = {
     "exact": ({"args", "result"}, set()),
     "error": ({"args", "result"}, set()),
     "matcher": ({"schema"}, {"result", "answer"}),
@@ -330,15 +393,23 @@ _NEEDS: Mapping[str, tuple[set[str], set[str]]] = {
     "stateful": ({"answer"}, {"let", "checks", "writes", "learns"}),
 }
 #: what every line may say
-_COMMON = {"scope", "review", "provenance"}
+COMMON = {"scope", "review", "provenance"}
+#: list of a line → the same of its entries
+PARTS: Mapping[str, tuple[set[str], set[str]]] = {
+    "checks": ({"unless", "result"}, set()),
+    "writes": ({"collection", "key", "value"}, {"when"}),
+    "learns": ({"collection", "key", "value"}, {"when", "each"}),
+}
+#: what an expression reads: of every line, of a stateful one, of what is learnt, and of what is learnt of each
+READS, STATE, LEARNT, EACH = {"args"}, {"world"}, {"result", "data"}, {"it"}
 
 
 def _fixture(line: Mapping[str, Json], here: str, tool: str) -> Fixture:
     kind = line.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         raise _wrong(f"a fixture of kind {kind!r}", here, f"its kind is one of {', '.join(KINDS)}")
-    needs, may = _NEEDS[kind]
-    _only(line, here, {"kind", *needs}, {*may, *_COMMON})
+    needs, may = NEEDS[kind]
+    _only(line, here, {"kind", *needs}, {*may, *COMMON})
     scope, review = line.get("scope", "suite"), _review(line, here)
     if not isinstance(scope, str) or (scope != "suite" and not _ITEM.match(scope)):
         raise _wrong(f"scope {scope!r}"[:80], here, "a scope is `suite` or `item:<id>`")
@@ -349,8 +420,7 @@ def _fixture(line: Mapping[str, Json], here: str, tool: str) -> Fixture:
         if ("result" in line) is ("answer" in line):
             raise _wrong("a matcher has either a `result` or an `answer`", here)
         _bounded(schema, here)
-    stateful = kind == "stateful"
-    seen = {"args", "world"} if stateful else {"args"}
+    seen = READS | STATE if kind == "stateful" else {*READS}
     let = []
     for pair in _listed(line, "let", here):
         if not isinstance(pair, list) or len(pair) != 2 or not isinstance(pair[0], str) or not pair[0].isidentifier():
@@ -361,22 +431,22 @@ def _fixture(line: Mapping[str, Json], here: str, tool: str) -> Fixture:
         seen.add(pair[0])
     checks = []
     for one in _listed(line, "checks", here):
-        check = _part(one, here, "checks", {"unless", "result"})
+        check = _part(one, here, "checks")
         checks.append(
             (_expression(check["unless"], here, seen, "unless"), _expression(check["result"], here, seen, "result"))
         )
     writes = []
     for one in _listed(line, "writes", here):
-        write = _part(one, here, "writes", {"collection", "key", "value"}, {"when"})
+        write = _part(one, here, "writes")
         when = _expression(write["when"], here, seen, "when") if "when" in write else None
         key, value = (_expression(write[name], here, seen, name) for name in ("key", "value"))
         writes.append(Write(_collection(write, here), key, value, when))
     learns = []
     for one in _listed(line, "learns", here):
-        learn = _part(one, here, "learns", {"collection", "key", "value"}, {"when", "each"})
-        outer = {"args", "world", "result", "data"}
+        learn = _part(one, here, "learns")
+        outer = READS | STATE | LEARNT
         each = _expression(learn["each"], here, outer, "each") if "each" in learn else None
-        inner = outer | {"it"} if each else outer
+        inner = outer | EACH if each else outer
         when = _expression(learn["when"], here, inner, "when") if "when" in learn else None
         key, value = (_expression(learn[name], here, inner, name) for name in ("key", "value"))
         learns.append(Learn(_collection(learn, here), key, value, when, each))
@@ -411,10 +481,10 @@ def _listed(line: Mapping[str, Json], name: str, here: str) -> list[Json]:
     return found
 
 
-def _part(value: Json, here: str, name: str, needs: set[str], may: set[str] | None = None) -> dict[str, Json]:
+def _part(value: Json, here: str, name: str) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise _wrong(f"an entry of `{name}` is an object", here)
-    _only(value, here, needs, may or set())
+    _only(value, here, *PARTS[name])
     return value
 
 
@@ -460,7 +530,7 @@ def _patterns(value: Json) -> Iterator[str]:
 
 
 def _add(line: Fixture, tool: Tool, made: FixtureSet) -> None:
-    if line.kind not in ("exact", "error"):
+    if line.kind not in RECORDED:
         tool.general.setdefault(line.item, []).append(line)
         return
     wrong = next(iter(made.validators[tool.name].iter_errors(line.args)), None)

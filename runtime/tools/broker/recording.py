@@ -116,15 +116,14 @@ def declared(folder: Path, tools: Sequence[registry.Tool]) -> dict[str, list[tup
     Raises Refusal for a line that says what a tool answered, or what a world holds: such a thing is recorded. Whoever
     has accepted a line elsewhere has not seen it beside these records: it is `unreviewed` again.
     """
-    known = {tool["name"]: tool for tool in tools}
     found = {}
     for path in sorted(folder.glob("*.jsonl")):
-        lines = list(rows.objects(path, place=f"{folder}/{path.name}", max_bytes=fixtures.MOST_LINE_BYTES))
-        if lines and lines[0][1].get("tool") in known:
-            here, head = lines[0]
-            lines[0] = here, {**fixtures.header(cast(Any, known[str(head["tool"])]), tools), **head}
-        for here, line in lines[1:]:
-            recorded = line.get("kind") in ("exact", "error") or path.name == fixtures.WORLD
+        place = f"{folder}/{path.name}"
+        lines = list(rows.objects(path, place=place, max_bytes=fixtures.MOST_LINE_BYTES))
+        if path.name != fixtures.WORLD:
+            lines = fixtures.completed(lines, place, cast(Any, tools))
+        for here, line in lines:
+            recorded = line.get("kind") in fixtures.RECORDED or "collection" in line
             if recorded:
                 raise Refusal(
                     "the line says what was answered once, and no conversation here says so",

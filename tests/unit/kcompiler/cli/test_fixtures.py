@@ -338,6 +338,82 @@ def test_a_declared_line_is_unreviewed_beside_new_records_and_one_that_answers_n
     assert run("check", "fx") == 1
 
 
+PURE = {"kind": "pure", "answer": "f'found {args.q}'"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ([], "KR0231"),
+        ([PURE], "KR0231"),
+        ([{"format": 2, "tool": "find"}, PURE], "KR0231"),
+        ([{"format": 1}, PURE], "KR0231"),
+        ([{"tool": "find", "normalise": {"q": ["strip"]}}, PURE], "KR0231"),
+        ([{"format": 1, "tool": "find", "registry": "…"}, PURE], "KR0230"),
+        ([{"format": 1, "tool": "find", "schema": "0" * 64}, PURE], "KR0230"),
+    ],
+)
+def test_a_declared_file_without_its_header_is_told_one_that_works(home, capsys, lines, code):
+    """Without the registry: whoever declares how a tool works does not know its digest."""
+    file = home / "declared/find.jsonl"
+    file.parent.mkdir()
+    file.write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
+    assert run("record", "calls.jsonl", "--declare", "declared", "--to", "fx") == 2
+    said = capsys.readouterr().err
+    assert f"error[{code}]" in said
+    assert "declared/find.jsonl:1" in said
+    told, where = advised(said)
+    kept = {"normalise": {"q": ["strip"]}} if len(lines) == 2 and "normalise" in lines[0] else {}
+    assert told == {"format": 1, "tool": "find", **kept}
+    follow(file, told, where)
+    assert run("record", "calls.jsonl", "--declare", "declared", "--to", "fx") == 0
+
+
+def advised(said):
+    """The header that a message advises, and where it is to stand."""
+    advice = said.split("write ", 1)[1]
+    told, end = json.JSONDecoder().raw_decode(advice)
+    return told, advice[end:].strip()
+
+
+def follow(file, told, where):
+    lines = file.read_text(encoding="utf-8").splitlines()
+    rest = lines[1:] if where.startswith("in its place") else lines
+    file.write_text("\n".join([json.dumps(told), *rest]) + "\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["find", "world"])
+@pytest.mark.parametrize("more", [{}, {"more": 1}])
+def test_a_recorded_file_without_its_header_is_told_the_whole_of_it(home, capsys, name, more):
+    learns = [{"collection": "seen", "key": "args.q", "value": "result"}]
+    declare(home, "find", {"kind": "stateful", "answer": "world.seen[args.q]", "learns": learns})
+    assert run("record", "calls.jsonl", "--declare", "declared", "--to", "fx") == 0
+    assert run("accept", "fx") == 0
+    file = home / f"fx/{name}.jsonl"
+    whole = file.read_text(encoding="utf-8")
+    first, *rest = whole.splitlines()
+    file.write_text(
+        "\n".join([*([json.dumps({**json.loads(first), **more})] if more else []), *rest]) + "\n", encoding="utf-8"
+    )
+    capsys.readouterr()
+    assert run("check", "fx") == 1
+    said = capsys.readouterr().err
+    assert "error[KR0231]" in said
+    follow(file, *advised(said))
+    assert [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] == [
+        json.loads(line) for line in whole.splitlines()
+    ]
+    assert run("check", "fx") == 0
+
+
+def test_a_header_that_names_no_tool_of_the_registry_is_told_those_there_are(home, capsys):
+    declare(home, "fnd", PURE)
+    assert run("record", "calls.jsonl", "--declare", "declared", "--to", "fx") == 2
+    said = capsys.readouterr().err
+    assert "the registry has no tool 'fnd'" in said
+    assert "add, find" in said
+
+
 def test_a_folder_without_fixtures_is_no_success(home, capsys):
     (home / "empty").mkdir()
     for verb, more in (("check", ()), ("accept", ()), ("stats", ("--calls", "calls.jsonl"))):
