@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def explain(words: tuple[str, ...], spec: Path | None) -> None:
     """Explain SUBJECT: a code (KC2104), field:path, step:name, gate:pack/id, report:kind, loss:name, … or a bare name.
     `report eval.tool_use` is `report:eval.tool_use`: every datum a report holds, for whoever writes a rule.
+    `form:wanted` and `form:fixtures` are what people write beside a spec: what a row wants, how a tool works.
 
     Without SUBJECT: every kind there is, with its names. `losses`, `gates`, `codes`, …: all names of that kind.
 

@@ -54,8 +54,8 @@ def _episodes(path: Path, trials: str) -> list[Episode]:
 @click.option(
     "--declare",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of lines that say how tools work (pure, stateful, matcher, ignore_args); each is held against every "
-    "recorded call.",
+    help="Lines that say how tools work (pure, stateful, matcher, ignore_args; `kcompiler explain fixtures`), each "
+    "held against every recorded call.",
 )
 @TRIALS
 @click.option("--redact", is_flag=True, help="Put a word in the place of credentials, instead of refusing them.")

@@ -28,6 +28,7 @@ KINDS = {
     "field": ("field", "fields", "spec"),
     "gate": ("gate", "gates", "rule", "rules", "policies", "packs"),
     "report": ("report", "reports"),
+    "form": ("form", "forms"),
     **{kind: (kind, room) for kind, room in ROOMS.items()},
 }
 #: columns of the overview
@@ -55,6 +56,7 @@ def overview() -> str:
     rows.append(["field:", ", ".join(_fields())])
     rows.append(["gate:", ", ".join(f"{pack} ({len(rules)})" for pack, rules in _gates().items())])
     rows.append(["report:", ", ".join(_reports())])
+    rows.append(["form:", ", ".join(_forms())])
     rows += [[f"{kind}:", ", ".join(_plugins(kind))] for kind in ROOMS]
     wide = max(len(name) for name, _ in rows)
     for name, text in rows:
@@ -73,6 +75,8 @@ def names(kind: str) -> str:
         rows = [[f"gate:{name}", title] for rules in _gates().values() for name, title in rules.items()]
     elif kind == "report":
         rows = [[f"report:{name}", text] for name, text in _reports().items()]
+    elif kind == "form":
+        rows = [[f"form:{name}", text] for name, text in _forms().items()]
     else:
         rows = [[f"{kind}:{name}", text] for name, text in _plugins(kind).items()]
     return "\n".join(table(rows, indent="")) + "\n"
@@ -86,9 +90,11 @@ def pack(name: str, own: Path | None = None) -> str:
 
 def near(word: str) -> str:
     """What somebody may have meant by a word that names nothing: a kind, or a plug-in."""
+    from kcompiler.render import forms
+
     words = [one for several in KINDS.values() for one in several]
     known = {**dict.fromkeys(words), **{f"{kind}:{name}": None for kind in ROOMS for name in _plugins(kind)}}
-    known |= {f"report:{name}": None for name in _reports()}
+    known |= dict.fromkeys([*(f"report:{name}" for name in _reports()), *(f"form:{name}" for name in forms.names())])
     found = diagnostic.suggest(word, known) or [
         one for one in known if diagnostic.suggest(word, [one.rpartition(":")[2]])
     ]
@@ -100,6 +106,13 @@ def _reports() -> dict[str, str]:
     from kcompiler.policy import shape
 
     return {name: shape.title_of(name) for name in shape.kinds()}
+
+
+def _forms() -> dict[str, str]:
+    """What people write in files beside a spec → what it is."""
+    from kcompiler.render import forms
+
+    return forms.titles()
 
 
 def _fields() -> dict[str, str]:

@@ -47,6 +47,10 @@ def explain(subject: str, asked: Asked | None = None, own: Path | None = None) -
         from kcompiler.render import reports  # reads packs, which a code needs nothing of
 
         return reports.page(rest)
+    if prefix == "form":
+        from kcompiler.render import forms  # reads readers of rows and fixtures
+
+        return forms.page(rest)
     if prefix in ("rule", "gate"):
         # a pack of the project itself is known only through its plan
         planned = _gate(rest, asked.plan) if asked and asked.plan is not None else ""
@@ -68,7 +72,7 @@ def _bare(name: str, asked: Asked | None, own: Path | None) -> str:
     if kind := index.kind_of(name):
         return index.names(kind)
     found = []
-    for prefix in ("field", "gate", "report", *ROOMS):
+    for prefix in ("field", "gate", "report", "form", *ROOMS):
         try:
             found.append((f"{prefix}:{name}", explain(f"{prefix}:{name}", asked, own)))
         except Unknown:

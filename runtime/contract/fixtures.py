@@ -43,6 +43,8 @@ KINDS = ("exact", "error", "matcher", "ignore_args", "pure", "stateful")
 RECORDED = ("exact", "error")
 #: a set larger than this is an attack, or a database
 MOST_LINES, MOST_LINE_BYTES = 200_000, 1 << 20
+#: entries of a list in a line
+MOST_PARTS = 64
 _ACTION = "correct the line, or remove it"
 #: names that a message lists at most
 _SOME = 12
@@ -476,8 +478,8 @@ def _review(line: Mapping[str, Json], here: str) -> str:
 
 def _listed(line: Mapping[str, Json], name: str, here: str) -> list[Json]:
     found = line.get(name, [])
-    if not isinstance(found, list) or len(found) > 64:
-        raise _wrong(f"`{name}` is a list of at most 64", here)
+    if not isinstance(found, list) or len(found) > MOST_PARTS:
+        raise _wrong(f"`{name}` is a list of at most {MOST_PARTS}", here)
     return found
 
 
