@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
-from kcompiler.claims import extract, stated, subjects
+from kcompiler.claims import extract, senses, stated, subjects
 from kcompiler.claims.agree import HOLDS, numbers_of, quoted, wrong
 from kcompiler.claims.current import Standing, standing
 from kcompiler.claims.evidence import Found, Unresolved, decimal_of, resolve, text_of
@@ -259,6 +259,8 @@ class _Check:
         since = max((one.end for one in block.claims if one.numbers and one.end <= start), default=0)
         if named := subjects.of_other(block.text, since, start, end, target, block.context, self.policy):
             return f"it is not of `{named}`"
+        if why := senses.of_another(claim, since, target, found, block, self.policy):
+            return why
         if not stated.of_a_test(block.text, start, found, target):
             return "it is no p of a test"
         if claim.kind == "share":
@@ -296,6 +298,11 @@ class _Check:
             self._say(
                 *claim.source, "KC5607", f"{self._quoted(claim)} is said of other things than are compared: {astray}",
                 "let the evidence name, left and right, what the words before and behind name",
+            )  # fmt: skip
+        elif said := senses.reversed_relation(block.text, claim.start, sides, self.policy):
+            self._say(
+                *claim.source, "KC5607", f"{self._quoted(claim)} is said of `{said}`, and the opposite is compared",
+                "name the evidence that counts what the words say, or turn the words",
             )  # fmt: skip
         elif relation not in allowed or not HOLDS[relation](first.number, second.number):
             why = f"{first.number:f} {relation} {second.number:f}"

@@ -18,7 +18,7 @@ from kcompiler.claims import markup
 from kcompiler.claims.clause import NOT, denied, significances, words_before
 from kcompiler.claims.evidence import NUMERAL
 from kcompiler.claims.policy import Policy, Relation
-from kcompiler.claims.spelled import ALL, COMPARED, parts, spelled
+from kcompiler.claims.spelled import ALL, COMPARED, amounts, parts, spelled
 from kcompiler.diagnostic import Place
 
 #: what holds where a comparison is denied
@@ -331,10 +331,14 @@ def _claims(text: str, start: int, end: int, policy: Policy, spoken: bool, glued
                 kind, *found.span(), said, unit, compare, about, found["near"] is not None,
                 unclear=unclear, changed=other, exact=exact,
             )  # fmt: skip
-    for one in (*parts(text, start, end, wide=not spoken), *spelled(text, start, end, alone=spoken)):
+    in_words = () if spoken else amounts(text, start, end, policy)
+    for one in (*in_words, *parts(text, start, end, wide=not spoken), *spelled(text, start, end, alone=spoken)):
         if unread(one.start, one.end):
             insort(taken, (one.start, one.end))
-            yield Claim(one.kind, one.start, one.end, one.numbers, one.unit, one.compare, changed=one.changed)
+            compare = one.compare
+            if compare and NOT.search(words_before(text, start, one.start, 1)):
+                compare = OPPOSITE[compare]
+            yield Claim(one.kind, one.start, one.end, one.numbers, one.unit, compare, changed=one.changed)
     for found in _words(tuple(policy.relations)).finditer(text, start, end):
         if free(found) and not denied(text, start, found.start()):
             yield Claim("relation", *found.span(), word=" ".join(found[0].lower().split()))

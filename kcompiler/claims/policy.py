@@ -27,6 +27,20 @@ class Status(Row):
     words: list[str] = Field(min_length=1, description="Phrases, in any case.")
 
 
+class Sense(Row):
+    """What says of an item that it is right, or that it is wrong."""
+
+    words: list[str] = Field(min_length=1, description="In text, in any case, beside a number or a relation.")
+    keys: list[str] = Field(min_length=1, description="The parts of a key that name it.")
+
+
+class Bounds(Row):
+    """What says of a number that no value is beyond it, as a comparison does: its evidence is no quantile."""
+
+    words: list[str] = Field(default_factory=list, description="Right before or behind a number.")
+    keys: list[str] = Field(default_factory=list, description="The parts of a key that name such a bound.")
+
+
 class Policy(Row):
     """What counts as a claim, and what evidence it needs."""
 
@@ -51,6 +65,15 @@ class Policy(Row):
     quantiles: dict[str, list[str]] = Field(
         default_factory=dict,
         description="What of a measured quantity is told, such as its median → the parts of a key that name it.",
+    )
+    bounds: Bounds = Field(
+        default_factory=Bounds,
+        description="What is said of all values: a quantile does not show it, unless it is named.",
+    )
+    senses: dict[str, Sense] = Field(
+        default_factory=dict,
+        description="Senses that exclude each other, such as right and wrong: a number said in one of them has no "
+        "evidence whose key names another.",
     )
     estimates: list[str] = Field(
         default_factory=list,

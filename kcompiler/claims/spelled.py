@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
+
+from kcompiler.claims.policy import Policy, Relation
 
 _ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
@@ -81,6 +84,8 @@ _ALONE = re.compile(rf"{_BOUND}(?P<said>(?:is|are|was|were|at|costs?)\s+)?(?P<nu
 _OVER = re.compile(
     rf"\b(?:over|on|across|among|with)\s+(?:all\s+)?(?P<n>{_WHOLE})\s+(?:[a-z-]{{2,20}}\s+){{0,2}}{ITEMS}\b", re.I
 )
+#: units whose words mean other things as often
+_VAGUE = ("points", "percentage", "percent", "million", "billion")
 #: least whole part of a share in words: `one of two ways` is no measurement
 _LEAST = 10
 
@@ -94,7 +99,7 @@ class Spelled:
     end: int
     numbers: tuple[str, ...]
     unit: str = ""
-    compare: Literal[">"] | None = None
+    compare: Relation | None = None
     #: what makes it another number
     changed: str = ""
 
@@ -114,6 +119,44 @@ def parts(text: str, start: int, end: int, *, wide: bool) -> Iterator[Spelled]:
             yield Spelled("number", *found.span("word"), (_PARTS[found["word"].lower()],), changed=by)
         for found in _MOST.finditer(text, start, end):
             yield Spelled("comparison", *found.span(), ("0.5",), compare=">")
+
+
+@lru_cache(maxsize=8)
+def _amount(units: tuple[str, ...], comparisons: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """An amount in words behind what says that it is one, `under a millisecond`, `takes two seconds`; and one in a
+    word, `sub-second`. `In a second step` has none."""
+    said = [unit for unit in units if re.fullmatch(r"[a-z]{4,}(?: [a-z]+)*", unit) and unit.split()[0] not in _VAGUE]
+    one = "|".join(unit.replace(" ", r"\s+") for unit in sorted(said, key=len, reverse=True))
+    unit = rf"(?P<unit>{one})(?![\w-])"
+    words = "|".join(re.escape(word).replace(r"\ ", r"\s+") for word in sorted(comparisons, key=len, reverse=True))
+    behind = (
+        r"(?=\s*(?:[.,;:!?)|*_]|$)|\s+(?:and|or|but|to|for|on|in|at|of|per|with|an?|each|every|from|until|latency)\b)"
+    )
+    phrase = re.compile(
+        rf"(?<![\w-])(?:(?P<compare>{words}|within)|in|takes?|took|needs?|uses?|lasts?|costs?|only|just|is|of)\s+[*_`]*"
+        rf"(?:(?P<part>half)\s+(?:an?\s+)?{unit.replace('<unit>', '<of>')}"
+        rf"|(?:an?|one)\s+{unit.replace('<unit>', '<one>')}{behind}"
+        rf"|(?!one\s+(?:{one})\b)(?P<number>{_ANY})[\s-]{unit})",
+        re.I,
+    )
+    return phrase, re.compile(rf"(?<![\w-])(?:(?P<sub>sub)-?|(?P<digit>single[- ]digit)\s+){unit}", re.I)
+
+
+def amounts(text: str, start: int, end: int, policy: Policy) -> Iterator[Spelled]:
+    """Every amount in words with its unit that is said to be one."""
+    phrase, word = _amount(tuple(policy.units), tuple(policy.comparisons))
+    relations: dict[str, Relation] = {"within": "<=", **{one.lower(): at for one, at in policy.comparisons.items()}}
+    for found in phrase.finditer(text, start, end):
+        compare = relations.get(" ".join((found["compare"] or "").lower().split()))
+        number = "0.5" if found["part"] else "1" if found["one"] else _value(found["number"])
+        unit = " ".join((found["of"] or found["one"] or found["unit"]).lower().split())
+        first = found.start() if compare else found.start(next(n for n in ("part", "number", "one") if found[n]))
+        yield Spelled("comparison" if compare else "number", first, found.end(), (number,), unit, compare)
+    for found in word.finditer(text, start, end):
+        unit = found["unit"].lower()
+        if found["sub"] and (policy.unit(unit) or ("",))[0] != "second":
+            continue  # `sub-byte` is a kind of format
+        yield Spelled("comparison", *found.span(), ("1" if found["sub"] else "10",), unit, "<")
 
 
 def counts(text: str, start: int, end: int) -> Iterator[tuple[int, int, str]]:
