@@ -17,6 +17,7 @@ from kcompiler.cli.answer import Answer
 from kcompiler.cli.outcome import Outcome
 
 if TYPE_CHECKING:
+    from kcompiler.diagnostic import Diagnostic
     from kcompiler.diff.difference import Change
     from kcompiler.diff.packs import Moved, Way
 
@@ -71,7 +72,29 @@ def held_to(
             again = again if lock.now else f"git show {revision}:./{lock.spec}"
             # a bound on a change stands in the spec alone
             again = f"git diff {revision} -- {lock.spec}" if lock.now == lock.spec else again
+        spec_of = {one.moved.rule: one.spec for one in asked}
+        answer.found([_mistake(answer.home, name, said[name], spec_of.get(name), specs, revision) for name in left])
         raise Outcome(1, "weaker", again, "\n".join(row for name in left for row in said[name]))
+
+
+def _mistake(
+    home: project.Project, name: str, rows: Sequence[str], spec: str | None, specs: Sequence[Path], revision: str
+) -> Diagnostic:
+    """What is weaker, at the file that says so now: the rule's, its pack's, the spec's, or that which is asked."""
+    from kcompiler.diagnostic import Diagnostic
+
+    pack, _, rule = name.rpartition("/")
+    places = [f"policies/{pack}/{rule}/rule.yaml", f"policies/{pack}/pack.yaml"] if spec is None else []
+    there = [place for place in (*places, spec or "") if place and (home.root / place).is_file()]
+    return Diagnostic(
+        code="KC6070",
+        summary=f"`{name}` is weaker than in {revision}",
+        detail="\n".join(" ".join(row.split()) for row in rows),
+        help=f"take it back, or say why: --allow-weaker {name} WHY",
+        file=there[0] if there else home.shown(specs[0]),
+        line=1,
+        column=1,
+    )
 
 
 def refuse_others(allowed: Iterable[str], weaker: Set[str], than: str = "") -> None:

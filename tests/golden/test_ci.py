@@ -1,13 +1,14 @@
-"""`ci`, stage `change`: each folder is a spec before and after a change, and the whole text that refuses it."""
+"""`ci`, stages `policy diff` and `change`: each folder is a spec before and after a change, and the whole text that refuses it."""
 
 import os
 import re
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from kcompiler.cli import change
+from kcompiler.cli import change, since
 from kcompiler.cli.answer import Answer
 from kcompiler.cli.outcome import Outcome
 from kcompiler.project import Project
@@ -28,8 +29,10 @@ def test_the_text_is_the_expected_one(case, tmp_path):
     answer = Answer(change.VERB, "spec.yaml", "json", spec)
     found = change.bounds(Project(tmp_path), spec, "", base)
     plan = {"asked": {"spec": "spec.yaml"}, "sources": [], "inputs": [], "plugins": [], "policies": []}
+    compared = partial(since.held_to, answer, "HEAD", {}, [spec])
+    counted = partial(change.held_to, answer, found, spec, base, plan)
     with pytest.raises(Outcome) as ended:
-        change.held_to(answer, found, spec, base, plan)
+        (compared if "raised" in case.name else counted)()
     assert {one.code for one in answer.diagnostics} == {case.name[:6]}
     text = human.diagnostics(answer.diagnostics, {"spec.yaml": spec.read_bytes()})
     text += f"{ended.value.message}\noutcome={ended.value.word} code={ended.value.code}\n"

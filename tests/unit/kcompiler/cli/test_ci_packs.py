@@ -89,6 +89,14 @@ def test_a_weaker_pack_stops_everything(home: Path, capsys: pytest.CaptureFixtur
     rows = {one["rule"]: one for one in parts["policy diff"]["data"]["rules"]}
     assert (rows[rule]["way"], rows[rule]["weakens"], rows[rule]["allowed"]) == (way, True, None)
     assert {part["outcome"] for verb, part in parts.items() if verb != "policy diff"} == {"not-run"}
+    # the alert names the rule and what moved, at a file that is there
+    (run,) = json.loads(Path("out/results.sarif").read_text())["runs"]
+    (alert,) = [one for one in run["results"] if f"`{rule}`" in one["message"]["text"]]
+    row = next(one for one in parts["policy diff"]["data"]["rules"] if one["rule"] == rule)
+    assert " ".join(row["what"].split()) in alert["message"]["text"]
+    (place,) = alert["locations"]
+    assert (home / place["physicalLocation"]["artifactLocation"]["uri"]).is_file()
+    assert (alert["ruleId"], alert["level"]) == ("KC6070", "error")
     told = capsys.readouterr()
     assert f"{way:<12}  {rule}  " in told.out
     assert told.err.splitlines()[-1] == "outcome=weaker code=1 next=kcompiler policy diff HEAD:acme/lab acme/lab"
