@@ -71,7 +71,7 @@ def _named(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 def _lacking(way: Way, suite: Suite) -> str:
     if suite.compare is not None:
         return "it compares the answers of this spec's own models with each other"
-    if set(suite.asks) <= way.kind.able(way.params):
+    if way.kind.able(way.params).issuperset(suite.asks):
         return "it asks for replies of several tokens, and the server tells how likely the first is"
     needs = sorted(set(suite.asks) - way.kind.able(way.params))
     without = f"it has no `{', '.join(needs)}`"

@@ -57,7 +57,7 @@ def ways(spec: Spec) -> list[Way]:
 def answers(way: Way, suite: Suite, params: Any = None) -> bool:
     """Whether a runner can be asked what a suite asks (under some params, when None). One that compares asks its own
     models together."""
-    if suite.compare is not None or not set(suite.asks) <= way.kind.able(way.params):
+    if suite.compare is not None or not way.kind.able(way.params).issuperset(suite.asks):
         return False
     return not by_first_tokens(way, suite) or in_a_word(suite, params)
 

@@ -160,7 +160,7 @@ class TestAgain:
         rule = pack / "answers-valid" / "rule.yaml"
         text = rule.read_text(encoding="utf-8")
         assert text.count('op: "=="') == text.count('threshold: "1"') == 1
-        rule.write_text(text.replace('op: "=="', 'op: ">="').replace('threshold: "1"', 'threshold: "0"'), "utf-8")
+        rule.write_text(text.replace('op: "=="', 'op: "<="').replace('threshold: "1"', 'threshold: "0.9"'), "utf-8")
         result = done.apply(code=LIGHT).ended(0, "")
         assert set(result.steps().values()) == {"reused"}
         assert "verdict  PASS" in result.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from runtime import digest
 from runtime.contract import report as facts
 from runtime.contract import speed
-from tests.flow.world import NAME, Home, kcompiler
+from tests.flow.world import NAME, ROOT, Home, kcompiler
 
 SPEC = f"specs/{NAME}.yaml"
 REGRESSION = ["speed/regression/regression-decode", "speed/regression/regression-first-token"]
@@ -207,13 +208,26 @@ def test_measured_pinned_compared_and_the_ways_it_ends(done: Home) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("pack", ["roles/worker-speed"])
 def test_a_roles_limits_are_inconclusive_on_another_machine(done: Home, pack: str) -> None:
-    def tier(spec: dict[str, Any]) -> None:
-        spec["evaluation"]["benchmarks"] = [{**ASKED, "runners": ["mil", "coreml"]}]
-        spec["policies"] = ["caws/core", pack]
+    def tier(of: str) -> None:
+        def change(spec: dict[str, Any]) -> None:
+            spec["evaluation"]["benchmarks"] = [{**ASKED, "runners": ["mil", "coreml"]}]
+            spec["policies"] = ["caws/core", of]
 
-    done.change(tier)
+        done.change(change)
+
+    tier(pack)
+    refused = done.run("bench", SPEC).ended(1, "invalid")
+    assert "no `prompt_4096` is there" in refused.err
+    assert "known here: prompt_8" in refused.err
+    # the same limits, on the prompt that this student is asked
+    own = done.root / "policies" / "own"
+    shutil.copytree(ROOT / "policies" / pack, own)
+    for file in [path for path in own.rglob("*") if path.is_file()]:
+        text = file.read_text(encoding="utf-8").replace("prompt_4096", "prompt_8")
+        file.write_text(text.replace(f"name: {pack}", "name: own"), encoding="utf-8")
+    tier("own")
     done.run("bench", SPEC).ended(1, "inconclusive")
-    found = outcomes(done, pack)
+    found = outcomes(done, "own")
     assert len(found) == 6
     assert {outcome for outcome, _ in found.values()} <= {"not_evaluated", "inconclusive"}
     assert any("Apple M1 Max" in reason for _, reason in found.values())
