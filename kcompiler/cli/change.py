@@ -183,9 +183,9 @@ def _name(tree: Tree | None, spec: Path, profile: str) -> str:
 def _then(home: Project, base: str, place: str, profile: str) -> dict[str, int]:
     """What a spec of a revision bounds. Raises _Unreadable."""
     from kcompiler import source
-    from kcompiler.cli.views import git
+    from kcompiler.cli.revision import git, text
 
-    data = git("show", f"{base}:./{place}", at=str(home.root))
+    data = text(home.root, base, place)
     tree, _ = source.load(place, data)
     entries = tree.data.get("include") if tree is not None and isinstance(tree.data, dict) else None
     with tempfile.TemporaryDirectory() as scratch:
@@ -195,25 +195,25 @@ def _then(home: Project, base: str, place: str, profile: str) -> dict[str, int]:
         for one in entries if isinstance(entries, list) else ():
             path = Path(os.path.normpath(own.parent / str(one.get("path") if isinstance(one, dict) else "")))
             shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
-            if shown and git("ls-tree", base, f"./{shown}", at=str(home.root)):
-                texts[path] = git("show", f"{base}:./{shown}", at=str(home.root))
-        for path, text in texts.items():
+            if shown and git("ls-tree", base, f"./{shown}", at=home.root):
+                texts[path] = text(home.root, base, shown)
+        for path, data in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(text)
+            path.write_bytes(data)
         composed = _composed(root, own, profile)
         if composed is None:
-            raise _Unreadable(any(_MAY_BIND.search(text) for text in texts.values()))
+            raise _Unreadable(any(_MAY_BIND.search(one) for one in texts.values()))
         return _of(composed)
 
 
 def _places(home: Project, spec: Path, name: str, base: str) -> list[str]:
     """Where a spec lay in a revision: where it lies now, where git says that it was moved from, and where the lock of
     its name says."""
-    from kcompiler.cli.views import git
+    from kcompiler.cli.revision import git
 
     shown = home.shown(spec)
     found = {str(one["asked"]["spec"]) for one in _locks(home, base, shown, name)} | {shown}
-    known = {one for one in found if git("ls-tree", base, f"./{one}", at=str(home.root))}
+    known = {one for one in found if git("ls-tree", base, f"./{one}", at=home.root)}
     if shown not in known:
         try:
             was = renamed(home.root, base, shown)
@@ -227,15 +227,12 @@ def _locks(home: Project, base: str, spec: str, name: str) -> list[dict[str, Any
     """The locks of a spec, or of its name, that were committed in a revision; those that cannot be read are left out,
     which `policy diff` refuses."""
     from kcompiler import lock
-    from kcompiler.cli.views import git
+    from kcompiler.cli.revision import files, locks, text
 
-    listed = git("ls-tree", base, options=["-rz", "--name-only"], at=str(home.root)).decode("utf-8", "replace")
     found = []
-    for place in listed.split("\0"):
-        if not re.fullmatch(r"generated/[^/]+/plan\.lock", place):
-            continue
+    for place in locks(files(home.root, base)):
         try:
-            made = lock.load(git("show", f"{base}:./{place}", at=str(home.root)).decode("utf-8"))
+            made = lock.load(text(home.root, base, place).decode("utf-8"))
         except (lock.UnreadableLock, UnicodeDecodeError):
             continue
         if made["asked"]["spec"] == spec or made["asked"]["name"] == name:

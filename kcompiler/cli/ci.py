@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -260,7 +261,8 @@ def _reports(folder: Path) -> tuple[Path, ...]:
 def _stage(verb: str, command: click.Command, subject: str, spec: Path, arguments: dict[str, Any]) -> Result:
     """What a verb answers, however it ends; nothing of it is printed on stdout."""
     answer = Answer(verb, subject, "", spec)
-    function = command.callback.__wrapped__  # type: ignore[union-attr]
+    assert command.callback is not None
+    function = inspect.unwrap(command.callback)
     try:
         with answer.told():
             function(answer=answer, **arguments)

@@ -8,11 +8,12 @@ the user and attributes of the repository that make git count less are not heard
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from kcompiler.cli.revision import run
 
 #: mode of a submodule
 _SUBMODULE = "160000"
@@ -212,12 +213,11 @@ def _git(root: Path, *words: str, fine: Collection[int] = (0,)) -> bytes:
     """What git answers in a folder. Raises Uncounted for an exit code that is not `fine`."""
     # what is asked of a submodule must not be answered by the repository that a hook runs in
     here = {name: text for name, text in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE", "GIT_PREFIX")}
-    command: Sequence[str] = ("git", "-c", "core.quotePath=false", *words)
     try:
-        ended = subprocess.run(command, cwd=root, env=here, capture_output=True, stdin=subprocess.DEVNULL)
+        code, printed, complaint = run(("-c", "core.quotePath=false", *words), root, here)
     except FileNotFoundError:
         raise Uncounted("git is not installed", "install it") from None
-    if ended.returncode not in fine:
-        said = ended.stderr.decode("utf-8", "replace").strip().splitlines()
+    if code not in fine:
+        said = complaint.splitlines()
         raise Uncounted(f"git {words[0]}: {said[0] if said else 'failed'}", "mend it, then the same command again")
-    return ended.stdout
+    return printed

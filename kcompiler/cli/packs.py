@@ -78,7 +78,7 @@ def then_and_shipped(then: Path) -> list[Path]:
 
 def laid_out(revision: str, scratch: Path, root: Path) -> Path:
     """The folder of packs as it was in a revision of git. Raises Outcome."""
-    from kcompiler.cli.views import git
+    from kcompiler.cli.revision import git
 
     archive = git("archive", revision, "policies", options=["--format=tar"], at=str(root))
     try:

@@ -3,7 +3,6 @@ stage of `ci` that nothing weaker passes without somebody who says why."""
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -124,10 +123,11 @@ def _asked(home: project.Project, revision: str, specs: Sequence[Path]) -> Itera
     lay at its place, and to that of its spec under another name. A spec that is gone is held against the new one that
     is most like it, each new one against one; with none left it is gone. That the lock of today is that of today's
     spec, and is there, is `plan --check`'s to say: of the `specs` at hand."""
+    from kcompiler.cli.revision import files, locks
     from kcompiler.diff.difference import compare
 
-    listed = _names(home, revision)
-    then = [line for line in listed if re.fullmatch(r"generated/[^/]+/plan\.lock", line)]
+    listed = files(home.root, revision)
+    then = locks(listed)
     if not then:
         return
     now = {place: plan for place, plan in _locks(home) if (home.root / plan["asked"]["spec"]).exists()}
@@ -166,8 +166,8 @@ def _asked(home: project.Project, revision: str, specs: Sequence[Path]) -> Itera
             yield from _between(old, gone[path][old], one, now[one])
         cost = {pair: count for pair, count in cost.items() if pair[0] != path and pair[1] != other}
         del gone[path]
-    for path, locks in sorted(gone.items()):
-        for place, was in sorted(locks.items()):
+    for path, old_locks in sorted(gone.items()):
+        for place, was in sorted(old_locks.items()):
             blocks = sum(one["mode"] == "block" for one in was.get("obligations", []))
             what = f"{path} is gone, and no spec that is new takes its place; {blocks} rules blocked it"
             row = _moved_row(f"{_name(place)}/spec", "removed", what, True)
@@ -198,22 +198,15 @@ def _left_behind(home: project.Project) -> dict[str, str]:
 def _then(home: project.Project, revision: str, place: str) -> Plan:
     """A lock as it was committed then. Raises Outcome."""
     from kcompiler import lock
-    from kcompiler.cli.views import git, readable
+    from kcompiler.cli.revision import text
+    from kcompiler.cli.views import readable
 
-    data = git("show", f"{revision}:./{place}", at=str(home.root))
+    data = text(home.root, revision, place)
     try:
         return readable(lock.load(data.decode("utf-8")), f"{revision}:{place}")
     except (lock.UnreadableLock, UnicodeDecodeError) as why:
         said = f"{revision}:{place}: cannot be read as a lock: {why}"
         raise Outcome(2, "unreadable", "name a revision whose lock this version reads by --base", said) from None
-
-
-def _names(home: project.Project, revision: str) -> list[str]:
-    """Every file of the project in a revision, relative to its root. Raises Outcome."""
-    from kcompiler.cli.views import git
-
-    listed = git("ls-tree", revision, options=["-rz", "--name-only"], at=str(home.root))
-    return listed.decode("utf-8", "replace").split("\0")
 
 
 def _between(then: str, was: Plan, now: str, plan: Plan) -> Iterator[_Asked]:
@@ -268,7 +261,7 @@ def _moved(home: project.Project, revision: str) -> list[tuple[str, Moved]]:
     """(pack, what became of a rule) of every pack that is there now or was there then."""
     from kcompiler import assets
     from kcompiler.cli.packs import laid_out, loaded, then_and_shipped
-    from kcompiler.cli.views import git
+    from kcompiler.cli.revision import git
     from kcompiler.diff.packs import compare, gone
     from kcompiler.policy import available, load
 
@@ -276,7 +269,7 @@ def _moved(home: project.Project, revision: str) -> list[tuple[str, Moved]]:
     found: list[tuple[str, Moved]] = []
     with tempfile.TemporaryDirectory() as scratch:
         # a revision that is none ends here; one without packs has nothing that could be weaker now
-        listed = git("ls-tree", revision, at=str(home.root)).decode("utf-8", "replace").splitlines()
+        listed = git("ls-tree", revision, at=home.root).decode("utf-8", "replace").splitlines()
         if not any(line.endswith("\tpolicies") for line in listed):
             return []
         then = laid_out(revision, Path(scratch), home.root)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -28,6 +27,7 @@ from kcompiler.cli.plans import (
     no_such_step,
     planned,
 )
+from kcompiler.cli.revision import git
 
 if TYPE_CHECKING:
     from kcompiler.diagnostic import RefusalLike
@@ -199,18 +199,6 @@ def _of_revision(revision: str, inside: str, form: str) -> dict[str, Any]:
             ) from None
         (Path(folder) / ".kcompiler").mkdir(exist_ok=True)
         return planned(Path(folder) / here / inside, form)[0]
-
-
-def git(verb: str, *names: str, options: Sequence[str] = (), at: str | None = None) -> bytes:
-    # a revision that starts with a dash is a revision: `--output=…` would write a file
-    command = ["git", verb, *options, *(["--end-of-options", *names] if names else [])]
-    try:
-        return subprocess.run(command, cwd=at, capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
-    except FileNotFoundError:
-        click.echo("git is not installed", err=True)
-    except subprocess.CalledProcessError as failed:
-        click.echo(failed.stderr.decode("utf-8", "replace").strip(), err=True)
-    raise Outcome(2, "no-such-revision", "git log --oneline")
 
 
 @click.command()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from kcompiler.verifier import approvals, excused, facts, forecast, records, sealed, starts, texts, verdict, waivers
@@ -404,8 +405,7 @@ def _text(path: str) -> str:
     """The text of a file; "" where none is named."""
     if not path:
         return ""
-    with open(path, encoding="utf-8") as file:  # noqa: PTH123 - a stranger's Python, as little of it as can be
-        return file.read() or "#"
+    return Path(path).read_text(encoding="utf-8") or "#"
 
 
 def shown(found: Checked) -> List[str]:
@@ -436,8 +436,7 @@ def main(words: Optional[Sequence[str]] = None, own: bytes = b"") -> int:
     try:
         names = (arguments.key, arguments.revoked)
         trust = trusted(_text(names[0]), _text(names[1]), arguments.head, arguments.as_of, names)
-        with open(arguments.bundle, "rb") as file:  # noqa: PTH123
-            data = file.read()
+        data = Path(arguments.bundle).read_bytes()
     except (OSError, ValueError) as why:
         print(f"cannot answer: {why}", file=sys.stderr)
         print("outcome=usage code=2", file=sys.stderr)

@@ -11,13 +11,12 @@ import itertools
 import json
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from runtime.contract import Used, rows
-from runtime.contract.peak import Peak
+from runtime.contract import rows
 from runtime.contract.rows import Row
 from runtime.data.encode import RESPONSE, Example, encode
 from runtime.machine import durable
@@ -31,45 +30,20 @@ MEASURED = 50_000
 NAMED = 3
 
 
+@dataclass(frozen=True)
 class Aside:
-    """What the operation `tokenizer` needs to make one in a folder of its own."""
+    """Where a tokenizer is made in a folder of its own, of nobody's step."""
 
-    def __init__(self, folder: Path, digests: Mapping[str, str]) -> None:
-        self.step_id, self.seed = "tokenizer", 0
-        self.versions: Mapping[str, str] = {}
-        self.scratch, self.paid, self.digests = folder, folder, digests
-        self._folder = folder
+    folder: Path
+    digests: Mapping[str, str]
 
     def out(self, port: str) -> Path:
-        made = self._folder / port
+        made = self.folder / port
         durable.DISK.ensure(made)
         return made
 
-    def say(self, message: str) -> None: ...
-
-    def progress(self, done: int, total: int, note: str = "") -> None: ...
-
-    def shows(self, at: int, numbers: Mapping[str, float]) -> None: ...
-
-    def kept(self, done: int) -> None: ...
-
-    def used(self, what: Used, amount: int) -> None: ...
-
-    def underway(self, what: Used, amount: int) -> None: ...
-
-    def measures(self, peak: Callable[[], Peak]) -> None: ...
-
-    def report(
-        self,
-        port: str,
-        data: Mapping[str, Any],
-        *,
-        fingerprints: Mapping[str, str],
-        environment: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None: ...
-
-    def perform(self, takes: Mapping[str, Path], params: Any) -> None:
-        raise NotImplementedError("nothing is handed on")
+    def say(self, message: str) -> None:
+        """Nobody watches."""
 
 
 def tokenizer_of(takes: Mapping[str, Path], params: Mapping[str, Any], digests: Mapping[str, str]) -> Tokenizer:

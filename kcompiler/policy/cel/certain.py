@@ -59,6 +59,8 @@ MOST = 4096
 #: of them, those of which it is asked whether numbers lie there; one more counts as if they did
 MOST_ASKED = 200
 BOTH = frozenset({True, False})
+#: a sum beside zero: its parts and by how much each counts
+_SumKey = tuple[str, tuple[tuple[Hashable, Fraction], ...]]
 #: a value for every free part
 _Given = Mapping[Hashable, Any]
 Formula = Callable[[_Given], bool]
@@ -107,7 +109,7 @@ class _Parts:
     types: Mapping[Node, Type]
     numbers: Numbers = field(default_factory=Numbers)
     #: each sum that is compared → the constants that it is compared with
-    limits: dict[Hashable, set[Fraction]] = field(default_factory=dict)
+    limits: dict[_SumKey, set[Fraction]] = field(default_factory=dict)
     #: each text that is asked for words → those, and whether it may be another
     words: dict[Hashable, tuple[set[str], bool]] = field(default_factory=dict)
     flags: dict[Hashable, None] = field(default_factory=dict)
@@ -122,10 +124,10 @@ class _Parts:
         """What is true of the numbers where each sum lies in the region of the value that is given."""
         found = self.numbers.bounds()
         for key, limits in self.limits.items():
-            found += region(Sum(of=dict(key[1])), limits, given[key])  # type: ignore[index]
+            found += region(Sum(of=dict(key[1])), limits, given[key])
         return found
 
-    def _range_of(self, key: Any) -> Range:
+    def _range_of(self, key: _SumKey) -> Range:
         return self.numbers.spread(Sum(of=dict(key[1])))
 
     # --- truth ---
@@ -196,7 +198,7 @@ class _Parts:
         parts = sorted(of.of.items(), key=lambda one: repr(one[0]))
         scale = Fraction(math.lcm(*(by.denominator for _, by in parts)), 1)
         scale /= math.gcd(*(int(by * scale) for _, by in parts)) * (1 if parts[0][1] > 0 else -1)
-        key = ("sum", tuple((part, by * scale) for part, by in parts))
+        key: _SumKey = ("sum", tuple((part, by * scale) for part, by in parts))
         limit, turned = -of.constant * scale, op if scale > 0 else _TURNED[op]
         self.limits.setdefault(key, set()).add(limit)
         return lambda given: _HOLDS[turned](given[key], limit)

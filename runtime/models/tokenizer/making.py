@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from runtime.contract import Context, Refusal, rows, templates
+from runtime.contract import Refusal, rows, templates
 from runtime.contract import report as facts
 from runtime.contract.templates import CHAT
 from runtime.models.tokenizer import reducing
@@ -182,8 +183,22 @@ def _own_template(folder: Path) -> str:
     return found
 
 
+class Making(Protocol):
+    """What of a step's context making a tokenizer needs."""
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Port name → "sha256:…" of what is taken."""
+
+    def out(self, port: str) -> Path:
+        """The empty folder of a port."""
+
+    def say(self, message: str) -> None:
+        """One plain line for the person watching."""
+
+
 def made(
-    takes: Mapping[str, Path], params: TokenizerParams, ctx: Context
+    takes: Mapping[str, Path], params: TokenizerParams, ctx: Making
 ) -> tuple[Tokenizer, dict[str, object], dict[str, str]]:
     """Train or take, fill to exactly `vocab_size`, save as port `tokenizer` and load again: it, the data of its
     contract's report, and the report's fingerprints."""
