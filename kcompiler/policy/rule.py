@@ -177,7 +177,9 @@ class Where(Closed):
     @model_validator(mode="after")
     def _one_question(self) -> Where:
         if (self.at_least is None) == (self.has is None):
-            raise ValueError("give either `at_least` or `has`")
+            raise ValueError(
+                "say with `has` what stands there, as in {step: name, has: train-kd}, or with `at_least` how many do"
+            )
         return self
 
     @property

@@ -101,6 +101,17 @@ def test_a_step_that_began_before_the_rule_was_never_asked(tmp_path: Path, capsy
     assert [one["outcome"] for one in verdict["outcomes"] if one["rule"] == "lab/tries"] == ["pass"]
 
 
+def test_a_step_without_a_question_is_told_how_one_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rule = tries("<=", "9")["tries"]
+    spec = project(tmp_path, {"tries": rule.replace("{step: name, has: data}", "{step: data}")})
+    assert _main(["plan", str(spec)]) == 1
+    told = capsys.readouterr().err
+    (advice,) = re.findall(r"say with `has` what stands there, as in (\{step: name, has: \S+\}), or", told)
+    file = tmp_path / "policies" / "lab" / "tries" / "rule.yaml"
+    file.write_text(rule.replace("{step: name, has: data}", advice.replace("train-kd", "data")))
+    assert _main(["plan", str(spec)]) == 0
+
+
 @pytest.mark.parametrize(
     ("where", "words"),
     [
