@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -258,14 +259,11 @@ def _reports(folder: Path) -> tuple[Path, ...]:
     return (*sorted((folder / "reports").glob("*.json")), folder / "run.json")
 
 
-def _stage(verb: str, command: click.Command, subject: str, spec: Path, arguments: dict[str, Any]) -> Result:
-    """What a verb answers, however it ends; nothing of it is printed on stdout."""
-    answer = Answer(verb, subject, "", spec)
-    assert command.callback is not None
-    function = inspect.unwrap(command.callback)
+def _told(answer: Answer, ask: Callable[[], object]) -> Result:
+    """What a stage answers, however it ends; nothing of it is printed on stdout."""
     try:
         with answer.told():
-            function(answer=answer, **arguments)
+            ask()
     except (Exception, KeyboardInterrupt):
         # how it ended is part of the result
         pass
@@ -273,52 +271,39 @@ def _stage(verb: str, command: click.Command, subject: str, spec: Path, argument
     return answer.result
 
 
+def _stage(verb: str, command: click.Command, subject: str, spec: Path, arguments: dict[str, Any]) -> Result:
+    """What a verb answers."""
+    answer = Answer(verb, subject, "", spec)
+    assert command.callback is not None
+    return _told(answer, partial(inspect.unwrap(command.callback), answer=answer, **arguments))
+
+
 def _proven(subject: str, spec: Path, name: str) -> Result:
-    """What the project's own packs are worth that the plan of a spec names, however that ends."""
+    """What the project's own packs are worth that the plan of a spec names."""
     from kcompiler import lock
     from kcompiler.cli import proving
 
     answer = Answer(proving.VERB, subject, "", spec)
-    try:
-        with answer.told():
-            proving.held_to(answer, lock.read(answer.home.lock(name)))
-    except (Exception, KeyboardInterrupt):
-        # how it ended is part of the result
-        pass
-    assert answer.result is not None
-    return answer.result
+    return _told(answer, lambda: proving.held_to(answer, lock.read(answer.home.lock(name))))
 
 
 def _measured(subject: str, spec: Path, name: str, bounds: Bounds, base: str | None) -> Result:
-    """How large the change to a spec's sources is, however that ends."""
+    """How large the change to a spec's sources is."""
     from kcompiler import lock
     from kcompiler.cli import change
 
     answer = Answer(change.VERB, subject, "", spec)
-    try:
-        with answer.told():
-            change.held_to(answer, bounds, spec, base, lock.read(answer.home.lock(name)))
-    except (Exception, KeyboardInterrupt):
-        # how it ended is part of the result
-        pass
-    assert answer.result is not None
-    return answer.result
+    return _told(answer, lambda: change.held_to(answer, bounds, spec, base, lock.read(answer.home.lock(name))))
 
 
 def _compared(base: str, allowed: Mapping[str, str], specs: Sequence[Path], profile: str) -> Result:
-    """The packs of the project and what its specs are asked, against a revision of git, however that ends."""
+    """The packs of the project and what its specs are asked, against a revision of git."""
     from kcompiler.cli import since
 
     answer = Answer(since.VERB, base, "", specs[0])
-    try:
-        with answer.told():
-            since.held_to(answer, base, allowed, specs, profile)
-    except (Exception, KeyboardInterrupt):
-        # how it ended is part of the result
-        pass
-    assert answer.result is not None
-    click.echo(f"{since.VERB} {base}: {answer.result.word}", err=True)
-    return answer.result
+    result = _told(answer, lambda: since.held_to(answer, base, allowed, specs, profile))
+    click.echo(f"{since.VERB} {base}: {result.word}", err=True)
+    return result
 
 
 def _not_run(verb: str, subject: str, because: Result) -> Result:
