@@ -19,7 +19,7 @@ from kcompiler import assets, diagnostic
 from kcompiler.render.human_run import table
 from kcompiler.render.index import Unknown
 from runtime import catalog
-from runtime.contract import expressions, fixtures, scenario, wanted
+from runtime.contract import expressions, fixture_set, fixtures, scenario, wanted
 
 _WIDTH = 118
 
@@ -115,7 +115,7 @@ _FIXTURE_TEXTS: Mapping[str, tuple[str, str, str]] = {
     "header.normalise": (
         "object: argument (or *) → list of names",
         "What does not matter when two calls are compared: "
-        + ", ".join((*fixtures.NORMALISERS, *fixtures.OMITTED))
+        + ", ".join((*fixture_set.NORMALISERS, *fixture_set.OMITTED))
         + ".",
         _NONE,
     ),

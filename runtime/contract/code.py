@@ -75,6 +75,7 @@ ANSWERING = (
     "runtime.contract.ecma",
     "runtime.contract.expressions",
     "runtime.contract.fitting",
+    "runtime.contract.fixture_set",
     "runtime.contract.fixtures",
     "runtime.contract.grouped",
     "runtime.contract.items",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from runtime.contract import Refusal, fixtures, toolset
-from runtime.contract.fixtures import FixtureSet
+from runtime.contract.fixture_set import FixtureSet
 from runtime.contract.strict_json import loads
 
 #: in the folder of a dataset

@@ -92,6 +92,7 @@ STEP = Step(
         "runtime.contract.verdicts",
         "runtime.data.drawn",
         "runtime.contract.scenario",
+        "runtime.contract.fixture_set",
         "runtime.contract.fixtures",
         "runtime.contract.expressions",
         "runtime.contract.bounded",

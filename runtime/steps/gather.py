@@ -80,6 +80,7 @@ STEP = Step(
         "runtime.contract.ecma",
         "runtime.contract.bounded",
         "runtime.contract.expressions",
+        "runtime.contract.fixture_set",
         "runtime.contract.fixtures",
         "runtime.contract.wanted",
         "runtime.contract.scenario",

@@ -15,7 +15,7 @@ from typing import Any, cast
 from runtime import digest
 from runtime.contract import Refusal, conversation, expressions, fixtures, rows
 from runtime.contract.expressions import Unknown, Wrong
-from runtime.contract.fixtures import Fixture, FixtureSet
+from runtime.contract.fixture_set import Fixture, FixtureSet, Learn
 from runtime.contract.seen import seen
 from runtime.contract.strict_json import Json, dumps, loads
 from runtime.tools import registry
@@ -309,7 +309,7 @@ def _learn(made: FixtureSet, episodes: Sequence[Episode]) -> None:
             return
 
 
-def _learnt(one: fixtures.Learn, line: Fixture, call: Made, session: Session, made: FixtureSet) -> None:
+def _learnt(one: Learn, line: Fixture, call: Made, session: Session, made: FixtureSet) -> None:
     entries = made.world[one.collection]
     for key, value in learnt(one, call, session):
         if key in entries and digest.canonical(entries[key]) != digest.canonical(value):
@@ -322,7 +322,7 @@ def _learnt(one: fixtures.Learn, line: Fixture, call: Made, session: Session, ma
         entries[key] = value
 
 
-def learnt(one: fixtures.Learn, call: Made, session: Session) -> list[tuple[str, Json]]:
+def learnt(one: Learn, call: Made, session: Session) -> list[tuple[str, Json]]:
     """Entries of the world that a recorded answer tells, as it was when the item began."""
     try:
         data = loads(call.result, doubles=True)

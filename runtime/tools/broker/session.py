@@ -15,7 +15,7 @@ from typing import Any, cast
 from runtime import digest
 from runtime.contract import expressions
 from runtime.contract.expressions import Partial, Unknown, Wrong
-from runtime.contract.fixtures import NORMALISERS, Fixture, FixtureSet, Tool, matches, said
+from runtime.contract.fixture_set import NORMALISERS, Fixture, FixtureSet, Tool, matches, said
 from runtime.contract.strict_json import Json
 
 #: recorded calls with which a missed one is compared letter by letter

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from runtime.contract import Refusal, fixtures, report
-from runtime.contract.fixtures import FixtureSet
+from runtime.contract.fixture_set import FixtureSet
 from runtime.contract.strict_json import Json, dumps
 from runtime.tools.broker.recording import Episode, Made, learnt
 from runtime.tools.broker.session import Miss, Session
