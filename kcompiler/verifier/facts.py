@@ -26,6 +26,7 @@ _BOUNDS = {
     "cpu_s": ("cpu", "s"),
     "training_tokens": ("training_tokens", "token"),
     "teacher_tokens": ("teacher_tokens", "token"),
+    "teacher_calls": ("teacher_calls", "call"),
 }
 
 
