@@ -31,6 +31,7 @@ VERBS = {
     "trials": ("trials", "Say how often tasks are right in all of k trials: pass^k."),
     "generate": ("generate", "Let the student write: a prompt or a chat, freely or by a schema."),
     "serve": ("serve", "Answer OpenAI's chat completions over HTTP with the student."),
+    "mil": ("mil", "Look into a Core ML package and run it: `mil ops`, `run`, `check`, `diff`, `bisect`."),
     "policy": ("policy", "Write policy packs: `policy new`, `test`, `lint`, `doc`, `diff`."),
     "waiver": ("waiving", "Exceptions with an end: `waiver new`, `approve`, `list`, `check`, `revoke`."),
     "approve": ("approving", "Sign a lock: apply asks for it where a pack or risk tier 1 does."),
@@ -93,7 +94,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run one verb and leave with its exit code; never a traceback for somebody's mistake."""
-    if sys.argv[1:2] not in (["data"], ["evaluate"], ["generate"], ["serve"]):
+    if sys.argv[1:2] not in (["data"], ["evaluate"], ["generate"], ["mil"], ["serve"]):
         # every other verb ends before its garbage could matter, and on a large plan a collector that runs while a
         # million small objects are made costs a quarter more; `apply` switches it on when it begins to run steps
         gc.disable()

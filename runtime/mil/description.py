@@ -28,7 +28,8 @@ _COLOURS = {
 class Described(NamedTuple):
     """A feature as the description declares it. `shape` has None where the size may vary, and is empty where none is
     declared (an output whose shape follows from the inputs). `bounds` gives the range of every dimension, `choices`
-    the enumerated shapes; at most one of them is there. `colour` names an image's colour space, "" for an array."""
+    the enumerated shapes; at most one of them is there. `colour` names an image's colour space, "" for an array.
+    `default` is the one shape that the description names, () where it names none."""
 
     name: str
     shape: Shape
@@ -36,6 +37,7 @@ class Described(NamedTuple):
     bounds: tuple[Bounds, ...] = ()
     choices: tuple[tuple[int, ...], ...] = ()
     colour: str = ""
+    default: tuple[int, ...] = ()
 
     def admits(self, shape: Sequence[int]) -> bool:
         """Whether an array of this shape may be passed."""
@@ -120,7 +122,7 @@ def described(message: Message) -> Described:
         case "shapeRange":
             return _ranged(message.name, dtype, default, [_bounds(item) for item in array.shapeRange.sizeRanges])
         case _:
-            return Described(message.name, default, dtype)
+            return Described(message.name, default, dtype, default=default)
 
 
 def _image(name: str, image: Message) -> Described:
@@ -141,7 +143,7 @@ def _image(name: str, image: Message) -> Described:
             bounds = [(1, 1), (channels, channels), _bounds(size.heightRange), _bounds(size.widthRange)]
             found = _ranged(name, dtype, default, bounds)
         case _:
-            found = Described(name, default, dtype)
+            found = Described(name, default, dtype, default=default)
     return found._replace(colour=colour)
 
 
@@ -174,4 +176,4 @@ def _with_default(feature: Described, default: tuple[int, ...]) -> Described:
     if default and not feature.admits(default):
         text = f"feature {feature.name} has the default shape {shape_text(default)}, declared {feature.declared}"
         raise BrokenEvidence(text, subject="model.mlmodel")
-    return feature
+    return feature._replace(default=default)

@@ -24,7 +24,7 @@ from runtime.mil.inventory import Consumer, StoredWeight, stored_weights
 from runtime.mil.numerics import BY_NAME, Array
 from runtime.mil.program import BlobRef, Function, Literal, Message, functions
 
-__all__ = ["Consumer", "Package", "StoredWeight", "open"]
+__all__ = ["Consumer", "Package", "StoredWeight", "open", "parsed"]
 
 _PROTO = "_runtime_mil_proto"
 _MANIFEST_LIMIT = 1 << 20
@@ -97,21 +97,7 @@ def open(path: Path) -> Package:
     Raises Refusal when `path` is no ML Program package, BrokenEvidence when a file is missing, malformed or outside the
     folder, UnsupportedOp when the program uses what is not modelled, Unavailable without the protobuf classes.
     """
-    model_path = _root_model(path)
-    model_class = _model_class()
-    from google.protobuf.message import DecodeError
-
-    model = model_class()
-    try:
-        model.ParseFromString(model_path.read_bytes())
-    except DecodeError as error:
-        raise BrokenEvidence(f"{model_path.name} is not a Core ML model: {error}", subject=model_path.name) from None
-    if model.WhichOneof("Type") != "mlProgram":
-        raise Refusal(
-            f"{path.name} is a {model.WhichOneof('Type') or 'model of no type'}, not an ML Program",
-            place=path.name,
-            action='convert with convert_to="mlprogram"',
-        )
+    model_path, model = parsed(path)
     found = functions(model.mlProgram)
     if not found:
         raise BrokenEvidence("the package has no function", subject=model_path.name)
@@ -124,6 +110,29 @@ def open(path: Path) -> Package:
         metadata=MappingProxyType(dict(model.description.metadata.userDefined)),
         root=model_path.parent,
     )
+
+
+def parsed(path: Path) -> tuple[Path, Message]:
+    """The model file of a saved package, and its `Model` message, which is an ML Program.
+
+    Raises Refusal when `path` is no ML Program package, BrokenEvidence when its model is missing or malformed,
+    Unavailable without the protobuf classes.
+    """
+    model_path = _root_model(path)
+    model = _model_class()()
+    from google.protobuf.message import DecodeError
+
+    try:
+        model.ParseFromString(model_path.read_bytes())
+    except DecodeError as error:
+        raise BrokenEvidence(f"{model_path.name} is not a Core ML model: {error}", subject=model_path.name) from None
+    if model.WhichOneof("Type") != "mlProgram":
+        raise Refusal(
+            f"{path.name} is a {model.WhichOneof('Type') or 'model of no type'}, not an ML Program",
+            place=path.name,
+            action='convert with convert_to="mlprogram"',
+        )
+    return model_path, model
 
 
 def _root_model(path: Path) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from kcompiler.cli import _main
 from runtime.contract import BrokenEvidence, Refusal
 from runtime.contract import program as contracts
 from runtime.mil import package, readback
@@ -60,7 +61,7 @@ def run(made: Package, a: tuple[int, ...], b: tuple[int, ...]) -> Any:
 
 def test_enumerated_shapes_are_read_back(enumerated: Package) -> None:
     a, b, *outputs = enumerated.description["main"]
-    assert a == Described("a", (1, None), "float16", choices=((1, 4), (1, 8)))
+    assert a == Described("a", (1, None), "float16", choices=((1, 4), (1, 8)), default=(1, 4))
     assert b == a._replace(name="b")
     assert a.declared == "(1, 4) or (1, 8)"
     assert [item.shape for item in outputs] == [(), ()]
@@ -68,9 +69,9 @@ def test_enumerated_shapes_are_read_back(enumerated: Package) -> None:
 
 def test_a_range_is_read_back_with_its_bounds(ranged: Package) -> None:
     a, b, *_ = ranged.description["main"]
-    assert a == Described("a", (1, None), "float16", bounds=((1, 1), (2, 32)))
+    assert a == Described("a", (1, None), "float16", bounds=((1, 1), (2, 32)), default=(1, 4))
     assert a.declared == "(1, 2..32)"
-    assert b == Described("b", (1, 6), "float16")
+    assert b == Described("b", (1, 6), "float16", default=(1, 6))
 
 
 @pytest.mark.parametrize(
@@ -224,9 +225,10 @@ def image(zoo: Zoo, name: str, layout: Any, channels: int, size: Any = (4, 6), o
 )
 def test_an_image_is_described_and_clean(zoo: Zoo, layout: str, channels: int, dtype: str) -> None:
     made = image(zoo, f"image_{layout}", getattr(ct.colorlayout, layout), channels)
+    size = (1, channels, 4, 6)
     assert made.description["main"] == (
-        Described("a", (1, channels, 4, 6), dtype, colour=layout),
-        Described("o", (1, channels, 4, 6), dtype, colour=layout),
+        Described("a", size, dtype, colour=layout, default=size),
+        Described("o", size, dtype, colour=layout, default=size),
     )
     pixels = np.arange(channels * 24, dtype=np.float32).reshape(1, channels, 4, 6)
     result = Interpreter(made).run({"a": pixels})
@@ -273,3 +275,21 @@ def test_an_image_without_a_colour_space_is_broken(zoo: Zoo, tmp_path: Path) -> 
 
     with pytest.raises(BrokenEvidence, match="image a has no colour space"):
         package.open(edited(image(zoo, "image_plain", ct.colorlayout.RGB, 3).path, tmp_path, edit))
+
+
+def test_a_drawn_input_has_a_shape_that_the_package_declares(
+    ranged: Package, enumerated: Package, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The default, or another by --shape; the verb refuses what lies outside, and a pair of two rows."""
+    for made, shapes, code in (
+        (ranged, [], 0),
+        (ranged, ["a=1,32"], 0),
+        (ranged, ["a=1,33"], 2),
+        (enumerated, [], 0),
+        (enumerated, ["a=1,8", "b=1,8"], 0),
+        (enumerated, ["a=1,8"], 2),
+        (enumerated, ["a=1,5", "b=1,5"], 2),
+    ):
+        given = [word for shape in shapes for word in ("--shape", shape)]
+        assert _main(["mil", "run", str(made.path), "--random", "1", *given]) == code
+        assert ("input" in capsys.readouterr().err) == (code == 2)
