@@ -46,7 +46,7 @@ class Bounds(NamedTuple):
 def bounds(home: Project, spec: Path, profile: str, base: str | None, allowed: Collection[str] = ()) -> Bounds:
     """Of a spec and of what it was in the revision `base`; nothing of a text that cannot be read, which `validate`
     says. Raises Outcome where the revision's spec cannot be read and may have a bound."""
-    tree = _composed(home.root, spec, profile)
+    tree = composed(home.root, spec, profile)
     now, name = _of(tree), _name(tree, spec, profile)
     then: dict[str, int] = {}
     for place in _places(home, spec, name, base) if base is not None else ():
@@ -150,7 +150,7 @@ class _Unreadable(Exception):
         self.bind = bind
 
 
-def _composed(root: Path, spec: Path, profile: str) -> Tree | None:
+def composed(root: Path, spec: Path, profile: str) -> Tree | None:
     """A spec with its fragments and its profile; None where it cannot be read."""
     from kcompiler import compose, source
     from kcompiler.source import file
@@ -200,10 +200,10 @@ def _then(home: Project, base: str, place: str, profile: str) -> dict[str, int]:
         for path, data in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        composed = _composed(root, own, profile)
-        if composed is None:
+        made = composed(root, own, profile)
+        if made is None:
             raise _Unreadable(any(_MAY_BIND.search(one) for one in texts.values()))
-        return _of(composed)
+        return _of(made)
 
 
 def _places(home: Project, spec: Path, name: str, base: str) -> list[str]:

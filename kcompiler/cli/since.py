@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kcompiler.diagnostic import Diagnostic
     from kcompiler.diff.difference import Change
     from kcompiler.diff.packs import Moved, Way
+    from kcompiler.diff.places import Spot
 
 Plan = Mapping[str, Any]
 VERB = "policy diff"
@@ -71,29 +72,52 @@ def held_to(
             again = again if lock.now else f"git show {revision}:./{lock.spec}"
             # a bound on a change stands in the spec alone
             again = f"git diff {revision} -- {lock.spec}" if lock.now == lock.spec else again
+        spots = {name: one.at for name, one in moved if one.weakens and one.at is not None}
         spec_of = {one.moved.rule: one.spec for one in asked}
-        answer.found([_mistake(answer.home, name, said[name], spec_of.get(name), specs, revision) for name in left])
+        found = []
+        for name in left:
+            spot = spots.get(name) or _in_spec(answer.home, name, spec_of.get(name, ""), profile)
+            file = next((one for one in (spec_of.get(name), *map(answer.home.shown, specs)) if one), "")
+            found.append(_mistake(answer.home, name, said[name], spot, file, revision))
+        answer.found(found)
         raise Outcome(1, "weaker", again, "\n".join(row for name in left for row in said[name]))
 
 
 def _mistake(
-    home: project.Project, name: str, rows: Sequence[str], spec: str | None, specs: Sequence[Path], revision: str
+    home: project.Project, name: str, rows: Sequence[str], spot: Spot | None, file: str, revision: str
 ) -> Diagnostic:
-    """What is weaker, at the file that says so now: the rule's, its pack's, the spec's, or that which is asked."""
+    """What is weaker, at the line that says so now; where it is gone, at the file as a whole that had it: the pack's,
+    or that which is asked, `file`."""
     from kcompiler.diagnostic import Diagnostic
 
-    pack, _, rule = name.rpartition("/")
-    places = [f"policies/{pack}/{rule}/rule.yaml", f"policies/{pack}/pack.yaml"] if spec is None else []
-    there = [place for place in (*places, spec or "") if place and (home.root / place).is_file()]
-    return Diagnostic(
-        code="KC6070",
-        summary=f"`{name}` is weaker than in {revision}",
-        detail="\n".join(" ".join(row.split()) for row in rows),
-        help=f"take it back, or say why: --allow-weaker {name} WHY",
-        file=there[0] if there else home.shown(specs[0]),
-        line=1,
-        column=1,
-    )
+    code, summary = "KC6070", f"`{name}` is weaker than in {revision}"
+    detail = "\n".join(" ".join(row.split()) for row in rows)
+    help = f"take it back, or say why: --allow-weaker {name} WHY"
+    # a rule that a pack takes over lies in the one below, which may be a shipped one
+    if spot is not None and (home.root / spot.tree.file_of(spot.pointer)).is_file():
+        if spot.pointer:
+            return spot.tree.diagnostic(code, spot.pointer, summary, on="key", detail=detail, help=help)
+        file = spot.tree.file
+    elif (home.root / f"policies/{name.rpartition('/')[0]}/pack.yaml").is_file():
+        file = f"policies/{name.rpartition('/')[0]}/pack.yaml"
+    return Diagnostic(code=code, summary=summary, file=file, detail=detail, help=help)
+
+
+def _in_spec(home: project.Project, name: str, spec: str, profile: str) -> Spot | None:
+    """What a spec says now of what was asked of it and is weaker: a budget, the tier, its name, or which packs."""
+    from kcompiler.diff.places import Spot
+
+    tree = change.composed(home.root, home.root / spec, profile) if spec else None
+    if tree is None or not isinstance(tree.data, dict):
+        return None
+    what, packs = name.rpartition("/")[2], tree.data.get("policies")
+    pointer = {"risk_tier": "/risk_tier", "name": "/metadata/name"}.get(what, "")
+    if what.startswith("budgets."):
+        pointer = f"/budgets/{what.removeprefix('budgets.')}"
+    elif not pointer and what != "spec" and isinstance(packs, list):
+        pack = name.rpartition("/")[0]
+        pointer = f"/policies/{packs.index(pack)}" if pack in packs else "/policies"
+    return Spot(tree, pointer if pointer in tree.values else "")
 
 
 def refuse_others(allowed: Iterable[str], weaker: Set[str], than: str = "") -> None:

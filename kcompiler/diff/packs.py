@@ -7,10 +7,10 @@ move it too. Stronger means that no report passes the new rule and fails the old
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from kcompiler.diff import approval
+from kcompiler.diff import approval, places
 from kcompiler.diff.direction import Direction, direction
 from kcompiler.policy.load import LoadedPack, LoadedRule, signers
 from kcompiler.policy.rule import Rule
@@ -20,19 +20,21 @@ Way = Literal["same", "stronger", "weaker", "incomparable", "added", "removed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """What became of one rule. `weakens`: something may pass now that did not."""
+    """What became of one rule. `weakens`: something may pass now that did not; `at`: where what does it stands now, of
+    a pack that is still there."""
 
     rule: str
     way: Way
     what: str
     weakens: bool
+    at: places.Spot | None = field(default=None, compare=False, repr=False)
 
 
 def compare(old: LoadedPack, new: LoadedPack) -> list[Moved]:
     """Every rule of both packs, by its id: packs of two names are compared as two versions of one."""
     before = {one.rule.id: one for one in old.rules}
     after = {one.rule.id: one for one in new.rules}
-    found = [moved(name, before.get(name), after.get(name)) for name in sorted({*before, *after})]
+    found = [moved(name, before.get(name), after.get(name), new) for name in sorted({*before, *after})]
     return [*_head(old, new), *_promise(old, new), *_signers(old, new), *found]
 
 
@@ -46,11 +48,13 @@ def _head(old: LoadedPack, new: LoadedPack) -> Iterator[Moved]:
     if old.pack.min_n != new.pack.min_n:
         less = new.pack.min_n < old.pack.min_n
         what = f"min_n {old.pack.min_n} → {new.pack.min_n}"
-        yield Moved(rule="pack.yaml", way="weaker" if less else "stronger", what=what, weakens=less)
+        at = places.spot(new.tree, "/min_n")
+        yield Moved(rule="pack.yaml", way="weaker" if less else "stronger", what=what, weakens=less, at=at)
     lost = sorted(set(old.pack.risk_tiers) - set(new.pack.risk_tiers))
     if lost:
         what = f"no longer for risk tier {', '.join(map(str, lost))}"
-        yield Moved(rule="pack.yaml", way="incomparable", what=what, weakens=True)
+        at = places.spot(new.tree, "/risk_tiers")
+        yield Moved(rule="pack.yaml", way="incomparable", what=what, weakens=True, at=at)
 
 
 def _promise(old: LoadedPack, new: LoadedPack) -> Iterator[Moved]:
@@ -64,7 +68,8 @@ def _promise(old: LoadedPack, new: LoadedPack) -> Iterator[Moved]:
         below = below.below
     way: Way = "stronger" if not was or was in held else "incomparable" if now else "weaker"
     what = f"strengthens {was or 'none'} → {now or 'none'}"
-    yield Moved(rule="pack.yaml", way=way, what=what, weakens=way != "stronger")
+    at = places.spot(new.tree, "/strengthens")
+    yield Moved(rule="pack.yaml", way=way, what=what, weakens=way != "stronger", at=at)
 
 
 def _signers(old: LoadedPack, new: LoadedPack | None) -> Iterator[Moved]:
@@ -73,27 +78,32 @@ def _signers(old: LoadedPack, new: LoadedPack | None) -> Iterator[Moved]:
     for step in approval.moves(*(one.get("approval") for one in asked)):
         assert step.direction
         what = f"{step.path} {step.old or 'none'} → {step.new or 'none'}"
-        yield Moved(rule="pack.yaml", way=step.direction, what=what, weakens=step.direction != "stronger")
+        at = None if new is None else places.of_approval(new, step.path)
+        yield Moved(rule="pack.yaml", way=step.direction, what=what, weakens=step.direction != "stronger", at=at)
 
 
-def moved(name: str, old: LoadedRule | None, new: LoadedRule | None) -> Moved:
-    """What became of one rule; None: there is no such rule on that side."""
+def moved(name: str, old: LoadedRule | None, new: LoadedRule | None, pack: LoadedPack | None = None) -> Moved:
+    """What became of one rule; None: there is no such rule on that side. `pack`: that of the new one."""
     if old is None or new is None:
         way, what = direction(plain(old) if old else None, plain(new) if new else None)
         became: Way = "added" if old is None else "removed"
-        return Moved(rule=name, way=became, what=what, weakens=way == "weaker")
+        at = None if pack is None else places.Spot(pack.tree)
+        return Moved(rule=name, way=became, what=what, weakens=way == "weaker", at=at)
     moves: list[tuple[Direction, str]] = []
     way, what = direction(plain(old), plain(new))
     if plain(old) != plain(new):
         moves.append((way, what))
-    moves += _applies(old.rule, new.rule)
+    applies = list(_applies(old.rule, new.rule))
+    moves += [(way, text) for way, text, _ in applies]
     ways = {one for one, _ in moves if one}
     if not ways:
         return Moved(rule=name, way="same", what="; ".join(text for _, text in moves), weakens=False)
     decided = ways.pop() if len(ways) == 1 else "incomparable"
     assert decided
     text = "; ".join(text for _, text in moves)
-    return Moved(rule=name, way=decided, what=text, weakens=decided != "stronger")
+    keys = [key for way, _, key in applies if way != "stronger"]
+    at = None if decided == "stronger" else places.of_rule(plain(old), plain(new), keys, (old.tree, new.tree), pack)
+    return Moved(rule=name, way=decided, what=text, weakens=decided != "stronger", at=at)
 
 
 def plain(loaded: LoadedRule) -> dict[str, Any]:
@@ -113,19 +123,21 @@ def plain(loaded: LoadedRule) -> dict[str, Any]:
     return made
 
 
-def _applies(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:
-    """A rule about more reports, or with fewer conditions, asks more."""
+def _applies(old: Rule, new: Rule) -> Iterator[tuple[Direction, str, str]]:
+    """A rule about more reports, or with fewer conditions, asks more: which way, in words, and the key of the rule."""
     if old.on != new.on:
         way: Direction = (
             "stronger" if _within(old.on, new.on) else "weaker" if _within(new.on, old.on) else "incomparable"
         )
-        yield way, f"on {old.on} → {new.on}"
+        yield way, f"on {old.on} → {new.on}", "on"
     before = {one.model_dump_json() for _, one in old.conditions}
     after = {one.model_dump_json() for _, one in new.conditions}
     if before != after:
-        yield "stronger" if after < before else "weaker" if before < after else "incomparable", "when it applies"
+        way = "stronger" if after < before else "weaker" if before < after else "incomparable"
+        yield way, "when it applies", "when"
     if old.where != new.where:
-        yield "stronger" if new.where is None else "weaker" if old.where is None else "incomparable", "to which steps"
+        way = "stronger" if new.where is None else "weaker" if old.where is None else "incomparable"
+        yield way, "to which steps", "where"
 
 
 def _within(narrow: str, wide: str) -> bool:

@@ -71,18 +71,18 @@ def edit(file: str, old: str, new: str) -> None:
     Path(file).write_text(text.replace(old, new))
 
 
-#: claim → what is done, the rule that is weaker, how
+#: claim → what is done, the rule that is weaker, how, and what stands at the line that is named ("": the file)
 WEAKER = {
-    "a threshold that lets more through": (("few/rule.yaml", '"60"', '"90"'), "acme/lab/few", "weaker"),
-    "a rule that only warns": (("few/rule.yaml", "kind:", "mode: warn\nkind:"), "acme/lab/few", "weaker"),
-    "fewer items behind a rate": (("pack.yaml", "min_n: 20", "min_n: 10"), "acme/lab/pack.yaml", "weaker"),
-    "the rules of a pack below": (("pack.yaml", "strengthens: training\n", ""), "acme/lab/length-kept", "removed"),
+    "a threshold that lets more through": (("few/rule.yaml", '"60"', '"90"'), "acme/lab/few", "weaker", "params:"),
+    "a rule that only warns": (("few/rule.yaml", "kind:", "mode: warn\nkind:"), "acme/lab/few", "weaker", "mode:"),
+    "fewer items behind a rate": (("pack.yaml", "min_n: 20", "min_n: 10"), "acme/lab/pack.yaml", "weaker", "min_n:"),
+    "the rules of a pack below": (("pack.yaml", "strengthens: training\n", ""), "acme/lab/length-kept", "removed", ""),
 }
 
 
 @pytest.mark.parametrize("claim", WEAKER)
 def test_a_weaker_pack_stops_everything(home: Path, capsys: pytest.CaptureFixture[str], claim: str) -> None:
-    (file, old, new), rule, way = WEAKER[claim]
+    (file, old, new), rule, way, line = WEAKER[claim]
     edit(f"policies/acme/lab/{file}", old, new)
     parts = ci(1)
     assert parts["policy diff"]["outcome"] == "weaker"
@@ -95,7 +95,11 @@ def test_a_weaker_pack_stops_everything(home: Path, capsys: pytest.CaptureFixtur
     row = next(one for one in parts["policy diff"]["data"]["rules"] if one["rule"] == rule)
     assert " ".join(row["what"].split()) in alert["message"]["text"]
     (place,) = alert["locations"]
-    assert (home / place["physicalLocation"]["artifactLocation"]["uri"]).is_file()
+    shown = home / place["physicalLocation"]["artifactLocation"]["uri"]
+    region = place["physicalLocation"].get("region")
+    if line:
+        assert shown.read_text().splitlines()[region["startLine"] - 1].startswith(line)
+    assert (shown.name, region is None) == (Path(file).name, not line)
     assert (alert["ruleId"], alert["level"]) == ("KC6070", "error")
     told = capsys.readouterr()
     assert f"{way:<12}  {rule}  " in told.out
@@ -146,6 +150,8 @@ def test_what_a_spec_was_asked_may_not_go_with_its_pack_its_tier_or_its_name(
     gone = {"acme/lab/few": "removed", "acme/lab/pack.yaml": "weaker"}
     assert (found["outcome"], found["data"]["rules"]) == ("weaker", [])
     assert {one["rule"]: one["way"] for one in found["data"]["asked"]} == gone
+    named = {(one["file"], one["pointer"]) for one in found["diagnostics"]}
+    assert named == {("specs/a.yaml", "/policies")}
     assert all(one["weakens"] and one["lock"] == place.as_posix() for one in found["data"]["asked"])
     advice = capsys.readouterr().err.splitlines()[-1].partition("next=kcompiler ")[2]
     assert advice == f"diff --exit-code HEAD:./{place} {place}"

@@ -58,13 +58,24 @@ STRONGER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("old", "new"), [item[1:] for item in STRONGER], ids=[item[0] for item in STRONGER])
+#: where what is weaker stands, in the order of STRONGER read from right to left; "": it is gone
+PLACES = ("/params/threshold", "/params/op", "", "", "/params/need/tag", "/params/metric", "/mode", "/on", "/when")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place"),
+    [(*item[1:], place) for item, place in zip(STRONGER, PLACES, strict=True)],
+    ids=[item[0] for item in STRONGER],
+)
 def test_what_asks_more_is_stronger_and_the_reverse_weaker(
-    tmp_path: Path, old: dict[str, Any], new: dict[str, Any]
+    tmp_path: Path, old: dict[str, Any], new: dict[str, Any], place: str
 ) -> None:
     there, back = moved(tmp_path / "a", old, new), moved(tmp_path / "b", new, old)
     assert (there.way, there.weakens, back.way, back.weakens) == ("stronger", False, "weaker", True)
     assert there.what
+    assert there.at is None
+    assert back.at is not None
+    assert (back.at.tree.file, back.at.pointer) == ("policies/lab/loud/rule.yaml", place)
 
 
 OTHER: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
@@ -92,6 +103,9 @@ def test_the_head_of_a_pack_moves_all_of_its_rules(tmp_path: Path) -> None:
     few, many = pack(tmp_path / "a"), pack(tmp_path / "b", min_n=20)
     assert next((item.rule, item.way) for item in compare(many, few)) == ("pack.yaml", "weaker")
     assert next((item.rule, item.way) for item in compare(few, many)) == ("pack.yaml", "stronger")
+    assert {one.at and (one.at.tree.file, one.at.pointer) for one in compare(many, few)} == {
+        ("policies/lab/pack.yaml", "/min_n")
+    }
     narrow = pack(tmp_path / "c", risk_tiers=[1])
     assert compare(few, narrow)[0].weakens
     assert not any(item.weakens for item in compare(narrow, few))
@@ -140,6 +154,14 @@ def test_who_signs_a_lock_moves_the_pack(
     assert [one.way for one in found] == ways
     assert all(one.rule == "pack.yaml" and one.what.startswith("approval.") for one in found)
     assert [one.weakens for one in found] == [way != "stronger" for way in ways]
+    said = new.get("approvers", [])
+    for one in found:
+        pointer = one.at.pointer if one.at else ""
+        who = one.what.split()[0].rpartition(".")[2]
+        if one.way == "incomparable":
+            assert said[int(pointer.removeprefix("/approvers/"))]["name"] == who
+        else:
+            assert pointer == ("/approval/lock/min" if who == "min" and new.get("approval", {}).get("lock") else "")
 
 
 def test_a_pack_that_is_gone_takes_its_signers_with_it(tmp_path: Path) -> None:
