@@ -207,7 +207,7 @@ class Compiler:
                         op=op.name,
                         place=self._place,
                     )
-                if domain.same:
+                if domain.same and self.function.opset < op.loose:
                     shared.setdefault(dtype, name)
         if len(shared) > 1:
             text = ", ".join(f"{name}: {dtype}" for dtype, name in shared.items())
@@ -355,5 +355,5 @@ def _as_static(hint: Any, value: Any) -> Any:
         return value
     if get_args(hint) and any(kind is Ellipsis or getattr(kind, "__origin__", None) is tuple for kind in kinds):
         element = bool if "bool" in str(hint) else int
-        return tuple(element(item) for item in np.atleast_1d(value))
+        return tuple(element(item) for item in np.ravel(value))
     return kinds[0](np.asarray(value).item())

@@ -9,7 +9,11 @@ from runtime.mil.ops import (
     linear,
     normalisation,
     ordering,
+    pooling,
+    rearranging,
+    recurrent,
     reduction,
+    resizing,
     shape,
     slicing,
 )
@@ -23,7 +27,11 @@ __all__ = [
     "linear",
     "normalisation",
     "ordering",
+    "pooling",
+    "rearranging",
+    "recurrent",
     "reduction",
+    "resizing",
     "shape",
     "slicing",
 ]

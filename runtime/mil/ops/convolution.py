@@ -1,50 +1,36 @@
-"""Convolution in one, two or three spatial dimensions, as products over sliding windows (float32 accumulator)."""
+"""Convolution in one, two or three spatial dimensions, and its transpose, as products with a float32 accumulator."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.numerics import Array
+from runtime.mil.ops.padding import around, custom, halves
 from runtime.mil.ops.registry import Floats, op
 
-
-def _padding(
-    pad_type: str, pad: tuple[int, ...] | None, sizes: tuple[int, ...], kernel: list[int], strides: tuple[int, ...]
-) -> list[tuple[int, int]]:
-    """(before, after) per spatial dimension; `kernel` holds the dilated kernel sizes."""
-    if pad_type == "valid":
-        return [(0, 0)] * len(sizes)
-    if pad_type == "custom":
-        if pad is None or len(pad) != 2 * len(sizes):
-            raise UnsupportedOp(f"conv with pad_type custom and pad {pad}", op="conv")
-        return list(zip(pad[::2], pad[1::2], strict=True))
-    if pad_type not in ("same", "same_lower"):
-        raise UnsupportedOp(f"conv pad_type {pad_type!r} is not modelled", op="conv")
-    both = [max(0, -(-size // s) * s - size + k - s) for size, k, s in zip(sizes, kernel, strides, strict=True)]
-    if any(amount % 2 for amount in both):
-        # which side gets the odd element is documented in two contradictory ways
-        raise UnsupportedOp(f"conv pad_type {pad_type!r} with an odd padding {both} is not modelled", op="conv")
-    return [(amount // 2, amount // 2) for amount in both]
+Sizes = tuple[int, ...]
 
 
-@op("conv")
+@op("conv", loose=7)
 def conv(
     x: Floats,
     weight: Floats,
     bias: Floats | None = None,
-    strides: tuple[int, ...] | None = None,
+    strides: Sizes | None = None,
     pad_type: str = "valid",
-    pad: tuple[int, ...] | None = None,
-    dilations: tuple[int, ...] | None = None,
+    pad: Sizes | None = None,
+    dilations: Sizes | None = None,
     groups: int = 1,
 ) -> Array:
     """x_NC*, weight_O(C/groups)*, bias_O → NO*."""
     rank = x.ndim - 2
     steps, spread = strides or (1,) * rank, dilations or (1,) * rank
     dilated = [(size - 1) * gap + 1 for size, gap in zip(weight.shape[2:], spread, strict=True)]
-    around = _padding(pad_type, pad, x.shape[2:], dilated, steps)
-    padded = np.pad(x, [(0, 0), (0, 0), *around])
+    pads = around("conv", pad_type, pad, x.shape[2:], dilated, steps)
+    padded = np.pad(x, [(0, 0), (0, 0), *pads])
     axes = tuple(range(2, 2 + rank))
     windows = np.lib.stride_tricks.sliding_window_view(padded, dilated, axis=axes)
     picks = [slice(None, None, step) for step in steps] + [slice(None, None, gap) for gap in spread]
@@ -60,3 +46,61 @@ def conv(
     if bias is not None:
         product = product + bias.reshape(-1, *[1] * rank)
     return product
+
+
+def _transposed_pads(
+    pad_type: str, pad: Sizes | None, output_shape: Sizes | None, whole: list[int], inputs: Sizes, strides: Sizes
+) -> list[tuple[int, int]]:
+    """(what is cut before, what is left) per spatial dimension; `whole` are the sizes before any cut."""
+    wanted = None if output_shape is None else output_shape[2:]
+    if pad_type == "same":
+        # the gradient of a convolution whose padding is `same`
+        sizes = [size * step for size, step in zip(inputs, strides, strict=True)] if wanted is None else list(wanted)
+        return [(halves(max(0, full - size))[0], size) for full, size in zip(whole, sizes, strict=True)]
+    if pad_type not in ("valid", "custom"):
+        raise UnsupportedOp(f"conv_transpose pad_type {pad_type!r} is not modelled", op="conv_transpose")
+    pads = custom("conv_transpose", pad if pad_type == "custom" else None, len(whole))
+    left = [full - sum(both) for full, both in zip(whole, pads, strict=True)]
+    if wanted is not None and list(wanted) != left:
+        raise UnsupportedOp(
+            f"conv_transpose: output_shape {list(wanted)} where {left} is left after the padding", op="conv_transpose"
+        )
+    return [(before, size) for (before, _), size in zip(pads, left, strict=True)]
+
+
+@op("conv_transpose", loose=7)
+def conv_transpose(
+    x: Floats,
+    weight: Floats,
+    bias: Floats | None = None,
+    pad: Sizes | None = None,
+    output_shape: Sizes | None = None,
+    pad_type: str = "valid",
+    strides: Sizes | None = None,
+    dilations: Sizes | None = None,
+    groups: int = 1,
+) -> Array:
+    """x_NC*, weight_C(O/groups)*, bias_O → NO*: every element adds its multiple of the kernel to the result."""
+    rank = x.ndim - 2
+    steps, spread = strides or (1,) * rank, dilations or (1,) * rank
+    batch, channels, *sizes = x.shape
+    per_group, *kernel = weight.shape[1:]
+    whole = [
+        (size - 1) * step + (length - 1) * gap + 1
+        for size, step, length, gap in zip(sizes, steps, kernel, spread, strict=True)
+    ]
+    cuts = _transposed_pads(pad_type, pad, output_shape, whole, tuple(sizes), steps)
+    # G (O/G·kernel) (C/G) · N G (C/G) places
+    filters = weight.reshape(groups, channels // groups, -1).swapaxes(-1, -2)
+    parts = np.matmul(filters, x.reshape(batch, groups, channels // groups, -1))
+    parts = parts.reshape(batch, groups * per_group, *kernel, *sizes)
+    room = [max(full, before + left) for full, (before, left) in zip(whole, cuts, strict=True)]
+    result = np.zeros((batch, groups * per_group, *room), dtype=x.dtype)
+    for place in itertools.product(*map(range, kernel)):
+        target = tuple(
+            slice(at * gap, at * gap + (size - 1) * step + 1, step)
+            for at, gap, size, step in zip(place, spread, sizes, steps, strict=True)
+        )
+        result[(slice(None), slice(None), *target)] += parts[(slice(None), slice(None), *place)]
+    result = result[(slice(None), slice(None), *(slice(before, before + left) for before, left in cuts))]
+    return result if bias is None else result + bias.reshape(-1, *[1] * rank)

@@ -164,10 +164,18 @@ def sigmoid_hard(x: Floats, alpha: float, beta: float) -> Array:
     return np.clip(np.float32(alpha) * x + np.float32(beta), 0, 1)
 
 
-@op("prelu")
+@op("prelu", loose=7)
 def prelu(x: Floats, alpha: Floats) -> Array:
     """x_BC…, alpha_C."""
     return np.where(x >= 0, x, alpha.reshape(-1, *[1] * (x.ndim - 2)) * x)
+
+
+@op("softplus_parametric", loose=7)
+def softplus_parametric(x: Floats, alpha: Floats, beta: Floats, *, inner: Rounding) -> Array:
+    """x_BC…, alpha_C, beta_C: alpha · log(1 + exp(beta · x)), without overflow."""
+    shape = (-1, *[1] * (x.ndim - 2))
+    scaled = inner(beta.reshape(shape) * x)
+    return alpha.reshape(shape) * inner(np.log1p(np.exp(-np.abs(scaled))) + np.maximum(scaled, 0))
 
 
 @cache

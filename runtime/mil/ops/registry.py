@@ -76,6 +76,8 @@ class Op:
     #: builds a kernel over the non-flexible tensors when every flexible one is constant
     plan: Callable[..., Kernel] | None
     takes_inner: bool
+    #: opset from which the other operands need not have the first one's dtype
+    loose: int = 99
 
     def result_dtypes(self, dtypes: Mapping[str, str], static: Mapping[str, Any]) -> tuple[str, ...]:
         """Dtypes the outputs have by MIL's rules, given the operands' dtypes; one per output."""
@@ -98,6 +100,7 @@ def op(
     added: Mapping[str, int] | None = None,
     ignores: tuple[str, ...] = (),
     plan: Callable[..., Kernel] | None = None,
+    loose: int = 99,
 ) -> Callable[[Kernel], Kernel]:
     """Register the decorated function as the op(s) `names`. `result` is a dtype, the parameter whose dtype the one
     output has (default: the first tensor parameter), or a rule."""
@@ -135,6 +138,7 @@ def op(
                 moves=moves,
                 plan=plan,
                 takes_inner=takes_inner,
+                loose=loose,
             )
         return kernel
 

@@ -123,6 +123,11 @@ def prelu(draw: Draw) -> Case:
     return Case({"x": floats(draw, shape)}, {"alpha": floats(draw, (shape[1],))})
 
 
+def softplus_parametric(draw: Draw) -> Case:
+    shape = shapes(draw, 3, 4)
+    return Case({"x": floats(draw, shape)}, {"alpha": floats(draw, (shape[1],)), "beta": floats(draw, (shape[1],))})
+
+
 def gelu(draw: Draw) -> Case:
     modes = st.sampled_from(["EXACT", "TANH_APPROXIMATION", "SIGMOID_APPROXIMATION"])
     return Case({"x": floats(draw, shapes(draw))}, optional(draw, {"mode": draw(modes)}))

@@ -20,6 +20,7 @@ from runtime.mil.package import Package
 from runtime.mil.program import Argument, Feature, Function, Literal, Operation, ValueType
 
 TARGETS = {5: ct.target.iOS15, 6: ct.target.iOS16, 7: ct.target.iOS17, 8: ct.target.iOS18, 9: ct.target.iOS26}
+MIL_TYPES = {"float16": types.fp16, "float32": types.fp32, "int32": types.int32, "bool": types.bool}
 _DTYPES = {"fp16": "float16", "fp32": "float32"}
 
 Declared = tuple[str, tuple[int, ...]]
@@ -37,6 +38,16 @@ def by_coremltools(op_type: str, opset: int, inputs: Mapping[str, Any]) -> list[
         else:
             values = tuple(variable.val for variable in variables)
         return [(np.asarray(value), declared(variable)) for value, variable in zip(values, variables, strict=True)]
+
+
+def declared_by_coremltools(
+    op_type: str, opset: int, dynamic: Mapping[str, Array], static: Mapping[str, Any]
+) -> list[Declared]:
+    """The type coremltools infers for every result of an op, also of one it cannot fold."""
+    inputs = {name: mb.placeholder(value.shape, MIL_TYPES[value.dtype.name]) for name, value in dynamic.items()}
+    with MilFunction(inputs, opset_version=TARGETS[opset]) as function:
+        result = getattr(mb, op_type)(**static, **{name: function.inputs[name] for name in dynamic})
+        return [declared(variable) for variable in (result if isinstance(result, tuple | list) else [result])]
 
 
 def declared(variable: Any) -> Declared:
