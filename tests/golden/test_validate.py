@@ -26,10 +26,11 @@ ROOT = Path(__file__).resolve().parents[2]
 _BESIDE = {"KC1024": {"KC1019"}}
 
 
-@pytest.fixture
-def compiled(request, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def compiled(request, tmp_path_factory):
+    """A case and what compiling it gave: once for all that is asked of it (pytest asks that one after another)."""
     case: Path = request.param
-    home = tmp_path / "project"
+    home = tmp_path_factory.mktemp("validate") / "project"
     shutil.copytree(case, home, ignore=shutil.ignore_patterns("expected.txt", "options.json"))
     options = json.loads((case / "options.json").read_text()) if (case / "options.json").exists() else {}
     for name in options.get("folders", []):
@@ -38,28 +39,28 @@ def compiled(request, tmp_path, monkeypatch):
         (home / name).symlink_to(target)
     for name, size in options.get("sizes", {}).items():
         os.truncate(home / name, size)
-    if options.get("without_pyarrow"):
-        # a program in place of the reader that says what the reader says where pyarrow is not installed
-        (tmp_path / "absent.py").write_text("print('[\"absent\"]')")
-        monkeypatch.setattr("runtime.contract.tables.PROGRAM", tmp_path / "absent.py")
-    if (home / "plugins").is_dir():
-        monkeypatch.syspath_prepend(str(home / "plugins"))
-        importlib.invalidate_caches()
-    catalog.forget()
-    yield (
-        case,
-        compile_spec(
+    with pytest.MonkeyPatch.context() as patch:
+        if options.get("without_pyarrow"):
+            # a program in place of the reader that says what the reader says where pyarrow is not installed
+            absent = home.parent / "absent.py"
+            absent.write_text("print('[\"absent\"]')")
+            patch.setattr("runtime.contract.tables.PROGRAM", absent)
+        if (home / "plugins").is_dir():
+            patch.syspath_prepend(str(home / "plugins"))
+            importlib.invalidate_caches()
+        catalog.forget()
+        front = compile_spec(
             home / "spec.yaml",
             home,
             profile=options.get("profile", ""),
             packs=[home / "policies", ROOT / "policies"],
             limits=Limits(**options.get("limits", {})),
             pure=options.get("pure"),
-        ),
-    )
+        )
     for path in (home / "plugins").glob("*.py"):
         sys.modules.pop(path.stem, None)
     catalog.forget()
+    return case, front
 
 
 def text_of(front: Front) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.kcompiler.judge.checks import CHECKS
 from tests.unit.kcompiler.judge.claims import about
-from tests.unit.kcompiler.judge.laboratory import BELOW, JUDGE, KINDS, source_of, survives
+from tests.unit.kcompiler.judge.laboratory import BELOW, JUDGE, KINDS, probes, source_of, survives
 from tests.unit.kcompiler.judge.mutants import long, mutants
 
 #: (module, line of its text, mutant) that no behaviour of the judge can show, and why
@@ -45,14 +45,14 @@ QUICK = (JUDGE, "kcompiler.policy.kinds.bound", "kcompiler.policy.kinds.genuine"
 @pytest.mark.parametrize("module", [one if one in QUICK else long(one) for one in (*KINDS, *BELOW, JUDGE)])
 def test_no_mutant_survives(module: str) -> None:
     """Comparisons, checks, words and constants of the module: change any one and something says so."""
-    source, claims = source_of(module).read_text(encoding="utf-8"), about(module)
-    assert survives(module, compile(source, module, "exec"), claims, CHECKS), "the real module is not accepted"
+    source, asked = source_of(module).read_text(encoding="utf-8"), probes(about(module), CHECKS)
+    assert survives(module, compile(source, module, "exec"), asked), "the real module is not accepted"
     lines = source.splitlines()
     alive = [
         str(mutant)
         for mutant in mutants(source)
         if (module, lines[mutant.line - 1].strip(), f"{mutant.was} → {mutant.now}") not in UNNOTICEABLE
-        and survives(module, mutant.compiled(module), claims, CHECKS)
+        and survives(module, mutant.compiled(module), asked)
     ]
     assert alive == []
 

@@ -226,33 +226,36 @@ def test_what_is_made_of_judged_answers_rests_on_the_judge_too() -> None:
     assert named == [{"from": "step:x", "against": f"step:{AFTER}", "judged_by": f"step:{REFEREE}"}, {"from": "step:x"}]
 
 
-#: what is no worse than the teacher's answers, where a judge cannot tell: one text, whatever is asked
-CONSTANT = court(won=0, lost=0, tied=200, anything=200, says=lambda _: "gold 0")
+def constant() -> Report:
+    """What is no worse than the teacher's answers, where a judge cannot tell: one text, whatever is asked."""
+    return court(won=0, lost=0, tied=200, anything=200, says=lambda _: "gold 0")
 
-WRONG_COMPARISONS: list[tuple[str, Report, str]] = [
-    ("worse answers", court(won=80, lost=90, tied=30), "judged-no-worse"),
-    ("verdicts that turn", court(won=90, lost=40, tied=20, flipped=50), "judged-flips"),
-    ("one row", court(won=1, lost=0, tied=0), "judged-items"),
-    ("no rows", court(won=0, lost=0, tied=0), "judged-no-worse"),
-    ("one answer for every row", court(says=lambda _: "gold 0"), "judged-above-trivial"),
-    ("one answer for every row, before a judge to whom any is as good", CONSTANT, "judged-above-trivial"),
-    ("good answers, before a judge to whom any is as good", court(anything=200), "judged-above-trivial"),
-    ("answers that hold hardly more than one constant answer", court(worse=170), "judged-above-trivial"),
+
+#: each is made when its test runs: collecting tests makes none
+WRONG_COMPARISONS: list[tuple[str, Callable[[], Report], str]] = [
+    ("worse answers", lambda: court(won=80, lost=90, tied=30), "judged-no-worse"),
+    ("verdicts that turn", lambda: court(won=90, lost=40, tied=20, flipped=50), "judged-flips"),
+    ("one row", lambda: court(won=1, lost=0, tied=0), "judged-items"),
+    ("no rows", lambda: court(won=0, lost=0, tied=0), "judged-no-worse"),
+    ("one answer for every row", lambda: court(says=lambda _: "gold 0"), "judged-above-trivial"),
+    ("one answer for every row, before a judge to whom any is as good", constant, "judged-above-trivial"),
+    ("good answers, before a judge to whom any is as good", lambda: court(anything=200), "judged-above-trivial"),
+    ("answers that hold hardly more than one constant answer", lambda: court(worse=170), "judged-above-trivial"),
     (
         "as good as a teacher of one answer, and no better",
-        court(won=0, lost=0, tied=200, worse=200),
+        lambda: court(won=0, lost=0, tied=200, worse=200),
         "judged-above-trivial",
     ),
-    ("a judge that finds answers worse than themselves", court(unsound=40), "judged-sound"),
-    ("a judge that finds all answers worse than themselves", court(unsound=200), "judged-above-trivial"),
+    ("a judge that finds answers worse than themselves", lambda: court(unsound=40), "judged-sound"),
+    ("a judge that finds all answers worse than themselves", lambda: court(unsound=200), "judged-above-trivial"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("report", "rule"), [one[1:] for one in WRONG_COMPARISONS], ids=[one[0] for one in WRONG_COMPARISONS]
+    ("given", "rule"), [one[1:] for one in WRONG_COMPARISONS], ids=[one[0] for one in WRONG_COMPARISONS]
 )
-def test_a_comparison_that_shows_nothing_does_not_pass(report: Report, rule: str) -> None:
-    verdict = decided({REFEREE: referee(), COURT: report})
+def test_a_comparison_that_shows_nothing_does_not_pass(given: Callable[[], Report], rule: str) -> None:
+    verdict = decided({REFEREE: referee(), COURT: given()})
     assert verdict.verdict != "PASS"
     assert of_the_court(verdict)[f"quality/judged/{rule}"] != "pass"
 
@@ -264,9 +267,9 @@ def test_counts_that_do_not_add_up_are_no_evidence() -> None:
 
 def test_one_answer_for_every_row_is_not_worse_where_the_judge_cannot_tell_and_passes_all_the_same_not() -> None:
     """What it is compared with is no worse either, and so are the rows' own answers: then nothing is measured."""
-    found = decided({REFEREE: referee(), COURT: CONSTANT})
+    found = decided({REFEREE: referee(), COURT: constant()})
     told = {rule.rpartition("/")[2]: outcome for rule, outcome in of_the_court(found).items()}
     assert told["judged-no-worse"] == told["judged-flips"] == "pass"
     assert told["judged-above-trivial"] not in ("pass", "fail")
-    assert CONSTANT["data"]["zoo"]["above"]["first"]["tag"] == "unavailable"
+    assert constant()["data"]["zoo"]["above"]["first"]["tag"] == "unavailable"
     assert found.verdict == "INCONCLUSIVE"
