@@ -25,7 +25,8 @@ from runtime.contract import strict_json
 
 
 def audit_bundle(data: bytes, trust: Trust) -> tuple[Audit, Mapping[str, Any]]:
-    """The audit of a bundle, and its manifest. Nothing is written but in a folder that is removed again."""
+    """The audit of a bundle, and its manifest. Nothing is written but in a folder that is removed again. Raises
+    `sealed.OtherFormat` for a bundle of another version."""
     from kcompiler.audit import audit
 
     try:

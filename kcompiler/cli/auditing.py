@@ -165,7 +165,8 @@ def _exported(answer: Answer, home: Project, name: str, folder: Path, keys: Sequ
     signers = _signers(keys)
     data = _bundle(home, name, signers, asked)
     try:
-        files = export.files(gather(home.root, name), data, signers)
+        facts = gather(home.root, name)
+        files = export.files(facts, data, signers)
     except BrokenEvidence as lacking:
         raise Outcome(
             4,
@@ -178,9 +179,11 @@ def _exported(answer: Answer, home: Project, name: str, folder: Path, keys: Sequ
     told = f"{folder}: {len(files)} files, " + (
         f"signed by {', '.join(by)}" if by else "unsigned: --sign-key KEY signs"
     )
-    answer.data["export"] = {"path": folder.as_posix(), "files": len(files), "signed_by": by}
-    answer.sections = [*answer.sections, ("export", [told])]
-    answer.say(f"export      {told}\n")
+    left = export.unjudged(facts)
+    rows = [told, *([f"no test result, no rule asks about it: {', '.join(left)}"] if left else [])]
+    answer.data["export"] = {"path": folder.as_posix(), "files": len(files), "signed_by": by, "unjudged": left}
+    answer.sections = [*answer.sections, ("export", rows)]
+    answer.say("".join(f"export      {row}\n" for row in rows))
 
 
 def _lay_out(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -243,8 +246,13 @@ def _of_others(answer: Answer, path: Path, trust: Trust) -> None:
     """The audit of a bundle or an export."""
     from kcompiler.audit.bundle import audit_bundle
     from kcompiler.export.audited import audit_export
+    from kcompiler.verifier.sealed import OtherFormat
 
-    result, manifest = audit_export(path, trust) if path.is_dir() else audit_bundle(_read(path), trust)
+    try:
+        result, manifest = audit_export(path, trust) if path.is_dir() else audit_bundle(_read(path), trust)
+    except OtherFormat as why:
+        again = f"ask for it again: kcompiler audit SPEC {'--export DIR' if path.is_dir() else '--bundle FILE'}"
+        raise Outcome(2, "other-format", again, f"{path}: {why}") from None
     answer.plan = str(manifest.get("plan", ""))
     _told(answer, result)
     if result.exit_code == 7:

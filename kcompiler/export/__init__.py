@@ -16,7 +16,7 @@ from kcompiler.export.bom import bom
 from kcompiler.export.card import card
 from kcompiler.export.facts import Facts
 from kcompiler.export.signing import models
-from kcompiler.export.statements import provenance, results, summary
+from kcompiler.export.statements import provenance, results, summary, unjudged
 from kcompiler.verifier.sealed import MANIFEST, SIGNATURES
 from runtime import digest
 
@@ -39,6 +39,7 @@ __all__ = [
     "statements",
     "summary",
     "text",
+    "unjudged",
     "unsigned",
 ]
 
@@ -70,6 +71,7 @@ def files(facts: Facts, bundle: bytes, keys: Sequence[Ed25519PrivateKey] = ()) -
             "plan": facts.digest,
             "head": facts.head,
             "verdict": facts.verdict["verdict"],
+            "unjudged": unjudged(facts),
             "files": {path: digest.of_bytes(data).removeprefix("sha256:") for path, data in sorted(made.items())},
         }
     )

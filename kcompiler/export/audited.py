@@ -34,7 +34,7 @@ def is_export(folder: Path) -> bool:
 
 
 def audit_export(folder: Path, trust: Trust) -> tuple[Audit, Mapping[str, Any]]:
-    """The audit of an export, and its manifest."""
+    """The audit of an export, and its manifest. Raises `sealed.OtherFormat` for evidence of another version."""
     files = {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -56,7 +56,7 @@ def audit_export(folder: Path, trust: Trust) -> tuple[Audit, Mapping[str, Any]]:
     findings = [one for one in result.findings if one.code != "KA54"]
     findings += _signatures(files, trust)
     if not any(one.severity == "evidence" for one in findings):
-        findings += _derived(files, told, inner)
+        findings += _derived(files, told, inner, manifest.get("unjudged"))
     if not names:
         findings.append(Finding(code="KA54", severity="unsigned", subject=MANIFEST, message=UNSIGNED))
     checked = {**result.checked, "files": len(files)}
@@ -77,8 +77,10 @@ def _signatures(files: Mapping[str, bytes], trust: Trust) -> Iterator[Finding]:
             yield broken("KA52", path, "; ".join(found.refused))
 
 
-def _derived(files: Mapping[str, bytes], told: Mapping[str, str], inner: Mapping[str, Any]) -> Iterator[Finding]:
-    """Each file against the one that the evidence gives."""
+def _derived(
+    files: Mapping[str, bytes], told: Mapping[str, str], inner: Mapping[str, Any], unjudged: Any
+) -> Iterator[Finding]:
+    """Each file, and which reports have no test result, against what the evidence gives."""
     try:
         trees: Any = strict_json.loads(files.get(export.TREES, b""))
         with tempfile.TemporaryDirectory() as folder:
@@ -97,6 +99,8 @@ def _derived(files: Mapping[str, bytes], told: Mapping[str, str], inner: Mapping
         return
     if {"name": facts.name, "plan": facts.digest, "head": facts.head} != told:
         yield differs("KA55", MANIFEST, "it is about another run than the evidence")
+    if unjudged != export.unjudged(facts):
+        yield differs("KA55", MANIFEST, "`unjudged` are not the reports that no rule of the evidence speaks of")
     there = {path for path in files if path != MANIFEST and not path.startswith(SIGNATURES)}
     for path in sorted(there ^ wanted.keys()):
         yield differs("KA55", path, "it is gone" if path in wanted else "the evidence gives no such file")

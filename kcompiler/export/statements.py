@@ -99,14 +99,24 @@ def _toolchain(facts: Facts) -> Iterator[dict[str, Any]]:
 
 
 def results(facts: Facts) -> dict[str, dict[str, Any]]:
-    """Step → the statement of what the rules found in its report; none for a report that no rule speaks of."""
+    """Step → the statement of what the rules found in its report. None for a report that no rule speaks of: the
+    predicate knows PASSED, WARNED and FAILED, and none of these is true of it. The manifest lists it: `unjudged`."""
     found: dict[str, dict[str, Any]] = {}
     for step, data in facts.reports.items():
         outcomes = [one for one in facts.verdict["outcomes"] if one["step"] == step]
         if outcomes:
-            name = "run.json" if step == APPLY else f"reports/{step}.json"
-            found[step] = dsse.statement({name: digest.of_bytes(data)}, RESULT, _result(facts, outcomes))
+            found[step] = dsse.statement({_report(step): digest.of_bytes(data)}, RESULT, _result(facts, outcomes))
     return found
+
+
+def unjudged(facts: Facts) -> list[str]:
+    """The reports that no rule speaks of, and that have no test result."""
+    judged = results(facts)
+    return sorted(_report(step) for step in facts.reports if step not in judged)
+
+
+def _report(step: str) -> str:
+    return "run.json" if step == APPLY else f"reports/{step}.json"
 
 
 def _result(facts: Facts, outcomes: list[Mapping[str, Any]]) -> dict[str, Any]:

@@ -75,6 +75,8 @@ def check(data: bytes, trust: Trust, own: bytes = b"") -> Checked:
         files, manifest = opened(data)
     except BadZip as why:
         return Checked((broken("the bundle", str(why)),), (), "", {})
+    except sealed.OtherFormat as why:
+        return Checked((("unknown", MANIFEST, str(why)),), (), "", {})
     names, wrong = vouched(files, manifest, trust)
     counts = {"files": len(files)}
     if wrong:

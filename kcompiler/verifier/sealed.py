@@ -10,7 +10,9 @@ from kcompiler.verifier import signed
 from kcompiler.verifier.reading import digest_of_bytes, strict
 from kcompiler.verifier.zipped import BadZip, unpack
 
-FORMAT = "kcompiler-bundle/1"
+#: how the files of a bundle are laid out; another number is another layout, which nobody who reads this one can judge
+FORMAT = "kcompiler-bundle/2"
+_FORMAT = re.compile(r"kcompiler-bundle/([1-9][0-9]{0,8})\Z")
 MANIFEST, SIGNATURES, SCHEMAS, PACKS = "manifest.json", "signatures/", "schemas/", "packs/"
 VERIFIER, JOURNAL = "verify.py", ".kcompiler/journal.jsonl"
 #: in place of a name, where the head that is known from elsewhere vouches
@@ -28,22 +30,47 @@ class Trust(NamedTuple):
     as_of: str = "1970-01-01T00:00:00Z"
 
 
+class OtherFormat(ValueError):
+    """A bundle of another version; the message says what it is and what to do."""
+
+
 def opened(data: bytes) -> Tuple[Dict[str, bytes], Dict[str, Any]]:
-    """The files of a bundle and its manifest. Raises BadZip for what is no bundle."""
+    """The files of a bundle and its manifest. Raises BadZip for what is no bundle, OtherFormat for one of another
+    layout."""
     files = unpack(data)
     try:
         manifest = strict(files[MANIFEST])
+        other = _FORMAT.match(str(manifest["format"]))
+        if other and manifest["format"] != FORMAT:
+            raise OtherFormat(_other(int(other.group(1))))
         if manifest["format"] != FORMAT or not all(isinstance(manifest[key], str) for key in ("name", "plan", "head")):
             raise ValueError(f"{MANIFEST} is not of format {FORMAT}")
         if re.search(r"[/\\\0]", manifest["name"]) or manifest["name"] in ("", ".", ".."):
             raise ValueError(f"{MANIFEST} names no folder of generated/")
         if not all(isinstance(one, str) for one in manifest["files"].values()):
             raise ValueError(f"{MANIFEST} does not state digests")
+    except OtherFormat:
+        raise
     except KeyError as why:
         raise BadZip(f"it has no {why}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as why:
         raise BadZip(f"{MANIFEST} cannot be read: {why}") from None
     return files, manifest
+
+
+def _other(number: int) -> str:
+    """What a bundle of another layout is, and what to do with it."""
+    mine = int(FORMAT.rpartition("/")[2])
+    said = f"its format is {FORMAT.rpartition('/')[0]}/{number}, and this verifier reads {FORMAT}: "
+    if number < mine:
+        return f"{said}an older version made it, whose spec and packs are YAML. {_AGAIN}"
+    return f"{said}a newer version made it. Ask that version, or one after it"
+
+
+_AGAIN = (
+    "Nothing in it was judged. Let whoever has the project make it again (`kcompiler audit SPEC --bundle FILE`), or "
+    "ask the version that made it"
+)
 
 
 #: what is wrong: with the files, a signature or the head; with which of them; and how

@@ -191,6 +191,23 @@ def test_the_subjects_are_files_by_their_own_digests(facts: Facts) -> None:
     assert products["dataset"] == {TREE: tree[7:]}
 
 
+def test_a_report_that_no_rule_speaks_of_has_no_result_and_is_listed(
+    facts: Facts, made: Files, bundled: bytes, tmp_path: Path
+) -> None:
+    said = json.loads(made[MANIFEST])["unjudged"]
+    results = {path.removeprefix("test-results/") for path in export.statements(facts) if path.startswith("test-r")}
+    assert results | {Path(one).stem for one in said} >= facts.reports.keys() - {"apply"}
+    # one more report, of which no rule speaks
+    more = replace(facts, reports={**facts.reports, "other": facts.reports["data"]})
+    assert export.unjudged(more) == sorted([*said, "reports/other.json"])
+    assert json.loads(export.files(more, bundled)[MANIFEST])["unjudged"] == export.unjudged(more)
+    # a manifest that lists another one, or none
+    manifest = json.loads(made[MANIFEST])
+    for wrong in ([*said, "reports/data.json"], None):
+        files = again({**made, MANIFEST: text({**manifest, "unjudged": wrong})}, OURS)
+        assert audited(tmp_path / str(wrong is None), files, OURS) == (1, {"KA55"})
+
+
 def test_a_result_says_what_the_verdict_says(facts: Facts) -> None:
     every = [one["predicate"] for path, one in export.statements(facts).items() if path.startswith("test-results/")]
     outcomes = facts.verdict["outcomes"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from kcompiler import dsse
 from kcompiler.cli import _main
+from kcompiler.verifier.sealed import FORMAT, MANIFEST
+from kcompiler.verifier.zipped import pack, unpack
 from tests.unit.kcompiler.audit.conftest import NAME
 
 SPEC = f"specs/{NAME}.yaml"
@@ -66,6 +69,19 @@ def test_a_bundle_is_written_signed_and_audited_elsewhere(
     assert (code, json.loads(said)["data"]["word"]) == (0, "sound")
     alone = [sys.executable, "-I", "-S", "verify.py", "out.zip", "--key", "allowed"]
     assert subprocess.run(alone, capture_output=True, check=False, env=dict(os.environ)).returncode == 0
+    # one of another version is no evidence that is broken, and none that was judged: what it is, and what to do
+    files = unpack(Path(out).read_bytes())
+    for number, whose in ((1, "an older version made it"), (3, "a newer version made it")):
+        files[MANIFEST] = re.sub(rb"kcompiler-bundle/\d", f"kcompiler-bundle/{number}".encode(), files[MANIFEST])
+        Path("other.zip").write_bytes(pack(files))
+        code, said, err = ended(capsys, "other.zip", "--key", "allowed")
+        assert (code, said) == (2, "")
+        assert f"its format is kcompiler-bundle/{number}, and this verifier reads kcompiler-bundle/2: {whose}" in err
+        assert "outcome=other-format code=2 next=ask for it again: kcompiler audit SPEC --bundle FILE" in err
+        found = subprocess.run([*alone[:4], "other.zip"], capture_output=True, check=False, text=True)
+        assert (found.returncode, found.stderr) == (2, "outcome=not-recomputed code=2\n")
+        assert whose in found.stdout
+    assert FORMAT == "kcompiler-bundle/2", "what this version writes"
 
 
 @pytest.mark.parametrize(
