@@ -103,7 +103,11 @@ def _folder(folder: Path, root: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _policies(root: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    waiting = list(policy.load(names, [root / "policies", assets.folder("policies")]).packs)
+    found = policy.load(names, [root / "policies", assets.folder("policies")])
+    for wrong in found.problems:
+        if wrong.code == "KC4209":
+            raise Incomplete(f"{wrong.place}: {wrong.summary}: it is not copied into evidence. {wrong.help}")
+    waiting = list(found.packs)
     for one in waiting:
         yield f"{PACKS}{one.pack.name}.json", _text(one.meaning)
         name = f"policies/{one.pack.name}"

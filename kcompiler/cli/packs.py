@@ -77,8 +77,10 @@ def then_and_shipped(then: Path) -> list[Path]:
 
 
 def laid_out(revision: str, scratch: Path, root: Path) -> Path:
-    """The folder of packs as it was in a revision of git. Raises Outcome."""
+    """The folder of packs as it was in a revision of git. A key that stood there in a text is stars here: whoever takes
+    it out is asked by the rules that were there. Raises Outcome."""
     from kcompiler.cli.revision import git
+    from kcompiler.veil import starred
 
     archive = git("archive", revision, "policies", options=["--format=tar"], at=str(root))
     try:
@@ -87,6 +89,9 @@ def laid_out(revision: str, scratch: Path, root: Path) -> Path:
     except tarfile.TarError as reason:
         click.echo(f"{revision} holds what cannot be laid out: {reason}", err=True)
         raise Outcome(2, "unreadable", "kcompiler policy diff --help") from None
+    for file in (scratch / "policies").rglob("*"):
+        if file.is_file() and (data := file.read_bytes()) != (without := starred(data)):
+            file.write_bytes(without)
     return scratch / "policies"
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from kcompiler import source
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.policy import kinds, reading
+from kcompiler.policy import kinds, leaked, reading
 from kcompiler.policy.kind import Closed, Kind
 from kcompiler.policy.phases import misplaced
 from kcompiler.policy.rule import PACK_NAME, Pack, Rule, terms
@@ -234,7 +234,11 @@ def _read(file: Path, shown: str) -> tuple[source.Tree | None, list[Diagnostic]]
     except OSError as error:
         reason = error.strerror or str(error)
         return None, [Diagnostic(code="KC6002", summary=f"cannot read {shown}: {reason}", file=shown)]
+    if keys := leaked.in_text(data, shown):
+        return None, keys
     tree, found = source.load(shown, data)
+    if tree is not None and (keys := leaked.in_values(tree)):
+        return None, keys
     return tree, [_of_a_rule(one) if one.code == "KC1018" else one for one in found]
 
 
@@ -247,9 +251,11 @@ def _pack(name: str, folder: Path) -> tuple[LoadedPack | None, Sequence[Diagnost
     try:
         rules = sorted((one.name, _rule_text(one)) for one in folder.iterdir() if one.is_dir())
         text = tuple(rules), (folder / PACK_FILE).read_bytes()
+        keys = leaked.beside(folder, f"policies/{name}", (PACK_FILE, RULE_FILE))
     except OSError:
         return _read_pack(name, folder)
-    return _same_pack(name, folder, text)
+    pack, problems = _same_pack(name, folder, text)
+    return pack, [*problems, *keys]
 
 
 def _rule_text(folder: Path) -> tuple[bytes, tuple[tuple[str, bytes], ...], bool]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from kcompiler import source
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.policy.typed import typed
-from kcompiler.veil import KEY
+from kcompiler.veil import places
 from kcompiler.waiver.approved import END
 from kcompiler.waiver.file import Waiver
 from runtime import digest
@@ -109,16 +109,15 @@ def parsed(data: bytes, shown: str, held: Mapping[str, bytes] | None = None) -> 
 
 def _keys(data: bytes, shown: str) -> Iterator[Diagnostic]:
     """Keys written out, in comments too: a waiver is printed, and copied into evidence as it is."""
-    for number, line in enumerate(data.decode("utf-8", "replace").splitlines(), 1):
-        for found in KEY.finditer(line):
-            yield Diagnostic(
-                code="KC4209",
-                file=shown,
-                line=number,
-                column=found.start() + 1,
-                summary="this looks like a key",
-                help="revoke it, then take it out: whoever reads the evidence reads the waiver",
-            )
+    for line, column in places(data):
+        yield Diagnostic(
+            code="KC4209",
+            file=shown,
+            line=line,
+            column=column,
+            summary="this looks like a key",
+            help="revoke it, then take it out: whoever reads the evidence reads the waiver",
+        )
 
 
 def _signed(found: Diagnostic, shown: str) -> Diagnostic:
