@@ -14,6 +14,7 @@ from runtime.mil.ops import (
     recurrent,
     reduction,
     resizing,
+    sampling,
     shape,
     slicing,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "recurrent",
     "reduction",
     "resizing",
+    "sampling",
     "shape",
     "slicing",
 ]

@@ -87,6 +87,7 @@ ELSEWHERE = {
     *("depth_to_space", "space_to_depth", "pixel_shuffle", "pixel_unshuffle", "space_to_batch", "batch_to_space"),
     *("crop", "sliding_windows", "reverse_sequence", "lstm", "rnn"),
     *("upsample_nearest_neighbor", "resize_nearest_neighbor", "upsample_bilinear", "resize_bilinear", "resize"),
+    *("resample", "affine"),
 }
 
 

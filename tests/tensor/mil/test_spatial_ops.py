@@ -376,6 +376,77 @@ def test_sampling_that_is_not_documented_is_refused() -> None:
         run_op("resize_bilinear", 8, {"x": x}, {**targets, "sampling_mode": "HALF"}, [("float32", (1, 1, 2, 2))])
 
 
+# --- sampling at coordinates -------------------------------------------------------------------------------------
+
+
+@few
+@given(data=st.data())
+def test_resample_is_pytorch_s(data: st.DataObject) -> None:
+    draw = data.draw
+    x = cases.floats(draw, (2, 2, draw(st.integers(1, 4)), draw(st.integers(1, 4))))
+    grid = cases.floats(draw, (2, draw(st.integers(1, 3)), draw(st.integers(1, 3)), 2), 1.5)
+    sampling, aligned = draw(st.sampled_from(["bilinear", "nearest"])), draw(st.booleans())
+    theirs, ours = draw(st.sampled_from([("zeros", "constant"), ("border", "border"), ("reflection", "")]))
+    static: dict[str, Any] = {
+        "sampling_mode": sampling,
+        # the edge is repeated where corners are edges of elements
+        "padding_mode": ours or ("reflection" if aligned else "symmetric"),
+        "padding_value": np.float32(0),
+        "coordinates_mode": "normalized_minus_one_to_one",
+        "align_corners": aligned,
+    }
+    tensor, places = torch.from_numpy(x), torch.from_numpy(grid)
+    wanted = F.grid_sample(tensor, places, sampling, theirs, aligned)
+    same("resample", 8, {"x": x, "coordinates": grid}, static, wanted)
+    halves = {**static, "coordinates_mode": "normalized_zero_to_one"}
+    found = run_op("resample", 8, {"x": x, "coordinates": (grid + 1) / 2}, halves, [("float32", tuple(wanted.shape))])
+    # a place may fall on another side of a middle where coordinates are halved
+    if sampling == "bilinear":
+        np.testing.assert_allclose(found.outputs["result_0"], wanted.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_resample_takes_whole_coordinates_and_a_value_outside() -> None:
+    x = np.array([[[[1, 2], [3, 4]]]], np.float32)
+    static = {
+        "sampling_mode": "bilinear",
+        "padding_mode": "constant",
+        "padding_value": np.float32(9),
+        "coordinates_mode": "unnormalized",
+        "align_corners": True,
+    }
+    places = np.array([[[[1, 0], [0, 1], [2, 0], [-1, -1]]]], np.int32)
+    same("resample", 8, {"x": x, "coordinates": places}, static, torch.tensor([[[[2.0, 3, 9, 9]]]]))
+    for name, value in (("padding_mode", "mirror"), ("sampling_mode", "cubic"), ("coordinates_mode", "percent")):
+        wrong = {**static, name: value}
+        with pytest.raises(UnsupportedOp, match=f"{name} '{value}' is not modelled"):
+            run_op("resample", 8, {"x": x, "coordinates": places}, wrong, [("float32", (1, 1, 1, 4))])
+
+
+@few
+@given(data=st.data())
+def test_affine_is_pytorch_s(data: st.DataObject) -> None:
+    draw = data.draw
+    x = cases.floats(draw, (2, 2, draw(st.integers(1, 4)), draw(st.integers(1, 4))))
+    matrix = cases.floats(draw, (draw(st.sampled_from([1, 2])), 6), 0.7)
+    height, width = draw(st.integers(2, 4)), draw(st.integers(2, 4))
+    theta = torch.from_numpy(matrix).view(-1, 2, 3).expand(2, 2, 3)
+    grid = F.affine_grid(theta, [2, 2, height, width], align_corners=True)
+    wanted = F.grid_sample(torch.from_numpy(x), grid, align_corners=True)
+    static = {
+        "output_height": height,
+        "output_width": width,
+        "sampling_mode": "bilinear",
+        "padding_mode": "constant",
+        "padding_value": np.float32(0),
+        "coordinates_mode": "normalized_minus_one_to_one",
+        "align_corners": True,
+    }
+    same("affine", 8, {"x": x, "transform_matrix": matrix}, static, wanted)
+    unlike = {**static, "align_corners": False}
+    with pytest.raises(UnsupportedOp, match="affine with"):
+        run_op("affine", 8, {"x": x, "transform_matrix": matrix}, unlike, [("float32", tuple(wanted.shape))])
+
+
 # --- sequences ---------------------------------------------------------------------------------------------------
 
 
