@@ -89,9 +89,15 @@ class BlobFile:
         info = BY_NAME[dtype]
         if size != (count * info.bits + 7) // 8 or (info.bits < 8 and padding != size * 8 - count * info.bits):
             raise self._broken(f"{where}: {size} bytes do not hold exactly {count} elements of {dtype}")
-        data = self._bytes[start : start + size]
+        if dtype == "float32":
+            data = self._bytes[start : start + size]
+        else:
+            # it is widened by whoever asks: pages of the file that were mapped would stay in memory beside the result
+            data = np.fromfile(self.path, dtype=np.uint8, count=size, offset=start)
+            if data.size != size:
+                raise self._broken(f"{where}: the file has become shorter")
         if info.bits < 8:
-            return unpack(np.asarray(data), info.bits, count, signed=not dtype.startswith("u"))
+            return unpack(data, info.bits, count, signed=not dtype.startswith("u"))
         return np.frombuffer(data, dtype=np.dtype(info.stored).newbyteorder("<"), count=count)
 
     def _broken(self, message: str) -> BrokenEvidence:

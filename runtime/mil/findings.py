@@ -5,6 +5,7 @@ Facts only; whether they are acceptable is for a policy. A run that was not chec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,6 +15,9 @@ import numpy as np
 from runtime.mil.description import shape_text
 from runtime.mil.numerics import BY_NAME, FP16_MAX, FP16_OVERFLOW, FP16_UNDERFLOW, Array
 from runtime.mil.program import ValueType
+
+#: elements up to which numpy counts the floats themselves faster than a comparison of them
+_FEW = 3000
 
 
 class Mismatch(NamedTuple):
@@ -112,6 +116,11 @@ def _added(counts: Iterable[Count]) -> tuple[Count, ...]:
     return tuple(Count(*key, count) for key, count in totals.items())
 
 
+def _nonzero(x: Array) -> int:
+    """Elements that are not zero, NaN among the others."""
+    return int(np.count_nonzero(x if x.size < _FEW else x != 0))
+
+
 class Source(NamedTuple):
     """Where a value comes from: its slot, the slots it was made of, and whether the op `computes` or only moves
     elements, whose magnitude was judged where they were computed."""
@@ -194,28 +203,32 @@ class Watch:
         if value.size and not np.isfinite(value).all():
             self._not_finite(value, source)
 
-    def result(self, raw: Array, source: Source) -> None:
-        """One result before rounding: its shape against the declared one and, for floats, what is new in it."""
+    def result(self, raw: Array, source: Source, rounded: Array | None = None) -> None:
+        """One result before rounding: its shape against the declared one and, for floats, what is new in it. `rounded`
+        is the result on the float16 grid, where it is known."""
         declared = source.declared.shape
-        if len(raw.shape) != len(declared) or any(
-            size is not None and size != actual for size, actual in zip(declared, raw.shape, strict=True)
+        if raw.shape != declared and (
+            len(raw.shape) != len(declared)
+            or any(size not in (None, actual) for size, actual in zip(declared, raw.shape, strict=True))
         ):
             texts = shape_text(declared), shape_text(raw.shape)
             self.mismatch(Mismatch(source.value, source.op_type, source.op_name, "shape", *texts))
         if raw.dtype.kind != "f" or raw.size == 0:
             return
-        size = np.abs(raw)
-        peak = float(size.max())
-        if not np.isfinite(peak):
+        # two reductions and no array of magnitudes; a NaN is the result of both
+        peak = float(max(raw.max(), -raw.min()))
+        if not math.isfinite(peak):
             self._not_finite(raw, source)
-            peak = float(np.max(size, where=np.isfinite(size), initial=0.0))
+            peak = float(np.max(np.abs(raw), where=np.isfinite(raw), initial=0.0))
         if source.declared.dtype != "float16" or not source.computes:
             return
         if peak >= FP16_OVERFLOW:
-            count = int(np.count_nonzero(np.isfinite(size) & (size >= FP16_OVERFLOW)))
+            count = int(np.count_nonzero(np.isfinite(raw) & (np.abs(raw) >= FP16_OVERFLOW)))
             self._count(self.saturated, source, count)
             self._with_inf.add(source.slot)
-        flushed = int(np.count_nonzero(size <= FP16_UNDERFLOW)) - int(raw.size - np.count_nonzero(raw))
+        flushed = _nonzero(raw) - (
+            int(np.count_nonzero(np.abs(raw) > FP16_UNDERFLOW)) if rounded is None else _nonzero(rounded)
+        )
         if flushed:
             self.flushed.append(Count(source.value, source.op_type, source.op_name, flushed))
         self.peaks[source.value] = Peak(source.value, source.op_type, source.op_name, peak)

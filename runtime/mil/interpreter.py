@@ -135,8 +135,9 @@ class Interpreter:
         for output, raw, exact in zip(step.outputs, found, exact_integers(step, values, buffers), strict=False):
             watch.integers(raw, exact, output.source)
         for output, raw in zip(step.outputs, found, strict=True):
-            watch.result(raw, output.source)
-            values[output.slot] = raw if output.rounding is None else output.rounding(raw)
+            rounded = None if output.rounding is None else output.rounding(raw)
+            watch.result(raw, output.source, rounded)
+            values[output.slot] = raw if rounded is None else rounded
 
     def _enter(self, values: Values, inputs: Mapping[str, Array], watch: Watch | None) -> None:
         declared = {feature.name for feature in self.function.inputs}

@@ -15,6 +15,7 @@ Modes (`Mode`):
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -86,7 +87,8 @@ BY_NAME: dict[str, DType] = {dtype.name: dtype for dtype in DTYPES.values()}
 _EXPONENT = np.uint32(0x7F800000)
 _SMALLEST_NORMAL = np.uint32((127 - 14) << 23)
 _LIFT = np.uint32((13 << 23) | 0x400000)
-_SMALL = 3000
+#: elements from which each of the faster ways is faster
+_SMALL, _SMALL_TORCH = 3000, 2000
 
 
 def exact(x: Array) -> Array:
@@ -97,10 +99,15 @@ def exact(x: Array) -> Array:
 def round16(x: Array) -> Array:
     """float32 → nearest float16 value, carried as float32. Bit for bit what `astype(float16)` gives.
 
-    Large arrays add and subtract 1.5·2^(e+13), where 2^e is the magnitude of the element (at least the smallest
-    normal): the sum then has the float16 spacing in its last bit. It is two to three times faster than numpy's
+    Large arrays go through torch's conversion where somebody has loaded torch (it uses the processor's own, six times
+    faster than numpy's); else they add and subtract 1.5·2^(e+13), where 2^e is the magnitude of the element (at least
+    the smallest normal): the sum then has the float16 spacing in its last bit, two to three times faster than numpy's
     conversion, which is faster for small arrays.
     """
+    torch = sys.modules.get("torch")
+    if torch is not None and x.size >= _SMALL_TORCH and x.flags.c_contiguous and x.flags.writeable:
+        halved: Array = torch.from_numpy(x).half().float().numpy()
+        return halved
     if x.size < _SMALL or not np.abs(x).max() <= FP16_MAX:
         return x.astype(np.float16).astype(np.float32)
     contiguous = np.ascontiguousarray(x)
