@@ -11,10 +11,10 @@ from fractions import Fraction
 from typing import Any
 
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.policy import cases, conditions, draft, score
+from kcompiler.policy import cases, conditions, distant, draft, score
 from kcompiler.policy.cases import Judge
 from kcompiler.policy.datum import RATE
-from kcompiler.policy.kind import NUMBER
+from kcompiler.policy.kind import NUMBER, text_of
 from kcompiler.policy.load import RULE_FILE, LoadedPack, LoadedRule
 
 
@@ -29,6 +29,7 @@ def findings(packs: Sequence[LoadedPack], judge: Judge, *, mutants: bool = True)
             found += _sourceless(rule)
             wrong = list(_unproven(rule, judge))
             found += wrong
+            found += [] if wrong else _distant(rule, judge)
             if mutants and not wrong and rule.rule.mode == "block":
                 found += _unnoticed(rule, judge)
     return [*found, *_twice(packs)]
@@ -86,6 +87,19 @@ def _sourceless(loaded: LoadedRule) -> Iterator[Diagnostic]:
                 label="a number without a source",
                 help="say it in a comment of rule.yaml: a measurement, a promise, a standard, a limit of arithmetic",
             )
+
+
+def _distant(loaded: LoadedRule, judge: Judge) -> Iterator[Diagnostic]:
+    """A bound that nothing comes near is none: the rule's name says that something is asked."""
+    for one in [] if _said(loaded, r"\bso far\b") else distant.found(loaded, judge):
+        yield loaded.tree.diagnostic(
+            "KC6057",
+            f"/params/{one.key}",
+            f"the bound of rule `{loaded.name}` lies far beyond what its passing case holds",
+            label=f"{text_of(one.limit)} in size; what is compared with it in pass.json is {text_of(one.most)}",
+            help="write a number that a worse student would miss, or say why it stands there in a comment that begins "
+            "with `# So far off:`",
+        )
 
 
 def _said(loaded: LoadedRule, pattern: str) -> bool:

@@ -35,7 +35,8 @@ def _before(one: Mapping[str, Any]) -> str:
     """What earlier plans of the spec's name took; "" where that is nothing, or not known."""
     if not one.get("earlier"):
         return ""
-    return f"{_number(one['earlier'])} by earlier plans, {'beside that' if one['name'] == 'wall_s' else 'of that'}"
+    of = "beside that: each plan has its own" if one["name"] == "wall_s" else "of that"
+    return f"{_number(one['earlier'])} by earlier plans, {of}"
 
 
 def _number(amount: float) -> str:

@@ -15,7 +15,8 @@ class Budgets(Section):
     when they are used up, and it goes on when the bound is raised; processor time is judged. What a step or a request
     takes is set aside before it begins. Money, calls, accelerators and tokens are counted for the spec's name, whatever
     is edited: who wants to spend anew writes a higher number, which stands in the difference of two versions and of two
-    plans. Time is that of the plan at hand; `plan` and `status` show what earlier plans of the name took.
+    plans. Time is that of the plan at hand, which a rule holds to the same number: a pipeline that takes four
+    minutes may be edited and run again. `plan` and `status` show what earlier plans of the name took.
 
     Files and lines bound a change to the spec's sources, and no run."""
 
@@ -69,8 +70,9 @@ class Budgets(Section):
     wall_s: float = Field(
         gt=0,
         le=1e9,
-        description="Seconds of wall-clock time that all attempts at this plan may take, of steps that an edit makes "
-        "anew only the new ones; more stops the run at the next safe point of its step.",
+        description="Seconds of wall-clock time that all attempts at one plan may take, of steps that an edit makes "
+        "anew only the new ones; more stops the run at the next safe point of its step. Each plan of a name has them "
+        "anew.",
         examples=[3600],
         json_schema_extra=unit("second"),
     )

@@ -132,7 +132,7 @@ def test_a_budget_tells_what_earlier_plans_took() -> None:
     tokens = {"name": "training_tokens", "spent": 410, "reserved": 0, "left": 90, "limit": 500, "earlier": 200}
     assert accounts.rows([usd, wall, tokens]) == [
         "usd              0 spent     0 set aside  5 left of 5",
-        "wall_s           3.25 spent  0 set aside  23.2 left of 26.5  14.7 by earlier plans, beside that",
+        "wall_s           3.25 spent  0 set aside  23.2 left of 26.5  14.7 by earlier plans, beside that: each plan has its own",
         "training_tokens  410 spent   0 set aside  90 left of 500     200 by earlier plans, of that",
     ]
     # a plan that has not begun, whose name has taken something
