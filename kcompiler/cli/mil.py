@@ -150,19 +150,29 @@ def check(
 ) -> None:
     """Hold PACKAGE against itself: what each op declares against what it yields, in one run of every function.
 
-    Named are: a value of another shape or type than declared, NaN, infinities, what float16 or an integer type cannot
-    hold. Inputs without a file are drawn. Exit 1: something was found; 3: the package is damaged.
+    Named are: a value of another shape or type than declared, or than coremltools' own loader infers; NaN, infinities,
+    what float16 or an integer type cannot hold. Inputs without a file are drawn. Exit 1: something was found; 3: the
+    package is damaged.
     """
     with _explained(f"kcompiler mil check {package}"):
-        from runtime.mil import looked
+        from runtime.mil import crossed, looked
+        from runtime.mil import package as packages
 
-        found = looked.check(package, functions, _wanted(files, shapes, seed, mode))
+        opened = packages.open(package)
+        found = looked.check(opened, functions, _wanted(files, shapes, seed, mode))
+        second = crossed.crossed(opened)
         data = [
-            {"function": one.function, "mode": mode, "inputs": looked.summary(one.inputs), **looked.facts(one.findings)}
+            {
+                "function": one.function,
+                "mode": mode,
+                "inputs": looked.summary(one.inputs),
+                **looked.facts(one.findings),
+                "coremltools": second[one.function]._asdict(),
+            }
             for one in found
         ]
     click.echo(json.dumps({"functions": data}) if form == "json" else "\n".join(_checked(one) for one in data))
-    count = sum(len(cast(list[str], one["wrong"])) for one in data)
+    count = sum(len(_wrong(one)) for one in data)
     if count:
         told = "1 thing is" if count == 1 else f"{count} things are"
         raise Outcome(
@@ -321,8 +331,16 @@ def _ran(data: Mapping[str, Any]) -> str:
 
 
 def _checked(one: Mapping[str, Any]) -> str:
-    head = f"{'ok' if not one['wrong'] else 'wrong'}   {one['function']}   {one['mode']}"
-    return "\n".join([head, *_found(one)])
+    head = f"{'wrong' if _wrong(one) else 'ok'}   {one['function']}   {one['mode']}"
+    second = one["coremltools"]
+    read = f"not read a second time: {second['unavailable']}"
+    if not second["unavailable"]:
+        read = f"coremltools reads {'others' if second['differ'] else 'the same'}: {second['values']:,} values"
+    return "\n".join([head, *_found(one), *(f"! {line}" for line in second["differ"]), f"  {read}"])
+
+
+def _wrong(one: Mapping[str, Any]) -> list[str]:
+    return [*one["wrong"], *one["coremltools"]["differ"]]
 
 
 def _found(findings: Mapping[str, Any]) -> list[str]:

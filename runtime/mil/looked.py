@@ -84,9 +84,8 @@ def run(package: Package, function: str, wanted: Wanted, keep: Sequence[str] = (
     return Ran(machine.function.name, inputs, result.outputs, dict(machine.state), values, result.findings)
 
 
-def check(path: Path, functions: Sequence[str], wanted: Wanted) -> list[Ran]:
+def check(package: Package, functions: Sequence[str], wanted: Wanted) -> list[Ran]:
     """A checked run of each named function, of all when none is named. Raises as `run` does."""
-    package = packages.open(path)
     return [
         run(package, name, wanted._replace(**_of(package, name, wanted))) for name in functions or package.functions
     ]

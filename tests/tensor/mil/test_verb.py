@@ -15,6 +15,7 @@ from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 
 from kcompiler.cli import _main
+from runtime.mil import crossed
 from runtime.mil.numerics import Array
 from tests.tensor.mil.tamper import WEIGHTS, edited, op_of, rewrite
 
@@ -189,7 +190,9 @@ def test_a_sound_package_passes_and_what_float16_cannot_hold_is_named(
     package: Path, tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ends(0, "check", str(package))
-    assert capsys.readouterr().out.startswith("ok   main")
+    out = capsys.readouterr().out
+    assert out.startswith("ok   main")
+    assert "coremltools reads the same: 10 values" in out
     np.save(tmp_path / "x.npy", X + 20)
     ends(1, "check", str(package), *files)
     out, err = capsys.readouterr()
@@ -204,7 +207,23 @@ def test_a_declared_shape_that_is_not_the_real_one_is_wrong(
         op_of(block, "exp").outputs[0].type.tensorType.dimensions[2].constant.size = 65
 
     ends(1, "check", str(edited(package, tmp_path, wider)))
-    assert "! exp grown: shape is declared (1, 4, 65), found (1, 4, 64)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "! exp grown: shape is declared (1, 4, 65), found (1, 4, 64)" in out
+    # the other loader holds its own inference against what is written, and stops there
+    assert "not read a second time: coremltools cannot load it: AssertionError: Mismatch between var types" in out
+
+
+def test_a_package_that_the_other_loader_cannot_read_was_read_once_and_says_so(
+    package: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: Any, **__: Any) -> None:
+        raise NotImplementedError("no such op")
+
+    monkeypatch.setattr("coremltools.converters.mil.frontend.milproto.load.load", load)
+    ends(0, "check", str(package))
+    assert "not read a second time: coremltools cannot load it: NotImplementedError: no such op" in (
+        capsys.readouterr().out
+    )
 
 
 def cut(path: Path) -> None:
@@ -277,3 +296,14 @@ def test_the_ops_between_what_agrees_and_what_does_not_are_named(
     assert "the reference has no input x" in capsys.readouterr().err
     ends(2, "bisect", str(package), str(tmp_path / "x.npy"))
     assert "holds no arrays" in capsys.readouterr().err
+
+
+def test_a_value_that_only_one_of_two_loaders_knows_is_wrong() -> None:
+    ours = {"a": ("float16", (1, None)), "b": ("int32", ()), "c": ("bool", (2,))}
+    theirs = {"a": ("float16", (1, 8)), "b": ("float32", ()), "d": ("bool", (2,))}
+    found = crossed.compared(ours, theirs)
+    assert found.differ == (
+        "c: read here alone",
+        "d: read by coremltools alone",
+        "b: int32 (), by coremltools float32 ()",
+    )
