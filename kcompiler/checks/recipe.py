@@ -5,6 +5,7 @@ Names are those of the checkpoint. The conversion refuses the same mistakes, hou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
@@ -13,6 +14,7 @@ from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts import sizes
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from runtime.contract.recipe import SIZED
 
 #: families of students → kinds of module that their layers have
 _MODULES = {"llama": ("rms_norm", "residual"), "qwen3": ("rms_norm", "residual"), "phi": ("residual",)}
@@ -32,10 +34,8 @@ def _matched(spec: Spec) -> list[set[str]]:
 def _tied(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     for tensor in sizes.tensors(spec.student.architecture):
         answers = {name: spec.quantization.of(name) for name in (tensor.name, *tensor.aliases)}
-        if len({(answer.weights, answer.granularity) for answer in answers.values()}) > 1:
-            said = ", ".join(
-                f"{_plain(name)}: {answer.weights} {answer.granularity}" for name, answer in answers.items()
-            )
+        if len(set(answers.values())) > 1:
+            said = ", ".join(f"{_plain(name)}: {answer.said}" for name, answer in answers.items())
             yield tree.diagnostic(
                 "KC4910",
                 "/quantization",
@@ -98,6 +98,35 @@ def _vectors(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _divided(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Blocks and groups that do not divide a tensor which they are asked of, each at the word that asks."""
+    found: dict[tuple[str, str], list[tuple[str, str, int]]] = {}
+    matched = _matched(spec)
+    for tensor in sizes.tensors(spec.student.architecture):
+        asked = spec.quantization.of(tensor.name)
+        why = asked.misfit(tensor.shape)
+        if not why:
+            continue
+        deciding = [i for i, names in enumerate(matched) if _plain(tensor.name) in names]
+        place = f"/quantization/rules/{deciding[-1]}" if deciding else "/quantization/default"
+        key = SIZED[asked.granularity]
+        size = tensor.shape[-1] if key == "block" else tensor.shape[0]
+        found.setdefault((place, key), []).append((_plain(tensor.name), why, size))
+    for (place, key), tensors in found.items():
+        name, why, _ = tensors[0]
+        common = math.gcd(*(size for *_, size in tensors))
+        fits = [str(size) for size in (8, 16, 32, 64, 128) if common % size == 0]
+        yield tree.diagnostic(
+            "KC4915",
+            f"{place}/{key}",
+            f"a {key} of this size does not divide what it is asked of",
+            label=f"{len(tensors)} tensor{'s' * (len(tensors) > 1)}, such as `{name}`: {why}",
+            help=f"take {' or '.join(fits)}, which divide all of them, or name these tensors in a later rule"
+            if fits
+            else "name these tensors in a later rule, as `int8` or `fp16`",
+        )
+
+
 def _islands(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     family = spec.student.architecture.family
     for i, kind in enumerate(spec.quantization.islands):
@@ -116,5 +145,6 @@ CHECKS = (
     Check(_tied, "quantization", "student"),
     Check(_idle, "quantization", "student"),
     Check(_vectors, "quantization", "student"),
+    Check(_divided, "quantization", "student"),
     Check(_islands, "quantization", "student"),
 )

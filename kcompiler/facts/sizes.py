@@ -1,7 +1,7 @@
 """Architecture, recipe and lengths → bytes and operations. Closed formulas over integers, nothing measured.
 
 Tensor names and shapes are those of Transformers 5.23 (llama, qwen3, phi); what a tensor takes in the package is what
-`runtime/mil/quantize.py` stores: INT8 with one float16 scale per row or per tensor, anything else in float16.
+`runtime/mil/quantize.py` stores: integers with float16 scales, indices with float16 palettes, anything else in float16.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kcompiler.facts.models import head_dim, total
 from kcompiler.facts.teacher import Folder, json_object
 from runtime.contract import footprint
 from runtime.contract.architecture import Architecture
-from runtime.contract.recipe import Recipe
+from runtime.contract.recipe import BITS, SCALED, Recipe
 from runtime.contract.strict_json import loads
 
 FLOAT16, FLOAT32 = 2, 4
@@ -91,7 +91,12 @@ def stored(tensor: Tensor, recipe: Recipe) -> int:
     asked = recipe.of(tensor.name)
     if asked.weights == "fp16" or len(tensor.shape) == 1:
         return tensor.elements * FLOAT16
-    return tensor.elements + FLOAT16 * (tensor.shape[0] if asked.granularity == "per_channel" else 1)
+    bits = BITS[asked.weights]
+    # one stream of bits, its last byte filled up
+    data = -(-tensor.elements * bits // 8)
+    parts = {"per_tensor": 1, "per_channel": tensor.shape[0]}.get(asked.granularity, 0)
+    parts = parts or (tensor.elements // asked.block if asked.block else tensor.shape[0] // (asked.group or 1))
+    return data + FLOAT16 * parts * (1 if asked.weights in SCALED else 1 << bits)
 
 
 def weights(a: Architecture, recipe: Recipe) -> dict[str, int]:

@@ -2,21 +2,101 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_serializer, model_validator
 
 from runtime.contract import Params
+from runtime.contract.units import unit
+
+Stored = Literal["fp16", "int8", "int4", "lut1", "lut2", "lut3", "lut4", "lut6", "lut8"]
+Granularity = Literal["per_channel", "per_tensor", "per_block", "per_grouped_channel"]
+#: bits of one stored element
+BITS: Mapping[str, int] = {"fp16": 16, "int8": 8, "int4": 4} | {f"lut{bits}": bits for bits in (1, 2, 3, 4, 6, 8)}
+#: scaled integers, each with the granularities it is offered in; palettes have others
+SCALED: Mapping[str, tuple[Granularity, ...]] = {
+    "int8": ("per_channel", "per_tensor", "per_block"),
+    "int4": ("per_channel", "per_tensor", "per_block"),
+}
+PALETTE: tuple[Granularity, ...] = ("per_tensor", "per_grouped_channel")
+#: forms that move the logits of every model further than a cosine of 0.999: they are judged by what they choose
+COARSE = frozenset(BITS) - {"fp16", "int8"}
+#: granularity → the number that belongs to it
+SIZED: Mapping[str, str] = {"per_block": "block", "per_grouped_channel": "group"}
 
 
 class Weights(Params):
     """How one tensor's weights are stored."""
 
-    weights: Literal["fp16", "int8"] = Field(description="Stored type.")
-    granularity: Literal["per_channel", "per_tensor"] = Field(
-        default="per_channel", description="One scale per output channel, or one per tensor."
+    weights: Stored = Field(
+        description="Stored type: floats, integers with scales, or indices of so many bits into a palette (`lut4`: 16 "
+        "values, the best there are for the tensor)."
     )
+    granularity: Granularity = Field(
+        default="per_channel",
+        description="One scale per output channel, per tensor, or per `block` of the inputs of one channel; for a "
+        "palette one per tensor, or one per `group` of output channels.",
+    )
+    block: int | None = Field(
+        default=None,
+        ge=2,
+        le=4096,
+        description="Neighbouring inputs of one output channel that share a scale; it divides the tensor's inputs.",
+        examples=[32],
+        json_schema_extra=unit("channel"),
+    )
+    group: int | None = Field(
+        default=None,
+        ge=1,
+        le=65536,
+        description="Neighbouring output channels that share a palette; it divides the tensor's output channels.",
+        examples=[16],
+        json_schema_extra=unit("channel"),
+    )
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Weights:
+        offered = SCALED.get(self.weights, PALETTE)
+        if self.weights != "fp16" and self.granularity not in offered:
+            raise ValueError(
+                f"{self.weights} is stored {' or '.join(offered)}, not {self.granularity}: write `granularity`"
+            )
+        for granularity, key in SIZED.items():
+            given = getattr(self, key) is not None
+            if given and (self.granularity != granularity or self.weights == "fp16"):
+                raise ValueError(f"`{key}` belongs to `granularity: {granularity}`")
+            if self.granularity == granularity and self.weights != "fp16" and not given:
+                raise ValueError(f"`granularity: {granularity}` needs a `{key}`")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: Any) -> dict[str, Any]:
+        """Without the numbers that belong to another granularity."""
+        dumped: dict[str, Any] = handler(self)
+        return {key: value for key, value in dumped.items() if key not in SIZED.values() or value is not None}
+
+    @property
+    def plain(self) -> Weights:
+        """The same without what a rule adds."""
+        return Weights(**{key: getattr(self, key) for key in Weights.model_fields})
+
+    @property
+    def said(self) -> str:
+        """In words: `int4 per_block 32`."""
+        size = getattr(self, SIZED.get(self.granularity, ""), None)
+        return f"{self.weights} {self.granularity}" + (f" {size}" if size is not None else "")
+
+    def misfit(self, shape: tuple[int, ...]) -> str:
+        """Why a matrix of this shape cannot be stored so, or ""."""
+        if len(shape) < 2 or self.weights == "fp16":
+            return ""
+        if self.block is not None and shape[-1] % self.block:
+            return f"a block of {self.block} does not divide its {shape[-1]} inputs"
+        if self.group is not None and shape[0] % self.group:
+            return f"a group of {self.group} does not divide its {shape[0]} output channels"
+        return ""
 
 
 class Rule(Weights):
@@ -40,5 +120,10 @@ class Recipe(Params):
         chosen = self.default
         for rule in self.rules:
             if fnmatchcase(name, rule.match):
-                chosen = Weights(weights=rule.weights, granularity=rule.granularity)
+                chosen = rule.plain
         return chosen
+
+    @property
+    def coarse(self) -> bool:
+        """Whether any tensor may be stored in a form that is."""
+        return any(one.weights in COARSE for one in (self.default, *self.rules))

@@ -3,7 +3,8 @@
 Every function is converted once. The functions are joined into one MIL program, equal weights are given one place in
 the weights file, and the program is saved while it is still float32: what the converter rewrote can be compared with
 the checkpoint there without rounding in the way. Then it is narrowed to float16 and saved; then the tensors the recipe
-names, and no others, are replaced by INT8 constants in memory and it is saved again. Only the last two are delivered.
+names, and no others, are replaced by compressed constants in memory and it is saved again. Only the last two are
+delivered.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from runtime import digest
 from runtime.contract import Context, MachineError, Refusal
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
-from runtime.contract.recipe import Weights
+from runtime.contract.recipe import BITS, Weights
 from runtime.machine import durable
 from runtime.mil import normalise
-from runtime.mil.quantize import Float, matches, quantize, wanted
+from runtime.mil.quantize import Float, Palette, Quantized, matches, quantize, wanted
 from runtime.mil.quiet import quiet
 from runtime.steps.convert import ConvertParams
 
@@ -81,7 +82,7 @@ def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weig
                 place="quantization.rules",
                 action=f"remove the rule, or name tensors such as `{names[0].removesuffix('.weight')}`",
             )
-    return {t.name: wanted(params.recipe, t.name, t.aliases, len(t.shape)) for t in contract.tensors}
+    return {t.name: wanted(params.recipe, t.name, t.aliases, t.shape) for t in contract.tensors}
 
 
 def island_names(function: contracts.Function, kinds: Sequence[str]) -> frozenset[str]:
@@ -182,29 +183,29 @@ def joined(programs: Mapping[str, Any], default: str) -> Any:
 
 def share(program: Any) -> None:
     """Give constants with the same bytes, type and shape one place in the weights file, across all functions."""
+    from coremltools.converters.mil.mil import types
+
     for function in program.functions.values():
         for op in function.operations:
             held = op.outputs[0].val if op.op_type == "const" else None
             if not isinstance(held, np.ndarray) or op.weight_id is not None:
                 continue
             value = np.ascontiguousarray(held)
-            header = f"{value.dtype.str}{value.shape}".encode()
+            # the true type: numpy holds four bits in bytes
+            header = f"{types.builtin_to_string(op.outputs[0].dtype)}{value.shape}".encode()
             op.weight_id = hashlib.sha256(header + value.tobytes()).hexdigest()
 
 
 def compress(
     program: Any, functions: Mapping[str, contracts.Function], plan: Mapping[str, Weights], weights: Mapping[str, Float]
 ) -> int:
-    """Replace, in place, the constants of tensors that `plan` wants in INT8; returns how many were replaced.
+    """Replace, in place, the constants of tensors that `plan` wants in another form than float16; returns how many were
+    replaced.
 
     A constant belongs to a tensor only through the name the contract gives its graph input: rotary tables, masks and
     everything else are never touched.
     """
-    from coremltools.converters.mil.mil import Builder as mb
-
-    ready = {
-        name: quantize(weights[name], asked.granularity) for name, asked in plan.items() if asked.weights == "int8"
-    }
+    ready = {name: quantize(weights[name], asked) for name, asked in plan.items() if asked.weights != "fp16"}
     replaced = 0
     for name, block in program.functions.items():
         tensors = functions[name].parameters
@@ -213,14 +214,24 @@ def compress(
                 tensor = tensors.get(op.name.removesuffix("_to_fp16"))
                 if op.op_type != "const" or tensor not in ready:
                     continue
-                stored = ready[tensor]
-                new = mb.constexpr_blockwise_shift_scale(
-                    data=stored.data, scale=stored.scale, before_op=op, name=f"{op.name}_quantized"
-                )
+                new = _constant(ready[tensor], plan[tensor].weights, before_op=op, name=f"{op.name}_quantized")
                 block.replace_uses_of_var_after_op(anchor_op=op, old_var=op.outputs[0], new_var=new, force_replace=True)
                 block.remove_ops([op])
                 replaced += 1
     return replaced
+
+
+def _constant(stored: Quantized | Palette, form: str, **at: Any) -> Any:
+    """A compressed constant of iOS18; elements of less than a byte carry their true type beside numpy's."""
+    from coremltools.converters.mil.mil import Builder as mb
+    from coremltools.converters.mil.mil import types
+
+    if isinstance(stored, Quantized):
+        data = stored.data.astype(types.np_int4_dtype) if form == "int4" else stored.data
+        return mb.constexpr_blockwise_shift_scale(data=data, scale=stored.scale, **at)
+    bits = BITS[form]
+    indices = stored.indices if bits == 8 else stored.indices.astype(getattr(types, f"np_uint{bits}_dtype"))
+    return mb.constexpr_lut_to_dense(indices=indices, lut=stored.lut, **at)
 
 
 #: how coremltools begins whatever stopped its writer of weights
@@ -278,7 +289,7 @@ def _report(
     made = contract.package
     assert made is not None
     elements = {tensor.name: math.prod(tensor.shape) for tensor in contract.tensors}
-    quantized = [name for name, asked in plan.items() if asked.weights == "int8"]
+    quantized = [name for name, asked in plan.items() if asked.weights != "fp16"]
     total = sum(elements.values())
     return {
         "deployment": made.deployment,
@@ -295,15 +306,7 @@ def _report(
             }
             for name, function in contract.functions.items()
         ],
-        "requested": [
-            {
-                "tensor": t.name,
-                "shape": t.shape,
-                "weights": plan[t.name].weights,
-                "granularity": plan[t.name].granularity,
-            }
-            for t in contract.tensors
-        ],
+        "requested": [{"tensor": t.name, "shape": t.shape, **plan[t.name].model_dump()} for t in contract.tensors],
         "parameters": facts.measured(total, "parameter"),
         "quantized_parameters": facts.rate(sum(elements[name] for name in quantized), total),
         "packages": [{"variant": name, "bytes": facts.measured(size, "byte")} for name, size in sizes.items()],

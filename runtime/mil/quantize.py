@@ -1,52 +1,75 @@
-"""Float32 weight + what the recipe asks → the stored form: float16, or INT8 with float16 scales. Symmetric, no offset.
+"""Float32 weight + what the recipe asks → the stored form: float16, integers with float16 scales, or a palette.
 
-    w[c, …] ≈ scale[c] · q[c, …],   q in −127 … 127,   scale = ceil₁₆(max|w[c]| / 127)
+Integers are symmetric, without offset, one scale s for each channel, tensor or block of neighbouring inputs:
+
+    w ≈ s · q,   q in −Q … Q,   Q = 127 (int8) or 7 (int4),   s = ceil₁₆(max|w| / Q)
 
 The scale is rounded *up* to float16 before anything is quantized with it, so that no value saturates and the stored
 scale is the one that was used (coremltools quantizes with a float32 scale and rounds it afterwards).
+
+A palette holds the 2ᵇ values with the least sum of squares (`kmeans`), in float16 and in order, for a tensor or for a
+group of its rows; every weight is the index of the nearest one.
 """
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.contract import Refusal
-from runtime.contract.recipe import Recipe, Rule, Weights
+from runtime.contract.recipe import BITS, SCALED, Recipe, Rule, Weights
+from runtime.mil.kmeans import centres
 
-QMAX = 127
+#: largest integer of each scaled form
+QMAX = {form: (1 << (BITS[form] - 1)) - 1 for form in SCALED}
 Float: TypeAlias = NDArray[np.float32]
 
 
 class Quantized(NamedTuple):
-    """data_int8 with the weight's shape; scale_fp16 of the same rank, extent 1 on every axis it does not follow."""
+    """data with the weight's shape; scale_fp16 of the same rank, extent 1 on every axis it does not follow, and as many
+    along an axis as there are blocks."""
 
     data: NDArray[np.int8]
     scale: NDArray[np.float16]
 
 
-def wanted(recipe: Recipe, tensor: str, aliases: list[str], rank: int) -> Weights:
+class Palette(NamedTuple):
+    """indices with the weight's shape; lut_fp16 of its rank and two more: groups of rows, 1 …, entries, 1."""
+
+    indices: NDArray[np.uint8]
+    lut: NDArray[np.float16]
+
+
+def wanted(recipe: Recipe, tensor: str, aliases: list[str], shape: Sequence[int]) -> Weights:
     """What the recipe asks for one tensor of the checkpoint.
 
     The default speaks of matrices: a vector (norm weight, bias) stays float16 unless a rule names it. Raises Refusal
-    when a rule asks for INT8 vectors, or when the names of one tied tensor get different answers.
+    when a rule asks for vectors in another form, when blocks or groups do not divide the tensor, or when the names of
+    one tied tensor get different answers.
     """
-    answers = {name: _one(recipe, name, rank) for name in (tensor, *aliases)}
+    answers = {name: _one(recipe, name, len(shape)) for name in (tensor, *aliases)}
     if len(set(answers.values())) > 1:
-        text = ", ".join(f"{name}: {answer.weights}/{answer.granularity}" for name, answer in answers.items())
+        text = ", ".join(f"{name}: {answer.said}" for name, answer in answers.items())
         raise Refusal(
             f"one tied tensor gets different quantization ({text})",
             place="quantization.rules",
             action="write one rule that matches every name of the tensor, or untie the embeddings",
         )
+    if why := answers[tensor].misfit(tuple(shape)):
+        raise Refusal(
+            f"`{tensor}` cannot be stored {answers[tensor].said}: {why}",
+            place="quantization",
+            action="take a size that divides it, or add a later rule that stores it otherwise",
+        )
     return answers[tensor]
 
 
 def _one(recipe: Recipe, name: str, rank: int) -> Weights:
-    asked = recipe.of(name)
-    chosen = Weights(weights=asked.weights, granularity=asked.granularity)
+    chosen = recipe.of(name).plain
     if rank >= 2 or chosen.weights == "fp16":
         return chosen
     named_by_rule = any(matches(rule, name) for rule in recipe.rules)
@@ -61,24 +84,70 @@ def _one(recipe: Recipe, name: str, rank: int) -> Weights:
 
 def matches(rule: Rule, name: str) -> bool:
     """Whether a rule speaks of a tensor, named as in the checkpoint."""
-    probe = Recipe(default=Weights(weights="fp16"), rules=[rule.model_copy(update={"weights": "int8"})])
-    return probe.of(name).weights == "int8"
+    return fnmatchcase(name.removesuffix(".weight"), rule.match)
 
 
-def quantize(weight: Float, granularity: Literal["per_channel", "per_tensor"]) -> Quantized:
-    """INT8 of a float32 weight; channels are axis 0 (rows of a linear, words of an embedding)."""
-    axes = tuple(range(1, weight.ndim)) if granularity == "per_channel" else tuple(range(weight.ndim))
-    largest = np.abs(weight).max(axis=axes, keepdims=True).astype(np.float32)
-    exact = largest / np.float32(QMAX)
+def quantize(weight: Float, asked: Weights) -> Quantized | Palette:
+    """The stored form of a float32 weight; channels are axis 0 (rows of a linear, words of an embedding), inputs the
+    last one. Raises ValueError for float16, which stores the weight itself."""
+    if asked.weights in SCALED:
+        return _scaled(weight, asked)
+    if asked.weights == "fp16":
+        raise ValueError("float16 is no quantization")
+    return _palette(weight, asked)
+
+
+def _scaled(weight: Float, asked: Weights) -> Quantized:
+    qmax = QMAX[asked.weights]
+    if asked.granularity == "per_block":
+        assert asked.block is not None
+        blocks = weight.reshape(*weight.shape[:-1], -1, asked.block)
+        largest = np.abs(blocks).max(axis=-1).astype(np.float32)
+    else:
+        axes = tuple(range(1 if asked.granularity == "per_channel" else 0, weight.ndim))
+        largest = np.abs(weight).max(axis=axes, keepdims=True).astype(np.float32)
+    exact = largest / np.float32(qmax)
     scale = exact.astype(np.float16)
     short = scale.astype(np.float32) < exact
     scale[short] = np.nextafter(scale[short], np.float16(np.inf))
-    # a row of zeros has no scale; any positive one represents it exactly
+    # zeros alone have no scale; any positive one represents them exactly
     scale[largest == 0] = np.float16(1.0)
-    data = np.clip(np.rint(weight / scale.astype(np.float32)), -QMAX, QMAX).astype(np.int8)
-    return Quantized(data, scale)
+    step = spread(scale.astype(np.float32), weight.shape)
+    return Quantized(np.clip(np.rint(weight / step), -qmax, qmax).astype(np.int8), scale)
 
 
-def restored(stored: Quantized) -> Float:
-    """scale · q in float32, before any rounding of an executing device."""
-    return stored.data.astype(np.float32) * stored.scale.astype(np.float32)
+def spread(scale: Float, shape: tuple[int, ...]) -> Float:
+    """Each scale laid over its block: along every axis extent 1, or the whole size."""
+    for axis, (size, parts) in enumerate(zip(shape, scale.shape, strict=True)):
+        if parts not in (1, size):
+            scale = np.repeat(scale, size // parts, axis)
+    return scale
+
+
+def _palette(weight: Float, asked: Weights) -> Palette:
+    entries = 1 << BITS[asked.weights]
+    groups = 1 if asked.group is None else weight.shape[0] // asked.group
+    rows = weight.reshape(groups, -1)
+    lut, indices = np.empty((groups, entries), np.float16), np.empty(rows.shape, np.uint8)
+    for group, numbers in enumerate(rows):
+        found = centres(numbers, entries)
+        # a tensor of fewer numbers leaves entries over, which nothing points to
+        lut[group] = np.pad(found, (0, entries - len(found)), mode="edge").astype(np.float16)
+        indices[group] = nearest(numbers, lut[group])
+    return Palette(indices.reshape(weight.shape), lut.reshape(groups, *(1,) * (weight.ndim - 1), entries, 1))
+
+
+def nearest(numbers: NDArray[np.floating], ordered: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Index of the nearest of at most 256 values in order; of two as near, or equal ones, the first."""
+    values = ordered.astype(np.float64)
+    found: NDArray[np.uint8] = np.searchsorted((values[:-1] + values[1:]) / 2, numbers).astype(np.uint8)
+    return found
+
+
+def restored(stored: Quantized | Palette) -> Float:
+    """What it stands for in float32, before any rounding of an executing device: scale · q, or the palette's value."""
+    if isinstance(stored, Quantized):
+        return stored.data.astype(np.float32) * spread(stored.scale.astype(np.float32), stored.data.shape)
+    lut = stored.lut.reshape(-1, stored.lut.shape[-2]).astype(np.float32)
+    rows = stored.indices.reshape(len(lut), -1)
+    return np.take_along_axis(lut, rows.astype(np.intp), axis=1).reshape(stored.indices.shape)

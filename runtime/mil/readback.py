@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.contract import program as contracts
-from runtime.contract.recipe import Recipe, Weights
+from runtime.contract.recipe import BITS, SCALED, Recipe, Weights
 from runtime.mil.description import shape_text
 from runtime.mil.package import Package, StoredWeight
 from runtime.mil.program import Function, Literal, Operation
-from runtime.mil.quantize import QMAX, wanted
+from runtime.mil.quantize import QMAX, nearest, spread, wanted
 
-QUANTIZED_OP = "constexpr_blockwise_shift_scale"
-CHANNEL_AXIS = 0
+SCALED_OP, PALETTE_OP = "constexpr_blockwise_shift_scale", "constexpr_lut_to_dense"
 #: the op that every module of a kind must own, so that an island cannot be claimed by an op that was renamed away
 SIGNATURE_OP: Mapping[str, str] = {"rms_norm": "rsqrt", "residual": "add"}
 Float: TypeAlias = NDArray[np.float32]
@@ -56,15 +55,15 @@ def recipe(
 ) -> Readback:
     """Compare every stored tensor of every function with the recipe; `asked` None means float16 throughout.
 
-    `checkpoint` maps tensor names to float32 weights: a stored tensor must restore to them within half a step.
+    `checkpoint` maps tensor names to float32 weights: a stored tensor must restore to them within half a step, or be
+    the nearest value of its palette.
     """
     float16 = Weights(weights="fp16")
     plan = {
-        t.name: wanted(asked, t.name, t.aliases, len(t.shape)) if asked is not None else float16
-        for t in contract.tensors
+        t.name: wanted(asked, t.name, t.aliases, t.shape) if asked is not None else float16 for t in contract.tensors
     }
     findings: list[Finding] = []
-    counts = {"fp16": 0, "int8": 0}
+    counts: dict[str, int] = {"fp16": 0} | {asked.weights: 0 for asked in plan.values()}
     others = 0
     for name, declared in contract.functions.items():
         if name not in package.functions:
@@ -80,7 +79,8 @@ def recipe(
                     findings.append(Finding("extra", name, stored.name, f"{stored.op_type} of no checkpoint tensor"))
                 continue
             seen.add(tensor)
-            counts["int8" if stored.op_type == QUANTIZED_OP else "fp16"] += 1
+            form = _form(stored) or stored.op_type
+            counts[form] = counts.get(form, 0) + 1
             findings += _compare(name, tensor, stored, plan[tensor])
             findings += _values(package, name, tensor, stored, operations[stored.op_name], checkpoint)
         lost = [tensor for tensor in plan if tensor not in seen]
@@ -90,22 +90,41 @@ def recipe(
     return Readback(findings, counts, others)
 
 
+def _form(stored: StoredWeight) -> str:
+    """What the recipe calls the stored form, or "" for one that it does not know."""
+    if stored.op_type == "const" and stored.dtype == "float16":
+        return "fp16"
+    if stored.op_type == SCALED_OP and stored.dtype in SCALED:
+        return stored.dtype
+    bits = stored.dtype.removeprefix("uint")
+    return f"lut{bits}" if stored.op_type == PALETTE_OP and f"lut{bits}" in BITS else ""
+
+
 def _compare(function: str, tensor: str, stored: StoredWeight, asked: Weights) -> Iterator[Finding]:
-    if asked.weights == "fp16":
-        if stored.op_type != "const" or stored.dtype != "float16":
-            text = f"stored as {stored.dtype} by {stored.op_type}, the recipe asks for fp16"
-            yield Finding("type", function, tensor, text)
-        return
-    if stored.op_type != QUANTIZED_OP or stored.dtype != "int8":
-        text = f"stored as {stored.dtype} by {stored.op_type}, the recipe asks for int8"
+    if _form(stored) != asked.weights:
+        text = f"stored as {stored.dtype} by {stored.op_type}, the recipe asks for {asked.weights}"
         yield Finding("type", function, tensor, text)
-        return
-    axis = CHANNEL_AXIS if asked.granularity == "per_channel" else None
-    # one row or one column of scales is both at once
-    single = asked.granularity == "per_channel" and stored.shape[CHANNEL_AXIS] == 1
-    if not single and (stored.granularity, stored.axis) != (asked.granularity, axis):
-        text = f"scales {stored.scale_shape} are {stored.granularity} along {stored.axis}, asked {asked.granularity}"
+    elif asked.weights != "fp16" and stored.scale_shape != (due := _tables(stored.shape, asked)):
+        what = "scales" if asked.weights in SCALED else "palettes"
+        text = f"{what} {stored.scale_shape} are {stored.granularity}, {asked.said} has {due}"
         yield Finding("granularity", function, tensor, text)
+
+
+def _tables(shape: tuple[int, ...], asked: Weights) -> tuple[int, ...]:
+    """The shape that scales or palettes of a tensor must have."""
+    single = (1,) * len(shape)
+    match asked.granularity:
+        case "per_channel":
+            due = (shape[0], *single[1:])
+        case "per_block":
+            assert asked.block is not None
+            due = (*shape[:-1], shape[-1] // asked.block)
+        case "per_grouped_channel":
+            assert asked.group is not None
+            due = (shape[0] // asked.group, *single[1:])
+        case _:
+            due = single
+    return due if asked.weights in SCALED else (*due, 1 << BITS[asked.weights], 1)
 
 
 def _values(
@@ -116,7 +135,8 @@ def _values(
     operation: Operation,
     checkpoint: Mapping[str, Float],
 ) -> Iterator[Finding]:
-    """Stored elements against the checkpoint: float16 must be its rounding, INT8 within half a step, symmetric."""
+    """Stored elements against the checkpoint: float16 must be its rounding, integers within half a step and symmetric,
+    an index the nearest value of a palette that is better than evenly spaced values."""
     truth = checkpoint.get(tensor)
     if truth is None:
         yield Finding("value", function, tensor, "the checkpoint has no such tensor")
@@ -129,20 +149,60 @@ def _values(
         if held is None or not np.array_equal(held.astype(np.float16), truth.astype(np.float16)):
             yield Finding("value", function, tensor, "is not the float16 rounding of the checkpoint's tensor")
         return
-    data, scale = _elements(package, operation, "data"), _elements(package, operation, "scale")
-    if data is None or scale is None:
-        yield Finding("value", function, tensor, "holds no data or no scale")
+    parts = ("indices", "lut") if stored.op_type == PALETTE_OP else ("data", "scale")
+    data, table = (_elements(package, operation, part) for part in parts)
+    if data is None or table is None:
+        yield Finding("value", function, tensor, f"holds no {parts[0]} or no {parts[1]}")
         return
+    if any(size % parts for size, parts in zip(truth.shape, table.shape, strict=False)):
+        yield Finding("granularity", function, tensor, f"{parts[1]} {table.shape} does not divide {truth.shape}")
+    elif stored.op_type == PALETTE_OP:
+        if why := _palette(data, table.astype(np.float32), truth):
+            yield Finding("value", function, tensor, why)
+    else:
+        yield from _scaled(package, function, tensor, operation, data, table, truth)
+
+
+def _scaled(
+    package: Package,
+    function: str,
+    tensor: str,
+    operation: Operation,
+    data: NDArray[Any],
+    scale: NDArray[Any],
+    truth: Float,
+) -> Iterator[Finding]:
     offset = _elements(package, operation, "offset")
     if offset is not None and offset.any():
         yield Finding("type", function, tensor, "has an offset; the recipe is symmetric")
         return
-    step = scale.astype(np.float32)
+    step = spread(scale.astype(np.float32), truth.shape)
     distance = np.abs(data.astype(np.float32) * step - truth)
     # a rounding is at most half a step away; the margin covers float32 arithmetic here
-    if not (distance <= step * 0.5 * (1 + 1e-4) + np.float32(QMAX) * step * 2.0**-22).all():
+    if not (distance <= step * 0.5 * (1 + 1e-4) + np.float32(QMAX["int8"]) * step * 2.0**-22).all():
         text = f"restores up to {float((distance / step).max()):.3g} steps away from the checkpoint"
         yield Finding("value", function, tensor, text)
+
+
+def _palette(indices: NDArray[Any], lut: Float, truth: Float) -> str:
+    """What is wrong with a palette, or "". The best values lose no more than as many evenly spaced ones do; float16,
+    in which they are written, may cost a little."""
+    if any(parts != 1 for parts in lut.shape[1 : truth.ndim]) or lut.shape[-1] != 1 or lut.ndim != truth.ndim + 2:
+        return f"palettes {lut.shape} do not follow groups of output channels"
+    tables = lut.reshape(lut.shape[0], -1)
+    rows = truth.reshape(len(tables), -1).astype(np.float64)
+    for table, numbers, chosen in zip(tables, rows, indices.reshape(len(tables), -1), strict=True):
+        values = np.sort(table.astype(np.float64))
+        least = np.abs(values[nearest(numbers, values)] - numbers)
+        lost = np.abs(table[chosen].astype(np.float64) - numbers)
+        if not (lost <= least * (1 + 1e-9)).all():
+            return f"{int((lost > least).sum())} of {lost.size} elements are not the nearest value of their palette"
+        even = np.linspace(numbers.min(), numbers.max(), len(table))
+        rounding = np.abs(numbers).max() * 2.0**-11
+        allowed = np.sqrt(np.mean((even[nearest(numbers, even)] - numbers) ** 2)) + rounding
+        if not np.sqrt(np.mean(lost**2)) <= allowed * (1 + 1e-6):
+            return f"the palette is worse than {len(table)} evenly spaced values"
+    return ""
 
 
 def _elements(package: Package, operation: Operation, parameter: str) -> NDArray[np.float32] | None:

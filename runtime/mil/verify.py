@@ -22,7 +22,7 @@ from runtime import digest
 from runtime.contract import BrokenEvidence, Context
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
-from runtime.contract.recipe import Recipe
+from runtime.contract.recipe import BITS, Recipe
 from runtime.mil import package as packages
 from runtime.mil import readback
 from runtime.mil.findings import Findings
@@ -238,7 +238,11 @@ def read_back(
     return {
         "recipe": {
             "violations": _violations(stored, tensors, "finding"),
-            "quantized_tensors": facts.measured(recipe["quantized"].stored["int8"], "tensor", n=tensors),
+            "quantized_tensors": facts.measured(
+                sum(count for form, count in recipe["quantized"].stored.items() if form in BITS and form != "fp16"),
+                "tensor",
+                n=tensors,
+            ),
             "other_constants": facts.measured(sum(item.other_constants for item in recipe.values()), "constant"),
             "findings": _listed(stored),
         },

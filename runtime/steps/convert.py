@@ -40,6 +40,7 @@ STEP = Step(
     code=(
         "runtime.mil.convert",
         "runtime.mil.quantize",
+        "runtime.mil.kmeans",
         "runtime.mil.normalise",
         "runtime.mil.quiet",
         "runtime.contract.program",

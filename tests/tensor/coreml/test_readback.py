@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,13 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from kcompiler.facts import sizes
 from runtime.contract import program as contracts
 from runtime.contract.recipe import Recipe, Rule, Weights
 from runtime.mil import convert as conversion
 from runtime.mil import package, readback
+from runtime.mil.interpreter import Interpreter
+from runtime.mil.quantize import Palette, nearest, quantize, restored, wanted
 from runtime.mil.quiet import quiet
 from tests.tensor.coreml.conftest import RECIPE, Converted
 
@@ -41,7 +46,7 @@ def test_both_packages_are_as_asked(
 ) -> None:
     tensors = len(contract.tensors) * 3
     plain = readback.recipe(opened(converted, "fp16"), contract, None, checkpoint)
-    assert (plain.findings, plain.stored) == ([], {"fp16": tensors, "int8": 0})
+    assert (plain.findings, plain.stored) == ([], {"fp16": tensors})
     small = readback.recipe(opened(converted, "quantized"), contract, RECIPE, checkpoint)
     assert (small.findings, small.stored) == ([], {"fp16": 5 * 3, "int8": tensors - 5 * 3})
     for variant in ("fp16", "quantized"):
@@ -192,6 +197,104 @@ def test_a_quantized_rotary_table_and_a_skipped_tensor_are_found(
         ("extra", f"{table}_to_fp16_quantized"),
         ("type", UP),
     }
+
+
+#: one tensor in each form, of a vocabulary in blocks that is the head too
+FORMS = {
+    "model.embed_tokens": {"weights": "int4", "granularity": "per_block", "block": 16},
+    "lm_head": {"weights": "int4", "granularity": "per_block", "block": 16},
+    "*.0.self_attn.q_proj": {"weights": "int8", "granularity": "per_block", "block": 32},
+    "*.0.self_attn.k_proj": {"weights": "int4", "granularity": "per_channel"},
+    "*.0.self_attn.v_proj": {"weights": "int4", "granularity": "per_tensor"},
+    "*.0.self_attn.o_proj": {"weights": "lut1", "granularity": "per_tensor"},
+    "*.0.mlp.gate_proj": {"weights": "lut2", "granularity": "per_tensor"},
+    "*.0.mlp.up_proj": {"weights": "lut4", "granularity": "per_grouped_channel", "group": 4},
+    "*.0.mlp.down_proj": {"weights": "lut3", "granularity": "per_grouped_channel", "group": 8},
+    "*.1.self_attn.q_proj": {"weights": "lut6", "granularity": "per_tensor"},
+    "*.1.self_attn.k_proj": {"weights": "lut8", "granularity": "per_tensor"},
+}
+MIXED = Recipe(
+    default=Weights(weights="fp16"),
+    rules=[Rule.model_validate({"match": key, **value}) for key, value in FORMS.items()],
+)
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The decode alone, each tensor in another form: its package, its contract and how a spoiled one is made."""
+
+    package: package.Package
+    contract: contracts.Contract
+    again: Callable[[Recipe], package.Package]
+
+
+@pytest.fixture(scope="module")
+def mixed(
+    converted: Converted, contract: contracts.Contract, checkpoint: Mapping[str, np.ndarray], tmp_path_factory: Any
+) -> Mixed:
+    function = contracts.load(converted.program).functions["decode"]
+    alone = contract.model_copy(update={"functions": {"decode": contract.functions["decode"]}})
+
+    def again(recipe: Recipe) -> package.Package:
+        with quiet():
+            program = conversion.converted(torch.export.load(converted.program / "decode.pt2"), function)
+            conversion.narrow(program, function, ())
+            whole = conversion.joined({"decode": program}, "decode")
+            plan = {t.name: wanted(recipe, t.name, t.aliases, t.shape) for t in contract.tensors}
+            conversion.compress(whole, {"decode": function}, plan, checkpoint)
+        return saved(whole, tmp_path_factory.mktemp("mixed"))
+
+    return Mixed(again(MIXED), alone, again)
+
+
+def test_every_form_stands_in_the_package_as_the_recipe_says(
+    mixed: Mixed, checkpoint: Mapping[str, np.ndarray]
+) -> None:
+    found = readback.recipe(mixed.package, mixed.contract, MIXED, checkpoint)
+    forms = Counter(rule.weights for rule in MIXED.rules if rule.match != "lm_head")
+    assert found.findings == []
+    assert {**found.stored, "fp16": 0} == {**forms, "fp16": 0}
+    decode = mixed.contract.functions["decode"]
+    names = {stored.name: readback.tensor_of(stored, decode) for stored in mixed.package.weights("decode")}
+    zeros = {v.name: np.zeros(v.shape, v.dtype) for v in decode.inputs}
+    ran = Interpreter(mixed.package, "decode").values(zeros, [name for name in names if name.endswith("_quantized")])
+    # the tied one is one constant, read twice
+    assert len(ran) == len(FORMS) - 1
+    for name, value in ran.items():
+        tensor = str(names[name])
+        form = quantize(checkpoint[tensor], MIXED.of(tensor))
+        assert np.array_equal(value.astype(np.float16), restored(form).astype(np.float16)), name
+    held = {name: sizes.Tensor(name, value.shape) for name, value in checkpoint.items()}
+    for stored in mixed.package.weights("decode"):
+        if tensor := names[stored.name]:
+            assert stored.bytes == sizes.stored(held[tensor], MIXED), tensor
+
+
+def test_each_departure_from_a_form_is_found(
+    mixed: Mixed, checkpoint: Mapping[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(match: str, **form: Any) -> set[tuple[str, str]]:
+        recipe = MIXED.model_copy(update={"rules": [*MIXED.rules, Rule(match=match, **form)]})
+        found = readback.recipe(mixed.package, mixed.contract, recipe, checkpoint).findings
+        return {(item.kind, item.subject) for item in found}
+
+    q, up = "model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj"
+    assert asked(q, weights="int8", granularity="per_block", block=16) == {("granularity", f"{q}.weight")}
+    assert asked(q, weights="int4", granularity="per_block", block=32) == {("type", f"{q}.weight")}
+    assert asked(q, weights="fp16") == {("type", f"{q}.weight")}
+    assert asked(up, weights="lut4", granularity="per_tensor") == {("granularity", f"{up}.weight")}
+    assert asked(up, weights="lut6", granularity="per_tensor") == {("type", f"{up}.weight")}
+    other = {**checkpoint, UP: checkpoint[UP][::-1].copy(), f"{q}.weight": checkpoint[f"{q}.weight"] * np.float32(1.1)}
+    found = readback.recipe(mixed.package, mixed.contract, MIXED, other).findings
+    assert {(item.kind, item.subject) for item in found} == {("value", UP), ("value", f"{q}.weight")}
+    # palettes that a careless k-means may leave: the nearest values of a poor choice, and a good choice badly used
+    truth = checkpoint[UP]
+    poor = np.linspace(0, np.abs(truth).max(), 16)
+    assert "evenly" in readback._palette(nearest(truth, poor), poor.astype(np.float32).reshape(1, 1, 16, 1), truth)
+    good = quantize(truth, Weights(weights="lut4", granularity="per_tensor"))
+    assert isinstance(good, Palette)
+    assert readback._palette(good.indices, good.lut.astype(np.float32), truth) == ""
+    assert "nearest" in readback._palette(15 - good.indices, good.lut.astype(np.float32), truth)
 
 
 def test_a_missing_function_and_an_unknown_one_are_found(

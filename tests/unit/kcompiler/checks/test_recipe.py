@@ -20,6 +20,7 @@ def default(**more: Any) -> Any:
     return lambda data: data["quantization"].update(default=more)
 
 
+BLOCK = {"weights": "int4", "granularity": "per_block", "block": 32}
 PHI, UNTIED = student(family="phi"), student(tie_word_embeddings=False)
 CLAIMS = [
     Claim("no rules", lambda _: None),
@@ -47,6 +48,15 @@ CLAIMS = [
     Claim("INT8 for one vector", rules(("model.norm", "int8")), ("KC4913",), ("1 of them", '"*norm"')),
     Claim("INT8 by default leaves them", default(weights="int8", granularity="per_tensor")),
     Claim("a bias of phi", several(PHI, rules(("*.dense*", "int8"))), ("KC4913",), ("2 of them", "self_attn.dense.bias")),
+    Claim("another size of blocks of it", lambda data: data["quantization"].update(default=BLOCK, rules=[{"match": "lm_head", **BLOCK, "block": 16}]),
+          ("KC4910",), ("model.embed_tokens: int4 per_block 32, lm_head: int4 per_block 16",)),
+    Claim("blocks that divide", default(**BLOCK)),
+    Claim("blocks that do not", default(**BLOCK | {"block": 96}), ("KC4915",), ("model.embed_tokens", "block of 96", "take 8 or 16 or 32"), severity="error"),
+    Claim("blocks of a rule that do not", lambda data: data["quantization"].update(rules=[{"match": "*down_proj", **BLOCK, "block": 7}]), ("KC4915",)),
+    Claim("overruled where they do not", lambda data: data["quantization"].update(default=BLOCK | {"block": 96}, rules=[{"match": "*", "weights": "fp16"}])),
+    Claim("groups that divide", default(weights="lut4", granularity="per_grouped_channel", group=16)),
+    Claim("groups that do not", default(weights="lut4", granularity="per_grouped_channel", group=96), ("KC4915",), ("output channels",)),
+    Claim("a palette of vectors", lambda data: data["quantization"].update(rules=[{"match": "*norm", "weights": "lut4", "granularity": "per_tensor"}]), ("KC4913",), ("lut4 is for matrices",)),
     Claim("an island of llama", lambda data: data["quantization"].update(islands=["rms_norm", "residual"])),
     Claim("a stream of phi", several(PHI, lambda data: data["quantization"].update(islands=["residual"]))),
     Claim("an island of phi", several(PHI, lambda data: data["quantization"].update(islands=["rms_norm"])),
