@@ -4,9 +4,11 @@ Weights that a test draws are those of its neighbour's first draw too: what a ti
 gate today as it was yesterday. `KCOMPILER_EXPLORE=1 python -m pytest tests/property` draws new examples.
 """
 
+import compileall
 import gc
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -17,6 +19,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 settings.register_profile("same", derandomize=True)
 if not os.environ.get("KCOMPILER_EXPLORE"):
     settings.load_profile("same")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hundreds of commands start here. Each finds our modules compiled, also where PYTHONDONTWRITEBYTECODE is set: without
+    that a quarter of the time of a `validate` is compiling them anew."""
+    if not hasattr(config, "workerinput"):
+        for package in ("kcompiler", "runtime"):
+            compileall.compile_dir(Path(__file__).resolve().parents[1] / package, quiet=2)
 
 
 @pytest.hookimpl(tryfirst=True)

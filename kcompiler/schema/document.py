@@ -6,8 +6,10 @@ that a mistake is reported against the plug-in that was named, never against all
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -79,7 +81,7 @@ def document(known: Mapping[str, Collection[str]], used: Mapping[str, Collection
 
     Raises Refusal, ImportError or AttributeError for a used plug-in that is broken.
     """
-    root = Spec.model_json_schema(by_alias=True)
+    root: Json = json.loads(_sections())
     defs: dict[str, Json] = root.pop("$defs")
     defs.pop("Params", None)
     _without_width(defs)
@@ -88,6 +90,13 @@ def document(known: Mapping[str, Collection[str]], used: Mapping[str, Collection
         defs[model.__name__] = _by_plugin(model, defs, used.get(model.room, ()))
     whole = {"$schema": DIALECT, "$id": ID, "title": "kcompiler spec", **root, "$defs": defs}
     return _tidy(whole, {room: sorted(names) for room, names in known.items()})
+
+
+@cache
+def _sections() -> str:
+    """The schema of the section models, which depends on no plug-in: most of the work, and the same every time. A text,
+    so that everybody has one of their own to change."""
+    return json.dumps(Spec.model_json_schema(by_alias=True))
 
 
 def _checkpoints(defs: dict[str, Json]) -> None:

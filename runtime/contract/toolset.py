@@ -388,9 +388,10 @@ def _additional(validator: Any, schema: Any, instance: Any, whole: Any) -> Itera
 
 @cache
 def _validator() -> Any:
-    from jsonschema import Draft202012Validator, validators
+    # a registry without arguments to check need not pay for it
+    from runtime.contract.jsonschemas import Draft202012Validator, extend
 
-    make: Any = validators.extend
+    make: Any = extend
     return make(
         Draft202012Validator,
         {

@@ -10,9 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
-
-from jsonschema.protocols import Validator
+from typing import TYPE_CHECKING, Any
 
 from runtime.contract import Refusal, agreement, callforms, calls, wanted
 from runtime.contract.agreement import Rules, Wanted
@@ -22,7 +20,10 @@ from runtime.contract.rows import prompt_of
 from runtime.contract.wanted import WantedCall
 from runtime.data import personal
 
-Validators = Mapping[str, Validator]
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
+Validators = Mapping[str, "Validator"]
 #: so many texts are remembered, of at most so many characters: what a policy says that always says the same, and what
 #: is looked at several times for one row
 _TEXTS, _LONGEST = 64, 4096

@@ -5,6 +5,7 @@ A datum that nobody reads is where a useless student hides: its report shows the
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import pytest
 
 from kcompiler import assets, policy
 from kcompiler.policy import kinds, path, shape
+from kcompiler.policy.load import LoadedRule
 
 PACKS = policy.load(policy.available([assets.folder("policies")]), [assets.folder("policies")])
 MARK = "x-informative"
@@ -30,6 +32,12 @@ class Leaf(NamedTuple):
         return ".".join(step.name if isinstance(step, path.Field) else "*" for step in self.steps)
 
 
+@functools.cache
+def schema(name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads((assets.folder("schemas") / name).read_text())
+    return found
+
+
 def parts(node: Mapping[str, Any], file: str) -> Iterator[tuple[Mapping[str, Any], str]]:
     """The schema and what it refers to; a leaf of the envelope is not opened."""
     yield node, file
@@ -38,7 +46,7 @@ def parts(node: Mapping[str, Any], file: str) -> Iterator[tuple[Mapping[str, Any
     reference = node.get("$ref")
     if isinstance(reference, str):
         name, _, inner = reference.partition("#")
-        target = json.loads((assets.folder("schemas") / (name or file)).read_text())
+        target = schema(name or file)
         for word in inner.split("/")[1:]:
             target = target[word]
         yield from parts(target, name or file)
@@ -64,14 +72,24 @@ def leaves(node: Mapping[str, Any], file: str, at: tuple[Step, ...] = (), reason
     yield from below or [Leaf(at, reason)]
 
 
+@functools.cache
 def reads(kind: str) -> list[path.Path]:
     """Every path that some shipped rule reads in this kind of report."""
     return [
-        path.parse(read.text)
+        path.parse(text)
+        for rule, found in every_read()
+        for text, of in found
+        if (of == kind if of else rule.rule.covers(kind))
+    ]
+
+
+@functools.cache
+def every_read() -> list[tuple[LoadedRule, list[tuple[str, str]]]]:
+    """Each shipped rule, with what it reads (path, kind of report where that is not its own); expressions are parsed."""
+    return [
+        (rule, [(read.text, read.of) for read in kinds.load(rule.rule.kind).reads(rule.params)])
         for pack in PACKS.packs
         for rule in pack.rules
-        for read in kinds.load(rule.rule.kind).reads(rule.params)
-        if (read.of == kind if read.of else rule.rule.covers(kind))
     ]
 
 
@@ -86,6 +104,7 @@ def leads(rule: path.Path, leaf: Leaf) -> bool:
     return len(rule.steps) == len(leaf.steps) and all(map(fits, rule.steps, leaf.steps))
 
 
+@functools.cache
 def of(kind: str) -> list[Leaf]:
     place = shape.of_report(kind)
     assert place is not None
