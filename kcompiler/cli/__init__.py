@@ -31,7 +31,7 @@ VERBS = {
     "trials": ("trials", "Say how often tasks are right in all of k trials: pass^k."),
     "generate": ("generate", "Let the student write: a prompt or a chat, freely or by a schema."),
     "serve": ("serve", "Answer OpenAI's chat completions over HTTP with the student."),
-    "mil": ("mil", "Look into a Core ML package and run it: `mil ops`, `run`, `check`, `diff`, `bisect`."),
+    "mil": ("mil", "Look into a Core ML package and run it: `mil ops`, `run`, `check`, `lint`, `diff`, `bisect`."),
     "policy": ("policy", "Write policy packs: `policy new`, `test`, `lint`, `doc`, `diff`."),
     "waiver": ("waiving", "Exceptions with an end: `waiver new`, `approve`, `list`, `check`, `revoke`."),
     "approve": ("approving", "Sign a lock: apply asks for it where a pack or risk tier 1 does."),

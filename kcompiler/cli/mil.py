@@ -1,4 +1,4 @@
-"""The verbs of Core ML packages, whoever made them: mil ops, run, check, diff, bisect. No Mac is needed."""
+"""The verbs of Core ML packages, whoever made them: mil ops, run, check, lint, diff, bisect. No Mac is needed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import click
 from kcompiler.cli import threads
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import FORMAT
+from kcompiler.render import mil as text
 
 if TYPE_CHECKING:
     from runtime.mil.compared import Parted
@@ -130,7 +131,7 @@ def run(
         }
     if out is not None:
         _save(out, ran.arrays())
-    click.echo(json.dumps(data) if form == "json" else _ran(data))
+    click.echo(json.dumps(data) if form == "json" else text.ran(data))
 
 
 @mil.command()
@@ -171,13 +172,70 @@ def check(
             }
             for one in found
         ]
-    click.echo(json.dumps({"functions": data}) if form == "json" else "\n".join(_checked(one) for one in data))
-    count = sum(len(_wrong(one)) for one in data)
+    click.echo(json.dumps({"functions": data}) if form == "json" else "\n".join(text.checked(one) for one in data))
+    count = sum(len(text.wrong(one)) for one in data)
     if count:
         told = "1 thing is" if count == 1 else f"{count} things are"
         raise Outcome(
             1, "wrong", f"kcompiler mil run {package} --random {seed} --value '*' --out all.npz", f"{told} wrong"
         )
+
+
+@mil.command()
+@click.argument("package", type=_PACKAGE)
+@click.option("--function", "functions", metavar="NAME", multiple=True, help="This function alone; else every one.")
+@click.option(
+    "--unit", type=click.Choice(["ane", "gpu"]), default="ane", show_default=True, help="The unit it is meant for."
+)
+@given
+@click.option(
+    "--random", "seed", type=click.IntRange(min=0), metavar="SEED", help="Also run it, for its float16 headroom."
+)
+@FORMAT
+def lint(
+    package: Path,
+    functions: tuple[str, ...],
+    unit: str,
+    files: tuple[str, ...],
+    shapes: tuple[str, ...],
+    mode: str,
+    seed: int | None,
+    form: str,
+) -> None:
+    """Say what would keep PACKAGE off the Neural Engine or the GPU, or make it wrong there, each with who says so.
+
+    Nothing is measured: which unit an operator really gets, MLComputePlan says on the device. Exit 1: an error; what
+    users alone have reported is never one.
+    """
+    from kcompiler import tables
+
+    rows = {one.id: one for one in tables.placement().rules if unit in one.units}
+    with _explained(f"kcompiler mil lint {package}"):
+        from runtime.mil import lint as rules
+        from runtime.mil import looked
+        from runtime.mil import package as packages
+
+        opened = packages.open(package)
+        called = {name: looked.function(opened, name) for name in functions or opened.functions}
+        run = seed is not None or bool(files)
+        ran = looked.check(opened, list(called), _wanted(files, shapes, seed, mode)) if run else []
+        findings = {one.function: one.findings for one in ran}
+        asked = {name: rules.Rule(name, row.limit, frozenset(row.ops)) for name, row in rows.items()}
+        found = [
+            {**dataclasses.asdict(one), "function": name}
+            for name, function in called.items()
+            for one in rules.lint(opened, function, asked, findings.get(name))
+        ]
+    for one in found:
+        row = rows[one["rule"]]
+        grave = "error" if one.pop("grave") else row.severity
+        one.update(says=row.says, severity=grave, do=row.do, systems=row.systems, source=row.source, kind=row.kind)
+    told = text.linted(found) or f"nothing of {len(rows)} rules for {unit}"
+    click.echo(json.dumps({"unit": unit, "run": run, "found": found}) if form == "json" else told)
+    errors = sum(one["severity"] == "error" for one in found)
+    if errors:
+        said = f"{errors:,} of {len(found):,} findings are errors"
+        raise Outcome(1, "wrong", "author it otherwise, or mean it for another unit: --unit gpu", said)
 
 
 @mil.command()
@@ -316,53 +374,6 @@ def _save(path: Path, arrays: Mapping[str, Any]) -> None:
         write(path, written.getvalue())
     except StorageFailed as failed:
         raise Outcome(6, "storage-failed", "free space or mend the disk", str(failed)) from None
-
-
-# --- words -----------------------------------------------------------------------------------------------------------
-
-
-def _ran(data: Mapping[str, Any]) -> str:
-    lines = [f"{data['function']}   {data['mode']}"]
-    for what, mark in (("inputs", "<"), ("outputs", ">"), ("state", "=")):
-        rows = data[what]
-        width = max((len(name) for name in rows), default=0)
-        lines += [f"{mark} {name:<{width}}  {_array(one)}" for name, one in rows.items()]
-    return "\n".join([*lines, *_found(data["findings"])])
-
-
-def _checked(one: Mapping[str, Any]) -> str:
-    head = f"{'wrong' if _wrong(one) else 'ok'}   {one['function']}   {one['mode']}"
-    second = one["coremltools"]
-    read = f"not read a second time: {second['unavailable']}"
-    if not second["unavailable"]:
-        read = f"coremltools reads {'others' if second['differ'] else 'the same'}: {second['values']:,} values"
-    return "\n".join([head, *_found(one), *(f"! {line}" for line in second["differ"]), f"  {read}"])
-
-
-def _wrong(one: Mapping[str, Any]) -> list[str]:
-    return [*one["wrong"], *one["coremltools"]["differ"]]
-
-
-def _found(findings: Mapping[str, Any]) -> list[str]:
-    lines = [f"! {line}" for line in findings["wrong"]]
-    lines += [
-        f"  headroom {peak['headroom']:.3g} at {peak['op']} {peak['value']} (largest {peak['magnitude']:.6g})"
-        for peak in findings["tightest"][:1]
-    ]
-    if findings["flushed"]:
-        lines.append(f"  {findings['flushed']:,} elements vanish in float16")
-    return lines
-
-
-def _array(one: Mapping[str, Any]) -> str:
-    shape = f"{one['dtype']} ({', '.join(map(str, one['shape']))})"
-    if one["least"] is None:
-        return f"{shape}   no finite element"
-    size = 1
-    for length in one["shape"]:
-        size *= length
-    odd = f", {size - one['finite']:,} not finite" if one["finite"] < size else ""
-    return f"{shape}   {one['least']:.6g} … {one['greatest']:.6g}, mean {one['mean']:.6g}{odd}"
 
 
 def _parted(parts: Parted, tolerance: float, form: str, whose: str) -> None:

@@ -1,8 +1,8 @@
-"""Names of tables of facts → the facts, typed: hardware, toolchain, errata, roles, gates. Data, never code, decides.
+"""Names of tables of facts → the facts, typed: hardware, toolchain, errata, roles, gates, placement. Data decides.
 
 Each table is one YAML file beside this one, read by the same strict loader as specs and typed by a closed model, so
 that a misspelt key or a number without a source never becomes a silent default. The published JSON Schemas
-(`schemas/{errata,gates,hardware,roles,toolchain}.schema.json`) are the models' own.
+(`schemas/{errata,gates,hardware,placement,roles,toolchain}.schema.json`) are the models' own.
 """
 
 from __future__ import annotations
@@ -278,6 +278,40 @@ class Gates(Row):
         return self
 
 
+class Placed(Row):
+    """A rule about programs of Core ML: what keeps them off a unit, or makes them wrong there."""
+
+    id: str = Field(pattern=_NAME)
+    units: list[Unit] = Field(min_length=1)
+    severity: Literal["error", "warning", "note"]
+    says: str = Field(min_length=10)
+    systems: str = Field(min_length=3, description="The systems it was said of.")
+    limit: float | int | None = Field(default=None, gt=0, description="The number that it compares with.")
+    ops: list[str] = Field(default_factory=list, description="The operators that it names.")
+    do: str = Field(min_length=10)
+    source: str = Field(min_length=5)
+    kind: Literal["vendor", "measured", "collected"]
+
+    @model_validator(mode="after")
+    def _earned(self) -> Placed:
+        if self.severity == "error" and self.kind == "collected":
+            raise ValueError("what users have reported is no error")
+        return self
+
+
+class Placement(Row):
+    """Table `placement`: the rules of `kcompiler mil lint`."""
+
+    rules: list[Placed]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Placement:
+        names = [one.id for one in self.rules]
+        if len(set(names)) != len(names):
+            raise ValueError("an id stands twice")
+        return self
+
+
 class Settled(Row):
     """A contradiction of the sources, settled in one value."""
 
@@ -297,6 +331,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "errata": Errata,
     "gates": Gates,
     "hardware": Hardware,
+    "placement": Placement,
     "roles": Roles,
     "toolchain": Toolchain,
 }
@@ -346,6 +381,11 @@ def roles() -> Roles:
 @cache
 def gates() -> Gates:
     return read("gates.yaml", (_HERE / "gates.yaml").read_bytes(), Gates)
+
+
+@cache
+def placement() -> Placement:
+    return read("placement.yaml", (_HERE / "placement.yaml").read_bytes(), Placement)
 
 
 def document(name: str) -> dict[str, Any]:

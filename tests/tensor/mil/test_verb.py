@@ -307,3 +307,21 @@ def test_a_value_that_only_one_of_two_loaders_knows_is_wrong() -> None:
         "d: read by coremltools alone",
         "b: int32 (), by coremltools float32 ()",
     )
+
+
+def test_what_a_unit_would_not_take_is_told_with_its_source(
+    package: Path, tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ends(1, "lint", str(package))
+    out, err = capsys.readouterr()
+    assert "error  alignment" in out
+    assert "main: output total   last axis 4 of (1, 4)" in out
+    assert "note: Apple's authoring rules" in out
+    assert "1 of 5 findings are errors" in err
+    # the advice, followed; and what is named for no unit alone
+    ends(0, "lint", str(package), "--unit", "gpu")
+    assert capsys.readouterr().out == "nothing of 3 rules for gpu\n"
+    np.save(tmp_path / "x.npy", X + 20)
+    ends(1, "lint", str(package), "--unit", "gpu", *files, "--format", "json")
+    found = json.loads(capsys.readouterr().out)
+    assert [(one["rule"], one["severity"], one["value"]) for one in found["found"]] == [("headroom", "error", "grown")]

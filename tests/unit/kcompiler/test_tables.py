@@ -93,7 +93,21 @@ def distinct() -> None:
     assert refused("gates", f"gates:\n{gate}{gate}")
 
 
-CHECKS: tuple[Callable[[], None], ...] = (numbers, consistent, distinct)
+def earned() -> None:
+    """What users have reported is no error; a rule stands in the table once."""
+    row = (
+        "  - {id: rank, units: [ane], severity: error, says: it has too many axes, systems: all, do: fold some of them, "
+        "source: a text, kind: vendor}\n"
+    )
+    assert not refused("placement", f"rules:\n{row}")
+    assert not refused("placement", f"rules:\n{row.replace('vendor', 'measured')}")
+    assert not refused("placement", f"rules:\n{row.replace('vendor', 'collected').replace('error', 'warning')}")
+    assert not refused("placement", f"rules:\n{row}{row.replace('rank', 'other')}")
+    assert refused("placement", f"rules:\n{row.replace('vendor', 'collected')}")
+    assert refused("placement", f"rules:\n{row}{row}")
+
+
+CHECKS: tuple[Callable[[], None], ...] = (numbers, consistent, distinct, earned)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
