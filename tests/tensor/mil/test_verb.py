@@ -317,7 +317,7 @@ def test_what_a_unit_would_not_take_is_told_with_its_source(
     assert "error  alignment" in out
     assert "main: output total   last axis 4 of (1, 4)" in out
     assert "note: Apple's authoring rules" in out
-    assert "1 of 5 findings are errors" in err
+    assert "1 of 4 findings are errors" in err
     # the advice, followed; and what is named for no unit alone
     ends(0, "lint", str(package), "--unit", "gpu")
     assert capsys.readouterr().out == "nothing of 3 rules for gpu\n"
