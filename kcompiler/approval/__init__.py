@@ -16,6 +16,7 @@ from typing import Any
 from kcompiler import dsse, lock
 from kcompiler.verifier import signed
 from kcompiler.verifier.approvals import END, PREDICATE, SECTIONS, asked_for
+from kcompiler.verifier.waivers import days_between
 from runtime import digest
 
 __all__ = [
@@ -34,15 +35,22 @@ __all__ = [
 ]
 
 FOLDER = "approvals"
+#: days before the end of a key at which it is foretold
+SOON = 14
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demand:
-    """How many of whom (name → public key) a pack wants to sign."""
+    """How many of whom (name → public key) a pack wants to sign, and until which day the key of a name counts."""
 
     pack: str
     min: int
     approvers: Mapping[str, str]
+    until: Mapping[str, str]
+
+    def living(self, now: str) -> dict[str, str]:
+        """Those whose keys have not ended at a time."""
+        return signed.living(self.approvers, self.until, now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +74,19 @@ class Standing:
     unapproved: Sequence[str]
     #: envelopes that count for nobody, each with the reason
     refused: Sequence[str]
+    #: keys that end soon, each with its day
+    ending: Sequence[str] = ()
 
 
 def demands(made: Mapping[str, Any]) -> list[Demand]:
     """What the packs of a plan ask for."""
     return [
-        Demand(pack=one["pack"], min=one["approval"]["min"], approvers=one["approval"]["approvers"])
+        Demand(
+            pack=one["pack"],
+            min=one["approval"]["min"],
+            approvers=one["approval"]["approvers"],
+            until=one["approval"].get("until", {}),
+        )
         for one in made["policies"]
         if "approval" in one
     ]
@@ -111,9 +126,10 @@ def standing(made: Mapping[str, Any], folder: Path, now: str, revoked: frozenset
     by = [one for one in given if one.plan == plan or (part and _within(steps, sections, one))]
     lacking = []
     for one in asked:
-        count = len({each.key for each in by if each.key in one.approvers.values()})
+        alive = one.living(now)
+        count = len({each.key for each in by if each.key in alive.values()})
         if count < one.min:
-            names = ", ".join(sorted(one.approvers))
+            names = ", ".join(sorted(alive)) or "nobody whose key has not ended"
             lacking.append(f"{count} of {one.min} approvals for pack `{one.pack}`; of {names}")
     if not asked and made["asked"]["risk_tier"] == 1:
         lacking.append("risk tier 1 needs an approval, and no pack of the spec names who gives it")
@@ -121,7 +137,14 @@ def standing(made: Mapping[str, Any], folder: Path, now: str, revoked: frozenset
     said = {(name, pin) for one in given for name, pin in one.sections.items()}
     unapproved = [f"step {name} {pin}" for name, pin in steps.items() if (name, pin) not in known]
     unapproved += [f"section {name} {pin}" for name, pin in sorted(sections.items()) if (name, pin) not in said]
-    return Standing(by=by, lacking=lacking, unapproved=unapproved if lacking else [], refused=refused)
+    ending = [
+        f"the key of `{name}` for pack `{one.pack}` ends in {left} day{'' if left == 1 else 's'}, on {one.until[name]}"
+        for one in asked
+        for name in sorted(one.living(now).keys() & one.until.keys())
+        if (left := days_between(now[:10], one.until[name])) <= SOON
+    ]
+    unapproved = unapproved if lacking else []
+    return Standing(by=by, lacking=lacking, unapproved=unapproved, refused=refused, ending=ending)
 
 
 def words(made: Mapping[str, Any], folder: Path, now: str) -> list[str]:
@@ -130,7 +153,8 @@ def words(made: Mapping[str, Any], folder: Path, now: str) -> list[str]:
         return []
     found = standing(made, folder, now)
     by = [f"approved by {one.who} on {one.on}" for one in found.by]
-    return [*by, *(f"lacking: {line}" for line in found.lacking), *(f"refused: {line}" for line in found.refused)]
+    more = {"lacking": found.lacking, "refused": found.refused, "ends soon": found.ending}
+    return [*by, *(f"{what}: {line}" for what, lines in more.items() for line in lines)]
 
 
 def _within(steps: Mapping[str, str], sections: Mapping[str, str], given: Given) -> bool:
@@ -169,6 +193,14 @@ def _read(
         refused += [f"{path.name}: {why}" for why in found.refused]
         for signer in found.signers:
             key = f"ssh-ed25519 {signer.who}"
+            holding = [(one, name) for one in asked for name, theirs in one.approvers.items() if theirs == key]
+            over = [(one, name) for one, name in holding if name not in one.living(now)]
+            refused += [
+                f"{path.name}: the key of `{name}` ended on {one.until[name]}, by pack `{one.pack}`"
+                for one, name in over
+            ]
+            if len(over) == len(holding):
+                continue
             if owner.casefold() in map(str.casefold, names[key]):
                 refused.append(f"{path.name}: `{owner}` owns the spec")
             elif texts[1] > now:

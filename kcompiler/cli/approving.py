@@ -45,6 +45,11 @@ def approve(target: Path, key_path: Path, profile: str) -> None:
             1, "own-spec", f"kcompiler approvals {target}", f"`{who}` owns the spec: somebody else approves it"
         )
     now = clock.now()
+    mine = [one for one in approval.demands(made) if public in one.approvers.values()]
+    if not any(public in one.living(now).values() for one in mine):
+        day = max(one.until[name] for one in mine for name, theirs in one.approvers.items() if theirs == public)
+        said = f"the key of `{who}` ended on {day}: pack.yaml names the keys that count"
+        raise Outcome(1, "does-not-count", f"kcompiler approvals {target}", said)
     before = _standing(made, home, now)
     envelope = dsse.sign(approval.statement(made, path.read_bytes(), who, now), key)
     file = _folder(made, home) / f"{who}{approval.END}"
@@ -85,6 +90,7 @@ def approvals(target: Path, profile: str, form: str) -> None:
             "lacking": list(found.lacking),
             "unapproved": list(found.unapproved),
             "refused": list(found.refused),
+            "ending": list(found.ending),
         }
         click.echo(json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False))
     else:
@@ -92,6 +98,8 @@ def approvals(target: Path, profile: str, form: str) -> None:
             click.echo(f"approved  by {one.who} on {one.on}")
         for line in found.refused:
             click.echo(f"refused   {line}")
+        for line in found.ending:
+            click.echo(f"ends soon {line}")
         if not found.by and not found.lacking:
             click.echo("needs no approval")
     if found.lacking:

@@ -92,6 +92,7 @@ def approve(file: Path, key_path: Path) -> None:
     from kcompiler.cli import clock, excuses
     from kcompiler.cli.approving import signing_key
     from kcompiler.cli.writing import write
+    from kcompiler.verifier import signed
     from kcompiler.waiver import approved, ended
     from kcompiler.waiver.status import counted
 
@@ -114,6 +115,9 @@ def approve(file: Path, key_path: Path) -> None:
     void = [why for one in asked if public in one.approvers.values() for why in counted(after, [mine], one)[1]]
     if void:
         raise Outcome(1, "does-not-count", "kcompiler waiver list", f"this approval would not count: {void[0].why}")
+    if not any(public in signed.living(one.approvers, one.until, now).values() for one in asked):
+        why = f"the key of `{names[public]}` has ended: pack.yaml names the keys that count"
+        raise Outcome(1, "does-not-count", "kcompiler waiver list", f"this approval would not count: {why}")
     said = approved.statement(found.waiver, found.data, names[public], now)
     path = home.root / found.file.removesuffix(".yaml") / f"{names[public]}{approved.END}"
     write(home, path, dsse.dump(dsse.sign(said, key)))

@@ -89,9 +89,16 @@ def _waivable(was: Rule | None, now: Rule | None) -> tuple[Direction, str]:
         _count(was["min"], now["min"]),
         _count(now["max_days"], was["max_days"]),
         _subset([*now["approvers"].items()], [*was["approvers"].items()]),
+        *(_sooner(was, now, name) for name in was["approvers"].keys() & now["approvers"].keys()),
     } - {""}
-    keys = [key for key in ("outcomes", "min", "max_days", "approvers") if was[key] != now[key]]
+    keys = [key for key in ("outcomes", "min", "max_days", "approvers", "until") if was.get(key) != now.get(key)]
     return (ways.pop() if len(ways) == 1 else "incomparable"), f"waivable: {', '.join(keys)}"
+
+
+def _sooner(was: Rule, now: Rule, name: str) -> Direction:
+    """A key that ends earlier approves less; "~": it does not end."""
+    before, after = (one.get("until", {}).get(name, "~") for one in (was, now))
+    return "" if before == after else "stronger" if after < before else "weaker"
 
 
 def _bound(old: Rule, new: Rule) -> Iterator[tuple[Direction, str]]:

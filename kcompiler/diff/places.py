@@ -53,7 +53,8 @@ def of_approval(pack: LoadedPack, path: str) -> Spot:
     if path == "approval.min":
         return spot(pack.tree, "/approval/lock/min")
     number = next((at for at, one in enumerate(pack.pack.approvers) if one.name == name), None)
-    return spot(pack.tree, f"/approvers/{number}")
+    at = f"/approvers/{number}/until"
+    return spot(pack.tree, at if ".until." in path and at in pack.tree.values else f"/approvers/{number}")
 
 
 def spot(tree: Tree, pointer: str) -> Spot:
@@ -101,7 +102,12 @@ def _of_terms(was: Any, now: Any, pack: LoadedPack | None) -> Spot | None:
     for key in ("min", "max_days"):
         if was[key] != now[key] and f"/approval/waiver/{key}" in pack.tree.values:
             return Spot(pack.tree, f"/approval/waiver/{key}")
-    if was["approvers"] != now["approvers"]:
-        others = (at for at, one in enumerate(pack.pack.approvers) if was["approvers"].get(one.name) != one.key)
+    ends = was.get("until", {})
+    if was["approvers"] != now["approvers"] or ends != now.get("until", {}):
+        others = (
+            at
+            for at, one in enumerate(pack.pack.approvers)
+            if was["approvers"].get(one.name) != one.key or ends.get(one.name, "") != one.until
+        )
         return spot(pack.tree, child("/approvers", next(others, 0)))
     return None

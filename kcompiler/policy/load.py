@@ -24,7 +24,7 @@ from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.policy import kinds, leaked, reading
 from kcompiler.policy.kind import Closed, Kind
 from kcompiler.policy.phases import misplaced
-from kcompiler.policy.rule import PACK_NAME, Pack, Rule, terms
+from kcompiler.policy.rule import PACK_NAME, Pack, Rule, approving, terms
 from kcompiler.policy.typed import typed
 from runtime import digest
 
@@ -96,7 +96,7 @@ def signers(pack: Pack) -> dict[str, Any]:
     asked = None if pack.approval is None else pack.approval.lock
     if asked is None:
         return {}
-    return {"approval": {"min": asked.min, "approvers": {one.name: one.key for one in pack.approvers}}}
+    return {"approval": {"min": asked.min, **approving(pack)}}
 
 
 def load(names: Iterable[str], roots: Iterable[Path]) -> Policy:

@@ -27,12 +27,14 @@ Excusable = Literal["fail", "inconclusive", "not_evaluated"]
 
 class Waivable(Closed):
     """The terms on which a waiver lets the rule through: which outcomes it may excuse, how many of the `approvers`
-    (name → OpenSSH public key) must approve it, and how many days it may last."""
+    (name → OpenSSH public key) must approve it, how many days it may last, and `until` which day the key of a name
+    counts, where it ends."""
 
     outcomes: list[Excusable] = Field(min_length=1)
     min: int = Field(ge=1)
     max_days: int = Field(ge=1)
     approvers: dict[str, str] = Field(min_length=1)
+    until: dict[str, str] = Field(default_factory=dict)
 
 
 class Obligation(Closed):

@@ -43,10 +43,13 @@ Person = Annotated[str, AfterValidator(_person), WithJsonSchema({"pattern": PERS
 
 
 class Approver(Closed):
-    """Somebody who may approve: the name, and the public key as OpenSSH writes it, without its comment."""
+    """Somebody who may approve: the name, and the public key as OpenSSH writes it, without its comment. `until` is the
+    day (UTC) from whose first second on nothing counts that the key signed, whenever that was: it is compared with the
+    clock given to the verb, as nobody but the signer says when something was signed. Left out, the key does not end."""
 
     name: Person
     key: str
+    until: str = Field(default="", pattern=rf"(^$|{DAY})")
 
     @field_validator("key")
     @classmethod
@@ -59,6 +62,13 @@ class Approver(Closed):
         if kind != "ssh-ed25519" or len(blob) != len(_BLOB) + 32 or not blob.startswith(_BLOB):
             raise ValueError("write the two first words of an id_ed25519.pub: ssh-ed25519 AAAA…")
         return key
+
+    @field_validator("until")
+    @classmethod
+    def _day(cls, until: str) -> str:
+        if until:
+            date.fromisoformat(until)
+        return until
 
 
 class OfWaivers(Closed):
@@ -320,6 +330,12 @@ def terms(pack: Pack, rule: Rule) -> dict[str, Any]:
             "outcomes": list(rule.excusable),
             "min": asked.min,
             "max_days": asked.max_days,
-            "approvers": {one.name: one.key for one in pack.approvers},
+            **approving(pack),
         }
     }
+
+
+def approving(pack: Pack) -> dict[str, Any]:
+    """Who may approve by a pack, and until when, where a key ends."""
+    ends = {one.name: one.until for one in pack.approvers if one.until}
+    return {"approvers": {one.name: one.key for one in pack.approvers}, **({"until": ends} if ends else {})}

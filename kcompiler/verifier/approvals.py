@@ -48,13 +48,18 @@ def standing(plan: Plan, envelopes: Mapping[str, bytes], as_of: str, revoked: Fr
     by = [one for one in given if one.plan == identity or (part and _within(steps, sections, one))]
     found = []
     for pack, approval in demands:
-        count = len({one.key for one in by if one.key in approval["approvers"].values()})
+        alive = _living(approval, as_of)
+        count = len({one.key for one in by if one.key in alive.values()})
         if count < approval["min"]:
-            names = ", ".join(sorted(approval["approvers"]))
+            names = ", ".join(sorted(alive)) or "nobody whose key has not ended"
             found.append(f"{count} of {approval['min']} approvals for pack `{pack}`; of {names}")
     if not demands and plan["asked"]["risk_tier"] == 1:
         found.append("risk tier 1 needs an approval, and no pack of the spec names who gives it")
     return Standing([f"approved by {one.who} on {one.on}" for one in by], found, refused)
+
+
+def _living(approval: Mapping[str, Any], as_of: str) -> Dict[str, str]:
+    return signed.living(approval["approvers"], approval.get("until", {}), as_of)
 
 
 def _meaning(plan: Plan) -> Tuple[Dict[str, str], Dict[str, str]]:
@@ -100,6 +105,17 @@ def _read(
             continue
         refused += [f"{file}: {why}" for why in found.refused]
         for signer in found.signers:
+            holding = [
+                (pack, one, name)
+                for pack, one in demands
+                for name, key in one["approvers"].items()
+                if key == signer.who
+            ]
+            over = [each for each in holding if each[2] not in _living(each[1], as_of)]
+            for pack, one, name in over:
+                refused.append(f"{file}: the key of `{name}` ended on {one['until'][name]}, by pack `{pack}`")
+            if len(over) == len(holding):
+                continue
             if owner.casefold() in {name.casefold() for name in names[signer.who]}:
                 refused.append(f"{file}: `{owner}` owns the spec")
             elif on > as_of:

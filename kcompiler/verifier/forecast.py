@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
-from kcompiler.verifier.waivers import Given, State, Waivers, days_between, state
+from kcompiler.verifier.waivers import Given, State, Waivers, approvers, days_between, state
 
 Obligations = Sequence[Mapping[str, Any]]
 
@@ -64,10 +64,22 @@ def _changes(obligations: Obligations, held: Waivers, today: str) -> Iterator[Tu
             yield revoked["on"], f"waiver {one.waiver['id']} is revoked"
         elif one.waiver["id"] in alive:
             yield one.waiver["expires"], f"waiver {one.waiver['id']} ends"
+        if one.waiver["id"] in alive:
+            yield from _keys(obligations, one, today)
     for each in obligations:
         day = str(each.get("effective_on", ""))
         if day > today and each["mode"] == "block":
             yield day, f"rule {each['rule']} begins to block"
+
+
+def _keys(obligations: Obligations, one: Given, today: str) -> Iterator[Tuple[str, str]]:
+    """Keys that approved a waiver and end before it does."""
+    last = (one.waiver.get("revoked") or {"on": one.waiver["expires"]})["on"]
+    for terms in _terms(obligations, one):
+        for who in approvers(one, terms, f"{today}T23:59:59Z"):
+            day = terms.get("until", {}).get(who, "")
+            if today < day < last:
+                yield day, f"the key of {who}, who approved waiver {one.waiver['id']}, ends"
 
 
 def told(

@@ -233,8 +233,8 @@ def _terms(pack: Mapping[str, Any], rule: Mapping[str, Any]) -> Dict[str, Any]:
     outcomes = excusable if isinstance(excusable, list) else ["fail"] if excusable else []
     if asked is None or not outcomes:
         return {}
-    approvers = {one["name"]: one["key"] for one in pack.get("approvers", ())}
-    return {"outcomes": outcomes, "min": asked["min"], "max_days": asked.get("max_days", 90), "approvers": approvers}
+    said = {"outcomes": outcomes, "min": asked["min"], "max_days": asked.get("max_days", 90)}
+    return {**said, **_approving(pack)}
 
 
 def _approval(pack: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
@@ -242,7 +242,14 @@ def _approval(pack: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
     asked = text_at(pack, "approval", "lock")
     if asked is None:
         return None
-    return {"min": asked["min"], "approvers": {one["name"]: one["key"] for one in pack.get("approvers", ())}}
+    return {"min": asked["min"], **_approving(pack)}
+
+
+def _approving(pack: Mapping[str, Any]) -> Dict[str, Any]:
+    """Who may approve by a pack, and until when, where a key ends."""
+    every = pack.get("approvers", ())
+    ends = {one["name"]: one["until"] for one in every if one.get("until")}
+    return {"approvers": {one["name"]: one["key"] for one in every}, **({"until": ends} if ends else {})}
 
 
 _USUAL = {"phase": "report", "effective_on": ""}

@@ -248,6 +248,13 @@ def _pattern(text: str) -> str:
     return "".join(words.get(one) or re.escape(one) for one in re.sub(r"[*]+", "*", text))
 
 
+def living(approvers: Mapping[str, str], until: Mapping[str, str], as_of: str) -> Dict[str, str]:
+    """Those of the approvers of a pack (name → key) whose key has not ended at a time. `until` is the day (UTC) from
+    whose first second on what a key signed counts no more. It is compared with the time that is asked about: an
+    envelope says by its signer's own word when it was made, and nobody else says it."""
+    return {name: key for name, key in approvers.items() if until.get(name, "~") > as_of[:10]}
+
+
 def about(statement: Mapping[str, Any], name: str) -> str:
     """The sha256 that a statement says of the subject of this name; "" where it says none."""
     return next((str(one["digest"]["sha256"]) for one in statement["subject"] if one.get("name") == name), "")

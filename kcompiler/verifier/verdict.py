@@ -272,7 +272,10 @@ def _are_terms(said: Mapping[str, Any]) -> bool:
     counts = all(type(said.get(name)) is int and said[name] >= 1 for name in ("min", "max_days"))
     known = isinstance(outcomes, list) and outcomes and set(outcomes) <= {"fail", "inconclusive", "not_evaluated"}
     named = isinstance(approvers, dict) and approvers and all(isinstance(one, str) for one in approvers.values())
-    return bool(counts and known and named) and said.keys() == {"outcomes", "min", "max_days", "approvers"}
+    ends = said.get("until", {})
+    ended = isinstance(ends, dict) and all(isinstance(one, str) for one in ends.values())
+    keys = said.keys() - {"until"}
+    return bool(counts and known and named and ended) and keys == {"outcomes", "min", "max_days", "approvers"}
 
 
 def _step(reference: Any) -> str:

@@ -190,8 +190,10 @@ def approvals(
 
 
 def approvers(given: Given, terms: Terms, as_of: str) -> List[str]:
-    """The names of those whose approvals count at a time: each a key of the pack, and neither author nor owner."""
-    waiver, names = given.waiver, {key: name for name, key in terms["approvers"].items()}
+    """The names of those whose approvals count at a time: each a key of the pack that has not ended, and neither author
+    nor owner."""
+    alive = signed.living(terms["approvers"], terms.get("until", {}), as_of)
+    waiver, names = given.waiver, {key: name for name, key in alive.items()}
     barred = {waiver["author"].casefold(), waiver["owner"].casefold()}
     seen: Dict[str, str] = {}
     for one in given.approvals:

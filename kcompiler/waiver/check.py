@@ -12,12 +12,13 @@ from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.policy import kinds
 from kcompiler.policy.load import LoadedPack
 from kcompiler.policy.obligation import Waivable
+from kcompiler.verifier import signed
 from kcompiler.verifier.waivers import SIGN
 from kcompiler.waiver import draft
 from kcompiler.waiver.approved import read
 from kcompiler.waiver.file import Waiver
 from kcompiler.waiver.load import Loaded
-from kcompiler.waiver.status import SOON, State, counted, days_left, ended, state
+from kcompiler.waiver.status import SOON, State, counted, days_left, days_to, ended, key_ends, state
 
 #: a magnitude of more than so many times the miss is wider than needed
 _WIDE = 2
@@ -103,7 +104,7 @@ def findings(
             )
     terms = [rules[name].terms for name in waiver.rules if name in rules]
     known = [each for each in terms if each is not None]
-    found += _signatures(one, known)
+    found += _signatures(one, known, as_of)
     found += _out_of_force(one, known, as_of, used)
     found += _not_needed(one, verdicts)
     return _once(found)
@@ -177,7 +178,7 @@ def _undone(one: Loaded, after: Waiver) -> Diagnostic:
     )
 
 
-def _signatures(one: Loaded, known: Sequence[Waivable]) -> Iterator[Diagnostic]:
+def _signatures(one: Loaded, known: Sequence[Waivable], as_of: str) -> Iterator[Diagnostic]:
     """Signatures that count for nobody, on the terms of each rule."""
     keys = {key for terms in known for key in terms.approvers.values()}
     good, refused = read(one.waiver, one.envelopes, keys)
@@ -185,6 +186,13 @@ def _signatures(one: Loaded, known: Sequence[Waivable]) -> Iterator[Diagnostic]:
     who = ", ".join(sorted({name for terms in known for name in terms.approvers}))
     for terms in known:
         said |= {(each.file, each.why) for each in counted(one.waiver, good, terms)[1]}
+        alive = signed.living(terms.approvers, terms.until, as_of)
+        over = {key: name for name, key in terms.approvers.items() if name not in alive}
+        said |= {
+            (each.file, f"the key of `{over[each.key]}` ended on {terms.until[over[each.key]]}")
+            for each in good
+            if each.key in over
+        }
     for file, why in sorted(said) if known else ():
         yield Diagnostic(
             code="KC6105",
@@ -228,14 +236,31 @@ def _out_of_force(one: Loaded, known: Sequence[Waivable], as_of: str, used: int)
             label="it excuses nothing yet",
             help=f"each who approves runs `kcompiler waiver approve {one.file} --key FILE`; of {who}",
         )
-    elif (left := days_left(one.waiver, as_of)) <= SOON:
-        yield one.tree.diagnostic(
-            "KC6110",
-            "/expires",
-            f"it ends in {left} day{'s' if left != 1 else ''}, on {one.waiver.expires}",
-            severity="warning",
-            help="mend what it excuses until then, or write another and have it approved",
-        )
+    else:
+        if (left := days_left(one.waiver, as_of)) <= SOON:
+            yield one.tree.diagnostic(
+                "KC6110",
+                "/expires",
+                f"it ends in {left} day{'s' if left != 1 else ''}, on {one.waiver.expires}",
+                severity="warning",
+                help="mend what it excuses until then, or write another and have it approved",
+            )
+        yield from _keys_end(one, known, as_of)
+
+
+def _keys_end(one: Loaded, known: Sequence[Waivable], as_of: str) -> Iterator[Diagnostic]:
+    """A key that takes the waiver with it when it ends."""
+    keys = {key for terms in known for key in terms.approvers.values()}
+    good, _ = read(one.waiver, one.envelopes, keys)
+    for who, day in sorted({each for terms in known if (each := key_ends(one.waiver, good, terms, as_of))}):
+        if (left := days_to(day, as_of)) <= SOON:
+            yield one.tree.diagnostic(
+                "KC6110",
+                "/id",
+                f"it ends in {left} day{'s' if left != 1 else ''}, on {day}, with the key of `{who}` who approved it",
+                severity="warning",
+                help="have it approved by somebody whose key lasts longer, or by a new key that the pack names",
+            )
 
 
 def _not_needed(one: Loaded, verdicts: Mapping[str, Mapping[str, Any]]) -> Iterator[Diagnostic]:

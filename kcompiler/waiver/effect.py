@@ -16,7 +16,7 @@ from kcompiler.policy.obligation import Waivable
 from kcompiler.waiver.approved import Approved, read
 from kcompiler.waiver.file import Waiver
 from kcompiler.waiver.load import Loaded
-from kcompiler.waiver.status import counted, ended, state
+from kcompiler.waiver.status import approving, ended, state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ def given(
 
 def approvers(one: Given, terms: Waivable, as_of: str) -> str:
     """The names of those whose approvals count at a time, with commas."""
-    return ", ".join(sorted(who for who, on in counted(one.waiver, one.approvals, terms)[0].items() if on <= as_of))
+    return ", ".join(approving(one.waiver, one.approvals, terms, as_of))
 
 
 def told(one: Given, used: Sequence[str]) -> dict[str, Any]:

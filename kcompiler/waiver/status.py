@@ -11,6 +11,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
 from kcompiler.policy.obligation import Waivable
+from kcompiler.verifier import signed
 from kcompiler.verifier.waivers import SIGN
 from kcompiler.waiver.approved import Approved, read
 from kcompiler.waiver.file import Revoked, Waiver
@@ -61,6 +62,21 @@ def counted(waiver: Waiver, approvals: Sequence[Approved], terms: Waivable) -> t
     return found, void
 
 
+def approving(waiver: Waiver, approvals: Sequence[Approved], terms: Waivable, as_of: str) -> list[str]:
+    """Those whose approvals count at a time: given by then, with a key that has not ended."""
+    alive = signed.living(terms.approvers, terms.until, as_of)
+    return sorted(who for who, on in counted(waiver, approvals, terms)[0].items() if on <= as_of and who in alive)
+
+
+def key_ends(waiver: Waiver, approvals: Sequence[Approved], terms: Waivable, as_of: str) -> tuple[str, str] | None:
+    """Name and day of the key with whose end too few approvals are left, before the waiver itself ends."""
+    ends = sorted((terms.until[who], who) for who in approving(waiver, approvals, terms, as_of) if who in terms.until)
+    for day, who in ends:
+        if day < waiver.expires and len(approving(waiver, approvals, terms, f"{day}T00:00:00Z")) < terms.min:
+            return who, day
+    return None
+
+
 def ended(waiver: Waiver, ends: Mapping[str, Mapping[str, Any]]) -> Waiver:
     """The waiver with its revocation by `ends` (id → `by`, `on`, `reason`), where its file tells of none or of a later
     one: what was revoked once stays so."""
@@ -84,7 +100,7 @@ def state(waiver: Waiver, approvals: Sequence[Approved], terms: Waivable, as_of:
         return State(status="pending", why=f"begins on {waiver.created}")
     if waiver.days > terms.max_days:
         return State(status="pending", why=f"lasts {waiver.days} days, and the pack allows {terms.max_days}")
-    count = sum(on <= as_of for on in counted(waiver, approvals, terms)[0].values())
+    count = len(approving(waiver, approvals, terms, as_of))
     if count < terms.min:
         return State(status="pending", why=f"{count} of {terms.min} approvals{SIGN}")
     if waiver.max_uses is not None and used >= waiver.max_uses:
@@ -94,7 +110,12 @@ def state(waiver: Waiver, approvals: Sequence[Approved], terms: Waivable, as_of:
 
 def days_left(waiver: Waiver, as_of: str) -> int:
     """Whole days until it ends; 0 and less when it has."""
-    return (date.fromisoformat(waiver.expires) - date.fromisoformat(as_of[:10])).days
+    return days_to(waiver.expires, as_of)
+
+
+def days_to(day: str, as_of: str) -> int:
+    """Whole days from a time to a day (2026-01-31)."""
+    return (date.fromisoformat(day) - date.fromisoformat(as_of[:10])).days
 
 
 def law(
