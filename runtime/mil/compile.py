@@ -14,6 +14,7 @@ from typing import Any, get_args
 import numpy as np
 
 from runtime.contract import BrokenEvidence
+from runtime.mil.control import Inner, Nested, branch, fast, loop
 from runtime.mil.description import shape_text
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.findings import Mismatch, Source, Watch
@@ -21,7 +22,7 @@ from runtime.mil.numerics import BY_NAME, Mode, inner_rounding, rounding
 from runtime.mil.ops.registry import Kernel, Op, Registry, find
 from runtime.mil.ops.state import STATE_OPS
 from runtime.mil.package import Package
-from runtime.mil.program import Argument, Feature, Function, Literal, Operation
+from runtime.mil.program import BLOCKS, Argument, Block, Feature, Function, Literal, Operation
 from runtime.mil.step import (
     MISFITS,
     Output,
@@ -72,11 +73,7 @@ class Compiler:
         with np.errstate(all="ignore"):
             for position, operation in enumerate(self.function.operations):
                 self.out.watch.position = position
-                self._place = f"{self.function.name}.{operation.name}"
-                try:
-                    self._operation(position, operation)
-                except MISFITS as error:
-                    raise misfit(operation.type, operation.name, self.function.name, error) from error
+                self._operation(position, operation)
         self._mark_dead()
         return self.out
 
@@ -96,8 +93,17 @@ class Compiler:
                 self.out.watch.mismatch(Mismatch(feature.name, "", "", "description", declared, actual))
 
     def _operation(self, position: int, operation: Operation) -> None:
+        self._place = f"{self.function.name}.{operation.name}"
+        try:
+            self._dispatch(position, operation)
+        except MISFITS as error:
+            raise misfit(operation.type, operation.name, self.function.name, error) from error
+
+    def _dispatch(self, position: int, operation: Operation) -> None:
         if operation.type == "const":
             self._const(operation)
+        elif operation.type in BLOCKS:
+            self._control(position, operation)
         elif operation.type in STATE_OPS:
             self._state_op(position, operation)
         else:
@@ -298,6 +304,69 @@ class Compiler:
             self.out.watch.integers(value, exact, output.source)
         if key is not None:
             self.package.cache[key] = kept
+
+    # --- blocks --------------------------------------------------------------------------------------------------
+
+    def _control(self, position: int, operation: Operation) -> None:
+        """A `cond` or `while_loop`. Its results are its blocks' outputs, and have their dtypes."""
+        parameter = "pred" if operation.type == "cond" else "loop_vars"
+        if set(operation.inputs) != {parameter}:
+            raise UnsupportedOp(
+                f"op {operation.type}: parameters {sorted(operation.inputs)}", op=operation.type, place=self._place
+            )
+        given = [self._operand(item) for item in operation.inputs[parameter]]
+        variables, declared = [slot for slot, _ in given], [kind.dtype for _, kind in operation.outputs]
+        first, second = (self._block(position, block) for block in operation.blocks)
+        (asked, _), (made, wanted) = first, second
+        if operation.type == "cond":
+            wrong = [dtype for _, dtype in given] != ["bool"] or asked.inputs or made.inputs or first[1] != wanted
+        else:
+            dtypes = [dtype for _, dtype in given]
+            entered = [[item.dtype for item in block.inputs] for block in operation.blocks]
+            wrong = entered != [dtypes, dtypes] or first[1] != ["bool"] or wanted != dtypes
+        if wrong or declared != wanted:
+            raise BrokenEvidence(
+                f"op {operation.type} ({self._place}): its blocks do not fit its operands or results",
+                subject="model.mlmodel",
+            )
+        operands = tuple(sorted({*variables, *asked.reads(), *made.reads()}))
+        outputs = []
+        for name, kind in operation.outputs:
+            slot = self._slot(name)
+            made_of = (*operands, *asked.outputs, *made.outputs)
+            source = Source(name, kind, slot, operation.type, operation.name, made_of, computes=False)
+            outputs.append(Output(slot, None, source))
+        targets = [output.slot for output in outputs]
+        if operation.type == "cond":
+            drive = branch(variables[0], asked, made, targets)
+        else:
+            drive = loop(variables, asked, made, targets)
+        step = Nested(
+            position=position,
+            op_type=operation.type,
+            op_name=operation.name,
+            operands=operands,
+            outputs=tuple(outputs),
+            raw=lambda _values, _state: None,
+            fast=fast(drive),
+            drive=drive,
+        )
+        self.out.steps.append(step)
+
+    def _block(self, position: int, block: Block) -> tuple[Inner, list[str]]:
+        """The compiled block and its outputs' dtypes. Its names are known inside it only."""
+        around, place = (self.types, self.out.slots, self.out.steps), self._place
+        self.types = {**self.types, **block.types}
+        self.out.slots, self.out.steps = dict(self.out.slots), []
+        try:
+            inputs = tuple(self._slot(feature.name) for feature in block.inputs)
+            for operation in block.operations:
+                self._operation(position, operation)
+            outputs = tuple(self.out.slots[name] for name in block.outputs)
+            inner = Inner(inputs, tuple(self.out.steps), outputs)
+            return inner, [self.types[name].dtype for name in block.outputs]
+        finally:
+            (self.types, self.out.slots, self.out.steps), self._place = around, place
 
     def _state_op(self, position: int, operation: Operation) -> None:
         form = STATE_OPS[operation.type]

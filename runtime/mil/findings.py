@@ -203,6 +203,12 @@ class Watch:
         if value.size and not np.isfinite(value).all():
             self._not_finite(value, source)
 
+    def entered(self, slot: int, value: Array) -> None:
+        """A value that a round of a loop starts with: what it holds is not the finding of the op that reads it."""
+        if value.dtype.kind == "f":
+            self._with_nan |= {slot} if np.isnan(value).any() else set()
+            self._with_inf |= {slot} if np.isinf(value).any() else set()
+
     def result(self, raw: Array, source: Source, rounded: Array | None = None) -> None:
         """One result before rounding: its shape against the declared one and, for floats, what is new in it. `rounded`
         is the result on the float16 grid, where it is known."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from runtime.contract import Refusal
 from runtime.mil.compile import Compiled, Compiler
+from runtime.mil.control import Nested
 from runtime.mil.description import excluded, shape_text
 from runtime.mil.findings import Findings, Source, Watch
 from runtime.mil.numerics import BY_NAME, MODES, Array, Mode, rounding
@@ -129,6 +130,11 @@ class Interpreter:
 
     def _watched(self, step: Step, values: Values, buffers: State, watch: Watch) -> None:
         watch.position = step.position
+        if isinstance(step, Nested):
+            step.drive(values, lambda inner: self._watched_inside(inner, values, buffers, watch))
+            for output in step.outputs:
+                watch.result(values[output.slot], output.source)
+            return
         found = results(step.raw(values, buffers))
         if step.op_type == "cast":
             watch.cast(values[step.operands[0]], step.outputs[0].source)
@@ -138,6 +144,12 @@ class Interpreter:
             rounded = None if output.rounding is None else output.rounding(raw)
             watch.result(raw, output.source, rounded)
             values[output.slot] = raw if rounded is None else rounded
+
+    def _watched_inside(self, step: Step, values: Values, buffers: State, watch: Watch) -> None:
+        """A step of a block, whose inputs may hold what an earlier round made."""
+        for slot in step.operands:
+            watch.entered(slot, np.asarray(values[slot]))
+        self._watched(step, values, buffers, watch)
 
     def _enter(self, values: Values, inputs: Mapping[str, Array], watch: Watch | None) -> None:
         declared = {feature.name for feature in self.function.inputs}

@@ -10,7 +10,7 @@ import numpy as np
 
 from runtime.contract import BrokenEvidence
 from runtime.mil.numerics import BY_NAME, Array
-from runtime.mil.program import BlobRef, Function, Literal, Operation, ValueType
+from runtime.mil.program import BlobRef, Function, Literal, Operation, ValueType, walk
 
 #: reads a literal's elements
 Elements = Callable[[Literal], Array | str]
@@ -56,9 +56,9 @@ def stored_weights(function: Function, elements: Elements) -> list[StoredWeight]
     """Every stored constant, in program order: compressed weights, consts in the blob file, and float consts of rank 1
     or more. Raises BrokenEvidence for a compressed constant without data."""
     consumers = _consumers(function)
-    makers = {name: operation for operation in function.operations for name, _ in operation.outputs}
+    makers = {name: operation for operation in walk(function.operations) for name, _ in operation.outputs}
     found = []
-    for operation in function.operations:
+    for operation in walk(function.operations):
         name = operation.outputs[-1][0] if operation.outputs else ""
         readers = tuple(consumers.get(name, ()))
         if operation.type == "const":
@@ -74,7 +74,7 @@ def stored_weights(function: Function, elements: Elements) -> list[StoredWeight]
 
 def _consumers(function: Function) -> dict[str, list[Consumer]]:
     found: dict[str, list[Consumer]] = {}
-    for operation in function.operations:
+    for operation in walk(function.operations):
         for argument in (argument for group in operation.inputs.values() for argument in group):
             if isinstance(argument, str):
                 found.setdefault(argument, []).append(Consumer(operation.type, operation.name))

@@ -1,14 +1,14 @@
 """A parsed MIL protobuf → typed, immutable functions: inputs, states, outputs and operations in execution order.
 
 Reads only the messages generated from Apple's `MIL.proto`; nothing of the converter is used. What the interpreter does
-not model (nested blocks, variadic dimensions, unknown attributes and dtypes) raises `UnsupportedOp`; what contradicts
+not model (variadic dimensions, unknown attributes and dtypes) raises `UnsupportedOp`; what contradicts
 itself raises `BrokenEvidence`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -28,6 +28,8 @@ Message = Any
 Shape = tuple[int | None, ...]
 
 _OPSET = re.compile(r"CoreML(\d+)\Z")
+#: control-flow ops → how many blocks they hold: (then, else) and (condition, body)
+BLOCKS = {"cond": 2, "while_loop": 2}
 #: opsets whose ops are modelled: CoreML5 = iOS15, 6 = iOS16, 7 = iOS17, 8 = iOS18, 9 = iOS26
 OPSETS = range(5, 10)
 
@@ -91,6 +93,31 @@ class Operation:
     name: str
     inputs: Mapping[str, tuple[Argument, ...]]
     outputs: tuple[tuple[str, ValueType], ...]
+    #: programs inside a control-flow op; they read the values around them, and nothing around them reads theirs
+    blocks: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A program inside an op: its inputs, its operations in order and the names of its outputs."""
+
+    inputs: tuple[Feature, ...]
+    operations: tuple[Operation, ...]
+    outputs: tuple[str, ...]
+
+    @cached_property
+    def types(self) -> Mapping[str, ValueType]:
+        """Declared type of its inputs and of its operations' results, without those of blocks inside it."""
+        found = {name: ValueType(dtype, shape) for name, shape, dtype in self.inputs}
+        return found | {name: kind for operation in self.operations for name, kind in operation.outputs}
+
+
+def walk(operations: Iterable[Operation]) -> Iterator[Operation]:
+    """Every operation, those inside an op before it."""
+    for operation in operations:
+        for block in operation.blocks:
+            yield from walk(block.operations)
+        yield operation
 
 
 @dataclass(frozen=True)
@@ -138,20 +165,42 @@ def _function(name: str, message: Message) -> Function:
         kind = value_type(item.type, place=f"{name}.{item.name}")
         (states if kind.state else inputs).append(Feature(item.name, kind.shape, kind.dtype))
         _define(defined, item.name, kind, name)
-    operations = []
-    for item in block.operations:
-        operation = _operation(item, name)
-        for argument in (argument for group in operation.inputs.values() for argument in group):
-            if isinstance(argument, str) and argument not in defined:
-                raise _broken(f"op {operation.name} reads {argument!r} before it is defined", name)
-        for output, kind in operation.outputs:
-            _define(defined, output, kind, name)
-        operations.append(operation)
+    operations = _operations(block.operations, defined, name)
     missing = [output for output in block.outputs if output not in defined]
     if missing:
         raise _broken(f"output {missing[0]!r} is never defined", name)
     outputs = tuple(Feature(output, defined[output].shape, defined[output].dtype) for output in block.outputs)
-    return Function(name, int(match[1]), tuple(inputs), tuple(states), outputs, tuple(operations))
+    return Function(name, int(match[1]), tuple(inputs), tuple(states), outputs, operations)
+
+
+def _operations(messages: Iterable[Message], defined: dict[str, ValueType], function: str) -> tuple[Operation, ...]:
+    """The operations in order; their results join `defined`, which holds what they may read."""
+    operations = []
+    for item in messages:
+        operation = _operation(item, function, defined)
+        for argument in (argument for group in operation.inputs.values() for argument in group):
+            if isinstance(argument, str) and argument not in defined:
+                raise _broken(f"op {operation.name} reads {argument!r} before it is defined", function)
+        for output, kind in operation.outputs:
+            _define(defined, output, kind, function)
+        operations.append(operation)
+    return tuple(operations)
+
+
+def _block(message: Message, around: Mapping[str, ValueType], function: str, op_name: str) -> Block:
+    """A block of the op `op_name`, which may read what is defined `around` it."""
+    if message.attributes:
+        raise UnsupportedOp(f"op {op_name}: block attributes are not modelled", op="block", place=function)
+    defined, inputs = dict(around), []
+    for item in message.inputs:
+        kind = value_type(item.type, place=f"{function}.{item.name}")
+        inputs.append(Feature(item.name, kind.shape, kind.dtype))
+        _define(defined, item.name, kind, function)
+    operations = _operations(message.operations, defined, function)
+    missing = [output for output in message.outputs if output not in defined]
+    if missing:
+        raise _broken(f"op {op_name}: output {missing[0]!r} of a block is never defined", function)
+    return Block(tuple(inputs), operations, tuple(message.outputs))
 
 
 def _define(defined: dict[str, ValueType], name: str, kind: ValueType, function: str) -> None:
@@ -164,13 +213,15 @@ def _broken(message: str, function: str) -> BrokenEvidence:
     return BrokenEvidence(f"function {function}: {message}", subject="model.mlmodel")
 
 
-def _operation(message: Message, function: str) -> Operation:
+def _operation(message: Message, function: str, defined: Mapping[str, ValueType]) -> Operation:
     attributes = dict(message.attributes)
     name = attributes.pop("name", None)
     label = _string(name) if name is not None else (message.outputs[0].name if message.outputs else message.type)
     place = f"{function}.{label}"
-    if message.blocks:
+    if message.blocks and message.type not in BLOCKS:
         raise UnsupportedOp(f"op {message.type} ({place}) has nested blocks", op=message.type, place=place)
+    if len(message.blocks) != BLOCKS.get(message.type, 0):
+        raise _broken(f"op {message.type} ({label}) has {len(message.blocks)} blocks", function)
     inputs = {
         parameter: tuple(_argument(binding, message.type, place) for binding in group.arguments)
         for parameter, group in sorted(message.inputs.items())
@@ -188,7 +239,8 @@ def _operation(message: Message, function: str) -> Operation:
     if empty or (message.type == "const" and (set(inputs) != {"val"} or len(message.outputs) != 1)):
         raise _broken(f"op {message.type} ({label}) has parameters {sorted(inputs)}", function)
     outputs = tuple((item.name, value_type(item.type, place=place)) for item in message.outputs)
-    return Operation(message.type, label, inputs, outputs)
+    blocks = tuple(_block(block, defined, function, label) for block in message.blocks)
+    return Operation(message.type, label, inputs, outputs, blocks)
 
 
 def _argument(binding: Message, op: str, place: str) -> Argument:

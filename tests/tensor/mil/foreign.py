@@ -158,23 +158,6 @@ MODELS |= {
     "dinov2": vision("Dinov2Model", "Dinov2Config"),
     "clip_vision": vision("CLIPVisionModel", "CLIPVisionConfig"),
     "clip_text": text("CLIPTextModel", "CLIPTextConfig", eos_token_id=2),
-    "swin": Foreign(
-        hugging(
-            "SwinModel",
-            "SwinConfig",
-            {
-                "embed_dim": 16,
-                "depths": [1, 1],
-                "num_heads": [2, 2],
-                "window_size": 2,
-                "patch_size": 4,
-                "image_size": 32,
-                "attn_implementation": "eager",
-            },
-            "pixel_values",
-        ),
-        (IMAGE,),
-    ),
     "hf_convnext": vision("ConvNextModel", "ConvNextConfig", hidden_sizes=[8, 16], depths=[1, 1], num_stages=2),
     "hf_resnet": vision(
         "ResNetForImageClassification",

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.numerics import Array
+from tests.longer import LONG
 from tests.tensor.mil import cases
 from tests.tensor.mil.cases import Draw
 from tests.tensor.mil.support import declared_by_coremltools, run_op
 
 F = torch.nn.functional
-few = settings(max_examples=20, derandomize=True, deadline=None, database=None)
+few = settings(max_examples=100 if LONG else 8, derandomize=True, deadline=None, database=None)
 
 
 def same(op_type: str, opset: int, dynamic: dict[str, Array], static: dict[str, Any], *wanted: torch.Tensor) -> None:
