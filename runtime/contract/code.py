@@ -47,6 +47,7 @@ TRAINING = (
 MIL = (
     "runtime.mil.blob",
     "runtime.mil.compile",
+    "runtime.mil.control",
     "runtime.mil.description",
     "runtime.mil.errors",
     "runtime.mil.findings",
