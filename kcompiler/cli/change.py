@@ -182,28 +182,42 @@ def _name(tree: Tree | None, spec: Path, profile: str) -> str:
 
 def _then(home: Project, base: str, place: str, profile: str) -> dict[str, int]:
     """What a spec of a revision bounds. Raises _Unreadable."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch).resolve()
+        texts = _laid(home, base, place, root)
+        made = composed(root, root / place, profile)
+        if made is None:
+            raise _Unreadable(any(_MAY_BIND.search(one) for one in texts.values()))
+        return _of(made)
+
+
+def composed_then(home: Project, base: str, place: str, profile: str) -> Tree | None:
+    """A spec as it was in a revision, with its fragments and its profile; None where it cannot be read."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch).resolve()
+        _laid(home, base, place, root)
+        return composed(root, root / place, profile)
+
+
+def _laid(home: Project, base: str, place: str, root: Path) -> dict[Path, bytes]:
+    """Lay a spec of a revision and its fragments below a folder; what was written."""
     from kcompiler import source
     from kcompiler.cli.revision import git, text
 
     data = text(home.root, base, place)
     tree, _ = source.load(place, data)
     entries = tree.data.get("include") if tree is not None and isinstance(tree.data, dict) else None
-    with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch).resolve()
-        own = root / place
-        texts = {own: data}
-        for one in entries if isinstance(entries, list) else ():
-            path = Path(os.path.normpath(own.parent / str(one.get("path") if isinstance(one, dict) else "")))
-            shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
-            if shown and git("ls-tree", base, f"./{shown}", at=home.root):
-                texts[path] = text(home.root, base, shown)
-        for path, data in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        made = composed(root, own, profile)
-        if made is None:
-            raise _Unreadable(any(_MAY_BIND.search(one) for one in texts.values()))
-        return _of(made)
+    own = root / place
+    texts = {own: data}
+    for one in entries if isinstance(entries, list) else ():
+        path = Path(os.path.normpath(own.parent / str(one.get("path") if isinstance(one, dict) else "")))
+        shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
+        if shown and git("ls-tree", base, f"./{shown}", at=home.root):
+            texts[path] = text(home.root, base, shown)
+    for path, data in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return texts
 
 
 def _places(home: Project, spec: Path, name: str, base: str) -> list[str]:

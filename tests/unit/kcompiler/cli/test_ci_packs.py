@@ -169,6 +169,7 @@ def test_what_a_spec_was_asked_may_not_go_with_its_pack_its_tier_or_its_name(
     shutil.rmtree(place.parent)
     Path("generated/renamed").mkdir()
     Path("generated/renamed/plan.lock").write_text(json.dumps(made))
+    edit("specs/a.yaml", "name: answers,", "name: renamed,")
     found = ci(1)["policy diff"]
     assert {one["rule"]: one["way"] for one in found["data"]["asked"]} == {**gone, "renamed/risk_tier": "weaker"}
     words = [word for rule in [*gone, "renamed/risk_tier"] for word in ("--allow-weaker", rule, "the lab is closed")]
@@ -177,6 +178,7 @@ def test_what_a_spec_was_asked_may_not_go_with_its_pack_its_tier_or_its_name(
     assert {one["allowed"] for one in parts["policy diff"]["data"]["asked"]} == {"the lab is closed"}
     # the same lock, and one that cannot be read then
     shutil.rmtree("generated/renamed")
+    edit("specs/a.yaml", "name: renamed,", "name: answers,")
     git("checkout", "-q", "generated")
     assert ci(1)["policy diff"]["data"]["asked"] == []
     text = place.read_text()

@@ -51,7 +51,7 @@ class Repository:
         plan = self.planned[packs]
         plan = plan | {"asked": {**plan["asked"], "name": name, "spec": file}, "budgets": BUDGETS | budgets}
         (self.home / file).parent.mkdir(parents=True, exist_ok=True)
-        (self.home / file).write_text(f"kind: {name}\n")
+        (self.home / file).write_text(f"metadata: {{name: {name}}}\n")
         lock = self.home / "generated" / name / "plan.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         lock.write_text(json.dumps(plan))
@@ -138,7 +138,7 @@ def test_a_spec_that_is_gone_is_weaker(home: Repository, capsys: pytest.CaptureF
     assert weaker(part) == {"a/spec": "removed"}
     assert part["data"]["asked"][0]["lock"] == "generated/a/plan.lock"
     assert capsys.readouterr().err.splitlines()[-1].endswith("next=git show HEAD:./specs/a.yaml")
-    assert git("show", "HEAD:./specs/a.yaml") == "kind: a"
+    assert git("show", "HEAD:./specs/a.yaml") == "metadata: {name: a}"
     assert home.ci(0, "specs/old.yaml", allow=("a/spec",))["outcome"] == "ok"
 
 
@@ -195,3 +195,137 @@ def test_a_higher_budget_is_weaker(home: Repository, budget: str, was: Any, now:
     assert (row["rule"], row["way"], row["weakens"]) == (f"a/budgets.{budget}", way, worse)
     if worse:
         assert home.ci(0, "specs/a.yaml", allow=(f"a/budgets.{budget}",))["outcome"] == "ok"
+
+
+def own_lock(home: Repository) -> str:
+    home.spec("specs/a.yaml", "b", LAX)
+    return "specs/a.yaml"
+
+
+def a_file_that_is_no_spec(home: Repository) -> str:
+    home.spec("specs/b.yaml", "b", LAX)
+    Path("specs/a.yaml").write_text("{}\n")
+    shutil.rmtree("generated/a")
+    return "specs/b.yaml"
+
+
+def a_file_of_another_name_and_the_lock(home: Repository) -> str:
+    home.spec("specs/b.yaml", "b", LAX)
+    Path("specs/a.yaml").write_text("metadata: {name: other}\n")
+    return "specs/b.yaml"
+
+
+def a_file_that_cannot_be_read(home: Repository) -> str:
+    home.spec("specs/b.yaml", "b", LAX)
+    Path("specs/a.yaml").write_text("metadata: [\n")
+    return "specs/b.yaml"
+
+
+def a_spec_that_its_lock_is_not_of(home: Repository) -> str:
+    home.spec("specs/b.yaml", "b", LAX)
+    Path("specs/a.yaml").write_text("metadata: {name: a}\npolicies: []\n")
+    return "specs/b.yaml"
+
+
+def a_spec_without_its_lock(home: Repository) -> str:
+    home.spec("specs/b.yaml", "b", LAX)
+    shutil.rmtree("generated/a")
+    return "specs/b.yaml"
+
+
+def a_laxer_spec_that_is_not_asked(home: Repository) -> str:
+    home.spec("specs/b.yaml", "b", LAX)
+    home.spec("specs/a.yaml", "a", LAX)
+    return "specs/b.yaml"
+
+
+def a_root_that_is_another(home: Repository) -> str:
+    home.spec("specs/a.yaml", "a", LAX)
+    Path("specs/.kcompiler").mkdir()
+    shutil.move("generated", "specs/generated")
+    place = Path("specs/generated/a/plan.lock")
+    place.write_text(place.read_text().replace('"spec": "specs/a.yaml"', '"spec": "a.yaml"'))
+    return "specs/a.yaml"
+
+
+def a_folder_of_another_name(home: Repository) -> str:
+    home.spec("specs/a.yaml", "a", LAX)
+    Path("lab/.kcompiler").mkdir(parents=True)
+    shutil.move("specs", "lab/specs")
+    shutil.move("generated", "lab/generated")
+    return "lab/specs/a.yaml"
+
+
+@pytest.mark.parametrize(
+    "stays",
+    [
+        own_lock,
+        a_file_that_is_no_spec,
+        a_file_of_another_name_and_the_lock,
+        a_file_that_cannot_be_read,
+        a_spec_that_its_lock_is_not_of,
+        a_spec_without_its_lock,
+        a_laxer_spec_that_is_not_asked,
+        a_root_that_is_another,
+        a_folder_of_another_name,
+    ],
+)
+def test_what_stays_behind_hides_nothing(home: Repository, stays: Any) -> None:
+    spec = stays(home)
+    lost = weaker(home.ci(1, spec))
+    assert lost
+    assert all(rule.startswith("data/") for rule in lost)
+
+
+def test_a_profile_that_is_called_otherwise_is_held_to_what_it_was_asked(home: Repository) -> None:
+    def profiles(name: str) -> None:
+        Path("specs/a.yaml").write_text(f"metadata: {{name: a}}\nprofiles: {{{name}: {{}}}}\n")
+
+    home.spec("specs/a.yaml", "a@full")
+    profiles("full")
+    home.commit()
+    home.spec("specs/a.yaml", "a@whole", LAX)
+    profiles("whole")
+    lost = weaker(home.ci(1, "specs/a.yaml"))
+    assert lost
+    assert all(rule.startswith("data/") for rule in lost)
+    # without another it is gone
+    shutil.rmtree("generated/a@whole")
+    assert weaker(home.ci(1, "specs/a.yaml")) == {"a@full/spec": "removed"}
+
+
+def test_what_had_stayed_behind_asks_nothing(home: Repository) -> None:
+    home.spec("specs/a.yaml", "b")
+    home.commit()
+    assert home.ci(0, "specs/a.yaml")["data"]["left_behind"] == ["generated/a/plan.lock"]
+    assert "is of specs/a.yaml, which makes no plan called a: remove it" in Path("out/summary.md").read_text()
+    shutil.rmtree("generated/a")
+    assert home.ci(0, "specs/a.yaml")["data"] | {"base": ""} == {
+        "base": "",
+        "rules": [],
+        "left_behind": [],
+        "asked": [],
+    }
+    # another project of the repository, that is there as it was, is none of ours
+    Path("lab/.kcompiler").mkdir(parents=True)
+    home.spec("lab/specs/a.yaml", "a", LAX)
+    shutil.move("generated/a", "lab/generated/a")
+    place = Path("lab/generated/a/plan.lock")
+    place.write_text(place.read_text().replace("lab/specs/a.yaml", "specs/a.yaml"))
+    assert home.ci(0, "lab/specs/a.yaml")["data"]["asked"] == []
+    assert _main(["ci", "specs/a.yaml", "lab/specs/a.yaml", "--to", "out", "--base", "HEAD"]) == 2
+    assert json.loads(Path("out/packs.json").read_text())["outcome"] == "usage"
+
+
+def test_a_root_that_a_clone_takes_from_git_is_told(home: Repository) -> None:
+    Path("lab/.kcompiler").mkdir(parents=True)
+    home.spec("lab/specs/c.yaml", "c")
+    shutil.move("generated/c", "lab/generated/c")
+    place = Path("lab/generated/c/plan.lock")
+    place.write_text(place.read_text().replace("lab/specs/c.yaml", "specs/c.yaml"))
+    home.commit()
+    assert home.ci(0, "lab/specs/c.yaml")["data"]["asked"] == []
+    Path("lab/.kcompiler").rmdir()
+    (row,) = home.ci(1, "lab/specs/c.yaml")["data"]["asked"]
+    assert (row["rule"], row["way"]) == ("c/spec", "removed")
+    assert "`mkdir lab/.kcompiler`" in row["what"]
