@@ -17,6 +17,7 @@ from kcompiler.audit.finding import Audit, Finding, differs
 from kcompiler.lock import plan_digest
 from kcompiler.policy import evidence as policy_evidence
 from kcompiler.project import Project
+from kcompiler.verifier.records import pinned
 from kcompiler.waiver import Waivers
 
 __all__ = ["Audit", "Finding", "audit"]
@@ -89,6 +90,7 @@ def audit(
         identity,
         at_hand=at_hand,
         now=now,
+        pin=pinned((line.content for line in known or ()), identity),
     )
     checked = {
         "steps": len(used),

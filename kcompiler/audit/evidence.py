@@ -225,13 +225,14 @@ def verdict(
     *,
     at_hand: Callable[[Mapping[str, Any]], tuple[Waivers, list[Finding]]] = _no_waivers,
     now: str = "",
+    pin: str = "",
 ) -> tuple[str, list[Finding]]:
     """The word of the verdict that the judge gives now, and whether the recorded one says the same, byte for byte.
 
     `identity` is the digest of the plan. `opened` is when the run began, by its journal. A verdict as of an earlier
     time would leave out rules that were in force, or have a waiver that was over; one as of a later time is only
     stricter, as far as that time has come: `now` is when the audit is made. `at_hand` says with which waivers a
-    recorded verdict was given.
+    recorded verdict was given, `pin` the digest of its text, by the journal; "" where that does not say it.
     """
     recorded: Any = None
     findings: list[Finding] = []
@@ -262,6 +263,8 @@ def verdict(
         ]
         if not findings and text != again.dump().encode():
             findings = [differs("KA32", subject, "the text is not as the judge writes it")]
+        if not findings and pin and digest.of_bytes(text) != pin:
+            findings = [differs("KA32", subject, "it is not the verdict that the journal says was given")]
     return again.verdict, [*about, *findings]
 
 

@@ -213,9 +213,7 @@ def carried_out(
 
     require(made, home)
     excuses.remember(home)
-    verdict_of = judge_of(made, home)
-    run, signal = _carried_out(made, home, verdict_of, only, force, watch)
-    verdict = verdict_of(run.texts)
+    run, verdict, signal = _carried_out(made, home, only, force, watch)
     # also after an interruption: an old PASS must not stand beside the evidence of a part
     write(home, home.verdict(made["asked"]["name"]), verdict.dump())
     excuses.keep(made, home)
@@ -231,7 +229,7 @@ def aside(part: dict[str, Any], home: project.Project, again: str) -> Run:
 
     require(part, home)
     with watched(part) as watch:
-        run, signal = _carried_out(part, home, judge_of(part, home), None, [], watch, evidence=False)
+        run, _, signal = _carried_out(part, home, None, [], watch, evidence=False)
     errors(run)
     if run.outcome == "interrupted":
         raise Outcome(128 + (signal or 2), "interrupted", again)
@@ -243,16 +241,20 @@ def aside(part: dict[str, Any], home: project.Project, again: str) -> Run:
 def _carried_out(
     made: dict[str, Any],
     home: project.Project,
-    verdict_of: Callable[..., Any],
     only: list[str] | None,
     force: list[str],
     watch: Watch,
     *,
     evidence: bool = True,
-) -> tuple[Run, int]:
+) -> tuple[Run, Any, int]:
+    """What became of it, the verdict on everything, which the journal names, and the signal that stopped it."""
     from dataclasses import asdict
 
+    from runtime import digest
     from runtime.machine import apply as machine
+
+    verdict_of = judge_of(made, home)
+    last: list[Any] = []
 
     if not gc.isenabled():
         # what compiling has made stays to the end: only what comes now is looked at
@@ -260,10 +262,10 @@ def _carried_out(
         gc.enable()
 
     def judged(reports: Mapping[str, bytes], steps: Collection[str] | None) -> list[dict[str, Any]]:
-        outcomes = verdict_of(reports, steps).outcomes
+        last[:] = [verdict_of(reports, steps)]
         return [
             {**asdict(item), "blocking": item.mode == "block" and not item.advisory and item.outcome != "waived"}
-            for item in outcomes
+            for item in last[0].outcomes
         ]
 
     try:
@@ -278,6 +280,7 @@ def _carried_out(
                     force=force,
                     stop_requested=stop,
                     evidence=evidence,
+                    verdict=lambda: digest.of_bytes(last[0].dump().encode()),
                 )
             except KeyboardInterrupt:
                 raise _cut(made, home, stop.signal) from None
@@ -293,7 +296,7 @@ def _carried_out(
         raise evidence_broken(broken) from None
     except machine.StorageFailed as failed:
         raise Outcome(6, "storage-failed", "free space or mend the disk, then kcompiler apply", f"{failed}") from None
-    return run, stop.signal
+    return run, last[0], stop.signal
 
 
 def _cut(made: Mapping[str, Any], home: project.Project, signal: int) -> Outcome:

@@ -33,6 +33,7 @@ MODULES = (
     "approvals",
     "forecast",
     "excused",
+    "said_again",
     "sealed",
     "texts",
     "main",

@@ -2,7 +2,8 @@
 
     python3 -I verify.py BUNDLE.zip [--key ALLOWED_SIGNERS] [--revoked FILE] [--head HEX] [--as-of TIME]
 
-  0  sound: all that is recorded was recomputed, and somebody vouches for it: a key of --key, or --head
+  0  sound: all that is recorded was recomputed, and somebody vouches for it: a key of --key, or --head. The words in
+     which a verdict explains an outcome are not made again: they are those that the journal says were given
   1  disagreement: sound parts do not say the same, or the run is unfinished
   2  could not answer: wrong words, a file that cannot be read, something that is not recomputed here
   3  evidence broken: damage, loss or forgery; a signature that is not good
@@ -19,7 +20,19 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from kcompiler.verifier import approvals, excused, facts, forecast, records, sealed, starts, texts, verdict, waivers
+from kcompiler.verifier import (
+    approvals,
+    excused,
+    facts,
+    forecast,
+    records,
+    said_again,
+    sealed,
+    starts,
+    texts,
+    verdict,
+    waivers,
+)
 from kcompiler.verifier.reading import digest_of, digest_of_bytes, digest_of_files, strict, text_at
 from kcompiler.verifier.records import Finding
 from kcompiler.verifier.sealed import JOURNAL, MANIFEST, PACKS, SCHEMAS, Trust, opened, trusted, vouched
@@ -142,7 +155,9 @@ def _contents(
     findings += found
     counts = {"steps": len(used), "reports": len(read), "obligations": len(plan["obligations"]), "lines": len(known)}
     read.update({step: schemas.evidence(facts.dump(one)) for step, one in facts.reports(plan).items()})
-    word, found = _verdict(said, recorded, plan, read, identity, (opened, trust.as_of), held)
+    word, found = said_again.compared(said, recorded, plan, read, identity, (opened, trust.as_of), held)
+    if begun:
+        findings += said_again.kept(files[recorded], recorded, records.pinned([one.content for one in known], identity))
     return word, counts, [*findings, *found], _standing(plan, read, identity, trust.as_of, held, said)
 
 
@@ -172,7 +187,7 @@ def _schemas(files: Mapping[str, bytes], plan: Mapping[str, Any], lock: str) -> 
     ]
     if found:
         raise Unsound(found)
-    made = verdict.Schemas({name: strict(data) for name, data in raw.items()})
+    made = verdict.Schemas({name: strict(data) for name, data in raw.items()}, pins)
     if wrong := made.shapes.wrong(plan, made.of["plan"]):
         raise Unsound([broken(lock, f"it does not satisfy its schema at {wrong}")])
     return made
@@ -351,60 +366,6 @@ def _standing(
         return verdict.verdict(read, asked, identity, moment, held).word or "not recomputed"
 
     return forecast.told(asked, held, as_of, at, recorded["verdict"])
-
-
-def _verdict(
-    recorded: Any,
-    subject: str,
-    plan: Mapping[str, Any],
-    read: Mapping[str, verdict.Evidence],
-    identity: str,
-    between: Tuple[str, str],
-    held: waivers.Waivers,
-) -> Tuple[str, List[Finding]]:
-    """The recomputed word, and where the recorded verdict says something else. It is of a time `between` the beginning
-    of the run and the audit."""
-    found: List[Finding] = []
-    dated = bool(held.given) or any(one.get("effective_on") for one in plan["obligations"])
-    as_of = recorded["as_of"] if dated else None
-    if as_of is not None and as_of < between[0]:
-        found.append(differs(f"{subject}#/as_of", f"judged as of {as_of}, and the run began at {between[0]}"))
-        as_of = between[0]
-    elif as_of is not None and as_of > between[1]:
-        found.append(differs(f"{subject}#/as_of", f"judged as of {as_of}, and it is {between[1]}"))
-        as_of = between[1]
-    now = verdict.verdict(read, plan["obligations"], identity, as_of, held)
-    found += [("unknown", subject, f"not recomputed: {one}") for one in now.unknown]
-    told: Dict[str, Any] = {
-        "lock": identity,
-        "obligations": digest_of(plan["obligations"], "kc.obligations.v1"),
-        "reports": {step: one.digest for step, one in read.items()},
-    }
-    if not now.unknown:
-        told.update({"verdict": now.word, "exit_code": now.code, "counts": now.counts, "as_of": as_of})
-        told["waivers"] = list(now.waivers) or None
-    found += [
-        differs(f"{subject}#/{key}", "recomputed, it is another")
-        for key, one in told.items()
-        if recorded.get(key) != one
-    ]
-    if len(recorded["outcomes"]) != len(now.outcomes):
-        found.append(differs(f"{subject}#/outcomes", "not one for each obligation"))
-    for number, (old, new) in enumerate(zip(recorded["outcomes"], now.outcomes)):
-        same = (old["rule"], old["step"], old["mode"]) == (new.rule, new.step, new.mode)
-        pin = digest_of(plan["obligations"][number], "kc.obligation.v1")
-        if (
-            not same
-            or old["obligation"] != pin
-            or (new.word != verdict.NOT_RECOMPUTED and _told(old) != (new.word, new.blocks, new.waivable, new.waiver))
-        ):
-            said = f"rule `{new.rule}` on step `{new.step}`: recorded {old['outcome']}, recomputed {new.word}"
-            found.append(differs(f"{subject}#/outcomes/{number}", said))
-    return now.word, found
-
-
-def _told(outcome: Mapping[str, Any]) -> Tuple[Any, ...]:
-    return outcome["outcome"], outcome["blocks"], outcome.get("waivable", False), outcome.get("waiver")
 
 
 # --- the command line

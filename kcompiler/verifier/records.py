@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from kcompiler.verifier import facts, ledger
 from kcompiler.verifier.reading import digest_of, digest_of_files, strict, text_at
@@ -59,6 +59,19 @@ def line_of(text: bytes) -> Line:
     if any(type(content[key]) is not kind for key, kind in _KEYS.items()):
         raise ValueError("a key of the line has the wrong type")
     return Line(text, stated, content)
+
+
+def pinned(known: Iterable[Mapping[str, Any]], plan: str) -> str:
+    """The digest of the verdict's text that the newest run of the plan with this digest gave, by what the lines of the
+    journal hold; "" where none names it."""
+    runs, found = set(), ""
+    for content in known:
+        data = content["data"]
+        if content["type"] == "run_opened" and data.get("plan") == plan:
+            runs.add(content["run"])
+        elif content["type"] == "gate_evaluated" and content["run"] in runs and data.get("step") == "":
+            found = str(data.get("verdict") or found)
+    return found
 
 
 def chain(data: bytes, head: bytes, subject: str) -> Tuple[List[Line], List[Finding]]:

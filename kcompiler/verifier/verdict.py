@@ -44,6 +44,8 @@ class Evidence(NamedTuple):
     report: Optional[Report]
     problem: str = ""
     unknown: str = ""
+    #: name and digest of each schema that it was checked against
+    schemas: Tuple[Tuple[str, str], ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -60,6 +62,12 @@ class Outcome(NamedTuple):
     waiver: Optional[Dict[str, str]] = None
     #: it is about what the plan says of itself, or a step that begins, and no evidence of anything that was made
     early: bool = False
+    #: why what would block does not yet: `until 2026-12-01`, `until release`
+    advisory: str = ""
+    #: it rests on a judge who is not believed
+    doubted: bool = False
+    #: nobody can read the obligation
+    malformed: bool = False
 
 
 class Verdict(NamedTuple):
@@ -77,8 +85,8 @@ class Verdict(NamedTuple):
 class Schemas:
     """The published schemas by name (`report.run`), as parsed."""
 
-    def __init__(self, schemas: Mapping[str, Any]) -> None:
-        self.of = schemas
+    def __init__(self, schemas: Mapping[str, Any], pins: Mapping[str, str]) -> None:
+        self.of, self.pins = schemas, pins
         self.shapes = Shapes(schemas)
 
     def evidence(self, data: bytes) -> Evidence:
@@ -93,14 +101,21 @@ class Schemas:
             return Evidence(pin, artifact, None, unknown=str(why))
         except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as why:
             return Evidence(pin, artifact, None, f"it cannot be read: {why}")
-        return Evidence(pin, artifact, None if problem else content, problem)
+        if problem:
+            return Evidence(pin, artifact, None, problem)
+        names = dict.fromkeys(("report", self._name(content)))
+        return Evidence(pin, artifact, content, schemas=tuple((name, self.pins[name]) for name in names))
+
+    def _name(self, content: Mapping[str, Any]) -> str:
+        """The schema that binds a report: of its kind, else of all reports, such as one that says it is forged."""
+        name = f"report.{content['kind']}"
+        return name if name in self.of and text_at(content, "environment", "forged") is not True else "report"
 
     def _problem(self, content: Any) -> str:
         kind = content.get("kind") if isinstance(content, dict) else None
         if not isinstance(kind, str) or not _KIND.match(kind):
             return "it names no report kind"
-        forged = text_at(content, "environment", "forged") is True
-        name = f"report.{kind}" if not forged and f"report.{kind}" in self.of else "report"
+        name = self._name(content)
         wrong = self.shapes.wrong(content, self.of[name])
         if wrong:
             return f"it does not satisfy schemas/{name}.schema.json at {wrong}"
@@ -324,7 +339,7 @@ def _outcome(raw: Mapping[str, Any], found: Mapping[str, Evidence], seen: Set[Tu
     step, rule = _step(raw.get("from", "step:?")), str(raw.get("rule", "?"))
     if _malformed(raw) or (rule, step) in seen:
         mode = "block" if _malformed(raw) else raw["mode"]
-        return Outcome(rule, step, mode, "error", mode == "block"), Said("error")
+        return Outcome(rule, step, mode, "error", mode == "block", malformed=_malformed(raw)), Said("error")
     seen.add((rule, step))
     said = Said("skipped") if raw["mode"] == "skip" else _said(raw, found)
     return Outcome(rule, step, raw["mode"], said.word, raw["mode"] == "block" and said.word != "pass"), said
@@ -378,11 +393,11 @@ def verdict(
             if judge not in doubts:
                 doubts[judge] = _doubted(judge, obligations, read)
             if doubts[judge]:
-                one = one._replace(word=doubts[judge], blocks=one.mode == "block")
+                one = one._replace(word=doubts[judge], blocks=one.mode == "block", doubted=True)
         day = str(raw.get("effective_on", ""))
         waits = bool(day) and as_of is not None and as_of < f"{day}T00:00:00Z"
-        if waits or raw.get("phase", "report") == "release":
-            one = one._replace(blocks=False)
+        if one.blocks and (waits or raw.get("phase", "report") == "release"):
+            one = one._replace(blocks=False, advisory=f"until {day if waits else 'release'}")
         if not _malformed(raw):
             one = one._replace(early=raw.get("phase", "report") in facts.PHASES)
         outcomes.append(_excused(one, said, raw, desk, read) if one.blocks else one)

@@ -84,6 +84,10 @@ def _never() -> bool:
     return False
 
 
+def _unsaid() -> str:
+    return ""
+
+
 def _nobody(event: Mapping[str, Any]) -> None:
     del event
 
@@ -100,11 +104,14 @@ def apply(
     disk: Disk = DISK,
     now: Callable[[], float] = time.time,
     evidence: bool = True,
+    verdict: Callable[[], str] = _unsaid,
 ) -> Run:
     """Carry out a lock in the project at `root` and return what became of it.
 
     `only` restricts what may run to these steps and what they need; results of other steps are used when they are
     there. `force` names steps to run though they could be reused. `stop_requested` is asked at every safe point.
+    `verdict` says the digest of the verdict that will be written, once the judge was asked about everything: with the
+    evidence, the journal keeps it.
     Without `evidence` the folder that stands beside the last verdict is left as it is: for who needs what some steps
     make, and judges nothing.
     Raises, having journaled what there is to journal: Refusal (the lock or an option), Stale (exit 4), Locked (exit 5),
@@ -118,7 +125,7 @@ def apply(
     root = root.resolve()
     with State(root, disk=disk, now=now) as state:
         require_fresh(lock, root)
-        walk = Walk(lock, root, state, judge=judge, watch=watch, stop_requested=stop_requested)
+        walk = Walk(lock, root, state, judge=judge, watch=watch, stop_requested=stop_requested, verdict=verdict)
         try:
             walk.open(selected, forced)
             walk.steps()

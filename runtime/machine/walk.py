@@ -51,9 +51,11 @@ class Walk:
         judge: Judge,
         watch: Watch,
         stop_requested: Callable[[], bool],
+        verdict: Callable[[], str] = lambda: "",
     ) -> None:
         self._lock, self._root, self._state = lock, root, state
         self._judge, self._watch, self._stop_requested = judge, watch, stop_requested
+        self._verdict = verdict
         self._spec = str(lock["asked"]["name"])
         self._inputs = {entry["name"]: entry for entry in lock["inputs"]}
         self._pins = {name: entry["digest"] for name, entry in self._inputs.items()}
@@ -131,7 +133,8 @@ class Walk:
         reports = {**self._reports, RUN: own}
         texts = {**self._texts, RUN: dump(own).encode()}
         outcomes = self._judge(texts, None)
-        self._state.journal.append("gate_evaluated", tally(outcomes, ""))
+        said = self._verdict() if kept else ""
+        self._state.journal.append("gate_evaluated", {**tally(outcomes, ""), **({"verdict": said} if said else {})})
         self._count_uses(outcomes)
         lines = [self._state.journal.past.line_of(record) for record in records.values()]
         folder = self._root / "generated" / self._spec / "evidence"

@@ -257,6 +257,64 @@ def test_what_does_not_fit_is_noticed(measured: Files, what: str) -> None:
     assert codes({**manifest(spoilt), **old}, trust()) == {"KA52"}
 
 
+#: a field of an outcome, or of the verdict beside them → another text
+SAID: dict[str, Any] = {
+    **dict.fromkeys(("reason", "observed", "threshold", "distance", "counterfactual"), "~"),
+    **dict.fromkeys(("title", "remedy", "pack", "report"), "~"),
+    **{
+        "matches": 7,
+        "pointer": "/data/x",
+        "advisory": "until release",
+        "phase": "release",
+        "effective_on": "2026-01-01",
+    },
+    **{"schemas": {}, "unjudged": ["x"], "layout": None},
+}
+
+
+def resaid(files: Files, field: str) -> Files:
+    path = f"{EVIDENCE}/verdict.json"
+    verdict = json.loads(files[path])
+    if field == "layout":
+        return {**files, path: json.dumps(verdict).encode()}
+    if field in verdict:
+        return {**files, path: text({**verdict, field: SAID[field]})}
+    one = next(one for one in verdict["outcomes"] if one["outcome"] == "fail")
+    assert one.get(field) != SAID[field]
+    one[field] = SAID[field]
+    return {**files, path: text(verdict)}
+
+
+@pytest.mark.parametrize("field", SAID if LONG else ["threshold"])
+def test_what_a_verdict_says_of_an_outcome_is_not_edited(measured: Files, field: str) -> None:
+    """The head of the journal is known, and the journal names the verdict. KCOMPILER_LONG=1: each field."""
+    known = Trust(head=json.loads(measured[MANIFEST])["head"], as_of=NOW)
+    spoilt = manifest(resaid(measured, field))
+    assert (audit_bundle(pack(spoilt), known)[0].exit_code, main.check(pack(spoilt), known).code) == (1, 1)
+
+
+def unnamed(files: Files) -> Files:
+    """As a journal is of an earlier version, which names no verdict."""
+    lines = [json.loads(line) for line in files[JOURNAL].splitlines()]
+    for line in lines:
+        line["data"].pop("verdict", None)
+    kept, journal = f"{EVIDENCE}/journal.jsonl", reseal(b"\n".join(json.dumps(line).encode() for line in lines))
+    new = dict(zip(files[JOURNAL].splitlines(keepends=True), journal.splitlines(keepends=True), strict=True))
+    head = json.loads(files[HEAD])
+    anchor = {**head, "hash": json.loads(journal.splitlines()[head["seq"] - 1])["hash"]}
+    lines_kept = b"".join(new[line] for line in files[kept].splitlines(keepends=True))
+    return manifest({**files, JOURNAL: journal, kept: lines_kept, HEAD: json.dumps(anchor).encode()})
+
+
+def test_words_that_nothing_holds_are_said_not_to_be_checked(measured: Files) -> None:
+    found = main.check(pack(signed(unnamed(measured))), trust())
+    assert found.code == 2
+    [(severity, subject, message)] = found.findings
+    assert (severity, subject) == ("unknown", f"{EVIDENCE}/verdict.json")
+    assert "reason" in message
+    assert "Apply again" in message
+
+
 def better(reports: dict[str, Any]) -> None:
     """A metric changed: what failed passes, or the other way round."""
     datum = reports["data"]["data"]["overlap_exact"]

@@ -26,7 +26,7 @@ from kcompiler.project import Project
 from kcompiler.verifier import facts, main
 from kcompiler.verifier.main import Trust
 from runtime.contract import BrokenEvidence
-from runtime.machine import apply as machine
+from tests.unit.kcompiler.carried import carried
 
 CASE = Path(__file__).resolve().parents[3] / "golden" / "plan" / "a-good-spec-is-planned-without-a-word"
 PACK = "name: lab\nversion: 1\ntitle: Rules of the laboratory\n"
@@ -135,10 +135,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert made is not None
     home.lock("answers").parent.mkdir(parents=True)
     home.lock("answers").write_text(lock.dump(made), encoding="utf-8")
-    run = machine.apply(made, root=root, judge=lambda *_: [])
-    given = {**run.reports, **facts.reports(made)}
-    verdict = judge(given, made["obligations"], lock=lock.plan_digest(made))
-    home.verdict("answers").write_text(verdict.dump(), encoding="utf-8")
+    carried(made, root)
     assert _main(["show", "rules", str(home.lock("answers")), "few"]) == 0
     return root
 

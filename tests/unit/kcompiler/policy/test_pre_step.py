@@ -20,14 +20,13 @@ from kcompiler.audit.bundle import audit_bundle
 from kcompiler.cli import _main
 from kcompiler.cli.run import judge_of
 from kcompiler.front import compile_spec
-from kcompiler.judge import judge
 from kcompiler.plan import make
 from kcompiler.project import Project
 from kcompiler.verifier import facts, main, starts
 from kcompiler.verifier.main import Trust
 from kcompiler.verifier.zipped import pack
-from runtime.machine import apply as machine
 from tests.unit.kcompiler.audit.forger import JOURNAL, Files, forge
+from tests.unit.kcompiler.carried import carried
 from tests.unit.kcompiler.policy.test_phases import NOW, PACK, project
 
 TRIES = """\
@@ -185,11 +184,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
         asked = {one for one in steps or () if one.startswith("start.")}
         return [{**asdict(one), "blocking": one.mode == "block"} for one in ask(reports, asked).outcomes]
 
-    run = machine.apply(made, root=root, judge=only_before)
+    run, verdict = carried(made, root, only_before)
     assert run.outcome == "done"
-    given = {**run.texts, **facts.reports(made)}
-    verdict = judge(given, made["obligations"], lock=lock.plan_digest(made))
-    home.verdict("answers").write_text(verdict.dump(), encoding="utf-8")
     mine = {(one.rule, one.step): one.outcome for one in verdict.outcomes if one.phase == "pre-step"}
     steps = [step["id"] for step in made["steps"]]
     assert mine == {("lab/tries", "start.data"): "pass"} | {("lab/left", f"start.{one}"): "pass" for one in steps}

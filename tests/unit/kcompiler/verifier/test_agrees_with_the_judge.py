@@ -16,7 +16,8 @@ from kcompiler import policy
 from kcompiler.judge import judge
 from kcompiler.policy import cases, evidence
 from kcompiler.policy.load import LoadedRule
-from kcompiler.verifier import verdict
+from kcompiler.verifier import said_again, verdict
+from runtime import digest
 from runtime.contract.report import dump
 from tests.longer import LONG
 
@@ -25,7 +26,8 @@ SCHEMAS = {
     path.name.removesuffix(".schema.json"): json.loads(path.read_text(encoding="utf-8"))
     for path in sorted((ROOT / "schemas").glob("*.schema.json"))
 }
-VERIFIER = verdict.Schemas(SCHEMAS)
+PINS = {name: digest.of_file(ROOT / "schemas" / f"{name}.schema.json") for name in SCHEMAS}
+VERIFIER = verdict.Schemas(SCHEMAS, PINS)
 
 
 @cache
@@ -47,6 +49,8 @@ def both(reports: Mapping[str, Any], obligations: list[dict[str, Any]], as_of: s
     read = {step: VERIFIER.evidence(data) for step, data in given.items()}
     other = verdict.verdict(read, obligations, None, as_of)
     assert {step: found.digest for step, found in read.items()} == one.reports
+    for raw, mine, told in zip(obligations, one.to_json()["outcomes"], other.outcomes, strict=True):
+        assert said_again.unlike(raw, mine, told) == []
     return (
         (one.verdict, one.exit_code, one.counts, [(o.rule, o.step, o.outcome, o.blocks) for o in one.outcomes]),
         (other.word, other.code, other.counts, [(o.rule, o.step, o.word, o.blocks) for o in other.outcomes]),
