@@ -17,6 +17,7 @@ from kcompiler.begin.text import Line
 from kcompiler.begin.unable import Unable
 from kcompiler.source import Value
 from runtime.contract.architecture import Architecture
+from runtime.contract.families import FAMILIES
 from runtime.contract.rows import Row
 
 __all__ = ["Asked", "File", "Model", "Rows", "Unable", "spec"]
@@ -125,12 +126,9 @@ def spec(asked: Asked) -> str:
     )
 
 
-#: an example of what may be added; of SmolLM2 it is what rounding hurts least
-_GATES = {"llama": "*.gate_proj", "qwen3": "*.gate_proj", "phi": "*.fc1"}
-
-
 def _quantization(family: str) -> str:
-    rule = f'{{match: "{_GATES[family]}", weights: int8, granularity: per_channel}}'
+    # an example of what may be added; of SmolLM2 it is what rounding hurts least
+    rule = f'{{match: "{FAMILIES[family].sturdy}", weights: int8, granularity: per_channel}}'
     why = (
         "float16: what 8 bits cost differs from model to model, and a student that is barely trained bears them worst. "
         f"Once it is trained, add `rules: [{rule}]` and more: nothing is trained again, and `verify` says whether the "

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.facts.models import ROTARY_PARTS, head_dim, parameters, teacher_architectures, total
+from kcompiler.facts.models import head_dim, parameters, teacher_architectures, total
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.architecture import Architecture
+from runtime.contract.families import FAMILIES
 
 #: least and most; SmolLM-135M has 19 channels per layer, GPT-3 128; its MLP is 2.7 times the width, Gemma 7B's 8 times
 _CHANNELS_PER_LAYER, _MLP_FACTOR = (4.0, 1024.0), (1.0, 16.0)
@@ -48,22 +49,22 @@ def _heads(tree: Tree, who: str, pointer: str, a: Architecture) -> Iterator[Diag
             label=f"{a.hidden_size} / {heads} leaves {a.hidden_size % heads}",
             help=f"make hidden_size a multiple of {heads}",
         )
-    elif a.family == "phi" and head_dim(a) != a.hidden_size // heads:
+    elif not FAMILIES[a.family].own_head_width and head_dim(a) != a.hidden_size // heads:
         yield tree.diagnostic(
             "KC4005",
             f"{pointer}/head_dim",
-            "a phi model has no head width of its own",
+            f"a {a.family} model has no head width of its own",
             label=f"{a.head_dim}, but {a.hidden_size} / {heads} = {a.hidden_size // heads}",
-            help="remove head_dim, or choose llama or qwen3",
+            help="remove head_dim, or choose llama, mistral or qwen3",
         )
-    elif head_dim(a) % ROTARY_PARTS[a.family]:
+    elif head_dim(a) % FAMILIES[a.family].rotary_parts:
         yield tree.diagnostic(
             "KC4003",
             f"{pointer}/head_dim" if a.head_dim is not None else f"{pointer}/hidden_size",
             f"the {who}'s rotary embedding would pair up an odd number of channels",
-            label=f"heads are {head_dim(a)} wide, not a multiple of {ROTARY_PARTS[a.family]}",
-            detail="rotation turns pairs of channels; phi rotates half of each head, llama and qwen3 all of it",
-            help=f"choose a head width that is a multiple of {ROTARY_PARTS[a.family]}",
+            label=f"heads are {head_dim(a)} wide, not a multiple of {FAMILIES[a.family].rotary_parts}",
+            detail="rotation turns pairs of channels; phi rotates half of each head, the others all of it",
+            help=f"choose a head width that is a multiple of {FAMILIES[a.family].rotary_parts}",
         )
 
 

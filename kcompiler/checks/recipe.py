@@ -14,10 +14,8 @@ from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts import sizes
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from runtime.contract.families import FAMILIES
 from runtime.contract.recipe import SIZED
-
-#: families of students → kinds of module that their layers have
-_MODULES = {"llama": ("rms_norm", "residual"), "qwen3": ("rms_norm", "residual"), "phi": ("residual",)}
 
 
 def _plain(tensor: str) -> str:
@@ -130,7 +128,7 @@ def _divided(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 def _islands(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     family = spec.student.architecture.family
     for i, kind in enumerate(spec.quantization.islands):
-        if kind not in _MODULES[family]:
+        if kind not in FAMILIES[family].islands:
             yield tree.diagnostic(
                 "KC4914",
                 f"/quantization/islands/{i}",

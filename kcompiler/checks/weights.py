@@ -13,6 +13,7 @@ from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.teacher import Folder, folder_at, weights_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from runtime.contract.families import NAMES
 from runtime.contract.strict_json import Json
 
 #: encoders that Transformers 5.23 gives a head for language modelling; they see the whole text unless told not to
@@ -86,7 +87,7 @@ def _after_head(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 pointer,
                 "this model changes its logits after the head",
                 label=f"its config.json has {', '.join(f'{key} {_stated(folder, key)}' for key in caps + scales)}",
-                help="take a family whose logits are the head's output, such as llama, qwen3 or phi",
+                help=f"take a family whose logits are the head's output, such as {NAMES}",
             )
 
 

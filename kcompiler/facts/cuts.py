@@ -15,6 +15,7 @@ from kcompiler.facts.teacher import folder_in
 from kcompiler.source import Tree
 from runtime.contract.cut import COUNTED, Cut, Parts
 from runtime.contract.cut import shape as of_parts
+from runtime.contract.families import FAMILIES
 
 _CUT, _TEACHER = "/student/cut", "/teacher"
 
@@ -124,13 +125,13 @@ def faults(tree: Tree, parts: Parts, original: Mapping[str, Any]) -> Iterator[Di
             f"{width} channels are no multiple of {heads} query heads",
             f"{way}, or another number of heads",
         )
-    elif original.get("family") == "phi" and "head_dim" in made:
+    elif not FAMILIES[original["family"]].own_head_width and "head_dim" in made:
         yield _unfit(
             tree,
             wide[0],
-            f"heads stay {made['head_dim']} wide, {width} / {heads} is {width // heads}, and a phi has no width of "
-            "heads of its own",
-            "cut layers or neurons of a phi, and as many heads as channels: half of both",
+            f"heads stay {made['head_dim']} wide, {width} / {heads} is {width // heads}, and a "
+            f"{original['family']} has no width of heads of its own",
+            f"cut layers or neurons of a {original['family']}, and as many heads as channels: half of both",
         )
 
 

@@ -1,4 +1,4 @@
-"""Architectures in a spec, and the exact number of their parameters (Transformers 5.23: llama, qwen3, phi)."""
+"""Architectures in a spec, and the exact number of their parameters (see `runtime.contract.families`)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 
 from kcompiler.spec import Spec
 from runtime.contract.architecture import Architecture
-
-#: what a head's width must be a multiple of: rotation pairs up all of it, or, in phi, half of it
-ROTARY_PARTS = {"llama": 2, "qwen3": 2, "phi": 4}
+from runtime.contract.families import FAMILIES, NAMES, Family
 
 
 def teacher_architectures(spec: Spec) -> Iterator[tuple[str, Architecture]]:
@@ -40,17 +38,18 @@ def parameters(a: Architecture) -> list[Part]:
     """The parts of a model; their counts add up to the number of its trainable parameters, tied ones counted once."""
     h, d = a.hidden_size, head_dim(a)
     q, kv, m = a.num_attention_heads * d, a.num_key_value_heads * d, a.intermediate_size
-    if a.family == "phi":
+    family = FAMILIES[a.family]
+    if family.parallel:
         attention = Part(
             "attention", f"{h}×{q}+{q} + 2×({h}×{kv}+{kv}) + {q}×{h}+{h}", h * q + q + 2 * (h * kv + kv) + q * h + h
         )
         mlp = Part("MLP", f"{h}×{m}+{m} + {m}×{h}+{h}", h * m + m + m * h + h)
         norms, last = Part("norm", f"2×{h}", 2 * h), Part("last norm", f"2×{h}", 2 * h)
     else:
-        extra = 2 * d if a.family == "qwen3" else 0
-        attention = Part(
-            "attention", f"2×{h}×{q} + 2×{h}×{kv}" + (f" + 2×{d}" if extra else ""), 2 * h * q + 2 * h * kv + extra
-        )
+        biases = q + 2 * kv if family.biased_queries else 0
+        norms_of_heads = 2 * d if family.normed_heads else 0
+        more = (f" + {q} + 2×{kv}" if biases else "") + (f" + 2×{d}" if norms_of_heads else "")
+        attention = Part("attention", f"2×{h}×{q} + 2×{h}×{kv}{more}", 2 * h * q + 2 * h * kv + biases + norms_of_heads)
         mlp = Part("MLP", f"3×{h}×{m}", 3 * h * m)
         norms, last = Part("norms", f"2×{h}", 2 * h), Part("last norm", f"{h}", h)
     layer = attention.count + mlp.count + norms.count
@@ -62,7 +61,7 @@ def parameters(a: Architecture) -> list[Part]:
     ]
     if not a.tie_word_embeddings:
         parts.append(Part("head", f"{h}×{a.vocab_size}", h * a.vocab_size))
-    if a.family == "phi":
+    if family.parallel:
         parts.append(Part("head bias", f"{a.vocab_size}", a.vocab_size))
     return parts
 
@@ -72,40 +71,6 @@ def total(architecture: Architecture) -> int:
     return sum(part.count for part in parameters(architecture))
 
 
-#: field of a spec → its name in config.json, where that is another one
-_OTHERWISE = {"phi": {"rms_norm_eps": "layer_norm_eps"}}
-#: what a config.json means that leaves a field out: the defaults of LlamaConfig, Qwen3Config and PhiConfig
-_UNSAID: Mapping[str, Mapping[str, Any]] = {
-    "llama": {
-        "hidden_size": 4096,
-        "intermediate_size": 11008,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "max_position_embeddings": 2048,
-        "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": False,
-    },
-    "qwen3": {
-        "hidden_size": 4096,
-        "intermediate_size": 22016,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 32,
-        "head_dim": 128,
-        "max_position_embeddings": 32768,
-        "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": False,
-    },
-    "phi": {
-        "hidden_size": 2048,
-        "intermediate_size": 8192,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 32,
-        "max_position_embeddings": 2048,
-        "rms_norm_eps": 1e-5,
-        "tie_word_embeddings": False,
-    },
-}
 _WHOLE_NUMBERS = (
     "hidden_size",
     "intermediate_size",
@@ -118,22 +83,9 @@ _WHOLE_NUMBERS = (
 _FIELDS = (*_WHOLE_NUMBERS, "head_dim", "rms_norm_eps", "tie_word_embeddings")
 
 
-#: family → what its arithmetic must be besides, since an architecture of a spec states nothing else
-_ONLY: Mapping[str, Mapping[str, Any]] = {
-    "llama": {"attention_bias": False, "mlp_bias": False, "hidden_act": "silu", "attention_dropout": 0},
-    "qwen3": {"attention_bias": False, "hidden_act": "silu", "attention_dropout": 0, "use_sliding_window": False},
-    "phi": {
-        "hidden_act": "gelu_new",
-        "partial_rotary_factor": 0.5,
-        "qk_layernorm": False,
-        "attention_dropout": 0,
-        "resid_pdrop": 0,
-        "embd_pdrop": 0,
-    },
-}
 #: what to do about an `Unfit`
 ANOTHER = (
-    "take weights of a llama, qwen3 or phi whose config.json says nothing beyond student.architecture, or have a "
+    f"take weights of a {NAMES} whose config.json says nothing beyond student.architecture, or have a "
     "student of its own shape learn from these: no `checkpoint` and no `cut`"
 )
 
@@ -151,11 +103,12 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises Unfit: another family, another arithmetic, or no number where one must stand.
     """
-    family = config.get("model_type")
-    unsaid = _UNSAID.get(family) if isinstance(family, str) else None
-    if unsaid is None:
-        raise Unfit(f"`{family}` is none of the families {', '.join(_UNSAID)}" if family else "no model_type")
-    said = {name: _said(config, _OTHERWISE.get(str(family), {}).get(name, name), unsaid.get(name)) for name in _FIELDS}
+    name_of = config.get("model_type")
+    family = FAMILIES.get(name_of) if isinstance(name_of, str) else None
+    if family is None:
+        raise Unfit(f"`{name_of}` is none of the families {', '.join(FAMILIES)}" if name_of else "no model_type")
+    written = {"rms_norm_eps": family.epsilon}
+    said = {name: _said(config, written.get(name, name), family.unsaid.get(name)) for name in _FIELDS}
     if said["num_key_value_heads"] is None:
         said["num_key_value_heads"] = said["num_attention_heads"]
     for name in _WHOLE_NUMBERS:
@@ -166,14 +119,15 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
         del said["head_dim"]
     if not isinstance(said["tie_word_embeddings"], bool):
         raise Unfit(f"tie_word_embeddings is {said['tie_word_embeddings']!r}")
-    _check_arithmetic(str(family), config)
-    return {"family": family, **said, "rms_norm_eps": _number(said, "rms_norm_eps"), "rope_theta": _theta(config)}
+    _check_arithmetic(family, config)
+    return {"family": name_of, **said, "rms_norm_eps": _number(said, "rms_norm_eps"), "rope_theta": _theta(config)}
 
 
-def _check_arithmetic(family: str, config: Mapping[str, Any]) -> None:
+def _check_arithmetic(family: Family, config: Mapping[str, Any]) -> None:
     parts = [config.get(key) for key in ("rope_parameters", "rope_scaling")]
-    for where in [config, *(part for part in parts if isinstance(part, dict))]:
-        for name, only in _ONLY[family].items():
+    unsaid = {name: family.unsaid[name] for name in family.only if name in family.unsaid}
+    for where in [{**unsaid, **config}, *(part for part in parts if isinstance(part, dict))]:
+        for name, only in family.only.items():
             if where.get(name) is not None and where[name] != only:
                 raise Unfit(f"its {name} is {where[name]!r}, and a student's is {only!r}")
 

@@ -1,7 +1,8 @@
 """Architecture, recipe and lengths → bytes and operations. Closed formulas over integers, nothing measured.
 
-Tensor names and shapes are those of Transformers 5.23 (llama, qwen3, phi); what a tensor takes in the package is what
-`runtime/mil/quantize.py` stores: integers with float16 scales, indices with float16 palettes, anything else in float16.
+Tensor names and shapes are those of Transformers 5.23 (see `runtime.contract.families`); what a tensor takes in the
+package is what `runtime/mil/quantize.py` stores: integers with float16 scales, indices with float16 palettes, anything
+else in float16.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from kcompiler.facts.models import head_dim, total
 from kcompiler.facts.teacher import Folder, json_object
 from runtime.contract import footprint
 from runtime.contract.architecture import Architecture
+from runtime.contract.families import FAMILIES
 from runtime.contract.recipe import BITS, SCALED, Recipe
 from runtime.contract.strict_json import loads
 
@@ -47,18 +49,20 @@ def tensors(a: Architecture) -> Iterator[Tensor]:
     for i in range(a.num_hidden_layers):
         for name, shape in _layer(a):
             yield Tensor(f"model.layers.{i}.{name}", shape)
-    for name in ("final_layernorm.weight", "final_layernorm.bias") if a.family == "phi" else ("norm.weight",):
+    parallel = FAMILIES[a.family].parallel
+    for name in ("final_layernorm.weight", "final_layernorm.bias") if parallel else ("norm.weight",):
         yield Tensor(f"model.{name}", (a.hidden_size,))
     if not tied:
         yield Tensor(HEAD, (a.vocab_size, a.hidden_size))
-    if a.family == "phi":
+    if parallel:
         yield Tensor("lm_head.bias", (a.vocab_size,))
 
 
 def _layer(a: Architecture) -> Iterator[tuple[str, tuple[int, ...]]]:
     h, m, d = a.hidden_size, a.intermediate_size, head_dim(a)
     q, kv = a.num_attention_heads * d, a.num_key_value_heads * d
-    if a.family == "phi":
+    family = FAMILIES[a.family]
+    if family.parallel:
         for name, rows, columns in (
             ("self_attn.q_proj", q, h),
             ("self_attn.k_proj", kv, h),
@@ -76,7 +80,11 @@ def _layer(a: Architecture) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "self_attn.k_proj.weight", (kv, h)
     yield "self_attn.v_proj.weight", (kv, h)
     yield "self_attn.o_proj.weight", (h, q)
-    if a.family == "qwen3":
+    if family.biased_queries:
+        yield "self_attn.q_proj.bias", (q,)
+        yield "self_attn.k_proj.bias", (kv,)
+        yield "self_attn.v_proj.bias", (kv,)
+    if family.normed_heads:
         yield "self_attn.q_norm.weight", (d,)
         yield "self_attn.k_norm.weight", (d,)
     yield "mlp.gate_proj.weight", (m, h)

@@ -13,7 +13,7 @@ from runtime.contract.units import unit
 class Architecture(Params):
     """A decoder-only Transformers config in the library's own field names."""
 
-    family: Literal["llama", "qwen3", "phi"] = Field(description="Transformers model type.")
+    family: Literal["llama", "mistral", "qwen2", "qwen3", "phi"] = Field(description="Transformers model type.")
     hidden_size: int = Field(
         ge=8,
         le=1 << 20,

@@ -5,6 +5,7 @@ from __future__ import annotations
 #: of every step that takes rows, a tokenizer and models through `runtime.train`
 TRAINING = (
     "runtime.contract.architecture",
+    "runtime.contract.families",
     "runtime.contract.code",
     "runtime.contract.conversation",
     "runtime.contract.footprint",
@@ -65,6 +66,7 @@ ANSWERING = (
     "runtime.asking.words",
     "runtime.contract.agreement",
     "runtime.contract.architecture",
+    "runtime.contract.families",
     "runtime.contract.asked",
     "runtime.contract.attempts",
     "runtime.contract.bounded",

@@ -1,7 +1,7 @@
 """Architecture, batch and teacher → bytes that a training takes: one formula for the plan and the measuring run.
 
 Closed formulas over integers. What autograd keeps for the backward pass is counted tensor by tensor from the modules of
-Transformers 5.23 (llama, qwen3, phi) and held against autograd's own account (tests/tensor/train/test_memory.py).
+Transformers 5.23 (see `families`) and held against autograd's own account (tests/tensor/train/test_memory.py).
 
 Letters in comments: h hidden width, q all query heads, k all key heads, m width of the MLP, T tokens of a sequence.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runtime.contract.architecture import Architecture
+from runtime.contract.families import FAMILIES
 
 FLOAT32 = 4
 #: what torch and its kernels take the first time they are used, whatever the model (70 to 110 MB measured on x86)
@@ -45,15 +46,16 @@ def layer(a: Architecture, length: int = 0, *, half: bool = False, fused: bool =
     h, m = a.hidden_size, a.intermediate_size
     d = a.head_dim or h // a.num_attention_heads
     q, k = a.num_attention_heads * d, a.num_key_value_heads * d
-    phi = a.family == "phi"
+    family = FAMILIES[a.family]
+    phi = family.parallel
     # numbers in float32, and in the floats of products
     wide, kept = (0, 3 * h + 2 * q + 2 * k + 5 * m) if phi else (4 * h, 2 * h + 2 * q + 2 * k + 4 * m)
     if half:
         wide, kept = (h if phi else wide), kept + (2 * h if phi else 3 * h)
-    if a.family == "qwen3":
+    if family.normed_heads:
         wide, kept = wide + q + k, kept + q + k
     if fused and not phi:
-        wide -= 2 * h + (q + k if a.family == "qwen3" else 0)
+        wide -= 2 * h + (q + k if family.normed_heads else 0)
     kept += length + 2 * (q - k) if length else 0
     return FLOAT32 * wide + (FLOAT32 // 2 if half else FLOAT32) * kept
 

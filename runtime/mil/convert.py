@@ -25,6 +25,7 @@ from runtime import digest
 from runtime.contract import Context, MachineError, Refusal
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
+from runtime.contract.families import NAMES
 from runtime.contract.recipe import BITS, Weights
 from runtime.machine import durable
 from runtime.mil import normalise
@@ -136,7 +137,7 @@ def _toolchain(what: str) -> Iterator[None]:
         raise Refusal(
             f"coremltools cannot convert {what}: {type(error).__name__}: {said}",
             place="student.architecture",
-            action="use a family and an activation whose operators it converts (llama, qwen3 or phi with silu)",
+            action=f"use a family and an activation whose operators it converts ({NAMES} with silu)",
             code="KR0140",
         ) from error
 

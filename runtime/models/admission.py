@@ -23,6 +23,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from runtime.contract import Refusal
 from runtime.contract import report as facts
+from runtime.contract.families import NAMES
 from runtime.models import build, device
 
 #: tokens of a probe, fewer when the model's context is shorter
@@ -59,11 +60,11 @@ WHY = {
     ),
     "kernels": (
         "is another function under fused attention than under plain attention",
-        "take a family whose attention has no soft cap, sink or bias of its own, such as llama, qwen3 or phi",
+        f"take a family whose attention has no soft cap, sink or bias of its own, such as {NAMES}",
     ),
     "head": (
         "changes its logits after the head (soft cap or scale)",
-        "take a family whose logits are the head's output, such as llama, qwen3 or phi",
+        f"take a family whose logits are the head's output, such as {NAMES}",
     ),
 }
 

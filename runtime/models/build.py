@@ -7,7 +7,7 @@ weights do not fill the model exactly is refused (Transformers would fill the re
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,18 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     LlamaConfig,
+    MistralConfig,
     PhiConfig,
     PreTrainedConfig,
     PreTrainedModel,
+    Qwen2Config,
     Qwen3Config,
 )
 from transformers.utils import logging as hf_logging
 
 from runtime.contract import Refusal, shards
 from runtime.contract.architecture import Architecture
+from runtime.contract.families import FAMILIES
 from runtime.machine import durable
 from runtime.models.pouring import pour
 
@@ -51,31 +54,24 @@ def _check(architecture: Architecture) -> int:
             action="make num_attention_heads a divisor of hidden_size",
         )
     width = a.head_dim or a.hidden_size // a.num_attention_heads
-    # Phi rotates half of each head, and rotation pairs numbers: its head width must divide by four.
-    parts = 4 if a.family == "phi" else 2
-    if width % parts:
-        raise Refusal(f"head width {width} is no multiple of {parts}", action="rotary embedding turns pairs of numbers")
-    if a.family == "phi" and width != a.hidden_size // a.num_attention_heads:
-        raise Refusal("phi has no head_dim of its own", action="remove head_dim or choose llama or qwen3")
+    family = FAMILIES[a.family]
+    if width % family.rotary_parts:
+        raise Refusal(
+            f"head width {width} is no multiple of {family.rotary_parts}",
+            action="rotary embedding turns pairs of numbers",
+        )
+    if not family.own_head_width and width != a.hidden_size // a.num_attention_heads:
+        others = " or ".join(name for name, one in FAMILIES.items() if one.own_head_width)
+        raise Refusal(f"{a.family} has no head_dim of its own", action=f"remove head_dim or choose {others}")
     return width
 
 
-def _llama(common: dict[str, Any], a: Architecture, width: int) -> PreTrainedConfig:
-    return LlamaConfig(**common, rms_norm_eps=a.rms_norm_eps, head_dim=width)
-
-
-def _qwen3(common: dict[str, Any], a: Architecture, width: int) -> PreTrainedConfig:
-    return Qwen3Config(**common, rms_norm_eps=a.rms_norm_eps, head_dim=width)
-
-
-def _phi(common: dict[str, Any], a: Architecture, _width: int) -> PreTrainedConfig:
-    return PhiConfig(**common, layer_norm_eps=a.rms_norm_eps)
-
-
-_FAMILIES: Mapping[str, Callable[[dict[str, Any], Architecture, int], PreTrainedConfig]] = {
-    "llama": _llama,
-    "qwen3": _qwen3,
-    "phi": _phi,
+_CONFIGS: Mapping[str, type[PreTrainedConfig]] = {
+    "llama": LlamaConfig,
+    "mistral": MistralConfig,
+    "qwen2": Qwen2Config,
+    "qwen3": Qwen3Config,
+    "phi": PhiConfig,
 }
 
 
@@ -106,7 +102,13 @@ def config(architecture: Architecture, special: Mapping[str, int] | None = None)
                 f"{name} token {token} lies outside a vocabulary of {architecture.vocab_size}",
                 action="give student and tokenizer one vocab_size",
             )
-    return _FAMILIES[architecture.family](common, architecture, width)
+    family = FAMILIES[architecture.family]
+    common[family.epsilon] = architecture.rms_norm_eps
+    if family.own_head_width:
+        common["head_dim"] = width
+    # what a config means that leaves it out, and a student has otherwise: Mistral's window
+    common |= {name: only for name, only in family.only.items() if name in family.unsaid}
+    return _CONFIGS[architecture.family](**common)
 
 
 def build(

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, families
 from runtime.contract.architecture import Architecture
 from runtime.contract.cut import COUNTED, Choice, Parts
 from runtime.models import build
@@ -87,7 +87,7 @@ def _decoder(model: PreTrainedModel) -> Any:
     if not isinstance(getattr(inner, "layers", None), nn.ModuleList) or getattr(inner, "embed_tokens", None) is None:
         raise Refusal(
             f"a `{model.config.model_type}` model is built of other parts than those that can be cut",
-            action="cut a llama, qwen3 or phi model",
+            action=f"cut a {families.NAMES} model",
         )
     return inner
 
@@ -219,7 +219,7 @@ def pieces(model: PreTrainedModel, kept: Kept) -> dict[str, Tensor]:
         if axes is None:
             raise Refusal(
                 f"tensor {name} of a `{config.model_type}` model is no part that can be cut",
-                action="cut a llama, qwen3 or phi model",
+                action=f"cut a {families.NAMES} model",
             )
         ids = {_HIDDEN: kept.channels}
         if layer is not None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from runtime.contract import Refusal
+from runtime.contract import Refusal, families
 
 ATTENTION = "kcompiler_grouped"
 #: rotary variants whose angles depend on the length of the prompt; a table cannot hold them
@@ -58,7 +58,7 @@ def grouped_attention(
     if meant or dropout:
         raise Refusal(
             f"the model's attention asks for {', '.join(meant) or 'dropout'}, which the export does not express",
-            action="use a Llama-like family (llama, qwen3, phi)",
+            action=f"use a {families.NAMES}",
         )
     batch, heads, length, width = query.shape
     shared = key.shape[1]
@@ -206,7 +206,7 @@ def _share(model: PreTrainedModel) -> PreTrainedModel:
 def _unknown(model: PreTrainedModel, why: str) -> Refusal:
     return Refusal(
         f"model type `{model.config.model_type}` cannot be exported: {why}",
-        action="use a Llama-like family (llama, qwen3, phi)",
+        action=f"use a {families.NAMES}",
     )
 
 

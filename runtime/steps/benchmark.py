@@ -58,6 +58,7 @@ STEP = Step(
         "runtime.contract.report",
         "runtime.contract.placing",
         "runtime.contract.architecture",
+        "runtime.contract.families",
         "runtime.contract.conversation",
         "runtime.contract.footprint",
         "runtime.contract.pairs",

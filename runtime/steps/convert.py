@@ -43,6 +43,7 @@ STEP = Step(
         "runtime.mil.kmeans",
         "runtime.mil.normalise",
         "runtime.mil.quiet",
+        "runtime.contract.families",
         "runtime.contract.program",
         "runtime.contract.recipe",
         "runtime.contract.report",

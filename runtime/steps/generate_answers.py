@@ -67,6 +67,7 @@ STEP = Step(
         "runtime.contract.strict_json",
         "runtime.contract.report",
         "runtime.contract.architecture",
+        "runtime.contract.families",
         "runtime.contract.conversation",
         "runtime.contract.program",
         "runtime.contract.templates",

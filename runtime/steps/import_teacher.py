@@ -43,6 +43,7 @@ STEP = Step(
         "runtime.contract.strict_json",
         "runtime.contract.report",
         "runtime.contract.architecture",
+        "runtime.contract.families",
     ),
     lighter="take a smaller teacher",
 )

@@ -60,6 +60,7 @@ STEP = Step(
         "runtime.contract.report",
         "runtime.contract.vocabulary",
         "runtime.contract.architecture",
+        "runtime.contract.families",
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",
     ),

@@ -50,6 +50,7 @@ STEP = Step(
         "runtime.contract.pairs",
         "runtime.contract.report",
         "runtime.contract.architecture",
+        "runtime.contract.families",
         "runtime.contract.vocabulary",
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",

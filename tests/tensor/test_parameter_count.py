@@ -4,6 +4,7 @@ import pytest
 
 from kcompiler.facts.models import parameters, total
 from runtime.contract.architecture import Architecture
+from runtime.contract.families import FAMILIES
 
 transformers = pytest.importorskip("transformers")
 build = pytest.importorskip("runtime.models.build")
@@ -37,7 +38,8 @@ SHAPES = [
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape["hidden_size"]))
 @pytest.mark.parametrize(
-    ("family", "head_dim"), [("llama", None), ("llama", 24), ("qwen3", None), ("qwen3", 24), ("phi", None)]
+    ("family", "head_dim"),
+    [("llama", None), ("llama", 24), ("mistral", 24), ("qwen2", None), ("qwen3", None), ("qwen3", 24), ("phi", None)],
 )
 def test_the_computed_number_is_the_number_of_tensors_elements(family, head_dim, shape, tied):
     architecture = Architecture(
@@ -49,7 +51,7 @@ def test_the_computed_number_is_the_number_of_tensors_elements(family, head_dim,
 @pytest.mark.parametrize("tied", [True, False])
 def test_every_formula_computes_the_count_beside_it(tied):
     """What people read is the same arithmetic: the shown formulas, evaluated, give the shown numbers."""
-    for family in ("llama", "qwen3", "phi"):
+    for family in FAMILIES:
         architecture = Architecture(
             family=family, tie_word_embeddings=tied, vocab_size=300, max_position_embeddings=64, **SHAPES[0]
         )

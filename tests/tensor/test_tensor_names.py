@@ -12,7 +12,10 @@ export = pytest.importorskip("runtime.models.export")
 
 @pytest.mark.tensor
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize(("family", "head_dim"), [("llama", None), ("llama", 24), ("qwen3", 24), ("phi", None)])
+@pytest.mark.parametrize(
+    ("family", "head_dim"),
+    [("llama", None), ("llama", 24), ("mistral", 24), ("qwen2", None), ("qwen3", 24), ("phi", None)],
+)
 def test_the_tensors_are_those_of_the_built_model(family, head_dim, tied):
     architecture = Architecture(
         family=family,

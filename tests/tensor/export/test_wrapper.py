@@ -27,6 +27,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "llama with shared heads": {"family": "llama"},
     "llama with one key head": {"family": "llama", "num_key_value_heads": 1},
     "llama without sharing, untied": {"family": "llama", "num_key_value_heads": 4, "tie_word_embeddings": False},
+    "mistral without a window": {"family": "mistral", "head_dim": 48},
+    "qwen2 with biases": {"family": "qwen2"},
     "qwen3 with its own head width": {"family": "qwen3", "head_dim": 48},
     "phi with partial rotation": {"family": "phi", "num_key_value_heads": 4, "tie_word_embeddings": False},
 }

@@ -22,7 +22,7 @@ from runtime.steps.import_teacher import ImportTeacherParams
 from tests.tensor.train import world
 from tests.tensor.train.world import Stage
 
-FAMILIES = ("llama", "qwen3", "phi")
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi")
 SPECIAL = {"pad": 0, "bos": 1, "eos": 2}
 
 
@@ -77,6 +77,7 @@ def test_a_tied_head_is_counted_and_stored_once(tmp_path: Path) -> None:
         ({"num_attention_heads": 6, "num_key_value_heads": 2}, "hidden_size 32 is no multiple of 6"),
         ({"head_dim": 7}, "head width 7"),
         ({"family": "phi", "head_dim": 16}, "phi has no head_dim"),
+        ({"family": "qwen2", "head_dim": 16}, "qwen2 has no head_dim"),
     ],
 )
 def test_impossible_dimensions_are_refused(changes: dict[str, Any], message: str) -> None:

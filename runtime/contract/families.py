@@ -1,0 +1,118 @@
+"""Name of a family of decoders → how its layers are made, declared once: what compiler and machine derive sizes from.
+
+A family is a model type of Transformers 5.23. All have rotary positions, grouped queries, a norm before each branch and
+a gated MLP, but where a field says otherwise. Pure data, no tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """How the layers of a family are made."""
+
+    #: what a head's width must be a multiple of: rotation pairs up all of it, or half of it (4)
+    rotary_parts: int = 2
+    #: whether the width of a head may be another than hidden_size / heads
+    own_head_width: bool = True
+    #: whether the projections to queries, keys and values have a bias
+    biased_queries: bool = False
+    #: whether queries and keys of each head are normalised
+    normed_heads: bool = False
+    #: attention and MLP side by side after one LayerNorm, an MLP without a gate, a bias at every product (Phi)
+    parallel: bool = False
+    #: kinds of module that can be kept in float32 in a package
+    islands: tuple[str, ...] = ("rms_norm", "residual")
+    #: tensors that rounding was seen to hurt least
+    sturdy: str = "*.gate_proj"
+    #: epsilon's name in config.json
+    epsilon: str = "rms_norm_eps"
+    #: what a config.json means that leaves a field out
+    unsaid: Mapping[str, Any] = field(default_factory=dict)
+    #: what its arithmetic must be besides, since an architecture of a spec states nothing else
+    only: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: Qwen's configs leave out the same
+_QWEN: Mapping[str, Any] = {
+    "hidden_size": 4096,
+    "intermediate_size": 22016,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": False,
+}
+
+FAMILIES: Mapping[str, Family] = {
+    "llama": Family(
+        unsaid={
+            "hidden_size": 4096,
+            "intermediate_size": 11008,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "max_position_embeddings": 2048,
+            "rms_norm_eps": 1e-6,
+            "tie_word_embeddings": False,
+        },
+        only={"attention_bias": False, "mlp_bias": False, "hidden_act": "silu", "attention_dropout": 0},
+    ),
+    "mistral": Family(
+        unsaid={
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "max_position_embeddings": 131072,
+            "rms_norm_eps": 1e-6,
+            "tie_word_embeddings": False,
+            # a config.json that says nothing of a window has one
+            "sliding_window": 4096,
+        },
+        only={"hidden_act": "silu", "attention_dropout": 0, "sliding_window": None},
+    ),
+    "qwen2": Family(
+        own_head_width=False,
+        biased_queries=True,
+        unsaid=_QWEN,
+        only={"hidden_act": "silu", "attention_dropout": 0, "use_sliding_window": False},
+    ),
+    "qwen3": Family(
+        normed_heads=True,
+        unsaid={**_QWEN, "head_dim": 128},
+        only={"attention_bias": False, "hidden_act": "silu", "attention_dropout": 0, "use_sliding_window": False},
+    ),
+    "phi": Family(
+        rotary_parts=4,
+        own_head_width=False,
+        parallel=True,
+        islands=("residual",),
+        sturdy="*.fc1",
+        epsilon="layer_norm_eps",
+        unsaid={
+            "hidden_size": 2048,
+            "intermediate_size": 8192,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 32,
+            "max_position_embeddings": 2048,
+            "rms_norm_eps": 1e-5,
+            "tie_word_embeddings": False,
+        },
+        only={
+            "hidden_act": "gelu_new",
+            "partial_rotary_factor": 0.5,
+            "qk_layernorm": False,
+            "attention_dropout": 0,
+            "resid_pdrop": 0,
+            "embd_pdrop": 0,
+        },
+    ),
+}
+#: the families in words, for whoever is to take another
+NAMES = f"{', '.join([*FAMILIES][:-1])} or {[*FAMILIES][-1]}"
