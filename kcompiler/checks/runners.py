@@ -15,7 +15,7 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime import catalog
 from runtime.contract import Suite
-from runtime.contract.gguf_model import FAMILIES
+from runtime.contract.gguf_model import WRITTEN
 
 
 def _names(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -124,8 +124,8 @@ def _of(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             why = "the teacher of this spec only answers, and is questioned by no suite"
         elif way.of == "teacher" and way.from_plan == "package":
             why = "the package is the student's"
-        elif way.from_plan == "gguf" and (family := _family(spec, way.of)) not in (*FAMILIES, ""):
-            why = f"a `{family}` has no place in a GGUF file; written are {', '.join(FAMILIES)}"
+        elif way.from_plan == "gguf" and (family := _family(spec, way.of)) not in (*WRITTEN, ""):
+            why = f"a `{family}` has no place in a GGUF file; written are {', '.join(WRITTEN)}"
         elif way.of and way.kind.forges:
             why = "it says what rows want to hear, and is nobody's answer"
         elif way.kind.forges and way.name != way.kind.name:

@@ -29,8 +29,11 @@ def write_gguf(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context)
     folder = takes["checkpoint"]
     config = _json(folder / gguf_model.CONFIG)
     family = str(config.get("model_type"))
-    if family not in gguf_model.FAMILIES:
-        raise _unfit(f"a `{family}` has no place in one; written are {', '.join(gguf_model.FAMILIES)}")
+    architecture = gguf_model.WRITTEN.get(family)
+    if architecture is None:
+        raise _unfit(f"a `{family}` has no place in one; written are {', '.join(gguf_model.WRITTEN)}")
+    if family == "mistral" and config.get("sliding_window") is not None:
+        raise _unfit(f"its attention has a window ({config['sliding_window']})")
     rotation = config.get("rope_parameters") or {}
     if rotation.get("rope_type", "default") != "default":
         raise _unfit(f"its rotary embedding is scaled ({rotation['rope_type']})")
@@ -43,10 +46,10 @@ def write_gguf(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context)
         "tie_word_embeddings": "lm_head.weight" not in tensors,
     }
     path = ctx.scratch / FILE
-    writer = gguf.GGUFWriter(str(path), family)
+    writer = gguf.GGUFWriter(str(path), architecture)
     _keys(writer, shape, float(rotation.get("rope_theta", 10000.0)), params)
     _words(writer, takes["tokenizer"], int(config["vocab_size"]))
-    for name, (place, extents, turned) in gguf_model.places(family, shape):
+    for name, (place, extents, turned) in gguf_model.places(architecture, shape):
         tensor = tensors.pop(place, None)
         if tensor is None or tuple(tensor.shape) != extents:
             raise _unfit(f"its weight {place} is not what a `{family}` has there")

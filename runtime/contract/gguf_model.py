@@ -32,6 +32,8 @@ FAMILIES: Mapping[str, str] = {
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
 }
+#: model type → architecture of the file that it is written as: a Mistral without a window is a Llama, there too
+WRITTEN: Mapping[str, str] = {**{name: name for name in FAMILIES}, "mistral": "llama"}
 _LARGEST = 1 << 32
 #: the tensor with which Llama 3.1 and later scale their rotary embedding
 DIVISORS, _MOST_FREQUENCIES = "rope_freqs.weight", 4096

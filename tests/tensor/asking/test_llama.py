@@ -29,7 +29,7 @@ needs_llama = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen3"])
+@pytest.fixture(scope="module", params=["llama", "mistral", "qwen2", "qwen3"])
 def takes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp(request.param)
     return world(root, request.param, num_hidden_layers=2, hidden_size=64, intermediate_size=128, num_attention_heads=4)
@@ -58,8 +58,10 @@ def test_what_is_written_is_what_is_read(takes: dict[str, Path], tmp_path: Path)
         assert torch.equal(tensor_of(path, weight), weights[weight.name]), weight.name
     config = json.loads((takes["checkpoint"] / "config.json").read_text())
     said = found.documents[gguf_model.CONFIG]
-    for name in ("hidden_size", "num_key_value_heads", "num_attention_heads", "head_dim", "vocab_size", "model_type"):
+    for name in ("hidden_size", "num_key_value_heads", "num_attention_heads", "vocab_size"):
         assert said[name] == config[name], name
+    assert said["head_dim"] == config.get("head_dim", 16)
+    assert said["model_type"] == gguf_model.WRITTEN[config["model_type"]]
     assert said["rms_norm_eps"] == pytest.approx(config["rms_norm_eps"])
 
 
@@ -115,6 +117,7 @@ def test_without_llama_cpp_it_is_unavailable(
     ("change", "said"),
     [
         ({"model_type": "phi"}, "a `phi` has no place in one"),
+        ({"model_type": "mistral", "sliding_window": 64}, "its attention has a window (64)"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "is scaled (yarn)"),
         ({"num_hidden_layers": 1}, "has no place in one"),
         ({"num_hidden_layers": 3}, "is not what a"),
