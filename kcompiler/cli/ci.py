@@ -61,8 +61,8 @@ PACKS = "packs.json"
     nargs=2,
     multiple=True,
     metavar="PACK/RULE WHY",
-    help="Of --base: this rule (or PACK/pack.yaml, NAME/risk_tier, NAME/budgets.usd, NAME/budgets.files, NAME/spec) "
-    "may be, for this reason; it stands in the outputs.",
+    help="Of --base: this rule (or PACK/pack.yaml, NAME/risk_tier, NAME/budgets.usd, NAME/budgets.files, NAME/spec, "
+    "waivers/ID) may be, for this reason; it stands in the outputs.",
 )
 @click.option(
     "--plan-only", is_flag=True, help="Apply nothing, as for a pull request: the stages before `apply` alone."
@@ -92,7 +92,7 @@ def ci(
 
     With --base, the first stage is `policy diff` of every pack of the project, and of what the committed lock of each
     spec asked then, also where the spec has another name or another file, or is gone: where a rule is weaker or no
-    longer asked, or a budget is higher, and nobody says why, nothing else is done.
+    longer asked, or a budget is higher, or a waiver is no longer revoked, and nobody says why, nothing else is done.
 
     A spec with `budgets.files` or `budgets.lines` has a stage `change`: how much of its own sources is another since
     the history left --base, held to the bound that the base has. Without --base nobody counts, which is no pass.

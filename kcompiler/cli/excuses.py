@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -37,10 +36,10 @@ def known(home: Project) -> Known:
     used, ends, lost = dict(records.waiver_uses(lines)), dict(records.waiver_ends(lines)), []
     for path in sorted((home.root / "generated").glob("*/evidence/verdict.json")):
         try:
-            for name, told in _told(path).items():
-                used[name] = used.get(name, frozenset()) | told.used
-                if told.end and (name not in ends or told.end["on"] < ends[name]["on"]):
-                    ends[name] = told.end
+            for name, one in told(path.read_bytes()).items():
+                used[name] = used.get(name, frozenset()) | one.used
+                if one.end and (name not in ends or one.end["on"] < ends[name]["on"]):
+                    ends[name] = one.end
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             lost.append(home.shown(path))
     return Known(used, ends, lost)
@@ -74,10 +73,11 @@ class _Told(NamedTuple):
     end: dict[str, str]
 
 
-def _told(path: Path) -> dict[str, _Told]:
+def told(data: bytes) -> dict[str, _Told]:
+    """Waiver → what a verdict tells of it. Raises ValueError, LookupError, TypeError or AttributeError for none."""
     from runtime.contract import strict_json
 
-    verdict: Any = strict_json.loads(path.read_bytes())
+    verdict: Any = strict_json.loads(data)
     found = {}
     for one in verdict.get("waivers", ()):
         end = {name: str(one["revoked"][name]) for name in ("by", "on", "reason")} if "revoked" in one else {}
@@ -95,10 +95,10 @@ def remember(home: Project) -> None:
     loaded, _ = waiver.load(home.root / waiver.FOLDER)
     if not loaded:
         return
-    before, told = records.waiver_ends(_journal(home)), known(home).ends
+    before, ends = records.waiver_ends(_journal(home)), known(home).ends
     new = []
     for one in loaded:
-        end = draft.revocation(waiver.ended(one.waiver, told))
+        end = draft.revocation(waiver.ended(one.waiver, ends))
         if end and (one.waiver.id not in before or end["on"] < before[one.waiver.id]["on"]):
             new.append({"waiver": one.waiver.id, **end})
     if new:
@@ -132,10 +132,10 @@ def at_hand(made: Mapping[str, Any], home: Project) -> tuple[Waivers, dict[str, 
         given.append(waiver.given(found, made["obligations"], about.ends))
         texts[f"{found.waiver.id}.yaml"] = found.data
         texts |= {f"{found.waiver.id}/{name}": data for name, data in found.envelopes.items()}
-    told = waiver.Waivers(
+    held = waiver.Waivers(
         given=given, spec=str(made["asked"]["name"]), plan=lock.unwaived_digest(made), used=about.used
     )
-    return told, texts
+    return held, texts
 
 
 def standing(made: Mapping[str, Any], home: Project, recorded: Mapping[str, Any], now: str) -> list[str]:

@@ -12,7 +12,7 @@ import click
 
 from kcompiler import project
 from kcompiler.cli import asked as asking
-from kcompiler.cli import change
+from kcompiler.cli import change, revoked
 from kcompiler.cli.answer import Answer
 from kcompiler.cli.outcome import Outcome
 
@@ -38,6 +38,7 @@ def held_to(
     same = sum(one.way == "same" for _, one in moved)
     moved = [(name, one) for name, one in moved if one.way != "same"]
     asked = list(asking.asked(answer.home, revision, specs, profile))
+    asked += revoked.undone(answer.home, revision)
     for spec in specs:
         place = answer.home.shown(spec)
         asked += [asking.Asked(place, place, place, one) for one in change.moved(answer.home, spec, profile, revision)]

@@ -329,3 +329,47 @@ def test_a_root_that_a_clone_takes_from_git_is_told(home: Repository) -> None:
     (row,) = home.ci(1, "lab/specs/c.yaml")["data"]["asked"]
     assert (row["rule"], row["way"]) == ("c/spec", "removed")
     assert "`mkdir lab/.kcompiler`" in row["what"]
+
+
+REVOKED = 'revoked: {by: cy, on: "2026-02-03", reason: "it was mended sooner"}\n'
+
+
+def told(on: str) -> None:
+    """A verdict that tells of the waiver, and of its end."""
+    end = {"by": "cy", "on": on, "reason": "it was mended sooner"}
+    Path("generated/a/evidence").mkdir(exist_ok=True)
+    Path("generated/a/evidence/verdict.json").write_text(
+        json.dumps({"waivers": [{"id": "WV-0001", "used": [], "revoked": end}]})
+    )
+
+
+@pytest.mark.parametrize("record", ["the file", "the verdict"])
+def test_a_commit_undoes_no_revocation(home: Repository, record: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file = Path("waivers/WV-0001.yaml")
+    file.parent.mkdir()
+    file.write_text(f"id: WV-0001\n{REVOKED if record == 'the file' else ''}")
+    if record == "the verdict":
+        told("2026-02-03")
+    home.commit()
+    assert home.ci(0, "specs/a.yaml")["data"]["asked"] == []
+    # the line, or what told of it, is taken away
+    file.write_text("id: WV-0001\n")
+    shutil.rmtree("generated/a/evidence", ignore_errors=True)
+    capsys.readouterr()
+    part = home.ci(1, "specs/a.yaml")
+    (row,) = part["data"]["asked"]
+    assert (row["rule"], row["way"]) == ("waivers/WV-0001", "weaker")
+    assert row["what"] == "revoked on 2026-02-03 → no longer revoked"
+    assert [one["file"] for one in part["diagnostics"]] == ["waivers/WV-0001.yaml"]
+    assert capsys.readouterr().err.splitlines()[-1].endswith("next=git diff HEAD -- waivers/WV-0001.yaml")
+    # or says a later day
+    told("2026-02-04")
+    assert weaker(home.ci(1, "specs/a.yaml")) == {"waivers/WV-0001": "weaker"}
+    # or the record goes
+    shutil.rmtree("generated/a/evidence")
+    file.unlink()
+    assert weaker(home.ci(1, "specs/a.yaml")) == {"waivers/WV-0001": "removed"}
+    assert home.ci(0, "specs/a.yaml", allow=("waivers/WV-0001",))["outcome"] == "ok"
+    # what tells of it elsewhere is enough
+    told("2026-02-03")
+    assert home.ci(0, "specs/a.yaml")["data"]["asked"] == []
