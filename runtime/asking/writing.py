@@ -1,7 +1,7 @@
 """A checkpoint and its words → a GGUF file that llama.cpp loads and in which it computes the same function.
 
 Names of tensors and keys are those by which GGUF files are read here (`runtime.contract.gguf_model`), so that a file
-that is written and one that is read are one format. Weights are float16 or float32, vectors float32 always.
+that is written and one that is read are one format. Matrices are floats or blocks of integers, vectors float32 always.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import gguf
 import numpy as np
@@ -21,7 +21,20 @@ from runtime.machine import durable
 from runtime.steps.write_gguf import WriteGgufParams
 
 FILE = "model.gguf"
-_TYPES = {"f16": gguf.LlamaFileType.MOSTLY_F16, "f32": gguf.LlamaFileType.ALL_F32}
+_Array: TypeAlias = np.ndarray[Any, Any]
+_TYPES = {
+    "f16": gguf.LlamaFileType.MOSTLY_F16,
+    "f32": gguf.LlamaFileType.ALL_F32,
+    "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+    "q5_1": gguf.LlamaFileType.MOSTLY_Q5_1,
+    "q5_0": gguf.LlamaFileType.MOSTLY_Q5_0,
+    "q4_1": gguf.LlamaFileType.MOSTLY_Q4_1,
+    "q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
+}
+#: elements that share a scale
+_BLOCK = 32
+#: relative L2 from which a tensor counts as lost: Q8_0 turns what is below 1e-6 into zeros, without a word
+_LOST = 0.5
 
 
 def write_gguf(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context) -> None:
@@ -53,7 +66,12 @@ def write_gguf(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context)
         tensor = tensors.pop(place, None)
         if tensor is None or tuple(tensor.shape) != extents:
             raise _unfit(f"its weight {place} is not what a `{family}` has there")
-        writer.add_tensor(name, _stored(tensor, turned, params))
+        values = _rows(tensor, turned)
+        if params.weights.startswith("q") and values.ndim == 2 and values.shape[1] % _BLOCK == 0:
+            kind = gguf.GGMLQuantizationType[params.weights.upper()]
+            writer.add_tensor(name, _blocks(values, kind, place), raw_dtype=kind)
+        else:
+            writer.add_tensor(name, _floats(values, wide=params.weights == "f32"))
     if tensors:
         raise _unfit(f"its weight {sorted(tensors)[0]} has no place in one")
     writer.write_header_to_file()
@@ -118,14 +136,30 @@ def _words(writer: gguf.GGUFWriter, tokenizer: Path, width: int) -> None:
     writer.add_add_bos_token(False)
 
 
-def _stored(tensor: torch.Tensor, turned: int, params: WriteGgufParams) -> np.ndarray[Any, Any]:
+def _rows(tensor: torch.Tensor, turned: int) -> _Array:
+    """A weight as llama.cpp has it, float32."""
     values = tensor.float()
     if turned:
         # Transformers has the two halves of a head one after the other, llama.cpp neighbouring rows in pairs
         halves = values.reshape(turned, 2, values.shape[0] // turned // 2, *values.shape[1:])
         values = halves.swapaxes(1, 2).reshape(values.shape)
-    wide = params.weights == "f32" or values.ndim == 1
-    stored: np.ndarray[Any, Any] = values.numpy().astype(np.float32 if wide else np.float16)
+    return values.contiguous().numpy()
+
+
+def _floats(values: _Array, *, wide: bool) -> _Array:
+    stored: _Array = values.astype(np.float32 if wide or values.ndim == 1 else np.float16)
     if not bool(np.isfinite(stored).all()):
         raise _unfit("a weight is not finite in float16; write `weights: f32`")
+    return stored
+
+
+def _blocks(values: _Array, kind: gguf.GGMLQuantizationType, name: str) -> _Array:
+    """The bytes of a weight in blocks. What they are worth is looked at: some forms lose a whole tensor silently."""
+    with np.errstate(all="ignore"):
+        stored: _Array = gguf.quants.quantize(values, kind)
+    lost = float(np.linalg.norm(gguf.quants.dequantize(stored, kind) - values))
+    length = float(np.linalg.norm(values))
+    if not lost <= _LOST * length:
+        share = f"{lost / length:.0%} of it is lost" if np.isfinite(lost) and length else "it is not finite"
+        raise _unfit(f"in {kind.name} its weight {name} is no longer itself ({share}); write `weights: f16`")
     return stored

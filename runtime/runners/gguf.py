@@ -19,8 +19,11 @@ class GgufParams(Params):
         "template; relative to the spec.",
         examples=["models/smollm2.Q4_1.gguf"],
     )
-    weights: Literal["f16", "f32"] = Field(
-        default="f16", description="How the student's own weights are written.", examples=["f32"]
+    weights: Literal["f16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"] = Field(
+        default="f16",
+        description="How the student's own matrices are written: as floats, or in blocks of 32 with a scale of "
+        "their own (`_1`: and a least value). Vectors stay float32, rows that are no multiple of 32 long float16.",
+        examples=["q8_0"],
     )
     context: int = Field(
         default=2048,

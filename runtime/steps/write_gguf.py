@@ -1,4 +1,4 @@
-"""A checkpoint → a GGUF file of it, in float16 or float32, for the runner that asks llama.cpp."""
+"""A checkpoint → a GGUF file of it, in floats or in blocks of integers, for the runner that asks llama.cpp."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.contract import Context, Params, Port, Step
 
 
 class WriteGgufParams(Params):
-    weights: Literal["f16", "f32"]
+    weights: Literal["f16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"]
 
 
 def run(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from runtime.asking import llama
 from runtime.asking.writing import write_gguf
@@ -65,9 +66,37 @@ def test_what_is_written_is_what_is_read(takes: dict[str, Path], tmp_path: Path)
     assert said["rms_norm_eps"] == pytest.approx(config["rms_norm_eps"])
 
 
+@pytest.mark.parametrize(
+    ("weights", "bound"), [("q8_0", 0.01), ("q5_1", 0.05), ("q5_0", 0.06), ("q4_1", 0.09), ("q4_0", 0.11)]
+)
+def test_blocks_hold_what_they_are_made_of(takes: dict[str, Path], tmp_path: Path, weights: str, bound: float) -> None:
+    """By our own reader; matrices alone are rounded, each by about half a step of its form."""
+    path = written(takes, weights, tmp_path) / llama.FILE
+    original = build.load(takes["checkpoint"]).state_dict()
+    for weight in gguf_model.read(path).weights:
+        found, wanted = tensor_of(path, weight), original[weight.name]
+        error = float((found - wanted).norm() / wanted.norm())
+        assert weight.tensor.type.name == (weights.upper() if wanted.ndim == 2 else "F32")
+        assert bound / 3 < error < bound if wanted.ndim == 2 else error == 0, (weight.name, error)
+
+
+def test_a_tensor_that_blocks_would_erase_is_refused(takes: dict[str, Path], tmp_path: Path) -> None:
+    """Q8_0 makes zeros of what is below 1e-6, and of NaN what it likes."""
+    name = "model.layers.0.mlp.up_proj.weight"
+    for scale, said in ((1e-9, "100% of it is lost"), (float("nan"), "it is not finite")):
+        folder = tmp_path / str(scale)
+        folder.mkdir()
+        (folder / "config.json").write_bytes((takes["checkpoint"] / "config.json").read_bytes())
+        tensors = load_file(takes["checkpoint"] / "model.safetensors")
+        save_file(tensors | {name: tensors[name] * scale}, folder / "model.safetensors")
+        with pytest.raises(Refusal, match=f"in Q8_0 its weight {name} is no longer itself") as caught:
+            written({**takes, "checkpoint": folder}, "q8_0", tmp_path / f"made {scale}")
+        assert said in caught.value.message
+
+
 # llama.cpp keeps keys and values in float16, as it does wherever it runs
 @needs_llama
-@pytest.mark.parametrize(("weights", "bound"), [("f32", 1e-3), ("f16", 2e-2)])
+@pytest.mark.parametrize(("weights", "bound"), [("f32", 1e-3), ("f16", 2e-2), ("q8_0", 5e-2)])
 def test_llama_cpp_computes_the_same_logits(takes: dict[str, Path], tmp_path: Path, weights: str, bound: float) -> None:
     words, model = tokenizers.load(takes["tokenizer"]), build.load(takes["checkpoint"])
     runner = llama.opened(asked(written(takes, weights, tmp_path), takes, tmp_path))
