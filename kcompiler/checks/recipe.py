@@ -14,6 +14,7 @@ from kcompiler.diagnostic import Diagnostic, did_you_mean
 from kcompiler.facts import sizes
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from kcompiler.spec.verification import FINE_LIMITS
 from runtime.contract.families import FAMILIES
 from runtime.contract.recipe import SIZED
 
@@ -139,10 +140,28 @@ def _islands(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _lax(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Tolerances that only a recipe with a coarse form may have."""
+    if spec.quantization.coarse:
+        return
+    for name, (least, most) in FINE_LIMITS.items():
+        asked = getattr(spec.verification.tolerances, name)
+        if not least <= asked <= most:
+            yield tree.diagnostic(
+                "KC4916",
+                f"/verification/tolerances/{name}",
+                "this tolerance is for weights of less than eight bits",
+                label=f"what this recipe asks for keeps {f'at least {least}' if asked < least else f'at most {most}'}",
+                help="remove the line, or keep the tensors that suffer in fp16",
+                related=(tree.related("/quantization", "it has eight or more in every tensor"),),
+            )
+
+
 CHECKS = (
     Check(_tied, "quantization", "student"),
     Check(_idle, "quantization", "student"),
     Check(_vectors, "quantization", "student"),
     Check(_divided, "quantization", "student"),
+    Check(_lax, "quantization", "verification"),
     Check(_islands, "quantization", "student"),
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kcompiler.spec.base import DISTINCT, FORM, Distinct, Plugged, Section
 from kcompiler.spec.budgets import Budgets
@@ -23,7 +23,7 @@ from kcompiler.spec.student import Student
 from kcompiler.spec.teacher import Teacher
 from kcompiler.spec.tokenizer import Tokenizer
 from kcompiler.spec.training import Loss, Training
-from kcompiler.spec.verification import Verification
+from kcompiler.spec.verification import Verification, by_recipe
 from runtime.contract.units import unit
 
 #: the parts whose further keys come from the catalog
@@ -91,3 +91,9 @@ class Spec(Section):
         default_factory=dict,
         description="A sweep: every combination of these values is planned, and what they share is made once.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tolerances(cls, data: Any) -> Any:
+        """Quantized packages are asked what their recipe can give."""
+        return by_recipe(data)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from pydantic import Field
 
 from kcompiler.spec.base import Section
+from runtime.contract.recipe import COARSE
 from runtime.contract.units import unit
 
 
 class Tolerances(Section):
     """Largest difference over the largest value of the checkpoint: logits, and keys and values of each head.
 
-    The upper ends are what no spec may go beyond; a spec may ask for less.
+    The ends are what no spec may go beyond; a spec may ask for less. Beside them stand the least cosines and the most
+    of a KL divergence. What is asked of quantized packages follows from the recipe where the spec does not say it.
     """
 
     float32: float = Field(
@@ -33,12 +38,97 @@ class Tolerances(Section):
     quantized: float = Field(
         default=0.02,
         gt=0,
-        le=0.05,
+        le=0.5,
         description="The logits of the package with the recipe applied. The largest of all differences grows with "
-        "depth and vocabulary, while cosine and KL stay.",
+        "depth and vocabulary, while cosine and KL stay. At most 0.05; with `int4`, or a palette of less than eight "
+        "bits, in the recipe 0.4.",
         examples=[0.01],
         json_schema_extra=unit("1"),
     )
+    logits: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.5,
+        description="The logits of any package: the outer bound. With less than eight bits in the recipe 0.5.",
+        examples=[0.05],
+        json_schema_extra=unit("1"),
+    )
+    cache: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.5,
+        description="Keys and values of each head of any package. With less than eight bits in the recipe 0.5.",
+        examples=[0.05],
+        json_schema_extra=unit("1"),
+    )
+    cosine: float = Field(
+        default=0.999,
+        ge=0.9,
+        le=1,
+        description="Least cosine of the logits of each function of any package. With less than eight bits in the "
+        "recipe, which move every number, 0.98: then `kl` and the tokens ranked first judge.",
+        examples=[0.999],
+        json_schema_extra=unit("cosine"),
+    )
+    cache_cosine: float = Field(
+        default=0.999,
+        ge=0.9,
+        le=1,
+        description="Least cosine of the keys, and of the values, of each head of any package. With less than eight "
+        "bits in the recipe 0.95.",
+        examples=[0.999],
+        json_schema_extra=unit("cosine"),
+    )
+    kl: float = Field(
+        default=0.01,
+        gt=0,
+        le=0.5,
+        description="Largest mean KL divergence of the next token from the checkpoint's, of any package. With less "
+        "than eight bits in the recipe 0.1.",
+        examples=[0.01],
+        json_schema_extra=unit("nat"),
+    )
+
+
+#: what a recipe with a coarse form gets where the spec says nothing. Four bits, in blocks of 32 or as sixteen values a
+#: matrix, took cosines of a trained student of 0.6 M parameters to 0.998, of its cache to 0.983, and KL to 0.03
+COARSE_TOLERANCES: Mapping[str, float] = {
+    "quantized": 0.4,
+    "logits": 0.5,
+    "cache": 0.5,
+    "cosine": 0.98,
+    "cache_cosine": 0.95,
+    "kl": 0.1,
+}
+#: what a recipe without one may not go beyond: (least, most)
+FINE_LIMITS: Mapping[str, tuple[float, float]] = {
+    "quantized": (0, 0.05),
+    "logits": (0, 0.05),
+    "cache": (0, 0.05),
+    "cosine": (0.999, 1),
+    "cache_cosine": (0.999, 1),
+    "kl": (0, 0.01),
+}
+
+
+def by_recipe(spec: Any) -> Any:
+    """The text of a spec with the tolerances of its recipe, where it has a coarse form and does not say them itself."""
+    if not isinstance(spec, Mapping) or not _coarse(spec.get("quantization")):
+        return spec
+    section = spec.get("verification", {})
+    written = section.get("tolerances", {}) if isinstance(section, Mapping) else None
+    if not isinstance(written, Mapping):
+        return spec
+    return {**spec, "verification": {**section, "tolerances": {**COARSE_TOLERANCES, **written}}}
+
+
+def _coarse(section: Any) -> bool:
+    """Whether a recipe as it is written asks for a coarse form, as `Recipe.coarse` of the model."""
+    if not isinstance(section, Mapping):
+        return False
+    rules = section.get("rules", [])
+    asked = [section.get("default"), *(rules if isinstance(rules, Sequence) else [])]
+    return any(isinstance(one, Mapping) and one.get("weights") in COARSE for one in asked)
 
 
 class Verification(Section):

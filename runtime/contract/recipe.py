@@ -21,8 +21,8 @@ SCALED: Mapping[str, tuple[Granularity, ...]] = {
     "int4": ("per_channel", "per_tensor", "per_block"),
 }
 PALETTE: tuple[Granularity, ...] = ("per_tensor", "per_grouped_channel")
-#: forms that move the logits of every model further than a cosine of 0.999: they are judged by what they choose
-COARSE = frozenset(BITS) - {"fp16", "int8"}
+#: forms of less than eight bits move every number of a model: they are judged by what they make of the next token
+COARSE = frozenset(form for form, bits in BITS.items() if bits < 8)
 #: granularity → the number that belongs to it
 SIZED: Mapping[str, str] = {"per_block": "block", "per_grouped_channel": "group"}
 

@@ -26,7 +26,7 @@ from runtime.contract import Context, MachineError, Refusal
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.contract.families import NAMES
-from runtime.contract.recipe import BITS, Weights
+from runtime.contract.recipe import BITS, SIZED, Weights
 from runtime.machine import durable
 from runtime.mil import normalise
 from runtime.mil.quantize import Float, Palette, Quantized, matches, quantize, wanted
@@ -307,11 +307,19 @@ def _report(
             }
             for name, function in contract.functions.items()
         ],
-        "requested": [{"tensor": t.name, "shape": t.shape, **plan[t.name].model_dump()} for t in contract.tensors],
+        "requested": [{"tensor": t.name, "shape": t.shape, **_requested(plan[t.name])} for t in contract.tensors],
         "parameters": facts.measured(total, "parameter"),
         "quantized_parameters": facts.rate(sum(elements[name] for name in quantized), total),
         "packages": [{"variant": name, "bytes": facts.measured(size, "byte")} for name, size in sizes.items()],
     }
+
+
+def _requested(asked: Weights) -> dict[str, Any]:
+    """What the recipe asks for one tensor, its sizes as data."""
+    sizes = {
+        key: facts.measured(size, "channel") for key in SIZED.values() if (size := getattr(asked, key)) is not None
+    }
+    return asked.model_dump() | sizes
 
 
 def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> None:

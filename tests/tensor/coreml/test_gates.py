@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from kcompiler import assets, policy
 from kcompiler.judge import judge
+from kcompiler.spec.verification import Tolerances
 from runtime.mil.verify import verify
 from tests.tensor.coreml.conftest import Converted
 from tests.tensor.coreml.test_verify import PARAMS, spoiled
@@ -22,7 +23,7 @@ from tests.tensor.mil import tamper
 SPEC = {
     "risk_tier": 3,
     "shapes": {"prefill": [16, 32]},
-    "verification": {"tolerances": {"float32": 1e-5, "float16": 0.02, "quantized": 0.02}},
+    "verification": {"tolerances": Tolerances().model_dump()},
 }
 
 

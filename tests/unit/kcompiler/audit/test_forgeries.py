@@ -280,6 +280,6 @@ def test_a_weaker_pack_of_the_project_is_noticed(bundle: Bundle) -> None:
     """A project may have its own packs; one that was not there when the plan was made disagrees with the lock."""
     own = bundle.root / "policies" / "caws" / "core"
     shutil.copytree(assets.folder("policies") / "caws" / "core", own)
-    rule = own / "parity-cosine" / "rule.yaml"
-    rule.write_text(rule.read_text().replace("0.999", "0.1"))
+    rule = own / "parity-cosine-fp16" / "rule.yaml"
+    rule.write_text(rule.read_text().replace("0.9999", "0.1"))
     assert bundle.codes() == ["KA02", "KA03"]

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.contract.architecture import Architecture
 from runtime.contract.families import FAMILIES
-from tests.unit.kcompiler.checks.claims import Claim, disagrees, several, student
+from tests.unit.kcompiler.checks.claims import Claim, disagrees, section, several, student
 
 
 def rules(*written: tuple[str, str] | tuple[str, str, str], **more: Any) -> Any:
@@ -21,6 +21,7 @@ def default(**more: Any) -> Any:
 
 
 BLOCK = {"weights": "int4", "granularity": "per_block", "block": 32}
+WIDE = {"quantized": 0.3, "logits": 0.5, "cache": 0.5, "cosine": 0.98, "cache_cosine": 0.95, "kl": 0.1}
 PHI, UNTIED = student(family="phi"), student(tie_word_embeddings=False)
 CLAIMS = [
     Claim("no rules", lambda _: None),
@@ -57,6 +58,11 @@ CLAIMS = [
     Claim("groups that divide", default(weights="lut4", granularity="per_grouped_channel", group=16)),
     Claim("groups that do not", default(weights="lut4", granularity="per_grouped_channel", group=96), ("KC4915",), ("output channels",)),
     Claim("a palette of vectors", lambda data: data["quantization"].update(rules=[{"match": "*norm", "weights": "lut4", "granularity": "per_tensor"}]), ("KC4913",), ("lut4 is for matrices",)),
+    Claim("tolerances of four bits", lambda data: (data["quantization"].update(default=BLOCK), data.update(verification={"tolerances": WIDE}))),
+    Claim("of a rule", several(rules(("*up_proj", "int4")), section("verification", tolerances=WIDE))),
+    Claim("and of eight", section("verification", tolerances=WIDE), ("KC4916",) * 6, ("at least 0.999", "at most 0.01", "at most 0.05"), severity="error"),
+    Claim("of a palette of eight", several(default(weights="lut8", granularity="per_tensor"), section("verification", tolerances={"kl": 0.02})), ("KC4916",)),
+    Claim("what INT8 may have", section("verification", tolerances={"quantized": 0.05, "kl": 0.001, "cosine": 0.9999})),
     Claim("an island of llama", lambda data: data["quantization"].update(islands=["rms_norm", "residual"])),
     Claim("a stream of phi", several(PHI, lambda data: data["quantization"].update(islands=["residual"]))),
     Claim("an island of phi", several(PHI, lambda data: data["quantization"].update(islands=["rms_norm"])),

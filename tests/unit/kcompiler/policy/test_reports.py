@@ -17,6 +17,7 @@ import pytest
 from kcompiler import assets, policy
 from kcompiler.judge import judge
 from kcompiler.policy import evidence
+from kcompiler.spec.verification import Tolerances
 from runtime.contract.report import dump
 from tests.unit.kcompiler.policy.genuine import (
     carried,
@@ -65,7 +66,7 @@ SPEC = {
     "training": {"stages": [{"name": "kd"}]},
     "shapes": {"prefill": [64, 128, 256]},
     "quantization": {"islands": ["rms_norm"]},
-    "verification": {"tolerances": {"float32": 1e-5, "float16": 0.02, "quantized": 0.02}},
+    "verification": {"tolerances": Tolerances().model_dump()},
     "evaluation": {
         "suites": [{"use": name} for name in (*SUITES, "language_model")],
         "baselines": ["ce_only", "random_init"],
