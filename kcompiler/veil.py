@@ -6,6 +6,8 @@ what an address holds before `@` or in `?key=`. A reference (`env:NAME`) is no s
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from collections.abc import Iterator
 
@@ -40,6 +42,16 @@ def places(data: bytes) -> Iterator[tuple[int, int]]:
         if any(mark in raw for mark in _MARKS):
             for found in KEY.finditer(raw.decode("utf-8", "replace")):
                 yield number, found.start() + 1
+
+
+def in_envelope(data: bytes) -> Iterator[tuple[int, int]]:
+    """The same of a signature's envelope; of what stands in its payload, the place of the whole."""
+    yield from places(data)
+    try:
+        inner = base64.b64decode(json.loads(data)["payload"])
+    except (ValueError, LookupError, TypeError):
+        return
+    yield from ((1, 1) for _ in places(inner))
 
 
 def starred(data: bytes) -> bytes:

@@ -180,6 +180,10 @@ def _read(
         except dsse.Unreadable as why:
             refused.append(f"{', '.join(names[key])}: {why}")
     for path in sorted(folder.glob(f"*{END}")) if folder.is_dir() else []:
+        name = path.name.encode("utf-8", "backslashreplace").decode()
+        if name != path.name:
+            refused.append(f"{name}: the name of this file is no UTF-8")
+            continue
         try:
             found = dsse.verify(path.read_bytes(), allowed, now, revoked)
             said = found.statement["predicate"]

@@ -15,7 +15,7 @@ from typing import Any
 from kcompiler import lock
 from kcompiler.audit.finding import Audit, Finding, broken, differs, note
 from kcompiler.audit.journal import chain
-from kcompiler.verifier import assembled, sealed, texts
+from kcompiler.verifier import assembled, sealed, strays, texts
 from kcompiler.verifier.excused import FOLDER, MEANING, TEXT, is_meaning, meaning_of
 from kcompiler.verifier.main import UNSIGNED
 from kcompiler.verifier.sealed import MANIFEST, Trust, opened, vouched
@@ -62,7 +62,7 @@ def _alike(files: Mapping[str, bytes], manifest: Mapping[str, Any], names: Seque
         plan: Any = lock.load(files[f"{folder}/plan.lock"].decode())
         found = list(texts.wrong(files, plan, folder))
         recorded: Any = strict_json.loads(files[f"{folder}/evidence/verdict.json"])
-        head = chain(files[sealed.JOURNAL], files[texts.HEAD], sealed.JOURNAL)[0][-1].hash
+        head = chain(files[sealed.JOURNAL], files[strays.HEAD], sealed.JOURNAL)[0][-1].hash
         holds = {"plan": lock.plan_digest(plan), "head": head, "verdict": recorded["verdict"]}
     except (lock.UnreadableLock, ValueError, LookupError, TypeError, AttributeError):
         return  # the audit says so
@@ -73,6 +73,7 @@ def _alike(files: Mapping[str, bytes], manifest: Mapping[str, Any], names: Seque
             yield note(subject, message)
         else:
             code = "KA51" if subject in (sealed.MANIFEST, sealed.VERIFIER) else "KA02"
+            code = "KA21" if severity == "evidence" and subject.startswith(strays.STORE) else code
             yield (broken if severity == "evidence" else differs)(code, subject, message)
 
 

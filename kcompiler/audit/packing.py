@@ -11,8 +11,8 @@ can be recomputed without: weights, data and inputs. The same evidence gives the
     policies/, packs/        the packs file by file, and each as a whole, whose digest the lock pins
     schemas/                 of the lock, the verdict and every report
     specs/, …                the sources that the lock pins: the spec, composed, and its fragments
-    waivers/                 what the project has there; beside each waiver, and its copy in the evidence, what it means
-                             as JSON, whose digest the lock pins
+    waivers/                 those that the lock names or the journal tells of; beside each, and its copy in the
+                             evidence, what it means as JSON, whose digest the lock pins
     signatures/              DSSE envelopes over the manifest; the only files that the manifest does not name
 
 The spec and the files of packs are written as JSON, which is YAML: their layout and comments are pinned by nothing, and
@@ -22,18 +22,20 @@ whoever has only Python can tell what they say.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcompiler import approval, assets, lock, policy, verifier
-from kcompiler.audit.evidence import RUN, VERDICT
+from kcompiler.audit.evidence import REPORTS, RUN, VERDICT
 from kcompiler.audit.items import stored
 from kcompiler.audit.journal import chain
 from kcompiler.audit.plan import composed, schemas_of
 from kcompiler.audit.records import HEAD, HELD, JOURNAL, PURSE, STATE, in_use, purse
 from kcompiler.policy.load import PACK_FILE, RULE_FILE
 from kcompiler.project import Project
+from kcompiler.veil import in_envelope
+from kcompiler.verifier import strays
 from kcompiler.verifier.excused import MEANING, TEXT, is_meaning
 from kcompiler.verifier.sealed import FORMAT, MANIFEST, PACKS, PREDICATE, SCHEMAS, SIGNATURES, VERIFIER
 from kcompiler.verifier.zipped import pack
@@ -50,8 +52,12 @@ class Incomplete(Exception):
     """There is no whole evidence to be packed; the message says what is lacking."""
 
 
+class Unfit(Exception):
+    """A file that somebody wrote cannot go into a bundle; the message says which and why."""
+
+
 def files(root: Path, name: str) -> dict[str, bytes]:
-    """Path in the bundle → bytes, with the manifest. Raises Incomplete; UnreadableLock; OSError."""
+    """Path in the bundle → bytes, with the manifest. Raises Incomplete; Unfit; UnreadableLock; OSError."""
     project = Project(root)
     made = lock.read(project.lock(name))
     found = {project.shown(path): path.read_bytes() for path in _evidence(project, name)}
@@ -68,9 +74,10 @@ def files(root: Path, name: str) -> dict[str, bytes]:
     found[made["asked"]["spec"]] = _spec(root, made)
     found |= dict(_policies(root, [str(one["pack"]) for one in made["policies"]]))
     found |= {f"{SCHEMAS}{one}.schema.json": data for one, data in _schemas(made)}
-    if (root / WAIVERS).is_dir():
-        found |= dict(_folder(root / WAIVERS, root))
+    for one in sorted(strays.waivers_of(found, made)):
+        found |= dict(_waiver(root / WAIVERS / f"{one}{TEXT}", root))
     found |= dict(_waivers(found))
+    _sound(found, [str(one["path"]) for one in made["sources"]])
     found[VERIFIER] = verifier.assembled().encode()
     return {**found, MANIFEST: _manifest(found, name, made, root)}
 
@@ -87,8 +94,46 @@ def _evidence(project: Project, name: str) -> Iterator[Path]:
         if not needed.is_file():
             raise Incomplete(f"{project.shown(needed)} is not there: apply the whole plan first")
     yield project.lock(name)
-    yield from sorted((project.generated(name) / approval.FOLDER).glob(f"*{approval.END}"))
-    yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
+    yield from _plain((project.generated(name) / approval.FOLDER).glob(f"*{approval.END}"))
+    # what else lies there belongs to nobody's evidence, and is not given to strangers
+    yield from (folder / one for one in (JOURNAL, RUN, VERDICT))
+    yield from _plain((folder / REPORTS).rglob("*"))
+    yield from _plain((folder / WAIVERS).glob(f"*{TEXT}"))
+    yield from _plain((folder / WAIVERS).glob(f"*/*{approval.END}"))
+
+
+def _plain(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files among these, in order. Raises Unfit for a name that not every reader can write."""
+    for path in sorted(paths):
+        if path.is_file() and not path.is_symlink():
+            yield _named(path)
+
+
+def _named(path: Path) -> Path:
+    """The file, whose name is text. Raises Unfit."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        said = str(path.relative_to(path.parent.parent)).encode("utf-8", "backslashreplace").decode()
+        raise Unfit(f"KC6102 {said}: the name of this file is no UTF-8: rename it, or remove it") from None
+    return path
+
+
+def _waiver(text: Path, root: Path) -> Iterator[tuple[str, bytes]]:
+    """A waiver of the project with its signatures; nothing of one that is gone, which the audit says."""
+    if text.is_file():
+        yield text.relative_to(root).as_posix(), text.read_bytes()
+        for path in _plain(text.with_suffix("").glob(f"*{approval.END}")):
+            yield path.relative_to(root).as_posix(), path.read_bytes()
+
+
+def _sound(found: Mapping[str, bytes], sources: Sequence[str]) -> None:
+    """Raises Unfit where a key is written out in a file that somebody wrote, and that is copied as it is."""
+    for path, data in found.items():
+        by_people = path in sources or path.startswith(("policies/", f"{WAIVERS}/")) or f"/{WAIVERS}/" in path
+        for line, _ in in_envelope(data) if by_people or path.endswith(approval.END) else ():
+            said = "this looks like a key: it is not copied into evidence. Revoke it, then take it out"
+            raise Unfit(f"KC4209 {path}:{line}: {said}")
 
 
 def _folder(folder: Path, root: Path) -> Iterator[tuple[str, bytes]]:
@@ -106,7 +151,7 @@ def _policies(root: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     found = policy.load(names, [root / "policies", assets.folder("policies")])
     for wrong in found.problems:
         if wrong.code == "KC4209":
-            raise Incomplete(f"{wrong.place}: {wrong.summary}: it is not copied into evidence. {wrong.help}")
+            raise Unfit(f"KC4209 {wrong.place}: {wrong.summary}: it is not copied into evidence. {wrong.help}")
     waiting = list(found.packs)
     for one in waiting:
         yield f"{PACKS}{one.pack.name}.json", _text(one.meaning)

@@ -15,7 +15,7 @@ from kcompiler.audit.finding import Finding, broken, differs, note
 from kcompiler.audit.journal import Line
 from kcompiler.audit.records import waiver_ends, waiver_uses
 from kcompiler.waiver.approved import END
-from kcompiler.waiver.load import envelopes, parsed
+from kcompiler.waiver.load import envelopes, parsed, spelt
 
 
 def at_hand(
@@ -82,10 +82,11 @@ def _copies(folder: Path, shown: str, said: Mapping[str, Mapping[str, Any]]) -> 
     for path in sorted(folder.glob("*")) if folder.is_dir() else []:
         inside = sorted(path.glob("*")) if path.is_dir() else []
         if path not in known or path.is_dir() != (path.suffix == ""):
-            yield differs("KA34", f"{shown}/{path.name}", "the verdict was given without this waiver")
+            yield differs("KA34", f"{shown}/{spelt(path.name)}", "the verdict was given without this waiver")
         for file in inside if path in known else []:
-            if not file.name.endswith(END):
-                yield differs("KA34", f"{shown}/{path.name}/{file.name}", "it is no approval of the waiver")
+            if not file.name.endswith(END) or spelt(file.name) != file.name:
+                place = f"{shown}/{path.name}/{spelt(file.name)}"
+                yield differs("KA34", place, "it is no approval of the waiver")
 
 
 def _undone(root: Path, ends: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:

@@ -150,6 +150,10 @@ def _bundle(home: Project, name: str, signers: Sequence[Ed25519PrivateKey], aske
 
     try:
         return packing.bundle(home.root, name, signers)
+    except packing.Unfit as why:
+        raise Outcome(
+            2, "unfit-file", f"mend that file, then kcompiler audit {asked} --bundle FILE", str(why)
+        ) from None
     except packing.Incomplete as why:
         raise Outcome(3, "evidence-incomplete", f"kcompiler apply {asked}", str(why)) from None
 

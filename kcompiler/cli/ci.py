@@ -14,6 +14,7 @@ import click
 from kcompiler.cli.answer import Answer, answers, rendered
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import PROFILE, called
+from kcompiler.cli.writing import no_key
 
 if TYPE_CHECKING:
     from kcompiler.cli.change import Bounds
@@ -108,6 +109,7 @@ def ci(
         raise click.UsageError("--sign-key signs a bundle; say --bundle, too")
     if allowed and base is None:
         raise click.UsageError("--allow-weaker is about a revision; say which by --base")
+    no_key("--allow-weaker", *(word for pair in allowed for word in pair))
     blank = next((rule for rule, reason in allowed if len(reason.strip()) < 5), None)
     if blank is not None:
         raise click.UsageError(f"--allow-weaker {blank}: say why it may be weaker")

@@ -12,6 +12,7 @@ import click
 
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import FORMAT
+from kcompiler.cli.writing import no_key
 
 if TYPE_CHECKING:
     from runtime.tools.broker.recording import Episode
@@ -82,6 +83,7 @@ def record(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         click.echo(f"{folder} is there already, and not empty", err=True)
         raise Outcome(2, "unusable-path", "name a folder that is not there yet, then the same command again")
+    no_key("--keep-personal", keep_personal)
     if keep_personal and not keep_personal.strip():
         raise click.UsageError("--keep-personal: say why they may be kept")
     known = registry.load(tools)

@@ -12,6 +12,7 @@ from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.packs import named
 from kcompiler.cli.plans import FORMAT
 from kcompiler.cli.since import refuse_others
+from kcompiler.cli.writing import no_key
 
 if TYPE_CHECKING:
     from kcompiler.policy.load import LoadedRule
@@ -135,6 +136,7 @@ def diff(old: str, new: str, allowed: tuple[tuple[str, str], ...], form: str) ->
     from kcompiler.diff.packs import compare
 
     why = dict(allowed)
+    no_key("--allow-weaker", *(word for pair in allowed for word in pair))
     blank = next((rule for rule, reason in allowed if len(reason.strip()) < 5), None)
     if blank is not None:
         raise click.UsageError(f"--allow-weaker {blank}: say why it may be weaker")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
+
 from kcompiler.cli.outcome import Outcome
 from kcompiler.project import Project
 
@@ -25,3 +27,11 @@ def write(home: Project, path: Path, text: str | bytes) -> None:
         write_durably(path, text)
     except StorageFailed as failed:
         raise Outcome(6, "storage-failed", "free space or mend the disk", str(failed)) from None
+
+
+def no_key(option: str, *words: str) -> None:
+    """Raises UsageError where what somebody says with an option is to be written down and holds a key (KC4209)."""
+    from kcompiler.veil import KEY
+
+    if any(KEY.search(one) for one in words):
+        raise click.UsageError(f"{option}: this looks like a key, and would be written down (KC4209): revoke it")

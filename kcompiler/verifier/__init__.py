@@ -35,6 +35,7 @@ MODULES = (
     "excused",
     "said_again",
     "sealed",
+    "strays",
     "texts",
     "main",
 )

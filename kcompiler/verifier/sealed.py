@@ -13,6 +13,7 @@ from kcompiler.verifier.zipped import BadZip, unpack
 #: how the files of a bundle are laid out; another number is another layout, which nobody who reads this one can judge
 FORMAT = "kcompiler-bundle/2"
 _FORMAT = re.compile(r"kcompiler-bundle/([1-9][0-9]{0,8})\Z")
+_KEYS = {"files", "format", "head", "name", "plan", "verdict"}
 MANIFEST, SIGNATURES, SCHEMAS, PACKS = "manifest.json", "signatures/", "schemas/", "packs/"
 VERIFIER, JOURNAL = "verify.py", ".kcompiler/journal.jsonl"
 #: in place of a name, where the head that is known from elsewhere vouches
@@ -45,6 +46,8 @@ def opened(data: bytes) -> Tuple[Dict[str, bytes], Dict[str, Any]]:
             raise OtherFormat(_other(int(other.group(1))))
         if manifest["format"] != FORMAT or not all(isinstance(manifest[key], str) for key in ("name", "plan", "head")):
             raise ValueError(f"{MANIFEST} is not of format {FORMAT}")
+        if manifest.keys() != _KEYS:
+            raise ValueError(f"{MANIFEST} has other keys than {', '.join(sorted(_KEYS))}")
         if re.search(r"[/\\\0]", manifest["name"]) or manifest["name"] in ("", ".", ".."):
             raise ValueError(f"{MANIFEST} names no folder of generated/")
         if not all(isinstance(one, str) for one in manifest["files"].values()):

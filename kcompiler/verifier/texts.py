@@ -8,26 +8,23 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Mapping, Set, Tuple
 
+from kcompiler.verifier import strays
 from kcompiler.verifier.reading import digest_of, digest_of_bytes, strict, text_at
 from kcompiler.verifier.records import Finding
-from kcompiler.verifier.sealed import JOURNAL, MANIFEST, PACKS, SCHEMAS, SIGNATURES, VERIFIER
+from kcompiler.verifier.sealed import PACKS
+from kcompiler.verifier.strays import POLICIES
 
-HEAD, STORE, PURSE = ".kcompiler/head", ".kcompiler/store/", ".kcompiler/paid/spend.jsonl"
-POLICIES, PACK_FILE, RULE_FILE, WAIVERS = "policies/", "pack.yaml", "rule.yaml", "waivers/"
+PACK_FILE, RULE_FILE = "pack.yaml", "rule.yaml"
 _GONE, _OTHER = "it belongs to the bundle, and is gone", "it does not say what was planned"
 Files = Mapping[str, bytes]
 
 
 def wrong(files: Files, plan: Mapping[str, Any], folder: str) -> Iterator[Finding]:
-    """Everything that these texts say and the lock does not; and every file that has no place in the bundle of what is
-    generated in `folder`."""
+    """Everything that these texts say and the lock does not; and every file that nothing of the bundle of what is
+    generated in `folder` accounts for."""
     yield from _sources(files, plan)
     yield from packs(files, plan)[1]
-    known = {MANIFEST, VERIFIER, JOURNAL, HEAD, PURSE, f"{folder}/plan.lock", *(one["path"] for one in plan["sources"])}
-    below = (SIGNATURES, SCHEMAS, PACKS, POLICIES, STORE, WAIVERS, f"{folder}/evidence/", f"{folder}/approvals/")
-    for path in sorted(files):
-        if path not in known and not path.startswith(below):
-            yield "disagreement", path, "a bundle has no such file"
+    yield from strays.found(files, plan, folder)
 
 
 def _sources(files: Files, plan: Mapping[str, Any]) -> Iterator[Finding]:

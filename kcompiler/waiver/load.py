@@ -12,7 +12,7 @@ from pathlib import Path
 from kcompiler import source
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.policy.typed import typed
-from kcompiler.veil import places
+from kcompiler.veil import in_envelope, places
 from kcompiler.waiver.approved import END
 from kcompiler.waiver.file import Waiver
 from runtime import digest
@@ -20,6 +20,8 @@ from runtime import digest
 FOLDER = "waivers"
 CODE = "KC6102"
 _NAMES = "unknown key `approvals`"
+_KEY = "this looks like a key"
+_TAKE_OUT = "revoke it, then take it out: whoever reads the evidence reads the waiver"
 _NOTE = "schemas/waiver.schema.json describes a waiver"
 
 
@@ -74,7 +76,24 @@ def read(file: Path, shown: str) -> tuple[Loaded | None, list[Diagnostic]]:
         held = envelopes(file.with_suffix(""))
     except OSError as reason:
         return None, [Diagnostic(code=CODE, file=shown, summary=f"cannot be read: {reason.strerror or reason}")]
-    return parsed(data, shown, held)
+    wrong = list(_unfit(held, shown.removesuffix(".yaml")))
+    return (None, wrong) if wrong else parsed(data, shown, held)
+
+
+def _unfit(held: Mapping[str, bytes], shown: str) -> Iterator[Diagnostic]:
+    """Signatures that cannot be copied into evidence: what they are called, or hold."""
+    for name, data in held.items():
+        file = f"{shown}/{spelt(name)}"
+        if spelt(name) != name:
+            said = "the name of this file is no UTF-8"
+            yield Diagnostic(code=CODE, file=file, summary=said, help="rename it, or remove it")
+        for line, column in in_envelope(data):
+            yield Diagnostic(code="KC4209", file=file, line=line, column=column, summary=_KEY, help=_TAKE_OUT)
+
+
+def spelt(name: str) -> str:
+    """A file's name as text; bytes that are no UTF-8 as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def envelopes(folder: Path) -> dict[str, bytes]:
@@ -115,8 +134,8 @@ def _keys(data: bytes, shown: str) -> Iterator[Diagnostic]:
             file=shown,
             line=line,
             column=column,
-            summary="this looks like a key",
-            help="revoke it, then take it out: whoever reads the evidence reads the waiver",
+            summary=_KEY,
+            help=_TAKE_OUT,
         )
 
 

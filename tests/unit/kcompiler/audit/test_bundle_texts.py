@@ -15,6 +15,7 @@ from kcompiler import assets, dsse, policy
 from kcompiler.audit import packing, plan
 from kcompiler.plan import meaning
 from kcompiler.verifier import sealed, texts
+from kcompiler.verifier.reading import digest_of_files
 from kcompiler.verifier.sealed import MANIFEST, Trust
 from kcompiler.verifier.zipped import pack
 from runtime import digest
@@ -140,6 +141,55 @@ def test_a_manifest_that_says_something_else_than_the_evidence_is_named(
         assert both(signed(spoilt), trust()) == (1, 1)
 
 
+FOLDER, STORED = f"generated/{NAME}", ".kcompiler/store/sha256"
+#: files that nothing in the lock or the journal speaks of, in every folder that a bundle has
+STRAYS = (
+    "waivers/WV-0009.yaml",
+    "waivers/evil.txt",
+    "waivers/WV-0001/ana.dsse.json",
+    f"{FOLDER}/evidence/note.txt",
+    f"{FOLDER}/evidence/waivers/evil.txt",
+    f"{FOLDER}/approvals/z.txt",
+    f"{FOLDER}/approvals/more/z.dsse.json",
+    "schemas/evil.txt",
+    ".kcompiler/store/x",
+)
+
+
+def test_files_that_nothing_accounts_for_are_named_by_both(measured: Files) -> None:
+    sound = packed_artifact({"x": b"nobody made this\n"})
+    spoilt = manifest({**measured, **dict.fromkeys(STRAYS, b"{}\n"), **sound})
+    one, other = audited(pack(spoilt), head(spoilt))
+    assert (one.exit_code, other.code) == (1, 1)
+    told = {*STRAYS, next(iter(sound)).rpartition("/")[0]}
+    assert {found.subject for found in one.findings if found.severity != "note"} == told
+    assert {place for severity, place, _ in other.findings if severity != "note"} == told
+
+
+def packed_artifact(files: dict[str, bytes]) -> Files:
+    pin = digest_of_files(files).partition(":")[2]
+    return {f"{STORED}/{pin[:2]}/{pin}/{name}": data for name, data in files.items()}
+
+
+def test_an_artifact_that_is_not_what_it_is_stored_as_is_named_by_both(measured: Files) -> None:
+    """Also a second copy of one that the evidence rests on, under another name of its folder."""
+    stored = next(path for path in measured if path.startswith(STORED))
+    start, pin, file = stored.removeprefix(f"{STORED}/").split("/")
+    foreign, moved = f"{STORED}/aa/{'a' * 64}/x", f"{STORED}/zz/{pin}/{file}"
+    assert start != "zz"
+    spoilt = manifest({**measured, foreign: b"x", moved: b"x"})
+    one, other = audited(pack(spoilt), head(spoilt))
+    assert (one.exit_code, other.code) == (3, 3)
+    told = {foreign.rpartition("/")[0], moved}
+    assert {found.subject for found in one.findings if found.severity != "note"} == told
+    assert {place for severity, place, _ in other.findings if severity != "note"} == told
+
+
+def test_a_manifest_has_no_other_keys(measured: Files) -> None:
+    said = json.loads(measured[MANIFEST])
+    assert both({**measured, MANIFEST: text({**said, "note": "x"})}, head(measured)) == (3, 3)
+
+
 def test_a_manifest_with_another_head_is_named(measured: Files) -> None:
     """Without a head that is known, too."""
     spoilt = {**measured, MANIFEST: text({**json.loads(measured[MANIFEST]), "head": "sha256:" + "1" * 64})}
@@ -203,7 +253,7 @@ profiles: {{small: {{student.layers: 1}}}}
     assert said is not None
     assert said["student"] == {"layers": 1 if profile else 4, "width": 64}
     sources = [{"path": "specs/a.yaml", "meaning": meaning(said)}, {"path": "specs/part.yaml", "meaning": pin}]
-    made = {"asked": {"spec": "specs/a.yaml", "profile": profile}, "sources": sources, "policies": []}
+    made = {"asked": {"spec": "specs/a.yaml", "profile": profile}, "sources": sources, "policies": [], "schemas": []}
     files = {"specs/a.yaml": packing._spec(tmp_path, made), "specs/part.yaml": part}
     assert list(texts.wrong(files, made, "generated/a")) == []
     # and read as YAML, it says the same

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kcompiler import dsse
+from kcompiler.audit import packing
 from kcompiler.cli import _main
 from kcompiler.verifier.sealed import FORMAT, MANIFEST
 from kcompiler.verifier.zipped import pack, unpack
@@ -122,3 +124,47 @@ def test_what_is_not_sound_is_not_packed(carried_out: Path, tmp_path: Path, monk
     path.write_text(path.read_text(encoding="utf-8").replace("data.splits", "data.splitz"), encoding="utf-8")
     assert _main(["audit", SPEC, "--bundle", "out.zip"]) == 3
     assert not Path("out.zip").exists()
+
+
+KEY = "sk-" + "proj-" + "0a" * 14
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        (b"n.dsse.json", f'{{"note": "{KEY}"}}'.encode(), "approvals/n.dsse.json:1: this looks like a key"),
+        (
+            b"p.dsse.json",
+            json.dumps({"payload": base64.b64encode(KEY.encode()).decode()}).encode(),
+            "approvals/p.dsse.json:1: this looks like a key",
+        ),
+        (b"\377.dsse.json", b"{}", r"approvals/\udcff.dsse.json: the name of this file is no UTF-8"),
+    ],
+)
+def test_a_file_that_strangers_must_not_get_or_cannot_read_is_in_no_bundle(
+    carried_out: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path, name: bytes, data: bytes, said: str
+) -> None:
+    folder = carried_out / "generated" / NAME / "approvals"
+    monkeypatch.chdir(carried_out)
+    path = folder / os.fsdecode(name)
+    folder.mkdir()
+    try:
+        path.write_bytes(data)
+        code, out, err = ended(capsys, SPEC, "--bundle", str(tmp_path / "out.zip"))
+    finally:
+        path.unlink()
+        folder.rmdir()
+    assert code == 2
+    assert said in out + err
+    assert KEY not in out + err
+    assert not (tmp_path / "out.zip").exists()
+
+
+def test_what_nobody_accounts_for_is_not_packed(carried_out: Path) -> None:
+    note = carried_out / "generated" / NAME / "evidence" / "note.txt"
+    before = packing.files(carried_out, NAME)
+    note.write_text(KEY, encoding="utf-8")
+    try:
+        assert packing.files(carried_out, NAME) == before
+    finally:
+        note.unlink()

@@ -90,6 +90,12 @@ def test_weaker_needs_a_reason(home: Path, capsys: pytest.CaptureFixture[str]) -
     assert run("diff", "roles/drafter", str(home), "--allow-weaker", "kd-gain", "a trial until May") == 0
     assert "allowed: a trial until May" in capsys.readouterr().out
     assert run("diff", "roles/drafter", "acme", "--allow-weaker", "kd-gain", " ") == 2
+    capsys.readouterr()
+    key = "sk-" + "proj-" + "0a" * 14
+    assert run("diff", "roles/drafter", "acme", "--allow-weaker", "kd-gain", f"asked with {key}") == 2
+    told = capsys.readouterr()
+    assert "KC4209" in told.err
+    assert key not in told.out + told.err
     assert run("diff", "roles/drafter", "acme", "--allow-weaker", "package", "not weaker at all") == 2
     assert "--allow-weaker package: that is not weaker; what is: kd-gain" in capsys.readouterr().err
     assert run("diff", "acme", "roles/drafter", "--allow-weaker", "package", "not weaker at all") == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +183,23 @@ def test_ids_go_on_behind_the_highest() -> None:
     assert draft.next_id([]) == "WV-0001"
     assert draft.next_id(["WV-0007.yaml", "WV-0003.yaml", "notes.txt"]) == "WV-0008"
     assert "emergency_hotfix" in REASONS
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "code"),
+    [
+        (b"note.dsse.json", b'{"note": "sk-proj-0a0a0a0a0a0a0a0a0a0a0a0a0a0a"}', "KC4209"),
+        (b"n\377.dsse.json", b"{}", "KC6102"),
+    ],
+)
+def test_a_signature_that_cannot_be_copied_is_told_at_its_file(
+    tmp_path: Path, name: bytes, data: bytes, code: str
+) -> None:
+    project(tmp_path, WAIVER)
+    beside = tmp_path / "waivers" / "WV-0001"
+    beside.mkdir(exist_ok=True)
+    (beside / os.fsdecode(name)).write_bytes(data)
+    loaded, [wrong] = waiver.load(tmp_path / "waivers")
+    assert loaded == []
+    shown = os.fsdecode(name).encode("utf-8", "backslashreplace").decode()
+    assert (wrong.code, wrong.file) == (code, f"waivers/WV-0001/{shown}")
