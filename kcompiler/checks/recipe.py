@@ -16,7 +16,7 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.verification import FINE_LIMITS
 from runtime.contract.families import FAMILIES
-from runtime.contract.recipe import SIZED
+from runtime.contract.recipe import COARSE, SIZED
 
 
 def _plain(tensor: str) -> str:
@@ -141,17 +141,29 @@ def _islands(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 def _lax(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    """Tolerances that only a recipe with a coarse form may have."""
-    if spec.quantization.coarse:
+    """Tolerances that only a recipe with a coarse form may have, and a coarse form that no tensor has."""
+    recipe = spec.quantization
+    if recipe.coarse:
+        matrices = [tensor for tensor in sizes.tensors(spec.student.architecture) if len(tensor.shape) > 1]
+        if not any(recipe.of(tensor.name).weights in COARSE for tensor in matrices):
+            asked = [("default", recipe.default), *((f"rules/{i}", rule) for i, rule in enumerate(recipe.rules))]
+            place = next(place for place, one in asked if one.weights in COARSE)
+            yield tree.diagnostic(
+                "KC4916",
+                f"/quantization/{place}/weights",
+                "no matrix of the student is stored so, and the package would be asked less for it",
+                label="other rules decide about every tensor",
+                help="write what the matrices are stored as, and remove the rest",
+            )
         return
     for name, (least, most) in FINE_LIMITS.items():
-        asked = getattr(spec.verification.tolerances, name)
-        if not least <= asked <= most:
+        found = getattr(spec.verification.tolerances, name)
+        if not least <= found <= most:
             yield tree.diagnostic(
                 "KC4916",
                 f"/verification/tolerances/{name}",
                 "this tolerance is for weights of less than eight bits",
-                label=f"what this recipe asks for keeps {f'at least {least}' if asked < least else f'at most {most}'}",
+                label=f"what this recipe asks for keeps {f'at least {least}' if found < least else f'at most {most}'}",
                 help="remove the line, or keep the tensors that suffer in fp16",
                 related=(tree.related("/quantization", "it has eight or more in every tensor"),),
             )
@@ -162,6 +174,6 @@ CHECKS = (
     Check(_idle, "quantization", "student"),
     Check(_vectors, "quantization", "student"),
     Check(_divided, "quantization", "student"),
-    Check(_lax, "quantization", "verification"),
+    Check(_lax, "quantization", "verification", "student"),
     Check(_islands, "quantization", "student"),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -113,22 +114,41 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"]
 
 
+def _form(asked: Mapping[str, Any]) -> Iterator[str]:
+    """How one tensor is stored: int4, per_block, 32."""
+    yield asked["weights"]
+    if asked["weights"] != "fp16":
+        yield asked["granularity"]
+        yield from (number(asked[size]["value"]) for size in ("block", "group") if size in asked)
+
+
 def _packages(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     data = report["data"]
     sizes = {one["variant"]: one["bytes"] for one in data["packages"]}
     rows = [[f"`{one.path}`", one.precision, shown(sizes[one.precision])] for one in contract.packages]
     yield from _table(["package", "precision", "size"], rows)
     yield f"Parameters: {shown(data['parameters'])}. Quantized: {shown(data['quantized_parameters'])}. "
+    forms = Counter(" ".join(_text(part) for part in _form(one)) for one in data["requested"])
+    yield "Stored: " + ", ".join(f"{count} tensors as {form}" for form, count in sorted(forms.items())) + ". "
     yield f"Made for {_text(data['deployment'])} and later.\n"
+
+
+#: datum of the report on parity → its column
+_PARITY: Mapping[str, str] = {
+    "cosine": "cosine",
+    "relative_error": "relative error",
+    "kl": "KL of the next token",
+    "top1_agreement": "same next token",
+}
 
 
 def _parity(report: Mapping[str, Any]) -> Iterator[str]:
     rows = [
-        [variant["variant"], _text(name), shown(found["cosine"]), shown(found["relative_error"])]
+        [variant["variant"], _text(name), *(shown(found[what]) for what in _PARITY)]
         for variant in report["data"]["variants"]
         for name, found in [*((one["function"], one) for one in variant["shapes"]), ("decode", variant["decode"])]
     ]
-    yield from _table(["precision", "function", "cosine", "relative error"], rows)
+    yield from _table(["precision", "function", *_PARITY.values()], rows)
     yield (
         f"Attested at level {_text(report['data']['attestation'])}: the saved packages were executed by an interpreter "
         "of their programs. What a device's own kernels give, and how fast, was not measured.\n"
