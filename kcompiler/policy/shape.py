@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from kcompiler import assets
+from kcompiler.policy.laws import sums
 from kcompiler.policy.path import Every, Field, Path, Values, Where, parse
 from runtime.contract.units import UNIT
 
@@ -128,7 +129,8 @@ def range_of(places: Sequence[Place], field: str = "value") -> tuple[Fraction | 
     found = []
     for one in (form for place in places for form in _forms(place) if leaf(form)):
         name = str(one.node["$ref"]).partition("#/$defs/")[2]
-        value = defined[name].get("properties", {}).get(field, {})
+        # what a schema says beside the form is said of this place alone, and only narrows it
+        value = {**defined[name].get("properties", {}).get(field, {}), **one.node.get("properties", {}).get(field, {})}
         found.append([Fraction(value[key]) if key in value else None for key in ("minimum", "maximum")])
     lows, highs = {one[0] for one in found}, {one[1] for one in found}
     return (lows.pop() if len(lows) == 1 else None), (highs.pop() if len(highs) == 1 else None)
@@ -146,6 +148,22 @@ def ends(kinds_: Sequence[str], text: str) -> tuple[Fraction | None, Fraction | 
         None if None in lows else min((one for one in lows if one is not None), default=None),
         None if None in highs else max((one for one in highs if one is not None), default=None),
     )
+
+
+def ordered(places: Sequence[Place]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The numbers of which the schema of a report's data says that one is never more than the other, each by the names
+    that lead to it from there; those of one place, and no counts behind them."""
+    found = []
+    for node in forms(places):
+        for group in node.get(sums.LAWS, ()):
+            for law in map(sums.parse, group["hold"]):
+                terms = (*law.left, *law.right)
+                plain = law.op == "<=" and len(terms) == 2 and not any(one.whole or one.count for one in terms)
+                steps = [[*(parse(group["in"]).steps if group["in"] else ()), *one.path.steps] for one in terms]
+                if plain and all(isinstance(step, Field) for each in steps for step in each):
+                    less, more = (tuple(step.name for step in each if isinstance(step, Field)) for each in steps)
+                    found.append((less, more))
+    return found
 
 
 def whole(places: Sequence[Place]) -> bool:

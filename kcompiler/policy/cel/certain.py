@@ -77,14 +77,18 @@ _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _ALWAYS = ("value", "unit", "tag")
 
 
-def truths(typed: Typed) -> frozenset[bool]:
-    """Which of true and false an expression of type bool can come to; both where that is not decided."""
-    return _possible(typed.types, typed.tree)
+def truths(typed: Typed, *, filled: bool = False) -> frozenset[bool]:
+    """Which of true and false an expression of type bool can come to; both where that is not decided. `filled`: where
+    nothing is empty of which it asks what holds of every element as it is, so that what only asks that is seen."""
+    return _possible(typed.types, typed.tree, filled)
 
 
-def _possible(types: Mapping[Node, Type], node: Node) -> frozenset[bool]:
-    parts = _Parts(types)
+def _possible(types: Mapping[Node, Type], node: Node, filled: bool) -> frozenset[bool]:
+    parts = _Parts(types, filled)
     formula = parts.truth(node)
+    for size in parts.vain:
+        parts.numbers.ranges[size] = Range(Fraction(1), None, True)
+    parts.lawful()
     choices = parts.choices()
     if math.prod(len(one) for one in choices.values()) > MOST:
         return BOTH
@@ -107,12 +111,15 @@ class _Parts:
     """The free parts of a formula, as it is read."""
 
     types: Mapping[Node, Type]
+    filled: bool = False
     numbers: Numbers = field(default_factory=Numbers)
     #: each sum that is compared → the constants that it is compared with
     limits: dict[_SumKey, set[Fraction]] = field(default_factory=dict)
     #: each text that is asked for words → those, and whether it may be another
     words: dict[Hashable, tuple[set[str], bool]] = field(default_factory=dict)
     flags: dict[Hashable, None] = field(default_factory=dict)
+    #: sizes of what is taken to hold something
+    vain: set[Hashable] = field(default_factory=set)
 
     def choices(self) -> dict[Hashable, Sequence[Any]]:
         """Each free part → one value of every kind that the formula tells apart."""
@@ -227,8 +234,10 @@ class _Parts:
         return found.words if isinstance(found, Scalar) else ()
 
     def _macro(self, node: Macro) -> Formula:
-        body = _possible(self.types, node.body)
+        body = _possible(self.types, node.body, self.filled)
         size = self._size_of(node.of)
+        if self.filled and body == {True} and node.macro != "exists_one":
+            self.vain |= {key for key in size.of if isinstance(key, tuple) and key[0] == "size"}
         if node.macro == "all" and body == {True}:
             return _constant(True)
         if node.macro in ("exists", "exists_one") and body == {False}:
@@ -319,6 +328,26 @@ class _Parts:
             return value if name == "value" else LEAST.get(name, Range(*shape.range_of(above.places, name)))
         found = shape.follow(Path(name, (Field(name),)), above.places)
         return FREE if isinstance(found, shape.Lost) else Range(*shape.plain_range(found), whole)
+
+    def lawful(self) -> None:
+        """What schemas say of two numbers that are read: one is not more than the other. Where one of them is not
+        there, or not measured, it can be thought beside the other so that this holds: both begin at 0 and have no
+        end."""
+        for node, found in self.types.items():
+            orders = shape.ordered(found.places) if isinstance(node, Name) and isinstance(found, Thing) else ()
+            for pair in orders:
+                less, more = (self._place(_key(node), names) for names in pair)
+                if self._from_zero(less) and self._from_zero(more):
+                    self.numbers.laws.append(Sum(of={more: Fraction(1), less: Fraction(-1)}))
+
+    def _place(self, start: Hashable, names: Sequence[str]) -> Hashable:
+        for name in (*names, "value"):
+            start = ("field", start, name)
+        return start
+
+    def _from_zero(self, part: Hashable) -> bool:
+        within = self.numbers.ranges.get(part)
+        return within is not None and within.low == 0 and within.high is None
 
 
 def _constant(value: bool) -> Formula:

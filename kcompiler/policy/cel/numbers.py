@@ -171,6 +171,9 @@ class Numbers:
         part = self.part(
             key, square if one == other and (within.low is None or within.low < 0) else within.product(beside)
         )
+        if one == other and within.whole and not known:
+            # a whole number is not more than its square, on either side of zero
+            self.laws += [part.plus(Sum(of={one: Fraction(1)}), -1), part.plus(Sum(of={one: Fraction(1)}))]
         if not known:
             for (first, up), (second, rise) in itertools.product(_ends(within), _ends(beside)):
                 # (x - first) * (y - second), each turned where the end is the upper one

@@ -84,8 +84,17 @@ def faults(params: Params, kind: str, fixed: Fixed = UNFIXED) -> Iterator[Fault]
 
 def idle(params: Params, about: Sequence[str]) -> Fault | None:
     """That the expression is true of every report."""
-    if not all(truths(_compiled(params.that, kind, params.of)) == {True} for kind in about):
+    every = [_compiled(params.that, kind, params.of) for kind in about]
+    if not all(truths(one, filled=True) == {True} for one in every):
         return None
+    if not all(truths(one) == {True} for one in every):
+        return Fault(
+            "that",
+            "idle",
+            "only a report that holds nothing there can make this false",
+            0,
+            "ask what can be otherwise of what it holds; that it holds something, by `kind: presence` or `size(…) >= 1` alone",
+        )
     return Fault(
         "that",
         "idle",

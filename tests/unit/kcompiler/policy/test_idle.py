@@ -72,6 +72,17 @@ ALWAYS = [
     ("eval.tool_use", f"min({RIGHT}.k, {RIGHT}.n) <= {RIGHT}.n"),
     ("eval.tool_use", "abs(report.kd_gain.value) >= report.kd_gain.value"),
     ("eval.tool_use", f"{ROWS} > report.controls.value || report.controls.value > 2.0 || {ROWS} <= 2.0"),
+    ("eval.tool_use", f"{TOOLS}.exists(t, {TOOLS}[t].exact_call.value >= 0)"),
+    ("eval.tool_use", f"{TOOLS}.exists(t, {TOOLS}[t].exact_call.k <= {TOOLS}[t].exact_call.n)"),
+    ("eval.tool_use", f"size({TOOLS}) > 0 && {TOOLS}.all(t, {TOOLS}[t].exact_call.value <= 1.0)"),
+    ("eval.tool_use", f"{TOOLS}.exists(t, {TOOLS}[t].exact_call.value <= 1.0) && size({TOOLS}) != 0"),
+    ("eval.tool_use", f"{RIGHT}.k * {RIGHT}.k >= {RIGHT}.k"),
+    ("eval.tool_use", f"{RIGHT}.n * {RIGHT}.n - {RIGHT}.n + 1 > 0"),
+    ("start", "report.attempt.value >= 1"),
+    ("start", "report.attempt.value > 0 && report.inputs.missing.value >= 0"),
+    ("start", "report.inputs.missing.value <= report.inputs.all.value"),
+    ("start", "report.inputs.all.value - report.inputs.missing.value >= 0"),
+    ("start", "report.budgets.usd.left.value <= report.budgets.usd.limit.value"),
     ("probes", "size(report.probes) >= 1"),
     ("probes", "report.probes.exists(p, p.passed.value || !p.passed.value)"),
     ("probes", 'report.probes.all(p, p.subject == "checkpoint" || p.subject == "functions")'),
@@ -94,8 +105,16 @@ HONEST: list[tuple[str, dict[str, Any]]] = [
     (f"{RIGHT}.k >= 1", {"/runners/student/right": (0, 90)}),
     (f"{RIGHT}.n >= 2", {"/runners/student/right": (1, 1)}),
     (f"size({TOOLS}) >= 1", {"/runners/student/by_tool": {}}),
-    (f"size({TOOLS}) >= 1 && {TOOLS}.all(t, {TOOLS}[t].exact_call.value >= 0)", {"/runners/student/by_tool": {}}),
-    (f"{TOOLS}.exists(t, {TOOLS}[t].exact_call.value >= 0)", {"/runners/student/by_tool": {}}),
+    (f"size({TOOLS}) >= 2 && {TOOLS}.all(t, {TOOLS}[t].exact_call.value >= 0)", {"/runners/student/by_tool": {}}),
+    (
+        f"size({TOOLS}) >= 1 && {TOOLS}.all(t, {TOOLS}[t].exact_call.value >= 0) && {ROWS} > 5",
+        {"/rows": 5},
+    ),
+    (f"{TOOLS}.exists(t, {TOOLS}[t].exact_call.value >= 2.0) || {ROWS} > 5", {"/rows": 5}),
+    (f"{TOOLS}.exists(t, {TOOLS}[t].exact_call.k < {TOOLS}[t].exact_call.n)", {"/runners/student/by_tool": {}}),
+    (f"{RIGHT}.k * {RIGHT}.k > {RIGHT}.k", {"/runners/student/right": (1, 90)}),
+    (f"{RIGHT}.k * {RIGHT}.k >= 2 * {RIGHT}.k", {"/runners/student/right": (1, 90)}),
+    (f"{RIGHT}.k * {RIGHT}.n >= 90", {"/runners/student/right": (0, 90)}),
     (f"{RIGHT}.value > 0.9 || {RIGHT}.value < 0.9", {"/runners/student/right": (81, 90)}),
     (f"{ROWS} > report.controls.value || report.controls.value > {ROWS}", {"/rows": 30}),
     (f"{ROWS} > 1.5 || {ROWS} < 0.5", {"/rows": 1}),
@@ -146,7 +165,8 @@ def judged(that: str, change: dict[str, Any]) -> str:
 @pytest.mark.parametrize(("about", "that"), ALWAYS)
 def test_an_expression_that_no_report_makes_false_is_refused_at_its_line(tmp_path: Path, about: str, that: str) -> None:
     (found,) = lab(tmp_path, rule=rule("assert", {"that": that}, about)).problems
-    assert (found.code, found.file, found.line) == ("KC6060", "policies/lab/loud/rule.yaml", 5)
+    line = 6 if about == "start" else 5
+    assert (found.code, found.file, found.line) == ("KC6060", "policies/lab/loud/rule.yaml", line)
     assert "kind: presence" in found.help
 
 
@@ -158,8 +178,24 @@ def test_an_expression_that_some_report_makes_false_is_a_rule(
     assert judged(that, change) == "fail"
 
 
+@pytest.mark.parametrize(
+    "that",
+    [
+        "report.attempt.value >= 2",
+        "report.attempt.value <= 1",
+        "report.inputs.missing.value < report.inputs.all.value",
+        "report.inputs.all.value <= report.inputs.missing.value",
+        "report.budgets.usd.reserved.value <= report.budgets.usd.limit.value",
+        "report.budgets.usd.spent.value <= report.budgets.usd.limit.value",
+    ],
+)
+def test_what_a_step_that_begins_can_lack_is_a_rule(tmp_path: Path, that: str) -> None:
+    assert lab(tmp_path, rule=rule("assert", {"that": that}, "start")).problems == ()
+
+
 def rule(kind: str, params: dict[str, Any], about: str = "eval.tool_use") -> str:
-    found = RULE.replace("on: eval.sound", f"on: {about}").replace("kind: bound", f"kind: {kind}")
+    early = "phase: pre-step\n" if about == "start" else ""
+    found = early + RULE.replace("on: eval.sound", f"on: {about}").replace("kind: bound", f"kind: {kind}")
     return found.replace('{metric: level, op: ">=", threshold: "0.5", unit: ratio}', json.dumps(params))
 
 
