@@ -93,7 +93,7 @@ def idle(params: Params, about: Sequence[str]) -> Fault | None:
             "idle",
             "only a report that holds nothing there can make this false",
             0,
-            "ask what can be otherwise of what it holds; that it holds something, by `kind: presence` or `size(…) >= 1` alone",
+            "ask what can be otherwise; that it holds something is asked by `kind: presence` or `size(…) >= 1` alone",
         )
     return Fault(
         "that",
