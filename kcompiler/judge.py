@@ -24,7 +24,7 @@ from kcompiler.policy import believed, binding, counterfactual, evidence, kinds
 from kcompiler.policy.evidence import Evidence
 from kcompiler.policy.kind import Judged, broken, lacking
 from kcompiler.policy.obligation import BEFORE, Obligation, Phase, Waivable, first_problem
-from kcompiler.verifier.facts import START
+from kcompiler.verifier.facts import START, start_of
 from runtime import digest
 
 SCHEMA_VERSION = "1.0"
@@ -371,7 +371,9 @@ def _read(step: str, kind: str, reports: Mapping[str, Evidence]) -> Mapping[str,
     """The report of a step, which is of this kind; or why there is none to be judged."""
     found = reports.get(step)
     if found is None and kind == START:
-        return lacking("the step has no result, or began before this was asked (`kcompiler apply --force`)")
+        name = step.removeprefix(start_of(""))
+        old = f"or one of before that was written down (`kcompiler apply SPEC --force {name}` begins it anew)"
+        return lacking(f"nothing says how `{name}` began: it has no result, {old}")
     if found is None:
         return lacking(f"step `{step}` has given no report")
     report = found.report

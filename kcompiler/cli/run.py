@@ -431,8 +431,24 @@ def leave(run: Run, verdict: Mapping[str, Any], target: str, signal: int, alone:
         say(f"part    the steps asked for are done; the whole plan is judged by kcompiler apply {target}")
         return
     if verdict["exit_code"] != 0:
+        if anew := _begun_otherwise(run, verdict):
+            words = " ".join(f"--force {step}" for step in anew)
+            raise Outcome(verdict["exit_code"], _word(verdict), f"kcompiler apply {target} {words}")
         # other rules may block only because nothing came after this one
         rule = next((one["rule"] for one in verdict["outcomes"] if one.get("waivable")), "")
         following = f"mend what blocks, or kcompiler waiver new {target} --rule {rule}"
-        word = str(verdict["verdict"]).lower().replace("_", "-")
-        raise Outcome(verdict["exit_code"], word, following if rule else f"kcompiler show verdict {target}")
+        raise Outcome(verdict["exit_code"], _word(verdict), following if rule else f"kcompiler show verdict {target}")
+
+
+def _word(verdict: Mapping[str, Any]) -> str:
+    return str(verdict["verdict"]).lower().replace("_", "-")
+
+
+def _begun_otherwise(run: Run, verdict: Mapping[str, Any]) -> list[str]:
+    """The reused steps that alone block, by how they once began: a rule asks that now, and only a new beginning can be
+    another. Empty where anything else blocks."""
+    from kcompiler.verifier.facts import START, start_of
+
+    reused = {start_of(one.step): one.step for one in run.steps if one.status == "reused"}
+    found = {one["step"] if one["report"] == START else "" for one in verdict["outcomes"] if one["blocks"]}
+    return [step for key, step in reused.items() if key in found] if found <= reused.keys() else []

@@ -69,7 +69,8 @@ def _begun(lines: Sequence[Any], records: Sequence[Record]) -> Dict[str, Tuple[R
 
 def _against_lock(data: Any, step: Record, record: Record) -> Iterator[str]:
     told = {
-        "step": step["id"],
+        # a result may be of another spec, where the step had its own name
+        "step": record["step"],
         "kind": step["kind"].partition("@")[0],
         "backend": step["backend"],
         "device": str(record["params"].get("device", "cpu")),

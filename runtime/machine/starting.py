@@ -2,7 +2,8 @@
 decide.
 
 It stands in the line of the journal that says that the step begins, and again in the one that commits it: the report is
-made of that line, by whoever reads it. Only a plan with such a rule has such reports.
+made of that line, by whoever reads it. Only a plan with such a rule has such reports; the lines have it always, so that
+a rule which is new is asked of what began before it.
 """
 
 from __future__ import annotations

@@ -269,14 +269,13 @@ class Walk:
         raise LookupError(f"the lock asks for another form of step `{name}`, or what it takes has no result here")
 
     def _attempt(self, task: Task) -> Attempt:
-        held = starting.key_of(task.id) in self._starts
         return Attempt(
             task,
             self._state,
             self._root,
             watch=self._watch,
             stop_requested=self._stop_requested,
-            gate=self._before(task) if held else None,
+            gate=self._before(task),
             budget=self._budget.beside(
                 total(spent for name, spent in self._spent.items() if name != task.id),
                 total(spent for name, spent in self._foreseen.items() if name not in self._results and name != task.id),
@@ -284,7 +283,8 @@ class Walk:
         )
 
     def _before(self, task: Task) -> starting.Gate:
-        """What is known before a step begins, and the rules of phase pre-step that decide on it."""
+        """What is known before a step begins, which is written down for rules that are yet to come, and the rules of
+        phase pre-step that decide on it."""
 
         def facts(attempt: int, reserved: Spent) -> Mapping[str, Any]:
             past, name = self._state.journal.past, name_of(self._spec)
@@ -302,6 +302,8 @@ class Walk:
 
         def ask(data: Mapping[str, Any]) -> None:
             key = starting.key_of(task.id)
+            if key not in self._starts:
+                return
             given = {**self._texts, key: starting.text(task.id, data)}
             outcomes = [one for one in self._judge(given, {key}) if one["step"] == key]
             for outcome in outcomes:
@@ -426,16 +428,19 @@ class Walk:
             self._tell("quarantined", decision.step, digest=artifact, place=place.name)
 
     def _gate(self, step: str, record: Mapping[str, Any]) -> None:
-        """Ask the judge about the reports of this step; what blocks on it stops all that comes after it."""
+        """Ask the judge about the reports of this step; what blocks on it stops all that comes after it. What it said
+        when it began stops nothing now: nothing begins, those that follow are asked themselves, and the verdict counts
+        it."""
         texts = evidence.reports_of(record, self._state.store) | starting.texts(self._lock, step, record)
-        # a step that began before there was such a rule was never asked, which is no pass
-        asked = {step, *texts, *({starting.key_of(step)} & self._starts)}
+        # a step of which no beginning is written down was never asked, which is no pass
+        begun = starting.key_of(step)
+        asked = {step, *texts, *({begun} & self._starts)}
         if not texts and len(asked) == 1:
             return
         self._texts.update(texts)
         self._reports.update({key: evidence.parse(text, key) for key, text in texts.items()})
         outcomes = [one for one in self._judge(dict(self._texts), asked) if one["step"] in asked]
-        stopping = [outcome["rule"] for outcome in outcomes if blocks(outcome)]
+        stopping = [outcome["rule"] for outcome in outcomes if blocks(outcome) and outcome["step"] != begun]
         for outcome in outcomes:
             self._tell("gate", step, outcome=dict(outcome))
         self._count_uses(outcomes)

@@ -221,13 +221,20 @@ def test_killed_between_the_report_and_the_step_it_is_asked_again(root: Path, kn
     assert claims(root)[-1].data["start"]["attempt"]["value"] == 1, "it is durable before anything is decided"
     assert go(root, content, judge=judge).outcome == "done"
     assert [one["attempt"]["value"] for one in judge.seen] == [2, 2], "before the step, and with its reports"
-    (record,) = [line.data for line in lines(root) if line.type == "step_committed" and "start" in line.data]
+    record = [one.data for one in lines(root) if (one.type, one.data.get("step")) == ("step_committed", "grow")][-1]
     assert record["start"] == claims(root)[-1].data["start"] == judge.seen[1]
 
 
-def test_a_plan_without_such_a_rule_says_nothing_of_it(root: Path, known: dict[str, float]) -> None:
-    assert go(root, form(root, NEXT)).outcome == "done"
-    assert not any("start" in line.data for line in lines(root))
+def test_without_such_a_rule_it_is_written_down_for_one_that_comes(root: Path, known: dict[str, float]) -> None:
+    judge = Strict(2)
+    assert go(root, form(root, NEXT), judge=judge).outcome == "done"
+    assert judge.seen == []
+    assert not list((root / "generated/toy/evidence/reports").glob("start*"))
+    # asked later, of what is reused: it stops nothing, as nothing begins, and what it says is in the evidence
+    run = go(root, asked(form(root, NEXT), "grow"), judge=judge)
+    assert {one.status for one in run.steps} == {"reused"}
+    assert [one["step"] for one in judge.seen] == ["grow"]
+    assert (root / "generated/toy/evidence/reports/start.grow.json").is_file()
 
 
 def test_killed_when_it_is_settled_it_counts_once(root: Path, known: dict[str, float]) -> None:

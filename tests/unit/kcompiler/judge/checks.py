@@ -488,7 +488,7 @@ def what_a_plan_says_of_itself_is_judged_and_is_no_evidence_of_anything_made() -
     begun = obligation(bound("x", ">=", "0.5"), phase="pre-step", from_="step:start.measure", report="start")
     (lost,), (missing,) = judge.judge({}, [begun]).outcomes, judge.judge({}, [late]).outcomes
     assert (lost.outcome, missing.outcome) == ("not_evaluated", "not_evaluated")
-    assert "apply --force" in lost.reason
+    assert "apply SPEC --force measure" in lost.reason
     assert "--force" not in missing.reason
     began = {"start.measure": report({"x": number(0.9)}, step="start.measure", kind="start.x")}
     assert "--force" not in judge.judge(began, [begun]).outcomes[0].reason

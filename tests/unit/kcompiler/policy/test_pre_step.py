@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,13 +19,15 @@ from kcompiler import lock
 from kcompiler.audit import audit, packing, records
 from kcompiler.audit.bundle import audit_bundle
 from kcompiler.cli import _main
-from kcompiler.cli.run import judge_of
+from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.run import judge_of, leave
 from kcompiler.front import compile_spec
 from kcompiler.plan import make
 from kcompiler.project import Project
 from kcompiler.verifier import facts, main, starts
 from kcompiler.verifier.main import Trust
 from kcompiler.verifier.zipped import pack
+from runtime.contract import chain
 from tests.unit.kcompiler.audit.forger import JOURNAL, Files, forge
 from tests.unit.kcompiler.carried import carried
 from tests.unit.kcompiler.policy.test_phases import NOW, PACK, project
@@ -83,21 +86,84 @@ def test_what_does_not_pass_holds_the_step_back_and_is_asked_again(
     assert (one["outcome"], one["observed"]) == ("pass", "2")
 
 
-def test_a_step_that_began_before_the_rule_was_never_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def run(root: Path, code: int, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict[str, str], str]:
+    """Apply the null backend: what each rule about the beginning of a step finds, and what was told."""
+    capsys.readouterr()
+    assert _main(["apply", str(root / "specs/spec.yaml"), "--backend", "null", *words]) == code
+    verdict = json.loads(Project(root).verdict("answers").read_text())
+    found = {
+        one["step"].removeprefix("start."): one["outcome"] for one in verdict["outcomes"] if one["pack"] == "lab@1"
+    }
+    return found, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("op", "found"), [("<=", "pass"), (">=", "fail")])
+def test_a_rule_that_is_new_is_asked_of_what_began_before_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], op: str, found: str
+) -> None:
+    spec = project(tmp_path, tries(op, "2"))
+    held = spec.read_text()
+    spec.write_text(held.replace(", lab]", "]"))
+    run(tmp_path, 1, capsys)
+    spec.write_text(held)
+    outcomes, told = run(tmp_path, 1, capsys)
+    assert outcomes == {"data": found}
+    assert "data: reused" in told
+    assert "held-back" not in told, "nothing begins that could be held back"
+    # what was not to begin so is begun anew; the second attempt at that passes
+    if found == "fail":
+        assert "data did not begin" in run(tmp_path, 1, capsys, "--force", "data")[1]
+        shutil.rmtree(tmp_path / EVIDENCE)  # a run without any result is not taken for a forged one
+        assert run(tmp_path, 1, capsys, "--force", "data")[0] == {"data": "pass"}
+
+
+def unwritten(root: Path) -> None:
+    """The journal as it was written when nobody wrote down how a step began."""
+    place, last = root / ".kcompiler/journal.jsonl", ""
+    made: list[bytes] = []
+    for text in place.read_bytes().splitlines():
+        body = json.loads(text)
+        body["data"].pop("start", None)
+        body |= {"prev": last} if made else {}
+        del body["hash"]
+        made.append(chain.seal(body))
+        last = json.loads(made[-1])["hash"]
+    place.write_bytes(b"".join(made))
+    (root / ".kcompiler/head").write_bytes(chain.head_text(json.loads(made[-1])["seq"], last))
+
+
+def test_what_nobody_wrote_down_is_told_with_the_command_that_mends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = project(tmp_path, tries("<=", "9"))
     held = spec.read_text()
     spec.write_text(held.replace(", lab]", "]"))
-    assert _main(["apply", str(spec), "--backend", "null"]) == 1
+    run(tmp_path, 1, capsys)
+    unwritten(tmp_path)
     spec.write_text(held)
-    capsys.readouterr()
-    assert _main(["apply", str(spec), "--backend", "null"]) == 1
-    told = capsys.readouterr().err
-    advice = "began before this was asked (`kcompiler apply --force`)"
-    assert f"data: gate lab/tries is not_evaluated: the step has no result, or {advice}" in told
-    assert _main(["apply", str(spec), "--backend", "null", "--force", "data"]) == 1
-    assert advice not in capsys.readouterr().err
-    verdict = json.loads(Project(tmp_path).verdict("answers").read_text())
-    assert [one["outcome"] for one in verdict["outcomes"] if one["rule"] == "lab/tries"] == ["pass"]
+    outcomes, told = run(tmp_path, 1, capsys)
+    assert outcomes == {"data": "not_evaluated"}
+    assert "data: gate lab/tries is not_evaluated: nothing says how `data` began" in told
+    (advice,) = set(re.findall(r"`kcompiler apply SPEC (--force \w+)` begins it anew", told))
+    assert run(tmp_path, 1, capsys, *advice.split())[0] == {"data": "pass"}
+
+
+def test_only_what_began_otherwise_is_begun_anew() -> None:
+    def blocking(step: str, report: str = "start") -> dict[str, Any]:
+        return {"step": step, "report": report, "blocks": True}
+
+    steps = [("data", "reused"), ("train", "reused"), ("export", "committed")]
+    ended: Any = SimpleNamespace(
+        outcome="done", steps=[SimpleNamespace(step=one, status=how, reason="", error=None) for one, how in steps]
+    )
+    told = {"verdict": "FAIL", "exit_code": 1, "outcomes": [blocking("start.data"), blocking("start.train")]}
+    with pytest.raises(Outcome) as left:
+        leave(ended, told, "a.yaml", 0, None)
+    assert (left.value.code, left.value.next_command) == (1, "kcompiler apply a.yaml --force data --force train")
+    for other in (blocking("export", "eval"), blocking("start.export")):
+        with pytest.raises(Outcome) as left:
+            leave(ended, {**told, "outcomes": [*told["outcomes"], other]}, "a.yaml", 0, None)
+        assert "--force" not in left.value.next_command
 
 
 def test_a_step_without_a_question_is_told_how_one_is_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
