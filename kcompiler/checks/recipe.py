@@ -162,7 +162,7 @@ def _lax(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             yield tree.diagnostic(
                 "KC4916",
                 f"/verification/tolerances/{name}",
-                "this tolerance is for weights of less than eight bits",
+                "this tolerance is for weights of less than eight bits, or sparse ones",
                 label=f"what this recipe asks for keeps {f'at least {least}' if found < least else f'at most {most}'}",
                 help="remove the line, or keep the tensors that suffer in fp16",
                 related=(tree.related("/quantization", "it has eight or more in every tensor"),),

@@ -119,7 +119,7 @@ def _form(asked: Mapping[str, Any]) -> Iterator[str]:
     yield asked["weights"]
     if asked["weights"] != "fp16":
         yield asked["granularity"]
-        yield from (number(asked[size]["value"]) for size in ("block", "group") if size in asked)
+        yield from (number(asked[size]["value"]) for size in ("block", "group", "density") if size in asked)
 
 
 def _packages(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:

@@ -99,6 +99,9 @@ def stored(tensor: Tensor, recipe: Recipe) -> int:
     asked = recipe.of(tensor.name)
     if asked.weights == "fp16" or len(tensor.shape) == 1:
         return tensor.elements * FLOAT16
+    if asked.weights == "sparse":
+        # the mask has a bit for each
+        return -(-tensor.elements // 8) + FLOAT16 * asked.kept(tensor.elements)
     bits = BITS[asked.weights]
     # one stream of bits, its last byte filled up
     data = -(-tensor.elements * bits // 8)

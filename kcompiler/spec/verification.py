@@ -40,8 +40,8 @@ class Tolerances(Section):
         gt=0,
         le=0.5,
         description="The logits of the package with the recipe applied. The largest of all differences grows with "
-        "depth and vocabulary, while cosine and KL stay. At most 0.05; with `int4`, or a palette of less than eight "
-        "bits, in the recipe 0.4.",
+        "depth and vocabulary, while cosine and KL stay. At most 0.05; with less than eight bits or `sparse` in the "
+        "recipe 0.4.",
         examples=[0.01],
         json_schema_extra=unit("1"),
     )
@@ -49,7 +49,8 @@ class Tolerances(Section):
         default=0.05,
         gt=0,
         le=0.5,
-        description="The logits of any package: the outer bound. With less than eight bits in the recipe 0.5.",
+        description="The logits of any package: the outer bound. With less than eight bits or `sparse` in the recipe "
+        "0.5.",
         examples=[0.05],
         json_schema_extra=unit("1"),
     )
@@ -57,7 +58,8 @@ class Tolerances(Section):
         default=0.05,
         gt=0,
         le=0.5,
-        description="Keys and values of each head of any package. With less than eight bits in the recipe 0.5.",
+        description="Keys and values of each head of any package. With less than eight bits or `sparse` in the recipe "
+        "0.5.",
         examples=[0.05],
         json_schema_extra=unit("1"),
     )
@@ -65,8 +67,8 @@ class Tolerances(Section):
         default=0.999,
         ge=0.9,
         le=1,
-        description="Least cosine of the logits of each function of any package. With less than eight bits in the "
-        "recipe, which move every number, 0.98: then `kl` and the tokens ranked first judge.",
+        description="Least cosine of the logits of each function of any package. With less than eight bits or `sparse` "
+        "in the recipe, which move every number, 0.98: then `kl` and the tokens ranked first judge.",
         examples=[0.999],
         json_schema_extra=unit("cosine"),
     )
@@ -75,7 +77,7 @@ class Tolerances(Section):
         ge=0.9,
         le=1,
         description="Least cosine of the keys, and of the values, of each head of any package. With less than eight "
-        "bits in the recipe 0.95.",
+        "bits or `sparse` in the recipe 0.95.",
         examples=[0.999],
         json_schema_extra=unit("cosine"),
     )
@@ -84,7 +86,7 @@ class Tolerances(Section):
         gt=0,
         le=0.5,
         description="Largest mean KL divergence of the next token from the checkpoint's, of any package. With less "
-        "than eight bits in the recipe 0.1.",
+        "than eight bits or `sparse` in the recipe 0.1.",
         examples=[0.01],
         json_schema_extra=unit("nat"),
     )

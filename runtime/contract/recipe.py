@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -11,20 +12,24 @@ from pydantic import Field, model_serializer, model_validator
 from runtime.contract import Params
 from runtime.contract.units import unit
 
-Stored = Literal["fp16", "int8", "int4", "lut1", "lut2", "lut3", "lut4", "lut6", "lut8"]
+Stored = Literal["fp16", "int8", "int4", "lut1", "lut2", "lut3", "lut4", "lut6", "lut8", "sparse"]
 Granularity = Literal["per_channel", "per_tensor", "per_block", "per_grouped_channel"]
 #: bits of one stored element
-BITS: Mapping[str, int] = {"fp16": 16, "int8": 8, "int4": 4} | {f"lut{bits}": bits for bits in (1, 2, 3, 4, 6, 8)}
+BITS: Mapping[str, int] = {"fp16": 16, "sparse": 16, "int8": 8, "int4": 4} | {
+    f"lut{bits}": bits for bits in (1, 2, 3, 4, 6, 8)
+}
 #: scaled integers, each with the granularities it is offered in; palettes have others
 SCALED: Mapping[str, tuple[Granularity, ...]] = {
     "int8": ("per_channel", "per_tensor", "per_block"),
     "int4": ("per_channel", "per_tensor", "per_block"),
 }
 PALETTE: tuple[Granularity, ...] = ("per_tensor", "per_grouped_channel")
-#: forms of less than eight bits move every number of a model: they are judged by what they make of the next token
-COARSE = frozenset(form for form, bits in BITS.items() if bits < 8)
+#: what moves every number of a model, less than eight bits or zeros, is judged by what it makes of the next token
+COARSE = frozenset(form for form, bits in BITS.items() if bits < 8) | {"sparse"}
 #: granularity → the number that belongs to it
 SIZED: Mapping[str, str] = {"per_block": "block", "per_grouped_channel": "group"}
+#: keys that are written only where they belong
+OPTIONAL = (*SIZED.values(), "density")
 
 
 class Weights(Params):
@@ -32,7 +37,7 @@ class Weights(Params):
 
     weights: Stored = Field(
         description="Stored type: floats, integers with scales, or indices of so many bits into a palette (`lut4`: 16 "
-        "values, the best there are for the tensor)."
+        "values, the best there are for the tensor); or float16 of the largest alone, and zero (`sparse`)."
     )
     granularity: Granularity = Field(
         default="per_channel",
@@ -56,13 +61,24 @@ class Weights(Params):
         json_schema_extra=unit("channel"),
     )
 
+    density: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Part of the tensor's weights that `sparse` keeps, the largest ones; the others are zero.",
+        examples=[0.5],
+        json_schema_extra=unit("1"),
+    )
+
     @model_validator(mode="after")
     def _fitting(self) -> Weights:
-        offered = SCALED.get(self.weights, PALETTE)
+        offered = ("per_tensor",) if self.weights == "sparse" else SCALED.get(self.weights, PALETTE)
         if self.weights != "fp16" and self.granularity not in offered:
             raise ValueError(
                 f"{self.weights} is stored {' or '.join(offered)}, not {self.granularity}: write `granularity`"
             )
+        if (self.density is not None) != (self.weights == "sparse"):
+            raise ValueError("`weights: sparse` and a `density` belong together")
         for granularity, key in SIZED.items():
             given = getattr(self, key) is not None
             if given and (self.granularity != granularity or self.weights == "fp16"):
@@ -73,9 +89,9 @@ class Weights(Params):
 
     @model_serializer(mode="wrap")
     def _as_written(self, handler: Any) -> dict[str, Any]:
-        """Without the numbers that belong to another granularity."""
+        """Without the numbers that belong to another form."""
         dumped: dict[str, Any] = handler(self)
-        return {key: value for key, value in dumped.items() if key not in SIZED.values() or value is not None}
+        return {key: value for key, value in dumped.items() if key not in OPTIONAL or value is not None}
 
     @property
     def plain(self) -> Weights:
@@ -85,8 +101,12 @@ class Weights(Params):
     @property
     def said(self) -> str:
         """In words: `int4 per_block 32`."""
-        size = getattr(self, SIZED.get(self.granularity, ""), None)
+        size = self.density if self.density is not None else getattr(self, SIZED.get(self.granularity, ""), None)
         return f"{self.weights} {self.granularity}" + (f" {size}" if size is not None else "")
+
+    def kept(self, elements: int) -> int:
+        """How many of a tensor's weights are not set to zero."""
+        return elements if self.density is None else math.ceil(self.density * elements)
 
     def misfit(self, shape: tuple[int, ...]) -> str:
         """Why a matrix of this shape cannot be stored so, or ""."""

@@ -29,7 +29,7 @@ from runtime.contract.families import NAMES
 from runtime.contract.recipe import BITS, SIZED, Weights
 from runtime.machine import durable
 from runtime.mil import normalise
-from runtime.mil.quantize import Float, Palette, Quantized, matches, quantize, wanted
+from runtime.mil.quantize import Float, Form, Quantized, Sparse, matches, quantize, wanted
 from runtime.mil.quiet import quiet
 from runtime.steps.convert import ConvertParams
 
@@ -222,7 +222,7 @@ def compress(
     return replaced
 
 
-def _constant(stored: Quantized | Palette, form: str, **at: Any) -> Any:
+def _constant(stored: Form, form: str, **at: Any) -> Any:
     """A compressed constant of iOS18; elements of less than a byte carry their true type beside numpy's."""
     from coremltools.converters.mil.mil import Builder as mb
     from coremltools.converters.mil.mil import types
@@ -230,6 +230,9 @@ def _constant(stored: Quantized | Palette, form: str, **at: Any) -> Any:
     if isinstance(stored, Quantized):
         data = stored.data.astype(types.np_int4_dtype) if form == "int4" else stored.data
         return mb.constexpr_blockwise_shift_scale(data=data, scale=stored.scale, **at)
+    if isinstance(stored, Sparse):
+        mask = stored.mask.astype(types.np_uint1_dtype)
+        return mb.constexpr_sparse_to_dense(nonzero_data=stored.nonzero_fp16, mask=mask, **at)
     bits = BITS[form]
     indices = stored.indices if bits == 8 else stored.indices.astype(getattr(types, f"np_uint{bits}_dtype"))
     return mb.constexpr_lut_to_dense(indices=indices, lut=stored.lut, **at)
@@ -319,7 +322,8 @@ def _requested(asked: Weights) -> dict[str, Any]:
     sizes = {
         key: facts.measured(size, "channel") for key in SIZED.values() if (size := getattr(asked, key)) is not None
     }
-    return asked.model_dump() | sizes
+    part = {} if asked.density is None else {"density": facts.measured(asked.density, "1")}
+    return asked.model_dump() | sizes | part
 
 
 def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> None:

@@ -1,4 +1,4 @@
-"""Float32 weight + what the recipe asks → the stored form: float16, integers with float16 scales, or a palette.
+"""Float32 weight + what the recipe asks → the stored form: float16, integers with float16 scales, a palette, or a mask.
 
 Integers are symmetric, without offset, one scale s for each channel, tensor or block of neighbouring inputs:
 
@@ -9,6 +9,8 @@ scale is the one that was used (coremltools quantizes with a float32 scale and r
 
 A palette holds the 2ᵇ values with the least sum of squares (`kmeans`), in float16 and in order, for a tensor or for a
 group of its rows; every weight is the index of the nearest one.
+
+A sparse tensor keeps the given part of its weights, the largest in magnitude, in float16; the others are zero.
 """
 
 from __future__ import annotations
@@ -42,6 +44,16 @@ class Palette(NamedTuple):
 
     indices: NDArray[np.uint8]
     lut: NDArray[np.float16]
+
+
+class Sparse(NamedTuple):
+    """mask of ones and zeros with the weight's shape; the weights where it is one, in its order."""
+
+    nonzero_fp16: NDArray[np.float16]
+    mask: NDArray[np.uint8]
+
+
+Form: TypeAlias = Quantized | Palette | Sparse
 
 
 def wanted(recipe: Recipe, tensor: str, aliases: list[str], shape: Sequence[int]) -> Weights:
@@ -87,14 +99,21 @@ def matches(rule: Rule, name: str) -> bool:
     return fnmatchcase(name.removesuffix(".weight"), rule.match)
 
 
-def quantize(weight: Float, asked: Weights) -> Quantized | Palette:
+def quantize(weight: Float, asked: Weights) -> Form:
     """The stored form of a float32 weight; channels are axis 0 (rows of a linear, words of an embedding), inputs the
     last one. Raises ValueError for float16, which stores the weight itself."""
     if asked.weights in SCALED:
         return _scaled(weight, asked)
     if asked.weights == "fp16":
         raise ValueError("float16 is no quantization")
-    return _palette(weight, asked)
+    return _sparse(weight, asked) if asked.weights == "sparse" else _palette(weight, asked)
+
+
+def _sparse(weight: Float, asked: Weights) -> Sparse:
+    mask = np.zeros(weight.size, np.uint8)
+    # of equal ones the first
+    mask[np.argsort(-np.abs(weight), axis=None, kind="stable")[: asked.kept(weight.size)]] = 1
+    return Sparse(weight.reshape(-1)[mask == 1].astype(np.float16), mask.reshape(weight.shape))
 
 
 def _scaled(weight: Float, asked: Weights) -> Quantized:
@@ -144,8 +163,13 @@ def nearest(numbers: NDArray[np.floating], ordered: NDArray[np.floating]) -> NDA
     return found
 
 
-def restored(stored: Quantized | Palette) -> Float:
-    """What it stands for in float32, before any rounding of an executing device: scale · q, or the palette's value."""
+def restored(stored: Form) -> Float:
+    """What it stands for in float32, before any rounding of an executing device: scale · q, the palette's value, or
+    what the mask kept."""
+    if isinstance(stored, Sparse):
+        dense = np.zeros(stored.mask.shape, np.float32)
+        dense[stored.mask == 1] = stored.nonzero_fp16
+        return dense
     if isinstance(stored, Quantized):
         return stored.data.astype(np.float32) * spread(stored.scale.astype(np.float32), stored.data.shape)
     lut = stored.lut.reshape(-1, stored.lut.shape[-2]).astype(np.float32)

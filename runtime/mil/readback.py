@@ -21,6 +21,7 @@ from runtime.mil.program import Function, Literal, Operation
 from runtime.mil.quantize import QMAX, nearest, spread, wanted
 
 SCALED_OP, PALETTE_OP = "constexpr_blockwise_shift_scale", "constexpr_lut_to_dense"
+SPARSE_OP = "constexpr_sparse_to_dense"
 #: the op that every module of a kind must own, so that an island cannot be claimed by an op that was renamed away
 SIGNATURE_OP: Mapping[str, str] = {"rms_norm": "rsqrt", "residual": "add"}
 Float: TypeAlias = NDArray[np.float32]
@@ -82,7 +83,7 @@ def recipe(
             form = _form(stored) or stored.op_type
             counts[form] = counts.get(form, 0) + 1
             findings += _compare(name, tensor, stored, plan[tensor])
-            findings += _values(package, name, tensor, stored, operations[stored.op_name], checkpoint)
+            findings += _values(package, name, tensor, stored, operations[stored.op_name], checkpoint, plan[tensor])
         lost = [tensor for tensor in plan if tensor not in seen]
         findings += [Finding("missing", name, tensor, "the tensor is nowhere in the function") for tensor in lost]
     extra = set(package.functions) - set(contract.functions)
@@ -96,6 +97,8 @@ def _form(stored: StoredWeight) -> str:
         return "fp16"
     if stored.op_type == SCALED_OP and stored.dtype in SCALED:
         return stored.dtype
+    if stored.op_type == SPARSE_OP and stored.dtype == "float16":
+        return "sparse"
     bits = stored.dtype.removeprefix("uint")
     return f"lut{bits}" if stored.op_type == PALETTE_OP and f"lut{bits}" in BITS else ""
 
@@ -104,7 +107,7 @@ def _compare(function: str, tensor: str, stored: StoredWeight, asked: Weights) -
     if _form(stored) != asked.weights:
         text = f"stored as {stored.dtype} by {stored.op_type}, the recipe asks for {asked.weights}"
         yield Finding("type", function, tensor, text)
-    elif asked.weights != "fp16" and stored.scale_shape != (due := _tables(stored.shape, asked)):
+    elif asked.weights not in ("fp16", "sparse") and stored.scale_shape != (due := _tables(stored.shape, asked)):
         what = "scales" if asked.weights in SCALED else "palettes"
         text = f"{what} {stored.scale_shape} are {stored.granularity}, {asked.said} has {due}"
         yield Finding("granularity", function, tensor, text)
@@ -134,9 +137,10 @@ def _values(
     stored: StoredWeight,
     operation: Operation,
     checkpoint: Mapping[str, Float],
+    asked: Weights,
 ) -> Iterator[Finding]:
     """Stored elements against the checkpoint: float16 must be its rounding, integers within half a step and symmetric,
-    an index the nearest value of a palette that is better than evenly spaced values."""
+    an index the nearest value of a palette that is better than evenly spaced values, a sparse tensor its largest."""
     truth = checkpoint.get(tensor)
     if truth is None:
         yield Finding("value", function, tensor, "the checkpoint has no such tensor")
@@ -148,6 +152,12 @@ def _values(
         held = _elements(package, operation, "val")
         if held is None or not np.array_equal(held.astype(np.float16), truth.astype(np.float16)):
             yield Finding("value", function, tensor, "is not the float16 rounding of the checkpoint's tensor")
+        return
+    if stored.op_type == SPARSE_OP:
+        mask, kept = (_elements(package, operation, part) for part in ("mask", "nonzero_data"))
+        why = "holds no mask or no data" if mask is None or kept is None else _sparse(mask, kept, truth, asked)
+        if why:
+            yield Finding("value", function, tensor, why)
         return
     parts = ("indices", "lut") if stored.op_type == PALETTE_OP else ("data", "scale")
     data, table = (_elements(package, operation, part) for part in parts)
@@ -182,6 +192,18 @@ def _scaled(
     if not (distance <= step * 0.5 * (1 + 1e-4) + np.float32(QMAX["int8"]) * step * 2.0**-22).all():
         text = f"restores up to {float((distance / step).max()):.3g} steps away from the checkpoint"
         yield Finding("value", function, tensor, text)
+
+
+def _sparse(mask: NDArray[Any], kept: NDArray[Any], truth: Float, asked: Weights) -> str:
+    """What is wrong with a sparse tensor, or ""."""
+    held = mask.reshape(truth.shape) == 1
+    if kept.size != held.sum() or (asked.weights == "sparse" and kept.size != asked.kept(truth.size)):
+        return f"keeps {kept.size} of {truth.size} elements, the recipe asks for {asked.kept(truth.size)}"
+    if not np.array_equal(kept.astype(np.float16).reshape(-1), truth[held].astype(np.float16)):
+        return "what is kept is not the float16 rounding of the checkpoint's"
+    if kept.size < truth.size and np.abs(truth[~held]).max() > np.abs(truth[held]).min():
+        return "an element is zero that is larger than one that was kept"
+    return ""
 
 
 def _palette(indices: NDArray[Any], lut: Float, truth: Float) -> str:

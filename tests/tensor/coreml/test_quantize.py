@@ -15,7 +15,7 @@ from runtime.contract import Refusal
 from runtime.contract.recipe import BITS, Recipe, Rule, Weights
 from runtime.mil import kmeans
 from runtime.mil.kmeans import centres
-from runtime.mil.quantize import QMAX, Palette, Quantized, quantize, restored, wanted
+from runtime.mil.quantize import QMAX, Palette, Quantized, Sparse, quantize, restored, wanted
 
 NUMBERS = st.floats(-3e4, 3e4, width=32, allow_subnormal=False)
 #: rows of two blocks of four
@@ -135,6 +135,21 @@ def test_clusters_of_nothing_or_of_what_is_no_number_are_refused(numbers: list[f
         centres(np.array(numbers), 2)
 
 
+@given(MATRICES, st.floats(0.01, 0.99))
+def test_the_largest_weights_are_kept_and_the_others_are_zero(weight: np.ndarray, density: float) -> None:
+    asked = Weights(weights="sparse", granularity="per_tensor", density=density)
+    stored = quantize(weight, asked)
+    assert isinstance(stored, Sparse)
+    kept = stored.mask == 1
+    assert kept.sum() == stored.nonzero_fp16.size == asked.kept(weight.size) >= density * weight.size
+    found = restored(stored)
+    assert np.array_equal(found[kept], weight[kept].astype(np.float16).astype(np.float32))
+    assert (found[~kept] == 0).all()
+    assert np.abs(weight[~kept]).max(initial=0) <= np.abs(weight[kept]).min()
+    again = quantize(found, asked)
+    assert np.array_equal(restored(again), found)
+
+
 def test_float16_is_no_quantization() -> None:
     with pytest.raises(ValueError, match="float16"):
         quantize(np.ones((2, 2), np.float32), Weights(weights="fp16"))
@@ -210,6 +225,10 @@ def test_blocks_and_groups_divide_the_tensor() -> None:
         ({"weights": "lut4", "granularity": "per_grouped_channel"}, "needs a `group`"),
         ({"weights": "lut4", "granularity": "per_tensor", "group": 8}, "belongs to `granularity: per_grouped_channel`"),
         ({"weights": "fp16", "granularity": "per_block", "block": 32}, "belongs to"),
+        ({"weights": "sparse", "granularity": "per_tensor"}, "belong together"),
+        ({"weights": "int8", "density": 0.5}, "belong together"),
+        ({"weights": "sparse", "density": 0.5}, "sparse is stored per_tensor, not per_channel"),
+        ({"weights": "sparse", "granularity": "per_tensor", "density": 1.0}, "less than 1"),
         ({"weights": "lut5", "granularity": "per_tensor"}, "lut4"),
     ],
 )

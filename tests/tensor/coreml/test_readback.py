@@ -20,7 +20,7 @@ from runtime.contract.recipe import Recipe, Rule, Weights
 from runtime.mil import convert as conversion
 from runtime.mil import package, readback
 from runtime.mil.interpreter import Interpreter
-from runtime.mil.quantize import Palette, nearest, quantize, restored, wanted
+from runtime.mil.quantize import Palette, Sparse, nearest, quantize, restored, wanted
 from runtime.mil.quiet import quiet
 from tests.tensor.coreml.conftest import RECIPE, Converted
 
@@ -212,6 +212,7 @@ FORMS = {
     "*.0.mlp.down_proj": {"weights": "lut3", "granularity": "per_grouped_channel", "group": 8},
     "*.1.self_attn.q_proj": {"weights": "lut6", "granularity": "per_tensor"},
     "*.1.self_attn.k_proj": {"weights": "lut8", "granularity": "per_tensor"},
+    "*.1.self_attn.v_proj": {"weights": "sparse", "granularity": "per_tensor", "density": 0.3},
 }
 MIXED = Recipe(
     default=Weights(weights="fp16"),
@@ -284,6 +285,15 @@ def test_each_departure_from_a_form_is_found(
     assert asked(q, weights="fp16") == {("type", f"{q}.weight")}
     assert asked(up, weights="lut4", granularity="per_tensor") == {("granularity", f"{up}.weight")}
     assert asked(up, weights="lut6", granularity="per_tensor") == {("type", f"{up}.weight")}
+    v = "model.layers.1.self_attn.v_proj"
+    assert asked(v, weights="sparse", granularity="per_tensor", density=0.4) == {("value", f"{v}.weight")}
+    assert asked(v, weights="int4") == {("type", f"{v}.weight")}
+    kept = quantize(checkpoint[UP], thin := Weights(weights="sparse", granularity="per_tensor", density=0.5))
+    assert isinstance(kept, Sparse)
+    assert readback._sparse(kept.mask, kept.nonzero_fp16, checkpoint[UP], thin) == ""
+    small = 1 - kept.mask
+    assert "larger" in readback._sparse(small, checkpoint[UP][small == 1], checkpoint[UP], thin)
+    assert "rounding" in readback._sparse(kept.mask, kept.nonzero_fp16 * 2, checkpoint[UP], thin)
     other = {**checkpoint, UP: checkpoint[UP][::-1].copy(), f"{q}.weight": checkpoint[f"{q}.weight"] * np.float32(1.1)}
     found = readback.recipe(mixed.package, mixed.contract, MIXED, other).findings
     assert {(item.kind, item.subject) for item in found} == {("value", UP), ("value", f"{q}.weight")}

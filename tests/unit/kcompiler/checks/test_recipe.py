@@ -59,6 +59,7 @@ CLAIMS = [
     Claim("groups that do not", default(weights="lut4", granularity="per_grouped_channel", group=96), ("KC4915",), ("output channels",)),
     Claim("a palette of vectors", lambda data: data["quantization"].update(rules=[{"match": "*norm", "weights": "lut8", "granularity": "per_tensor"}]), ("KC4913",), ("lut8 is for matrices",)),
     Claim("tolerances of four bits", lambda data: (data["quantization"].update(default=BLOCK), data.update(verification={"tolerances": WIDE}))),
+    Claim("of zeros", several(default(weights="sparse", granularity="per_tensor", density=0.5), section("verification", tolerances=WIDE))),
     Claim("of a rule", several(rules(("*up_proj", "int4")), section("verification", tolerances=WIDE))),
     Claim("and of eight", section("verification", tolerances=WIDE), ("KC4916",) * 6, ("at least 0.999", "at most 0.01", "at most 0.05"), severity="error"),
     Claim("of a palette of eight", several(default(weights="lut8", granularity="per_tensor"), section("verification", tolerances={"kl": 0.02})), ("KC4916",)),
