@@ -29,8 +29,8 @@ def deliver(target: Path, folder: Path, step: str | None, profile: str) -> None:
     """Pack what TARGET made (a spec, a lock or its folder in generated/) into a folder that stands alone.
 
     Core ML packages, a Transformers folder, contract.json for apps, the evidence, a model card, an SBOM, checksums and
-    host examples. Only what passes is delivered: the evidence is recomputed first, and anything but a sound PASS of
-    the present spec is refused. The same evidence gives the same bytes.
+    host examples. Only what passes is delivered: the evidence is recomputed first, and anything but a sound PASS or
+    WAIVED of the present spec is refused. The same evidence gives the same bytes.
     """
     from kcompiler import deliver as stage
     from runtime.contract import BrokenEvidence, Unavailable

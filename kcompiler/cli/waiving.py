@@ -15,6 +15,7 @@ from kcompiler.cli.plans import PROFILE, called, located
 
 if TYPE_CHECKING:
     from kcompiler.diagnostic import Diagnostic
+    from kcompiler.result import AuditFinding
     from kcompiler.waiver import Loaded
     from kcompiler.waiver.check import Asked
 
@@ -198,6 +199,7 @@ def listed(answer: Answer, folder: Path, as_of: str) -> None:
     at = _time(as_of)
     _, problems, rows = _looked(answer, folder, at)
     answer.found(problems)
+    answer.findings = [_told(one) for one in rows]
     unseen = answer.data["unseen"]
     lines = table([_row(one, least=bool(unseen)) for one in rows], indent="")
     answer.say("\n".join(lines) + "\n" if rows else _nothing(problems))
@@ -208,6 +210,17 @@ def listed(answer: Answer, folder: Path, as_of: str) -> None:
             answer.say(f"{one['id']} ends in {one['days_left']} days\n")
     if any(one.severity == "error" for one in problems):
         raise Outcome(1, "invalid", f"kcompiler waiver check {folder}")
+
+
+def _told(one: Mapping[str, Any]) -> AuditFinding:
+    """Where a waiver stands, at its file, for every form that knows places."""
+    from kcompiler.result import AuditFinding, Where
+
+    why = f" ({one['why']})" if one["why"] else ""
+    said = (
+        f"{one['status']}{why} until {one['until']}, {one['used']} used, for {', '.join(one['rules'])}: {one['title']}"
+    )
+    return AuditFinding(code=one["id"], severity="note", message=said, where=Where(file=one["file"]))
 
 
 def _nothing(problems: Sequence[Diagnostic]) -> str:

@@ -27,5 +27,12 @@ def fold(items: Iterable[T], key: Callable[[T], Hashable]) -> list[list[T]]:
 
 
 def label(names: Sequence[str]) -> str:
-    """What a group of names is called: itself, or what they share and how many they are."""
+    """What a group of names is called: itself, or what they share and how many they are; each form of those that share
+    nothing of the kind."""
+    forms = [_of_one_form(group) for group in fold(names, pattern)]
+    return ", ".join(forms)
+
+
+def _of_one_form(names: Sequence[str]) -> str:
+    """The same of names of one form."""
     return names[0] if len(names) == 1 else f"{pattern(names[0])} ×{len(names)}"

@@ -15,6 +15,12 @@ def text(view: View) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+_COLUMN = 9
+
+
 def section(title: str, lines: Sequence[str]) -> list[str]:
-    """A titled block: the title stands on its first line only."""
-    return [f"{title if i == 0 else '':<9}{line}".rstrip() for i, line in enumerate(lines)]
+    """A titled block: the title stands on its first line only; one that is longer than its column on a line of its
+    own."""
+    if len(title) >= _COLUMN and lines:
+        return [title, *section("", lines)]
+    return [f"{title if i == 0 else '':<{_COLUMN}}{line}".rstrip() for i, line in enumerate(lines)]

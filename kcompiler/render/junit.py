@@ -94,12 +94,13 @@ def _cases(found: Result) -> Iterator[_Case]:
         for outcome in found.outcomes:
             yield _rule(outcome)
         for finding in found.findings:
-            mark = _FINDINGS[finding.severity]
+            # an audit went past a note; where nothing is audited, nothing has passed
+            mark = _FINDINGS[finding.severity] or ("" if found.verb == "audit" else "skipped")
             yield _Case(
-                group=f"audit {finding.code}",
+                group=f"{found.verb.partition(' ')[0]} {finding.code}",
                 name=finding.where.text,
                 mark=mark,
-                message=finding.message,
+                message=finding.message if finding.severity != "note" else f"note: {finding.message}",
                 said="" if mark else finding.message,
                 file=finding.where.file,
             )

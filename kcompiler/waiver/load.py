@@ -106,7 +106,8 @@ def parsed(data: bytes, shown: str, held: Mapping[str, bytes] | None = None) -> 
     """The same of bytes, with the signatures that are `held`; the name of the file is the last part of `shown`."""
     if keys := list(_keys(data, shown)):
         return None, keys
-    tree, problems = source.load(shown, data)
+    tree, found = source.load(shown, data)
+    problems = [_empty(one) if one.code == "KC1018" else one for one in found]
     waiver, wrong = typed(Waiver, tree, code=CODE, note=_NOTE)
     problems += [_signed(one, shown) if one.summary == _NAMES else one for one in wrong]
     if tree is None or waiver is None:
@@ -137,6 +138,11 @@ def _keys(data: bytes, shown: str) -> Iterator[Diagnostic]:
             summary=_KEY,
             help=_TAKE_OUT,
         )
+
+
+def _empty(found: Diagnostic) -> Diagnostic:
+    """An empty file of a waiver is no spec."""
+    return replace(found, summary="the file is empty", help="`kcompiler waiver new SPEC --rule RULE` writes a waiver")
 
 
 def _signed(found: Diagnostic, shown: str) -> Diagnostic:

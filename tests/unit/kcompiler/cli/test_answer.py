@@ -164,7 +164,7 @@ def test_a_page_is_about_the_run_that_a_verb_is_about(home, capsys):
         assert "Every source and the whole dataset have rows" in said or "data#/data" in said, verb
         if verb != "apply":
             assert "rules on step evaluate-answers" in said, verb
-    assert "What the audit found" in words(checked(pages["audit"]))
+    assert "What was found" in words(checked(pages["audit"]))
     assert "1 of 10 steps" in pages["audit"] or "unfinished" in pages["audit"]
     # without a run the page is of the result alone
     said = words(checked(page(2, "show", f"{FOLDER}/none.lock")))

@@ -13,6 +13,8 @@ from hypothesis import Phase, given, settings
 
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.render import github, junit, markdown, sarif
+from kcompiler.render.fold import label
+from kcompiler.render.human_plan import section
 from kcompiler.result import ANSWERED_YES, AuditFinding, Result, Where
 from tests.unit.kcompiler.render.results import RESULT, STATUS, outcome
 
@@ -231,3 +233,14 @@ def test_an_audit_is_told_by_severity():
     marks = {name: [mark.tag for mark in case if mark.get("message")] for name, case in cases_of(found).items()}
     assert marks == {"f0": ["error"], "f1": ["failure"], "f2": ["failure"], "f3": [], "audit a": ["error"]}
     assert sorted(one["level"] for one in results_of(found)) == ["error", "error", "error", "note"]
+
+
+def test_a_row_stands_for_no_step_of_another_name() -> None:
+    assert label(["evaluate-64@recipe=int8", "evaluate-128@recipe=int4"]) == "evaluate-*@recipe=* ×2"
+    assert label(["train-ce_only-kd", "train-kd"]) == "train-ce_only-kd, train-kd"
+    assert label(["train-1", "probe", "train-2"]) == "train-* ×2, probe"
+
+
+def test_a_title_longer_than_its_column_stands_apart() -> None:
+    assert section("spend", ["usd 0"]) == ["spend    usd 0"]
+    assert section("change of tiny", ["files  0 of 3"]) == ["change of tiny", "         files  0 of 3"]

@@ -38,6 +38,7 @@ KEY = "0a1b2c3d4e5f6a7b8c9d0e1f"
 #: claim, text, code, line, part of the summary
 WRONG = [
     ("an unknown key", WAIVER + "status: active\n", "KC6102", 14, "unknown key `status`"),
+    ("nothing in it", "", "KC1018", 1, "the file is empty"),
     ("a misspelt key", changed("magnitude:", "magnitud:"), "KC6102", 5, "unknown key `magnitud`"),
     ("no owner", changed("owner: eli\n", ""), "KC6102", 1, "the key `owner` is missing"),
     ("an id of another form", changed("WV-0001", "W-1"), "KC6102", 1, "`id`: "),

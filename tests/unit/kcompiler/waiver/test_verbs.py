@@ -82,6 +82,24 @@ def test_a_list_is_data_and_foretells_the_end(home: Path, capsys: pytest.Capture
     assert "expired (ended on 2026-12-05)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_list_names_each_waiver_and_how_it_stands(
+    home: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    """One that is not approved yet is no case that passed."""
+    project(home, WAIVER)
+    (home / "waivers" / "WV-0001" / "bo.dsse.json").unlink()
+    assert _main(["waiver", "list", "--as-of", NOW, "--format", form]) == 0
+    said = capsys.readouterr().out
+    assert "WV-0001" in said
+    assert "pending" in said
+    if form == "junit":
+        assert 'classname="waiver WV-0001"' in said
+        assert '<skipped message="note: pending' in said
+    if form == "json":
+        PUBLISHED.validate(json.loads(said))
+
+
 def test_a_list_says_where_uses_cannot_be_known(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without the journal no use is known: that is not the same as none."""
     assert _main(["waiver", "list", "--as-of", NOW]) == 0
