@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kcompiler.checks import Check, World
-from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
 from kcompiler.facts import weights as lying
 from kcompiler.facts.paths import kind, located, wrong_path
 from kcompiler.facts.registry import faults
@@ -282,8 +282,26 @@ def _policies(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
                 f"/policies/{i}",
                 f"no policy pack is called `{name}`",
                 label="unknown pack",
-                help=did_you_mean(name, known) or f"write policies/{name}/{PACK_FILE}",
+                help=_other_root(name, world) or did_you_mean(name, known) or f"write policies/{name}/{PACK_FILE}",
+                notes=() if suggest(name, known) else (_looked(world),),
             )
+
+
+def _looked(world: World) -> str:
+    root = f"the folder `{world.root.resolve().name}`, the nearest above the spec with .kcompiler or .git"
+    return f"a team's packs lie in policies/ of the project's root: {root}"
+
+
+def _other_root(name: str, world: World) -> str:
+    """What to do where the pack lies in a folder between the spec and the project's root."""
+    root, own = world.root.resolve(), world.folder.resolve()
+    for folder in (own, *own.parents):
+        if folder == root or not folder.is_relative_to(root):
+            return ""
+        if (folder / "policies" / name / PACK_FILE).is_file():
+            place = folder.relative_to(root).as_posix()
+            return f"it lies in {place}/policies/{name}: `mkdir {place}/.kcompiler` makes `{place}` the project's root"
+    return ""
 
 
 def _stages(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:

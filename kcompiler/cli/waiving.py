@@ -43,7 +43,7 @@ def new(target: Path, rule: str, step: str, days: int, profile: str) -> None:
     A rule that a waiver excuses now may be named, too: the next one is approved before that one ends.
     """
     from kcompiler import waiver as room
-    from kcompiler.cli import clock
+    from kcompiler.cli import clock, excuses
     from kcompiler.cli.writing import write
     from kcompiler.policy.obligation import Waivable
     from kcompiler.waiver import draft
@@ -60,7 +60,9 @@ def new(target: Path, rule: str, step: str, days: int, profile: str) -> None:
         raise Outcome(1, "not-waivable", f"kcompiler show rules {called(target, profile)}")
     folder = home.root / room.FOLDER
     held = Waivable.model_validate(terms)
-    name = draft.next_id(path.name for path in folder.glob("WV-*"))
+    # a number that was given once is not given again: journal and verdicts go on telling of it
+    known = excuses.known(home)
+    name = draft.next_id([*(path.name for path in folder.glob("WV-*")), *known.used, *known.ends])
     path = folder / f"{name}.yaml"
     text = draft.text(
         name,

@@ -182,12 +182,14 @@ def _no_step(loaded: LoadedRule, where: Where, steps: Sequence[Mapping[str, Any]
 
 
 def _no_parameter(loaded: LoadedRule, where: Where, steps: Sequence[str]) -> Diagnostic:
+    whose = "of `on: start` alone a step is chosen by its name, kind or backend; "
+    by = whose if where.step in ("name", "kind", "backend") and loaded.rule.on != START else ""
     return loaded.tree.diagnostic(
         "KC6026",
         "/where/step",
         f"no step that makes the report `{loaded.rule.on}` has a parameter at `{where.step}`",
         label="the rule would never apply",
-        help=f"look the parameters up with `kcompiler show`; these steps make it: {', '.join(steps)}",
+        help=f"{by}look the parameters up with `kcompiler show`; these steps make it: {', '.join(steps)}",
     )
 
 

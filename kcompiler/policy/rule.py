@@ -188,7 +188,8 @@ class Where(Closed):
     def _one_question(self) -> Where:
         if (self.at_least is None) == (self.has is None):
             raise ValueError(
-                "say with `has` what stands there, as in {step: name, has: train-kd}, or with `at_least` how many do"
+                f"say with `has` what stands there, or with `at_least` how many do, as in {{step: {self.step}, "
+                "at_least: 1}; of `on: start` alone a step is chosen by its name, as in {step: name, has: train-kd}"
             )
         return self
 

@@ -303,7 +303,7 @@ def test_a_real_limit_on_file_size_anywhere_gives_a_clean_error(folder: Path) ->
     """RLIMIT_FSIZE from nothing to enough: the step's own writes and the machine's journal meet it."""
     expected = undisturbed(folder, lambda root: lock(root, chain(root)["steps"][:3]))
     codes = []
-    for limit in range(0, 16_000, 800 if STRIDE == 1 else 2_000):
+    for limit in range(0, 40_000, 1_600 if STRIDE == 1 else 8_000):
         root = folder / str(limit)
         root.mkdir()
         content = lock(root, chain(root)["steps"][:3])

@@ -3,10 +3,13 @@
 import importlib.util
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from kcompiler.cli import _main
 from runtime import digest
 
 _spec = importlib.util.spec_from_file_location("checks_laboratory", Path(__file__).with_name("laboratory.py"))
@@ -245,6 +248,26 @@ def test_logits_of_another_vocabulary_are_refused(home):
 def test_a_pack_is_a_folder_with_a_pack_file(tmp_path):
     assert laboratory.codes(tmp_path, lambda data: data.update(policies=["caws/nothing"])) == ["KC6001"]
     assert laboratory.codes(tmp_path, lambda data: data.update(policies=["caws"])) == ["KC6001"]
+
+
+def test_a_pack_below_another_root_is_told_with_what_makes_it_the_root(tmp_path, monkeypatch, capsys):
+    """As in a clone: `.kcompiler` is not committed, and the nearest `.git` lies above the project."""
+    monkeypatch.chdir(tmp_path)
+    for name in (".git", "lab/specs", "lab/policies/acme"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "lab/policies/acme/pack.yaml").write_text("name: acme\nversion: 1\ntitle: Rules of the lab\n")
+    (tmp_path / "lab/specs/a.yaml").write_text(
+        yaml.safe_dump({**yaml.safe_load(laboratory.GOOD), "policies": ["acme", "zzz/quux"]})
+    )
+    assert _main(["validate", "lab/specs/a.yaml"]) == 1
+    told = capsys.readouterr().err
+    (advice,) = re.findall(r"it lies in lab/policies/acme: `([^`]+)` makes `lab` the project's root", told)
+    assert f"policies/ of the project's root: the folder `{tmp_path.name}`, the nearest above the spec with" in told
+    verb, _, folder = advice.partition(" ")
+    assert verb == "mkdir"
+    (tmp_path / folder).mkdir()
+    assert _main(["validate", "lab/specs/a.yaml"]) == 1
+    assert "`acme`" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("start", "label"), [("kd", "itself"), ("second", "comes later"), ("third", "no such stage")])

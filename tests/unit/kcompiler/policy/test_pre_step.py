@@ -171,10 +171,24 @@ def test_a_step_without_a_question_is_told_how_one_is_asked(tmp_path: Path, caps
     spec = project(tmp_path, {"tries": rule.replace("{step: name, has: data}", "{step: data}")})
     assert _main(["plan", str(spec)]) == 1
     told = capsys.readouterr().err
-    (advice,) = re.findall(r"say with `has` what stands there, as in (\{step: name, has: \S+\}), or", told)
+    (advice,) = re.findall(r"as in (\{step: name, has: \S+\})", told)
     file = tmp_path / "policies" / "lab" / "tries" / "rule.yaml"
     file.write_text(rule.replace("{step: name, has: data}", advice.replace("train-kd", "data")))
     assert _main(["plan", str(spec)]) == 0
+
+
+def test_a_step_of_a_report_is_chosen_by_its_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = LEFT.replace("on: start\nphase: pre-step", "on: training").replace("budgets.wall_s.left_share", "seconds")
+    spec = project(tmp_path, {"left": text.replace("kind:", "where: {step: losses}\nkind:")})
+    assert _main(["plan", str(spec)]) == 1
+    (advice,) = re.findall(r"as in (\{step: losses, at_least: 1\})", capsys.readouterr().err)
+    file = tmp_path / "policies" / "lab" / "left" / "rule.yaml"
+    for where, codes in ((advice, []), ("{step: name, has: train-kd}", ["KC6026"])):
+        file.write_text(text.replace("kind:", f"where: {where}\nkind:"))
+        _main(["plan", str(spec)])
+        told = capsys.readouterr().err
+        assert [one for one in re.findall(r"KC\d+", told) if one in ("KC6002", "KC6026")] == codes
+    assert "of `on: start` alone a step is chosen by its name, kind or backend" in told
 
 
 @pytest.mark.parametrize(
