@@ -78,6 +78,9 @@ def files(root: Path, name: str) -> dict[str, bytes]:
         found |= dict(_waiver(root / WAIVERS / f"{one}{TEXT}", root))
     found |= dict(_waivers(found))
     _sound(found, [str(one["path"]) for one in made["sources"]])
+    # what approves nothing belongs to nobody's evidence either
+    place = f"{project.shown(project.generated(name))}/{approval.FOLDER}/"
+    found = {path: data for path, data in found.items() if not path.startswith(place) or strays.approves(data)}
     found[VERIFIER] = verifier.assembled().encode()
     return {**found, MANIFEST: _manifest(found, name, made, root)}
 

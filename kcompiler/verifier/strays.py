@@ -5,10 +5,12 @@ Packs are looked at where they are read (`texts`), reports beside the lines that
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any, Dict, Iterator, Mapping, Set, Tuple
 
-from kcompiler.verifier.approvals import END
+from kcompiler.verifier import ledger
+from kcompiler.verifier.approvals import END, PREDICATE
 from kcompiler.verifier.reading import digest_of_files, strict
 from kcompiler.verifier.records import Finding
 from kcompiler.verifier.sealed import JOURNAL, MANIFEST, PACKS, SCHEMAS, SIGNATURES, VERIFIER
@@ -41,12 +43,24 @@ def found(files: Files, plan: Mapping[str, Any], folder: str) -> Iterator[Findin
             good = match is not None and match["id"] in named
         elif path.startswith(f"{folder}/approvals/"):
             rest = path[len(f"{folder}/approvals/") :]
-            good = rest.endswith(END) and "/" not in rest
+            good = rest.endswith(END) and "/" not in rest and approves(files[path])
         else:
             good = path.startswith(f"{evidence}reports/")
         if not good:
             yield "disagreement", path, _NO_PLACE
+    paid = files.get(PURSE, b"")
+    if ledger.bought(paid, "", paid.count(b"\n")) is None:
+        yield "disagreement", PURSE, "it is no record of what was bought"
     yield from _stored(files, files.get(f"{evidence}journal.jsonl", b""))
+
+
+def approves(data: bytes) -> bool:
+    """Whether a file is an envelope with an approval of a lock, of this one or an earlier, by whomever."""
+    try:
+        said = strict(base64.b64decode(strict(data)["payload"]))
+        return bool(said["predicateType"] == PREDICATE)
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def waivers_of(files: Files, plan: Mapping[str, Any]) -> Set[str]:

@@ -331,7 +331,9 @@ def _invalid(home: Home) -> None:
 
 def _lock(home: Home) -> None:
     path = home.lock
-    path.write_text(path.read_text(encoding="utf-8").replace('"threshold": "0.999"', '"threshold": "0.5"'), "utf-8")
+    text = path.read_text(encoding="utf-8")
+    assert '"threshold": "0.9999"' in text
+    path.write_text(text.replace('"threshold": "0.9999"', '"threshold": "0.5"'), "utf-8")
 
 
 def _store(home: Home) -> None:

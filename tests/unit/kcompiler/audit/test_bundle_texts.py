@@ -150,6 +150,8 @@ STRAYS = (
     f"{FOLDER}/evidence/note.txt",
     f"{FOLDER}/evidence/waivers/evil.txt",
     f"{FOLDER}/approvals/z.txt",
+    f"{FOLDER}/approvals/z.dsse.json",
+    ".kcompiler/paid/spend.jsonl",
     f"{FOLDER}/approvals/more/z.dsse.json",
     "schemas/evil.txt",
     ".kcompiler/store/x",

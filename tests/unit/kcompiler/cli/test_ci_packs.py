@@ -319,3 +319,16 @@ def test_a_rule_that_no_report_can_fail_ends_every_verb(locked: Path, capsys: py
         told = capsys.readouterr()
         assert "KC6060" in told.out + told.err
         assert "policies/acme/lab/few/rule.yaml:6:" in told.out + told.err
+
+
+@pytest.mark.parametrize("reason", ["asked with sk-proj-0a0a0a0a0a0a0a0a0a0a0a0a0a0a", " "])
+def test_a_reason_that_cannot_be_written_down_is_refused_before_anything_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("version: 1\n", encoding="utf-8")
+    assert _main(["ci", "a.yaml", "--to", "out", "--base", "main", "--allow-weaker", "team/a/few", reason]) == 2
+    told = capsys.readouterr()
+    assert ("KC4209" in told.err) is bool(reason.strip())
+    assert "sk-proj" not in told.out + told.err
+    assert not (tmp_path / "out").exists()
