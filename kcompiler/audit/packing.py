@@ -97,27 +97,27 @@ def _evidence(project: Project, name: str) -> Iterator[Path]:
         if not needed.is_file():
             raise Incomplete(f"{project.shown(needed)} is not there: apply the whole plan first")
     yield project.lock(name)
-    yield from _plain((project.generated(name) / approval.FOLDER).glob(f"*{approval.END}"))
+    yield from _plain((project.generated(name) / approval.FOLDER).glob(f"*{approval.END}"), project.root)
     # what else lies there belongs to nobody's evidence, and is not given to strangers
     yield from (folder / one for one in (JOURNAL, RUN, VERDICT))
-    yield from _plain((folder / REPORTS).rglob("*"))
-    yield from _plain((folder / WAIVERS).glob(f"*{TEXT}"))
-    yield from _plain((folder / WAIVERS).glob(f"*/*{approval.END}"))
+    yield from _plain((folder / REPORTS).rglob("*"), project.root)
+    yield from _plain((folder / WAIVERS).glob(f"*{TEXT}"), project.root)
+    yield from _plain((folder / WAIVERS).glob(f"*/*{approval.END}"), project.root)
 
 
-def _plain(paths: Iterable[Path]) -> Iterator[Path]:
+def _plain(paths: Iterable[Path], root: Path) -> Iterator[Path]:
     """The files among these, in order. Raises Unfit for a name that not every reader can write."""
     for path in sorted(paths):
         if path.is_file() and not path.is_symlink():
-            yield _named(path)
+            yield _named(path, root)
 
 
-def _named(path: Path) -> Path:
+def _named(path: Path, root: Path) -> Path:
     """The file, whose name is text. Raises Unfit."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        said = str(path.relative_to(path.parent.parent)).encode("utf-8", "backslashreplace").decode()
+        said = path.relative_to(root).as_posix().encode("utf-8", "backslashreplace").decode()
         raise Unfit(f"KC6102 {said}: the name of this file is no UTF-8: rename it, or remove it") from None
     return path
 
@@ -126,7 +126,7 @@ def _waiver(text: Path, root: Path) -> Iterator[tuple[str, bytes]]:
     """A waiver of the project with its signatures; nothing of one that is gone, which the audit says."""
     if text.is_file():
         yield text.relative_to(root).as_posix(), text.read_bytes()
-        for path in _plain(text.with_suffix("").glob(f"*{approval.END}")):
+        for path in _plain(text.with_suffix("").glob(f"*{approval.END}"), root):
             yield path.relative_to(root).as_posix(), path.read_bytes()
 
 

@@ -132,13 +132,21 @@ KEY = "sk-" + "proj-" + "0a" * 14
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        (b"n.dsse.json", f'{{"note": "{KEY}"}}'.encode(), "approvals/n.dsse.json:1: this looks like a key"),
+        (
+            b"n.dsse.json",
+            f'{{"note": "{KEY}"}}'.encode(),
+            f"KC4209 generated/{NAME}/approvals/n.dsse.json:1: this looks like a key",
+        ),
         (
             b"p.dsse.json",
             json.dumps({"payload": base64.b64encode(KEY.encode()).decode()}).encode(),
-            "approvals/p.dsse.json:1: this looks like a key",
+            f"KC4209 generated/{NAME}/approvals/p.dsse.json:1: this looks like a key",
         ),
-        (b"\377.dsse.json", b"{}", r"approvals/\udcff.dsse.json: the name of this file is no UTF-8"),
+        (
+            b"\377.dsse.json",
+            b"{}",
+            rf"KC6102 generated/{NAME}/approvals/\udcff.dsse.json: the name of this file is no UTF-8",
+        ),
     ],
 )
 def test_a_file_that_strangers_must_not_get_or_cannot_read_is_in_no_bundle(
