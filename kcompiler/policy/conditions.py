@@ -76,8 +76,8 @@ def _met(loaded: LoadedRule, pointer: str, when: When, spec_values: Mapping[str,
             return "", _unmet(loaded, f"{pointer}/spec", f"`{when.spec}` is {_SAID[kind]}", f"write `{when.spec}{way}`")
     found = {written(value) for value in values}
     for text in when.texts:
-        if text not in found and nodes and not any(_possible(node, text) for node in nodes):
-            known = sorted({name for node in nodes for name in _names(node)})
+        if text not in found and nodes and not any(possible(node, text) for node in nodes):
+            known = sorted({name for node in nodes for name in names(node)})
             said = f"`{when.spec}` can never be `{text}`"
             return "", _unmet(loaded, f"{pointer}/has", said, did_you_mean(text, known) if known else _wants(nodes))
     said = f"`{when.spec}` is {', '.join(sorted(found)) or 'not there'}, not {' or '.join(when.texts)}"
@@ -94,17 +94,21 @@ _JSON: Mapping[str, type] = {"array": list, "object": dict}
 _SAID: Mapping[str, str] = {"array": "a list", "object": "an object"}
 
 
-def _names(node: Mapping[str, Any]) -> list[str]:
+def names(node: Mapping[str, Any]) -> list[str]:
     """The values that a schema enumerates; of names of plug-ins, those that are installed here."""
     listed = [written(one) for one in node.get("enum", [node["const"]] if "const" in node else [])]
     return [*listed, *catalog.names(node["x-room"])] if "x-room" in node else listed
 
 
-def _possible(node: Mapping[str, Any], text: str) -> bool:
+def says(node: Mapping[str, Any]) -> bool:
+    """Whether a schema says what may stand there at all."""
+    return bool(names(node)) or "type" in node
+
+
+def possible(node: Mapping[str, Any], text: str) -> bool:
     """Whether a value that is written like this satisfies the schema."""
-    names = _names(node)
-    if names:
-        return text in names
+    if listed := names(node):
+        return text in listed
     types = node.get("type", [])
     number = Fraction(text) if re.fullmatch(NUMBER, text) else None
     for kind in [types] if isinstance(types, str) else types:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from kcompiler.diagnostic import Diagnostic, did_you_mean
-from kcompiler.policy import conditions, kinds, path, shape
+from kcompiler.policy import chosen, conditions, kinds, path, shape
 from kcompiler.policy.load import LoadedPack, LoadedRule, Policy
 from kcompiler.policy.obligation import EARLY
 from kcompiler.policy.rule import Expect, Rule, Where, written
@@ -98,6 +98,8 @@ def _of_rule(
         asked = {step: _is_asked(rule.where, settings.get(step)) for _, step in fed}
         if all(one is None for one in asked.values()):
             return [], [_no_parameter(loaded, rule.where, [step for _, step in fed])]
+        if problem := _never(loaded, rule.where, [settings.get(_begun(step)) for _, step in fed]):
+            return [], [problem]
         fed = [one for one in fed if asked[one[1]]]
     expect, problem = _resolved(loaded, spec_values)
     if problem is not None:
@@ -178,6 +180,27 @@ def _no_step(loaded: LoadedRule, where: Where, steps: Sequence[Mapping[str, Any]
         label="the rule would never apply",
         help=did_you_mean(written(where.has), known),
         notes=() if room else (f"steps of this plan: {', '.join(known)}",),
+    )
+
+
+def _begun(step: str) -> str:
+    return step if step.startswith(start_of("")) else start_of(step)
+
+
+def _never(loaded: LoadedRule, where: Where, steps: Sequence[Mapping[str, Any] | None]) -> Diagnostic | None:
+    """A value that no step of these kinds can have, whatever the spec says."""
+    known = [one for one in steps if one is not None]
+    if len(known) != len(steps) or where.step in ("name", "kind", "backend"):
+        return None
+    could = chosen.impossible(where, known)
+    if could is None:
+        return None
+    return loaded.tree.diagnostic(
+        "KC6026",
+        "/where/has",
+        f"`{where.step}` can never be `{written(where.has)}`",
+        label="the rule would never apply",
+        help=did_you_mean(written(where.has), could) or "look the parameters up with `kcompiler show`",
     )
 
 

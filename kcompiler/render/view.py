@@ -224,7 +224,8 @@ def _silent(found: Sequence[Silent], full: bool) -> list[str]:
     rows = []
     for group in fold(found, lambda one: one.because):
         count = len(group)
-        rows.append(f"- {count} rule{'s are' if count > 1 else ' is'} not asked: {group[0].because}")
+        whose = f"{count} rules are" if count > 1 else f"{group[0].rule} is"
+        rows.append(f"- {whose} not asked: {group[0].because}")
     return rows
 
 

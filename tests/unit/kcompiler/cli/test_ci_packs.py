@@ -61,7 +61,8 @@ def ci(code: int, *options: str) -> dict[str, Any]:
     jsonschema.validate(found, schema)
     assert json.loads(Path("out/packs.json").read_text()) == found["parts"][0]
     parts: dict[str, Any] = {part["verb"]: part for part in found["parts"]}
-    assert list(parts) == ["policy diff", "validate", "plan", "policy", "apply", "gate", "audit"]
+    stages = ["policy diff", "validate", "plan", "policy", "apply", "gate", "audit"]
+    assert list(parts) == (stages[:4] if "--plan-only" in options else stages)
     return parts
 
 
@@ -261,6 +262,13 @@ def test_a_pack_that_its_cases_prove_goes_on(locked: Path) -> None:
     edit("specs/a.yaml", ", acme/lab]", "]")
     assert _main(["plan", "specs/a.yaml"]) == 0
     assert proven()[1]["data"] == {"packs": [], "rules": 0, "findings": 0}
+
+
+def test_a_rule_that_a_lock_asks_is_told_where_the_pack_has_it(locked: Path) -> None:
+    edit("policies/acme/lab/few/rule.yaml", '"60"', '"90"')
+    assert _main(["plan", "specs/a.yaml"]) == 0
+    (found,) = ci(1, "--plan-only")["policy diff"]["diagnostics"]
+    assert (found["file"], found["pointer"]) == ("policies/acme/lab/few/rule.yaml", "/params/threshold")
 
 
 FAIL = "policies/acme/lab/few/fail.json"

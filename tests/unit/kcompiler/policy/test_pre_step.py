@@ -177,6 +177,25 @@ def test_a_step_without_a_question_is_told_how_one_is_asked(tmp_path: Path, caps
     assert _main(["plan", str(spec)]) == 0
 
 
+def test_a_value_that_another_spec_may_have_is_no_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told by which rule nothing is asked; of a report that steps make a misspelt one is a mistake, too."""
+    text = tries("<=", "9")["tries"]
+    spec = project(tmp_path, {**tries("<=", "9"), "left": LEFT})
+    file = tmp_path / "policies" / "lab" / "left" / "rule.yaml"
+    for where in ("{step: params.device, has: cuda}", '{step: "params.losses[*].term", has: reverse_kl}'):
+        file.write_text(LEFT.replace("kind:", f"where: {where}\nkind:"))
+        assert _main(["plan", str(spec)]) == 0
+        assert "- lab/left is not asked: no step" in capsys.readouterr().out
+    of_report = text.replace("on: start\nphase: pre-step", "on: training").replace("attempt", "seconds")
+    file.write_text(
+        of_report.replace("tries", "left").replace("{step: name, has: data}", '{step: "losses[*].term", has: kll}')
+    )
+    assert _main(["plan", str(spec)]) == 1
+    told = capsys.readouterr().err
+    assert "`losses[*].term` can never be `kll`" in told
+    assert "did you mean `kl`?" in told
+
+
 def test_a_step_of_a_report_is_chosen_by_its_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = LEFT.replace("on: start\nphase: pre-step", "on: training").replace("budgets.wall_s.left_share", "seconds")
     spec = project(tmp_path, {"left": text.replace("kind:", "where: {step: losses}\nkind:")})
@@ -197,6 +216,9 @@ def test_a_step_of_a_report_is_chosen_by_its_parameters(tmp_path: Path, capsys: 
         ("{step: name, has: dta}", "no step has the name `dta`"),
         ("{step: kind, has: trian}", "no step has the kind `trian`"),
         ("{step: params.devise, has: cuda}", "has a parameter at `params.devise`"),
+        ("{step: params.device, has: cudaa}", "`params.device` can never be `cudaa`"),
+        ('{step: "params.losses[*].term", has: kll}', "`params.losses[*].term` can never be `kll`"),
+        ("{step: params.steps, has: first}", "`params.steps` can never be `first`"),
     ],
 )
 def test_a_misspelt_step_is_an_error_at_its_place(
