@@ -147,23 +147,24 @@ def _lax(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         matrices = [tensor for tensor in sizes.tensors(spec.student.architecture) if len(tensor.shape) > 1]
         if not any(recipe.of(tensor.name).weights in COARSE for tensor in matrices):
             asked = [("default", recipe.default), *((f"rules/{i}", rule) for i, rule in enumerate(recipe.rules))]
-            place = next(place for place, one in asked if one.weights in COARSE)
+            place, form = next((place, one.weights) for place, one in asked if one.weights in COARSE)
             yield tree.diagnostic(
                 "KC4916",
                 f"/quantization/{place}/weights",
                 "no matrix of the student is stored so, and the package would be asked less for it",
-                label="other rules decide about every tensor",
+                label=f"{form}, and other rules decide about every matrix",
                 help="write what the matrices are stored as, and remove the rest",
             )
         return
     for name, (least, most) in FINE_LIMITS.items():
         found = getattr(spec.verification.tolerances, name)
-        if not least <= found <= most:
+        kept = min(max(found, least), most)
+        if kept != found:
             yield tree.diagnostic(
                 "KC4916",
                 f"/verification/tolerances/{name}",
                 "this tolerance is for weights of less than eight bits, or sparse ones",
-                label=f"what this recipe asks for keeps {f'at least {least}' if found < least else f'at most {most}'}",
+                label=f"what this recipe asks for keeps {'at least' if kept == least else 'at most'} {kept}",
                 help="remove the line, or keep the tensors that suffer in fp16",
                 related=(tree.related("/quantization", "it has eight or more in every tensor"),),
             )

@@ -130,7 +130,8 @@ def _coarse(section: Any) -> bool:
         return False
     rules = section.get("rules", [])
     asked = [section.get("default"), *(rules if isinstance(rules, Sequence) else [])]
-    return any(isinstance(one, Mapping) and one.get("weights") in COARSE for one in asked)
+    written = [one.get("weights") for one in asked if isinstance(one, Mapping)]
+    return any(isinstance(one, str) and one in COARSE for one in written)
 
 
 class Verification(Section):

@@ -6,9 +6,12 @@ from typing import Any, get_args
 
 import pytest
 
+from kcompiler.source import load
+from kcompiler.spec.parse import parse
 from runtime.contract.architecture import Architecture
 from runtime.contract.families import FAMILIES
 from tests.unit.kcompiler.checks.claims import Claim, disagrees, section, several, student
+from tests.unit.kcompiler.checks.laboratory import ROOT
 
 
 def rules(*written: tuple[str, str] | tuple[str, str, str], **more: Any) -> Any:
@@ -54,6 +57,7 @@ CLAIMS = [
     Claim("blocks that divide", default(**BLOCK)),
     Claim("blocks that do not", default(**BLOCK | {"block": 96}), ("KC4915",), ("model.embed_tokens", "block of 96", "take 8 or 16 or 32"), severity="error"),
     Claim("blocks of a rule that do not", lambda data: data["quantization"].update(rules=[{"match": "*down_proj", **BLOCK, "block": 7}]), ("KC4915",)),
+    Claim("blocks of one tensor that do not", lambda data: data["quantization"].update(rules=[{"match": "model.layers.0.*down_proj", **BLOCK, "block": 7}]), ("KC4915",), ("1 tensor, such as",)),
     Claim("overruled where they do not", lambda data: data["quantization"].update(default=BLOCK | {"block": 96, "weights": "int8"}, rules=[{"match": "*", "weights": "fp16"}])),
     Claim("groups that divide", default(weights="lut4", granularity="per_grouped_channel", group=16)),
     Claim("groups that do not", default(weights="lut4", granularity="per_grouped_channel", group=96), ("KC4915",), ("output channels",)),
@@ -64,8 +68,9 @@ CLAIMS = [
     Claim("and of eight", section("verification", tolerances=WIDE), ("KC4916",) * 6, ("at least 0.999", "at most 0.01", "at most 0.05"), severity="error"),
     Claim("of a palette of eight", several(default(weights="lut8", granularity="per_tensor"), section("verification", tolerances={"kl": 0.02})), ("KC4916",)),
     Claim("four bits for nothing", lambda data: data["quantization"].update(default=BLOCK, rules=[{"match": "*", "weights": "fp16"}]),
-          ("KC4916",), ("other rules decide",)),
-    Claim("four bits in a rule for nothing", rules(("*_proj", "int4"), ("*_proj", "int8")), ("KC4912", "KC4916")),
+          ("KC4916",), ("int4, and other rules decide",)),
+    Claim("four bits for vectors alone", lambda data: data["quantization"].update(default=BLOCK, rules=[{"match": name, "weights": "fp16"} for name in ("*_proj", "model.embed_tokens", "lm_head")]), ("KC4916",), ("int4, and other rules",)),
+    Claim("four bits in a rule for nothing", rules(("*_proj", "int4"), ("*_proj", "int8")), ("KC4912", "KC4916"), ("int4, and other",)),
     Claim("what INT8 may have", section("verification", tolerances={"quantized": 0.05, "kl": 0.001, "cosine": 0.9999})),
     Claim("an island of llama", lambda data: data["quantization"].update(islands=["rms_norm", "residual"])),
     Claim("a stream of phi", several(PHI, lambda data: data["quantization"].update(islands=["residual"]))),
@@ -82,3 +87,13 @@ def test_recipe_says(claim, tmp_path):
 
 def test_every_family_says_which_modules_it_has():
     assert set(FAMILIES) == set(get_args(Architecture.model_fields["family"].annotation))
+
+
+def test_a_form_that_is_no_word_is_told_like_any_other_mistake():
+    """The tolerances follow from the recipe as it is written, which may be anything."""
+    text = (
+        (ROOT / "specs" / "eight-ball.yaml").read_text(encoding="utf-8").replace("weights: int8", "weights: [int8]", 1)
+    )
+    tree, _ = load("spec.yaml", text.encode())
+    assert tree is not None
+    assert "KC2110" in {one.code for one in parse(tree).diagnostics}
