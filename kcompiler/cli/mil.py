@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -130,7 +129,7 @@ def run(
             "findings": looked.facts(ran.findings),
         }
     if out is not None:
-        _save(out, ran.arrays())
+        _save(out, looked.archive(ran.arrays()))
     click.echo(json.dumps(data) if form == "json" else text.ran(data))
 
 
@@ -216,7 +215,7 @@ def lint(
         from runtime.mil import package as packages
 
         opened = packages.open(package)
-        called = {name: looked.function(opened, name) for name in functions or opened.functions}
+        called = {name: opened.function(name) for name in functions or opened.functions}
         run = seed is not None or bool(files)
         ran = looked.check(opened, list(called), _wanted(files, shapes, seed, mode)) if run else []
         findings = {one.function: one.findings for one in ran}
@@ -268,7 +267,7 @@ def diff(
         first, second = packages.open(package), packages.open(other)
         wanted = _wanted(files, shapes, seed, mode)
         name = function or first.default_function
-        names = compared.shared(looked.function(first, name), looked.function(second, name))
+        names = compared.shared(first.function(name), second.function(name))
         a, b = looked.pair(first, second, name, wanted, names)
         parts = compared.parted(first.functions[name], a, b, tolerance)
     _parted(parts, tolerance, form, f"{package.name} and {other.name}")
@@ -302,7 +301,7 @@ def bisect(
 
         opened = packages.open(package)
         held = looked.arrays(reference)
-        called = looked.function(opened, function or opened.default_function)
+        called = opened.function(function)
         found = looked.values_of(opened, called, held, _wanted(files, shapes, None, mode))
         parts = compared.parted(called, held, found, tolerance)
     _parted(parts, tolerance, form, f"{package.name} and {reference.name}")
@@ -362,16 +361,12 @@ def _sizes(name: str, text: str) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-def _save(path: Path, arrays: Mapping[str, Any]) -> None:
-    """One NumPy archive, whole or not at all; the same arrays are the same bytes."""
-    import numpy as np
-
+def _save(path: Path, data: bytes) -> None:
+    """One file, whole or not at all."""
     from runtime.machine.durable import StorageFailed, write
 
-    written = io.BytesIO()
-    np.savez(written, allow_pickle=False, **dict(sorted(arrays.items())))
     try:
-        write(path, written.getvalue())
+        write(path, data)
     except StorageFailed as failed:
         raise Outcome(6, "storage-failed", "free space or mend the disk", str(failed)) from None
 

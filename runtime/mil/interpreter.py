@@ -50,16 +50,10 @@ class Interpreter:
         check: bool = True,
         registry: _registry.Registry = _registry.REGISTRY,
     ) -> None:
-        name = function or package.default_function
-        if name not in package.functions:
-            known = ", ".join(package.functions)
-            raise Refusal(
-                f"the package has no function {name!r}", place=package.path.name, action=f"use one of {known}"
-            )
         if mode not in MODES:
             raise Refusal(f"no numeric mode {mode!r}", action=f"use one of {', '.join(MODES)}")
         self.package, self.mode, self.check = package, mode, check
-        self.function = package.functions[name]
+        self.function = package.function(function)
         self._compiled: Compiled = Compiler(package, self.function, mode, registry).compile()
         #: the buffers that runs use when they are given none
         self.state: State = self.make_state()

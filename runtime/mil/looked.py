@@ -5,6 +5,7 @@ Data out, no printing. `run` computes; `check` says whether the package is what 
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,8 +59,7 @@ def ops(path: Path, function: str = "") -> tuple[list[census.Used], str]:
     _, model = packages.parsed(path)
     found = [one for one in census.census(model.mlProgram) if not function or one.function == function]
     if function and not found:
-        known = ", ".join(sorted(model.mlProgram.functions)) or "none"
-        raise Refusal(f"the package has no function {function!r}", place=path.name, action=f"its functions: {known}")
+        raise packages.no_function(path.name, function, model.mlProgram.functions)
     why = ""
     if all(one.modelled for one in found):
         try:
@@ -92,33 +92,27 @@ def check(package: Package, functions: Sequence[str], wanted: Wanted) -> list[Ra
 
 
 def _of(package: Package, function: str, wanted: Wanted) -> dict[str, Any]:
-    """The files and shapes that are of this function's inputs: one command line is of all functions."""
-    if function not in package.functions:
-        return {}
-    names = {feature.name for feature in package.functions[function].inputs}
+    """The files and shapes that are of this function's inputs, or of no function's: one command line is of all."""
+    names = {feature.name for feature in package.function(function).inputs}
     every = {feature.name for one in package.functions.values() for feature in one.inputs}
-    mine = {
+    return {
         key: {name: one for name, one in getattr(wanted, key).items() if name in names or name not in every}
         for key in ("files", "shapes")
     }
-    return dict(mine)
-
-
-def function(package: Package, name: str) -> Function:
-    """A function by its name. Raises Refusal."""
-    if name not in package.functions:
-        known = ", ".join(package.functions)
-        raise Refusal(
-            f"the package has no function {name!r}", place=package.path.name, action=f"its functions: {known}"
-        )
-    return package.functions[name]
 
 
 def pair(
     first: Package, second: Package, name: str, wanted: Wanted, names: Sequence[str]
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """The named values of one function of two packages, over the inputs that are drawn or loaded for the first."""
-    inputs = given.inputs(first, function(first, name), wanted.files, shapes=wanted.shapes, seed=wanted.seed)
+    """The named values of one function of two packages, over the inputs that are drawn or loaded for the first. Raises
+    Refusal where there is no name: nothing would have been compared."""
+    if not names:
+        raise Refusal(
+            f"no value has one name in {first.path.name} and {second.path.name}",
+            place=name,
+            action="compare two packages of one model, or one of them with a reference: kcompiler mil bisect",
+        )
+    inputs = given.inputs(first, first.function(name), wanted.files, shapes=wanted.shapes, seed=wanted.seed)
     a, b = (Interpreter(one, name, wanted.mode, check=False).values(inputs, names) for one in (first, second))
     return a, b
 
@@ -132,6 +126,13 @@ def arrays(path: Path) -> dict[str, Array]:
         raise Refusal(
             f"holds no arrays: {error}", place=path.name, action="write it with numpy.savez, without Python objects"
         ) from None
+
+
+def archive(held: Mapping[str, Array]) -> bytes:
+    """The bytes of an `.npz` file; the same arrays are the same bytes."""
+    written = io.BytesIO()
+    np.savez(written, allow_pickle=False, **dict(sorted(held.items())))
+    return written.getvalue()
 
 
 def values_of(package: Package, called: Function, held: Mapping[str, Array], wanted: Wanted) -> dict[str, Array]:

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -46,6 +46,13 @@ class Package:
     cache: dict[tuple[object, ...], object] = field(default_factory=dict, init=False)
     _files: dict[str, BlobFile] = field(default_factory=dict, init=False)
 
+    def function(self, name: str = "") -> Function:
+        """A function by its name, the default one for "". Raises Refusal."""
+        found = self.functions.get(name or self.default_function)
+        if found is None:
+            raise no_function(self.path.name, name or self.default_function, self.functions)
+        return found
+
     def elements(self, literal: Literal) -> Array | str:
         """A literal's elements in its stored dtype and declared shape. Raises BrokenEvidence for a malformed blob."""
         if not isinstance(literal.data, BlobRef):
@@ -67,6 +74,13 @@ class Package:
             path = _inside(self.root, self.root / name.removeprefix(_MODEL_PATH))
             self._files[name] = BlobFile(path)
         return self._files[name]
+
+
+def no_function(place: str, name: str, known: Iterable[str]) -> Refusal:
+    """What is said of a function that a package has not."""
+    return Refusal(
+        f"the package has no function {name!r}", place=place, action=f"use one of {', '.join(sorted(known)) or 'none'}"
+    )
 
 
 def _inside(root: Path, path: Path) -> Path:

@@ -271,6 +271,24 @@ def test_two_packages_part_where_one_was_changed(
     assert f"part at {first}" in err
 
 
+def test_packages_that_name_nothing_alike_are_not_called_equal(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def strange(_: Any, block: Any) -> None:
+        changed = {value.name: f"{value.name}_2" for op in block.operations for value in op.outputs}
+        for op in block.operations:
+            for value in op.outputs:
+                value.name = changed[value.name]
+            for group in op.inputs.values():
+                for argument in group.arguments:
+                    if argument.WhichOneof("binding") == "name":
+                        argument.name = changed.get(argument.name, argument.name)
+        block.outputs[0] = changed[block.outputs[0]]
+
+    ends(2, "diff", str(package), str(edited(package, tmp_path, strange)))
+    assert "no value has one name in made.mlpackage and copy.mlpackage" in capsys.readouterr().err
+
+
 def test_the_ops_between_what_agrees_and_what_does_not_are_named(
     package: Path, tmp_path: Path, files: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
