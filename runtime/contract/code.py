@@ -108,6 +108,7 @@ ANSWERING = (
     "runtime.data.called",
     "runtime.data.classic",
     "runtime.data.denied",
+    "runtime.data.done",
     "runtime.data.integration",
     "runtime.data.json_values",
     "runtime.data.matching",

@@ -9,9 +9,7 @@ a guess, and who tries every value has done no task. Other tools may be called t
 An answer that was cut at `max_new_tokens`, or by the end of the context, is no end, whatever it says: who never stops
 has not halted. It ends the item, and calls in it are not carried out. So does a conversation that outgrows its model.
 
-A call that no fixture answers is a miss: it ends the item, is counted once and apart, and nothing of it is shown to the
-model. A call that no tool could carry out (malformed, unknown, arguments that do not fit) is the model's own mistake
-and no miss. Where fewer calls are answered than `least_hit_rate`, nothing is said of how well a model did.
+Where fewer calls are answered than `least_hit_rate`, nothing is said of how well a model did.
 
 A row of which any answer, a call or a text, holds personal data that its own path and its `wanted` do not is not
 `privacy_ok`, whether it is done or not.
@@ -23,36 +21,40 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import Field
 
-from runtime.contract import Params, Refusal, Runner, Said, Suite, callforms, calls, items, scenario, spool, wanted, zoo
-from runtime.contract.agreement import Wanted, compared, prepared
-from runtime.contract.callforms import Form
-from runtime.contract.calls import Call, Fault
-from runtime.contract.conversation import Conversation, Message
+from runtime.contract import Params, Refusal, Runner, Said, Suite, callforms, items, scenario, spool, zoo
+from runtime.contract.calls import Call
+from runtime.contract.conversation import Conversation
 from runtime.contract.report import measured, unavailable
 from runtime.contract.statistics.paired import COMPARED, RUNNERS, lacking, wins
 from runtime.contract.statistics.rates import rate
 from runtime.contract.statistics.ratios import kept
 from runtime.contract.toolbox import fixtures_of
 from runtime.contract.units import unit
-from runtime.data import personal
-from runtime.data.integration import score, strangers
-from runtime.tools.broker.session import Miss, Session
+from runtime.data import done, personal
+from runtime.tools.broker.played import (
+    ANSWER,
+    CONVERSATION,
+    CUT,
+    Played,
+    begun,
+    end,
+    output_of,
+    own_path,
+    path_calls,
+    step,
+    turns_of,
+)
 
 #: a chain is long from so many wanted calls on
 LONG = 3
-#: what ends an item from without: an answer that was cut, and a conversation beyond what the model reads
-ANSWER, CONVERSATION = "answer", "conversation"
-_CUT = {ANSWER: "cut", CONVERSATION: "too_long"}
 #: calls of a policy that makes every call of any row's path, at most
 _EVERY = 32
 #: how the calls of a row's own path stand: one an answer, several in one answer, or a long chain of either
 PARTS = ("single", "several", "long")
-FORMS: tuple[Form, ...] = ("tagged", "native", "listed", "llama")
 
 
 class ScenariosParams(Params):
@@ -91,149 +93,6 @@ class ScenariosParams(Params):
     )
 
 
-@dataclass(slots=True)
-class Played:
-    """One row as far as it was played."""
-
-    row: Mapping[str, Any]
-    session: Session
-    messages: list[Message]
-    beside: Sequence[Mapping[str, Any]]
-    made: list[Call] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    results: list[str] = field(default_factory=list)
-    served: int = 0
-    #: tool → the schema of its arguments
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    #: the call that nothing answers, and what of the fixtures is nearest
-    lacks: str = ""
-    #: why it has ended; "" while it goes on
-    ended: str = ""
-
-    @property
-    def final(self) -> str:
-        return self.said[-1] if self.ended == "halted" else ""
-
-
-def _begun(row: Mapping[str, Any], tools: Sequence[Any]) -> Played:
-    first = scenario.asked(row, tools)
-    parameters = {str(tool["name"]): tool["parameters"] for tool in tools}
-    session = Session(fixtures_of(tools), str(row["id"]))
-    return Played(row, session, first.messages, first.tools, parameters=parameters)
-
-
-def _turns(row: Mapping[str, Any], params: ScenariosParams) -> int:
-    return int(row["wanted"].get("turns", params.turns))
-
-
-def _step(one: Played, text: str, params: ScenariosParams) -> None:
-    """What one answer of the model leads to."""
-    one.said.append(text)
-    fixtures = one.session.fixtures
-    found = callforms.read(text, FORMS, fixtures.validators)
-    if isinstance(found, Fault):
-        one.ended = "halted" if found.kind == "no_call" else found.kind
-        return
-    asked: list[dict[str, Any]] = []
-    results: list[Message] = []
-    for call in found:
-        wrong = calls.invalid(call, fixtures.validators)
-        answer = one.session.refused(call.name, call.args) if wrong else one.session.call(call.name, call.args)
-        if answer is None or isinstance(answer, Miss):
-            # whoever writes what no tool takes has not met a lack of fixtures
-            one.ended = wrong.kind if wrong else "miss"
-            if isinstance(answer, Miss):
-                one.lacks = f"{answer.tool}{calls.arguments(answer.args)}: {answer.why}"
-                one.lacks += f"; nearest {answer.near}" if answer.near else ""
-            return
-        one.made.append(call)
-        one.served += 1
-        one.results.append(answer.result)
-        name = f"call_{len(one.made)}"
-        function = {"name": call.name, "arguments": call.args}
-        asked.append({"id": name, "type": "function", "function": function})
-        results.append({"role": "tool", "content": answer.result, "tool_call_id": name, "name": call.name})
-    one.messages += [{"role": "assistant", "content": "", "tool_calls": asked}, *results]
-    if len(one.said) >= _turns(one.row, params):
-        one.ended = "no_halt"
-
-
-def _end(one: Played, cut: str, text: str | None = None) -> None:
-    """It ends from without, by an answer that was cut or before one."""
-    one.said += [] if text is None else [text]
-    one.ended = _CUT[cut]
-
-
-def _fits(call: Call, gold: Wanted) -> bool:
-    return compared(call, gold).fault is None
-
-
-def _matched(made: Sequence[Call], golds: Sequence[Wanted], *, ordered: bool) -> bool:
-    """Whether each wanted call was made, by a call of its own; others may stand between them."""
-    if ordered:
-        left = iter(made)
-        return all(any(_fits(call, gold) for call in left) for gold in golds)
-    taken: dict[int, int] = {}
-
-    def place(at: int, seen: set[int]) -> bool:
-        for number, call in enumerate(made):
-            if number not in seen and _fits(call, golds[at]):
-                seen.add(number)
-                if number not in taken or place(taken[number], seen):
-                    taken[number] = at
-                    return True
-        return False
-
-    return all(place(at, set()) for at in range(len(golds)))
-
-
-def _guesses(one: Played) -> bool:
-    """Whether a tool that is wanted was called more often than its row wants it, and than the row's own path calls it:
-    who tries every value has called the right one, too."""
-    wants = Counter(call.name for call in wanted.calls_of(one.row) or [])
-    most = wants | Counter(call.name for call in _path_calls(one.row))
-    made = Counter(call.name for call in one.made)
-    return any(made[name] > most[name] for name in wants)
-
-
-def _left(one: Played) -> dict[str, Any]:
-    """What the row's own path changes in the world: a row that declares no state wants that, and no more."""
-    session = Session(one.session.fixtures, str(one.row["id"]))
-    for call in _path_calls(one.row):
-        session.call(call.name, call.args)
-    return session.changed()
-
-
-def _reason(one: Played) -> str:
-    """Why a scenario that has ended is not done; "" when it is."""
-    if one.ended != "halted":
-        return one.ended
-    row, gold = one.row, one.row["wanted"]
-    if any(call.name in gold.get("forbidden", ()) for call in one.made):
-        return "forbidden_call"
-    golds = [prepared(call, one.parameters.get(call.name, {})) for call in wanted.calls_of(row) or []]
-    if not _matched(one.made, golds, ordered=wanted.order_of(row) == "given"):
-        return "call_missing"
-    changed = calls.arguments(one.session.changed())
-    if "state" in gold and changed != calls.arguments(gold["state"]):
-        return "other_state"
-    if _guesses(one):
-        return "surplus_call"
-    if "state" not in gold and changed != calls.arguments(_left(one)):
-        return "other_state"
-    facts = wanted.facts_of(row)
-    if facts:
-        asked = str(row["messages"][scenario.begins(row) - 1]["content"])
-        own = str(row["messages"][-1]["content"])
-        beside = strangers(facts, one.results, asked, [own])
-        found = score(one.final, facts, wanted.locale_of(row), asked, one.results, None, beside, own)
-        if found.fault or found.semantic.missed:
-            return "fact_missing"
-        if found.semantic.false:
-            return "fact_besides"
-    return ""
-
-
 def _leaked(text: str, row: Mapping[str, Any]) -> list[str]:
     """Kinds of personal data in a text that neither the row's own path says nor its `wanted` declares."""
     if not personal.found(text):
@@ -245,15 +104,15 @@ def _line(name: str, one: Played, output: Mapping[str, Any], tools: Sequence[Any
     parts: dict[str, Any] = {"answers": len(one.said), "served": one.served, "missed": int(one.ended == "miss")}
     parts["personal"] = sorted({kind for text in one.said for kind in _leaked(text, one.row)})
     parts |= {"lacks": one.lacks} if one.lacks else {}
-    line = items.line(one.row, name, dict(output), parts, _reason(one))
+    line = items.line(one.row, name, dict(output), parts, done.reason(one))
     return {**line, "prompt": items.prompt_digest(scenario.asked(one.row, tools))}
 
 
 def judged(name: str, row: Mapping[str, Any], output: Any, tools: Sequence[Any], params: ScenariosParams) -> items.Line:
     """The line of one row, by playing again what the model said. Raises ValueError for what nobody can have said."""
-    if not isinstance(output, Mapping) or set(output) != {"said", "cut"} or output["cut"] not in ("", *_CUT):
+    if not isinstance(output, Mapping) or set(output) != {"said", "cut"} or output["cut"] not in ("", *CUT):
         raise ValueError("its output is not {said, cut}")
-    one = _begun(row, tools)
+    one = begun(row, tools)
     if not isinstance(output["said"], list) or not all(isinstance(text, str) for text in output["said"]):
         raise ValueError("what it said is no list of texts")
     cut = output["cut"]
@@ -261,13 +120,13 @@ def judged(name: str, row: Mapping[str, Any], output: Any, tools: Sequence[Any],
         if one.ended:
             raise ValueError("it says something after its end")
         if cut == ANSWER and place == len(output["said"]):
-            _end(one, ANSWER, text)
+            end(one, ANSWER, text)
         else:
-            _step(one, text, params)
+            step(one, text, params.turns)
     if bool(one.ended) is (cut == CONVERSATION):
         raise ValueError("it has no end, or two")
     if cut == CONVERSATION:
-        _end(one, CONVERSATION)
+        end(one, CONVERSATION)
     return _line(name, one, output, tools)
 
 
@@ -286,21 +145,17 @@ def ask(
     _seed: int,
 ) -> list[items.Line]:
     """A line for each row: all are played side by side, one answer at a time."""
-    played = [_begun(row, tools) for row in rows]
+    played = [begun(row, tools) for row in rows]
     while going := [one for one in played if not one.ended]:
         prompts = [Conversation.of(one.messages, one.beside) for one in going]
         for one, answer in zip(going, _answers(runner, going, prompts, params), strict=True):
             if answer is None:
-                _end(one, CONVERSATION)
+                end(one, CONVERSATION)
             elif answer.cut:
-                _end(one, ANSWER, answer.text)
+                end(one, ANSWER, answer.text)
             else:
-                _step(one, answer.text, params)
-    return [_line(name, one, _output(one), tools) for one in played]
-
-
-def _output(one: Played) -> dict[str, Any]:
-    return {"said": one.said, "cut": next((cut for cut, reason in _CUT.items() if reason == one.ended), "")}
+                step(one, answer.text, params.turns)
+    return [_line(name, one, output_of(one), tools) for one in played]
 
 
 def _answers(
@@ -320,22 +175,6 @@ def _answers(
         except Refusal:
             found.append(None)
     return found
-
-
-def _calls_of(message: Message) -> list[Call]:
-    return [Call(one["function"]["name"], one["function"]["arguments"]) for one in message.get("tool_calls", ())]
-
-
-def _path_calls(row: Mapping[str, Any]) -> list[Call]:
-    return [call for message in scenario.path(row) for call in _calls_of(message)]
-
-
-def own_path(row: Mapping[str, Any]) -> list[str]:
-    """What a model would have said that takes the row's own path."""
-    return [
-        callforms.write(_calls_of(message)) if "tool_calls" in message else str(message["content"])
-        for message in scenario.path(row)
-    ]
 
 
 def _gold(rows: Sequence[Mapping[str, Any]], tools: Sequence[Any], params: ScenariosParams) -> None:
@@ -374,7 +213,7 @@ def policies(
     said["every_call"] = lambda at: [every, finals[at]]
     if tools:
         first = callforms.write([Call(str(tools[0]["name"]), {})])
-        said["always_first_tool"] = lambda at: [first] * _turns(rows[at], params)
+        said["always_first_tool"] = lambda at: [first] * turns_of(rows[at], params.turns)
 
     def outputs(texts: Callable[[int], list[str]]) -> Sequence[dict[str, Any]]:
         return spool.Each(len(rows), lambda at: _said(rows[at], texts(at), tools, params))
@@ -386,7 +225,7 @@ def _every(rows: Sequence[Mapping[str, Any]]) -> list[Call]:
     """The first distinct calls of the rows' paths."""
     made: dict[str, Call] = {}
     for row in rows:
-        made |= {callforms.write([call]): call for call in _path_calls(row)}
+        made |= {callforms.write([call]): call for call in path_calls(row)}
         if len(made) >= _EVERY:
             break
     return [*made.values()][:_EVERY]
@@ -396,11 +235,11 @@ def _said(
     row: Mapping[str, Any], texts: Sequence[str], tools: Sequence[Any], params: ScenariosParams
 ) -> dict[str, Any]:
     """The output of who says these texts, until the scenario ends; then, if it has not, nothing more."""
-    one = _begun(row, tools)
+    one = begun(row, tools)
     for text in [*texts, ""]:
         if not one.ended:
-            _step(one, text, params)
-    return _output(one)
+            step(one, text, params.turns)
+    return output_of(one)
 
 
 def data_of(

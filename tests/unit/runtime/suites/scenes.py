@@ -104,7 +104,7 @@ def scene(number: int) -> dict[str, Any]:
 
 def rightly(row: dict[str, Any], at: int, _form: str = "") -> str:
     """The row's own path, answer by answer."""
-    from runtime.suites.scenarios import own_path
+    from runtime.tools.broker.played import own_path
 
     return own_path(row)[at]
 
