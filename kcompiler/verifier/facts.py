@@ -52,10 +52,28 @@ def starts(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) ->
     of a step that began without being asked."""
     about = {one.get("from") for one in lock.get("obligations", ()) if one.get("report") == START}
     return {
-        start_of(step): _report(START, record[START], start_of(step))
+        start_of(step): _report(START, under(lock, step, record), start_of(step))
         for step, record in records.items()
         if START in record and f"step:{start_of(step)}" in about
     }
+
+
+def under(lock: Mapping[str, Any], step: str, record: Mapping[str, Any]) -> Any:
+    """What was written down when a step began, as it answers for a plan: of a budget that was another one then nothing
+    is known. What is taken of a budget is counted by the name of a spec, without its profile."""
+    data, limits = record[START], lock.get("budgets", {})
+    known = data.get("budgets") if isinstance(data, Mapping) else None
+    if not isinstance(known, Mapping):
+        return data
+    own = str(record.get("spec", "")).partition("@")[0] == str(lock["asked"]["name"]).partition("@")[0]
+    reason = f"`{step}` began under another budget: `kcompiler apply SPEC --force {step}` begins it anew"
+    told = {}
+    for name, one in known.items():
+        limit = one.get("limit") if isinstance(one, Mapping) else None
+        value = limit.get("value") if isinstance(limit, Mapping) else None
+        same = own and value == limits.get(name)
+        told[name] = one if same else _unknown(reason, _BOUNDS.get(name, ("", "1"))[1])
+    return {**data, "budgets": told}
 
 
 def dump(report: Mapping[str, Any]) -> bytes:
@@ -165,6 +183,11 @@ def _measured(value: Any, unit: str) -> Dict[str, Any]:
 
 def _estimated(value: Any, unit: str) -> Dict[str, Any]:
     return {"value": value, "unit": unit, "tag": "estimated", "by": "arithmetic of the plan"}
+
+
+def _unknown(reason: str, unit: str) -> Dict[str, Any]:
+    none = {name: _unavailable(reason, unit) for name in ("limit", "spent", "reserved", "left")}
+    return {**none, "left_share": _unavailable(reason, "1")}
 
 
 def _unavailable(reason: str, unit: str) -> Dict[str, Any]:

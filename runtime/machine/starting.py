@@ -17,6 +17,7 @@ from typing import Any
 from runtime.contract import Stopped
 from runtime.contract.report import dump, envelope, measured, unavailable
 from runtime.machine.account import UNITS, Account
+from runtime.machine.journal import name_of
 from runtime.machine.meter import Spent
 
 START = "start"
@@ -96,8 +97,12 @@ def _budget(one: Account, own: float) -> dict[str, Any]:
 
 
 def _unbounded(unit: str) -> dict[str, Any]:
-    none = {name: unavailable("no bound is written", unit) for name in ("limit", "spent", "reserved", "left")}
-    return {**none, "left_share": unavailable("no bound is written", "1")}
+    return _unknown("no bound is written", unit)
+
+
+def _unknown(reason: str, unit: str) -> dict[str, Any]:
+    none = {name: unavailable(reason, unit) for name in ("limit", "spent", "reserved", "left")}
+    return {**none, "left_share": unavailable(reason, "1")}
 
 
 def _asks(params: Any) -> bool:
@@ -123,4 +128,17 @@ def text(step: str, data: Mapping[str, Any]) -> bytes:
 def texts(lock: Mapping[str, Any], step: str, record: Mapping[str, Any]) -> dict[str, bytes]:
     """Key → report, of a committed record: where the lock asks about it, and the attempt was asked."""
     key = key_of(step)
-    return {key: text(step, record[START])} if START in record and key in asked(lock) else {}
+    return {key: text(step, under(lock, step, record))} if START in record and key in asked(lock) else {}
+
+
+def under(lock: Mapping[str, Any], step: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What was written down when a step began, as it answers for a plan: of a budget that was another one then nothing
+    is known. What is taken of a budget is counted by the name of a spec."""
+    reason = f"`{step}` began under another budget: `kcompiler apply SPEC --force {step}` begins it anew"
+    own = name_of(str(record.get("spec", ""))) == name_of(str(lock["asked"]["name"]))
+    data, limits = dict(record[START]), lock.get("budgets", {})
+    told = {
+        name: one if own and one["limit"]["value"] == limits.get(name) else _unknown(reason, UNITS.get(name, "1"))
+        for name, one in data["budgets"].items()
+    }
+    return {**data, "budgets": told}

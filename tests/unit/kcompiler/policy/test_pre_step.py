@@ -148,6 +148,39 @@ def test_what_nobody_wrote_down_is_told_with_the_command_that_mends_it(
     assert run(tmp_path, 1, capsys, *advice.split())[0] == {"data": "pass"}
 
 
+@pytest.mark.parametrize(("was", "now"), [("wall_s: 60", "wall_s: 4000"), ("{name: answers", "{name: questions")])
+def test_what_began_under_another_budget_does_not_answer_for_this_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], was: str, now: str
+) -> None:
+    """A result is used again; how much was left of other bounds, or to a spec of another name, says nothing."""
+    calm = tries("<=", "9")["tries"]
+    spec = project(tmp_path, {"left": LEFT.replace("kind:", "where: {step: name, has: data}\nkind:"), "tries": calm})
+    held = spec.read_text()
+    assert held.count(was) == 1
+    spec.write_text(held.replace(", lab]", "]").replace(was, now))
+    assert _main(["apply", str(spec), "--backend", "null"]) == 1
+    spec.write_text(held)
+    locked(tmp_path, spec)
+    told = run_rules(tmp_path, capsys)
+    assert told["lab/left"]["outcome"] == "not_evaluated"
+    assert told["lab/left"]["reason"].startswith("unavailable: `data` began under another budget")
+    assert told["lab/tries"]["outcome"] == "pass", "which attempt it was is of no budget"
+    assert [one for one in audit(tmp_path, "answers").findings if one.severity == "evidence"] == []
+    data = packing.bundle(tmp_path, "answers")
+    found, alone = audit_bundle(data, Trust(as_of=NOW))[0], main.check(data, Trust(as_of=NOW))
+    assert found.exit_code == alone.code
+    assert [one for one in found.findings if one.severity == "evidence"] == []
+    (advice,) = re.findall(r"`kcompiler apply SPEC (--force \w+)` begins it anew", told["lab/left"]["reason"])
+    assert run_rules(tmp_path, capsys, *advice.split())["lab/left"]["outcome"] == "pass"
+
+
+def run_rules(root: Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, Any]]:
+    """The same, each outcome of the pack by its rule."""
+    run(root, 1, capsys, *words)
+    verdict = json.loads(Project(root).verdict("answers").read_text())
+    return {one["rule"]: one for one in verdict["outcomes"] if one["pack"] == "lab@1"}
+
+
 def test_only_what_began_otherwise_is_begun_anew() -> None:
     def blocking(step: str, report: str = "start") -> dict[str, Any]:
         return {"step": step, "report": report, "blocks": True}
@@ -269,6 +302,16 @@ def test_new_rules_about_it_are_proven_by_their_cases(
     assert re.search(r"1 rules, 4 cases, \d+ slips, 0 unnoticed", capsys.readouterr().out)
 
 
+def locked(root: Path, spec: Path) -> Any:
+    """The plan for the null backend, as it is written down."""
+    home = Project(root)
+    made, _ = make(compile_spec(spec, root), home, "null")
+    assert made is not None
+    home.lock("answers").parent.mkdir(parents=True, exist_ok=True)
+    home.lock("answers").write_text(lock.dump(made), encoding="utf-8")
+    return made
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plan with such rules carried out by the null backend; nothing else is asked until the end."""
@@ -276,10 +319,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = Project(root)
     spec = project(root, {**tries("<=", "9"), "left": LEFT})
     spec.write_text(spec.read_text().replace("gpu_hours: 0", "gpu_hours: 2"))
-    made, _ = make(compile_spec(spec, root), home, "null")
-    assert made is not None
-    home.lock("answers").parent.mkdir(parents=True)
-    home.lock("answers").write_text(lock.dump(made), encoding="utf-8")
+    made = locked(root, spec)
     ask = judge_of(made, home)
 
     def only_before(reports: Mapping[str, bytes], steps: Any = None) -> list[dict[str, Any]]:
