@@ -60,6 +60,7 @@ def backends(spec: Spec) -> Iterator[tuple[str, Backend]]:
     for pointer, weights in weights_of(spec):
         step = "read_gguf" if weights.packed else "fetch" if weights.repository else ""
         used += [(f"{pointer}/{weights.key}", step)] if step else []
+    used += [("/verification/onnx", name) for name in ("write_onnx", "verify_onnx") if spec.verification.onnx]
     used += [(f"/steps/{i}/use", extra.use) for i, extra in enumerate(spec.steps)]
     seen: set[str] = set()
     for pointer, name in used:

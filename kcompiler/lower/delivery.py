@@ -68,3 +68,17 @@ class Delivery(Nodes):
             },
             origin="/quantization",
         )
+        if asked.onnx:
+            self.add("onnx", "write_onnx", {}, {"program": "step:export#program"}, origin="/verification/onnx")
+            self.add(
+                "verify-onnx",
+                "verify_onnx",
+                {"tolerance": asked.tolerances.float32, "threads": threads, **goldens},
+                {
+                    "onnx": "step:onnx#onnx",
+                    "float32": "step:convert#float32",
+                    "goldens": "step:export#goldens",
+                    **model,
+                },
+                origin="/verification/onnx",
+            )

@@ -160,3 +160,9 @@ class Verification(Section):
     tolerances: Tolerances = Field(
         default_factory=Tolerances, description="How far the packages may be from the checkpoint."
     )
+    onnx: bool = Field(
+        default=False,
+        description="Also writes the exported program as ONNX files and lets onnxruntime run them: a third opinion "
+        "that says of a difference whether the export or the conversion made it. Needs the extra `onnx`.",
+        examples=[True],
+    )

@@ -106,6 +106,7 @@ KINDS: Mapping[str, str] = {
     "shard": "items.jsonl: the lines of some of the lots, before all are one; judge.json: which model behind a server "
     "has compared them",
     "times": "times.jsonl: how many seconds each lot took, by runner",
+    "onnx": "contract.json, <function>.onnx, one per function, and weights.bin, which they share",
     "gguf": "model.gguf: the checkpoint as llama.cpp reads it, its weights in float16 or float32",
     "report": "report.json in the common envelope (runtime/contract/report.py)",
 }

@@ -1,4 +1,4 @@
-"""A package's prefill and decode functions → the token loop a device's host would run. Numpy only.
+"""Prefill and decode functions → the token loop a device's host would run. Numpy only.
 
 The host owns the cache: it copies a prompt's keys and values into it and writes each new key and value at its position.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from runtime.mil.numerics import Mode
 from runtime.mil.package import Package
 
 Real: TypeAlias = NDArray[np.float32]
+Array: TypeAlias = NDArray[Any]
 
 
 @dataclass
@@ -40,12 +41,18 @@ def misshapen(outputs: Mapping[str, Real], declared: contracts.Function) -> set[
     return {v.name for v in declared.outputs if v.name not in outputs or outputs[v.name].shape != tuple(v.shape)}
 
 
-class Loop:
-    """Every function of one package, compiled once."""
+class Runs(Protocol):
+    """One function, however it is executed."""
 
-    def __init__(self, package: Package, contract: contracts.Contract, mode: Mode) -> None:
-        self.contract = contract
-        self.functions = {name: Interpreter(package, name, mode) for name in contract.functions}
+    def run(self, inputs: Mapping[str, Array], /) -> Result:
+        """Its outputs by name, floats as float32."""
+
+
+class Host:
+    """The functions of one contract, whoever executes them, called as a device's host would."""
+
+    def __init__(self, functions: Mapping[str, Runs], contract: contracts.Contract) -> None:
+        self.runs, self.contract = functions, contract
 
     def prefill(self, name: str, ids: Sequence[int]) -> Result:
         """Run one prefill function on real tokens, padded on the right. Raises Refusal when they do not fit."""
@@ -54,7 +61,7 @@ class Loop:
             raise Refusal(f"{len(ids)} tokens do not fit {name}", action="choose a longer prefill")
         free = length - len(ids)
         pad = self.contract.special["pad"].id
-        return self.functions[name].run(
+        return self.runs[name].run(
             {
                 "input_ids": np.array([[*ids, *[pad] * free]], dtype=np.int32),
                 "attention_mask": np.array([[1.0] * len(ids) + [0.0] * free], dtype=np.float32),
@@ -83,7 +90,7 @@ class Loop:
         trace = Trace(first, [int(logits.argmax())], [logits], keys, values)
         for step in range(steps):
             token = trace.tokens[-1] if forced is None else forced[step]
-            result = self.functions["decode"].run(
+            result = self.runs["decode"].run(
                 {
                     "input_ids": np.array([[token]], dtype=np.int32),
                     "position": np.array([at + step], dtype=np.int32),
@@ -102,3 +109,11 @@ class Loop:
             trace.tokens.append(int(trace.logits[-1].argmax()))
             trace.findings.append(result.findings)
         return trace
+
+
+class Loop(Host):
+    """Every function of one package, compiled once."""
+
+    def __init__(self, package: Package, contract: contracts.Contract, mode: Mode) -> None:
+        self.functions = {name: Interpreter(package, name, mode) for name in contract.functions}
+        super().__init__(self.functions, contract)

@@ -124,33 +124,35 @@ class _Decoded:
         self.divergences += [equal.index(False)] if not all(equal) else []
 
 
-def _covered(contract: contracts.Contract, index: Index, params: VerifyParams) -> dict[str, tuple[int, int]]:
-    """Function → (golden cases that are there, cases that the params ask for).
+def coverage(contract: contracts.Contract, index: Index, prompts: int, steps: int) -> dict[str, tuple[int, int]]:
+    """Function → (golden cases that are there, cases that are asked for: of each
+    function so many prompts, of each decode so many steps).
 
     A prefill has so many padded prompts, one prompt that fills it, and a decode from each of its edges; the decode has
     all of those decodes and one of each prompt.
     """
-    long = [case for case in index["decode"] if int(case["steps"]) >= params.decode_steps]
+    long = [case for case in index["decode"] if int(case["steps"]) >= steps]
     cases = {(str(case["start"]), int(case["prompt_tokens"])) for case in long}
     prefills = contract.prefills()
-    edges = contracts.edges([length for _, length in prefills], contract.kv_cache.context, params.decode_steps)
+    edges = contracts.edges([length for _, length in prefills], contract.kv_cache.context, steps)
     found: dict[str, tuple[int, int]] = {}
     met = 0
     for name, length in prefills:
         real = [int(case["length"]) for case in index[name]]
-        padded = min(sum(size < length for size in real), params.golden_prompts)
+        padded = min(sum(size < length for size in real), prompts)
         started = sum((name, prompt) in cases for prompt in edges[length])
         met += started
-        found[name] = (padded + (length in real) + started, params.golden_prompts + 1 + len(edges[length]))
-    wanted = params.golden_prompts + sum(map(len, edges.values()))
+        found[name] = (padded + (length in real) + started, prompts + 1 + len(edges[length]))
+    wanted = prompts + sum(map(len, edges.values()))
     others = len({(case["start"], case["case"]) for case in long}) - met
-    return {**found, "decode": (met + min(others, params.golden_prompts), wanted)}
+    return {**found, "decode": (met + min(others, prompts), wanted)}
 
 
 def compared(loop: Loop, index: Index, goldens: Tensors, params: VerifyParams) -> dict[str, Any]:
     """One package over all golden cases: sections `shapes` and `decode` of its part of the report."""
     contract, layers = loop.contract, loop.contract.kv_cache.layers
-    covered = {name: facts.rate(*counts) for name, counts in _covered(contract, index, params).items()}
+    counts = coverage(contract, index, params.golden_prompts, params.decode_steps)
+    covered = {name: facts.rate(*found) for name, found in counts.items()}
     starts = {name: Tally(layers) for name, _ in contract.prefills()}
     seen = {name: _padded(loop, name, index[name], goldens, tally) for name, tally in starts.items()}
     decode = _Decoded(Tally(layers), starts)
@@ -185,7 +187,7 @@ def compared(loop: Loop, index: Index, goldens: Tensors, params: VerifyParams) -
     }
 
 
-def _goldens(folder: Path, contract: contracts.Contract) -> tuple[dict[str, list[dict[str, Any]]], Tensors]:
+def goldens_of(folder: Path, contract: contracts.Contract) -> tuple[dict[str, list[dict[str, Any]]], Tensors]:
     """(cases by function, tensors). Raises BrokenEvidence when a function of the contract has no case."""
     index = json.loads((folder / "goldens.json").read_text(encoding="utf-8"))["functions"]
     for name in contract.functions:
@@ -263,7 +265,7 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
     """Operation `verify`. Raises UnsupportedOp (a Refusal) for a program that is not modelled, BrokenEvidence for files
     that contradict each other."""
     contract = contracts.load(takes["package"])
-    index, goldens = _goldens(takes["goldens"], contract)
+    index, goldens = goldens_of(takes["goldens"], contract)
     checkpoint = load_file(takes["checkpoint"] / "model.safetensors")
     recipes: dict[str, Recipe | None] = {"fp16": None, "quantized": params.recipe}
     opened = {variant: packages.open(takes["package"] / f"{variant}.mlpackage") for variant in recipes}
