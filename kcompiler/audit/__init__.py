@@ -77,7 +77,7 @@ def audit(
     told: list[tuple[Waivers, str]] = []
 
     def at_hand(recorded: Mapping[str, Any]) -> tuple[Waivers, list[Finding]]:
-        held, about = waivers.at_hand(root, made, folder, shown, recorded, known, revoked)
+        held, about = waivers.at_hand(root, made, folder, shown, recorded, known, revoked, bundled=bundled)
         told.append((held, str(recorded["verdict"])))
         return held, about
 

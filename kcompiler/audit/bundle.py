@@ -16,7 +16,7 @@ from kcompiler import lock
 from kcompiler.audit.finding import Audit, Finding, broken, differs, note
 from kcompiler.audit.journal import chain
 from kcompiler.verifier import assembled, sealed, strays, texts
-from kcompiler.verifier.excused import FOLDER, MEANING, TEXT, is_meaning, meaning_of
+from kcompiler.verifier.excused import MEANING, TEXT, is_meaning, meaning_of
 from kcompiler.verifier.main import UNSIGNED
 from kcompiler.verifier.sealed import MANIFEST, Trust, opened, vouched
 from kcompiler.verifier.zipped import BadZip
@@ -86,10 +86,10 @@ def _waivers(files: Mapping[str, bytes]) -> Iterator[Finding]:
         if read is None:
             continue  # the audit says so
         said, wrong = meaning_of(files, text)
-        if wrong and not text.startswith(FOLDER):
+        if wrong:
             yield broken("KA33", text, wrong)
-        elif wrong or said != read.waiver.meaning:
-            yield differs("KA34", text, wrong or "what stands beside it is not what the waiver says")
+        elif said != read.waiver.meaning:
+            yield differs("KA34", text, "what stands beside it is not what the waiver says")
 
 
 #: what the verifier found something wrong with → the code

@@ -11,12 +11,13 @@ can be recomputed without: weights, data and inputs. The same evidence gives the
     policies/, packs/        the packs file by file, and each as a whole, whose digest the lock pins
     schemas/                 of the lock, the verdict and every report
     specs/, …                the sources that the lock pins: the spec, composed, and its fragments
-    waivers/                 those that the lock names or the journal tells of; beside each, and its copy in the
-                             evidence, what it means as JSON, whose digest the lock pins
+    waivers/                 those that the lock names: the text of the copy in the evidence, or as JSON what it says
+                             since; beside the copy what it means as JSON, whose digest the lock pins
     signatures/              DSSE envelopes over the manifest; the only files that the manifest does not name
 
 The spec and the files of packs are written as JSON, which is YAML: their layout and comments are pinned by nothing, and
-whoever has only Python can tell what they say.
+whoever has only Python can tell what they say. What nothing in the lock or the journal accounts for, byte by byte, is
+left out (`kcompiler.verifier.strays`): signatures of whom no pack names, and what no rule asks of a baseline's run.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from kcompiler.audit.records import HEAD, HELD, JOURNAL, PURSE, STATE, in_use, p
 from kcompiler.policy.load import PACK_FILE, RULE_FILE
 from kcompiler.project import Project
 from kcompiler.veil import in_envelope
-from kcompiler.verifier import strays
+from kcompiler.verifier import strays, texts
 from kcompiler.verifier.excused import MEANING, TEXT, is_meaning
 from kcompiler.verifier.sealed import FORMAT, MANIFEST, PACKS, PREDICATE, SCHEMAS, SIGNATURES, VERIFIER
 from kcompiler.verifier.zipped import pack
@@ -61,7 +62,7 @@ def files(root: Path, name: str) -> dict[str, bytes]:
     project = Project(root)
     made = lock.read(project.lock(name))
     found = {project.shown(path): path.read_bytes() for path in _evidence(project, name)}
-    found |= {f"{STATE}/{one}": _read(root / STATE / one) for one in (JOURNAL, HEAD)}
+    found |= _journal(root)
     if paid := purse(root):
         found[f"{STATE}/{PURSE}"] = paid
     records, _ = in_use(project.evidence(name) / JOURNAL, JOURNAL, None)
@@ -72,15 +73,14 @@ def files(root: Path, name: str) -> dict[str, bytes]:
     for path in (one["path"] for one in made["sources"]):
         found[path] = _read(root / path)
     found[made["asked"]["spec"]] = _spec(root, made)
-    found |= dict(_policies(root, [str(one["pack"]) for one in made["policies"]]))
+    found |= dict(_policies(root, [str(one["pack"]) for one in made["policies"]], texts.plans(made)))
     found |= {f"{SCHEMAS}{one}.schema.json": data for one, data in _schemas(made)}
-    for one in sorted(strays.waivers_of(found, made)):
-        found |= dict(_waiver(root / WAIVERS / f"{one}{TEXT}", root))
     found |= dict(_waivers(found))
+    copies = f"{project.shown(project.evidence(name))}/{WAIVERS}/"
+    for one in made.get("waivers", ()):
+        found |= dict(_waiver(root / WAIVERS / f"{one['id']}{TEXT}", found.get(f"{copies}{one['id']}{TEXT}")))
     _sound(found, [str(one["path"]) for one in made["sources"]])
-    # what approves nothing belongs to nobody's evidence either
-    place = f"{project.shown(project.generated(name))}/{approval.FOLDER}/"
-    found = {path: data for path, data in found.items() if not path.startswith(place) or strays.approves(data)}
+    found = strays.kept(found, made, project.shown(project.generated(name)))
     found[VERIFIER] = verifier.assembled().encode()
     return {**found, MANIFEST: _manifest(found, name, made, root)}
 
@@ -122,12 +122,28 @@ def _named(path: Path, root: Path) -> Path:
     return path
 
 
-def _waiver(text: Path, root: Path) -> Iterator[tuple[str, bytes]]:
-    """A waiver of the project with its signatures; nothing of one that is gone, which the audit says."""
-    if text.is_file():
-        yield text.relative_to(root).as_posix(), text.read_bytes()
-        for path in _plain(text.with_suffix("").glob(f"*{approval.END}"), root):
-            yield path.relative_to(root).as_posix(), path.read_bytes()
+def _journal(root: Path) -> dict[str, bytes]:
+    """The project's journal and its anchor, without what a crash leaves: half a line, an anchor one line behind. What
+    is broken otherwise stays as it is."""
+    data, head = (_read(root / STATE / one) for one in (JOURNAL, HEAD))
+    _, wrong = chain(data, head, JOURNAL)
+    if not any(one.severity == "evidence" for one in wrong):
+        data = data[: data.rfind(b"\n") + 1]
+        head = strays.anchor(data)
+    return {f"{STATE}/{JOURNAL}": data, f"{STATE}/{HEAD}": head}
+
+
+def _waiver(text: Path, copy: bytes | None) -> Iterator[tuple[str, bytes]]:
+    """A waiver of the project: the `copy` in the evidence where it says the same, or else as JSON; nothing of one that
+    is gone, which the audit says."""
+    if not text.is_file():
+        return
+    name, data = f"{WAIVERS}/{text.name}", text.read_bytes()
+    now, was = parsed(data, name)[0], None if copy is None else parsed(copy, name)[0]
+    if now is not None and was is not None and copy is not None and now.waiver == was.waiver:
+        yield name, copy
+    else:
+        yield name, data if now is None else _text(now.waiver.meaning)
 
 
 def _sound(found: Mapping[str, bytes], sources: Sequence[str]) -> None:
@@ -150,7 +166,8 @@ def _folder(folder: Path, root: Path) -> Iterator[tuple[str, bytes]]:
             yield path.relative_to(root).as_posix(), path.read_bytes()
 
 
-def _policies(root: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def _policies(root: Path, names: Sequence[str], plans: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    """The packs of these names. `plans`: rule → the plan whose run made the baseline that it compares with."""
     found = policy.load(names, [root / "policies", assets.folder("policies")])
     for wrong in found.problems:
         if wrong.code == "KC4209":
@@ -164,9 +181,12 @@ def _policies(root: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
             yield f"{name}/{rule.rule.id}/{RULE_FILE}", _text(rule.tree.data)
             # the cases beside a rule are its tests; what it compares with lies in folders below
             baseline = getattr(rule.params, "baseline", None)
-            for file in (getattr(baseline, part, None) for part in ("file", "run")):
-                if file and (rule.folder / file).is_file():
-                    yield f"{name}/{rule.rule.id}/{file}", (rule.folder / file).read_bytes()
+            file, run = (getattr(baseline, part, None) for part in ("file", "run"))
+            if file and (rule.folder / file).is_file():
+                report = (rule.folder / file).read_bytes()
+                yield f"{name}/{rule.rule.id}/{file}", report
+                if run:
+                    yield f"{name}/{rule.rule.id}/{run}", texts.ran(report, plans.get(rule.name, ""))
         if one.below is not None:
             waiting.append(one.below)
 

@@ -26,9 +26,12 @@ def at_hand(
     recorded: Mapping[str, Any],
     known: Sequence[Line] | None,
     revoked: frozenset[str] = frozenset(),
+    *,
+    bundled: bool = False,
 ) -> tuple[waiver.Waivers, list[Finding]]:
     """What the judge was told of waivers, by the `recorded` verdict and the copies in `folder`/waivers. `known` are the
-    lines of the project's journal, where it is here; `revoked` are fingerprints of keys that no longer count."""
+    lines of the project's journal, where it is here; `revoked` are fingerprints of keys that no longer count. A bundle
+    has no waivers but those of the verdict (`bundled`)."""
     said = {str(one["id"]): one for one in recorded.get("waivers", ())}
     listed = {str(one["id"]): str(one["digest"]) for one in plan.get("waivers", ())}
     meanings = {str(one["id"]): str(one["meaning"]) for one in plan.get("waivers", ())}
@@ -59,7 +62,7 @@ def at_hand(
         findings += _since(root, name, loaded)
     if known is not None and then is not None:
         findings += _uses(said, recorded, then, f"{shown}/verdict.json#/waivers")
-        findings += _undone(root, waiver_ends(known))
+        findings += _undone(root, {one: end for one, end in waiver_ends(known).items() if one in said or not bundled})
     # what this verdict itself excused counts once, with or without it
     used = {name: frozenset(one["used"]) for name, one in said.items()}
     held = waiver.Waivers(given=given, spec=str(plan["asked"]["name"]), plan=lock.unwaived_digest(plan), used=used)

@@ -58,6 +58,25 @@ def standing(plan: Plan, envelopes: Mapping[str, bytes], as_of: str, revoked: Fr
     return Standing([f"approved by {one.who} on {one.on}" for one in by], found, refused)
 
 
+def unfit(plan: Plan, data: bytes) -> Tuple[str, List[Tuple[str, str]]]:
+    """Why the bytes of an envelope are no approval of this plan that those wrote whom its packs name, or ""; and who
+    signed it, by name and key. Neither time nor owner is asked: what counts is said by `standing`."""
+    asking = [one["approval"]["approvers"] for one in plan["policies"] if "approval" in one]
+    named = [one for approvers in asking for one in approvers.items()]
+    try:
+        statement, by = signed.exact(data, {key for _, key in named})
+        said = statement["predicate"]
+        if statement["predicateType"] != PREDICATE or said.get("decision") != "approve":
+            return "it is no approval of a plan", []
+        part, (steps, sections) = bool(plan["asked"].get("targets")), _meaning(plan)
+        same = said["plan"] == digest_of(plan, "kc.plan.v1")
+        if not same and not (part and steps.items() <= said["steps"].items() and sections == said["sections"]):
+            return "it approves another plan", []
+    except (ValueError, LookupError, TypeError, AttributeError) as why:
+        return str(why), []
+    return "", [one for one in named if one[1] in by]
+
+
 def _living(approval: Mapping[str, Any], as_of: str) -> Dict[str, str]:
     return signed.living(approval["approvers"], approval.get("until", {}), as_of)
 

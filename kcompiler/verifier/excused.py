@@ -1,7 +1,8 @@
 """The waivers of a bundle → as the judge had them, and every place where something says otherwise. Standard library.
 
 The evidence keeps a copy of each, and what it means as JSON beside it. The verdict names it by digest, the lock pins
-the digests of both, and the project has the file itself: all must agree.
+the digests of both. Of the project's own file a bundle has the same text; or, where it says something else since, what
+it says as JSON, which is YAML, too.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from __future__ import annotations
 from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from kcompiler.verifier import waivers
-from kcompiler.verifier.approvals import END
-from kcompiler.verifier.reading import digest_of_bytes, strict
+from kcompiler.verifier.reading import digest_of_bytes, laid_out, strict
 from kcompiler.verifier.records import Finding, Line
 
 #: folder of a project's waivers, and of their copies in the evidence
@@ -20,15 +20,17 @@ FOLDER, TEXT, MEANING = "waivers", ".yaml", ".json"
 def is_meaning(path: str) -> bool:
     """Whether a file of a bundle is what a waiver means, and not the waiver."""
     folder, _, name = path.rpartition("/")
-    return name.endswith(MEANING) and (folder == FOLDER or folder.endswith(f"/evidence/{FOLDER}"))
+    return name.endswith(MEANING) and folder.endswith(f"/evidence/{FOLDER}")
 
 
 def meaning_of(files: Mapping[str, bytes], text: str) -> Tuple[Mapping[str, Any], str]:
-    """What a waiver's file of a bundle means, and why that is not known, or ""."""
+    """What a copy of a waiver in a bundle means, and why that is not known, or ""."""
     path = text[: -len(TEXT)] + MEANING
     try:
         said = strict(files[path])
         source, waiver = said["source"], said["waiver"]
+        if laid_out({"source": source, "waiver": waiver}) != files[path]:
+            raise ValueError("it holds something else, too, or in another layout than kcompiler's")
     except KeyError:
         return {}, "what it means is not beside it"
     except (ValueError, LookupError, TypeError) as why:
@@ -38,6 +40,21 @@ def meaning_of(files: Mapping[str, bytes], text: str) -> Tuple[Mapping[str, Any]
     if text.rpartition("/")[2] != f"{waiver.get('id') if isinstance(waiver, dict) else None}{TEXT}":
         return {}, "what stands beside it is the meaning of another waiver"
     return waiver, waivers.wrong(waiver)
+
+
+def own(files: Mapping[str, bytes], name: str, copy: str, was: Any) -> Tuple[Mapping[str, Any], str]:
+    """What the project's own file of a waiver says, whose `copy` in the evidence means what it `was`; and why nobody
+    knows, or ""."""
+    data = files[f"{FOLDER}/{name}{TEXT}"]
+    if data == files.get(copy):
+        return was, ""
+    try:
+        said = strict(data)
+        if laid_out(said) != data:
+            return {}, "it is neither the copy in the evidence nor JSON as kcompiler lays it out"
+    except (ValueError, TypeError) as why:
+        return {}, f"it is not the copy in the evidence, and cannot be read: {why}"
+    return said, waivers.wrong(said)
 
 
 def at_hand(
@@ -74,20 +91,14 @@ def at_hand(
         most = waiver.get("max_uses")
         if most is not None and len(one["used"]) > most:
             found.append(("disagreement", place, f"{len(one['used'])} uses, and it allows {most}"))
-        keys = {
-            str(key)
-            for each in plan["obligations"]
-            if each["rule"] in waiver["rules"] and "waivable" in each
-            for key in each["waivable"]["approvers"].values()
-        }
+        keys = set(waivers.approvers_of(waiver, plan).values())
         folder = f"{evidence}/{FOLDER}/{name}/"
         envelopes = {path: data for path, data in files.items() if path.startswith(folder)}
         by = waivers.approvals(waiver, envelopes, keys, revoked)
         given.append(waivers.Given(_ended(waiver, ends.get(name)), one["digest"], by))
         found += _since(files, name, place, waiver)
-    found += _strays(files, evidence, said)
+        found += _undone(files, name, place, waiver, _ends(known).get(name))
     found += _uses(said, recorded, then, f"{subject}#/waivers")
-    found += _undone(files, _ends(known))
     # what this verdict itself excused counts once, with or without it
     used = {name: frozenset(one["used"]) for name, one in said.items()}
     return waivers.Waivers(given, str(plan["asked"]["name"]), waivers.unwaived(plan), used), found
@@ -99,25 +110,11 @@ def _since(files: Mapping[str, bytes], name: str, copy: str, was: Any) -> Iterat
     if place not in files:
         yield "disagreement", place, "the waiver is gone, and the verdict rests on it"
         return
-    now, wrong = meaning_of(files, place)
-    if files[place] == files[copy]:
-        if wrong or now != was:
-            yield "disagreement", place, wrong or "what stands beside it is not what the waiver says"
-    elif wrong or {**now, "revoked": None} != {**was, "revoked": None}:
+    now, wrong = own(files, name, copy, was)
+    if wrong or {**now, "revoked": None} != {**was, "revoked": None}:
         yield "disagreement", place, "the waiver was edited after the verdict that rests on it"
     elif now.get("revoked") != was.get("revoked"):
         yield "note", place, "revoked after the verdict that rests on it"
-
-
-def _strays(files: Mapping[str, bytes], evidence: str, said: Mapping[str, Any]) -> Iterator[Finding]:
-    folder = f"{evidence}/{FOLDER}/"
-    known = {f"{folder}{name}{end}" for name in said for end in (TEXT, MEANING)}
-    for path in sorted(path for path in files if path.startswith(folder) and path not in known):
-        name, _, rest = path[len(folder) :].partition("/")
-        if not rest or name not in said:
-            yield "disagreement", path, "the verdict was given without this waiver"
-        elif "/" in rest or not rest.endswith(END):
-            yield "disagreement", path, "it is no approval of the waiver"
 
 
 def _ends(known: Sequence[Line]) -> Dict[str, Dict[str, str]]:
@@ -141,17 +138,17 @@ def _ended(waiver: Mapping[str, Any], end: Optional[Mapping[str, str]]) -> Mappi
     return {**waiver, "revoked": dict(end)}
 
 
-def _undone(files: Mapping[str, bytes], ends: Mapping[str, Mapping[str, str]]) -> Iterator[Finding]:
-    """Revocations that the journal knows and a file no longer tells."""
-    for name, end in sorted(ends.items()):
-        place = f"{FOLDER}/{name}{TEXT}"
+def _undone(
+    files: Mapping[str, bytes], name: str, copy: str, was: Any, end: Optional[Mapping[str, str]]
+) -> Iterator[Finding]:
+    """A revocation that the journal knows and the file no longer tells."""
+    place = f"{FOLDER}/{name}{TEXT}"
+    if end is None or place not in files:
+        return  # which is told
+    now, wrong = own(files, name, copy, was)
+    if not wrong and _ended(now, end) != now:
         said = f"the journal says that it was revoked on {end['on']} by {end['by']}"
-        if place not in files:
-            yield "disagreement", place, f"the waiver is gone, and {said}"
-            continue
-        now, wrong = meaning_of(files, place)
-        if not wrong and _ended(now, end) != now:
-            yield "disagreement", place, f"the file does not tell of its end, and {said}"
+        yield "disagreement", place, f"the file does not tell of its end, and {said}"
 
 
 def _until_closed(known: Sequence[Line], plan: str) -> Sequence[Line]:

@@ -100,6 +100,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
+def laid_out(value: Any) -> bytes:
+    """The one text of a JSON value that kcompiler writes into files. Raises ValueError for NaN and infinities."""
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
 def digest_of(value: Any, domain: str) -> str:
     """ "sha256:…" of a JSON value under a domain such as "kc.plan.v1"."""
     return "sha256:" + hashlib.sha256(domain.encode() + b"\0" + canonical(value).encode()).hexdigest()

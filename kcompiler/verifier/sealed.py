@@ -7,11 +7,11 @@ from datetime import datetime, timezone
 from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from kcompiler.verifier import signed
-from kcompiler.verifier.reading import digest_of_bytes, strict
+from kcompiler.verifier.reading import digest_of_bytes, laid_out, strict
 from kcompiler.verifier.zipped import BadZip, unpack
 
 #: how the files of a bundle are laid out; another number is another layout, which nobody who reads this one can judge
-FORMAT = "kcompiler-bundle/2"
+FORMAT = "kcompiler-bundle/3"
 _FORMAT = re.compile(r"kcompiler-bundle/([1-9][0-9]{0,8})\Z")
 _KEYS = {"files", "format", "head", "name", "plan", "verdict"}
 MANIFEST, SIGNATURES, SCHEMAS, PACKS = "manifest.json", "signatures/", "schemas/", "packs/"
@@ -20,6 +20,10 @@ VERIFIER, JOURNAL = "verify.py", ".kcompiler/journal.jsonl"
 _HEAD = "journal head "
 #: predicate of the statement that vouches for a bundle: its subject is manifest.json
 PREDICATE = "https://kcompiler.dev/evidence/v1"
+
+
+_NUMBERED = re.compile(re.escape(SIGNATURES) + r"[1-9][0-9]{0,3}\.dsse\.json\Z")
+_ENVELOPE = {"payload", "payloadType", "signatures"}
 
 
 class Trust(NamedTuple):
@@ -52,6 +56,8 @@ def opened(data: bytes) -> Tuple[Dict[str, bytes], Dict[str, Any]]:
             raise ValueError(f"{MANIFEST} names no folder of generated/")
         if not all(isinstance(one, str) for one in manifest["files"].values()):
             raise ValueError(f"{MANIFEST} does not state digests")
+        if laid_out(manifest) != files[MANIFEST]:
+            raise ValueError("its layout is not kcompiler's")
     except OtherFormat:
         raise
     except KeyError as why:
@@ -66,7 +72,7 @@ def _other(number: int) -> str:
     mine = int(FORMAT.rpartition("/")[2])
     said = f"its format is {FORMAT.rpartition('/')[0]}/{number}, and this verifier reads {FORMAT}: "
     if number < mine:
-        return f"{said}an older version made it, whose spec and packs are YAML. {_AGAIN}"
+        return f"{said}an older version made it, whose files nobody accounts for byte by byte. {_AGAIN}"
     return f"{said}a newer version made it. Ask that version, or one after it"
 
 
@@ -88,6 +94,8 @@ def vouched(files: Mapping[str, bytes], manifest: Mapping[str, Any], trust: Trus
     for name in sorted(name for name in files if name.startswith(SIGNATURES)):
         try:
             one = signed.verify(files[name], trust.allowed, trust.as_of, trust.revoked)
+            if not _NUMBERED.match(name) or not _plainly(files[name]):
+                raise signed.Unreadable("it has another name or layout than kcompiler gives it, or holds no signature")
         except signed.Unreadable as why:
             found.append(("signature", name, str(why)))
             continue
@@ -118,7 +126,10 @@ def _short(value: Any) -> str:
 def verifier(files: Mapping[str, bytes], names: Sequence[str], own: bytes) -> Iterator[Tuple[str, str, str]]:
     """Where the verifier in a bundle is another than the one that is asked, `own`; b"" where nobody knows that. One of
     another version is good where somebody whose key is trusted signed it: whom the bundle is of, by `names`."""
-    if not own or _plain(files.get(VERIFIER, own)) == _plain(own):
+    if VERIFIER not in files:
+        yield "disagreement", VERIFIER, "it belongs to the bundle, and is gone"
+        return
+    if not own or files[VERIFIER] == own.replace(b"\r\n", b"\n"):
         return
     message = "it is another verifier than the one that is asked: what it says of this bundle is not this answer"
     if any(not name.startswith(_HEAD) for name in names):
@@ -127,8 +138,12 @@ def verifier(files: Mapping[str, bytes], names: Sequence[str], own: bytes) -> It
         yield "disagreement", VERIFIER, message
 
 
-def _plain(text: bytes) -> bytes:
-    return text.replace(b"\r\n", b"\n")
+def _plainly(data: bytes) -> bool:
+    """Whether an envelope holds signatures, what was signed and nothing else, and is laid out as kcompiler does."""
+    said = strict(data)
+    signatures = said["signatures"]
+    parts = [one.keys() == {"keyid", "sig"} for one in signatures]
+    return bool(signatures) and all(parts) and said.keys() == _ENVELOPE and laid_out(said) == data
 
 
 def _unlisted(files: Mapping[str, bytes], listed: Mapping[str, str]) -> Iterator[Tuple[str, str]]:

@@ -11,10 +11,10 @@ import base64
 import binascii
 import hashlib
 import re
-from typing import Any, Callable, Dict, FrozenSet, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 from kcompiler.verifier.ed25519 import is_signature
-from kcompiler.verifier.reading import strict
+from kcompiler.verifier.reading import laid_out, strict
 
 PAYLOAD = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -220,6 +220,29 @@ def verify(
         else:
             refused.append(f"signature {number}: " + (why[0] if why else "not by a key that is allowed"))
     return Verified(statement, tuple(signers.values()), tuple(refused))
+
+
+def exact(envelope: bytes, keys: Iterable[str]) -> Tuple[Dict[str, Any], Tuple[str, ...]]:
+    """What an envelope says, and the keys (lines `ssh-ed25519 AAAA…`) that signed it, of which each is one of these:
+    then every byte of its text is theirs. Raises Unreadable for any other text."""
+    allowed = []
+    for key in sorted(keys):
+        try:
+            allowed.append(Allowed(key, public_key(key), "", "", ()))
+        except Unreadable:
+            continue  # nobody signs with what is no key
+    found = verify(envelope, allowed, "1970-01-01T00:00:00Z")
+    if found.refused:
+        raise Unreadable(found.refused[0])
+    payload, signatures = opened(envelope)
+    names = [one.fingerprint for one in found.signers]
+    if len(names) != len(signatures):
+        raise Unreadable("one key signed it twice")
+    told = [{"keyid": name, "sig": base64.b64encode(sig).decode()} for name, sig in zip(names, signatures)]
+    again = {"payload": base64.b64encode(payload).decode(), "payloadType": PAYLOAD, "signatures": told}
+    if laid_out(again) != envelope:
+        raise Unreadable("it holds more than what was signed, or in another layout than kcompiler's")
+    return found.statement, tuple(one.who for one in found.signers)
 
 
 def _barred(one: Allowed, moment: str, revoked: FrozenSet[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterator, List, Mapping, Set, Tuple
 
 from kcompiler.verifier import strays
-from kcompiler.verifier.reading import digest_of, digest_of_bytes, strict, text_at
+from kcompiler.verifier.reading import digest_of, digest_of_bytes, digest_of_files, laid_out, strict, text_at
 from kcompiler.verifier.records import Finding
 from kcompiler.verifier.sealed import PACKS
 from kcompiler.verifier.strays import POLICIES
@@ -48,12 +48,15 @@ def _unlike(files: Files, path: str, domain: str, pin: Any) -> Iterator[Finding]
         yield "evidence", path, _GONE
         return
     try:
-        found = digest_of(strict(files[path]), domain)
+        said = strict(files[path])
+        found, plain = digest_of(said, domain), laid_out(said)
     except ValueError as why:
         yield "evidence", path, f"it cannot be read as a bundle has it: {why}"
         return
     if found != pin:
         yield "disagreement", path, _OTHER
+    elif plain != files[path]:
+        yield "disagreement", path, strays.LAYOUT
 
 
 def packs(files: Files, plan: Mapping[str, Any]) -> Tuple[Dict[str, Any], List[Finding]]:
@@ -79,7 +82,7 @@ def packs(files: Files, plan: Mapping[str, Any]) -> Tuple[Dict[str, Any], List[F
             waiting.append((str(meaning["pack"]["strengthens"]), meaning.get("below")))
     known = {f"{PACKS}{name}.json" for name in meanings}
     for name, meaning in meanings.items():
-        known |= _texts_of(files, name, meaning, meanings, found)
+        known |= _texts_of(files, name, meaning, meanings, plans(plan), found)
     found += [
         ("disagreement", path, "no pack of the lock has this file")
         for path in sorted(files)
@@ -89,9 +92,15 @@ def packs(files: Files, plan: Mapping[str, Any]) -> Tuple[Dict[str, Any], List[F
 
 
 def _texts_of(
-    files: Files, name: str, meaning: Mapping[str, Any], meanings: Mapping[str, Any], found: List[Finding]
+    files: Files,
+    name: str,
+    meaning: Mapping[str, Any],
+    meanings: Mapping[str, Any],
+    plans: Mapping[str, str],
+    found: List[Finding],
 ) -> Set[str]:
-    """The files of a pack; what is wrong with them is put to what was `found`."""
+    """The files of a pack, whose rules compare with runs of these `plans`; what is wrong with them is put to what was
+    `found`."""
     folder = f"{POLICIES}{name}/"
     taken = text_at(meanings.get(str(meaning["pack"].get("strengthens"))), "rules") or {}
     known = {folder + PACK_FILE}
@@ -104,13 +113,33 @@ def _texts_of(
         found += _unlike(files, path, "", digest_of(says, ""))
         baseline = text_at(says, "params", "baseline")
         if isinstance(baseline, dict):
-            known |= _baseline(files, f"{folder}{rule}/", baseline, found)
+            known |= _baseline(files, f"{folder}{rule}/", baseline, plans.get(f"{name}/{rule}", ""), found)
     return known
 
 
-def _baseline(files: Files, folder: str, baseline: Mapping[str, Any], found: List[Finding]) -> Set[str]:
-    """The earlier report that a rule compares with, by the digest that the rule pins, and the report on its run."""
+def ran(report: bytes, plan: str) -> bytes:
+    """What a bundle has in place of the report on the run that made a baseline: what rests on it, and no more. `plan`
+    is "" where the lock asks nothing of the rule."""
+    subject = {"plan": plan, "report": digest_of_files({"report.json": report})}
+    return laid_out({"environment": {"forged": False}, "kind": "run", "subject": subject})
+
+
+def plans(plan: Mapping[str, Any]) -> Dict[str, str]:
+    """Rule → the plan whose run made the baseline that it compares with, by the lock."""
+    found = {one["rule"]: text_at(one, "expect", "plan") for one in plan.get("obligations", ())}
+    return {rule: said for rule, said in found.items() if isinstance(said, str)}
+
+
+def _baseline(files: Files, folder: str, baseline: Mapping[str, Any], of: str, found: List[Finding]) -> Set[str]:
+    """The earlier report that a rule compares with, by the digest that the rule pins, and the run that made it, by the
+    plan that the lock says it was `of`."""
     path, run = folder + str(baseline["file"]), folder + str(baseline.get("run"))
     if path in files and digest_of_bytes(files[path]) != baseline["digest"]:
         found.append(("disagreement", path, "it is not the baseline that the rule pins"))
-    return {path, run} if baseline.get("run") else {path}
+    if not baseline.get("run"):
+        return {path}
+    if path not in files or run not in files:
+        found.append(("evidence", run if path in files else path, _GONE))
+    elif files[run] != ran(files[path], of):
+        found.append(("disagreement", run, "it is not what the lock says of the run that made the baseline"))
+    return {path, run}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from fractions import Fraction
-from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set
+from typing import Any, Dict, FrozenSet, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from kcompiler.verifier import signed
 from kcompiler.verifier.reading import digest_of
@@ -187,6 +187,33 @@ def approvals(
             continue
         found += [Approved(signer.who, said["on"]) for signer in one.signers]
     return sorted(found, key=lambda one: (one.on, one.key))
+
+
+def unfit(waiver: Waiver, data: bytes, named: Mapping[str, str]) -> Tuple[str, List[Tuple[str, str]]]:
+    """Why the bytes of an envelope are no approval of this waiver that those wrote whom its rules name (name → key), or
+    ""; and who signed it, by name and key. When it counts is said by `state`."""
+    pin = meaning_digest({key: value for key, value in waiver.items() if key != "revoked"})
+    try:
+        statement, by = signed.exact(data, set(named.values()))
+        said = statement["predicate"]
+        kind, decision = statement["predicateType"], said.get("decision")
+        if (kind, decision) != (PREDICATE, "approve") or not _MOMENT.match(said["on"]):
+            return "it is no approval of a waiver", []
+        if said["waiver"] != pin:
+            return "what it approves is not what the waiver says", []
+    except (ValueError, LookupError, TypeError, AttributeError) as why:
+        return str(why), []
+    return "", [one for one in named.items() if one[1] in by]
+
+
+def approvers_of(waiver: Waiver, plan: Mapping[str, Any]) -> Dict[str, str]:
+    """Who may approve a waiver by the rules of a plan that it names: name → key."""
+    return {
+        str(name): str(key)
+        for one in plan["obligations"]
+        if one["rule"] in waiver["rules"] and "waivable" in one
+        for name, key in one["waivable"]["approvers"].items()
+    }
 
 
 def approvers(given: Given, terms: Terms, as_of: str) -> List[str]:

@@ -16,6 +16,8 @@ from typing import Dict, List, Mapping
 _DAY = 0x21
 _UTF8 = 0x800
 MOST_FILES, MOST_BYTES = 65_535, 2**32 - 1
+#: bytes of a name, and of a folder in it, that every system of files takes
+_LONGEST, _PART = 1_000, 250
 
 
 class BadZip(ValueError):
@@ -72,6 +74,10 @@ def unpack(data: bytes) -> Dict[str, bytes]:
             or any(part in ("", ".", "..") for part in name.split("/"))
         ):
             raise BadZip(f"an entry is called {name!r}")
+        if len(name.encode("utf-8")) > _LONGEST or any(len(part.encode("utf-8")) > _PART for part in name.split("/")):
+            raise BadZip(f"an entry is called {name[:40]!r}…: not every disk has room for that name")
+        if any(name[:at] in found for at, letter in enumerate(name) if letter == "/"):
+            raise BadZip(f"{name!r} lies in what is no folder")
     if pack(found) != data:
         raise BadZip("other bytes than those of its files: an entry twice, a comment, a time, or text between entries")
     return found

@@ -146,3 +146,19 @@ def made_real(packed: Files) -> Files:
                 report["data"] = data[report["kind"]]
 
     return forge(packed, NAME, genuine)
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """The bundle of a run that costs something and has neither waiver nor approval."""
+    from tests.unit.kcompiler.audit import excusing
+
+    return excusing.ran(tmp_path_factory.mktemp("people"))
+
+
+@pytest.fixture(scope="session")
+def sound(plain: Files) -> Files:
+    """The same with a waiver that two signed and a lock that one approved."""
+    from tests.unit.kcompiler.audit import excusing
+
+    return excusing.approved(excusing.told(plain))

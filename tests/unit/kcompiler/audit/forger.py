@@ -138,7 +138,7 @@ def _journal(made: Files, evidence: str) -> None:
     kept = [new[json.loads(line)["hash"]] for line in made[f"{evidence}/journal.jsonl"].splitlines()]
     made[f"{evidence}/journal.jsonl"] = b"\n".join(kept) + b"\n"
     head = json.loads(made[HEAD])
-    made[HEAD] = json.dumps({**head, "hash": json.loads(lines[head["seq"] - 1])["hash"]}).encode()
+    made[HEAD] = chain.head_text(head["seq"], json.loads(lines[head["seq"] - 1])["hash"])
 
 
 def _run(made: Files, evidence: str) -> None:

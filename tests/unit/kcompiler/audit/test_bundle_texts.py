@@ -218,8 +218,8 @@ class TestVerifier:
         assert [severity for severity, subject, _ in alone.findings if subject == "verify.py"] == ["note"]
 
     def test_the_line_ends_of_a_checkout_are_no_other_verifier(self, measured: Files) -> None:
-        there = {**measured, "verify.py": OWN.replace(b"\n", b"\r\n")}
-        assert list(sealed.verifier(there, ["journal head sha256:1"], OWN)) == []
+        own = OWN.replace(b"\n", b"\r\n")
+        assert list(sealed.verifier(measured, ["journal head sha256:1"], own)) == []
 
     def test_the_script_compares_the_one_in_the_bundle_with_itself(self, measured: Files, tmp_path: Path) -> None:
         (tmp_path / "verify.py").write_bytes(OWN)
@@ -269,7 +269,7 @@ profiles: {{small: {{student.layers: 1}}}}
 def test_the_pack_below_is_pinned_by_the_one_that_strengthens_it(tmp_path: Path) -> None:
     """Its floors hold for the rules above, and its other rules stand in the bundle to be read."""
     names = ["caws/tier-1"]
-    files = dict(packing._policies(tmp_path, names))
+    files = dict(packing._policies(tmp_path, names, {}))
     loaded = policy.load(names, [assets.folder("policies")])
     made: dict[str, Any] = {"asked": {"spec": "s"}, "sources": [{"path": "s"}], "policies": loaded.pins()}
     assert texts.packs(files, made)[1] == []
@@ -279,11 +279,19 @@ def test_the_pack_below_is_pinned_by_the_one_that_strengthens_it(tmp_path: Path)
     assert [found[:2] for found in texts.packs(lower, made)[1]] == [("disagreement", "packs/caws/tier-3.json")]
 
 
+#: a rule that compares with an earlier run, and the plan of that run
+RAN, PIN = "reproducibility/eight-ball-again", "sha256:" + "7" * 64
+
+
 def test_a_baseline_beside_a_rule_is_the_one_that_it_pins(tmp_path: Path) -> None:
-    files = dict(packing._policies(tmp_path, ["reproducibility"]))
+    files = dict(packing._policies(tmp_path, ["reproducibility"], {RAN: PIN}))
     pins = policy.load(["reproducibility"], [assets.folder("policies")]).pins()
-    made: dict[str, Any] = {"policies": pins}
+    made: dict[str, Any] = {"policies": pins, "obligations": [{"rule": RAN, "expect": {"plan": PIN}}]}
     assert texts.packs(files, made)[1] == []
     path = "policies/reproducibility/eight-ball-again/baseline/evaluate-answers.json"
     spoilt = {**files, path: files[path] + b" "}
-    assert [found[:2] for found in texts.packs(spoilt, made)[1]] == [("disagreement", path)]
+    assert ("disagreement", path) in [found[:2] for found in texts.packs(spoilt, made)[1]]
+    run = "policies/reproducibility/eight-ball-again/baseline/run.json"
+    for data in (files[run] + b" ", files[run].replace(b"77", b"78", 1), text({**json.loads(files[run]), "note": "x"})):
+        assert [found[:2] for found in texts.packs({**files, run: data}, made)[1]] == [("disagreement", run)]
+    assert [found[:2] for found in texts.packs(without(run)(files), made)[1]] == [("evidence", run)]

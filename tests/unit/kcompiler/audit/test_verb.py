@@ -73,17 +73,17 @@ def test_a_bundle_is_written_signed_and_audited_elsewhere(
     assert subprocess.run(alone, capture_output=True, check=False, env=dict(os.environ)).returncode == 0
     # one of another version is no evidence that is broken, and none that was judged: what it is, and what to do
     files = unpack(Path(out).read_bytes())
-    for number, whose in ((1, "an older version made it"), (3, "a newer version made it")):
+    for number, whose in ((2, "an older version made it"), (4, "a newer version made it")):
         files[MANIFEST] = re.sub(rb"kcompiler-bundle/\d", f"kcompiler-bundle/{number}".encode(), files[MANIFEST])
         Path("other.zip").write_bytes(pack(files))
         code, said, err = ended(capsys, "other.zip", "--key", "allowed")
         assert (code, said) == (2, "")
-        assert f"its format is kcompiler-bundle/{number}, and this verifier reads kcompiler-bundle/2: {whose}" in err
+        assert f"its format is kcompiler-bundle/{number}, and this verifier reads kcompiler-bundle/3: {whose}" in err
         assert "outcome=other-format code=2 next=ask for it again: kcompiler audit SPEC --bundle FILE" in err
         found = subprocess.run([*alone[:4], "other.zip"], capture_output=True, check=False, text=True)
         assert (found.returncode, found.stderr) == (2, "outcome=not-recomputed code=2\n")
         assert whose in found.stdout
-    assert FORMAT == "kcompiler-bundle/2", "what this version writes"
+    assert FORMAT == "kcompiler-bundle/3", "what this version writes"
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_a_key_in_a_pack_is_told_at_its_line_and_repeated_nowhere(
             assert f"{file}:{line}:" in said
             assert "error[KC4209]: this looks like a key" in said
     with pytest.raises(packing.Unfit, match=f"{file}:{line}:.* not copied into evidence"):
-        dict(packing._policies(home, ["acme/lab"]))
+        dict(packing._policies(home, ["acme/lab"], {}))
     written = [path for path in home.rglob("*") if path.is_file() and path not in planted]
     assert all(KEY.encode() not in path.read_bytes() for path in written)
 
