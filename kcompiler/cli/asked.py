@@ -1,5 +1,7 @@
 """A project and a revision of git → what became of everything that the locks which were committed then asked.
 
+Locks of every root of the repository: what moves to another root is compared as if it had stood still.
+
 A lock counts while its spec is there, can be read and is called as the lock is: one that is left behind asks nothing,
 nor does a file that is no spec any more. So what was asked is found again, or told as gone, whatever was renamed.
 """
@@ -7,25 +9,24 @@ nor does a file that is no spec any more. So what was asked is found again, or t
 from __future__ import annotations
 
 import posixpath
-import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kcompiler.cli import change
+from kcompiler.cli.governed import Governed, joined, spec_of
+from kcompiler.cli.locks import Lock, left, lying, makes, read, unmade
 from kcompiler.cli.outcome import Outcome
-from kcompiler.project import Project, find
+from kcompiler.project import Project
 
 if TYPE_CHECKING:
     from kcompiler.diff.difference import Change
     from kcompiler.diff.packs import Moved, Way
-    from kcompiler.source import Tree
 
-Plan = Mapping[str, Any]
 #: budgets that are counted for a spec's name, whatever its plans (the others are of the plan at hand)
 _OF_A_NAME = ("usd", "gpu_hours", "training_tokens", "teacher_tokens", "teacher_calls")
-_LOCK = re.compile(r"(?:.+/)?generated/[^/]+/plan\.lock")
 
 
 class Asked(NamedTuple):
@@ -37,147 +38,208 @@ class Asked(NamedTuple):
     moved: Moved
 
 
-class _Lock(NamedTuple):
-    """A lock: its place and its spec, relative to the project's root; its `root`, too, where it is of another."""
+class Held(NamedTuple):
+    """A root that governed then, and the one which is held to it now; `prefix` stands before the names of what is
+    weaker, where that is not the project at hand."""
 
-    place: str
-    spec: str
-    plan: Plan
-    root: str = "."
-
-    @property
-    def name(self) -> str:
-        return self.place.split("/")[-2]
-
-    @property
-    def form(self) -> str:
-        """The profile that it is of."""
-        return self.name.partition("@")[2]
+    then: str
+    now: str
+    prefix: str = ""
 
 
-def asked(home: Project, revision: str, specs: Sequence[Path], profile: str = "") -> Iterator[Asked]:
-    """A lock is held to the one that lay at its place, and to that of its spec and profile under another name. One that
-    is gone is held against the new one of the `specs` at hand that is most like it, each new one against one; with none
-    left it is gone. That the lock of today is that of today's spec, and is there, is `plan --check`'s to say: of the
-    `specs` at hand. Raises Outcome."""
-    return _Compared(home, revision, [home.shown(spec) for spec in specs], profile).rows()
+class Compared:
+    """What became of each lock of a revision, by one rule: it is looked for at its place, then among the locks of the
+    project at hand that are new, each new one for one, then in the one other root that is new; else it is gone. Raises
+    Outcome."""
 
-
-class _Compared:
-    def __init__(self, home: Project, revision: str, shown: Sequence[str], profile: str) -> None:
-        self.home, self.revision, self.shown, self.profile = home, revision, shown, profile
-        self.now = {one.place: one for one in lying(home) if not left(home, one)}
+    def __init__(self, home: Project, tree: Governed, specs: Sequence[Path], profile: str = "") -> None:
+        self.home, self.revision, self.profile, self.tree = home, tree.revision, profile, tree
+        self.own = self.tree.own
+        #: the specs at hand
+        self.shown = [home.shown(spec) for spec in specs]
+        self.now = {one.place: one._replace(root=self.own) for one in lying(home) if not left(home, one)}
         self.matched: set[str] = set()
+        #: what stood for each lock that was then: itself or what took its place
+        self.pairs: list[tuple[Lock, Lock]] = []
+        #: whose spec is told as gone, with all that it said
+        self.lost: set[tuple[str, str]] = set()
+        self._kin: set[str] = set()
+        self._moved: dict[str, str] = {}
+        self._standing: set[str] = set()
+        self.rows = list(self._rows())
 
     @cached_property
-    def listed(self) -> list[str]:
-        """Every file of the repository in the revision, relative to the project's root."""
-        from kcompiler.cli.revision import git
-
-        options = ["-rz", "--name-only", "--full-tree"]
-        files = git("ls-tree", self.revision, options=options, at=self.home.root).decode("utf-8", "replace").split("\0")
-        return [posixpath.relpath(one, self.prefix) for one in files if one]
+    def _fresh(self) -> bool:
+        """Whether what is asked about here has a lock that was not here then: then it may come from anywhere."""
+        own = self.tree.locks[self.own]
+        return any(one.spec in self.shown and one.place not in own for one in self.now.values())
 
     @cached_property
-    def prefix(self) -> str:
-        """Where the project's root lies in the repository."""
-        from kcompiler.cli.revision import git
+    def held(self) -> list[Held]:
+        """Each root of then with the one that is held to it: the project at hand to its own and to those that a lock of
+        it was of; any other that may have given something to this one, to what stands there now."""
+        found = [Held(self.own, self.own), *(Held(root, self.own) for root in sorted(self._kin))]
+        for root in sorted(set(self.tree.locks) - {self.own} - self._kin):
+            if (there := self._moved.get(root)) is not None:
+                found.append(Held(root, there, f"{there}:"))
+            elif self._fresh and root in self._standing:
+                found.append(Held(root, root, f"{root}:"))
+        return found
 
-        said = git("rev-parse", options=["--show-prefix"], at=self.home.root).decode("utf-8", "replace")
-        return said.strip().rstrip("/") or "."
+    def bound(self, root: str, spec: str, form: str) -> list[tuple[str, str, str]]:
+        """Root, spec and profile of each spec of then that gave a lock to one of now, or that lay at its place in a
+        root which it may come from: its bounds on a change bind this one."""
+        found = [
+            (was.root, was.spec, was.form)
+            for was, now in self.pairs
+            if (now.root, now.spec, now.form) == (root, spec, form) and self.tree.has(was.root, was.spec)
+        ]
+        roots = (one.then for one in self.held if one.now == root)
+        return found + [(one, spec, form) for one in roots if self.tree.has(one, spec)]
 
-    def rows(self) -> Iterator[Asked]:
-        places = [one for one in self.listed if _LOCK.fullmatch(one)]
-        own = [one for one in places if one.count("/") == 2 and one.startswith("generated/")]
-        gone: list[_Lock] = []
-        for place in own:
+    def _rows(self) -> Iterator[Asked]:
+        places = self.tree.locks[self.own]
+        gone: list[Lock] = []
+        for place in places:
             yield from self._at(place, gone)
-        strange = [one for place in places if place not in own for one in self._of_another_root(place)]
-        for was in strange:
-            same = self._same(was)
-            self.matched.update(one.place for one in same)
-            for one in same:
-                yield from _between(was, one)
+        strange: list[Lock] = []
+        doubtful = [self._then(place) for place in places if self._doubtful(self.now.get(place))]
+        for root in sorted(set(self.tree.locks) - {self.own}):
+            for place in self.tree.locks[root]:
+                yield from self._elsewhere(root, place, strange, doubtful)
+        yield from self._brought(strange)
         fresh = [
             one
             for one in self.now.values()
-            if one.spec in self.shown and one.place not in own and one.place not in self.matched
+            if one.spec in self.shown and one.place not in places and one.place not in self.matched
         ]
         told = yield from self._paired(gone, fresh)
         taken = {one.place for _, one in told}
-        fresh = [one for one in fresh if one.place not in taken]
         # of a lock that nobody asks about here it is told only what a new one took its place with
-        doubtful = [self._then(place) for place in own if self._doubtful(place)]
-        elsewhere = [was for was in strange if not self._same(was)]
-        yield from self._paired([*doubtful, *(was for was in elsewhere if was.spec not in self.shown)], fresh)
-        for was in elsewhere:
-            if was.spec in self.shown:
-                yield self._lost(was)
-        found = {old.place for old, _ in told}
+        rest = [was for was in strange if not self._found(was) and not self._at_hand(was)]
+        yield from self._paired([*doubtful, *rest], [one for one in fresh if one.place not in taken])
+        self._kin |= {was.root for was, now in self.pairs if was.root != self.own and now.root == self.own}
+        for was in strange:
+            if not self._found(was):
+                yield from self._away(was)
         for was in gone:
-            if was.place not in found:
+            if not self._found(was):
                 yield self._lost(was)
 
-    def _at(self, place: str, gone: list[_Lock]) -> Iterator[Asked]:
-        """What became of what lay at a place of the project's own; a lock that is gone is put to those."""
-        from kcompiler.cli.revision import text
+    def _found(self, was: Lock) -> bool:
+        return any((one.root, one.place) == (was.root, was.place) for one, _ in self.pairs)
 
+    def _at_hand(self, was: Lock) -> bool:
+        return was.file in {joined(self.own, one) for one in self.shown}
+
+    def _at(self, place: str, gone: list[Lock]) -> Iterator[Asked]:
+        """What became of what lay at a place of the project's own; a lock that is gone is put to those."""
         here = self.now.get(place)
-        if here is not None and text(self.home.root, self.revision, place) == (self.home.root / place).read_bytes():
+        if here is not None and self.tree.same(self.own, place):
             self.matched.add(place)
+            self.pairs.append((here, here))
             return
         was = self._then(place)
         if here is not None:
-            yield from _between(was, here)
+            self.pairs.append((was, here))
+            yield from self._between(was, here)
         same = [one for one in self._same(was) if one.place != place]
         self.matched.update(one.place for one in same)
         for one in same:
-            yield from _between(was, one)
+            self.pairs.append((was, one))
+            yield from self._between(was, one)
         checked = was.spec in self.shown and was.form == self.profile
         if here is None and not same and not checked and self._counted(was):
             gone.append(was)
 
-    def _same(self, was: _Lock) -> list[_Lock]:
+    def _same(self, was: Lock) -> list[Lock]:
         """The locks of today of the same spec and profile, under names that are new."""
-        return [one for one in self.now.values() if (one.spec, one.form) == (was.spec, was.form)]
+        return [
+            one
+            for one in self.now.values()
+            if one.form == was.form and (one.spec == was.spec or joined(self.own, one.spec) == was.file)
+        ]
 
-    def _counted(self, was: _Lock) -> bool:
-        """Whether a lock was one that counted then: its spec was there, and made it."""
-        if was.spec not in self.listed:
-            return False
-        full = posixpath.normpath(posixpath.join(self.prefix, was.spec))
-        repository = Project((self.home.root / posixpath.relpath(".", self.prefix)).resolve())
-        tree = change.composed_then(repository, self.revision, full, was.form)
-        return tree is None or _makes(tree, was.name)
-
-    def _of_another_root(self, place: str) -> Iterator[_Lock]:
-        """A lock of another project of the repository whose spec is there no more: its folder may be this one now."""
-        root = posixpath.dirname(posixpath.dirname(posixpath.dirname(place))) or "."
-        home = Project((self.home.root / root).resolve())
-        try:
-            here: Plan = next((one.plan for one in lying(home) if one.place == _below(root, place)), {})
-            if here and not left(home, _Lock(_below(root, place), str(here["asked"]["spec"]), here)):
+    def _elsewhere(self, root: str, place: str, strange: list[Lock], doubtful: list[Lock]) -> Iterator[Asked]:
+        """What became of a lock of another project of the repository. One that stands there is that one's own to say,
+        unless something is new here that may come from it; one that does not is put to the strange."""
+        tree, same = self.tree, self.tree.same(root, place)
+        if same:
+            spec = spec_of(tree.here(root, place) or b"")
+            at_hand = joined(root, spec) in {joined(self.own, one) for one in self.shown}
+            if not at_hand and tree.same(root, spec):
+                self._standing.add(root)
                 return
+        try:
             was = self._then(place, root)
+            here = was if same else read(tree.here(root, place), place, root)
         except Outcome:
+            if self._fresh:
+                raise
             return  # of an older layout, of another project
-        if self._counted(was):
-            yield was
+        if not self._counted(was):
+            return
+        stands = here is not None and tree.here(root, here.spec) is not None and not unmade(tree.project(root), here)
+        if here is None or not stands or self._at_hand(was):
+            strange.append(was)
+            return
+        self._standing.add(root)
+        if self._fresh:
+            self.pairs.append((was, here))
+            if not same:
+                yield from self._between(was, here, f"{root}:")
+            if self._doubtful(here):
+                doubtful.append(was)
 
-    def _doubtful(self, place: str) -> bool:
+    def _brought(self, strange: Sequence[Lock]) -> Iterator[Asked]:
+        """What the project at hand has of other roots, at the same place or of the same spec: each for one."""
+        from kcompiler.diff.difference import compare
+
+        def there(was: Lock) -> list[Lock]:
+            near = {one.place: one for one in self._same(was)}
+            if (here := self.now.get(was.place)) is not None and was.place not in self.tree.locks[self.own]:
+                near[was.place] = here
+            return [one for place, one in near.items() if place not in self.matched]
+
+        cost = {at: min([len(compare(was.plan, one.plan)) for one in there(was)], default=-1)
+                for at, was in enumerate(strange)}  # fmt: skip
+        for at in sorted(cost, key=lambda one: (cost[one], one)):
+            for one in there(strange[at]):
+                self.matched.add(one.place)
+                self.pairs.append((strange[at], one))
+                yield from self._between(strange[at], one)
+
+    def _away(self, was: Lock) -> Iterator[Asked]:
+        """A lock of another root that is not there any more, nor here: in the one other root that is new, or gone."""
+        there = [] if self._at_hand(was) else self.tree.new_roots(was.place)
+        if len(there) == 1:
+            now = read(self.tree.here(there[0], was.place), was.place, there[0])
+            if now is not None and not unmade(self.tree.project(there[0]), now):
+                self._moved[was.root] = there[0]
+                yield from self._between(was, now, f"{there[0]}:")
+                return
+        if self._at_hand(was) or self._fresh or was.root not in self._standing:
+            yield self._lost(was)
+
+    def _counted(self, was: Lock) -> bool:
+        """Whether a lock was one that counted then: its spec was there, and made it."""
+        if not self.tree.has(was.root, was.spec):
+            return False
+        tree = change.composed_then(self.tree, was.root, was.spec, was.form)
+        return tree is None or makes(tree, was.name)
+
+    def _doubtful(self, one: Lock | None) -> bool:
         """Whether a lock lies here of a spec that nobody asks about now and that says something else than the lock."""
         from kcompiler.plan import meaning, said
 
-        one = self.now.get(place)
-        if one is None or one.spec in self.shown:
+        if one is None or (one.root == self.own and one.spec in self.shown):
             return False
-        tree = change.composed(self.home.root, self.home.root / one.spec, one.form)
+        root = self.tree.project(one.root).root
+        tree = change.composed(root, root / one.spec, one.form)
         meant = one.plan["sources"][0].get("meaning", "") if one.plan["sources"] else ""
         return tree is None or bool(meant and meaning(said(tree)) != meant)
 
-    def _paired(
-        self, gone: Sequence[_Lock], fresh: Sequence[_Lock]
-    ) -> Generator[Asked, None, list[tuple[_Lock, _Lock]]]:
+    def _paired(self, gone: Sequence[Lock], fresh: Sequence[Lock]) -> Generator[Asked, None, list[tuple[Lock, Lock]]]:
         """Each of the one with what is most like it of the other, that of the same profile first; yields what moved,
         returns the pairs."""
         from kcompiler.diff.difference import compare
@@ -190,103 +252,60 @@ class _Compared:
         pairs = []
         while cost:
             old, new = min(cost, key=lambda pair: (cost[pair], gone[pair[0]].place, fresh[pair[1]].place))
-            yield from _between(gone[old], fresh[new])
+            yield from self._between(gone[old], fresh[new])
             pairs.append((gone[old], fresh[new]))
             cost = {pair: much for pair, much in cost.items() if pair[0] != old and pair[1] != new}
+        self.pairs += pairs
         return pairs
 
-    def _lost(self, was: _Lock) -> Asked:
+    def _between(self, was: Lock, now: Lock, prefix: str = "") -> Iterator[Asked]:
+        """What moved between two locks: what weighs, and the name where money was counted for it."""
+        from kcompiler.diff.difference import compare
+
+        name = str(now.plan["asked"]["name"])
+        rows = [found for each in compare(was.plan, now.plan) if (found := _of_trust(each, name)) is not None]
+        counted = sorted(key for key in _OF_A_NAME if was.plan.get("budgets", {}).get(key))
+        if was.name != now.name and counted:
+            what = f"{was.name} → {now.name}: {', '.join(counted)} that were spent for the old name count no more"
+            rows.append(moved_row(f"{name}/name", "weaker", what, True))
+        for one in rows:
+            row = replace(one, rule=prefix + one.rule)
+            then, place = self._seen(was.root, was.place), self._seen(now.root, now.place)
+            yield Asked(then, place, self._seen(now.root, now.spec), row)
+
+    def _lost(self, was: Lock) -> Asked:
         blocks = sum(one["mode"] == "block" for one in was.plan.get("obligations", []))
-        path = self.home.root / was.spec
-        if was.root != ".":
-            how = f"the project's root was {was.root} and is {self.home.root.name} now: `mkdir {was.root}/.kcompiler`"
-        elif not path.exists():
-            how = f"{was.spec} is gone"
-        elif why := _unmade(self.home, was):
-            how = f"{was.spec} {why}"
+        home, folder = self.tree.project(was.root), joined(was.root, ".kcompiler")
+        if was.root != self.own and self._at_hand(was):
+            at = "the repository's top" if self.own == "." else self.own
+            how = f"the project's root was {was.root} and is {at} now: `mkdir {folder}`"
+        elif self.tree.here(was.root, was.spec) is None:
+            how = f"{was.file} is gone"
+        elif why := unmade(home, was):
+            how = f"{was.file} {why}"
         else:
-            how = f"{was.place} is gone, though {was.spec} is there"
+            how = f"{joined(was.root, was.place)} is gone, though {was.file} is there"
+        self.lost.add((was.root, was.place))
         what = f"{how}, and no spec that is new takes its place; {blocks} rules blocked it"
-        return Asked(was.place, "", was.spec, moved_row(f"{was.name}/spec", "removed", what, True))
+        return Asked(
+            self._seen(was.root, was.place),
+            "",
+            self._seen(was.root, was.spec),
+            moved_row(f"{was.name}/spec", "removed", what, True),
+        )
 
-    def _then(self, place: str, root: str = ".") -> _Lock:
+    def _seen(self, root: str, place: str) -> str:
+        """A place of another root as it is seen from the project's."""
+        return posixpath.relpath(joined(root, place), self.own)
+
+    def _then(self, place: str, root: str = "") -> Lock:
         """A lock as it was committed then. Raises Outcome."""
-        from kcompiler import lock
-        from kcompiler.cli.revision import text
-        from kcompiler.cli.views import readable
-
-        data = text(self.home.root, self.revision, place)
-        try:
-            plan = readable(lock.load(data.decode("utf-8")), f"{self.revision}:{place}")
-        except (lock.UnreadableLock, UnicodeDecodeError) as why:
-            said = f"{self.revision}:{place}: cannot be read as a lock: {why}"
-            raise Outcome(2, "unreadable", "name a revision whose lock this version reads by --base", said) from None
-        spec = posixpath.join(self.prefix, root, str(plan["asked"]["spec"]))
-        return _Lock(place, posixpath.relpath(spec, self.prefix), plan, root)
-
-
-def lying(home: Project) -> Iterator[_Lock]:
-    """The locks that lie here now and can be read."""
-    from kcompiler import lock
-    from kcompiler.cli.views import readable
-
-    for path in sorted((home.root / "generated").glob("*/plan.lock")):
-        place = path.relative_to(home.root).as_posix()
-        try:
-            plan = readable(lock.read(path), place)
-        except lock.UnreadableLock:
-            continue  # `plan --check` says so
-        yield _Lock(place, str(plan["asked"]["spec"]), plan)
-
-
-def left_behind(home: Project) -> dict[str, str]:
-    """Place of a lock → of which spec it is, and why it is not."""
-    return {one.place: f"of {one.spec}, which {why}" for one in lying(home) if (why := left(home, one))}
-
-
-def left(home: Project, one: _Lock) -> str:
-    """Why a lock that lies here is that of no spec; "" where it is."""
-    path = home.root / one.spec
-    if not path.exists():
-        return "is not there"
-    if find(path).root.resolve() != home.root.resolve():
-        return f"is of the project {home.shown(find(path).root)} now"
-    return _unmade(home, one)
-
-
-def _unmade(home: Project, one: _Lock) -> str:
-    """Why the file of a spec makes no lock of this name; "" where it does."""
-    tree = change.composed(home.root, home.root / one.spec, one.form)
-    if tree is None:
-        return "cannot be read as a spec"
-    return "" if _makes(tree, one.name) else f"makes no plan called {one.name}"
-
-
-def _makes(tree: Tree, name: str) -> bool:
-    """Whether a spec has this name, and the profile where that names one."""
-    data = tree.data if isinstance(tree.data, dict) else {}
-    own, _, profile = name.partition("@")
-    head, profiles = data.get("metadata"), data.get("profiles")
-    known = isinstance(profiles, dict) and profile in profiles
-    return isinstance(head, dict) and str(head.get("name")) == own and (known or not profile)
-
-
-def _below(root: str, place: str) -> str:
-    return posixpath.relpath(place, root)
-
-
-def _between(was: _Lock, now: _Lock) -> Iterator[Asked]:
-    """What moved between two locks: what weighs, and the name where money was counted for it."""
-    from kcompiler.diff.difference import compare
-
-    name = str(now.plan["asked"]["name"])
-    for each in compare(was.plan, now.plan):
-        if (found := _of_trust(each, name)) is not None:
-            yield Asked(was.place, now.place, now.spec, found)
-    counted = sorted(key for key in _OF_A_NAME if was.plan.get("budgets", {}).get(key))
-    if was.name != now.name and counted:
-        what = f"{was.name} → {now.name}: {', '.join(counted)} that were spent for the old name count no more"
-        yield Asked(was.place, now.place, now.spec, moved_row(f"{name}/name", "weaker", what, True))
+        root = root or self.own
+        found = read(self.tree.text(root, place), place, root)
+        if found is None:
+            said = f"{self.revision}:{joined(root, place)}: cannot be read as a lock"
+            raise Outcome(2, "unreadable", "name a revision whose lock this version reads by --base", said)
+        return found
 
 
 def moved_row(rule: str, way: Way, what: str, weakens: bool) -> Moved:

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kcompiler.cli.answer import Answer
+from kcompiler.cli.governed import Governed, joined
 from kcompiler.cli.numstat import Changed, Uncounted, Wanted, counted, fork, renamed
 from kcompiler.cli.outcome import Outcome
 from kcompiler.project import Project
 
 if TYPE_CHECKING:
+    from kcompiler.cli.asked import Compared
     from kcompiler.diagnostic import Diagnostic
     from kcompiler.diff.packs import Moved
     from kcompiler.source import Tree
@@ -43,19 +45,29 @@ class Bounds(NamedTuple):
     tree: Tree | None
 
 
-def bounds(home: Project, spec: Path, profile: str, base: str | None, allowed: Collection[str] = ()) -> Bounds:
-    """Of a spec and of what it was in the revision `base`; nothing of a text that cannot be read, which `validate`
-    says. Raises Outcome where the revision's spec cannot be read and may have a bound."""
+def bounds(
+    home: Project,
+    spec: Path,
+    profile: str,
+    base: str | None,
+    allowed: Collection[str] = (),
+    compared: Compared | None = None,
+) -> Bounds:
+    """Of a spec and of what it was in the revision `base`, also where `compared` knows that it was called otherwise;
+    nothing of a text that cannot be read, which `validate` says. Raises Outcome where the revision's spec cannot be
+    read and may have a bound."""
     tree = composed(home.root, spec, profile)
     now, name = _of(tree), _name(tree, spec, profile)
     then: dict[str, int] = {}
-    for place in _places(home, spec, name, base) if base is not None else ():
+    for root, place, form in _places(home, spec, name, profile, base, compared) if base is not None else ():
+        known = compared.tree if compared is not None else Governed(home, f"{base}")
         try:
-            was = _then(home, f"{base}", place, profile)
+            was = _then(known, root, place, form)
         except _Unreadable as may:
             if not may.bind and not now:
                 continue
-            said = f"{base}:{place}: cannot be read as a spec, so that nobody knows its budgets of files and lines"
+            shown = joined(root, place)
+            said = f"{base}:{shown}: cannot be read as a spec, so that nobody knows its budgets of files and lines"
             raise Outcome(2, "unreadable", "name a revision whose spec this version reads by --base", said) from None
         then |= {key: min(value, then.get(key, value)) for key, value in was.items()}
     free = {key for key in BOUNDS if f"{name}/budgets.{key}" in allowed}
@@ -63,11 +75,11 @@ def bounds(home: Project, spec: Path, profile: str, base: str | None, allowed: C
     return Bounds(name, now, then, held | {key: now[key] for key in free if key in now}, tree)
 
 
-def moved(home: Project, spec: Path, profile: str, base: str) -> list[Moved]:
+def moved(home: Project, spec: Path, profile: str, base: str, compared: Compared | None = None) -> list[Moved]:
     """Which way each bound of a spec went since a revision; no bound is the highest."""
     from kcompiler.diff.packs import Moved
 
-    found = bounds(home, spec, profile, base)
+    found = bounds(home, spec, profile, base, compared=compared)
     rows = []
     for key in BOUNDS:
         was, now = found.then.get(key), found.now.get(key)
@@ -180,73 +192,74 @@ def _name(tree: Tree | None, spec: Path, profile: str) -> str:
     return f"{name}@{profile}" if profile else name
 
 
-def _then(home: Project, base: str, place: str, profile: str) -> dict[str, int]:
+def _then(tree: Governed, root: str, place: str, profile: str) -> dict[str, int]:
     """What a spec of a revision bounds. Raises _Unreadable."""
     with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch).resolve()
-        texts = _laid(home, base, place, root)
-        made = composed(root, root / place, profile)
+        folder = Path(scratch).resolve()
+        texts = _laid(tree, root, place, folder)
+        made = composed(folder, folder / place, profile)
         if made is None:
             raise _Unreadable(any(_MAY_BIND.search(one) for one in texts.values()))
         return _of(made)
 
 
-def composed_then(home: Project, base: str, place: str, profile: str) -> Tree | None:
-    """A spec as it was in a revision, with its fragments and its profile; None where it cannot be read."""
+def composed_then(tree: Governed, root: str, place: str, profile: str) -> Tree | None:
+    """A spec as it was in a revision, below a root, with its fragments and its profile; None where it cannot be
+    read."""
     with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch).resolve()
-        _laid(home, base, place, root)
-        return composed(root, root / place, profile)
+        folder = Path(scratch).resolve()
+        _laid(tree, root, place, folder)
+        return composed(folder, folder / place, profile)
 
 
-def _laid(home: Project, base: str, place: str, root: Path) -> dict[Path, bytes]:
+def _laid(tree: Governed, root: str, place: str, folder: Path) -> dict[Path, bytes]:
     """Lay a spec of a revision and its fragments below a folder; what was written."""
     from kcompiler import source
-    from kcompiler.cli.revision import git, text
 
-    data = text(home.root, base, place)
-    tree, _ = source.load(place, data)
-    entries = tree.data.get("include") if tree is not None and isinstance(tree.data, dict) else None
-    own = root / place
+    data = tree.text(root, place)
+    read, _ = source.load(place, data)
+    entries = read.data.get("include") if read is not None and isinstance(read.data, dict) else None
+    own = folder / place
     texts = {own: data}
     for one in entries if isinstance(entries, list) else ():
         path = Path(os.path.normpath(own.parent / str(one.get("path") if isinstance(one, dict) else "")))
-        shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else ""
-        if shown and git("ls-tree", base, f"./{shown}", at=home.root):
-            texts[path] = text(home.root, base, shown)
+        shown = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else ""
+        if shown and tree.has(root, shown):
+            texts[path] = tree.text(root, shown)
     for path, data in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return texts
 
 
-def _places(home: Project, spec: Path, name: str, base: str) -> list[str]:
-    """Where a spec lay in a revision: where it lies now, where git says that it was moved from, and where the lock of
-    its name says."""
-    from kcompiler.cli.revision import git
-
+def _places(
+    home: Project, spec: Path, name: str, profile: str, base: str, compared: Compared | None
+) -> list[tuple[str, str, str]]:
+    """Where a spec lay in a revision, each with its root and profile: where it lies now, where
+    git says that it was moved from, where the lock of its name says, and what is known to have given it its lock."""
     shown = home.shown(spec)
-    found = {str(one["asked"]["spec"]) for one in _locks(home, base, shown, name)} | {shown}
-    known = {one for one in found if git("ls-tree", base, f"./{one}", at=home.root)}
+    tree = compared.tree if compared is not None else Governed(home, base)
+    found = {str(one["asked"]["spec"]) for one in _locks(tree, shown, name)} | {shown}
+    known = {one for one in found if tree.has(tree.own, one)}
     if shown not in known:
         try:
             was = renamed(home.root, base, shown)
         except Uncounted as why:
             raise Outcome(2, "unreadable", "git status", str(why)) from None
         known |= {was} - {""}
-    return sorted(known)
+    taken = compared.bound(tree.own, shown, profile) if compared is not None else []
+    return sorted({(tree.own, one, profile) for one in known} | set(taken))
 
 
-def _locks(home: Project, base: str, spec: str, name: str) -> list[dict[str, Any]]:
+def _locks(tree: Governed, spec: str, name: str) -> list[dict[str, Any]]:
     """The locks of a spec, or of its name, that were committed in a revision; those that cannot be read are left out,
     which `policy diff` refuses."""
     from kcompiler import lock
-    from kcompiler.cli.revision import files, locks, text
 
     found = []
-    for place in locks(files(home.root, base)):
+    for place in tree.locks[tree.own]:
         try:
-            made = lock.load(text(home.root, base, place).decode("utf-8"))
+            made = lock.load(tree.text(tree.own, place).decode("utf-8"))
         except (lock.UnreadableLock, UnicodeDecodeError):
             continue
         if made["asked"]["spec"] == spec or made["asked"]["name"] == name:
@@ -257,7 +270,7 @@ def _locks(home: Project, base: str, spec: str, name: str) -> list[dict[str, Any
 def _sources(home: Project, spec: Path, base: str, plan: Mapping[str, Any], name: str) -> tuple[Wanted, frozenset[str]]:
     """Every path that is a source of a plan, or was one of its locks in a revision; and those of the files it names
     that are what they were, by their digests."""
-    then = _locks(home, base, home.shown(spec), name)
+    then = _locks(Governed(home, base), home.shown(spec), name)
     named: set[str] = set()
     folders: set[str] = set()
     for made in (plan, *then):

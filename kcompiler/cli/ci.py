@@ -17,6 +17,7 @@ from kcompiler.cli.plans import PROFILE, called
 from kcompiler.cli.writing import no_key
 
 if TYPE_CHECKING:
+    from kcompiler.cli.asked import Compared
     from kcompiler.cli.change import Bounds
     from kcompiler.render.html.run import Run
     from kcompiler.result import Result
@@ -63,7 +64,7 @@ PACKS = "packs.json"
     multiple=True,
     metavar="PACK/RULE WHY",
     help="Of --base: this rule (or PACK/pack.yaml, NAME/risk_tier, NAME/budgets.usd, NAME/budgets.files, NAME/spec, "
-    "waivers/ID) may be, for this reason; it stands in the outputs.",
+    "waivers/ID, links/PLACE) may be, for this reason; it stands in the outputs.",
 )
 @click.option(
     "--plan-only", is_flag=True, help="Apply nothing, as for a pull request: the stages before `apply` alone."
@@ -116,16 +117,16 @@ def ci(
     _claim(out, Result(verb="ci", subject=answer.subject, code=3, word="unfinished", message="it did not end"))
     names: list[str] = []
     runs: dict[str, Run] = {}
-    weaker = None
+    weaker, known = None, None
     if base is not None:
-        compared = _compared(base, dict(allowed), specs, profile)
-        answer.parts.append(compared)
-        _write(out / PACKS, rendered(compared, "json"))
-        weaker = compared if compared.code else None
+        part, known = _compared(base, dict(allowed), specs, profile)
+        answer.parts.append(part)
+        _write(out / PACKS, rendered(part, "json"))
+        weaker = part if part.code else None
     for spec in specs:
         wanted = _Bundle(out, tuple(names), sign_key) if bundle else None
         then = base if weaker is None else None
-        bounds = change.bounds(project.find(spec), spec, profile, then, {rule for rule, _ in allowed})
+        bounds = change.bounds(project.find(spec), spec, profile, then, {rule for rule, _ in allowed}, known)
         verbs = STAGES[: STAGES.index("apply")] if plan_only else STAGES
         parts, name = _stages(spec, profile, weaker or _stopped(answer.parts), wanted, (bounds, base), verbs)
         folder = _folder(name, names)
@@ -298,14 +299,18 @@ def _measured(subject: str, spec: Path, name: str, bounds: Bounds, base: str | N
     return _told(answer, lambda: change.held_to(answer, bounds, spec, base, lock.read(answer.home.lock(name))))
 
 
-def _compared(base: str, allowed: Mapping[str, str], specs: Sequence[Path], profile: str) -> Result:
-    """The packs of the project and what its specs are asked, against a revision of git."""
+def _compared(
+    base: str, allowed: Mapping[str, str], specs: Sequence[Path], profile: str
+) -> tuple[Result, Compared | None]:
+    """The packs of the project and what its specs are asked, against a revision of git; and what became of its locks,
+    where nothing stopped it."""
     from kcompiler.cli import since
 
     answer = Answer(since.VERB, base, "", specs[0])
-    result = _told(answer, lambda: since.held_to(answer, base, allowed, specs, profile))
+    found: list[Compared] = []
+    result = _told(answer, lambda: found.append(since.held_to(answer, base, allowed, specs, profile)))
     click.echo(f"{since.VERB} {base}: {result.word}", err=True)
-    return result
+    return result, next(iter(found), None)
 
 
 def _not_run(verb: str, subject: str, because: Result) -> Result:

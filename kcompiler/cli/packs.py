@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kcompiler.cli.outcome import Outcome
+from kcompiler.project import Project
 
 if TYPE_CHECKING:
+    from kcompiler.cli.governed import Governed
     from kcompiler.policy.load import LoadedPack
 
 
@@ -77,21 +77,29 @@ def then_and_shipped(then: Path) -> list[Path]:
 
 
 def laid_out(revision: str, scratch: Path, root: Path) -> Path:
-    """The folder of packs as it was in a revision of git. A key that stood there in a text is stars here: whoever takes
-    it out is asked by the rules that were there. Raises Outcome."""
-    from kcompiler.cli.revision import git
+    """The folder of a project's packs as it was in a revision of git, every file as it was committed: no attribute of
+    the repository leaves one out. A key that stood there in a text is stars here: whoever takes it out is asked by the
+    rules that were there. Raises Outcome."""
+    from kcompiler.cli.governed import Governed
+
+    tree = Governed(Project(root), revision)
+    return laid(tree, tree.own, scratch)
+
+
+def laid(tree: Governed, root: str, scratch: Path) -> Path:
+    """`laid_out`, of a root that a revision had. Raises Outcome."""
+    from kcompiler.cli.governed import joined
     from kcompiler.veil import starred
 
-    archive = git("archive", revision, "policies", options=["--format=tar"], at=str(root))
-    try:
-        with tarfile.open(fileobj=BytesIO(archive)) as tar:
-            tar.extractall(scratch, filter="data")
-    except tarfile.TarError as reason:
-        click.echo(f"{revision} holds what cannot be laid out: {reason}", err=True)
-        raise Outcome(2, "unreadable", "kcompiler policy diff --help") from None
-    for file in (scratch / "policies").rglob("*"):
-        if file.is_file() and (data := file.read_bytes()) != (without := starred(data)):
-            file.write_bytes(without)
+    folder = joined(root, "policies")
+    texts = {path: data for path, data in tree.texts(folder) if ".." not in path.split("/")}
+    if not texts:
+        click.echo(f"{tree.revision}:{folder} holds no pack", err=True)
+        raise Outcome(2, "no-such-pack", f"git ls-tree -r {tree.revision}")
+    for path, data in texts.items():
+        file = scratch / "policies" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(starred(data))
     return scratch / "policies"
 
 

@@ -1,67 +1,116 @@
 """A project and a revision of git → the waivers that were revoked then and are not now: a commit undoes no revocation.
 
-What a clone has counts on both sides, waivers/ and the verdicts in generated/; the journal is of one machine.
+What a clone has counts on both sides, waivers/ and the verdicts in generated/; the journal is of one machine. Under
+whatever root a waiver was revoked, its copy is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from posixpath import relpath
+from typing import TYPE_CHECKING, NamedTuple
 
-from kcompiler.cli.asked import Asked, moved_row
-from kcompiler.project import Project
+from kcompiler.cli.asked import Asked, Compared, moved_row
+from kcompiler.cli.governed import joined
 
 if TYPE_CHECKING:
     from kcompiler.diff.packs import Way
 
-_FILE = re.compile(r"waivers/(WV-[0-9]+)\.yaml")
-_VERDICT = re.compile(r"generated/[^/]+/evidence/verdict\.json")
+_FILE = re.compile(r"(?:(?P<root>.+)/)?waivers/(?P<id>WV-[0-9]+)\.yaml")
+_VERDICT = re.compile(r"(?:(?P<root>.+)/)?generated/[^/]+/evidence/verdict\.json")
 
 
-def undone(home: Project, revision: str) -> Iterator[Asked]:
+class _Root(NamedTuple):
+    """What a root tells: waiver → the day on which it was revoked, "" for one that nobody can read; and waiver → what
+    its file says beside that."""
+
+    ends: dict[str, str]
+    said: dict[str, object]
+
+
+def undone(compared: Compared) -> Iterator[Asked]:
     """Each waiver whose end is gone, or later than it was, while its file is there or was. Raises Outcome."""
-    from kcompiler.cli.revision import files, text
+    tree = compared.tree
+    then = _told({path: tree.text(".", path) for path in tree.entries if _governs(path)})
+    if not any(one.ends for one in then.values()):
+        return
+    now = _told({path: data for path in _here(compared) if (data := tree.here(".", path)) is not None})
+    none = _Root({}, {})
+    for root, was in sorted(then.items()):
+        held = [one for one in compared.held if one.then == root]
+        for name, day in sorted(was.ends.items()):
+            copied = name in was.said and was.said[name] == now.get(tree.own, none).said.get(name, none)
+            own = compared.held[0]
+            for one in [*held, *([own] if copied and own not in held else [])]:
+                kept, stood = now.get(one.now, none), now.get(root, none)
+                here, there = name in kept.said, one.now != root and name in stood.said
+                if (kept if here or not there else stood).ends.get(name, "9") <= day:
+                    continue
+                if not (here or there or name in was.said):
+                    continue  # a verdict tells of what is not here
+                yield _row(compared, name, day, joined(root, f"waivers/{name}.yaml"), one.prefix, kept, here)
 
-    listed = files(home.root, revision)
-    then: dict[str, str] = {}
-    for place in listed:
-        if _FILE.fullmatch(place) or _VERDICT.fullmatch(place):
-            _earliest(then, _ends(place, text(home.root, revision, place)))
-    now: dict[str, str] = {}
-    for path in (*(home.root / "waivers").glob("*.yaml"), *(home.root / "generated").glob("*/evidence/verdict.json")):
-        if path.is_file() and then:
-            _earliest(now, _ends(path.relative_to(home.root).as_posix(), path.read_bytes()))
-    for name, day in sorted(then.items()):
-        place = f"waivers/{name}.yaml"
-        here = (home.root / place).is_file()
-        if (name in now and now[name] <= day) or (place not in listed and not here):
+
+def _row(compared: Compared, name: str, day: str, then: str, prefix: str, kept: _Root, here: bool) -> Asked:
+    gone = "its file is gone, which is the record" if not here else "no longer revoked"
+    what = f"{f'revoked on {day}' if day else 'revoked'} → "
+    what += f"revoked on {kept.ends[name]}" if name in kept.ends else gone
+    way: Way = "weaker" if here else "removed"
+    place = f"waivers/{name}.yaml"
+    row = moved_row(f"{prefix}waivers/{name}", way, what, True)
+    return Asked(relpath(then, compared.own), place if here else "", place, row)
+
+
+def _governs(path: str) -> bool:
+    return bool(_FILE.fullmatch(path) or _VERDICT.fullmatch(path))
+
+
+def _here(compared: Compared) -> list[str]:
+    """What tells of waivers now, from the top: all that git sees, and all of the project at hand."""
+    root = compared.home.root
+    own = [
+        joined(compared.own, path.relative_to(root).as_posix())
+        for path in (*root.glob("waivers/*.yaml"), *root.glob("generated/*/evidence/verdict.json"))
+    ]
+    return sorted({*own, *(path for path in compared.tree.now if _governs(path))})
+
+
+def _told(texts: Mapping[str, bytes]) -> dict[str, _Root]:
+    found: dict[str, _Root] = {}
+    for path, data in texts.items():
+        if (file := _FILE.fullmatch(path) or _VERDICT.fullmatch(path)) is None:
             continue
-        was = f"revoked on {day}" if day else "revoked"
-        way: Way = "weaker" if here else "removed"
-        gone = "its file is gone, which is the record" if not here else "no longer revoked"
-        what = f"{was} → {gone if name not in now else f'revoked on {now[name]}'}"
-        yield Asked(place, place if here else "", place, moved_row(f"waivers/{name}", way, what, True))
+        root = found.setdefault(file["root"] or ".", _Root({}, {}))
+        name = file.groupdict().get("id")
+        if name:
+            said, ends = _said(path, name, data)
+            root.said[name] = said
+        else:
+            ends = _ends(data)
+        for name, day in ends.items():
+            root.ends[name] = min(day, root.ends.get(name, day))
+    return found
 
 
-def _earliest(known: dict[str, str], ends: dict[str, str]) -> None:
-    for name, day in ends.items():
-        known[name] = min(day, known.get(name, day))
-
-
-def _ends(place: str, data: bytes) -> dict[str, str]:
-    """Waiver → the day on which it was revoked, as a file tells; "" for a day that nobody can read."""
-    from kcompiler import source
+def _ends(data: bytes) -> dict[str, str]:
+    """Waiver → the day on which it was revoked, as a verdict tells."""
     from kcompiler.cli import excuses
 
-    if (found := _FILE.fullmatch(place)) is None:
-        try:
-            return {name: one.end["on"] for name, one in excuses.told(data).items() if one.end}
-        except (ValueError, LookupError, TypeError, AttributeError):
-            return {}  # an audit says so
-    tree, _ = source.load(place, data)
+    try:
+        return {name: one.end["on"] for name, one in excuses.told(data).items() if one.end}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return {}  # an audit says so
+
+
+def _said(path: str, name: str, data: bytes) -> tuple[object, dict[str, str]]:
+    """What the file of a waiver says beside its end, and its end; "" for a day that nobody can read."""
+    from kcompiler import source
+
+    tree, _ = source.load(path, data)
     if tree is None or not isinstance(tree.data, dict):
         # it excuses nothing, and may yet be the record of an end
-        return {found[1]: ""} if b"revoked" in data else {}
+        return data, ({name: ""} if b"revoked" in data else {})
     end = tree.data.get("revoked")
-    return {found[1]: str(end.get("on", "") if isinstance(end, dict) else "")} if end is not None else {}
+    said = {key: value for key, value in tree.data.items() if key != "revoked"}
+    return said, ({name: str(end.get("on", "") if isinstance(end, dict) else "")} if end is not None else {})

@@ -4,8 +4,10 @@ stage of `ci` that nothing weaker passes without somebody who says why."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from pathlib import Path
+from posixpath import relpath
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +16,10 @@ from kcompiler import project
 from kcompiler.cli import asked as asking
 from kcompiler.cli import change, revoked
 from kcompiler.cli.answer import Answer
+from kcompiler.cli.governed import Governed, Strange, joined
+from kcompiler.cli.locks import left_behind
 from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.packs import laid, loaded, then_and_shipped
 
 if TYPE_CHECKING:
     from kcompiler.diagnostic import Diagnostic
@@ -26,22 +31,29 @@ VERB = "policy diff"
 
 def held_to(
     answer: Answer, revision: str, allowed: Mapping[str, str], specs: Sequence[Path], profile: str = ""
-) -> None:
-    """Compare the packs, and what the locks of `specs` ask, and put what moved into the answer. `allowed` maps
-    `PACK/RULE` to why it may be weaker. Raises Outcome: 1 where something is weaker, gone or cannot be compared and
-    nobody says why; 2 where there is no such revision, or a pack or a lock of it cannot be read."""
+) -> asking.Compared:
+    """Compare the packs, and what the locks of `specs` ask, and put what moved into the answer; gives what became of
+    the locks. `allowed` maps `PACK/RULE` to why it may be weaker. Raises Outcome: 1 where something is weaker, gone or
+    cannot be compared and nobody says why; 2 where there is no such revision, or a pack or a lock of it cannot be
+    read."""
     for spec in specs:
         if (other := project.find(spec).root) != answer.home.root:
             both = f"{spec} is of the project {other}, {specs[0]} of {answer.home.root}: with --base, name those of one"
             raise click.UsageError(both)
-    moved = [(f"{pack}/{one.rule}", one) for pack, one in _moved(answer.home, revision)]
+    tree = Governed(answer.home, revision)
+    links = {f"links/{one.place}": one for one in tree.strange(specs)}
+    if set(links) - set(allowed):
+        _refuse_links(answer, tree, links, allowed)
+    compared = asking.Compared(answer.home, tree, specs, profile)
+    moved = [(f"{pack}/{one.rule}", one) for pack, one in _moved(compared)]
     same = sum(one.way == "same" for _, one in moved)
     moved = [(name, one) for name, one in moved if one.way != "same"]
-    asked = list(asking.asked(answer.home, revision, specs, profile))
-    asked += revoked.undone(answer.home, revision)
-    for spec in specs:
-        place = answer.home.shown(spec)
-        asked += [asking.Asked(place, place, place, one) for one in change.moved(answer.home, spec, profile, revision)]
+    asked = [
+        *(_link(tree, one) for one in links.values()),
+        *compared.rows,
+        *revoked.undone(compared),
+        *_bounds(compared, profile),
+    ]
     weaker = {name for name, one in moved if one.weakens} | {one.moved.rule for one in asked if one.moved.weakens}
     refuse_others(allowed, weaker, f" than in {revision}")
     rows = [(name, one) for name, one in moved] + [(one.moved.rule, one.moved) for one in asked]
@@ -53,7 +65,7 @@ def held_to(
         ]
         for name, _ in rows
     }
-    behind = asking.left_behind(answer.home)
+    behind = left_behind(answer.home)
     answer.sections = [
         ("packs", [*(row for each in said.values() for row in each), f"{same} rules are as in {revision}"]),
         ("left behind", [f"{place} is {why}: remove it" for place, why in behind.items()]),
@@ -68,12 +80,11 @@ def held_to(
     if left:
         pack = next((name for name, one in moved if name in left and one.weakens), "").rpartition("/")[0]
         lock = next((one for one in asked if one.moved.rule in left), None)
-        again = f"kcompiler policy diff {revision}:{pack} {pack}"
-        if not pack and lock is not None:
-            again = f"kcompiler diff --exit-code {revision}:./{lock.then} {lock.now}"
-            again = again if lock.now else f"git show {revision}:./{lock.spec}"
-            # a bound on a change stands in the spec alone
-            again = f"git diff {revision} -- {lock.spec}" if lock.now == lock.spec else again
+        again = _between_packs(compared, pack)
+        if lock is not None and not pack:
+            again = _difference(compared, lock)
+        if root := next((root for one in compared.shown if (root := tree.rootless(joined(tree.own, one)))), ""):
+            again = f"mkdir {_typed(tree, root)}/.kcompiler"
         spots = {name: one.at for name, one in moved if one.weakens and one.at is not None}
         spec_of = {one.moved.rule: one.spec for one in asked}
         found = []
@@ -83,6 +94,40 @@ def held_to(
             found.append(_mistake(answer.home, name, said[name], spot, file, revision))
         answer.found(found)
         raise Outcome(1, "weaker", again, "\n".join(row for name in left for row in said[name]))
+    return compared
+
+
+def _between_packs(compared: asking.Compared, pack: str) -> str:
+    """The command that shows how a pack moved: of the project in which one stands, `policy diff` knows both sides."""
+    tree, name = compared.tree, pack.rpartition(":")[2]
+    if tree.has(tree.own, f"policies/{pack}/pack.yaml") and project.find(Path.cwd()).root == compared.home.root:
+        return f"kcompiler policy diff {tree.revision}:{pack} {pack}"
+    roots = dict.fromkeys(root for one in compared.held for root in (one.then, one.now))
+    places = [_typed(tree, joined(root, f"policies/{name}")) for root in roots]
+    return f"git diff -M {tree.revision} -- {' '.join(places)}"
+
+
+def _difference(compared: asking.Compared, one: asking.Asked) -> str:
+    """The command that shows how what a lock asked, or a spec said, moved: as it is typed where one stands."""
+
+    def then(place: str) -> str:
+        inside = one.then.startswith("generated/") and compared.home.root.resolve() == Path.cwd().resolve()
+        return f"{compared.revision}:./{place}" if inside else f"{compared.revision}:{joined(compared.own, place)}"
+
+    def now(place: str) -> str:
+        return _typed(compared.tree, joined(compared.own, place))
+
+    if one.now == one.spec:  # a bound on a change stands in the spec alone
+        return f"git diff {compared.revision} -- {now(one.spec)}"
+    if not one.now:
+        return f"git show {then(one.then if one.then.endswith('.yaml') else one.spec)}"
+    return f"kcompiler diff --exit-code {then(one.then)} {now(one.now)}"
+
+
+def _typed(tree: Governed, path: str) -> str:
+    """A path from the repository's top as it is typed where one stands."""
+    standing = Path.cwd().resolve()
+    return relpath(tree.top / path, standing) if standing.is_relative_to(tree.top) else path
 
 
 def _mistake(
@@ -109,7 +154,8 @@ def _in_spec(home: project.Project, name: str, spec: str, profile: str) -> Spot 
     """What a spec says now of what was asked of it and is weaker: a budget, the tier, its name, or which packs."""
     from kcompiler.diff.places import Spot
 
-    tree = change.composed(home.root, home.root / spec, profile) if spec else None
+    inside = bool(spec) and not spec.startswith("../")
+    tree = change.composed(home.root, home.root / spec, profile) if inside else None
     if tree is None or not isinstance(tree.data, dict):
         return None
     what, packs = name.rpartition("/")[2], tree.data.get("policies")
@@ -135,30 +181,63 @@ def _row(name: str, one: Moved, allowed: Mapping[str, str]) -> dict[str, Any]:
     return {"rule": name, "way": one.way, "what": one.what, "weakens": one.weakens, "allowed": why}
 
 
-def _moved(home: project.Project, revision: str) -> list[tuple[str, Moved]]:
-    """(pack, what became of a rule) of every pack that is there now or was there then."""
-    from kcompiler import assets
-    from kcompiler.cli.packs import laid_out, loaded, then_and_shipped
-    from kcompiler.cli.revision import git
-    from kcompiler.diff.packs import compare, gone
-    from kcompiler.policy import available, load
+def _refuse_links(answer: Answer, tree: Governed, links: Mapping[str, Strange], allowed: Mapping[str, str]) -> None:
+    """Raises Outcome: nobody knows what would be compared."""
+    rows = {name: _link(tree, one) for name, one in links.items()}
+    said = {name: f"{one.moved.way:<12}  {name}  {one.moved.what}" for name, one in rows.items()}
+    answer.sections = [("packs", list(said.values()))]
+    answer.data = {"base": tree.revision, "rules": [], "left_behind": []}
+    answer.data["asked"] = [{"lock": one.then, **_row(name, one.moved, allowed)} for name, one in rows.items()]
+    left = sorted(set(links) - set(allowed))
+    answer.found([_mistake(answer.home, one, [said[one]], None, rows[one].spec, tree.revision) for one in left])
+    raise Outcome(1, "weaker", f"git log -- :/{links[left[0]].place}", "\n".join(said[one] for one in left))
 
-    own, shipped = home.root / "policies", assets.folder("policies")
+
+def _link(tree: Governed, one: Strange) -> asking.Asked:
+    """What git and the compiler see otherwise, at a place that governs or above it."""
+    place = relpath(one.place, tree.own)
+    return asking.Asked(place, "", place, asking.moved_row(f"links/{one.place}", "incomparable", one.said, True))
+
+
+def _bounds(compared: asking.Compared, profile: str) -> Iterator[asking.Asked]:
+    """Which way the bounds on a change went, of each spec at hand, and of each that has its lock from then."""
+    asked = {(compared.own, spec, profile): "" for spec in compared.shown}
+    for was, now in compared.pairs:
+        prefix = "" if now.root == compared.own else f"{now.root}:"
+        if was is not now or not compared.tree.same(was.root, was.spec) or was.plan["sources"][1:]:
+            asked.setdefault((now.root, now.spec, now.form), prefix)
+    for (root, spec, form), prefix in asked.items():
+        home = compared.tree.project(root)
+        for one in change.moved(home, home.root / spec, form, compared.revision, compared):
+            place = relpath(joined(root, spec), compared.own)
+            yield asking.Asked(place, place, place, replace(one, rule=prefix + one.rule))
+
+
+def _moved(compared: asking.Compared) -> list[tuple[str, Moved]]:
+    """(pack, what became of a rule) of every pack that was there then, under each root that is held to something."""
+    from kcompiler.policy import available
+
     found: list[tuple[str, Moved]] = []
-    with tempfile.TemporaryDirectory() as scratch:
-        # a revision that is none ends here; one without packs has nothing that could be weaker now
-        listed = git("ls-tree", revision, at=home.root).decode("utf-8", "replace").splitlines()
-        if not any(line.endswith("\tpolicies") for line in listed):
-            return []
-        then = laid_out(revision, Path(scratch), home.root)
-        before, now = available([then]), available([own]) if own.is_dir() else []
-        roots = then_and_shipped(then)
-        for name in sorted({*before, *now}):
-            if name not in before:
-                continue
-            old = loaded(load([name], roots), home.root)
-            if name in now:
-                found += [(name, one) for one in compare(old, loaded(load([name], [own, shipped]), home.root))]
-            else:
-                found += [(name, one) for one in gone(old)]
+    tree = compared.tree
+    for one in compared.held:
+        if not any(place.startswith("policies/") for place in tree.below(one.then)):
+            continue  # without packs it has nothing that could be weaker now
+        with tempfile.TemporaryDirectory() as scratch:
+            then = laid(tree, one.then, Path(scratch))
+            roots = then_and_shipped(then)
+            for name in available([then]):
+                here = [tree.project(root).root / "policies" for root in dict.fromkeys((one.now, one.then))]
+                own = next((folder for folder in here if (folder / name / "pack.yaml").is_file()), None)
+                prefix = one.prefix or (f"{one.then}:" if own == here[-1] and one.then != one.now else "")
+                found += [(f"{prefix}{name}", row) for row in _of_pack(name, roots, own, compared.home.root)]
     return found
+
+
+def _of_pack(name: str, then: Sequence[Path], own: Path | None, root: Path) -> list[Moved]:
+    """What became of each rule of a pack; `own` is the folder of packs that has it now, None for none."""
+    from kcompiler import assets
+    from kcompiler.diff.packs import compare, gone
+    from kcompiler.policy import load
+
+    old = loaded(load([name], then), root)
+    return gone(old) if own is None else compare(old, loaded(load([name], [own, assets.folder("policies")]), root))
