@@ -55,7 +55,7 @@ def _heads(tree: Tree, who: str, pointer: str, a: Architecture) -> Iterator[Diag
             f"{pointer}/head_dim",
             f"a {a.family} model has no head width of its own",
             label=f"{a.head_dim}, but {a.hidden_size} / {heads} = {a.hidden_size // heads}",
-            help="remove head_dim, or choose llama, mistral or qwen3",
+            help=f"remove head_dim, or choose {' or '.join(n for n, one in FAMILIES.items() if one.own_head_width)}",
         )
     elif head_dim(a) % FAMILIES[a.family].rotary_parts:
         yield tree.diagnostic(

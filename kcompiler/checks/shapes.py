@@ -40,6 +40,17 @@ def _ascending(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             return
 
 
+def _of_length(spec: Spec) -> tuple[str, ...]:
+    """Why a dynamic rotation is no way around a context."""
+    scaled = spec.student.architecture.rope_scaling
+    if scaled is None or scaled.rope_type != "dynamic":
+        return ()
+    return (
+        "dynamic is the plain rotation up to max_position_embeddings and changes all angles with the length of a "
+        "longer text, which no table of a package holds; linear, yarn and llama3 have one table for all lengths",
+    )
+
+
 def _prefill(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     context, cache = spec.student.architecture.max_position_embeddings, spec.shapes.decode.context
     for i, length in enumerate(spec.shapes.prefill):
@@ -50,6 +61,7 @@ def _prefill(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
                 "a prefill shape is longer than the student's context",
                 label=f"{length} tokens, {length - context} too many",
                 help=f"remove it, or raise max_position_embeddings to {length}",
+                notes=_of_length(spec),
                 related=(tree.related(_CONTEXT, f"the student reads {context} tokens"),),
             )
         elif length > cache:
@@ -72,6 +84,7 @@ def _decode(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             "the decode cache is longer than the student's context",
             label=f"{cache} tokens, {cache - context} too many",
             help=f"lower it to {context}, or raise max_position_embeddings",
+            notes=_of_length(spec),
             related=(tree.related(_CONTEXT, f"the student reads {context} tokens"),),
         )
 

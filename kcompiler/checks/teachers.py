@@ -309,6 +309,8 @@ def _shape(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         # a head's width that is written out and the one that follows from the others are one
         theirs["head_dim"] = theirs["head_dim"] or found["hidden_size"] // max(1, found["num_attention_heads"])
         said["head_dim"] = head_dim(spec.student.architecture)
+        scaled, theirs["rope_scaling"] = spec.student.architecture.rope_scaling, found.get("rope_scaling")
+        said["rope_scaling"] = scaled and scaled.parameters()
         why = {name: (value, said[name]) for name, value in theirs.items() if not _equal(value, said[name])}
     for name, (value, ours) in why.items():
         yield tree.diagnostic(

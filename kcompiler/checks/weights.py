@@ -14,6 +14,7 @@ from kcompiler.facts.teacher import Folder, folder_at, weights_of
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract.families import NAMES
+from runtime.contract.rotation import KINDS
 from runtime.contract.strict_json import Json
 
 #: encoders that Transformers 5.23 gives a head for language modelling; they see the whole text unless told not to
@@ -111,6 +112,20 @@ def _rotations(folder: Folder) -> Iterator[tuple[str, str]]:
             yield key, kind if isinstance(kind, str) else ""
 
 
+def _unscaled(said: Json, kind: str) -> str:
+    """What a scaled rotation lacks, of those whose fields are known here; "" for nothing. Of a student's weights what
+    is made of them says so (checks/rotation.py)."""
+    if not isinstance(said, dict) or kind not in KINDS:
+        return ""
+    for name in ("factor", "original_max_position_embeddings"):
+        value = said.get(name)
+        if value is None and name in KINDS[kind][0]:
+            return f"has no {name}"
+        if value is not None and not (_number(value) or 0) > 0:
+            return f"has {name} {value}, no number above zero"
+    return ""
+
+
 def _rope(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     for pointer, folder in _folders(spec, world):
         student = pointer.startswith("/student")
@@ -118,9 +133,8 @@ def _rope(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             if kind not in ROPE:
                 label = f"{key} is of kind `{kind}`" if kind else f"{key} cannot be read"
                 way = f"take weights of a known kind: {', '.join(sorted(ROPE - {'su', 'mrope'}))}"
-            elif student and kind != "default":
-                label = f"{key} is of kind `{kind}`; a student's architecture states rope_theta alone"
-                way = "start from weights with rope_type default"
+            elif not student and (why := _unscaled(_stated(folder, key), kind)):
+                label, way = f"{key} of kind `{kind}` {why}", "take config.json again as its authors publish it"
             else:
                 continue
             yield tree.diagnostic(

@@ -59,8 +59,7 @@ def _architecture(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic
             raise Unreadable(_lacking(where))
         if not folder.config:
             raise Unreadable("its folder has no config.json that can be read")
-        for name, value in of_config(folder.config).items():
-            draft.write(f"{_SHAPE}/{name}", value, origin)
+        _write(draft, of_config(folder.config), origin)
     except Unreadable as reason:
         yield from wrong or [
             tree.diagnostic(
@@ -81,11 +80,17 @@ def _of_cut(tree: Tree, draft: Draft, world: World) -> Iterator[Diagnostic]:
     origin = _SHAPE if _text_or(tree, _SHAPE) is not None else _CUT
     made, found = cuts.shape(tree, world)
     yield from found
-    for name, value in (made or {}).items():
-        draft.write(f"{_SHAPE}/{name}", value, origin)
+    _write(draft, made or {}, origin)
     if made is None:
         draft.write(_SHAPE, FROM_CUT, origin)
         draft.doubt(_SHAPE)
+
+
+def _write(draft: Draft, shape: Mapping[str, Any], origin: str) -> None:
+    """The fields of an architecture, those of its rotation one by one: each has a place."""
+    for name, value in shape.items():
+        for inner, part in value.items() if isinstance(value, dict) else [("", value)]:
+            draft.write(f"{_SHAPE}/{name}" + (f"/{inner}" if inner else ""), part, origin)
 
 
 def _lacking(where: lying.Where | None) -> str:

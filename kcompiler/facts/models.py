@@ -7,9 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from kcompiler.spec import Spec
+from runtime.contract import rotation
 from runtime.contract.architecture import Architecture
 from runtime.contract.families import FAMILIES, NAMES, Family
+from runtime.contract.rotation import RopeScaling
 
 
 def teacher_architectures(spec: Spec) -> Iterator[tuple[str, Architecture]]:
@@ -120,7 +124,9 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(said["tie_word_embeddings"], bool):
         raise Unfit(f"tie_word_embeddings is {said['tie_word_embeddings']!r}")
     _check_arithmetic(family, config)
-    return {"family": name_of, **said, "rms_norm_eps": _number(said, "rms_norm_eps"), "rope_theta": _theta(config)}
+    shape = {"family": name_of, **said, "rms_norm_eps": _number(said, "rms_norm_eps"), "rope_theta": _theta(config)}
+    scaled = scaling(family, config)
+    return shape if scaled is None else {**shape, "rope_scaling": scaled.parameters()}
 
 
 def _check_arithmetic(family: Family, config: Mapping[str, Any]) -> None:
@@ -145,14 +151,44 @@ def _number(said: Mapping[str, Any], name: str) -> float:
 
 def _theta(config: Mapping[str, Any]) -> float:
     """The base of the rotary embedding: `rope_parameters` since Transformers 5, two keys of their own before."""
-    named = [config.get(key) for key in ("rope_parameters", "rope_scaling")]
-    parts: list[Mapping[str, Any]] = [one for one in named if isinstance(one, dict)]
-    for part in parts:
-        kind = part.get("rope_type", part.get("type", "default"))
-        if kind != "default":
-            raise Unfit(f"its rotary embedding is of type `{kind}`")
-    bases = [part["rope_theta"] for part in [*parts, config] if part.get("rope_theta") is not None]
+    bases = [part["rope_theta"] for part in [*_rotations(config), config] if part.get("rope_theta") is not None]
     return _number({"rope_theta": bases[0] if bases else 10000.0}, "rope_theta")
+
+
+def _rotations(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    named = [config.get(key) for key in ("rope_parameters", "rope_scaling")]
+    return [one for one in named if isinstance(one, dict)]
+
+
+#: what stands beside the fields of a scaled rotation
+_OF_ROTATION = frozenset({"rope_type", "type", "rope_theta", "partial_rotary_factor"})
+
+
+def scaling(family: Family, config: Mapping[str, Any]) -> RopeScaling | None:
+    """How a config.json scales its rotation; None: it does not. Raises Unfit for what no architecture states."""
+    parts = [part for part in _rotations(config) if part.get("rope_type", part.get("type", "default")) != "default"]
+    if not parts:
+        return None
+    kind = parts[0].get("rope_type", parts[0].get("type"))
+    # older spellings that Transformers still reads as this one
+    kind = "longrope" if "longrope" in family.scaled and kind in ("su", "yarn") else kind
+    if kind not in family.scaled:
+        raise Unfit(f"its rotary embedding is of type `{kind}`")
+    said = {name: value for name, value in parts[0].items() if name not in _OF_ROTATION and value is not None}
+    before = _said(config, "original_max_position_embeddings", family.unsaid.get("original_max_position_embeddings"))
+    if before is not None and "original_max_position_embeddings" in rotation.KINDS[kind][0]:
+        said["original_max_position_embeddings"] = before
+    context = config.get("max_position_embeddings", family.unsaid["max_position_embeddings"])
+    if kind == "longrope" and "factor" in said:
+        if said["factor"] * said.get("original_max_position_embeddings", 0) != context:
+            raise Unfit(f"its longrope has a factor of its own, {said['factor']!r}")
+        del said["factor"]
+    try:
+        made = RopeScaling.model_validate({"rope_type": kind, **said})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise Unfit(f"its {kind} rotation: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return made
 
 
 def shortest(value: float) -> float:

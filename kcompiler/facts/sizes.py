@@ -76,9 +76,12 @@ def _layer(a: Architecture) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield "input_layernorm.weight", (h,)
         yield "input_layernorm.bias", (h,)
         return
-    yield "self_attn.q_proj.weight", (q, h)
-    yield "self_attn.k_proj.weight", (kv, h)
-    yield "self_attn.v_proj.weight", (kv, h)
+    if family.joined:
+        yield "self_attn.qkv_proj.weight", (q + 2 * kv, h)
+    else:
+        yield "self_attn.q_proj.weight", (q, h)
+        yield "self_attn.k_proj.weight", (kv, h)
+        yield "self_attn.v_proj.weight", (kv, h)
     yield "self_attn.o_proj.weight", (h, q)
     if family.biased_queries:
         yield "self_attn.q_proj.bias", (q,)
@@ -87,8 +90,11 @@ def _layer(a: Architecture) -> Iterator[tuple[str, tuple[int, ...]]]:
     if family.normed_heads:
         yield "self_attn.q_norm.weight", (d,)
         yield "self_attn.k_norm.weight", (d,)
-    yield "mlp.gate_proj.weight", (m, h)
-    yield "mlp.up_proj.weight", (m, h)
+    if family.joined:
+        yield "mlp.gate_up_proj.weight", (2 * m, h)
+    else:
+        yield "mlp.gate_proj.weight", (m, h)
+        yield "mlp.up_proj.weight", (m, h)
     yield "mlp.down_proj.weight", (h, m)
     yield "input_layernorm.weight", (h,)
     yield "post_attention_layernorm.weight", (h,)

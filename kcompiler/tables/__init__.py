@@ -123,7 +123,7 @@ class Toolchain(Row):
 class Applies(Row):
     """When an erratum concerns a spec: every condition that is given must hold."""
 
-    family: list[Literal["llama", "mistral", "qwen2", "qwen3", "phi"]] | None = None
+    family: list[Literal["llama", "mistral", "qwen2", "qwen3", "phi", "phi3"]] | None = None
     weights: list[Literal["fp16", "int8"]] | None = Field(
         default=None, description="Any of them in the recipe, by default or by a rule."
     )

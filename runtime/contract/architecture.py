@@ -7,13 +7,14 @@ from typing import Literal
 from pydantic import Field
 
 from runtime.contract import Params
+from runtime.contract.rotation import RopeScaling
 from runtime.contract.units import unit
 
 
 class Architecture(Params):
     """A decoder-only Transformers config in the library's own field names."""
 
-    family: Literal["llama", "mistral", "qwen2", "qwen3", "phi"] = Field(description="Transformers model type.")
+    family: Literal["llama", "mistral", "qwen2", "qwen3", "phi", "phi3"] = Field(description="Transformers model type.")
     hidden_size: int = Field(
         ge=8,
         le=1 << 20,
@@ -57,6 +58,9 @@ class Architecture(Params):
     )
     rope_theta: float = Field(
         default=10000.0, ge=1, le=1e12, description="RoPE base.", examples=[10000.0], json_schema_extra=unit("1")
+    )
+    rope_scaling: RopeScaling | None = Field(
+        default=None, description="How the rotation is scaled to longer texts; absent: it is not."
     )
     rms_norm_eps: float = Field(
         default=1e-5,

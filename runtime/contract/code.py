@@ -6,6 +6,7 @@ from __future__ import annotations
 TRAINING = (
     "runtime.contract.architecture",
     "runtime.contract.families",
+    "runtime.contract.rotation",
     "runtime.contract.code",
     "runtime.contract.conversation",
     "runtime.contract.footprint",
@@ -67,6 +68,7 @@ ANSWERING = (
     "runtime.contract.agreement",
     "runtime.contract.architecture",
     "runtime.contract.families",
+    "runtime.contract.rotation",
     "runtime.contract.asked",
     "runtime.contract.attempts",
     "runtime.contract.bounded",

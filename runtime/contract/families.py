@@ -23,8 +23,14 @@ class Family:
     biased_queries: bool = False
     #: whether queries and keys of each head are normalised
     normed_heads: bool = False
+    #: queries, keys and values come of one product, and so do gate and up (Phi-3)
+    joined: bool = False
     #: attention and MLP side by side after one LayerNorm, an MLP without a gate, a bias at every product (Phi)
     parallel: bool = False
+    #: kinds of scaled rotation that Transformers computes for it (`runtime.contract.rotation`)
+    scaled: tuple[str, ...] = ("linear", "dynamic", "llama3", "yarn")
+    #: share of a head's channels that are turned
+    turned: float = 1.0
     #: kinds of module that can be kept in float32 in a package
     islands: tuple[str, ...] = ("rms_norm", "residual")
     #: tensors that rounding was seen to hurt least
@@ -90,6 +96,7 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "phi": Family(
         rotary_parts=4,
+        turned=0.5,
         own_head_width=False,
         parallel=True,
         islands=("residual",),
@@ -108,6 +115,32 @@ FAMILIES: Mapping[str, Family] = {
             "hidden_act": "gelu_new",
             "partial_rotary_factor": 0.5,
             "qk_layernorm": False,
+            "attention_dropout": 0,
+            "resid_pdrop": 0,
+            "embd_pdrop": 0,
+        },
+    ),
+    "phi3": Family(
+        own_head_width=False,
+        joined=True,
+        # older spellings of longrope are read as it, and no other kind is
+        scaled=("longrope",),
+        sturdy="*.gate_up_proj",
+        unsaid={
+            "hidden_size": 3072,
+            "intermediate_size": 8192,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "max_position_embeddings": 4096,
+            # beside the fields of the rotation, and before them
+            "original_max_position_embeddings": 4096,
+            "rms_norm_eps": 1e-5,
+            "tie_word_embeddings": False,
+        },
+        only={
+            "hidden_act": "silu",
+            "partial_rotary_factor": 1.0,
+            "sliding_window": None,
             "attention_dropout": 0,
             "resid_pdrop": 0,
             "embd_pdrop": 0,

@@ -38,8 +38,9 @@ def layer(a: Architecture, length: int = 0, *, half: bool = False, fused: bool =
 
     llama: of both norms the input, the normalised and the output (6 h), queries and the attention's output (2 q), keys
     and values (2 k), gate, its activation, up and their product (4 m). qwen3 normalises queries and keys too. phi has
-    one norm for both branches, and an activation made of single operations. `length`: of packed sequences, whose mask
-    is T numbers of each token, and for which keys and values are repeated for every query head; 0: there is no mask.
+    one norm for both branches, and an activation made of single operations. phi3 keeps the whole joined product where
+    its values are a part of it. `length`: of packed sequences, whose mask is T numbers of each token, and for which keys
+    and values are repeated for every query head; 0: there is no mask.
     `half`: products in 16 bits; norms keep float32, and each product that reads their output has a copy of its own.
     `fused`: a norm is one kernel, which keeps nothing normalised.
     """
@@ -51,12 +52,12 @@ def layer(a: Architecture, length: int = 0, *, half: bool = False, fused: bool =
     # numbers in float32, and in the floats of products
     wide, kept = (0, 3 * h + 2 * q + 2 * k + 5 * m) if phi else (4 * h, 2 * h + 2 * q + 2 * k + 4 * m)
     if half:
-        wide, kept = (h if phi else wide), kept + (2 * h if phi else 3 * h)
+        wide, kept = (h if phi else wide), kept + (2 * h if phi else 0 if family.joined else 3 * h)
     if family.normed_heads:
         wide, kept = wide + q + k, kept + q + k
     if fused and not phi:
         wide -= 2 * h + (q + k if family.normed_heads else 0)
-    kept += length + 2 * (q - k) if length else 0
+    kept += length + 2 * (q - k) if length else q + k if family.joined else 0
     return FLOAT32 * wide + (FLOAT32 // 2 if half else FLOAT32) * kept
 
 

@@ -19,6 +19,7 @@ from transformers import (
     AutoModelForCausalLM,
     LlamaConfig,
     MistralConfig,
+    Phi3Config,
     PhiConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -27,9 +28,9 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
-from runtime.contract import Refusal, shards
+from runtime.contract import Refusal, rotation, shards
 from runtime.contract.architecture import Architecture
-from runtime.contract.families import FAMILIES
+from runtime.contract.families import FAMILIES, Family
 from runtime.machine import durable
 from runtime.models.pouring import pour
 
@@ -63,7 +64,26 @@ def _check(architecture: Architecture) -> int:
     if not family.own_head_width and width != a.hidden_size // a.num_attention_heads:
         others = " or ".join(name for name, one in FAMILIES.items() if one.own_head_width)
         raise Refusal(f"{a.family} has no head_dim of its own", action=f"remove head_dim or choose {others}")
+    _check_rotation(a, family, width)
     return width
+
+
+def _check_rotation(a: Architecture, family: Family, width: int) -> None:
+    if a.rope_scaling is None:
+        return
+    if a.rope_scaling.rope_type not in family.scaled:
+        raise Refusal(
+            f"a {a.family} has no rotation of kind {a.rope_scaling.rope_type}",
+            action=f"choose {' or '.join(family.scaled)}",
+        )
+    for name, why, way in rotation.faults(a.rope_scaling, int(width * family.turned), a.max_position_embeddings):
+        raise Refusal(f"rope_scaling.{name or 'rope_type'}: {why}", action=way)
+
+
+def _rotation(a: Architecture) -> dict[str, Any]:
+    """`rope_parameters` of a config."""
+    scaled = a.rope_scaling.parameters() if a.rope_scaling is not None else {"rope_type": "default"}
+    return {**scaled, "rope_theta": a.rope_theta}
 
 
 _CONFIGS: Mapping[str, type[PreTrainedConfig]] = {
@@ -72,6 +92,7 @@ _CONFIGS: Mapping[str, type[PreTrainedConfig]] = {
     "qwen2": Qwen2Config,
     "qwen3": Qwen3Config,
     "phi": PhiConfig,
+    "phi3": Phi3Config,
 }
 
 
@@ -91,7 +112,7 @@ def config(architecture: Architecture, special: Mapping[str, int] | None = None)
         "num_key_value_heads": architecture.num_key_value_heads,
         "max_position_embeddings": architecture.max_position_embeddings,
         "tie_word_embeddings": architecture.tie_word_embeddings,
-        "rope_parameters": {"rope_type": "default", "rope_theta": architecture.rope_theta},
+        "rope_parameters": _rotation(architecture),
         "pad_token_id": ids.get("pad"),
         "bos_token_id": ids.get("bos"),
         "eos_token_id": ids.get("eos"),
@@ -106,6 +127,9 @@ def config(architecture: Architecture, special: Mapping[str, int] | None = None)
     common[family.epsilon] = architecture.rms_norm_eps
     if family.own_head_width:
         common["head_dim"] = width
+    scaled = architecture.rope_scaling
+    if scaled is not None and "original_max_position_embeddings" in family.unsaid:
+        common["original_max_position_embeddings"] = scaled.original_max_position_embeddings
     # what a config means that leaves it out, and a student has otherwise: Mistral's window
     common |= {name: only for name, only in family.only.items() if name in family.unsaid}
     return _CONFIGS[architecture.family](**common)

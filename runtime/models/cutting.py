@@ -30,14 +30,18 @@ from runtime.models import build
 
 #: projection → what its rows and its columns are (of a bias and a norm: its entries)
 _HIDDEN, _QUERIES, _PAIRS, _INNER = "channels", "queries", "pairs", "neurons"
+#: of a joined projection: queries, keys and values one below the other, and gate above up
+_ATTENDED, _GATED = "queries, keys and values", "gates and neurons"
 AXES: Mapping[str, tuple[str, ...]] = {
     "q_proj": (_QUERIES, _HIDDEN),
     "k_proj": (_PAIRS, _HIDDEN),
     "v_proj": (_PAIRS, _HIDDEN),
+    "qkv_proj": (_ATTENDED, _HIDDEN),
     "o_proj": (_HIDDEN, _QUERIES),
     "dense": (_HIDDEN, _QUERIES),
     "gate_proj": (_INNER, _HIDDEN),
     "up_proj": (_INNER, _HIDDEN),
+    "gate_up_proj": (_GATED, _HIDDEN),
     "fc1": (_INNER, _HIDDEN),
     "down_proj": (_HIDDEN, _INNER),
     "fc2": (_HIDDEN, _INNER),
@@ -205,6 +209,13 @@ def _rows_of(heads: Sequence[int], each: int) -> list[int]:
     return [head * each + i for head in heads for i in range(each)]
 
 
+def _below(queries: Sequence[int], pairs: Sequence[int], config: Any, width: int) -> list[int]:
+    """Places of kept rows where queries, keys and values stand one below the other."""
+    keys = int(config.num_attention_heads) * width
+    values = keys + int(config.num_key_value_heads) * width
+    return [*queries, *(keys + i for i in pairs), *(values + i for i in pairs)]
+
+
 def pieces(model: PreTrainedModel, kept: Kept) -> dict[str, Tensor]:
     """Name in the smaller model → the original's own numbers. Raises Refusal for a tensor of no known part."""
     config, width = model.config, head_width(model.config)
@@ -226,6 +237,8 @@ def pieces(model: PreTrainedModel, kept: Kept) -> dict[str, Tensor]:
             pairs = kept.heads[layer]
             ids |= {_QUERIES: _rows_of(pairs, group * width), _PAIRS: _rows_of(pairs, width)}
             ids |= {_INNER: kept.neurons[layer]}
+            ids |= {_ATTENDED: _below(ids[_QUERIES], ids[_PAIRS], config, width)}
+            ids |= {_GATED: [*ids[_INNER], *(int(config.intermediate_size) + i for i in ids[_INNER])]}
         piece = tensor
         for axis in range(tensor.ndim):
             if axes[axis]:

@@ -5,8 +5,8 @@ model itself, so every family keeps its own layers; only three things are replac
 
 - attention: queries of one key/value head are folded into one matmul, so that no key or value is ever repeated
   (Transformers' `repeat_kv` becomes rank-5 `tile`s in Core ML) and the mask is finite;
-- rotary angles: float32 tables made once by the model's own rotary module. Computing `position * frequency` in
-  float16 would be wrong by up to 0.1 rad at position 255;
+- rotary angles: float32 tables made once (`runtime.models.rotation`). Computing `position * frequency` in float16 would
+  be wrong by up to 0.1 rad at position 255;
 - the cache: new keys and values leave as outputs and the host writes them, so that no scatter is in the graph.
 
 Letters: B batch (always 1), T tokens, V vocabulary, L layers, H key/value heads, C cache slots, D head width.
@@ -25,9 +25,10 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from runtime.contract import Refusal, families
+from runtime.models import rotation
 
 ATTENTION = "kcompiler_grouped"
-#: rotary variants whose angles depend on the length of the prompt; a table cannot hold them
+#: rotary variants whose angles may depend on the length of the prompt
 _LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
 #: what Transformers passes to every attention function and what changes nothing here; anything else that is set
 #: (a soft cap, attention sinks, a window) would be a meaning that the exported graph loses
@@ -74,24 +75,31 @@ ALL_ATTENTION_FUNCTIONS.register(ATTENTION, grouped_attention)
 
 
 class RopeTable(nn.Module):
-    """Position → (cos_1TR, sin_1TR), read from float32 tables of the model's own rotary module.
+    """Position → (cos_1TR, sin_1TR), read from float32 tables of `context` positions.
 
-    With `rows` set, the first `rows` positions are meant and `position_ids` is not read.
+    They are computed here for a family that is declared, and else by the model's own rotary module. With `rows` set,
+    the first `rows` positions are meant and `position_ids` is not read. Raises Refusal for positions at which the
+    angles would depend on the length of the text.
     """
 
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, rotary: nn.Module, context: int, rows: int | None) -> None:
+    def __init__(self, model: PreTrainedModel, context: int, rows: int | None) -> None:
         super().__init__()
+        rotary: nn.Module = model.get_decoder().rotary_emb
         # where the model's own rotary module is, if it has a table at all
         where = next(rotary.buffers(), torch.empty(0)).device
-        positions = torch.arange(context, device=where)[None, :]
-        with torch.no_grad():
-            cos, sin = rotary(torch.zeros(1, dtype=torch.float32, device=where), positions)
+        if model.config.model_type in families.FAMILIES:
+            limit = model.config.max_position_embeddings
+            cos, sin = rotation.table(model.config.rope_parameters, head_width(model), limit, context)
+        else:
+            positions = torch.arange(context, device=where)[None, :]
+            with torch.no_grad():
+                cos, sin = (part[0] for part in rotary(torch.zeros(1, dtype=torch.float32, device=where), positions))
         keep = context if rows is None else rows
-        self.register_buffer("cos", cos[0, :keep].clone(), persistent=False)
-        self.register_buffer("sin", sin[0, :keep].clone(), persistent=False)
+        self.register_buffer("cos", cos[:keep].to(where, copy=True), persistent=False)
+        self.register_buffer("sin", sin[:keep].to(where, copy=True), persistent=False)
         self.rows = rows
 
     def forward(self, _hidden: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,7 +134,7 @@ class _Function(nn.Module):
         self.model = _share(model)
         base = self.model.get_decoder()
         try:
-            base.rotary_emb = RopeTable(base.rotary_emb, context, rows)
+            base.rotary_emb = RopeTable(self.model, context, rows)
         except TypeError as error:
             raise _unknown(model, f"its rotary module is called in another way ({error})") from error
 
@@ -216,7 +224,7 @@ def check_family(model: PreTrainedModel) -> None:
     if not isinstance(getattr(model.get_decoder(), "rotary_emb", None), nn.Module):
         raise _unknown(model, "it has no rotary embedding")
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    if rope in _LENGTH_DEPENDENT_ROPE:
+    if rope in _LENGTH_DEPENDENT_ROPE and config.model_type not in families.FAMILIES:
         raise Refusal(
             f"rotary variant `{rope}` changes its angles with the prompt's length and has no static table",
             action="choose rope_type default, linear, yarn or llama3",
@@ -237,14 +245,19 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def head_width(model: PreTrainedModel) -> int:
+    """Channels of one head."""
+    config = model.config
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
 def heads_of(model: PreTrainedModel) -> dict[str, int]:
     """layers, key/value heads, head width, context length and vocabulary of the model's own config."""
     config = model.config
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return {
         "layers": config.num_hidden_layers,
         "heads": config.num_key_value_heads,
-        "head_dim": width,
+        "head_dim": head_width(model),
         "context": config.max_position_embeddings,
         "vocab_size": config.vocab_size,
     }
@@ -268,6 +281,7 @@ def check_shapes(model: PreTrainedModel, lengths: list[int], context: int, vocab
             place="shapes.decode.context",
             action="make decode.context at least the longest prefill",
         )
+    rotation.check(getattr(model.config, "rope_parameters", None) or {}, limit, max(longest, context))
     if vocabulary != model.config.vocab_size:
         raise Refusal(
             f"the tokenizer has {vocabulary} tokens, the checkpoint's embedding {model.config.vocab_size} rows",

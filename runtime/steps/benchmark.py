@@ -59,6 +59,7 @@ STEP = Step(
         "runtime.contract.placing",
         "runtime.contract.architecture",
         "runtime.contract.families",
+        "runtime.contract.rotation",
         "runtime.contract.conversation",
         "runtime.contract.footprint",
         "runtime.contract.pairs",

@@ -44,6 +44,7 @@ STEP = Step(
         "runtime.mil.normalise",
         "runtime.mil.quiet",
         "runtime.contract.families",
+        "runtime.contract.rotation",
         "runtime.contract.program",
         "runtime.contract.recipe",
         "runtime.contract.report",

@@ -55,6 +55,7 @@ STEP = Step(
         "runtime.contract.report",
         "runtime.contract.architecture",
         "runtime.contract.families",
+        "runtime.contract.rotation",
         "runtime.contract.vocabulary",
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",

@@ -68,6 +68,7 @@ STEP = Step(
         "runtime.contract.report",
         "runtime.contract.architecture",
         "runtime.contract.families",
+        "runtime.contract.rotation",
         "runtime.contract.conversation",
         "runtime.contract.program",
         "runtime.contract.templates",

@@ -44,6 +44,7 @@ STEP = Step(
         "runtime.contract.report",
         "runtime.contract.architecture",
         "runtime.contract.families",
+        "runtime.contract.rotation",
     ),
     lighter="take a smaller teacher",
 )

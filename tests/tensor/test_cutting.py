@@ -45,7 +45,9 @@ def cut(model, parts: Parts, **changes: Any):
     return cutting.cut(model, Architecture.model_validate(left), kept, SPECIAL), kept, measured
 
 
-@pytest.mark.parametrize(("family", "tied"), [("llama", True), ("llama", False), ("qwen3", True), ("phi", False)])
+@pytest.mark.parametrize(
+    ("family", "tied"), [("llama", True), ("llama", False), ("qwen3", True), ("phi", False), ("phi3", False)]
+)
 def test_to_keep_everything_is_the_same_model(family, tied):
     model = teacher(family, tie_word_embeddings=tied)
     made, _, _ = cut(model, Parts(), tie_word_embeddings=tied)
@@ -69,7 +71,14 @@ def test_a_layer_that_adds_nothing_is_the_one_without_importance_and_is_not_miss
 
 
 @pytest.mark.parametrize(
-    ("family", "part"), [("llama", "heads"), ("qwen3", "heads"), ("llama", "neurons"), ("phi", "neurons")]
+    ("family", "part"),
+    [
+        ("llama", "heads"),
+        ("qwen3", "heads"),
+        ("llama", "neurons"),
+        ("phi", "neurons"),
+        ("phi3", "neurons"),
+    ],
 )
 def test_heads_and_neurons_that_say_nothing_are_found_in_each_layer_and_not_missed(family, part):
     model = teacher(family)
@@ -81,8 +90,9 @@ def test_heads_and_neurons_that_say_nothing_are_found_in_each_layer_and_not_miss
                 d = group // 2
                 layer.self_attn.v_proj.weight[(i % 2) * d : (i % 2 + 1) * d] = 0
             else:
-                first = layer.mlp.fc1 if family == "phi" else layer.mlp.up_proj
-                first.weight[i] = 0
+                names = {"phi": "fc1", "phi3": "gate_up_proj"}
+                first = getattr(layer.mlp, names.get(family, "up_proj"))
+                first.weight[48 + i if family == "phi3" else i] = 0
                 if family == "phi":
                     first.bias[i] = 0
     count = {"heads": 1, "neurons": 47}[part]
@@ -108,6 +118,28 @@ def test_channels_are_those_that_are_large_after_the_norms():
     assert made.config.head_dim == 8
     assert torch.equal(made.model.norm.weight, model.model.norm.weight[kept.channels])
     assert bool(torch.isfinite(made(input_ids=torch.tensor([ROWS[0]])).logits).all())
+
+
+NEURONS = [3, 5, 8, 13, 21, 34, 40, 47]
+
+
+def test_joined_projections_are_cut_in_each_of_their_parts():
+    """A Phi-3 has its queries, keys and values in one matrix, and gate and up in another."""
+    model, channels = teacher("phi3"), list(range(0, 32, 2))
+    parts = Parts(
+        heads=Choice(by="list", ids=[1]),
+        neurons=Choice(by="list", ids=NEURONS),
+        channels=Choice(by="list", ids=channels),
+    )
+    made, _, _ = cut(model, parts)
+    for old, new in zip(model.model.layers, made.model.layers, strict=True):
+        rows = [*range(16, 32), *range(32 + 8, 32 + 16), *range(48 + 8, 48 + 16)]
+        assert torch.equal(new.self_attn.qkv_proj.weight, old.self_attn.qkv_proj.weight[rows][:, channels])
+        assert torch.equal(
+            new.mlp.gate_up_proj.weight,
+            old.mlp.gate_up_proj.weight[[*NEURONS, *(48 + i for i in NEURONS)]][:, channels],
+        )
+        assert torch.equal(new.mlp.down_proj.weight, old.mlp.down_proj.weight[channels][:, NEURONS])
 
 
 def test_every_kept_tensor_is_the_originals_own():

@@ -39,7 +39,16 @@ SHAPES = [
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape["hidden_size"]))
 @pytest.mark.parametrize(
     ("family", "head_dim"),
-    [("llama", None), ("llama", 24), ("mistral", 24), ("qwen2", None), ("qwen3", None), ("qwen3", 24), ("phi", None)],
+    [
+        ("llama", None),
+        ("llama", 24),
+        ("mistral", 24),
+        ("qwen2", None),
+        ("qwen3", None),
+        ("qwen3", 24),
+        ("phi", None),
+        ("phi3", None),
+    ],
 )
 def test_the_computed_number_is_the_number_of_tensors_elements(family, head_dim, shape, tied):
     architecture = Architecture(

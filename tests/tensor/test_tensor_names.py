@@ -14,7 +14,7 @@ export = pytest.importorskip("runtime.models.export")
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize(
     ("family", "head_dim"),
-    [("llama", None), ("llama", 24), ("mistral", 24), ("qwen2", None), ("qwen3", 24), ("phi", None)],
+    [("llama", None), ("llama", 24), ("mistral", 24), ("qwen2", None), ("qwen3", 24), ("phi", None), ("phi3", None)],
 )
 def test_the_tensors_are_those_of_the_built_model(family, head_dim, tied):
     architecture = Architecture(

@@ -23,6 +23,20 @@ from runtime.models.wrapper import (
 )
 from tests.tensor.export.world import architecture
 
+YARN = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+LONGROPE = {
+    "rope_type": "longrope",
+    "short_factor": [1.0 + i / 8 for i in range(16)],
+    "long_factor": [2.0 + i for i in range(16)],
+    "original_max_position_embeddings": 64,
+}
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama with shared heads": {"family": "llama"},
     "llama with one key head": {"family": "llama", "num_key_value_heads": 1},
@@ -31,6 +45,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen2 with biases": {"family": "qwen2"},
     "qwen3 with its own head width": {"family": "qwen3", "head_dim": 48},
     "phi with partial rotation": {"family": "phi", "num_key_value_heads": 4, "tie_word_embeddings": False},
+    "phi3 with joined projections": {"family": "phi3", "tie_word_embeddings": False},
+    "phi3 with longrope": {"family": "phi3", "rope_scaling": LONGROPE},
+    "llama with linear": {"family": "llama", "rope_scaling": {"rope_type": "linear", "factor": 4.0}},
+    "qwen2 with yarn": {"family": "qwen2", "rope_scaling": YARN},
+    "qwen3 with yarn": {"family": "qwen3", "rope_scaling": {**YARN, "attention_factor": 1.4, "beta_fast": 8.0}},
+    "llama with llama3": {"family": "llama", "rope_scaling": LLAMA3},
+    "mistral with dynamic": {"family": "mistral", "rope_scaling": {"rope_type": "dynamic", "factor": 4.0}},
+    "phi with yarn": {"family": "phi", "num_key_value_heads": 4, "rope_scaling": YARN},
 }
 
 
@@ -116,10 +138,9 @@ def test_a_mask_value_that_is_finite_in_float16_gives_exactly_zero_weight() -> N
 
 
 def test_rotary_variants_that_depend_on_the_prompt_are_refused() -> None:
-    model = model_of("llama with shared heads")
-    model.config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
+    config = AutoConfig.for_model("olmo2", **TINY, rope_parameters={"rope_type": "dynamic", "factor": 2.0})
     with pytest.raises(Refusal, match="dynamic"):
-        check_family(model)
+        check_family(AutoModelForCausalLM.from_config(config))
 
 
 def test_an_attention_with_a_meaning_that_would_be_lost_is_refused() -> None:

@@ -53,7 +53,7 @@ def kept(family: str, ways: dict[str, Any], *, packed: bool = False, tokens: int
     return sum(tensor.untyped_storage().nbytes() for tensor in held.values())
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "phi"])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "phi", "phi3"])
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("floats", ["fp32", "bf16"])
 def test_the_formula_counts_what_autograd_keeps(family: str, packed: bool, floats: str) -> None:

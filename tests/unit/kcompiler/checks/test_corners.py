@@ -21,6 +21,7 @@ from kcompiler.source import load
 from runtime import catalog, digest
 from runtime.contract import splits, toolset, verdicts
 from runtime.contract.architecture import Architecture
+from runtime.contract.families import FAMILIES
 from runtime.contract.formats import Form
 from tests import gguf_files
 from tests.unit.kcompiler.checks.claims import (
@@ -342,6 +343,34 @@ def drafting(**more: Any) -> Change:
     return lambda data: data["student"].update(role="drafter", drafts_for="worker.yaml", **more)
 
 
+#: kind → fields that make one of a model with 8 channels a head and a context of 128
+ROTATIONS: dict[str, dict[str, Any]] = {
+    "linear": {"factor": 2.0},
+    "dynamic": {"factor": 2.0},
+    "llama3": {
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 32,
+    },
+    "yarn": {"factor": 4.0, "original_max_position_embeddings": 32},
+}
+
+
+def scaled(kind: str, **more: Any) -> Change:
+    """A student whose rotation is scaled."""
+    return lambda data: data["student"]["architecture"].update(rope_scaling={"rope_type": kind, **more})
+
+
+def taught(**architecture: Any) -> Change:
+    """A teacher of another shape."""
+    return lambda data: data["teacher"]["architecture"].update(architecture)
+
+
+def shapes(*prefill: int, context: int = 128) -> Change:
+    return lambda data: data["shapes"].update(prefill=[*prefill], decode={"context": context})
+
+
 def course(weight: float, to: float, start: int, end: int) -> dict[str, Any]:
     return {"weight": weight, "schedule": {"to": to, "from_step": start, "until_step": end}}
 
@@ -518,6 +547,25 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("heads of two channels by the width", student(hidden_size=8, intermediate_size=16), ("KC4007",),
               ("no published decoder has such a head_dim",)),
     ],
+    "rotation": [
+        *(Claim(f"a rotation of kind {kind}", scaled(kind, **more)) for kind, more in ROTATIONS.items()),
+        Claim("scaled by no word", scaled("linear"), ("KC4009",), ("linear needs factor",)),
+        *(Claim(f"{kind} without what it is scaled from", scaled(kind, **{
+              name: value for name, value in ROTATIONS[kind].items() if not name.startswith("original")}), ("KC4009",),
+              (f"{kind} needs original_max_position_embeddings",)) for kind in ("llama3", "yarn")),
+        Claim("a field of another kind", scaled("linear", factor=2.0, beta_fast=32.0), ("KC4009",),
+              ("linear has no beta_fast", "remove it; linear has factor")),
+        Claim("more than the whole context", scaled("yarn", factor=2.0, original_max_position_embeddings=512),
+              ("KC4009",), ("is more than max_position_embeddings",)),
+        Claim("bounds that are one", scaled("llama3", **{**ROTATIONS["llama3"], "high_freq_factor": 1.0}), ("KC4009",),
+              ("1 is not above low_freq_factor 1",)),
+        Claim("ends of a ramp that are one", scaled("yarn", **ROTATIONS["yarn"], beta_slow=32.0), ("KC4009",),
+              ("beta_fast 32 is not above beta_slow 32", "leave both out")),
+        Claim("a kind that the family lacks", scaled("longrope", short_factor=[1.0], long_factor=[1.0],
+              original_max_position_embeddings=64), ("KC4008",), ("computes linear, dynamic, llama3, yarn for it",)),
+        Claim("a teacher's rotation", taught(rope_scaling={"rope_type": "linear"}), ("KC4009",),
+              ("the teacher's rotation cannot be computed",)),
+    ],
     "statistics": [
         Claim("a batch of ten times the rows", several(rows_made(60), batch(600)), ()),
         Claim("one row more", several(rows_made(60), batch(601)), ("KC4612",), ("each stands in it 12.5 times",)),
@@ -573,6 +621,11 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("a file that is no spec", unchanged, files={**OTHER, "other.yaml": "[1]\n"}),
     ],
     "shapes": [
+        Claim("dynamic beyond the context", several(scaled("dynamic", factor=2.0), shapes(64, 256)), ("KC4102", "KC4106"),
+              ("which no table of a package holds; linear, yarn and llama3 have one",)),
+        Claim("a cache beyond it", several(scaled("dynamic", factor=2.0), shapes(64, context=256)), ("KC4104",),
+              ("dynamic is the plain rotation up to max_position_embeddings",)),
+        Claim("within the context", several(scaled("dynamic", factor=2.0), shapes(64))),
         Claim("a tag with a space may be many words", several(source(), section("tokenizer", single_token_tags=["b b"])),
               (), files={"rows.jsonl": lines("q12") + lines("a", response="b " * 62)}),
         Claim("a tag without one may not", several(source(), section("tokenizer", single_token_tags=["bb"])),
@@ -714,19 +767,25 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("a scale alone", local(), ("KC4232",), ("has logits_scaling 8.0\n",), files=brought(logits_scaling=8.0)),
         Claim("no cap and a scale of one", local(), files=brought(final_logit_softcapping=None, logit_scale=1.0,
                                                                   logits_soft_cap=0, lm_head_multiplier=True)),
-        Claim("known rotations", local(), files=brought(rope_parameters={"rope_type": "yarn", "factor": 4.0},
-                                                        rope_scaling={"type": "linear", "factor": 2.0})),
+        Claim("known rotations", local(), files=brought(
+            rope_parameters={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
+            rope_scaling={"type": "linear", "factor": 2.0})),
+        Claim("one that is missing what it is scaled from", local(), ("KC4233",),
+              ("rope_scaling of kind `llama3` has no original_max_position_embeddings",),
+              files=brought(rope_scaling={"rope_type": "llama3", "factor": 8.0})),
+        Claim("one that is scaled by nothing", local(), ("KC4233",), ("`linear` has factor 0, no number above zero",),
+              files=brought(rope_scaling={"rope_type": "linear", "factor": 0})),
+        Claim("one that is scaled backwards", local(), ("KC4233",), ("`dynamic` has factor -2.0, no number",),
+              files=brought(rope_scaling={"type": "dynamic", "factor": -2.0})),
         Claim("one for each type of layer", local(), ("KC4233",), ("kind `odd`",), files=brought(rope_parameters={
             "full_attention": {"rope_type": "default"}, "sliding_attention": {"rope_type": "odd"}})),
         Claim("one with an inner list of its own", local(), files=brought(rope_parameters={
-            "rope_type": "yarn", "inner": {"rope_type": "odd"}})),
+            "rope_type": "yarn", "inner": {"rope_type": "odd"}, "factor": 2, "original_max_position_embeddings": 8})),
         Claim("one that cannot be read", local(), ("KC4233",), ("rope_scaling cannot be read",), files=brought(rope_scaling="x2")),
         Claim("a kind that is no text", local(), ("KC4233",), ("rope_parameters cannot be read",),
               files=brought(rope_parameters={"rope_type": 3})),
         Claim("a student's start with the plain rotation", begun, files=brought(rope_parameters={"rope_type": "default"},
                                                                                 rope_scaling=None)),
-        Claim("a student's start with another", begun, ("KC4233",), ("states rope_theta alone", "start from weights"),
-              files=brought(rope_scaling={"rope_type": "llama3", "factor": 8.0})),
         Claim("a template in the configuration of a tokenizer", local(), ("KC4234",), ("not by tokenizer_config.json",),
               files={**brought(), "teacher/tokenizer_config.json": '{"chat_template": "{{ broken"}'}),
         Claim("a template beside it", local(), ("KC4234",), ("not by chat_template.json",),
@@ -1419,6 +1478,13 @@ def configs() -> None:
     assert of_config({"model_type": "phi", "layer_norm_eps": 1e-3, "rms_norm_eps": 1e-9})["rms_norm_eps"] == 1e-3
     assert of_config({"model_type": "mistral", "sliding_window": None})["num_key_value_heads"] == 8
     assert of_config({"model_type": "qwen2", "sliding_window": 4096})["family"] == "qwen2"
+    assert of_config({**SHAPE, "rope_scaling": {"type": "linear", "factor": 2}})["rope_scaling"] == {
+        "rope_type": "linear", "factor": 2.0}  # fmt: skip
+    scaled = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+    read = of_config(
+        {**SHAPE, "rope_parameters": {**scaled, "rope_theta": 5e5, "original_max_position_embeddings": 64}}
+    )
+    assert (read["rope_scaling"], read["rope_theta"]) == ({**scaled, "original_max_position_embeddings": 64}, 5e5)
     for wrong, why in (
         # who says nothing of a window has one of 4,096
         ({"model_type": "mistral"}, "its sliding_window is 4096"),
@@ -1432,8 +1498,10 @@ def configs() -> None:
         ({**SHAPE, "tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes'"),
         ({**SHAPE, "rms_norm_eps": True}, "rms_norm_eps is True"),
         ({**SHAPE, "rms_norm_eps": "1e-5"}, "rms_norm_eps is '1e-5'"),
-        ({**SHAPE, "rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "type `llama3`"),
-        ({**SHAPE, "rope_scaling": {"type": "linear", "factor": 2.0}}, "type `linear`"),
+        ({**SHAPE, "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4}}, "type `longrope`"),
+        ({**SHAPE, "rope_scaling": {"type": "spiral", "factor": 2.0}}, "type `spiral`"),
+        ({**SHAPE, "rope_scaling": {"type": "linear", "factor": 0.0}}, "its linear rotation: factor: "),
+        ({**SHAPE, "rope_scaling": {"rope_type": "yarn", "factor": 2.0, "mscale": 0.7}}, "its yarn rotation: mscale: "),
     ):
         try:
             said = str(of_config(wrong))
@@ -1493,7 +1561,7 @@ def folders_speak() -> None:
          ["KC4314 a repository is looked at when it was fetched ← these weights"]),
         (start % "teacher/empty", ["KC4314 its folder has no config.json that can be read"]),
         (start % "bias", ["KC4314 its attention_bias is True, and a student's is False"]),
-        (start % "gpt", ["KC4314 `gpt2` is none of the families llama, mistral, qwen2, qwen3, phi"]),
+        (start % "gpt", [f"KC4314 `gpt2` is none of the families {', '.join(FAMILIES)}"]),
     ):  # fmt: skip
         more = {
             "bias/config.json": json.dumps({**SHAPE, "attention_bias": True}),

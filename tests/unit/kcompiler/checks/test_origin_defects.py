@@ -73,8 +73,34 @@ def test_d5_d6_no_plan_is_without_the_step_that_measures_it(tmp_path, step, befo
 
 def test_d7_rope_that_depends_on_the_padded_length_cannot_be_asked_for(tmp_path):
     """Scaling that starts above 2048 tokens made the logits depend on the bucket."""
-    scaled = student(rope_scaling={"type": "dynamic", "factor": 2.0})
-    assert laboratory.codes(tmp_path, scaled) == ["KC2104"]
+    change = student(rope_scaling={"rope_type": "dynamic", "factor": 2.0})
+    assert laboratory.codes(tmp_path, change) == []
+
+    def longer(data):
+        change(data)
+        data["shapes"].update(prefill=[32, 256], decode={"context": 256})
+
+    found = laboratory.compiled(tmp_path, longer).diagnostics
+    assert {one.code for one in found} >= {"KC4102", "KC4104"}
+    assert all("no table of a package" in one.notes[0] for one in found if one.code in ("KC4102", "KC4104"))
+
+
+@pytest.mark.parametrize(
+    ("scaling", "code", "where", "said"),
+    [
+        ({"rope_type": "spiral", "factor": 2.0}, "KC2103", "rope_type", "spiral"),
+        ({"rope_type": "linear", "factor": 0}, "KC2105", "factor", "1"),
+        ({"rope_type": "linear", "factor": -2.0}, "KC2105", "factor", "1"),
+        ({"rope_type": "linear", "factor": 2.0, "mscale": 1.0}, "KC2104", "mscale", "mscale"),
+        ({"rope_type": "yarn", "factor": 2.0}, "KC4009", "rope_type", "yarn needs original_max_position_embeddings"),
+    ],
+)
+def test_a_rotation_that_cannot_be_computed_is_told_at_its_place(tmp_path, scaling, code, where, said):
+    (found, *_) = laboratory.compiled(tmp_path, student(rope_scaling=scaling)).diagnostics
+    assert (found.code, found.pointer) == (code, f"/student/architecture/rope_scaling/{where}")
+    assert said in f"{found.summary} {found.label} {found.help}"
+    lines = (tmp_path / "spec.yaml").read_text().splitlines()
+    assert where in lines[found.line - 1]
 
 
 def test_d7_positions_beyond_every_row_of_training_are_refused(tmp_path):
