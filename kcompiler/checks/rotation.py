@@ -57,15 +57,13 @@ def _lengths(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         return
     kind = a.rope_scaling.rope_type
     exact = rotation.exact_to(a.rope_scaling.parameters(), a.max_position_embeddings)
-    if exact >= a.max_position_embeddings:
-        return
     places = [(f"/shapes/prefill/{i}", length) for i, length in enumerate(spec.shapes.prefill)]
     places += [("/shapes/decode/context", spec.shapes.decode.context)]
     places += [
         (f"/training/stages/{i}/max_length", stage.max_length or 0) for i, stage in enumerate(spec.training.stages)
     ]
     for place, length in places:
-        if length > exact:
+        if exact < length <= a.max_position_embeddings:
             yield tree.diagnostic(
                 "KC4112",
                 place,

@@ -109,6 +109,7 @@ class RopeScaling(Params):
         min_length=1,
         max_length=_PAIRS,
         description="longrope: what each pair of channels is slowed by in texts of the original context.",
+        examples=[[1.0, 1.05]],
         json_schema_extra=unit("1"),
     )
     long_factor: list[float] | None = Field(
@@ -116,6 +117,7 @@ class RopeScaling(Params):
         min_length=1,
         max_length=_PAIRS,
         description="longrope: what each pair of channels is slowed by in longer texts.",
+        examples=[[1.1, 8.0]],
         json_schema_extra=unit("1"),
     )
 

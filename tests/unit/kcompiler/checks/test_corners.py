@@ -362,6 +362,14 @@ def scaled(kind: str, **more: Any) -> Change:
     return lambda data: data["student"]["architecture"].update(rope_scaling={"rope_type": kind, **more})
 
 
+def longrope(original: int, **more: Any) -> Change:
+    """A Phi-3 that is trained on texts of so many tokens, and reads 128."""
+    numbers = {"short_factor": [1.0] * 4, "long_factor": [1.0, 2.0, 4.0, 8.0]}
+    return several(
+        student(family="phi3"), scaled("longrope", original_max_position_embeddings=original, **numbers | more)
+    )
+
+
 def taught(**architecture: Any) -> Change:
     """A teacher of another shape."""
     return lambda data: data["teacher"]["architecture"].update(architecture)
@@ -563,6 +571,16 @@ CLAIMS: dict[str, list[Claim]] = {
               ("beta_fast 32 is not above beta_slow 32", "leave both out")),
         Claim("a kind that the family lacks", scaled("longrope", short_factor=[1.0], long_factor=[1.0],
               original_max_position_embeddings=64), ("KC4008",), ("computes linear, dynamic, llama3, yarn for it",)),
+        Claim("longrope of texts as long as its original", longrope(64)),
+        Claim("of longer ones", longrope(63), ("KC4112", "KC4112"), ("64 tokens; up to 63 every token has one",)),
+        Claim("as long as the whole context", several(longrope(64), shapes(64)), ("KC4112",), ("128 tokens; up to 64",)),
+        Claim("rows of training", several(longrope(64), stage(max_length=65)), ("KC4112",), ("65 tokens",)),
+        Claim("numbers for other heads", longrope(64, short_factor=[1.0]), ("KC4009",),
+              ("1 numbers for 4 pairs of channels",)),
+        Claim("numbers that are none", longrope(64, long_factor=[1.0, 0.0, 2.0, 2.0]), ("KC4009",),
+              ("not every number is above zero",)),
+        Claim("a kind that Phi-3 lacks", several(student(family="phi3"), scaled("yarn", **ROTATIONS["yarn"])),
+              ("KC4008",), ("choose longrope, or remove",)),
         Claim("a teacher's rotation", taught(rope_scaling={"rope_type": "linear"}), ("KC4009",),
               ("the teacher's rotation cannot be computed",)),
     ],
@@ -1485,6 +1503,15 @@ def configs() -> None:
         {**SHAPE, "rope_parameters": {**scaled, "rope_theta": 5e5, "original_max_position_embeddings": 64}}
     )
     assert (read["rope_scaling"], read["rope_theta"]) == ({**scaled, "original_max_position_embeddings": 64}, 5e5)
+    phi3 = {"model_type": "phi3", "max_position_embeddings": 8192}
+    numbers = {"short_factor": [1.0], "long_factor": [2.0]}
+    long = {"rope_type": "longrope", **numbers, "original_max_position_embeddings": 4096}
+    for kind, more in (("longrope", {}), ("su", {}), ("yarn", {}), ("longrope", {"factor": 2.0})):
+        # the field beside the rotation is the one that counts, and it is 4,096 where nothing is said
+        written = {"type": kind, **numbers, **more, "original_max_position_embeddings": 8}
+        assert of_config({**phi3, "rope_scaling": written})["rope_scaling"] == long, kind
+    before = {**phi3, "rope_scaling": {"type": "su", **numbers}, "original_max_position_embeddings": 2048}
+    assert of_config(before)["rope_scaling"]["original_max_position_embeddings"] == 2048
     for wrong, why in (
         # who says nothing of a window has one of 4,096
         ({"model_type": "mistral"}, "its sliding_window is 4096"),
@@ -1500,6 +1527,9 @@ def configs() -> None:
         ({**SHAPE, "rms_norm_eps": "1e-5"}, "rms_norm_eps is '1e-5'"),
         ({**SHAPE, "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4}}, "type `longrope`"),
         ({**SHAPE, "rope_scaling": {"type": "spiral", "factor": 2.0}}, "type `spiral`"),
+        ({**SHAPE, "rope_scaling": {"type": "su", **numbers}}, "type `su`"),
+        ({**phi3, "rope_scaling": {"type": "linear", "factor": 2.0}}, "type `linear`"),
+        ({**phi3, "rope_scaling": {"type": "su", **numbers, "factor": 3.0}}, "a factor of its own, 3.0"),
         ({**SHAPE, "rope_scaling": {"type": "linear", "factor": 0.0}}, "its linear rotation: factor: "),
         ({**SHAPE, "rope_scaling": {"rope_type": "yarn", "factor": 2.0, "mscale": 0.7}}, "its yarn rotation: mscale: "),
     ):
