@@ -39,8 +39,8 @@ def layer(a: Architecture, length: int = 0, *, half: bool = False, fused: bool =
     llama: of both norms the input, the normalised and the output (6 h), queries and the attention's output (2 q), keys
     and values (2 k), gate, its activation, up and their product (4 m). qwen3 normalises queries and keys too. phi has
     one norm for both branches, and an activation made of single operations. phi3 keeps the whole joined product where
-    its values are a part of it. `length`: of packed sequences, whose mask is T numbers of each token, and for which keys
-    and values are repeated for every query head; 0: there is no mask.
+    its values are a part of it. `length`: of packed sequences, whose mask is T numbers of each token, and for which
+    keys and values are repeated for every query head; 0: there is no mask.
     `half`: products in 16 bits; norms keep float32, and each product that reads their output has a copy of its own.
     `fused`: a norm is one kernel, which keeps nothing normalised.
     """
