@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler import tables
+from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
 from kcompiler.policy import path, shape
 from kcompiler.policy.kind import NUMBER
 from kcompiler.policy.load import LoadedPack, LoadedRule
@@ -23,13 +24,13 @@ from runtime import catalog
 
 def applies(pack: LoadedPack, loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[str, Diagnostic | None]:
     """Why the rule is not for this spec, or "" where it is; and what is wrong with its conditions, if anything is."""
-    silent = ""
+    silent, slip = "", None
     for pointer, when in loaded.rule.conditions:
         unmet, problem = _met(loaded, pointer, when, spec_values)
-        if problem is not None:
+        if problem is not None and problem.severity == "error":
             return "", problem
-        silent = silent or unmet
-    return silent, next(_contradictions(pack, loaded), None)
+        silent, slip = silent or unmet, slip or problem
+    return silent, next(_contradictions(pack, loaded), slip)
 
 
 def _contradictions(pack: LoadedPack, loaded: LoadedRule) -> Iterator[Diagnostic]:
@@ -80,8 +81,35 @@ def _met(loaded: LoadedRule, pointer: str, when: When, spec_values: Mapping[str,
             known = sorted({name for node in nodes for name in names(node)})
             said = f"`{when.spec}` can never be `{text}`"
             return "", _unmet(loaded, f"{pointer}/has", said, did_you_mean(text, known) if known else _wants(nodes))
+    if not found.isdisjoint(when.texts):
+        return "", None
     said = f"`{when.spec}` is {', '.join(sorted(found)) or 'not there'}, not {' or '.join(when.texts)}"
-    return "" if not found.isdisjoint(when.texts) else said, None
+    slips = [(text, near) for text in when.texts if (near := _slip(text, found - {""}, nodes))]
+    return said, next((_near(loaded, f"{pointer}/has", when.spec, *one) for one in slips), None)
+
+
+def _slip(text: str, found: Iterable[str], nodes: Sequence[Mapping[str, Any]]) -> str:
+    """Of names that a spec gives: the one of this spec that a text may be a slip of, ""  where there is none. Names
+    that differ in their numbers, or in a word of one or two letters, are two names on purpose."""
+    if any(names(node) or node.get("type") != "string" for node in nodes):
+        return ""
+    return next((one for one in suggest(text, found) if _words_of(one) != _words_of(text)), "")
+
+
+def _words_of(text: str) -> list[str]:
+    return [word for word in re.split(r"[^a-z]+", text.casefold()) if len(word) > 2]
+
+
+def _near(loaded: LoadedRule, pointer: str, spec: str, text: str, near: str) -> Diagnostic:
+    return loaded.tree.diagnostic(
+        "KC6027",
+        pointer,
+        f"this spec has `{near}` at `{spec}`, and the rule is for `{text}`",
+        severity="warning",
+        label="the rule does not apply",
+        help=did_you_mean(text, [near]),
+        notes=("where another spec has it, nothing is wrong",),
+    )
 
 
 @lru_cache(maxsize=256)
@@ -95,8 +123,10 @@ _SAID: Mapping[str, str] = {"array": "a list", "object": "an object"}
 
 
 def names(node: Mapping[str, Any]) -> list[str]:
-    """The values that a schema enumerates; of names of plug-ins, those that are installed here."""
+    """The values that a schema enumerates; of names of plug-ins, those that are installed here; of machines, those of
+    which figures are known."""
     listed = [written(one) for one in node.get("enum", [node["const"]] if "const" in node else [])]
+    listed += sorted(tables.hardware().profiles) if node.get("x-table") == "hardware" else []
     return [*listed, *catalog.names(node["x-room"])] if "x-room" in node else listed
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from kcompiler.diagnostic import Diagnostic, did_you_mean
+from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
 from kcompiler.policy import chosen, conditions, kinds, path, shape
 from kcompiler.policy.load import LoadedPack, LoadedRule, Policy
 from kcompiler.policy.obligation import EARLY
@@ -188,19 +188,32 @@ def _begun(step: str) -> str:
 
 
 def _never(loaded: LoadedRule, where: Where, steps: Sequence[Mapping[str, Any] | None]) -> Diagnostic | None:
-    """A value that no step of these kinds can have, whatever the spec says."""
+    """A value that no step of these kinds can have, whatever the spec says; or a name that this spec has not given."""
     known = [one for one in steps if one is not None]
     if len(known) != len(steps) or where.step in ("name", "kind", "backend"):
         return None
-    could = chosen.impossible(where, known)
-    if could is None:
+    found = chosen.amiss(where, known)
+    if found is None:
         return None
+    text = written(where.has)
+    if not found.given:
+        return loaded.tree.diagnostic(
+            "KC6026",
+            "/where/has",
+            f"`{where.step}` can never be `{text}`",
+            label="the rule would never apply",
+            help=did_you_mean(text, found.known) or "look the parameters up with `kcompiler show`",
+        )
+    others = "where another spec has it, say by `when` for which specs the rule is"
+    near = suggest(text, found.known)
     return loaded.tree.diagnostic(
-        "KC6026",
+        "KC6027",
         "/where/has",
-        f"`{where.step}` can never be `{written(where.has)}`",
-        label="the rule would never apply",
-        help=did_you_mean(written(where.has), could) or "look the parameters up with `kcompiler show`",
+        f"no step of this plan has `{text}` at `{where.step}`",
+        severity="error" if loaded.rule.mode == "block" else "warning",
+        label="the rule would not apply",
+        help=did_you_mean(text, near) if near else others,
+        notes=(f"there: {', '.join(found.known) or 'nothing'}", *([others] if near else [])),
     )
 
 

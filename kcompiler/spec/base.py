@@ -10,6 +10,8 @@ from runtime.contract import Params
 
 #: schema keywords of ours; validators that do not know them pass over them
 ROOM = "x-room"
+#: schema keyword: the table of facts (`kcompiler/tables`) whose names may stand there
+TABLE = "x-table"
 #: what a pattern asks for, in words
 FORM = "x-form"
 

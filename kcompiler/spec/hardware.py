@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kcompiler.spec.base import Name, Section
+from kcompiler.spec.base import TABLE, Name, Section
 from runtime.contract.units import unit
 
 
@@ -87,10 +87,16 @@ class Declared(Section):
     )
 
 
+#: a machine of `kcompiler/tables/hardware.yaml`
+Machine = Annotated[Name, Field(json_schema_extra={TABLE: "hardware"})]
+
+
 class Hardware(Section):
     """Target machine and how many sessions it serves."""
 
-    profile: Name = Field(description="Name of the hardware profile, such as `m1-max-64gb`.", examples=["m1-max-64gb"])
+    profile: Machine = Field(
+        description="Name of the hardware profile, such as `m1-max-64gb`.", examples=["m1-max-64gb"]
+    )
     concurrency: int = Field(
         default=1,
         ge=1,
@@ -99,7 +105,7 @@ class Hardware(Section):
         examples=[1],
         json_schema_extra=unit("session"),
     )
-    training_profile: Name | None = Field(
+    training_profile: Machine | None = Field(
         default=None,
         description="Machine that trains, where it is another one than `profile`.",
         examples=["m3-ultra-512gb"],

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from runtime.contract import Params
+
+#: a split by its name (`runtime.contract.splits.SPLITS`)
+Split = Literal["train", "validation", "test"]
 
 
 class Part(Params):

@@ -7,6 +7,8 @@ from typing import Literal
 
 from runtime.contract import Port, Ports
 
+#: a model that suites question
+Runner = Literal["teacher", "student", "ce_only", "random_init", "coreml"]
 #: runner name → the port that supplies its model
 PORT_OF_RUNNER = {
     "teacher": "teacher",

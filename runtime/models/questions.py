@@ -29,7 +29,7 @@ class Asked(Protocol):
     @property
     def rows(self) -> Part | None: ...
     @property
-    def runners(self) -> list[str]: ...
+    def runners(self) -> Sequence[str]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,4 +93,4 @@ def of(takes: Mapping[str, Path], params: Asked, ctx: Context) -> Questions:
     tools = toolbox.of_dataset(takes["dataset"])
     suite.data_of([], held, tools, own, ctx.seed)
     ctx.say(f"{suite.name}: {len(held)} rows, runners {', '.join(params.runners)}")
-    return Questions(suite=suite, params=own, rows=held, tools=tools, runners=params.runners)
+    return Questions(suite=suite, params=own, rows=held, tools=tools, runners=list(params.runners))

@@ -11,7 +11,7 @@ from pydantic import Field
 from runtime import catalog
 from runtime.contract import UNKEYED, Context, Params, Port, Ports, RunnerKind, Step
 from runtime.contract.code import ANSWERING
-from runtime.contract.part import Part
+from runtime.contract.part import Part, Split
 from runtime.contract.placing import BITWISE, Device
 
 #: what is asked, and how text becomes ids where the spec says so
@@ -23,7 +23,7 @@ class AskParams(Params):
     suite_version: int
     #: parameters of the suite, already validated by its own model
     params: dict[str, Any] = Field(default_factory=dict)
-    split: str = "test"
+    split: Split = "test"
     #: which rows of the split; None: all
     rows: Part | None = None
     #: what the runner is called in the items

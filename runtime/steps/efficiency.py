@@ -7,10 +7,11 @@ from pathlib import Path
 
 from runtime.contract import Context, Params, Port, Step
 from runtime.contract.efficiency import KIND
+from runtime.contract.part import Split
 
 
 class EfficiencyParams(Params):
-    split: str
+    split: Split
 
 
 def run(takes: Mapping[str, Path], params: EfficiencyParams, ctx: Context) -> None:
@@ -32,6 +33,7 @@ STEP = Step(
         "runtime.contract.conversation",
         "runtime.contract.items",
         "runtime.contract.pairs",
+        "runtime.contract.part",
         "runtime.contract.parity",
         "runtime.contract.report",
         "runtime.contract.rows",

@@ -11,9 +11,9 @@ from pydantic import Field
 from runtime import catalog
 from runtime.contract import UNKEYED, Context, Params, Port, Ports, Step
 from runtime.contract.code import ANSWERING
-from runtime.contract.part import Part
+from runtime.contract.part import Part, Split
 from runtime.contract.placing import BITWISE, Device, Tolerance, promise
-from runtime.contract.questioned import Judging, ports
+from runtime.contract.questioned import Judging, Runner, ports
 
 
 class Shard(Params):
@@ -40,10 +40,10 @@ class EvaluateParams(Params):
     suite_version: int
     #: parameters of the suite, already validated by its own model
     params: dict[str, Any] = Field(default_factory=dict)
-    split: str = "test"
+    split: Split = "test"
     #: which rows of the split; None: all
     rows: Part | None = None
-    runners: list[str] = Field(min_length=1)
+    runners: list[Runner] = Field(min_length=1)
     #: whether a judge is asked about others, or is itself what is evaluated, as `student`
     judging: Judging = ""
     #: settings of a judge behind a server (`runtime.contract.hosted.Server`); None: it is a folder, or there is none

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Ports, Step, questioned
-from runtime.contract.part import Part
+from runtime.contract.part import Part, Split
+from runtime.contract.questioned import Runner
 
 
 class GatherParams(Params):
@@ -20,10 +21,10 @@ class GatherParams(Params):
     suite_version: int
     #: parameters of the suite, already validated by its own model
     params: dict[str, Any] = Field(default_factory=dict)
-    split: str = "test"
+    split: Split = "test"
     #: which rows of the split; None: all
     rows: Part | None = None
-    runners: list[str] = Field(min_length=1)
+    runners: list[Runner] = Field(min_length=1)
     shards: int = Field(ge=2)
 
 
