@@ -239,27 +239,28 @@ def _places(
     git says that it was moved from, where the lock of its name says, and what is known to have given it its lock."""
     shown = home.shown(spec)
     tree = compared.tree if compared is not None else Governed(home, base)
-    found = {str(one["asked"]["spec"]) for one in _locks(tree, shown, name)} | {shown}
-    known = {one for one in found if tree.has(tree.own, one)}
+    root = tree.root_of(home)
+    found = {str(one["asked"]["spec"]) for one in _locks(tree, root, shown, name)} | {shown}
+    known = {one for one in found if tree.has(root, one)}
     if shown not in known:
         try:
             was = renamed(home.root, base, shown)
         except Uncounted as why:
             raise Outcome(2, "unreadable", "git status", str(why)) from None
         known |= {was} - {""}
-    taken = compared.bound(tree.own, shown, profile) if compared is not None else []
-    return sorted({(tree.own, one, profile) for one in known} | set(taken))
+    taken = compared.bound(root, shown, profile) if compared is not None else []
+    return sorted({(root, one, profile) for one in known} | set(taken))
 
 
-def _locks(tree: Governed, spec: str, name: str) -> list[dict[str, Any]]:
-    """The locks of a spec, or of its name, that were committed in a revision; those that cannot be read are left out,
-    which `policy diff` refuses."""
+def _locks(tree: Governed, root: str, spec: str, name: str) -> list[dict[str, Any]]:
+    """The locks of a spec, or of its name, that were committed below a root in a revision; those that cannot be read
+    are left out, which `policy diff` refuses."""
     from kcompiler import lock
 
     found = []
-    for place in tree.locks[tree.own]:
+    for place in tree.locks.get(root, ()):
         try:
-            made = lock.load(tree.text(tree.own, place).decode("utf-8"))
+            made = lock.load(tree.text(root, place).decode("utf-8"))
         except (lock.UnreadableLock, UnicodeDecodeError):
             continue
         if made["asked"]["spec"] == spec or made["asked"]["name"] == name:
@@ -270,7 +271,8 @@ def _locks(tree: Governed, spec: str, name: str) -> list[dict[str, Any]]:
 def _sources(home: Project, spec: Path, base: str, plan: Mapping[str, Any], name: str) -> tuple[Wanted, frozenset[str]]:
     """Every path that is a source of a plan, or was one of its locks in a revision; and those of the files it names
     that are what they were, by their digests."""
-    then = _locks(Governed(home, base), home.shown(spec), name)
+    tree = Governed(home, base)
+    then = _locks(tree, tree.own, home.shown(spec), name)
     named: set[str] = set()
     folders: set[str] = set()
     for made in (plan, *then):

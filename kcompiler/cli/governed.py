@@ -55,7 +55,7 @@ class Governed:
         # the folder's path without the end of line that git puts after it
         up = git("rev-parse", options=["--show-cdup"], at=home.root).decode("utf-8", "surrogateescape")[:-1]
         self.top = (home.root.resolve() / up).resolve()
-        self.own = home.root.resolve().relative_to(self.top).as_posix()
+        self.own = self.root_of(home)
         listed = entries(self.top, revision)
         #: files by their paths from the top; links and repositories of their own are none
         self.entries = {path: one for path, one in listed.items() if one.mode not in _KINDS}
@@ -123,6 +123,9 @@ class Governed:
 
     def project(self, root: str) -> Project:
         return Project(self.top if root == "." else self.top / root)
+
+    def root_of(self, home: Project) -> str:
+        return home.root.resolve().relative_to(self.top).as_posix()
 
     def new_roots(self, place: str) -> list[str]:
         """The roots of now that had no lock then, are not the one at hand, and have a file at this place."""

@@ -121,10 +121,9 @@ def nothing() -> None:
     Path("specs/a.yaml").unlink()
 
 
-@pytest.mark.parametrize("file", ["specs/b.yaml", "specs/b.json", "deep/er/b.yaml"])
-@pytest.mark.parametrize("stays", [a_stub_without_a_name, nothing])
+@pytest.mark.parametrize(("stays", "file"), [(a_stub_without_a_name, "specs/b.json"), (nothing, "deep/er/b.yaml")])
 def test_a_bound_goes_with_what_takes_the_place_of_its_spec(
-    whole: Repository, file: str, stays: Callable[[], None]
+    whole: Repository, stays: Callable[[], None], file: str
 ) -> None:
     stays()
     shutil.rmtree("generated/a")
@@ -172,10 +171,7 @@ def test_two_roots_that_become_one_and_one_that_becomes_two(whole: Repository) -
     assert told(1, "one/specs/a.yaml") == {"a/spec", "acme/lab/few", "acme/lab/more"}
 
 
-LINKS = ["generated", "generated/a", "generated/a/plan.lock", "policies", "policies/acme/lab", "specs", "specs/a.yaml"]
-
-
-@pytest.mark.parametrize("place", [*LINKS, "waivers", "waivers/WV-0001.yaml"])
+@pytest.mark.parametrize("place", ["generated", "policies/acme/lab", "specs/a.yaml", "waivers/WV-0001.yaml"])
 def test_nothing_governs_by_a_link(whole: Repository, place: str) -> None:
     shutil.move(place, "elsewhere")
     Path(place).symlink_to(Path("elsewhere").resolve())
