@@ -209,7 +209,7 @@ class Evaluation(Nodes):
                     name,
                     "write_gguf",
                     {"weights": way.params.weights},
-                    {"checkpoint": whose, **words},
+                    {"checkpoint": whose, "dataset": self._rows(), **words},
                     origin=way.pointer,
                 )
             return {"model": f"step:{name}#gguf", **words}

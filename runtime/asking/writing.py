@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,11 +17,13 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from runtime.contract import BrokenEvidence, Context, Refusal, gguf_model, gguf_words
+from runtime.asking import cuts, modelfile
+from runtime.contract import BrokenEvidence, Context, Refusal, gguf_model, gguf_words, templates
 from runtime.machine import durable
+from runtime.models import tokenizer as tokenizers
 from runtime.steps.write_gguf import WriteGgufParams
 
-FILE = "model.gguf"
+FILE, WORDS = "model.gguf", "words.json"
 _Array: TypeAlias = np.ndarray[Any, Any]
 _TYPES = {
     "f16": gguf.LlamaFileType.MOSTLY_F16,
@@ -61,7 +64,7 @@ def write_gguf(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context)
     path = ctx.scratch / FILE
     writer = gguf.GGUFWriter(str(path), architecture)
     _keys(writer, shape, float(rotation.get("rope_theta", 10000.0)), params)
-    _words(writer, takes["tokenizer"], int(config["vocab_size"]))
+    words = _words(writer, takes, int(config["vocab_size"]), int(config["max_position_embeddings"]))
     for name, (place, extents, turned) in gguf_model.places(architecture, shape):
         tensor = tensors.pop(place, None)
         if tensor is None or tuple(tensor.shape) != extents:
@@ -78,7 +81,23 @@ def write_gguf(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context)
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    durable.copy(path, ctx.out("gguf") / FILE)
+    out = ctx.out("gguf")
+    durable.copy(path, out / FILE)
+    if words.modelfile.text:
+        durable.write(out / modelfile.FILE, words.modelfile.text)
+    durable.write(out / WORDS, json.dumps(words.to_json(), indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    ctx.say(f"llama.cpp cuts text by {words.cut.name or 'no rule as its tokenizer does'}")
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What the file says of its tokenizer, and what of it is proven."""
+
+    cut: cuts.Cut
+    modelfile: modelfile.Made
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema_version": "1.0", **self.cut.to_json(), "modelfile_lacks": self.modelfile.lacks}
 
 
 def _unfit(why: str) -> Refusal:
@@ -114,17 +133,18 @@ def _keys(writer: gguf.GGUFWriter, shape: Mapping[str, Any], theta: float, param
     writer.add_file_type(_TYPES[params.weights])
 
 
-def _words(writer: gguf.GGUFWriter, tokenizer: Path, width: int) -> None:
-    """The tokens, so that the file is whole. Who asks here gives ids; a text is cut by the rule that is named, which is
-    that of the tokenizer where llama.cpp has it, and else its plainest."""
+def _words(writer: gguf.GGUFWriter, takes: Mapping[str, Path], width: int, context: int) -> _Words:
+    """The tokens, the chat template, and the rule by which llama.cpp gives the tokenizer's own ids. Who asks here gives
+    ids; where no rule does, the file names its plainest, and `words.json` says so."""
+    tokenizer = takes["tokenizer"]
     words, special = _json(tokenizer / "tokenizer.json"), _json(tokenizer / "contract.json")["special"]
     vocabulary: dict[str, int] = dict(words["model"]["vocab"])
     added = {int(one["id"]): one for one in words["added_tokens"]}
     texts = {number: text for text, number in vocabulary.items()} | {i: str(one["content"]) for i, one in added.items()}
     kinds = {i: gguf_words.CONTROL if one["special"] else gguf_words.USER_DEFINED for i, one in added.items()}
-    cut = next((name for name, rule in gguf_words.CUTS.items() if rule == words.get("pre_tokenizer")), "gpt-2")
+    cut = cuts.found(words, takes["dataset"])
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(cut)
+    writer.add_tokenizer_pre(cut.name or "gpt-2")
     writer.add_token_list([texts.get(i, f"<unused-{i}>") for i in range(width)])
     writer.add_token_types([kinds.get(i, gguf_words.NORMAL if i in texts else gguf_words.UNUSED) for i in range(width)])
     merges = [one if isinstance(one, str) else " ".join(one) for one in words["model"].get("merges") or []]
@@ -133,7 +153,12 @@ def _words(writer: gguf.GGUFWriter, tokenizer: Path, width: int) -> None:
     writer.add_bos_token_id(int(special["bos"]["id"]))
     writer.add_eos_token_id(int(special["eos"]["id"]))
     writer.add_pad_token_id(int(special["pad"]["id"]))
+    # a chat template writes the beginning itself
     writer.add_add_bos_token(False)
+    writer.add_chat_template(templates.chat_template(tokenizer) or "")
+    opened = tokenizers.load(tokenizer)
+    stops = [texts[one] for one in opened.stop_ids]
+    return _Words(cut, modelfile.of(opened, str(special["bos"]["text"]), stops, context, FILE))
 
 
 def _rows(tensor: torch.Tensor, turned: int) -> _Array:

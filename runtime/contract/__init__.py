@@ -107,7 +107,8 @@ KINDS: Mapping[str, str] = {
     "has compared them",
     "times": "times.jsonl: how many seconds each lot took, by runner",
     "onnx": "contract.json, <function>.onnx, one per function, and weights.bin, which they share",
-    "gguf": "model.gguf: the checkpoint as llama.cpp reads it, its weights in float16 or float32",
+    "gguf": "model.gguf (the checkpoint as llama.cpp reads it), words.json (by which rule llama.cpp gives the "
+    "tokenizer's own ids for a text, if by any), and a Modelfile where the chat template has a form in Ollama's",
     "report": "report.json in the common envelope (runtime/contract/report.py)",
 }
 

@@ -50,6 +50,15 @@ _NORMALIZERS: Mapping[str, Json] = {"qwen2": {"type": "NFC"}}
 _WHOLE = frozenset({"llama-bpe"})
 
 
+def cutting(name: str, model: Json) -> Json:
+    """The parts of tokenizer.json that a rule decides: normalizer, pre_tokenizer, and what its `model` keeps whole."""
+    return {
+        "normalizer": _NORMALIZERS.get(name),
+        "pre_tokenizer": CUTS[name],
+        "model": {**model, "ignore_merges": name in _WHOLE},
+    }
+
+
 class Unsupported(Exception):
     """A whole file holds what cannot be carried over exactly; `action` is the way out."""
 
@@ -76,14 +85,15 @@ def _bytes(header: Header) -> Json:
         raise Unsupported(f"its tokenizer {said} (tokenizer.ggml.pre); known are {', '.join(CUTS)}")
     texts, types = tokens(header), token_types(header)
     vocabulary = {text: number for number, text in enumerate(texts)}
-    model = {"unk_token": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": cut in _WHOLE}
+    model = {"unk_token": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False}
+    parts = cutting(cut, {**_BPE, **model, "vocab": vocabulary, "merges": _merges(header, vocabulary)})
     return {
         **_plain(texts, types),
-        "normalizer": _NORMALIZERS.get(cut),
-        "pre_tokenizer": CUTS[cut],
+        "normalizer": parts["normalizer"],
+        "pre_tokenizer": parts["pre_tokenizer"],
         "post_processor": _around(header, texts, {"bos": False, "eos": False}),
         "decoder": {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True},
-        "model": {**_BPE, **model, "vocab": vocabulary, "merges": _merges(header, vocabulary)},
+        "model": parts["model"],
     }
 
 

@@ -19,9 +19,9 @@ def run(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context) -> Non
 
 STEP = Step(
     name="write_gguf",
-    version=1,
+    version=2,
     params=WriteGgufParams,
-    takes={"checkpoint": Port(kind="checkpoint"), "tokenizer": Port(kind="tokenizer")},
+    takes={"checkpoint": Port(kind="checkpoint"), "tokenizer": Port(kind="tokenizer"), "dataset": Port(kind="dataset")},
     gives={"gguf": Port(kind="gguf")},
     backend="gguf",
     run=run,

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer as Backend
 
-from runtime.asking import llama
+from runtime.asking import cuts, llama, writing
 from runtime.asking.writing import write_gguf
 from runtime.contract import Refusal, Unavailable, gguf_model
 from runtime.contract.asked import Asked
@@ -123,6 +124,38 @@ def test_what_it_says_is_what_torch_says(takes: dict[str, Path], tmp_path: Path)
         assert math.isclose(mine.log_probability, its.log_probability, abs_tol=3e-2)
     assert runner.weigh(prompts[0], [5], [1, 2]) == pytest.approx(torch_runner.weigh(prompts[0], [5], [1, 2]), abs=3e-2)
     assert runner.spell(70) == torch_runner.spell(70)
+
+
+@needs_llama
+def test_llama_cpp_gives_the_tokenizer_s_own_ids_where_the_file_says_so(takes: dict[str, Path], tmp_path: Path) -> None:
+    import llama_cpp
+
+    folder = written(takes, "f32", tmp_path)
+    said = json.loads((folder / writing.WORDS).read_text())
+    # no merge was learnt across what is coarser in it than the own cut
+    assert said["cut"] == "gpt-2"
+    assert said["different"] == 0
+    assert said["texts"] > len(cuts.HARD)
+    opened = llama_cpp.Llama(str(folder / llama.FILE), vocab_only=True, verbose=False)
+    own = Backend.from_file(str(takes["tokenizer"] / "tokenizer.json"))
+    for text in [*cuts.HARD, *QUESTIONS]:
+        found = opened.tokenize(text.encode(), add_bos=True, special=False)
+        assert found == own.encode(text, add_special_tokens=False).ids, text
+    assert opened.metadata["tokenizer.chat_template"] == (takes["tokenizer"] / "chat_template.jinja").read_text()
+
+
+def test_a_cut_that_differs_on_one_text_is_not_named(takes: dict[str, Path]) -> None:
+    words = json.loads((takes["tokenizer"] / "tokenizer.json").read_text())
+    assert cuts.found(words, takes["dataset"]).name == "gpt-2"
+    # three digits together, as no rule that is known cuts them beside these letters
+    cut = {"type": "Split", "pattern": {"Regex": r"\p{L}+|\p{N}{1,3}|\s+"}, "behavior": "Isolated", "invert": False}
+    whole = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    other = {**words, "pre_tokenizer": {"type": "Sequence", "pretokenizers": [cut, whole]}}
+    found = cuts.found(other, takes["dataset"])
+    assert (found.name, bool(found.nearest)) == ("", True)
+    assert 0 < found.different <= found.texts
+    pieces = cuts.found({**words, "model": {**words["model"], "byte_fallback": True}}, takes["dataset"])
+    assert (pieces.name, pieces.nearest) == ("", "")
 
 
 @needs_llama
