@@ -9,13 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kcompiler import lock as locks
 from kcompiler.audit import records
 from kcompiler.deliver.card import card
-from kcompiler.deliver.choose import CHECKPOINT_FILE, Chosen, Undeliverable, chosen, conversions, precisions
+from kcompiler.deliver.choose import (
+    CHECKPOINT_FILE,
+    Chosen,
+    Form,
+    Undeliverable,
+    chosen,
+    conversions,
+    forms,
+    precisions,
+)
 from kcompiler.deliver.sbom import sbom
 from kcompiler.plan import APPLY
 from kcompiler.project import Project
@@ -35,6 +45,8 @@ Describe = Callable[[Path, Sequence[str]], Mapping[str, Any]]
 _GENERATION, _TOKENIZER, _TEMPLATE = "generation_config.json", "tokenizer.json", "chat_template.jinja"
 #: what a tokenizer artifact says of its own chat template: among others, which tokens end an answer
 _CHAT = "chat.json"
+#: what a GGUF artifact says of its words
+_WORDS = "words.json"
 _HOSTS = {"hosts/python/host.py": "python.txt", "hosts/swift/Host.swift": "swift.txt"}
 
 
@@ -68,6 +80,7 @@ def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, desc
     # what the machine says of its artifacts stands in the one contract.json of the delivery
     del huggingface[delivery.CONTRACT]
     found |= {f"{HUGGINGFACE}/{path}": item for path, item in huggingface.items()}
+    others = [_packed(home, one, found) for one in forms(made, used, verdict, parts)]
     found |= {f"{EVIDENCE}/reports/{key}.json": _item(data) for key, data in given.items() if key != APPLY}
     found[f"{EVIDENCE}/run.json"] = _item(given[APPLY])
     found[f"{EVIDENCE}/verdict.json"] = _item(text)
@@ -83,7 +96,7 @@ def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, desc
     folder = _place(home, parts.package)
     contract = _contract(name, folder, describe(folder, variants), variants, found, hex_of(verdict["lock"]))
     found[delivery.CONTRACT] = _item(delivery.dump(contract))
-    found["README.md"] = _item(card(contract, parts, reports, verdict))
+    found["README.md"] = _item(card(contract, parts, reports, verdict, others))
     trees = {one.path: one.sha256 for one in contract.packages}
     found["sbom.cdx.json"] = _item(sbom(made, spec, contract.plan_sha256, trees))
     found |= {path: _item((Path(__file__).parent / "hosts" / name).read_bytes()) for path, name in _HOSTS.items()}
@@ -126,6 +139,19 @@ def _artifact(home: Project, artifact: str) -> dict[str, Item]:
     if digest.of_value(entries, "kc.tree.v1") != artifact:
         raise BrokenEvidence("the artifact is not what was stored", subject=home.shown(folder))
     return {one["path"]: Item(source=folder / one["path"], sha256=hex_of(one["digest"])) for one in entries}
+
+
+def _packed(home: Project, form: Form, into: dict[str, Item]) -> Form:
+    """Puts the files of another form into a delivery, unless something speaks against it; the form with what does."""
+    if form.lacks:
+        return form
+    items = _artifact(home, form.artifact)
+    # what the machine says of its artifacts stands in the one contract.json of the delivery
+    items.pop(delivery.CONTRACT, None)
+    if _WORDS in items and not _json(items[_WORDS])["cut"]:
+        return replace(form, lacks="llama.cpp has no rule here that gives the tokenizer's own ids for every text")
+    into |= {f"{form.folder}/{path}": item for path, item in items.items()}
+    return form
 
 
 def _json(item: Item) -> Any:

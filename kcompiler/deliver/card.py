@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kcompiler.deliver.choose import Chosen
+from kcompiler.deliver.choose import Chosen, Form
 from kcompiler.render.human_run import datums
 from runtime.contract.delivery import Contract
 
@@ -36,9 +36,14 @@ print(words.decode(model.generate(**ids)[0, ids["input_ids"].shape[1] :], skip_s
 
 
 def card(
-    contract: Contract, chosen: Chosen, reports: Mapping[str, Mapping[str, Any]], verdict: Mapping[str, Any]
+    contract: Contract,
+    chosen: Chosen,
+    reports: Mapping[str, Mapping[str, Any]],
+    verdict: Mapping[str, Any],
+    others: Sequence[Form] = (),
 ) -> str:
-    """The text; `reports` maps a step to its report, and only the steps of `chosen` are spoken of."""
+    """The text; `reports` maps a step to its report, and only the steps of `chosen` are spoken of. `others` are further
+    forms of the model, packed or not."""
     about = {key: report for key, report in sorted(reports.items()) if report["step"] in chosen.steps}
     parts = [
         f"# {_text(contract.name)}\n",
@@ -49,6 +54,7 @@ def card(
         "`contract.json` is what an app needs: functions, shapes, types, cache, stop tokens.\n",
         "## Packages\n",
         *_packages(about[chosen.convert], contract),
+        *_others(others),
         "## How near the packages are to the checkpoint\n",
         *_parity(about[chosen.verify]),
         "## What it was judged on\n",
@@ -131,6 +137,23 @@ def _packages(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     forms = Counter(" ".join(_text(part) for part in _form(one)) for one in data["requested"])
     yield "Stored: " + ", ".join(f"{count} tensors as {form}" for form, count in sorted(forms.items())) + ". "
     yield f"Made for {_text(data['deployment'])} and later.\n"
+
+
+#: kind of another form → how it is used
+_FORMS: Mapping[str, str] = {
+    "onnx": "one file for each function and one of weights, for onnxruntime and for looking closer",
+    "gguf": "for llama.cpp; where there is a Modelfile, `ollama create NAME -f Modelfile` in that folder",
+}
+
+
+def _others(forms: Sequence[Form]) -> Iterator[str]:
+    """What else of the model is here, and what was made and is not."""
+    if forms:
+        rows = [
+            [f"`{one.folder}/`" if not one.lacks else "left out", one.kind, one.lacks or _FORMS[one.kind]]
+            for one in forms
+        ]
+        yield from _table(["other form", "kind", "use"], rows)
 
 
 #: datum of the report on parity → its column

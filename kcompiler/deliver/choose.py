@@ -9,6 +9,8 @@ from typing import Any
 PARITY, CHECKPOINT_FILE = "coreml.parity", "training.json"
 #: precision of a package by how much it is to be delivered first
 PRECISIONS = ("quantized", "fp16")
+#: kind of an artifact that is the same student in another form → the report that says what it computes
+FORMS: Mapping[str, str] = {"onnx": "onnx.parity", "gguf": "parity"}
 #: kinds of what a step leaves that only judges
 _LEFT = ("report", "items", "times")
 
@@ -30,6 +32,9 @@ class Chosen:
     package: str
     checkpoint: str
     tokenizer: str
+    #: the references of the exported program and of the checkpoint it was exported from
+    program: str
+    student: str
     #: every step that the package is made of, and those that judged it or its checkpoint
     steps: frozenset[str]
 
@@ -56,9 +61,9 @@ def chosen(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]], co
     export = steps[program]
     kinds = {}
     for reference in export["takes"].values():
-        if reference.startswith("step:"):
+        if kind := _kind(steps, reference):
             step, port = reference.removeprefix("step:").split("#")
-            kinds[steps[step]["gives"][port]["kind"]] = records[step]["gives"][port]["digest"]
+            kinds[kind] = records[step]["gives"][port]["digest"]
     if missing := sorted({"checkpoint", "tokenizer"} - kinds.keys()):
         raise Undeliverable(f"`{program}` takes no {missing[0]}", "export a checkpoint with its tokenizer")
     made = _ancestors(steps, convert)
@@ -69,6 +74,8 @@ def chosen(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]], co
         package=records[convert]["gives"][_port(steps[convert], "package")]["digest"],
         checkpoint=kinds["checkpoint"],
         tokenizer=kinds["tokenizer"],
+        program=next(one for one in steps[convert]["takes"].values() if one.startswith("step:")),
+        student=next(one for one in export["takes"].values() if _kind(steps, one) == "checkpoint"),
         steps=frozenset(made | _judging(steps, package, about)),
     )
 
@@ -77,7 +84,7 @@ def precisions(report: Mapping[str, Any], verdict: Mapping[str, Any], verify: st
     """The variants that were compared and are gated, what ships first. Raises Undeliverable when no rule looked."""
     compared = {str(variant.get("variant")) for variant in report["data"]["variants"]}
     gates = [one for one in verdict["outcomes"] if one["step"] == verify and one["mode"] == "block"]
-    if not gates or any(one["outcome"] != "pass" for one in gates):
+    if not any(map(_of_data, gates)) or any(one["outcome"] != "pass" for one in gates):
         raise Undeliverable(
             f"no blocking rule of this plan is about `{verify}`: nothing says that the packages are the checkpoint",
             "add caws/core to `policies`, then kcompiler apply",
@@ -86,6 +93,70 @@ def precisions(report: Mapping[str, Any], verdict: Mapping[str, Any], verify: st
     if not found:
         raise Undeliverable(f"`{verify}` compared no package", "kcompiler apply")
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """Another form of the same student: `folder` in the delivery, and why it is left out ("" where it is not)."""
+
+    kind: str
+    step: str
+    artifact: str
+    folder: str
+    lacks: str = ""
+
+
+def forms(
+    lock: Mapping[str, Any],
+    records: Mapping[str, Mapping[str, Any]],
+    verdict: Mapping[str, Any],
+    found: Chosen,
+) -> list[Form]:
+    """The ONNX and GGUF files of the exported program or its checkpoint, each with whether a blocking rule judged what
+    it computes: what nobody compared is not handed over."""
+    steps = {step["id"]: step for step in lock["steps"]}
+    whose = {found.program, found.student}
+    made = []
+    for name, step in steps.items():
+        for kind in FORMS:
+            port = _port(step, kind)
+            if not port or not whose & set(step["takes"].values()):
+                continue
+            judged = _judged(verdict, _after(steps, name), FORMS[kind])
+            made.append(
+                Form(
+                    kind=kind,
+                    step=name,
+                    artifact=records[name]["gives"][port]["digest"],
+                    folder=kind if kind == "onnx" else f"{kind}/{name.removeprefix(f'{kind}-')}",
+                    lacks="" if judged else "no blocking rule of this plan is about what it computes",
+                )
+            )
+    return made
+
+
+def _judged(verdict: Mapping[str, Any], steps: set[str], report: str) -> bool:
+    """Whether blocking rules looked at the data of such a report of these steps, and all of them passed."""
+    found = [
+        one["outcome"]
+        for one in verdict["outcomes"]
+        if one["step"] in steps and one["report"] == report and one["mode"] == "block" and _of_data(one)
+    ]
+    return bool(found) and all(one == "pass" for one in found)
+
+
+def _of_data(outcome: Mapping[str, Any]) -> bool:
+    """Rules about every report look at who made it, and at nothing it says."""
+    return str(outcome["pointer"]).startswith("/data/")
+
+
+def _after(steps: Mapping[str, Mapping[str, Any]], start: str) -> set[str]:
+    """Every step that takes what a step gave, or what such a step gave."""
+    found = {start}
+    for name, step in steps.items():  # in the order of the lock: what is taken was given before
+        if any(_of([one]) in found for one in step["takes"].values() if one.startswith("step:")):
+            found.add(name)
+    return found - {start}
 
 
 def _judging(steps: Mapping[str, Mapping[str, Any]], package: str, about: set[str]) -> set[str]:
@@ -100,6 +171,14 @@ def _judging(steps: Mapping[str, Mapping[str, Any]], package: str, about: set[st
         if only and joins and packages <= {package}:
             found.add(name)
     return found
+
+
+def _kind(steps: Mapping[str, Mapping[str, Any]], reference: str) -> str:
+    """What kind of artifact a step gives by that reference; "" for an input."""
+    if not reference.startswith("step:"):
+        return ""
+    step, port = reference.removeprefix("step:").split("#")
+    return str(steps[step]["gives"][port]["kind"])
 
 
 def _port(step: Mapping[str, Any], kind: str) -> str:

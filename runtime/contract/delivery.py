@@ -5,6 +5,7 @@ A delivery is a folder that stands alone:
     contract.json      this
     packages/          <precision>.mlpackage
     huggingface/       config, safetensors, tokenizer, chat template, generation config
+    onnx/  gguf/       the same model in other forms, where the plan made and judged them
     evidence/          plan.lock, verdict.json, run.json, reports/
     hosts/             one short example per language
     README.md  sbom.cdx.json  SHA256SUMS
