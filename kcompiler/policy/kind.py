@@ -82,13 +82,15 @@ class Read:
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with the text at `key` of the params, at character `at` of it. `rule` is one word for why."""
+    """What is wrong with the text at `key` of the params, at character `at` of it. `rule` is one word for why; `sure`:
+    such a rule is refused, else it is told."""
 
     key: str
     rule: str
     message: str
     at: int
     advice: str = ""
+    sure: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,6 +89,7 @@ def _faulty(tree: source.Tree, fault: Fault) -> Diagnostic:
     return at(
         place,
         code=_FAULTS.get(fault.rule, "KC6040"),
+        severity="error" if fault.sure else "warning",
         summary=fault.message,
         file=tree.file_of(pointer),
         pointer=pointer,

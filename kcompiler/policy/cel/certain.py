@@ -77,10 +77,11 @@ _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _ALWAYS = ("value", "unit", "tag")
 
 
-def truths(typed: Typed, *, filled: bool = False) -> frozenset[bool]:
-    """Which of true and false an expression of type bool can come to; both where that is not decided. `filled`: where
-    nothing is empty of which it asks what holds of every element as it is, so that what only asks that is seen."""
-    return _possible(typed.types, typed.tree, filled)
+def truths(typed: Typed, node: Node | None = None, *, filled: bool = False) -> frozenset[bool]:
+    """Which of true and false an expression of type bool, or a part of it, can come to; both where that is not decided.
+    `filled`: where nothing is empty of which it asks what holds of every element as it is, or of none, so that what
+    only asks that is seen."""
+    return _possible(typed.types, typed.tree if node is None else node, filled)
 
 
 def _possible(types: Mapping[Node, Type], node: Node, filled: bool) -> frozenset[bool]:
@@ -236,7 +237,7 @@ class _Parts:
     def _macro(self, node: Macro) -> Formula:
         body = _possible(self.types, node.body, self.filled)
         size = self._size_of(node.of)
-        if self.filled and body == {True} and node.macro != "exists_one":
+        if self.filled and len(body) == 1 and node.macro != "exists_one":
             self.vain |= {key for key in size.of if isinstance(key, tuple) and key[0] == "size"}
         if node.macro == "all" and body == {True}:
             return _constant(True)

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import Field
 
 from kcompiler.policy import cel, path, shape
-from kcompiler.policy.cel.certain import truths
+from kcompiler.policy.cel import vacuous
 from kcompiler.policy.cel.evaluate import At, Run
 from kcompiler.policy.cel.syntax import Binary, Call, Literal, Node, Unary
 from kcompiler.policy.cel.types import BOOL, Thing, Type, said
@@ -82,25 +82,28 @@ def faults(params: Params, kind: str, fixed: Fixed = UNFIXED) -> Iterator[Fault]
         yield Fault("that", refused.rule, refused.message, refused.at, refused.advice)
 
 
+#: whether a report makes a part false → why it asks nothing
+_IDLE = {
+    "never": "no report can make this false",
+    "empty": "only a report that holds nothing there can make this false",
+    "tried": "no report makes this false, of all that were tried",
+    "doubtful": "no report was found that makes this false",
+}
+
+
 def idle(params: Params, about: Sequence[str]) -> Fault | None:
-    """That the expression is true of every report."""
-    every = [_compiled(params.that, kind, params.of) for kind in about]
-    if not all(truths(one, filled=True) == {True} for one in every):
+    """That the expression is true of every report, or a part of it is."""
+    found = vacuous.idle([_compiled(params.that, kind, params.of) for kind in about])
+    if found is None:
         return None
-    if not all(truths(one) == {True} for one in every):
-        return Fault(
-            "that",
-            "idle",
-            "only a report that holds nothing there can make this false",
-            0,
-            "ask what can be otherwise; that it holds something is asked by `kind: presence` or `size(…) >= 1` alone",
-        )
+    part = "" if found.whole else "; this part of the rule asks nothing"
     return Fault(
         "that",
         "idle",
-        "no report can make this false",
-        0,
-        "ask what can be otherwise; that something was measured at all is asked by `kind: presence`",
+        f"{_IDLE[found.part.how]}{part}",
+        0 if found.whole else found.part.node.at,
+        "ask what can be otherwise; that it holds something is asked by `kind: presence` or `size(…) >= 1` alone",
+        sure=found.alone and found.part.how != "doubtful",
     )
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
+import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kcompiler import diagnostic
-from kcompiler.policy import cases, kinds
+from kcompiler.policy import cases, kinds, shape
+from kcompiler.policy.cel.types import ListOf, Scalar, Thing, Type
 from runtime.contract import report as facts
 from runtime.contract.statistics import rates
 from tests.unit.kcompiler.policy.test_load import RULE, lab
@@ -19,6 +23,7 @@ from tests.unit.kcompiler.policy.test_load import RULE, lab
 SAMPLE = json.loads((Path(__file__).parent / "asserted.json").read_text(encoding="utf-8"))
 ROWS, STUDENT = "report.rows.value", "report.runners.student"
 RIGHT, TOOLS, FAILED = f"{STUDENT}.right", f"{STUDENT}.by_tool", f"{STUDENT}.failed_examples"
+ROWS_N = f"{STUDENT}.precision.n"
 #: kind of report, expression
 ALWAYS = [
     ("eval.tool_use", f"{ROWS} >= 0 || true"),
@@ -78,6 +83,32 @@ ALWAYS = [
     ("eval.tool_use", f"{TOOLS}.exists(t, {TOOLS}[t].exact_call.value <= 1.0) && size({TOOLS}) != 0"),
     ("eval.tool_use", f"{RIGHT}.k * {RIGHT}.k >= {RIGHT}.k"),
     ("eval.tool_use", f"{RIGHT}.n * {RIGHT}.n - {RIGHT}.n + 1 > 0"),
+    ("eval.tool_use", f"{RIGHT}.k * {RIGHT}.k * {RIGHT}.k >= {RIGHT}.k"),
+    ("eval.tool_use", f"{RIGHT}.k * {RIGHT}.k <= {RIGHT}.n * {RIGHT}.n"),
+    ("eval.tool_use", f"{RIGHT}.k * {ROWS_N} <= {RIGHT}.n * {ROWS_N}"),
+    ("eval.tool_use", f"({RIGHT}.n - {RIGHT}.k) * {RIGHT}.k >= 0"),
+    ("eval.tool_use", f"{RIGHT}.k % 2 < 2"),
+    ("eval.tool_use", f"{RIGHT}.value >= 0.5 || 2 * {RIGHT}.k < {RIGHT}.n"),
+    ("eval.tool_use", f"!({RIGHT}.value > 1.0 || {RIGHT}.k > {RIGHT}.n)"),
+    ("eval.tool_use", f"size({TOOLS}) >= 1 && !{TOOLS}.all(t, {TOOLS}[t].exact_call.value > 1.0)"),
+    ("eval.tool_use", f"!(size({TOOLS}) == 0) && !{TOOLS}.exists(t, {TOOLS}[t].exact_call.value > 1.0)"),
+    (
+        "eval.tool_use",
+        f"!(size({TOOLS}) == 0 || {TOOLS}.exists(t, !({TOOLS}[t].exact_call.k <= {TOOLS}[t].exact_call.n)))",
+    ),
+    (
+        "eval.tool_use",
+        f"{TOOLS}.exists(t, {TOOLS}[t].exact_call.k <= {TOOLS}[t].exact_call.n) && size({TOOLS}) < 100000",
+    ),
+    ("eval.tool_use", f"size({TOOLS}) >= 2 && {TOOLS}.all(t, {TOOLS}[t].exact_call.value >= 0)"),
+    ("eval.tool_use", f"size({TOOLS}) >= 1 && size({TOOLS}.filter(t, {TOOLS}[t].exact_call.value > 1.0)) == 0"),
+    ("eval.tool_use", f"size({TOOLS}) >= 1 && {TOOLS}.all(t, size(t) > 0)"),
+    ("eval.answers", "size(report.validity) >= 1 && report.validity.map(k, report.validity[k].value)[0] <= 1.0"),
+    (
+        "start",
+        "report.inputs.missing.value * report.inputs.missing.value <= "
+        "report.inputs.all.value * report.inputs.all.value",
+    ),
     ("start", "report.attempt.value >= 1"),
     ("start", "report.attempt.value > 0 && report.inputs.missing.value >= 0"),
     ("start", "report.inputs.missing.value <= report.inputs.all.value"),
@@ -94,7 +125,6 @@ ALWAYS = [
 HONEST: list[tuple[str, dict[str, Any]]] = [
     (f"{ROWS} >= 1", {"/rows": 0}),
     (f"{ROWS} > 0", {"/rows": 0}),
-    (f"{ROWS} >= 0 && {RIGHT}.value > 0.5", {"/runners/student/right": (1, 90)}),
     (f"{ROWS} >= 0 || {RIGHT}.value > 0.5 ? {RIGHT}.n >= 90 : true", {"/runners/student/right": (80, 80)}),
     (f"false || {ROWS} >= 90", {"/rows": 89}),
     (f"{ROWS} == report.eligible.value + report.controls.value", {"/rows": 91}),
@@ -105,11 +135,6 @@ HONEST: list[tuple[str, dict[str, Any]]] = [
     (f"{RIGHT}.k >= 1", {"/runners/student/right": (0, 90)}),
     (f"{RIGHT}.n >= 2", {"/runners/student/right": (1, 1)}),
     (f"size({TOOLS}) >= 1", {"/runners/student/by_tool": {}}),
-    (f"size({TOOLS}) >= 2 && {TOOLS}.all(t, {TOOLS}[t].exact_call.value >= 0)", {"/runners/student/by_tool": {}}),
-    (
-        f"size({TOOLS}) >= 1 && {TOOLS}.all(t, {TOOLS}[t].exact_call.value >= 0) && {ROWS} > 5",
-        {"/rows": 5},
-    ),
     (f"{TOOLS}.exists(t, {TOOLS}[t].exact_call.value >= 2.0) || {ROWS} > 5", {"/rows": 5}),
     (f"{TOOLS}.exists(t, {TOOLS}[t].exact_call.k < {TOOLS}[t].exact_call.n)", {"/runners/student/by_tool": {}}),
     (f"{RIGHT}.k * {RIGHT}.k > {RIGHT}.k", {"/runners/student/right": (1, 90)}),
@@ -152,6 +177,15 @@ HONEST: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+#: expression that asks something beside a part that asks nothing, and that part
+PARTLY = [
+    (f"{ROWS} >= 0 && {RIGHT}.value > 0.5", f"{ROWS} >= 0"),
+    (f"{RIGHT}.value > 0.5 && !({RIGHT}.k > {RIGHT}.n)", f"{RIGHT}.k > {RIGHT}.n"),
+    (f"size({TOOLS}) >= 1 && {TOOLS}.all(t, {TOOLS}[t].exact_call.value >= 0) && {ROWS} > 5", f"{TOOLS}.all"),
+    (f"{RIGHT}.value > 0.9 ? {ROWS} >= 0 : false", f"{ROWS} >= 0"),
+]
+
+
 def judged(that: str, change: dict[str, Any]) -> str:
     report = copy.deepcopy(SAMPLE)
     for pointer, value in change.items():
@@ -176,6 +210,14 @@ def test_an_expression_that_some_report_makes_false_is_a_rule(
 ) -> None:
     assert lab(tmp_path, rule=rule("assert", {"that": that})).problems == ()
     assert judged(that, change) == "fail"
+
+
+@pytest.mark.parametrize(("that", "part"), PARTLY)
+def test_a_part_that_asks_nothing_is_told_at_its_place(tmp_path: Path, that: str, part: str) -> None:
+    (found,) = lab(tmp_path, rule=rule("assert", {"that": that})).problems
+    assert (found.code, found.severity) == ("KC6060", "warning")
+    assert f"here: `{part[:20]}" in found.label
+    assert "this part of the rule asks nothing" in found.summary
 
 
 @pytest.mark.parametrize(
@@ -290,10 +332,100 @@ def test_what_is_called_always_true_is_true_of_every_rate() -> None:
     reports = [{**SAMPLE, "data": copy.deepcopy(SAMPLE["data"])} for _ in range(len(SIZES))]
     for report, (k, n) in zip(reports, SIZES, strict=True):
         cases.apply(report["data"], {"/runners/student/right": rates.rate(k, n)}, [])
-    for _ in range(120):
+    for _ in range(40):
         one = f"{_term(rng)} {rng.choice(('<=', '>=', '<', '>', '=='))} {_term(rng)}"
         params = kind.params.model_validate({"that": there + one})
         if not list(kind.faults(params, "eval.tool_use", {})) and kind.idle(params, ["eval.tool_use"]):
             seen += 1
             assert "fail" not in {kind.judge(params, report, None, None).word for report in reports}, one
-    assert seen > 10
+    assert seen > 3
+
+
+def _number(rng: random.Random, depth: int, datum: str) -> str:
+    if depth and rng.random() < 0.55:
+        return f"({_number(rng, depth - 1, datum)} {rng.choice('+-*')} {_number(rng, depth - 1, datum)})"
+    own = [f"{one}.value" for one in (RIGHT, datum)] + [
+        f"double({one}.{name})" for one in (RIGHT, datum) for name in "kn"
+    ]
+    return rng.choice([*own, ROWS, "0.0", "0.5", "1.0", "2.0"])
+
+
+def _truth(rng: random.Random, depth: int, datum: str = RIGHT) -> str:
+    way = rng.random()
+    if depth and way < 0.25:
+        return f"({_truth(rng, depth - 1, datum)} {rng.choice(('&&', '||'))} {_truth(rng, depth - 1, datum)})"
+    if depth and way < 0.4:
+        return f"!{_truth(rng, depth - 1, datum)}"
+    if depth and way < 0.6 and datum == RIGHT:
+        asked = f"{rng.choice(('', '!'))}{TOOLS}.{rng.choice(('all', 'exists'))}"
+        return f"(size({TOOLS}) >= 1 && {asked}(t, {_truth(rng, depth - 1, f'{TOOLS}[t].exact_call')}))"
+    return f"({_number(rng, 2, datum)} {rng.choice(tuple(_OPS))} {_number(rng, 2, datum)})"
+
+
+_OPS = ("<=", ">=", "<", ">", "==", "!=")
+
+
+def _filled() -> list[dict[str, Any]]:
+    """Reports in which nothing is empty, on a grid."""
+    tool = next(iter(SAMPLE["data"]["runners"]["student"]["by_tool"].values()))
+    some = [[(0, 1)], [(1, 1)], [(1, 2)], [(2, 3), (0, 3)], [(1, 1), (4, 4)]]
+    found = []
+    for right, rows, tools in itertools.product(SIZES[:5], (0, 1, 2, 9), some):
+        report = {**SAMPLE, "data": copy.deepcopy(SAMPLE["data"])}
+        by_tool = {f"t{at}": {**tool, "exact_call": facts.rate(*one)} for at, one in enumerate(tools)}
+        student = {"/runners/student/right": facts.rate(*right), "/runners/student/by_tool": by_tool}
+        cases.apply(report["data"], {"/rows": facts.measured(rows, "row"), **student}, [])
+        found.append(report)
+    return found
+
+
+def test_what_is_refused_no_report_fails_that_is_not_empty() -> None:
+    """Expressions drawn from the whole grammar against brute force; more of them with KCOMPILER_LONG."""
+    rng, kind, seen = random.Random(1), kinds.load("assert"), 0
+    grid = _filled()
+    for _ in range(3000 if os.environ.get("KCOMPILER_LONG") else 40):
+        params = kind.params.model_validate({"that": _truth(rng, 3)})
+        if list(kind.faults(params, "eval.tool_use", {})):
+            continue  # an `exists` under a `!`
+        found = kind.idle(params, ["eval.tool_use"])
+        if found is not None and found.sure:
+            seen += 1
+            assert "fail" not in {kind.judge(params, report, None, None).word for report in grid}, params.that
+    assert seen > 3
+
+
+def _asked(text: str, found: Type | None, guard: str = "", depth: int = 0) -> Iterator[str]:
+    """Of each number, text and flag at a place of a report, and below it, whether it is more than a little, or so."""
+    if found is None or depth > 7:
+        return
+    if isinstance(found, Scalar):
+        said = {"bool": "", "int": " > 3", "double": " > 3.0", "string": f' == "{(*found.words, "a")[0]}"'}
+        if len(found.words) != 1:
+            yield f"{guard}{text}{said[found.name]}"
+    elif isinstance(found, ListOf):
+        below = itertools.islice(_asked(f"e{depth}", found.item, "", depth + 1), 2)
+        yield from (f"{guard}size({text}) >= 1 && {text}.all(e{depth}, {one})" for one in below)
+    elif found.datum:
+        unit = f'{text}.unit == "s" && ' if found.datum == "number" and found.unit == "?" else ""
+        limit = "" if found.datum == "flag" else " > 0.25" if found.counted else " > 1.25"
+        yield f"{guard}{unit}{text}.value{limit}"
+    elif found.keyed:
+        below = itertools.islice(_asked(f"{text}[k{depth}]", found.values(), "", depth + 1), 2)
+        yield from (f"{guard}size({text}) >= 1 && {text}.all(k{depth}, {one})" for one in below)
+    else:
+        for name in sorted({name for one in shape.parts(found.places) for name in one.node.get("properties", ())}):
+            below_ = found.field(name)
+            there = "" if found.always(name) else f"has({text}.{name}) && "
+            if name.isidentifier() and not isinstance(below_, shape.Lost):
+                yield from _asked(f"{text}.{name}", below_, guard + there, depth + 1)
+
+
+@pytest.mark.skipif(not os.environ.get("KCOMPILER_LONG"), reason="KCOMPILER_LONG=1: every place of every report")
+@pytest.mark.parametrize("about", shape.kinds())
+def test_what_is_asked_of_any_place_of_any_report_is_a_rule(about: str) -> None:
+    kind, place = kinds.load("assert"), shape.of_report(about)
+    assert place is not None
+    for one in _asked("report", Thing((place,))):
+        params = kind.params.model_validate({"that": one})
+        assert list(kind.faults(params, about, {})) == [], one
+        assert kind.idle(params, [about]) is None, one
