@@ -14,6 +14,7 @@ from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import (
     PROFILE,
     accounts,
+    begun_otherwise,
     called,
     delta_of,
     exhausted,
@@ -129,7 +130,7 @@ def plan(
         committed,
         entries,
         undecidable(front, home),
-        told(front, home),
+        [*told(front, home), *begun_otherwise(made, home, entries)],
         kept(front, home, made),
         silent(front, home, made),
         where=home.shown(path),

@@ -168,6 +168,30 @@ def begun(made: Mapping[str, Any], home: project.Project, entries: Sequence[Entr
     return {one.step: found[one.key].words(total[one.step]) for one in entries if one.key in found}
 
 
+def begun_otherwise(made: Mapping[str, Any], home: project.Project, entries: Sequence[Entry]) -> list[str]:
+    """What blocks of the rules about the beginning of a step, where the step is used again as it began then: the next
+    apply would find the same."""
+    from runtime.machine import apply as machine
+    from runtime.machine import starting
+
+    again = {starting.key_of(one.step): one for one in entries if one.action == "reuse"}
+    asked = starting.asked(made) & again.keys()
+    if not asked:
+        return []
+    from kcompiler.cli.run import judge_of
+
+    history, _ = machine.look(home.root)
+    texts: dict[str, bytes] = {}
+    for key in asked:
+        texts |= starting.texts(made, again[key].step, history.of_key(again[key].key)[0])
+    return [
+        f"! {one.rule} is {one.outcome} of `{again[one.step].step}`, which is used again as it began: {one.reason}; "
+        f"`apply --force {again[one.step].step}` begins it anew"
+        for one in judge_of(dict(made), home)(texts, asked).outcomes
+        if one.blocks and one.step in asked
+    ]
+
+
 def exhausted(made: Mapping[str, Any], home: project.Project, entries: Sequence[Entry]) -> RefusalLike | None:
     """Which budget of the run is used up, so that the next apply could do nothing of what is left; None for none."""
     from runtime.machine import apply as machine

@@ -20,6 +20,7 @@ from kcompiler.audit import audit, packing, records
 from kcompiler.audit.bundle import audit_bundle
 from kcompiler.cli import _main
 from kcompiler.cli.outcome import Outcome
+from kcompiler.cli.plans import begun_otherwise, delta_of
 from kcompiler.cli.run import judge_of, leave
 from kcompiler.front import compile_spec
 from kcompiler.plan import make
@@ -160,7 +161,10 @@ def test_what_began_under_another_budget_does_not_answer_for_this_one(
     spec.write_text(held.replace(", lab]", "]").replace(was, now))
     assert _main(["apply", str(spec), "--backend", "null"]) == 1
     spec.write_text(held)
-    locked(tmp_path, spec)
+    home, made = Project(tmp_path), locked(tmp_path, spec)
+    (foretold,) = begun_otherwise(made, home, delta_of(made, home))
+    assert foretold.startswith("! lab/left is not_evaluated of `data`, which is used again as it began: unavailable: ")
+    assert foretold.endswith("`apply --force data` begins it anew")
     told = run_rules(tmp_path, capsys)
     assert told["lab/left"]["outcome"] == "not_evaluated"
     assert told["lab/left"]["reason"].startswith("unavailable: `data` began under another budget")
@@ -172,6 +176,7 @@ def test_what_began_under_another_budget_does_not_answer_for_this_one(
     assert [one for one in found.findings if one.severity == "evidence"] == []
     (advice,) = re.findall(r"`kcompiler apply SPEC (--force \w+)` begins it anew", told["lab/left"]["reason"])
     assert run_rules(tmp_path, capsys, *advice.split())["lab/left"]["outcome"] == "pass"
+    assert begun_otherwise(made, home, delta_of(made, home)) == []
 
 
 def run_rules(root: Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, Any]]:
