@@ -121,8 +121,9 @@ def _made(pack: str, asked: Asked, scratch: Path, folder: Path) -> dict[str, str
         (here / place).parent.mkdir(parents=True, exist_ok=True)
         (here / place).write_text(text, encoding="utf-8")
     found = load([pack], [scratch])
-    if found.problems:
-        raise click.UsageError(found.problems[0].summary)
+    for one in found.problems:
+        if one.severity == "error":
+            raise click.UsageError(one.summary)
     loaded = found.packs[0].rules[0]
     try:
         drafted = draft.drafted(loaded, judge)

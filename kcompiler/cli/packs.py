@@ -104,14 +104,15 @@ def laid(tree: Governed, root: str, scratch: Path) -> Path:
 
 
 def loaded(found: Any, root: Path) -> LoadedPack:
-    """The one pack that was loaded. Raises Outcome with every diagnostic printed."""
+    """The one pack that was loaded, with every diagnostic printed. Raises Outcome where one is an error."""
     from kcompiler.cli.plans import show_diagnostics
 
-    if found.problems or not found.packs:
+    if found.problems:
         files = {one.file: root / one.file for one in found.problems if one.file}
         show_diagnostics(
             list(found.problems), "human", {name: path.read_bytes() for name, path in files.items() if path.is_file()}
         )
+    if not found.packs or any(one.severity == "error" for one in found.problems):
         raise Outcome(2, "no-such-pack" if not found.packs else "unreadable", "mend it, then the same command again")
     pack: LoadedPack = found.packs[0]
     return pack

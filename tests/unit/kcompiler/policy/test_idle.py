@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,17 @@ from typing import Any
 import pytest
 
 from kcompiler import diagnostic
+from kcompiler.audit import plan as audited
+from kcompiler.cli import _main
+from kcompiler.front import compile_spec
+from kcompiler.plan import make
 from kcompiler.policy import cases, kinds, shape
 from kcompiler.policy.cel.types import ListOf, Scalar, Thing, Type
+from kcompiler.project import Project
 from runtime.contract import report as facts
 from runtime.contract.statistics import rates
 from tests.unit.kcompiler.policy.test_load import RULE, lab
+from tests.unit.kcompiler.policy.test_phases import project
 
 SAMPLE = json.loads((Path(__file__).parent / "asserted.json").read_text(encoding="utf-8"))
 ROWS, STUDENT = "report.rows.value", "report.runners.student"
@@ -218,6 +225,19 @@ def test_a_part_that_asks_nothing_is_told_at_its_place(tmp_path: Path, that: str
     assert (found.code, found.severity) == ("KC6060", "warning")
     assert f"here: `{part[:20]}" in found.label
     assert "this part of the rule asks nothing" in found.summary
+
+
+def test_what_is_only_told_stops_no_plan_no_audit_and_no_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    idle, asks = "report.validity.student.value <= 1.0", "report.validity.student.value > 0.5"
+    spec = project(tmp_path, {"loud": rule("assert", {"that": f"{idle} && {asks}"}, "eval.answers")})
+    made, found = make(compile_spec(spec, tmp_path), Project(tmp_path))
+    assert made is not None
+    assert [(one.code, one.severity) for one in found if one.file.startswith("policies")] == [("KC6060", "warning")]
+    assert list(audited.policies(made, tmp_path)) == []
+    assert _main(["policy", "lint", str(tmp_path / "policies" / "lab")]) == 1, "it has no cases"
+    assert re.findall(r"\[(KC\d+)\]", capsys.readouterr().err + capsys.readouterr().out)[:2] == ["KC6060", "KC6050"]
 
 
 @pytest.mark.parametrize(
