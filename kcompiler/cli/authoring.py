@@ -121,9 +121,8 @@ def _made(pack: str, asked: Asked, scratch: Path, folder: Path) -> dict[str, str
         (here / place).parent.mkdir(parents=True, exist_ok=True)
         (here / place).write_text(text, encoding="utf-8")
     found = load([pack], [scratch])
-    for one in found.problems:
-        if one.severity == "error":
-            raise click.UsageError(one.summary)
+    if wrong := [problem.summary for problem in found.problems if problem.severity == "error"]:
+        raise click.UsageError(wrong[0])
     loaded = found.packs[0].rules[0]
     try:
         drafted = draft.drafted(loaded, judge)
