@@ -116,7 +116,7 @@ class Compared:
         told = yield from self._paired(gone, fresh)
         taken = {one.place for _, one in told}
         # of a lock that nobody asks about here it is told only what a new one took its place with
-        rest = [was for was in strange if not self._found(was) and not self._at_hand(was)]
+        rest = [was for was in strange if not (self._found(was) or self._at_hand(was) or self._as_it_was(was))]
         yield from self._paired([*doubtful, *rest], [one for one in fresh if one.place not in taken])
         self._kin |= {was.root for was, now in self.pairs if was.root != self.own and now.root == self.own}
         for was in strange:
@@ -208,6 +208,14 @@ class Compared:
                 self.matched.add(one.place)
                 self.pairs.append((strange[at], one))
                 yield from self._between(strange[at], one)
+
+    def _as_it_was(self, was: Lock) -> bool:
+        """Whether one other root that is new has a lock and its spec, both to the byte."""
+        there = self.tree.new_roots(was.place)
+        return len(there) == 1 and all(
+            self.tree.has(was.root, place) and self.tree.here(there[0], place) == self.tree.text(was.root, place)
+            for place in (was.place, was.spec)
+        )
 
     def _away(self, was: Lock) -> Iterator[Asked]:
         """A lock of another root that is not there any more, nor here: in the one other root that is new, or gone."""

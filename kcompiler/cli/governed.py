@@ -88,16 +88,12 @@ class Governed:
         """A file as it was committed then. Raises Outcome."""
         return git("show", f"{self.revision}:{joined(root, place)}", at=self.top)
 
-    def texts(self, folder: str) -> Iterator[tuple[str, bytes]]:
-        """Every file of a folder then, by its path from there."""
-        wanted = [
-            (path.removeprefix(f"{folder}/"), entry.id)
-            for path, entry in self.entries.items()
-            if path.startswith(f"{folder}/")
-        ]
-        asked = "".join(f"{name}\n" for _, name in wanted).encode()
-        told, at = git("cat-file", options=["--batch"], at=self.top, fed=asked) if wanted else b"", 0
-        for path, _ in wanted:
+    def texts(self, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        """Those of some paths, from the top, that were files then, and what they held."""
+        known = [path for path in wanted if path in self.entries]
+        asked = "".join(f"{self.entries[path].id}\n" for path in known).encode()
+        told, at = git("cat-file", options=["--batch"], at=self.top, fed=asked) if known else b"", 0
+        for path in known:
             # `NAME blob SIZE`, a line's end, the file, a line's end
             head = told.index(b"\n", at)
             size = int(told[at:head].split(b" ")[2])
@@ -135,33 +131,41 @@ class Governed:
         ]
 
     def strange(self, specs: Sequence[Path]) -> Iterator[Strange]:
-        """Each link, each repository of its own and each folder called otherwise but for its case, then or now, at or
-        above what governs. `specs`: as they were typed."""
+        """Whatever git and the compiler do not see alike, then or now, at or above what governs the project at hand: a
+        link, a repository of its own, a file that a filter holds elsewhere, a folder called otherwise but for its case.
+        `specs`: as they were typed."""
         named = {joined(self.own, self.home.shown(spec)) for spec in specs} | set(self._sources())
-        roots = {self.own, *(root for root, places in self.locks.items() if places)}
-        for path in sorted({path for path in (*self.entries, *self.now) if _miscalled(path)}):
+        inside = [path for path in {**self.entries, **dict.fromkeys(self.now)} if self._below(path)]
+        for path in sorted(path for path in inside if _miscalled(path)):
             yield Strange(path, f"lies in a folder that is called {_miscalled(path)!r} but for its case")
         told: set[str] = set()
         for path, entry in sorted(self.links.items()):
-            if self._governs(path, roots, named):
+            if self._governs(path, named):
                 told.add(path)
                 yield Strange(path, f"was {_KINDS[entry.mode]} in {self.revision}: {_WHY}")
-        for path in sorted(self._links_now(roots, named) - told):
+        for path in sorted(self._links_now(named) - told):
             where = self.top / path
             if where.is_symlink():
                 yield Strange(path, f"is {_KINDS[_LINK]} to {where.readlink()}: {_WHY}")
             else:
                 yield Strange(path, f"is {_KINDS[_REPOSITORY]}: {_WHY}")
+        governs = [path for path in inside if path in named or _GOVERNS.fullmatch(path)]
+        for path, data in self.texts(governs):
+            if data.startswith(_POINTER) or b"\0" in data[:_LOOKED_AT]:
+                yield Strange(path, f"was no text in {self.revision}: a filter of git held it elsewhere, {_UNREAD}")
         yield from self._around(specs)
 
+    def _below(self, path: str) -> bool:
+        return self.own == "." or path.startswith(f"{self.own}/")
+
     def _sources(self) -> Iterator[str]:
-        """The specs, and what else a plan is read from, of every lock of then, and of every lock that lies here now."""
-        texts = [(root, self.text(root, place)) for root, places in self.locks.items() for place in places]
-        here = (path.read_bytes() for path in self.home.root.glob("generated/*/plan.lock") if path.is_file())
-        for root, data in (*texts, *((self.own, data) for data in here)):
+        """The specs, and what else a plan is read from, of every lock of the project at hand, then and now."""
+        then = [data for _, data in self.texts([joined(self.own, place) for place in self.locks[self.own]])]
+        here = [path.read_bytes() for path in self.home.root.glob("generated/*/plan.lock") if path.is_file()]
+        for data in (*then, *here):
             try:
                 plan = json.loads(data)
-                yield from (joined(root, str(path)) for path in (
+                yield from (joined(self.own, str(path)) for path in (
                     plan["asked"]["spec"], *(one["path"] for one in plan["sources"])))  # fmt: skip
             except (ValueError, LookupError, TypeError):
                 continue  # what cannot be read names nothing, and is told where it is compared
@@ -179,27 +183,24 @@ class Governed:
                         return root
         return ""
 
-    def _governs(self, path: str, roots: set[str], named: Collection[str]) -> bool:
+    def _governs(self, path: str, named: Collection[str]) -> bool:
         """Whether what stands here is, or is above, or is below, a place that governs."""
-        for root in roots:
-            inside = path if root == "." else path.removeprefix(f"{root}/")
-            if root != "." and (root == path or root.startswith(f"{path}/")):
-                return True
-            if (root == "." or inside != path) and inside.split("/")[0] in FOLDERS:
-                return True
+        if self.own == path or self.own.startswith(f"{path}/"):
+            return True
+        if self._below(path) and posixpath.relpath(path, self.own).split("/")[0] in FOLDERS:
+            return True
         return any(one == path or one.startswith(f"{path}/") for one in named)
 
-    def _links_now(self, roots: set[str], named: Collection[str]) -> set[str]:
+    def _links_now(self, named: Collection[str]) -> set[str]:
         """Links and repositories of their own that stand here now, from the top: at, above and below what governs."""
         found = set()
-        for root in roots:
-            for folder in FOLDERS:
-                for above, folders, files in os.walk(self.top / joined(root, folder)):
-                    for name in (*folders, *files):
-                        path = Path(above) / name
-                        if path.is_symlink() or name == ".git":
-                            found.add((path if name != ".git" else path.parent).relative_to(self.top).as_posix())
-        for place in (*(joined(root, folder) for root in roots for folder in FOLDERS), *named):
+        for folder in FOLDERS:
+            for above, folders, files in os.walk(self.top / joined(self.own, folder)):
+                for name in (*folders, *files):
+                    path = Path(above) / name
+                    if path.is_symlink() or name == ".git":
+                        found.add((path if name != ".git" else path.parent).relative_to(self.top).as_posix())
+        for place in (*(joined(self.own, folder) for folder in FOLDERS), *named):
             path = self.top
             for part in place.split("/"):
                 path /= part
@@ -235,6 +236,9 @@ class Governed:
 
 
 _KINDS = {_LINK: "a symbolic link", _REPOSITORY: "a repository of its own"}
+#: how a file begins that stands for one of Git LFS, and in how many bytes git looks for a NUL
+_POINTER, _LOOKED_AT = b"version https://git-lfs.github.com/", 8000
+_UNREAD = "so that nobody knows what it said"
 _WHY = "git lists it, and the compiler reads what it leads to; lay the files themselves there"
 
 

@@ -92,12 +92,12 @@ def laid(tree: Governed, root: str, scratch: Path) -> Path:
     from kcompiler.veil import starred
 
     folder = joined(root, "policies")
-    texts = {path: data for path, data in tree.texts(folder) if ".." not in path.split("/")}
+    texts = dict(tree.texts([path for path in tree.entries if path.startswith(f"{folder}/")]))
     if not texts:
         click.echo(f"{tree.revision}:{folder} holds no pack", err=True)
         raise Outcome(2, "no-such-pack", f"git ls-tree -r {tree.revision}")
     for path, data in texts.items():
-        file = scratch / "policies" / path
+        file = scratch / "policies" / path.removeprefix(f"{folder}/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(starred(data))
     return scratch / "policies"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from posixpath import relpath
 from typing import TYPE_CHECKING, NamedTuple
 
-from kcompiler.cli.asked import Asked, Compared, moved_row
+from kcompiler.cli.asked import Asked, Compared, Held, moved_row
 from kcompiler.cli.governed import joined
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class _Root(NamedTuple):
 def undone(compared: Compared) -> Iterator[Asked]:
     """Each waiver whose end is gone, or later than it was, while its file is there or was. Raises Outcome."""
     tree = compared.tree
-    then = _told({path: tree.text(".", path) for path in tree.entries if _governs(path)})
+    then = _told(dict(tree.texts([path for path in tree.entries if _governs(path)])))
     if not any(one.ends for one in then.values()):
         return
     now = _told({path: data for path in _here(compared) if (data := tree.here(".", path)) is not None})
@@ -42,7 +42,10 @@ def undone(compared: Compared) -> Iterator[Asked]:
         for name, day in sorted(was.ends.items()):
             copied = name in was.said and was.said[name] == now.get(tree.own, none).said.get(name, none)
             own = compared.held[0]
-            for one in [*held, *([own] if copied and own not in held else [])]:
+            held_to = [*held, *([own] if copied and own not in held else [])]
+            if not held_to and name in was.said and not _kept(now, name, day, was.said[name]):
+                held_to = [Held(root, root, f"{root}:")]
+            for one in held_to:
                 kept, stood = now.get(one.now, none), now.get(root, none)
                 here, there = name in kept.said, one.now != root and name in stood.said
                 if (kept if here or not there else stood).ends.get(name, "9") <= day:
@@ -50,6 +53,11 @@ def undone(compared: Compared) -> Iterator[Asked]:
                 if not (here or there or name in was.said):
                     continue  # a verdict tells of what is not here
                 yield _row(compared, name, day, joined(root, f"waivers/{name}.yaml"), one.prefix, kept, here)
+
+
+def _kept(now: Mapping[str, _Root], name: str, day: str, said: object) -> bool:
+    """Whether the record of an end is still somewhere."""
+    return any(one.said.get(name) == said and one.ends.get(name, "9") <= day for one in now.values())
 
 
 def _row(compared: Compared, name: str, day: str, then: str, prefix: str, kept: _Root, here: bool) -> Asked:

@@ -114,6 +114,10 @@ class World:
         name = self.fresh()
         self.say({"metadata": {"name": name}, "policies": ["caws/core"]}, f"specs/{name}.yaml")
 
+    def neighbour(self) -> None:
+        if (self.home / "lab").is_dir() and self.at != "lab":
+            shutil.move(self.home / "lab", self.home / self.fresh())
+
     # what is not plain
 
     def stub(self) -> None:
@@ -229,7 +233,7 @@ class World:
         return git("rev-parse", "HEAD")
 
 
-PLAIN = (World.rename_file, World.rename, World.move_root, World.ask_more, World.another_beside)
+PLAIN = (World.rename_file, World.rename, World.move_root, World.ask_more, World.another_beside, World.neighbour)
 SLY = (World.stub, World.copy_root, World.into_another, World.part, World.link, World.lose_evidence, World.lose_mark,
        World.other_case)  # fmt: skip
 LESS = (World.obligations, World.bound, World.min_n, World.rule, World.revocation, World.record, World.gone)
@@ -281,16 +285,15 @@ def stands(made: World) -> bool:
                 data = json.loads(spec.read_text())
                 name = data["metadata"]["name"]
                 lock = json.loads((root / "generated" / name / "plan.lock").read_text())
-                ended = json.loads((root / "waivers/WV-0001.yaml").read_text())
                 pack = (root / "policies/acme/lab/pack.yaml").read_text()
             except (OSError, ValueError, LookupError, TypeError):
                 continue
             if data.get("origin") == "a" and any(one["pack"].startswith("data") for one in lock["obligations"]) \
-                    and data["budgets"].get("files", 9) <= 3 and data["budgets"].get("lines", 99) <= 40 \
-                    and ended.get("of") == "a" and ended.get("revoked") == END and "20" in pack \
+                    and data["budgets"].get("files", 9) <= 3 and data["budgets"].get("lines", 99) <= 40 and "20" in pack \
                     and (root / "policies/acme/lab/more").is_dir():  # fmt: skip
                 copies = [json.loads(path.read_text()) for path in made.home.rglob("waivers/WV-0001.yaml")]
-                return all("revoked" in one for one in copies if one.get("of") == "a")
+                ends = [one.get("revoked") for one in copies if one.get("of") == "a"]
+                return bool(ends) and all(one == END for one in ends)
     return False
 
 

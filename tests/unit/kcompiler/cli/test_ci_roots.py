@@ -149,6 +149,14 @@ def test_a_copy_of_a_waiver_is_revoked_as_it_is(whole: Repository) -> None:
     assert told(0, "lab/specs/c.yaml") == set()
 
 
+def test_a_record_that_no_project_has_any_more_is_kept(whole: Repository) -> None:
+    moved("lab", "specs", "generated", "policies")
+    assert told(0, "lab/specs/a.yaml") == set()
+    whole.commit()
+    Path("waivers/WV-0001.yaml").unlink()
+    assert told(1, "lab/specs/a.yaml") == {".:waivers/WV-0001"}
+
+
 def test_a_stub_of_a_root_hides_nothing(whole: Repository) -> None:
     """What stays where it was, and asks less there, is told when something new stands elsewhere."""
     shutil.copytree(".", "lab", ignore=shutil.ignore_patterns(".git", "lab"))
@@ -226,3 +234,12 @@ def test_a_clone_that_lacks_the_mark_of_a_root_is_told_how_to_make_it(whole: Rep
     whole.commit()
     Path("lab/.kcompiler").rmdir()
     assert stage(1, "lab/specs/a.yaml").next == "mkdir lab/.kcompiler"
+
+
+@pytest.mark.parametrize("file", ["waivers/WV-0001.yaml", "specs/a.yaml", "policies/acme/lab/pack.yaml"])
+def test_a_file_that_git_holds_elsewhere_hides_nothing(whole: Repository, file: str) -> None:
+    text = Path(file).read_text()
+    Path(file).write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize {len(text)}\n")
+    whole.commit()
+    Path(file).write_text(text)
+    assert told(1, "specs/a.yaml") == {f"links/{file}"}
