@@ -35,7 +35,7 @@ from kcompiler.audit.plan import composed, schemas_of
 from kcompiler.audit.records import HEAD, HELD, JOURNAL, PURSE, STATE, in_use, purse
 from kcompiler.policy.load import PACK_FILE, RULE_FILE
 from kcompiler.project import Project
-from kcompiler.veil import in_envelope
+from kcompiler.veil import leaks
 from kcompiler.verifier import strays, texts
 from kcompiler.verifier.excused import MEANING, TEXT, is_meaning
 from kcompiler.verifier.sealed import FORMAT, MANIFEST, PACKS, PREDICATE, SCHEMAS, SIGNATURES, VERIFIER
@@ -79,7 +79,7 @@ def files(root: Path, name: str) -> dict[str, bytes]:
     copies = f"{project.shown(project.evidence(name))}/{WAIVERS}/"
     for one in made.get("waivers", ()):
         found |= dict(_waiver(root / WAIVERS / f"{one['id']}{TEXT}", found.get(f"{copies}{one['id']}{TEXT}")))
-    _sound(found, [str(one["path"]) for one in made["sources"]])
+    _sound(found)
     found = strays.kept(found, made, project.shown(project.generated(name)))
     found[VERIFIER] = verifier.assembled().encode()
     return {**found, MANIFEST: _manifest(found, name, made, root)}
@@ -146,13 +146,12 @@ def _waiver(text: Path, copy: bytes | None) -> Iterator[tuple[str, bytes]]:
         yield name, data if now is None else _text(now.waiver.meaning)
 
 
-def _sound(found: Mapping[str, bytes], sources: Sequence[str]) -> None:
-    """Raises Unfit where a key is written out in a file that somebody wrote, and that is copied as it is."""
-    for path, data in found.items():
-        by_people = path in sources or path.startswith(("policies/", f"{WAIVERS}/")) or f"/{WAIVERS}/" in path
-        for line, _ in in_envelope(data) if by_people or path.endswith(approval.END) else ():
-            said = "this looks like a key: it is not copied into evidence. Revoke it, then take it out"
-            raise Unfit(f"KC4209 {path}:{line}: {said}")
+def _sound(found: Mapping[str, bytes]) -> None:
+    """Raises Unfit where a key can be read in a file that strangers get, or in its name."""
+    for path, line in leaks(found):
+        what = "this looks like a key" if line else "the name of this file looks like a key"
+        said = f"{what}: it is not copied into evidence. Revoke it, then take it out"
+        raise Unfit(f"KC4209 {path}{f':{line}' if line else ''}: {said}")
 
 
 def _folder(folder: Path, root: Path) -> Iterator[tuple[str, bytes]]:

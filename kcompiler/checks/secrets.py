@@ -12,7 +12,7 @@ from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.source import Tree, Value, child
 from kcompiler.spec import Spec
-from kcompiler.veil import KEY
+from kcompiler.veil import holds
 from runtime.contract.secret import PATTERN
 
 _REFERENCE = re.compile(PATTERN)
@@ -21,7 +21,7 @@ _REFERENCE = re.compile(PATTERN)
 def _secrets(_spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """Keys written out, and references to the environment where nothing is secret: a lock must mean one thing."""
     for pointer, text in _texts(tree.data, ""):
-        if KEY.search(text):
+        if holds(text):
             yield tree.diagnostic(
                 "KC4209",
                 pointer,
@@ -45,6 +45,8 @@ def _texts(value: Value, pointer: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, dict | list):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, item in items:
+            if isinstance(key, str):
+                yield child(pointer, key), key if holds(key) else ""
             yield from _texts(item, child(pointer, key))
 
 

@@ -162,6 +162,7 @@ def _exported(answer: Answer, home: Project, name: str, folder: Path, keys: Sequ
     """Makes the folder of an export of evidence that was just found sound."""
     from kcompiler import dsse, export
     from kcompiler.export.facts import gather
+    from kcompiler.veil import leaks
     from runtime.contract import BrokenEvidence
 
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not _is_export(folder))):
@@ -178,6 +179,9 @@ def _exported(answer: Answer, home: Project, name: str, folder: Path, keys: Sequ
             f"kcompiler apply {asked}, or export where it was applied",
             f"{lacking.subject}: {lacking}",
         ) from None
+    for place, line in leaks(files):
+        why = f"KC4209 {place}{f':{line}' if line else ''}: this looks like a key: it is not exported"
+        raise Outcome(2, "unfit-file", f"revoke it, take it out, then kcompiler audit {asked} --export DIR", why)
     _lay_out(folder, files)
     by = list(map(dsse.shown, signers))
     told = f"{folder}: {len(files)} files, " + (

@@ -99,7 +99,8 @@ def laid(tree: Governed, root: str, scratch: Path) -> Path:
     for path, data in texts.items():
         file = scratch / "policies" / path.removeprefix(f"{folder}/")
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(starred(data))
+        text = data.decode("utf-8", "surrogateescape")
+        file.write_bytes(starred(text).encode("utf-8", "surrogateescape"))
     return scratch / "policies"
 
 

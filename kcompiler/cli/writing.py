@@ -31,7 +31,7 @@ def write(home: Project, path: Path, text: str | bytes) -> None:
 
 def no_key(option: str, *words: str) -> None:
     """Raises UsageError where what somebody says with an option is to be written down and holds a key (KC4209)."""
-    from kcompiler.veil import KEY
+    from kcompiler.veil import holds
 
-    if any(KEY.search(one) for one in words):
+    if any(map(holds, words)):
         raise click.UsageError(f"{option}: this looks like a key, and would be written down (KC4209): revoke it")

@@ -30,6 +30,7 @@ from kcompiler.deliver.sbom import sbom
 from kcompiler.plan import APPLY
 from kcompiler.project import Project
 from kcompiler.spec import Spec
+from kcompiler.veil import leaks
 from kcompiler.verifier import facts
 from kcompiler.waiver import FOLDER
 from kcompiler.waiver.load import envelopes
@@ -42,6 +43,8 @@ __all__ = ["Chosen", "Undeliverable", "chosen", "conversions", "files", "given_o
 
 #: (folder of a package artifact, its variants) → what `runtime.mil.describe` says of them
 Describe = Callable[[Path, Sequence[str]], Mapping[str, Any]]
+#: bytes by which a file is told to be text
+_START = 4096
 _GENERATION, _TOKENIZER, _TEMPLATE = "generation_config.json", "tokenizer.json", "chat_template.jinja"
 #: what a tokenizer artifact says of its own chat template: among others, which tokens end an answer
 _CHAT = "chat.json"
@@ -54,7 +57,8 @@ def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, desc
     """Path in the delivery → the file. `made` is a lock whose evidence an audit found sound, and by whose verdict
     nothing blocks: PASS or WAIVED.
 
-    Raises Undeliverable, and BrokenEvidence for what is no longer what the audit saw.
+    Raises Undeliverable, also where a key can be read in a file or its name; and BrokenEvidence for what is no longer
+    what the audit saw.
     """
     name = str(made["asked"]["name"])
     evidence = home.evidence(name)
@@ -100,6 +104,7 @@ def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, desc
     trees = {one.path: one.sha256 for one in contract.packages}
     found["sbom.cdx.json"] = _item(sbom(made, spec, contract.plan_sha256, trees))
     found |= {path: _item((Path(__file__).parent / "hosts" / name).read_bytes()) for path, name in _HOSTS.items()}
+    _sound(found)
     found[SUMS] = _item("".join(f"{found[path].sha256}  {path}\n" for path in sorted(found)))
     return found
 
@@ -107,6 +112,22 @@ def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, desc
 def _item(content: str | bytes) -> Item:
     data = content.encode() if isinstance(content, str) else content
     return Item(source=data, sha256=hex_of(digest.of_bytes(data)))
+
+
+def _sound(found: Mapping[str, Item]) -> None:
+    """Raises Undeliverable where a key can be read in a file or its name."""
+    for path, line in leaks({path: _text(item) for path, item in found.items()}):
+        said = f"{path}:{line}: this looks like a key" if line else f"{path}: the name of this file looks like a key"
+        raise Undeliverable(f"KC4209 {said}: it is not delivered", "revoke it, take it out, then apply again")
+
+
+def _text(item: Item) -> bytes:
+    """What a file says; b"" for one that is no text, by its beginning: weights are not read once more."""
+    if isinstance(item.source, bytes):
+        return item.source
+    with item.source.open("rb") as file:
+        start = file.read(_START)
+        return b"" if b"\0" in start else start + file.read()
 
 
 def given_of(evidence: Path, verdict: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, bytes]:

@@ -6,30 +6,29 @@ cases are printed where they do not come out as they say: so nothing of a pack t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from kcompiler import assets
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.source import Tree, Value, child
-from kcompiler.veil import KEY, places
+from kcompiler.veil import holds, places, starred
 
-_CODE, _SUMMARY = "KC4209", "this looks like a key"
+_CODE, _SUMMARY, _NAME = "KC4209", "this looks like a key", "the name of this file looks like a key"
 _HELP = "revoke it, then take it out: whoever reads the project reads its packs"
 
 
 def in_text(data: bytes, shown: str) -> list[Diagnostic]:
-    """Of the bytes of one file, in comments too."""
+    """Of the bytes of one file, in comments and behind escapes, too."""
     return [
         Diagnostic(code=_CODE, file=shown, line=line, column=column, summary=_SUMMARY, help=_HELP)
         for line, column in places(data)
     ]
 
 
-def in_values(tree: Tree) -> list[Diagnostic]:
-    """Of what the text means: a key that is written with escapes, or over several lines."""
-    return [tree.diagnostic(_CODE, one, _SUMMARY, help=_HELP) for one in _keys(tree.data, "")]
+def in_name(shown: str) -> list[Diagnostic]:
+    """Of what a file, and the folders that it lies in, are called."""
+    hidden = starred(shown)
+    return [] if hidden == shown else [Diagnostic(code=_CODE, file=hidden, summary=_NAME, help=_HELP)]
 
 
 def beside(folder: Path, shown: str, files: tuple[str, str]) -> list[Diagnostic]:
@@ -41,6 +40,8 @@ def beside(folder: Path, shown: str, files: tuple[str, str]) -> list[Diagnostic]
     for entry in sorted(folder.iterdir()):
         # a folder with a head of its own is another pack, nested by its name
         below = [entry] if entry.is_file() else [] if (entry / files[0]).is_file() else sorted(entry.rglob("*"))
+        for path in dict.fromkeys([entry, *below]):
+            found += in_name(f"{shown}/{path.relative_to(folder).as_posix()}") if holds(path.name) else []
         for file in below:
             if file.suffix in (".json", ".yaml", ".yml") and file.name not in files and file.is_file():
                 stat, name = file.stat(), f"{shown}/{file.relative_to(folder).as_posix()}"
@@ -52,14 +53,3 @@ def beside(folder: Path, shown: str, files: tuple[str, str]) -> list[Diagnostic]
 def _of_file(file: Path, shown: str, _when: int, _size: int) -> list[Diagnostic]:
     """Checks and the plan each load the packs, and each profile again."""
     return in_text(file.read_bytes(), shown)
-
-
-def _keys(value: Value, pointer: str) -> Iterator[str]:
-    if isinstance(value, str) and KEY.search(value):
-        yield pointer
-    elif isinstance(value, dict | list):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            if isinstance(key, str) and KEY.search(key):
-                yield pointer
-            else:
-                yield from _keys(item, child(pointer, key))

@@ -234,11 +234,9 @@ def _read(file: Path, shown: str) -> tuple[source.Tree | None, list[Diagnostic]]
     except OSError as error:
         reason = error.strerror or str(error)
         return None, [Diagnostic(code="KC6002", summary=f"cannot read {shown}: {reason}", file=shown)]
-    if keys := leaked.in_text(data, shown):
+    if keys := leaked.in_name(shown) or leaked.in_text(data, shown):
         return None, keys
     tree, found = source.load(shown, data)
-    if tree is not None and (keys := leaked.in_values(tree)):
-        return None, keys
     return tree, [_of_a_rule(one) if one.code == "KC1018" else one for one in found]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from kcompiler import source
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.policy.typed import typed
-from kcompiler.veil import in_envelope, places
+from kcompiler.veil import places, starred
 from kcompiler.waiver.approved import END
 from kcompiler.waiver.file import Waiver
 from runtime import digest
@@ -20,7 +20,7 @@ from runtime import digest
 FOLDER = "waivers"
 CODE = "KC6102"
 _NAMES = "unknown key `approvals`"
-_KEY = "this looks like a key"
+_KEY, _NAME = "this looks like a key", "the name of this file looks like a key"
 _TAKE_OUT = "revoke it, then take it out: whoever reads the evidence reads the waiver"
 _NOTE = "schemas/waiver.schema.json describes a waiver"
 
@@ -87,8 +87,9 @@ def _unfit(held: Mapping[str, bytes], shown: str) -> Iterator[Diagnostic]:
         if spelt(name) != name:
             said = "the name of this file is no UTF-8"
             yield Diagnostic(code=CODE, file=file, summary=said, help="rename it, or remove it")
-        for line, column in in_envelope(data):
-            yield Diagnostic(code="KC4209", file=file, line=line, column=column, summary=_KEY, help=_TAKE_OUT)
+        if (hidden := starred(file)) != file:
+            yield Diagnostic(code="KC4209", file=hidden, summary=_NAME, help=_TAKE_OUT)
+        yield from _keys(data, hidden)
 
 
 def spelt(name: str) -> str:
@@ -128,7 +129,8 @@ def parsed(data: bytes, shown: str, held: Mapping[str, bytes] | None = None) -> 
 
 
 def _keys(data: bytes, shown: str) -> Iterator[Diagnostic]:
-    """Keys written out, in comments too: a waiver is printed, and copied into evidence as it is."""
+    """Keys written out, in comments and behind escapes, too: what is of a waiver is printed, and copied into evidence
+    as it is."""
     for line, column in places(data):
         yield Diagnostic(
             code="KC4209",

@@ -17,6 +17,7 @@ from kcompiler.cli import _main
 CASE = Path(__file__).resolve().parents[3] / "golden" / "plan" / "a-good-spec-is-planned-without-a-word"
 #: no one's key: the canary
 KEY = "sk-proj-" + "c4n4ry" * 5
+PEM = "-----BEGIN OPENSSH " + "PRIVATE KEY-----\n  " + "c4n4ry" * 11
 RULE = """\
 id: few
 title: The student is gated in time
@@ -54,8 +55,8 @@ def edit(place: str, change: Callable[[str], str]) -> str:
     return path.as_posix()
 
 
-def escaped(text: str) -> str:
-    return "".join(f"\\x{ord(one):02x}" for one in text)
+def escaped(text: str, start: str = "x") -> str:
+    return "".join(f"\\{start}{ord(one):02x}" for one in text)
 
 
 #: where it stands → the file, its text with the key, and the line
@@ -64,6 +65,8 @@ PLANTED: dict[str, tuple[str, Callable[[str], str], int]] = {
     "a comment of a rule": ("few/rule.yaml", lambda text: text.replace("a minute", f"Bearer {KEY}, a minute"), 5),
     "a rule, in escapes": ("few/rule.yaml", lambda text: text.replace("train less", f'"train {escaped(KEY)}"'), 7),
     "the head of a pack": ("pack.yaml", lambda text: text + f"owner: {KEY}\n", 5),
+    "a private key": ("pack.yaml", lambda text: text + f"owner: |\n  {PEM}\n", 6),
+    "a case, in escapes": ("few/pass.json", lambda text: text.replace("pass", escaped(KEY, "u00")), 2),
     "a case": ("few/pass.json", lambda text: text.replace("pass", KEY), 2),
     "what a rule compares with": ("few/baseline/run.json", lambda _: f'{{"environment":\n "{KEY}"}}\n', 2),
 }
@@ -91,7 +94,7 @@ def test_a_key_in_a_pack_is_told_at_its_line_and_repeated_nowhere(
         code = _main(list(words))
         told = capsys.readouterr()
         said = told.out + told.err
-        assert KEY not in said
+        assert "c4n4ryc4n4ry" not in said
         assert escaped(KEY) not in said
         if words == ["policy", "doc"]:
             continue
@@ -105,7 +108,20 @@ def test_a_key_in_a_pack_is_told_at_its_line_and_repeated_nowhere(
     with pytest.raises(packing.Unfit, match=f"{file}:{line}:.* not copied into evidence"):
         dict(packing._policies(home, ["acme/lab"], {}))
     written = [path for path in home.rglob("*") if path.is_file() and path not in planted]
-    assert all(KEY.encode() not in path.read_bytes() for path in written)
+    assert all(b"c4n4ryc4n4ry" not in path.read_bytes() for path in written)
+
+
+@pytest.mark.parametrize("place", [f"few/{KEY}.json", f"few/{KEY}/x.json", f"{KEY}/rule.yaml"])
+def test_a_key_in_the_name_of_a_file_or_folder_is_told_and_repeated_nowhere(
+    home: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    (home / LAB / place).parent.mkdir(exist_ok=True)
+    edit(place, lambda _: RULE if place.endswith("yaml") else "{}\n")
+    for words in (["plan", "specs/a.yaml"], ["policy", "lint", "acme/lab"]):
+        assert _main(words) in (1, 2)
+        told = capsys.readouterr()
+        assert "error[KC4209]: the name of this file looks like a key" in told.out + told.err
+        assert "c4n4ryc4n4ry" not in told.out + told.err
 
 
 def test_whoever_takes_a_key_out_is_still_asked_by_what_stood_there(
