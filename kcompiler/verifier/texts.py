@@ -60,8 +60,8 @@ def _unlike(files: Files, path: str, domain: str, pin: Any) -> Iterator[Finding]
 
 
 def packs(files: Files, plan: Mapping[str, Any]) -> Tuple[Dict[str, Any], List[Finding]]:
-    """Pack → what it means, of each that the lock names, and of those that they strengthen; and what is wrong with the
-    text of any."""
+    """Pack → what it means, of each that the lock names, and of those that they strengthen, where that is what the lock
+    pins; and what is wrong with the text of any."""
     found: List[Finding] = []
     meanings: Dict[str, Any] = {}
     waiting = [(one["pack"], one["digest"]) for one in plan["policies"]]
@@ -88,7 +88,8 @@ def packs(files: Files, plan: Mapping[str, Any]) -> Tuple[Dict[str, Any], List[F
         for path in sorted(files)
         if path.startswith((PACKS, POLICIES)) and path not in known
     ]
-    return meanings, found
+    wrong = {path for _, path, _ in found}
+    return {name: one for name, one in meanings.items() if f"{PACKS}{name}.json" not in wrong}, found
 
 
 def _texts_of(

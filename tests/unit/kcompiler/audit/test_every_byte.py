@@ -115,7 +115,7 @@ def codes(files: Files, head: str) -> tuple[int, int]:
     return audit_bundle(data, trust)[0].exit_code, main.check(data, trust, VERIFIER).code
 
 
-#: what both accept, and why: nothing
+#: what was once accepted by either; nothing is accepted now
 QUICK = {
     "an envelope that is none": lambda files: {**files, f"{COPY}/zz.dsse.json": b"junk"},
     "an approval that nobody signed": lambda files: {
@@ -127,6 +127,10 @@ QUICK = {
         f"{COPY}.json": text({**json.loads(files[f"{COPY}.json"]), "note": "bo said yes"}),
     },
     "a report where a file is": lambda files: {**files, f"{EVIDENCE}/reports/data.json/x": b"x"},
+    "a rule that is none in what a pack means": lambda files: {
+        **files,
+        "packs/team/law.json": files["packs/team/law.json"].replace(b'"approval": {', b'"approval": "x", "y": {'),
+    },
     "a comment in the project's own waiver": lambda files: {**files, f"{OWN}.yaml": files[f"{OWN}.yaml"] + b"# x\n"},
 }
 
