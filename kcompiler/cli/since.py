@@ -91,7 +91,7 @@ def held_to(
         for name in left:
             spot = spots.get(name) or _in_spec(answer.home, name, spec_of.get(name, ""), profile)
             file = next((one for one in (spec_of.get(name), *map(answer.home.shown, specs)) if one), "")
-            found.append(_mistake(answer.home, name, said[name], spot, file, revision))
+            found.append(_mistake(answer.home, tree, name, said[name], spot, file))
         answer.found(found)
         raise Outcome(1, "weaker", again, "\n".join(row for name in left for row in said[name]))
     return compared
@@ -131,23 +131,24 @@ def _typed(tree: Governed, path: str) -> str:
 
 
 def _mistake(
-    home: project.Project, name: str, rows: Sequence[str], spot: Spot | None, file: str, revision: str
+    home: project.Project, tree: Governed, name: str, rows: Sequence[str], spot: Spot | None, file: str
 ) -> Diagnostic:
     """What is weaker, at the line that says so now; where it is gone, at the file as a whole that had it: the pack's,
-    or that which is asked, `file`."""
+    or that which is asked, `file`. Files are shown from the project's root, and a note says where that lies."""
     from kcompiler.diagnostic import Diagnostic
 
-    code, summary = "KC6070", f"`{name}` is weaker than in {revision}"
+    code, summary = "KC6070", f"`{name}` is weaker than in {tree.revision}"
+    notes = (f"the project's root is {tree.own}",) if tree.own != "." else ()
     detail = "\n".join(" ".join(row.split()) for row in rows)
     help = f"take it back, or say why: --allow-weaker {name} WHY"
     # a rule that a pack takes over lies in the one below, which may be a shipped one
     if spot is not None and (home.root / spot.tree.file_of(spot.pointer)).is_file():
         if spot.pointer:
-            return spot.tree.diagnostic(code, spot.pointer, summary, on="key", detail=detail, help=help)
+            return spot.tree.diagnostic(code, spot.pointer, summary, on="key", detail=detail, help=help, notes=notes)
         file = spot.tree.file
     elif (home.root / f"policies/{name.rpartition('/')[0]}/pack.yaml").is_file():
         file = f"policies/{name.rpartition('/')[0]}/pack.yaml"
-    return Diagnostic(code=code, summary=summary, file=file, detail=detail, help=help)
+    return Diagnostic(code=code, summary=summary, file=file, detail=detail, help=help, notes=notes)
 
 
 def _in_spec(home: project.Project, name: str, spec: str, profile: str) -> Spot | None:
@@ -189,7 +190,7 @@ def _refuse_links(answer: Answer, tree: Governed, links: Mapping[str, Strange], 
     answer.data = {"base": tree.revision, "rules": [], "left_behind": []}
     answer.data["asked"] = [{"lock": one.then, **_row(name, one.moved, allowed)} for name, one in rows.items()]
     left = sorted(set(links) - set(allowed))
-    answer.found([_mistake(answer.home, one, [said[one]], None, rows[one].spec, tree.revision) for one in left])
+    answer.found([_mistake(answer.home, tree, one, [said[one]], None, rows[one].spec) for one in left])
     raise Outcome(1, "weaker", f"git log -- :/{links[left[0]].place}", "\n".join(said[one] for one in left))
 
 

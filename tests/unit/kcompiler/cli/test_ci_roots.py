@@ -61,11 +61,12 @@ def edit(file: str, old: str, new: str) -> None:
 
 
 class Said(NamedTuple):
-    """The rules that are weaker, the files that are named, and the command that comes next."""
+    """The rules that are weaker, the files that are named, the command that comes next, and the notes."""
 
     rules: set[str]
     files: set[str]
     next: str
+    notes: set[str]
 
 
 def stage(code: int, spec: str, *allow: str) -> Said:
@@ -78,7 +79,12 @@ def stage(code: int, spec: str, *allow: str) -> Said:
     made = answer.made(ended or Outcome(0, "ok", "", ""))
     assert made.code == code
     rules = {one["rule"] for key in ("asked", "rules") for one in made.data[key] if one["weakens"]}
-    return Said(rules, {one.file for one in made.diagnostics}, made.next)
+    return Said(
+        rules,
+        {one.file for one in made.diagnostics},
+        made.next,
+        {note for one in made.diagnostics for note in one.notes},
+    )
 
 
 def told(code: int, spec: str, *allow: str) -> set[str]:
@@ -109,7 +115,10 @@ def test_a_root_that_moved_is_held_to_what_it_was(whole: Repository, what: str) 
     moved("lab")
     weaken, rule = WEAKENED[what]
     weaken()
-    assert told(1, "lab/specs/a.yaml") == {rule}
+    said = stage(1, "lab/specs/a.yaml")
+    assert said.rules == {rule}
+    # files are shown from the root, and where that lies is told
+    assert said.notes == {"the project's root is lab"}
     assert told(0, "lab/specs/a.yaml", rule) == {rule}
 
 
@@ -183,7 +192,7 @@ def test_two_roots_that_become_one_and_one_that_becomes_two(whole: Repository) -
 def test_nothing_governs_by_a_link(whole: Repository, place: str) -> None:
     shutil.move(place, "elsewhere")
     Path(place).symlink_to(Path("elsewhere").resolve())
-    assert stage(1, "specs/a.yaml") == ({f"links/{place}"}, {place}, f"git log -- :/{place}")
+    assert stage(1, "specs/a.yaml") == ({f"links/{place}"}, {place}, f"git log -- :/{place}", set())
     # the commit that made it one is no way around it
     whole.commit()
     assert told(1, "specs/a.yaml") == {f"links/{place}"}
