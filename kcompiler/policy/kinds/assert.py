@@ -91,6 +91,13 @@ _IDLE = {
 }
 
 
+#: how to ask for what such an expression asks at most
+_THERE = {
+    "never": "that something was measured at all is asked by `kind: presence`",
+    "empty": "that it holds something is asked by `kind: presence` or `size(…) >= 1` alone",
+}
+
+
 def idle(params: Params, about: Sequence[str]) -> Fault | None:
     """That the expression is true of every report, or a part of it is."""
     found = vacuous.idle([_compiled(params.that, kind, params.of) for kind in about])
@@ -102,7 +109,7 @@ def idle(params: Params, about: Sequence[str]) -> Fault | None:
         "idle",
         f"{_IDLE[found.part.how]}{part}",
         0 if found.whole else found.part.node.at,
-        "ask what can be otherwise; that it holds something is asked by `kind: presence` or `size(…) >= 1` alone",
+        f"ask what can be otherwise; {_THERE['empty' if found.part.how == 'empty' else 'never']}",
         sure=found.alone and found.part.how != "doubtful",
     )
 
