@@ -9,6 +9,7 @@ from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.models import head_dim, parameters, teacher_architectures, total
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
+from runtime.contract import windows
 from runtime.contract.architecture import Architecture
 from runtime.contract.families import FAMILIES
 
@@ -66,6 +67,19 @@ def _heads(tree: Tree, who: str, pointer: str, a: Architecture) -> Iterator[Diag
             detail="rotation turns pairs of channels; phi rotates half of each head, the others all of it",
             help=f"choose a head width that is a multiple of {FAMILIES[a.family].rotary_parts}",
         )
+
+
+def _windows(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    for pointer, a in [("/student/architecture", spec.student.architecture), *teacher_architectures(spec)]:
+        if why := windows.fault(a):
+            field, label, way = why
+            yield tree.diagnostic(
+                "KC4011" if field.endswith("pattern") or field.startswith("num") else "KC4010",
+                f"{pointer}/{field}",
+                "these layers cannot be made of this window",
+                label=label,
+                help=way,
+            )
 
 
 def _count(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
@@ -134,6 +148,7 @@ def _constants(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 CHECKS = (
     Check(_constants, "student"),
+    Check(_windows, "student", "teacher"),
     Check(_student, "student"),
     Check(_teacher, "teacher"),
     Check(_count, "student"),

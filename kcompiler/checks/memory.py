@@ -254,7 +254,7 @@ def _bootstraps(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     for _, a in teacher_architectures(spec):
         parts = [
             (f"teacher: 16 B (weights, gradients, two moments) × {total(a):,} parameters", sizes.training_state(a)),
-            (f"activations of {rows:,} × {length:,} tokens", footprint.activations(a, rows * length)),
+            (f"activations of {rows:,} × {length:,} tokens", footprint.activations(a, rows * length, row=length)),
         ]
         # without its batch it does not fit either: that is said of the teacher
         if parts[0][1] <= limit < parts[0][1] + parts[1][1]:
@@ -277,7 +277,8 @@ def _batch(spec: Spec, stage: Stage, length: int) -> list[tuple[str, int]]:
     return [
         (f"activations of {rows:,} × {length:,} tokens"
          f"{', of one layer beside the inputs of all' * stage.gradient_checkpointing}",
-         footprint.activations(a, tokens, checkpointed=stage.gradient_checkpointing, length=length * stage.packing)),
+         footprint.activations(a, tokens, checkpointed=stage.gradient_checkpointing, length=length * stage.packing,
+                               row=length)),
         (f"logits of one chunk{', of student and teacher' * (models > 1)}: {chunk:,} × {a.vocab_size:,} × 4 B"
          f"{' × 2' * (models > 1)}",
          footprint.chunk_logits(a, tokens, chunk, models)),

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kcompiler.spec import Spec
-from runtime.contract import rotation
+from runtime.contract import rotation, windows
 from runtime.contract.architecture import Architecture
 from runtime.contract.families import FAMILIES, NAMES, Family
 from runtime.contract.rotation import RopeScaling
@@ -55,7 +55,8 @@ def parameters(a: Architecture) -> list[Part]:
         more = (f" + {q} + 2×{kv}" if biases else "") + (f" + 2×{d}" if norms_of_heads else "")
         attention = Part("attention", f"2×{h}×{q} + 2×{h}×{kv}{more}", 2 * h * q + 2 * h * kv + biases + norms_of_heads)
         mlp = Part("MLP", f"3×{h}×{m}", 3 * h * m)
-        norms, last = Part("norms", f"2×{h}", 2 * h), Part("last norm", f"{h}", h)
+        count = 4 if family.sandwiched else 2
+        norms, last = Part("norms", f"{count}×{h}", count * h), Part("last norm", f"{h}", h)
     layer = attention.count + mlp.count + norms.count
     inside = " + ".join(f"{part.name} ({part.formula})" for part in (attention, mlp, norms))
     parts = [
@@ -124,9 +125,31 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(said["tie_word_embeddings"], bool):
         raise Unfit(f"tie_word_embeddings is {said['tie_word_embeddings']!r}")
     _check_arithmetic(family, config)
-    shape = {"family": name_of, **said, "rms_norm_eps": _number(said, "rms_norm_eps"), "rope_theta": _theta(config)}
+    width = said.get("head_dim") or said["hidden_size"] // max(1, heads)
+    for name in family.width_fields:
+        if _said(config, name, family.unsaid.get(name)) != width:
+            raise Unfit(
+                f"its {name} is {_said(config, name, family.unsaid.get(name))!r}, and its heads are {width} wide"
+            )
+    theta = _theta(family, config)
+    shape = {"family": name_of, **said, "rms_norm_eps": _number(said, "rms_norm_eps"), "rope_theta": theta}
     scaled = scaling(family, config)
-    return shape if scaled is None else {**shape, "rope_scaling": scaled.parameters()}
+    return {**shape, **({} if scaled is None else {"rope_scaling": scaled.parameters()}), **_windows(family, config)}
+
+
+def _windows(family: Family, config: Mapping[str, Any]) -> dict[str, int]:
+    """The window of a config.json and which layers have it, where that is not what the family's have."""
+    window = _said(config, "sliding_window", family.unsaid.get("sliding_window"))
+    if family.windowed is None or window is None:
+        return {}
+    if not isinstance(window, int) or isinstance(window, bool):
+        raise Unfit(f"sliding_window is {window!r}, no whole number")
+    found, every = config.get("layer_types"), config.get("sliding_window_pattern") or family.windowed
+    if isinstance(found, list):
+        every = windows.of_types(found) if family.windowed else 0 if windows.FULL not in found else None
+    if every is None:
+        raise Unfit("its layer_types follow no pattern: of every so many layers the last attends to the whole text")
+    return {"sliding_window": window} | ({} if every == family.windowed else {"sliding_window_pattern": every})
 
 
 def _check_arithmetic(family: Family, config: Mapping[str, Any]) -> None:
@@ -134,8 +157,9 @@ def _check_arithmetic(family: Family, config: Mapping[str, Any]) -> None:
     unsaid = {name: family.unsaid[name] for name in family.only if name in family.unsaid}
     for where in [{**unsaid, **config}, *(part for part in parts if isinstance(part, dict))]:
         for name, only in family.only.items():
-            if where.get(name) is not None and where[name] != only:
-                raise Unfit(f"its {name} is {where[name]!r}, and a student's is {only!r}")
+            allowed = only if isinstance(only, tuple) else (only,)
+            if where.get(name) is not None and where[name] not in allowed:
+                raise Unfit(f"its {name} is {where[name]!r}, and a student's is {allowed[0]!r}")
 
 
 def _said(config: Mapping[str, Any], name: str, unsaid: Any) -> Any:
@@ -149,15 +173,25 @@ def _number(said: Mapping[str, Any], name: str) -> float:
     return shortest(float(value))
 
 
-def _theta(config: Mapping[str, Any]) -> float:
+def _theta(family: Family, config: Mapping[str, Any]) -> float:
     """The base of the rotary embedding: `rope_parameters` since Transformers 5, two keys of their own before."""
     bases = [part["rope_theta"] for part in [*_rotations(config), config] if part.get("rope_theta") is not None]
-    return _number({"rope_theta": bases[0] if bases else 10000.0}, "rope_theta")
+    unsaid = family.unsaid.get("rope_theta", 10000.0)
+    if family.windowed_theta is not None:
+        nested = config.get("rope_parameters")
+        inner = nested.get(windows.SLIDING) if isinstance(nested, dict) else None
+        local = inner.get("rope_theta") if isinstance(inner, dict) else config.get("rope_local_base_freq")
+        kind = inner.get("rope_type", "default") if isinstance(inner, dict) else "default"
+        if local not in (None, family.windowed_theta) or kind != "default":
+            raise Unfit(f"the rotation of its layers with a window is another ({kind}, {local!r})")
+    return _number({"rope_theta": bases[0] if bases else unsaid}, "rope_theta")
 
 
 def _rotations(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What is said of the rotation of layers that attend to the whole text."""
     named = [config.get(key) for key in ("rope_parameters", "rope_scaling")]
-    return [one for one in named if isinstance(one, dict)]
+    inner = [one.get(windows.FULL, one) if isinstance(one, dict) else None for one in named]
+    return [one for one in inner if isinstance(one, dict)]
 
 
 #: what stands beside the fields of a scaled rotation

@@ -98,6 +98,9 @@ def _layer(a: Architecture) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "mlp.down_proj.weight", (h, m)
     yield "input_layernorm.weight", (h,)
     yield "post_attention_layernorm.weight", (h,)
+    if family.sandwiched:
+        yield "pre_feedforward_layernorm.weight", (h,)
+        yield "post_feedforward_layernorm.weight", (h,)
 
 
 def stored(tensor: Tensor, recipe: Recipe) -> int:

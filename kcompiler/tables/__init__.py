@@ -123,7 +123,9 @@ class Toolchain(Row):
 class Applies(Row):
     """When an erratum concerns a spec: every condition that is given must hold."""
 
-    family: list[Literal["llama", "mistral", "qwen2", "qwen3", "phi", "phi3"]] | None = None
+    family: (
+        list[Literal["llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "gemma", "gemma2", "gemma3_text"]] | None
+    ) = None
     weights: list[Literal["fp16", "int8"]] | None = Field(
         default=None, description="Any of them in the recipe, by default or by a rule."
     )

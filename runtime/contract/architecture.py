@@ -14,7 +14,9 @@ from runtime.contract.units import unit
 class Architecture(Params):
     """A decoder-only Transformers config in the library's own field names."""
 
-    family: Literal["llama", "mistral", "qwen2", "qwen3", "phi", "phi3"] = Field(description="Transformers model type.")
+    family: Literal["llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "gemma", "gemma2", "gemma3_text"] = Field(
+        description="Transformers model type."
+    )
     hidden_size: int = Field(
         ge=8,
         le=1 << 20,
@@ -61,6 +63,22 @@ class Architecture(Params):
     )
     rope_scaling: RopeScaling | None = Field(
         default=None, description="How the rotation is scaled to longer texts; absent: it is not."
+    )
+    sliding_window: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="How many tokens, itself among them, a token of a layer with a window attends to; absent: all.",
+        examples=[4096],
+        json_schema_extra=unit("token"),
+    )
+    sliding_window_pattern: int | None = Field(
+        default=None,
+        ge=2,
+        le=1024,
+        description="Every so many layers one attends to the whole text; absent: 2 of gemma2, 6 of gemma3_text.",
+        examples=[6],
+        json_schema_extra=unit("layer"),
     )
     rms_norm_eps: float = Field(
         default=1e-5,

@@ -25,6 +25,18 @@ class Family:
     normed_heads: bool = False
     #: queries, keys and values come of one product, and so do gate and up (Phi-3)
     joined: bool = False
+    #: norms after attention and MLP as well as before them (Gemma 2 and 3)
+    sandwiched: bool = False
+    #: norms multiply by one more than their weight (Gemma)
+    offset_norms: bool = False
+    #: no fused kernel of attention computes it: it has a cap on its scores (Gemma 2)
+    eager: bool = False
+    #: every so many layers one attends to the whole text, where a model has a window; 0: none does; None: no window
+    windowed: int | None = None
+    #: base of the rotation in layers with a window, which is never scaled; None: that of all others
+    windowed_theta: float | None = None
+    #: fields of config.json that must be the width of a head
+    width_fields: tuple[str, ...] = ()
     #: attention and MLP side by side after one LayerNorm, an MLP without a gate, a bias at every product (Phi)
     parallel: bool = False
     #: kinds of scaled rotation that Transformers computes for it (`runtime.contract.rotation`)
@@ -55,6 +67,27 @@ _QWEN: Mapping[str, Any] = {
     "tie_word_embeddings": False,
 }
 
+#: what every Gemma's arithmetic is
+_GEMMA: Mapping[str, Any] = {
+    "hidden_activation": "gelu_pytorch_tanh",
+    "attention_bias": False,
+    "attention_dropout": 0,
+    "use_bidirectional_attention": False,
+}
+#: what configs of Gemma 2 and 3 leave out
+_GEMMA_2: Mapping[str, Any] = {
+    "hidden_size": 2304,
+    "intermediate_size": 9216,
+    "num_hidden_layers": 26,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "rms_norm_eps": 1e-6,
+    "tie_word_embeddings": True,
+    "sliding_window": 4096,
+    "query_pre_attn_scalar": 256,
+}
+
 FAMILIES: Mapping[str, Family] = {
     "llama": Family(
         unsaid={
@@ -81,7 +114,8 @@ FAMILIES: Mapping[str, Family] = {
             # a config.json that says nothing of a window has one
             "sliding_window": 4096,
         },
-        only={"hidden_act": "silu", "attention_dropout": 0, "sliding_window": None},
+        windowed=0,
+        only={"hidden_act": "silu", "attention_dropout": 0},
     ),
     "qwen2": Family(
         own_head_width=False,
@@ -140,11 +174,52 @@ FAMILIES: Mapping[str, Family] = {
         only={
             "hidden_act": "silu",
             "partial_rotary_factor": 1.0,
-            "sliding_window": None,
             "attention_dropout": 0,
             "resid_pdrop": 0,
             "embd_pdrop": 0,
         },
+        windowed=0,
+    ),
+    "gemma": Family(
+        offset_norms=True,
+        unsaid={
+            "hidden_size": 3072,
+            "intermediate_size": 24576,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 16,
+            "head_dim": 256,
+            "max_position_embeddings": 8192,
+            "rms_norm_eps": 1e-6,
+            "tie_word_embeddings": True,
+        },
+        # the first configs say "gelu", and Transformers reads it as this one
+        only={**_GEMMA, "hidden_act": ("gelu_pytorch_tanh", "gelu")},
+    ),
+    "gemma2": Family(
+        offset_norms=True,
+        sandwiched=True,
+        eager=True,
+        windowed=2,
+        width_fields=("query_pre_attn_scalar",),
+        unsaid={
+            **_GEMMA_2,
+            "max_position_embeddings": 8192,
+            "attn_logit_softcapping": 50.0,
+            # the loss is of what a head says: a student has no cap after it
+            "final_logit_softcapping": 30.0,
+        },
+        only={**_GEMMA, "attn_logit_softcapping": 50.0, "final_logit_softcapping": None},
+    ),
+    "gemma3_text": Family(
+        offset_norms=True,
+        sandwiched=True,
+        normed_heads=True,
+        windowed=6,
+        windowed_theta=10000.0,
+        width_fields=("query_pre_attn_scalar",),
+        unsaid={**_GEMMA_2, "max_position_embeddings": 131072, "rope_theta": 1e6},
+        only={**_GEMMA, "attn_logit_softcapping": None, "final_logit_softcapping": None},
     ),
 }
 #: the families in words, for whoever is to take another

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runtime.contract import windows
 from runtime.contract.architecture import Architecture
 from runtime.contract.families import FAMILIES
 
@@ -33,7 +34,9 @@ def state(parameters: int) -> int:
     return 4 * FLOAT32 * parameters
 
 
-def layer(a: Architecture, length: int = 0, *, half: bool = False, fused: bool = False) -> int:
+def layer(
+    a: Architecture, length: int = 0, *, half: bool = False, fused: bool = False, row: int = 0, windowed: bool = False
+) -> int:
     """Bytes that one layer keeps of each token for its backward pass.
 
     llama: of both norms the input, the normalised and the output (6 h), queries and the attention's output (2 q), keys
@@ -41,6 +44,8 @@ def layer(a: Architecture, length: int = 0, *, half: bool = False, fused: bool =
     one norm for both branches, and an activation made of single operations. phi3 keeps the whole joined product where
     its values are a part of it. `length`: of packed sequences, whose mask is T numbers of each token, and for which
     keys and values are repeated for every query head; 0: there is no mask.
+    `row`: tokens of a sequence; a layer that is `windowed` has a mask where that is longer than its window, and one
+    without a fused kernel keeps the scores of each head before and after its softmax.
     `half`: products in 16 bits; norms keep float32, and each product that reads their output has a copy of its own.
     `fused`: a norm is one kernel, which keeps nothing normalised.
     """
@@ -55,9 +60,19 @@ def layer(a: Architecture, length: int = 0, *, half: bool = False, fused: bool =
         wide, kept = (h if phi else wide), kept + (2 * h if phi else 0 if family.joined else 3 * h)
     if family.normed_heads:
         wide, kept = wide + q + k, kept + q + k
-    if fused and not phi:
+    if half and family.normed_heads and family.offset_norms:
+        # these norms compute in float32 whatever they are given
+        kept += q + k
+    wide += 4 * h * family.sandwiched
+    if fused and not phi and not family.offset_norms:
         wide -= 2 * h + (q + k if family.normed_heads else 0)
-    kept += length + 2 * (q - k) if length else q + k if family.joined else 0
+    hidden = length or (row if windowed and row > (a.sliding_window or row) else 0)
+    if family.eager:
+        wide, kept = wide + 2 * a.num_attention_heads * (row or length), kept + 2 * (q - k)
+    elif hidden:
+        kept += hidden + 2 * (q - k)
+    elif family.joined:
+        kept += q + k
     return FLOAT32 * wide + (FLOAT32 // 2 if half else FLOAT32) * kept
 
 
@@ -69,11 +84,16 @@ def activations(
     length: int = 0,
     half: bool = False,
     fused: bool = False,
+    row: int = 0,
 ) -> int:
-    """What is kept for the backward pass of `tokens` positions. Checkpointed, each layer keeps its input, and one at a
-    time the rest (arXiv 1604.06174). Logits are not among them: the loss makes them chunk by chunk."""
-    of_layer, layers = layer(a, length, half=half, fused=fused), a.num_hidden_layers
-    return tokens * (layers * a.hidden_size * FLOAT32 + of_layer if checkpointed else layers * of_layer)
+    """What is kept for the backward pass of `tokens` positions in rows of `row`. Checkpointed, each layer keeps its
+    input, and one at a time the rest (arXiv 1604.06174). Logits are not among them: the loss makes them by chunks.
+    """
+    full, windowed = (layer(a, length, half=half, fused=fused, row=row, windowed=one) for one in (False, True))
+    layers, near = a.num_hidden_layers, windows.count(a)
+    if checkpointed:
+        return tokens * (layers * a.hidden_size * FLOAT32 + (max(full, windowed) if near else full))
+    return tokens * ((layers - near) * full + near * windowed)
 
 
 def chunk_logits(a: Architecture, tokens: int, chunk_tokens: int, models: int) -> int:
@@ -145,6 +165,7 @@ class Training:
                 self.tokens,
                 checkpointed=self.checkpointed,
                 length=self.length * self.packed,
+                row=self.length,
                 half=self.half,
                 fused=not self.host,
             ),

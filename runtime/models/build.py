@@ -17,6 +17,9 @@ from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GemmaConfig,
     LlamaConfig,
     MistralConfig,
     Phi3Config,
@@ -28,9 +31,10 @@ from transformers import (
 )
 from transformers.utils import logging as hf_logging
 
-from runtime.contract import Refusal, rotation, shards
+from runtime.contract import Refusal, rotation, shards, windows
 from runtime.contract.architecture import Architecture
 from runtime.contract.families import FAMILIES, Family
+from runtime.contract.windows import FULL, SLIDING
 from runtime.machine import durable
 from runtime.models.pouring import pour
 
@@ -65,6 +69,8 @@ def _check(architecture: Architecture) -> int:
         others = " or ".join(name for name, one in FAMILIES.items() if one.own_head_width)
         raise Refusal(f"{a.family} has no head_dim of its own", action=f"remove head_dim or choose {others}")
     _check_rotation(a, family, width)
+    if why := windows.fault(a):
+        raise Refusal(f"{why[0]}: {why[1]}", action=why[2])
     return width
 
 
@@ -81,9 +87,13 @@ def _check_rotation(a: Architecture, family: Family, width: int) -> None:
 
 
 def _rotation(a: Architecture) -> dict[str, Any]:
-    """`rope_parameters` of a config."""
+    """`rope_parameters` of a config: of all layers, or of each type of them."""
     scaled = a.rope_scaling.parameters() if a.rope_scaling is not None else {"rope_type": "default"}
-    return {**scaled, "rope_theta": a.rope_theta}
+    whole = {**scaled, "rope_theta": a.rope_theta}
+    local = FAMILIES[a.family].windowed_theta
+    if local is None:
+        return whole
+    return {FULL: whole, SLIDING: {"rope_type": "default", "rope_theta": local}}
 
 
 _CONFIGS: Mapping[str, type[PreTrainedConfig]] = {
@@ -93,6 +103,9 @@ _CONFIGS: Mapping[str, type[PreTrainedConfig]] = {
     "qwen3": Qwen3Config,
     "phi": PhiConfig,
     "phi3": Phi3Config,
+    "gemma": GemmaConfig,
+    "gemma2": Gemma2Config,
+    "gemma3_text": Gemma3TextConfig,
 }
 
 
@@ -130,7 +143,12 @@ def config(architecture: Architecture, special: Mapping[str, int] | None = None)
     scaled = architecture.rope_scaling
     if scaled is not None and "original_max_position_embeddings" in family.unsaid:
         common["original_max_position_embeddings"] = scaled.original_max_position_embeddings
-    # what a config means that leaves it out, and a student has otherwise: Mistral's window
+    if family.windowed is not None:
+        common["sliding_window"] = architecture.sliding_window
+    if family.windowed:
+        common["layer_types"] = windows.types(architecture)
+    common |= dict.fromkeys(family.width_fields, width)
+    # what a config means that leaves it out, and a student has otherwise: Gemma 2's cap
     common |= {name: only for name, only in family.only.items() if name in family.unsaid}
     return _CONFIGS[architecture.family](**common)
 
@@ -142,8 +160,10 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(
-            config(architecture, special), attn_implementation=attention, dtype=torch.float32
+            config(architecture, special), attn_implementation="eager", dtype=torch.float32
         )
+    # eagerly in a family that has no other way
+    attend(model, attention)
     return model.eval()
 
 

@@ -48,6 +48,8 @@ AXES: Mapping[str, tuple[str, ...]] = {
     "embed_tokens": ("", _HIDDEN),
     "lm_head": ("", _HIDDEN),
     "input_layernorm": (_HIDDEN,),
+    "pre_feedforward_layernorm": (_HIDDEN,),
+    "post_feedforward_layernorm": (_HIDDEN,),
     "post_attention_layernorm": (_HIDDEN,),
     "final_layernorm": (_HIDDEN,),
     "norm": (_HIDDEN,),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -25,13 +25,16 @@ from transformers import PreTrainedModel
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from runtime.contract import Refusal, families
+from runtime.contract.windows import FULL, SLIDING
 from runtime.models import rotation
 
 ATTENTION = "kcompiler_grouped"
+#: attribute of an attention whose mask hides what its window does not hold
+WINDOW = "kcompiler_window"
 #: rotary variants whose angles may depend on the length of the prompt
 _LENGTH_DEPENDENT_ROPE = frozenset({"dynamic", "longrope"})
 #: what Transformers passes to every attention function and what changes nothing here; anything else that is set
-#: (a soft cap, attention sinks, a window) would be a meaning that the exported graph loses
+#: (attention sinks, a window that nobody knew of) would be a meaning that the exported graph loses
 #: `is_causal` too: the additive mask is always given, and a checkpoint that is not causal fails the probes
 #: (mixtures of experts hand on whether their routing shall be reported)
 _WITHOUT_MEANING = frozenset(
@@ -40,22 +43,27 @@ _WITHOUT_MEANING = frozenset(
 
 
 def grouped_attention(
-    _module: nn.Module,
+    module: nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor,
     scaling: float,
     dropout: float = 0.0,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """Attention of query_BQTD over key_BHSD and value_BHSD with an additive mask_11TS → out_BTQD.
 
     Q query heads share H key/value heads in consecutive groups, so `[B, H·G, T, D]` read as `[B, H, G·T, D]` needs no
     copy. The query is scaled before the product: float16 then keeps sqrt(D) more headroom than scaling after it.
+    The mask of a layer with a window hides what lies before it; `softcap` bounds the scores before the mask (Gemma 2).
     Raises Refusal for an option that would change the result.
     """
     meant = sorted(name for name, given in options.items() if given is not None and name not in _WITHOUT_MEANING)
+    if sliding_window is not None and sliding_window != getattr(module, WINDOW, None):
+        meant.append(f"a window of {sliding_window}")
     if meant or dropout:
         raise Refusal(
             f"the model's attention asks for {', '.join(meant) or 'dropout'}, which the export does not express",
@@ -64,8 +72,10 @@ def grouped_attention(
     batch, heads, length, width = query.shape
     shared = key.shape[1]
     rows = heads // shared * length
-    folded = (query * scaling).reshape(batch, shared, rows, width)
+    folded = (query * (scaling if softcap is None else scaling / softcap)).reshape(batch, shared, rows, width)
     scores = torch.matmul(folded, key.transpose(2, 3)).reshape(batch, heads, length, key.shape[2])
+    if softcap is not None:
+        scores = torch.tanh(scores) * softcap
     weights = torch.softmax(scores + attention_mask, dim=-1).reshape(batch, shared, rows, key.shape[2])
     mixed = torch.matmul(weights, value).reshape(batch, heads, length, width)
     return mixed.transpose(1, 2), None
@@ -82,31 +92,46 @@ class RopeTable(nn.Module):
     angles would depend on the length of the text.
     """
 
-    cos: Tensor
-    sin: Tensor
-
     def __init__(self, model: PreTrainedModel, context: int, rows: int | None) -> None:
         super().__init__()
         rotary: nn.Module = model.get_decoder().rotary_emb
         # where the model's own rotary module is, if it has a table at all
         where = next(rotary.buffers(), torch.empty(0)).device
+        self.rows, keep = rows, context if rows is None else rows
         if model.config.model_type in families.FAMILIES:
-            limit = model.config.max_position_embeddings
-            cos, sin = rotation.table(model.config.rope_parameters, head_width(model), limit, context)
-        else:
-            positions = torch.arange(context, device=where)[None, :]
-            with torch.no_grad():
-                cos, sin = (part[0] for part in rotary(torch.zeros(1, dtype=torch.float32, device=where), positions))
-        keep = context if rows is None else rows
-        self.register_buffer("cos", cos[:keep].to(where, copy=True), persistent=False)
-        self.register_buffer("sin", sin[:keep].to(where, copy=True), persistent=False)
-        self.rows = rows
+            for kind, parameters in rotations_of(model).items():
+                limit = model.config.max_position_embeddings
+                self._keep(kind, rotation.table(parameters, head_width(model), limit, context), keep, where)
+            return
+        positions = torch.arange(context, device=where)[None, :]
+        with torch.no_grad():
+            cos, sin = (part[0] for part in rotary(torch.zeros(1, dtype=torch.float32, device=where), positions))
+        self._keep("", (cos, sin), keep, where)
 
-    def forward(self, _hidden: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def _keep(self, kind: str, tables: tuple[Tensor, Tensor], rows: int, where: torch.device) -> None:
+        for name, table in zip(("cos", "sin"), tables, strict=True):
+            self.register_buffer(name + kind, table[:rows].to(where, copy=True), persistent=False)
+
+    def forward(self, _hidden: Tensor, position_ids: Tensor, layer_type: str = "") -> tuple[Tensor, Tensor]:
+        cos, sin = (self.get_buffer(name + layer_type) for name in ("cos", "sin"))
         if self.rows is not None:
-            return self.cos[None], self.sin[None]
+            return cos[None], sin[None]
         index = position_ids.reshape(-1)
-        return self.cos.index_select(0, index)[None], self.sin.index_select(0, index)[None]
+        return cos.index_select(0, index)[None], sin.index_select(0, index)[None]
+
+
+class OffsetRMSNorm(nn.Module):
+    """A norm that multiplies by one more than its weight, with the weight as it is in the program: the converter would
+    compute `1 + weight` once, and nobody could read the checkpoint's own tensor back."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.eps = float(norm.eps)
+        self.weight: nn.Parameter = norm.weight
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        normed = hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.eps)
+        return normed + normed * self.weight
 
 
 class _Recorder:
@@ -138,7 +163,18 @@ class _Function(nn.Module):
         except TypeError as error:
             raise _unknown(model, f"its rotary module is called in another way ({error})") from error
 
-    def _logits(self, input_ids: Tensor, mask: Tensor, positions: Tensor, cache: _Recorder) -> Tensor:
+    def _windowed(self, context: int) -> int | None:
+        """The window that hides something of `context` tokens from some layer."""
+        shortest = min((window for window in windows_of(self.model) if window is not None), default=context)
+        return shortest if shortest < context else None
+
+    def _logits(
+        self, input_ids: Tensor, full: Tensor, sliding: Tensor | None, positions: Tensor, cache: _Recorder
+    ) -> Tensor:
+        """By the mask of layers that attend to the whole text, and that of those with a window."""
+        narrow = full if sliding is None else sliding
+        mixed = len(set(windows_of(self.model))) > 1
+        mask = {FULL: full, SLIDING: narrow} if mixed else narrow
         try:
             output = self.model(
                 input_ids=input_ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
@@ -158,18 +194,25 @@ class Prefill(_Function):
     """
 
     causal: Tensor
+    near: Tensor
     positions: Tensor
 
     def __init__(self, model: PreTrainedModel, length: int, mask_value: float = -1e4) -> None:
         super().__init__(model, length, length)
         self.mask_value = mask_value
-        self.register_buffer("causal", torch.ones(length, length).tril()[None, None], persistent=False)
+        causal = torch.ones(length, length).tril()
+        self.register_buffer("causal", causal[None, None], persistent=False)
+        self.window = self._windowed(length)
+        if self.window is not None:
+            self.register_buffer("near", causal.triu(1 - self.window)[None, None], persistent=False)
         self.register_buffer("positions", torch.arange(length, dtype=torch.int32)[None], persistent=False)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        keep = self.causal * attention_mask[:, None, None, :]
+        real = attention_mask[:, None, None, :]
+        full = (1.0 - self.causal * real) * self.mask_value
+        sliding = None if self.window is None else (1.0 - self.near * real) * self.mask_value
         cache = _Recorder(None)
-        logits = self._logits(input_ids, (1.0 - keep) * self.mask_value, self.positions, cache)
+        logits = self._logits(input_ids, full, sliding, self.positions, cache)
         return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0)
 
 
@@ -181,6 +224,7 @@ class Decode(_Function):
     """
 
     slots: Tensor
+    gone: Tensor
     itself: Tensor
 
     def __init__(self, model: PreTrainedModel, context: int, mask_value: float = -1e4) -> None:
@@ -188,14 +232,22 @@ class Decode(_Function):
         self.mask_value = mask_value
         self.register_buffer("slots", torch.arange(context, dtype=torch.int32), persistent=False)
         self.register_buffer("itself", torch.zeros(1, 1, 1, 1), persistent=False)
+        self.window = self._windowed(context)
+        if self.window is not None:
+            # the position at which a slot has left the window
+            self.register_buffer("gone", self.slots + self.window, persistent=False)
 
     def forward(
         self, input_ids: Tensor, position: Tensor, key_cache: Tensor, value_cache: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        keep = torch.lt(self.slots, position).to(key_cache.dtype)[None, None, None, :]
-        mask = torch.cat(((1.0 - keep) * self.mask_value, self.itself), -1)
+        written = torch.lt(self.slots, position).to(key_cache.dtype)[None, None, None, :]
+        full = torch.cat(((1.0 - written) * self.mask_value, self.itself), -1)
+        sliding = None
+        if self.window is not None:
+            near = torch.gt(self.gone, position).to(key_cache.dtype)[None, None, None, :]
+            sliding = torch.cat(((1.0 - written * near) * self.mask_value, self.itself), -1)
         cache = _Recorder((key_cache, value_cache))
-        logits = self._logits(input_ids, mask, position[None], cache)
+        logits = self._logits(input_ids, full, sliding, position[None], cache)
         return logits, torch.cat(cache.keys, 0), torch.cat(cache.values, 0)
 
 
@@ -208,7 +260,21 @@ def _share(model: PreTrainedModel) -> PreTrainedModel:
         copied.set_attn_implementation(ATTENTION)
     except ValueError as error:
         raise _unknown(model, "its attention cannot be exchanged") from error
+    kind = model.config.model_type
+    if kind in families.FAMILIES and families.FAMILIES[kind].offset_norms:
+        _exchange_norms(copied)
+    for layer, window in (
+        zip(copied.get_decoder().layers, windows_of(copied), strict=True) if any(windows_of(copied)) else ()
+    ):
+        setattr(layer.self_attn, WINDOW, window)
     return copied.eval()
+
+
+def _exchange_norms(model: PreTrainedModel) -> None:
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child).__name__.endswith("RMSNorm"):
+                setattr(parent, name, OffsetRMSNorm(child))
 
 
 def _unknown(model: PreTrainedModel, why: str) -> Refusal:
@@ -223,13 +289,14 @@ def check_family(model: PreTrainedModel) -> None:
     config = model.config
     if not isinstance(getattr(model.get_decoder(), "rotary_emb", None), nn.Module):
         raise _unknown(model, "it has no rotary embedding")
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    if rope in _LENGTH_DEPENDENT_ROPE and config.model_type not in families.FAMILIES:
+    kinds = {parameters.get("rope_type", "default") for parameters in rotations_of(model).values()}
+    rope = next(iter(kinds & _LENGTH_DEPENDENT_ROPE), None)
+    if rope is not None and config.model_type not in families.FAMILIES:
         raise Refusal(
             f"rotary variant `{rope}` changes its angles with the prompt's length and has no static table",
             action="choose rope_type default, linear, yarn or llama3",
         )
-    if "sliding_attention" in (getattr(config, "layer_types", None) or []):
+    if SLIDING in (getattr(config, "layer_types", None) or []) and not any(windows_of(model)):
         raise Refusal("sliding-window layers have no export function here", action="set use_sliding_window to false")
 
 
@@ -243,6 +310,22 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def rotations_of(model: PreTrainedModel) -> dict[str, Mapping[str, Any]]:
+    """Type of layer → parameters of its rotation; "" for all layers of a model that has one."""
+    said: Mapping[str, Any] = getattr(model.config, "rope_parameters", None) or {}
+    inner = {kind: one for kind, one in said.items() if isinstance(one, Mapping)}
+    return inner or {"": said}
+
+
+def windows_of(model: PreTrainedModel) -> list[int | None]:
+    """Of each layer the window that it attends to; None: the whole text."""
+    config = model.config
+    every = families.FAMILIES[config.model_type].windowed if config.model_type in families.FAMILIES else None
+    window = getattr(config, "sliding_window", None) if every is not None else None
+    types = config.layer_types if every else [SLIDING] * config.num_hidden_layers
+    return [window if kind == SLIDING else None for kind in types]
 
 
 def head_width(model: PreTrainedModel) -> int:
@@ -281,7 +364,8 @@ def check_shapes(model: PreTrainedModel, lengths: list[int], context: int, vocab
             place="shapes.decode.context",
             action="make decode.context at least the longest prefill",
         )
-    rotation.check(getattr(model.config, "rope_parameters", None) or {}, limit, max(longest, context))
+    for parameters in rotations_of(model).values():
+        rotation.check(parameters, limit, max(longest, context))
     if vocabulary != model.config.vocab_size:
         raise Refusal(
             f"the tokenizer has {vocabulary} tokens, the checkpoint's embedding {model.config.vocab_size} rows",

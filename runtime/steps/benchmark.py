@@ -60,6 +60,7 @@ STEP = Step(
         "runtime.contract.architecture",
         "runtime.contract.families",
         "runtime.contract.rotation",
+        "runtime.contract.windows",
         "runtime.contract.conversation",
         "runtime.contract.footprint",
         "runtime.contract.pairs",

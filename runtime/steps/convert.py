@@ -45,6 +45,7 @@ STEP = Step(
         "runtime.mil.quiet",
         "runtime.contract.families",
         "runtime.contract.rotation",
+        "runtime.contract.windows",
         "runtime.contract.program",
         "runtime.contract.recipe",
         "runtime.contract.report",

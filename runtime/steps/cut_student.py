@@ -56,6 +56,7 @@ STEP = Step(
         "runtime.contract.architecture",
         "runtime.contract.families",
         "runtime.contract.rotation",
+        "runtime.contract.windows",
         "runtime.contract.vocabulary",
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",

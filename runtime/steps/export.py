@@ -75,6 +75,7 @@ STEP = Step(
         "runtime.contract.architecture",
         "runtime.contract.families",
         "runtime.contract.rotation",
+        "runtime.contract.windows",
         "runtime.contract.strict_json",
         "runtime.steps.tokenizer",
     ),

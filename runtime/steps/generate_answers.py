@@ -69,6 +69,7 @@ STEP = Step(
         "runtime.contract.architecture",
         "runtime.contract.families",
         "runtime.contract.rotation",
+        "runtime.contract.windows",
         "runtime.contract.conversation",
         "runtime.contract.program",
         "runtime.contract.templates",

@@ -45,6 +45,7 @@ STEP = Step(
         "runtime.contract.architecture",
         "runtime.contract.families",
         "runtime.contract.rotation",
+        "runtime.contract.windows",
     ),
     lighter="take a smaller teacher",
 )

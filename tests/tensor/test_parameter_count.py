@@ -34,6 +34,14 @@ SHAPES = [
 ]
 
 
+#: what families need that others lack
+WINDOWED: dict[str, dict[str, int]] = {
+    "gemma": {},
+    "gemma2": {"sliding_window": 8, "num_hidden_layers": 2},
+    "gemma3_text": {"sliding_window": 8, "sliding_window_pattern": 3, "num_hidden_layers": 4},
+}
+
+
 @pytest.mark.tensor
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape["hidden_size"]))
@@ -48,11 +56,17 @@ SHAPES = [
         ("qwen3", 24),
         ("phi", None),
         ("phi3", None),
+        *((family, 24) for family in WINDOWED),
     ],
 )
 def test_the_computed_number_is_the_number_of_tensors_elements(family, head_dim, shape, tied):
     architecture = Architecture(
-        family=family, head_dim=head_dim, tie_word_embeddings=tied, vocab_size=300, max_position_embeddings=64, **shape
+        family=family,
+        head_dim=head_dim,
+        tie_word_embeddings=tied,
+        vocab_size=300,
+        max_position_embeddings=64,
+        **shape | WINDOWED.get(family, {}),
     )
     assert total(architecture) == build.count(build.build(architecture, seed=1))
 
@@ -62,7 +76,11 @@ def test_every_formula_computes_the_count_beside_it(tied):
     """What people read is the same arithmetic: the shown formulas, evaluated, give the shown numbers."""
     for family in FAMILIES:
         architecture = Architecture(
-            family=family, tie_word_embeddings=tied, vocab_size=300, max_position_embeddings=64, **SHAPES[0]
+            family=family,
+            tie_word_embeddings=tied,
+            vocab_size=300,
+            max_position_embeddings=64,
+            **SHAPES[0] | WINDOWED.get(family, {}),
         )
         for part in parameters(architecture):
             digits = "".join(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def make(
     family: str = "llama",
     recipe: Recipe = RECIPE,
     islands: tuple[str, ...] = ("rms_norm",),
-    **changes: int | bool,
+    **changes: Any,
 ) -> Converted:
     """A world of its own, exported and converted below `root`."""
     takes = world(root, family, **{"num_hidden_layers": 2, **changes})

@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from runtime.contract import BrokenEvidence, Refusal
+from runtime.contract.families import FAMILIES
 from runtime.contract.recipe import Recipe, Rule, Weights
 from runtime.mil.headroom import masked
 from runtime.mil.package import open as open_package
@@ -19,9 +20,11 @@ from runtime.mil.verify import verify
 from runtime.steps.verify import VerifyParams
 from tests.longer import also
 from tests.tensor.coreml.conftest import RECIPE, Converted, make
-from tests.tensor.export.world import Stage
+from tests.tensor.export.world import MIXED, ROTATIONS, Stage
 
 PARAMS = VerifyParams(recipe=RECIPE, islands=["rms_norm"], golden_prompts=2, decode_steps=4)
+#: every kind of scaled rotation, in one of the families that have it
+SCALED = [("llama", "linear"), ("mistral", "dynamic"), ("llama", "llama3"), ("qwen2", "yarn"), ("phi", "yarn")]
 SECTIONS = ("recipe", "islands", "interface", "provenance")
 
 
@@ -86,11 +89,22 @@ def test_fp16_and_int8_agree_with_the_checkpoint(converted: Converted, tmp_path:
         also("phi", (), {"num_key_value_heads": 4, "tie_word_embeddings": False}),
         also("llama", (), {"num_key_value_heads": 1}),
         also("llama", ("rms_norm", "residual"), {}),
+        *(
+            also(family, FAMILIES[family].islands[:1], {"num_key_value_heads": 4, "rope_scaling": ROTATIONS[kind]})
+            for family, kind in SCALED
+        ),
+        also("phi3", ("rms_norm",), {"rope_scaling": ROTATIONS["longrope"], "tie_word_embeddings": False}),
+        also("phi3", ("rms_norm", "residual"), {"sliding_window": 9}),
+        also("mistral", ("rms_norm",), {"sliding_window": 9}),
+        also("gemma", ("rms_norm", "residual"), {"head_dim": 48}),
+        also("gemma", ("residual",), {}),
+        also("gemma2", ("rms_norm",), {"sliding_window": 9}),
+        also("gemma3_text", ("rms_norm", "residual"), {"sliding_window": 9, "num_hidden_layers": 3, **MIXED}),
         ("phi", ("residual",), {"num_key_value_heads": 4, "tie_word_embeddings": False}),
     ],
 )
 def test_other_families_agree_too(
-    family: str, islands: tuple[str, ...], changes: dict[str, int | bool], tmp_path: Path
+    family: str, islands: tuple[str, ...], changes: dict[str, Any], tmp_path: Path
 ) -> None:
     made = make(tmp_path, family, islands=islands, **changes)
     data = report(made.takes, tmp_path / "verified", PARAMS.model_copy(update={"islands": list(islands)}))

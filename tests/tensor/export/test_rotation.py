@@ -12,10 +12,10 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from runtime.contract import Refusal
 from runtime.models import build, rotation
 from runtime.models.wrapper import Decode, Prefill, RopeTable, check_shapes
-from tests.tensor.export.test_wrapper import LLAMA3, YARN
-from tests.tensor.export.world import architecture
+from tests.tensor.export.world import ROTATIONS, architecture
 
 WIDTH, CONTEXT = 64, 4096
+LLAMA3, YARN = ROTATIONS["llama3"], ROTATIONS["yarn"]
 LONG = {
     "rope_type": "longrope",
     "short_factor": [1.0 + i / 50 for i in range(WIDTH // 2)],

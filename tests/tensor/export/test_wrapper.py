@@ -13,6 +13,7 @@ from runtime.models import build
 from runtime.models.goldens import reference
 from runtime.models.wrapper import (
     ATTENTION,
+    WINDOW,
     Decode,
     Prefill,
     RopeTable,
@@ -21,22 +22,8 @@ from runtime.models.wrapper import (
     grouped_attention,
     heads_of,
 )
-from tests.tensor.export.world import architecture
+from tests.tensor.export.world import MIXED, ROTATIONS, architecture
 
-YARN = {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32}
-LLAMA3 = {
-    "rope_type": "llama3",
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 64,
-}
-LONGROPE = {
-    "rope_type": "longrope",
-    "short_factor": [1.0 + i / 8 for i in range(16)],
-    "long_factor": [2.0 + i for i in range(16)],
-    "original_max_position_embeddings": 64,
-}
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama with shared heads": {"family": "llama"},
     "llama with one key head": {"family": "llama", "num_key_value_heads": 1},
@@ -46,13 +33,28 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "qwen3 with its own head width": {"family": "qwen3", "head_dim": 48},
     "phi with partial rotation": {"family": "phi", "num_key_value_heads": 4, "tie_word_embeddings": False},
     "phi3 with joined projections": {"family": "phi3", "tie_word_embeddings": False},
-    "phi3 with longrope": {"family": "phi3", "rope_scaling": LONGROPE},
-    "llama with linear": {"family": "llama", "rope_scaling": {"rope_type": "linear", "factor": 4.0}},
-    "qwen2 with yarn": {"family": "qwen2", "rope_scaling": YARN},
-    "qwen3 with yarn": {"family": "qwen3", "rope_scaling": {**YARN, "attention_factor": 1.4, "beta_fast": 8.0}},
-    "llama with llama3": {"family": "llama", "rope_scaling": LLAMA3},
-    "mistral with dynamic": {"family": "mistral", "rope_scaling": {"rope_type": "dynamic", "factor": 4.0}},
-    "phi with yarn": {"family": "phi", "num_key_value_heads": 4, "rope_scaling": YARN},
+    "phi3 with longrope": {"family": "phi3", "rope_scaling": ROTATIONS["longrope"]},
+    "gemma": {"family": "gemma", "head_dim": 48},
+    "gemma2 with a window": {"family": "gemma2", "sliding_window": 7},
+    "gemma3 with a window": {"family": "gemma3_text", "sliding_window": 5, **MIXED},
+    "gemma3 with linear": {
+        "family": "gemma3_text",
+        "sliding_window": 40,
+        "sliding_window_pattern": 2,
+        "rope_theta": 1e6,
+        "rope_scaling": {"rope_type": "linear", "factor": 8.0},
+    },
+    "mistral with a window": {"family": "mistral", "sliding_window": 6},
+    "phi3 with a window": {"family": "phi3", "sliding_window": 1},
+    "llama with linear": {"family": "llama", "rope_scaling": ROTATIONS["linear"]},
+    "qwen2 with yarn": {"family": "qwen2", "rope_scaling": ROTATIONS["yarn"]},
+    "qwen3 with yarn": {
+        "family": "qwen3",
+        "rope_scaling": {**ROTATIONS["yarn"], "attention_factor": 1.4, "beta_fast": 8.0},
+    },
+    "llama with llama3": {"family": "llama", "rope_scaling": ROTATIONS["llama3"]},
+    "mistral with dynamic": {"family": "mistral", "rope_scaling": ROTATIONS["dynamic"]},
+    "phi with yarn": {"family": "phi", "num_key_value_heads": 4, "rope_scaling": ROTATIONS["yarn"]},
 }
 
 
@@ -144,13 +146,48 @@ def test_rotary_variants_that_depend_on_the_prompt_are_refused() -> None:
 
 
 def test_an_attention_with_a_meaning_that_would_be_lost_is_refused() -> None:
-    """A soft cap, sinks or a window must not vanish from the exported graph."""
+    """Sinks must not vanish from the exported graph; a soft cap is expressed."""
     query, mask = torch.ones(1, 2, 3, 4), torch.zeros(1, 1, 3, 3)
     grouped_attention(torch.nn.Identity(), query, query, query, mask, 0.5, sliding_window=None, use_cache=True)
-    with pytest.raises(Refusal, match="softcap"):
-        grouped_attention(torch.nn.Identity(), query, query, query, mask, 0.5, softcap=50.0)
+    with pytest.raises(Refusal, match="s_aux"):
+        grouped_attention(torch.nn.Identity(), query, query, query, mask, 0.5, s_aux=mask)
+    far = torch.arange(24.0).reshape(1, 2, 3, 4)
+    plain, capped = (
+        grouped_attention(torch.nn.Identity(), far, far, far, mask, 0.5, softcap=cap)[0] for cap in (None, 5.0)
+    )
+    assert not torch.allclose(plain, capped)
     with pytest.raises(Refusal, match="dropout"):
         grouped_attention(torch.nn.Identity(), query, query, query, mask, 0.5, dropout=0.1)
+
+
+def test_a_window_that_the_mask_does_not_know_is_refused() -> None:
+    query, mask, attention = torch.ones(1, 2, 3, 4), torch.zeros(1, 1, 3, 3), torch.nn.Identity()
+    with pytest.raises(Refusal, match="a window of 4"):
+        grouped_attention(attention, query, query, query, mask, 0.5, sliding_window=4)
+    setattr(attention, WINDOW, 4)
+    grouped_attention(attention, query, query, query, mask, 0.5, sliding_window=4)
+    with pytest.raises(Refusal, match="a window of 5"):
+        grouped_attention(attention, query, query, query, mask, 0.5, sliding_window=5)
+
+
+@pytest.mark.parametrize("name", ["gemma2 with a window", "gemma3 with a window", "mistral with a window"])
+def test_a_lost_window_changes_the_answer(name: str) -> None:
+    """The comparison of families with a window is able to fail, in both functions."""
+    model, ids, at = model_of(name), ids_of(24), 23
+    logits, keys, values = reference(model, ids[0].tolist())
+    prefill, decode = Prefill(model, 24), Decode(model, 24)
+    prefill.near.copy_(prefill.causal)
+    decode.gone.fill_(at + 1)
+    cache = (torch.nn.functional.pad(one[:, :, :at], (0, 0, 0, 1)) for one in (keys, values))
+    with torch.no_grad():
+        assert not close(prefill(ids, torch.ones(1, 24))[0], logits)
+        position = torch.tensor([at], dtype=torch.int32)
+        assert not close(decode(ids[:, at:], position, *cache)[0][0, 0], logits[0, at])
+
+
+def test_a_window_as_long_as_the_function_leaves_no_second_mask() -> None:
+    model = model_of("gemma2 with a window")
+    assert (Prefill(model, 7).window, Prefill(model, 8).window) == (None, 7)
 
 
 def test_a_family_without_rotary_positions_is_refused() -> None:

@@ -23,6 +23,29 @@ TAILS = (" today?", " before the winter comes?", ", and if so, who will tell the
 ANSWERS = ("It is certain.", "Ask again later.", "My sources say no.", "Outlook good.", "Very doubtful.")
 
 
+#: a rotation of each kind for `architecture`: 16 pairs of channels, a context of 256
+ROTATIONS: Mapping[str, Mapping[str, Any]] = {
+    "linear": {"rope_type": "linear", "factor": 4.0},
+    "dynamic": {"rope_type": "dynamic", "factor": 4.0},
+    "llama3": {
+        "rope_type": "llama3",
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64,
+    },
+    "yarn": {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32},
+    "longrope": {
+        "rope_type": "longrope",
+        "short_factor": [1.0 + i / 8 for i in range(16)],
+        "long_factor": [2.0 + i for i in range(16)],
+        "original_max_position_embeddings": 64,
+    },
+}
+#: of three layers two with a window
+MIXED = {"sliding_window_pattern": 3}
+
+
 class Stage:
     """A Context whose artifacts are folders below `root`; reports are kept in memory and on disk."""
 

@@ -22,7 +22,7 @@ from runtime.steps.import_teacher import ImportTeacherParams
 from tests.tensor.train import world
 from tests.tensor.train.world import Stage
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi", "phi3")
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "gemma", "gemma2", "gemma3_text")
 SPECIAL = {"pad": 0, "bos": 1, "eos": 2}
 
 

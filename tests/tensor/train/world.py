@@ -9,6 +9,7 @@ from typing import Any
 from runtime import catalog
 from runtime.contract import rows
 from runtime.contract.architecture import Architecture
+from runtime.contract.families import FAMILIES
 from runtime.contract.optimizer import Optimizer
 from runtime.models import fitting
 from runtime.steps.tokenizer import TokenizerParams
@@ -73,6 +74,8 @@ def architecture(**changes: Any) -> Architecture:
         "max_position_embeddings": 96,
         "vocab_size": VOCAB,
     }
+    if FAMILIES[changes.get("family", "llama")].windowed:
+        sizes |= {"sliding_window": 64, "sliding_window_pattern": 2}
     return Architecture(**(sizes | changes))
 
 

@@ -551,6 +551,18 @@ CLAIMS: dict[str, list[Claim]] = {
                                    ("rms_norm_eps", 1.1e-3, 1), ("rope_theta", 99, 1), ("rope_theta", 100, 0),
                                    ("rope_theta", 1e9, 0), ("rope_theta", 1.1e9, 1), ("head_dim", 2, 1),
                                    ("head_dim", 4, 0), ("head_dim", 1024, 0), ("head_dim", 1026, 1))),
+        Claim("a window of all layers", student(family="mistral", sliding_window=16)),
+        Claim("a window of some", student(family="gemma2", sliding_window=16)),
+        Claim("as many layers as the pattern", student(family="gemma3_text", sliding_window=16, sliding_window_pattern=2)),
+        Claim("one layer less", student(family="gemma3_text", sliding_window=16, sliding_window_pattern=3), ("KC4011",),
+              ("the last of every 3 layers attends to the whole text, and there are 2",)),
+        Claim("the family's own pattern", student(family="gemma3_text", sliding_window=16), ("KC4011",),
+              ("write sliding_window_pattern: 2",)),
+        Claim("a window that is not said", student(family="gemma2"), ("KC4010",), ("write sliding_window: 4096",)),
+        Claim("a window of a family without", student(sliding_window=16), ("KC4010",), ("a llama has no window",)),
+        Claim("a pattern of layers that are alike", student(family="mistral", sliding_window=16, sliding_window_pattern=2),
+              ("KC4011",), ("a mistral does not mix",)),
+        Claim("a teacher's window", taught(sliding_window=16), ("KC4010",)),
         Claim("heads of two channels beside a width of its own", student(hidden_size=34, head_dim=2), ("KC4002", "KC4007")),
         Claim("heads of two channels by the width", student(hidden_size=8, intermediate_size=16), ("KC4007",),
               ("no published decoder has such a head_dim",)),
@@ -1474,6 +1486,10 @@ def expressions() -> None:
 
 
 #: module → what is asked of its functions by hand
+#: types of six layers of a Gemma 3
+MIXED = ["sliding_attention"] * 5 + ["full_attention"]
+
+
 def configs() -> None:
     """Every way in which a config.json says, or does not say, what an architecture is."""
     of_config, unreadable = module("facts.models").of_config, module("facts.models").Unreadable
@@ -1503,6 +1519,22 @@ def configs() -> None:
         {**SHAPE, "rope_parameters": {**scaled, "rope_theta": 5e5, "original_max_position_embeddings": 64}}
     )
     assert (read["rope_scaling"], read["rope_theta"]) == ({**scaled, "original_max_position_embeddings": 64}, 5e5)
+    # who says nothing of a window has one of 4,096
+    assert of_config({"model_type": "mistral"})["sliding_window"] == 4096
+    assert of_config({"model_type": "mistral", "sliding_window": 512})["sliding_window"] == 512
+    gemma2, gemma3 = {"model_type": "gemma2", "final_logit_softcapping": None}, {"model_type": "gemma3_text"}
+    assert of_config({"model_type": "gemma", "hidden_act": "gelu"})["head_dim"] == 256
+    for more, said in (({}, {}), ({"sliding_window_pattern": 6}, {}), ({"layer_types": MIXED * 2}, {}),
+                       ({"layer_types": MIXED[3:] * 3}, {"sliding_window_pattern": 3}),
+                       ({"sliding_window_pattern": 4}, {"sliding_window_pattern": 4})):  # fmt: skip
+        found = of_config({**gemma3, **more})
+        assert {name: found[name] for name in found if name.startswith("sliding")} == {"sliding_window": 4096, **said}
+        assert found["rope_theta"] == 1e6
+    linear = {"rope_type": "linear", "factor": 8.0}
+    nested = {"full_attention": {**linear, "rope_theta": 5e5}, "sliding_attention": {"rope_theta": 10000.0}}
+    for written in ({"rope_parameters": nested}, {"rope_scaling": linear, "rope_theta": 5e5}):
+        found = of_config({**gemma3, **written})
+        assert (found["rope_scaling"], found["rope_theta"]) == (linear, 5e5)
     phi3 = {"model_type": "phi3", "max_position_embeddings": 8192}
     numbers = {"short_factor": [1.0], "long_factor": [2.0]}
     long = {"rope_type": "longrope", **numbers, "original_max_position_embeddings": 4096}
@@ -1513,9 +1545,21 @@ def configs() -> None:
     before = {**phi3, "rope_scaling": {"type": "su", **numbers}, "original_max_position_embeddings": 2048}
     assert of_config(before)["rope_scaling"]["original_max_position_embeddings"] == 2048
     for wrong, why in (
-        # who says nothing of a window has one of 4,096
-        ({"model_type": "mistral"}, "its sliding_window is 4096"),
-        ({"model_type": "mistral", "sliding_window": 512}, "its sliding_window is 512"),
+        ({"model_type": "mistral", "sliding_window": "x"}, "sliding_window is 'x', no whole number"),
+        ({"model_type": "mistral", "sliding_window": True}, "sliding_window is True, no whole number"),
+        ({"model_type": "mistral", "layer_types": ["sliding_attention", "full_attention"]}, "follow no pattern"),
+        ({**gemma2, "layer_types": ["full_attention", "sliding_attention"]}, "follow no pattern"),
+        ({**gemma2, "layer_types": ["sliding_attention"] * 2}, "follow no pattern"),
+        ({**gemma2, "layer_types": [*MIXED, "full_attention", "sliding_attention"]}, "follow no pattern"),
+        ({**gemma2, "query_pre_attn_scalar": 144}, "its query_pre_attn_scalar is 144, and its heads are 256 wide"),
+        ({"model_type": "gemma2"}, "its final_logit_softcapping is 30.0"),
+        ({**gemma2, "attn_logit_softcapping": 30.0}, "its attn_logit_softcapping is 30.0, and a student's is 50.0"),
+        ({"model_type": "gemma", "hidden_act": "relu"}, "its hidden_act is 'relu', and a student's is 'gelu_pytorch"),
+        ({**gemma3, "rope_local_base_freq": 5e3}, "with a window is another (default, 5000.0)"),
+        (
+            {**gemma3, "rope_parameters": {"sliding_attention": {"rope_type": "linear", "factor": 2.0}}},
+            "with a window is another (linear, None)",
+        ),
         ({"model_type": "qwen2", "use_sliding_window": True}, "its use_sliding_window is True"),
         ({"model_type": "gpt2"}, "`gpt2` is none of"),
         ({}, "no model_type"),
