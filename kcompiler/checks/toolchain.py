@@ -172,10 +172,21 @@ def _errata(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 CHECKS = (
-    Check(_pins, "data", "teacher", "student", "steps", "evaluation"),
+    Check(_pins, "data", "teacher", "student", "steps", "evaluation", "verification"),
     Check(
         _errata,
-        *("data", "teacher", "steps", "student", "tokenizer", "hardware", "shapes", "quantization", "evaluation"),
+        *(
+            "data",
+            "teacher",
+            "steps",
+            "student",
+            "tokenizer",
+            "hardware",
+            "shapes",
+            "quantization",
+            "evaluation",
+            "verification",
+        ),
         "risk_tier",
     ),
 )
