@@ -47,6 +47,7 @@ VERBS = {
     "audit": ("auditing", "Recompute the evidence of a run, or a bundle of it, and compare."),
     "ci": ("ci", "The one verb of a pipeline: validate, plan --check, apply, gate, audit."),
     "deliver": ("delivering", "Pack what passed: packages, weights, contract, evidence, card."),
+    "verify": ("verifying", "Predict a delivery's package in Core ML, on a Mac: `verify --on-device`."),
 }
 
 
@@ -94,7 +95,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run one verb and leave with its exit code; never a traceback for somebody's mistake."""
-    if sys.argv[1:2] not in (["data"], ["evaluate"], ["generate"], ["mil"], ["serve"]):
+    if sys.argv[1:2] not in (["data"], ["evaluate"], ["generate"], ["mil"], ["serve"], ["verify"]):
         # every other verb ends before its garbage could matter, and on a large plan a collector that runs while a
         # million small objects are made costs a quarter more; `apply` switches it on when it begins to run steps
         gc.disable()

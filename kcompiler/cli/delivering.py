@@ -24,8 +24,11 @@ _AGAIN = "then the same command again"
     "--to", "folder", type=click.Path(path_type=Path), required=True, help="Folder to make: none yet, or an empty one."
 )
 @click.option("--step", metavar="STEP", help="Which conversion to deliver, where a sweep has several.")
+@click.option(
+    "--goldens", is_flag=True, help="With the golden vectors, for `verify --on-device`: tokens of held-out rows."
+)
 @PROFILE
-def deliver(target: Path, folder: Path, step: str | None, profile: str) -> None:
+def deliver(target: Path, folder: Path, step: str | None, goldens: bool, profile: str) -> None:
     """Pack what TARGET made (a spec, a lock or its folder in generated/) into a folder that stands alone.
 
     Core ML packages, a Transformers folder, contract.json for apps, the evidence, a model card, an SBOM, checksums and
@@ -43,7 +46,7 @@ def deliver(target: Path, folder: Path, step: str | None, profile: str) -> None:
     _passed(made, home, spec)
     convert = _conversion(stage.conversions(made), step)
     try:
-        files = stage.files(made, compiled, home, convert, machine.describe)
+        files = stage.files(made, compiled, home, convert, machine.describe, goldens=goldens)
         machine.put(folder, files)
     except stage.Undeliverable as reason:
         click.echo(str(reason), err=True)

@@ -30,13 +30,14 @@ from kcompiler.deliver.sbom import sbom
 from kcompiler.plan import APPLY
 from kcompiler.project import Project
 from kcompiler.spec import Spec
+from kcompiler.spec.verification import on_device
 from kcompiler.veil import leaks
 from kcompiler.verifier import facts
 from kcompiler.waiver import FOLDER
 from kcompiler.waiver.load import envelopes
 from runtime import digest
 from runtime.contract import BrokenEvidence, delivery, program, strict_json
-from runtime.contract.delivery import EVIDENCE, HUGGINGFACE, PACKAGES, SUMS, Item
+from runtime.contract.delivery import EVIDENCE, GOLDENS, HUGGINGFACE, PACKAGES, PRECISIONS, SUMS, Item
 from runtime.contract.report import hex_of
 
 __all__ = ["Chosen", "Undeliverable", "chosen", "conversions", "files", "given_of"]
@@ -53,9 +54,11 @@ _WORDS = "words.json"
 _HOSTS = {"hosts/python/host.py": "python.txt", "hosts/swift/Host.swift": "swift.txt"}
 
 
-def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, describe: Describe) -> dict[str, Item]:
+def files(
+    made: Mapping[str, Any], spec: Spec, home: Project, convert: str, describe: Describe, *, goldens: bool = False
+) -> dict[str, Item]:
     """Path in the delivery → the file. `made` is a lock whose evidence an audit found sound, and by whose verdict
-    nothing blocks: PASS or WAIVED.
+    nothing blocks: PASS or WAIVED. With `goldens` the golden vectors are in it, which hold tokens of held-out rows.
 
     Raises Undeliverable, also where a key can be read in a file or its name; and BrokenEvidence for what is no longer
     what the audit saw.
@@ -98,7 +101,12 @@ def files(made: Mapping[str, Any], spec: Spec, home: Project, convert: str, desc
     found[f"{EVIDENCE}/plan.lock"] = _item(locks.dump(made))
 
     folder = _place(home, parts.package)
-    contract = _contract(name, folder, describe(folder, variants), variants, found, hex_of(verdict["lock"]))
+    golden = None
+    if goldens:
+        kept = _artifact(home, parts.goldens)
+        found |= {f"{GOLDENS}/{path}": item for path, item in kept.items()}
+        golden = _golden(spec, variants, hex_of(digest.of_folder(_place(home, parts.goldens))))
+    contract = _contract(name, folder, describe(folder, variants), variants, found, hex_of(verdict["lock"]), golden)
     found[delivery.CONTRACT] = _item(delivery.dump(contract))
     found["README.md"] = _item(card(contract, parts, reports, verdict, others))
     trees = {one.path: one.sha256 for one in contract.packages}
@@ -196,6 +204,7 @@ def _contract(
     variants: Sequence[str],
     found: Mapping[str, Item],
     plan_sha256: str,
+    golden: delivery.Golden | None,
 ) -> delivery.Contract:
     """What the packages themselves declare, with the meaning that the export gave each function."""
     exported = program.load(folder)
@@ -231,6 +240,18 @@ def _contract(
         chat_template=_file(found, f"{HUGGINGFACE}/{_TEMPLATE}"),
         packages=packages,
         plan_sha256=plan_sha256,
+        golden=golden,
+    )
+
+
+def _golden(spec: Spec, variants: Sequence[str], sha256: str) -> delivery.Golden:
+    """What the golden vectors cover, and how far a package of each precision may be from them, as the spec has it."""
+    asked = spec.verification
+    return delivery.Golden(
+        sha256=sha256,
+        golden_prompts=asked.prompts,
+        decode_steps=asked.decode_steps,
+        tolerances={one: on_device(asked.tolerances, one) for one in PRECISIONS if one in variants},
     )
 
 

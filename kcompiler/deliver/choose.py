@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from runtime.contract.delivery import PRECISIONS
+
 PARITY, CHECKPOINT_FILE = "coreml.parity", "training.json"
-#: precision of a package by how much it is to be delivered first
-PRECISIONS = ("quantized", "fp16")
 #: kind of an artifact that is the same student in another form → the report that says what it computes
 FORMS: Mapping[str, str] = {"onnx": "onnx.parity", "gguf": "parity"}
 #: kinds of what a step leaves that only judges
@@ -35,6 +35,8 @@ class Chosen:
     #: the references of the exported program and of the checkpoint it was exported from
     program: str
     student: str
+    #: what `verify` compared the package with
+    goldens: str
     #: every step that the package is made of, and those that judged it or its checkpoint
     steps: frozenset[str]
 
@@ -76,6 +78,7 @@ def chosen(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]], co
         tokenizer=kinds["tokenizer"],
         program=next(one for one in steps[convert]["takes"].values() if one.startswith("step:")),
         student=next(one for one in export["takes"].values() if _kind(steps, one) == "checkpoint"),
+        goldens=_given(records, steps[judges[0]]["takes"]["goldens"]),
         steps=frozenset(made | _judging(steps, package, about)),
     )
 
@@ -179,6 +182,11 @@ def _kind(steps: Mapping[str, Mapping[str, Any]], reference: str) -> str:
         return ""
     step, port = reference.removeprefix("step:").split("#")
     return str(steps[step]["gives"][port]["kind"])
+
+
+def _given(records: Mapping[str, Mapping[str, Any]], reference: str) -> str:
+    step, _, port = reference.removeprefix("step:").partition("#")
+    return str(records[step]["gives"][port]["digest"])
 
 
 def _port(step: Mapping[str, Any], kind: str) -> str:

@@ -10,6 +10,7 @@ from kcompiler.lower.evaluation import Evaluation
 from kcompiler.lower.models import Models
 from kcompiler.lower.training import Training
 from kcompiler.spec import Spec
+from kcompiler.spec.verification import on_device
 
 
 class Lowering(Models, Training, Delivery, Evaluation):
@@ -27,6 +28,20 @@ class Lowering(Models, Training, Delivery, Evaluation):
         }
         params = {"files": list(files), "revision": asked.revision}
         self.add("readiness", "readiness", params, takes, origin="/readiness")
+
+    def attest(self) -> None:
+        """What a Mac measured of the package, held to the package that this plan makes."""
+        asked = self.spec.device
+        if asked is None:
+            return
+        bounds = on_device(self.spec.verification.tolerances, asked.precision)
+        params = {"precision": asked.precision, "units": asked.units, "tolerances": bounds.model_dump(mode="json")}
+        takes = {
+            "report": self.add_input("device-report", "file", asked.report, "", "/device/report"),
+            "package": "step:convert#package",
+            "goldens": "step:export#goldens",
+        }
+        self.add("attest", "attest", params, takes, origin="/device")
 
     def extra(self) -> None:
         """Steps of third parties, named in the spec's own `steps` section."""
@@ -51,5 +66,6 @@ def lower(spec: Spec, root: Path, folder: Path, backend: str | None = None) -> t
     lowering.evaluation()
     lowering.benchmarks()
     lowering.readiness()
+    lowering.attest()
     lowering.extra()
     return lowering.nodes, lowering.inputs

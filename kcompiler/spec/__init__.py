@@ -11,6 +11,7 @@ from kcompiler.spec.budgets import Budgets
 from kcompiler.spec.composition import Include, Matrix, Profiles
 from kcompiler.spec.data import Data, GeneratorSource
 from kcompiler.spec.decisions import Decision
+from kcompiler.spec.device import Device
 from kcompiler.spec.evaluation import Evaluation, Runner, Suite
 from kcompiler.spec.execution import Execution
 from kcompiler.spec.hardware import Hardware
@@ -75,6 +76,9 @@ class Spec(Section):
     )
     readiness: Readiness | None = Field(
         default=None, description="Files in which CI says how ready the code around the student is."
+    )
+    device: Device | None = Field(
+        default=None, description="What a Mac measured of the package: the report of `kcompiler verify --on-device`."
     )
     execution: Execution = Field(default_factory=Execution, description="Where and how steps run.")
     steps: list[ExtraStep] = Field(default_factory=list, max_length=1000, description="Further steps, by the catalog.")

@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from kcompiler.spec.base import Section
+from runtime.contract.delivery import Precision
+from runtime.contract.ondevice import Tolerances as OnDevice
 from runtime.contract.recipe import COARSE
 from runtime.contract.units import unit
 
@@ -89,6 +91,18 @@ class Tolerances(Section):
         "than eight bits or `sparse` in the recipe 0.1.",
         examples=[0.01],
         json_schema_extra=unit("nat"),
+    )
+
+
+def on_device(asked: Tolerances, precision: Precision) -> OnDevice:
+    """The same for a package of this precision on a device: what the rules about the interpreted one ask."""
+    fine = precision == "fp16"
+    return OnDevice(
+        logits=asked.float16 if fine else min(asked.quantized, asked.logits),
+        cache=min(asked.float16, asked.cache) if fine else asked.cache,
+        cosine=asked.cosine,
+        cache_cosine=asked.cache_cosine,
+        kl=asked.kl,
     )
 
 

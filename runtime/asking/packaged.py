@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 from runtime.contract import Unavailable
 from runtime.contract.asked import Asked
 from runtime.contract.program import load as load_contract
+from runtime.coreml import found
+from runtime.coreml.predict import Predictor
 from runtime.mil import package
 from runtime.models import runners
 from runtime.models import tokenizer as tokenizers
@@ -23,35 +19,20 @@ def opened(asked: Asked) -> CoreMLRunner:
     return runners.saved_package(asked.name, asked.takes["model"], words, asked.told, variant=asked.params.variant)
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """What one call of a function gave."""
-
-    outputs: Mapping[str, Any]
-
-
-class Function:
-    """One function of a package, predicted by Core ML."""
-
-    def __init__(self, path: Path, name: str, units: str) -> None:
-        import coremltools
-
-        chosen = getattr(coremltools.ComputeUnit, units.upper())
-        self._model = coremltools.models.MLModel(str(path), function_name=name, compute_units=chosen)
-
-    def run(self, inputs: Mapping[str, Any]) -> Predicted:
-        return Predicted(self._model.predict(dict(inputs)))
-
-
 def predicted(asked: Asked) -> CoreMLRunner:
-    """In Core ML. Raises Unavailable anywhere but on a Mac: nothing else predicts a package, and nobody pretends."""
-    if sys.platform != "darwin":
-        raise Unavailable(
-            f"runner `{asked.name}` is not available: Core ML predicts on a Mac, and this is {sys.platform}",
-            needs="a Mac; `use: mil` executes the same package anywhere",
-        )
+    """In Core ML. Raises Unavailable where it is not (see `runtime.coreml.found`): nothing else predicts a package, and
+    nobody pretends."""
+    try:
+        coreml = found.coreml()
+    except Unavailable as reason:
+        raise Unavailable(f"runner `{asked.name}` is not available: {reason}", needs=reason.needs) from None
     folder = asked.takes["model"]
     path, contract = folder / f"{asked.params.variant}.mlpackage", load_contract(folder)
-    functions = {name: Function(path, name, asked.params.compute_units) for name in contract.functions}
+    functions = {
+        name: Predictor(
+            coreml, path, name, asked.params.compute_units, dtypes={value.name: value.dtype for value in one.inputs}
+        )
+        for name, one in contract.functions.items()
+    }
     words = tokenizers.load(asked.takes["tokenizer"])
     return CoreMLRunner(asked.name, package.open(path), contract, words, told=asked.told, functions=functions)

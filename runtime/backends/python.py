@@ -7,6 +7,7 @@ BACKEND = Backend(
     version=1,
     operations={
         "ask": "runtime.asking.ask:ask",
+        "attest": "runtime.data.attested:gather",
         "data": "runtime.data.prepare:prepare",
         "parity": "runtime.asking.parity:compare",
         "readiness": "runtime.data.readiness:gather",

@@ -7,6 +7,7 @@ A delivery is a folder that stands alone:
     huggingface/       config, safetensors, tokenizer, chat template, generation config
     onnx/  gguf/       the same model in other forms, where the plan made and judged them
     evidence/          plan.lock, verdict.json, run.json, reports/
+    goldens/           golden vectors, where they were asked for: what a Mac compares the packages with
     hosts/             one short example per language
     README.md  sbom.cdx.json  SHA256SUMS
 
@@ -31,12 +32,17 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from runtime.contract import BrokenEvidence, Params
+from runtime.contract.ondevice import Tolerances
 from runtime.contract.program import Cache, Sha256, Special, Value
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 PROTOCOL: Literal[1] = 1
 #: what a delivery calls the parts of itself
 CONTRACT, PACKAGES, HUGGINGFACE, EVIDENCE, SUMS = "contract.json", "packages", "huggingface", "evidence", "SHA256SUMS"
+GOLDENS = "goldens"
+Precision = Literal["fp16", "quantized"]
+#: by how much a package is to be delivered first
+PRECISIONS: tuple[Precision, ...] = ("quantized", "fp16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +66,7 @@ class Function(Params):
 class Package(Params):
     """One saved package; all of them have the same functions."""
 
-    precision: Literal["fp16", "quantized"]
+    precision: Precision
     path: str
     sha256: str = Sha256
     bytes: int = Field(ge=1)
@@ -75,6 +81,16 @@ class File(Params):
 
     path: str
     sha256: str = Sha256
+
+
+class Golden(Params):
+    """Golden vectors of the checkpoint over held-out rows, and how far a package may be from them."""
+
+    path: Literal["goldens"] = "goldens"
+    sha256: str = Sha256
+    golden_prompts: int = Field(ge=1, description="Prompts of each function that they cover.")
+    decode_steps: int = Field(ge=1, description="Cached steps of every golden decode.")
+    tolerances: dict[Precision, Tolerances]
 
 
 class Contract(Params):
@@ -94,6 +110,9 @@ class Contract(Params):
     chat_template: File
     packages: list[Package] = Field(min_length=1, description="What the verdict is about first.")
     plan_sha256: str = Sha256
+    golden: Golden | None = Field(
+        default=None, description="Only with `deliver --goldens`: they hold tokens of held-out rows."
+    )
 
     def prefills(self) -> list[tuple[str, int]]:
         """(function, length) of every prefill, shortest first."""
@@ -103,7 +122,7 @@ class Contract(Params):
 
 def dump(contract: Contract) -> str:
     """Stable text: sorted keys, LF."""
-    value = contract.model_dump(mode="json")
+    value = contract.model_dump(mode="json", exclude_none=True)
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 

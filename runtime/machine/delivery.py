@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.contract import BrokenEvidence, MachineError
-from runtime.contract.delivery import Item
+from runtime.contract.delivery import SUMS, Item
+from runtime.digest import manifest
 from runtime.machine.durable import DISK, Disk, StorageFailed, erase, is_storage_trouble
 
 
@@ -37,6 +38,27 @@ def check(target: Path) -> None:
         raise Occupied(f"{target}: a file or link stands there")
     if target.is_dir() and any(target.iterdir()):
         raise Occupied(f"{target}: the folder is not empty, and nothing in it is overwritten")
+
+
+def unchanged(folder: Path) -> None:
+    """Raises BrokenEvidence unless the files of a delivery are those of its SHA256SUMS, each as it says."""
+    try:
+        lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise BrokenEvidence("it cannot be read", subject=SUMS) from None
+    stated = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    try:
+        found = {one["path"]: one["digest"].removeprefix("sha256:") for one in manifest(folder)}
+    except ValueError as strange:
+        raise BrokenEvidence(str(strange), subject=SUMS) from None
+    found.pop(SUMS, None)
+    for name in sorted({*stated, *found}):
+        if name not in found:
+            raise BrokenEvidence("it is not there", subject=name)
+        if name not in stated:
+            raise BrokenEvidence(f"{SUMS} does not name it", subject=name)
+        if stated[name] != found[name]:
+            raise BrokenEvidence(f"it is not as {SUMS} says", subject=name)
 
 
 def put(target: Path, files: Mapping[str, Item], disk: Disk = DISK) -> None:

@@ -67,6 +67,11 @@ def hardware() -> dict[str, str | int]:
     }
 
 
+def release() -> str:
+    """Version of the operating system: of a Mac macOS's own, such as "26.1", elsewhere the kernel's."""
+    return platform.mac_ver()[0] or platform.release()
+
+
 def timing() -> dict[str, str]:
     """What a time depends on beside the program: all of `hardware`, how many processors this process may use, memory.
 

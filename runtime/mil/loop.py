@@ -23,6 +23,27 @@ Real: TypeAlias = NDArray[np.float32]
 Array: TypeAlias = NDArray[Any]
 
 
+class Declared(Protocol):
+    """One function, as a contract declares it."""
+
+    @property
+    def length(self) -> int: ...
+    @property
+    def outputs(self) -> Sequence[contracts.Value]: ...
+
+
+class Contract(Protocol):
+    """What of a package's or a delivery's contract a host needs."""
+
+    @property
+    def functions(self) -> Mapping[str, Declared]: ...
+    @property
+    def kv_cache(self) -> contracts.Cache: ...
+    @property
+    def special(self) -> Mapping[str, contracts.Special]: ...
+    def prefills(self) -> list[tuple[str, int]]: ...
+
+
 @dataclass
 class Trace:
     """What a decode gave: `first`, the prefill of its prompt; `tokens` chosen (one more than steps), `logits_NV` after
@@ -36,7 +57,7 @@ class Trace:
     findings: list[Findings] = field(default_factory=list)
 
 
-def misshapen(outputs: Mapping[str, Real], declared: contracts.Function) -> set[str]:
+def misshapen(outputs: Mapping[str, Real], declared: Declared) -> set[str]:
     """Outputs that are missing or do not have the contract's shape."""
     return {v.name for v in declared.outputs if v.name not in outputs or outputs[v.name].shape != tuple(v.shape)}
 
@@ -51,7 +72,7 @@ class Runs(Protocol):
 class Host:
     """The functions of one contract, whoever executes them, called as a device's host would."""
 
-    def __init__(self, functions: Mapping[str, Runs], contract: contracts.Contract) -> None:
+    def __init__(self, functions: Mapping[str, Runs], contract: Contract) -> None:
         self.runs, self.contract = functions, contract
 
     def prefill(self, name: str, ids: Sequence[int]) -> Result:

@@ -19,10 +19,10 @@ from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.mil import package as packages
 from runtime.mil.findings import Findings
+from runtime.mil.golden import Index, Tensors, coverage, goldens_of
 from runtime.mil.interpreter import Result
 from runtime.mil.loop import Array, Host, Loop, misshapen
 from runtime.mil.parity import CACHE, Tally
-from runtime.mil.verify import Index, Tensors, coverage, goldens_of
 from runtime.steps.verify_onnx import VerifyOnnxParams
 
 #: comparison → who is compared

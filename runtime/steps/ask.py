@@ -95,6 +95,8 @@ STEP = Step(
         "runtime.asking.served",
         "runtime.asking.server",
         "runtime.asking.truth",
+        "runtime.coreml",
+        "runtime.mil.quiet",
         "runtime.contract.gguf",
         "runtime.contract.gguf_model",
         "runtime.contract.gguf_words",

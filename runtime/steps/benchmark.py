@@ -53,6 +53,8 @@ STEP = Step(
     code=(
         "runtime.timing",
         "runtime.asking.packaged",
+        "runtime.coreml",
+        "runtime.mil.quiet",
         "runtime.contract.speed",
         "runtime.contract.statistics",
         "runtime.contract.report",

@@ -111,7 +111,7 @@ def test_what_is_in_no_key_decides_how_fast_how_dear_or_how_safely_and_nothing_e
     }
 
 
-@pytest.mark.parametrize("room", ["models", "data", "train", "tools", "mil"])
+@pytest.mark.parametrize("room", ["models", "data", "train", "tools", "mil", "coreml"])
 def test_a_rooms_init_decides_nothing(room):
     from pathlib import Path
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from runtime.contract import parity, regression, speed
+from runtime.contract import ondevice, parity, regression, speed
 
 Report = Mapping[str, Any]
 
@@ -18,9 +18,14 @@ _CONSISTENT: Mapping[str, Callable[[Any], None]] = {
     speed.KIND: speed.consistent,
     regression.KIND: regression.consistent,
     parity.KIND: parity.consistent,
+    ondevice.KIND: ondevice.consistent,
 }
 #: kind → in what its data are not what the parameters of a step ask for
-UNLIKE: Mapping[str, Callable[[Any, Any], Iterator[str]]] = {speed.KIND: speed.unlike, parity.KIND: parity.unlike}
+UNLIKE: Mapping[str, Callable[[Any, Any], Iterator[str]]] = {
+    speed.KIND: speed.unlike,
+    parity.KIND: parity.unlike,
+    ondevice.KIND: ondevice.unlike,
+}
 
 
 def contradiction(report: Report) -> str:

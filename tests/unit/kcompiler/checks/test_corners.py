@@ -35,6 +35,7 @@ from tests.unit.kcompiler.checks.claims import (
     several,
     student,
 )
+from tests.unit.kcompiler.checks.laboratory import ROOT
 
 LOSS = {"weight": 1.0}
 
@@ -56,6 +57,19 @@ def source(**more: Any) -> Change:
 def sources(*rows: dict[str, Any]) -> Change:
     made = [{"name": f"s{i}", "kind": "jsonl", "license": "MIT", **row} for i, row in enumerate(rows)]
     return section("data", sources=made)
+
+
+def report_of(rule: str) -> str:
+    """The report of a rule's passing case."""
+    return json.dumps(json.loads((ROOT / "policies" / rule / "pass.json").read_text(encoding="utf-8"))["report"])
+
+
+#: what a Mac wrote; `BROUGHT` is the section that brings it here
+FROM_A_MAC = report_of("device/attested/device-level")
+
+
+def BROUGHT(data: dict[str, Any]) -> None:
+    data["device"] = {"report": "mac.json"}
 
 
 def lines(*prompts: str, response: str = "r") -> str:
@@ -480,6 +494,17 @@ def shaped(**sizes: int) -> dict[str, str]:
 
 
 CLAIMS: dict[str, list[Claim]] = {
+    "device": [
+        Claim("a report of a Mac", BROUGHT, files={"mac.json": FROM_A_MAC}),
+        Claim("a report of another kind", BROUGHT, ("KC4897",), ("it is a report `readiness`, not `coreml.device`",),
+              files={"mac.json": report_of("release/ready-tests")}),
+        Claim("a report that nothing computed", BROUGHT, ("KC4897",), ("it is forged",),
+              files={"mac.json": FROM_A_MAC.replace('"forged": false', '"forged": true')}),
+        Claim("a level that its runs do not give", BROUGHT, ("KC4897",), ("`level` is not what the runs",),
+              files={"mac.json": FROM_A_MAC.replace('"level": {"value": 5', '"level": {"value": 4')}),
+        Claim("half a report", BROUGHT, ("KC4897",), ("no report of a Mac: ",), files={"mac.json": FROM_A_MAC[:400]}),
+        Claim("a report that is not here", BROUGHT, ("KC4401",)),
+    ],
     "cuts": [
         Claim("sizes that a cut leaves", cutting(HALF, num_hidden_layers=1)),
         Claim("others", cutting(HALF), ("KC4343",), ("2, the cut leaves 1",)),

@@ -47,6 +47,7 @@ _WHOLE = {
 MODULES = [*modules(), "kcompiler.tables"]
 #: comparisons that a module has at least, where that is not five: a runner that makes no mutants kills all of them
 FEW = {
+    "device": 2,
     "fixtures": 4,
     "facts.paths": 1,
     "facts.placing": 4,

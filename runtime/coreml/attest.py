@@ -1,0 +1,176 @@
+"""A delivery × Core ML → the data of report `coreml.device`: outputs against the golden vectors, on the CPU alone and
+on the target units, where the operations run, how long a call takes, and the level that all of it gives.
+
+Nothing is skipped over: what cannot be had stands in the report with its reason, and the level stays below it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime import digest
+from runtime.contract import BrokenEvidence, Unavailable, delivery, ondevice
+from runtime.contract import report as facts
+from runtime.contract.delivery import Contract, Golden, Package
+from runtime.coreml.api import CoreML
+from runtime.coreml.plan import placed
+from runtime.coreml.predict import NotPredicted, Predictor
+from runtime.mil import package as packages
+from runtime.mil.golden import Watched, compared, goldens_of
+from runtime.mil.loop import Host
+
+Clock = Callable[[], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is measured: which package, on which units besides the CPU, how often after how many calls."""
+
+    precision: delivery.Precision
+    units: ondevice.Units
+    repetitions: int = 30
+    warm_up: int = 5
+    clock: Clock = time.perf_counter_ns
+    told: Callable[[str], None] = field(default=lambda _: None)
+
+
+def attest(folder: Path, wanted: Wanted, machine: Mapping[str, str], coreml: CoreML | Unavailable) -> dict[str, Any]:
+    """The data of the report. `coreml` is what this machine has, or why it has none: then nothing is measured.
+
+    Raises BrokenEvidence for a delivery that is not what its contract says, or was made without golden vectors.
+    """
+    contract = delivery.load(folder)
+    package, golden = packaged(contract, wanted.precision), vectors(contract)
+    path = folder / package.path
+    why = str(coreml) if isinstance(coreml, Unavailable) else ""
+    functions = [*(name for name, _ in contract.prefills()), _decode(contract)]
+    data: dict[str, Any] = {
+        "package": {"precision": package.precision, "sha256": _digest(path), "sha256_after": ""},
+        "goldens_sha256": _digest(folder / golden.path),
+        "plan_sha256": contract.plan_sha256,
+        "units": wanted.units,
+        "functions": functions,
+        "tolerances": golden.tolerances[package.precision].told(),
+        "machine": {**machine, "cannot": why},
+        "toolchain": {"coremltools": "", "coreml": ""},
+        "runs": [],
+        "residency": ondevice.no_residency(wanted.units, why),
+        "latency": ondevice.no_latency(wanted.units, why),
+    }
+    if data["package"]["sha256"] != package.sha256 or data["goldens_sha256"] != golden.sha256:
+        raise BrokenEvidence("package or golden vectors are not those of the contract", subject=delivery.CONTRACT)
+    if isinstance(coreml, CoreML):
+        data["toolchain"] = dict(coreml.versions)
+        data |= _measured(coreml, contract, folder, wanted, golden)
+    data["package"]["sha256_after"] = _digest(path)
+    return {**data, **ondevice.attested(data)}
+
+
+def packaged(contract: Contract, precision: str) -> Package:
+    """The package of this precision. Raises BrokenEvidence where the delivery has none."""
+    for one in contract.packages:
+        if one.precision == precision:
+            return one
+    raise BrokenEvidence(f"the delivery has no package `{precision}`", subject=delivery.CONTRACT)
+
+
+def vectors(contract: Contract) -> Golden:
+    """What a delivery says of its golden vectors. Raises BrokenEvidence where it has none."""
+    if contract.golden is None:
+        raise BrokenEvidence("the delivery has no golden vectors to compare with", subject=delivery.CONTRACT)
+    return contract.golden
+
+
+def _digest(folder: Path) -> str:
+    try:
+        return facts.hex_of(digest.of_folder(folder))
+    except ValueError as strange:
+        raise BrokenEvidence(str(strange), subject=folder.name) from None
+
+
+def _decode(contract: Contract) -> str:
+    return next(name for name, one in contract.functions.items() if one.kind == "decode")
+
+
+def _measured(coreml: CoreML, contract: Contract, folder: Path, wanted: Wanted, golden: Golden) -> dict[str, Any]:
+    """Sections `runs`, `residency` and `latency`."""
+    runs = list[dict[str, Any]]()
+    ready: Mapping[str, Predictor] = {}
+    for units in (ondevice.CPU, wanted.units):
+        wanted.told(f"golden vectors on {units}")
+        run, ready = _run(coreml, contract, folder, wanted, golden, units)
+        runs.append(run)
+    wanted.told("compute plan")
+    residency = _residency(coreml, folder / packaged(contract, wanted.precision).path, wanted.units, ready)
+    wanted.told(f"{wanted.repetitions} calls of each function on {wanted.units}")
+    return {"runs": runs, "residency": residency, "latency": _latency(contract, wanted, ready, runs[-1]["failed"])}
+
+
+def _run(
+    coreml: CoreML, contract: Contract, folder: Path, wanted: Wanted, golden: Golden, units: str
+) -> tuple[dict[str, Any], Mapping[str, Predictor]]:
+    """One run over all golden vectors, and the functions that it loaded; none where it failed."""
+    nothing: dict[str, Any] = {"units": units, "failed": "", "shapes": [], "decode": {}}
+    path = folder / packaged(contract, wanted.precision).path
+    index, tensors = goldens_of(folder / golden.path, contract)
+    try:
+        loaded = {
+            name: Predictor(
+                coreml,
+                path,
+                name,
+                units,
+                dtypes={value.name: value.dtype for value in one.inputs},
+                states=[value.name for value in one.states],
+            )
+            for name, one in contract.functions.items()
+        }
+        return {**nothing, **compared(Host(loaded, contract), index, tensors, golden, _health)}, loaded
+    except (NotPredicted, BrokenEvidence) as reason:
+        return {**nothing, "failed": str(reason)}, {}
+    except (LookupError, TypeError, ValueError) as strange:
+        # an output that is missing, or of another shape or kind than any array of numbers
+        return {**nothing, "failed": f"an output is not as declared: {type(strange).__name__}: {strange}"}, {}
+
+
+def _health(name: str, seen: Watched) -> dict[str, Any]:
+    return {"shape_mismatches": facts.measured(seen.misshapen, "value")}
+
+
+def _residency(coreml: CoreML, path: Path, units: str, ready: Mapping[str, Predictor]) -> dict[str, Any]:
+    if coreml.no_plans or not ready:
+        return ondevice.no_residency(units, coreml.no_plans or f"nothing was loaded on {units}")
+    saved = packages.open(path)
+    try:
+        found = [
+            placed(coreml, one.model.get_compiled_model_path(), saved.function(name), units)
+            for name, one in ready.items()
+        ]
+    except NotPredicted as reason:
+        return ondevice.no_residency(units, str(reason))
+    except Exception as error:  # coremltools raises Exception itself where a model was not compiled
+        return ondevice.no_residency(units, f"{type(error).__name__}: {error}")
+    return ondevice.residency(units, found)
+
+
+def _latency(contract: Contract, wanted: Wanted, ready: Mapping[str, Predictor], failed: str) -> dict[str, Any]:
+    """Calls one after the other, each on what the function was given last by the golden vectors."""
+    if failed:
+        return ondevice.no_latency(wanted.units, failed)
+    found = []
+    try:
+        for name, one in ready.items():
+            ns = []
+            for number in range(wanted.warm_up + wanted.repetitions):
+                began = wanted.clock()
+                one.call(one.last)
+                ended = wanted.clock()
+                ns += [ended - began] if number >= wanted.warm_up else []
+            found.append(ondevice.timed(name, contract.functions[name].length, ns))
+    except NotPredicted as reason:
+        return ondevice.no_latency(wanted.units, str(reason))
+    return ondevice.latency(wanted.units, wanted.warm_up, wanted.repetitions, found, _decode(contract))

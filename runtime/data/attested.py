@@ -1,0 +1,58 @@
+"""Operation `attest`: a report that a Mac wrote × the package and golden vectors of this plan → the report's data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime import digest
+from runtime.contract import Context, Refusal, ondevice, program, strict_json
+from runtime.contract.report import hex_of
+from runtime.steps.attest import AttestParams
+
+
+def gather(takes: Mapping[str, Path], params: AttestParams, ctx: Context) -> None:
+    """Operation `attest`. Raises Refusal (KR0281) as `read` does."""
+    ctx.report("report", read(takes, params), fingerprints={})
+
+
+def read(takes: Mapping[str, Path], params: AttestParams) -> dict[str, Any]:
+    """The data of the report. Raises Refusal (KR0281) for a file that is no such report, or is about something else."""
+    try:
+        report: Any = strict_json.loads(takes["report"].read_bytes())
+        if report["kind"] != ondevice.KIND or report["environment"]["forged"] is not False:
+            raise ValueError(f"it is no report `{ondevice.KIND}` that was measured")
+        data: dict[str, Any] = report["data"]
+        ondevice.consistent(data)
+        apart = list(_apart(takes, params, data))
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as reason:
+        raise _refusal(f"the report of the Mac is none: {reason}") from None
+    if apart:
+        raise _refusal(f"the report of the Mac is not about this plan: {'; '.join(apart)}")
+    return data
+
+
+def _apart(takes: Mapping[str, Path], params: AttestParams, data: Mapping[str, Any]) -> Iterator[str]:
+    package = takes["package"] / f"{params.precision}.mlpackage"
+    for said, found, what in (
+        (data["package"]["sha256"], package, f"package `{params.precision}`"),
+        (data["goldens_sha256"], takes["goldens"], "golden vectors"),
+    ):
+        if said != hex_of(digest.of_folder(found)):
+            yield f"it has other {what}" if what.startswith("golden") else f"it ran another {what}"
+    contract = program.load(takes["package"])
+    decode = [name for name, one in contract.functions.items() if one.kind == "decode"]
+    if data["functions"] != [*(name for name, _ in contract.prefills()), *decode]:
+        yield f"it ran the functions {', '.join(map(str, data['functions']))}"
+    bounds = params.tolerances.model_dump(mode="json")
+    yield from ondevice.unlike({"precision": params.precision, "units": params.units, "tolerances": bounds}, data)
+
+
+def _refusal(message: str) -> Refusal:
+    return Refusal(
+        message,
+        place="device.report",
+        action="kcompiler deliver SPEC --goldens --to DIR, then on the Mac kcompiler verify --on-device DIR --to FILE",
+        code="KR0281",
+    )

@@ -1,0 +1,42 @@
+"""What a Mac measured × the package and golden vectors of the plan → the same, where it is about these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from runtime.contract import Context, Params, Port, Step
+from runtime.contract.delivery import Precision
+from runtime.contract.ondevice import KIND, Tolerances, Units
+
+
+class AttestParams(Params):
+    precision: Precision
+    units: Units
+    #: what the outputs were to be held to
+    tolerances: Tolerances
+
+
+def run(takes: Mapping[str, Path], params: AttestParams, ctx: Context) -> None:
+    ctx.perform(takes, params)
+
+
+STEP = Step(
+    name="attest",
+    version=1,
+    params=AttestParams,
+    takes={"report": Port(kind="file"), "package": Port(kind="package"), "goldens": Port(kind="goldens")},
+    gives={"report": Port(kind="report", report=KIND)},
+    backend="python",
+    run=run,
+    again="runtime.data.attested:read",
+    code=(
+        "runtime.data.attested",
+        "runtime.contract.delivery",
+        "runtime.contract.ondevice",
+        "runtime.contract.program",
+        "runtime.contract.report",
+        "runtime.contract.statistics",
+        "runtime.contract.strict_json",
+    ),
+)
