@@ -8,7 +8,6 @@ from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts.paths import located, wrong_path
 from kcompiler.policy import evidence
-from kcompiler.policy.laws.remade import contradiction
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract import ondevice
@@ -32,8 +31,6 @@ def _report(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     elif read.report["environment"]["forged"]:
         why = "nothing of it was computed: it is forged"
     else:
-        why = contradiction(read.report)
-    if not why:
         return
     yield tree.diagnostic(
         "KC4897",

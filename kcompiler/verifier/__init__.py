@@ -16,6 +16,7 @@ MODULES = (
     "ed25519",
     "signed",
     "statistics",
+    "ondevice",
     "datum",
     "paths",
     "said",

@@ -1,7 +1,7 @@
 """Reports that hold what they were computed from → the same computed again, and why it is not so. Standard library.
 
-`benchmark` (nanoseconds), `benchmark.regression` (those of two sides) and `parity` (wins and losses of two runners);
-and whether a report is about what the parameters of its step asked for.
+`benchmark` (nanoseconds), `benchmark.regression` (those of two sides), `parity` (wins and losses of two runners) and
+`coreml.device` (`ondevice`); and whether a report is about what the parameters of its step asked for.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import combinations, permutations
 from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
-from kcompiler.verifier import statistics
+from kcompiler.verifier import ondevice, statistics
 
 _NS, _LONGEST, _MOST_TOKENS, _MOST_ITEMS, _MOST_NAMED = 10**9, 86_400 * 10**9, 10**9, 10**6, 1000
 _GAP, _COST = "item/item", "USD/million queries"
@@ -340,7 +340,23 @@ def _gap(differences: Data, any_right: bool) -> Dict[str, Any]:
     return _measured(abs(most["value"]), _GAP, n=most["n"], low=low, high=max(ends[1], abs(most["value"])), **more)
 
 
+def _device(data: Data) -> None:
+    for why in ondevice.problems(data):
+        raise _Wrong(why)
+    found = data["latency"]
+    for one in ondevice.times(data):
+        ns, tokens = one["ns"], one["tokens"]["value"]
+        rates = _unavailable("the clock is too coarse: a call took no time", "token/s")
+        if all(ns):
+            rates = _observed([tokens * _NS / n for n in ns], 0.5, "token/s")
+        if one["seconds"] != _observed([n / _NS for n in ns], 0.5, "s") or one["tokens_per_second"] != rates:
+            raise _Wrong("times that its nanoseconds do not give")
+        if one["function"] == data["functions"][-1] and found["decode"] != rates:
+            raise _Wrong("a speed of the decode that its function has not")
+
+
 _CONSISTENT: Mapping[str, Callable[[Data], None]] = {
+    "coreml.device": _device,
     "benchmark": _benchmark,
     "benchmark.regression": _regression,
     "parity": _parity,
@@ -388,6 +404,7 @@ def _parity_unlike(asked: Data, data: Data) -> Iterator[str]:
 
 
 UNLIKE: Mapping[str, Callable[[Any, Any], Iterator[str]]] = {
+    "coreml.device": ondevice.unlike,
     "benchmark": _benchmark_unlike,
     "parity": _parity_unlike,
 }

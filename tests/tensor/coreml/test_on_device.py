@@ -15,6 +15,8 @@ import pytest
 
 from kcompiler.policy import evidence
 from kcompiler.policy.laws.remade import contradiction
+from kcompiler.verifier import again
+from kcompiler.verifier import ondevice as apart
 from runtime.contract import BrokenEvidence, Unavailable, delivery, ondevice
 from runtime.contract.report import dump, envelope
 from runtime.coreml import api, found
@@ -61,6 +63,7 @@ def sound(data: dict[str, Any]) -> dict[str, Any]:
         data=data,
     )
     assert evidence.read(dump(report).encode()).problem == ""
+    assert again.contradiction(report) == ""
     return report
 
 
@@ -152,7 +155,7 @@ def test_operations_that_fall_back_to_the_cpu_are_counted_and_named(folder: Path
     assert 0.9 < on_gpu["residency"]["on_target"]["value"] < 1
 
 
-def again(data: dict[str, Any], ns: list[int]) -> dict[str, Any]:
+def retimed(data: dict[str, Any], ns: list[int]) -> dict[str, Any]:
     """The same where the calls of each function took so long."""
     timed = [ondevice.timed(one["function"], one["tokens"]["value"], ns) for one in data["latency"]["functions"]]
     found = {**data, "latency": ondevice.latency(data["units"], 1, len(ns), timed, "decode")}
@@ -162,11 +165,11 @@ def again(data: dict[str, Any], ns: list[int]) -> dict[str, Any]:
 
 
 def test_too_few_times_are_no_benchmark_and_slow_ones_are_said(whole: dict[str, Any]) -> None:
-    few = again(whole, [10**6] * 19)
+    few = retimed(whole, [10**6] * 19)
     assert (few["level"]["value"], few["lacks"][0]) == (4, "L5: times of prefill_16: 19 calls of 20 at least")
-    slow = again(whole, [2 * 10**9] * 20)
+    slow = retimed(whole, [2 * 10**9] * 20)
     assert (slow["level"]["value"], slow["latency"]["decode"]["value"]) == (5, 0.5)
-    still = again(whole, [0] * 20)
+    still = retimed(whole, [0] * 20)
     assert still["level"]["value"] == 4
     assert still["lacks"][0] == "L5: times of prefill_16: the clock is too coarse: a call took no time"
 
@@ -259,7 +262,10 @@ FORGED = {
 def test_a_report_that_is_not_what_its_facts_give_is_no_evidence(whole: dict[str, Any], forged: str) -> None:
     data = json.loads(json.dumps(whole))
     FORGED[forged](data)
-    assert contradiction({"kind": ondevice.KIND, "data": data, "environment": {}}) != ""
+    report = {"kind": ondevice.KIND, "data": data, "environment": {}}
+    assert contradiction(report) != ""
+    # whoever verifies a bundle computes it by code of its own
+    assert again.contradiction(report) != ""
 
 
 def test_what_was_asked_for_is_compared() -> None:
@@ -274,8 +280,11 @@ def test_what_was_asked_for_is_compared() -> None:
     assert list(ondevice.unlike({**asked, "precision": "fp16"}, data)) == [
         "precision: asked for fp16, measured quantized"
     ]
+    told = [asked, {**asked, "units": "cpu_and_ne"}, {**asked, "precision": "fp16"}]
+    assert [len(list(apart.unlike(one, data))) for one in told] == [0, 1, 1]
     wider = ondevice.Tolerances(**{**bounds, "kl": 0.5}).told()
     assert list(ondevice.unlike(asked, {**data, "tolerances": wider})) == ["tolerances.kl: asked for 0.01, held to 0.5"]
+    assert list(apart.unlike(asked, {**data, "tolerances": wider})) == ["tolerances"]
 
 
 # what is typed against what is there
