@@ -10,6 +10,8 @@ from pathlib import Path
 from kcompiler.cli.outcome import Outcome
 
 HOSTS = {"github": ".github/workflows/kcompiler.yml", "gitlab": ".gitlab-ci.yml"}
+#: what runs on a Mac, where the code host lends one
+DEVICE = ".github/workflows/kcompiler-device.yml"
 REQUIREMENTS = "kcompiler-requirements.txt"
 HOOKS = ".pre-commit-config.yaml"
 _TEMPLATES = Path(__file__).resolve().parent.parent / "pipelines"
@@ -34,6 +36,8 @@ def pipelines(host: str, folder: Path, write_new: Callable[[Path, str], None]) -
         said = f"{folder / 'specs'} has no spec that a pipeline could carry out"
         raise Outcome(2, "no-spec", "kcompiler init", said)
     write_new(folder / HOSTS[host], _filled(f"{host}.yml", specs))
+    if host == "github":
+        write_new(folder / DEVICE, _filled("device.yml", specs))
     write_new(folder / HOOKS, _filled("pre-commit.yml", specs))
     write_new(folder / REQUIREMENTS, _requirements())
 
@@ -50,11 +54,25 @@ def _filled(template: str, specs: Sequence[str]) -> str:
         pass_filenames: false"""
         for name in specs
     ]
+    stems = [(name, Path(name).stem) for name in specs]
+    delivered = [
+        f"          {line}"
+        for name, stem in stems
+        for line in (
+            f"kcompiler apply {name}",
+            f"kcompiler deliver {name} --goldens --to kcompiler-delivery/{stem}",
+        )
+    ]
+    verify = "kcompiler verify --on-device kcompiler-delivery/{0} --to kcompiler-device/{0}.json"
+    asked = '--level "$LEVEL" --units "$UNITS" || code=$?'
+    devices = [f"          {verify.format(stem)} {asked}" for _, stem in stems]
     text = (_TEMPLATES / template).read_text(encoding="utf-8")
     return (
         text.replace("@SPECS@", " ".join(specs))
         .replace("@PLANS@", "\n".join(plans))
         .replace("@HOOKS@", "\n".join(hooks))
+        .replace("@DELIVERIES@", "\n".join(delivered))
+        .replace("@DEVICES@", "\n".join(devices))
     )
 
 

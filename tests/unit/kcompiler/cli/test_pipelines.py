@@ -129,6 +129,60 @@ def test_a_workflow_of_github_is_one_and_its_commands_run(home, capsys):
     assert run(steps["Validate"]) == 1
 
 
+def test_a_workflow_for_a_mac_delivers_verifies_and_keeps_the_report(home, capsys):
+    (home / "specs").mkdir()
+    (home / "specs/desk.yaml").write_text("")
+    (home / "specs/judge-3b.yaml").write_text("")
+    assert _main(["init", "--ci", "github"]) == 0
+    text = (home / ".github/workflows/kcompiler-device.yml").read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    deliver, device = (
+        {step.get("name", step.get("uses", "")): step for step in jobs[name]["steps"]} for name in ("deliver", "device")
+    )
+    assert (jobs["device"]["needs"], "macos-15" in jobs["device"]["runs-on"]) == ("deliver", True)
+    assert not [said for job in jobs.values() for step in job["steps"] if "${{" in (said := step.get("run", ""))]
+    # a Mac gets the artifact that was delivered, and its report is kept whatever it says
+    kept = deliver["actions/upload-artifact@v4"]["with"], device["actions/download-artifact@v4"]["with"]
+    assert [(one["name"], one["path"]) for one in kept] == [("kcompiler-delivery", "kcompiler-delivery")] * 2
+    assert (device["Keep the reports"]["if"], device["Keep the reports"]["with"]["path"]) == (
+        "always()",
+        "kcompiler-device",
+    )
+    said = [line for line in deliver["Deliver what passes"]["run"].splitlines() if line.startswith("kcompiler")]
+    assert said == [
+        "kcompiler apply specs/desk.yaml",
+        "kcompiler deliver specs/desk.yaml --goldens --to kcompiler-delivery/desk",
+        "kcompiler apply specs/judge-3b.yaml",
+        "kcompiler deliver specs/judge-3b.yaml --goldens --to kcompiler-delivery/judge-3b",
+    ]
+    script = device["Verify on the device"]["run"]
+    said = [line.partition(" ||")[0] for line in script.splitlines() if line.startswith("kcompiler")]
+    assert [one.split("--to ")[1].split()[0] for one in said] == [
+        "kcompiler-device/desk.json",
+        "kcompiler-device/judge-3b.json",
+    ]
+    # both are options that the verbs have: what is missing is the delivery alone
+    for one in said:
+        capsys.readouterr()
+        assert run(one.replace('"$LEVEL"', "3").replace('"$UNITS"', "all")) == 2
+        assert "Directory 'kcompiler-delivery/" in capsys.readouterr().err
+    # one delivery that is not attested ends the job, after all of them were asked
+    env = "LEVEL=3\nUNITS=all\n"
+    asked = script.replace(
+        "kcompiler verify", "verify() { echo >> asked; [ $2 != kcompiler-delivery/desk ] || return 4; }; verify"
+    )
+    assert shell(home, env + asked) == 4
+    assert (home / "asked").read_text() == "\n\n"
+    assert shell(home, env + script.replace("kcompiler verify", "true")) == 0
+    # the Mac needs no torch
+    (home / "kcompiler-requirements.txt").write_text("kcompiler[run] @ git+https://example.org/k@1\n")
+    assert (
+        shell(home, device["Install what predicts, and nothing that trains"]["run"].replace("python -m pip", "echo"))
+        == 0
+    )
+    assert (home / "kcompiler-device.txt").read_text() == "kcompiler[device] @ git+https://example.org/k@1\n"
+
+
 def test_a_pipeline_of_gitlab_compares_with_what_passed(home):
     assert _main(["init", "--ci", "gitlab"]) == 0
     jobs = yaml.safe_load((home / ".gitlab-ci.yml").read_text())
@@ -153,6 +207,7 @@ def test_a_pipeline_of_gitlab_compares_with_what_passed(home):
 
 @pytest.mark.parametrize(("host", "file", "schema"), [
     ("github", ".github/workflows/kcompiler.yml", "github-workflows.json"),
+    ("github", ".github/workflows/kcompiler-device.yml", "github-workflows.json"),
     ("gitlab", ".gitlab-ci.yml", "gitlab-ci.json"),
 ])  # fmt: skip
 def test_the_schema_of_the_code_host_accepts_it_and_nothing_is_overwritten(home, capsys, host, file, schema):
