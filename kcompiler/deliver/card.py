@@ -16,6 +16,7 @@ from typing import Any
 from kcompiler.deliver.choose import Chosen, Form
 from kcompiler.render.human_run import datums
 from runtime.contract.delivery import Contract
+from runtime.contract.ondevice import KIND as DEVICE
 
 _USE = """\
 ```sh
@@ -57,6 +58,7 @@ def card(
         *_others(others),
         "## How near the packages are to the checkpoint\n",
         *_parity(about[chosen.verify]),
+        *_device(about),
         "## What it was judged on\n",
         *_evaluations(about),
         "## Gates\n",
@@ -174,8 +176,22 @@ def _parity(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _table(["precision", "function", *_PARITY.values()], rows)
     yield (
         f"Attested at level {_text(report['data']['attestation'])}: the saved packages were executed by an interpreter "
-        "of their programs. What a device's own kernels give, and how fast, was not measured.\n"
+        "of their programs, which says nothing of a device's own kernels, and of how fast they are.\n"
     )
+
+
+def _device(reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What a Mac measured, where the plan took that in."""
+    for report in reports.values():
+        if report["kind"] != DEVICE:
+            continue
+        data = report["data"]
+        where = f"{_text(data['machine']['processor'])}, macOS {_text(data['machine']['release'])}"
+        yield (
+            f"On {where} ({_text(data['units'])}) its `{data['package']['precision']}` package was run by Core ML: "
+            f"level {shown(data['level'])}, on the accelerators {shown(data['residency']['on_target'])}, decode "
+            f"{shown(data['latency']['decode'])}.\n"
+        )
 
 
 def _evaluations(reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -232,4 +248,5 @@ def _unknown(reports: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     ]
     if rows:
         yield from _table(["step", "what", "why"], rows)
-    yield "Latency and placement on a device: no step of this plan ran on one.\n"
+    if not any(report["kind"] == DEVICE for report in reports.values()):
+        yield "Latency and placement on a device: no step of this plan is about one.\n"
