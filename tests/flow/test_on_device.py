@@ -67,7 +67,7 @@ def test_what_a_mac_measured_comes_into_the_verdict_and_nothing_else_does(
     brought.parent.mkdir()
     asked = {"device": {"report": "../ci/mac.json", "level": 5}, "policies": PACKS}
     home.change(lambda data: data.update(profiles={"mac": asked}))
-    verdict = home.root / "generated" / f"{NAME}@mac" / "verdict.json"
+    verdict = home.root / "generated" / f"{NAME}@mac" / "evidence" / "verdict.json"
 
     def outcomes() -> dict[str, str]:
         found = json.loads(verdict.read_text())["outcomes"]

@@ -439,6 +439,8 @@ def test_every_pack_is_found() -> None:
         "caws/tier-2",
         "caws/tier-3",
         "data",
+        "device/attested",
+        "device/resident",
         "evaluation",
         "export-coreml",
         "performance",
