@@ -124,12 +124,12 @@ def coverage(contract: Contract, index: Index, prompts: int, steps: int) -> dict
 
 
 def compared(
-    loop: Host, index: Index, goldens: Tensors, asked: Asked, health: Callable[[str, Watched], dict[str, Any]]
+    loop: Host, index: Index, goldens: Tensors, params: Asked, health: Callable[[str, Watched], dict[str, Any]]
 ) -> dict[str, Any]:
     """One package over all golden cases: sections `shapes` and `decode` of its part of the report. `health` says of a
     function what was seen besides while it ran."""
     contract, layers = loop.contract, loop.contract.kv_cache.layers
-    counts = coverage(contract, index, asked.golden_prompts, asked.decode_steps)
+    counts = coverage(contract, index, params.golden_prompts, params.decode_steps)
     covered = {name: facts.rate(*found) for name, found in counts.items()}
     starts = {name: Tally(layers) for name, _ in contract.prefills()}
     seen = {name: _padded(loop, name, index[name], goldens, tally) for name, tally in starts.items()}
