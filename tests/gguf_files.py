@@ -55,6 +55,8 @@ def keys(architecture: str = "llama", **changes: Any) -> dict[str, Any]:
         "tokenizer.ggml.padding_token_id": 0,
         "tokenizer.chat_template": TEMPLATE,
     }
+    if architecture in ("gemma2", "gemma3"):
+        made[f"{architecture}.attention.sliding_window"] = 32
     if architecture == "qwen3":
         # real files of this family state it
         made |= {"qwen3.attention.key_length": s["width"], "qwen3.attention.value_length": s["width"]}
@@ -84,9 +86,18 @@ def shapes(architecture: str = "llama", vocab: int = len(TOKENS)) -> dict[str, t
             f"{at}.ffn_up.weight": (s["mlp"], s["hidden"]),
             f"{at}.ffn_down.weight": (s["hidden"], s["mlp"]),
         }
+        if architecture == "phi3":
+            for name in ("attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up"):
+                made.pop(f"{at}.{name}.weight")
+            made |= {
+                f"{at}.attn_qkv.weight": (q + 2 * kv, s["hidden"]),
+                f"{at}.ffn_up.weight": (2 * s["mlp"], s["hidden"]),
+            }
+        if architecture in ("gemma2", "gemma3"):
+            made |= {f"{at}.{name}.weight": (s["hidden"],) for name in ("post_attention_norm", "post_ffw_norm")}
         if architecture == "qwen2":
             made |= {f"{at}.attn_{x}.bias": (n,) for x, n in (("q", q), ("k", kv), ("v", kv))}
-        if architecture == "qwen3":
+        if architecture in ("qwen3", "gemma3"):
             made |= {f"{at}.attn_{x}_norm.weight": (s["width"],) for x in "qk"}
     return made
 

@@ -43,8 +43,22 @@ class Llama:
             raise Refusal(
                 f"llama.cpp cannot load the file: {error}", place=path.name, action="take a file of a model it knows"
             ) from None
+        self._check_rotation(path)
         self.width, self.context = int(self._model.n_vocab()), min(context, int(self._model.n_ctx()))
         self._read: list[int] = []
+
+    def _check_rotation(self, path: Path) -> None:
+        """Raises Refusal where the context alone would make llama.cpp take longrope's other angles."""
+        said = self._model.metadata
+        name = said.get("general.architecture", "")
+        original = said.get(f"{name}.rope.scaling.original_context_length", "")
+        if said.get(f"{name}.rope.scaling.type") == "longrope" and self._model.n_ctx() > int(original or 0):
+            raise Refusal(
+                f"llama.cpp turns every text by longrope's long factors in a context of {self._model.n_ctx()}, and the "
+                f"model shorter ones than {original} by its short factors",
+                place=path.name,
+                action=f"lower the runner's context to {original} (llama.cpp rounds it up to a multiple of 256)",
+            )
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """logits_TV of a text of T ids."""

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from runtime.asking import cuts, modelfile
+from runtime.asking import cuts, modelfile, rotary
 from runtime.contract import BrokenEvidence, Context, Refusal, gguf_model, gguf_words, templates
 from runtime.machine import durable
 from runtime.models import tokenizer as tokenizers
@@ -48,12 +48,11 @@ def write_gguf(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context)
     architecture = gguf_model.WRITTEN.get(family)
     if architecture is None:
         raise _unfit(f"a `{family}` has no place in one; written are {', '.join(gguf_model.WRITTEN)}")
-    if family == "mistral" and config.get("sliding_window") is not None:
-        raise _unfit(f"its attention has a window ({config['sliding_window']})")
-    rotation = config.get("rope_parameters") or {}
-    if rotation.get("rope_type", "default") != "default":
-        raise _unfit(f"its rotary embedding is scaled ({rotation['rope_type']})")
+    said = config.get("rope_parameters") or {}
+    rotation: dict[str, Any] = {"rope_theta": 10000.0, **said.get("full_attention", said)}
     tensors = load_file(folder / "model.safetensors")
+    if why := rotary.trouble(architecture, rotation) or _otherwise(architecture, config, tensors):
+        raise _unfit(why)
     heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
     shape = {
         **config,
@@ -63,16 +62,20 @@ def write_gguf(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context)
     }
     path = ctx.scratch / FILE
     writer = gguf.GGUFWriter(str(path), architecture)
-    _keys(writer, shape, float(rotation.get("rope_theta", 10000.0)), params)
+    _keys(writer, shape, params)
+    rotary.keys(writer, rotation, int(config["max_position_embeddings"]))
+    _windows(writer, architecture, config)
     words = _words(writer, takes, int(config["vocab_size"]), int(config["max_position_embeddings"]))
-    for name, (place, extents, turned) in gguf_model.places(architecture, shape):
-        tensor = tensors.pop(place, None)
-        if tensor is None or tuple(tensor.shape) != extents:
-            raise _unfit(f"its weight {place} is not what a `{family}` has there")
-        values = _rows(tensor, turned)
+    for name, numbers in rotary.tensors(rotation, int(shape["head_dim"]), int(config["max_position_embeddings"])):
+        writer.add_tensor(name, numbers)
+    for name, place in gguf_model.places(architecture, shape):
+        tensor = tensors.pop(place.name, None)
+        if tensor is None or tuple(tensor.shape) != place.shape:
+            raise _unfit(f"its weight {place.name} is not what a `{family}` has there")
+        values = _rows(tensor, place.heads) + np.float32(place.more)
         if params.weights.startswith("q") and values.ndim == 2 and values.shape[1] % _BLOCK == 0:
             kind = gguf.GGMLQuantizationType[params.weights.upper()]
-            writer.add_tensor(name, _blocks(values, kind, place), raw_dtype=kind)
+            writer.add_tensor(name, _blocks(values, kind, place.name), raw_dtype=kind)
         else:
             writer.add_tensor(name, _floats(values, wide=params.weights == "f32"))
     if tensors:
@@ -116,7 +119,28 @@ def _json(path: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def _keys(writer: gguf.GGUFWriter, shape: Mapping[str, Any], theta: float, params: WriteGgufParams) -> None:
+def _otherwise(architecture: str, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    """What llama.cpp computes otherwise in that architecture, or ""."""
+    window, every = config.get("sliding_window"), gguf_model.PATTERNS.get(architecture)
+    if window is not None and every is None:
+        return f"its attention has a window ({window}), which llama.cpp does not compute in a {architecture}"
+    if every is not None and config.get("layer_types") != gguf_model.types(every, int(config["num_hidden_layers"])):
+        return f"llama.cpp lets the last of every {every} layers of a {architecture} attend to the whole text"
+    if architecture.startswith("gemma") and "lm_head.weight" in tensors:
+        return "its head is not its embedding, which llama.cpp takes for it"
+    return ""
+
+
+def _windows(writer: gguf.GGUFWriter, architecture: str, config: Mapping[str, Any]) -> None:
+    """Windows and caps of those architectures that have them."""
+    if architecture in gguf_model.PATTERNS:
+        writer.add_sliding_window(int(config["sliding_window"]))
+    if architecture == "gemma2":
+        writer.add_attn_logit_softcapping(float(config["attn_logit_softcapping"]))
+        writer.add_final_logit_softcapping(float(config.get("final_logit_softcapping") or gguf_model.NO_CAP))
+
+
+def _keys(writer: gguf.GGUFWriter, shape: Mapping[str, Any], params: WriteGgufParams) -> None:
     writer.add_name("student")
     writer.add_context_length(int(shape["max_position_embeddings"]))
     writer.add_embedding_length(int(shape["hidden_size"]))
@@ -128,7 +152,6 @@ def _keys(writer: gguf.GGUFWriter, shape: Mapping[str, Any], theta: float, param
     writer.add_value_length(int(shape["head_dim"]))
     writer.add_rope_dimension_count(int(shape["head_dim"]))
     writer.add_layer_norm_rms_eps(float(shape["rms_norm_eps"]))
-    writer.add_rope_freq_base(theta)
     writer.add_vocab_size(int(shape["vocab_size"]))
     writer.add_file_type(_TYPES[params.weights])
 

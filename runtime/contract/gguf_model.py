@@ -31,26 +31,56 @@ FAMILIES: Mapping[str, str] = {
     "llama": "LlamaForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
+    "phi3": "Phi3ForCausalLM",
+    "gemma": "GemmaForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "gemma3": "Gemma3ForCausalLM",
 }
 #: model type → architecture of the file that it is written as: a Mistral without a window is a Llama, there too
-WRITTEN: Mapping[str, str] = {**{name: name for name in FAMILIES}, "mistral": "llama"}
+WRITTEN: Mapping[str, str] = {
+    **{name: name for name in FAMILIES if name != "gemma3"},
+    "mistral": "llama",
+    "gemma3_text": "gemma3",
+}
+#: architecture → every so many layers one attends to the whole text: llama.cpp reads it in no key
+PATTERNS: Mapping[str, int] = {"gemma2": 2, "gemma3": 6}
+#: a cap on logits that is none: llama.cpp caps every Gemma 2, at 30 where nothing is said
+NO_CAP = 1e6
 _LARGEST = 1 << 32
 #: the tensor with which Llama 3.1 and later scale their rotary embedding
 DIVISORS, _MOST_FREQUENCIES = "rope_freqs.weight", 4096
+#: those of longrope, for texts of the original context and for longer ones
+SHORT, LONG = "rope_factors_short.weight", "rope_factors_long.weight"
 #: keys of the architecture that are read, and those that say nothing new
 _KNOWN = re.compile(
     r"(context_length|embedding_length|block_count|feed_forward_length|vocab_size|rope\.(freq_base|dimension_count)|"
+    r"rope\.scaling\.(type|factor|original_context_length|attn_factor)|"
     r"attention\.(head_count|head_count_kv|layer_norm_rms_epsilon|key_length|value_length))\Z"
 )
 
 
+_NONE: Mapping[str, Sequence[float]] = {}
+
+
 @dataclass(frozen=True)
 class Weight:
-    """A tensor of the file and its name in Transformers. `heads`: rows of each head are stored in pairs (0: as is)."""
+    """A tensor of the file and its name in Transformers. `heads`: rows of each head are stored in pairs (0: as is);
+    `more`: what the file adds to each number."""
 
     name: str
     tensor: Tensor
     heads: int = 0
+    more: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor goes: see `Weight`."""
+
+    name: str
+    shape: tuple[int, ...]
+    heads: int = 0
+    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,23 +111,23 @@ def read(path: Path) -> Model:
 @lru_cache(maxsize=4)
 def _read(path: Path, _changed: int, _size: int) -> Model:
     header = gguf.read(path)
-    return of(header, _divisors(path, header))
+    return of(header, {name: _divisors(path, header, name) for name in (DIVISORS, SHORT, LONG)})
 
 
-def _divisors(path: Path, header: Header) -> list[float]:
+def _divisors(path: Path, header: Header, name: str) -> list[float]:
     """What the file divides each frequency of the rotary embedding by; none where it does not."""
-    stored = header.tensors.get(DIVISORS)
+    stored = header.tensors.get(name)
     if stored is None:
         return []
     if stored.type.name != "F32" or len(stored.shape) != 1 or stored.elements > _MOST_FREQUENCIES:
-        raise Unsupported(f"tensor `{DIVISORS}` is no short list of floats")
+        raise Unsupported(f"tensor `{name}` is no short list of floats")
     with path.open("rb") as file:
         file.seek(stored.offset)
         return list(struct.unpack(f"<{stored.elements}f", file.read(stored.bytes)))
 
 
-def of(header: Header, divisors: Sequence[float] = ()) -> Model:
-    """A header as a model; `divisors` are the numbers of tensor `rope_freqs.weight`. Raises Unsupported."""
+def of(header: Header, divisors: Mapping[str, Sequence[float]] = _NONE) -> Model:
+    """A header as a model; `divisors` are the numbers of tensors that scale the rotation. Raises Unsupported."""
     architecture = header.metadata.get("general.architecture")
     if not isinstance(architecture, str) or architecture not in FAMILIES:
         said = f"is a `{architecture}`" if isinstance(architecture, str) else "does not say what it is"
@@ -125,7 +155,7 @@ def text(document: Json) -> str:
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _config(header: Header, architecture: str, tokens: int, divisors: Sequence[float]) -> Json:
+def _config(header: Header, architecture: str, tokens: int, divisors: Mapping[str, Sequence[float]]) -> Json:
     ask = _Asked(header, architecture)
     ask.refuse_unknown()
     layers = ask.whole("block_count")
@@ -145,7 +175,7 @@ def _config(header: Header, architecture: str, tokens: int, divisors: Sequence[f
         raise Unsupported(f"its embedding has {rows:,} rows, for {max(tokens, ask.whole('vocab_size', rows)):,} tokens")
     config: Json = {
         "architectures": [FAMILIES[architecture]],
-        "model_type": architecture,
+        "model_type": next(name for name, written in WRITTEN.items() if written == architecture),
         "vocab_size": rows,
         "hidden_size": hidden,
         "intermediate_size": ask.whole("feed_forward_length"),
@@ -155,28 +185,92 @@ def _config(header: Header, architecture: str, tokens: int, divisors: Sequence[f
         "head_dim": width,
         "max_position_embeddings": ask.whole("context_length"),
         "rms_norm_eps": _shortest(ask.number("attention.layer_norm_rms_epsilon")),
-        "rope_parameters": _rotation(_shortest(ask.number("rope.freq_base", 10000.0)), width, divisors),
+        "rope_parameters": _rotation(ask, width, divisors),
         "tie_word_embeddings": "output.weight" not in header.tensors,
         "hidden_act": "silu",
         "attention_dropout": 0.0,
     }
     for name, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding")):
         config[f"{name}_token_id"] = gguf_words.special(header, key)
-    if architecture == "qwen2" and width * heads != hidden:
-        # Qwen2 has no width of heads of its own
+    if architecture in ("qwen2", "phi3") and width * heads != hidden:
+        # these have no width of heads of their own
         raise Unsupported(f"its {heads} heads of {width} are not its width, {hidden}")
-    return config
+    return {**config, **_further(ask, architecture, config)}
 
 
-def _rotation(theta: float, width: int, divisors: Sequence[float]) -> Json:
-    """The rotary embedding. Divisors of its frequencies are those of Llama 3.1 and later, or they are refused.
+def _further(ask: _Asked, architecture: str, config: Json) -> Json:
+    """What configs of some architectures say besides."""
+    if architecture == "phi3":
+        original = config["rope_parameters"].get("original_max_position_embeddings")
+        return {} if original is None else {"original_max_position_embeddings": original}
+    if not architecture.startswith("gemma"):
+        return {}
+    if not config["tie_word_embeddings"]:
+        raise Unsupported("it has a head of its own, and llama.cpp takes a Gemma's embedding for it")
+    act = "hidden_act" if architecture == "gemma" else "hidden_activation"
+    found: Json = {act: "gelu_pytorch_tanh"}
+    if architecture == "gemma":
+        return found
+    every, width = PATTERNS[architecture], config["head_dim"]
+    found |= {
+        "query_pre_attn_scalar": width,
+        "sliding_window": ask.whole("attention.sliding_window", 4096 if architecture == "gemma2" else None),
+        "layer_types": types(every, config["num_hidden_layers"]),
+    }
+    if architecture == "gemma3":
+        rotations = {"full_attention": config["rope_parameters"], "sliding_attention": _LOCAL}
+        return {**found, "rope_parameters": rotations}
+    cap = ask.number("final_logit_softcapping", 30.0)
+    caps = {"attn_logit_softcapping": ask.number("attn_logit_softcapping", 50.0)}
+    return {**found, **caps, "final_logit_softcapping": None if cap >= NO_CAP else cap}
+
+
+def types(every: int, layers: int) -> list[str]:
+    """Types of layers of which the last of every so many attends to the whole text."""
+    return ["sliding_attention" if (i + 1) % every else "full_attention" for i in range(layers)]
+
+
+#: of a Gemma 3's layers with a window
+_LOCAL: Json = {"rope_type": "default", "rope_theta": 10000.0}
+
+
+def _rotation(ask: _Asked, width: int, divisors: Mapping[str, Sequence[float]]) -> Json:
+    """The rotary embedding, as keys and tensors scale it."""
+    theta = _shortest(ask.number("rope.freq_base", 10000.0))
+    kind, base = ask.text("rope.scaling.type", "none"), {"rope_theta": theta}
+    original = ask.whole("rope.scaling.original_context_length", 0, least=0) or None
+    if kind == "longrope" or divisors.get(SHORT):
+        short, long = (list(map(_shortest, divisors.get(name) or ())) for name in (SHORT, LONG))
+        if original is None or len(short) != width // 2 or len(long) != width // 2:
+            raise Unsupported("its longrope lacks its original context or its numbers")
+        attended = {"attention_factor": _shortest(ask.number("rope.scaling.attn_factor", 1.0))}
+        lists = {"short_factor": short, "long_factor": long, "original_max_position_embeddings": original}
+        return {"rope_type": "longrope", **base, **attended, **lists}
+    if kind not in ("none", "linear", "yarn"):
+        raise Unsupported(f"its rotary embedding is scaled by `{kind[:40]}`")
+    factor = _shortest(ask.number("rope.scaling.factor", 1.0))
+    if kind == "linear" or (kind == "none" and factor != 1.0):
+        return {"rope_type": "linear", **base, "factor": factor}
+    if kind == "yarn":
+        if original is None:
+            raise Unsupported("its rotary embedding is scaled by `yarn`, and it states no original context")
+        stated = ask.number("rope.scaling.attn_factor", 1.0)
+        # llama.cpp multiplies what the paper advises by this
+        said = {} if stated == 1.0 else {"attention_factor": _shortest(stated * (1 + 0.1 * math.log(factor)))}
+        more = {"factor": factor, "original_max_position_embeddings": original}
+        return {"rope_type": "yarn", **base, **more, **said}
+    return _llama3(theta, width, divisors.get(DIVISORS) or (), original or 8192)
+
+
+def _llama3(theta: float, width: int, divisors: Sequence[float], original: int) -> Json:
+    """Divisors of the rotary embedding's frequencies are those of Llama 3.1 and later, or they are refused.
 
     A file holds the numbers and not the rule (Transformers 5.23, `modeling_rope_utils.py`, `llama3`); long waves are
     divided by its factor, so that the largest number is it, and all others must follow.
     """
     if not divisors:
         return {"rope_type": "default", "rope_theta": theta}
-    low, high, original, factor = 1.0, 4.0, 8192, _shortest(max(divisors))
+    low, high, factor = 1.0, 4.0, _shortest(max(divisors))
     wanted = []
     for i in range(width // 2):
         turns = original * theta ** (-2 * i / width) / (2 * math.pi)
@@ -195,6 +289,13 @@ def _rotation(theta: float, width: int, divisors: Sequence[float]) -> Json:
     }
 
 
+#: architecture → keys that it alone has
+_OWN: Mapping[str, frozenset[str]] = {
+    "gemma2": frozenset({"attention.sliding_window", "attn_logit_softcapping", "final_logit_softcapping"}),
+    "gemma3": frozenset({"attention.sliding_window"}),
+}
+
+
 class _Asked:
     """Keys of the architecture, each of the kind it must be."""
 
@@ -206,14 +307,22 @@ class _Asked:
         for key, value in self._header.metadata.items():
             if not key.startswith(self._prefix) or _KNOWN.match(key.removeprefix(self._prefix)):
                 continue
+            read = _OWN.get(self._prefix.removesuffix("."), frozenset())
             idle = value in (0, 0.0, False, "none") or key.endswith("rope.scaling.finetuned")
+            idle = idle or key.removeprefix(self._prefix) in read
             if not idle:
                 raise Unsupported(f"{gguf.shown(key)} is {str(value)[:40]}, which is not carried over")
 
-    def whole(self, key: str, unsaid: int | None = None) -> int:
+    def whole(self, key: str, unsaid: int | None = None, *, least: int = 1) -> int:
         value = self._said(key, unsaid)
-        if type(value) is not int or not 0 < value < _LARGEST:
+        if type(value) is not int or not least <= value < _LARGEST:
             raise Unsupported(f"{self._prefix}{key} is {str(value)[:40]}, no count")
+        return value
+
+    def text(self, key: str, unsaid: str) -> str:
+        value = self._said(key, unsaid)
+        if not isinstance(value, str):
+            raise Unsupported(f"{self._prefix}{key} is {str(value)[:40]}, no word")
         return value
 
     def number(self, key: str, unsaid: float | None = None) -> float:
@@ -263,45 +372,69 @@ def _generation(header: Header, config: Json) -> Json:
 
 def _weights(header: Header, architecture: str, config: Json) -> Iterator[Weight]:
     wanted = dict(places(architecture, config))
+    of_rotation = {"llama3": {DIVISORS}, "longrope": {SHORT, LONG}}
+    kept = of_rotation.get(config["rope_parameters"].get("rope_type", ""), set())
     for name, tensor in sorted(header.tensors.items()):
-        if name == DIVISORS and config["rope_parameters"]["rope_type"] == "llama3":
+        if name in kept:
             continue
         if name not in wanted:
             raise Unsupported(f"tensor `{gguf.shown(name)}` has no place in a {FAMILIES[architecture]}")
-        place, shape, heads = wanted.pop(name)
-        if tensor.shape != shape:
-            raise Unsupported(f"tensor `{name}` is {_by(tensor.shape)}, and by its keys {_by(shape)}")
-        yield Weight(place, tensor, heads)
+        place = wanted.pop(name)
+        if tensor.shape != place.shape:
+            raise Unsupported(f"tensor `{name}` is {_by(tensor.shape)}, and by its keys {_by(place.shape)}")
+        yield Weight(place.name, tensor, place.heads, place.more)
     if wanted:
         raise Unsupported(f"tensor `{next(iter(wanted))}` is not in it", "take a file that holds the whole model")
 
 
-def places(architecture: str, config: Json) -> Iterator[tuple[str, tuple[str, tuple[int, ...], int]]]:
-    """Name in the file → (name in Transformers, shape, heads whose rows are stored in pairs)."""
+def places(architecture: str, config: Json) -> Iterator[tuple[str, Place]]:
+    """Name in the file → where it goes in Transformers."""
     hidden, vocab, mlp = config["hidden_size"], config["vocab_size"], config["intermediate_size"]
     heads, kv, width = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
-    yield "token_embd.weight", ("model.embed_tokens.weight", (vocab, hidden), 0)
-    yield "output_norm.weight", ("model.norm.weight", (hidden,), 0)
+    gemma = architecture.startswith("gemma")
+
+    def norm(name: str, size: int = hidden) -> Place:
+        # llama.cpp multiplies by the weight, a Gemma by one more
+        return Place(name, (size,), more=int(gemma))
+
+    yield "token_embd.weight", Place("model.embed_tokens.weight", (vocab, hidden))
+    yield "output_norm.weight", norm("model.norm.weight")
     if not config["tie_word_embeddings"]:
-        yield "output.weight", ("lm_head.weight", (vocab, hidden), 0)
-    # llama.cpp turns neighbouring rows of a `llama`, Transformers the two halves of a head
-    pairs = architecture == "llama"
+        yield "output.weight", Place("lm_head.weight", (vocab, hidden))
     for i in range(config["num_hidden_layers"]):
         here: Callable[[str], str] = f"model.layers.{i}.{{}}".format
-        yield f"blk.{i}.attn_norm.weight", (here("input_layernorm.weight"), (hidden,), 0)
-        yield f"blk.{i}.ffn_norm.weight", (here("post_attention_layernorm.weight"), (hidden,), 0)
-        for letter, count in (("q", heads), ("k", kv), ("v", kv)):
-            turned = count if pairs and letter != "v" else 0
+        for name, place in _norms(architecture):
+            yield f"blk.{i}.{name}.weight", norm(here(f"{place}.weight"))
+        if architecture == "phi3":
+            rows = (heads + 2 * kv) * width
+            yield f"blk.{i}.attn_qkv.weight", Place(here("self_attn.qkv_proj.weight"), (rows, hidden))
+        for letter, count in (("q", heads), ("k", kv), ("v", kv)) if architecture != "phi3" else ():
+            # llama.cpp turns neighbouring rows of a `llama`, Transformers the two halves of a head
+            turned = count if architecture == "llama" and letter != "v" else 0
             place = here(f"self_attn.{letter}_proj.")
-            yield f"blk.{i}.attn_{letter}.weight", (f"{place}weight", (count * width, hidden), turned)
+            yield f"blk.{i}.attn_{letter}.weight", Place(f"{place}weight", (count * width, hidden), turned)
             if architecture == "qwen2":
-                yield f"blk.{i}.attn_{letter}.bias", (f"{place}bias", (count * width,), 0)
-            if architecture == "qwen3" and letter != "v":
-                name = f"blk.{i}.attn_{letter}_norm.weight"
-                yield name, (here(f"self_attn.{letter}_norm.weight"), (width,), 0)
-        yield f"blk.{i}.attn_output.weight", (here("self_attn.o_proj.weight"), (hidden, heads * width), 0)
-        for part, shape in (("gate", (mlp, hidden)), ("up", (mlp, hidden)), ("down", (hidden, mlp))):
-            yield f"blk.{i}.ffn_{part}.weight", (here(f"mlp.{part}_proj.weight"), shape, 0)
+                yield f"blk.{i}.attn_{letter}.bias", Place(f"{place}bias", (count * width,))
+            if architecture in ("qwen3", "gemma3") and letter != "v":
+                yield f"blk.{i}.attn_{letter}_norm.weight", norm(here(f"self_attn.{letter}_norm.weight"), width)
+        yield f"blk.{i}.attn_output.weight", Place(here("self_attn.o_proj.weight"), (hidden, heads * width))
+        if architecture == "phi3":
+            yield f"blk.{i}.ffn_up.weight", Place(here("mlp.gate_up_proj.weight"), (2 * mlp, hidden))
+        else:
+            yield f"blk.{i}.ffn_gate.weight", Place(here("mlp.gate_proj.weight"), (mlp, hidden))
+            yield f"blk.{i}.ffn_up.weight", Place(here("mlp.up_proj.weight"), (mlp, hidden))
+        yield f"blk.{i}.ffn_down.weight", Place(here("mlp.down_proj.weight"), (hidden, mlp))
+
+
+def _norms(architecture: str) -> Iterator[tuple[str, str]]:
+    """Name in the file → name in a layer."""
+    yield "attn_norm", "input_layernorm"
+    if architecture not in ("gemma2", "gemma3"):
+        yield "ffn_norm", "post_attention_layernorm"
+        return
+    yield "post_attention_norm", "post_attention_layernorm"
+    yield "ffn_norm", "pre_feedforward_layernorm"
+    yield "post_ffw_norm", "post_feedforward_layernorm"
 
 
 def _by(shape: tuple[int, ...]) -> str:

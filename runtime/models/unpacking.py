@@ -42,6 +42,7 @@ def tensor_of(path: Path, weight: Weight) -> torch.Tensor:
         # rows of a head lie in pairs (0, n/2, 1, n/2+1, …); Transformers wants the two halves one after the other
         halves = values.reshape(weight.heads, stored.shape[0] // weight.heads // 2, 2, *stored.shape[1:])
         values = halves.swapaxes(1, 2).reshape(stored.shape)
+    values = values - weight.more if weight.more else values
     if not bool(np.isfinite(values).all()):
         raise Refusal(f"tensor {stored.name} is not finite", place=path.name, action="take the file again")
     # a copy of its own: floats that lie in the file as such would still be the file

@@ -28,6 +28,7 @@ STEP = Step(
     code=(
         "runtime.asking.cuts",
         "runtime.asking.modelfile",
+        "runtime.asking.rotary",
         "runtime.asking.writing",
         "runtime.contract.conversation",
         "runtime.contract.pairs",
@@ -44,6 +45,8 @@ STEP = Step(
         "runtime.contract.gguf",
         "runtime.contract.gguf_model",
         "runtime.contract.gguf_words",
+        "runtime.contract.rotation",
+        "runtime.models.rotation",
     ),
     lighter="take a smaller student",
 )
