@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from kcompiler.checks import Check, World
 from kcompiler.diagnostic import Diagnostic
 from kcompiler.facts import cuts
-from kcompiler.facts.models import Unfit, Unreadable, same_number, teacher_architectures
+from kcompiler.facts.models import Unfit, Unreadable, said_of, same_number, teacher_architectures
 from kcompiler.facts.teacher import folder_of, has_weights
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
@@ -56,7 +56,7 @@ def _agrees(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     own = spec.student.architecture
     # a width of heads that is not written out is channels / heads
     width = own.hidden_size // own.num_attention_heads
-    written = {**own.model_dump(), "head_dim": own.head_dim or width}
+    written = {**said_of(own), "head_dim": own.head_dim or width}
     left = {**_UNSAID, "head_dim": width, **shape(original, cut)} if not wrong else {}
     for name, value in left.items():
         said = written[name]

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from kcompiler.checks import Check, World
 from kcompiler.checks.signals import answers
 from kcompiler.diagnostic import Diagnostic
-from kcompiler.facts.models import ANOTHER, Unfit, head_dim, of_config, same_number, total
+from kcompiler.facts.models import ANOTHER, LACKED, Unfit, head_dim, of_config, said_of, same_number, total
 from kcompiler.facts.paths import kind, located
 from kcompiler.facts.record import Recorded, recorded
 from kcompiler.facts.rows import readable
@@ -304,13 +304,11 @@ def _shape(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     except Unfit as reason:
         why, way = {"family": (str(reason), spec.student.architecture.family)}, ANOTHER
     else:
-        said = spec.student.architecture.model_dump()
-        theirs = {"head_dim": None, **found}
+        said = said_of(spec.student.architecture)
+        theirs = {"head_dim": None, **dict.fromkeys(LACKED), **found}
         # a head's width that is written out and the one that follows from the others are one
         theirs["head_dim"] = theirs["head_dim"] or found["hidden_size"] // max(1, found["num_attention_heads"])
         said["head_dim"] = head_dim(spec.student.architecture)
-        scaled, theirs["rope_scaling"] = spec.student.architecture.rope_scaling, found.get("rope_scaling")
-        said["rope_scaling"] = scaled and scaled.parameters()
         why = {name: (value, said[name]) for name, value in theirs.items() if not _equal(value, said[name])}
     for name, (value, ours) in why.items():
         yield tree.diagnostic(

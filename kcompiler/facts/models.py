@@ -29,6 +29,15 @@ def head_dim(architecture: Architecture) -> int:
     return architecture.head_dim or architecture.hidden_size // architecture.num_attention_heads
 
 
+#: fields that most models lack
+LACKED = ("rope_scaling", "sliding_window", "sliding_window_pattern")
+
+
+def said_of(a: Architecture) -> dict[str, Any]:
+    """Every field of an architecture, as `of_config` gives them; those that it lacks are None."""
+    return {**dict.fromkeys(LACKED), **a.model_dump(), "rope_scaling": a.rope_scaling and a.rope_scaling.parameters()}
+
+
 @dataclass(frozen=True)
 class Part:
     """Parameters of one part of a model, and how they were counted."""

@@ -11,6 +11,11 @@ from runtime.contract.rotation import RopeScaling
 from runtime.contract.units import unit
 
 
+def _absent(value: object) -> bool:
+    """What a model has that most lack is in no lock of those: they are what they were."""
+    return value is None
+
+
 class Architecture(Params):
     """A decoder-only Transformers config in the library's own field names."""
 
@@ -62,10 +67,13 @@ class Architecture(Params):
         default=10000.0, ge=1, le=1e12, description="RoPE base.", examples=[10000.0], json_schema_extra=unit("1")
     )
     rope_scaling: RopeScaling | None = Field(
-        default=None, description="How the rotation is scaled to longer texts; absent: it is not."
+        default=None,
+        exclude_if=_absent,
+        description="How the rotation is scaled to longer texts; absent: it is not.",
     )
     sliding_window: int | None = Field(
         default=None,
+        exclude_if=_absent,
         ge=1,
         le=10_000_000,
         description="How many tokens, itself among them, a token of a layer with a window attends to; absent: all.",
@@ -74,6 +82,7 @@ class Architecture(Params):
     )
     sliding_window_pattern: int | None = Field(
         default=None,
+        exclude_if=_absent,
         ge=2,
         le=1024,
         description="Every so many layers one attends to the whole text; absent: 2 of gemma2, 6 of gemma3_text.",

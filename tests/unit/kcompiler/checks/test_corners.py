@@ -371,6 +371,9 @@ ROTATIONS: dict[str, dict[str, Any]] = {
 }
 
 
+LINEAR = {"rope_type": "linear", "factor": 2.0}
+
+
 def scaled(kind: str, **more: Any) -> Change:
     """A student whose rotation is scaled."""
     return lambda data: data["student"]["architecture"].update(rope_scaling={"rope_type": kind, **more})
@@ -533,6 +536,10 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("every layer is chosen", cutting({"layers": {"by": "even", "count": 2}}), ("KC4353",)),
         Claim("every layer and half of the heads", cutting({"layers": {"by": "even", "count": 2}, "heads": {"by": "even", "count": 1}},
               num_key_value_heads=1, num_attention_heads=2, head_dim=16)),
+        Claim("a teacher's scaled rotation", cutting(HALF, num_hidden_layers=1, rope_scaling=LINEAR), ("KC4343",),
+              ("'factor': 2.0}, the cut leaves None",)),
+        Claim("one that is kept", several(taught(rope_scaling=LINEAR), cutting(HALF, num_hidden_layers=1))),
+        Claim("a window that the teacher lacks", cutting(HALF, num_hidden_layers=1, sliding_window=8), ("KC4343",)),
         Claim("that base", cutting(HALF, num_hidden_layers=1, rope_theta=10000)),
         Claim("an epsilon as float32 has it", reduced(300), files=brought(**SHAPE)),
         Claim("all ids but one", reduced(511), files=brought(**SHAPE)),
@@ -1645,6 +1652,10 @@ def folders_speak() -> None:
         assert wrong == []
         assert {name: tree.data["student"]["architecture"][name] for name in shape} == shape
         assert tree.place("/student/architecture/hidden_size").start > 0
+    scaled_ = json.dumps({**SHAPE, "rope_scaling": {"type": "linear", "factor": 2}})
+    tree, wrong = filled(start % "student", {**files, "student/config.json": scaled_})
+    assert (tree.data["student"]["architecture"]["rope_scaling"], wrong) == (LINEAR, [])
+    assert tree.place("/student/architecture/rope_scaling/factor").start > 0
     tree, wrong = filled("student: {architecture: {family: phi}, checkpoint: {model: student}}", files)
     assert (tree.data["student"]["architecture"], wrong) == ({"family": "phi"}, [])
     for text, says in (
