@@ -159,7 +159,7 @@ def test_a_size_in_bytes_and_a_probability_have_units(ended, text, code):
 
 #: what is counted, or named by its own word, needs no unit behind its number
 COUNTED = {
-    "USD", "USD/h", "answer", "bin", "bool", "channel", "constant", "count", "element", "fact", "file", "finding", "id", "item", "layer", "left", "line", "logit", "node",
+    "USD", "USD/h", "answer", "bin", "bool", "call", "channel", "constant", "cosine", "count", "element", "fact", "file", "finding", "function", "id", "item", "layer", "left", "level", "line", "logit", "node",
     "operation", "operator", "place", "question", "repetition", "request", "row", "shard", "step", "tensor", "test", "thread", "token", "tool", "value", "vector",
 }  # fmt: skip
 
