@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from runtime import catalog
 from runtime.asking.judging import evaluate
-from runtime.contract import Refusal, rows
+from runtime.asking.packaged import predicted
+from runtime.contract import Refusal, Unavailable, rows
 from runtime.contract import program as contracts
+from runtime.contract.asked import Asked
 from runtime.contract.recipe import Recipe, Rule, Weights
+from runtime.coreml import found
 from runtime.generate import models
 from runtime.generate import words as spellings
 from runtime.generate.engine import Ask, Engine
@@ -31,6 +35,7 @@ from runtime.steps.convert import ConvertParams
 from runtime.steps.evaluate import EvaluateParams
 from runtime.steps.export import ExportParams
 from runtime.suites import gold
+from tests.tensor.coreml.standin import Faults, stand_in
 from tests.tensor.export.world import Stage, architecture, world
 
 NEW = 12
@@ -242,6 +247,22 @@ def test_the_float16_package_continues_like_its_checkpoint(here: World, packaged
     assert runner.generate(prompts, NEW) == here.runner().generate(prompts, NEW)
     for room in (1, 3):
         assert runner.say(prompts, room) == here.runner().say(prompts, room)
+
+
+def test_core_ml_answers_as_the_interpreter_where_it_is(here: World, packaged: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runner `coreml`, Core ML's place taken by one that computes."""
+    params = catalog.load("runners", "coreml").params(variant="fp16", compute_units="cpu_and_ne")
+    takes = {"model": packaged, "tokenizer": here.takes["tokenizer"]}
+    ctx: Any = None
+    asked = Asked(name="mac", params=params, takes=takes, ctx=ctx, told=lambda *_: None)
+    with pytest.raises(Unavailable, match="runner `mac` is not available: Core ML predicts on a Mac"):
+        predicted(asked)
+    monkeypatch.setattr(found, "coreml", stand_in)
+    prompts = [prompt for prompt, _ in here.pairs[:2]]
+    assert predicted(asked).generate(prompts, 3) == here.runner().generate(prompts, 3)
+    monkeypatch.setattr(found, "coreml", lambda: stand_in(Faults(predict=RuntimeError("no"))))
+    with pytest.raises(Refusal, match=r"prefill_\d+ on cpu_and_ne was not predicted: RuntimeError: no"):
+        predicted(asked).generate(prompts, 3)
 
 
 @pytest.mark.parametrize("kind", ["torch", "whole text", "package"])

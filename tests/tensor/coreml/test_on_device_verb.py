@@ -211,3 +211,15 @@ def test_wrong_words(run: Run, copy: Path, tmp_path: Path) -> None:
     without = run("--on-device", sums(copy))
     assert (without.code, "has no golden vectors" in without.err) == (2, True)
     assert without.err.splitlines()[-1].endswith("next=kcompiler deliver SPEC --goldens --to DIR")
+
+
+def test_without_what_reads_packages_it_says_what_to_install(
+    run: Run, shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # None in the place of a module: it is not there
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    for name in ("runtime.mil.golden", "runtime.coreml.attest"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    ended = run("--on-device", shipped, "--to", tmp_path / "report.json")
+    assert (ended.code, "no module `safetensors.numpy`" in ended.err) == (4, True), ended.err
+    assert ended.err.splitlines()[-1] == "outcome=toolchain-differs code=4 next=pip install 'kcompiler[device]'"
