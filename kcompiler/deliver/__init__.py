@@ -102,6 +102,8 @@ def files(
 
     folder = _place(home, parts.package)
     golden = None
+    if goldens and not parts.goldens:
+        raise Undeliverable(f"`{parts.verify}` took no golden vectors of this plan", "deliver without --goldens")
     if goldens:
         kept = _artifact(home, parts.goldens)
         found |= {f"{GOLDENS}/{path}": item for path, item in kept.items()}

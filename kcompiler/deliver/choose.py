@@ -35,7 +35,7 @@ class Chosen:
     #: the references of the exported program and of the checkpoint it was exported from
     program: str
     student: str
-    #: what `verify` compared the package with
+    #: what `verify` compared the package with, "" where it took none from a step
     goldens: str
     #: every step that the package is made of, and those that judged it or its checkpoint
     steps: frozenset[str]
@@ -78,7 +78,7 @@ def chosen(lock: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]], co
         tokenizer=kinds["tokenizer"],
         program=next(one for one in steps[convert]["takes"].values() if one.startswith("step:")),
         student=next(one for one in export["takes"].values() if _kind(steps, one) == "checkpoint"),
-        goldens=_given(records, steps[judges[0]]["takes"]["goldens"]),
+        goldens=_given(records, steps[judges[0]]["takes"].get("goldens", "")),
         steps=frozenset(made | _judging(steps, package, about)),
     )
 
@@ -185,8 +185,9 @@ def _kind(steps: Mapping[str, Mapping[str, Any]], reference: str) -> str:
 
 
 def _given(records: Mapping[str, Mapping[str, Any]], reference: str) -> str:
+    """The digest of what a step gave; "" where no step did."""
     step, _, port = reference.removeprefix("step:").partition("#")
-    return str(records[step]["gives"][port]["digest"])
+    return str(records[step]["gives"][port]["digest"]) if step in records else ""
 
 
 def _port(step: Mapping[str, Any], kind: str) -> str:
