@@ -14,7 +14,8 @@ from kcompiler.facts.teacher import has_weights
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime import catalog
-from runtime.contract import Suite
+from runtime.contract import Suite, gguf_limits, windows
+from runtime.contract.architecture import Architecture
 from runtime.contract.gguf_model import WRITTEN
 
 
@@ -124,8 +125,8 @@ def _of(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             why = "the teacher of this spec only answers, and is questioned by no suite"
         elif way.of == "teacher" and way.from_plan == "package":
             why = "the package is the student's"
-        elif way.from_plan == "gguf" and (family := _family(spec, way.of)) not in (*WRITTEN, ""):
-            why = f"a `{family}` has no place in a GGUF file; written are {', '.join(WRITTEN)}"
+        elif way.from_plan == "gguf" and (lacking := _unwritten(spec, way.of)):
+            why = lacking
         elif way.of and way.kind.forges:
             why = "it says what rows want to hear, and is nobody's answer"
         elif way.kind.forges and way.name != way.kind.name:
@@ -178,9 +179,18 @@ def _recorded(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
-def _family(spec: Spec, of: str) -> str:
-    architecture = spec.student.architecture if of == "student" else getattr(spec.teacher.params, "architecture", None)
-    return str(getattr(architecture, "family", ""))
+def _unwritten(spec: Spec, of: str) -> str:
+    """Why no GGUF file is what a model is whose architecture is declared, or ""."""
+    a = spec.student.architecture if of == "student" else getattr(spec.teacher.params, "architecture", None)
+    if not isinstance(a, Architecture):
+        return ""
+    if a.family not in WRITTEN:
+        return f"a `{a.family}` has no place in a GGUF file; written are {', '.join(WRITTEN)}"
+    name, layers = WRITTEN[a.family], windows.types(a) if windows.pattern(a) else []
+    scaled = {} if a.rope_scaling is None else a.rope_scaling.parameters()
+    return gguf_limits.rotation(name, scaled) or gguf_limits.attention(
+        name, a.sliding_window, layers, tied=a.tie_word_embeddings
+    )
 
 
 def _places(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:

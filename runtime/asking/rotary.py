@@ -1,4 +1,4 @@
-"""The scaled rotation of a model → keys and tensors of a GGUF file by which llama.cpp turns as it does, or a refusal.
+"""The scaled rotation of a model → keys and tensors of a GGUF file by which llama.cpp turns as it does.
 
 What llama.cpp does with them (`llama-model.cpp`, `ggml_rope_ext`): `linear` slows every channel; `yarn` has a ramp
 between two numbers of turns and multiplies sine and cosine by its paper's factor times `attn_factor`;
@@ -14,25 +14,9 @@ import gguf
 import numpy as np
 
 from runtime.contract import gguf_model
-from runtime.contract.rotation import BETA_FAST, BETA_SLOW
 from runtime.models.rotation import frequencies, longrope_attention, yarn_attention
 
 Array: TypeAlias = np.ndarray[Any, Any]
-
-
-def trouble(architecture: str, rotation: Mapping[str, Any]) -> str:
-    """Why llama.cpp cannot turn so, or ""."""
-    kind = rotation.get("rope_type", "default")
-    if kind == "llama3" and architecture != "llama":
-        return f"its rotary embedding is scaled (llama3), and llama.cpp reads that of a llama and of no {architecture}"
-    if kind in ("yarn", "llama3") and architecture == "gemma3":
-        return f"its rotary embedding is scaled ({kind}), and llama.cpp would scale that of its windows, too"
-    ends = {"beta_fast": BETA_FAST, "beta_slow": BETA_SLOW}
-    if kind == "yarn" and any((rotation.get(name) or usual) != usual for name, usual in ends.items()):
-        return "its rotary embedding is scaled (yarn) between other numbers of turns than 32 and 1"
-    if kind == "longrope" and architecture != "phi3":
-        return "its rotary embedding is scaled (longrope), and llama.cpp reads that of a phi3"
-    return "" if kind in ("default", "dynamic", "linear", "llama3", "yarn", "longrope") else f"it is scaled by {kind}"
 
 
 def keys(writer: gguf.GGUFWriter, rotation: Mapping[str, Any], context: int) -> None:

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from runtime.asking import cuts, modelfile, rotary
-from runtime.contract import BrokenEvidence, Context, Refusal, gguf_model, gguf_words, templates
+from runtime.contract import BrokenEvidence, Context, Refusal, gguf_limits, gguf_model, gguf_words, templates
 from runtime.machine import durable
 from runtime.models import tokenizer as tokenizers
 from runtime.steps.write_gguf import WriteGgufParams
@@ -51,7 +51,13 @@ def write_gguf(takes: Mapping[str, Path], params: WriteGgufParams, ctx: Context)
     said = config.get("rope_parameters") or {}
     rotation: dict[str, Any] = {"rope_theta": 10000.0, **said.get("full_attention", said)}
     tensors = load_file(folder / "model.safetensors")
-    if why := rotary.trouble(architecture, rotation) or _otherwise(architecture, config, tensors):
+    why = gguf_limits.rotation(architecture, rotation) or gguf_limits.attention(
+        architecture,
+        config.get("sliding_window"),
+        config.get("layer_types") or (),
+        tied="lm_head.weight" not in tensors,
+    )
+    if why:
         raise _unfit(why)
     heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
     shape = {
@@ -117,18 +123,6 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise BrokenEvidence(f"{path.name} cannot be read: {error}", subject=path.name) from None
     return dict(found)
-
-
-def _otherwise(architecture: str, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
-    """What llama.cpp computes otherwise in that architecture, or ""."""
-    window, every = config.get("sliding_window"), gguf_model.PATTERNS.get(architecture)
-    if window is not None and every is None:
-        return f"its attention has a window ({window}), which llama.cpp does not compute in a {architecture}"
-    if every is not None and config.get("layer_types") != gguf_model.types(every, int(config["num_hidden_layers"])):
-        return f"llama.cpp lets the last of every {every} layers of a {architecture} attend to the whole text"
-    if architecture.startswith("gemma") and "lm_head.weight" in tensors:
-        return "its head is not its embedding, which llama.cpp takes for it"
-    return ""
 
 
 def _windows(writer: gguf.GGUFWriter, architecture: str, config: Mapping[str, Any]) -> None:

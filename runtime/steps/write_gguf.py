@@ -43,6 +43,7 @@ STEP = Step(
         "runtime.models.tokenizer",
         "runtime.steps.tokenizer",
         "runtime.contract.gguf",
+        "runtime.contract.gguf_limits",
         "runtime.contract.gguf_model",
         "runtime.contract.gguf_words",
         "runtime.contract.rotation",

@@ -180,7 +180,7 @@ def test_without_llama_cpp_it_is_unavailable(
     [
         ({"model_type": "phi"}, "a `phi` has no place in one"),
         ({"model_type": "mistral", "sliding_window": 64}, "its attention has a window (64)"),
-        ({"rope_parameters": {"rope_type": "spiral"}}, "it is scaled by spiral"),
+        ({"rope_parameters": {"rope_type": "spiral"}}, "its rotary embedding is scaled (spiral)"),
         ({"num_hidden_layers": 1}, "has no place in one"),
         ({"num_hidden_layers": 3}, "is not what a"),
     ],

@@ -38,6 +38,8 @@ def choosing(*choices: str) -> dict[str, Any]:
 
 
 GOLD = {"use": "gold", "match": "exact"}
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 32}  # fmt: skip
 CLAIMS = [
     Claim("none", asked()),
     Claim("every form of the student", asked({"use": "mil"}, {"use": "torch"}, {"use": "gguf"})),
@@ -46,6 +48,18 @@ CLAIMS = [
           ("only answers",)),
     Claim("the student beside it", several(asked({"use": "torch", "of": "student"}), hosted)),
     Claim("a package of the teacher", asked({"use": "mil", "of": "teacher"}), ("KC4839",), ("write `of: student`",)),
+    Claim("a file of a Gemma 2", several(asked({"use": "gguf"}), student(family="gemma2", sliding_window=8))),
+    Claim("windows otherwise than llama.cpp has them",
+          several(asked({"use": "gguf"}), student(family="gemma3_text", sliding_window=8, sliding_window_pattern=2)),
+          ("KC4839",), ("the last of every 6 layers of a gemma3",)),
+    Claim("a window that it does not compute", several(asked({"use": "gguf"}), student(family="mistral", sliding_window=8)),
+          ("KC4839",), ("has a window (8), which llama.cpp does not compute in a llama",)),
+    Claim("a head of its own", several(asked({"use": "gguf"}), student(family="gemma", tie_word_embeddings=False)),
+          ("KC4839",), ("its head is not its embedding",)),
+    Claim("a rotation that it reads", several(asked({"use": "gguf"}), student(rope_scaling=LLAMA3))),
+    Claim("one that it reads of others alone",
+          several(asked({"use": "gguf"}), student(family="qwen2", rope_scaling=LLAMA3)), ("KC4839",),
+          ("reads that of a llama and of no qwen2",)),
     Claim("a student of another family in llama.cpp",
           several(asked({"use": "gguf"}), student(family="phi", head_dim=8)), ("KC4839",), ("a `phi` has no place",)),
     Claim("the teacher of a family that is written", several(asked({"use": "gguf", "of": "teacher"}),
