@@ -47,6 +47,13 @@ class Cache(Params):
     context: int = Field(ge=1, description="Slots of the cache, in tokens.")
 
 
+class Rotation(Params):
+    """How positions turn queries and keys. Every function holds the same angles of the same positions."""
+
+    parameters: dict[str, Any] = Field(description="`rope_parameters` of the checkpoint's config.json.")
+    exact_to: int = Field(ge=1, description="Longest text, in tokens, whose angles no length of it changes.")
+
+
 class Special(Params):
     text: str
     id: int = Field(ge=0)
@@ -86,6 +93,9 @@ class Contract(Params):
     mask_value: float
     mask: Literal["1 = real token, right padding"] = "1 = real token, right padding"
     position: Literal["absolute, 0-based"] = "absolute, 0-based"
+    rotations: dict[str, Rotation] = Field(
+        default_factory=dict, description="Type of layers, or `all`, → how they are turned."
+    )
     special: dict[str, Special]
     template_sha256: str = Sha256
     tokenizer_sha256: str = Sha256

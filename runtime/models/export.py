@@ -23,14 +23,14 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 from transformers import PreTrainedModel
 
-from runtime.contract import Context, MachineError, Refusal
+from runtime.contract import Context, MachineError, Refusal, rotation
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.machine import durable
 from runtime.models import build, fxlint, goldens, threads
 from runtime.models import device as devices
 from runtime.models import tokenizer as tokenizers
-from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of
+from runtime.models.wrapper import Decode, Prefill, check_shapes, heads_of, rotations_of
 from runtime.steps.export import ExportParams
 
 _KEPT_META = frozenset({"val", "nn_module_stack"})
@@ -215,6 +215,10 @@ def _contract(
             layers=sizes["layers"], heads=sizes["heads"], head_dim=sizes["head_dim"], context=params.decode_context
         ),
         mask_value=params.mask_value,
+        rotations={
+            kind or "all": contracts.Rotation(parameters=dict(said), exact_to=rotation.exact_to(said, sizes["context"]))
+            for kind, said in rotations_of(model).items()
+        },
         special={name: contracts.Special(text=tokenizer.decode([number]), id=number) for name, number in names.items()},
         template_sha256=tokenizer.template_sha256,
         tokenizer_sha256=facts.hex_of(digests["tokenizer"]),

@@ -19,7 +19,7 @@ from runtime.models import tokenizer as tokenizers
 from runtime.models.export import export
 from runtime.steps.export import ExportParams
 from tests.tensor.export.conftest import PARAMS, Exported
-from tests.tensor.export.world import Stage, architecture, checkpoint, world
+from tests.tensor.export.world import ROTATIONS, Stage, architecture, checkpoint, world
 
 SCHEMA = Path(__file__).parents[3] / "schemas" / "contract.schema.json"
 
@@ -60,6 +60,8 @@ def test_the_contract_tells_the_checkpoints_own_config(exported: Exported) -> No
     assert contract.kv_cache.heads == config["num_key_value_heads"]
     assert contract.kv_cache.head_dim == config["hidden_size"] // config["num_attention_heads"]
     assert contract.kv_cache.context == PARAMS.decode_context
+    plain = contracts.Rotation(parameters={"rope_type": "default", "rope_theta": 10000.0}, exact_to=256)
+    assert contract.rotations == {"all": plain}
     assert contract.model_sha256 == digest.of_folder(exported.takes["checkpoint"]).removeprefix("sha256:")
     assert contract.prefills() == [("prefill_16", 16), ("prefill_64", 64)]
     tied = next(tensor for tensor in contract.tensors if tensor.aliases)
@@ -71,7 +73,8 @@ def test_another_config_gives_another_contract(tmp_path: Path) -> None:
     takes = world(tmp_path)
     words = tokenizers.load(takes["tokenizer"])
     special = {"pad": words.pad_id, "bos": words.bos_id, "eos": words.eos_id}
-    shape = architecture("qwen3", num_hidden_layers=2, num_key_value_heads=4, head_dim=24, tie_word_embeddings=False)
+    sizes = {"num_hidden_layers": 2, "num_key_value_heads": 4, "head_dim": 24, "tie_word_embeddings": False}
+    shape = architecture("qwen3", **sizes, rope_scaling=ROTATIONS["yarn"])
     takes["checkpoint"] = checkpoint(tmp_path / "other", shape, special)
     stage = Stage(tmp_path / "out", takes)
     export(takes, ExportParams(prefill=[32], decode_context=40, decode_steps=2, golden_prompts=1, threads=1), stage)
@@ -79,6 +82,8 @@ def test_another_config_gives_another_contract(tmp_path: Path) -> None:
     assert (contract.model_type, contract.kv_cache.layers, contract.kv_cache.heads) == ("qwen3", 2, 4)
     assert contract.kv_cache.head_dim == 24
     assert contract.functions["decode"].inputs[2].shape == [2, 4, 40, 24]
+    assert contract.rotations["all"].parameters == {**ROTATIONS["yarn"], "rope_theta": 10000.0}
+    assert contract.rotations["all"].exact_to == 256
     assert not any(tensor.aliases for tensor in contract.tensors)
 
 

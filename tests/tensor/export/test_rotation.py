@@ -10,9 +10,10 @@ from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from runtime.contract import Refusal
+from runtime.contract.rotation import exact_to
 from runtime.models import build, rotation
-from runtime.models.wrapper import Decode, Prefill, RopeTable, check_shapes
-from tests.tensor.export.world import ROTATIONS, architecture
+from runtime.models.wrapper import Decode, Prefill, RopeTable, check_shapes, rotations_of
+from tests.tensor.export.world import MIXED, ROTATIONS, architecture
 
 WIDTH, CONTEXT = 64, 4096
 LLAMA3, YARN = ROTATIONS["llama3"], ROTATIONS["yarn"]
@@ -81,6 +82,18 @@ def test_positions_whose_angles_would_change_with_the_text_are_refused() -> None
         rotation.table(longrope, WIDTH, CONTEXT, 1025)
     with pytest.raises(Refusal, match="`spiral` is not known here"):
         rotation.table({"rope_type": "spiral", "rope_theta": 1e4}, WIDTH, 128, 8)
+
+
+def test_what_a_contract_says_of_each_type_of_layers() -> None:
+    phi3 = build.build(architecture("phi3", rope_scaling=ROTATIONS["longrope"]), seed=1)
+    ((kind, said),) = rotations_of(phi3).items()
+    assert (kind, said["rope_type"], exact_to(said, 256)) == ("", "longrope", 64)
+    shape = architecture("gemma3_text", sliding_window=9, **MIXED, rope_scaling=ROTATIONS["dynamic"], rope_theta=1e6)
+    found = rotations_of(build.build(shape, seed=1))
+    assert {kind: (one["rope_type"], one["rope_theta"], exact_to(one, 256)) for kind, one in found.items()} == {
+        "full_attention": ("dynamic", 1e6, 256),
+        "sliding_attention": ("default", 1e4, 256),
+    }
 
 
 def test_dynamic_beyond_its_context_is_another_function_in_transformers_too() -> None:
