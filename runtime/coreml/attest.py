@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from runtime import digest
 from runtime.contract import BrokenEvidence, Unavailable, delivery, ondevice
 from runtime.contract import report as facts
@@ -20,7 +22,7 @@ from runtime.coreml.api import CoreML
 from runtime.coreml.plan import placed
 from runtime.coreml.predict import NotPredicted, Predictor
 from runtime.mil import package as packages
-from runtime.mil.golden import Watched, compared, goldens_of
+from runtime.mil.golden import Index, Tensors, Watched, compared, goldens_of
 from runtime.mil.loop import Host
 
 Clock = Callable[[], int]
@@ -46,6 +48,8 @@ def attest(folder: Path, wanted: Wanted, machine: Mapping[str, str], coreml: Cor
     contract = delivery.load(folder)
     package, golden = packaged(contract, wanted.precision), vectors(contract)
     path = folder / package.path
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise BrokenEvidence(f"its package `{package.path}` does not lie in it", subject=delivery.CONTRACT)
     why = str(coreml) if isinstance(coreml, Unavailable) else ""
     functions = [*(name for name, _ in contract.prefills()), _decode(contract)]
     data: dict[str, Any] = {
@@ -93,7 +97,17 @@ def _digest(folder: Path) -> str:
 
 
 def _decode(contract: Contract) -> str:
-    return next(name for name, one in contract.functions.items() if one.kind == "decode")
+    for name, one in contract.functions.items():
+        if one.kind == "decode" and contract.prefills():
+            return name
+    raise BrokenEvidence("the contract has no prefill and decode", subject=delivery.CONTRACT)
+
+
+def _golden(folder: Path, contract: Contract) -> tuple[Index, Tensors]:
+    try:
+        return goldens_of(folder, contract)
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as strange:
+        raise BrokenEvidence(f"they cannot be read: {strange}", subject=delivery.GOLDENS) from None
 
 
 def _measured(coreml: CoreML, contract: Contract, folder: Path, wanted: Wanted, golden: Golden) -> dict[str, Any]:
@@ -116,7 +130,7 @@ def _run(
     """One run over all golden vectors, and the functions that it loaded; none where it failed."""
     nothing: dict[str, Any] = {"units": units, "failed": "", "shapes": [], "decode": {}}
     path = folder / packaged(contract, wanted.precision).path
-    index, tensors = goldens_of(folder / golden.path, contract)
+    index, tensors = _golden(folder / golden.path, contract)
     try:
         loaded = {
             name: Predictor(
@@ -133,8 +147,8 @@ def _run(
     except (NotPredicted, BrokenEvidence) as reason:
         return {**nothing, "failed": str(reason)}, {}
     except (LookupError, TypeError, ValueError) as strange:
-        # an output that is missing, or of another shape or kind than any array of numbers
-        return {**nothing, "failed": f"an output is not as declared: {type(strange).__name__}: {strange}"}, {}
+        # an output or vector that is missing, or of another shape or kind than any array of numbers
+        return {**nothing, "failed": f"outputs and golden vectors do not fit: {type(strange).__name__}: {strange}"}, {}
 
 
 def _health(name: str, seen: Watched) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from kcompiler.policy import evidence
 from kcompiler.policy.laws.remade import contradiction
 from kcompiler.verifier import again
 from kcompiler.verifier import ondevice as apart
+from runtime import digest
 from runtime.contract import BrokenEvidence, Unavailable, delivery, ondevice
-from runtime.contract.report import dump, envelope
+from runtime.contract.report import dump, envelope, hex_of
 from runtime.coreml import api, found
 from runtime.coreml.attest import Wanted, attest
 from runtime.coreml.predict import NotPredicted, Predictor
@@ -200,6 +201,49 @@ def test_a_delivery_without_vectors_or_without_the_package_is_refused(folder: Pa
     (away / "contract.json").write_text(delivery.dump(contract.model_copy(update={"golden": None})))
     with pytest.raises(BrokenEvidence, match="no golden vectors"):
         measured(away)
+
+
+def resealed(folder: Path, **changes: Any) -> Path:
+    """The same delivery with golden vectors as they lie there, and this in its contract."""
+    contract = delivery.load(folder)
+    assert contract.golden is not None
+    golden = contract.golden.model_copy(update={"sha256": hex_of(digest.of_folder(folder / "goldens"))})
+    (folder / "contract.json").write_text(delivery.dump(contract.model_copy(update={"golden": golden, **changes})))
+    return folder
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "no JSON", '{"functions": {"decode": [], "prefill_16": []}}'])
+def test_golden_vectors_that_cannot_be_read_are_refused(folder: Path, tmp_path: Path, text: str) -> None:
+    away = shutil.copytree(folder, tmp_path / "away")
+    (away / "goldens" / "goldens.json").write_text(text)
+    with pytest.raises(BrokenEvidence, match=r"they cannot be read|no golden vectors for function"):
+        measured(resealed(away))
+
+
+def test_golden_vectors_that_are_not_those_of_their_index_fail_the_run(folder: Path, tmp_path: Path) -> None:
+    away = shutil.copytree(folder, tmp_path / "away")
+    index = json.loads((away / "goldens" / "goldens.json").read_text())
+    index["functions"]["prefill_16"][0]["case"] = "other"
+    (away / "goldens" / "goldens.json").write_text(json.dumps(index))
+    data = measured(resealed(away))
+    assert data["level"]["value"] == 2
+    assert data["lacks"][0].startswith(
+        "L3: cpu_only: outputs and golden vectors do not fit: KeyError: 'prefill_16/other/"
+    )
+    (away / "goldens" / "goldens.safetensors").write_bytes(b"x" * 64)
+    with pytest.raises(BrokenEvidence, match="they cannot be read"):
+        measured(resealed(away))
+
+
+def test_a_contract_of_nothing_that_can_be_run_is_refused(folder: Path, tmp_path: Path) -> None:
+    away = shutil.copytree(folder, tmp_path / "away")
+    contract = delivery.load(away)
+    only = {name: one for name, one in contract.functions.items() if one.kind == "prefill"}
+    with pytest.raises(BrokenEvidence, match="no prefill and decode"):
+        measured(resealed(away, functions=only))
+    package = contract.packages[0].model_copy(update={"path": "../packages/quantized.mlpackage"})
+    with pytest.raises(BrokenEvidence, match="does not lie in it"):
+        measured(resealed(away, functions=contract.functions, packages=[package]))
 
 
 @pytest.mark.parametrize(
