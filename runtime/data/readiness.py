@@ -20,6 +20,7 @@ def gather(takes: Mapping[str, Path], params: ReadinessParams, ctx: Context) -> 
 def read(takes: Mapping[str, Path], params: ReadinessParams) -> dict[str, Any]:
     """The data of the report. Raises Refusal (KR0280) for a file that is not of its form, or not whole."""
     data: dict[str, Any] = {}
+    named: dict[str, list[str]] = {}
     for about in params.files:
         try:
             found = READ[about](takes[about].read_bytes())
@@ -30,17 +31,19 @@ def read(takes: Mapping[str, Path], params: ReadinessParams) -> dict[str, Any]:
                 action="let CI write it again, whole; `kcompiler explain field:readiness` names the forms",
                 code="KR0280",
             ) from None
-        named = " ".join(found.pop("revisions"))
-        data[about] = {**found, "revision": named or "none"}
-    return {**data, "files": facts.measured(len(data), "file"), "of_revision": _of(params.revision, data)}
+        named[about] = found.pop("revisions")
+        data[about] = {**found, "revision": " ".join(one or "none" for one in named[about]) or "none"}
+    return {**data, "files": facts.measured(len(data), "file"), "of_revision": _of(params.revision, named)}
 
 
-def _of(wanted: str, data: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Files that name the commit that the spec does, of all that could: one that names none may be of any.
+def _of(wanted: str, named: Mapping[str, list[str]]) -> dict[str, Any]:
+    """Files that name the commit that the spec does, and no other, of all that could: one that names none may be of
+    any, and so may a part that names none beside others that do.
 
     Cobertura has no place for a commit.
     """
     if not wanted:
         return facts.unavailable("the spec names no revision", "ratio")
-    named = [str(one["revision"]) for about, one in data.items() if about != "coverage"]
-    return facts.rate(sum(one.startswith(wanted) for one in named), len(named))
+    found = [commits for about, commits in named.items() if about != "coverage"]
+    meant = (bool(commits) and all(one.lower().startswith(wanted) for one in commits) for commits in found)
+    return facts.rate(sum(meant), len(found))
