@@ -179,7 +179,7 @@ def _conversion(known: list[str], step: str | None) -> str:
 
     if not known:
         click.echo("no step of this plan makes a package", err=True)
-        raise Outcome(1, "undeliverable", "export and convert the student, then kcompiler apply")
+        raise Outcome(1, "undeliverable", "export and convert the student, then apply again")
     if step is not None and step not in known:
         raise no_such_step(step, known)
     if step is None and len(known) > 1:

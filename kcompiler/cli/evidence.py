@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,13 @@ def gate(
     answer.about(home, made, found, files)
     answer.say(human_run.gates(found, full=True))
     if verdict.exit_code:
-        raise Outcome(verdict.exit_code, verdict.verdict.lower(), "mend what blocks, then kcompiler apply")
+        raise Outcome(verdict.exit_code, verdict.verdict.lower(), f"mend what blocks, then {_apply(made, home)}")
+
+
+def _apply(made: Mapping[str, Any], home: Project) -> str:
+    """The command that carries out the spec of a plan, as it is typed where one stands."""
+    spec = Path(os.path.relpath(home.root / made["asked"]["spec"]))
+    return f"kcompiler apply {called(spec, str(made['asked'].get('profile', '')))}"
 
 
 def _files(reports: tuple[Path, ...]) -> dict[str, Path]:

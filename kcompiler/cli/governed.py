@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from kcompiler.cli.revision import git, run
+from kcompiler.cli.revision import git, run, unmistaken
 from kcompiler.project import Project
 
 #: what lies below a project's root and decides what a student is asked
@@ -48,10 +48,11 @@ class Strange(NamedTuple):
 
 class Governed:
     """`own` is the root of the project at hand from the top of the repository, "." for the top itself; so are the other
-    roots. Raises Outcome where there is no such revision."""
+    roots. Raises Outcome where there is no such revision, or where its name stands for several."""
 
     def __init__(self, home: Project, revision: str) -> None:
         self.home, self.revision = home, revision
+        unmistaken(revision, home.root)
         # the folder's path without the end of line that git puts after it
         up = git("rev-parse", options=["--show-cdup"], at=home.root).decode("utf-8", "surrogateescape")[:-1]
         self.top = (home.root.resolve() / up).resolve()

@@ -77,7 +77,7 @@ def outcome_of(ended: BaseException) -> Outcome:
     if isinstance(ended, click.ClickException):
         return Outcome(2, "usage", help_of(ended), ended.format_message())
     if isinstance(ended, click.Abort | KeyboardInterrupt):
-        return Outcome(130, "interrupted", "kcompiler apply")
+        return Outcome(130, "interrupted", "the same command again")
     if isinstance(ended, OSError):
         # a file where a folder should be, no permission, a full disk: said once, here, for every verb
         said = f"{ended.filename or 'the file system'}: {ended.strerror or ended}"

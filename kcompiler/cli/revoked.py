@@ -1,7 +1,9 @@
 """A project and a revision of git → the waivers that were revoked then and are not now: a commit undoes no revocation.
 
 What a clone has counts on both sides, waivers/ and the verdicts in generated/; the journal is of one machine. Under
-whatever root a waiver was revoked, its copy is.
+whatever root a waiver was revoked, what has its id is: signatures are of what a waiver means, its id included, so that
+no line without meaning makes it another; and what was signed under that id before is in the history of git. Only one
+that stood here then, and meant something else, is a waiver of its own.
 """
 
 from __future__ import annotations
@@ -18,19 +20,26 @@ if TYPE_CHECKING:
     from kcompiler.diff.packs import Way
 
 _FILE = re.compile(r"(?:(?P<root>.+)/)?waivers/(?P<id>WV-[0-9]+)\.yaml")
+#: what no file means
+_NOTHING = object()
 _VERDICT = re.compile(r"(?:(?P<root>.+)/)?generated/[^/]+/evidence/verdict\.json")
 
 
 class _Root(NamedTuple):
     """What a root tells: waiver → the day on which it was revoked, "" for one that nobody can read; and waiver → what
-    its file says beside that."""
+    its file means beside that."""
 
     ends: dict[str, str]
     said: dict[str, object]
 
 
 def undone(compared: Compared) -> Iterator[Asked]:
-    """Each waiver whose end is gone, or later than it was, while its file is there or was. Raises Outcome."""
+    """Each waiver whose end is gone, or later than it was, while its file is there or was; once, however many tell of
+    its end. Raises Outcome."""
+    yield from {(one.spec, one.moved): one for one in _undone(compared)}.values()
+
+
+def _undone(compared: Compared) -> Iterator[Asked]:
     tree = compared.tree
     then = _told(dict(tree.texts([path for path in tree.entries if _governs(path)])))
     if not any(one.ends for one in then.values()):
@@ -40,9 +49,9 @@ def undone(compared: Compared) -> Iterator[Asked]:
     for root, was in sorted(then.items()):
         held = [one for one in compared.held if one.then == root]
         for name, day in sorted(was.ends.items()):
-            copied = name in was.said and was.said[name] == now.get(tree.own, none).said.get(name, none)
             own = compared.held[0]
-            held_to = [*held, *([own] if copied and own not in held else [])]
+            taken = _taken(name, was, then.get(tree.own, none), now.get(tree.own, none))
+            held_to = [*held, *([own] if taken and own not in held else [])]
             if not held_to and name in was.said and not _kept(now, name, day, was.said[name]):
                 held_to = [Held(root, root, f"{root}:")]
             for one in held_to:
@@ -53,6 +62,14 @@ def undone(compared: Compared) -> Iterator[Asked]:
                 if not (here or there or name in was.said):
                     continue  # a verdict tells of what is not here
                 yield _row(compared, name, day, joined(root, f"waivers/{name}.yaml"), one.prefix, kept, here)
+
+
+def _taken(name: str, revoked: _Root, then: _Root, now: _Root) -> bool:
+    """Whether the project at hand has a waiver that was revoked under another root: it means the same, or its id was
+    not here then, or meant something else."""
+    if name not in now.said:
+        return False
+    return now.said[name] == revoked.said.get(name, _NOTHING) or now.said[name] != then.said.get(name, _NOTHING)
 
 
 def _kept(now: Mapping[str, _Root], name: str, day: str, said: object) -> bool:
@@ -112,13 +129,19 @@ def _ends(data: bytes) -> dict[str, str]:
 
 
 def _said(path: str, name: str, data: bytes) -> tuple[object, dict[str, str]]:
-    """What the file of a waiver says beside its end, and its end; "" for a day that nobody can read."""
+    """What the file of a waiver means beside its end, as its approvers signed it, or else what it says; and its end, ""
+    for a day that nobody can read."""
     from kcompiler import source
+    from kcompiler.waiver import approved
+    from kcompiler.waiver.load import parsed
 
     tree, _ = source.load(path, data)
     if tree is None or not isinstance(tree.data, dict):
         # it excuses nothing, and may yet be the record of an end
         return data, ({name: ""} if b"revoked" in data else {})
     end = tree.data.get("revoked")
-    said = {key: value for key, value in tree.data.items() if key != "revoked"}
-    return said, ({name: str(end.get("on", "") if isinstance(end, dict) else "")} if end is not None else {})
+    ends = {name: str(end.get("on", "") if isinstance(end, dict) else "")} if end is not None else {}
+    loaded, _ = parsed(data, path)
+    if loaded is not None:
+        return approved.pin(loaded.waiver), ends
+    return {key: value for key, value in tree.data.items() if key != "revoked" and value is not None}, ends

@@ -316,7 +316,7 @@ def _dying(signal: int) -> None:
 
 
 def _refusal(refusal: RefusalLike) -> Outcome:
-    return refused_by_machine(refusal, "mend it, then kcompiler apply")
+    return refused_by_machine(refusal, "mend it, then the same command again")
 
 
 @contextlib.contextmanager

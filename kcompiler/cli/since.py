@@ -100,7 +100,9 @@ def held_to(
 def _between_packs(compared: asking.Compared, pack: str) -> str:
     """The command that shows how a pack moved: of the project in which one stands, `policy diff` knows both sides."""
     tree, name = compared.tree, pack.rpartition(":")[2]
-    if tree.has(tree.own, f"policies/{pack}/pack.yaml") and project.find(Path.cwd()).root == compared.home.root:
+    head = f"policies/{pack}/pack.yaml"
+    both = tree.has(tree.own, head) and (compared.home.root / head).is_file()
+    if both and project.find(Path.cwd()).root == compared.home.root:
         return f"kcompiler policy diff {tree.revision}:{pack} {pack}"
     roots = dict.fromkeys(root for one in compared.held for root in (one.then, one.now))
     places = [_typed(tree, joined(root, f"policies/{name}")) for root in roots]

@@ -27,7 +27,7 @@ from kcompiler.cli.plans import (
     no_such_step,
     planned,
 )
-from kcompiler.cli.revision import git
+from kcompiler.cli.revision import git, unmistaken
 
 if TYPE_CHECKING:
     from kcompiler.diagnostic import RefusalLike
@@ -177,6 +177,7 @@ def _of_revision(revision: str, inside: str, form: str) -> dict[str, Any]:
     """A lock as it was committed, or the plan of a spec among the files that were committed with it."""
     from kcompiler import lock
 
+    unmistaken(revision, Path.cwd())
     if Path(inside).suffix not in (".yaml", ".yml"):
         try:
             return readable(lock.load(git("show", f"{revision}:{inside}").decode("utf-8")), f"{revision}:{inside}")

@@ -90,11 +90,11 @@ def precisions(report: Mapping[str, Any], verdict: Mapping[str, Any], verify: st
     if not any(map(_of_data, gates)) or any(one["outcome"] != "pass" for one in gates):
         raise Undeliverable(
             f"no blocking rule of this plan is about `{verify}`: nothing says that the packages are the checkpoint",
-            "add caws/core to `policies`, then kcompiler apply",
+            "add caws/core to `policies`, then apply again",
         )
     found = [name for name in PRECISIONS if name in compared]
     if not found:
-        raise Undeliverable(f"`{verify}` compared no package", "kcompiler apply")
+        raise Undeliverable(f"`{verify}` compared no package", "apply again")
     return found
 
 

@@ -118,6 +118,10 @@ def test_gate_and_what_is_shown_of_evidence(home, ended):
     gate = ("gate", report, f"{FOLDER}/evidence/run.json", "--lock", FOLDER)
     found = ended(1, "fail", *gate)
     assert found["data"]["outcomes"]
+    # what comes next can be typed
+    head, _, again = found["next"].partition(", then kcompiler ")
+    assert (head, again) == ("mend what blocks", f"apply {SPEC}")
+    assert _main([*again.split(), "--only", "data"]) == 0
     assert {one["evidence"]["file"] for one in found["outcomes"] if one["step"] == "data"} == {report}
     assert ended(3, "nothing_evaluated", "gate", report, "--lock", FOLDER, "--only-given")["verdict"]
     assert ended(2, "unreadable", "gate", "none.json", "--lock", FOLDER)["message"]

@@ -109,13 +109,21 @@ def test_a_weaker_pack_stops_everything(home: Path, capsys: pytest.CaptureFixtur
     assert _main(["policy", "diff", "HEAD:acme/lab", "acme/lab"]) == 1
 
 
-def test_a_pack_that_is_gone_is_weaker(home: Path) -> None:
-    shutil.rmtree("policies/acme")
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_pack_that_is_gone_is_weaker(home: Path, capsys: pytest.CaptureFixture[str], renamed: bool) -> None:
+    if renamed:
+        shutil.move("policies/acme/lab", "policies/acme/den")
+        edit("policies/acme/den/pack.yaml", "acme/lab", "acme/den")
+    else:
+        shutil.rmtree("policies/acme")
     rows = ci(1)["policy diff"]["data"]["rules"]
     assert {(one["rule"], one["way"]) for one in rows} == {
         ("acme/lab/few", "removed"),
         ("acme/lab/length-kept", "removed"),
     }
+    # what is not there is compared with nothing: git shows what it was
+    advice = capsys.readouterr().err.splitlines()[-1].partition(" next=git ")[2]
+    assert "deleted file" in git(*advice.split())
 
 
 def test_a_signature_less_is_weaker_whether_the_pack_is_there_or_gone(home: Path) -> None:

@@ -27,6 +27,19 @@ kind: bound
 params: {{metric: cpu, op: "<=", threshold: "60", unit: s}}
 remedy: train less
 """
+WAIVER = """\
+id: WV-0001
+title: Rows are few
+rules: [acme/lab/few]
+subject: {spec: a}
+reason: experimental_feature
+description: the toy has fewer rows than the rule asks for, and more are written down now
+mitigation: more rows are being written
+author: ana
+owner: ana
+created: "2026-01-01"
+expires: "2026-06-01"
+"""
 FOLDERS = ("specs", "generated", "policies", "waivers")
 
 
@@ -153,9 +166,31 @@ def test_a_copy_of_a_waiver_is_revoked_as_it_is(whole: Repository) -> None:
     Path("lab/waivers").mkdir()
     Path("lab/waivers/WV-0001.yaml").write_text("id: WV-0001\n")
     assert told(1, "lab/specs/c.yaml") == {"waivers/WV-0001"}
-    # another one of the same number is none
-    Path("lab/waivers/WV-0001.yaml").write_text("id: WV-0001\ntitle: something else\n")
+    # a line without meaning makes it no other one, nor does any other that was not here: it may be what was signed before
+    for line in ("max_uses: null", "title: something else"):
+        Path("lab/waivers/WV-0001.yaml").write_text(f"id: WV-0001\n{line}\n")
+        assert told(1, "lab/specs/c.yaml") == {"waivers/WV-0001"}
+    assert told(0, "lab/specs/c.yaml", "waivers/WV-0001") == {"waivers/WV-0001"}
+    # one of the same number that stood there is its own
+    whole.commit()
     assert told(0, "lab/specs/c.yaml") == set()
+    Path("lab/waivers/WV-0001.yaml").write_text("id: WV-0001\ntitle: something other\n")
+    assert told(1, "lab/specs/c.yaml") == {"waivers/WV-0001"}
+
+
+@pytest.mark.parametrize("line", ["max_uses: null", "magnitude: null\n# a word", "revoked: null"])
+def test_what_was_signed_is_what_is_revoked(whole: Repository, line: str) -> None:
+    """Of a waiver that can be read what its approvers signed counts, also where it stood unrevoked before."""
+    Path("lab/.kcompiler").mkdir(parents=True)
+    whole.spec("lab/specs/c.yaml", "c")
+    shutil.move("generated/c", "lab/generated/c")
+    edit("lab/generated/c/plan.lock", "lab/specs/c.yaml", "specs/c.yaml")
+    Path("lab/waivers").mkdir()
+    Path("waivers/WV-0001.yaml").write_text(WAIVER + REVOKED)
+    Path("lab/waivers/WV-0001.yaml").write_text(f"{WAIVER}{line}\n")
+    whole.commit()
+    assert told(1, "lab/specs/c.yaml") == {"waivers/WV-0001"}
+    assert told(0, "lab/specs/c.yaml", "waivers/WV-0001") == {"waivers/WV-0001"}
 
 
 def test_a_record_that_no_project_has_any_more_is_kept(whole: Repository) -> None:

@@ -118,7 +118,12 @@ def test_a_workflow_of_github_is_one_and_its_commands_run(home, capsys):
     assert shell(home, "BASE=HEAD\n" + weaker) == 0
     parts = json.loads((home / "kcompiler-out/ci/result.json").read_text())["parts"]
     assert [part["verb"] for part in parts] == ["policy diff", "validate", "plan", "policy"]
-    assert shell(home, "BASE=origin/none\n" + weaker) == 2
+    # by its full name: a tag that is called so goes before a short one
+    bases = [step["env"]["BASE"] for step in jobs["plan"]["steps"] if "BASE" in step.get("env", {})]
+    assert bases == ["refs/remotes/origin/${{ github.base_ref }}"]
+    assert shell(home, "BASE=refs/remotes/origin/none\n" + weaker) == 2
+    subprocess.run(["git", "update-ref", "refs/tags/refs/remotes/origin/none", "HEAD"], cwd=home, check=True)
+    assert shell(home, "BASE=refs/remotes/origin/none\n" + weaker) == 2
     edited = (home / SPEC).read_text()
     (home / SPEC).write_text(edited.replace("usd: 0", "usd: 9"))
     assert (home / SPEC).read_text() != edited
