@@ -13,13 +13,15 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from kcompiler import tables
+from kcompiler import assets, tables
 from kcompiler.diagnostic import Diagnostic, did_you_mean, suggest
 from kcompiler.policy import path, shape
 from kcompiler.policy.kind import NUMBER
-from kcompiler.policy.load import LoadedPack, LoadedRule
+from kcompiler.policy.load import LoadedPack, LoadedRule, available
 from kcompiler.policy.rule import When, written
 from runtime import catalog
+
+_PACKS = path.parse("policies[*]")
 
 
 def applies(pack: LoadedPack, loaded: LoadedRule, spec_values: Mapping[str, Any]) -> tuple[str, Diagnostic | None]:
@@ -76,16 +78,26 @@ def _met(loaded: LoadedRule, pointer: str, when: When, spec_values: Mapping[str,
         if any(node.get("type") == kind for node in nodes) or any(isinstance(value, _JSON[kind]) for value in values):
             return "", _unmet(loaded, f"{pointer}/spec", f"`{when.spec}` is {_SAID[kind]}", f"write `{when.spec}{way}`")
     found = {written(value) for value in values}
+    # which packs there are no schema says, and the folders do
+    packs = _packs(loaded) if parsed.steps == _PACKS.steps and not found.issuperset(when.texts) else []
     for text in when.texts:
-        if text not in found and nodes and not any(possible(node, text) for node in nodes):
-            known = sorted({name for node in nodes for name in names(node)})
+        can = text in packs if packs else any(possible(node, text) for node in nodes)
+        if text not in found and nodes and not can:
+            known = packs or sorted({name for node in nodes for name in names(node)})
             said = f"`{when.spec}` can never be `{text}`"
             return "", _unmet(loaded, f"{pointer}/has", said, did_you_mean(text, known) if known else _wants(nodes))
     if not found.isdisjoint(when.texts):
         return "", None
     said = f"`{when.spec}` is {', '.join(sorted(found)) or 'not there'}, not {' or '.join(when.texts)}"
-    slips = [(text, near) for text in when.texts if (near := _slip(text, found - {""}, nodes))]
+    open_ = [text for text in when.texts if text not in packs]
+    slips = [(text, near) for text in open_ if (near := _slip(text, found - {""}, nodes))]
     return said, next((_near(loaded, f"{pointer}/has", when.spec, *one) for one in slips), None)
+
+
+def _packs(loaded: LoadedRule) -> list[str]:
+    """The packs that a spec can name: those that lie beside the one of this rule, and the shipped ones."""
+    deep = loaded.tree.file.count("/") - 1  # policies/<pack>/<rule>/rule.yaml; the name of a pack may have parts
+    return available([loaded.folder.parents[deep - 1], assets.folder("policies")])
 
 
 def _slip(text: str, found: Iterable[str], nodes: Sequence[Mapping[str, Any]]) -> str:

@@ -63,6 +63,30 @@ def test_conditions_that_can_hold_are_none(tmp_path: Path, when: tuple[str, ...]
     assert problems(tmp_path, *when) == []
 
 
+def test_a_pack_that_nobody_has_is_an_error_and_the_advice_mends_it(tmp_path: Path) -> None:
+    """The compiler can list the packs, so that one that is not there would switch the rule off for everybody."""
+    for has, near in (("caws/coree", "`caws/core`"), ("labb", "`lab`"), ("team/rulez", "`team/rules`")):
+        beside = tmp_path / "policies/team/rules"
+        beside.mkdir(parents=True, exist_ok=True)
+        (beside / "pack.yaml").write_text(PACK.replace("lab\n", "team/rules\n", 1))
+        loaded = lab(tmp_path, rule=conditioned(f"{{spec: 'policies[*]', has: [caws/core, {has}]}}"))
+        (found,) = policy.obligations(loaded, {**SPEC, "policies": ["lab"]}, FEED)[1]
+        assert (found.code, found.severity, found.line) == ("KC6015", "error", 4)
+        assert f"`policies[*]` can never be `{has}`" in found.summary
+        assert near in found.help
+        assert problems(tmp_path, f"{{spec: 'policies[*]', has: [caws/core, {near.strip('`')}]}}") == []
+    ((code, _, said),) = problems(tmp_path, "{spec: 'policies[*]', has: nothing/here}")
+    assert (code, "can never be `nothing/here`" in said) == ("KC6015", True)
+
+
+def test_another_pack_of_nearly_the_same_name_is_no_slip(tmp_path: Path) -> None:
+    for name in ("team/strict", "team/stricter"):
+        (tmp_path / "policies" / name).mkdir(parents=True)
+        (tmp_path / "policies" / name / "pack.yaml").write_text(PACK.replace("lab\n", f"{name}\n", 1))
+    loaded = lab(tmp_path, rule=conditioned("{spec: 'policies[*]', has: team/stricter}"))
+    assert policy.obligations(loaded, {**SPEC, "policies": ["lab", "team/strict"]}, FEED)[1] == []
+
+
 def test_a_rule_for_another_tier_than_its_pack_is_an_error_and_the_advice_mends_it(tmp_path: Path) -> None:
     toys = PACK + "risk_tiers: [3]\n"
     ((code, line, summary),) = problems(tmp_path, "{spec: risk_tier, has: [1, 2]}", pack=toys)
