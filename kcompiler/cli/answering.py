@@ -92,7 +92,7 @@ def _applied(spec: Path, profile: str, runner: str) -> Sources:
         step = next((one["id"] for one in made["steps"] if one["kind"].startswith("convert@")), "")
         packages = stored.folder(f"step:{step}#package") if step else None
     model, words = stored.folder(takes["checkpoint"]), stored.folder(takes["tokenizer"])
-    _say_verdict(home, name)
+    _say_verdict(made, home)
     return Sources(name=name, model=model, words=words, packages=packages)
 
 
@@ -134,12 +134,16 @@ class _Stored:
         return self._store.read(str(record["gives"][port]["digest"]))
 
 
-def _say_verdict(home: Project, name: str) -> None:
+def _say_verdict(made: Mapping[str, Any], home: Project) -> None:
     """A model that did not pass may be asked, and whoever asks is told."""
     import json
 
+    from kcompiler import lock
+
+    name = str(made["asked"]["name"])
     try:
-        verdict = json.loads(home.verdict(name).read_text(encoding="utf-8"))["verdict"]
+        found = json.loads(home.verdict(name).read_text(encoding="utf-8"))
+        verdict = found["verdict"] if found["lock"] == lock.plan_digest(made) else "of another plan"
     except (OSError, ValueError, KeyError, TypeError):
         verdict = "unknown"
     if verdict != "PASS":

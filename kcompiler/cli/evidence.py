@@ -12,7 +12,7 @@ import click
 from kcompiler.cli.answer import Answer, answers
 from kcompiler.cli.outcome import Outcome
 from kcompiler.cli.plans import PROFILE, called, located
-from kcompiler.cli.worst import show_items
+from kcompiler.cli.worst import show_items, written
 
 if TYPE_CHECKING:
     from kcompiler.project import Project
@@ -149,6 +149,8 @@ def _explained(
 
 #: what of the evidence `show` prints
 PARTS = ("lock", "run", "report", "verdict", "rules", "journal", "artifacts", "items")
+#: those that an apply writes about a plan as a whole: of another plan they answer nothing
+_OF_A_PLAN = ("verdict", "rules", "run")
 
 
 class _Show(click.Command):
@@ -184,11 +186,17 @@ def show(answer: Answer, what: str, target: Path, step: str | None, worst: int, 
     verdict, or that of the rule named in place of STEP: its line, the place in the report, how far from the bound, and
     what would change it. For people the other parts are files and printed as they are; the forms of --format hold the
     same as data.
+
+    Evidence of another plan than the lock says so in every form: the verdict, its rules and the run end with 3, as they
+    are about nothing that is asked now.
     """
     answer.subject = " ".join((what, answer.subject, *([step] if step else [])))
     answer.data = {"what": what, "step": step, "content": None}
     if what == "items":
         found, text = show_items(target, profile, step, worst, runner)
+        if not written(target):
+            made, home, _ = located(target, profile)
+            _warned(answer, _stranger(made, home, what))
         _shown(answer, found, text)
         return
     from kcompiler import lock
@@ -223,17 +231,21 @@ def show(answer: Answer, what: str, target: Path, step: str | None, worst: int, 
             f"kcompiler apply {called(target, profile)}",
             f"{home.shown(file)} is damaged: {str(reason)[:200]}",
         ) from None
+    strange = _stranger(made, home, what)
+    if what not in _OF_A_PLAN:
+        _warned(answer, strange)
+    elif what != "run" and not strange:
+        answer.judged(found, str(made["asked"]["name"]))
+    before = f"! {strange}\n\n" if strange else ""
     if what == "verdict":
         from kcompiler.render import human_run
 
-        answer.judged(found, str(made["asked"]["name"]))
-        _shown(answer, found, human_run.gates(found, full=True))
+        _shown(answer, found, before + human_run.gates(found, full=True))
     elif what == "rules":
         from kcompiler.render import human_run
 
-        answer.judged(found, str(made["asked"]["name"]))
         explained = _explained(made, home, found, step)
-        _shown(answer, explained, human_run.explanations(explained))
+        _shown(answer, explained, before + human_run.explanations(explained))
     elif what == "artifacts":
         from kcompiler.render import artifacts
 
@@ -246,6 +258,42 @@ def show(answer: Answer, what: str, target: Path, step: str | None, worst: int, 
         _shown(answer, chosen, artifacts.text(chosen))
     else:
         _shown(answer, found, text)
+    if strange and what in _OF_A_PLAN:
+        raise Outcome(3, "other-plan", _apply(made, home), strange)
+
+
+def _stranger(made: Mapping[str, Any], home: Project, what: str) -> str:
+    """What is to be said of evidence that an apply of another plan than the lock left here; "" where it is of this one,
+    or nothing says of which."""
+    from kcompiler import lock
+    from runtime.contract import strict_json
+
+    evidence, plan = home.evidence(str(made["asked"]["name"])), ""
+    places = {"verdict.json": ("lock",), "run.json": ("subject", "plan")}
+    for name in sorted(places, key=lambda one: (what == "run") != one.startswith("run")):
+        try:
+            value: Any = strict_json.loads((evidence / name).read_bytes())
+            for key in places[name]:
+                value = value[key]
+        except (OSError, ValueError, LookupError, TypeError):
+            continue  # it is not there, or is damaged, which is said where it is shown
+        if isinstance(value, str):
+            plan = value
+            break
+    if plan in ("", lock.plan_digest(made)):
+        return ""
+    shown = home.shown(home.lock(str(made["asked"]["name"])))
+    return f"{home.shown(evidence)} is of another plan than {shown}: what it says is not about this spec as it is"
+
+
+def _warned(answer: Answer, said: str) -> None:
+    """What was made under another plan may be right under this one, too: it is shown, and every form says of what."""
+    if said:
+        from kcompiler.diagnostic import Diagnostic
+
+        answer.found([Diagnostic(code="", severity="warning", summary=said)])
+        if answer.human:
+            click.echo(f"note: {said}", err=True)
 
 
 def _shown(answer: Answer, content: Any, text: str) -> None:

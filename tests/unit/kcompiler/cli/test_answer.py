@@ -140,6 +140,41 @@ def test_gate_and_what_is_shown_of_evidence(home, ended):
     assert ended(2, "no-lock", "audit", "generated/none")["message"]
 
 
+def test_what_another_plan_left_says_so_in_every_form(home, ended, capsys):
+    """A new plan that was not applied: what lies there answers nothing about it."""
+    damage(home / SPEC, "cpu_s: 600", "cpu_s: 1200")
+    assert _main(["plan", SPEC]) == 0
+    said = "is of another plan than"
+    for what in ("verdict", "rules", "run"):
+        found = ended(3, "other-plan", "show", what, SPEC)
+        assert (found["verdict"], found["outcomes"], said in found["message"]) == ("", [], True)
+        assert found["data"]["content"]
+        for form in answer.FORMS:
+            capsys.readouterr()
+            assert _main(["show", what, SPEC, "--format", form]) == 3
+            told = capsys.readouterr()
+            assert said in (
+                told.err
+                if (what, form) == ("run", "human")
+                else words(checked(told.out))
+                if form == "html"
+                else told.out
+            )
+            if form == "junit":
+                assert 'failures="0" errors="0"' not in told.out
+    for what in (("journal",), ("artifacts",), ("report", "data")):
+        found = ended(0, "ok", "show", what[0], SPEC, *what[1:])
+        assert [said in one["summary"] for one in found["diagnostics"]] == [True]
+        assert _main(["show", what[0], SPEC, *what[1:]]) == 0
+        assert said in capsys.readouterr().err
+    # what is advised makes them this plan's; a lock alone is no evidence
+    assert ended(0, "ok", "show", "lock", SPEC)["diagnostics"] == []
+    again = ended(3, "other-plan", "show", SPEC)["next"].removeprefix("kcompiler ").split()
+    assert _main([*again, "--only", "data"]) == 0
+    assert ended(0, "ok", "show", SPEC)["verdict"]
+    assert ended(0, "ok", "show", "journal", SPEC)["diagnostics"] == []
+
+
 def test_a_page_is_about_the_run_that_a_verb_is_about(home, capsys):
     """The same page, whichever verb asks for it, but for what only that verb says; twice the same bytes."""
 
