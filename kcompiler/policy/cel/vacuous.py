@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal as Word
 
 from kcompiler.policy.cel.certain import truths
@@ -19,8 +20,8 @@ from kcompiler.policy.cel.types import Scalar, Thing
 from kcompiler.policy.cel.witness import Search
 
 #: whether a report fails a part: one does; none can; one that holds nothing does alone; none that was tried, of all
-#: corners, or of those that were come to
-How = Word["free", "never", "empty", "tried", "doubtful"]
+#: corners, or of those that were come to; one does that holds one number alone, which nobody writes by design
+How = Word["free", "never", "empty", "tried", "doubtful", "point"]
 #: fields of a datum of which a rule asks only so that it may ask for another
 _OF_GUARDS = ("unit", "tag")
 _ORDERED = ("<", "<=", ">", ">=", "==", "!=")
@@ -52,8 +53,9 @@ def idle(every: Sequence[Typed]) -> Idle | None:
     parts = [_worst(of_kinds) for of_kinds in zip(*asking, strict=True)]
     if not parts:
         return _looking(every)
-    free = any(one.how == "free" for one in parts)
-    found = next((one for one in parts if one.how in ("never", "empty", "tried")), None)
+    free = any(one.how in ("free", "point") for one in parts)
+    nothing = (one for hows in (("never", "empty", "tried"), ("point",)) for one in parts if one.how in hows)
+    found = next(nothing, None)
     if found is None and not free:
         found = parts[0]
     if found is None:
@@ -69,7 +71,7 @@ def _looking(every: Sequence[Typed]) -> Idle | None:
 
 
 def _worst(of_kinds: Sequence[Part]) -> Part:
-    return min(of_kinds, key=lambda one: ("free", "doubtful", "tried", "empty", "never").index(one.how))
+    return min(of_kinds, key=lambda one: ("free", "doubtful", "point", "tried", "empty", "never").index(one.how))
 
 
 def _asking(text: Typed) -> list[Part]:
@@ -115,7 +117,22 @@ def _looks(text: Typed, node: Node) -> bool:
     return isinstance(node, Select) and isinstance(above, Thing) and bool(above.datum) and node.field in _OF_GUARDS
 
 
+def _is_point(text: Typed, node: Node, held: bool) -> bool:
+    """Whether it asks of a number that it is not another one with a fraction: of all that there are."""
+    if not isinstance(node, Binary) or node.op != ("!=" if held else "=="):
+        return False
+    for number, constant in ((node.left, node.right), (node.right, node.left)):
+        written = constant.of if isinstance(constant, Unary) and constant.op == "-" else constant
+        whole = not isinstance(written, Literal) or not isinstance(written.value, Fraction) or written.value % 1 == 0
+        found = text.types.get(number)
+        if not whole and not _is_constant(number) and isinstance(found, Scalar) and found.name == "double":
+            return True
+    return False
+
+
 def _how(text: Typed, node: Node, held: bool) -> How:
+    if _is_point(text, node, held):
+        return "point"
     failing = Search(text, node, not held)
     if failing.glance():
         return "free"

@@ -88,6 +88,7 @@ _IDLE = {
     "empty": "only a report that holds nothing there can make this false",
     "tried": "no report makes this false, of all that were tried",
     "doubtful": "no report was found that makes this false",
+    "point": "one number of all alone makes this false, which no report holds but by chance",
 }
 
 
@@ -95,6 +96,7 @@ _IDLE = {
 _THERE = {
     "never": "that something was measured at all is asked by `kind: presence`",
     "empty": "that it holds something is asked by `kind: presence` or `size(…) >= 1` alone",
+    "point": "what may not be is asked by `<` and `>`",
 }
 
 
@@ -103,13 +105,14 @@ def idle(params: Params, about: Sequence[str]) -> Fault | None:
     found = vacuous.idle([_compiled(params.that, kind, params.of) for kind in about])
     if found is None:
         return None
-    part = "" if found.whole else "; this part of the rule asks nothing"
+    little = "next to nothing" if found.part.how == "point" else "nothing"
+    part = "" if found.whole else f"; this part of the rule asks {little}"
     return Fault(
         "that",
         "idle",
         f"{_IDLE[found.part.how]}{part}",
         0 if found.whole else found.part.node.at,
-        f"ask what can be otherwise; {_THERE['empty' if found.part.how == 'empty' else 'never']}",
+        f"ask what can be otherwise; {_THERE.get(found.part.how, _THERE['never'])}",
         sure=found.alone and found.part.how != "doubtful",
     )
 

@@ -227,6 +227,27 @@ def test_a_part_that_asks_nothing_is_told_at_its_place(tmp_path: Path, that: str
     assert "this part of the rule asks nothing" in found.summary
 
 
+@pytest.mark.parametrize(
+    ("that", "told"),
+    [
+        (f"{RIGHT}.value != 0.123456", True),
+        (f"0.5 != {RIGHT}.value", True),
+        (f"!({RIGHT}.value == 0.123456)", True),
+        (f"{ROWS} > 5 && {RIGHT}.value != 0.123456", True),
+        # the ends and whole numbers are meant, and so is what is the same as another number
+        (f"{RIGHT}.value != 0.0", False),
+        (f"{RIGHT}.value != 1", False),
+        (f"{ROWS} != 7", False),
+        (f"{RIGHT}.value == 0.5", False),
+        (f"{RIGHT}.value > 0.123456", False),
+    ],
+)
+def test_that_a_rate_is_not_one_number_is_told_to_ask_next_to_nothing(tmp_path: Path, that: str, told: bool) -> None:
+    found = lab(tmp_path, rule=rule("assert", {"that": that})).problems
+    assert [(one.code, one.severity) for one in found] == ([("KC6060", "warning")] if told else [])
+    assert all("one number of all" in one.label + one.summary for one in found)
+
+
 def test_what_is_only_told_stops_no_plan_no_audit_and_no_verb(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
