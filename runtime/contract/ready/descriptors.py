@@ -95,10 +95,10 @@ def _known(said: Any) -> str:
 
 def _id(said: Mapping[str, Any], names: Sequence[str]) -> str:
     """The id of the rule, by the reference or beside it. Raises Unreadable: they are two."""
-    both = {one for one in (part(said, names[2]).get("id"), said.get(names[3])) if one is not None}
-    if len(both) > 1 or not all(isinstance(one, str) for one in both):
+    both = [one for one in (part(said, names[2]).get("id"), said.get(names[3])) if one is not None]
+    if not all(isinstance(one, str) for one in both) or len(set(both)) > 1:
         raise Unreadable(f"has a result of two rules, or of none: {', '.join(sorted(map(repr, both)))}")
-    return next(iter(both), "")
+    return both[0] if both else ""
 
 
 def _rules(said: Mapping[str, Any], run: Mapping[str, Any], names: Sequence[str]) -> list[Mapping[str, Any]]:

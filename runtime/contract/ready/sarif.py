@@ -68,7 +68,9 @@ def _whole(run: Mapping[str, Any], name: str) -> None:
     if not isinstance(run.get("results"), list):
         raise Unreadable(f"says nothing of the results of {name}")
     for one in items(run, "invocations"):
-        if one.get("executionSuccessful") is not True or one.get("processStartFailureMessage"):
+        # one that did not begin, or that a signal ended, says so whatever else it says
+        broken = one.get("processStartFailureMessage") or one.get("exitSignalName") or one.get("exitSignalNumber")
+        if one.get("executionSuccessful") is not True or broken:
             raise Unreadable(f"says that {name} did not end well")
         for where in ("toolExecutionNotifications", "toolConfigurationNotifications"):
             for notification in items(one, where):

@@ -146,6 +146,8 @@ NOTE = {"level": "error", "message": {"text": "cannot parse a.py"}}
         (log(run({"ruleId": "own", "rule": {"id": "plain"}})), "a result of two rules"),
         (log(run({"ruleIndex": 0, "rule": {"index": 1}})), "a result of two rules"),
         (log(run({"ruleId": 3})), "a result of two rules, or of none: 3"),
+        (log(run({"ruleId": ["own"]})), "a result of two rules, or of none: ['own']"),
+        (log(run({"rule": {"id": {}}, "level": "note"})), "a result of two rules, or of none: {}"),
         (log(run({"ruleIndex": "0"})), "which is no index"),
         (log(run({"rule": []})), "rule that is no object"),
         (log(run({"suppressions": [1]})), "suppressions that are no list of objects"),
@@ -157,6 +159,7 @@ NOTE = {"level": "error", "message": {"text": "cannot parse a.py"}}
         (log(run(**ended(toolExecutionNotifications=[NOTE]))), "has not looked at everything: 'cannot parse a.py'"),
         (log(run(**ended(toolConfigurationNotifications=[NOTE]))), "has not looked at everything"),
         (log(run(**ended(processStartFailureMessage="no such file"))), "did not end well"),
+        (log(run(**ended(exitSignalName="SIGKILL"))), "did not end well"),
         (log(run(invocations=[{"executionSuccessful": True}, {"exitCode": 0}])), "did not end well"),
         (
             log(run(externalPropertyFileReferences={"results": [{"itemCount": 5}]})),
