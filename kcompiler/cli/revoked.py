@@ -3,7 +3,7 @@
 What a clone has counts on both sides, waivers/ and the verdicts in generated/; the journal is of one machine. Under
 whatever root a waiver was revoked, what has its id is: signatures are of what a waiver means, its id included, so that
 no line without meaning makes it another; and what was signed under that id before is in the history of git. Only one
-that stood here then, and meant something else, is a waiver of its own.
+that stood here then, and is about other rules or another subject, is a waiver of its own.
 """
 
 from __future__ import annotations
@@ -20,9 +20,24 @@ if TYPE_CHECKING:
     from kcompiler.diff.packs import Way
 
 _FILE = re.compile(r"(?:(?P<root>.+)/)?waivers/(?P<id>WV-[0-9]+)\.yaml")
-#: what no file means
-_NOTHING = object()
 _VERDICT = re.compile(r"(?:(?P<root>.+)/)?generated/[^/]+/evidence/verdict\.json")
+
+
+class _Said(NamedTuple):
+    """What the file of a waiver means beside its end, as its approvers signed it, or else what it says; the rules and
+    the subject that it names."""
+
+    meaning: object
+    rules: frozenset[str]
+    subject: Mapping[str, object]
+
+    def apart(self, other: _Said) -> bool:
+        """Whether nothing that this one excuses is excused by the other; one that nobody can read excuses nothing, and
+        may have excused anything."""
+        if not (self.rules and other.rules):
+            return not self.rules
+        named = (key for key in ("spec", "lock", "report") if self.subject.get(key) and other.subject.get(key))
+        return not self.rules & other.rules or any(self.subject[key] != other.subject[key] for key in named)
 
 
 class _Root(NamedTuple):
@@ -30,7 +45,7 @@ class _Root(NamedTuple):
     its file means beside that."""
 
     ends: dict[str, str]
-    said: dict[str, object]
+    said: dict[str, _Said]
 
 
 def undone(compared: Compared) -> Iterator[Asked]:
@@ -65,14 +80,15 @@ def _undone(compared: Compared) -> Iterator[Asked]:
 
 
 def _taken(name: str, revoked: _Root, then: _Root, now: _Root) -> bool:
-    """Whether the project at hand has a waiver that was revoked under another root: it means the same, or its id was
-    not here then, or meant something else."""
-    if name not in now.said:
+    """Whether the project at hand has a waiver that was revoked under another root: it means the same, or was not here
+    then as it is, or is about the same."""
+    here, ended = now.said.get(name), revoked.said.get(name)
+    if here is None:
         return False
-    return now.said[name] == revoked.said.get(name, _NOTHING) or now.said[name] != then.said.get(name, _NOTHING)
+    return here != then.said.get(name) or (ended is not None and (here == ended or not here.apart(ended)))
 
 
-def _kept(now: Mapping[str, _Root], name: str, day: str, said: object) -> bool:
+def _kept(now: Mapping[str, _Root], name: str, day: str, said: _Said) -> bool:
     """Whether the record of an end is still somewhere."""
     return any(one.said.get(name) == said and one.ends.get(name, "9") <= day for one in now.values())
 
@@ -128,9 +144,8 @@ def _ends(data: bytes) -> dict[str, str]:
         return {}  # an audit says so
 
 
-def _said(path: str, name: str, data: bytes) -> tuple[object, dict[str, str]]:
-    """What the file of a waiver means beside its end, as its approvers signed it, or else what it says; and its end, ""
-    for a day that nobody can read."""
+def _said(path: str, name: str, data: bytes) -> tuple[_Said, dict[str, str]]:
+    """What the file of a waiver says, and its end; "" for a day that nobody can read."""
     from kcompiler import source
     from kcompiler.waiver import approved
     from kcompiler.waiver.load import parsed
@@ -138,10 +153,12 @@ def _said(path: str, name: str, data: bytes) -> tuple[object, dict[str, str]]:
     tree, _ = source.load(path, data)
     if tree is None or not isinstance(tree.data, dict):
         # it excuses nothing, and may yet be the record of an end
-        return data, ({name: ""} if b"revoked" in data else {})
+        return _Said(data, frozenset(), {}), ({name: ""} if b"revoked" in data else {})
     end = tree.data.get("revoked")
     ends = {name: str(end.get("on", "") if isinstance(end, dict) else "")} if end is not None else {}
     loaded, _ = parsed(data, path)
-    if loaded is not None:
-        return approved.pin(loaded.waiver), ends
-    return {key: value for key, value in tree.data.items() if key != "revoked" and value is not None}, ends
+    if loaded is None:
+        said = {key: value for key, value in tree.data.items() if key != "revoked" and value is not None}
+        return _Said(said, frozenset(), {}), ends
+    one = loaded.waiver
+    return _Said(approved.pin(one), frozenset(one.rules), one.subject.model_dump()), ends

@@ -171,24 +171,40 @@ def test_a_copy_of_a_waiver_is_revoked_as_it_is(whole: Repository) -> None:
         Path("lab/waivers/WV-0001.yaml").write_text(f"id: WV-0001\n{line}\n")
         assert told(1, "lab/specs/c.yaml") == {"waivers/WV-0001"}
     assert told(0, "lab/specs/c.yaml", "waivers/WV-0001") == {"waivers/WV-0001"}
-    # one of the same number that stood there is its own
+    # one of the same number that stood there, and is about nothing of it, is its own
     whole.commit()
     assert told(0, "lab/specs/c.yaml") == set()
     Path("lab/waivers/WV-0001.yaml").write_text("id: WV-0001\ntitle: something other\n")
     assert told(1, "lab/specs/c.yaml") == {"waivers/WV-0001"}
 
 
-@pytest.mark.parametrize("line", ["max_uses: null", "magnitude: null\n# a word", "revoked: null"])
-def test_what_was_signed_is_what_is_revoked(whole: Repository, line: str) -> None:
+#: what stood elsewhere under the id of a revoked waiver, as an edit of it → whether that was revoked, too
+STOOD = {
+    "a line without meaning": ("id:", "max_uses: null\n# a word\nid:", True),
+    "what was signed before": ("more are written down now", "more are being written down now", True),
+    "a wider one": ("rules: [", "rules: [acme/lab/more, ", True),
+    "one that names less": ("{spec: a}", f"{{lock: sha256:{'a' * 64}}}", True),
+    "one of another rule": ("acme/lab/few", "acme/lab/more", False),
+    "one of another spec": ("{spec: a}", "{spec: c}", False),
+}
+
+
+@pytest.mark.parametrize("way", STOOD)
+def test_what_was_signed_is_what_is_revoked(whole: Repository, way: str) -> None:
     """Of a waiver that can be read what its approvers signed counts, also where it stood unrevoked before."""
+    old, new, revoked = STOOD[way]
+    assert old in WAIVER
     Path("lab/.kcompiler").mkdir(parents=True)
     whole.spec("lab/specs/c.yaml", "c")
     shutil.move("generated/c", "lab/generated/c")
     edit("lab/generated/c/plan.lock", "lab/specs/c.yaml", "specs/c.yaml")
     Path("lab/waivers").mkdir()
     Path("waivers/WV-0001.yaml").write_text(WAIVER + REVOKED)
-    Path("lab/waivers/WV-0001.yaml").write_text(f"{WAIVER}{line}\n")
+    Path("lab/waivers/WV-0001.yaml").write_text(WAIVER.replace(old, new, 1))
     whole.commit()
+    assert told(int(revoked), "lab/specs/c.yaml") == ({"waivers/WV-0001"} if revoked else set())
+    # one that is new is told whatever it says
+    edit("lab/waivers/WV-0001.yaml", "owner: ana", "owner: bo")
     assert told(1, "lab/specs/c.yaml") == {"waivers/WV-0001"}
     assert told(0, "lab/specs/c.yaml", "waivers/WV-0001") == {"waivers/WV-0001"}
 
