@@ -310,6 +310,8 @@ def _compared(
     found: list[Compared] = []
     result = _told(answer, lambda: found.append(since.held_to(answer, base, allowed, specs, profile)))
     click.echo(f"{since.VERB} {base}: {result.word}", err=True)
+    if result.code == 2 and result.message:  # nothing was compared, so that no row says why
+        click.echo(result.message, err=True)
     return result, next(iter(found), None)
 
 

@@ -95,7 +95,9 @@ def test_no_tag_stands_for_the_branch_that_a_pull_request_is_held_to(
     words = ["ci", "specs/a.yaml", "--to", "out", "--plan-only", "--base"]
     assert _main([*words, "origin/main"]) == 2
     assert json.loads(Path("out/packs.json").read_text())["outcome"] == "ambiguous-revision"
-    advice = capsys.readouterr().err.splitlines()[-1].partition(" next=the same command with ")[2]
+    said = capsys.readouterr().err
+    assert "origin/main stands for several commits: refs/tags/origin/main (" in said
+    advice = said.splitlines()[-1].partition(" next=the same command with ")[2]
     assert _main([*words, advice.split()[0]]) == 1
     assert json.loads(Path("out/packs.json").read_text())["outcome"] == "weaker"
     assert _main(["diff", "origin/main:./generated/a/plan.lock", "generated/a"]) == 2
