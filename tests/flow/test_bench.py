@@ -14,6 +14,7 @@ from runtime import digest
 from runtime.contract import report as facts
 from runtime.contract import speed
 from tests.flow.world import NAME, ROOT, Home, kcompiler
+from tests.longer import longer
 
 SPEC = f"specs/{NAME}.yaml"
 REGRESSION = ["speed/regression/regression-decode", "speed/regression/regression-first-token"]
@@ -233,6 +234,7 @@ def test_a_roles_limits_are_inconclusive_on_another_machine(done: Home, pack: st
     assert any("Apple M1 Max" in reason for _, reason in found.values())
 
 
+@longer
 @pytest.mark.slow
 def test_from_an_empty_folder_as_the_readme_says(tmp_path: Path) -> None:
     """The shipped eight ball with twenty steps; no line is written by hand but the baseline that the command prints."""

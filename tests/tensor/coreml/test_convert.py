@@ -15,10 +15,12 @@ from runtime.mil import package
 from runtime.mil.convert import check, convert
 from runtime.mil.quiet import quiet
 from runtime.steps.convert import ConvertParams
+from tests.longer import longer
 from tests.tensor.coreml.conftest import CONVERT, RECIPE, Converted
 from tests.tensor.export.world import Stage
 
 
+@longer
 def test_two_conversions_are_the_same_bytes_and_print_nothing(
     converted: Converted, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
