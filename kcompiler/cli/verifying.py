@@ -118,6 +118,10 @@ def _whole(folder: Path) -> Contract:
     return delivery.load(folder)
 
 
+def _told(text: str) -> None:
+    click.echo(f"  {text}", err=True)
+
+
 def _report(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
     """The report on this machine. Raises Outcome where what reads packages is not installed."""
     from runtime.contract import BrokenEvidence
@@ -130,8 +134,7 @@ def _report(folder: Path, wanted: Mapping[str, Any]) -> dict[str, Any]:
     try:
         from runtime.coreml.attest import Wanted, attest
 
-        told: Any = lambda text: click.echo(f"  {text}", err=True)  # noqa: E731 - a word for a field
-        data = attest(folder, Wanted(**wanted, told=told), machine, _coreml())
+        data = attest(folder, Wanted(**wanted, told=_told), machine, _coreml())
     except ModuleNotFoundError as lacking:
         if (lacking.name or "").split(".")[0] in ("kcompiler", "runtime"):
             raise

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from runtime.contract import BrokenEvidence, Context
 from runtime.contract import program as contracts
@@ -25,6 +26,10 @@ from runtime.mil.loop import Array, Host, Loop, misshapen
 from runtime.mil.parity import CACHE, Tally
 from runtime.steps.verify_onnx import VerifyOnnxParams
 
+#: what onnxruntime raises: classes of its own, without a parent of their own
+_REFUSALS: tuple[type[Exception], ...] = tuple(
+    one for one in vars(states).values() if isinstance(one, type) and issubclass(one, Exception)
+)
 #: comparison → who is compared
 PAIRS: Mapping[str, tuple[str, str]] = {
     "onnx": ("torch", "onnx"),
@@ -59,7 +64,7 @@ class _Session:
         names = [value.name for value in self.function.outputs]
         try:
             found = self._open().run(names, dict(inputs))
-        except Exception as error:  # its own classes share no parent but this one
+        except _REFUSALS as error:
             raise BrokenEvidence(f"onnxruntime: {str(error).strip()}", subject=self.path.name) from error
         return Result({name: np.asarray(value) for name, value in zip(names, found, strict=True)}, Findings())
 

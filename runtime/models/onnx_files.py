@@ -20,7 +20,7 @@ from runtime.contract import program as contracts
 from runtime.machine import durable
 from runtime.steps.write_onnx import WriteOnnxParams
 
-#: the last of ONNX 1.16, which the runtimes of two years read
+#: of ONNX 1.15: torch writes it as it is, and runtimes since the end of 2023 read it
 OPSET = 20
 WEIGHTS = "weights.bin"
 #: smaller ones stay in the file: shapes and axes must be there for whoever infers shapes
@@ -65,16 +65,11 @@ def translated(name: str, program: torch.export.ExportedProgram, outputs: list[s
             )
     except torch.onnx.errors.OnnxExporterError as error:
         said = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-        raise Refusal(
-            f"torch.onnx cannot translate {name}: {said}",
-            place="verification.onnx",
-            action="remove `verification.onnx`: the package does not need it",
-            code="KR0144",
-        ) from error
+        raise _refused(f"torch.onnx cannot translate {name}: {said}") from error
     finally:
         quiet.setLevel(before)
     if made is None:
-        raise Refusal(f"torch.onnx gave no program for {name}", place="verification.onnx", code="KR0144")
+        raise _refused(f"torch.onnx gave no program for {name}")
     model: ModelProto = made.model_proto
     for node in model.graph.node:
         kept = [one for one in node.metadata_props if one.key == _KEPT]
@@ -82,6 +77,15 @@ def translated(name: str, program: torch.export.ExportedProgram, outputs: list[s
         node.metadata_props.extend(kept)
         node.doc_string = ""
     return model
+
+
+def _refused(why: str) -> Refusal:
+    return Refusal(
+        why,
+        place="verification.onnx",
+        action="remove `verification.onnx`: the package does not need it",
+        code="KR0144",
+    )
 
 
 def _matches(name: str, model: ModelProto, function: contracts.Function) -> None:
@@ -93,12 +97,7 @@ def _matches(name: str, model: ModelProto, function: contracts.Function) -> None
         ]
         wanted = [(one.name, one.shape) for one in declared]
         if found != wanted:
-            raise Refusal(
-                f"the {side}s of {name} are {found}, the contract says {wanted}",
-                place="verification.onnx",
-                action="remove `verification.onnx`: the package does not need it",
-                code="KR0144",
-            )
+            raise _refused(f"the {side}s of {name} are {found}, the contract says {wanted}")
 
 
 class _Weights:

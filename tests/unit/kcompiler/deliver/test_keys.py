@@ -38,6 +38,9 @@ def test_a_key_is_told_at_its_line(tmp_path: Path, path: str, data: str, place: 
         assert "c4n4ry" not in str(refused.value)
 
 
-def test_weights_are_no_text(tmp_path: Path) -> None:
+def test_weights_are_no_text_and_the_same_key_in_a_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"\0" * 8 + KEY.encode())
     deliver._sound({"weights": item(tmp_path / "weights")})
+    (tmp_path / "words").write_bytes(KEY.encode())
+    with pytest.raises(deliver.Undeliverable):
+        deliver._sound({"weights": item(tmp_path / "weights"), "words": item(tmp_path / "words")})
