@@ -13,12 +13,12 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from runtime.contract import BrokenEvidence
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.mil.findings import Findings
+from runtime.mil.leafing import Leaves
 from runtime.mil.loop import Contract, Host, misshapen
 from runtime.mil.parity import CACHE, Real, Tally
 
@@ -166,9 +166,12 @@ def compared(
 
 
 def goldens_of(folder: Path, contract: Contract) -> tuple[dict[str, list[dict[str, Any]]], Tensors]:
-    """(cases by function, tensors). Raises BrokenEvidence when a function of the contract has no case."""
+    """(cases by function, tensors, each read when asked for).
+
+    Raises BrokenEvidence when a function of the contract has no case.
+    """
     index = json.loads((folder / "goldens.json").read_text(encoding="utf-8"))["functions"]
     for name in contract.functions:
         if not index.get(name):
             raise BrokenEvidence(f"no golden vectors for function {name}", subject="goldens.json")
-    return index, load_file(folder / "goldens.safetensors")
+    return index, Leaves(folder / "goldens.safetensors")

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
 from runtime.contract import Refusal
 from runtime.contract import program as contracts
 from runtime.machine import durable
+from runtime.models.pouring import Spool
 from runtime.models.prompts import SPLIT, Text, joined, texts_of
 from runtime.models.tokenizer import Tokenizer
 from runtime.models.wrapper import one_thread
@@ -97,28 +97,34 @@ def _padded(case: Case, length: int, pad: int) -> tuple[Tensor, Tensor]:
 def make(model: PreTrainedModel, tokenizer: Tokenizer, dataset: Path, params: ExportParams, folder: Path) -> None:
     """Write goldens.safetensors and goldens.json. Raises Refusal without test rows or when no prompt can decode."""
     texts = texts_of(dataset, tokenizer)
-    tensors: dict[str, Tensor] = {}
     index: dict[str, Any] = {}
-    for length in sorted(params.prefill):
-        cases = prefill_cases(texts, length, params.golden_prompts)
-        for case in cases:
-            ids, mask = _padded(case, length, tokenizer.pad_id)
-            logits, keys, values = reference(model, case.ids)
-            named = {"input_ids": ids, "attention_mask": mask, "logits": logits, "keys": keys, "values": values}
-            tensors |= {f"prefill_{length}/{case.name}/{name}": value for name, value in named.items()}
-        index[f"prefill_{length}"] = [{"case": c.name, "length": len(c.ids), "rows": c.rows} for c in cases]
-    index["decode"] = _decode(model, texts, params, tensors)
-    data = save({name: value.contiguous() for name, value in tensors.items()})
-    durable.write(folder / "goldens.safetensors", data)
+    # of a whole vocabulary one case is a hundred megabytes: no two of them are held together
+    with Spool(folder / "goldens.safetensors") as spool:
+        for length in sorted(params.prefill):
+            cases = prefill_cases(texts, length, params.golden_prompts)
+            for case in cases:
+                _prefilled(model, case, length, tokenizer.pad_id, spool)
+            index[f"prefill_{length}"] = [{"case": c.name, "length": len(c.ids), "rows": c.rows} for c in cases]
+        index["decode"] = _decode(model, texts, params, spool)
+        spool.pour()
     text = json.dumps({"schema_version": "1.0", "functions": index}, indent=1, sort_keys=True, ensure_ascii=False)
     durable.write(folder / "goldens.json", text + "\n")
+
+
+def _prefilled(model: PreTrainedModel, case: Case, length: int, pad: int, spool: Spool) -> None:
+    """One prefill case, whose vectors are put aside."""
+    ids, mask = _padded(case, length, pad)
+    logits, keys, values = reference(model, case.ids)
+    named = {"input_ids": ids, "attention_mask": mask, "logits": logits, "keys": keys, "values": values}
+    for name, value in named.items():
+        spool.add(f"prefill_{length}/{case.name}/{name}", value)
 
 
 def _decode(
     model: PreTrainedModel,
     texts: Sequence[Text],
     params: ExportParams,
-    tensors: dict[str, Tensor],
+    spool: Spool,
 ) -> list[dict[str, Any]]:
     """One greedy decode of each of the first prompts from the shortest prefill that holds it, and one from both sides
     of every prefill's edge (`contract.program.edges`); two prefills that start from equal prompts share one case."""
@@ -139,7 +145,7 @@ def _decode(
             ids, rows = joined(texts, prompt)
             cases[f"edge_{prompt}"] = (rows, ids)
             starts.append((length, f"edge_{prompt}"))
-    tokens_of = {name: _decoded(model, name, ids, steps, tensors) for name, (_, ids) in cases.items()}
+    tokens_of = {name: _decoded(model, name, ids, steps, spool) for name, (_, ids) in cases.items()}
     return [
         {
             "case": name,
@@ -153,10 +159,8 @@ def _decode(
     ]
 
 
-def _decoded(
-    model: PreTrainedModel, case: str, prompt: Sequence[int], steps: int, tensors: dict[str, Tensor]
-) -> list[int]:
-    """The tokens of one greedy decode, whose vectors are added to `tensors`."""
+def _decoded(model: PreTrainedModel, case: str, prompt: Sequence[int], steps: int, spool: Spool) -> list[int]:
+    """The tokens of one greedy decode, whose vectors are put aside."""
     tokens, logits, keys, values = greedy(model, prompt, steps)
     named = {
         "prompt": torch.tensor([list(prompt)], dtype=torch.int32),
@@ -165,5 +169,6 @@ def _decoded(
         "keys": keys,
         "values": values,
     }
-    tensors |= {f"decode/{case}/{key}": value for key, value in named.items()}
+    for key, value in named.items():
+        spool.add(f"decode/{case}/{key}", value)
     return tokens

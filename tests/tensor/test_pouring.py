@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from runtime import digest
 from runtime.machine import durable
-from runtime.models.pouring import laid_out, pour
+from runtime.mil.leafing import Leaves
+from runtime.models.pouring import Spool, laid_out, pour
 
 #: of every type, shape and layout that a model or an optimiser has
 TENSORS = {
@@ -92,3 +93,27 @@ def test_no_second_copy_is_held(tmp_path: Path) -> None:
     pour(tmp_path / "big", tensors)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * (1 if sys.platform == "darwin" else 1024)
     assert grown < 12_000_000
+
+
+def test_what_was_put_aside_is_the_same_file(tmp_path: Path) -> None:
+    """A spool never knows all of its tensors; its file is byte for byte that of one who does, and nothing is left."""
+    said = pour(tmp_path / "whole", TENSORS)
+    with Spool(tmp_path / "spooled") as spool:
+        for name, tensor in reversed(TENSORS.items()):
+            spool.add(name, tensor)
+        assert spool.pour() == said
+    assert (tmp_path / "spooled").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "spooled"}
+
+
+def test_a_tensor_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
+    pour(tmp_path / "file", {name: value for name, value in TENSORS.items() if name != "half"})
+    leaves = Leaves(tmp_path / "file")
+    assert set(leaves) == TENSORS.keys() - {"half"}
+    assert leaves["ä"].tolist() == TENSORS["ä"].tolist()
+    assert "half" not in leaves
+    with pytest.raises(KeyError):
+        leaves["half"]
+    (tmp_path / "file").write_bytes(b"no such file")
+    with pytest.raises(SafetensorError):
+        Leaves(tmp_path / "file")

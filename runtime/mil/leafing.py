@@ -1,0 +1,39 @@
+"""A safetensors file → its tensors, each read when it is asked for and kept by nobody here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from safetensors import safe_open
+
+
+class Leaves(Mapping[str, NDArray[Any]]):
+    """Tensor by name. The file is mapped only while one of them is read, so that no page of it stays in memory.
+
+    Raises SafetensorError for what is no such file, KeyError for a name that it has not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with safe_open(path, framework="numpy") as held:
+            self._names = tuple(held.keys())
+        self._known = frozenset(self._names)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._known:
+            raise KeyError(name)
+        with safe_open(self._path, framework="numpy") as held:
+            found: NDArray[Any] = held.get_tensor(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
