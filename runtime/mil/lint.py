@@ -6,6 +6,7 @@ Whether a device agrees, only MLComputePlan on that device can tell.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -128,6 +129,19 @@ def _alignment(seen: _Seen) -> Iterator[Found]:
                 yield Found(seen.rule.id, what, name, f"last axis {last} of {shape_text(shape)}")
 
 
+@_check("padding")
+def _padding(seen: _Seen) -> Iterator[Found]:
+    """Values inside alone: an input or output of the function is what `alignment` is about."""
+    faces = {name for name, _, _ in (*seen.function.inputs, *seen.function.outputs)}
+    for operation in _computed(seen.function):
+        for name, kind in operation.outputs:
+            sizes = [size for size in kind.shape if size is not None]
+            alone = bool(kind.shape) and kind.shape[-1] == 1 and len(sizes) == len(kind.shape)
+            # below so many elements the padding is no more than one row
+            if name not in faces and alone and BY_NAME[kind.dtype].kind == "float" and math.prod(sizes) >= _limit(seen):
+                yield Found(seen.rule.id, operation.type, name, f"{kind.dtype} {shape_text(kind.shape)}")
+
+
 @_check("state")
 def _state(seen: _Seen) -> Iterator[Found]:
     for name, shape, _ in seen.function.states:
@@ -148,7 +162,7 @@ def _named(seen: _Seen) -> Iterator[Found]:
             yield Found(seen.rule.id, operation.type, _first(operation), "")
 
 
-for _name in ("attention", "lookup", "operators"):
+for _name in ("attention", "lookup", "operators", "projection"):
     CHECKS[_name] = _named
 
 
