@@ -18,7 +18,7 @@ from runtime.contract import BrokenEvidence
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.mil.findings import Findings
-from runtime.mil.leafing import Leaves
+from runtime.mil.lazy import LazyTensors
 from runtime.mil.loop import Contract, Host, misshapen
 from runtime.mil.parity import CACHE, Real, Tally
 
@@ -174,4 +174,4 @@ def goldens_of(folder: Path, contract: Contract) -> tuple[dict[str, list[dict[st
     for name in contract.functions:
         if not index.get(name):
             raise BrokenEvidence(f"no golden vectors for function {name}", subject="goldens.json")
-    return index, Leaves(folder / "goldens.safetensors")
+    return index, LazyTensors(folder / "goldens.safetensors")

@@ -7,7 +7,7 @@ report turns into `unavailable`: nothing can pass on it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -60,8 +60,16 @@ class Worst:
 
 def _furthest(reference: Real, found: Real) -> float:
     """Largest absolute difference, without an array of all differences."""
-    parts = range(0, len(reference), ROWS)
-    return max(float(np.abs(reference[at : at + ROWS] - found[at : at + ROWS]).max()) for at in parts)
+    return max(float(np.abs(one - other).max()) for one, other in _parts(reference, found))
+
+
+def _parts(reference: Real, found: Real) -> Iterator[tuple[Real, Real]]:
+    """Some positions of both at a time. Raises ValueError for arrays of two shapes, of which a part could be compared
+    and the rest be forgotten."""
+    if reference.shape != found.shape:
+        raise ValueError(f"shapes {reference.shape} and {found.shape} cannot be compared")
+    for at in range(0, len(reference), ROWS):
+        yield reference[at : at + ROWS], found[at : at + ROWS]
 
 
 def relative_l2(reference: Real, found: Real) -> float:
@@ -83,12 +91,12 @@ def kl(reference_NV: Real, found_NV: Real) -> Real:
     """KL(reference ‖ found) of each position in nats."""
     if not (np.isfinite(reference_NV).all() and np.isfinite(found_NV).all()):
         return np.full(reference_NV.shape[0], np.nan)
-    result = np.empty(reference_NV.shape[0])
-    for at in range(0, len(result), ROWS):
-        first, second = (log_softmax(side[at : at + ROWS]) for side in (reference_NV, found_NV))
+    parts = [np.zeros(0)]
+    for pair in _parts(reference_NV, found_NV):
+        first, second = map(log_softmax, pair)
         # never negative but for rounding
-        result[at : at + ROWS] = np.maximum((np.exp(first) * (first - second)).sum(axis=-1), 0.0)
-    return result
+        parts.append(np.maximum((np.exp(first) * (first - second)).sum(axis=-1), 0.0))
+    return np.concatenate(parts)
 
 
 @dataclass

@@ -23,7 +23,7 @@ from runtime.mil import readback
 from runtime.mil.golden import Tensors, Watched, compared, goldens_of
 from runtime.mil.headroom import tightest
 from runtime.mil.interpreter import Interpreter
-from runtime.mil.leafing import Leaves
+from runtime.mil.lazy import LazyTensors
 from runtime.mil.loop import Loop
 from runtime.mil.numerics import Mode
 from runtime.mil.program import Function
@@ -130,7 +130,7 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
     that contradict each other."""
     contract = contracts.load(takes["package"])
     index, goldens = goldens_of(takes["goldens"], contract)
-    checkpoint = Leaves(takes["checkpoint"] / "model.safetensors")
+    checkpoint = LazyTensors(takes["checkpoint"] / "model.safetensors")
     recipes: dict[str, Recipe | None] = {"fp16": None, "quantized": params.recipe}
     opened = {variant: packages.open(takes["package"] / f"{variant}.mlpackage") for variant in recipes}
     modes: dict[str, Mode] = {"float32": "exact32", **dict.fromkeys(opened, params.mode)}

@@ -28,7 +28,7 @@ from transformers import DynamicCache, PreTrainedModel
 from runtime.contract import Refusal
 from runtime.contract import program as contracts
 from runtime.machine import durable
-from runtime.models.pouring import Spool
+from runtime.models.aside import Aside
 from runtime.models.prompts import SPLIT, Text, joined, texts_of
 from runtime.models.tokenizer import Tokenizer
 from runtime.models.wrapper import one_thread
@@ -99,32 +99,32 @@ def make(model: PreTrainedModel, tokenizer: Tokenizer, dataset: Path, params: Ex
     texts = texts_of(dataset, tokenizer)
     index: dict[str, Any] = {}
     # of a whole vocabulary one case is a hundred megabytes: no two of them are held together
-    with Spool(folder / "goldens.safetensors") as spool:
-        for length in sorted(params.prefill):
-            cases = prefill_cases(texts, length, params.golden_prompts)
-            for case in cases:
-                _prefilled(model, case, length, tokenizer.pad_id, spool)
-            index[f"prefill_{length}"] = [{"case": c.name, "length": len(c.ids), "rows": c.rows} for c in cases]
-        index["decode"] = _decode(model, texts, params, spool)
-        spool.pour()
+    aside = Aside(folder / "goldens.safetensors")
+    for length in sorted(params.prefill):
+        cases = prefill_cases(texts, length, params.golden_prompts)
+        for case in cases:
+            _prefilled(model, case, length, tokenizer.pad_id, aside)
+        index[f"prefill_{length}"] = [{"case": c.name, "length": len(c.ids), "rows": c.rows} for c in cases]
+    index["decode"] = _decode(model, texts, params, aside)
+    aside.pour()
     text = json.dumps({"schema_version": "1.0", "functions": index}, indent=1, sort_keys=True, ensure_ascii=False)
     durable.write(folder / "goldens.json", text + "\n")
 
 
-def _prefilled(model: PreTrainedModel, case: Case, length: int, pad: int, spool: Spool) -> None:
+def _prefilled(model: PreTrainedModel, case: Case, length: int, pad: int, aside: Aside) -> None:
     """One prefill case, whose vectors are put aside."""
     ids, mask = _padded(case, length, pad)
     logits, keys, values = reference(model, case.ids)
     named = {"input_ids": ids, "attention_mask": mask, "logits": logits, "keys": keys, "values": values}
     for name, value in named.items():
-        spool.add(f"prefill_{length}/{case.name}/{name}", value)
+        aside.add(f"prefill_{length}/{case.name}/{name}", value)
 
 
 def _decode(
     model: PreTrainedModel,
     texts: Sequence[Text],
     params: ExportParams,
-    spool: Spool,
+    aside: Aside,
 ) -> list[dict[str, Any]]:
     """One greedy decode of each of the first prompts from the shortest prefill that holds it, and one from both sides
     of every prefill's edge (`contract.program.edges`); two prefills that start from equal prompts share one case."""
@@ -145,7 +145,7 @@ def _decode(
             ids, rows = joined(texts, prompt)
             cases[f"edge_{prompt}"] = (rows, ids)
             starts.append((length, f"edge_{prompt}"))
-    tokens_of = {name: _decoded(model, name, ids, steps, spool) for name, (_, ids) in cases.items()}
+    tokens_of = {name: _decoded(model, name, ids, steps, aside) for name, (_, ids) in cases.items()}
     return [
         {
             "case": name,
@@ -159,7 +159,7 @@ def _decode(
     ]
 
 
-def _decoded(model: PreTrainedModel, case: str, prompt: Sequence[int], steps: int, spool: Spool) -> list[int]:
+def _decoded(model: PreTrainedModel, case: str, prompt: Sequence[int], steps: int, aside: Aside) -> list[int]:
     """The tokens of one greedy decode, whose vectors are put aside."""
     tokens, logits, keys, values = greedy(model, prompt, steps)
     named = {
@@ -170,5 +170,5 @@ def _decoded(model: PreTrainedModel, case: str, prompt: Sequence[int], steps: in
         "values": values,
     }
     for key, value in named.items():
-        spool.add(f"decode/{case}/{key}", value)
+        aside.add(f"decode/{case}/{key}", value)
     return tokens

@@ -73,14 +73,14 @@ def function_forward(model: PreTrainedModel, pad: int, lengths: Sequence[int]) -
     return forward
 
 
-def causality(forward: Forward, ids: Sequence[int], vocabulary: int, base: Tensor | None = None) -> float:
-    """Exchange token j; logits before j must not move. `base`: those of `ids`, where somebody has them."""
-    base, worst = forward(ids, len(ids)) if base is None else base, 0.0
+def causality(forward: Forward, ids: Sequence[int], vocabulary: int, base_RV: Tensor) -> float:
+    """Exchange token j; logits before j must not move from those of `ids`."""
+    worst = 0.0
     for fraction in CHANGED_AT:
         j = min(len(ids) - 1, max(1, int(fraction * len(ids))))
         changed = list(ids)
         changed[j] = (ids[j] + vocabulary // 2) % vocabulary
-        worst = _worse(worst, largest(forward(changed, len(ids))[:j], base[:j]))
+        worst = _worse(worst, largest(forward(changed, len(ids))[:j], base_RV[:j]))
     return worst
 
 

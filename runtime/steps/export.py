@@ -60,6 +60,7 @@ STEP = Step(
         "runtime.models.prompts",
         "runtime.models.build",
         "runtime.models.pouring",
+        "runtime.models.aside",
         "runtime.models.tokenizer",
         "runtime.contract.shards",
         "runtime.contract.conversation",

@@ -14,8 +14,10 @@ from safetensors.torch import load_file, save
 
 from runtime import digest
 from runtime.machine import durable
-from runtime.mil.leafing import Leaves
-from runtime.models.pouring import Spool, laid_out, pour
+from runtime.mil.lazy import LazyTensors
+from runtime.models import aside as asides
+from runtime.models.aside import Aside
+from runtime.models.pouring import laid_out, pour
 
 #: of every type, shape and layout that a model or an optimiser has
 TENSORS = {
@@ -82,6 +84,10 @@ def test_without_room_nothing_is_begun(tmp_path: Path) -> None:
 
     with pytest.raises(durable.StorageFailed, match="10 bytes are free"):
         pour(tmp_path / "file", TENSORS, disk=Full())
+    aside = Aside(tmp_path / "file", Full())
+    aside.add("one", TENSORS["ints"])
+    with pytest.raises(durable.StorageFailed, match="10 bytes are free"):
+        aside.pour()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,25 +101,27 @@ def test_no_second_copy_is_held(tmp_path: Path) -> None:
     assert grown < 12_000_000
 
 
-def test_what_was_put_aside_is_the_same_file(tmp_path: Path) -> None:
-    """A spool never knows all of its tensors; its file is byte for byte that of one who does, and nothing is left."""
+@pytest.mark.parametrize("piece", [3, asides.PIECE])
+def test_what_was_put_aside_is_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    """It never knows all of its tensors; its file is byte for byte that of one who does, and nothing is left."""
+    monkeypatch.setattr(asides, "PIECE", piece)
     said = pour(tmp_path / "whole", TENSORS)
-    with Spool(tmp_path / "spooled") as spool:
-        for name, tensor in reversed(TENSORS.items()):
-            spool.add(name, tensor)
-        assert spool.pour() == said
-    assert (tmp_path / "spooled").read_bytes() == (tmp_path / "whole").read_bytes()
-    assert {path.name for path in tmp_path.iterdir()} == {"whole", "spooled"}
+    aside = Aside(tmp_path / "aside")
+    for name, tensor in reversed(TENSORS.items()):
+        aside.add(name, tensor)
+    assert aside.pour() == said
+    assert (tmp_path / "aside").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "aside"}
 
 
 def test_a_tensor_is_read_when_it_is_asked_for(tmp_path: Path) -> None:
     pour(tmp_path / "file", {name: value for name, value in TENSORS.items() if name != "half"})
-    leaves = Leaves(tmp_path / "file")
-    assert set(leaves) == TENSORS.keys() - {"half"}
-    assert leaves["ä"].tolist() == TENSORS["ä"].tolist()
-    assert "half" not in leaves
+    lazy = LazyTensors(tmp_path / "file")
+    assert set(lazy) == TENSORS.keys() - {"half"}
+    assert lazy["ä"].tolist() == TENSORS["ä"].tolist()
+    assert "half" not in lazy
     with pytest.raises(KeyError):
-        leaves["half"]
+        lazy["half"]
     (tmp_path / "file").write_bytes(b"no such file")
     with pytest.raises(SafetensorError):
-        Leaves(tmp_path / "file")
+        LazyTensors(tmp_path / "file")

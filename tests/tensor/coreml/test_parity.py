@@ -41,6 +41,23 @@ def test_numbers_equal_those_of_torch() -> None:
     assert tally.data()["relative_error"]["value"] == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("count", [parity.ROWS, parity.ROWS + 1, 2 * parity.ROWS + 7])
+def test_every_part_of_many_positions_is_compared(count: int) -> None:
+    """A text of more positions than are compared at a time, whose only error stands in the last of them."""
+    reference = RNG.normal(size=(count, 11))
+    found = reference.copy()
+    found[-1, 3] += 2.0
+    assert np.flatnonzero(parity.kl(reference, found)).tolist() == [count - 1]
+    worst = parity.Worst()
+    worst.add(reference, found)
+    assert worst.difference == pytest.approx(2.0)
+    assert worst.magnitude == pytest.approx(np.abs(reference).max())
+    # parts of equal length are no reason to forget the others
+    for compare in (parity.kl, parity.Worst().add):
+        with pytest.raises(ValueError, match="cannot be compared"):
+            compare(reference[: parity.ROWS], np.tile(found, (2, 1)))
+
+
 def test_agreement_counts_positions() -> None:
     reference = np.array([[3.0, 1, 0, 0, 0, 0, 0], [3.0, 1, 0, 0, 0, 0, 0]])
     found = np.array([[3.0, 1, 0, 0, 0, 0, 0], [0.0, 1, 2, 3, 4, 5, 6]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,16 @@ def test_a_sound_checkpoint_passes_with_evidence_that_it_reacts(exported: Export
     assert data["passed"]["k"] == data["passed"]["n"] == 9
     for item in data["probes"]:
         assert item["max_abs_difference"]["value"] <= 1e-4 < item["sensitivity"]["value"], item["probe"]
+
+
+@pytest.mark.parametrize("at", [0, probes.ROWS, 2 * probes.ROWS + 6])
+def test_no_position_is_left_out_and_none_hides_another_that_is_no_number(at: int) -> None:
+    first = torch.zeros(2 * probes.ROWS + 7, 5)
+    other = first.clone()
+    other[at, 2] = -3.0
+    assert probes.largest(first, other) == 3.0
+    other[at, 2] = torch.nan
+    assert math.isnan(probes.largest(first, other))
 
 
 def test_a_checkpoint_without_a_causal_mask_fails(model: PreTrainedModel, exported: Exported) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 
-class Leaves(Mapping[str, NDArray[Any]]):
+class LazyTensors(Mapping[str, NDArray[Any]]):
     """Tensor by name. The file is mapped only while one of them is read, so that no page of it stays in memory.
 
     Raises SafetensorError for what is no such file, KeyError for a name that it has not.
