@@ -80,7 +80,7 @@ def _bytes(figure: tables.Figure) -> int | None:
 def _serving(spec: Spec) -> list[tuple[str, int]]:
     """What serving cannot do without, part by part."""
     a, context, sessions = spec.student.architecture, spec.shapes.decode.context, spec.hardware.concurrency
-    parts = sizes.weights(a, spec.quantization)
+    parts = sizes.weights(a, spec.quantization, spec.quantization.islands)
     per_token, longest = sizes.kv_per_token(a), max(spec.shapes.prefill)
     return [
         (f"weights as stored: {', '.join(f'{name} {sizes.text(n)}' for name, n in parts.items() if n)}",

@@ -140,6 +140,18 @@ def _islands(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
             )
 
 
+def _sparse(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    if "logits" not in spec.quantization.islands or spec.quantization.of(sizes.HEAD).weights != "sparse":
+        return
+    yield tree.diagnostic(
+        "KC4919",
+        f"/quantization/islands/{spec.quantization.islands.index('logits')}",
+        "a sparse head cannot be computed in float32",
+        label="its elements are float16, and Core ML widens no sparse constant",
+        help="store `lm_head` in another form by a later rule, or remove the island",
+    )
+
+
 def _lax(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
     """Tolerances that only a recipe with a coarse form may have, and a coarse form that no tensor has."""
     recipe = spec.quantization
@@ -177,4 +189,5 @@ CHECKS = (
     Check(_divided, "quantization", "student"),
     Check(_lax, "quantization", "verification", "student"),
     Check(_islands, "quantization", "student"),
+    Check(_sparse, "quantization"),
 )

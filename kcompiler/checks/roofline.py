@@ -47,7 +47,10 @@ def _decode(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         return
     a = spec.student.architecture
     context = targets.at_context or spec.shapes.decode.context
-    weights, cache = sizes.read_per_token(a, spec.quantization), context * sizes.kv_per_token(a)
+    weights, cache = (
+        sizes.read_per_token(a, spec.quantization, spec.quantization.islands),
+        context * sizes.kv_per_token(a),
+    )
     limit, wanted = sizes.ceiling(bandwidth, weights + cache), Fraction(str(targets.decode_tok_s))
     notes = (
         f"a token reads {sizes.text(weights)} of weights and {sizes.text(cache)} of cache ({context:,} tokens × "
@@ -120,7 +123,7 @@ def _first_token(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
         return
     work, wanted = sizes.operations(count, tokens), Fraction(str(targets.ttft_s))
     counting = Fraction(sizes.prompt_operations(a, taken)) / (Fraction(str(peak)) * 10**12)
-    read = sizes.read_per_token(a, spec.quantization)
+    read = sizes.read_per_token(a, spec.quantization, spec.quantization.islands)
     reading = Fraction(0) if bandwidth is None else 1 / sizes.ceiling(bandwidth, read)
     floor = max(counting, reading)
     notes = (

@@ -133,7 +133,7 @@ def applies(when: Applies, spec: Spec) -> bool:
         for name, found in facts.items()
         if getattr(when, name) is not None
     )
-    weights = sum(sizes.weights(a, spec.quantization).values())
+    weights = sum(sizes.weights(a, spec.quantization, spec.quantization.islands).values())
     return (
         listed
         and (when.without_island is None or when.without_island not in spec.quantization.islands)

@@ -8,7 +8,7 @@ else in float16.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -103,8 +103,9 @@ def _layer(a: Architecture) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield "post_feedforward_layernorm.weight", (h,)
 
 
-def stored(tensor: Tensor, recipe: Recipe) -> int:
-    """Bytes of one tensor in the package. Vectors stay float16; a tied tensor is stored once."""
+def stored(tensor: Tensor, recipe: Recipe, islands: Collection[str] = ()) -> int:
+    """Bytes of one tensor in the package. Vectors stay float16; a tied tensor is stored once. A head that is computed
+    in float32 has float32 scales or palettes, beside those of the embedding that it is tied to."""
     asked = recipe.of(tensor.name)
     if asked.weights == "fp16" or len(tensor.shape) == 1:
         return tensor.elements * FLOAT16
@@ -116,21 +117,24 @@ def stored(tensor: Tensor, recipe: Recipe) -> int:
     data = -(-tensor.elements * bits // 8)
     parts = {"per_tensor": 1, "per_channel": tensor.shape[0]}.get(asked.granularity, 0)
     parts = parts or (tensor.elements // asked.block if asked.block else tensor.shape[0] // (asked.group or 1))
-    return data + FLOAT16 * parts * (1 if asked.weights in SCALED else 1 << bits)
+    width = FLOAT16
+    if "logits" in islands and HEAD in (tensor.name, *tensor.aliases):
+        width = FLOAT32 if tensor.name == HEAD else FLOAT16 + FLOAT32
+    return data + width * parts * (1 if asked.weights in SCALED else 1 << bits)
 
 
-def weights(a: Architecture, recipe: Recipe) -> dict[str, int]:
+def weights(a: Architecture, recipe: Recipe, islands: Collection[str] = ()) -> dict[str, int]:
     """Bytes by part: embedding, layers, head. A tied embedding is the head too and stands under `embedding`."""
     parts = {"embedding": 0, "layers": 0, "head": 0}
     for tensor in tensors(a):
         part = "embedding" if tensor.name == EMBEDDING else "head" if tensor.name.startswith("lm_head") else "layers"
-        parts[part] += stored(tensor, recipe)
+        parts[part] += stored(tensor, recipe, islands)
     return parts
 
 
-def read_per_token(a: Architecture, recipe: Recipe) -> int:
+def read_per_token(a: Architecture, recipe: Recipe, islands: Collection[str] = ()) -> int:
     """Bytes of weights that one decoded token reads: all of them, but of an untied embedding a single row."""
-    parts = weights(a, recipe)
+    parts = weights(a, recipe, islands)
     if not a.tie_word_embeddings:
         parts["embedding"] //= a.vocab_size
     return sum(parts.values())

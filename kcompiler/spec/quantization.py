@@ -13,8 +13,9 @@ from runtime.contract.recipe import Recipe
 class Quantization(Recipe):
     """The recipe: a default, rules by tensor name (the last match wins), and islands of precision."""
 
-    islands: Annotated[list[Literal["rms_norm", "residual"]], Distinct] = Field(
+    islands: Annotated[list[Literal["rms_norm", "layer_norm", "residual", "softmax", "logits"]], Distinct] = Field(
         default_factory=list,
-        description="What stays float32: the arithmetic of each norm, the sums of the residual stream.",
+        description="What stays float32: the arithmetic of each norm, the sums of the residual stream, the softmax of "
+        "attention, the head that gives the logits. The weights that it reads stay as the recipe says.",
         json_schema_extra=DISTINCT,
     )

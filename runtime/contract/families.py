@@ -44,7 +44,7 @@ class Family:
     #: share of a head's channels that are turned
     turned: float = 1.0
     #: kinds of module that can be kept in float32 in a package
-    islands: tuple[str, ...] = ("rms_norm", "residual")
+    islands: tuple[str, ...] = ("rms_norm", "residual", "softmax", "logits")
     #: tensors that rounding was seen to hurt least
     sturdy: str = "*.gate_proj"
     #: epsilon's name in config.json
@@ -133,7 +133,7 @@ FAMILIES: Mapping[str, Family] = {
         turned=0.5,
         own_head_width=False,
         parallel=True,
-        islands=("residual",),
+        islands=("layer_norm", "residual", "softmax", "logits"),
         sturdy="*.fc1",
         epsilon="layer_norm_eps",
         unsaid={

@@ -33,7 +33,8 @@ class Function(Params):
     outputs: list[Value]
     parameters: dict[str, str] = Field(description="Graph input that holds a weight → the checkpoint's tensor name.")
     modules: dict[str, dict[str, list[str]]] = Field(
-        description="Kind (rms_norm, residual) → module path → graph nodes whose arithmetic an island keeps in float32."
+        description="Kind (rms_norm, layer_norm, residual, softmax, logits) → module path → graph nodes whose "
+        "arithmetic an island keeps in float32."
     )
 
 

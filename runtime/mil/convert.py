@@ -29,13 +29,13 @@ from runtime.contract.families import NAMES
 from runtime.contract.recipe import BITS, SIZED, Weights
 from runtime.machine import durable
 from runtime.mil import normalise
+from runtime.mil.islands import ISLANDS, check_forms, island_names, replace, stem, store_narrow, widened
 from runtime.mil.quantize import Float, Form, Quantized, Sparse, matches, quantize, wanted
 from runtime.mil.quiet import quiet
 from runtime.steps.convert import ConvertParams
 
 DEPLOYMENTS = ("iOS18",)
 STRATEGIES = ("multifunction",)
-ISLANDS = ("rms_norm", "residual")
 #: what these passes do would hide a tensor from the recipe's readback (merge equal ones, drop a norm weight of ones),
 #: or put casts around ids that are never negative
 REMOVED_PASSES = frozenset(
@@ -83,12 +83,9 @@ def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weig
                 place="quantization.rules",
                 action=f"remove the rule, or name tensors such as `{names[0].removesuffix('.weight')}`",
             )
-    return {t.name: wanted(params.recipe, t.name, t.aliases, t.shape) for t in contract.tensors}
-
-
-def island_names(function: contracts.Function, kinds: Sequence[str]) -> frozenset[str]:
-    """Graph nodes of one function whose arithmetic stays float32."""
-    return frozenset(node for kind in kinds for nodes in function.modules[kind].values() for node in nodes)
+    plan = {t.name: wanted(params.recipe, t.name, t.aliases, t.shape) for t in contract.tensors}
+    check_forms(contract, plan, params.islands)
+    return plan
 
 
 def _halves() -> tuple[Any, Any]:
@@ -152,6 +149,7 @@ def narrow(program: Any, function: contracts.Function, islands: Sequence[str]) -
     rest._pass_options[NARROWING] = [PassOption(option_name="op_selector", option_val=lambda op: op.name not in kept)]
     with _toolchain(f"the {function.kind} of {function.length} to float16"):
         PassPipelineManager.apply_pipeline(program, rest)
+        store_narrow(program, function)
 
 
 def _settle_small(program: Any, function: contracts.Function) -> None:
@@ -212,12 +210,12 @@ def compress(
         tensors = functions[name].parameters
         with block:
             for op in list(block.operations):
-                tensor = tensors.get(op.name.removesuffix("_to_fp16"))
-                if op.op_type != "const" or tensor not in ready:
+                tensor = tensors.get(stem(op.name))
+                if op.op_type not in ("const", "constexpr_cast") or tensor not in ready:
                     continue
-                new = _constant(ready[tensor], plan[tensor].weights, before_op=op, name=f"{op.name}_quantized")
-                block.replace_uses_of_var_after_op(anchor_op=op, old_var=op.outputs[0], new_var=new, force_replace=True)
-                block.remove_ops([op])
+                form = ready[tensor] if op.op_type == "const" else widened(ready[tensor])
+                new = _constant(form, plan[tensor].weights, before_op=op, name=f"{op.name}_quantized")
+                replace(block, op, new)
                 replaced += 1
     return replaced
 

@@ -16,14 +16,23 @@ from numpy.typing import NDArray
 from runtime.contract import program as contracts
 from runtime.contract.recipe import BITS, SCALED, Recipe, Weights
 from runtime.mil.description import shape_text
+from runtime.mil.islands import stem
 from runtime.mil.package import Package, StoredWeight
 from runtime.mil.program import Function, Literal, Operation
 from runtime.mil.quantize import QMAX, nearest, spread, wanted
 
 SCALED_OP, PALETTE_OP = "constexpr_blockwise_shift_scale", "constexpr_lut_to_dense"
-SPARSE_OP = "constexpr_sparse_to_dense"
+SPARSE_OP, CAST_OP = "constexpr_sparse_to_dense", "constexpr_cast"
 #: the op that every module of a kind must own, so that an island cannot be claimed by an op that was renamed away
-SIGNATURE_OP: Mapping[str, str] = {"rms_norm": "rsqrt", "residual": "add"}
+SIGNATURE_OP: Mapping[str, str] = {
+    "rms_norm": "rsqrt",
+    "layer_norm": "layer_norm",
+    "residual": "add",
+    "softmax": "softmax",
+    "logits": "linear",
+}
+#: ops through which a value goes unchanged but for its type and shape
+_PASSED_ON = ("cast", "identity", "reshape", "squeeze", "expand_dims")
 Float: TypeAlias = NDArray[np.float32]
 
 
@@ -48,7 +57,7 @@ class Readback:
 
 def tensor_of(stored: StoredWeight, function: contracts.Function) -> str | None:
     """The checkpoint tensor a constant holds, through the name of the graph input it came from."""
-    return function.parameters.get(stored.name.removesuffix("_quantized").removesuffix("_to_fp16"))
+    return function.parameters.get(stem(stored.name.removesuffix("_quantized")))
 
 
 def recipe(
@@ -93,7 +102,7 @@ def recipe(
 
 def _form(stored: StoredWeight) -> str:
     """What the recipe calls the stored form, or "" for one that it does not know."""
-    if stored.op_type == "const" and stored.dtype == "float16":
+    if stored.op_type in ("const", CAST_OP) and stored.dtype == "float16":
         return "fp16"
     if stored.op_type == SCALED_OP and stored.dtype in SCALED:
         return stored.dtype
@@ -148,8 +157,8 @@ def _values(
     if stored.shape != truth.shape:
         yield Finding("shape", function, tensor, f"stored {stored.shape}, checkpoint {truth.shape}")
         return
-    if stored.op_type == "const":
-        held = _elements(package, operation, "val")
+    if stored.op_type in ("const", CAST_OP):
+        held = _elements(package, operation, "val" if stored.op_type == "const" else "source_val")
         if held is None or not np.array_equal(held.astype(np.float16), truth.astype(np.float16)):
             yield Finding("value", function, tensor, "is not the float16 rounding of the checkpoint's tensor")
         return
@@ -279,8 +288,11 @@ def _strays(function: str, kind: str, declared: contracts.Function, program: Fun
     """Independently of names: there are as many signature ops as modules, and none of them is float16.
 
     Many things are added: the sums meant are those of the stream's shape, as many as its nodes. A norm that adds (one
-    more than its weight) is named as what it is.
+    more than its weight) is named as what it is. Many products are linear: the head is what the logits come from.
     """
+    if kind == "logits":
+        yield from _head(function, program)
+        return
     modules = declared.modules.get(kind, {})
     found = [operation for operation in program.operations if operation.type == SIGNATURE_OP.get(kind)]
     wanted, what = len(modules), "modules"
@@ -296,6 +308,20 @@ def _strays(function: str, kind: str, declared: contracts.Function, program: Fun
     for operation in found:
         if not _is_float32(operation):
             yield Finding("island", function, kind, f"{operation.name} ({operation.type}) is not float32")
+
+
+def _head(function: str, program: Function) -> Iterator[Finding]:
+    """The op that the output `logits` comes from must compute in float32, whatever it is called."""
+    makers = {name: operation for operation in program.operations for name, _ in operation.outputs}
+    operation = makers.get("logits")
+    while operation is not None and operation.type in _PASSED_ON:
+        source = operation.inputs["x"][0]
+        operation = makers.get(source) if isinstance(source, str) else None
+    if operation is None or operation.type != SIGNATURE_OP["logits"]:
+        what = "nothing" if operation is None else f"{operation.name} ({operation.type})"
+        yield Finding("island", function, "logits", f"the logits come from {what}, not from a linear")
+    elif not _is_float32(operation):
+        yield Finding("island", function, "logits", f"{operation.name} ({operation.type}) is not float32")
 
 
 def interface(package: Package, contract: contracts.Contract) -> list[Finding]:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +35,28 @@ from runtime.steps.export import ExportParams
 
 _KEPT_META = frozenset({"val", "nn_module_stack"})
 _TRACING_LEFTOVERS = ("aten.alias.", "aten.detach.", "aten.lift_fresh_copy.")
-#: kind of island → how the class of its modules is called in Transformers, and which of the nodes of such a module
-#: belong to it ("" for all). The sums of a decoder layer itself are the residual stream
-_KINDS: Mapping[str, tuple[str, str]] = {"rms_norm": ("RMSNorm", ""), "residual": ("DecoderLayer", "aten.add.")}
 _PREFIX = "model."
+
+
+class _Kind(NamedTuple):
+    """Which nodes belong to a kind of island: of the modules whose class in Transformers is called so, and whose path
+    ends so, the calls of these operators ("" for all)."""
+
+    owner: str
+    calls: str = ""
+    path: str = ""
+    #: whether the product with the module's own weight belongs to it
+    weighted: bool = False
+
+
+#: the sums of a decoder layer itself are the residual stream
+_KINDS: Mapping[str, _Kind] = {
+    "rms_norm": _Kind("RMSNorm"),
+    "layer_norm": _Kind(".LayerNorm", weighted=True),
+    "residual": _Kind("DecoderLayer", "aten.add."),
+    "softmax": _Kind("Attention", "aten.softmax."),
+    "logits": _Kind(".Linear", path="lm_head", weighted=True),
+}
 
 
 @dataclass(frozen=True)
@@ -154,10 +172,10 @@ def _parameters(program: ExportedProgram, canonical: Mapping[str, str]) -> dict[
 
 
 def island_nodes(program: ExportedProgram) -> dict[str, dict[str, list[str]]]:
-    """Module kind → module path → nodes between the module's input and its weight, or the sums of the residual stream.
+    """Module kind → module path → nodes whose arithmetic an island of the kind is.
 
-    The product with the weight is left out: Transformers casts back before it (`weight * hidden.to(input_dtype)`),
-    and the weight can then be stored as the recipe says.
+    Of an RMS norm the product with the weight is left out: Transformers casts back before it
+    (`weight * hidden.to(input_dtype)`).
     """
     weights = set(program.graph_signature.inputs_to_parameters)
     found: dict[str, dict[str, list[str]]] = {kind: {} for kind in _KINDS}
@@ -166,10 +184,10 @@ def island_nodes(program: ExportedProgram) -> dict[str, dict[str, list[str]]]:
         if node.op != "call_function" or not stack:
             continue
         path, owner = list(stack.values())[-1]
-        for kind, (suffix, only) in _KINDS.items():
-            if not owner.endswith(suffix) or not str(node.target).startswith(only):
+        for kind, of in _KINDS.items():
+            if not (owner.endswith(of.owner) and path.endswith(of.path) and str(node.target).startswith(of.calls)):
                 continue
-            if not any(isinstance(arg, Node) and arg.name in weights for arg in node.args):
+            if of.weighted or not any(isinstance(arg, Node) and arg.name in weights for arg in node.args):
                 found[kind].setdefault(path.removeprefix(_PREFIX), []).append(node.name)
     return found
 

@@ -17,7 +17,7 @@ class ConvertParams(Params):
     #: "multifunction": one package, one function per shape, weights shared
     strategy: str = "multifunction"
     recipe: Recipe
-    #: kinds of module whose arithmetic stays float32 ("rms_norm", "residual")
+    #: kinds of module whose arithmetic stays float32 (`runtime.mil.islands`)
     islands: list[str]
 
 
@@ -39,6 +39,7 @@ STEP = Step(
     run=run,
     code=(
         "runtime.mil.convert",
+        "runtime.mil.islands",
         "runtime.mil.quantize",
         "runtime.mil.kmeans",
         "runtime.mil.normalise",

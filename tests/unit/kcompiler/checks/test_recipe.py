@@ -74,6 +74,13 @@ CLAIMS = [
     Claim("what INT8 may have", section("verification", tolerances={"quantized": 0.05, "kl": 0.001, "cosine": 0.9999})),
     Claim("an island of llama", lambda data: data["quantization"].update(islands=["rms_norm", "residual"])),
     Claim("a stream of phi", several(PHI, lambda data: data["quantization"].update(islands=["residual"]))),
+    Claim("attention and head", lambda data: data["quantization"].update(islands=["softmax", "logits"])),
+    Claim("all that phi has", several(PHI, lambda data: data["quantization"].update(islands=["layer_norm", "residual", "softmax", "logits"]))),
+    Claim("a norm that llama has not", lambda data: data["quantization"].update(islands=["layer_norm"]), ("KC4914",)),
+    Claim("a sparse head in float16", default(weights="sparse", granularity="per_tensor", density=0.5)),
+    Claim("a sparse head as an island", several(default(weights="sparse", granularity="per_tensor", density=0.5), lambda data: data["quantization"].update(islands=["logits"])),
+          ("KC4919",), ("widens no sparse",), severity="error"),
+    Claim("a sparse layer beside it", lambda data: data["quantization"].update(islands=["logits"], rules=[{"match": "*up_proj", "weights": "sparse", "granularity": "per_tensor", "density": 0.5}])),
     Claim("an island of phi", several(PHI, lambda data: data["quantization"].update(islands=["rms_norm"])),
           ("KC4914",), severity="error"),
 ]  # fmt: skip
