@@ -112,7 +112,8 @@ def refused(converted: Converted, **changes: object) -> str:
 def test_what_is_not_offered_is_refused(converted: Converted) -> None:
     assert "iOS26" in refused(converted, deployment="iOS26")
     assert "enumerated" in refused(converted, strategy="enumerated")
-    assert "softmax" in refused(converted, islands=["softmax"])
+    assert "norms" in refused(converted, islands=["norms"])
+    assert "layer_norm" in refused(converted, islands=["layer_norm"])
     tied = Recipe(default=Weights(weights="int8"), rules=[Rule(match="*embed_tokens", weights="fp16")])
     assert "tied" in refused(converted, recipe=tied)
     vector = Recipe(default=Weights(weights="fp16"), rules=[Rule(match="*norm*", weights="int8")])

@@ -285,6 +285,12 @@ def arithmetic() -> None:
         sizes._LARGEST_HEADER = real
     norm = next(tensor for tensor in sizes.tensors(worker) if tensor.name == "model.norm.weight")
     assert sizes.stored(norm, int8_norms) == 2 * 4096
+    # a head in float32 has float32 scales, beside those of an embedding that it is tied to
+    islands = ["logits"]
+    assert sizes.weights(worker, plain, islands) == {**parts, "head": parts["head"] + 2 * 32_000}
+    assert sizes.weights(worker, plain, ["softmax"]) == parts
+    tied = sizes.weights(qwen, plain)["embedding"]
+    assert sizes.weights(qwen, plain, islands)["embedding"] == tied + 4 * 32_000
 
 
 def nine() -> Architecture:
