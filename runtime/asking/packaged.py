@@ -30,7 +30,13 @@ def predicted(asked: Asked) -> CoreMLRunner:
     path, contract = folder / f"{asked.params.variant}.mlpackage", load_contract(folder)
     functions = {
         name: Predictor(
-            coreml, path, name, asked.params.compute_units, dtypes={value.name: value.dtype for value in one.inputs}
+            coreml,
+            path,
+            name,
+            asked.params.compute_units,
+            dtypes={value.name: value.dtype for value in one.inputs},
+            states=[value.name for value in one.states or ()],
+            watched=False,
         )
         for name, one in contract.functions.items()
     }

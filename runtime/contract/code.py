@@ -56,6 +56,7 @@ MIL = (
     "runtime.mil.findings",
     "runtime.mil.interpreter",
     "runtime.mil.inventory",
+    "runtime.mil.kept",
     "runtime.mil.numerics",
     "runtime.mil.ops",
     "runtime.mil.package",

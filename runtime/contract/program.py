@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,11 @@ from runtime.contract import BrokenEvidence, Params
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
+#: kind of function → cache → the output that holds what is to be written into it
+WRITTEN: Mapping[str, Mapping[str, str]] = {
+    "prefill": {"key_cache": "keys", "value_cache": "values"},
+    "decode": {"key_cache": "new_key", "value_cache": "new_value"},
+}
 
 
 class Value(Params):
@@ -31,6 +36,9 @@ class Function(Params):
     length: int = Field(ge=1, description="Tokens per call: T of a prefill, 1 of a decode.")
     inputs: list[Value]
     outputs: list[Value]
+    states: list[Value] | None = Field(
+        default=None, description="Buffers that Core ML keeps between calls; absent where the host keeps them."
+    )
     parameters: dict[str, str] = Field(description="Graph input that holds a weight → the checkpoint's tensor name.")
     modules: dict[str, dict[str, list[str]]] = Field(
         description="Kind (rms_norm, layer_norm, residual, softmax, logits) → module path → graph nodes whose "
@@ -41,7 +49,11 @@ class Function(Params):
 class Cache(Params):
     layout: Literal["LHCD"] = "LHCD"
     keys: Literal["post_rope"] = "post_rope"
-    written_by: Literal["host"] = "host"
+    written_by: Literal["host", "graph"] = Field(
+        default="host",
+        description="host: the caches are inputs, and new keys and values outputs that the host copies into them. "
+        "graph: the caches are states, and every function writes its own.",
+    )
     layers: int = Field(ge=1)
     heads: int = Field(ge=1)
     head_dim: int = Field(ge=1)
@@ -109,6 +121,24 @@ class Contract(Params):
         """(function, length) of every prefill, shortest first."""
         found = [(name, item.length) for name, item in self.functions.items() if item.kind == "prefill"]
         return sorted(found, key=lambda pair: pair[1])
+
+
+def stateful(contract: Contract) -> Contract:
+    """The same functions with both caches in states that they write themselves: what `runtime.mil.stateful` makes."""
+    cache = contract.kv_cache
+    shape = [cache.layers, cache.heads, cache.context, cache.head_dim]
+    functions = {}
+    for name, function in contract.functions.items():
+        written = WRITTEN[function.kind]
+        functions[name] = function.model_copy(
+            update={
+                "inputs": [value for value in function.inputs if value.name not in written],
+                "outputs": [value for value in function.outputs if value.name not in written.values()],
+                "states": [Value(name=state, shape=shape, dtype="float16") for state in written],
+            }
+        )
+    kept = cache.model_copy(update={"written_by": "graph"})
+    return contract.model_copy(update={"functions": functions, "kv_cache": kept})
 
 
 def edges(lengths: Sequence[int], context: int, steps: int) -> dict[int, list[int]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from runtime.contract import Refusal
+from runtime.coreml import api
 from runtime.coreml.api import Array, CoreML
 from runtime.mil.findings import Findings
 from runtime.mil.interpreter import Result
@@ -23,8 +24,25 @@ class NotPredicted(Refusal):
         )
 
 
+class Buffers:
+    """What Core ML keeps of one text between calls."""
+
+    def __init__(self, made: api.State) -> None:
+        self.made = made
+
+    def __getitem__(self, name: str) -> Array:
+        """A copy of a buffer. Raises KeyError for one that is not there."""
+        try:
+            return np.array(self.made.read_state(name))
+        except Exception as error:  # coremltools raises whatever its native library does
+            raise KeyError(name) from error
+
+
 class Predictor:
-    """A function, loaded on units of computation. `states` are those that a call of it writes."""
+    """A function, loaded on units of computation. `states` are those that a call of it writes.
+
+    A state may be made by another function of the package: Core ML finds its buffers by their names.
+    """
 
     def __init__(
         self,
@@ -35,39 +53,54 @@ class Predictor:
         *,
         dtypes: Mapping[str, str],
         states: Sequence[str] = (),
+        watched: bool = True,
     ) -> None:
-        """`dtypes` are those of its inputs. Raises NotPredicted for what Core ML does not load."""
+        """`dtypes` are those of its inputs. With `watched` a run copies every state before and after it, to see that it
+        was written. Raises NotPredicted for what Core ML does not load."""
         self._at, self._dtypes, self._states = f"{function} on {units}", dict(dtypes), tuple(states)
-        #: what it was given last
+        self._watched = watched
+        #: what it was given last, and the state
         self.last: dict[str, Array] = {}
+        self._state: Buffers | None = None
         try:
             self.model = coreml.models(str(package), compute_units=coreml.units[units], function_name=function)
-            self._state = self.model.make_state() if self._states else None
         except Exception as error:  # coremltools raises Exception itself, and whatever its native library does
             raise NotPredicted(f"{self._at} was not loaded: {_said(error)}") from error
 
+    def make_state(self) -> Buffers | None:
+        """Zeroed buffers, None for a function without states. Raises NotPredicted."""
+        if not self._states:
+            return None
+        try:
+            return Buffers(self.model.make_state())
+        except Exception as error:  # as above
+            raise NotPredicted(f"{self._at} made no state: {_said(error)}") from error
+
     def call(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        """One prediction and nothing besides: what is timed. Raises NotPredicted."""
+        """One prediction and nothing besides, in the state of the last run: what is timed. Raises NotPredicted."""
         try:
             if self._state is None:
                 return self.model.predict(dict(inputs))
-            return self.model.predict(dict(inputs), self._state)
+            return self.model.predict(dict(inputs), self._state.made)
         except Exception as error:  # as above
             raise NotPredicted(f"{self._at} was not predicted: {_said(error)}") from error
 
-    def run(self, inputs: Mapping[str, Array]) -> Result:
-        """Outputs by name, floats as float32; a state that the call should write and does not is no prediction."""
+    def run(self, inputs: Mapping[str, Array], /, *, state: Buffers | None = None) -> Result:
+        """Outputs by name, floats as float32, in a state (default: its own); a state that the call should write and
+        does not is no prediction."""
         self.last = {name: np.asarray(value).astype(self._dtypes[name]) for name, value in inputs.items()}
-        before = self.state()
+        self._state = state or self._state or self.make_state()
+        before = self.state() if self._watched else {}
         found = self.call(self.last)
-        for name, value in self.state().items():
-            if np.array_equal(value, before[name]):
+        after = self.state() if self._watched else {}
+        for name, value in before.items():
+            if np.array_equal(value, after[name]):
                 raise NotPredicted(f"{self._at} left its state `{name}` as it was before the call that writes it")
         return Result({name: _floats(value) for name, value in found.items()}, Findings())
 
     def state(self) -> dict[str, Array]:
-        """Copies of the states that a call writes."""
-        return {} if self._state is None else {name: np.array(self._state.read_state(name)) for name in self._states}
+        """Copies of the states that a call writes, as the last run left them."""
+        return {} if self._state is None else {name: self._state[name] for name in self._states}
 
 
 def _floats(value: Any) -> Array:

@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import DynamicCache, PreTrainedModel
 
-from runtime.contract import BrokenEvidence, Refusal, Unavailable, delivery
+from runtime.contract import Refusal, Unavailable, delivery
 from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
 from runtime.mil import interpreter, package
+from runtime.mil.kept import Kept
 from runtime.models import admission, build
 
 Logits: TypeAlias = NDArray[np.float32]
@@ -111,14 +112,13 @@ def _last(out: Any) -> Logits:
 
 
 class PackageModel:
-    """A saved Core ML package, run by the MIL interpreter; keys and values are written by this host, as on a device."""
+    """A saved Core ML package, run by the MIL interpreter."""
 
     def __init__(self, opened: package.Package, contract: Contract | delivery.Contract) -> None:
         self.name, self.contract = "mil", contract
         self.width, self.context = contract.vocab_size, contract.kv_cache.context
         self._functions = {name: interpreter.Interpreter(opened, name, check=False) for name in contract.functions}
         self._prefills = contract.prefills()
-        self._decode = next(name for name, item in contract.functions.items() if item.kind == "decode")
 
     def begin(self, ids: Sequence[int]) -> tuple[Place, Logits]:
         """The shortest prefill that holds the prompt reads it; of a longer one the longest reads the beginning, and
@@ -126,61 +126,23 @@ class PackageModel:
         _fits(self, ids)
         name, length = next((pair for pair in self._prefills if pair[1] >= len(ids)), self._prefills[-1])
         first = list(ids[:length])
-        tokens, mask = np.full((1, length), self.contract.special["pad"].id, np.int32), np.zeros((1, length), np.int32)
-        tokens[0, : len(first)], mask[0, : len(first)] = first, 1
-        out = self.run(name, {"input_ids": tokens, "attention_mask": mask})
-        place = _Slots(self, self._decode)
-        place.fill(out["keys"], out["values"], len(first))
-        logits_V: Logits = out["logits"][0, len(first) - 1].astype(np.float32)
+        # a cache that this host keeps is float16, as on a device
+        text = Kept(self._functions, self.contract, np.float16)
+        logits_V: Logits = text.begin(name, first).outputs["logits"][0, len(first) - 1].astype(np.float32)
+        place = _Read(text)
         for token in ids[length:]:
             logits_V = place.step(token)
         return place, logits_V
 
-    def run(self, function: str, values: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """One call of a function. Raises BrokenEvidence when the package does not take or give what its contract
-        says."""
-        declared = self.contract.functions[function]
-        try:
-            given = {item.name: values[item.name].astype(item.dtype) for item in declared.inputs}
-            out = dict(self._functions[function].run(given).outputs)
-            wrong = [item.name for item in declared.outputs if out[item.name].shape != tuple(item.shape)]
-        except KeyError as missing:
-            wrong = [str(missing.args[0])]
-        if wrong:
-            raise BrokenEvidence(
-                f"`{function}` has no {', '.join(wrong)} as its contract says", subject="contract.json"
-            )
-        return out
 
+class _Read:
+    """A text, as far as the package has read it."""
 
-class _Slots:
-    """The cache of one text as the host keeps it, float16."""
-
-    def __init__(self, model: PackageModel, decode: str) -> None:
-        cache = model.contract.kv_cache
-        shape_LHCD = (cache.layers, cache.heads, cache.context, cache.head_dim)
-        self._model, self._decode, self._used = model, decode, 0
-        self._keys_LHCD, self._values_LHCD = np.zeros(shape_LHCD, np.float16), np.zeros(shape_LHCD, np.float16)
-
-    def fill(self, keys_LHTD: NDArray[Any], values_LHTD: NDArray[Any], used: int) -> None:
-        self._keys_LHCD[:, :, :used] = keys_LHTD[:, :, :used]
-        self._values_LHCD[:, :, :used] = values_LHTD[:, :, :used]
-        self._used = used
+    def __init__(self, text: Kept) -> None:
+        self._text = text
 
     def step(self, token: int) -> Logits:
-        out = self._model.run(
-            self._decode,
-            {
-                "input_ids": np.array([[token]]),
-                "position": np.array([self._used]),
-                "key_cache": self._keys_LHCD,
-                "value_cache": self._values_LHCD,
-            },
-        )
-        self._keys_LHCD[:, :, self._used] = out["new_key"][:, :, 0]
-        self._values_LHCD[:, :, self._used] = out["new_value"][:, :, 0]
-        self._used += 1
-        found: Logits = out["logits"][0, 0].astype(np.float32)
+        found: Logits = self._text.step(token).outputs["logits"][0, 0].astype(np.float32)
         return found
 
 

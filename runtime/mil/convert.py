@@ -28,7 +28,7 @@ from runtime.contract import report as facts
 from runtime.contract.families import NAMES
 from runtime.contract.recipe import BITS, SIZED, Weights
 from runtime.machine import durable
-from runtime.mil import normalise
+from runtime.mil import normalise, stateful
 from runtime.mil.islands import ISLANDS, check_forms, island_names, replace, stem, store_narrow, widened
 from runtime.mil.quantize import Float, Form, Quantized, Sparse, matches, quantize, wanted
 from runtime.mil.quiet import quiet
@@ -37,13 +37,15 @@ from runtime.steps.convert import ConvertParams
 DEPLOYMENTS = ("iOS18",)
 STRATEGIES = ("multifunction",)
 #: what these passes do would hide a tensor from the recipe's readback (merge equal ones, drop a norm weight of ones),
-#: or put casts around ids that are never negative
+#: put casts around ids that are never negative, or write every state anew by an op that is named by a count of all
+#: such ops of the process (states are written in place already)
 REMOVED_PASSES = frozenset(
     {
         "common::noop_elimination",
         "common::const_deduplication",
         "common::add_int16_cast",
         "common::guard_negative_gather_indices",
+        "common::canonicalize_inplace_pattern",
     }
 )
 #: the pass that makes a program float16; everything before it is common to all variants
@@ -266,7 +268,8 @@ def weights_of(program: ExportedProgram) -> dict[str, Float]:
 
 
 def _packaged(contract: contracts.Contract, params: ConvertParams, toolchain: dict[str, str]) -> contracts.Contract:
-    """The program's contract with the types the package has: every float input and output is float16."""
+    """The program's contract with the types the package has: every float input and output is float16; and with the
+    cache where the package has it."""
 
     def narrowed(values: list[contracts.Value]) -> list[contracts.Value]:
         return [v.model_copy(update={"dtype": "float16"}) if v.dtype == "float32" else v for v in values]
@@ -282,7 +285,8 @@ def _packaged(contract: contracts.Contract, params: ConvertParams, toolchain: di
         recipe_sha256=facts.hex_of(digest.of_value(params.recipe.model_dump(mode="json"), "kc.recipe.v1")),
         toolchain=toolchain,
     )
-    return contract.model_copy(update={"stage": "package", "functions": functions, "package": made})
+    packaged = contract.model_copy(update={"stage": "package", "functions": functions, "package": made})
+    return contracts.stateful(packaged) if params.cache == "state" else packaged
 
 
 def _report(
@@ -305,6 +309,7 @@ def _report(
                 "operations": facts.measured(operations[name], "operation"),
                 "inputs": [value.model_dump() for value in function.inputs],
                 "outputs": [value.model_dump() for value in function.outputs],
+                **({"states": [value.model_dump() for value in function.states]} if function.states else {}),
             }
             for name, function in contract.functions.items()
         ],
@@ -338,6 +343,8 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
         with quiet():
             exported = torch.export.load(takes["program"] / f"{name}.pt2")
             programs[name] = converted(exported, function)
+            if params.cache == "state":
+                stateful.keep(programs[name], function, contract.kv_cache)
         weights = weights or weights_of(exported)
     ctx.progress(len(programs), len(programs) + 1, "saving")
     default, folder, sizes = contract.prefills()[0][0], ctx.out("package"), {}

@@ -18,8 +18,9 @@ from runtime.contract import BrokenEvidence
 from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.mil.findings import Findings
+from runtime.mil.kept import Contract, misshapen
 from runtime.mil.lazy import LazyTensors
-from runtime.mil.loop import Contract, Host, misshapen
+from runtime.mil.loop import Host
 from runtime.mil.parity import CACHE, Real, Tally
 
 Array: TypeAlias = NDArray[Any]

@@ -1,93 +1,55 @@
-"""Prefill and decode functions → the token loop a device's host would run. Numpy only.
-
-The host owns the cache: it copies a prompt's keys and values into it and writes each new key and value at its position.
-"""
+"""Prefill and decode functions → the token loop a device's host would run. Numpy only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.contract import BrokenEvidence, Refusal
+from runtime.contract import Refusal
 from runtime.contract import program as contracts
 from runtime.mil.findings import Findings
 from runtime.mil.interpreter import Interpreter, Result
+from runtime.mil.kept import Array, Contract, Kept, Runs
 from runtime.mil.numerics import Mode
 from runtime.mil.package import Package
 
 Real: TypeAlias = NDArray[np.float32]
-Array: TypeAlias = NDArray[Any]
-
-
-class Declared(Protocol):
-    """One function, as a contract declares it."""
-
-    @property
-    def length(self) -> int: ...
-    @property
-    def outputs(self) -> Sequence[contracts.Value]: ...
-
-
-class Contract(Protocol):
-    """What of a package's or a delivery's contract a host needs."""
-
-    @property
-    def functions(self) -> Mapping[str, Declared]: ...
-    @property
-    def kv_cache(self) -> contracts.Cache: ...
-    @property
-    def special(self) -> Mapping[str, contracts.Special]: ...
-    def prefills(self) -> list[tuple[str, int]]: ...
 
 
 @dataclass
 class Trace:
     """What a decode gave: `first`, the prefill of its prompt; `tokens` chosen (one more than steps), `logits_NV` after
-    the prompt and after each step, the cache as the host wrote it, and what each checked run of `decode` found."""
+    the prompt and after each step, what each checked run of `decode` found, and the cache after all of it."""
 
     first: Result
     tokens: list[int]
     logits: list[Real]
-    keys: Real
-    values: Real
+    keys: Array
+    values: Array
     findings: list[Findings] = field(default_factory=list)
 
 
-def misshapen(outputs: Mapping[str, Real], declared: Declared) -> set[str]:
-    """Outputs that are missing or do not have the contract's shape."""
-    return {v.name for v in declared.outputs if v.name not in outputs or outputs[v.name].shape != tuple(v.shape)}
-
-
-class Runs(Protocol):
-    """One function, however it is executed."""
-
-    def run(self, inputs: Mapping[str, Array], /) -> Result:
-        """Its outputs by name, floats as float32."""
-
-
 class Host:
-    """The functions of one contract, whoever executes them, called as a device's host would."""
+    """The functions of one contract, whoever executes them, called as a device's host would. What this host keeps is
+    float32: a program that is run unrounded must not be rounded by its cache."""
 
     def __init__(self, functions: Mapping[str, Runs], contract: Contract) -> None:
         self.runs, self.contract = functions, contract
 
     def prefill(self, name: str, ids: Sequence[int]) -> Result:
-        """Run one prefill function on real tokens, padded on the right. Raises Refusal when they do not fit."""
+        """Run one prefill function on real tokens, padded on the right: its outputs, with `keys` and `values` of all
+        its tokens wherever it left them. Raises Refusal when the tokens do not fit."""
+        kept = Kept(self.runs, self.contract, np.float32)
+        result = kept.read(name, ids)
+        if self.contract.kv_cache.written_by == "host":
+            return result
         length = self.contract.functions[name].length
-        if not 0 < len(ids) <= length:
-            raise Refusal(f"{len(ids)} tokens do not fit {name}", action="choose a longer prefill")
-        free = length - len(ids)
-        pad = self.contract.special["pad"].id
-        return self.runs[name].run(
-            {
-                "input_ids": np.array([[*ids, *[pad] * free]], dtype=np.int32),
-                "attention_mask": np.array([[1.0] * len(ids) + [0.0] * free], dtype=np.float32),
-            }
-        )
+        written = {"keys": kept.keys_LHCD[:, :, :length], "values": kept.values_LHCD[:, :, :length]}
+        return Result(result.outputs | written, result.findings)
 
     def shortest(self, tokens: int) -> str:
         """The shortest prefill function that holds so many tokens. Raises Refusal when none does."""
@@ -100,36 +62,18 @@ class Host:
         self, prompt: Sequence[int], steps: int, forced: Sequence[int] | None = None, *, start: str = ""
     ) -> Trace:
         """Prefill the prompt in function `start` (default: the shortest that holds it), then `steps` cached steps:
-        reading `forced` tokens, or its own arg max when None."""
-        cache = self.contract.kv_cache
-        first = self.prefill(start or self.shortest(len(prompt)), prompt)
-        shape = (cache.layers, cache.heads, cache.context, cache.head_dim)
-        keys, values = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
-        at = len(prompt)
-        keys[:, :, :at], values[:, :, :at] = first.outputs["keys"][:, :, :at], first.outputs["values"][:, :, :at]
-        logits = first.outputs["logits"][0, at - 1]
-        trace = Trace(first, [int(logits.argmax())], [logits], keys, values)
+        reading `forced` tokens, or its own arg max when None. Raises BrokenEvidence for outputs or states that are not
+        those of the contract."""
+        kept = Kept(self.runs, self.contract, np.float32)
+        first = kept.begin(start or self.shortest(len(prompt)), prompt)
+        logits = first.outputs["logits"][0, len(prompt) - 1]
+        tokens, seen, found = [int(logits.argmax())], [logits], []
         for step in range(steps):
-            token = trace.tokens[-1] if forced is None else forced[step]
-            result = self.runs["decode"].run(
-                {
-                    "input_ids": np.array([[token]], dtype=np.int32),
-                    "position": np.array([at + step], dtype=np.int32),
-                    "key_cache": keys,
-                    "value_cache": values,
-                }
-            )
-            wrong = misshapen(result.outputs, self.contract.functions["decode"])
-            if wrong:
-                raise BrokenEvidence(
-                    f"{', '.join(sorted(wrong))} of decode have not the contract's shape", subject="contract.json"
-                )
-            keys[:, :, at + step] = result.outputs["new_key"][:, :, 0]
-            values[:, :, at + step] = result.outputs["new_value"][:, :, 0]
-            trace.logits.append(result.outputs["logits"][0, 0])
-            trace.tokens.append(int(trace.logits[-1].argmax()))
-            trace.findings.append(result.findings)
-        return trace
+            result = kept.step(tokens[-1] if forced is None else forced[step])
+            seen.append(result.outputs["logits"][0, 0])
+            tokens.append(int(seen[-1].argmax()))
+            found.append(result.findings)
+        return Trace(first, tokens, seen, kept.keys_LHCD, kept.values_LHCD, found)
 
 
 class Loop(Host):

@@ -22,7 +22,8 @@ from runtime.mil import package as packages
 from runtime.mil.findings import Findings
 from runtime.mil.golden import Index, Tensors, coverage, goldens_of
 from runtime.mil.interpreter import Result
-from runtime.mil.loop import Array, Host, Loop, misshapen
+from runtime.mil.kept import Array, misshapen
+from runtime.mil.loop import Host, Loop
 from runtime.mil.parity import CACHE, Tally
 from runtime.steps.verify_onnx import VerifyOnnxParams
 
@@ -59,7 +60,11 @@ class _Session:
         self.path, self.function, self.threads = path, function, threads
         self._opened: onnxruntime.InferenceSession | None = None
 
-    def run(self, inputs: Mapping[str, Array], /) -> Result:
+    def make_state(self) -> dict[str, Array]:
+        """ONNX has no states."""
+        return {}
+
+    def run(self, inputs: Mapping[str, Array], /, *, state: Any = None) -> Result:
         """Raises BrokenEvidence for a file that onnxruntime refuses."""
         names = [value.name for value in self.function.outputs]
         try:

@@ -17,6 +17,7 @@ from runtime.contract import program as contracts
 from runtime.contract.recipe import BITS, SCALED, Recipe, Weights
 from runtime.mil.description import shape_text
 from runtime.mil.islands import stem
+from runtime.mil.ops.state import STATE_OPS
 from runtime.mil.package import Package, StoredWeight
 from runtime.mil.program import Function, Literal, Operation
 from runtime.mil.quantize import QMAX, nearest, spread, wanted
@@ -325,7 +326,8 @@ def _head(function: str, program: Function) -> Iterator[Finding]:
 
 
 def interface(package: Package, contract: contracts.Contract) -> list[Finding]:
-    """Inputs and outputs of each function, as program and as description, against the contract."""
+    """Inputs, states and outputs of each function, as program and as description, against the contract; a state that
+    nothing is written to is found, too."""
     findings = []
     for name, declared in contract.functions.items():
         function = package.functions.get(name)
@@ -333,7 +335,7 @@ def interface(package: Package, contract: contracts.Contract) -> list[Finding]:
             findings.append(Finding("missing", name, name, "the package has no such function"))
             continue
         contracted, held = (
-            (*declared.inputs, *declared.outputs),
+            (*declared.inputs, *(declared.states or ()), *declared.outputs),
             (*function.inputs, *function.states, *function.outputs),
         )
         wanted_values = {(v.name, shape_text(v.shape), v.dtype) for v in contracted}
@@ -343,4 +345,23 @@ def interface(package: Package, contract: contracts.Contract) -> list[Finding]:
             for value in sorted(wanted_values ^ values, key=str):
                 side = "contract" if value in wanted_values else source
                 findings.append(Finding("interface", name, value[0], f"{value[1]} {value[2]} only in the {side}"))
+        findings += _states(function, declared.states or ())
     return findings
+
+
+def _states(function: Function, declared: Sequence[contracts.Value]) -> Iterator[Finding]:
+    """A state is a state in the program, and something is written to it: that it is the right thing, numbers say."""
+    states = {feature.name for feature in function.states}
+    contracted = {value.name for value in declared}
+    for name in sorted(states ^ contracted):
+        side = "contract" if name in contracted else "program"
+        yield Finding("interface", function.name, name, f"is a state only in the {side}")
+    written = {_written(operation) for operation in function.operations if operation.type in STATE_OPS}
+    for name in sorted((states & contracted) - written):
+        yield Finding("interface", function.name, name, "is a state that nothing is written to")
+
+
+def _written(operation: Operation) -> str:
+    """The state that a state op writes, "" for one that only reads."""
+    form = STATE_OPS[operation.type]
+    return str(operation.inputs[form.state][0]) if form.data else ""

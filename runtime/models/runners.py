@@ -21,6 +21,7 @@ from runtime.contract.conversation import Prompt, Reply
 from runtime.contract.program import Contract
 from runtime.contract.program import load as load_contract
 from runtime.mil import interpreter, package
+from runtime.mil.kept import Kept, Runs
 from runtime.mil.numerics import Mode
 from runtime.models import admission, build, device, scoring
 from runtime.models.tokenizer import Encoded, Tokenizer
@@ -30,7 +31,6 @@ BATCH_TOKENS, BATCH_LOGITS = 8192, 1 << 24
 GENERATED_TOGETHER = 64
 
 Told = Callable[[int, int, str], None]
-Arrays = dict[str, npt.NDArray[np.generic]]
 
 
 def _silent(done: int, total: int, note: str) -> None:
@@ -241,7 +241,7 @@ def _score(logits_SV: Tensor, reply: Sequence[int]) -> TokenScore:
 
 
 class CoreMLRunner:
-    """A saved Core ML package, executed by the MIL interpreter (or by Core ML); this host writes keys and values."""
+    """A saved Core ML package, executed by the MIL interpreter (or by Core ML)."""
 
     def __init__(
         self,
@@ -252,33 +252,29 @@ class CoreMLRunner:
         *,
         mode: Mode = "fp16_round",
         told: Told = _silent,
-        functions: Mapping[str, Any] | None = None,
+        functions: Mapping[str, Runs] | None = None,
     ) -> None:
-        """`functions` run the package otherwise: each has the interpreter's `run`."""
+        """`functions` run the package otherwise than the interpreter does."""
         self.name, self._contract, self._tokenizer, self._told = name, contract, tokenizer, told
         if contract.vocab_size != tokenizer.vocab_size:
             raise Refusal(
                 f"the package was made for {contract.vocab_size} tokens, the tokenizer has {tokenizer.vocab_size}",
                 action="use the tokenizer of the package",
             )
-        self._functions = functions or {
+        self._functions: Mapping[str, Runs] = functions or {
             function: interpreter.Interpreter(opened, function, mode=mode, check=False)
             for function in contract.functions
         }
-        self._decode = next(function for function, item in contract.functions.items() if item.kind == "decode")
 
-    def _run(self, function: str, values: Arrays) -> Arrays:
-        declared = self._contract.functions[function].inputs
-        return dict(self._functions[function].run({i.name: values[i.name].astype(i.dtype) for i in declared}).outputs)
+    def _text(self) -> Kept:
+        """A text of which nothing was read; a cache that this host keeps is float16, as on a device."""
+        return Kept(self._functions, self._contract, np.float16)
 
-    def _prefill(self, ids: Sequence[int]) -> Arrays:
-        """Outputs of the shortest prefill that holds `ids`. Raises Refusal when none does."""
+    def _shortest(self, ids: Sequence[int]) -> str:
+        """The shortest prefill that holds `ids`. Raises Refusal when none does."""
         for function, length in self._contract.prefills():
             if len(ids) <= length:
-                padded = np.full((1, length), self._tokenizer.pad_id, np.int32)
-                mask = np.zeros((1, length), np.int32)
-                padded[0, : len(ids)], mask[0, : len(ids)] = ids, 1
-                return self._run(function, {"input_ids": padded, "attention_mask": mask})
+                return function
         longest = max((length for _, length in self._contract.prefills()), default=0)
         raise Refusal(
             f"a sequence of {len(ids)} tokens is longer than the longest prefill of the package, {longest}",
@@ -290,7 +286,8 @@ class CoreMLRunner:
         found = []
         for pair in pairs:
             encoded = self._tokenizer.encode_pair(*pair)
-            logits_TV = self._prefill(encoded.ids)["logits"][0].astype(np.float32)
+            read = self._text().read(self._shortest(encoded.ids), encoded.ids)
+            logits_TV = read.outputs["logits"][0].astype(np.float32)
             found.append(_of_pair(torch.from_numpy(logits_TV), encoded))
             self._told(len(found), len(pairs), f"{self.name} scores")
         return found
@@ -337,26 +334,12 @@ class CoreMLRunner:
         return new
 
     def reading(self, ids: Sequence[int]) -> Generator[npt.NDArray[Any], int, None]:
-        """The logits_V after a prompt, and after each token sent. The cache is float16, and this host's."""
-        cache = self._contract.kv_cache
-        shape_LHCD = (cache.layers, cache.heads, cache.context, cache.head_dim)
-        key_LHCD, value_LHCD = np.zeros(shape_LHCD, np.float16), np.zeros(shape_LHCD, np.float16)
-        out, used = self._prefill(ids), len(ids)
-        key_LHCD[:, :, :used], value_LHCD[:, :, :used] = out["keys"][:, :, :used], out["values"][:, :, :used]
-        token = yield out["logits"][0, used - 1]
+        """The logits_V after a prompt, and after each token sent."""
+        text = self._text()
+        begun = text.begin(self._shortest(ids), ids)
+        token = yield begun.outputs["logits"][0, len(ids) - 1]
         while True:
-            out = self._run(
-                self._decode,
-                {
-                    "input_ids": np.array([[token]]),
-                    "position": np.array([used]),
-                    "key_cache": key_LHCD,
-                    "value_cache": value_LHCD,
-                },
-            )
-            key_LHCD[:, :, used], value_LHCD[:, :, used] = out["new_key"][:, :, 0], out["new_value"][:, :, 0]
-            used += 1
-            token = yield out["logits"][0, 0]
+            token = yield text.step(token).outputs["logits"][0, 0]
 
 
 def checkpoint(name: str, folder: Path, tokenizer: Tokenizer, told: Told = _silent, *, on: str = "cpu") -> HFRunner:

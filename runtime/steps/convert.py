@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Step
 from runtime.contract.recipe import Recipe
@@ -19,6 +22,8 @@ class ConvertParams(Params):
     recipe: Recipe
     #: kinds of module whose arithmetic stays float32 (`runtime.mil.islands`)
     islands: list[str]
+    #: "outputs": the host keeps keys and values; "state": Core ML does, and every function writes its own
+    cache: Literal["outputs", "state"] = Field(default="outputs", exclude_if=lambda kept: kept == "outputs")
 
 
 def run(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> None:
@@ -40,6 +45,7 @@ STEP = Step(
     code=(
         "runtime.mil.convert",
         "runtime.mil.islands",
+        "runtime.mil.stateful",
         "runtime.mil.quantize",
         "runtime.mil.kmeans",
         "runtime.mil.normalise",

@@ -50,3 +50,19 @@ def make(
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Converted:
     return make(tmp_path_factory.mktemp("converted"))
+
+
+def converted_again(program: Path, root: Path, params: ConvertParams) -> Stage:
+    """The program converted below `root`, by other parameters."""
+    stage = Stage(root, {"program": program})
+    convert({"program": program}, params, stage)
+    return stage
+
+
+@pytest.fixture(scope="session")
+def stateful(converted: Converted, tmp_path_factory: pytest.TempPathFactory) -> Converted:
+    """The same program with its cache in states."""
+    params = CONVERT.model_copy(update={"cache": "state"})
+    stage = converted_again(converted.program, tmp_path_factory.mktemp("stateful"), params)
+    made = {port: stage.root / port for port in ("package", "float32")}
+    return Converted({**converted.takes, **made}, converted.program, stage)
