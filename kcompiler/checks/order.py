@@ -25,6 +25,7 @@ PRECONDITIONS: Mapping[str, tuple[str, ...]] = {
     "train": ("tokenizer", "reach"),
     "record_signals": ("tokenizer",),
     "cut_student": ("tokenizer",),
+    "migrate_student": ("tokenizer",),
     "restrict_teacher": ("tokenizer",),
     "round_teacher": ("tokenizer",),
     "export": ("tokenizer", "probe"),
@@ -35,8 +36,8 @@ PRECONDITIONS: Mapping[str, tuple[str, ...]] = {
 }
 #: ids that lowering gives; `train-…` and `evaluate-…` are its own as well
 OWN = (
-    "data", "tokenizer", "teacher", "teacher-restricted", "teacher-rounded", "student", "reach", "probe", "export",
-    "convert", "verify",
+    "data", "tokenizer", "teacher", "teacher-restricted", "teacher-rounded", "student", "student-original", "reach",
+    "probe", "export", "convert", "verify",
 )  # fmt: skip
 _OWN_PREFIXES = ("train-", "evaluate-", "fetch-", "read-")
 

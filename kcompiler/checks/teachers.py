@@ -277,7 +277,7 @@ def _start(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             label="there is none to take",
             help="name the weights in student.checkpoint, or write `source: train`",
         )
-    if spec.tokenizer.source == "student" or spec.student.checkpoint is None:
+    if spec.tokenizer.source == "student" or spec.student.checkpoint is None or spec.student.migrate is not None:
         return
     taken = spec.tokenizer.source == "teacher" and of_teacher(spec) is not None
     different = apart(spec, world) if taken else ["a new one"]
@@ -287,7 +287,9 @@ def _start(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
             "/tokenizer/source",
             "the student's weights were trained on their own tokenizer",
             label=f"`{spec.tokenizer.source}` gives its ids another meaning",
-            help="write `source: student`" + (f", and {IN_TEXT}" if of_teacher(spec) is not None else ""),
+            help="write `source: student`"
+            + (f", and {IN_TEXT}" if of_teacher(spec) is not None else "")
+            + "; or `student.migrate`, which gives these weights the ids of the spec's tokenizer",
             notes=tuple(different[:SHOWN]) if taken else (),
             related=(tree.related("/student/checkpoint", "these weights", "key"),),
         )

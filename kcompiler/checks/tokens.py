@@ -171,6 +171,8 @@ def _width(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
         # a teacher of another tokenizer is told as such: no width would make them one
         if who == "teacher" and (_reduced(spec) or foreign(spec, world) is not None):
             continue
+        if who == "student" and spec.student.migrate is not None:
+            continue
         folder = folder_at(weights, world)
         width = folder.number("vocab_size") if folder else None
         if width is not None and width != spec.tokenizer.vocab_size:

@@ -11,9 +11,13 @@ from kcompiler.spec.data import FileSource
 from runtime import catalog
 from runtime.contract.cut import Cut, Parts
 from runtime.contract.hosted import Asking
+from runtime.contract.migration import Migration
 from runtime.contract.rounding import BITS
 from runtime.contract.splits import TEST
 from runtime.contract.weights import Weights
+
+#: the checkpoint as its authors made it, where what the student starts from is made of it
+MIGRATED = "student-original"
 
 
 class Models(Nodes):
@@ -87,7 +91,9 @@ class Models(Nodes):
             "import_teacher",
             {
                 "revision": f"file:{weights.revision}" if weights.packed else weights.revision,
-                "vocab_size": None if who == "teacher" and self._reduced() else self.spec.tokenizer.vocab_size,
+                "vocab_size": None
+                if who == MIGRATED or (who == "teacher" and self._reduced())
+                else self.spec.tokenizer.vocab_size,
                 "parameters": weights.stated,
                 "dtype": "bf16" if getattr(weights, "dtype", "") in BITS else getattr(weights, "dtype", "fp32"),
             },
@@ -99,12 +105,33 @@ class Models(Nodes):
         checkpoint, cut = self.spec.student.checkpoint, self.spec.student.cut
         if cut is not None:
             self._cut(cut)
-        if checkpoint is not None and self._is_teachers(checkpoint):
+        if checkpoint is None:
+            return
+        same, origin = self._is_teachers(checkpoint), "/student/checkpoint"
+        if same:
             self.folders["student"] = self.folders["teacher"]
-        elif checkpoint is not None:
-            origin = "/student/checkpoint"
+        else:
             self.folders["student"] = self.weights("student", checkpoint, checkpoint.license, origin)
-            self.load("student", checkpoint, self.folders["student"], origin)
+        who = "teacher" if same else MIGRATED if self.spec.student.migrate is not None else "student"
+        if not same:
+            self.load(who, checkpoint, self.folders["student"], origin)
+        if self.spec.student.migrate is not None:
+            self._migrate(self.spec.student.migrate, f"step:{who}#checkpoint")
+
+    def _migrate(self, migration: Migration, original: str) -> None:
+        """The checkpoint over the ids of the spec's tokenizer."""
+        self.add(
+            "student",
+            "migrate_student",
+            {**migration.model_dump(), "threads": self.spec.execution.threads},
+            {
+                "original": original,
+                "folder": self.folders["student"],
+                "tokenizer": "step:tokenizer#tokenizer",
+                "dataset": self._rows(),
+            },
+            origin="/student/migrate",
+        )
 
     def _cut(self, cut: Cut) -> None:
         """The student made of what is kept of the teacher, whose ids are reduced first."""
@@ -145,6 +172,8 @@ class Models(Nodes):
             takes["teacher"] = self.folders[tokenizer.source]
             own = self.folders[tokenizer.source]
             shared = next((who for who, folder in sorted(self.folders.items()) if folder != own), "")
+            # weights that are migrated mean other ids, until they are
+            shared = "" if self.spec.student.migrate is not None else shared
         if shared:
             takes["other"] = self.folders[shared]
         self.add(

@@ -100,7 +100,7 @@ class Nodes:
     def _start(self) -> str:
         """The weights that the student has before anything is trained."""
         checkpoint = self.spec.student.checkpoint
-        same = checkpoint is not None and self._is_teachers(checkpoint)
+        same = checkpoint is not None and self.spec.student.migrate is None and self._is_teachers(checkpoint)
         return "step:teacher#checkpoint" if same else "step:student#checkpoint"
 
     def _is_teachers(self, checkpoint: Weights) -> bool:

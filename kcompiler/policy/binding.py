@@ -31,6 +31,7 @@ _OTHER_MODEL = (
     "teacher.rounding",
     "teacher.signals",
     "student.cut",
+    "student.migration",
 )
 #: fingerprint → the port whose artifact it is the digest of
 _PORT = {"dataset": "dataset", "tokenizer": "tokenizer", "model": "checkpoint"}

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from kcompiler.spec.base import FORM, Section
 from runtime.contract.architecture import Architecture
 from runtime.contract.cut import Cut
+from runtime.contract.migration import Migration
 from runtime.contract.units import unit
 from runtime.contract.weights import FileWeights, FolderWeights, PackagedWeights
 
@@ -126,6 +127,10 @@ class Student(Section):
     )
     checkpoint: Checkpoint | None = Field(
         default=None, description="Weights to start from; the architecture must be theirs. Absent: random weights."
+    )
+    migrate: Migration | None = Field(
+        default=None,
+        description="Give embedding and head of the checkpoint, whose tokenizer is another, the ids of the spec's.",
     )
     cut: Cut | None = Field(
         default=None, description="Make the student of the teacher's own weights: which parts of them are kept."

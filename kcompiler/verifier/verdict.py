@@ -30,6 +30,7 @@ _OTHER_MODEL = (
     "teacher.rounding",
     "teacher.signals",
     "student.cut",
+    "student.migration",
 )
 _SHARED = ("dataset", "tool_registry", "tokenizer", "prompt_wrapper")
 _PORTS = (("dataset", "dataset"), ("tokenizer", "tokenizer"), ("model", "checkpoint"))

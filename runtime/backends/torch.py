@@ -11,6 +11,7 @@ BACKEND = Backend(
         "bootstrap": "runtime.train.bootstrap:bootstrap",
         "import_teacher": "runtime.models.importing:import_teacher",
         "cut_student": "runtime.models.students:cut_student",
+        "migrate_student": "runtime.models.migrating:migrate_student",
         "restrict_teacher": "runtime.models.restricting:restrict_teacher",
         "reach": "runtime.train.reach:reach",
         "record_signals": "runtime.train.recording:record_signals",

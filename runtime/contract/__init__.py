@@ -93,6 +93,8 @@ KINDS: Mapping[str, str] = {
     "chat_template.jinja; with `template: chat` chat.json (template, system message, generation prompt, stop tokens)",
     "answers": "answers.jsonl (one line per row of the training split that has a usable answer) and manifest.json",
     "checkpoint": "config.json, model.safetensors, training.json (what made it)",
+    "migration": "migration.json: both tokenizers by digest, where each new row comes from, which old ones are gone, "
+    "and texts as both cut them",
     "signals": "signals.json (what is stored, of which teacher, and the digest of each file), rows.safetensors (which "
     "tokens of which rows), shard-<number>.safetensors (what the teacher says at each), with form `hidden` "
     "head.safetensors",

@@ -59,7 +59,7 @@ def opened(backend: Backend) -> Bpe:
     ids: dict[str, int] = model["vocab"]
     added = {token["content"]: int(token["id"]) for token in whole["added_tokens"]}
     unknown = {text: ids[text] for text in [model.get("unk_token")] if text in ids}
-    spelled = {text: ids[text] for text in pre_tokenizers.ByteLevel.alphabet() if text in ids} if _levels(whole) else {}
+    spelled = {text: ids[text] for text in pre_tokenizers.ByteLevel.alphabet() if text in ids} if levels(whole) else {}
     if model.get("byte_fallback"):
         spelled |= {text: ids[text] for text in (f"<0x{byte:02X}>" for byte in range(256)) if text in ids}
     if not spelled:
@@ -69,14 +69,14 @@ def opened(backend: Backend) -> Bpe:
     return Bpe(whole, ids, merges, {**added, **unknown}, spelled)
 
 
-def _levels(rule: Any) -> bool:
+def levels(rule: Any) -> bool:
     """Whether a part of a tokenizer writes bytes as printable characters."""
     if isinstance(rule, list):
-        return any(map(_levels, rule))
+        return any(map(levels, rule))
     if not isinstance(rule, dict):
         return False
     return rule.get("type") == "ByteLevel" or any(
-        _levels(value) for key, value in rule.items() if key in ("pre_tokenizer", "pretokenizers", "decoder")
+        levels(value) for key, value in rule.items() if key in ("pre_tokenizer", "pretokenizers", "decoder")
     )
 
 

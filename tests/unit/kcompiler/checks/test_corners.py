@@ -323,6 +323,19 @@ def pair(vocabulary: Mapping[str, int], **config: Any) -> dict[str, str]:
     return {**FULL, "student/config.json": json.dumps(shape), "student/tokenizer.json": student}
 
 
+def migrating(change: Change) -> Change:
+    """A student that is migrated to the spec's tokenizer."""
+    return several(change, lambda data: data["student"].update(migrate={}))
+
+
+def typed(kind: str | None) -> dict[str, str]:
+    """The pair whose student has a tokenizer of this kind, over other ids than the teacher's."""
+    files = pair(SWAPPED)
+    made = json.loads(files["student/tokenizer.json"])
+    made["model"]["type"] = kind
+    return {**files, "student/tokenizer.json": json.dumps(made)}
+
+
 def letters(count: int, first: int = 3) -> dict[str, int]:
     return {f"t{number}": number for number in range(first, first + count)}
 
@@ -784,6 +797,12 @@ CLAIMS: dict[str, list[Claim]] = {
         Claim("ids that are reduced", reduced(300), files=brought(**SHAPE)),
         Claim("ids that a cut leaves", several(reduced(300), section("student", cut=HALF)), ("KC4302", "KC4303"),
               files=brought(**SHAPE)),
+        Claim("a student of other width than the teacher", kin("teacher"), ("KC4302",), ("the student answers with 480",),
+              files=pair(letters(477), vocab_size=480)),
+        Claim("one that is migrated", migrating(kin("teacher")), files=pair(letters(477), vocab_size=480)),
+        Claim("beside a teacher of other width than the tokenizer", several(migrating(kin("teacher")),
+              section("tokenizer", vocab_size=520)), ("KC4302",), ("the teacher answers with 512",),
+              files=pair(letters(477), vocab_size=480)),
         Claim("a tab of two letters", section("tokenizer", template="{prompt}\\t{response}"), ("KC4316",), ("a tab",)),
         Claim("a block with its line end", section("tokenizer", template="{prompt}{response}\n"), ("KC4301",), ("`|-`",)),
         Claim("control tokens added to one that is trained", section("tokenizer", added=["pad"]), ("KC4308",),
@@ -993,14 +1012,15 @@ CLAIMS: dict[str, list[Claim]] = {
               ("there is none to take",)),
         Claim("weights with another's tokenizer, over logits", several(lambda data: data["student"].update(
             checkpoint={"model": "weights", "revision": "sha256:" + "0" * 64, "license": "MIT"}), losses("kl")), ("KC4214",),
-              ("gives its ids another meaning", "write `source: student`\n")),
+              ("gives its ids another meaning", "write `source: student`; or `student.migrate`")),
         Claim("weights with another's tokenizer, over rows", several(lambda data: data["student"].update(
             checkpoint={"model": "weights", "revision": "sha256:" + "0" * 64, "license": "MIT"}), losses("ce_truth")),
-              ("KC4214",), ("write `source: student`\n",)),
+              ("KC4214",), ("write `source: student`; or",)),
         Claim("a student of the teacher's own tokenizer", kin("teacher"), files=pair(letters(509))),
         Claim("two ids exchanged, and the teacher's are taken", kin("teacher"), ("KC4214",),
               ("id 3 is `t3` in the teacher's and `t4` in the student's", "write `source: student`, and let this teacher answer"),
               files=pair(SWAPPED)),
+        Claim("two ids exchanged, and migrated", migrating(kin("teacher")), files=pair(SWAPPED)),
         Claim("weights that are not here to be compared", kin("teacher", "hf:a/b", "1" * 40), files=FULL),
         Claim("another epsilon", kin("teacher", rms_norm_eps=1e-6), ("KC4315",),
               ("1e-06 here, the checkpoint's config.json: 1e-05",), files=pair(letters(509))),
@@ -1269,6 +1289,34 @@ CLAIMS["placing"] = [
     Claim("eight bits and no loss that reads logits", several(rounded("int8"), losses("ce_truth")), ("KC4733",),
           ("no loss reads a teacher's logits",), files=shaped()),
     Claim("bfloat16, as it advises", several(rounded("bf16"), losses("ce_truth")), files=shaped()),
+]  # fmt: skip
+CLAIMS["migrations"] = [
+    Claim("weights whose ids are other texts", migrating(kin("teacher")), files=pair(SWAPPED)),
+    Claim("weights of a repository", migrating(kin("teacher", "hf:a/b", "1" * 40)), files=FULL),
+    Claim("weights that are not where they are said to be", migrating(kin("teacher", "elsewhere")), files=FULL),
+    Claim("no weights", migrating(local()), ("KC4354",), ("starts from no weights",), files=FULL),
+    Claim("the same ids, and the teacher's are taken", migrating(kin("teacher")), ("KC4354",),
+          ("its ids mean what the teacher's mean", "remove `migrate`"), files=pair(letters(509))),
+    Claim("the same ids, and their own are taken", migrating(kin("student")), ("KC4354",),
+          ("is the one of these weights",), files=pair(SWAPPED)),
+    Claim("the same ids, and a token more", several(migrating(kin("student")), section("tokenizer", added=["pad"])),
+          files=pair(letters(509))),
+    Claim("the same ids, and rows more", several(migrating(kin("student")), section("tokenizer", vocab_size=520)),
+          files=pair(letters(509))),
+    Claim("the same texts, and rows of a width that nobody says", migrating(kin("student")),
+          files=pair(letters(509), vocab_size=None)),
+    Claim("a tokenizer that is trained", several(migrating(kin("teacher")), section("tokenizer", source="train")),
+          files=pair(letters(509))),
+    Claim("a teacher of a repository", several(migrating(kin("teacher")), lambda data: data["teacher"].update(
+        model="hf:a/b", revision="1" * 40)), files=pair(letters(509))),
+    Claim("a teacher without a tokenizer", migrating(kin("teacher")),
+          files={name: text for name, text in pair(letters(509)).items() if name != "teacher/tokenizer.json"}),
+    Claim("weights without a tokenizer", migrating(kin("teacher")), ("KC4354",), ("is not known",),
+          files={name: text for name, text in pair(letters(509)).items() if name != "student/tokenizer.json"}),
+    Claim("a tokenizer without a vocabulary", migrating(kin("teacher")), ("KC4354",), ("is not known",), files=pair({})),
+    *(Claim(f"a tokenizer of kind {kind}", migrating(kin("teacher")), said, files=typed(kind))
+      for kind, said in (("BPE", ()), ("Unigram", ()), ("WordPiece", ("KC4354",)), ("WordLevel", ("KC4354",)))),
+    Claim("one of no kind, which is BPE", migrating(kin("teacher")), files=typed(None)),
 ]  # fmt: skip
 CLAIMS["drafting"] = [
     Claim("a worker with the same tokenizer", drafting(), files={"worker.yaml": WORKER}),

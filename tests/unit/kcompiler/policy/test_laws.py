@@ -221,7 +221,10 @@ GGUF = {
     },
 }
 FURTHER = {
-    **{kind: shipped(kind) for kind in ("student.cut", "teacher.answers", "teacher.restriction", "teacher.signals")},
+    **{
+        kind: shipped(kind)
+        for kind in ("student.cut", "student.migration", "teacher.answers", "teacher.restriction", "teacher.signals")
+    },
     "tokenizer.contract": shipped("tokenizer.contract"),
     "weights.gguf": GGUF,
 }
@@ -253,6 +256,9 @@ def test_an_impossible_number_is_no_evidence_though_it_only_informs(kind: str) -
     ("kind", "at", "value"),
     [
         ("student.cut", ("parts", 0, "kept"), 10**9),
+        ("student.migration", ("kept",), 10**9),
+        ("student.migration", ("dropped",), 0),
+        ("student.migration", ("new_by", "pieces"), 10**6),
         ("teacher.answers", ("faults", "empty"), 3),
         ("teacher.answers", ("rows",), 101),
         ("teacher.restriction", ("vocab_size",), 10**6),
