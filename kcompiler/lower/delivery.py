@@ -68,6 +68,26 @@ class Delivery(Nodes):
             },
             origin="/quantization",
         )
+        if asked.ledger:
+            kept = asked.tolerances
+            self.add(
+                "error-ledger",
+                "error_ledger",
+                {
+                    "float32": kept.float32,
+                    "float16": kept.float16,
+                    "quantized": kept.blocks,
+                    "threads": threads,
+                    **goldens,
+                },
+                {
+                    "package": "step:convert#package",
+                    "float32": "step:convert#float32",
+                    "goldens": "step:export#goldens",
+                    **model,
+                },
+                origin="/verification/ledger",
+            )
         if asked.onnx:
             self.add("onnx", "write_onnx", {}, {"program": "step:export#program"}, origin="/verification/onnx")
             self.add(

@@ -92,6 +92,16 @@ class Tolerances(Section):
         examples=[0.01],
         json_schema_extra=unit("nat"),
     )
+    blocks: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.5,
+        description="Mean relative L2, over positions, of what each block and the logits of the quantized package give "
+        "beside the float16 package's; asked where `verification.ledger` is. With less than eight bits or `sparse` in "
+        "the recipe 0.4.",
+        examples=[0.03],
+        json_schema_extra=unit("1"),
+    )
 
 
 def on_device(asked: Tolerances, precision: Precision) -> OnDevice:
@@ -115,6 +125,7 @@ COARSE_TOLERANCES: Mapping[str, float] = {
     "cosine": 0.98,
     "cache_cosine": 0.95,
     "kl": 0.1,
+    "blocks": 0.4,
 }
 #: what a recipe without one may not go beyond: (least, most)
 FINE_LIMITS: Mapping[str, tuple[float, float]] = {
@@ -124,6 +135,7 @@ FINE_LIMITS: Mapping[str, tuple[float, float]] = {
     "cosine": (0.999, 1),
     "cache_cosine": (0.999, 1),
     "kl": (0, 0.01),
+    "blocks": (0, 0.05),
 }
 
 
@@ -178,5 +190,11 @@ class Verification(Section):
         default=False,
         description="Also writes the exported program as ONNX files and lets onnxruntime run them: a third opinion "
         "that says of a difference whether the export or the conversion made it. Needs the extra `onnx`.",
+        examples=[True],
+    )
+    ledger: bool = Field(
+        default=False,
+        description="Also runs every block of the converted program in float32, of the float16 and of the quantized "
+        "package, and reports what each loses against the checkpoint, and quantization against float16.",
         examples=[True],
     )

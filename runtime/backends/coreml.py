@@ -8,6 +8,7 @@ BACKEND = Backend(
     operations={
         "ask": "runtime.asking.ask:ask",
         "convert": "runtime.mil.convert:convert",
+        "error_ledger": "runtime.models.error_ledger:measure",
         "verify": "runtime.mil.verify:verify",
     },
     requires={"coremltools": "9.0", "torch": "2.13.0", "safetensors": "0.8.0", "numpy": "2.4.6"},

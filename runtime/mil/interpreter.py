@@ -6,7 +6,7 @@ It says nothing about kernels, residency or latency of a device. Section 5 of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +73,7 @@ class Interpreter:
         Raises Refusal for inputs that are not what the function declares, BrokenEvidence when an op cannot take its
         operands.
         """
-        values, findings = self._execute(inputs, state, self.check if check is None else check, keep=False)
+        values, findings = self._execute(inputs, state, self.check if check is None else check)
         return Result({name: self._export(values, name, dtype) for name, _, dtype in self.function.outputs}, findings)
 
     def values(
@@ -81,16 +81,24 @@ class Interpreter:
     ) -> dict[str, Array]:
         """Named intermediate values of one run (all but texts when None), floats as float32. Runs on a copy of the
         state. Raises Refusal for a name the function does not define."""
+        return self.run_keeping(inputs, names, state=dict(self.state if state is None else state))[1]
+
+    def run_keeping(
+        self, inputs: Mapping[str, Array], names: Sequence[str] | None = None, *, state: State | None = None
+    ) -> tuple[Result, dict[str, Array]]:
+        """One run that checks nothing, as `run`, and its named intermediate values, as `values`."""
         types = self.function.types
         wanted = [name for name in self._compiled.slots if types[name].dtype != "string"] if names is None else names
         unknown = [name for name in wanted if name not in self._compiled.slots]
         if unknown:
             raise Refusal(f"function {self.function.name} defines no value {unknown[0]!r}")
-        found, _ = self._execute(inputs, dict(self.state if state is None else state), False, keep=True)
-        return {name: self._export(found, name, types[name].dtype) for name in wanted}
+        kept = frozenset(self._compiled.slots[name] for name in wanted)
+        found, findings = self._execute(inputs, state, False, keep=kept)
+        outputs = {name: self._export(found, name, dtype) for name, _, dtype in self.function.outputs}
+        return Result(outputs, findings), {name: self._export(found, name, types[name].dtype) for name in wanted}
 
     def _execute(
-        self, inputs: Mapping[str, Array], state: State | None, check: bool, *, keep: bool
+        self, inputs: Mapping[str, Array], state: State | None, check: bool, *, keep: Set[int] = frozenset()
     ) -> tuple[Values, Findings]:
         values = self._compiled.base.copy()
         watch = self._watch() if check else None
@@ -106,8 +114,8 @@ class Interpreter:
                         step.fast(values, buffers)
                     else:
                         self._watched(step, values, buffers, watch)
-                    if not keep:
-                        for slot in step.dead:
+                    for slot in step.dead:
+                        if slot not in keep:
                             values[slot] = None
             except MISFITS as error:
                 op_type, op_name = (step.op_type, step.op_name) if step else ("", "")

@@ -72,6 +72,13 @@ def stored_weights(function: Function, elements: Elements) -> list[StoredWeight]
     return found
 
 
+def read_per_token(weight: StoredWeight) -> int:
+    """Bytes of a constant that a decode reads for one token: one row of a table that is only looked up in, all of
+    everything else."""
+    looked_up = weight.shape and weight.consumers and all(one.op_type == "gather" for one in weight.consumers)
+    return -(-weight.bytes // weight.shape[0]) if looked_up else weight.bytes
+
+
 def _consumers(function: Function) -> dict[str, list[Consumer]]:
     found: dict[str, list[Consumer]] = {}
     for operation in walk(function.operations):

@@ -66,7 +66,7 @@ SPEC = {
     "training": {"stages": [{"name": "kd"}]},
     "shapes": {"prefill": [64, 128, 256]},
     "quantization": {"islands": ["rms_norm"]},
-    "verification": {"onnx": True, "tolerances": Tolerances().model_dump()},
+    "verification": {"ledger": True, "onnx": True, "tolerances": Tolerances().model_dump()},
     "evaluation": {
         "suites": [{"use": name} for name in (*SUITES, "language_model")],
         "baselines": ["ce_only", "random_init"],
