@@ -17,6 +17,7 @@ from kcompiler.facts.sizes import operations
 from runtime.contract import footprint
 from runtime.contract.architecture import Architecture
 from runtime.contract.placing import chunk_tokens
+from runtime.contract.recipe import FLOAT32
 from runtime.contract.splits import is_held_out
 
 #: prefill lengths that are offered; each is one function of the package
@@ -83,7 +84,7 @@ def _quantile(ranked: Sequence[int], share: float) -> int:
 def batch(student: Architecture, teacher: Architecture, longest: int, memory: int) -> tuple[int, bool, str]:
     """(rows of a step, whether activations are computed again, why) for a machine with so many bytes of memory."""
     room = int(memory * _SHARE)
-    state = sizes.training_state(student) + sizes.FLOAT32 * total(teacher)
+    state = sizes.training_state(student) + FLOAT32 * total(teacher)
 
     def needed(rows: int, again: bool) -> int:
         tokens = rows * longest
@@ -158,7 +159,7 @@ def suite(responses: Sequence[str]) -> tuple[str, Mapping[str, str], str]:
 
 def machines(student: Architecture, teacher: Architecture) -> tuple[str, str]:
     """(the smallest machine of the table that can hold training and student, why)."""
-    needed = sizes.training_state(student) + sizes.FLOAT32 * total(teacher)
+    needed = sizes.training_state(student) + FLOAT32 * total(teacher)
     known = [
         (machine.memory_bytes.value, name, machine)
         for name, machine in tables.hardware().profiles.items()

@@ -25,6 +25,7 @@ from kcompiler.spec.training import Stage
 from kcompiler.tables import Machine
 from runtime import catalog
 from runtime.contract import footprint
+from runtime.contract.recipe import FLOAT32
 from runtime.contract.rounding import BITS
 
 _MB = 10**6
@@ -309,14 +310,14 @@ def _teacher(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
 def _teachers(spec: Spec, world: World) -> Iterator[tuple[str, int, int, str]]:
     """(pointer, parameters, bytes each, why so many) of every teacher that a machine of ours would hold."""
     for where, architecture in teacher_architectures(spec):
-        yield where, total(architecture), 4 * sizes.FLOAT32, "trained here: weights, gradients and two moments"
+        yield where, total(architecture), 4 * FLOAT32, "trained here: weights, gradients and two moments"
     folder, weights = folder_of(spec, world), of_teacher(spec)
     if weights is None:
         return
     if folder is not None:
-        yield f"/teacher/{weights.key}", sizes.teacher_parameters(folder), sizes.FLOAT32, "float32"
+        yield f"/teacher/{weights.key}", sizes.teacher_parameters(folder), FLOAT32, "float32"
     elif weights.repository and weights.stated is not None:
-        yield "/teacher/model", weights.stated, sizes.FLOAT32, "float32, as declared"
+        yield "/teacher/model", weights.stated, FLOAT32, "float32, as declared"
 
 
 def _declared(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:

@@ -16,7 +16,7 @@ from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from kcompiler.spec.verification import FINE_LIMITS
 from runtime.contract.families import FAMILIES
-from runtime.contract.recipe import COARSE, SIZED
+from runtime.contract.recipe import COARSE, HEAD, SIZED
 
 
 def _plain(tensor: str) -> str:
@@ -141,7 +141,7 @@ def _islands(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
 
 
 def _sparse(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
-    if "logits" not in spec.quantization.islands or spec.quantization.of(sizes.HEAD).weights != "sparse":
+    if "logits" not in spec.quantization.islands or spec.quantization.of(HEAD).weights != "sparse":
         return
     yield tree.diagnostic(
         "KC4919",

@@ -31,6 +31,7 @@ VERBS = {
     "trials": ("trials", "Say how often tasks are right in all of k trials: pass^k."),
     "generate": ("generate", "Let the student write: a prompt or a chat, freely or by a schema."),
     "serve": ("serve", "Answer OpenAI's chat completions over HTTP with the student."),
+    "quantize": ("quantize", "Measure what fewer bits cost, part by part; suggest a recipe for a budget."),
     "mil": ("mil", "Look into a Core ML package and run it: `mil ops`, `run`, `check`, `lint`, `diff`, `bisect`."),
     "policy": ("policy", "Write policy packs: `policy new`, `test`, `lint`, `doc`, `diff`."),
     "waiver": ("waiving", "Exceptions with an end: `waiver new`, `approve`, `list`, `check`, `revoke`."),
@@ -95,7 +96,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run one verb and leave with its exit code; never a traceback for somebody's mistake."""
-    if sys.argv[1:2] not in (["data"], ["evaluate"], ["generate"], ["mil"], ["serve"], ["verify"]):
+    if sys.argv[1:2] not in (["data"], ["evaluate"], ["generate"], ["mil"], ["quantize"], ["serve"], ["verify"]):
         # every other verb ends before its garbage could matter, and on a large plan a collector that runs while a
         # million small objects are made costs a quarter more; `apply` switches it on when it begins to run steps
         gc.disable()

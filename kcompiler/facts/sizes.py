@@ -18,13 +18,12 @@ from kcompiler.facts.teacher import Folder, json_object
 from runtime.contract import footprint
 from runtime.contract.architecture import Architecture
 from runtime.contract.families import FAMILIES
-from runtime.contract.recipe import BITS, SCALED, Recipe
+from runtime.contract.recipe import FLOAT16, FLOAT32, HEAD, Recipe, scale_width
 from runtime.contract.strict_json import loads
 
-FLOAT16, FLOAT32 = 2, 4
 #: bytes of a number by the name a spec gives its type
 HELD = {"bf16": FLOAT16, "fp32": FLOAT32}
-EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
+EMBEDDING = "model.embed_tokens.weight"
 _TYPES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _HEADER_LENGTH, _LARGEST_HEADER = 8, 100 << 20
 
@@ -104,23 +103,9 @@ def _layer(a: Architecture) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def stored(tensor: Tensor, recipe: Recipe, islands: Collection[str] = ()) -> int:
-    """Bytes of one tensor in the package. Vectors stay float16; a tied tensor is stored once. A head that is computed
-    in float32 has float32 scales or palettes, beside those of the embedding that it is tied to."""
-    asked = recipe.of(tensor.name)
-    if asked.weights == "fp16" or len(tensor.shape) == 1:
-        return tensor.elements * FLOAT16
-    if asked.weights == "sparse":
-        # the mask has a bit for each
-        return -(-tensor.elements // 8) + FLOAT16 * asked.kept(tensor.elements)
-    bits = BITS[asked.weights]
-    # one stream of bits, its last byte filled up
-    data = -(-tensor.elements * bits // 8)
-    parts = {"per_tensor": 1, "per_channel": tensor.shape[0]}.get(asked.granularity, 0)
-    parts = parts or (tensor.elements // asked.block if asked.block else tensor.shape[0] // (asked.group or 1))
-    width = FLOAT16
-    if "logits" in islands and HEAD in (tensor.name, *tensor.aliases):
-        width = FLOAT32 if tensor.name == HEAD else FLOAT16 + FLOAT32
-    return data + width * parts * (1 if asked.weights in SCALED else 1 << bits)
+    """Bytes of one tensor in the package; a tied tensor is stored once."""
+    width = scale_width((tensor.name, *tensor.aliases), islands)
+    return recipe.of(tensor.name).stored_bytes(tensor.shape, width)
 
 
 def weights(a: Architecture, recipe: Recipe, islands: Collection[str] = ()) -> dict[str, int]:

@@ -18,10 +18,11 @@ from fractions import Fraction
 from typing import Any
 
 from kcompiler.facts.models import total
-from kcompiler.facts.sizes import EMBEDDING, FLOAT32, HEAD, operations, tensors, text
+from kcompiler.facts.sizes import EMBEDDING, operations, tensors, text
 from kcompiler.tables import Figure, Machine
 from runtime.contract.architecture import Architecture
 from runtime.contract.forecast import WORK
+from runtime.contract.recipe import FLOAT32, HEAD
 from runtime.contract.validation import Validation
 
 #: reads of weights, gradients, two moments; writes of weights and two moments

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
@@ -14,6 +14,10 @@ from runtime.contract.units import unit
 
 Stored = Literal["fp16", "int8", "int4", "lut1", "lut2", "lut3", "lut4", "lut6", "lut8", "sparse"]
 Granularity = Literal["per_channel", "per_tensor", "per_block", "per_grouped_channel"]
+#: bytes of a number
+FLOAT16, FLOAT32 = 2, 4
+#: the tensor that gives the logits
+HEAD = "lm_head.weight"
 #: bits of one stored element
 BITS: Mapping[str, int] = {"fp16": 16, "sparse": 16, "int8": 8, "int4": 4} | {
     f"lut{bits}": bits for bits in (1, 2, 3, 4, 6, 8)
@@ -108,6 +112,22 @@ class Weights(Params):
         """How many of a tensor's weights are not set to zero."""
         return elements if self.density is None else math.ceil(self.density * elements)
 
+    def stored_bytes(self, shape: Sequence[int], width: int = FLOAT16) -> int:
+        """Bytes of a tensor of this shape in a package: elements, masks, and scales or palettes of `width` bytes a
+        number. Vectors stay float16."""
+        elements = math.prod(shape)
+        if self.weights == "fp16" or len(shape) < 2:
+            return FLOAT16 * elements
+        if self.weights == "sparse":
+            # the mask has a bit for each
+            return -(-elements // 8) + FLOAT16 * self.kept(elements)
+        bits = BITS[self.weights]
+        # one stream of bits, its last byte filled up
+        data = -(-elements * bits // 8)
+        parts = {"per_tensor": 1, "per_channel": shape[0]}.get(self.granularity, 0)
+        parts = parts or (elements // self.block if self.block else shape[0] // (self.group or 1))
+        return data + width * parts * (1 if self.weights in SCALED else 1 << bits)
+
     def misfit(self, shape: tuple[int, ...]) -> str:
         """Why a matrix of this shape cannot be stored so, or ""."""
         if len(shape) < 2 or self.weights == "fp16":
@@ -147,3 +167,11 @@ class Recipe(Params):
     def coarse(self) -> bool:
         """Whether any tensor may be stored in a form that is."""
         return any(one.weights in COARSE for one in (self.default, *self.rules))
+
+
+def scale_width(names: Sequence[str], islands: Collection[str]) -> int:
+    """Bytes that each scale or palette entry of a tensor of these names takes. A head that is computed in float32 has
+    float32 ones, beside those of the embedding that it is tied to."""
+    if "logits" not in islands or HEAD not in names:
+        return FLOAT16
+    return FLOAT32 if names[0] == HEAD else FLOAT16 + FLOAT32
