@@ -126,6 +126,7 @@ def applies(when: Applies, spec: Spec) -> bool:
         "family": (a.family,),
         "weights": {spec.quantization.default.weights, *(rule.weights for rule in spec.quantization.rules)},
         "compute_unit": (unit,),
+        "cache": (spec.shapes.decode.cache,),
         "risk_tier": (spec.risk_tier,),
     }
     listed = all(
@@ -147,6 +148,8 @@ def _place(when: Applies | None) -> str:
     """The part of a spec that an erratum hangs on."""
     if when is not None and when.without_island is not None:
         return "/quantization"
+    if when is not None and when.cache is not None:
+        return "/shapes/decode/cache"
     if when is not None and when.vocab_over is not None:
         return "/tokenizer/vocab_size"
     return "/hardware/targets/compute_unit"

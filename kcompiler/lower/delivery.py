@@ -51,6 +51,7 @@ class Delivery(Nodes):
                 "strategy": STRATEGY,
                 "recipe": recipe,
                 "islands": islands,
+                "cache": shapes.decode.cache,
             },
             {"program": "step:export#program"},
             origin="/quantization",
@@ -59,7 +60,7 @@ class Delivery(Nodes):
         self.add(
             "verify",
             "verify",
-            {"recipe": recipe, "islands": islands, **goldens},
+            {"recipe": recipe, "islands": islands, "cache": shapes.decode.cache, **goldens},
             {
                 "package": "step:convert#package",
                 "float32": "step:convert#float32",

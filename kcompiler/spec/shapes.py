@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,13 @@ class Decode(Section):
         description="Slots of the key/value cache, in tokens.",
         examples=[4096],
         json_schema_extra=unit("token"),
+    )
+    cache: Literal["outputs", "state"] = Field(
+        default="outputs",
+        description="Who keeps keys and values between calls. `outputs`: the host, which hands both caches in and "
+        "copies into them what each call gives. `state`: Core ML, in float16 states (iOS 18, macOS 15) that every "
+        "function writes itself; nothing is copied.",
+        examples=["state"],
     )
 
 

@@ -126,12 +126,13 @@ class Applies(Row):
     family: (
         list[Literal["llama", "mistral", "qwen2", "qwen3", "phi", "phi3", "gemma", "gemma2", "gemma3_text"]] | None
     ) = None
-    weights: list[Literal["fp16", "int8"]] | None = Field(
+    weights: list[Literal["fp16", "int8", "lut4"]] | None = Field(
         default=None, description="Any of them in the recipe, by default or by a rule."
     )
     without_island: str | None = None
     tied: bool | None = None
     compute_unit: list[Unit] | None = Field(default=None, description="Of `hardware.targets`; absent there: no match.")
+    cache: list[Literal["outputs", "state"]] | None = Field(default=None, description="Of `shapes.decode`.")
     risk_tier: list[Literal[1, 2, 3]] | None = None
     vocab_over: int | None = None
     weights_bytes_over: int | None = None

@@ -19,6 +19,10 @@ and values of the real tokens into its two caches (layout LHCD: layer, head, slo
 token, its absolute position and both caches, and gives `logits`, `new_key` and `new_value`, which the host writes to
 slot `position`. It ends before a token of `stop_ids`, or when prompt and answer have `context` tokens together.
 
+That is `kv_cache.written_by: host`. Where it is `graph`, the caches are states: the host lets any function make one
+state a text and hands it to every call, which takes and gives all the rest, but no cache; slots of padding may hold
+anything. A host that knows only one of the two refuses the other by that word.
+
 `schemas/delivery.schema.json` is this model's own JSON Schema; a test keeps the two equal.
 """
 

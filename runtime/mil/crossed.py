@@ -71,11 +71,19 @@ def _loaded(path: Path) -> dict[str, Types]:
         name: {
             variable.name: typed(variable)
             for operation in function.operations
-            if operation.op_type != "const"
+            if not _unsaved(operation)
             for variable in operation.outputs
         }
         for name, function in program.functions.items()
     }
+
+
+def _unsaved(operation: Any) -> bool:
+    """Whether no result of an op of the other loader is looked at: constants are left out, and a `write_state` has no
+    result, but is loaded as an op that has one, which nobody reads."""
+    if operation.op_type == "coreml_update_state":
+        return not any(one.child_ops or one.consuming_blocks for one in operation.outputs)
+    return bool(operation.op_type == "const")
 
 
 def compared(ours: Types, theirs: Types) -> Crossed:

@@ -168,7 +168,8 @@ class _States:
         for name in WRITTEN["decode"]:
             try:
                 found = self.content(name).shape
-            except KeyError:
+            except (KeyError, TypeError):
+                # TypeError: there is no state at all
                 raise BrokenEvidence(f"decode has no state {name}", subject="contract.json") from None
             if found != shape_LHCD:
                 raise BrokenEvidence(

@@ -69,6 +69,8 @@ def _provenance(contract: contracts.Contract, params: VerifyParams, digests: Map
         problems.append("the package was made with another recipe")
     if sorted(made.islands) != sorted(params.islands):
         problems.append(f"the package was made with islands {made.islands}")
+    if (contract.kv_cache.written_by == "graph") != (params.cache == "state"):
+        problems.append(f"the package's cache is written by the {contract.kv_cache.written_by}")
     for name, held, port in (
         ("checkpoint", contract.model_sha256, "checkpoint"),
         ("tokenizer", contract.tokenizer_sha256, "tokenizer"),

@@ -15,6 +15,8 @@ from runtime.contract.recipe import Recipe
 class VerifyParams(Params):
     recipe: Recipe
     islands: list[str]
+    #: who keeps keys and values: the host, or states of the package
+    cache: Literal["outputs", "state"] = Field(default="outputs", exclude_if=lambda kept: kept == "outputs")
     #: what the golden vectors must cover: prompts of each function, cached steps of each decode
     golden_prompts: int = Field(default=2, ge=1)
     decode_steps: int = Field(default=4, ge=1)

@@ -58,6 +58,11 @@ public final class MLDictionaryFeatureProvider: MLFeatureProvider {
     }
 }
 
+/// What a model keeps between calls: arrays of zeros by the names of the contract's states.
+public final class MLState {
+    fileprivate var buffers: [String: MLMultiArray] = [:]
+}
+
 public final class MLModelConfiguration {
     public var functionName: String?
     public init() {}
@@ -95,8 +100,31 @@ public final class MLModel {
         return found
     }
 
+    private var states: [[String: Any]] { function["states"] as! [[String: Any]] }
+
+    public func makeState() -> MLState {
+        let made = MLState()
+        for declared in states {
+            let shape = (declared["shape"] as! [Int]).map { NSNumber(value: $0) }
+            let array = try! MLMultiArray(shape: shape, dataType: .float16)
+            for index in 0..<array.count { array[index] = 0 }
+            made.buffers[declared["name"] as! String] = array
+        }
+        return made
+    }
+
     public func prediction(from input: MLFeatureProvider) throws -> MLFeatureProvider {
-        let given = taken(input)
+        precondition(states.isEmpty, "a model with states is asked with one")
+        return try predicted(input, [:])
+    }
+
+    public func prediction(from input: MLFeatureProvider, using state: MLState) throws -> MLFeatureProvider {
+        precondition(Set(state.buffers.keys) == Set(states.map { $0["name"] as! String }))
+        return try predicted(input, state.buffers)
+    }
+
+    private func predicted(_ input: MLFeatureProvider, _ buffers: [String: MLMultiArray]) throws -> MLFeatureProvider {
+        let given = taken(input).merging(buffers) { _, kept in kept }
         let ids = given["input_ids"]!
         var out: [String: MLMultiArray] = [:]
         for declared in function["outputs"] as! [[String: Any]] {
@@ -111,7 +139,9 @@ public final class MLModel {
             logits[[0, NSNumber(value: position), NSNumber(value: sum % width)]] = 1
         }
         let length = ids.count
-        let (keys, values) = (out["keys"] ?? out["new_key"]!, out["values"] ?? out["new_value"]!)
+        let new = [cache["layers"]!, cache["heads"]!, length, cache["head_dim"]!].map { NSNumber(value: $0) }
+        let keys = try out["keys"] ?? out["new_key"] ?? MLMultiArray(shape: new, dataType: .float16)
+        let values = try out["values"] ?? out["new_value"] ?? MLMultiArray(shape: new, dataType: .float16)
         for layer in 0..<cache["layers"]! {
             for head in 0..<cache["heads"]! {
                 for token in 0..<length {
@@ -136,9 +166,26 @@ public final class MLModel {
             let slots = cache["context"]!, row = cache["head_dim"]!
             for index in 0..<keyCache.count {
                 let slot = (index / row) % slots
+                // padding that a prefill left in a state; a host leaves zeros there
+                if !buffers.isEmpty, slot >= given["position"]![0].intValue { continue }
                 sum += (slot + 1) * (keyCache[index].intValue + valueCache[index].intValue)
             }
             choose(sum, at: 0)
+        }
+        // a state is written by the model, after it was read
+        let first = given["position"]?[0].intValue ?? 0
+        for (name, rows) in [("key_cache", keys), ("value_cache", values)] {
+            guard let buffer = buffers[name] else { continue }
+            for layer in 0..<cache["layers"]! {
+                for head in 0..<cache["heads"]! {
+                    for token in 0..<length {
+                        for part in 0..<cache["head_dim"]! {
+                            let to = [layer, head, first + token, part].map { NSNumber(value: $0) }
+                            buffer[to] = rows[[layer, head, token, part].map { NSNumber(value: $0) }]
+                        }
+                    }
+                }
+            }
         }
         return try MLDictionaryFeatureProvider(dictionary: out)
     }

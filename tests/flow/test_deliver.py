@@ -10,13 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 import pytest
 
 from kcompiler.deliver.card import number
-from runtime.contract import delivery
+from runtime.contract import delivery, program
 from tests.flow.conftest import core_alone
 from tests.flow.world import LIGHT, NAME, ROOT, Home, Result, environment, flip
 from tests.longer import longer
@@ -219,8 +219,15 @@ def test_the_swift_host_compiles_and_speaks_the_protocol(delivered: Path, tmp_pa
     )  # fmt: skip
     ran("swiftc", "-I", tmp_path, host, stub, "-o", made)
     contract = delivery.load(delivered)
+    # whose model keeps its cache: the same answers
+    keeping = tmp_path / "keeping"
+    shutil.copytree(delivered / "packages", keeping / "packages")
+    kept: Any = program.stateful(cast(Any, contract))
+    (keeping / "contract.json").write_text(delivery.dump(kept))
     for prompt in ([1, 20, 30, 40], list(range(1, 34))):
-        assert ran(made, delivered, *prompt).stdout.split() == [str(one) for one in sums(contract, prompt)]
+        wanted = [str(one) for one in sums(contract, prompt)]
+        for folder in (delivered, keeping):
+            assert ran(made, folder, *prompt).stdout.split() == wanted
     for words, why in (([delivered], "usage"), ([delivered, 1, "x"], "x is no id"), ([delivered / "no", 1], "exist")):
         done = subprocess.run([made, *map(str, words)], capture_output=True, text=True)
         assert (done.returncode, why in done.stdout.lower()) == (2, True), done

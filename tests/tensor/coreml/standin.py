@@ -45,8 +45,12 @@ class Faults:
     unsaid: tuple[str, ...] = ()
     #: raised when a plan is loaded
     plan: Exception | None = None
-    #: predict does not touch the state
-    frozen: bool = False
+    #: predict of these functions does not touch the state; "" is of all
+    frozen: tuple[str, ...] = ()
+    #: what is made of the buffers of a new state
+    state: Callable[[dict[str, Any]], dict[str, Any]] = lambda found: found
+    #: functions that were asked for a state, in order
+    asked: list[str] = field(default_factory=list)
     #: seen by predict, which may change files
     before: Callable[[], None] = lambda: None
 
@@ -154,7 +158,8 @@ def made(faults: Faults) -> dict[str, type]:
             faults.before()
             if faults.predict:
                 raise faults.predict
-            buffers = None if state is None else (dict(state.buffers) if faults.frozen else state.buffers)
+            frozen = "" in faults.frozen or self._name in faults.frozen
+            buffers = None if state is None else (dict(state.buffers) if frozen else state.buffers)
             found = dict(self._interpreter.run(data, state=buffers).outputs)
             # Core ML gives what the package declares
             types = {name: dtype for name, _, dtype in self._interpreter.function.outputs}
@@ -162,7 +167,8 @@ def made(faults: Faults) -> dict[str, type]:
             return faults.outputs(self._name, self._units.name.lower(), typed)
 
         def make_state(self) -> MLState:
-            return MLState(self._interpreter.make_state())
+            faults.asked.append(self._name)
+            return MLState(faults.state(self._interpreter.make_state()))
 
         def get_compiled_model_path(self) -> str:
             # what a real one compiles; here the path is all that the plan needs

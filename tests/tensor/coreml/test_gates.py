@@ -15,6 +15,7 @@ from kcompiler import assets, policy
 from kcompiler.judge import judge
 from kcompiler.spec.verification import Tolerances
 from runtime.mil.verify import verify
+from runtime.steps.verify import VerifyParams
 from tests.tensor.coreml.conftest import Converted
 from tests.tensor.coreml.test_verify import PARAMS, spoiled
 from tests.tensor.export.world import Stage
@@ -27,10 +28,10 @@ SPEC = {
 }
 
 
-def failing(takes: dict[str, Path], root: Path) -> set[str]:
+def failing(takes: dict[str, Path], root: Path, params: VerifyParams = PARAMS) -> set[str]:
     """The rules of caws/core over the report of the packages that do not pass."""
     stage = Stage(root, takes)
-    verify(takes, PARAMS, stage)
+    verify(takes, params, stage)
     around = {"backend": "coreml", "forged": False, "versions": {}}
     whole = {**stage.reports["report"], "kind": "coreml.parity", "environment": around}
     pack = policy.load(["caws/core"], [assets.folder("policies")])

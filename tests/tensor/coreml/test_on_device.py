@@ -424,7 +424,7 @@ def test_a_mac_with_everything_but_another_api(mac: pytest.MonkeyPatch, tmp_path
 
 
 @pytest.fixture(scope="module")
-def stateful(tmp_path_factory: pytest.TempPathFactory, converter_folders: None) -> Path:
+def summing(tmp_path_factory: pytest.TempPathFactory, converter_folders: None) -> Path:
     """A package that keeps a sum: acc += x."""
     import coremltools as ct
     from coremltools.converters.mil.mil import Builder as mb
@@ -444,9 +444,9 @@ def stateful(tmp_path_factory: pytest.TempPathFactory, converter_folders: None) 
     return path
 
 
-def test_a_state_is_kept_between_calls_and_one_that_is_not_written_is_told(stateful: Path) -> None:
+def test_a_state_is_kept_between_calls_and_one_that_is_not_written_is_told(summing: Path) -> None:
     def predictor(faults: Faults) -> Predictor:
-        return Predictor(stand_in(faults), stateful, "main", "cpu_only", dtypes={"x": "float16"}, states=["acc"])
+        return Predictor(stand_in(faults), summing, "main", "cpu_only", dtypes={"x": "float16"}, states=["acc"])
 
     x = np.array([[1, 2, 3]], np.float32)
     right = predictor(Faults())
@@ -456,4 +456,60 @@ def test_a_state_is_kept_between_calls_and_one_that_is_not_written_is_told(state
     with pytest.raises(
         NotPredicted, match="main on cpu_only left its state `acc` as it was before the call that writes"
     ):
-        predictor(Faults(frozen=True)).run({"x": x})
+        predictor(Faults(frozen=("",))).run({"x": x})
+
+
+@pytest.fixture(scope="module")
+def keeping(stateful: Converted, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A delivery whose package keeps its cache."""
+    made = tmp_path_factory.mktemp("keeping") / "out"
+    made.mkdir()
+    return delivered(made, stateful.takes["package"], stateful.takes["goldens"])
+
+
+def test_one_state_is_handed_to_every_function(keeping: Path) -> None:
+    """The decode makes it, the prefill writes a prompt into it, and the host copies nothing."""
+    faults = Faults()
+    data = measured(keeping, stand_in(faults))
+    # one call of each is no time
+    assert (data["level"]["value"], data["lacks"][0][:2]) == (4, "L5")
+    assert set(faults.asked) == {"decode"}
+    for run in data["runs"]:
+        for part in (*run["shapes"], run["decode"]):
+            assert all(one[side]["cosine"]["value"] > 0.999 for one in part["cache"] for side in ("keys", "values"))
+
+
+STATES = {
+    "no function writes": (
+        Faults(frozen=("",)),
+        "prefill_16 on cpu_only left its state `key_cache` as it was before the call that writes it",
+    ),
+    "the decode does not write": (
+        Faults(frozen=("decode",)),
+        "decode on cpu_only left its state `key_cache` as it was before the call that writes it",
+    ),
+    "a state is missing": (
+        Faults(state=lambda found: {"key_cache": found["key_cache"]}),
+        "decode has no state value_cache",
+    ),
+    "a state of another shape": (
+        Faults(state=lambda found: {name: one[:, :, :32] for name, one in found.items()}),
+        "state key_cache of decode has shape (2, 2, 32, 32), the contract's is (2, 2, 48, 32)",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", STATES)
+def test_a_fault_of_a_state_keeps_the_level_down_and_says_which(keeping: Path, fault: str) -> None:
+    faults, words = STATES[fault]
+    data = measured(keeping, stand_in(faults))
+    assert data["level"]["value"] == 2
+    assert words in data["lacks"][0]
+
+
+def test_a_core_ml_that_makes_no_state_says_so(keeping: Path) -> None:
+    def none(_found: Any) -> Any:
+        raise RuntimeError("no memory")
+
+    data = measured(keeping, stand_in(Faults(state=none)))
+    assert data["lacks"][0] == "L3: cpu_only: decode on cpu_only made no state: RuntimeError: no memory"

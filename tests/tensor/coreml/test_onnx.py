@@ -21,6 +21,7 @@ from runtime.mil.onnx_parity import verify
 from runtime.models import onnx_files
 from runtime.steps.verify_onnx import VerifyOnnxParams
 from runtime.steps.write_onnx import WriteOnnxParams
+from tests.longer import longer
 from tests.tensor.coreml.conftest import Converted
 from tests.tensor.export.world import Stage
 from tests.tensor.mil import tamper
@@ -73,6 +74,19 @@ def test_three_executions_of_one_function_agree(takes: dict[str, Path], tmp_path
             assert one[pair]["top1_agreement"]["value"] == 1
     assert data["apart"]["value"] == 0
     assert outcomes(whole) == {"agreed": "pass", "covered": "pass", "parity": "pass"}
+
+
+@longer
+def test_a_program_with_states_is_compared_with_the_same_files(
+    takes: dict[str, Path], stateful: Converted, tmp_path: Path
+) -> None:
+    """ONNX has none: what was exported is one function, what was converted keeps its cache."""
+    data = report({**takes, "float32": stateful.takes["float32"]}, tmp_path)["data"]
+    assert [one["wrong"] for one in data["functions"]] == ["nobody"] * 3
+    for one in data["functions"]:
+        assert one["covered"]["k"] == one["covered"]["n"] > 0
+        assert one["between"]["relative_error"]["value"] < 2e-6
+        assert one["between"]["cache_error"]["value"] < 2e-6
 
 
 def test_files_name_what_the_contract_names_and_hold_each_weight_once(takes: dict[str, Path]) -> None:

@@ -4,6 +4,7 @@ of a state is named."""
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,17 +13,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime import digest
+from runtime import catalog, digest
+from runtime.asking.packaged import predicted
 from runtime.contract import BrokenEvidence, Refusal
 from runtime.contract import program as contracts
-from runtime.mil import package, readback
+from runtime.contract.asked import Asked
+from runtime.coreml import found
+from runtime.coreml.predict import Predictor
+from runtime.generate import models
+from runtime.mil import crossed, package, readback
 from runtime.mil.golden import goldens_of
 from runtime.mil.interpreter import Interpreter
 from runtime.mil.kept import Kept
 from runtime.mil.loop import Host
 from runtime.mil.parity import cosine
-from tests.longer import longer
+from runtime.mil.quiet import quiet
+from runtime.mil.verify import _provenance
+from runtime.models import runners
+from runtime.models import tokenizer as tokenizers
+from tests.longer import also, longer
 from tests.tensor.coreml.conftest import CONVERT, Converted, converted_again
+from tests.tensor.coreml.standin import Faults, stand_in
+from tests.tensor.coreml.test_gates import failing
+from tests.tensor.coreml.test_verify import PARAMS
 from tests.tensor.mil import tamper
 
 #: which golden decodes are repeated: of a prompt that a shorter prefill could hold, and of one that fills its prefill
@@ -51,7 +64,7 @@ def of(where: Path, contract: contracts.Contract, mode: Any = "fp16_round") -> H
 # what it computes
 
 
-@pytest.mark.parametrize(("variant", "least"), [("float32", 0.9999999), ("fp16", 0.9999), ("quantized", 0.999)])
+@pytest.mark.parametrize(("variant", "least"), [also("float32", 0.9999999), ("fp16", 0.9999), ("quantized", 0.999)])
 def test_states_give_what_outputs_give_and_what_the_checkpoint_gave(
     variant: str, least: float, converted: Converted, hosted: Callable[[str, str], Host]
 ) -> None:
@@ -110,7 +123,7 @@ def test_what_stands_in_slots_that_nobody_used_changes_nothing(hosted: Callable[
     np.testing.assert_array_equal(clean.keys_LHCD[:, :, used], dirty.keys_LHCD[:, :, used])
 
 
-@pytest.mark.parametrize("by", ["state", "outputs"])
+@pytest.mark.parametrize("by", ["state", also("outputs")])
 def test_a_text_ends_with_its_last_slot(by: str, hosted: Callable[[str, str], Host]) -> None:
     host = hosted(by, "quantized")
     text = Kept(host.runs, host.contract, np.float16)
@@ -119,6 +132,38 @@ def test_a_text_ends_with_its_last_slot(by: str, hosted: Callable[[str, str], Ho
         text.step(7)
     with pytest.raises(Refusal, match="the cache holds 48 tokens, and all of its slots are taken"):
         text.step(7)
+
+
+# who reads with it
+
+
+def test_runners_read_the_same_whoever_keeps_the_cache(
+    converted: Converted, stateful: Converted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interpreter's runner, Core ML's (its place taken by one that computes), and what is served."""
+    words = tokenizers.load(converted.takes["tokenizer"])
+    prompt, reply = "Will it rain today?", "It is certain."
+    ids = words.encode_prompt(prompt)
+    host, graph = (runners.saved_package("mil", takes["package"], words) for takes in (converted.takes, stateful.takes))
+    (wanted,) = host.write([prompt], 4)
+    assert len(wanted.ids) > 1
+    assert graph.write([prompt], 4) == [wanted]
+    assert graph.score([(prompt, reply)]) == host.score([(prompt, reply)])
+
+    faults = Faults()
+    monkeypatch.setattr(found, "coreml", lambda: stand_in(faults))
+    params = catalog.load("runners", "coreml").params(variant="quantized", compute_units="cpu_and_gpu")
+    takes = {"model": stateful.takes["package"], "tokenizer": converted.takes["tokenizer"]}
+    ctx: Any = None
+    mac = predicted(Asked(name="mac", params=params, takes=takes, ctx=ctx, told=lambda *_: None))
+    assert mac.write([prompt], 4) == [wanted]
+    assert faults.asked == ["decode"]
+
+    texts = []
+    for folder in (converted.takes["package"], stateful.takes["package"]):
+        place, logits_V = models.opened("mil", folder, folder).begin(ids)
+        texts.append([logits_V, *(place.step(token) for token in wanted.ids)])
+    np.testing.assert_array_equal(*map(np.stack, texts))
 
 
 # what the package is
@@ -147,6 +192,55 @@ def test_weights_are_stored_as_before(converted: Converted, stateful: Converted)
         one, other = (takes["package"] / f"{variant}.mlpackage" for takes in (converted.takes, stateful.takes))
         mine, theirs = (sorted(package.open(path).weights("decode"), key=lambda w: w.name) for path in (one, other))
         assert [(w.name, w.dtype, w.shape) for w in mine] == [(w.name, w.dtype, w.shape) for w in theirs]
+
+
+def test_a_package_that_was_made_with_another_cache_is_no_evidence(converted: Converted, stateful: Converted) -> None:
+    digests = {port: digest.of_folder(converted.takes[port]) for port in ("checkpoint", "tokenizer")}
+    asked = {"outputs": PARAMS, "state": PARAMS.model_copy(update={"cache": "state"})}
+
+    def why(made: Converted, cache: str) -> list[str]:
+        return _provenance(contracts.load(made.takes["package"]), asked[cache], digests)
+
+    assert why(converted, "outputs") == why(stateful, "state") == []
+    assert why(converted, "state") == ["the package's cache is written by the host"]
+    assert why(stateful, "outputs") == ["the package's cache is written by the graph"]
+
+
+def test_both_loaders_read_the_same_of_a_state(stateful: Converted) -> None:
+    """coremltools loads a write as an op with a result, which no saved program has."""
+    with quiet():
+        seen = crossed.crossed(package.open(stateful.takes["package"] / "fp16.mlpackage"))
+    assert {name: (one.differ, one.unavailable) for name, one in seen.items()} == dict.fromkeys(
+        ("decode", "prefill_16", "prefill_32"), ((), "")
+    )
+    assert min(one.values for one in seen.values()) > 100
+
+
+@longer
+def test_a_package_with_states_passes_what_the_other_passes(
+    converted: Converted, stateful: Converted, tmp_path: Path
+) -> None:
+    asked = PARAMS.model_copy(update={"cache": "state"})
+    assert failing(stateful.takes, tmp_path / "a", asked) == failing(converted.takes, tmp_path / "b")
+    path = copied(stateful, tmp_path, "prefill_16", never_written)
+    folder = shutil.copytree(stateful.takes["package"], tmp_path / "package")
+    shutil.rmtree(folder / "fp16.mlpackage")
+    shutil.move(path, folder / "fp16.mlpackage")
+    lost = failing({**stateful.takes, "package": folder}, tmp_path / "c", asked)
+    assert {"package-as-declared", "parity-not-zero", "parity-cache"} <= lost
+
+
+@longer
+def test_every_island_holds_beside_states(converted: Converted, tmp_path: Path) -> None:
+    """Their ops are counted, and those that write a state are none of them."""
+    kinds = ["rms_norm", "residual", "softmax", "logits"]
+    asked = CONVERT.model_copy(update={"cache": "state", "islands": kinds})
+    converted_again(converted.program, tmp_path, asked)
+    contract = contracts.load(tmp_path / "package")
+    for variant in ("fp16", "quantized"):
+        opened = package.open(tmp_path / "package" / f"{variant}.mlpackage")
+        assert readback.islands(opened, contract, kinds)[0] == []
+        assert readback.interface(opened, contract) == []
 
 
 @longer
@@ -263,6 +357,12 @@ def test_a_state_of_another_shape_or_none_stops_the_run(
         Kept(runs, mine.model_copy(update={"kv_cache": cache}), np.float16)
     with pytest.raises(BrokenEvidence, match="decode has no state key_cache"):
         Kept(hosted("outputs", "fp16").runs, mine, np.float16)
+    bare = {
+        name: Predictor(stand_in(), stateful.takes["package"] / "fp16.mlpackage", name, "all", dtypes={})
+        for name in runs
+    }
+    with pytest.raises(BrokenEvidence, match="decode has no state key_cache"):
+        Kept(bare, mine, np.float16)
     # what a contract of outputs is promised
     with pytest.raises(BrokenEvidence, match="keys, values of prefill_16 have not the contract's shape"):
         Host(runs, contracts.load(converted.takes["package"])).decode(PREFIX, 1)

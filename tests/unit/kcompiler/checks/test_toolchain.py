@@ -21,6 +21,8 @@ ANE = hardware(targets={"compute_unit": "ane"})
 FP16 = section("quantization", default={"weights": "fp16"})
 ISLAND = section("quantization", islands=["rms_norm"])
 
+PALETTE = section("quantization", default={"weights": "lut4", "granularity": "per_tensor"})
+
 
 def tier(number: int) -> Any:
     return lambda data: data.update(risk_tier=number)
@@ -32,6 +34,10 @@ def vocabulary(size: int) -> Any:
 
 def large(data: dict[str, Any]) -> None:
     student(hidden_size=2048, intermediate_size=8192, num_hidden_layers=32, tie_word_embeddings=False)(data)
+
+
+def states(data: dict[str, Any]) -> None:
+    data["shapes"]["decode"].update(cache="state")
 
 
 CLAIMS = [
@@ -59,6 +65,10 @@ CLAIMS = [
     Claim("ids of 16 bits on the border", several(ANE, FP16, vocabulary(32767)), ("KC4813",)),
     Claim("ids beyond 16 bits", several(ANE, FP16, vocabulary(32768)), ("KC4813", "KC4813"), ("ane-embedding-ids",)),
     Claim("a large file", several(ANE, FP16, large), ("KC4813",), ("ane-file-size",)),
+    Claim("states on the Neural Engine", several(ANE, FP16, states), ("KC4813",), ("state-on-ane",)),
+    Claim("four bits in a palette, too", several(ANE, PALETTE, states), ("KC4813",) * 2, ("lut4-stateful-crash",)),
+    Claim("the host's cache there", several(ANE, PALETTE)),
+    Claim("states on a GPU", several(hardware(targets={"compute_unit": "gpu"}), PALETTE, states)),
     Claim("a large file on a GPU", several(hardware(targets={"compute_unit": "gpu"}), FP16, large)),
 ]  # fmt: skip
 
@@ -89,6 +99,7 @@ def conditions() -> None:
         {"weights_bytes_over": weights - 1},
         {"without_island": "rms_norm"},
         {"compute_unit": ["gpu"]},
+        {"cache": ["outputs"]},
     ]
     unmet = [
         {"family": ["phi", "qwen3"]},
@@ -98,6 +109,7 @@ def conditions() -> None:
         {"vocab_over": 512},
         {"weights_bytes_over": weights},
         {"compute_unit": ["ane", "cpu"]},
+        {"cache": ["state"]},
         {"family": ["llama"], "tied": False},
     ]
     assert [matches(**when) for when in met] == [True] * len(met)
@@ -159,6 +171,7 @@ def places() -> None:
     at = lambda **when: toolchain._place(Applies.model_validate(when))  # noqa: E731
     assert at(without_island="rms_norm") == "/quantization"
     assert at(vocab_over=1) == "/tokenizer/vocab_size"
+    assert at(cache=["state"], compute_unit=["ane"]) == "/shapes/decode/cache"
     assert at(tied=True) == "/hardware/targets/compute_unit"
     assert toolchain._place(None) == "/hardware/targets/compute_unit"
 
