@@ -22,6 +22,8 @@ _SENTINEL = 0xDEADBEEF
 _VERSION = 2
 _HEADER = struct.Struct("<II")
 _METADATA = struct.Struct("<IIQQQ")
+#: elements unpacked at once: whole bytes of any width, and flags that stay in the processor's cache
+_PART = 1 << 16
 
 #: dtype code of a blob's metadata → dtype name. Codes 5 (bfloat16), 16 and 17 (float8) are not modelled.
 _DTYPE_OF_CODE = {
@@ -49,12 +51,16 @@ def unpack(stream: NDArray[np.uint8], bits: int, count: int, signed: bool) -> Ar
     """
     if stream.size * 8 < bits * count:
         raise ValueError(f"{stream.size} bytes cannot hold {count} elements of {bits} bits")
-    flags = np.unpackbits(stream, count=bits * count, bitorder="little").reshape(count, bits)
-    values: Array = flags @ (1 << np.arange(bits)).astype(np.uint8)
+    values = np.empty(count, dtype=np.uint8)
+    for start in range(0, count, _PART):
+        part = values[start : start + _PART]
+        here = stream[start * bits // 8 :]
+        flags = np.unpackbits(here, count=bits * part.size, bitorder="little").reshape(part.size, bits)
+        np.matmul(flags, (1 << np.arange(bits)).astype(np.uint8), out=part)
     if not signed:
         return values
-    wide = values.astype(np.int16)
-    return np.where(wide >= 1 << (bits - 1), wide - (1 << bits), wide).astype(np.int8)
+    # two's complement: what stands in the highest bit counts down
+    return ((values ^ (1 << (bits - 1))) - np.uint8(1 << (bits - 1))).view(np.int8)
 
 
 class BlobFile:
@@ -65,16 +71,36 @@ class BlobFile:
         size = path.stat().st_size
         if size < _ALIGNMENT:
             raise self._broken(f"{size} bytes are too few for a blob file")
-        self._bytes: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="r")
+        # private to this process, so that torch takes it: it warns of memory that it must not write to
+        self._bytes: NDArray[np.uint8] = np.memmap(path, dtype=np.uint8, mode="c")
         self.count, version = _HEADER.unpack(self._bytes[: _HEADER.size].tobytes())
         if version != _VERSION:
             raise self._broken(f"blob storage version {version}, expected {_VERSION}")
 
-    def read(self, offset: int, dtype: str, count: int) -> Array:
+    def read(self, offset: int, dtype: str, count: int, *, mapped: bool) -> Array:
         """The `count` elements declared `dtype` whose metadata starts at byte `offset`, in their stored dtype.
+        `mapped`: as the file has them, without a copy, where each has whole bytes; pages that were read stay in memory.
 
-        Raises BrokenEvidence when sentinel, alignment, dtype, size or bounds disagree with that.
+        Raises BrokenEvidence as `located` does.
         """
+        start, size = self.located(offset, dtype, count)
+        info = BY_NAME[dtype]
+        if mapped:
+            data = self._bytes[start : start + size]
+        else:
+            data = np.fromfile(self.path, dtype=np.uint8, count=size, offset=start)
+            if data.size != size:
+                raise self._broken(f"blob at offset {offset}: the file has become shorter")
+        if info.bits < 8:
+            return unpack(data, info.bits, count, signed=not dtype.startswith("u"))
+        found = np.frombuffer(data, dtype=np.dtype(info.stored).newbyteorder("<"), count=count)
+        # what is widened elsewhere alone may look writable; an op reads the rest as it is
+        found.flags.writeable = not mapped or dtype == "float16"
+        return found
+
+    def located(self, offset: int, dtype: str, count: int) -> tuple[int, int]:
+        """(first byte, bytes) of such elements. Raises BrokenEvidence when sentinel, alignment, dtype, size or bounds
+        disagree with that."""
         where = f"blob at offset {offset}"
         if offset % _ALIGNMENT or offset < _ALIGNMENT or offset + _ALIGNMENT > self._bytes.size:
             raise self._broken(f"{where}: not the offset of a metadata record")
@@ -89,16 +115,7 @@ class BlobFile:
         info = BY_NAME[dtype]
         if size != (count * info.bits + 7) // 8 or (info.bits < 8 and padding != size * 8 - count * info.bits):
             raise self._broken(f"{where}: {size} bytes do not hold exactly {count} elements of {dtype}")
-        if dtype == "float32":
-            data = self._bytes[start : start + size]
-        else:
-            # it is widened by whoever asks: pages of the file that were mapped would stay in memory beside the result
-            data = np.fromfile(self.path, dtype=np.uint8, count=size, offset=start)
-            if data.size != size:
-                raise self._broken(f"{where}: the file has become shorter")
-        if info.bits < 8:
-            return unpack(data, info.bits, count, signed=not dtype.startswith("u"))
-        return np.frombuffer(data, dtype=np.dtype(info.stored).newbyteorder("<"), count=count)
+        return start, size
 
     def _broken(self, message: str) -> BrokenEvidence:
         return BrokenEvidence(f"{self.path.name}: {message}", subject=self.path.name)

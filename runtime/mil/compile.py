@@ -1,4 +1,5 @@
-"""A function of a package → a flat list of steps over numbered slots, constants dequantized and folded beforehand.
+"""A function of a package → a flat list of steps over numbered slots, constants dequantized and folded beforehand (the
+large ones narrow, or anew at each use: `runtime.mil.held`).
 
 Everything that can be refused is refused here, before anything runs: unknown ops, parameters and dtypes, parameters
 that should be constants and are not. Declared dtypes are compared with the ones MIL's rules give.
@@ -6,7 +7,7 @@ that should be constants and are not. Declared dtypes are compared with the ones
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, get_args
@@ -14,20 +15,21 @@ from typing import Any, get_args
 import numpy as np
 
 from runtime.contract import BrokenEvidence
+from runtime.mil import held
 from runtime.mil.control import Inner, Nested, branch, fast, loop
 from runtime.mil.description import shape_text
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.findings import Mismatch, Source, Watch
-from runtime.mil.numerics import BY_NAME, Mode, inner_rounding, rounding
+from runtime.mil.held import Held
+from runtime.mil.numerics import BY_NAME, Array, Mode, inner_rounding, rounding, widen
 from runtime.mil.ops.registry import Kernel, Op, Registry, find
 from runtime.mil.ops.state import STATE_OPS
 from runtime.mil.package import Package
-from runtime.mil.program import BLOCKS, Argument, Block, Feature, Function, Literal, Operation
+from runtime.mil.program import BLOCKS, Argument, BlobRef, Block, Feature, Function, Literal, Operation
 from runtime.mil.step import (
     MISFITS,
     Output,
     Step,
-    Values,
     exact_integers,
     fast_call,
     misfit,
@@ -43,9 +45,9 @@ _ABSENT = 0
 
 @dataclass
 class Compiled:
-    """A program ready to run: `base` holds the constants, one slot per value."""
+    """A program ready to run: `base` holds the constants, one slot per value; those in `held` are None there."""
 
-    base: Values
+    base: list[Any]
     slots: dict[str, int]
     steps: list[Step]
     #: findings on constants and declared types, before any input is known
@@ -53,13 +55,22 @@ class Compiled:
     #: float constants, with their place in the program, not looked at yet
     unwatched: list[tuple[int, Source]] = field(default_factory=list)
     constants: set[int] = field(default_factory=set)
+    #: large constants, by slot
+    held: dict[int, Held] = field(default_factory=dict)
+
+    def value(self, slot: int) -> Any:
+        """A constant's elements in their carrier dtype, or its text."""
+        return self.held[slot].load() if slot in self.held else self.base[slot]
 
 
 class Compiler:
-    """Compiles one function; `compile()` is its only use."""
+    """Compiles one function; `compile()` is its only use. `streamed`: no large constant stays in memory."""
 
-    def __init__(self, package: Package, function: Function, mode: Mode, registry: Registry) -> None:
+    def __init__(
+        self, package: Package, function: Function, mode: Mode, registry: Registry, *, streamed: bool = False
+    ) -> None:
         self.package, self.function, self.mode, self.registry = package, function, mode, registry
+        self.streamed = streamed
         self.types = function.types
         self.states = {feature.name: feature for feature in function.states}
         self.out = Compiled(base=[None], slots={}, steps=[], watch=Watch())
@@ -115,28 +126,46 @@ class Compiler:
         if not isinstance(value, Literal) or value.type != declared:
             raise BrokenEvidence(f"const {self._place} does not hold its declared type", subject="model.mlmodel")
         slot = self._slot(name)
-        self.out.base[slot] = self._lift(value)
-        self.out.constants.add(slot)
+        self._lift(slot, value)
         if BY_NAME[declared.dtype].kind == "float":
             source = Source(name, declared, slot, "const", operation.name, computes=False)
             self.out.unwatched.append((self.out.watch.position, source))
 
-    def _lift(self, value: Literal) -> Any:
-        """Elements in their carrier dtype; float16 constants are widened once per package."""
-        if value.type.dtype != "float16":
-            return self.package.elements(value)
-        key = ("literal", value.key)
-        if key not in self.package.cache:
-            self.package.cache[key] = np.asarray(self.package.elements(value)).astype(np.float32)
-        return self.package.cache[key]
+    def _lift(self, slot: int, value: Literal) -> None:
+        """A literal's elements in their carrier dtype; small float16 ones are widened once per package."""
+        self.out.constants.add(slot)
+        if isinstance(value.data, BlobRef) and value.count >= held.LARGE:
+            self._hold(slot, value)
+        elif value.type.dtype == "float16":
+            key = ("literal", value.key)
+            if key not in self.package.cache:
+                self.package.cache[key] = np.asarray(self.package.elements(value)).astype(np.float32)
+            self.out.base[slot] = self.package.cache[key]
+        else:
+            self.out.base[slot] = self.package.elements(value)
+
+    def _hold(self, slot: int, value: Literal) -> None:
+        """A large literal: float16 and float32 stay mapped, everything that is streamed or unpacked in its file."""
+        if not self.streamed and value.type.dtype in ("float16", "float32"):
+            found = self.package.array(value, mapped=True)
+            self._keep(slot, held.Narrow(found) if found.dtype == np.float16 else found)
+            return
+        self.package.located(value)
+        self._keep(slot, held.Stored(partial(self.package.array, value), value.type.dtype, value.count))
+
+    def _keep(self, slot: int, value: Any) -> None:
+        if held.is_held(value):
+            self.out.held[slot] = value
+        else:
+            self.out.base[slot] = value
 
     # --- operands ------------------------------------------------------------------------------------------------
 
     def _operand(self, argument: Argument) -> tuple[int, str]:
         """(slot, declared dtype) of an operand; a literal gets a slot of its own."""
         if isinstance(argument, Literal):
-            self.out.base.append(self._lift(argument))
-            self.out.constants.add(len(self.out.base) - 1)
+            self.out.base.append(None)
+            self._lift(len(self.out.base) - 1, argument)
             return len(self.out.base) - 1, argument.type.dtype
         if argument in self.states:
             raise UnsupportedOp(f"state {argument!r} used as a value", op="state", place=self._place)
@@ -152,6 +181,8 @@ class Compiler:
         outputs = self._outputs(op, operation, dtypes, static, every)
         self._check_limits(op, groups, outputs[0].source)
         kernel, arguments = self._bind(op, groups, static, outputs)
+        if op.name in held.PICKING:
+            kernel, arguments = self._picked(kernel, arguments)
         operands = tuple(slot for item in arguments for slot in (item if isinstance(item, tuple) else (item,)))
         step = Step(
             position=position,
@@ -175,7 +206,7 @@ class Compiler:
             item for name, domain in op.tensors.items() if domain.same for item in groups.get(name, ())
         ):
             if slot in self.out.constants:
-                self.out.watch.limit(np.asarray(self.out.base[slot]), dtype, source)
+                self.out.watch.limit(np.asarray(self.out.value(slot)), dtype, source)
 
     def _check_parameters(self, op: Op, operation: Operation) -> None:
         for name in operation.inputs:
@@ -199,7 +230,7 @@ class Compiler:
                 op=op.name,
                 place=self._place,
             )
-        return _as_static(op.static[name], self.out.base[slot])
+        return _as_static(op.static[name], self.out.value(slot))
 
     def _dtypes(self, op: Op, operation: Operation, groups: Mapping[str, Sequence[tuple[int, str]]]) -> dict[str, str]:
         """Declared dtype of each tensor parameter; refuses dtypes the op is not modelled for."""
@@ -257,10 +288,10 @@ class Compiler:
     ) -> tuple[Kernel, list[int | tuple[int, ...]]]:
         """The op's function with its static parameters bound, and the slots of its positional operands."""
         flexible = {name for name, domain in op.tensors.items() if domain.flexible}
-        sizes = {name: self.out.base[groups[name][0][0]] for name in flexible if name in groups}
-        planned = op.plan is not None and all(groups[name][0][0] in self.out.constants for name in sizes)
+        sizes = {name: groups[name][0][0] for name in flexible if name in groups}
+        planned = op.plan is not None and self.out.constants.issuperset(sizes.values())
         if planned and op.plan is not None:
-            kernel = op.plan(**{name: np.atleast_1d(value) for name, value in sizes.items()}, **static)
+            kernel = op.plan(**{name: np.atleast_1d(self.out.value(slot)) for name, slot in sizes.items()}, **static)
         else:
             inner = {"inner": inner_rounding(self.mode, outputs[0].source.declared.dtype)} if op.takes_inner else {}
             kernel = partial(op.kernel, **static, **inner) if static or inner else op.kernel
@@ -276,6 +307,19 @@ class Compiler:
             arguments.pop()
         return kernel, arguments
 
+    def _picked(
+        self, kernel: Kernel, arguments: list[int | tuple[int, ...]]
+    ) -> tuple[Kernel, list[int | tuple[int, ...]]]:
+        """An op that picks elements of its first operand: of a large float16 table it widens what it has picked."""
+        table, *rest = arguments
+        large = self.out.held.get(table) if isinstance(table, int) else None
+        narrow = large.narrow() if large is not None else None
+        if narrow is None:
+            return kernel, arguments
+        self.out.base.append(narrow)
+        self.out.constants.add(len(self.out.base) - 1)
+        return lambda x, *others: widen(kernel(x, *others)), [len(self.out.base) - 1, *rest]
+
     # --- constants and states ------------------------------------------------------------------------------------
 
     def _cache_key(self, op: Op, operation: Operation) -> tuple[object, ...] | None:
@@ -288,22 +332,38 @@ class Compiler:
 
     def _fold(self, step: Step, key: tuple[object, ...] | None) -> None:
         """Compute a step now; its results become constants."""
+        given = _Loaded(self.out.value)
         if step.op_type == "cast":
-            self.out.watch.cast(np.asarray(self.out.base[step.operands[0]]), step.outputs[0].source)
+            self.out.watch.cast(np.asarray(given[step.operands[0]]), step.outputs[0].source)
         cached = self.package.cache.get(key) if key is not None else None
-        raw = results(step.raw(self.out.base, {}) if cached is None else cached)
-        kept = tuple(
-            output.rounding(value) if output.rounding is not None and cached is None else value
-            for output, value in zip(step.outputs, raw, strict=True)
-        )
-        for output, value, final in zip(step.outputs, raw, kept, strict=True):
-            self.out.base[output.slot] = final
+        raw = results(step.raw(given, {}) if cached is None else tuple(map(_elements, cached)))
+        for output, value in zip(step.outputs, raw, strict=True):
             self.out.constants.add(output.slot)
             self.out.watch.result(value, output.source)
-        for output, value, exact in zip(step.outputs, raw, exact_integers(step, self.out.base, {}), strict=False):
+        for output, value, exact in zip(step.outputs, raw, exact_integers(step, given, {}), strict=False):
             self.out.watch.integers(value, exact, output.source)
-        if key is not None:
-            self.package.cache[key] = kept
+        if cached is None:
+            cached = tuple(self._kept(step, place, value) for place, value in enumerate(raw))
+        for output, kept in zip(step.outputs, cached, strict=True):
+            self._keep(output.slot, kept)
+        if key is not None and not self.streamed:
+            self.package.cache[key] = cached
+
+    def _kept(self, step: Step, place: int, raw: Any) -> Any:
+        """A result of a folded step as it waits for its readers."""
+        output = step.outputs[place]
+        if not held.is_large(raw):
+            return raw if output.rounding is None else output.rounding(raw)
+        if self.streamed:
+            return held.Remade(partial(self._again, step, place))
+        on_grid = output.source.declared.dtype == "float16" and self.mode != "exact32"
+        return (on_grid and held.narrowed(raw)) or (raw if output.rounding is None else output.rounding(raw))
+
+    def _again(self, step: Step, place: int) -> Array:
+        with np.errstate(all="ignore"):
+            raw = results(step.raw(_Loaded(self.out.value), {}))[place]
+            how = step.outputs[place].rounding
+            return raw if how is None else how(raw)
 
     # --- blocks --------------------------------------------------------------------------------------------------
 
@@ -412,9 +472,34 @@ class Compiler:
             touched = {*step.operands, *(output.slot for output in step.outputs)}
             step.dead = tuple(sorted(touched - seen))
             seen |= touched
+            step.loads = tuple((slot, self.out.held[slot]) for slot in sorted(set(step.operands)) if self._loads(slot))
+
+    def _loads(self, slot: int) -> bool:
+        """Whether an op that runs must load this operand. What is not streamed and cannot be narrow stays as it is."""
+        large = self.out.held.get(slot)
+        if large is None or self.streamed or isinstance(large, held.Narrow):
+            return large is not None
+        self.out.base[slot] = self.out.held.pop(slot).load()
+        return False
 
     def _mismatch(self, operation: Operation, name: str, what: str, declared: str, actual: str) -> None:
         self.out.watch.mismatch(Mismatch(name, operation.type, operation.name, what, declared, actual))
+
+
+class _Loaded(dict[int, Any]):
+    """Constants of one op by their slots, loaded when they are asked for."""
+
+    def __init__(self, load: Callable[[int], Any]) -> None:
+        super().__init__()
+        self._load = load
+
+    def __missing__(self, slot: int) -> Any:
+        self[slot] = self._load(slot)
+        return self[slot]
+
+
+def _elements(value: Any) -> Any:
+    return value.load() if held.is_held(value) else value
 
 
 def _as_static(hint: Any, value: Any) -> Any:

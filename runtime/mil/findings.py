@@ -232,9 +232,9 @@ class Watch:
             count = int(np.count_nonzero(np.isfinite(raw) & (np.abs(raw) >= FP16_OVERFLOW)))
             self._count(self.saturated, source, count)
             self._with_inf.add(source.slot)
-        flushed = _nonzero(raw) - (
-            int(np.count_nonzero(np.abs(raw) > FP16_UNDERFLOW)) if rounded is None else _nonzero(rounded)
-        )
+        kept = int(np.count_nonzero(np.abs(raw) > FP16_UNDERFLOW)) if rounded is None else _nonzero(rounded)
+        # where nothing is zero afterwards, nothing became so
+        flushed = _nonzero(raw) - kept if kept != raw.size else 0
         if flushed:
             self.flushed.append(Count(source.value, source.op_type, source.op_name, flushed))
         self.peaks[source.value] = Peak(source.value, source.op_type, source.op_name, peak)

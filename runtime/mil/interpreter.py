@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.contract import Refusal
+from runtime.mil import held
 from runtime.mil.compile import Compiled, Compiler
 from runtime.mil.control import Nested
 from runtime.mil.description import excluded, shape_text
@@ -37,7 +38,9 @@ class Interpreter:
     """One function of a package, compiled once and run many times.
 
     `mode` is one of `runtime.mil.numerics.MODES`. With `check` every run compares declared with actual types and looks
-    for NaN, infinities, saturation and headroom; without it a run only computes. `registry` replaces the modelled ops.
+    for NaN, infinities, saturation and headroom; without it a run only computes. `streamed`: large constants are read,
+    and dequantized, anew at each use, and none stays in memory (None: where they would take more than half of what is
+    free); the results are the same bits. `registry` replaces the modelled ops.
     Raises UnsupportedOp when the function uses what is not modelled, BrokenEvidence when it contradicts itself.
     """
 
@@ -48,13 +51,16 @@ class Interpreter:
         mode: Mode = "fp16_round",
         *,
         check: bool = True,
+        streamed: bool | None = None,
         registry: _registry.Registry = _registry.REGISTRY,
     ) -> None:
         if mode not in MODES:
             raise Refusal(f"no numeric mode {mode!r}", action=f"use one of {', '.join(MODES)}")
         self.package, self.mode, self.check = package, mode, check
         self.function = package.function(function)
-        self._compiled: Compiled = Compiler(package, self.function, mode, registry).compile()
+        self.streamed = held.is_too_much(held.bytes_of(self.function)) if streamed is None else streamed
+        compiler = Compiler(package, self.function, mode, registry, streamed=self.streamed)
+        self._compiled: Compiled = compiler.compile()
         #: the buffers that runs use when they are given none
         self.state: State = self.make_state()
 
@@ -100,7 +106,7 @@ class Interpreter:
     def _execute(
         self, inputs: Mapping[str, Array], state: State | None, check: bool, *, keep: Set[int] = frozenset()
     ) -> tuple[Values, Findings]:
-        values = self._compiled.base.copy()
+        values: Values = self._compiled.base.copy()
         watch = self._watch() if check else None
         buffers = self.state if state is None else state
         if state is not None:
@@ -110,10 +116,13 @@ class Interpreter:
             step: Step | None = None
             try:
                 for step in self._compiled.steps:
+                    rooms = self._load(step, values) if step.loads else ()
                     if watch is None:
                         step.fast(values, buffers)
                     else:
                         self._watched(step, values, buffers, watch)
+                    if step.loads:
+                        self._drop(step, values, rooms)
                     for slot in step.dead:
                         if slot not in keep:
                             values[slot] = None
@@ -122,11 +131,31 @@ class Interpreter:
                 raise misfit(op_type, op_name, self.function.name, error) from error
         return values, watch.findings() if watch else Findings()
 
+    def _load(self, step: Step, values: Values) -> list[Array]:
+        """Load the large constants that a step reads. Gives the memory that may serve others afterwards."""
+        rooms = []
+        for slot, large in step.loads:
+            room = None
+            if step.op_type in held.CONSUMING and isinstance(large, held.Narrow | held.Stored):
+                room = self.package.rooms.take(large.count)
+                rooms.append(room)
+            values[slot] = large.load(room)
+        return rooms
+
+    def _drop(self, step: Step, values: Values, rooms: Sequence[Array]) -> None:
+        for slot, _ in step.loads:
+            values[slot] = None
+        for room in rooms:
+            if not any(np.may_share_memory(room, values[output.slot]) for output in step.outputs):
+                self.package.rooms.give(room)
+
     def _watch(self) -> Watch:
         """A watch that knows the constants, which are looked at once, on the first checked run."""
         for position, source in self._compiled.unwatched:
             self._compiled.watch.position = position
-            self._compiled.watch.constant(self._compiled.base[source.slot], source)
+            large = self._compiled.held.get(source.slot)
+            if large is None or not large.finite():
+                self._compiled.watch.constant(self._compiled.value(source.slot), source)
         self._compiled.unwatched.clear()
         return self._compiled.watch.branch()
 
@@ -189,7 +218,9 @@ class Interpreter:
             buffers[name] = carried if how is None else how(carried)
 
     def _export(self, values: Values, name: str, dtype: str) -> Array:
-        return np.array(values[self._compiled.slots[name]], dtype=BY_NAME[dtype].carrier)
+        slot = self._compiled.slots[name]
+        value = self._compiled.value(slot) if slot in self._compiled.held else values[slot]
+        return np.array(value, dtype=BY_NAME[dtype].carrier)
 
 
 def _entry(feature: Feature, given: Array, function: str) -> Array:

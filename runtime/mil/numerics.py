@@ -89,6 +89,10 @@ _SMALLEST_NORMAL = np.uint32((127 - 14) << 23)
 _LIFT = np.uint32((13 << 23) | 0x400000)
 #: elements from which each of the faster ways is faster
 _SMALL, _SMALL_TORCH = 3000, 2000
+#: elements that stay in the processor's cache between the steps of a conversion, of numpy's and of torch's
+_PART, _PART_TORCH = 1 << 16, 1 << 18
+#: sign, exponent and mantissa of a float16 in their places in a float32, and the difference of the exponents' biases
+_WIDE, _UP = np.array(0x8FFFE000, dtype=np.uint32).view(np.int32)[()], np.float32(2.0**112)
 
 
 def exact(x: Array) -> Array:
@@ -102,22 +106,91 @@ def round16(x: Array) -> Array:
     Large arrays go through torch's conversion where somebody has loaded torch (it uses the processor's own, six times
     faster than numpy's); else they add and subtract 1.5·2^(e+13), where 2^e is the magnitude of the element (at least
     the smallest normal): the sum then has the float16 spacing in its last bit, two to three times faster than numpy's
-    conversion, which is faster for small arrays.
+    conversion, which is faster for small arrays. Very large ones are taken part by part, so that what is between stays
+    in the processor's cache and takes next to no memory.
     """
     torch = sys.modules.get("torch")
     if torch is not None and x.size >= _SMALL_TORCH and x.flags.c_contiguous and x.flags.writeable:
-        halved: Array = torch.from_numpy(x).half().float().numpy()
-        return halved
-    if x.size < _SMALL or not np.abs(x).max() <= FP16_MAX:
+        if x.size <= _PART_TORCH:
+            halved: Array = torch.from_numpy(x).half().float().numpy()
+            return halved
+        rounded = np.empty_like(x)
+        every, places = (torch.from_numpy(one.reshape(-1)).split(_PART_TORCH) for one in (x, rounded))
+        for part, place in zip(every, places, strict=True):
+            place.copy_(part.half())
+        return rounded
+    if x.size < _SMALL:
         return x.astype(np.float16).astype(np.float32)
     contiguous = np.ascontiguousarray(x)
-    lift = contiguous.view(np.uint32) & _EXPONENT
+    rounded = np.empty_like(contiguous)
+    flat, out = contiguous.reshape(-1), rounded.reshape(-1)
+    for start in range(0, x.size, _PART):
+        _round_part(flat[start : start + _PART], out[start : start + _PART])
+    return rounded
+
+
+def _round_part(x: Array, out: Array) -> None:
+    if not max(x.max(), -x.min()) <= FP16_MAX:
+        out[...] = x.astype(np.float16)
+        return
+    lift = x.view(np.uint32) & _EXPONENT
     np.maximum(lift, _SMALLEST_NORMAL, out=lift)
     lift += _LIFT
     anchor = lift.view(np.float32)
-    rounded = contiguous + anchor
-    rounded -= anchor
-    return np.copysign(rounded, contiguous, out=rounded)
+    np.add(x, anchor, out=out)
+    out -= anchor
+    np.copysign(out, x, out=out)
+
+
+def widen(x: Array, room: Array | None = None) -> Array:
+    """float16 → float32 in the same order, every element as it is. In `room` (flat, float32, as large or larger) where
+    one is given and the elements lie without gaps.
+
+    Bit for bit what `astype(float32)` gives (a NaN stays one). Without torch: the bits of exponent and mantissa moved
+    to their places and multiplied by 2^112, a power of two, which is exact and makes normal numbers of subnormal ones.
+    """
+    if x.flags.f_contiguous and not x.flags.c_contiguous:
+        return widen(x.T, room).T
+    if not x.flags.c_contiguous:
+        return x.astype(np.float32)
+    flat = x.reshape(-1)
+    out = np.empty(x.size, dtype=np.float32) if room is None else room[: x.size]
+    torch = sys.modules.get("torch")
+    if torch is not None and x.size >= _SMALL_TORCH and x.flags.writeable:
+        torch.from_numpy(out).copy_(torch.from_numpy(flat))
+    else:
+        for start in range(0, x.size, _PART):
+            _widen_part(flat[start : start + _PART], out[start : start + _PART])
+    return out.reshape(x.shape)
+
+
+def _widen_part(x: Array, out: Array) -> None:
+    if x.size < _SMALL or has_extremes(x):
+        out[...] = x
+        return
+    bits = out.view(np.int32)
+    # the sign fills everything above; all but its own bit goes with the mask
+    np.left_shift(x.view(np.int16), 13, out=bits, dtype=np.int32)
+    np.bitwise_and(bits, _WIDE, out=bits)
+    np.multiply(out, _UP, out=out)
+
+
+def has_extremes(x: Array) -> bool:
+    """Whether a contiguous float16 array has a NaN or an infinity: every bit of an exponent set."""
+    flat = x.reshape(-1, order="A")
+    return bool(flat.size and (flat.view(np.int16).max() >= 0x7C00 or flat.view(np.uint16).max() >= 0xFC00))
+
+
+def narrow(x: Array) -> Array:
+    """float32, contiguous in C or Fortran order → nearest float16 in that order: what `round16` gives, in half the
+    bytes."""
+    if x.flags.f_contiguous and not x.flags.c_contiguous:
+        return narrow(x.T).T
+    torch = sys.modules.get("torch")
+    if torch is not None and x.size >= _SMALL_TORCH and x.flags.writeable:
+        halved: Array = torch.from_numpy(x).half().numpy()
+        return halved
+    return x.astype(np.float16)
 
 
 def rounding(mode: Mode, dtype: str) -> Rounding | None:

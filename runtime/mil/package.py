@@ -16,10 +16,12 @@ from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from runtime.contract import BrokenEvidence, Refusal, Unavailable
 from runtime.mil.blob import BlobFile
 from runtime.mil.description import Described, described
+from runtime.mil.held import Rooms
 from runtime.mil.inventory import Consumer, StoredWeight, stored_weights
 from runtime.mil.numerics import BY_NAME, Array
 from runtime.mil.program import BlobRef, Function, Literal, Message, functions
@@ -43,7 +45,9 @@ class Package:
     metadata: Mapping[str, str]
     root: Path
     #: dequantized constants, shared by every interpreter of this package
-    cache: dict[tuple[object, ...], object] = field(default_factory=dict, init=False)
+    cache: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False)
+    #: where its interpreters widen large constants, one after another
+    rooms: Rooms = field(default_factory=Rooms, init=False)
     _files: dict[str, BlobFile] = field(default_factory=dict, init=False)
 
     def function(self, name: str = "") -> Function:
@@ -53,15 +57,29 @@ class Package:
             raise no_function(self.path.name, name or self.default_function, self.functions)
         return found
 
-    def elements(self, literal: Literal) -> Array | str:
-        """A literal's elements in its stored dtype and declared shape. Raises BrokenEvidence for a malformed blob."""
+    def elements(self, literal: Literal, *, mapped: bool | None = None) -> Array | str:
+        """A literal's elements in its stored dtype and declared shape. `mapped`: as the file has them (False: in memory
+        of their own; None: mapped where they are float32, which nobody need widen). Raises BrokenEvidence for a
+        malformed blob."""
         if not isinstance(literal.data, BlobRef):
             return literal.data
+        return self.array(literal, mapped=literal.type.dtype == "float32" if mapped is None else mapped)
+
+    def array(self, literal: Literal, *, mapped: bool) -> Array:
+        """The same of a literal that stands in a blob file."""
+        file, offset = self.located(literal)
         shape = tuple(size for size in literal.type.shape if size is not None)
-        if len(shape) != len(literal.type.shape) or literal.type.dtype not in BY_NAME:
+        return file.read(offset, literal.type.dtype, literal.count, mapped=mapped).reshape(shape)
+
+    def located(self, literal: Literal) -> tuple[BlobFile, int]:
+        """Where a literal stands in a blob file. Raises BrokenEvidence where it does not stand there as declared."""
+        if not isinstance(literal.data, BlobRef):
+            raise BrokenEvidence("a constant that is not stored in a file", subject=self.path.name)
+        if None in literal.type.shape or literal.type.dtype not in BY_NAME:
             raise BrokenEvidence("a stored constant without a static shape", subject=literal.data.file)
-        stored = self._file(literal.data.file).read(literal.data.offset, literal.type.dtype, literal.count)
-        return stored.reshape(shape)
+        file = self._file(literal.data.file)
+        file.located(literal.data.offset, literal.type.dtype, literal.count)
+        return file, literal.data.offset
 
     def weights(self, function: str) -> list[StoredWeight]:
         """Every stored constant of a function, in program order; see `runtime.mil.inventory`."""

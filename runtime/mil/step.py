@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from runtime.contract import BrokenEvidence
 from runtime.mil.findings import Source
+from runtime.mil.held import Held
 from runtime.mil.numerics import BY_NAME, Array, Rounding
 from runtime.mil.ops.registry import Kernel
 
-Values = list[Any]
+#: values by slot: of a run, or of the operands of one op alone
+Values: TypeAlias = "list[Any] | dict[int, Any]"
 State = dict[str, Array]
 #: slots of a step's positional operands; a tuple of slots for a variadic one
 Slots = Sequence[int | tuple[int, ...]]
@@ -43,6 +45,8 @@ class Step:
     fast: Callable[[Values, State], None]
     #: slots nobody reads afterwards
     dead: tuple[int, ...] = ()
+    #: operands that are loaded just before and dropped just after
+    loads: tuple[tuple[int, Held], ...] = ()
 
 
 def misfit(op_type: str, op_name: str, function: str, error: Exception) -> BrokenEvidence:

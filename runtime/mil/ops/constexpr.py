@@ -18,6 +18,9 @@ from runtime.mil.numerics import BY_NAME, Array
 from runtime.mil.ops.elementwise import cast_dtype
 from runtime.mil.ops.registry import Floats, Stored, op
 
+#: elements looked up at once: each index takes eight bytes on the way
+_PART = 1 << 18
+
 
 def _along(parameter: Array, axis: int, rank: int) -> Array:
     """A scalar as it is; a vector laid along `axis` of `rank` dimensions."""
@@ -29,36 +32,48 @@ def _along(parameter: Array, axis: int, rank: int) -> Array:
 @op("constexpr_affine_dequantize", since=6, result="scale")
 def constexpr_affine_dequantize(quantized_data: Stored, zero_point: Stored, scale: Stored, axis: int) -> Array:
     """scale · (data - zero_point); scale and zero_point are scalars or vectors along `axis`."""
-    rank = quantized_data.ndim
-    shifted = quantized_data.astype(np.float32) - _along(zero_point, axis, rank).astype(np.float32)
-    return _along(scale, axis, rank) * shifted
+    rank, values = quantized_data.ndim, quantized_data.astype(np.float32)
+    values -= _along(zero_point, axis, rank).astype(np.float32)
+    values *= _along(scale, axis, rank)
+    return values
 
 
-def _spread(parameter: Array, shape: tuple[int, ...]) -> Array:
-    """Repeat along every axis until `parameter` has `shape`; each size must divide."""
-    wide = parameter
-    for axis, (size, parts) in enumerate(zip(shape, parameter.shape, strict=True)):
-        if parts == 0 or size % parts:
-            raise ValueError(f"{parts} blocks do not divide a dimension of {size}")
-        # numpy broadcasts a size of 1 by itself
-        wide = wide if parts in (1, size) else np.repeat(wide, size // parts, axis)
-    return wide
+def _in_blocks(values: Array, parts: tuple[int, ...]) -> Array:
+    """A view of contiguous `values` with two axes for each: its `parts`, and the elements of one; each must divide."""
+    for size, count in zip(values.shape, parts, strict=True):
+        if count == 0 or size % count:
+            raise ValueError(f"{count} blocks do not divide a dimension of {size}")
+    return values.reshape(
+        [axis for size, count in zip(values.shape, parts, strict=True) for axis in (count, size // count)]
+    )
+
+
+def _each_block(parameter: Array) -> Array:
+    """One element a block, laid so that it broadcasts over a view in blocks."""
+    return parameter.reshape([axis for parts in parameter.shape for axis in (parts, 1)])
 
 
 @op("constexpr_blockwise_shift_scale", since=8, result="scale")
 def constexpr_blockwise_shift_scale(data: Stored, scale: Stored, offset: Stored | None = None) -> Array:
     """scale · (data - offset), one scale and offset per block; block size = data size / scale size per dimension."""
-    values = data.astype(np.float32)
+    values = data.astype(np.float32, order="C")
     if offset is not None:
-        values = values - _spread(offset.astype(np.float32), data.shape)
-    return _spread(scale, data.shape) * values
+        shifted = _in_blocks(values, offset.shape)
+        shifted -= _each_block(offset.astype(np.float32))
+    scaled = _in_blocks(values, scale.shape)
+    scaled *= _each_block(scale)
+    return values
 
 
 @op("constexpr_lut_to_dense", since=6, result="lut")
 def constexpr_lut_to_dense(indices: Stored, lut: Stored, shape: tuple[int, ...]) -> Array:
     """`indices` is a bit stream, log2(entries) bits per element of `shape`, least significant bit first."""
     bits = max(1, (lut.size - 1).bit_length())
-    return lut[unpack(indices, bits, prod(shape), signed=False)].reshape(shape)
+    dense = np.empty(prod(shape), dtype=lut.dtype)
+    places = unpack(indices, bits, dense.size, signed=False)
+    for start in range(0, dense.size, _PART):
+        dense[start : start + _PART] = lut[places[start : start + _PART]]
+    return dense.reshape(shape)
 
 
 @op("constexpr_lut_to_dense", since=8, result="lut")
@@ -70,7 +85,11 @@ def constexpr_lut_to_dense_ios18(indices: Stored, lut: Stored, vector_axis: int 
     if any(parts == 0 or size % parts for size, parts in zip(indices.shape, groups, strict=True)):
         raise ValueError(f"palettes {lut.shape} do not divide indices {indices.shape}")
     blocks = [np.arange(size) // (size // parts) for size, parts in zip(indices.shape, groups, strict=True)]
-    dense = lut[(*np.ix_(*blocks), indices)]
+    dense = np.empty((*indices.shape, vector), dtype=lut.dtype)
+    rows = max(1, _PART // max(1, indices[:1].size))
+    for start in range(0, len(indices), rows):
+        part = slice(start, start + rows)
+        dense[part] = lut[(*np.ix_(blocks[0][part], *blocks[1:]), indices[part])]
     if vector == 1:
         return dense[..., 0]
     if vector_axis is None:

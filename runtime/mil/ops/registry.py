@@ -154,7 +154,8 @@ def _domain(hint: Any) -> Domain | None:
 
 def find(registry: Registry, name: str, opset: int, place: str) -> Op:
     """The op of that type in that opset. Raises UnsupportedOp when none is modelled."""
-    versions = [since for known, since in registry if known == name and since <= opset]
-    if not versions:
-        raise UnsupportedOp(f"op {name} of opset CoreML{opset} is not modelled ({place})", op=name, place=place)
-    return registry[name, max(versions)]
+    for since in range(opset, 0, -1):
+        found = registry.get((name, since))
+        if found is not None:
+            return found
+    raise UnsupportedOp(f"op {name} of opset CoreML{opset} is not modelled ({place})", op=name, place=place)

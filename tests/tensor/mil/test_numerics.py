@@ -119,7 +119,8 @@ def test_blobs_written_by_coremltools_are_read_back(
     blob = BlobFile(path)
     assert blob.count == len(parts)
     for offset, dtype, values in written:
-        np.testing.assert_array_equal(blob.read(offset, dtype, values.size), values)
+        for mapped in (False, True):
+            np.testing.assert_array_equal(blob.read(offset, dtype, values.size, mapped=mapped), values)
 
 
 def test_an_input_is_what_float16_can_hold_whichever_way_it_is_given() -> None:
