@@ -46,6 +46,12 @@ def given(command: Callable[..., None]) -> Callable[..., None]:
             "--shape", "shapes", multiple=True, metavar="NAME=1,8", help="The shape of a drawn input that may vary."
         ),
         click.option("--input", "files", multiple=True, metavar="NAME=FILE.npy", help="An input."),
+        click.option(
+            "--streamed",
+            is_flag=True,
+            help="Keep no large weight in memory: read and dequantize each anew. The same bits, slower. Also done where"
+            " the weights would take more than half of what is free.",
+        ),
     ):
         command = option(command)
     return command
@@ -102,6 +108,7 @@ def run(
     files: tuple[str, ...],
     shapes: tuple[str, ...],
     mode: str,
+    streamed: bool,
     seed: int | None,
     keep: tuple[str, ...],
     out: Path | None,
@@ -119,7 +126,7 @@ def run(
         from runtime.mil import looked
         from runtime.mil import package as packages
 
-        ran = looked.run(packages.open(package), function, _wanted(files, shapes, seed, mode), keep)
+        ran = looked.run(packages.open(package), function, _wanted(files, shapes, seed, mode, streamed), keep)
         data = {
             "function": ran.function,
             "mode": mode,
@@ -145,6 +152,7 @@ def check(
     files: tuple[str, ...],
     shapes: tuple[str, ...],
     mode: str,
+    streamed: bool,
     seed: int,
     form: str,
 ) -> None:
@@ -159,7 +167,7 @@ def check(
         from runtime.mil import package as packages
 
         opened = packages.open(package)
-        found = looked.check(opened, functions, _wanted(files, shapes, seed, mode))
+        found = looked.check(opened, functions, _wanted(files, shapes, seed, mode, streamed))
         second = crossed.crossed(opened)
         data = [
             {
@@ -198,6 +206,7 @@ def lint(
     files: tuple[str, ...],
     shapes: tuple[str, ...],
     mode: str,
+    streamed: bool,
     seed: int | None,
     form: str,
 ) -> None:
@@ -217,7 +226,7 @@ def lint(
         opened = packages.open(package)
         called = {name: opened.function(name) for name in functions or opened.functions}
         run = seed is not None or bool(files)
-        ran = looked.check(opened, list(called), _wanted(files, shapes, seed, mode)) if run else []
+        ran = looked.check(opened, list(called), _wanted(files, shapes, seed, mode, streamed)) if run else []
         findings = {one.function: one.findings for one in ran}
         asked = {name: rules.Rule(name, row.limit, frozenset(row.ops)) for name, row in rows.items()}
         found = [
@@ -252,6 +261,7 @@ def diff(
     files: tuple[str, ...],
     shapes: tuple[str, ...],
     mode: str,
+    streamed: bool,
     seed: int,
     tolerance: float,
     form: str,
@@ -265,7 +275,7 @@ def diff(
         from runtime.mil import package as packages
 
         first, second = packages.open(package), packages.open(other)
-        wanted = _wanted(files, shapes, seed, mode)
+        wanted = _wanted(files, shapes, seed, mode, streamed)
         name = function or first.default_function
         names = compared.shared(first.function(name), second.function(name))
         a, b = looked.pair(first, second, name, wanted, names)
@@ -287,6 +297,7 @@ def bisect(
     files: tuple[str, ...],
     shapes: tuple[str, ...],
     mode: str,
+    streamed: bool,
     tolerance: float,
     form: str,
 ) -> None:
@@ -302,7 +313,7 @@ def bisect(
         opened = packages.open(package)
         held = looked.arrays(reference)
         called = opened.function(function)
-        found = looked.values_of(opened, called, held, _wanted(files, shapes, None, mode))
+        found = looked.values_of(opened, called, held, _wanted(files, shapes, None, mode, streamed))
         parts = compared.parted(called, held, found, tolerance)
     _parted(parts, tolerance, form, f"{package.name} and {reference.name}")
 
@@ -328,7 +339,7 @@ def _explained(again: str) -> Iterator[None]:
         raise Outcome(2, "unavailable", "pip install 'kcompiler[run]'", told) from None
 
 
-def _wanted(files: Sequence[str], shapes: Sequence[str], seed: int | None, mode: str) -> Wanted:
+def _wanted(files: Sequence[str], shapes: Sequence[str], seed: int | None, mode: str, streamed: bool) -> Wanted:
     from runtime.mil import looked
 
     paths = {name: Path(value) for name, value in _named(files, "--input", "FILE.npy").items()}
@@ -339,7 +350,7 @@ def _wanted(files: Sequence[str], shapes: Sequence[str], seed: int | None, mode:
     both = next((name for name in sizes if name in paths), None)
     if both is not None:
         raise click.UsageError(f"--shape {both}: its file has a shape of its own; --shape is of what is drawn")
-    return looked.Wanted(paths, sizes, seed, cast(Any, mode))
+    return looked.Wanted(paths, sizes, seed, cast(Any, mode), streamed or None)
 
 
 def _named(items: Sequence[str], option: str, form: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ bit first; `padding bits` says how many bits of the last byte are unused.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ _SENTINEL = 0xDEADBEEF
 _VERSION = 2
 _HEADER = struct.Struct("<II")
 _METADATA = struct.Struct("<IIQQQ")
-#: elements unpacked at once: whole bytes of any width, and flags that stay in the processor's cache
+#: elements read or unpacked at once: whole bytes of any width, and flags that stay in the processor's cache
 _PART = 1 << 16
 
 #: dtype code of a blob's metadata → dtype name. Codes 5 (bfloat16), 16 and 17 (float8) are not modelled.
@@ -97,6 +98,18 @@ class BlobFile:
         # what is widened elsewhere alone may look writable; an op reads the rest as it is
         found.flags.writeable = not mapped or dtype == "float16"
         return found
+
+    def parts(self, offset: int, dtype: str, count: int) -> Iterator[Array]:
+        """The same elements, whose dtype has whole bytes, some at a time. Raises BrokenEvidence as `located` does."""
+        start, _ = self.located(offset, dtype, count)
+        kind = np.dtype(BY_NAME[dtype].stored).newbyteorder("<")
+        with self.path.open("rb") as file:
+            file.seek(start)
+            for left in range(count, 0, -_PART):
+                part = np.fromfile(file, dtype=kind, count=min(left, _PART))
+                if part.size < min(left, _PART):
+                    raise self._broken(f"blob at offset {offset}: the file has become shorter")
+                yield part
 
     def located(self, offset: int, dtype: str, count: int) -> tuple[int, int]:
         """(first byte, bytes) of such elements. Raises BrokenEvidence when sentinel, alignment, dtype, size or bounds

@@ -21,7 +21,7 @@ from runtime.mil.description import shape_text
 from runtime.mil.errors import UnsupportedOp
 from runtime.mil.findings import Mismatch, Source, Watch
 from runtime.mil.held import Held
-from runtime.mil.numerics import BY_NAME, Array, Mode, inner_rounding, rounding, widen
+from runtime.mil.numerics import BY_NAME, Array, Mode, inner_rounding, round16, round16_over, rounding, widen
 from runtime.mil.ops.registry import Kernel, Op, Registry, find
 from runtime.mil.ops.state import STATE_OPS
 from runtime.mil.package import Package
@@ -151,7 +151,7 @@ class Compiler:
             self._keep(slot, held.Narrow(found) if found.dtype == np.float16 else found)
             return
         self.package.located(value)
-        self._keep(slot, held.Stored(partial(self.package.array, value), value.type.dtype, value.count))
+        self._keep(slot, held.Stored(self.package, value))
 
     def _keep(self, slot: int, value: Any) -> None:
         if held.is_held(value):
@@ -272,6 +272,8 @@ class Compiler:
             # moving representable elements keeps them representable
             kept = op.moves and dtype == declared.dtype
             how = None if kept or BY_NAME[dtype].kind != "float" else rounding(self.mode, declared.dtype)
+            if how is round16 and op.name in held.CONSUMING:
+                how = round16_over
             slot = self._slot(name)
             # a dequantized weight is judged as a constant
             computes = not op.moves and not op.name.startswith("constexpr_")

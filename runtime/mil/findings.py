@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from runtime.mil.description import shape_text
-from runtime.mil.numerics import BY_NAME, FP16_MAX, FP16_OVERFLOW, FP16_UNDERFLOW, Array
+from runtime.mil.numerics import BY_NAME, FP16_MAX, FP16_OVERFLOW, FP16_UNDERFLOW, Array, Rounding, round16_over
 from runtime.mil.program import ValueType
 
 #: elements up to which numpy counts the floats themselves faster than a comparison of them
@@ -209,9 +209,29 @@ class Watch:
             self._with_nan |= {slot} if np.isnan(value).any() else set()
             self._with_inf |= {slot} if np.isinf(value).any() else set()
 
-    def result(self, raw: Array, source: Source, rounded: Array | None = None) -> None:
-        """One result before rounding: its shape against the declared one and, for floats, what is new in it. `rounded`
-        is the result on the float16 grid, where it is known."""
+    def result(self, raw: Array, source: Source, how: Rounding | None = None) -> Array:
+        """One result, which is rounded `how`: its shape against the declared one and, for floats, what is new in it.
+        Gives it rounded; `raw` may be overwritten."""
+        peak = self._peak(raw, source)
+        counts = peak is not None and source.declared.dtype == "float16" and source.computes
+        if not counts or peak is None:
+            return raw if how is None else how(raw)
+        if peak >= FP16_OVERFLOW:
+            count = int(np.count_nonzero(np.isfinite(raw) & (np.abs(raw) >= FP16_OVERFLOW)))
+            self._count(self.saturated, source, count)
+            self._with_inf.add(source.slot)
+        self.peaks[source.value] = Peak(source.value, source.op_type, source.op_name, peak)
+        before = _nonzero(raw) if how is None or how is round16_over else None
+        rounded = raw if how is None else how(raw)
+        kept = int(np.count_nonzero(np.abs(raw) > FP16_UNDERFLOW)) if how is None else _nonzero(rounded)
+        # where nothing is zero afterwards, nothing became so
+        flushed = 0 if kept == raw.size else (_nonzero(raw) if before is None else before) - kept
+        if flushed:
+            self.flushed.append(Count(source.value, source.op_type, source.op_name, flushed))
+        return rounded
+
+    def _peak(self, raw: Array, source: Source) -> float | None:
+        """The largest finite magnitude, None of what is no float; records a wrong shape and what is not finite."""
         declared = source.declared.shape
         if raw.shape != declared and (
             len(raw.shape) != len(declared)
@@ -220,24 +240,13 @@ class Watch:
             texts = shape_text(declared), shape_text(raw.shape)
             self.mismatch(Mismatch(source.value, source.op_type, source.op_name, "shape", *texts))
         if raw.dtype.kind != "f" or raw.size == 0:
-            return
+            return None
         # two reductions and no array of magnitudes; a NaN is the result of both
         peak = float(max(raw.max(), -raw.min()))
         if not math.isfinite(peak):
             self._not_finite(raw, source)
-            peak = float(np.max(np.abs(raw), where=np.isfinite(raw), initial=0.0))
-        if source.declared.dtype != "float16" or not source.computes:
-            return
-        if peak >= FP16_OVERFLOW:
-            count = int(np.count_nonzero(np.isfinite(raw) & (np.abs(raw) >= FP16_OVERFLOW)))
-            self._count(self.saturated, source, count)
-            self._with_inf.add(source.slot)
-        kept = int(np.count_nonzero(np.abs(raw) > FP16_UNDERFLOW)) if rounded is None else _nonzero(rounded)
-        # where nothing is zero afterwards, nothing became so
-        flushed = _nonzero(raw) - kept if kept != raw.size else 0
-        if flushed:
-            self.flushed.append(Count(source.value, source.op_type, source.op_name, flushed))
-        self.peaks[source.value] = Peak(source.value, source.op_type, source.op_name, peak)
+            return float(np.max(np.abs(raw), where=np.isfinite(raw), initial=0.0))
+        return peak
 
     def _not_finite(self, raw: Array, source: Source) -> None:
         nan, inf = int(np.count_nonzero(np.isnan(raw))), int(np.count_nonzero(np.isinf(raw)))

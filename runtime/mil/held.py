@@ -7,7 +7,7 @@ stands there so) or, streamed, nothing at all (`Stored`, `Remade`). The bits tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard
 
@@ -61,33 +61,48 @@ class Narrow:
         return self.data
 
 
-class Reads(Protocol):
-    """Reads the elements of one literal."""
+class Files(Protocol):
+    """An opened package, as far as its stored literals go."""
 
-    def __call__(self, *, mapped: bool) -> Array: ...
+    def array(self, literal: Literal, *, mapped: bool) -> Array: ...
+    def parts(self, literal: Literal) -> Iterator[Array]: ...
 
 
 @dataclass(frozen=True)
 class Stored:
-    """`count` elements, declared `dtype`, that stay in the package's file: `read` gives them as they are stored."""
+    """Elements that stay in the package's file."""
 
-    read: Reads
-    dtype: str
-    count: int
+    files: Files
+    literal: Literal
+
+    @property
+    def count(self) -> int:
+        return self.literal.count
 
     def load(self, room: Array | None = None) -> Array:
-        """float16 is widened; anything else is its own carrier."""
-        found = self.read(mapped=False)
-        return widen(found, room) if self.dtype == "float16" else found
+        """float16 is widened, part by part; anything else is its own carrier."""
+        if not self._is_half:
+            return self.files.array(self.literal, mapped=False)
+        flat = np.empty(self.count, dtype=np.float32) if room is None else room[: self.count]
+        start = 0
+        for part in self.files.parts(self.literal):
+            widen(part, flat[start : start + part.size])
+            start += part.size
+        return flat.reshape([size or 0 for size in self.literal.type.shape])
 
     def finite(self) -> bool:
-        """Reads them."""
-        found = self.read(mapped=False)
-        return not has_extremes(found) if self.dtype == "float16" else bool(np.isfinite(found).all())
+        """Reads them, part by part."""
+        if self._is_half:
+            return not any(map(has_extremes, self.files.parts(self.literal)))
+        return all(bool(np.isfinite(part).all()) for part in self.files.parts(self.literal))
 
     def narrow(self) -> Array | None:
         """Mapped: pages that nobody touches are never read."""
-        return self.read(mapped=True) if self.dtype == "float16" else None
+        return self.files.array(self.literal, mapped=True) if self._is_half else None
+
+    @property
+    def _is_half(self) -> bool:
+        return self.literal.type.dtype == "float16"
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,13 @@ class Interpreter:
         self.streamed = held.is_too_much(held.bytes_of(self.function)) if streamed is None else streamed
         compiler = Compiler(package, self.function, mode, registry, streamed=self.streamed)
         self._compiled: Compiled = compiler.compile()
+        #: slots of arrays that nobody else has: what was rounded is new, unless a state keeps it
+        self._own = {
+            output.slot
+            for step in (() if self.function.states else self._compiled.steps)
+            for output in step.outputs
+            if output.rounding is not None
+        }
         #: the buffers that runs use when they are given none
         self.state: State = self.make_state()
 
@@ -80,7 +87,8 @@ class Interpreter:
         operands.
         """
         values, findings = self._execute(inputs, state, self.check if check is None else check)
-        return Result({name: self._export(values, name, dtype) for name, _, dtype in self.function.outputs}, findings)
+        exported = {name: self._export(values, name, dtype, own=True) for name, _, dtype in self.function.outputs}
+        return Result(exported, findings)
 
     def values(
         self, inputs: Mapping[str, Array], names: Sequence[str] | None = None, *, state: State | None = None
@@ -172,9 +180,7 @@ class Interpreter:
         for output, raw, exact in zip(step.outputs, found, exact_integers(step, values, buffers), strict=False):
             watch.integers(raw, exact, output.source)
         for output, raw in zip(step.outputs, found, strict=True):
-            rounded = None if output.rounding is None else output.rounding(raw)
-            watch.result(raw, output.source, rounded)
-            values[output.slot] = raw if rounded is None else rounded
+            values[output.slot] = watch.result(raw, output.source, output.rounding)
 
     def _watched_inside(self, step: Step, values: Values, buffers: State, watch: Watch) -> None:
         """A step of a block, whose inputs may hold what an earlier round made."""
@@ -217,10 +223,12 @@ class Interpreter:
             carried = buffers[name].astype(BY_NAME[dtype].carrier, copy=False)
             buffers[name] = carried if how is None else how(carried)
 
-    def _export(self, values: Values, name: str, dtype: str) -> Array:
+    def _export(self, values: Values, name: str, dtype: str, *, own: bool = False) -> Array:
+        """A value for whoever asked: a copy, unless it is the run's `own` and would be dropped."""
         slot = self._compiled.slots[name]
         value = self._compiled.value(slot) if slot in self._compiled.held else values[slot]
-        return np.array(value, dtype=BY_NAME[dtype].carrier)
+        copied: Array = np.array(value, dtype=BY_NAME[dtype].carrier, copy=None if own and slot in self._own else True)
+        return copied
 
 
 def _entry(feature: Feature, given: Array, function: str) -> Array:

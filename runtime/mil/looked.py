@@ -28,12 +28,18 @@ EVERY = "*"
 
 
 class Wanted(NamedTuple):
-    """What a run is given: files of inputs, shapes and a seed of what is drawn, and the numeric mode."""
+    """What a run is given: files of inputs, shapes and a seed of what is drawn, the numeric mode, and whether large
+    constants are `streamed` (None: as memory asks)."""
 
     files: Mapping[str, Path]
     shapes: Mapping[str, tuple[int, ...]]
     seed: int | None
     mode: Mode
+    streamed: bool | None = None
+
+    def interpreter(self, package: Package, function: str, *, check: bool = True) -> Interpreter:
+        """The function, compiled so."""
+        return Interpreter(package, function, self.mode, check=check, streamed=self.streamed)
 
 
 class Ran(NamedTuple):
@@ -75,7 +81,7 @@ def run(package: Package, function: str, wanted: Wanted, keep: Sequence[str] = (
     Raises Refusal for inputs or names that do not fit, UnsupportedOp for what is not modelled, BrokenEvidence for a
     package that contradicts itself.
     """
-    machine = Interpreter(package, function, wanted.mode)
+    machine = wanted.interpreter(package, function)
     inputs = given.inputs(package, machine.function, wanted.files, shapes=wanted.shapes, seed=wanted.seed)
     values: dict[str, Array] = {}
     if keep:
@@ -113,7 +119,7 @@ def pair(
             action="compare two packages of one model, or one of them with a reference: kcompiler mil bisect",
         )
     inputs = given.inputs(first, first.function(name), wanted.files, shapes=wanted.shapes, seed=wanted.seed)
-    a, b = (Interpreter(one, name, wanted.mode, check=False).values(inputs, names) for one in (first, second))
+    a, b = (wanted.interpreter(one, name, check=False).values(inputs, names) for one in (first, second))
     return a, b
 
 
@@ -143,7 +149,7 @@ def values_of(package: Package, called: Function, held: Mapping[str, Array], wan
     inputs = {one.name: held[one.name] for one in called.inputs if one.name in held}
     inputs |= {name: given.load(path) for name, path in wanted.files.items()}
     made = {name for operation in called.operations for name, _ in operation.outputs}
-    return Interpreter(package, called.name, wanted.mode, check=False).values(inputs, sorted(made & held.keys()))
+    return wanted.interpreter(package, called.name, check=False).values(inputs, sorted(made & held.keys()))
 
 
 def wrong(findings: Findings) -> list[str]:

@@ -114,19 +114,33 @@ def round16(x: Array) -> Array:
         if x.size <= _PART_TORCH:
             halved: Array = torch.from_numpy(x).half().float().numpy()
             return halved
-        rounded = np.empty_like(x)
-        every, places = (torch.from_numpy(one.reshape(-1)).split(_PART_TORCH) for one in (x, rounded))
-        for part, place in zip(every, places, strict=True):
-            place.copy_(part.half())
-        return rounded
+        return _rounded(x, np.empty_like(x))
     if x.size < _SMALL:
         return x.astype(np.float16).astype(np.float32)
     contiguous = np.ascontiguousarray(x)
-    rounded = np.empty_like(contiguous)
-    flat, out = contiguous.reshape(-1), rounded.reshape(-1)
+    return _rounded(contiguous, np.empty_like(contiguous))
+
+
+def round16_over(x: Array) -> Array:
+    """`round16` of an array that nobody else has: a very large one is overwritten."""
+    if x.size > _PART_TORCH and x.flags.c_contiguous and x.flags.writeable:
+        return _rounded(x, x)
+    return round16(x)
+
+
+def _rounded(x: Array, into: Array) -> Array:
+    """The rounding of contiguous `x`, part by part, in `into`, which may be `x`."""
+    flat, out = x.reshape(-1), into.reshape(-1)
+    torch = sys.modules.get("torch")
+    if torch is not None and x.flags.writeable:
+        every, places = (torch.from_numpy(one).split(_PART_TORCH) for one in (flat, out))
+        for part, place in zip(every, places, strict=True):
+            place.copy_(part.half())
+        return into
     for start in range(0, x.size, _PART):
-        _round_part(flat[start : start + _PART], out[start : start + _PART])
-    return rounded
+        part, place = flat[start : start + _PART], out[start : start + _PART]
+        _round_part(part.copy() if into is x else part, place)
+    return into
 
 
 def _round_part(x: Array, out: Array) -> None:

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -70,6 +70,11 @@ class Package:
         file, offset = self.located(literal)
         shape = tuple(size for size in literal.type.shape if size is not None)
         return file.read(offset, literal.type.dtype, literal.count, mapped=mapped).reshape(shape)
+
+    def parts(self, literal: Literal) -> Iterator[Array]:
+        """The same, flat and some at a time, of one whose elements have whole bytes."""
+        file, offset = self.located(literal)
+        return file.parts(offset, literal.type.dtype, literal.count)
 
     def located(self, literal: Literal) -> tuple[BlobFile, int]:
         """Where a literal stands in a blob file. Raises BrokenEvidence where it does not stand there as declared."""

@@ -5,8 +5,9 @@
 A Llama of 31 M random weights, converted by coremltools to float16. `prefill` answers all tokens at once, `decode` one
 token over a cache of as many; torch computes both in float32. `checked` looks at every value on the way (shapes, NaN,
 what float16 cannot hold), as `verify` does; `plain` only computes. `open` reads the package and compiles a function,
-beside what coremltools' own loader of programs (milproto) needs for the same one. Memory is what a process of its own had at most, beside its imports,
-over the bytes of the package.
+beside what coremltools' own loader of programs (milproto) needs for the same one. Memory is what a process of its own
+had at most, beside its imports, over the bytes of the package; `streamed` keeps no large constant, and reads or
+dequantizes each anew at each use.
 """
 
 from __future__ import annotations
@@ -101,10 +102,16 @@ def speed(kind: str, tokens: int, path: Path, repeats: int) -> dict[str, float]:
     )
     assert cosine > 0.999, cosine
     assert found.findings.clean
-    torch_s, plain_s, checked_s = quickest(
-        eager, lambda: machine.run(given, check=False), lambda: machine.run(given, check=True), repeats=repeats
+    streamed = Interpreter(machine.package, streamed=True)
+    torch_s, *ours_s = quickest(
+        eager,
+        lambda: machine.run(given, check=False),
+        lambda: machine.run(given, check=True),
+        lambda: streamed.run(given, check=False),
+        repeats=repeats,
     )
-    return {"torch_s": torch_s, "plain": plain_s / torch_s, "checked": checked_s / torch_s, "cosine": cosine}
+    names = ("plain", "checked", "streamed")
+    return {"torch_s": torch_s, **{name: s / torch_s for name, s in zip(names, ours_s, strict=True)}, "cosine": cosine}
 
 
 def opening(path: Path, repeats: int) -> dict[str, float]:
@@ -136,7 +143,7 @@ from runtime.mil import given, package
 from runtime.mil.interpreter import Interpreter
 def peak(): return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 before = peak()
-machine = Interpreter(package.open(Path(sys.argv[1])))
+machine = Interpreter(package.open(Path(sys.argv[1])), streamed=sys.argv[2] == "streamed")
 compiled = peak()
 machine.run(given.inputs(machine.package, machine.function, {}, shapes={}, seed=1))
 print(json.dumps([before, compiled, peak()]))
@@ -144,11 +151,14 @@ print(json.dumps([before, compiled, peak()]))
 
 
 def memory(path: Path) -> dict[str, float]:
-    """Peak resident bytes above the imports, over the bytes of the package."""
-    done = subprocess.run([sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, check=True)
-    before, compiled, run = json.loads(done.stdout)
+    """Peak resident bytes above the imports, over the bytes of the package, as it is and streamed."""
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return {"package_mb": size / 1e6, "compiled": (compiled - before) / size, "run": (run - before) / size}
+    found = {"package_mb": size / 1e6}
+    for how in ("kept", "streamed"):
+        done = subprocess.run([sys.executable, "-c", CHILD, str(path), how], capture_output=True, text=True, check=True)
+        before, compiled, run = json.loads(done.stdout)
+        found |= {f"{how}_compiled": (compiled - before) / size, f"{how}_run": (run - before) / size}
+    return found
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from coremltools.optimize import coreml as cto
 from runtime.mil.interpreter import Interpreter
 from runtime.mil.inventory import StoredWeight
 from tests.tensor.mil.conftest import Zoo
+from tests.tensor.mil.holding import agrees_however_held
 from tests.tensor.mil.test_models import worst
 
 Compress = Callable[[Any], Any]
@@ -146,6 +147,8 @@ def test_a_compressed_model_computes_what_its_decompression_computes(zoo: Zoo, f
     result = Interpreter(opened).run(given.inputs)
     assert result.findings.clean
     assert worst(result.outputs, given) >= least
+    for mode in ("fp16_round", "exact32"):
+        agrees_however_held(opened, given.inputs, "main", mode)
     dense = Interpreter(zoo.opened(f"{form}-dense", cto.decompress_weights(model))).run(given.inputs)
     for name, value in dense.outputs.items():
         np.testing.assert_allclose(result.outputs[name], value, atol=2e-3)

@@ -21,6 +21,7 @@ from runtime.mil import package
 from runtime.mil.interpreter import Interpreter
 from runtime.mil.numerics import MODES
 from tests.tensor.mil import foreign
+from tests.tensor.mil.holding import agrees_however_held
 from tests.tensor.mil.models import saved
 from tests.tensor.mil.support import cosine
 
@@ -51,6 +52,7 @@ def test_a_package_of_a_foreign_model_agrees_with_pytorch(name: str, tmp_path: P
     opened = package.open(saved(model, tmp_path / "foreign.mlpackage"))
     result = Interpreter(opened, "", "exact32").run(given.inputs)
     assert result.findings.mismatches == ()
+    agrees_however_held(opened, given.inputs, mode="exact32")
     error = 0.0
     for index, wanted in enumerate(given.outputs):
         found = result.outputs[f"out_{index}"]
@@ -68,6 +70,7 @@ def test_its_float16_package_does_too(name: str, tmp_path: Path, converter_folde
     opened = package.open(saved(model, tmp_path / "foreign.mlpackage"))
     result = Interpreter(opened).run(given.inputs)
     assert result.findings.mismatches == ()
+    agrees_however_held(opened, given.inputs)
     if name in NOT_A_NUMBER:
         assert result.findings.nan
         return

@@ -21,6 +21,7 @@ from runtime.mil.numerics import MODES, Array, Mode
 from runtime.mil.ops.registry import REGISTRY, Registry
 from tests.tensor.mil import models
 from tests.tensor.mil.conftest import Zoo
+from tests.tensor.mil.holding import agrees_however_held
 from tests.tensor.mil.models import REAL, Sample
 from tests.tensor.mil.support import cosine
 
@@ -46,6 +47,7 @@ def test_a_converted_model_agrees_with_pytorch_in_every_mode(zoo: Zoo, family: s
         result = Interpreter(zoo.package(family, kind), "main", mode).run(given.inputs)
         assert result.findings.clean, result.findings
         assert worst(result.outputs, given) >= PARITY
+        agrees_however_held(zoo.package(family, kind), given.inputs, "main", mode)
 
 
 def test_rounding_costs_precision_and_strict_rounding_more(zoo: Zoo) -> None:

@@ -15,8 +15,9 @@ from coremltools.converters.mil.mil import Builder as mb
 from coremltools.converters.mil.mil import types
 
 from kcompiler.cli import _main
-from runtime.mil import crossed
+from runtime.mil import crossed, held
 from runtime.mil.numerics import Array
+from tests.tensor.mil.holding import large
 from tests.tensor.mil.tamper import WEIGHTS, edited, op_of, rewrite
 
 ROWS = 11
@@ -114,6 +115,20 @@ def test_a_run_is_what_the_program_says(package: Path, tmp_path: Path, files: li
     np.testing.assert_allclose(found["total"], expected(), rtol=1e-3)
     ends(0, "run", str(package), *files, "--value", "*", "--out", str(tmp_path / "all.npz"))
     assert {"shifted", "grown", "total", "ids", "x"} <= set(loaded(tmp_path / "all.npz"))
+
+
+def test_a_streamed_run_is_the_same_bytes_and_reads_its_table_where_it_stands(
+    package: Path, tmp_path: Path, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    narrow = held.Stored.narrow
+    monkeypatch.setattr(held.Stored, "narrow", lambda self: read.append(self.count) or narrow(self))
+    outs = [tmp_path / name for name in ("kept.npz", "streamed.npz")]
+    with large(1):
+        for out, streamed in zip(outs, ([], ["--streamed"]), strict=True):
+            ends(0, "run", str(package), *files, "--value", "*", "--out", str(out), *streamed)
+            assert read == ([TABLE.size] if streamed else [])
+    assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
 def test_the_same_seed_is_the_same_bytes_and_an_index_is_one_of_its_table(
