@@ -54,6 +54,7 @@ MIL = (
     "runtime.mil.description",
     "runtime.mil.errors",
     "runtime.mil.findings",
+    "runtime.mil.held",
     "runtime.mil.interpreter",
     "runtime.mil.inventory",
     "runtime.mil.kept",
