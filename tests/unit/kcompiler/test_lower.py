@@ -62,6 +62,33 @@ def test_every_default_is_written_out(tmp_path: Path) -> None:
     assert params["max_length"] == 64, "the longest prefill shape"
 
 
+@pytest.mark.parametrize(("form", "blocks"), [("int8", 0.05), ("lut4", 0.4)])
+def test_an_error_ledger_is_a_step_of_its_own_with_the_tolerances_of_the_recipe(
+    form: str, blocks: float, tmp_path: Path
+) -> None:
+    def change(data: dict[str, Any]) -> None:
+        data["quantization"] = {"default": {"weights": form, "granularity": "per_tensor"}}
+        data["verification"] = {"ledger": True, "prompts": 3}
+
+    nodes, _ = lowered(tmp_path, change)
+    ledger, verify = nodes.pop("error-ledger"), nodes["verify"]
+    assert list(nodes) == EVERY
+    assert (ledger.step, ledger.origin, dict(ledger.takes)) == (
+        "error_ledger",
+        "/verification/ledger",
+        dict(verify.takes),
+    )
+    assert ledger.params == {
+        "float32": 1e-5,
+        "float16": 0.02,
+        "quantized": blocks,
+        "golden_prompts": 3,
+        "decode_steps": verify.params["decode_steps"],
+        "threads": 2,
+        "mode": "fp16_round",
+    }
+
+
 def test_a_suite_in_shards_is_gathered_by_a_step_of_its_old_name(tmp_path: Path) -> None:
     """Whoever reads the report finds it where it was, about the same models."""
     alone = lowered(tmp_path)[0]["evaluate-answers"]
