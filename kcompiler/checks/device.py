@@ -1,4 +1,4 @@
-"""The report of a Mac that the spec names: there, whole, and of what the spec asks for."""
+"""The report of a Mac that the spec names: there, whole, and of what the spec asks for; and where Core ML computes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kcompiler.policy import evidence
 from kcompiler.source import Tree
 from kcompiler.spec import Spec
 from runtime.contract import ondevice
+from runtime.contract.targets import UNITS
 
 _POINTER = "/device/report"
 
@@ -41,4 +42,39 @@ def _report(spec: Spec, tree: Tree, world: World) -> Iterator[Diagnostic]:
     )
 
 
-CHECKS = (Check(_report, "device"),)
+def _elsewhere(spec: Spec, tree: Tree, _world: World) -> Iterator[Diagnostic]:
+    """Where the student must be fast, and where a Mac measured it, Core ML may compute."""
+    allowed, targets, device = spec.export.compute_units, spec.hardware.targets, spec.device
+    said = tree.related("/export/compute_units", "where Core ML may compute")
+    if targets is not None and targets.compute_unit not in UNITS[allowed]:
+        yield tree.diagnostic(
+            "KC4898",
+            "/hardware/targets/compute_unit",
+            f"the targets are of a unit on which `{allowed}` lets nothing compute",
+            label=f"`{allowed}` allows {' and '.join(UNITS[allowed])}",
+            help="aim at a unit that is allowed, or allow this one by export.compute_units",
+            related=(said,),
+        )
+    measured = device and (device.units or allowed)
+    if measured and measured != allowed:
+        yield tree.diagnostic(
+            "KC4898",
+            "/device/units",
+            f"`{measured}` was measured, and hosts let `{allowed}` compute",
+            label="says nothing of how the package runs",
+            help="leave it out: it is then what export.compute_units says",
+            related=(said,),
+        )
+    elif measured == "cpu_only":
+        yield tree.diagnostic(
+            "KC4898",
+            "/device",
+            "a Mac measures accelerators, and `cpu_only` lets none compute",
+            on="key",
+            label="no level above 3 speaks of the CPU alone",
+            help="allow the GPU or the Neural Engine by export.compute_units, or remove this section",
+            related=(said,),
+        )
+
+
+CHECKS = (Check(_report, "device"), Check(_elsewhere, "device", "hardware", "export"))

@@ -23,6 +23,7 @@ from kcompiler.tables import Applies, Erratum
 from runtime import catalog
 from runtime.contract import Backend, Step, Teacher
 from runtime.contract.formats import TABLES
+from runtime.contract.targets import UNITS
 
 #: what every spec is lowered to, whatever its sections say, and the step that makes its teacher
 PIPELINE = ("data", "tokenizer", "reach", "train", "probe", "export", "convert", "verify", "evaluate")
@@ -120,8 +121,11 @@ def concerned(spec: Spec, pins: Mapping[str, str]) -> Iterator[Erratum]:
 def applies(when: Applies, spec: Spec) -> bool:
     """Whether every condition that is given holds."""
     a, targets = spec.student.architecture, spec.hardware.targets
-    # who declares no target is taken to mean the unit that targets mean by default; weights of a rule are weights, too
+    # who declares no target is taken to mean the unit that targets mean by default, where Core ML may compute on it;
+    # weights of a rule are weights, too
     unit = Targets().compute_unit if targets is None else targets.compute_unit
+    if targets is None and unit not in UNITS[spec.export.compute_units]:
+        unit = UNITS[spec.export.compute_units][0]
     facts: dict[str, Collection[object]] = {
         "family": (a.family,),
         "weights": {spec.quantization.default.weights, *(rule.weights for rule in spec.quantization.rules)},
@@ -187,6 +191,7 @@ CHECKS = (
             "hardware",
             "shapes",
             "quantization",
+            "export",
             "evaluation",
             "verification",
         ),

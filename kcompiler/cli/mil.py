@@ -192,7 +192,9 @@ def check(
 @click.argument("package", type=_PACKAGE)
 @click.option("--function", "functions", metavar="NAME", multiple=True, help="This function alone; else every one.")
 @click.option(
-    "--unit", type=click.Choice(["ane", "gpu"]), default="ane", show_default=True, help="The unit it is meant for."
+    "--unit",
+    type=click.Choice(["ane", "gpu"]),
+    help="The unit it is meant for; else the one of the contract.json beside it or of its delivery, else `ane`.",
 )
 @given
 @click.option(
@@ -202,7 +204,7 @@ def check(
 def lint(
     package: Path,
     functions: tuple[str, ...],
-    unit: str,
+    unit: str | None,
     files: tuple[str, ...],
     shapes: tuple[str, ...],
     mode: str,
@@ -216,7 +218,9 @@ def lint(
     users alone have reported is never one.
     """
     from kcompiler import tables
+    from runtime.contract import targets
 
+    unit = unit or targets.meant(package) or "ane"
     rows = {one.id: one for one in tables.placement().rules if unit in one.units}
     with _explained(f"kcompiler mil lint {package}"):
         from runtime.mil import lint as rules

@@ -43,9 +43,7 @@ UNITS = ("all", "cpu_and_gpu", "cpu_and_ne")
 @click.option(
     "--units",
     type=click.Choice(UNITS),
-    default="all",
-    show_default=True,
-    help="Where Core ML may compute, with the CPU.",
+    help="Where Core ML may compute, with the CPU; else what the contract of DIR says.",
 )
 @click.option(
     "--level", type=click.IntRange(3, 5), default=4, show_default=True, help="The attestation level that is asked for."
@@ -69,7 +67,7 @@ def verify(
     folder: Path,
     out: Path,
     precision: str | None,
-    units: str,
+    units: str | None,
     level: int,
     residency: float,
     speed: float | None,
@@ -98,6 +96,10 @@ def verify(
     chosen = precision or known[0]
     if chosen not in known:
         raise click.UsageError(f"the delivery has no package `{chosen}`, only {', '.join(known)}")
+    if units is None and contract.compute_units not in UNITS:
+        said = "the delivery is for the CPU alone, of which no level above 3 speaks"
+        raise click.UsageError(f"{said}: name --units to measure it elsewhere")
+    units = units or contract.compute_units
     if out.resolve().is_relative_to(folder.resolve()):
         raise click.UsageError(f"--to: {out} lies in the delivery, whose checksums it would break")
     report = _report(folder, {"precision": chosen, "units": units, "repetitions": repetitions, "warm_up": warm_up})

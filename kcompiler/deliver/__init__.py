@@ -241,6 +241,7 @@ def _contract(
         tokenizer=_file(found, f"{HUGGINGFACE}/{_TOKENIZER}"),
         chat_template=_file(found, f"{HUGGINGFACE}/{_TEMPLATE}"),
         packages=packages,
+        compute_units=exported.package.compute_units if exported.package else "all",
         plan_sha256=plan_sha256,
         golden=golden,
     )

@@ -17,6 +17,7 @@ from kcompiler.deliver.choose import Chosen, Form
 from kcompiler.render.human_run import datums
 from runtime.contract.delivery import Contract
 from runtime.contract.ondevice import KIND as DEVICE
+from runtime.contract.targets import TARGETS
 
 _USE = """\
 ```sh
@@ -138,7 +139,8 @@ def _packages(report: Mapping[str, Any], contract: Contract) -> Iterator[str]:
     yield f"Parameters: {shown(data['parameters'])}. Quantized: {shown(data['quantized_parameters'])}. "
     forms = Counter(" ".join(_text(part) for part in _form(one)) for one in data["requested"])
     yield "Stored: " + ", ".join(f"{count} tensors as {form}" for form, count in sorted(forms.items())) + ". "
-    yield f"Made for {_text(data['deployment'])} and later.\n"
+    target = TARGETS.get(data["deployment"])
+    yield f"Made for {_text(data['deployment'])} and later{f': {target.systems}' if target else ''}.\n"
 
 
 #: kind of another form → how it is used

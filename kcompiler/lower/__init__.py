@@ -35,7 +35,8 @@ class Lowering(Models, Training, Delivery, Evaluation):
         if asked is None:
             return
         bounds = on_device(self.spec.verification.tolerances, asked.precision)
-        params = {"precision": asked.precision, "units": asked.units, "tolerances": bounds.model_dump(mode="json")}
+        units = asked.units or self.spec.export.compute_units
+        params = {"precision": asked.precision, "units": units, "tolerances": bounds.model_dump(mode="json")}
         takes = {
             "report": self.add_input("device-report", "file", asked.report, "", "/device/report"),
             "package": "step:convert#package",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from kcompiler.lower.nodes import Nodes
 
-#: every package: the oldest system with several functions in one, and one function per shape
-DEPLOYMENT, STRATEGY = "iOS18", "multifunction"
+#: every package: one function per shape
+STRATEGY = "multifunction"
 
 
 class Delivery(Nodes):
-    """Sections `shapes`, `verification` and `quantization`."""
+    """Sections `shapes`, `verification`, `export` and `quantization`."""
 
     def delivery(self) -> None:
         """Probes, export, conversion and verification of the last stage's student."""
@@ -47,7 +47,8 @@ class Delivery(Nodes):
             "convert",
             "convert",
             {
-                "deployment": DEPLOYMENT,
+                "deployment": self.spec.export.deployment,
+                "compute_units": self.spec.export.compute_units,
                 "strategy": STRATEGY,
                 "recipe": recipe,
                 "islands": islands,
@@ -60,7 +61,13 @@ class Delivery(Nodes):
         self.add(
             "verify",
             "verify",
-            {"recipe": recipe, "islands": islands, "cache": shapes.decode.cache, **goldens},
+            {
+                "recipe": recipe,
+                "islands": islands,
+                "cache": shapes.decode.cache,
+                **self.spec.export.model_dump(),
+                **goldens,
+            },
             {
                 "package": "step:convert#package",
                 "float32": "step:convert#float32",

@@ -14,6 +14,7 @@ from kcompiler.spec.decisions import Decision
 from kcompiler.spec.device import Device
 from kcompiler.spec.evaluation import Evaluation, Runner, Suite
 from kcompiler.spec.execution import Execution
+from kcompiler.spec.export import Export
 from kcompiler.spec.hardware import Hardware
 from kcompiler.spec.metadata import Metadata
 from kcompiler.spec.quantization import Quantization
@@ -61,6 +62,9 @@ class Spec(Section):
     training: Training = Field(description="Stages, losses and optimisers.")
     shapes: Shapes = Field(description="Fixed input lengths of the exported functions.")
     quantization: Quantization = Field(description="How the weights of the package are stored.")
+    export: Export = Field(
+        default_factory=Export, description="Which systems the packages are made for, and where they compute."
+    )
     verification: Verification = Field(
         default_factory=Verification, description="How the packages are compared with the checkpoint."
     )

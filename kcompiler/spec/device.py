@@ -24,8 +24,10 @@ class Device(Section):
     precision: Precision = Field(
         default="quantized", description="Which package must have been run.", examples=["quantized"]
     )
-    units: Units = Field(
-        default="all", description="Where Core ML may have computed, besides the CPU.", examples=["cpu_and_ne"]
+    units: Units | None = Field(
+        default=None,
+        description="Where Core ML may have computed, besides the CPU; absent: `export.compute_units`.",
+        examples=["cpu_and_ne"],
     )
     level: int = Field(
         default=4,

@@ -28,12 +28,13 @@ def predicted(asked: Asked) -> CoreMLRunner:
         raise Unavailable(f"runner `{asked.name}` is not available: {reason}", needs=reason.needs) from None
     folder = asked.takes["model"]
     path, contract = folder / f"{asked.params.variant}.mlpackage", load_contract(folder)
+    units = asked.params.compute_units or (contract.package.compute_units if contract.package else "all")
     functions = {
         name: Predictor(
             coreml,
             path,
             name,
-            asked.params.compute_units,
+            units,
             dtypes={value.name: value.dtype for value in one.inputs},
             states=[value.name for value in one.states or ()],
             watched=False,

@@ -94,6 +94,7 @@ ANSWERING = (
     "runtime.contract.part",
     "runtime.contract.placing",
     "runtime.contract.program",
+    "runtime.contract.targets",
     "runtime.contract.questioned",
     "runtime.contract.report",
     "runtime.contract.rows",

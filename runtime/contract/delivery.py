@@ -38,6 +38,7 @@ from pydantic import Field, ValidationError
 from runtime.contract import BrokenEvidence, Params
 from runtime.contract.ondevice import Tolerances
 from runtime.contract.program import Cache, Sha256, Special, Value
+from runtime.contract.targets import ComputeUnits
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 PROTOCOL: Literal[1] = 1
@@ -113,6 +114,9 @@ class Contract(Params):
     tokenizer: File
     chat_template: File
     packages: list[Package] = Field(min_length=1, description="What the verdict is about first.")
+    compute_units: ComputeUnits = Field(
+        default="all", description="Where a host lets Core ML compute (`MLModelConfiguration.computeUnits`)."
+    )
     plan_sha256: str = Sha256
     golden: Golden | None = Field(
         default=None, description="Only with `deliver --goldens`: they hold tokens of held-out rows."

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from runtime.contract import BrokenEvidence, Params
+from runtime.contract.targets import ComputeUnits, Deployment
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 Sha256 = Field(pattern=r"^[0-9a-f]{64}$")
@@ -89,7 +90,8 @@ class Lint(Params):
 class Packaged(Params):
     """What conversion decided; absent in a program."""
 
-    deployment: str
+    deployment: Deployment
+    compute_units: ComputeUnits = Field(default="all", description="Where a host lets Core ML compute.")
     strategy: Literal["multifunction"]
     islands: list[str]
     recipe_sha256: str = Sha256

@@ -27,6 +27,7 @@ from runtime.contract import program as contracts
 from runtime.contract import report as facts
 from runtime.contract.families import NAMES
 from runtime.contract.recipe import BITS, SIZED, Weights
+from runtime.contract.targets import Deployment
 from runtime.machine import durable
 from runtime.mil import normalise, stateful
 from runtime.mil.islands import ISLANDS, check_forms, island_names, replace, stem, store_narrow, widened
@@ -34,7 +35,6 @@ from runtime.mil.quantize import Float, Form, Quantized, Sparse, matches, quanti
 from runtime.mil.quiet import quiet
 from runtime.steps.convert import ConvertParams
 
-DEPLOYMENTS = ("iOS18",)
 STRATEGIES = ("multifunction",)
 #: what these passes do would hide a tensor from the recipe's readback (merge equal ones, drop a norm weight of ones),
 #: put casts around ids that are never negative, or write every state anew by an op that is named by a count of all
@@ -57,12 +57,9 @@ PREFIX = "model."
 
 def check(contract: contracts.Contract, params: ConvertParams) -> dict[str, Weights]:
     """Checkpoint tensor → what the recipe asks. Raises Refusal for what cannot be converted as asked."""
-    for name, value, known in (
-        ("deployment", params.deployment, DEPLOYMENTS),
-        ("strategy", params.strategy, STRATEGIES),
-    ):
-        if value not in known:
-            raise Refusal(f"{name} `{value}` is not offered", place=name, action=f"use {' or '.join(known)}")
+    if params.strategy not in STRATEGIES:
+        what = f"strategy `{params.strategy}` is not offered"
+        raise Refusal(what, place="strategy", action=f"use {' or '.join(STRATEGIES)}")
     for kind in params.islands:
         if kind not in ISLANDS:
             raise Refusal(f"no island kind `{kind}`", place="quantization.islands", action=f"use {', '.join(ISLANDS)}")
@@ -100,8 +97,8 @@ def _halves() -> tuple[Any, Any]:
     return ct.PassPipeline([*names[:at], *SETTLING, *backend]), ct.PassPipeline([*names[at:], *backend])
 
 
-def converted(program: ExportedProgram, function: contracts.Function) -> Any:
-    """One function as a MIL program in memory (iOS18), rewritten and fused but still float32 inside.
+def converted(program: ExportedProgram, function: contracts.Function, deployment: Deployment = "iOS18") -> Any:
+    """One function as a MIL program in memory, rewritten and fused but still float32 inside.
 
     Its inputs and outputs are float16 already. Call inside `quiet()`.
     Raises Refusal (KR0140) for a graph that coremltools does not convert.
@@ -118,7 +115,7 @@ def converted(program: ExportedProgram, function: contracts.Function) -> Any:
             inputs=inputs,
             outputs=outputs,
             compute_precision=ct.precision.FLOAT32,
-            minimum_deployment_target=ct.target.iOS18,
+            minimum_deployment_target=ct.target[deployment],
             pass_pipeline=_halves()[0],
         )
 
@@ -223,7 +220,7 @@ def compress(
 
 
 def _constant(stored: Form, form: str, **at: Any) -> Any:
-    """A compressed constant of iOS18; elements of less than a byte carry their true type beside numpy's."""
+    """A compressed constant (from iOS18 on); elements of less than a byte carry their true type beside numpy's."""
     from coremltools.converters.mil.mil import Builder as mb
     from coremltools.converters.mil.mil import types
 
@@ -242,7 +239,7 @@ def _constant(stored: Form, form: str, **at: Any) -> Any:
 _WRITER = "[MIL FileWriter]"
 
 
-def save(program: Any, package: Path, toolchain: Mapping[str, str]) -> int:
+def save(program: Any, package: Path, toolchain: Mapping[str, str], deployment: Deployment = "iOS18") -> int:
     """Write one package; returns its size in bytes. Call inside `quiet()`."""
     import coremltools as ct
     from coremltools.converters.mil.backend.mil.load import load as to_proto
@@ -252,7 +249,7 @@ def save(program: Any, package: Path, toolchain: Mapping[str, str]) -> int:
     # on the disk that the package must fit on as well, never in the small /tmp of some machines
     with tempfile.TemporaryDirectory(dir=package.parent) as folder:
         try:
-            spec = to_proto(program, folder, specification_version=ct.target.iOS18)
+            spec = to_proto(program, folder, specification_version=ct.target[deployment])
         except RuntimeError as error:
             if not str(error).startswith(_WRITER):
                 raise
@@ -280,6 +277,7 @@ def _packaged(contract: contracts.Contract, params: ConvertParams, toolchain: di
     }
     made = contracts.Packaged(
         deployment=params.deployment,
+        compute_units=params.compute_units,
         strategy="multifunction",
         islands=params.islands,
         recipe_sha256=facts.hex_of(digest.of_value(params.recipe.model_dump(mode="json"), "kc.recipe.v1")),
@@ -342,21 +340,21 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
         ctx.progress(len(programs), len(contract.functions) + 1, name)
         with quiet():
             exported = torch.export.load(takes["program"] / f"{name}.pt2")
-            programs[name] = converted(exported, function)
+            programs[name] = converted(exported, function, params.deployment)
             if params.cache == "state":
                 stateful.keep(programs[name], function, contract.kv_cache)
         weights = weights or weights_of(exported)
     ctx.progress(len(programs), len(programs) + 1, "saving")
     default, folder, sizes = contract.prefills()[0][0], ctx.out("package"), {}
     with quiet():
-        save(joined(programs, default), ctx.out("float32") / "float32.mlpackage", toolchain)
+        save(joined(programs, default), ctx.out("float32") / "float32.mlpackage", toolchain, params.deployment)
         for name, function in contract.functions.items():
             narrow(programs[name], function, params.islands)
         whole = joined(programs, default)
         operations = {name: len(block.operations) for name, block in whole.functions.items()}
-        sizes["fp16"] = save(whole, folder / "fp16.mlpackage", toolchain)
+        sizes["fp16"] = save(whole, folder / "fp16.mlpackage", toolchain, params.deployment)
         compress(whole, contract.functions, plan, weights)
-        sizes["quantized"] = save(whole, folder / "quantized.mlpackage", toolchain)
+        sizes["quantized"] = save(whole, folder / "quantized.mlpackage", toolchain, params.deployment)
     packaged = _packaged(contract, params, toolchain)
     durable.write(folder / "contract.json", contracts.dump(packaged))
     marks = {

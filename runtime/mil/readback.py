@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from runtime.contract import program as contracts
 from runtime.contract.recipe import BITS, SCALED, Recipe, Weights
+from runtime.contract.targets import TARGETS
 from runtime.mil.description import shape_text
 from runtime.mil.islands import stem
 from runtime.mil.ops.state import STATE_OPS
@@ -39,7 +40,7 @@ Float: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Finding:
-    """One departure: `kind` is missing, extra, type, granularity, shape, value, recipe, interface or island."""
+    """One departure: `kind` is missing, extra, type, granularity, shape, value, recipe, interface, target or island."""
 
     kind: str
     function: str
@@ -325,10 +326,23 @@ def _head(function: str, program: Function) -> Iterator[Finding]:
         yield Finding("island", function, "logits", f"{operation.name} ({operation.type}) is not float32")
 
 
+def _target(package: Package, contract: contracts.Contract) -> Iterator[Finding]:
+    """Version and opsets are exactly the target's: newer ones do not load there, older ones are another package."""
+    if contract.package is None:
+        return
+    name, due = contract.package.deployment, TARGETS[contract.package.deployment]
+    if package.specification_version != due.specification:
+        text = f"specification version {package.specification_version}, {name} has {due.specification}"
+        yield Finding("target", "", name, text)
+    for function in package.functions.values():
+        if function.opset != due.opset:
+            yield Finding("target", function.name, name, f"opset CoreML{function.opset}, {name} has CoreML{due.opset}")
+
+
 def interface(package: Package, contract: contracts.Contract) -> list[Finding]:
     """Inputs, states and outputs of each function, as program and as description, against the contract; a state that
-    nothing is written to is found, too."""
-    findings = []
+    nothing is written to is found, too, and a package that is for other systems."""
+    findings = list(_target(package, contract))
     for name, declared in contract.functions.items():
         function = package.functions.get(name)
         if function is None:

@@ -71,6 +71,10 @@ def _provenance(contract: contracts.Contract, params: VerifyParams, digests: Map
         problems.append(f"the package was made with islands {made.islands}")
     if (contract.kv_cache.written_by == "graph") != (params.cache == "state"):
         problems.append(f"the package's cache is written by the {contract.kv_cache.written_by}")
+    if made.deployment != params.deployment:
+        problems.append(f"the package was made for {made.deployment}, not for {params.deployment}")
+    if made.compute_units != params.compute_units:
+        problems.append(f"the contract says compute units {made.compute_units}, not {params.compute_units}")
     for name, held, port in (
         ("checkpoint", contract.model_sha256, "checkpoint"),
         ("tokenizer", contract.tokenizer_sha256, "tokenizer"),

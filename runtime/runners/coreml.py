@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from runtime.contract import METHODS, Params, RunnerKind
+from runtime.contract.targets import ComputeUnits
 
 
 class CoreMLParams(Params):
@@ -15,8 +16,10 @@ class CoreMLParams(Params):
         description="Which package: what ships, or the float16 one beside it.",
         examples=["fp16"],
     )
-    compute_units: Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"] = Field(
-        default="all", description="Where Core ML may compute.", examples=["cpu_only"]
+    compute_units: ComputeUnits | None = Field(
+        default=None,
+        description="Where Core ML may compute; absent: as the package's contract has it, from `export.compute_units`.",
+        examples=["cpu_only"],
     )
 
 

@@ -13,10 +13,13 @@ from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Step
 from runtime.contract.recipe import Recipe
+from runtime.contract.targets import ComputeUnits, Deployment
 
 
 class ConvertParams(Params):
-    deployment: str = "iOS18"
+    deployment: Deployment = "iOS18"
+    #: where a host is to let Core ML compute: it stands in the contract, nothing of the package follows from it
+    compute_units: ComputeUnits = Field(default="all", exclude_if=lambda units: units == "all")
     #: "multifunction": one package, one function per shape, weights shared
     strategy: str = "multifunction"
     recipe: Recipe
@@ -56,6 +59,7 @@ STEP = Step(
         "runtime.contract.program",
         "runtime.contract.recipe",
         "runtime.contract.report",
+        "runtime.contract.targets",
     ),
     lighter="take a smaller student, or fewer shapes.prefill",
 )

@@ -71,6 +71,7 @@ STEP = Step(
         "runtime.contract.scenario",
         "runtime.contract.pairs",
         "runtime.contract.program",
+        "runtime.contract.targets",
         "runtime.contract.report",
         "runtime.contract.vocabulary",
         "runtime.contract.architecture",

@@ -72,6 +72,7 @@ STEP = Step(
         "runtime.contract.windows",
         "runtime.contract.conversation",
         "runtime.contract.program",
+        "runtime.contract.targets",
         "runtime.contract.templates",
         "runtime.contract.vocabulary",
         "runtime.contract.code",

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from runtime.contract import Context, Params, Port, Step
 from runtime.contract.recipe import Recipe
+from runtime.contract.targets import ComputeUnits, Deployment
 
 
 class VerifyParams(Params):
@@ -17,6 +18,9 @@ class VerifyParams(Params):
     islands: list[str]
     #: who keeps keys and values: the host, or states of the package
     cache: Literal["outputs", "state"] = Field(default="outputs", exclude_if=lambda kept: kept == "outputs")
+    deployment: Deployment = Field(default="iOS18", exclude_if=lambda target: target == "iOS18")
+    #: where a host is to let Core ML compute: it stands in the contract, nothing of the package follows from it
+    compute_units: ComputeUnits = Field(default="all", exclude_if=lambda units: units == "all")
     #: what the golden vectors must cover: prompts of each function, cached steps of each decode
     golden_prompts: int = Field(default=2, ge=1)
     decode_steps: int = Field(default=4, ge=1)
@@ -42,6 +46,12 @@ STEP = Step(
     gives={"report": Port(kind="report", report="coreml.parity")},
     backend="coreml",
     run=run,
-    code=("runtime.mil", "runtime.contract.program", "runtime.contract.recipe", "runtime.contract.report"),
+    code=(
+        "runtime.mil",
+        "runtime.contract.program",
+        "runtime.contract.recipe",
+        "runtime.contract.report",
+        "runtime.contract.targets",
+    ),
     lighter="take a smaller student, or shorter shapes",
 )

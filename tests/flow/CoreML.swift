@@ -63,8 +63,11 @@ public final class MLState {
     fileprivate var buffers: [String: MLMultiArray] = [:]
 }
 
+public enum MLComputeUnits { case cpuOnly, cpuAndGPU, all, cpuAndNeuralEngine }
+
 public final class MLModelConfiguration {
     public var functionName: String?
+    public var computeUnits: MLComputeUnits = .all
     public init() {}
 }
 

@@ -81,6 +81,7 @@ def test_the_contract_says_what_the_packages_say(delivered: Path) -> None:
     assert "int8" in stored["quantized"]
     assert "int8" not in stored["fp16"]
     assert contract.prefills() == [("prefill_32", 32), ("prefill_48", 48)]
+    assert contract.compute_units == "all"
     for part in (contract.tokenizer, contract.chat_template):
         assert hashlib.sha256((delivered / part.path).read_bytes()).hexdigest() == part.sha256
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -263,6 +264,10 @@ def test_core_ml_answers_as_the_interpreter_where_it_is(here: World, packaged: P
     monkeypatch.setattr(found, "coreml", lambda: stand_in(Faults(predict=RuntimeError("no"))))
     with pytest.raises(Refusal, match=r"prefill_\d+ on cpu_and_ne was not predicted: RuntimeError: no"):
         predicted(asked).generate(prompts, 3)
+    # where nothing is said, where the package's contract says
+    unsaid = dataclasses.replace(asked, params=params.model_copy(update={"compute_units": None}))
+    with pytest.raises(Refusal, match=r"prefill_\d+ on all was not predicted"):
+        predicted(unsaid).generate(prompts, 3)
 
 
 @pytest.mark.parametrize("kind", ["torch", "whole text", "package"])

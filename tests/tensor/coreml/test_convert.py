@@ -110,7 +110,6 @@ def refused(converted: Converted, **changes: object) -> str:
 
 
 def test_what_is_not_offered_is_refused(converted: Converted) -> None:
-    assert "iOS26" in refused(converted, deployment="iOS26")
     assert "enumerated" in refused(converted, strategy="enumerated")
     assert "norms" in refused(converted, islands=["norms"])
     assert "layer_norm" in refused(converted, islands=["layer_norm"])

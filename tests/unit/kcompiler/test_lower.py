@@ -392,3 +392,11 @@ def test_what_forges_is_asked_and_is_no_part_of_how_far_the_others_are_apart(tmp
     assert "ask-gold-verification_only" in among(gold, mil)
     # alone there is nobody else, and the report is a forged one
     assert among(gold)["parity-gold"].params["further"] == ["verification_only"]
+
+
+def test_packages_are_made_for_and_verified_against_one_system(tmp_path: Path) -> None:
+    # what is left out is iOS18, and all
+    assert lowered(tmp_path)[0]["convert"].params["deployment"] == "iOS18"
+    asked = {"deployment": "iOS26", "compute_units": "cpu_and_gpu"}
+    nodes, _ = lowered(tmp_path, lambda data: data.update(export=asked))
+    assert [{key: nodes[step].params[key] for key in asked} for step in ("convert", "verify")] == [asked] * 2

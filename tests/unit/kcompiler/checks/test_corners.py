@@ -72,6 +72,18 @@ def BROUGHT(data: dict[str, Any]) -> None:
     data["device"] = {"report": "mac.json"}
 
 
+def measured(units: str) -> Change:
+    return lambda data: data.update(device={"report": "mac.json", "units": units})
+
+
+def computing(units: str) -> Change:
+    return lambda data: data.update(export={"compute_units": units})
+
+
+def aimed(unit: str) -> Change:
+    return lambda data: data["hardware"].update(targets={"compute_unit": unit})
+
+
 def lines(*prompts: str, response: str = "r") -> str:
     return "".join(json.dumps({"prompt": prompt, "response": response}) + "\n" for prompt in prompts)
 
@@ -520,6 +532,17 @@ CLAIMS: dict[str, list[Claim]] = {
               files={"mac.json": FROM_A_MAC.replace('"level": {"value": 5', '"level": {"value": 4')}),
         Claim("half a report", BROUGHT, ("KC4897",), ("no report of a Mac: ",), files={"mac.json": FROM_A_MAC[:400]}),
         Claim("a report that is not here", BROUGHT, ("KC4401",)),
+        Claim("speeds of a unit that may compute", several(computing("cpu_and_ne"), aimed("ane"))),
+        Claim("speeds of one that may not", several(computing("cpu_and_ne"), aimed("gpu")), ("KC4898",),
+              ("allows ane and cpu",), severity="error"),
+        Claim("speeds of the CPU alone", several(computing("cpu_only"), aimed("cpu"))),
+        Claim("speeds of the CPU of all", aimed("cpu")),
+        Claim("what was measured is what computes", several(BROUGHT, computing("cpu_and_gpu")), files={"mac.json": FROM_A_MAC}),
+        Claim("the same in words", several(measured("cpu_and_gpu"), computing("cpu_and_gpu")), files={"mac.json": FROM_A_MAC}),
+        Claim("something else was measured", several(measured("all"), computing("cpu_and_gpu")), ("KC4898",),
+              ("`all` was measured", "`cpu_and_gpu` compute"), files={"mac.json": FROM_A_MAC}),
+        Claim("a Mac for the CPU alone", several(BROUGHT, computing("cpu_only")), ("KC4898",), ("lets none compute",),
+              files={"mac.json": FROM_A_MAC}),
     ],
     "cuts": [
         Claim("sizes that a cut leaves", cutting(HALF, num_hidden_layers=1)),

@@ -57,6 +57,9 @@ CLAIMS = [
     Claim("INT8 that ships, without a target", several(ISLAND, tier(2)), ("KC4813",), ("int8-wrong-on-accelerator",)),
     Claim("INT8 by a rule", several(FP16, ISLAND, tier(2), lambda data: data["quantization"].update(
         rules=[{"match": "*q_proj", "weights": "int8"}])), ("KC4813",), ("int8-wrong-on-accelerator",)),
+    Claim("INT8 where a CPU alone computes", several(lambda data: data.update(export={"compute_units": "cpu_only"}), ISLAND, tier(2))),
+    Claim("INT8 where no GPU computes", several(lambda data: data.update(export={"compute_units": "cpu_and_ne"}), ISLAND), ("KC4813",),
+          ("blockwise-scale-on-ane",)),
     Claim("INT8 on a CPU", several(hardware(targets={"compute_unit": "cpu"}), ISLAND, tier(2))),
     Claim("float16 that ships", several(hardware(targets={"compute_unit": "gpu"}), ISLAND, tier(2), FP16,
                                         section("quantization", islands=["rms_norm"]))),

@@ -1,0 +1,54 @@
+"""Deployment targets of Core ML → what a package for them may be. No tensors.
+
+A target is named after the iOS release in which Core ML learnt its operators; macOS 15 and later releases of the same
+year read the same packages. Source: `coremltools.target` of coremltools 9.0, `AvailableTarget`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Deployment = Literal["iOS18", "iOS26"]
+#: where Core ML may compute, as `coremltools.ComputeUnit` names it, in small letters; the CPU is always among them
+ComputeUnits = Literal["all", "cpu_and_gpu", "cpu_and_ne", "cpu_only"]
+Unit = Literal["gpu", "ane", "cpu"]
+#: compute units → the units that may compute by them, as `hardware.targets.compute_unit` names one; the first is meant
+UNITS: Mapping[ComputeUnits, tuple[Unit, ...]] = {
+    "all": ("ane", "gpu", "cpu"),
+    "cpu_and_gpu": ("gpu", "cpu"),
+    "cpu_and_ne": ("ane", "cpu"),
+    "cpu_only": ("cpu",),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """`specification`: version of the model file; `opset`: n of "CoreML<n>"; `systems`: where its packages load."""
+
+    specification: int
+    opset: int
+    systems: str
+
+
+TARGETS: Mapping[Deployment, Target] = {
+    "iOS18": Target(specification=9, opset=8, systems="iOS 18, macOS 15 and later"),
+    "iOS26": Target(specification=10, opset=9, systems="iOS 26, macOS 26 and later"),
+}
+
+
+def meant(package: Path) -> str:
+    """The unit that a saved package is meant for, by the contract.json of its artifact or of its delivery: the first of
+    `UNITS` that is no CPU; "" where none says. A package for the CPU alone is meant for "cpu"."""
+    for folder, place in ((package.parent, ("package", "compute_units")), (package.parent.parent, ("compute_units",))):
+        try:
+            said = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
+            for key in place:
+                said = said[key]
+            return UNITS[said][0]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return ""
