@@ -28,6 +28,7 @@ PRECONDITIONS: Mapping[str, tuple[str, ...]] = {
     "migrate_student": ("tokenizer",),
     "restrict_teacher": ("tokenizer",),
     "round_teacher": ("tokenizer",),
+    "calibrate": ("tokenizer", "probe"),
     "export": ("tokenizer", "probe"),
     "convert": ("export",),
     "verify": ("export", "convert"),
@@ -37,7 +38,8 @@ PRECONDITIONS: Mapping[str, tuple[str, ...]] = {
 #: ids that lowering gives; `train-…` and `evaluate-…` are its own as well
 OWN = (
     "data", "tokenizer", "teacher", "teacher-restricted", "teacher-rounded", "student", "student-original", "reach",
-    "probe", "export", "convert", "verify",
+    "probe", "calibrate", "export", "convert", "verify", "error-ledger", "onnx",
+    "verify-onnx",
 )  # fmt: skip
 _OWN_PREFIXES = ("train-", "evaluate-", "fetch-", "read-")
 

@@ -43,6 +43,17 @@ class Delivery(Nodes):
             "rules": [rule.model_dump() for rule in quantization.rules],
         }
         islands = list(quantization.islands)
+        stored = {}
+        if quantization.calibration is not None:
+            self.add(
+                "calibrate",
+                "calibrate",
+                {"recipe": recipe, "threads": threads, **quantization.calibration.model_dump()},
+                model,
+                origin="/quantization/calibration",
+                after=["tokenizer", "probe"],
+            )
+            stored = {"stored": "step:calibrate#stored"}
         self.add(
             "convert",
             "convert",
@@ -53,8 +64,9 @@ class Delivery(Nodes):
                 "recipe": recipe,
                 "islands": islands,
                 "cache": shapes.decode.cache,
+                "calibrated": bool(stored),
             },
-            {"program": "step:export#program"},
+            {"program": "step:export#program", **stored},
             origin="/quantization",
             after=["export"],
         )
@@ -66,6 +78,7 @@ class Delivery(Nodes):
                 "islands": islands,
                 "cache": shapes.decode.cache,
                 **self.spec.export.model_dump(),
+                "calibrated": bool(stored),
                 **goldens,
             },
             {
@@ -73,6 +86,7 @@ class Delivery(Nodes):
                 "float32": "step:convert#float32",
                 "goldens": "step:export#goldens",
                 **model,
+                **stored,
             },
             origin="/quantization",
         )

@@ -1,4 +1,4 @@
-"""Section `quantization`: how the weights of the package are stored, and what stays in float32."""
+"""Section `quantization`: how the weights of the package are stored and chosen, and what stays in float32."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kcompiler.spec.base import DISTINCT, Distinct
+from runtime.contract.calibration import Calibration
 from runtime.contract.recipe import Recipe
 
 
@@ -18,4 +19,10 @@ class Quantization(Recipe):
         description="What stays float32: the arithmetic of each norm, the sums of the residual stream, the softmax of "
         "attention, the head that gives the logits. The weights that it reads stay as the recipe says.",
         json_schema_extra=DISTINCT,
+    )
+    calibration: Calibration | None = Field(
+        default=None,
+        description="Rows on which the weights are rounded so that the outputs of each matrix are nearest, and not its "
+        "numbers: what the rounding of one column loses the next ones make good (GPTQ, arXiv 2210.17323). Integers and "
+        "palettes of matrices that are multiplied; an embedding, and a head tied to it, keep the nearest values.",
     )

@@ -13,6 +13,7 @@ BACKEND = Backend(
         "cut_student": "runtime.models.students:cut_student",
         "migrate_student": "runtime.models.migrating:migrate_student",
         "restrict_teacher": "runtime.models.restricting:restrict_teacher",
+        "calibrate": "runtime.models.calibration:calibrate",
         "reach": "runtime.train.reach:reach",
         "record_signals": "runtime.train.recording:record_signals",
         "train": "runtime.train.distill:train",

@@ -98,6 +98,7 @@ KINDS: Mapping[str, str] = {
     "signals": "signals.json (what is stored, of which teacher, and the digest of each file), rows.safetensors (which "
     "tokens of which rows), shard-<number>.safetensors (what the teacher says at each), with form `hidden` "
     "head.safetensors",
+    "stored": "stored.safetensors: matrices in the form in which the package stores them, where calibration chose it",
     "program": "contract.json and <function>.pt2, one torch ExportedProgram per function",
     "goldens": "goldens.json and goldens.safetensors: inputs and float32 outputs of the checkpoint",
     "package": "contract.json, fp16.mlpackage and quantized.mlpackage",

@@ -33,6 +33,7 @@ from runtime.mil import normalise, stateful
 from runtime.mil.islands import ISLANDS, check_forms, island_names, replace, stem, store_narrow, widened
 from runtime.mil.quantize import Float, Form, Quantized, Sparse, matches, quantize, wanted
 from runtime.mil.quiet import quiet
+from runtime.mil.stored import NOTHING, Stored
 from runtime.steps.convert import ConvertParams
 
 STRATEGIES = ("multifunction",)
@@ -195,15 +196,23 @@ def share(program: Any) -> None:
 
 
 def compress(
-    program: Any, functions: Mapping[str, contracts.Function], plan: Mapping[str, Weights], weights: Mapping[str, Float]
+    program: Any,
+    functions: Mapping[str, contracts.Function],
+    plan: Mapping[str, Weights],
+    weights: Mapping[str, Float],
+    stored: Mapping[str, Form] = NOTHING,
 ) -> int:
-    """Replace, in place, the constants of tensors that `plan` wants in another form than float16; returns how many were
-    replaced.
+    """Replace, in place, the constants of tensors that `plan` wants in another form than float16, by what `stored`
+    holds for them, else by the nearest; returns how many were replaced.
 
     A constant belongs to a tensor only through the name the contract gives its graph input: rotary tables, masks and
     everything else are never touched.
     """
-    ready = {name: quantize(weights[name], asked) for name, asked in plan.items() if asked.weights != "fp16"}
+    ready = {
+        name: stored[name] if name in stored else quantize(weights[name], asked)
+        for name, asked in plan.items()
+        if asked.weights != "fp16"
+    }
     replaced = 0
     for name, block in program.functions.items():
         tensors = functions[name].parameters
@@ -334,6 +343,7 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
     with quiet():
         import coremltools as ct
     toolchain = {"coremltools": ct.__version__, "torch": str(torch.__version__).split("+")[0]}
+    stored = Stored(takes["stored"]) if params.calibrated else NOTHING
     programs: dict[str, Any] = {}
     weights: dict[str, Float] = {}
     for name, function in contract.functions.items():
@@ -353,7 +363,7 @@ def convert(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> N
         whole = joined(programs, default)
         operations = {name: len(block.operations) for name, block in whole.functions.items()}
         sizes["fp16"] = save(whole, folder / "fp16.mlpackage", toolchain, params.deployment)
-        compress(whole, contract.functions, plan, weights)
+        compress(whole, contract.functions, plan, weights, stored)
         sizes["quantized"] = save(whole, folder / "quantized.mlpackage", toolchain, params.deployment)
     packaged = _packaged(contract, params, toolchain)
     durable.write(folder / "contract.json", contracts.dump(packaged))

@@ -26,20 +26,26 @@ LIMIT = 4096
 ROUNDS = 100
 
 
-def centres(numbers: NDArray[np.floating], count: int) -> Real:
-    """centres_K of any array, in order; fewer where it has fewer distinct numbers. Raises ValueError for an empty
-    array, or one that is not finite."""
-    flat = np.sort(numbers, axis=None).astype(np.float64)
+def centres(numbers: NDArray[np.floating], count: int, importance: NDArray[np.floating] | None = None) -> Real:
+    """centres_K of any array, in order; fewer where it has fewer distinct numbers. `importance`, of the same shape and
+    above zero, says how much each number's squared distance counts; without it all count the same. Raises ValueError
+    for an empty array, or one that is not finite."""
+    flat = np.asarray(numbers, dtype=np.float64).reshape(-1)
     if not flat.size or not np.isfinite(flat).all():
         raise ValueError("clusters need numbers, and finite ones")
-    points_P, weights_P = np.unique(flat, return_counts=True)
+    if importance is None:
+        points_P, counts_P = np.unique(flat, return_counts=True)
+        weights_P: Real = counts_P.astype(np.float64)
+    else:
+        points_P, of_point = np.unique(flat, return_inverse=True)
+        weights_P = np.bincount(of_point, weights=np.asarray(importance, dtype=np.float64).reshape(-1))
     if len(points_P) <= count:
         return points_P
-    sums = _Sums(points_P, weights_P.astype(np.float64))
+    sums = _Sums(points_P, weights_P)
     if len(points_P) <= LIMIT:
         return sums.means(_exact(sums, count))
     starts = np.linspace(0, len(points_P), LIMIT + 1).astype(np.int64)[:-1]
-    held = np.add.reduceat(weights_P.astype(np.float64), starts)
+    held = np.add.reduceat(weights_P, starts)
     drawn = _Sums(np.add.reduceat(points_P * weights_P, starts) / held, held)
     return _moved(points_P, sums, np.append(starts, len(points_P))[_exact(drawn, count)])
 

@@ -21,7 +21,8 @@ from runtime.mil.islands import stem
 from runtime.mil.ops.state import STATE_OPS
 from runtime.mil.package import Package, StoredWeight
 from runtime.mil.program import Function, Literal, Operation
-from runtime.mil.quantize import QMAX, nearest, spread, wanted
+from runtime.mil.quantize import QMAX, Form, nearest, quantize, restored, spread, wanted
+from runtime.mil.stored import NOTHING
 
 SCALED_OP, PALETTE_OP = "constexpr_blockwise_shift_scale", "constexpr_lut_to_dense"
 SPARSE_OP, CAST_OP = "constexpr_sparse_to_dense", "constexpr_cast"
@@ -36,6 +37,8 @@ SIGNATURE_OP: Mapping[str, str] = {
 #: ops through which a value goes unchanged but for its type and shape
 _PASSED_ON = ("cast", "identity", "reshape", "squeeze", "expand_dims")
 Float: TypeAlias = NDArray[np.float32]
+#: times as far from the checkpoint as the nearest values, that what calibration chose may be
+FARTHEST = 4
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,17 @@ def tensor_of(stored: StoredWeight, function: contracts.Function) -> str | None:
 
 
 def recipe(
-    package: Package, contract: contracts.Contract, asked: Recipe | None, checkpoint: Mapping[str, Float]
+    package: Package,
+    contract: contracts.Contract,
+    asked: Recipe | None,
+    checkpoint: Mapping[str, Float],
+    chosen: Mapping[str, Form] = NOTHING,
 ) -> Readback:
     """Compare every stored tensor of every function with the recipe; `asked` None means float16 throughout.
 
     `checkpoint` maps tensor names to float32 weights: a stored tensor must restore to them within half a step, or be
-    the nearest value of its palette.
+    the nearest value of its palette. `chosen` holds what calibration chose instead: of these the package must hold
+    every bit, and they may be farther from the checkpoint, but not as far as FARTHEST.
     """
     float16 = Weights(weights="fp16")
     plan = {
@@ -94,7 +102,8 @@ def recipe(
             form = _form(stored) or stored.op_type
             counts[form] = counts.get(form, 0) + 1
             findings += _compare(name, tensor, stored, plan[tensor])
-            findings += _values(package, name, tensor, stored, operations[stored.op_name], checkpoint, plan[tensor])
+            at = operations[stored.op_name]
+            findings += _values(package, name, tensor, stored, at, checkpoint, plan[tensor], chosen)
         lost = [tensor for tensor in plan if tensor not in seen]
         findings += [Finding("missing", name, tensor, "the tensor is nowhere in the function") for tensor in lost]
     extra = set(package.functions) - set(contract.functions)
@@ -149,9 +158,11 @@ def _values(
     operation: Operation,
     checkpoint: Mapping[str, Float],
     asked: Weights,
+    chosen: Mapping[str, Form],
 ) -> Iterator[Finding]:
     """Stored elements against the checkpoint: float16 must be its rounding, integers within half a step and symmetric,
-    an index the nearest value of a palette that is better than evenly spaced values, a sparse tensor its largest."""
+    an index the nearest value of a palette that is better than evenly spaced values, a sparse tensor its largest; and
+    what calibration chose those very bits."""
     truth = checkpoint.get(tensor)
     if truth is None:
         yield Finding("value", function, tensor, "the checkpoint has no such tensor")
@@ -177,6 +188,10 @@ def _values(
         return
     if any(size % parts for size, parts in zip(truth.shape, table.shape, strict=False)):
         yield Finding("granularity", function, tensor, f"{parts[1]} {table.shape} does not divide {truth.shape}")
+    elif tensor in chosen:
+        offset = _elements(package, operation, "offset")
+        if why := _chosen(data, table, offset, chosen[tensor], truth, asked):
+            yield Finding("value", function, tensor, why)
     elif stored.op_type == PALETTE_OP:
         if why := _palette(data, table.astype(np.float32), truth):
             yield Finding("value", function, tensor, why)
@@ -203,6 +218,25 @@ def _scaled(
     if not (distance <= step * 0.5 * (1 + 1e-4) + np.float32(QMAX["int8"]) * step * 2.0**-22).all():
         text = f"restores up to {float((distance / step).max()):.3g} steps away from the checkpoint"
         yield Finding("value", function, tensor, text)
+
+
+def _chosen(
+    data: NDArray[Any], table: NDArray[Any], offset: NDArray[Any] | None, form: Form, truth: Float, asked: Weights
+) -> str:
+    """What is wrong with a tensor that calibration chose, or ""."""
+    if offset is not None and offset.any():
+        return "has an offset; the recipe is symmetric"
+    held = (data, table)
+    if len(form) != len(held) or not all(map(_same, held, form)):
+        return "is not, bit for bit, what calibration chose"
+    apart, nearest_apart = (float(np.linalg.norm(restored(one) - truth)) for one in (form, quantize(truth, asked)))
+    if not apart <= FARTHEST * nearest_apart:
+        return f"restores {apart / nearest_apart:.3g} times as far from the checkpoint as the nearest values do"
+    return ""
+
+
+def _same(held: NDArray[Any], due: NDArray[Any]) -> bool:
+    return held.size == due.size and np.array_equal(held.reshape(-1), due.astype(np.float32).reshape(-1))
 
 
 def _sparse(mask: NDArray[Any], kept: NDArray[Any], truth: Float, asked: Weights) -> str:

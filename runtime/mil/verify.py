@@ -27,6 +27,8 @@ from runtime.mil.lazy import LazyTensors
 from runtime.mil.loop import Loop
 from runtime.mil.numerics import Mode
 from runtime.mil.program import Function
+from runtime.mil.quantize import Form
+from runtime.mil.stored import NOTHING, Stored
 from runtime.steps.verify import VerifyParams
 
 ATTESTATION = "L2"
@@ -99,9 +101,13 @@ def read_back(
     recipes: Mapping[str, Recipe | None],
     islands: Sequence[str],
     checkpoint: Tensors,
+    chosen: Mapping[str, Form] = NOTHING,
 ) -> dict[str, Any]:
     """Sections `recipe`, `islands` and `interface` of the report, over both packages."""
-    recipe = {v: readback.recipe(item, contract, recipes[v], checkpoint) for v, item in opened.items()}
+    recipe = {
+        v: readback.recipe(item, contract, recipes[v], checkpoint, NOTHING if recipes[v] is None else chosen)
+        for v, item in opened.items()
+    }
     kept = {v: readback.islands(item, contract, islands) for v, item in opened.items()}
     faces = {v: readback.interface(item, contract) for v, item in opened.items()}
     stored = {v: item.findings for v, item in recipe.items()}
@@ -137,6 +143,7 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
     contract = contracts.load(takes["package"])
     index, goldens = goldens_of(takes["goldens"], contract)
     checkpoint = LazyTensors(takes["checkpoint"] / "model.safetensors")
+    chosen = Stored(takes["stored"]) if params.calibrated else NOTHING
     recipes: dict[str, Recipe | None] = {"fp16": None, "quantized": params.recipe}
     opened = {variant: packages.open(takes["package"] / f"{variant}.mlpackage") for variant in recipes}
     modes: dict[str, Mode] = {"float32": "exact32", **dict.fromkeys(opened, params.mode)}
@@ -152,7 +159,7 @@ def verify(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> Non
     data = {
         "attestation": ATTESTATION,
         "variants": variants,
-        **read_back(opened, contract, recipes, params.islands, checkpoint),
+        **read_back(opened, contract, recipes, params.islands, checkpoint, chosen),
         "functions_present": facts.rate(present, len(opened) * len(contract.functions)),
         "provenance": {"violations": facts.measured(len(problems), "finding"), "findings": problems},
         "residency": facts.unavailable(ON_A_MAC, "ratio"),

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from runtime.contract import Context, Params, Port, Step
+from runtime.contract import Context, Params, Port, Ports, Step
 from runtime.contract.recipe import Recipe
 from runtime.contract.targets import ComputeUnits, Deployment
 
@@ -27,6 +27,13 @@ class ConvertParams(Params):
     islands: list[str]
     #: "outputs": the host keeps keys and values; "state": Core ML does, and every function writes its own
     cache: Literal["outputs", "state"] = Field(default="outputs", exclude_if=lambda kept: kept == "outputs")
+    #: whether stored forms that calibration chose are taken
+    calibrated: bool = Field(default=False, exclude_if=lambda chosen: not chosen)
+
+
+def takes(params: ConvertParams) -> Ports:
+    ports = {"program": Port(kind="program")}
+    return {**ports, "stored": Port(kind="stored")} if params.calibrated else ports
 
 
 def run(takes: Mapping[str, Path], params: ConvertParams, ctx: Context) -> None:
@@ -37,7 +44,7 @@ STEP = Step(
     name="convert",
     version=1,
     params=ConvertParams,
-    takes={"program": Port(kind="program")},
+    takes=takes,
     gives={
         "package": Port(kind="package"),
         "float32": Port(kind="float32"),
@@ -53,6 +60,8 @@ STEP = Step(
         "runtime.mil.kmeans",
         "runtime.mil.normalise",
         "runtime.mil.quiet",
+        "runtime.mil.stored",
+        "runtime.mil.lazy",
         "runtime.contract.families",
         "runtime.contract.rotation",
         "runtime.contract.windows",

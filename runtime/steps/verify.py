@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from runtime.contract import Context, Params, Port, Step
+from runtime.contract import Context, Params, Port, Ports, Step
 from runtime.contract.recipe import Recipe
 from runtime.contract.targets import ComputeUnits, Deployment
 
@@ -21,10 +21,24 @@ class VerifyParams(Params):
     deployment: Deployment = Field(default="iOS18", exclude_if=lambda target: target == "iOS18")
     #: where a host is to let Core ML compute: it stands in the contract, nothing of the package follows from it
     compute_units: ComputeUnits = Field(default="all", exclude_if=lambda units: units == "all")
+    #: whether stored forms that calibration chose are taken
+    calibrated: bool = Field(default=False, exclude_if=lambda chosen: not chosen)
     #: what the golden vectors must cover: prompts of each function, cached steps of each decode
     golden_prompts: int = Field(default=2, ge=1)
     decode_steps: int = Field(default=4, ge=1)
     mode: Literal["exact32", "fp16_round", "fp16_strict"] = "fp16_round"
+
+
+def takes(params: VerifyParams) -> Ports:
+    ports = {
+        "package": Port(kind="package"),
+        "float32": Port(kind="float32"),
+        "goldens": Port(kind="goldens"),
+        "checkpoint": Port(kind="checkpoint"),
+        "tokenizer": Port(kind="tokenizer"),
+        "dataset": Port(kind="dataset"),
+    }
+    return {**ports, "stored": Port(kind="stored")} if params.calibrated else ports
 
 
 def run(takes: Mapping[str, Path], params: VerifyParams, ctx: Context) -> None:
@@ -35,14 +49,7 @@ STEP = Step(
     name="verify",
     version=1,
     params=VerifyParams,
-    takes={
-        "package": Port(kind="package"),
-        "float32": Port(kind="float32"),
-        "goldens": Port(kind="goldens"),
-        "checkpoint": Port(kind="checkpoint"),
-        "tokenizer": Port(kind="tokenizer"),
-        "dataset": Port(kind="dataset"),
-    },
+    takes=takes,
     gives={"report": Port(kind="report", report="coreml.parity")},
     backend="coreml",
     run=run,

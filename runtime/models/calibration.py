@@ -1,0 +1,115 @@
+"""A checkpoint, a recipe and rows → stored forms that were chosen by them: the operation `calibrate`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from runtime.contract import Context, Refusal, rows
+from runtime.contract import report as facts
+from runtime.contract.recipe import Recipe, Weights
+from runtime.mil import gptq, stored
+from runtime.mil.quantize import wanted
+from runtime.models import build, calibrating, tokenizer
+from runtime.models.pouring import pour
+from runtime.models.samples import threads
+from runtime.steps.calibrate import CalibrateParams
+
+
+def calibrate(takes: Mapping[str, Path], params: CalibrateParams, ctx: Context) -> None:
+    """Operation `calibrate`. Raises Refusal for a source with fewer rows than are asked of it, for a recipe that asks
+    no matrix that is multiplied to be stored in a form with values to choose among, and for a model that makes numbers
+    that are not finite."""
+    words = tokenizer.load(takes["tokenizer"])
+    chosen = _chosen(takes["dataset"] / f"{params.split}.jsonl", params, words)
+    ids = [row for found in chosen.values() for row in found]
+    model = build.load(takes["checkpoint"], attention="sdpa")
+    plan = _plan(model, params.recipe)
+    total = len(calibrating.layers_of(model))
+    with threads(params.threads):
+        try:
+            made = calibrating.calibrated(model, ids, plan, lambda done: ctx.progress(done, total, "layers"))
+        except ValueError as error:
+            raise Refusal(
+                f"the student cannot be calibrated: {error}",
+                place="quantization.calibration",
+                action="read the probe report: a student whose values are not finite is not delivered",
+            ) from error
+    arrays = {key: part for name, item in made.items() for key, part in stored.parts(name, item.stored).items()}
+    pour(ctx.out("stored") / stored.FILE, {key: torch.from_numpy(part) for key, part in arrays.items()})
+    tokens = sum(map(len, ids))
+    data = {
+        "sources": [
+            {
+                "source": name,
+                "rows": facts.rate(len(found), params.sources[name]),
+                "tokens": facts.measured(sum(map(len, found)), "token", n=len(found)),
+            }
+            for name, found in chosen.items()
+        ],
+        "split": params.split,
+        "calibrated": facts.rate(len(made), len(plan)),
+        "improved": facts.rate(sum(item.better for item in made.values()), len(made)),
+        "matrices": [_matrix(name, item, plan[name], tokens) for name, item in made.items()],
+    }
+    ctx.report("report", data, fingerprints=facts.fingerprints(takes, ctx.digests, model="checkpoint"))
+    ctx.say(
+        f"{len(made)} matrices over {tokens} tokens: outputs lose {_gain(made):.2f} of what the nearest values lose"
+    )
+
+
+def _matrix(name: str, item: gptq.Calibrated, asked: Weights, tokens: int) -> dict[str, Any]:
+    return {
+        "tensor": name,
+        "stored": asked.said,
+        "chosen": "error feedback" if item.better else "nearest",
+        "lost": facts.measured(item.lost, "1", n=tokens),
+        "lost_nearest": facts.measured(item.lost_nearest, "1", n=tokens),
+    }
+
+
+def _gain(made: Mapping[str, gptq.Calibrated]) -> float:
+    """Geometric mean over matrices of what is lost, in parts of what the nearest values lose."""
+    parts = [item.lost / item.lost_nearest for item in made.values() if item.lost > 0]
+    return math.exp(sum(map(math.log, parts)) / len(parts)) if parts else 0.0
+
+
+def _plan(model: PreTrainedModel, recipe: Recipe) -> dict[str, Weights]:
+    """What is asked of each matrix that is multiplied and that has values to choose among, by tensor."""
+    names = {f"{name}.weight": one for name, one in calibrating.multiplied(model).items()}
+    asked = {name: wanted(recipe, name, [], tuple(one.weight.shape)) for name, one in names.items()}
+    plan = {name: item for name, item in asked.items() if gptq.fits(item)}
+    if not plan:
+        raise Refusal(
+            "the recipe stores no matrix that is multiplied in integers or a palette",
+            place="quantization.calibration",
+            action="remove `calibration`, or write a rule for the projections",
+        )
+    return plan
+
+
+def _chosen(path: Path, params: CalibrateParams, words: tokenizer.Tokenizer) -> dict[str, list[list[int]]]:
+    """Ids of the rows of each source, cut at the longest length."""
+    every: dict[str, list[rows.Row]] = {name: [] for name in params.sources}
+    for row in rows.load(path) if path.is_file() else []:
+        if row["source"] in every:
+            every[row["source"]].append(row)
+    found: dict[str, list[list[int]]] = {}
+    for name, count in params.sources.items():
+        there = every[name]
+        if len(there) < count:
+            raise Refusal(
+                f"source `{name}` has {len(there)} rows of split {params.split}, calibration asks for {count}",
+                place="quantization.calibration.sources",
+                action=f"ask for at most {len(there)}, or give the source more rows"
+                if there
+                else "name another source",
+            )
+        taken = [there[i * len(there) // count] for i in range(count)]
+        found[name] = [pair.ids[: params.max_length] for row in taken for pair in words.sequences(row)]
+    return found
